@@ -1,0 +1,122 @@
+//! How steps name each other: `files./etc/shop.toml` is an [`Address`], `secrets.db.password` a [`Reference`].
+
+use std::fmt;
+use std::str::FromStr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A step's name: its kind, a dot, its key. The key may itself hold dots and slashes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
+#[schemars(transparent)]
+pub(crate) struct Address(#[schemars(regex(pattern = r"^[a-z]+\..+"))] String);
+
+impl Address {
+    pub(crate) fn new(kind: &str, key: &str) -> Self {
+        Self(format!("{kind}.{key}"))
+    }
+
+    /// The map of the document it stands in, such as `files`.
+    pub(crate) fn kind(&self) -> &str {
+        self.0.split_once('.').map_or(&*self.0, |(kind, _)| kind)
+    }
+
+    /// The key in that map, such as `/etc/shop.toml`.
+    pub(crate) fn key(&self) -> &str {
+        self.0.split_once('.').map_or("", |(_, key)| key)
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('.') {
+            Some((kind, key)) if !kind.is_empty() && !key.is_empty() => Ok(Self(text.to_owned())),
+            _ => Err(format!("`{text}` is not an address: write the kind, a dot and the key, as in files./etc/motd")),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// One use of a fact or of an output of another step.
+///
+/// `secrets.db.password` has the segments `secrets`, `db`, `password`. A key that holds dots or slashes is
+/// one segment, written `files.[/etc/motd].path` in a template.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Reference {
+    pub(crate) segments: Vec<String>,
+    pub(crate) usage: Usage,
+    /// The path as the author wrote it, to find its place again.
+    pub(crate) written: String,
+}
+
+/// What is done with a referenced value, because that decides what it may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Usage {
+    /// Printed as it is: must be a string, a number or a boolean.
+    Printed,
+    /// Given to a helper or a block: must be there.
+    Given,
+    /// Tested by `has` or `default`, or used where such a test has passed: may be missing.
+    Tested,
+}
+
+impl Reference {
+    /// The first segment: `values`, `instance`, or the kind of a step.
+    pub(crate) fn root(&self) -> &str {
+        self.segments.first().map_or("", String::as_str)
+    }
+
+    /// The address of the step this refers to, taking the first two segments as kind and key.
+    pub(crate) fn address(&self) -> Option<Address> {
+        match self.segments.as_slice() {
+            [kind, key, ..] => Some(Address::new(kind, key)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.segments.join("."))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_at_the_first_dot_only() {
+        let address: Address = "files./etc/conf.d/a.conf".parse().unwrap();
+        assert_eq!((address.kind(), address.key()), ("files", "/etc/conf.d/a.conf"));
+    }
+
+    #[test]
+    fn refuses_a_kind_alone() {
+        assert!("files".parse::<Address>().is_err());
+        assert!("files.".parse::<Address>().is_err());
+    }
+}

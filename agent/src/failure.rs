@@ -1,0 +1,112 @@
+//! What every error of ingot can say: what happened, what to do now, and whether trying again may help.
+//!
+//! Each file has its own error enum, at its foot; each implements [`Failure`]. The message names the
+//! operation and the object; the cause stays in [`source()`](std::error::Error::source) and is printed
+//! exactly once, by [`Explanation`].
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use serde::Serialize;
+
+/// An error with a hint, and with an answer to «shall we try again?».
+pub(crate) trait Failure: Error {
+    /// One imperative sentence that can be done now.
+    fn hint(&self) -> Option<String>;
+
+    /// Whether the same call may succeed later without anyone changing anything.
+    fn is_transient(&self) -> bool {
+        false
+    }
+
+    /// Whether AWS or IMDS gave no answer at all. Such a boot exits with 75, not 1.
+    fn is_unreachable(&self) -> bool {
+        false
+    }
+
+    /// How long the other side asked us to wait before the next try.
+    fn retry_after(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// A [`Failure`] with its type erased: what reports keep and people read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Explanation {
+    pub(crate) message: String,
+    /// The chain of causes, outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) causes: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hint: Option<String>,
+    #[serde(skip)]
+    pub(crate) transient: bool,
+    #[serde(skip)]
+    pub(crate) unreachable: bool,
+    #[serde(skip)]
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Explanation {
+    pub(crate) fn of(failure: &dyn Failure) -> Self {
+        let message = failure.to_string();
+        let mut causes: Vec<String> = Vec::new();
+        let mut next = failure.source();
+        while let Some(cause) = next {
+            let text = cause.to_string();
+            // Libraries repeat their cause in their own message; a reader needs it once.
+            if !message.contains(&text) && !causes.iter().any(|known| known.contains(&text)) {
+                causes.push(text);
+            }
+            next = cause.source();
+        }
+        Self {
+            message,
+            causes,
+            hint: failure.hint(),
+            transient: failure.is_transient(),
+            unreachable: failure.is_unreachable(),
+            retry_after: failure.retry_after(),
+        }
+    }
+
+    /// A failure that has no error type of its own, such as a deadline that passed.
+    pub(crate) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { message: message.into(), causes: Vec::new(), hint, transient: false, unreachable: false, retry_after: None }
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        for cause in &self.causes {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read /etc/x")]
+    struct Outer(#[source] std::io::Error);
+
+    impl Failure for Outer {
+        fn hint(&self) -> Option<String> {
+            Some("run as root".into())
+        }
+    }
+
+    #[test]
+    fn prints_message_cause_and_hint_each_once() {
+        let error = Outer(std::io::Error::other("permission denied"));
+        assert_eq!(Explanation::of(&error).to_string(), "cannot read /etc/x: permission denied\nhint: run as root");
+    }
+}

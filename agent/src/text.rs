@@ -1,0 +1,165 @@
+//! Strings of a document: [`Text`] may hold `{{references}}`; [`SecretText`] is what came of it, zeroized.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+/// Where something stands in the input, for messages. Line and column count from 1.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    pub(crate) file: Arc<str>,
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+/// A string of the document, which may hold `{{references}}`.
+///
+/// Only holds what was written: parsing and rendering are the business of [`template`](crate::template).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Text {
+    raw: String,
+    place: Option<Place>,
+}
+
+/// The name under which [`Text`] asks a deserializer for the place as well: `line:column:file`, a NUL, the string.
+/// A deserializer that does not know it hands over the bare string.
+pub(crate) const TEXT_WITH_PLACE: &str = "$ingot::Text";
+
+impl Text {
+    pub(crate) fn new(raw: impl Into<String>) -> Self {
+        Self { raw: raw.into(), place: None }
+    }
+
+    pub(crate) fn at(raw: impl Into<String>, place: Place) -> Self {
+        Self { raw: raw.into(), place: Some(place) }
+    }
+
+    pub(crate) fn raw(&self) -> &str {
+        &self.raw
+    }
+
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// Whether there is anything to render.
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.raw.contains("{{") && !self.raw.contains('\\')
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.raw, f)
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.raw)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+
+        impl<'de> serde::de::Visitor<'de> for Visitor {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Text, E> {
+                Ok(Text::new(text))
+            }
+
+            fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Text, D::Error> {
+                let joined = String::deserialize(deserializer)?;
+                Ok(place_and_text(&joined).unwrap_or_else(|| Text::new(joined)))
+            }
+        }
+
+        deserializer.deserialize_newtype_struct(TEXT_WITH_PLACE, Visitor)
+    }
+}
+
+fn place_and_text(joined: &str) -> Option<Text> {
+    let (place, raw) = joined.split_once('\0')?;
+    let mut parts = place.splitn(3, ':');
+    let line = parts.next()?.parse().ok()?;
+    let column = parts.next()?.parse().ok()?;
+    let file = parts.next()?.into();
+    Some(Text::at(raw, Place { file, line, column }))
+}
+
+impl JsonSchema for Text {
+    fn schema_name() -> Cow<'static, str> {
+        "Text".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A string; {{references}} to facts and to outputs of other steps are filled in."
+        })
+    }
+}
+
+/// A string that came from a secret, or may have: wiped when dropped, and with no way to print it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct SecretText(Zeroizing<String>);
+
+impl SecretText {
+    /// The secret itself. What is made of it must be a `SecretText` again, or go to the file, process or
+    /// service it is meant for.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for SecretText {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl From<&str> for SecretText {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+/// Says that something is there, never what: containers derive `Debug`, and panics print it.
+impl fmt::Debug for SecretText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_does_not_print() {
+        assert_eq!(format!("{:?}", SecretText::from("hunter2")), "[redacted]");
+    }
+
+    #[test]
+    fn a_place_survives_colons_in_the_file_name() {
+        let text = place_and_text("3:7:C:x.yaml\0a:b").unwrap();
+        assert_eq!((text.raw(), text.place().unwrap().to_string()), ("a:b", "C:x.yaml:3:7".to_owned()));
+    }
+}
