@@ -5,4 +5,5 @@ mod address;
 mod aws;
 mod failure;
 mod host;
+mod template;
 mod text;

@@ -1,0 +1,291 @@
+//! From the text of a template to its [tree](super::tree): parses, then resolves every name.
+//!
+//! The `handlebars` crate parses: the grammar and its rules of white space are its work. What it accepts and
+//! we do not offer (partials, decorators, helpers of its own) is refused here, with a place and a hint.
+
+use handlebars::template::{BlockParam, HelperTemplate, Parameter, TemplateElement};
+use handlebars::{Template as Parsed, TemplateErrorReason};
+use serde_json::Value;
+
+use super::helpers::Helper;
+use super::path::{self, Written};
+use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
+use super::{Position, TemplateError};
+
+pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
+    let parsed = Parsed::compile(source).map_err(|error| unreadable(source, &error))?;
+    Compiler { source, levels: Vec::new() }.nodes(&parsed, Position::START)
+}
+
+struct Compiler<'s> {
+    source: &'s str,
+    /// The enclosing `each` and `with` blocks, outermost first.
+    levels: Vec<Level>,
+}
+
+struct Level {
+    each: bool,
+    /// What the block is about, where that is known from the text alone: `{{#with secrets.db}}`.
+    subject: Option<Vec<String>>,
+    parameters: Vec<String>,
+}
+
+impl Compiler<'_> {
+    fn nodes(&mut self, parsed: &Parsed, outer: Position) -> Result<Vec<Node>, TemplateError> {
+        let mut nodes = Vec::with_capacity(parsed.elements.len());
+        for (n, element) in parsed.elements.iter().enumerate() {
+            // The parser keeps no place for `{{else if}}`: the block it belongs to is the nearest known.
+            let at = parsed.mapping.get(n).map_or(outer, |place| Position { line: place.0, column: place.1 });
+            match element {
+                TemplateElement::RawString(text) => nodes.push(Node::Text(text.clone())),
+                TemplateElement::Comment(_) => {}
+                TemplateElement::Expression(call) | TemplateElement::HtmlExpression(call) => {
+                    nodes.push(Node::Print(self.call(call, at)?));
+                }
+                TemplateElement::HelperBlock(block) if block.name.as_name() == Some("raw") => {
+                    if let Some(body) = &block.template {
+                        nodes.append(&mut self.nodes(body, at)?);
+                    }
+                }
+                TemplateElement::HelperBlock(block) => nodes.push(Node::Block(Box::new(self.block(block, at)?))),
+                _ => return Err(TemplateError::Unsupported { position: at }),
+            }
+        }
+        Ok(nodes)
+    }
+
+    fn block(&mut self, block: &HelperTemplate, at: Position) -> Result<Block, TemplateError> {
+        let name = block.name.as_name().unwrap_or_default();
+        let kind = match name {
+            "if" | "unless" => BlockKind::If { wanted: name == "if", include_zero: include_zero(block, at)? },
+            "with" => BlockKind::With,
+            "each" => BlockKind::Each,
+            _ if Helper::named(name).is_some() => return Err(wrong_use(name, "is not a block: write it without the `#`", at)),
+            _ => return Err(TemplateError::unknown_helper(name, at)),
+        };
+        let [subject] = block.params.as_slice() else {
+            let needs = if name == "each" { "takes one list or map" } else { "takes one value" };
+            return Err(wrong_use(name, needs, at));
+        };
+        if !matches!(kind, BlockKind::If { .. }) && !block.hash.is_empty() {
+            return Err(wrong_use(name, "takes no options", at));
+        }
+        let parameters: Vec<String> = match &block.block_param {
+            Some(BlockParam::Single(one)) => [one].map(name_of).into(),
+            Some(BlockParam::Pair((one, two))) => [one, two].map(name_of).into(),
+            _ => Vec::new(),
+        };
+        let most = match kind {
+            BlockKind::If { .. } => 0,
+            BlockKind::With => 1,
+            BlockKind::Each => 2,
+        };
+        if parameters.len() > most {
+            return Err(wrong_use(name, "does not take as many block parameters", at));
+        }
+
+        let subject = self.parameter(subject, at)?;
+        let opens_level = !matches!(kind, BlockKind::If { .. });
+        if opens_level {
+            let known = match &subject {
+                Expression::Path(path) if kind == BlockKind::With && path.is_reference() => Some(path.segments.clone()),
+                _ => None,
+            };
+            self.levels.push(Level { each: kind == BlockKind::Each, subject: known, parameters });
+        }
+        let body = block.template.as_ref().map_or(Ok(Vec::new()), |body| self.nodes(body, at))?;
+        if opens_level {
+            self.levels.pop();
+        }
+        let otherwise = block.inverse.as_ref().map(|body| self.nodes(body, at)).transpose()?;
+        Ok(Block { kind, subject, body, otherwise })
+    }
+
+    /// `{{name}}`, `{{name argument…}}`, `{{(name argument…)}}`, or a call in parentheses.
+    fn call(&self, call: &HelperTemplate, at: Position) -> Result<Expression, TemplateError> {
+        let plain = call.params.is_empty() && call.hash.is_empty();
+        if let Parameter::Subexpression(_) = &call.name {
+            return self.parameter(&call.name, at);
+        }
+        let name = call.name.as_name().unwrap_or_default();
+        let helper = match Helper::named(name) {
+            None if plain && matches!(call.name, Parameter::Path(_)) && !is_block(name) => {
+                return self.path(name, at).map(Expression::Path);
+            }
+            None => return Err(TemplateError::unknown_helper(name, at)),
+            Some(helper) => helper,
+        };
+        if !call.hash.is_empty() {
+            return Err(wrong_use(name, "takes no options", at));
+        }
+        if !helper.takes(call.params.len()) {
+            return Err(TemplateError::Arguments { helper: name.to_owned(), needs: format!("takes {}", helper.arguments()), position: at });
+        }
+        let mut arguments = call.params.iter().map(|parameter| self.parameter(parameter, at)).collect::<Result<Vec<_>, _>>()?;
+        if helper == Helper::Lookup {
+            arguments = match known_lookup(arguments) {
+                Ok(path) => return Ok(Expression::Path(path)),
+                Err(arguments) => arguments,
+            };
+        }
+        Ok(Expression::Call(Call { helper, arguments, position: at }))
+    }
+
+    fn parameter(&self, parameter: &Parameter, at: Position) -> Result<Expression, TemplateError> {
+        match parameter {
+            Parameter::Literal(value) => Ok(Expression::Literal(value.clone())),
+            Parameter::Name(_) | Parameter::Path(_) => self.path(parameter.as_name().unwrap_or_default(), at).map(Expression::Path),
+            Parameter::Subexpression(inner) => match inner.as_element() {
+                TemplateElement::Expression(call) if !matches!(&call.name, Parameter::Path(_)) => self.call(call, at),
+                // `(x)` calls x, as everywhere in Handlebars, and no helper does without arguments.
+                TemplateElement::Expression(call) => {
+                    let name = call.name.as_name().unwrap_or_default();
+                    Err(match Helper::named(name) {
+                        Some(helper) => wrong_use(name, helper.arguments(), at),
+                        None => TemplateError::unknown_helper(name, at),
+                    })
+                }
+                _ => Err(TemplateError::Unsupported { position: at }),
+            },
+            _ => Err(TemplateError::Unsupported { position: at }),
+        }
+    }
+
+    fn path(&self, written: &str, at: Position) -> Result<Path, TemplateError> {
+        let position = self.position_of(written, at);
+        let refuse = |reason, hint| TemplateError::Path { written: written.to_owned(), reason, hint, position };
+        let mut path = Written::parse(written);
+        let Some(depth) = self.levels.len().checked_sub(path.up) else {
+            return Err(refuse("goes above the top of the template", "take away one `../`: only `each` and `with` add a level"));
+        };
+        let (base, mut segments) = if path.local {
+            (self.local(&path, depth).map_err(|(reason, hint)| refuse(reason, hint))?, Vec::new())
+        } else if path.root {
+            (Base::Root, Vec::new())
+        } else if let Some((level, nth)) = self.block_parameter(&path) {
+            path.segments.remove(0);
+            if nth == 0 { self.context(level + 1) } else { (Base::Local(level, Local::KeyOrIndex), Vec::new()) }
+        } else {
+            self.context(depth)
+        };
+        if !path.local {
+            segments.append(&mut path.segments);
+        }
+        if base == Base::Root && segments.is_empty() {
+            return Err(refuse("is everything there is", "name the value that is meant, as in {{values.domain}}"));
+        }
+        Ok(Path { base, segments, written: written.to_owned(), position })
+    }
+
+    /// What `this` is inside of `depth` levels.
+    fn context(&self, depth: usize) -> (Base, Vec<String>) {
+        match depth.checked_sub(1).map(|level| (level, &self.levels[level].subject)) {
+            None => (Base::Root, Vec::new()),
+            Some((_, Some(subject))) => (Base::Root, subject.clone()),
+            Some((level, None)) => (Base::Context(level), Vec::new()),
+        }
+    }
+
+    /// The level and the number of the block parameter that a path starts with.
+    fn block_parameter(&self, path: &Written) -> Option<(usize, usize)> {
+        let first = path.segments.first().filter(|_| !path.this && path.up == 0)?;
+        let find = |(level, block): (usize, &Level)| Some((level, block.parameters.iter().position(|name| name == first)?));
+        self.levels.iter().enumerate().rev().find_map(find)
+    }
+
+    /// `@index` and its kind belong to the nearest `each`, also from within a `with`.
+    fn local(&self, path: &Written, depth: usize) -> Result<Base, (&'static str, &'static str)> {
+        let local = match path.segments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            ["index"] => Local::Index,
+            ["key"] => Local::Key,
+            ["first"] => Local::First,
+            ["last"] => Local::Last,
+            _ => return Err(("is not a variable of Handlebars", "use @index, @key, @first, @last or @root")),
+        };
+        let level = self.levels[..depth].iter().rposition(|level| level.each);
+        level.map(|level| Base::Local(level, local)).ok_or(("has a value only inside `each`", "move it into an {{#each}} block"))
+    }
+
+    /// Where `written` stands at or after `at`, or `at` if it cannot be found.
+    fn position_of(&self, written: &str, at: Position) -> Position {
+        let found = at.offset_in(self.source).and_then(|from| path::find(self.source, written, from));
+        found.map_or(at, |offset| Position::of_offset(self.source, offset))
+    }
+}
+
+fn name_of(parameter: &Parameter) -> String {
+    parameter.as_name().unwrap_or_default().to_owned()
+}
+
+fn is_block(name: &str) -> bool {
+    super::BLOCKS.contains(&name)
+}
+
+fn wrong_use(name: &str, needs: &str, position: Position) -> TemplateError {
+    TemplateError::Arguments { helper: name.to_owned(), needs: needs.to_owned(), position }
+}
+
+/// A lookup of a path by a literal key is the longer path, and as a path it is a better reference.
+fn known_lookup(arguments: Vec<Expression>) -> Result<Path, Vec<Expression>> {
+    let key = match arguments.as_slice() {
+        [Expression::Path(path), Expression::Literal(key)] if !matches!(path.base, Base::Local(..)) => match key {
+            Value::String(key) => key.clone(),
+            Value::Number(key) => key.to_string(),
+            _ => return Err(arguments),
+        },
+        _ => return Err(arguments),
+    };
+    match arguments.into_iter().next() {
+        Some(Expression::Path(mut path)) => {
+            path.segments.push(key);
+            Ok(path)
+        }
+        _ => Err(Vec::new()),
+    }
+}
+
+/// The one option there is: whether `if` takes zero for true.
+fn include_zero(block: &HelperTemplate, at: Position) -> Result<bool, TemplateError> {
+    let mut include_zero = false;
+    for (name, value) in &block.hash {
+        include_zero = match (name.as_str(), value) {
+            ("includeZero", Parameter::Literal(Value::Bool(wanted))) => *wanted,
+            _ => return Err(wrong_use(&name_of(&block.name), "takes no option but includeZero=true", at)),
+        };
+    }
+    Ok(include_zero)
+}
+
+fn unreadable(source: &str, error: &handlebars::TemplateError) -> TemplateError {
+    let position = error.pos().map(|(line, column)| Position { line, column });
+    let (reason, found) = match error.reason() {
+        TemplateErrorReason::MismatchingClosedHelper(opened, closed) | TemplateErrorReason::MismatchingClosedDecorator(opened, closed) => {
+            (format!("`{{{{#{opened}}}}}` is closed by `{{{{/{closed}}}}}`"), None)
+        }
+        TemplateErrorReason::InvalidParam(text) => (format!("`{text}` is not a literal"), source.find(text)),
+        _ => match unclosed_block(source) {
+            Some((name, offset)) => (format!("`{{{{#{name}}}}}` is never closed"), Some(offset)),
+            None => ("this is not a template that Handlebars can read".to_owned(), None),
+        },
+    };
+    let position = found.map(|offset| Position::of_offset(source, offset)).or(position).unwrap_or(Position::START);
+    TemplateError::Syntax { reason, position }
+}
+
+/// The parser puts a block without an end at the end of the file, which helps nobody.
+fn unclosed_block(source: &str) -> Option<(&str, usize)> {
+    let mut open = Vec::new();
+    for (offset, _) in source.match_indices("{{") {
+        let tag = source[offset + 2..].trim_start_matches('~');
+        let name = |rest: &'static str| -> Option<&str> {
+            let after = tag.strip_prefix(rest)?.trim_start();
+            Some(&after[..after.find(|character| !path::is_symbol(character)).unwrap_or(after.len())])
+        };
+        if let Some(name) = name("#").filter(|name| !name.is_empty()) {
+            open.push((name, offset));
+        } else if name("/").is_some() {
+            open.pop()?;
+        }
+    }
+    open.pop()
+}

@@ -1,0 +1,274 @@
+//! The helpers a template may call, and what each makes of its arguments.
+//!
+//! | call | gives |
+//! |---|---|
+//! | `toml x` `json x` `yaml x` | the value, lists and maps too, as that format writes it |
+//! | `shell x` `env x` `ini x` | a string, number or boolean, quoted for that format |
+//! | `base64 x` | a string, number or boolean in base64 |
+//! | `join list separator` | the items of a list in one string |
+//! | `lookup map key` | the value at a key that is itself computed |
+//! | `default x fallback` | `x`, or `fallback` where `x` is missing or null |
+//! | `has x` | whether `x` is there and not null |
+//! | `eq a b` `ne a b` `not x` `and x y…` `or x y…` | true or false |
+//!
+//! How each format is written is the business of [`quote`](super::quote). `default`, `has`, `and`, `or` and
+//! `lookup` do not need all of their arguments, so the [renderer](super::render) evaluates those itself.
+
+use std::ops::RangeInclusive;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::Value;
+
+use super::quote;
+use super::scope::{Buffer, Wiped};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Helper {
+    Toml,
+    Json,
+    Yaml,
+    Shell,
+    Env,
+    Ini,
+    Base64,
+    Join,
+    Lookup,
+    Default,
+    Has,
+    Eq,
+    Ne,
+    Not,
+    And,
+    Or,
+}
+
+/// Every helper: its name, how many arguments it takes, and how to say so.
+const HELPERS: [(Helper, &str, RangeInclusive<usize>, &str); 16] = [
+    (Helper::Toml, "toml", 1..=1, "one value"),
+    (Helper::Json, "json", 1..=1, "one value"),
+    (Helper::Yaml, "yaml", 1..=1, "one value"),
+    (Helper::Shell, "shell", 1..=1, "one value"),
+    (Helper::Env, "env", 1..=1, "one value"),
+    (Helper::Ini, "ini", 1..=1, "one value"),
+    (Helper::Base64, "base64", 1..=1, "one value"),
+    (Helper::Join, "join", 2..=2, "a list and a separator"),
+    (Helper::Lookup, "lookup", 2..=2, "a map or a list, and a key"),
+    (Helper::Default, "default", 2..=2, "a value and what to use where it is missing"),
+    (Helper::Has, "has", 1..=1, "one path"),
+    (Helper::Eq, "eq", 2..=2, "two values"),
+    (Helper::Ne, "ne", 2..=2, "two values"),
+    (Helper::Not, "not", 1..=1, "one value"),
+    (Helper::And, "and", 2..=usize::MAX, "two values or more"),
+    (Helper::Or, "or", 2..=usize::MAX, "two values or more"),
+];
+
+impl Helper {
+    pub(super) fn named(name: &str) -> Option<Self> {
+        HELPERS.iter().find(|(_, known, ..)| *known == name).map(|(helper, ..)| *helper)
+    }
+
+    pub(super) fn names() -> impl Iterator<Item = &'static str> {
+        HELPERS.iter().map(|(_, name, ..)| *name)
+    }
+
+    fn signature(self) -> &'static (Helper, &'static str, RangeInclusive<usize>, &'static str) {
+        // The table is in the order of the enum; a test holds it there.
+        &HELPERS[self as usize]
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        self.signature().1
+    }
+
+    pub(super) fn takes(self, arguments: usize) -> bool {
+        self.signature().2.contains(&arguments)
+    }
+
+    /// What its arguments are, for messages.
+    pub(super) fn arguments(self) -> &'static str {
+        self.signature().3
+    }
+
+    /// Calls the helper with arguments that are all there.
+    pub(super) fn call(self, arguments: &[&Value]) -> Result<Wiped, Refusal> {
+        let [first, rest @ ..] = arguments else { return Ok(Value::Null.into()) };
+        let second = rest.first().copied().unwrap_or(&Value::Null);
+        let quoted = |write: fn(&Value, &mut Buffer) -> Result<(), Refusal>| {
+            let mut out = Buffer::new();
+            write(first, &mut out).map(|()| out.into_value())
+        };
+        match self {
+            Self::Toml => quoted(quote::toml),
+            Self::Json => quoted(quote::json),
+            Self::Yaml => quoted(quote::yaml),
+            Self::Shell => quoted(quote::shell),
+            Self::Env => quoted(quote::env),
+            Self::Ini => quoted(quote::ini),
+            Self::Base64 => quoted(base64),
+            Self::Join => join(first, second),
+            Self::Eq => Ok(equal(first, second).into()),
+            Self::Ne => Ok((!equal(first, second)).into()),
+            Self::Not => Ok((!is_truthy(first, false)).into()),
+            // Evaluated by the renderer, which asks for these only what it has at hand.
+            Self::And => Ok(arguments.iter().all(|argument| is_truthy(argument, false)).into()),
+            Self::Or => Ok(arguments.iter().any(|argument| is_truthy(argument, false)).into()),
+            Self::Has => Ok((!first.is_null()).into()),
+            Self::Default => Ok(if first.is_null() { second.clone() } else { Value::clone(first) }.into()),
+            Self::Lookup => Ok(look_up(first, second).cloned().unwrap_or(Value::Null).into()),
+        }
+    }
+}
+
+/// What Handlebars takes for true: everything but null, false, zero, and the empty string, list and map.
+pub(super) fn is_truthy(value: &Value, include_zero: bool) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(truth) => *truth,
+        Value::Number(number) => include_zero || number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => !list.is_empty(),
+        Value::Object(map) => !map.is_empty(),
+    }
+}
+
+/// What stands in a map or a list at `key`.
+pub(super) fn look_up<'a>(within: &'a Value, key: &Value) -> Option<&'a Value> {
+    match (within, key) {
+        (Value::Object(map), Value::String(key)) => map.get(key),
+        (Value::Object(map), Value::Number(key)) => map.get(&key.to_string()),
+        (Value::Array(list), Value::Number(key)) => list.get(usize::try_from(key.as_u64()?).ok()?),
+        (Value::Array(list), Value::String(key)) => list.get(key.parse::<usize>().ok()?),
+        _ => None,
+    }
+}
+
+/// 1 and 1.0 are equal; "1" and 1 are not.
+fn equal(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Number(a), Value::Number(b)) => a == b || (a.is_f64() != b.is_f64() && a.as_f64() == b.as_f64()),
+        _ => a == b,
+    }
+}
+
+fn base64(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
+    let text = quote::scalar(value)?;
+    let encoded = text.len().div_ceil(3) * 4;
+    out.append(encoded, |out| STANDARD.encode_string(text.as_bytes(), out));
+    Ok(())
+}
+
+fn join(list: &Value, separator: &Value) -> Result<Wiped, Refusal> {
+    let Value::Array(items) = list else { return Err(Refusal::of_type(list, "a list")) };
+    let Value::String(separator) = separator else { return Err(Refusal::of_type(separator, "a string as its separator").at(1)) };
+    let mut out = Buffer::new();
+    for (n, item) in items.iter().enumerate() {
+        if n > 0 {
+            out.push_str(separator);
+        }
+        let text = quote::scalar(item).map_err(|_| Refusal::of_content("has an item that is no string, number or boolean"))?;
+        out.push_str(&text);
+    }
+    Ok(out.into_value())
+}
+
+/// What a value is, for messages: never the value.
+pub(super) fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "a map",
+    }
+}
+
+/// Why a helper will not take an argument. Has only text of ours in it: a value may be a secret.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// Which argument, from 0.
+    pub(super) argument: usize,
+    pub(super) reason: Reason,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Type { found: &'static str, needs: &'static str },
+    Content(&'static str),
+}
+
+impl Refusal {
+    pub(super) fn of_type(value: &Value, needs: &'static str) -> Self {
+        Self { argument: 0, reason: Reason::Type { found: type_of(value), needs } }
+    }
+
+    /// `what` completes a sentence that begins with the path, as in «holds a line break».
+    pub(super) fn of_content(what: &'static str) -> Self {
+        Self { argument: 0, reason: Reason::Content(what) }
+    }
+
+    fn at(self, argument: usize) -> Self {
+        Self { argument, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn call(name: &str, arguments: &[Value]) -> Result<Value, Refusal> {
+        let arguments: Vec<&Value> = arguments.iter().collect();
+        Helper::named(name).unwrap().call(&arguments).map(|made| made.value().clone())
+    }
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (n, (helper, name, ..)) in HELPERS.iter().enumerate() {
+            assert_eq!((*helper as usize, helper.name()), (n, *name));
+        }
+    }
+
+    #[test]
+    fn joins_strings_numbers_and_booleans() {
+        assert_eq!(call("join", &[json!(["a", 1, true]), json!(", ")]), Ok(json!("a, 1, true")));
+        assert_eq!(call("join", &[json!([]), json!(",")]), Ok(json!("")));
+    }
+
+    #[test]
+    fn join_refuses_what_is_no_list_and_lists_of_lists() {
+        assert_eq!(call("join", &[json!("a"), json!(",")]), Err(Refusal::of_type(&json!("a"), "a list")));
+        assert!(call("join", &[json!([["a"]]), json!(",")]).is_err());
+        assert!(call("join", &[json!([null]), json!(",")]).is_err());
+        assert_eq!(call("join", &[json!(["a"]), json!(1)]).unwrap_err().argument, 1);
+    }
+
+    #[test]
+    fn base64_has_padding_and_no_line_breaks() {
+        assert_eq!(call("base64", &[json!("a:b")]), Ok(json!("YTpi")));
+        assert_eq!(call("base64", &[json!("ü")]), Ok(json!("w7w=")));
+        assert_eq!(call("base64", &[json!("x".repeat(300))]).unwrap().as_str().unwrap().len(), 400);
+    }
+
+    #[test]
+    fn equality_knows_types_but_not_notations() {
+        for (a, b, expected) in
+            [(json!(1), json!(1.0), true), (json!("1"), json!(1), false), (json!(null), json!(null), true), (json!([1]), json!([1]), true)]
+        {
+            assert_eq!(call("eq", &[a.clone(), b.clone()]), Ok(json!(expected)));
+            assert_eq!(call("ne", &[a, b]), Ok(json!(!expected)));
+        }
+        // Two large integers that are the same float are still two.
+        assert_eq!(call("eq", &[json!(u64::MAX), json!(u64::MAX - 1)]), Ok(json!(false)));
+    }
+
+    #[test]
+    fn looks_up_keys_and_indices() {
+        assert_eq!(look_up(&json!({"a b": 1}), &json!("a b")), Some(&json!(1)));
+        assert_eq!(look_up(&json!([7, 8]), &json!(1)), Some(&json!(8)));
+        assert_eq!(look_up(&json!([7, 8]), &json!("x")), None);
+        assert_eq!(look_up(&json!("text"), &json!(0)), None);
+    }
+}

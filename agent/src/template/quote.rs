@@ -1,0 +1,231 @@
+//! Writes a value so that a format reads back exactly that value, whatever is in it.
+//!
+//! `toml`, `json` and `yaml` write whole values on one line. `shell`, `env` and `ini` write one string,
+//! number or boolean. What a format cannot hold is refused: a wrong file is worse than none.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use serde_json::{Map, Number, Value};
+use zeroize::Zeroizing;
+
+use super::helpers::Refusal;
+use super::scope::Buffer;
+
+/// A TOML value: basic strings, numbers, booleans, arrays, inline tables. TOML has no null, and no
+/// integers above 2^63 - 1.
+///
+/// Source: <https://toml.io/en/v1.0.0>
+pub(super) fn toml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
+    match value {
+        Value::Null => return Err(Refusal::of_content("is null or has a null in it")),
+        Value::Bool(truth) => display(truth, out),
+        Value::Number(number) if number.is_u64() && !number.is_i64() => {
+            return Err(Refusal::of_content("is or has an integer larger than TOML's 2^63 - 1"));
+        }
+        Value::Number(number) => display(number, out),
+        Value::String(text) => double_quoted(text, out),
+        Value::Array(list) => return sequence(list, ", ", out, toml),
+        Value::Object(map) if map.is_empty() => out.push_str("{}"),
+        Value::Object(map) => {
+            for (n, (key, value)) in map.iter().enumerate() {
+                out.push_str(if n == 0 { "{ " } else { ", " });
+                if !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+                    out.push_str(key);
+                } else {
+                    double_quoted(key, out);
+                }
+                out.push_str(" = ");
+                toml(value, out)?;
+            }
+            out.push_str(" }");
+        }
+    }
+    Ok(())
+}
+
+/// JSON without white space.
+pub(super) fn json(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(truth) => display(truth, out),
+        Value::Number(number) => display(number, out),
+        Value::String(text) => double_quoted(text, out),
+        Value::Array(list) => return sequence(list, ",", out, json),
+        Value::Object(map) => return mapping(map, [",", ":"], out, json),
+    }
+    Ok(())
+}
+
+/// A YAML value that YAML 1.1 and 1.2 read alike: strings always in double quotes, so that `no` and `012`
+/// stay strings, lists and maps in flow style, and exponents with a point and a sign.
+pub(super) fn yaml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
+    match value {
+        Value::Number(number) => yaml_number(number, out),
+        Value::Array(list) => return sequence(list, ", ", out, yaml),
+        Value::Object(map) => return mapping(map, [", ", ": "], out, yaml),
+        Value::Null | Value::Bool(_) | Value::String(_) => return json(value, out),
+    }
+    Ok(())
+}
+
+/// YAML 1.1 takes `1e16` for a string: a float needs a point, and its exponent a sign.
+fn yaml_number(number: &Number, out: &mut Buffer) {
+    let text = Zeroizing::new(number.to_string());
+    let Some((mantissa, exponent)) = text.split_once('e') else { return out.push_str(&text) };
+    out.push_str(mantissa);
+    if !mantissa.contains('.') {
+        out.push_str(".0");
+    }
+    out.push_str(if exponent.starts_with(['-', '+']) { "e" } else { "e+" });
+    out.push_str(exponent);
+}
+
+/// One word of a POSIX shell, always in single quotes: an unquoted `2` before `>` is a file descriptor, an
+/// unquoted `if` a keyword.
+pub(super) fn shell(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
+    let text = scalar(value)?;
+    if text.contains('\0') {
+        return Err(Refusal::of_content("holds a NUL, which no program can be given"));
+    }
+    out.push('\'');
+    for (n, part) in text.split('\'').enumerate() {
+        if n > 0 {
+            out.push_str(r"'\''");
+        }
+        out.push_str(part);
+    }
+    out.push('\'');
+    Ok(())
+}
+
+/// The value of an assignment in a systemd `EnvironmentFile=` or a dotenv file.
+///
+/// In single quotes where it can be: there, systemd, shells and dotenv libraries all take everything
+/// verbatim. A value that has a single quote itself goes in double quotes, where systemd and shells know
+/// the same four escapes. A line break stays a line break: systemd lets quoted values span lines.
+/// NUL, the byte order mark and noncharacters are refused, because systemd refuses the file.
+///
+/// Source: systemd.exec(5), `EnvironmentFile=`
+pub(super) fn env(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
+    let text = scalar(value)?;
+    if text.chars().any(|character| matches!(character, '\0' | '\u{feff}') || is_noncharacter(character)) {
+        return Err(Refusal::of_content("holds a character that systemd refuses in an environment file"));
+    }
+    if !text.contains('\'') {
+        out.push('\'');
+        out.push_str(&text);
+        out.push('\'');
+        return Ok(());
+    }
+    out.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\' | '`' | '$') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out.push('"');
+    Ok(())
+}
+
+fn is_noncharacter(character: char) -> bool {
+    matches!(character, '\u{fdd0}'..='\u{fdef}') || u32::from(character) & 0xfffe == 0xfffe
+}
+
+/// The value of a key in an INI file, of which there is no standard.
+///
+/// As it is, where no reader takes anything in it for more than itself. Otherwise in double quotes, with `"`
+/// and `\` behind a backslash, as the option files of MySQL, git and PHP read them. Python's configparser
+/// knows no quotes and would keep them; its files need no helper. Line breaks and other control characters are refused.
+pub(super) fn ini(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
+    let text = scalar(value)?;
+    if text.contains(|character: char| character.is_control() && character != '\t') {
+        return Err(Refusal::of_content("holds a line break or another control character, which INI cannot hold"));
+    }
+    let special = |character: char| matches!(character, '"' | '\'' | '\\' | ';' | '#' | '$' | '`' | '\t');
+    if !text.contains(special) && text.trim() == &**text {
+        out.push_str(&text);
+        return Ok(());
+    }
+    out.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out.push('"');
+    Ok(())
+}
+
+/// A string, number or boolean as it is.
+pub(super) fn scalar(value: &Value) -> Result<Zeroizing<String>, Refusal> {
+    match value {
+        Value::String(text) => Ok(Zeroizing::new(text.clone())),
+        Value::Number(number) => Ok(Zeroizing::new(number.to_string())),
+        Value::Bool(truth) => Ok(Zeroizing::new(truth.to_string())),
+        Value::Null | Value::Array(_) | Value::Object(_) => Err(Refusal::of_type(value, "a string, a number or a boolean")),
+    }
+}
+
+fn display(value: &dyn std::fmt::Display, out: &mut Buffer) {
+    // Writing to a buffer in memory cannot fail.
+    let _ = write!(out, "{value}");
+}
+
+/// A string in double quotes as JSON, YAML and TOML all read it.
+///
+/// Beyond what JSON asks for, it escapes what YAML does not hold or takes for a line break, and what TOML
+/// forbids: DEL, the C1 controls, U+2028, U+2029, the byte order mark and noncharacters.
+fn double_quoted(text: &str, out: &mut Buffer) {
+    out.push('"');
+    let mut unwritten = 0;
+    for (at, character) in text.char_indices() {
+        let escape: Cow<'_, str> = match character {
+            '"' => r#"\""#.into(),
+            '\\' => r"\\".into(),
+            '\n' => r"\n".into(),
+            '\r' => r"\r".into(),
+            '\t' => r"\t".into(),
+            '\0'..'\u{20}'
+            | '\u{7f}'..'\u{a0}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}'
+            | '\u{fdd0}'..='\u{fdef}'
+            | '\u{fffe}'
+            | '\u{ffff}' => format!(r"\u{:04x}", u32::from(character)).into(),
+            _ => continue,
+        };
+        out.push_str(&text[unwritten..at]);
+        out.push_str(&escape);
+        unwritten = at + character.len_utf8();
+    }
+    out.push_str(&text[unwritten..]);
+    out.push('"');
+}
+
+type WriteValue = fn(&Value, &mut Buffer) -> Result<(), Refusal>;
+
+fn sequence(list: &[Value], comma: &str, out: &mut Buffer, write: WriteValue) -> Result<(), Refusal> {
+    out.push('[');
+    for (n, item) in list.iter().enumerate() {
+        out.push_str(if n == 0 { "" } else { comma });
+        write(item, out)?;
+    }
+    out.push(']');
+    Ok(())
+}
+
+fn mapping(map: &Map<String, Value>, [comma, colon]: [&str; 2], out: &mut Buffer, write: WriteValue) -> Result<(), Refusal> {
+    out.push('{');
+    for (n, (key, value)) in map.iter().enumerate() {
+        out.push_str(if n == 0 { "" } else { comma });
+        double_quoted(key, out);
+        out.push_str(colon);
+        write(value, out)?;
+    }
+    out.push('}');
+    Ok(())
+}

@@ -1,0 +1,234 @@
+//! Fills a compiled template in, and refuses whatever is not there.
+//!
+//! The `handlebars` crate could render what it parsed, but it passes over a missing key in `{{#if}}`, prints
+//! null as nothing and a map as `[object]`, logs the arguments of every helper at debug level, and leaves
+//! copies of them in memory. A secret allows none of that.
+
+use serde_json::Value;
+
+use super::helpers::{self, Helper, Reason, is_truthy, type_of};
+use super::quote;
+use super::scope::{Buffer, Wiped, descend};
+use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
+use super::{Position, TemplateError, nearest};
+
+/// Appends `nodes`, filled in from `root`, to `out`.
+pub(super) fn render(nodes: &[Node], root: &Value, out: &mut Buffer) -> Result<(), TemplateError> {
+    Renderer { root, level: None }.nodes(nodes, out)
+}
+
+/// What an expression comes to.
+enum Found<'v> {
+    Missing,
+    There(&'v Value),
+    Made(Wiped),
+}
+
+impl Found<'_> {
+    fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Missing => None,
+            Self::There(value) => Some(value),
+            Self::Made(value) => Some(value.value()),
+        }
+    }
+}
+
+impl<'v> From<Option<&'v Value>> for Found<'v> {
+    fn from(value: Option<&'v Value>) -> Self {
+        value.map_or(Self::Missing, Self::There)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Renderer<'v> {
+    root: &'v Value,
+    level: Option<&'v Level<'v>>,
+}
+
+/// The innermost block that has a context of its own, and those around it.
+struct Level<'v> {
+    number: usize,
+    outer: Option<&'v Level<'v>>,
+    value: &'v Value,
+    item: Option<Item<'v>>,
+}
+
+/// Which round of an `each` this is.
+#[derive(Clone, Copy)]
+struct Item<'v> {
+    index: usize,
+    key: Option<&'v str>,
+    last: bool,
+}
+
+impl Renderer<'_> {
+    fn nodes(self, nodes: &[Node], out: &mut Buffer) -> Result<(), TemplateError> {
+        for node in nodes {
+            match node {
+                Node::Text(text) => out.push_str(text),
+                Node::Print(expression) => {
+                    let found = self.evaluate(expression)?;
+                    let value = self.there(expression, &found)?;
+                    let text = quote::scalar(value)
+                        .map_err(|_| wrong_type(expression, value, "only a string, a number or a boolean is printed as it is"))?;
+                    out.push_str(&text);
+                }
+                Node::Block(block) => self.block(block, out)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn block(self, block: &Block, out: &mut Buffer) -> Result<(), TemplateError> {
+        let found = self.evaluate(&block.subject)?;
+        let value = self.there(&block.subject, &found)?;
+        match (block.kind, value) {
+            (BlockKind::If { wanted, include_zero }, _) if is_truthy(value, include_zero) == wanted => self.nodes(&block.body, out),
+            (BlockKind::With, _) if is_truthy(value, false) => self.inside(value, None, &block.body, out),
+            (BlockKind::Each, Value::Array(list)) if !list.is_empty() => list.iter().enumerate().try_for_each(|(index, value)| {
+                let item = Item { index, key: None, last: index + 1 == list.len() };
+                self.inside(value, Some(item), &block.body, out)
+            }),
+            (BlockKind::Each, Value::Object(map)) if !map.is_empty() => map.iter().enumerate().try_for_each(|(index, (key, value))| {
+                let item = Item { index, key: Some(key), last: index + 1 == map.len() };
+                self.inside(value, Some(item), &block.body, out)
+            }),
+            (BlockKind::Each, Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
+                Err(wrong_type(&block.subject, value, "`each` goes over a list or a map"))
+            }
+            (BlockKind::Each, Value::Null) if block.otherwise.is_none() => {
+                Err(wrong_type(&block.subject, value, "`each` goes over a list or a map"))
+            }
+            _ => self.nodes(block.otherwise.as_deref().unwrap_or_default(), out),
+        }
+    }
+
+    fn inside(self, value: &Value, item: Option<Item<'_>>, body: &[Node], out: &mut Buffer) -> Result<(), TemplateError> {
+        let number = self.level.map_or(0, |level| level.number + 1);
+        let level = Level { number, outer: self.level, value, item };
+        Renderer { root: self.root, level: Some(&level) }.nodes(body, out)
+    }
+}
+
+impl<'v> Renderer<'v> {
+    /// The value of an expression, or that it has none; only what a helper cannot do without is an error.
+    fn evaluate<'e>(self, expression: &'e Expression) -> Result<Found<'e>, TemplateError>
+    where
+        'v: 'e,
+    {
+        match expression {
+            Expression::Literal(value) => Ok(Found::There(value)),
+            Expression::Path(path) => Ok(self.path(path)),
+            Expression::Call(call) => self.call(call),
+        }
+    }
+
+    fn call<'e>(self, call: &'e Call) -> Result<Found<'e>, TemplateError>
+    where
+        'v: 'e,
+    {
+        match (call.helper, call.arguments.as_slice()) {
+            (Helper::Has, [argument]) => {
+                let found = self.evaluate(argument)?;
+                Ok(Found::Made(found.value().is_some_and(|value| !value.is_null()).into()))
+            }
+            (Helper::Default, [argument, fallback]) => match self.evaluate(argument)? {
+                found if found.value().is_some_and(|value| !value.is_null()) => Ok(found),
+                _ => self.evaluate(fallback),
+            },
+            (Helper::And | Helper::Or, arguments) => {
+                let decisive = call.helper == Helper::Or;
+                for argument in arguments {
+                    let found = self.evaluate(argument)?;
+                    if is_truthy(self.there(argument, &found)?, false) == decisive {
+                        return Ok(Found::Made(decisive.into()));
+                    }
+                }
+                Ok(Found::Made((!decisive).into()))
+            }
+            (Helper::Lookup, [within, key]) => {
+                let found = self.evaluate(key)?;
+                let key = self.there(key, &found)?;
+                Ok(match self.evaluate(within)? {
+                    Found::Missing => Found::Missing,
+                    Found::There(value) => helpers::look_up(value, key).into(),
+                    Found::Made(value) => {
+                        helpers::look_up(value.value(), key).map_or(Found::Missing, |value| Found::Made(value.clone().into()))
+                    }
+                })
+            }
+            (helper, arguments) => {
+                let found = arguments.iter().map(|argument| self.evaluate(argument)).collect::<Result<Vec<_>, _>>()?;
+                let values = arguments.iter().zip(&found).map(|(argument, found)| self.there(argument, found));
+                let values = values.collect::<Result<Vec<_>, _>>()?;
+                helper.call(&values).map(Found::Made).map_err(|refusal| {
+                    let argument = &arguments[refusal.argument];
+                    let position = argument.position().unwrap_or(call.position);
+                    let path = argument.to_string();
+                    match refusal.reason {
+                        Reason::Type { found, needs } => {
+                            TemplateError::WrongType { path, found, needs: format!("`{}` takes {needs}", helper.name()), position }
+                        }
+                        Reason::Content(reason) => TemplateError::Unwritable { path, helper: helper.name(), reason, position },
+                    }
+                })
+            }
+        }
+    }
+
+    fn path(self, path: &Path) -> Found<'v> {
+        match path.base {
+            Base::Root => descend(self.root, &path.segments).into(),
+            Base::Context(number) => self.level(number).and_then(|level| descend(level.value, &path.segments)).into(),
+            Base::Local(number, local) => match self.level(number).and_then(|level| level.item) {
+                Some(item) if path.segments.is_empty() => match local {
+                    Local::Index => Found::Made(item.index.into()),
+                    Local::First => Found::Made((item.index == 0).into()),
+                    Local::Last => Found::Made(item.last.into()),
+                    Local::Key => item.key.map_or(Found::Missing, |key| Found::Made(key.into())),
+                    Local::KeyOrIndex => Found::Made(item.key.map_or_else(|| item.index.into(), Wiped::from)),
+                },
+                _ => Found::Missing,
+            },
+        }
+    }
+
+    fn level(self, number: usize) -> Option<&'v Level<'v>> {
+        let mut level = self.level;
+        while let Some(inner) = level.filter(|level| level.number > number) {
+            level = inner.outer;
+        }
+        level
+    }
+
+    /// The value that was found for `expression`, which must be there.
+    fn there<'f>(self, expression: &Expression, found: &'f Found<'_>) -> Result<&'f Value, TemplateError> {
+        found.value().ok_or_else(|| {
+            let nearest = match expression {
+                Expression::Path(path) if path.is_reference() => self.nearest(path),
+                _ => None,
+            };
+            TemplateError::Missing { path: expression.to_string(), nearest, position: expression.position().unwrap_or(Position::START) }
+        })
+    }
+
+    /// The path that may have been meant. Says nothing of secrets, where keys come out of the secret itself.
+    fn nearest(self, path: &Path) -> Option<String> {
+        if path.segments.first().is_some_and(|root| root == "secrets") {
+            return None;
+        }
+        let (n, map) = (0..path.segments.len()).rev().find_map(|n| match descend(self.root, &path.segments[..n]) {
+            Some(Value::Object(map)) => Some((n, map)),
+            _ => None,
+        })?;
+        let mut meant = path.clone();
+        meant.segments[n] = nearest(&path.segments[n], map.keys().map(String::as_str))?.to_owned();
+        Some(meant.to_string())
+    }
+}
+
+fn wrong_type(expression: &Expression, value: &Value, needs: &str) -> TemplateError {
+    let position = expression.position().unwrap_or(Position::START);
+    TemplateError::WrongType { path: expression.to_string(), found: type_of(value), needs: needs.to_owned(), position }
+}

@@ -1,0 +1,138 @@
+//! A compiled template: what is left of the parsed one once every name in it has been resolved.
+//!
+//! Both the walk that finds [references](super::references) and the one that [renders](super::render) go
+//! over this tree, so they cannot disagree about what a path means.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use super::Position;
+use super::helpers::Helper;
+
+#[derive(Debug)]
+pub(super) enum Node {
+    Text(String),
+    /// `{{expression}}`: its value, which must be a string, a number or a boolean.
+    Print(Expression),
+    Block(Box<Block>),
+}
+
+#[derive(Debug)]
+pub(super) struct Block {
+    pub(super) kind: BlockKind,
+    pub(super) subject: Expression,
+    pub(super) body: Vec<Node>,
+    pub(super) otherwise: Option<Vec<Node>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BlockKind {
+    /// `wanted` is false for `unless`.
+    If {
+        wanted: bool,
+        include_zero: bool,
+    },
+    With,
+    Each,
+}
+
+impl BlockKind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::If { wanted: true, .. } => "if",
+            Self::If { wanted: false, .. } => "unless",
+            Self::With => "with",
+            Self::Each => "each",
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum Expression {
+    Literal(Value),
+    Path(Path),
+    Call(Call),
+}
+
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) helper: Helper,
+    pub(super) arguments: Vec<Expression>,
+    pub(super) position: Position,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Path {
+    pub(super) base: Base,
+    pub(super) segments: Vec<String>,
+    /// As the author wrote it.
+    pub(super) written: String,
+    pub(super) position: Position,
+}
+
+/// Where a path starts. Levels count the enclosing `each` and `with` blocks from the outside, from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Base {
+    Root,
+    /// What the block at this level is about: its item, or its subject.
+    Context(usize),
+    Local(usize, Local),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Local {
+    Index,
+    /// `@key`, only in an `each` over a map.
+    Key,
+    /// The second block parameter of `each`: the key in a map, the index in a list.
+    KeyOrIndex,
+    First,
+    Last,
+}
+
+impl Path {
+    /// Whether this reads from the root, and so is a reference.
+    pub(super) fn is_reference(&self) -> bool {
+        self.base == Base::Root
+    }
+}
+
+/// For messages: the whole path from the root, or as it was written where it does not start there.
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_reference() {
+            return f.write_str(&self.written);
+        }
+        for (n, segment) in self.segments.iter().enumerate() {
+            let dot = if n == 0 { "" } else { "." };
+            if segment.chars().all(super::path::is_symbol) {
+                write!(f, "{dot}{segment}")?;
+            } else {
+                write!(f, "{dot}[{segment}]")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// For messages.
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Literal(_) => f.write_str("the literal"),
+            Self::Path(path) => path.fmt(f),
+            Self::Call(call) => write!(f, "the result of `{}`", call.helper.name()),
+        }
+    }
+}
+
+impl Expression {
+    pub(super) fn position(&self) -> Option<Position> {
+        match self {
+            Self::Literal(_) => None,
+            Self::Path(path) => Some(path.position),
+            Self::Call(call) => Some(call.position),
+        }
+    }
+}
