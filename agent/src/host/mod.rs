@@ -5,6 +5,19 @@
 //! anything; steps do.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
+pub(crate) mod clock;
+pub(crate) mod commands;
+pub(crate) mod environment;
+pub(crate) mod files;
+pub(crate) mod identity;
+mod lines;
+pub(crate) mod lock;
+pub(crate) mod probes;
+pub(crate) mod state;
+mod tree;
+pub(crate) mod units;
+pub(crate) mod users;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -102,8 +115,11 @@ pub(crate) trait Commands {
     /// # Errors
     ///
     /// [`HostError::Spawn`] if it could not be started at all. A bad end is no error here: see [`End`].
-    async fn run(&self, invocation: &Invocation, on_line: &mut dyn FnMut(&str)) -> Result<End, HostError>;
+    async fn run(&self, invocation: &Invocation, on_line: OnLine<'_>) -> Result<End, HostError>;
 }
+
+/// Takes each line of output. Has a name of its own because `async_trait` would give the line's lifetime one.
+pub(crate) type OnLine<'a> = &'a mut dyn FnMut(&str);
 
 /// The longest line of output that is kept, in bytes; the rest of a longer one is dropped.
 pub(crate) const LINE_LIMIT: usize = 16 * 1024;

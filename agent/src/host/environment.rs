@@ -1,0 +1,144 @@
+//! What this process was given: environment variables, terminals, the boot it runs in. The only reader of `std::env`.
+
+use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use nix::libc;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::{Files, HostError};
+use crate::text::SecretText;
+
+/// The environment variables that ingot heeds, and what its standard streams are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Environment {
+    /// The SDKs' own: endpoints, region, credentials of a developer.
+    pub(crate) aws: Aws,
+    /// The device and inode of the journal's socket, if stderr is one (systemd sets it).
+    pub(crate) journal_stream: Option<String>,
+    /// The id of this run of our unit, if systemd started us.
+    pub(crate) invocation_id: Option<String>,
+    pub(crate) term: Option<String>,
+    /// Set, to anything but nothing: no colours. See <https://no-color.org>.
+    pub(crate) no_color: bool,
+    pub(crate) columns: Option<usize>,
+    pub(crate) home: Option<OsString>,
+    pub(crate) path: Option<String>,
+    pub(crate) stdout_is_terminal: bool,
+    pub(crate) stderr_is_terminal: bool,
+}
+
+/// Every `AWS_…` variable. Some are secrets, and all are kept as such.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Aws(Vec<(String, SecretText)>);
+
+impl Aws {
+    /// A variable that is not a secret, such as `AWS_ENDPOINT_URL`. `None` if unset or empty.
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.secret(name).map(SecretText::expose)
+    }
+
+    /// A variable that is a secret, such as `AWS_SECRET_ACCESS_KEY`. `None` if unset or empty.
+    pub(crate) fn secret(&self, name: &str) -> Option<&SecretText> {
+        self.0.iter().find(|(known, value)| known == name && !value.expose().is_empty()).map(|(_, value)| value)
+    }
+}
+
+impl Environment {
+    /// Reads the environment of this process.
+    pub(crate) fn read() -> Self {
+        let mut environment = Self::of(std::env::vars_os());
+        environment.stdout_is_terminal = std::io::stdout().is_terminal();
+        environment.stderr_is_terminal = std::io::stderr().is_terminal();
+        environment
+    }
+
+    /// Variables that are not UTF-8 count as unset, but for paths.
+    fn of(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            let Some(name) = name.to_str() else { continue };
+            let text = value.to_str().map(str::to_owned);
+            match name {
+                "JOURNAL_STREAM" => environment.journal_stream = text,
+                "INVOCATION_ID" => environment.invocation_id = text,
+                "TERM" => environment.term = text,
+                "NO_COLOR" => environment.no_color = !value.is_empty(),
+                "COLUMNS" => environment.columns = text.and_then(|text| text.parse().ok()),
+                "HOME" => environment.home = Some(value),
+                "PATH" => environment.path = text,
+                _ if name.starts_with("AWS_") => {
+                    environment.aws.0.extend(text.map(|text| (name.to_owned(), SecretText::from(text))));
+                }
+                _ => {}
+            }
+        }
+        environment
+    }
+}
+
+/// The id that the kernel gave to this boot.
+///
+/// # Errors
+///
+/// If /proc is not mounted, or says something else.
+pub(crate) async fn boot_id(files: &dyn Files) -> Result<String, HostError> {
+    let path = Path::new("/proc/sys/kernel/random/boot_id");
+    let content = files.read(path, 64).await?.unwrap_or_default();
+    let id = String::from_utf8_lossy(&content).trim().to_owned();
+    if id.is_empty() {
+        return Err(super::tree::failed("read", path, std::io::Error::other("there is no boot id: is /proc mounted?")));
+    }
+    Ok(id)
+}
+
+/// Writes one line to the system console, where the instance's console output and screenshot show it. A machine without
+/// a console, or with a stuck one, loses the line.
+pub(crate) fn console(line: &str) {
+    let options = libc::O_NOCTTY | libc::O_NONBLOCK | libc::O_CLOEXEC;
+    if let Ok(mut console) = OpenOptions::new().write(true).custom_flags(options).open("/dev/console") {
+        // Carriage return: the console may be a terminal in raw mode. Nobody is left to tell if this fails.
+        let _ = console.write_all(format!("{line}\r\n").as_bytes());
+    }
+}
+
+/// Keeps secrets out of core dumps, and this process from being traced by its own user.
+///
+/// The limit is the soft one only: programs we run inherit it and may raise it again.
+pub(crate) fn harden() {
+    // Neither can fail but by a sandbox that forbids the call; a boot goes on without.
+    let hard = getrlimit(Resource::RLIMIT_CORE).map_or(0, |(_, hard)| hard);
+    let limited = setrlimit(Resource::RLIMIT_CORE, 0, hard);
+    if let Err(errno) = limited.and_then(|()| nix::sys::prctl::set_dumpable(false)) {
+        log::warn!("cannot forbid core dumps: {errno}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::files::DiskFiles;
+    use super::*;
+
+    #[test]
+    fn keeps_what_it_knows() {
+        let variables =
+            [("NO_COLOR", ""), ("COLUMNS", "80"), ("AWS_REGION", "eu-west-1"), ("AWS_SECRET_ACCESS_KEY", "hunter2"), ("X", "y")];
+        let environment = Environment::of(variables.map(|(name, value)| (name.into(), value.into())));
+        assert!(!environment.no_color);
+        assert_eq!(environment.columns, Some(80));
+        assert_eq!(environment.aws.get("AWS_REGION"), Some("eu-west-1"));
+        assert_eq!(environment.aws.get("AWS_PROFILE"), None);
+        assert!(!format!("{environment:?}").contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn knows_its_boot() {
+        assert_eq!(boot_id(&DiskFiles::new(None)).await.unwrap().len(), 36);
+        let empty = tempfile::tempdir().unwrap();
+        let error = boot_id(&DiskFiles::new(Some(empty.path().to_owned()))).await.unwrap_err();
+        assert_eq!(error.to_string(), "cannot read /proc/sys/kernel/random/boot_id");
+    }
+}

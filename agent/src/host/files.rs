@@ -1,0 +1,265 @@
+//! [`Files`] on the real disk.
+//!
+//! Every operation runs on the blocking pool: the first touch of a block on a volume restored from a snapshot takes
+//! tens of milliseconds, an fsync about as long, and other steps go on meanwhile. What each does, and how a root is
+//! kept, is in [`tree`](super::tree).
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use nix::fcntl::OFlag;
+use zeroize::Zeroizing;
+
+use super::tree::{Tree, failed, found};
+use super::{Attributes, Files, HostError, Stat};
+
+/// The files of this machine, or of the tree below `root`.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DiskFiles {
+    tree: Tree,
+    /// One lock for each path being staged. A step that was dropped in the middle leaves its write running on the
+    /// blocking pool; the next writer of that path waits for it instead of renaming its half.
+    staging: RefCell<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+impl DiskFiles {
+    pub(crate) fn new(root: Option<PathBuf>) -> Self {
+        Self { tree: Tree { root }, staging: RefCell::default() }
+    }
+
+    /// As [`Files::read`], at once: for what is read before there is anything to wait for.
+    pub(super) fn read_now(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
+        self.tree.read(path, limit)
+    }
+
+    /// Opens a file of the tree for those beside this one that need a descriptor. `None` if there is none.
+    pub(super) fn open_now(&self, path: &Path, flags: OFlag, mode: u32) -> Result<Option<File>, HostError> {
+        let opened = self.tree.open(path, flags | OFlag::O_CLOEXEC, mode);
+        found(opened).map(|fd| fd.map(File::from)).map_err(|source| failed("open", path, source))
+    }
+
+    pub(super) fn create_directory_now(&self, path: &Path, mode: u32) -> Result<(), HostError> {
+        self.tree.create_directory(path, mode).map_err(|source| failed("create directory", path, source))
+    }
+
+    async fn on_disk<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        path: &Path,
+        work: impl FnOnce(&Tree, &Path) -> Result<T, HostError> + Send + 'static,
+    ) -> Result<T, HostError> {
+        let (tree, owned) = (self.tree.clone(), path.to_owned());
+        let done = tokio::task::spawn_blocking(move || work(&tree, &owned)).await;
+        done.unwrap_or_else(|lost| Err(failed(operation, path, io::Error::other(lost))))
+    }
+
+    async fn turn(&self, staged: &Path) -> tokio::sync::OwnedMutexGuard<()> {
+        let turn = {
+            let mut staging = self.staging.borrow_mut();
+            staging.retain(|_, turn| Arc::strong_count(turn) > 1);
+            Arc::clone(staging.entry(staged.to_owned()).or_default())
+        };
+        turn.lock_owned().await
+    }
+}
+
+#[async_trait(?Send)]
+impl Files for DiskFiles {
+    async fn read(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
+        self.on_disk("read", path, move |tree, path| tree.read(path, limit)).await
+    }
+
+    async fn stat(&self, path: &Path) -> Result<Option<Stat>, HostError> {
+        self.on_disk("look at", path, |tree, path| found(tree.stat(path)).map_err(|e| failed("look at", path, e))).await
+    }
+
+    async fn list(&self, directory: &Path) -> Result<Vec<String>, HostError> {
+        self.on_disk("list", directory, |tree, path| tree.list(path).map_err(|e| failed("list", path, e))).await
+    }
+
+    async fn create_directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
+        let operation = "create directory";
+        self.on_disk(operation, path, move |tree, path| tree.create_directory(path, mode).map_err(|e| failed(operation, path, e))).await
+    }
+
+    async fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
+        let turn = self.turn(staged).await;
+        let content = Zeroizing::new(content.to_vec());
+        self.on_disk("write", staged, move |tree, staged| {
+            let _turn = turn;
+            tree.stage(staged, &content, attributes)
+        })
+        .await
+    }
+
+    async fn install(&self, staged: &Path, path: &Path) -> Result<(), HostError> {
+        let turn = self.turn(staged).await;
+        let staged = staged.to_owned();
+        self.on_disk("replace", path, move |tree, path| {
+            let _turn = turn;
+            tree.install(&staged, path).map_err(|source| failed("replace", path, source))
+        })
+        .await
+    }
+
+    async fn set_attributes(&self, path: &Path, attributes: Attributes) -> Result<(), HostError> {
+        let operation = "set owner and mode of";
+        self.on_disk(operation, path, move |tree, path| tree.set_attributes(path, attributes).map_err(|e| failed(operation, path, e))).await
+    }
+
+    async fn remove(&self, path: &Path) -> Result<(), HostError> {
+        self.on_disk("remove", path, |tree, path| found(tree.unlink(path)).map(drop).map_err(|e| failed("remove", path, e))).await
+    }
+
+    fn located(&self, path: &Path) -> PathBuf {
+        match &self.tree.root {
+            Some(root) => root.join(below(path)),
+            None => path.to_owned(),
+        }
+    }
+}
+
+/// `path` without its leading slash and its `..`, for joining to a root.
+fn below(path: &Path) -> PathBuf {
+    let mut below = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir => drop(below.pop()),
+            _ => {}
+        }
+    }
+    below
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use nix::sys::stat::Mode;
+    use nix::unistd::{Gid, Uid};
+
+    use super::super::FileKind;
+    use super::super::tree::filled;
+    use super::*;
+
+    /// A tree of its own, and the attributes that a test may ask for without being root.
+    fn tree() -> (tempfile::TempDir, DiskFiles) {
+        let directory = tempfile::tempdir().unwrap();
+        let files = DiskFiles::new(Some(directory.path().to_owned()));
+        (directory, files)
+    }
+
+    fn mine(mode: u32) -> Attributes {
+        Attributes { mode, uid: Uid::effective().as_raw(), gid: Gid::effective().as_raw() }
+    }
+
+    async fn text(files: &DiskFiles, path: &str) -> Option<String> {
+        let content = files.read(Path::new(path), 1000).await.unwrap()?;
+        Some(String::from_utf8(content.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn installs_what_was_staged() {
+        let (_directory, files) = tree();
+        files.create_directory(Path::new("/etc/app"), 0o2775).await.unwrap();
+        let (staged, path) = (Path::new("/etc/app/.x.new"), Path::new("/etc/app/x"));
+        // A umask would take 0o022 away.
+        files.stage(staged, b"one", mine(0o4666)).await.unwrap();
+        files.install(staged, path).await.unwrap();
+
+        let stat = files.stat(path).await.unwrap().unwrap();
+        assert_eq!((stat.kind, stat.attributes.mode, stat.size), (FileKind::File, 0o4666, 3));
+        assert_eq!(files.stat(Path::new("/etc")).await.unwrap().unwrap().attributes.mode, 0o2775);
+        assert_eq!(files.list(Path::new("/etc/app")).await.unwrap(), ["x"]);
+        assert_eq!(text(&files, "/etc/app/x").await.as_deref(), Some("one"));
+    }
+
+    #[tokio::test]
+    async fn staging_replaces_a_planted_link_and_not_its_target() {
+        let (directory, files) = tree();
+        fs::write(directory.path().join("victim"), "keep").unwrap();
+        symlink("victim", directory.path().join("staged")).unwrap();
+        files.stage(Path::new("/staged"), b"new", mine(0o600)).await.unwrap();
+        assert_eq!(text(&files, "/victim").await.as_deref(), Some("keep"));
+        assert_eq!(text(&files, "/staged").await.as_deref(), Some("new"));
+    }
+
+    #[tokio::test]
+    async fn what_was_staged_and_cannot_be_owned_is_removed() {
+        if Uid::effective().is_root() {
+            // Root may give files away; writing to a full device is what fails for it.
+            assert!(filled(File::options().write(true).open("/dev/full").unwrap(), b"x", mine(0o666)).is_err());
+            return;
+        }
+        let (_directory, files) = tree();
+        let attributes = Attributes { uid: 0, ..mine(0o600) };
+        files.stage(Path::new("/x"), b"x", attributes).await.unwrap_err();
+        assert_eq!(files.stat(Path::new("/x")).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn links_do_not_lead_out_of_the_root() {
+        let (directory, files) = tree();
+        symlink("/etc", directory.path().join("absolute")).unwrap();
+        symlink("../../../../../../etc", directory.path().join("relative")).unwrap();
+        for path in ["/absolute/passwd", "/relative/passwd", "/../../../../../etc/passwd"] {
+            assert_eq!(text(&files, path).await, None, "{path}");
+        }
+        files.create_directory(Path::new("/etc"), 0o755).await.unwrap();
+        files.stage(Path::new("/absolute/x"), b"inside", mine(0o644)).await.unwrap();
+        assert_eq!(fs::read_to_string(directory.path().join("etc/x")).unwrap(), "inside");
+    }
+
+    #[tokio::test]
+    async fn names_the_operation_and_the_path() {
+        let (_directory, files) = tree();
+        files.stage(Path::new("/file"), b"", mine(0o600)).await.unwrap();
+        let error = files.create_directory(Path::new("/file/x"), 0o755).await.unwrap_err();
+        let explained = crate::failure::Explanation::of(&error).to_string();
+        insta::assert_snapshot!(explained, @r"
+        cannot create directory /file/x: Not a directory (os error 20)
+        hint: a parent of /file/x is a file: move it away
+        ");
+        assert_eq!(files.read(Path::new("/"), 9).await.unwrap_err().to_string(), "cannot read /");
+        assert_eq!(files.stage(Path::new("/no/x"), b"", mine(0o600)).await.unwrap_err().to_string(), "cannot write /no/x");
+    }
+
+    #[tokio::test]
+    async fn reads_nothing_larger_than_asked_for_and_no_fifo() {
+        let (directory, files) = tree();
+        files.stage(Path::new("/x"), b"12345", mine(0o600)).await.unwrap();
+        assert!(matches!(files.read(Path::new("/x"), 4).await, Err(HostError::TooLarge { limit: 4, .. })));
+        assert_eq!(files.read(Path::new("/x"), 5).await.unwrap().unwrap().len(), 5);
+        nix::unistd::mkfifo(&directory.path().join("fifo"), Mode::from_bits_truncate(0o600)).unwrap();
+        assert!(files.read(Path::new("/fifo"), 4).await.is_err());
+        assert!(DiskFiles::new(None).read(Path::new("/proc/self/status"), 1 << 16).await.unwrap().unwrap().len() > 100);
+    }
+
+    #[tokio::test]
+    async fn sets_mode_and_follows_no_link() {
+        let (directory, files) = tree();
+        files.stage(Path::new("/x"), b"", mine(0o600)).await.unwrap();
+        files.set_attributes(Path::new("/x"), mine(0o751)).await.unwrap();
+        assert_eq!(files.stat(Path::new("/x")).await.unwrap().unwrap().attributes, mine(0o751));
+        symlink("x", directory.path().join("link")).unwrap();
+        assert!(files.set_attributes(Path::new("/link"), mine(0o600)).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn absence_is_an_answer() {
+        let (directory, files) = tree();
+        let path = Path::new("/no/such");
+        assert_eq!(files.stat(path).await.unwrap(), None);
+        assert!(files.read(path, 1).await.unwrap().is_none());
+        assert!(files.list(path).await.unwrap().is_empty());
+        files.remove(path).await.unwrap();
+        assert_eq!(files.located(Path::new("/a/../b")), directory.path().join("b"));
+    }
+}

@@ -1,0 +1,128 @@
+//! One boot at a time: the lock `/run/ingot/lock`.
+//!
+//! An open-file-description lock (fcntl(2), `F_OFD_SETLK`) and not flock(2), because it can be asked after without
+//! being taken: `ingot status` does that, as any user, on a file of mode 0644. The kernel releases it when the holder
+//! dies, however it dies. The holder's process id is the file's content, for people.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::Path;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::libc;
+
+use super::HostError;
+use super::files::DiskFiles;
+use super::tree::failed;
+use crate::failure::Failure;
+
+const DIRECTORY: &str = "/run/ingot";
+const PATH: &str = "/run/ingot/lock";
+
+/// The lock, held until this is dropped or the process dies.
+#[derive(Debug)]
+pub(crate) struct Lock(#[expect(dead_code, reason = "closing the file is what releases the lock")] File);
+
+/// Who holds the lock. Its process id is unknown for the moment in which it is being written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Holder {
+    pub(crate) pid: Option<u32>,
+}
+
+impl Lock {
+    /// Takes the lock, without waiting for it.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Held`] if another process has it.
+    pub(crate) fn take(files: &DiskFiles) -> Result<Self, LockError> {
+        let path = Path::new(PATH);
+        files.create_directory_now(Path::new(DIRECTORY), 0o755).map_err(LockError::Open)?;
+        let opened = files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW, 0o644).map_err(LockError::Open)?;
+        let mut file = opened.ok_or_else(|| LockError::Open(failed("open", path, io::ErrorKind::NotFound.into())))?;
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => {}
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => return Err(LockError::Held { pid: pid_in(&mut file) }),
+            Err(other) => return Err(LockError::Open(failed("lock", path, other.into()))),
+        }
+        note(&mut file).map_err(|source| LockError::Open(failed("write", path, source)))?;
+        Ok(Self(file))
+    }
+}
+
+/// Who holds the lock now; `None` if nobody does. Does not take it.
+pub(crate) fn holder(files: &DiskFiles) -> Result<Option<Holder>, HostError> {
+    let path = Path::new(PATH);
+    let Some(mut file) = files.open_now(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0)? else { return Ok(None) };
+    let mut answer = whole_file();
+    fcntl(&file, FcntlArg::F_OFD_GETLK(&mut answer)).map_err(|errno| failed("look at the lock", path, errno.into()))?;
+    let held = i32::from(answer.l_type) != libc::F_UNLCK;
+    Ok(held.then(|| Holder { pid: pid_in(&mut file) }))
+}
+
+fn note(file: &mut File) -> io::Result<()> {
+    // The umask may have made it unreadable, and `status` is for everyone.
+    nix::sys::stat::fchmod(&*file, nix::sys::stat::Mode::from_bits_truncate(0o644))?;
+    file.set_len(0)?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn pid_in(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+/// A write lock on the whole file. Such locks belong to no process, so `l_pid` has to be 0.
+fn whole_file() -> libc::flock {
+    libc::flock { l_type: libc::F_WRLCK as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
+}
+
+/// Why the lock was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockError {
+    #[error("another ingot is at work{}", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
+    Held { pid: Option<u32> },
+    #[error("cannot take the lock {PATH}")]
+    Open(#[source] HostError),
+}
+
+impl Failure for LockError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Held { .. } => Some("run `ingot status --wait` to wait for it".into()),
+            Self::Open(source) => source.hint(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_held_by_one_and_seen_by_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = DiskFiles::new(Some(directory.path().to_owned()));
+        assert_eq!(holder(&files).unwrap(), None);
+
+        let lock = Lock::take(&files).unwrap();
+        let me = Some(std::process::id());
+        assert_eq!(holder(&files).unwrap(), Some(Holder { pid: me }));
+        assert!(matches!(Lock::take(&files), Err(LockError::Held { pid }) if pid == me));
+        // Having asked must not have released it: POSIX locks would be gone now.
+        assert_eq!(holder(&files).unwrap(), Some(Holder { pid: me }));
+
+        drop(lock);
+        assert_eq!(holder(&files).unwrap(), None);
+        drop(Lock::take(&files).unwrap());
+    }
+
+    #[test]
+    fn says_who_is_at_work() {
+        let error = LockError::Held { pid: Some(7) };
+        let explained = crate::failure::Explanation::of(&error).to_string();
+        assert_eq!(explained, "another ingot is at work (process 7)\nhint: run `ingot status --wait` to wait for it");
+    }
+}

@@ -1,0 +1,217 @@
+//! [`Probes`] over the network of this machine, straight: no proxy, no DNS.
+//!
+//! Names are those of /etc/hosts, `localhost` above all. A probe is of a service of this machine, and what it waits
+//! for is not to depend on a name server.
+
+use std::cell::OnceCell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::net::TcpStream;
+
+use super::Probes;
+
+/// Probes of this machine. The client is made by the first http probe, because TLS costs a little.
+#[derive(Debug, Default)]
+pub(crate) struct NetProbes {
+    client: OnceCell<reqwest::Client>,
+}
+
+impl NetProbes {
+    fn client(&self) -> Result<&reqwest::Client, String> {
+        if self.client.get().is_none() {
+            let made = client().map_err(|error| format!("cannot make an HTTP client: {error}"))?;
+            let _ = self.client.set(made);
+        }
+        self.client.get().ok_or_else(|| "there is no HTTP client".to_owned())
+    }
+}
+
+#[async_trait(?Send)]
+impl Probes for NetProbes {
+    async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String> {
+        let answer = self.client()?.get(url).timeout(timeout).send().await;
+        answer.map(|response| response.status().as_u16()).map_err(|error| explained(&error, timeout))
+    }
+
+    async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String> {
+        let (host, port) = split(address).ok_or_else(|| format!("{address} is no host:port"))?;
+        let addresses = addresses(host, &hosts())?;
+        let connect = async {
+            let mut refused = String::new();
+            for address in addresses {
+                match TcpStream::connect(SocketAddr::new(address, port)).await {
+                    Ok(_) => return Ok(()),
+                    Err(error) => refused = in_short(&error),
+                }
+            }
+            Err(refused)
+        };
+        tokio::time::timeout(timeout, connect).await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
+    }
+}
+
+fn client() -> Result<reqwest::Client, Box<dyn std::error::Error>> {
+    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .dns_resolver(HostsFile)
+        // Each probe is to show that the service accepts a connection.
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("ingot/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    Ok(client)
+}
+
+/// The innermost cause is what a person can use; the rest says «error sending request».
+fn explained(error: &reqwest::Error, timeout: Duration) -> String {
+    if error.is_builder() {
+        return format!("it is no URL to probe: {}", innermost(error));
+    }
+    if error.is_timeout() {
+        return format!("no answer within {timeout:?}");
+    }
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(known) = cause {
+        if let Some(io) = known.downcast_ref::<std::io::Error>().filter(|io| io.raw_os_error().is_some()) {
+            return in_short(io);
+        }
+        cause = known.source();
+    }
+    let why = innermost(error);
+    match why.contains("certificate") {
+        true => format!("{why} (certificates are verified: probe http:// or tcp if this one is self-signed)"),
+        false => why,
+    }
+}
+
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut innermost: &dyn std::error::Error = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// «connection refused», without the number.
+fn in_short(error: &std::io::Error) -> String {
+    let text = error.to_string().to_lowercase();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+fn hosts() -> String {
+    std::fs::read_to_string("/etc/hosts").unwrap_or_default()
+}
+
+/// Splits `host:port`, `[::1]:port` and, as people write it, `:port`.
+fn split(address: &str) -> Option<(&str, u16)> {
+    let (host, port) = address.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    if bare.is_none() && host.contains(':') {
+        return None;
+    }
+    let host = bare.unwrap_or(if host.is_empty() { "localhost" } else { host });
+    Some((host, port.parse().ok()?))
+}
+
+fn addresses(host: &str, hosts: &str) -> Result<Vec<IpAddr>, String> {
+    if let Ok(address) = host.parse() {
+        return Ok(vec![address]);
+    }
+    let host = host.trim_end_matches('.');
+    if host.eq_ignore_ascii_case("localhost") {
+        return Ok(vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()]);
+    }
+    let line = |line: &str| -> Option<IpAddr> {
+        let mut fields = line.split('#').next()?.split_whitespace();
+        let address = fields.next()?.parse().ok()?;
+        fields.any(|name| name.eq_ignore_ascii_case(host)).then_some(address)
+    };
+    let found: Vec<IpAddr> = hosts.lines().filter_map(line).collect();
+    if found.is_empty() { Err(format!("{host} is not in /etc/hosts: probe an address, such as 127.0.0.1")) } else { Ok(found) }
+}
+
+/// Names, for the HTTP client, as for everything else here.
+struct HostsFile;
+
+impl Resolve for HostsFile {
+    fn resolve(&self, name: Name) -> Resolving {
+        let found = addresses(name.as_str(), &hosts());
+        let found = found.map(|found| -> Addrs { Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0))) });
+        Box::pin(std::future::ready(found.map_err(Into::into)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    /// Answers one connection with `answer`.
+    async fn server(answer: &'static str) -> u16 {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn tells_the_status_and_follows_no_redirect() {
+        let port = server("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await;
+        assert_eq!(NetProbes::default().http(&format!("http://localhost:{port}/health"), SOON).await, Ok(302));
+    }
+
+    #[tokio::test]
+    async fn says_what_did_not_work() {
+        let probes = NetProbes::default();
+        // Bound, so that it is nobody else's, and not listening.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let closed = socket.local_addr().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let hanging = listener.local_addr().unwrap();
+
+        let refused = Err("connection refused".to_owned());
+        assert_eq!(probes.http(&format!("http://{closed}/"), SOON).await, refused);
+        assert_eq!(probes.tcp(&closed.to_string(), SOON).await, refused.map(|_: u16| ()));
+        assert_eq!(probes.tcp(&hanging.to_string(), SOON).await, Ok(()));
+        let late = probes.http(&format!("http://{hanging}/"), Duration::from_millis(50)).await;
+        assert_eq!(late, Err("no answer within 50ms".into()));
+        let name = probes.http("http://shop.example.com/", SOON).await;
+        assert_eq!(name, Err("shop.example.com is not in /etc/hosts: probe an address, such as 127.0.0.1".into()));
+        assert!(probes.http("no url", SOON).await.unwrap_err().starts_with("it is no URL to probe"));
+    }
+
+    #[test]
+    fn splits_addresses() {
+        assert_eq!(split("127.0.0.1:80"), Some(("127.0.0.1", 80)));
+        assert_eq!(split("[::1]:80"), Some(("::1", 80)));
+        assert_eq!(split(":80"), Some(("localhost", 80)));
+        assert_eq!((split("::1"), split("x"), split("x:99999")), (None, None, None));
+    }
+
+    #[test]
+    fn reads_etc_hosts() {
+        let hosts = "# 10.0.0.9 db\n10.0.0.7\tdb.internal DB # the database\n::7 db\nnonsense db\n";
+        let found = addresses("db", hosts).unwrap();
+        assert_eq!(found, ["10.0.0.7".parse::<IpAddr>().unwrap(), "::7".parse().unwrap()]);
+        assert!(addresses("database", hosts).is_err());
+    }
+}

@@ -1,0 +1,227 @@
+//! Operations on files as system calls, below a root or not: one thread, no waiting for anything but the disk.
+//!
+//! Every operation opens the directory first and then works below that descriptor. With a root, paths are resolved by
+//! openat2(2) with `RESOLVE_IN_ROOT` (Linux 5.6): `..` and symbolic links, absolute ones too, stay below the root, as in
+//! a chroot. Without a root nothing newer than Linux 2.6.39 is asked for. Used by [`files`](super::files) alone.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, unlinkat};
+use zeroize::Zeroizing;
+
+use super::{Attributes, FileKind, HostError, Stat};
+
+/// The files of this machine, or of the tree below `root`.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tree {
+    pub(super) root: Option<PathBuf>,
+}
+
+impl Tree {
+    pub(super) fn open(&self, path: &Path, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
+        let mode = Mode::from_bits_truncate(mode);
+        Ok(match &self.root {
+            None => open(path, flags, mode)?,
+            Some(root) => {
+                let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+                // openat2 refuses a mode where nothing can be created.
+                let mode = if flags.contains(OFlag::O_CREAT) { mode } else { Mode::empty() };
+                openat2(&root, path, OpenHow::new().flags(flags).mode(mode).resolve(ResolveFlag::RESOLVE_IN_ROOT))?
+            }
+        })
+    }
+
+    /// The directory that holds `path`, and the name in it.
+    fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+        let name = path.file_name().ok_or(Errno::EISDIR)?;
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        Ok((self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?, name.to_owned()))
+    }
+
+    pub(super) fn read(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
+        let failed = |source| failed("read", path, source);
+        // Not blocking: opening a FIFO must not wait for a writer.
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let Some(fd) = found(self.open(path, flags, 0)).map_err(failed)? else { return Ok(None) };
+        let file = File::from(fd);
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(failed(Errno::EISDIR.into()));
+        }
+        if !metadata.is_file() {
+            return Err(failed(io::Error::other("it is not a regular file")));
+        }
+        let too_large = || HostError::TooLarge { path: path.to_owned(), limit };
+        if metadata.len() > limit {
+            return Err(too_large());
+        }
+        // Full size at once: growing would leave copies of a secret behind. Files of /proc say that they are empty.
+        let mut content = Zeroizing::new(Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or(0).max(4096) + 1));
+        file.take(limit.saturating_add(1)).read_to_end(&mut content).map_err(failed)?;
+        if content.len() as u64 > limit {
+            return Err(too_large());
+        }
+        Ok(Some(content))
+    }
+
+    pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let stat = if path.file_name().is_none() {
+            fstat(self.open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, 0)?)?
+        } else {
+            let (parent, name) = self.parent(path)?;
+            fstatat(&parent, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?
+        };
+        Ok(described(&stat))
+    }
+
+    pub(super) fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let Some(fd) = found(self.open(directory, flags, 0))? else { return Ok(Vec::new()) };
+        let mut names = Vec::new();
+        for entry in fs::read_dir(through(&fd))? {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    pub(super) fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+        if let Some(root) = &self.root {
+            fs::create_dir_all(root)?;
+        }
+        let mut parts: Vec<&Path> = path.ancestors().filter(|part| part.file_name().is_some()).collect();
+        parts.reverse();
+        for part in parts {
+            let (parent, name) = self.parent(part)?;
+            match mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode & 0o700)) {
+                Ok(()) => {
+                    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+                    let made = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
+                    // mkdir's mode went through the umask.
+                    fchmod(&made, Mode::from_bits_truncate(mode))?;
+                    to_disk(&parent)?;
+                }
+                // Fails with «not a directory» if something else is there, a dangling link included.
+                Err(Errno::EEXIST) => drop(self.open(part, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?),
+                Err(other) => return Err(other.into()),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
+        let failed = |source| failed("write", staged, source);
+        let (parent, name) = self.parent(staged).map_err(failed)?;
+        found(remove(&parent, &name)).map_err(failed)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).map_err(|e| failed(e.into()))?;
+        filled(File::from(fd), content, attributes).map_err(|error| {
+            // The first error is the one to report.
+            let _ = remove(&parent, &name);
+            failed(error)
+        })
+    }
+
+    pub(super) fn install(&self, staged: &Path, path: &Path) -> io::Result<()> {
+        let (from, staged_name) = self.parent(staged)?;
+        let (to, name) = self.parent(path)?;
+        renameat(&from, staged_name.as_os_str(), &to, name.as_os_str())?;
+        to_disk(&to)?;
+        if staged.parent() != path.parent() {
+            to_disk(&from)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn set_attributes(&self, path: &Path, attributes: Attributes) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
+        let now = described(&fstat(&fd)?);
+        if now.kind == FileKind::Symlink {
+            return Err(Errno::ELOOP.into());
+        }
+        let owner_differs = (now.attributes.uid, now.attributes.gid) != (attributes.uid, attributes.gid);
+        if owner_differs {
+            let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
+            fchownat(&fd, "", Some(uid), Some(gid), AtFlags::AT_EMPTY_PATH)?;
+        }
+        // chown(2) takes setuid bits away, hence this order.
+        if owner_differs || now.attributes.mode != attributes.mode {
+            fs::set_permissions(through(&fd), fs::Permissions::from_mode(attributes.mode))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unlink(&self, path: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(path)?;
+        remove(&parent, &name)
+    }
+}
+
+/// Gives a new, empty file its owner and mode, so that no one else can open it before; then writes it.
+pub(super) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> io::Result<()> {
+    let made = described(&fstat(&file)?).attributes;
+    if (made.uid, made.gid) != (attributes.uid, attributes.gid) {
+        fchown(&file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
+    }
+    // After chown(2), which takes setuid bits away; and exactly, whatever the umask.
+    fchmod(&file, Mode::from_bits_truncate(attributes.mode))?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    Ok(unlinkat(parent, name, UnlinkatFlags::NoRemoveDir)?)
+}
+
+/// Brings a directory to disk. A descriptor for paths only cannot be synced, so it is opened once more.
+fn to_disk(directory: &OwnedFd) -> io::Result<()> {
+    let fd = openat(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
+    match File::from(fd).sync_all() {
+        // Some network and virtual filesystems cannot sync directories.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        done => done,
+    }
+}
+
+fn described(stat: &FileStat) -> Stat {
+    let kind = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+        SFlag::S_IFREG => FileKind::File,
+        SFlag::S_IFDIR => FileKind::Directory,
+        SFlag::S_IFLNK => FileKind::Symlink,
+        _ => FileKind::Other,
+    };
+    Stat {
+        kind,
+        attributes: Attributes { mode: stat.st_mode & 0o7777, uid: stat.st_uid, gid: stat.st_gid },
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        inode: stat.st_ino,
+        changed_ns: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
+    }
+}
+
+/// The path by which other calls reach an open descriptor.
+fn through(fd: &OwnedFd) -> PathBuf {
+    format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
+}
+
+pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn failed(operation: &'static str, path: &Path, source: io::Error) -> HostError {
+    HostError::Path { operation, path: path.to_owned(), source }
+}

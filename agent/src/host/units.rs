@@ -1,0 +1,293 @@
+//! [`Units`] by systemctl and journalctl: no D-Bus of our own, and what we do is what an operator would type.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Commands, End, HostError, Invocation, Unit, Units};
+use crate::text::SecretText;
+
+/// How long systemd may take to answer a question or to read its unit files again; it takes milliseconds, or, on a
+/// machine with thousands of units, a second or two.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The journal is for error messages; a slow disk must not hold up the message.
+const JOURNAL: Duration = Duration::from_secs(5);
+
+/// How many last lines of systemctl's own output an error keeps.
+const SAID: usize = 5;
+
+const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,NRestarts,Type,After,Job,NeedDaemonReload,FragmentPath,\
+                          ExecMainStatus,CanReload";
+
+/// systemd, by its command line.
+pub(crate) struct Systemctl {
+    commands: Rc<dyn Commands>,
+}
+
+impl Systemctl {
+    pub(crate) fn new(commands: Rc<dyn Commands>) -> Self {
+        Self { commands }
+    }
+
+    async fn run(&self, argv: &[&str], timeout: Duration) -> Result<(End, Vec<String>), HostError> {
+        let variables = [
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
+            ("LC_ALL", "C"),
+            ("SYSTEMD_COLORS", "0"),
+            ("SYSTEMD_PAGER", ""),
+        ];
+        let invocation = Invocation {
+            argv: argv.iter().copied().map(SecretText::from).collect(),
+            environment: variables.map(|(name, value)| (name.to_owned(), value.into())).to_vec(),
+            directory: "/".into(),
+            user: None,
+            timeout,
+        };
+        let mut lines = Vec::new();
+        let end = self.commands.run(&invocation, &mut |line| lines.push(line.to_owned())).await?;
+        Ok((end, lines))
+    }
+
+    /// A verb that waits for its job. When `timeout` is over, systemctl is killed and the job stays as it is: a
+    /// service that is slow to start may yet come up, and cancelling is not what the document asked for.
+    async fn job(&self, verb: &'static str, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        let (end, lines) = self.run(&["systemctl", "--no-ask-password", verb, "--", unit], timeout).await?;
+        succeeded(verb, unit, end, &lines, timeout)
+    }
+}
+
+#[async_trait(?Send)]
+impl Units for Systemctl {
+    async fn show(&self, units: &[String]) -> Result<Vec<Unit>, HostError> {
+        if units.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut argv = vec!["systemctl", "show", "--no-pager", PROPERTIES, "--"];
+        argv.extend(units.iter().map(String::as_str));
+        let (end, lines) = self.run(&argv, ANSWER).await?;
+        let asked = units.join(" ");
+        succeeded("show", &asked, end, &lines, ANSWER)?;
+        let shown = parse(&lines);
+        if shown.len() != units.len() {
+            let said = format!("it told of {} units and not of {}", shown.len(), units.len());
+            return Err(HostError::Systemctl { verb: "show", unit: asked, said });
+        }
+        Ok(shown)
+    }
+
+    async fn start(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        self.job("start", unit, timeout).await
+    }
+
+    async fn restart(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        self.job("restart", unit, timeout).await
+    }
+
+    async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        self.job("reload", unit, timeout).await
+    }
+
+    async fn reload_definitions(&self) -> Result<(), HostError> {
+        let (end, lines) = self.run(&["systemctl", "--no-ask-password", "daemon-reload"], ANSWER).await?;
+        succeeded("daemon-reload", "", end, &lines, ANSWER)
+    }
+
+    async fn journal(&self, unit: &str, lines: usize) -> Vec<String> {
+        let count = lines.to_string();
+        let argv = ["journalctl", "-b", "-o", "cat", "-n", &count, "-u", unit, "--no-pager", "--quiet"];
+        match self.run(&argv, JOURNAL).await {
+            Ok((End::Exited(0), mut said)) => {
+                // One entry may have several lines.
+                said.drain(..said.len().saturating_sub(lines));
+                said
+            }
+            Ok((end, said)) => {
+                log::debug!("journalctl ended with {end:?}: {}", said.join("; "));
+                Vec::new()
+            }
+            Err(error) => {
+                log::debug!("{error}");
+                Vec::new()
+            }
+        }
+    }
+
+    fn own(&self) -> Option<String> {
+        let path = Path::new("/proc/self/cgroup");
+        own_of(&std::fs::read_to_string(path).ok()?)
+    }
+}
+
+fn succeeded(verb: &'static str, unit: &str, end: End, lines: &[String], waited: Duration) -> Result<(), HostError> {
+    let said = match end {
+        End::Exited(0) => return Ok(()),
+        End::TimedOut => return Err(HostError::SystemctlTimeout { verb, unit: unit.to_owned(), waited }),
+        End::Signalled(signal) => format!("it was killed by signal {signal}"),
+        End::Exited(code) if lines.is_empty() => format!("it exited with {code}"),
+        End::Exited(_) => lines[lines.len().saturating_sub(SAID)..].join("; "),
+    };
+    Err(HostError::Systemctl { verb, unit: unit.to_owned(), said })
+}
+
+/// Reads `systemctl show`: one block for each unit, in the order asked for, an empty line between two. A unit may be
+/// shown under another name than it was asked for by (an alias), so only the order tells which is which.
+fn parse(lines: &[String]) -> Vec<Unit> {
+    let blocks = lines.split(|line| line.is_empty()).filter(|block| block.iter().any(|line| line.starts_with("Id=")));
+    blocks.map(|block| block.iter().filter_map(|line| line.split_once('=')).fold(Unit::default(), with)).collect()
+}
+
+fn with(mut unit: Unit, (name, value): (&str, &str)) -> Unit {
+    let text = || value.to_owned();
+    match name {
+        "Id" => unit.id = text(),
+        "LoadState" => unit.load = text(),
+        "ActiveState" => unit.active = text(),
+        "SubState" => unit.sub = text(),
+        "Result" => unit.result = text(),
+        "NRestarts" => unit.restarts = value.parse().unwrap_or(0),
+        "Type" => unit.service_type = text(),
+        "After" => unit.after = value.split_whitespace().map(str::to_owned).collect(),
+        // No line, an empty one or 0 if there is no job, by the version of systemd.
+        "Job" => unit.job = !matches!(value, "" | "0"),
+        "NeedDaemonReload" => unit.stale = value == "yes",
+        "FragmentPath" => unit.fragment = text(),
+        "ExecMainStatus" => unit.exit_status = value.parse().unwrap_or(0),
+        "CanReload" => unit.can_reload = value == "yes",
+        _ => {}
+    }
+    unit
+}
+
+/// The innermost service of our control group: of `0::/path` (version 2), else of `1:name=systemd:/path` (version 1).
+fn own_of(cgroup: &str) -> Option<String> {
+    let path = |controllers: &str| {
+        cgroup.lines().find_map(|line| {
+            let mut fields = line.splitn(3, ':').skip(1);
+            (fields.next()? == controllers).then(|| fields.next()).flatten()
+        })
+    };
+    let service = |path: &str| path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned);
+    // A hybrid machine has both, and the empty one may be anywhere.
+    path("name=systemd").and_then(service).or_else(|| path("").and_then(service))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::super::OnLine;
+    use super::*;
+
+    /// Answers every program with the same lines, and keeps what was run.
+    #[derive(Default)]
+    struct Canned {
+        end: Option<End>,
+        lines: Vec<&'static str>,
+        ran: RefCell<Vec<String>>,
+    }
+
+    #[async_trait(?Send)]
+    impl Commands for Canned {
+        async fn run(&self, invocation: &Invocation, on_line: OnLine<'_>) -> Result<End, HostError> {
+            self.ran.borrow_mut().push(invocation.argv.iter().map(SecretText::expose).collect::<Vec<_>>().join(" "));
+            self.lines.iter().for_each(|line| on_line(line));
+            Ok(self.end.unwrap_or(End::Exited(0)))
+        }
+    }
+
+    fn systemctl(end: End, lines: &[&'static str]) -> (Rc<Canned>, Systemctl) {
+        let canned = Rc::new(Canned { end: Some(end), lines: lines.to_vec(), ran: RefCell::default() });
+        (Rc::clone(&canned), Systemctl::new(canned))
+    }
+
+    const SHOWN: &[&str] = &[
+        "Type=notify",
+        "NRestarts=2",
+        "ExecMainStatus=203",
+        "Result=exit-code",
+        "Id=nginx.service",
+        "After=network.target -.mount",
+        "LoadState=loaded",
+        "ActiveState=activating",
+        "SubState=auto-restart",
+        "FragmentPath=/usr/lib/systemd/system/nginx.service",
+        "NeedDaemonReload=yes",
+        "CanReload=yes",
+        "Job=1234",
+        "",
+        "Id=no-such.service",
+        "LoadState=not-found",
+        "ActiveState=inactive",
+        "SubState=dead",
+        "NeedDaemonReload=no",
+    ];
+
+    #[tokio::test]
+    async fn reads_several_units_in_one_call() {
+        let (canned, systemctl) = systemctl(End::Exited(0), SHOWN);
+        let units = systemctl.show(&["www.service".into(), "no-such.service".into()]).await.unwrap();
+        assert_eq!(canned.ran.borrow().len(), 1);
+        assert_eq!(
+            units[0],
+            Unit {
+                id: "nginx.service".into(),
+                load: "loaded".into(),
+                active: "activating".into(),
+                sub: "auto-restart".into(),
+                result: "exit-code".into(),
+                restarts: 2,
+                service_type: "notify".into(),
+                after: vec!["network.target".into(), "-.mount".into()],
+                job: true,
+                stale: true,
+                fragment: "/usr/lib/systemd/system/nginx.service".into(),
+                exit_status: 203,
+                can_reload: true,
+            }
+        );
+        assert_eq!((units[1].load.as_str(), units[1].job), ("not-found", false));
+    }
+
+    #[tokio::test]
+    async fn asks_for_as_many_units_as_it_is_told_of() {
+        let (_, systemctl) = systemctl(End::Exited(0), SHOWN);
+        let error = systemctl.show(&["a.service".into()]).await.unwrap_err();
+        assert_eq!(error.to_string(), "systemctl show a.service failed: it told of 2 units and not of 1");
+    }
+
+    #[tokio::test]
+    async fn says_what_systemctl_said() {
+        let said = ["Job for x.service failed because the control process exited with error code.", "See \"systemctl status x.service\"."];
+        let (canned, broken) = systemctl(End::Exited(1), &said);
+        let error = broken.start("x.service", Duration::from_secs(9)).await.unwrap_err();
+        insta::assert_snapshot!(error, @r#"systemctl start x.service failed: Job for x.service failed because the control process exited with error code.; See "systemctl status x.service"."#);
+        assert_eq!(*canned.ran.borrow(), ["systemctl --no-ask-password start -- x.service"]);
+
+        let (_, slow) = systemctl(End::TimedOut, &[]);
+        let error = slow.restart("x.service", Duration::from_secs(9)).await.unwrap_err();
+        insta::assert_snapshot!(error, @"systemctl restart x.service did not end within 9s");
+    }
+
+    #[tokio::test]
+    async fn the_journal_is_short_or_empty() {
+        let (_, systemctl_with_journal) = systemctl(End::Exited(0), &["one", "two", "three"]);
+        assert_eq!(systemctl_with_journal.journal("x.service", 2).await, ["two", "three"]);
+        let (_, without) = systemctl(End::Exited(1), &["No journal files were found."]);
+        assert!(without.journal("x.service", 2).await.is_empty());
+    }
+
+    #[test]
+    fn finds_its_own_unit() {
+        let own = |cgroup: &str| own_of(cgroup);
+        assert_eq!(own("0::/system.slice/ingot.service\n").as_deref(), Some("ingot.service"));
+        let hybrid = "12:cpu,cpuacct:/\n1:name=systemd:/system.slice/cloud-final.service\n0::/\n";
+        assert_eq!(own(hybrid).as_deref(), Some("cloud-final.service"));
+        let nested = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/ingot.service/inner\n";
+        assert_eq!(own(nested).as_deref(), Some("ingot.service"));
+        assert_eq!(own("0::/user.slice/user-0.slice/session-1.scope\n"), None);
+        assert_eq!(own("0::/\n"), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! [`Users`] from /etc/passwd and /etc/group, and from nothing else: no NSS, hence no LDAP, SSSD or systemd-userdb.
+
+use std::path::{Path, PathBuf};
+
+use super::files::DiskFiles;
+use super::{HostError, User, Users};
+
+/// More than any machine has: a million users.
+const LIMIT: u64 = 64 << 20;
+
+/// The users of this machine, or of the tree below a root. Read anew each time: commands of a boot may add some.
+#[derive(Debug)]
+pub(crate) struct EtcUsers {
+    files: DiskFiles,
+}
+
+impl EtcUsers {
+    pub(crate) fn new(root: Option<PathBuf>) -> Self {
+        Self { files: DiskFiles::new(root) }
+    }
+
+    fn lines(&self, path: &str) -> Result<String, HostError> {
+        let content = self.files.read_now(Path::new(path), LIMIT)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&content).into_owned())
+    }
+}
+
+impl Users for EtcUsers {
+    fn user(&self, name: &str) -> Result<User, HostError> {
+        find_user(name, &self.lines("/etc/passwd")?, &self.lines("/etc/group")?).ok_or_else(|| HostError::NoUser { name: name.into() })
+    }
+
+    fn group(&self, name: &str) -> Result<u32, HostError> {
+        find_group(name, &self.lines("/etc/group")?).ok_or_else(|| HostError::NoGroup { name: name.into() })
+    }
+
+    fn own(&self) -> (u32, u32) {
+        (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+    }
+}
+
+/// A name first, then a number, as chown(1) does. Lines that are not whole are no users.
+fn find_user(name: &str, passwd: &str, group: &str) -> Option<User> {
+    let user = |line: &str| {
+        let mut fields = line.split(':');
+        let (name, _password, uid, gid) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        let (_gecos, home) = (fields.next()?, fields.next()?);
+        Some(User { name: name.into(), uid: uid.parse().ok()?, gid: gid.parse().ok()?, home: home.into(), groups: Vec::new() })
+    };
+    let users = || passwd.lines().filter_map(user);
+    let number = name.parse::<u32>().ok();
+    let mut found = users().find(|user| user.name == name).or_else(|| users().find(|user| Some(user.uid) == number))?;
+    found.groups = groups(group)
+        .filter(|(_, gid, members)| *gid != found.gid && members.split(',').any(|member| member == found.name))
+        .map(|(_, gid, _)| gid)
+        .collect();
+    // As initgroups(3): the group of the user itself is among the supplementary ones.
+    found.groups.insert(0, found.gid);
+    Some(found)
+}
+
+fn find_group(name: &str, group: &str) -> Option<u32> {
+    let number = name.parse::<u32>().ok();
+    let by_name = groups(group).find(|(known, ..)| *known == name);
+    by_name.or_else(|| groups(group).find(|(_, gid, _)| Some(*gid) == number)).map(|(_, gid, _)| gid)
+}
+
+/// Name, number and members of each group.
+fn groups(group: &str) -> impl Iterator<Item = (&str, u32, &str)> {
+    group.lines().filter_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _password, gid) = (fields.next()?, fields.next()?, fields.next()?);
+        Some((name, gid.parse().ok()?, fields.next().unwrap_or_default()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\n+nis::::::\nbroken\nshop:x:990:980::/srv/shop:/usr/sbin/nologin\n";
+    const GROUP: &str = "root:x:0:\nshop:x:980:shop\nssl-cert:x:110:www,shop\nshopkeepers:x:111:shopkeeper\n4000:x:7:\n";
+
+    #[test]
+    fn finds_a_user_with_its_groups() {
+        let shop = find_user("shop", PASSWD, GROUP).unwrap();
+        assert_eq!(shop, User { name: "shop".into(), uid: 990, gid: 980, home: "/srv/shop".into(), groups: vec![980, 110] });
+        assert_eq!(find_user("990", PASSWD, GROUP), Some(shop));
+    }
+
+    #[test]
+    fn takes_a_name_before_a_number() {
+        assert_eq!(find_group("4000", GROUP), Some(7));
+        assert_eq!(find_group("110", GROUP), Some(110));
+    }
+
+    #[test]
+    fn says_who_is_missing() {
+        for name in ["broken", "+nis", "12345", ""] {
+            assert_eq!(find_user(name, PASSWD, GROUP), None, "{name}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let users = EtcUsers::new(Some(directory.path().to_owned()));
+        assert_eq!(users.user("shop").unwrap_err().to_string(), "there is no user `shop` in /etc/passwd");
+        assert_eq!(users.group("shop").unwrap_err().to_string(), "there is no group `shop` in /etc/group");
+    }
+}
