@@ -12,7 +12,15 @@ use super::path::{self, Written};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
 use super::{Position, TemplateError};
 
+/// How deep blocks, or brackets in one tag, may be nested. The parser recurses, and has no limit but its
+/// stack; no template written by a person comes near this.
+const DEEPEST: usize = 100;
+
 pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
+    if let Some(offset) = too_deep(source) {
+        let reason = format!("this is nested more than {DEEPEST} deep");
+        return Err(TemplateError::Syntax { reason, position: Position::of_offset(source, offset) });
+    }
     let parsed = Parsed::compile(source).map_err(|error| unreadable(source, &error))?;
     Compiler { source, levels: Vec::new() }.nodes(&parsed, Position::START)
 }
@@ -288,4 +296,28 @@ fn unclosed_block(source: &str) -> Option<(&str, usize)> {
         }
     }
     open.pop()
+}
+
+/// Where `source` is nested deeper than the parser should be asked to go.
+fn too_deep(source: &str) -> Option<usize> {
+    let mut blocks = 0_usize;
+    source.match_indices("{{").map(|(offset, _)| offset).find(|offset| {
+        let inside = &source[offset + 2..];
+        let inside = &inside[..inside.find("}}").unwrap_or(inside.len())];
+        match inside.trim_start_matches('~').bytes().next() {
+            Some(b'#') => blocks += 1,
+            Some(b'/') => blocks = blocks.saturating_sub(1),
+            _ => {}
+        }
+        let mut brackets = 0_usize;
+        blocks > DEEPEST
+            || inside.bytes().any(|byte| {
+                match byte {
+                    b'(' | b'[' | b'{' => brackets += 1,
+                    b')' | b']' | b'}' => brackets = brackets.saturating_sub(1),
+                    _ => {}
+                }
+                brackets > DEEPEST
+            })
+    })
 }

@@ -28,13 +28,15 @@ pub(crate) enum Format {
 impl Format {
     /// The format that a file's extension promises. `.conf` promises nothing: every program has its own.
     pub(crate) fn from_path(path: &Path) -> Option<Self> {
-        // A file called just `.env` has no extension, but is the best known of them all.
-        match path.extension().or_else(|| path.file_name())?.to_str()? {
-            "json" => Some(Self::Json),
-            "yaml" | "yml" => Some(Self::Yaml),
-            "toml" => Some(Self::Toml),
-            "ini" => Some(Self::Ini),
-            "env" | ".env" => Some(Self::Env),
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        match extension {
+            Some("json") => Some(Self::Json),
+            Some("yaml" | "yml") => Some(Self::Yaml),
+            Some("toml") => Some(Self::Toml),
+            Some("ini") => Some(Self::Ini),
+            Some("env") => Some(Self::Env),
+            // `.env` itself has no extension, and is the best known of them all.
+            None if path.file_name().is_some_and(|name| name == ".env") => Some(Self::Env),
             _ => None,
         }
     }
@@ -61,10 +63,9 @@ impl Format {
                 let position = error.span().filter(|span| text.is_char_boundary(span.start));
                 refuse(position.map(|span| Position::of_offset(text, span.start)), unreadable)
             }),
-            Self::Ini => Ini::load_from_str_noescape(text).map(drop).map_err(|error| {
-                // This parser counts both from 0.
-                refuse(Some(Position { line: error.line + 1, column: error.col + 1 }), unreadable)
-            }),
+            Self::Ini => Ini::load_from_str_noescape(text)
+                .map(drop)
+                .map_err(|error| refuse(Some(Position { line: error.line, column: error.col }), unreadable)),
             Self::Env => environment::parse(text, |_, _| {}).map_err(|(line, reason)| refuse(Some(Position { line, column: 1 }), reason)),
         }
     }
@@ -120,5 +121,70 @@ impl Failure for FormatError {
             "quote the values of that line with `{{{{{} …}}}}`, or set `format:` if this file is something else",
             self.format.helper()
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Explanation;
+
+    #[test]
+    fn knows_formats_by_extension() {
+        for (path, format) in [
+            ("/etc/a.json", Some(Format::Json)),
+            ("/etc/a.yaml", Some(Format::Yaml)),
+            ("/etc/a.b.yml", Some(Format::Yaml)),
+            ("/etc/a.toml", Some(Format::Toml)),
+            ("/etc/a.ini", Some(Format::Ini)),
+            ("/etc/a.env", Some(Format::Env)),
+            ("/srv/shop/.env", Some(Format::Env)),
+            ("/etc/nginx.conf", None),
+            ("/etc/motd", None),
+            ("/etc/json", None),
+            ("/etc/toml/hosts", None),
+        ] {
+            assert_eq!(Format::from_path(Path::new(path)), format, "{path}");
+        }
+    }
+
+    #[test]
+    fn is_named_in_lower_case() {
+        assert_eq!(serde_json::from_str::<Format>("\"yaml\"").unwrap(), Format::Yaml);
+    }
+
+    #[test]
+    fn accepts_what_parses() {
+        for (format, text) in [
+            (Format::Json, "{\"a\": [1, null]}\n"),
+            (Format::Yaml, "---\na: 1\n---\nb: [x, &y z, *y]\n"),
+            (Format::Yaml, ""),
+            (Format::Yaml, "a: !Tag {b: c}\n"),
+            (Format::Toml, "[a]\nb = 1\n[[c]]\n"),
+            (Format::Toml, ""),
+            (Format::Ini, "; comment\nx = 1\n[a]\nb = c:\\new\n# comment\n"),
+            (Format::Env, "# comment\nA=1\nB='x y'\n"),
+        ] {
+            assert_eq!(format.check(text), Ok(()), "{format:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn says_where_but_never_what() {
+        for (format, text, expected) in [
+            (Format::Json, "{\n  \"a\": hunter2\n}", "the rendered text is not JSON: line 2, column 8 does not parse"),
+            (Format::Json, "{\"a\": \"hunter2\"", "the rendered text is not JSON: line 1, column 15 ends too early"),
+            (Format::Json, "{} hunter2", "the rendered text is not JSON: line 1, column 4 does not parse"),
+            (Format::Yaml, "a: 1\nhunter2: [b\nc: d", "the rendered text is not YAML: line 3, column 2 does not parse"),
+            (Format::Yaml, "a: 1\n---\nb: *hunter2", "the rendered text is not YAML: line 3, column 4 does not parse"),
+            (Format::Toml, "a = 1\nb = hunter2", "the rendered text is not TOML: line 2, column 5 does not parse"),
+            (Format::Toml, "hunter2 = 1\nhunter2 = 2", "the rendered text is not TOML: line 2, column 1 does not parse"),
+            (Format::Ini, "[a]\nx = 1\n[hunter2\ny = 1", "the rendered text is not INI: line 4, column 6 does not parse"),
+            (Format::Env, "A=1\nB='hunter2", "the rendered text is not an environment file: line 2 opens a quote that never ends"),
+        ] {
+            let error = format.check(text).expect_err(text);
+            assert_eq!(error.to_string(), expected, "{text:?}");
+            assert!(!format!("{error:?} {}", Explanation::of(&error)).contains("hunter2"));
+        }
     }
 }

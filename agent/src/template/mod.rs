@@ -28,6 +28,8 @@ mod path;
 mod quote;
 mod references;
 mod render;
+#[cfg(test)]
+mod round_trips;
 mod scope;
 #[cfg(test)]
 mod tests;

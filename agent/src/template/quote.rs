@@ -229,3 +229,67 @@ fn mapping(map: &Map<String, Value>, [comma, colon]: [&str; 2], out: &mut Buffer
     out.push('}');
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    type Quote = fn(&Value, &mut Buffer) -> Result<(), Refusal>;
+
+    fn quoted(quote: Quote, value: &Value) -> Option<String> {
+        let mut out = Buffer::new();
+        quote(value, &mut out).ok()?;
+        Some(out.into_secret().expose().to_owned())
+    }
+
+    #[test]
+    fn quotes_for_each_format() {
+        let plain = "it's $5";
+        for (quote, value, expected) in [
+            (toml as Quote, json!(plain), r#""it's $5""#),
+            (toml, json!({"a": [1, true], "b c": {}, "": 1.5}), r#"{ a = [1, true], "b c" = {}, "" = 1.5 }"#),
+            (json, json!({"a": [1, null], "b": "x\n"}), r#"{"a":[1,null],"b":"x\n"}"#),
+            (yaml, json!({"a": [1, null], "b": "no"}), r#"{"a": [1, null], "b": "no"}"#),
+            (yaml, json!(1e16), "1.0e+16"),
+            (yaml, json!(1.5e-9), "1.5e-9"),
+            (yaml, json!("\u{7f}\u{85}\u{feff}"), r#""\u007f\u0085\ufeff""#),
+            (shell, json!(plain), r"'it'\''s $5'"),
+            (shell, json!(""), "''"),
+            (shell, json!(2), "'2'"),
+            (shell, json!("-n\n`id`"), "'-n\n`id`'"),
+            (env, json!(r"C:\new $HOME"), r"'C:\new $HOME'"),
+            (env, json!(plain), r#""it's \$5""#),
+            (env, json!("a\nb"), "'a\nb'"),
+            (env, json!(true), "'true'"),
+            (ini, json!("a=b: c"), "a=b: c"),
+            (ini, json!(""), ""),
+            (ini, json!(" padded"), r#"" padded""#),
+            (ini, json!(r##"p#1;"\"##), r##""p#1;\"\\""##),
+        ] {
+            assert_eq!(quoted(quote, &value).as_deref(), Some(expected), "{value}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_a_format_cannot_hold() {
+        for (quote, value) in [
+            (toml as Quote, json!(null)),
+            (toml, json!({"a": [null]})),
+            (toml, json!(u64::MAX)),
+            (shell, json!("a\0b")),
+            (shell, json!(null)),
+            (shell, json!(["a"])),
+            (env, json!("a\0b")),
+            (env, json!("\u{feff}")),
+            (env, json!("\u{1ffff}")),
+            (env, json!({})),
+            (ini, json!("a\nb")),
+            (ini, json!("a\rb")),
+            (ini, json!("a\u{0}")),
+        ] {
+            assert_eq!(quoted(quote, &value), None, "{value}");
+        }
+    }
+}

@@ -135,7 +135,11 @@ impl<'v> Renderer<'v> {
             }
             (Helper::Default, [argument, fallback]) => match self.evaluate(argument)? {
                 found if found.value().is_some_and(|value| !value.is_null()) => Ok(found),
-                _ => self.evaluate(fallback),
+                _ => {
+                    let found = self.evaluate(fallback)?;
+                    self.there(fallback, &found)?;
+                    Ok(found)
+                }
             },
             (Helper::And | Helper::Or, arguments) => {
                 let decisive = call.helper == Helper::Or;
@@ -204,13 +208,22 @@ impl<'v> Renderer<'v> {
 
     /// The value that was found for `expression`, which must be there.
     fn there<'f>(self, expression: &Expression, found: &'f Found<'_>) -> Result<&'f Value, TemplateError> {
-        found.value().ok_or_else(|| {
-            let nearest = match expression {
-                Expression::Path(path) if path.is_reference() => self.nearest(path),
-                _ => None,
-            };
-            TemplateError::Missing { path: expression.to_string(), nearest, position: expression.position().unwrap_or(Position::START) }
-        })
+        if let Some(value) = found.value() {
+            return Ok(value);
+        }
+        // Where there is no map to look in, that is what to say.
+        if let Expression::Call(Call { helper: Helper::Lookup, arguments, .. }) = expression
+            && let Some(within) = arguments.first()
+            && matches!(self.evaluate(within)?, Found::Missing)
+        {
+            return self.there(within, found);
+        }
+        let nearest = match expression {
+            Expression::Path(path) if path.is_reference() => self.nearest(path),
+            _ => None,
+        };
+        let position = expression.position().unwrap_or(Position::START);
+        Err(TemplateError::Missing { path: expression.to_string(), nearest, position })
     }
 
     /// The path that may have been meant. Says nothing of secrets, where keys come out of the secret itself.
