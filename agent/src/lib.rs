@@ -3,6 +3,7 @@
 
 mod address;
 mod aws;
+mod document;
 mod failure;
 mod host;
 mod text;

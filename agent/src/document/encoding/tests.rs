@@ -1,0 +1,389 @@
+//! Every form of user data, whole, wrapped, damaged and hostile.
+
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+
+use super::*;
+use crate::failure::Explanation;
+
+const DOCUMENT: &str = include_str!("../../../tests/corpus/user-data/plain.yaml");
+const MIB: usize = 1 << 20;
+
+macro_rules! sample {
+    ($name:literal) => {
+        ($name, include_bytes!(concat!("../../../tests/corpus/user-data/", $name)).as_slice())
+    };
+}
+
+/// User data as tools make it, and what it must be read as. Each is also the seed of the mutations below.
+const CORPUS: [((&str, &[u8]), &str); 19] = [
+    (sample!("plain.yaml"), "Documents([user data: 87 bytes])"),
+    // With a byte order mark, which is dropped, and CRLF, which is not.
+    (sample!("windows.yaml"), "Documents([user data: 94 bytes])"),
+    (sample!("cloud-config.yaml"), "CloudConfig(52 bytes)"),
+    (sample!("script.sh"), "Other(a shell script)"),
+    (sample!("gzip.gz"), "Documents([user data: 87 bytes])"),
+    (sample!("members.gz"), "Documents([user data: 87 bytes])"),
+    (sample!("gzip.b64"), "Documents([user data: 87 bytes])"),
+    (sample!("gzip.b64.b64"), "Documents([user data: 87 bytes])"),
+    (sample!("zstd.zst"), "Documents([user data: 87 bytes])"),
+    (sample!("zstd.b64url"), "Documents([user data: 87 bytes])"),
+    // Of unknown length, with a window of 8 MiB.
+    (sample!("stream.zst"), "Documents([user data: 87 bytes])"),
+    // A frame, a skippable frame, and a frame without length or checksum.
+    (sample!("frames.zst"), "Documents([user data: 87 bytes])"),
+    (sample!("long.zst"), "Documents([user data: 21083 bytes])"),
+    // As `cloud-init devel make-mime` and write-mime-multipart write them; Python encodes UTF-8 text as base64.
+    (sample!("make-mime.txt"), "Documents([user data, part 2 (base.yaml): 87 bytes, user data, part 3 (test.yaml): 38 bytes])"),
+    // A base64 part that is gzip, a multipart in the multipart, and a quoted-printable part.
+    (sample!("nested.txt"), "Documents([user data, part 1 (db.yaml): 87 bytes, user data, part 2: 18 bytes, user data, part 4: 26 bytes])"),
+    // As Terraform's cloudinit_config writes it, plain and with `gzip` and `base64_encode` on.
+    (sample!("terraform.txt"), "Documents([user data, part 2 (shop.yaml): 87 bytes])"),
+    (sample!("terraform.b64"), "Documents([user data, part 2 (shop.yaml): 87 bytes])"),
+    // As AWS documents a script for every boot: the last delimiter does not close. A comment holds the boundary.
+    (sample!("aws-unclosed.txt"), "Documents([user data, part 2 (boot.yaml): 57 bytes])"),
+    (sample!("script-only.txt"), "Other(a MIME message without a text/x-ingot part)"),
+];
+
+fn gzip(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes.as_ref()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A zstd frame of raw blocks: any compressor may choose to write one.
+fn zstd(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    let bytes = bytes.as_ref();
+    let mut frame = zstd_header(bytes.len() as u64);
+    let mut blocks = bytes.chunks(128 << 10).peekable();
+    if blocks.peek().is_none() {
+        frame.extend([1, 0, 0]);
+    }
+    while let Some(block) = blocks.next() {
+        let header = (block.len() as u32) << 3 | u32::from(blocks.peek().is_none());
+        frame.extend(&header.to_le_bytes()[..3]);
+        frame.extend(block);
+    }
+    frame
+}
+
+/// Single segment, content size of 8 bytes, no checksum.
+fn zstd_header(content_size: u64) -> Vec<u8> {
+    [&[0x28, 0xb5, 0x2f, 0xfd, 0b1110_0000][..], &content_size.to_le_bytes()].concat()
+}
+
+/// A zstd frame with blocks of one byte repeated: 128 KiB in four bytes each.
+fn zstd_bomb(blocks: usize, window_descriptor: u8) -> Vec<u8> {
+    let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, window_descriptor];
+    for block in 1..=blocks {
+        let header = (128u32 << 10) << 3 | 0b10 | u32::from(block == blocks);
+        frame.extend(&header.to_le_bytes()[..3]);
+        frame.push(b'#');
+    }
+    frame
+}
+
+fn base64(bytes: impl AsRef<[u8]>) -> Vec<u8> {
+    STANDARD.encode(bytes).into_bytes()
+}
+
+/// As `base64` of coreutils breaks lines, or as Windows does.
+fn base64_in_lines(bytes: impl AsRef<[u8]>, line_break: &str) -> Vec<u8> {
+    base64(bytes).chunks(76).flat_map(|line| [line, line_break.as_bytes()].concat()).collect()
+}
+
+type Wrap = fn(&[u8]) -> Vec<u8>;
+
+/// Every way to wrap something once.
+const WRAPS: [(&str, Wrap); 8] = [
+    ("plain", |bytes| bytes.to_vec()),
+    ("gzip", |bytes| gzip(bytes)),
+    ("zstd", |bytes| zstd(bytes)),
+    ("base64", |bytes| base64(bytes)),
+    ("base64, unpadded", |bytes| STANDARD_NO_PAD.encode(bytes).into_bytes()),
+    ("base64, URL-safe", |bytes| URL_SAFE.encode(bytes).into_bytes()),
+    ("base64 in lines", |bytes| base64_in_lines(bytes, "\n")),
+    ("base64 in CRLF lines", |bytes| base64_in_lines(bytes, "\r\n")),
+];
+
+fn one_document(text: &str) -> UserData {
+    UserData::Documents(vec![Part { name: "user data".into(), text: text.into() }])
+}
+
+fn other(what: &'static str) -> UserData {
+    UserData::Other { what }
+}
+
+fn explain(bytes: &[u8]) -> String {
+    Explanation::of(&recognise(bytes).unwrap_err()).to_string()
+}
+
+#[test]
+fn reads_what_tools_make() {
+    for ((name, bytes), expected) in CORPUS {
+        assert_eq!(format!("{:?}", recognise(bytes).unwrap()), expected, "{name}");
+    }
+}
+
+#[test]
+fn reads_a_document_however_it_is_wrapped() {
+    for (outer, wrap_outer) in WRAPS {
+        for (middle, wrap_middle) in WRAPS {
+            for (inner, wrap_inner) in WRAPS {
+                let bytes = wrap_outer(&wrap_middle(&wrap_inner(DOCUMENT.as_bytes())));
+                assert_eq!(recognise(&bytes).unwrap(), one_document(DOCUMENT), "{outer} of {middle} of {inner}");
+            }
+        }
+    }
+}
+
+#[test]
+fn recognises_by_the_first_line() {
+    let cases: [(&[u8], UserData); 22] = [
+        (b"#ingot", one_document("#ingot")),
+        (b"#ingot \t\r\na: 1\r\n", one_document("#ingot \t\r\na: 1\r\n")),
+        (b"\xef\xbb\xbf#ingot\n", one_document("#ingot\n")),
+        (b"#ingot web servers\n", one_document("#ingot web servers\n")),
+        (b"#ingotx\n", other("text that is no boot document")),
+        (b"# ingot\n", other("text that is no boot document")),
+        (b"\n#ingot\n", other("text that says `#ingot`, but not at the start of its first line")),
+        (b"#cloud-config\r\na: 1", UserData::CloudConfig("#cloud-config\r\na: 1".into())),
+        (b"\xef\xbb\xbf#cloud-config", UserData::CloudConfig("#cloud-config".into())),
+        (b"#cloud-config-archive\n- a", other("a cloud-config archive")),
+        (b"#cloud-boothook\n", other("a cloud boothook")),
+        (b"#include https://example.com\n", other("a cloud-init include list")),
+        (b"## template: jinja\n#cloud-config\n", other("a cloud-init template")),
+        (b"#!/bin/sh\n#ingot\n", other("a shell script")),
+        (b"<powershell>\n", other("a script or text for Windows, or XML")),
+        (b"", other("nothing")),
+        (b" \r\n", other("nothing")),
+        (b"\xef\xbb\xbf", other("nothing")),
+        (b"\xff\xfe#\0i\0", other("text in UTF-16, not UTF-8")),
+        (b"{\"a\": 1}", other("text that is no boot document")),
+        // These are base64 by their alphabet, and one of them decodes.
+        (b"hello", other("text that is no boot document")),
+        (b"test", other("data that is no boot document")),
+    ];
+    for (bytes, expected) in cases {
+        let debug = String::from_utf8_lossy(bytes);
+        assert_eq!(recognise(bytes).unwrap(), expected, "{debug}");
+    }
+}
+
+#[test]
+fn refuses_a_fourth_layer() {
+    let three = base64(gzip(base64(DOCUMENT)));
+    for four in [gzip(&three), zstd(&three), base64(&three)] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(explain(&four), @r"
+            user data is wrapped in gzip, zstd or base64 more than 3 times
+            hint: encode user data once: `gzip` or `zstd`, then base64 if the tool that sends it does not do that itself
+            ");
+        }
+    }
+}
+
+#[test]
+fn takes_exactly_as_much_as_the_limit() {
+    let mut most = b"#ingot\n".to_vec();
+    most.resize(16 * MIB, b'#');
+    let mut more = most.clone();
+    more.push(b'#');
+    // The first four: the other kinds of base64 take the same way.
+    for (name, wrap) in &WRAPS[..4] {
+        assert!(matches!(recognise(&wrap(&most)), Ok(UserData::Documents(_))), "{name}");
+        assert!(matches!(recognise(&wrap(&more)), Err(EncodingError::TooLarge { .. })), "{name}");
+    }
+}
+
+#[test]
+fn stops_at_bombs() {
+    let zeroes = gzip(vec![0; 48 * MIB]);
+    assert!(zeroes.len() < MIB / 4);
+    // 4 GiB from 128 KiB, within the smallest and the largest window we take.
+    let bombs = [zeroes.clone(), gzip(zeroes), zstd_bomb(32 << 10, 0x38), zstd_bomb(32 << 10, 14 << 3)];
+    for bomb in bombs {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(explain(&bomb), @r"
+            user data goes beyond the 16 MiB that user data may be once unwrapped
+            hint: move what is large in user data into a bundle on S3; if zstd wrote it, compress with level 19 or lower and without --long
+            ");
+        }
+    }
+}
+
+#[test]
+fn refuses_zstd_frames_by_the_memory_they_claim() {
+    // Windows of 18 MiB (the next above the limit) and 3.75 TiB; a content of 16 MiB and a byte, and of all there is.
+    let claims = [zstd_bomb(1, 14 << 3 | 1), zstd_bomb(1, 0xff), zstd_header(16 * MIB as u64 + 1), zstd_header(u64::MAX)];
+    for claim in claims {
+        assert!(matches!(recognise(&claim), Err(EncodingError::TooLarge { .. } | EncodingError::Corrupt { .. })));
+    }
+}
+
+#[test]
+fn checks_length_and_checksum_of_a_frame() {
+    let ((_, sample), _) = CORPUS[8];
+    let last = sample.len() - 1;
+    let mut checksum = sample.to_vec();
+    checksum[last] ^= 1;
+    insta::assert_snapshot!(explain(&checksum), @r"
+    user data is zstd that is damaged or cut short: its checksum does not match
+    hint: make it again with `zstd --stdout FILE`, and send the bytes unchanged
+    ");
+    let mut length = zstd(DOCUMENT);
+    length[5] += 1;
+    assert!(explain(&length).contains("its length is not the one it states"));
+}
+
+/// The worst of all readings would be «no document».
+#[test]
+fn what_was_cut_short_is_an_error() {
+    let first_bytes_are_text = |bytes: &[u8]| bytes == b"(";
+    for whole in [gzip(DOCUMENT), zstd(DOCUMENT), CORPUS[4].0.1.to_vec(), CORPUS[8].0.1.to_vec(), CORPUS[12].0.1.to_vec()] {
+        for length in 1..whole.len() {
+            let cut = &whole[..length];
+            if !first_bytes_are_text(cut) {
+                assert!(matches!(recognise(cut), Err(EncodingError::Corrupt { .. })), "at {length}");
+            }
+            for wrapped in [gzip(cut), base64_in_lines(cut, "\n")] {
+                assert!(first_bytes_are_text(cut) || recognise(&wrapped).is_err(), "at {length}, wrapped");
+            }
+        }
+        // Eleven symbols are what tells base64 of something of ours from a word. Without its padding, it is still whole.
+        let encoded = base64(base64(&whole));
+        let read = recognise(&whole).unwrap();
+        for length in 11..encoded.len() {
+            assert!(recognise(&encoded[..length]).map_or(true, |cut| cut == read), "base64 at {length}");
+        }
+    }
+}
+
+#[test]
+fn what_looks_like_ours_and_is_not_utf8_is_an_error() {
+    insta::assert_snapshot!(explain(b"#ingot\nname: caf\xe9\n"), @r"
+    user data is not UTF-8 at byte 16
+    hint: save user data as UTF-8
+    ");
+    assert!(matches!(recognise(b"\xef\xbb\xbf#ingot\n\xff"), Err(EncodingError::NotText { offset: 10, .. })));
+    assert!(matches!(recognise(&gzip(b"#cloud-config\n\xff")), Err(EncodingError::NotText { offset: 14, .. })));
+    assert!(matches!(recognise(b"#!/bin/sh\n\xff"), Ok(UserData::Other { .. })));
+}
+
+/// One change that transport, editors and people make to a file.
+#[derive(Debug, Clone)]
+enum Mutation {
+    Flip {
+        at: usize,
+        bits: u8,
+    },
+    Truncate {
+        at: usize,
+    },
+    Remove {
+        at: usize,
+        length: usize,
+    },
+    /// Puts a piece of another sample in.
+    Splice {
+        at: usize,
+        other: usize,
+        from: usize,
+        length: usize,
+    },
+    Wrap(usize),
+}
+
+impl Mutation {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        let place = |at: usize, length: usize| at % (length + 1);
+        match *self {
+            Self::Flip { at, bits } => {
+                let length = bytes.len().max(1);
+                if let Some(byte) = bytes.get_mut(at % length) {
+                    *byte ^= bits;
+                }
+            }
+            Self::Truncate { at } => bytes.truncate(place(at, bytes.len())),
+            Self::Remove { at, length } => {
+                let start = place(at, bytes.len());
+                bytes.drain(start..bytes.len().min(start + length));
+            }
+            Self::Splice { at, other, from, length } => {
+                let ((_, piece), _) = CORPUS[other];
+                let start = place(from, piece.len());
+                let position = place(at, bytes.len());
+                bytes.splice(position..position, piece[start..piece.len().min(start + length)].iter().copied());
+            }
+            Self::Wrap(way) => *bytes = WRAPS[way].1(bytes),
+        }
+    }
+}
+
+fn mutation() -> impl Strategy<Value = Mutation> {
+    prop_oneof![
+        4 => (any::<usize>(), 1..=u8::MAX).prop_map(|(at, bits)| Mutation::Flip { at, bits }),
+        1 => any::<usize>().prop_map(|at| Mutation::Truncate { at }),
+        2 => (any::<usize>(), 1..40_usize).prop_map(|(at, length)| Mutation::Remove { at, length }),
+        2 => (any::<usize>(), 0..CORPUS.len(), any::<usize>(), 1..200_usize)
+            .prop_map(|(at, other, from, length)| Mutation::Splice { at, other, from, length }),
+        1 => (0..WRAPS.len()).prop_map(Mutation::Wrap),
+    ]
+}
+
+/// Whatever came of `bytes`: it is within the limit, and an error quotes nothing and has a hint.
+fn read_safely(bytes: &[u8]) {
+    match recognise(bytes) {
+        Ok(UserData::Documents(parts)) => assert!(!parts.is_empty() && parts.iter().map(|part| part.text.len()).sum::<usize>() <= 16 * MIB),
+        Ok(UserData::CloudConfig(text)) => assert!(text.len() <= 16 * MIB),
+        Ok(UserData::Other { .. }) => {}
+        Err(error) => assert!(error.hint().is_some()),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_bytes_are_read_safely(bytes in prop::collection::vec(any::<u8>(), 0..400), start in 0..7_usize) {
+        let starts: [&[u8]; 7] = [b"", b"\x1f\x8b\x08\0", b"\x28\xb5\x2f\xfd", b"\x50\x2a\x4d\x18", b"#ingot\n",
+            b"Content-Type: multipart/mixed; boundary=", b"MIME-Version: 1.0\nContent-Type: text/x-ingot;"];
+        read_safely(&[starts[start], bytes.as_slice()].concat());
+    }
+
+    #[test]
+    fn damaged_samples_are_read_safely(sample in 0..CORPUS.len(), mutations in prop::collection::vec(mutation(), 1..6)) {
+        let mut bytes = CORPUS[sample].0.1.to_vec();
+        for mutation in &mutations {
+            mutation.apply(&mut bytes);
+        }
+        read_safely(&bytes);
+    }
+
+    #[test]
+    fn whatever_is_wrapped_comes_back(rest in "\\PC{0,300}", ways in prop::collection::vec(0..WRAPS.len(), 0..=3)) {
+        let text = format!("#ingot\n{rest}");
+        let wrapped = ways.iter().fold(text.clone().into_bytes(), |bytes, way| WRAPS[*way].1(&bytes));
+        prop_assert_eq!(recognise(&wrapped).unwrap(), one_document(&text));
+    }
+
+    /// The checksum of gzip, and of zstd where there is one, leaves no other outcome.
+    #[test]
+    fn a_flipped_bit_never_gives_another_document(sample in 0..4_usize, at in any::<usize>(), bit in 0..8_u32) {
+        let (name, whole) = [CORPUS[4].0, CORPUS[5].0, CORPUS[8].0, CORPUS[12].0][sample];
+        let mut bytes = whole.to_vec();
+        let at = at % bytes.len();
+        bytes[at] ^= 1 << bit;
+        match recognise(&bytes) {
+            Ok(UserData::Documents(parts)) => prop_assert_eq!(UserData::Documents(parts), recognise(whole).unwrap(), "{}", name),
+            Ok(UserData::Other { .. }) => prop_assert!(at < 4, "{name} at {at}"),
+            Ok(other) => prop_assert!(false, "{name} at {at}: {other:?}"),
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! Takes gzip, zstd and base64 off, in any nesting, within bounds of depth and memory.
+//!
+//! gzip and zstd are known by their magic numbers, base64 by being nothing but base64. Does not look at what
+//! comes out, except to tell base64 that was cut short from text that never was base64.
+
+use std::borrow::Cow;
+use std::error::Error;
+use std::io::Read;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
+use flate2::read::MultiGzDecoder;
+use ruzstd::decoding::errors::FrameDecoderError;
+use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+
+use super::{Encoding, EncodingError};
+
+/// How many encodings are taken off. Three is what people arrive at by accident: a module gzips and encodes,
+/// and its caller encodes again.
+pub(crate) const MAX_LAYERS: usize = 3;
+
+/// The largest zstd window, in bytes: what is at most kept of the output to decode the rest.
+///
+/// As much as the output itself may be, so that no frame that fits is refused for its window up to level 19
+/// (8 MiB). The default of the decoder is 100 MiB.
+const MAX_ZSTD_WINDOW: u64 = super::MAX_UNWRAPPED as u64;
+
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+
+/// The content, and what it took to get there.
+#[derive(Debug)]
+pub(crate) struct Unwrapped<'a> {
+    pub(crate) bytes: Cow<'a, [u8]>,
+    /// The size of the largest layer that came out, in bytes: what a bound on the sum should count.
+    pub(crate) largest: usize,
+}
+
+/// Takes off up to [`MAX_LAYERS`] encodings, none of whose outputs may exceed `limit` bytes.
+///
+/// Holds at most two layers, and a zstd window, in memory at once.
+pub(crate) fn unwrap(bytes: &[u8], limit: usize) -> Result<Unwrapped<'_>, Fault> {
+    let mut bytes = Cow::Borrowed(bytes);
+    let mut largest = 0;
+    let mut layers = 0;
+    while let Some(inner) = unwrap_once(&bytes, limit)? {
+        if layers == MAX_LAYERS {
+            return Err(Fault::TooDeep);
+        }
+        layers += 1;
+        largest = largest.max(inner.len());
+        bytes = Cow::Owned(inner);
+    }
+    if bytes.len() > limit {
+        return Err(Fault::TooLarge);
+    }
+    Ok(Unwrapped { largest: largest.max(bytes.len()), bytes })
+}
+
+fn unwrap_once(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Fault> {
+    if is_gzip(bytes) {
+        gunzip(bytes, limit).map(Some)
+    } else if is_zstd(bytes) {
+        unzstd(bytes, limit).map(Some)
+    } else if is_base64(bytes) {
+        match decode_base64(bytes, limit) {
+            // A word is no broken base64. The beginning of something of ours is.
+            Err(Fault::Corrupt(..)) if !begins_as_ours(bytes, MAX_LAYERS) => Ok(None),
+            decoded => decoded.map(Some),
+        }
+    } else {
+        Ok(None)
+    }
+}
+
+/// By the magic number, of which one byte may be all that arrived.
+fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&GZIP_MAGIC) || bytes == &GZIP_MAGIC[..1]
+}
+
+/// By the magic number of a frame or of a skippable frame, which parallel compressors put first.
+fn is_zstd(bytes: &[u8]) -> bool {
+    let cut_short = (2..4).contains(&bytes.len()) && ZSTD_MAGIC.starts_with(bytes);
+    cut_short || bytes.starts_with(&ZSTD_MAGIC) || skippable_frame(bytes)
+}
+
+/// Whether a skippable frame begins here: magic 0x184D2A50 to 5F, RFC 8878 section 3.1.2.
+fn skippable_frame(bytes: &[u8]) -> bool {
+    matches!(bytes, [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..])
+}
+
+fn gunzip(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
+    let mut output = Vec::new();
+    // Stops at `limit`, and only reaches the checksum if nothing was left to read.
+    read_up_to(limit, MultiGzDecoder::new(bytes), &mut output).map_err(|error| match error {
+        Stopped::AtLimit => Fault::TooLarge,
+        Stopped::By(error) => Fault::Corrupt(Encoding::Gzip, error.into()),
+    })?;
+    Ok(output)
+}
+
+fn unzstd(mut rest: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
+    let corrupt = |source: Box<dyn Error + Send + Sync>| Fault::Corrupt(Encoding::Zstd, source);
+    let mut output = Vec::new();
+    while !rest.is_empty() {
+        if skippable_frame(rest) {
+            rest = after_skippable_frame(rest).ok_or_else(|| corrupt("it ends in a skippable frame".into()))?;
+            continue;
+        }
+        // The decoder's own message for this one would quote four bytes of what is there.
+        if !rest.starts_with(&ZSTD_MAGIC) {
+            return Err(corrupt("what follows is no zstd frame".into()));
+        }
+        let before = output.len();
+        let mut frame = StreamingDecoder::new_with_max_window_size(&mut rest, MAX_ZSTD_WINDOW).map_err(|error| match error {
+            FrameDecoderError::WindowSizeTooBig { .. } => Fault::TooLarge,
+            error => corrupt(error.into()),
+        })?;
+        read_up_to(limit, &mut frame, &mut output).map_err(|error| match error {
+            Stopped::AtLimit => Fault::TooLarge,
+            Stopped::By(error) => corrupt(error.into()),
+        })?;
+        check_frame(&frame.decoder, output.len() - before).map_err(|why| corrupt(why.into()))?;
+    }
+    Ok(output)
+}
+
+fn after_skippable_frame(bytes: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = bytes.get(4..)?.split_first_chunk::<4>()?;
+    rest.get(usize::try_from(u32::from_le_bytes(*length)).ok()?..)
+}
+
+/// Compares what came out with what the frame says of itself. The decoder leaves both to its caller.
+fn check_frame(decoder: &FrameDecoder, length: usize) -> Result<(), &'static str> {
+    let stated = decoder.content_size();
+    if stated != 0 && stated != length as u64 {
+        return Err("its length is not the one it states");
+    }
+    if decoder.get_checksum_from_data().is_some_and(|stated| decoder.get_calculated_checksum() != Some(stated)) {
+        return Err("its checksum does not match");
+    }
+    Ok(())
+}
+
+enum Stopped {
+    AtLimit,
+    By(std::io::Error),
+}
+
+/// Reads to the end, unless `output` would exceed `limit` bytes.
+fn read_up_to(limit: usize, reader: impl Read, output: &mut Vec<u8>) -> Result<(), Stopped> {
+    let left = limit.saturating_sub(output.len());
+    reader.take(left as u64 + 1).read_to_end(output).map_err(Stopped::By)?;
+    if output.len() > limit { Err(Stopped::AtLimit) } else { Ok(()) }
+}
+
+/// Whether there is nothing here but white space and base64, of the standard or the URL-safe alphabet.
+fn is_base64(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(super::BYTE_ORDER_MARK).unwrap_or(bytes);
+    let expected = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte) || byte.is_ascii_whitespace();
+    bytes.iter().all(expected) && !bytes.trim_ascii().is_empty()
+}
+
+/// Decodes base64 of either alphabet, padded or not, with white space anywhere.
+pub(crate) fn decode_base64(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
+    let bytes = bytes.strip_prefix(super::BYTE_ORDER_MARK).unwrap_or(bytes);
+    let symbols = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
+    let length = symbols.clone().count();
+    if length / 4 * 3 > limit.saturating_add(2) {
+        return Err(Fault::TooLarge);
+    }
+    let mut standard = Vec::with_capacity(length);
+    standard.extend(symbols.map(|symbol| match symbol {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => *other,
+    }));
+    // The decoder's own message would quote the byte it stumbled over.
+    let corrupt = |_| Fault::Corrupt(Encoding::Base64, "it stops between two bytes, or holds what base64 does not".into());
+    let decoded = STANDARD_PAD_INDIFFERENT.decode(&standard).map_err(corrupt)?;
+    if decoded.len() > limit { Err(Fault::TooLarge) } else { Ok(decoded) }
+}
+
+/// Whether the beginning of `base64` decodes, `layers` times at most, to the beginning of something of ours.
+fn begins_as_ours(base64: &[u8], layers: usize) -> bool {
+    /// Symbols looked at: enough for `#cloud-config` in base64 in base64 in base64.
+    const ENOUGH: usize = 64;
+
+    let head: Vec<u8> = base64.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=').take(ENOUGH).collect();
+    let whole_groups = &head[..head.len() / 4 * 4];
+    let Ok(decoded) = decode_base64(whole_groups, ENOUGH) else { return false };
+    let content = decoded.strip_prefix(super::BYTE_ORDER_MARK).unwrap_or(&decoded);
+    is_gzip(content)
+        || is_zstd(content)
+        || content.starts_with(b"#ingot")
+        || content.starts_with(b"#cloud-config")
+        || super::mime::begins_as_message(content)
+        || layers > 1 && is_base64(content) && begins_as_ours(content, layers - 1)
+}
+
+/// Why something could not be unwrapped: an [`EncodingError`] that does not know yet whose it is.
+#[derive(Debug)]
+pub(crate) enum Fault {
+    TooDeep,
+    TooLarge,
+    Corrupt(Encoding, Box<dyn Error + Send + Sync>),
+}
+
+impl Fault {
+    pub(crate) fn of(self, part: &str) -> EncodingError {
+        let part = part.to_owned();
+        match self {
+            Self::TooDeep => EncodingError::TooDeep { part },
+            Self::TooLarge => EncodingError::TooLarge { part },
+            Self::Corrupt(encoding, source) => EncodingError::Corrupt { part, encoding, source },
+        }
+    }
+}

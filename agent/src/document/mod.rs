@@ -1,0 +1,3 @@
+//! The boot document.
+
+pub(crate) mod encoding;
