@@ -6,5 +6,4 @@ mod aws;
 mod document;
 mod failure;
 mod host;
-mod template;
 mod text;

@@ -1,3 +1,5 @@
+//! Every form of user data, whole, wrapped, damaged and hostile.
+
 use std::io::Write;
 
 use base64::Engine;
