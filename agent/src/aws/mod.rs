@@ -4,6 +4,11 @@
 //! [`fake`] keeps them in memory for `ingot dry-run` and the tests.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
+pub(crate) mod http;
+pub(crate) mod imds;
+#[cfg(test)]
+mod loopback;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -107,6 +112,8 @@ pub(crate) enum ParameterValue {
 pub(crate) enum ImdsError {
     #[error("the instance metadata service is disabled for this instance (403 on the token)")]
     Disabled,
+    #[error("{endpoint} is no endpoint of an instance metadata service")]
+    Endpoint { endpoint: String },
     #[error("the instance metadata service refused the token request with status {status}")]
     TokenRefused { status: u16 },
     #[error("the instance metadata service did not answer within {waited:?} (last: {last})")]
@@ -127,6 +134,7 @@ impl Failure for ImdsError {
             Self::Disabled => {
                 "launch the instance with metadata enabled: `aws ec2 modify-instance-metadata-options --http-endpoint enabled`".into()
             }
+            Self::Endpoint { .. } => "set AWS_EC2_METADATA_SERVICE_ENDPOINT to a URL that begins with http://, or unset it".into(),
             Self::TokenRefused { .. } => "look for a proxy or firewall between this process and 169.254.169.254".into(),
             Self::Unreachable { .. } => {
                 "look at the network: `ip route get 169.254.169.254`; in a container, raise the hop limit of the metadata options".into()
