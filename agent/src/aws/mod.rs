@@ -4,10 +4,19 @@
 //! [`fake`] keeps them in memory for `ingot dry-run` and the tests.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
+pub(crate) mod caller;
+mod classify;
+pub(crate) mod connection;
+pub(crate) mod credentials;
+pub(crate) mod fake;
+pub(crate) mod fetch;
 pub(crate) mod http;
 pub(crate) mod imds;
+pub(crate) mod live;
 #[cfg(test)]
 mod loopback;
+mod secrets_manager;
+mod ssm;
 
 use std::time::Duration;
 
@@ -84,7 +93,7 @@ pub(crate) enum SecretVersion {
     Id(String),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SecretValue {
     Text(SecretText),
     Binary(Zeroizing<Vec<u8>>),
@@ -155,7 +164,7 @@ impl Failure for ImdsError {
 /// Why AWS did not do what it was asked.
 ///
 /// The message is `OPERATION RESOURCE: what happened`, such as `GetSecretValue prod/db: access denied`.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{operation} {resource}: {what}")]
 pub(crate) struct AwsError {
     /// The API action as IAM spells it after the colon, such as `GetSecretValue`.
