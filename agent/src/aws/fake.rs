@@ -1,1 +1,251 @@
-//! AWS, in memory.
+//! AWS, in memory, for `ingot dry-run` and the tests.
+//!
+//! A fake behaves: what is put in can be read back, and what was never put in is refused as AWS would refuse it.
+//! It counts the calls made, by action.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use zeroize::Zeroizing;
+
+use super::classify::Call;
+use super::{
+    AwsError, Identity, ImdsError, Metadata, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager,
+};
+
+/// Calls made so far, and what is to go wrong with the next ones.
+#[derive(Debug, Default)]
+struct Calls {
+    made: RefCell<BTreeMap<&'static str, usize>>,
+    #[cfg(test)]
+    throttle: std::cell::Cell<usize>,
+    /// Names that may not be read, and actions that may not be called.
+    #[cfg(test)]
+    denied: std::collections::BTreeSet<String>,
+}
+
+impl Calls {
+    /// Counts a call, and lets it take a turn of the runtime, as a real one does.
+    async fn begin(&self, service: &'static str, operation: &'static str, names: &[String]) -> Result<(), AwsError> {
+        *self.made.borrow_mut().entry(operation).or_default() += 1;
+        tokio::task::yield_now().await;
+        self.refusal(&Call::new(service, operation, names.join(", ")), names)
+    }
+
+    #[cfg(not(test))]
+    fn refusal(&self, _: &Call, _: &[String]) -> Result<(), AwsError> {
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn refusal(&self, call: &Call, names: &[String]) -> Result<(), AwsError> {
+        if let Some(left) = self.throttle.get().checked_sub(1) {
+            self.throttle.set(left);
+            return Err(call.refused(Some("ThrottlingException"), Some("Rate exceeded"), Some(400)));
+        }
+        // As AWS: GetParameters fails as a whole, BatchGetSecretValue answers for each.
+        let of_names = call.operation != "BatchGetSecretValue" && names.iter().any(|name| self.denied.contains(name));
+        if of_names || self.denied.contains(call.operation) {
+            return Err(call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400)));
+        }
+        Ok(())
+    }
+
+    fn count(&self, operation: &str) -> usize {
+        self.made.borrow().get(operation).copied().unwrap_or_default()
+    }
+}
+
+type Invent<K, V> = Box<dyn Fn(&K) -> Option<V>>;
+
+/// Secrets Manager, in memory.
+#[derive(Default)]
+pub(crate) struct FakeSecretsManager {
+    secrets: BTreeMap<SecretRequest, SecretValue>,
+    invent: Option<Invent<SecretRequest, SecretValue>>,
+    calls: Calls,
+}
+
+impl FakeSecretsManager {
+    /// Holds a secret, in its current version.
+    pub(crate) fn with(self, id: &str, value: &str) -> Self {
+        self.with_version(id, SecretVersion::Current, SecretValue::Text(value.into()))
+    }
+
+    pub(crate) fn with_binary(self, id: &str, value: &[u8]) -> Self {
+        self.with_version(id, SecretVersion::Current, SecretValue::Binary(Zeroizing::new(value.to_vec())))
+    }
+
+    pub(crate) fn with_version(mut self, id: &str, version: SecretVersion, value: SecretValue) -> Self {
+        self.secrets.insert(SecretRequest { id: id.into(), version }, value);
+        self
+    }
+
+    /// Answers with what `invent` makes up for a secret that was never put in.
+    pub(crate) fn inventing(mut self, invent: impl Fn(&SecretRequest) -> Option<SecretValue> + 'static) -> Self {
+        self.invent = Some(Box::new(invent));
+        self
+    }
+
+    /// How often an action such as `GetSecretValue` was called.
+    pub(crate) fn count(&self, operation: &str) -> usize {
+        self.calls.count(operation)
+    }
+
+    fn value(&self, request: &SecretRequest) -> Result<SecretValue, AwsError> {
+        let call = Call::new("secretsmanager", "GetSecretValue", &request.id);
+        self.calls.refusal(&call, std::slice::from_ref(&request.id))?;
+        let known = self.secrets.get(request).cloned().or_else(|| self.invent.as_ref()?(request));
+        let message = "Secrets Manager can't find the specified secret.";
+        known.ok_or_else(|| call.refused(Some("ResourceNotFoundException"), Some(message), Some(400)))
+    }
+}
+
+#[async_trait(?Send)]
+impl SecretsManager for FakeSecretsManager {
+    async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError> {
+        assert!(ids.len() <= 20, "BatchGetSecretValue takes at most 20");
+        self.calls.begin("secretsmanager", "BatchGetSecretValue", ids).await?;
+        let request = |id: &String| SecretRequest { id: id.clone(), version: SecretVersion::Current };
+        Ok(ids.iter().map(|id| Some(self.value(&request(id)))).collect())
+    }
+
+    async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError> {
+        self.calls.begin("secretsmanager", "GetSecretValue", std::slice::from_ref(&secret.id)).await?;
+        self.value(secret)
+    }
+}
+
+/// Parameter Store, in memory.
+#[derive(Default)]
+pub(crate) struct FakeParameterStore {
+    parameters: BTreeMap<String, ParameterValue>,
+    invent: Option<Invent<str, ParameterValue>>,
+    invent_tree: Option<Invent<str, Vec<(String, ParameterValue)>>>,
+    calls: Calls,
+}
+
+impl FakeParameterStore {
+    pub(crate) fn with(self, name: &str, value: &str) -> Self {
+        self.with_value(name, ParameterValue::Text(value.into()))
+    }
+
+    pub(crate) fn with_list(self, name: &str, values: &[&str]) -> Self {
+        self.with_value(name, ParameterValue::List(values.iter().map(|value| (*value).into()).collect()))
+    }
+
+    fn with_value(mut self, name: &str, value: ParameterValue) -> Self {
+        self.parameters.insert(name.into(), value);
+        self
+    }
+
+    /// Answers with what `invent` makes up for a parameter that was never put in.
+    pub(crate) fn inventing(mut self, invent: impl Fn(&str) -> Option<ParameterValue> + 'static) -> Self {
+        self.invent = Some(Box::new(invent));
+        self
+    }
+
+    /// Answers with what `invent` makes up for a path that nothing was put below.
+    pub(crate) fn inventing_trees(mut self, invent: impl Fn(&str) -> Option<Vec<(String, ParameterValue)>> + 'static) -> Self {
+        self.invent_tree = Some(Box::new(invent));
+        self
+    }
+
+    /// How often an action such as `GetParameters` was called.
+    pub(crate) fn count(&self, operation: &str) -> usize {
+        self.calls.count(operation)
+    }
+}
+
+#[async_trait(?Send)]
+impl ParameterStore for FakeParameterStore {
+    async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError> {
+        assert!(names.len() <= 10, "GetParameters takes at most 10");
+        self.calls.begin("ssm", "GetParameters", names).await?;
+        let value = |name: &String| self.parameters.get(name).cloned().or_else(|| self.invent.as_ref()?(name));
+        Ok(names.iter().map(value).collect())
+    }
+
+    async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {
+        self.calls.begin("ssm", "GetParametersByPath", &[path.to_owned()]).await?;
+        let below = |name: &str| Some(name.strip_prefix(path.trim_end_matches('/'))?.strip_prefix('/')?.to_owned());
+        let found: Vec<_> = self.parameters.iter().filter_map(|(name, value)| Some((below(name)?, value.clone()))).collect();
+        match &self.invent_tree {
+            Some(invent) if found.is_empty() => Ok(invent(path).unwrap_or_default()),
+            _ => Ok(found),
+        }
+    }
+}
+
+/// The instance metadata service, in memory.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct FakeMetadata {
+    pub(crate) user_data: Option<Vec<u8>>,
+    pub(crate) identity: Identity,
+    /// `None` if tags are not shown in metadata.
+    pub(crate) tags: Option<BTreeMap<String, String>>,
+    pub(crate) role: Option<String>,
+    /// What every read fails with.
+    pub(crate) failure: Option<ImdsError>,
+}
+
+impl FakeMetadata {
+    fn read<T>(&self, value: T) -> Result<T, ImdsError> {
+        self.failure.clone().map_or(Ok(value), Err)
+    }
+}
+
+#[async_trait(?Send)]
+impl Metadata for FakeMetadata {
+    async fn user_data(&self) -> Result<Option<Vec<u8>>, ImdsError> {
+        self.read(self.user_data.clone())
+    }
+
+    async fn identity(&self) -> Result<Identity, ImdsError> {
+        self.read(self.identity.clone())
+    }
+
+    async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError> {
+        let tags = self.read(self.tags.as_ref())?;
+        tags.map(|tags| tags.get(key).cloned()).ok_or(ImdsError::TagsDisabled)
+    }
+
+    async fn role(&self) -> Result<Option<String>, ImdsError> {
+        self.read(self.role.clone())
+    }
+}
+
+/// Failures on request.
+#[cfg(test)]
+mod knobs {
+    use super::{FakeParameterStore, FakeSecretsManager};
+
+    impl FakeSecretsManager {
+        /// Refuses the next `times` calls as AWS does under load.
+        pub(crate) fn throttled(self, times: usize) -> Self {
+            self.calls.throttle.set(times);
+            self
+        }
+
+        /// Denies an action such as `BatchGetSecretValue`, or a secret by its id.
+        pub(crate) fn denied(mut self, what: &str) -> Self {
+            self.calls.denied.insert(what.into());
+            self
+        }
+    }
+
+    impl FakeParameterStore {
+        /// As [`FakeSecretsManager::throttled`].
+        pub(crate) fn throttled(self, times: usize) -> Self {
+            self.calls.throttle.set(times);
+            self
+        }
+
+        /// As [`FakeSecretsManager::denied`].
+        pub(crate) fn denied(mut self, what: &str) -> Self {
+            self.calls.denied.insert(what.into());
+            self
+        }
+    }
+}

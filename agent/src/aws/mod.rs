@@ -4,6 +4,20 @@
 //! [`fake`] keeps them in memory for `ingot dry-run` and the tests.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
+pub(crate) mod caller;
+mod classify;
+pub(crate) mod connection;
+pub(crate) mod credentials;
+pub(crate) mod fake;
+pub(crate) mod fetch;
+pub(crate) mod http;
+pub(crate) mod imds;
+pub(crate) mod live;
+#[cfg(test)]
+mod loopback;
+mod secrets_manager;
+mod ssm;
+
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -79,7 +93,7 @@ pub(crate) enum SecretVersion {
     Id(String),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SecretValue {
     Text(SecretText),
     Binary(Zeroizing<Vec<u8>>),
@@ -107,6 +121,8 @@ pub(crate) enum ParameterValue {
 pub(crate) enum ImdsError {
     #[error("the instance metadata service is disabled for this instance (403 on the token)")]
     Disabled,
+    #[error("{endpoint} is no endpoint of an instance metadata service")]
+    Endpoint { endpoint: String },
     #[error("the instance metadata service refused the token request with status {status}")]
     TokenRefused { status: u16 },
     #[error("the instance metadata service did not answer within {waited:?} (last: {last})")]
@@ -127,6 +143,7 @@ impl Failure for ImdsError {
             Self::Disabled => {
                 "launch the instance with metadata enabled: `aws ec2 modify-instance-metadata-options --http-endpoint enabled`".into()
             }
+            Self::Endpoint { .. } => "set AWS_EC2_METADATA_SERVICE_ENDPOINT to a URL that begins with http://, or unset it".into(),
             Self::TokenRefused { .. } => "look for a proxy or firewall between this process and 169.254.169.254".into(),
             Self::Unreachable { .. } => {
                 "look at the network: `ip route get 169.254.169.254`; in a container, raise the hop limit of the metadata options".into()
@@ -147,7 +164,7 @@ impl Failure for ImdsError {
 /// Why AWS did not do what it was asked.
 ///
 /// The message is `OPERATION RESOURCE: what happened`, such as `GetSecretValue prod/db: access denied`.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{operation} {resource}: {what}")]
 pub(crate) struct AwsError {
     /// The API action as IAM spells it after the colon, such as `GetSecretValue`.

@@ -1,0 +1,171 @@
+//! What an error of an AWS service means: from the SDK's layers to one [`AwsError`].
+
+use std::error::Error;
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::credentials::CredentialsFailure;
+use super::http::{HttpError, reason};
+use super::{AwsError, AwsErrorKind, ImdsError};
+
+/// One call, for the errors it may end in.
+#[derive(Debug, Clone)]
+pub(super) struct Call {
+    pub(super) service: &'static str,
+    pub(super) operation: &'static str,
+    pub(super) resource: String,
+}
+
+impl Call {
+    pub(super) fn new(service: &'static str, operation: &'static str, resource: impl Into<String>) -> Self {
+        Self { service, operation, resource: resource.into() }
+    }
+
+    pub(super) fn error(&self, kind: AwsErrorKind, what: impl Into<String>) -> AwsError {
+        let Self { service, operation, resource } = self.clone();
+        AwsError { operation, service, resource, what: what.into(), kind, retry_after: None }
+    }
+
+    /// The error of a call that could not even begin, because IMDS did not say where.
+    pub(super) fn without_region(&self, error: ImdsError) -> AwsError {
+        let failure = CredentialsFailure::Imds(error);
+        self.error(failure.kind(), format!("the region is not known: {failure}"))
+    }
+
+    pub(super) fn malformed(&self, why: &str) -> AwsError {
+        self.error(AwsErrorKind::Malformed, why)
+    }
+
+    pub(super) fn failed<E>(&self, error: SdkError<E, HttpResponse>) -> AwsError
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        if let Some(failure) = find::<CredentialsFailure>(&error) {
+            return self.error(failure.kind(), format!("no credentials: {failure}"));
+        }
+        if let Some(failure) = find::<HttpError>(&error) {
+            return self.error(AwsErrorKind::Invalid, failure.to_string());
+        }
+        let raw = error.raw_response();
+        let status = raw.map(|raw| raw.status().as_u16());
+        let retry_after = raw.and_then(|raw| raw.headers().get("retry-after")).and_then(|after| after.trim().parse().ok());
+        let mut classified = match &error {
+            SdkError::ServiceError(refusal) => self.refused(refusal.err().code(), refusal.err().message(), status),
+            SdkError::ConstructionFailure(_) => self.error(AwsErrorKind::Invalid, reason(&error)),
+            // The head was there; either the connection broke in the body, or the body is not what it should be.
+            SdkError::ResponseError(_) if find::<reqwest::Error>(&error).is_none() && status.is_some_and(|status| status < 500) => {
+                self.malformed("the answer cannot be understood")
+            }
+            _ => self.error(AwsErrorKind::Unreachable, reason(&error)),
+        };
+        classified.retry_after = retry_after.map(Duration::from_secs);
+        classified
+    }
+
+    /// The error AWS names by `code`, of a whole call or of one secret in a batch.
+    pub(super) fn refused(&self, code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsError {
+        let message = message.map(str::trim).filter(|message| !message.is_empty());
+        let kind = kind(code, message, status);
+        let what = match kind {
+            AwsErrorKind::Denied => "access denied",
+            AwsErrorKind::KmsDenied => "it cannot be decrypted",
+            AwsErrorKind::NotFound => "there is no such thing",
+            AwsErrorKind::Throttled => "throttled",
+            AwsErrorKind::Expired => "the credentials or the signature were not accepted",
+            AwsErrorKind::Unreachable => "AWS failed to answer",
+            AwsErrorKind::NoCredentials | AwsErrorKind::Invalid => "the request was not accepted",
+            AwsErrorKind::Malformed => "the answer cannot be understood",
+        };
+        let said = match (message, code, status) {
+            (Some(message), _, _) => format!("{what}: {message}"),
+            (None, Some(code), _) => format!("{what} ({code})"),
+            (None, None, Some(status)) => format!("{what} (status {status})"),
+            (None, None, None) => what.into(),
+        };
+        self.error(kind, said)
+    }
+}
+
+/// The first error of type `T` in the chain.
+fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
+    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
+}
+
+/// Decides by AWS's error code; where the code does not tell, by message or status.
+///
+/// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its like for SSM.
+fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsErrorKind {
+    let message = message.unwrap_or_default().to_ascii_lowercase();
+    match code.unwrap_or_default() {
+        "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "TooManyUpdates"
+        | "SlowDown"
+        | "KMSThrottlingException" => AwsErrorKind::Throttled,
+        "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" | "NotAuthorized" | "UnauthorizedException" => {
+            // A secret's own name may hold «kms», but never «kms:».
+            let speaks_of_kms = ["kms:", "access to kms", "kms key", "ciphertext"].iter().any(|phrase| message.contains(phrase));
+            if speaks_of_kms { AwsErrorKind::KmsDenied } else { AwsErrorKind::Denied }
+        }
+        "DecryptionFailure" | "DecryptionFailureException" | "EncryptionFailure" | "InvalidKeyId" => AwsErrorKind::KmsDenied,
+        code if code.starts_with("KMS") => AwsErrorKind::KmsDenied,
+        "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" | "NotFoundException" => AwsErrorKind::NotFound,
+        "InvalidRequestException" if message.contains("marked for deletion") || message.contains("scheduled for deletion") => {
+            AwsErrorKind::NotFound
+        }
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "AuthFailure" => AwsErrorKind::Expired,
+        "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => AwsErrorKind::NoCredentials,
+        "InternalServiceError"
+        | "InternalServerError"
+        | "InternalFailure"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        | "RequestTimeout"
+        | "RequestTimeoutException" => AwsErrorKind::Unreachable,
+        code => match status {
+            Some(429) => AwsErrorKind::Throttled,
+            Some(408 | 500..) => AwsErrorKind::Unreachable,
+            // AWS always names its errors: one without a name is from something in between.
+            Some(403) if code.is_empty() => AwsErrorKind::Denied,
+            _ if code.is_empty() => AwsErrorKind::Malformed,
+            _ => AwsErrorKind::Invalid,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_holds_kms_is_not_a_refusal_of_kms() {
+        let message = "User: arn:aws:sts::1:assumed-role/shop/i-0 is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/kms-thing";
+        assert_eq!(kind(Some("AccessDeniedException"), Some(message), Some(400)), AwsErrorKind::Denied);
+        assert_eq!(kind(Some("AccessDeniedException"), Some("Access to KMS is not allowed"), Some(400)), AwsErrorKind::KmsDenied);
+    }
+
+    #[test]
+    fn says_what_aws_said() {
+        let call = Call::new("ssm", "GetParameters", "/prod/token");
+        let error = call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400));
+        assert_eq!(error.to_string(), "GetParameters /prod/token: access denied: no identity-based policy allows it");
+        assert_eq!(call.refused(None, None, Some(503)).to_string(), "GetParameters /prod/token: AWS failed to answer (status 503)");
+    }
+}

@@ -1,0 +1,246 @@
+//! The instance's own credentials, from its role, by IMDS.
+//!
+//! Fetched once for everybody who asks at the same time, kept until shortly before they expire, and kept longer if no
+//! new ones can be had. The credentials of a person at a dev box are in [`caller`](super::caller).
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, future};
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use super::imds::Imds;
+use super::{AwsErrorKind, ImdsError};
+
+/// How long before they expire credentials are replaced. IMDS has new ones at least five minutes before that.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>
+const REFRESH_AHEAD: Duration = Duration::from_secs(300);
+
+/// How long a refresh may hold up a call that the old credentials would still serve, and the pause after it failed.
+const REFRESH_BUDGET: Duration = Duration::from_secs(10);
+
+/// How long a role may be late after launch, as seen in the field (amazon-eks-ami, pull request 2179).
+pub(crate) const ROLE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long IMDS may keep the first credentials from us.
+const FIRST_BUDGET: Duration = Duration::from_secs(240);
+
+/// A handle on the credentials of the instance's role. Clones share them.
+#[derive(Clone)]
+pub(crate) struct ImdsCredentials(Arc<Shared>);
+
+struct Shared {
+    imds: Imds,
+    role_patience: Duration,
+    held: Mutex<Option<Held>>,
+}
+
+struct Held {
+    credentials: Credentials,
+    expires: SystemTime,
+    /// When to ask for new ones.
+    refresh: SystemTime,
+}
+
+impl ImdsCredentials {
+    /// `role_patience` is how long a missing role is waited for; [`ROLE_PATIENCE`] unless in a test.
+    pub(crate) fn new(imds: Imds, role_patience: Duration) -> Self {
+        Self(Arc::new(Shared { imds, role_patience, held: Mutex::default() }))
+    }
+
+    /// Fetches the credentials, so that the first call to AWS finds them. A failure is left for that call to report.
+    pub(crate) async fn prefetch(&self) {
+        if let Err(error) = self.get().await {
+            log::debug!(error = error.to_string().as_str(); "no credentials yet");
+        }
+    }
+
+    async fn get(&self) -> Result<Credentials, CredentialsFailure> {
+        let mut held = self.0.held.lock().await;
+        let now = SystemTime::now();
+        match &mut *held {
+            Some(held) if now < held.refresh => Ok(held.credentials.clone()),
+            Some(old) if now < old.expires => {
+                match self.fetch(REFRESH_BUDGET).await {
+                    Ok(new) => *old = new,
+                    Err(error) => {
+                        log::warn!(error = error.to_string().as_str(); "cannot refresh the credentials, the old ones still serve");
+                        old.refresh = SystemTime::now() + REFRESH_BUDGET;
+                    }
+                }
+                Ok(old.credentials.clone())
+            }
+            _ => Ok(held.insert(self.fetch(FIRST_BUDGET).await?).credentials.clone()),
+        }
+    }
+
+    async fn fetch(&self, budget: Duration) -> Result<Held, CredentialsFailure> {
+        let role = self.0.imds.role_within(self.0.role_patience).await?.ok_or(CredentialsFailure::NoRole)?;
+        let body = Zeroizing::new(self.0.imds.credentials_of(&role, budget).await?);
+        parse(&role, &body)
+    }
+}
+
+impl std::fmt::Debug for ImdsCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ImdsCredentials")
+    }
+}
+
+impl ProvideCredentials for ImdsCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(async {
+            self.get().await.map_err(|error| match error {
+                CredentialsFailure::NoRole => CredentialsError::not_loaded(error),
+                _ => CredentialsError::provider_error(error),
+            })
+        })
+    }
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document {
+    code: String,
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    access_key_id: String,
+    #[serde(default)]
+    secret_access_key: String,
+    #[serde(default)]
+    token: String,
+    #[serde(default)]
+    expiration: String,
+}
+
+fn parse(role: &str, body: &[u8]) -> Result<Held, CredentialsFailure> {
+    let malformed = |why: &str| CredentialsFailure::Malformed { role: role.into(), why: why.into() };
+    // serde's own message could quote the value it stumbled over.
+    let document: Document = serde_json::from_slice(body).map_err(|_| malformed("not the JSON of credentials"))?;
+    if document.code != "Success" {
+        let Document { code, message, .. } = document;
+        return Err(CredentialsFailure::Refused { role: role.into(), code, message });
+    }
+    if document.access_key_id.is_empty() || document.secret_access_key.is_empty() || document.token.is_empty() {
+        return Err(malformed("a key is missing"));
+    }
+    let expires = DateTime::from_str(&document.expiration, Format::DateTime)
+        .ok()
+        .and_then(|expiration| SystemTime::try_from(expiration).ok())
+        .ok_or_else(|| malformed("no date in Expiration"))?;
+    let credentials =
+        Credentials::new(document.access_key_id, document.secret_access_key, Some(document.token), Some(expires), "ingot-imds");
+    Ok(Held { credentials, expires, refresh: expires - REFRESH_AHEAD })
+}
+
+/// Why the instance has no credentials to sign with.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum CredentialsFailure {
+    #[error("this instance has no role")]
+    NoRole,
+    #[error("EC2 cannot assume the role {role}: {code} {message}")]
+    Refused { role: String, code: String, message: String },
+    #[error("the credentials of the role {role} cannot be understood: {why}")]
+    Malformed { role: String, why: String },
+    #[error("{0}")]
+    Imds(ImdsError),
+}
+
+impl CredentialsFailure {
+    pub(super) fn kind(&self) -> AwsErrorKind {
+        match self {
+            Self::NoRole | Self::Imds(ImdsError::NotFound { .. }) => AwsErrorKind::NoCredentials,
+            // Right after the role was made or changed EC2 may not be able to assume it yet.
+            Self::Refused { .. } | Self::Imds(_) => AwsErrorKind::Unreachable,
+            Self::Malformed { .. } => AwsErrorKind::Malformed,
+        }
+    }
+}
+
+impl From<ImdsError> for CredentialsFailure {
+    fn from(error: ImdsError) -> Self {
+        Self::Imds(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::aws::http::Http;
+    use crate::aws::imds::Patience;
+    use crate::aws::loopback::{Loopback, Reply, Request};
+
+    use super::*;
+
+    fn document(key: &str, valid_for: i64) -> String {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64;
+        let expiration = DateTime::from_secs(now + valid_for).fmt(Format::DateTime).unwrap();
+        format!(
+            r#"{{"Code": "Success", "Type": "AWS-HMAC", "AccessKeyId": "{key}", "SecretAccessKey": "s", "Token": "t", "Expiration": "{expiration}"}}"#
+        )
+    }
+
+    fn serve(role: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> (Loopback, ImdsCredentials) {
+        let server = Loopback::serve(move |request| match request.path.as_str() {
+            "/latest/api/token" => Reply::new(200, "TOKEN"),
+            "/latest/meta-data/iam/security-credentials/" => Reply::new(200, "shop"),
+            "/latest/meta-data/iam/security-credentials/shop" => role(request),
+            _ => Reply::new(404, ""),
+        });
+        let imds = Imds::new(Http::new(None), Some(&server.url), Patience::default()).unwrap();
+        (server, ImdsCredentials::new(imds, Duration::ZERO))
+    }
+
+    #[tokio::test]
+    async fn callers_at_the_same_time_share_one_fetch() {
+        let (server, credentials) = serve(|_| Reply::new(200, document("AKIA1", 3_600)));
+        let (_, one, two) =
+            futures_util::join!(credentials.prefetch(), credentials.provide_credentials(), credentials.provide_credentials());
+        assert_eq!((one.unwrap().access_key_id(), two.unwrap().session_token()), ("AKIA1", Some("t")));
+        assert_eq!(server.requests().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn near_their_end_they_are_replaced_and_kept_if_that_fails() {
+        let next = std::sync::atomic::AtomicUsize::new(0);
+        let (server, credentials) = serve(move |_| match next.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => Reply::new(200, document("AKIA1", 200)),
+            1 => Reply::new(200, document("AKIA2", 100)),
+            _ => Reply::new(403, ""),
+        });
+        for expected in ["AKIA1", "AKIA2", "AKIA2", "AKIA2"] {
+            assert_eq!(credentials.provide_credentials().await.unwrap().access_key_id(), expected);
+        }
+        assert_eq!(server.count("/shop"), 3);
+    }
+
+    #[tokio::test]
+    async fn says_why_there_are_none() {
+        for (reply, kind) in [
+            (Reply::new(200, r#"{"Code": "AssumeRoleUnauthorizedAccess", "Message": "trust policy"}"#), AwsErrorKind::Unreachable),
+            (Reply::new(200, r#"{"Code": "Success", "AccessKeyId": "AKIA1"}"#), AwsErrorKind::Malformed),
+            (Reply::new(404, ""), AwsErrorKind::NoCredentials),
+        ] {
+            let (_server, credentials) = serve(move |_| reply.clone());
+            assert_eq!(credentials.get().await.unwrap_err().kind(), kind);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_instance_without_a_role_has_none() {
+        let server = Loopback::serve(|request| if request.path.ends_with("token") { Reply::new(200, "T") } else { Reply::new(404, "") });
+        let imds = Imds::new(Http::new(None), Some(&server.url), Patience::default()).unwrap();
+        let error = ImdsCredentials::new(imds, Duration::from_millis(100)).provide_credentials().await.unwrap_err();
+        assert!(matches!(error, CredentialsError::CredentialsNotLoaded(_)), "{error:?}");
+        assert!(server.count("security-credentials/") > 1);
+    }
+}

@@ -1,0 +1,240 @@
+//! The one HTTP client: one connection pool, one TLS configuration, one resolver.
+//!
+//! [`Http::client`] is for calls to AWS, [`Http::for_sdk`] the same client in the shape the AWS SDK wants, and
+//! [`Http::plain`] one without TLS for the instance metadata service. Both are made at their first use: a boot
+//! talks to IMDS first, and should not build a root store before its first byte leaves.
+//!
+//! None of them ever uses a proxy or follows a redirect. Names are resolved from /etc/hosts and the servers of
+//! /etc/resolv.conf, never by getaddrinfo (a static glibc would load NSS modules) and never by a public resolver.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::LookupIpStrategy;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+
+/// How long a connection to AWS may take, TLS included. Every endpoint of AWS is tens of milliseconds away; the
+/// rest is packet loss, and a new try beats waiting.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// How long the other side may be silent in the middle of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long one call of the SDK may take in all. Its answers are small, and a slow one is retried by the step.
+const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A handle on the client. Clones share everything.
+#[derive(Debug, Clone)]
+pub(crate) struct Http(Arc<Shared>);
+
+struct Shared {
+    ca_bundle: Option<Vec<u8>>,
+    resolver: SystemResolver,
+    client: OnceLock<Result<reqwest::Client, HttpError>>,
+}
+
+impl Http {
+    /// `ca_bundle` holds certificates in PEM that are trusted besides Mozilla's roots.
+    pub(crate) fn new(ca_bundle: Option<Vec<u8>>) -> Self {
+        Self(Arc::new(Shared { ca_bundle, resolver: SystemResolver::default(), client: OnceLock::new() }))
+    }
+
+    /// The client for AWS, made now if this is the first time.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError`], the same each time, if the CA bundle cannot be used.
+    pub(crate) fn client(&self) -> Result<reqwest::Client, HttpError> {
+        self.0.client.get_or_init(|| self.build()).clone()
+    }
+
+    fn build(&self) -> Result<reqwest::Client, HttpError> {
+        let tls = trusting(roots(self.0.ca_bundle.as_deref())?)?;
+        self.bare(tls)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(READ_TIMEOUT)
+            .build()
+            .map_err(|error| HttpError::Build { why: reason(&error) })
+    }
+
+    /// A new client for plain HTTP: it trusts no certificate at all, so that nothing has to be loaded for it.
+    ///
+    /// # Errors
+    ///
+    /// Practically never; a bug of ours if so.
+    pub(crate) fn plain(&self, connect_timeout: Duration) -> Result<reqwest::Client, HttpError> {
+        let tls = trusting(rustls::RootCertStore::empty())?;
+        self.bare(tls).connect_timeout(connect_timeout).build().map_err(|error| HttpError::Build { why: reason(&error) })
+    }
+
+    fn bare(&self, tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .dns_resolver(self.0.resolver.clone())
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .http1_only()
+    }
+
+    /// The client for AWS as the SDK calls it. The SDK's own timeouts are not applied: those above are.
+    pub(crate) fn for_sdk(&self) -> SharedHttpClient {
+        let connector = SharedHttpConnector::new(Connector(self.clone()));
+        http_client_fn(move |_, _| connector.clone())
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Http").field("ca_bundle", &self.ca_bundle.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// Mozilla's roots, which are compiled in and cost 60 µs, and those of `bundle`.
+fn roots(bundle: Option<&[u8]>) -> Result<rustls::RootCertStore, HttpError> {
+    let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let Some(bundle) = bundle else { return Ok(roots) };
+    let known = roots.len();
+    for certificate in CertificateDer::pem_slice_iter(bundle) {
+        let certificate = certificate.map_err(|error| HttpError::Bundle { why: error.to_string() })?;
+        roots.add(certificate).map_err(|error| HttpError::Bundle { why: error.to_string() })?;
+    }
+    if roots.len() == known {
+        return Err(HttpError::Bundle { why: "it holds no certificate".into() });
+    }
+    Ok(roots)
+}
+
+fn trusting(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, HttpError> {
+    // Named, not the process's default: which provider that is depends on who was asked first.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| HttpError::Build { why: error.to_string() })?;
+    Ok(versions.with_root_certificates(roots).with_no_client_auth())
+}
+
+#[derive(Debug)]
+struct Connector(Http);
+
+impl HttpConnector for Connector {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let client = self.0.client();
+        HttpConnectorFuture::new(async move {
+            let client = client.map_err(|error| ConnectorError::user(error.into()))?;
+            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+            let request = request.map(|body| match body.bytes() {
+                Some(bytes) => reqwest::Body::from(Bytes::copy_from_slice(bytes)),
+                None => reqwest::Body::wrap(body),
+            });
+            let mut request = reqwest::Request::try_from(request).map_err(|error| ConnectorError::user(error.into()))?;
+            *request.timeout_mut() = Some(CALL_TIMEOUT);
+            let response: http::Response<reqwest::Body> = client.execute(request).await.map_err(connector_error)?.into();
+            HttpResponse::try_from(response.map(SdkBody::from_body_1_x)).map_err(|error| ConnectorError::other(error.into(), None))
+        })
+    }
+}
+
+fn connector_error(error: reqwest::Error) -> ConnectorError {
+    if error.is_timeout() {
+        ConnectorError::timeout(error.into())
+    } else if error.is_builder() {
+        ConnectorError::user(error.into())
+    } else {
+        ConnectorError::io(error.into())
+    }
+}
+
+/// The longest wait for one DNS answer. A VPC's resolver answers in milliseconds; a lost packet must leave time for
+/// a second one within [`CONNECT_TIMEOUT`], and the usual setting of resolv.conf, 5 s, does not.
+const DNS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Resolves names as this machine is configured, by itself.
+#[derive(Clone, Default)]
+struct SystemResolver {
+    made: Arc<Mutex<Option<TokioResolver>>>,
+}
+
+impl SystemResolver {
+    async fn look_up(self, name: String) -> Result<Vec<SocketAddr>, ResolveError> {
+        match self.get()?.lookup_ip(name.as_str()).await {
+            Ok(found) => Ok(found.iter().map(|ip| SocketAddr::new(ip, 0)).collect()),
+            Err(error) => {
+                // Early in a boot /etc/resolv.conf may be the image's, until the lease brings this network's.
+                *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                Err(ResolveError::Lookup { name, why: error.to_string() })
+            }
+        }
+    }
+
+    fn get(&self) -> Result<TokioResolver, ResolveError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(resolver) = &*made {
+            return Ok(resolver.clone());
+        }
+        let configuration = |error: hickory_resolver::net::NetError| ResolveError::Configuration { why: error.to_string() };
+        let mut builder = TokioResolver::builder_tokio().map_err(configuration)?;
+        let options = builder.options_mut();
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.timeout = options.timeout.min(DNS_TIMEOUT);
+        let resolver = builder.build().map_err(configuration)?;
+        *made = Some(resolver.clone());
+        Ok(resolver)
+    }
+}
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let lookup = self.clone().look_up(name.as_str().to_owned());
+        Box::pin(async move { Ok(Box::new(lookup.await?.into_iter()) as Addrs) })
+    }
+}
+
+/// What went wrong on the wire, in few words: the root cause, without the layers above it.
+pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
+    let mut connecting = false;
+    let mut timed_out = false;
+    let mut next = Some(error);
+    let mut last = error;
+    while let Some(cause) = next {
+        if let Some(error) = cause.downcast_ref::<reqwest::Error>() {
+            connecting |= error.is_connect();
+            timed_out |= error.is_timeout();
+        }
+        last = cause;
+        next = cause.source();
+    }
+    match last.downcast_ref::<std::io::Error>() {
+        _ if timed_out && connecting => "no connection in time".into(),
+        _ if timed_out => "no answer in time".into(),
+        Some(io) if io.raw_os_error().is_some() => io.kind().to_string(),
+        _ => last.to_string(),
+    }
+}
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum HttpError {
+    #[error("the CA bundle cannot be used: {why}")]
+    Bundle { why: String },
+    #[error("the HTTP client cannot be made: {why}")]
+    Build { why: String },
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ResolveError {
+    #[error("cannot read name servers from /etc/resolv.conf: {why}")]
+    Configuration { why: String },
+    #[error("cannot resolve {name}: {why}")]
+    Lookup { name: String, why: String },
+}

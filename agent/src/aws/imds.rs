@@ -1,0 +1,303 @@
+//! The instance metadata service, version 2 only, and never through a proxy.
+//!
+//! One token serves the whole boot, asked for once however many reads begin together. Each item is read once and
+//! kept, but for user data, which only the start of a boot wants. What every status and every silence means is in
+//! [`Imds::read`]; a single request in [`exchange`].
+//!
+//! An error is never read as «there is none»: that would boot an instance from half of its document.
+
+mod exchange;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::{StatusCode, Url};
+use tokio::sync::OnceCell;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use self::exchange::{Again, Miss, Session, Transport};
+use super::http::Http;
+use super::{Identity, ImdsError, Metadata};
+
+const IPV4_ENDPOINT: &str = "http://169.254.169.254";
+/// For subnets without IPv4.
+const IPV6_ENDPOINT: &str = "http://[fd00:ec2::254]";
+
+const ROLES: &str = "meta-data/iam/security-credentials/";
+
+/// How patiently IMDS is asked.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For one item, all tries and the token included.
+    pub(crate) budget: Duration,
+    /// For one try, body included.
+    pub(crate) attempt: Duration,
+    /// The pause after the first try; each one after it is half as long again.
+    pub(crate) first_pause: Duration,
+    pub(crate) longest_pause: Duration,
+}
+
+impl Default for Patience {
+    /// IMDS answers as soon as the link is up, so waiting in whole seconds would waste them; and where it is late,
+    /// it is late by minutes at most.
+    fn default() -> Self {
+        Self {
+            budget: Duration::from_secs(240),
+            attempt: Duration::from_secs(5),
+            first_pause: Duration::from_millis(20),
+            longest_pause: Duration::from_secs(2),
+        }
+    }
+}
+
+/// A handle on the service. Clones share the token and everything read.
+#[derive(Clone)]
+pub(crate) struct Imds(Arc<Shared>);
+
+struct Shared {
+    transport: Transport,
+    patience: Patience,
+    session: tokio::sync::Mutex<Option<Session>>,
+    identity: OnceCell<Identity>,
+    role: OnceCell<String>,
+    tags: Mutex<BTreeMap<String, Arc<OnceCell<Option<String>>>>>,
+    waiting: Mutex<Option<Waiting>>,
+}
+
+struct Waiting {
+    since: Instant,
+    tries: u32,
+    last: String,
+}
+
+impl Imds {
+    /// `endpoint` stands in for IMDS's own addresses: the SDKs' `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
+    ///
+    /// # Errors
+    ///
+    /// [`ImdsError::Endpoint`] if it is not an `http://` URL.
+    pub(crate) fn new(http: Http, endpoint: Option<&str>, patience: Patience) -> Result<Self, ImdsError> {
+        let transport = match endpoint {
+            Some(endpoint) => Transport::new(http, url(endpoint)?, None),
+            None => Transport::new(http, url(IPV4_ENDPOINT)?, Some(url(IPV6_ENDPOINT)?)),
+        };
+        Ok(Self::over(transport, patience))
+    }
+
+    fn over(transport: Transport, patience: Patience) -> Self {
+        Self(Arc::new(Shared {
+            transport,
+            patience,
+            session: tokio::sync::Mutex::default(),
+            identity: OnceCell::new(),
+            role: OnceCell::new(),
+            tags: Mutex::default(),
+            waiting: Mutex::default(),
+        }))
+    }
+
+    /// What is being waited for, for people: `for IMDS: connection refused, 12 tries, 9 s`. `None` if nothing is.
+    pub(crate) fn waiting(&self) -> Option<String> {
+        let waiting = self.waiting_now();
+        let Waiting { since, tries, last } = waiting.as_ref()?;
+        let tries = if *tries == 1 { "1 try".into() } else { format!("{tries} tries") };
+        Some(format!("for IMDS: {last}, {tries}, {} s", since.elapsed().as_secs()))
+    }
+
+    /// The role's name, waiting at most `patience` for one to appear: right after launch it may be late.
+    pub(super) async fn role_within(&self, patience: Duration) -> Result<Option<String>, ImdsError> {
+        let deadline = Instant::now() + patience;
+        let mut pauses = Pauses::new(self.0.patience);
+        loop {
+            match self.0.role.get_or_try_init(|| self.read_role()).await {
+                Ok(role) => return Ok(Some(role.clone())),
+                Err(ImdsError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            let pause = pauses.next();
+            if Instant::now() + pause > deadline {
+                *self.waiting_now() = None;
+                return Ok(None);
+            }
+            self.note("no role yet");
+            sleep(pause).await;
+        }
+    }
+
+    async fn read_role(&self) -> Result<String, ImdsError> {
+        let missing = || ImdsError::NotFound { path: ROLES.into() };
+        let body = self.read(ROLES, self.0.patience.budget).await?.ok_or_else(missing)?;
+        let text = text(ROLES, body)?;
+        text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned).ok_or_else(missing)
+    }
+
+    /// The JSON that holds the role's credentials.
+    pub(super) async fn credentials_of(&self, role: &str, budget: Duration) -> Result<Vec<u8>, ImdsError> {
+        let path = format!("{ROLES}{}", escaped(role));
+        self.read(&path, budget).await?.ok_or(ImdsError::NotFound { path })
+    }
+
+    /// Reads one item. `None` is a 404.
+    ///
+    /// A 401 means that the token is gone, so a new one is fetched, once. A 5xx, a connection that does not come about
+    /// and an answer cut short are waited out. Every other status is final.
+    async fn read(&self, path: &str, budget: Duration) -> Result<Option<Vec<u8>>, ImdsError> {
+        let deadline = Instant::now() + budget;
+        let mut last = None;
+        let read = timeout_at(deadline, self.read_patiently(path, &mut last)).await;
+        let waiting = self.waiting_now().take();
+        read.unwrap_or_else(|_| {
+            let last = last.or(waiting.map(|waiting| waiting.last)).unwrap_or_else(|| "no answer in time".into());
+            Err(ImdsError::Unreachable { waited: budget, last })
+        })
+    }
+
+    async fn read_patiently(&self, path: &str, last: &mut Option<String>) -> Result<Option<Vec<u8>>, ImdsError> {
+        let Shared { transport, patience, .. } = &*self.0;
+        let mut pauses = Pauses::new(*patience);
+        let mut renewed = false;
+        loop {
+            let session = self.session(last).await?;
+            let again = match transport.get(&session, path, session.rung + pauses.taken, patience.attempt).await {
+                Ok(answer) => match (answer.busy(), answer.status) {
+                    (Some(busy), _) => busy,
+                    (None, StatusCode::OK) => return Ok(Some(answer.body)),
+                    (None, StatusCode::NOT_FOUND) => return Ok(None),
+                    (None, StatusCode::UNAUTHORIZED) if !renewed => {
+                        renewed = true;
+                        self.forget(&session).await;
+                        continue;
+                    }
+                    (None, status) => return Err(ImdsError::Refused { path: path.into(), status: status.as_u16() }),
+                },
+                Err(Miss::Final(error)) => return Err(error),
+                Err(Miss::Again(again)) => again,
+            };
+            self.pause(&mut pauses, again, last).await;
+        }
+    }
+
+    /// The token, fetched if there is none. Whoever comes while it is being fetched waits for that one.
+    async fn session(&self, last: &mut Option<String>) -> Result<Session, ImdsError> {
+        let mut held = self.0.session.lock().await;
+        if let Some(session) = &*held {
+            return Ok(session.clone());
+        }
+        let mut pauses = Pauses::new(self.0.patience);
+        loop {
+            match self.0.transport.token(pauses.taken, self.0.patience.attempt).await {
+                Ok(session) => return Ok(held.insert(session).clone()),
+                Err(Miss::Final(error)) => return Err(error),
+                Err(Miss::Again(again)) => self.pause(&mut pauses, again, last).await,
+            }
+        }
+    }
+
+    /// Drops a token that IMDS no longer knows, unless another read has replaced it already.
+    async fn forget(&self, gone: &Session) {
+        let mut held = self.0.session.lock().await;
+        if held.as_ref() == Some(gone) {
+            *held = None;
+        }
+    }
+
+    async fn pause(&self, pauses: &mut Pauses, again: Again, last: &mut Option<String>) {
+        self.note(&again.why);
+        log::debug!(why = again.why.as_str(); "waiting for the instance metadata service");
+        *last = Some(again.why);
+        sleep(pauses.next().max(again.retry_after.unwrap_or_default())).await;
+    }
+
+    fn note(&self, why: &str) {
+        let mut waiting = self.waiting_now();
+        let waiting = waiting.get_or_insert_with(|| Waiting { since: Instant::now(), tries: 0, last: String::new() });
+        waiting.tries += 1;
+        why.clone_into(&mut waiting.last);
+    }
+
+    fn waiting_now(&self) -> MutexGuard<'_, Option<Waiting>> {
+        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read_tag(&self, key: &str) -> Result<Option<String>, ImdsError> {
+        let path = format!("meta-data/tags/instance/{}", escaped(key));
+        if let Some(body) = self.read(&path, self.0.patience.budget).await? {
+            return text(&path, body).map(Some);
+        }
+        // No such tag, or no tags at all in this instance's metadata: only the list tells.
+        match self.read("meta-data/tags/instance", self.0.patience.budget).await? {
+            Some(_) => Ok(None),
+            None => Err(ImdsError::TagsDisabled),
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Metadata for Imds {
+    async fn user_data(&self) -> Result<Option<Vec<u8>>, ImdsError> {
+        self.read("user-data", self.0.patience.budget).await
+    }
+
+    async fn identity(&self) -> Result<Identity, ImdsError> {
+        const PATH: &str = "dynamic/instance-identity/document";
+        let identity = self.0.identity.get_or_try_init(|| async {
+            let body = self.read(PATH, self.0.patience.budget).await?.ok_or(ImdsError::NotFound { path: PATH.into() })?;
+            serde_json::from_slice(&body).map_err(|error| ImdsError::Malformed { path: PATH.into(), why: error.to_string() })
+        });
+        identity.await.cloned()
+    }
+
+    async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError> {
+        // No key that tags in metadata allow, and each would read something else.
+        if matches!(key, "" | "." | ".." | "_index") {
+            return Ok(None);
+        }
+        let cell = self.0.tags.lock().unwrap_or_else(PoisonError::into_inner).entry(key.into()).or_default().clone();
+        cell.get_or_try_init(|| self.read_tag(key)).await.cloned()
+    }
+
+    async fn role(&self) -> Result<Option<String>, ImdsError> {
+        self.role_within(Duration::ZERO).await
+    }
+}
+
+/// Growing pauses, each with some jitter: the reads of one boot should not all knock at once.
+struct Pauses {
+    next: Duration,
+    longest: Duration,
+    taken: usize,
+}
+
+impl Pauses {
+    fn new(patience: Patience) -> Self {
+        Self { next: patience.first_pause, longest: patience.longest_pause, taken: 0 }
+    }
+
+    fn next(&mut self) -> Duration {
+        let pause = self.next.min(self.longest);
+        self.next = pause.mul_f64(1.5);
+        self.taken += 1;
+        pause.mul_f64(0.75 + 0.5 * fastrand::f64())
+    }
+}
+
+fn url(endpoint: &str) -> Result<Url, ImdsError> {
+    match Url::parse(endpoint) {
+        Ok(url) if url.scheme() == "http" && url.has_host() => Ok(url),
+        _ => Err(ImdsError::Endpoint { endpoint: endpoint.into() }),
+    }
+}
+
+fn text(path: &str, body: Vec<u8>) -> Result<String, ImdsError> {
+    String::from_utf8(body).map_err(|_| ImdsError::Malformed { path: path.into(), why: "not UTF-8".into() })
+}
+
+/// `segment` as one segment of a path. Tag keys hold colons and slashes.
+fn escaped(segment: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:@+=,".contains(&byte);
+    segment.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}

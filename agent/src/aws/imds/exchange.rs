@@ -1,0 +1,185 @@
+//! One request to the instance metadata service and what its answer means.
+//!
+//! Nothing here waits or tries again: that is the business of [`imds`](super).
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, StatusCode, Url};
+
+use crate::aws::ImdsError;
+use crate::aws::http::{Http, reason};
+
+/// How long a metadata session token is valid: six hours, the longest IMDS grants.
+///
+/// A boot is minutes long, so one token serves it; asking for the maximum means a boot that is stuck waiting does
+/// not also fail with a 401.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html>
+const TOKEN_TTL: Duration = Duration::from_secs(21_600);
+
+/// How long a connection may take, from the first try to the fourth and all later ones. On an instance whose network
+/// is up it takes less than 1 ms; a packet lost while the interface comes up should not cost a second.
+const CONNECT_TIMEOUTS: [Duration; 4] =
+    [Duration::from_millis(150), Duration::from_millis(300), Duration::from_millis(600), Duration::from_secs(1)];
+
+/// How far IPv4 is ahead of IPv6.
+const HEAD_START: Duration = Duration::from_millis(150);
+
+/// The largest answer that is read. User data is 16 KiB at most; all else is less.
+const BODY_LIMIT: usize = 1024 * 1024;
+
+const TOKEN: &str = "x-aws-ec2-metadata-token";
+const TOKEN_TTL_SECONDS: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+
+/// Where IMDS is, and the clients to reach it: one per connect timeout, made when needed.
+pub(super) struct Transport {
+    http: Http,
+    endpoint: Url,
+    /// Tried when `endpoint` does not connect.
+    other: Option<Url>,
+    clients: [std::sync::OnceLock<Client>; CONNECT_TIMEOUTS.len()],
+}
+
+/// A token, and where it is good.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    token: HeaderValue,
+    endpoint: Url,
+    pub(super) rung: usize,
+}
+
+impl PartialEq for Session {
+    fn eq(&self, other: &Self) -> bool {
+        self.token == other.token && self.endpoint == other.endpoint
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: Vec<u8>,
+    retry_after: Option<Duration>,
+}
+
+impl Answer {
+    /// What makes this answer one to try again for: the service is there, and has too much to do.
+    pub(super) fn busy(&self) -> Option<Again> {
+        (self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS).then(|| Again {
+            why: format!("status {}", self.status.as_u16()),
+            retry_after: self.retry_after,
+            connected: true,
+        })
+    }
+}
+
+/// Why a try brought nothing, and may the next time.
+#[derive(Debug)]
+pub(super) struct Again {
+    pub(super) why: String,
+    pub(super) retry_after: Option<Duration>,
+    pub(super) connected: bool,
+}
+
+/// Why a try brought nothing.
+#[derive(Debug)]
+pub(super) enum Miss {
+    Again(Again),
+    Final(ImdsError),
+}
+
+impl Transport {
+    pub(super) fn new(http: Http, endpoint: Url, other: Option<Url>) -> Self {
+        Self { http, endpoint, other, clients: Default::default() }
+    }
+
+    /// Asks for a token once: IPv4 first, and IPv6 as well when IPv4 fails to connect or takes its time.
+    pub(super) async fn token(&self, rung: usize, limit: Duration) -> Result<Session, Miss> {
+        let Some(other) = &self.other else { return self.put(&self.endpoint, rung, limit).await };
+        let mut first = pin!(self.put(&self.endpoint, rung, limit));
+        let early = tokio::time::timeout(HEAD_START, &mut first).await;
+        match early {
+            Ok(Err(Miss::Again(miss))) if !miss.connected => self.put(other, rung, limit).await.map_err(|_| Miss::Again(miss)),
+            Ok(answered) => answered,
+            Err(_) => match select(first, pin!(self.put(other, rung, limit))).await {
+                Either::Left((Err(Miss::Again(miss)), second)) => second.await.map_err(|_| Miss::Again(miss)),
+                Either::Left((answered, _)) => answered,
+                Either::Right((Ok(session), _)) => Ok(session),
+                // The IPv6 endpoint is off by default: only the other's word is final.
+                Either::Right((Err(_), first)) => first.await,
+            },
+        }
+    }
+
+    async fn put(&self, endpoint: &Url, rung: usize, limit: Duration) -> Result<Session, Miss> {
+        let request = |client: &Client| {
+            client.request(Method::PUT, at(endpoint, "api/token")).header(TOKEN_TTL_SECONDS, TOKEN_TTL.as_secs()).timeout(limit)
+        };
+        let answer = self.exchange(rung, "api/token", request).await?;
+        if let Some(busy) = answer.busy() {
+            return Err(Miss::Again(busy));
+        }
+        match answer.status {
+            StatusCode::OK => {}
+            StatusCode::FORBIDDEN => return Err(Miss::Final(ImdsError::Disabled)),
+            status => return Err(Miss::Final(ImdsError::TokenRefused { status: status.as_u16() })),
+        }
+        match HeaderValue::from_bytes(answer.body.trim_ascii()) {
+            Ok(mut token) if !token.is_empty() => {
+                token.set_sensitive(true);
+                Ok(Session { token, endpoint: endpoint.clone(), rung })
+            }
+            _ => Err(Miss::Final(ImdsError::Malformed { path: "api/token".into(), why: "no token in it".into() })),
+        }
+    }
+
+    /// Reads one item once. Every status is an answer.
+    pub(super) async fn get(&self, session: &Session, path: &str, rung: usize, limit: Duration) -> Result<Answer, Miss> {
+        let url = at(&session.endpoint, path);
+        self.exchange(rung, path, |client| client.get(url).header(TOKEN, session.token.clone()).timeout(limit)).await
+    }
+
+    async fn exchange(&self, rung: usize, path: &str, request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Answer, Miss> {
+        let malformed = |why: String| Miss::Final(ImdsError::Malformed { path: path.into(), why });
+        let client = self.client(rung).map_err(malformed)?;
+        let mut response = request(&client).send().await.map_err(|error| again(&error, !error.is_connect()))?;
+        let status = response.status();
+        let retry_after = retry_after(response.headers());
+        let mut body = Vec::new();
+        // A body shorter than its Content-Length is an error here, never a short answer.
+        while let Some(chunk) = response.chunk().await.map_err(|error| again(&error, true))? {
+            if body.len() + chunk.len() > BODY_LIMIT {
+                return Err(malformed(format!("longer than {BODY_LIMIT} bytes")));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer { status, body, retry_after })
+    }
+
+    fn client(&self, rung: usize) -> Result<Client, String> {
+        let rung = rung.min(CONNECT_TIMEOUTS.len() - 1);
+        if let Some(client) = self.clients[rung].get() {
+            return Ok(client.clone());
+        }
+        let client = self.http.plain(CONNECT_TIMEOUTS[rung]).map_err(|error| error.to_string())?;
+        Ok(self.clients[rung].get_or_init(|| client).clone())
+    }
+}
+
+/// `path` below `/latest`, taken as it is: what has to be escaped in it is.
+fn at(endpoint: &Url, path: &str) -> Url {
+    let mut url = endpoint.clone();
+    url.set_path(&format!("/latest/{path}"));
+    url
+}
+
+fn again(error: &reqwest::Error, connected: bool) -> Miss {
+    Miss::Again(Again { why: reason(error), retry_after: None, connected })
+}
+
+/// `Retry-After` in seconds; IMDS has no use for its other form, a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}

@@ -1,0 +1,99 @@
+//! AWS Secrets Manager, by its SDK.
+//!
+//! One call each; which secrets go into which call is decided in [`fetch`](super::fetch).
+
+use async_trait::async_trait;
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::primitives::Blob;
+use tokio::sync::OnceCell;
+use zeroize::Zeroizing;
+
+use super::classify::Call;
+use super::connection::Connection;
+use super::{AwsError, SecretRequest, SecretValue, SecretVersion, SecretsManager};
+
+const SERVICE: &str = "secretsmanager";
+
+/// Secrets Manager as AWS runs it. The client is made at the first call.
+pub(crate) struct LiveSecretsManager {
+    connection: Connection,
+    client: OnceCell<Client>,
+}
+
+impl LiveSecretsManager {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { connection, client: OnceCell::new() }
+    }
+
+    async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
+        let made =
+            self.client.get_or_try_init(|| async { self.connection.config("SECRETS_MANAGER").await.map(|config| Client::new(&config)) });
+        made.await.map_err(|error| call.without_region(error))
+    }
+}
+
+#[async_trait(?Send)]
+impl SecretsManager for LiveSecretsManager {
+    async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError> {
+        let call = Call::new(SERVICE, "BatchGetSecretValue", ids.join(", "));
+        let client = self.client(&call).await?;
+        let answer = client.batch_get_secret_value().set_secret_id_list(Some(ids.to_vec())).send().await;
+        let answer = answer.map_err(|error| call.failed(error))?;
+
+        let found: Vec<_> = (answer.secret_values.unwrap_or_default().into_iter())
+            .map(|entry| (entry.name, entry.arn, value(entry.secret_string, entry.secret_binary)))
+            .collect();
+        let refused = answer.errors.unwrap_or_default();
+        let answer_for = |id: &String| {
+            let found = found.iter().find(|(name, arn, _)| is_called(id, name.as_deref(), arn.as_deref()));
+            if let Some((_, _, Some(value))) = found {
+                return Some(Ok(value.clone()));
+            }
+            let error = refused.iter().find(|error| is_called(id, error.secret_id(), error.secret_id()))?;
+            // What has to be allowed is reading this one.
+            let call = Call::new(SERVICE, "GetSecretValue", id);
+            Some(Err(call.refused(error.error_code(), error.message(), None)))
+        };
+        Ok(ids.iter().map(answer_for).collect())
+    }
+
+    async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError> {
+        let call = Call::new(SERVICE, "GetSecretValue", &secret.id);
+        let request = self.client(&call).await?.get_secret_value().secret_id(&secret.id);
+        let request = match &secret.version {
+            SecretVersion::Current => request,
+            SecretVersion::Stage(stage) => request.version_stage(stage),
+            SecretVersion::Id(id) => request.version_id(id),
+        };
+        let answer = request.send().await.map_err(|error| call.failed(error))?;
+        value(answer.secret_string, answer.secret_binary).ok_or_else(|| call.malformed("the secret has no value"))
+    }
+}
+
+fn value(text: Option<String>, binary: Option<Blob>) -> Option<SecretValue> {
+    match (text, binary) {
+        (Some(text), _) => Some(SecretValue::Text(text.into())),
+        (None, Some(binary)) => Some(SecretValue::Binary(Zeroizing::new(binary.into_inner()))),
+        (None, None) => None,
+    }
+}
+
+/// Whether the secret of this name and ARN is the one `asked` for: by name, by ARN, or by ARN without the hyphen and
+/// six characters that Secrets Manager appends.
+fn is_called(asked: &str, name: Option<&str>, arn: Option<&str>) -> bool {
+    let suffix = || arn.and_then(|arn| arn.strip_prefix(asked)).filter(|_| asked.starts_with("arn:"));
+    name == Some(asked) || arn == Some(asked) || suffix().is_some_and(|rest| rest.len() == 7 && rest.starts_with('-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_a_secret_by_name_and_by_whole_or_partial_arn() {
+        const ARN: &str = "arn:aws:secretsmanager:eu-west-1:1:secret:prod/db-a1b2c3";
+        let found = |asked| is_called(asked, Some("prod/db"), Some(ARN));
+        assert!(found("prod/db") && found(ARN) && found("arn:aws:secretsmanager:eu-west-1:1:secret:prod/db"));
+        assert!(!found("prod") && !found("arn:aws:secretsmanager:eu-west-1:1:secret:prod/d") && !found("prod/db-a1b2c3"));
+    }
+}

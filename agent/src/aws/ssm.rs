@@ -1,0 +1,96 @@
+//! Systems Manager Parameter Store, by its SDK, always decrypted.
+//!
+//! One call each; which parameters go into which call is decided in [`fetch`](super::fetch).
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::types::{Parameter, ParameterType};
+use tokio::sync::OnceCell;
+
+use crate::text::SecretText;
+
+use super::classify::Call;
+use super::connection::Connection;
+use super::{AwsError, ParameterStore, ParameterValue};
+
+const SERVICE: &str = "ssm";
+
+/// More pages than any tree has: a parameter store of 10 000 standard parameters, 10 a page.
+const PAGE_LIMIT: usize = 1_000;
+
+/// Parameter Store as AWS runs it. The client is made at the first call.
+pub(crate) struct LiveParameterStore {
+    connection: Connection,
+    client: OnceCell<Client>,
+}
+
+impl LiveParameterStore {
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { connection, client: OnceCell::new() }
+    }
+
+    async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
+        let made = self.client.get_or_try_init(|| async { self.connection.config("SSM").await.map(|config| Client::new(&config)) });
+        made.await.map_err(|error| call.without_region(error))
+    }
+}
+
+#[async_trait(?Send)]
+impl ParameterStore for LiveParameterStore {
+    async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError> {
+        let call = Call::new(SERVICE, "GetParameters", names.join(", "));
+        let request = self.client(&call).await?.get_parameters().set_names(Some(names.to_vec())).with_decryption(true);
+        let answer = request.send().await.map_err(|error| call.failed(error))?;
+
+        let found: Vec<Found> = answer.parameters.unwrap_or_default().into_iter().filter_map(Found::new).collect();
+        let value_of = |name: &String| found.iter().find(|found| found.is_called(name)).map(|found| found.value.clone());
+        Ok(names.iter().map(value_of).collect())
+    }
+
+    async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {
+        let call = Call::new(SERVICE, "GetParametersByPath", path);
+        let client = self.client(&call).await?;
+        let mut values = BTreeMap::new();
+        let mut next_token = None;
+        for _ in 0..PAGE_LIMIT {
+            let page = client.get_parameters_by_path().path(path).recursive(true).with_decryption(true).set_next_token(next_token);
+            let page = page.send().await.map_err(|error| call.failed(error))?;
+            for found in page.parameters.unwrap_or_default().into_iter().filter_map(Found::new) {
+                let name = found.name.strip_prefix(path).unwrap_or(&found.name).trim_start_matches('/');
+                values.insert(name.to_owned(), found.value);
+            }
+            // A page may be empty and still not be the last.
+            next_token = page.next_token.filter(|token| !token.is_empty());
+            if next_token.is_none() {
+                return Ok(values.into_iter().collect());
+            }
+        }
+        Err(call.malformed("the pages do not end"))
+    }
+}
+
+struct Found {
+    name: String,
+    arn: Option<String>,
+    /// Of a version or label asked for with the name: `:3`.
+    selector: String,
+    value: ParameterValue,
+}
+
+impl Found {
+    fn new(parameter: Parameter) -> Option<Self> {
+        let text = SecretText::from(parameter.value?);
+        let value = match parameter.r#type {
+            Some(ParameterType::StringList) => ParameterValue::List(text.expose().split(',').map(SecretText::from).collect()),
+            _ => ParameterValue::Text(text),
+        };
+        Some(Self { name: parameter.name?, arn: parameter.arn, selector: parameter.selector.unwrap_or_default(), value })
+    }
+
+    fn is_called(&self, asked: &str) -> bool {
+        let Some(bare) = asked.strip_suffix(&self.selector) else { return false };
+        bare == self.name || self.arn.as_deref() == Some(bare)
+    }
+}
