@@ -1,9 +1,40 @@
 //! ingot takes an EC2 instance from golden image to serving.
-#![allow(dead_code, reason = "skeleton")]
+//!
+//! A map of this house, in the order in which a boot walks through it:
+//!
+//! | where | what |
+//! |---|---|
+//! | `cli` | the command line: one file for each subcommand |
+//! | `document` | what the user wrote: user data unwrapped, layers merged, every mistake with its line |
+//! | `plan` | what runs after what: references checked, cycles found; pure |
+//! | `steps` | one file for each kind of step: its fields, its judgment, its action, its tests |
+//! | `execute` | every step the moment what it needs is done, with retries |
+//! | `report` | what happened: on disk, on the terminal, in the journal |
+//! | `template` | Handlebars, strict, with helpers that quote for a format |
+//! | `facts` | what is known of this instance without asking for it |
+//! | `host`, `aws` | the only code that touches the world; each with a fake that keeps one in memory |
+//! | `address`, `text`, `failure`, `redaction`, `exit` | the words that all of these share |
+//!
+//! A file imports only from those that stand further down in this table, and from nothing else: `address text failure
+//! exit redaction` ← `host aws` ← `template facts` ← `steps` ← `document` ← `plan` ← `execute report` ← `cli`.
 
 mod address;
 mod aws;
+mod cli;
 mod document;
+mod execute;
+mod exit;
+mod facts;
 mod failure;
 mod host;
+mod plan;
+mod redaction;
+mod report;
+mod steps;
+mod template;
 mod text;
+
+/// Runs ingot with the arguments of this process.
+pub fn main() -> std::process::ExitCode {
+    cli::run().into()
+}

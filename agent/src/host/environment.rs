@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -29,6 +29,8 @@ pub(crate) struct Environment {
     pub(crate) path: Option<String>,
     pub(crate) stdout_is_terminal: bool,
     pub(crate) stderr_is_terminal: bool,
+    /// Whether stderr goes to the journal by itself.
+    pub(crate) stderr_is_journal: bool,
 }
 
 /// Every `AWS_…` variable. Some are secrets, and all are kept as such.
@@ -53,6 +55,8 @@ impl Environment {
         let mut environment = Self::of(std::env::vars_os());
         environment.stdout_is_terminal = std::io::stdout().is_terminal();
         environment.stderr_is_terminal = std::io::stderr().is_terminal();
+        environment.stderr_is_journal = nix::sys::stat::fstat(std::io::stderr())
+            .is_ok_and(|stat| environment.journal_stream.as_deref() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino)));
         environment
     }
 
@@ -93,6 +97,19 @@ pub(crate) async fn boot_id(files: &dyn Files) -> Result<String, HostError> {
         return Err(super::tree::failed("read", path, std::io::Error::other("there is no boot id: is /proc mounted?")));
     }
     Ok(id)
+}
+
+/// Reads all of standard input.
+///
+/// # Errors
+///
+/// If it is longer than `limit` bytes, or cannot be read.
+pub(crate) fn standard_input(limit: u64) -> Result<Vec<u8>, HostError> {
+    let path = Path::new("standard input");
+    let mut content = Vec::new();
+    let read = std::io::stdin().lock().take(limit + 1).read_to_end(&mut content);
+    read.map_err(|source| super::tree::failed("read", path, source))?;
+    if content.len() as u64 > limit { Err(HostError::TooLarge { path: path.to_owned(), limit }) } else { Ok(content) }
 }
 
 /// Writes one line to the system console, where the instance's console output and screenshot show it. A machine without

@@ -1,0 +1,401 @@
+//! `ingot boot`: makes this machine what its boot document says.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::{Either, join, join_all, select};
+use futures_util::join;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::address::Address;
+use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
+use crate::aws::http::Http;
+use crate::aws::imds::{Imds, Patience};
+use crate::aws::live::Aws;
+use crate::aws::{Identity, ImdsError, Metadata};
+use crate::cli::{Root, data, logging, talk};
+use crate::document::BootDocument;
+use crate::document::source::{self, Layers, SIZE_LIMIT};
+use crate::execute::{execute, publish, write_report};
+use crate::exit::Exit;
+use crate::failure::{Explanation, Failure};
+use crate::host::clock::SystemClock;
+use crate::host::commands::ProcessCommands;
+use crate::host::environment::{self, Environment};
+use crate::host::files::DiskFiles;
+use crate::host::lock::{Lock, LockError};
+use crate::host::probes::NetProbes;
+use crate::host::state::Record;
+use crate::host::units::Systemctl;
+use crate::host::users::EtcUsers;
+use crate::host::{Clock, Files, Host, Users, identity};
+use crate::plan::Plan;
+use crate::report::console::{Console, told};
+use crate::report::event::{Listener, Recorder};
+use crate::report::journal::Journal;
+use crate::report::{BootOutcome, REPORT, Report, Trouble};
+use crate::steps::fields::TimeLimit;
+use crate::steps::{Known, World};
+use crate::{facts, report};
+
+/// Where an image keeps its layers.
+const LAYERS: &str = "/etc/ingot/boot.d";
+
+/// Where units find the facts, for `EnvironmentFile=`.
+const FACTS_FILE: &str = "/run/ingot/facts.env";
+
+/// How often a lock that another boot holds is tried.
+const LOCK_EVERY: Duration = Duration::from_millis(20);
+
+/// Make this machine what its boot document says
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Where the boot document comes from: imds, none, a file, or - for standard input
+    #[arg(long, value_name = "imds|none|FILE|-", default_value = "imds")]
+    user_data: String,
+    /// Where the image's layers lie [default: /etc/ingot/boot.d]
+    #[arg(long, value_name = "DIR")]
+    layers: Option<PathBuf>,
+    #[command(flatten)]
+    root: Root,
+    /// Run only this step and what it needs; may be given several times
+    #[arg(long, value_name = "ADDRESS")]
+    only: Vec<Address>,
+    /// When to give up, counted from the start
+    #[arg(long, value_name = "DURATION", default_value = "30m")]
+    deadline: TimeLimit,
+}
+
+/// Why a boot ended before its first step.
+enum Stop {
+    Document(crate::document::error::DocumentError),
+    Usage(String),
+    Failed(Explanation),
+    /// Another process has just made the same boot.
+    Done(BootOutcome),
+}
+
+impl<F: Failure> From<F> for Stop {
+    fn from(failure: F) -> Self {
+        Self::Failed(Explanation::of(&failure))
+    }
+}
+
+pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
+    let clock: Rc<dyn Clock> = Rc::new(SystemClock::start());
+    let in_journal = args.root.root.is_none() && logging::to_journal();
+    if !in_journal {
+        logging::to_stderr();
+    }
+    let disk = Rc::new(DiskFiles::new(args.root.root.clone()));
+    let boot_id = environment::boot_id(&DiskFiles::new(None)).await.unwrap_or_default();
+    let recorder = Recorder::new(Report::begin(clock.now(), boot_id), listeners(in_journal, environment), clock.clone());
+    let host = host(&args, disk.clone(), clock);
+    let mut stopped = pin!(stopped(args.deadline.0, host.clock.clone()));
+    let world = OnceCell::new();
+    let ran = {
+        let whole = pin!(boot(&args, environment, &disk, &host, &recorder, &world));
+        match select(whole, stopped.as_mut()).await {
+            Either::Left((ran, _)) => ran,
+            Either::Right((why, _)) => Err(Stop::Failed(why)),
+        }
+    };
+    match ran {
+        Ok((plan, _lock)) => {
+            let world = world.get().expect("a boot that has a plan has a world");
+            execute(&plan, world, &recorder, stopped).await;
+            finish(&args, json, environment, &host, &recorder).await
+        }
+        Err(Stop::Usage(message)) => {
+            talk(&message);
+            Exit::Usage
+        }
+        Err(Stop::Done(outcome)) => {
+            talk("another ingot has just done this boot");
+            if outcome == BootOutcome::Failed { Exit::Failed } else { Exit::Done }
+        }
+        Err(Stop::Document(error)) => {
+            log::error!("{error}");
+            if in_journal && !environment.stderr_is_journal {
+                talk(&error.to_string());
+            }
+            recorder.amend(|report| report.error = Some(document_trouble(&error)));
+            finish(&args, json, environment, &host, &recorder).await;
+            Exit::Document
+        }
+        Err(Stop::Failed(error)) => {
+            talk_unless(environment.stderr_is_journal && in_journal, &format!("failed: {error}"));
+            log::error!(target: report::journal::TARGET, "{error}");
+            recorder.amend(|report| report.error = Some(Trouble::from(&error)));
+            finish(&args, json, environment, &host, &recorder).await
+        }
+    }
+}
+
+fn talk_unless(quiet: bool, text: &str) {
+    if !quiet {
+        talk(text);
+    }
+}
+
+fn listeners(in_journal: bool, environment: &Environment) -> Vec<Box<dyn Listener>> {
+    let mut listeners: Vec<Box<dyn Listener>> = Vec::new();
+    if in_journal {
+        listeners.push(Box::new(Journal));
+    }
+    if !(in_journal && environment.stderr_is_journal) {
+        let width = environment.stderr_is_terminal.then(|| environment.columns.unwrap_or(80));
+        listeners.push(Box::new(Console::new(Box::new(std::io::stderr()), width)));
+    }
+    listeners
+}
+
+fn host(args: &Args, files: Rc<DiskFiles>, clock: Rc<dyn Clock>) -> Host {
+    let commands = Rc::new(ProcessCommands);
+    Host {
+        files,
+        units: Rc::new(Systemctl::new(commands.clone())),
+        commands,
+        users: Rc::new(EtcUsers::new(args.root.root.clone())),
+        probes: Rc::new(NetProbes::default()),
+        clock,
+    }
+}
+
+/// Ends when the boot has to end: at its deadline, or when somebody asks.
+async fn stopped(deadline: Duration, clock: Rc<dyn Clock>) -> Explanation {
+    let asked = async {
+        // Without handlers the default action ends us just as well, only without a report.
+        let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            return std::future::pending::<&str>().await;
+        };
+        match select(pin!(term.recv()), pin!(interrupt.recv())).await {
+            Either::Left(_) => "SIGTERM",
+            Either::Right(_) => "SIGINT",
+        }
+    };
+    let left = deadline.saturating_sub(clock.elapsed());
+    match select(pin!(asked), clock.sleep(left)).await {
+        Either::Left((name, _)) => Explanation::new(format!("stopped by {name}"), Some("run `ingot boot` to go on where it was".into())),
+        Either::Right(_) => {
+            let hint = "see what it waited for, or give `ingot boot` a longer --deadline";
+            Explanation::new(format!("the boot's deadline of {deadline:?} passed"), Some(hint.into()))
+        }
+    }
+}
+
+/// Everything before the first step: lock, user data, facts, plan.
+async fn boot(
+    args: &Args,
+    environment: &Environment,
+    disk: &Rc<DiskFiles>,
+    host: &Host,
+    recorder: &Recorder,
+    world: &OnceCell<World>,
+) -> Result<(Plan, Lock), Stop> {
+    let dmi = identity::dmi(&**disk).await;
+    let http = Http::new(ca_bundle(environment).await?);
+    let imds = Imds::new(http.clone(), environment.aws.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"), Patience::default())?;
+    let credentials = ImdsCredentials::new(imds.clone(), ROLE_PATIENCE);
+    let (lock, waited) = take_lock(disk, host).await?;
+
+    let mut layers = Layers::default();
+    let directory = args.layers.clone();
+    let baked = async {
+        match &directory {
+            None => layers.add_directory(Path::new(LAYERS), &**disk).await,
+            Some(directory) => layers.add_directory(&crate::cli::prepare::absolute(directory), &DiskFiles::new(None)).await,
+        }
+        layers
+    };
+    let mut known_identity: Option<Identity> = None;
+    let mut layers = match args.user_data.as_str() {
+        "imds" => {
+            let early = credentials.clone();
+            tokio::spawn(async move { early.prefetch().await });
+            let (user_data, identity, mut layers) = join!(imds.user_data(), imds.identity(), baked);
+            known_identity = Some(identity?);
+            let what = match user_data? {
+                Some(bytes) => layers.add_user_data(&bytes),
+                None => Some("not there"),
+            };
+            if let Some(what) = what {
+                note(recorder, &format!("user data is {what}: the layers of the image are the whole document"));
+            }
+            layers
+        }
+        "none" => baked.await,
+        named => {
+            let mut layers = baked.await;
+            let bytes = match named {
+                "-" => environment::standard_input(SIZE_LIMIT)?,
+                path => {
+                    let path = crate::cli::prepare::absolute(Path::new(path));
+                    let found = DiskFiles::new(None).read(&path, SIZE_LIMIT).await?;
+                    found.ok_or_else(|| Stop::Usage(format!("there is no file {}", path.display())))?.to_vec()
+                }
+            };
+            layers.add_named(if named == "-" { "standard input" } else { named }, &bytes);
+            layers
+        }
+    };
+    recorder.phase("user_data");
+    if layers.nodes.is_empty() && layers.mistakes.is_empty() {
+        note(recorder, &format!("there is no boot document: nothing in {LAYERS}, nothing in user data"));
+    }
+    layers.nodes.retain(|node| node.value != crate::document::tree::Value::Null);
+    let digest = layers.digest();
+    recorder.amend(|report| report.document = Some(digest.clone()));
+    if waited && let Some(outcome) = just_done(&**disk, &digest, &recorder.report().boot_id).await {
+        return Err(Stop::Done(outcome));
+    }
+
+    let document = BootDocument::of(layers);
+    let templates = source::read_templates(&document.template_paths(), &[], &**disk).await;
+    let mut plan = Plan::compile(document, &templates).map_err(Stop::Document)?;
+    if !args.only.is_empty() {
+        plan.only(&args.only).map_err(Stop::Usage)?;
+    }
+    recorder.phase("plan");
+
+    if known_identity.is_none() && (plan.needs_facts() || plan.needs_aws()) {
+        known_identity = Some(imds.identity().await?);
+    }
+    let id = match (dmi, &known_identity) {
+        (Some(id), _) => id,
+        (None, Some(identity)) => identity.instance_id.clone(),
+        (None, None) => identity::machine_id(&**disk).await.unwrap_or_else(|| "local".into()),
+    };
+    recorder.amend(|report| report.instance = Some(id.clone()));
+    let record = Record::load(disk.clone(), host.users.own(), &id).await?;
+    let aws = Aws::on_instance(http, imds.clone(), credentials, endpoints(environment));
+    let boot_id = recorder.report().boot_id.clone();
+    let new = World { host: host.clone(), aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known: Rc::new(Known::default()) };
+    let made = world.get_or_init(|| new);
+    learn_facts(&plan, &imds, known_identity.as_ref(), made, recorder).await?;
+    Ok((plan, lock))
+}
+
+/// Notes something that stops nothing, and that an operator should see all the same.
+fn note(recorder: &Recorder, text: &str) {
+    log::warn!("{text}");
+    recorder.amend(|report| report.warnings.push(text.to_owned()));
+}
+
+async fn ca_bundle(environment: &Environment) -> Result<Option<Vec<u8>>, Stop> {
+    let Some(path) = environment.aws.get("AWS_CA_BUNDLE") else { return Ok(None) };
+    let found = DiskFiles::new(None).read(&crate::cli::prepare::absolute(Path::new(path)), SIZE_LIMIT).await?;
+    let found = found.ok_or_else(|| Stop::Usage(format!("AWS_CA_BUNDLE names {path}, and there is no such file")))?;
+    Ok(Some(found.to_vec()))
+}
+
+/// The SDKs' own variables for other endpoints, as far as they are set.
+pub(crate) fn endpoints(environment: &Environment) -> BTreeMap<String, String> {
+    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM"]
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), environment.aws.get(name)?.to_owned())))
+        .collect()
+}
+
+/// Takes the lock, waiting for whoever has it. Whether it had to wait.
+async fn take_lock(disk: &DiskFiles, host: &Host) -> Result<(Lock, bool), Stop> {
+    let mut waited = false;
+    loop {
+        match Lock::take(disk) {
+            Ok(lock) => return Ok((lock, waited)),
+            Err(error @ LockError::Held { .. }) => {
+                if !waited {
+                    talk(&format!("{error}: waiting for it to end"));
+                }
+                waited = true;
+                host.clock.sleep(LOCK_EVERY).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The outcome of a boot that ended while we waited for its lock, if it was told the same as we are.
+async fn just_done(files: &dyn Files, digest: &str, boot_id: &str) -> Option<BootOutcome> {
+    let bytes = files.read(Path::new(REPORT), SIZE_LIMIT).await.ok()??;
+    let report: Report = serde_json::from_slice(&bytes).ok()?;
+    let same = report.document.as_deref() == Some(digest) && report.boot_id == boot_id && report.finished_at.is_some();
+    (same && report.outcome != BootOutcome::Failed).then_some(report.outcome)
+}
+
+/// Makes facts and values known to the steps, and to units by way of a file.
+async fn learn_facts(
+    plan: &Plan,
+    imds: &Imds,
+    identity: Option<&Identity>,
+    world: &World,
+    recorder: &Recorder,
+) -> Result<(), Stop> {
+    let mut tags = BTreeMap::new();
+    let read = plan.tags().into_iter().map(|key| join(std::future::ready(key), imds.tag(key)));
+    for (key, tag) in join_all(read).await {
+        match tag {
+            Ok(Some(value)) => {
+                tags.insert(key.to_owned(), value);
+            }
+            Ok(None) => {}
+            // The steps that need the tag fail, each by its name; those that test for it go on.
+            Err(error @ ImdsError::TagsDisabled) => note(recorder, &Explanation::of(&error).to_string()),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let instance = identity.map_or_else(|| serde_json::json!({}), |identity| facts::instance(identity, tags));
+    let values = plan.values.resolve(&instance).map_err(|(place, error)| {
+        let error = Explanation::of(&error);
+        Stop::Failed(Explanation { message: format!("{place}: {}", error.message), ..error })
+    })?;
+    publish(Path::new(FACTS_FILE), facts::environment_file(&instance).as_bytes(), &world.host).await?;
+    world.known.set_root("instance", instance);
+    world.known.set_root("values", values);
+    Ok(())
+}
+
+fn document_trouble(error: &crate::document::error::DocumentError) -> Trouble {
+    let entries = error.entries();
+    let count = match entries.len() {
+        1 => "a mistake".to_owned(),
+        n => format!("{n} mistakes"),
+    };
+    let causes = entries.into_iter().map(|entry| match (entry.file, entry.line, entry.column) {
+        (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: {}", entry.message),
+        _ => entry.message,
+    });
+    Trouble {
+        message: format!("the boot document has {count}"),
+        causes: causes.collect(),
+        hint: Some("run `ingot check` on it where it is written, before it is launched".into()),
+        unreachable: false,
+    }
+}
+
+/// Closes the report and tells everybody how it ended.
+async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host, recorder: &Recorder) -> Exit {
+    recorder.end();
+    if let Err(error) = write_report(host, recorder).await {
+        talk(&format!("warning: {}", Explanation::of(&error)));
+    }
+    let report = recorder.report();
+    if report.outcome == BootOutcome::Failed && environment.invocation_id.is_some() && args.root.root.is_none() {
+        let (address, trouble) = report.first_failure().map_or((None, None), |(address, trouble)| (address, Some(trouble)));
+        let what = trouble.map_or_else(String::new, |trouble| told(trouble).lines().next().unwrap_or_default().to_owned());
+        let address = address.map_or_else(String::new, |address| format!("{address}: "));
+        environment::console(&format!("ingot: the boot failed: {address}{what}; see `ingot status`"));
+    }
+    if json {
+        data(&serde_json::to_string(&*report).expect("a report is plain data"));
+    }
+    match report.outcome {
+        BootOutcome::Failed if report.is_unreachable() => Exit::Unreachable,
+        BootOutcome::Failed => Exit::Failed,
+        _ => Exit::Done,
+    }
+}

@@ -1,0 +1,31 @@
+//! `ingot schema`, `ingot completions`, `ingot man`: what is made of ingot's own definitions.
+
+use clap::CommandFactory;
+
+use crate::cli::{Cli, data};
+use crate::exit::Exit;
+
+pub(crate) fn schema() -> Exit {
+    let schema = crate::document::schema::schema();
+    data(&serde_json::to_string_pretty(&schema).expect("a schema is plain data"));
+    Exit::Done
+}
+
+pub(crate) fn completions(shell: clap_complete::Shell) -> Exit {
+    let mut out = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "ingot", &mut out);
+    data(&String::from_utf8_lossy(&out));
+    Exit::Done
+}
+
+pub(crate) fn man() -> Exit {
+    let mut out = Vec::new();
+    let mut command = Cli::command();
+    command.build();
+    let rendered = clap_mangen::Man::new(command.clone()).render(&mut out);
+    let pages = command.get_subcommands().filter(|command| command.get_name() != "help");
+    let rendered = pages.fold(rendered, |done, command| done.and_then(|()| clap_mangen::Man::new(command.clone()).render(&mut out)));
+    rendered.expect("writing to memory does not fail");
+    data(&String::from_utf8_lossy(&out));
+    Exit::Done
+}

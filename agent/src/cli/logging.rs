@@ -1,0 +1,65 @@
+//! Where log lines go: to the journal where there is one, else to stderr.
+//!
+//! Only ingot's own lines: what libraries log of requests may hold a secret.
+
+use systemd_journal_logger::JournalLog;
+
+use crate::cli::talk;
+use crate::report::journal::TARGET;
+
+/// The name under which `journalctl -t` finds us.
+const IDENTIFIER: &str = "ingot";
+
+/// Sends log lines to the journal. Whether there is one.
+pub(crate) fn to_journal() -> bool {
+    let Ok(journal) = JournalLog::new() else { return false };
+    install(Ours(Box::new(journal.with_syslog_identifier(IDENTIFIER.to_owned()))));
+    true
+}
+
+/// Sends warnings to stderr. The lines of steps are left out: the console listener prints those.
+pub(crate) fn to_stderr() {
+    install(Ours(Box::new(Stderr)));
+}
+
+fn install(logger: Ours) {
+    // A second logger of one process is a mistake of ours, and harmless.
+    if log::set_boxed_logger(Box::new(logger)).is_ok() {
+        log::set_max_level(log::LevelFilter::Info);
+    }
+}
+
+/// Lets only our own lines through.
+struct Ours(Box<dyn log::Log>);
+
+impl log::Log for Ours {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.target().split("::").next() == Some("ingot") && self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            self.0.log(record);
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
+    }
+}
+
+struct Stderr;
+
+impl log::Log for Stderr {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Warn && metadata.target() != TARGET
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if self.enabled(record.metadata()) {
+            talk(&format!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
+        }
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,127 @@
+//! The command line. stdout is data, stderr is talk.
+
+mod boot;
+mod check;
+//mod dry_run;
+mod generate;
+mod logging;
+mod prepare;
+mod status;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::Exit;
+use crate::host::environment::{self, Environment};
+
+/// Takes an EC2 instance from golden image to serving
+#[derive(Debug, Parser)]
+#[command(name = "ingot", version, about, propagate_version = true)]
+struct Cli {
+    /// Print data for programs on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make this machine what its boot document says
+    Boot(boot::Args),
+    /// Rehearse a boot: no root, no network, and nothing is touched outside --out
+    DryRun,
+    /// Find every mistake of a document
+    Check(check::Args),
+    /// Say how the boot of this machine went, or goes
+    Status(status::Args),
+    /// Print the JSON Schema of boot documents, for editors
+    Schema,
+    /// Print shell completions
+    Completions {
+        /// The shell they are for
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+/// Runs the command that this process was started with.
+pub(crate) fn run() -> Exit {
+    report_bugs();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // clap sends help and version to stdout and exits with 0; mistakes go to stderr.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+        }
+    };
+    environment::harden();
+    let environment = Environment::read();
+    // One thread: a boot waits far more than it computes, and a second thread would only delay the first packet.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            talk(&format!("cannot start: {error}"));
+            return Exit::Bug;
+        }
+    };
+    let exit = runtime.block_on(async {
+        match cli.command {
+            Command::Boot(args) => boot::run(args, cli.json, &environment).await,
+            Command::DryRun => Exit::Bug,
+            Command::Check(args) => check::run(args, cli.json).await,
+            Command::Status(args) => status::run(args, cli.json).await,
+            Command::Schema => generate::schema(),
+            Command::Completions { shell } => generate::completions(shell),
+            Command::Man => generate::man(),
+        }
+    });
+    // A resolver or a connection that is still being closed must not hold up the exit.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Makes a panic say what it is and end with its own exit code. What was being worked on is not printed: it may be a
+/// secret.
+fn report_bugs() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
+        let what = panic.payload().downcast_ref::<&'static str>().map_or_else(String::new, |what| format!(": {what}"));
+        talk(&format!("this is a bug of ingot{place}{what}\n  hint: run `ingot status`, and report it with the line above"));
+        std::process::exit(Exit::Bug.code().into());
+    }));
+}
+
+/// Prints data on stdout. Whoever closed it early has read enough.
+fn data(text: &str) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { writeln!(out) });
+}
+
+/// Prints a line for people on stderr.
+fn talk(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// A directory that stands for `/`.
+#[derive(Debug, clap::Args)]
+struct Root {
+    /// Take every path of the document and of ingot below this directory
+    #[arg(long, value_name = "DIR")]
+    root: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

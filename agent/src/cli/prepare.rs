@@ -1,0 +1,38 @@
+//! From document files on a dev box to a checked plan: what `check` and `dry-run` have in common.
+
+use std::path::{Path, PathBuf};
+
+use crate::document::BootDocument;
+use crate::document::error::{DocumentError, Mistake};
+use crate::document::source::{self, Layers, SIZE_LIMIT};
+use crate::failure::Explanation;
+use crate::host::Files;
+use crate::plan::Plan;
+
+/// Reads documents as layers, in the order given, finds their templates, and plans.
+pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files) -> Result<Plan, DocumentError> {
+    let mut layers = Layers::default();
+    for path in documents {
+        match files.read(&absolute(path), SIZE_LIMIT).await {
+            Ok(Some(bytes)) => layers.add_named(&path.display().to_string(), &bytes),
+            Ok(None) => {
+                let message = format!("there is no document {}", path.display());
+                layers.mistakes.push(Mistake::of_a_file(message, Some("correct the path".into())));
+            }
+            Err(error) => {
+                let Explanation { message, causes, hint, .. } = Explanation::of(&error);
+                layers.mistakes.push(Mistake::of_a_file(std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": "), hint));
+            }
+        }
+    }
+    let document = BootDocument::of(layers);
+    let mut beside: Vec<PathBuf> = documents.iter().filter_map(|path| absolute(path).parent().map(Path::to_owned)).collect();
+    beside.dedup();
+    let templates = source::read_templates(&document.template_paths(), &beside, files).await;
+    Plan::compile(document, &templates)
+}
+
+/// Paths of the host are absolute; those of a command line need not be.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}

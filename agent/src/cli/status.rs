@@ -1,0 +1,114 @@
+//! `ingot status`: how the boot of this machine went, or goes. Anybody may ask.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cli::{Root, data, talk};
+use crate::exit::Exit;
+use crate::failure::Explanation;
+use crate::host::clock::SystemClock;
+use crate::host::files::DiskFiles;
+use crate::host::{Clock, Files, HostError, lock};
+use crate::report::console::{summary, told};
+use crate::report::{BootOutcome, Outcome, REPORT, Report};
+use crate::steps::fields::TimeLimit;
+
+/// A report of ten thousand steps is smaller than this.
+const REPORT_LIMIT: u64 = 64 * 1024 * 1024;
+
+/// How often a boot is looked at that is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Say how the boot of this machine went, or goes
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Wait until the boot is over, also where it has not begun yet
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait at most
+    #[arg(long, value_name = "DURATION", default_value = "30m", requires = "wait")]
+    timeout: TimeLimit,
+    #[command(flatten)]
+    root: Root,
+}
+
+pub(crate) async fn run(args: Args, json: bool) -> Exit {
+    let files = DiskFiles::new(args.root.root);
+    let clock = SystemClock::start();
+    loop {
+        let (exit, report) = match look(&files).await {
+            Ok(found) => found,
+            Err(error) => {
+                talk(&Explanation::of(&error).to_string());
+                return Exit::Failed;
+            }
+        };
+        let over = !matches!(exit, Exit::Running | Exit::NeverRan);
+        if over || !args.wait || clock.elapsed() >= args.timeout.0 {
+            show(report.as_ref(), exit, json);
+            return exit;
+        }
+        clock.sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn look(files: &DiskFiles) -> Result<(Exit, Option<Report>), HostError> {
+    // The lock before the report: a boot that ends in between has written its report before it let go of the lock.
+    let held = lock::holder(files)?.is_some();
+    let report = files.read(Path::new(REPORT), REPORT_LIMIT).await?;
+    let report: Option<Report> = report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let exit = match report.as_ref().map(|report| report.outcome) {
+        _ if held => Exit::Running,
+        None => Exit::NeverRan,
+        Some(BootOutcome::Done) => Exit::Done,
+        Some(BootOutcome::Degraded) => Exit::Usage,
+        // «Running», and nobody is: it was cut off.
+        Some(BootOutcome::Failed | BootOutcome::Running) => Exit::Failed,
+    };
+    Ok((exit, report))
+}
+
+fn show(report: Option<&Report>, exit: Exit, json: bool) {
+    let word = match exit {
+        Exit::Done => "done",
+        Exit::Usage => "degraded",
+        Exit::Running => "running",
+        Exit::NeverRan => "never ran",
+        _ => "failed",
+    };
+    if json {
+        return data(&serde_json::json!({ "status": word, "report": report }).to_string());
+    }
+    let Some(report) = report else { return data(word) };
+    let mut text = match (exit, report.outcome) {
+        (Exit::Running, BootOutcome::Running) => summary(report),
+        (Exit::Running, _) => "running: starting".to_owned(),
+        (_, BootOutcome::Running) => format!("failed: process {} was cut off after {:.3} s\n", report.pid, report.elapsed_ms / 1e3) + "  hint: run `ingot boot` to go on where it was",
+        _ => summary(report),
+    };
+    text.push('\n');
+    if let Some((address, trouble)) = report.first_failure() {
+        let address = address.map_or_else(String::new, |address| format!("{address}: "));
+        text.push_str(&format!("first failure: {address}{}\n", told(trouble)));
+    }
+    for step in report.steps.iter().filter(|step| step.outcome == Outcome::Running) {
+        let waiting = step.waiting.as_deref().map_or_else(String::new, |reason| format!(" waiting {reason}"));
+        text.push_str(&format!("running: {}{waiting}\n", step.address));
+    }
+    for (took, address) in slowest(report) {
+        text.push_str(&format!("{took:>10.1} ms  {address}\n"));
+    }
+    for warning in &report.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    data(&text);
+}
+
+/// The three steps that took longest.
+fn slowest(report: &Report) -> Vec<(f64, &str)> {
+    let mut steps: Vec<(f64, &str)> =
+        report.steps.iter().filter_map(|step| Some((step.finished_ms? - step.started_ms?, step.address.as_str()))).collect();
+    steps.sort_by(|a, b| b.0.total_cmp(&a.0));
+    steps.truncate(3);
+    steps
+}

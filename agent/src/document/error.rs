@@ -1,0 +1,161 @@
+//! Mistakes in a document: file, line, column, the line itself, what is wrong, what to do.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::text::Place;
+
+/// One mistake. Its message is a lower-case fragment, its hint one imperative sentence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mistake {
+    pub(crate) place: Option<Place>,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+impl Mistake {
+    pub(crate) fn at(place: &Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// A mistake that has no line, such as a file that is not there.
+    pub(crate) fn of_a_file(message: impl Into<String>, hint: Option<String>) -> Self {
+        Self { place: None, message: message.into(), hint }
+    }
+}
+
+/// The text of every document that was read, by the name it goes by in a [`Place`].
+pub(crate) type Sources = BTreeMap<Arc<str>, Arc<str>>;
+
+/// Every mistake of a document, in the order of files and lines.
+#[derive(Debug, thiserror::Error)]
+pub(crate) struct DocumentError {
+    mistakes: Vec<Mistake>,
+    sources: Sources,
+}
+
+impl DocumentError {
+    pub(crate) fn new(mut mistakes: Vec<Mistake>, sources: Sources) -> Self {
+        mistakes.sort_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
+        mistakes.dedup();
+        Self { mistakes, sources }
+    }
+
+    /// The same for machines.
+    pub(crate) fn entries(&self) -> Vec<Entry> {
+        self.mistakes
+            .iter()
+            .map(|mistake| Entry {
+                file: mistake.place.as_ref().map(|place| place.file.to_string()),
+                line: mistake.place.as_ref().map(|place| place.line),
+                column: mistake.place.as_ref().map(|place| place.column),
+                source: mistake.place.as_ref().and_then(|place| self.line(place)).map(str::to_owned),
+                message: mistake.message.clone(),
+                hint: mistake.hint.clone(),
+            })
+            .collect()
+    }
+
+    fn line(&self, place: &Place) -> Option<&str> {
+        self.sources.get(&place.file)?.lines().nth(place.line.checked_sub(1)?)
+    }
+}
+
+/// One mistake in `--json`.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entry {
+    pub(crate) file: Option<String>,
+    pub(crate) line: Option<usize>,
+    pub(crate) column: Option<usize>,
+    /// The line itself.
+    pub(crate) source: Option<String>,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+}
+
+/// Wider lines are cut around the column.
+const SHOWN_WIDTH: usize = 120;
+
+impl fmt::Display for DocumentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.mistakes.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n\n")?;
+            }
+            match &mistake.place {
+                Some(place) => write!(f, "{place}: {}", mistake.message)?,
+                None => f.write_str(&mistake.message)?,
+            }
+            if let Some((place, line)) = mistake.place.as_ref().and_then(|place| Some((place, self.line(place)?))) {
+                let (shown, column) = cut(line, place.column);
+                write!(f, "\n{:>5} | {shown}\n      | {:>column$}", place.line, "^")?;
+            }
+            if let Some(hint) = &mistake.hint {
+                write!(f, "\n hint: {hint}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A line that fits a terminal, and where the column is in it. Tabs become one space, so that the mark stands right.
+fn cut(line: &str, column: usize) -> (String, usize) {
+    let from = column.saturating_sub(SHOWN_WIDTH * 3 / 4);
+    let shown: String = line.chars().skip(from).take(SHOWN_WIDTH).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    (shown.trim_end().to_owned(), column - from)
+}
+
+impl Failure for DocumentError {
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+/// The known word nearest to `word`, if one is near enough to be meant.
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let lower = word.to_lowercase();
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_the_line_and_marks_the_column() {
+        let file: Arc<str> = "shop.yaml".into();
+        let place = Place { file: file.clone(), line: 2, column: 3 };
+        let sources = Sources::from([(file, "version: 1\n  servces: {}\n".into())]);
+        let error = DocumentError::new(vec![Mistake::at(&place, "unknown key `servces`", "did you mean `services`?")], sources);
+        insta::assert_snapshot!(error, @r"
+        shop.yaml:2:3: unknown key `servces`
+            2 |   servces: {}
+              |   ^
+         hint: did you mean `services`?
+        ");
+    }
+
+    #[test]
+    fn finds_the_nearest_word_or_none() {
+        let known = ["secrets", "services", "files"];
+        assert_eq!(nearest("servces", known), Some("services"));
+        assert_eq!(nearest("Secret", known), Some("secrets"));
+        assert_eq!(nearest("quux", known), None);
+    }
+
+    #[test]
+    fn cuts_a_long_line_around_its_column() {
+        let (shown, column) = cut(&format!("{}X{}", "a".repeat(500), "b".repeat(500)), 501);
+        assert_eq!(shown.chars().nth(column - 1), Some('X'));
+        assert_eq!(shown.chars().count(), SHOWN_WIDTH);
+    }
+}

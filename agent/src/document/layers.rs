@@ -1,0 +1,68 @@
+//! Several boot documents become one: map by map, later layers over earlier ones.
+
+use crate::document::tree::{Node, Value};
+
+/// Merges `over` into `base`: maps key by key, everything else replaced, and `null` removes.
+///
+/// Key and value keep the place where they were last written, so that a mistake is shown in the layer that made it.
+pub(crate) fn merge(base: &mut Node, over: Node) {
+    let Value::Map(entries) = over.value else {
+        *base = over;
+        return;
+    };
+    let Value::Map(merged) = &mut base.value else {
+        *base = Node { place: over.place, value: Value::Map(entries) };
+        return;
+    };
+    for (key, node) in entries {
+        match merged.iter_mut().position(|(known, _)| known.name == key.name) {
+            Some(at) if node.value == Value::Null => {
+                merged.remove(at);
+            }
+            Some(at) => {
+                let (known, below) = &mut merged[at];
+                *known = key;
+                merge(below, node);
+            }
+            None => merged.push((key, node)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::tree::parse;
+    use serde_json::json;
+
+    fn merged(layers: &[&str]) -> serde_json::Value {
+        let mut nodes = layers.iter().map(|text| parse(&"x".into(), text).unwrap().unwrap());
+        let mut base = nodes.next().unwrap();
+        nodes.for_each(|node| merge(&mut base, node));
+        base.to_json()
+    }
+
+    #[test]
+    fn merges_maps_key_by_key_and_replaces_the_rest() {
+        let layers = ["values: {env: test, list: [1, 2]}\nfiles: {/a: {content: a}}", "values: {env: prod, list: [3]}\nfiles: {/b: {content: b}}"];
+        assert_eq!(
+            merged(&layers),
+            json!({"values": {"env": "prod", "list": [3]}, "files": {"/a": {"content": "a"}, "/b": {"content": "b"}}})
+        );
+    }
+
+    #[test]
+    fn null_removes_what_an_earlier_layer_said() {
+        assert_eq!(merged(&["files: {/a: {content: a}, /b: {}}", "files: {/a: null}"]), json!({"files": {"/b": {}}}));
+    }
+
+    #[test]
+    fn a_layer_may_put_back_what_another_removed() {
+        assert_eq!(merged(&["a: {b: 1}", "a: null", "a: {c: 2}"]), json!({"a": {"c": 2}}));
+    }
+
+    #[test]
+    fn a_map_replaces_a_word() {
+        assert_eq!(merged(&["a: x", "a: {b: 1}"]), json!({"a": {"b": 1}}));
+    }
+}

@@ -1,0 +1,339 @@
+//! YAML as a tree that remembers where everything stands.
+//!
+//! serde stops at the first mistake and forgets lines, and a check has to name every mistake with its line, also those
+//! found while planning. So documents are parsed into this tree; [`decode`](super::decode) makes typed steps of it.
+//!
+//! Strict where YAML is lenient: equal keys, merge keys and tags are mistakes. Plain scalars follow YAML 1.2's core
+//! schema, but a number with a leading zero is a string: `0640` is a file mode.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+
+use crate::document::error::Mistake;
+use crate::text::Place;
+
+/// A value, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    String(String),
+    Sequence(Vec<Node>),
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a map, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Key {
+    pub(crate) place: Place,
+    pub(crate) name: String,
+}
+
+/// Deeper nesting is refused: it is no document, and would exhaust the stack of whatever walks it.
+const DEPTH_LIMIT: usize = 64;
+
+/// Aliases may copy values; this many nodes in all are more than any document needs, and few enough for memory.
+const NODE_LIMIT: usize = 1_000_000;
+
+impl Node {
+    pub(crate) fn get(&self, name: &str) -> Option<&Node> {
+        match &self.value {
+            Value::Map(entries) => entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
+    /// What it is, with its article, for messages.
+    pub(crate) fn describe(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "a boolean",
+            Value::Integer(_) => "a number",
+            Value::Float(_) => "a number",
+            Value::String(_) => "a string",
+            Value::Sequence(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Integer(value) => (*value).into(),
+            Value::Float(value) => (*value).into(),
+            Value::String(value) => value.as_str().into(),
+            Value::Sequence(items) => items.iter().map(Node::to_json).collect(),
+            Value::Map(entries) => {
+                entries.iter().map(|(key, node)| (key.name.clone(), node.to_json())).collect::<serde_json::Map<_, _>>().into()
+            }
+        }
+    }
+
+    fn size(&self) -> usize {
+        match &self.value {
+            Value::Sequence(items) => 1 + items.iter().map(Node::size).sum::<usize>(),
+            Value::Map(entries) => 1 + entries.iter().map(|(_, node)| node.size()).sum::<usize>(),
+            _ => 1,
+        }
+    }
+}
+
+/// Parses one document. `None` if the text is empty but for comments.
+///
+/// # Errors
+///
+/// Every duplicate key, tag and merge key; or the first mistake of YAML itself, after which nothing can be made out.
+pub(crate) fn parse(file: &Arc<str>, text: &str) -> Result<Option<Node>, Vec<Mistake>> {
+    let mut builder = Builder { file: file.clone(), stack: Vec::new(), anchors: HashMap::new(), root: None, mistakes: Vec::new(), nodes: 0 };
+    for event in Parser::new_from_str(text) {
+        let (event, span) = match event {
+            Ok(event) => event,
+            Err(error) => {
+                let marker = error.marker();
+                let place = Place { file: file.clone(), line: marker.line().max(1), column: marker.col() + 1 };
+                let hint = "look at the indentation, the quotes and the brackets of this line and the one before";
+                builder.mistakes.push(Mistake::at(&place, format!("this is not YAML: {}", error.info()), hint));
+                return Err(builder.mistakes);
+            }
+        };
+        if let Err(mistake) = builder.event(event, span) {
+            builder.mistakes.push(mistake);
+            return Err(builder.mistakes);
+        }
+    }
+    if builder.mistakes.is_empty() { Ok(builder.root) } else { Err(builder.mistakes) }
+}
+
+/// A collection that is still open.
+enum Open {
+    Sequence { place: Place, anchor: usize, items: Vec<Node> },
+    Map { place: Place, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key> },
+}
+
+struct Builder {
+    file: Arc<str>,
+    stack: Vec<Open>,
+    anchors: HashMap<usize, Node>,
+    root: Option<Node>,
+    mistakes: Vec<Mistake>,
+    nodes: usize,
+}
+
+impl Builder {
+    /// Takes one event in. An error ends the parse; lesser mistakes are collected.
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Mistake> {
+        let place = Place { file: self.file.clone(), line: span.start.line().max(1), column: span.start.col() + 1 };
+        if let Event::Scalar(_, _, _, Some(tag)) | Event::SequenceStart(_, Some(tag)) | Event::MappingStart(_, Some(tag)) = &event {
+            let message = format!("tags such as `{}{}` are not part of boot documents", tag.handle, tag.suffix);
+            self.mistakes.push(Mistake::at(&place, message, "take the tag away; put a string in quotes"));
+        }
+        match event {
+            Event::DocumentStart(_) if self.root.is_some() => {
+                return Err(Mistake::at(&place, "a second YAML document begins here", "give each boot document a file of its own"));
+            }
+            Event::Scalar(text, style, anchor, _) => {
+                let is_key = matches!(self.stack.last(), Some(Open::Map { key: None, .. }));
+                if is_key {
+                    self.key(Key { place, name: text.into_owned() });
+                } else {
+                    let value = if style == ScalarStyle::Plain { plain(&text) } else { Value::String(text.into_owned()) };
+                    self.node(Node { place, value }, anchor)?;
+                }
+            }
+            Event::SequenceStart(anchor, _) => self.open(Open::Sequence { place, anchor, items: Vec::new() })?,
+            Event::MappingStart(anchor, _) => self.open(Open::Map { place, anchor, entries: Vec::new(), key: None })?,
+            Event::SequenceEnd => {
+                if let Some(Open::Sequence { place, anchor, items }) = self.stack.pop() {
+                    self.node(Node { place, value: Value::Sequence(items) }, anchor)?;
+                }
+            }
+            Event::MappingEnd => {
+                if let Some(Open::Map { place, anchor, entries, .. }) = self.stack.pop() {
+                    self.node(Node { place, value: Value::Map(entries) }, anchor)?;
+                }
+            }
+            Event::Alias(id) => {
+                let Some(node) = self.anchors.get(&id).cloned() else {
+                    return Err(Mistake::at(&place, "this alias refers to a value that it is part of", "write the value out"));
+                };
+                if self.stack.len() + depth(&node) > DEPTH_LIMIT {
+                    return Err(too_deep(&place));
+                }
+                self.nodes += node.size();
+                self.node(Node { place, ..node }, 0)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, open: Open) -> Result<(), Mistake> {
+        let (Open::Sequence { place, .. } | Open::Map { place, .. }) = &open;
+        if self.stack.len() >= DEPTH_LIMIT {
+            return Err(too_deep(place));
+        }
+        if matches!(self.stack.last(), Some(Open::Map { key: None, .. })) {
+            return Err(Mistake::at(place, "a list or a map stands where a key should be", "write a plain word as the key, and put `{{…}}` in quotes"));
+        }
+        self.stack.push(open);
+        Ok(())
+    }
+
+    fn key(&mut self, new: Key) {
+        let Some(Open::Map { entries, key, .. }) = self.stack.last_mut() else { return };
+        if new.name == "<<" {
+            let hint = "write the keys out, or put what is shared into a layer of its own";
+            self.mistakes.push(Mistake::at(&new.place, "merge keys (`<<`) are not part of boot documents", hint));
+        }
+        if let Some((first, _)) = entries.iter().find(|(known, _)| known.name == new.name) {
+            let message = format!("the key `{}` stands here a second time; first in line {}", new.name, first.place.line);
+            self.mistakes.push(Mistake::at(&new.place, message, "keep one of the two"));
+        }
+        *key = Some(new);
+    }
+
+    fn node(&mut self, node: Node, anchor: usize) -> Result<(), Mistake> {
+        self.nodes += 1;
+        if self.nodes > NODE_LIMIT {
+            return Err(Mistake::at(&node.place, "this document has more than a million values", "split it, or use fewer aliases"));
+        }
+        if anchor > 0 {
+            self.anchors.insert(anchor, node.clone());
+        }
+        match self.stack.last_mut() {
+            None => self.root = Some(node),
+            Some(Open::Sequence { items, .. }) => items.push(node),
+            Some(Open::Map { entries, key, .. }) => match key.take() {
+                Some(key) => entries.push((key, node)),
+                None => return Err(Mistake::at(&node.place, "an alias stands where a key should be", "write a plain word as the key")),
+            },
+        }
+        Ok(())
+    }
+}
+
+fn too_deep(place: &Place) -> Mistake {
+    Mistake::at(place, format!("values are nested more than {DEPTH_LIMIT} deep"), "flatten the document")
+}
+
+fn depth(node: &Node) -> usize {
+    match &node.value {
+        Value::Sequence(items) => 1 + items.iter().map(depth).max().unwrap_or(0),
+        Value::Map(entries) => 1 + entries.iter().map(|(_, node)| depth(node)).max().unwrap_or(0),
+        _ => 1,
+    }
+}
+
+/// The value of an unquoted scalar.
+fn plain(text: &str) -> Value {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
+        _ => {}
+    }
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let leading_zero = digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit();
+    if leading_zero || !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
+        return Value::String(text.to_owned());
+    }
+    if let Ok(number) = text.parse::<i64>() {
+        return Value::Integer(number);
+    }
+    for (prefix, radix) in [("0x", 16), ("0o", 8)] {
+        if let Some(Ok(number)) = text.strip_prefix(prefix).map(|digits| i64::from_str_radix(digits, radix)) {
+            return Value::Integer(number);
+        }
+    }
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && digits.contains(|c: char| c.is_ascii_digit()) => Value::Float(number),
+        _ => Value::String(text.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    fn tree(text: &str) -> Node {
+        parse(&"x.yaml".into(), text).unwrap().unwrap()
+    }
+
+    fn mistakes(text: &str) -> Vec<String> {
+        let mistakes = parse(&"x.yaml".into(), text).unwrap_err();
+        mistakes.iter().map(|mistake| format!("{}: {}", mistake.place.as_ref().unwrap(), mistake.message)).collect()
+    }
+
+    #[test]
+    fn reads_scalars_as_the_core_schema_does() {
+        let node = tree("[~, true, yes, 5, -5, 0x1f, 0640, 1.5, 1e3, '5', 1.2.3, 12:30, .5, ., 99999999999999999999]");
+        let expected =
+            json!([null, true, "yes", 5, -5, 31, "0640", 1.5, 1000.0, "5", "1.2.3", "12:30", 0.5, ".", 1e20]);
+        assert_eq!(node.to_json(), expected);
+    }
+
+    #[test]
+    fn remembers_where_things_stand() {
+        let node = tree("a:\n  b: [x,\n    y]\n");
+        let list = node.get("a").unwrap().get("b").unwrap();
+        let Value::Sequence(items) = &list.value else { panic!("{list:?}") };
+        assert_eq!(items[1].place.to_string(), "x.yaml:3:5");
+    }
+
+    #[test]
+    fn names_every_duplicate_key() {
+        assert_eq!(
+            mistakes("a: 1\na: 2\nb: {c: 1, c: 2}\n"),
+            [
+                "x.yaml:2:1: the key `a` stands here a second time; first in line 1",
+                "x.yaml:3:11: the key `c` stands here a second time; first in line 3"
+            ]
+        );
+    }
+
+    #[test]
+    fn refuses_what_has_no_place_in_a_document() {
+        assert!(mistakes("a: !secret x")[0].contains("tags"));
+        assert!(mistakes("x: &a {b: 1}\ny:\n  <<: *a\n")[0].contains("merge keys"));
+        assert!(mistakes("a: 1\n---\nb: 2\n")[0].contains("second YAML document"));
+        assert!(mistakes("a: [1")[0].contains("not YAML"));
+        assert!(mistakes("{{values.x}}: 1")[0].contains("where a key should be"));
+    }
+
+    #[test]
+    fn follows_aliases_within_bounds() {
+        assert_eq!(tree("a: &x [1]\nb: *x\n").to_json(), json!({"a": [1], "b": [1]}));
+        let mut bomb = String::from("a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n");
+        for n in 1..12 {
+            bomb.push_str(&format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(",")));
+        }
+        assert!(mistakes(&bomb)[0].contains("more than a million"));
+        assert!(mistakes(&"[".repeat(100))[0].contains("nested"));
+        assert!(!mistakes(&"[".repeat(100_000)).is_empty());
+    }
+
+    #[test]
+    fn an_empty_text_is_no_document() {
+        assert_eq!(parse(&"x".into(), "# nothing\n").unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "\\PC{0,80}|[a-c:{}\\[\\],&*!|>'\"#\\- \n]{0,80}") {
+            let _ = parse(&"x".into(), &text);
+        }
+    }
+}

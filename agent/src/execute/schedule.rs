@@ -1,0 +1,240 @@
+//! What may run next: a state machine over the units of a plan, without a runtime, a clock or a world.
+
+use std::collections::VecDeque;
+
+use crate::plan::{Need, Unit};
+
+/// How a unit ended, as far as those behind it care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Well,
+    /// `required` is whether any step of it that failed was.
+    Badly {
+        required: bool,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Started,
+    Ended,
+}
+
+/// Which units wait, run and are done.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    states: Vec<State>,
+    unmet: Vec<usize>,
+    dependents: Vec<Vec<Need>>,
+    /// Units that every service without `after:` waits for.
+    rest: Vec<bool>,
+    rest_left: usize,
+    after_rest: Vec<usize>,
+    ready: VecDeque<usize>,
+}
+
+impl Schedule {
+    pub(crate) fn new(units: &[Unit]) -> Self {
+        let mut dependents: Vec<Vec<Need>> = vec![Vec::new(); units.len()];
+        for (at, unit) in units.iter().enumerate() {
+            for need in &unit.needs {
+                dependents[need.unit].push(Need { unit: at, uses: need.uses });
+            }
+        }
+        let rest: Vec<bool> = units.iter().map(|unit| unit.rest).collect();
+        let mut schedule = Self {
+            states: vec![State::Waiting; units.len()],
+            unmet: units.iter().map(|unit| unit.needs.len()).collect(),
+            dependents,
+            rest_left: rest.iter().filter(|rest| **rest).count(),
+            rest,
+            after_rest: (0..units.len()).filter(|at| units[*at].after_rest).collect(),
+            ready: VecDeque::new(),
+        };
+        // «The rest» is one more need of those that wait for it.
+        for at in schedule.after_rest.clone() {
+            schedule.unmet[at] += 1;
+        }
+        schedule.ready = (0..units.len()).filter(|at| schedule.unmet[*at] == 0).collect();
+        if schedule.rest_left == 0 {
+            schedule.release_after_rest();
+        }
+        schedule
+    }
+
+    /// A unit that can start now; it counts as started.
+    pub(crate) fn next_ready(&mut self) -> Option<usize> {
+        let at = self.ready.pop_front()?;
+        self.states[at] = State::Started;
+        Some(at)
+    }
+
+    /// Takes in how a unit ended. Returns the units that will never run because of it, each with what it needed.
+    pub(crate) fn finished(&mut self, unit: usize, ended: Ended) -> Vec<(usize, usize)> {
+        let mut skipped = Vec::new();
+        let mut ends = VecDeque::from([(unit, ended)]);
+        while let Some((at, ended)) = ends.pop_front() {
+            self.states[at] = State::Ended;
+            let mut behind = self.dependents[at].clone();
+            if self.rest[at] {
+                self.rest_left -= 1;
+                if matches!(ended, Ended::Badly { required: true }) {
+                    behind.extend(self.after_rest.iter().map(|unit| Need { unit: *unit, uses: false }));
+                }
+            }
+            for need in behind {
+                if self.states[need.unit] != State::Waiting {
+                    continue;
+                }
+                let stops = match ended {
+                    Ended::Well => false,
+                    Ended::Badly { required } => required || need.uses,
+                };
+                if stops {
+                    self.states[need.unit] = State::Ended;
+                    skipped.push((need.unit, at));
+                    ends.push_back((need.unit, Ended::Badly { required: true }));
+                } else {
+                    self.met(need.unit);
+                }
+            }
+            if self.rest[at] && self.rest_left == 0 {
+                self.release_after_rest();
+            }
+        }
+        skipped
+    }
+
+    fn met(&mut self, at: usize) {
+        self.unmet[at] = self.unmet[at].saturating_sub(1);
+        if self.unmet[at] == 0 && self.states[at] == State::Waiting {
+            self.ready.push_back(at);
+        }
+    }
+
+    fn release_after_rest(&mut self) {
+        for at in std::mem::take(&mut self.after_rest) {
+            self.met(at);
+        }
+    }
+
+    /// Units that have not started and never will, when a boot is stopped early.
+    pub(crate) fn unstarted(&self) -> Vec<usize> {
+        (0..self.states.len()).filter(|at| self.states[*at] == State::Waiting).collect()
+    }
+
+    #[cfg(test)]
+    fn is_done(&self) -> bool {
+        self.states.iter().all(|state| *state == State::Ended)
+    }
+}
+
+/// An order in which the units could run one by one.
+pub(crate) fn order(units: &[Unit]) -> Vec<usize> {
+    let mut schedule = Schedule::new(units);
+    let mut order = Vec::new();
+    while let Some(unit) = schedule.next_ready() {
+        order.push(unit);
+        schedule.finished(unit, Ended::Well);
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `a b:a c:b?` — b uses a value of a, c only comes after b. `!s` waits for the rest.
+    fn units(spec: &str) -> (Vec<String>, Vec<Unit>) {
+        let words: Vec<&str> = spec.split_whitespace().collect();
+        let name = |word: &str| word.split(':').next().unwrap().trim_start_matches('!').to_owned();
+        let names: Vec<String> = words.iter().map(|word| name(word)).collect();
+        let units = words.iter().enumerate().map(|(at, word)| {
+            let needs = word.split(':').nth(1).into_iter().flat_map(|needs| needs.split(',')).map(|need| Need {
+                unit: names.iter().position(|name| *name == need.trim_end_matches('?')).unwrap(),
+                uses: !need.ends_with('?'),
+            });
+            let service = word.starts_with('!');
+            Unit { members: vec![at], needs: needs.collect(), after_rest: service, rest: !service }
+        });
+        (names.clone(), units.collect())
+    }
+
+    struct Play {
+        names: Vec<String>,
+        schedule: Schedule,
+    }
+
+    impl Play {
+        fn new(spec: &str) -> Self {
+            let (names, units) = units(spec);
+            Self { names, schedule: Schedule::new(&units) }
+        }
+
+        fn ready(&mut self) -> String {
+            std::iter::from_fn(|| self.schedule.next_ready()).map(|at| self.names[at].clone()).collect::<Vec<_>>().join(" ")
+        }
+
+        fn finish(&mut self, name: &str, ended: Ended) -> String {
+            let at = self.names.iter().position(|known| known == name).unwrap();
+            let skipped = self.schedule.finished(at, ended);
+            skipped.iter().map(|(at, needs)| format!("{}<{}", self.names[*at], self.names[*needs])).collect::<Vec<_>>().join(" ")
+        }
+    }
+
+    const FAILED: Ended = Ended::Badly { required: true };
+    const FAILED_BUT_OPTIONAL: Ended = Ended::Badly { required: false };
+
+    #[test]
+    fn a_failure_skips_only_what_depends_on_it() {
+        let mut play = Play::new("a b:a c:b x");
+        assert_eq!(play.ready(), "a x");
+        assert_eq!(play.finish("a", FAILED), "b<a c<b");
+        assert_eq!(play.finish("x", Ended::Well), "");
+        assert!(play.schedule.is_done());
+    }
+
+    #[test]
+    fn a_step_that_is_not_required_stops_only_those_that_use_it() {
+        let mut play = Play::new("a b:a c:a?");
+        play.ready();
+        assert_eq!(play.finish("a", FAILED_BUT_OPTIONAL), "b<a");
+        assert_eq!(play.ready(), "c");
+    }
+
+    #[test]
+    fn a_service_waits_for_the_rest() {
+        let mut play = Play::new("a b !s");
+        assert_eq!(play.ready(), "a b");
+        play.finish("a", Ended::Well);
+        assert_eq!(play.ready(), "");
+        play.finish("b", Ended::Well);
+        assert_eq!(play.ready(), "s");
+    }
+
+    #[test]
+    fn a_service_does_not_start_on_a_machine_that_is_half_made() {
+        let mut play = Play::new("a b !s");
+        play.ready();
+        assert_eq!(play.finish("a", FAILED), "s<a");
+        play.finish("b", Ended::Well);
+        assert_eq!(play.ready(), "");
+        assert!(play.schedule.is_done());
+    }
+
+    #[test]
+    fn services_alone_start_at_once() {
+        assert_eq!(Play::new("!s !t").ready(), "s t");
+    }
+
+    #[test]
+    fn what_waits_for_two_starts_once() {
+        let mut play = Play::new("a b c:a,b");
+        play.ready();
+        play.finish("b", Ended::Well);
+        assert_eq!(play.ready(), "");
+        play.finish("a", Ended::Well);
+        assert_eq!(play.ready(), "c");
+    }
+}

@@ -1,0 +1,270 @@
+//! Finds what is wrong between steps: references to nothing, templates that are not there, secrets in the open.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use crate::address::{Address, Reference, Usage};
+use crate::document::error::{Mistake, Sources, nearest};
+use crate::document::source::TemplateTexts;
+use crate::document::tree::Node;
+use crate::document::{Item, KINDS};
+use crate::facts;
+use crate::failure::Failure;
+use crate::plan::values::{Values, step_into};
+use crate::template::{Template, TemplateError};
+use crate::text::{Place, Text};
+
+pub(crate) struct Checker<'a> {
+    items: &'a BTreeMap<Address, Item>,
+    broken: &'a [Address],
+    sources: &'a mut Sources,
+    mistakes: &'a mut Vec<Mistake>,
+}
+
+impl<'a> Checker<'a> {
+    pub(crate) fn new(
+        items: &'a BTreeMap<Address, Item>,
+        broken: &'a [Address],
+        sources: &'a mut Sources,
+        mistakes: &'a mut Vec<Mistake>,
+    ) -> Self {
+        Self { items, broken, sources, mistakes }
+    }
+
+    pub(crate) fn values(&mut self, node: &Node) -> Values {
+        let values = Values::read(node, self.mistakes);
+        for text in values.texts() {
+            for reference in text.template.references() {
+                if matches!(reference.root(), "instance" | "values") {
+                    self.resolve(reference, &self.place_in_text(&text.place, &text.template, reference), &values);
+                } else {
+                    let message = format!("a value cannot refer to {reference}");
+                    self.mistakes.push(Mistake::at(&text.place, message, "refer to it where it is used; values know facts and other values only"));
+                }
+            }
+        }
+        values
+    }
+
+    /// Parses every template file.
+    pub(crate) fn templates(&mut self, texts: &TemplateTexts) -> BTreeMap<PathBuf, Template> {
+        let mut templates = BTreeMap::new();
+        for (path, text) in texts {
+            match text {
+                Ok(text) => {
+                    let file: Arc<str> = path.display().to_string().into();
+                    self.sources.insert(file.clone(), text.clone());
+                    match Template::parse(text) {
+                        Ok(template) => {
+                            templates.insert(path.clone(), template);
+                        }
+                        Err(error) => self.mistakes.push(template_mistake(&Place { file, line: 1, column: 1 }, &error)),
+                    }
+                }
+                Err(error) => self.missing_template(path, error.as_ref()),
+            }
+        }
+        templates
+    }
+
+    fn missing_template(&mut self, path: &Path, error: Option<&crate::failure::Explanation>) {
+        let users = self.items.values().filter(|item| item.step.template() == Some(path));
+        for item in users {
+            let message = match error {
+                None => format!("there is no template file {}", path.display()),
+                Some(error) => format!("cannot use the template file {}: {}", path.display(), error.message),
+            };
+            let hint = error.and_then(|error| error.hint.clone());
+            let hint = hint.unwrap_or_else(|| "bake it into the image there; on a dev box, put it into templates/ beside the document".into());
+            self.mistakes.push(Mistake::at(&item.place, message, hint));
+        }
+    }
+
+    /// Every reference of every step, in the order of the steps, checked.
+    pub(crate) fn nodes(&mut self, values: &Values, templates: &BTreeMap<PathBuf, Template>) -> Vec<Vec<Reference>> {
+        let items = self.items;
+        items.iter().map(|(address, item)| self.node(address, item, values, templates)).collect()
+    }
+
+    fn node(&mut self, address: &Address, item: &Item, values: &Values, templates: &BTreeMap<PathBuf, Template>) -> Vec<Reference> {
+        let mut references: Vec<Reference> = Vec::new();
+        for text in item.step.texts() {
+            let start = text.place().unwrap_or(&item.place);
+            let Some(template) = self.parse(text, start) else { continue };
+            for reference in template.references() {
+                self.resolve(reference, &self.place_in_text(start, &template, reference), values);
+            }
+            references.extend_from_slice(template.references());
+        }
+        if let Some((path, template)) = item.step.template().and_then(|path| templates.get_key_value(path)) {
+            for reference in template.references() {
+                let (line, column) = template.position_of(reference).map_or((1, 1), |position| (position.line, position.column));
+                self.resolve(reference, &Place { file: path.display().to_string().into(), line, column }, values);
+            }
+            references.extend_from_slice(template.references());
+        }
+        references.sort();
+        references.dedup();
+        for (target, place) in item.after.iter().flatten() {
+            self.names(target, place, address);
+        }
+        for target in item.step.watches() {
+            self.names(target, &item.place, address);
+        }
+        let secret = references.iter().any(|reference| reference.root() == "secrets");
+        for objection in item.step.objections(address.key(), secret) {
+            self.mistakes.push(Mistake::at(&item.place, objection.message, objection.hint));
+        }
+        references
+    }
+
+    fn parse(&mut self, text: &Text, start: &Place) -> Option<Template> {
+        if text.is_plain() {
+            return None;
+        }
+        match Template::parse(text.raw()) {
+            Ok(template) => Some(template),
+            Err(error) => {
+                self.mistakes.push(template_mistake(start, &error));
+                None
+            }
+        }
+    }
+
+    /// Where a reference stands: found again in the lines of the document, from where its string begins.
+    fn place_in_text(&self, start: &Place, template: &Template, reference: &Reference) -> Place {
+        let further = template.position_of(reference).map_or(0, |position| position.line - 1);
+        let source = self.sources.get(&start.file).map_or("", |text| text);
+        let lines = source.lines().enumerate().skip(start.line - 1).take(further + 2);
+        for (index, line) in lines {
+            let from = if index + 1 == start.line { start.column - 1 } else { 0 };
+            let head: String = line.chars().take(from).collect();
+            if let Some(at) = line[head.len()..].find(&reference.written) {
+                let column = line[..head.len() + at].chars().count() + 1;
+                return Place { file: start.file.clone(), line: index + 1, column };
+            }
+        }
+        start.clone()
+    }
+
+    /// Checks that a whole step that is named is there.
+    fn names(&mut self, target: &Address, place: &Place, own: &Address) {
+        if target == own {
+            self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
+        } else if !self.is_declared(target) {
+            let hint = self.nearest_address(target);
+            self.mistakes.push(Mistake::at(place, format!("there is no step {target}"), hint));
+        }
+    }
+
+    fn is_declared(&self, address: &Address) -> bool {
+        self.items.contains_key(address) || self.broken.contains(address)
+    }
+
+    fn nearest_address(&self, address: &Address) -> String {
+        match nearest(address.as_str(), self.items.keys().map(Address::as_str)) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("add {} to `{}:`", address.key(), address.kind()),
+        }
+    }
+
+    /// Checks that there is something to refer to.
+    fn resolve(&mut self, reference: &Reference, place: &Place, values: &Values) {
+        let wrong = match reference.root() {
+            "values" => in_values(reference, values.written()),
+            "instance" => in_facts(reference),
+            root if KINDS.iter().any(|kind| kind.name == root) => self.in_steps(reference),
+            root => {
+                let roots = ["values", "instance"].into_iter().chain(KINDS.iter().map(|kind| kind.name));
+                let hint = match nearest(root, roots) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("write `values.{root}` and define it under `values:`, or begin with instance or secrets"),
+                };
+                Some((format!("`{reference}` refers to nothing"), hint))
+            }
+        };
+        if let Some((message, hint)) = wrong {
+            self.mistakes.push(Mistake::at(place, message, hint));
+        }
+    }
+
+    fn in_steps(&self, reference: &Reference) -> Option<(String, String)> {
+        let Some(address) = reference.address() else {
+            let message = format!("`{reference}` names a kind of step, not a step");
+            return Some((message, format!("write `{reference}.NAME`")));
+        };
+        if !self.is_declared(&address) {
+            let tested = reference.usage == Usage::Tested;
+            return (!tested).then(|| (format!("`{reference}` refers to nothing: there is no step {address}"), self.nearest_address(&address)));
+        }
+        let offers = self.items.get(&address)?.step.offers()?;
+        match reference.segments.get(2) {
+            Some(field) if offers.contains(&field.as_str()) => None,
+            _ if offers.is_empty() => {
+                Some((format!("{address} offers nothing to refer to"), "use `after:` to wait for it".into()))
+            }
+            _ => Some((format!("{address} does not offer `{reference}`"), format!("it offers: {}", offers.join(", ")))),
+        }
+    }
+}
+
+fn in_values(reference: &Reference, tree: &Json) -> Option<(String, String)> {
+    let mut at = tree;
+    for (depth, segment) in reference.segments.iter().enumerate().skip(1) {
+        match step_into(at, segment) {
+            Some(value) => at = value,
+            None if reference.usage == Usage::Tested => return None,
+            None => {
+                let known: Vec<&str> = at.as_object().into_iter().flat_map(|fields| fields.keys().map(String::as_str)).collect();
+                let parent = reference.segments[..depth].join(".");
+                let hint = match nearest(segment, known.iter().copied()) {
+                    Some(near) => format!("did you mean {parent}.{near}?"),
+                    None => format!("define it under `values:`, or give {{{{default {reference} …}}}} a second choice"),
+                };
+                return Some((format!("`{reference}` refers to nothing"), hint));
+            }
+        }
+    }
+    let what = match at {
+        Json::Object(_) => "a map",
+        Json::Array(_) => "a list",
+        Json::Null => "null",
+        _ => return None,
+    };
+    (reference.usage == Usage::Printed).then(|| {
+        let hint = format!("print one of its parts, or use a helper: {{{{json {reference}}}}}, {{{{#each {reference}}}}}");
+        (format!("`{reference}` is {what}, which cannot be printed as it is"), hint)
+    })
+}
+
+fn in_facts(reference: &Reference) -> Option<(String, String)> {
+    let Some(name) = reference.segments.get(1) else {
+        return Some(("`instance` alone names no fact".into(), "name one, as in instance.id".into()));
+    };
+    if name == facts::TAGS && reference.segments.len() == 2 {
+        // Each tag is a request to IMDS, so only those that are named are read.
+        return Some(("`instance.tags` alone names no tag".into(), "name one, as in instance.tags.Name".into()));
+    }
+    let known = || facts::FACTS.iter().map(|(name, _)| *name).chain([facts::TAGS]);
+    if known().any(|known| known == name) {
+        return None;
+    }
+    let hint = match nearest(name, known()) {
+        Some(near) => format!("did you mean instance.{near}?"),
+        None => format!("known facts: {}", known().collect::<Vec<_>>().join(", ")),
+    };
+    Some((format!("`{reference}` refers to nothing"), hint))
+}
+
+/// A template that does not parse, at its own line: counted from `start`, where the template begins.
+pub(crate) fn template_mistake(start: &Place, error: &TemplateError) -> Mistake {
+    let at = error.position();
+    let place = match at.line {
+        1 => Place { column: start.column + at.column - 1, ..start.clone() },
+        line => Place { line: start.line + line - 1, column: at.column, ..start.clone() },
+    };
+    Mistake { place: Some(place), message: error.to_string(), hint: error.hint() }
+}

@@ -1,0 +1,187 @@
+//! The graph of a plan: what runs as one, what runs after what, and whether that can be done at all.
+//!
+//! Nodes are [`Unit`]s: a step alone, or files that a service restarts on, which are staged first and renamed together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::address::{Address, Reference, Usage};
+use crate::document::Item;
+use crate::document::error::Mistake;
+use crate::steps::Order;
+
+/// What runs as one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unit {
+    /// Indices into [`Plan::nodes`](super::Plan::nodes).
+    pub(crate) members: Vec<usize>,
+    pub(crate) needs: Vec<Need>,
+    /// Whether it waits for every unit that is [`rest`](Unit::rest), besides what it needs.
+    pub(crate) after_rest: bool,
+    pub(crate) rest: bool,
+}
+
+/// An edge to another unit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Need {
+    pub(crate) unit: usize,
+    /// Whether a value of it is used, so that there is no going on without it. Other edges are about order: where the
+    /// step they lead to is not required, its failure does not stop those behind it.
+    pub(crate) uses: bool,
+}
+
+/// Groups steps into units and finds their edges; cycles are mistakes.
+pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], mistakes: &mut Vec<Mistake>) -> Vec<Unit> {
+    let addresses: Vec<&Address> = items.keys().collect();
+    let index = |address: &Address| addresses.binary_search(&address).ok();
+    let groups = groups(items, &index);
+    let mut units: Vec<Unit> = Vec::new();
+    let mut unit_of = vec![0; addresses.len()];
+    let mut unit_of_group: BTreeMap<usize, usize> = BTreeMap::new();
+    for (at, item) in items.values().enumerate() {
+        let unit = *unit_of_group.entry(groups[at]).or_insert_with(|| {
+            let after_rest = item.step.order() == Order::AfterTheRest;
+            units.push(Unit { members: Vec::new(), needs: Vec::new(), after_rest: after_rest && item.after.is_none(), rest: !after_rest });
+            units.len() - 1
+        });
+        units[unit].members.push(at);
+        unit_of[at] = unit;
+    }
+    for (at, item) in items.values().enumerate() {
+        let used = references[at].iter().filter_map(|reference| Some((reference.address()?, reference.usage != Usage::Tested)));
+        let after = item.after.iter().flatten().map(|(address, _)| (address.clone(), false));
+        let watched = item.step.watches().into_iter().map(|address| (address.clone(), false));
+        let unit = unit_of[at];
+        for (address, uses) in used.chain(after).chain(watched) {
+            if let Some(target) = index(&address)
+                && unit_of[target] != unit
+            {
+                units[unit].needs.push(Need { unit: unit_of[target], uses });
+            }
+        }
+    }
+    for unit in &mut units {
+        unit.needs.sort_by_key(|need| (need.unit, !need.uses));
+        unit.needs.dedup_by_key(|need| need.unit);
+    }
+    report_cycles(&units, &addresses, items, mistakes);
+    if mistakes.is_empty() {
+        place_the_rest(&mut units);
+    }
+    units
+}
+
+/// For each step the representative of its group: files watched by one service belong together.
+fn groups(items: &BTreeMap<Address, Item>, index: &dyn Fn(&Address) -> Option<usize>) -> Vec<usize> {
+    let mut parent: Vec<usize> = (0..items.len()).collect();
+    fn root(parent: &mut [usize], mut at: usize) -> usize {
+        while parent[at] != at {
+            parent[at] = parent[parent[at]];
+            at = parent[at];
+        }
+        at
+    }
+    for item in items.values() {
+        let files = item.step.watches().into_iter().filter(|address| matches!(address.kind(), "files" | "credentials"));
+        let files: Vec<usize> = files.filter_map(index).collect();
+        for pair in files.windows(2) {
+            let (a, b) = (root(&mut parent, pair[0]), root(&mut parent, pair[1]));
+            parent[a.max(b)] = a.min(b);
+        }
+    }
+    (0..items.len()).map(|at| root(&mut parent, at)).collect()
+}
+
+/// Names every cycle in full.
+fn report_cycles(units: &[Unit], addresses: &[&Address], items: &BTreeMap<Address, Item>, mistakes: &mut Vec<Mistake>) {
+    let mut left: BTreeSet<usize> = (0..units.len()).collect();
+    let mut unmet: Vec<usize> = units.iter().map(|unit| unit.needs.len()).collect();
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
+    for (at, unit) in units.iter().enumerate() {
+        unit.needs.iter().for_each(|need| dependents[need.unit].push(at));
+    }
+    let mut free: Vec<usize> = left.iter().copied().filter(|at| unmet[*at] == 0).collect();
+    loop {
+        while let Some(at) = free.pop() {
+            left.remove(&at);
+            for dependent in &dependents[at] {
+                unmet[*dependent] = unmet[*dependent].saturating_sub(1);
+                if unmet[*dependent] == 0 && left.contains(dependent) {
+                    free.push(*dependent);
+                }
+            }
+        }
+        // Every unit that is left needs another that is left; following needs must come round.
+        let Some(start) = left.first().copied() else { return };
+        let mut path = vec![start];
+        let cycle = loop {
+            let at = path[path.len() - 1];
+            let next = units[at].needs.iter().map(|need| need.unit).find(|need| left.contains(need));
+            let Some(next) = next else { return };
+            if let Some(from) = path.iter().position(|seen| *seen == next) {
+                break path.split_off(from);
+            }
+            path.push(next);
+        };
+        mistakes.push(cycle_mistake(&cycle, units, addresses, items));
+        for at in cycle {
+            unmet[at] = 0;
+            free.push(at);
+        }
+    }
+}
+
+fn cycle_mistake(cycle: &[usize], units: &[Unit], addresses: &[&Address], items: &BTreeMap<Address, Item>) -> Mistake {
+    let name = |at: &usize| {
+        let names: Vec<&str> = units[*at].members.iter().map(|member| addresses[*member].as_str()).collect();
+        names.join(" with ")
+    };
+    let mut names: Vec<String> = cycle.iter().map(name).collect();
+    names.push(names[0].clone());
+    let together = cycle.iter().any(|at| units[*at].members.len() > 1);
+    let hint = if together {
+        "files that one service restarts on are installed together: take one of them out of `restart_on:`, or one of these references away"
+    } else {
+        "take one of these references or `after:` away"
+    };
+    let first = addresses[units[cycle[0]].members[0]];
+    Mistake::at(&items[first].place, format!("these steps wait for each other: {}", names.join(" needs ")), hint)
+}
+
+/// Decides for each unit whether a service without `after:` waits for it.
+///
+/// All but services do, unless they themselves depend on a service: those a service waits for only where that makes
+/// no cycle.
+fn place_the_rest(units: &mut [Unit]) {
+    let services: Vec<usize> = (0..units.len()).filter(|at| !units[*at].rest).collect();
+    let behind_services = dependents_of(&services, units);
+    for at in &behind_services {
+        units[*at].rest = false;
+    }
+    let late: Vec<usize> = behind_services.iter().copied().filter(|at| !services.contains(at)).collect();
+    if late.is_empty() {
+        return;
+    }
+    for service in services.into_iter().filter(|at| units[*at].after_rest).collect::<Vec<_>>() {
+        let behind = dependents_of(&[service], units);
+        for unit in late.iter().filter(|at| !behind.contains(at)) {
+            if !units[service].needs.iter().any(|need| need.unit == *unit) {
+                units[service].needs.push(Need { unit: *unit, uses: false });
+            }
+        }
+    }
+}
+
+fn dependents_of(start: &[usize], units: &[Unit]) -> BTreeSet<usize> {
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
+    for (at, unit) in units.iter().enumerate() {
+        unit.needs.iter().for_each(|need| dependents[need.unit].push(at));
+    }
+    let mut found: BTreeSet<usize> = BTreeSet::new();
+    let mut next: Vec<usize> = start.to_vec();
+    while let Some(at) = next.pop() {
+        if found.insert(at) {
+            next.extend(&dependents[at]);
+        }
+    }
+    found
+}

@@ -1,0 +1,179 @@
+//! The plan: the steps and their edges, checked. Pure, made without touching anything.
+//!
+//! Everything that can be wrong with a document is found here or before: references to nothing, cycles, secrets in
+//! files that everybody may read, templates that are not there.
+
+mod check;
+mod graph;
+pub(crate) mod preview;
+mod values;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::address::{Address, Reference};
+use crate::document::BootDocument;
+use crate::document::error::DocumentError;
+use crate::document::source::TemplateTexts;
+use crate::steps::AnyStep;
+use crate::template::Template;
+
+pub(crate) use graph::{Need, Unit};
+pub(crate) use values::Values;
+
+/// What runs, after what.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    /// By address.
+    pub(crate) nodes: Vec<PlanNode>,
+    /// What runs as one: a step, or files that are installed together. In the order of their first members.
+    pub(crate) units: Vec<Unit>,
+    pub(crate) templates: BTreeMap<PathBuf, Template>,
+    pub(crate) values: Values,
+}
+
+/// One step of the plan.
+#[derive(Debug)]
+pub(crate) struct PlanNode {
+    pub(crate) address: Address,
+    pub(crate) step: Box<dyn AnyStep>,
+    pub(crate) references: Vec<Reference>,
+    /// Whether anything in it came from a secret.
+    pub(crate) holds_secret: bool,
+    pub(crate) required: bool,
+    /// How long it may take in all.
+    pub(crate) patience: Duration,
+}
+
+impl Plan {
+    /// Checks a document and finds its edges.
+    ///
+    /// # Errors
+    ///
+    /// Every mistake at once, those met while the document was read included.
+    pub(crate) fn compile(document: BootDocument, texts: &TemplateTexts) -> Result<Self, DocumentError> {
+        let BootDocument { values, items, broken, mut sources, mut mistakes } = document;
+        let (values, templates, nodes) = {
+            let mut checker = check::Checker::new(&items, &broken, &mut sources, &mut mistakes);
+            let values = checker.values(&values);
+            let templates = checker.templates(texts);
+            let nodes = checker.nodes(&values, &templates);
+            (values, templates, nodes)
+        };
+        let units = graph::units(&items, &nodes, &mut mistakes);
+        if !mistakes.is_empty() {
+            return Err(DocumentError::new(mistakes, sources));
+        }
+        let nodes = items
+            .into_iter()
+            .zip(nodes)
+            .map(|((address, item), references)| PlanNode {
+                holds_secret: references.iter().any(|reference| reference.root() == "secrets"),
+                required: item.common.required.unwrap_or(true),
+                patience: item.common.timeout.map_or_else(|| item.step.patience(), |limit| limit.0),
+                step: item.step,
+                references,
+                address,
+            })
+            .collect();
+        Ok(Self { nodes, units, templates, values })
+    }
+
+    /// Every reference of the plan, in values too.
+    fn references(&self) -> impl Iterator<Item = &Reference> {
+        self.nodes.iter().flat_map(|node| &node.references).chain(self.values.references())
+    }
+
+    /// Whether any step asks for a fact of the instance.
+    pub(crate) fn needs_facts(&self) -> bool {
+        self.references().any(|reference| reference.root() == "instance")
+    }
+
+    /// Whether any step calls AWS.
+    pub(crate) fn needs_aws(&self) -> bool {
+        self.nodes.iter().any(|node| node.address.kind() == "secrets")
+    }
+
+    /// The keys of the tags that are referred to.
+    pub(crate) fn tags(&self) -> BTreeSet<&str> {
+        let tags = self.references().filter_map(|reference| match reference.segments.as_slice() {
+            [root, tags, key, ..] if root == "instance" && tags == crate::facts::TAGS => Some(key.as_str()),
+            _ => None,
+        });
+        tags.collect()
+    }
+
+    /// References to `instance`, `secrets` and whatever else only a running machine knows, for placeholders.
+    pub(crate) fn unknowns(&self) -> BTreeSet<&Reference> {
+        self.references().filter(|reference| matches!(reference.root(), "instance" | "secrets")).collect()
+    }
+
+    /// The steps that a unit needs, but for «the rest».
+    pub(crate) fn needs(&self, unit: &Unit) -> impl Iterator<Item = &PlanNode> {
+        unit.needs.iter().flat_map(|need| &self.units[need.unit].members).map(|member| &self.nodes[*member])
+    }
+
+    /// For each unit how many others have to end before it, one after the other, at the least; `order` is one in which
+    /// they could run one by one.
+    pub(crate) fn levels(&self, order: &[usize]) -> Vec<usize> {
+        let mut levels = vec![0; self.units.len()];
+        let mut rest = 0;
+        for at in order {
+            let unit = &self.units[*at];
+            let needed = unit.needs.iter().map(|need| levels[need.unit] + 1).max().unwrap_or(0);
+            levels[*at] = if unit.after_rest { needed.max(rest) } else { needed };
+            if unit.rest {
+                rest = rest.max(levels[*at] + 1);
+            }
+        }
+        levels
+    }
+
+    /// Keeps `addresses` and what they need, and nothing else: «the rest» is not waited for.
+    ///
+    /// # Errors
+    ///
+    /// An address that the plan does not have, with the nearest one it has.
+    pub(crate) fn only(&mut self, addresses: &[Address]) -> Result<(), String> {
+        let mut keep = BTreeSet::new();
+        let mut next = Vec::new();
+        for address in addresses {
+            let Some(unit) = self.units.iter().position(|unit| unit.members.iter().any(|at| self.nodes[*at].address == *address)) else {
+                let known = self.nodes.iter().map(|node| node.address.as_str());
+                let near = crate::document::error::nearest(address.as_str(), known).map_or_else(String::new, |near| format!(": did you mean {near}?"));
+                return Err(format!("there is no step {address}{near}"));
+            };
+            next.push(unit);
+        }
+        while let Some(unit) = next.pop() {
+            if keep.insert(unit) {
+                next.extend(self.units[unit].needs.iter().map(|need| need.unit));
+            }
+        }
+        let members: BTreeSet<usize> = keep.iter().flat_map(|unit| self.units[*unit].members.iter().copied()).collect();
+        let new_place = |old: usize, kept: &BTreeSet<usize>| kept.range(..old).count();
+        self.units = keep
+            .iter()
+            .map(|unit| {
+                let unit = &self.units[*unit];
+                Unit {
+                    members: unit.members.iter().map(|at| new_place(*at, &members)).collect(),
+                    needs: unit.needs.iter().map(|need| Need { unit: new_place(need.unit, &keep), ..*need }).collect(),
+                    after_rest: false,
+                    rest: unit.rest,
+                }
+            })
+            .collect();
+        let mut at = 0;
+        self.nodes.retain(|_| {
+            at += 1;
+            members.contains(&(at - 1))
+        });
+        Ok(())
+    }
+
+    pub(crate) fn node(&self, address: &Address) -> Option<&PlanNode> {
+        self.nodes.binary_search_by(|node| node.address.cmp(address)).ok().map(|at| &self.nodes[at])
+    }
+}

@@ -1,0 +1,163 @@
+//! `values:` — plain facts of the user's. Strings among them may refer to facts of the instance and to other values.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use crate::address::Reference;
+use crate::document::error::Mistake;
+use crate::document::tree::{Node, Value};
+use crate::template::{Scope, Template, TemplateError};
+use crate::text::Place;
+
+/// The values of a document, with those that have to be rendered in the order in which that can be done.
+#[derive(Debug, Default)]
+pub(crate) struct Values {
+    tree: Json,
+    texts: Vec<ValueText>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ValueText {
+    path: Vec<String>,
+    pub(crate) place: Place,
+    pub(crate) template: Template,
+}
+
+impl Values {
+    /// Finds the strings that have to be rendered.
+    pub(crate) fn read(node: &Node, mistakes: &mut Vec<Mistake>) -> Self {
+        let mut texts = Vec::new();
+        find_texts(node, &mut Vec::new(), &mut texts, mistakes);
+        let tree = match node.to_json() {
+            Json::Null => Json::Object(serde_json::Map::new()),
+            tree => tree,
+        };
+        Self { texts: in_order(texts, mistakes), tree }
+    }
+
+    pub(crate) fn texts(&self) -> &[ValueText] {
+        &self.texts
+    }
+
+    pub(crate) fn references(&self) -> impl Iterator<Item = &Reference> {
+        self.texts.iter().flat_map(|text| text.template.references())
+    }
+
+    /// The values as they were written: strings that have to be rendered are still templates.
+    pub(crate) fn written(&self) -> &Json {
+        &self.tree
+    }
+
+    /// Fills in the references, now that the facts are known.
+    pub(crate) fn resolve(&self, instance: &Json) -> Result<Json, (Place, TemplateError)> {
+        let mut tree = self.tree.clone();
+        for text in &self.texts {
+            let mut scope = Scope::new();
+            for reference in text.template.references() {
+                let root = if reference.root() == "instance" { instance } else { &tree };
+                let found = reference.segments[1..].iter().try_fold(root, |value, segment| step_into(value, segment));
+                if let Some(value) = found {
+                    scope.insert(&reference.segments, value.clone());
+                }
+            }
+            let rendered = text.template.render(&scope).map_err(|error| (text.place.clone(), error))?;
+            let slot = text.path.iter().try_fold(&mut tree, |value, segment| match value {
+                Json::Array(items) => segment.parse::<usize>().ok().and_then(|at| items.get_mut(at)),
+                other => other.get_mut(segment),
+            });
+            if let Some(slot) = slot {
+                *slot = Json::from(rendered.expose());
+            }
+        }
+        Ok(tree)
+    }
+}
+
+/// One segment further down a value; lists are entered by number.
+pub(crate) fn step_into<'v>(value: &'v Json, segment: &str) -> Option<&'v Json> {
+    match value {
+        Json::Array(items) => items.get(segment.parse::<usize>().ok()?),
+        other => other.get(segment),
+    }
+}
+
+fn find_texts(node: &Node, path: &mut Vec<String>, texts: &mut Vec<ValueText>, mistakes: &mut Vec<Mistake>) {
+    let mut below = |name: String, child: &Node| {
+        path.push(name);
+        find_texts(child, path, texts, mistakes);
+        path.pop();
+    };
+    match &node.value {
+        Value::Sequence(items) => items.iter().enumerate().for_each(|(index, item)| below(index.to_string(), item)),
+        Value::Map(entries) => entries.iter().for_each(|(key, child)| below(key.name.clone(), child)),
+        Value::String(text) if text.contains("{{") => match Template::parse(text) {
+            Ok(template) => texts.push(ValueText { path: path.clone(), place: node.place.clone(), template }),
+            Err(error) => mistakes.push(super::check::template_mistake(&node.place, &error)),
+        },
+        _ => {}
+    }
+}
+
+/// Sorts texts so that each comes after those it refers to.
+fn in_order(texts: Vec<ValueText>, mistakes: &mut Vec<Mistake>) -> Vec<ValueText> {
+    let needs: Vec<Vec<usize>> = texts
+        .iter()
+        .map(|text| {
+            let wanted = text.template.references().iter().filter(|reference| reference.root() == "values");
+            let wanted: Vec<&[String]> = wanted.map(|reference| &reference.segments[1..]).collect();
+            let touches = |path: &[String]| wanted.iter().any(|wanted| path.starts_with(wanted) || wanted.starts_with(path));
+            (0..texts.len()).filter(|other| touches(&texts[*other].path)).collect()
+        })
+        .collect();
+    let mut done = vec![false; texts.len()];
+    let mut order = Vec::new();
+    loop {
+        let before = order.len();
+        for index in 0..texts.len() {
+            if !done[index] && needs[index].iter().all(|need| done[*need]) {
+                done[index] = true;
+                order.push(index);
+            }
+        }
+        if order.len() == before {
+            break;
+        }
+    }
+    for (index, text) in texts.iter().enumerate().filter(|(index, _)| !done[*index]) {
+        let others: Vec<String> =
+            needs[index].iter().filter(|need| !done[**need]).map(|need| format!("values.{}", texts[*need].path.join("."))).collect();
+        let message = format!("values.{} can never be known: it refers to {}, which refers back to it", text.path.join("."), others.join(" and "));
+        mistakes.push(Mistake::at(&text.place, message, "write one of them without referring to the other"));
+    }
+    let mut texts: BTreeMap<usize, ValueText> = texts.into_iter().enumerate().collect();
+    order.into_iter().filter_map(|index| texts.remove(&index)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::tree::parse;
+    use serde_json::json;
+
+    fn values(text: &str) -> (Values, Vec<Mistake>) {
+        let node = parse(&"x".into(), text).unwrap().unwrap();
+        let mut mistakes = Vec::new();
+        (Values::read(&node, &mut mistakes), mistakes)
+    }
+
+    #[test]
+    fn fills_in_values_in_the_order_of_their_references() {
+        let (values, mistakes) = values("a: '{{values.b}}-a'\nb: '{{instance.id}}'\nlist: ['{{values.a}}', 1]\n");
+        assert_eq!(mistakes, []);
+        let resolved = values.resolve(&json!({"id": "i-1"})).unwrap();
+        assert_eq!(resolved, json!({"a": "i-1-a", "b": "i-1", "list": ["i-1-a", 1]}));
+    }
+
+    #[test]
+    fn refuses_values_that_refer_to_each_other() {
+        let (_, mistakes) = values("a: '{{values.b}}'\nb: '{{values.a}}'\n");
+        assert_eq!(mistakes.len(), 2);
+        assert_eq!(mistakes[0].message, "values.a can never be known: it refers to values.b, which refers back to it");
+    }
+}

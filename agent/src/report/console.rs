@@ -1,0 +1,110 @@
+//! The boot as people see it on stderr: a line for each change and each end, and on a terminal what is being waited for.
+
+use std::cell::RefCell;
+use std::io::Write;
+
+use crate::address::Address;
+use crate::failure::Explanation;
+use crate::report::event::{Event, Listener};
+use crate::report::{BootOutcome, Outcome, Report, StepReport, Trouble};
+
+/// Prints a boot as plain text.
+pub(crate) struct Console {
+    out: RefCell<Box<dyn Write>>,
+    /// The width of the terminal; `None` where the output is not one, and so has no line that changes.
+    width: Option<usize>,
+}
+
+impl Console {
+    pub(crate) fn new(out: Box<dyn Write>, width: Option<usize>) -> Self {
+        Self { out: RefCell::new(out), width }
+    }
+
+    fn line(&self, line: &str) {
+        let clear = if self.width.is_some() { "\r\x1b[K" } else { "" };
+        // Nobody is left to tell if stderr is gone.
+        let _ = writeln!(self.out.borrow_mut(), "{clear}{line}");
+    }
+
+    /// Replaces the last line of a terminal by what is being waited for.
+    fn live(&self, address: &Address, text: &str) {
+        if let Some(width) = self.width {
+            let line: String = format!("{address}: {text}").chars().take(width.saturating_sub(1)).collect();
+            let mut out = self.out.borrow_mut();
+            let _ = write!(out, "\r\x1b[K{line}");
+            let _ = out.flush();
+        }
+    }
+}
+
+impl Listener for Console {
+    fn event(&self, step: &StepReport, event: &Event<'_>) {
+        let address = &step.address;
+        match event {
+            Event::Started => {}
+            Event::Changing(line) => self.line(&format!("{address}: {line}")),
+            Event::Waiting(reason) => self.live(address, &format!("waiting {reason}")),
+            Event::Output(line) => self.line(&format!("{address}| {line}")),
+            Event::Warning(text) => self.line(&format!("{address}: warning: {text}")),
+            Event::Retrying { error, pause, .. } => {
+                self.line(&format!("{address}: {}; trying again in {:.1} s", one_line(error), pause.as_secs_f64()));
+            }
+            Event::Finished => match (step.outcome, &step.error) {
+                (Outcome::Failed, Some(error)) => {
+                    self.line(&format!("{address}: failed: {}", told(error)));
+                }
+                (Outcome::Skipped, _) => match &step.skipped_for {
+                    Some(needs) => self.line(&format!("{address}: skipped: it needs {needs}")),
+                    None => self.line(&format!("{address}: skipped")),
+                },
+                (Outcome::Changed, _) => {
+                    let took = step.finished_ms.unwrap_or_default() - step.started_ms.unwrap_or_default();
+                    self.line(&format!("{address}: changed in {took:.0} ms"));
+                }
+                _ => {}
+            },
+        }
+    }
+
+    fn ended(&self, report: &Report) {
+        self.line(&summary(report));
+    }
+}
+
+/// A failure in full: message, causes, hint, each on lines of its own where it has several.
+pub(crate) fn told(trouble: &Trouble) -> String {
+    let mut text = trouble.message.clone();
+    for cause in &trouble.causes {
+        text.push_str(": ");
+        text.push_str(cause);
+    }
+    if let Some(hint) = &trouble.hint {
+        text.push_str("\n  hint: ");
+        text.push_str(hint);
+    }
+    text
+}
+
+fn one_line(error: &Explanation) -> String {
+    std::iter::once(&error.message).chain(&error.causes).flat_map(|part| part.lines().next()).collect::<Vec<_>>().join(": ")
+}
+
+/// The boot in one line.
+pub(crate) fn summary(report: &Report) -> String {
+    let seconds = report.elapsed_ms / 1e3;
+    let counts = [Outcome::Changed, Outcome::Unchanged, Outcome::Failed, Outcome::Skipped]
+        .into_iter()
+        .map(|outcome| (report.count(outcome), outcome.word()))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let counts = if counts.is_empty() { "nothing to do".to_owned() } else { counts };
+    let word = match report.outcome {
+        BootOutcome::Running => "running for",
+        BootOutcome::Done => "done in",
+        BootOutcome::Degraded => "degraded after",
+        BootOutcome::Failed => "failed after",
+    };
+    format!("{word} {seconds:.3} s: {counts}")
+}

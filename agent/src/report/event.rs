@@ -1,0 +1,147 @@
+//! What happens during a boot, as it happens: [`Recorder`] keeps the report and tells whoever listens.
+
+use std::cell::{Ref, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::failure::Explanation;
+use crate::host::Clock;
+use crate::report::{Outcome, Report, StepReport, Trouble, milliseconds};
+use crate::steps::Progress;
+
+/// One thing that happened to one step.
+#[derive(Debug)]
+pub(crate) enum Event<'a> {
+    Started,
+    Changing(&'a str),
+    Waiting(&'a str),
+    /// A line that a program printed, without secrets.
+    Output(&'a str),
+    Warning(&'a str),
+    Retrying { error: &'a Explanation, pause: Duration, attempt: u32 },
+    /// Ended or skipped: the report of the step says how.
+    Finished,
+}
+
+/// Somebody who is told.
+pub(crate) trait Listener {
+    fn event(&self, step: &StepReport, event: &Event<'_>);
+    /// The boot is over.
+    fn ended(&self, report: &Report);
+}
+
+/// Keeps the report up to date and tells the listeners.
+pub(crate) struct Recorder {
+    report: RefCell<Report>,
+    listeners: Vec<Box<dyn Listener>>,
+    clock: Rc<dyn Clock>,
+}
+
+impl Recorder {
+    pub(crate) fn new(report: Report, listeners: Vec<Box<dyn Listener>>, clock: Rc<dyn Clock>) -> Self {
+        Self { report: RefCell::new(report), listeners, clock }
+    }
+
+    pub(crate) fn report(&self) -> Ref<'_, Report> {
+        self.report.borrow()
+    }
+
+    /// Changes what the report says of the boot as a whole.
+    pub(crate) fn amend(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.report.borrow_mut());
+    }
+
+    /// Notes when a phase before the steps ended.
+    pub(crate) fn phase(&self, name: &str) {
+        let now = milliseconds(self.clock.elapsed());
+        self.amend(|report| {
+            report.phases_ms.insert(name.to_owned(), now);
+        });
+    }
+
+    pub(crate) fn started(&self, at: usize) {
+        self.change(at, |step, now| {
+            step.outcome = Outcome::Running;
+            step.started_ms = Some(now);
+            step.attempts = 1;
+        });
+        self.tell(at, &Event::Started);
+    }
+
+    /// Notes the changes that are about to be made. A second try that finds nothing left to change keeps those of the first.
+    pub(crate) fn changing(&self, at: usize, lines: &[String]) {
+        if lines.is_empty() {
+            return;
+        }
+        self.change(at, |step, _| step.changes = lines.to_vec());
+        for line in lines {
+            self.tell(at, &Event::Changing(line));
+        }
+    }
+
+    pub(crate) fn progress(&self, at: usize, progress: &Progress) {
+        match progress {
+            Progress::Waiting(reason) => {
+                self.change(at, |step, _| step.waiting = Some(reason.clone()));
+                self.tell(at, &Event::Waiting(reason));
+            }
+            Progress::Output(line) => self.tell(at, &Event::Output(line)),
+            Progress::Warning(text) => {
+                self.amend(|report| report.warnings.push(text.clone()));
+                self.tell(at, &Event::Warning(text));
+            }
+        }
+    }
+
+    pub(crate) fn retrying(&self, at: usize, error: &Explanation, pause: Duration, attempt: u32) {
+        self.change(at, |step, _| {
+            step.attempts = attempt + 1;
+            step.waiting = Some(format!("to try again: {}", error.message));
+        });
+        self.tell(at, &Event::Retrying { error, pause, attempt });
+    }
+
+    pub(crate) fn succeeded(&self, at: usize) {
+        let unchanged = self.report.borrow().steps[at].changes.is_empty();
+        self.finished(at, if unchanged { Outcome::Unchanged } else { Outcome::Changed }, None);
+    }
+
+    pub(crate) fn finished(&self, at: usize, outcome: Outcome, error: Option<&Explanation>) {
+        self.change(at, |step, now| {
+            step.outcome = outcome;
+            step.finished_ms = Some(now);
+            step.error = error.map(Trouble::from);
+            step.waiting = step.waiting.take().filter(|_| outcome == Outcome::Failed);
+        });
+        self.tell(at, &Event::Finished);
+    }
+
+    pub(crate) fn skipped(&self, at: usize, needs: Option<Address>) {
+        self.change(at, |step, _| {
+            step.outcome = Outcome::Skipped;
+            step.skipped_for = needs;
+        });
+        self.tell(at, &Event::Finished);
+    }
+
+    /// Closes the report.
+    pub(crate) fn end(&self) {
+        let (now, elapsed) = (self.clock.now(), self.clock.elapsed());
+        self.amend(|report| report.end(now, elapsed));
+        let report = self.report.borrow();
+        self.listeners.iter().for_each(|listener| listener.ended(&report));
+    }
+
+    fn change(&self, at: usize, change: impl FnOnce(&mut StepReport, f64)) {
+        let elapsed = milliseconds(self.clock.elapsed());
+        let mut report = self.report.borrow_mut();
+        report.elapsed_ms = elapsed;
+        change(&mut report.steps[at], elapsed);
+    }
+
+    fn tell(&self, at: usize, event: &Event<'_>) {
+        let step = &self.report.borrow().steps[at];
+        self.listeners.iter().for_each(|listener| listener.event(step, event));
+    }
+}

@@ -1,0 +1,186 @@
+//! The report of one boot: every step's outcome, times, attempts and errors.
+//!
+//! Kept up to date on disk while the boot goes on, so that a crash leaves it readable. No secret is in it, by construction:
+//! it holds addresses, the lines of changes, and messages, never content.
+
+pub(crate) mod console;
+pub(crate) mod event;
+pub(crate) mod journal;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::failure::Explanation;
+
+/// Where the report lies, below `--root`.
+pub(crate) const REPORT: &str = "/run/ingot/report.json";
+
+/// The version of the report's format.
+const VERSION: u32 = 1;
+
+/// The report of one boot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Report {
+    /// Version of this format.
+    pub(crate) version: u32,
+    /// Version of ingot that wrote it.
+    pub(crate) ingot: String,
+    pub(crate) outcome: BootOutcome,
+    /// The instance id, once it is known.
+    pub(crate) instance: Option<String>,
+    /// The kernel's boot id: two reports of one boot of the operating system share it.
+    pub(crate) boot_id: String,
+    pub(crate) pid: u32,
+    /// RFC 3339, by the wall clock, which may be wrong this early.
+    pub(crate) started_at: String,
+    pub(crate) finished_at: Option<String>,
+    /// Milliseconds from the start of the process, by the monotonic clock.
+    pub(crate) elapsed_ms: f64,
+    /// SHA-256 of the document's layers, in order.
+    pub(crate) document: Option<String>,
+    /// What went wrong before there were steps.
+    pub(crate) error: Option<Trouble>,
+    /// What an operator should know though it stopped nothing.
+    pub(crate) warnings: Vec<String>,
+    /// Milliseconds at which the phases before the steps ended: `user_data`, `plan`.
+    pub(crate) phases_ms: BTreeMap<String, f64>,
+    pub(crate) steps: Vec<StepReport>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum BootOutcome {
+    Running,
+    Done,
+    /// Something failed that was not required.
+    Degraded,
+    Failed,
+}
+
+/// A failure as a report keeps it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Trouble {
+    pub(crate) message: String,
+    #[serde(default)]
+    pub(crate) causes: Vec<String>,
+    pub(crate) hint: Option<String>,
+    /// AWS or IMDS gave no answer at all.
+    #[serde(default)]
+    pub(crate) unreachable: bool,
+}
+
+impl From<&Explanation> for Trouble {
+    fn from(explanation: &Explanation) -> Self {
+        let Explanation { message, causes, hint, unreachable, .. } = explanation.clone();
+        Self { message, causes, hint, unreachable }
+    }
+}
+
+/// One step of one boot.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StepReport {
+    pub(crate) address: Address,
+    pub(crate) outcome: Outcome,
+    pub(crate) required: bool,
+    /// Steps it waited for.
+    pub(crate) needs: Vec<Address>,
+    /// Milliseconds from the start of the process.
+    pub(crate) started_ms: Option<f64>,
+    pub(crate) finished_ms: Option<f64>,
+    pub(crate) attempts: u32,
+    /// The changes it made, or was making when it failed, one line each.
+    pub(crate) changes: Vec<String>,
+    /// What it is waiting for, while it runs.
+    pub(crate) waiting: Option<String>,
+    pub(crate) error: Option<Trouble>,
+    /// The step whose failure kept this one from running.
+    pub(crate) skipped_for: Option<Address>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Outcome {
+    Pending,
+    Running,
+    Unchanged,
+    Changed,
+    Failed,
+    Skipped,
+}
+
+impl Outcome {
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Unchanged => "unchanged",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl Report {
+    pub(crate) fn begin(now: jiff::Timestamp, boot_id: String) -> Self {
+        Self {
+            version: VERSION,
+            ingot: env!("CARGO_PKG_VERSION").into(),
+            outcome: BootOutcome::Running,
+            instance: None,
+            boot_id,
+            pid: std::process::id(),
+            started_at: now.to_string(),
+            finished_at: None,
+            elapsed_ms: 0.0,
+            document: None,
+            error: None,
+            warnings: Vec::new(),
+            phases_ms: BTreeMap::new(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Closes the report: the outcome follows from the steps and from [`error`](Report::error).
+    pub(crate) fn end(&mut self, now: jiff::Timestamp, elapsed: Duration) {
+        let bad = |step: &StepReport| matches!(step.outcome, Outcome::Failed | Outcome::Skipped | Outcome::Pending | Outcome::Running);
+        self.outcome = if self.error.is_some() || self.steps.iter().any(|step| bad(step) && step.required) {
+            BootOutcome::Failed
+        } else if self.steps.iter().any(bad) {
+            BootOutcome::Degraded
+        } else {
+            BootOutcome::Done
+        };
+        self.finished_at = Some(now.to_string());
+        self.elapsed_ms = milliseconds(elapsed);
+    }
+
+    /// What went wrong first: before the steps, or the first step that failed.
+    pub(crate) fn first_failure(&self) -> Option<(Option<&Address>, &Trouble)> {
+        if let Some(error) = &self.error {
+            return Some((None, error));
+        }
+        let failed = self.steps.iter().filter_map(|step| Some((step, step.error.as_ref()?)));
+        let first = failed.min_by(|(a, _), (b, _)| (!a.required, a.finished_ms).partial_cmp(&(!b.required, b.finished_ms)).unwrap_or(std::cmp::Ordering::Equal));
+        first.map(|(step, error)| (Some(&step.address), error))
+    }
+
+    /// Whether nothing but AWS or IMDS out of reach kept this boot from its end.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        let failed = self.steps.iter().filter(|step| step.required).filter_map(|step| step.error.as_ref());
+        let mut troubles = self.error.iter().chain(failed).peekable();
+        troubles.peek().is_some() && troubles.all(|trouble| trouble.unreachable)
+    }
+
+    pub(crate) fn count(&self, outcome: Outcome) -> usize {
+        self.steps.iter().filter(|step| step.outcome == outcome).count()
+    }
+}
+
+/// Milliseconds with microseconds behind the point.
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}

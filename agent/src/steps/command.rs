@@ -1,0 +1,262 @@
+//! `commands:` — a program to run.
+//!
+//! ```yaml
+//! commands:
+//!   migrate:
+//!     run: [/opt/shop/bin/migrate, --to, "{{values.version}}"]   # no shell between
+//!     as: shop                                # default: the user ingot runs as
+//!     environment: { PGPASSWORD: "{{secrets.db.password}}" }     # all it gets besides PATH, HOME, USER and LANG
+//!     working_directory: /opt/shop            # default: the user's home, or /
+//!     once: instance                          # or boot, or always. Default: instance
+//! ```
+//!
+//! What a program did cannot be inspected, so a record is kept: before it starts and after it has ended well. One that
+//! failed, or was cut off, runs again at the next boot; write it so that this does no harm. Its output goes to the
+//! journal, without secrets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::failure::Failure;
+use crate::host::state::{Entry, EntryState as Recorded};
+use crate::host::{End, HostError, Invocation, User};
+use crate::steps::fields::Excerpt;
+use crate::steps::file::SEARCH_PATH;
+use crate::steps::{Context, Outputs, Progress, Step};
+use crate::template::TemplateError;
+use crate::text::{SecretText, Text};
+
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A program to run.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Command {
+    /// Program and arguments, one string each. There is no shell between.
+    #[serde(deserialize_with = "not_empty")]
+    #[schemars(length(min = 1))]
+    run: Vec<Text>,
+    /// Name or number of the user it runs as. Default: the user ingot runs as.
+    #[serde(rename = "as")]
+    user: Option<String>,
+    /// Environment variables, besides PATH, HOME, USER, LOGNAME and LANG. Nothing is inherited.
+    #[serde(default)]
+    environment: BTreeMap<String, Text>,
+    /// Where it starts. Default: the home of its user, or / without `as:`.
+    working_directory: Option<PathBuf>,
+    /// How often it runs. Default: once for each instance.
+    #[serde(default)]
+    once: Once,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Once {
+    /// Once in the life of the instance.
+    #[default]
+    Instance,
+    /// Once after each start of the operating system.
+    Boot,
+    /// Whenever ingot runs.
+    Always,
+}
+
+fn not_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
+    let argv = Vec::<Text>::deserialize(deserializer)?;
+    if argv.is_empty() { Err(serde::de::Error::custom("`run` needs at least the name of a program")) } else { Ok(argv) }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// As the document has it, references unfilled: arguments may be secrets.
+    run: String,
+    user: Option<String>,
+    /// The record of a run that did not end well, if there was one.
+    again: bool,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "run {}", self.run)?;
+        if let Some(user) = &self.user {
+            write!(f, " as {user}")?;
+        }
+        if self.again { f.write_str(" again, since it did not end well before") } else { Ok(()) }
+    }
+}
+
+impl Step for Command {
+    type Change = Change;
+    type Error = CommandError;
+
+    fn summary(&self) -> String {
+        match self.once {
+            Once::Instance => "once for this instance".into(),
+            Once::Boot => "once a boot".into(),
+            Once::Always => "each time".into(),
+        }
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        self.run.iter().chain(self.environment.values()).collect()
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, CommandError> {
+        let recorded = cx.world.record.get(cx.address.as_str());
+        Ok(self.due(recorded.as_ref(), &cx.world.boot_id).into_iter().collect())
+    }
+
+    async fn apply(&self, _change: Change, cx: &Context<'_>) -> Result<(), CommandError> {
+        let invocation = self.invocation(cx)?;
+        self.record(Recorded::Started, cx).await?;
+        cx.waiting(format!("for {} to end", self.run[0]));
+        let mut said = Excerpt::default();
+        let mut on_line = |line: &str| {
+            let line = cx.redact(line);
+            cx.progress(Progress::Output(line.clone()));
+            said.push(line);
+        };
+        let end = cx.host().commands.run(&invocation, &mut on_line).await.map_err(CommandError::Host)?;
+        let run = self.run[0].to_string();
+        match end {
+            End::Exited(0) => self.record(Recorded::Done, cx).await,
+            End::Exited(status) => Err(CommandError::Exited { run, status, said }),
+            End::Signalled(signal) => Err(CommandError::Signalled { run, signal, said }),
+            End::TimedOut => Err(CommandError::TimedOut { run, after: invocation.timeout, said }),
+        }
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, CommandError> {
+        Ok(Outputs { value: serde_json::Value::Null, stamp: cx.world.record.get(cx.address.as_str()).map(|entry| entry.at) })
+    }
+}
+
+impl Command {
+    /// Whether it is to run, by what is on record of it.
+    fn due(&self, recorded: Option<&Entry>, boot_id: &str) -> Option<Change> {
+        let done = recorded.is_some_and(|entry| match self.once {
+            Once::Instance => entry.state == Recorded::Done,
+            Once::Boot => entry.state == Recorded::Done && entry.boot_id == boot_id,
+            Once::Always => false,
+        });
+        let words: Vec<String> = self.run.iter().map(|word| shown(word.raw())).collect();
+        let again = recorded.is_some_and(|entry| entry.state == Recorded::Started);
+        (!done).then(|| Change { run: words.join(" "), user: self.user.clone(), again })
+    }
+
+    fn invocation(&self, cx: &Context<'_>) -> Result<Invocation, CommandError> {
+        let render = |text: &Text| cx.render(text).map_err(CommandError::Render);
+        let user = self.user.as_deref().map(|name| cx.host().users.user(name)).transpose().map_err(CommandError::Host)?;
+        let mut environment = base_environment(user.as_ref());
+        for (name, text) in &self.environment {
+            environment.retain(|(known, _)| known != name);
+            environment.push((name.clone(), render(text)?));
+        }
+        let home = user.as_ref().map_or(Path::new("/"), |user| &user.home);
+        Ok(Invocation {
+            argv: self.run.iter().map(render).collect::<Result<_, _>>()?,
+            environment,
+            directory: self.working_directory.clone().unwrap_or_else(|| home.to_owned()),
+            user,
+            timeout: cx.time_left(),
+        })
+    }
+
+    async fn record(&self, state: Recorded, cx: &Context<'_>) -> Result<(), CommandError> {
+        let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at: cx.host().clock.now().to_string(), detail: None };
+        cx.world.record.put(cx.address.as_str(), entry).await.map_err(CommandError::Host)
+    }
+}
+
+fn base_environment(user: Option<&User>) -> Vec<(String, SecretText)> {
+    let (name, home) = user.map_or(("root", Path::new("/root")), |user| (&user.name, &user.home));
+    let home = home.display().to_string();
+    [("PATH", SEARCH_PATH), ("LANG", "C.UTF-8"), ("USER", name), ("LOGNAME", name), ("HOME", &home)]
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .into()
+}
+
+/// A word as it may stand in a line: quoted where it would fall apart.
+fn shown(word: &str) -> String {
+    if word.is_empty() || word.contains(|c: char| c.is_whitespace()) { format!("{word:?}") } else { word.to_owned() }
+}
+
+/// Why a command did not do its work.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandError {
+    #[error("cannot fill in an argument or a variable")]
+    Render(#[source] TemplateError),
+    #[error("{run} exited with {status}")]
+    Exited { run: String, status: i32, #[source] said: Excerpt },
+    #[error("{run} was ended by signal {signal}")]
+    Signalled { run: String, signal: i32, #[source] said: Excerpt },
+    #[error("{run} did not end within {after:.0?} and was stopped")]
+    TimedOut { run: String, after: Duration, #[source] said: Excerpt },
+    #[error(transparent)]
+    Host(HostError),
+}
+
+impl Failure for CommandError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Render(source) => source.hint(),
+            Self::Exited { .. } | Self::Signalled { .. } => Some("read its whole output with `journalctl -t ingot`; it runs again at the next boot".into()),
+            Self::TimedOut { .. } => Some("give the command a longer `timeout:`, or find out what it waits for".into()),
+            Self::Host(source) => source.hint(),
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(once: &str) -> Command {
+        serde_json::from_value(serde_json::json!({"run": ["/bin/migrate", "to here"], "as": "shop", "once": once})).unwrap()
+    }
+
+    fn entry(state: Recorded, boot_id: &str) -> Entry {
+        Entry { state, boot_id: boot_id.into(), at: String::new(), detail: None }
+    }
+
+    #[test]
+    fn runs_as_often_as_told() {
+        let rows = [
+            // once, what is on record, is it due in boot `b`?
+            ("instance", None, true),
+            ("instance", Some(entry(Recorded::Started, "b")), true),
+            ("instance", Some(entry(Recorded::Done, "a")), false),
+            ("boot", Some(entry(Recorded::Done, "a")), true),
+            ("boot", Some(entry(Recorded::Done, "b")), false),
+            ("boot", Some(entry(Recorded::Started, "b")), true),
+            ("always", Some(entry(Recorded::Done, "b")), true),
+        ];
+        for (once, recorded, due) in rows {
+            assert_eq!(command(once).due(recorded.as_ref(), "b").is_some(), due, "{once} {recorded:?}");
+        }
+    }
+
+    #[test]
+    fn says_that_it_runs_again() {
+        let change = command("instance").due(Some(&entry(Recorded::Started, "a")), "b").unwrap();
+        assert_eq!(change.to_string(), r#"run /bin/migrate "to here" as shop again, since it did not end well before"#);
+    }
+
+    #[test]
+    fn refuses_an_empty_command() {
+        assert!(serde_json::from_value::<Command>(serde_json::json!({"run": []})).is_err());
+    }
+}

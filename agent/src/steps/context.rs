@@ -1,0 +1,157 @@
+//! What a step sees of the world while it runs.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::address::{Address, Reference};
+use crate::aws::live::Aws;
+use crate::host::Host;
+use crate::host::state::Record;
+use crate::redaction::Redactor;
+use crate::steps::Outputs;
+use crate::template::{Scope, Template, TemplateError};
+use crate::text::{SecretText, Text};
+
+/// The two worlds outside, and what is remembered of this instance.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) host: Host,
+    pub(crate) aws: Aws,
+    pub(crate) record: Rc<Record>,
+    pub(crate) boot_id: String,
+    pub(crate) redactor: Rc<Redactor>,
+    pub(crate) known: Rc<Known>,
+}
+
+/// Facts, values, and the outputs of the steps that are done.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// `instance` and `values`.
+    roots: RefCell<BTreeMap<String, serde_json::Value>>,
+    outputs: RefCell<BTreeMap<Address, Outputs>>,
+    /// In a rehearsal: references for which nobody gave a value, so that a placeholder stands in.
+    placeholders: RefCell<BTreeSet<String>>,
+}
+
+impl Known {
+    pub(crate) fn set_root(&self, name: &str, value: serde_json::Value) {
+        self.roots.borrow_mut().insert(name.to_owned(), value);
+    }
+
+    pub(crate) fn set_outputs(&self, address: Address, outputs: Outputs) {
+        self.outputs.borrow_mut().insert(address, outputs);
+    }
+
+    pub(crate) fn set_placeholders(&self, references: BTreeSet<String>) {
+        *self.placeholders.borrow_mut() = references;
+    }
+
+    pub(crate) fn stamp(&self, address: &Address) -> Option<String> {
+        self.outputs.borrow().get(address).and_then(|outputs| outputs.stamp.clone())
+    }
+
+    /// A scope that holds what `references` name and nothing else: a template cannot see a secret it does not use.
+    pub(crate) fn scope(&self, references: &[Reference]) -> Scope {
+        let (roots, outputs) = (self.roots.borrow(), self.outputs.borrow());
+        let mut scope = Scope::new();
+        for reference in references {
+            let found = match roots.get(reference.root()) {
+                Some(root) => pick(root, &reference.segments[1..]),
+                None => {
+                    let step = reference.address().and_then(|address| outputs.get(&address));
+                    step.and_then(|step| pick(&step.value, &reference.segments[2..]))
+                }
+            };
+            if let Some(value) = found {
+                scope.insert(&reference.segments, value.clone());
+            }
+        }
+        scope
+    }
+}
+
+fn pick<'v>(value: &'v serde_json::Value, segments: &[String]) -> Option<&'v serde_json::Value> {
+    segments.iter().try_fold(value, |value, segment| match value {
+        serde_json::Value::Array(items) => items.get(segment.parse::<usize>().ok()?),
+        other => other.get(segment),
+    })
+}
+
+/// What a step says while it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// What it is waiting for, as in «waiting for …».
+    Waiting(String),
+    /// A line that a program of this step printed, without secrets.
+    Output(String),
+    /// Something an operator should know, though it stops nothing.
+    Warning(String),
+}
+
+/// One step's view of the boot.
+pub(crate) struct Context<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) address: &'a Address,
+    pub(crate) references: &'a [Reference],
+    pub(crate) holds_secret: bool,
+    pub(crate) templates: &'a BTreeMap<std::path::PathBuf, Template>,
+    pub(crate) observer: &'a dyn Fn(Progress),
+    /// When this step's time is over, on the clock of [`Clock::elapsed`](crate::host::Clock::elapsed).
+    pub(crate) deadline: Duration,
+}
+
+impl Context<'_> {
+    pub(crate) fn host(&self) -> &Host {
+        &self.world.host
+    }
+
+    /// This step's key in its map of the document.
+    pub(crate) fn key(&self) -> &str {
+        self.address.key()
+    }
+
+    /// Fills in the references of a document string.
+    pub(crate) fn render(&self, text: &Text) -> Result<SecretText, TemplateError> {
+        if text.is_plain() {
+            return Ok(text.raw().into());
+        }
+        self.render_template(&Template::parse(text.raw())?)
+    }
+
+    /// Renders a template file of the plan.
+    pub(crate) fn render_file(&self, path: &Path) -> Result<SecretText, TemplateError> {
+        let template = self.templates.get(path).expect("every template file is loaded before the plan is made");
+        self.render_template(template)
+    }
+
+    fn render_template(&self, template: &Template) -> Result<SecretText, TemplateError> {
+        template.render(&self.world.known.scope(template.references()))
+    }
+
+    pub(crate) fn progress(&self, progress: Progress) {
+        (self.observer)(progress);
+    }
+
+    pub(crate) fn waiting(&self, reason: impl Into<String>) {
+        self.progress(Progress::Waiting(reason.into()));
+    }
+
+    /// A reference of this step for which only a placeholder is known: this is a rehearsal, and what is rendered may be
+    /// of another shape than the real thing.
+    pub(crate) fn placeholder(&self) -> Option<String> {
+        let placeholders = self.world.known.placeholders.borrow();
+        self.references.iter().map(ToString::to_string).find(|reference| placeholders.contains(reference))
+    }
+
+    /// What is left of this step's time.
+    pub(crate) fn time_left(&self) -> Duration {
+        self.deadline.saturating_sub(self.world.host.clock.elapsed())
+    }
+
+    pub(crate) fn redact(&self, line: &str) -> String {
+        self.world.redactor.redact(line)
+    }
+}

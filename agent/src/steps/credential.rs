@@ -1,0 +1,130 @@
+//! `credentials:` — a value for `LoadCredential=` of a unit.
+//!
+//! ```yaml
+//! credentials:
+//!   shop-db-password: "{{secrets.db.password}}"
+//! ```
+//!
+//! It becomes /run/credstore/NAME, which systemd searches for `LoadCredential=NAME`: in memory only, readable by root
+//! alone, gone with the next reboot (and made again by the boot that follows).
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::host::HostError;
+use crate::steps::fields::Mode;
+use crate::steps::install::{self, Change, Wanted};
+use crate::steps::{Context, Objection, Outputs, Step};
+use crate::template::TemplateError;
+use crate::text::Text;
+
+/// Where systemd looks for credentials that are not given by an absolute path.
+///
+/// Source: systemd.exec(5), `LoadCredential=`; since systemd 252.
+const STORE: &str = "/run/credstore";
+
+/// systemd refuses a larger credential.
+///
+/// Source: <https://systemd.io/CREDENTIALS/>: 1 MiB.
+const SIZE_LIMIT: usize = 1024 * 1024;
+
+/// The value of a credential, which may hold references.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub(crate) struct Credential(Text);
+
+impl Step for Credential {
+    type Change = Change;
+    type Error = CredentialError;
+
+    fn summary(&self) -> String {
+        "for LoadCredential=".into()
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        vec![&self.0]
+    }
+
+    fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {
+        let valid = !key.is_empty() && key.len() <= 255 && !matches!(key, "." | "..") && !key.contains(|c: char| c == '/' || c == ':' || c.is_control());
+        let objection = || Objection {
+            message: format!("`{key}` is not the name of a credential"),
+            hint: "use a plain file name without slashes and colons".into(),
+        };
+        if valid { Vec::new() } else { vec![objection()] }
+    }
+
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        Some(&["path"])
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, CredentialError> {
+        let value = cx.render(&self.0).map_err(CredentialError::Render)?;
+        if value.expose().len() > SIZE_LIMIT {
+            return Err(CredentialError::TooLarge { size: value.expose().len() });
+        }
+        let wanted = Wanted {
+            path: path(cx.key()),
+            content: Zeroizing::new(value.expose().as_bytes().to_vec()),
+            owner: None,
+            group: None,
+            mode: Mode(0o600),
+            directory_mode: 0o700,
+        };
+        install::inspect(wanted, cx).await.map_err(CredentialError::Host)
+    }
+
+    async fn stage(&self, change: &Change, cx: &Context<'_>) -> Result<(), CredentialError> {
+        install::stage(change, cx).await.map_err(CredentialError::Host)
+    }
+
+    async fn abandon(&self, change: &Change, cx: &Context<'_>) {
+        install::abandon(change, cx).await;
+    }
+
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), CredentialError> {
+        install::apply(change, cx).await.map_err(CredentialError::Host)
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, CredentialError> {
+        install::outputs(&path(cx.key()), cx).await.map_err(CredentialError::Host)
+    }
+}
+
+fn path(name: &str) -> PathBuf {
+    PathBuf::from(STORE).join(name)
+}
+
+/// Why a credential is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CredentialError {
+    #[error("cannot render the value")]
+    Render(#[source] TemplateError),
+    #[error("a credential of {size} bytes is larger than the 1 MiB systemd takes")]
+    TooLarge { size: usize },
+    #[error(transparent)]
+    Host(HostError),
+}
+
+impl Failure for CredentialError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Render(source) => source.hint(),
+            Self::TooLarge { .. } => Some("write it to a file with `files:` instead".into()),
+            Self::Host(source) => source.hint(),
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Host(source) if source.is_transient())
+    }
+}

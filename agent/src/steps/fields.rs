@@ -1,0 +1,151 @@
+//! Types of fields that several kinds of step share: [`TimeLimit`], [`Mode`], [`Excerpt`].
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// A length of time, written `90s`, `20m`, `1h 30m` or `500ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct TimeLimit(pub(crate) Duration);
+
+impl TryFrom<String> for TimeLimit {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for TimeLimit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refuse = || format!("`{text}` is not a length of time: write a number and its unit, as in 90s, 20m or 1h30m");
+        let parsed: jiff::SignedDuration = text.parse().map_err(|_| refuse())?;
+        let duration = Duration::try_from(parsed).map_err(|_| refuse())?;
+        if duration.is_zero() { Err(refuse()) } else { Ok(Self(duration)) }
+    }
+}
+
+impl JsonSchema for TimeLimit {
+    fn schema_name() -> Cow<'static, str> {
+        "TimeLimit".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A length of time: a number and its unit, as in 90s, 20m or 1h30m.",
+            "pattern": r"^[0-9]"
+        })
+    }
+}
+
+/// Permission bits in octal, as chmod(1) takes them: `"0640"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Mode(pub(crate) u32);
+
+impl TryFrom<String> for Mode {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let octal = matches!(text.len(), 3..=5) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+        match u32::from_str_radix(&text, 8) {
+            Ok(bits) if octal && bits <= 0o7777 => Ok(Self(bits)),
+            _ => Err(format!("`{text}` is not a file mode: write it in octal and in quotes, as in \"0640\"")),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+impl JsonSchema for Mode {
+    fn schema_name() -> Cow<'static, str> {
+        "Mode".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "Permission bits in octal, in quotes.",
+            "pattern": "^0?[0-7]{3,4}$"
+        })
+    }
+}
+
+/// The last lines of what a program or a unit said, as the cause of an error. Already without secrets.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Excerpt {
+    lines: std::collections::VecDeque<String>,
+}
+
+/// How many lines of output an error shows.
+const EXCERPT_LINES: usize = 10;
+
+impl Excerpt {
+    pub(crate) fn push(&mut self, line: String) {
+        if self.lines.len() == EXCERPT_LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(line);
+    }
+}
+
+impl FromIterator<String> for Excerpt {
+    fn from_iter<I: IntoIterator<Item = String>>(lines: I) -> Self {
+        let mut excerpt = Self::default();
+        lines.into_iter().for_each(|line| excerpt.push(line));
+        excerpt
+    }
+}
+
+impl fmt::Display for Excerpt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.lines.is_empty() {
+            return f.write_str("it printed nothing");
+        }
+        f.write_str("its last words were")?;
+        self.lines.iter().try_for_each(|line| write!(f, "\n  | {line}"))
+    }
+}
+
+impl std::error::Error for Excerpt {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_lengths_of_time() {
+        for (text, seconds) in [("90s", 90.0), ("20m", 1200.0), ("1h30m", 5400.0), ("1h 30m", 5400.0), ("500ms", 0.5)] {
+            assert_eq!(text.parse::<TimeLimit>().unwrap().0.as_secs_f64(), seconds, "{text}");
+        }
+        for text in ["", "90", "-5s", "0s", "soon"] {
+            assert!(text.parse::<TimeLimit>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_modes_as_octal_only() {
+        assert_eq!(Mode::try_from("0640".to_owned()).unwrap().0, 0o640);
+        assert_eq!(Mode::try_from("4755".to_owned()).unwrap().0, 0o4755);
+        for text in ["", "64", "0888", "rw-r-----", "+640", "77777"] {
+            assert!(Mode::try_from(text.to_owned()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_excerpt_keeps_the_end() {
+        let excerpt: Excerpt = (0..30).map(|n| n.to_string()).collect();
+        assert!(excerpt.to_string().starts_with("its last words were\n  | 20\n"));
+    }
+}

@@ -1,0 +1,264 @@
+//! `files:` — a file with exactly this content, owner and mode.
+//!
+//! ```yaml
+//! files:
+//!   /etc/shop/shop.toml:
+//!     template: /etc/ingot/templates/shop.toml.hbs   # or content: "text with {{references}}"
+//!     owner: shop                                    # default: the user ingot runs as
+//!     mode: "0640"                                   # default: 0644, or 0600 where it holds a secret
+//!     format: toml                                   # default: by the extension of the path
+//!     check: [shop, --check, "{path}"]               # run on the staged file; it is installed only if this succeeds
+//! ```
+//!
+//! How a file comes to its place without anyone ever seeing half of it is the business of [`install`](super::install).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+use crate::host::{End, HostError, Invocation};
+use crate::steps::fields::{Excerpt, Mode};
+use crate::steps::install::{self, Change, Wanted};
+use crate::steps::{Context, Objection, Outputs, Progress, Step};
+use crate::template::TemplateError;
+use crate::template::{Format, FormatError};
+use crate::text::{SecretText, Text};
+
+/// Rendering takes no time; a `check:` of a large configuration may.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Enough for programs that look up their own helpers; nothing of our own environment is handed on.
+pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A file with exactly this content, owner and mode.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(try_from = "Fields")]
+#[schemars(with = "Fields")]
+pub(crate) struct File {
+    content: Content,
+    fields: Fields,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    Template(PathBuf),
+    Inline(Text),
+}
+
+/// A file with exactly this content, owner and mode.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["template"]}, {"required": ["content"]}]))]
+struct Fields {
+    /// A template file; a relative path is below /etc/ingot/templates/.
+    template: Option<PathBuf>,
+    /// The content itself.
+    content: Option<Text>,
+    /// Name or number of the user it belongs to. Default: the user ingot runs as.
+    owner: Option<String>,
+    /// Name or number of the group. Default: the owner's own group.
+    group: Option<String>,
+    /// Permissions. Default: 0644, or 0600 where it holds a secret.
+    mode: Option<Mode>,
+    /// What the content is parsed as before it is installed. Default: by the extension of the path.
+    format: Option<Format>,
+    /// Set to base64 where the rendered content is base64 of the bytes to write.
+    encoding: Option<Encoding>,
+    /// A program that must accept the staged file; `{path}` stands for it.
+    #[serde(default)]
+    check: Vec<Text>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Encoding {
+    Base64,
+}
+
+impl TryFrom<Fields> for File {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        let content = match (&fields.template, &fields.content) {
+            (Some(path), None) => Content::Template(Path::new(TEMPLATES).join(path)),
+            (None, Some(text)) => Content::Inline(text.clone()),
+            _ => return Err("a file has exactly one source: `template` or `content`".into()),
+        };
+        Ok(Self { content, fields })
+    }
+}
+
+/// Where template files lie in an image.
+pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";
+
+impl Step for File {
+    type Change = Change;
+    type Error = FileError;
+
+    fn summary(&self) -> String {
+        match &self.content {
+            Content::Template(path) => format!("from {}", path.display()),
+            Content::Inline(_) => "from the document".into(),
+        }
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        let inline = match &self.content {
+            Content::Inline(text) => Some(text),
+            Content::Template(_) => None,
+        };
+        inline.into_iter().chain(&self.fields.check).collect()
+    }
+
+    fn template(&self) -> Option<&Path> {
+        match &self.content {
+            Content::Template(path) => Some(path),
+            Content::Inline(_) => None,
+        }
+    }
+
+    fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
+        let path = install::path_objection(key);
+        let readable = self.fields.mode.filter(|mode| secret && mode.0 & 0o007 != 0).map(|mode| Objection {
+            message: format!("it holds a secret, and mode {mode} lets every user of the machine at it"),
+            hint: "take the last digit of `mode` down to 0, as in \"0640\", and name the reader as `owner` or `group`".into(),
+        });
+        path.into_iter().chain(readable).collect()
+    }
+
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        Some(&["path"])
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, FileError> {
+        let wanted = Wanted {
+            path: cx.key().into(),
+            content: self.content(cx)?,
+            owner: self.fields.owner.clone(),
+            group: self.fields.group.clone(),
+            mode: self.fields.mode.unwrap_or(if cx.holds_secret { Mode(0o600) } else { Mode(0o644) }),
+            directory_mode: 0o755,
+        };
+        install::inspect(wanted, cx).await.map_err(FileError::Host)
+    }
+
+    async fn stage(&self, change: &Change, cx: &Context<'_>) -> Result<(), FileError> {
+        install::stage(change, cx).await.map_err(FileError::Host)?;
+        if let (Change::Write(wanted), false) = (change, self.fields.check.is_empty()) {
+            self.check(&install::staged(&wanted.path), cx).await?;
+        }
+        Ok(())
+    }
+
+    async fn abandon(&self, change: &Change, cx: &Context<'_>) {
+        install::abandon(change, cx).await;
+    }
+
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), FileError> {
+        install::apply(change, cx).await.map_err(FileError::Host)
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, FileError> {
+        install::outputs(Path::new(cx.key()), cx).await.map_err(FileError::Host)
+    }
+}
+
+impl File {
+    fn content(&self, cx: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, FileError> {
+        let rendered = match &self.content {
+            Content::Template(path) => {
+                cx.render_file(path).map_err(|source| FileError::Render { template: path.display().to_string(), source })?
+            }
+            Content::Inline(text) => {
+                cx.render(text).map_err(|source| FileError::Render { template: "`content`".into(), source })?
+            }
+        };
+        if self.fields.encoding == Some(Encoding::Base64) {
+            return decode(&rendered);
+        }
+        if let Some(format) = self.fields.format.or_else(|| Format::from_path(Path::new(cx.key())))
+            && let Err(error) = format.check(rendered.expose())
+        {
+            match cx.placeholder() {
+                None => return Err(FileError::Format(error)),
+                Some(reference) => cx.progress(Progress::Warning(format!(
+                    "with the placeholder for {reference} this does not parse; give its real shape in --facts"
+                ))),
+            }
+        }
+        Ok(Zeroizing::new(rendered.expose().as_bytes().to_vec()))
+    }
+
+    async fn check(&self, staged: &Path, cx: &Context<'_>) -> Result<(), FileError> {
+        let located = cx.host().files.located(staged).display().to_string();
+        let argv = self
+            .fields
+            .check
+            .iter()
+            .map(|word| {
+                let word = Text::new(word.raw().replace("{path}", &located));
+                cx.render(&word).map_err(|source| FileError::Render { template: "`check`".into(), source })
+            })
+            .collect::<Result<Vec<SecretText>, _>>()?;
+        let program = argv[0].expose().to_owned();
+        cx.waiting(format!("for {program} to check the file"));
+        let invocation = Invocation {
+            argv,
+            environment: vec![("PATH".into(), SEARCH_PATH.into()), ("LANG".into(), "C.UTF-8".into())],
+            directory: "/".into(),
+            user: None,
+            timeout: cx.time_left(),
+        };
+        let mut said = Excerpt::default();
+        let end = cx.host().commands.run(&invocation, &mut |line| said.push(cx.redact(line))).await.map_err(FileError::Host)?;
+        match end {
+            End::Exited(0) => Ok(()),
+            _ => Err(FileError::Refused { program: cx.redact(&program), said }),
+        }
+    }
+}
+
+fn decode(rendered: &SecretText) -> Result<Zeroizing<Vec<u8>>, FileError> {
+    let packed = Zeroizing::new(rendered.expose().chars().filter(|c| !c.is_ascii_whitespace()).collect::<String>());
+    base64::engine::general_purpose::STANDARD.decode(packed.as_bytes()).map(Zeroizing::new).map_err(|_| FileError::NotBase64)
+}
+
+/// Why a file could not be made as it should be. What is there already was left as it is.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FileError {
+    #[error("cannot render {template}")]
+    Render { template: String, source: TemplateError },
+    #[error("the rendered file does not parse")]
+    Format(#[source] FormatError),
+    #[error("the rendered content is not base64")]
+    NotBase64,
+    #[error("{program} refused the file; nothing was installed")]
+    Refused { program: String, #[source] said: Excerpt },
+    #[error(transparent)]
+    Host(HostError),
+}
+
+impl Failure for FileError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Render { source, .. } => source.hint(),
+            Self::Format(_) => Some("quote values for the format, as in {{toml x}}, or set `format:` to what the file is".into()),
+            Self::NotBase64 => Some("take `encoding: base64` away, or make the content with {{base64 x}} or from a binary secret".into()),
+            Self::Refused { .. } => Some("correct the template; `ingot dry-run --out DIR` shows what it renders".into()),
+            Self::Host(source) => source.hint(),
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Host(source) if source.is_transient())
+    }
+}

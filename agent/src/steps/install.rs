@@ -1,0 +1,176 @@
+//! How one file comes to its place: staged beside it, then renamed over it.
+//!
+//! Shared by `files:` and `credentials:`. The staged file has its owner and mode before it has its content, and its
+//! content is on disk before it has its name, so that no reader ever sees part of it or more of it than it may.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use serde_json::json;
+use zeroize::Zeroizing;
+
+use crate::host::{Attributes, FileKind, HostError, Stat};
+use crate::steps::fields::Mode;
+use crate::steps::{Context, Objection, Outputs};
+
+/// What a file should be.
+pub(crate) struct Wanted {
+    pub(crate) path: PathBuf,
+    pub(crate) content: Zeroizing<Vec<u8>>,
+    pub(crate) owner: Option<String>,
+    pub(crate) group: Option<String>,
+    pub(crate) mode: Mode,
+    /// Mode of the directories that have to be made for it.
+    pub(crate) directory_mode: u32,
+}
+
+/// One difference between a file and what it should be.
+pub(crate) enum Change {
+    /// A staged file that a boot which was cut off has left.
+    RemoveStaged(PathBuf),
+    CreateDirectory { path: PathBuf, mode: u32 },
+    Write(Wanted),
+    SetAttributes(Wanted),
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
+            Self::CreateDirectory { path, .. } => write!(f, "create directory {}", path.display()),
+            Self::Write(wanted) => write!(f, "write {} ({wanted})", wanted.path.display()),
+            Self::SetAttributes(wanted) => write!(f, "set {wanted} on {}", wanted.path.display()),
+        }
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "mode {}", self.mode)?;
+        match (&self.owner, &self.group) {
+            (None, None) => Ok(()),
+            (Some(owner), None) => write!(f, ", owner {owner}"),
+            (None, Some(group)) => write!(f, ", group {group}"),
+            (Some(owner), Some(group)) => write!(f, ", owner {owner}, group {group}"),
+        }
+    }
+}
+
+/// The name under which a file is staged: hidden, in the same directory, with the same extension, and the same every
+/// time, so that what a cut-off boot leaves is found again.
+pub(crate) fn staged(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".ingot-staged.{name}"))
+}
+
+/// What is wrong with `key` as the path of a file.
+pub(crate) fn path_objection(key: &str) -> Option<Objection> {
+    let plain = Path::new(key).components().skip(1).all(|part| matches!(part, Component::Normal(_)));
+    let normal = key.starts_with('/') && plain && !key.ends_with('/') && !key.contains("//") && !key.contains("/./") && key.len() > 1;
+    (!normal).then(|| Objection {
+        message: format!("`{key}` is not an absolute path of a file"),
+        hint: "write the whole path from /, without `..`, `.` or a slash at its end".into(),
+    })
+}
+
+/// Compares a file with what it should be. Reads only.
+pub(crate) async fn inspect(wanted: Wanted, cx: &Context<'_>) -> Result<Vec<Change>, HostError> {
+    let files = &cx.host().files;
+    let attributes = attributes(&wanted, cx)?;
+    let found = files.stat(&wanted.path).await?;
+    let same_content = match found {
+        Some(Stat { kind: FileKind::File, size, .. }) if size == wanted.content.len() as u64 => {
+            files.read(&wanted.path, size).await?.is_some_and(|content| *content == *wanted.content)
+        }
+        Some(Stat { kind: FileKind::Directory, .. }) => {
+            let source = std::io::ErrorKind::IsADirectory.into();
+            return Err(HostError::Path { operation: "write", path: wanted.path, source });
+        }
+        _ => false,
+    };
+    let mut changes = Vec::new();
+    if same_content {
+        let leftover = staged(&wanted.path);
+        if files.stat(&leftover).await?.is_some() {
+            changes.push(Change::RemoveStaged(leftover));
+        }
+        if found.is_some_and(|found| found.attributes != attributes) {
+            changes.push(Change::SetAttributes(wanted));
+        }
+        return Ok(changes);
+    }
+    if let Some(parent) = wanted.path.parent()
+        && files.stat(parent).await?.is_none()
+    {
+        changes.push(Change::CreateDirectory { path: parent.to_owned(), mode: wanted.directory_mode });
+    }
+    changes.push(Change::Write(wanted));
+    Ok(changes)
+}
+
+/// Puts a change next to where it will go.
+pub(crate) async fn stage(change: &Change, cx: &Context<'_>) -> Result<(), HostError> {
+    match change {
+        Change::CreateDirectory { path, mode } => cx.host().files.create_directory(path, *mode).await,
+        Change::Write(wanted) => cx.host().files.stage(&staged(&wanted.path), &wanted.content, attributes(wanted, cx)?).await,
+        Change::RemoveStaged(_) | Change::SetAttributes(_) => Ok(()),
+    }
+}
+
+/// Removes what [`stage`] made, but for directories. What cannot be removed is found by the next boot.
+pub(crate) async fn abandon(change: &Change, cx: &Context<'_>) {
+    if let Change::Write(wanted) = change
+        && let Err(error) = cx.host().files.remove(&staged(&wanted.path)).await
+    {
+        cx.progress(crate::steps::Progress::Warning(error.to_string()));
+    }
+}
+
+/// Makes a change that was staged.
+pub(crate) async fn apply(change: Change, cx: &Context<'_>) -> Result<(), HostError> {
+    let files = &cx.host().files;
+    match change {
+        Change::CreateDirectory { .. } => Ok(()),
+        Change::Write(wanted) => files.install(&staged(&wanted.path), &wanted.path).await,
+        Change::SetAttributes(wanted) => files.set_attributes(&wanted.path, attributes(&wanted, cx)?).await,
+        Change::RemoveStaged(path) => files.remove(&path).await,
+    }
+}
+
+/// What others may know of an installed file: its path, and a stamp that changes with it.
+pub(crate) async fn outputs(path: &Path, cx: &Context<'_>) -> Result<Outputs, HostError> {
+    let stat = cx.host().files.stat(path).await?;
+    let stamp = stat.map(|stat| format!("{}:{}", stat.inode, stat.changed_ns));
+    Ok(Outputs { value: json!({ "path": path }), stamp })
+}
+
+fn attributes(wanted: &Wanted, cx: &Context<'_>) -> Result<Attributes, HostError> {
+    let users = &cx.host().users;
+    let (mut uid, mut gid) = users.own();
+    if let Some(owner) = &wanted.owner {
+        let user = users.user(owner)?;
+        (uid, gid) = (user.uid, user.gid);
+    }
+    if let Some(group) = &wanted.group {
+        gid = users.group(group)?;
+    }
+    Ok(Attributes { mode: wanted.mode.0, uid, gid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_beside_the_file_under_its_extension() {
+        assert_eq!(staged(Path::new("/etc/shop/shop.toml")), Path::new("/etc/shop/.ingot-staged.shop.toml"));
+    }
+
+    #[test]
+    fn takes_absolute_plain_paths_only() {
+        assert_eq!(path_objection("/etc/shop.toml"), None);
+        for path in ["etc/x", "/", "/etc/", "/etc/../x", "/etc//x", "/etc/./x", ""] {
+            assert!(path_objection(path).is_some(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,235 @@
+//! What a boot document can ask for, one file per kind.
+//!
+//! A kind is a struct that holds its fields, judges what it finds on the machine, and removes what differs. To add
+//! one: a file here that implements [`Step`], a line in [`document::KINDS`](crate::document::KINDS), an example in
+//! `tests/documents/`.
+
+pub(crate) mod command;
+mod context;
+pub(crate) mod credential;
+pub(crate) mod fields;
+pub(crate) mod file;
+pub(crate) mod install;
+mod ordering;
+mod ready;
+pub(crate) mod secret;
+pub(crate) mod service;
+
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::pin::Pin;
+use std::time::Duration;
+
+pub(crate) use context::{Context, Known, Progress, World};
+
+use crate::address::Address;
+use crate::failure::{Explanation, Failure};
+use crate::text::Text;
+
+/// One kind of thing a boot document can ask for.
+///
+/// A step never remembers whether it has run. It looks at the machine and reports what differs; when nothing
+/// differs, it is done.
+pub(crate) trait Step: fmt::Debug {
+    /// One difference to remove. Its `Display` is the line `ingot dry-run` prints.
+    type Change: fmt::Display;
+    type Error: Failure + 'static;
+
+    /// What it is about, in a few words, for the plan.
+    fn summary(&self) -> String;
+
+    /// Every field that may hold references. Each reference becomes an edge of the plan.
+    fn texts(&self) -> Vec<&Text> {
+        Vec::new()
+    }
+
+    /// The template file it renders. Its references count as this step's own.
+    fn template(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Whole steps it names; files among them are installed together.
+    fn watches(&self) -> Vec<&Address> {
+        Vec::new()
+    }
+
+    /// The names of its outputs; `None` where only running it tells.
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        Some(&[])
+    }
+
+    /// Where it stands when its author gave it no `after:`.
+    fn order(&self) -> Order {
+        Order::ByReferences
+    }
+
+    /// What is wrong with it once its references are known. `key` is its own key, `secret` whether it holds a secret.
+    fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
+        Vec::new()
+    }
+
+    /// How long it may take when its author gave it no `timeout:`.
+    fn patience(&self) -> Duration;
+
+    /// Compares this step with the machine. Reads only.
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Self::Change>, Self::Error>;
+
+    /// Prepares a change out of sight: what fails here has changed nothing yet.
+    async fn stage(&self, _change: &Self::Change, _cx: &Context<'_>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Takes back what [`stage`](Step::stage) prepared, as far as possible.
+    async fn abandon(&self, _change: &Self::Change, _cx: &Context<'_>) {}
+
+    /// Makes one change that [`inspect`](Step::inspect) asked for.
+    async fn apply(&self, change: Self::Change, cx: &Context<'_>) -> Result<(), Self::Error>;
+
+    /// What other steps may refer to, read once nothing is left to change.
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, Self::Error>;
+}
+
+/// Where a step stands among those it has no edge to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As soon as its references are there.
+    ByReferences,
+    /// After every step that is [`ByReferences`](Order::ByReferences).
+    AfterTheRest,
+}
+
+/// Something wrong with a step that is found while planning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Objection {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+/// What a finished step offers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outputs {
+    /// For references: an object, or a single value.
+    pub(crate) value: serde_json::Value,
+    /// Changes whenever what this step put on the machine changes; services compare it to know when to restart.
+    pub(crate) stamp: Option<String>,
+}
+
+/// A [`Step`] with its types erased.
+pub(crate) trait AnyStep: fmt::Debug {
+    fn summary(&self) -> String;
+    fn texts(&self) -> Vec<&Text>;
+    fn template(&self) -> Option<&Path>;
+    fn watches(&self) -> Vec<&Address>;
+    fn offers(&self) -> Option<&'static [&'static str]>;
+    fn order(&self) -> Order;
+    fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
+    fn patience(&self) -> Duration;
+    fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
+    fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs>;
+}
+
+/// What an inspection found, and the way to remove it.
+///
+/// A preview prints the lines and drops it; a boot prints the same lines and goes on. That is why a plan cannot
+/// promise one thing and a boot do another.
+pub(crate) trait Difference {
+    /// One line per change, in the order in which they will be made.
+    fn lines(&self) -> Vec<String>;
+    /// Prepares every change out of sight.
+    fn stage(&self) -> StepFuture<'_, ()>;
+    /// Takes back what was prepared.
+    fn abandon(&self) -> Pin<Box<dyn Future<Output = ()> + '_>>;
+    /// Makes every change.
+    fn apply<'a>(self: Box<Self>) -> StepFuture<'a, ()>
+    where
+        Self: 'a;
+}
+
+pub(crate) type StepFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Explanation>> + 'a>>;
+
+impl<S: Step> AnyStep for S {
+    fn summary(&self) -> String {
+        Step::summary(self)
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        Step::texts(self)
+    }
+
+    fn template(&self) -> Option<&Path> {
+        Step::template(self)
+    }
+
+    fn watches(&self) -> Vec<&Address> {
+        Step::watches(self)
+    }
+
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        Step::offers(self)
+    }
+
+    fn order(&self) -> Order {
+        Step::order(self)
+    }
+
+    fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
+        Step::objections(self, key, secret)
+    }
+
+    fn patience(&self) -> Duration {
+        Step::patience(self)
+    }
+
+    fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {
+        Box::pin(async move {
+            let changes = Step::inspect(self, cx).await.map_err(|error| Explanation::of(&error))?;
+            Ok(Box::new(Found { step: self, changes, cx }) as Box<dyn Difference + 'a>)
+        })
+    }
+
+    fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs> {
+        Box::pin(async move { Step::outputs(self, cx).await.map_err(|error| Explanation::of(&error)) })
+    }
+}
+
+struct Found<'a, S: Step> {
+    step: &'a S,
+    changes: Vec<S::Change>,
+    cx: &'a Context<'a>,
+}
+
+impl<S: Step> Difference for Found<'_, S> {
+    fn lines(&self) -> Vec<String> {
+        self.changes.iter().map(ToString::to_string).collect()
+    }
+
+    fn stage(&self) -> StepFuture<'_, ()> {
+        Box::pin(async move {
+            for change in &self.changes {
+                self.step.stage(change, self.cx).await.map_err(|error| Explanation::of(&error))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn abandon(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move {
+            for change in &self.changes {
+                self.step.abandon(change, self.cx).await;
+            }
+        })
+    }
+
+    fn apply<'a>(self: Box<Self>) -> StepFuture<'a, ()>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            for change in self.changes {
+                self.step.apply(change, self.cx).await.map_err(|error| Explanation::of(&error))?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,206 @@
+//! `ready:` of a service — how it proves that it serves.
+
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::host::{End, HostError, Invocation, Unit};
+use crate::steps::Context;
+use crate::steps::fields::TimeLimit;
+use crate::steps::file::SEARCH_PATH;
+use crate::text::Text;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The first probe is made at once, the second after this; then the pause grows by half each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// A service that takes long is asked four times a second: that is how late we may notice.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// One probe may take no longer; a service that accepts connections and then says nothing is not ready.
+const ONE_PROBE: Duration = Duration::from_secs(5);
+
+/// How often the state of the unit is read while it is probed; each time costs a run of systemctl.
+const STATE_EVERY: Duration = Duration::from_millis(250);
+
+/// A unit that restarts this often while we watch will not come up by itself.
+const RESTARTS: u32 = 3;
+
+/// Without `ready:`, a unit whose start says nothing (Type=simple) is looked at once more after this: a program that
+/// cannot even read its configuration is gone by then.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// How the service proves that it serves: one of `http`, `tcp` and `exec`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Fields")]
+pub(crate) struct Ready {
+    probe: Probe,
+    timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+enum Probe {
+    Http(Text),
+    Tcp(Text),
+    Exec(Vec<Text>),
+}
+
+/// How the service proves that it serves: one of `http`, `tcp` and `exec`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["http"]}, {"required": ["tcp"]}, {"required": ["exec"]}]))]
+struct Fields {
+    /// A URL that must answer with a status of 200 to 399.
+    http: Option<Text>,
+    /// `host:port` that must accept a connection.
+    tcp: Option<Text>,
+    /// A program that must exit with 0.
+    exec: Option<Vec<Text>>,
+    /// How long it may take to become ready. Default: 60s.
+    timeout: Option<TimeLimit>,
+}
+
+impl JsonSchema for Ready {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Ready".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        Fields::json_schema(generator)
+    }
+}
+
+impl TryFrom<Fields> for Ready {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        let probe = match (fields.http, fields.tcp, fields.exec) {
+            (Some(url), None, None) if url.raw().starts_with("http://") || url.raw().starts_with("https://") || !url.is_plain() => Probe::Http(url),
+            (Some(url), None, None) => return Err(format!("`{url}` is not a URL: write it whole, as in http://127.0.0.1:8080/health")),
+            (None, Some(address), None) => Probe::Tcp(address),
+            (None, None, Some(argv)) if !argv.is_empty() => Probe::Exec(argv),
+            _ => return Err("`ready` has exactly one of `http`, `tcp` and `exec`".into()),
+        };
+        Ok(Self { probe, timeout: fields.timeout.map_or(DEFAULT_TIMEOUT, |limit| limit.0) })
+    }
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.probe {
+            Probe::Http(url) => write!(f, "{url}"),
+            Probe::Tcp(address) => write!(f, "tcp {address}"),
+            Probe::Exec(argv) => write!(f, "{}", argv[0]),
+        }
+    }
+}
+
+impl Ready {
+    pub(crate) fn texts(&self) -> Vec<&Text> {
+        match &self.probe {
+            Probe::Http(text) | Probe::Tcp(text) => vec![text],
+            Probe::Exec(argv) => argv.iter().collect(),
+        }
+    }
+
+    /// Asks once. The error is a sentence for people.
+    async fn probe(&self, within: Duration, cx: &Context<'_>) -> Result<(), String> {
+        let render = |text: &Text| cx.render(text).map_err(|error| error.to_string());
+        match &self.probe {
+            Probe::Http(url) => match cx.host().probes.http(render(url)?.expose(), within).await? {
+                200..400 => Ok(()),
+                status => Err(format!("status {status}")),
+            },
+            Probe::Tcp(address) => cx.host().probes.tcp(render(address)?.expose(), within).await,
+            Probe::Exec(argv) => {
+                let invocation = Invocation {
+                    argv: argv.iter().map(render).collect::<Result<_, _>>()?,
+                    environment: vec![("PATH".into(), SEARCH_PATH.into()), ("LANG".into(), "C.UTF-8".into())],
+                    directory: "/".into(),
+                    user: None,
+                    timeout: within,
+                };
+                let mut last = String::new();
+                let mut on_line = |line: &str| last = cx.redact(line);
+                match cx.host().commands.run(&invocation, &mut on_line).await {
+                    Ok(End::Exited(0)) => Ok(()),
+                    Ok(End::Exited(status)) if last.is_empty() => Err(format!("exit status {status}")),
+                    Ok(End::Exited(status)) => Err(format!("exit status {status}, {last}")),
+                    Ok(End::Signalled(signal)) => Err(format!("ended by signal {signal}")),
+                    Ok(End::TimedOut) => Err("no answer in time".into()),
+                    Err(error) => Err(crate::failure::Explanation::of(&error).to_string()),
+                }
+            }
+        }
+    }
+}
+
+/// Why [`wait`] gave up.
+pub(crate) enum NotReady {
+    /// The unit failed, or keeps restarting.
+    Failed(Box<Unit>),
+    Late { probe: String, waited: Duration, last: String },
+    Host(HostError),
+}
+
+/// Looks at a unit that was just started and that says nothing of itself.
+pub(crate) async fn settle(cx: &Context<'_>) -> Result<(), NotReady> {
+    let first = state(cx).await?;
+    let quiet = matches!(first.service_type.as_str(), "simple" | "exec" | "idle");
+    let settled = if quiet && !broken(&first, first.restarts, 1) {
+        cx.host().clock.sleep(SETTLE).await;
+        state(cx).await?
+    } else {
+        first.clone()
+    };
+    if broken(&settled, first.restarts, 1) { Err(NotReady::Failed(Box::new(settled))) } else { Ok(()) }
+}
+
+/// Waits until the service serves, or until it is plain that it will not.
+pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady> {
+    let clock = &cx.host().clock;
+    let begun = clock.elapsed();
+    let limit = ready.timeout.min(cx.time_left());
+    let (mut pause, mut looked) = (FIRST_PAUSE, begun);
+    let mut restarts_before = None;
+    loop {
+        let waited = clock.elapsed() - begun;
+        let within = ONE_PROBE.min(limit.saturating_sub(waited)).max(FIRST_PAUSE);
+        let Err(last) = ready.probe(within, cx).await else { return Ok(()) };
+        let last = cx.redact(&last);
+        cx.waiting(format!("for {} to be ready by {ready} ({last})", cx.key()));
+        if clock.elapsed() - looked >= STATE_EVERY {
+            looked = clock.elapsed();
+            let now = state(cx).await?;
+            if broken(&now, *restarts_before.get_or_insert(now.restarts), RESTARTS) {
+                return Err(NotReady::Failed(Box::new(now)));
+            }
+        }
+        let waited = clock.elapsed() - begun;
+        if waited + pause >= limit {
+            return Err(NotReady::Late { probe: ready.to_string(), waited, last });
+        }
+        clock.sleep(pause).await;
+        pause = (pause + pause / 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Whether a unit will not come up by itself.
+fn broken(unit: &Unit, restarts_before: u32, allowed: u32) -> bool {
+    let restarts = unit.restarts.saturating_sub(restarts_before);
+    let waiting_for_restart = unit.sub == "auto-restart";
+    match unit.active.as_str() {
+        "failed" => true,
+        // A oneshot without RemainAfterExit= is done, not gone.
+        "inactive" => unit.service_type != "oneshot",
+        _ => restarts >= allowed || (waiting_for_restart && allowed == 1),
+    }
+}
+
+async fn state(cx: &Context<'_>) -> Result<Unit, NotReady> {
+    let units = cx.host().units.show(&[cx.key().to_owned()]).await.map_err(NotReady::Host)?;
+    Ok(units.into_iter().next().unwrap_or_default())
+}

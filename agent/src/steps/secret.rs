@@ -1,0 +1,271 @@
+//! `secrets:` — a value from Secrets Manager or from SSM Parameter Store.
+//!
+//! ```yaml
+//! secrets:
+//!   db:     { secrets_manager: prod/shop/db }         # name or ARN; a JSON object: {{secrets.db.password}}
+//!   pinned: { secrets_manager: prod/shop/old, version_stage: AWSPREVIOUS }   # or version_id
+//!   token:  { parameter: /prod/shop/token }           # {{secrets.token}}; a StringList is a list
+//!   flags:  { parameters_under: /prod/shop/flags/ }   # a tree: {{secrets.flags.checkout}}
+//! ```
+//!
+//! A binary secret reads as base64; `files:` with `encoding: base64` writes its bytes. Nothing is ever written here:
+//! files, credentials and commands are what takes a secret out of memory.
+
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::Value;
+
+use base64::Engine;
+
+use crate::aws::{AwsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
+use crate::failure::Failure;
+use crate::steps::{Context, Outputs, Step};
+use crate::template::TemplateError;
+use crate::text::Text;
+
+/// How long a throttled or unreachable service is asked again: a fleet that starts together shares 40 reads a second.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// A value from Secrets Manager or from SSM Parameter Store: exactly one of the three sources.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(try_from = "Fields")]
+#[schemars(with = "Fields")]
+pub(crate) struct Secret {
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    SecretsManager { id: Text, version: SecretVersion },
+    Parameter(Text),
+    ParametersUnder(Text),
+}
+
+/// A value from Secrets Manager or from SSM Parameter Store.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["secrets_manager"]}, {"required": ["parameter"]}, {"required": ["parameters_under"]}]))]
+struct Fields {
+    /// Name or ARN of a secret in Secrets Manager.
+    secrets_manager: Option<Text>,
+    /// A staging label of the secret, such as AWSPREVIOUS.
+    version_stage: Option<String>,
+    /// A version of the secret.
+    version_id: Option<String>,
+    /// Name of one SSM parameter.
+    parameter: Option<Text>,
+    /// Path of a tree of SSM parameters.
+    parameters_under: Option<Text>,
+}
+
+impl TryFrom<Fields> for Secret {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        let version = match (fields.version_stage, fields.version_id) {
+            (Some(_), Some(_)) => return Err("`version_stage` and `version_id` exclude each other: keep one".into()),
+            (Some(stage), None) => SecretVersion::Stage(stage),
+            (None, Some(id)) => SecretVersion::Id(id),
+            (None, None) => SecretVersion::Current,
+        };
+        let pinned = version != SecretVersion::Current;
+        let source = match (fields.secrets_manager, fields.parameter, fields.parameters_under) {
+            (Some(id), None, None) => Source::SecretsManager { id, version },
+            (None, Some(name), None) if !pinned => Source::Parameter(name),
+            (None, None, Some(path)) if !pinned => Source::ParametersUnder(path),
+            (None, Some(_), None) | (None, None, Some(_)) => {
+                return Err("a version belongs to `secrets_manager`: append it to a parameter's name, as in /shop/token:3".into());
+            }
+            _ => return Err("a secret has exactly one source: `secrets_manager`, `parameter` or `parameters_under`".into()),
+        };
+        Ok(Self { source })
+    }
+}
+
+/// A secret changes nothing on the machine.
+#[derive(Debug)]
+pub(crate) enum Change {}
+
+impl std::fmt::Display for Change {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match *self {}
+    }
+}
+
+impl Step for Secret {
+    type Change = Change;
+    type Error = SecretError;
+
+    fn summary(&self) -> String {
+        match &self.source {
+            Source::SecretsManager { id, version } => match version {
+                SecretVersion::Current => format!("{id} in Secrets Manager"),
+                SecretVersion::Stage(version) | SecretVersion::Id(version) => format!("{id} in Secrets Manager, {version}"),
+            },
+            Source::Parameter(name) => format!("{name} in Parameter Store"),
+            Source::ParametersUnder(path) => format!("all under {path} in Parameter Store"),
+        }
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        match &self.source {
+            Source::SecretsManager { id: text, .. } | Source::Parameter(text) | Source::ParametersUnder(text) => vec![text],
+        }
+    }
+
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        None
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    async fn inspect(&self, _cx: &Context<'_>) -> Result<Vec<Change>, SecretError> {
+        Ok(Vec::new())
+    }
+
+    async fn apply(&self, change: Change, _cx: &Context<'_>) -> Result<(), SecretError> {
+        match change {}
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, SecretError> {
+        let name = |text| cx.render(text).map(|name| name.expose().to_owned()).map_err(SecretError::Name);
+        let value = match &self.source {
+            Source::SecretsManager { id, version } => {
+                let request = SecretRequest { id: name(id)?, version: version.clone() };
+                cx.waiting(format!("for secret {}", request.id));
+                from_secret(cx.world.aws.secrets.get(&request).await.map_err(SecretError::Fetch)?)
+            }
+            Source::Parameter(parameter) => {
+                let parameter = name(parameter)?;
+                cx.waiting(format!("for parameter {parameter}"));
+                from_parameter(&cx.world.aws.parameters.get(&parameter).await.map_err(SecretError::Fetch)?)
+            }
+            Source::ParametersUnder(path) => {
+                let path = name(path)?;
+                cx.waiting(format!("for the parameters under {path}"));
+                let found = cx.world.aws.parameters.under(&path).await.map_err(SecretError::Fetch)?;
+                if found.is_empty() {
+                    return Err(SecretError::EmptyTree { path });
+                }
+                tree(&path, &found)?
+            }
+        };
+        cx.world.redactor.learn(&value);
+        Ok(Outputs { value, stamp: None })
+    }
+}
+
+/// A JSON object is offered field by field; anything else as one string.
+fn from_secret(secret: SecretValue) -> Value {
+    match secret {
+        SecretValue::Text(text) => match serde_json::from_str(text.expose()) {
+            Ok(object @ Value::Object(_)) => object,
+            _ => Value::from(text.expose()),
+        },
+        SecretValue::Binary(bytes) => Value::from(base64::engine::general_purpose::STANDARD.encode(&*bytes)),
+    }
+}
+
+fn from_parameter(parameter: &ParameterValue) -> Value {
+    match parameter {
+        ParameterValue::Text(text) => Value::from(text.expose()),
+        ParameterValue::List(items) => items.iter().map(|item| Value::from(item.expose())).collect(),
+    }
+}
+
+/// Nests `checkout/limit` as `{checkout: {limit: …}}`.
+fn tree(path: &str, found: &[(String, ParameterValue)]) -> Result<Value, SecretError> {
+    let mut root = Value::Object(serde_json::Map::new());
+    for (name, parameter) in found {
+        let conflict = || SecretError::LeafAndBranch { name: format!("{}/{name}", path.trim_end_matches('/')) };
+        let mut at = &mut root;
+        for segment in name.split('/').filter(|segment| !segment.is_empty()) {
+            let Value::Object(fields) = at else { return Err(conflict()) };
+            at = fields.entry(segment).or_insert_with(|| Value::Object(serde_json::Map::new()));
+        }
+        match at {
+            Value::Object(fields) if fields.is_empty() => *at = from_parameter(parameter),
+            _ => return Err(conflict()),
+        }
+    }
+    Ok(root)
+}
+
+/// Why a secret is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretError {
+    #[error("cannot make the name of the secret")]
+    Name(#[source] TemplateError),
+    #[error(transparent)]
+    Fetch(AwsError),
+    #[error("there are no parameters under {path}")]
+    EmptyTree { path: String },
+    #[error("{name} is both a parameter and the path of others, so it cannot be offered as a tree")]
+    LeafAndBranch { name: String },
+}
+
+impl Failure for SecretError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Name(source) => source.hint(),
+            Self::Fetch(source) => source.hint(),
+            Self::EmptyTree { path } => Some(format!("create a parameter under {path}, or correct the path in the document")),
+            Self::LeafAndBranch { .. } => Some("rename one of the two parameters".into()),
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Fetch(source) if source.is_transient())
+    }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Fetch(source) if source.is_unreachable())
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Fetch(source) => source.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn offers_the_fields_of_a_json_object_and_nothing_else_as_json() {
+        let text = |s: &str| from_secret(SecretValue::Text(s.into()));
+        assert_eq!(text(r#"{"password":"p"}"#), json!({"password": "p"}));
+        assert_eq!(text("[1]"), json!("[1]"));
+        assert_eq!(text("12345"), json!("12345"));
+        assert_eq!(text("hunter2"), json!("hunter2"));
+    }
+
+    #[test]
+    fn offers_a_binary_secret_as_base64() {
+        assert_eq!(from_secret(SecretValue::Binary(vec![0, 255].into())), json!("AP8="));
+    }
+
+    #[test]
+    fn nests_a_tree_by_its_slashes() {
+        let value = |s: &str| ParameterValue::Text(s.into());
+        let found = [("checkout".to_owned(), value("on")), ("limits/rate".to_owned(), value("9"))];
+        assert_eq!(tree("/flags/", &found).unwrap(), json!({"checkout": "on", "limits": {"rate": "9"}}));
+    }
+
+    #[test]
+    fn refuses_a_leaf_that_is_a_branch_too() {
+        let value = |s: &str| ParameterValue::Text(s.into());
+        for names in [["a", "a/b"], ["a/b", "a"]] {
+            let found = names.map(|name| (name.to_owned(), value("x")));
+            assert!(tree("/f", &found).unwrap_err().to_string().starts_with("/f/a"), "{names:?}");
+        }
+    }
+}

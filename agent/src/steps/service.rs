@@ -1,0 +1,397 @@
+//! `services:` — a systemd unit that runs, with the present configuration, and serves.
+//!
+//! ```yaml
+//! services:
+//!   shop.service:
+//!     ready: { http: "http://127.0.0.1:8080/health", timeout: 60s }   # or tcp: "127.0.0.1:5432", or exec: [argv]
+//!   nginx.service:
+//!     restart_on: [files./etc/nginx/conf.d/shop.conf]   # restarted when one of these has changed since its last start
+//!     reload_on: [files./etc/nginx/allow.conf]          # the same, by reload
+//! ```
+//!
+//! A service without `after:` starts after every step that is not a service. Whether a unit is enabled is the image's
+//! business: a unit that ingot starts should not be enabled by itself. What makes a unit impossible to start from here
+//! is the business of [`ordering`](super::ordering); whether it serves, of [`ready`](super::ready).
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::address::Address;
+use crate::failure::Failure;
+use crate::host::state::{Entry, EntryState as Recorded};
+use crate::host::{HostError, Unit};
+use crate::steps::fields::Excerpt;
+use crate::steps::ordering::{self, Deadlock};
+use crate::steps::ready::{self, NotReady, Ready};
+use crate::steps::{Context, Objection, Order, Outputs, Step};
+use crate::text::Text;
+
+/// The start of the unit, and then its readiness, which has a limit of its own.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// How many journal lines are read for an error; the last of them are shown.
+const JOURNAL_LINES: usize = 10;
+
+/// A systemd unit that runs, with the present configuration, and serves.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Service {
+    /// How the service proves that it serves.
+    ready: Option<Ready>,
+    /// Files, credentials and commands whose change means a restart.
+    #[serde(default)]
+    restart_on: Vec<Address>,
+    /// Files, credentials and commands whose change means a reload.
+    #[serde(default)]
+    reload_on: Vec<Address>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    ReadDefinitions,
+    Start,
+    Restart { because: Vec<Address> },
+    Reload { because: Vec<Address> },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, because) = match self {
+            Self::ReadDefinitions => return f.write_str("make systemd read its unit files again"),
+            Self::Start => return f.write_str("start"),
+            Self::Restart { because } => ("restart", because),
+            Self::Reload { because } => ("reload", because),
+        };
+        let because: Vec<&str> = because.iter().map(Address::as_str).collect();
+        write!(f, "{verb}, for {}", because.join(", "))
+    }
+}
+
+impl Step for Service {
+    type Change = Change;
+    type Error = ServiceError;
+
+    fn summary(&self) -> String {
+        self.ready.as_ref().map_or_else(String::new, |ready| format!("ready by {ready}"))
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        self.ready.iter().flat_map(Ready::texts).collect()
+    }
+
+    fn watches(&self) -> Vec<&Address> {
+        self.restart_on.iter().chain(&self.reload_on).collect()
+    }
+
+    fn order(&self) -> Order {
+        Order::AfterTheRest
+    }
+
+    fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {
+        let mut objections = Vec::new();
+        if !UNIT_SUFFIXES.iter().any(|suffix| key.len() > suffix.len() && key.ends_with(suffix)) || key.contains('/') {
+            objections.push(Objection {
+                message: format!("`{key}` is not the name of a unit"),
+                hint: format!("write the name with its type, as in `{}.service`", key.trim_end_matches('.')),
+            });
+        }
+        for address in self.watches() {
+            if !matches!(address.kind(), "files" | "credentials" | "commands") {
+                objections.push(Objection {
+                    message: format!("a service cannot be restarted or reloaded on {address}"),
+                    hint: "name files, credentials or commands here; use `after:` to wait for other steps".into(),
+                });
+            }
+        }
+        objections
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, ServiceError> {
+        let unit = show(cx).await?;
+        let recorded = cx.world.record.get(cx.address.as_str()).and_then(|entry| entry.detail);
+        let changes = self.changes(cx.key(), &unit, recorded.as_deref(), &stamps(&self.watches(), cx))?;
+        if changes.iter().any(|change| matches!(change, Change::Start | Change::Restart { .. }))
+            && let Some(deadlock) = ordering::deadlock(&unit, cx).await.map_err(ServiceError::Host)?
+        {
+            return Err(ServiceError::Deadlock { unit: unit.id, deadlock });
+        }
+        Ok(changes)
+    }
+
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), ServiceError> {
+        let (units, unit, left) = (&cx.host().units, cx.key(), cx.time_left());
+        let done = match change {
+            Change::ReadDefinitions => return units.reload_definitions().await.map_err(ServiceError::Host),
+            Change::Start => {
+                cx.waiting(format!("for {unit} to start"));
+                units.start(unit, left).await
+            }
+            Change::Restart { .. } => {
+                cx.waiting(format!("for {unit} to restart"));
+                units.restart(unit, left).await
+            }
+            Change::Reload { .. } => {
+                cx.waiting(format!("for {unit} to reload"));
+                units.reload(unit, left).await
+            }
+        };
+        if let Err(error) = done {
+            return Err(why(error, cx).await);
+        }
+        self.record(cx).await?;
+        match self.ready {
+            Some(_) => Ok(()),
+            None => match ready::settle(cx).await {
+                Ok(()) => Ok(()),
+                Err(not_ready) => Err(unproven(not_ready, cx).await),
+            },
+        }
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, ServiceError> {
+        if let Some(ready) = &self.ready
+            && let Err(not_ready) = ready::wait(ready, cx).await
+        {
+            return Err(unproven(not_ready, cx).await);
+        }
+        Ok(Outputs::default())
+    }
+}
+
+/// Source: systemd.unit(5).
+const UNIT_SUFFIXES: [&str; 6] = [".service", ".socket", ".target", ".timer", ".path", ".mount"];
+
+impl Service {
+    /// Decides what to do about a unit as it was found.
+    ///
+    /// `recorded` is what was on record at its last start by ingot, `present` what its files are now.
+    fn changes(&self, key: &str, unit: &Unit, recorded: Option<&str>, present: &Stamps) -> Result<Vec<Change>, ServiceError> {
+        match unit.load.as_str() {
+            "loaded" => {}
+            "not-found" => return Err(ServiceError::NotFound { unit: key.to_owned() }),
+            "masked" => return Err(ServiceError::Masked { unit: key.to_owned() }),
+            load => return Err(ServiceError::NotLoaded { unit: key.to_owned(), load: load.to_owned() }),
+        }
+        let mut changes = Vec::new();
+        if unit.stale {
+            changes.push(Change::ReadDefinitions);
+        }
+        if !matches!(unit.active.as_str(), "active" | "reloading") {
+            changes.push(Change::Start);
+            return Ok(changes);
+        }
+        let started_with = recorded.map(Stamps::parse).unwrap_or_default();
+        let differing = |watched: &[Address]| -> Vec<Address> {
+            watched.iter().filter(|address| started_with.0.get(*address) != present.0.get(*address)).cloned().collect()
+        };
+        let (restart, reload) = (differing(&self.restart_on), differing(&self.reload_on));
+        if !restart.is_empty() {
+            changes.push(Change::Restart { because: restart });
+        } else if !reload.is_empty() {
+            if !unit.can_reload {
+                return Err(ServiceError::CannotReload { unit: key.to_owned() });
+            }
+            changes.push(Change::Reload { because: reload });
+        }
+        Ok(changes)
+    }
+
+    /// Remembers what the unit now runs with. Written after the start: a boot that is cut off in between starts it
+    /// once more, which is harmless; the other order would leave it with its old configuration.
+    async fn record(&self, cx: &Context<'_>) -> Result<(), ServiceError> {
+        let watches = self.watches();
+        if watches.is_empty() {
+            return Ok(());
+        }
+        let entry = Entry {
+            state: Recorded::Done,
+            boot_id: cx.world.boot_id.clone(),
+            at: cx.host().clock.now().to_string(),
+            detail: Some(stamps(&watches, cx).to_string()),
+        };
+        cx.world.record.put(cx.address.as_str(), entry).await.map_err(ServiceError::Host)
+    }
+}
+
+/// What the watched steps put on the machine, each with its stamp.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Stamps(BTreeMap<Address, String>);
+
+impl Stamps {
+    fn parse(recorded: &str) -> Self {
+        let lines = recorded.lines().filter_map(|line| line.split_once(' '));
+        Self(lines.filter_map(|(stamp, address)| Some((address.parse().ok()?, stamp.to_owned()))).collect())
+    }
+}
+
+impl fmt::Display for Stamps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(address, stamp)| writeln!(f, "{stamp} {address}"))
+    }
+}
+
+fn stamps(watches: &[&Address], cx: &Context<'_>) -> Stamps {
+    let stamp = |address: &&Address| Some(((*address).clone(), cx.world.known.stamp(address)?));
+    Stamps(watches.iter().filter_map(stamp).collect())
+}
+
+async fn show(cx: &Context<'_>) -> Result<Unit, ServiceError> {
+    let mut units = cx.host().units.show(&[cx.key().to_owned()]).await.map_err(ServiceError::Host)?;
+    units.pop().ok_or_else(|| ServiceError::NotFound { unit: cx.key().to_owned() })
+}
+
+/// Turns «systemctl failed» into what the unit did.
+async fn why(error: HostError, cx: &Context<'_>) -> ServiceError {
+    match (error, show(cx).await) {
+        (HostError::Systemctl { .. }, Ok(unit)) => failed(unit, cx).await,
+        (HostError::SystemctlTimeout { waited, .. }, Ok(unit)) => {
+            ServiceError::Slow { unit: cx.key().to_owned(), state: format!("{} ({})", unit.active, unit.sub), waited, said: journal(cx).await }
+        }
+        (error, _) => ServiceError::Host(error),
+    }
+}
+
+async fn unproven(not_ready: NotReady, cx: &Context<'_>) -> ServiceError {
+    match not_ready {
+        NotReady::Failed(unit) => failed(*unit, cx).await,
+        NotReady::Late { probe, waited, last } => {
+            ServiceError::NotReady { unit: cx.key().to_owned(), probe, waited, last, said: journal(cx).await }
+        }
+        NotReady::Host(error) => ServiceError::Host(error),
+    }
+}
+
+async fn failed(unit: Unit, cx: &Context<'_>) -> ServiceError {
+    let restarts = match unit.restarts {
+        0 => String::new(),
+        n => format!(", after {n} restarts"),
+    };
+    let how = match unit.result.as_str() {
+        "exit-code" => format!("exited with {}{restarts}", unit.exit_status),
+        "success" => format!("is {} ({}){restarts}", unit.active, unit.sub),
+        result => format!("failed with {result}{restarts}"),
+    };
+    ServiceError::Failed { unit: cx.key().to_owned(), how, said: journal(cx).await }
+}
+
+async fn journal(cx: &Context<'_>) -> Excerpt {
+    let lines = cx.host().units.journal(cx.key(), JOURNAL_LINES).await;
+    lines.iter().map(|line| cx.redact(line)).collect()
+}
+
+/// Why a service does not serve.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServiceError {
+    #[error("systemd knows no unit {unit}")]
+    NotFound { unit: String },
+    #[error("{unit} is masked")]
+    Masked { unit: String },
+    #[error("systemd cannot load {unit}: {load}")]
+    NotLoaded { unit: String, load: String },
+    #[error("{unit} cannot be reloaded: it has no ExecReload=")]
+    CannotReload { unit: String },
+    #[error("{unit} is ordered after ingot, so it can never start while ingot waits for it: {deadlock}")]
+    Deadlock { unit: String, deadlock: Deadlock },
+    #[error("{unit} {how}")]
+    Failed { unit: String, how: String, #[source] said: Excerpt },
+    #[error("{unit} was still {state} after {waited:.0?}")]
+    Slow { unit: String, state: String, waited: Duration, #[source] said: Excerpt },
+    #[error("{unit} runs, but {probe} did not succeed within {waited:.0?}: {last}")]
+    NotReady { unit: String, probe: String, waited: Duration, last: String, #[source] said: Excerpt },
+    #[error(transparent)]
+    Host(HostError),
+}
+
+impl Failure for ServiceError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NotFound { unit } => format!("install {unit} in the image, or write /etc/systemd/system/{unit} with `files:`"),
+            Self::Masked { unit } => format!("run `systemctl unmask {unit}` when the image is built"),
+            Self::NotLoaded { unit, .. } => format!("run `systemd-analyze verify {unit}`"),
+            Self::CannotReload { unit } => format!("give {unit} an ExecReload=, or use `restart_on:` instead of `reload_on:`"),
+            Self::Deadlock { deadlock, .. } => deadlock.hint(),
+            Self::Failed { unit, .. } => format!("run `journalctl -b -u {unit}` for all it said"),
+            Self::Slow { unit, .. } => format!("give services.{unit} a longer `timeout:`, or see `systemctl status {unit}`"),
+            Self::NotReady { unit, .. } => format!("check the address in `ready:`, give it a longer `timeout:`, or run `journalctl -b -u {unit}`"),
+            Self::Host(source) => return source.hint(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service() -> Service {
+        serde_json::from_value(serde_json::json!({"restart_on": ["files./a"], "reload_on": ["files./b"]})).unwrap()
+    }
+
+    fn unit(active: &str) -> Unit {
+        Unit { load: "loaded".into(), active: active.into(), can_reload: true, ..Unit::default() }
+    }
+
+    fn stamps(pairs: &[(&str, &str)]) -> Stamps {
+        Stamps(pairs.iter().map(|(address, stamp)| (address.parse().unwrap(), (*stamp).to_owned())).collect())
+    }
+
+    fn lines(unit: &Unit, recorded: Option<&Stamps>, present: &Stamps) -> Vec<String> {
+        let recorded = recorded.map(ToString::to_string);
+        service().changes("x.service", unit, recorded.as_deref(), present).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn starts_what_does_not_run() {
+        let now = stamps(&[("files./a", "1"), ("files./b", "1")]);
+        for state in ["inactive", "failed", "activating", "deactivating"] {
+            assert_eq!(lines(&unit(state), Some(&now), &now), ["start"], "{state}");
+        }
+    }
+
+    #[test]
+    fn leaves_alone_what_runs_with_its_present_files() {
+        let now = stamps(&[("files./a", "1"), ("files./b", "1")]);
+        assert!(lines(&unit("active"), Some(&now), &now).is_empty());
+    }
+
+    #[test]
+    fn restarts_on_a_change_since_its_last_start_even_of_an_earlier_boot() {
+        let then = stamps(&[("files./a", "1"), ("files./b", "1")]);
+        let now = stamps(&[("files./a", "2"), ("files./b", "2")]);
+        assert_eq!(lines(&unit("active"), Some(&then), &now), ["restart, for files./a"]);
+    }
+
+    #[test]
+    fn restarts_a_unit_that_somebody_else_started() {
+        let now = stamps(&[("files./a", "1"), ("files./b", "1")]);
+        assert_eq!(lines(&unit("active"), None, &now), ["restart, for files./a"]);
+    }
+
+    #[test]
+    fn reloads_where_a_reload_will_do() {
+        let then = stamps(&[("files./a", "1"), ("files./b", "1")]);
+        let now = stamps(&[("files./a", "1"), ("files./b", "2")]);
+        assert_eq!(lines(&unit("active"), Some(&then), &now), ["reload, for files./b"]);
+    }
+
+    #[test]
+    fn reads_unit_files_again_before_it_starts_a_changed_unit() {
+        let found = Unit { stale: true, ..unit("inactive") };
+        assert_eq!(lines(&found, None, &stamps(&[])), ["make systemd read its unit files again", "start"]);
+    }
+
+    #[test]
+    fn refuses_units_that_cannot_be_started() {
+        for (load, message) in [("not-found", "systemd knows no unit x.service"), ("masked", "x.service is masked")] {
+            let found = Unit { load: load.into(), ..unit("inactive") };
+            assert_eq!(service().changes("x.service", &found, None, &stamps(&[])).unwrap_err().to_string(), message);
+        }
+    }
+}
