@@ -8,7 +8,7 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::credentials::CredentialsFailure;
-use super::http::{HttpError, reason};
+use super::http::{HttpError, is_untrusted, reason};
 use super::{AwsError, AwsErrorKind, ImdsError};
 
 /// One call, for the errors it may end in.
@@ -47,7 +47,10 @@ impl Call {
             return self.error(failure.kind(), format!("no credentials: {failure}"));
         }
         if let Some(failure) = find::<HttpError>(&error) {
-            return self.error(AwsErrorKind::Invalid, failure.to_string());
+            return self.error(AwsErrorKind::Untrusted, failure.to_string());
+        }
+        if is_untrusted(&error) {
+            return self.error(AwsErrorKind::Untrusted, reason(&error));
         }
         let raw = error.raw_response();
         let status = raw.map(|raw| raw.status().as_u16());
@@ -76,7 +79,7 @@ impl Call {
             AwsErrorKind::Throttled => "throttled",
             AwsErrorKind::Expired => "the credentials or the signature were not accepted",
             AwsErrorKind::Unreachable => "AWS failed to answer",
-            AwsErrorKind::NoCredentials | AwsErrorKind::Invalid => "the request was not accepted",
+            AwsErrorKind::NoCredentials | AwsErrorKind::Untrusted | AwsErrorKind::Invalid => "the request was not accepted",
             AwsErrorKind::Malformed => "the answer cannot be understood",
         };
         let said = match (message, code, status) {

@@ -159,10 +159,11 @@ pub(crate) enum CredentialsFailure {
 impl CredentialsFailure {
     pub(super) fn kind(&self) -> AwsErrorKind {
         match self {
-            Self::NoRole | Self::Imds(ImdsError::NotFound { .. }) => AwsErrorKind::NoCredentials,
             // Right after the role was made or changed EC2 may not be able to assume it yet.
-            Self::Refused { .. } | Self::Imds(_) => AwsErrorKind::Unreachable,
-            Self::Malformed { .. } => AwsErrorKind::Malformed,
+            Self::Refused { .. } | Self::Imds(ImdsError::Unreachable { .. }) => AwsErrorKind::Unreachable,
+            Self::Malformed { .. } | Self::Imds(ImdsError::Malformed { .. }) => AwsErrorKind::Malformed,
+            // All else IMDS says is final.
+            Self::NoRole | Self::Imds(_) => AwsErrorKind::NoCredentials,
         }
     }
 }

@@ -173,7 +173,9 @@ impl SystemResolver {
             Err(error) => {
                 // Early in a boot /etc/resolv.conf may be the image's, until the lease brings this network's.
                 *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                Err(ResolveError::Lookup { name, why: error.to_string() })
+                // Its own words show a whole query.
+                let why = if error.is_no_records_found() { "there is no such name".into() } else { error.to_string() };
+                Err(ResolveError::Lookup { name, why })
             }
         }
     }
@@ -223,6 +225,24 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     }
 }
 
+/// Whether the other side's certificate is not one this client trusts for its name: trying again will not change that.
+pub(super) fn is_untrusted<'e>(error: &'e (dyn Error + 'static)) -> bool {
+    use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    // An io::Error leaves what it wraps out of its source().
+    let below = |&error: &&'e (dyn Error + 'static)| -> Option<&'e (dyn Error + 'static)> {
+        match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        }
+    };
+    let mut refusals = std::iter::successors(Some(error), below).filter_map(|error| error.downcast_ref::<rustls::Error>());
+    refusals.any(|refusal| match refusal {
+        // A clock that is not yet set is no reason to give up.
+        rustls::Error::InvalidCertificate(why) => !matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }),
+        _ => false,
+    })
+}
+
 #[derive(Debug, Clone, thiserror::Error)]
 pub(crate) enum HttpError {
     #[error("the CA bundle cannot be used: {why}")]
@@ -237,4 +257,31 @@ enum ResolveError {
     Configuration { why: String },
     #[error("cannot resolve {name}: {why}")]
     Lookup { name: String, why: String },
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_of_nobody_is_untrusted_and_one_of_tomorrow_is_not() {
+        let wrapped = |why| {
+            let refusal = rustls::Error::InvalidCertificate(why);
+            // As hyper-rustls and tokio-rustls hand it over.
+            is_untrusted(&io::Error::other(io::Error::new(io::ErrorKind::InvalidData, refusal)))
+        };
+        assert!(wrapped(rustls::CertificateError::UnknownIssuer) && wrapped(rustls::CertificateError::NotValidForName));
+        assert!(!wrapped(rustls::CertificateError::NotValidYet));
+        assert!(!is_untrusted(&io::Error::from(io::ErrorKind::ConnectionRefused)));
+    }
+
+    #[test]
+    fn a_ca_bundle_that_cannot_be_used_is_named() {
+        for (bundle, why) in [("", "it holds no certificate"), ("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n", "")] {
+            let error = Http::new(Some(bundle.into())).client().unwrap_err();
+            assert!(error.to_string().starts_with(&format!("the CA bundle cannot be used: {why}")), "{error}");
+        }
+    }
 }

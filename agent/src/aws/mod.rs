@@ -193,6 +193,8 @@ pub(crate) enum AwsErrorKind {
     NoCredentials,
     /// No connection, no answer, or a 5xx.
     Unreachable,
+    /// The endpoint's certificate is not trusted, or the CA bundle cannot be used.
+    Untrusted,
     /// A request AWS does not accept.
     Invalid,
     /// An answer that could not be understood.
@@ -212,6 +214,9 @@ impl Failure for AwsError {
             }
             AwsErrorKind::NoCredentials => "give the instance an instance profile with a role".into(),
             AwsErrorKind::Unreachable => format!("check the route to {service}: a NAT gateway, a VPC endpoint for it, or AWS_ENDPOINT_URL"),
+            AwsErrorKind::Untrusted => {
+                "give the certificate of your private CA with `--ca-bundle`, or find out who answers in place of AWS".into()
+            }
             AwsErrorKind::Invalid => "correct the name in the document".into(),
             AwsErrorKind::Malformed => "look for a proxy between this machine and AWS that alters answers".into(),
         })
