@@ -130,7 +130,9 @@ fn below(path: &Path) -> PathBuf {
     for part in path.components() {
         match part {
             Component::Normal(name) => below.push(name),
-            Component::ParentDir => drop(below.pop()),
+            Component::ParentDir => {
+                below.pop();
+            }
             _ => {}
         }
     }

@@ -8,6 +8,7 @@
 pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod environment;
+pub(crate) mod fake;
 pub(crate) mod files;
 pub(crate) mod identity;
 mod lines;
@@ -38,6 +39,22 @@ pub(crate) struct Host {
     pub(crate) users: Rc<dyn Users>,
     pub(crate) probes: Rc<dyn Probes>,
     pub(crate) clock: Rc<dyn Clock>,
+}
+
+impl Host {
+    /// The machine we are on. With a `root`, files and users are those below it; programs, units and the network are
+    /// always those of the running system.
+    pub(crate) fn this_machine(root: Option<PathBuf>) -> Self {
+        let commands: Rc<dyn Commands> = Rc::new(commands::ProcessCommands);
+        Self {
+            files: Rc::new(files::DiskFiles::new(root.clone())),
+            users: Rc::new(users::EtcUsers::new(root)),
+            units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),
+            probes: Rc::new(probes::NetProbes::default()),
+            clock: Rc::new(clock::SystemClock::start()),
+            commands,
+        }
+    }
 }
 
 /// Files and directories. Every path is absolute as the document says it; the implementation places it below `--root`.
