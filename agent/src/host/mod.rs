@@ -272,9 +272,10 @@ pub(crate) enum HostError {
     TooLarge { path: PathBuf, limit: u64 },
     #[error("cannot run {program}")]
     Spawn { program: String, source: io::Error },
-    #[error("systemctl {verb} {unit} failed: {said}")]
+    /// `unit` is empty for a verb that has none.
+    #[error("systemctl {} failed: {said}", format!("{verb} {unit}").trim_end())]
     Systemctl { verb: &'static str, unit: String, said: String },
-    #[error("systemctl {verb} {unit} did not end within {waited:?}")]
+    #[error("systemctl {} did not end within {waited:?}", format!("{verb} {unit}").trim_end())]
     SystemctlTimeout { verb: &'static str, unit: String, waited: Duration },
     #[error("there is no user `{name}` in /etc/passwd")]
     NoUser { name: String },
@@ -298,6 +299,9 @@ impl Failure for HostError {
                 io::ErrorKind::PermissionDenied => Some(format!("make {program} executable for the user it runs as")),
                 _ => None,
             },
+            Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } if unit.is_empty() => {
+                Some("run `systemctl status` and `journalctl -b -p err`".into())
+            }
             Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } => Some(format!("run `systemctl status {unit}`")),
             Self::NoUser { name } => Some(format!("create the user {name} in the image: `useradd --system {name}`")),
             Self::NoGroup { name } => Some(format!("create the group {name} in the image: `groupadd --system {name}`")),
