@@ -293,6 +293,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn bears_long_lines_and_bytes_that_are_no_text() {
+        let (end, lines) = run(&sh("head -c 1000000 /dev/zero | tr '\\0' x; echo; head -c 100000 /dev/urandom; echo; echo last")).await;
+        assert_eq!(end.unwrap(), End::Exited(0));
+        assert_eq!(lines[0], "x".repeat(crate::host::LINE_LIMIT));
+        assert!(lines.iter().all(|line| line.len() <= crate::host::LINE_LIMIT));
+        assert_eq!(lines.last().unwrap(), "last");
+    }
+
+    #[tokio::test]
+    async fn ends_what_never_stops_talking() {
+        let mut invocation = sh("exec yes");
+        invocation.timeout = Duration::from_millis(100);
+        let mut count = 0;
+        let end = ProcessCommands.run(&invocation, &mut |_| count += 1).await;
+        assert_eq!(end.unwrap(), End::TimedOut);
+        assert!(count > 0);
+    }
+
+    #[tokio::test]
     async fn says_what_could_not_be_run() {
         let missing = |argv: &str| Invocation { argv: vec![argv.into()], ..sh("") };
         let (end, _) = run(&missing("no-such-program")).await;

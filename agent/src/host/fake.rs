@@ -1,1 +1,351 @@
-//! A machine in memory.
+//! A machine in memory: what is put in can be read back, and what was never put in is not there.
+//!
+//! It serves `ingot dry-run`, which boots it in place of the real one, and the tests, which state the world, boot, and
+//! look at what has become of it; they never list the calls they expect. It can be rebooted, and, in tests, killed
+//! after any change. Each part is in a file of its own below this one.
+
+mod command;
+mod file;
+mod probe;
+mod tree;
+mod unit;
+mod user;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+pub(crate) use self::command::{Outcome, Ran};
+pub(crate) use self::unit::FakeUnit;
+use self::{command::Programs, probe::Listeners, tree::Tree, unit::Manager, user::Accounts};
+use super::{Attributes, Clock, Host, HostError, User};
+
+/// The instance that a new machine says it is.
+pub(crate) const INSTANCE: &str = "i-0123456789abcdef0";
+
+/// A machine, cheap to clone: all clones are the same one.
+#[derive(Clone)]
+pub(crate) struct FakeMachine(Rc<Machine>);
+
+struct Machine {
+    tree: RefCell<Tree>,
+    units: RefCell<Manager>,
+    programs: RefCell<Programs>,
+    accounts: RefCell<Accounts>,
+    listeners: RefCell<Listeners>,
+    boots: Cell<u32>,
+    switched_on: Instant,
+    life: Life,
+}
+
+/// Changes made so far, and how many there may be.
+#[derive(Default)]
+struct Life {
+    changes: Cell<u64>,
+    last: Cell<Option<u64>>,
+    dead: Cell<bool>,
+    died: Notify,
+}
+
+impl FakeMachine {
+    /// An instance of EC2 as it comes from its image: the usual directories, root, systemd, nothing running. Every
+    /// program succeeds, every unit exists, every probe is answered, unless it is told otherwise.
+    pub(crate) fn new_instance() -> Self {
+        let machine = Self(Rc::new(Machine {
+            tree: RefCell::default(),
+            units: RefCell::default(),
+            programs: RefCell::default(),
+            accounts: RefCell::default(),
+            listeners: RefCell::default(),
+            boots: Cell::new(1),
+            switched_on: Instant::now(),
+            life: Life::default(),
+        }));
+        for directory in
+            ["/dev", "/etc/ingot", "/home", "/opt", "/root", "/run", "/srv", "/tmp", "/usr/bin", "/usr/local/bin", "/var/lib", "/var/log"]
+        {
+            machine.add_directory(directory);
+        }
+        machine.add_file("/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+        machine.add_file("/sys/class/dmi/id/sys_vendor", "Amazon EC2\n");
+        machine.add_file("/sys/class/dmi/id/board_asset_tag", &format!("{INSTANCE}\n"));
+        machine.name_boot();
+        machine
+    }
+
+    /// The same, for a document whose machine is not at hand: any user and any group exists, with a made-up number.
+    pub(crate) fn rehearsal() -> Self {
+        let machine = Self::new_instance();
+        machine.0.accounts.borrow_mut().anyone = true;
+        machine
+    }
+
+    pub(crate) fn host(&self) -> Host {
+        Host {
+            files: Rc::new(self.clone()),
+            commands: Rc::new(self.clone()),
+            units: Rc::new(self.clone()),
+            users: Rc::new(self.clone()),
+            probes: Rc::new(self.clone()),
+            clock: Rc::new(self.clone()),
+        }
+    }
+
+    /// Puts a file there, as the image would: root's, mode 0644, with the directories above it. No change is counted.
+    pub(crate) fn add_file(&self, path: &str, content: &str) {
+        self.0.tree.borrow_mut().add_file(Path::new(path), content.as_bytes());
+    }
+
+    pub(crate) fn add_directory(&self, path: &str) {
+        self.0.tree.borrow_mut().add_directory(Path::new(path));
+    }
+
+    pub(crate) fn add_link(&self, path: &str, target: &str) {
+        self.0.tree.borrow_mut().add_link(Path::new(path), Path::new(target));
+    }
+
+    /// The content and the attributes of a file; `None` if there is none.
+    pub(crate) fn file(&self, path: &str) -> Option<(String, Attributes)> {
+        self.0.tree.borrow().file(Path::new(path))
+    }
+
+    /// Adds a unit, or replaces what was known of it.
+    pub(crate) fn add_unit(&self, unit: FakeUnit) {
+        self.0.units.borrow_mut().add(unit);
+    }
+
+    /// How often a unit was started and how often it was reloaded, restarts being starts, since this machine is there.
+    pub(crate) fn starts_and_reloads(&self, unit: &str) -> (u32, u32) {
+        self.0.units.borrow().starts_and_reloads(unit)
+    }
+
+    pub(crate) fn add_user(&self, name: &str, uid: u32) -> User {
+        self.0.accounts.borrow_mut().add(name, uid)
+    }
+
+    /// What happens whenever `program` (the first of its argv, or the last part of that) is run.
+    pub(crate) fn on_command(&self, program: &str, outcome: impl Fn(&super::Invocation, super::OnLine<'_>) -> Outcome + 'static) {
+        self.0.programs.borrow_mut().on(program, outcome);
+    }
+
+    /// Every program run since this machine is there, in order.
+    pub(crate) fn ran(&self) -> Vec<Ran> {
+        self.0.programs.borrow().ran.clone()
+    }
+
+    /// Binds a probe's URL or `host:port` to a unit: it is answered while that is active.
+    pub(crate) fn add_listener(&self, at: &str, unit: &str) {
+        self.0.listeners.borrow_mut().bind(at, unit);
+    }
+
+    /// Has a URL answered with `status`, whatever runs.
+    pub(crate) fn add_answer(&self, url: &str, status: u16) {
+        self.0.listeners.borrow_mut().answer(url, status);
+    }
+
+    /// Switches it off and on: /run and /tmp are empty, nothing runs, the files are still there.
+    pub(crate) fn reboot(&self) {
+        self.restart_process();
+        self.0.tree.borrow_mut().clear(&[Path::new("/run"), Path::new("/tmp")]);
+        self.0.units.borrow_mut().stop_all();
+        self.0.boots.set(self.0.boots.get() + 1);
+        self.name_boot();
+    }
+
+    /// Has a new process in place of one that was killed, in the same boot.
+    pub(crate) fn restart_process(&self) {
+        self.0.life.dead.set(false);
+        self.0.life.last.set(None);
+    }
+
+    /// How many operations have changed this machine. Those that found nothing to change, or failed, do not count.
+    pub(crate) fn mutations(&self) -> u64 {
+        self.0.life.changes.get()
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.0.life.dead.get()
+    }
+
+    /// Everything there is, without times and inodes, for comparing and for printing.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let mut lines = BTreeMap::new();
+        self.0.tree.borrow().describe(&mut lines);
+        self.0.units.borrow().describe(self.elapsed(), &mut lines);
+        Snapshot(lines)
+    }
+
+    fn name_boot(&self) {
+        let id = format!("00000000-0000-4000-8000-{:012}\n", self.0.boots.get());
+        self.add_file("/proc/sys/kernel/random/boot_id", &id);
+    }
+
+    /// Lets the others have a turn, as real operations do; and never returns if the process was killed.
+    async fn alive(&self) {
+        tokio::task::yield_now().await;
+        if self.is_dead() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Makes a change, unless `change` finds nothing to do and says `false`. The one after which the process is to die
+    /// takes effect, and never returns.
+    async fn change(&self, change: impl FnOnce() -> Result<bool, HostError>) -> Result<(), HostError> {
+        self.alive().await;
+        if !change()? {
+            return Ok(());
+        }
+        let life = &self.0.life;
+        life.changes.set(life.changes.get() + 1);
+        if life.last.get().is_some_and(|last| life.changes.get() >= last) {
+            life.dead.set(true);
+            life.died.notify_waiters();
+            std::future::pending::<()>().await;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+impl FakeMachine {
+    /// Kills the process in the `count`th change from now: that one takes effect, and from then on no operation of any
+    /// kind ever completes. With 0, at once.
+    pub(crate) fn die_after(&self, count: u64) {
+        self.0.life.last.set(Some(self.mutations() + count));
+        self.0.life.dead.set(count == 0);
+    }
+
+    /// Returns when the process has been killed: `select!` it against the boot, and drop that.
+    pub(crate) async fn died(&self) {
+        let died = self.0.life.died.notified();
+        if !self.is_dead() {
+            died.await;
+        }
+    }
+}
+
+/// Starts in November 2026 and goes on as tokio's clock does.
+#[async_trait(?Send)]
+impl Clock for FakeMachine {
+    fn now(&self) -> jiff::Timestamp {
+        let start = jiff::Timestamp::constant(1_793_491_200, 0);
+        let elapsed = jiff::SignedDuration::try_from(self.elapsed()).unwrap_or_default();
+        start.checked_add(elapsed).unwrap_or(start)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.switched_on.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.alive().await;
+        tokio::time::sleep(duration).await;
+        self.alive().await;
+    }
+}
+
+/// A machine at one moment: a line for each file, directory and unit.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot(BTreeMap<String, String>);
+
+impl Snapshot {
+    /// The same without what lies below `prefix`, such as a report with times in it.
+    pub(crate) fn without(mut self, prefix: &str) -> Self {
+        self.0.retain(|name, _| !Path::new(name).starts_with(prefix));
+        self
+    }
+}
+
+impl fmt::Display for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|(name, line)| writeln!(f, "{name}  {line}"))
+    }
+}
+
+/// As `Display`: this is what `assert_eq!` shows.
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f)?;
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for FakeMachine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeMachine").field("mutations", &self.mutations()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINE: Attributes = Attributes { mode: 0o600, uid: 0, gid: 0 };
+
+    async fn write(machine: &FakeMachine, path: &str) -> Result<(), HostError> {
+        let staged = format!("{path}.new");
+        let files = machine.host().files;
+        files.stage(Path::new(&staged), b"x", MINE).await?;
+        files.install(Path::new(&staged), Path::new(path)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn dies_in_the_change_it_was_told_to() {
+        let machine = FakeMachine::new_instance();
+        machine.die_after(3);
+        tokio::select! {
+            () = machine.died() => {}
+            _ = async { write(&machine, "/etc/a").await?; write(&machine, "/etc/b").await } => panic!("it lives"),
+        }
+        assert!(machine.is_dead());
+        assert_eq!(machine.mutations(), 3);
+        assert!(machine.file("/etc/a").is_some() && machine.file("/etc/b").is_none() && machine.file("/etc/b.new").is_some());
+        let late = tokio::time::timeout(Duration::from_secs(9), machine.host().files.stat(Path::new("/etc"))).await;
+        assert!(late.is_err(), "a dead process asked something");
+
+        machine.restart_process();
+        write(&machine, "/etc/b").await.unwrap();
+        assert!(machine.file("/etc/b").is_some() && machine.file("/etc/b.new").is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reboot_keeps_files_and_nothing_else() {
+        let machine = FakeMachine::new_instance();
+        let host = machine.host();
+        let boot = super::super::environment::boot_id(&*host.files).await.unwrap();
+        write(&machine, "/etc/a").await.unwrap();
+        write(&machine, "/run/a").await.unwrap();
+        host.units.start("shop.service", Duration::from_secs(1)).await.unwrap();
+        machine.reboot();
+        assert!(machine.file("/etc/a").is_some() && machine.file("/run/a").is_none());
+        assert_eq!(host.units.show(&["shop.service".into()]).await.unwrap()[0].active, "inactive");
+        assert_ne!(super::super::environment::boot_id(&*host.files).await.unwrap(), boot);
+        assert_eq!(super::super::identity::dmi(&*host.files).await.as_deref(), Some(INSTANCE));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_snapshot_shows_what_changed() {
+        let machine = FakeMachine::new_instance();
+        let before = machine.snapshot();
+        write(&machine, "/etc/a").await.unwrap();
+        machine.host().units.start("shop.service", Duration::from_secs(1)).await.unwrap();
+        let after = machine.snapshot();
+        assert_ne!(before, after);
+        assert_eq!(after.clone().without("/etc/a").without("shop.service"), before);
+        let text = after.to_string();
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("/etc/a") || line.contains("shop")).collect();
+        assert_eq!(lines, ["/etc/a  0600 0:0 file, 1 bytes, sha256 2d711642b726…", "shop.service  active (running)"]);
+
+        let machine_of_another = FakeMachine::new_instance();
+        machine_of_another.host().units.start("shop.service", Duration::from_secs(1)).await.unwrap();
+        write(&machine_of_another, "/etc/a").await.unwrap();
+        assert_eq!(machine_of_another.snapshot(), after);
+    }
+}

@@ -19,7 +19,7 @@ use super::tree::{Tree, failed, found};
 use super::{Attributes, Files, HostError, Stat};
 
 /// The files of this machine, or of the tree below `root`.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(crate) struct DiskFiles {
     tree: Tree,
     /// One lock for each path being staged. A step that was dropped in the middle leaves its write running on the
@@ -130,7 +130,9 @@ fn below(path: &Path) -> PathBuf {
     for part in path.components() {
         match part {
             Component::Normal(name) => below.push(name),
-            Component::ParentDir => drop(below.pop()),
+            Component::ParentDir => {
+                below.pop();
+            }
             _ => {}
         }
     }

@@ -8,6 +8,7 @@
 pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod environment;
+pub(crate) mod fake;
 pub(crate) mod files;
 pub(crate) mod identity;
 mod lines;
@@ -38,6 +39,22 @@ pub(crate) struct Host {
     pub(crate) users: Rc<dyn Users>,
     pub(crate) probes: Rc<dyn Probes>,
     pub(crate) clock: Rc<dyn Clock>,
+}
+
+impl Host {
+    /// The machine we are on. With a `root`, files and users are those below it; programs, units and the network are
+    /// always those of the running system.
+    pub(crate) fn this_machine(root: Option<PathBuf>) -> Self {
+        let commands: Rc<dyn Commands> = Rc::new(commands::ProcessCommands);
+        Self {
+            files: Rc::new(files::DiskFiles::new(root.clone())),
+            users: Rc::new(users::EtcUsers::new(root)),
+            units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),
+            probes: Rc::new(probes::NetProbes::default()),
+            clock: Rc::new(clock::SystemClock::start()),
+            commands,
+        }
+    }
 }
 
 /// Files and directories. Every path is absolute as the document says it; the implementation places it below `--root`.
@@ -255,9 +272,10 @@ pub(crate) enum HostError {
     TooLarge { path: PathBuf, limit: u64 },
     #[error("cannot run {program}")]
     Spawn { program: String, source: io::Error },
-    #[error("systemctl {verb} {unit} failed: {said}")]
+    /// `unit` is empty for a verb that has none.
+    #[error("systemctl {} failed: {said}", format!("{verb} {unit}").trim_end())]
     Systemctl { verb: &'static str, unit: String, said: String },
-    #[error("systemctl {verb} {unit} did not end within {waited:?}")]
+    #[error("systemctl {} did not end within {waited:?}", format!("{verb} {unit}").trim_end())]
     SystemctlTimeout { verb: &'static str, unit: String, waited: Duration },
     #[error("there is no user `{name}` in /etc/passwd")]
     NoUser { name: String },
@@ -281,6 +299,9 @@ impl Failure for HostError {
                 io::ErrorKind::PermissionDenied => Some(format!("make {program} executable for the user it runs as")),
                 _ => None,
             },
+            Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } if unit.is_empty() => {
+                Some("run `systemctl status` and `journalctl -b -p err`".into())
+            }
             Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } => Some(format!("run `systemctl status {unit}`")),
             Self::NoUser { name } => Some(format!("create the user {name} in the image: `useradd --system {name}`")),
             Self::NoGroup { name } => Some(format!("create the group {name} in the image: `groupadd --system {name}`")),

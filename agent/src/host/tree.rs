@@ -176,6 +176,10 @@ pub(super) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> 
     // After chown(2), which takes setuid bits away; and exactly, whatever the umask.
     fchmod(&file, Mode::from_bits_truncate(attributes.mode))?;
     file.write_all(content)?;
+    if attributes.mode & 0o7000 != 0 {
+        // So does write(2), for all but root.
+        fchmod(&file, Mode::from_bits_truncate(attributes.mode))?;
+    }
     file.sync_all()
 }
 

@@ -266,6 +266,9 @@ mod tests {
         insta::assert_snapshot!(error, @r#"systemctl start x.service failed: Job for x.service failed because the control process exited with error code.; See "systemctl status x.service"."#);
         assert_eq!(*canned.ran.borrow(), ["systemctl --no-ask-password start -- x.service"]);
 
+        let error = broken.reload_definitions().await.unwrap_err().to_string();
+        assert!(error.starts_with("systemctl daemon-reload failed: Job"), "{error}");
+
         let (_, slow) = systemctl(End::TimedOut, &[]);
         let error = slow.restart("x.service", Duration::from_secs(9)).await.unwrap_err();
         insta::assert_snapshot!(error, @"systemctl restart x.service did not end within 9s");

@@ -1,0 +1,47 @@
+//! Probes of a machine in memory: answered by units, or just answered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::super::{Clock as _, Probes};
+use super::FakeMachine;
+
+#[derive(Default)]
+pub(super) struct Listeners {
+    units: BTreeMap<String, String>,
+    answers: BTreeMap<String, u16>,
+}
+
+impl Listeners {
+    pub(super) fn bind(&mut self, at: &str, unit: &str) {
+        self.units.insert(at.to_owned(), unit.to_owned());
+    }
+
+    pub(super) fn answer(&mut self, url: &str, status: u16) {
+        self.answers.insert(url.to_owned(), status);
+    }
+}
+
+impl FakeMachine {
+    async fn connect(&self, to: &str) -> Result<(), String> {
+        self.alive().await;
+        match self.0.listeners.borrow().units.get(to) {
+            Some(unit) if !self.0.units.borrow().is_active(unit, self.elapsed()) => Err("connection refused".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Probes for FakeMachine {
+    async fn http(&self, url: &str, _timeout: Duration) -> Result<u16, String> {
+        self.connect(url).await?;
+        Ok(self.0.listeners.borrow().answers.get(url).copied().unwrap_or(200))
+    }
+
+    async fn tcp(&self, address: &str, _timeout: Duration) -> Result<(), String> {
+        self.connect(address).await
+    }
+}

@@ -1,0 +1,258 @@
+//! The tree of files of a machine in memory, by the rules of the kernel.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use zeroize::Zeroizing;
+
+use super::super::Attributes;
+
+/// As Linux: so many symbolic links in one path, and no more.
+const LINKS: u32 = 40;
+
+#[derive(Debug)]
+pub(super) struct Tree {
+    /// By their real paths. Every parent of a node is a directory of this map.
+    nodes: BTreeMap<PathBuf, Node>,
+    /// The last inode and the last change time that were given out.
+    moment: u64,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) body: Body,
+    pub(super) attributes: Attributes,
+    pub(super) inode: u64,
+    pub(super) changed: u64,
+}
+
+#[derive(Clone)]
+pub(super) enum Body {
+    File(Zeroizing<Vec<u8>>),
+    Directory,
+    Symlink(PathBuf),
+}
+
+impl Default for Tree {
+    fn default() -> Self {
+        let root = Node { body: Body::Directory, attributes: rooted(0o755), inode: 1, changed: 1 };
+        Self { nodes: BTreeMap::from([("/".into(), root)]), moment: 1 }
+    }
+}
+
+impl Tree {
+    pub(super) fn add_file(&mut self, path: &Path, content: &[u8]) {
+        self.add(path, Body::File(content.to_vec().into()), rooted(0o644));
+    }
+
+    pub(super) fn add_directory(&mut self, path: &Path) {
+        if !self.nodes.contains_key(path) {
+            self.add(path, Body::Directory, rooted(if path == Path::new("/tmp") { 0o1777 } else { 0o755 }));
+        }
+    }
+
+    pub(super) fn add_link(&mut self, path: &Path, target: &Path) {
+        self.add(path, Body::Symlink(target.to_owned()), rooted(0o777));
+    }
+
+    fn add(&mut self, path: &Path, body: Body, attributes: Attributes) {
+        if let Some(parent) = path.parent() {
+            self.add_directory(parent);
+        }
+        self.put(path.to_owned(), body, attributes);
+    }
+
+    pub(super) fn file(&self, path: &Path) -> Option<(String, Attributes)> {
+        let node = self.nodes.get(&self.resolve(path, true).ok()?)?;
+        match &node.body {
+            Body::File(content) => Some((String::from_utf8_lossy(content).into_owned(), node.attributes)),
+            Body::Directory | Body::Symlink(_) => None,
+        }
+    }
+
+    /// Empties directories.
+    pub(super) fn clear(&mut self, directories: &[&Path]) {
+        self.nodes.retain(|path, _| !directories.iter().any(|directory| path != directory && path.starts_with(directory)));
+    }
+
+    pub(super) fn describe(&self, lines: &mut BTreeMap<String, String>) {
+        for (path, node) in &self.nodes {
+            let Attributes { mode, uid, gid } = node.attributes;
+            let body = match &node.body {
+                Body::File(content) => {
+                    let digest = ring::digest::digest(&ring::digest::SHA256, content);
+                    let digest: String = digest.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+                    format!("file, {} bytes, sha256 {digest}…", content.len())
+                }
+                Body::Directory => "directory".to_owned(),
+                Body::Symlink(target) => format!("link to {}", target.display()),
+            };
+            lines.insert(path.display().to_string(), format!("{mode:04o} {uid}:{gid} {body}"));
+        }
+    }
+
+    /// The real path: all links but, if not `follow`, a last one are gone. The last part need not exist.
+    fn resolve(&self, path: &Path, follow: bool) -> Result<PathBuf, Errno> {
+        let mut rest: VecDeque<OsString> = parts(path);
+        let mut real = PathBuf::from("/");
+        let mut links = 0;
+        while let Some(part) = rest.pop_front() {
+            if part == ".." {
+                real.pop();
+                continue;
+            }
+            match self.nodes.get(&real).map(|node| &node.body) {
+                Some(Body::Directory) => {}
+                Some(_) => return Err(Errno::ENOTDIR),
+                None => return Err(Errno::ENOENT),
+            }
+            real.push(part);
+            let Some(Body::Symlink(target)) = self.nodes.get(&real).map(|node| &node.body) else { continue };
+            if rest.is_empty() && !follow {
+                continue;
+            }
+            links += 1;
+            if links > LINKS {
+                return Err(Errno::ELOOP);
+            }
+            real.pop();
+            if target.is_absolute() {
+                real = PathBuf::from("/");
+            }
+            parts(target).into_iter().rev().for_each(|part| rest.push_front(part));
+        }
+        Ok(real)
+    }
+
+    pub(super) fn node(&self, path: &Path, follow: bool) -> Result<Option<&Node>, Errno> {
+        match self.resolve(path, follow) {
+            Ok(real) => Ok(self.nodes.get(&real)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Where something may be put: its directory is there.
+    fn place(&self, path: &Path) -> Result<PathBuf, Errno> {
+        let real = self.resolve(path, false)?;
+        match real.parent().map(|parent| self.nodes.get(parent)) {
+            Some(Some(_)) => Ok(real),
+            Some(None) => Err(Errno::ENOENT),
+            None => Err(Errno::EISDIR),
+        }
+    }
+
+    /// What is in a directory, in order.
+    pub(super) fn names(&self, directory: &Path) -> Result<Vec<String>, Errno> {
+        let real = self.resolve(directory, true)?;
+        let inside = self.nodes.keys().filter(|path| path.parent() == Some(&real));
+        Ok(inside.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
+    }
+
+    fn is_directory(&self, real: &Path) -> bool {
+        self.nodes.get(real).is_some_and(|node| matches!(node.body, Body::Directory))
+    }
+
+    fn put(&mut self, real: PathBuf, body: Body, attributes: Attributes) {
+        self.moment += 1;
+        self.nodes.insert(real, Node { body, attributes, inode: self.moment, changed: self.moment });
+    }
+
+    pub(super) fn stage(&mut self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<bool, Errno> {
+        let real = self.place(staged)?;
+        if self.is_directory(&real) {
+            return Err(Errno::EISDIR);
+        }
+        self.put(real, Body::File(content.to_vec().into()), attributes);
+        Ok(true)
+    }
+
+    pub(super) fn install(&mut self, staged: &Path, path: &Path) -> Result<bool, Errno> {
+        let (from, to) = (self.place(staged)?, self.place(path)?);
+        let node = self.nodes.get(&from).ok_or(Errno::ENOENT)?;
+        if matches!(node.body, Body::Directory) {
+            // Nobody here renames directories, and what is below them would have to come along.
+            return Err(Errno::EXDEV);
+        }
+        if self.is_directory(&to) {
+            return Err(Errno::EISDIR);
+        }
+        if let Some(mut node) = self.nodes.remove(&from) {
+            self.moment += 1;
+            node.changed = self.moment;
+            self.nodes.insert(to, node);
+        }
+        Ok(true)
+    }
+
+    pub(super) fn create_directory(&mut self, path: &Path, mode: u32) -> Result<bool, Errno> {
+        let mut missing = Vec::new();
+        for part in path.ancestors() {
+            match self.resolve(part, true).map(|real| self.nodes.get(&real)) {
+                Ok(Some(Node { body: Body::Directory, .. })) => break,
+                Ok(Some(_)) => return Err(Errno::ENOTDIR),
+                Ok(None) | Err(Errno::ENOENT) => missing.push(part),
+                Err(other) => return Err(other),
+            }
+        }
+        for part in missing.iter().rev() {
+            let real = self.place(part)?;
+            if self.nodes.contains_key(&real) {
+                // A link that leads nowhere.
+                return Err(Errno::ENOENT);
+            }
+            self.put(real, Body::Directory, rooted(mode));
+        }
+        Ok(!missing.is_empty())
+    }
+
+    pub(super) fn set_attributes(&mut self, path: &Path, attributes: Attributes) -> Result<bool, Errno> {
+        let real = self.resolve(path, false)?;
+        self.moment += 1;
+        let node = self.nodes.get_mut(&real).ok_or(Errno::ENOENT)?;
+        if matches!(node.body, Body::Symlink(_)) {
+            return Err(Errno::ELOOP);
+        }
+        let differs = node.attributes != attributes;
+        if differs {
+            node.attributes = attributes;
+            node.changed = self.moment;
+        }
+        Ok(differs)
+    }
+
+    pub(super) fn remove(&mut self, path: &Path) -> Result<bool, Errno> {
+        let real = match self.place(path) {
+            Err(Errno::ENOENT) => return Ok(false),
+            place => place?,
+        };
+        if self.is_directory(&real) {
+            return Err(Errno::EISDIR);
+        }
+        Ok(self.nodes.remove(&real).is_some())
+    }
+}
+
+fn parts(path: &Path) -> VecDeque<OsString> {
+    path.components()
+        .filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir))
+        .map(|part| part.as_os_str().to_owned())
+        .collect()
+}
+
+pub(super) fn rooted(mode: u32) -> Attributes {
+    Attributes { mode, uid: 0, gid: 0 }
+}
+
+/// Says how much, never what.
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(content) => write!(f, "File({} bytes)", content.len()),
+            Self::Directory => f.write_str("Directory"),
+            Self::Symlink(target) => write!(f, "Symlink({})", target.display()),
+        }
+    }
+}
