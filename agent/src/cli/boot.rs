@@ -24,15 +24,11 @@ use crate::execute::{execute, publish, write_report};
 use crate::exit::Exit;
 use crate::failure::{Explanation, Failure};
 use crate::host::clock::SystemClock;
-use crate::host::commands::ProcessCommands;
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
 use crate::host::lock::{Lock, LockError};
-use crate::host::probes::NetProbes;
 use crate::host::state::Record;
-use crate::host::units::Systemctl;
-use crate::host::users::EtcUsers;
-use crate::host::{Clock, Files, Host, Users, identity};
+use crate::host::{Clock, Files, Host, HostError, identity};
 use crate::plan::Plan;
 use crate::report::console::{Console, told};
 use crate::report::event::{Listener, Recorder};
@@ -94,7 +90,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     let disk = Rc::new(DiskFiles::new(args.root.root.clone()));
     let boot_id = environment::boot_id(&DiskFiles::new(None)).await.unwrap_or_default();
     let recorder = Recorder::new(Report::begin(clock.now(), boot_id), listeners(in_journal, environment), clock.clone());
-    let host = host(&args, disk.clone(), clock);
+    let host = Host { files: disk.clone(), clock, ..Host::this_machine(args.root.root.clone()) };
     let mut stopped = pin!(stopped(args.deadline.0, host.clock.clone()));
     let world = OnceCell::new();
     let ran = {
@@ -152,18 +148,6 @@ fn listeners(in_journal: bool, environment: &Environment) -> Vec<Box<dyn Listene
         listeners.push(Box::new(Console::new(Box::new(std::io::stderr()), width)));
     }
     listeners
-}
-
-fn host(args: &Args, files: Rc<DiskFiles>, clock: Rc<dyn Clock>) -> Host {
-    let commands = Rc::new(ProcessCommands);
-    Host {
-        files,
-        units: Rc::new(Systemctl::new(commands.clone())),
-        commands,
-        users: Rc::new(EtcUsers::new(args.root.root.clone())),
-        probes: Rc::new(NetProbes::default()),
-        clock,
-    }
 }
 
 /// Ends when the boot has to end: at its deadline, or when somebody asks.
@@ -286,11 +270,12 @@ fn note(recorder: &Recorder, text: &str) {
     recorder.amend(|report| report.warnings.push(text.to_owned()));
 }
 
-async fn ca_bundle(environment: &Environment) -> Result<Option<Vec<u8>>, Stop> {
+/// The certificates of a private authority, by the SDKs' own variable.
+pub(crate) async fn ca_bundle(environment: &Environment) -> Result<Option<Vec<u8>>, HostError> {
     let Some(path) = environment.aws.get("AWS_CA_BUNDLE") else { return Ok(None) };
     let found = DiskFiles::new(None).read(&crate::cli::prepare::absolute(Path::new(path)), SIZE_LIMIT).await?;
-    let found = found.ok_or_else(|| Stop::Usage(format!("AWS_CA_BUNDLE names {path}, and there is no such file")))?;
-    Ok(Some(found.to_vec()))
+    let missing = || HostError::Path { operation: "read AWS_CA_BUNDLE", path: path.into(), source: std::io::ErrorKind::NotFound.into() };
+    found.map(|found| Some(found.to_vec())).ok_or_else(missing)
 }
 
 /// The SDKs' own variables for other endpoints, as far as they are set.

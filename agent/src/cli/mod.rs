@@ -2,10 +2,11 @@
 
 mod boot;
 mod check;
-//mod dry_run;
+mod dry_run;
 mod generate;
 mod logging;
 mod prepare;
+mod rehearsal;
 mod status;
 
 use std::path::PathBuf;
@@ -31,7 +32,7 @@ enum Command {
     /// Make this machine what its boot document says
     Boot(boot::Args),
     /// Rehearse a boot: no root, no network, and nothing is touched outside --out
-    DryRun,
+    DryRun(dry_run::Args),
     /// Find every mistake of a document
     Check(check::Args),
     /// Say how the boot of this machine went, or goes
@@ -71,7 +72,7 @@ pub(crate) fn run() -> Exit {
     let exit = runtime.block_on(async {
         match cli.command {
             Command::Boot(args) => boot::run(args, cli.json, &environment).await,
-            Command::DryRun => Exit::Bug,
+            Command::DryRun(args) => dry_run::run(args, cli.json, &environment).await,
             Command::Check(args) => check::run(args, cli.json).await,
             Command::Status(args) => status::run(args, cli.json).await,
             Command::Schema => generate::schema(),

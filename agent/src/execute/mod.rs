@@ -240,7 +240,11 @@ async fn converge(
     }
     for (index, (at, cx)) in unit.members.iter().zip(&contexts).enumerate() {
         let node = &plan.nodes[*at];
-        match node.step.outputs(cx).await {
+        let outputs = match world.known.given(&node.address) {
+            Some(given) => Ok(given),
+            None => node.step.outputs(cx).await,
+        };
+        match outputs {
             Ok(outputs) => world.known.set_outputs(node.address.clone(), outputs),
             Err(error) => {
                 errors[index] = Some(error);

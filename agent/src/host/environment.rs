@@ -43,6 +43,11 @@ impl Aws {
         self.secret(name).map(SecretText::expose)
     }
 
+    /// Every variable, for whoever looks for credentials among them.
+    pub(crate) fn all(&self) -> std::collections::BTreeMap<String, String> {
+        self.0.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect()
+    }
+
     /// A variable that is a secret, such as `AWS_SECRET_ACCESS_KEY`. `None` if unset or empty.
     pub(crate) fn secret(&self, name: &str) -> Option<&SecretText> {
         self.0.iter().find(|(known, value)| known == name && !value.expose().is_empty()).map(|(_, value)| value)

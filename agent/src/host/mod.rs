@@ -7,6 +7,7 @@
 
 pub(crate) mod clock;
 pub(crate) mod commands;
+pub(crate) mod desk;
 pub(crate) mod environment;
 pub(crate) mod fake;
 pub(crate) mod files;

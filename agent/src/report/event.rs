@@ -88,7 +88,7 @@ impl Recorder {
             }
             Progress::Output(line) => self.tell(at, &Event::Output(line)),
             Progress::Warning(text) => {
-                self.amend(|report| report.warnings.push(text.clone()));
+                self.amend(|report| report.warnings.push(format!("{}: {text}", report.steps[at].address)));
                 self.tell(at, &Event::Warning(text));
             }
         }

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ pub(crate) struct Known {
     /// `instance` and `values`.
     roots: RefCell<BTreeMap<String, serde_json::Value>>,
     outputs: RefCell<BTreeMap<Address, Outputs>>,
+    /// In a rehearsal: what steps would offer, since nobody is asked for it.
+    given: RefCell<BTreeMap<Address, serde_json::Value>>,
     /// In a rehearsal: references for which nobody gave a value, so that a placeholder stands in.
     placeholders: RefCell<BTreeSet<String>>,
 }
@@ -43,6 +45,20 @@ impl Known {
 
     pub(crate) fn set_outputs(&self, address: Address, outputs: Outputs) {
         self.outputs.borrow_mut().insert(address, outputs);
+    }
+
+    /// Says what a step offers in place of the step itself.
+    pub(crate) fn give(&self, address: Address, value: serde_json::Value) {
+        self.given.borrow_mut().insert(address, value);
+    }
+
+    pub(crate) fn given(&self, address: &Address) -> Option<Outputs> {
+        self.given.borrow().get(address).map(|value| Outputs { value: value.clone(), stamp: None })
+    }
+
+    /// Where the file of a step that is done lies.
+    pub(crate) fn path(&self, address: &Address) -> Option<PathBuf> {
+        self.outputs.borrow().get(address)?.value.get("path")?.as_str().map(PathBuf::from)
     }
 
     pub(crate) fn set_placeholders(&self, references: BTreeSet<String>) {
@@ -97,7 +113,7 @@ pub(crate) struct Context<'a> {
     pub(crate) address: &'a Address,
     pub(crate) references: &'a [Reference],
     pub(crate) holds_secret: bool,
-    pub(crate) templates: &'a BTreeMap<std::path::PathBuf, Template>,
+    pub(crate) templates: &'a BTreeMap<PathBuf, Template>,
     pub(crate) observer: &'a dyn Fn(Progress),
     /// When this step's time is over, on the clock of [`Clock::elapsed`](crate::host::Clock::elapsed).
     pub(crate) deadline: Duration,

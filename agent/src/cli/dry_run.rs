@@ -1,0 +1,244 @@
+//! `ingot dry-run`: the whole boot on a laptop.
+//!
+//! The same plan and the same executor as a boot, on a machine in memory: new, with every unit installed and every user
+//! there. What it renders is checked, compared (`--diff`) and written below `--out`; nothing else is touched.
+
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use serde_json::{Value, json};
+
+use crate::aws::caller::Caller;
+use crate::aws::fake::{FakeMetadata, FakeParameterStore, FakeSecretsManager};
+use crate::aws::http::Http;
+use crate::aws::live::Aws;
+use crate::cli::prepare::{self, absolute};
+use crate::cli::rehearsal::Given;
+use crate::cli::{boot, data, talk};
+use crate::document::source::SIZE_LIMIT;
+use crate::execute::execute;
+use crate::execute::schedule;
+use crate::exit::Exit;
+use crate::failure::{Explanation, Failure};
+use crate::host::desk::DeskCommands;
+use crate::host::environment::Environment;
+use crate::host::fake::FakeMachine;
+use crate::host::files::DiskFiles;
+use crate::host::state::Record;
+use crate::host::users::EtcUsers;
+use crate::host::{Attributes, Files, Host, HostError, Users};
+use crate::plan::{Plan, preview};
+use crate::redaction::Redactor;
+use crate::report::event::Recorder;
+use crate::report::{BootOutcome, Report};
+use crate::steps::{Known, World, install};
+
+/// Rehearse a boot: no root, no network, and nothing is touched outside --out
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Boot documents; several are layers, the last one on top
+    #[arg(required = true, value_name = "DOCUMENT")]
+    documents: Vec<PathBuf>,
+    /// Facts and outputs to take for granted, as YAML in the shape of references
+    #[arg(long, value_name = "FILE")]
+    facts: Option<PathBuf>,
+    /// Write the rendered files below this directory, and run their `check:`
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Show how the rendered files differ from those below this directory
+    #[arg(long, value_name = "DIR")]
+    diff: Option<PathBuf>,
+    /// Read real secrets with your own AWS credentials; shows redacted diffs only
+    #[arg(long, conflicts_with = "out")]
+    live: bool,
+}
+
+/// Why a rehearsal did not begin or could not be written down, as it is told to the user.
+struct Refusal(Exit, String);
+
+impl<F: Failure> From<F> for Refusal {
+    fn from(failure: F) -> Self {
+        Self(Exit::Failed, Explanation::of(&failure).to_string())
+    }
+}
+
+pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
+    match rehearse(&args, json, environment).await {
+        Ok(exit) => exit,
+        Err(Refusal(exit, message)) => {
+            talk(&message);
+            exit
+        }
+    }
+}
+
+/// One file that the rehearsal rendered.
+struct Rendered {
+    path: PathBuf,
+    content: zeroize::Zeroizing<Vec<u8>>,
+    mode: u32,
+    secret: bool,
+}
+
+async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<Exit, Refusal> {
+    let desk = DiskFiles::new(None);
+    let plan = prepare::plan(&args.documents, &desk).await.map_err(|error| Refusal(Exit::Document, error.to_string()))?;
+    let mut given = match &args.facts {
+        Some(path) => Given::parse(&path.display().to_string(), &read_text(path, &desk).await?).map_err(|message| Refusal(Exit::Usage, message))?,
+        None => Given::default(),
+    };
+    let machine = FakeMachine::rehearsal();
+    let programs = args.out.as_deref().map(|out| Rc::new(DeskCommands::new(machine.clone(), absolute(out))));
+    let host = match &programs {
+        Some(programs) => Host { commands: programs.clone(), ..machine.host() },
+        None => machine.host(),
+    };
+    let known = Rc::new(Known::default());
+    let redactor = Rc::new(Redactor::default());
+    redactor.learn(&given.secrets());
+    known.set_placeholders(given.complete(&plan));
+    let values = plan.values.resolve(&given.instance()).map_err(|(place, error)| {
+        Refusal(Exit::Failed, format!("{place}: {}\n  hint: give it in --facts", Explanation::of(&error).message))
+    })?;
+    known.set_root("instance", given.instance());
+    known.set_root("values", values);
+    for node in &plan.nodes {
+        let from_aws = node.address.kind() == "secrets";
+        match given.outputs(&node.address) {
+            Some(_) if args.live && from_aws => {}
+            Some(value) => known.give(node.address.clone(), value),
+            None if args.live || !from_aws => {}
+            None => known.give(node.address.clone(), Value::Null),
+        }
+    }
+    let record = Record::load(host.files.clone(), host.users.own(), crate::host::fake::INSTANCE).await?;
+    let aws = if args.live { live(environment, &desk).await? } else { nothing() };
+    let world = World { host, aws, record: Rc::new(record), boot_id: "rehearsal".into(), redactor, known };
+    let recorder = Recorder::new(Report::begin(world.host.clock.now(), world.boot_id.clone()), Vec::new(), world.host.clock.clone());
+    execute(&plan, &world, &recorder, std::future::pending()).await;
+    recorder.end();
+
+    let rendered = rendered(&plan, &world).await?;
+    if let Some(out) = &args.out {
+        write(&rendered, &absolute(out)).await?;
+    }
+    let diffs = match &args.diff {
+        Some(directory) => diffs(&rendered, &absolute(directory), &world.redactor).await?,
+        None => Vec::new(),
+    };
+    let mut notes = recorder.report().warnings.clone();
+    notes.extend(programs.iter().flat_map(|programs| programs.missing()).map(|program| format!("not checked: {program} is not on this machine")));
+    show(&plan, &recorder.report(), &rendered, &diffs, &notes, json);
+    Ok(if recorder.report().outcome == BootOutcome::Failed { Exit::Failed } else { Exit::Done })
+}
+
+async fn read_text(path: &Path, desk: &DiskFiles) -> Result<String, Refusal> {
+    let bytes = desk.read(&absolute(path), SIZE_LIMIT).await?;
+    let bytes = bytes.ok_or_else(|| Refusal(Exit::Usage, format!("there is no file {}", path.display())))?;
+    String::from_utf8(bytes.to_vec()).map_err(|_| Refusal(Exit::Usage, format!("{} is not UTF-8 text", path.display())))
+}
+
+/// AWS as the caller's own credentials see it.
+async fn live(environment: &Environment, desk: &DiskFiles) -> Result<Aws, Refusal> {
+    let in_home = |name: &str| environment.home.as_deref().map(|home| Path::new(home).join(".aws").join(name));
+    let named = |variable: &str| environment.aws.get(variable).map(PathBuf::from);
+    let mut files = Vec::new();
+    for path in [named("AWS_SHARED_CREDENTIALS_FILE").or_else(|| in_home("credentials")), named("AWS_CONFIG_FILE").or_else(|| in_home("config"))] {
+        let bytes = match path {
+            Some(path) => desk.read(&absolute(&path), SIZE_LIMIT).await?,
+            None => None,
+        };
+        files.push(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()));
+    }
+    let variables = environment.aws.all();
+    let caller = Caller { env: &variables, credentials_file: files[0].as_deref(), config_file: files[1].as_deref() };
+    let region = caller.region()?.ok_or_else(|| Refusal(Exit::Usage, "no region is set\n  hint: set AWS_REGION".into()))?;
+    let http = Http::new(boot::ca_bundle(environment).await?);
+    Ok(Aws::of_caller(http, caller.credentials()?, region, Rc::new(FakeMetadata::default()), boot::endpoints(environment)))
+}
+
+/// AWS that knows nothing: without `--live`, whatever a step would ask for is given.
+fn nothing() -> Aws {
+    Aws::new(Rc::new(FakeSecretsManager::default()), Rc::new(FakeParameterStore::default()), Rc::new(FakeMetadata::default()))
+}
+
+async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>, HostError> {
+    let mut rendered = Vec::new();
+    for node in &plan.nodes {
+        let Some(path) = world.known.path(&node.address) else { continue };
+        let (content, stat) = (world.host.files.read(&path, u64::MAX).await?, world.host.files.stat(&path).await?);
+        if let (Some(content), Some(stat)) = (content, stat) {
+            rendered.push(Rendered { path, content, mode: stat.attributes.mode, secret: node.holds_secret });
+        }
+    }
+    Ok(rendered)
+}
+
+/// Writes what was rendered below `out`, with its mode, for the caller.
+async fn write(rendered: &[Rendered], out: &Path) -> Result<(), HostError> {
+    let files = DiskFiles::new(Some(out.to_owned()));
+    let (uid, gid) = EtcUsers::new(None).own();
+    for file in rendered {
+        if let Some(parent) = file.path.parent() {
+            files.create_directory(parent, 0o755).await?;
+        }
+        let staged = install::staged(&file.path);
+        files.stage(&staged, &file.content, Attributes { mode: file.mode, uid, gid }).await?;
+        files.install(&staged, &file.path).await?;
+    }
+    Ok(())
+}
+
+/// How each file differs from the one below `directory`, as unified diffs without secrets.
+async fn diffs(rendered: &[Rendered], directory: &Path, redactor: &Redactor) -> Result<Vec<String>, HostError> {
+    let files = DiskFiles::new(Some(directory.to_owned()));
+    let mut diffs = Vec::new();
+    for file in rendered {
+        let found = files.read(&file.path, SIZE_LIMIT).await?;
+        let before = found.as_ref().map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
+        let after = String::from_utf8_lossy(&file.content);
+        if before != after || found.is_none() {
+            diffs.push(diff(&file.path, &before, &after, file.secret, redactor));
+        }
+    }
+    Ok(diffs)
+}
+
+fn diff(path: &Path, before: &str, after: &str, secret: bool, redactor: &Redactor) -> String {
+    let (old, new) = (format!("a{}", path.display()), format!("b{}", path.display()));
+    let text = similar::TextDiff::from_lines(before, after).unified_diff().context_radius(3).header(&old, &new).to_string();
+    if !secret {
+        return text;
+    }
+    let lines = text.lines().enumerate().map(|(index, line)| match line.strip_prefix('-') {
+        // What stood there before may be a secret that nobody knows any more.
+        Some(_) if index > 1 => "-[redacted: this line of a file with secrets goes]".to_owned(),
+        _ => redactor.redact(line),
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn show(plan: &Plan, report: &Report, rendered: &[Rendered], diffs: &[String], notes: &[String], json: bool) {
+    let order = schedule::order(&plan.units);
+    if json {
+        let mut value = preview::json(plan, &order, report);
+        let files = rendered.iter().map(|file| {
+            json!({ "path": file.path, "bytes": file.content.len(), "mode": format!("{:04o}", file.mode), "holds_secret": file.secret })
+        });
+        value["outcome"] = json!(report.outcome);
+        value["files"] = files.collect();
+        value["diffs"] = json!(diffs);
+        value["notes"] = json!(notes);
+        return data(&value.to_string());
+    }
+    let mut text = preview::text(plan, &order, report);
+    for diff in diffs {
+        text.push('\n');
+        text.push_str(diff.trim_end());
+        text.push('\n');
+    }
+    data(&text);
+    for note in notes {
+        talk(&format!("note: {note}"));
+    }
+}

@@ -1,0 +1,81 @@
+//! Programs of a rehearsal on somebody's desk: those that check a staged file really run, on a copy below `--out`; all
+//! others are left to the machine in memory.
+
+use std::cell::RefCell;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+
+use super::commands::ProcessCommands;
+use super::fake::FakeMachine;
+use super::files::DiskFiles;
+use super::{Attributes, Commands, End, Files, HostError, Invocation, OnLine, Users};
+use crate::text::SecretText;
+
+/// How the name of a staged file begins.
+const STAGED: &str = ".ingot-staged.";
+
+/// A staged file is in memory already; this only bounds a read.
+const LIMIT: u64 = 1 << 30;
+
+pub(crate) struct DeskCommands {
+    machine: FakeMachine,
+    out: DiskFiles,
+    directory: PathBuf,
+    missing: RefCell<Vec<String>>,
+}
+
+impl DeskCommands {
+    /// Checks files of `machine` by copies below `directory`, which must be absolute.
+    pub(crate) fn new(machine: FakeMachine, directory: PathBuf) -> Self {
+        Self { machine, out: DiskFiles::new(Some(directory.clone())), directory, missing: RefCell::default() }
+    }
+
+    /// Checks that did not run, since their program is not on this desk.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        self.missing.borrow().clone()
+    }
+
+    /// The staged file that one of the arguments names.
+    fn staged(argv: &[SecretText]) -> Option<PathBuf> {
+        let paths = argv.iter().filter_map(|word| word.expose().find('/').map(|at| PathBuf::from(&word.expose()[at..])));
+        paths.into_iter().find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGED)))
+    }
+
+    async fn copy(&self, path: &Path, content: &[u8]) -> Result<(), HostError> {
+        let (uid, gid) = self.machine_owner();
+        if let Some(parent) = path.parent() {
+            self.out.create_directory(parent, 0o755).await?;
+        }
+        self.out.stage(path, content, Attributes { mode: 0o600, uid, gid }).await
+    }
+
+    fn machine_owner(&self) -> (u32, u32) {
+        super::users::EtcUsers::new(None).own()
+    }
+}
+
+#[async_trait(?Send)]
+impl Commands for DeskCommands {
+    async fn run(&self, invocation: &Invocation, on_line: OnLine<'_>) -> Result<End, HostError> {
+        let staged = Self::staged(&invocation.argv);
+        let content = match &staged {
+            Some(path) => self.machine.read(path, LIMIT).await?,
+            None => None,
+        };
+        let (Some(path), Some(content)) = (staged, content) else { return self.machine.run(invocation, on_line).await };
+        self.copy(&path, &content).await?;
+        let (named, copied) = (path.display().to_string(), format!("{}{}", self.directory.display(), path.display()));
+        let argv = invocation.argv.iter().map(|word| SecretText::from(word.expose().replace(&named, &copied))).collect();
+        let ended = ProcessCommands.run(&Invocation { argv, ..invocation.clone() }, on_line).await;
+        self.out.remove(&path).await?;
+        match ended {
+            Err(HostError::Spawn { program, source }) if source.kind() == io::ErrorKind::NotFound => {
+                self.missing.borrow_mut().push(program);
+                Ok(End::Exited(0))
+            }
+            ended => ended,
+        }
+    }
+}
