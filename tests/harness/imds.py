@@ -345,9 +345,12 @@ async def main() -> None:
     arguments = parser.parse_args()
     server = Server(arguments.config, wire.Log(arguments.log), arguments.allow_v1)
     listener = wire.from_arguments(arguments)
-    print("%s:%s" % listener.getsockname()[:2], flush=True)
-    await asyncio.sleep(server.config["late"])
+    name = "%s:%s" % listener.getsockname()[:2]
+    if server.config["late"]:
+        print(name, flush=True)
+        await asyncio.sleep(server.config["late"])
     async with await wire.serve(listener, server.handle) as running:
+        print(name, flush=True)
         await running.serve_forever()
 
 

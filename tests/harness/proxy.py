@@ -158,7 +158,7 @@ class Front:
             case "PUT", "/harness/rules":
                 rules = json.loads(request.body)
                 self.latency = rules.get("latency", 0.0)
-                self.faults = wire.Faults(rules.get("faults", []))
+                self.faults = wire.Faults(rules.get("faults", []), self.faults)
                 response = wire.Response()
             case "PUT", "/harness/forget":
                 self.forget()

@@ -124,9 +124,12 @@ class Faults:
         trickle   `bytes_per_second`
     """
 
-    def __init__(self, rules: list[dict]):
+    def __init__(self, rules: list[dict], before: "Faults | None" = None):
+        """`before`: the rules until now. A list that only grew goes on counting."""
         self.rules = rules
         self.seen = [0] * len(rules)
+        if before and rules[: len(before.rules)] == before.rules:
+            self.seen[: len(before.seen)] = before.seen
 
     def pick(self, matches) -> dict:
         for index, rule in enumerate(self.rules):
