@@ -11,6 +11,10 @@ from harness.imds import Imds
 CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 
+def pytest_report_header() -> str:
+    return f"ingot: {agents.binary() or 'not built'}"
+
+
 @pytest.fixture(scope="session")
 def ingot():
     """The binary under test."""

@@ -1,11 +1,11 @@
 """AWS on loopback: `proxy.py` in a process of its own, and words for what tests ask of it.
 
-    with Aws() as aws:
-        aws.secret("prod/shop/db", {"user": "shop", "password": "hunter2"})
-        aws.parameter("/prod/shop/token", "s3cr3t", type="SecureString")
-        aws.fault("throttled", operation="GetParameters", times=2)
-        run(env=aws.env)
-        assert aws.count("BatchGetSecretValue") == 1
+with Aws() as aws:
+    aws.secret("prod/shop/db", {"user": "shop", "password": "hunter2"})
+    aws.parameter("/prod/shop/token", "s3cr3t", type="SecureString")
+    aws.fault("throttled", operation="GetParameters", times=2)
+    run(env=aws.env)
+    assert aws.count("BatchGetSecretValue") == 1
 """
 
 import json

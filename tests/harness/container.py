@@ -143,7 +143,9 @@ class Machine:
             start_new_session=True,
         )
         self.leader = self.wait_for(self.find_leader, timeout, "PID 1 of the container")
-        self.wait_for(lambda: self.run("systemctl", "show", "--property=Version").code == 0, timeout, "systemd to answer")
+        self.wait_for(
+            lambda: self.run("systemctl", "show", "--property=Version").code == 0, timeout, "systemd to answer"
+        )
         return time.monotonic() - begun
 
     def find_leader(self) -> int | None:
@@ -232,8 +234,8 @@ class Machine:
 
         def attempt() -> dict[str, str] | None:
             state = self.show(unit, *names)
-            busy = state["ActiveState"] in ("activating", "reloading", "deactivating") or state.get("Job", "") not in ("", "0")
-            return None if busy else state
+            moving = state["ActiveState"] in ("activating", "reloading", "deactivating")
+            return None if moving or state.get("Job", "") not in ("", "0") else state
 
         return self.wait_for(attempt, timeout, f"{unit} to end")
 

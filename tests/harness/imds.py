@@ -27,7 +27,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -103,7 +103,7 @@ def metadata(config: dict) -> dict:
     }
     if config["role"]:
         account = instance["account"]
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         tree["iam"] = {
             "info": json.dumps(
                 {
@@ -345,7 +345,7 @@ async def main() -> None:
     arguments = parser.parse_args()
     server = Server(arguments.config, wire.Log(arguments.log), arguments.allow_v1)
     listener = wire.from_arguments(arguments)
-    name = "%s:%s" % listener.getsockname()[:2]
+    name = "{}:{}".format(*listener.getsockname()[:2])
     if server.config["late"]:
         print(name, flush=True)
         await asyncio.sleep(server.config["late"])

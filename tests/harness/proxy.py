@@ -107,8 +107,9 @@ class Front:
         target = request.headers.get("x-amz-target", f"{request.method} {request.path}")
         operation = target.rpartition(".")[2]
         fault = self.faults.pick(
-            lambda rule: rule.get("operation", operation) == operation
-            and rule.get("containing", "").encode() in request.body
+            lambda rule: (
+                rule.get("operation", operation) == operation and rule.get("containing", "").encode() in request.body
+            )
         )
         call = {
             "time": request.at,
