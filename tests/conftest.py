@@ -1,0 +1,60 @@
+"""Fixtures of the black-box tests, and the rule that CI skips nothing."""
+
+import os
+
+import pytest
+from harness import agent as agents
+from harness.agent import Agent
+from harness.aws import Aws
+from harness.imds import Imds
+
+CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+
+def pytest_report_header() -> str:
+    return f"ingot: {agents.binary() or 'not built'}"
+
+
+@pytest.fixture(scope="session")
+def ingot():
+    """The binary under test."""
+    if (found := agents.binary()) is None:
+        pytest.skip(f"no binary: build one of {', '.join(agents.BUILDS)}, or name it in $INGOT")
+    return found
+
+
+@pytest.fixture(scope="session")
+def aws_server():
+    with Aws() as server:
+        yield server
+
+
+@pytest.fixture
+def aws(aws_server):
+    """An empty AWS that answers at once."""
+    aws_server.reset()
+    return aws_server
+
+
+@pytest.fixture
+def imds():
+    """An IMDS with nothing in it; tests say what by `imds.configure(…)`."""
+    with Imds() as server:
+        yield server
+
+
+@pytest.fixture
+def agent(ingot, tmp_path, aws, imds):
+    """ingot on a bare machine, with this IMDS and this AWS."""
+    return Agent(tmp_path, {**imds.env, **aws.env})
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """In CI a skipped test is a failed one: it proved nothing."""
+    report = yield
+    if CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI: {reason}"
+    return report

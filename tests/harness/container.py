@@ -1,0 +1,281 @@
+"""A machine with a real systemd: Debian in systemd-nspawn, in a network namespace where IMDS is at its true address.
+
+    with Machine(user_data=DOCUMENT) as machine:
+        machine.install_ingot()
+        machine.boot()
+        machine.wait_until("systemctl is-active nginx.service")
+        assert "hunter2" in machine.run("cat", "/etc/nginx/conf.d/shop.conf").stdout
+
+The root is an overlay over a cached one (`debian-root`): a reboot keeps it, leaving the block forgets it. IMDS and AWS
+run outside and listen inside, at 169.254.169.254:80 and 127.0.0.1:4566. Needs root, and nothing that root is not
+given on an ordinary Debian machine; whatever it started, it ends, by pid, also when a test fails.
+"""
+
+import itertools
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from . import wire
+from .agent import REPOSITORY, binary
+from .aws import Aws
+from .imds import Imds
+
+IMDS_ADDRESS = "169.254.169.254"
+AWS_PORT = 4566
+NEEDED = ("mmdebstrap", "systemd-nspawn", "ip", "nsenter")
+numbers = itertools.count()
+
+
+def unavailable() -> str | None:
+    """Why no machine can be made here; `None` if it can."""
+    if os.geteuid() != 0:
+        return "a container with systemd needs root"
+    missing = [program for program in NEEDED if not shutil.which(program)]
+    return f"not installed: {', '.join(missing)}" if missing else None
+
+
+def must(*command: str) -> str:
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+class NotInTime(AssertionError):
+    """What a test waited for did not come."""
+
+
+class Machine:
+    def __init__(self, *, user_data: bytes | str | None = None, **imds):
+        self.imds_config = {"user_data": user_data, **imds}
+        self.nspawn: subprocess.Popen | None = None
+        self.undo: list = []
+
+    def __enter__(self) -> "Machine":
+        try:
+            self.make()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def make(self) -> None:
+        base = must(str(Path(__file__).with_name("debian-root"))).strip()
+        self.directory = Path(tempfile.mkdtemp(prefix="ingot-machine."))
+        self.undo.append(lambda: shutil.rmtree(self.directory))
+        self.root = self.directory / "root"
+        self.make_root(base)
+
+        self.netns = f"ingot-{os.getpid()}-{next(numbers)}"
+        must("ip", "netns", "add", self.netns)
+        self.undo.append(lambda: must("ip", "netns", "delete", self.netns))
+        must("ip", "-n", self.netns, "link", "set", "lo", "up")
+        must("ip", "-n", self.netns, "address", "add", f"{IMDS_ADDRESS}/32", "dev", "lo")
+
+        self.imds = Imds(address=IMDS_ADDRESS, port=80, netns=self.netns, **self.imds_config)
+        self.imds.__enter__()
+        self.undo.append(self.imds.__exit__)
+        self.aws = Aws([wire.bound("127.0.0.1", AWS_PORT, self.netns)])
+        self.aws.__enter__()
+        self.undo.append(self.aws.__exit__)
+
+    def make_root(self, base: str) -> None:
+        """A root of its own: an overlay in no time or, on a disk that is an overlay itself, a copy in seconds."""
+        for name in ("upper", "work", "root"):
+            (self.directory / name).mkdir()
+        layers = f"lowerdir={base},upperdir={self.directory}/upper,workdir={self.directory}/work"
+        overlay = ["mount", "-t", "overlay", "-o", layers, "overlay", str(self.root)]
+        if subprocess.run(overlay, capture_output=True).returncode == 0:
+            self.undo.append(lambda: must("umount", "--lazy", str(self.root)))
+        else:
+            must("cp", "--archive", "--reflink=auto", f"{base}/.", str(self.root))
+
+    def __exit__(self, *_) -> None:
+        self.power_cut()
+        for step in reversed(self.undo):
+            try:
+                step()
+            except (OSError, RuntimeError) as error:
+                print(f"cleaning up: {error}")
+
+    # What the image holds.
+
+    def write(self, absolute: str, content: str | bytes, mode: int = 0o644) -> None:
+        path = self.root / absolute.lstrip("/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(mode)
+
+    def read(self, absolute: str) -> str:
+        return (self.root / absolute.lstrip("/")).read_text()
+
+    def enable(self, *units: str) -> None:
+        must("systemctl", "--quiet", f"--root={self.root}", "enable", *units)
+
+    def install_ingot(self, *, enabled: bool = True) -> None:
+        """The binary and its units, where the image build puts them; AWS is told to be on loopback."""
+        shutil.copy(binary(), self.root / "usr/bin/ingot")
+        for unit in (REPOSITORY / "systemd").glob("ingot.*"):
+            shutil.copy(unit, self.root / "usr/lib/systemd/system")
+        environment = f"AWS_ENDPOINT_URL=http://127.0.0.1:{AWS_PORT}"
+        self.write("/etc/systemd/system.conf.d/harness.conf", f"[Manager]\nDefaultEnvironment={environment}\n")
+        if enabled:
+            self.enable("ingot.service")
+
+    def enable_cloud_init(self) -> None:
+        """cloud-init runs at boot. Outside EC2's DMI it asks for IMDS version 1."""
+        (self.root / "etc/cloud/cloud-init.disabled").unlink(missing_ok=True)
+        self.imds.configure(allow_v1=True)
+
+    # Its life.
+
+    def boot(self, timeout: float = 60) -> float:
+        """Boots until PID 1 answers. The seconds it took."""
+        assert self.nspawn is None, "it runs already"
+        begun = time.monotonic()
+        self.console_file = open(self.directory / "console", "ab")
+        self.nspawn = subprocess.Popen(
+            ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--register=no", "--keep-unit"]
+            + [f"--network-namespace-path=/run/netns/{self.netns}", "--console=read-only", "--machine=machine"]
+            + ["--resolv-conf=off", "--timezone=off", "--link-journal=no"],
+            stdin=subprocess.DEVNULL,
+            stdout=self.console_file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.leader = self.wait_for(self.find_leader, timeout, "PID 1 of the container")
+        self.wait_for(
+            lambda: self.run("systemctl", "show", "--property=Version").code == 0, timeout, "systemd to answer"
+        )
+        return time.monotonic() - begun
+
+    def find_leader(self) -> int | None:
+        """The container's PID 1: the child of nspawn that is 1 in a PID namespace of its own."""
+        if self.nspawn.poll() is not None:
+            raise RuntimeError(f"systemd-nspawn ended: {self.console()}")
+        children = Path(f"/proc/{self.nspawn.pid}/task/{self.nspawn.pid}/children").read_text().split()
+        for child in children:
+            try:
+                ids = re.search(r"^NSpid:(.*)$", Path(f"/proc/{child}/status").read_text(), re.MULTILINE)
+            except FileNotFoundError:
+                continue
+            if ids and ids[1].split()[1:] == ["1"]:
+                return int(child)
+        return None
+
+    def shut_down(self, timeout: float = 60) -> None:
+        """An orderly power-off."""
+        self.nspawn.send_signal(signal.SIGTERM)
+        try:
+            self.nspawn.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise NotInTime(f"no power-off after {timeout} s\n{self.console()}") from None
+        self.ended()
+
+    def power_cut(self) -> None:
+        """An end without a warning. What was written to the root stays; the kernel, being shared, loses nothing."""
+        if self.nspawn is not None:
+            # nspawn's end is the end of PID 1, and that is the end of all in its namespace.
+            self.nspawn.kill()
+            self.nspawn.wait()
+            self.ended()
+
+    def ended(self) -> None:
+        self.nspawn = None
+        self.console_file.close()
+
+    def reboot(self) -> float:
+        """Power-off, and a boot of the same root."""
+        self.shut_down()
+        return self.boot()
+
+    # What happens in it.
+
+    def run(self, *command: str, timeout: float = 60, stdin: str | None = None, env: dict | None = None) -> "Done":
+        """Runs a program inside, beside systemd (in no unit)."""
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "SYSTEMD_PAGER": "", **(env or {})}
+        inside = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wdns=/"]
+        try:
+            done = subprocess.run(
+                ["nsenter", f"--target={self.leader}", *inside, "--", *command],
+                capture_output=True,
+                text=True,
+                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else None,
+                timeout=timeout,
+                env=environment,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise NotInTime(f"{' '.join(command)} ran longer than {timeout} s\n{self.journal()}") from error
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def shell(self, script: str, **more) -> "Done":
+        return self.run("sh", "-c", script, **more)
+
+    def show(self, unit: str, *properties: str) -> dict[str, str]:
+        """`systemctl show`."""
+        lines = self.run("systemctl", "show", unit, *(f"--property={name}" for name in properties)).stdout.splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def wait_until(self, script: str, timeout: float = 60) -> "Done":
+        """Waits until a shell script inside ends well."""
+
+        def attempt() -> Done | None:
+            done = self.shell(script)
+            return done if done.code == 0 else None
+
+        return self.wait_for(attempt, timeout, script)
+
+    def wait_until_ended(self, unit: str, timeout: float = 90) -> dict[str, str]:
+        """Waits until a unit is neither queued nor starting. Its properties.
+
+        PID 1 answers only once the jobs of this boot are queued, so a unit that is enabled is not missed.
+        """
+        names = ("ActiveState", "SubState", "Result", "ExecMainStatus", "Job", "LoadState")
+
+        def attempt() -> dict[str, str] | None:
+            state = self.show(unit, *names)
+            moving = state["ActiveState"] in ("activating", "reloading", "deactivating")
+            return None if moving or state.get("Job", "") not in ("", "0") else state
+
+        return self.wait_for(attempt, timeout, f"{unit} to end")
+
+    def wait_for(self, attempt, timeout: float, what: str):
+        deadline = time.monotonic() + timeout
+        while True:
+            if found := attempt():
+                return found
+            if time.monotonic() > deadline:
+                raise NotInTime(f"waited {timeout} s in vain for: {what}\n{self.journal()}\n{self.console()}")
+            time.sleep(0.05)
+
+    def journal(self, *arguments: str) -> str:
+        """The journal of this boot, or what journalctl's arguments choose of it."""
+        if self.nspawn is None or not getattr(self, "leader", None):
+            return ""
+        chosen = ["journalctl", "--no-pager", "--output=short-monotonic", *arguments]
+        try:
+            return self.run(*chosen, timeout=20).stdout
+        except NotInTime:
+            return "(the journal did not answer)"
+
+    def console(self) -> str:
+        """All that was ever written to /dev/console, without its colours."""
+        written = (self.directory / "console").read_bytes().decode("utf-8", "replace")
+        return re.sub(r"\x1b\[[0-9;]*m", "", written).replace("\r\n", "\n")
+
+
+class Done:
+    """How a program inside ended."""
+
+    def __init__(self, code: int, stdout: str, stderr: str):
+        self.code, self.stdout, self.stderr = code, stdout, stderr
+
+    def __repr__(self) -> str:
+        return f"exit code {self.code}\n{self.stdout}{self.stderr}"
