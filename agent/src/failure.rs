@@ -90,9 +90,36 @@ impl fmt::Display for Explanation {
     }
 }
 
+/// The known word nearest to `word`, if one is near enough to be meant: for hints.
+///
+/// Two slips of the finger, or one in a word of two or three letters, or the same beginning.
+pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    let word = word.to_lowercase();
+    let near = |candidate: &&'k str| {
+        let candidate = candidate.to_lowercase();
+        let distance = strsim::damerau_levenshtein(&word, &candidate);
+        let few_slips = distance <= 2 && distance * 2 <= word.chars().count();
+        (few_slips || strsim::jaro_winkler(&word, &candidate) > 0.85).then_some(distance)
+    };
+    known
+        .into_iter()
+        .filter_map(|candidate| Some((near(&candidate)?, candidate)))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn finds_the_nearest_word_or_none() {
+        let known = ["secrets", "services", "files", "env"];
+        assert_eq!(nearest("servces", known), Some("services"));
+        assert_eq!(nearest("Secret", known), Some("secrets"));
+        assert_eq!(nearest("evn", known), Some("env"));
+        assert_eq!(nearest("quux", known), None);
+    }
 
     #[derive(Debug, thiserror::Error)]
     #[error("cannot read /etc/x")]

@@ -79,7 +79,8 @@ fn replace_words(line: &str, word: &str) -> String {
         let (before, after) = (&rest[..at], &rest[at + word.len()..]);
         let joins = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
         out.push_str(before);
-        let inside = joins(before.chars().next_back().or(out.chars().next_back().filter(|_| before.is_empty()))) || joins(after.chars().next());
+        let inside =
+            joins(before.chars().next_back().or(out.chars().next_back().filter(|_| before.is_empty()))) || joins(after.chars().next());
         out.push_str(if inside { word } else { MARK });
         rest = after;
     }

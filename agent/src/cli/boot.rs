@@ -258,7 +258,8 @@ async fn boot(
     let record = Record::load(disk.clone(), host.users.own(), &id).await?;
     let aws = Aws::on_instance(http, imds.clone(), credentials, endpoints(environment));
     let boot_id = recorder.report().boot_id.clone();
-    let new = World { host: host.clone(), aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known: Rc::new(Known::default()) };
+    let new =
+        World { host: host.clone(), aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known: Rc::new(Known::default()) };
     let made = world.get_or_init(|| new);
     learn_facts(&plan, &imds, known_identity.as_ref(), made, recorder).await?;
     Ok((plan, lock))
@@ -313,13 +314,7 @@ async fn just_done(files: &dyn Files, digest: &str, boot_id: &str) -> Option<Boo
 }
 
 /// Makes facts and values known to the steps, and to units by way of a file.
-async fn learn_facts(
-    plan: &Plan,
-    imds: &Imds,
-    identity: Option<&Identity>,
-    world: &World,
-    recorder: &Recorder,
-) -> Result<(), Stop> {
+async fn learn_facts(plan: &Plan, imds: &Imds, identity: Option<&Identity>, world: &World, recorder: &Recorder) -> Result<(), Stop> {
     let mut tags = BTreeMap::new();
     let read = plan.tags().into_iter().map(|key| join(std::future::ready(key), imds.tag(key)));
     for (key, tag) in join_all(read).await {

@@ -32,6 +32,7 @@ use crate::redaction::Redactor;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Report};
 use crate::steps::{Known, World, install};
+use crate::text::Text;
 
 /// Rehearse a boot: no root, no network, and nothing is touched outside --out
 #[derive(Debug, clap::Args)]
@@ -84,7 +85,9 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     let desk = DiskFiles::new(None);
     let plan = prepare::plan(&args.documents, &desk).await.map_err(|error| Refusal(Exit::Document, error.to_string()))?;
     let mut given = match &args.facts {
-        Some(path) => Given::parse(&path.display().to_string(), &read_text(path, &desk).await?).map_err(|message| Refusal(Exit::Usage, message))?,
+        Some(path) => {
+            Given::parse(&path.display().to_string(), &read_text(path, &desk).await?).map_err(|message| Refusal(Exit::Usage, message))?
+        }
         None => Given::default(),
     };
     let machine = FakeMachine::rehearsal();
@@ -127,8 +130,11 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
         None => Vec::new(),
     };
     let mut notes = recorder.report().warnings.clone();
-    notes.extend(programs.iter().flat_map(|programs| programs.missing()).map(|program| format!("not checked: {program} is not on this machine")));
-    show(&plan, &recorder.report(), &rendered, &diffs, &notes, json);
+    notes.extend(
+        programs.iter().flat_map(|programs| programs.missing()).map(|program| format!("not checked: {program} is not on this machine")),
+    );
+    let shown = |text: &Text| world.known.shown(text);
+    show(&plan, &recorder.report(), &shown, &rendered, &diffs, &notes, json);
     Ok(if recorder.report().outcome == BootOutcome::Failed { Exit::Failed } else { Exit::Done })
 }
 
@@ -143,7 +149,9 @@ async fn live(environment: &Environment, desk: &DiskFiles) -> Result<Aws, Refusa
     let in_home = |name: &str| environment.home.as_deref().map(|home| Path::new(home).join(".aws").join(name));
     let named = |variable: &str| environment.aws.get(variable).map(PathBuf::from);
     let mut files = Vec::new();
-    for path in [named("AWS_SHARED_CREDENTIALS_FILE").or_else(|| in_home("credentials")), named("AWS_CONFIG_FILE").or_else(|| in_home("config"))] {
+    for path in
+        [named("AWS_SHARED_CREDENTIALS_FILE").or_else(|| in_home("credentials")), named("AWS_CONFIG_FILE").or_else(|| in_home("config"))]
+    {
         let bytes = match path {
             Some(path) => desk.read(&absolute(&path), SIZE_LIMIT).await?,
             None => None,
@@ -218,10 +226,18 @@ fn diff(path: &Path, before: &str, after: &str, secret: bool, redactor: &Redacto
     lines.collect::<Vec<_>>().join("\n")
 }
 
-fn show(plan: &Plan, report: &Report, rendered: &[Rendered], diffs: &[String], notes: &[String], json: bool) {
+fn show(
+    plan: &Plan,
+    report: &Report,
+    shown: &dyn Fn(&Text) -> String,
+    rendered: &[Rendered],
+    diffs: &[String],
+    notes: &[String],
+    json: bool,
+) {
     let order = schedule::order(&plan.units);
     if json {
-        let mut value = preview::json(plan, &order, report);
+        let mut value = preview::json(plan, &order, report, shown);
         let files = rendered.iter().map(|file| {
             json!({ "path": file.path, "bytes": file.content.len(), "mode": format!("{:04o}", file.mode), "holds_secret": file.secret })
         });
@@ -231,7 +247,7 @@ fn show(plan: &Plan, report: &Report, rendered: &[Rendered], diffs: &[String], n
         value["notes"] = json!(notes);
         return data(&value.to_string());
     }
-    let mut text = preview::text(plan, &order, report);
+    let mut text = preview::text(plan, &order, report, shown);
     for diff in diffs {
         text.push('\n');
         text.push_str(diff.trim_end());

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::address::{Address, Usage};
 use crate::document::KINDS;
-use crate::document::error::nearest;
+use crate::failure::nearest;
 use crate::plan::Plan;
 
 /// What `--facts` says: a tree of the shape of references.

@@ -83,7 +83,10 @@ fn show(report: Option<&Report>, exit: Exit, json: bool) {
     let mut text = match (exit, report.outcome) {
         (Exit::Running, BootOutcome::Running) => summary(report),
         (Exit::Running, _) => "running: starting".to_owned(),
-        (_, BootOutcome::Running) => format!("failed: process {} was cut off after {:.3} s\n", report.pid, report.elapsed_ms / 1e3) + "  hint: run `ingot boot` to go on where it was",
+        (_, BootOutcome::Running) => {
+            format!("failed: process {} was cut off after {:.3} s\n", report.pid, report.elapsed_ms / 1e3)
+                + "  hint: run `ingot boot` to go on where it was"
+        }
         _ => summary(report),
     };
     text.push('\n');

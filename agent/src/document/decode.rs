@@ -9,11 +9,14 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::de::value::{StrDeserializer, StringDeserializer};
-use serde::de::{DeserializeOwned, DeserializeSeed, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor};
+use serde::de::{
+    DeserializeOwned, DeserializeSeed, EnumAccess, Expected, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
+};
 use serde::forward_to_deserialize_any;
 
-use crate::document::error::{Mistake, nearest};
+use crate::document::error::Mistake;
 use crate::document::tree::{Key, Node, Value};
+use crate::failure::nearest;
 use crate::text::TEXT_WITH_PLACE;
 
 /// Reads `node` as a `T`. `None` if it has mistakes; they are all in `mistakes` then.
@@ -29,6 +32,7 @@ pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static
         match T::deserialize(Reader { node, reading: &reading }) {
             Ok(value) => break Some(value),
             Err(error) => {
+                let error = error.within(node);
                 let at = error.at.unwrap_or(node as *const Node);
                 let echo = error.missing.is_some_and(|field| reading.is_aside_below(at, field));
                 if !echo && let Some(mistake) = error.mistake {
@@ -130,6 +134,7 @@ impl serde::de::Error for DecodeError {
             Unexpected::Signed(value) if expected.contains("string") => format!("put it in quotes: \"{value}\""),
             Unexpected::Float(value) if expected.contains("string") => format!("put it in quotes: \"{value}\""),
             Unexpected::Str(_) if expected.contains("sequence") => "write a list: [ … ]".into(),
+            _ if expected == "a map" => "write `{ key: value, … }`".into(),
             Unexpected::Map if expected.contains("string") => "put a value that begins with {{ in quotes".into(),
             _ => "write it in the form that is expected here".into(),
         };
@@ -142,7 +147,13 @@ impl serde::de::Error for DecodeError {
             Unexpected::Map => "a map",
             _ => "something else",
         };
-        let expected = if expected.starts_with("struct ") { "a map" } else if expected == "a sequence" { "a list" } else { &expected };
+        let expected = if expected.starts_with("struct ") {
+            "a map"
+        } else if expected == "a sequence" {
+            "a list"
+        } else {
+            &expected
+        };
         Self::new(format!("expected {expected}, found {found}"), hint)
     }
 
@@ -245,7 +256,10 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        self.visit(Some(fields), visitor)
+        match self.node.value {
+            Value::Map(_) => self.visit(Some(fields), visitor),
+            _ => Err(DecodeError::within(serde::de::Error::invalid_type(self.unexpected(), &"a map"), self.node)),
+        }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -390,7 +404,7 @@ mod tests {
     }
 
     fn read(text: &str) -> (Option<Sample>, Vec<String>) {
-        let node = parse(&"x".into(), text).unwrap().unwrap();
+        let node = parse(&"x".into(), text).0.unwrap();
         let mut mistakes = Vec::new();
         let value = decode_without(&node, &["after"], &mut mistakes);
         let lines = mistakes.into_iter().map(|m| format!("{}: {} ({})", m.place.unwrap(), m.message, m.hint.unwrap_or_default()));

@@ -115,17 +115,6 @@ impl Failure for DocumentError {
     }
 }
 
-/// The known word nearest to `word`, if one is near enough to be meant.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
-    let lower = word.to_lowercase();
-    known
-        .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(likeness, _)| *likeness > 0.75)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, candidate)| candidate)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -142,14 +131,6 @@ mod tests {
               |   ^
          hint: did you mean `services`?
         ");
-    }
-
-    #[test]
-    fn finds_the_nearest_word_or_none() {
-        let known = ["secrets", "services", "files"];
-        assert_eq!(nearest("servces", known), Some("services"));
-        assert_eq!(nearest("Secret", known), Some("secrets"));
-        assert_eq!(nearest("quux", known), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ mod tests {
     use serde_json::json;
 
     fn merged(layers: &[&str]) -> serde_json::Value {
-        let mut nodes = layers.iter().map(|text| parse(&"x".into(), text).unwrap().unwrap());
+        let mut nodes = layers.iter().map(|text| parse(&"x".into(), text).0.unwrap());
         let mut base = nodes.next().unwrap();
         nodes.for_each(|node| merge(&mut base, node));
         base.to_json()
@@ -44,7 +44,8 @@ mod tests {
 
     #[test]
     fn merges_maps_key_by_key_and_replaces_the_rest() {
-        let layers = ["values: {env: test, list: [1, 2]}\nfiles: {/a: {content: a}}", "values: {env: prod, list: [3]}\nfiles: {/b: {content: b}}"];
+        let layers =
+            ["values: {env: test, list: [1, 2]}\nfiles: {/a: {content: a}}", "values: {env: prod, list: [3]}\nfiles: {/b: {content: b}}"];
         assert_eq!(
             merged(&layers),
             json!({"values": {"env": "prod", "list": [3]}, "files": {"/a": {"content": "a"}, "/b": {"content": "b"}}})

@@ -169,7 +169,11 @@ impl BootDocument {
     fn read_item(&mut self, kind: &Kind, key: &Key, node: &Node) -> Option<Item> {
         if node.value == Value::Null {
             let message = format!("`{}` has no value, and no earlier layer has anything to remove", key.name);
-            self.mistakes.push(Mistake::at(&key.place, message, "write `{}` for a step that needs no fields; `null` removes one of an earlier layer"));
+            self.mistakes.push(Mistake::at(
+                &key.place,
+                message,
+                "write `{}` for a step that needs no fields; `null` removes one of an earlier layer",
+            ));
             return None;
         }
         if key.name.is_empty() {
@@ -179,10 +183,7 @@ impl BootDocument {
         let step = (kind.decode)(node, &mut self.mistakes);
         let common = decode::decode::<Common>(&common_part(node), &mut self.mistakes);
         let (step, mut common) = (step?, common?);
-        let after = match common.after.take() {
-            None => None,
-            Some(texts) => Some(texts.iter().map(|text| self.address(text, node)).collect::<Option<Vec<_>>>()?),
-        };
+        let after = common.after.take().map(|texts| texts.iter().filter_map(|text| self.address(text, node)).collect());
         Some(Item { place: key.place.clone(), common, after, step })
     }
 

@@ -15,7 +15,8 @@ pub(crate) fn schema() -> Value {
     properties.insert("values".into(), json!({ "type": ["object", "null"], "description": "Plain facts of yours; layers override them." }));
     for kind in KINDS {
         let mut step = (kind.schema)(&mut generator).to_value();
-        if let (Some(fields), Some(common)) = (step.get_mut("properties").and_then(Value::as_object_mut), common["properties"].as_object()) {
+        if let (Some(fields), Some(common)) = (step.get_mut("properties").and_then(Value::as_object_mut), common["properties"].as_object())
+        {
             fields.extend(common.clone());
         }
         properties.insert(kind.name.into(), json!({ "type": ["object", "null"], "additionalProperties": step }));

@@ -70,10 +70,10 @@ impl Layers {
     pub(crate) fn add(&mut self, name: &str, text: &str) {
         let file: Arc<str> = name.into();
         self.sources.insert(file.clone(), text.into());
-        match tree::parse(&file, text) {
-            Ok(Some(node)) => self.add_node(node),
-            Ok(None) => {}
-            Err(mistakes) => self.mistakes.extend(mistakes),
+        let (node, mistakes) = tree::parse(&file, text);
+        self.mistakes.extend(mistakes);
+        if let Some(node) = node {
+            self.add_node(node);
         }
     }
 
@@ -129,26 +129,18 @@ impl Layers {
     /// Adds the map under `ingot:`. Whether there is one; YAML that does not parse counts, for it may hold one.
     fn add_cloud_config(&mut self, name: &str, text: &str) -> bool {
         let file: Arc<str> = name.into();
-        match tree::parse(&file, text) {
-            Ok(Some(node)) => match node.get("ingot") {
-                Some(document) => {
-                    self.sources.insert(file, text.into());
-                    self.add_node(document.clone());
-                    true
-                }
-                None => false,
-            },
-            Ok(None) => false,
-            Err(mistakes) => {
-                // What is wrong outside `ingot:` is cloud-init's to say, unless the whole cannot be read.
-                let ours = text.lines().any(|line| line.trim_end().starts_with("ingot:"));
-                if ours {
-                    self.sources.insert(file, text.into());
-                    self.mistakes.extend(mistakes);
-                }
-                ours
-            }
+        let (node, mistakes) = tree::parse(&file, text);
+        let document = node.as_ref().and_then(|node| node.get("ingot"));
+        // What is wrong outside `ingot:` is cloud-init's to say, unless the whole cannot be read.
+        let ours = document.is_some() || (node.is_none() && text.lines().any(|line| line.trim_end().starts_with("ingot:")));
+        if ours {
+            self.sources.insert(file, text.into());
+            self.mistakes.extend(mistakes);
         }
+        if let Some(document) = document {
+            self.add_node(document.clone());
+        }
+        ours
     }
 }
 

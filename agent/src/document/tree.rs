@@ -89,13 +89,13 @@ impl Node {
     }
 }
 
-/// Parses one document. `None` if the text is empty but for comments.
+/// Parses one document: its tree, if it is more than comments, and its mistakes.
 ///
-/// # Errors
-///
-/// Every duplicate key, tag and merge key; or the first mistake of YAML itself, after which nothing can be made out.
-pub(crate) fn parse(file: &Arc<str>, text: &str) -> Result<Option<Node>, Vec<Mistake>> {
-    let mut builder = Builder { file: file.clone(), stack: Vec::new(), anchors: HashMap::new(), root: None, mistakes: Vec::new(), nodes: 0 };
+/// Duplicate keys, tags and merge keys leave a tree in which more mistakes may be found. A mistake of YAML itself leaves
+/// none.
+pub(crate) fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>) {
+    let mut builder =
+        Builder { file: file.clone(), stack: Vec::new(), anchors: HashMap::new(), root: None, mistakes: Vec::new(), nodes: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
@@ -104,15 +104,15 @@ pub(crate) fn parse(file: &Arc<str>, text: &str) -> Result<Option<Node>, Vec<Mis
                 let place = Place { file: file.clone(), line: marker.line().max(1), column: marker.col() + 1 };
                 let hint = "look at the indentation, the quotes and the brackets of this line and the one before";
                 builder.mistakes.push(Mistake::at(&place, format!("this is not YAML: {}", error.info()), hint));
-                return Err(builder.mistakes);
+                return (None, builder.mistakes);
             }
         };
         if let Err(mistake) = builder.event(event, span) {
             builder.mistakes.push(mistake);
-            return Err(builder.mistakes);
+            return (None, builder.mistakes);
         }
     }
-    if builder.mistakes.is_empty() { Ok(builder.root) } else { Err(builder.mistakes) }
+    (builder.root, builder.mistakes)
 }
 
 /// A collection that is still open.
@@ -184,7 +184,11 @@ impl Builder {
             return Err(too_deep(place));
         }
         if matches!(self.stack.last(), Some(Open::Map { key: None, .. })) {
-            return Err(Mistake::at(place, "a list or a map stands where a key should be", "write a plain word as the key, and put `{{…}}` in quotes"));
+            return Err(Mistake::at(
+                place,
+                "a list or a map stands where a key should be",
+                "write a plain word as the key, and put `{{…}}` in quotes",
+            ));
         }
         self.stack.push(open);
         Ok(())
@@ -269,19 +273,18 @@ mod tests {
     use serde_json::json;
 
     fn tree(text: &str) -> Node {
-        parse(&"x.yaml".into(), text).unwrap().unwrap()
+        parse(&"x.yaml".into(), text).0.unwrap()
     }
 
     fn mistakes(text: &str) -> Vec<String> {
-        let mistakes = parse(&"x.yaml".into(), text).unwrap_err();
+        let (_, mistakes) = parse(&"x.yaml".into(), text);
         mistakes.iter().map(|mistake| format!("{}: {}", mistake.place.as_ref().unwrap(), mistake.message)).collect()
     }
 
     #[test]
     fn reads_scalars_as_the_core_schema_does() {
         let node = tree("[~, true, yes, 5, -5, 0x1f, 0640, 1.5, 1e3, '5', 1.2.3, 12:30, .5, ., 99999999999999999999]");
-        let expected =
-            json!([null, true, "yes", 5, -5, 31, "0640", 1.5, 1000.0, "5", "1.2.3", "12:30", 0.5, ".", 1e20]);
+        let expected = json!([null, true, "yes", 5, -5, 31, "0640", 1.5, 1000.0, "5", "1.2.3", "12:30", 0.5, ".", 1e20]);
         assert_eq!(node.to_json(), expected);
     }
 
@@ -327,7 +330,7 @@ mod tests {
 
     #[test]
     fn an_empty_text_is_no_document() {
-        assert_eq!(parse(&"x".into(), "# nothing\n").unwrap(), None);
+        assert_eq!(parse(&"x".into(), "# nothing\n"), (None, Vec::new()));
     }
 
     proptest! {

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 
 use crate::address::{Address, Reference, Usage};
-use crate::document::error::{Mistake, Sources, nearest};
+use crate::document::error::{Mistake, Sources};
 use crate::document::source::TemplateTexts;
 use crate::document::tree::Node;
 use crate::document::{Item, KINDS};
 use crate::facts;
-use crate::failure::Failure;
+use crate::failure::{Failure, nearest};
 use crate::plan::values::{Values, step_into};
 use crate::template::{Template, TemplateError};
 use crate::text::{Place, Text};
@@ -42,7 +42,11 @@ impl<'a> Checker<'a> {
                     self.resolve(reference, &self.place_in_text(&text.place, &text.template, reference), &values);
                 } else {
                     let message = format!("a value cannot refer to {reference}");
-                    self.mistakes.push(Mistake::at(&text.place, message, "refer to it where it is used; values know facts and other values only"));
+                    self.mistakes.push(Mistake::at(
+                        &text.place,
+                        message,
+                        "refer to it where it is used; values know facts and other values only",
+                    ));
                 }
             }
         }
@@ -78,7 +82,8 @@ impl<'a> Checker<'a> {
                 Some(error) => format!("cannot use the template file {}: {}", path.display(), error.message),
             };
             let hint = error.and_then(|error| error.hint.clone());
-            let hint = hint.unwrap_or_else(|| "bake it into the image there; on a dev box, put it into templates/ beside the document".into());
+            let hint =
+                hint.unwrap_or_else(|| "bake it into the image there; on a dev box, put it into templates/ beside the document".into());
             self.mistakes.push(Mistake::at(&item.place, message, hint));
         }
     }
@@ -198,14 +203,13 @@ impl<'a> Checker<'a> {
         };
         if !self.is_declared(&address) {
             let tested = reference.usage == Usage::Tested;
-            return (!tested).then(|| (format!("`{reference}` refers to nothing: there is no step {address}"), self.nearest_address(&address)));
+            return (!tested)
+                .then(|| (format!("`{reference}` refers to nothing: there is no step {address}"), self.nearest_address(&address)));
         }
         let offers = self.items.get(&address)?.step.offers()?;
         match reference.segments.get(2) {
             Some(field) if offers.contains(&field.as_str()) => None,
-            _ if offers.is_empty() => {
-                Some((format!("{address} offers nothing to refer to"), "use `after:` to wait for it".into()))
-            }
+            _ if offers.is_empty() => Some((format!("{address} offers nothing to refer to"), "use `after:` to wait for it".into())),
             _ => Some((format!("{address} does not offer `{reference}`"), format!("it offers: {}", offers.join(", ")))),
         }
     }

@@ -141,7 +141,8 @@ impl Plan {
         for address in addresses {
             let Some(unit) = self.units.iter().position(|unit| unit.members.iter().any(|at| self.nodes[*at].address == *address)) else {
                 let known = self.nodes.iter().map(|node| node.address.as_str());
-                let near = crate::document::error::nearest(address.as_str(), known).map_or_else(String::new, |near| format!(": did you mean {near}?"));
+                let near =
+                    crate::failure::nearest(address.as_str(), known).map_or_else(String::new, |near| format!(": did you mean {near}?"));
                 return Err(format!("there is no step {address}{near}"));
             };
             next.push(unit);

@@ -7,9 +7,10 @@ use serde_json::{Value, json};
 
 use crate::plan::{Plan, Unit};
 use crate::report::{Outcome, Report, StepReport};
+use crate::text::Text;
 
 /// The plan as text, with the changes that a rehearsal of it made. `order` is one in which its units could run one by one.
-pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Report) -> String {
+pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Report, shown: &dyn Fn(&Text) -> String) -> String {
     let steps: BTreeMap<&str, &StepReport> = rehearsal.steps.iter().map(|step| (step.address.as_str(), step)).collect();
     let width = plan.nodes.iter().map(|node| node.address.as_str().len()).max().unwrap_or(0).min(40);
     let at_once = at_once(plan, order);
@@ -18,7 +19,7 @@ pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Report) -> String {
         let unit = &plan.units[*unit];
         for member in &unit.members {
             let node = &plan.nodes[*member];
-            let (address, summary) = (node.address.as_str(), node.step.summary());
+            let (address, summary) = (node.address.as_str(), node.step.summary(shown));
             let _ = write!(out, "\n  {address:width$}  {summary}");
             if let Some(after) = after(plan, unit) {
                 let _ = write!(out, "{}after {after}", if summary.is_empty() { "" } else { "  " });
@@ -54,14 +55,14 @@ fn describe(step: &StepReport, width: usize, out: &mut String) {
 }
 
 /// The plan for programs.
-pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Report) -> Value {
+pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Report, shown: &dyn Fn(&Text) -> String) -> Value {
     let steps: BTreeMap<&str, &StepReport> = rehearsal.steps.iter().map(|step| (step.address.as_str(), step)).collect();
     let entries = order.iter().flat_map(|at| plan.units[*at].members.iter().map(move |member| (at, member))).map(|(at, member)| {
         let (unit, node) = (&plan.units[*at], &plan.nodes[*member]);
         let step = steps.get(node.address.as_str());
         json!({
             "address": node.address,
-            "summary": node.step.summary(),
+            "summary": node.step.summary(shown),
             "required": node.required,
             "holds_secret": node.holds_secret,
             "needs": plan.needs(unit).map(|node| &node.address).collect::<Vec<_>>(),

@@ -127,7 +127,8 @@ fn in_order(texts: Vec<ValueText>, mistakes: &mut Vec<Mistake>) -> Vec<ValueText
     for (index, text) in texts.iter().enumerate().filter(|(index, _)| !done[*index]) {
         let others: Vec<String> =
             needs[index].iter().filter(|need| !done[**need]).map(|need| format!("values.{}", texts[*need].path.join("."))).collect();
-        let message = format!("values.{} can never be known: it refers to {}, which refers back to it", text.path.join("."), others.join(" and "));
+        let message =
+            format!("values.{} can never be known: it refers to {}, which refers back to it", text.path.join("."), others.join(" and "));
         mistakes.push(Mistake::at(&text.place, message, "write one of them without referring to the other"));
     }
     let mut texts: BTreeMap<usize, ValueText> = texts.into_iter().enumerate().collect();
@@ -141,7 +142,7 @@ mod tests {
     use serde_json::json;
 
     fn values(text: &str) -> (Values, Vec<Mistake>) {
-        let node = parse(&"x".into(), text).unwrap().unwrap();
+        let node = parse(&"x".into(), text).0.unwrap();
         let mut mistakes = Vec::new();
         (Values::read(&node, &mut mistakes), mistakes)
     }

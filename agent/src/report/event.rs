@@ -19,7 +19,11 @@ pub(crate) enum Event<'a> {
     /// A line that a program printed, without secrets.
     Output(&'a str),
     Warning(&'a str),
-    Retrying { error: &'a Explanation, pause: Duration, attempt: u32 },
+    Retrying {
+        error: &'a Explanation,
+        pause: Duration,
+        attempt: u32,
+    },
     /// Ended or skipped: the report of the step says how.
     Finished,
 }

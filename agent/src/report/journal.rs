@@ -47,7 +47,9 @@ impl Listener for Journal {
                     log::error!(target: TARGET, MESSAGE_ID = FAILED, STEP = step; "{step}: failed: {}", super::console::told(error));
                 }
                 (Outcome::Skipped, _) => match &finished.skipped_for {
-                    Some(needs) => log::warn!(target: TARGET, MESSAGE_ID = SKIPPED, STEP = step, NEEDS = needs.as_str(); "{step}: skipped: it needs {needs}"),
+                    Some(needs) => {
+                        log::warn!(target: TARGET, MESSAGE_ID = SKIPPED, STEP = step, NEEDS = needs.as_str(); "{step}: skipped: it needs {needs}")
+                    }
                     None => log::warn!(target: TARGET, MESSAGE_ID = SKIPPED, STEP = step; "{step}: skipped"),
                 },
                 (outcome, _) => {

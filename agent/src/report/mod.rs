@@ -164,7 +164,9 @@ impl Report {
             return Some((None, error));
         }
         let failed = self.steps.iter().filter_map(|step| Some((step, step.error.as_ref()?)));
-        let first = failed.min_by(|(a, _), (b, _)| (!a.required, a.finished_ms).partial_cmp(&(!b.required, b.finished_ms)).unwrap_or(std::cmp::Ordering::Equal));
+        let first = failed.min_by(|(a, _), (b, _)| {
+            (!a.required, a.finished_ms).partial_cmp(&(!b.required, b.finished_ms)).unwrap_or(std::cmp::Ordering::Equal)
+        });
         first.map(|(step, error)| (Some(&step.address), error))
     }
 

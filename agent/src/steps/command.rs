@@ -68,12 +68,16 @@ enum Once {
 
 fn not_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
     let argv = Vec::<Text>::deserialize(deserializer)?;
-    if argv.is_empty() { Err(serde::de::Error::custom("`run` needs at least the name of a program")) } else { Ok(argv) }
+    if argv.is_empty() {
+        Err(serde::de::Error::custom("`run` needs at least the name of a program: write [program, argument, …]"))
+    } else {
+        Ok(argv)
+    }
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// As the document has it, references unfilled: arguments may be secrets.
+    /// Facts and values are filled in; secrets stay references.
     run: String,
     user: Option<String>,
     /// The record of a run that did not end well, if there was one.
@@ -94,7 +98,7 @@ impl Step for Command {
     type Change = Change;
     type Error = CommandError;
 
-    fn summary(&self) -> String {
+    fn summary(&self, _shown: &dyn Fn(&Text) -> String) -> String {
         match self.once {
             Once::Instance => "once for this instance".into(),
             Once::Boot => "once a boot".into(),
@@ -112,7 +116,7 @@ impl Step for Command {
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, CommandError> {
         let recorded = cx.world.record.get(cx.address.as_str());
-        Ok(self.due(recorded.as_ref(), &cx.world.boot_id).into_iter().collect())
+        Ok(self.due(recorded.as_ref(), &cx.world.boot_id, &|text| cx.shown(text)).into_iter().collect())
     }
 
     async fn apply(&self, _change: Change, cx: &Context<'_>) -> Result<(), CommandError> {
@@ -142,13 +146,13 @@ impl Step for Command {
 
 impl Command {
     /// Whether it is to run, by what is on record of it.
-    fn due(&self, recorded: Option<&Entry>, boot_id: &str) -> Option<Change> {
+    fn due(&self, recorded: Option<&Entry>, boot_id: &str, shown: &dyn Fn(&Text) -> String) -> Option<Change> {
         let done = recorded.is_some_and(|entry| match self.once {
             Once::Instance => entry.state == Recorded::Done,
             Once::Boot => entry.state == Recorded::Done && entry.boot_id == boot_id,
             Once::Always => false,
         });
-        let words: Vec<String> = self.run.iter().map(|word| shown(word.raw())).collect();
+        let words: Vec<String> = self.run.iter().map(|word| quoted(&shown(word))).collect();
         let again = recorded.is_some_and(|entry| entry.state == Recorded::Started);
         (!done).then(|| Change { run: words.join(" "), user: self.user.clone(), again })
     }
@@ -186,7 +190,7 @@ fn base_environment(user: Option<&User>) -> Vec<(String, SecretText)> {
 }
 
 /// A word as it may stand in a line: quoted where it would fall apart.
-fn shown(word: &str) -> String {
+fn quoted(word: &str) -> String {
     if word.is_empty() || word.contains(|c: char| c.is_whitespace()) { format!("{word:?}") } else { word.to_owned() }
 }
 
@@ -196,11 +200,26 @@ pub(crate) enum CommandError {
     #[error("cannot fill in an argument or a variable")]
     Render(#[source] TemplateError),
     #[error("{run} exited with {status}")]
-    Exited { run: String, status: i32, #[source] said: Excerpt },
+    Exited {
+        run: String,
+        status: i32,
+        #[source]
+        said: Excerpt,
+    },
     #[error("{run} was ended by signal {signal}")]
-    Signalled { run: String, signal: i32, #[source] said: Excerpt },
+    Signalled {
+        run: String,
+        signal: i32,
+        #[source]
+        said: Excerpt,
+    },
     #[error("{run} did not end within {after:.0?} and was stopped")]
-    TimedOut { run: String, after: Duration, #[source] said: Excerpt },
+    TimedOut {
+        run: String,
+        after: Duration,
+        #[source]
+        said: Excerpt,
+    },
     #[error(transparent)]
     Host(HostError),
 }
@@ -209,7 +228,9 @@ impl Failure for CommandError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Render(source) => source.hint(),
-            Self::Exited { .. } | Self::Signalled { .. } => Some("read its whole output with `journalctl -t ingot`; it runs again at the next boot".into()),
+            Self::Exited { .. } | Self::Signalled { .. } => {
+                Some("read its whole output with `journalctl -t ingot`; it runs again at the next boot".into())
+            }
             Self::TimedOut { .. } => Some("give the command a longer `timeout:`, or find out what it waits for".into()),
             Self::Host(source) => source.hint(),
         }
@@ -245,13 +266,13 @@ mod tests {
             ("always", Some(entry(Recorded::Done, "b")), true),
         ];
         for (once, recorded, due) in rows {
-            assert_eq!(command(once).due(recorded.as_ref(), "b").is_some(), due, "{once} {recorded:?}");
+            assert_eq!(command(once).due(recorded.as_ref(), "b", &|text| text.raw().to_owned()).is_some(), due, "{once} {recorded:?}");
         }
     }
 
     #[test]
     fn says_that_it_runs_again() {
-        let change = command("instance").due(Some(&entry(Recorded::Started, "a")), "b").unwrap();
+        let change = command("instance").due(Some(&entry(Recorded::Started, "a")), "b", &|text| text.raw().to_owned()).unwrap();
         assert_eq!(change.to_string(), r#"run /bin/migrate "to here" as shop again, since it did not end well before"#);
     }
 

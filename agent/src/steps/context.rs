@@ -69,6 +69,15 @@ impl Known {
         self.outputs.borrow().get(address).and_then(|outputs| outputs.stamp.clone())
     }
 
+    /// A document string as people may see it: facts and values are filled in, as far as they are known; a string that
+    /// refers to anything else, such as a secret, stays as it was written.
+    pub(crate) fn shown(&self, text: &Text) -> String {
+        let plain = |template: &Template| template.references().iter().all(|reference| self.roots.borrow().contains_key(reference.root()));
+        let template = Template::parse(text.raw()).ok().filter(plain);
+        let rendered = template.and_then(|template| template.render(&self.scope(template.references())).ok());
+        rendered.map_or_else(|| text.raw().to_owned(), |rendered| rendered.expose().to_owned())
+    }
+
     /// A scope that holds what `references` name and nothing else: a template cannot see a secret it does not use.
     pub(crate) fn scope(&self, references: &[Reference]) -> Scope {
         let (roots, outputs) = (self.roots.borrow(), self.outputs.borrow());
@@ -165,6 +174,11 @@ impl Context<'_> {
     /// What is left of this step's time.
     pub(crate) fn time_left(&self) -> Duration {
         self.deadline.saturating_sub(self.world.host.clock.elapsed())
+    }
+
+    /// As [`Known::shown`].
+    pub(crate) fn shown(&self, text: &Text) -> String {
+        self.world.known.shown(text)
     }
 
     pub(crate) fn redact(&self, line: &str) -> String {

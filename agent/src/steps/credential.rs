@@ -42,7 +42,7 @@ impl Step for Credential {
     type Change = Change;
     type Error = CredentialError;
 
-    fn summary(&self) -> String {
+    fn summary(&self, _shown: &dyn Fn(&Text) -> String) -> String {
         "for LoadCredential=".into()
     }
 
@@ -51,7 +51,10 @@ impl Step for Credential {
     }
 
     fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {
-        let valid = !key.is_empty() && key.len() <= 255 && !matches!(key, "." | "..") && !key.contains(|c: char| c == '/' || c == ':' || c.is_control());
+        let valid = !key.is_empty()
+            && key.len() <= 255
+            && !matches!(key, "." | "..")
+            && !key.contains(|c: char| c == '/' || c == ':' || c.is_control());
         let objection = || Objection {
             message: format!("`{key}` is not the name of a credential"),
             hint: "use a plain file name without slashes and colons".into(),

@@ -87,7 +87,7 @@ impl TryFrom<Fields> for File {
         let content = match (&fields.template, &fields.content) {
             (Some(path), None) => Content::Template(Path::new(TEMPLATES).join(path)),
             (None, Some(text)) => Content::Inline(text.clone()),
-            _ => return Err("a file has exactly one source: `template` or `content`".into()),
+            _ => return Err("a file has one source, `template` or `content`: give just one of the two".into()),
         };
         Ok(Self { content, fields })
     }
@@ -100,7 +100,7 @@ impl Step for File {
     type Change = Change;
     type Error = FileError;
 
-    fn summary(&self) -> String {
+    fn summary(&self, _shown: &dyn Fn(&Text) -> String) -> String {
         match &self.content {
             Content::Template(path) => format!("from {}", path.display()),
             Content::Inline(_) => "from the document".into(),
@@ -178,12 +178,18 @@ impl File {
             Content::Template(path) => {
                 cx.render_file(path).map_err(|source| FileError::Render { template: path.display().to_string(), source })?
             }
-            Content::Inline(text) => {
-                cx.render(text).map_err(|source| FileError::Render { template: "`content`".into(), source })?
-            }
+            Content::Inline(text) => cx.render(text).map_err(|source| FileError::Render { template: "`content`".into(), source })?,
         };
         if self.fields.encoding == Some(Encoding::Base64) {
-            return decode(&rendered);
+            return match (decode(&rendered), cx.placeholder()) {
+                (Err(_), Some(reference)) => {
+                    cx.progress(Progress::Warning(format!(
+                        "the placeholder for {reference} is not base64; give its real shape in --facts"
+                    )));
+                    Ok(Zeroizing::new(rendered.expose().as_bytes().to_vec()))
+                }
+                (decoded, _) => decoded,
+            };
         }
         if let Some(format) = self.fields.format.or_else(|| Format::from_path(Path::new(cx.key())))
             && let Err(error) = format.check(rendered.expose())
@@ -242,7 +248,11 @@ pub(crate) enum FileError {
     #[error("the rendered content is not base64")]
     NotBase64,
     #[error("{program} refused the file; nothing was installed")]
-    Refused { program: String, #[source] said: Excerpt },
+    Refused {
+        program: String,
+        #[source]
+        said: Excerpt,
+    },
     #[error(transparent)]
     Host(HostError),
 }

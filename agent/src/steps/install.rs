@@ -28,7 +28,6 @@ pub(crate) struct Wanted {
 pub(crate) enum Change {
     /// A staged file that a boot which was cut off has left.
     RemoveStaged(PathBuf),
-    CreateDirectory { path: PathBuf, mode: u32 },
     Write(Wanted),
     SetAttributes(Wanted),
 }
@@ -37,7 +36,6 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
-            Self::CreateDirectory { path, .. } => write!(f, "create directory {}", path.display()),
             Self::Write(wanted) => write!(f, "write {} ({wanted})", wanted.path.display()),
             Self::SetAttributes(wanted) => write!(f, "set {wanted} on {}", wanted.path.display()),
         }
@@ -99,22 +97,18 @@ pub(crate) async fn inspect(wanted: Wanted, cx: &Context<'_>) -> Result<Vec<Chan
         }
         return Ok(changes);
     }
-    if let Some(parent) = wanted.path.parent()
-        && files.stat(parent).await?.is_none()
-    {
-        changes.push(Change::CreateDirectory { path: parent.to_owned(), mode: wanted.directory_mode });
-    }
     changes.push(Change::Write(wanted));
     Ok(changes)
 }
 
-/// Puts a change next to where it will go.
+/// Puts a change next to where it will go, in a directory that is made where it is missing.
 pub(crate) async fn stage(change: &Change, cx: &Context<'_>) -> Result<(), HostError> {
-    match change {
-        Change::CreateDirectory { path, mode } => cx.host().files.create_directory(path, *mode).await,
-        Change::Write(wanted) => cx.host().files.stage(&staged(&wanted.path), &wanted.content, attributes(wanted, cx)?).await,
-        Change::RemoveStaged(_) | Change::SetAttributes(_) => Ok(()),
+    let Change::Write(wanted) = change else { return Ok(()) };
+    let attributes = attributes(wanted, cx)?;
+    if let Some(parent) = wanted.path.parent() {
+        cx.host().files.create_directory(parent, wanted.directory_mode).await?;
     }
+    cx.host().files.stage(&staged(&wanted.path), &wanted.content, attributes).await
 }
 
 /// Removes what [`stage`] made, but for directories. What cannot be removed is found by the next boot.
@@ -130,7 +124,6 @@ pub(crate) async fn abandon(change: &Change, cx: &Context<'_>) {
 pub(crate) async fn apply(change: Change, cx: &Context<'_>) -> Result<(), HostError> {
     let files = &cx.host().files;
     match change {
-        Change::CreateDirectory { .. } => Ok(()),
         Change::Write(wanted) => files.install(&staged(&wanted.path), &wanted.path).await,
         Change::SetAttributes(wanted) => files.set_attributes(&wanted.path, attributes(&wanted, cx)?).await,
         Change::RemoveStaged(path) => files.remove(&path).await,

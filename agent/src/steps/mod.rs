@@ -36,8 +36,8 @@ pub(crate) trait Step: fmt::Debug {
     type Change: fmt::Display;
     type Error: Failure + 'static;
 
-    /// What it is about, in a few words, for the plan.
-    fn summary(&self) -> String;
+    /// What it is about, in a few words, for the plan. `shown` fills in what is known and no secret.
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String;
 
     /// Every field that may hold references. Each reference becomes an edge of the plan.
     fn texts(&self) -> Vec<&Text> {
@@ -117,7 +117,7 @@ pub(crate) struct Outputs {
 
 /// A [`Step`] with its types erased.
 pub(crate) trait AnyStep: fmt::Debug {
-    fn summary(&self) -> String;
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String;
     fn texts(&self) -> Vec<&Text>;
     fn template(&self) -> Option<&Path>;
     fn watches(&self) -> Vec<&Address>;
@@ -149,8 +149,8 @@ pub(crate) trait Difference {
 pub(crate) type StepFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Explanation>> + 'a>>;
 
 impl<S: Step> AnyStep for S {
-    fn summary(&self) -> String {
-        Step::summary(self)
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
+        Step::summary(self, shown)
     }
 
     fn texts(&self) -> Vec<&Text> {

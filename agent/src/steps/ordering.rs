@@ -44,7 +44,9 @@ impl Deadlock {
         let (unit, after) = (&self.chain[0], &self.chain[1]);
         match &self.line {
             Some((path, line, _)) => format!("take {after} out of line {line} of {}", path.display()),
-            None => format!("run `systemctl show -p After {unit}` and take away what orders it after {after}, such as DefaultDependencies= or WantedBy="),
+            None => format!(
+                "run `systemctl show -p After {unit}` and take away what orders it after {after}, such as DefaultDependencies= or WantedBy="
+            ),
         }
     }
 }

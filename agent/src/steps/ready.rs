@@ -1,6 +1,5 @@
 //! `ready:` of a service — how it proves that it serves.
 
-use std::fmt;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -78,27 +77,28 @@ impl TryFrom<Fields> for Ready {
 
     fn try_from(fields: Fields) -> Result<Self, String> {
         let probe = match (fields.http, fields.tcp, fields.exec) {
-            (Some(url), None, None) if url.raw().starts_with("http://") || url.raw().starts_with("https://") || !url.is_plain() => Probe::Http(url),
+            (Some(url), None, None) if url.raw().starts_with("http://") || url.raw().starts_with("https://") || !url.is_plain() => {
+                Probe::Http(url)
+            }
             (Some(url), None, None) => return Err(format!("`{url}` is not a URL: write it whole, as in http://127.0.0.1:8080/health")),
             (None, Some(address), None) => Probe::Tcp(address),
             (None, None, Some(argv)) if !argv.is_empty() => Probe::Exec(argv),
-            _ => return Err("`ready` has exactly one of `http`, `tcp` and `exec`".into()),
+            _ => return Err("`ready` is one of `http`, `tcp` and `exec`: give just one of the three".into()),
         };
         Ok(Self { probe, timeout: fields.timeout.map_or(DEFAULT_TIMEOUT, |limit| limit.0) })
     }
 }
 
-impl fmt::Display for Ready {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Ready {
+    /// The probe in a few words.
+    pub(crate) fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         match &self.probe {
-            Probe::Http(url) => write!(f, "{url}"),
-            Probe::Tcp(address) => write!(f, "tcp {address}"),
-            Probe::Exec(argv) => write!(f, "{}", argv[0]),
+            Probe::Http(url) => shown(url),
+            Probe::Tcp(address) => format!("tcp {}", shown(address)),
+            Probe::Exec(argv) => argv.iter().map(shown).collect::<Vec<_>>().join(" "),
         }
     }
-}
 
-impl Ready {
     pub(crate) fn texts(&self) -> Vec<&Text> {
         match &self.probe {
             Probe::Http(text) | Probe::Tcp(text) => vec![text],
@@ -142,7 +142,11 @@ impl Ready {
 pub(crate) enum NotReady {
     /// The unit failed, or keeps restarting.
     Failed(Box<Unit>),
-    Late { probe: String, waited: Duration, last: String },
+    Late {
+        probe: String,
+        waited: Duration,
+        last: String,
+    },
     Host(HostError),
 }
 
@@ -161,6 +165,7 @@ pub(crate) async fn settle(cx: &Context<'_>) -> Result<(), NotReady> {
 
 /// Waits until the service serves, or until it is plain that it will not.
 pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady> {
+    let summary = ready.summary(&|text| cx.shown(text));
     let clock = &cx.host().clock;
     let begun = clock.elapsed();
     let limit = ready.timeout.min(cx.time_left());
@@ -171,7 +176,7 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
         let within = ONE_PROBE.min(limit.saturating_sub(waited)).max(FIRST_PAUSE);
         let Err(last) = ready.probe(within, cx).await else { return Ok(()) };
         let last = cx.redact(&last);
-        cx.waiting(format!("for {} to be ready by {ready} ({last})", cx.key()));
+        cx.waiting(format!("for {} to be ready by {summary} ({last})", cx.key()));
         if clock.elapsed() - looked >= STATE_EVERY {
             looked = clock.elapsed();
             let now = state(cx).await?;
@@ -181,7 +186,7 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
         }
         let waited = clock.elapsed() - begun;
         if waited + pause >= limit {
-            return Err(NotReady::Late { probe: ready.to_string(), waited, last });
+            return Err(NotReady::Late { probe: summary, waited, last });
         }
         clock.sleep(pause).await;
         pause = (pause + pause / 2).min(LONGEST_PAUSE);

@@ -78,7 +78,11 @@ impl TryFrom<Fields> for Secret {
             (None, Some(_), None) | (None, None, Some(_)) => {
                 return Err("a version belongs to `secrets_manager`: append it to a parameter's name, as in /shop/token:3".into());
             }
-            _ => return Err("a secret has exactly one source: `secrets_manager`, `parameter` or `parameters_under`".into()),
+            _ => {
+                return Err(
+                    "a secret has one source, `secrets_manager`, `parameter` or `parameters_under`: give just one of the three".into()
+                );
+            }
         };
         Ok(Self { source })
     }
@@ -98,14 +102,14 @@ impl Step for Secret {
     type Change = Change;
     type Error = SecretError;
 
-    fn summary(&self) -> String {
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         match &self.source {
             Source::SecretsManager { id, version } => match version {
-                SecretVersion::Current => format!("{id} in Secrets Manager"),
-                SecretVersion::Stage(version) | SecretVersion::Id(version) => format!("{id} in Secrets Manager, {version}"),
+                SecretVersion::Current => format!("{} in Secrets Manager", shown(id)),
+                SecretVersion::Stage(version) | SecretVersion::Id(version) => format!("{} in Secrets Manager, {version}", shown(id)),
             },
-            Source::Parameter(name) => format!("{name} in Parameter Store"),
-            Source::ParametersUnder(path) => format!("all under {path} in Parameter Store"),
+            Source::Parameter(name) => format!("{} in Parameter Store", shown(name)),
+            Source::ParametersUnder(path) => format!("all under {} in Parameter Store", shown(path)),
         }
     }
 

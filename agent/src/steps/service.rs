@@ -75,8 +75,8 @@ impl Step for Service {
     type Change = Change;
     type Error = ServiceError;
 
-    fn summary(&self) -> String {
-        self.ready.as_ref().map_or_else(String::new, |ready| format!("ready by {ready}"))
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
+        self.ready.as_ref().map_or_else(String::new, |ready| format!("ready by {}", ready.summary(shown)))
     }
 
     fn texts(&self) -> Vec<&Text> {
@@ -252,9 +252,12 @@ async fn show(cx: &Context<'_>) -> Result<Unit, ServiceError> {
 async fn why(error: HostError, cx: &Context<'_>) -> ServiceError {
     match (error, show(cx).await) {
         (HostError::Systemctl { .. }, Ok(unit)) => failed(unit, cx).await,
-        (HostError::SystemctlTimeout { waited, .. }, Ok(unit)) => {
-            ServiceError::Slow { unit: cx.key().to_owned(), state: format!("{} ({})", unit.active, unit.sub), waited, said: journal(cx).await }
-        }
+        (HostError::SystemctlTimeout { waited, .. }, Ok(unit)) => ServiceError::Slow {
+            unit: cx.key().to_owned(),
+            state: format!("{} ({})", unit.active, unit.sub),
+            waited,
+            said: journal(cx).await,
+        },
         (error, _) => ServiceError::Host(error),
     }
 }
@@ -301,11 +304,29 @@ pub(crate) enum ServiceError {
     #[error("{unit} is ordered after ingot, so it can never start while ingot waits for it: {deadlock}")]
     Deadlock { unit: String, deadlock: Deadlock },
     #[error("{unit} {how}")]
-    Failed { unit: String, how: String, #[source] said: Excerpt },
+    Failed {
+        unit: String,
+        how: String,
+        #[source]
+        said: Excerpt,
+    },
     #[error("{unit} was still {state} after {waited:.0?}")]
-    Slow { unit: String, state: String, waited: Duration, #[source] said: Excerpt },
+    Slow {
+        unit: String,
+        state: String,
+        waited: Duration,
+        #[source]
+        said: Excerpt,
+    },
     #[error("{unit} runs, but {probe} did not succeed within {waited:.0?}: {last}")]
-    NotReady { unit: String, probe: String, waited: Duration, last: String, #[source] said: Excerpt },
+    NotReady {
+        unit: String,
+        probe: String,
+        waited: Duration,
+        last: String,
+        #[source]
+        said: Excerpt,
+    },
     #[error(transparent)]
     Host(HostError),
 }
@@ -320,7 +341,9 @@ impl Failure for ServiceError {
             Self::Deadlock { deadlock, .. } => deadlock.hint(),
             Self::Failed { unit, .. } => format!("run `journalctl -b -u {unit}` for all it said"),
             Self::Slow { unit, .. } => format!("give services.{unit} a longer `timeout:`, or see `systemctl status {unit}`"),
-            Self::NotReady { unit, .. } => format!("check the address in `ready:`, give it a longer `timeout:`, or run `journalctl -b -u {unit}`"),
+            Self::NotReady { unit, .. } => {
+                format!("check the address in `ready:`, give it a longer `timeout:`, or run `journalctl -b -u {unit}`")
+            }
             Self::Host(source) => return source.hint(),
         })
     }

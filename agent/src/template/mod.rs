@@ -41,7 +41,7 @@ use std::rc::Rc;
 use self::helpers::Helper;
 use self::tree::Node;
 use crate::address::Reference;
-use crate::failure::Failure;
+use crate::failure::{Failure, nearest};
 use crate::text::SecretText;
 
 #[allow(unused_imports, reason = "skeleton")]
@@ -132,14 +132,6 @@ impl fmt::Display for Position {
     }
 }
 
-/// The one of `known` that `name` is probably a slip of.
-fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distances = known.map(|known| (strsim::damerau_levenshtein(name, known), known));
-    // Two slips of the finger; in a short name, that would be another name.
-    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
-    (distance <= 2 && distance * 2 <= name.chars().count()).then_some(nearest)
-}
-
 /// Why a template cannot be parsed or rendered. Holds paths and types, never a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
@@ -170,8 +162,7 @@ pub(crate) enum TemplateError {
 
 impl TemplateError {
     fn unknown_helper(name: &str, position: Position) -> Self {
-        let nearest = nearest(name, Helper::names().chain(BLOCKS));
-        Self::UnknownHelper { name: name.to_owned(), nearest, position }
+        Self::UnknownHelper { name: name.to_owned(), nearest: nearest(name, Helper::names().chain(BLOCKS)), position }
     }
 
     /// Where in the source of the template.

@@ -10,7 +10,8 @@ use super::helpers::{self, Helper, Reason, is_truthy, type_of};
 use super::quote;
 use super::scope::{Buffer, Wiped, descend};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
-use super::{Position, TemplateError, nearest};
+use super::{Position, TemplateError};
+use crate::failure::nearest;
 
 /// Appends `nodes`, filled in from `root`, to `out`.
 pub(super) fn render(nodes: &[Node], root: &Value, out: &mut Buffer) -> Result<(), TemplateError> {
