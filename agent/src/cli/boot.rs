@@ -47,6 +47,9 @@ const FACTS_FILE: &str = "/run/ingot/facts.env";
 /// How often a lock that another boot holds is tried.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
 
+/// How often is said what IMDS is being waited for. One that answers at once is never mentioned.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
 /// Make this machine what its boot document says
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -201,7 +204,12 @@ async fn boot(
         "imds" => {
             let early = credentials.clone();
             tokio::spawn(async move { early.prefetch().await });
-            let (user_data, identity, mut layers) = join!(imds.user_data(), imds.identity(), baked);
+            let asked = pin!(async { join!(imds.user_data(), imds.identity(), baked) });
+            let (user_data, identity, mut layers) = match select(asked, pin!(watch(&imds, host, recorder))).await {
+                Either::Left((answers, _)) => answers,
+                Either::Right((never, _)) => match never {},
+            };
+            recorder.amend(|report| report.waiting = None);
             known_identity = Some(identity?);
             let what = match user_data? {
                 Some(bytes) => layers.add_user_data(&bytes),
@@ -263,6 +271,20 @@ async fn boot(
     let made = world.get_or_init(|| new);
     learn_facts(&plan, &imds, known_identity.as_ref(), made, recorder).await?;
     Ok((plan, lock))
+}
+
+/// Says what IMDS is being waited for: to the report, and to whoever watches. Never ends.
+async fn watch(imds: &Imds, host: &Host, recorder: &Recorder) -> std::convert::Infallible {
+    loop {
+        host.clock.sleep(WATCH_EVERY).await;
+        if let Some(reason) = imds.waiting() {
+            log::info!("waiting {reason}");
+            talk(&format!("waiting {reason}"));
+            recorder.amend(|report| report.waiting = Some(reason));
+        }
+        // Whoever asks for the status meanwhile sees it; if it cannot be written, the end of the boot says so.
+        let _ = write_report(host, recorder).await;
+    }
 }
 
 /// Notes something that stops nothing, and that an operator should see all the same.

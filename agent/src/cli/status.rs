@@ -90,6 +90,9 @@ fn show(report: Option<&Report>, exit: Exit, json: bool) {
         _ => summary(report),
     };
     text.push('\n');
+    if let (Exit::Running, Some(reason)) = (exit, &report.waiting) {
+        text.push_str(&format!("waiting {reason}\n"));
+    }
     if let Some((address, trouble)) = report.first_failure() {
         let address = address.map_or_else(String::new, |address| format!("{address}: "));
         text.push_str(&format!("first failure: {address}{}\n", told(trouble)));

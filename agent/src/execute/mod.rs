@@ -11,7 +11,7 @@ use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join_all, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::address::Address;
@@ -64,13 +64,13 @@ pub(crate) async fn execute(plan: &Plan, world: &World, recorder: &Recorder, sto
 async fn keep_report(world: &World, recorder: &Recorder) -> std::convert::Infallible {
     let mut written = f64::NAN;
     loop {
-        world.host.clock.sleep(REPORT_EVERY).await;
         let now = recorder.report().elapsed_ms;
         if now != written {
             written = now;
             // The last write, at the end of the boot, reports its own failure.
             let _ = write_report(&world.host, recorder).await;
         }
+        world.host.clock.sleep(REPORT_EVERY).await;
     }
 }
 
@@ -214,44 +214,44 @@ async fn converge(
             deadline,
         })
         .collect();
-    let mut found: Vec<Box<dyn Difference + '_>> = Vec::new();
-    let mut errors: Vec<Option<Explanation>> = vec![None; unit.members.len()];
-    for (index, (at, cx)) in unit.members.iter().zip(&contexts).enumerate() {
-        let staged = async {
-            let difference = plan.nodes[*at].step.inspect(cx).await?;
-            recorder.changing(*at, &difference.lines());
-            let staged = difference.stage().await;
-            found.push(difference);
-            staged
+    let members = || unit.members.iter().zip(&contexts);
+    let staged = join_all(members().map(|(at, cx)| async move {
+        let difference = match plan.nodes[*at].step.inspect(cx).await {
+            Ok(difference) => difference,
+            Err(error) => return (None, Err(error)),
         };
-        errors[index] = staged.await.err();
+        recorder.changing(*at, &difference.lines());
+        let staged = difference.stage().await;
+        (Some(difference), staged)
+    }));
+    let (found, staged): (Vec<Option<Box<dyn Difference + '_>>>, Vec<_>) = staged.await.into_iter().unzip();
+    if staged.iter().any(Result::is_err) {
+        join_all(found.iter().flatten().map(|difference| difference.abandon())).await;
+        return Err(named(unit, staged));
     }
-    if errors.iter().any(Option::is_some) {
-        for difference in &found {
-            difference.abandon().await;
-        }
-        return Err(unit.members.iter().copied().zip(errors).collect());
+    // All of them at once: the shorter the time in which old and new files stand side by side, the better.
+    let applied = join_all(found.into_iter().flatten().map(|difference| difference.apply())).await;
+    if applied.iter().any(Result::is_err) {
+        return Err(named(unit, applied));
     }
-    for (index, difference) in found.into_iter().enumerate() {
-        if let Err(error) = difference.apply().await {
-            errors[index] = Some(error);
-            return Err(unit.members.iter().copied().zip(errors).collect());
-        }
-    }
-    for (index, (at, cx)) in unit.members.iter().zip(&contexts).enumerate() {
+    let offered = join_all(members().map(|(at, cx)| async move {
         let node = &plan.nodes[*at];
         let outputs = match world.known.given(&node.address) {
-            Some(given) => Ok(given),
-            None => node.step.outputs(cx).await,
+            Some(given) => given,
+            None => node.step.outputs(cx).await?,
         };
-        match outputs {
-            Ok(outputs) => world.known.set_outputs(node.address.clone(), outputs),
-            Err(error) => {
-                errors[index] = Some(error);
-                return Err(unit.members.iter().copied().zip(errors).collect());
-            }
-        }
+        world.known.set_outputs(node.address.clone(), outputs);
+        Ok(())
+    }));
+    let offered = offered.await;
+    if offered.iter().any(Result::is_err) {
+        return Err(named(unit, offered));
     }
     unit.members.iter().for_each(|member| recorder.succeeded(*member));
     Ok(())
+}
+
+/// The members of a unit, each with its error.
+fn named(unit: &Unit, results: Vec<Result<(), Explanation>>) -> Vec<(usize, Option<Explanation>)> {
+    unit.members.iter().copied().zip(results.into_iter().map(Result::err)).collect()
 }

@@ -13,8 +13,8 @@ use crate::document::tree::Node;
 use crate::document::{Item, KINDS};
 use crate::facts;
 use crate::failure::{Failure, nearest};
-use crate::plan::values::{Values, step_into};
-use crate::template::{Template, TemplateError};
+use crate::plan::values::Values;
+use crate::template::{Template, TemplateError, descend};
 use crate::text::{Place, Text};
 
 pub(crate) struct Checker<'a> {
@@ -218,7 +218,7 @@ impl<'a> Checker<'a> {
 fn in_values(reference: &Reference, tree: &Json) -> Option<(String, String)> {
     let mut at = tree;
     for (depth, segment) in reference.segments.iter().enumerate().skip(1) {
-        match step_into(at, segment) {
+        match descend(at, std::slice::from_ref(segment)) {
             Some(value) => at = value,
             None if reference.usage == Usage::Tested => return None,
             None => {

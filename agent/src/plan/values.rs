@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use crate::address::Reference;
 use crate::document::error::Mistake;
 use crate::document::tree::{Node, Value};
-use crate::template::{Scope, Template, TemplateError};
+use crate::template::{Scope, Template, TemplateError, descend};
 use crate::text::Place;
 
 /// The values of a document, with those that have to be rendered in the order in which that can be done.
@@ -56,8 +56,7 @@ impl Values {
             let mut scope = Scope::new();
             for reference in text.template.references() {
                 let root = if reference.root() == "instance" { instance } else { &tree };
-                let found = reference.segments[1..].iter().try_fold(root, |value, segment| step_into(value, segment));
-                if let Some(value) = found {
+                if let Some(value) = descend(root, &reference.segments[1..]) {
                     scope.insert(&reference.segments, value.clone());
                 }
             }
@@ -71,14 +70,6 @@ impl Values {
             }
         }
         Ok(tree)
-    }
-}
-
-/// One segment further down a value; lists are entered by number.
-pub(crate) fn step_into<'v>(value: &'v Json, segment: &str) -> Option<&'v Json> {
-    match value {
-        Json::Array(items) => items.get(segment.parse::<usize>().ok()?),
-        other => other.get(segment),
     }
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Report {
     pub(crate) elapsed_ms: f64,
     /// SHA-256 of the document's layers, in order.
     pub(crate) document: Option<String>,
+    /// What the boot is waiting for before there are steps.
+    pub(crate) waiting: Option<String>,
     /// What went wrong before there were steps.
     pub(crate) error: Option<Trouble>,
     /// What an operator should know though it stopped nothing.
@@ -137,6 +139,7 @@ impl Report {
             finished_at: None,
             elapsed_ms: 0.0,
             document: None,
+            waiting: None,
             error: None,
             warnings: Vec::new(),
             phases_ms: BTreeMap::new(),
@@ -154,6 +157,7 @@ impl Report {
         } else {
             BootOutcome::Done
         };
+        self.waiting = None;
         self.finished_at = Some(now.to_string());
         self.elapsed_ms = milliseconds(elapsed);
     }

@@ -33,6 +33,9 @@ use crate::text::{SecretText, Text};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// How many lines of a program's output go to the journal; one that prints without end must not fill it.
+const OUTPUT_LINES: usize = 10_000;
+
 /// A program to run.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -124,9 +127,15 @@ impl Step for Command {
         self.record(Recorded::Started, cx).await?;
         cx.waiting(format!("for {} to end", self.run[0]));
         let mut said = Excerpt::default();
+        let mut lines = 0;
         let mut on_line = |line: &str| {
             let line = cx.redact(line);
-            cx.progress(Progress::Output(line.clone()));
+            lines += 1;
+            match lines {
+                ..=OUTPUT_LINES => cx.progress(Progress::Output(line.clone())),
+                n if n == OUTPUT_LINES + 1 => cx.progress(Progress::Warning(format!("more than {OUTPUT_LINES} lines; the rest is not kept"))),
+                _ => {}
+            }
             said.push(line);
         };
         let end = cx.host().commands.run(&invocation, &mut on_line).await.map_err(CommandError::Host)?;

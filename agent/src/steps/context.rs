@@ -30,8 +30,9 @@ pub(crate) struct World {
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     /// `instance` and `values`.
-    roots: RefCell<BTreeMap<String, serde_json::Value>>,
-    outputs: RefCell<BTreeMap<Address, Outputs>>,
+    roots: RefCell<BTreeMap<String, Scope>>,
+    /// What each finished step offers, wiped when the boot is over, and its stamp.
+    outputs: RefCell<BTreeMap<Address, (Scope, Option<String>)>>,
     /// In a rehearsal: what steps would offer, since nobody is asked for it.
     given: RefCell<BTreeMap<Address, serde_json::Value>>,
     /// In a rehearsal: references for which nobody gave a value, so that a placeholder stands in.
@@ -40,11 +41,11 @@ pub(crate) struct Known {
 
 impl Known {
     pub(crate) fn set_root(&self, name: &str, value: serde_json::Value) {
-        self.roots.borrow_mut().insert(name.to_owned(), value);
+        self.roots.borrow_mut().insert(name.to_owned(), value.into());
     }
 
     pub(crate) fn set_outputs(&self, address: Address, outputs: Outputs) {
-        self.outputs.borrow_mut().insert(address, outputs);
+        self.outputs.borrow_mut().insert(address, (outputs.value.into(), outputs.stamp));
     }
 
     /// Says what a step offers in place of the step itself.
@@ -58,7 +59,7 @@ impl Known {
 
     /// Where the file of a step that is done lies.
     pub(crate) fn path(&self, address: &Address) -> Option<PathBuf> {
-        self.outputs.borrow().get(address)?.value.get("path")?.as_str().map(PathBuf::from)
+        self.outputs.borrow().get(address)?.0.get(&["path".to_owned()])?.as_str().map(PathBuf::from)
     }
 
     pub(crate) fn set_placeholders(&self, references: BTreeSet<String>) {
@@ -66,7 +67,7 @@ impl Known {
     }
 
     pub(crate) fn stamp(&self, address: &Address) -> Option<String> {
-        self.outputs.borrow().get(address).and_then(|outputs| outputs.stamp.clone())
+        self.outputs.borrow().get(address).and_then(|(_, stamp)| stamp.clone())
     }
 
     /// A document string as people may see it: facts and values are filled in, as far as they are known; a string that
@@ -84,10 +85,10 @@ impl Known {
         let mut scope = Scope::new();
         for reference in references {
             let found = match roots.get(reference.root()) {
-                Some(root) => pick(root, &reference.segments[1..]),
+                Some(root) => root.get(&reference.segments[1..]),
                 None => {
                     let step = reference.address().and_then(|address| outputs.get(&address));
-                    step.and_then(|step| pick(&step.value, &reference.segments[2..]))
+                    step.and_then(|(value, _)| value.get(&reference.segments[2..]))
                 }
             };
             if let Some(value) = found {
@@ -96,13 +97,6 @@ impl Known {
         }
         scope
     }
-}
-
-fn pick<'v>(value: &'v serde_json::Value, segments: &[String]) -> Option<&'v serde_json::Value> {
-    segments.iter().try_fold(value, |value, segment| match value {
-        serde_json::Value::Array(items) => items.get(segment.parse::<usize>().ok()?),
-        other => other.get(segment),
-    })
 }
 
 /// What a step says while it runs.

@@ -44,9 +44,8 @@ use crate::address::Reference;
 use crate::failure::{Failure, nearest};
 use crate::text::SecretText;
 
-#[allow(unused_imports, reason = "skeleton")]
 pub(crate) use self::formats::{Format, FormatError};
-pub(crate) use self::scope::Scope;
+pub(crate) use self::scope::{Scope, descend};
 
 /// The blocks a template may use, each closed by `{{/name}}`.
 const BLOCKS: [&str; 5] = ["if", "unless", "each", "with", "raw"];

@@ -45,7 +45,7 @@ impl Scope {
 }
 
 /// What stands in `value` under `segments`: keys of maps, and indices of lists.
-pub(super) fn descend<'a>(value: &'a Value, segments: &[String]) -> Option<&'a Value> {
+pub(crate) fn descend<'a>(value: &'a Value, segments: &[String]) -> Option<&'a Value> {
     segments.iter().try_fold(value, |value, segment| match value {
         Value::Object(map) => map.get(segment),
         Value::Array(list) => list.get(segment.parse::<usize>().ok()?),
