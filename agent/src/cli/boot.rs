@@ -239,10 +239,10 @@ async fn boot(
     if layers.nodes.is_empty() && layers.mistakes.is_empty() {
         note(recorder, &format!("there is no boot document: nothing in {LAYERS}, nothing in user data"));
     }
-    layers.nodes.retain(|node| node.value != crate::document::tree::Value::Null);
     let digest = layers.digest();
     recorder.amend(|report| report.document = Some(digest.clone()));
-    if waited && let Some(outcome) = just_done(&**disk, &digest, &recorder.report().boot_id).await {
+    let boot_id = recorder.report().boot_id.clone();
+    if waited && let Some(outcome) = just_done(&**disk, &digest, &boot_id).await {
         return Err(Stop::Done(outcome));
     }
 

@@ -36,10 +36,10 @@ pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static
                 let at = error.at.unwrap_or(node as *const Node);
                 let echo = error.missing.is_some_and(|field| reading.is_aside_below(at, field));
                 if !echo && let Some(mistake) = error.mistake {
-                    found.push(mistake);
+                    found.push(*mistake);
                 }
                 let new = reading.aside.borrow_mut().insert(at);
-                if at == node as *const Node || !new {
+                if std::ptr::eq(at, node) || !new {
                     break None;
                 }
             }
@@ -87,7 +87,7 @@ impl Reading<'_> {
 #[derive(Debug)]
 struct DecodeError {
     message: String,
-    mistake: Option<Mistake>,
+    mistake: Option<Box<Mistake>>,
     missing: Option<&'static str>,
     at: Option<*const Node>,
     hint: String,
@@ -108,7 +108,7 @@ impl DecodeError {
                 _ => (self.message.clone(), self.hint.clone()),
             };
             let hint = (!hint.is_empty()).then_some(hint);
-            self.mistake = Some(Mistake { place: Some(node.place.clone()), message, hint });
+            self.mistake = Some(Box::new(Mistake { place: Some(node.place.clone()), message, hint }));
         }
         self
     }

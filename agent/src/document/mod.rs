@@ -43,11 +43,14 @@ pub(crate) const KINDS: &[Kind] = &[
 /// The version of the format that this ingot reads.
 const VERSION: i64 = 1;
 
+/// Reads one step; its mistakes are added to those known.
+type Decode = fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>>;
+
 /// One kind of step: how it is read, and what its JSON Schema is.
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    decode: fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>>,
+    decode: Decode,
     schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
 

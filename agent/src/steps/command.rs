@@ -133,7 +133,9 @@ impl Step for Command {
             lines += 1;
             match lines {
                 ..=OUTPUT_LINES => cx.progress(Progress::Output(line.clone())),
-                n if n == OUTPUT_LINES + 1 => cx.progress(Progress::Warning(format!("more than {OUTPUT_LINES} lines; the rest is not kept"))),
+                n if n == OUTPUT_LINES + 1 => {
+                    cx.progress(Progress::Warning(format!("more than {OUTPUT_LINES} lines; the rest is not kept")))
+                }
                 _ => {}
             }
             said.push(line);
