@@ -214,13 +214,17 @@ async fn diffs(rendered: &[Rendered], directory: &Path, redactor: &Redactor) -> 
 
 fn diff(path: &Path, before: &str, after: &str, secret: bool, redactor: &Redactor) -> String {
     let (old, new) = (format!("a{}", path.display()), format!("b{}", path.display()));
-    let text = similar::TextDiff::from_lines(before, after).unified_diff().context_radius(3).header(&old, &new).to_string();
+    let mut options = diffy::DiffOptions::new();
+    let text = options.set_original_filename(old).set_modified_filename(new).create_patch(before, after).to_string();
     if !secret {
         return text;
     }
-    let lines = text.lines().enumerate().map(|(index, line)| match line.strip_prefix('-') {
+    let lines = text.lines().enumerate().map(|(index, line)| match line.as_bytes().first() {
+        // The two lines of the header, and the places of the hunks.
+        _ if index < 2 => line.to_owned(),
+        Some(b'@') => line.to_owned(),
         // What stood there before may be a secret that nobody knows any more.
-        Some(_) if index > 1 => "-[redacted: this line of a file with secrets goes]".to_owned(),
+        Some(b'-') => "-[redacted: a line of a file with secrets goes]".to_owned(),
         _ => redactor.redact(line),
     });
     lines.collect::<Vec<_>>().join("\n")
