@@ -40,9 +40,9 @@ impl Redactor {
     fn learn_text(&self, secret: &str) {
         // Output arrives line by line, so a secret of several lines is looked for line by line.
         for line in secret.lines().map(str::trim) {
-            self.add(line.to_owned());
-            let quoted = serde_json::Value::from(line).to_string();
-            self.add(quoted[1..quoted.len() - 1].to_owned());
+            for form in forms(line) {
+                self.add(form);
+            }
         }
         if secret.len() >= WORD_ONLY_BELOW {
             self.add(STANDARD.encode(secret));
@@ -70,6 +70,27 @@ impl Redactor {
         }
         clean
     }
+}
+
+/// A secret as it stands in files and output of the usual formats: as it is, in JSON and TOML, between single and double
+/// quotes of a shell or an environment file, and in a URL.
+fn forms(secret: &str) -> [String; 5] {
+    let json = serde_json::Value::from(secret).to_string();
+    let double = secret.chars().fold(String::new(), |mut out, c| {
+        if matches!(c, '"' | '\\' | '$' | '`') {
+            out.push('\\');
+        }
+        out.push(c);
+        out
+    });
+    let url = secret.bytes().fold(String::new(), |mut out, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+        out
+    });
+    [secret.to_owned(), json[1..json.len() - 1].to_owned(), secret.replace('\'', r"'\''"), double, url]
 }
 
 fn replace_words(line: &str, word: &str) -> String {
@@ -119,6 +140,12 @@ mod tests {
     #[test]
     fn takes_out_a_short_secret_only_as_a_word() {
         assert_eq!(redactor(json!("80")).redact("1080 80 x80 (80)"), "1080 [redacted] x80 ([redacted])");
+    }
+
+    #[test]
+    fn takes_out_what_a_shell_or_a_url_makes_of_it() {
+        let redactor = redactor(json!("it's $5"));
+        assert_eq!(redactor.redact(r#"'it'\''s $5' "it's \$5" ?p=it%27s%20%245"#), r#"'[redacted]' "[redacted]" ?p=[redacted]"#);
     }
 
     #[test]
