@@ -223,7 +223,7 @@ impl Failure for AwsError {
             AwsErrorKind::NoCredentials => "give the instance an instance profile with a role".into(),
             AwsErrorKind::Unreachable => format!("check the route to {service}: a NAT gateway, a VPC endpoint for it, or AWS_ENDPOINT_URL"),
             AwsErrorKind::Untrusted => {
-                "give the certificate of your private CA with `--ca-bundle`, or find out who answers in place of AWS".into()
+                "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers in place of AWS".into()
             }
             AwsErrorKind::Invalid => "correct the name in the document".into(),
             AwsErrorKind::Malformed => "look for a proxy between this machine and AWS that alters answers".into(),

@@ -242,7 +242,10 @@ fn in_values(reference: &Reference, tree: &Json) -> Option<(String, String)> {
         _ => return None,
     };
     (reference.usage == Usage::Printed).then(|| {
-        let hint = format!("print one of its parts, or use a helper: {{{{json {reference}}}}}, {{{{#each {reference}}}}}");
+        let hint = match at {
+            Json::Null => format!("give it a value, or a second choice: {{{{default {reference} …}}}}"),
+            _ => format!("print one of its parts, or use a helper: {{{{json {reference}}}}}, {{{{#each {reference}}}}}"),
+        };
         (format!("`{reference}` is {what}, which cannot be printed as it is"), hint)
     })
 }
