@@ -18,6 +18,7 @@ mod loopback;
 mod secrets_manager;
 mod ssm;
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -93,10 +94,17 @@ pub(crate) enum SecretVersion {
     Id(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum SecretValue {
     Text(SecretText),
     Binary(Zeroizing<Vec<u8>>),
+}
+
+/// As [`SecretText`]; `Zeroizing` would print the bytes.
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 /// Systems Manager Parameter Store. Every value counts as a secret, whatever its type.
@@ -215,7 +223,7 @@ impl Failure for AwsError {
             AwsErrorKind::NoCredentials => "give the instance an instance profile with a role".into(),
             AwsErrorKind::Unreachable => format!("check the route to {service}: a NAT gateway, a VPC endpoint for it, or AWS_ENDPOINT_URL"),
             AwsErrorKind::Untrusted => {
-                "give the certificate of your private CA with `--ca-bundle`, or find out who answers in place of AWS".into()
+                "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers in place of AWS".into()
             }
             AwsErrorKind::Invalid => "correct the name in the document".into(),
             AwsErrorKind::Malformed => "look for a proxy between this machine and AWS that alters answers".into(),

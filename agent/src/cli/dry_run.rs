@@ -3,6 +3,7 @@
 //! The same plan and the same executor as a boot, on a machine in memory: new, with every unit installed and every user
 //! there. What it renders is checked, compared (`--diff`) and written below `--out`; nothing else is touched.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -99,7 +100,12 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     let known = Rc::new(Known::default());
     let redactor = Rc::new(Redactor::default());
     redactor.learn(&given.secrets());
-    known.set_placeholders(given.complete(&plan));
+    let mut placeholders = given.complete(&plan);
+    if args.live {
+        placeholders.retain(|reference| !reference.starts_with("secrets."));
+    }
+    let standing_in = standing_in(&placeholders);
+    known.set_placeholders(placeholders);
     let values = plan.values.resolve(&given.instance()).map_err(|(place, error)| {
         Refusal(Exit::Failed, format!("{place}: {}\n  hint: give it in --facts", Explanation::of(&error).message))
     })?;
@@ -129,13 +135,20 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
         Some(directory) => diffs(&rendered, &absolute(directory), &world.redactor).await?,
         None => Vec::new(),
     };
-    let mut notes = recorder.report().warnings.clone();
+    let mut notes: Vec<String> = standing_in.into_iter().collect();
+    notes.extend(recorder.report().warnings.iter().cloned());
     notes.extend(
         programs.iter().flat_map(|programs| programs.missing()).map(|program| format!("not checked: {program} is not on this machine")),
     );
     let shown = |text: &Text| world.known.shown(text);
     show(&plan, &recorder.report(), &shown, &rendered, &diffs, &notes, json);
     Ok(if recorder.report().outcome == BootOutcome::Failed { Exit::Failed } else { Exit::Done })
+}
+
+/// Says what of the rehearsal is made up.
+fn standing_in(placeholders: &BTreeSet<String>) -> Option<String> {
+    let names: Vec<&str> = placeholders.iter().map(String::as_str).collect();
+    (!names.is_empty()).then(|| format!("placeholders stand in for {}; give them in --facts", names.join(", ")))
 }
 
 async fn read_text(path: &Path, desk: &DiskFiles) -> Result<String, Refusal> {

@@ -34,7 +34,7 @@ pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static
             Err(error) => {
                 let error = error.within(node);
                 let at = error.at.unwrap_or(node as *const Node);
-                let echo = error.missing.is_some_and(|field| reading.is_aside_below(at, field));
+                let echo = error.missing.is_some_and(|field| reading.is_aside_below(at, field)) || reading.has_unknown_key(at);
                 if !echo && let Some(mistake) = error.mistake {
                     found.push(*mistake);
                 }
@@ -49,20 +49,31 @@ pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static
     let unknown = reading.unknown.into_inner();
     let clean = unknown.is_empty() && !failed;
     mistakes.extend(found);
-    mistakes.extend(unknown.into_iter().map(|(_, mistake)| mistake));
+    mistakes.extend(unknown.into_iter().map(|unknown| unknown.mistake));
     value.filter(|_| clean)
 }
 
 struct Reading<'a> {
     /// Values that could not be read.
     aside: RefCell<BTreeSet<*const Node>>,
-    /// Unknown keys by address, since every reading meets them anew.
-    unknown: RefCell<Vec<(*const Key, Mistake)>>,
+    /// Unknown keys by address, since every reading meets them anew, and the maps they stand in.
+    unknown: RefCell<Vec<Unknown>>,
     apart: &'a [&'static str],
     root: &'a Node,
 }
 
+struct Unknown {
+    key: *const Key,
+    map: *const Node,
+    mistake: Mistake,
+}
+
 impl Reading<'_> {
+    /// Whether what is wrong with the map at `at` may come of a key that is only misspelt.
+    fn has_unknown_key(&self, at: *const Node) -> bool {
+        self.unknown.borrow().iter().any(|unknown| std::ptr::eq(unknown.map, at))
+    }
+
     fn is_aside(&self, node: &Node) -> bool {
         self.aside.borrow().contains(&(node as *const Node))
     }
@@ -316,8 +327,8 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 && !known.contains(&key.name.as_str())
             {
                 let mut unknown = reading.unknown.borrow_mut();
-                if !unknown.iter().any(|(seen, _)| std::ptr::eq(*seen, key)) {
-                    unknown.push((key, unknown_key(key, &[known, apart].concat())));
+                if !unknown.iter().any(|seen| std::ptr::eq(seen.key, key)) {
+                    unknown.push(Unknown { key, map: self.reader.node, mistake: unknown_key(key, &[known, apart].concat()) });
                 }
                 continue;
             }
@@ -427,7 +438,6 @@ mod tests {
         x:1:13: expected a string, found a boolean (put it in quotes: "true")
         x:2:7: `allways` is not one of instance, always (did you mean `always`?)
         x:3:8: `soon` is not a length of time (write a number and its unit, as in 90s, 20m or 1h30m)
-        x:4:8: `name` is missing here (add `name:`)
         x:4:9: unknown key `nam` (did you mean `name`?)
         x:5:1: unknown key `rum` (did you mean `run`?)
         "#);

@@ -37,10 +37,11 @@ impl DeskCommands {
         self.missing.borrow().clone()
     }
 
-    /// The staged file that one of the arguments names.
-    fn staged(argv: &[SecretText]) -> Option<PathBuf> {
-        let paths = argv.iter().filter_map(|word| word.expose().find('/').map(|at| PathBuf::from(&word.expose()[at..])));
-        paths.into_iter().find(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGED)))
+    /// The staged file that one of the arguments names, whatever else stands in that argument.
+    fn staged(&self, argv: &[SecretText]) -> Option<PathBuf> {
+        let staged = |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(STAGED));
+        let named = |path: &PathBuf| argv.iter().any(|word| word.expose().contains(&path.display().to_string()));
+        self.machine.files().into_iter().filter(staged).filter(named).max_by_key(|path| path.as_os_str().len())
     }
 
     async fn copy(&self, path: &Path, content: &[u8]) -> Result<(), HostError> {
@@ -59,7 +60,7 @@ impl DeskCommands {
 #[async_trait(?Send)]
 impl Commands for DeskCommands {
     async fn run(&self, invocation: &Invocation, on_line: OnLine<'_>) -> Result<End, HostError> {
-        let staged = Self::staged(&invocation.argv);
+        let staged = self.staged(&invocation.argv);
         let content = match &staged {
             Some(path) => self.machine.read(path, LIMIT).await?,
             None => None,

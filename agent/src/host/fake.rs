@@ -14,7 +14,7 @@ mod user;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -114,6 +114,11 @@ impl FakeMachine {
     /// The content and the attributes of a file; `None` if there is none.
     pub(crate) fn file(&self, path: &str) -> Option<(String, Attributes)> {
         self.0.tree.borrow().file(Path::new(path))
+    }
+
+    /// The path of every file.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        self.0.tree.borrow().files()
     }
 
     /// Adds a unit, or replaces what was known of it.

@@ -99,12 +99,16 @@ pub(crate) fn summary(report: &Report) -> String {
         .map(|(count, word)| format!("{count} {word}"))
         .collect::<Vec<_>>()
         .join(", ");
-    let counts = if counts.is_empty() { "nothing to do".to_owned() } else { counts };
+    let counts = match (counts.is_empty(), &report.error) {
+        (true, None) => ": nothing to do".to_owned(),
+        (true, Some(_)) => String::new(),
+        (false, _) => format!(": {counts}"),
+    };
     let word = match report.outcome {
         BootOutcome::Running => "running for",
         BootOutcome::Done => "done in",
         BootOutcome::Degraded => "degraded after",
         BootOutcome::Failed => "failed after",
     };
-    format!("{word} {seconds:.3} s: {counts}")
+    format!("{word} {seconds:.3} s{counts}")
 }

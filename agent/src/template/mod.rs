@@ -196,6 +196,8 @@ impl Failure for TemplateError {
             Self::Arguments { .. } => return None,
             Self::Path { hint, .. } => (*hint).into(),
             Self::Missing { nearest: Some(nearest), .. } => format!("write {nearest}, or test with (has …)"),
+            // Not a path that `has` could test, but what a helper gave.
+            Self::Missing { path, .. } if path.contains('`') => "correct the key, or give a second choice: {{default (lookup …) …}}".into(),
             Self::Missing { nearest: None, path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
             Self::WrongType { found: "a list", .. } => "use `join` or {{#each}}, or write it whole with `json`, `toml` or `yaml`".into(),
             Self::WrongType { found: "a map", .. } => "name one of its keys, or write it whole with `json`, `toml` or `yaml`".into(),

@@ -72,6 +72,10 @@ impl Tree {
         }
     }
 
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        self.nodes.iter().filter(|(_, node)| matches!(node.body, Body::File(_))).map(|(path, _)| path.clone()).collect()
+    }
+
     /// Empties directories.
     pub(super) fn clear(&mut self, directories: &[&Path]) {
         self.nodes.retain(|path, _| !directories.iter().any(|directory| path != directory && path.starts_with(directory)));
