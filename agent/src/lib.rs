@@ -27,6 +27,8 @@ mod exit;
 mod facts;
 mod failure;
 mod host;
+#[cfg(test)]
+mod laws;
 mod plan;
 mod redaction;
 mod report;

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 use crate::text::SecretText;
 
@@ -18,11 +19,23 @@ const MARK: &str = "[redacted]";
 /// number to keep in `1080`, and a fine PIN to hide.
 const WORD_ONLY_BELOW: usize = 4;
 
+/// What a program puts around or into a value that it quotes: for JSON, TOML, YAML, a shell or an environment file, and
+/// again where what is quoted is quoted itself. A secret is also looked for as if none of these were there.
+const QUOTING: [char; 3] = ['\\', '"', '\''];
+
+/// A secret without its quotes is only looked for from this many bytes on: less may be found by accident.
+const BARE_FROM: usize = 6;
+
+/// Lines of a binary secret that are shorter than this are no text that anyone would print.
+const BINARY_LINE_FROM: usize = 8;
+
 /// Knows the secrets of this boot, in the forms in which programs print them.
 #[derive(Debug, Default)]
 pub(crate) struct Redactor {
     /// Longest first, so that a secret which contains another disappears whole.
     needles: RefCell<Vec<SecretText>>,
+    /// The same without [`QUOTING`].
+    bare: RefCell<Vec<SecretText>>,
 }
 
 impl Redactor {
@@ -37,25 +50,29 @@ impl Redactor {
         }
     }
 
+    /// Learns the text in a binary secret, as far as there is any.
+    pub(crate) fn learn_bytes(&self, secret: &[u8]) {
+        let text = Zeroizing::new(String::from_utf8_lossy(secret).into_owned());
+        text.lines().filter(|line| line.len() >= BINARY_LINE_FROM).for_each(|line| self.learn_text(line));
+    }
+
     fn learn_text(&self, secret: &str) {
         // Output arrives line by line, so a secret of several lines is looked for line by line.
         for line in secret.lines().map(str::trim) {
-            for form in forms(line) {
-                self.add(form);
+            add(&self.needles, line.to_owned());
+            let quoted = serde_json::Value::from(line).to_string();
+            add(&self.needles, quoted[1..quoted.len() - 1].to_owned());
+            add(&self.needles, in_url(line));
+            for form in [line.to_owned(), in_ascii(line)] {
+                let bare: String = form.chars().filter(|c| !QUOTING.contains(c)).collect();
+                if bare.len() >= BARE_FROM {
+                    add(&self.bare, bare);
+                }
             }
         }
         if secret.len() >= WORD_ONLY_BELOW {
-            self.add(STANDARD.encode(secret));
+            add(&self.needles, STANDARD.encode(secret));
         }
-    }
-
-    fn add(&self, needle: String) {
-        let mut needles = self.needles.borrow_mut();
-        if needle.is_empty() || needles.iter().any(|known| known.expose() == needle) {
-            return;
-        }
-        let at = needles.partition_point(|known| known.expose().len() >= needle.len());
-        needles.insert(at, needle.into());
     }
 
     /// `line` without any secret.
@@ -68,29 +85,70 @@ impl Redactor {
             }
             clean = if needle.len() < WORD_ONLY_BELOW { replace_words(&clean, needle) } else { clean.replace(needle, MARK) };
         }
-        clean
+        replace_quoted(clean, &self.bare.borrow())
     }
 }
 
-/// A secret as it stands in files and output of the usual formats: as it is, in JSON and TOML, between single and double
-/// quotes of a shell or an environment file, and in a URL.
-fn forms(secret: &str) -> [String; 5] {
-    let json = serde_json::Value::from(secret).to_string();
-    let double = secret.chars().fold(String::new(), |mut out, c| {
-        if matches!(c, '"' | '\\' | '$' | '`') {
-            out.push('\\');
+fn add(needles: &RefCell<Vec<SecretText>>, needle: String) {
+    let mut needles = needles.borrow_mut();
+    if needle.is_empty() || needles.iter().any(|known| known.expose() == needle) {
+        return;
+    }
+    let at = needles.partition_point(|known| known.expose().len() >= needle.len());
+    needles.insert(at, needle.into());
+}
+
+/// As JSON has it where it is kept to ASCII, as Python does.
+fn in_ascii(text: &str) -> String {
+    let mut out = String::new();
+    for character in text.chars() {
+        if character.is_ascii() {
+            out.push(character);
+        } else {
+            character.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
         }
-        out.push(c);
-        out
-    });
-    let url = secret.bytes().fold(String::new(), |mut out, byte| {
+    }
+    out
+}
+
+/// As a URL has it, percent-encoded.
+fn in_url(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
             _ => out.push_str(&format!("%{byte:02X}")),
         }
-        out
-    });
-    [secret.to_owned(), json[1..json.len() - 1].to_owned(), secret.replace('\'', r"'\''"), double, url]
+    }
+    out
+}
+
+/// Replaces every stretch of `line` that is a secret once its quoting is taken away.
+fn replace_quoted(line: String, needles: &[SecretText]) -> String {
+    let (mut bare, mut places) = (Zeroizing::new(String::with_capacity(line.len())), Vec::with_capacity(line.len()));
+    for (at, character) in line.char_indices().filter(|(_, character)| !QUOTING.contains(character)) {
+        bare.push(character);
+        places.extend(at..at + character.len_utf8());
+    }
+    let mut stretches: Vec<(usize, usize)> = Vec::new();
+    for needle in needles {
+        let found = bare.match_indices(needle.expose());
+        stretches.extend(found.map(|(at, found)| (places[at], places[at + found.len() - 1] + 1)));
+    }
+    if stretches.is_empty() {
+        return line;
+    }
+    stretches.sort_unstable();
+    let (mut out, mut end) = (String::with_capacity(line.len()), 0);
+    for (from, to) in stretches {
+        if from >= end {
+            out.push_str(&line[end..from]);
+            out.push_str(MARK);
+        }
+        end = end.max(to);
+    }
+    out.push_str(&line[end..]);
+    out
 }
 
 fn replace_words(line: &str, word: &str) -> String {
@@ -142,10 +200,28 @@ mod tests {
         assert_eq!(redactor(json!("80")).redact("1080 80 x80 (80)"), "1080 [redacted] x80 ([redacted])");
     }
 
+    /// Quoted for an environment file, a shell or JSON within JSON, most of a password used to stay in sight.
     #[test]
-    fn takes_out_what_a_shell_or_a_url_makes_of_it() {
-        let redactor = redactor(json!("it's $5"));
-        assert_eq!(redactor.redact(r#"'it'\''s $5' "it's \$5" ?p=it%27s%20%245"#), r#"'[redacted]' "[redacted]" ?p=[redacted]"#);
+    fn takes_out_a_secret_however_it_is_quoted() {
+        let redactor = redactor(json!("pass\"wo'rd$\\ä"));
+        let quoted = [
+            r##"A="pass\"wo'rd\$\\ä""##,
+            r##"A='pass"wo'\''rd$\ä'"##,
+            r##""{\"a\":\"pass\\\"wo'rd$\\\\ä\"}""##,
+            r##"{"a": "pass\"wo'rd$\\\u00e4"}"##,
+            "?p=pass%22wo%27rd%24%5C%C3%A4",
+        ];
+        for quoted in quoted {
+            let clean = redactor.redact(quoted);
+            assert!(clean.contains(MARK) && !clean.contains("pass") && !clean.contains("rd"), "{quoted} became {clean}");
+        }
+    }
+
+    #[test]
+    fn takes_out_the_text_of_a_binary_secret() {
+        let redactor = Redactor::default();
+        redactor.learn_bytes(b"\xff\x00\nk\nMIIEvQIBADAN\n\xff");
+        assert_eq!(redactor.redact("k MIIEvQIBADAN"), "k [redacted]");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod loopback;
 mod secrets_manager;
 mod ssm;
 
+use std::fmt;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -93,10 +94,17 @@ pub(crate) enum SecretVersion {
     Id(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum SecretValue {
     Text(SecretText),
     Binary(Zeroizing<Vec<u8>>),
+}
+
+/// As [`SecretText`]; `Zeroizing` would print the bytes.
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
 }
 
 /// Systems Manager Parameter Store. Every value counts as a secret, whatever its type.

@@ -73,6 +73,7 @@ const COMMON: [&str; 3] = ["after", "timeout", "required"];
 pub(crate) struct Common {
     /// Steps to wait for, by address, besides those it refers to.
     #[serde(default)]
+    #[schemars(with = "Option<Vec<Address>>")]
     after: Option<Vec<Text>>,
     /// How long it may take in all.
     pub(crate) timeout: Option<TimeLimit>,

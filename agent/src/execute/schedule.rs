@@ -29,6 +29,7 @@ pub(crate) struct Schedule {
     dependents: Vec<Vec<Need>>,
     /// Units that every service without `after:` waits for.
     rest: Vec<bool>,
+    required: Vec<bool>,
     rest_left: usize,
     after_rest: Vec<usize>,
     ready: VecDeque<usize>,
@@ -49,6 +50,7 @@ impl Schedule {
             dependents,
             rest_left: rest.iter().filter(|rest| **rest).count(),
             rest,
+            required: units.iter().map(|unit| unit.required).collect(),
             after_rest: (0..units.len()).filter(|at| units[*at].after_rest).collect(),
             ready: VecDeque::new(),
         };
@@ -94,7 +96,7 @@ impl Schedule {
                 if stops {
                     self.states[need.unit] = State::Ended;
                     skipped.push((need.unit, at));
-                    ends.push_back((need.unit, Ended::Badly { required: true }));
+                    ends.push_back((need.unit, Ended::Badly { required: self.required[need.unit] }));
                 } else {
                     self.met(need.unit);
                 }
@@ -145,10 +147,10 @@ pub(crate) fn order(units: &[Unit]) -> Vec<usize> {
 mod tests {
     use super::*;
 
-    /// `a b:a c:b?` — b uses a value of a, c only comes after b. `!s` waits for the rest.
+    /// `a b:a c:b?` — b uses a value of a, c only comes after b. `!s` waits for the rest, `~d` is not required.
     fn units(spec: &str) -> (Vec<String>, Vec<Unit>) {
         let words: Vec<&str> = spec.split_whitespace().collect();
-        let name = |word: &str| word.split(':').next().unwrap().trim_start_matches('!').to_owned();
+        let name = |word: &str| word.split(':').next().unwrap().trim_start_matches(['!', '~']).to_owned();
         let names: Vec<String> = words.iter().map(|word| name(word)).collect();
         let units = words.iter().enumerate().map(|(at, word)| {
             let needs = word.split(':').nth(1).into_iter().flat_map(|needs| needs.split(',')).map(|need| Need {
@@ -156,7 +158,7 @@ mod tests {
                 uses: !need.ends_with('?'),
             });
             let service = word.starts_with('!');
-            Unit { members: vec![at], needs: needs.collect(), after_rest: service, rest: !service }
+            Unit { members: vec![at], needs: needs.collect(), after_rest: service, rest: !service, required: !word.starts_with('~') }
         });
         (names.clone(), units.collect())
     }
@@ -201,6 +203,21 @@ mod tests {
         play.ready();
         assert_eq!(play.finish("a", FAILED_BUT_OPTIONAL), "b<a");
         assert_eq!(play.ready(), "c");
+    }
+
+    /// It used to count as a required step that failed, and no service was started.
+    #[test]
+    fn what_is_not_required_and_skipped_stops_only_those_that_use_it() {
+        let mut play = Play::new("~a ~b:a c:b d:b? !s");
+        assert_eq!(play.ready(), "a");
+        assert_eq!(play.finish("a", FAILED_BUT_OPTIONAL), "b<a c<b s<c");
+
+        let mut play = Play::new("~a ~b:a d:b? !s");
+        play.ready();
+        assert_eq!(play.finish("a", FAILED_BUT_OPTIONAL), "b<a");
+        assert_eq!(play.ready(), "d");
+        play.finish("d", Ended::Well);
+        assert_eq!(play.ready(), "s");
     }
 
     #[test]

@@ -284,6 +284,16 @@ pub(crate) enum HostError {
     NoGroup { name: String },
 }
 
+impl HostError {
+    /// The same, of a program by the name that people may see: what was run may be made of a secret.
+    pub(crate) fn of_program(self, shown: String) -> Self {
+        match self {
+            Self::Spawn { source, .. } => Self::Spawn { program: shown, source },
+            other => other,
+        }
+    }
+}
+
 impl Failure for HostError {
     fn hint(&self) -> Option<String> {
         match self {

@@ -39,7 +39,7 @@ impl<'a> Checker<'a> {
         for text in values.texts() {
             for reference in text.template.references() {
                 if matches!(reference.root(), "instance" | "values") {
-                    self.resolve(reference, &self.place_in_text(&text.place, &text.template, reference), &values);
+                    self.resolve(reference, &values, |this| this.place_in_text(&text.place, &text.template, reference));
                 } else {
                     let message = format!("a value cannot refer to {reference}");
                     self.mistakes.push(Mistake::at(
@@ -100,14 +100,16 @@ impl<'a> Checker<'a> {
             let start = text.place().unwrap_or(&item.place);
             let Some(template) = self.parse(text, start) else { continue };
             for reference in template.references() {
-                self.resolve(reference, &self.place_in_text(start, &template, reference), values);
+                self.resolve(reference, values, |this| this.place_in_text(start, &template, reference));
             }
             references.extend_from_slice(template.references());
         }
         if let Some((path, template)) = item.step.template().and_then(|path| templates.get_key_value(path)) {
             for reference in template.references() {
-                let (line, column) = template.position_of(reference).map_or((1, 1), |position| (position.line, position.column));
-                self.resolve(reference, &Place { file: path.display().to_string().into(), line, column }, values);
+                self.resolve(reference, values, |_| {
+                    let (line, column) = template.position_of(reference).map_or((1, 1), |position| (position.line, position.column));
+                    Place { file: path.display().to_string().into(), line, column }
+                });
             }
             references.extend_from_slice(template.references());
         }
@@ -176,8 +178,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Checks that there is something to refer to.
-    fn resolve(&mut self, reference: &Reference, place: &Place, values: &Values) {
+    /// Checks that there is something to refer to. Its place is only looked for where there is not: that reads the document.
+    fn resolve(&mut self, reference: &Reference, values: &Values, place: impl FnOnce(&Self) -> Place) {
         let wrong = match reference.root() {
             "values" => in_values(reference, values.written()),
             "instance" => in_facts(reference),
@@ -192,7 +194,8 @@ impl<'a> Checker<'a> {
             }
         };
         if let Some((message, hint)) = wrong {
-            self.mistakes.push(Mistake::at(place, message, hint));
+            let place = place(self);
+            self.mistakes.push(Mistake::at(&place, message, hint));
         }
     }
 

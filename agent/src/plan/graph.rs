@@ -18,6 +18,8 @@ pub(crate) struct Unit {
     /// Whether it waits for every unit that is [`rest`](Unit::rest), besides what it needs.
     pub(crate) after_rest: bool,
     pub(crate) rest: bool,
+    /// Whether any member is. A unit that is not, and is skipped, stops only those that use it.
+    pub(crate) required: bool,
 }
 
 /// An edge to another unit.
@@ -40,10 +42,17 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
     for (at, item) in items.values().enumerate() {
         let unit = *unit_of_group.entry(groups[at]).or_insert_with(|| {
             let after_rest = item.step.order() == Order::AfterTheRest;
-            units.push(Unit { members: Vec::new(), needs: Vec::new(), after_rest: after_rest && item.after.is_none(), rest: !after_rest });
+            units.push(Unit {
+                members: Vec::new(),
+                needs: Vec::new(),
+                after_rest: after_rest && item.after.is_none(),
+                rest: !after_rest,
+                required: false,
+            });
             units.len() - 1
         });
         units[unit].members.push(at);
+        units[unit].required |= item.common.required.unwrap_or(true);
         unit_of[at] = unit;
     }
     for (at, item) in items.values().enumerate() {

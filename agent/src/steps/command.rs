@@ -140,9 +140,9 @@ impl Step for Command {
             }
             said.push(line);
         };
-        let end = cx.host().commands.run(&invocation, &mut on_line).await.map_err(CommandError::Host)?;
         let run = self.run[0].to_string();
-        match end {
+        let end = cx.host().commands.run(&invocation, &mut on_line).await;
+        match end.map_err(|error| CommandError::Host(error.of_program(run.clone())))? {
             End::Exited(0) => self.record(Recorded::Done, cx).await,
             End::Exited(status) => Err(CommandError::Exited { run, status, said }),
             End::Signalled(signal) => Err(CommandError::Signalled { run, signal, said }),

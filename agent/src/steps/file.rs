@@ -215,7 +215,7 @@ impl File {
                 cx.render(&word).map_err(|source| FileError::Render { template: "`check`".into(), source })
             })
             .collect::<Result<Vec<SecretText>, _>>()?;
-        let program = argv[0].expose().to_owned();
+        let program = cx.shown(&self.fields.check[0]);
         cx.waiting(format!("for {program} to check the file"));
         let invocation = Invocation {
             argv,
@@ -225,10 +225,10 @@ impl File {
             timeout: cx.time_left(),
         };
         let mut said = Excerpt::default();
-        let end = cx.host().commands.run(&invocation, &mut |line| said.push(cx.redact(line))).await.map_err(FileError::Host)?;
-        match end {
-            End::Exited(0) => Ok(()),
-            _ => Err(FileError::Refused { program: cx.redact(&program), said }),
+        match cx.host().commands.run(&invocation, &mut |line| said.push(cx.redact(line))).await {
+            Ok(End::Exited(0)) => Ok(()),
+            Ok(_) => Err(FileError::Refused { program, said }),
+            Err(error) => Err(FileError::Host(error.of_program(program))),
         }
     }
 }

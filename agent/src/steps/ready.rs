@@ -131,7 +131,7 @@ impl Ready {
                     Ok(End::Exited(status)) => Err(format!("exit status {status}, {last}")),
                     Ok(End::Signalled(signal)) => Err(format!("ended by signal {signal}")),
                     Ok(End::TimedOut) => Err("no answer in time".into()),
-                    Err(error) => Err(crate::failure::Explanation::of(&error).to_string()),
+                    Err(error) => Err(crate::failure::Explanation::of(&error.of_program(cx.shown(&argv[0]))).to_string()),
                 }
             }
         }

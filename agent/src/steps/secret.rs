@@ -141,7 +141,12 @@ impl Step for Secret {
             Source::SecretsManager { id, version } => {
                 let request = SecretRequest { id: name(id)?, version: version.clone() };
                 cx.waiting(format!("for secret {}", request.id));
-                from_secret(cx.world.aws.secrets.get(&request).await.map_err(SecretError::Fetch)?)
+                let secret = cx.world.aws.secrets.get(&request).await.map_err(SecretError::Fetch)?;
+                if let SecretValue::Binary(bytes) = &secret {
+                    // `encoding: base64` writes the bytes, and a program may print what it reads.
+                    cx.world.redactor.learn_bytes(bytes);
+                }
+                from_secret(secret)
             }
             Source::Parameter(parameter) => {
                 let parameter = name(parameter)?;

@@ -1,0 +1,29 @@
+//! The laws: what holds for every boot document, tried on every example in `tests/documents/`.
+//!
+//! | law | where |
+//! |---|---|
+//! | inspect changes nothing; a preview names exactly the changes that are made; afterwards nothing is left | [`inspection`] |
+//! | a second boot changes nothing, a reboot only what a reboot loses; an image boots anew | [`again`] |
+//! | killed at any step and started again, a boot ends as if it had not been killed | [`killed`] |
+//! | no secret appears in any log, event, report or error | [`secrecy`] |
+//! | nothing is fetched twice, and what can be is fetched together | [`fetching`] |
+//! | a failure stops only what depends on it, and says what to do | [`failures`], [`patience`] |
+//! | the JSON Schema takes what ingot takes | [`schema`] |
+//! | a large document is no trouble | [`size`] |
+//!
+//! An example is tried by being there: [`example`] reads the directory. [`instance`] is what it is booted on.
+
+mod again;
+mod example;
+mod failures;
+mod fetching;
+mod inspection;
+mod instance;
+mod invented;
+mod killed;
+mod patience;
+mod reading;
+mod schema;
+mod secrecy;
+mod size;
+mod transcript;

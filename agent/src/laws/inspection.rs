@@ -1,0 +1,175 @@
+//! Inspect changes nothing; a preview names exactly the changes that are made; afterwards nothing is left to change.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::{Future, pending, poll_fn};
+use std::path::Path;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::host::fake::{FakeMachine, Snapshot};
+use crate::laws::example::examples;
+use crate::laws::instance::{Booted, Instance};
+use crate::plan::PlanNode;
+use crate::steps::{AnyStep, Context, Difference, Objection, Order, Outputs, StepFuture};
+use crate::text::Text;
+
+/// Far more turns than any inspection needs.
+const TURNS: usize = 100_000;
+
+/// The lines of each step's preview, made just before its changes were.
+type Previews = Rc<RefCell<BTreeMap<Address, Vec<String>>>>;
+
+/// A step that is previewed before it is inspected in earnest, alone on the machine.
+#[derive(Debug)]
+struct Watched {
+    step: Box<dyn AnyStep>,
+    machine: FakeMachine,
+    previews: Previews,
+}
+
+/// Runs a future to its end while everything else stands still.
+async fn alone<T>(what: &Address, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        (0..TURNS).map(|_| future.as_mut().poll(context)).find(Poll::is_ready).unwrap_or_else(|| panic!("{what} waits in inspect"))
+    })
+    .await
+}
+
+impl AnyStep for Watched {
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
+        self.step.summary(shown)
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        self.step.texts()
+    }
+
+    fn template(&self) -> Option<&Path> {
+        self.step.template()
+    }
+
+    fn watches(&self) -> Vec<&Address> {
+        self.step.watches()
+    }
+
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        self.step.offers()
+    }
+
+    fn order(&self) -> Order {
+        self.step.order()
+    }
+
+    fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
+        self.step.objections(key, secret)
+    }
+
+    fn patience(&self) -> Duration {
+        self.step.patience()
+    }
+
+    fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {
+        Box::pin(async move {
+            let before = (self.machine.snapshot(), self.machine.mutations());
+            let preview = alone(cx.address, self.step.inspect(cx)).await;
+            assert_eq!((self.machine.snapshot(), self.machine.mutations()), before, "inspecting {} changed something", cx.address);
+            let lines = preview.map_or_else(|_| Vec::new(), |difference| difference.lines());
+            self.previews.borrow_mut().insert(cx.address.clone(), lines);
+            self.step.inspect(cx).await
+        })
+    }
+
+    fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs> {
+        self.step.outputs(cx)
+    }
+}
+
+/// Boots with every step watched.
+async fn boot_watched(instance: &Instance) -> (Booted, Previews) {
+    let previews = Previews::default();
+    let mut process = instance.process().await;
+    let watched = |node: PlanNode| {
+        let watched = Watched { step: node.step, machine: instance.machine.clone(), previews: previews.clone() };
+        PlanNode { step: Box::new(watched), ..node }
+    };
+    process.plan.nodes = process.plan.nodes.into_iter().map(watched).collect();
+    (process.run(pending()).await, previews)
+}
+
+/// What each step would change now that everything is done.
+async fn left(booted: &Booted) -> Vec<(String, Vec<String>)> {
+    let mut left = Vec::new();
+    for node in &booted.plan.nodes {
+        let cx = Context {
+            world: &booted.world,
+            address: &node.address,
+            references: &node.references,
+            holds_secret: node.holds_secret,
+            templates: &booted.plan.templates,
+            observer: &|_| {},
+            deadline: Duration::MAX,
+        };
+        let lines = node.step.inspect(&cx).await.unwrap().lines();
+        if !lines.is_empty() {
+            left.push((node.address.to_string(), lines));
+        }
+    }
+    left
+}
+
+fn lines(snapshot: &Snapshot) -> BTreeSet<String> {
+    snapshot.to_string().lines().map(str::to_owned).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn inspect_changes_nothing_and_names_exactly_what_is_changed() {
+    for example in examples().await {
+        let instance = Instance::of(&example).await;
+        for boot in ["first boot", "second boot", "boot after a reboot"] {
+            let (booted, previews) = boot_watched(&instance).await;
+            for step in &booted.report.steps {
+                let preview = previews.borrow().get(&step.address).cloned();
+                assert_eq!(preview.as_ref(), Some(&step.changes), "{}, {boot}: {}", example.name, step.address);
+            }
+            match boot {
+                "second boot" => instance.machine.reboot(),
+                _ => instance.machine.restart_process(),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_changes_that_no_line_names() {
+    for example in examples().await {
+        let instance = Instance::of(&example).await;
+        let before = lines(&instance.lasting());
+        let booted = instance.boot_well().await;
+        let named: Vec<String> =
+            booted.report.steps.iter().flat_map(|step| step.changes.iter().map(move |line| format!("{}: {line}", step.address))).collect();
+        for line in lines(&instance.lasting()).symmetric_difference(&before) {
+            let name = line.split("  ").next().unwrap();
+            assert!(named.iter().any(|named| named.contains(name)), "{}: {line} is in no line of {named:#?}", example.name);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn afterwards_nothing_is_left_to_change() {
+    for example in examples().await {
+        let instance = Instance::of(&example).await;
+        let booted = instance.boot_well().await;
+        let mut left = left(&booted).await;
+        // Such a command is asked for each time, whatever became of it before.
+        left.retain(|(address, _)| {
+            let (kind, key) = address.split_once('.').unwrap();
+            kind != "commands" || example.field(kind, key, "once") != Some("always")
+        });
+        assert_eq!(left, [], "{}", example.name);
+    }
+}

@@ -1,0 +1,174 @@
+//! The instance that an example is booted on: a machine and an AWS in memory, which outlive each process of ingot.
+
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::aws::Identity;
+use crate::aws::fake::{FakeMetadata, FakeParameterStore, FakeSecretsManager};
+use crate::aws::live::Aws;
+use crate::execute::{execute, publish, write_report};
+use crate::facts;
+use crate::failure::Explanation;
+use crate::host::fake::{FakeMachine, Snapshot};
+use crate::host::state::Record;
+use crate::host::{Host, environment, identity};
+use crate::laws::example::Example;
+use crate::laws::invented::{Invented, rendered};
+use crate::laws::reading::ReadingUnits;
+use crate::laws::transcript::Transcript;
+use crate::plan::Plan;
+use crate::report::event::Recorder;
+use crate::report::{BootOutcome, Outcome, Report};
+use crate::steps::{Known, World};
+
+const FACTS_FILE: &str = "/run/ingot/facts.env";
+
+/// An instance that boots one document, time and again.
+pub(super) struct Instance {
+    pub(super) example: Example,
+    pub(super) machine: FakeMachine,
+    pub(super) units: ReadingUnits,
+    pub(super) secrets: Rc<FakeSecretsManager>,
+    pub(super) parameters: Rc<FakeParameterStore>,
+    /// The value of every secret.
+    pub(super) values: Vec<String>,
+}
+
+impl Instance {
+    /// A new instance, with a secret for everything the example asks for, and services that are only ready while they run.
+    pub(super) async fn of(example: &Example) -> Self {
+        let mut instance = Self::with_aws(example, FakeSecretsManager::default(), FakeParameterStore::default());
+        let plan = example.plan(&*instance.machine.host().files).await;
+        let known = instance.known(&plan).await;
+        for (service, step) in example.steps("services") {
+            let probes = ["http", "tcp"].iter().filter_map(|probe| step["ready"][*probe].as_str());
+            for probe in probes.filter_map(|probe| rendered(probe, &known)) {
+                instance.machine.add_listener(&probe, service);
+            }
+        }
+        let Invented { secrets, parameters, values } = Invented::of(example, &plan, &known);
+        (instance.secrets, instance.parameters, instance.values) = (Rc::new(secrets), Rc::new(parameters), values);
+        instance
+    }
+
+    /// A new instance in an account of which the law says itself what is in it.
+    pub(super) fn with_aws(example: &Example, secrets: FakeSecretsManager, parameters: FakeParameterStore) -> Self {
+        let machine = FakeMachine::rehearsal();
+        example.templates.iter().for_each(|(path, text)| machine.add_file(path, text));
+        let units = ReadingUnits::of(example, &machine);
+        let (secrets, parameters) = (Rc::new(secrets), Rc::new(parameters));
+        Self { example: example.clone(), machine, units, secrets, parameters, values: Vec::new() }
+    }
+
+    /// Boots to the end.
+    pub(super) async fn boot(&self) -> Booted {
+        self.boot_until(pending()).await
+    }
+
+    /// Boots to the end, which has to be a good one.
+    pub(super) async fn boot_well(&self) -> Booted {
+        let booted = self.boot().await;
+        assert_eq!(booted.report.outcome, BootOutcome::Done, "{}: {}", self.example.name, booted.transcript.text());
+        booted
+    }
+
+    pub(super) async fn boot_until(&self, stop: impl Future<Output = Explanation>) -> Booted {
+        self.process().await.run(stop).await
+    }
+
+    /// A new process of ingot, up to its first step, as `ingot boot` makes it.
+    pub(super) async fn process(&self) -> Process {
+        let host = Host { units: Rc::new(self.units.clone()), ..self.machine.host() };
+        let boot_id = environment::boot_id(&*host.files).await.unwrap();
+        let transcript = Transcript::default();
+        let recorder = Recorder::new(Report::begin(host.clock.now(), boot_id.clone()), transcript.listeners(), host.clock.clone());
+        let plan = self.example.plan(&*host.files).await;
+        let id = self.id().await;
+        recorder.amend(|report| report.instance = Some(id.clone()));
+        let record = Record::load(host.files.clone(), host.users.own(), &id).await.unwrap();
+        let aws = Aws::new(self.secrets.clone(), self.parameters.clone(), Rc::new(FakeMetadata::default()));
+        let known = Rc::new(self.known(&plan).await);
+        let environment_file = facts::environment_file(&self.facts(&plan).await);
+        publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
+        let world = World { host, aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known };
+        Process { plan, world, recorder, transcript }
+    }
+
+    async fn known(&self, plan: &Plan) -> Known {
+        let (known, facts) = (Known::default(), self.facts(plan).await);
+        known.set_root("values", plan.values.resolve(&facts).unwrap_or_else(|(place, error)| panic!("{place}: {error}")));
+        known.set_root("instance", facts);
+        known
+    }
+
+    async fn facts(&self, plan: &Plan) -> serde_json::Value {
+        let text = |text: &str| text.to_owned();
+        let identity = Identity {
+            instance_id: self.id().await,
+            region: text("eu-central-1"),
+            availability_zone: text("eu-central-1a"),
+            account_id: text("123456789012"),
+            image_id: text("ami-0123456789abcdef0"),
+            instance_type: text("m7g.large"),
+            architecture: text("arm64"),
+            private_ip: text("10.0.0.7"),
+        };
+        let tags: BTreeMap<String, String> = plan.tags().into_iter().map(|key| (key.to_owned(), format!("tag {key}"))).collect();
+        facts::instance(&identity, tags)
+    }
+
+    async fn id(&self) -> String {
+        identity::dmi(&*self.machine.host().files).await.unwrap()
+    }
+
+    /// The machine without what differs between any two boots: the report, the record with its times, the boot's own id.
+    pub(super) fn lasting(&self) -> Snapshot {
+        self.machine.snapshot().without("/run/ingot").without("/var/lib/ingot").without("/proc")
+    }
+}
+
+/// A process of ingot that is about to run its steps.
+pub(super) struct Process {
+    pub(super) plan: Plan,
+    pub(super) world: World,
+    pub(super) recorder: Recorder,
+    transcript: Transcript,
+}
+
+impl Process {
+    pub(super) async fn run(self, stop: impl Future<Output = Explanation>) -> Booted {
+        let Self { plan, world, recorder, transcript } = self;
+        execute(&plan, &world, &recorder, stop).await;
+        recorder.end();
+        write_report(&world.host, &recorder).await.unwrap();
+        let report = recorder.report().clone();
+        Booted { report, plan, world, transcript }
+    }
+}
+
+/// A boot that is over.
+pub(super) struct Booted {
+    pub(super) report: Report,
+    pub(super) plan: Plan,
+    pub(super) world: World,
+    pub(super) transcript: Transcript,
+}
+
+impl Booted {
+    /// Every step's outcome: `changed files./etc/x`.
+    pub(super) fn outcomes(&self) -> Vec<String> {
+        self.report.steps.iter().map(|step| format!("{} {}", step.outcome.word(), step.address)).collect()
+    }
+
+    pub(super) fn changed(&self) -> Vec<&str> {
+        self.report.steps.iter().filter(|step| step.outcome == Outcome::Changed).map(|step| step.address.as_str()).collect()
+    }
+
+    /// How a step failed: message, causes and hint.
+    pub(super) fn error(&self, address: &str) -> String {
+        let step = self.report.steps.iter().find(|step| step.address.as_str() == address).unwrap();
+        crate::report::console::told(step.error.as_ref().unwrap_or_else(|| panic!("{address} did not fail: {}", self.transcript.text())))
+    }
+}

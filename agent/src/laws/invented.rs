@@ -1,0 +1,121 @@
+//! Secrets that are easy to recognise, and hard to hide: each is of two lines, with quotes, a backslash, a `$` and letters
+//! that are not ASCII, and says what it is between any two of those.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use crate::address::Usage;
+use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
+use crate::aws::{SecretValue, SecretVersion};
+use crate::laws::example::Example;
+use crate::plan::Plan;
+use crate::steps::Known;
+use crate::template::Template;
+
+/// Stands in every secret, many times, and nowhere else.
+pub(super) const MARK: &str = "s3cr3t";
+
+/// A secret of the given name.
+pub(super) fn value(name: &str) -> String {
+    let part = format!("{MARK}-{name}");
+    format!("{part}\"{part}'{part}$HOME-{part}\\{part}`ünï€{part}\n{part} of the second line")
+}
+
+/// The forms in which a secret may show, besides all those that hold [`MARK`].
+pub(super) fn encoded(secret: &str) -> Vec<String> {
+    std::iter::once(secret).chain(secret.lines()).map(|text| STANDARD.encode(text)).collect()
+}
+
+/// AWS with a secret for everything that a plan asks for, in the shape in which it uses it.
+pub(super) struct Invented {
+    pub(super) secrets: FakeSecretsManager,
+    pub(super) parameters: FakeParameterStore,
+    /// Every value there is.
+    pub(super) values: Vec<String>,
+}
+
+impl Invented {
+    /// `known` holds the facts and the values of the document.
+    pub(super) fn of(example: &Example, plan: &Plan, known: &Known) -> Self {
+        let mut invented = Self { secrets: FakeSecretsManager::default(), parameters: FakeParameterStore::default(), values: Vec::new() };
+        let parts = parts(plan);
+        for (name, step) in example.steps("secrets") {
+            let parts = parts.get(name.as_str()).cloned().unwrap_or_default();
+            let rendered = |field: &str| step[field].as_str().and_then(|text| rendered(text, known));
+            if let Some(id) = rendered("secrets_manager") {
+                let version = match (step["version_stage"].as_str(), step["version_id"].as_str()) {
+                    (Some(stage), _) => SecretVersion::Stage(stage.into()),
+                    (_, Some(id)) => SecretVersion::Id(id.into()),
+                    _ => SecretVersion::Current,
+                };
+                invented.add_secret(name, &id, version, &parts, is_binary(example, name));
+            } else if let Some(parameter) = rendered("parameter") {
+                let value = invented.value(name);
+                invented.parameters = invented.parameters.with(&parameter, &value);
+            } else if let Some(path) = rendered("parameters_under") {
+                let parts = if parts.is_empty() { BTreeSet::from([vec!["flag".to_owned()]]) } else { parts };
+                for part in parts {
+                    let value = invented.value(&format!("{name}.{}", part.join(".")));
+                    let parameter = format!("{}/{}", path.trim_end_matches('/'), part.join("/"));
+                    invented.parameters = invented.parameters.with(&parameter, &value);
+                }
+            }
+        }
+        invented
+    }
+
+    fn value(&mut self, name: &str) -> String {
+        self.values.push(value(name));
+        value(name)
+    }
+
+    fn add_secret(&mut self, name: &str, id: &str, version: SecretVersion, parts: &BTreeSet<Vec<String>>, binary: bool) {
+        let secret = if binary {
+            let bytes = [b"\x00\xff", self.value(name).as_bytes(), b"\x80\n"].concat();
+            self.values.push(STANDARD.encode(&bytes));
+            SecretValue::Binary(bytes.into())
+        } else if parts.is_empty() {
+            SecretValue::Text(self.value(name).into())
+        } else {
+            let mut object = json!({});
+            for part in parts {
+                let slot = part.iter().fold(&mut object, |at, segment| &mut at[segment]);
+                *slot = Value::from(self.value(&format!("{name}.{}", part.join("."))));
+            }
+            SecretValue::Text(object.to_string().into())
+        };
+        self.secrets = std::mem::take(&mut self.secrets).with_version(id, version, secret);
+    }
+}
+
+/// What a plan uses of each secret.
+fn parts(plan: &Plan) -> BTreeMap<&str, BTreeSet<Vec<String>>> {
+    let mut parts: BTreeMap<&str, BTreeSet<Vec<String>>> = BTreeMap::new();
+    for reference in plan.unknowns() {
+        if let [root, name, part @ ..] = reference.segments.as_slice()
+            && root == "secrets"
+            && !part.is_empty()
+            && reference.usage != Usage::Tested
+        {
+            parts.entry(name).or_default().insert(part.to_vec());
+        }
+    }
+    parts
+}
+
+/// Whether a file takes the secret for base64.
+fn is_binary(example: &Example, name: &str) -> bool {
+    let used = format!("{{{{secrets.{name}}}}}");
+    example
+        .steps("files")
+        .any(|(_, file)| file["encoding"] == "base64" && file["content"].as_str().is_some_and(|text| text.contains(&used)))
+}
+
+/// A string of a document, with its facts and values filled in; `None` if it refers to anything else.
+pub(super) fn rendered(text: &str, known: &Known) -> Option<String> {
+    let template = Template::parse(text).unwrap();
+    Some(template.render(&known.scope(template.references())).ok()?.expose().to_owned())
+}

@@ -1,0 +1,152 @@
+//! Every wait has an end, and that names what was waited for.
+
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::aws::fake::{FakeMetadata, FakeParameterStore, FakeSecretsManager};
+use crate::aws::live::Aws;
+use crate::aws::{AwsError, SecretRequest, SecretValue, SecretsManager};
+use crate::failure::Explanation;
+use crate::host::End;
+use crate::host::fake::{FakeUnit, Outcome};
+use crate::laws::example::Example;
+use crate::laws::instance::{Booted, Instance};
+use crate::report::BootOutcome;
+
+const FOR_EVER: Duration = Duration::from_secs(1_000_000);
+
+fn instance(text: &str) -> Instance {
+    Instance::with_aws(&Example::of(text), FakeSecretsManager::default(), FakeParameterStore::default())
+}
+
+/// Seconds that a step took.
+fn took(booted: &Booted, address: &str) -> f64 {
+    let step = booted.report.steps.iter().find(|step| step.address.as_str() == address).unwrap();
+    (step.finished_ms.unwrap() - step.started_ms.unwrap()) / 1e3
+}
+
+/// Secrets Manager behind a firewall that drops everything.
+struct Silent;
+
+#[async_trait(?Send)]
+impl SecretsManager for Silent {
+    async fn batch(&self, _: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError> {
+        pending().await
+    }
+
+    async fn get(&self, _: &SecretRequest) -> Result<SecretValue, AwsError> {
+        pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_never_comes() {
+    let instance = instance("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
+    let mut process = instance.process().await;
+    process.world.aws = Aws::new(Rc::new(Silent), Rc::new(FakeParameterStore::default()), Rc::new(FakeMetadata::default()));
+    let booted = process.run(pending()).await;
+    insta::assert_snapshot!(booted.error("secrets.db"), @r"
+    it did not end within 30s; it was waiting for secret prod/db
+      hint: give it a longer `timeout:`, or find out what it waits for
+    ");
+    assert!(took(&booted, "secrets.db") < 40.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_throttled_for_ever() {
+    let example = Example::of("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
+    let secrets = FakeSecretsManager::default().with("prod/db", "x").throttled(1_000_000);
+    let booted = Instance::with_aws(&example, secrets, FakeParameterStore::default()).boot().await;
+    let error = booted.error("secrets.db");
+    assert!(error.starts_with("GetSecretValue prod/db: throttled: Rate exceeded (after "), "{error}");
+    assert!(took(&booted, "secrets.db") <= 30.0 && booted.report.steps[0].attempts > 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_command_that_never_ends() {
+    let instance = instance("version: 1\ncommands: { migrate: { run: [/bin/migrate, --all], timeout: 20s } }\n");
+    instance.machine.on_command("migrate", |_, on_line| {
+        on_line("waiting for a lock");
+        Outcome::Takes(FOR_EVER, End::Exited(0))
+    });
+    let booted = instance.boot().await;
+    insta::assert_snapshot!(booted.error("commands.migrate"), @r"
+    /bin/migrate did not end within 20s and was stopped: its last words were
+      | waiting for a lock
+      hint: give the command a longer `timeout:`, or find out what it waits for
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_check_that_never_ends() {
+    let instance = instance("version: 1\nfiles: { /etc/x: { content: x, check: [/bin/check, '{path}'], timeout: 20s } }\n");
+    instance.machine.on_command("check", |_, _| Outcome::Takes(FOR_EVER, End::Exited(0)));
+    let booted = instance.boot().await;
+    let error = booted.error("files./etc/x");
+    assert!(error.contains("/bin/check") && took(&booted, "files./etc/x") < 30.0, "{error}");
+    assert!(instance.machine.file("/etc/x").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_never_starts_and_one_that_never_serves() {
+    let instance = instance(
+        "
+version: 1
+services:
+  slow.service: { timeout: 20s }
+  mute.service: { ready: { http: 'http://127.0.0.1:1/health', timeout: 15s } }
+  shut.service: { ready: { tcp: '127.0.0.1:2', timeout: 15s } }
+",
+    );
+    instance.machine.add_unit(FakeUnit::new("slow.service").service_type("notify").late(FOR_EVER).journal(&["loading"]));
+    instance.machine.add_answer("http://127.0.0.1:1/health", 503);
+    instance.machine.add_listener("127.0.0.1:2", "nothing.service");
+    let booted = instance.boot().await;
+    insta::assert_snapshot!(booted.error("services.slow.service"), @r"
+    slow.service was still activating (start) after 20s: its last words were
+      | loading
+      hint: give services.slow.service a longer `timeout:`, or see `systemctl status slow.service`
+    ");
+    for (service, said) in [
+        ("mute", "http://127.0.0.1:1/health did not succeed within 15s: status 503"),
+        ("shut", "tcp 127.0.0.1:2 did not succeed within 15s: connection refused"),
+    ] {
+        let error = booted.error(&format!("services.{service}.service"));
+        assert!(error.starts_with(&format!("{service}.service runs, but {said}")), "{error}");
+    }
+    assert_eq!(booted.report.outcome, BootOutcome::Failed);
+    assert!(booted.report.elapsed_ms < 30_000.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_of_the_boot_ends_what_runs_and_skips_the_rest() {
+    let instance = instance(
+        "
+version: 1
+files: { /etc/x: { content: x } }
+commands:
+  slow: { run: [/bin/slow], after: [files./etc/x] }
+  behind: { run: [/bin/behind], after: [commands.slow] }
+services: { shop.service: {} }
+",
+    );
+    instance.machine.on_command("slow", |_, _| Outcome::Takes(Duration::from_secs(60), End::Exited(0)));
+    let clock = instance.machine.host().clock;
+    let stop = async {
+        clock.sleep(Duration::from_secs(5)).await;
+        Explanation::new("the boot's deadline of 5s passed", None)
+    };
+    let booted = instance.boot_until(stop).await;
+    insta::assert_snapshot!(booted.outcomes().join("\n"), @r"
+    skipped commands.behind
+    failed commands.slow
+    changed files./etc/x
+    skipped services.shop.service
+    ");
+    assert_eq!(booted.error("commands.slow"), "the boot's deadline of 5s passed, while it was waiting for /bin/slow to end");
+    assert_eq!(booted.report.outcome, BootOutcome::Failed);
+    assert_eq!(instance.boot_well().await.changed(), ["commands.behind", "commands.slow", "services.shop.service"]);
+}

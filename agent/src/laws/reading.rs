@@ -1,0 +1,108 @@
+//! Units that read files when they are started, so that a law can ask what a unit runs with.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::host::fake::FakeMachine;
+use crate::host::{HostError, Unit, Units};
+use crate::laws::example::Example;
+
+/// Contents by path; `None` where there was no file.
+type Contents = BTreeMap<String, Option<String>>;
+
+/// The units of a machine, each of which reads what its service watches: some files when it starts, some also when it
+/// is reloaded.
+#[derive(Clone)]
+pub(super) struct ReadingUnits {
+    machine: FakeMachine,
+    at_start: Rc<BTreeMap<String, Vec<String>>>,
+    at_reload: Rc<BTreeMap<String, Vec<String>>>,
+    read: Rc<RefCell<BTreeMap<String, Contents>>>,
+}
+
+impl ReadingUnits {
+    pub(super) fn of(example: &Example, machine: &FakeMachine) -> Self {
+        let watched = |field: &str| example.steps("services").map(|(unit, _)| (unit.clone(), example.files_of(unit, field))).collect();
+        let at_reload: BTreeMap<String, Vec<String>> = watched("reload_on");
+        let mut at_start: BTreeMap<String, Vec<String>> = watched("restart_on");
+        at_start.iter_mut().for_each(|(unit, files)| files.extend_from_slice(&at_reload[unit]));
+        Self { machine: machine.clone(), at_start: Rc::new(at_start), at_reload: Rc::new(at_reload), read: Rc::default() }
+    }
+
+    /// Fails where a unit runs with anything but its present files, or without them, or not at all.
+    pub(super) fn assert_run_with_present_files(&self, what: &str) {
+        for (unit, files) in &*self.at_start {
+            let read = self.read.borrow().get(unit).cloned().unwrap_or_default();
+            assert!(self.machine.snapshot().to_string().contains(&format!("{unit}  active (running)")), "{what}: {unit} does not run");
+            for file in files {
+                let present = content(&self.machine, file);
+                assert!(present.is_some(), "{what}: {file} is not there");
+                assert!(read.get(file) == Some(&present), "{what}: {unit} runs with another {file}");
+            }
+        }
+    }
+
+    /// Takes note of what a unit reads now, if the verb turns out to have had an effect.
+    fn reading<'a>(&'a self, unit: &'a str, files: &BTreeMap<String, Vec<String>>) -> Reading<'a> {
+        let contents = files.get(unit).into_iter().flatten().map(|path| (path.clone(), content(&self.machine, path))).collect();
+        Reading { units: self, unit, before: self.machine.starts_and_reloads(unit), contents }
+    }
+}
+
+fn content(machine: &FakeMachine, path: &str) -> Option<String> {
+    machine.file(path).map(|(content, _)| content)
+}
+
+/// A verb under way. It is dropped at its end, or when the process is killed in it.
+struct Reading<'a> {
+    units: &'a ReadingUnits,
+    unit: &'a str,
+    before: (u32, u32),
+    contents: Contents,
+}
+
+impl Drop for Reading<'_> {
+    fn drop(&mut self) {
+        if self.units.machine.starts_and_reloads(self.unit) != self.before {
+            self.units.read.borrow_mut().entry(self.unit.to_owned()).or_default().append(&mut self.contents);
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Units for ReadingUnits {
+    async fn show(&self, units: &[String]) -> Result<Vec<Unit>, HostError> {
+        self.machine.show(units).await
+    }
+
+    async fn start(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        let _reading = self.reading(unit, &self.at_start);
+        self.machine.start(unit, timeout).await
+    }
+
+    async fn restart(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        let _reading = self.reading(unit, &self.at_start);
+        self.machine.restart(unit, timeout).await
+    }
+
+    async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        let _reading = self.reading(unit, &self.at_reload);
+        self.machine.reload(unit, timeout).await
+    }
+
+    async fn reload_definitions(&self) -> Result<(), HostError> {
+        self.machine.reload_definitions().await
+    }
+
+    async fn journal(&self, unit: &str, lines: usize) -> Vec<String> {
+        self.machine.journal(unit, lines).await
+    }
+
+    fn own(&self) -> Option<String> {
+        self.machine.own()
+    }
+}

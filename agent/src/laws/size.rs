@@ -1,0 +1,27 @@
+//! A document far larger than any that fits user data is planned, and scheduled, without anything growing by its square.
+
+use std::fmt::Write as _;
+
+use crate::execute::schedule;
+use crate::laws::example::Example;
+use crate::plan::Plan;
+
+/// Where one look at every step for every step is a hundred million of them, and would show.
+const FILES: usize = 9_000;
+const SERVICES: usize = 1_000;
+
+#[test]
+fn plans_ten_thousand_steps() {
+    let mut text = "version: 1\nvalues: { a: 1 }\nfiles:\n".to_owned();
+    (0..FILES).for_each(|at| writeln!(text, "  /etc/{at}: {{ content: \"{{{{values.a}}}} {{{{instance.id}}}}\" }}").unwrap());
+    text.push_str("services:\n");
+    for at in 0..SERVICES {
+        let (file, before) = (at * 9, at.saturating_sub(1));
+        let after = if at == 0 { String::new() } else { format!(", after: [services.x{before}.service]") };
+        writeln!(text, "  x{at}.service: {{ restart_on: [files./etc/{file}, files./etc/{}]{after} }}", file + 1).unwrap();
+    }
+    let plan = Plan::compile(Example::of(&text).document(), &Default::default()).unwrap();
+    assert_eq!(plan.nodes.len(), FILES + SERVICES);
+    assert_eq!(plan.units.len(), FILES + SERVICES - SERVICES);
+    assert_eq!(schedule::order(&plan.units).len(), plan.units.len());
+}
