@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from harness.agent import DONE, Agent
+from harness.agent import DONE, Agent, alive
 
 SLOW = 0.05
 
@@ -112,16 +112,7 @@ def test_killed_while_a_command_runs_nothing_of_it_stays_behind(machine, tmp_pat
         time.sleep(0.02)
     running.kill()
     running.wait()
-    command = f"/proc/{pid.read_text().strip()}"
     deadline = time.monotonic() + 5
-    while alive(command):
+    while alive(pid.read_text()):
         assert time.monotonic() < deadline, "the command outlived ingot"
         time.sleep(0.02)
-
-
-def alive(process: str) -> bool:
-    try:
-        with open(f"{process}/stat") as stat:
-            return stat.read().rpartition(") ")[2][0] not in "ZX"
-    except OSError:
-        return False

@@ -84,6 +84,16 @@ impl Explanation {
     pub(crate) fn new(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { message: message.into(), causes: Vec::new(), hint, transient: false, unreachable: false, retry_after: None, paced: false }
     }
+
+    /// This end of something that was waiting; `unreachable` if it was for AWS or IMDS, which gave no answer.
+    pub(crate) fn while_waiting(mut self, reason: Option<&str>, unreachable: bool) -> Self {
+        if let Some(reason) = reason {
+            self.message.push_str(", while it was waiting ");
+            self.message.push_str(reason);
+        }
+        self.unreachable = unreachable;
+        self
+    }
 }
 
 impl fmt::Display for Explanation {

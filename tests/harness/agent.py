@@ -87,6 +87,14 @@ def peak_memory(command: list[str], env: dict[str, str], stdin: bytes | None = N
     return int(peak)
 
 
+def alive(pid: str) -> bool:
+    """Whether a process runs. One that has ended may stay as a zombie where nobody asks how it ended."""
+    try:
+        return Path(f"/proc/{pid.strip()}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
+    except OSError:
+        return False
+
+
 class Running:
     """A run that has not ended. Its stderr is read as it comes."""
 
@@ -139,11 +147,10 @@ class Running:
         killer = threading.Timer(timeout, self.kill)
         killer.start()
         try:
-            _, status = os.waitpid(self.process.pid, 0)
+            code = self.process.wait()
         finally:
             killer.cancel()
         seconds = time.monotonic() - self.begun
-        code = self.process.returncode = os.waitstatus_to_exitcode(status)
         self.reader.join(5)
         self.output.seek(0)
         stdout = self.output.read().decode("utf-8", "replace")

@@ -55,6 +55,7 @@ class Machine:
     def __init__(self, *, user_data: bytes | str | None = None, **imds):
         self.imds_config = {"user_data": user_data, **imds}
         self.nspawn: subprocess.Popen | None = None
+        self.leader: int | None = None
         self.undo: list = []
 
     def __enter__(self) -> "Machine":
@@ -181,13 +182,16 @@ class Machine:
     def power_cut(self) -> None:
         """An end without a warning. What was written to the root stays; the kernel, being shared, loses nothing."""
         if self.nspawn is not None:
-            # nspawn's end is the end of PID 1, and that is the end of all in its namespace.
+            # The end of PID 1 is the end of all in its namespace. It outlives nspawn, so it is killed by itself.
+            if leader := self.leader or self.find_leader():
+                os.kill(leader, signal.SIGKILL)
             self.nspawn.kill()
             self.nspawn.wait()
+            self.wait_for(lambda: not leader or not Path(f"/proc/{leader}").exists(), 10, "the end of PID 1")
             self.ended()
 
     def ended(self) -> None:
-        self.nspawn = None
+        self.nspawn = self.leader = None
         self.console_file.close()
 
     def reboot(self) -> float:
@@ -257,7 +261,7 @@ class Machine:
 
     def journal(self, *arguments: str) -> str:
         """The journal of this boot, or what journalctl's arguments choose of it."""
-        if self.nspawn is None or not getattr(self, "leader", None):
+        if self.leader is None:
             return ""
         chosen = ["journalctl", "--no-pager", "--output=short-monotonic", *arguments]
         try:

@@ -149,7 +149,7 @@ class Front:
                 page = {"Parameters": [], "NextToken": EMPTY_PAGE}
                 return wire.Response(200, json.dumps(page).encode(), content_type="application/x-amz-json-1.1")
         response = await self.moto.answer(request)
-        if fault.get("kind") == "batch-errors":
+        if fault.get("kind") == "batch-errors" and operation == "BatchGetSecretValue":
             response.body = with_errors(response.body, fault["errors"])
         return response
 

@@ -61,7 +61,8 @@ pub(crate) struct Imds(Arc<Shared>);
 struct Shared {
     transport: Transport,
     patience: Patience,
-    session: tokio::sync::Mutex<Option<Session>>,
+    /// The token, or why there is none and never will be.
+    session: tokio::sync::Mutex<Option<Result<Session, ImdsError>>>,
     identity: OnceCell<Identity>,
     role: OnceCell<String>,
     tags: Mutex<BTreeMap<String, Arc<OnceCell<Option<String>>>>>,
@@ -181,17 +182,18 @@ impl Imds {
         }
     }
 
-    /// The token, fetched if there is none. Whoever comes while it is being fetched waits for that one.
+    /// The token, fetched if there is none. Whoever comes while it is being fetched waits for that one, and a refusal
+    /// is everyone's too.
     async fn session(&self, last: &mut Option<String>) -> Result<Session, ImdsError> {
         let mut held = self.0.session.lock().await;
-        if let Some(session) = &*held {
-            return Ok(session.clone());
+        if let Some(known) = &*held {
+            return known.clone();
         }
         let mut pauses = Pauses::new(self.0.patience);
         loop {
             match self.0.transport.token(pauses.taken, self.0.patience.attempt).await {
-                Ok(session) => return Ok(held.insert(session).clone()),
-                Err(Miss::Final(error)) => return Err(error),
+                Ok(session) => return held.insert(Ok(session)).clone(),
+                Err(Miss::Final(error)) => return held.insert(Err(error)).clone(),
                 Err(Miss::Again(again)) => self.pause(&mut pauses, again, last).await,
             }
         }
@@ -200,7 +202,7 @@ impl Imds {
     /// Drops a token that IMDS no longer knows, unless another read has replaced it already.
     async fn forget(&self, gone: &Session) {
         let mut held = self.0.session.lock().await;
-        if held.as_ref() == Some(gone) {
+        if matches!(&*held, Some(Ok(session)) if session == gone) {
             *held = None;
         }
     }

@@ -84,6 +84,23 @@ impl<F: Failure> From<F> for Stop {
     }
 }
 
+/// What a boot has before its first step. Kept outside of it, since a boot that is stopped is dropped.
+#[derive(Default)]
+struct Reached {
+    /// Held until all is reported: the report belongs to whoever holds the lock.
+    lock: OnceCell<Lock>,
+    imds: OnceCell<Imds>,
+    world: OnceCell<World>,
+}
+
+impl Reached {
+    /// Why the boot was stopped, with what it was waiting for.
+    fn stopped(&self, why: Explanation) -> Explanation {
+        let waiting = self.imds.get().and_then(Imds::waiting);
+        why.while_waiting(waiting.as_deref(), waiting.is_some())
+    }
+}
+
 pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
     let clock: Rc<dyn Clock> = Rc::new(SystemClock::start());
     let in_journal = args.root.root.is_none() && logging::to_journal();
@@ -95,19 +112,19 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     let recorder = Recorder::new(Report::begin(clock.now(), boot_id), listeners(in_journal, environment), clock.clone());
     let host = Host { files: disk.clone(), clock, ..Host::this_machine(args.root.root.clone()) };
     let mut stopped = pin!(stopped(args.deadline.0, host.clock.clone()));
-    let world = OnceCell::new();
+    let reached = Reached::default();
     let ran = {
-        let whole = pin!(boot(&args, environment, &disk, &host, &recorder, &world));
+        let whole = pin!(boot(&args, environment, &disk, &host, &recorder, &reached));
         match select(whole, stopped.as_mut()).await {
             Either::Left((ran, _)) => ran,
-            Either::Right((why, _)) => Err(Stop::Failed(why)),
+            Either::Right((why, _)) => Err(Stop::Failed(reached.stopped(why))),
         }
     };
     match ran {
-        Ok((plan, _lock)) => {
-            let world = world.get().expect("a boot that has a plan has a world");
+        Ok(plan) => {
+            let world = reached.world.get().expect("a boot that has a plan has a world");
             execute(&plan, world, &recorder, stopped).await;
-            finish(&args, json, environment, &host, &recorder).await
+            finish(&args, json, environment, &host, &recorder, reached.lock.get()).await
         }
         Err(Stop::Usage(message)) => {
             talk(&message);
@@ -123,14 +140,14 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
                 talk(&error.to_string());
             }
             recorder.amend(|report| report.error = Some(document_trouble(&error)));
-            finish(&args, json, environment, &host, &recorder).await;
+            finish(&args, json, environment, &host, &recorder, reached.lock.get()).await;
             Exit::Document
         }
         Err(Stop::Failed(error)) => {
             talk_unless(environment.stderr_is_journal && in_journal, &format!("failed: {error}"));
             log::error!(target: report::journal::TARGET, "{error}");
             recorder.amend(|report| report.error = Some(Trouble::from(&error)));
-            finish(&args, json, environment, &host, &recorder).await
+            finish(&args, json, environment, &host, &recorder, reached.lock.get()).await
         }
     }
 }
@@ -182,13 +199,15 @@ async fn boot(
     disk: &Rc<DiskFiles>,
     host: &Host,
     recorder: &Recorder,
-    world: &OnceCell<World>,
-) -> Result<(Plan, Lock), Stop> {
+    reached: &Reached,
+) -> Result<Plan, Stop> {
     let dmi = identity::dmi(&**disk).await;
     let http = Http::new(ca_bundle(environment).await?);
     let imds = Imds::new(http.clone(), environment.aws.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"), Patience::default())?;
+    let imds = reached.imds.get_or_init(|| imds);
     let credentials = ImdsCredentials::new(imds.clone(), ROLE_PATIENCE);
     let (lock, waited) = take_lock(disk, host).await?;
+    reached.lock.get_or_init(|| lock);
 
     let mut layers = Layers::default();
     let directory = args.layers.clone();
@@ -205,7 +224,7 @@ async fn boot(
             let early = credentials.clone();
             tokio::spawn(async move { early.prefetch().await });
             let asked = pin!(async { join!(imds.user_data(), imds.identity(), baked) });
-            let (user_data, identity, mut layers) = match select(asked, pin!(watch(&imds, host, recorder))).await {
+            let (user_data, identity, mut layers) = match select(asked, pin!(watch(imds, host, recorder))).await {
                 Either::Left((answers, _)) => answers,
                 Either::Right((never, _)) => match never {},
             };
@@ -268,9 +287,9 @@ async fn boot(
     let boot_id = recorder.report().boot_id.clone();
     let new =
         World { host: host.clone(), aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known: Rc::new(Known::default()) };
-    let made = world.get_or_init(|| new);
-    learn_facts(&plan, &imds, known_identity.as_ref(), made, recorder).await?;
-    Ok((plan, lock))
+    let made = reached.world.get_or_init(|| new);
+    learn_facts(&plan, imds, known_identity.as_ref(), made, recorder).await?;
+    Ok(plan)
 }
 
 /// Says what IMDS is being waited for: to the report, and to whoever watches. Never ends.
@@ -380,9 +399,11 @@ fn document_trouble(error: &crate::document::error::DocumentError) -> Trouble {
 }
 
 /// Closes the report and tells everybody how it ended.
-async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host, recorder: &Recorder) -> Exit {
+async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host, recorder: &Recorder, lock: Option<&Lock>) -> Exit {
     recorder.end();
-    if let Err(error) = write_report(host, recorder).await {
+    if lock.is_some()
+        && let Err(error) = write_report(host, recorder).await
+    {
         talk(&format!("warning: {}", Explanation::of(&error)));
     }
     let report = recorder.report();

@@ -108,6 +108,7 @@ fn steps_of(plan: &Plan) -> Vec<StepReport> {
             waiting: None,
             error: None,
             skipped_for: None,
+            unreachable: false,
         })
         .collect();
     for unit in &plan.units {
@@ -119,17 +120,13 @@ fn steps_of(plan: &Plan) -> Vec<StepReport> {
 
 /// Ends what still runs, and skips the rest.
 fn abort(plan: &Plan, schedule: &Schedule, recorder: &Recorder, why: &Explanation) {
-    let running: Vec<(usize, Option<String>)> = {
+    let running: Vec<(usize, Explanation)> = {
         let report = recorder.report();
         let running = report.steps.iter().enumerate().filter(|(_, step)| step.outcome == Outcome::Running);
-        running.map(|(at, step)| (at, step.waiting.clone())).collect()
+        running.map(|(at, step)| (at, why.clone().while_waiting(step.waiting.as_deref(), step.unreachable))).collect()
     };
-    for (at, waiting) in running {
-        let message = match waiting {
-            Some(waiting) => format!("{}, while it was waiting {waiting}", why.message),
-            None => why.message.clone(),
-        };
-        recorder.finished(at, Outcome::Failed, Some(&Explanation { message, ..why.clone() }));
+    for (at, why) in running {
+        recorder.finished(at, Outcome::Failed, Some(&why));
     }
     for unit in schedule.unstarted() {
         plan.units[unit].members.iter().for_each(|member| recorder.skipped(*member, None));

@@ -104,6 +104,7 @@ impl Recorder {
         self.change(at, |step, _| {
             step.attempts = attempt + 1;
             step.waiting = Some(format!("to try again: {}", error.message));
+            step.unreachable = error.unreachable;
         });
         self.tell(at, &Event::Retrying { error, pause, attempt });
     }

@@ -100,6 +100,9 @@ pub(crate) struct StepReport {
     pub(crate) error: Option<Trouble>,
     /// The step whose failure kept this one from running.
     pub(crate) skipped_for: Option<Address>,
+    /// AWS or IMDS gave no answer to its last try, and another is to come: `waiting` says so in words.
+    #[serde(skip)]
+    pub(crate) unreachable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use crate::failure::Failure;
 use crate::host::state::{Entry, EntryState as Recorded};
 use crate::host::{End, HostError, Invocation, User};
-use crate::steps::fields::Excerpt;
+use crate::steps::fields::{Excerpt, rounded};
 use crate::steps::file::SEARCH_PATH;
 use crate::steps::{Context, Outputs, Progress, Step};
 use crate::template::TemplateError;
@@ -224,7 +224,7 @@ pub(crate) enum CommandError {
         #[source]
         said: Excerpt,
     },
-    #[error("{run} did not end within {after:.0?} and was stopped")]
+    #[error("{run} did not end within {:?} and was stopped", rounded(*after))]
     TimedOut {
         run: String,
         after: Duration,

@@ -20,6 +20,12 @@ impl TryFrom<String> for TimeLimit {
     }
 }
 
+/// A time that was waited, as a person would say it: `1s` and not `999.7ms`.
+pub(crate) fn rounded(waited: Duration) -> Duration {
+    const STEP: Duration = Duration::from_millis(100);
+    if waited < 5 * STEP { waited } else { STEP * ((waited + STEP / 2).as_millis() / STEP.as_millis()) as u32 }
+}
+
 impl std::str::FromStr for TimeLimit {
     type Err = String;
 
@@ -131,6 +137,13 @@ mod tests {
         }
         for text in ["", "90", "-5s", "0s", "soon"] {
             assert!(text.parse::<TimeLimit>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn says_times_as_people_do() {
+        for (millis, said) in [(999, "1s"), (1_049, "1s"), (61_280, "61.3s"), (7, "7ms")] {
+            assert_eq!(format!("{:?}", rounded(Duration::from_millis(millis))), said);
         }
     }
 

@@ -24,7 +24,7 @@ use crate::address::Address;
 use crate::failure::Failure;
 use crate::host::state::{Entry, EntryState as Recorded};
 use crate::host::{HostError, Unit};
-use crate::steps::fields::Excerpt;
+use crate::steps::fields::{Excerpt, rounded};
 use crate::steps::ordering::{self, Deadlock};
 use crate::steps::ready::{self, NotReady, Ready};
 use crate::steps::{Context, Objection, Order, Outputs, Step};
@@ -278,6 +278,7 @@ async fn failed(unit: Unit, cx: &Context<'_>) -> ServiceError {
         n => format!(", after {n} restarts"),
     };
     let how = match unit.result.as_str() {
+        "exit-code" if unit.exit_status == 0 => format!("failed in a program beside its main one, such as ExecStartPre={restarts}"),
         "exit-code" => format!("exited with {}{restarts}", unit.exit_status),
         "success" => format!("is {} ({}){restarts}", unit.active, unit.sub),
         result => format!("failed with {result}{restarts}"),
@@ -310,7 +311,7 @@ pub(crate) enum ServiceError {
         #[source]
         said: Excerpt,
     },
-    #[error("{unit} was still {state} after {waited:.0?}")]
+    #[error("{unit} was still {state} after {:?}", rounded(*waited))]
     Slow {
         unit: String,
         state: String,
@@ -318,7 +319,7 @@ pub(crate) enum ServiceError {
         #[source]
         said: Excerpt,
     },
-    #[error("{unit} runs, but {probe} did not succeed within {waited:.0?}: {last}")]
+    #[error("{unit} runs, but {probe} did not succeed within {:?}: {last}", rounded(*waited))]
     NotReady {
         unit: String,
         probe: String,

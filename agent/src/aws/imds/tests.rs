@@ -68,10 +68,13 @@ async fn reads_everything_with_one_token_and_nothing_twice() {
 async fn a_status_of_the_token_request_that_is_final_stops_at_once() {
     for (status, disabled) in [(403, true), (400, false), (404, false), (302, false)] {
         let server = at_first("api/token", vec![Reply::new(status, "").header("location", "/latest/elsewhere"); 9]);
-        let error = imds(&server).user_data().await.unwrap_err();
+        let imds = imds(&server);
+        let (user_data, identity) = futures_util::join!(imds.user_data(), imds.identity());
+        let error = user_data.unwrap_err();
         assert_eq!(matches!(error, ImdsError::Disabled), disabled, "{status}: {error}");
         assert!(error.is_unreachable() && error.hint().is_some());
-        assert_eq!(server.requests().len(), 1, "{status}");
+        assert_eq!(identity.unwrap_err().to_string(), error.to_string());
+        assert_eq!(server.requests().len(), 1, "{status}: reads that begin together share the refusal");
     }
 }
 
