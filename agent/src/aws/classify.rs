@@ -26,7 +26,7 @@ impl Call {
 
     pub(super) fn error(&self, kind: AwsErrorKind, what: impl Into<String>) -> AwsError {
         let Self { service, operation, resource } = self.clone();
-        AwsError { operation, service, resource, what: what.into(), kind, retry_after: None }
+        AwsError { operation, service, resource, what: what.into(), kind, retry_after: None, paced: false }
     }
 
     /// The error of a call that could not even begin, because IMDS did not say where.

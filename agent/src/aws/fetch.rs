@@ -8,6 +8,7 @@
 
 mod gather;
 mod once;
+mod pace;
 #[cfg(test)]
 mod tests;
 
@@ -19,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use self::gather::Gather;
 use self::once::Once;
+use self::pace::Pace;
 use super::classify::Call;
 use super::{AwsError, AwsErrorKind, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager};
 
@@ -39,6 +41,7 @@ struct SecretsInner {
     service: Rc<dyn SecretsManager>,
     gather: Gather<Result<SecretValue, AwsError>>,
     once: Rc<Once<SecretRequest, SecretValue>>,
+    pace: Rc<Pace>,
     singles: Semaphore,
     /// Whether the role may not call the batch action, which is one of its own.
     batch_denied: Cell<bool>,
@@ -47,14 +50,16 @@ struct SecretsInner {
 impl Secrets {
     pub(crate) fn new(service: Rc<dyn SecretsManager>) -> Self {
         let batches = service.clone();
+        let pace = Rc::<Pace>::default();
+        let paced = pace.clone();
         let gather = Gather::new(SECRETS_PER_CALL, move |ids: Vec<String>| {
-            let service = batches.clone();
+            let (service, pace) = (batches.clone(), paced.clone());
             async move {
                 // A lone secret needs no batch, nor leave to make one.
                 if ids.len() == 1 {
                     return Ok(BTreeMap::new());
                 }
-                let answers = service.batch(&ids).await?;
+                let answers = pace.note(service.batch(&ids).await)?;
                 Ok(ids.into_iter().zip(answers).filter_map(|(id, answer)| Some((id, answer?))).collect())
             }
         });
@@ -62,6 +67,7 @@ impl Secrets {
             service,
             gather,
             once: Rc::default(),
+            pace,
             singles: Semaphore::new(SINGLE_CALLS),
             batch_denied: Cell::new(false),
         }))
@@ -81,6 +87,7 @@ impl Secrets {
 impl SecretsInner {
     async fn fetch(&self, request: &SecretRequest) -> Result<SecretValue, AwsError> {
         if request.version == SecretVersion::Current && !self.batch_denied.get() {
+            self.pace.ready().await;
             let batch = self.gather.get(&request.id).await;
             match &batch.answers {
                 Ok(answers) => {
@@ -111,17 +118,21 @@ struct ParametersInner {
     gather: Gather<ParameterValue>,
     once: Rc<Once<String, ParameterValue>>,
     trees: Rc<Once<String, Vec<(String, ParameterValue)>>>,
+    pace: Rc<Pace>,
     singles: Semaphore,
 }
 
 impl Parameters {
     pub(crate) fn new(service: Rc<dyn ParameterStore>) -> Self {
         let batches = service.clone();
+        let pace = Rc::<Pace>::default();
+        let paced = pace.clone();
         let gather = Gather::new(PARAMETERS_PER_CALL, move |names: Vec<String>| {
-            let service = batches.clone();
-            async move { values(&*service, names).await }
+            let (service, pace) = (batches.clone(), paced.clone());
+            async move { pace.note(values(&*service, names).await) }
         });
-        Self(Rc::new(ParametersInner { service, gather, once: Rc::default(), trees: Rc::default(), singles: Semaphore::new(SINGLE_CALLS) }))
+        let singles = Semaphore::new(SINGLE_CALLS);
+        Self(Rc::new(ParametersInner { service, gather, once: Rc::default(), trees: Rc::default(), pace, singles }))
     }
 
     /// The value of one parameter.
@@ -144,6 +155,7 @@ impl Parameters {
 
 impl ParametersInner {
     async fn fetch(&self, name: String) -> Result<ParameterValue, AwsError> {
+        self.pace.ready().await;
         let batch = self.gather.get(&name).await;
         let found = match &batch.answers {
             Ok(answers) => answers.get(&name).cloned(),

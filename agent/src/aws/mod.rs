@@ -185,6 +185,8 @@ pub(crate) struct AwsError {
     pub(crate) what: String,
     pub(crate) kind: AwsErrorKind,
     pub(crate) retry_after: Option<Duration>,
+    /// Whether `retry_after` is the whole pause, the same for everybody whose request was part of the call.
+    pub(crate) paced: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,5 +242,9 @@ impl Failure for AwsError {
 
     fn retry_after(&self) -> Option<Duration> {
         self.retry_after
+    }
+
+    fn is_paced(&self) -> bool {
+        self.paced
     }
 }

@@ -152,12 +152,10 @@ async fn run(plan: &Plan, unit: usize, world: &World, recorder: &Recorder) -> En
             Ok(()) => return Ended::Well,
             Err(failures) => failures,
         };
-        let lasting = failures.iter().filter_map(|(_, error)| error.as_ref()).find(|error| !error.transient);
+        let errors = failures.iter().filter_map(|(_, error)| error.as_ref());
+        let left = deadline.saturating_sub(clock.elapsed());
+        let Some(pause) = retry::pause(errors, attempt, left) else { break failures };
         let Some((first, Some(error))) = failures.iter().find(|(_, error)| error.is_some()).cloned() else { break failures };
-        let pause = retry::pause(attempt, error.retry_after);
-        if lasting.is_some() || clock.elapsed() + pause >= deadline {
-            break failures;
-        }
         recorder.retrying(first, &error, pause, attempt);
         clock.sleep(pause).await;
     };

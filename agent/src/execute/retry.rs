@@ -1,41 +1,49 @@
-//! When to try again: full jitter, growing, within a deadline.
-//!
-//! Full jitter (a pause anywhere between nothing and the present limit) spreads a fleet that was throttled together
-//! over the whole pause, so that it is not throttled together again.
-//!
-//! Source: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
+//! When a step tries again: after a jittered pause, within its deadline.
 
 use std::time::Duration;
 
-/// The limit of the first pause. A single instance that meets one refused call loses at most this much.
-const FIRST: Duration = Duration::from_millis(100);
+use crate::failure::{Explanation, full_jitter};
 
-/// Quotas of AWS are per second; longer pauses than this only make a boot longer.
-const LONGEST: Duration = Duration::from_secs(20);
-
-/// Draws the pause before try number `attempt` (the first retry is 1).
-pub(crate) fn pause(attempt: u32, asked_for: Option<Duration>) -> Duration {
-    let limit = FIRST.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST);
-    // What the other side asks for is a floor, and the jitter comes on top: it told the whole fleet the same.
-    asked_for.unwrap_or_default() + limit.mul_f64(fastrand::f64())
+/// The pause before try number `attempt + 1`, or `None` if there is no point: one of the failures will not pass, or the
+/// time that is left is shorter than the pause.
+pub(crate) fn pause<'e>(failures: impl Iterator<Item = &'e Explanation> + Clone, attempt: u32, left: Duration) -> Option<Duration> {
+    if failures.clone().any(|failure| !failure.transient) {
+        return None;
+    }
+    let first = failures.into_iter().next()?;
+    let pause = match first.retry_after {
+        Some(together) if first.paced => together,
+        asked_for => full_jitter(attempt, asked_for),
+    };
+    (pause < left).then_some(pause)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn pauses_grow_to_a_limit_and_are_spread_over_the_whole_of_it() {
-        for attempt in 1..40 {
-            let limit = Duration::from_millis(100 * (1 << (attempt - 1).min(16))).min(LONGEST);
-            let pauses: Vec<Duration> = (0..200).map(|_| pause(attempt, None)).collect();
-            assert!(pauses.iter().all(|pause| *pause <= limit), "{attempt}");
-            assert!(pauses.iter().any(|pause| *pause < limit / 4) && pauses.iter().any(|pause| *pause > limit * 3 / 4), "{attempt}");
-        }
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn failure(transient: bool) -> Explanation {
+        Explanation { transient, ..Explanation::new("no", None) }
     }
 
     #[test]
-    fn waits_at_least_as_long_as_it_was_asked_to() {
-        assert!(pause(1, Some(Duration::from_secs(7))) >= Duration::from_secs(7));
+    fn tries_again_only_what_may_pass() {
+        assert!(pause([&failure(true)].into_iter(), 1, MINUTE).is_some());
+        assert_eq!(pause([&failure(true), &failure(false)].into_iter(), 1, MINUTE), None);
+        assert_eq!(pause([].into_iter(), 1, MINUTE), None);
+    }
+
+    #[test]
+    fn does_not_sleep_over_its_deadline() {
+        let late = Explanation { retry_after: Some(MINUTE), ..failure(true) };
+        assert_eq!(pause([&late].into_iter(), 1, MINUTE), None);
+    }
+
+    #[test]
+    fn a_pause_that_was_drawn_for_many_is_taken_as_it_is() {
+        let paced = Explanation { retry_after: Some(Duration::from_secs(3)), paced: true, ..failure(true) };
+        assert_eq!(pause([&paced].into_iter(), 9, MINUTE), Some(Duration::from_secs(3)));
     }
 }

@@ -70,3 +70,16 @@ async fn versions_of_a_secret_are_different_secrets() {
     let text = "version: 1\nsecrets:\n  now: { secrets_manager: x }\n  before: { secrets_manager: x, version_stage: AWSPREVIOUS }\n";
     assert_eq!(calls(&Example::of(text)).await, [0, 2, 0, 0]);
 }
+
+/// Steps that each drew a pause of their own came back one by one, as fifteen calls instead of one.
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_together_comes_back_together() {
+    let (secrets, parameters) = account();
+    let instance = Instance::with_aws(&document("secrets_manager", 15), secrets.throttled(3), parameters);
+    instance.boot_well().await;
+    assert_eq!([instance.secrets.count("BatchGetSecretValue"), instance.secrets.count("GetSecretValue")], [4, 0]);
+    let (secrets, parameters) = account();
+    let instance = Instance::with_aws(&document("parameter", 10), secrets, parameters.throttled(2));
+    instance.boot_well().await;
+    assert_eq!(instance.parameters.count("GetParameters"), 3);
+}

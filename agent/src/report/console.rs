@@ -99,9 +99,9 @@ pub(crate) fn summary(report: &Report) -> String {
         .map(|(count, word)| format!("{count} {word}"))
         .collect::<Vec<_>>()
         .join(", ");
-    let counts = match (counts.is_empty(), &report.error) {
-        (true, None) => ": nothing to do".to_owned(),
-        (true, Some(_)) => String::new(),
+    let counts = match (counts.is_empty(), report.outcome) {
+        (true, BootOutcome::Done) => ": nothing to do".to_owned(),
+        (true, _) => String::new(),
         (false, _) => format!(": {counts}"),
     };
     let word = match report.outcome {

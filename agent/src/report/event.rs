@@ -53,7 +53,9 @@ impl Recorder {
 
     /// Changes what the report says of the boot as a whole.
     pub(crate) fn amend(&self, change: impl FnOnce(&mut Report)) {
-        change(&mut self.report.borrow_mut());
+        let mut report = self.report.borrow_mut();
+        report.elapsed_ms = milliseconds(self.clock.elapsed());
+        change(&mut report);
     }
 
     /// Notes when a phase before the steps ended.

@@ -10,7 +10,7 @@
 //!     check: [shop, --check, "{path}"]               # run on the staged file; it is installed only if this succeeds
 //! ```
 //!
-//! How a file comes to its place without anyone ever seeing half of it is the business of [`install`](super::install).
+//! How a file comes to its place without anyone ever seeing half of it is the business of [`install`].
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -241,6 +241,10 @@ impl Failure for SecretError {
             _ => None,
         }
     }
+
+    fn is_paced(&self) -> bool {
+        matches!(self, Self::Fetch(source) if source.is_paced())
+    }
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@
 //!
 //! A service without `after:` starts after every step that is not a service. Whether a unit is enabled is the image's
 //! business: a unit that ingot starts should not be enabled by itself. What makes a unit impossible to start from here
-//! is the business of [`ordering`](super::ordering); whether it serves, of [`ready`](super::ready).
+//! is the business of [`ordering`]; whether it serves, of [`ready`].
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -11,7 +11,7 @@
 //! | `has x` | whether `x` is there and not null |
 //! | `eq a b` `ne a b` `not x` `and x y…` `or x y…` | true or false |
 //!
-//! How each format is written is the business of [`quote`](super::quote). `default`, `has`, `and`, `or` and
+//! How each format is written is the business of [`quote`]. `default`, `has`, `and`, `or` and
 //! `lookup` do not need all of their arguments, so the [renderer](super::render) evaluates those itself.
 
 use std::ops::RangeInclusive;

@@ -1,0 +1,126 @@
+//! `ingot check`: every mistake of a document at once, with its place and what to do; and documents without any.
+
+mod program;
+
+use program::{Ingot, documents, stem, tests, write};
+
+#[test]
+fn shows_every_mistake_of_each_invalid_document() {
+    for document in documents("documents/invalid") {
+        let ran = Ingot::new(["check", &document]).run().exits(78);
+        insta::assert_snapshot!(stem(&document), ran);
+    }
+}
+
+#[test]
+fn json_names_the_same_mistakes_as_the_text() {
+    for document in documents("documents/invalid") {
+        let text = Ingot::new(["check", &document]).run().exits(78).stdout;
+        let json = Ingot::new(["check", "--json", &document]).run().exits(78).json();
+        let mistakes = json["mistakes"].as_array().unwrap();
+        assert!(!mistakes.is_empty(), "{document}");
+        for mistake in mistakes {
+            for field in ["file", "message", "source"] {
+                assert!(text.contains(mistake[field].as_str().unwrap()), "{document}: {mistake}");
+            }
+            let place = format!("{document}:{}:{}: ", mistake["line"], mistake["column"]);
+            assert!(text.contains(&place), "{document}: {place}");
+        }
+        assert_eq!(mistakes.len(), text.matches(&format!("{document}:")).count(), "{text}");
+    }
+}
+
+/// Whoever reads one has to know what to do next.
+#[test]
+fn every_mistake_comes_with_a_hint() {
+    for document in documents("documents/invalid") {
+        let json = Ingot::new(["check", "--json", &document]).run().exits(78).json();
+        for mistake in json["mistakes"].as_array().unwrap() {
+            assert!(mistake["hint"].as_str().is_some_and(|hint| !hint.is_empty()), "{document}: {mistake}");
+        }
+    }
+}
+
+#[test]
+fn finds_nothing_wrong_with_the_examples() {
+    for document in documents("documents") {
+        let ran = Ingot::new(["check", &document]).run().exits(0);
+        assert!(ran.stdout.starts_with("no mistakes in ") && ran.stderr.is_empty(), "{document}: {ran}");
+        let ran = Ingot::new(["check", "--json", &document]).run().exits(0);
+        assert_eq!(ran.json(), serde_json::json!({ "mistakes": [] }), "{document}");
+    }
+}
+
+#[test]
+fn a_document_that_is_not_there_is_named() {
+    insta::assert_snapshot!(Ingot::new(["check", "nowhere.yaml"]).run().exits(78), @r"
+    there is no document nowhere.yaml
+     hint: correct the path
+    --- exit code 78 ---
+    ");
+}
+
+#[test]
+fn several_documents_are_layers_and_each_mistake_names_its_own() {
+    let desk = tempfile::tempdir().unwrap();
+    write(&desk.path().join("base.yaml"), "version: 1\nvalues: { env: prod }\nfiles:\n  /etc/a: { content: \"{{values.evn}}\" }\n");
+    write(&desk.path().join("top.yaml"), "version: 1\nvalues: { port: 80 }\nfiles:\n  /etc/b: { content: \"{{values.prot}}\" }\n");
+    let ran = Ingot::new(["check", "base.yaml", "top.yaml"]).directory(desk.path()).run().exits(78);
+    insta::assert_snapshot!(ran, @r#"
+    base.yaml:4:25: `values.evn` refers to nothing
+        4 |   /etc/a: { content: "{{values.evn}}" }
+          |                         ^
+     hint: did you mean values.env?
+
+    top.yaml:4:25: `values.prot` refers to nothing
+        4 |   /etc/b: { content: "{{values.prot}}" }
+          |                         ^
+     hint: did you mean values.port?
+    --- exit code 78 ---
+    "#);
+}
+
+#[test]
+fn what_is_no_document_is_refused() {
+    for (what, bytes) in [
+        ("a script", b"#!/bin/sh\necho\n".as_slice()),
+        ("a list", b"- 1\n"),
+        ("half of gzip", b"\x1f\x8b\x08\0\0"),
+        ("no text", b"\xff\xfe\xfd"),
+        ("text", b"hello\n"),
+        ("another version", b"version: 2\n"),
+        ("no version", b"values: {}\n"),
+    ] {
+        let desk = tempfile::tempdir().unwrap();
+        let path = desk.path().join("boot.yaml");
+        put(&path, bytes);
+        let ran = Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run();
+        assert_eq!(ran.code, Some(78), "{what}\n{ran}");
+        assert!(ran.stdout.contains(" hint: "), "{what}\n{ran}");
+    }
+}
+
+/// Each ```yaml block of README that is user data holds a document as it should be.
+#[test]
+fn documents_in_the_readme_have_no_mistakes() {
+    let readme = read(&tests().join("../README.md"));
+    let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let documents: Vec<&str> = blocks.filter(|block| block.starts_with("#ingot") || block.starts_with("#cloud-config")).collect();
+    assert!(documents.iter().any(|document| document.starts_with("#ingot")), "README shows no boot document");
+    for document in documents {
+        let desk = tempfile::tempdir().unwrap();
+        write(&desk.path().join("boot.yaml"), document);
+        Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run().exits(0);
+        Ingot::new(["dry-run", "boot.yaml"]).directory(desk.path()).run().exits(0);
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test stands outside of ingot")]
+fn read(path: &std::path::Path) -> String {
+    std::fs::read_to_string(path).expect("it can be read")
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test stands outside of ingot")]
+fn put(path: &std::path::Path, bytes: &[u8]) {
+    std::fs::write(path, bytes).expect("it can be written");
+}

@@ -1,0 +1,145 @@
+//! The command line itself: help, usage, what is generated, and how it ends.
+
+mod program;
+
+use program::{FACTS, Ingot, documents, tests, write};
+
+const COMMANDS: [&str; 7] = ["boot", "dry-run", "check", "status", "schema", "completions", "man"];
+
+#[test]
+fn help_and_version_are_answers_not_mistakes() {
+    for arguments in [["--help"], ["-h"], ["help"]] {
+        let ran = Ingot::new(arguments).run().exits(0);
+        assert!(ran.stdout.contains("Usage: ingot") && ran.stderr.is_empty(), "{ran}");
+    }
+    for command in COMMANDS {
+        let ran = Ingot::new([command, "--help"]).run().exits(0);
+        assert!(ran.stdout.contains(&format!("Usage: ingot {command}")) && ran.stderr.is_empty(), "{ran}");
+    }
+    let ran = Ingot::new(["--version"]).run().exits(0);
+    assert_eq!(ran.stdout, format!("ingot {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+/// The whole of it, as users read it: a change of the interface is seen in review.
+#[test]
+fn the_help_of_every_command_is_as_it_was() {
+    let mut all = Ingot::new(["--help"]).run().exits(0).stdout;
+    for command in COMMANDS {
+        all.push_str(&format!("\n=== {command}\n\n{}", Ingot::new([command, "--help"]).run().exits(0).stdout));
+    }
+    insta::assert_snapshot!("help", all);
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_speaks_on_stderr() {
+    let wrong: [&[&str]; 9] = [
+        &[],
+        &["--nonsense"],
+        &["bot"],
+        &["boot", "--nonsense"],
+        &["boot", "--deadline", "soon"],
+        &["boot", "--only", "nonsense"],
+        &["check"],
+        &["completions", "csh"],
+        &["status", "--timeout", "1s"],
+    ];
+    for arguments in wrong {
+        let ran = Ingot::new(arguments).run().exits(2);
+        assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{arguments:?}\n{ran}");
+    }
+}
+
+#[test]
+fn the_schema_is_a_json_schema_and_the_examples_satisfy_it() {
+    let schema = Ingot::new(["schema"]).run().exits(0).json();
+    jsonschema::meta::validate(&schema).expect("it is a schema");
+    let schema = jsonschema::validator_for(&schema).expect("it is a schema");
+    for document in documents("documents") {
+        let value = parsed(&document);
+        let errors: Vec<String> = schema.iter_errors(&value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{document}: {errors:#?}");
+    }
+}
+
+/// An editor should show the same mistakes as `check`, as far as a schema can tell.
+#[test]
+fn the_schema_refuses_what_check_refuses_for_its_shape() {
+    let schema = jsonschema::validator_for(&Ingot::new(["schema"]).run().exits(0).json()).expect("it is a schema");
+    for document in ["documents/invalid/types.yaml"] {
+        assert!(!schema.is_valid(&parsed(document)), "{document}");
+    }
+    for text in ["{}", "version: 2", "version: 1\nservces: {}", "version: 1\nfiles: { /etc/a: { content: x, moed: '0644' } }"] {
+        let value: serde_json::Value = serde_yaml::from_str(text).unwrap();
+        assert!(!schema.is_valid(&value), "{text}");
+    }
+}
+
+#[test]
+fn completions_name_every_command() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = Ingot::new(["completions", shell]).run().exits(0);
+        for command in COMMANDS {
+            assert!(ran.stdout.contains(command), "{shell} does not complete {command}");
+        }
+    }
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command() {
+    let manual = Ingot::new(["man"]).run().exits(0).stdout;
+    assert!(manual.contains(".TH ingot 1"), "{manual}");
+    for command in COMMANDS {
+        let escaped = command.replace('-', r"\-");
+        assert!(manual.contains(&format!(r"ingot\-{escaped} \- ")), "no page for {command}");
+    }
+    // What roff takes for a request and does not know, it drops without a word.
+    let requests = manual.lines().filter(|line| line.starts_with('.')).map(|line| line.split(' ').next().unwrap());
+    let unknown: Vec<&str> = requests
+        .filter(|request| ![".TH", ".SH", ".SS", ".TP", ".ie", ".el", ".br", ".nf", ".fi", ".RS", ".RE", ".IP", ".PP"].contains(request))
+        .collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn a_machine_that_never_booted_says_so() {
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path().to_str().unwrap();
+    let ran = Ingot::new(["status", "--root", root]).run().exits(4);
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("never ran\n", ""));
+    let ran = Ingot::new(["status", "--root", root, "--json"]).run().exits(4);
+    assert_eq!(ran.json(), serde_json::json!({ "status": "never ran", "report": null }));
+}
+
+#[test]
+fn status_waits_no_longer_than_it_was_told() {
+    let root = tempfile::tempdir().unwrap();
+    let ran = Ingot::new(["status", "--wait", "--timeout", "200ms", "--root", root.path().to_str().unwrap()]).run().exits(4);
+    assert_eq!(ran.stdout, "never ran\n");
+}
+
+#[test]
+fn a_boot_below_a_root_leaves_a_status_behind() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().to_str().unwrap();
+    write(&root.path().join("boot.yaml"), "version: 1\nfiles:\n  /etc/motd: { content: \"hello\\n\" }\n");
+    let ran = Ingot::new(["boot", "--root", path, "--user-data"]).args([root.path().join("boot.yaml")]).run().exits(0);
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("write /etc/motd"), "{ran}");
+    let ran = Ingot::new(["status", "--root", path]).run().exits(0);
+    assert!(ran.stdout.starts_with("done"), "{ran}");
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_no_error_of_ours() {
+    let shop = ["dry-run", "documents/shop.yaml", FACTS[0], FACTS[1]];
+    let all: [&[&str]; 6] = [&["schema"], &["man"], &["completions", "bash"], &["--help"], &shop, &["check", "documents/shop.yaml"]];
+    for arguments in all {
+        let (code, stderr) = Ingot::new(arguments).run_with_closed_stdout();
+        assert_eq!(code, Some(0), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("bug") && !stderr.contains("panic"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test stands outside of ingot")]
+fn parsed(document: &str) -> serde_json::Value {
+    serde_yaml::from_str(&std::fs::read_to_string(tests().join(document)).unwrap()).unwrap()
+}

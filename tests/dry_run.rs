@@ -1,0 +1,340 @@
+//! `ingot dry-run`: every example rehearsed as on a laptop, without root, network or a home directory.
+
+mod program;
+
+use std::collections::BTreeMap;
+use std::net::TcpListener;
+use std::path::Path;
+
+use program::{FACTS, Ingot, Ran, documents, stem, tests, tree, write};
+use serde_json::Value;
+
+const SHOP: &str = "documents/shop.yaml";
+
+fn dry_run(document: &str) -> Ingot {
+    Ingot::new(["dry-run", document])
+}
+
+/// A rehearsal with facts of which every file lies below `out` afterwards.
+fn rehearse(document: &str, out: &Path) -> Ingot {
+    dry_run(document).args(FACTS).option("--out", out)
+}
+
+#[test]
+fn shows_what_every_example_does_given_facts() {
+    for document in documents("documents") {
+        let ran = dry_run(&document).args(FACTS).run().exits(0);
+        insta::assert_snapshot!(format!("{}_with_facts", stem(&document)), ran);
+    }
+}
+
+#[test]
+fn shows_what_every_example_does_with_placeholders_for_facts() {
+    for document in documents("documents") {
+        let ran = dry_run(&document).run().exits(0);
+        insta::assert_snapshot!(format!("{}_without_facts", stem(&document)), ran);
+    }
+}
+
+#[test]
+fn writes_the_files_it_lists_with_their_modes_and_nothing_else() {
+    for document in documents("documents") {
+        let desk = tempfile::tempdir().unwrap();
+        let out = desk.path().join("out");
+        let ran = Ingot::new(["dry-run", "--json", "--facts"])
+            .args([tests().join("facts.yaml"), tests().join(&document)])
+            .option("--out", &out)
+            .directory(desk.path())
+            .env("HOME", desk.path().to_str().unwrap())
+            .env("TMPDIR", desk.path().to_str().unwrap())
+            .run()
+            .exits(0);
+        let listed: BTreeMap<String, String> =
+            ran.json()["files"].as_array().unwrap().iter().map(|file| (text(&file["path"]), text(&file["mode"]))).collect();
+        let written: BTreeMap<String, String> =
+            tree(desk.path()).into_iter().map(|(path, found)| (path, format!("{:04o}", found.mode))).collect();
+        let listed_below_out: BTreeMap<String, String> = listed.into_iter().map(|(path, mode)| (format!("/out{path}"), mode)).collect();
+        assert_eq!(written, listed_below_out, "{document}");
+    }
+}
+
+#[test]
+fn renders_the_shop_as_the_snapshots_say() {
+    let out = tempfile::tempdir().unwrap();
+    rehearse(SHOP, out.path()).run().exits(0);
+    let mut shown = String::new();
+    for (path, found) in tree(out.path()) {
+        shown.push_str(&format!("=== {path} {:04o}\n{}\n", found.mode, String::from_utf8(found.content).unwrap()));
+    }
+    insta::assert_snapshot!("shop_rendered", shown);
+}
+
+#[test]
+fn a_second_run_writes_the_same_bytes_and_says_the_same() {
+    for document in documents("documents") {
+        let out = tempfile::tempdir().unwrap();
+        let first = rehearse(&document, out.path()).run().exits(0);
+        let written = tree(out.path());
+        let second = rehearse(&document, out.path()).run().exits(0);
+        assert_eq!(first.to_string(), second.to_string(), "{document}");
+        assert_eq!(written, tree(out.path()), "{document}");
+    }
+}
+
+#[test]
+fn asks_nobody_for_anything() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    for document in documents("documents") {
+        dry_run(&document)
+            .env("AWS_ENDPOINT_URL", &endpoint)
+            .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", &endpoint)
+            .env("AWS_REGION", "eu-central-1")
+            .env("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+            .env("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI")
+            .run()
+            .exits(0);
+    }
+    let asked = listener.accept();
+    assert!(asked.is_err(), "somebody connected: {asked:?}");
+}
+
+#[test]
+fn json_has_one_shape() {
+    let ran = dry_run(SHOP).args(FACTS).args(["--json"]).run().exits(0);
+    insta::assert_snapshot!("shop_as_json", pretty(&ran.json()));
+}
+
+#[test]
+fn json_of_a_failure_is_on_stdout_too() {
+    let desk = Desk::new("version: 1\ncommands: { x: { run: [/bin/true] } }\nfiles:\n  /etc/a.json: { content: '{' }\n");
+    let ran = desk.dry_run().args(["--json"]).run().exits(1);
+    let json = ran.json();
+    assert_eq!(json["outcome"], "failed");
+    let step = json["steps"].as_array().unwrap().iter().find(|step| step["address"] == "files./etc/a.json").unwrap();
+    assert_eq!(step["error"]["message"], "the rendered file does not parse", "{ran}");
+}
+
+#[test]
+fn there_is_no_difference_to_what_was_just_written() {
+    for document in documents("documents") {
+        let out = tempfile::tempdir().unwrap();
+        rehearse(&document, out.path()).run().exits(0);
+        let ran = dry_run(&document).args(FACTS).args(["--json"]).option("--diff", out.path()).run().exits(0);
+        assert_eq!(ran.json()["diffs"], serde_json::json!([]), "{document}");
+    }
+}
+
+#[test]
+fn shows_how_files_differ_from_an_earlier_rehearsal() {
+    let out = tempfile::tempdir().unwrap();
+    rehearse(SHOP, out.path()).run().exits(0);
+    write(&out.path().join("etc/shop/motd"), "i-0000000000000000a in eu-west-1\n");
+    write(&out.path().join("etc/nginx/conf.d/upstreams.conf"), "upstream shop {\n  server 127.0.0.1:8080;\n}\n");
+    let ran = dry_run(SHOP).args(FACTS).option("--diff", out.path()).run().exits(0);
+    insta::assert_snapshot!("shop_diff", after_the_plan(&ran));
+}
+
+#[test]
+fn a_file_that_was_not_there_is_all_new() {
+    let (desk, empty) = (Desk::new("version: 1\nfiles:\n  /etc/a: { content: \"one\\ntwo\\n\" }\n"), tempfile::tempdir().unwrap());
+    let ran = desk.dry_run().option("--diff", empty.path()).run().exits(0);
+    insta::assert_snapshot!(after_the_plan(&ran), @r"
+    --- a/etc/a
+    +++ b/etc/a
+    @@ -0,0 +1,2 @@
+    +one
+    +two
+    ");
+}
+
+#[test]
+fn a_difference_shows_neither_the_old_secret_nor_the_new_one() {
+    let document = "version: 1\nsecrets: { db: { secrets_manager: db } }\nfiles:\n  /etc/a.toml: { content: \"port = 1\\npassword = {{toml secrets.db.password}}\\n\" }\n";
+    let (desk, out) = (Desk::new(document), tempfile::tempdir().unwrap());
+    let facts = |password: &str| {
+        write(&desk.path("facts.yaml"), &format!("secrets: {{ db: {{ password: {password} }} }}\n"));
+        desk.dry_run().option("--facts", &desk.path("facts.yaml"))
+    };
+    facts("the-old-password").option("--out", out.path()).run().exits(0);
+    for json in [[].as_slice(), &["--json"]] {
+        let ran = facts("the-new-password").option("--diff", out.path()).args(json).run().exits(0);
+        assert!(!ran.to_string().contains("the-old-password") && !ran.to_string().contains("the-new-password"), "{ran}");
+    }
+    let ran = facts("the-new-password").option("--diff", out.path()).run().exits(0);
+    insta::assert_snapshot!(after_the_plan(&ran), @r#"
+    --- a/etc/a.toml
+    +++ b/etc/a.toml
+    @@ -1,2 +1,2 @@
+     port = 1
+    -[redacted: a line of a file with secrets goes]
+    +password = "[redacted]"
+    "#);
+}
+
+#[test]
+fn no_secret_of_the_facts_is_ever_printed() {
+    let out = tempfile::tempdir().unwrap();
+    let plain = rehearse(SHOP, out.path()).run().exits(0).to_string();
+    let json = rehearse(SHOP, out.path()).args(["--json"]).run().exits(0).to_string();
+    for shown in [plain, json] {
+        assert!(!shown.contains("db.internal"), "{shown}");
+        assert!(!shown.contains("p'"), "{shown}");
+    }
+}
+
+#[test]
+fn live_and_out_exclude_each_other() {
+    let out = tempfile::tempdir().unwrap();
+    let ran = dry_run(SHOP).args(["--live"]).option("--out", out.path()).run().exits(2);
+    assert!(ran.stderr.contains("--live") && ran.stderr.contains("--out"), "{ran}");
+    assert_eq!(tree(out.path()).len(), 0);
+}
+
+#[test]
+fn live_without_credentials_says_what_to_set() {
+    let ran = dry_run(SHOP).args(["--live"]).run().exits(2);
+    insta::assert_snapshot!(ran, @r"
+    --- stderr ---
+    no region is set
+      hint: set AWS_REGION
+    --- exit code 2 ---
+    ");
+}
+
+#[test]
+fn a_template_that_is_missing_is_a_mistake_of_the_document() {
+    let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { template: a.hbs }\n");
+    insta::assert_snapshot!(desk.dry_run().run().exits(78), @r"
+    --- stderr ---
+    boot.yaml:3:3: there is no template file /etc/ingot/templates/a.hbs
+        3 |   /etc/a: { template: a.hbs }
+          |   ^
+     hint: bake it into the image there; on a dev box, put it into templates/ beside the document
+    --- exit code 78 ---
+    ");
+}
+
+#[test]
+fn a_template_is_found_beside_the_document() {
+    let (desk, out) = (Desk::new("version: 1\nfiles:\n  /etc/a: { template: a.hbs }\n"), tempfile::tempdir().unwrap());
+    write(&desk.path("templates/a.hbs"), "{{instance.id}}\n");
+    desk.dry_run().option("--out", out.path()).run().exits(0);
+    assert_eq!(tree(out.path())["/etc/a"].content, b"<instance.id>\n");
+}
+
+#[test]
+fn a_later_document_goes_on_top_of_an_earlier_one() {
+    let (desk, out) = (
+        Desk::new("version: 1\nvalues: { a: 1, b: 1 }\nfiles:\n  /etc/a: { content: \"{{values.a}}{{values.b}}\" }\n"),
+        tempfile::tempdir().unwrap(),
+    );
+    write(&desk.path("top.yaml"), "version: 1\nvalues: { b: 2 }\n");
+    desk.dry_run().args([desk.path("top.yaml")]).option("--out", out.path()).run().exits(0);
+    assert_eq!(tree(out.path())["/etc/a"].content, b"12");
+}
+
+#[test]
+fn a_check_that_refuses_a_file_fails_the_rehearsal_and_leaves_nothing() {
+    let refusing = "version: 1\nfiles:\n  /etc/a: { content: \"listen nowhere\\n\", check: [/bin/sh, -c, \"cat {path}; echo refused; exit 3\"] }\n  /etc/b: { content: b }\n";
+    let (desk, out) = (Desk::new(refusing), tempfile::tempdir().unwrap());
+    let ran = desk.dry_run().option("--out", out.path()).run().exits(1);
+    insta::assert_snapshot!(ran, @r"
+    Plan: 2 steps, 2 at once
+
+      files./etc/a  from the document
+                    + write /etc/a (mode 0644)
+                    ! /bin/sh refused the file; nothing was installed: its last words were
+                    !   | listen nowhere
+                    !   | refused
+                    !   hint: correct the template; `ingot dry-run --out DIR` shows what it renders
+
+      files./etc/b  from the document
+                    + write /etc/b (mode 0644)
+    --- exit code 1 ---
+    ");
+    assert_eq!(tree(out.path()).into_keys().collect::<Vec<_>>(), ["/etc/b"]);
+}
+
+#[test]
+fn a_check_whose_program_is_not_on_this_desk_is_noted() {
+    let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { content: a, check: [/opt/nowhere/check, \"{path}\"] }\n");
+    let out = tempfile::tempdir().unwrap();
+    let ran = desk.dry_run().option("--out", out.path()).run().exits(0);
+    assert_eq!(ran.stderr, "note: not checked: /opt/nowhere/check is not on this machine\n");
+    assert!(tree(out.path()).contains_key("/etc/a"));
+}
+
+#[test]
+fn facts_that_nothing_can_refer_to_are_refused() {
+    for (facts, about) in [("instanc: {}\n", "instance"), ("- 1\n", "map"), ("a: [\n", "YAML")] {
+        let desk = Desk::new("version: 1\n");
+        write(&desk.path("facts.yaml"), facts);
+        let ran = desk.dry_run().option("--facts", &desk.path("facts.yaml")).run().exits(2);
+        assert!(ran.stderr.contains(about), "{ran}");
+    }
+    let ran = dry_run(SHOP).args(["--facts", "nowhere.yaml"]).run().exits(2);
+    assert!(ran.stderr.contains("nowhere.yaml"), "{ran}");
+}
+
+#[test]
+fn a_fact_in_another_shape_than_the_document_reads_is_named() {
+    let desk =
+        Desk::new("version: 1\nsecrets: { db: { secrets_manager: db } }\nfiles:\n  /etc/a: { content: \"{{secrets.db.password}}\" }\n");
+    write(&desk.path("facts.yaml"), "secrets: { db: { passwort: hunter2hunter2 } }\n");
+    let ran = desk.dry_run().option("--facts", &desk.path("facts.yaml")).run();
+    assert!(!ran.to_string().contains("hunter2"), "{ran}");
+    insta::assert_snapshot!(ran, @r"
+    Plan: 2 steps, 1 at once
+
+      secrets.db    db in Secrets Manager
+
+      files./etc/a  from the document  after secrets.db
+                    + write /etc/a (mode 0600)
+    --- stderr ---
+    note: placeholders stand in for secrets.db.password; give them in --facts
+    --- exit code 0 ---
+    ");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_to_is_named() {
+    let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { content: a }\n");
+    write(&desk.path("file"), "");
+    let ran = desk.dry_run().option("--out", &desk.path("file")).run().exits(1);
+    assert!(ran.stderr.contains("hint:") || ran.stderr.contains("cannot"), "{ran}");
+}
+
+/// A directory with a document of the test's own.
+struct Desk(tempfile::TempDir);
+
+impl Desk {
+    fn new(document: &str) -> Self {
+        let desk = Self(tempfile::tempdir().unwrap());
+        write(&desk.path("boot.yaml"), document);
+        desk
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// By a relative path, so that messages are the same each time.
+    fn dry_run(&self) -> Ingot {
+        Ingot::new(["dry-run", "boot.yaml"]).directory(self.0.path())
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a string").to_owned()
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap()
+}
+
+/// What is shown below the plan: differences.
+fn after_the_plan(ran: &Ran) -> String {
+    ran.stdout.find("\n--- a/").map_or_else(String::new, |at| ran.stdout[at + 1..].to_owned())
+}
