@@ -206,7 +206,7 @@ def test_cloud_config_holds_a_document_and_calls_ingot(machine, unit):
     container.must("systemctl", f"--root={machine.root}", unit.removesuffix("d"), "--quiet", "ingot.service")
     said = cloud_init(machine, CLOUD_CONFIG)
     serves(machine)
-    assert runs(machine) == 1 + (unit == "enabled"), "the second finds nothing to do, but what is to run always"
+    assert runs(machine) == 1
     assert PASSWORD not in said
     if unit == "enabled":
         assert machine.wait_until_ended("ingot.service")["Result"] == "success", said
@@ -214,7 +214,10 @@ def test_cloud_config_holds_a_document_and_calls_ingot(machine, unit):
 
 
 def test_cloud_init_that_calls_while_the_unit_is_at_work_waits_for_it(machine):
-    slow = "  commands:\n    slow: { run: [sh, -c, 'sleep 5; echo ran >>/root/ran'], once: always }\n"
+    # Debian's cloud-init runs user data after multi-user.target, hence after us. Not so here.
+    final = machine.read("/lib/systemd/system/cloud-final.service")
+    machine.write("/etc/systemd/system/cloud-final.service", final.replace("multi-user.target", ""))
+    slow = "  commands:\n    slow: { run: [sh, -c, 'sleep 3; echo ran >>/root/ran'], once: always }\n"
     said = cloud_init(machine, CLOUD_CONFIG.split("  commands:")[0] + slow)
     assert runs(machine) == 1, said
     serves(machine)
@@ -264,7 +267,7 @@ def test_a_unit_that_never_says_it_is_ready_is_given_up(machine):
     give(machine, "version: 1\nservices: { app.service: { timeout: 2s } }\n")
     assert boot(machine)["ActiveState"] == "failed"
     journal = machine.journal("-u", "ingot.service")
-    assert "activating (start) after 2s" in journal and "warming up" in journal
+    assert "still activating (start)" in journal and "warming up" in journal
 
 
 def test_a_unit_that_restarts_for_ever_is_seen_before_its_time_is_over(machine):

@@ -219,7 +219,7 @@ async fn boot(
         layers
     };
     let mut known_identity: Option<Identity> = None;
-    let mut layers = match args.user_data.as_str() {
+    let layers = match args.user_data.as_str() {
         "imds" => {
             let early = credentials.clone();
             tokio::spawn(async move { early.prefetch().await });
@@ -261,7 +261,11 @@ async fn boot(
     let digest = layers.digest();
     recorder.amend(|report| report.document = Some(digest.clone()));
     let boot_id = recorder.report().boot_id.clone();
-    if waited && let Some(outcome) = just_done(&**disk, &digest, &boot_id).await {
+    // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
+    let called_by_cloud_init = host.units.own().is_some_and(|unit| unit.starts_with("cloud-"));
+    if (waited || called_by_cloud_init)
+        && let Some(outcome) = just_done(&**disk, &digest, &boot_id).await
+    {
         return Err(Stop::Done(outcome));
     }
 

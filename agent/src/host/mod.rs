@@ -204,6 +204,8 @@ pub(crate) struct Unit {
     pub(crate) service_type: String,
     /// After
     pub(crate) after: Vec<String>,
+    /// Requires, BindsTo, Wants, Upholds: what is started with it
+    pub(crate) pulls: Vec<String>,
     /// Whether a job for it is queued or running (Job is not 0)
     pub(crate) job: bool,
     /// NeedDaemonReload

@@ -19,8 +19,8 @@ const JOURNAL: Duration = Duration::from_secs(5);
 /// How many last lines of systemctl's own output an error keeps.
 const SAID: usize = 5;
 
-const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,NRestarts,Type,After,Job,NeedDaemonReload,FragmentPath,\
-                          ExecMainStatus,CanReload";
+const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,NRestarts,Type,After,Requires,BindsTo,Wants,Upholds,Job,\
+                          NeedDaemonReload,FragmentPath,ExecMainStatus,CanReload";
 
 /// systemd, by its command line.
 pub(crate) struct Systemctl {
@@ -150,6 +150,7 @@ fn with(mut unit: Unit, (name, value): (&str, &str)) -> Unit {
         "NRestarts" => unit.restarts = value.parse().unwrap_or(0),
         "Type" => unit.service_type = text(),
         "After" => unit.after = value.split_whitespace().map(str::to_owned).collect(),
+        "Requires" | "BindsTo" | "Wants" | "Upholds" => unit.pulls.extend(value.split_whitespace().map(str::to_owned)),
         // No line, an empty one or 0 if there is no job, by the version of systemd.
         "Job" => unit.job = !matches!(value, "" | "0"),
         "NeedDaemonReload" => unit.stale = value == "yes",
@@ -210,6 +211,8 @@ mod tests {
         "Result=exit-code",
         "Id=nginx.service",
         "After=network.target -.mount",
+        "Requires=system.slice",
+        "Wants=tmp.mount",
         "LoadState=loaded",
         "ActiveState=activating",
         "SubState=auto-restart",
@@ -241,6 +244,7 @@ mod tests {
                 restarts: 2,
                 service_type: "notify".into(),
                 after: vec!["network.target".into(), "-.mount".into()],
+                pulls: vec!["system.slice".into(), "tmp.mount".into()],
                 job: true,
                 stale: true,
                 fragment: "/usr/lib/systemd/system/nginx.service".into(),

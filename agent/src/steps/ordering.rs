@@ -2,9 +2,10 @@
 //!
 //! systemd holds the start job of a unit until every unit named in its `After=` that has a job of its own is done. While
 //! ingot.service (or the cloud-init unit that called us) is starting, it has such a job, and it waits for us. So we read
-//! `After=` first, also through units that are themselves waiting, and refuse with the line to change.
+//! `After=` first, also through units that are themselves waiting and through those that would be started along
+//! (`Requires=` and its like), and refuse with the line to change.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -25,7 +26,9 @@ const UNIT_FILE_LIMIT: u64 = 256 * 1024;
 pub(crate) struct Deadlock {
     /// The unit to start, what it is ordered after, and so on to the unit that waits for us.
     chain: Vec<String>,
-    /// The line that orders the first after the second, with its file, where it was found.
+    /// Which of them is to be ordered otherwise: the last that would be started with the first.
+    culprit: usize,
+    /// The line that orders it after the next, with its file, where it was found.
     line: Option<(PathBuf, usize, String)>,
 }
 
@@ -41,7 +44,7 @@ impl fmt::Display for Deadlock {
 
 impl Deadlock {
     pub(crate) fn hint(&self) -> String {
-        let (unit, after) = (&self.chain[0], &self.chain[1]);
+        let (unit, after) = (&self.chain[self.culprit], &self.chain[self.culprit + 1]);
         match &self.line {
             Some((path, line, _)) => format!("take {after} out of line {line} of {}", path.display()),
             None => format!(
@@ -54,35 +57,82 @@ impl Deadlock {
 /// Looks for a chain of orderings from `unit` to the unit we run in.
 pub(crate) async fn deadlock(unit: &Unit, cx: &Context<'_>) -> Result<Option<Deadlock>, HostError> {
     let own = cx.host().units.own().filter(|own| own.ends_with(".service"));
-    let ends = |name: &str| OURS.contains(&name) || own.as_deref() == Some(name);
-    let mut came_from: BTreeMap<String, String> = BTreeMap::new();
-    let mut level = VecDeque::from([unit.clone()]);
-    while !level.is_empty() && came_from.len() < UNITS_LOOKED_AT {
-        let mut next = Vec::new();
-        for waiting in &level {
-            if let Some(end) = waiting.after.iter().find(|name| ends(name)) {
-                let mut chain = vec![end.clone(), waiting.id.clone()];
-                while let Some(before) = came_from.get(&chain[chain.len() - 1]) {
-                    chain.push(before.clone());
-                }
-                chain.reverse();
-                let line = find_line(unit, &chain[1], cx).await;
-                return Ok(Some(Deadlock { chain, line }));
+    let mut known = BTreeMap::new();
+    loop {
+        let (chain, culprit) = match look(unit, &known, own.as_deref()) {
+            Seen::Deadlock { chain, culprit } => (chain, culprit),
+            Seen::Nothing => return Ok(None),
+            // Run by hand, no unit waits for us but by name.
+            Seen::TooLittle(_) if own.is_none() || known.len() >= UNITS_LOOKED_AT => return Ok(None),
+            Seen::TooLittle(names) => {
+                let shown = cx.host().units.show(&names).await?;
+                known.extend(names.into_iter().zip(shown));
+                continue;
             }
-            for name in &waiting.after {
-                if *name != unit.id && !came_from.contains_key(name) {
-                    came_from.insert(name.clone(), waiting.id.clone());
-                    next.push(name.clone());
-                }
-            }
-        }
-        if own.is_none() || next.is_empty() {
-            return Ok(None);
-        }
-        // Only a unit with a job of its own makes others wait.
-        level = cx.host().units.show(&next).await?.into_iter().filter(|unit| unit.job).collect();
+        };
+        let line = find_line(known.get(&chain[culprit]).unwrap_or(unit), &chain[culprit + 1], cx).await;
+        return Ok(Some(Deadlock { chain, culprit, line }));
     }
-    Ok(None)
+}
+
+/// What can be said from the units known so far.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Deadlock { chain: Vec<String>, culprit: usize },
+    Nothing,
+    TooLittle(Vec<String>),
+}
+
+fn look(unit: &Unit, known: &BTreeMap<String, Unit>, own: Option<&str>) -> Seen {
+    let mut unknown = BTreeSet::new();
+    let started = started_along(unit, known, &mut unknown);
+    let mut came_from: BTreeMap<&str, &str> = BTreeMap::new();
+    let mut waiting = VecDeque::from([(unit.id.as_str(), unit)]);
+    while let Some((name, unit_waiting)) = waiting.pop_front() {
+        if let Some(end) = unit_waiting.after.iter().find(|name| OURS.contains(&name.as_str()) || own == Some(name)) {
+            let mut chain = vec![end.clone(), name.to_owned()];
+            let mut before = name;
+            while let Some(earlier) = came_from.get(before) {
+                chain.push((*earlier).to_owned());
+                before = earlier;
+            }
+            chain.reverse();
+            let culprit = (0..chain.len() - 1).rev().find(|at| started.contains(chain[*at].as_str())).unwrap_or(0);
+            return Seen::Deadlock { chain, culprit };
+        }
+        for after in unit_waiting.after.iter().filter(|after| **after != unit.id) {
+            match known.get(after) {
+                None => {
+                    unknown.insert(after.clone());
+                }
+                // Only a unit with a job of its own makes others wait.
+                Some(next) if (next.job || started.contains(after.as_str())) && !came_from.contains_key(after.as_str()) => {
+                    came_from.insert(after, name);
+                    waiting.push_back((after, next));
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    if unknown.is_empty() { Seen::Nothing } else { Seen::TooLittle(unknown.into_iter().collect()) }
+}
+
+/// `unit`, and what is not running and would be started with it.
+fn started_along<'u>(unit: &'u Unit, known: &'u BTreeMap<String, Unit>, unknown: &mut BTreeSet<String>) -> BTreeSet<&'u str> {
+    let mut started = BTreeSet::from([unit.id.as_str()]);
+    let mut pulling = vec![unit];
+    while let Some(puller) = pulling.pop() {
+        for name in &puller.pulls {
+            match known.get(name) {
+                None => {
+                    unknown.insert(name.clone());
+                }
+                Some(pulled) if matches!(pulled.active.as_str(), "inactive" | "failed") && started.insert(name) => pulling.push(pulled),
+                Some(_) => {}
+            }
+        }
+    }
+    started
 }
 
 /// The `After=` line of `unit` that names `after`, in its file or its drop-ins.
@@ -107,4 +157,63 @@ async fn find_line(unit: &Unit, after: &str, cx: &Context<'_>) -> Option<(PathBu
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `name [job] [active] [after …] [pulls …]`
+    fn units(lines: &[&str]) -> BTreeMap<String, Unit> {
+        let unit = |line: &&str| {
+            let mut words = line.split_whitespace();
+            let mut unit = Unit { id: words.next().unwrap().into(), active: "inactive".into(), ..Unit::default() };
+            let mut pulls = false;
+            for word in words {
+                match word {
+                    "job" => unit.job = true,
+                    "active" => unit.active = "active".into(),
+                    "after" => pulls = false,
+                    "pulls" => pulls = true,
+                    name if pulls => unit.pulls.push(name.into()),
+                    name => unit.after.push(name.into()),
+                }
+            }
+            (unit.id.clone(), unit)
+        };
+        lines.iter().map(unit).collect()
+    }
+
+    fn seen(lines: &[&str], own: &str) -> String {
+        let known = units(lines);
+        match look(&known["app.service"], &known, Some(own)) {
+            Seen::Deadlock { chain, culprit } => format!("{}: {}", chain[culprit], chain.join(" ")),
+            Seen::Nothing => "nothing".into(),
+            Seen::TooLittle(unknown) => format!("{}?", unknown.join(" ")),
+        }
+    }
+
+    #[test]
+    fn follows_units_that_wait_or_are_started_along() {
+        let own = "cloud-final.service";
+        let cases: [(&[&str], &str); 8] = [
+            (&["app.service after ingot.target"], "app.service: app.service ingot.target"),
+            (&["app.service after cloud-final.service"], "app.service: app.service cloud-final.service"),
+            (&["app.service after a.target"], "a.target?"),
+            (&["app.service after a.target", "a.target active after cloud-final.service"], "nothing"),
+            (
+                &["app.service after a.target", "a.target job after cloud-final.service"],
+                "app.service: app.service a.target cloud-final.service",
+            ),
+            (
+                &["app.service after b.service pulls b.service", "b.service after ingot.service"],
+                "b.service: app.service b.service ingot.service",
+            ),
+            (&["app.service after b.service", "b.service after ingot.service"], "nothing"),
+            (&["app.service after b.service pulls b.service", "b.service after app.service pulls app.service"], "nothing"),
+        ];
+        for (lines, expected) in cases {
+            assert_eq!(seen(lines, own), expected, "{lines:?}");
+        }
+    }
 }
