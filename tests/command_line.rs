@@ -65,9 +65,7 @@ fn the_schema_is_a_json_schema_and_the_examples_satisfy_it() {
 #[test]
 fn the_schema_refuses_what_check_refuses_for_its_shape() {
     let schema = jsonschema::validator_for(&Ingot::new(["schema"]).run().exits(0).json()).expect("it is a schema");
-    for document in ["documents/invalid/types.yaml"] {
-        assert!(!schema.is_valid(&parsed(document)), "{document}");
-    }
+    assert!(!schema.is_valid(&parsed("documents/invalid/types.yaml")));
     for text in ["{}", "version: 2", "version: 1\nservces: {}", "version: 1\nfiles: { /etc/a: { content: x, moed: '0644' } }"] {
         let value: serde_json::Value = serde_yaml::from_str(text).unwrap();
         assert!(!schema.is_valid(&value), "{text}");

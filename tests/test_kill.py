@@ -16,7 +16,7 @@ secrets:
 files:
   /etc/app/a.toml: { content: "p = {{toml secrets.db.password}}\\n" }
   /etc/app/b.json: { content: '{"f": {{json secrets.flags.f1}}}' }
-  /etc/app/c.env: { content: "A={{env secrets.db.password}}\\n", check: [/bin/sleep, "0.05"] }
+  /etc/app/c.env: { content: "A={{env secrets.db.password}}\\n", check: [/bin/sh, -c, "sleep 0.05; test -s {path}"] }
   /etc/app/large: { content: "{{instance.id}} LARGE" }
 credentials:
   db: "{{secrets.db.password}}"

@@ -18,7 +18,9 @@ version: 1
 secrets:
   db: { secrets_manager: prod/shop/db }
 files:
-  /etc/nginx/conf.d/shop.conf: { template: shop.conf.hbs, check: [nginx, -t] }
+  /etc/nginx/conf.d/shop.conf:
+    template: shop.conf.hbs
+    check: [sh, -c, "printf 'events {} http { include {path}; }' | nginx -t -c /dev/stdin"]
 services:
   nginx.service:
     restart_on: [files./etc/nginx/conf.d/shop.conf]

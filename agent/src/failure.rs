@@ -135,7 +135,7 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
         let candidate = candidate.to_lowercase();
         let distance = strsim::damerau_levenshtein(&word, &candidate);
         let few_slips = distance <= 2 && distance * 2 <= word.chars().count();
-        (few_slips || strsim::jaro_winkler(&word, &candidate) > 0.85).then_some(distance)
+        (few_slips || strsim::jaro_winkler(&word, &candidate) > 0.9).then_some(distance)
     };
     known
         .into_iter()

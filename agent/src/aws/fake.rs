@@ -73,10 +73,6 @@ impl FakeSecretsManager {
         self.with_version(id, SecretVersion::Current, SecretValue::Text(value.into()))
     }
 
-    pub(crate) fn with_binary(self, id: &str, value: &[u8]) -> Self {
-        self.with_version(id, SecretVersion::Current, SecretValue::Binary(Zeroizing::new(value.to_vec())))
-    }
-
     pub(crate) fn with_version(mut self, id: &str, version: SecretVersion, value: SecretValue) -> Self {
         self.secrets.insert(SecretRequest { id: id.into(), version }, value);
         self
@@ -185,7 +181,6 @@ pub(crate) struct FakeMetadata {
     pub(crate) identity: Identity,
     /// `None` if tags are not shown in metadata.
     pub(crate) tags: Option<BTreeMap<String, String>>,
-    pub(crate) role: Option<String>,
     /// What every read fails with.
     pub(crate) failure: Option<ImdsError>,
 }
@@ -209,10 +204,6 @@ impl Metadata for FakeMetadata {
     async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError> {
         let tags = self.read(self.tags.as_ref())?;
         tags.map(|tags| tags.get(key).cloned()).ok_or(ImdsError::TagsDisabled)
-    }
-
-    async fn role(&self) -> Result<Option<String>, ImdsError> {
-        self.read(self.role.clone())
     }
 }
 

@@ -261,10 +261,6 @@ impl Metadata for Imds {
         let cell = self.0.tags.lock().unwrap_or_else(PoisonError::into_inner).entry(key.into()).or_default().clone();
         cell.get_or_try_init(|| self.read_tag(key)).await.cloned()
     }
-
-    async fn role(&self) -> Result<Option<String>, ImdsError> {
-        self.role_within(Duration::ZERO).await
-    }
 }
 
 /// Growing pauses, each with some jitter: the reads of one boot should not all knock at once.

@@ -8,6 +8,7 @@ pub(crate) mod caller;
 mod classify;
 pub(crate) mod connection;
 pub(crate) mod credentials;
+#[cfg_attr(not(test), expect(dead_code, reason = "a rehearsal states little of its world; the tests use the rest"))]
 pub(crate) mod fake;
 pub(crate) mod fetch;
 pub(crate) mod http;
@@ -42,9 +43,6 @@ pub(crate) trait Metadata {
     ///
     /// [`ImdsError::TagsDisabled`] if this instance does not show its tags in metadata.
     async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError>;
-
-    /// The name of the instance's role. `None` if it has none.
-    async fn role(&self) -> Result<Option<String>, ImdsError>;
 }
 
 /// What the instance identity document says.

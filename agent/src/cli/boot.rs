@@ -256,7 +256,7 @@ async fn boot(
     };
     recorder.phase("user_data");
     if layers.nodes.is_empty() && layers.mistakes.is_empty() {
-        note(recorder, &format!("there is no boot document: nothing in {LAYERS}, nothing in user data"));
+        note(recorder, &format!("there is no boot document, neither a layer in {LAYERS} nor one by --user-data {}", args.user_data));
     }
     let digest = layers.digest();
     recorder.amend(|report| report.document = Some(digest.clone()));

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::aws::caller::Caller;
-use crate::aws::fake::{FakeMetadata, FakeParameterStore, FakeSecretsManager};
+use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
 use crate::aws::http::Http;
 use crate::aws::live::Aws;
 use crate::cli::prepare::{self, absolute};
@@ -175,12 +175,12 @@ async fn live(environment: &Environment, desk: &DiskFiles) -> Result<Aws, Refusa
     let caller = Caller { env: &variables, credentials_file: files[0].as_deref(), config_file: files[1].as_deref() };
     let region = caller.region()?.ok_or_else(|| Refusal(Exit::Usage, "no region is set\n  hint: set AWS_REGION".into()))?;
     let http = Http::new(boot::ca_bundle(environment).await?);
-    Ok(Aws::of_caller(http, caller.credentials()?, region, Rc::new(FakeMetadata::default()), boot::endpoints(environment)))
+    Ok(Aws::of_caller(http, caller.credentials()?, region, boot::endpoints(environment)))
 }
 
 /// AWS that knows nothing: without `--live`, whatever a step would ask for is given.
 fn nothing() -> Aws {
-    Aws::new(Rc::new(FakeSecretsManager::default()), Rc::new(FakeParameterStore::default()), Rc::new(FakeMetadata::default()))
+    Aws::new(Rc::new(FakeSecretsManager::default()), Rc::new(FakeParameterStore::default()))
 }
 
 async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>, HostError> {

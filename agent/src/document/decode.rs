@@ -34,7 +34,7 @@ pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static
             Err(error) => {
                 let error = error.within(node);
                 let at = error.at.unwrap_or(node as *const Node);
-                let echo = error.missing.is_some_and(|field| reading.is_aside_below(at, field)) || reading.has_unknown_key(at);
+                let echo = reading.has_aside_below(at, error.missing) || reading.has_unknown_key(at);
                 if !echo && let Some(mistake) = error.mistake {
                     found.push(*mistake);
                 }
@@ -78,8 +78,9 @@ impl Reading<'_> {
         self.aside.borrow().contains(&(node as *const Node))
     }
 
-    /// Whether the map at `at` lacks `field` only because its value was set aside.
-    fn is_aside_below(&self, at: *const Node, field: &str) -> bool {
+    /// Whether what is wrong with the map at `at` may come of a value in it that was set aside: a field that is missing, or
+    /// what its fields are together.
+    fn has_aside_below(&self, at: *const Node, missing: Option<&str>) -> bool {
         fn find(node: &Node, at: *const Node) -> Option<&Node> {
             if std::ptr::eq(node, at) {
                 return Some(node);
@@ -90,7 +91,8 @@ impl Reading<'_> {
                 _ => None,
             }
         }
-        find(self.root, at).and_then(|map| map.get(field)).is_some_and(|child| self.is_aside(child))
+        let Some(Value::Map(entries)) = find(self.root, at).map(|map| &map.value) else { return false };
+        entries.iter().any(|(key, child)| self.is_aside(child) && missing.is_none_or(|field| key.name == field))
     }
 }
 

@@ -105,6 +105,7 @@ impl Layers {
     /// Adds a document that somebody named: in any form of user data, or as plain YAML without `#ingot`. Anything else is
     /// a mistake, since it was meant to be a document.
     pub(crate) fn add_named(&mut self, name: &str, bytes: &[u8]) {
+        let before = (self.nodes.len(), self.mistakes.len());
         match encoding::recognise(bytes) {
             Ok(UserData::Documents(parts)) => {
                 for (index, part) in parts.iter().enumerate() {
@@ -123,6 +124,10 @@ impl Layers {
             }
             Ok(UserData::Other { .. }) => self.add_bytes(name, bytes),
             Err(error) => self.unreadable(Path::new(name), &error),
+        }
+        if self.nodes.len() == before.0 && self.mistakes.len() == before.1 {
+            let hint = Some("begin with `version: 1`".into());
+            self.mistakes.push(Mistake::of_a_file(format!("{name}: this document is empty"), hint));
         }
     }
 

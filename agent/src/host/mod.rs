@@ -9,6 +9,7 @@ pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod desk;
 pub(crate) mod environment;
+#[cfg_attr(not(test), expect(dead_code, reason = "a rehearsal states little of its world; the tests use the rest"))]
 pub(crate) mod fake;
 pub(crate) mod files;
 pub(crate) mod identity;

@@ -206,3 +206,25 @@ commands:
     let ran: Vec<String> = instance.machine.ran().iter().map(|ran| ran.line()).collect();
     assert_eq!(ran, ["/bin/first", "/bin/second", "/bin/second", "/bin/third"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn units_are_read_again_where_systemd_says_so_and_reloaded_only_where_they_can_be() {
+    let instance = instance(
+        "
+version: 1
+files: { /etc/a: { content: a } }
+services:
+  stale.service: {}
+  fixed.service: { reload_on: [files./etc/a] }
+",
+    );
+    instance.machine.add_unit(FakeUnit::new("stale.service").stale());
+    instance.machine.add_unit(FakeUnit::new("fixed.service").active().cannot_reload());
+    let booted = instance.boot().await;
+    let stale = booted.report.steps.iter().find(|step| step.address.as_str() == "services.stale.service").unwrap();
+    assert_eq!(stale.changes, ["make systemd read its unit files again", "start"]);
+    insta::assert_snapshot!(booted.error("services.fixed.service"), @r"
+    fixed.service cannot be reloaded: it has no ExecReload=
+    hint: give fixed.service an ExecReload=, or use `restart_on:` instead of `reload_on:`
+    ");
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::aws::Identity;
-use crate::aws::fake::{FakeMetadata, FakeParameterStore, FakeSecretsManager};
+use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
 use crate::aws::live::Aws;
 use crate::execute::{execute, publish, write_report};
 use crate::facts;
@@ -88,7 +88,7 @@ impl Instance {
         let id = self.id().await;
         recorder.amend(|report| report.instance = Some(id.clone()));
         let record = Record::load(host.files.clone(), host.users.own(), &id).await.unwrap();
-        let aws = Aws::new(self.secrets.clone(), self.parameters.clone(), Rc::new(FakeMetadata::default()));
+        let aws = Aws::new(self.secrets.clone(), self.parameters.clone());
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::aws::fake::{FakeMetadata, FakeParameterStore, FakeSecretsManager};
+use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
 use crate::aws::live::Aws;
 use crate::aws::{AwsError, SecretRequest, SecretValue, SecretsManager};
 use crate::failure::Explanation;
@@ -46,7 +46,7 @@ impl SecretsManager for Silent {
 async fn a_secret_that_never_comes() {
     let instance = instance("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
     let mut process = instance.process().await;
-    process.world.aws = Aws::new(Rc::new(Silent), Rc::new(FakeParameterStore::default()), Rc::new(FakeMetadata::default()));
+    process.world.aws = Aws::new(Rc::new(Silent), Rc::new(FakeParameterStore::default()));
     let booted = process.run(pending()).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
     it did not end within 30s; it was waiting for secret prod/db

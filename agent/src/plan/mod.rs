@@ -174,8 +174,4 @@ impl Plan {
         });
         Ok(())
     }
-
-    pub(crate) fn node(&self, address: &Address) -> Option<&PlanNode> {
-        self.nodes.binary_search_by(|node| node.address.cmp(address)).ok().map(|at| &self.nodes[at])
-    }
 }

@@ -30,7 +30,7 @@ pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Report, shown: &dyn
             }
         }
         if unit.members.len() > 1 {
-            let names: Vec<&str> = unit.members.iter().map(|member| plan.nodes[*member].address.key()).collect();
+            let names: Vec<&str> = unit.members.iter().map(|member| plan.nodes[*member].address.as_str()).collect();
             let _ = writeln!(out, "  {:width$}  (installed together: {})", "", names.join(", "));
         }
     }

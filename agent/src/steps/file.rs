@@ -128,7 +128,12 @@ impl Step for File {
             message: format!("it holds a secret, and mode {mode} lets every user of the machine at it"),
             hint: "take the last digit of `mode` down to 0, as in \"0640\", and name the reader as `owner` or `group`".into(),
         });
-        path.into_iter().chain(readable).collect()
+        let names_nothing = !self.fields.check.is_empty() && !self.fields.check.iter().any(|word| word.raw().contains("{path}"));
+        let unchecked = names_nothing.then(|| Objection {
+            message: "`check` does not name the staged file, so it would look at the old one".into(),
+            hint: "name it as \"{path}\" among the arguments".into(),
+        });
+        path.into_iter().chain(readable).chain(unchecked).collect()
     }
 
     fn offers(&self) -> Option<&'static [&'static str]> {

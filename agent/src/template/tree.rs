@@ -37,17 +37,6 @@ pub(super) enum BlockKind {
     Each,
 }
 
-impl BlockKind {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::If { wanted: true, .. } => "if",
-            Self::If { wanted: false, .. } => "unless",
-            Self::With => "with",
-            Self::Each => "each",
-        }
-    }
-}
-
 #[derive(Debug)]
 pub(super) enum Expression {
     Literal(Value),

@@ -54,7 +54,8 @@ async fn reads_everything_with_one_token_and_nothing_twice() {
     let server = Loopback::serve(whole);
     let imds = imds(&server);
     for _ in 0..2 {
-        let (identity, role, tag) = futures_util::join!(imds.identity(), imds.role(), imds.tag("aws:cloudformation:stack-name"));
+        let (identity, role, tag) =
+            futures_util::join!(imds.identity(), imds.role_within(Duration::ZERO), imds.tag("aws:cloudformation:stack-name"));
         assert_eq!(identity.unwrap().region, "eu-west-1");
         assert_eq!(role.unwrap().as_deref(), Some("shop-role"));
         assert_eq!(tag.unwrap().as_deref(), Some("shop"));
@@ -177,7 +178,7 @@ async fn a_role_may_be_late() {
 
     let server = at_first("security-credentials/", replies());
     let imds_at_once = imds(&server);
-    assert_eq!(imds_at_once.role().await.unwrap(), None);
+    assert_eq!(imds_at_once.role_within(Duration::ZERO).await.unwrap(), None);
     assert_eq!(server.count("security-credentials/"), 1);
 
     let server = at_first("security-credentials/", replies());

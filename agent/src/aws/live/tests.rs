@@ -21,7 +21,7 @@ fn at(url: &str) -> BTreeMap<String, String> {
 
 fn aws(url: &str) -> Aws {
     let credentials = Credentials::new("AKIA", "secret", None, None, "test");
-    Aws::of_caller(Http::new(None), credentials, "eu-west-1".into(), Rc::new(FakeMetadata::default()), at(url))
+    Aws::of_caller(Http::new(None), credentials, "eu-west-1".into(), at(url))
 }
 
 fn action(request: &Request) -> &str {
@@ -210,7 +210,7 @@ async fn says_that_it_is_imds_that_does_not_answer_or_the_role_that_is_missing()
         credentials: SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test")),
         endpoints: BTreeMap::new(),
     };
-    let error = Aws::over(connection, Rc::new(FakeMetadata::default())).parameters.get("/p").await.unwrap_err();
+    let error = Aws::over(connection).parameters.get("/p").await.unwrap_err();
     assert!(!error.is_transient());
     assert!(error.to_string().starts_with("GetParameters /p: the region is not known: the instance metadata service is disabled"));
 }
