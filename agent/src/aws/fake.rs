@@ -7,7 +7,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
-use zeroize::Zeroizing;
 
 use super::classify::Call;
 use super::{

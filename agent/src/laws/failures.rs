@@ -225,6 +225,6 @@ services:
     assert_eq!(stale.changes, ["make systemd read its unit files again", "start"]);
     insta::assert_snapshot!(booted.error("services.fixed.service"), @r"
     fixed.service cannot be reloaded: it has no ExecReload=
-    hint: give fixed.service an ExecReload=, or use `restart_on:` instead of `reload_on:`
+      hint: give fixed.service an ExecReload=, or use `restart_on:` instead of `reload_on:`
     ");
 }
