@@ -15,7 +15,8 @@ use crate::aws::http::Http;
 use crate::aws::live::Aws;
 use crate::cli::prepare::{self, absolute};
 use crate::cli::rehearsal::Given;
-use crate::cli::{boot, data, talk};
+use crate::cli::variables::{ca_bundle, endpoints};
+use crate::cli::{data, talk};
 use crate::document::source::SIZE_LIMIT;
 use crate::execute::execute;
 use crate::execute::schedule;
@@ -174,8 +175,8 @@ async fn live(environment: &Environment, desk: &DiskFiles) -> Result<Aws, Refusa
     let variables = environment.aws.all();
     let caller = Caller { env: &variables, credentials_file: files[0].as_deref(), config_file: files[1].as_deref() };
     let region = caller.region()?.ok_or_else(|| Refusal(Exit::Usage, "no region is set\n  hint: set AWS_REGION".into()))?;
-    let http = Http::new(boot::ca_bundle(environment).await?);
-    Ok(Aws::of_caller(http, caller.credentials()?, region, boot::endpoints(environment)))
+    let http = Http::new(ca_bundle(environment).await?);
+    Ok(Aws::of_caller(http, caller.credentials()?, region, endpoints(environment)))
 }
 
 /// AWS that knows nothing: without `--live`, whatever a step would ask for is given.

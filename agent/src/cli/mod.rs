@@ -8,6 +8,7 @@ mod logging;
 mod prepare;
 mod rehearsal;
 mod status;
+mod variables;
 
 use std::path::PathBuf;
 

@@ -1,12 +1,13 @@
 //! The boot document: what the user wrote, checked and typed.
 //!
 //! [`source`] finds the layers, [`encoding`] unwraps user data, [`tree`] parses with places, [`layers`] merges,
-//! [`decode`] makes typed steps and collects every mistake; [`plan`](crate::plan) finds the mistakes between steps.
+//! [`decode`] makes typed steps by a [`reader`] and collects every mistake; [`plan`](crate::plan) finds the mistakes between steps.
 
 mod decode;
 pub(crate) mod encoding;
 pub(crate) mod error;
 mod layers;
+mod reader;
 pub(crate) mod schema;
 pub(crate) mod source;
 pub(crate) mod tree;

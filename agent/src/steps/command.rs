@@ -160,7 +160,8 @@ impl Command {
     fn due(&self, recorded: Option<&Entry>, boot_id: &str, shown: &dyn Fn(&Text) -> String) -> Option<Change> {
         let done = recorded.is_some_and(|entry| match self.once {
             Once::Instance => entry.state == Recorded::Done,
-            Once::Boot => entry.state == Recorded::Done && entry.boot_id == boot_id,
+            // Without /proc nobody knows which boot this is.
+            Once::Boot => entry.state == Recorded::Done && entry.boot_id == boot_id && !boot_id.is_empty(),
             Once::Always => false,
         });
         let words: Vec<String> = self.run.iter().map(|word| quoted(&shown(word))).collect();

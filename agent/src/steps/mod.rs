@@ -14,6 +14,7 @@ mod ordering;
 mod ready;
 pub(crate) mod secret;
 pub(crate) mod service;
+mod stamps;
 
 use std::fmt;
 use std::future::Future;

@@ -13,7 +13,6 @@
 //! business: a unit that ingot starts should not be enabled by itself. What makes a unit impossible to start from here
 //! is the business of [`ordering`]; whether it serves, of [`ready`].
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use crate::host::{HostError, Unit};
 use crate::steps::fields::{Excerpt, rounded};
 use crate::steps::ordering::{self, Deadlock};
 use crate::steps::ready::{self, NotReady, Ready};
+use crate::steps::stamps::{Stamps, stamps};
 use crate::steps::{Context, Objection, Order, Outputs, Step};
 use crate::text::Text;
 
@@ -219,28 +219,6 @@ impl Service {
         };
         cx.world.record.put(cx.address.as_str(), entry).await.map_err(ServiceError::Host)
     }
-}
-
-/// What the watched steps put on the machine, each with its stamp.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Stamps(BTreeMap<Address, String>);
-
-impl Stamps {
-    fn parse(recorded: &str) -> Self {
-        let lines = recorded.lines().filter_map(|line| line.split_once(' '));
-        Self(lines.filter_map(|(stamp, address)| Some((address.parse().ok()?, stamp.to_owned()))).collect())
-    }
-}
-
-impl fmt::Display for Stamps {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(address, stamp)| writeln!(f, "{stamp} {address}"))
-    }
-}
-
-fn stamps(watches: &[&Address], cx: &Context<'_>) -> Stamps {
-    let stamp = |address: &&Address| Some(((*address).clone(), cx.world.known.stamp(address)?));
-    Stamps(watches.iter().filter_map(stamp).collect())
 }
 
 async fn show(cx: &Context<'_>) -> Result<Unit, ServiceError> {
