@@ -175,8 +175,10 @@ async def serve(listener: socket.socket, handle) -> asyncio.Server:
     return await asyncio.start_server(connection, sock=listener, backlog=512)
 
 
-def bound(address: str = "127.0.0.1", port: int = 0, netns: str | None = None) -> socket.socket:
-    """A bound TCP socket that does not listen yet: who connects is refused. With `netns`, it lives in that namespace.
+def bound(
+    address: str = "127.0.0.1", port: int = 0, netns: str | None = None, kind: int = socket.SOCK_STREAM
+) -> socket.socket:
+    """A bound socket that does not listen yet: who connects is refused. With `netns`, it lives in that namespace.
 
     A socket belongs to the namespace it was made in, whoever holds it: servers stay outside, their ears are inside.
     """
@@ -189,7 +191,7 @@ def bound(address: str = "127.0.0.1", port: int = 0, netns: str | None = None) -
                     libc = ctypes.CDLL(None, use_errno=True)
                     if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
                         raise OSError(ctypes.get_errno(), f"setns {netns}: {os.strerror(ctypes.get_errno())}")
-            listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+            listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind((address, port))
             made.append(listener)
