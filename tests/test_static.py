@@ -152,7 +152,7 @@ class Inside:
 
     def boot(self) -> subprocess.CompletedProcess:
         env = {**self.imds.env, "AWS_ENDPOINT_URL": f"http://aws.ingot.test:{self.port}"}
-        return self.empty.run("boot", "--deadline", "8s", env=env)
+        return self.empty.run("boot", "--deadline", "4s", env=env)
 
 
 @pytest.fixture
