@@ -20,7 +20,7 @@ secrets:
 files:
   /etc/nginx/conf.d/shop.conf:
     template: shop.conf.hbs
-    check: [sh, -c, "printf 'events {} http { include {path}; }' | nginx -t -c /dev/stdin"]
+    check: [sh, -c, "echo 'events {} http { include {path}; }' >/run/check.conf && nginx -t -c /run/check.conf"]
 services:
   nginx.service:
     restart_on: [files./etc/nginx/conf.d/shop.conf]
@@ -72,7 +72,7 @@ def serves(machine: Machine) -> None:
 
 
 def test_first_boot_starts_nginx_and_a_reboot_changes_nothing(machine):
-    give(machine, SHOP)
+    give(machine, SHOP + "commands: { once: { run: [sh, -c, 'echo ran >>/root/ran'] } }\n")
     state = boot(machine)
     assert state["Result"] == "success", machine.journal("-u", "ingot.service")
     serves(machine)
@@ -93,6 +93,7 @@ def test_first_boot_starts_nginx_and_a_reboot_changes_nothing(machine):
     assert machine.run("stat", "-c", "%i %Y %Z %a", conf).stdout == identity
     changed = [address for address, outcome in outcomes(machine).items() if outcome == "changed"]
     assert changed == ["services.nginx.service"], "it was not running: starting it is all there was to do"
+    assert machine.run("cat", "/root/ran").stdout == "ran\n"
 
     again = machine.run("systemctl", "restart", "ingot.service")
     assert again.code == 0, machine.journal("-u", "ingot.service")
