@@ -29,10 +29,12 @@ use crate::host::files::DiskFiles;
 use crate::host::state::Record;
 use crate::host::users::EtcUsers;
 use crate::host::{Attributes, Files, Host, HostError, Users};
-use crate::plan::{Plan, preview};
+use crate::plan::Plan;
+use crate::plan::preview::{self, Rehearsal, Rehearsed};
 use crate::redaction::Redactor;
+use crate::report::console::told;
 use crate::report::event::Recorder;
-use crate::report::{BootOutcome, Report};
+use crate::report::{BootOutcome, Report, StepReport};
 use crate::steps::{Known, World, install};
 use crate::text::Text;
 
@@ -254,8 +256,9 @@ fn show(
     json: bool,
 ) {
     let order = schedule::order(&plan.units);
+    let rehearsal: Rehearsal = report.steps.iter().map(|step| (step.address.clone(), rehearsed(step))).collect();
     if json {
-        let mut value = preview::json(plan, &order, report, shown);
+        let mut value = preview::json(plan, &order, &rehearsal, shown);
         let files = rendered.iter().map(|file| {
             json!({ "path": file.path, "bytes": file.content.len(), "mode": format!("{:04o}", file.mode), "holds_secret": file.secret })
         });
@@ -265,7 +268,7 @@ fn show(
         value["notes"] = json!(notes);
         return data(&value.to_string());
     }
-    let mut text = preview::text(plan, &order, report, shown);
+    let mut text = preview::text(plan, &order, &rehearsal, shown);
     for diff in diffs {
         text.push('\n');
         text.push_str(diff.trim_end());
@@ -275,4 +278,13 @@ fn show(
     for note in notes {
         talk(&format!("note: {note}"));
     }
+}
+
+fn rehearsed(step: &StepReport) -> Rehearsed {
+    let trouble = match (&step.error, &step.skipped_for) {
+        (Some(error), _) => told(error).lines().map(str::to_owned).collect(),
+        (None, Some(needs)) => vec![format!("skipped: it needs {needs}")],
+        (None, None) => Vec::new(),
+    };
+    Rehearsed { changes: step.changes.clone(), trouble, outcome: json!(step.outcome), error: json!(step.error) }
 }

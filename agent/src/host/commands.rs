@@ -304,7 +304,8 @@ mod tests {
     #[tokio::test]
     async fn ends_what_never_stops_talking() {
         let mut invocation = sh("exec yes");
-        invocation.timeout = Duration::from_millis(100);
+        // Long enough for a loaded machine to start it.
+        invocation.timeout = Duration::from_secs(2);
         let mut count = 0;
         let end = ProcessCommands.run(&invocation, &mut |_| count += 1).await;
         assert_eq!(end.unwrap(), End::TimedOut);
@@ -328,7 +329,7 @@ mod tests {
     #[tokio::test]
     async fn a_timeout_takes_the_grandchildren_too() {
         let mut invocation = sh("sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & wait");
-        invocation.timeout = Duration::from_millis(300);
+        invocation.timeout = Duration::from_secs(2);
         let (end, lines) = run(&invocation).await;
         assert_eq!(end.unwrap(), End::TimedOut);
         assert!(dies(&lines[0]).await, "{lines:?}");

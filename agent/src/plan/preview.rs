@@ -5,13 +5,26 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use crate::address::Address;
 use crate::plan::{Plan, Unit};
-use crate::report::{Outcome, Report, StepReport};
 use crate::text::Text;
 
+/// What a rehearsal made of each step.
+pub(crate) type Rehearsal = BTreeMap<Address, Rehearsed>;
+
+/// What a rehearsal made of one step.
+#[derive(Debug)]
+pub(crate) struct Rehearsed {
+    pub(crate) changes: Vec<String>,
+    /// Why it failed or was skipped, in lines for people.
+    pub(crate) trouble: Vec<String>,
+    /// The same for programs.
+    pub(crate) outcome: Value,
+    pub(crate) error: Value,
+}
+
 /// The plan as text, with the changes that a rehearsal of it made. `order` is one in which its units could run one by one.
-pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Report, shown: &dyn Fn(&Text) -> String) -> String {
-    let steps: BTreeMap<&str, &StepReport> = rehearsal.steps.iter().map(|step| (step.address.as_str(), step)).collect();
+pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Rehearsal, shown: &dyn Fn(&Text) -> String) -> String {
     let width = plan.nodes.iter().map(|node| node.address.as_str().len()).max().unwrap_or(0).min(40);
     let at_once = at_once(plan, order);
     let mut out = format!("Plan: {}, {at_once} at once\n", counted(plan.nodes.len(), "step"));
@@ -25,8 +38,12 @@ pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Report, shown: &dyn
                 let _ = write!(out, "{}after {after}", if summary.is_empty() { "" } else { "  " });
             }
             out.push('\n');
-            if let Some(step) = steps.get(address) {
-                describe(step, width, &mut out);
+            let step = rehearsal.get(&node.address);
+            for change in step.iter().flat_map(|step| &step.changes) {
+                let _ = writeln!(out, "  {:width$}  + {change}", "");
+            }
+            for line in step.iter().flat_map(|step| &step.trouble) {
+                let _ = writeln!(out, "  {:width$}  ! {line}", "");
             }
         }
         if unit.members.len() > 1 {
@@ -37,29 +54,11 @@ pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Report, shown: &dyn
     out
 }
 
-fn describe(step: &StepReport, width: usize, out: &mut String) {
-    for change in &step.changes {
-        let _ = writeln!(out, "  {:width$}  + {change}", "");
-    }
-    match (step.outcome, &step.error, &step.skipped_for) {
-        (Outcome::Failed, Some(error), _) => {
-            for line in crate::report::console::told(error).lines() {
-                let _ = writeln!(out, "  {:width$}  ! {line}", "");
-            }
-        }
-        (Outcome::Skipped, _, Some(needs)) => {
-            let _ = writeln!(out, "  {:width$}  ! skipped: it needs {needs}", "");
-        }
-        _ => {}
-    }
-}
-
 /// The plan for programs.
-pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Report, shown: &dyn Fn(&Text) -> String) -> Value {
-    let steps: BTreeMap<&str, &StepReport> = rehearsal.steps.iter().map(|step| (step.address.as_str(), step)).collect();
+pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Rehearsal, shown: &dyn Fn(&Text) -> String) -> Value {
     let entries = order.iter().flat_map(|at| plan.units[*at].members.iter().map(move |member| (at, member))).map(|(at, member)| {
         let (unit, node) = (&plan.units[*at], &plan.nodes[*member]);
-        let step = steps.get(node.address.as_str());
+        let step = rehearsal.get(&node.address);
         json!({
             "address": node.address,
             "summary": node.step.summary(shown),
@@ -68,9 +67,9 @@ pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Report, shown: &dyn
             "needs": plan.needs(unit).map(|node| &node.address).collect::<Vec<_>>(),
             "after_everything_else": unit.after_rest,
             "installed_with": unit.members.iter().filter(|other| *other != member).map(|other| &plan.nodes[*other].address).collect::<Vec<_>>(),
-            "outcome": step.map(|step| step.outcome),
+            "outcome": step.map(|step| &step.outcome),
             "changes": step.map(|step| &step.changes),
-            "error": step.and_then(|step| step.error.as_ref()),
+            "error": step.map(|step| &step.error),
         })
     });
     json!({ "version": 1, "at_once": at_once(plan, order), "steps": entries.collect::<Vec<_>>() })
