@@ -64,7 +64,7 @@ impl Call {
             }
             _ => self.error(AwsErrorKind::Unreachable, reason(&error)),
         };
-        classified.retry_after = retry_after.map(Duration::from_secs);
+        classified.retry_after = retry_after.map(|seconds: u64| Duration::from_secs(seconds.min(3600)));
         classified
     }
 

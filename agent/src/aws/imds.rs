@@ -65,6 +65,8 @@ struct Shared {
     session: tokio::sync::Mutex<Option<Result<Session, ImdsError>>>,
     identity: OnceCell<Identity>,
     role: OnceCell<String>,
+    /// Until when a missing role is waited for, by everybody: fixed by the first who asks.
+    role_deadline: std::sync::OnceLock<Instant>,
     tags: Mutex<BTreeMap<String, Arc<OnceCell<Option<String>>>>>,
     waiting: Mutex<Option<Waiting>>,
 }
@@ -96,6 +98,7 @@ impl Imds {
             session: tokio::sync::Mutex::default(),
             identity: OnceCell::new(),
             role: OnceCell::new(),
+            role_deadline: std::sync::OnceLock::new(),
             tags: Mutex::default(),
             waiting: Mutex::default(),
         }))
@@ -111,7 +114,7 @@ impl Imds {
 
     /// The role's name, waiting at most `patience` for one to appear: right after launch it may be late.
     pub(super) async fn role_within(&self, patience: Duration) -> Result<Option<String>, ImdsError> {
-        let deadline = Instant::now() + patience;
+        let deadline = *self.0.role_deadline.get_or_init(|| Instant::now() + patience);
         let mut pauses = Pauses::new(self.0.patience);
         loop {
             match self.0.role.get_or_try_init(|| self.read_role()).await {

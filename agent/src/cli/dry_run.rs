@@ -145,7 +145,11 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     );
     let shown = |text: &Text| world.known.shown(text);
     show(&plan, &recorder.report(), &shown, &rendered, &diffs, &notes, json);
-    Ok(if recorder.report().outcome == BootOutcome::Failed { Exit::Failed } else { Exit::Done })
+    Ok(if recorder.report().outcome == BootOutcome::Failed {
+        if recorder.report().is_unreachable() { Exit::Unreachable } else { Exit::Failed }
+    } else {
+        Exit::Done
+    })
 }
 
 /// Says what of the rehearsal is made up.
@@ -222,7 +226,12 @@ async fn diffs(rendered: &[Rendered], directory: &Path, redactor: &Redactor) -> 
         let before = found.as_ref().map(|bytes| String::from_utf8_lossy(bytes)).unwrap_or_default();
         let after = String::from_utf8_lossy(&file.content);
         if before != after || found.is_none() {
-            diffs.push(diff(&file.path, &before, &after, file.secret, redactor));
+            let unreadable = file.secret
+                && (std::str::from_utf8(&file.content).is_err() || found.as_ref().is_some_and(|bytes| std::str::from_utf8(bytes).is_err()));
+            diffs.push(match unreadable {
+                true => format!("{} differs; it holds bytes of a secret", file.path.display()),
+                false => diff(&file.path, &before, &after, file.secret, redactor),
+            });
         }
     }
     Ok(diffs)

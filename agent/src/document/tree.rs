@@ -118,7 +118,7 @@ pub(crate) fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>)
 /// A collection that is still open.
 enum Open {
     Sequence { place: Place, anchor: usize, items: Vec<Node> },
-    Map { place: Place, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key> },
+    Map { place: Place, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key>, names: HashMap<String, usize> },
 }
 
 struct Builder {
@@ -152,7 +152,9 @@ impl Builder {
                 }
             }
             Event::SequenceStart(anchor, _) => self.open(Open::Sequence { place, anchor, items: Vec::new() })?,
-            Event::MappingStart(anchor, _) => self.open(Open::Map { place, anchor, entries: Vec::new(), key: None })?,
+            Event::MappingStart(anchor, _) => {
+                self.open(Open::Map { place, anchor, entries: Vec::new(), key: None, names: HashMap::new() })?
+            }
             Event::SequenceEnd => {
                 if let Some(Open::Sequence { place, anchor, items }) = self.stack.pop() {
                     self.node(Node { place, value: Value::Sequence(items) }, anchor)?;
@@ -195,15 +197,16 @@ impl Builder {
     }
 
     fn key(&mut self, new: Key) {
-        let Some(Open::Map { entries, key, .. }) = self.stack.last_mut() else { return };
+        let Some(Open::Map { names, key, .. }) = self.stack.last_mut() else { return };
         if new.name == "<<" {
             let hint = "write the keys out, or put what is shared into a layer of its own";
             self.mistakes.push(Mistake::at(&new.place, "merge keys (`<<`) are not part of boot documents", hint));
         }
-        if let Some((first, _)) = entries.iter().find(|(known, _)| known.name == new.name) {
-            let message = format!("the key `{}` stands here a second time; first in line {}", new.name, first.place.line);
+        if let Some(first) = names.get(&new.name) {
+            let message = format!("the key `{}` stands here a second time; first in line {first}", new.name);
             self.mistakes.push(Mistake::at(&new.place, message, "keep one of the two"));
         }
+        names.entry(new.name.clone()).or_insert(new.place.line);
         *key = Some(new);
     }
 
@@ -213,6 +216,7 @@ impl Builder {
             return Err(Mistake::at(&node.place, "this document has more than a million values", "split it, or use fewer aliases"));
         }
         if anchor > 0 {
+            self.nodes += node.size();
             self.anchors.insert(anchor, node.clone());
         }
         match self.stack.last_mut() {

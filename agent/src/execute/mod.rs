@@ -20,7 +20,7 @@ use crate::host::{Attributes, Host, HostError};
 use crate::plan::{Plan, Unit};
 use crate::report::event::Recorder;
 use crate::report::{Outcome, REPORT, StepReport};
-use crate::steps::{Context, Difference, Progress, World};
+use crate::steps::{Context, Difference, Outputs, Progress, World};
 use schedule::{Ended, Schedule};
 
 /// How far the report on disk may lag behind what happened.
@@ -35,6 +35,11 @@ const GRACE: Duration = Duration::from_secs(7);
 /// problem of this boot. There is therefore no `Result` here.
 pub(crate) async fn execute(plan: &Plan, world: &World, recorder: &Recorder, stop: impl Future<Output = Explanation>) {
     recorder.amend(|report| report.steps = steps_of(plan));
+    for node in &plan.nodes {
+        if let Some(value) = node.step.foretold(node.address.key()) {
+            world.known.set_outputs(node.address.clone(), Outputs { value, stamp: None });
+        }
+    }
     let mut schedule = Schedule::new(&plan.units);
     let mut running = FuturesUnordered::new();
     let mut stop = pin!(stop);
@@ -177,12 +182,11 @@ fn after_tries(error: &Explanation, attempts: u32) -> Explanation {
 }
 
 fn too_slow(patience: Duration, member: usize, recorder: &Recorder) -> Explanation {
-    let waiting = recorder.report().steps[member].waiting.clone();
-    let message = match waiting {
-        Some(waiting) => format!("it did not end within {patience:?}; it was waiting {waiting}"),
-        None => format!("it did not end within {patience:?}"),
-    };
-    Explanation::new(message, Some("give it a longer `timeout:`, or find out what it waits for".into()))
+    let report = recorder.report();
+    let step = &report.steps[member];
+    let hint = "give it a longer `timeout:`, or find out what it waits for";
+    Explanation::new(format!("it did not end within {patience:?}"), Some(hint.into()))
+        .while_waiting(step.waiting.as_deref(), step.unreachable)
 }
 
 /// Inspects every member, stages every change, and only then makes them. On a failure, every member is named: those

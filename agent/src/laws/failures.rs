@@ -228,3 +228,34 @@ services:
       hint: give fixed.service an ExecReload=, or use `restart_on:` instead of `reload_on:`
     ");
 }
+
+/// They passed the check and failed at every boot: neither knew the path of the other before both were installed.
+#[tokio::test(start_paused = true)]
+async fn files_that_are_installed_together_may_name_each_other() {
+    let instance = instance(
+        "
+version: 1
+secrets: { there: { secrets_manager: there } }
+files: { /etc/a: { content: 'token is in {{credentials.token.path}}, I am {{files.[/etc/a].path}}' } }
+credentials: { token: '{{secrets.there}}' }
+services: { x.service: { restart_on: [files./etc/a, credentials.token] } }
+",
+    );
+    instance.boot_well().await;
+    let (content, _) = instance.machine.file("/etc/a").unwrap();
+    assert_eq!(content, "token is in /run/credstore/token, I am /etc/a");
+}
+
+/// The item took the place of the list.
+#[tokio::test(start_paused = true)]
+async fn a_list_is_seen_whole_and_by_its_items() {
+    let instance = instance(
+        "
+version: 1
+values: { hosts: [a, b] }
+files: { /etc/a: { content: '{{join values.hosts \" \"}} {{values.hosts.0}}' } }
+",
+    );
+    instance.boot_well().await;
+    assert_eq!(instance.machine.file("/etc/a").unwrap().0, "a b a");
+}

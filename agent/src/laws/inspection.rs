@@ -61,6 +61,10 @@ impl AnyStep for Watched {
         self.step.offers()
     }
 
+    fn foretold(&self, key: &str) -> Option<serde_json::Value> {
+        self.step.foretold(key)
+    }
+
     fn order(&self) -> Order {
         self.step.order()
     }

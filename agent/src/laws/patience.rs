@@ -49,7 +49,7 @@ async fn a_secret_that_never_comes() {
     process.world.aws = Aws::new(Rc::new(Silent), Rc::new(FakeParameterStore::default()));
     let booted = process.run(pending()).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
-    it did not end within 30s; it was waiting for secret prod/db
+    it did not end within 30s, while it was waiting for secret prod/db
       hint: give it a longer `timeout:`, or find out what it waits for
     ");
     assert!(took(&booted, "secrets.db") < 40.0);

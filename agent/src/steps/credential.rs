@@ -50,6 +50,10 @@ impl Step for Credential {
         vec![&self.0]
     }
 
+    fn foretold(&self, key: &str) -> Option<serde_json::Value> {
+        Some(install::value(&path(key)))
+    }
+
     fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {
         let valid = !key.is_empty()
             && key.len() <= 255

@@ -12,6 +12,9 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub(crate) struct TimeLimit(pub(crate) Duration);
 
+/// A year is for ever; clocks overflow further on.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 impl TryFrom<String> for TimeLimit {
     type Error = String;
 
@@ -33,7 +36,7 @@ impl std::str::FromStr for TimeLimit {
         let refuse = || format!("`{text}` is not a length of time: write a number and its unit, as in 90s, 20m or 1h30m");
         let parsed: jiff::SignedDuration = text.parse().map_err(|_| refuse())?;
         let duration = Duration::try_from(parsed).map_err(|_| refuse())?;
-        if duration.is_zero() { Err(refuse()) } else { Ok(Self(duration)) }
+        if duration.is_zero() || duration > LONGEST { Err(refuse()) } else { Ok(Self(duration)) }
     }
 }
 
@@ -135,7 +138,7 @@ mod tests {
         for (text, seconds) in [("90s", 90.0), ("20m", 1200.0), ("1h30m", 5400.0), ("1h 30m", 5400.0), ("500ms", 0.5)] {
             assert_eq!(text.parse::<TimeLimit>().unwrap().0.as_secs_f64(), seconds, "{text}");
         }
-        for text in ["", "90", "-5s", "0s", "soon"] {
+        for text in ["", "90", "-5s", "0s", "soon", "9223372036854775807s"] {
             assert!(text.parse::<TimeLimit>().is_err(), "{text}");
         }
     }

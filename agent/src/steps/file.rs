@@ -122,6 +122,10 @@ impl Step for File {
         }
     }
 
+    fn foretold(&self, key: &str) -> Option<serde_json::Value> {
+        Some(install::value(Path::new(key)))
+    }
+
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
         let path = install::path_objection(key);
         let readable = self.fields.mode.filter(|mode| secret && mode.0 & 0o007 != 0).map(|mode| Objection {
@@ -186,7 +190,11 @@ impl File {
             Content::Inline(text) => cx.render(text).map_err(|source| FileError::Render { template: "`content`".into(), source })?,
         };
         if self.fields.encoding == Some(Encoding::Base64) {
-            return match (decode(&rendered), cx.placeholder()) {
+            let decoded = decode(&rendered);
+            if let (Ok(bytes), true) = (&decoded, cx.holds_secret) {
+                cx.world.redactor.learn_bytes(bytes);
+            }
+            return match (decoded, cx.placeholder()) {
                 (Err(_), Some(reference)) => {
                     cx.progress(Progress::Warning(format!(
                         "the placeholder for {reference} is not base64; give its real shape in --facts"

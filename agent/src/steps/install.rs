@@ -134,7 +134,12 @@ pub(crate) async fn apply(change: Change, cx: &Context<'_>) -> Result<(), HostEr
 pub(crate) async fn outputs(path: &Path, cx: &Context<'_>) -> Result<Outputs, HostError> {
     let stat = cx.host().files.stat(path).await?;
     let stamp = stat.map(|stat| format!("{}:{}", stat.inode, stat.changed_ns));
-    Ok(Outputs { value: json!({ "path": path }), stamp })
+    Ok(Outputs { value: value(path), stamp })
+}
+
+/// What a reference to an installed file may name.
+pub(crate) fn value(path: &Path) -> serde_json::Value {
+    json!({ "path": path })
 }
 
 fn attributes(wanted: &Wanted, cx: &Context<'_>) -> Result<Attributes, HostError> {

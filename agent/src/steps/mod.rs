@@ -60,6 +60,12 @@ pub(crate) trait Step: fmt::Debug {
         Some(&[])
     }
 
+    /// What others may refer to before it is done, because it follows from its key: the path of a file. Files that are
+    /// installed together may so name each other.
+    fn foretold(&self, _key: &str) -> Option<serde_json::Value> {
+        None
+    }
+
     /// Where it stands when its author gave it no `after:`.
     fn order(&self) -> Order {
         Order::ByReferences
@@ -130,6 +136,7 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn template(&self) -> Option<&Path>;
     fn watches(&self) -> Vec<&Address>;
     fn offers(&self) -> Option<&'static [&'static str]>;
+    fn foretold(&self, key: &str) -> Option<serde_json::Value>;
     fn order(&self) -> Order;
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
     fn patience(&self) -> Duration;
@@ -175,6 +182,10 @@ impl<S: Step> AnyStep for S {
 
     fn offers(&self) -> Option<&'static [&'static str]> {
         Step::offers(self)
+    }
+
+    fn foretold(&self, key: &str) -> Option<serde_json::Value> {
+        Step::foretold(self, key)
     }
 
     fn order(&self) -> Order {

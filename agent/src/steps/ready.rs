@@ -99,6 +99,11 @@ impl Ready {
         }
     }
 
+    /// How long it may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     pub(crate) fn texts(&self) -> Vec<&Text> {
         match &self.probe {
             Probe::Http(text) | Probe::Tcp(text) => vec![text],
@@ -174,8 +179,15 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
     loop {
         let waited = clock.elapsed() - begun;
         let within = ONE_PROBE.min(limit.saturating_sub(waited)).max(FIRST_PAUSE);
-        let Err(last) = ready.probe(within, cx).await else { return Ok(()) };
-        let last = cx.redact(&last);
+        let last = match ready.probe(within, cx).await {
+            Ok(()) => match state(cx).await? {
+                // Somebody answers, and it is not this unit: another process has its port.
+                unit if broken(&unit, unit.restarts, RESTARTS) => return Err(NotReady::Failed(Box::new(unit))),
+                unit if unit.sub == "auto-restart" => "something answers, but the unit is being restarted".to_owned(),
+                _ => return Ok(()),
+            },
+            Err(last) => cx.redact(&last),
+        };
         cx.waiting(format!("for {} to be ready by {summary} ({last})", cx.key()));
         if clock.elapsed() - looked >= STATE_EVERY {
             looked = clock.elapsed();

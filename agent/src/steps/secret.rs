@@ -21,7 +21,7 @@ use base64::Engine;
 
 use crate::aws::{AwsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
 use crate::failure::Failure;
-use crate::steps::{Context, Outputs, Step};
+use crate::steps::{Context, Objection, Outputs, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
 
@@ -121,6 +121,15 @@ impl Step for Secret {
 
     fn offers(&self) -> Option<&'static [&'static str]> {
         None
+    }
+
+    fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
+        // Names are shown: in the plan, in errors, while they are waited for.
+        let objection = || Objection {
+            message: "the name of a secret cannot come from another secret".into(),
+            hint: "make the name of values and facts".into(),
+        };
+        if secret { vec![objection()] } else { Vec::new() }
     }
 
     fn patience(&self) -> Duration {
@@ -259,6 +268,14 @@ mod tests {
         assert_eq!(text("[1]"), json!("[1]"));
         assert_eq!(text("12345"), json!("12345"));
         assert_eq!(text("hunter2"), json!("hunter2"));
+    }
+
+    /// Names are shown while they are waited for, and in errors.
+    #[test]
+    fn refuses_a_name_that_is_a_secret_itself() {
+        let secret: Secret = serde_json::from_value(json!({"parameter": "/{{secrets.other}}"})).unwrap();
+        assert_eq!(secret.objections("x", true).len(), 1);
+        assert!(secret.objections("x", false).is_empty());
     }
 
     #[test]

@@ -111,17 +111,15 @@ impl Step for Service {
     }
 
     fn patience(&self) -> Duration {
-        PATIENCE
+        PATIENCE + self.ready.as_ref().map_or(Duration::ZERO, Ready::timeout)
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, ServiceError> {
         let unit = show(cx).await?;
         let recorded = cx.world.record.get(cx.address.as_str()).and_then(|entry| entry.detail);
         let changes = self.changes(cx.key(), &unit, recorded.as_deref(), &stamps(&self.watches(), cx))?;
-        if changes.iter().any(|change| matches!(change, Change::Start | Change::Restart { .. }))
-            && let Some(deadlock) = ordering::deadlock(&unit, cx).await.map_err(ServiceError::Host)?
-        {
-            return Err(ServiceError::Deadlock { unit: unit.id, deadlock });
+        if !changes.is_empty() {
+            startable(&unit, cx).await?;
         }
         Ok(changes)
     }
@@ -129,7 +127,11 @@ impl Step for Service {
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), ServiceError> {
         let (units, unit, left) = (&cx.host().units, cx.key(), cx.time_left());
         let done = match change {
-            Change::ReadDefinitions => return units.reload_definitions().await.map_err(ServiceError::Host),
+            Change::ReadDefinitions => {
+                units.reload_definitions().await.map_err(ServiceError::Host)?;
+                // What was inspected was the old definition.
+                return startable(&show(cx).await?, cx).await;
+            }
             Change::Start => {
                 cx.waiting(format!("for {unit} to start"));
                 units.start(unit, left).await
@@ -184,7 +186,9 @@ impl Service {
         if unit.stale {
             changes.push(Change::ReadDefinitions);
         }
-        if !matches!(unit.active.as_str(), "active" | "reloading") {
+        // One that is still starting may have read its old files: to start it once more would only join that.
+        let up = matches!(unit.active.as_str(), "active" | "reloading");
+        if !up && unit.active != "activating" {
             changes.push(Change::Start);
             return Ok(changes);
         }
@@ -195,8 +199,10 @@ impl Service {
         let (restart, reload) = (differing(&self.restart_on), differing(&self.reload_on));
         if !restart.is_empty() {
             changes.push(Change::Restart { because: restart });
+        } else if !up {
+            changes.push(Change::Start);
         } else if !reload.is_empty() {
-            if !unit.can_reload {
+            if !unit.can_reload && !unit.stale {
                 return Err(ServiceError::CannotReload { unit: key.to_owned() });
             }
             changes.push(Change::Reload { because: reload });
@@ -218,6 +224,14 @@ impl Service {
             detail: Some(stamps(&watches, cx).to_string()),
         };
         cx.world.record.put(cx.address.as_str(), entry).await.map_err(ServiceError::Host)
+    }
+}
+
+/// Refuses a unit that waits for us.
+async fn startable(unit: &Unit, cx: &Context<'_>) -> Result<(), ServiceError> {
+    match ordering::deadlock(unit, cx).await.map_err(ServiceError::Host)? {
+        Some(deadlock) => Err(ServiceError::Deadlock { unit: unit.id.clone(), deadlock }),
+        None => Ok(()),
     }
 }
 
@@ -368,6 +382,14 @@ mod tests {
         let then = stamps(&[("files./a", "1"), ("files./b", "1")]);
         let now = stamps(&[("files./a", "2"), ("files./b", "2")]);
         assert_eq!(lines(&unit("active"), Some(&then), &now), ["restart, for files./a"]);
+    }
+
+    /// It was recorded as running with files that it had never read.
+    #[test]
+    fn restarts_a_unit_that_is_still_starting_with_its_old_files() {
+        let then = stamps(&[("files./a", "1"), ("files./b", "1")]);
+        let now = stamps(&[("files./a", "2"), ("files./b", "1")]);
+        assert_eq!(lines(&unit("activating"), Some(&then), &now), ["restart, for files./a"]);
     }
 
     #[test]

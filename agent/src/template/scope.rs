@@ -23,6 +23,14 @@ impl Scope {
     pub(crate) fn insert(&mut self, segments: &[String], value: Value) {
         let mut slot = &mut self.0;
         for segment in segments {
+            // A list that is there already holds its own items: `values.hosts` before `values.hosts.0`.
+            if let Value::Array(items) = slot {
+                match segment.parse::<usize>().ok().and_then(|at| items.get_mut(at)) {
+                    Some(item) => slot = item,
+                    None => return,
+                }
+                continue;
+            }
             if !slot.is_object() {
                 wipe(slot);
                 *slot = Value::Object(Map::new());

@@ -93,6 +93,9 @@ pub(super) async fn reach(
     let credentials = ImdsCredentials::new(imds.clone(), ROLE_PATIENCE);
     let (lock, waited) = take_lock(disk, host).await?;
     reached.lock.get_or_init(|| lock);
+    // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
+    let called_by_cloud_init = host.units.own().is_some_and(|unit| unit.starts_with("cloud-"));
+    let earlier = if args.only.is_empty() && (waited || called_by_cloud_init) { last_report(&**disk).await } else { None };
 
     let mut layers = Layers::default();
     let directory = args.layers.clone();
@@ -128,7 +131,11 @@ pub(super) async fn reach(
         named => {
             let mut layers = baked.await;
             let bytes = match named {
-                "-" => environment::standard_input(SIZE_LIMIT)?,
+                // On a thread of its own: whoever writes may be slow, and the deadline and SIGTERM are to be heard.
+                "-" => match tokio::task::spawn_blocking(|| environment::standard_input(SIZE_LIMIT)).await {
+                    Ok(read) => read?,
+                    Err(_) => return Err(Stop::Failed(Explanation::new("cannot read standard input", None))),
+                },
                 path => {
                     let path = crate::cli::prepare::absolute(Path::new(path));
                     let found = DiskFiles::new(None).read(&path, SIZE_LIMIT).await?;
@@ -144,13 +151,10 @@ pub(super) async fn reach(
         note(recorder, &format!("there is no boot document, neither a layer in {LAYERS} nor one by --user-data {}", args.user_data));
     }
     let digest = layers.digest();
-    recorder.amend(|report| report.document = Some(digest.clone()));
+    // A boot of some steps alone is no boot of the document.
+    recorder.amend(|report| report.document = args.only.is_empty().then(|| digest.clone()));
     let boot_id = recorder.report().boot_id.clone();
-    // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
-    let called_by_cloud_init = host.units.own().is_some_and(|unit| unit.starts_with("cloud-"));
-    if (waited || called_by_cloud_init)
-        && let Some(outcome) = just_done(&**disk, &digest, &boot_id).await
-    {
+    if let Some(outcome) = earlier.and_then(|report| just_done(&report, &digest, &boot_id)) {
         return Err(Stop::Done(outcome));
     }
 
@@ -219,10 +223,14 @@ async fn take_lock(disk: &DiskFiles, host: &Host) -> Result<(Lock, bool), Stop> 
     }
 }
 
-/// The outcome of a boot that ended while we waited for its lock, if it was told the same as we are.
-async fn just_done(files: &dyn Files, digest: &str, boot_id: &str) -> Option<BootOutcome> {
+/// The report of the boot before this one, read before ours takes its place.
+async fn last_report(files: &dyn Files) -> Option<Report> {
     let bytes = files.read(Path::new(REPORT), SIZE_LIMIT).await.ok()??;
-    let report: Report = serde_json::from_slice(&bytes).ok()?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+/// The outcome of a boot before this one, if it was told the same and ended well.
+fn just_done(report: &Report, digest: &str, boot_id: &str) -> Option<BootOutcome> {
     let same = report.document.as_deref() == Some(digest) && report.boot_id == boot_id && report.finished_at.is_some();
     (same && report.outcome != BootOutcome::Failed).then_some(report.outcome)
 }
@@ -247,7 +255,10 @@ async fn learn_facts(plan: &Plan, imds: &Imds, identity: Option<&Identity>, worl
         let error = Explanation::of(&error);
         Stop::Failed(Explanation { message: format!("{place}: {}", error.message), ..error })
     })?;
-    publish(Path::new(FACTS_FILE), facts::environment_file(&instance).as_bytes(), &world.host).await?;
+    // A boot that asks for no facts leaves those of an earlier one alone.
+    if identity.is_some() {
+        publish(Path::new(FACTS_FILE), facts::environment_file(&instance).as_bytes(), &world.host).await?;
+    }
     world.known.set_root("instance", instance);
     world.known.set_root("values", values);
     Ok(())
