@@ -5,6 +5,7 @@ import gzip
 import json
 import os
 import stat
+import subprocess
 import time
 
 import pytest
@@ -387,3 +388,34 @@ def test_a_live_dry_run_reads_real_secrets_and_shows_none(agent, aws, tmp_path):
 def test_the_schema_is_json(agent):
     schema = agent.run("schema").json
     assert "files" in json.dumps(schema)
+
+
+def test_a_boot_of_some_steps_is_no_boot_of_the_document(agent, imds):
+    imds.configure(user_data=HEAD + "files: { /etc/a: { content: a }, /etc/b: { content: b } }\n")
+    some = agent.boot(None, "--only", "files./etc/b")
+    assert some.code == DONE, some
+    assert list(some.outcomes()) == ["files./etc/b"]
+    assert some.report["document"] is None
+    assert agent.boot().report["document"] is not None
+
+
+def test_a_boot_without_facts_leaves_those_of_an_earlier_one(agent, imds):
+    imds.configure(user_data=DOCUMENT)
+    agent.boot()
+    facts = agent.read("/run/ingot/facts.env")
+    assert "INGOT_INSTANCE_ID=" in facts
+    result = agent.run("boot", "--root", str(agent.path("/")), "--user-data", "-", stdin="version: 1\nfiles: {}\n")
+    assert result.code == DONE, result
+    assert agent.read("/run/ingot/facts.env") == facts
+
+
+def test_standard_input_that_never_ends_does_not_outlast_the_deadline(agent):
+    reader, writer = os.pipe()
+    command = [agents.binary(), "boot", "--root", str(agent.path("/")), "--user-data", "-", "--deadline", "1s"]
+    try:
+        ended = subprocess.run(command, stdin=reader, capture_output=True, text=True, timeout=20)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    assert ended.returncode == FAILED, ended
+    assert "deadline" in ended.stderr

@@ -259,3 +259,14 @@ files: { /etc/a: { content: '{{join values.hosts \" \"}} {{values.hosts.0}}' } }
     instance.boot_well().await;
     assert_eq!(instance.machine.file("/etc/a").unwrap().0, "a b a");
 }
+
+/// Another process had the port, its answer was taken for the unit's, and the boot was done.
+#[tokio::test(start_paused = true)]
+async fn an_answer_does_not_speak_for_a_unit_that_is_dead() {
+    let text = "version: 1\nservices: { x.service: { ready: { tcp: '127.0.0.1:80' } } }\n";
+    for unit in [FakeUnit::new("x.service").fails(1), FakeUnit::new("x.service").loops(1)] {
+        let instance = instance(text);
+        instance.machine.add_unit(unit.service_type("simple"));
+        assert_eq!(instance.boot().await.report.outcome, BootOutcome::Failed);
+    }
+}
