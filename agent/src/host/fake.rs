@@ -5,6 +5,7 @@
 //! after any change. Each part is in a file of its own below this one.
 
 mod command;
+mod disk;
 mod file;
 mod probe;
 mod tree;
@@ -24,7 +25,8 @@ use tokio::time::Instant;
 
 pub(crate) use self::command::{Outcome, Ran};
 pub(crate) use self::unit::FakeUnit;
-use self::{command::Programs, probe::Listeners, tree::Tree, unit::Manager, user::Accounts};
+use self::{command::Programs, disk::Storage, probe::Listeners, tree::Tree, unit::Manager, user::Accounts};
+use super::disks::{Content, Origin};
 use super::{Attributes, Clock, Host, HostError, User};
 
 /// The instance that a new machine says it is.
@@ -40,6 +42,7 @@ struct Machine {
     programs: RefCell<Programs>,
     accounts: RefCell<Accounts>,
     listeners: RefCell<Listeners>,
+    storage: RefCell<Storage>,
     boots: Cell<u32>,
     switched_on: Instant,
     life: Life,
@@ -64,6 +67,7 @@ impl FakeMachine {
             programs: RefCell::default(),
             accounts: RefCell::default(),
             listeners: RefCell::default(),
+            storage: RefCell::default(),
             boots: Cell::new(1),
             switched_on: Instant::now(),
             life: Life::default(),
@@ -80,10 +84,12 @@ impl FakeMachine {
         machine
     }
 
-    /// The same, for a document whose machine is not at hand: any user and any group exists, with a made-up number.
+    /// The same, for a document whose machine is not at hand: any user and any group exists, with a made-up number, and
+    /// every disk that is waited for comes.
     pub(crate) fn rehearsal() -> Self {
         let machine = Self::new_instance();
         machine.0.accounts.borrow_mut().anyone = true;
+        machine.0.storage.borrow_mut().anything = true;
         machine
     }
 
@@ -93,6 +99,8 @@ impl FakeMachine {
             commands: Rc::new(self.clone()),
             units: Rc::new(self.clone()),
             users: Rc::new(self.clone()),
+            disks: Rc::new(self.clone()),
+            mounts: Rc::new(self.clone()),
             probes: Rc::new(self.clone()),
             clock: Rc::new(self.clone()),
         }
@@ -155,11 +163,22 @@ impl FakeMachine {
         self.0.listeners.borrow_mut().answer(url, status);
     }
 
-    /// Switches it off and on: /run and /tmp are empty, nothing runs, the files are still there.
+    /// Attaches a disk of `size` bytes; the kernel gives it the next free name.
+    pub(crate) fn plug(&self, origin: Origin, attached_as: Option<&str>, size: u64, content: Content) {
+        self.0.storage.borrow_mut().plug(origin, attached_as, size, content);
+    }
+
+    pub(crate) fn unplug(&self, volume: &str) {
+        self.0.storage.borrow_mut().unplug(volume);
+    }
+
+    /// Switches it off and on: /run and /tmp are empty, nothing runs or is mounted, disks have
+    /// other names, the files are still there.
     pub(crate) fn reboot(&self) {
         self.restart_process();
         self.0.tree.borrow_mut().clear(&[Path::new("/run"), Path::new("/tmp")]);
         self.0.units.borrow_mut().stop_all();
+        self.0.storage.borrow_mut().reboot();
         self.0.boots.set(self.0.boots.get() + 1);
         self.name_boot();
     }
@@ -184,6 +203,7 @@ impl FakeMachine {
         let mut lines = BTreeMap::new();
         self.0.tree.borrow().describe(&mut lines);
         self.0.units.borrow().describe(self.elapsed(), &mut lines);
+        self.0.storage.borrow().describe(&mut lines);
         Snapshot(lines)
     }
 
@@ -193,7 +213,7 @@ impl FakeMachine {
     }
 
     /// Lets the others have a turn, as real operations do; and never returns if the process was killed.
-    async fn alive(&self) {
+    pub(crate) async fn alive(&self) {
         tokio::task::yield_now().await;
         if self.is_dead() {
             std::future::pending::<()>().await;
@@ -201,8 +221,8 @@ impl FakeMachine {
     }
 
     /// Makes a change, unless `change` finds nothing to do and says `false`. The one after which the process is to die
-    /// takes effect, and never returns.
-    async fn change(&self, change: impl FnOnce() -> Result<bool, HostError>) -> Result<(), HostError> {
+    /// takes effect, and never returns. What this process does to other machines counts, too.
+    pub(crate) async fn change(&self, change: impl FnOnce() -> Result<bool, HostError>) -> Result<(), HostError> {
         self.alive().await;
         if !change()? {
             return Ok(());

@@ -1,4 +1,4 @@
-//! The machine this process runs on: files, commands, units, users, time.
+//! The machine this process runs on: files, commands, units, users, disks, mounts, time.
 //!
 //! Each part is a trait with two implementations: the real one in the file of its name, and one in
 //! [`fake`] that keeps a whole machine in memory, which serves `ingot dry-run` and the tests. Nothing here decides
@@ -8,6 +8,7 @@
 pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod desk;
+pub(crate) mod disks;
 pub(crate) mod environment;
 #[cfg_attr(not(test), expect(dead_code, reason = "a rehearsal states little of its world; the tests use the rest"))]
 pub(crate) mod fake;
@@ -15,6 +16,7 @@ pub(crate) mod files;
 pub(crate) mod identity;
 mod lines;
 pub(crate) mod lock;
+pub(crate) mod mounts;
 pub(crate) mod probes;
 pub(crate) mod state;
 mod tree;
@@ -39,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) commands: Rc<dyn Commands>,
     pub(crate) units: Rc<dyn Units>,
     pub(crate) users: Rc<dyn Users>,
+    pub(crate) disks: Rc<dyn disks::Disks>,
+    pub(crate) mounts: Rc<dyn mounts::Mounts>,
     pub(crate) probes: Rc<dyn Probes>,
     pub(crate) clock: Rc<dyn Clock>,
 }
@@ -50,7 +54,9 @@ impl Host {
         let commands: Rc<dyn Commands> = Rc::new(commands::ProcessCommands);
         Self {
             files: Rc::new(files::DiskFiles::new(root.clone())),
-            users: Rc::new(users::EtcUsers::new(root)),
+            users: Rc::new(users::EtcUsers::new(root.clone())),
+            mounts: Rc::new(mounts::KernelMounts::new(root)),
+            disks: Rc::new(disks::AttachedDisks::new(Rc::clone(&commands))),
             units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),
             probes: Rc::new(probes::NetProbes::default()),
             clock: Rc::new(clock::SystemClock::start()),
@@ -281,6 +287,12 @@ pub(crate) enum HostError {
     Systemctl { verb: &'static str, unit: String, said: String },
     #[error("systemctl {} did not end within {waited:?}", format!("{verb} {unit}").trim_end())]
     SystemctlTimeout { verb: &'static str, unit: String, waited: Duration },
+    /// A program that works on a block device or a mount, such as mkfs.xfs, ended badly.
+    #[error("{program} failed on {}: {said}", on.display())]
+    Tool { program: String, on: PathBuf, said: String },
+    /// The device is not the one that was found there a moment ago.
+    #[error("{} is no longer {wanted}: it is {found} now", node.display())]
+    Replaced { node: PathBuf, wanted: String, found: String },
     #[error("there is no user `{name}` in /etc/passwd")]
     NoUser { name: String },
     #[error("there is no group `{name}` in /etc/group")]
@@ -317,6 +329,8 @@ impl Failure for HostError {
                 Some("run `systemctl status` and `journalctl -b -p err`".into())
             }
             Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } => Some(format!("run `systemctl status {unit}`")),
+            Self::Tool { program, on, .. } => Some(format!("run `{program}` on {} by hand to see what it says", on.display())),
+            Self::Replaced { .. } => Some("boot again: disks were attached or detached meanwhile".into()),
             Self::NoUser { name } => Some(format!("create the user {name} in the image: `useradd --system {name}`")),
             Self::NoGroup { name } => Some(format!("create the group {name} in the image: `groupadd --system {name}`")),
         }
@@ -324,5 +338,6 @@ impl Failure for HostError {
 
     fn is_transient(&self) -> bool {
         matches!(self, Self::Path { source, .. } | Self::Spawn { source, .. } if source.kind() == io::ErrorKind::Interrupted)
+            || matches!(self, Self::Replaced { .. })
     }
 }

@@ -85,7 +85,7 @@ impl Files for FakeMachine {
     }
 }
 
-fn failed(operation: &'static str, path: &Path, errno: Errno) -> HostError {
+pub(super) fn failed(operation: &'static str, path: &Path, errno: Errno) -> HostError {
     super::super::tree::failed(operation, path, errno.into())
 }
 

@@ -155,7 +155,7 @@ impl Tree {
         Ok(inside.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
     }
 
-    fn is_directory(&self, real: &Path) -> bool {
+    pub(super) fn is_directory(&self, real: &Path) -> bool {
         self.nodes.get(real).is_some_and(|node| matches!(node.body, Body::Directory))
     }
 

@@ -1,0 +1,268 @@
+//! Disks and mounts of a machine in memory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use nix::errno::Errno;
+use nix::mount::MsFlags;
+
+use super::super::disks::{
+    Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Origin, Signature, State, Wanted,
+};
+use super::super::mounts::{self, MountCall, Mounted, Mounts};
+use super::FakeMachine;
+use super::file::failed;
+use crate::host::HostError;
+
+/// The major number of NVMe partitions and disks: «blkext».
+const BLOCK_EXTENDED: u32 = 259;
+
+/// What is plugged in and what is mounted.
+#[derive(Default)]
+pub(super) struct Storage {
+    /// By the number in the kernel's name.
+    disks: BTreeMap<u32, (Disk, Content)>,
+    table: Vec<Mounted>,
+    swaps: Vec<DeviceNumber>,
+    /// Whether whatever is waited for comes: this is a rehearsal.
+    pub(super) anything: bool,
+    missed: Option<Wanted>,
+}
+
+impl Storage {
+    pub(super) fn plug(&mut self, origin: Origin, attached_as: Option<&str>, size: u64, content: Content) {
+        let number = (1..).find(|number| !self.disks.contains_key(number)).expect("a kernel has names enough");
+        let disk = Disk {
+            node: node(number),
+            number: DeviceNumber { major: BLOCK_EXTENDED, minor: number },
+            size,
+            read_only: false,
+            origin,
+            attached_as: attached_as.map(str::to_owned),
+            partitions: Vec::new(),
+            holders: Vec::new(),
+        };
+        self.disks.insert(number, (disk, content));
+    }
+
+    pub(super) fn unplug(&mut self, volume: &str) {
+        self.disks.retain(|_, (disk, _)| disk.origin != Origin::Volume(volume.to_owned()));
+    }
+
+    /// Nothing is mounted any more, and the kernel finds the disks in another order.
+    pub(super) fn reboot(&mut self) {
+        self.table.clear();
+        self.swaps.clear();
+        let disks: Vec<_> = std::mem::take(&mut self.disks).into_values().rev().collect();
+        for ((mut disk, content), number) in disks.into_iter().zip(1..) {
+            (disk.node, disk.number.minor) = (node(number), number);
+            self.disks.insert(number, (disk, content));
+        }
+    }
+
+    pub(super) fn describe(&self, lines: &mut BTreeMap<String, String>) {
+        for (disk, content) in self.disks.values() {
+            lines.insert(format!("{:?}", disk.origin), format!("{} bytes, {content}", disk.size));
+        }
+        for mounted in &self.table {
+            let volume = self.disks.values().find(|(disk, _)| disk.number == mounted.device).map(|(disk, _)| format!("{:?}", disk.origin));
+            let source = volume.unwrap_or_else(|| mounted.source.clone());
+            lines.insert(format!("mount {}", mounted.at.display()), format!("{source} {} {:?}", mounted.filesystem, mounted.options));
+        }
+        for number in &self.swaps {
+            let disk = self.disks.values().find(|(disk, _)| disk.number == *number).map(|(disk, _)| &disk.origin);
+            lines.insert(format!("swap {disk:?}"), "on".into());
+        }
+    }
+
+    fn held(&mut self, device: &Device) -> Option<&mut (Disk, Content)> {
+        let found = self.disks.values_mut().find(|(disk, _)| disk.node == device.node && disk.number == device.number);
+        found.filter(|(disk, _)| device.volume.as_ref().is_none_or(|volume| disk.origin == Origin::Volume(volume.clone())))
+    }
+}
+
+fn node(number: u32) -> PathBuf {
+    format!("/dev/nvme{number}n1").into()
+}
+
+fn replaced(device: &Device) -> HostError {
+    let wanted = device.volume.clone().unwrap_or_else(|| device.number.to_string());
+    HostError::Replaced { node: device.node.clone(), wanted, found: "another".into() }
+}
+
+impl Wanted {
+    /// Whether `disk`, in a list in the order of the controllers, is the one; `stores` counts the instance stores before it.
+    fn is(&self, disk: &Disk, stores: u32) -> bool {
+        match (self, &disk.origin) {
+            (Self::Volume(wanted), Origin::Volume(id)) => wanted == id,
+            (Self::AttachedAs(name), _) => disk.attached_as.as_deref() == Some(name) || disk.node == Path::new(name),
+            (Self::InstanceStore(wanted), Origin::InstanceStore(number)) => *wanted == number.unwrap_or(stores),
+            _ => false,
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Disks for FakeMachine {
+    async fn all(&self) -> Result<Vec<Disk>, HostError> {
+        self.alive().await;
+        Ok(self.0.storage.borrow().disks.values().map(|(disk, _)| disk.clone()).collect())
+    }
+
+    async fn find(&self, wanted: &Wanted) -> Result<Option<Disk>, HostError> {
+        let mut stores = 0;
+        for disk in self.all().await? {
+            if wanted.is(&disk, stores) {
+                return Ok(Some(disk));
+            }
+            stores += u32::from(matches!(disk.origin, Origin::InstanceStore(_)));
+        }
+        self.0.storage.borrow_mut().missed = Some(wanted.clone());
+        Ok(None)
+    }
+
+    async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError> {
+        Ok(self.all().await?.into_iter().find(|disk| disk.node == node).map(|disk| (disk, None)))
+    }
+
+    fn watch(&self) -> Result<Box<dyn DiskWatch>, HostError> {
+        Ok(Box::new(self.clone()))
+    }
+
+    async fn content(&self, node: &Path) -> Result<Content, HostError> {
+        self.alive().await;
+        let storage = self.0.storage.borrow();
+        let found = storage.disks.values().find(|(disk, _)| disk.node == node);
+        found.map(|(_, content)| content.clone()).ok_or_else(|| failed("open", node, Errno::ENXIO))
+    }
+
+    async fn make_filesystem(&self, device: &Device, new: &NewFilesystem, _timeout: Duration) -> Result<(), HostError> {
+        self.change(|| {
+            let mut storage = self.0.storage.borrow_mut();
+            let (disk, content) = storage.held(device).ok_or_else(|| replaced(device))?;
+            let NewFilesystem { kind, label, uuid } = new.clone();
+            let signature = Signature { kind: kind.name().into(), label, uuid, size: Some(disk.size), state: State::Clean };
+            *content = Content::Holds(vec![signature]);
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn check(&self, device: &Device, _filesystem: Filesystem, _timeout: Duration) -> Result<(), HostError> {
+        self.change(|| {
+            let mut storage = self.0.storage.borrow_mut();
+            let (_, content) = storage.held(device).ok_or_else(|| replaced(device))?;
+            if let Content::Holds(signatures) = content {
+                signatures.iter_mut().for_each(|signature| signature.state = State::Clean);
+            }
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn grow(&self, device: &Device, _filesystem: Filesystem, _at: &Path, _timeout: Duration) -> Result<(), HostError> {
+        self.change(|| {
+            let mut storage = self.0.storage.borrow_mut();
+            let (disk, content) = storage.held(device).ok_or_else(|| replaced(device))?;
+            if let Content::Holds(signatures) = content {
+                signatures.iter_mut().for_each(|signature| signature.size = Some(disk.size));
+            }
+            Ok(true)
+        })
+        .await
+    }
+}
+
+#[async_trait(?Send)]
+impl DiskWatch for FakeMachine {
+    async fn changed(&mut self, timeout: Duration) {
+        self.alive().await;
+        let missed = { self.0.storage.borrow_mut().missed.take() };
+        let anything = self.0.storage.borrow().anything;
+        match missed.filter(|_| anything) {
+            Some(wanted) => {
+                let (origin, name) = match wanted {
+                    Wanted::Volume(id) => (Origin::Volume(id), None),
+                    Wanted::AttachedAs(name) => (Origin::Other, Some(name)),
+                    Wanted::InstanceStore(number) => (Origin::InstanceStore(Some(number)), None),
+                };
+                self.0.storage.borrow_mut().plug(origin, name.as_deref(), 8 << 30, Content::Unspecified);
+            }
+            None => tokio::time::sleep(timeout).await,
+        }
+    }
+}
+
+#[async_trait(?Send)]
+impl Mounts for FakeMachine {
+    async fn table(&self) -> Result<Vec<Mounted>, HostError> {
+        self.alive().await;
+        Ok(self.0.storage.borrow().table.clone())
+    }
+
+    async fn mount(&self, call: &MountCall) -> Result<(), HostError> {
+        self.change(|| {
+            let mut storage = self.0.storage.borrow_mut();
+            if !self.0.tree.borrow().is_directory(&call.at) {
+                return Err(failed("mount at", &call.at, Errno::ENOENT));
+            }
+            let options = named(call.flags);
+            if call.flags.contains(MsFlags::MS_REMOUNT) {
+                let mounted = storage.table.iter_mut().rev().find(|mounted| mounted.at == call.at);
+                let mounted = mounted.ok_or_else(|| failed("mount at", &call.at, Errno::EINVAL))?;
+                return Ok(std::mem::replace(&mut mounted.options, options.clone()) != options);
+            }
+            let device = match &call.device {
+                Some(device) => storage.held(device).map(|(disk, _)| disk.number).ok_or_else(|| replaced(device))?,
+                None => DeviceNumber { major: 0, minor: 40 + storage.table.len() as u32 },
+            };
+            let bound = call.flags.contains(MsFlags::MS_BIND);
+            let below = mounts::at(&storage.table, Path::new(&call.source)).filter(|_| bound).cloned();
+            let root = if bound && below.is_none() { PathBuf::from(&call.source) } else { "/".into() };
+            storage.table.push(Mounted {
+                at: call.at.clone(),
+                root,
+                device: below.as_ref().map_or(device, |below| below.device),
+                filesystem: below.map_or_else(|| call.filesystem.clone(), |below| below.filesystem),
+                source: call.source.clone(),
+                options,
+            });
+            Ok(true)
+        })
+        .await
+    }
+
+    async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError> {
+        self.alive().await;
+        Ok(self.0.storage.borrow().swaps.clone())
+    }
+
+    async fn swap_on(&self, device: &Device, _priority: Option<u16>) -> Result<(), HostError> {
+        self.change(|| {
+            let mut storage = self.0.storage.borrow_mut();
+            let number = storage.held(device).map(|(disk, _)| disk.number).ok_or_else(|| replaced(device))?;
+            storage.swaps.push(number);
+            Ok(true)
+        })
+        .await
+    }
+}
+
+/// Options of a mount, as the kernel prints them.
+fn named(flags: MsFlags) -> Vec<String> {
+    let known = [
+        (MsFlags::MS_NOSUID, "nosuid"),
+        (MsFlags::MS_NODEV, "nodev"),
+        (MsFlags::MS_NOEXEC, "noexec"),
+        (MsFlags::MS_NOATIME, "noatime"),
+        (MsFlags::MS_NODIRATIME, "nodiratime"),
+    ];
+    let writable = if flags.contains(MsFlags::MS_RDONLY) { "ro" } else { "rw" };
+    let mut names = vec![writable.to_owned()];
+    names.extend(known.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| name.to_owned()));
+    let relative = !flags.intersects(MsFlags::MS_NOATIME | MsFlags::MS_STRICTATIME);
+    names.extend(relative.then(|| "relatime".to_owned()));
+    names
+}
