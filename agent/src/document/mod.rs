@@ -29,7 +29,7 @@ use crate::steps::fields::TimeLimit;
 use crate::steps::file::File;
 use crate::steps::secret::Secret;
 use crate::steps::service::Service;
-use crate::steps::{AnyStep, Step};
+use crate::steps::{AnyStep, Companion, Step};
 use crate::text::{Place, Text};
 
 /// Every kind of step, by the name of its map. A new kind is one line here.
@@ -164,6 +164,11 @@ impl BootDocument {
             let address = Address::new(kind.name, &key.name);
             match self.read_item(kind, &key, &node) {
                 Some(item) => {
+                    for Companion { address: companion, step, required } in item.step.companions(&key.name) {
+                        let common = Common { required: Some(required), ..Common::default() };
+                        let after = Some(vec![(address.clone(), item.place.clone())]);
+                        self.items.insert(companion, Item { place: item.place.clone(), common, after, step });
+                    }
                     self.items.insert(address, item);
                 }
                 None => self.broken.push(address),

@@ -6,6 +6,7 @@
 pub(crate) mod retry;
 pub(crate) mod schedule;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::path::Path;
 use std::pin::pin;
@@ -25,6 +26,9 @@ use schedule::{Ended, Schedule};
 
 /// How far the report on disk may lag behind what happened.
 const REPORT_EVERY: Duration = Duration::from_millis(100);
+
+/// Far more changes, one after the other, than any step asks for.
+const ROUNDS: u32 = 32;
 
 /// A step ends its own waits in time; one that does not is cut off this much later.
 const GRACE: Duration = Duration::from_secs(7);
@@ -189,7 +193,7 @@ fn too_slow(patience: Duration, member: usize, recorder: &Recorder) -> Explanati
         .while_waiting(step.waiting.as_deref(), step.unreachable)
 }
 
-/// Inspects every member, stages every change, and only then makes them. On a failure, every member is named: those
+/// Makes changes until nothing differs, and learns what every member offers. On a failure, every member is named: those
 /// that failed with their error, the others, which were held back, without.
 async fn converge(
     plan: &Plan,
@@ -214,24 +218,16 @@ async fn converge(
         })
         .collect();
     let members = || unit.members.iter().zip(&contexts);
-    let staged = join_all(members().map(|(at, cx)| async move {
-        let difference = match plan.nodes[*at].step.inspect(cx).await {
-            Ok(difference) => difference,
-            Err(error) => return (None, Err(error)),
-        };
-        recorder.changing(*at, &difference.lines());
-        let staged = difference.stage().await;
-        (Some(difference), staged)
-    }));
-    let (found, staged): (Vec<Option<Box<dyn Difference + '_>>>, Vec<_>) = staged.await.into_iter().unzip();
-    if staged.iter().any(Result::is_err) {
-        join_all(found.iter().flatten().map(|difference| difference.abandon())).await;
-        return Err(named(unit, staged));
-    }
-    // All of them at once: the shorter the time in which old and new files stand side by side, the better.
-    let applied = join_all(found.into_iter().flatten().map(|difference| difference.apply())).await;
-    if applied.iter().any(Result::is_err) {
-        return Err(named(unit, applied));
+    let unfolds = unit.members.iter().any(|at| plan.nodes[*at].step.unfolds());
+    for round in 1.. {
+        let left = round_of_changes(plan, unit, &contexts, recorder).await?;
+        if left.is_empty() || !unfolds {
+            break;
+        }
+        if round == ROUNDS {
+            let why = Explanation::new(format!("after {round} rounds of changes there is still another: {}", left.join(", ")), None);
+            return Err(unit.members.iter().map(|at| (*at, Some(why.clone()))).collect());
+        }
     }
     let offered = join_all(members().map(|(at, cx)| async move {
         let node = &plan.nodes[*at];
@@ -248,6 +244,37 @@ async fn converge(
     }
     unit.members.iter().for_each(|member| recorder.succeeded(*member));
     Ok(())
+}
+
+/// Inspects every member, stages every change, and only then makes them. Returns the lines of what was changed.
+async fn round_of_changes(
+    plan: &Plan,
+    unit: &Unit,
+    contexts: &[Context<'_>],
+    recorder: &Recorder,
+) -> Result<Vec<String>, Vec<(usize, Option<Explanation>)>> {
+    let lines = RefCell::new(Vec::new());
+    let staged = join_all(unit.members.iter().zip(contexts).map(|(at, cx)| async {
+        let difference = match plan.nodes[*at].step.inspect(cx).await {
+            Ok(difference) => difference,
+            Err(error) => return (None, Err(error)),
+        };
+        recorder.changing(*at, &difference.lines());
+        lines.borrow_mut().extend(difference.lines());
+        let staged = difference.stage().await;
+        (Some(difference), staged)
+    }));
+    let (found, staged): (Vec<Option<Box<dyn Difference + '_>>>, Vec<_>) = staged.await.into_iter().unzip();
+    if staged.iter().any(Result::is_err) {
+        join_all(found.iter().flatten().map(|difference| difference.abandon())).await;
+        return Err(named(unit, staged));
+    }
+    // All of them at once: the shorter the time in which old and new files stand side by side, the better.
+    let applied = join_all(found.into_iter().flatten().map(|difference| difference.apply())).await;
+    if applied.iter().any(Result::is_err) {
+        return Err(named(unit, applied));
+    }
+    Ok(lines.into_inner())
 }
 
 /// The members of a unit, each with its error.

@@ -158,7 +158,14 @@ mod tests {
                 uses: !need.ends_with('?'),
             });
             let service = word.starts_with('!');
-            Unit { members: vec![at], needs: needs.collect(), after_rest: service, rest: !service, required: !word.starts_with('~') }
+            Unit {
+                members: vec![at],
+                needs: needs.collect(),
+                after_rest: service,
+                rest: !service,
+                beside: false,
+                required: !word.starts_with('~'),
+            }
         });
         (names.clone(), units.collect())
     }

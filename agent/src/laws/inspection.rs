@@ -14,7 +14,7 @@ use crate::host::fake::{FakeMachine, Snapshot};
 use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;
-use crate::steps::{AnyStep, Context, Difference, Objection, Order, Outputs, StepFuture};
+use crate::steps::{AnyStep, Companion, Context, Difference, Objection, Order, Outputs, StepFuture};
 use crate::text::Text;
 
 /// Far more turns than any inspection needs.
@@ -69,6 +69,14 @@ impl AnyStep for Watched {
         self.step.order()
     }
 
+    fn unfolds(&self) -> bool {
+        self.step.unfolds()
+    }
+
+    fn companions(&self, key: &str) -> Vec<Companion> {
+        self.step.companions(key)
+    }
+
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
         self.step.objections(key, secret)
     }
@@ -83,7 +91,7 @@ impl AnyStep for Watched {
             let preview = alone(cx.address, self.step.inspect(cx)).await;
             assert_eq!((self.machine.snapshot(), self.machine.mutations()), before, "inspecting {} changed something", cx.address);
             let lines = preview.map_or_else(|_| Vec::new(), |difference| difference.lines());
-            self.previews.borrow_mut().insert(cx.address.clone(), lines);
+            self.previews.borrow_mut().entry(cx.address.clone()).or_default().extend(lines);
             self.step.inspect(cx).await
         })
     }

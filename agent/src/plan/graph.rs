@@ -18,6 +18,8 @@ pub(crate) struct Unit {
     /// Whether it waits for every unit that is [`rest`](Unit::rest), besides what it needs.
     pub(crate) after_rest: bool,
     pub(crate) rest: bool,
+    /// Whether the boot is over before it is.
+    pub(crate) beside: bool,
     /// Whether any member is. A unit that is not, and is skipped, stops only those that use it.
     pub(crate) required: bool,
 }
@@ -41,12 +43,13 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
     let mut unit_of_group: BTreeMap<usize, usize> = BTreeMap::new();
     for (at, item) in items.values().enumerate() {
         let unit = *unit_of_group.entry(groups[at]).or_insert_with(|| {
-            let after_rest = item.step.order() == Order::AfterTheRest;
+            let order = item.step.order();
             units.push(Unit {
                 members: Vec::new(),
                 needs: Vec::new(),
-                after_rest: after_rest && item.after.is_none(),
-                rest: !after_rest,
+                after_rest: order == Order::AfterTheRest && item.after.is_none(),
+                rest: order == Order::ByReferences,
+                beside: order == Order::Beside,
                 required: false,
             });
             units.len() - 1
@@ -161,12 +164,12 @@ fn cycle_mistake(cycle: &[usize], units: &[Unit], addresses: &[&Address], items:
 /// All but services do, unless they themselves depend on a service: those a service waits for only where that makes
 /// no cycle.
 fn place_the_rest(units: &mut [Unit]) {
-    let services: Vec<usize> = (0..units.len()).filter(|at| !units[*at].rest).collect();
+    let services: Vec<usize> = (0..units.len()).filter(|at| !units[*at].rest && !units[*at].beside).collect();
     let behind_services = dependents_of(&services, units);
     for at in &behind_services {
         units[*at].rest = false;
     }
-    let late: Vec<usize> = behind_services.iter().copied().filter(|at| !services.contains(at)).collect();
+    let late: Vec<usize> = behind_services.iter().copied().filter(|at| !services.contains(at) && !units[*at].beside).collect();
     if late.is_empty() {
         return;
     }

@@ -163,6 +163,7 @@ impl Plan {
                     needs: unit.needs.iter().map(|need| Need { unit: new_place(need.unit, &keep), ..*need }).collect(),
                     after_rest: false,
                     rest: unit.rest,
+                    beside: unit.beside,
                     required: unit.required,
                 }
             })

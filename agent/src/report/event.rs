@@ -75,12 +75,15 @@ impl Recorder {
         self.tell(at, &Event::Started);
     }
 
-    /// Notes the changes that are about to be made. A second try that finds nothing left to change keeps those of the first.
+    /// Notes the changes that are about to be made, besides those of earlier rounds and tries.
     pub(crate) fn changing(&self, at: usize, lines: &[String]) {
         if lines.is_empty() {
             return;
         }
-        self.change(at, |step, _| step.changes = lines.to_vec());
+        self.change(at, |step, _| {
+            let new: Vec<String> = lines.iter().filter(|line| !step.changes.contains(line)).cloned().collect();
+            step.changes.extend(new);
+        });
         for line in lines {
             self.tell(at, &Event::Changing(line));
         }

@@ -71,6 +71,17 @@ pub(crate) trait Step: fmt::Debug {
         Order::ByReferences
     }
 
+    /// Whether one change only shows what the next one is, as with a disk that has to be attached before anybody can say
+    /// what lies on it. Such a step is inspected again after each round, until nothing differs.
+    fn unfolds(&self) -> bool {
+        false
+    }
+
+    /// Steps that come with it, under addresses of their own, and after it.
+    fn companions(&self, _key: &str) -> Vec<Companion> {
+        Vec::new()
+    }
+
     /// What is wrong with it once its references are known. `key` is its own key, `secret` whether it holds a secret.
     fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
         Vec::new()
@@ -104,6 +115,16 @@ pub(crate) enum Order {
     ByReferences,
     /// After every step that is [`ByReferences`](Order::ByReferences).
     AfterTheRest,
+    /// As soon as its references are there; and nobody waits for it who does not name it, the end of the boot included.
+    Beside,
+}
+
+/// A step that comes with another one.
+#[derive(Debug)]
+pub(crate) struct Companion {
+    pub(crate) address: Address,
+    pub(crate) step: Box<dyn AnyStep>,
+    pub(crate) required: bool,
 }
 
 /// Something wrong with a step that is found while planning.
@@ -138,6 +159,8 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn offers(&self) -> Option<&'static [&'static str]>;
     fn foretold(&self, key: &str) -> Option<serde_json::Value>;
     fn order(&self) -> Order;
+    fn unfolds(&self) -> bool;
+    fn companions(&self, key: &str) -> Vec<Companion>;
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
     fn patience(&self) -> Duration;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
@@ -190,6 +213,14 @@ impl<S: Step> AnyStep for S {
 
     fn order(&self) -> Order {
         Step::order(self)
+    }
+
+    fn unfolds(&self) -> bool {
+        Step::unfolds(self)
+    }
+
+    fn companions(&self, key: &str) -> Vec<Companion> {
+        Step::companions(self, key)
     }
 
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {

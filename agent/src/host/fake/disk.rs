@@ -1,6 +1,6 @@
 //! Disks and mounts of a machine in memory.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -64,22 +64,34 @@ impl Storage {
 
     pub(super) fn describe(&self, lines: &mut BTreeMap<String, String>) {
         for (disk, content) in self.disks.values() {
-            lines.insert(format!("{:?}", disk.origin), format!("{} bytes, {content}", disk.size));
+            lines.insert(name(disk), format!("{} bytes, {content}", disk.size));
         }
         for mounted in &self.table {
-            let volume = self.disks.values().find(|(disk, _)| disk.number == mounted.device).map(|(disk, _)| format!("{:?}", disk.origin));
-            let source = volume.unwrap_or_else(|| mounted.source.clone());
-            lines.insert(format!("mount {}", mounted.at.display()), format!("{source} {} {:?}", mounted.filesystem, mounted.options));
+            let source = self.named(mounted.device).unwrap_or_else(|| mounted.source.clone());
+            lines.insert(format!("at {}", mounted.at.display()), format!("{source} {} {:?}", mounted.filesystem, mounted.options));
         }
-        for number in &self.swaps {
-            let disk = self.disks.values().find(|(disk, _)| disk.number == *number).map(|(disk, _)| &disk.origin);
-            lines.insert(format!("swap {disk:?}"), "on".into());
+        if !self.swaps.is_empty() {
+            let swaps: BTreeSet<Option<String>> = self.swaps.iter().map(|number| self.named(*number)).collect();
+            lines.insert("swap on".into(), format!("{swaps:?}"));
         }
+    }
+
+    fn named(&self, number: DeviceNumber) -> Option<String> {
+        self.disks.values().find(|(disk, _)| disk.number == number).map(|(disk, _)| name(disk))
     }
 
     fn held(&mut self, device: &Device) -> Option<&mut (Disk, Content)> {
         let found = self.disks.values_mut().find(|(disk, _)| disk.node == device.node && disk.number == device.number);
         found.filter(|(disk, _)| device.volume.as_ref().is_none_or(|volume| disk.origin == Origin::Volume(volume.clone())))
+    }
+}
+
+/// What a disk is, whatever the kernel calls it.
+fn name(disk: &Disk) -> String {
+    match &disk.origin {
+        Origin::Volume(id) => id.clone(),
+        Origin::InstanceStore(number) => format!("instance store {}", number.unwrap_or_default()),
+        Origin::Other => disk.attached_as.clone().unwrap_or_else(|| disk.node.display().to_string()),
     }
 }
 
