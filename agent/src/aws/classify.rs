@@ -131,7 +131,9 @@ fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsEr
             if speaks_of_kms { AwsErrorKind::KmsDenied } else { AwsErrorKind::Denied }
         }
         "DecryptionFailure" | "DecryptionFailureException" | "EncryptionFailure" | "InvalidKeyId" => AwsErrorKind::KmsDenied,
-        code if code.starts_with("KMS") || code.starts_with("InvalidKmsKey") || code.starts_with("InvalidKMSKey") => AwsErrorKind::KmsDenied,
+        code if code.starts_with("KMS") || code.starts_with("InvalidKmsKey") || code.starts_with("InvalidKMSKey") => {
+            AwsErrorKind::KmsDenied
+        }
         "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" | "NotFoundException" => AwsErrorKind::NotFound,
         code if code.ends_with(".NotFound") => AwsErrorKind::NotFound,
         "InvalidRequestException" if message.contains("marked for deletion") || message.contains("scheduled for deletion") => {
@@ -215,7 +217,8 @@ mod tests {
 
     #[test]
     fn an_encoded_message_is_nobodys_reading() {
-        let message = "You are not authorized to perform this operation. Encoded authorization failure message: 4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcdef";
+        let message =
+            "You are not authorized to perform this operation. Encoded authorization failure message: 4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcdef";
         let error = Call::new("ec2", "CreateVolume", "snap-0").refused(Some("UnauthorizedOperation"), Some(message), Some(403));
         assert_eq!(error.to_string(), "CreateVolume snap-0: access denied: You are not authorized to perform this operation.");
     }
