@@ -26,7 +26,7 @@ impl Call {
 
     pub(super) fn error(&self, kind: AwsErrorKind, what: impl Into<String>) -> AwsError {
         let Self { service, operation, resource } = self.clone();
-        AwsError { operation, service, resource, what: what.into(), kind, retry_after: None, paced: false }
+        AwsError { operation, service, resource, what: what.into(), kind, code: String::new(), retry_after: None, paced: false }
     }
 
     /// The error of a call that could not even begin, because IMDS did not say where.
@@ -70,7 +70,8 @@ impl Call {
 
     /// The error AWS names by `code`, of a whole call or of one secret in a batch.
     pub(super) fn refused(&self, code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsError {
-        let message = message.map(str::trim).filter(|message| !message.is_empty());
+        let code = code.map(bare).filter(|code| !code.is_empty());
+        let message = message.map(readable).filter(|message| !message.is_empty());
         let kind = kind(code, message, status);
         let what = match kind {
             AwsErrorKind::Denied => "access denied",
@@ -88,8 +89,18 @@ impl Call {
             (None, None, Some(status)) => format!("{what} (status {status})"),
             (None, None, None) => what.into(),
         };
-        self.error(kind, said)
+        AwsError { code: code.unwrap_or_default().into(), ..self.error(kind, said) }
     }
+}
+
+/// A code without the side that EC2 sometimes says to be at fault: `Client.RequestLimitExceeded`.
+fn bare(code: &str) -> &str {
+    code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code)
+}
+
+/// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can read.
+fn readable(message: &str) -> &str {
+    message.split("Encoded authorization failure message").next().unwrap_or_default().trim()
 }
 
 /// The first error of type `T` in the chain.
@@ -99,7 +110,8 @@ fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
 
 /// Decides by AWS's error code; where the code does not tell, by message or status.
 ///
-/// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its like for SSM.
+/// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its like for SSM;
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
 fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsErrorKind {
     let message = message.unwrap_or_default().to_ascii_lowercase();
     match code.unwrap_or_default() {
@@ -119,11 +131,16 @@ fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsEr
             if speaks_of_kms { AwsErrorKind::KmsDenied } else { AwsErrorKind::Denied }
         }
         "DecryptionFailure" | "DecryptionFailureException" | "EncryptionFailure" | "InvalidKeyId" => AwsErrorKind::KmsDenied,
-        code if code.starts_with("KMS") => AwsErrorKind::KmsDenied,
+        code if code.starts_with("KMS") || code.starts_with("InvalidKmsKey") || code.starts_with("InvalidKMSKey") => {
+            AwsErrorKind::KmsDenied
+        }
         "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" | "NotFoundException" => AwsErrorKind::NotFound,
+        code if code.ends_with(".NotFound") => AwsErrorKind::NotFound,
         "InvalidRequestException" if message.contains("marked for deletion") || message.contains("scheduled for deletion") => {
             AwsErrorKind::NotFound
         }
+        // EC2 says so of a resource, too: «Not authorized for images».
+        "AuthFailure" if message.contains("authorized") => AwsErrorKind::Denied,
         "ExpiredToken"
         | "ExpiredTokenException"
         | "RequestExpired"
@@ -140,6 +157,8 @@ fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsEr
         | "InternalFailure"
         | "ServiceUnavailable"
         | "ServiceUnavailableException"
+        | "InternalError"
+        | "Unavailable"
         | "RequestTimeout"
         | "RequestTimeoutException" => AwsErrorKind::Unreachable,
         code => match status {
@@ -169,6 +188,38 @@ mod tests {
         let call = Call::new("ssm", "GetParameters", "/prod/token");
         let error = call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400));
         assert_eq!(error.to_string(), "GetParameters /prod/token: access denied: no identity-based policy allows it");
+        assert_eq!(error.code, "AccessDeniedException");
         assert_eq!(call.refused(None, None, Some(503)).to_string(), "GetParameters /prod/token: AWS failed to answer (status 503)");
+    }
+
+    #[test]
+    fn knows_the_codes_of_ec2() {
+        use AwsErrorKind::*;
+        let table = [
+            ("UnauthorizedOperation", "You are not authorized to perform this operation.", Denied),
+            ("AuthFailure", "AWS was not able to validate the provided access credentials", Expired),
+            ("AuthFailure", "Not authorized for images: [ami-0]", Denied),
+            ("RequestLimitExceeded", "Request limit exceeded.", Throttled),
+            ("Client.RequestLimitExceeded", "Request limit exceeded.", Throttled),
+            ("InvalidSnapshot.NotFound", "The snapshot 'snap-0' does not exist.", NotFound),
+            ("InvalidVolumeID.Malformed", "", Invalid),
+            ("InvalidKmsKey.InvalidState", "", KmsDenied),
+            ("KMSKeyNotAccessibleFault", "", KmsDenied),
+            ("VolumeInUse", "vol-0 is already attached to an instance", Invalid),
+            ("Server.InternalError", "", Unreachable),
+        ];
+        for (code, message, expected) in table {
+            let error = Call::new("ec2", "CreateVolume", "x").refused(Some(code), Some(message), Some(400));
+            assert_eq!(error.kind, expected, "{code}");
+            assert!(code.ends_with(&error.code) && !error.code.is_empty(), "{code}: {}", error.code);
+        }
+    }
+
+    #[test]
+    fn an_encoded_message_is_nobodys_reading() {
+        let message =
+            "You are not authorized to perform this operation. Encoded authorization failure message: 4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcdef";
+        let error = Call::new("ec2", "CreateVolume", "snap-0").refused(Some("UnauthorizedOperation"), Some(message), Some(403));
+        assert_eq!(error.to_string(), "CreateVolume snap-0: access denied: You are not authorized to perform this operation.");
     }
 }

@@ -183,6 +183,8 @@ pub(crate) struct AwsError {
     /// What happened, for people, with AWS's own words where it had any (those never hold a secret's value).
     pub(crate) what: String,
     pub(crate) kind: AwsErrorKind,
+    /// AWS's own code of the error, such as `VolumeInUse`; empty where AWS named none.
+    pub(crate) code: String,
     pub(crate) retry_after: Option<Duration>,
     /// Whether `retry_after` is the whole pause, the same for everybody whose request was part of the call.
     pub(crate) paced: bool,
