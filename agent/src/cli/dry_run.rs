@@ -128,7 +128,7 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     let zone = given.instance()["zone"].as_str().unwrap_or("<instance.zone>").to_owned();
     let ec2 = Rc::new(FakeEc2::new(machine, &zone).inventing());
     let aws = if args.live { live(environment, &desk, ec2).await? } else { nothing(ec2) };
-    let world = World { host, aws, record: Rc::new(record), boot_id: "rehearsal".into(), redactor, known };
+    let world = World { host, aws, record: Rc::new(record), boot_id: "rehearsal".into(), redactor, known, claims: Rc::default() };
     let recorder = Recorder::new(Report::begin(world.host.clock.now(), world.boot_id.clone()), Vec::new(), world.host.clock.clone());
     execute(&plan, &world, &recorder, std::future::pending()).await;
     recorder.end();

@@ -96,7 +96,7 @@ impl Instance {
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
-        let world = World { host, aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known };
+        let world = World { host, aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known, claims: Rc::default() };
         Process { plan, world, recorder, transcript }
     }
 

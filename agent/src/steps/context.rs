@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::host::state::Record;
 use crate::redaction::Redactor;
 use crate::steps::Outputs;
+use crate::steps::volume::Claims;
 use crate::template::{Scope, Template, TemplateError};
 use crate::text::{SecretText, Text};
 
@@ -24,6 +25,7 @@ pub(crate) struct World {
     pub(crate) boot_id: String,
     pub(crate) redactor: Rc<Redactor>,
     pub(crate) known: Rc<Known>,
+    pub(crate) claims: Rc<Claims>,
 }
 
 /// Facts, values, and the outputs of the steps that are done.

@@ -15,6 +15,7 @@ mod ready;
 pub(crate) mod secret;
 pub(crate) mod service;
 mod stamps;
+pub(crate) mod volume;
 
 use std::fmt;
 use std::future::Future;

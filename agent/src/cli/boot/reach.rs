@@ -178,8 +178,15 @@ pub(super) async fn reach(
     let record = Record::load(disk.clone(), host.users.own(), &id).await?;
     let aws = Aws::on_instance(http, imds.clone(), credentials, endpoints(environment));
     let boot_id = recorder.report().boot_id.clone();
-    let new =
-        World { host: host.clone(), aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known: Rc::new(Known::default()) };
+    let new = World {
+        host: host.clone(),
+        aws,
+        record: Rc::new(record),
+        boot_id,
+        redactor: Rc::default(),
+        known: Rc::new(Known::default()),
+        claims: Rc::default(),
+    };
     let made = reached.world.get_or_init(|| new);
     learn_facts(&plan, imds, known_identity.as_ref(), made, recorder).await?;
     Ok(plan)
