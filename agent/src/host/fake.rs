@@ -172,6 +172,11 @@ impl FakeMachine {
         self.0.storage.borrow_mut().unplug(volume);
     }
 
+    /// Takes every disk away: this is another machine now, with the same root.
+    pub(crate) fn unplug_all(&self) {
+        self.0.storage.borrow_mut().unplug_all();
+    }
+
     /// Switches it off and on: /run and /tmp are empty, nothing runs or is mounted, disks have
     /// other names, the files are still there.
     pub(crate) fn reboot(&self) {

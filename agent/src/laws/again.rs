@@ -96,6 +96,8 @@ async fn an_instance_made_from_the_image_of_another_boots_anew() {
         image.boot_well().await;
         image.machine.reboot();
         image.machine.add_file("/sys/class/dmi/id/board_asset_tag", &format!("{ANOTHER}\n"));
+        image.ec2.terminate(INSTANCE);
+        image.machine.unplug_all();
         let booted = image.boot_well().await;
         let commands = booted.report.steps.iter().map(|step| step.address.as_str()).filter(|address| address.starts_with("commands."));
         let again = booted.changed().into_iter().filter(|address| address.starts_with("commands."));

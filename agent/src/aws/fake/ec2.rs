@@ -1,7 +1,7 @@
 //! EC2, in memory, for one machine in memory: what is attached there becomes a disk here.
 //!
 //! States change as EC2's do: with each DescribeVolumes what was `creating` becomes `available`, `attaching` becomes
-//! `attached`, `detaching` ends. Ids count up. What can go wrong on request is in [`trouble`].
+//! `attached`, `detaching` ends. Ids are the same for the same request. What can go wrong on request is in [`trouble`].
 
 mod inventing;
 #[cfg(test)]
@@ -41,7 +41,6 @@ struct Account {
     volumes: BTreeMap<String, Held>,
     /// What each client token was used for.
     tokens: BTreeMap<String, (NewVolume, String)>,
-    made: u64,
 }
 
 struct Held {
@@ -120,6 +119,20 @@ impl FakeEc2 {
     /// How often an action such as `AttachVolume` was called.
     pub(crate) fn count(&self, operation: &str) -> usize {
         self.calls.count(operation)
+    }
+
+    /// Ends the instance: what was attached to it is available, or gone where that was asked for.
+    pub(crate) fn terminate(&self, instance: &str) {
+        let mut account = self.account.borrow_mut();
+        account.volumes.retain(|id, held| {
+            let of_instance = |attachment: &Attachment| attachment.instance == instance;
+            let Some(attachment) = held.volume.attachments.iter().find(|attachment| of_instance(attachment)) else { return true };
+            self.machine.unplug(id);
+            let keep = !attachment.delete_on_termination;
+            held.volume.attachments.retain(|attachment| !of_instance(attachment));
+            held.volume.state = "available".into();
+            keep
+        });
     }
 
     async fn begin(&self, call: &Call) -> Result<(), AwsError> {
@@ -304,11 +317,6 @@ impl Ec2 for FakeEc2 {
 }
 
 impl Account {
-    fn next_number(&mut self) -> u64 {
-        self.made += 1;
-        self.made
-    }
-
     fn held(&mut self, call: &Call, id: &str) -> Result<&mut Held, AwsError> {
         self.volumes.get_mut(id).ok_or_else(|| no_volume(call, id))
     }
@@ -338,7 +346,7 @@ impl Account {
         }
         let encrypted = new.encrypted.unwrap_or(new.kms_key.is_some()) || origin.as_ref().is_some_and(|(snapshot, _)| snapshot.encrypted);
         let volume = Volume {
-            id: format!("vol-{:017x}", self.next_number()),
+            id: made_up("vol", &new.client_token),
             state: "creating".into(),
             zone: new.zone.clone(),
             size_gib,
@@ -351,6 +359,13 @@ impl Account {
         };
         Ok((volume, origin.map_or(Content::Blank, |(_, content)| content)))
     }
+}
+
+/// An id that shows that it was made up, the same for the same `seed`, whatever else was made before.
+fn made_up(kind: &str, seed: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, seed.as_bytes());
+    let bytes = digest.as_ref();
+    format!("{kind}-{:017x}", u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]))
 }
 
 fn has(tags: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {

@@ -51,6 +51,10 @@ impl Storage {
         self.disks.retain(|_, (disk, _)| disk.origin != Origin::Volume(volume.to_owned()));
     }
 
+    pub(super) fn unplug_all(&mut self) {
+        self.disks.clear();
+    }
+
     /// Nothing is mounted any more, and the kernel finds the disks in another order.
     pub(super) fn reboot(&mut self) {
         self.table.clear();

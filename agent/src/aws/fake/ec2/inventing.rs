@@ -1,6 +1,6 @@
 //! What a rehearsal makes up: a snapshot or a volume for whatever a document names.
 
-use super::{Account, Held, has};
+use super::{Account, Held, has, made_up};
 use crate::aws::ec2::{Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::host::disks::Content;
 
@@ -22,7 +22,7 @@ impl Account {
         if found {
             return;
         }
-        let id = query.id.clone().unwrap_or_else(|| format!("snap-{:017x}", self.next_number()));
+        let id = query.id.clone().unwrap_or_else(|| made_up("snap", &format!("{:?}", query.tags)));
         let snapshot = Snapshot {
             id: id.clone(),
             state: "completed".into(),
@@ -43,7 +43,7 @@ impl Account {
         let named = ids.is_empty() && !tags.is_empty() && state.is_none() && attached_to.is_none();
         let own = tags.keys().any(|key| key.starts_with(OWN_TAGS));
         if named && !own && !self.volumes.values().any(|held| has(&held.volume.tags, tags)) {
-            let id = format!("vol-{:017x}", self.next_number());
+            let id = made_up("vol", &format!("{tags:?}"));
             self.put(id, query, zone);
         }
     }
