@@ -21,6 +21,7 @@ use crate::laws::transcript::Transcript;
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Outcome, Report};
+use crate::steps::mount::remembered;
 use crate::steps::{Known, World};
 
 const ZONE: &str = "eu-central-1a";
@@ -92,6 +93,8 @@ impl Instance {
         let id = self.id().await;
         recorder.amend(|report| report.instance = Some(id.clone()));
         let record = Record::load(host.files.clone(), host.users.own(), &id).await.unwrap();
+        let troubles = remembered::bring_back(&record, &host).await;
+        assert!(troubles.is_empty(), "{troubles:?}");
         let aws = Aws::new(self.secrets.clone(), self.parameters.clone(), self.ec2.clone());
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);

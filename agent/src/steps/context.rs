@@ -61,7 +61,12 @@ impl Known {
 
     /// Where the file of a step that is done lies.
     pub(crate) fn path(&self, address: &Address) -> Option<PathBuf> {
-        self.outputs.borrow().get(address)?.0.get(&["path".to_owned()])?.as_str().map(PathBuf::from)
+        self.text(address, "path").map(PathBuf::from)
+    }
+
+    /// A string that a step that is done offers.
+    pub(crate) fn text(&self, address: &Address, field: &str) -> Option<String> {
+        self.outputs.borrow().get(address)?.0.get(&[field.to_owned()])?.as_str().map(str::to_owned)
     }
 
     pub(crate) fn set_placeholders(&self, references: BTreeSet<String>) {

@@ -47,6 +47,21 @@ impl Storage {
         self.disks.insert(number, (disk, content));
     }
 
+    /// A disk for a node that a document names, in a rehearsal.
+    fn invent(&mut self, node: &Path) {
+        if self.disks.values().any(|(disk, _)| disk.node == node) {
+            return;
+        }
+        self.plug(Origin::Other, None, 8 << 30, Content::Unspecified);
+        if let Some((disk, _)) = self
+            .disks
+            .values_mut()
+            .find(|(disk, _)| disk.origin == Origin::Other && disk.attached_as.is_none() && disk.node.starts_with("/dev/nvme"))
+        {
+            disk.node = node.to_owned();
+        }
+    }
+
     pub(super) fn unplug(&mut self, volume: &str) {
         self.disks.retain(|_, (disk, _)| disk.origin != Origin::Volume(volume.to_owned()));
     }
@@ -67,7 +82,8 @@ impl Storage {
     }
 
     pub(super) fn describe(&self, lines: &mut BTreeMap<String, String>) {
-        for (disk, content) in self.disks.values() {
+        // What is there by itself is no change.
+        for (disk, content) in self.disks.values().filter(|(disk, _)| disk.origin != Origin::Other || disk.attached_as.is_some()) {
             lines.insert(name(disk), format!("{} bytes, {content}", disk.size));
         }
         for mounted in &self.table {
@@ -140,6 +156,10 @@ impl Disks for FakeMachine {
     }
 
     async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError> {
+        let invented = self.0.storage.borrow().anything && node.starts_with("/dev");
+        if invented {
+            self.0.storage.borrow_mut().invent(node);
+        }
         Ok(self.all().await?.into_iter().find(|disk| disk.node == node).map(|disk| (disk, None)))
     }
 
@@ -258,6 +278,10 @@ impl Mounts for FakeMachine {
             Ok(true)
         })
         .await
+    }
+
+    async fn mount_by(&self, _program: &str, call: &MountCall, _timeout: Duration) -> Result<(), HostError> {
+        Mounts::mount(self, call).await
     }
 
     async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError> {

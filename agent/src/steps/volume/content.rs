@@ -74,25 +74,32 @@ fn is_table(content: &Content) -> bool {
 
 /// Why what lies on a device is refused. Nothing was written to it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} {why}", node.display())]
+#[error("{} {}", node.display(), why.of(*asked))]
 pub(crate) struct ContentError {
     node: PathBuf,
     asked: Filesystem,
     why: Why,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Why {
-    #[error("already holds {0}, and is to hold something else")]
     Other(String),
-    #[error("holds {0} at once, and nobody can tell which is meant")]
     Several(String),
-    #[error("holds a filesystem with the {what} {found}, and not {asked}")]
     Named { what: &'static str, asked: String, found: String },
-    #[error("holds a damaged filesystem: {0}")]
     Damaged(String),
-    #[error("is blank and cannot be written to")]
     ReadOnly,
+}
+
+impl Why {
+    fn of(&self, asked: Filesystem) -> String {
+        match self {
+            Self::Other(found) => format!("already holds {found}, and the document asks for {asked}"),
+            Self::Several(found) => format!("holds {found} at once, and nobody can tell which of them is meant"),
+            Self::Named { what, asked, found } => format!("holds a filesystem with the {what} {found}, and the document asks for {asked}"),
+            Self::Damaged(why) => format!("holds {asked} that is damaged: {why}"),
+            Self::ReadOnly => format!("is blank, is to hold {asked}, and cannot be written to"),
+        }
+    }
 }
 
 impl Failure for ContentError {
@@ -101,7 +108,7 @@ impl Failure for ContentError {
         Some(match &self.why {
             // We never overwrite: the only copy of someone's data may be here.
             Why::Other(_) | Why::Several(_) => {
-                format!("it was to be {}: correct the document or, if nothing on {node} is needed, run `wipefs --all {node}`", self.asked)
+                format!("correct the document; or, if nothing on {node} is needed, run `wipefs --all {node}` and boot again")
             }
             Why::Named { what: "label", .. } => format!("correct `label:`, or look whether {node} is the right volume"),
             Why::Named { .. } => format!("correct `uuid:`, or look whether {node} is the right volume"),
@@ -175,13 +182,13 @@ mod tests {
     #[test]
     fn says_what_was_found_and_what_to_do() {
         insta::assert_snapshot!(said(&asked(Filesystem::Xfs), &holds(&["ext4"])), @r#"
-        /dev/nvme1n1 already holds ext4 "data", and is to hold something else
-          hint: it was to be xfs: correct the document or, if nothing on /dev/nvme1n1 is needed, run `wipefs --all /dev/nvme1n1`
+        /dev/nvme1n1 already holds ext4 "data", and the document asks for xfs
+        hint: correct the document; or, if nothing on /dev/nvme1n1 is needed, run `wipefs --all /dev/nvme1n1` and boot again
         "#);
         let labelled = Asked { label: Some("shop"), ..asked(Filesystem::Xfs) };
         insta::assert_snapshot!(said(&labelled, &holds(&["xfs"])), @r"
-        /dev/nvme1n1 holds a filesystem with the label data, and not shop
-          hint: correct `label:`, or look whether /dev/nvme1n1 is the right volume
+        /dev/nvme1n1 holds a filesystem with the label data, and the document asks for shop
+        hint: correct `label:`, or look whether /dev/nvme1n1 is the right volume
         ");
     }
 
