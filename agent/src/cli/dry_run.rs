@@ -28,7 +28,7 @@ use crate::host::fake::FakeMachine;
 use crate::host::files::DiskFiles;
 use crate::host::state::Record;
 use crate::host::users::EtcUsers;
-use crate::host::{Attributes, Files, Host, HostError, Users};
+use crate::host::{Attributes, FileKind, Files, Host, HostError, Users};
 use crate::plan::Plan;
 use crate::plan::preview::{self, Rehearsal, Rehearsed};
 use crate::redaction::Redactor;
@@ -197,8 +197,8 @@ async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>, HostError
     let mut rendered = Vec::new();
     for node in &plan.nodes {
         let Some(path) = world.known.path(&node.address) else { continue };
-        let (content, stat) = (world.host.files.read(&path, u64::MAX).await?, world.host.files.stat(&path).await?);
-        if let (Some(content), Some(stat)) = (content, stat) {
+        let Some(stat) = world.host.files.stat(&path).await?.filter(|stat| stat.kind == FileKind::File) else { continue };
+        if let Some(content) = world.host.files.read(&path, u64::MAX).await? {
             rendered.push(Rendered { path, content, mode: stat.attributes.mode, secret: node.holds_secret });
         }
     }

@@ -252,6 +252,11 @@ impl FakeMachine {
         self.0.life.dead.set(count == 0);
     }
 
+    /// From now on disks come when they are plugged in, and not when they are waited for.
+    pub(crate) fn stop_inventing_disks(&self) {
+        self.0.storage.borrow_mut().anything = false;
+    }
+
     /// Returns when the process has been killed: `select!` it against the boot, and drop that.
     pub(crate) async fn died(&self) {
         let died = self.0.life.died.notified();

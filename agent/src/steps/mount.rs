@@ -21,8 +21,6 @@
 mod decide;
 mod options;
 pub(crate) mod remembered;
-#[cfg(test)]
-mod tests;
 mod trouble;
 
 use std::fmt;

@@ -23,8 +23,6 @@ mod fields;
 mod find;
 mod memory;
 mod names;
-#[cfg(test)]
-mod tests;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -147,7 +145,7 @@ impl Step for Volume {
     }
 
     fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["device", "id", "size_gib"])
+        Some(&["device", "filesystem", "id", "size_gib"])
     }
 
     fn unfolds(&self) -> bool {
@@ -213,7 +211,7 @@ impl Step for Volume {
         if self.is_managed() && memory.settled.as_ref() != Some(&asked) {
             Memory { settled: Some(asked), ..memory }.keep(cx).await.map_err(VolumeError::Host)?;
         }
-        let value = json!({ "device": device.node, "id": device.volume, "size_gib": disk.size >> 30 });
+        let value = json!({ "device": device.node, "id": device.volume, "filesystem": self.filesystem, "size_gib": disk.size >> 30 });
         Ok(Outputs { value, stamp: None })
     }
 }

@@ -53,7 +53,8 @@ impl Mount {
             }
             return Ok(changes);
         }
-        let filesystem = mountable(self.kind.as_deref(), &content, &device.node)?;
+        let made = self.volumes(cx).into_iter().find_map(|address| cx.world.known.text(&address, "filesystem"));
+        let filesystem = mountable(self.kind.as_deref().or(made.as_deref()), &content, &device.node)?;
         let mut changes = self.directory(at, cx).await?;
         let mut data = options.data.clone();
         if let Content::Holds(signatures) = &content

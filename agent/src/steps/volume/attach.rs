@@ -22,6 +22,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Source: aws-ebs-csi-driver, which found that such a name is not to be used again.
 const ATTACHING: Duration = Duration::from_secs(90);
 
+/// For so long a new volume may not be there for those who ask: EC2 agrees with itself in the end.
+///
+/// Source: <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
+const UNSEEN: Duration = Duration::from_secs(60);
+
 /// Pauses that grow.
 struct Pauses(Duration);
 
@@ -83,22 +88,30 @@ async fn available(volume: &str, cx: &Context<'_>) -> Result<(), VolumeError> {
     let begun = cx.host().clock.elapsed();
     let mut pauses = Pauses::new();
     loop {
-        // A volume whose key may not be used is accepted, and gone a moment later.
-        let Some(known) = describe(volume, cx).await? else {
-            return Err(Unsuitable::NotMade { volume: volume.to_owned(), encrypted: true }.into());
-        };
-        match known.state.as_str() {
-            "available" => return Ok(()),
-            "creating" => {}
-            "in-use" if known.attachments.iter().any(|attachment| attachment.state == "detaching") => {}
-            "error" => return Err(Unsuitable::NotMade { volume: volume.to_owned(), encrypted: known.encrypted }.into()),
-            // Somebody was faster, or it is attached already: to be looked at again.
+        let known = describe(volume, cx).await?;
+        let seen = known.is_some() || cx.host().clock.elapsed().saturating_sub(begun) < UNSEEN;
+        let encrypted = known.as_ref().is_none_or(|known| known.encrypted);
+        let detaching = known.iter().flat_map(|known| &known.attachments).any(|attachment| attachment.state == "detaching");
+        let state = known.map_or_else(|| "not seen yet".to_owned(), |known| known.state);
+        match state.as_str() {
+            "error" => return not_made(volume, encrypted, cx).await,
+            "not seen yet" if !seen => return not_made(volume, encrypted, cx).await,
+            "creating" | "not seen yet" => {}
+            "in-use" if detaching => {}
+            // Also where somebody was faster, or it is attached already: that is looked at again.
             _ => return Ok(()),
         }
-        let what = format!("{volume} to be available ({})", known.state);
+        let what = format!("{volume} to be available ({state})");
         let left = still(&what, begun, "look at the volume with `aws ec2 describe-volumes`, or give it a longer `timeout:`", cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
+}
+
+/// Nothing came of a volume: the next boot asks for another, by another client token.
+async fn not_made(volume: &str, encrypted: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
+    let memory = Memory::of(cx);
+    Memory { volume: None, failed: memory.failed + 1, ..memory }.keep(cx).await.map_err(VolumeError::Host)?;
+    Err(Unsuitable::NotMade { volume: volume.to_owned(), encrypted }.into())
 }
 
 /// Attaches a volume and waits for its disk. What another instance took meanwhile, or never came, is noted, so that the

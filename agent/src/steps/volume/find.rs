@@ -40,6 +40,8 @@ impl Volume {
                 None if memory.settled() || !self.is_made() => {
                     return Err(Unsuitable::Gone { volume: volume.clone(), state: "no longer there".into() }.into());
                 }
+                // Either nothing came of it, or EC2 does not show it yet.
+                None if !memory.reused => return Ok(Found::Next(Next::Attach.change(volume, false))),
                 Some(_) | None => {}
             }
         }
