@@ -107,7 +107,7 @@ fn talk_unless(quiet: bool, text: &str) {
 fn listeners(in_journal: bool, environment: &Environment) -> Vec<Box<dyn Listener>> {
     let mut listeners: Vec<Box<dyn Listener>> = Vec::new();
     if in_journal {
-        listeners.push(Box::new(Journal));
+        listeners.push(Box::<Journal>::default());
     }
     if !(in_journal && environment.stderr_is_journal) {
         let width = environment.stderr_is_terminal.then(|| environment.columns.unwrap_or(80));

@@ -115,6 +115,7 @@ fn steps_of(plan: &Plan) -> Vec<StepReport> {
             attempts: 0,
             changes: Vec::new(),
             waiting: None,
+            progress: None,
             error: None,
             skipped_for: None,
             unreachable: false,

@@ -8,6 +8,7 @@ mod command;
 mod disk;
 mod file;
 mod probe;
+mod reading;
 mod tree;
 mod unit;
 mod user;
@@ -101,6 +102,7 @@ impl FakeMachine {
             users: Rc::new(self.clone()),
             disks: Rc::new(self.clone()),
             mounts: Rc::new(self.clone()),
+            reading: Rc::new(self.clone()),
             probes: Rc::new(self.clone()),
             clock: Rc::new(self.clone()),
         }

@@ -18,6 +18,7 @@ mod lines;
 pub(crate) mod lock;
 pub(crate) mod mounts;
 pub(crate) mod probes;
+pub(crate) mod reading;
 pub(crate) mod state;
 mod tree;
 pub(crate) mod units;
@@ -43,6 +44,7 @@ pub(crate) struct Host {
     pub(crate) users: Rc<dyn Users>,
     pub(crate) disks: Rc<dyn disks::Disks>,
     pub(crate) mounts: Rc<dyn mounts::Mounts>,
+    pub(crate) reading: Rc<dyn reading::Reading>,
     pub(crate) probes: Rc<dyn Probes>,
     pub(crate) clock: Rc<dyn Clock>,
 }
@@ -55,6 +57,7 @@ impl Host {
         Self {
             files: Rc::new(files::DiskFiles::new(root.clone())),
             users: Rc::new(users::EtcUsers::new(root.clone())),
+            reading: Rc::new(reading::ThreadedReading::new(root.clone())),
             mounts: Rc::new(mounts::KernelMounts::new(root)),
             disks: Rc::new(disks::AttachedDisks::new(Rc::clone(&commands))),
             units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),

@@ -20,7 +20,7 @@ impl Transcript {
     pub(super) fn listeners(&self) -> Vec<Box<dyn Listener>> {
         listen_to_log();
         let console = |width| Box::new(Console::new(Box::new(self.clone()), width));
-        vec![Box::new(self.clone()), console(None), console(Some(4000)), Box::new(Journal)]
+        vec![Box::new(self.clone()), console(None), console(Some(4000)), Box::<Journal>::default()]
     }
 
     /// What was said so far, in this boot, and in the log of this test.

@@ -44,6 +44,7 @@ impl Listener for Console {
             Event::Started => {}
             Event::Changing(line) => self.line(&format!("{address}: {line}")),
             Event::Waiting(reason) => self.live(address, &format!("waiting {reason}")),
+            Event::Advanced(amount, _) => self.live(address, &format!("reading {amount}")),
             Event::Output(line) => self.line(&format!("{address}| {line}")),
             Event::Warning(text) => self.line(&format!("{address}: warning: {text}")),
             Event::Retrying { error, pause, .. } => {

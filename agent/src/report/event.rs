@@ -9,6 +9,7 @@ use crate::failure::Explanation;
 use crate::host::Clock;
 use crate::report::{Outcome, Report, StepReport, Trouble, milliseconds};
 use crate::steps::Progress;
+use crate::steps::amount::Amount;
 
 /// One thing that happened to one step.
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(crate) enum Event<'a> {
     Started,
     Changing(&'a str),
     Waiting(&'a str),
+    /// At which moment of the process, besides.
+    Advanced(&'a Amount, Duration),
     /// A line that a program printed, without secrets.
     Output(&'a str),
     Warning(&'a str),
@@ -95,6 +98,10 @@ impl Recorder {
                 self.change(at, |step, _| step.waiting = Some(reason.clone()));
                 self.tell(at, &Event::Waiting(reason));
             }
+            Progress::Advanced(amount) => {
+                self.change(at, |step, _| step.progress = Some(amount.clone()));
+                self.tell(at, &Event::Advanced(amount, self.clock.elapsed()));
+            }
             Progress::Output(line) => self.tell(at, &Event::Output(line)),
             Progress::Warning(text) => {
                 self.amend(|report| report.warnings.push(format!("{}: {text}", report.steps[at].address)));
@@ -123,6 +130,7 @@ impl Recorder {
             step.finished_ms = Some(now);
             step.error = error.map(Trouble::from);
             step.waiting = step.waiting.take().filter(|_| outcome == Outcome::Failed);
+            step.progress = None;
         });
         self.tell(at, &Event::Finished);
     }

@@ -3,6 +3,11 @@
 //! Every entry carries `STEP=`, and each kind of transition a `MESSAGE_ID=` that never changes, so that
 //! `journalctl MESSAGE_ID=…` finds it on every machine of a fleet.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::address::Address;
 use crate::report::event::{Event, Listener};
 use crate::report::{BootOutcome, Outcome, Report, StepReport};
 
@@ -20,14 +25,36 @@ const SKIPPED: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c105";
 const RETRYING: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c106";
 /// A program of a step printed a line.
 const OUTPUT: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c107";
+/// A step that takes long has come so far.
+const ADVANCED: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c109";
 /// The boot ended.
 const ENDED: &str = "5f1c2a5a0b6d4f0c9f4be8d0b8a0c108";
 
 /// Where these entries go: the logger leaves them out where a [`Console`](super::console::Console) prints them already.
 pub(crate) const TARGET: &str = "ingot::step";
 
+/// How far a step has come is written down no more often than this.
+const ADVANCED_EVERY: Duration = Duration::from_secs(30);
+
 /// Writes a boot to the log.
-pub(crate) struct Journal;
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    /// When it was last written down how far a step has come.
+    advanced: RefCell<BTreeMap<Address, Duration>>,
+}
+
+impl Journal {
+    fn is_due(&self, step: &StepReport, now: Duration) -> bool {
+        let mut advanced = self.advanced.borrow_mut();
+        let started = || Duration::from_secs_f64(step.started_ms.unwrap_or_default() / 1e3);
+        let last = advanced.entry(step.address.clone()).or_insert_with(started);
+        let due = now >= *last + ADVANCED_EVERY;
+        if due {
+            *last = now;
+        }
+        due
+    }
+}
 
 impl Listener for Journal {
     fn event(&self, finished: &StepReport, event: &Event<'_>) {
@@ -36,6 +63,11 @@ impl Listener for Journal {
             Event::Started => log::info!(target: TARGET, MESSAGE_ID = STARTED, STEP = step; "{step}: started"),
             Event::Changing(line) => log::info!(target: TARGET, MESSAGE_ID = CHANGING, STEP = step; "{step}: {line}"),
             Event::Waiting(reason) => log::debug!(target: TARGET, STEP = step; "{step}: waiting {reason}"),
+            Event::Advanced(amount, now) => {
+                if self.is_due(finished, *now) {
+                    log::info!(target: TARGET, MESSAGE_ID = ADVANCED, STEP = step; "{step}: reading {amount}");
+                }
+            }
             Event::Output(line) => log::info!(target: TARGET, MESSAGE_ID = OUTPUT, STEP = step; "{step}| {line}"),
             Event::Warning(text) => log::warn!(target: TARGET, STEP = step; "{step}: {text}"),
             Event::Retrying { error, pause, attempt } => {

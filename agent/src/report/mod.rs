@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::failure::Explanation;
+use crate::steps::amount::Amount;
 
 /// Where the report lies, below `--root`.
 pub(crate) const REPORT: &str = "/run/ingot/report.json";
@@ -97,6 +98,9 @@ pub(crate) struct StepReport {
     pub(crate) changes: Vec<String>,
     /// What it is waiting for, while it runs.
     pub(crate) waiting: Option<String>,
+    /// How far it has come, while it reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) progress: Option<Amount>,
     pub(crate) error: Option<Trouble>,
     /// The step whose failure kept this one from running.
     pub(crate) skipped_for: Option<Address>,

@@ -13,6 +13,7 @@ use crate::host::state::Record;
 use crate::redaction::Redactor;
 use crate::steps::Outputs;
 use crate::steps::volume::Claims;
+use crate::steps::amount::Amount;
 use crate::template::{Scope, Template, TemplateError};
 use crate::text::{SecretText, Text};
 
@@ -111,6 +112,8 @@ impl Known {
 pub(crate) enum Progress {
     /// What it is waiting for, as in «waiting for …».
     Waiting(String),
+    /// How far it has come with what it reads.
+    Advanced(Amount),
     /// A line that a program of this step printed, without secrets.
     Output(String),
     /// Something an operator should know, though it stops nothing.

@@ -4,6 +4,7 @@
 //! one: a file here that implements [`Step`], a line in [`document::KINDS`](crate::document::KINDS), an example in
 //! `tests/documents/`.
 
+pub(crate) mod amount;
 pub(crate) mod command;
 mod context;
 pub(crate) mod credential;
@@ -17,6 +18,7 @@ pub(crate) mod secret;
 pub(crate) mod service;
 mod stamps;
 pub(crate) mod volume;
+pub(crate) mod warm;
 
 use std::fmt;
 use std::future::Future;

@@ -7,6 +7,7 @@
 //!     options: [noatime]                  # as in mount(8)
 //!     owner: shop                         # of the directory that is mounted; default: as it is
 //!     mode: "0750"
+//!     warm: [db]                          # read these first: see [`warm`](super::warm)
 //!   /mnt/shared: { device: "fs-0a1b.efs.eu-central-1.amazonaws.com:/", type: nfs4 }
 //!   /tmp/fast:   { type: tmpfs, options: [size=1g] }
 //!   /var/www:    { device: /srv/shop/www, options: [bind] }
@@ -37,7 +38,8 @@ use crate::host::disks::{Device, Filesystem};
 use crate::host::mounts::MountCall;
 use crate::host::{Attributes, HostError};
 use crate::steps::fields::Mode;
-use crate::steps::{Context, Objection, Outputs, Step};
+use crate::steps::warm::{self, Warm};
+use crate::steps::{Companion, Context, Objection, Outputs, Step};
 use crate::text::Text;
 
 /// A large journal is replayed, and a dirty filesystem checked, in minutes.
@@ -63,6 +65,8 @@ pub(crate) struct Mount {
     mode: Option<Mode>,
     /// Whether the filesystem grows to the size of its device. Default: yes for one of `volumes:`, no for any other.
     grow: Option<bool>,
+    /// What is read first, since a volume of a snapshot is loaded while it is used.
+    warm: Option<Warm>,
 }
 
 /// What kind of thing is mounted.
@@ -129,6 +133,10 @@ impl Step for Mount {
 
     fn unfolds(&self) -> bool {
         true
+    }
+
+    fn companions(&self, key: &str) -> Vec<Companion> {
+        self.warm.iter().flat_map(|warm| warm::companions(warm, key)).collect()
     }
 
     fn mounts_at(&self, key: &str) -> Option<PathBuf> {
@@ -219,8 +227,8 @@ impl Mount {
         let mut wrong: Vec<(String, &str)> = Vec::new();
         let what = self.what();
         if what == What::Swap {
-            if self.owner.is_some() || self.group.is_some() || self.mode.is_some() || self.grow.is_some() {
-                wrong.push(("a swap area has neither owner, group nor mode, and does not grow".into(), "take these fields away"));
+            if self.owner.is_some() || self.group.is_some() || self.mode.is_some() || self.grow.is_some() || self.warm.is_some() {
+                wrong.push(("a swap area has neither owner, group nor mode, and is neither grown nor warmed".into(), "take these fields away"));
             }
         } else if !Path::new(key).is_absolute() {
             wrong.push((format!("`{key}` is not an absolute path"), "write the whole path, or `type: swap` for a swap area"));

@@ -1,0 +1,61 @@
+//! Reading on a machine in memory: what is meant is counted, and nothing changes.
+
+use std::collections::BTreeSet;
+
+use async_trait::async_trait;
+
+use super::super::lock::Holder;
+use super::super::reading::{Claim, DeviceToRead, FilesToRead, OnAdvance, Reading, WasRead};
+use super::FakeMachine;
+use crate::host::HostError;
+
+#[derive(Debug)]
+struct Claimed;
+
+impl Claim for Claimed {}
+
+#[async_trait(?Send)]
+impl Reading for FakeMachine {
+    async fn files(&self, wanted: &FilesToRead, advanced: OnAdvance<'_>) -> Result<WasRead, HostError> {
+        self.alive().await;
+        let selection = &wanted.selection;
+        let (whole, ended) = selection.whole();
+        let mut unmatched: BTreeSet<usize> = (0..selection.len()).collect();
+        unmatched.retain(|at| !ended.contains(at));
+        let mut read = WasRead::default();
+        for path in self.files() {
+            let Ok(below) = path.strip_prefix(&wanted.at) else { continue };
+            let mut meant = Some(whole.clone());
+            for name in below {
+                let entered = meant.and_then(|meant| selection.enter(&meant, &name.to_string_lossy()));
+                entered.iter().flat_map(|(_, ended)| ended).for_each(|at| drop(unmatched.remove(at)));
+                meant = entered.map(|(meant, _)| meant);
+            }
+            if meant.is_some_and(|meant| meant.everything) {
+                read.files += 1;
+                read.bytes += self.file(&path.display().to_string()).map_or(0, |(content, _)| content.len() as u64);
+            }
+        }
+        advanced(read.bytes, read.bytes);
+        // In a rehearsal nobody knows what there is.
+        let anything = self.0.storage.borrow().anything;
+        read.unmatched = unmatched.into_iter().filter(|_| !anything).collect();
+        Ok(read)
+    }
+
+    async fn device(&self, wanted: &DeviceToRead, advanced: OnAdvance<'_>) -> Result<WasRead, HostError> {
+        let (disk, _) = super::super::disks::Disks::behind(self, &wanted.device.node)
+            .await?
+            .ok_or_else(|| super::file::failed("open", &wanted.device.node, nix::errno::Errno::ENXIO))?;
+        advanced(disk.size, disk.size);
+        Ok(WasRead { bytes: disk.size, ..WasRead::default() })
+    }
+
+    fn claimed(&self, _name: &str) -> Result<Option<Holder>, HostError> {
+        Ok(None)
+    }
+
+    fn claim(&self, _name: &str) -> Result<Option<Box<dyn Claim>>, HostError> {
+        Ok(Some(Box::new(Claimed)))
+    }
+}

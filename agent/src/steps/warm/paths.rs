@@ -1,0 +1,211 @@
+//! The paths of a mount that are read first.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Done, PATIENCE, Shown, Warm, WarmError, advanced, failures, is_taken, record, shown};
+use crate::failure::Failure;
+use crate::host::reading::FilesToRead;
+use crate::host::reading::selection::Selection;
+use crate::host::state::EntryState;
+use crate::steps::{Context, Objection, Order, Outputs, Progress, Step};
+use crate::text::Text;
+
+/// A list of a million paths is smaller than this.
+const LIST_LIMIT: u64 = 256 << 20;
+
+#[derive(Debug)]
+pub(super) struct WarmPaths {
+    pub(super) mount: PathBuf,
+    pub(super) warm: Rc<Warm>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// As the author wrote them.
+    what: Vec<String>,
+    mount: PathBuf,
+    shown: Shown,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "read {} below {}", self.what.join(", "), self.mount.display())
+    }
+}
+
+impl Step for WarmPaths {
+    type Change = Change;
+    type Error = WarmError;
+
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
+        self.what(shown).join(", ")
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        self.warm.paths.iter().collect()
+    }
+
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        Some(&["bytes", "files"])
+    }
+
+    fn order(&self) -> Order {
+        Order::Beside
+    }
+
+    fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
+        let plain = self.warm.paths.iter().filter(|path| path.is_plain());
+        let wrong = plain.filter_map(|path| self.pattern(path.raw()).err());
+        wrong.map(|error| Objection { message: error.to_string(), hint: error.hint().unwrap_or_default() }).collect()
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, WarmError> {
+        let shown = shown(&self.mount, cx).await?;
+        if self.done(&shown, cx).is_some() || is_taken(cx)? {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Change { what: self.what(&|text| cx.shown(text)), mount: self.mount.clone(), shown }])
+    }
+
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), WarmError> {
+        let mut patterns = Vec::new();
+        for path in &self.warm.paths {
+            let path = cx.render(path).map_err(WarmError::Render)?;
+            patterns.push(self.pattern(path.expose())?);
+        }
+        let written = patterns.len();
+        patterns.extend(self.listed(cx).await?);
+        // Each of them has been read as a pattern before.
+        let selection = Selection::parse(patterns.iter().map(String::as_str)).map_err(|(at, why)| self.wrong(&patterns[at], why))?;
+        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(WarmError::Host)? else { return Ok(()) };
+        let Shown { device, identity } = change.shown;
+        let mut done = Done { identity, files: 0, bytes: 0 };
+        record(EntryState::Started, &done, cx).await?;
+        let wanted = FilesToRead {
+            at: self.mount.clone(),
+            selection,
+            device,
+            into_cache: self.warm.into_cache,
+            in_flight: self.warm.in_flight.into(),
+        };
+        let gauge = RefCell::default();
+        let read = cx.host().reading.files(&wanted, &|bytes, of| advanced(&gauge, bytes, of, cx)).await.map_err(WarmError::Host)?;
+        let (named, of_list): (Vec<usize>, Vec<usize>) = read.unmatched.iter().partition(|at| **at < written);
+        for at in named {
+            cx.progress(Progress::Warning(format!("there is nothing at {} below {}", patterns[at], self.mount.display())));
+        }
+        if let (false, Some(list)) = (of_list.is_empty(), &self.warm.list) {
+            let (gone, all) = (of_list.len(), patterns.len() - written);
+            cx.progress(Progress::Warning(format!("{gone} of the {all} paths in {} are not there", list.display())));
+        }
+        failures(&read, cx)?;
+        (done.files, done.bytes) = (read.files, read.bytes);
+        record(EntryState::Done, &done, cx).await
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, WarmError> {
+        let shown = shown(&self.mount, cx).await?;
+        let (files, bytes) = self.done(&shown, cx).map_or((0, 0), |done| (done.files, done.bytes));
+        Ok(Outputs { value: json!({ "files": files, "bytes": bytes }), stamp: None })
+    }
+}
+
+impl WarmPaths {
+    fn done(&self, shown: &Shown, cx: &Context<'_>) -> Option<Done> {
+        let recorded = cx.world.record.get(cx.address.as_str());
+        let in_boot = self.warm.into_cache.then_some(cx.world.boot_id.as_str());
+        Done::recorded(recorded.as_ref(), &shown.identity, in_boot)
+    }
+
+    /// What is read, as people may see it.
+    fn what(&self, shown: &dyn Fn(&Text) -> String) -> Vec<String> {
+        let list = self.warm.list.iter().map(|list| format!("what {} lists", list.display()));
+        self.warm.paths.iter().map(shown).chain(list).collect()
+    }
+
+    /// A path or pattern as one relative to the mount.
+    fn pattern(&self, path: &str) -> Result<String, WarmError> {
+        let mount = self.mount.to_string_lossy();
+        let below = if path.starts_with('/') {
+            let below = path.strip_prefix(mount.trim_end_matches('/')).filter(|below| below.is_empty() || below.starts_with('/'));
+            below.ok_or_else(|| self.wrong(path, "it is outside".into()))?.trim_start_matches('/')
+        } else {
+            path
+        };
+        Selection::parse([below]).map_err(|(_, why)| self.wrong(path, why))?;
+        Ok(below.to_owned())
+    }
+
+    fn wrong(&self, path: &str, why: String) -> WarmError {
+        WarmError::Path { path: path.to_owned(), mount: self.mount.clone(), why }
+    }
+
+    /// The paths of the list. One that is not there, or leaves the mount, is no reason not to read the others.
+    async fn listed(&self, cx: &Context<'_>) -> Result<Vec<String>, WarmError> {
+        let Some(list) = &self.warm.list else { return Ok(Vec::new()) };
+        let Some(content) = cx.host().files.read(list, LIST_LIMIT).await.map_err(WarmError::Host)? else {
+            cx.progress(Progress::Warning(format!("there is no list {}", list.display())));
+            return Ok(Vec::new());
+        };
+        let text = String::from_utf8_lossy(&content);
+        let lines = text.lines().filter(|line| !line.is_empty());
+        let (paths, wrong): (Vec<_>, Vec<_>) = lines.map(|line| self.pattern(&Selection::literally(line))).partition(Result::is_ok);
+        if let Some(Err(first)) = wrong.first() {
+            cx.progress(Progress::Warning(format!("{} lines of {} name no file below the mount: {first}", wrong.len(), list.display())));
+        }
+        Ok(paths.into_iter().flatten().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn warm(fields: serde_json::Value) -> WarmPaths {
+        WarmPaths { mount: "/srv/shop".into(), warm: Rc::new(serde_json::from_value(fields).unwrap()) }
+    }
+
+    fn objections(paths: &[&str]) -> String {
+        let objections = warm(json!(paths)).objections("", false);
+        objections.into_iter().map(|objection| format!("{} ({})", objection.message, objection.hint)).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn refuses_paths_that_leave_the_mount() {
+        assert_eq!(objections(&["db", "index/*.idx", "/srv/shop/db", "/srv/shop", ".", "{{values.shard}}"]), "");
+        insta::assert_snapshot!(objections(&["../etc", "/etc", "/srv/shopping", "a[", "db"]), @r"
+        `../etc` is no path or pattern below /srv/shop: it leaves the directory by `..` (write it relative to /srv/shop)
+        `/etc` is no path or pattern below /srv/shop: it is outside (write it relative to /srv/shop)
+        `/srv/shopping` is no path or pattern below /srv/shop: it is outside (write it relative to /srv/shop)
+        `a[` is no path or pattern below /srv/shop: invalid range pattern (write it relative to /srv/shop)
+        ");
+    }
+
+    #[test]
+    fn is_relative_to_the_mount() {
+        let warm = warm(json!(["db"]));
+        for (path, below) in [("db", "db"), ("/srv/shop/db", "db"), ("/srv/shop", ""), ("/srv/shop/", "")] {
+            assert_eq!(warm.pattern(path).unwrap(), below);
+        }
+        let root = WarmPaths { mount: "/".into(), ..warm };
+        assert_eq!(root.pattern("/usr/lib").unwrap(), "usr/lib");
+    }
+
+    #[test]
+    fn says_what_it_reads() {
+        let warm = warm(json!({ "paths": ["db", "index/*.idx"], "list": "/etc/ingot/warm/shop.list" }));
+        let shown = Shown { device: None, identity: String::new() };
+        let change = Change { what: warm.what(&|text| text.raw().to_owned()), mount: warm.mount.clone(), shown };
+        assert_eq!(change.to_string(), "read db, index/*.idx, what /etc/ingot/warm/shop.list lists below /srv/shop");
+    }
+}

@@ -1,0 +1,87 @@
+//! The rest of the device that a mount shows, read at a bounded rate.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Done, PATIENCE, Shown, WarmError, advanced, failures, is_taken, record, shown};
+use crate::address::Address;
+use crate::host::disks::Device;
+use crate::host::reading::DeviceToRead;
+use crate::host::state::EntryState;
+use crate::steps::{Context, Order, Outputs, Progress, Step};
+use crate::text::Text;
+
+#[derive(Debug)]
+pub(super) struct WarmRest {
+    pub(super) mount: PathBuf,
+    pub(super) in_flight: u16,
+    pub(super) mib_s: u64,
+    /// The step that reads the paths, if there is one: it goes first.
+    pub(super) paths: Option<Address>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Change {
+    mount: PathBuf,
+    mib_s: u64,
+    device: Device,
+    identity: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "read the rest of the device of {} at {} MiB/s", self.mount.display(), self.mib_s)
+    }
+}
+
+impl Step for WarmRest {
+    type Change = Change;
+    type Error = WarmError;
+
+    fn summary(&self, _shown: &dyn Fn(&Text) -> String) -> String {
+        format!("the rest of the device, at {} MiB/s", self.mib_s)
+    }
+
+    fn watches(&self) -> Vec<&Address> {
+        self.paths.iter().collect()
+    }
+
+    fn order(&self) -> Order {
+        Order::Beside
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, WarmError> {
+        let Shown { device, identity } = shown(&self.mount, cx).await?;
+        let recorded = cx.world.record.get(cx.address.as_str());
+        if Done::recorded(recorded.as_ref(), &identity, None).is_some() || is_taken(cx)? {
+            return Ok(Vec::new());
+        }
+        let Some(device) = device else {
+            cx.progress(Progress::Warning(format!("what is mounted at {} lies on no device that could be read", self.mount.display())));
+            return Ok(Vec::new());
+        };
+        Ok(vec![Change { mount: self.mount.clone(), mib_s: self.mib_s, device, identity }])
+    }
+
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), WarmError> {
+        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(WarmError::Host)? else { return Ok(()) };
+        let mut done = Done { identity: change.identity, files: 0, bytes: 0 };
+        record(EntryState::Started, &done, cx).await?;
+        let wanted = DeviceToRead { device: change.device, in_flight: self.in_flight.into(), mib_s: self.mib_s };
+        let gauge = RefCell::default();
+        let read = cx.host().reading.device(&wanted, &|bytes, of| advanced(&gauge, bytes, of, cx)).await.map_err(WarmError::Host)?;
+        failures(&read, cx)?;
+        done.bytes = read.bytes;
+        record(EntryState::Done, &done, cx).await
+    }
+
+    async fn outputs(&self, _cx: &Context<'_>) -> Result<Outputs, WarmError> {
+        Ok(Outputs::default())
+    }
+}
