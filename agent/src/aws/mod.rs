@@ -18,6 +18,7 @@ pub(crate) mod imds;
 pub(crate) mod live;
 #[cfg(test)]
 mod loopback;
+mod query;
 mod secrets_manager;
 mod ssm;
 
