@@ -3,13 +3,15 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::connection::PlaceError;
 use super::credentials::CredentialsFailure;
 use super::http::{HttpError, is_untrusted, reason};
-use super::{AwsError, AwsErrorKind, ImdsError};
+use super::{AwsError, AwsErrorKind};
 
 /// One call, for the errors it may end in.
 #[derive(Debug, Clone)]
@@ -29,10 +31,13 @@ impl Call {
         AwsError { operation, service, resource, what: what.into(), kind, code: String::new(), retry_after: None, paced: false }
     }
 
-    /// The error of a call that could not even begin, because IMDS did not say where.
-    pub(super) fn without_region(&self, error: ImdsError) -> AwsError {
-        let failure = CredentialsFailure::Imds(error);
-        self.error(failure.kind(), format!("the region is not known: {failure}"))
+    /// The error of a call that could not even begin, because it is not known where to make it.
+    pub(super) fn unplaced(&self, error: PlaceError) -> AwsError {
+        let kind = match &error {
+            PlaceError::Region(error) => CredentialsFailure::Imds(error.clone()).kind(),
+            PlaceError::Endpoint(_) => AwsErrorKind::NoEndpoint,
+        };
+        self.error(kind, error.to_string())
     }
 
     pub(super) fn malformed(&self, why: &str) -> AwsError {
@@ -43,18 +48,11 @@ impl Call {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        if let Some(failure) = find::<CredentialsFailure>(&error) {
-            return self.error(failure.kind(), format!("no credentials: {failure}"));
-        }
-        if let Some(failure) = find::<HttpError>(&error) {
-            return self.error(AwsErrorKind::Untrusted, failure.to_string());
-        }
-        if is_untrusted(&error) {
-            return self.error(AwsErrorKind::Untrusted, reason(&error));
+        if let Some(known) = self.known(&error) {
+            return known;
         }
         let raw = error.raw_response();
         let status = raw.map(|raw| raw.status().as_u16());
-        let retry_after = raw.and_then(|raw| raw.headers().get("retry-after")).and_then(|after| after.trim().parse().ok());
         let mut classified = match &error {
             SdkError::ServiceError(refusal) => self.refused(refusal.err().code(), refusal.err().message(), status),
             SdkError::ConstructionFailure(_) => self.error(AwsErrorKind::Invalid, reason(&error)),
@@ -64,8 +62,25 @@ impl Call {
             }
             _ => self.error(AwsErrorKind::Unreachable, reason(&error)),
         };
-        classified.retry_after = retry_after.map(|seconds: u64| Duration::from_secs(seconds.min(3600)));
+        classified.retry_after = retry_after(raw.and_then(|raw| raw.headers().get("retry-after")));
         classified
+    }
+
+    /// The error of a call that got no whole answer.
+    pub(super) fn unsent(&self, error: &(dyn Error + 'static)) -> AwsError {
+        let kind = if find::<CredentialsError>(error).is_some() { AwsErrorKind::NoCredentials } else { AwsErrorKind::Unreachable };
+        self.known(error).unwrap_or_else(|| self.error(kind, reason(error)))
+    }
+
+    /// The error of a call that something of ours has stopped, or the other side's certificate.
+    fn known(&self, error: &(dyn Error + 'static)) -> Option<AwsError> {
+        if let Some(failure) = find::<CredentialsFailure>(error) {
+            return Some(self.error(failure.kind(), format!("no credentials: {failure}")));
+        }
+        if let Some(failure) = find::<HttpError>(error) {
+            return Some(self.error(AwsErrorKind::Untrusted, failure.to_string()));
+        }
+        is_untrusted(error).then(|| self.error(AwsErrorKind::Untrusted, reason(error)))
     }
 
     /// The error AWS names by `code`, of a whole call or of one secret in a batch.
@@ -80,7 +95,9 @@ impl Call {
             AwsErrorKind::Throttled => "throttled",
             AwsErrorKind::Expired => "the credentials or the signature were not accepted",
             AwsErrorKind::Unreachable => "AWS failed to answer",
-            AwsErrorKind::NoCredentials | AwsErrorKind::Untrusted | AwsErrorKind::Invalid => "the request was not accepted",
+            AwsErrorKind::NoCredentials | AwsErrorKind::NoEndpoint | AwsErrorKind::Untrusted | AwsErrorKind::Invalid => {
+                "the request was not accepted"
+            }
             AwsErrorKind::Malformed => "the answer cannot be understood",
         };
         let said = match (message, code, status) {
@@ -101,6 +118,12 @@ fn bare(code: &str) -> &str {
 /// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can read.
 fn readable(message: &str) -> &str {
     message.split("Encoded authorization failure message").next().unwrap_or_default().trim()
+}
+
+/// How long a `Retry-After` header asks to wait.
+pub(super) fn retry_after(header: Option<&str>) -> Option<Duration> {
+    let seconds: u64 = header?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(3600)))
 }
 
 /// The first error of type `T` in the chain.
@@ -131,6 +154,7 @@ fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsEr
             if speaks_of_kms { AwsErrorKind::KmsDenied } else { AwsErrorKind::Denied }
         }
         "DecryptionFailure" | "DecryptionFailureException" | "EncryptionFailure" | "InvalidKeyId" => AwsErrorKind::KmsDenied,
+        "CustomerKeyHasBeenRevoked" => AwsErrorKind::KmsDenied,
         code if code.starts_with("KMS") || code.starts_with("InvalidKmsKey") || code.starts_with("InvalidKMSKey") => {
             AwsErrorKind::KmsDenied
         }
@@ -145,6 +169,7 @@ fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsEr
         | "ExpiredTokenException"
         | "RequestExpired"
         | "RequestTimeTooSkewed"
+        | "InvalidSecurity.RequestHasExpired"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "IncompleteSignature"

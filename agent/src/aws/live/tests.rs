@@ -229,3 +229,23 @@ fn a_service_may_have_an_endpoint_of_its_own() {
     assert_eq!(connection.endpoint("SSM"), Some("http://ssm"));
     assert_eq!(connection.endpoint("SECRETS_MANAGER"), Some("http://all"));
 }
+
+#[tokio::test]
+async fn an_sdk_client_follows_the_switches_and_never_falls_back() {
+    let on = |name: &str| BTreeMap::from([(name.to_owned(), "true".to_owned())]);
+    let connection = |endpoints: BTreeMap<String, String>| Connection {
+        http: Http::new(None),
+        region: RegionSource::Known("eu-west-1".into()),
+        credentials: SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test")),
+        endpoints,
+    };
+    let config = connection(on("AWS_USE_FIPS_ENDPOINT")).config("ssm", "SSM").await.unwrap();
+    assert_eq!((config.use_fips(), config.use_dual_stack(), config.endpoint_url()), (Some(true), Some(false), None));
+    let config = connection(on("AWS_USE_DUALSTACK_ENDPOINT")).config("ssm", "SSM").await.unwrap();
+    assert_eq!((config.use_fips(), config.use_dual_stack()), (Some(false), Some(true)));
+
+    let server = Loopback::serve(|_| Reply::new(200, "{}"));
+    let both: BTreeMap<_, _> = on("AWS_USE_FIPS_ENDPOINT").into_iter().chain(at(&server.url)).collect();
+    let error = Aws::over(connection(both), no_ec2()).parameters.get("/p").await.unwrap_err();
+    assert_eq!((error.kind, error.is_transient(), server.requests().len()), (AwsErrorKind::NoEndpoint, false, 0));
+}
