@@ -28,7 +28,8 @@ pub(super) struct Storage {
     swaps: Vec<DeviceNumber>,
     /// Whether whatever is waited for comes: this is a rehearsal.
     pub(super) anything: bool,
-    missed: Option<Wanted>,
+    /// What was looked for and not there, in the order in which it was.
+    missed: Vec<Wanted>,
 }
 
 impl Storage {
@@ -151,7 +152,7 @@ impl Disks for FakeMachine {
             }
             stores += u32::from(matches!(disk.origin, Origin::InstanceStore(_)));
         }
-        self.0.storage.borrow_mut().missed = Some(wanted.clone());
+        self.0.storage.borrow_mut().missed.push(wanted.clone());
         Ok(None)
     }
 
@@ -225,18 +226,22 @@ impl Disks for FakeMachine {
 impl DiskWatch for FakeMachine {
     async fn changed(&mut self, timeout: Duration) {
         self.alive().await;
-        let missed = { self.0.storage.borrow_mut().missed.take() };
-        let anything = self.0.storage.borrow().anything;
-        match missed.filter(|_| anything) {
-            Some(wanted) => {
-                let (origin, name) = match wanted {
-                    Wanted::Volume(id) => (Origin::Volume(id), None),
-                    Wanted::AttachedAs(name) => (Origin::Other, Some(name)),
-                    Wanted::InstanceStore(number) => (Origin::InstanceStore(Some(number)), None),
-                };
-                self.0.storage.borrow_mut().plug(origin, name.as_deref(), 8 << 30, Content::Unspecified);
-            }
-            None => tokio::time::sleep(timeout).await,
+        let mut missed = std::mem::take(&mut self.0.storage.borrow_mut().missed);
+        let last = missed.pop();
+        // Of the volumes only the one that was looked for last is being waited for: others have yet to be attached.
+        missed.retain(|wanted| !matches!(wanted, Wanted::Volume(_)) && Some(wanted) != last.as_ref());
+        missed.extend(last);
+        missed.dedup();
+        if !self.0.storage.borrow().anything {
+            return tokio::time::sleep(timeout).await;
+        }
+        for wanted in missed {
+            let (origin, name) = match wanted {
+                Wanted::Volume(id) => (Origin::Volume(id), None),
+                Wanted::AttachedAs(name) => (Origin::Other, Some(name)),
+                Wanted::InstanceStore(number) => (Origin::InstanceStore(Some(number)), None),
+            };
+            self.0.storage.borrow_mut().plug(origin, name.as_deref(), 8 << 30, Content::Unspecified);
         }
     }
 }
