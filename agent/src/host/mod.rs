@@ -5,6 +5,7 @@
 //! anything; steps do.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
+mod blocking;
 pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod desk;
@@ -148,6 +149,10 @@ pub(crate) type OnLine<'a> = &'a mut dyn FnMut(&str);
 
 /// The longest line of output that is kept, in bytes; the rest of a longer one is dropped.
 pub(crate) const LINE_LIMIT: usize = 16 * 1024;
+
+/// The `PATH` of programs that do not ask for another: enough for those that look up their own helpers; nothing of our
+/// own environment is handed on.
+pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One program to run. The environment is exactly `environment`, nothing inherited.
 #[derive(Debug, Clone)]
