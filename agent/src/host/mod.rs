@@ -319,6 +319,7 @@ impl Failure for HostError {
         match self {
             Self::Path { path, source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Some("run as root, or give --root a directory of yours".into()),
+                io::ErrorKind::ResourceBusy => Some(format!("see what uses {0} by `lsblk {0}`", path.display())),
                 io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
                 io::ErrorKind::ReadOnlyFilesystem => Some(format!("remount the filesystem of {} read-write", path.display())),
                 io::ErrorKind::NotADirectory => Some(format!("a parent of {} is a file: move it away", path.display())),
@@ -326,7 +327,10 @@ impl Failure for HostError {
             },
             Self::TooLarge { path, .. } => Some(format!("move {} away if it is not what it should be", path.display())),
             Self::Spawn { program, source } => match source.kind() {
-                io::ErrorKind::NotFound => Some(format!("install {program} in the image, or give its full path")),
+                io::ErrorKind::NotFound => Some(match disks::package(program) {
+                    Some(package) => format!("install {package} in the image: {program} is part of it"),
+                    None => format!("install {program} in the image, or give its full path"),
+                }),
                 io::ErrorKind::PermissionDenied => Some(format!("make {program} executable for the user it runs as")),
                 _ => None,
             },
