@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::mount::MsFlags;
 
 use super::super::disks::{
-    Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Origin, Signature, State, Wanted,
+    self, Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Origin, Signature, State, Wanted,
 };
 use super::super::mounts::{self, MountCall, Mounted, Mounts};
 use super::FakeMachine;
@@ -125,18 +125,6 @@ fn replaced(device: &Device) -> HostError {
     HostError::Replaced { node: device.node.clone(), wanted, found: "another".into() }
 }
 
-impl Wanted {
-    /// Whether `disk`, in a list in the order of the controllers, is the one; `stores` counts the instance stores before it.
-    fn is(&self, disk: &Disk, stores: u32) -> bool {
-        match (self, &disk.origin) {
-            (Self::Volume(wanted), Origin::Volume(id)) => wanted == id,
-            (Self::AttachedAs(name), _) => disk.attached_as.as_deref() == Some(name) || disk.node == Path::new(name),
-            (Self::InstanceStore(wanted), Origin::InstanceStore(number)) => *wanted == number.unwrap_or(stores),
-            _ => false,
-        }
-    }
-}
-
 #[async_trait(?Send)]
 impl Disks for FakeMachine {
     async fn all(&self) -> Result<Vec<Disk>, HostError> {
@@ -145,15 +133,12 @@ impl Disks for FakeMachine {
     }
 
     async fn find(&self, wanted: &Wanted) -> Result<Option<Disk>, HostError> {
-        let mut stores = 0;
-        for disk in self.all().await? {
-            if wanted.is(&disk, stores) {
-                return Ok(Some(disk));
-            }
-            stores += u32::from(matches!(disk.origin, Origin::InstanceStore(_)));
+        let disks = self.all().await?;
+        let found = disks::find(&disks, wanted);
+        if found.is_none() {
+            self.0.storage.borrow_mut().missed.push(wanted.clone());
         }
-        self.0.storage.borrow_mut().missed.push(wanted.clone());
-        Ok(None)
+        Ok(found.cloned())
     }
 
     async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError> {
