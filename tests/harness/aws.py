@@ -275,7 +275,7 @@ class Aws:
         return {a["Device"]: a["VolumeId"] for a in attachments if a["InstanceId"] == instance}
 
     def events(self, after: int = 0, wait: float = 0) -> list[dict]:
-        """What was attached and detached: "event", "volume", "instance", "device", "size_gib", "snapshot".
+        """What was attached and detached: its "event", "at" (monotonic), "volume", "instance", "device" …
 
         An attachment is told when AttachVolume is called, one that is stuck never.
         """

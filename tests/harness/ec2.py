@@ -311,6 +311,7 @@ class Ec2:
         """An event is what the hypervisor is told: a machine that listens plugs a disk in, or out."""
         self.events.append(
             {
+                "at": time.monotonic(),
                 "event": event,
                 "volume": volume.id,
                 "instance": attachment.instance.id,
