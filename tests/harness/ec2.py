@@ -56,9 +56,8 @@ class Ec2:
         self.install()
 
     def forget(self) -> None:
-        """The settings and the events; what was made stays."""
+        """Back to the settings of the beginning; what was made, and what was told of it, stays."""
         self.settings = dict(DEFAULTS)
-        self.events: list[dict] = []
 
     def configure(self, settings: dict) -> None:
         if unknown := settings.keys() - DEFAULTS.keys():
@@ -67,7 +66,12 @@ class Ec2:
 
     @property
     def backend(self):
+        """moto's. What we keep with it is forgotten when moto is reset."""
         return ec2_backends[self.account][self.region]
+
+    @property
+    def events(self) -> list[dict]:
+        return vars(self.backend).setdefault("events", [])
 
     def install(self) -> None:
         """Puts methods of ours in the place of moto's. They are called with moto's own objects first."""
