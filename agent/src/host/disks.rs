@@ -25,6 +25,8 @@ use super::HostError;
 
 pub(crate) use attached::AttachedDisks;
 pub(super) use find::find;
+pub(super) use identity::{hold, owner, replaced};
+pub(super) use sysfs::number_of;
 pub(super) use tools::package;
 
 /// The disks of this machine.

@@ -295,6 +295,10 @@ pub(crate) enum HostError {
     /// A program that works on a block device or a mount, such as mkfs.xfs, ended badly.
     #[error("{program} failed on {}: {said}", on.display())]
     Tool { program: String, on: PathBuf, said: String },
+    /// `operation` names what and where; `filesystem` is empty where none is named; `said` is what the kernel's log has
+    /// about it.
+    #[error("cannot {operation}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
+    Mount { operation: String, filesystem: String, said: String, source: io::Error },
     /// The device is not the one that was found there a moment ago.
     #[error("{} is no longer {wanted}: it is {found} now", node.display())]
     Replaced { node: PathBuf, wanted: String, found: String },
@@ -339,6 +343,7 @@ impl Failure for HostError {
             }
             Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } => Some(format!("run `systemctl status {unit}`")),
             Self::Tool { program, on, .. } => Some(format!("run `{program}` on {} by hand to see what it says", on.display())),
+            Self::Mount { filesystem, source, .. } => Some(mounts::advice(source, filesystem)),
             Self::Replaced { .. } => Some("boot again: disks were attached or detached meanwhile".into()),
             Self::NoUser { name } => Some(format!("create the user {name} in the image: `useradd --system {name}`")),
             Self::NoGroup { name } => Some(format!("create the group {name} in the image: `groupadd --system {name}`")),
