@@ -8,6 +8,7 @@ mod attached;
 mod content;
 mod find;
 mod identity;
+mod mounted_xfs;
 mod nvme;
 mod sysfs;
 mod tools;

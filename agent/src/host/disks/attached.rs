@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,7 +17,9 @@ use super::content::{self, Source};
 use super::sysfs::{Sysfs, number_of};
 use super::tools::Tools;
 use super::watch::Watch;
-use super::{Content, Device, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Signature, State, Wanted, find};
+use super::{
+    Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Signature, State, Wanted, find, mounted_xfs,
+};
 use crate::host::tree::failed;
 use crate::host::{Commands, HostError, blocking};
 
@@ -100,7 +102,14 @@ fn read_once(node: &Path) -> io::Result<Content> {
     opened.forget();
     let content = content::recognise(&opened);
     opened.forget();
-    content
+    let mut content = content?;
+    if let Content::Holds(signatures) = &mut content {
+        let number = DeviceNumber::of(opened.file.metadata()?.rdev());
+        for signature in signatures.iter_mut().filter(|signature| signature.kind == Filesystem::Xfs.name()) {
+            signature.size = mounted_xfs::size(number).or(signature.size);
+        }
+    }
+    Ok(content)
 }
 
 struct Opened {

@@ -51,7 +51,7 @@ impl Tools {
     pub(super) async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError> {
         let _held = held("grow the filesystem on", device, false).await?;
         let Some(argv) = growing(&device.node, filesystem, at) else { return Ok(()) };
-        self.run(&argv, at, timeout, |code| code == 0).await?;
+        self.run(&argv, &device.node, timeout, |code| code == 0).await?;
         synced(at).await
     }
 
