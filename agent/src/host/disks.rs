@@ -8,8 +8,8 @@ mod attached;
 mod content;
 mod find;
 mod identity;
+mod mounted_xfs;
 mod nvme;
-mod size;
 mod sysfs;
 mod tools;
 mod watch;
@@ -26,7 +26,9 @@ use super::HostError;
 
 pub(crate) use attached::AttachedDisks;
 pub(super) use find::find;
-pub(super) use tools::package;
+pub(super) use identity::{hold, owner, replaced};
+pub(super) use sysfs::number_of;
+pub(super) use tools::{package, run_tool};
 
 /// The disks of this machine.
 #[async_trait(?Send)]
@@ -54,11 +56,7 @@ pub(crate) trait Disks {
     /// Repairs what can be repaired without loss (`e2fsck -p`); an error if more is needed.
     async fn check(&self, device: &Device, filesystem: Filesystem, timeout: Duration) -> Result<(), HostError>;
 
-    /// How large a mounted filesystem is, in bytes, by what the kernel knows: its superblock on the device may lag behind.
-    /// `at` is where it is mounted, as programs see it.
-    async fn mounted_size(&self, device: &Device, filesystem: Filesystem, at: &Path) -> Result<u64, HostError>;
-
-    /// Grows a mounted filesystem to the size of its device, online. `at` as above.
+    /// Grows a mounted filesystem to the size of its device, online. `at` is where it is mounted, as programs see it.
     async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError>;
 }
 

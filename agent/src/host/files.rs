@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -115,26 +115,8 @@ impl Files for DiskFiles {
     }
 
     fn located(&self, path: &Path) -> PathBuf {
-        match &self.tree.root {
-            Some(root) => root.join(below(path)),
-            None => path.to_owned(),
-        }
+        self.tree.located(path)
     }
-}
-
-/// `path` without its leading slash and its `..`, for joining to a root.
-fn below(path: &Path) -> PathBuf {
-    let mut below = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::Normal(name) => below.push(name),
-            Component::ParentDir => {
-                below.pop();
-            }
-            _ => {}
-        }
-    }
-    below
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ impl Host {
             files: Rc::new(files::DiskFiles::new(root.clone())),
             users: Rc::new(users::EtcUsers::new(root.clone())),
             reading: Rc::new(reading::ThreadedReading::new(root.clone())),
-            mounts: Rc::new(mounts::KernelMounts::new(root)),
+            mounts: Rc::new(mounts::KernelMounts::new(root, Rc::clone(&commands))),
             disks: Rc::new(disks::AttachedDisks::new(Rc::clone(&commands))),
             units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),
             probes: Rc::new(probes::NetProbes::default()),
@@ -298,6 +298,10 @@ pub(crate) enum HostError {
     /// A program that works on a block device or a mount, such as mkfs.xfs, ended badly.
     #[error("{program} failed on {}: {said}", on.display())]
     Tool { program: String, on: PathBuf, said: String },
+    /// `operation` names what and where; `filesystem` is empty where none is named; `said` is what the kernel's log has
+    /// about it.
+    #[error("cannot {operation}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
+    Mount { operation: String, filesystem: String, said: String, source: io::Error },
     /// The device is not the one that was found there a moment ago.
     #[error("{} is no longer {wanted}: it is {found} now", node.display())]
     Replaced { node: PathBuf, wanted: String, found: String },
@@ -342,6 +346,7 @@ impl Failure for HostError {
             }
             Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } => Some(format!("run `systemctl status {unit}`")),
             Self::Tool { program, on, .. } => Some(format!("run `{program}` on {} by hand to see what it says", on.display())),
+            Self::Mount { filesystem, source, .. } => Some(mounts::advice(source, filesystem)),
             Self::Replaced { .. } => Some("boot again: disks were attached or detached meanwhile".into()),
             Self::NoUser { name } => Some(format!("create the user {name} in the image: `useradd --system {name}`")),
             Self::NoGroup { name } => Some(format!("create the group {name} in the image: `groupadd --system {name}`")),

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
@@ -26,6 +26,14 @@ pub(super) struct Tree {
 }
 
 impl Tree {
+    /// Where `path` really lies, for those who open it by name.
+    pub(super) fn located(&self, path: &Path) -> PathBuf {
+        match &self.root {
+            Some(root) => root.join(below(path)),
+            None => path.to_owned(),
+        }
+    }
+
     pub(super) fn open(&self, path: &Path, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
         let mode = Mode::from_bits_truncate(mode);
         Ok(match &self.root {
@@ -228,4 +236,18 @@ pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 
 pub(super) fn failed(operation: &'static str, path: &Path, source: io::Error) -> HostError {
     HostError::Path { operation, path: path.to_owned(), source }
+}
+/// `path` without its leading slash and its `..`, for joining to a root.
+fn below(path: &Path) -> PathBuf {
+    let mut below = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir => {
+                below.pop();
+            }
+            _ => {}
+        }
+    }
+    below
 }

@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::libc;
 
 use super::content::{self, Source};
-use super::size;
 use super::sysfs::{Sysfs, number_of};
 use super::tools::Tools;
 use super::watch::Watch;
-use super::{Content, Device, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Signature, State, Wanted, find};
+use super::{
+    Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Signature, State, Wanted, find, mounted_xfs,
+};
 use crate::host::tree::failed;
 use crate::host::{Commands, HostError, blocking};
 
@@ -77,14 +78,6 @@ impl Disks for AttachedDisks {
         self.tools.check(device, filesystem, timeout).await
     }
 
-    async fn mounted_size(&self, device: &Device, filesystem: Filesystem, at: &Path) -> Result<u64, HostError> {
-        let (node, path) = (device.node.clone(), at.to_owned());
-        blocking::work("look at", at, move || {
-            size::of_mounted(filesystem, &node, &path).map_err(|source| failed("ask for the size of", &path, source))
-        })
-        .await
-    }
-
     async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError> {
         self.tools.grow(device, filesystem, at, timeout).await
     }
@@ -109,7 +102,14 @@ fn read_once(node: &Path) -> io::Result<Content> {
     opened.forget();
     let content = content::recognise(&opened);
     opened.forget();
-    content
+    let mut content = content?;
+    if let Content::Holds(signatures) = &mut content {
+        let number = DeviceNumber::of(opened.file.metadata()?.rdev());
+        for signature in signatures.iter_mut().filter(|signature| signature.kind == Filesystem::Xfs.name()) {
+            signature.size = mounted_xfs::size(number).or(signature.size);
+        }
+    }
+    Ok(content)
 }
 
 struct Opened {

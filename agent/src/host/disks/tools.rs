@@ -34,7 +34,7 @@ impl Tools {
     pub(super) async fn make(&self, device: &Device, new: &NewFilesystem, timeout: Duration) -> Result<(), HostError> {
         let operation = "make a filesystem on";
         let _held = held(operation, device, true).await?;
-        self.run(&making(&device.node, new), &device.node, timeout, |code| code == 0).await
+        run_tool(&*self.commands, &making(&device.node, new), &device.node, timeout, |code| code == 0).await
     }
 
     pub(super) async fn check(&self, device: &Device, filesystem: Filesystem, timeout: Duration) -> Result<(), HostError> {
@@ -45,36 +45,43 @@ impl Tools {
         let _held = held("check", device, true).await?;
         let argv = vec!["e2fsck".to_owned(), "-p".to_owned(), text(&device.node)];
         // 1: errors were corrected; 2: so were they, and were it the root filesystem, a reboot would be due.
-        self.run(&argv, &device.node, timeout, |code| matches!(code, 0..=2)).await
+        run_tool(&*self.commands, &argv, &device.node, timeout, |code| matches!(code, 0..=2)).await
     }
 
     pub(super) async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError> {
         let _held = held("grow the filesystem on", device, false).await?;
         let Some(argv) = growing(&device.node, filesystem, at) else { return Ok(()) };
-        self.run(&argv, at, timeout, |code| code == 0).await?;
+        run_tool(&*self.commands, &argv, &device.node, timeout, |code| code == 0).await?;
         synced(at).await
     }
+}
 
-    async fn run(&self, argv: &Argv, on: &Path, timeout: Duration, is_good: fn(i32) -> bool) -> Result<(), HostError> {
-        let invocation = Invocation {
-            argv: argv.iter().map(|argument| SecretText::from(argument.as_str())).collect(),
-            environment: vec![("PATH".into(), SEARCH_PATH.into()), ("LC_ALL".into(), "C".into())],
-            directory: "/".into(),
-            user: None,
-            timeout,
-        };
-        let mut lines: Vec<String> = Vec::new();
-        let end = self.commands.run(&invocation, &mut |line| lines.push(line.trim().to_owned())).await?;
-        lines.retain(|line| !line.is_empty());
-        let said = match end {
-            End::Exited(code) if is_good(code) => return Ok(()),
-            End::TimedOut => format!("it did not end within {timeout:?}"),
-            End::Signalled(signal) => format!("it was killed by signal {signal}"),
-            End::Exited(code) if lines.is_empty() => format!("it exited with {code}"),
-            End::Exited(_) => lines[lines.len().saturating_sub(SAID)..].join("; "),
-        };
-        Err(HostError::Tool { program: argv.first().cloned().unwrap_or_default(), on: on.to_owned(), said })
-    }
+/// Runs a program that works on a device or a mount, to its good end. Its last words are in the error.
+pub(in crate::host) async fn run_tool(
+    commands: &dyn Commands,
+    argv: &[String],
+    on: &Path,
+    timeout: Duration,
+    is_good: fn(i32) -> bool,
+) -> Result<(), HostError> {
+    let invocation = Invocation {
+        argv: argv.iter().map(|argument| SecretText::from(argument.as_str())).collect(),
+        environment: vec![("PATH".into(), SEARCH_PATH.into()), ("LC_ALL".into(), "C".into())],
+        directory: "/".into(),
+        user: None,
+        timeout,
+    };
+    let mut lines: Vec<String> = Vec::new();
+    let end = commands.run(&invocation, &mut |line| lines.push(line.trim().to_owned())).await?;
+    lines.retain(|line| !line.is_empty());
+    let said = match end {
+        End::Exited(code) if is_good(code) => return Ok(()),
+        End::TimedOut => format!("it did not end within {timeout:?}"),
+        End::Signalled(signal) => format!("it was killed by signal {signal}"),
+        End::Exited(code) if lines.is_empty() => format!("it exited with {code}"),
+        End::Exited(_) => lines[lines.len().saturating_sub(SAID)..].join("; "),
+    };
+    Err(HostError::Tool { program: argv.first().cloned().unwrap_or_default(), on: on.to_owned(), said })
 }
 
 /// The package that a program of these is part of, by one name in all distributions.

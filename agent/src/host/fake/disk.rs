@@ -184,16 +184,6 @@ impl Disks for FakeMachine {
         .await
     }
 
-    async fn mounted_size(&self, device: &Device, _filesystem: Filesystem, _at: &Path) -> Result<u64, HostError> {
-        self.alive().await;
-        let mut storage = self.0.storage.borrow_mut();
-        let (disk, content) = storage.held(device).ok_or_else(|| replaced(device))?;
-        Ok(match content {
-            Content::Holds(signatures) => signatures.iter().find_map(|signature| signature.size).unwrap_or(disk.size),
-            _ => disk.size,
-        })
-    }
-
     async fn grow(&self, device: &Device, _filesystem: Filesystem, _at: &Path, _timeout: Duration) -> Result<(), HostError> {
         self.change(|| {
             let mut storage = self.0.storage.borrow_mut();

@@ -1,43 +1,126 @@
 //! The mounts of the running kernel.
 
+use std::ffi::CString;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
 
 use async_trait::async_trait;
+use nix::errno::Errno;
+use nix::libc;
 
-use super::{MountCall, Mounted, Mounts};
-use crate::host::HostError;
-use crate::host::disks::{Device, DeviceNumber};
+use super::kernel_log::KernelLog;
+use super::mountinfo::{self, Line};
+use super::{MountCall, Mounted, Mounts, call};
+use crate::host::disks::{self, Device, DeviceNumber};
+use crate::host::tree::{Tree, failed};
+use crate::host::{Commands, HostError, blocking};
 
+const TABLE: &str = "/proc/self/mountinfo";
+const SWAPS: &str = "/proc/swaps";
+
+/// A priority is given, and the bits it is in: SWAP_FLAG_PREFER and SWAP_FLAG_PRIO_MASK of swapon(2).
+const PREFER: i32 = 0x8000;
+const PRIORITY: i32 = 0x7fff;
+
+/// The mounts of this machine, or those below `root`.
 pub(crate) struct KernelMounts {
-    root: Option<PathBuf>,
+    tree: Tree,
+    commands: Rc<dyn Commands>,
 }
 
 impl KernelMounts {
-    pub(crate) fn new(root: Option<PathBuf>) -> Self {
-        Self { root }
+    pub(crate) fn new(root: Option<PathBuf>, commands: Rc<dyn Commands>) -> Self {
+        Self { tree: Tree { root }, commands }
     }
-}
-
-fn unsupported(path: &Path) -> HostError {
-    HostError::Path { operation: "use", path: path.to_owned(), source: std::io::ErrorKind::Unsupported.into() }
 }
 
 #[async_trait(?Send)]
 impl Mounts for KernelMounts {
     async fn table(&self) -> Result<Vec<Mounted>, HostError> {
-        let _ = &self.root;
-        Err(unsupported(Path::new("/proc/self/mountinfo")))
+        let root = self.tree.root.clone();
+        blocking::work("read", Path::new(TABLE), move || {
+            let lines = lines()?;
+            let lines = match root {
+                // The kernel's paths have no links.
+                Some(root) => mountinfo::below(&fs::canonicalize(&root).map_err(|source| failed("find", &root, source))?, lines),
+                None => lines,
+            };
+            Ok(lines.into_iter().map(|Line { mounted, .. }| call::resolved(mounted)).collect())
+        })
+        .await
     }
+
     async fn mount(&self, call: &MountCall) -> Result<(), HostError> {
-        Err(unsupported(&call.at))
+        let (tree, wanted) = (self.tree.clone(), call.clone());
+        blocking::work("mount at", &call.at, move || call::perform(&tree, &wanted)).await
     }
-    async fn mount_by(&self, _program: &str, call: &MountCall, _timeout: std::time::Duration) -> Result<(), HostError> {
-        Err(unsupported(&call.at))
+
+    async fn mount_by(&self, program: &str, call: &MountCall, timeout: Duration) -> Result<(), HostError> {
+        let at = self.tree.located(&call.at);
+        let mut argv = vec![program.to_owned(), call.source.clone(), at.to_string_lossy().into_owned()];
+        if !call.data.is_empty() {
+            argv.extend(["-o".to_owned(), call.data.clone()]);
+        }
+        disks::run_tool(&*self.commands, &argv, &call.at, timeout, |code| code == 0).await
     }
+
     async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError> {
-        Err(unsupported(Path::new("/proc/swaps")))
+        blocking::work("read", Path::new(SWAPS), swaps).await
     }
-    async fn swap_on(&self, device: &Device, _priority: Option<u16>) -> Result<(), HostError> {
-        Err(unsupported(&device.node))
+
+    async fn swap_on(&self, device: &Device, priority: Option<u16>) -> Result<(), HostError> {
+        let wanted = device.clone();
+        blocking::work("swap on", &device.node, move || swap_on(&wanted, priority)).await
     }
+}
+
+/// What is mounted, as the kernel writes it.
+pub(super) fn lines() -> Result<Vec<Line>, HostError> {
+    Ok(mountinfo::parse(&read(TABLE)?))
+}
+
+fn read(path: &str) -> Result<Vec<u8>, HostError> {
+    fs::read(path).map_err(|source| failed("read", Path::new(path), source))
+}
+
+fn swaps() -> Result<Vec<DeviceNumber>, HostError> {
+    let text = match read(SWAPS) {
+        // A kernel without swap.
+        Err(HostError::Path { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        text => text?,
+    };
+    let mut numbers = Vec::new();
+    for node in mountinfo::swap_devices(&text) {
+        numbers.extend(disks::number_of(&node).map_err(|source| failed("look at", &node, source))?);
+    }
+    Ok(numbers)
+}
+
+fn swap_on(device: &Device, priority: Option<u16>) -> Result<(), HostError> {
+    let held = disks::hold(device)?;
+    let refused = |errno: Errno, said: Vec<String>| HostError::Mount {
+        operation: format!("swap on {}", device.node.display()),
+        filesystem: "swap".into(),
+        said: said.join("; "),
+        source: errno.into(),
+    };
+    let node = CString::new(device.node.as_os_str().as_bytes()).map_err(|_| refused(Errno::EINVAL, Vec::new()))?;
+    let flags = priority.map_or(0, |priority| PREFER | (i32::from(priority) & PRIORITY));
+    let log = KernelLog::from_now();
+    // SAFETY: `node` is a string that ends with a NUL and lives until the call has returned.
+    let done = Errno::result(unsafe { libc::swapon(node.as_ptr(), flags) });
+    done.map_err(|errno| refused(errno, log.about(&device.node, "")))?;
+    if !swaps()?.contains(&device.number) {
+        // SAFETY: as above.
+        if let Err(errno) = Errno::result(unsafe { libc::swapoff(node.as_ptr()) }) {
+            log::warn!("cannot swap off what should not have been swapped on: {errno}");
+        }
+        return Err(disks::replaced(device, "another"));
+    }
+    drop(held);
+    Ok(())
 }

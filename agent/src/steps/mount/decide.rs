@@ -47,11 +47,7 @@ impl Mount {
             }
             let mut changes = self.remount(&options, mounted);
             changes.extend(self.attributes(at, cx).await?);
-            if let Some(filesystem) = self.grows(&options, &content, cx) {
-                let known =
-                    cx.host().disks.mounted_size(&device, filesystem, &cx.host().files.located(at)).await.map_err(MountError::Host)?;
-                changes.extend(grow(known, size, filesystem, &device, at));
-            }
+            changes.extend(self.growth(&options, &content, size, &device, cx));
             return Ok(changes);
         }
         let made = self.volumes(cx).into_iter().find_map(|address| cx.world.known.text(&address, "filesystem"));
@@ -76,12 +72,7 @@ impl Mount {
             flags: options.flags,
             data: data.join(","),
         }));
-        if let Some(filesystem) = self.grows(&options, &content, cx)
-            && let Content::Holds(signatures) = &content
-        {
-            let known = signatures.iter().find_map(|signature| signature.size).unwrap_or(size);
-            changes.extend(grow(known, size, filesystem, &device, at));
-        }
+        changes.extend(self.growth(&options, &content, size, &device, cx));
         Ok(changes)
     }
 
@@ -196,12 +187,15 @@ impl Mount {
         vec![Change::Remount { call, set }]
     }
 
-    /// The kind of filesystem, if it is to grow and can.
-    fn grows(&self, options: &Options, content: &Content, cx: &Context<'_>) -> Option<Filesystem> {
+    /// What is to grow, if it is to and can.
+    fn growth(&self, options: &Options, content: &Content, size: u64, device: &Device, cx: &Context<'_>) -> Option<Change> {
         let asked = self.grow.unwrap_or_else(|| !self.volumes(cx).is_empty());
         let Content::Holds(signatures) = content else { return None };
-        let filesystem = Filesystem::named(&signatures.first()?.kind)?;
-        (asked && filesystem != Filesystem::Swap && !options.flags.contains(MsFlags::MS_RDONLY)).then_some(filesystem)
+        let one = signatures.first()?;
+        let filesystem = Filesystem::named(&one.kind).filter(|filesystem| *filesystem != Filesystem::Swap)?;
+        let writable = !options.flags.contains(MsFlags::MS_RDONLY);
+        let grows = asked && writable && size.saturating_sub(one.size?) >= GROW_FROM;
+        grows.then(|| Change::Grow { device: device.clone(), filesystem, at: cx.key().into(), to: size })
     }
 
     /// Whether another mounted XFS has the same UUID, as two volumes of one snapshot have: the kernel refuses the second
@@ -217,11 +211,6 @@ impl Mount {
         }
         Ok(false)
     }
-}
-
-fn grow(known: u64, size: u64, filesystem: Filesystem, device: &Device, at: &Path) -> Option<Change> {
-    let grows = size.saturating_sub(known) >= GROW_FROM;
-    grows.then(|| Change::Grow { device: device.clone(), filesystem, at: at.to_owned(), to: size })
 }
 
 /// The filesystem to tell mount(2), by what is on the device.
