@@ -8,6 +8,7 @@
 //! | no secret appears in any log, event, report or error | [`secrecy`] |
 //! | nothing is fetched twice, and what can be is fetched together | [`fetching`] |
 //! | a failure stops only what depends on it, and says what to do | [`failures`], [`patience`] |
+//! | one volume for each step, whatever EC2 does; what is refused stays as it was | [`volumes`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
 //! | a large document is no trouble | [`size`] |
 //!
@@ -27,3 +28,4 @@ mod schema;
 mod secrecy;
 mod size;
 mod transcript;
+mod volumes;

@@ -3,13 +3,15 @@
 use std::error::Error;
 use std::time::Duration;
 
+use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::connection::PlaceError;
 use super::credentials::CredentialsFailure;
 use super::http::{HttpError, is_untrusted, reason};
-use super::{AwsError, AwsErrorKind, ImdsError};
+use super::{AwsError, AwsErrorKind};
 
 /// One call, for the errors it may end in.
 #[derive(Debug, Clone)]
@@ -26,13 +28,16 @@ impl Call {
 
     pub(super) fn error(&self, kind: AwsErrorKind, what: impl Into<String>) -> AwsError {
         let Self { service, operation, resource } = self.clone();
-        AwsError { operation, service, resource, what: what.into(), kind, retry_after: None, paced: false }
+        AwsError { operation, service, resource, what: what.into(), kind, code: String::new(), retry_after: None, paced: false }
     }
 
-    /// The error of a call that could not even begin, because IMDS did not say where.
-    pub(super) fn without_region(&self, error: ImdsError) -> AwsError {
-        let failure = CredentialsFailure::Imds(error);
-        self.error(failure.kind(), format!("the region is not known: {failure}"))
+    /// The error of a call that could not even begin, because it is not known where to make it.
+    pub(super) fn unplaced(&self, error: PlaceError) -> AwsError {
+        let kind = match &error {
+            PlaceError::Region(error) => CredentialsFailure::Imds(error.clone()).kind(),
+            PlaceError::Endpoint(_) => AwsErrorKind::NoEndpoint,
+        };
+        self.error(kind, error.to_string())
     }
 
     pub(super) fn malformed(&self, why: &str) -> AwsError {
@@ -43,18 +48,11 @@ impl Call {
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
-        if let Some(failure) = find::<CredentialsFailure>(&error) {
-            return self.error(failure.kind(), format!("no credentials: {failure}"));
-        }
-        if let Some(failure) = find::<HttpError>(&error) {
-            return self.error(AwsErrorKind::Untrusted, failure.to_string());
-        }
-        if is_untrusted(&error) {
-            return self.error(AwsErrorKind::Untrusted, reason(&error));
+        if let Some(known) = self.known(&error) {
+            return known;
         }
         let raw = error.raw_response();
         let status = raw.map(|raw| raw.status().as_u16());
-        let retry_after = raw.and_then(|raw| raw.headers().get("retry-after")).and_then(|after| after.trim().parse().ok());
         let mut classified = match &error {
             SdkError::ServiceError(refusal) => self.refused(refusal.err().code(), refusal.err().message(), status),
             SdkError::ConstructionFailure(_) => self.error(AwsErrorKind::Invalid, reason(&error)),
@@ -64,13 +62,31 @@ impl Call {
             }
             _ => self.error(AwsErrorKind::Unreachable, reason(&error)),
         };
-        classified.retry_after = retry_after.map(|seconds: u64| Duration::from_secs(seconds.min(3600)));
+        classified.retry_after = retry_after(raw.and_then(|raw| raw.headers().get("retry-after")));
         classified
+    }
+
+    /// The error of a call that got no whole answer.
+    pub(super) fn unsent(&self, error: &(dyn Error + 'static)) -> AwsError {
+        let kind = if find::<CredentialsError>(error).is_some() { AwsErrorKind::NoCredentials } else { AwsErrorKind::Unreachable };
+        self.known(error).unwrap_or_else(|| self.error(kind, reason(error)))
+    }
+
+    /// The error of a call that something of ours has stopped, or the other side's certificate.
+    fn known(&self, error: &(dyn Error + 'static)) -> Option<AwsError> {
+        if let Some(failure) = find::<CredentialsFailure>(error) {
+            return Some(self.error(failure.kind(), format!("no credentials: {failure}")));
+        }
+        if let Some(failure) = find::<HttpError>(error) {
+            return Some(self.error(AwsErrorKind::Untrusted, failure.to_string()));
+        }
+        is_untrusted(error).then(|| self.error(AwsErrorKind::Untrusted, reason(error)))
     }
 
     /// The error AWS names by `code`, of a whole call or of one secret in a batch.
     pub(super) fn refused(&self, code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsError {
-        let message = message.map(str::trim).filter(|message| !message.is_empty());
+        let code = code.map(bare).filter(|code| !code.is_empty());
+        let message = message.map(readable).filter(|message| !message.is_empty());
         let kind = kind(code, message, status);
         let what = match kind {
             AwsErrorKind::Denied => "access denied",
@@ -79,7 +95,9 @@ impl Call {
             AwsErrorKind::Throttled => "throttled",
             AwsErrorKind::Expired => "the credentials or the signature were not accepted",
             AwsErrorKind::Unreachable => "AWS failed to answer",
-            AwsErrorKind::NoCredentials | AwsErrorKind::Untrusted | AwsErrorKind::Invalid => "the request was not accepted",
+            AwsErrorKind::NoCredentials | AwsErrorKind::NoEndpoint | AwsErrorKind::Untrusted | AwsErrorKind::Invalid => {
+                "the request was not accepted"
+            }
             AwsErrorKind::Malformed => "the answer cannot be understood",
         };
         let said = match (message, code, status) {
@@ -88,8 +106,24 @@ impl Call {
             (None, None, Some(status)) => format!("{what} (status {status})"),
             (None, None, None) => what.into(),
         };
-        self.error(kind, said)
+        AwsError { code: code.unwrap_or_default().into(), ..self.error(kind, said) }
     }
+}
+
+/// A code without the side that EC2 sometimes says to be at fault: `Client.RequestLimitExceeded`.
+fn bare(code: &str) -> &str {
+    code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code)
+}
+
+/// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can read.
+fn readable(message: &str) -> &str {
+    message.split("Encoded authorization failure message").next().unwrap_or_default().trim()
+}
+
+/// How long a `Retry-After` header asks to wait.
+pub(super) fn retry_after(header: Option<&str>) -> Option<Duration> {
+    let seconds: u64 = header?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(3600)))
 }
 
 /// The first error of type `T` in the chain.
@@ -99,7 +133,8 @@ fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
 
 /// Decides by AWS's error code; where the code does not tell, by message or status.
 ///
-/// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its like for SSM.
+/// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its like for SSM;
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
 fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsErrorKind {
     let message = message.unwrap_or_default().to_ascii_lowercase();
     match code.unwrap_or_default() {
@@ -119,15 +154,22 @@ fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsEr
             if speaks_of_kms { AwsErrorKind::KmsDenied } else { AwsErrorKind::Denied }
         }
         "DecryptionFailure" | "DecryptionFailureException" | "EncryptionFailure" | "InvalidKeyId" => AwsErrorKind::KmsDenied,
-        code if code.starts_with("KMS") => AwsErrorKind::KmsDenied,
+        "CustomerKeyHasBeenRevoked" => AwsErrorKind::KmsDenied,
+        code if code.starts_with("KMS") || code.starts_with("InvalidKmsKey") || code.starts_with("InvalidKMSKey") => {
+            AwsErrorKind::KmsDenied
+        }
         "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" | "NotFoundException" => AwsErrorKind::NotFound,
+        code if code.ends_with(".NotFound") => AwsErrorKind::NotFound,
         "InvalidRequestException" if message.contains("marked for deletion") || message.contains("scheduled for deletion") => {
             AwsErrorKind::NotFound
         }
+        // EC2 says so of a resource, too: «Not authorized for images».
+        "AuthFailure" if message.contains("authorized") => AwsErrorKind::Denied,
         "ExpiredToken"
         | "ExpiredTokenException"
         | "RequestExpired"
         | "RequestTimeTooSkewed"
+        | "InvalidSecurity.RequestHasExpired"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"
         | "IncompleteSignature"
@@ -140,6 +182,8 @@ fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsEr
         | "InternalFailure"
         | "ServiceUnavailable"
         | "ServiceUnavailableException"
+        | "InternalError"
+        | "Unavailable"
         | "RequestTimeout"
         | "RequestTimeoutException" => AwsErrorKind::Unreachable,
         code => match status {
@@ -169,6 +213,38 @@ mod tests {
         let call = Call::new("ssm", "GetParameters", "/prod/token");
         let error = call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400));
         assert_eq!(error.to_string(), "GetParameters /prod/token: access denied: no identity-based policy allows it");
+        assert_eq!(error.code, "AccessDeniedException");
         assert_eq!(call.refused(None, None, Some(503)).to_string(), "GetParameters /prod/token: AWS failed to answer (status 503)");
+    }
+
+    #[test]
+    fn knows_the_codes_of_ec2() {
+        use AwsErrorKind::*;
+        let table = [
+            ("UnauthorizedOperation", "You are not authorized to perform this operation.", Denied),
+            ("AuthFailure", "AWS was not able to validate the provided access credentials", Expired),
+            ("AuthFailure", "Not authorized for images: [ami-0]", Denied),
+            ("RequestLimitExceeded", "Request limit exceeded.", Throttled),
+            ("Client.RequestLimitExceeded", "Request limit exceeded.", Throttled),
+            ("InvalidSnapshot.NotFound", "The snapshot 'snap-0' does not exist.", NotFound),
+            ("InvalidVolumeID.Malformed", "", Invalid),
+            ("InvalidKmsKey.InvalidState", "", KmsDenied),
+            ("KMSKeyNotAccessibleFault", "", KmsDenied),
+            ("VolumeInUse", "vol-0 is already attached to an instance", Invalid),
+            ("Server.InternalError", "", Unreachable),
+        ];
+        for (code, message, expected) in table {
+            let error = Call::new("ec2", "CreateVolume", "x").refused(Some(code), Some(message), Some(400));
+            assert_eq!(error.kind, expected, "{code}");
+            assert!(code.ends_with(&error.code) && !error.code.is_empty(), "{code}: {}", error.code);
+        }
+    }
+
+    #[test]
+    fn an_encoded_message_is_nobodys_reading() {
+        let message =
+            "You are not authorized to perform this operation. Encoded authorization failure message: 4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcdef";
+        let error = Call::new("ec2", "CreateVolume", "snap-0").refused(Some("UnauthorizedOperation"), Some(message), Some(403));
+        assert_eq!(error.to_string(), "CreateVolume snap-0: access denied: You are not authorized to perform this operation.");
     }
 }

@@ -16,6 +16,7 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
+use super::endpoint::{self, EndpointError, Variant};
 use super::http::Http;
 use super::{ImdsError, Metadata};
 
@@ -31,7 +32,7 @@ pub(crate) struct Connection {
     pub(crate) http: Http,
     pub(crate) region: RegionSource,
     pub(crate) credentials: SharedCredentialsProvider,
-    /// The SDKs' variables `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_SERVICE`, as far as they are set.
+    /// The SDKs' variables `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SERVICE` and `AWS_USE_…_ENDPOINT`, as far as they are set.
     pub(crate) endpoints: BTreeMap<String, String>,
 }
 
@@ -55,15 +56,30 @@ impl Connection {
             .filter(|url| !url.is_empty())
     }
 
+    /// Where `service` is called, which the SDKs' variables call `variable`: `secretsmanager` and `SECRETS_MANAGER`.
+    ///
+    /// # Errors
+    ///
+    /// As [`region`](Connection::region); or if the variables ask for an endpoint that does not exist.
+    pub(super) async fn place(&self, service: &str, variable: &str) -> Result<Place, PlaceError> {
+        let variant = Variant::of(&self.endpoints).map_err(PlaceError::Endpoint)?;
+        let region = self.region().await.map_err(PlaceError::Region)?;
+        let url = endpoint::resolve(service, &region, variant, self.endpoint(variable)).await.map_err(PlaceError::Endpoint)?;
+        Ok(Place { region, url, variant })
+    }
+
     /// The configuration of an SDK client.
     ///
     /// # Errors
     ///
-    /// As [`region`](Connection::region).
-    pub(super) async fn config(&self, service: &str) -> Result<SdkConfig, ImdsError> {
+    /// As [`place`](Connection::place).
+    pub(super) async fn config(&self, service: &str, variable: &str) -> Result<SdkConfig, PlaceError> {
+        let Place { region, variant, .. } = self.place(service, variable).await?;
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(self.region().await?))
+            .region(Region::new(region))
+            .use_fips(variant.fips)
+            .use_dual_stack(variant.dual_stack)
             .credentials_provider(self.credentials.clone())
             // Our provider keeps them itself; the SDK's cache would give up a late role after five seconds.
             .identity_cache(IdentityCache::no_cache())
@@ -74,7 +90,24 @@ impl Connection {
             .retry_config(RetryConfig::disabled())
             // Answers are small, and one that stalls is cut off by the client's own timeout.
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(self.endpoint(service).map(str::to_owned));
+        config.set_endpoint_url(self.endpoint(variable).map(str::to_owned));
         Ok(config.build())
     }
+}
+
+/// Where a service is called.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) region: String,
+    pub(super) url: String,
+    variant: Variant,
+}
+
+/// Why it is not known where to call a service.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum PlaceError {
+    #[error("the region is not known: {0}")]
+    Region(ImdsError),
+    #[error("{0}")]
+    Endpoint(EndpointError),
 }

@@ -2,11 +2,19 @@
 //!
 //! The types here hold what steps decide by, in AWS's own words where those are states.
 
+mod live;
+
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
 use super::AwsError;
+use super::classify::Call;
+
+pub(crate) use live::LiveEc2;
+
+/// The prefix of EC2's actions in IAM.
+pub(super) const SERVICE: &str = "ec2";
 
 /// EC2, as far as volumes are concerned. Every list is read to its last page.
 #[async_trait(?Send)]
@@ -113,4 +121,42 @@ pub(crate) struct NewVolume {
     pub(crate) encrypted: Option<bool>,
     pub(crate) kms_key: Option<String>,
     pub(crate) tags: BTreeMap<String, String>,
+}
+
+impl SnapshotQuery {
+    /// The call it is asked by.
+    pub(super) fn call(&self) -> Call {
+        Call::new(SERVICE, "DescribeSnapshots", self.id.clone().unwrap_or_else(|| tagged(&self.tags)))
+    }
+}
+
+impl VolumeQuery {
+    /// The call it is asked by.
+    pub(super) fn call(&self) -> Call {
+        let Self { ids, tags, attached_to, .. } = self;
+        let of = match attached_to {
+            _ if !ids.is_empty() => ids.join(", "),
+            Some(instance) if tags.is_empty() => format!("of {instance}"),
+            _ => tagged(tags),
+        };
+        Call::new(SERVICE, "DescribeVolumes", of)
+    }
+}
+
+impl NewVolume {
+    /// The call it is made by.
+    pub(super) fn call(&self) -> Call {
+        let of = match (&self.snapshot, self.size_gib) {
+            (Some(snapshot), _) => format!("from {snapshot}"),
+            (None, Some(size)) => format!("of {size} GiB"),
+            (None, None) => "of no size".into(),
+        };
+        Call::new(SERVICE, "CreateVolume", of)
+    }
+}
+
+/// Tags, for people.
+fn tagged(tags: &BTreeMap<String, String>) -> String {
+    let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("with {}", tags.join(", "))
 }

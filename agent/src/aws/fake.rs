@@ -3,6 +3,8 @@
 //! A fake behaves: what is put in can be read back, and what was never put in is refused as AWS would refuse it.
 //! It counts the calls made, by action.
 
+mod ec2;
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
@@ -12,6 +14,8 @@ use super::classify::Call;
 use super::{
     AwsError, Identity, ImdsError, Metadata, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager,
 };
+
+pub(crate) use ec2::FakeEc2;
 
 /// Calls made so far, and what is to go wrong with the next ones.
 #[derive(Debug, Default)]
@@ -41,7 +45,8 @@ impl Calls {
     fn refusal(&self, call: &Call, names: &[String]) -> Result<(), AwsError> {
         if let Some(left) = self.throttle.get().checked_sub(1) {
             self.throttle.set(left);
-            return Err(call.refused(Some("ThrottlingException"), Some("Rate exceeded"), Some(400)));
+            let code = if call.service == "ec2" { "RequestLimitExceeded" } else { "ThrottlingException" };
+            return Err(call.refused(Some(code), Some("Rate exceeded"), Some(400)));
         }
         // As AWS: GetParameters fails as a whole, BatchGetSecretValue answers for each.
         let of_names = call.operation != "BatchGetSecretValue" && names.iter().any(|name| self.denied.contains(name));

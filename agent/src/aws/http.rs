@@ -30,8 +30,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long the other side may be silent in the middle of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long one call of the SDK may take in all. Its answers are small, and a slow one is retried by the step.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long one call may take in all. Answers are small, and a slow one is retried by the step.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A handle on the client. Clones share everything.
 #[derive(Debug, Clone)]

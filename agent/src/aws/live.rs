@@ -8,6 +8,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::connection::{Connection, RegionSource};
 use super::credentials::ImdsCredentials;
+use super::ec2::{Ec2, LiveEc2};
 use super::fetch::{Parameters, Secrets};
 use super::http::Http;
 use super::imds::Imds;
@@ -20,11 +21,12 @@ use super::{ParameterStore, SecretsManager};
 pub(crate) struct Aws {
     pub(crate) secrets: Secrets,
     pub(crate) parameters: Parameters,
+    pub(crate) ec2: Rc<dyn Ec2>,
 }
 
 impl Aws {
-    pub(crate) fn new(secrets: Rc<dyn SecretsManager>, parameters: Rc<dyn ParameterStore>) -> Self {
-        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters) }
+    pub(crate) fn new(secrets: Rc<dyn SecretsManager>, parameters: Rc<dyn ParameterStore>, ec2: Rc<dyn Ec2>) -> Self {
+        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2 }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -32,17 +34,25 @@ impl Aws {
     /// `endpoints` holds the SDKs' variables `AWS_ENDPOINT_URL…`, as far as they are set.
     pub(crate) fn on_instance(http: Http, imds: Imds, credentials: ImdsCredentials, endpoints: BTreeMap<String, String>) -> Self {
         let region = RegionSource::Instance(Rc::new(imds));
-        Self::over(Connection { http, region, credentials: SharedCredentialsProvider::new(credentials), endpoints })
+        let connection = Connection { http, region, credentials: SharedCredentialsProvider::new(credentials), endpoints };
+        let ec2 = Rc::new(LiveEc2::new(connection.clone()));
+        Self::over(connection, ec2)
     }
 
-    /// AWS as a person at a dev box sees it.
-    pub(crate) fn of_caller(http: Http, credentials: Credentials, region: String, endpoints: BTreeMap<String, String>) -> Self {
+    /// AWS as a person at a dev box sees it: its secrets are real, and what would change it is done to `ec2`.
+    pub(crate) fn of_caller(
+        http: Http,
+        credentials: Credentials,
+        region: String,
+        endpoints: BTreeMap<String, String>,
+        ec2: Rc<dyn Ec2>,
+    ) -> Self {
         let credentials = SharedCredentialsProvider::new(credentials);
-        Self::over(Connection { http, region: RegionSource::Known(region), credentials, endpoints })
+        Self::over(Connection { http, region: RegionSource::Known(region), credentials, endpoints }, ec2)
     }
 
-    fn over(connection: Connection) -> Self {
-        Self::new(Rc::new(LiveSecretsManager::new(connection.clone())), Rc::new(LiveParameterStore::new(connection)))
+    fn over(connection: Connection, ec2: Rc<dyn Ec2>) -> Self {
+        Self::new(Rc::new(LiveSecretsManager::new(connection.clone())), Rc::new(LiveParameterStore::new(connection)), ec2)
     }
 }
 

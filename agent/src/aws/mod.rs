@@ -9,6 +9,7 @@ mod classify;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod ec2;
+pub(crate) mod endpoint;
 #[cfg_attr(not(test), expect(dead_code, reason = "a rehearsal states little of its world; the tests use the rest"))]
 pub(crate) mod fake;
 pub(crate) mod fetch;
@@ -17,6 +18,7 @@ pub(crate) mod imds;
 pub(crate) mod live;
 #[cfg(test)]
 mod loopback;
+mod query;
 mod secrets_manager;
 mod ssm;
 
@@ -26,6 +28,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
+use self::endpoint::{USE_DUAL_STACK, USE_FIPS};
 use crate::failure::Failure;
 use crate::text::SecretText;
 
@@ -183,6 +186,8 @@ pub(crate) struct AwsError {
     /// What happened, for people, with AWS's own words where it had any (those never hold a secret's value).
     pub(crate) what: String,
     pub(crate) kind: AwsErrorKind,
+    /// AWS's own code of the error, such as `VolumeInUse`; empty where AWS named none.
+    pub(crate) code: String,
     pub(crate) retry_after: Option<Duration>,
     /// Whether `retry_after` is the whole pause, the same for everybody whose request was part of the call.
     pub(crate) paced: bool,
@@ -200,6 +205,8 @@ pub(crate) enum AwsErrorKind {
     Expired,
     /// There are no credentials.
     NoCredentials,
+    /// AWS has no endpoint as the variables ask for.
+    NoEndpoint,
     /// No connection, no answer, or a 5xx.
     Unreachable,
     /// The endpoint's certificate is not trusted, or the CA bundle cannot be used.
@@ -222,6 +229,10 @@ impl Failure for AwsError {
                 "check this machine's clock with `timedatectl`; the credentials or the signature's time were not accepted".into()
             }
             AwsErrorKind::NoCredentials => "give the instance an instance profile with a role".into(),
+            AwsErrorKind::NoEndpoint => format!(
+                "correct AWS_ENDPOINT_URL, or unset {USE_FIPS} and {USE_DUAL_STACK}: not every partition has such endpoints, \
+                 and one of your own cannot be combined with them"
+            ),
             AwsErrorKind::Unreachable => format!("check the route to {service}: a NAT gateway, a VPC endpoint for it, or AWS_ENDPOINT_URL"),
             AwsErrorKind::Untrusted => {
                 "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers in place of AWS".into()

@@ -26,9 +26,10 @@ impl LiveSecretsManager {
     }
 
     async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
-        let made =
-            self.client.get_or_try_init(|| async { self.connection.config("SECRETS_MANAGER").await.map(|config| Client::new(&config)) });
-        made.await.map_err(|error| call.without_region(error))
+        let made = self
+            .client
+            .get_or_try_init(|| async { self.connection.config(SERVICE, "SECRETS_MANAGER").await.map(|config| Client::new(&config)) });
+        made.await.map_err(|error| call.unplaced(error))
     }
 }
 

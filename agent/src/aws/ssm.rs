@@ -32,8 +32,9 @@ impl LiveParameterStore {
     }
 
     async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
-        let made = self.client.get_or_try_init(|| async { self.connection.config("SSM").await.map(|config| Client::new(&config)) });
-        made.await.map_err(|error| call.without_region(error))
+        let made =
+            self.client.get_or_try_init(|| async { self.connection.config(SERVICE, "SSM").await.map(|config| Client::new(&config)) });
+        made.await.map_err(|error| call.unplaced(error))
     }
 }
 

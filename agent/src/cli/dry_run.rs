@@ -10,7 +10,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::aws::caller::Caller;
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
+use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeSecretsManager};
 use crate::aws::http::Http;
 use crate::aws::live::Aws;
 use crate::cli::prepare::{self, absolute};
@@ -27,7 +27,7 @@ use crate::host::fake::FakeMachine;
 use crate::host::files::DiskFiles;
 use crate::host::state::Record;
 use crate::host::users::EtcUsers;
-use crate::host::{Attributes, Files, Host, HostError, Users};
+use crate::host::{Attributes, FileKind, Files, Host, HostError, Users};
 use crate::plan::Plan;
 use crate::plan::preview::{self, Rehearsal, Rehearsed};
 use crate::redaction::Redactor;
@@ -123,8 +123,11 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
         }
     }
     let record = Record::load(host.files.clone(), host.users.own(), crate::host::fake::INSTANCE).await?;
-    let aws = if args.live { live(environment, &desk).await? } else { nothing() };
-    let world = World { host, aws, record: Rc::new(record), boot_id: "rehearsal".into(), redactor, known };
+    // What is made there is made up, also with --live: nothing is paid for.
+    let zone = given.instance()["zone"].as_str().unwrap_or("<instance.zone>").to_owned();
+    let ec2 = Rc::new(FakeEc2::new(machine, &zone).inventing());
+    let aws = if args.live { live(environment, &desk, ec2).await? } else { nothing(ec2) };
+    let world = World { host, aws, record: Rc::new(record), boot_id: "rehearsal".into(), redactor, known, claims: Rc::default() };
     let recorder = Recorder::new(Report::begin(world.host.clock.now(), world.boot_id.clone()), Vec::new(), world.host.clock.clone());
     let mut execution = Execution::new(&plan, &world, &recorder);
     execution.boot(std::future::pending()).await;
@@ -166,7 +169,7 @@ async fn read_text(path: &Path, desk: &DiskFiles) -> Result<String, Refusal> {
 }
 
 /// AWS as the caller's own credentials see it.
-async fn live(environment: &Environment, desk: &DiskFiles) -> Result<Aws, Refusal> {
+async fn live(environment: &Environment, desk: &DiskFiles, ec2: Rc<FakeEc2>) -> Result<Aws, Refusal> {
     let in_home = |name: &str| environment.home.as_deref().map(|home| Path::new(home).join(".aws").join(name));
     let named = |variable: &str| environment.aws.get(variable).map(PathBuf::from);
     let mut files = Vec::new();
@@ -183,20 +186,20 @@ async fn live(environment: &Environment, desk: &DiskFiles) -> Result<Aws, Refusa
     let caller = Caller { env: &variables, credentials_file: files[0].as_deref(), config_file: files[1].as_deref() };
     let region = caller.region()?.ok_or_else(|| Refusal(Exit::Usage, "no region is set\n  hint: set AWS_REGION".into()))?;
     let http = Http::new(ca_bundle(environment).await?);
-    Ok(Aws::of_caller(http, caller.credentials()?, region, endpoints(environment)))
+    Ok(Aws::of_caller(http, caller.credentials()?, region, endpoints(environment), ec2))
 }
 
 /// AWS that knows nothing: without `--live`, whatever a step would ask for is given.
-fn nothing() -> Aws {
-    Aws::new(Rc::new(FakeSecretsManager::default()), Rc::new(FakeParameterStore::default()))
+fn nothing(ec2: Rc<FakeEc2>) -> Aws {
+    Aws::new(Rc::new(FakeSecretsManager::default()), Rc::new(FakeParameterStore::default()), ec2)
 }
 
 async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>, HostError> {
     let mut rendered = Vec::new();
     for node in &plan.nodes {
         let Some(path) = world.known.path(&node.address) else { continue };
-        let (content, stat) = (world.host.files.read(&path, u64::MAX).await?, world.host.files.stat(&path).await?);
-        if let (Some(content), Some(stat)) = (content, stat) {
+        let Some(stat) = world.host.files.stat(&path).await?.filter(|stat| stat.kind == FileKind::File) else { continue };
+        if let Some(content) = world.host.files.read(&path, u64::MAX).await? {
             rendered.push(Rendered { path, content, mode: stat.attributes.mode, secret: node.holds_secret });
         }
     }

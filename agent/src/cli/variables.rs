@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::aws::endpoint::{USE_DUAL_STACK, USE_FIPS};
 use crate::cli::prepare::absolute;
 use crate::document::source::SIZE_LIMIT;
 use crate::host::environment::Environment;
@@ -17,10 +18,11 @@ pub(crate) async fn ca_bundle(environment: &Environment) -> Result<Option<Vec<u8
     found.map(|found| Some(found.to_vec())).ok_or_else(missing)
 }
 
-/// The SDKs' own variables for other endpoints, as far as they are set.
+/// The SDKs' own variables for other endpoints, and for other kinds of endpoint, as far as they are set.
 pub(crate) fn endpoints(environment: &Environment) -> BTreeMap<String, String> {
-    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM"]
-        .into_iter()
+    let own = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM"];
+    own.into_iter()
+        .chain([USE_FIPS, USE_DUAL_STACK])
         .filter_map(|name| Some((name.to_owned(), environment.aws.get(name)?.to_owned())))
         .collect()
 }

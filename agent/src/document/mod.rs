@@ -27,14 +27,18 @@ use crate::steps::command::Command;
 use crate::steps::credential::Credential;
 use crate::steps::fields::TimeLimit;
 use crate::steps::file::File;
+use crate::steps::mount::Mount;
 use crate::steps::secret::Secret;
 use crate::steps::service::Service;
+use crate::steps::volume::Volume;
 use crate::steps::{AnyStep, Companion, Step};
 use crate::text::{Place, Text};
 
 /// Every kind of step, by the name of its map. A new kind is one line here.
 pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<Secret>("secrets"),
+    Kind::of::<Volume>("volumes"),
+    Kind::of::<Mount>("mounts"),
     Kind::of::<File>("files"),
     Kind::of::<Credential>("credentials"),
     Kind::of::<Command>("commands"),

@@ -92,6 +92,15 @@ impl serde::de::Error for DecodeError {
         Self { missing: Some(field), ..Self::new(format!("`{field}` is missing here"), format!("add `{field}:`")) }
     }
 
+    /// Of a map that might have been something shorter; all others are looked through before serde sees them.
+    fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
+        let hint = match nearest(field, expected.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", listed(expected)),
+        };
+        Self::new(format!("unknown key `{field}`"), hint)
+    }
+
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {
         let hint = match nearest(variant, expected.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),

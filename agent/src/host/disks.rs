@@ -44,6 +44,9 @@ pub(crate) trait Disks {
     /// Repairs what can be repaired without loss (`e2fsck -p`); an error if more is needed.
     async fn check(&self, device: &Device, filesystem: Filesystem, timeout: Duration) -> Result<(), HostError>;
 
+    /// How large a mounted filesystem is, in bytes, by what the kernel knows: its superblock on the device may lag behind.
+    async fn mounted_size(&self, device: &Device, filesystem: Filesystem, at: &Path) -> Result<u64, HostError>;
+
     /// Grows a mounted filesystem to the size of its device, online. `at` is where it is mounted.
     async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError>;
 }
@@ -219,6 +222,21 @@ pub(crate) struct Device {
     pub(crate) number: DeviceNumber,
     /// The EBS volume it must be (a part of), by its id with the dash. `None` where it is none.
     pub(crate) volume: Option<String>,
+    /// The number of the partition, if it is one.
+    pub(crate) partition: Option<u32>,
+}
+
+impl Device {
+    /// A disk, or one of its partitions.
+    pub(crate) fn of(disk: &Disk, partition: Option<u32>) -> Self {
+        let volume = match &disk.origin {
+            Origin::Volume(id) => Some(id.clone()),
+            Origin::InstanceStore(_) | Origin::Other => None,
+        };
+        let part = disk.partitions.iter().find(|known| Some(known.number) == partition);
+        let (node, number) = part.map_or((&disk.node, disk.number), |part| (&part.node, part.device));
+        Self { node: node.clone(), number, volume, partition }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

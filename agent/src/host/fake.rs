@@ -174,6 +174,11 @@ impl FakeMachine {
         self.0.storage.borrow_mut().unplug(volume);
     }
 
+    /// Takes every disk away: this is another machine now, with the same root.
+    pub(crate) fn unplug_all(&self) {
+        self.0.storage.borrow_mut().unplug_all();
+    }
+
     /// Switches it off and on: /run and /tmp are empty, nothing runs or is mounted, disks have
     /// other names, the files are still there.
     pub(crate) fn reboot(&self) {
@@ -247,6 +252,11 @@ impl FakeMachine {
     pub(crate) fn die_after(&self, count: u64) {
         self.0.life.last.set(Some(self.mutations() + count));
         self.0.life.dead.set(count == 0);
+    }
+
+    /// From now on disks come when they are plugged in, and not when they are waited for.
+    pub(crate) fn stop_inventing_disks(&self) {
+        self.0.storage.borrow_mut().anything = false;
     }
 
     /// Returns when the process has been killed: `select!` it against the boot, and drop that.

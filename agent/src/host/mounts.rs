@@ -3,6 +3,7 @@
 mod kernel;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use nix::mount::MsFlags;
@@ -22,6 +23,9 @@ pub(crate) trait Mounts {
     /// mount(2). A device is compared with what is there while it is held open, and once more afterwards: if another one
     /// was mounted all the same, it is unmounted, and this fails.
     async fn mount(&self, call: &MountCall) -> Result<(), HostError>;
+
+    /// Mounts by a program of the system, such as mount.nfs4, which gets `data` as its options.
+    async fn mount_by(&self, program: &str, call: &MountCall, timeout: Duration) -> Result<(), HostError>;
 
     /// The block devices that are swapped on.
     async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError>;

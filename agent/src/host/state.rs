@@ -102,13 +102,32 @@ impl Record {
         self.entries.borrow().get(address).cloned()
     }
 
+    /// Every entry whose address begins with `prefix`, by address.
+    pub(crate) fn below(&self, prefix: &str) -> Vec<(String, Entry)> {
+        let entries = self.entries.borrow();
+        entries.iter().filter(|(address, _)| address.starts_with(prefix)).map(|(address, entry)| (address.clone(), entry.clone())).collect()
+    }
+
     /// Remembers `entry`: once this returns, it is on disk.
     ///
     /// # Errors
     ///
     /// If it could not be written; what was remembered before then still holds.
     pub(crate) async fn put(&self, address: &str, entry: Entry) -> Result<(), HostError> {
-        let before = self.entries.borrow_mut().insert(address.to_owned(), entry.clone());
+        self.set(address, Some(entry)).await
+    }
+
+    /// Forgets what is remembered of `address`: once this returns, it is gone from the disk.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Record::put).
+    pub(crate) async fn remove(&self, address: &str) -> Result<(), HostError> {
+        self.set(address, None).await
+    }
+
+    async fn set(&self, address: &str, entry: Option<Entry>) -> Result<(), HostError> {
+        let before = self.exchange(address, entry.clone());
         self.changes.set(self.changes.get() + 1);
         let mine = self.changes.get();
 
@@ -123,15 +142,19 @@ impl Record {
                 Ok(())
             }
             Err(error) => {
-                let mut entries = self.entries.borrow_mut();
-                if entries.get(address) == Some(&entry) {
-                    match before {
-                        Some(before) => drop(entries.insert(address.to_owned(), before)),
-                        None => drop(entries.remove(address)),
-                    }
+                if self.get(address) == entry {
+                    self.exchange(address, before);
                 }
                 Err(error)
             }
+        }
+    }
+
+    fn exchange(&self, address: &str, entry: Option<Entry>) -> Option<Entry> {
+        let mut entries = self.entries.borrow_mut();
+        match entry {
+            Some(entry) => entries.insert(address.to_owned(), entry),
+            None => entries.remove(address),
         }
     }
 

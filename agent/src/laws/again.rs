@@ -15,9 +15,20 @@ fn lost_by_a_reboot(example: &Example, address: &str) -> bool {
     match kind {
         "services" | "credentials" => true,
         "commands" => matches!(example.field(kind, key, "once"), Some("boot" | "always")),
+        "mounts" => !comes_back(&example.tree, key),
         "files" => key.starts_with("/run/") || key.starts_with("/tmp/"),
         _ => false,
     }
+}
+
+/// Whether a mount comes back before the steps run: all but those of a network, and of disks that are no EBS volumes.
+fn comes_back(tree: &serde_json::Value, key: &str) -> bool {
+    let mount = &tree["mounts"][key];
+    let device = mount["device"].as_str().unwrap_or_default();
+    let volume = device.strip_prefix("{{volumes.").and_then(|rest| rest.split('.').next());
+    let other =
+        volume.is_some_and(|volume| ["device", "instance_store"].iter().any(|from| !tree["volumes"][volume]["from"][from].is_null()));
+    mount["type"] != "nfs4" && !other
 }
 
 fn always(example: &Example) -> BTreeSet<String> {
@@ -96,6 +107,8 @@ async fn an_instance_made_from_the_image_of_another_boots_anew() {
         image.boot_well().await;
         image.machine.reboot();
         image.machine.add_file("/sys/class/dmi/id/board_asset_tag", &format!("{ANOTHER}\n"));
+        image.ec2.terminate(INSTANCE);
+        image.machine.unplug_all();
         let booted = image.boot_well().await;
         let commands = booted.report.steps.iter().map(|step| step.address.as_str()).filter(|address| address.starts_with("commands."));
         let again = booted.changed().into_iter().filter(|address| address.starts_with("commands."));

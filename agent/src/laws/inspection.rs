@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending, poll_fn};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -75,6 +75,14 @@ impl AnyStep for Watched {
 
     fn companions(&self, key: &str) -> Vec<Companion> {
         self.step.companions(key)
+    }
+
+    fn paths(&self, key: &str) -> Vec<PathBuf> {
+        self.step.paths(key)
+    }
+
+    fn mounts_at(&self, key: &str) -> Option<PathBuf> {
+        self.step.mounts_at(key)
     }
 
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use crate::aws::Identity;
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
+use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeSecretsManager};
 use crate::aws::live::Aws;
 use crate::execute::{Execution, publish, write_report};
 use crate::facts;
@@ -21,7 +21,10 @@ use crate::laws::transcript::Transcript;
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Outcome, Report};
+use crate::steps::mount::remembered;
 use crate::steps::{Known, World};
+
+pub(super) const ZONE: &str = "eu-central-1a";
 
 const FACTS_FILE: &str = "/run/ingot/facts.env";
 
@@ -32,6 +35,7 @@ pub(super) struct Instance {
     pub(super) units: ReadingUnits,
     pub(super) secrets: Rc<FakeSecretsManager>,
     pub(super) parameters: Rc<FakeParameterStore>,
+    pub(super) ec2: Rc<FakeEc2>,
     /// The value of every secret.
     pub(super) values: Vec<String>,
 }
@@ -59,7 +63,16 @@ impl Instance {
         example.templates.iter().for_each(|(path, text)| machine.add_file(path, text));
         let units = ReadingUnits::of(example, &machine);
         let (secrets, parameters) = (Rc::new(secrets), Rc::new(parameters));
-        Self { example: example.clone(), machine, units, secrets, parameters, values: Vec::new() }
+        let ec2 = Rc::new(FakeEc2::new(machine.clone(), ZONE).inventing());
+        Self { example: example.clone(), machine, units, secrets, parameters, ec2, values: Vec::new() }
+    }
+
+    /// A new instance in an account whose volumes and snapshots the law states itself.
+    pub(super) fn with_ec2(text: &str, ec2: impl FnOnce(FakeEc2) -> FakeEc2) -> Self {
+        let mut instance = Self::with_aws(&Example::of(text), FakeSecretsManager::default(), FakeParameterStore::default());
+        instance.machine.stop_inventing_disks();
+        instance.ec2 = Rc::new(ec2(FakeEc2::new(instance.machine.clone(), ZONE)));
+        instance
     }
 
     /// Boots to the end.
@@ -88,11 +101,14 @@ impl Instance {
         let id = self.id().await;
         recorder.amend(|report| report.instance = Some(id.clone()));
         let record = Record::load(host.files.clone(), host.users.own(), &id).await.unwrap();
-        let aws = Aws::new(self.secrets.clone(), self.parameters.clone());
+        for trouble in remembered::bring_back(&record, &host).await {
+            recorder.amend(|report| report.warnings.push(trouble));
+        }
+        let aws = Aws::new(self.secrets.clone(), self.parameters.clone(), self.ec2.clone());
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
-        let world = World { host, aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known };
+        let world = World { host, aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known, claims: Rc::default() };
         Process { plan, world, recorder, transcript }
     }
 
@@ -108,7 +124,7 @@ impl Instance {
         let identity = Identity {
             instance_id: self.id().await,
             region: text("eu-central-1"),
-            availability_zone: text("eu-central-1a"),
+            availability_zone: text(ZONE),
             account_id: text("123456789012"),
             image_id: text("ami-0123456789abcdef0"),
             instance_type: text("m7g.large"),

@@ -3,6 +3,7 @@
 //! Nodes are [`Unit`]s: a step alone, or files that a service restarts on, which are staged first and renamed together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
@@ -58,11 +59,22 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
         units[unit].required |= item.common.required.unwrap_or(true);
         unit_of[at] = unit;
     }
-    for (at, item) in items.values().enumerate() {
+    let mounts: Vec<(PathBuf, usize)> =
+        items.iter().enumerate().filter_map(|(at, (address, item))| Some((item.step.mounts_at(address.key())?, at))).collect();
+    for (at, (own, item)) in items.iter().enumerate() {
         let used = references[at].iter().filter_map(|reference| Some((reference.address()?, reference.usage != Usage::Tested)));
         let after = item.after.iter().flatten().map(|(address, _)| (address.clone(), false));
         let watched = item.step.watches().into_iter().map(|address| (address.clone(), false));
         let unit = unit_of[at];
+        // Without the mount that is to hold it, a path means another place: there is no going on without it.
+        for path in item.step.paths(own.key()) {
+            let holders = mounts.iter().filter(|(mount, by)| *by != at && path.starts_with(mount));
+            if let Some((_, by)) = holders.max_by_key(|(mount, _)| mount.components().count())
+                && unit_of[*by] != unit
+            {
+                units[unit].needs.push(Need { unit: unit_of[*by], uses: true });
+            }
+        }
         for (address, uses) in used.chain(after).chain(watched) {
             if let Some(target) = index(&address)
                 && unit_of[target] != unit

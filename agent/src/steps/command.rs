@@ -113,6 +113,11 @@ impl Step for Command {
         self.run.iter().chain(self.environment.values()).collect()
     }
 
+    fn paths(&self, _key: &str) -> Vec<PathBuf> {
+        let program = self.run.first().filter(|program| program.is_plain()).map(|program| PathBuf::from(program.raw()));
+        program.into_iter().chain(self.working_directory.clone()).collect()
+    }
+
     fn patience(&self) -> Duration {
         PATIENCE
     }

@@ -12,6 +12,7 @@ use crate::host::Host;
 use crate::host::state::Record;
 use crate::redaction::Redactor;
 use crate::steps::Outputs;
+use crate::steps::volume::Claims;
 use crate::steps::amount::Amount;
 use crate::template::{Scope, Template, TemplateError};
 use crate::text::{SecretText, Text};
@@ -25,6 +26,7 @@ pub(crate) struct World {
     pub(crate) boot_id: String,
     pub(crate) redactor: Rc<Redactor>,
     pub(crate) known: Rc<Known>,
+    pub(crate) claims: Rc<Claims>,
 }
 
 /// Facts, values, and the outputs of the steps that are done.
@@ -65,7 +67,12 @@ impl Known {
 
     /// Where the file of a step that is done lies.
     pub(crate) fn path(&self, address: &Address) -> Option<PathBuf> {
-        self.outputs.borrow().get(address)?.0.get(&["path".to_owned()])?.as_str().map(PathBuf::from)
+        self.text(address, "path").map(PathBuf::from)
+    }
+
+    /// A string that a step that is done offers.
+    pub(crate) fn text(&self, address: &Address, field: &str) -> Option<String> {
+        self.outputs.borrow().get(address)?.0.get(&[field.to_owned()])?.as_str().map(str::to_owned)
     }
 
     pub(crate) fn set_placeholders(&self, references: BTreeSet<String>) {

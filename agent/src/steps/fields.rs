@@ -1,11 +1,13 @@
-//! Types of fields that several kinds of step share: [`TimeLimit`], [`Mode`], [`Excerpt`].
+//! Types of fields that several kinds of step share: [`TimeLimit`], [`Mode`], [`OrMap`], [`Excerpt`].
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 
 /// A length of time, written `90s`, `20m`, `1h 30m` or `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -88,6 +90,55 @@ impl JsonSchema for Mode {
             "description": "Permission bits in octal, in quotes.",
             "pattern": "^0?[0-7]{3,4}$"
         })
+    }
+}
+
+/// Either something short, such as a string or a list, or a map with all that can be said.
+#[derive(Debug, Clone)]
+pub(crate) enum OrMap<P, M> {
+    Plain(P),
+    Map(M),
+}
+
+impl<'de, P: Deserialize<'de>, M: Deserialize<'de>> Deserialize<'de> for OrMap<P, M> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor<P, M>(PhantomData<(P, M)>);
+
+        impl<'de, P: Deserialize<'de>, M: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<P, M> {
+            type Value = OrMap<P, M>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the short form or a map")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                P::deserialize(StrDeserializer::new(text)).map(OrMap::Plain)
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+                P::deserialize(SeqAccessDeserializer::new(items)).map(OrMap::Plain)
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, entries: A) -> Result<Self::Value, A::Error> {
+                M::deserialize(MapAccessDeserializer::new(entries)).map(OrMap::Map)
+            }
+        }
+
+        deserializer.deserialize_any(Visitor(PhantomData))
+    }
+}
+
+impl<P: JsonSchema, M: JsonSchema> JsonSchema for OrMap<P, M> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}Or{}", P::schema_name(), M::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [generator.subschema_for::<P>(), generator.subschema_for::<M>()] })
     }
 }
 

@@ -122,6 +122,10 @@ impl Step for File {
         }
     }
 
+    fn paths(&self, key: &str) -> Vec<PathBuf> {
+        vec![key.into()]
+    }
+
     fn foretold(&self, key: &str) -> Option<serde_json::Value> {
         Some(install::value(Path::new(key)))
     }

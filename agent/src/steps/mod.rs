@@ -11,16 +11,18 @@ pub(crate) mod credential;
 pub(crate) mod fields;
 pub(crate) mod file;
 pub(crate) mod install;
+pub(crate) mod mount;
 mod ordering;
 mod ready;
 pub(crate) mod secret;
 pub(crate) mod service;
 mod stamps;
+pub(crate) mod volume;
 pub(crate) mod warm;
 
 use std::fmt;
 use std::future::Future;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -82,6 +84,16 @@ pub(crate) trait Step: fmt::Debug {
     /// Steps that come with it, under addresses of their own, and after it.
     fn companions(&self, _key: &str) -> Vec<Companion> {
         Vec::new()
+    }
+
+    /// The paths on which it works: it comes after the mounts that hold them.
+    fn paths(&self, _key: &str) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
+    /// Where it mounts something, so that paths below lie in it.
+    fn mounts_at(&self, _key: &str) -> Option<PathBuf> {
+        None
     }
 
     /// What is wrong with it once its references are known. `key` is its own key, `secret` whether it holds a secret.
@@ -163,6 +175,8 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn order(&self) -> Order;
     fn unfolds(&self) -> bool;
     fn companions(&self, key: &str) -> Vec<Companion>;
+    fn paths(&self, key: &str) -> Vec<PathBuf>;
+    fn mounts_at(&self, key: &str) -> Option<PathBuf>;
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
     fn patience(&self) -> Duration;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
@@ -223,6 +237,14 @@ impl<S: Step> AnyStep for S {
 
     fn companions(&self, key: &str) -> Vec<Companion> {
         Step::companions(self, key)
+    }
+
+    fn paths(&self, key: &str) -> Vec<PathBuf> {
+        Step::paths(self, key)
+    }
+
+    fn mounts_at(&self, key: &str) -> Option<PathBuf> {
+        Step::mounts_at(self, key)
     }
 
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {

@@ -27,9 +27,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use schemars::{JsonSchema, json_schema};
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use self::paths::WarmPaths;
 use self::rest::WarmRest;
@@ -41,6 +39,7 @@ use crate::host::mounts::{self, Mounted};
 use crate::host::reading::WasRead;
 use crate::host::state::{Entry, EntryState};
 use crate::steps::amount::Gauge;
+use crate::steps::fields::OrMap;
 use crate::steps::{Companion, Context, Progress};
 use crate::template::TemplateError;
 use crate::text::Text;
@@ -56,7 +55,8 @@ const MOST_IN_FLIGHT: u16 = 1024;
 const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What is to be read of a mount.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "OrMap<Vec<Text>, Fields>")]
 pub(crate) struct Warm {
     paths: Vec<Text>,
     list: Option<PathBuf>,
@@ -81,31 +81,6 @@ pub(crate) fn companions(warm: &Warm, mount: &str) -> Vec<Companion> {
         companions.push(Companion { address, step: Box::new(step), required: false });
     }
     companions
-}
-
-impl<'de> Deserialize<'de> for Warm {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ListOrMap;
-
-        impl<'de> Visitor<'de> for ListOrMap {
-            type Value = Warm;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of paths, or a map")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Warm, A::Error> {
-                let paths = Vec::deserialize(SeqAccessDeserializer::new(seq))?;
-                Fields { paths, ..Fields::default() }.try_into().map_err(serde::de::Error::custom)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Warm, A::Error> {
-                Fields::deserialize(MapAccessDeserializer::new(map))?.try_into().map_err(serde::de::Error::custom)
-            }
-        }
-
-        deserializer.deserialize_any(ListOrMap)
-    }
 }
 
 impl JsonSchema for Warm {
@@ -146,10 +121,14 @@ struct Fields {
     rest_mib_s: Option<i64>,
 }
 
-impl TryFrom<Fields> for Warm {
+impl TryFrom<OrMap<Vec<Text>, Fields>> for Warm {
     type Error = String;
 
-    fn try_from(fields: Fields) -> Result<Self, String> {
+    fn try_from(written: OrMap<Vec<Text>, Fields>) -> Result<Self, String> {
+        let fields = match written {
+            OrMap::Plain(paths) => Fields { paths, ..Fields::default() },
+            OrMap::Map(fields) => fields,
+        };
         let Fields { paths, list, into_cache, in_flight, rest_mib_s } = fields;
         if paths.is_empty() && list.is_none() && rest_mib_s.is_none() {
             return Err("this names nothing to read: give `paths`, a `list` or `rest_mib_s`, or leave `warm` out".into());
@@ -191,7 +170,7 @@ async fn shown(mount: &Path, cx: &Context<'_>) -> Result<Shown, WarmError> {
     let node = PathBuf::from(&mounted.source);
     let behind = if node.is_absolute() { host.disks.behind(&node).await.map_err(WarmError::Host)? } else { None };
     let plain = mounted.device.major != 0 && PLAIN.contains(&mounted.filesystem.as_str());
-    let device = plain.then(|| Device { node, number: mounted.device, volume: None });
+    let device = plain.then(|| Device { node, number: mounted.device, volume: None, partition: None });
     Ok(Shown { device, identity: identity(mounted, behind.as_ref()) })
 }
 

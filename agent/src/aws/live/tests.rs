@@ -2,11 +2,12 @@
 
 use futures_util::future::join_all;
 
-use crate::aws::fake::FakeMetadata;
+use crate::aws::fake::{FakeEc2, FakeMetadata};
 use crate::aws::imds::Patience;
 use crate::aws::loopback::{Loopback, Reply, Request};
 use crate::aws::{AwsError, AwsErrorKind, Identity, ImdsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
 use crate::failure::Failure;
+use crate::host::fake::FakeMachine;
 use crate::text::SecretText;
 
 use super::*;
@@ -19,9 +20,13 @@ fn at(url: &str) -> BTreeMap<String, String> {
     BTreeMap::from([("AWS_ENDPOINT_URL".into(), url.into())])
 }
 
+fn no_ec2() -> Rc<FakeEc2> {
+    Rc::new(FakeEc2::new(FakeMachine::new_instance(), "eu-west-1a"))
+}
+
 fn aws(url: &str) -> Aws {
     let credentials = Credentials::new("AKIA", "secret", None, None, "test");
-    Aws::of_caller(Http::new(None), credentials, "eu-west-1".into(), at(url))
+    Aws::of_caller(Http::new(None), credentials, "eu-west-1".into(), at(url), no_ec2())
 }
 
 fn action(request: &Request) -> &str {
@@ -210,7 +215,7 @@ async fn says_that_it_is_imds_that_does_not_answer_or_the_role_that_is_missing()
         credentials: SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test")),
         endpoints: BTreeMap::new(),
     };
-    let error = Aws::over(connection).parameters.get("/p").await.unwrap_err();
+    let error = Aws::over(connection, no_ec2()).parameters.get("/p").await.unwrap_err();
     assert!(!error.is_transient());
     assert!(error.to_string().starts_with("GetParameters /p: the region is not known: the instance metadata service is disabled"));
 }
@@ -223,4 +228,24 @@ fn a_service_may_have_an_endpoint_of_its_own() {
     let connection = Connection { http: Http::new(None), region: RegionSource::Known("eu-west-1".into()), credentials, endpoints };
     assert_eq!(connection.endpoint("SSM"), Some("http://ssm"));
     assert_eq!(connection.endpoint("SECRETS_MANAGER"), Some("http://all"));
+}
+
+#[tokio::test]
+async fn an_sdk_client_follows_the_switches_and_never_falls_back() {
+    let on = |name: &str| BTreeMap::from([(name.to_owned(), "true".to_owned())]);
+    let connection = |endpoints: BTreeMap<String, String>| Connection {
+        http: Http::new(None),
+        region: RegionSource::Known("eu-west-1".into()),
+        credentials: SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test")),
+        endpoints,
+    };
+    let config = connection(on("AWS_USE_FIPS_ENDPOINT")).config("ssm", "SSM").await.unwrap();
+    assert_eq!((config.use_fips(), config.use_dual_stack(), config.endpoint_url()), (Some(true), Some(false), None));
+    let config = connection(on("AWS_USE_DUALSTACK_ENDPOINT")).config("ssm", "SSM").await.unwrap();
+    assert_eq!((config.use_fips(), config.use_dual_stack()), (Some(false), Some(true)));
+
+    let server = Loopback::serve(|_| Reply::new(200, "{}"));
+    let both: BTreeMap<_, _> = on("AWS_USE_FIPS_ENDPOINT").into_iter().chain(at(&server.url)).collect();
+    let error = Aws::over(connection(both), no_ec2()).parameters.get("/p").await.unwrap_err();
+    assert_eq!((error.kind, error.is_transient(), server.requests().len()), (AwsErrorKind::NoEndpoint, false, 0));
 }

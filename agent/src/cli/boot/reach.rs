@@ -31,6 +31,7 @@ use crate::host::{Files, Host, identity};
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, REPORT, Report};
+use crate::steps::mount::remembered;
 use crate::steps::{Known, World};
 
 /// Where an image keeps its layers.
@@ -94,6 +95,16 @@ pub(super) async fn reach(
     let (lock, waited) = take_lock(disk, host).await?;
     *reached.lock.borrow_mut() = Some(lock);
     // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
+    let record = match &dmi {
+        Some(id) => Some(Record::load(disk.clone(), host.users.own(), id).await?),
+        None => None,
+    };
+    // What was mounted comes back before anything is asked of a network that may not be there.
+    if let (Some(record), []) = (&record, args.only.as_slice()) {
+        let troubles = remembered::bring_back(record, host).await;
+        troubles.iter().for_each(|trouble| note(recorder, trouble));
+        recorder.phase("mounts");
+    }
     let called_by_cloud_init = host.units.own().is_some_and(|unit| unit.starts_with("cloud-"));
     let earlier = if args.only.is_empty() && (waited || called_by_cloud_init) { last_report(&**disk).await } else { None };
 
@@ -175,11 +186,24 @@ pub(super) async fn reach(
         (None, None) => identity::machine_id(&**disk).await.unwrap_or_else(|| "local".into()),
     };
     recorder.amend(|report| report.instance = Some(id.clone()));
-    let record = Record::load(disk.clone(), host.users.own(), &id).await?;
+    let record = match record {
+        Some(record) => record,
+        None => Record::load(disk.clone(), host.users.own(), &id).await?,
+    };
+    if args.only.is_empty() {
+        remembered::forget_others(&record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await?;
+    }
     let aws = Aws::on_instance(http, imds.clone(), credentials, endpoints(environment));
     let boot_id = recorder.report().boot_id.clone();
-    let new =
-        World { host: host.clone(), aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known: Rc::new(Known::default()) };
+    let new = World {
+        host: host.clone(),
+        aws,
+        record: Rc::new(record),
+        boot_id,
+        redactor: Rc::default(),
+        known: Rc::new(Known::default()),
+        claims: Rc::default(),
+    };
     let made = reached.world.get_or_init(|| new);
     learn_facts(&plan, imds, known_identity.as_ref(), made, recorder).await?;
     Ok(plan)

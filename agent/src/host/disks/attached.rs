@@ -47,6 +47,9 @@ impl Disks for AttachedDisks {
     async fn check(&self, device: &Device, _filesystem: Filesystem, _timeout: Duration) -> Result<(), HostError> {
         Err(unsupported(&device.node))
     }
+    async fn mounted_size(&self, device: &Device, _filesystem: Filesystem, _at: &Path) -> Result<u64, HostError> {
+        Err(unsupported(&device.node))
+    }
     async fn grow(&self, device: &Device, _filesystem: Filesystem, _at: &Path, _timeout: Duration) -> Result<(), HostError> {
         Err(unsupported(&device.node))
     }

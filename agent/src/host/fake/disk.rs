@@ -47,8 +47,27 @@ impl Storage {
         self.disks.insert(number, (disk, content));
     }
 
+    /// A disk for a node that a document names, in a rehearsal.
+    fn invent(&mut self, node: &Path) {
+        if self.disks.values().any(|(disk, _)| disk.node == node) {
+            return;
+        }
+        self.plug(Origin::Other, None, 8 << 30, Content::Unspecified);
+        if let Some((disk, _)) = self
+            .disks
+            .values_mut()
+            .find(|(disk, _)| disk.origin == Origin::Other && disk.attached_as.is_none() && disk.node.starts_with("/dev/nvme"))
+        {
+            disk.node = node.to_owned();
+        }
+    }
+
     pub(super) fn unplug(&mut self, volume: &str) {
         self.disks.retain(|_, (disk, _)| disk.origin != Origin::Volume(volume.to_owned()));
+    }
+
+    pub(super) fn unplug_all(&mut self) {
+        self.disks.clear();
     }
 
     /// Nothing is mounted any more, and the kernel finds the disks in another order.
@@ -63,7 +82,8 @@ impl Storage {
     }
 
     pub(super) fn describe(&self, lines: &mut BTreeMap<String, String>) {
-        for (disk, content) in self.disks.values() {
+        // What is there by itself is no change.
+        for (disk, content) in self.disks.values().filter(|(disk, _)| disk.origin != Origin::Other || disk.attached_as.is_some()) {
             lines.insert(name(disk), format!("{} bytes, {content}", disk.size));
         }
         for mounted in &self.table {
@@ -136,6 +156,10 @@ impl Disks for FakeMachine {
     }
 
     async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError> {
+        let invented = self.0.storage.borrow().anything && node.starts_with("/dev");
+        if invented {
+            self.0.storage.borrow_mut().invent(node);
+        }
         Ok(self.all().await?.into_iter().find(|disk| disk.node == node).map(|disk| (disk, None)))
     }
 
@@ -172,6 +196,16 @@ impl Disks for FakeMachine {
             Ok(true)
         })
         .await
+    }
+
+    async fn mounted_size(&self, device: &Device, _filesystem: Filesystem, _at: &Path) -> Result<u64, HostError> {
+        self.alive().await;
+        let mut storage = self.0.storage.borrow_mut();
+        let (disk, content) = storage.held(device).ok_or_else(|| replaced(device))?;
+        Ok(match content {
+            Content::Holds(signatures) => signatures.iter().find_map(|signature| signature.size).unwrap_or(disk.size),
+            _ => disk.size,
+        })
     }
 
     async fn grow(&self, device: &Device, _filesystem: Filesystem, _at: &Path, _timeout: Duration) -> Result<(), HostError> {
@@ -244,6 +278,10 @@ impl Mounts for FakeMachine {
             Ok(true)
         })
         .await
+    }
+
+    async fn mount_by(&self, _program: &str, call: &MountCall, _timeout: Duration) -> Result<(), HostError> {
+        Mounts::mount(self, call).await
     }
 
     async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError> {

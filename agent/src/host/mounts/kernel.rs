@@ -31,6 +31,9 @@ impl Mounts for KernelMounts {
     async fn mount(&self, call: &MountCall) -> Result<(), HostError> {
         Err(unsupported(&call.at))
     }
+    async fn mount_by(&self, _program: &str, call: &MountCall, _timeout: std::time::Duration) -> Result<(), HostError> {
+        Err(unsupported(&call.at))
+    }
     async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError> {
         Err(unsupported(Path::new("/proc/swaps")))
     }

@@ -1,0 +1,391 @@
+//! EC2, in memory, for one machine in memory: what is attached there becomes a disk here.
+//!
+//! States change as EC2's do: with each DescribeVolumes what was `creating` becomes `available`, `attaching` becomes
+//! `attached`, `detaching` ends. Ids are the same for the same request. What can go wrong on request is in [`trouble`].
+
+mod inventing;
+#[cfg(test)]
+mod tests;
+mod trouble;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use self::trouble::Trouble;
+use super::Calls;
+use crate::aws::classify::Call;
+use crate::aws::ec2::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
+use crate::aws::{AwsError, AwsErrorKind};
+use crate::host::disks::{Content, Disks, Origin};
+use crate::host::fake::{FakeMachine, INSTANCE};
+use crate::host::identity;
+use crate::host::mounts::Mounts;
+
+/// EC2 as one instance sees it.
+pub(crate) struct FakeEc2 {
+    machine: FakeMachine,
+    zone: String,
+    /// Whether snapshots and volumes that were never put in are made up: this is a rehearsal.
+    inventing: bool,
+    calls: Calls,
+    account: RefCell<Account>,
+    trouble: RefCell<Trouble>,
+}
+
+/// What is there. By id.
+#[derive(Default)]
+struct Account {
+    snapshots: BTreeMap<String, (Snapshot, Content)>,
+    volumes: BTreeMap<String, Held>,
+    /// What each client token was used for.
+    tokens: BTreeMap<String, (NewVolume, String)>,
+}
+
+struct Held {
+    volume: Volume,
+    content: Content,
+    /// How many polls show it as `creating`.
+    creating: usize,
+    /// What it becomes after that.
+    becomes: String,
+    /// How many polls do not show it at all: EC2 is eventually consistent.
+    unseen: usize,
+    /// Whether it is for ever `attaching`.
+    stuck: bool,
+}
+
+impl Held {
+    fn new(volume: Volume, content: Content) -> Self {
+        Self { volume, content, creating: 0, becomes: "available".into(), unseen: 0, stuck: false }
+    }
+
+    /// Lets the time of one poll pass.
+    fn pass(&mut self) {
+        self.unseen = self.unseen.saturating_sub(1);
+        match self.creating.checked_sub(1) {
+            Some(left) => self.creating = left,
+            None if self.volume.state == "creating" => self.volume.state.clone_from(&self.becomes),
+            None => {}
+        }
+        self.volume.attachments.retain(|attachment| attachment.state != "detaching");
+        if self.volume.state == "in-use" && self.volume.attachments.is_empty() {
+            self.volume.state = "available".into();
+        }
+        for attachment in self.volume.attachments.iter_mut().filter(|attachment| attachment.state == "attaching" && !self.stuck) {
+            attachment.state = "attached".into();
+        }
+    }
+
+    /// Attaches it, as EC2 sees it.
+    fn attach(&mut self, instance: &str, device: &str, state: &str) {
+        self.volume.state = "in-use".into();
+        let (instance, device, state) = (instance.to_owned(), device.to_owned(), state.to_owned());
+        self.volume.attachments.push(Attachment { instance, device, state, delete_on_termination: false });
+    }
+}
+
+impl FakeEc2 {
+    /// An account with nothing in it. The instance is what `machine` says of itself.
+    pub(crate) fn new(machine: FakeMachine, zone: &str) -> Self {
+        let (calls, account, trouble) = (Calls::default(), RefCell::default(), RefCell::default());
+        Self { machine, zone: zone.into(), inventing: false, calls, account, trouble }
+    }
+
+    /// Puts a snapshot there; what is restored from it holds `content`.
+    pub(crate) fn with_snapshot(self, snapshot: Snapshot, content: Content) -> Self {
+        self.account.borrow_mut().snapshots.insert(snapshot.id.clone(), (snapshot, content));
+        self
+    }
+
+    /// Puts a volume there. If it is attached to this instance, plugging it in is up to the caller.
+    pub(crate) fn with_volume(self, volume: Volume, content: Content) -> Self {
+        self.account.borrow_mut().volumes.insert(volume.id.clone(), Held::new(volume, content));
+        self
+    }
+
+    /// Makes up what was never put in, for `ingot dry-run`. Tags that ingot itself gives find nothing.
+    pub(crate) fn inventing(mut self) -> Self {
+        self.inventing = true;
+        self
+    }
+
+    /// Every volume, as it is now, by id.
+    pub(crate) fn all_volumes(&self) -> Vec<Volume> {
+        self.account.borrow().volumes.values().map(|held| held.volume.clone()).collect()
+    }
+
+    /// How often an action such as `AttachVolume` was called.
+    pub(crate) fn count(&self, operation: &str) -> usize {
+        self.calls.count(operation)
+    }
+
+    /// Ends the instance: what was attached to it is available, or gone where that was asked for.
+    pub(crate) fn terminate(&self, instance: &str) {
+        let mut account = self.account.borrow_mut();
+        account.volumes.retain(|id, held| {
+            let of_instance = |attachment: &Attachment| attachment.instance == instance;
+            let Some(attachment) = held.volume.attachments.iter().find(|attachment| of_instance(attachment)) else { return true };
+            self.machine.unplug(id);
+            let keep = !attachment.delete_on_termination;
+            held.volume.attachments.retain(|attachment| !of_instance(attachment));
+            held.volume.state = "available".into();
+            keep
+        });
+    }
+
+    async fn begin(&self, call: &Call) -> Result<(), AwsError> {
+        self.machine.alive().await;
+        self.calls.begin(call.service, call.operation, std::slice::from_ref(&call.resource)).await?;
+        self.trouble.borrow_mut().with(call)
+    }
+
+    /// Makes a change of the account, and maybe the machine, that counts as one of this process's. `change` says what it
+    /// made, and whether that is new.
+    async fn change<T>(&self, call: &Call, change: impl FnOnce(&mut Account) -> Result<(T, bool), AwsError>) -> Result<T, AwsError> {
+        self.begin(call).await?;
+        let mut outcome = None;
+        let ended = self.machine.change(|| {
+            let made = change(&mut self.account.borrow_mut());
+            let changed = matches!(made, Ok((_, true)));
+            outcome = Some(made);
+            Ok(changed)
+        });
+        ended.await.map_err(|error| call.error(AwsErrorKind::Unreachable, error.to_string()))?;
+        let (made, _) = outcome.expect("a change that ended was made")?;
+        self.trouble.borrow_mut().lose_answer(call)?;
+        Ok(made)
+    }
+
+    /// The content of a volume that is plugged in here, and whether it is mounted.
+    async fn disk(&self, volume: &str) -> Option<(Content, bool)> {
+        let disk = self.machine.all().await.ok()?.into_iter().find(|disk| disk.origin == Origin::Volume(volume.into()))?;
+        let mounted = self.machine.table().await.ok()?.iter().any(|mounted| mounted.device == disk.number);
+        Some((self.machine.content(&disk.node).await.ok()?, mounted))
+    }
+}
+
+#[async_trait(?Send)]
+impl Ec2 for FakeEc2 {
+    async fn here(&self) -> Result<Here, AwsError> {
+        let instance = identity::dmi(&*self.machine.host().files).await;
+        Ok(Here { instance: instance.unwrap_or_else(|| INSTANCE.into()), zone: self.zone.clone() })
+    }
+
+    async fn snapshots(&self, query: &SnapshotQuery) -> Result<Vec<Snapshot>, AwsError> {
+        let call = query.call();
+        self.begin(&call).await?;
+        let mut account = self.account.borrow_mut();
+        if self.inventing {
+            account.invent_snapshot(query);
+        }
+        if let Some(id) = query.id.as_ref().filter(|id| !account.snapshots.contains_key(*id)) {
+            return Err(refused(&call, "InvalidSnapshot.NotFound", &format!("The snapshot '{id}' does not exist.")));
+        }
+        let matching = |snapshot: &&Snapshot| query.id.as_ref().is_none_or(|id| *id == snapshot.id) && has(&snapshot.tags, &query.tags);
+        Ok(account.snapshots.values().map(|(snapshot, _)| snapshot).filter(matching).cloned().collect())
+    }
+
+    async fn volumes(&self, query: &VolumeQuery) -> Result<Vec<Volume>, AwsError> {
+        let call = query.call();
+        self.begin(&call).await?;
+        let mut account = self.account.borrow_mut();
+        if self.inventing {
+            account.invent_volume(query, &self.zone);
+        }
+        account.volumes.values_mut().for_each(Held::pass);
+        let seen = |id: &String| account.volumes.get(id).is_some_and(|held| held.unseen == 0);
+        if let Some(id) = query.ids.iter().find(|id| !seen(id)) {
+            return Err(no_volume(&call, id));
+        }
+        let seen = account.volumes.values().filter(|held| held.unseen == 0).map(|held| &held.volume);
+        Ok(seen.filter(|volume| matches(volume, query)).cloned().collect())
+    }
+
+    async fn create_volume(&self, new: &NewVolume) -> Result<Volume, AwsError> {
+        let call = new.call();
+        let (creating, unseen, becomes) = self.trouble.borrow().birth();
+        self.change(&call, |account| {
+            if let Some((request, id)) = account.tokens.get(&new.client_token).cloned() {
+                if request != *new {
+                    let message = "The client token you have provided is associated with a different request.";
+                    return Err(refused(&call, "IdempotentParameterMismatch", message));
+                }
+                return Ok((account.held(&call, &id)?.volume.clone(), false));
+            }
+            let (volume, content) = account.make(&call, new)?;
+            account.tokens.insert(new.client_token.clone(), (new.clone(), volume.id.clone()));
+            let held = Held { creating, unseen, becomes, ..Held::new(volume.clone(), content) };
+            account.volumes.insert(volume.id.clone(), held);
+            Ok((volume, true))
+        })
+        .await
+    }
+
+    async fn attach_volume(&self, volume: &str, instance: &str, device: &str) -> Result<(), AwsError> {
+        let call = Call::new(SERVICE, "AttachVolume", volume);
+        let here = self.here().await?;
+        let stuck = self.trouble.borrow().sticks(volume, device);
+        let race = self.trouble.borrow_mut().race(volume);
+        let disks = self.machine.all().await.unwrap_or_default();
+        let taken = disks.iter().any(|disk| disk.attached_as.as_deref() == Some(device));
+        self.change(&call, |account| {
+            if instance != here.instance {
+                return Err(refused(&call, "InvalidInstanceID.NotFound", &format!("The instance ID '{instance}' does not exist")));
+            }
+            let attached = account.volumes.values().flat_map(|held| &held.volume.attachments);
+            let taken = taken || attached.into_iter().any(|other| other.instance == instance && other.device == device);
+            let held = account.held(&call, volume)?;
+            if let Some(winner) = race {
+                held.attach(&winner, device, "attached");
+            }
+            let Volume { state, zone, multi_attach, attachments, size_gib, .. } = &held.volume;
+            if *zone != here.zone {
+                let message = format!("The volume '{volume}' is not in the same availability zone as instance '{instance}'");
+                return Err(refused(&call, "InvalidVolume.ZoneMismatch", &message));
+            }
+            if state == "in-use" && (!multi_attach || attachments.iter().any(|attachment| attachment.instance == instance)) {
+                return Err(refused(&call, "VolumeInUse", &format!("{volume} is already attached to an instance")));
+            }
+            if state != "available" && state != "in-use" {
+                return Err(refused(&call, "IncorrectState", &format!("{volume} is not 'available'.")));
+            }
+            if taken {
+                let message = format!("Invalid value '{device}' for unixDevice. Attachment point {device} is already in use");
+                return Err(refused(&call, "InvalidParameterValue", &message));
+            }
+            if !stuck {
+                let origin = Origin::Volume(volume.into());
+                self.machine.plug(origin, Some(device), u64::from(*size_gib) << 30, held.content.clone());
+            }
+            held.stuck = stuck;
+            held.attach(instance, device, "attaching");
+            Ok(((), true))
+        })
+        .await
+    }
+
+    async fn detach_volume(&self, volume: &str, instance: &str) -> Result<(), AwsError> {
+        let call = Call::new(SERVICE, "DetachVolume", volume);
+        let disk = self.disk(volume).await;
+        self.change(&call, |account| {
+            let held = account.held(&call, volume)?;
+            let Some(attachment) = held.volume.attachments.iter_mut().find(|attachment| attachment.instance == instance) else {
+                return Err(refused(&call, "IncorrectState", &format!("Volume '{volume}' is in the 'available' state.")));
+            };
+            match disk {
+                // The kernel does not let go of it.
+                Some((_, true)) => attachment.state = "busy".into(),
+                _ => attachment.state = "detaching".into(),
+            }
+            if let Some((content, false)) = disk {
+                held.content = content;
+                self.machine.unplug(volume);
+            }
+            held.stuck = false;
+            Ok(((), true))
+        })
+        .await
+    }
+
+    async fn set_delete_on_termination(&self, instance: &str, device: &str, delete: bool) -> Result<(), AwsError> {
+        let call = Call::new(SERVICE, "ModifyInstanceAttribute", instance);
+        self.change(&call, |account| {
+            let mut attachments = account.volumes.values_mut().flat_map(|held| &mut held.volume.attachments);
+            let Some(attachment) = attachments.find(|attachment| attachment.instance == instance && attachment.device == device) else {
+                return Err(refused(&call, "InvalidInstanceAttributeValue", &format!("No device is currently mapped at {device}")));
+            };
+            Ok(((), std::mem::replace(&mut attachment.delete_on_termination, delete) != delete))
+        })
+        .await
+    }
+
+    async fn create_tags(&self, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
+        let call = Call::new(SERVICE, "CreateTags", resource);
+        self.change(&call, |account| {
+            let known = match account.snapshots.get_mut(resource) {
+                Some((snapshot, _)) => &mut snapshot.tags,
+                None => &mut account.held(&call, resource)?.volume.tags,
+            };
+            let new = !has(known, tags);
+            known.extend(tags.clone());
+            Ok(((), new))
+        })
+        .await
+    }
+}
+
+impl Account {
+    fn held(&mut self, call: &Call, id: &str) -> Result<&mut Held, AwsError> {
+        self.volumes.get_mut(id).ok_or_else(|| no_volume(call, id))
+    }
+
+    /// A new volume and what it holds, if EC2 would make it.
+    fn make(&mut self, call: &Call, new: &NewVolume) -> Result<(Volume, Content), AwsError> {
+        let origin = match &new.snapshot {
+            None => None,
+            Some(id) => Some(
+                self.snapshots
+                    .get(id)
+                    .cloned()
+                    .ok_or_else(|| refused(call, "InvalidSnapshot.NotFound", &format!("The snapshot '{id}' does not exist.")))?,
+            ),
+        };
+        if let Some((snapshot, _)) = origin.as_ref().filter(|(snapshot, _)| snapshot.state != "completed") {
+            let message = format!("Snapshot is in invalid state - {}", snapshot.state);
+            return Err(refused(call, "IncorrectState", &message));
+        }
+        let least = origin.as_ref().map(|(snapshot, _)| snapshot.size_gib);
+        let Some(size_gib) = new.size_gib.or(least) else {
+            return Err(refused(call, "MissingParameter", "The request must contain the parameter size/snapshot"));
+        };
+        if let Some(least) = least.filter(|least| size_gib < *least) {
+            let message = format!("Volume of {size_gib}GiB is smaller than its snapshot, expect size >= {least}GiB");
+            return Err(refused(call, "InvalidParameterValue", &message));
+        }
+        let encrypted = new.encrypted.unwrap_or(new.kms_key.is_some()) || origin.as_ref().is_some_and(|(snapshot, _)| snapshot.encrypted);
+        let volume = Volume {
+            id: made_up("vol", &new.client_token),
+            state: "creating".into(),
+            zone: new.zone.clone(),
+            size_gib,
+            kind: new.kind.clone().unwrap_or_else(|| "gp2".into()),
+            snapshot: new.snapshot.clone(),
+            encrypted,
+            multi_attach: false,
+            attachments: Vec::new(),
+            tags: new.tags.clone(),
+        };
+        Ok((volume, origin.map_or(Content::Blank, |(_, content)| content)))
+    }
+}
+
+/// An id that shows that it was made up, the same for the same `seed`, whatever else was made before.
+fn made_up(kind: &str, seed: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, seed.as_bytes());
+    let bytes = digest.as_ref();
+    format!("{kind}-{:017x}", u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]))
+}
+
+fn has(tags: &BTreeMap<String, String>, wanted: &BTreeMap<String, String>) -> bool {
+    wanted.iter().all(|(key, value)| tags.get(key) == Some(value))
+}
+
+fn matches(volume: &Volume, query: &VolumeQuery) -> bool {
+    let VolumeQuery { ids, tags, zone, state, attached_to } = query;
+    let attached = |to: &String| volume.attachments.iter().any(|attachment| attachment.instance == *to);
+    (ids.is_empty() || ids.contains(&volume.id))
+        && has(&volume.tags, tags)
+        && zone.as_ref().is_none_or(|zone| *zone == volume.zone)
+        && state.as_ref().is_none_or(|state| *state == volume.state)
+        && attached_to.as_ref().is_none_or(attached)
+}
+
+fn refused(call: &Call, code: &str, message: &str) -> AwsError {
+    call.refused(Some(code), Some(message), Some(400))
+}
+
+fn no_volume(call: &Call, id: &str) -> AwsError {
+    refused(call, "InvalidVolume.NotFound", &format!("The volume '{id}' does not exist."))
+}

@@ -1,0 +1,66 @@
+//! What a rehearsal makes up: a snapshot or a volume for whatever a document names.
+
+use super::{Account, Held, has, made_up};
+use crate::aws::ec2::{Snapshot, SnapshotQuery, Volume, VolumeQuery};
+use crate::host::disks::Content;
+
+/// The size of whatever is made up, in GiB.
+const SIZE: u32 = 8;
+
+/// Before the tags that ingot itself gives: in a new account nothing has them.
+const OWN_TAGS: &str = "ingot:";
+
+impl Account {
+    pub(super) fn invent_snapshot(&mut self, query: &SnapshotQuery) {
+        let found = match &query.id {
+            Some(id) => self.snapshots.contains_key(id),
+            None => {
+                query.tags.keys().any(|key| key.starts_with(OWN_TAGS))
+                    || self.snapshots.values().any(|(one, _)| has(&one.tags, &query.tags))
+            }
+        };
+        if found {
+            return;
+        }
+        let id = query.id.clone().unwrap_or_else(|| made_up("snap", &format!("{:?}", query.tags)));
+        let snapshot = Snapshot {
+            id: id.clone(),
+            state: "completed".into(),
+            started: "2026-01-01T00:00:00.000Z".into(),
+            size_gib: SIZE,
+            encrypted: false,
+            tags: query.tags.clone(),
+        };
+        self.snapshots.insert(id, (snapshot, Content::Unspecified));
+    }
+
+    /// By id, or by tags whatever its state. Looked for among the available ones it is one to reuse, and there is none.
+    pub(super) fn invent_volume(&mut self, query: &VolumeQuery, zone: &str) {
+        let missing: Vec<String> = query.ids.iter().filter(|id| !self.volumes.contains_key(*id)).cloned().collect();
+        missing.into_iter().for_each(|id| self.put(id, query, zone));
+
+        let VolumeQuery { ids, tags, state, attached_to, .. } = query;
+        let named = ids.is_empty() && !tags.is_empty() && state.is_none() && attached_to.is_none();
+        let own = tags.keys().any(|key| key.starts_with(OWN_TAGS));
+        if named && !own && !self.volumes.values().any(|held| has(&held.volume.tags, tags)) {
+            let id = made_up("vol", &format!("{tags:?}"));
+            self.put(id, query, zone);
+        }
+    }
+
+    fn put(&mut self, id: String, query: &VolumeQuery, zone: &str) {
+        let volume = Volume {
+            id: id.clone(),
+            state: "available".into(),
+            zone: query.zone.clone().unwrap_or_else(|| zone.into()),
+            size_gib: SIZE,
+            kind: "gp3".into(),
+            snapshot: None,
+            encrypted: false,
+            multi_attach: false,
+            attachments: Vec::new(),
+            tags: query.tags.clone(),
+        };
+        self.volumes.insert(id, Held::new(volume, Content::Unspecified));
+    }
+}

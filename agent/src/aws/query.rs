@@ -1,0 +1,162 @@
+//! Calls by AWS's Query protocol, signed: a form goes out, an XML tree comes back.
+//!
+//! For the services whose SDK would cost more than the few calls made of it: EC2 now. It tries once; steps try again.
+//! What each answer means is with the service.
+
+mod xml;
+
+use std::borrow::Cow;
+use std::fmt::Display;
+
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
+use aws_sigv4::sign::v4::SigningParams;
+use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Response, Url};
+
+use super::classify::{Call, retry_after};
+use super::connection::Connection;
+use super::http::CALL_TIMEOUT;
+use super::{AwsError, AwsErrorKind};
+
+pub(super) use xml::Element;
+
+/// The longest answer that is read, in bytes. A page of 1000 volumes has about 2 MB.
+const ANSWER_LIMIT: usize = 16 << 20;
+
+const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
+
+/// A service that speaks the Query protocol.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Service {
+    /// What it is called in host names, in signatures and in IAM: `ec2`, `rds`, `autoscaling`, `cloudformation`.
+    pub(super) name: &'static str,
+    /// What it is called in the SDKs' variables: `EC2` of `AWS_ENDPOINT_URL_EC2`.
+    pub(super) variable: &'static str,
+    /// The version of its API.
+    pub(super) version: &'static str,
+}
+
+/// What a call sends, in order. What is not given is left out.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub(super) fn with(mut self, name: impl Into<String>, value: impl Display) -> Self {
+        self.0.push((name.into(), value.to_string()));
+        self
+    }
+
+    pub(super) fn maybe(self, name: &str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.with(name, value),
+            None => self,
+        }
+    }
+
+    /// `Name.1`, `Name.2` …
+    pub(super) fn list(self, name: &str, values: impl IntoIterator<Item = impl Display>) -> Self {
+        values.into_iter().zip(1..).fold(self, |parameters, (value, number)| parameters.with(format!("{name}.{number}"), value))
+    }
+
+    fn form(&self, operation: &str, version: &str) -> String {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("Action", operation).append_pair("Version", version);
+        form.extend_pairs(&self.0).finish()
+    }
+}
+
+/// A service at the other end of a connection.
+pub(super) struct Query {
+    connection: Connection,
+    service: Service,
+    time: SharedTimeSource,
+}
+
+impl Query {
+    pub(super) fn new(connection: Connection, service: Service) -> Self {
+        Self { connection, service, time: SharedTimeSource::new(SystemTimeSource::new()) }
+    }
+
+    /// Makes one call, and reads its answer: the element called `OPERATIONResponse`.
+    pub(super) async fn call(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
+        let request = self.signed(call, &parameters).await?;
+        let client = self.connection.http.client().map_err(|error| call.unsent(&error))?;
+        let response = client.execute(request).await.map_err(|error| call.unsent(&error))?;
+        let (status, after) = (response.status(), retry_after(response.headers().get("retry-after").and_then(|after| after.to_str().ok())));
+        let body = body(call, response).await?;
+        let answer = Element::parse(&body);
+        if status.is_success() {
+            let answer = answer.map_err(|why| call.malformed(why))?;
+            let expected = answer.name.strip_suffix("Response") == Some(call.operation);
+            return if expected { Ok(answer) } else { Err(call.malformed("the answer is not that of this call")) };
+        }
+        let answer = answer.unwrap_or_default();
+        let (code, message) = error_of(&answer);
+        Err(AwsError { retry_after: after, ..call.refused(code, message, Some(status.as_u16())) })
+    }
+
+    async fn signed(&self, call: &Call, parameters: &Parameters) -> Result<reqwest::Request, AwsError> {
+        let place = self.connection.place(self.service.name, self.service.variable).await.map_err(|error| call.unplaced(error))?;
+        let wrong = |why: String| call.error(AwsErrorKind::NoEndpoint, format!("{} is no URL to call: {why}", place.url));
+        let url: Url = place.url.parse().map_err(|_| wrong("it cannot be read".into()))?;
+        let identity = self.connection.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
+
+        let form = parameters.form(call.operation, self.service.version);
+        // reqwest gives it the same `host`.
+        let host: Cow<str> = match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}").into(),
+            (Some(host), None) => host.into(),
+            (None, _) => return Err(wrong("it has no host".into())),
+        };
+        let signing = SigningParams::builder()
+            .identity(&identity)
+            .region(&place.region)
+            .name(self.service.name)
+            .time(self.time.now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| wrong(error.to_string()))?;
+        let headers = [("host", &*host), ("content-type", FORM)].into_iter();
+        let signable = SignableRequest::new("POST", url.as_str(), headers, SignableBody::Bytes(form.as_bytes()));
+        let signature = signable.and_then(|signable| sign(signable, &signing.into())).map_err(|error| wrong(error.to_string()))?;
+
+        let mut request = reqwest::Request::new(reqwest::Method::POST, url);
+        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
+        for header in signature.into_parts().0.into_parts().0 {
+            // The error would show what is signed.
+            let mut value = HeaderValue::from_str(header.value()).map_err(|_| wrong("its signature is no header".into()))?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header.name(), value);
+        }
+        *request.timeout_mut() = Some(CALL_TIMEOUT);
+        *request.body_mut() = Some(form.into());
+        Ok(request)
+    }
+}
+
+/// Reads an answer, as far as it may go.
+async fn body(call: &Call, mut response: Response) -> Result<Vec<u8>, AwsError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| call.unsent(&error))? {
+        if body.len() + chunk.len() > ANSWER_LIMIT {
+            return Err(call.malformed("the answer is too long"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}
+
+/// Code and message of a refusal: `<Response><Errors><Error>` of EC2, `<ErrorResponse><Error>` of the others.
+fn error_of(answer: &Element) -> (Option<&str>, Option<&str>) {
+    let error = match answer.name.as_str() {
+        "Response" => answer.items("Errors").next(),
+        "ErrorResponse" => answer.child("Error"),
+        _ => None,
+    };
+    error.map_or((None, None), |error| (error.text("Code"), error.text("Message")))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! What there is against what is asked for.
+
+use std::path::{Path, PathBuf};
+
+use nix::mount::MsFlags;
+
+use super::options::Options;
+use super::trouble::MountError;
+use super::{Change, Mount, What, render};
+use crate::address::Address;
+use crate::host::disks::{Content, Device, Disk, Filesystem, Signature, State};
+use crate::host::mounts::{self, MountCall, Mounted};
+use crate::host::{Attributes, FileKind, HostError, Stat};
+use crate::steps::Context;
+
+/// A filesystem counts as smaller than its device from this difference on. The last part of a device that is too small for
+/// a whole group of blocks stays unused.
+const GROW_FROM: u64 = 64 << 20;
+
+/// What can be found on a device and is not for mounting.
+const NOT_FILESYSTEMS: &[&str] = &[
+    "LVM2_member",
+    "linux_raid_member",
+    "ddf_raid_member",
+    "isw_raid_member",
+    "crypto_LUKS",
+    "BitLocker",
+    "zfs_member",
+    "bcache",
+    "drbd",
+    "gpt",
+    "dos",
+    "swap",
+    "swsuspend",
+];
+
+impl Mount {
+    pub(super) async fn inspect_block(&self, options: Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
+        let at = Path::new(cx.key());
+        let (disk, device) = self.block(cx).await?;
+        let table = cx.host().mounts.table().await.map_err(MountError::Host)?;
+        let content = cx.host().disks.content(&device.node).await.map_err(MountError::Host)?;
+        let size = disk.partitions.iter().find(|part| Some(part.number) == device.partition).map_or(disk.size, |part| part.size);
+        if let Some(mounted) = mounts::at(&table, at) {
+            if mounted.device != device.number {
+                return Err(MountError::InUse { at: at.to_owned(), by: mounted.source.clone() });
+            }
+            let mut changes = self.remount(&options, mounted);
+            changes.extend(self.attributes(at, cx).await?);
+            if let Some(filesystem) = self.grows(&options, &content, cx) {
+                let known = cx.host().disks.mounted_size(&device, filesystem, at).await.map_err(MountError::Host)?;
+                changes.extend(grow(known, size, filesystem, &device, at));
+            }
+            return Ok(changes);
+        }
+        let made = self.volumes(cx).into_iter().find_map(|address| cx.world.known.text(&address, "filesystem"));
+        let filesystem = mountable(self.kind.as_deref().or(made.as_deref()), &content, &device.node)?;
+        let mut changes = self.directory(at, cx).await?;
+        let mut data = options.data.clone();
+        if let Content::Holds(signatures) = &content
+            && let [one] = signatures.as_slice()
+        {
+            if one.state == State::Unchecked && !options.flags.contains(MsFlags::MS_RDONLY) {
+                changes.push(Change::Check { device: device.clone() });
+            }
+            if one.kind == "xfs" && !data.iter().any(|word| word == "nouuid") && self.has_twin(one, &device, &table, cx).await? {
+                data.push("nouuid".into());
+            }
+        }
+        changes.push(Change::Mount(MountCall {
+            source: device.node.display().to_string(),
+            device: Some(device.clone()),
+            at: at.to_owned(),
+            filesystem,
+            flags: options.flags,
+            data: data.join(","),
+        }));
+        if let Some(filesystem) = self.grows(&options, &content, cx)
+            && let Content::Holds(signatures) = &content
+        {
+            let known = signatures.iter().find_map(|signature| signature.size).unwrap_or(size);
+            changes.extend(grow(known, size, filesystem, &device, at));
+        }
+        Ok(changes)
+    }
+
+    pub(super) async fn inspect_swap(&self, options: &Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
+        let (_, device) = self.block(cx).await?;
+        let on = cx.host().mounts.swaps().await.map_err(MountError::Host)?;
+        if on.contains(&device.number) {
+            return Ok(Vec::new());
+        }
+        match cx.host().disks.content(&device.node).await.map_err(MountError::Host)? {
+            Content::Unspecified => {}
+            Content::Holds(signatures) if matches!(signatures.as_slice(), [one] if one.kind == "swap") => {}
+            other => {
+                return Err(MountError::NotMountable { node: device.node, found: other.to_string(), wanted: Some("swap".into()) });
+            }
+        }
+        Ok(vec![Change::SwapOn { device, priority: options.priority }])
+    }
+
+    /// A bind mount, a network filesystem, or one of the kernel's own.
+    pub(super) async fn inspect_other(&self, options: Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
+        let at = Path::new(cx.key());
+        let kind = self.kind.clone().unwrap_or_default();
+        let source = match &self.device {
+            Some(device) => render(device, cx)?,
+            None => kind.clone(),
+        };
+        let table = cx.host().mounts.table().await.map_err(MountError::Host)?;
+        if let Some(mounted) = mounts::at(&table, at) {
+            if !is_same(self.what(), mounted, &source, &kind, &table) {
+                return Err(MountError::InUse { at: at.to_owned(), by: format!("{} ({})", mounted.source, mounted.filesystem) });
+            }
+            let mut changes = if self.what() == What::Network { Vec::new() } else { self.remount(&options, mounted) };
+            changes.extend(self.attributes(at, cx).await?);
+            return Ok(changes);
+        }
+        let mut changes = self.directory(at, cx).await?;
+        let network = self.what() == What::Network;
+        let filesystem = if options.is_bind() { String::new() } else { kind.clone() };
+        let data = if network { words(&options) } else { options.data.join(",") };
+        let call = MountCall { source, device: None, at: at.to_owned(), filesystem, flags: options.flags, data };
+        changes.push(match network {
+            true => Change::MountBy { program: format!("mount.{kind}"), call },
+            false => Change::Mount(call),
+        });
+        Ok(changes)
+    }
+
+    /// The disk and the device that `device:` names, which has to be what the volume it refers to said.
+    pub(super) async fn block(&self, cx: &Context<'_>) -> Result<(Disk, Device), MountError> {
+        let node = PathBuf::from(self.device.as_ref().map(|device| render(device, cx)).transpose()?.unwrap_or_default());
+        let behind = cx.host().disks.behind(&node).await.map_err(MountError::Host)?;
+        let (disk, partition) = behind.ok_or_else(|| MountError::NoDevice { node: node.clone() })?;
+        let device = Device::of(&disk, partition);
+        if let Some(wanted) = self.volumes(cx).into_iter().find_map(|address| cx.world.known.text(&address, "id"))
+            && device.volume.as_ref() != Some(&wanted)
+        {
+            let found = device.volume.unwrap_or_else(|| "something else".into());
+            return Err(MountError::Host(HostError::Replaced { node, wanted, found }));
+        }
+        Ok((disk, device))
+    }
+
+    /// The steps of `volumes:` that it refers to.
+    fn volumes(&self, cx: &Context<'_>) -> Vec<Address> {
+        cx.references.iter().filter(|reference| reference.root() == "volumes").filter_map(|reference| reference.address()).collect()
+    }
+
+    async fn directory(&self, at: &Path, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
+        match cx.host().files.stat(at).await.map_err(MountError::Host)? {
+            Some(Stat { kind: FileKind::Directory, .. }) => Ok(Vec::new()),
+            None => Ok(vec![Change::CreateDirectory(at.to_owned())]),
+            Some(_) => {
+                let source = std::io::ErrorKind::NotADirectory.into();
+                Err(MountError::Host(HostError::Path { operation: "mount at", path: at.to_owned(), source }))
+            }
+        }
+    }
+
+    /// Owner and mode of what is mounted, where the document says anything about them.
+    async fn attributes(&self, at: &Path, cx: &Context<'_>) -> Result<Option<Change>, MountError> {
+        let users = &cx.host().users;
+        let Some(Stat { attributes: found, .. }) = cx.host().files.stat(at).await.map_err(MountError::Host)? else { return Ok(None) };
+        let owner = self.owner.as_deref().map(|owner| users.user(owner)).transpose().map_err(MountError::Host)?;
+        let group = self.group.as_deref().map(|group| users.group(group)).transpose().map_err(MountError::Host)?;
+        let wanted = Attributes {
+            mode: self.mode.map_or(found.mode, |mode| mode.0),
+            uid: owner.as_ref().map_or(found.uid, |owner| owner.uid),
+            gid: group.or(owner.map(|owner| owner.gid)).unwrap_or(found.gid),
+        };
+        Ok((wanted != found).then(|| Change::SetAttributes { at: at.to_owned(), attributes: wanted }))
+    }
+
+    /// Sets the options that a mount lacks, and keeps those it has.
+    fn remount(&self, options: &Options, mounted: &Mounted) -> Vec<Change> {
+        let set = options.missing(&mounted.options);
+        if set.is_empty() {
+            return Vec::new();
+        }
+        let present: Vec<String> = mounted.options.iter().filter(|word| !(set.contains(&"rw") && *word == "ro")).cloned().collect();
+        let present = Options::parse(&present).map_or(MsFlags::empty(), |present| present.flags);
+        // Without MS_BIND the filesystem as a whole is meant, and one that is read-only as a whole has to be written to again.
+        let scope = if set.contains(&"rw") { MsFlags::MS_REMOUNT } else { MsFlags::MS_REMOUNT | MsFlags::MS_BIND };
+        let call = MountCall {
+            source: mounted.source.clone(),
+            device: None,
+            at: mounted.at.clone(),
+            filesystem: String::new(),
+            flags: scope | (options.flags & !MsFlags::MS_BIND & !MsFlags::MS_REC) | present,
+            data: String::new(),
+        };
+        vec![Change::Remount { call, set }]
+    }
+
+    /// The kind of filesystem, if it is to grow and can.
+    fn grows(&self, options: &Options, content: &Content, cx: &Context<'_>) -> Option<Filesystem> {
+        let asked = self.grow.unwrap_or_else(|| !self.volumes(cx).is_empty());
+        let Content::Holds(signatures) = content else { return None };
+        let filesystem = Filesystem::named(&signatures.first()?.kind)?;
+        (asked && filesystem != Filesystem::Swap && !options.flags.contains(MsFlags::MS_RDONLY)).then_some(filesystem)
+    }
+
+    /// Whether another mounted XFS has the same UUID, as two volumes of one snapshot have: the kernel refuses the second
+    /// unless it is told not to look.
+    async fn has_twin(&self, one: &Signature, device: &Device, table: &[Mounted], cx: &Context<'_>) -> Result<bool, MountError> {
+        let others = table.iter().filter(|mounted| mounted.filesystem == "xfs" && mounted.device != device.number);
+        for other in others {
+            // One whose device is gone has no twin.
+            let Ok(Content::Holds(signatures)) = cx.host().disks.content(Path::new(&other.source)).await else { continue };
+            if signatures.iter().any(|signature| signature.uuid.is_some() && signature.uuid == one.uuid) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn grow(known: u64, size: u64, filesystem: Filesystem, device: &Device, at: &Path) -> Option<Change> {
+    let grows = size.saturating_sub(known) >= GROW_FROM;
+    grows.then(|| Change::Grow { device: device.clone(), filesystem, at: at.to_owned(), to: size })
+}
+
+/// The filesystem to tell mount(2), by what is on the device.
+fn mountable(asked: Option<&str>, content: &Content, node: &Path) -> Result<String, MountError> {
+    let found = match content {
+        Content::Unspecified => return Ok(asked.unwrap_or("auto").to_owned()),
+        Content::Holds(signatures) => match signatures.as_slice() {
+            [one] if !NOT_FILESYSTEMS.contains(&one.kind.as_str()) && !matches!(one.state, State::Damaged(_)) => Some(one.kind.clone()),
+            _ => None,
+        },
+        Content::Blank | Content::Unknown { .. } => None,
+    };
+    match found {
+        Some(found) if asked.is_none_or(|asked| asked == found) => Ok(found),
+        _ => {
+            let damage = match content {
+                Content::Holds(signatures) => signatures.iter().find_map(|signature| match &signature.state {
+                    State::Damaged(why) => Some(format!("{} that is damaged ({why})", signature.kind)),
+                    _ => None,
+                }),
+                _ => None,
+            };
+            let found = damage.unwrap_or_else(|| content.to_string());
+            Err(MountError::NotMountable { node: node.to_owned(), found, wanted: asked.map(str::to_owned) })
+        }
+    }
+}
+
+/// Whether a mount that is there is the one that is asked for.
+fn is_same(what: What, mounted: &Mounted, source: &str, kind: &str, table: &[Mounted]) -> bool {
+    match what {
+        What::Bind => {
+            // The directory that is shown lies on the filesystem that is seen at `source`.
+            let below = table.iter().filter(|other| Path::new(source).starts_with(&other.at) && other.at != mounted.at);
+            let Some(holder) = below.max_by_key(|other| other.at.components().count()) else { return mounted.root == Path::new(source) };
+            let rest = Path::new(source).strip_prefix(&holder.at).unwrap_or(Path::new(""));
+            mounted.device == holder.device && mounted.root == holder.root.join(rest)
+        }
+        What::Network => mounted.source == source || mounted.source.trim_end_matches('/') == source.trim_end_matches('/'),
+        _ => mounted.filesystem == kind && (kind == "tmpfs" || mounted.source == source),
+    }
+}
+
+/// All options as one string, for a program.
+fn words(options: &Options) -> String {
+    let flags = Options::names(options.flags);
+    flags.into_iter().map(str::to_owned).chain(options.data.iter().cloned()).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,246 @@
+//! `volumes:` — a disk: an EBS volume restored from a snapshot, found, reused or made, or one that is there already.
+//!
+//! ```yaml
+//! volumes:
+//!   data:
+//!     from: { snapshot: { newest_with_tags: { app: shop, role: data } } }   # or one of
+//!           # { snapshot: snap-… }, { volume: vol-… }, { volume: { with_tags: … } }, { device: /dev/sdf }, { device: vol-… },
+//!           # { instance_store: 0 }, { blank: {} }
+//!     reuse: { with_tags: { app: shop, role: data } }   # attach an available one of these before restoring anything
+//!     size_gib: 200
+//!     type: gp3
+//!     filesystem: xfs       # made on a blank device only; anything else that is found is a refusal
+//! ```
+//!
+//! One change shows what the next one is: a volume is made, then attached, and only then can be said what lies on it. So
+//! this step unfolds: after each change the world is looked at again, EC2 included, which is also how a boot that was cut
+//! off goes on. Which volume is meant is decided in [`find`], what becomes of its content in [`content`]; the work is done
+//! in [`attach`]. Where it is mounted, and that its filesystem grows, is the business of [`mount`](super::mount).
+
+mod attach;
+mod content;
+mod fields;
+mod find;
+mod memory;
+mod names;
+mod trouble;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::json;
+
+use self::content::{Asked, Verdict};
+use self::fields::{Existing, Snapshot, Source};
+use self::memory::Memory;
+use crate::aws::ec2::NewVolume;
+use crate::host::disks::{Content, Device, Disk, NewFilesystem, Wanted};
+use crate::steps::{Context, Objection, Outputs, Step};
+use crate::text::Text;
+
+pub(crate) use self::fields::Volume;
+pub(crate) use self::memory::Claims;
+pub(crate) use self::trouble::VolumeError;
+
+/// EC2 makes a volume in a minute and attaches it in seconds, when nothing is wrong; 15 minutes are its worst days.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// It is attached already, by whom it may concern, and has yet to come.
+    Await(Wanted),
+    Make {
+        request: Box<NewVolume>,
+        failed: u32,
+    },
+    Attach {
+        volume: String,
+        reused: bool,
+    },
+    /// EC2 says that it is attached to this instance.
+    Adopt {
+        volume: String,
+        reused: bool,
+    },
+    Settle(Settlement),
+    MakeFilesystem {
+        device: Device,
+        new: NewFilesystem,
+    },
+}
+
+/// What EC2 is to know of an attached volume.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Settlement {
+    volume: String,
+    tags: BTreeMap<String, String>,
+    /// The device name, and whether what is attached there goes with the instance.
+    delete: Option<(String, bool)>,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Await(Wanted::Volume(volume)) => write!(f, "wait for {volume} to be attached"),
+            Self::Await(Wanted::AttachedAs(name)) => write!(f, "wait for the disk {name}"),
+            Self::Await(Wanted::InstanceStore(number)) => write!(f, "wait for instance store {number}"),
+            Self::Make { request, .. } => {
+                let size = request.size_gib.map_or_else(String::new, |gib| format!(" of {gib} GiB"));
+                let kind = request.kind.as_ref().map_or_else(String::new, |kind| format!(" {kind}"));
+                match &request.snapshot {
+                    Some(snapshot) => write!(f, "restore a{kind} volume{size} from {snapshot}"),
+                    None => write!(f, "create a blank{kind} volume{size}"),
+                }
+            }
+            Self::Attach { volume, reused: true } => write!(f, "attach {volume}, which is there to be reused"),
+            Self::Attach { volume, reused: false } => write!(f, "attach {volume}"),
+            Self::Adopt { volume, .. } => write!(f, "wait for {volume} to be attached"),
+            Self::Settle(Settlement { volume, tags, delete }) => {
+                let tags = (!tags.is_empty()).then(|| format!("tag {volume}"));
+                let delete = delete.as_ref().map(|(_, delete)| {
+                    if *delete {
+                        format!("have {volume} deleted with the instance")
+                    } else {
+                        format!("keep {volume} when the instance goes")
+                    }
+                });
+                f.write_str(&tags.into_iter().chain(delete).collect::<Vec<_>>().join(", "))
+            }
+            Self::MakeFilesystem { device, new } => {
+                write!(f, "make a filesystem, {}, on {}", new.kind, device.node.display())?;
+                device.volume.as_ref().map_or(Ok(()), |volume| write!(f, " ({volume})"))
+            }
+        }
+    }
+}
+
+/// How far a volume is on its way.
+enum Found {
+    Disk(Disk),
+    Next(Change),
+}
+
+impl Step for Volume {
+    type Change = Change;
+    type Error = VolumeError;
+
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
+        let listed = |tags: &BTreeMap<String, Text>| {
+            tags.iter().map(|(key, value)| format!("{key}={}", shown(value))).collect::<Vec<_>>().join(", ")
+        };
+        match &self.from {
+            Source::Snapshot(Snapshot::Id(id)) => format!("from {}", shown(id)),
+            Source::Snapshot(Snapshot::Newest(newest)) => format!("from the newest snapshot with {}", listed(&newest.newest_with_tags)),
+            Source::Volume(Existing::Id(id)) => shown(id),
+            Source::Volume(Existing::Tagged(tagged)) => format!("the volume with {}", listed(&tagged.with_tags)),
+            Source::Device(device) => shown(device),
+            Source::InstanceStore(number) => format!("instance store {number}"),
+            Source::Blank => "blank".into(),
+        }
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        self.strings()
+    }
+
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        Some(&["device", "filesystem", "id", "size_gib"])
+    }
+
+    fn unfolds(&self) -> bool {
+        true
+    }
+
+    fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
+        let mut objections = self.contradictions();
+        if secret {
+            objections.push(Objection {
+                message: "what a volume is made of may not come from a secret: EC2 shows it to everybody".into(),
+                hint: "write it as it is, or keep it in `values:`".into(),
+            });
+        }
+        objections
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, VolumeError> {
+        let disk = match self.disk(cx).await? {
+            Found::Disk(disk) => disk,
+            Found::Next(change) => return Ok(vec![change]),
+        };
+        let device = self.device(&disk, cx).await?;
+        let Some(filesystem) = self.filesystem else { return Ok(Vec::new()) };
+        let new = NewFilesystem { kind: filesystem, label: self.label.clone(), uuid: self.uuid.clone() };
+        if Memory::of(cx).formatting.as_deref() == Some(self::attach::identity(&device, cx).as_str()) {
+            return Ok(vec![Change::MakeFilesystem { device, new }]);
+        }
+        let asked = Asked { filesystem, label: self.label.as_deref(), uuid: self.uuid.as_deref() };
+        let content = cx.host().disks.content(&device.node).await.map_err(VolumeError::Host)?;
+        match content::judge(&asked, &content, &device.node, disk.read_only).map_err(VolumeError::Content)? {
+            Verdict::Good => Ok(Vec::new()),
+            Verdict::Make => Ok(vec![Change::MakeFilesystem { device, new }]),
+        }
+    }
+
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), VolumeError> {
+        match change {
+            Change::Await(wanted) => attach::wait(&wanted, cx).await.map(|_| ()),
+            Change::Make { request, failed } => attach::make(&request, failed, cx).await,
+            Change::Attach { volume, reused } => attach::attach(&volume, reused, cx).await,
+            Change::Adopt { volume, reused } => attach::adopt(&volume, reused, cx).await,
+            Change::Settle(settlement) => attach::settle(&settlement, cx).await,
+            Change::MakeFilesystem { device, new } => attach::make_filesystem(&device, &new, cx).await,
+        }
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, VolumeError> {
+        let Found::Disk(disk) = self.disk(cx).await? else {
+            return Err(VolumeError::Late {
+                what: "its disk".into(),
+                waited: Duration::ZERO,
+                hint: "boot again: it was detached meanwhile",
+            });
+        };
+        let device = self.device(&disk, cx).await?;
+        let memory = Memory::of(cx);
+        let asked = self.settings(cx)?;
+        if self.is_managed() && memory.settled.as_ref() != Some(&asked) {
+            Memory { settled: Some(asked), ..memory }.keep(cx).await.map_err(VolumeError::Host)?;
+        }
+        let value = json!({ "device": device.node, "id": device.volume, "filesystem": self.filesystem, "size_gib": disk.size >> 30 });
+        Ok(Outputs { value, stamp: None })
+    }
+}
+
+impl Volume {
+    /// Whether EC2 has to know of it: it is attached by ingot.
+    fn is_managed(&self) -> bool {
+        !matches!(self.from, Source::Device(_) | Source::InstanceStore(_))
+    }
+
+    async fn disk(&self, cx: &Context<'_>) -> Result<Found, VolumeError> {
+        let wanted = match &self.from {
+            Source::Device(device) => {
+                let device = find::render(device, cx)?;
+                if device.starts_with("vol-") { Wanted::Volume(device) } else { Wanted::AttachedAs(device) }
+            }
+            Source::InstanceStore(number) => Wanted::InstanceStore(*number),
+            _ => return self.find(cx).await,
+        };
+        let found = cx.host().disks.find(&wanted).await.map_err(VolumeError::Host)?;
+        Ok(found.map_or(Found::Next(Change::Await(wanted)), Found::Disk))
+    }
+
+    /// The disk, or the partition of it, that is meant.
+    async fn device(&self, disk: &Disk, cx: &Context<'_>) -> Result<Device, VolumeError> {
+        let content = match disk.partitions.is_empty() {
+            true => Content::Unspecified,
+            false => cx.host().disks.content(&disk.node).await.map_err(VolumeError::Host)?,
+        };
+        content::part(disk, self.partition, &content).map(|partition| Device::of(disk, partition)).map_err(VolumeError::Part)
+    }
+}

@@ -1,0 +1,230 @@
+//! What lies on a device against what is asked for. Pure: all of the judgment, none of the reading.
+//!
+//! A filesystem is made on a blank device only. Anything else that was not asked for is refused, with what was found: it
+//! may be the only copy of somebody's data.
+
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+use crate::host::disks::{Content, Disk, Filesystem, Signature, State};
+
+/// What a volume is to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Asked<'a> {
+    pub(super) filesystem: Filesystem,
+    pub(super) label: Option<&'a str>,
+    pub(super) uuid: Option<&'a str>,
+}
+
+/// What is to be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is as it should be.
+    Good,
+    /// A filesystem is to be made.
+    Make,
+}
+
+/// Judges what was found on `node`.
+pub(super) fn judge(asked: &Asked<'_>, content: &Content, node: &Path, read_only: bool) -> Result<Verdict, ContentError> {
+    let refuse = |why: Why| Err(ContentError { node: node.to_owned(), asked: asked.filesystem, why });
+    match content {
+        Content::Unspecified => Ok(Verdict::Good),
+        Content::Blank if read_only => refuse(Why::ReadOnly),
+        Content::Blank => Ok(Verdict::Make),
+        Content::Holds(signatures) => match signatures.as_slice() {
+            [one] if one.kind == asked.filesystem.name() => match mismatch(asked, one) {
+                Some(why) => refuse(why),
+                None => Ok(Verdict::Good),
+            },
+            [_] => refuse(Why::Other(content.to_string())),
+            _ => refuse(Why::Several(content.to_string())),
+        },
+        Content::Unknown { .. } => refuse(Why::Other(content.to_string())),
+    }
+}
+
+fn mismatch(asked: &Asked<'_>, found: &Signature) -> Option<Why> {
+    if let State::Damaged(why) = &found.state {
+        return Some(Why::Damaged(why.clone()));
+    }
+    let differs = |what: &'static str, asked: Option<&str>, found: Option<&str>| {
+        let asked = asked?;
+        let same = found.is_some_and(|found| found.eq_ignore_ascii_case(asked) && (what == "UUID" || found == asked));
+        (!same).then(|| Why::Named { what, asked: asked.to_owned(), found: found.unwrap_or("none").to_owned() })
+    };
+    differs("label", asked.label, found.label.as_deref()).or_else(|| differs("UUID", asked.uuid, found.uuid.as_deref()))
+}
+
+/// Which partition of a disk is meant; `None` is the disk itself.
+pub(super) fn part(disk: &Disk, wanted: Option<u32>, content: &Content) -> Result<Option<u32>, PartError> {
+    let known: Vec<u32> = disk.partitions.iter().map(|partition| partition.number).collect();
+    match (wanted, known.as_slice()) {
+        (Some(number), known) if known.contains(&number) => Ok(Some(number)),
+        (Some(number), _) => Err(PartError::Missing { node: disk.node.clone(), number, known }),
+        (None, [only]) if is_table(content) => Ok(Some(*only)),
+        (None, [_, _, ..]) if is_table(content) => Err(PartError::Several { node: disk.node.clone(), known }),
+        (None, _) => Ok(None),
+    }
+}
+
+fn is_table(content: &Content) -> bool {
+    matches!(content, Content::Holds(signatures) if signatures.iter().all(|signature| matches!(signature.kind.as_str(), "gpt" | "dos")))
+}
+
+/// Why what lies on a device is refused. Nothing was written to it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} {}", node.display(), why.of(*asked))]
+pub(crate) struct ContentError {
+    node: PathBuf,
+    asked: Filesystem,
+    why: Why,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Why {
+    Other(String),
+    Several(String),
+    Named { what: &'static str, asked: String, found: String },
+    Damaged(String),
+    ReadOnly,
+}
+
+impl Why {
+    fn of(&self, asked: Filesystem) -> String {
+        match self {
+            Self::Other(found) => format!("already holds {found}, and the document asks for {asked}"),
+            Self::Several(found) => format!("holds {found} at once, and nobody can tell which of them is meant"),
+            Self::Named { what, asked, found } => format!("holds a filesystem with the {what} {found}, and the document asks for {asked}"),
+            Self::Damaged(why) => format!("holds {asked} that is damaged: {why}"),
+            Self::ReadOnly => format!("is blank, is to hold {asked}, and cannot be written to"),
+        }
+    }
+}
+
+impl Failure for ContentError {
+    fn hint(&self) -> Option<String> {
+        let node = self.node.display();
+        Some(match &self.why {
+            // We never overwrite: the only copy of someone's data may be here.
+            Why::Other(_) | Why::Several(_) => {
+                format!("correct the document; or, if nothing on {node} is needed, run `wipefs --all {node}` and boot again")
+            }
+            Why::Named { what: "label", .. } => format!("correct `label:`, or look whether {node} is the right volume"),
+            Why::Named { .. } => format!("correct `uuid:`, or look whether {node} is the right volume"),
+            Why::Damaged(_) => match self.asked {
+                Filesystem::Xfs => format!("look at it with `xfs_repair -n {node}`, or restore another snapshot"),
+                Filesystem::Ext4 => format!("look at it with `e2fsck -n {node}`, or restore another snapshot"),
+                Filesystem::Btrfs => format!("look at it with `btrfs check --readonly {node}`, or restore another snapshot"),
+                Filesystem::Swap => format!("make it again with `mkswap {node}`"),
+            },
+            Why::ReadOnly => "attach it writable, or restore it from a snapshot that holds a filesystem".into(),
+        })
+    }
+}
+
+/// Why it is not known which partition is meant.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PartError {
+    #[error("{} has no partition {number}; it has {known:?}", node.display())]
+    Missing { node: PathBuf, number: u32, known: Vec<u32> },
+    #[error("{} has the partitions {known:?}, and one of them is meant", node.display())]
+    Several { node: PathBuf, known: Vec<u32> },
+}
+
+impl Failure for PartError {
+    fn hint(&self) -> Option<String> {
+        Some("name the partition that is meant with `partition:`".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::failure::Explanation;
+    use crate::host::disks::{DeviceNumber, Origin, Partition};
+
+    const NODE: &str = "/dev/nvme1n1";
+
+    fn holds(kinds: &[&str]) -> Content {
+        let signature = |kind: &&str| Signature {
+            kind: (*kind).into(),
+            label: Some("data".into()),
+            uuid: Some("0a1b2c3d-0000-4000-8000-000000000001".into()),
+            size: None,
+            state: State::Clean,
+        };
+        Content::Holds(kinds.iter().map(signature).collect())
+    }
+
+    fn asked(filesystem: Filesystem) -> Asked<'static> {
+        Asked { filesystem, label: None, uuid: None }
+    }
+
+    fn said(asked: &Asked<'_>, content: &Content) -> String {
+        Explanation::of(&judge(asked, content, Path::new(NODE), false).unwrap_err()).to_string()
+    }
+
+    #[test]
+    fn makes_a_filesystem_on_nothing_but_a_blank_device() {
+        let xfs = asked(Filesystem::Xfs);
+        assert_eq!(judge(&xfs, &Content::Blank, Path::new(NODE), false), Ok(Verdict::Make));
+        assert_eq!(judge(&xfs, &holds(&["xfs"]), Path::new(NODE), false), Ok(Verdict::Good));
+        for kind in ["ext4", "ext3", "btrfs", "swap", "LVM2_member", "linux_raid_member", "crypto_LUKS", "gpt", "dos", "ntfs"] {
+            assert!(judge(&xfs, &holds(&[kind]), Path::new(NODE), false).is_err(), "{kind}");
+        }
+        assert!(judge(&xfs, &holds(&["xfs", "ext4"]), Path::new(NODE), false).is_err());
+        assert!(judge(&xfs, &Content::Unknown { at: 0, bytes: "ff".into() }, Path::new(NODE), false).is_err());
+        assert!(judge(&xfs, &Content::Blank, Path::new(NODE), true).is_err());
+    }
+
+    #[test]
+    fn says_what_was_found_and_what_to_do() {
+        insta::assert_snapshot!(said(&asked(Filesystem::Xfs), &holds(&["ext4"])), @r#"
+        /dev/nvme1n1 already holds ext4 "data", and the document asks for xfs
+        hint: correct the document; or, if nothing on /dev/nvme1n1 is needed, run `wipefs --all /dev/nvme1n1` and boot again
+        "#);
+        let labelled = Asked { label: Some("shop"), ..asked(Filesystem::Xfs) };
+        insta::assert_snapshot!(said(&labelled, &holds(&["xfs"])), @r"
+        /dev/nvme1n1 holds a filesystem with the label data, and the document asks for shop
+        hint: correct `label:`, or look whether /dev/nvme1n1 is the right volume
+        ");
+    }
+
+    #[test]
+    fn a_uuid_is_the_same_in_capitals_and_a_label_is_not() {
+        let uuid = Asked { uuid: Some("0A1B2C3D-0000-4000-8000-000000000001"), ..asked(Filesystem::Xfs) };
+        assert_eq!(judge(&uuid, &holds(&["xfs"]), Path::new(NODE), false), Ok(Verdict::Good));
+        let label = Asked { label: Some("Data"), ..asked(Filesystem::Xfs) };
+        assert!(judge(&label, &holds(&["xfs"]), Path::new(NODE), false).is_err());
+    }
+
+    #[test]
+    fn finds_the_partition_that_is_meant() {
+        let disk = |count: u32| Disk {
+            node: NODE.into(),
+            number: DeviceNumber { major: 259, minor: 0 },
+            size: 1 << 30,
+            read_only: false,
+            origin: Origin::Other,
+            attached_as: None,
+            partitions: (1..=count)
+                .map(|number| Partition {
+                    node: format!("{NODE}p{number}").into(),
+                    number,
+                    device: DeviceNumber { major: 259, minor: number },
+                    size: 1 << 20,
+                })
+                .collect(),
+            holders: Vec::new(),
+        };
+        let table = holds(&["gpt"]);
+        assert_eq!(part(&disk(0), None, &holds(&["xfs"])), Ok(None));
+        assert_eq!(part(&disk(1), None, &table), Ok(Some(1)));
+        assert_eq!(part(&disk(3), Some(2), &table), Ok(Some(2)));
+        assert_eq!(part(&disk(0), None, &table), Ok(None), "and then the table itself is what lies there");
+        assert!(matches!(part(&disk(2), None, &table), Err(PartError::Several { .. })));
+        assert!(matches!(part(&disk(2), Some(3), &table), Err(PartError::Missing { .. })));
+    }
+}

@@ -1,0 +1,279 @@
+//! The fields of a volume, as the document writes them.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::host::disks::Filesystem;
+use crate::steps::Objection;
+use crate::steps::fields::OrMap;
+use crate::text::Text;
+
+/// An EBS volume or an instance store, attached and known by what it is.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Volume {
+    /// Where it comes from.
+    pub(super) from: Source,
+    /// Attach an available volume of this zone with these tags before anything is restored or made.
+    pub(super) reuse: Option<WithTags>,
+    /// Size in GiB. Default: that of the snapshot.
+    #[schemars(range(min = 1))]
+    pub(super) size_gib: Option<u32>,
+    /// The type of the volume. Default: EC2's own, gp2 or gp3.
+    #[serde(rename = "type")]
+    pub(super) kind: Option<Kind>,
+    /// I/O operations a second, of gp3, io1 and io2.
+    pub(super) iops: Option<u32>,
+    /// Throughput of gp3.
+    pub(super) throughput_mib_s: Option<u32>,
+    /// How fast EC2 is to load the snapshot by itself, 100 to 300; it is billed.
+    #[schemars(range(min = 100, max = 300))]
+    pub(super) initialization_rate_mib_s: Option<u32>,
+    /// Whether it is encrypted. Default: as the snapshot, or as the account says.
+    pub(super) encrypted: Option<bool>,
+    /// The KMS key it is encrypted with: id, ARN or alias. Default: the account's default key.
+    pub(super) kms_key: Option<Text>,
+    /// Tags of a volume that is made or reused, besides ingot's own.
+    #[serde(default)]
+    pub(super) tags: BTreeMap<String, Text>,
+    /// Whether it is deleted with the instance. Default: as it is, which for one attached later is no.
+    pub(super) delete_on_termination: Option<bool>,
+    /// What is to be on it. Made on a blank device only; anything else that is found there is refused.
+    pub(super) filesystem: Option<Filesystem>,
+    /// The label it must have, and is given when it is made.
+    pub(super) label: Option<String>,
+    /// The UUID it must have, and is given when it is made.
+    pub(super) uuid: Option<String>,
+    /// The partition that is meant. Default: the only one or, without a partition table, the whole disk.
+    #[schemars(range(min = 1, max = 128))]
+    pub(super) partition: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Gp2,
+    Gp3,
+    Io1,
+    Io2,
+    St1,
+    Sc1,
+    Standard,
+}
+
+impl Kind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Gp2 => "gp2",
+            Self::Gp3 => "gp3",
+            Self::Io1 => "io1",
+            Self::Io2 => "io2",
+            Self::St1 => "st1",
+            Self::Sc1 => "sc1",
+            Self::Standard => "standard",
+        }
+    }
+}
+
+/// Where a volume comes from: just one of these.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "SourceFields")]
+pub(super) enum Source {
+    Snapshot(Snapshot),
+    Volume(Existing),
+    Device(Text),
+    InstanceStore(u32),
+    Blank,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Snapshot {
+    Id(Text),
+    Newest(Newest),
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Existing {
+    Id(Text),
+    Tagged(WithTags),
+}
+
+/// Where a volume comes from: just one of these.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+struct SourceFields {
+    /// A snapshot: its id, or the newest completed one with tags.
+    snapshot: Option<OrMap<Text, Newest>>,
+    /// A volume that is there: its id, or the one in this zone with tags.
+    volume: Option<OrMap<Text, WithTags>>,
+    /// A device that is attached already: its name in the block device mapping, such as /dev/sdf, or its volume id.
+    device: Option<Text>,
+    /// An instance store, by number.
+    instance_store: Option<u32>,
+    /// A new, blank volume.
+    blank: Option<Empty>,
+}
+
+/// The newest completed snapshot with all of these tags.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Newest {
+    pub(super) newest_with_tags: BTreeMap<String, Text>,
+    /// The account it belongs to. Default: this one.
+    pub(super) owner: Option<Text>,
+}
+
+/// All of these tags.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WithTags {
+    pub(super) with_tags: BTreeMap<String, Text>,
+}
+
+/// Nothing to say: `{}`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+impl TryFrom<SourceFields> for Source {
+    type Error = String;
+
+    fn try_from(fields: SourceFields) -> Result<Self, String> {
+        let SourceFields { snapshot, volume, device, instance_store, blank } = fields;
+        let given = [
+            snapshot.map(|snapshot| {
+                Self::Snapshot(match snapshot {
+                    OrMap::Plain(id) => Snapshot::Id(id),
+                    OrMap::Map(newest) => Snapshot::Newest(newest),
+                })
+            }),
+            volume.map(|volume| {
+                Self::Volume(match volume {
+                    OrMap::Plain(id) => Existing::Id(id),
+                    OrMap::Map(tagged) => Existing::Tagged(tagged),
+                })
+            }),
+            device.map(Self::Device),
+            instance_store.map(Self::InstanceStore),
+            blank.map(|Empty {}| Self::Blank),
+        ];
+        let mut given: Vec<Self> = given.into_iter().flatten().collect();
+        match (given.pop(), given.is_empty()) {
+            (Some(source), true) => Ok(source),
+            _ => Err("a volume comes from one place: give just one of snapshot, volume, device, instance_store and blank".into()),
+        }
+    }
+}
+
+impl JsonSchema for Source {
+    fn schema_name() -> Cow<'static, str> {
+        "Source".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        SourceFields::json_schema(generator)
+    }
+}
+
+impl Volume {
+    /// Every string that may hold references.
+    pub(super) fn strings(&self) -> Vec<&Text> {
+        let source: Vec<&Text> = match &self.from {
+            Source::Snapshot(Snapshot::Id(text)) | Source::Volume(Existing::Id(text)) | Source::Device(text) => vec![text],
+            Source::Snapshot(Snapshot::Newest(newest)) => newest.newest_with_tags.values().chain(&newest.owner).collect(),
+            Source::Volume(Existing::Tagged(tagged)) => tagged.with_tags.values().collect(),
+            Source::InstanceStore(_) | Source::Blank => Vec::new(),
+        };
+        let reuse = self.reuse.iter().flat_map(|reuse| reuse.with_tags.values());
+        source.into_iter().chain(reuse).chain(self.tags.values()).chain(&self.kms_key).collect()
+    }
+
+    /// Whether ingot makes one if there is none.
+    pub(super) fn is_made(&self) -> bool {
+        matches!(self.from, Source::Snapshot(_) | Source::Blank)
+    }
+
+    /// What contradicts itself.
+    pub(super) fn contradictions(&self) -> Vec<Objection> {
+        let mut wrong: Vec<(String, &str)> = Vec::new();
+        let made = self.is_made();
+        let of_making = [
+            ("reuse", self.reuse.is_some()),
+            ("size_gib", self.size_gib.is_some()),
+            ("type", self.kind.is_some()),
+            ("iops", self.iops.is_some()),
+            ("throughput_mib_s", self.throughput_mib_s.is_some()),
+            ("encrypted", self.encrypted.is_some()),
+            ("kms_key", self.kms_key.is_some()),
+        ];
+        for (field, _) in of_making.into_iter().filter(|(_, given)| *given && !made) {
+            wrong.push((
+                format!("`{field}` says how a volume is made, and this one is there already"),
+                "take it away, or restore it from a snapshot",
+            ));
+        }
+        if matches!(self.from, Source::Device(_) | Source::InstanceStore(_)) {
+            for (field, given) in [("tags", !self.tags.is_empty()), ("delete_on_termination", self.delete_on_termination.is_some())] {
+                if given {
+                    wrong.push((
+                        format!("`{field}` is for volumes that ingot attaches"),
+                        "set it where the device is attached, such as in the launch template",
+                    ));
+                }
+            }
+        }
+        if matches!(self.from, Source::Blank) && self.size_gib.is_none() && self.reuse.is_none() {
+            wrong.push(("a blank volume needs a size".into(), "add `size_gib:`"));
+        }
+        if self.initialization_rate_mib_s.is_some() && !matches!(self.from, Source::Snapshot(_)) {
+            wrong.push(("only a snapshot has something to load: `initialization_rate_mib_s` means nothing here".into(), "take it away"));
+        }
+        if self.initialization_rate_mib_s.is_some_and(|rate| !(100..=300).contains(&rate)) {
+            wrong.push(("EC2 loads snapshots at 100 to 300 MiB/s".into(), "set `initialization_rate_mib_s` to a number between"));
+        }
+        if self.iops.is_some() && !matches!(self.kind, Some(Kind::Gp3 | Kind::Io1 | Kind::Io2)) {
+            wrong.push(("`iops` can be set for gp3, io1 and io2 only".into(), "add `type: gp3`, or take `iops` away"));
+        }
+        if self.iops.is_none() && matches!(self.kind, Some(Kind::Io1 | Kind::Io2)) {
+            wrong.push(("a volume of type io1 or io2 needs `iops`".into(), "add `iops:`"));
+        }
+        if self.throughput_mib_s.is_some() && self.kind != Some(Kind::Gp3) {
+            wrong.push(("`throughput_mib_s` can be set for gp3 only".into(), "add `type: gp3`, or take `throughput_mib_s` away"));
+        }
+        if self.kms_key.is_some() && self.encrypted == Some(false) {
+            wrong.push(("it has a `kms_key` and is not to be encrypted".into(), "take one of the two away"));
+        }
+        for tag in self.tags.keys().filter(|tag| tag.starts_with("aws:") || tag.starts_with("ingot:")) {
+            wrong.push((format!("the tag `{tag}` is not yours to set"), "give it a name that begins with neither `aws:` nor `ingot:`"));
+        }
+        if self.selecting().any(BTreeMap::is_empty) {
+            wrong.push(("no tag at all would match everything".into(), "name at least one tag"));
+        }
+        if self.filesystem.is_none() && (self.label.is_some() || self.uuid.is_some()) {
+            wrong.push(("`label` and `uuid` are those of a filesystem".into(), "add `filesystem:`"));
+        }
+        if let Source::Device(device) = &self.from
+            && device.raw().trim_start_matches("/dev/").starts_with("nvme")
+        {
+            wrong.push((
+                format!("{device} is a name of the kernel's, which changes from boot to boot"),
+                "name the device as in the block device mapping, such as /dev/sdf, or by its volume id",
+            ));
+        }
+        wrong.into_iter().map(|(message, hint)| Objection { message, hint: hint.into() }).collect()
+    }
+
+    /// Maps of tags that select something.
+    fn selecting(&self) -> impl Iterator<Item = &BTreeMap<String, Text>> {
+        let source = match &self.from {
+            Source::Snapshot(Snapshot::Newest(newest)) => Some(&newest.newest_with_tags),
+            Source::Volume(Existing::Tagged(tagged)) => Some(&tagged.with_tags),
+            _ => None,
+        };
+        source.into_iter().chain(self.reuse.iter().map(|reuse| &reuse.with_tags))
+    }
+}

@@ -1,0 +1,127 @@
+//! Why a volume could not be made ready, and what to do about it.
+
+use std::time::Duration;
+
+use super::content::{ContentError, PartError};
+use crate::aws::AwsError;
+use crate::failure::Failure;
+use crate::host::HostError;
+use crate::steps::fields::rounded;
+use crate::template::TemplateError;
+
+/// Why a volume could not be made ready. No byte was written to a device that was refused.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum VolumeError {
+    #[error("cannot fill in a field")]
+    Render(#[source] TemplateError),
+    #[error(transparent)]
+    Ec2(AwsError),
+    /// EC2 has something else than what was asked for.
+    #[error(transparent)]
+    Unsuitable(Unsuitable),
+    #[error("waited {:?} for {what}", rounded(*waited))]
+    Late { what: String, waited: Duration, hint: &'static str },
+    #[error(transparent)]
+    Content(ContentError),
+    #[error(transparent)]
+    Part(PartError),
+    #[error(transparent)]
+    Host(HostError),
+}
+
+/// What EC2 has, and why that will not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unsuitable {
+    #[error("there is no completed snapshot {which}")]
+    NoSnapshot { which: String, others: usize },
+    #[error("{snapshot} is {state}, not completed")]
+    SnapshotNotReady { snapshot: String, state: String },
+    #[error("{snapshot} is of {of_gib} GiB, and the volume is to have {wanted_gib}")]
+    TooSmall { snapshot: String, of_gib: u32, wanted_gib: u32 },
+    #[error("{volume} is in {zone}, and this instance in {here}")]
+    OtherZone { volume: String, zone: String, here: String },
+    #[error("{volume} is attached to {by}")]
+    InUse { volume: String, by: String },
+    #[error("{volume} is a Multi-Attach volume, and attached to {by} as well")]
+    Shared { volume: String, by: String },
+    #[error("{volume} is {state}")]
+    Gone { volume: String, state: String },
+    #[error("EC2 accepted {volume} and then could not make it")]
+    NotMade { volume: String, encrypted: bool },
+    #[error("there is no volume {which} in {zone}")]
+    NoVolume { which: String, zone: String, elsewhere: Vec<String> },
+    #[error("several volumes {which} are to be had: {}", found.join(", "))]
+    Several { which: String, found: Vec<String> },
+    #[error("another step of this document has {volume}")]
+    Taken { volume: String },
+    #[error("every device name of this instance is in use")]
+    NoNameLeft,
+}
+
+impl Failure for Unsuitable {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoSnapshot { others: 0, .. } => "correct the tags or the id; a snapshot of another account needs `owner:`, and has to be shared".into(),
+            Self::NoSnapshot { others, .. } => format!("{others} with these tags are not completed: wait for one, or look why it failed"),
+            Self::SnapshotNotReady { .. } => "wait until it is completed, or name another".into(),
+            Self::TooSmall { of_gib, .. } => format!("set `size_gib: {of_gib}` or more, or take it away"),
+            Self::OtherZone { zone, .. } => format!("launch the instance in {zone}, or restore a snapshot of the volume, which works in every zone"),
+            Self::InUse { by, .. } => format!("detach it from {by}, or name another; a snapshot gives every instance one of its own"),
+            Self::Shared { .. } => "an ordinary filesystem breaks when two instances mount it: restore a snapshot for each instance".into(),
+            Self::Gone { volume, .. } => format!("name another volume; if {volume} held this instance's data, restore its last snapshot"),
+            Self::NotMade { encrypted: true, .. } => {
+                "allow this instance's role kms:CreateGrant, kms:Decrypt, kms:GenerateDataKeyWithoutPlaintext and kms:ReEncrypt* on the volume's key and on the snapshot's".into()
+            }
+            Self::NotMade { .. } => "look at its state reason with `aws ec2 describe-volumes`, and boot again".into(),
+            Self::NoVolume { elsewhere, .. } if elsewhere.is_empty() => "correct the tags, or restore from a snapshot".into(),
+            Self::NoVolume { elsewhere, .. } => format!("these have the tags and cannot be attached here: {}", elsewhere.join(", ")),
+            Self::Several { .. } => "name the one that is meant by its id, or tag it".into(),
+            Self::Taken { .. } => "let each step have a volume of its own".into(),
+            Self::NoNameLeft => "attach fewer volumes to this instance".into(),
+        })
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::SnapshotNotReady { state, .. } if state == "pending")
+    }
+}
+
+impl Failure for VolumeError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Render(source) => source.hint(),
+            Self::Ec2(source) => source.hint(),
+            Self::Unsuitable(source) => source.hint(),
+            Self::Late { hint, .. } => Some((*hint).into()),
+            Self::Content(source) => source.hint(),
+            Self::Part(source) => source.hint(),
+            Self::Host(source) => source.hint(),
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Ec2(source) => source.is_transient(),
+            Self::Unsuitable(source) => source.is_transient(),
+            Self::Host(source) => source.is_transient(),
+            _ => false,
+        }
+    }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Ec2(source) if source.is_unreachable())
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Ec2(source) => source.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Unsuitable> for VolumeError {
+    fn from(source: Unsuitable) -> Self {
+        Self::Unsuitable(source)
+    }
+}
