@@ -12,8 +12,8 @@ use crate::host::Host;
 use crate::host::state::Record;
 use crate::redaction::Redactor;
 use crate::steps::Outputs;
-use crate::steps::volume::Claims;
 use crate::steps::amount::Amount;
+use crate::steps::volume::Claims;
 use crate::template::{Scope, Template, TemplateError};
 use crate::text::{SecretText, Text};
 

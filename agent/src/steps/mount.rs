@@ -228,7 +228,10 @@ impl Mount {
         let what = self.what();
         if what == What::Swap {
             if self.owner.is_some() || self.group.is_some() || self.mode.is_some() || self.grow.is_some() || self.warm.is_some() {
-                wrong.push(("a swap area has neither owner, group nor mode, and is neither grown nor warmed".into(), "take these fields away"));
+                wrong.push((
+                    "a swap area has neither owner, group nor mode, and is neither grown nor warmed".into(),
+                    "take these fields away",
+                ));
             }
         } else if !Path::new(key).is_absolute() {
             wrong.push((format!("`{key}` is not an absolute path"), "write the whole path, or `type: swap` for a swap area"));
