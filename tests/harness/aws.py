@@ -6,6 +6,15 @@ with Aws() as aws:
     aws.fault("throttled", operation="GetParameters", times=2)
     run(env=aws.env)
     assert aws.count("BatchGetSecretValue") == 1
+
+EC2 holds what it is told to, under ids of the test's own choice if that matters:
+
+    aws.instance()                                   # the one of `Imds`
+    old = aws.snapshot({"app": "shop"}, size_gib=2, started="2026-11-20T03:00:00Z")
+    aws.ec2(creating=1, attaching=2, stuck=["/dev/sdf"])
+    run(env=aws.env)
+    assert aws.volumes(app="shop")[0]["SnapshotId"] == old
+    assert aws.calls("CreateVolume")[0]["form"]["ClientToken"]
 """
 
 import json
@@ -18,9 +27,10 @@ import boto3
 from botocore.config import Config
 
 from . import wire
+from .proxy import REGION
 
-REGION = "eu-central-1"
-ACCOUNT = "123456789012"
+ZONE = "eu-central-1a"
+INSTANCE = "i-0abc123def4567890"
 
 # AWS's own wordings, by what went wrong.
 ERRORS = {
@@ -48,12 +58,49 @@ ERRORS = {
     },
 }
 
+# And those of EC2, which has names of its own for the same, and no exceptions.
+EC2_ERRORS = {
+    "denied": {
+        "type": "UnauthorizedOperation",
+        "message": "You are not authorized to perform this operation. " + ERRORS["denied"]["message"],
+        "status": 403,
+    },
+    "throttled": {"type": "RequestLimitExceeded", "message": "Request limit exceeded.", "status": 503},
+    "expired": {"type": "RequestExpired", "message": "Request has expired."},
+    "internal": {"type": "InternalError", "message": "An internal error has occurred", "status": 500},
+    "unavailable": {
+        "type": "Unavailable",
+        "message": "The server is overloaded and can't handle the request.",
+        "status": 503,
+    },
+    "attachment-limit": {
+        "type": "AttachmentLimitExceeded",
+        "message": f"The instance {INSTANCE} has reached its limit of 27 volume attachments.",
+    },
+    "volume-limit": {
+        "type": "VolumeLimitExceeded",
+        "message": "You have exceeded your maximum gp3 storage limit of 50 TiB in this region. Please contact AWS "
+        "Support to request an Elastic Block Store service limit increase.",
+    },
+    "no-capacity": {
+        "type": "InsufficientVolumeCapacity",
+        "message": "There is not enough capacity to fulfill your EBS volume provision request.",
+    },
+}
+
 SERVICE_OF = {
     "BatchGetSecretValue": "secretsmanager",
     "GetSecretValue": "secretsmanager",
     "GetParameter": "ssm",
     "GetParameters": "ssm",
     "GetParametersByPath": "ssm",
+    "DescribeSnapshots": "ec2",
+    "DescribeVolumes": "ec2",
+    "CreateVolume": "ec2",
+    "AttachVolume": "ec2",
+    "DetachVolume": "ec2",
+    "ModifyInstanceAttribute": "ec2",
+    "CreateTags": "ec2",
 }
 
 
@@ -78,7 +125,7 @@ class Aws:
         ports = self.process.stdout.readline().split()
         assert ports, "the AWS stand-in did not start"
         self.direct = f"http://127.0.0.1:{ports[0]}"
-        self.rules: dict = {"latency": 0, "faults": []}
+        self.rules: dict = {"latency": 0, "faults": [], "ec2": {}}
         return self
 
     def __exit__(self, *_) -> None:
@@ -127,11 +174,13 @@ class Aws:
             client.put_parameter(Name=f"{path.rstrip('/')}/{name}", Value=value, Type=type, Overwrite=True)
 
     def fault(self, kind: str, **rule) -> None:
-        """Adds a rule: a kind of `proxy.py`, or one of `ERRORS`."""
-        if kind in ERRORS:
-            operation = rule.get("operation", "")
-            action = f"{SERVICE_OF.get(operation, 'secretsmanager')}:{operation}"
-            known = ERRORS[kind]
+        """Adds a rule: a kind of `proxy.py`, or one of `ERRORS` (of `EC2_ERRORS`, if the operation is EC2's)."""
+        operation = rule.get("operation", "")
+        service = SERVICE_OF.get(operation, "secretsmanager")
+        errors = EC2_ERRORS if service == "ec2" else ERRORS
+        if kind in errors:
+            action = f"{service}:{operation}"
+            known = errors[kind]
             rule = {**known, "message": known["message"].format(operation=action), **rule}
             kind = "error"
         self.rules["faults"].append({"kind": kind, **rule})
@@ -151,7 +200,7 @@ class Aws:
 
     def forget(self) -> None:
         """Empties the log and takes all rules back; what was made stays."""
-        self.rules = {"latency": 0, "faults": []}
+        self.rules = {"latency": 0, "faults": [], "ec2": {}}
         self.put("/harness/forget", {})
 
     def reset(self) -> None:
@@ -160,6 +209,75 @@ class Aws:
         request = urllib.request.Request(f"{self.direct}/moto-api/reset", method="POST")
         urllib.request.urlopen(request).close()
 
-    def put(self, path: str, content: dict) -> None:
+    def put(self, path: str, content: dict) -> bytes:
         request = urllib.request.Request(self.direct + path, json.dumps(content).encode(), method="PUT")
-        urllib.request.urlopen(request).close()
+        with urllib.request.urlopen(request) as reply:
+            return reply.read()
+
+    # EC2.
+
+    def ec2(self, **settings) -> None:
+        """Changes how EC2 behaves: `DEFAULTS` of `ec2.py`."""
+        self.rules["ec2"].update(settings)
+        self.put("/harness/rules", self.rules)
+
+    def make(self, kind: str, **wanted) -> str:
+        return json.loads(self.put("/harness/make", {kind: wanted}))
+
+    def instance(self, id: str = INSTANCE, zone: str = ZONE, type: str = "m7i.large") -> str:
+        """A running instance, with a root volume at /dev/xvda."""
+        return self.make("instance", id=id, zone=zone, type=type)
+
+    def snapshot(
+        self,
+        tags: dict[str, str] | None = None,
+        *,
+        size_gib: int = 1,
+        state: str = "completed",
+        started: str | None = None,
+        encrypted: bool = False,
+        owner: str = "self",
+        id: str | None = None,
+    ) -> str:
+        """A snapshot. `started` is such as "2026-11-20T03:00:00Z", or now; `owner`: self, amazon, or an account's id."""
+        about = {"state": state, "started": started, "encrypted": encrypted, "owner": owner, "id": id}
+        return self.make("snapshot", tags=tags or {}, size_gib=size_gib, **about)
+
+    def volume(
+        self,
+        tags: dict[str, str] | None = None,
+        *,
+        size_gib: int = 1,
+        zone: str = ZONE,
+        state: str = "available",
+        snapshot: str | None = None,
+        attached_as: str | None = None,
+        instance: str = INSTANCE,
+        id: str | None = None,
+    ) -> str:
+        """A volume; with `attached_as`, attached to `instance` under that device name (by the rules of `ec2`)."""
+        about = {"zone": zone, "state": state, "snapshot": snapshot, "id": id, "type": "gp3"}
+        id = self.make("volume", tags=tags or {}, size_gib=size_gib, **about)
+        if attached_as:
+            self.client("ec2").attach_volume(VolumeId=id, InstanceId=instance, Device=attached_as)
+        return id
+
+    def volumes(self, *ids: str, **tags: str) -> list[dict]:
+        """The volumes with these ids and tags as DescribeVolumes shows them, their tags as a dict."""
+        filters = [{"Name": f"tag:{name}", "Values": [value]} for name, value in tags.items()]
+        pages = self.client("ec2").get_paginator("describe_volumes").paginate(VolumeIds=ids, Filters=filters)
+        found = [volume for page in pages for volume in page["Volumes"]]
+        return [{**volume, "Tags": {tag["Key"]: tag["Value"] for tag in volume.get("Tags", [])}} for volume in found]
+
+    def attached(self, instance: str = INSTANCE) -> dict[str, str]:
+        """The volumes that are an instance's, by device name."""
+        attachments = [attachment for volume in self.volumes() for attachment in volume["Attachments"]]
+        return {a["Device"]: a["VolumeId"] for a in attachments if a["InstanceId"] == instance}
+
+    def events(self, after: int = 0, wait: float = 0) -> list[dict]:
+        """What was attached and detached: its "event", "at" (monotonic), "volume", "instance", "device" …
+
+        An attachment is told when AttachVolume is called, one that is stuck never.
+        """
+        with urllib.request.urlopen(f"{self.direct}/harness/events?after={after}&wait={wait}") as reply:
+            return json.load(reply)

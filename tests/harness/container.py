@@ -11,7 +11,6 @@ run outside and listen inside, at 169.254.169.254:80 and 127.0.0.1:4566. Needs r
 given on an ordinary Debian machine; whatever it started, it ends, by pid, also when a test fails.
 """
 
-import itertools
 import os
 import re
 import shutil
@@ -21,15 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import wire
-from .agent import REPOSITORY, binary
-from .aws import Aws
-from .imds import Imds
+from .systemd import AWS_PORT, Done, NotInTime, Surroundings, Systemd, must
 
-IMDS_ADDRESS = "169.254.169.254"
-AWS_PORT = 4566
 NEEDED = ("mmdebstrap", "systemd-nspawn", "ip", "nsenter")
-numbers = itertools.count()
 
 
 def unavailable() -> str | None:
@@ -40,23 +33,12 @@ def unavailable() -> str | None:
     return f"not installed: {', '.join(missing)}" if missing else None
 
 
-def must(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-class NotInTime(AssertionError):
-    """What a test waited for did not come."""
-
-
-class Machine:
+class Machine(Systemd):
     def __init__(self, *, user_data: bytes | str | None = None, **imds):
-        self.imds_config = {"user_data": user_data, **imds}
+        self.surroundings = Surroundings({"user_data": user_data, **imds})
+        self.undo = self.surroundings.undo
         self.nspawn: subprocess.Popen | None = None
         self.leader: int | None = None
-        self.undo: list = []
 
     def __enter__(self) -> "Machine":
         try:
@@ -69,22 +51,14 @@ class Machine:
     def make(self) -> None:
         base = must(str(Path(__file__).with_name("debian-root"))).strip()
         self.directory = Path(tempfile.mkdtemp(prefix="ingot-machine."))
+        self.console_path = self.directory / "console"
         self.undo.append(lambda: shutil.rmtree(self.directory))
         self.root = self.directory / "root"
         self.make_root(base)
 
-        self.netns = f"ingot-{os.getpid()}-{next(numbers)}"
-        must("ip", "netns", "add", self.netns)
-        self.undo.append(lambda: must("ip", "netns", "delete", self.netns))
-        must("ip", "-n", self.netns, "link", "set", "lo", "up")
-        must("ip", "-n", self.netns, "address", "add", f"{IMDS_ADDRESS}/32", "dev", "lo")
-
-        self.imds = Imds(address=IMDS_ADDRESS, port=80, netns=self.netns, **self.imds_config)
-        self.imds.__enter__()
-        self.undo.append(self.imds.__exit__)
-        self.aws = Aws([wire.bound("127.0.0.1", AWS_PORT, self.netns)])
-        self.aws.__enter__()
-        self.undo.append(self.aws.__exit__)
+        self.surroundings.make()
+        self.netns, self.imds, self.aws = self.surroundings.netns, self.surroundings.imds, self.surroundings.aws
+        self.aws_url = f"http://127.0.0.1:{AWS_PORT}"
 
     def make_root(self, base: str) -> None:
         """A root of its own: an overlay in no time or, on a disk that is an overlay itself, a copy in seconds."""
@@ -99,35 +73,12 @@ class Machine:
 
     def __exit__(self, *_) -> None:
         self.power_cut()
-        for step in reversed(self.undo):
-            try:
-                step()
-            except (OSError, RuntimeError) as error:
-                print(f"cleaning up: {error}")
+        self.surroundings.clean_up()
 
-    # What the image holds.
-
-    def write(self, absolute: str, content: str | bytes, mode: int = 0o644) -> None:
-        path = self.root / absolute.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
-        path.chmod(mode)
+    # What the image holds; more of it in `Systemd`.
 
     def read(self, absolute: str) -> str:
         return (self.root / absolute.lstrip("/")).read_text()
-
-    def enable(self, *units: str) -> None:
-        must("systemctl", "--quiet", f"--root={self.root}", "enable", *units)
-
-    def install_ingot(self, *, enabled: bool = True) -> None:
-        """The binary and its units, where the image build puts them; AWS is told to be on loopback."""
-        shutil.copy(binary(), self.root / "usr/bin/ingot")
-        for unit in (REPOSITORY / "systemd").glob("ingot.*"):
-            shutil.copy(unit, self.root / "usr/lib/systemd/system")
-        environment = f"AWS_ENDPOINT_URL=http://127.0.0.1:{AWS_PORT}"
-        self.write("/etc/systemd/system.conf.d/harness.conf", f"[Manager]\nDefaultEnvironment={environment}\n")
-        if enabled:
-            self.enable("ingot.service")
 
     def enable_cloud_init(self) -> None:
         """cloud-init runs at boot. Outside EC2's DMI it asks for IMDS version 1."""
@@ -140,7 +91,7 @@ class Machine:
         """Boots until PID 1 answers. The seconds it took."""
         assert self.nspawn is None, "it runs already"
         begun = time.monotonic()
-        self.console_file = open(self.directory / "console", "ab")
+        self.console_file = open(self.console_path, "ab")
         self.nspawn = subprocess.Popen(
             ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--register=no", "--keep-unit"]
             + [f"--network-namespace-path=/run/netns/{self.netns}", "--console=read-only", "--machine=machine"]
@@ -199,9 +150,12 @@ class Machine:
         self.shut_down()
         return self.boot()
 
-    # What happens in it.
+    # What happens in it: this, and all that `Systemd` asks.
 
-    def run(self, *command: str, timeout: float = 60, stdin: str | None = None, env: dict | None = None) -> "Done":
+    def running(self) -> bool:
+        return self.leader is not None
+
+    def run(self, *command: str, timeout: float = 60, stdin: str | None = None, env: dict | None = None) -> Done:
         """Runs a program inside, beside systemd (in no unit)."""
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "SYSTEMD_PAGER": "", **(env or {})}
         inside = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wdns=/"]
@@ -218,68 +172,3 @@ class Machine:
         except subprocess.TimeoutExpired as error:
             raise NotInTime(f"{' '.join(command)} ran longer than {timeout} s\n{self.journal()}") from error
         return Done(done.returncode, done.stdout, done.stderr)
-
-    def shell(self, script: str, **more) -> "Done":
-        return self.run("sh", "-c", script, **more)
-
-    def show(self, unit: str, *properties: str) -> dict[str, str]:
-        """`systemctl show`."""
-        lines = self.run("systemctl", "show", unit, *(f"--property={name}" for name in properties)).stdout.splitlines()
-        return dict(line.split("=", 1) for line in lines)
-
-    def wait_until(self, script: str, timeout: float = 60) -> "Done":
-        """Waits until a shell script inside ends well."""
-
-        def attempt() -> Done | None:
-            done = self.shell(script)
-            return done if done.code == 0 else None
-
-        return self.wait_for(attempt, timeout, script)
-
-    def wait_until_ended(self, unit: str, timeout: float = 90) -> dict[str, str]:
-        """Waits until a unit is neither queued nor starting. Its properties.
-
-        PID 1 answers only once the jobs of this boot are queued, so a unit that is enabled is not missed.
-        """
-        names = ("ActiveState", "SubState", "Result", "ExecMainStatus", "Job", "LoadState")
-
-        def attempt() -> dict[str, str] | None:
-            state = self.show(unit, *names)
-            moving = state["ActiveState"] in ("activating", "reloading", "deactivating")
-            return None if moving or state.get("Job", "") not in ("", "0") else state
-
-        return self.wait_for(attempt, timeout, f"{unit} to end")
-
-    def wait_for(self, attempt, timeout: float, what: str):
-        deadline = time.monotonic() + timeout
-        while True:
-            if found := attempt():
-                return found
-            if time.monotonic() > deadline:
-                raise NotInTime(f"waited {timeout} s in vain for: {what}\n{self.journal()}\n{self.console()}")
-            time.sleep(0.05)
-
-    def journal(self, *arguments: str) -> str:
-        """The journal of this boot, or what journalctl's arguments choose of it."""
-        if self.leader is None:
-            return ""
-        chosen = ["journalctl", "--no-pager", "--output=short-monotonic", *arguments]
-        try:
-            return self.run(*chosen, timeout=20).stdout
-        except NotInTime:
-            return "(the journal did not answer)"
-
-    def console(self) -> str:
-        """All that was ever written to /dev/console, without its colours."""
-        written = (self.directory / "console").read_bytes().decode("utf-8", "replace")
-        return re.sub(r"\x1b\[[0-9;]*m", "", written).replace("\r\n", "\n")
-
-
-class Done:
-    """How a program inside ended."""
-
-    def __init__(self, code: int, stdout: str, stderr: str):
-        self.code, self.stdout, self.stderr = code, stdout, stderr
-
-    def __repr__(self) -> str:
-        return f"exit code {self.code}\n{self.stdout}{self.stderr}"

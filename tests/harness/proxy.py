@@ -3,9 +3,11 @@
 One process with two ports. Whoever is under test calls the first; tests themselves (to make secrets, to set faults)
 call the second, which is never logged, delayed or faulted, and has `/harness/` besides:
 
-    PUT  /harness/rules    {"latency": seconds, "faults": [rule…]}
+    PUT  /harness/rules    {"latency": seconds, "faults": [rule…], "ec2": {setting of `ec2.py`…}}
     GET  /harness/calls    every call so far
     PUT  /harness/forget   empty that list, and the rules
+    PUT  /harness/make     {"instance", "snapshot" or "volume": {…}}: EC2 has it, no call was made; its id
+    GET  /harness/events   volumes attached and detached, from `after` on; waits for one up to `wait` seconds
 
 A rule matches by `operation` ("BatchGetSecretValue", or all) and `containing` (a text in the request's body). Besides
 the kinds of `wire.Faults` it knows:
@@ -13,13 +15,15 @@ the kinds of `wire.Faults` it knows:
     error         an AWS error: `status` (400), `type`, `message`, `headers`
     batch-errors  of BatchGetSecretValue: `errors`, secret id to [code, message], take the place of those values
     empty-page    of GetParametersByPath: a page without parameters that has a next one
-    malformed     200, and half a JSON document
+    malformed     200, and half a JSON document (of EC2: half of XML)
 
-The JSON 1.1 protocol: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>.
+The JSON 1.1 protocol: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>, and EC2's own, forms in and XML
+out: <https://smithy.io/2.0/aws/protocols/aws-ec2-query-protocol.html>.
 """
 
 import argparse
 import asyncio
+import functools
 import io
 import json
 import os
@@ -28,6 +32,8 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -36,6 +42,9 @@ from harness import wire  # noqa: E402
 # What AWS takes in one call at most, where moto takes any number.
 LIMITS = {"BatchGetSecretValue": ("SecretIdList", 20), "GetParameters": ("Names", 10)}
 EMPTY_PAGE = "harness-page-two"
+ACCOUNT, REGION = "123456789012", "eu-central-1"
+EC2_VERSION = b"Version=2016-11-15"
+XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 class Moto:
@@ -47,10 +56,34 @@ class Moto:
         self.application = DomainDispatcherApplication(create_backend_app)
         self.thread = ThreadPoolExecutor(1)
 
+    @functools.cached_property
+    def ec2(self):
+        """Ours, in moto's. It takes most of a second to load, and most tests need none."""
+        from harness.ec2 import Ec2
+
+        return Ec2(ACCOUNT, REGION)
+
+    def configure_ec2(self, settings: dict) -> None:
+        if settings or "ec2" in vars(self):
+            self.ec2.configure(settings)
+
+    def make(self, kind: str, wanted: dict) -> str:
+        return self.ec2.make(kind, wanted)
+
+    def forget(self) -> None:
+        if "ec2" in vars(self):
+            self.ec2.forget()
+
     async def answer(self, request: wire.Request) -> wire.Response:
-        return await asyncio.get_running_loop().run_in_executor(self.thread, self.call, request)
+        return await self.do(self.call, request)
+
+    async def do(self, function, *arguments):
+        """Calls a function on moto's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.thread, function, *arguments)
 
     def call(self, request: wire.Request) -> wire.Response:
+        if EC2_VERSION in request.body:
+            _ = self.ec2  # from here on, moto answers in our way
         host, _, port = request.headers.get("host", "localhost").partition(":")
         environ = {
             "REQUEST_METHOD": request.method,
@@ -87,9 +120,29 @@ class Moto:
         return response
 
 
-def error(type_: str, message: str, status: int = 400, headers: dict | None = None) -> wire.Response:
-    body = json.dumps({"__type": type_, "Message": message}).encode()
-    return wire.Response(status, body, headers or {}, "application/x-amz-json-1.1")
+class Call:
+    """What a request asks for: in JSON, named by a header, or of EC2 in a form, named by a field."""
+
+    def __init__(self, request: wire.Request):
+        self.form: dict[str, str] = {}
+        if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            self.form = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
+        target = request.headers.get("x-amz-target", f"{request.method} {request.path}")
+        self.target = f"EC2.{self.form['Action']}" if "Action" in self.form else target
+        self.operation = self.target.rpartition(".")[2]
+
+    def error(self, type_: str, message: str, status: int = 400, headers: dict | None = None) -> wire.Response:
+        if self.form:
+            code = f"<Code>{escape(type_)}</Code><Message>{escape(message)}</Message>"
+            body = f"{XML}<Response><Errors><Error>{code}</Error></Errors><RequestID>harness</RequestID></Response>"
+            return wire.Response(status, body.encode(), headers or {}, "text/xml;charset=UTF-8")
+        body = json.dumps({"__type": type_, "Message": message}).encode()
+        return wire.Response(status, body, headers or {}, "application/x-amz-json-1.1")
+
+    def malformed(self) -> wire.Response:
+        if self.form:
+            return wire.Response(200, f"{XML}<{self.operation}Response><requestId>ha".encode(), {}, "text/xml")
+        return wire.Response(200, b'{"SecretValues": [{"Name": ', content_type="application/x-amz-json-1.1")
 
 
 class Front:
@@ -101,46 +154,48 @@ class Front:
         self.calls: list[dict] = []
         self.latency = 0.0
         self.faults = wire.Faults([])
+        self.moto.forget()
 
     async def handle(self, request: wire.Request, writer) -> bool:
         """A call of the program under test."""
-        target = request.headers.get("x-amz-target", f"{request.method} {request.path}")
-        operation = target.rpartition(".")[2]
+        call = Call(request)
         fault = self.faults.pick(
             lambda rule: (
-                rule.get("operation", operation) == operation and rule.get("containing", "").encode() in request.body
+                rule.get("operation", call.operation) == call.operation
+                and rule.get("containing", "").encode() in request.body
             )
         )
-        call = {
+        entry = {
             "time": request.at,
-            "operation": operation,
-            "target": target,
+            "operation": call.operation,
+            "target": call.target,
+            "form": call.form,
             "body": request.body.decode("utf-8", "replace"),
             "signed": request.headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 "),
             "token": request.headers.get("x-amz-security-token"),
             "fault": fault.get("kind"),
         }
-        self.calls.append(call)
+        self.calls.append(entry)
         await asyncio.sleep(self.latency + (fault.get("seconds", 1) if fault.get("kind") == "delay" else 0))
-        response = await self.answer(request, operation, fault)
-        call.update(status=response.status, seconds=time.monotonic() - request.at)
+        response = await self.answer(request, call, fault)
+        entry.update(status=response.status, seconds=time.monotonic() - request.at)
         return await wire.send(writer, response, fault, request.method == "HEAD")
 
-    async def answer(self, request: wire.Request, operation: str, fault: dict) -> wire.Response:
+    async def answer(self, request: wire.Request, call: Call, fault: dict) -> wire.Response:
         match fault.get("kind"):
             case "status":
                 return wire.Response(fault["status"], fault.get("body", "").encode(), fault.get("headers", {}))
             case "error":
-                return error(fault["type"], fault.get("message", ""), fault.get("status", 400), fault.get("headers"))
+                return call.error(fault["type"], fault.get("message", ""), fault.get("status", 400), fault.get("headers"))
             case "malformed":
-                return wire.Response(200, b'{"SecretValues": [{"Name": ', content_type="application/x-amz-json-1.1")
+                return call.malformed()
         if "authorization" not in request.headers:
-            return error("MissingAuthenticationTokenException", "Missing Authentication Token")
-        if operation in LIMITS:
-            name, limit = LIMITS[operation]
+            return call.error("MissingAuthenticationTokenException", "Missing Authentication Token")
+        if call.operation in LIMITS:
+            name, limit = LIMITS[call.operation]
             if len(json.loads(request.body).get(name, [])) > limit:
-                return error("ValidationException", f"{name}: Member must have length less than or equal to {limit}")
-        if operation == "GetParametersByPath":
+                return call.error("ValidationException", f"{name}: Member must have length less than or equal to {limit}")
+        if call.operation == "GetParametersByPath":
             asked = json.loads(request.body)
             if asked.get("NextToken") == EMPTY_PAGE:
                 del asked["NextToken"]
@@ -149,7 +204,7 @@ class Front:
                 page = {"Parameters": [], "NextToken": EMPTY_PAGE}
                 return wire.Response(200, json.dumps(page).encode(), content_type="application/x-amz-json-1.1")
         response = await self.moto.answer(request)
-        if fault.get("kind") == "batch-errors" and operation == "BatchGetSecretValue":
+        if fault.get("kind") == "batch-errors" and call.operation == "BatchGetSecretValue":
             response.body = with_errors(response.body, fault["errors"])
         return response
 
@@ -160,15 +215,32 @@ class Front:
                 rules = json.loads(request.body)
                 self.latency = rules.get("latency", 0.0)
                 self.faults = wire.Faults(rules.get("faults", []), self.faults)
+                self.moto.configure_ec2(rules.get("ec2", {}))
                 response = wire.Response()
             case "PUT", "/harness/forget":
                 self.forget()
                 response = wire.Response()
             case "GET", "/harness/calls":
-                response = wire.Response(200, json.dumps(self.calls).encode(), content_type="application/json")
+                response = in_json(self.calls)
+            case "PUT", "/harness/make":
+                [(kind, wanted)] = json.loads(request.body).items()
+                response = in_json(await self.moto.do(self.moto.make, kind, wanted))
+            case "GET", "/harness/events":
+                response = in_json(await self.events(**dict(parse_qsl(request.query))))
             case _:
                 response = await self.moto.answer(request)
         return await wire.send(writer, response, {}, request.method == "HEAD")
+
+    async def events(self, after: str = "0", wait: str = "0") -> list[dict]:
+        ec2 = await self.moto.do(lambda: self.moto.ec2)
+        end = time.monotonic() + float(wait)
+        while not (new := ec2.events[int(after) :]) and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        return new
+
+
+def in_json(content) -> wire.Response:
+    return wire.Response(200, json.dumps(content).encode(), content_type="application/json")
 
 
 def with_errors(body: bytes, errors: dict[str, list[str]]) -> bytes:

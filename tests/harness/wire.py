@@ -175,36 +175,50 @@ async def serve(listener: socket.socket, handle) -> asyncio.Server:
     return await asyncio.start_server(connection, sock=listener, backlog=512)
 
 
-def bound(
-    address: str = "127.0.0.1", port: int = 0, netns: str | None = None, kind: int = socket.SOCK_STREAM
-) -> socket.socket:
-    """A bound socket that does not listen yet: who connects is refused. With `netns`, it lives in that namespace.
+def in_netns(netns: str | None, make) -> socket.socket:
+    """The socket that `make()` makes, in this namespace.
 
     A socket belongs to the namespace it was made in, whoever holds it: servers stay outside, their ears are inside.
     """
     made: list[socket.socket | BaseException] = []
 
-    def make() -> None:
+    def enter() -> None:
         try:
             if netns:
                 with open(f"/run/netns/{netns}") as namespace:
                     libc = ctypes.CDLL(None, use_errno=True)
                     if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
                         raise OSError(ctypes.get_errno(), f"setns {netns}: {os.strerror(ctypes.get_errno())}")
-            listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind((address, port))
-            made.append(listener)
+            made.append(make())
         except OSError as error:
             made.append(error)
 
     # setns works on one thread only: this one is thrown away.
-    thread = threading.Thread(target=make)
+    thread = threading.Thread(target=enter)
     thread.start()
     thread.join()
     if isinstance(made[0], BaseException):
         raise made[0]
     return made[0]
+
+
+def bound(
+    address: str = "127.0.0.1", port: int = 0, netns: str | None = None, kind: int = socket.SOCK_STREAM
+) -> socket.socket:
+    """A bound socket that does not listen yet: who connects is refused. With `netns`, it lives in that namespace."""
+
+    def make() -> socket.socket:
+        listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, kind)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        return listener
+
+    return in_netns(netns, make)
+
+
+def connected(address: str, port: int, netns: str, timeout: float) -> socket.socket:
+    """A connection to somebody in a namespace."""
+    return in_netns(netns, lambda: socket.create_connection((address, port), timeout))
 
 
 def from_arguments(arguments) -> socket.socket:

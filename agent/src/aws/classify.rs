@@ -26,7 +26,7 @@ impl Call {
         Self { service, operation, resource: resource.into() }
     }
 
-    pub(super) fn error(&self, kind: AwsErrorKind, what: impl Into<String>) -> AwsError {
+    pub(super) fn error(&self, kind: AwsErrorKind, what: impl Into<Box<str>>) -> AwsError {
         let Self { service, operation, resource } = self.clone();
         AwsError { operation, service, resource, what: what.into(), kind, code: String::new(), retry_after: None, paced: false }
     }

@@ -2,6 +2,7 @@
 //!
 //! The types here hold what steps decide by, in AWS's own words where those are states.
 
+pub(super) mod codes;
 mod live;
 
 use std::collections::BTreeMap;

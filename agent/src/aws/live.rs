@@ -33,9 +33,10 @@ impl Aws {
     ///
     /// `endpoints` holds the SDKs' variables `AWS_ENDPOINT_URL…`, as far as they are set.
     pub(crate) fn on_instance(http: Http, imds: Imds, credentials: ImdsCredentials, endpoints: BTreeMap<String, String>) -> Self {
-        let region = RegionSource::Instance(Rc::new(imds));
+        let metadata = Rc::new(imds);
+        let region = RegionSource::Instance(metadata.clone());
         let connection = Connection { http, region, credentials: SharedCredentialsProvider::new(credentials), endpoints };
-        let ec2 = Rc::new(LiveEc2::new(connection.clone()));
+        let ec2 = Rc::new(LiveEc2::new(connection.clone(), metadata));
         Self::over(connection, ec2)
     }
 

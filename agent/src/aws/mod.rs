@@ -184,7 +184,7 @@ pub(crate) struct AwsError {
     /// The name or ARN asked for; several are joined by commas.
     pub(crate) resource: String,
     /// What happened, for people, with AWS's own words where it had any (those never hold a secret's value).
-    pub(crate) what: String,
+    pub(crate) what: Box<str>,
     pub(crate) kind: AwsErrorKind,
     /// AWS's own code of the error, such as `VolumeInUse`; empty where AWS named none.
     pub(crate) code: String,
@@ -220,6 +220,11 @@ pub(crate) enum AwsErrorKind {
 impl Failure for AwsError {
     fn hint(&self) -> Option<String> {
         let Self { service, operation, resource, .. } = self;
+        if *service == ec2::SERVICE
+            && let Some(hint) = ec2::codes::hint(self)
+        {
+            return Some(hint);
+        }
         Some(match self.kind {
             AwsErrorKind::Denied => format!("allow {service}:{operation} on {resource} in the instance's role"),
             AwsErrorKind::KmsDenied => format!("allow kms:Decrypt on the key of {resource} in the instance's role and in the key's policy"),
@@ -244,6 +249,7 @@ impl Failure for AwsError {
 
     fn is_transient(&self) -> bool {
         matches!(self.kind, AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Malformed)
+            || self.service == ec2::SERVICE && ec2::codes::is_transient(self)
     }
 
     fn is_unreachable(&self) -> bool {

@@ -5,6 +5,14 @@
 //! to or mounted is a [`Device`], whose identity is looked at again in the last moment.
 
 mod attached;
+mod content;
+mod find;
+mod identity;
+mod nvme;
+mod size;
+mod sysfs;
+mod tools;
+mod watch;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -17,6 +25,8 @@ use serde::{Deserialize, Serialize};
 use super::HostError;
 
 pub(crate) use attached::AttachedDisks;
+pub(super) use find::find;
+pub(super) use tools::package;
 
 /// The disks of this machine.
 #[async_trait(?Send)]
@@ -45,9 +55,10 @@ pub(crate) trait Disks {
     async fn check(&self, device: &Device, filesystem: Filesystem, timeout: Duration) -> Result<(), HostError>;
 
     /// How large a mounted filesystem is, in bytes, by what the kernel knows: its superblock on the device may lag behind.
+    /// `at` is where it is mounted, as programs see it.
     async fn mounted_size(&self, device: &Device, filesystem: Filesystem, at: &Path) -> Result<u64, HostError>;
 
-    /// Grows a mounted filesystem to the size of its device, online. `at` is where it is mounted.
+    /// Grows a mounted filesystem to the size of its device, online. `at` as above.
     async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError>;
 }
 
@@ -63,6 +74,20 @@ pub(crate) trait DiskWatch {
 pub(crate) struct DeviceNumber {
     pub(crate) major: u32,
     pub(crate) minor: u32,
+}
+
+impl DeviceNumber {
+    /// Of what stat(2) says (`st_rdev`, `st_dev`).
+    pub(in crate::host) fn of(device: u64) -> Self {
+        let number = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
+        Self { major: number(nix::sys::stat::major(device)), minor: number(nix::sys::stat::minor(device)) }
+    }
+
+    /// As the kernel writes it: `259:1`.
+    pub(in crate::host) fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once(':')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
 }
 
 impl fmt::Display for DeviceNumber {

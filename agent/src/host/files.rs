@@ -7,7 +7,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,7 +15,7 @@ use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::tree::{Tree, failed, found};
-use super::{Attributes, Files, HostError, Stat};
+use super::{Attributes, Files, HostError, Stat, blocking};
 
 /// The files of this machine, or of the tree below `root`.
 #[derive(Debug, Default)]
@@ -54,8 +53,7 @@ impl DiskFiles {
         work: impl FnOnce(&Tree, &Path) -> Result<T, HostError> + Send + 'static,
     ) -> Result<T, HostError> {
         let (tree, owned) = (self.tree.clone(), path.to_owned());
-        let done = tokio::task::spawn_blocking(move || work(&tree, &owned)).await;
-        done.unwrap_or_else(|lost| Err(failed(operation, path, io::Error::other(lost))))
+        blocking::work(operation, path, move || work(&tree, &owned)).await
     }
 
     async fn turn(&self, staged: &Path) -> tokio::sync::OwnedMutexGuard<()> {

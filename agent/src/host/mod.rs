@@ -5,6 +5,7 @@
 //! anything; steps do.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
+mod blocking;
 pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod desk;
@@ -152,6 +153,10 @@ pub(crate) type OnLine<'a> = &'a mut dyn FnMut(&str);
 
 /// The longest line of output that is kept, in bytes; the rest of a longer one is dropped.
 pub(crate) const LINE_LIMIT: usize = 16 * 1024;
+
+/// The `PATH` of programs that do not ask for another: enough for those that look up their own helpers; nothing of our
+/// own environment is handed on.
+pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One program to run. The environment is exactly `environment`, nothing inherited.
 #[derive(Debug, Clone)]
@@ -318,6 +323,7 @@ impl Failure for HostError {
         match self {
             Self::Path { path, source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Some("run as root, or give --root a directory of yours".into()),
+                io::ErrorKind::ResourceBusy => Some(format!("see what uses {0} by `lsblk {0}`", path.display())),
                 io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
                 io::ErrorKind::ReadOnlyFilesystem => Some(format!("remount the filesystem of {} read-write", path.display())),
                 io::ErrorKind::NotADirectory => Some(format!("a parent of {} is a file: move it away", path.display())),
@@ -325,7 +331,10 @@ impl Failure for HostError {
             },
             Self::TooLarge { path, .. } => Some(format!("move {} away if it is not what it should be", path.display())),
             Self::Spawn { program, source } => match source.kind() {
-                io::ErrorKind::NotFound => Some(format!("install {program} in the image, or give its full path")),
+                io::ErrorKind::NotFound => Some(match disks::package(program) {
+                    Some(package) => format!("install {package} in the image: {program} is part of it"),
+                    None => format!("install {program} in the image, or give its full path"),
+                }),
                 io::ErrorKind::PermissionDenied => Some(format!("make {program} executable for the user it runs as")),
                 _ => None,
             },

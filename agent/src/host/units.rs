@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::{Commands, End, HostError, Invocation, Unit, Units};
+use super::{Commands, End, HostError, Invocation, SEARCH_PATH, Unit, Units};
 use crate::text::SecretText;
 
 /// How long systemd may take to answer a question or to read its unit files again; it takes milliseconds, or, on a
@@ -33,12 +33,7 @@ impl Systemctl {
     }
 
     async fn run(&self, argv: &[&str], timeout: Duration) -> Result<(End, Vec<String>), HostError> {
-        let variables = [
-            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
-            ("LC_ALL", "C"),
-            ("SYSTEMD_COLORS", "0"),
-            ("SYSTEMD_PAGER", ""),
-        ];
+        let variables = [("PATH", SEARCH_PATH), ("LC_ALL", "C"), ("SYSTEMD_COLORS", "0"), ("SYSTEMD_PAGER", "")];
         let invocation = Invocation {
             argv: argv.iter().copied().map(SecretText::from).collect(),
             environment: variables.map(|(name, value)| (name.to_owned(), value.into())).to_vec(),

@@ -208,6 +208,10 @@ async fn each_reason_why_a_volume_will_not_do_has_its_own_words() {
     let instance = Instance::with_ec2(twice, |ec2| ec2.with_volume(volume("vol-a"), Content::Blank));
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("volumes.b") + "\n" + &booted.error("volumes.c"), @r"
+    another step of this document has vol-a
+      hint: let each step have a volume of its own
+    vol-gone is not there
+      hint: name another volume; if vol-gone held this instance's data, restore its last snapshot
     ");
 }
 

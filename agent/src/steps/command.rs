@@ -24,9 +24,8 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 use crate::host::state::{Entry, EntryState as Recorded};
-use crate::host::{End, HostError, Invocation, User};
+use crate::host::{End, HostError, Invocation, SEARCH_PATH, User};
 use crate::steps::fields::{Excerpt, rounded};
-use crate::steps::file::SEARCH_PATH;
 use crate::steps::{Context, Outputs, Progress, Step};
 use crate::template::TemplateError;
 use crate::text::{SecretText, Text};

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;
-use crate::host::{End, HostError, Invocation};
+use crate::host::{End, HostError, Invocation, SEARCH_PATH};
 use crate::steps::fields::{Excerpt, Mode};
 use crate::steps::install::{self, Change, Wanted};
 use crate::steps::{Context, Objection, Outputs, Progress, Step};
@@ -31,9 +31,6 @@ use crate::text::{SecretText, Text};
 
 /// Rendering takes no time; a `check:` of a large configuration may.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// Enough for programs that look up their own helpers; nothing of our own environment is handed on.
-pub(crate) const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// A file with exactly this content, owner and mode.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

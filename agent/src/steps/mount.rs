@@ -187,7 +187,7 @@ impl Step for Mount {
             }
             Change::Grow { device, filesystem, at, .. } => {
                 cx.waiting(format!("for {filesystem} to grow at {}", at.display()));
-                host.disks.grow(&device, filesystem, &at, left).await
+                host.disks.grow(&device, filesystem, &host.files.located(&at), left).await
             }
             Change::SetAttributes { at, attributes } => host.files.set_attributes(&at, attributes).await,
             Change::SwapOn { device, priority } => host.mounts.swap_on(&device, priority).await,

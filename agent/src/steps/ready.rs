@@ -5,10 +5,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::host::{End, HostError, Invocation, Unit};
+use crate::host::{End, HostError, Invocation, SEARCH_PATH, Unit};
 use crate::steps::Context;
 use crate::steps::fields::TimeLimit;
-use crate::steps::file::SEARCH_PATH;
 use crate::text::Text;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -1,53 +1,207 @@
-//! EC2 as AWS runs it.
+//! EC2 as AWS runs it, by signed Query calls.
+//!
+//! One call each, but for lists, which are read to their last page. Source of names and limits:
+//! <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/>.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use async_trait::async_trait;
 
-use super::{Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
+use super::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::aws::classify::Call;
 use crate::aws::connection::Connection;
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::credentials::CredentialsFailure;
+use crate::aws::query::{Element, Parameters, Query, Service};
+use crate::aws::{AwsError, Metadata};
+
+const EC2: Service = Service { name: SERVICE, variable: "EC2", version: "2016-11-15" };
+
+/// The longest page that EC2 gives, unless it is asked for ids: then it does not take a length at all.
+const PAGE: u32 = 1_000;
+
+/// More pages than any account has of what a document asks for.
+const PAGE_LIMIT: usize = 1_000;
 
 pub(crate) struct LiveEc2 {
-    connection: Connection,
+    query: Query,
+    metadata: Rc<dyn Metadata>,
 }
 
 impl LiveEc2 {
-    pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection }
+    pub(crate) fn new(connection: Connection, metadata: Rc<dyn Metadata>) -> Self {
+        Self { query: Query::new(connection, EC2), metadata }
     }
 
-    fn missing<T>(&self, operation: &'static str) -> Result<T, AwsError> {
-        let _ = &self.connection;
-        Err(Call::new(SERVICE, operation, "").error(AwsErrorKind::Invalid, "not yet"))
+    /// Every item of a list, from every page.
+    async fn list<T>(
+        &self,
+        call: &Call,
+        parameters: &Parameters,
+        set: &str,
+        item: impl Fn(&Element) -> Option<T>,
+    ) -> Result<Vec<T>, AwsError> {
+        let mut found = Vec::new();
+        let mut token: Option<String> = None;
+        for _ in 0..PAGE_LIMIT {
+            let page = self.query.call(call, parameters.clone().maybe("NextToken", token.as_ref())).await?;
+            for element in page.items(set) {
+                found.push(item(element).ok_or_else(|| incomplete(call))?);
+            }
+            // A page may be empty and still not be the last.
+            token = page.text("nextToken").map(str::to_owned);
+            if token.is_none() {
+                return Ok(found);
+            }
+        }
+        Err(call.malformed("the pages do not end"))
+    }
+
+    async fn done(&self, call: &Call, parameters: Parameters) -> Result<(), AwsError> {
+        self.query.call(call, parameters).await.map(drop)
     }
 }
 
 #[async_trait(?Send)]
 impl Ec2 for LiveEc2 {
     async fn here(&self) -> Result<Here, AwsError> {
-        self.missing("DescribeInstances")
+        let call = Call::new(SERVICE, "identity", "document");
+        let identity = self.metadata.identity().await.map_err(|error| {
+            let failure = CredentialsFailure::Imds(error);
+            call.error(failure.kind(), failure.to_string())
+        })?;
+        if identity.availability_zone.is_empty() {
+            return Err(call.malformed("it does not say this instance's zone"));
+        }
+        Ok(Here { instance: identity.instance_id, zone: identity.availability_zone })
     }
-    async fn snapshots(&self, _: &SnapshotQuery) -> Result<Vec<Snapshot>, AwsError> {
-        self.missing("DescribeSnapshots")
+
+    async fn snapshots(&self, query: &SnapshotQuery) -> Result<Vec<Snapshot>, AwsError> {
+        let owner = query.owner.as_deref().or(if query.id.is_none() { Some("self") } else { None });
+        let length = query.id.is_none().then_some(PAGE);
+        let parameters = Parameters::default().list("SnapshotId", &query.id).list("Owner", owner).maybe("MaxResults", length);
+        self.list(&query.call(), &filtered(parameters, tag_filters(&query.tags)), "snapshotSet", snapshot).await
     }
-    async fn volumes(&self, _: &VolumeQuery) -> Result<Vec<Volume>, AwsError> {
-        self.missing("DescribeVolumes")
+
+    async fn volumes(&self, query: &VolumeQuery) -> Result<Vec<Volume>, AwsError> {
+        let VolumeQuery { ids, tags, zone, state, attached_to } = query;
+        let length = ids.is_empty().then_some(PAGE);
+        let parameters = Parameters::default().list("VolumeId", ids).maybe("MaxResults", length);
+        let plain = [("availability-zone", zone), ("status", state), ("attachment.instance-id", attached_to)];
+        let plain = plain.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.as_deref()?)));
+        self.list(&query.call(), &filtered(parameters, tag_filters(tags).chain(plain)), "volumeSet", volume).await
     }
-    async fn create_volume(&self, _: &NewVolume) -> Result<Volume, AwsError> {
-        self.missing("CreateVolume")
+
+    async fn create_volume(&self, new: &NewVolume) -> Result<Volume, AwsError> {
+        let call = new.call();
+        let mut parameters = Parameters::default()
+            .with("AvailabilityZone", &new.zone)
+            .with("ClientToken", &new.client_token)
+            .maybe("SnapshotId", new.snapshot.as_ref())
+            .maybe("Size", new.size_gib)
+            .maybe("VolumeType", new.kind.as_ref())
+            .maybe("Iops", new.iops)
+            .maybe("Throughput", new.throughput_mib_s)
+            .maybe("VolumeInitializationRate", new.initialization_rate_mib_s)
+            .maybe("Encrypted", new.encrypted)
+            .maybe("KmsKeyId", new.kms_key.as_ref());
+        if !new.tags.is_empty() {
+            parameters = tagged(parameters.with("TagSpecification.1.ResourceType", "volume"), "TagSpecification.1.Tag", &new.tags);
+        }
+        let answer = self.query.call(&call, parameters).await?;
+        volume(&answer).ok_or_else(|| incomplete(&call))
     }
-    async fn attach_volume(&self, _: &str, _: &str, _: &str) -> Result<(), AwsError> {
-        self.missing("AttachVolume")
+
+    async fn attach_volume(&self, volume: &str, instance: &str, device: &str) -> Result<(), AwsError> {
+        let parameters = Parameters::default().with("VolumeId", volume).with("InstanceId", instance).with("Device", device);
+        self.done(&Call::new(SERVICE, "AttachVolume", volume), parameters).await
     }
-    async fn detach_volume(&self, _: &str, _: &str) -> Result<(), AwsError> {
-        self.missing("DetachVolume")
+
+    async fn detach_volume(&self, volume: &str, instance: &str) -> Result<(), AwsError> {
+        // Never by force: that is how data is lost.
+        let parameters = Parameters::default().with("VolumeId", volume).with("InstanceId", instance);
+        self.done(&Call::new(SERVICE, "DetachVolume", volume), parameters).await
     }
-    async fn set_delete_on_termination(&self, _: &str, _: &str, _: bool) -> Result<(), AwsError> {
-        self.missing("ModifyInstanceAttribute")
+
+    async fn set_delete_on_termination(&self, instance: &str, device: &str, delete: bool) -> Result<(), AwsError> {
+        let parameters = Parameters::default()
+            .with("InstanceId", instance)
+            .with("BlockDeviceMapping.1.DeviceName", device)
+            .with("BlockDeviceMapping.1.Ebs.DeleteOnTermination", delete);
+        self.done(&Call::new(SERVICE, "ModifyInstanceAttribute", instance), parameters).await
     }
-    async fn create_tags(&self, _: &str, _: &BTreeMap<String, String>) -> Result<(), AwsError> {
-        self.missing("CreateTags")
+
+    async fn create_tags(&self, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
+        let parameters = tagged(Parameters::default().with("ResourceId.1", resource), "Tag", tags);
+        self.done(&Call::new(SERVICE, "CreateTags", resource), parameters).await
     }
 }
+
+fn tagged(parameters: Parameters, name: &str, tags: &BTreeMap<String, String>) -> Parameters {
+    tags.iter().zip(1..).fold(parameters, |parameters, ((key, value), number)| {
+        parameters.with(format!("{name}.{number}.Key"), key).with(format!("{name}.{number}.Value"), value)
+    })
+}
+
+fn tag_filters(tags: &BTreeMap<String, String>) -> impl Iterator<Item = (String, &str)> {
+    tags.iter().map(|(key, value)| (format!("tag:{key}"), value.as_str()))
+}
+
+fn filtered<'a>(parameters: Parameters, filters: impl Iterator<Item = (String, &'a str)>) -> Parameters {
+    filters.zip(1..).fold(parameters, |parameters, ((name, value), number)| {
+        parameters.with(format!("Filter.{number}.Name"), name).with(format!("Filter.{number}.Value.1"), literal(value))
+    })
+}
+
+/// A filter's value that means itself, and not a pattern.
+fn literal(value: &str) -> String {
+    value.chars().flat_map(|character| matches!(character, '*' | '?' | '\\').then_some('\\').into_iter().chain([character])).collect()
+}
+
+fn incomplete(call: &Call) -> AwsError {
+    call.malformed("the answer lacks what every such answer has")
+}
+
+fn snapshot(element: &Element) -> Option<Snapshot> {
+    Some(Snapshot {
+        id: element.text("snapshotId")?.into(),
+        state: element.text("status")?.into(),
+        started: element.text("startTime")?.into(),
+        size_gib: element.parsed("volumeSize")?,
+        encrypted: element.parsed("encrypted").unwrap_or(false),
+        tags: tags(element),
+    })
+}
+
+fn volume(element: &Element) -> Option<Volume> {
+    Some(Volume {
+        id: element.text("volumeId")?.into(),
+        state: element.text("status")?.into(),
+        zone: element.text("availabilityZone")?.into(),
+        size_gib: element.parsed("size")?,
+        kind: element.text("volumeType").unwrap_or_default().into(),
+        snapshot: element.text("snapshotId").map(str::to_owned),
+        encrypted: element.parsed("encrypted").unwrap_or(false),
+        multi_attach: element.parsed("multiAttachEnabled").unwrap_or(false),
+        attachments: element.items("attachmentSet").map(attachment).collect::<Option<_>>()?,
+        tags: tags(element),
+    })
+}
+
+/// Of a volume that is attached by another service (Fargate), EC2 names neither instance nor device.
+fn attachment(element: &Element) -> Option<Attachment> {
+    Some(Attachment {
+        instance: element.text("instanceId").or(element.text("associatedResource")).unwrap_or_default().into(),
+        device: element.text("device").unwrap_or_default().into(),
+        state: element.text("status")?.into(),
+        delete_on_termination: element.parsed("deleteOnTermination").unwrap_or(false),
+    })
+}
+
+fn tags(element: &Element) -> BTreeMap<String, String> {
+    let tag = |item: &Element| Some((item.text("key")?.to_owned(), item.text("value").unwrap_or_default().to_owned()));
+    element.items("tagSet").filter_map(tag).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -272,7 +272,8 @@ impl Ec2 for FakeEc2 {
         self.change(&call, |account| {
             let held = account.held(&call, volume)?;
             let Some(attachment) = held.volume.attachments.iter_mut().find(|attachment| attachment.instance == instance) else {
-                return Err(refused(&call, "IncorrectState", &format!("Volume '{volume}' is in the 'available' state.")));
+                let message = format!("Volume '{volume}' is not attached to '{instance}'.");
+                return Err(refused(&call, "InvalidAttachment.NotFound", &message));
             };
             match disk {
                 // The kernel does not let go of it.

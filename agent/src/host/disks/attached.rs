@@ -1,56 +1,138 @@
 //! The disks that are really there.
+//!
+//! What is here waits for disks and programs; how each thing is found out is in the files beside it.
 
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use nix::libc;
 
-use super::{Content, Device, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Wanted};
-use crate::host::{Commands, HostError};
+use super::content::{self, Source};
+use super::size;
+use super::sysfs::{Sysfs, number_of};
+use super::tools::Tools;
+use super::watch::Watch;
+use super::{Content, Device, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Signature, State, Wanted, find};
+use crate::host::tree::failed;
+use crate::host::{Commands, HostError, blocking};
 
+/// The disks of this machine.
 pub(crate) struct AttachedDisks {
-    commands: Rc<dyn Commands>,
+    sysfs: Sysfs,
+    tools: Tools,
 }
 
 impl AttachedDisks {
     pub(crate) fn new(commands: Rc<dyn Commands>) -> Self {
-        Self { commands }
+        Self { sysfs: Sysfs::default(), tools: Tools::new(commands) }
     }
-}
 
-fn unsupported(path: &Path) -> HostError {
-    HostError::Path { operation: "use", path: path.to_owned(), source: std::io::ErrorKind::Unsupported.into() }
+    async fn list(&self, list: fn(&Sysfs) -> io::Result<Vec<Disk>>) -> Result<Vec<Disk>, HostError> {
+        let (sysfs, operation) = (self.sysfs.clone(), "list the disks of");
+        let path = sysfs.block();
+        blocking::work(operation, &path.clone(), move || list(&sysfs).map_err(|source| failed(operation, &path, source))).await
+    }
 }
 
 #[async_trait(?Send)]
 impl Disks for AttachedDisks {
     async fn all(&self) -> Result<Vec<Disk>, HostError> {
-        let _ = &self.commands;
-        Err(unsupported(Path::new("/sys/block")))
+        self.list(Sysfs::disks).await
     }
-    async fn find(&self, _wanted: &Wanted) -> Result<Option<Disk>, HostError> {
-        Err(unsupported(Path::new("/sys/block")))
+
+    async fn find(&self, wanted: &Wanted) -> Result<Option<Disk>, HostError> {
+        let disks = self.list(Sysfs::usable_disks).await?;
+        Ok(find(&disks, wanted).cloned())
     }
+
     async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError> {
-        Err(unsupported(node))
+        let (sysfs, path, operation) = (self.sysfs.clone(), node.to_owned(), "look at");
+        blocking::work(operation, node, move || {
+            let behind = number_of(&path).and_then(|number| number.map_or(Ok(None), |number| sysfs.behind(number)));
+            behind.map_err(|source| failed(operation, &path, source))
+        })
+        .await
     }
+
     fn watch(&self) -> Result<Box<dyn DiskWatch>, HostError> {
-        Err(unsupported(Path::new("/sys/block")))
+        Ok(Box::new(Watch::new()))
     }
+
     async fn content(&self, node: &Path) -> Result<Content, HostError> {
-        Err(unsupported(node))
+        let path = node.to_owned();
+        blocking::work("read", node, move || read(&path).map_err(|source| failed("read", &path, source))).await
     }
-    async fn make_filesystem(&self, device: &Device, _new: &NewFilesystem, _timeout: Duration) -> Result<(), HostError> {
-        Err(unsupported(&device.node))
+
+    async fn make_filesystem(&self, device: &Device, new: &NewFilesystem, timeout: Duration) -> Result<(), HostError> {
+        self.tools.make(device, new, timeout).await
     }
-    async fn check(&self, device: &Device, _filesystem: Filesystem, _timeout: Duration) -> Result<(), HostError> {
-        Err(unsupported(&device.node))
+
+    async fn check(&self, device: &Device, filesystem: Filesystem, timeout: Duration) -> Result<(), HostError> {
+        self.tools.check(device, filesystem, timeout).await
     }
-    async fn mounted_size(&self, device: &Device, _filesystem: Filesystem, _at: &Path) -> Result<u64, HostError> {
-        Err(unsupported(&device.node))
+
+    async fn mounted_size(&self, device: &Device, filesystem: Filesystem, at: &Path) -> Result<u64, HostError> {
+        let (node, path) = (device.node.clone(), at.to_owned());
+        blocking::work("look at", at, move || {
+            size::of_mounted(filesystem, &node, &path).map_err(|source| failed("ask for the size of", &path, source))
+        })
+        .await
     }
-    async fn grow(&self, device: &Device, _filesystem: Filesystem, _at: &Path, _timeout: Duration) -> Result<(), HostError> {
-        Err(unsupported(&device.node))
+
+    async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError> {
+        self.tools.grow(device, filesystem, at, timeout).await
+    }
+}
+
+/// Reads what lies on a disk, once more if it contradicts itself: a filesystem that is in use may have been writing its
+/// superblock.
+fn read(node: &Path) -> io::Result<Content> {
+    let content = read_once(node)?;
+    let is_damaged = |signature: &Signature| matches!(signature.state, State::Damaged(_));
+    match &content {
+        Content::Holds(signatures) if signatures.iter().any(is_damaged) => read_once(node),
+        _ => Ok(content),
+    }
+}
+
+fn read_once(node: &Path) -> io::Result<Content> {
+    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(node)?;
+    // Of a block device, stat(2) says 0.
+    let size = file.seek(SeekFrom::End(0))?;
+    let opened = Opened { file, size };
+    opened.forget();
+    let content = content::recognise(&opened);
+    opened.forget();
+    content
+}
+
+struct Opened {
+    file: File,
+    size: u64,
+}
+
+impl Opened {
+    /// Makes the kernel read it from the disk the next time: what a mounted XFS writes goes past this cache, and so does
+    /// whatever happens to a volume while it is attached elsewhere.
+    fn forget(&self) {
+        if let Err(errno) = posix_fadvise(&self.file, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED) {
+            log::debug!("cannot drop what is cached of a disk: {errno}");
+        }
+    }
+}
+
+impl Source for Opened {
+    fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn read(&self, at: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(buffer, at)
     }
 }

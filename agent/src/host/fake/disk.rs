@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use nix::mount::MsFlags;
 
 use super::super::disks::{
-    Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Origin, Signature, State, Wanted,
+    self, Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Origin, Signature, State, Wanted,
 };
 use super::super::mounts::{self, MountCall, Mounted, Mounts};
 use super::FakeMachine;
@@ -28,7 +28,8 @@ pub(super) struct Storage {
     swaps: Vec<DeviceNumber>,
     /// Whether whatever is waited for comes: this is a rehearsal.
     pub(super) anything: bool,
-    missed: Option<Wanted>,
+    /// What was looked for and not there, in the order in which it was.
+    missed: Vec<Wanted>,
 }
 
 impl Storage {
@@ -124,18 +125,6 @@ fn replaced(device: &Device) -> HostError {
     HostError::Replaced { node: device.node.clone(), wanted, found: "another".into() }
 }
 
-impl Wanted {
-    /// Whether `disk`, in a list in the order of the controllers, is the one; `stores` counts the instance stores before it.
-    fn is(&self, disk: &Disk, stores: u32) -> bool {
-        match (self, &disk.origin) {
-            (Self::Volume(wanted), Origin::Volume(id)) => wanted == id,
-            (Self::AttachedAs(name), _) => disk.attached_as.as_deref() == Some(name) || disk.node == Path::new(name),
-            (Self::InstanceStore(wanted), Origin::InstanceStore(number)) => *wanted == number.unwrap_or(stores),
-            _ => false,
-        }
-    }
-}
-
 #[async_trait(?Send)]
 impl Disks for FakeMachine {
     async fn all(&self) -> Result<Vec<Disk>, HostError> {
@@ -144,15 +133,12 @@ impl Disks for FakeMachine {
     }
 
     async fn find(&self, wanted: &Wanted) -> Result<Option<Disk>, HostError> {
-        let mut stores = 0;
-        for disk in self.all().await? {
-            if wanted.is(&disk, stores) {
-                return Ok(Some(disk));
-            }
-            stores += u32::from(matches!(disk.origin, Origin::InstanceStore(_)));
+        let disks = self.all().await?;
+        let found = disks::find(&disks, wanted);
+        if found.is_none() {
+            self.0.storage.borrow_mut().missed.push(wanted.clone());
         }
-        self.0.storage.borrow_mut().missed = Some(wanted.clone());
-        Ok(None)
+        Ok(found.cloned())
     }
 
     async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError> {
@@ -225,18 +211,22 @@ impl Disks for FakeMachine {
 impl DiskWatch for FakeMachine {
     async fn changed(&mut self, timeout: Duration) {
         self.alive().await;
-        let missed = { self.0.storage.borrow_mut().missed.take() };
-        let anything = self.0.storage.borrow().anything;
-        match missed.filter(|_| anything) {
-            Some(wanted) => {
-                let (origin, name) = match wanted {
-                    Wanted::Volume(id) => (Origin::Volume(id), None),
-                    Wanted::AttachedAs(name) => (Origin::Other, Some(name)),
-                    Wanted::InstanceStore(number) => (Origin::InstanceStore(Some(number)), None),
-                };
-                self.0.storage.borrow_mut().plug(origin, name.as_deref(), 8 << 30, Content::Unspecified);
-            }
-            None => tokio::time::sleep(timeout).await,
+        let mut missed = std::mem::take(&mut self.0.storage.borrow_mut().missed);
+        let last = missed.pop();
+        // Of the volumes only the one that was looked for last is being waited for: others have yet to be attached.
+        missed.retain(|wanted| !matches!(wanted, Wanted::Volume(_)) && Some(wanted) != last.as_ref());
+        missed.extend(last);
+        missed.dedup();
+        if !self.0.storage.borrow().anything {
+            return tokio::time::sleep(timeout).await;
+        }
+        for wanted in missed {
+            let (origin, name) = match wanted {
+                Wanted::Volume(id) => (Origin::Volume(id), None),
+                Wanted::AttachedAs(name) => (Origin::Other, Some(name)),
+                Wanted::InstanceStore(number) => (Origin::InstanceStore(Some(number)), None),
+            };
+            self.0.storage.borrow_mut().plug(origin, name.as_deref(), 8 << 30, Content::Unspecified);
         }
     }
 }

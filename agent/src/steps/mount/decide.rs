@@ -48,7 +48,8 @@ impl Mount {
             let mut changes = self.remount(&options, mounted);
             changes.extend(self.attributes(at, cx).await?);
             if let Some(filesystem) = self.grows(&options, &content, cx) {
-                let known = cx.host().disks.mounted_size(&device, filesystem, at).await.map_err(MountError::Host)?;
+                let known =
+                    cx.host().disks.mounted_size(&device, filesystem, &cx.host().files.located(at)).await.map_err(MountError::Host)?;
                 changes.extend(grow(known, size, filesystem, &device, at));
             }
             return Ok(changes);

@@ -167,9 +167,10 @@ impl Volume {
         newest(&query, found).map_err(VolumeError::from)
     }
 
-    /// Tags of a volume that is this instance's.
+    /// Tags of a volume that is this instance's: also those by which the next one finds it to be reused.
     pub(super) fn tags_for(&self, here: &Here, cx: &Context<'_>, from: &str) -> Result<BTreeMap<String, String>, VolumeError> {
-        let mut tags = tags(&self.tags, cx)?;
+        let mut tags = tags(self.reuse.as_ref().map_or(&BTreeMap::new(), |reuse| &reuse.with_tags), cx)?;
+        tags.extend(self::tags(&self.tags, cx)?);
         tags.insert(INSTANCE.into(), here.instance.clone());
         tags.insert(ADDRESS.into(), cx.address.to_string());
         tags.insert(FROM.into(), from.to_owned());

@@ -1,0 +1,171 @@
+//! What can be done about EC2's errors, by AWS's code.
+//!
+//! Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
+
+use crate::aws::{AwsError, AwsErrorKind};
+
+/// What can be done about an error of EC2; `None` where that is the same for every service.
+pub(in crate::aws) fn hint(error: &AwsError) -> Option<String> {
+    let AwsError { operation, resource, what, code, .. } = error;
+    if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
+        return Some(hint.into());
+    }
+    match error.kind {
+        AwsErrorKind::Denied | AwsErrorKind::KmsDenied if missing_permission(what).is_some() => missing_permission(what),
+        AwsErrorKind::Denied => Some(match *operation {
+            // These know no resources.
+            "DescribeSnapshots" | "DescribeVolumes" => format!("allow ec2:{operation} on * in the instance's role"),
+            "CreateVolume" => {
+                "allow ec2:CreateVolume on volumes and snapshots, and ec2:CreateTags on volumes, in the instance's role".into()
+            }
+            "AttachVolume" | "DetachVolume" => {
+                format!("allow ec2:{operation} on {resource} and on this instance in the instance's role")
+            }
+            _ => return None,
+        }),
+        AwsErrorKind::KmsDenied => Some(
+            "enable the volume's KMS key, and allow kms:CreateGrant, kms:Decrypt, kms:DescribeKey and \
+             kms:GenerateDataKeyWithoutPlaintext on it in the instance's role and in the key's policy"
+                .into(),
+        ),
+        AwsErrorKind::Invalid => Some("correct what the message names in the document".into()),
+        _ => None,
+    }
+}
+
+/// What can be done about a code; `said` is what happened, in small letters.
+fn by_code(code: &str, said: &str) -> Option<&'static str> {
+    Some(match code {
+        // EC2's documents do not name the code of this quota.
+        code if code.ends_with("Exceeded") && said.contains("initialization rate") => {
+            "ask for a lower initialization rate or none, or raise the account's quota of cumulative volume initialization rate"
+        }
+        "VolumeLimitExceeded" => "delete volumes that nobody needs, or raise the account's quota of storage for this volume type",
+        "MaxIOPSLimitExceeded" => "ask for fewer `iops:`, or raise the account's quota of provisioned IOPS",
+        "VolumeIOPSLimit" => "ask for fewer `iops:`, or for a larger `size:`",
+        "ResourceLimitExceeded" => "read in the message which of the account's limits is reached, and raise its quota",
+        "AttachmentLimitExceeded" => "use an instance type that takes more volumes, or attach fewer",
+        "InsufficientVolumeCapacity" | "VolumeTypeNotAvailableInZone" => "ask for another volume type, or launch in another zone",
+        "UnknownVolumeType" => "correct the volume type: gp3, gp2, io2, io1, st1, sc1 or standard",
+        "InvalidVolume.ZoneMismatch" | "InvalidVolumeID.ZoneMismatch" => {
+            "name a volume of this instance's zone; to bring its data over, restore a snapshot of it"
+        }
+        "InvalidZone.NotFound" => "launch the instance in another zone: this account has no volumes in this one",
+        "VolumeInUse" => "detach the volume from the other instance first, or name one that is free",
+        "IncorrectState" if said.contains("snapshot") => "wait until the snapshot is completed, or name one that is",
+        "IncorrectState" if said.contains("not 'running'") => "wait until this instance is running",
+        "IncorrectState" => "wait until the volume is available: `aws ec2 describe-volumes` shows its state",
+        "IncorrectInstanceState" => "wait until this instance is running",
+        "InvalidAttachment.NotFound" => "look who has the volume: `aws ec2 describe-volumes` shows its attachments",
+        "EncryptedVolumesNotSupported" => "use an instance type that supports EBS encryption, or a volume without it",
+        "UnsupportedOperation" => "read in the message what this type of instance or volume cannot do, and correct the document",
+        "InvalidParameterCombination" => "correct the fields that the message names: together this type of volume does not take them",
+        "InvalidParameterValue" if said.contains("already in use") => "give the volume a device name that is free, or none",
+        "InvalidParameterValue" if said.contains("smaller than") => "ask for at least the size of the snapshot",
+        "IdempotentParameterMismatch" => {
+            "boot under the document that first asked for this volume, or delete the volume that was made then"
+        }
+        "InvalidSnapshot.NotFound" => "name a snapshot of this region that is this account's, or shared with it",
+        "InvalidVolume.NotFound" => "name a volume of this account and region",
+        "TagLimitExceeded" => "give fewer tags: a resource takes 50",
+        "TagPolicyViolation" => "give the tags that the organization's tag policy asks for",
+        "OptInRequired" => "have the account subscribed to EC2 in this region",
+        _ => return None,
+    })
+}
+
+/// Whether trying again may help, where the kind of the error does not say so.
+pub(in crate::aws) fn is_transient(error: &AwsError) -> bool {
+    matches!(error.code.as_str(), "InsufficientVolumeCapacity" | "ConcurrentTagAccess")
+}
+
+/// What EC2 says is missing: «… is not authorized to perform: ec2:CreateTags on resource: arn:aws:ec2:… because …».
+fn missing_permission(message: &str) -> Option<String> {
+    let (_, rest) = message.split_once("not authorized to perform: ")?;
+    let (action, rest) = rest.split_once(" on resource: ")?;
+    let (resource, because) = rest.split_once(' ').unwrap_or((rest, ""));
+    if because.contains("explicit deny") {
+        return Some(format!("lift the deny of {action} on {resource}: the message says in which policy it stands"));
+    }
+    let key = if action.starts_with("kms:") { " and in the key's policy" } else { "" };
+    Some(format!("allow {action} on {resource} in the instance's role{key}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::classify::Call;
+    use crate::failure::Failure;
+
+    fn error(operation: &'static str, code: &str, message: &str) -> AwsError {
+        Call::new("ec2", operation, "vol-1").refused(Some(code), Some(message), Some(400))
+    }
+
+    fn hint(operation: &'static str, code: &str, message: &str) -> String {
+        error(operation, code, message).hint().unwrap()
+    }
+
+    #[test]
+    fn names_the_permission_that_is_missing() {
+        let message = "You are not authorized to perform this operation. User: arn:aws:sts::1:assumed-role/shop/i-0 is not authorized to \
+                       perform: ec2:CreateTags on resource: arn:aws:ec2:eu-west-1:1:volume/* because no identity-based policy allows the \
+                       ec2:CreateTags action. Encoded authorization failure message: abc";
+        let allow = "allow ec2:CreateTags on arn:aws:ec2:eu-west-1:1:volume/* in the instance's role";
+        assert_eq!(hint("CreateVolume", "UnauthorizedOperation", message), allow);
+        let message = "User: a is not authorized to perform: kms:CreateGrant on resource: arn:aws:kms:eu-west-1:1:key/2 because …";
+        let allow = "allow kms:CreateGrant on arn:aws:kms:eu-west-1:1:key/2 in the instance's role and in the key's policy";
+        assert_eq!(hint("CreateVolume", "UnauthorizedOperation", message), allow);
+
+        let silent = "You are not authorized to perform this operation.";
+        let table = [
+            ("DescribeVolumes", "allow ec2:DescribeVolumes on * in the instance's role"),
+            ("CreateVolume", "allow ec2:CreateVolume on volumes and snapshots, and ec2:CreateTags on volumes, in the instance's role"),
+            ("AttachVolume", "allow ec2:AttachVolume on vol-1 and on this instance in the instance's role"),
+            ("CreateTags", "allow ec2:CreateTags on vol-1 in the instance's role"),
+        ];
+        for (operation, hinted) in table {
+            assert_eq!(hint(operation, "UnauthorizedOperation", silent), hinted);
+        }
+    }
+
+    #[test]
+    fn a_deny_is_not_to_be_allowed() {
+        let message =
+            "User: a is not authorized to perform: ec2:CreateVolume on resource: arn:x with an explicit deny in a service control policy";
+        assert!(hint("CreateVolume", "UnauthorizedOperation", message).starts_with("lift the deny of ec2:CreateVolume on arn:x"));
+    }
+
+    #[test]
+    fn what_can_be_done_is_said_by_code() {
+        let table = [
+            ("VolumeLimitExceeded", "", "delete volumes that nobody needs"),
+            ("MaxIOPSLimitExceeded", "", "ask for fewer `iops:`"),
+            ("AttachmentLimitExceeded", "", "use an instance type that takes more volumes"),
+            ("InsufficientVolumeCapacity", "", "ask for another volume type"),
+            ("InvalidVolume.ZoneMismatch", "", "name a volume of this instance's zone"),
+            ("VolumeInUse", "vol-1 is already attached to an instance", "detach the volume from the other instance"),
+            ("IncorrectState", "vol-1 is not 'available'.", "wait until the volume is available"),
+            ("IncorrectState", "Instance 'i-0' is not 'running'.", "wait until this instance is running"),
+            ("IncorrectState", "Snapshot is in invalid state - pending", "wait until the snapshot is completed"),
+            ("UnsupportedOperation", "", "read in the message"),
+            ("InvalidParameterCombination", "", "correct the fields"),
+            ("InvalidParameterValue", "Attachment point /dev/sdf is already in use", "give the volume a device name that is free"),
+            ("InvalidParameterValue", "size is odd", "correct what the message names"),
+            ("InvalidSnapshot.NotFound", "", "name a snapshot of this region"),
+            ("InvalidKmsKey.InvalidState", "", "enable the volume's KMS key"),
+            ("QuotaExceeded", "The cumulative volume initialization rate is reached", "ask for a lower initialization rate"),
+            ("RequestLimitExceeded", "", "raise the account's quota for CreateVolume"),
+            ("SomethingNew", "", "correct what the message names"),
+        ];
+        for (code, message, begins) in table {
+            let hinted = hint("CreateVolume", code, message);
+            assert!(hinted.starts_with(begins), "{code}: {hinted}");
+        }
+    }
+
+    #[test]
+    fn capacity_may_come_back() {
+        assert!(error("CreateVolume", "InsufficientVolumeCapacity", "").is_transient());
+        assert!(!error("CreateVolume", "VolumeLimitExceeded", "").is_transient());
+    }
+}

@@ -1,0 +1,179 @@
+//! Makes, checks and grows filesystems, by the programs made for that.
+//!
+//! The device is looked at once more before each, and is held open while the program runs: then the kernel cannot give
+//! its number to another disk.
+
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+
+use super::identity::{Held, hold, unused};
+use super::{Device, Filesystem, NewFilesystem};
+use crate::host::tree::failed;
+use crate::host::{Commands, End, HostError, Invocation, SEARCH_PATH, blocking};
+use crate::text::SecretText;
+
+/// How many of the last lines of a program an error keeps.
+const SAID: usize = 5;
+
+/// As a program is known by: what it is called, and with which arguments.
+type Argv = Vec<String>;
+
+pub(super) struct Tools {
+    commands: Rc<dyn Commands>,
+}
+
+impl Tools {
+    pub(super) fn new(commands: Rc<dyn Commands>) -> Self {
+        Self { commands }
+    }
+
+    pub(super) async fn make(&self, device: &Device, new: &NewFilesystem, timeout: Duration) -> Result<(), HostError> {
+        let operation = "make a filesystem on";
+        let _held = held(operation, device, true).await?;
+        self.run(&making(&device.node, new), &device.node, timeout, |code| code == 0).await
+    }
+
+    pub(super) async fn check(&self, device: &Device, filesystem: Filesystem, timeout: Duration) -> Result<(), HostError> {
+        // The others check themselves when they are mounted.
+        if filesystem != Filesystem::Ext4 {
+            return Ok(());
+        }
+        let _held = held("check", device, true).await?;
+        let argv = vec!["e2fsck".to_owned(), "-p".to_owned(), text(&device.node)];
+        // 1: errors were corrected; 2: so were they, and were it the root filesystem, a reboot would be due.
+        self.run(&argv, &device.node, timeout, |code| matches!(code, 0..=2)).await
+    }
+
+    pub(super) async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError> {
+        let _held = held("grow the filesystem on", device, false).await?;
+        let Some(argv) = growing(&device.node, filesystem, at) else { return Ok(()) };
+        self.run(&argv, at, timeout, |code| code == 0).await?;
+        synced(at).await
+    }
+
+    async fn run(&self, argv: &Argv, on: &Path, timeout: Duration, is_good: fn(i32) -> bool) -> Result<(), HostError> {
+        let invocation = Invocation {
+            argv: argv.iter().map(|argument| SecretText::from(argument.as_str())).collect(),
+            environment: vec![("PATH".into(), SEARCH_PATH.into()), ("LC_ALL".into(), "C".into())],
+            directory: "/".into(),
+            user: None,
+            timeout,
+        };
+        let mut lines: Vec<String> = Vec::new();
+        let end = self.commands.run(&invocation, &mut |line| lines.push(line.trim().to_owned())).await?;
+        lines.retain(|line| !line.is_empty());
+        let said = match end {
+            End::Exited(code) if is_good(code) => return Ok(()),
+            End::TimedOut => format!("it did not end within {timeout:?}"),
+            End::Signalled(signal) => format!("it was killed by signal {signal}"),
+            End::Exited(code) if lines.is_empty() => format!("it exited with {code}"),
+            End::Exited(_) => lines[lines.len().saturating_sub(SAID)..].join("; "),
+        };
+        Err(HostError::Tool { program: argv.first().cloned().unwrap_or_default(), on: on.to_owned(), said })
+    }
+}
+
+/// The package that a program of these is part of, by one name in all distributions.
+pub(crate) fn package(program: &str) -> Option<&'static str> {
+    Some(match program {
+        "mkfs.xfs" | "xfs_growfs" => "xfsprogs",
+        "mkfs.ext4" | "e2fsck" | "resize2fs" => "e2fsprogs",
+        "mkfs.btrfs" | "btrfs" => "btrfs-progs",
+        "mkswap" => "util-linux",
+        _ => return None,
+    })
+}
+
+/// The command that makes a filesystem. None of them asks questions, and none discards: a new volume is empty, and on an
+/// old one it takes minutes.
+fn making(node: &Path, new: &NewFilesystem) -> Argv {
+    let program: &[&str] = match new.kind {
+        Filesystem::Xfs => &["mkfs.xfs", "-q", "-f", "-K"],
+        // The inode tables are filled with zeros in the background once it is mounted.
+        Filesystem::Ext4 => &["mkfs.ext4", "-q", "-F", "-E", "nodiscard,lazy_itable_init=1"],
+        Filesystem::Btrfs => &["mkfs.btrfs", "-q", "-f", "-K"],
+        Filesystem::Swap => &["mkswap", "-f"],
+    };
+    let mut argv: Argv = program.iter().map(|&argument| argument.to_owned()).collect();
+    argv.extend(new.label.iter().flat_map(|label| ["-L".to_owned(), label.clone()]));
+    argv.extend(new.uuid.iter().flat_map(|uuid| match new.kind {
+        Filesystem::Xfs => ["-m".to_owned(), format!("uuid={uuid}")],
+        Filesystem::Ext4 | Filesystem::Btrfs | Filesystem::Swap => ["-U".to_owned(), uuid.clone()],
+    }));
+    argv.push(text(node));
+    argv
+}
+
+/// The command that grows a mounted filesystem. `None` for what is not mounted.
+fn growing(node: &Path, filesystem: Filesystem, at: &Path) -> Option<Argv> {
+    Some(match filesystem {
+        Filesystem::Xfs => vec!["xfs_growfs".into(), text(at)],
+        Filesystem::Ext4 => vec!["resize2fs".into(), text(node)],
+        Filesystem::Btrfs => ["btrfs", "filesystem", "resize", "max"].map(str::to_owned).into_iter().chain([text(at)]).collect(),
+        Filesystem::Swap => return None,
+    })
+}
+
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// The device, if it is the one that was found, and unused if it is to be.
+async fn held(operation: &'static str, device: &Device, unused_only: bool) -> Result<Held, HostError> {
+    let wanted = device.clone();
+    blocking::work(operation, &device.node, move || {
+        let held = hold(&wanted)?;
+        if unused_only {
+            unused(&wanted.node, operation)?;
+        }
+        Ok(held)
+    })
+    .await
+}
+
+/// Brings the new size to the superblock on the disk, where the next look reads it.
+async fn synced(at: &Path) -> Result<(), HostError> {
+    let (path, operation) = (at.to_owned(), "sync");
+    blocking::work(operation, at, move || {
+        let opened = open(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty());
+        opened.and_then(nix::unistd::syncfs).map_err(|errno| failed(operation, &path, errno.into()))
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn makes_each_filesystem_by_its_program() {
+        let named = |kind| NewFilesystem { kind, label: Some("data".into()), uuid: Some("1b4e28ba-2fa1-11d2-883f-0016d3cca427".into()) };
+        for (kind, expected) in [
+            (Filesystem::Xfs, "mkfs.xfs -q -f -K -L data -m uuid=1b4e28ba-2fa1-11d2-883f-0016d3cca427 /dev/x"),
+            (Filesystem::Ext4, "mkfs.ext4 -q -F -E nodiscard,lazy_itable_init=1 -L data -U 1b4e28ba-2fa1-11d2-883f-0016d3cca427 /dev/x"),
+            (Filesystem::Btrfs, "mkfs.btrfs -q -f -K -L data -U 1b4e28ba-2fa1-11d2-883f-0016d3cca427 /dev/x"),
+            (Filesystem::Swap, "mkswap -f -L data -U 1b4e28ba-2fa1-11d2-883f-0016d3cca427 /dev/x"),
+        ] {
+            assert_eq!(making(Path::new("/dev/x"), &named(kind)).join(" "), expected);
+        }
+        let plain = NewFilesystem { kind: Filesystem::Xfs, label: None, uuid: None };
+        assert_eq!(making(Path::new("/dev/x"), &plain).join(" "), "mkfs.xfs -q -f -K /dev/x");
+    }
+
+    #[test]
+    fn grows_each_filesystem_by_its_program() {
+        for (kind, expected) in [
+            (Filesystem::Xfs, Some("xfs_growfs /srv")),
+            (Filesystem::Ext4, Some("resize2fs /dev/x")),
+            (Filesystem::Btrfs, Some("btrfs filesystem resize max /srv")),
+            (Filesystem::Swap, None),
+        ] {
+            let argv = growing(Path::new("/dev/x"), kind, Path::new("/srv"));
+            assert_eq!(argv.map(|argv| argv.join(" ")).as_deref(), expected);
+        }
+    }
+}
