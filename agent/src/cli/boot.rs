@@ -13,13 +13,12 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::reach::{Reached, Stop, reach};
 use crate::address::Address;
 use crate::cli::{Root, data, logging, talk};
-use crate::execute::{execute, write_report};
+use crate::execute::{Execution, write_report};
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
-use crate::host::lock::Lock;
 use crate::host::{Clock, Host};
 use crate::report;
 use crate::report::console::{Console, told};
@@ -29,6 +28,9 @@ use crate::report::{BootOutcome, Report, Trouble};
 use crate::steps::fields::TimeLimit;
 
 /// Make this machine what its boot document says
+///
+/// Ends when the document is fulfilled and nothing goes on beside it any more, such as the reading of a volume that is to
+/// be warm: the report, `ingot status` and systemd know before that the boot is over. The exit code is that of the boot.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where the boot document comes from: imds, none, a file, or - for standard input
@@ -57,11 +59,12 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     let boot_id = environment::boot_id(&DiskFiles::new(None)).await.unwrap_or_default();
     let recorder = Recorder::new(Report::begin(clock.now(), boot_id), listeners(in_journal, environment), clock.clone());
     let host = Host { files: disk.clone(), clock, ..Host::this_machine(args.root.root.clone()) };
-    let mut stopped = pin!(stopped(args.deadline.0, host.clock.clone()));
+    let mut asked = pin!(asked());
     let reached = Reached::default();
     let ran = {
         let whole = pin!(reach(&args, environment, &disk, &host, &recorder, &reached));
-        match select(whole, stopped.as_mut()).await {
+        let stop = pin!(stopped(args.deadline.0, &*host.clock, asked.as_mut()));
+        match select(whole, stop).await {
             Either::Left((ran, _)) => ran,
             Either::Right((why, _)) => Err(Stop::Failed(reached.stopped(why))),
         }
@@ -69,8 +72,13 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     match ran {
         Ok(plan) => {
             let world = reached.world.get().expect("a boot that has a plan has a world");
-            execute(&plan, world, &recorder, stopped).await;
-            finish(&args, json, environment, &host, &recorder, reached.lock.get()).await
+            let mut execution = Execution::new(&plan, world, &recorder);
+            execution.boot(stopped(args.deadline.0, &*host.clock, asked.as_mut())).await;
+            let exit = finish(&args, json, environment, &host, &recorder, &reached).await;
+            if exit == Exit::Done {
+                execution.beside(async { stopped_by(asked.await) }).await;
+            }
+            exit
         }
         Err(Stop::Usage(message)) => {
             talk(&message);
@@ -78,7 +86,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
         }
         Err(Stop::Done(outcome)) => {
             talk("another ingot has just done this boot");
-            if outcome == BootOutcome::Failed { Exit::Failed } else { Exit::Done }
+            if outcome == BootOutcome::Failed { Exit::Failed } else { over(Exit::Done) }
         }
         Err(Stop::Document(error)) => {
             log::error!("{error}");
@@ -86,14 +94,14 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
                 talk(&error.to_string());
             }
             recorder.amend(|report| report.error = Some(document_trouble(&error)));
-            finish(&args, json, environment, &host, &recorder, reached.lock.get()).await;
+            finish(&args, json, environment, &host, &recorder, &reached).await;
             Exit::Document
         }
         Err(Stop::Failed(error)) => {
             talk_unless(environment.stderr_is_journal && in_journal, &format!("failed: {error}"));
             log::error!(target: report::journal::TARGET, "{error}");
             recorder.amend(|report| report.error = Some(Trouble::from(&error)));
-            finish(&args, json, environment, &host, &recorder, reached.lock.get()).await
+            finish(&args, json, environment, &host, &recorder, &reached).await
         }
     }
 }
@@ -116,26 +124,32 @@ fn listeners(in_journal: bool, environment: &Environment) -> Vec<Box<dyn Listene
     listeners
 }
 
-/// Ends when the boot has to end: at its deadline, or when somebody asks.
-async fn stopped(deadline: Duration, clock: Rc<dyn Clock>) -> Explanation {
-    let asked = async {
-        // Without handlers the default action ends us just as well, only without a report.
-        let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
-            return std::future::pending::<&str>().await;
-        };
-        match select(pin!(term.recv()), pin!(interrupt.recv())).await {
-            Either::Left(_) => "SIGTERM",
-            Either::Right(_) => "SIGINT",
-        }
+/// Ends when somebody asks for it, by the name of a signal.
+async fn asked() -> &'static str {
+    // Without handlers the default action ends us just as well, only without a report.
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return std::future::pending().await;
     };
+    match select(pin!(term.recv()), pin!(interrupt.recv())).await {
+        Either::Left(_) => "SIGTERM",
+        Either::Right(_) => "SIGINT",
+    }
+}
+
+/// Ends when the boot has to end: at its deadline, or when somebody asks.
+async fn stopped(deadline: Duration, clock: &dyn Clock, asked: impl Future<Output = &'static str>) -> Explanation {
     let left = deadline.saturating_sub(clock.elapsed());
     match select(pin!(asked), clock.sleep(left)).await {
-        Either::Left((name, _)) => Explanation::new(format!("stopped by {name}"), Some("run `ingot boot` to go on where it was".into())),
+        Either::Left((name, _)) => stopped_by(name),
         Either::Right(_) => {
             let hint = "see what it waited for, or give `ingot boot` a longer --deadline";
             Explanation::new(format!("the boot's deadline of {deadline:?} passed"), Some(hint.into()))
         }
     }
+}
+
+fn stopped_by(signal: &str) -> Explanation {
+    Explanation::new(format!("stopped by {signal}"), Some("run `ingot boot` to go on where it was".into()))
 }
 
 fn document_trouble(error: &crate::document::error::DocumentError) -> Trouble {
@@ -156,14 +170,16 @@ fn document_trouble(error: &crate::document::error::DocumentError) -> Trouble {
     }
 }
 
-/// Closes the report and tells everybody how it ended.
-async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host, recorder: &Recorder, lock: Option<&Lock>) -> Exit {
+/// Closes the report and tells everybody how the boot ended, though something may still go on beside it.
+async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host, recorder: &Recorder, reached: &Reached) -> Exit {
     recorder.end();
+    let lock = reached.lock.take();
     if lock.is_some()
         && let Err(error) = write_report(host, recorder).await
     {
         talk(&format!("warning: {}", Explanation::of(&error)));
     }
+    drop(lock);
     let report = recorder.report();
     if report.outcome == BootOutcome::Failed && environment.invocation_id.is_some() && args.root.root.is_none() {
         let (address, trouble) = report.first_failure().map_or((None, None), |(address, trouble)| (address, Some(trouble)));
@@ -174,9 +190,17 @@ async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host,
     if json {
         data(&serde_json::to_string(&*report).expect("a report is plain data"));
     }
-    match report.outcome {
+    over(match report.outcome {
         BootOutcome::Failed if report.is_unreachable() => Exit::Unreachable,
         BootOutcome::Failed => Exit::Failed,
         _ => Exit::Done,
+    })
+}
+
+/// A boot that ended well is what units behind ours wait for. One that did not is known by our exit code.
+fn over(exit: Exit) -> Exit {
+    if exit == Exit::Done {
+        environment::ready();
     }
+    exit
 }

@@ -18,8 +18,7 @@ use crate::cli::rehearsal::Given;
 use crate::cli::variables::{ca_bundle, endpoints};
 use crate::cli::{data, talk};
 use crate::document::source::SIZE_LIMIT;
-use crate::execute::execute;
-use crate::execute::schedule;
+use crate::execute::{Execution, schedule};
 use crate::exit::Exit;
 use crate::failure::{Explanation, Failure};
 use crate::host::desk::DeskCommands;
@@ -130,7 +129,9 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     let aws = if args.live { live(environment, &desk, ec2).await? } else { nothing(ec2) };
     let world = World { host, aws, record: Rc::new(record), boot_id: "rehearsal".into(), redactor, known, claims: Rc::default() };
     let recorder = Recorder::new(Report::begin(world.host.clock.now(), world.boot_id.clone()), Vec::new(), world.host.clock.clone());
-    execute(&plan, &world, &recorder, std::future::pending()).await;
+    let mut execution = Execution::new(&plan, &world, &recorder);
+    execution.boot(std::future::pending()).await;
+    execution.beside(std::future::pending()).await;
     recorder.end();
 
     let rendered = rendered(&plan, &world).await?;

@@ -6,6 +6,7 @@ mod dry_run;
 mod generate;
 mod logging;
 mod prepare;
+mod record_warm;
 mod rehearsal;
 mod status;
 mod variables;
@@ -38,6 +39,8 @@ enum Command {
     Check(check::Args),
     /// Say how the boot of this machine went, or goes
     Status(status::Args),
+    /// List the files of a mount that are opened or read from now on, for `warm: { list: FILE }`
+    RecordWarm(record_warm::Args),
     /// Print the JSON Schema of boot documents, for editors
     Schema,
     /// Print shell completions
@@ -76,6 +79,7 @@ pub(crate) fn run() -> Exit {
             Command::DryRun(args) => dry_run::run(args, cli.json, &environment).await,
             Command::Check(args) => check::run(args, cli.json).await,
             Command::Status(args) => status::run(args, cli.json).await,
+            Command::RecordWarm(args) => record_warm::run(args, cli.json).await,
             Command::Schema => generate::schema(),
             Command::Completions { shell } => generate::completions(shell),
             Command::Man => generate::man(),

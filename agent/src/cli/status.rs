@@ -8,9 +8,9 @@ use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
 use crate::host::files::DiskFiles;
-use crate::host::{Clock, Files, HostError, lock};
+use crate::host::{Clock, Files, HostError, environment, lock};
 use crate::report::console::{summary, told};
-use crate::report::{BootOutcome, Outcome, REPORT, Report};
+use crate::report::{BootOutcome, Outcome, REPORT, Report, StepReport};
 use crate::steps::fields::TimeLimit;
 
 /// A report of ten thousand steps is smaller than this.
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
 
 async fn look(files: &DiskFiles) -> Result<(Exit, Option<Report>), HostError> {
     // The lock before the report: a boot that ends in between has written its report before it let go of the lock.
-    let held = lock::holder(files)?.is_some();
+    let held = lock::holder(Path::new(lock::BOOT), files)?.is_some();
     let report = files.read(Path::new(REPORT), REPORT_LIMIT).await?;
     let report: Option<Report> = report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let exit = match report.as_ref().map(|report| report.outcome) {
@@ -76,8 +76,13 @@ fn show(report: Option<&Report>, exit: Exit, json: bool) {
         Exit::NeverRan => "never ran",
         _ => "failed",
     };
+    let beside = report.and_then(|report| report.going_on().next().map(|_| environment::is_there(report.pid)));
     if json {
-        return data(&serde_json::json!({ "status": word, "report": report }).to_string());
+        let mut status = serde_json::json!({ "status": word, "report": report });
+        if let Some(goes_on) = beside {
+            status["beside"] = if goes_on { "running" } else { "cut off" }.into();
+        }
+        return data(&status.to_string());
     }
     let Some(report) = report else { return data(word) };
     let mut text = match (exit, report.outcome) {
@@ -98,8 +103,11 @@ fn show(report: Option<&Report>, exit: Exit, json: bool) {
         text.push_str(&format!("first failure: {address}{}\n", told(trouble)));
     }
     for step in report.steps.iter().filter(|step| step.outcome == Outcome::Running) {
-        let waiting = step.waiting.as_deref().map_or_else(String::new, |reason| format!(" waiting {reason}"));
-        text.push_str(&format!("running: {}{waiting}\n", step.address));
+        let word = if beside == Some(false) { "cut off" } else { "running" };
+        text.push_str(&format!("{word}: {}{}\n", step.address, doing(step)));
+    }
+    if beside == Some(false) {
+        text.push_str(&format!("  hint: process {} is gone; run `ingot boot` to go on where it was\n", report.pid));
     }
     for (took, address) in slowest(report) {
         text.push_str(&format!("{took:>10.1} ms  {address}\n"));
@@ -108,6 +116,15 @@ fn show(report: Option<&Report>, exit: Exit, json: bool) {
         text.push_str(&format!("warning: {warning}\n"));
     }
     data(&text);
+}
+
+/// What a step is at.
+fn doing(step: &StepReport) -> String {
+    match (&step.progress, &step.waiting) {
+        (Some(amount), _) => format!(" reading {amount}"),
+        (None, Some(reason)) => format!(" waiting {reason}"),
+        (None, None) => String::new(),
+    }
 }
 
 /// The three steps that took longest.

@@ -1,31 +1,29 @@
 //! Runs a plan: every step the moment what it needs is done.
 //!
 //! Dull on purpose. [`schedule`] says what may run, steps decide what to do, [`retry`] says when to try again; what is
-//! here only puts them together and writes down what happened.
+//! here only puts them together; [`written`] keeps the report of it on disk.
 
 pub(crate) mod retry;
 pub(crate) mod schedule;
+mod written;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::path::Path;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::{Either, join_all, select};
+use futures_util::future::{Either, LocalBoxFuture, join_all, select};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::address::Address;
 use crate::failure::Explanation;
-use crate::host::{Attributes, Host, HostError};
 use crate::plan::{Plan, Unit};
 use crate::report::event::Recorder;
-use crate::report::{Outcome, REPORT, StepReport};
+use crate::report::{Outcome, StepReport};
 use crate::steps::{Context, Difference, Outputs, Progress, World};
 use schedule::{Ended, Schedule};
-
-/// How far the report on disk may lag behind what happened.
-const REPORT_EVERY: Duration = Duration::from_millis(100);
+pub(crate) use written::{publish, write_report};
 
 /// Far more changes, one after the other, than any step asks for.
 const ROUNDS: u32 = 32;
@@ -33,75 +31,122 @@ const ROUNDS: u32 = 32;
 /// A step ends its own waits in time; one that does not is cut off this much later.
 const GRACE: Duration = Duration::from_secs(7);
 
-/// Runs every step of `plan` as soon as the steps it needs are done; `stop` ends the boot early, and says why.
+/// A plan that is being run: every step starts as soon as the steps it needs are done.
 ///
 /// A failed step does not stop the others: everything that does not depend on it still runs, so one report shows every
 /// problem of this boot. There is therefore no `Result` here.
-pub(crate) async fn execute(plan: &Plan, world: &World, recorder: &Recorder, stop: impl Future<Output = Explanation>) {
-    recorder.amend(|report| report.steps = steps_of(plan));
-    for node in &plan.nodes {
-        if let Some(value) = node.step.foretold(node.address.key()) {
-            world.known.set_outputs(node.address.clone(), Outputs { value, stamp: None });
-        }
-    }
-    let mut schedule = Schedule::new(&plan.units);
-    let mut running = FuturesUnordered::new();
-    let mut stop = pin!(stop);
-    let mut keep = pin!(keep_report(world, recorder));
-    loop {
-        while let Some(unit) = schedule.next_ready() {
-            running.push(async move { (unit, run(plan, unit, world, recorder).await) });
-        }
-        let why = match select(running.next(), select(keep.as_mut(), stop.as_mut())).await {
-            Either::Left((None, _)) => break,
-            Either::Left((Some((unit, ended)), _)) => {
-                for (skipped, needs) in schedule.finished(unit, ended) {
-                    let needs = plan.nodes[plan.units[needs].members[0]].address.clone();
-                    plan.units[skipped].members.iter().for_each(|member| recorder.skipped(*member, Some(needs.clone())));
-                }
-                continue;
+pub(crate) struct Execution<'a> {
+    plan: &'a Plan,
+    world: &'a World,
+    recorder: &'a Recorder,
+    schedule: Schedule,
+    running: FuturesUnordered<LocalBoxFuture<'a, (usize, Ended)>>,
+    /// Units that the boot waits for: all but those beside it.
+    awaited: BTreeSet<usize>,
+    stopped: bool,
+}
+
+impl<'a> Execution<'a> {
+    pub(crate) fn new(plan: &'a Plan, world: &'a World, recorder: &'a Recorder) -> Self {
+        let awaited = plan.awaited();
+        recorder.amend(|report| report.steps = steps_of(plan, &awaited));
+        for node in &plan.nodes {
+            if let Some(value) = node.step.foretold(node.address.key()) {
+                world.known.set_outputs(node.address.clone(), Outputs { value, stamp: None });
             }
-            Either::Right((Either::Left((never, _)), _)) => match never {},
-            Either::Right((Either::Right((why, _)), _)) => why,
-        };
-        drop(running);
-        return abort(plan, &schedule, recorder, &why);
-    }
-}
-
-/// Writes the report while steps run. Never ends.
-async fn keep_report(world: &World, recorder: &Recorder) -> std::convert::Infallible {
-    let mut written = f64::NAN;
-    loop {
-        let now = recorder.report().elapsed_ms;
-        if now != written {
-            written = now;
-            // The last write, at the end of the boot, reports its own failure.
-            let _ = write_report(&world.host, recorder).await;
         }
-        world.host.clock.sleep(REPORT_EVERY).await;
+        let schedule = Schedule::new(&plan.units);
+        Self { plan, world, recorder, schedule, running: FuturesUnordered::new(), awaited, stopped: false }
+    }
+
+    /// Runs until every step has ended that the boot waits for; `stop` ends it early, and says why.
+    ///
+    /// What stands beside the boot has begun by then, and goes on with [`beside`](Execution::beside). A boot that failed
+    /// ends it: whoever started us is to hear of the failure at once.
+    pub(crate) async fn boot(&mut self, stop: impl Future<Output = Explanation>) {
+        let (host, recorder) = (&self.world.host, self.recorder);
+        let why = {
+            let ran = pin!(self.run(false));
+            match select(ran, pin!(select(pin!(written::keep(host, recorder)), pin!(stop)))).await {
+                Either::Left(_) if recorder.report().has_failed() => Explanation::new("the boot failed before this came to its end", None),
+                Either::Left(_) => return,
+                Either::Right((Either::Left((never, _)), _)) => match never {},
+                Either::Right((Either::Right((why, _)), _)) => why,
+            }
+        };
+        self.abort(&why);
+    }
+
+    /// Runs what stands beside a boot that is over. Whoever calls this has written the report; it is kept up to date,
+    /// until a later boot has put its own in its place.
+    pub(crate) async fn beside(&mut self, stop: impl Future<Output = Explanation>) {
+        if self.stopped || self.running.is_empty() {
+            return;
+        }
+        let (host, recorder) = (&self.world.host, self.recorder);
+        self.world.known.forget_secrets();
+        let why = {
+            let ran = pin!(self.run(true));
+            match select(ran, pin!(select(pin!(written::keep_afterwards(host, recorder)), pin!(stop)))).await {
+                Either::Left(_) => None,
+                Either::Right((Either::Left((never, _)), _)) => match never {},
+                Either::Right((Either::Right((why, _)), _)) => Some(why),
+            }
+        };
+        if let Some(why) = why {
+            self.abort(&why);
+        }
+        if written::is_ours(host, recorder).await
+            && let Err(error) = write_report(host, recorder).await
+        {
+            log::warn!("{}", Explanation::of(&error));
+        }
+    }
+
+    /// Runs units until all have ended, or all that the boot waits for.
+    async fn run(&mut self, all: bool) {
+        let Self { plan, world, recorder, schedule, running, awaited, .. } = self;
+        let (plan, world, recorder): (&'a Plan, &'a World, &'a Recorder) = (*plan, *world, *recorder);
+        loop {
+            while let Some(unit) = schedule.next_ready() {
+                running.push(Box::pin(async move { (unit, run(plan, unit, world, recorder).await) }));
+            }
+            if !all && awaited.is_empty() {
+                return;
+            }
+            let Some((unit, ended)) = running.next().await else { return };
+            awaited.remove(&unit);
+            for (skipped, needs) in schedule.finished(unit, ended) {
+                awaited.remove(&skipped);
+                let needs = plan.nodes[plan.units[needs].members[0]].address.clone();
+                plan.units[skipped].members.iter().for_each(|member| recorder.skipped(*member, Some(needs.clone())));
+            }
+        }
+    }
+
+    /// Ends what still runs, and skips the rest.
+    fn abort(&mut self, why: &Explanation) {
+        self.stopped = true;
+        self.running.clear();
+        let left: Vec<(usize, Option<Explanation>)> = {
+            let report = self.recorder.report();
+            let left = report.steps.iter().enumerate().filter_map(|(at, step)| match step.outcome {
+                Outcome::Running => Some((at, Some(why.clone().while_waiting(step.waiting.as_deref(), step.unreachable)))),
+                Outcome::Pending => Some((at, None)),
+                _ => None,
+            });
+            left.collect()
+        };
+        for (at, why) in left {
+            match why {
+                Some(why) => self.recorder.finished(at, Outcome::Failed, Some(&why)),
+                None => self.recorder.skipped(at, None),
+            }
+        }
     }
 }
 
-/// Brings the report to its place, whole, for everybody to read.
-pub(crate) async fn write_report(host: &Host, recorder: &Recorder) -> Result<(), HostError> {
-    let json = serde_json::to_vec(&*recorder.report()).expect("a report is plain data");
-    publish(Path::new(REPORT), &json, host).await
-}
-
-/// Writes a file that every user of the machine may read.
-pub(crate) async fn publish(path: &Path, content: &[u8], host: &Host) -> Result<(), HostError> {
-    let files = &host.files;
-    let (uid, gid) = host.users.own();
-    let staged = crate::steps::install::staged(path);
-    if let Some(parent) = path.parent() {
-        files.create_directory(parent, 0o755).await?;
-    }
-    files.stage(&staged, content, Attributes { mode: 0o644, uid, gid }).await?;
-    files.install(&staged, path).await
-}
-
-fn steps_of(plan: &Plan) -> Vec<StepReport> {
+fn steps_of(plan: &Plan, awaited: &BTreeSet<usize>) -> Vec<StepReport> {
     let mut steps: Vec<StepReport> = plan
         .nodes
         .iter()
@@ -109,6 +154,7 @@ fn steps_of(plan: &Plan) -> Vec<StepReport> {
             address: node.address.clone(),
             outcome: Outcome::Pending,
             required: node.required,
+            beside: false,
             needs: Vec::new(),
             started_ms: None,
             finished_ms: None,
@@ -121,26 +167,14 @@ fn steps_of(plan: &Plan) -> Vec<StepReport> {
             unreachable: false,
         })
         .collect();
-    for unit in &plan.units {
+    for (at, unit) in plan.units.iter().enumerate() {
         let needs: Vec<Address> = plan.needs(unit).map(|node| node.address.clone()).collect();
-        unit.members.iter().for_each(|member| steps[*member].needs.clone_from(&needs));
+        for member in &unit.members {
+            steps[*member].needs.clone_from(&needs);
+            steps[*member].beside = !awaited.contains(&at);
+        }
     }
     steps
-}
-
-/// Ends what still runs, and skips the rest.
-fn abort(plan: &Plan, schedule: &Schedule, recorder: &Recorder, why: &Explanation) {
-    let running: Vec<(usize, Explanation)> = {
-        let report = recorder.report();
-        let running = report.steps.iter().enumerate().filter(|(_, step)| step.outcome == Outcome::Running);
-        running.map(|(at, step)| (at, why.clone().while_waiting(step.waiting.as_deref(), step.unreachable))).collect()
-    };
-    for (at, why) in running {
-        recorder.finished(at, Outcome::Failed, Some(&why));
-    }
-    for unit in schedule.unstarted() {
-        plan.units[unit].members.iter().for_each(|member| recorder.skipped(*member, None));
-    }
 }
 
 /// Runs one unit to its end, with retries, within its time.

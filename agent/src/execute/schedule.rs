@@ -121,11 +121,6 @@ impl Schedule {
         }
     }
 
-    /// Units that have not started and never will, when a boot is stopped early.
-    pub(crate) fn unstarted(&self) -> Vec<usize> {
-        (0..self.states.len()).filter(|at| self.states[*at] == State::Waiting).collect()
-    }
-
     #[cfg(test)]
     fn is_done(&self) -> bool {
         self.states.iter().all(|state| *state == State::Ended)

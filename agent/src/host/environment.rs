@@ -1,4 +1,5 @@
-//! What this process was given: environment variables, terminals, the boot it runs in. The only reader of `std::env`.
+//! What this process was given: environment variables, terminals, the boot it runs in. Nothing else reads
+//! `std::env`, but for `sd_notify`, which finds its socket there.
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
@@ -125,6 +126,20 @@ pub(crate) fn console(line: &str) {
         // Carriage return: the console may be a terminal in raw mode. Nobody is left to tell if this fails.
         let _ = console.write_all(format!("{line}\r\n").as_bytes());
     }
+}
+
+/// Tells the service manager that this unit is up, if it wants to know (`Type=notify`).
+pub(crate) fn ready() {
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        log::warn!("cannot tell systemd that the boot is over: {error}");
+    }
+}
+
+/// Whether there is a process of this number.
+pub(crate) fn is_there(pid: u32) -> bool {
+    let pid = i32::try_from(pid).map(nix::unistd::Pid::from_raw);
+    // One of another user may not be signalled, and is there all the same.
+    pid.is_ok_and(|pid| nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH))
 }
 
 /// Keeps secrets out of core dumps, and this process from being traced by its own user.

@@ -1,4 +1,4 @@
-//! One boot at a time: the lock `/run/ingot/lock`.
+//! One at a time: a lock that is a file below `/run/ingot`, such as [`BOOT`].
 //!
 //! An open-file-description lock (fcntl(2), `F_OFD_SETLK`) and not flock(2), because it can be asked after without
 //! being taken: `ingot status` does that, as any user, on a file of mode 0644. The kernel releases it when the holder
@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -16,8 +16,8 @@ use super::files::DiskFiles;
 use super::tree::failed;
 use crate::failure::Failure;
 
-const DIRECTORY: &str = "/run/ingot";
-const PATH: &str = "/run/ingot/lock";
+/// Whoever holds it makes the boot of this machine.
+pub(crate) const BOOT: &str = "/run/ingot/lock";
 
 /// The lock, held until this is dropped or the process dies.
 #[derive(Debug)]
@@ -35,24 +35,25 @@ impl Lock {
     /// # Errors
     ///
     /// [`LockError::Held`] if another process has it.
-    pub(crate) fn take(files: &DiskFiles) -> Result<Self, LockError> {
-        let path = Path::new(PATH);
-        files.create_directory_now(Path::new(DIRECTORY), 0o755).map_err(LockError::Open)?;
-        let opened = files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW, 0o644).map_err(LockError::Open)?;
-        let mut file = opened.ok_or_else(|| LockError::Open(failed("open", path, io::ErrorKind::NotFound.into())))?;
+    pub(crate) fn take(path: &Path, files: &DiskFiles) -> Result<Self, LockError> {
+        let refused = |source| LockError::Open { path: path.to_owned(), source };
+        if let Some(directory) = path.parent() {
+            files.create_directory_now(directory, 0o755).map_err(refused)?;
+        }
+        let opened = files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW, 0o644).map_err(refused)?;
+        let mut file = opened.ok_or_else(|| refused(failed("open", path, io::ErrorKind::NotFound.into())))?;
         match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
             Ok(_) => {}
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => return Err(LockError::Held { pid: pid_in(&mut file) }),
-            Err(other) => return Err(LockError::Open(failed("lock", path, other.into()))),
+            Err(other) => return Err(refused(failed("lock", path, other.into()))),
         }
-        note(&mut file).map_err(|source| LockError::Open(failed("write", path, source)))?;
+        note(&mut file).map_err(|source| refused(failed("write", path, source)))?;
         Ok(Self(file))
     }
 }
 
 /// Who holds the lock now; `None` if nobody does. Does not take it.
-pub(crate) fn holder(files: &DiskFiles) -> Result<Option<Holder>, HostError> {
-    let path = Path::new(PATH);
+pub(crate) fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
     let Some(mut file) = files.open_now(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0)? else { return Ok(None) };
     let mut answer = whole_file();
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut answer)).map_err(|errno| failed("look at the lock", path, errno.into()))?;
@@ -84,15 +85,15 @@ fn whole_file() -> libc::flock {
 pub(crate) enum LockError {
     #[error("another ingot is at work{}", pid.map(|pid| format!(" (process {pid})")).unwrap_or_default())]
     Held { pid: Option<u32> },
-    #[error("cannot take the lock {PATH}")]
-    Open(#[source] HostError),
+    #[error("cannot take the lock {}", path.display())]
+    Open { path: PathBuf, source: HostError },
 }
 
 impl Failure for LockError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Held { .. } => Some("run `ingot status --wait` to wait for it".into()),
-            Self::Open(source) => source.hint(),
+            Self::Open { source, .. } => source.hint(),
         }
     }
 }
@@ -103,20 +104,20 @@ mod tests {
 
     #[test]
     fn is_held_by_one_and_seen_by_all() {
-        let directory = tempfile::tempdir().unwrap();
+        let (path, directory) = (Path::new(BOOT), tempfile::tempdir().unwrap());
         let files = DiskFiles::new(Some(directory.path().to_owned()));
-        assert_eq!(holder(&files).unwrap(), None);
+        assert_eq!(holder(path, &files).unwrap(), None);
 
-        let lock = Lock::take(&files).unwrap();
+        let lock = Lock::take(path, &files).unwrap();
         let me = Some(std::process::id());
-        assert_eq!(holder(&files).unwrap(), Some(Holder { pid: me }));
-        assert!(matches!(Lock::take(&files), Err(LockError::Held { pid }) if pid == me));
+        assert_eq!(holder(path, &files).unwrap(), Some(Holder { pid: me }));
+        assert!(matches!(Lock::take(path, &files), Err(LockError::Held { pid }) if pid == me));
         // Having asked must not have released it: POSIX locks would be gone now.
-        assert_eq!(holder(&files).unwrap(), Some(Holder { pid: me }));
+        assert_eq!(holder(path, &files).unwrap(), Some(Holder { pid: me }));
 
         drop(lock);
-        assert_eq!(holder(&files).unwrap(), None);
-        drop(Lock::take(&files).unwrap());
+        assert_eq!(holder(path, &files).unwrap(), None);
+        drop(Lock::take(path, &files).unwrap());
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub(crate) mod identity;
 mod lines;
 pub(crate) mod lock;
 pub(crate) mod mounts;
+pub(crate) mod opened;
 pub(crate) mod probes;
 pub(crate) mod reading;
 pub(crate) mod state;

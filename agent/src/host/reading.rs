@@ -3,8 +3,14 @@
 //!
 //! [`selection`] says which files are meant. Nothing that is read is kept.
 
+mod extents;
+mod fiemap;
+mod pace;
 pub(crate) mod selection;
+mod tally;
 mod threads;
+mod walk;
+mod workers;
 
 use std::fmt;
 use std::path::PathBuf;

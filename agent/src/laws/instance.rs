@@ -8,7 +8,7 @@ use std::rc::Rc;
 use crate::aws::Identity;
 use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeSecretsManager};
 use crate::aws::live::Aws;
-use crate::execute::{execute, publish, write_report};
+use crate::execute::{Execution, publish, write_report};
 use crate::facts;
 use crate::failure::Explanation;
 use crate::host::fake::{FakeMachine, Snapshot};
@@ -156,9 +156,12 @@ pub(super) struct Process {
 impl Process {
     pub(super) async fn run(self, stop: impl Future<Output = Explanation>) -> Booted {
         let Self { plan, world, recorder, transcript } = self;
-        execute(&plan, &world, &recorder, stop).await;
+        let mut execution = Execution::new(&plan, &world, &recorder);
+        execution.boot(stop).await;
         recorder.end();
         write_report(&world.host, &recorder).await.unwrap();
+        execution.beside(pending()).await;
+        drop(execution);
         let report = recorder.report().clone();
         Booted { report, plan, world, transcript }
     }

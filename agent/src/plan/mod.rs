@@ -114,6 +114,18 @@ impl Plan {
         unit.needs.iter().flat_map(|need| &self.units[need.unit].members).map(|member| &self.nodes[*member])
     }
 
+    /// The units that the boot waits for: all but those that stand beside it and that no other needs.
+    pub(crate) fn awaited(&self) -> BTreeSet<usize> {
+        let mut awaited = BTreeSet::new();
+        let mut next: Vec<usize> = (0..self.units.len()).filter(|at| !self.units[*at].beside).collect();
+        while let Some(at) = next.pop() {
+            if awaited.insert(at) {
+                next.extend(self.units[at].needs.iter().map(|need| need.unit));
+            }
+        }
+        awaited
+    }
+
     /// For each unit how many others have to end before it, one after the other, at the least; `order` is one in which
     /// they could run one by one.
     pub(crate) fn levels(&self, order: &[usize]) -> Vec<usize> {

@@ -111,5 +111,7 @@ pub(crate) fn summary(report: &Report) -> String {
         BootOutcome::Degraded => "degraded after",
         BootOutcome::Failed => "failed after",
     };
-    format!("{word} {seconds:.3} s{counts}")
+    let going_on: Vec<&str> = report.going_on().map(|step| step.address.as_str()).collect();
+    let going_on = if going_on.is_empty() { String::new() } else { format!("; still at work: {}", going_on.join(", ")) };
+    format!("{word} {seconds:.3} s{counts}{going_on}")
 }

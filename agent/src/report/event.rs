@@ -1,6 +1,6 @@
 //! What happens during a boot, as it happens: [`Recorder`] keeps the report and tells whoever listens.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,23 +41,32 @@ pub(crate) trait Listener {
 /// Keeps the report up to date and tells the listeners.
 pub(crate) struct Recorder {
     report: RefCell<Report>,
+    changes: Cell<u64>,
     listeners: Vec<Box<dyn Listener>>,
     clock: Rc<dyn Clock>,
 }
 
 impl Recorder {
     pub(crate) fn new(report: Report, listeners: Vec<Box<dyn Listener>>, clock: Rc<dyn Clock>) -> Self {
-        Self { report: RefCell::new(report), listeners, clock }
+        Self { report: RefCell::new(report), changes: Cell::new(0), listeners, clock }
     }
 
     pub(crate) fn report(&self) -> Ref<'_, Report> {
         self.report.borrow()
     }
 
+    /// How often the report has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.get()
+    }
+
     /// Changes what the report says of the boot as a whole.
     pub(crate) fn amend(&self, change: impl FnOnce(&mut Report)) {
+        self.changes.set(self.changes.get() + 1);
         let mut report = self.report.borrow_mut();
-        report.elapsed_ms = milliseconds(self.clock.elapsed());
+        if report.finished_at.is_none() {
+            report.elapsed_ms = milliseconds(self.clock.elapsed());
+        }
         change(&mut report);
     }
 
@@ -153,9 +162,7 @@ impl Recorder {
 
     fn change(&self, at: usize, change: impl FnOnce(&mut StepReport, f64)) {
         let elapsed = milliseconds(self.clock.elapsed());
-        let mut report = self.report.borrow_mut();
-        report.elapsed_ms = elapsed;
-        change(&mut report.steps[at], elapsed);
+        self.amend(|report| change(&mut report.steps[at], elapsed));
     }
 
     fn tell(&self, at: usize, event: &Event<'_>) {

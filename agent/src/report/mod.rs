@@ -38,7 +38,7 @@ pub(crate) struct Report {
     /// RFC 3339, by the wall clock, which may be wrong this early.
     pub(crate) started_at: String,
     pub(crate) finished_at: Option<String>,
-    /// Milliseconds from the start of the process, by the monotonic clock.
+    /// Milliseconds from the start of the process, by the monotonic clock; those to the end once the boot is over.
     pub(crate) elapsed_ms: f64,
     /// SHA-256 of the document's layers, in order.
     pub(crate) document: Option<String>,
@@ -88,6 +88,9 @@ pub(crate) struct StepReport {
     pub(crate) address: Address,
     pub(crate) outcome: Outcome,
     pub(crate) required: bool,
+    /// Whether the boot is over before it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) beside: bool,
     /// Steps it waited for.
     pub(crate) needs: Vec<Address>,
     /// Milliseconds from the start of the process.
@@ -107,6 +110,16 @@ pub(crate) struct StepReport {
     /// AWS or IMDS gave no answer to its last try, and another is to come: `waiting` says so in words.
     #[serde(skip)]
     pub(crate) unreachable: bool,
+}
+
+impl StepReport {
+    fn is_bad(&self) -> bool {
+        match self.outcome {
+            Outcome::Failed | Outcome::Skipped => true,
+            Outcome::Pending | Outcome::Running => !self.beside,
+            Outcome::Unchanged | Outcome::Changed => false,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,12 +167,17 @@ impl Report {
         }
     }
 
-    /// Closes the report: the outcome follows from the steps and from [`error`](Report::error).
+    /// Whether the boot cannot be a good one any more: a step that is required has failed, or something before the steps.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.error.is_some() || self.steps.iter().any(|step| step.required && step.is_bad())
+    }
+
+    /// Closes the report: the outcome follows from the steps and from [`error`](Report::error). What stands beside the
+    /// boot and has not ended does not count.
     pub(crate) fn end(&mut self, now: jiff::Timestamp, elapsed: Duration) {
-        let bad = |step: &StepReport| matches!(step.outcome, Outcome::Failed | Outcome::Skipped | Outcome::Pending | Outcome::Running);
-        self.outcome = if self.error.is_some() || self.steps.iter().any(|step| bad(step) && step.required) {
+        self.outcome = if self.has_failed() {
             BootOutcome::Failed
-        } else if self.steps.iter().any(bad) {
+        } else if self.steps.iter().any(StepReport::is_bad) {
             BootOutcome::Degraded
         } else {
             BootOutcome::Done
@@ -186,6 +204,12 @@ impl Report {
         let failed = self.steps.iter().filter(|step| step.required).filter_map(|step| step.error.as_ref());
         let mut troubles = self.error.iter().chain(failed).peekable();
         troubles.peek().is_some() && troubles.all(|trouble| trouble.unreachable)
+    }
+
+    /// The steps that go on beside a boot that is over.
+    pub(crate) fn going_on(&self) -> impl Iterator<Item = &StepReport> {
+        let over = self.finished_at.is_some();
+        self.steps.iter().filter(move |step| over && matches!(step.outcome, Outcome::Pending | Outcome::Running))
     }
 
     pub(crate) fn count(&self, outcome: Outcome) -> usize {

@@ -51,6 +51,11 @@ impl Known {
         self.outputs.borrow_mut().insert(address, (outputs.value.into(), outputs.stamp));
     }
 
+    /// Wipes the outputs that are secrets: nobody needs them any more.
+    pub(crate) fn forget_secrets(&self) {
+        self.outputs.borrow_mut().retain(|address, _| address.kind() != "secrets");
+    }
+
     /// Says what a step offers in place of the step itself.
     pub(crate) fn give(&self, address: Address, value: serde_json::Value) {
         self.given.borrow_mut().insert(address, value);

@@ -1,6 +1,6 @@
 //! From the start of the process to a plan: lock, user data, layers, facts.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::pin::pin;
@@ -25,7 +25,7 @@ use crate::facts;
 use crate::failure::{Explanation, Failure};
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
-use crate::host::lock::{Lock, LockError};
+use crate::host::lock::{self, Lock, LockError};
 use crate::host::state::Record;
 use crate::host::{Files, Host, identity};
 use crate::plan::Plan;
@@ -65,7 +65,7 @@ impl<F: Failure> From<F> for Stop {
 #[derive(Default)]
 pub(super) struct Reached {
     /// Held until all is reported: the report belongs to whoever holds the lock.
-    pub(super) lock: OnceCell<Lock>,
+    pub(super) lock: RefCell<Option<Lock>>,
     imds: OnceCell<Imds>,
     pub(super) world: OnceCell<World>,
 }
@@ -93,7 +93,7 @@ pub(super) async fn reach(
     let imds = reached.imds.get_or_init(|| imds);
     let credentials = ImdsCredentials::new(imds.clone(), ROLE_PATIENCE);
     let (lock, waited) = take_lock(disk, host).await?;
-    reached.lock.get_or_init(|| lock);
+    *reached.lock.borrow_mut() = Some(lock);
     // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
     let record = match &dmi {
         Some(id) => Some(Record::load(disk.clone(), host.users.own(), id).await?),
@@ -233,7 +233,7 @@ fn note(recorder: &Recorder, text: &str) {
 async fn take_lock(disk: &DiskFiles, host: &Host) -> Result<(Lock, bool), Stop> {
     let mut waited = false;
     loop {
-        match Lock::take(disk) {
+        match Lock::take(Path::new(lock::BOOT), disk) {
             Ok(lock) => return Ok((lock, waited)),
             Err(error @ LockError::Held { .. }) => {
                 if !waited {

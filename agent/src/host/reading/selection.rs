@@ -4,7 +4,6 @@
 //! something may be meant. What is named in full is not looked for among its neighbours.
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use glob::Pattern;
@@ -32,7 +31,7 @@ type Open = (usize, usize);
 pub(crate) struct Meant {
     /// Whether all that is in it, however deep.
     pub(crate) everything: bool,
-    names: BTreeMap<Rc<str>, Vec<Open>>,
+    names: BTreeMap<Arc<str>, Vec<Open>>,
     like: Vec<Open>,
 }
 
@@ -105,6 +104,11 @@ impl Selection {
 }
 
 impl Meant {
+    /// All that is in a directory, however deep.
+    pub(crate) fn all() -> Self {
+        Self { everything: true, ..Self::default() }
+    }
+
     /// The names to look for; `None` if the directory has to be listed.
     pub(crate) fn names(&self) -> Option<impl Iterator<Item = &str>> {
         (!self.everything && self.like.is_empty()).then(|| self.names.keys().map(|name| &**name))

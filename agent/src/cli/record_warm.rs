@@ -1,0 +1,111 @@
+//! `ingot record-warm`: lists the files of a mount that are opened, as `warm:` takes them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+
+use futures_util::future::{Either, select};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::{data, talk};
+use crate::exit::Exit;
+use crate::failure::{Explanation, Failure};
+use crate::host::Clock;
+use crate::host::clock::SystemClock;
+use crate::host::opened::Recording;
+use crate::steps::fields::TimeLimit;
+
+/// List the files of a mount that are opened or read from now on, for `warm: { list: FILE }`
+///
+/// One path a line, relative to the mount, in the order of the first access. Start it, start the service, wait until that
+/// serves, and end this by SIGINT or SIGTERM. Needs root.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Heed only the processes of this unit of systemd
+    #[arg(long, value_name = "UNIT")]
+    unit: Option<String>,
+    /// End by itself after so long
+    #[arg(long = "for", value_name = "DURATION")]
+    duration: Option<TimeLimit>,
+    /// Where the filesystem is mounted
+    #[arg(value_name = "MOUNT")]
+    mount: PathBuf,
+}
+
+pub(crate) async fn run(args: Args, json: bool) -> Exit {
+    match record(&args, json).await {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            talk(&error.to_string());
+            Exit::Failed
+        }
+    }
+}
+
+async fn record(args: &Args, json: bool) -> Result<(), Explanation> {
+    let explained = |error: &dyn Failure| Explanation::of(error);
+    let unit = args.unit.clone().map(|unit| if unit.contains('.') { unit } else { format!("{unit}.service") });
+    let mut recording = Recording::begin(&args.mount, unit).map_err(|error| explained(&error))?;
+    let mut stop = pin!(stop(args.duration));
+    talk(&format!("recording what is opened below {}; SIGINT or SIGTERM ends it", args.mount.display()));
+    let (mut listed, mut left_out) = (Vec::new(), BTreeSet::new());
+    loop {
+        let paths = match select(pin!(recording.next()), stop.as_mut()).await {
+            Either::Left((paths, _)) => paths.map_err(|error| explained(&error))?,
+            Either::Right(_) => break,
+        };
+        for path in paths {
+            match line(&path) {
+                Some(line) if json => listed.push(line.to_owned()),
+                Some(line) => data(line),
+                None => drop(left_out.insert(path)),
+            }
+        }
+    }
+    if json {
+        data(&serde_json::json!({ "paths": listed }).to_string());
+    }
+    for path in left_out {
+        talk(&format!("warning: left out, since its name does not fit on a line: {path:?}"));
+    }
+    if recording.elsewhere > 0 {
+        talk(&format!("warning: {} files of the same filesystem were opened by paths that are not below the mount", recording.elsewhere));
+    }
+    if recording.incomplete {
+        talk("warning: the kernel dropped events: the list is not complete");
+    }
+    Ok(())
+}
+
+/// A path as a line of the list, if it can be one.
+fn line(path: &Path) -> Option<&str> {
+    path.to_str().filter(|line| !line.is_empty() && !line.contains(['\n', '\r']))
+}
+
+/// Ends when the recording is to end.
+async fn stop(duration: Option<TimeLimit>) {
+    let asked = async {
+        let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+            return std::future::pending().await;
+        };
+        select(pin!(term.recv()), pin!(interrupt.recv())).await;
+    };
+    match duration {
+        None => asked.await,
+        Some(TimeLimit(duration)) => {
+            select(pin!(asked), SystemClock::start().sleep(duration)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_what_can_be_read_back() {
+        assert_eq!(line(Path::new("db/a b")), Some("db/a b"));
+        assert_eq!(line(Path::new("db/a\nb")), None);
+        assert_eq!(line(Path::new("")), None);
+    }
+}

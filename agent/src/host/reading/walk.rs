@@ -1,0 +1,243 @@
+//! Finds the files that are meant, and where they lie.
+//!
+//! The way to a file is as cold as the file: each directory, inode and map of extents is a slow read of its own. So many
+//! threads go at once, depth first, so that what is known and not yet visited stays small. No symbolic link is followed,
+//! and no other filesystem entered.
+
+use std::fs::{self, File, FileType};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use nix::libc;
+
+use super::fiemap;
+use super::selection::{Meant, Selection};
+use super::tally::Tally;
+
+/// With so many files waiting, whoever finds another one maps it at once: a directory of millions must not become a
+/// queue of millions.
+const WAITING: usize = 16 * 1024;
+
+/// A part of a file.
+#[derive(Debug, Clone)]
+pub(super) struct Piece {
+    /// Where it lies: on the device, or in the order of inodes where nobody knows.
+    pub(super) place: u64,
+    pub(super) length: u64,
+    pub(super) file: Arc<Path>,
+    /// Where in the file.
+    pub(super) from: u64,
+}
+
+/// A path to look at.
+struct Job {
+    path: PathBuf,
+    meant: Meant,
+    /// Patterns that end here.
+    ended: Vec<usize>,
+    /// Unknown where it was only named.
+    kind: Option<FileType>,
+}
+
+struct Queue {
+    jobs: Vec<Job>,
+    /// Jobs that are being done, and may bring more.
+    busy: usize,
+}
+
+/// One walk below one directory.
+pub(super) struct Walk<'a> {
+    selection: &'a Selection,
+    device: u64,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    /// Patterns that something was found for.
+    found: Mutex<Vec<bool>>,
+    tally: &'a Tally,
+}
+
+impl<'a> Walk<'a> {
+    /// Begins at `at`.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there.
+    pub(super) fn new(at: &Path, selection: &'a Selection, tally: &'a Tally) -> io::Result<Self> {
+        let metadata = fs::metadata(at)?;
+        let (meant, ended) = selection.whole();
+        let walk = Self {
+            selection,
+            device: metadata.dev(),
+            queue: Mutex::new(Queue { jobs: Vec::new(), busy: 0 }),
+            changed: Condvar::new(),
+            found: Mutex::new(vec![false; selection.len()]),
+            tally,
+        };
+        walk.queue().jobs.push(Job { path: at.to_owned(), meant, ended, kind: Some(metadata.file_type()) });
+        Ok(walk)
+    }
+
+    /// Walks, together with whoever else calls this, until nothing is left or the reading is stopped.
+    pub(super) fn go(&self, send: &SyncSender<Vec<Piece>>) {
+        while let Some(job) = self.next() {
+            if !self.tally.is_stopped() {
+                self.visit(job, send);
+            }
+            let mut queue = self.queue();
+            queue.busy -= 1;
+            if queue.busy == 0 && queue.jobs.is_empty() {
+                self.changed.notify_all();
+            }
+        }
+    }
+
+    /// The patterns that nothing was found for.
+    pub(super) fn unmatched(&self) -> Vec<usize> {
+        let found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        found.iter().enumerate().filter(|(_, found)| !**found).map(|(at, _)| at).collect()
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.queue();
+        loop {
+            if let Some(job) = queue.jobs.pop() {
+                queue.busy += 1;
+                return Some(job);
+            }
+            if queue.busy == 0 {
+                return None;
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+    }
+
+    fn visit(&self, job: Job, send: &SyncSender<Vec<Piece>>) {
+        let kind = match job.kind {
+            Some(kind) => kind,
+            None => match fs::symlink_metadata(&job.path) {
+                Ok(metadata) => metadata.file_type(),
+                Err(error) => return self.failed(&job.path, error),
+            },
+        };
+        if kind.is_dir() || kind.is_file() {
+            self.note(&job.ended);
+        }
+        if kind.is_dir() {
+            if let Err(error) = self.list(&job, send) {
+                self.failed(&job.path, error);
+            }
+        } else if kind.is_file() && job.meant.everything {
+            match self.map(&job.path) {
+                Ok(Some(pieces)) => {
+                    Tally::add(&self.tally.files, 1);
+                    // Nobody receives any more where the reading was stopped.
+                    let _ = send.send(pieces);
+                }
+                Ok(None) => {}
+                Err(error) => self.failed(&job.path, error),
+            }
+        }
+    }
+
+    /// What goes away while we look was not there.
+    fn failed(&self, path: &Path, error: io::Error) {
+        if error.kind() != io::ErrorKind::NotFound {
+            self.tally.failed(|| format!("{}: {error}", path.display()));
+        }
+    }
+
+    fn list(&self, directory: &Job, send: &SyncSender<Vec<Piece>>) -> io::Result<()> {
+        if fs::symlink_metadata(&directory.path)?.dev() != self.device {
+            return Ok(());
+        }
+        if let Some(names) = directory.meant.names() {
+            for name in names {
+                self.enter(directory, name, None, send);
+            }
+            return Ok(());
+        }
+        for entry in fs::read_dir(&directory.path)? {
+            let entry = entry?;
+            let (name, kind) = (entry.file_name(), entry.file_type()?);
+            if self.tally.is_stopped() {
+                return Ok(());
+            }
+            match name.to_str() {
+                Some(name) => self.enter(directory, name, Some(kind), send),
+                // Patterns are text. Where all is meant, a name need not be.
+                None if directory.meant.everything => {
+                    self.push(Job { path: entry.path(), meant: Meant::all(), ended: Vec::new(), kind: Some(kind) }, send);
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn enter(&self, directory: &Job, name: &str, kind: Option<FileType>, send: &SyncSender<Vec<Piece>>) {
+        if let Some((meant, ended)) = self.selection.enter(&directory.meant, name) {
+            self.push(Job { path: directory.path.join(name), meant, ended, kind }, send);
+        }
+    }
+
+    fn note(&self, ended: &[usize]) {
+        if !ended.is_empty() {
+            let mut found = self.found.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            ended.iter().for_each(|at| found[*at] = true);
+        }
+    }
+
+    fn push(&self, job: Job, send: &SyncSender<Vec<Piece>>) {
+        let mut queue = self.queue();
+        if queue.jobs.len() >= WAITING && job.kind.is_some_and(|kind| kind.is_file()) {
+            drop(queue);
+            return self.visit(job, send);
+        }
+        queue.jobs.push(job);
+        drop(queue);
+        self.changed.notify_one();
+    }
+
+    /// The parts of a file; `None` if it is none of this filesystem.
+    fn map(&self, path: &Path) -> io::Result<Option<Vec<Piece>>> {
+        let file = open(path, 0)?;
+        let metadata = file.metadata()?;
+        if !metadata.is_file() || metadata.dev() != self.device {
+            return Ok(None);
+        }
+        let (name, size): (Arc<Path>, u64) = (path.into(), metadata.len());
+        let whole = || vec![Piece { place: metadata.ino(), length: size, file: name.clone(), from: 0 }];
+        let pieces = match fiemap::extents(&file, size)? {
+            None if size == 0 => Vec::new(),
+            None => whole(),
+            Some(extents) => {
+                let piece = |extent: fiemap::Extent| Piece {
+                    place: extent.physical,
+                    length: extent.length,
+                    file: name.clone(),
+                    from: extent.logical,
+                };
+                extents.into_iter().map(piece).collect()
+            }
+        };
+        Ok(Some(pieces))
+    }
+}
+
+/// Opens a file for reading, without a trace in its times where that is allowed.
+pub(super) fn open(path: &Path, flags: libc::c_int) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    // Not blocking: what was a file a moment ago may be a FIFO now.
+    let flags = flags | libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    match options.read(true).custom_flags(flags | libc::O_NOATIME).open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => options.custom_flags(flags).open(path),
+        opened => opened,
+    }
+}
