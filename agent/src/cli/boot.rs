@@ -2,7 +2,7 @@
 
 mod reach;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
-use crate::host::{Clock, Host};
+use crate::host::{Clock, Host, lock};
 use crate::report;
 use crate::report::console::{Console, told};
 use crate::report::event::{Listener, Recorder};
@@ -76,7 +76,8 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
             execution.boot(stopped(args.deadline.0, &*host.clock, asked.as_mut())).await;
             let exit = finish(&args, json, environment, &host, &recorder, &reached).await;
             if exit == Exit::Done {
-                execution.beside(async { stopped_by(asked.await) }).await;
+                let is_alone = || lock::holder(Path::new(lock::BOOT), &disk).is_ok_and(|holder| holder.is_none());
+                execution.beside(async { stopped_by(asked.await) }, &is_alone).await;
             }
             exit
         }

@@ -131,7 +131,7 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     let recorder = Recorder::new(Report::begin(world.host.clock.now(), world.boot_id.clone()), Vec::new(), world.host.clock.clone());
     let mut execution = Execution::new(&plan, &world, &recorder);
     execution.boot(std::future::pending()).await;
-    execution.beside(std::future::pending()).await;
+    execution.beside(std::future::pending(), &|| true).await;
     recorder.end();
 
     let rendered = rendered(&plan, &world).await?;

@@ -77,9 +77,9 @@ impl<'a> Execution<'a> {
         self.abort(&why);
     }
 
-    /// Runs what stands beside a boot that is over. Whoever calls this has written the report; it is kept up to date,
-    /// until a later boot has put its own in its place.
-    pub(crate) async fn beside(&mut self, stop: impl Future<Output = Explanation>) {
+    /// Runs what stands beside a boot that is over. Whoever calls this has written the report; it is kept up to date
+    /// until a later boot puts its own in its place. `is_alone` is whether no other boot is at work.
+    pub(crate) async fn beside(&mut self, stop: impl Future<Output = Explanation>, is_alone: &dyn Fn() -> bool) {
         if self.stopped || self.running.is_empty() {
             return;
         }
@@ -87,7 +87,7 @@ impl<'a> Execution<'a> {
         self.world.known.forget_secrets();
         let why = {
             let ran = pin!(self.run(true));
-            match select(ran, pin!(select(pin!(written::keep_afterwards(host, recorder)), pin!(stop)))).await {
+            match select(ran, pin!(select(pin!(written::keep_afterwards(host, recorder, is_alone)), pin!(stop)))).await {
                 Either::Left(_) => None,
                 Either::Right((Either::Left((never, _)), _)) => match never {},
                 Either::Right((Either::Right((why, _)), _)) => Some(why),
@@ -96,11 +96,7 @@ impl<'a> Execution<'a> {
         if let Some(why) = why {
             self.abort(&why);
         }
-        if written::is_ours(host, recorder).await
-            && let Err(error) = write_report(host, recorder).await
-        {
-            log::warn!("{}", Explanation::of(&error));
-        }
+        written::write_afterwards(host, recorder, is_alone).await;
     }
 
     /// Runs units until all have ended, or all that the boot waits for.

@@ -1,6 +1,5 @@
 //! The report on disk, kept up to date while steps run.
 
-use std::cell::Cell;
 use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
@@ -22,33 +21,43 @@ const LIMIT: u64 = 64 << 20;
 
 /// Writes the report while the boot goes on.
 pub(super) async fn keep(host: &Host, recorder: &Recorder) -> Infallible {
-    let written = Cell::new(None);
+    let mut written = None;
     loop {
-        write_what_is_new(&written, host, recorder).await;
+        let now = Some(recorder.changes());
+        if std::mem::replace(&mut written, now) != now {
+            // The last write, at the end of the boot, reports its own failure.
+            let _ = write_report(host, recorder).await;
+        }
         host.clock.sleep(EVERY).await;
     }
 }
 
-/// Writes the report of a boot that is over, while something goes on beside it: until a later boot has put its own there.
-pub(super) async fn keep_afterwards(host: &Host, recorder: &Recorder) -> Infallible {
-    let written = Cell::new(Some(recorder.changes()));
-    while is_ours(host, recorder).await {
-        write_what_is_new(&written, host, recorder).await;
+/// Writes the report of a boot that is over, while something goes on beside it: until a later boot puts its own there.
+pub(super) async fn keep_afterwards(host: &Host, recorder: &Recorder, is_alone: &dyn Fn() -> bool) -> Infallible {
+    let mut written = recorder.changes();
+    loop {
         host.clock.sleep(EVERY_AFTERWARDS).await;
+        let now = recorder.changes();
+        if now != std::mem::replace(&mut written, now) {
+            write_afterwards(host, recorder, is_alone).await;
+        }
     }
-    std::future::pending().await
 }
 
-async fn write_what_is_new(written: &Cell<Option<u64>>, host: &Host, recorder: &Recorder) {
-    let now = Some(recorder.changes());
-    if written.replace(now) != now {
-        // The last write, at the end of the boot, reports its own failure.
-        let _ = write_report(host, recorder).await;
+/// Writes the report once more, unless a later boot has written its own or is about to: that holds the lock until its
+/// last word is written, which is longer than this takes.
+pub(super) async fn write_afterwards(host: &Host, recorder: &Recorder, is_alone: &dyn Fn() -> bool) {
+    if is_alone() && is_ours(host, recorder).await {
+        // A later boot stages its report in the usual place.
+        let staged = Path::new(REPORT).with_file_name(format!(".report.json.{}", std::process::id()));
+        if let Err(error) = put(Path::new(REPORT), &staged, &json(recorder), host).await {
+            log::warn!("{}", crate::failure::Explanation::of(&error));
+        }
     }
 }
 
 /// Whether the report on disk is the one of this process.
-pub(super) async fn is_ours(host: &Host, recorder: &Recorder) -> bool {
+async fn is_ours(host: &Host, recorder: &Recorder) -> bool {
     #[derive(Deserialize)]
     struct Whose {
         pid: u32,
@@ -62,18 +71,24 @@ pub(super) async fn is_ours(host: &Host, recorder: &Recorder) -> bool {
 
 /// Brings the report to its place, whole, for everybody to read.
 pub(crate) async fn write_report(host: &Host, recorder: &Recorder) -> Result<(), HostError> {
-    let json = serde_json::to_vec(&*recorder.report()).expect("a report is plain data");
-    publish(Path::new(REPORT), &json, host).await
+    publish(Path::new(REPORT), &json(recorder), host).await
 }
 
 /// Writes a file that every user of the machine may read.
 pub(crate) async fn publish(path: &Path, content: &[u8], host: &Host) -> Result<(), HostError> {
+    put(path, &crate::steps::install::staged(path), content, host).await
+}
+
+fn json(recorder: &Recorder) -> Vec<u8> {
+    serde_json::to_vec(&*recorder.report()).expect("a report is plain data")
+}
+
+async fn put(path: &Path, staged: &Path, content: &[u8], host: &Host) -> Result<(), HostError> {
     let files = &host.files;
     let (uid, gid) = host.users.own();
-    let staged = crate::steps::install::staged(path);
     if let Some(parent) = path.parent() {
         files.create_directory(parent, 0o755).await?;
     }
-    files.stage(&staged, content, Attributes { mode: 0o644, uid, gid }).await?;
-    files.install(&staged, path).await
+    files.stage(staged, content, Attributes { mode: 0o644, uid, gid }).await?;
+    files.install(staged, path).await
 }

@@ -1,7 +1,8 @@
 //! What cannot be inspected and so must be remembered: which commands and signals this instance has begun, and ended.
 //!
 //! One file for each instance, `/var/lib/ingot/instances/<instance-id>/record.json`, so that an image made from an
-//! instance that has booted does not carry its memory into another. It says its version, its instance and a checksum;
+//! instance that has booted does not carry its memory into another; what goes on beside a boot has one of its own beside
+//! it. It says its version, its instance and a checksum;
 //! a file that was torn, or is not ours, is set aside as `record.json.bad` and counts for nothing.
 
 use std::cell::{Cell, RefCell};
@@ -75,8 +76,22 @@ impl Record {
     ///
     /// If it is there and the disk does not give it: to go on would be to run again what ran.
     pub(crate) async fn load(files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
+        Self::named("record", files, owner, instance).await
+    }
+
+    /// The record of one step in a file of its own. Who goes on beside a boot that is over needs one: later boots write
+    /// the other, and neither is to overwrite what the other remembers.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Record::load).
+    pub(crate) async fn apart(&self, address: &str) -> Result<Self, HostError> {
+        Self::named(&address.replace('/', "!"), self.files.clone(), self.owner, &self.instance).await
+    }
+
+    async fn named(name: &str, files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
         let directory = Path::new(INSTANCES).join(as_name(instance));
-        let path = directory.join("record.json");
+        let path = directory.join(format!("{name}.json"));
         let entries = match files.read(&path, LIMIT).await {
             Ok(None) => BTreeMap::new(),
             Ok(Some(content)) => match parse(&content, instance) {
@@ -91,7 +106,7 @@ impl Record {
             owner,
             instance: instance.to_owned(),
             path,
-            staged: directory.join(".record.json.new"),
+            staged: directory.join(format!(".{name}.json.new")),
             entries: RefCell::new(entries),
             changes: Cell::new(0),
             written: Mutex::new(0),
@@ -317,6 +332,20 @@ mod tests {
         fs::remove_file(fixture.root.path().join("var")).unwrap();
         record.put("commands.a", entry(EntryState::Started)).await.unwrap();
         assert_eq!(fixture.load("i-1").await.get("commands.a"), Some(entry(EntryState::Started)));
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_apart_is_not_overwritten() {
+        let fixture = Fixture::new();
+        let (first, second) = (fixture.load("i-1").await, fixture.load("i-1").await);
+        let apart = first.apart("warm./srv/shop").await.unwrap();
+        second.put("commands.a", entry(EntryState::Done)).await.unwrap();
+        apart.put("warm./srv/shop", entry(EntryState::Done)).await.unwrap();
+        let later = fixture.load("i-1").await;
+        assert_eq!(later.get("commands.a"), Some(entry(EntryState::Done)));
+        assert_eq!(later.get("warm./srv/shop"), None);
+        assert_eq!(later.apart("warm./srv/shop").await.unwrap().get("warm./srv/shop"), Some(entry(EntryState::Done)));
+        assert!(fixture.file().with_file_name("warm.!srv!shop.json").exists());
     }
 
     #[test]

@@ -160,7 +160,7 @@ impl Process {
         execution.boot(stop).await;
         recorder.end();
         write_report(&world.host, &recorder).await.unwrap();
-        execution.beside(pending()).await;
+        execution.beside(pending(), &|| true).await;
         drop(execution);
         let report = recorder.report().clone();
         Booted { report, plan, world, transcript }

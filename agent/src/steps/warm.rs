@@ -225,7 +225,13 @@ impl Done {
 async fn record(state: EntryState, done: &Done, cx: &Context<'_>) -> Result<(), WarmError> {
     let at = cx.host().clock.now().to_string();
     let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at, detail: Some(done.to_string()) };
-    cx.world.record.put(cx.address.as_str(), entry).await.map_err(WarmError::Host)
+    let record = cx.world.record.apart(cx.address.as_str()).await.map_err(WarmError::Host)?;
+    record.put(cx.address.as_str(), entry).await.map_err(WarmError::Host)
+}
+
+async fn recorded(cx: &Context<'_>) -> Result<Option<Entry>, WarmError> {
+    let record = cx.world.record.apart(cx.address.as_str()).await.map_err(WarmError::Host)?;
+    Ok(record.get(cx.address.as_str()))
 }
 
 /// Whether another process is at it.

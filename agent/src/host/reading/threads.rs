@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -27,7 +28,7 @@ use crate::host::disks::{Device, DeviceNumber};
 use crate::host::files::DiskFiles;
 use crate::host::lock::{self, Holder, Lock, LockError};
 use crate::host::tree::failed;
-use crate::host::{Files as _, HostError};
+use crate::host::{Files as _, HostError, blocking};
 
 /// How often it is told how far the reading is.
 const TELL_EVERY: Duration = Duration::from_millis(250);
@@ -101,13 +102,13 @@ async fn in_background(
     let tally = Arc::new(Tally::default());
     let _stop = StopWhenDropped(Arc::clone(&tally));
     let theirs = Arc::clone(&tally);
-    let mut work = tokio::task::spawn_blocking(move || work(&theirs));
+    let mut work = pin!(blocking::work("read", Path::new("/"), move || work(&theirs)));
     loop {
-        let ended = tokio::time::timeout(TELL_EVERY, &mut work).await;
+        let ended = tokio::time::timeout(TELL_EVERY, work.as_mut()).await;
         let (done, of) = tally.so_far();
         advanced(done, if ended.is_ok() { done } else { of });
-        if let Ok(joined) = ended {
-            return joined.unwrap_or_else(|_| Err(failed("read", Path::new("/"), io::Error::other("a thread of ours panicked"))));
+        if let Ok(read) = ended {
+            return read;
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Done, PATIENCE, Shown, Warm, WarmError, advanced, failures, is_taken, record, shown};
+use super::{Done, PATIENCE, Shown, Warm, WarmError, advanced, failures, is_taken, record, recorded, shown};
 use crate::failure::Failure;
 use crate::host::reading::FilesToRead;
 use crate::host::reading::selection::Selection;
@@ -71,7 +71,8 @@ impl Step for WarmPaths {
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, WarmError> {
         let shown = shown(&self.mount, cx).await?;
-        if self.done(&shown, cx).is_some() || is_taken(cx)? {
+        // In this order: whoever is at it has not recorded yet that it is done.
+        if is_taken(cx)? || self.done(&shown, cx).await?.is_some() {
             return Ok(Vec::new());
         }
         Ok(vec![Change { what: self.what(&|text| cx.shown(text)), mount: self.mount.clone(), shown }])
@@ -115,16 +116,15 @@ impl Step for WarmPaths {
 
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, WarmError> {
         let shown = shown(&self.mount, cx).await?;
-        let (files, bytes) = self.done(&shown, cx).map_or((0, 0), |done| (done.files, done.bytes));
+        let (files, bytes) = self.done(&shown, cx).await?.map_or((0, 0), |done| (done.files, done.bytes));
         Ok(Outputs { value: json!({ "files": files, "bytes": bytes }), stamp: None })
     }
 }
 
 impl WarmPaths {
-    fn done(&self, shown: &Shown, cx: &Context<'_>) -> Option<Done> {
-        let recorded = cx.world.record.get(cx.address.as_str());
+    async fn done(&self, shown: &Shown, cx: &Context<'_>) -> Result<Option<Done>, WarmError> {
         let in_boot = self.warm.into_cache.then_some(cx.world.boot_id.as_str());
-        Done::recorded(recorded.as_ref(), &shown.identity, in_boot)
+        Ok(Done::recorded(recorded(cx).await?.as_ref(), &shown.identity, in_boot))
     }
 
     /// What is read, as people may see it.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Done, PATIENCE, Shown, WarmError, advanced, failures, is_taken, record, shown};
+use super::{Done, PATIENCE, Shown, WarmError, advanced, failures, is_taken, record, recorded, shown};
 use crate::address::Address;
 use crate::host::disks::Device;
 use crate::host::reading::DeviceToRead;
@@ -58,8 +58,8 @@ impl Step for WarmRest {
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, WarmError> {
         let Shown { device, identity } = shown(&self.mount, cx).await?;
-        let recorded = cx.world.record.get(cx.address.as_str());
-        if Done::recorded(recorded.as_ref(), &identity, None).is_some() || is_taken(cx)? {
+        // In this order: whoever is at it has not recorded yet that it is done.
+        if is_taken(cx)? || Done::recorded(recorded(cx).await?.as_ref(), &identity, None).is_some() {
             return Ok(Vec::new());
         }
         let Some(device) = device else {
