@@ -137,7 +137,7 @@ def test_a_twin_that_was_there_before_is_not_taken_for_it(guest):
 
 def test_an_available_volume_is_attached_before_one_is_made(guest):
     snapshot(guest, b"old\n")
-    image = filesystem(guest.directory / "kept.img", "xfs", {"db/table": b"kept\n"})
+    image = filesystem(guest.directory / "kept.img", "xfs", {"db/table": b"kept\n"}, size_gib=2)
     kept = guest.volume(image, TAGS)
     boot(guest, SHOP)
     assert guest.aws.count("CreateVolume") == 0

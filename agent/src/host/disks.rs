@@ -56,7 +56,8 @@ pub(crate) trait Disks {
     /// Repairs what can be repaired without loss (`e2fsck -p`); an error if more is needed.
     async fn check(&self, device: &Device, filesystem: Filesystem, timeout: Duration) -> Result<(), HostError>;
 
-    /// Grows a mounted filesystem to the size of its device, online. `at` is where it is mounted, as programs see it.
+    /// Grows a mounted filesystem to the size of its device, online. `at` is where it is mounted, as
+    /// programs see it: below `--root`, if there is one.
     async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError>;
 }
 
@@ -165,7 +166,7 @@ pub(crate) struct Signature {
     pub(crate) label: Option<String>,
     /// In lower case, with dashes.
     pub(crate) uuid: Option<String>,
-    /// In bytes; `None` where the kind is not one of [`Filesystem`].
+    /// In bytes; `None` where the kind is not one of [`Filesystem`], ext2 or ext3.
     pub(crate) size: Option<u64>,
     pub(crate) state: State,
 }
@@ -174,9 +175,9 @@ pub(crate) struct Signature {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
     Clean,
-    /// It was in use; mounting it replays its journal.
+    /// It was in use, or is; mounting it replays its journal.
     Unreplayed,
-    /// ext4: errors were met, or it has no journal and was in use. To be checked before it is mounted.
+    /// ext4: errors were met, or it has no journal and was in use, or is. To be checked before it is mounted.
     Unchecked,
     /// Its superblock contradicts itself, such as by a wrong checksum: the reason.
     Damaged(String),

@@ -22,7 +22,7 @@ pub(crate) use kernel::KernelMounts;
 #[async_trait(?Send)]
 pub(crate) trait Mounts {
     /// Everything that is mounted, in the order in which it was; of two on one path the later one is seen.
-    /// With `--root`, only what lies below it, with paths as the document says them.
+    /// With `--root`, what `/` lies on there, and what lies below it, with paths as the document says them.
     async fn table(&self) -> Result<Vec<Mounted>, HostError>;
 
     /// mount(2). A device is compared with what is there while it is held open, and once more afterwards: if another one
@@ -43,14 +43,15 @@ pub(crate) trait Mounts {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mounted {
     pub(crate) at: PathBuf,
-    /// The part of the filesystem that is seen there: `/`, or the directory that a bind mount shows.
+    /// The part of the filesystem that is seen there: `/`, or the directory that a bind mount shows, by its path in that
+    /// filesystem: of a bind mount of /srv/a/b, where /srv is a mount itself, `/a/b`.
     pub(crate) root: PathBuf,
     /// The block device; of btrfs the one that `source` names; a number of the kernel's own (major 0) where there is none.
     pub(crate) device: DeviceNumber,
     pub(crate) filesystem: String,
     /// What was given to mount(2), such as `/dev/nvme1n1`.
     pub(crate) source: String,
-    /// Of this mount, as the kernel prints them: `rw`, `noatime` …
+    /// Of this mount, as the kernel prints them: `rw`, `noatime` …; `ro` too where the whole filesystem is read-only.
     pub(crate) options: Vec<String>,
 }
 
@@ -68,7 +69,7 @@ pub(crate) struct MountCall {
     pub(crate) data: String,
 }
 
-/// The mount that is seen at `path`.
+/// The mount that is at `path` itself. See [`Mounts::table`] for which of two.
 pub(crate) fn at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
     table.iter().rev().find(|mounted| mounted.at == path)
 }

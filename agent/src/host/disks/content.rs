@@ -54,7 +54,8 @@ const KINDS: &[Kind] = &[
 
 /// What an earlier use may have left beside a filesystem, and what then means nothing: it counts where there is nothing
 /// else.
-const REMAINS: &[Kind] = &[swap::broken, tables::stray_gpt, tables::protective_mbr, tables::empty_dos, members::luks_second];
+const REMAINS: &[Kind] =
+    &[swap::broken, tables::stray_gpt, tables::protective_mbr, tables::empty_dos, members::luks_second, foreign::vmware];
 
 /// Reads what lies on a disk: its first and its last mebibyte and, if they tell nothing, a few pages more.
 pub(super) fn recognise(source: &dyn Source) -> io::Result<Content> {

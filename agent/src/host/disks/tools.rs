@@ -16,8 +16,10 @@ use crate::host::tree::failed;
 use crate::host::{Commands, End, HostError, Invocation, SEARCH_PATH, blocking};
 use crate::text::SecretText;
 
-/// How many of the last lines of a program an error keeps.
-const SAID: usize = 5;
+/// How many lines of a program an error keeps, of the first and of the last: some say what is wrong and then how they are
+/// used, and others come to it in the end.
+const FIRST: usize = 2;
+const LAST: usize = 3;
 
 /// As a program is known by: what it is called, and with which arguments.
 type Argv = Vec<String>;
@@ -79,9 +81,17 @@ pub(in crate::host) async fn run_tool(
         End::TimedOut => format!("it did not end within {timeout:?}"),
         End::Signalled(signal) => format!("it was killed by signal {signal}"),
         End::Exited(code) if lines.is_empty() => format!("it exited with {code}"),
-        End::Exited(_) => lines[lines.len().saturating_sub(SAID)..].join("; "),
+        End::Exited(_) => shortened(&lines).join("; "),
     };
     Err(HostError::Tool { program: argv.first().cloned().unwrap_or_default(), on: on.to_owned(), said })
+}
+
+fn shortened(lines: &[String]) -> Vec<&str> {
+    let all = lines.iter().map(String::as_str);
+    if lines.len() <= FIRST + LAST {
+        return all.collect();
+    }
+    all.clone().take(FIRST).chain(["…"]).chain(all.skip(lines.len() - LAST)).collect()
 }
 
 /// The package that a program of these is part of, by one name in all distributions.
@@ -169,6 +179,23 @@ mod tests {
         }
         let plain = NewFilesystem { kind: Filesystem::Xfs, label: None, uuid: None };
         assert_eq!(making(Path::new("/dev/x"), &plain).join(" "), "mkfs.xfs -q -f -K /dev/x");
+    }
+
+    #[test]
+    fn keeps_the_beginning_and_the_end_of_what_was_said() {
+        let lines = |count: usize| (1..=count).map(|number| number.to_string()).collect::<Vec<_>>();
+        assert_eq!(shortened(&lines(5)).join(" "), "1 2 3 4 5");
+        assert_eq!(shortened(&lines(9)).join(" "), "1 2 … 7 8 9");
+    }
+
+    #[test]
+    fn names_the_package_of_a_program_that_is_missing() {
+        let source = std::io::ErrorKind::NotFound.into();
+        let error = HostError::Spawn { program: "mkfs.btrfs".into(), source };
+        insta::assert_snapshot!(crate::failure::Explanation::of(&error).to_string(), @r"
+        cannot run mkfs.btrfs: entity not found
+        hint: install btrfs-progs in the image: mkfs.btrfs is part of it
+        ");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use nix::mount::MsFlags;
 use super::super::disks::{
     self, Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Origin, Signature, State, Wanted,
 };
-use super::super::mounts::{self, MountCall, Mounted, Mounts};
+use super::super::mounts::{MountCall, Mounted, Mounts};
 use super::FakeMachine;
 use super::file::failed;
 use crate::host::HostError;
@@ -99,6 +99,28 @@ impl Storage {
 
     fn named(&self, number: DeviceNumber) -> Option<String> {
         self.disks.values().find(|(disk, _)| disk.number == number).map(|(disk, _)| name(disk))
+    }
+
+    /// What is mounted, the root filesystem first.
+    fn table(&self) -> impl Iterator<Item = Mounted> {
+        let root = Mounted {
+            at: "/".into(),
+            root: "/".into(),
+            device: DeviceNumber { major: BLOCK_EXTENDED, minor: 0 },
+            filesystem: "ext4".into(),
+            source: "/dev/root".into(),
+            options: named(MsFlags::empty()),
+        };
+        std::iter::once(root).chain(self.table.iter().cloned())
+    }
+
+    /// What a bind mount of `path` shows: the mount that it lies on, and its place in that filesystem.
+    fn seen_at(&self, path: &Path) -> Mounted {
+        let holders = self.table().filter(|mounted| path.starts_with(&mounted.at));
+        let holder = holders.max_by_key(|mounted| mounted.at.as_os_str().len()).expect("everything lies below the root");
+        let rest = path.strip_prefix(&holder.at).unwrap_or(Path::new(""));
+        let root = if rest.as_os_str().is_empty() { holder.root.clone() } else { holder.root.join(rest) };
+        Mounted { root, ..holder }
     }
 
     fn held(&mut self, device: &Device) -> Option<&mut (Disk, Content)> {
@@ -225,7 +247,7 @@ impl DiskWatch for FakeMachine {
 impl Mounts for FakeMachine {
     async fn table(&self) -> Result<Vec<Mounted>, HostError> {
         self.alive().await;
-        Ok(self.0.storage.borrow().table.clone())
+        Ok(self.0.storage.borrow().table().collect())
     }
 
     async fn mount(&self, call: &MountCall) -> Result<(), HostError> {
@@ -244,17 +266,16 @@ impl Mounts for FakeMachine {
                 Some(device) => storage.held(device).map(|(disk, _)| disk.number).ok_or_else(|| replaced(device))?,
                 None => DeviceNumber { major: 0, minor: 40 + storage.table.len() as u32 },
             };
-            let bound = call.flags.contains(MsFlags::MS_BIND);
-            let below = mounts::at(&storage.table, Path::new(&call.source)).filter(|_| bound).cloned();
-            let root = if bound && below.is_none() { PathBuf::from(&call.source) } else { "/".into() };
-            storage.table.push(Mounted {
-                at: call.at.clone(),
-                root,
-                device: below.as_ref().map_or(device, |below| below.device),
-                filesystem: below.map_or_else(|| call.filesystem.clone(), |below| below.filesystem),
-                source: call.source.clone(),
-                options,
-            });
+            let mounted = if call.flags.contains(MsFlags::MS_BIND) {
+                let shown = storage.seen_at(Path::new(&call.source));
+                // Without further flags it is as the mount whose directory it shows.
+                let is_plain = (call.flags - MsFlags::MS_BIND - MsFlags::MS_REC).is_empty();
+                Mounted { at: call.at.clone(), options: if is_plain { shown.options } else { options }, ..shown }
+            } else {
+                let (filesystem, source) = (call.filesystem.clone(), call.source.clone());
+                Mounted { at: call.at.clone(), root: "/".into(), device, filesystem, source, options }
+            };
+            storage.table.push(mounted);
             Ok(true)
         })
         .await

@@ -22,12 +22,21 @@ const MAGICS: &[(&str, u64, &[u8])] = &[
     ("vdo", 0, b"dmvdo001"),
     ("DM_verity_hash", 0, b"verity\0\0"),
     ("DM_snapshot_cow", 0, b"SnAp"),
-    ("VMFS_volume_member", 0x10_0000, b"\x0d\xd0\x01\xc0"),
-    ("VMFS", 0x20_0000, b"\x5e\xf1\xab\x2f"),
 ];
 
+/// The same, of those that lie further in.
+const VMWARE: &[(&str, u64, &[u8])] = &[("VMFS_volume_member", 0x10_0000, b"\x0d\xd0\x01\xc0"), ("VMFS", 0x20_0000, b"\x5e\xf1\xab\x2f")];
+
 pub(super) fn other(window: &Window) -> Option<Signature> {
-    MAGICS.iter().find(|(_, at, magic)| window.has(*at, magic)).map(|(kind, ..)| Signature::plain(kind))
+    first(MAGICS, window)
+}
+
+pub(super) fn vmware(window: &Window) -> Option<Signature> {
+    first(VMWARE, window)
+}
+
+fn first(magics: &[(&str, u64, &[u8])], window: &Window) -> Option<Signature> {
+    magics.iter().find(|(_, at, magic)| window.has(*at, magic)).map(|(kind, ..)| Signature::plain(kind))
 }
 
 pub(super) fn bitlocker(window: &Window) -> Option<Signature> {
