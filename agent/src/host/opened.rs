@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::fcntl::readlink;
 use nix::sys::fanotify::{EventFFlags, Fanotify, FanotifyEvent, InitFlags, MarkFlags, MaskFlags};
 use nix::sys::stat::{SFlag, fstat};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::HostError;
@@ -59,7 +60,9 @@ impl Recording {
             marked => marked,
         }
         .map_err(RecordingError::Begin)?;
-        let group = AsyncFd::new(Group(group)).map_err(|source| RecordingError::Host(failed("watch", &at, source)))?;
+        // SAFETY: the descriptor of the group is always the same, and is open for as long as the `AsyncFd` has it.
+        let group = unsafe { AsyncFd::register_with_interest(Group(group), Interest::READABLE) };
+        let group = group.map_err(|error| RecordingError::Host(failed("watch", &at, error.into())))?;
         Ok(Self { group, at, unit, seen: HashSet::new(), elsewhere: 0, incomplete: false })
     }
 
