@@ -95,7 +95,7 @@ class Systemd:
     def install_ingot(self, *, enabled: bool = True) -> None:
         """The binary and its units, where the image build puts them; AWS is told to be at `aws_url`."""
         self.write("/usr/bin/ingot", binary().read_bytes(), 0o755)
-        for unit in (REPOSITORY / "systemd").glob("ingot.*"):
+        for unit in (REPOSITORY / "systemd").glob("ingot*.*"):
             self.write(f"/usr/lib/systemd/system/{unit.name}", unit.read_bytes())
         environment = f"AWS_ENDPOINT_URL={self.aws_url}"
         self.write("/etc/systemd/system.conf.d/harness.conf", f"[Manager]\nDefaultEnvironment={environment}\n")

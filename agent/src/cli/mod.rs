@@ -8,6 +8,7 @@ mod logging;
 mod prepare;
 mod record_warm;
 mod rehearsal;
+mod restore_mounts;
 mod status;
 mod variables;
 
@@ -41,6 +42,8 @@ enum Command {
     Status(status::Args),
     /// List the files of a mount that are opened or read from now on, for `warm: { list: FILE }`
     RecordWarm(record_warm::Args),
+    /// Mount again what the last boot of this instance had mounted: no network, no document
+    RestoreMounts(restore_mounts::Args),
     /// Print the JSON Schema of boot documents, for editors
     Schema,
     /// Print shell completions
@@ -80,6 +83,7 @@ pub(crate) fn run() -> Exit {
             Command::Check(args) => check::run(args, cli.json).await,
             Command::Status(args) => status::run(args, cli.json).await,
             Command::RecordWarm(args) => record_warm::run(args, cli.json).await,
+            Command::RestoreMounts(args) => restore_mounts::run(args).await,
             Command::Schema => generate::schema(),
             Command::Completions { shell } => generate::completions(shell),
             Command::Man => generate::man(),
