@@ -4,6 +4,7 @@ import os
 
 import pytest
 from harness import agent as agents
+from harness import loop
 from harness.agent import Agent
 from harness.aws import Aws
 from harness.imds import Imds
@@ -47,6 +48,28 @@ def imds():
 def agent(ingot, tmp_path, aws, imds):
     """ingot on a bare machine, with this IMDS and this AWS."""
     return Agent(tmp_path, {**imds.env, **aws.env})
+
+
+@pytest.fixture(scope="session")
+def metadata():
+    """An IMDS of which nothing is asked but which instance this is."""
+    with Imds() as server:
+        yield server
+
+
+@pytest.fixture
+def disks(ingot):
+    """Loop devices, and a mount namespace to mount them in."""
+    if why := loop.unavailable():
+        pytest.skip(why)
+    with loop.Disks() as disks:
+        yield disks
+
+
+@pytest.fixture
+def machine(tmp_path, disks, metadata):
+    """ingot on a bare machine that has these disks."""
+    return Agent(tmp_path, metadata.env, inside=disks)
 
 
 @pytest.hookimpl(wrapper=True)

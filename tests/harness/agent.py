@@ -36,6 +36,11 @@ def binary() -> Path | None:
     return next((REPOSITORY / build for build in BUILDS if (REPOSITORY / build).exists()), None)
 
 
+def document(**sections: dict) -> str:
+    """A document of these sections."""
+    return "#ingot\n" + json.dumps({"version": 1, **sections}, indent=1) + "\n"
+
+
 @dataclass
 class Result:
     """How one run ended. Printed whole when an assertion fails."""
@@ -63,6 +68,13 @@ class Result:
         if isinstance(steps, dict):
             return steps[address]
         return next(step for step in steps if step["address"] == address)
+
+    def failure(self, address: str) -> str:
+        """Why a step failed, in all its words: message, causes, hint."""
+        step = self.step(address)
+        assert step["outcome"] == "failed", self
+        error = step["error"]
+        return "\n".join([": ".join([error["message"], *error.get("causes", [])]), f"hint: {error.get('hint')}"])
 
     def outcomes(self) -> dict[str, str]:
         steps = self.report["steps"]
@@ -98,7 +110,8 @@ def alive(pid: str) -> bool:
 class Running:
     """A run that has not ended. Its stderr is read as it comes."""
 
-    def __init__(self, args: list[str], env: dict[str, str], stdin: bytes | None, report: Path):
+    def __init__(self, args: list[str], env: dict[str, str], stdin: bytes | None, report: Path, prefix: list[str] = ()):
+        """`prefix`: the program, with its arguments, that becomes ingot; it has to stay the same process."""
         self.args = args
         self.report = report
         self.begun = time.monotonic()
@@ -107,7 +120,7 @@ class Running:
         self.news = threading.Condition()
         self.ended = False
         self.process = subprocess.Popen(
-            [str(binary()), *args],
+            [*prefix, str(binary()), *args],
             env=env,
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=self.output,
@@ -160,18 +173,20 @@ class Running:
 
 
 class Agent:
-    """ingot on a machine that is a directory."""
+    """ingot on a machine that is a directory; with `inside`, such as `loop.Disks`, in a mount namespace of its own."""
 
-    def __init__(self, directory: Path, env: dict[str, str] | None = None):
+    def __init__(self, directory: Path, env: dict[str, str] | None = None, *, inside=None):
         self.root = directory / "root"
         self.root.mkdir(exist_ok=True)
+        self.inside = inside
         self.env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(env or {})}
 
     def start(self, *args: str, stdin: bytes | str | None = None, env: dict[str, str] | None = None) -> Running:
         if isinstance(stdin, str):
             stdin = stdin.encode()
         report = self.root / "run/ingot/report.json"
-        return Running([str(arg) for arg in args], {**self.env, **(env or {})}, stdin, report)
+        prefix = self.inside.prefix if self.inside else []
+        return Running([str(arg) for arg in args], {**self.env, **(env or {})}, stdin, report, prefix)
 
     def run(self, *args: str, stdin: bytes | str | None = None, timeout: float = 120, **more) -> Result:
         return self.start(*args, stdin=stdin, **more).wait(timeout)
@@ -188,7 +203,8 @@ class Agent:
         return ["boot", "--root", str(self.root), *source, *args]
 
     def path(self, absolute: str) -> Path:
-        return self.root / absolute.lstrip("/")
+        root = self.inside.seen(self.root) if self.inside else self.root
+        return root / absolute.lstrip("/")
 
     def read(self, absolute: str) -> str:
         return self.path(absolute).read_text()

@@ -11,7 +11,6 @@ use nix::errno::Errno;
 use nix::fcntl::readlink;
 use nix::sys::fanotify::{EventFFlags, Fanotify, FanotifyEvent, InitFlags, MarkFlags, MaskFlags};
 use nix::sys::stat::{SFlag, fstat};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::HostError;
@@ -60,9 +59,9 @@ impl Recording {
             marked => marked,
         }
         .map_err(RecordingError::Begin)?;
-        // SAFETY: the descriptor of the group is always the same, and is open for as long as the `AsyncFd` has it.
-        let group = unsafe { AsyncFd::register_with_interest(Group(group), Interest::READABLE) };
-        let group = group.map_err(|error| RecordingError::Host(failed("watch", &at, error.into())))?;
+        // SAFETY: the descriptor of a group is always the same, and is open for as long as the `AsyncFd` has it.
+        let registered = unsafe { AsyncFd::register(Group(group)) };
+        let group = registered.map_err(|error| RecordingError::Host(failed("watch", &at, error.into())))?;
         Ok(Self { group, at, unit, seen: HashSet::new(), elsewhere: 0, incomplete: false })
     }
 

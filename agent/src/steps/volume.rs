@@ -175,11 +175,12 @@ impl Step for Volume {
         let device = self.device(&disk, cx).await?;
         let Some(filesystem) = self.filesystem else { return Ok(Vec::new()) };
         let new = NewFilesystem { kind: filesystem, label: self.label.clone(), uuid: self.uuid.clone() };
-        if Memory::of(cx).formatting.as_deref() == Some(self::attach::identity(&device, cx).as_str()) {
-            return Ok(vec![Change::MakeFilesystem { device, new }]);
-        }
         let asked = Asked { filesystem, label: self.label.as_deref(), uuid: self.uuid.as_deref() };
         let content = cx.host().disks.content(&device.node).await.map_err(VolumeError::Host)?;
+        let is_begun = Memory::of(cx).formatting.as_deref() == Some(self::attach::identity(&device, cx).as_str());
+        if is_begun && content::is_half_made(filesystem, &content) {
+            return Ok(vec![Change::MakeFilesystem { device, new }]);
+        }
         match content::judge(&asked, &content, &device.node, disk.read_only).map_err(VolumeError::Content)? {
             Verdict::Good => Ok(Vec::new()),
             Verdict::Make => Ok(vec![Change::MakeFilesystem { device, new }]),
@@ -207,9 +208,11 @@ impl Step for Volume {
         };
         let device = self.device(&disk, cx).await?;
         let memory = Memory::of(cx);
-        let asked = self.settings(cx)?;
-        if self.is_managed() && memory.settled.as_ref() != Some(&asked) {
-            Memory { settled: Some(asked), ..memory }.keep(cx).await.map_err(VolumeError::Host)?;
+        let settled = if self.is_managed() { Some(self.settings(cx)?) } else { memory.settled.clone() };
+        // What is there now is whole, whoever made it: it is not ours to overwrite any more.
+        let ended = Memory { settled, formatting: None, ..memory.clone() };
+        if ended != memory {
+            ended.keep(cx).await.map_err(VolumeError::Host)?;
         }
         let value = json!({ "device": device.node, "id": device.volume, "filesystem": self.filesystem, "size_gib": disk.size >> 30 });
         Ok(Outputs { value, stamp: None })

@@ -3,12 +3,14 @@
 //! The device is looked at once more before each, and is held open while the program runs: then the kernel cannot give
 //! its number to another disk.
 
+use std::io::ErrorKind;
 use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use tokio::time::{Instant, sleep};
 
 use super::identity::{Held, hold, unused};
 use super::{Device, Filesystem, NewFilesystem};
@@ -20,6 +22,11 @@ use crate::text::SecretText;
 /// used, and others come to it in the end.
 const FIRST: usize = 2;
 const LAST: usize = 3;
+
+/// A program that was killed together with the boot before this one may not be gone yet, and others look at a new disk for
+/// a moment only. Who has a device open for himself for longer than this means it.
+const LETS_GO: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// As a program is known by: what it is called, and with which arguments.
 type Argv = Vec<String>;
@@ -141,15 +148,23 @@ fn text(path: &Path) -> String {
 
 /// The device, if it is the one that was found, and unused if it is to be.
 async fn held(operation: &'static str, device: &Device, unused_only: bool) -> Result<Held, HostError> {
-    let wanted = device.clone();
-    blocking::work(operation, &device.node, move || {
-        let held = hold(&wanted)?;
-        if unused_only {
-            unused(&wanted.node, operation)?;
+    let deadline = Instant::now() + LETS_GO;
+    loop {
+        let wanted = device.clone();
+        let work = move || {
+            let held = hold(&wanted)?;
+            if unused_only {
+                unused(&wanted.node, operation)?;
+            }
+            Ok(held)
+        };
+        match blocking::work(operation, &device.node, work).await {
+            Err(HostError::Path { source, .. }) if source.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                sleep(PAUSE).await;
+            }
+            other => return other,
         }
-        Ok(held)
-    })
-    .await
+    }
 }
 
 /// Brings the new size to the superblock on the disk, where the next look reads it.

@@ -91,7 +91,7 @@ pub(super) fn read_range(file: &File, range: Range, buffer: &mut Buffer, tally: 
             Ok(read) => {
                 Tally::add(&tally.done, (read as u64).min(range.end - at));
                 at += read as u64;
-                if read == 0 || !(read as u64).is_multiple_of(ALIGNMENT) {
+                if !(read as u64).is_multiple_of(ALIGNMENT) || read == 0 {
                     return;
                 }
             }

@@ -44,6 +44,18 @@ pub(super) fn judge(asked: &Asked<'_>, content: &Content, node: &Path, read_only
     }
 }
 
+/// Whether this may be what is left of making a filesystem on a blank device and being cut off. Each mkfs writes last what
+/// makes a filesystem whole; so one that is, or anything else, was put there by somebody since, and is not to be overwritten.
+pub(super) fn is_half_made(filesystem: Filesystem, content: &Content) -> bool {
+    match content {
+        Content::Unknown { .. } => true,
+        Content::Holds(signatures) => {
+            signatures.iter().all(|found| found.kind == filesystem.name() && matches!(found.state, State::Damaged(_)))
+        }
+        Content::Blank | Content::Unspecified => false,
+    }
+}
+
 fn mismatch(asked: &Asked<'_>, found: &Signature) -> Option<Why> {
     if let State::Damaged(why) = &found.state {
         return Some(Why::Damaged(why.clone()));
@@ -190,6 +202,18 @@ mod tests {
         /dev/nvme1n1 holds a filesystem with the label data, and the document asks for shop
         hint: correct `label:`, or look whether /dev/nvme1n1 is the right volume
         ");
+    }
+
+    #[test]
+    fn begins_again_only_where_nothing_is_whole() {
+        let is_half_made = |content: &Content| is_half_made(Filesystem::Xfs, content);
+        let mut half = holds(&["xfs"]);
+        assert!(!is_half_made(&half) && !is_half_made(&Content::Blank), "these are judged as ever");
+        if let Content::Holds(signatures) = &mut half {
+            signatures[0].state = State::Damaged("mkfs.xfs did not finish it".into());
+        }
+        assert!(is_half_made(&half) && is_half_made(&Content::Unknown { at: 0, bytes: "ff".into() }));
+        assert!(!is_half_made(&holds(&["ext4"])) && !is_half_made(&holds(&["xfs", "ext4"])));
     }
 
     #[test]
