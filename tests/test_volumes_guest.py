@@ -195,7 +195,8 @@ def test_a_filesystem_of_another_kind_is_refused_and_left_alone(guest):
     image = filesystem(guest.directory / "foreign.img", "ext4", {"only": b"copy\n"})
     volume = guest.volume(image, attached_as="/dev/sdf")
     document = SHOP.replace("{ snapshot: { newest_with_tags: { app: shop, role: data } } }", f"{{ device: {volume} }}")
-    document = document.replace("    reuse: { with_tags: { app: shop, role: data } }\n    size_gib: 2\n", "")
+    for line in ("reuse: { with_tags: { app: shop, role: data } }", "size_gib: 2", "delete_on_termination: true"):
+        document = document.replace(f"    {line}\n", "")
     said = fails(guest, document)
     assert "ext4" in said and "xfs" in said and "wipefs" in said, said
     name = guest.disks()[volume.replace("-", "")]

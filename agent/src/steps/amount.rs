@@ -42,13 +42,18 @@ impl fmt::Display for Amount {
 }
 
 /// Makes amounts of what has been read at which time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Gauge {
     seen: VecDeque<(Duration, u64)>,
     last: Option<Duration>,
 }
 
 impl Gauge {
+    /// Nothing has been read yet.
+    pub(crate) fn begin(now: Duration) -> Self {
+        Self { seen: VecDeque::from([(now, 0)]), last: None }
+    }
+
     /// Notes how far it has come. The amount, unless one was given out just before.
     pub(crate) fn note(&mut self, now: Duration, done_bytes: u64, of_bytes: u64) -> Option<Amount> {
         if self.last.is_some_and(|last| now < last + EVERY) && done_bytes < of_bytes {
@@ -73,8 +78,8 @@ mod tests {
 
     #[test]
     fn says_how_far_how_fast_and_how_long() {
-        let mut gauge = Gauge::default();
         let seconds = Duration::from_secs_f64;
+        let mut gauge = Gauge::begin(seconds(0.0));
         assert_eq!(gauge.note(seconds(0.0), 0, 4 << 30).unwrap().to_string(), "0.0 of 4.0 GiB, 0 MiB/s");
         assert_eq!(gauge.note(seconds(0.1), 1, 4 << 30), None);
         assert_eq!(gauge.note(seconds(2.0), 1 << 30, 4 << 30).unwrap().to_string(), "1.0 of 4.0 GiB, 512 MiB/s, 6 s left");

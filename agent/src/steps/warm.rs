@@ -14,8 +14,8 @@
 //! ```
 //!
 //! A mount brings the steps `warm./srv/shop`, the paths, and `warm./srv/shop:rest`, the rest. The boot does not wait for
-//! them; a service does that says `after: [warm./srv/shop]`. Each is done once for a volume, and once a boot where it is
-//! to fill the cache. How the reading is done is the business of [`host::reading`](crate::host::reading).
+//! them; a service does that says `after: [warm./srv/shop]`. Each is done once for a volume and the paths that are given, and once a
+//! boot where it is to fill the cache. How the reading is done is the business of [`host::reading`](crate::host::reading).
 
 mod paths;
 mod rest;
@@ -194,13 +194,15 @@ fn identity(mounted: &Mounted, behind: Option<&(Disk, Option<u32>)>) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Done {
     identity: String,
+    /// Stands for what was meant to be read.
+    meant: String,
     files: u64,
     bytes: u64,
 }
 
 impl fmt::Display for Done {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} files={} bytes={}", self.identity, self.files, self.bytes)
+        write!(f, "{} files={} bytes={} meant={}", self.identity, self.files, self.bytes, self.meant)
     }
 }
 
@@ -208,17 +210,23 @@ impl Done {
     fn parse(detail: &str) -> Option<Self> {
         let mut words = detail.split(' ');
         let identity = words.next()?.to_owned();
-        let mut number = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
-        Some(Self { identity, files: number("files")?, bytes: number("bytes")? })
+        let mut field = |name: &str| words.next()?.strip_prefix(name)?.strip_prefix('=');
+        let (files, bytes) = (field("files")?.parse().ok()?, field("bytes")?.parse().ok()?);
+        Some(Self { identity, files, bytes, meant: field("meant")?.to_owned() })
+    }
+
+    /// That the reading of `meant` has not ended yet.
+    fn not_yet(identity: String, meant: String) -> Self {
+        Self { identity, meant, files: 0, bytes: 0 }
     }
 
     /// What a record says that is done, if it still holds.
-    fn recorded(entry: Option<&Entry>, identity: &str, in_boot: Option<&str>) -> Option<Self> {
+    fn recorded(entry: Option<&Entry>, identity: &str, meant: &str, in_boot: Option<&str>) -> Option<Self> {
         let entry = entry.filter(|entry| entry.state == EntryState::Done)?;
         let done = Self::parse(entry.detail.as_deref()?)?;
         // Without /proc nobody knows which boot this is.
         let still = in_boot.is_none_or(|boot| entry.boot_id == boot && !boot.is_empty());
-        (still && done.identity == identity).then_some(done)
+        (still && done.identity == identity && done.meant == meant).then_some(done)
     }
 }
 
@@ -328,15 +336,16 @@ mod tests {
 
     #[test]
     fn is_due_again_for_another_volume_and_where_it_was_cut_off() {
-        let done = Done { identity: "vol-1:1".into(), files: 7, bytes: 9 };
+        let done = Done { files: 7, bytes: 9, ..Done::not_yet("vol-1:1".into(), "db".into()) };
         let entry = |state, detail: &str| Entry { state, boot_id: "b".into(), at: String::new(), detail: Some(detail.into()) };
         let recorded = entry(EntryState::Done, &done.to_string());
-        assert_eq!(Done::recorded(Some(&recorded), "vol-1:1", None), Some(done.clone()));
-        assert_eq!(Done::recorded(Some(&recorded), "vol-1:1", Some("b")), Some(done.clone()));
-        assert_eq!(Done::recorded(Some(&recorded), "vol-1:1", Some("c")), None);
-        assert_eq!(Done::recorded(Some(&recorded), "vol-2:1", None), None);
-        assert_eq!(Done::recorded(Some(&entry(EntryState::Started, &done.to_string())), "vol-1:1", None), None);
-        assert_eq!(Done::recorded(Some(&entry(EntryState::Done, "what is this")), "what", None), None);
-        assert_eq!(Done::recorded(None, "vol-1:1", None), None);
+        assert_eq!(Done::recorded(Some(&recorded), "vol-1:1", "db", None), Some(done.clone()));
+        assert_eq!(Done::recorded(Some(&recorded), "vol-1:1", "db", Some("b")), Some(done.clone()));
+        assert_eq!(Done::recorded(Some(&recorded), "vol-1:1", "db", Some("c")), None);
+        assert_eq!(Done::recorded(Some(&recorded), "vol-1:1", "index", None), None);
+        assert_eq!(Done::recorded(Some(&recorded), "vol-2:1", "db", None), None);
+        assert_eq!(Done::recorded(Some(&entry(EntryState::Started, &done.to_string())), "vol-1:1", "db", None), None);
+        assert_eq!(Done::recorded(Some(&entry(EntryState::Done, "what is this")), "what", "", None), None);
+        assert_eq!(Done::recorded(None, "vol-1:1", "db", None), None);
     }
 }

@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::host::reading::FilesToRead;
 use crate::host::reading::selection::Selection;
 use crate::host::state::EntryState;
+use crate::steps::amount::Gauge;
 use crate::steps::{Context, Objection, Order, Outputs, Progress, Step};
 use crate::text::Text;
 
@@ -79,18 +80,14 @@ impl Step for WarmPaths {
     }
 
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), WarmError> {
-        let mut patterns = Vec::new();
-        for path in &self.warm.paths {
-            let path = cx.render(path).map_err(WarmError::Render)?;
-            patterns.push(self.pattern(path.expose())?);
-        }
+        let mut patterns = self.patterns(cx)?;
         let written = patterns.len();
         patterns.extend(self.listed(cx).await?);
         // Each of them has been read as a pattern before.
         let selection = Selection::parse(patterns.iter().map(String::as_str)).map_err(|(at, why)| self.wrong(&patterns[at], why))?;
         let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(WarmError::Host)? else { return Ok(()) };
         let Shown { device, identity } = change.shown;
-        let mut done = Done { identity, files: 0, bytes: 0 };
+        let mut done = Done::not_yet(identity, self.meant(&patterns[..written]));
         record(EntryState::Started, &done, cx).await?;
         let wanted = FilesToRead {
             at: self.mount.clone(),
@@ -99,7 +96,7 @@ impl Step for WarmPaths {
             into_cache: self.warm.into_cache,
             in_flight: self.warm.in_flight.into(),
         };
-        let gauge = RefCell::default();
+        let gauge = RefCell::new(Gauge::begin(cx.host().clock.elapsed()));
         let read = cx.host().reading.files(&wanted, &|bytes, of| advanced(&gauge, bytes, of, cx)).await.map_err(WarmError::Host)?;
         let (named, of_list): (Vec<usize>, Vec<usize>) = read.unmatched.iter().partition(|at| **at < written);
         for at in named {
@@ -124,7 +121,19 @@ impl Step for WarmPaths {
 impl WarmPaths {
     async fn done(&self, shown: &Shown, cx: &Context<'_>) -> Result<Option<Done>, WarmError> {
         let in_boot = self.warm.into_cache.then_some(cx.world.boot_id.as_str());
-        Ok(Done::recorded(recorded(cx).await?.as_ref(), &shown.identity, in_boot))
+        Ok(Done::recorded(recorded(cx).await?.as_ref(), &shown.identity, &self.meant(&self.patterns(cx)?), in_boot))
+    }
+
+    /// Changes with what is meant. A digest, since paths may be many, and made of anything.
+    fn meant(&self, patterns: &[String]) -> String {
+        let meant = json!({ "paths": patterns, "list": self.warm.list }).to_string();
+        let digest = ring::digest::digest(&ring::digest::SHA256, meant.as_bytes());
+        digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn patterns(&self, cx: &Context<'_>) -> Result<Vec<String>, WarmError> {
+        let rendered = self.warm.paths.iter().map(|path| cx.render(path).map_err(WarmError::Render));
+        rendered.map(|path| self.pattern(path?.expose())).collect()
     }
 
     /// What is read, as people may see it.

@@ -10,8 +10,12 @@ use crate::address::Address;
 use crate::host::disks::Device;
 use crate::host::reading::DeviceToRead;
 use crate::host::state::EntryState;
+use crate::steps::amount::Gauge;
 use crate::steps::{Context, Order, Outputs, Progress, Step};
 use crate::text::Text;
+
+/// There is nothing to choose.
+const ALL: &str = "all";
 
 #[derive(Debug)]
 pub(super) struct WarmRest {
@@ -59,7 +63,7 @@ impl Step for WarmRest {
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, WarmError> {
         let Shown { device, identity } = shown(&self.mount, cx).await?;
         // In this order: whoever is at it has not recorded yet that it is done.
-        if is_taken(cx)? || Done::recorded(recorded(cx).await?.as_ref(), &identity, None).is_some() {
+        if is_taken(cx)? || Done::recorded(recorded(cx).await?.as_ref(), &identity, ALL, None).is_some() {
             return Ok(Vec::new());
         }
         let Some(device) = device else {
@@ -71,10 +75,10 @@ impl Step for WarmRest {
 
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), WarmError> {
         let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(WarmError::Host)? else { return Ok(()) };
-        let mut done = Done { identity: change.identity, files: 0, bytes: 0 };
+        let mut done = Done::not_yet(change.identity, ALL.into());
         record(EntryState::Started, &done, cx).await?;
         let wanted = DeviceToRead { device: change.device, in_flight: self.in_flight.into(), mib_s: self.mib_s };
-        let gauge = RefCell::default();
+        let gauge = RefCell::new(Gauge::begin(cx.host().clock.elapsed()));
         let read = cx.host().reading.device(&wanted, &|bytes, of| advanced(&gauge, bytes, of, cx)).await.map_err(WarmError::Host)?;
         failures(&read, cx)?;
         done.bytes = read.bytes;
