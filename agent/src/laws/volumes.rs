@@ -324,3 +324,30 @@ async fn a_volume_that_was_there_once_is_not_made_again() {
     ");
     assert_eq!(instance.ec2.all_volumes().len(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_names_another_volume_means_that_one() {
+    let document = |id: &str| format!("version: 1\nvolumes: {{ data: {{ from: {{ volume: {id} }} }} }}\n");
+    let mut instance = Instance::with_ec2(&document("vol-a"), |ec2| {
+        ec2.with_volume(volume("vol-a"), Content::Blank).with_volume(volume("vol-b"), Content::Blank)
+    });
+    instance.boot_well().await;
+    instance.machine.restart_process();
+    instance.example.text = document("vol-b");
+    let booted = instance.boot_well().await;
+    assert_eq!(booted.report.steps[0].changes, ["attach vol-b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_changes_after_a_crash_makes_one_volume_all_the_same() {
+    let mut instance = Instance::with_ec2(RESTORED, restorable);
+    instance.ec2.lose_answers("CreateVolume", 1);
+    instance.ec2.deny("DescribeVolumes");
+    instance.boot().await;
+    let mut again = Instance::with_ec2(&RESTORED.replace("filesystem: xfs", "filesystem: xfs, size_gib: 9"), restorable);
+    std::mem::swap(&mut instance.example, &mut again.example);
+    instance.machine.restart_process();
+    instance.ec2.allow("DescribeVolumes");
+    instance.boot_well().await;
+    assert_eq!(instance.ec2.all_volumes().len(), 1);
+}

@@ -76,7 +76,16 @@ pub(super) async fn make(request: &NewVolume, failed: u32, cx: &Context<'_>) -> 
     let mut memory = Memory { snapshot: request.snapshot.clone(), failed, ..Memory::default() };
     memory.keep(cx).await.map_err(VolumeError::Host)?;
     cx.waiting("for EC2 to accept the volume");
-    let made = cx.world.aws.ec2.create_volume(request).await.map_err(VolumeError::Ec2)?;
+    let made = match cx.world.aws.ec2.create_volume(request).await {
+        Ok(made) => made,
+        // Asked for before in other words, by a document that has changed since. What came of that is tagged and found by
+        // that; if it is gone, the next client token is for another.
+        Err(error) if error.code == "IdempotentParameterMismatch" => {
+            memory.failed += 1;
+            return memory.keep(cx).await.map_err(VolumeError::Host);
+        }
+        Err(error) => return Err(VolumeError::Ec2(error)),
+    };
     cx.world.claims.volume(&made.id, cx.address.as_str());
     memory.volume = Some(made.id.clone());
     memory.keep(cx).await.map_err(VolumeError::Host)?;
@@ -172,10 +181,11 @@ pub(super) async fn adopt(volume: &str, reused: bool, cx: &Context<'_>) -> Resul
 
 async fn remember(volume: &str, reused: bool, cx: &Context<'_>) -> Result<Memory, VolumeError> {
     let before = Memory::of(cx);
-    let memory = Memory { volume: Some(volume.to_owned()), reused, ..before.clone() };
-    if memory != before {
-        memory.keep(cx).await.map_err(VolumeError::Host)?;
+    if before.volume.as_deref() == Some(volume) {
+        return Ok(before);
     }
+    let memory = Memory { volume: Some(volume.to_owned()), reused, failed: before.failed, snapshot: before.snapshot, ..Memory::default() };
+    memory.keep(cx).await.map_err(VolumeError::Host)?;
     Ok(memory)
 }
 
@@ -257,9 +267,6 @@ impl Volume {
             known.ok_or(Unsuitable::Gone { volume: volume.to_owned(), state: "not known to EC2, though its disk is here".into() })?;
         let ours = self.is_made();
         let mut wanted = if ours { self.tags_for(&here, cx, known.snapshot.as_deref().unwrap_or("blank"))? } else { tags(&self.tags, cx)? };
-        if memory.reused {
-            wanted.insert(super::find::FROM.into(), volume.to_owned());
-        }
         wanted.retain(|key, value| known.tags.get(key) != Some(value));
         let own = known.attachments.iter().find(|attachment| attachment.instance == here.instance);
         let delete = self.delete_on_termination.zip(own).filter(|(wanted, own)| own.delete_on_termination != *wanted);

@@ -20,7 +20,8 @@ pub(crate) struct Volume {
     /// Attach an available volume of this zone with these tags before anything is restored or made.
     pub(super) reuse: Option<WithTags>,
     /// Size in GiB. Default: that of the snapshot.
-    #[schemars(range(min = 1))]
+    #[serde(default, deserialize_with = "within::<_, 1, 65536>")]
+    #[schemars(range(min = 1, max = 65536))]
     pub(super) size_gib: Option<u32>,
     /// The type of the volume. Default: EC2's own, gp2 or gp3.
     #[serde(rename = "type")]
@@ -30,6 +31,7 @@ pub(crate) struct Volume {
     /// Throughput of gp3.
     pub(super) throughput_mib_s: Option<u32>,
     /// How fast EC2 is to load the snapshot by itself, 100 to 300; it is billed.
+    #[serde(default, deserialize_with = "within::<_, 100, 300>")]
     #[schemars(range(min = 100, max = 300))]
     pub(super) initialization_rate_mib_s: Option<u32>,
     /// Whether it is encrypted. Default: as the snapshot, or as the account says.
@@ -48,8 +50,19 @@ pub(crate) struct Volume {
     /// The UUID it must have, and is given when it is made.
     pub(super) uuid: Option<String>,
     /// The partition that is meant. Default: the only one or, without a partition table, the whole disk.
+    #[serde(default, deserialize_with = "within::<_, 1, 128>")]
     #[schemars(range(min = 1, max = 128))]
     pub(super) partition: Option<u32>,
+}
+
+/// A number from `LOW` to `HIGH`.
+fn within<'de, D: serde::Deserializer<'de>, const LOW: u32, const HIGH: u32>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    match Option::<u32>::deserialize(deserializer)? {
+        Some(number) if !(LOW..=HIGH).contains(&number) => {
+            Err(serde::de::Error::custom(format!("{number} is out of range: write a number from {LOW} to {HIGH}")))
+        }
+        number => Ok(number),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -229,14 +242,8 @@ impl Volume {
         if matches!(self.from, Source::Blank) && self.size_gib.is_none() && self.reuse.is_none() {
             wrong.push(("a blank volume needs a size".into(), "add `size_gib:`"));
         }
-        if self.size_gib == Some(0) {
-            wrong.push(("a volume of 0 GiB holds nothing".into(), "set `size_gib` to 1 or more"));
-        }
         if self.initialization_rate_mib_s.is_some() && !matches!(self.from, Source::Snapshot(_)) {
             wrong.push(("only a snapshot has something to load: `initialization_rate_mib_s` means nothing here".into(), "take it away"));
-        }
-        if self.initialization_rate_mib_s.is_some_and(|rate| !(100..=300).contains(&rate)) {
-            wrong.push(("EC2 loads snapshots at 100 to 300 MiB/s".into(), "set `initialization_rate_mib_s` to a number between"));
         }
         if self.iops.is_some() && !matches!(self.kind, Some(Kind::Gp3 | Kind::Io1 | Kind::Io2)) {
             wrong.push(("`iops` can be set for gp3, io1 and io2 only".into(), "add `type: gp3`, or take `iops` away"));

@@ -22,7 +22,13 @@ pub(super) const FROM: &str = "ingot:from";
 impl Volume {
     /// The disk, or what to do next on the way to it.
     pub(super) async fn find(&self, cx: &Context<'_>) -> Result<Found, VolumeError> {
-        let memory = Memory::of(cx);
+        let mut memory = Memory::of(cx);
+        // A document that has come to name another volume means that one.
+        if let (Source::Volume(Existing::Id(id)), Some(volume)) = (&self.from, &memory.volume)
+            && render(id, cx)? != *volume
+        {
+            memory = Memory::default();
+        }
         if let Some(volume) = &memory.volume {
             let disk = cx.host().disks.find(&Wanted::Volume(volume.clone())).await.map_err(VolumeError::Host)?;
             if let Some(disk) = disk {

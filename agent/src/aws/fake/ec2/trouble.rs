@@ -79,6 +79,11 @@ mod knobs {
             self.fail(operation, "UnauthorizedOperation", usize::MAX);
         }
 
+        /// Takes back what was denied.
+        pub(crate) fn allow(&self, operation: &str) {
+            self.trouble.borrow_mut().failures.retain(|failure| failure.operation != operation);
+        }
+
         /// Has the next `times` calls of an action fail with one of EC2's codes.
         pub(crate) fn fail(&self, operation: &str, code: &str, times: usize) {
             let message = format!("{operation} was to fail with {code}");
