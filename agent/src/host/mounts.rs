@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::mount::MsFlags;
 
-use super::HostError;
+use super::{Files, HostError};
 use super::disks::{Device, DeviceNumber};
 
 pub(crate) use kernel::KernelMounts;
@@ -69,7 +69,15 @@ pub(crate) struct MountCall {
     pub(crate) data: String,
 }
 
-/// The mount that is at `path` itself. See [`Mounts::table`] for which of two.
+/// The mount that is at `path`, where symbolic links may lead there.
+pub(crate) async fn seen<'t>(table: &'t [Mounted], path: &Path, files: &dyn Files) -> Result<Option<&'t Mounted>, HostError> {
+    match at(table, path) {
+        None => Ok(at(table, &files.resolved(path).await?)),
+        found => Ok(found),
+    }
+}
+
+/// The mount that is at `path` itself, which has no symbolic links in it. See [`Mounts::table`] for which of two.
 pub(crate) fn at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
     table.iter().rev().find(|mounted| mounted.at == path)
 }

@@ -36,7 +36,7 @@ const NOT_FILESYSTEMS: &[&str] = &[
 
 impl Mount {
     pub(super) async fn inspect_block(&self, options: Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
-        let at = Path::new(cx.key());
+        let at = &cx.host().files.resolved(Path::new(cx.key())).await.map_err(MountError::Host)?;
         let (disk, device) = self.block(cx).await?;
         let table = cx.host().mounts.table().await.map_err(MountError::Host)?;
         let content = cx.host().disks.content(&device.node).await.map_err(MountError::Host)?;
@@ -47,7 +47,7 @@ impl Mount {
             }
             let mut changes = self.remount(&options, mounted);
             changes.extend(self.attributes(at, cx).await?);
-            changes.extend(self.growth(&options, &content, size, &device, cx));
+            changes.extend(self.growth(&options, &content, size, &device, at, cx));
             return Ok(changes);
         }
         let made = self.volumes(cx).into_iter().find_map(|address| cx.world.known.text(&address, "filesystem"));
@@ -72,7 +72,7 @@ impl Mount {
             flags: options.flags,
             data: data.join(","),
         }));
-        changes.extend(self.growth(&options, &content, size, &device, cx));
+        changes.extend(self.growth(&options, &content, size, &device, at, cx));
         Ok(changes)
     }
 
@@ -94,7 +94,7 @@ impl Mount {
 
     /// A bind mount, a network filesystem, or one of the kernel's own.
     pub(super) async fn inspect_other(&self, options: Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
-        let at = Path::new(cx.key());
+        let at = &cx.host().files.resolved(Path::new(cx.key())).await.map_err(MountError::Host)?;
         let kind = self.kind.clone().unwrap_or_default();
         let source = match &self.device {
             Some(device) => render(device, cx)?,
@@ -102,7 +102,11 @@ impl Mount {
         };
         let table = cx.host().mounts.table().await.map_err(MountError::Host)?;
         if let Some(mounted) = mounts::at(&table, at) {
-            if !is_same(self.what(), mounted, &source, &kind, &table) {
+            let shown = match self.what() {
+                What::Bind => cx.host().files.resolved(Path::new(&source)).await.map_err(MountError::Host)?.display().to_string(),
+                What::Network | What::Virtual | What::Block | What::Swap => source,
+            };
+            if !is_same(self.what(), mounted, &shown, &kind, &table) {
                 return Err(MountError::InUse { at: at.to_owned(), by: format!("{} ({})", mounted.source, mounted.filesystem) });
             }
             let mut changes = if self.what() == What::Network { Vec::new() } else { self.remount(&options, mounted) };
@@ -188,14 +192,14 @@ impl Mount {
     }
 
     /// What is to grow, if it is to and can.
-    fn growth(&self, options: &Options, content: &Content, size: u64, device: &Device, cx: &Context<'_>) -> Option<Change> {
+    fn growth(&self, options: &Options, content: &Content, size: u64, device: &Device, at: &Path, cx: &Context<'_>) -> Option<Change> {
         let asked = self.grow.unwrap_or_else(|| !self.volumes(cx).is_empty());
         let Content::Holds(signatures) = content else { return None };
         let one = signatures.first()?;
         let filesystem = Filesystem::named(&one.kind).filter(|filesystem| *filesystem != Filesystem::Swap)?;
         let writable = !options.flags.contains(MsFlags::MS_RDONLY);
         let grows = asked && writable && size.saturating_sub(one.size?) >= GROW_FROM;
-        grows.then(|| Change::Grow { device: device.clone(), filesystem, at: cx.key().into(), to: size })
+        grows.then(|| Change::Grow { device: device.clone(), filesystem, at: at.to_owned(), to: size })
     }
 
     /// Whether another mounted XFS has the same UUID, as two volumes of one snapshot have: the kernel refuses the second
