@@ -60,7 +60,7 @@ impl Mount {
             if one.state == State::Unchecked && !options.flags.contains(MsFlags::MS_RDONLY) {
                 changes.push(Change::Check { device: device.clone() });
             }
-            if one.kind == "xfs" && !data.iter().any(|word| word == "nouuid") && self.has_twin(one, &device, &table, cx).await? {
+            if one.kind == "xfs" && !data.iter().any(|word| word == "nouuid") && self.has_twin(one, &device, &table, cx).await {
                 data.push("nouuid".into());
             }
         }
@@ -204,16 +204,21 @@ impl Mount {
 
     /// Whether another mounted XFS has the same UUID, as two volumes of one snapshot have: the kernel refuses the second
     /// unless it is told not to look.
-    async fn has_twin(&self, one: &Signature, device: &Device, table: &[Mounted], cx: &Context<'_>) -> Result<bool, MountError> {
+    async fn has_twin(&self, one: &Signature, device: &Device, table: &[Mounted], cx: &Context<'_>) -> bool {
+        let Some(uuid) = &one.uuid else { return false };
+        // The other may be about to be mounted, by a step that runs beside this one.
+        if !cx.world.claims.filesystem(uuid, device.number) {
+            return true;
+        }
         let others = table.iter().filter(|mounted| mounted.filesystem == "xfs" && mounted.device != device.number);
         for other in others {
             // One whose device is gone has no twin.
             let Ok(Content::Holds(signatures)) = cx.host().disks.content(Path::new(&other.source)).await else { continue };
-            if signatures.iter().any(|signature| signature.uuid.is_some() && signature.uuid == one.uuid) {
-                return Ok(true);
+            if signatures.iter().any(|signature| signature.uuid.as_ref() == Some(uuid)) {
+                return true;
             }
         }
-        Ok(false)
+        false
     }
 }
 
