@@ -240,6 +240,26 @@ def test_warming_reads_in_parallel_and_only_what_it_is_told_to(guest):
     assert time.monotonic() - begun < 1, "nothing of it is fetched any more"
 
 
+def test_the_unit_is_up_while_a_volume_is_read_beside_it(guest):
+    guest.snapshot(filesystem(guest.directory / "warm.img", "xfs", {"db/table": b"rows\n", "db/other": b"rows\n"}), TAGS)
+    boot(guest, SHOP + "    warm: { rest_mib_s: 1 }\n")
+    assert guest.show("ingot.service", "ActiveState", "SubState") == {"ActiveState": "active", "SubState": "running"}
+    guest.wait_until("systemctl is-active ingot.target")
+    guest.wait_until("ingot status | grep '^running: warm./srv/shop:rest reading '")
+    assert guest.run("ingot", "status").code == 0
+
+    recording = "ingot record-warm --unit=app --for=10s /srv/shop >/tmp/list & sleep 3"
+    read = "cat /srv/shop/db/other >/tmp/copy; systemd-run --quiet --wait --unit=app cat /srv/shop/db/table"
+    assert guest.shell(f"{recording}; {read}; wait; cat /tmp/list").stdout == "db/table\n", "other units are not heeded"
+
+    begun = time.monotonic()
+    assert guest.run("systemctl", "stop", "ingot.service").code == 0
+    assert time.monotonic() - begun < 10
+    [step] = [step for step in json.loads(guest.read("/run/ingot/report.json"))["steps"] if step["outcome"] == "failed"]
+    assert step["address"] == "warm./srv/shop:rest" and "SIGTERM" in step["error"]["message"]
+    assert guest.show("ingot.service", "Result") == {"Result": "success"}
+
+
 def test_a_volume_of_another_instance_is_left_alone(guest):
     other = "i-0fedcba9876543210"
     guest.aws.instance(other)

@@ -49,12 +49,8 @@ async fn record(args: &Args, json: bool) -> Result<(), Explanation> {
     let mut stop = pin!(stop(args.duration));
     talk(&format!("recording what is opened below {}; SIGINT or SIGTERM ends it", args.mount.display()));
     let (mut listed, mut left_out) = (Vec::new(), BTreeSet::new());
-    loop {
-        let paths = match select(pin!(recording.next()), stop.as_mut()).await {
-            Either::Left((paths, _)) => paths.map_err(|error| explained(&error))?,
-            Either::Right(_) => break,
-        };
-        for path in paths {
+    while let Either::Left((paths, _)) = select(pin!(recording.next()), stop.as_mut()).await {
+        for path in paths.map_err(|error| explained(&error))? {
             match line(&path) {
                 Some(line) if json => listed.push(line.to_owned()),
                 Some(line) => data(line),

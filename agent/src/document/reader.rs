@@ -82,6 +82,8 @@ impl serde::de::Error for DecodeError {
             "a map"
         } else if expected == "a sequence" {
             "a list"
+        } else if ["u8", "u16", "u32", "u64", "i64"].contains(&expected.as_str()) {
+            "a number"
         } else {
             &expected
         };

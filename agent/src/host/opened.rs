@@ -59,7 +59,9 @@ impl Recording {
             marked => marked,
         }
         .map_err(RecordingError::Begin)?;
-        let group = AsyncFd::new(Group(group)).map_err(|source| RecordingError::Host(failed("watch", &at, source)))?;
+        // SAFETY: the descriptor of a group is always the same, and is open for as long as the `AsyncFd` has it.
+        let registered = unsafe { AsyncFd::register(Group(group)) };
+        let group = registered.map_err(|error| RecordingError::Host(failed("watch", &at, error.into())))?;
         Ok(Self { group, at, unit, seen: HashSet::new(), elsewhere: 0, incomplete: false })
     }
 

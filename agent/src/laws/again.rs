@@ -16,6 +16,7 @@ fn lost_by_a_reboot(example: &Example, address: &str) -> bool {
         "services" | "credentials" => true,
         "commands" => matches!(example.field(kind, key, "once"), Some("boot" | "always")),
         "mounts" => !comes_back(&example.tree, key),
+        "warm" => example.tree["mounts"][key]["warm"]["into_cache"] == true,
         "files" => key.starts_with("/run/") || key.starts_with("/tmp/"),
         _ => false,
     }

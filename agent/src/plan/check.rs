@@ -183,7 +183,9 @@ impl<'a> Checker<'a> {
         let wrong = match reference.root() {
             "values" => in_values(reference, values.written()),
             "instance" => in_facts(reference),
-            root if KINDS.iter().any(|kind| kind.name == root) => self.in_steps(reference),
+            root if KINDS.iter().any(|kind| kind.name == root) || self.items.keys().any(|address| address.kind() == root) => {
+                self.in_steps(reference)
+            }
             root => {
                 let roots = ["values", "instance"].into_iter().chain(KINDS.iter().map(|kind| kind.name));
                 let hint = match nearest(root, roots) {

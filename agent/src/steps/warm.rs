@@ -172,7 +172,7 @@ async fn shown(mount: &Path, cx: &Context<'_>) -> Result<Shown, WarmError> {
     let node = PathBuf::from(&mounted.source);
     let behind = if node.is_absolute() { host.disks.behind(&node).await.map_err(WarmError::Host)? } else { None };
     let plain = mounted.device.major != 0 && PLAIN.contains(&mounted.filesystem.as_str());
-    let device = plain.then(|| Device { node, number: mounted.device, volume: None, partition: None });
+    let device = plain.then_some(Device { node, number: mounted.device, volume: None, partition: None });
     Ok(Shown { device, identity: identity(mounted, behind.as_ref()) })
 }
 

@@ -28,7 +28,9 @@ impl Reading for FakeMachine {
             let mut meant = Some(whole.clone());
             for name in below {
                 let entered = meant.and_then(|meant| selection.enter(&meant, &name.to_string_lossy()));
-                entered.iter().flat_map(|(_, ended)| ended).for_each(|at| drop(unmatched.remove(at)));
+                for ended in entered.iter().flat_map(|(_, ended)| ended) {
+                    unmatched.remove(ended);
+                }
                 meant = entered.map(|(meant, _)| meant);
             }
             if meant.is_some_and(|meant| meant.everything) {

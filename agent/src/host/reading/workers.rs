@@ -91,7 +91,7 @@ pub(super) fn read_range(file: &File, range: Range, buffer: &mut Buffer, tally: 
             Ok(read) => {
                 Tally::add(&tally.done, (read as u64).min(range.end - at));
                 at += read as u64;
-                if read as u64 % ALIGNMENT != 0 || read == 0 {
+                if !(read as u64).is_multiple_of(ALIGNMENT) || read == 0 {
                     return;
                 }
             }

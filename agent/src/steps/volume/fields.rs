@@ -229,6 +229,9 @@ impl Volume {
         if matches!(self.from, Source::Blank) && self.size_gib.is_none() && self.reuse.is_none() {
             wrong.push(("a blank volume needs a size".into(), "add `size_gib:`"));
         }
+        if self.size_gib == Some(0) {
+            wrong.push(("a volume of 0 GiB holds nothing".into(), "set `size_gib` to 1 or more"));
+        }
         if self.initialization_rate_mib_s.is_some() && !matches!(self.from, Source::Snapshot(_)) {
             wrong.push(("only a snapshot has something to load: `initialization_rate_mib_s` means nothing here".into(), "take it away"));
         }

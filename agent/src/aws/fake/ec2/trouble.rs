@@ -112,10 +112,6 @@ mod knobs {
             self.trouble.borrow_mut().stuck.insert(volume_or_device.into());
         }
 
-        pub(crate) fn unstick(&self, volume_or_device: &str) {
-            self.trouble.borrow_mut().stuck.remove(volume_or_device);
-        }
-
         /// Has another instance attach a volume just before the next AttachVolume of it, which EC2 then refuses.
         pub(crate) fn lose_race_for(&self, volume: &str, winner: &str) {
             self.trouble.borrow_mut().races.insert(volume.into(), winner.into());
