@@ -149,7 +149,7 @@ def test_a_broken_log_is_said_in_the_words_of_the_kernel(machine, disks, tmp_pat
     disk = disks.attach(with_broken_log(tmp_path / "broken"))
     before = disk.content()
     said = fails(machine, at(device=disk))
-    assert f"cannot mount {disk.node} at /srv/data" in said and "xfs_repair" in said, said
+    assert f"cannot mount {disk.node} at /srv/data: XFS (" in said and "xfs_repair" in said, said
     assert disk.content() == before
 
 

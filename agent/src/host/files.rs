@@ -114,6 +114,10 @@ impl Files for DiskFiles {
         self.on_disk("remove", path, |tree, path| found(tree.unlink(path)).map(drop).map_err(|e| failed("remove", path, e))).await
     }
 
+    async fn resolved(&self, path: &Path) -> Result<PathBuf, HostError> {
+        self.on_disk("look at", path, |tree, path| tree.resolved(path).map_err(|e| failed("look at", path, e))).await
+    }
+
     fn located(&self, path: &Path) -> PathBuf {
         self.tree.located(path)
     }
@@ -242,6 +246,7 @@ mod tests {
         assert!(files.read(path, 1).await.unwrap().is_none());
         assert!(files.list(path).await.unwrap().is_empty());
         files.remove(path).await.unwrap();
+        assert_eq!(files.resolved(Path::new("/a/b")).await.unwrap(), Path::new("/a/b"));
         assert_eq!(files.located(Path::new("/a/../b")), directory.path().join("b"));
     }
 }

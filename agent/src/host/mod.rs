@@ -102,6 +102,9 @@ pub(crate) trait Files {
     /// Removes a file. Does nothing if there is none.
     async fn remove(&self, path: &Path) -> Result<(), HostError>;
 
+    /// `path` without symbolic links, as the kernel names it in its tables. What does not exist yet is kept as it is.
+    async fn resolved(&self, path: &Path) -> Result<PathBuf, HostError>;
+
     /// Where `path` really lies, for a program that is given it: below `--root`, if there is one.
     fn located(&self, path: &Path) -> PathBuf;
 }

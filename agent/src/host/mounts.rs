@@ -13,8 +13,8 @@ use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::mount::MsFlags;
 
-use super::HostError;
 use super::disks::{Device, DeviceNumber};
+use super::{Files, HostError};
 
 pub(crate) use kernel::KernelMounts;
 
@@ -69,7 +69,15 @@ pub(crate) struct MountCall {
     pub(crate) data: String,
 }
 
-/// The mount that is at `path` itself. See [`Mounts::table`] for which of two.
+/// The mount that is at `path`, where symbolic links may lead there.
+pub(crate) async fn seen<'t>(table: &'t [Mounted], path: &Path, files: &dyn Files) -> Result<Option<&'t Mounted>, HostError> {
+    match at(table, path) {
+        None => Ok(at(table, &files.resolved(path).await?)),
+        found => Ok(found),
+    }
+}
+
+/// The mount that is at `path` itself, which has no symbolic links in it. See [`Mounts::table`] for which of two.
 pub(crate) fn at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
     table.iter().rev().find(|mounted| mounted.at == path)
 }
@@ -88,7 +96,14 @@ pub(super) fn advice(refusal: &io::Error, filesystem: &str) -> String {
         (Some(Errno::EBUSY), _) => "see what uses it by `lsblk` and `findmnt`".into(),
         (Some(Errno::ENODEV), "") => "name a filesystem that this kernel knows: `cat /proc/filesystems`".into(),
         (Some(Errno::ENODEV), name) => format!("load what the kernel needs for it, `modprobe {name}`, or take an image that has it"),
+        (Some(Errno::EROFS | Errno::EACCES), "xfs") => unwritable("norecovery"),
+        (Some(Errno::EROFS | Errno::EACCES), "ext3" | "ext4") => unwritable("noload"),
         (Some(Errno::EROFS | Errno::EACCES), _) => "mount it with `ro`: it cannot be written to".into(),
+        (Some(Errno::EIO), "btrfs") => {
+            "restore an older snapshot; if it cannot be written to, mount it with `ro` and `rescue=nologreplay`".into()
+        }
+        (Some(Errno::EIO), "xfs") => "look at it by `xfs_repair -n`, or restore an older snapshot".into(),
+        (Some(Errno::EIO), _) => "look at it by `fsck`, or restore an older snapshot".into(),
         (Some(Errno::EUCLEAN | Errno::EBADMSG), "xfs") => "repair it by `xfs_repair`, or restore an older snapshot".into(),
         (Some(Errno::EUCLEAN | Errno::EBADMSG), "btrfs") => "look at it by `btrfs check`, or restore an older snapshot".into(),
         (Some(Errno::EUCLEAN | Errno::EBADMSG), _) => "repair it by `fsck`, or restore an older snapshot".into(),
@@ -98,4 +113,9 @@ pub(super) fn advice(refusal: &io::Error, filesystem: &str) -> String {
         (Some(Errno::EINVAL), _) => "see `dmesg | tail`: an option may be unknown, or the superblock refused".into(),
         _ => "see `dmesg | tail`".into(),
     }
+}
+
+/// Of what cannot be written to, and has a log that may have to be replayed unless `option` says otherwise.
+fn unwritable(option: &str) -> String {
+    format!("mount it with `ro`, and with `{option}` too if it was in use when it was copied: it cannot be written to")
 }

@@ -34,6 +34,23 @@ impl Tree {
         }
     }
 
+    /// `path` without symbolic links, as far as it exists.
+    pub(super) fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
+        let root = match self.root.as_ref().map(fs::canonicalize).map(found).transpose()? {
+            Some(None) => return Ok(path.to_owned()),
+            root => root.flatten(),
+        };
+        for known in path.ancestors() {
+            let Some(opened) = found(self.open(known, OFlag::O_PATH | OFlag::O_CLOEXEC, 0))? else { continue };
+            let real = fs::read_link(through(&opened))?;
+            let below = root.as_ref().map_or(Ok(real.as_path()), |root| real.strip_prefix(root)).unwrap_or(Path::new(""));
+            let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
+            // Part by part: to join nothing would add a slash.
+            return Ok(Path::new("/").components().chain(below.components()).chain(rest.components()).collect());
+        }
+        Ok(path.to_owned())
+    }
+
     pub(super) fn open(&self, path: &Path, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
         let mode = Mode::from_bits_truncate(mode);
         Ok(match &self.root {

@@ -166,7 +166,9 @@ const PLAIN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
 async fn shown(mount: &Path, cx: &Context<'_>) -> Result<Shown, WarmError> {
     let host = cx.host();
     let table = host.mounts.table().await.map_err(WarmError::Host)?;
-    let Some(mounted) = mounts::at(&table, mount) else { return Err(WarmError::NotMounted { mount: mount.to_owned() }) };
+    let Some(mounted) = mounts::seen(&table, mount, &*host.files).await.map_err(WarmError::Host)? else {
+        return Err(WarmError::NotMounted { mount: mount.to_owned() });
+    };
     let node = PathBuf::from(&mounted.source);
     let behind = if node.is_absolute() { host.disks.behind(&node).await.map_err(WarmError::Host)? } else { None };
     let plain = mounted.device.major != 0 && PLAIN.contains(&mounted.filesystem.as_str());

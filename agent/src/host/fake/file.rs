@@ -80,6 +80,11 @@ impl Files for FakeMachine {
         self.change_files("remove", path, |tree| tree.remove(path)).await
     }
 
+    async fn resolved(&self, path: &Path) -> Result<PathBuf, HostError> {
+        self.alive().await;
+        self.0.tree.borrow().resolved(path).map_err(|errno| failed("look at", path, errno))
+    }
+
     fn located(&self, path: &Path) -> PathBuf {
         path.to_owned()
     }

@@ -130,6 +130,17 @@ impl Tree {
         Ok(real)
     }
 
+    /// The real path, as far as it exists.
+    pub(super) fn resolved(&self, path: &Path) -> Result<PathBuf, Errno> {
+        for known in path.ancestors() {
+            if self.node(known, true)?.is_some() {
+                let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
+                return Ok(self.resolve(known, true)?.components().chain(rest.components()).collect());
+            }
+        }
+        Ok(path.to_owned())
+    }
+
     pub(super) fn node(&self, path: &Path, follow: bool) -> Result<Option<&Node>, Errno> {
         match self.resolve(path, follow) {
             Ok(real) => Ok(self.nodes.get(&real)),

@@ -206,7 +206,7 @@ mod tests {
         cannot mount /dev/nvme1n1 at /srv: Structure needs cleaning (os error 117)
         hint: repair it by `fsck`, or restore an older snapshot
         cannot mount /dev/nvme1n1 at /srv: Read-only file system (os error 30)
-        hint: mount it with `ro`: it cannot be written to
+        hint: mount it with `ro`, and with `noload` too if it was in use when it was copied: it cannot be written to
         cannot remount /srv: Device or resource busy (os error 16)
         hint: see what uses it by `lsblk` and `findmnt`
         ");

@@ -36,7 +36,7 @@ const NOT_FILESYSTEMS: &[&str] = &[
 
 impl Mount {
     pub(super) async fn inspect_block(&self, options: Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
-        let at = Path::new(cx.key());
+        let at = &cx.host().files.resolved(Path::new(cx.key())).await.map_err(MountError::Host)?;
         let (disk, device) = self.block(cx).await?;
         let table = cx.host().mounts.table().await.map_err(MountError::Host)?;
         let content = cx.host().disks.content(&device.node).await.map_err(MountError::Host)?;
@@ -47,7 +47,7 @@ impl Mount {
             }
             let mut changes = self.remount(&options, mounted);
             changes.extend(self.attributes(at, cx).await?);
-            changes.extend(self.growth(&options, &content, size, &device, cx));
+            changes.extend(self.growth(&options, &content, size, &device, at, cx));
             return Ok(changes);
         }
         let made = self.volumes(cx).into_iter().find_map(|address| cx.world.known.text(&address, "filesystem"));
@@ -60,7 +60,7 @@ impl Mount {
             if one.state == State::Unchecked && !options.flags.contains(MsFlags::MS_RDONLY) {
                 changes.push(Change::Check { device: device.clone() });
             }
-            if one.kind == "xfs" && !data.iter().any(|word| word == "nouuid") && self.has_twin(one, &device, &table, cx).await? {
+            if one.kind == "xfs" && !data.iter().any(|word| word == "nouuid") && self.has_twin(one, &device, &table, cx).await {
                 data.push("nouuid".into());
             }
         }
@@ -72,7 +72,7 @@ impl Mount {
             flags: options.flags,
             data: data.join(","),
         }));
-        changes.extend(self.growth(&options, &content, size, &device, cx));
+        changes.extend(self.growth(&options, &content, size, &device, at, cx));
         Ok(changes)
     }
 
@@ -94,7 +94,7 @@ impl Mount {
 
     /// A bind mount, a network filesystem, or one of the kernel's own.
     pub(super) async fn inspect_other(&self, options: Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
-        let at = Path::new(cx.key());
+        let at = &cx.host().files.resolved(Path::new(cx.key())).await.map_err(MountError::Host)?;
         let kind = self.kind.clone().unwrap_or_default();
         let source = match &self.device {
             Some(device) => render(device, cx)?,
@@ -102,7 +102,11 @@ impl Mount {
         };
         let table = cx.host().mounts.table().await.map_err(MountError::Host)?;
         if let Some(mounted) = mounts::at(&table, at) {
-            if !is_same(self.what(), mounted, &source, &kind, &table) {
+            let shown = match self.what() {
+                What::Bind => cx.host().files.resolved(Path::new(&source)).await.map_err(MountError::Host)?.display().to_string(),
+                What::Network | What::Virtual | What::Block | What::Swap => source,
+            };
+            if !is_same(self.what(), mounted, &shown, &kind, &table) {
                 return Err(MountError::InUse { at: at.to_owned(), by: format!("{} ({})", mounted.source, mounted.filesystem) });
             }
             let mut changes = if self.what() == What::Network { Vec::new() } else { self.remount(&options, mounted) };
@@ -188,28 +192,33 @@ impl Mount {
     }
 
     /// What is to grow, if it is to and can.
-    fn growth(&self, options: &Options, content: &Content, size: u64, device: &Device, cx: &Context<'_>) -> Option<Change> {
+    fn growth(&self, options: &Options, content: &Content, size: u64, device: &Device, at: &Path, cx: &Context<'_>) -> Option<Change> {
         let asked = self.grow.unwrap_or_else(|| !self.volumes(cx).is_empty());
         let Content::Holds(signatures) = content else { return None };
         let one = signatures.first()?;
         let filesystem = Filesystem::named(&one.kind).filter(|filesystem| *filesystem != Filesystem::Swap)?;
         let writable = !options.flags.contains(MsFlags::MS_RDONLY);
         let grows = asked && writable && size.saturating_sub(one.size?) >= GROW_FROM;
-        grows.then(|| Change::Grow { device: device.clone(), filesystem, at: cx.key().into(), to: size })
+        grows.then(|| Change::Grow { device: device.clone(), filesystem, at: at.to_owned(), to: size })
     }
 
     /// Whether another mounted XFS has the same UUID, as two volumes of one snapshot have: the kernel refuses the second
     /// unless it is told not to look.
-    async fn has_twin(&self, one: &Signature, device: &Device, table: &[Mounted], cx: &Context<'_>) -> Result<bool, MountError> {
+    async fn has_twin(&self, one: &Signature, device: &Device, table: &[Mounted], cx: &Context<'_>) -> bool {
+        let Some(uuid) = &one.uuid else { return false };
+        // The other may be about to be mounted, by a step that runs beside this one.
+        if !cx.world.claims.filesystem(uuid, device.number) {
+            return true;
+        }
         let others = table.iter().filter(|mounted| mounted.filesystem == "xfs" && mounted.device != device.number);
         for other in others {
             // One whose device is gone has no twin.
             let Ok(Content::Holds(signatures)) = cx.host().disks.content(Path::new(&other.source)).await else { continue };
-            if signatures.iter().any(|signature| signature.uuid.is_some() && signature.uuid == one.uuid) {
-                return Ok(true);
+            if signatures.iter().any(|signature| signature.uuid.as_ref() == Some(uuid)) {
+                return true;
             }
         }
-        Ok(false)
+        false
     }
 }
 

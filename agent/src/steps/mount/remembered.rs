@@ -49,7 +49,8 @@ impl Mount {
             return Ok(());
         }
         let table = cx.host().mounts.table().await.map_err(MountError::Host)?;
-        let mounted = mounts::at(&table, Path::new(cx.key())).map(|mounted| mounted.filesystem.clone());
+        let mounted = mounts::seen(&table, Path::new(cx.key()), &*cx.host().files).await.map_err(MountError::Host)?;
+        let mounted = mounted.map(|mounted| mounted.filesystem.clone());
         let source = self.device.as_ref().map(|device| render(device, cx)).transpose()?.unwrap_or_else(|| kind.clone());
         let remembered = Remembered {
             partition: device.and_then(|device| device.partition),
@@ -102,7 +103,7 @@ pub(crate) async fn forget_others(record: &Record, kept: &BTreeSet<&str>) -> Res
 impl Remembered {
     async fn bring_back(&self, at: &Path, host: &Host) -> Result<(), HostError> {
         let table = host.mounts.table().await?;
-        if self.filesystem != "swap" && mounts::at(&table, at).is_some() {
+        if self.filesystem != "swap" && mounts::seen(&table, at, &*host.files).await?.is_some() {
             return Ok(());
         }
         let device = match &self.volume {

@@ -48,6 +48,9 @@ impl Failure for MountError {
                 HostError::Tool { said, .. } if said.contains("denied") => "let the server export it to this instance's address".into(),
                 _ => "check the name, the security group (NFS: TCP 2049) and the mount target of this zone".into(),
             },
+            Self::Host(HostError::Path { operation: "bind", path, source }) if source.kind() == std::io::ErrorKind::NotFound => {
+                format!("make {} first, in the image or by a step of this document, or correct `device:`", path.display())
+            }
             Self::Host(source) => return source.hint(),
         })
     }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::host::HostError;
+use crate::host::disks::DeviceNumber;
 use crate::host::state::{Entry, EntryState};
 use crate::steps::Context;
 
@@ -59,12 +60,14 @@ impl Memory {
     }
 }
 
-/// What the volumes of one boot have taken, so that two of them never want the same.
+/// What the volumes and mounts of one boot have taken, so that two of them never want the same.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     device_names: RefCell<BTreeSet<String>>,
     /// Volumes, and the step that has taken each or, empty, nobody: another instance was faster.
     volumes: RefCell<BTreeMap<String, String>>,
+    /// Filesystems by their UUIDs, and the device that has been mounted by each.
+    filesystems: RefCell<BTreeMap<String, DeviceNumber>>,
 }
 
 impl Claims {
@@ -79,6 +82,11 @@ impl Claims {
     /// Takes a volume for a step, unless another step has it.
     pub(super) fn volume(&self, volume: &str, step: &str) -> bool {
         *self.volumes.borrow_mut().entry(volume.to_owned()).or_insert_with(|| step.to_owned()) == step
+    }
+
+    /// Takes a UUID for the filesystem on a device, unless the one on another device has it: a clone.
+    pub(crate) fn filesystem(&self, uuid: &str, device: DeviceNumber) -> bool {
+        *self.filesystems.borrow_mut().entry(uuid.to_owned()).or_insert(device) == device
     }
 
     /// Notes that another instance has it.
