@@ -91,6 +91,7 @@ class Volume:
     def remove(self) -> None:
         self.unmount()
         must("losetup", "--detach", self.device)
+        self.image.unlink()
 
     def document(self, warm: str, more: str = "") -> str:
         return f"#ingot\nversion: 1\nmounts:\n  {AT}:\n    device: {self.device}\n    warm: {warm}\n{more}"
