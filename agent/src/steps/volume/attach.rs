@@ -262,7 +262,7 @@ impl Volume {
     }
 
     /// What EC2 has yet to be told of a volume whose disk is there.
-    pub(super) async fn settle(&self, volume: &str, disk: Disk, memory: &Memory, cx: &Context<'_>) -> Result<Found, VolumeError> {
+    pub(super) async fn settle(&self, volume: &str, disk: Disk, cx: &Context<'_>) -> Result<Found, VolumeError> {
         let here = cx.world.aws.ec2.here().await.map_err(VolumeError::Ec2)?;
         let known = describe(volume, cx).await?;
         let known =

@@ -32,7 +32,7 @@ impl Volume {
         if let Some(volume) = &memory.volume {
             let disk = cx.host().disks.find(&Wanted::Volume(volume.clone())).await.map_err(VolumeError::Host)?;
             if let Some(disk) = disk {
-                return if self.is_settled(&memory, cx)? { Ok(Found::Disk(disk)) } else { self.settle(volume, disk, &memory, cx).await };
+                return if self.is_settled(&memory, cx)? { Ok(Found::Disk(disk)) } else { self.settle(volume, disk, cx).await };
             }
         }
         let here = cx.world.aws.ec2.here().await.map_err(VolumeError::Ec2)?;
