@@ -8,6 +8,7 @@ from harness import loop
 from harness.agent import Agent
 from harness.aws import Aws
 from harness.imds import Imds
+from harness.restore import TAGS
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
 
@@ -70,6 +71,15 @@ def disks(ingot):
 def machine(tmp_path, disks, metadata):
     """ingot on a bare machine that has these disks."""
     return Agent(tmp_path, metadata.env, inside=disks)
+
+
+@pytest.fixture
+def instance(ingot, tmp_path, aws, metadata):
+    """ingot on an instance that EC2 knows, and a snapshot for it to restore."""
+    agent = Agent(tmp_path, {**metadata.env, **aws.env})
+    aws.instance()
+    agent.snapshot = aws.snapshot(TAGS, size_gib=2, started="2026-11-20T03:00:00Z")
+    return agent
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,51 +1,19 @@
-"""What lies on a disk decides what becomes of it: made, taken as it is, grown, checked, or refused and left alone."""
+"""What lies on a disk decides what becomes of it: made, taken as it is, grown, checked."""
 
 import os
-import random
 import re
-import struct
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 from harness import images
-from harness.agent import DONE, FAILED, document
-from harness.images import filesystem
-from harness.loop import PATH
+from harness.agent import DONE, document
+from harness.images import patched, small
+from harness.loop import on, tool
 
 MIB = 1 << 20
 
-# The smallest that each mkfs makes, in GiB.
-SIZES = {"xfs": 300 / 1024, "ext4": 32 / 1024, "btrfs": 128 / 1024, "swap": 16 / 1024}
 KINDS = ["xfs", "ext4", "btrfs"]
-FILES = {"db/table": b"rows\n"}
-
-
-def on(disk, filesystem="xfs", *, mount=True, **fields):
-    """A document: this disk is to hold that filesystem, and to be mounted."""
-    volume = {"from": {"device": disk.node}, "filesystem": filesystem, **fields}
-    mounts = {"/srv/data": {"device": "{{volumes.data.device}}"}} if mount else {}
-    return document(volumes={"data": volume}, mounts=mounts)
-
-
-def tool(*command, **more):
-    done = subprocess.run(list(map(str, command)), env={"PATH": PATH}, capture_output=True, text=True, **more)
-    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def made(path, kind="xfs", files=FILES, **more):
-    return filesystem(path, kind, files, size_gib=more.pop("size_gib", SIZES.get(kind)), **more)
-
-
-def patched(path, *patches):
-    """An image with these bytes in their places."""
-    with open(path, "r+b") as file:
-        for at, content in patches:
-            file.seek(at, os.SEEK_END if at < 0 else os.SEEK_SET)
-            file.write(content)
-    return path
 
 
 def is_mounted(machine, disk, kind, node=None):
@@ -70,7 +38,7 @@ def changes_nothing(machine, text):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_blank_disk_gets_a_filesystem_once(machine, disks, tmp_path, kind):
-    disk = disks.attach(images.blank(tmp_path / "blank", SIZES[kind]))
+    disk = disks.attach(images.blank(tmp_path / "blank", images.SMALLEST[kind]))
     uuid = "0a1b2c3d-0000-4000-8000-000000000001"
     text = on(disk, kind, label="shop", uuid=uuid)
     result = machine.boot(text)
@@ -89,7 +57,7 @@ def test_a_blank_disk_gets_a_filesystem_once(machine, disks, tmp_path, kind):
 
 
 def test_swap_is_made_and_is_on_with_its_priority(machine, disks, tmp_path):
-    disk = disks.attach(images.blank(tmp_path / "blank", SIZES["swap"]))
+    disk = disks.attach(images.blank(tmp_path / "blank", images.SMALLEST["swap"]))
     volumes = {"swap": {"from": {"device": disk.node}, "filesystem": "swap", "label": "more"}}
     mounts = {"swap": {"device": "{{volumes.swap.device}}", "type": "swap", "options": ["pri=7"]}}
     if not Path("/proc/swaps").exists():
@@ -102,7 +70,7 @@ def test_swap_is_made_and_is_on_with_its_priority(machine, disks, tmp_path):
 
 
 def test_a_disk_that_somebody_has_open_for_himself_is_not_written_to(machine, disks, tmp_path):
-    disk = disks.attach(images.blank(tmp_path / "blank", SIZES["ext4"]))
+    disk = disks.attach(images.blank(tmp_path / "blank", images.SMALLEST["ext4"]))
     before = disk.content()
     holder = os.open(disk.node, os.O_RDONLY | os.O_EXCL)
     try:
@@ -122,7 +90,7 @@ def test_a_program_that_is_missing_is_named_with_its_package(machine, disks, tmp
         "swap": ("mkswap", "util-linux"),
     }[kind]
     disks.hide(program)
-    disk = disks.attach(images.blank(tmp_path / "blank", SIZES[kind]))
+    disk = disks.attach(images.blank(tmp_path / "blank", images.SMALLEST[kind]))
     before = disk.content()
     said = machine.boot(on(disk, kind, mount=False)).failure("volumes.data")
     assert f"cannot run {program}" in said and f"install {package}" in said, said
@@ -141,7 +109,7 @@ exec sleep 300
 @pytest.fixture
 def half_made(machine, disks, tmp_path):
     """A disk on which ingot was killed while it made an XFS."""
-    disk = disks.attach(images.blank(tmp_path / "blank", SIZES["xfs"]))
+    disk = disks.attach(images.blank(tmp_path / "blank", images.SMALLEST["xfs"]))
     pid = tmp_path / "pid"
     disks.install("mkfs.xfs", SLOW_MKFS.format(pid=pid))
     running = machine.start_boot(on(disk))
@@ -191,13 +159,13 @@ def test_another_filesystem_that_somebody_made_instead_is_refused(machine, disks
 
 def test_half_a_filesystem_of_somebody_else_is_refused(machine, disks, tmp_path):
     """As the one above leaves it, on a machine that does not remember it."""
-    disk = disks.attach(patched(images.blank(tmp_path / "half", SIZES["xfs"]), (0, b"XFSB")))
+    disk = disks.attach(patched(images.blank(tmp_path / "half", images.SMALLEST["xfs"]), (0, b"XFSB")))
     assert "damaged" in machine.boot(on(disk)).failure("volumes.data")
 
 
 def test_killed_at_any_moment_a_blank_disk_is_made_and_mounted(machine, disks, tmp_path):
     for moment in range(8):
-        disk = disks.attach(images.blank(tmp_path / f"blank{moment}", SIZES["ext4"]))
+        disk = disks.attach(images.blank(tmp_path / f"blank{moment}", images.SMALLEST["ext4"]))
         text = on(disk, "ext4").replace("/srv/data", f"/srv/{moment}")
         running = machine.start_boot(text)
         running.wait_for_line("make a filesystem")
@@ -216,7 +184,7 @@ def test_killed_at_any_moment_a_blank_disk_is_made_and_mounted(machine, disks, t
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_right_is_mounted_as_it_is(machine, disks, tmp_path, kind):
-    disk = disks.attach(made(tmp_path / "right", kind, label="shop"))
+    disk = disks.attach(small(tmp_path / "right", kind, label="shop"))
     before = disk.content()
     text = on(disk, kind, label="shop")
     result = machine.boot(on(disk, kind, label="shop", mount=False))
@@ -233,20 +201,20 @@ def test_what_is_right_is_mounted_as_it_is(machine, disks, tmp_path, kind):
 def test_a_filesystem_grows_to_its_disk_and_only_once(machine, disks, tmp_path, kind):
     if kind == "ext4" and lacks_resource_capability():
         pytest.skip("root has no CAP_SYS_RESOURCE here, and ext4 does not grow without")
-    image = made(tmp_path / "small", kind)
-    larger = SIZES[kind] + 0.25
+    image = small(tmp_path / "small", kind)
+    larger = images.SMALLEST[kind] + 0.25
     disk = disks.attach(images.copy(image, tmp_path / "large", larger))
     result = machine.boot(on(disk, kind))
     assert result.code == DONE, result
     assert any(line.startswith(f"grow {kind} at /srv/data") for line in result.step("mounts./srv/data")["changes"])
     whole = os.statvfs(machine.path("/srv/data"))
-    assert whole.f_frsize * whole.f_blocks > (SIZES[kind] + 0.1) * images.GIB
+    assert whole.f_frsize * whole.f_blocks > (images.SMALLEST[kind] + 0.1) * images.GIB
     assert machine.read("/srv/data/db/table") == "rows\n"
     changes_nothing(machine, on(disk, kind))
 
 
 def test_a_filesystem_that_is_not_to_grow_does_not(machine, disks, tmp_path):
-    disk = disks.attach(images.copy(made(tmp_path / "small", "ext4"), tmp_path / "large", 0.3))
+    disk = disks.attach(images.copy(small(tmp_path / "small", "ext4"), tmp_path / "large", 0.3))
     text = on(disk, "ext4").replace('"/srv/data": {', '"/srv/data": { "grow": false,')
     result = machine.boot(text)
     assert result.step("mounts./srv/data")["changes"][-1].startswith("mount "), result
@@ -261,7 +229,7 @@ def partitioned(path, *sizes, kind="ext4"):
     numbered = [f"--new={number}:0:+{size}M" for number, size in enumerate(sizes, 1)]
     tool("sgdisk", "--clear", *numbered, path)
     if sizes:
-        inner = made(path.with_suffix(".part"), kind)
+        inner = small(path.with_suffix(".part"), kind)
         with open(path, "r+b") as file:
             file.seek(MIB)
             file.write(inner.read_bytes())
@@ -314,7 +282,7 @@ def in_use(disks, image, kind, path, *options):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_journal_is_replayed_by_the_mount(machine, disks, tmp_path, kind):
-    disk = disks.attach(in_use(disks, made(tmp_path / "live", kind), kind, tmp_path / "crash"))
+    disk = disks.attach(in_use(disks, small(tmp_path / "live", kind), kind, tmp_path / "crash"))
     result = machine.boot(on(disk, kind))
     assert result.outcomes() == {"volumes.data": "unchanged", "mounts./srv/data": "changed"}, result
     assert [line.split()[0] for line in result.step("mounts./srv/data")["changes"]] == ["create", "mount"]
@@ -323,7 +291,7 @@ def test_a_journal_is_replayed_by_the_mount(machine, disks, tmp_path, kind):
 
 
 def test_ext4_without_a_journal_is_checked_first_if_it_was_in_use(machine, disks, tmp_path):
-    image = made(tmp_path / "live", "ext4")
+    image = small(tmp_path / "live", "ext4")
     tool("tune2fs", "-O", "^has_journal", image)
     disk = disks.attach(in_use(disks, image, "ext4", tmp_path / "crash"))
     result = machine.boot(on(disk, "ext4"))
@@ -334,7 +302,7 @@ def test_ext4_without_a_journal_is_checked_first_if_it_was_in_use(machine, disks
 
 
 def test_ext4_with_errors_is_checked_first(machine, disks, tmp_path):
-    image = made(tmp_path / "errors", "ext4")
+    image = small(tmp_path / "errors", "ext4")
     tool("debugfs", "-w", "-R", "set_super_value state 2", image)
     disk = disks.attach(image)
     result = machine.boot(on(disk, "ext4"))
@@ -343,7 +311,7 @@ def test_ext4_with_errors_is_checked_first(machine, disks, tmp_path):
 
 
 def test_ext4_that_needs_a_person_to_repair_it_is_not_mounted(machine, disks, tmp_path):
-    image = made(tmp_path / "broken", "ext4")
+    image = small(tmp_path / "broken", "ext4")
     tool("debugfs", "-w", "-R", "clri <2>", image)
     tool("debugfs", "-w", "-R", "set_super_value state 2", image)
     disk = disks.attach(image)
@@ -352,158 +320,6 @@ def test_ext4_that_needs_a_person_to_repair_it_is_not_mounted(machine, disks, tm
     assert "e2fsck" in said and disk.node in said and "manually" in said.lower(), said
     assert "hint: None" not in said
     assert disks.mounted(machine.root / "srv/data") is None
-
-
-# What is refused, and stays as it is to the last byte.
-
-
-def superblock(kind, tmp_path):
-    return made(tmp_path / f"other.{kind}", kind, {}).read_bytes()
-
-
-def physical_volume(path):
-    """pvcreate(8) wants a device; blkid(8) reads no more than this label."""
-    label = bytearray(512)
-    label[:8], label[8:16], label[20:24], label[24:32] = b"LABELONE", struct.pack("<Q", 1), b"\x20\0\0\0", b"LVM2 001"
-    label[32:64] = b"0123456789abcdefghijABCDEFGHIJ01"
-    label[16:20] = struct.pack("<I", lvm_checksum(label[20:]))
-    return patched(path, (512, bytes(label)))
-
-
-def lvm_checksum(content):
-    import zlib
-
-    return zlib.crc32(content, 0xF597A6CF ^ 0xFFFFFFFF) ^ 0xFFFFFFFF
-
-
-def raid_member(path, version):
-    """mdadm(8) wants md in the kernel."""
-    head = struct.pack("<II", 0xA92B4EFC, 1) + bytes(8) + bytes(range(16)) + b"machine:0".ljust(32, b"\0")
-    size = path.stat().st_size
-    place = {"1.0": (size & ~0xFFF) - 0x2000, "1.1": 0, "1.2": 4096}[version]
-    return patched(path, (place, head.ljust(144, b"\0") + struct.pack("<Q", place // 512)))
-
-
-def locked(path, version):
-    password = path.with_suffix(".key")
-    password.write_bytes(b"secret")
-    options = ["--type", f"luks{version}", "--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
-    tool("cryptsetup", "luksFormat", "--batch-mode", *options, path, password)
-    return path
-
-
-def vfat(path):
-    tool("mkfs.vfat", path)
-    return path
-
-
-def of_kind(path, kind):
-    tool("mke2fs", "-q", "-t", kind, path)
-    return path
-
-
-def table_of(path, label):
-    tool("sfdisk", "--quiet", path, input=f"label: {label}\n")
-    return path
-
-
-def cut(path, kind):
-    made(path, kind)
-    os.truncate(path, path.stat().st_size - 8 * MIB)
-    return path
-
-
-GARBAGE = random.Random(0).randbytes(MIB)
-
-# How a disk of 64 MiB, unless it says otherwise, is made; what is asked for; what has to be said of what was found.
-REFUSED = {
-    "ext4, and xfs is asked for": (lambda p: made(p, "ext4", label="shop"), "xfs", r'ext4 "shop"'),
-    "xfs, and ext4 is asked for": (lambda p: made(p, "xfs"), "ext4", "holds xfs"),
-    "btrfs, and xfs is asked for": (lambda p: made(p, "btrfs"), "xfs", "holds btrfs"),
-    "swap, and xfs is asked for": (lambda p: made(p, "swap"), "xfs", "holds swap"),
-    "ext4, and swap is asked for": (lambda p: made(p, "ext4"), "swap", "holds ext4"),
-    "ext3": (lambda p: of_kind(p, "ext3"), "ext4", "holds ext3"),
-    "ext2": (lambda p: of_kind(p, "ext2"), "ext4", "holds ext2"),
-    "vfat": (vfat, "ext4", "holds vfat"),
-    "a physical volume of LVM": (physical_volume, "ext4", "holds LVM2_member"),
-    "a member of a RAID, 1.2": (lambda p: raid_member(p, "1.2"), "ext4", 'holds linux_raid_member "machine:0"'),
-    "a member of a RAID, 1.1": (lambda p: raid_member(p, "1.1"), "ext4", "holds linux_raid_member"),
-    "a member of a RAID, 1.0 at its end": (lambda p: raid_member(p, "1.0"), "ext4", "holds linux_raid_member"),
-    "LUKS": (lambda p: locked(p, 1), "ext4", "holds crypto_LUKS"),
-    "LUKS2": (lambda p: locked(p, 2), "ext4", "holds crypto_LUKS"),
-    "LUKS2 without its first header": (
-        lambda p: patched(locked(p, 2), (0, bytes(4096))),
-        "ext4",
-        "holds crypto_LUKS",
-    ),
-    "gpt without partitions": (lambda p: table_of(p, "gpt"), "ext4", "holds gpt"),
-    "dos without partitions": (lambda p: table_of(p, "dos"), "ext4", "holds dos"),
-    "two filesystems": (
-        lambda p: patched(made(p, "ext4"), (64 << 10, superblock("btrfs", p.parent)[64 << 10 : 68 << 10])),
-        "ext4",
-        "ext4 and btrfs at once",
-    ),
-    "garbage": (lambda p: patched(p, (0, GARBAGE)), "ext4", "something unknown"),
-    "one byte in the first mebibyte": (lambda p: patched(p, (777_777, b"\x2a")), "ext4", r"2a\w* at byte 777777\b"),
-    "one byte at the end": (lambda p: patched(p, (-1, b"\x2a")), "ext4", r"\(2a at byte 67108863\)"),
-    "an ext4 without its magic number": (lambda p: patched(made(p, "ext4"), (1080, b"\0\0")), "ext4", "unknown"),
-    "an xfs without its magic number": (lambda p: patched(made(p, "xfs"), (0, bytes(4))), "xfs", "unknown"),
-    "a btrfs without its magic number": (
-        lambda p: patched(made(p, "btrfs"), ((64 << 10) + 64, bytes(8))),
-        "btrfs",
-        "unknown",
-    ),
-    "an ext4 with a wrong checksum": (lambda p: patched(made(p, "ext4"), (1144, b"X")), "ext4", "damaged.*checksum"),
-    "an xfs with a wrong checksum": (lambda p: patched(made(p, "xfs"), (108, b"X")), "xfs", "damaged.*checksum"),
-    "a btrfs with a wrong checksum": (
-        lambda p: patched(made(p, "btrfs"), ((64 << 10) + 299, b"X")),
-        "btrfs",
-        "damaged.*checksum",
-    ),
-    "an ext4 that is cut": (lambda p: cut(p, "ext4"), "ext4", "damaged: it says 33554432 bytes.* 25165824"),
-    "an xfs that is cut": (lambda p: cut(p, "xfs"), "xfs", "damaged: it says"),
-    "a btrfs that is cut": (lambda p: cut(p, "btrfs"), "btrfs", "damaged: it says"),
-}
-
-
-@pytest.mark.parametrize("name", REFUSED)
-def test_what_was_not_asked_for_is_refused_and_left_alone(machine, disks, tmp_path, name):
-    make, asked, found = REFUSED[name]
-    disk = disks.attach(make(images.blank(tmp_path / "disk", 1 / 16)))
-    before = disk.content()
-    for mount in (False, True):
-        result = machine.boot(on(disk, asked, mount=mount))
-        said = result.failure("volumes.data")
-        assert result.code == FAILED and said.startswith(disk.node) and re.search(found, said), said
-        assert re.search(rf"hint: .*{disk.node}", said), said
-        assert disk.content() == before
-    assert result.outcomes()["mounts./srv/data"] == "skipped"
-    assert disks.mounted(machine.root / "srv/data") is None
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_filesystem_with_another_name_is_refused(machine, disks, tmp_path, kind):
-    disk = disks.attach(made(tmp_path / "disk", kind, label="archive"))
-    uuid = tool("blkid", "--probe", "--output=value", "--match-tag=UUID", disk.node).strip()
-    before = disk.content()
-    other = "0a1b2c3d-0000-4000-8000-000000000001"
-    for fields, message in [
-        ({"label": "shop"}, "with the label archive, and the document asks for shop"),
-        ({"label": "Archive"}, "with the label archive"),
-        ({"uuid": other}, f"with the UUID {uuid}, and the document asks for {other}"),
-        ({"label": "archive", "uuid": other}, "with the UUID"),
-    ]:
-        said = machine.boot(on(disk, kind, **fields)).failure("volumes.data")
-        assert message in said and "is the right volume" in said, said
-    assert disk.content() == before
-    result = machine.boot(on(disk, kind, label="archive", uuid=uuid.upper()))
-    assert result.code == DONE, result
-
-
-def test_a_blank_disk_that_cannot_be_written_to_is_refused(machine, disks, tmp_path):
-    disk = disks.attach(images.blank(tmp_path / "blank", SIZES["ext4"]), read_only=True)
-    said = machine.boot(on(disk, "ext4")).failure("volumes.data")
-    assert "is blank" in said and "cannot be written to" in said and "attach it writable" in said, said
 
 
 # What does not come, or late.
@@ -523,7 +339,7 @@ def test_a_disk_that_comes_late_is_waited_for(machine, disks, tmp_path):
     assert running.wait_for_line(f"wait for the disk {node}"), running.lines
     time.sleep(0.3)
     begun = time.monotonic()
-    disks.attach(made(tmp_path / "late", "ext4"), node)
+    disks.attach(small(tmp_path / "late", "ext4"), node)
     result = running.wait()
     assert result.code == DONE, result
     assert time.monotonic() - begun < 2, "what the kernel tells is heard"

@@ -126,6 +126,7 @@ class Aws:
         assert ports, "the AWS stand-in did not start"
         self.direct = f"http://127.0.0.1:{ports[0]}"
         self.rules: dict = {"latency": 0, "faults": [], "ec2": {}}
+        self.clients: dict = {}
         return self
 
     def __exit__(self, *_) -> None:
@@ -143,6 +144,11 @@ class Aws:
 
     def client(self, service: str):
         """A boto3 client past the front: not logged, not disturbed."""
+        if service not in self.clients:
+            self.clients[service] = self.new_client(service)
+        return self.clients[service]
+
+    def new_client(self, service: str):
         return boto3.client(
             service,
             region_name=REGION,
@@ -253,10 +259,12 @@ class Aws:
         snapshot: str | None = None,
         attached_as: str | None = None,
         instance: str = INSTANCE,
+        multi_attach: bool = False,
         id: str | None = None,
     ) -> str:
         """A volume; with `attached_as`, attached to `instance` under that device name (by the rules of `ec2`)."""
-        about = {"zone": zone, "state": state, "snapshot": snapshot, "id": id, "type": "gp3"}
+        about = {"zone": zone, "state": state, "snapshot": snapshot, "id": id, "multi_attach": multi_attach}
+        about["type"] = "gp3"
         id = self.make("volume", tags=tags or {}, size_gib=size_gib, **about)
         if attached_as:
             self.client("ec2").attach_volume(VolumeId=id, InstanceId=instance, Device=attached_as)

@@ -124,10 +124,19 @@ class Ec2:
         return id
 
     def make_volume(
-        self, size_gib: int, tags: dict, zone: str, state: str, snapshot: str | None, id: str | None, type: str
+        self,
+        size_gib: int,
+        tags: dict,
+        zone: str,
+        state: str,
+        snapshot: str | None,
+        id: str | None,
+        type: str,
+        multi_attach: bool,
     ) -> str:
         """A volume as it is after a while. `state` stays what it is, unless it is "available"."""
         volume = self.backend.create_volume(size_gib, zone, snapshot, volume_type=type)
+        volume.multi_attach_enabled = multi_attach
         if id:
             volume = self.backend.volumes.setdefault(id, self.backend.volumes.pop(volume.id))
             volume.id = id

@@ -11,6 +11,9 @@ from pathlib import Path
 
 GIB = 1 << 30
 
+# The smallest filesystems that each mkfs makes without complaint, in GiB.
+SMALLEST = {"xfs": 300 / 1024, "ext4": 32 / 1024, "btrfs": 128 / 1024, "swap": 16 / 1024}
+
 
 def blank(path: Path, size_gib: float) -> Path:
     """Zeros that take no space."""
@@ -55,6 +58,21 @@ def filesystem(
         done = subprocess.run([*command, *labelled, str(path)], capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return path
+
+
+def small(path: Path, kind: str, files: dict[str, bytes] | None = None, **more) -> Path:
+    """A filesystem as small as may be, with a file on it."""
+    size_gib = more.pop("size_gib", SMALLEST[kind])
+    return filesystem(path, kind, {"db/table": b"rows\n"} if files is None else files, size_gib=size_gib, **more)
+
+
+def patched(path: Path, *patches: tuple[int, bytes]) -> Path:
+    """An image with these bytes in their places; a negative place counts from the end."""
+    with open(path, "r+b") as file:
+        for at, content in patches:
+            file.seek(at, os.SEEK_END if at < 0 else os.SEEK_SET)
+            file.write(content)
     return path
 
 

@@ -20,6 +20,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from .agent import document
+
 NEEDED = ("losetup", "unshare", "nsenter", "mount", "umount")
 MAKERS = ("mkfs.xfs", "mkfs.ext4", "mkfs.btrfs")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -94,6 +96,21 @@ def next_data(file, at: int) -> int | None:
         raise
 
 
+def tool(*command: str | Path, **more) -> str:
+    """What a program of the system says, if all is well."""
+    done = subprocess.run([str(word) for word in command], env={"PATH": PATH}, capture_output=True, text=True, **more)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def on(disk: Disk, filesystem: str = "xfs", *, mount: bool = True, **fields) -> str:
+    """A document: this disk is to hold that filesystem, and to be mounted at /srv/data."""
+    volume = {"from": {"device": disk.node}, "filesystem": filesystem, **fields}
+    mounts = {"/srv/data": {"device": "{{volumes.data.device}}"}} if mount else {}
+    return document(volumes={"data": volume}, mounts=mounts)
+
+
 class Disks:
     def __enter__(self) -> "Disks":
         self.nodes: list[str] = []
@@ -130,11 +147,8 @@ class Disks:
         """A path of inside, for who is outside."""
         return Path(f"/proc/{self.holder.pid}/root") / path.relative_to("/")
 
-    def run(self, *command: str | Path, check: bool = True) -> subprocess.CompletedProcess:
-        done = subprocess.run([*self.prefix, *map(str, command)], env={"PATH": PATH}, capture_output=True, text=True)
-        if check and done.returncode != 0:
-            raise RuntimeError(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done
+    def run(self, *command: str | Path) -> str:
+        return tool(*self.prefix, *command)
 
     def mounts(self, below: Path = Path("/")) -> list[Mounted]:
         found = []
@@ -183,14 +197,13 @@ class Disks:
         return Disk(image, chosen)
 
     def free(self) -> str:
-        done = subprocess.run(["losetup", "--find"], capture_output=True, text=True, check=True)
-        return done.stdout.strip()
+        return tool("losetup", "--find").strip()
 
     def find_partitions(self, node: str) -> None:
         """Not every kernel reads partition tables; each can be told."""
         table = subprocess.run(["partx", "--show", "--noheadings", node], capture_output=True, text=True)
         if table.returncode == 0 and table.stdout.strip() and not list(Path("/dev").glob(f"{Path(node).name}p*")):
-            subprocess.run(["partx", "--add", node], check=True, capture_output=True)
+            tool("partx", "--add", node)
 
     def detach(self, node: str) -> None:
         subprocess.run(["partx", "--delete", node], capture_output=True)
