@@ -73,7 +73,7 @@ def own(aws: Aws, instance: str = INSTANCE) -> tuple[str, dict]:
 
 def one_volume(aws: Aws) -> dict:
     """Nothing was made twice, nor attached twice: the volume."""
-    [volume] = aws.volumes(**TAGS)
+    [volume] = aws.volumes(**{"ingot:address": "volumes.data"})
     [attachment] = volume["Attachments"]
     assert (attachment["InstanceId"], volume["Tags"]["ingot:address"]) == (INSTANCE, "volumes.data")
     forms = {json.dumps(call["form"], sort_keys=True) for call in aws.calls("CreateVolume")}
