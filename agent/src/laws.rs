@@ -8,7 +8,7 @@
 //! | no secret appears in any log, event, report or error | [`secrecy`] |
 //! | nothing is fetched twice, and what can be is fetched together | [`fetching`] |
 //! | a failure stops only what depends on it, and says what to do | [`failures`], [`patience`] |
-//! | one volume for each step, whatever EC2 does; what is refused stays as it was | [`volumes`] |
+//! | one volume for each step, whatever EC2 does; what is refused stays as it was | [`volumes`], [`mounts`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
 //! | a large document is no trouble | [`size`] |
 //!
@@ -22,6 +22,7 @@ mod inspection;
 mod instance;
 mod invented;
 mod killed;
+mod mounts;
 mod patience;
 mod reading;
 mod schema;
