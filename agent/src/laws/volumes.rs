@@ -201,7 +201,7 @@ async fn each_reason_why_a_volume_will_not_do_has_its_own_words() {
     vol-a is a Multi-Attach volume, and attached to i-other as well
       hint: an ordinary filesystem breaks when two instances mount it: restore a snapshot for each instance
     EC2 accepted vol-a and then could not make it
-      hint: allow this instance's role kms:CreateGrant, kms:Decrypt, kms:GenerateDataKeyWithoutPlaintext and kms:ReEncrypt* on the volume's key and on the snapshot's
+      hint: allow this instance's role kms:CreateGrant, kms:Decrypt, kms:DescribeKey, kms:GenerateDataKeyWithoutPlaintext and kms:ReEncrypt* on the volume's key and on the snapshot's
     ");
     let twice =
         "version: 1\nvolumes: { a: { from: { volume: vol-a } }, b: { from: { volume: vol-a } }, c: { from: { volume: vol-gone } } }\n";

@@ -36,7 +36,7 @@ use self::fields::{Existing, Snapshot, Source};
 use self::memory::Memory;
 use crate::aws::ec2::NewVolume;
 use crate::host::disks::{Content, Device, Disk, NewFilesystem, Wanted};
-use crate::steps::{Context, Objection, Outputs, Step};
+use crate::steps::{Context, Objection, Outputs, Progress, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Volume;
@@ -53,6 +53,7 @@ pub(crate) enum Change {
     Make {
         request: Box<NewVolume>,
         failed: u32,
+        source: String,
     },
     Attach {
         volume: String,
@@ -192,7 +193,7 @@ impl Step for Volume {
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), VolumeError> {
         match change {
             Change::Await(wanted) => attach::wait(&wanted, cx).await.map(|_| ()),
-            Change::Make { request, failed } => attach::make(&request, failed, cx).await,
+            Change::Make { request, failed, source } => attach::make(&request, failed, &source, cx).await,
             Change::Attach { volume, reused, soon } => attach::attach(&volume, reused, soon, cx).await,
             Change::Adopt { volume, reused } => attach::adopt(&volume, reused, cx).await,
             Change::Settle(settlement) => attach::settle(&settlement, cx).await,
@@ -210,6 +211,15 @@ impl Step for Volume {
         };
         let device = self.device(&disk, cx).await?;
         let memory = Memory::of(cx);
+        let now = self.described(cx)?;
+        if !memory.source.is_empty() && memory.source != now {
+            let kept = memory.volume.as_deref().unwrap_or("the volume");
+            let warning = format!(
+                "{kept} was made {}, and the document now says: {now}. It is kept; a step of another name makes another",
+                memory.source
+            );
+            cx.progress(Progress::Warning(warning));
+        }
         let settled = if self.is_managed() { Some(self.settings(cx)?) } else { memory.settled.clone() };
         // What is there now is whole, whoever made it: it is not ours to overwrite any more.
         let ended = Memory { settled, formatting: None, ..memory.clone() };

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::fields::Volume;
-use super::find::{describe, tags};
+use super::find::{ADDRESS, INSTANCE, describe, tags};
 use super::memory::Memory;
 use super::names::bare;
 use super::trouble::{Unsuitable, VolumeError};
 use super::{Change, Found, Settlement};
-use crate::aws::ec2::{NewVolume, VolumeQuery};
+use crate::aws::AwsError;
+use crate::aws::ec2::{Here, NewVolume, VolumeQuery};
+use crate::failure::Failure;
 use crate::host::disks::{Device, Disk, DiskWatch, NewFilesystem, Wanted};
 use crate::steps::Context;
 use crate::steps::fields::rounded;
@@ -21,6 +23,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 ///
 /// Source: aws-ebs-csi-driver, which found that such a name is not to be used again.
 const ATTACHING: Duration = Duration::from_secs(90);
+
+/// So many looks in a row that show no attachment are believed: one may be stale.
+const LOOKS: u32 = 4;
+
+/// A volume that came to nothing under so many names will not come under another.
+const ATTEMPTS: usize = 3;
 
 /// For so long a new volume may not be there for those who ask: EC2 agrees with itself in the end.
 ///
@@ -72,28 +80,60 @@ pub(super) async fn wait(wanted: &Wanted, cx: &Context<'_>) -> Result<Disk, Volu
 }
 
 /// Makes a volume, and waits until it can be attached.
-pub(super) async fn make(request: &NewVolume, failed: u32, cx: &Context<'_>) -> Result<(), VolumeError> {
-    let mut memory = Memory { snapshot: request.snapshot.clone(), failed, ..Memory::default() };
+pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Context<'_>) -> Result<(), VolumeError> {
+    let before = Memory::of(cx);
+    let snapshot = request.snapshot.clone();
+    let mut memory = Memory { snapshot, failed, making: true, source: source.to_owned(), burnt: before.burnt, ..Memory::default() };
     memory.keep(cx).await.map_err(VolumeError::Host)?;
     cx.waiting("for EC2 to accept the volume");
     let made = match cx.world.aws.ec2.create_volume(request).await {
-        Ok(made) => made,
-        // Asked for before in other words, by a document that has changed since. What came of that is tagged and found by
-        // that; if it is gone, the next client token is for another.
-        Err(error) if error.code == "IdempotentParameterMismatch" => {
-            memory.failed += 1;
-            return memory.keep(cx).await.map_err(VolumeError::Host);
+        Ok(made) => made.id,
+        // Asked for before in other words, by a document that has changed since. What came of that is tagged, and found by
+        // that in the end; if it is gone, the next client token is for another.
+        Err(error) if error.code == "IdempotentParameterMismatch" => match earlier(request, cx).await? {
+            Some(earlier) => earlier,
+            None => {
+                (memory.failed, memory.making) = (memory.failed + 1, false);
+                return memory.keep(cx).await.map_err(VolumeError::Host);
+            }
+        },
+        Err(error) => {
+            // Refused for good: the next boot chooses anew.
+            if !error.is_transient() {
+                Memory { snapshot: None, making: false, ..memory }.keep(cx).await.map_err(VolumeError::Host)?;
+            }
+            return Err(VolumeError::Ec2(error));
         }
-        Err(error) => return Err(VolumeError::Ec2(error)),
     };
-    cx.world.claims.volume(&made.id, cx.address.as_str());
-    memory.volume = Some(made.id.clone());
+    cx.world.claims.volume(&made, cx.address.as_str());
+    (memory.volume, memory.making) = (Some(made.clone()), false);
     memory.keep(cx).await.map_err(VolumeError::Host)?;
-    available(&made.id, cx).await
+    available(&made, false, cx).await
+}
+
+/// What came of an earlier request for this step, once EC2 shows it.
+async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>, VolumeError> {
+    let own = [INSTANCE, ADDRESS].into_iter().filter_map(|tag| Some((tag.to_owned(), request.tags.get(tag)?.clone())));
+    let query = VolumeQuery { tags: own.collect(), ..VolumeQuery::default() };
+    let begun = cx.host().clock.elapsed();
+    let mut pauses = Pauses::new();
+    loop {
+        let found = cx.world.aws.ec2.volumes(&query).await.map_err(VolumeError::Ec2)?;
+        if let Some(volume) = found.into_iter().find(|volume| matches!(volume.state.as_str(), "creating" | "available" | "in-use")) {
+            return Ok(Some(volume.id));
+        }
+        if cx.host().clock.elapsed().saturating_sub(begun) >= UNSEEN {
+            return Ok(None);
+        }
+        let left = still("EC2 to show the volume of an earlier request", begun, "look at `aws ec2 describe-volumes`", cx)?;
+        cx.host().clock.sleep(pauses.next().min(left)).await;
+    }
 }
 
 /// Waits until a volume is `available`.
-async fn available(volume: &str, cx: &Context<'_>) -> Result<(), VolumeError> {
+///
+/// One to be reused that is not there any more is no failure: it is looked at again.
+async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
     let begun = cx.host().clock.elapsed();
     let mut pauses = Pauses::new();
     loop {
@@ -103,6 +143,7 @@ async fn available(volume: &str, cx: &Context<'_>) -> Result<(), VolumeError> {
         let detaching = known.iter().flat_map(|known| &known.attachments).any(|attachment| attachment.state == "detaching");
         let state = known.map_or_else(|| "not seen yet".to_owned(), |known| known.state);
         match state.as_str() {
+            "not seen yet" if reused => return Ok(()),
             "error" => return not_made(volume, encrypted, cx).await,
             "not seen yet" if !seen => return not_made(volume, encrypted, cx).await,
             "creating" | "not seen yet" => {}
@@ -128,7 +169,7 @@ async fn not_made(volume: &str, encrypted: bool, cx: &Context<'_>) -> Result<(),
 pub(super) async fn attach(volume: &str, reused: bool, soon: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
     let mut memory = remember(volume, reused, cx).await?;
     if soon {
-        available(volume, cx).await?;
+        available(volume, reused, cx).await?;
     }
     let ec2 = &cx.world.aws.ec2;
     let here = ec2.here().await.map_err(VolumeError::Ec2)?;
@@ -142,43 +183,83 @@ pub(super) async fn attach(volume: &str, reused: bool, soon: bool, cx: &Context<
     let mut watch = cx.host().disks.watch().map_err(VolumeError::Host)?;
     cx.waiting(format!("for EC2 to attach {volume} as {name}"));
     if let Err(error) = ec2.attach_volume(volume, &here.instance, &name).await {
-        match error.code.as_str() {
-            // Ten instances may want the same one, and EC2 gives it to the first.
-            "VolumeInUse" | "IncorrectState" | "InvalidVolume.NotFound" if reused => {
-                cx.world.claims.lost(volume);
-                return Memory::default().keep(cx).await.map_err(VolumeError::Host);
-            }
+        return match error.code.as_str() {
+            _ if error.what.contains("not 'running'") => Err(Unsuitable::NotRunning { instance: here.instance }.into()),
+            "VolumeInUse" | "IncorrectState" | "InvalidVolume.NotFound" => refused(volume, memory, &here, error, cx).await,
             "InvalidParameterValue" | "InvalidDeviceName.InUse" | "InvalidDevice.InUse" if error.what.contains(&name) => {
                 memory.burnt.insert(name);
-                return memory.keep(cx).await.map_err(VolumeError::Host);
+                memory.keep(cx).await.map_err(VolumeError::Host)
             }
-            _ => return Err(VolumeError::Ec2(error)),
+            _ => Err(VolumeError::Ec2(error)),
+        };
+    }
+    match appeared(volume, &here, &mut *watch, cx).await? {
+        Appeared::Came | Appeared::Gone => Ok(()),
+        Appeared::Stuck => detach(volume, name, memory, &here, cx).await,
+    }
+}
+
+/// EC2 did not attach a volume. Ten instances may want the same one, and EC2 gives it to the first; but an answer that was
+/// lost, or a look that was stale, must not be taken for that.
+async fn refused(volume: &str, memory: Memory, here: &Here, error: AwsError, cx: &Context<'_>) -> Result<(), VolumeError> {
+    let begun = cx.host().clock.elapsed();
+    let mut pauses = Pauses::new();
+    loop {
+        let known = describe(volume, cx).await?;
+        let gone = known.as_ref().is_none_or(|known| matches!(known.state.as_str(), "deleting" | "deleted" | "error"));
+        let held: Vec<String> = known.into_iter().flat_map(|known| known.attachments).map(|attachment| attachment.instance).collect();
+        if held.contains(&here.instance) {
+            return Ok(());
         }
+        if !held.is_empty() || (gone && memory.reused) {
+            if !memory.reused && (memory.settled() || memory.source.is_empty()) {
+                return Err(Unsuitable::InUse { volume: volume.to_owned(), by: held.join(", ") }.into());
+            }
+            cx.world.claims.lost(volume);
+            let failed = memory.failed + u32::from(!memory.reused);
+            let anew = Memory { failed, burnt: memory.burnt, ..Memory::default() };
+            return anew.keep(cx).await.map_err(VolumeError::Host);
+        }
+        // EC2 says that it is not to be had, and does not yet show why.
+        if cx.host().clock.elapsed().saturating_sub(begun) >= UNSEEN {
+            return Err(VolumeError::Ec2(error));
+        }
+        let left = still(&format!("EC2 to say who has {volume}"), begun, "look at `aws ec2 describe-volumes`", cx)?;
+        cx.host().clock.sleep(pauses.next().min(left)).await;
     }
-    if appeared(volume, &mut *watch, cx).await? {
-        return Ok(());
-    }
-    memory.burnt.insert(name);
-    memory.keep(cx).await.map_err(VolumeError::Host)?;
-    cx.waiting(format!("for EC2 to detach {volume}, which was attaching for too long"));
-    ec2.detach_volume(volume, &here.instance).await.map_err(VolumeError::Ec2)?;
-    available(volume, cx).await
 }
 
 /// Waits for the disk of a volume that EC2 says is attached, or being attached, to this instance.
 pub(super) async fn adopt(volume: &str, reused: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
-    let mut memory = remember(volume, reused, cx).await?;
+    let memory = remember(volume, reused, cx).await?;
     let mut watch = cx.host().disks.watch().map_err(VolumeError::Host)?;
-    if appeared(volume, &mut *watch, cx).await? {
-        return Ok(());
-    }
     let here = cx.world.aws.ec2.here().await.map_err(VolumeError::Ec2)?;
-    if let Some(known) = describe(volume, cx).await? {
-        memory.burnt.extend(known.attachments.into_iter().map(|attachment| attachment.device));
-        memory.keep(cx).await.map_err(VolumeError::Host)?;
+    match appeared(volume, &here, &mut *watch, cx).await? {
+        Appeared::Came | Appeared::Gone => Ok(()),
+        Appeared::Stuck => {
+            let known = describe(volume, cx).await?;
+            let own = known.into_iter().flat_map(|known| known.attachments).find(|attachment| attachment.instance == here.instance);
+            detach(volume, own.map_or_else(String::new, |own| own.device), memory, &here, cx).await
+        }
     }
-    cx.world.aws.ec2.detach_volume(volume, &here.instance).await.map_err(VolumeError::Ec2)?;
-    available(volume, cx).await
+}
+
+/// Takes back an attachment that came to nothing: the next one is by another name.
+async fn detach(volume: &str, name: String, mut memory: Memory, here: &Here, cx: &Context<'_>) -> Result<(), VolumeError> {
+    memory.burnt.insert(name);
+    memory.keep(cx).await.map_err(VolumeError::Host)?;
+    cx.waiting(format!("for EC2 to detach {volume}, which was attaching for too long"));
+    match cx.world.aws.ec2.detach_volume(volume, &here.instance).await {
+        Ok(()) => {}
+        // It is, by now.
+        Err(error) if matches!(error.code.as_str(), "IncorrectState" | "InvalidAttachment.NotFound") => {}
+        Err(error) => return Err(VolumeError::Ec2(error)),
+    }
+    if memory.burnt.len() >= ATTEMPTS {
+        let encrypted = describe(volume, cx).await?.is_some_and(|known| known.encrypted);
+        return Err(Unsuitable::NotAttached { volume: volume.to_owned(), encrypted }.into());
+    }
+    available(volume, memory.reused, cx).await
 }
 
 async fn remember(volume: &str, reused: bool, cx: &Context<'_>) -> Result<Memory, VolumeError> {
@@ -186,30 +267,45 @@ async fn remember(volume: &str, reused: bool, cx: &Context<'_>) -> Result<Memory
     if before.volume.as_deref() == Some(volume) {
         return Ok(before);
     }
-    let memory = Memory { volume: Some(volume.to_owned()), reused, failed: before.failed, snapshot: before.snapshot, ..Memory::default() };
+    let Memory { failed, burnt, source, .. } = before;
+    let memory = Memory { volume: Some(volume.to_owned()), reused, failed, burnt, source, ..Memory::default() };
     memory.keep(cx).await.map_err(VolumeError::Host)?;
     Ok(memory)
 }
 
-/// Whether the disk of a volume came, by what the kernel says; EC2 is asked whether it still tries. `false` if it has tried
-/// for too long.
-async fn appeared(volume: &str, watch: &mut dyn DiskWatch, cx: &Context<'_>) -> Result<bool, VolumeError> {
+enum Appeared {
+    Came,
+    /// EC2 says, again and again, that it is not attached.
+    Gone,
+    /// It is attaching for too long, or refused by a key that may not be used.
+    Stuck,
+}
+
+/// Whether the disk of a volume came, by what the kernel says; EC2 is asked whether it still tries.
+async fn appeared(volume: &str, here: &Here, watch: &mut dyn DiskWatch, cx: &Context<'_>) -> Result<Appeared, VolumeError> {
     let wanted = Wanted::Volume(volume.to_owned());
     let begun = cx.host().clock.elapsed();
     let mut pauses = Pauses::new();
     let mut ask_at = begun + pauses.next();
     let mut state = "attaching".to_owned();
+    let mut gone = 0;
     loop {
         if cx.host().disks.find(&wanted).await.map_err(VolumeError::Host)?.is_some() {
-            return Ok(true);
+            return Ok(Appeared::Came);
         }
         let now = cx.host().clock.elapsed();
         if now >= ask_at {
             let known = describe(volume, cx).await?;
-            let attachments = known.map_or_else(Vec::new, |known| known.attachments);
-            state = attachments.first().map_or_else(|| "detached".to_owned(), |attachment| attachment.state.clone());
-            if state == "detached" || (state == "attaching" && now.saturating_sub(begun) >= ATTACHING) {
-                return Ok(state == "detached");
+            let taken = known.iter().flat_map(|known| &known.attachments).any(|attachment| attachment.instance != here.instance);
+            let own = known.into_iter().flat_map(|known| known.attachments).find(|attachment| attachment.instance == here.instance);
+            // One look may be older than the attachment.
+            gone = if own.is_none() { gone + 1 } else { 0 };
+            state = own.map_or_else(|| "detached".to_owned(), |own| own.state);
+            if taken || gone >= LOOKS {
+                return Ok(if taken { Appeared::Gone } else { Appeared::Stuck });
+            }
+            if state == "attaching" && now.saturating_sub(begun) >= ATTACHING {
+                return Ok(Appeared::Stuck);
             }
             ask_at = now + pauses.next();
         }
@@ -238,8 +334,10 @@ pub(super) async fn make_filesystem(device: &Device, new: &NewFilesystem, cx: &C
     let begun = Memory { formatting: Some(identity(device, cx)), ..before.clone() };
     begun.keep(cx).await.map_err(VolumeError::Host)?;
     cx.waiting(format!("for mkfs to make {} on {}", new.kind, device.node.display()));
-    cx.host().disks.make_filesystem(device, new, cx.time_left()).await.map_err(VolumeError::Host)?;
-    Memory { formatting: None, ..before }.keep(cx).await.map_err(VolumeError::Host)
+    let made = cx.host().disks.make_filesystem(device, new, cx.time_left()).await;
+    // Only a process that died in the middle leaves the mark: what is there after a failure may be somebody else's.
+    Memory { formatting: None, ..before }.keep(cx).await.map_err(VolumeError::Host)?;
+    made.map_err(VolumeError::Host)
 }
 
 /// What a device is, so that it is known again: an EBS volume for ever, anything else until the next start of the machine.
@@ -271,6 +369,9 @@ impl Volume {
         let mut wanted = if ours { self.tags_for(&here, cx, known.snapshot.as_deref().unwrap_or("blank"))? } else { tags(&self.tags, cx)? };
         wanted.retain(|key, value| known.tags.get(key) != Some(value));
         let own = known.attachments.iter().find(|attachment| attachment.instance == here.instance);
+        if own.is_none() && self.delete_on_termination.is_some() {
+            return Err(Unsuitable::Unseen { volume: volume.to_owned() }.into());
+        }
         let delete = self.delete_on_termination.zip(own).filter(|(wanted, own)| own.delete_on_termination != *wanted);
         let delete = delete.map(|(wanted, own)| (own.device.clone(), wanted));
         if wanted.is_empty() && delete.is_none() {

@@ -29,6 +29,11 @@ impl Volume {
         {
             memory = Memory::default();
         }
+        if let Some(volume) = &memory.volume
+            && !cx.world.claims.volume(volume, cx.address.as_str())
+        {
+            memory = Memory::default();
+        }
         if let Some(volume) = &memory.volume {
             let disk = cx.host().disks.find(&Wanted::Volume(volume.clone())).await.map_err(VolumeError::Host)?;
             if let Some(disk) = disk {
@@ -41,7 +46,9 @@ impl Volume {
             match known.as_ref().map(|known| (known, judge(known, &here))) {
                 Some((_, Ok(next))) => return Ok(Found::Next(next.change(volume, memory.reused))),
                 // It was to be had a moment ago, and another instance was faster.
-                Some((known, Err(Unsuitable::InUse { .. }))) if memory.reused && !memory.settled() => cx.world.claims.lost(&known.id),
+                Some((known, Err(Unsuitable::InUse { .. }))) if !memory.settled() && (memory.reused || self.is_made()) => {
+                    cx.world.claims.lost(&known.id);
+                }
                 Some((known, Err(why))) if memory.settled() || !self.is_made() || !is_over(known) => return Err(why.into()),
                 None if memory.settled() || !self.is_made() => {
                     return Err(Unsuitable::Gone { volume: volume.clone(), state: "no longer there".into() }.into());
@@ -77,7 +84,8 @@ impl Volume {
                 return Ok(next.change(&volume.id, false));
             }
         }
-        if let Some(reuse) = &self.reuse
+        // What EC2 was asked for and did not answer is asked for again, before anything else is taken.
+        if let (Some(reuse), false) = (&self.reuse, memory.making)
             && let Some(volume) = self.reusable(reuse, here, cx).await?
         {
             return Ok(Change::Attach { volume, reused: true, soon: false });
@@ -94,7 +102,12 @@ impl Volume {
             ..VolumeQuery::default()
         };
         let mut found = volumes(query, cx).await?;
-        found.retain(|volume| self.size_gib.is_none_or(|wanted| volume.size_gib >= wanted) && !volume.multi_attach);
+        let others = super::memory::of_others(cx);
+        let encrypted = self.encrypted == Some(true) || self.kms_key.is_some();
+        found.retain(|volume| {
+            let fits = self.size_gib.is_none_or(|wanted| volume.size_gib >= wanted) && (volume.encrypted || !encrypted);
+            fits && !volume.multi_attach && !others.contains(&volume.id)
+        });
         found.sort_by(|a, b| a.id.cmp(&b.id));
         // Instances that start together do not all try the same one first.
         let first = here.instance.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
@@ -129,7 +142,8 @@ impl Volume {
     /// The request for a new volume.
     async fn make(&self, memory: &Memory, here: &Here, cx: &Context<'_>) -> Result<Change, VolumeError> {
         // What was asked for before the boot was cut off is asked for again in the same words: a client token wants that.
-        let again = memory.volume.is_none().then(|| memory.snapshot.clone()).flatten();
+        let source = self.described(cx)?;
+        let again = (memory.volume.is_none() && memory.source == source).then(|| memory.snapshot.clone()).flatten();
         let snapshot = match &self.from {
             Source::Snapshot(wished) => Some(self.snapshot(wished, again, cx).await?),
             _ => None,
@@ -143,6 +157,7 @@ impl Volume {
         let from = snapshot.as_ref().map_or("blank", |snapshot| snapshot.id.as_str());
         Ok(Change::Make {
             failed,
+            source,
             request: Box::new(NewVolume {
                 client_token: token(&here.instance, cx.address.as_str(), failed),
                 zone: here.zone.clone(),
@@ -153,7 +168,7 @@ impl Volume {
                 initialization_rate_mib_s: self.initialization_rate_mib_s,
                 encrypted: self.encrypted.or(self.kms_key.is_some().then_some(true)),
                 kms_key: self.kms_key.as_ref().map(|key| render(key, cx)).transpose()?,
-                tags: self.tags_for(here, cx, from)?,
+                tags: self.tags_of_new(here, cx, from)?,
                 snapshot: snapshot.map(|snapshot| snapshot.id),
             }),
         })
@@ -173,14 +188,32 @@ impl Volume {
         newest(&query, found).map_err(VolumeError::from)
     }
 
-    /// Tags of a volume that is this instance's: also those by which the next one finds it to be reused.
-    pub(super) fn tags_for(&self, here: &Here, cx: &Context<'_>, from: &str) -> Result<BTreeMap<String, String>, VolumeError> {
-        let mut tags = tags(self.reuse.as_ref().map_or(&BTreeMap::new(), |reuse| &reuse.with_tags), cx)?;
-        tags.extend(self::tags(&self.tags, cx)?);
+    /// Tags of a volume that is made for this instance. Not those by which it is found to be reused: until it is attached
+    /// another instance could take it.
+    fn tags_of_new(&self, here: &Here, cx: &Context<'_>, from: &str) -> Result<BTreeMap<String, String>, VolumeError> {
+        let mut tags = tags(&self.tags, cx)?;
         tags.insert(INSTANCE.into(), here.instance.clone());
         tags.insert(ADDRESS.into(), cx.address.to_string());
         tags.insert(FROM.into(), from.to_owned());
         Ok(tags)
+    }
+
+    /// Tags of a volume that is attached to this instance.
+    pub(super) fn tags_for(&self, here: &Here, cx: &Context<'_>, from: &str) -> Result<BTreeMap<String, String>, VolumeError> {
+        let mut tags = tags(self.reuse.as_ref().map_or(&BTreeMap::new(), |reuse| &reuse.with_tags), cx)?;
+        tags.extend(self.tags_of_new(here, cx, from)?);
+        Ok(tags)
+    }
+
+    /// Where it comes from, in words.
+    pub(super) fn described(&self, cx: &Context<'_>) -> Result<String, VolumeError> {
+        Ok(match &self.from {
+            Source::Snapshot(Wished::Id(id)) => format!("from {}", render(id, cx)?),
+            Source::Snapshot(Wished::Newest(newest)) => format!("from the newest snapshot {}", with(&tags(&newest.newest_with_tags, cx)?)),
+            Source::Volume(Existing::Tagged(tagged)) => format!("the volume {}", with(&tags(&tagged.with_tags, cx)?)),
+            Source::Blank => "blank".into(),
+            Source::Volume(Existing::Id(_)) | Source::Device(_) | Source::InstanceStore(_) => String::new(),
+        })
     }
 }
 

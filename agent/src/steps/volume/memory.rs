@@ -21,6 +21,12 @@ pub(super) struct Memory {
     /// The snapshot that it is restored from: to be asked for again with the same client token, the request must be the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) snapshot: Option<String>,
+    /// What it was made or chosen by, as the document said it then. Empty for a volume that is named.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub(super) source: String,
+    /// Whether EC2 was asked for a volume, and its answer is not known.
+    #[serde(default)]
+    pub(super) making: bool,
     /// Whether it was there before, and only attached for want of a better one.
     #[serde(default)]
     pub(super) reused: bool,
@@ -58,6 +64,12 @@ impl Memory {
         };
         cx.world.record.put(cx.address.as_str(), entry).await
     }
+}
+
+/// Volumes that other steps remember.
+pub(super) fn of_others(cx: &Context<'_>) -> BTreeSet<String> {
+    let others = cx.world.record.below("volumes.").into_iter().filter(|(address, _)| address != cx.address.as_str());
+    others.filter_map(|(_, entry)| serde_json::from_str::<Memory>(&entry.detail?).ok()?.volume).collect()
 }
 
 /// What the volumes and mounts of one boot have taken, so that two of them never want the same.

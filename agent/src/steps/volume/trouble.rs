@@ -29,6 +29,11 @@ pub(crate) enum VolumeError {
     Host(HostError),
 }
 
+/// What a role needs to use a KMS key for a volume.
+///
+/// Source: <https://docs.aws.amazon.com/ebs/latest/userguide/ebs-encryption-requirements.html>
+const KMS_ACTIONS: &str = "kms:CreateGrant, kms:Decrypt, kms:DescribeKey, kms:GenerateDataKeyWithoutPlaintext and kms:ReEncrypt*";
+
 /// What EC2 has, and why that will not do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unsuitable {
@@ -48,6 +53,12 @@ pub(crate) enum Unsuitable {
     Gone { volume: String, state: String },
     #[error("EC2 accepted {volume} and then could not make it")]
     NotMade { volume: String, encrypted: bool },
+    #[error("{volume} comes to nothing however often it is attached")]
+    NotAttached { volume: String, encrypted: bool },
+    #[error("EC2 does not show yet that {volume} is attached")]
+    Unseen { volume: String },
+    #[error("EC2 does not say yet that {instance} is running")]
+    NotRunning { instance: String },
     #[error("there is no volume {which} in {zone}")]
     NoVolume { which: String, zone: String, elsewhere: Vec<String> },
     #[error("several volumes {which} are to be had: {}", found.join(", "))]
@@ -61,17 +72,23 @@ pub(crate) enum Unsuitable {
 impl Failure for Unsuitable {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NoSnapshot { others: 0, .. } => "correct the tags or the id; a snapshot of another account needs `owner:`, and has to be shared".into(),
+            Self::NoSnapshot { others: 0, .. } => {
+                "correct the tags or the id; a snapshot of another account needs `owner:`, and has to be shared".into()
+            }
             Self::NoSnapshot { others, .. } => format!("{others} with these tags are not completed: wait for one, or look why it failed"),
             Self::SnapshotNotReady { .. } => "wait until it is completed, or name another".into(),
             Self::TooSmall { of_gib, .. } => format!("set `size_gib: {of_gib}` or more, or take it away"),
-            Self::OtherZone { zone, .. } => format!("launch the instance in {zone}, or restore a snapshot of the volume, which works in every zone"),
+            Self::OtherZone { zone, .. } => {
+                format!("launch the instance in {zone}, or restore a snapshot of the volume, which works in every zone")
+            }
             Self::InUse { by, .. } => format!("detach it from {by}, or name another; a snapshot gives every instance one of its own"),
             Self::Shared { .. } => "an ordinary filesystem breaks when two instances mount it: restore a snapshot for each instance".into(),
             Self::Gone { volume, .. } => format!("name another volume; if {volume} held this instance's data, restore its last snapshot"),
-            Self::NotMade { encrypted: true, .. } => {
-                "allow this instance's role kms:CreateGrant, kms:Decrypt, kms:GenerateDataKeyWithoutPlaintext and kms:ReEncrypt* on the volume's key and on the snapshot's".into()
+            Self::NotMade { encrypted: true, .. } | Self::NotAttached { encrypted: true, .. } => {
+                format!("allow this instance's role {KMS_ACTIONS} on the volume's key and on the snapshot's")
             }
+            Self::NotAttached { .. } => "see what the kernel says of NVMe with `dmesg`".into(),
+            Self::Unseen { .. } | Self::NotRunning { .. } => "give it a longer `timeout:` if EC2 stays like this".into(),
             Self::NotMade { .. } => "look at its state reason with `aws ec2 describe-volumes`, and boot again".into(),
             Self::NoVolume { elsewhere, .. } if elsewhere.is_empty() => "correct the tags, or restore from a snapshot".into(),
             Self::NoVolume { elsewhere, .. } => format!("these have the tags and cannot be attached here: {}", elsewhere.join(", ")),
@@ -82,7 +99,8 @@ impl Failure for Unsuitable {
     }
 
     fn is_transient(&self) -> bool {
-        matches!(self, Self::SnapshotNotReady { state, .. } if state == "pending")
+        matches!(self, Self::Unseen { .. } | Self::NotRunning { .. })
+            || matches!(self, Self::SnapshotNotReady { state, .. } if state == "pending")
     }
 }
 
