@@ -182,9 +182,10 @@ class Disks:
 
     # Disks.
 
-    def attach(self, image: Path, node: str | None = None, *, read_only: bool = False) -> Disk:
-        """A disk with the content of a file, and what partitions there are; at the next free node, or this one."""
-        options = ["--read-only"] if read_only else []
+    def attach(self, image: Path, node: str | None = None, *, read_only: bool = False, direct: bool = False) -> Disk:
+        """A disk with the content of a file, and what partitions there are; at the next free node, or this one. With
+        `direct`, reads of it wait for the file side by side."""
+        options = ["--read-only"] * read_only + ["--direct-io=on"] * direct
         for _ in range(5):
             chosen = node or self.free()
             done = subprocess.run(["losetup", "--partscan", *options, chosen, image], capture_output=True, text=True)

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::cli::{Root, talk};
 use crate::exit::Exit;
@@ -13,6 +14,9 @@ use crate::host::lock::{BOOT, Lock, LockError};
 use crate::host::state::Record;
 use crate::host::{Host, identity};
 use crate::steps::mount::remembered;
+
+/// The kernel finds its disks within seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Mount again what the last boot of this instance had mounted: no network, no document
 ///
@@ -51,5 +55,5 @@ async fn restore(root: Option<PathBuf>) -> Result<Vec<String>, Explanation> {
     let Some(id) = identity::dmi(&*disk).await else { return Ok(Vec::new()) };
     let host = Host { files: disk.clone(), ..Host::this_machine(root) };
     let record = Record::load(disk, host.users.own(), &id).await.map_err(|error| explained(&error))?;
-    Ok(remembered::bring_back(&record, &host).await)
+    Ok(remembered::bring_back(&record, &host, PATIENCE).await)
 }

@@ -254,6 +254,11 @@ impl FakeMachine {
         self.0.life.dead.set(count == 0);
     }
 
+    /// Has the next `times` runs of a mkfs program end badly, before they have written anything.
+    pub(crate) fn fail_filesystems(&self, times: u32) {
+        self.0.storage.borrow_mut().failing = times;
+    }
+
     /// From now on disks come when they are plugged in, and not when they are waited for.
     pub(crate) fn stop_inventing_disks(&self) {
         self.0.storage.borrow_mut().anything = false;

@@ -32,6 +32,9 @@ pub(crate) trait Mounts {
     /// Mounts by a program of the system, such as mount.nfs4, which gets `data` as its options.
     async fn mount_by(&self, program: &str, call: &MountCall, timeout: Duration) -> Result<(), HostError>;
 
+    /// umount(2), without force: one that is in use stays.
+    async fn unmount(&self, at: &Path) -> Result<(), HostError>;
+
     /// The block devices that are swapped on.
     async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError>;
 
@@ -78,8 +81,10 @@ pub(crate) async fn seen<'t>(table: &'t [Mounted], path: &Path, files: &dyn File
 }
 
 /// The mount that is at `path` itself, which has no symbolic links in it. See [`Mounts::table`] for which of two.
+///
+/// One that lies below what was mounted later is hidden: nobody sees it.
 pub(crate) fn at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
-    table.iter().rev().find(|mounted| mounted.at == path)
+    table.iter().rev().find(|mounted| path.starts_with(&mounted.at)).filter(|mounted| mounted.at == path)
 }
 
 /// Where a device is mounted as a whole.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::aws::Identity;
 use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeSecretsManager};
@@ -101,7 +102,7 @@ impl Instance {
         let id = self.id().await;
         recorder.amend(|report| report.instance = Some(id.clone()));
         let record = Record::load(host.files.clone(), host.users.own(), &id).await.unwrap();
-        for trouble in remembered::bring_back(&record, &host).await {
+        for trouble in remembered::bring_back(&record, &host, Duration::ZERO).await {
             recorder.amend(|report| report.warnings.push(trouble));
         }
         let aws = Aws::new(self.secrets.clone(), self.parameters.clone(), self.ec2.clone());

@@ -351,3 +351,116 @@ async fn a_document_that_changes_after_a_crash_makes_one_volume_all_the_same() {
     instance.boot_well().await;
     assert_eq!(instance.ec2.all_volumes().len(), 1);
 }
+
+/// A look at EC2 may be older than what it has just done.
+#[tokio::test(start_paused = true)]
+async fn what_is_attached_here_is_no_lost_race() {
+    let instance = Instance::with_ec2(RESTORED, |ec2| restorable(ec2).with_volume(volume("vol-a"), holds("xfs", 8 * GIB)));
+    instance.ec2.lose_answers("AttachVolume", 2);
+    instance.boot_well().await;
+    assert_eq!((instance.ec2.all_volumes().len(), instance.ec2.count("CreateVolume")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_volume_that_another_instance_takes_is_made_again() {
+    let instance = Instance::with_ec2(RESTORED, restorable);
+    instance.ec2.fail("AttachVolume", "UnauthorizedOperation", 1);
+    assert_eq!(instance.boot().await.report.outcome, BootOutcome::Failed);
+    let made = instance.ec2.all_volumes()[0].clone();
+    assert!(!made.tags.contains_key("role"), "nobody finds it to be reused before it is attached: {:?}", made.tags);
+    instance.ec2.taken_by(&made.id, "i-other");
+    instance.boot_well().await;
+    let own = instance.ec2.all_volumes().into_iter().find(|volume| volume.id != made.id).unwrap();
+    assert_eq!((own.attachments[0].instance.as_str(), own.tags["role"].as_str()), (INSTANCE, "data"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_the_document_no_longer_names_is_not_asked_for_again() {
+    let document = |snapshot: &str| format!("version: 1\nvolumes: {{ data: {{ from: {{ snapshot: {snapshot} }} }} }}\n");
+    let mut instance = Instance::with_ec2(&document("snap-1"), |ec2| {
+        restorable(ec2).with_snapshot(snapshot("snap-2", "2026-02-01", "completed"), holds("xfs", 8 * GIB))
+    });
+    instance.ec2.fail("CreateVolume", "VolumeLimitExceeded", 1);
+    instance.boot().await;
+    instance.example.text = document("snap-2");
+    instance.boot_well().await;
+    assert_eq!(instance.ec2.all_volumes()[0].snapshot.as_deref(), Some("snap-2"));
+
+    instance.example.text = document("snap-1");
+    let booted = instance.boot_well().await;
+    assert!(booted.changed().is_empty());
+    let warning = booted.report.warnings.join("; ");
+    assert!(warning.contains("was made from snap-2, and the document now says: from snap-1. It is kept"), "{warning}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_encrypted_volume_is_asked_for_and_a_plain_one_not_taken() {
+    let document = RESTORED.replace("filesystem: xfs", "filesystem: xfs, encrypted: true");
+    let instance = Instance::with_ec2(&document, |ec2| restorable(ec2).with_volume(volume("vol-a"), holds("xfs", 8 * GIB)));
+    instance.boot_well().await;
+    assert_eq!(instance.ec2.count("CreateVolume"), 1);
+}
+
+/// mkfs that never ran, or that ended badly, leaves no right to overwrite what somebody puts there later.
+#[tokio::test(start_paused = true)]
+async fn a_filesystem_that_could_not_be_made_leaves_no_right_to_make_it_over_anything() {
+    let instance = Instance::with_ec2("version: 1\nvolumes: { data: { from: { volume: vol-a }, filesystem: xfs } }\n", |ec2| {
+        ec2.with_volume(volume("vol-a"), Content::Blank)
+    });
+    instance.machine.fail_filesystems(1);
+    assert_eq!(instance.boot().await.report.outcome, BootOutcome::Failed);
+    instance.machine.unplug_all();
+    let raw = Content::Unknown { at: 0, bytes: "01".into() };
+    instance.machine.plug(crate::host::disks::Origin::Volume("vol-a".into()), None, 8 * GIB, raw);
+    assert_eq!(instance.boot().await.outcomes(), ["failed volumes.data"]);
+}
+
+/// The document has the mount somewhere else now: what ingot itself had mounted there goes first.
+#[tokio::test(start_paused = true)]
+async fn a_path_gets_another_volume() {
+    let document = |volume: &str| {
+        format!(
+            "version: 1\nvolumes:\n  a: {{ from: {{ volume: vol-a }}, filesystem: xfs }}\n  b: {{ from: {{ volume: vol-b }}, filesystem: xfs }}\n\
+             mounts: {{ /srv/data: {{ device: '{{{{volumes.{volume}.device}}}}' }} }}\n"
+        )
+    };
+    let mut instance = Instance::with_ec2(&document("a"), |ec2| {
+        ec2.with_volume(volume("vol-a"), holds("xfs", 8 * GIB)).with_volume(volume("vol-b"), Content::Blank)
+    });
+    instance.boot_well().await;
+    instance.machine.reboot();
+    instance.example.text = document("b");
+    let booted = instance.boot_well().await;
+    let mount = booted.report.steps.iter().find(|step| step.address.as_str() == "mounts./srv/data").unwrap();
+    assert_eq!(mount.changes[0], "unmount vol-a, which was mounted at /srv/data before");
+    assert!(instance.machine.snapshot().to_string().contains("at /srv/data  vol-b"), "{}", instance.machine.snapshot());
+}
+
+/// What lies in a mount that does not come back must not come back either: it would be hidden later.
+#[tokio::test(start_paused = true)]
+async fn mounts_come_back_after_what_holds_them_or_not_at_all() {
+    let document = "
+version: 1
+volumes:
+  outer: { from: { volume: vol-a }, filesystem: xfs }
+  inner: { from: { volume: vol-b }, filesystem: xfs }
+mounts:
+  /srv: { device: '{{volumes.outer.device}}' }
+  /srv/inner: { device: '{{volumes.inner.device}}' }
+  /opt/shown: { device: /srv/inner, options: [bind] }
+";
+    let instance = Instance::with_ec2(document, |ec2| {
+        ec2.with_volume(volume("vol-a"), holds("xfs", 8 * GIB)).with_volume(volume("vol-b"), Content::Blank)
+    });
+    instance.boot_well().await;
+    let before = instance.lasting();
+    instance.machine.reboot();
+    assert!(instance.boot_well().await.changed().is_empty(), "all of them came back before the steps");
+    assert_eq!(instance.lasting(), before);
+
+    instance.machine.reboot();
+    instance.ec2.terminate(INSTANCE);
+    let booted = instance.boot_well().await;
+    assert_eq!(instance.lasting(), before, "attached and mounted anew: {:?}", booted.report.warnings);
+    assert_eq!(booted.report.warnings.len(), 3, "{:?}", booted.report.warnings);
+}

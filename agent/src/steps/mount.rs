@@ -45,6 +45,25 @@ use crate::text::Text;
 /// A large journal is replayed, and a dirty filesystem checked, in minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
 
+/// Places that a mount would hide the running system by, or the memory of ingot.
+const OF_THE_IMAGE: [&str; 15] = [
+    "/",
+    "/boot",
+    "/dev",
+    "/etc",
+    "/proc",
+    "/root",
+    "/run",
+    "/run/ingot",
+    "/sys",
+    "/usr",
+    "/usr/bin",
+    "/var",
+    "/var/lib",
+    "/var/lib/ingot",
+    "/var/lib/ingot/instances",
+];
+
 /// A filesystem at a path, or a swap area that is on.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -84,19 +103,44 @@ enum What {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     CreateDirectory(PathBuf),
-    Check { device: Device },
+    /// What an earlier document had mounted here.
+    Unmount {
+        at: PathBuf,
+        volume: String,
+    },
+    Check {
+        device: Device,
+    },
     Mount(MountCall),
-    MountBy { program: String, call: MountCall },
-    Remount { call: MountCall, set: Vec<&'static str> },
-    Grow { device: Device, filesystem: Filesystem, at: PathBuf, to: u64 },
-    SetAttributes { at: PathBuf, attributes: Attributes },
-    SwapOn { device: Device, priority: Option<u16> },
+    MountBy {
+        program: String,
+        call: MountCall,
+    },
+    Remount {
+        call: MountCall,
+        set: Vec<&'static str>,
+    },
+    Grow {
+        device: Device,
+        filesystem: Filesystem,
+        at: PathBuf,
+        to: u64,
+    },
+    SetAttributes {
+        at: PathBuf,
+        attributes: Attributes,
+    },
+    SwapOn {
+        device: Device,
+        priority: Option<u16>,
+    },
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateDirectory(path) => write!(f, "create directory {}", path.display()),
+            Self::Unmount { at, volume } => write!(f, "unmount {volume}, which was mounted at {} before", at.display()),
             Self::Check { device } => write!(f, "check the filesystem on {}", device.node.display()),
             Self::Mount(call) => {
                 write!(f, "mount {} at {}", call.source, call.at.display())?;
@@ -169,6 +213,7 @@ impl Step for Mount {
         let (host, left) = (cx.host(), cx.time_left());
         match change {
             Change::CreateDirectory(path) => host.files.create_directory(&path, 0o755).await,
+            Change::Unmount { at, .. } => host.mounts.unmount(&at).await,
             Change::Check { device } => {
                 cx.waiting(format!("for e2fsck to check {}", device.node.display()));
                 host.disks.check(&device, Filesystem::Ext4, left).await
@@ -239,8 +284,11 @@ impl Mount {
             && (key.ends_with('/') || key.contains("//") || Path::new(key).components().any(|part| part.as_os_str() == ".."))
         {
             wrong.push((format!("`{key}` is not the plain form of a path"), "write it without a slash at its end, `//` and `..`"));
-        } else if key == "/" {
-            wrong.push(("the root is mounted before ingot runs".into(), "leave it to the image"));
+        } else if OF_THE_IMAGE.contains(&key) {
+            wrong.push((
+                format!("`{key}` is there before ingot runs, and ingot itself needs what lies in it"),
+                "leave it to the image, or mount below it",
+            ));
         }
         match &self.device {
             None if what != What::Virtual => {

@@ -101,7 +101,7 @@ pub(super) async fn reach(
     };
     // What was mounted comes back before anything is asked of a network that may not be there.
     if let (Some(record), []) = (&record, args.only.as_slice()) {
-        let troubles = remembered::bring_back(record, host).await;
+        let troubles = remembered::bring_back(record, host, Duration::ZERO).await;
         troubles.iter().for_each(|trouble| note(recorder, trouble));
         recorder.phase("mounts");
     }

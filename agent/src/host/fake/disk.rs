@@ -30,6 +30,8 @@ pub(super) struct Storage {
     pub(super) anything: bool,
     /// What was looked for and not there, in the order in which it was.
     missed: Vec<Wanted>,
+    /// How many runs of mkfs end badly.
+    pub(super) failing: u32,
 }
 
 impl Storage {
@@ -185,6 +187,11 @@ impl Disks for FakeMachine {
     async fn make_filesystem(&self, device: &Device, new: &NewFilesystem, _timeout: Duration) -> Result<(), HostError> {
         self.change(|| {
             let mut storage = self.0.storage.borrow_mut();
+            if let Some(left) = storage.failing.checked_sub(1) {
+                storage.failing = left;
+                let program = format!("mkfs.{}", new.kind);
+                return Err(HostError::Tool { program, on: device.node.clone(), said: "it was to fail".into() });
+            }
             let (disk, content) = storage.held(device).ok_or_else(|| replaced(device))?;
             let NewFilesystem { kind, label, uuid } = new.clone();
             let signature = Signature { kind: kind.name().into(), label, uuid, size: Some(disk.size), state: State::Clean };
@@ -283,6 +290,17 @@ impl Mounts for FakeMachine {
 
     async fn mount_by(&self, _program: &str, call: &MountCall, _timeout: Duration) -> Result<(), HostError> {
         Mounts::mount(self, call).await
+    }
+
+    async fn unmount(&self, at: &Path) -> Result<(), HostError> {
+        self.change(|| {
+            let mut storage = self.0.storage.borrow_mut();
+            let found = storage.table.iter().rposition(|mounted| mounted.at == at);
+            let found = found.ok_or_else(|| failed("unmount", at, Errno::EINVAL))?;
+            storage.table.remove(found);
+            Ok(true)
+        })
+        .await
     }
 
     async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError> {

@@ -68,6 +68,14 @@ impl Mounts for KernelMounts {
         disks::run_tool(&*self.commands, &argv, &call.at, timeout, |code| code == 0).await
     }
 
+    async fn unmount(&self, at: &Path) -> Result<(), HostError> {
+        let (path, named) = (self.tree.located(at), at.to_owned());
+        blocking::work("unmount", at, move || {
+            nix::mount::umount2(&path, nix::mount::MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| failed("unmount", &named, errno.into()))
+        })
+        .await
+    }
+
     async fn swaps(&self) -> Result<Vec<DeviceNumber>, HostError> {
         blocking::work("read", Path::new(SWAPS), swaps).await
     }

@@ -1,8 +1,10 @@
 //! Finds the files that are meant, and where they lie.
 //!
 //! The way to a file is as cold as the file: each directory, inode and map of extents is a slow read of its own. So many
-//! threads go at once, depth first, so that what is known and not yet visited stays small. No symbolic link is followed,
-//! and no other filesystem entered.
+//! threads go at once, and each takes a file from anywhere: neighbours share a block of inodes, and threads that go from
+//! one to the next wait for the same read (four reads in flight in place of sixty, on XFS). Among directories it is depth
+//! first, so that what is known and not yet visited stays small. No symbolic link is followed, and no other filesystem
+//! entered.
 
 use std::fs::{self, File, FileType};
 use std::io;
@@ -20,6 +22,9 @@ use super::tally::Tally;
 /// With so many files waiting, whoever finds another one maps it at once: a directory of millions must not become a
 /// queue of millions.
 const WAITING: usize = 16 * 1024;
+
+/// With so many files waiting, no directory is listed for more: enough that those taken from anywhere lie far apart.
+const ENOUGH: usize = 4 * 1024;
 
 /// A part of a file.
 #[derive(Debug, Clone)]
@@ -42,10 +47,35 @@ struct Job {
     kind: Option<FileType>,
 }
 
+impl Job {
+    fn is_file(&self) -> bool {
+        self.kind.is_some_and(|kind| kind.is_file())
+    }
+}
+
+#[derive(Default)]
 struct Queue {
-    jobs: Vec<Job>,
+    /// And what may be one.
+    directories: Vec<Job>,
+    files: Vec<Job>,
     /// Jobs that are being done, and may bring more.
     busy: usize,
+}
+
+impl Queue {
+    fn push(&mut self, job: Job) {
+        let queue = if job.is_file() { &mut self.files } else { &mut self.directories };
+        queue.push(job);
+    }
+
+    fn pop(&mut self) -> Option<Job> {
+        let directory = if self.files.len() < ENOUGH { self.directories.pop() } else { None };
+        directory.or_else(|| (!self.files.is_empty()).then(|| self.files.swap_remove(fastrand::usize(..self.files.len()))))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.directories.is_empty() && self.files.is_empty()
+    }
 }
 
 /// One walk below one directory.
@@ -71,12 +101,12 @@ impl<'a> Walk<'a> {
         let walk = Self {
             selection,
             device: metadata.dev(),
-            queue: Mutex::new(Queue { jobs: Vec::new(), busy: 0 }),
+            queue: Mutex::default(),
             changed: Condvar::new(),
             found: Mutex::new(vec![false; selection.len()]),
             tally,
         };
-        walk.queue().jobs.push(Job { path: at.to_owned(), meant, ended, kind: Some(metadata.file_type()) });
+        walk.queue().push(Job { path: at.to_owned(), meant, ended, kind: Some(metadata.file_type()) });
         Ok(walk)
     }
 
@@ -88,7 +118,7 @@ impl<'a> Walk<'a> {
             }
             let mut queue = self.queue();
             queue.busy -= 1;
-            if queue.busy == 0 && queue.jobs.is_empty() {
+            if queue.busy == 0 && queue.is_empty() {
                 self.changed.notify_all();
             }
         }
@@ -107,7 +137,7 @@ impl<'a> Walk<'a> {
     fn next(&self) -> Option<Job> {
         let mut queue = self.queue();
         loop {
-            if let Some(job) = queue.jobs.pop() {
+            if let Some(job) = queue.pop() {
                 queue.busy += 1;
                 return Some(job);
             }
@@ -196,11 +226,11 @@ impl<'a> Walk<'a> {
 
     fn push(&self, job: Job, send: &SyncSender<Vec<Piece>>) {
         let mut queue = self.queue();
-        if queue.jobs.len() >= WAITING && job.kind.is_some_and(|kind| kind.is_file()) {
+        if queue.files.len() >= WAITING && job.is_file() {
             drop(queue);
             return self.visit(job, send);
         }
-        queue.jobs.push(job);
+        queue.push(job);
         drop(queue);
         self.changed.notify_one();
     }

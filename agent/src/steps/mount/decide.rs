@@ -43,6 +43,9 @@ impl Mount {
         let size = disk.partitions.iter().find(|part| Some(part.number) == device.partition).map_or(disk.size, |part| part.size);
         if let Some(mounted) = mounts::at(&table, at) {
             if mounted.device != device.number {
+                if let Some(volume) = self.was_ours(mounted, cx).await? {
+                    return Ok(vec![Change::Unmount { at: at.to_owned(), volume }]);
+                }
                 return Err(MountError::InUse { at: at.to_owned(), by: mounted.source.clone() });
             }
             let mut changes = self.remount(&options, mounted);
@@ -51,7 +54,8 @@ impl Mount {
             return Ok(changes);
         }
         let made = self.volumes(cx).into_iter().find_map(|address| cx.world.known.text(&address, "filesystem"));
-        let filesystem = mountable(self.kind.as_deref().or(made.as_deref()), &content, &device.node)?;
+        let asked = self.kind.as_deref().filter(|kind| *kind != "auto");
+        let filesystem = mountable(asked.or(made.as_deref()), &content, &device.node)?;
         let mut changes = self.directory(at, cx).await?;
         let mut data = options.data.clone();
         if let Content::Holds(signatures) = &content
@@ -258,6 +262,9 @@ fn is_same(what: What, mounted: &Mounted, source: &str, kind: &str, table: &[Mou
             let rest = Path::new(source).strip_prefix(&holder.at).unwrap_or(Path::new(""));
             mounted.device == holder.device && mounted.root == holder.root.join(rest)
         }
+        // Their programs show another source than the one they are given.
+        What::Network if kind == "efs" => mounted.filesystem.starts_with("nfs"),
+        What::Network if kind.starts_with("fuse") => mounted.filesystem.starts_with("fuse"),
         What::Network => mounted.source == source || mounted.source.trim_end_matches('/') == source.trim_end_matches('/'),
         _ => mounted.filesystem == kind && (kind == "tmpfs" || mounted.source == source),
     }

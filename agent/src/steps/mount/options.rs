@@ -12,6 +12,8 @@ pub(super) struct Options {
     pub(super) data: Vec<String>,
     /// The priority of a swap area.
     pub(super) priority: Option<u16>,
+    /// Whether `rw` is asked for in so many words.
+    pub(super) writable: bool,
 }
 
 /// What a word sets (`true`) or clears.
@@ -57,10 +59,13 @@ impl Options {
     ///
     /// The option that makes no sense here, and what to do.
     pub(super) fn parse(options: &[String]) -> Result<Self, (String, &'static str)> {
-        let mut parsed = Self { flags: MsFlags::empty(), data: Vec::new(), priority: None };
+        let mut parsed = Self { flags: MsFlags::empty(), data: Vec::new(), priority: None, writable: false };
         for word in options.iter().flat_map(|option| words(option)) {
             if let Some((_, flag, set)) = FLAGS.iter().find(|(name, ..)| *name == word) {
                 parsed.flags.set(*flag, *set);
+                if *flag == MsFlags::MS_RDONLY {
+                    parsed.writable = !*set;
+                }
                 if word == "rbind" {
                     parsed.flags.insert(MsFlags::MS_REC);
                 }
@@ -110,8 +115,8 @@ impl Options {
             MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_NOATIME | MsFlags::MS_NODIRATIME;
         let set = FLAGS.iter().filter(|(_, flag, set)| *set && own.contains(*flag) && self.flags.contains(*flag));
         let mut missing: Vec<&str> = set.map(|(name, ..)| *name).filter(|name| !present.iter().any(|present| present == name)).collect();
-        let read_only = present.iter().any(|present| present == "ro");
-        if read_only && !self.flags.contains(MsFlags::MS_RDONLY) {
+        // A filesystem that the kernel found to be damaged is read-only, and is to stay so unless somebody asks for more.
+        if self.writable && present.iter().any(|present| present == "ro") {
             missing.push("rw");
         }
         missing
@@ -163,7 +168,8 @@ mod tests {
         let present = ["rw", "nosuid", "relatime"].map(str::to_owned);
         assert_eq!(parse(&["noatime", "nosuid"]).missing(&present), ["noatime"]);
         assert_eq!(parse(&["ro"]).missing(&present), ["ro"]);
-        assert_eq!(parse(&[]).missing(&["ro".to_owned()]), ["rw"]);
+        assert_eq!(parse(&["rw"]).missing(&["ro".to_owned()]), ["rw"]);
+        assert!(parse(&[]).missing(&["ro".to_owned()]).is_empty(), "it may be damaged");
         assert!(parse(&["logbufs=8"]).missing(&present).is_empty());
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::mount::MsFlags;
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,7 @@ use super::trouble::MountError;
 use super::{Mount, What, render};
 use crate::failure::Explanation;
 use crate::host::disks::{Content, Device, State, Wanted};
-use crate::host::mounts::{self, MountCall};
+use crate::host::mounts::{self, MountCall, Mounted};
 use crate::host::state::{Entry, EntryState, Record};
 use crate::host::{Host, HostError};
 use crate::steps::Context;
@@ -34,6 +35,17 @@ struct Remembered {
 }
 
 impl Mount {
+    /// The volume that is mounted there, if this step itself had it mounted for an earlier document.
+    pub(super) async fn was_ours(&self, mounted: &Mounted, cx: &Context<'_>) -> Result<Option<String>, MountError> {
+        let entry = cx.world.record.get(cx.address.as_str());
+        let remembered = entry.and_then(|entry| serde_json::from_str::<Remembered>(&entry.detail?).ok());
+        let Some((volume, partition)) = remembered.and_then(|remembered| Some((remembered.volume?, remembered.partition))) else {
+            return Ok(None);
+        };
+        let disk = cx.host().disks.find(&Wanted::Volume(volume.clone())).await.map_err(MountError::Host)?;
+        Ok(disk.filter(|disk| Device::of(disk, partition).number == mounted.device).map(|_| volume))
+    }
+
     /// Keeps what is mounted now.
     pub(super) async fn remember(&self, cx: &Context<'_>) -> Result<(), MountError> {
         let options = self.parsed(cx)?;
@@ -75,19 +87,75 @@ impl Mount {
     }
 }
 
-/// Brings back every mount that is on record. What cannot be is said in a sentence for people; its step will see to it.
-pub(crate) async fn bring_back(record: &Record, host: &Host) -> Vec<String> {
+/// Brings back every mount that is on record, waiting for disks that are still to be found for so long. What cannot be is
+/// said in a sentence for people; its step will see to it.
+pub(crate) async fn bring_back(record: &Record, host: &Host, patience: Duration) -> Vec<String> {
+    let known = record.below("mounts.").into_iter().filter_map(|(address, entry)| {
+        let remembered = serde_json::from_str::<Remembered>(&entry.detail?).ok()?;
+        Some((PathBuf::from(address.trim_start_matches("mounts.")), remembered))
+    });
+    let mut left: Vec<(PathBuf, Remembered)> = known.collect();
     let mut troubles = Vec::new();
-    // In the order of their paths, so that a mount comes after the one that holds its directory.
-    for (address, entry) in record.below("mounts.") {
-        let remembered = entry.detail.and_then(|detail| serde_json::from_str::<Remembered>(&detail).ok());
-        let at = PathBuf::from(address.trim_start_matches("mounts."));
-        let Some(remembered) = remembered else { continue };
-        if let Err(error) = remembered.bring_back(&at, host).await {
-            troubles.push(format!("{address} does not come back yet: {}", Explanation::of(&error).message));
+    wait_for_disks(&left, host, patience).await;
+    let mut failed: Vec<PathBuf> = Vec::new();
+    // A mount comes after those that hold its directory and, of a bind mount, what it shows. Where one of these does not
+    // come back, neither does it: it would be somewhere else, and hidden later.
+    while !left.is_empty() {
+        let holds = |holder: &Path, (at, remembered): &(PathBuf, Remembered)| {
+            let shows = remembered.filesystem.is_empty() && Path::new(&remembered.source).starts_with(holder);
+            holder != at && (at.starts_with(holder) || shows)
+        };
+        let free = left.iter().position(|mount| !left.iter().any(|(holder, _)| holds(holder, mount)));
+        let (at, remembered) = left.remove(free.unwrap_or(0));
+        let hidden = failed.iter().any(|holder| holds(holder, &(at.clone(), remembered.clone())));
+        let done = if hidden { Err(Away::Behind) } else { remembered.bring_back(&at, host).await };
+        if let Err(why) = done {
+            troubles.push(format!("mounts.{} does not come back yet: {}", at.display(), why.said()));
+            failed.push(at);
         }
     }
     troubles
+}
+
+/// Early in a boot the kernel may still be finding disks.
+async fn wait_for_disks(mounts: &[(PathBuf, Remembered)], host: &Host, patience: Duration) {
+    let Ok(mut watch) = host.disks.watch() else { return };
+    let deadline = host.clock.elapsed() + patience;
+    for volume in mounts.iter().filter_map(|(_, remembered)| remembered.volume.clone()) {
+        let wanted = Wanted::Volume(volume);
+        while matches!(host.disks.find(&wanted).await, Ok(None)) && host.clock.elapsed() < deadline {
+            watch.changed(deadline.saturating_sub(host.clock.elapsed())).await;
+        }
+    }
+}
+
+/// Why a mount does not come back.
+enum Away {
+    /// Neither does the one that holds it, or that it shows.
+    Behind,
+    NoDisk(String),
+    NoPartition(u32),
+    /// What lies on the disk is something else by now, or has to be checked first.
+    Content(String),
+    Host(HostError),
+}
+
+impl Away {
+    fn said(&self) -> String {
+        match self {
+            Self::Behind => "the mount that it lies in is not there".into(),
+            Self::NoDisk(volume) => format!("there is no disk that says it is {volume}"),
+            Self::NoPartition(number) => format!("its disk has no partition {number} any more"),
+            Self::Content(found) => format!("its disk holds {found}, to be looked at first"),
+            Self::Host(error) => Explanation::of(error).message,
+        }
+    }
+}
+
+impl From<HostError> for Away {
+    fn from(error: HostError) -> Self {
+        Self::Host(error)
+    }
 }
 
 /// Forgets every mount that the document no longer asks for.
@@ -101,7 +169,7 @@ pub(crate) async fn forget_others(record: &Record, kept: &BTreeSet<&str>) -> Res
 }
 
 impl Remembered {
-    async fn bring_back(&self, at: &Path, host: &Host) -> Result<(), HostError> {
+    async fn bring_back(&self, at: &Path, host: &Host) -> Result<(), Away> {
         let table = host.mounts.table().await?;
         if self.filesystem != "swap" && mounts::seen(&table, at, &*host.files).await?.is_some() {
             return Ok(());
@@ -110,14 +178,17 @@ impl Remembered {
             None => None,
             Some(volume) => {
                 let disk = host.disks.find(&Wanted::Volume(volume.clone())).await?;
-                let Some(disk) = disk else { return Err(missing(at)) };
+                let disk = disk.ok_or_else(|| Away::NoDisk(volume.clone()))?;
+                if let Some(number) = self.partition.filter(|number| !disk.partitions.iter().any(|part| part.number == *number)) {
+                    return Err(Away::NoPartition(number));
+                }
                 Some(Device::of(&disk, self.partition))
             }
         };
         if self.filesystem == "swap" {
             let Some(device) = device else { return Ok(()) };
             let on = host.mounts.swaps().await?.contains(&device.number);
-            return if on { Ok(()) } else { host.mounts.swap_on(&device, self.priority).await };
+            return if on { Ok(()) } else { host.mounts.swap_on(&device, self.priority).await.map_err(Away::Host) };
         }
         let mut data = self.data.clone();
         if let Some(device) = &device {
@@ -129,7 +200,7 @@ impl Remembered {
                         data = if data.is_empty() { "nouuid".into() } else { format!("{data},nouuid") };
                     }
                 }
-                _ => return Err(missing(at)),
+                other => return Err(Away::Content(other.to_string())),
             }
         }
         host.files.create_directory(at, 0o755).await?;
@@ -142,10 +213,6 @@ impl Remembered {
             flags: MsFlags::from_bits_truncate(self.flags),
             data,
         };
-        host.mounts.mount(&call).await
+        host.mounts.mount(&call).await.map_err(Away::Host)
     }
-}
-
-fn missing(at: &Path) -> HostError {
-    HostError::Path { operation: "find what is mounted at", path: at.to_owned(), source: std::io::ErrorKind::NotFound.into() }
 }

@@ -58,6 +58,10 @@ impl Failure for MountError {
     fn is_transient(&self) -> bool {
         match self {
             // Early in a boot the network, its names or the other side may not be up yet.
+            Self::Network { source: HostError::Tool { said, .. } } => {
+                let said = said.to_ascii_lowercase();
+                !["denied", "no such file", "incorrect mount option", "bad option", "invalid"].iter().any(|word| said.contains(word))
+            }
             Self::Network { .. } => true,
             Self::Host(source) => source.is_transient(),
             _ => false,

@@ -266,6 +266,22 @@ impl Volume {
         if self.filesystem.is_none() && (self.label.is_some() || self.uuid.is_some()) {
             wrong.push(("`label` and `uuid` are those of a filesystem".into(), "add `filesystem:`"));
         }
+        let longest = match self.filesystem {
+            Some(Filesystem::Xfs) => 12,
+            Some(Filesystem::Swap) => 15,
+            Some(Filesystem::Ext4) => 16,
+            Some(Filesystem::Btrfs) | None => 255,
+        };
+        if self.label.as_ref().is_some_and(|label| label.is_empty() || label.len() > longest || label.contains(['/', '\0'])) {
+            wrong.push((format!("a label of this filesystem has 1 to {longest} characters, and no slash"), "give it another `label`"));
+        }
+        let is_uuid = |uuid: &String| {
+            let groups: Vec<usize> = uuid.split('-').map(str::len).collect();
+            groups == [8, 4, 4, 4, 12] && uuid.chars().all(|c| c == '-' || c.is_ascii_hexdigit())
+        };
+        if self.uuid.as_ref().is_some_and(|uuid| !is_uuid(uuid)) {
+            wrong.push(("this `uuid` is none".into(), "write it as in 0a1b2c3d-0000-4000-8000-000000000001"));
+        }
         if let Source::Device(device) = &self.from
             && device.raw().trim_start_matches("/dev/").starts_with("nvme")
         {
