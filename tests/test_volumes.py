@@ -38,10 +38,10 @@ def test_each_field_is_where_ec2_wants_it(instance, aws):
     form = made["form"]
     tags = {
         form[f"TagSpecification.1.Tag.{number}.Key"]: form[f"TagSpecification.1.Tag.{number}.Value"]
-        for number in range(1, 7)
+        for number in range(1, 5)
     }
     own_tags = {"ingot:instance": INSTANCE, "ingot:address": "volumes.data", "ingot:from": instance.snapshot}
-    assert tags == {**TAGS, **own_tags, "team": "web & more"}
+    assert tags == {**own_tags, "team": "web & more"}, "those to be reused by come when nobody else can take it"
     token = form["ClientToken"]
     assert token.startswith("ingot-") and len(token) <= 64
     assert {name: value for name, value in form.items() if not name.startswith("TagSpecification.1.Tag")} == {

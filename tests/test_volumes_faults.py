@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 from harness.agent import Agent
 from harness.imds import DEFAULTS, Imds
-from harness.restore import TAGS, attaches, data, fails, one_volume, own, until
+from harness.restore import TAGS, attaches, data, fails, made, one_volume, own, until
 
 # What EC2 refuses.
 
@@ -73,7 +73,6 @@ def survives(instance, aws, directory):
     directory.mkdir()
     agent = Agent(directory, instance.env)
     attaches(agent, data())
-    assert len(aws.volumes(**TAGS)) == 1
     one_volume(aws)
 
 
@@ -137,7 +136,7 @@ def test_a_volume_that_is_not_shown_yet_is_not_made_again(instance, aws):
 def test_a_document_that_changed_meanwhile_takes_what_was_made(instance, aws):
     aws.fault("hang", operation="CreateVolume", times=1)
     running = instance.start_boot(data())
-    until("the volume", lambda: aws.volumes(**TAGS), running)
+    until("the volume", lambda: made(aws), running)
     running.kill()
     running.wait()
     attaches(instance, data(size_gib=8))
@@ -166,7 +165,6 @@ def test_ten_instances_want_three_volumes(ingot, aws, tmp_path_factory):
             one.wait()
     volumes = [own(aws, id)[1]["VolumeId"] for id in ids]
     assert len(set(volumes)) == 10 and kept < set(volumes)
-    made = set(volumes) - kept
-    assert {volume["VolumeId"] for volume in aws.volumes(**TAGS)} == made | kept
+    assert {volume["VolumeId"] for volume in made(aws)} == set(volumes) - kept
     assert len({call["form"]["ClientToken"] for call in aws.calls("CreateVolume")}) == 7 == aws.count("CreateVolume")
     assert len(aws.events()) == 10

@@ -71,11 +71,16 @@ def own(aws: Aws, instance: str = INSTANCE) -> tuple[str, dict]:
     return device, aws.volumes(volume)[0]
 
 
+def made(aws: Aws) -> list[dict]:
+    """The volumes that were made for `volumes.data` of whatever instance, attached or not."""
+    return aws.volumes(**{"ingot:address": "volumes.data"})
+
+
 def one_volume(aws: Aws) -> dict:
     """Nothing was made twice, nor attached twice: the volume."""
-    [volume] = aws.volumes(**TAGS)
+    [volume] = made(aws)
     [attachment] = volume["Attachments"]
-    assert (attachment["InstanceId"], volume["Tags"]["ingot:address"]) == (INSTANCE, "volumes.data")
+    assert (attachment["InstanceId"], volume["Tags"]["ingot:instance"]) == (INSTANCE, INSTANCE)
     forms = {json.dumps(call["form"], sort_keys=True) for call in aws.calls("CreateVolume")}
     assert len(forms) <= 1, "what is asked for again is asked for in the same words"
     attached = [call for call in aws.calls("AttachVolume") if call.get("status") == 200 and not call["fault"]]
