@@ -13,18 +13,19 @@ def test_a_restore_makes_these_calls_and_no_other(instance, aws):
     forms = [call["form"] for call in aws.calls()]
     asked = [(form["Action"], form.get("Filter.1.Name") or form.get("VolumeId.1")) for form in forms]
     volume = own(aws)[1]["VolumeId"]
-    assert asked[:8] == [
+    assert asked[:9] == [
         ("DescribeVolumes", "tag:ingot:address"),  # what an earlier boot made
         ("DescribeVolumes", "tag:app"),  # what can be reused
         ("DescribeSnapshots", "tag:app"),
         ("CreateVolume", None),
         ("DescribeVolumes", volume),  # until it is available
         ("DescribeVolumes", volume),  # what is to be done now
+        ("DescribeVolumes", volume),  # whether it can be attached still
         ("DescribeVolumes", "attachment.instance-id"),  # device names that are taken
         ("AttachVolume", None),
     ]
     # From then on, once in a while, whether it still attaches.
-    assert set(asked[8:]) <= {("DescribeVolumes", volume)} and len(asked) <= 9
+    assert set(asked[9:]) <= {("DescribeVolumes", volume)} and len(asked) <= 10
     assert all(call["signed"] and call["form"]["Version"] == "2016-11-15" for call in aws.calls())
 
 
@@ -41,7 +42,8 @@ def test_each_field_is_where_ec2_wants_it(instance, aws):
         for number in range(1, 5)
     }
     own_tags = {"ingot:instance": INSTANCE, "ingot:address": "volumes.data", "ingot:from": instance.snapshot}
-    assert tags == {**own_tags, "team": "web & more"}, "those to be reused by come when nobody else can take it"
+    # Not those by which others find it to be reused: it gets them when it is attached.
+    assert tags == {**own_tags, "team": "web & more"}
     token = form["ClientToken"]
     assert token.startswith("ingot-") and len(token) <= 64
     assert {name: value for name, value in form.items() if not name.startswith("TagSpecification.1.Tag")} == {

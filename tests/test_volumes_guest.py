@@ -32,6 +32,18 @@ mounts:
 """
 
 
+# Enabled by itself: nothing tells it of ingot.
+READER = """\
+[Unit]
+RequiresMountsFor=/srv/shop
+[Service]
+Type=oneshot
+ExecStart=/bin/cp /srv/shop/db/table /run/read
+[Install]
+WantedBy=multi-user.target
+"""
+
+
 @pytest.fixture
 def guest(ingot):
     """A golden image before its first boot, and an EC2 that takes about as long as EC2."""
@@ -88,6 +100,11 @@ def is_mounted_as_it_should_be(guest, volume, rows="rows\n"):
     assert guest.read("/srv/shop/db/table") == rows
 
 
+def began(guest, unit):
+    """When a unit was up, in microseconds of this boot."""
+    return int(guest.show(unit, "ActiveEnterTimestampMonotonic")["ActiveEnterTimestampMonotonic"])
+
+
 def gib(guest, path):
     return int(guest.run("df", "--output=size", "-B", "1", path).stdout.split()[1]) / images.GIB
 
@@ -98,6 +115,8 @@ def test_the_newest_snapshot_is_restored_and_a_reboot_finds_it_under_another_nam
     snapshot(guest, b"unfinished\n", state="pending", started="2026-11-21T03:00:00Z")
     snapshot(guest, b"other\n", tags={"app": "other", "role": "data"}, started="2026-11-22T03:00:00Z")
     guest.late = 5
+    guest.write("/etc/systemd/system/reader.service", READER)
+    guest.enable("reader.service")
     boot(guest, SHOP)
     [volume] = guest.aws.volumes(**TAGS)
     assert (volume["SnapshotId"], volume["Size"], volume["AvailabilityZone"]) == (newest, 2, ZONE)
@@ -108,7 +127,15 @@ def test_the_newest_snapshot_is_restored_and_a_reboot_finds_it_under_another_nam
     before = guest.disks()
 
     guest.aws.forget()
+    guest.imds.configure(faults=[{"path": "*", "kind": "hang"}])
     guest.reboot(reverse=True)
+    assert guest.wait_until_ended("reader.service", 60)["Result"] == "success", guest.journal("-u", "ingot-mounts")
+    assert guest.read("/run/read") == "rows\nmore\n", "the mount is back before local-fs.target, whoever asks"
+    mounts, local = (began(guest, unit) for unit in ("ingot-mounts.service", "local-fs.target"))
+    assert 0 < mounts < local
+    assert guest.show("ingot.service", "SubState") == {"SubState": "start"}, "it waits for IMDS"
+
+    guest.imds.configure(faults=[])
     succeeds(guest)
     assert guest.disks() != before
     is_mounted_as_it_should_be(guest, volume["VolumeId"], "rows\nmore\n")
@@ -144,21 +171,44 @@ def test_an_available_volume_is_attached_before_one_is_made(guest):
     is_mounted_as_it_should_be(guest, kept, "kept\n")
 
 
-@pytest.mark.parametrize("moment", ["CreateVolume", "AttachVolume", "mounts./srv/shop"])
+MOMENTS = ["CreateVolume", "AttachVolume", "mounts./srv/shop"]
+
+
+def comes(guest, moment):
+    """Waits for a call, or for the mount."""
+    if moment.startswith("mounts"):
+        guest.wait_until("grep -q /srv/shop /proc/mounts", 90)
+    else:
+        guest.wait_for(lambda: guest.aws.count(moment), 90, moment)
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_power_fails_on_the_way_and_one_volume_is_made(guest, moment):
     snapshot(guest)
     guest.late = 2
     guest.imds.configure(user_data=SHOP)
     guest.boot()
-    if moment.startswith("mounts"):
-        guest.wait_until("grep -q /srv/shop /proc/mounts", 90)
-    else:
-        guest.wait_for(lambda: guest.aws.count(moment), 90, moment)
+    comes(guest, moment)
     guest.power_cut()
     boot(guest)
     volumes = guest.aws.volumes(**TAGS)
     assert len(volumes) == 1, "what was begun is ended, not begun again"
     is_mounted_as_it_should_be(guest, volumes[0]["VolumeId"])
+
+
+def test_ingot_is_killed_at_each_call_in_turn_and_one_volume_is_made(guest):
+    snapshot(guest)
+    guest.late = 2
+    guest.imds.configure(user_data=SHOP)
+    guest.boot()
+    for moment in MOMENTS:
+        comes(guest, moment)
+        assert guest.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "ingot.service").code == 0
+        assert guest.wait_until_ended("ingot.service")["Result"] == "signal", moment
+        guest.run("systemctl", "restart", "--no-block", "ingot.service")
+    succeeds(guest)
+    [volume] = guest.aws.volumes(**TAGS)
+    is_mounted_as_it_should_be(guest, volume["VolumeId"])
 
 
 THREE = """\

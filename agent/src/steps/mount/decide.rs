@@ -48,6 +48,7 @@ impl Mount {
                 }
                 return Err(MountError::InUse { at: at.to_owned(), by: mounted.source.clone() });
             }
+            let options = Options { writable: options.writable || self.was_read_only(cx), ..options };
             let mut changes = self.remount(&options, mounted);
             changes.extend(self.attributes(at, cx).await?);
             changes.extend(self.growth(&options, &content, size, &device, at, cx));

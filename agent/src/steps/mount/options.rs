@@ -116,7 +116,7 @@ impl Options {
         let set = FLAGS.iter().filter(|(_, flag, set)| *set && own.contains(*flag) && self.flags.contains(*flag));
         let mut missing: Vec<&str> = set.map(|(name, ..)| *name).filter(|name| !present.iter().any(|present| present == name)).collect();
         // A filesystem that the kernel found to be damaged is read-only, and is to stay so unless somebody asks for more.
-        if self.writable && present.iter().any(|present| present == "ro") {
+        if self.writable && !self.flags.contains(MsFlags::MS_RDONLY) && present.iter().any(|present| present == "ro") {
             missing.push("rw");
         }
         missing

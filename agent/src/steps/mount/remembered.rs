@@ -46,6 +46,13 @@ impl Mount {
         Ok(disk.filter(|disk| Device::of(disk, partition).number == mounted.device).map(|_| volume))
     }
 
+    /// Whether it is read-only because an earlier document said so.
+    pub(super) fn was_read_only(&self, cx: &Context<'_>) -> bool {
+        let entry = cx.world.record.get(cx.address.as_str());
+        let remembered = entry.and_then(|entry| serde_json::from_str::<Remembered>(&entry.detail?).ok());
+        remembered.is_some_and(|remembered| MsFlags::from_bits_truncate(remembered.flags).contains(MsFlags::MS_RDONLY))
+    }
+
     /// Keeps what is mounted now.
     pub(super) async fn remember(&self, cx: &Context<'_>) -> Result<(), MountError> {
         let options = self.parsed(cx)?;
