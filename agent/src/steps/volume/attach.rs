@@ -166,11 +166,9 @@ async fn not_made(volume: &str, encrypted: bool, cx: &Context<'_>) -> Result<(),
 
 /// Attaches a volume and waits for its disk. What another instance took meanwhile, or never came, is noted, so that the
 /// next look at the world finds another way.
-pub(super) async fn attach(volume: &str, reused: bool, soon: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
+pub(super) async fn attach(volume: &str, reused: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
     let mut memory = remember(volume, reused, cx).await?;
-    if soon {
-        available(volume, reused, cx).await?;
-    }
+    available(volume, reused, cx).await?;
     let ec2 = &cx.world.aws.ec2;
     let here = ec2.here().await.map_err(VolumeError::Ec2)?;
     let attached = VolumeQuery { attached_to: Some(here.instance.clone()), ..VolumeQuery::default() };

@@ -54,7 +54,7 @@ impl Volume {
                     return Err(Unsuitable::Gone { volume: volume.clone(), state: "no longer there".into() }.into());
                 }
                 // Either nothing came of it, or EC2 does not show it yet.
-                None if !memory.reused => return Ok(Found::Next(Next::AttachSoon.change(volume, false))),
+                None if !memory.reused => return Ok(Found::Next(Next::Attach.change(volume, false))),
                 Some(_) | None => {}
             }
         }
@@ -88,7 +88,7 @@ impl Volume {
         if let (Some(reuse), false) = (&self.reuse, memory.making)
             && let Some(volume) = self.reusable(reuse, here, cx).await?
         {
-            return Ok(Change::Attach { volume, reused: true, soon: false });
+            return Ok(Change::Attach { volume, reused: true });
         }
         self.make(memory, here, cx).await
     }
@@ -220,10 +220,8 @@ impl Volume {
 /// What is to be done with a volume whose disk is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// It is to be had.
+    /// It is to be had, now or in a moment.
     Attach,
-    /// It is to be had in a moment.
-    AttachSoon,
     /// EC2 says that it is attached to this instance, or about to be.
     Await,
 }
@@ -231,8 +229,7 @@ enum Next {
 impl Next {
     fn change(self, volume: &str, reused: bool) -> Change {
         match self {
-            Self::Attach => Change::Attach { volume: volume.to_owned(), reused, soon: false },
-            Self::AttachSoon => Change::Attach { volume: volume.to_owned(), reused, soon: true },
+            Self::Attach => Change::Attach { volume: volume.to_owned(), reused },
             Self::Await => Change::Adopt { volume: volume.to_owned(), reused },
         }
     }
@@ -250,9 +247,8 @@ fn judge(volume: &ec2::Volume, here: &Here) -> Result<Next, Unsuitable> {
     let by = others.iter().map(|attachment| attachment.instance.as_str()).collect::<Vec<_>>().join(", ");
     match volume.state.as_str() {
         _ if volume.multi_attach && !others.is_empty() => Err(Unsuitable::Shared { volume: id, by }),
-        "available" => Ok(Next::Attach),
-        "creating" => Ok(Next::AttachSoon),
-        "in-use" if own.iter().any(|attachment| attachment.state == "detaching") => Ok(Next::AttachSoon),
+        "creating" | "available" => Ok(Next::Attach),
+        "in-use" if own.iter().any(|attachment| attachment.state == "detaching") => Ok(Next::Attach),
         "in-use" if !own.is_empty() => Ok(Next::Await),
         "in-use" => Err(Unsuitable::InUse { volume: id, by: if by.is_empty() { "another instance".into() } else { by } }),
         "error" => Err(Unsuitable::NotMade { volume: id, encrypted: volume.encrypted }),
