@@ -338,7 +338,7 @@ def test_a_bind_mount_through_a_link_is_found_again(machine):
 # Network filesystems, by a program.
 
 SHARE = "fs-0a1b.efs.eu-central-1.amazonaws.com:/"
-HELPER = """\
+PROGRAM = """\
 #!/bin/sh
 for argument; do printf '%s\\n' "$argument"; done >{log}
 exec mount -t tmpfs "$1" "$2"
@@ -353,7 +353,7 @@ def test_a_network_filesystem_without_its_program_names_the_package(machine, dis
 
 
 def test_a_network_filesystem_is_mounted_by_its_program(machine, disks, tmp_path):
-    disks.install("mount.nfs4", HELPER.format(log=tmp_path / "log"))
+    disks.install("mount.nfs4", PROGRAM.format(log=tmp_path / "log"))
     boots(machine, at(device=SHARE, type="nfs4", options=["nfsvers=4.1,hard", "noatime", "_netdev"]))
     arguments = (tmp_path / "log").read_text().splitlines()
     assert arguments == [SHARE, str(machine.root / "srv/data"), "-o", "noatime,nfsvers=4.1,hard"]
