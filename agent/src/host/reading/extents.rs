@@ -70,6 +70,21 @@ pub(super) fn merged(mut ranges: Vec<Range>) -> Vec<Range> {
     ranges
 }
 
+/// Puts one piece of each block of the volume first, then all others: those of one block would wait for one fetch, and what
+/// is in flight is to be as many fetches as possible. `pieces` gives them in the order of their places, and is called twice.
+pub(super) fn blocks_first<T, I: Iterator<Item = T>>(pieces: impl Fn() -> I, place: impl Fn(&T) -> u64 + Copy) -> impl Iterator<Item = T> {
+    let pass = |wanted: bool| {
+        let mut last = None;
+        pieces().filter(move |piece| {
+            let block = Some(place(piece) / CHUNK);
+            let is_first = block != last;
+            last = block;
+            is_first == wanted
+        })
+    };
+    pass(true).chain(pass(false))
+}
+
 pub(super) fn total(ranges: &[Range]) -> u64 {
     ranges.iter().map(|range| range.length()).sum()
 }
@@ -118,6 +133,14 @@ mod tests {
         let pieces: Vec<Range> = Range { start: 100 * K, end: 1124 * K }.pieces(512 * K).collect();
         assert_eq!(pieces, ranges(&[(100, 512), (512, 1024), (1024, 1124)]));
         assert_eq!(Range { start: 7, end: 7 }.pieces(512 * K).count(), 0);
+    }
+
+    #[test]
+    fn begins_with_one_piece_of_each_block() {
+        let found = ranges(&[(0, 4), (100, 104), (500, 600), (700, 704), (2000, 2004)]);
+        let pieces = || found.iter().flat_map(|range| range.pieces(CHUNK));
+        let expected = ranges(&[(0, 4), (512, 600), (2000, 2004), (100, 104), (500, 512), (700, 704)]);
+        assert_eq!(blocks_first(pieces, |piece| piece.start).collect::<Vec<_>>(), expected);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use nix::libc;
 
-use super::extents::{Range, chunk, merged, total, without};
+use super::extents::{Range, blocks_first, chunk, merged, total, without};
 use super::pace::Pace;
 use super::tally::Tally;
 use super::walk::{Piece, Walk, open};
@@ -170,7 +170,7 @@ fn read_ranges(batch: Vec<Range>, device: &File, wanted: &FilesToRead, tally: &T
     // What lies between neighbours is read, too.
     Tally::add(&tally.of, total(&ranges).saturating_sub(raw));
     let chunk = chunk(wanted.in_flight);
-    let pieces = Mutex::new(ranges.iter().flat_map(|range| range.pieces(chunk)));
+    let pieces = Mutex::new(blocks_first(|| ranges.iter().flat_map(|range| range.pieces(chunk)), |piece| piece.start));
     in_flight(
         wanted.in_flight,
         tally,
@@ -181,22 +181,24 @@ fn read_ranges(batch: Vec<Range>, device: &File, wanted: &FilesToRead, tally: &T
             true
         },
     );
+    drop(pieces);
     ranges
 }
 
-/// Reads files in the order in which they lie.
+/// Reads files in the order in which they lie, but for [`blocks_first`].
 fn read_pieces(mut batch: Vec<Piece>, wanted: &FilesToRead, tally: &Tally) -> Vec<Range> {
     batch.sort_unstable_by_key(|piece| piece.place);
     let chunk = chunk(wanted.in_flight);
-    let pieces = batch.iter().flat_map(|piece| Range::new(piece.from, piece.length).pieces(chunk).map(move |range| (&piece.file, range)));
-    let pieces = Mutex::new(pieces);
+    let of_file = |piece: &'_ Piece| Range::new(piece.from, piece.length).pieces(chunk);
+    let pieces = || batch.iter().flat_map(move |piece| of_file(piece).map(move |range| (piece, range)));
+    let pieces = Mutex::new(blocks_first(pieces, |(piece, range)| piece.place.saturating_add(range.start - piece.from)));
     // Most files are read in one piece, and the large ones piece by piece: the last one stays open.
     in_flight(
         wanted.in_flight,
         tally,
         || (Buffer::new(chunk), None::<Opened>),
         |(buffer, last)| {
-            let Some((path, range)) = next(&pieces) else { return false };
+            let Some((Piece { file: path, .. }, range)) = next(&pieces) else { return false };
             let file = last.take().filter(|last| last.is(path)).map_or_else(|| Opened::new(path, wanted.into_cache), Ok);
             match file {
                 Ok(file) => last.insert(file).read(range, buffer, tally),
@@ -205,6 +207,7 @@ fn read_pieces(mut batch: Vec<Piece>, wanted: &FilesToRead, tally: &Tally) -> Ve
             true
         },
     );
+    drop(pieces);
     batch.into_iter().map(|piece| Range::new(piece.place, piece.length)).collect()
 }
 
