@@ -121,7 +121,7 @@ def test_first_reads_of_a_lazy_volume_are_slow_and_overlap(guest):
     assert one_by_one > 0.1 * 24, "udev has read some of it before"
     assert waiting <= 4
     at_once, waiting = read(16 << 20)
-    assert waiting == 16, "as many as QEMU asks for at a time"
+    assert 8 < waiting <= 16, "up to as many as QEMU asks for at a time"
     assert at_once < one_by_one / 2, (at_once, one_by_one)
     guest.lazy = 0
 
