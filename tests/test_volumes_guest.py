@@ -201,7 +201,8 @@ def test_ingot_is_killed_at_each_call_in_turn_and_one_volume_is_made(guest):
     guest.late = 2
     guest.imds.configure(user_data=SHOP)
     guest.boot()
-    for moment in MOMENTS:
+    # Once the mount is there, ingot may have ended.
+    for moment in MOMENTS[:2]:
         comes(guest, moment)
         assert guest.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", "ingot.service").code == 0
         assert guest.wait_until_ended("ingot.service")["Result"] == "signal", moment
