@@ -256,7 +256,7 @@ class Virtual(Systemd):
         arguments += ["-qmp", f"unix:{qmp},server=on,wait=off"]
         arguments += ["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]
         arguments += ["-device", "virtio-net-pci,netdev=net,romfile="]
-        arguments += ["-smbios", "type=1,manufacturer=Amazon EC2,uuid=ec2e1916-9099-7caf-fd21-012345abcdef"]
+        arguments += ["-smbios", "type=1,manufacturer=Amazon EC2,uuid=ec2e1916-9099-7caf-fd21-012345abcdef,serial=ec2e1916-9099-7caf-fd21-012345abcdef"]
         arguments += ["-smbios", f"type=2,asset={self.instance}"]
         for port in range(ROOT_PORTS):
             arguments += ["-device", f"pcie-root-port,id=rp{port},chassis={port + 1}"]
