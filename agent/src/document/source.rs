@@ -154,7 +154,7 @@ pub(crate) type TemplateTexts = BTreeMap<PathBuf, Result<Arc<str>, Option<Explan
 
 /// Reads template files. `None` for one that is not there.
 ///
-/// `beside` are the directories of documents on a dev box: there, `templates/NAME` beside the document stands in for
+/// `beside` are the directories of documents on a dev box: there, `templates/NAME` in one of them stands in for
 /// `/etc/ingot/templates/NAME` of the image.
 pub(crate) async fn read_templates(paths: &[PathBuf], beside: &[PathBuf], files: &dyn Files) -> TemplateTexts {
     let mut texts = TemplateTexts::new();
