@@ -1,8 +1,9 @@
 //! What a rule's expression begins with, read from its text.
 //!
 //! An expression that can only begin where one of its keywords stands is tried there and nowhere else, which is most of
-//! the speed of a scan: a wrong try ends after a few characters. An expression of which that cannot be told is tried in
-//! a window around the keyword. Nothing here matches anything; the regex library does.
+//! the speed of a scan: a wrong try ends after a few characters. One that begins with other letters is tried where those
+//! are found near the keyword, and one of which nothing can be told in a window around it. Nothing here matches anything;
+//! the regex library does.
 
 /// How gitleaks writes any identifier in front of a keyword. Only what follows it decides whether there is a match.
 pub(super) const IDENTIFIER: &str = r"[\w.-]{0,50}?";
@@ -56,17 +57,29 @@ pub(super) fn begins_a_word(expression: &str) -> bool {
     expression.trim_start_matches("(?i)").starts_with(r"\b")
 }
 
-/// What a match can begin with, if each beginning is one of the keywords, as far as it goes, and each keyword a beginning.
-pub(super) fn heads(expression: &str, keywords: &[String]) -> Option<Vec<Head>> {
+/// What a match can begin with, where that can be told.
+pub(super) fn heads(expression: &str) -> Option<Vec<Head>> {
     let mut heads = Vec::new();
     collect(expression, true, &mut heads)?;
+    Some(heads)
+}
+
+/// Whether each beginning is one of the keywords, as far as it goes, and each keyword a beginning.
+pub(super) fn are_keywords(heads: &[Head], keywords: &[String]) -> bool {
     let agree = |head: &Head, keyword: &str| {
         let head = head.text.to_ascii_lowercase();
         head.starts_with(keyword) || keyword.starts_with(&head)
     };
-    let each_head = heads.iter().all(|head| keywords.iter().any(|keyword| agree(head, keyword)));
-    let each_keyword = keywords.iter().all(|keyword| heads.iter().any(|head| agree(head, keyword)));
-    (each_head && each_keyword).then_some(heads)
+    heads.iter().all(|head| keywords.iter().any(|keyword| agree(head, keyword)))
+        && keywords.iter().all(|keyword| heads.iter().any(|head| agree(head, keyword)))
+}
+
+/// How the only keyword of an expression that tells upper from lower case is written in it.
+pub(super) fn spelling(expression: &str, keywords: &[String]) -> Option<String> {
+    let [keyword] = keywords else { return None };
+    let any_case = expression.contains("(?i") ;
+    let at = expression.to_ascii_lowercase().find(keyword.as_str()).filter(|_| !any_case)?;
+    expression.get(at..at + keyword.len()).map(str::to_owned)
 }
 
 fn collect(expression: &str, exact: bool, heads: &mut Vec<Head>) -> Option<()> {
@@ -171,7 +184,8 @@ mod tests {
 
     fn begins(expression: &str, keywords: &[&str]) -> Option<Vec<(String, bool)>> {
         let keywords: Vec<String> = keywords.iter().map(ToString::to_string).collect();
-        Some(heads(expression, &keywords)?.into_iter().map(|head| (head.text, head.exact)).collect())
+        let heads = heads(expression).filter(|heads| are_keywords(heads, &keywords))?;
+        Some(heads.into_iter().map(|head| (head.text, head.exact)).collect())
     }
 
     fn exactly(texts: &[&str]) -> Option<Vec<(String, bool)>> {

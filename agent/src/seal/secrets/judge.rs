@@ -14,7 +14,7 @@ use crate::host::image::Part;
 use crate::seal::finding::Finding;
 
 use super::keystore;
-use super::rule::{Quiet, Rule};
+use super::rule::Quiet;
 use super::rules::Rules;
 
 /// A file with a NUL in so much of it is no text.
@@ -31,6 +31,8 @@ pub(super) struct Notes {
     guesses: bool,
     /// Rules of whole files that are about this one.
     of_file: Vec<usize>,
+    /// Rules that are slow and not about this one.
+    not_of_file: Vec<usize>,
     /// Line and rule. Line 0 is the file as such.
     found: BTreeSet<(u64, usize)>,
     keystore: Option<&'static str>,
@@ -42,7 +44,9 @@ impl Notes {
         let about = rules.of_files.iter().copied().filter(|rule| rules.rules[*rule].is_about(&path));
         let (names, of_file): (Vec<_>, Vec<_>) = about.partition(|rule| rules.rules[*rule].is_about_names());
         let found = names.into_iter().map(|rule| (0, rule)).collect();
-        Self { path, guesses, of_file, found, keystore: None }
+        let slow = rules.slow.iter().copied();
+        let not_of_file = slow.filter(|rule| !rules.rules[*rule].is_about(&path)).collect();
+        Self { path, guesses, of_file, not_of_file, found, keystore: None }
     }
 
     fn add(&mut self, line: u64, rule: usize) {
@@ -95,7 +99,9 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
     let mut found: Vec<(usize, usize)> = Vec::new();
     let path = std::mem::take(&mut notes.path);
     let quiet = Quiet { path: &path, everywhere: &rules.allowances };
-    let hears = |rule: &Rule| notes.guesses || !rule.guesses;
+    let hears = |number: usize| {
+        (notes.guesses || !rules.rules[number].guesses) && !notes.not_of_file.contains(&number)
+    };
 
     // The last keyword that begins in the new bytes may end after them.
     let end = part.bytes.len().min(part.new.end + rules.longest);
@@ -108,7 +114,7 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
         }
         for number in &rules.of_keyword[keyword.pattern().as_usize()] {
             let rule = &rules.rules[*number];
-            if !hears(rule) || !rule.may_begin(part.bytes, keyword.start()) {
+            if !hears(*number) || !rule.may_begin(part.bytes, keyword.start()) {
                 continue;
             }
             let text: &str = text.get_or_insert_with(|| same_length_text(part.bytes));

@@ -23,8 +23,10 @@ use super::expression::{self, Head, IDENTIFIER, from_go};
 pub(super) const REACH: usize = 16 * 1024;
 
 /// What is looked at on either side of a keyword that may stand anywhere in its expression.
-pub(super) const BEFORE: usize = 512;
-const AFTER: usize = 2 * 1024;
+const AROUND: (usize, usize) = (160, 640);
+
+/// The same, of a rule that is about few files.
+const WIDELY_AROUND: (usize, usize) = (512, 2 * 1024);
 
 /// How much of a line an allow list sees on either side of a match.
 const LINE: usize = 1024;
@@ -68,13 +70,22 @@ pub(super) struct Rule {
 #[derive(Debug)]
 struct Expression {
     text: String,
-    /// What a match begins with. None: a keyword stands somewhere in it.
-    heads: Option<Vec<Head>>,
+    begins: Begins,
     begins_a_word: bool,
     assigns: bool,
     /// Whether it takes an ordinary word for a sign.
     guesses: bool,
     compiled: OnceLock<Option<Regex>>,
+}
+
+/// Where a match may begin.
+#[derive(Debug)]
+enum Begins {
+    AtKeyword(Vec<Head>),
+    /// Before or after a keyword, with one of these.
+    With(Vec<Head>),
+    /// Anywhere near a keyword, which is spelled so if that is known.
+    Anywhere(Option<String>),
 }
 
 impl Rule {
@@ -101,6 +112,12 @@ impl Rule {
         self.path.as_ref().is_none_or(|regex| regex.is_match(path))
     }
 
+    /// Whether it pays to ask first whether it is about a file: a try takes long.
+    pub(super) fn is_slow(&self) -> bool {
+        let long = |expression: &Expression| matches!(expression.begins, Begins::Anywhere(_));
+        self.path.is_some() && self.expression.as_ref().is_some_and(long)
+    }
+
     /// Whether being there is enough for a file to be found.
     pub(super) fn is_about_names(&self) -> bool {
         self.expression.is_none()
@@ -124,29 +141,33 @@ impl Rule {
     /// The secrets whose keyword stands at `keyword`, as where they are in `text`. Something precedes the keyword.
     pub(super) fn at(&self, text: &str, keyword: Range<usize>, quiet: &Quiet<'_>) -> Vec<Range<usize>> {
         let Some(expression) = &self.expression else { return Vec::new() };
-        let begins = expression.heads.is_some();
-        let (before, after) = if begins { (1, REACH) } else { (BEFORE, AFTER) };
-        let from = text.floor_char_boundary(keyword.start.saturating_sub(before));
-        let to = text.floor_char_boundary(keyword.start.saturating_add(after).min(text.len()));
-        let holds = |whole: &Range<usize>| begins || (whole.start <= keyword.start && keyword.end <= whole.end);
-        let found = self.tried(expression, text, from..to, quiet).into_iter();
-        found.filter(|(_, whole)| holds(whole)).map(|(secret, _)| secret).collect()
+        let (before, after) = if self.path.is_some() { WIDELY_AROUND } else { AROUND };
+        let around = |before: usize, at: usize, after: usize| {
+            text.floor_char_boundary(at.saturating_sub(before))..text.floor_char_boundary(text.len().min(at + after))
+        };
+        let tried = |window| self.tried(expression, text, window, quiet);
+        let found: Vec<Found> = match &expression.begins {
+            Begins::AtKeyword(_) => tried(around(1, keyword.start, REACH)),
+            Begins::With(heads) => {
+                let window = around(before, keyword.start, after);
+                let begins = |at: &usize| expression.begins_at(heads, text.as_bytes(), *at);
+                window.filter(begins).flat_map(|at| tried(around(1, at, REACH))).collect()
+            }
+            Begins::Anywhere(_) => {
+                let holds = |found: &Found| found.whole.start <= keyword.start && keyword.end <= found.whole.end;
+                tried(around(before, keyword.start, after)).into_iter().filter(holds).collect()
+            }
+        };
+        found.into_iter().map(|found| found.secret).collect()
     }
 
     /// The secrets in all of `window`.
     pub(super) fn anywhere(&self, text: &str, window: Range<usize>, quiet: &Quiet<'_>) -> Vec<Range<usize>> {
         let Some(expression) = &self.expression else { return Vec::new() };
-        self.tried(expression, text, window, quiet).into_iter().map(|(secret, _)| secret).collect()
+        self.tried(expression, text, window, quiet).into_iter().map(|found| found.secret).collect()
     }
 
-    /// Each secret in a window of `text`, and the match it is of.
-    fn tried(
-        &self,
-        expression: &Expression,
-        text: &str,
-        window: Range<usize>,
-        quiet: &Quiet<'_>,
-    ) -> Vec<(Range<usize>, Range<usize>)> {
+    fn tried(&self, expression: &Expression, text: &str, window: Range<usize>, quiet: &Quiet<'_>) -> Vec<Found> {
         let Some(regex) = expression.regex() else { return Vec::new() };
         let place = |range: Range<usize>| window.start + range.start..window.start + range.end;
         let mut found = Vec::new();
@@ -159,7 +180,7 @@ impl Rule {
             let whole = expression.whole(text, whole);
             let secret = self.secret(&captures).map_or_else(|| whole.clone(), place);
             if self.means(text, &secret, &whole, quiet) {
-                found.push((secret, whole));
+                found.push(Found { secret, whole });
             }
         }
         found
@@ -183,6 +204,12 @@ impl Rule {
     }
 }
 
+/// Where a secret stands, and the match it is of.
+struct Found {
+    secret: Range<usize>,
+    whole: Range<usize>,
+}
+
 /// What quiets any rule.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Quiet<'a> {
@@ -194,31 +221,49 @@ impl Expression {
     fn new(regex: String, keywords: &[String]) -> Self {
         let assigns = expression::assigns(&regex);
         // Whatever precedes the keyword in an identifier, the keyword decides.
-        let bare = if assigns { regex.replacen(IDENTIFIER, "", 1) } else { regex.clone() };
-        let heads = expression::heads(&bare, keywords);
+        let bare = if assigns { regex.replace(IDENTIFIER, "") } else { regex.clone() };
+        let begins = match expression::heads(&bare) {
+            Some(heads) if expression::are_keywords(&heads, keywords) => Begins::AtKeyword(heads),
+            // Of rules without keywords the whole file is tried.
+            Some(heads) if !keywords.is_empty() => Begins::With(heads),
+            _ => Begins::Anywhere(expression::spelling(&regex, keywords)),
+        };
         let begins_a_word = expression::begins_a_word(&bare);
         let by_words = keywords.iter().any(|keyword| keyword.bytes().all(|byte| byte.is_ascii_alphabetic()));
-        let guesses = assigns || expression::skips(&bare) || (heads.is_none() && by_words);
+        let at_keyword = matches!(begins, Begins::AtKeyword(_));
+        let guesses = assigns || expression::skips(&bare) || (!at_keyword && by_words);
         // The character in front comes first, for what it says of the boundary of a word.
-        let text = if heads.is_some() { format!(r"\A(?s:.)(?:{bare})") } else { regex };
-        Self { text, heads, begins_a_word, assigns, guesses, compiled: OnceLock::new() }
+        let text = match begins {
+            Begins::Anywhere(_) => regex,
+            _ => format!(r"\A(?s:.)(?:{bare})"),
+        };
+        Self { text, begins, begins_a_word, assigns, guesses, compiled: OnceLock::new() }
     }
 
     fn regex(&self) -> Option<&Regex> {
         self.compiled.get_or_init(|| Regex::new(&self.text).ok()).as_ref()
     }
 
+    /// Whether a keyword at `at` is worth a try.
     fn may_begin(&self, bytes: &[u8], at: usize) -> bool {
-        let Some(heads) = &self.heads else { return true };
+        match &self.begins {
+            Begins::AtKeyword(heads) => self.begins_at(heads, bytes, at),
+            Begins::With(_) | Begins::Anywhere(None) => true,
+            Begins::Anywhere(Some(spelling)) => bytes[at..].starts_with(spelling.as_bytes()),
+        }
+    }
+
+    fn begins_at(&self, heads: &[Head], bytes: &[u8], at: usize) -> bool {
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-        let within_a_word = self.begins_a_word && at.checked_sub(1).is_some_and(|before| is_word(bytes[before]));
-        let rest = &bytes[at..];
-        !within_a_word && heads.iter().any(|head| head.is_at(rest)) && (!self.assigns || assignment_follows(rest))
+        let Some((before, rest)) = at.checked_sub(1).map(|before| (bytes[before], &bytes[at..])) else { return false };
+        heads.iter().any(|head| head.is_at(rest))
+            && !(self.begins_a_word && is_word(before))
+            && (!self.assigns || assignment_follows(rest))
     }
 
     /// The match, with what was left away of the identifier.
     fn whole(&self, text: &str, mut whole: Range<usize>) -> Range<usize> {
-        if self.heads.is_none() {
+        if matches!(self.begins, Begins::Anywhere(_)) {
             return whole;
         }
         whole.start += text[whole.clone()].chars().next().map_or(0, char::len_utf8);

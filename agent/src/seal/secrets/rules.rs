@@ -44,6 +44,8 @@ pub(super) struct Rules {
     pub(super) of_keyword: Vec<Vec<usize>>,
     /// Rules that are about whole files, by their path.
     pub(super) of_files: Vec<usize>,
+    /// Rules of which it pays to ask first whether they are about a file.
+    pub(super) slow: Vec<usize>,
 }
 
 impl Rules {
@@ -77,7 +79,8 @@ impl Rules {
         let longest = keywords.keys().map(|keyword| keyword.len()).max().unwrap_or_default();
         let of_keyword = keywords.into_values().collect();
         let of_files = (0..rules.len()).filter(|rule| rules[*rule].is_about_names() || rules[*rule].wants_all()).collect();
-        Self { rules, allowances, automaton, longest, of_keyword, of_files }
+        let slow = (0..rules.len()).filter(|rule| rules[*rule].is_slow()).collect();
+        Self { rules, allowances, automaton, longest, of_keyword, of_files, slow }
     }
 }
 

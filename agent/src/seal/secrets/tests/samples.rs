@@ -152,7 +152,7 @@ const FOUND: &[(&str, &str, &str)] = &[
     ("environment-secret", "/home/ops/.bash_history", "ls\nexport SHOP_SECRET={word:9}"),
     ("mysql-command-password", "/root/.bash_history", "cd /srv\nmysql -u root -p{word:9} shop"),
     ("command-password", "/opt/app/backup.sh", "PGPASSWORD={word:9} pg_dump shop"),
-    ("curl-auth-user", "/root/.bash_history", "cd\ncurl -u shop:{word:12} https://api.internal/"),
+    ("curl-auth-user", "/root/.bash_history", "cd\ncurl -u shop:9{word:12} https://api.internal/"),
     ("openvpn-profile", "/etc/openvpn/shop.ovpn", "client\n"),
     ("pkcs12-file", "/opt/app/shop.p12", "x"),
     ("rails-key", "/opt/app/config/master.key", "{hex:32}"),
