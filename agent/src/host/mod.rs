@@ -15,6 +15,7 @@ pub(crate) mod environment;
 pub(crate) mod fake;
 pub(crate) mod files;
 pub(crate) mod identity;
+pub(crate) mod image;
 mod lines;
 pub(crate) mod lock;
 pub(crate) mod mounts;
