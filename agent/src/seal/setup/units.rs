@@ -78,6 +78,9 @@ impl<'a> Units<'a> {
                 let Some(found) = self.image.find(&spot)? else { continue };
                 let link = self.image.link(&spot)?;
                 unit.masked = link.as_deref() == Some(Path::new("/dev/null")) || (found.kind == FileKind::File && found.size == 0);
+                if unit.masked {
+                    return Ok(Unit { file: Some(spot.path()), ..unit });
+                }
                 let real = link.map_or_else(|| spot.path(), |link| spot.path().parent().unwrap_or(Path::new("/")).join(link));
                 return self.described(unit, name, real);
             }
@@ -103,7 +106,7 @@ impl<'a> Units<'a> {
                 unit.after.extend(after.into_iter().flat_map(str::split_whitespace).map(|name| (name.to_owned(), path.clone(), number)));
             }
         }
-        unit.enabled_by_preset = is_installable && !unit.masked && self.begins_with_a_first_boot()? && presets::enables(name, self.image)?;
+        unit.enabled_by_preset = is_installable && self.begins_with_a_first_boot()? && presets::enables(name, self.image)?;
         unit.file = Some(file);
         Ok(unit)
     }
