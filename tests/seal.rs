@@ -1,4 +1,5 @@
 //! `ingot seal` on trees that look like images: what it finds, what it takes out, and what it leaves alone.
+#![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and looks at the real machine")]
 
 mod program;
 
@@ -22,6 +23,7 @@ impl Image {
         let image = Self(tempfile::tempdir().unwrap());
         image.write("/etc/os-release", "ID=debian\nVERSION_ID=\"12\"\nPRETTY_NAME=\"Debian 12\"\n");
         image.write("/etc/machine-id", "");
+        image.write("/boot/vmlinuz-6.1.0-42-amd64", "");
         image.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nops:x:1000:1000::/home/ops:/bin/sh\n");
         image.write("/etc/ingot/boot.d/10-shop.yaml", LAYER);
         for unit in ["ingot.service", "shop.service"] {
@@ -141,6 +143,7 @@ fn an_image_in_which_nothing_is_wrong_is_sealed() {
     let attestation: serde_json::Value = serde_json::from_slice(&std::fs::read(image.at("/etc/ingot/attestation.json")).unwrap()).unwrap();
     assert_eq!(attestation["build"], serde_json::json!({ "name": "golden-7" }));
     assert_eq!(attestation["os"]["version_id"], "12");
+    assert_eq!((&attestation["architecture"], &attestation["kernels"]), (&"x86_64".into(), &serde_json::json!(["6.1.0-42-amd64"])));
     let digests: Vec<&String> = attestation["sha256"].as_object().unwrap().keys().collect();
     assert_eq!(digests, ["/etc/ingot/boot.d/10-shop.yaml", "/usr/bin/ingot", "/usr/lib/systemd/system/shop.service"]);
     let mode = std::fs::metadata(image.at("/etc/ingot/attestation.json")).unwrap().permissions().mode();
@@ -261,6 +264,17 @@ fn an_allow_list_has_reasons() {
 fn a_root_that_is_not_there_is_named() {
     let ran = Ingot::new(["seal", "--root", "/nowhere"]).run().exits(1);
     assert!(ran.stderr.contains("/nowhere"), "{ran}");
+}
+
+/// No boot of such an image could be logged into.
+#[test]
+fn new_host_keys_have_to_come_from_somewhere() {
+    let image = Image::new();
+    image.program("/usr/sbin/sshd", &PROGRAM);
+    let says = "note: nothing in the image makes new host keys";
+    assert!(image.seal(&[]).exits(0).stdout.contains(says));
+    image.write("/usr/lib/systemd/system/sshd-keygen@.service", "[Service]\n");
+    assert!(!image.seal(&[]).exits(0).stdout.contains(says));
 }
 
 #[test]

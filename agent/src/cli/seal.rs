@@ -1,9 +1,10 @@
 //! `ingot seal`: the last thing that is done to a machine before it becomes an image.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::cli::prepare::absolute;
 use crate::cli::{Root, data, talk};
 use crate::exit::Exit;
 use crate::failure::Explanation;
@@ -11,7 +12,7 @@ use crate::host::clock::SystemClock;
 use crate::host::environment::Environment;
 use crate::host::files::DiskFiles;
 use crate::host::scrub::Scrubber;
-use crate::host::{Clock as _, HostError, builder, lock};
+use crate::host::{HostError, builder, lock};
 use crate::seal::{self, Sealed, Sealing, attestation};
 
 /// Prove that this machine may become an image: no secret, nothing of this machine, and a setup that boots
@@ -30,7 +31,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
     let clock = SystemClock::start();
     let live = args.root.root.is_none();
-    let root = args.root.root.map_or_else(|| Ok("/".into()), std::path::absolute).unwrap_or_default();
+    let root = args.root.root.map_or_else(|| PathBuf::from("/"), |root| absolute(&root));
     let files = DiskFiles::new(Some(root.clone()));
     match objection(&root, live, args.scrub, &files) {
         Ok(None) => {}
@@ -54,7 +55,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
             if json {
                 data(&as_json(&sealed).to_string());
             } else {
-                data(&as_text(&sealed, clock.elapsed()));
+                data(&as_text(&sealed));
             }
             if sealed.attestation.is_some() { Exit::Done } else { Exit::Failed }
         }
@@ -96,7 +97,7 @@ fn as_json(sealed: &Sealed) -> serde_json::Value {
     })
 }
 
-fn as_text(sealed: &Sealed, took: std::time::Duration) -> String {
+fn as_text(sealed: &Sealed) -> String {
     let mut text = String::new();
     for finding in &sealed.removed {
         text.push_str(&format!("removed {finding}\n"));
@@ -116,7 +117,7 @@ fn as_text(sealed: &Sealed, took: std::time::Duration) -> String {
             "sealed: {} files, {} read in {:.1} s, nothing found{allowed}; attestation {}\n",
             grouped(sealed.files),
             size(sealed.bytes),
-            took.as_secs_f64(),
+            sealed.took.as_secs_f64(),
             attestation::PATH
         ),
         1 => format!("not sealed: 1 finding{allowed}\n"),

@@ -33,7 +33,8 @@ pub(crate) struct Attestation {
     os: Os,
     #[serde(default)]
     kernels: Vec<String>,
-    architecture: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    architecture: Option<String>,
     #[serde(default)]
     build: BuildOf,
     scanned: Scanned,
@@ -97,8 +98,8 @@ impl Attestation {
             ingot: env!("CARGO_PKG_VERSION").into(),
             sealed_at: now.strftime("%FT%TZ").to_string(),
             os: os(files).await?,
-            kernels: files.list(Path::new("/lib/modules")).await?,
-            architecture: std::env::consts::ARCH.into(),
+            kernels: kernels(files).await?,
+            architecture: setup.architecture.clone(),
             build: BuildOf { name: build.name.clone(), source_image: build.source_image.clone(), git_revision: build.git_revision.clone() },
             scanned: Scanned { files: scan.files, bytes: scan.bytes },
             sha256,
@@ -139,6 +140,16 @@ async fn digest(path: &Path, files: &dyn Files) -> Result<Option<String>, HostEr
     let content = files.read(path, BINARY_LIMIT).await?;
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(content.map(|content| hex(ring::digest::digest(&ring::digest::SHA256, &content).as_ref())))
+}
+
+/// The versions that can be booted, or have modules.
+async fn kernels(files: &dyn Files) -> Result<Vec<String>, HostError> {
+    let mut versions = files.list(Path::new("/lib/modules")).await?;
+    let images = files.list(Path::new("/boot")).await?;
+    versions.extend(images.iter().filter_map(|name| name.strip_prefix("vmlinuz-")).map(str::to_owned));
+    versions.sort();
+    versions.dedup();
+    Ok(versions)
 }
 
 async fn os(files: &dyn Files) -> Result<Os, HostError> {

@@ -20,6 +20,7 @@ mod traces;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::document::error::DocumentError;
 use crate::failure::{Explanation, Failure};
@@ -54,9 +55,10 @@ pub(crate) struct Sealed {
     pub(crate) removed: Vec<Finding>,
     /// The entries of the allow list that were of use.
     pub(crate) allowed: Vec<Allowed>,
-    /// Files that were searched for secrets, and their bytes.
+    /// Files that were searched for secrets, their bytes, and how long that took.
     pub(crate) files: u64,
     pub(crate) bytes: u64,
+    pub(crate) took: Duration,
     /// None where anything is wrong.
     pub(crate) attestation: Option<Attestation>,
 }
@@ -84,8 +86,9 @@ impl Sealing<'_> {
         let mut sealed = Sealed::default();
         let mut used = BTreeSet::new();
         self.traces(&image, &mut used, &mut sealed)?;
+        let begun = self.clock.elapsed();
         let scan = secrets::scan(self.root, self.threads);
-        (sealed.files, sealed.bytes) = (scan.files, scan.bytes);
+        (sealed.files, sealed.bytes, sealed.took) = (scan.files, scan.bytes, self.clock.elapsed() - begun);
         let setup = setup::check(&image, &files, self.live).await?;
         sealed.notes.extend(setup.notes.iter().cloned());
         for finding in scan.findings.iter().chain(&setup.findings) {

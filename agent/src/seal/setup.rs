@@ -28,6 +28,8 @@ pub(crate) struct Setup {
     pub(crate) templates: Vec<PathBuf>,
     /// The files of the units that the layers start.
     pub(crate) units: Vec<PathBuf>,
+    /// What its programs are built for: x86_64, arm64 …
+    pub(crate) architecture: Option<String>,
 }
 
 /// Looks at everything. `live` where the image is the machine on which this process runs.
@@ -35,6 +37,8 @@ pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Re
     let mut setup = Setup::default();
     let asked = layers::read(files, &mut setup).await?;
     let systemd = binary::systemd(image)?;
+    setup.architecture = binary::architecture(image, systemd.as_deref())?;
+    setup.notes.extend(no_host_keys(image)?);
     setup.findings.extend(binary::check(image, systemd.as_deref(), live)?);
     if systemd.is_none() {
         let says = "there is no systemd in the image: nothing starts ingot";
@@ -61,6 +65,16 @@ pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Re
 
 fn finding(path: impl Into<PathBuf>, line: Option<u64>, rule: &str, says: impl Into<String>, hint: impl Into<String>) -> Finding {
     Finding { path: path.into(), line, rule: rule.into(), says: says.into(), hint: hint.into() }
+}
+
+/// An image has no host keys; something has to make those of each instance.
+fn no_host_keys(image: &Scrubber) -> Result<Option<String>, HostError> {
+    let makers = ["/usr/bin/cloud-init", "/usr/lib/systemd/system/*keygen*", "/etc/systemd/system/*keygen*"];
+    let mut is_made = image.matching("/usr/sbin/sshd")?.is_empty();
+    for maker in makers {
+        is_made = is_made || !image.matching(maker)?.is_empty();
+    }
+    Ok((!is_made).then(|| "nothing in the image makes new host keys: sshd will not start; add a unit that runs `ssh-keygen -A`".into()))
 }
 
 /// A unit of ingot's own: systemd is to start it.

@@ -25,6 +25,12 @@ pub(super) fn systemd(image: &Scrubber) -> Result<Option<Vec<u8>>, HostError> {
     Ok(None)
 }
 
+/// What the programs of an image are built for, as its systemd, or else its ingot, says.
+pub(super) fn architecture(image: &Scrubber, systemd: Option<&[u8]>) -> Result<Option<String>, HostError> {
+    let ingot = image.head(&Spot::of(Path::new(BINARY)), HEADER)?;
+    Ok(systemd.or(ingot.as_deref()).and_then(machine).map(named))
+}
+
 /// What is wrong with the ingot of the image. `live` where the image is the machine on which this process runs.
 pub(super) fn check(image: &Scrubber, systemd: Option<&[u8]>, live: bool) -> Result<Option<Finding>, HostError> {
     let spot = Spot::of(Path::new(BINARY));
