@@ -10,6 +10,9 @@ use crate::document::tree::{self, Node, Value};
 use crate::failure::{Explanation, Failure};
 use crate::host::Files;
 
+/// Where an image keeps its layers.
+pub(crate) const LAYERS: &str = "/etc/ingot/boot.d";
+
 /// Layers and templates larger than this are refused: the same bound as for unwrapped user data.
 pub(crate) const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 

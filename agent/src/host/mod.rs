@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 mod blocking;
+pub(crate) mod builder;
 pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod desk;
@@ -22,6 +23,7 @@ pub(crate) mod mounts;
 pub(crate) mod opened;
 pub(crate) mod probes;
 pub(crate) mod reading;
+pub(crate) mod scrub;
 pub(crate) mod state;
 mod tree;
 pub(crate) mod units;
