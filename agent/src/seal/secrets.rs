@@ -68,8 +68,9 @@ impl Reader for Scanner {
     type Notes = Notes;
 
     fn wants(&self, file: &Seen<'_>, notes: &mut Notes) -> bool {
-        let installed = self.owned.as_ref().map(|owned| owned.installed(file.path));
-        if place::is_as_a_package_brought_it(file.modified, installed.flatten()) {
+        let installed = |path: &Path| self.owned.as_ref().and_then(|owned| owned.installed(path));
+        let is_compiled = || place::source_of(file.path).is_some_and(|source| installed(&source).is_some());
+        if place::is_as_a_package_brought_it(file.modified, installed(file.path)) || is_compiled() {
             return false;
         }
         *notes = Notes::new(&self.rules, file.path, place::is_for_guesses(file.path, self.owned.is_some()));

@@ -29,10 +29,10 @@ pub(crate) fn read<R: Reader>(root: &Path, threads: usize, reader: &R) -> Amount
         let spawn = |_| thread::Builder::new().name("scan".into()).spawn_scoped(scope, || walk.go()).ok();
         let others: Vec<_> = (1..threads).filter_map(spawn).collect();
         let mine = walk.go();
-        others.into_iter().filter_map(|thread| thread.join().ok()).fold(mine, |sum, amount| Amount {
-            files: sum.files + amount.files,
-            bytes: sum.bytes + amount.bytes,
-        })
+        others
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .fold(mine, |sum, amount| Amount { files: sum.files + amount.files, bytes: sum.bytes + amount.bytes })
     })
 }
 
@@ -129,9 +129,7 @@ impl<R: Reader> Walk<'_, R> {
         let mut notes = R::Notes::default();
         // Of several names, the first one that is wanted is read.
         if self.reader.wants(&file, &mut notes) && self.is_new(metadata) {
-            let read = open(path).and_then(|mut opened| {
-                parts::cut(&mut opened, buffer, |part| self.reader.take(&file, part, &mut notes))
-            });
+            let read = open(path).and_then(|mut opened| parts::cut(&mut opened, buffer, |part| self.reader.take(&file, part, &mut notes)));
             match read {
                 Ok(bytes) => {
                     amount.files += 1;
@@ -144,8 +142,7 @@ impl<R: Reader> Walk<'_, R> {
     }
 
     fn is_new(&self, metadata: &Metadata) -> bool {
-        metadata.nlink() < 2
-            || self.linked.lock().unwrap_or_else(PoisonError::into_inner).insert((metadata.dev(), metadata.ino()))
+        metadata.nlink() < 2 || self.linked.lock().unwrap_or_else(PoisonError::into_inner).insert((metadata.dev(), metadata.ino()))
     }
 
     /// What goes away while we look was not there.

@@ -77,9 +77,19 @@ pub(super) fn are_keywords(heads: &[Head], keywords: &[String]) -> bool {
 /// How the only keyword of an expression that tells upper from lower case is written in it.
 pub(super) fn spelling(expression: &str, keywords: &[String]) -> Option<String> {
     let [keyword] = keywords else { return None };
-    let any_case = expression.contains("(?i") ;
+    let any_case = expression.contains("(?i");
     let at = expression.to_ascii_lowercase().find(keyword.as_str()).filter(|_| !any_case)?;
     expression.get(at..at + keyword.len()).map(str::to_owned)
+}
+
+/// The letters that an expression about paths ends with.
+pub(super) fn tail(expression: &str) -> &str {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-".contains(byte);
+    let Some(before) = expression.strip_suffix('$').filter(|_| !expression.contains("(?i") && alternatives(expression).len() == 1) else {
+        return "";
+    };
+    let length = before.bytes().rev().take_while(plain).count();
+    &before[before.len() - length..]
 }
 
 fn collect(expression: &str, exact: bool, heads: &mut Vec<Head>) -> Option<()> {
@@ -205,6 +215,15 @@ mod tests {
     fn reads_a_brace_as_go_does() {
         assert_eq!(from_go(r"^\$(?:\d+|{\d+})$"), r"^\$(?:\d+|\{\d+})$");
         assert_eq!(from_go(r"\${[a-z]{2,}}[{]a{3}"), r"\$\{[a-z]{2,}}[{]a{3}");
+    }
+
+    #[test]
+    fn tells_what_a_path_must_end_with() {
+        assert_eq!(tail(r"(?:^|/)[._]?netrc$"), "netrc");
+        assert_eq!(tail(r"\.(?:jks|p12)$"), "");
+        assert_eq!(tail("^/etc/g?shadow-?$"), "");
+        assert_eq!(tail("a$|b$"), "");
+        assert_eq!(tail("(?i)\\.php$"), "");
     }
 
     #[test]

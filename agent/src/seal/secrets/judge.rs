@@ -57,8 +57,7 @@ impl Notes {
 
     /// What is wrong with the file. Where a rule knows what stands in a line, no guess is needed.
     pub(super) fn findings(self, rules: &Rules, path: &Path) -> Vec<Finding> {
-        let known: BTreeSet<u64> =
-            self.found.iter().filter(|(_, rule)| !rules.rules[*rule].guesses).map(|(line, _)| *line).collect();
+        let known: BTreeSet<u64> = self.found.iter().filter(|(_, rule)| !rules.rules[*rule].guesses).map(|(line, _)| *line).collect();
         let mut said = BTreeSet::new();
         let mut findings = Vec::new();
         for (line, rule) in self.found {
@@ -99,9 +98,7 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
     let mut found: Vec<(usize, usize)> = Vec::new();
     let path = std::mem::take(&mut notes.path);
     let quiet = Quiet { path: &path, everywhere: &rules.allowances };
-    let hears = |number: usize| {
-        (notes.guesses || !rules.rules[number].guesses) && !notes.not_of_file.contains(&number)
-    };
+    let hears = |number: usize| (notes.guesses || !rules.rules[number].guesses) && !notes.not_of_file.contains(&number);
 
     // The last keyword that begins in the new bytes may end after them.
     let end = part.bytes.len().min(part.new.end + rules.longest);
@@ -141,15 +138,10 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
     }
 }
 
-/// The bytes as text in which everything stands where it stood.
+/// The bytes as text in which everything stands where it stood. No rule asks for anything but ASCII.
 fn same_length_text(bytes: &[u8]) -> Cow<'_, str> {
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        return Cow::Borrowed(text);
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '\u{1a}' }).collect()),
     }
-    let mut text = String::with_capacity(bytes.len());
-    for chunk in bytes.utf8_chunks() {
-        text.push_str(chunk.valid());
-        chunk.invalid().iter().for_each(|_| text.push('\u{1a}'));
-    }
-    Cow::Owned(text)
 }

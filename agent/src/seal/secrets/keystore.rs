@@ -29,9 +29,7 @@ pub(super) fn recognised(bytes: &[u8]) -> Option<&'static str> {
 fn key(fields: &[u8]) -> Option<&'static str> {
     let says = "a private key, in DER";
     let after = fields.strip_prefix(b"\x02\x01\x00").or_else(|| fields.strip_prefix(b"\x02\x01\x01"))?;
-    let named = sequence(after).is_some_and(|kind| {
-        [RSA, RSA_PSS, ELLIPTIC, ED25519].iter().any(|algorithm| kind.starts_with(algorithm))
-    });
+    let named = sequence(after).is_some_and(|kind| [RSA, RSA_PSS, ELLIPTIC, ED25519].iter().any(|algorithm| kind.starts_with(algorithm)));
     // PKCS #1: a modulus of at least 512 bits. SEC 1: 32, 48 or 66 octets.
     let rsa = after.starts_with(b"\x02\x82") || after.starts_with(b"\x02\x81") || after.starts_with(b"\x02\x41");
     let elliptic = [b"\x04\x20", b"\x04\x30", b"\x04\x42"].iter().any(|octets| after.starts_with(*octets));

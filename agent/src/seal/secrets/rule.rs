@@ -62,6 +62,8 @@ pub(super) struct Rule {
     pub(super) guesses: bool,
     expression: Option<Expression>,
     path: Option<Regex>,
+    /// What such a path ends with.
+    path_tail: String,
     secret_group: Option<usize>,
     entropy: f64,
     allowances: Vec<Allowance>,
@@ -92,14 +94,14 @@ impl Rule {
     pub(super) fn compile(text: RuleText) -> Result<Self, regex_lite::Error> {
         let keywords: Vec<String> = text.keywords.iter().map(|keyword| keyword.to_ascii_lowercase()).collect();
         let expression = text.regex.map(|regex| Expression::new(from_go(&regex), &keywords));
-        let guesses = text.tags.iter().any(|tag| tag == "guess")
-            || expression.as_ref().is_some_and(|expression| expression.guesses);
+        let guesses = text.tags.iter().any(|tag| tag == "guess") || expression.as_ref().is_some_and(|expression| expression.guesses);
         Ok(Self {
             id: text.id,
             says: fragment(&text.description),
             guesses,
             expression,
             path: text.path.as_deref().map(|path| Regex::new(&from_go(path))).transpose()?,
+            path_tail: text.path.as_deref().map(expression::tail).unwrap_or_default().to_owned(),
             secret_group: text.secret_group,
             entropy: text.entropy.unwrap_or_default(),
             allowances: text.allowlists.iter().map(Allowance::compile).collect::<Result<_, _>>()?,
@@ -109,7 +111,7 @@ impl Rule {
 
     /// Whether it is about files of that path.
     pub(super) fn is_about(&self, path: &str) -> bool {
-        self.path.as_ref().is_none_or(|regex| regex.is_match(path))
+        path.ends_with(&self.path_tail) && self.path.as_ref().is_none_or(|regex| regex.is_match(path))
     }
 
     /// Whether it pays to ask first whether it is about a file: a try takes long.
@@ -195,8 +197,7 @@ impl Rule {
     }
 
     fn means(&self, text: &str, secret: &Range<usize>, whole: &Range<usize>, quiet: &Quiet<'_>) -> bool {
-        let matched =
-            Matched { secret: &text[secret.clone()], whole: &text[whole.clone()], line: lines(text, whole.clone()) };
+        let matched = Matched { secret: &text[secret.clone()], whole: &text[whole.clone()], line: lines(text, whole.clone()) };
         let enough = self.entropy == 0.0 || entropy(matched.secret) > self.entropy;
         let path = self.guesses.then_some(quiet.path);
         let mut allowances = self.allowances.iter().chain(quiet.everywhere);
@@ -256,9 +257,7 @@ impl Expression {
     fn begins_at(&self, heads: &[Head], bytes: &[u8], at: usize) -> bool {
         let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         let Some((before, rest)) = at.checked_sub(1).map(|before| (bytes[before], &bytes[at..])) else { return false };
-        heads.iter().any(|head| head.is_at(rest))
-            && !(self.begins_a_word && is_word(before))
-            && (!self.assigns || assignment_follows(rest))
+        heads.iter().any(|head| head.is_at(rest)) && !(self.begins_a_word && is_word(before)) && (!self.assigns || assignment_follows(rest))
     }
 
     /// The match, with what was left away of the identifier.
