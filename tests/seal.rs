@@ -233,6 +233,20 @@ fn without_systemd_nothing_is_said_of_units() {
     assert!(ran.stdout.contains(": no-systemd: ") && !ran.stdout.contains("unit-"), "{ran}");
 }
 
+/// sshd.service is a name of ssh.service on Debian.
+#[test]
+fn a_unit_is_enabled_by_any_of_its_names() {
+    for (enabled, asked) in [("shop.service", "alias.service"), ("alias.service", "shop.service")] {
+        let image = Image::new();
+        image.write("/etc/ingot/boot.d/10-shop.yaml", &LAYER.replace("shop.service", asked));
+        image.link("/usr/lib/systemd/system/shop.service", "/etc/systemd/system/alias.service");
+        image.seal(&[]).exits(0);
+        image.link("/usr/lib/systemd/system/shop.service", &format!("/etc/systemd/system/multi-user.target.wants/{enabled}"));
+        let ran = image.seal(&[]).exits(1);
+        assert!(ran.stdout.contains(": unit-enabled: "), "{ran}");
+    }
+}
+
 /// With `uninitialized`, systemd enables whatever no preset disables.
 #[test]
 fn a_first_boot_that_would_enable_what_ingot_starts_is_found() {

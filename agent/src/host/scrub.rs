@@ -202,16 +202,29 @@ impl Scrubber {
         if spot.rest.as_os_str().is_empty() {
             return self.open_base(&spot.base);
         }
-        within(&self.open_base(&spot.base)?, &spot.rest, flags)
+        self.open_below(&spot.base, &spot.rest, flags)
+    }
+
+    /// `rest` below `base`, or below a filesystem of the image that is mounted on the way.
+    fn open_below(&self, base: &Path, rest: &Path, flags: OFlag) -> io::Result<OwnedFd> {
+        let crossed = match within(&self.open_base(base)?, rest, flags) {
+            Err(error) if error.raw_os_error() == Some(Errno::EXDEV as i32) => error,
+            opened => return opened,
+        };
+        let path = base.join(rest);
+        match self.mounts.iter().find(|at| path.starts_with(at) && !base.starts_with(at)) {
+            Some(at) if *at == path => self.open_base(at),
+            Some(at) => within(&self.open_base(at)?, path.strip_prefix(at).unwrap_or(rest), flags),
+            None => Err(crossed),
+        }
     }
 
     /// The directory that holds `spot`, and the name in it.
     fn parent(&self, spot: &Spot) -> io::Result<(OwnedFd, PathBuf)> {
         let name = spot.rest.file_name().ok_or(Errno::EISDIR)?.into();
-        let base = self.open_base(&spot.base)?;
         Ok(match spot.rest.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            Some(parent) => (within(&base, parent, DIRECTORY)?, name),
-            None => (base, name),
+            Some(parent) => (self.open_below(&spot.base, parent, DIRECTORY)?, name),
+            None => (self.open_base(&spot.base)?, name),
         })
     }
 

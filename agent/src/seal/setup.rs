@@ -112,7 +112,8 @@ fn wrong_with(name: &str, unit: &Unit, asked: &Asked) -> Vec<Finding> {
         findings.push(finding(link, None, "unit-enabled", says, format!("run `systemctl disable {name}`: ingot starts it")));
     } else if unit.enabled_by_preset {
         let says = format!("no preset disables {name}, and /etc/machine-id asks for a first boot, which enables it");
-        let hint = "run `ingot seal --scrub`, which empties /etc/machine-id, or add a preset that disables it";
+        let hint =
+            "make /etc/machine-id an empty file, as `ingot seal --scrub` does with one that is there; or disable the unit by a preset";
         findings.push(finding(file, None, "unit-enabled", says, hint));
     }
     for (after, path, line) in unit.after.iter().filter(|(after, ..)| ["ingot.service", "ingot.target"].contains(&after.as_str())) {

@@ -82,6 +82,9 @@ impl<'a> Units<'a> {
                     return Ok(Unit { file: Some(spot.path()), ..unit });
                 }
                 let real = link.map_or_else(|| spot.path(), |link| spot.path().parent().unwrap_or(Path::new("/")).join(link));
+                // By another name, it is enabled with the unit that the name stands for.
+                let meant = real.file_name().map(|name| name.to_string_lossy().into_owned());
+                unit.enabled_by = unit.enabled_by.or_else(|| self.pulled_by(&meant?));
                 return self.described(unit, name, real);
             }
         }
