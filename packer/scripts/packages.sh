@@ -14,7 +14,7 @@ fi
 
 packages=
 if [ -e "$list" ]; then
-  while read -r name comment; do
+  while read -r name _; do
     case $name in
     '' | \#*) continue ;;
     apt:* | dnf:*)
