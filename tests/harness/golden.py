@@ -43,9 +43,9 @@ class Image:
     key: Path
 
 
-def base() -> Image:
-    """What is baked from: nothing of ingot in it."""
-    made = Path(must(str(Path(__file__).with_name("golden-base"))).strip())
+def base(*arguments: str) -> Image:
+    """What is baked from: nothing of ingot in it. With packages and a tree of files, what is compared with it."""
+    made = Path(must(str(Path(__file__).with_name("golden-base")), *arguments).strip())
     return Image(made / "disk.qcow2", made / "key")
 
 
