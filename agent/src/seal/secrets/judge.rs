@@ -140,8 +140,10 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
 
 /// The bytes as text in which everything stands where it stood. No rule asks for anything but ASCII.
 fn same_length_text(bytes: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '\u{1a}' }).collect()),
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
     }
+    let mut ascii = bytes.to_vec();
+    ascii.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = 0x1a);
+    Cow::Owned(String::from_utf8(ascii).unwrap_or_default())
 }

@@ -116,7 +116,7 @@ impl Rule {
 
     /// Whether it pays to ask first whether it is about a file: a try takes long.
     pub(super) fn is_slow(&self) -> bool {
-        let long = |expression: &Expression| matches!(expression.begins, Begins::Anywhere(_));
+        let long = |expression: &Expression| !matches!(expression.begins, Begins::AtKeyword(_));
         self.path.is_some() && self.expression.as_ref().is_some_and(long)
     }
 
