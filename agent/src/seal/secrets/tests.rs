@@ -1,4 +1,5 @@
 //! Scans of whole roots.
+#![expect(clippy::disallowed_methods, reason = "the roots are real ones, in temporary directories")]
 
 use std::fs;
 use std::path::Path;
@@ -107,6 +108,19 @@ fn guesses_in_text_only_and_not_in_what_others_published() {
     let known = token();
     assert_eq!(found_in("/opt/app/node_modules/x/index.js", known.as_bytes()).len(), 1);
     assert_eq!(found_in("/opt/app/program", format!("\x7fELF\0{known}\0").as_bytes()).len(), 1);
+}
+
+/// A program keeps its strings with a NUL at their end, and a part of one may be anything.
+#[test]
+fn finds_a_token_among_the_strings_of_a_program() {
+    let token = format!("{}_{}", "sk_live", samples::letters(24));
+    for (before, after) in [("\0", "\0"), ("\u{ff}\u{1}", "\u{ff}"), ("url=", "\0")] {
+        let mut content = vec![0xff; 700_000];
+        content.extend_from_slice(format!("\n{before}{token}{after}").as_bytes());
+        content.extend_from_slice(&[0xfe; 40_000]);
+        content[3] = 0;
+        assert_eq!(found_in("/opt/app/program", &content), [(Some(2), "stripe-access-token".to_string())], "{before:?}");
+    }
 }
 
 /// An image's allow list gives reasons; a comment in a file does not.
