@@ -78,7 +78,7 @@ def options(body: dict, path: str = "") -> set[str]:
     """Every option that a source uses, as amazon-ebs-options.txt writes them."""
     found = set()
     for name, value in body.items():
-        if name is BLOCK:
+        if name is BLOCK or name == "__comments__":
             continue
         if name == "dynamic":
             for block in value:
