@@ -88,6 +88,18 @@ trim_grub() {
   update-grub
 }
 
+# Packages keep their users, caches and databases up to date as they are installed. Told so, the first boot does not go
+# through them again.
+trim_update() {
+  for done in /usr/lib/systemd/systemd-update-done /lib/systemd/systemd-update-done; do
+    if [ -x "$done" ]; then
+      "$done"
+      return
+    fi
+  done
+}
+
 trim_units
 trim_initramfs
 trim_grub
+trim_update
