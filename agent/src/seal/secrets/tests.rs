@@ -114,3 +114,11 @@ fn guesses_in_text_only_and_not_in_what_others_published() {
 fn heeds_no_comment_that_allows() {
     assert_eq!(found_in("/opt/x", format!("{} # gitleaks:allow", token()).as_bytes()).len(), 1);
 }
+
+#[test]
+fn a_credential_that_is_loaded_is_named_only_and_ingot_holds_the_rules_themselves() {
+    let unit = "/etc/systemd/system/shop.service";
+    assert_eq!(found_in(unit, b"[Service]\nLoadCredential=shop-token\n"), []);
+    assert_eq!(found_in(unit, format!("[Service]\nEnvironment=SHOP_TOKEN={}\n", samples::mixed(24)).as_bytes()).len(), 1);
+    assert_eq!(found_in("/usr/bin/ingot", token().as_bytes()), []);
+}
