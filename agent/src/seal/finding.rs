@@ -76,13 +76,7 @@ mod tests {
     use super::*;
 
     fn finding(path: &str) -> Finding {
-        Finding {
-            path: path.into(),
-            line: Some(3),
-            rule: "private-key".into(),
-            says: "a private key".into(),
-            hint: "remove it".into(),
-        }
+        Finding { path: path.into(), line: Some(3), rule: "private-key".into(), says: "a private key".into(), hint: "remove it".into() }
     }
 
     fn allowed(path: &str, rule: &str) -> Allowed {

@@ -1,0 +1,16 @@
+# What `packer init` fetches. In a file of its own: Packer 1.6, which Debian has, brings these plugins with it and refuses
+# the block. There, bake from a copy of this directory without this file.
+
+packer {
+  required_version = ">= 1.9.0"
+  required_plugins {
+    amazon = {
+      source  = "github.com/hashicorp/amazon"
+      version = ">= 1.4.0, < 2.0.0"
+    }
+    qemu = {
+      source  = "github.com/hashicorp/qemu"
+      version = ">= 1.1.0, < 2.0.0"
+    }
+  }
+}

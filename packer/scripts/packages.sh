@@ -1,0 +1,44 @@
+#!/bin/sh
+# Installs what the application's file `packages` names: one to a line, `apt:` and `dnf:` for one family only, # for
+# comments.
+#
+#   INGOT_BUILD_DIRECTORY   where Packer has put everything
+set -eu
+
+list=${INGOT_BUILD_DIRECTORY:?is not set}/application/packages
+if command -v apt-get >/dev/null; then
+  family=apt
+else
+  family=dnf
+fi
+
+packages=
+if [ -e "$list" ]; then
+  while read -r name _; do
+    case $name in
+    '' | \#*) continue ;;
+    apt:* | dnf:*)
+      [ "${name%%:*}" = "$family" ] || continue
+      name=${name#*:}
+      ;;
+    esac
+    packages="$packages $name"
+  done <"$list"
+fi
+[ -n "$packages" ] || exit 0
+
+echo "packages:$packages"
+# Each name is one word.
+# shellcheck disable=SC2086
+if [ "$family" = apt ]; then
+  export DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=l
+  missing=
+  for name in $packages; do
+    [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing="$missing $name"
+  done
+  [ -n "$missing" ] || exit 0
+  [ -n "$(find /var/lib/apt/lists -name '*_Packages*' 2>/dev/null | head -1)" ] || apt-get -o DPkg::Lock::Timeout=300 -q update
+  apt-get -o DPkg::Lock::Timeout=300 -q -y --no-install-recommends install $missing
+else
+  dnf -q -y --setopt=install_weak_deps=False install $packages
+fi

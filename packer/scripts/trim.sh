@@ -1,0 +1,84 @@
+#!/bin/sh
+# Takes out of the boot what a golden image does not need: units (files/units-to-trim), the menu of GRUB, drivers in the
+# initramfs. What a unit of the application needs, its file `keep-units` keeps, one to a line.
+#
+#   INGOT_BUILD_DIRECTORY   where Packer has put everything
+set -eu
+
+files=${INGOT_BUILD_DIRECTORY:?is not set}/files
+keep=$INGOT_BUILD_DIRECTORY/application/keep-units
+
+is_kept() {
+  [ -e "$keep" ] && grep -qxF "$1" "$keep"
+}
+
+# Also for instances of a template, which have no file of their own.
+is_here() {
+  template=$1
+  case $1 in *@*.*) template=${1%%@*}@.${1##*.} ;; esac
+  for directory in /etc/systemd/system /usr/lib/systemd/system /lib/systemd/system; do
+    if [ -e "$directory/$1" ] || [ -e "$directory/$template" ]; then return 0; fi
+  done
+  return 1
+}
+
+# Adds lines from standard input to a unit, in a file of our own.
+drop_in() {
+  install -d -m 0755 "/etc/systemd/system/$1.d"
+  cat >"/etc/systemd/system/$1.d/50-golden.conf"
+}
+
+trim_units() {
+  while read -r action unit reason; do
+    case $action in '' | \#*) continue ;; esac
+    is_here "$unit" || continue
+    if is_kept "$unit"; then
+      echo "trim: $unit is kept: the application needs it"
+      continue
+    fi
+    echo "trim: $action $unit: $reason"
+    case $action in
+    mask) systemctl --quiet mask "$unit" ;;
+    relax) printf '[Timer]\nPersistent=false\n' | drop_in "$unit" ;;
+    bound) printf '[Service]\nExecStart=\nExecStart=%s --any --timeout=10\n' "$(wait_online)" | drop_in "$unit" ;;
+    *)
+      echo "trim: units-to-trim: there is no action $action" >&2
+      return 1
+      ;;
+    esac
+  done <"$files/units-to-trim"
+}
+
+wait_online() {
+  for directory in /usr/lib/systemd /lib/systemd; do
+    if [ -x "$directory/systemd-networkd-wait-online" ]; then
+      echo "$directory/systemd-networkd-wait-online"
+      return
+    fi
+  done
+}
+
+# Debian and Ubuntu. Amazon Linux boots without a menu, by an initramfs made for EC2.
+trim_initramfs() {
+  command -v update-initramfs >/dev/null || return 0
+  install -D -m 0644 "$files/initramfs.conf" /etc/initramfs-tools/conf.d/golden
+  while read -r module; do
+    case $module in '' | \#*) continue ;; esac
+    grep -qxF "$module" /etc/initramfs-tools/modules 2>/dev/null || echo "$module" >>/etc/initramfs-tools/modules
+  done <"$files/initramfs-modules"
+  update-initramfs -u -k all
+  for initramfs in /boot/initrd.img-*; do
+    [ -e "$initramfs" ] && echo "trim: $initramfs: $(($(wc -c <"$initramfs") / 1024)) KiB"
+  done
+}
+
+trim_grub() {
+  command -v update-grub >/dev/null || return 0
+  # Last of them all, for others set the same: Ubuntu's image for clouds comes with 50-cloudimg-settings.cfg.
+  install -D -m 0644 "$files/grub.cfg" /etc/default/grub.d/90-golden.cfg
+  update-grub
+}
+
+trim_units
+trim_initramfs
+trim_grub
