@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Boots an image once and sees it serve, before anybody else can get it.
 
-    try_image.py --manifest golden-manifest.json --image-name shop --instance-type m7i.large --subnet subnet-… \\
-        --security-group sg-… --instance-profile golden-trial --user-data packer/pipeline/trial.yaml \\
-        --status --url 'http://{address}:8080/health'
+    try_image.py --manifest golden-manifest.json --image-name shop --architecture x86_64 \\
+        --instance-type m7i.large --subnet subnet-… --security-group sg-… --instance-profile golden-trial \\
+        --user-data packer/pipeline/trial.yaml --status --url 'http://{address}:8080/health'
 
 `--status` asks the instance itself, by `ingot status` through Systems Manager; `--url` asks over the network, from
 where this runs. With both, both have to be right. The instance is terminated in every case. If it does not serve in
@@ -21,10 +21,11 @@ import boto3
 from botocore.exceptions import ClientError
 
 import probe
-from failure import Failure, end_with, talk
+from due import parameter_of
+from failure import Failure, code_of, end_with, talk
 from image import Image, read_manifest, remove
 
-# The tag by which a trial's instance is known: its value is the name of the image.
+# The tag by which a trial's instance is known: its value is the parameter that the image is for.
 TAG = "ingot:trial"
 LOOK_EVERY_S = 5
 CONSOLE_LINES = 200
@@ -34,7 +35,7 @@ CONSOLE_LINES = 200
 class Trial:
     """What one instance is launched with."""
 
-    image_name: str
+    name: str
     instance_type: str
     subnet: str
     security_group: str
@@ -52,7 +53,7 @@ class Clock:
 
 
 def launch(ec2, image: Image, trial: Trial) -> str:
-    tags = [{"Key": TAG, "Value": trial.image_name}, {"Key": "Name", "Value": f"{trial.image_name}-trial"}]
+    tags = [{"Key": TAG, "Value": trial.name}, {"Key": "Name", "Value": f"trial of {trial.name}"}]
     try:
         reservation = ec2.run_instances(
             ImageId=image.id,
@@ -83,7 +84,7 @@ def describe(ec2, instance: str) -> dict:
     try:
         found = ec2.describe_instances(InstanceIds=[instance])["Reservations"]
     except ClientError as error:
-        if error.response["Error"]["Code"] == "InvalidInstanceID.NotFound":
+        if code_of(error) == "InvalidInstanceID.NotFound":
             return {}
         raise
     return found[0]["Instances"][0]
@@ -128,10 +129,10 @@ def show_console(ec2, instance: str) -> None:
     talk("---")
 
 
-def terminate_leftovers(ec2, image_name: str) -> None:
+def terminate_leftovers(ec2, name: str) -> None:
     """Ends what a trial left behind that was killed outright. No other one runs: the pipeline does one bake at a time."""
     filters = [
-        {"Name": f"tag:{TAG}", "Values": [image_name]},
+        {"Name": f"tag:{TAG}", "Values": [name]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
     ]
     found = ec2.describe_instances(Filters=filters)["Reservations"]
@@ -142,7 +143,7 @@ def terminate_leftovers(ec2, image_name: str) -> None:
 
 def try_image(ec2, image: Image, trial: Trial, probes: list, clock: Clock) -> None:
     """Returns once the image has served. Whatever ends it, also a signal, ends the instance."""
-    terminate_leftovers(ec2, trial.image_name)
+    terminate_leftovers(ec2, trial.name)
     instance = launch(ec2, image, trial)
     talk(f"{image} boots as {instance}")
     begun = clock.now()
@@ -170,6 +171,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Boot an image once and see it serve.")
     parser.add_argument("--manifest", required=True, type=Path)
     parser.add_argument("--image-name", required=True)
+    parser.add_argument("--architecture", required=True)
     parser.add_argument("--instance-type", required=True)
     parser.add_argument("--subnet", required=True)
     parser.add_argument("--security-group", required=True)
@@ -192,7 +194,7 @@ def main() -> None:
     probes += [probe.Url(args.url)] if args.url else []
     try:
         trial = Trial(
-            image_name=args.image_name,
+            name=parameter_of(args.image_name, args.architecture),
             instance_type=args.instance_type,
             subnet=args.subnet,
             security_group=args.security_group,
