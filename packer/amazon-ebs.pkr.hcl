@@ -42,9 +42,9 @@ locals {
   install_agent = "#!/bin/sh\nset -eu\ncd /run\npython3 -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' ${local.agent} agent.deb\ndpkg --install agent.deb\nrm agent.deb\n"
 
   is_shared = length(var.share_with_accounts) + length(var.share_with_organizations) > 0
-  # A copy that is encrypted anew: for the keys of other regions. An image that is shared without a key of one's own is
-  # sent this way, too, for here Packer refuses it before anything is launched: nobody else could start it.
-  encrypts_copy = length(var.copy_kms_key_ids) > 0 || (local.is_shared && var.kms_key_id == "")
+  # A copy that is encrypted anew: for the keys of other regions. An image that is shared takes this way where a key is
+  # missing, too: Packer then refuses it before anything is launched, for nobody else could start it.
+  encrypts_copy = length(var.copy_kms_key_ids) > 0 || (local.is_shared && (var.kms_key_id == "" || length(var.copy_to_regions) > 0))
 
   tags = {
     "Name"                    = var.image_name
@@ -145,7 +145,7 @@ source "amazon-ebs" "golden" {
   encrypt_boot       = local.encrypts_copy ? true : null
   kms_key_id         = local.encrypts_copy && var.kms_key_id != "" ? var.kms_key_id : null
   ami_regions        = var.copy_to_regions
-  region_kms_key_ids = length(var.copy_kms_key_ids) > 0 ? merge({ (var.region) = var.kms_key_id }, var.copy_kms_key_ids) : null
+  region_kms_key_ids = local.encrypts_copy ? merge({ for region in var.copy_to_regions : region => "" }, var.copy_kms_key_ids) : null
   ami_users          = var.share_with_accounts
   ami_org_arns       = var.share_with_organizations
   snapshot_users     = var.share_with_accounts

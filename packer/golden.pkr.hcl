@@ -71,8 +71,8 @@ build {
       "${path.root}/scripts/packages.sh",
       "${path.root}/scripts/ingot.sh",
       "${path.root}/scripts/application.sh",
-      "${path.root}/scripts/trim.sh",
       "${path.root}/scripts/host-key.sh",
+      "${path.root}/scripts/trim.sh",
       "${path.root}/scripts/seal.sh",
     ]
   }

@@ -20,10 +20,8 @@ source "qemu" "golden" {
   disk_cache         = "unsafe"
   disk_discard       = "unmap"
   disk_detect_zeroes = "unmap"
-  # The last script discards what is free, so there is nothing left to compact.
-  skip_compaction  = true
-  skip_resize_disk = var.disk_size == ""
-  disk_size        = var.disk_size == "" ? null : var.disk_size
+  skip_resize_disk   = var.disk_size == ""
+  disk_size          = var.disk_size == "" ? null : var.disk_size
   # Under TCG not `max`: its five-level page tables stop the kernel with QEMU 7.2.
   qemuargs = [["-cpu", var.accelerator == "kvm" ? "host" : "Nehalem"]]
 

@@ -33,7 +33,6 @@ mod laws;
 mod plan;
 mod redaction;
 mod report;
-#[expect(dead_code, reason = "`ingot seal` is being built on it")]
 mod seal;
 mod steps;
 mod template;

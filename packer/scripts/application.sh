@@ -23,6 +23,5 @@ copy templates /etc/ingot/templates
 copy units /etc/systemd/system
 copy root /
 if [ -e seal.yaml ]; then install -m 0644 seal.yaml /etc/ingot/seal.yaml; fi
-systemctl daemon-reload 2>/dev/null || true
 
 if [ -e install.sh ]; then sh ./install.sh; fi

@@ -14,7 +14,7 @@ fi
 
 install -D -m 0755 "$files/ssh-host-key" /usr/libexec/golden/ssh-host-key
 install -D -m 0644 "$files/ssh-host-key.service" /usr/lib/systemd/system/ssh-host-key.service
-systemctl --quiet enable ssh-host-key.service
+systemctl --quiet --no-reload enable ssh-host-key.service
 
 # The first of them all: sshd takes the first it reads.
 install -D -m 0644 "$files/sshd.conf" /etc/ssh/sshd_config.d/00-golden.conf

@@ -29,6 +29,7 @@ drop_in() {
 }
 
 trim_units() {
+  masked=
   while read -r action unit reason; do
     case $action in '' | \#*) continue ;; esac
     is_here "$unit" || continue
@@ -38,7 +39,7 @@ trim_units() {
     fi
     echo "trim: $action $unit: $reason"
     case $action in
-    mask) systemctl --quiet mask "$unit" ;;
+    mask) masked="$masked $unit" ;;
     relax) printf '[Timer]\nPersistent=false\n' | drop_in "$unit" ;;
     bound) printf '[Service]\nExecStart=\nExecStart=%s --any --timeout=10\n' "$(wait_online)" | drop_in "$unit" ;;
     *)
@@ -47,6 +48,9 @@ trim_units() {
       ;;
     esac
   done <"$files/units-to-trim"
+  # All at once and without a reload: the image boots anew. Each name is one word.
+  # shellcheck disable=SC2086
+  if [ -n "$masked" ]; then systemctl --quiet --no-reload mask $masked; fi
 }
 
 wait_online() {
@@ -66,9 +70,14 @@ trim_initramfs() {
     case $module in '' | \#*) continue ;; esac
     grep -qxF "$module" /etc/initramfs-tools/modules 2>/dev/null || echo "$module" >>/etc/initramfs-tools/modules
   done <"$files/initramfs-modules"
+  initramfs_sizes
   update-initramfs -u -k all
+  initramfs_sizes
+}
+
+initramfs_sizes() {
   for initramfs in /boot/initrd.img-*; do
-    [ -e "$initramfs" ] && echo "trim: $initramfs: $(($(wc -c <"$initramfs") / 1024)) KiB"
+    if [ -e "$initramfs" ]; then echo "trim: $initramfs: $(($(wc -c <"$initramfs") / 1024)) KiB"; fi
   done
 }
 
@@ -79,6 +88,18 @@ trim_grub() {
   update-grub
 }
 
+# Packages keep their users, caches and databases up to date as they are installed. Told so, the first boot does not go
+# through them again.
+trim_update() {
+  for done in /usr/lib/systemd/systemd-update-done /lib/systemd/systemd-update-done; do
+    if [ -x "$done" ]; then
+      "$done"
+      return
+    fi
+  done
+}
+
 trim_units
 trim_initramfs
 trim_grub
+trim_update

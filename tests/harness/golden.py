@@ -49,6 +49,12 @@ def base() -> Image:
     return Image(made / "disk.qcow2", made / "key")
 
 
+def baked(*variables: str) -> Image:
+    """The golden image of packer/, with its example application; other variables of Packer's make another."""
+    made = Path(must(str(Path(__file__).with_name("golden-image")), *variables).strip())
+    return Image(made / "golden.qcow2", made / "key")
+
+
 class Golden(Virtual):
     memory_mib = 1024
 

@@ -9,6 +9,7 @@ mod prepare;
 mod record_warm;
 mod rehearsal;
 mod restore_mounts;
+mod seal;
 mod status;
 mod variables;
 
@@ -44,6 +45,8 @@ enum Command {
     RecordWarm(record_warm::Args),
     /// Mount again what the last boot of this instance had mounted: no network, no document
     RestoreMounts(restore_mounts::Args),
+    /// Prove that this machine may become an image: no secret, nothing of this machine, and a setup that boots
+    Seal(seal::Args),
     /// Print the JSON Schema of boot documents, for editors
     Schema,
     /// Print shell completions
@@ -84,6 +87,7 @@ pub(crate) fn run() -> Exit {
             Command::Status(args) => status::run(args, cli.json).await,
             Command::RecordWarm(args) => record_warm::run(args, cli.json).await,
             Command::RestoreMounts(args) => restore_mounts::run(args).await,
+            Command::Seal(args) => seal::run(args, cli.json, &environment).await,
             Command::Schema => generate::schema(),
             Command::Completions { shell } => generate::completions(shell),
             Command::Man => generate::man(),

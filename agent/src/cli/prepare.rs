@@ -26,10 +26,17 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files) -> Result<Pla
         }
     }
     let document = BootDocument::of(layers);
-    let mut beside: Vec<PathBuf> = documents.iter().filter_map(|path| absolute(path).parent().map(Path::to_owned)).collect();
+    let mut beside: Vec<PathBuf> = documents.iter().flat_map(|path| around(&absolute(path))).collect();
     beside.dedup();
     let templates = source::read_templates(&document.template_paths(), &beside, files).await;
     Plan::compile(document, &templates)
+}
+
+/// Where `templates/` may stand: beside the document or, as in an image, beside the `boot.d/` that it lies in.
+fn around(document: &Path) -> Vec<PathBuf> {
+    let directory = document.parent();
+    let above = directory.filter(|directory| directory.ends_with("boot.d")).and_then(Path::parent);
+    directory.into_iter().chain(above).map(Path::to_owned).collect()
 }
 
 /// Paths of the host are absolute; those of a command line need not be.

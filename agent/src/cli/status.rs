@@ -1,6 +1,6 @@
 //! `ingot status`: how the boot of this machine went, or goes. Anybody may ask.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::cli::{Root, data, talk};
@@ -11,6 +11,7 @@ use crate::host::files::DiskFiles;
 use crate::host::{Clock, Files, HostError, environment, lock};
 use crate::report::console::{summary, told};
 use crate::report::{BootOutcome, Outcome, REPORT, Report, StepReport};
+use crate::seal::attestation::Attestation;
 use crate::steps::fields::TimeLimit;
 
 /// A report of ten thousand steps is smaller than this.
@@ -45,7 +46,8 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
         };
         let over = !matches!(exit, Exit::Running | Exit::NeverRan);
         if over || !args.wait || clock.elapsed() >= args.timeout.0 {
-            show(report.as_ref(), exit, json);
+            let image = Image::read(&files).await;
+            show(report.as_ref(), exit, image.as_ref(), json);
             return exit;
         }
         clock.sleep(LOOK_EVERY).await;
@@ -68,7 +70,29 @@ async fn look(files: &DiskFiles) -> Result<(Exit, Option<Report>), HostError> {
     Ok((exit, report))
 }
 
-fn show(report: Option<&Report>, exit: Exit, json: bool) {
+/// The image of this machine, if it was sealed.
+struct Image {
+    attestation: Attestation,
+    changed: Vec<PathBuf>,
+}
+
+impl Image {
+    async fn read(files: &DiskFiles) -> Option<Self> {
+        let attestation = Attestation::read(files).await?;
+        let changed = attestation.changed(files).await;
+        Some(Self { attestation, changed })
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("image: {}\n", self.attestation.summary());
+        for path in &self.changed {
+            text.push_str(&format!("warning: {} is not as it was sealed\n", path.display()));
+        }
+        text
+    }
+}
+
+fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, json: bool) {
     let word = match exit {
         Exit::Done => "done",
         Exit::Usage => "degraded",
@@ -82,9 +106,14 @@ fn show(report: Option<&Report>, exit: Exit, json: bool) {
         if let Some(goes_on) = beside {
             status["beside"] = if goes_on { "running" } else { "cut off" }.into();
         }
+        if let Some(image) = image {
+            status["image"] = serde_json::json!(image.attestation);
+            status["image"]["changed"] = serde_json::json!(image.changed);
+        }
         return data(&status.to_string());
     }
-    let Some(report) = report else { return data(word) };
+    let about_image = image.map_or_else(String::new, Image::text);
+    let Some(report) = report else { return data(&format!("{word}\n{about_image}")) };
     let mut text = match (exit, report.outcome) {
         (Exit::Running, BootOutcome::Running) => summary(report),
         (Exit::Running, _) => "running: starting".to_owned(),
@@ -115,6 +144,7 @@ fn show(report: Option<&Report>, exit: Exit, json: bool) {
     for warning in &report.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
+    text.push_str(&about_image);
     data(&text);
 }
 

@@ -15,16 +15,18 @@ pub(crate) struct Mistake {
     pub(crate) place: Option<Place>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// Whether it is something missing that a further layer, such as user data, may bring.
+    pub(crate) may_come_later: bool,
 }
 
 impl Mistake {
     pub(crate) fn at(place: &Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()) }
+        Self { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()), may_come_later: false }
     }
 
     /// A mistake that has no line, such as a file that is not there.
     pub(crate) fn of_a_file(message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { place: None, message: message.into(), hint }
+        Self { place: None, message: message.into(), hint, may_come_later: false }
     }
 }
 
@@ -56,6 +58,7 @@ impl DocumentError {
                 source: mistake.place.as_ref().and_then(|place| self.line(place)).map(str::to_owned),
                 message: mistake.message.clone(),
                 hint: mistake.hint.clone(),
+                may_come_later: mistake.may_come_later,
             })
             .collect()
     }
@@ -75,6 +78,9 @@ pub(crate) struct Entry {
     pub(crate) source: Option<String>,
     pub(crate) message: String,
     pub(crate) hint: Option<String>,
+    /// See [`Mistake::may_come_later`].
+    #[serde(skip)]
+    pub(crate) may_come_later: bool,
 }
 
 /// Wider lines are cut around the column.

@@ -3,7 +3,7 @@
 //! [`source`] finds the layers, [`encoding`] unwraps user data, [`tree`] parses with places, [`layers`] merges,
 //! [`decode`] makes typed steps by a [`reader`] and collects every mistake; [`plan`](crate::plan) finds the mistakes between steps.
 
-mod decode;
+pub(crate) mod decode;
 pub(crate) mod encoding;
 pub(crate) mod error;
 mod layers;

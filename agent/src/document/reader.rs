@@ -39,7 +39,7 @@ impl DecodeError {
                 _ => (self.message.clone(), self.hint.clone()),
             };
             let hint = (!hint.is_empty()).then_some(hint);
-            self.mistake = Some(Box::new(Mistake { place: Some(node.place.clone()), message, hint }));
+            self.mistake = Some(Box::new(Mistake { place: Some(node.place.clone()), message, hint, may_come_later: false }));
         }
         self
     }

@@ -10,6 +10,9 @@ use crate::document::tree::{self, Node, Value};
 use crate::failure::{Explanation, Failure};
 use crate::host::Files;
 
+/// Where an image keeps its layers.
+pub(crate) const LAYERS: &str = "/etc/ingot/boot.d";
+
 /// Layers and templates larger than this are refused: the same bound as for unwrapped user data.
 pub(crate) const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 
@@ -154,7 +157,7 @@ pub(crate) type TemplateTexts = BTreeMap<PathBuf, Result<Arc<str>, Option<Explan
 
 /// Reads template files. `None` for one that is not there.
 ///
-/// `beside` are the directories of documents on a dev box: there, `templates/NAME` beside the document stands in for
+/// `beside` are the directories of documents on a dev box: there, `templates/NAME` in one of them stands in for
 /// `/etc/ingot/templates/NAME` of the image.
 pub(crate) async fn read_templates(paths: &[PathBuf], beside: &[PathBuf], files: &dyn Files) -> TemplateTexts {
     let mut texts = TemplateTexts::new();

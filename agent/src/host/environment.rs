@@ -28,10 +28,20 @@ pub(crate) struct Environment {
     pub(crate) columns: Option<usize>,
     pub(crate) home: Option<OsString>,
     pub(crate) path: Option<String>,
+    /// What the build of an image says of itself, for its attestation.
+    pub(crate) build: Build,
     pub(crate) stdout_is_terminal: bool,
     pub(crate) stderr_is_terminal: bool,
     /// Whether stderr goes to the journal by itself.
     pub(crate) stderr_is_journal: bool,
+}
+
+/// Every `INGOT_BUILD_…` variable that is set to something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Build {
+    pub(crate) name: Option<String>,
+    pub(crate) source_image: Option<String>,
+    pub(crate) git_revision: Option<String>,
 }
 
 /// Every `AWS_…` variable. Some are secrets, and all are kept as such.
@@ -80,6 +90,9 @@ impl Environment {
                 "COLUMNS" => environment.columns = text.and_then(|text| text.parse().ok()),
                 "HOME" => environment.home = Some(value),
                 "PATH" => environment.path = text,
+                "INGOT_BUILD_NAME" => environment.build.name = given(text),
+                "INGOT_BUILD_SOURCE_IMAGE" => environment.build.source_image = given(text),
+                "INGOT_BUILD_GIT_REVISION" => environment.build.git_revision = given(text),
                 _ if name.starts_with("AWS_") => {
                     environment.aws.0.extend(text.map(|text| (name.to_owned(), SecretText::from(text))));
                 }
@@ -88,6 +101,11 @@ impl Environment {
         }
         environment
     }
+}
+
+/// A build tool sets a variable that it has nothing for to nothing.
+fn given(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.is_empty())
 }
 
 /// The id that the kernel gave to this boot.

@@ -6,6 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 mod blocking;
+pub(crate) mod builder;
 pub(crate) mod clock;
 pub(crate) mod commands;
 pub(crate) mod desk;
@@ -15,12 +16,14 @@ pub(crate) mod environment;
 pub(crate) mod fake;
 pub(crate) mod files;
 pub(crate) mod identity;
+pub(crate) mod image;
 mod lines;
 pub(crate) mod lock;
 pub(crate) mod mounts;
 pub(crate) mod opened;
 pub(crate) mod probes;
 pub(crate) mod reading;
+pub(crate) mod scrub;
 pub(crate) mod state;
 mod tree;
 pub(crate) mod units;

@@ -2,7 +2,7 @@
 //!
 //! Every operation opens the directory first and then works below that descriptor. With a root, paths are resolved by
 //! openat2(2) with `RESOLVE_IN_ROOT` (Linux 5.6): `..` and symbolic links, absolute ones too, stay below the root, as in
-//! a chroot. Without a root nothing newer than Linux 2.6.39 is asked for. Used by [`files`](super::files) alone.
+//! a chroot. Without a root nothing newer than Linux 2.6.39 is asked for. Used by [`files`](super::files); [`scrub`](super::scrub) has ways of its own.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -213,7 +213,7 @@ fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
 }
 
 /// Brings a directory to disk. A descriptor for paths only cannot be synced, so it is opened once more.
-fn to_disk(directory: &OwnedFd) -> io::Result<()> {
+pub(super) fn to_disk(directory: &OwnedFd) -> io::Result<()> {
     let fd = openat(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     match File::from(fd).sync_all() {
         // Some network and virtual filesystems cannot sync directories.
@@ -222,7 +222,7 @@ fn to_disk(directory: &OwnedFd) -> io::Result<()> {
     }
 }
 
-fn described(stat: &FileStat) -> Stat {
+pub(super) fn described(stat: &FileStat) -> Stat {
     let kind = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
         SFlag::S_IFREG => FileKind::File,
         SFlag::S_IFDIR => FileKind::Directory,
@@ -239,7 +239,7 @@ fn described(stat: &FileStat) -> Stat {
 }
 
 /// The path by which other calls reach an open descriptor.
-fn through(fd: &OwnedFd) -> PathBuf {
+pub(super) fn through(fd: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 

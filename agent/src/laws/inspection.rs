@@ -53,6 +53,10 @@ impl AnyStep for Watched {
         self.step.template()
     }
 
+    fn programs(&self) -> Vec<&Text> {
+        self.step.programs()
+    }
+
     fn watches(&self) -> Vec<&Address> {
         self.step.watches()
     }

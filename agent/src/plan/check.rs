@@ -162,8 +162,9 @@ impl<'a> Checker<'a> {
         if target == own {
             self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
         } else if !self.is_declared(target) {
-            let hint = self.nearest_address(target);
-            self.mistakes.push(Mistake::at(place, format!("there is no step {target}"), hint));
+            let (hint, known) = self.nearest_address(target);
+            let wrong = Wrong { message: format!("there is no step {target}"), hint, may_come_later: !known };
+            self.mistakes.push(wrong.at(place));
         }
     }
 
@@ -171,10 +172,11 @@ impl<'a> Checker<'a> {
         self.items.contains_key(address) || self.broken.contains(address)
     }
 
-    fn nearest_address(&self, address: &Address) -> String {
+    /// What to do about a step that is not there, and whether another was meant that is.
+    fn nearest_address(&self, address: &Address) -> (String, bool) {
         match nearest(address.as_str(), self.items.keys().map(Address::as_str)) {
-            Some(near) => format!("did you mean {near}?"),
-            None => format!("add {} to `{}:`", address.key(), address.kind()),
+            Some(near) => (format!("did you mean {near}?"), true),
+            None => (format!("add {} to `{}:`", address.key(), address.kind()), false),
         }
     }
 
@@ -192,35 +194,55 @@ impl<'a> Checker<'a> {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("write `values.{root}` and define it under `values:`, or begin with instance or secrets"),
                 };
-                Some((format!("`{reference}` refers to nothing"), hint))
+                Some(Wrong::new(format!("`{reference}` refers to nothing"), hint))
             }
         };
-        if let Some((message, hint)) = wrong {
+        if let Some(wrong) = wrong {
             let place = place(self);
-            self.mistakes.push(Mistake::at(&place, message, hint));
+            self.mistakes.push(wrong.at(&place));
         }
     }
 
-    fn in_steps(&self, reference: &Reference) -> Option<(String, String)> {
+    fn in_steps(&self, reference: &Reference) -> Option<Wrong> {
         let Some(address) = reference.address() else {
             let message = format!("`{reference}` names a kind of step, not a step");
-            return Some((message, format!("write `{reference}.NAME`")));
+            return Some(Wrong::new(message, format!("write `{reference}.NAME`")));
         };
         if !self.is_declared(&address) {
             let tested = reference.usage == Usage::Tested;
-            return (!tested)
-                .then(|| (format!("`{reference}` refers to nothing: there is no step {address}"), self.nearest_address(&address)));
+            return (!tested).then(|| {
+                let (hint, known) = self.nearest_address(&address);
+                Wrong { message: format!("`{reference}` refers to nothing: there is no step {address}"), hint, may_come_later: !known }
+            });
         }
         let offers = self.items.get(&address)?.step.offers()?;
         match reference.segments.get(2) {
             Some(field) if offers.contains(&field.as_str()) => None,
-            _ if offers.is_empty() => Some((format!("{address} offers nothing to refer to"), "use `after:` to wait for it".into())),
-            _ => Some((format!("{address} does not offer `{reference}`"), format!("it offers: {}", offers.join(", ")))),
+            _ if offers.is_empty() => Some(Wrong::new(format!("{address} offers nothing to refer to"), "use `after:` to wait for it")),
+            _ => Some(Wrong::new(format!("{address} does not offer `{reference}`"), format!("it offers: {}", offers.join(", ")))),
         }
     }
 }
 
-fn in_values(reference: &Reference, tree: &Json) -> Option<(String, String)> {
+/// What is wrong with a reference.
+struct Wrong {
+    message: String,
+    hint: String,
+    /// See [`Mistake::may_come_later`]. A slip of the finger will not come.
+    may_come_later: bool,
+}
+
+impl Wrong {
+    fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into(), may_come_later: false }
+    }
+
+    fn at(self, place: &Place) -> Mistake {
+        Mistake { may_come_later: self.may_come_later, ..Mistake::at(place, self.message, self.hint) }
+    }
+}
+
+fn in_values(reference: &Reference, tree: &Json) -> Option<Wrong> {
     let mut at = tree;
     for (depth, segment) in reference.segments.iter().enumerate().skip(1) {
         match descend(at, std::slice::from_ref(segment)) {
@@ -229,11 +251,13 @@ fn in_values(reference: &Reference, tree: &Json) -> Option<(String, String)> {
             None => {
                 let known: Vec<&str> = at.as_object().into_iter().flat_map(|fields| fields.keys().map(String::as_str)).collect();
                 let parent = reference.segments[..depth].join(".");
-                let hint = match nearest(segment, known.iter().copied()) {
+                let near = nearest(segment, known.iter().copied());
+                let hint = match near {
                     Some(near) => format!("did you mean {parent}.{near}?"),
                     None => format!("define it under `values:`, or give {{{{default {reference} …}}}} a second choice"),
                 };
-                return Some((format!("`{reference}` refers to nothing"), hint));
+                let message = format!("`{reference}` refers to nothing");
+                return Some(Wrong { message, hint, may_come_later: near.is_none() });
             }
         }
     }
@@ -248,17 +272,17 @@ fn in_values(reference: &Reference, tree: &Json) -> Option<(String, String)> {
             Json::Null => format!("give it a value, or a second choice: {{{{default {reference} …}}}}"),
             _ => format!("print one of its parts, or use a helper: {{{{json {reference}}}}}, {{{{#each {reference}}}}}"),
         };
-        (format!("`{reference}` is {what}, which cannot be printed as it is"), hint)
+        Wrong::new(format!("`{reference}` is {what}, which cannot be printed as it is"), hint)
     })
 }
 
-fn in_facts(reference: &Reference) -> Option<(String, String)> {
+fn in_facts(reference: &Reference) -> Option<Wrong> {
     let Some(name) = reference.segments.get(1) else {
-        return Some(("`instance` alone names no fact".into(), "name one, as in instance.id".into()));
+        return Some(Wrong::new("`instance` alone names no fact", "name one, as in instance.id"));
     };
     if name == facts::TAGS && reference.segments.len() == 2 {
         // Each tag is a request to IMDS, so only those that are named are read.
-        return Some(("`instance.tags` alone names no tag".into(), "name one, as in instance.tags.Name".into()));
+        return Some(Wrong::new("`instance.tags` alone names no tag", "name one, as in instance.tags.Name"));
     }
     let known = || facts::FACTS.iter().map(|(name, _)| *name).chain([facts::TAGS]);
     if known().any(|known| known == name) {
@@ -268,7 +292,7 @@ fn in_facts(reference: &Reference) -> Option<(String, String)> {
         Some(near) => format!("did you mean instance.{near}?"),
         None => format!("known facts: {}", known().collect::<Vec<_>>().join(", ")),
     };
-    Some((format!("`{reference}` refers to nothing"), hint))
+    Some(Wrong::new(format!("`{reference}` refers to nothing"), hint))
 }
 
 /// A template that does not parse, at its own line: counted from `start`, where the template begins.
@@ -278,5 +302,5 @@ pub(crate) fn template_mistake(start: &Place, error: &TemplateError) -> Mistake 
         1 => Place { column: start.column + at.column - 1, ..start.clone() },
         line => Place { line: start.line + line - 1, column: at.column, ..start.clone() },
     };
-    Mistake { place: Some(place), message: error.to_string(), hint: error.hint() }
+    Mistake { place: Some(place), message: error.to_string(), hint: error.hint(), may_come_later: false }
 }

@@ -1,11 +1,176 @@
-//! Proves that an image holds no secret and nothing of the machine it was made on.
+//! Proves that an image holds no secret and nothing of the machine it was made on, and that it does at boot what it is for.
 //!
 //! | file | what |
 //! |---|---|
 //! | `finding` | what is wrong with an image, and what was allowed and why |
+//! | `allow` | the allow list: read, and matched with findings |
+//! | `traces` | what is left of the machine the image was made on, and how it is removed |
 //! | `secrets` | private keys, tokens and passwords, by a kept rule set, in every file that no package brought |
+//! | `setup` | ingot itself, its layers, and the units that they start |
+//! | `attestation` | what a sealed image says of itself |
 //!
-//! Nothing here reads a file itself: [`host::image`](crate::host::image) does.
+//! Nothing here reads a file itself: [`host::image`](crate::host::image) and [`host::scrub`](crate::host::scrub) do.
 
+pub(crate) mod allow;
+pub(crate) mod attestation;
 pub(crate) mod finding;
 pub(crate) mod secrets;
+mod setup;
+mod traces;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::document::error::DocumentError;
+use crate::failure::{Explanation, Failure};
+use crate::host::environment::Build;
+use crate::host::files::DiskFiles;
+use crate::host::scrub::Scrubber;
+use crate::host::{Attributes, Clock, Files as _, HostError};
+
+use self::attestation::{Attestation, Evidence};
+use self::finding::{AllowList, Allowed, Finding};
+
+/// One sealing.
+pub(crate) struct Sealing<'a> {
+    /// The image.
+    pub(crate) root: &'a Path,
+    /// Whether the image is the machine on which this process runs.
+    pub(crate) live: bool,
+    /// Whether to remove what may safely be removed.
+    pub(crate) scrub: bool,
+    pub(crate) threads: usize,
+    pub(crate) build: &'a Build,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) allow: &'a AllowList,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(crate) struct Sealed {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) notes: Vec<String>,
+    /// What was removed.
+    pub(crate) removed: Vec<Finding>,
+    /// The entries of the allow list that were of use.
+    pub(crate) allowed: Vec<Allowed>,
+    /// Files that were searched for secrets, their bytes, and how long that took.
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+    pub(crate) took: Duration,
+    /// None where anything is wrong.
+    pub(crate) attestation: Option<Attestation>,
+}
+
+/// Reads the allow list of an image.
+///
+/// # Errors
+///
+/// If it cannot be read, or has mistakes.
+pub(crate) async fn allow_list(files: &DiskFiles) -> Result<AllowList, AllowError> {
+    let content = files.read(Path::new(allow::PATH), 1 << 20).await.map_err(AllowError::Read)?;
+    let Some(content) = content else { return Ok(AllowList::default()) };
+    AllowList::parse(&String::from_utf8_lossy(&content)).map_err(AllowError::Wrong)
+}
+
+impl Sealing<'_> {
+    /// Scrubs, if asked to; looks at everything; and attests, if nothing is wrong.
+    ///
+    /// # Errors
+    ///
+    /// If something could not be looked at: then nobody can say that nothing is wrong.
+    pub(crate) async fn run(&self) -> Result<Sealed, HostError> {
+        let image = Scrubber::open(self.root)?;
+        let files = DiskFiles::new(Some(self.root.to_owned()));
+        let mut sealed = Sealed::default();
+        let mut used = BTreeSet::new();
+        self.traces(&image, &mut used, &mut sealed)?;
+        let begun = self.clock.elapsed();
+        let scan = secrets::scan(self.root, self.threads);
+        (sealed.files, sealed.bytes, sealed.took) = (scan.files, scan.bytes, self.clock.elapsed() - begun);
+        let setup = setup::check(&image, &files, self.live).await?;
+        sealed.notes.extend(setup.notes.iter().cloned());
+        for finding in scan.findings.iter().chain(&setup.findings) {
+            match self.allow.covering(finding) {
+                Some(entry) => drop(used.insert(entry)),
+                None => sealed.findings.push(finding.clone()),
+            }
+        }
+        sealed.findings.sort();
+        sealed.findings.dedup();
+        for (index, entry) in self.allow.allow.iter().enumerate() {
+            match used.contains(&index) {
+                true => sealed.allowed.push(entry.clone()),
+                false => sealed.notes.push(format!("{}: nothing at {} is {}", allow::PATH, entry.path, entry.rule)),
+            }
+        }
+        if sealed.findings.is_empty() {
+            let removed: Vec<PathBuf> = sealed.removed.iter().map(|finding| finding.path.clone()).collect();
+            let evidence = Evidence {
+                now: self.clock.now(),
+                build: self.build,
+                scan: &scan,
+                setup: &setup,
+                allowed: &sealed.allowed,
+                removed: &removed,
+            };
+            let attestation = Attestation::of(evidence, &files).await?;
+            write(&attestation, &files).await?;
+            sealed.attestation = Some(attestation);
+        } else {
+            // One of an earlier sealing would be wrong now.
+            files.remove(Path::new(attestation::PATH)).await?;
+        }
+        if self.scrub && sealed.attestation.is_some() {
+            sealed.notes.extend(image.discard_free_space());
+        }
+        Ok(sealed)
+    }
+
+    fn traces(&self, image: &Scrubber, used: &mut BTreeSet<usize>, sealed: &mut Sealed) -> Result<(), HostError> {
+        for trace in traces::find(image)? {
+            if let Some(entry) = self.allow.covering(&trace.finding) {
+                used.insert(entry);
+            } else if !self.scrub || !trace.is_removable() {
+                sealed.findings.push(trace.finding);
+            } else if let Err(error) = trace.remove(image) {
+                let Explanation { message, causes, hint, .. } = Explanation::of(&error);
+                let says = std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": ");
+                let hint = hint.unwrap_or_else(|| "remove it by hand, and seal again".into());
+                sealed.findings.push(Finding { says, hint, ..trace.finding });
+            } else {
+                sealed.removed.push(trace.finding);
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn write(attestation: &Attestation, files: &DiskFiles) -> Result<(), HostError> {
+    let path = Path::new(attestation::PATH);
+    let mut text = serde_json::to_vec_pretty(attestation).unwrap_or_default();
+    text.push(b'\n');
+    files.create_directory(Path::new("/etc/ingot"), 0o755).await?;
+    let staged = path.with_file_name(".ingot-staged.attestation.json");
+    let (uid, gid) = crate::host::builder::own();
+    files.stage(&staged, &text, Attributes { mode: 0o644, uid, gid }).await?;
+    files.install(&staged, path).await
+}
+
+/// Why an allow list is of no use.
+#[derive(Debug)]
+pub(crate) enum AllowError {
+    Read(HostError),
+    Wrong(DocumentError),
+}
+
+impl AllowError {
+    /// As it is told to the user.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Self::Read(error) => Explanation::of(error as &dyn Failure).to_string(),
+            Self::Wrong(error) => error.to_string(),
+        }
+    }
+}

@@ -1,20 +1,100 @@
-//! Secrets in the files of an image.
+//! Secrets in the files of an image: private keys, tokens and passwords.
+//!
+//! | file | what |
+//! |---|---|
+//! | `rules` | the rules, as gitleaks keeps them, and those of our own |
+//! | `rule` | one rule, and which rules guess |
+//! | `expression` | what a rule's expression begins with |
+//! | `allowance` | what a rule finds and does not mean |
+//! | `judge` | the secrets in a part of a file |
+//! | `keystore` | private keys in files that are no text |
+//! | `place` | which files are read, and how closely |
+//!
+//! A finding never holds any of what was found.
 
+mod allowance;
+mod expression;
+mod judge;
+mod keystore;
+mod place;
+mod rule;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::io;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use crate::host::image::{self, Owned, Part, Reader, Seen};
 use crate::seal::finding::Finding;
+
+use judge::Notes;
+use rules::Rules;
 
 /// What was read and what was found in it.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
+    /// By path and line.
     pub(crate) findings: Vec<Finding>,
     /// Files whose content was read.
     pub(crate) files: u64,
     pub(crate) bytes: u64,
 }
 
-/// Looks for secrets in every file below `root` that no package brought, with `threads` threads.
+/// Looks for secrets in every file below `root` that no package brought, with `threads` threads. What cannot be read is a
+/// finding, too. Takes seconds.
 pub(crate) fn scan(root: &Path, threads: usize) -> Scan {
-    let _ = (root, threads);
-    Scan::default()
+    let scanner = Scanner { rules: Rules::load(), owned: image::owned(root), findings: Mutex::default() };
+    let amount = image::read(root, threads, &scanner);
+    let mut findings = scanner.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
+    findings.sort();
+    Scan { findings, files: amount.files, bytes: amount.bytes }
+}
+
+struct Scanner {
+    rules: Rules,
+    owned: Option<Owned>,
+    findings: Mutex<Vec<Finding>>,
+}
+
+impl Scanner {
+    fn found(&self, findings: impl IntoIterator<Item = Finding>) {
+        self.findings.lock().unwrap_or_else(PoisonError::into_inner).extend(findings);
+    }
+}
+
+impl Reader for Scanner {
+    type Notes = Notes;
+
+    fn wants(&self, file: &Seen<'_>, notes: &mut Notes) -> bool {
+        let installed = |path: &Path| self.owned.as_ref().and_then(|owned| owned.installed(path));
+        let is_compiled = || place::source_of(file.path).is_some_and(|source| installed(&source).is_some());
+        if place::is_as_a_package_brought_it(file.modified, installed(file.path)) || is_compiled() {
+            return false;
+        }
+        *notes = Notes::new(&self.rules, file.path, place::is_for_guesses(file.path, self.owned.is_some()));
+        true
+    }
+
+    fn take(&self, _: &Seen<'_>, part: &Part<'_>, notes: &mut Notes) {
+        judge::judge(&self.rules, part, notes);
+    }
+
+    fn end(&self, file: &Seen<'_>, notes: Notes) {
+        let findings = notes.findings(&self.rules, file.path);
+        if !findings.is_empty() {
+            self.found(findings);
+        }
+    }
+
+    fn failed(&self, path: &Path, error: &io::Error) {
+        self.found([Finding {
+            path: path.to_owned(),
+            line: None,
+            rule: "unreadable".into(),
+            says: format!("cannot be searched for secrets: {error}"),
+            hint: "run `ingot seal` as root, and look for errors of the disk".into(),
+        }]);
+    }
 }

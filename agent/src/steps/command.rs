@@ -112,6 +112,10 @@ impl Step for Command {
         self.run.iter().chain(self.environment.values()).collect()
     }
 
+    fn programs(&self) -> Vec<&Text> {
+        self.run.first().into_iter().collect()
+    }
+
     fn paths(&self, _key: &str) -> Vec<PathBuf> {
         let program = self.run.first().filter(|program| program.is_plain()).map(|program| PathBuf::from(program.raw()));
         program.into_iter().chain(self.working_directory.clone()).collect()

@@ -104,6 +104,10 @@ impl Step for File {
         }
     }
 
+    fn programs(&self) -> Vec<&Text> {
+        self.fields.check.first().into_iter().collect()
+    }
+
     fn texts(&self) -> Vec<&Text> {
         let inline = match &self.content {
             Content::Inline(text) => Some(text),

@@ -54,6 +54,11 @@ pub(crate) trait Step: fmt::Debug {
         None
     }
 
+    /// The programs it runs, as its author wrote them.
+    fn programs(&self) -> Vec<&Text> {
+        Vec::new()
+    }
+
     /// Whole steps it names; files among them are installed together.
     fn watches(&self) -> Vec<&Address> {
         Vec::new()
@@ -169,6 +174,7 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String;
     fn texts(&self) -> Vec<&Text>;
     fn template(&self) -> Option<&Path>;
+    fn programs(&self) -> Vec<&Text>;
     fn watches(&self) -> Vec<&Address>;
     fn offers(&self) -> Option<&'static [&'static str]>;
     fn foretold(&self, key: &str) -> Option<serde_json::Value>;
@@ -213,6 +219,10 @@ impl<S: Step> AnyStep for S {
 
     fn template(&self) -> Option<&Path> {
         Step::template(self)
+    }
+
+    fn programs(&self) -> Vec<&Text> {
+        Step::programs(self)
     }
 
     fn watches(&self) -> Vec<&Address> {

@@ -110,6 +110,14 @@ impl Ready {
         }
     }
 
+    /// The program that is asked, if it is one.
+    pub(crate) fn program(&self) -> Option<&Text> {
+        match &self.probe {
+            Probe::Exec(argv) => argv.first(),
+            Probe::Http(_) | Probe::Tcp(_) => None,
+        }
+    }
+
     /// Asks once. The error is a sentence for people.
     async fn probe(&self, within: Duration, cx: &Context<'_>) -> Result<(), String> {
         let render = |text: &Text| cx.render(text).map_err(|error| error.to_string());

@@ -81,6 +81,10 @@ impl Step for Service {
         self.ready.iter().flat_map(Ready::texts).collect()
     }
 
+    fn programs(&self) -> Vec<&Text> {
+        self.ready.iter().filter_map(Ready::program).collect()
+    }
+
     fn watches(&self) -> Vec<&Address> {
         self.restart_on.iter().chain(&self.reload_on).collect()
     }

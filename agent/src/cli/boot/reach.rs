@@ -19,7 +19,7 @@ use crate::cli::boot::Args;
 use crate::cli::talk;
 use crate::cli::variables::{ca_bundle, endpoints};
 use crate::document::BootDocument;
-use crate::document::source::{self, Layers, SIZE_LIMIT};
+use crate::document::source::{self, LAYERS, Layers, SIZE_LIMIT};
 use crate::execute::{publish, write_report};
 use crate::facts;
 use crate::failure::{Explanation, Failure};
@@ -33,9 +33,6 @@ use crate::report::event::Recorder;
 use crate::report::{BootOutcome, REPORT, Report};
 use crate::steps::mount::remembered;
 use crate::steps::{Known, World};
-
-/// Where an image keeps its layers.
-const LAYERS: &str = "/etc/ingot/boot.d";
 
 /// Where units find the facts, for `EnvironmentFile=`.
 const FACTS_FILE: &str = "/run/ingot/facts.env";

@@ -1,0 +1,153 @@
+//! `ingot seal`: the last thing that is done to a machine before it becomes an image.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use crate::cli::prepare::absolute;
+use crate::cli::{Root, data, talk};
+use crate::exit::Exit;
+use crate::failure::Explanation;
+use crate::host::clock::SystemClock;
+use crate::host::environment::Environment;
+use crate::host::files::DiskFiles;
+use crate::host::scrub::Scrubber;
+use crate::host::{HostError, builder, lock};
+use crate::seal::{self, Sealed, Sealing, attestation};
+
+/// Prove that this machine may become an image: no secret, nothing of this machine, and a setup that boots
+///
+/// Findings are printed with path, line and rule, never with a secret. If there is none, the attestation
+/// /etc/ingot/attestation.json is written; what is meant to be there is allowed in /etc/ingot/seal.yaml.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Remove what is left of this machine: host keys, ids, logs, histories, caches, and the keys of the launch
+    #[arg(long)]
+    scrub: bool,
+    #[command(flatten)]
+    root: Root,
+}
+
+pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
+    let clock = SystemClock::start();
+    let live = args.root.root.is_none();
+    let root = args.root.root.map_or_else(|| PathBuf::from("/"), |root| absolute(&root));
+    let files = DiskFiles::new(Some(root.clone()));
+    match objection(&root, live, args.scrub, &files) {
+        Ok(None) => {}
+        Ok(Some(message)) => {
+            talk(&message);
+            return Exit::Usage;
+        }
+        Err(error) => return failed(&error),
+    }
+    let allow = match seal::allow_list(&files).await {
+        Ok(allow) => allow,
+        Err(error) => {
+            talk(&error.told());
+            return Exit::Document;
+        }
+    };
+    let threads = builder::threads();
+    let sealing = Sealing { root: &root, live, scrub: args.scrub, threads, build: &environment.build, clock: &clock, allow: &allow };
+    match sealing.run().await {
+        Ok(sealed) => {
+            if json {
+                data(&as_json(&sealed).to_string());
+            } else {
+                data(&as_text(&sealed));
+            }
+            if sealed.attestation.is_some() { Exit::Done } else { Exit::Failed }
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &HostError) -> Exit {
+    talk(&Explanation::of(error).to_string());
+    Exit::Failed
+}
+
+/// Why this cannot be, or should not be, sealed as it was asked for.
+fn objection(root: &Path, live: bool, scrub: bool, files: &DiskFiles) -> Result<Option<String>, HostError> {
+    if !live {
+        return Ok(None);
+    }
+    if !builder::is_root() {
+        return Ok(Some("only root sees all of this machine\nhint: run it by sudo, or give another image by --root".into()));
+    }
+    if let Some(holder) = lock::holder(Path::new(lock::BOOT), files)? {
+        let who = holder.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
+        return Ok(Some(format!("ingot is booting this machine{who}\nhint: wait for its end by `ingot status --wait`")));
+    }
+    let refused = if scrub { builder::objection(&Scrubber::open(root)?)? } else { None };
+    Ok(refused.map(|why| {
+        format!("this machine is not scrubbed: {why}\nhint: run this on the machine that becomes the image, or give an image by --root")
+    }))
+}
+
+fn as_json(sealed: &Sealed) -> serde_json::Value {
+    json!({
+        "sealed": sealed.attestation.is_some(),
+        "findings": sealed.findings,
+        "notes": sealed.notes,
+        "removed": sealed.removed.iter().map(|finding| json!({ "path": finding.path, "rule": finding.rule, "says": finding.says })).collect::<Vec<_>>(),
+        "allowed": sealed.allowed,
+        "attestation": sealed.attestation,
+    })
+}
+
+fn as_text(sealed: &Sealed) -> String {
+    let mut text = String::new();
+    for finding in &sealed.removed {
+        text.push_str(&format!("removed {finding}\n"));
+    }
+    for finding in &sealed.findings {
+        text.push_str(&format!("{finding}\n  hint: {}\n", finding.hint));
+    }
+    for note in &sealed.notes {
+        text.push_str(&format!("note: {note}\n"));
+    }
+    let allowed = match sealed.allowed.len() {
+        0 => String::new(),
+        many => format!(", {many} allowed"),
+    };
+    text.push_str(&match sealed.findings.len() {
+        0 => format!(
+            "sealed: {} files, {} read in {:.1} s, nothing found{allowed}; attestation {}\n",
+            grouped(sealed.files),
+            size(sealed.bytes),
+            sealed.took.as_secs_f64(),
+            attestation::PATH
+        ),
+        1 => format!("not sealed: 1 finding{allowed}\n"),
+        many => format!("not sealed: {many} findings{allowed}\n"),
+    });
+    text
+}
+
+/// With a comma after each thousand.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
+    groups.join(",")
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000 => format!("{} kB", bytes / 1000),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_for_people() {
+        assert_eq!((grouped(7), grouped(1234), grouped(48_213_000)), ("7".into(), "1,234".into(), "48,213,000".into()));
+        assert_eq!((size(1200), size(1_900_000_000)), ("1 kB".into(), "1.9 GB".into()));
+    }
+}

@@ -1,0 +1,81 @@
+//! Whether this machine may be one on which images are made: `ingot seal --scrub` takes its host keys, its logs and who may
+//! log in, which must not happen to somebody's own machine by a slip.
+
+use std::path::Path;
+
+use super::HostError;
+use super::scrub::{Scrubber, Spot};
+
+/// Makers of virtual machines, as the firmware names them. Amazon's own machines without a hypervisor say so, too.
+const VENDORS: [&str; 12] = [
+    "Amazon EC2",
+    "QEMU",
+    "KVM",
+    "Xen",
+    "VMware",
+    "innotek GmbH",
+    "Oracle Corporation",
+    "Bochs",
+    "Parallels",
+    "BHYVE",
+    "Google",
+    "Microsoft Corporation",
+];
+
+/// Why an image may not be made of this machine; `None` if it may.
+///
+/// It is one that is made to be an image if it runs in a virtual machine or a container, has a directory `/etc/ingot`, and
+/// shows nobody a desktop.
+pub(crate) fn objection(machine: &Scrubber) -> Result<Option<&'static str>, HostError> {
+    if machine.find(&Spot::of(Path::new("/etc/ingot")))?.is_none() {
+        return Ok(Some("it has no /etc/ingot"));
+    }
+    if !is_virtual() {
+        return Ok(Some("it is neither a virtual machine nor a container"));
+    }
+    let shown = ["/tmp/.X11-unix", "/run/user"].iter().any(|at| has_display(Path::new(at), 2));
+    Ok(shown.then_some("somebody works on it in a graphical session"))
+}
+
+/// Whether this process is root.
+pub(crate) fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// The user and the group of this process, to whom belongs what it makes.
+pub(crate) fn own() -> (u32, u32) {
+    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+}
+
+/// How many things this machine does at once.
+pub(crate) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn is_virtual() -> bool {
+    let text = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    // arm64 has no such flag, but always DMI.
+    let flags = text("/proc/cpuinfo");
+    let has_flag = flags.lines().any(|line| line.starts_with("flags") && line.split_whitespace().any(|flag| flag == "hypervisor"));
+    let vendor = text("/sys/class/dmi/id/sys_vendor");
+    let of_laptops = text("/sys/class/dmi/id/product_name");
+    // Microsoft makes laptops as well.
+    let is_vendor = VENDORS.iter().any(|known| vendor.starts_with(known))
+        && (!vendor.starts_with("Microsoft") || of_laptops.trim() == "Virtual Machine");
+    let in_container = ["/run/systemd/container", "/.dockerenv", "/run/.containerenv"].iter().any(|path| Path::new(path).exists());
+    has_flag || is_vendor || in_container
+}
+
+/// Whether a display server listens below `directory`.
+fn has_display(directory: &Path, depth: usize) -> bool {
+    let Ok(entries) = std::fs::read_dir(directory) else { return false };
+    entries.flatten().any(|entry| {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let is_socket = std::os::unix::fs::FileTypeExt::is_socket;
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => depth > 1 && has_display(&entry.path(), depth - 1),
+            Ok(kind) => is_socket(&kind) && (name.starts_with('X') || name.starts_with("wayland-")),
+            Err(_) => false,
+        }
+    })
+}

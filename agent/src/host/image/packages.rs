@@ -1,0 +1,135 @@
+//! Which files of an image a package brought, as dpkg or RPM knows it.
+//!
+//! Only those of the system's own directories: what a package has in `/etc`, `/opt` or `/srv` may be somebody's own.
+
+use std::collections::HashMap;
+use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// Where packages keep what is theirs alone.
+pub(crate) const SYSTEM: [&str; 8] = ["/usr/", "/boot/", "/lib/", "/lib64/", "/lib32/", "/libx32/", "/bin/", "/sbin/"];
+
+/// Not of a package, though in its directories.
+const LOCAL: &str = "/usr/local/";
+
+/// How long `rpm` may take to list all files.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The files that packages brought, and when. Their paths are kept as hashes: there are hundreds of thousands.
+#[derive(Debug)]
+pub(crate) struct Owned {
+    hasher: RandomState,
+    installed: HashMap<u64, i64>,
+}
+
+/// What packages brought to the image at `root`. `None` if nobody can tell.
+pub(crate) fn owned(root: &Path) -> Option<Owned> {
+    let mut owned = Owned { hasher: RandomState::new(), installed: HashMap::new() };
+    owned.add_dpkg(root);
+    if ["var/lib/rpm", "usr/lib/sysimage/rpm"].iter().any(|database| root.join(database).exists()) {
+        owned.add_rpm(root);
+    }
+    (!owned.installed.is_empty()).then_some(owned)
+}
+
+impl Owned {
+    /// When a package brought that file. `None` if none did.
+    pub(crate) fn installed(&self, path: &Path) -> Option<i64> {
+        self.installed.get(&self.key(path.as_os_str().as_bytes())).copied()
+    }
+
+    fn key(&self, path: &[u8]) -> u64 {
+        self.hasher.hash_one(path)
+    }
+
+    fn add(&mut self, path: &[u8], installed: i64) {
+        let of_the_system = SYSTEM.iter().any(|directory| path.starts_with(directory.as_bytes()));
+        if !of_the_system || path.starts_with(LOCAL.as_bytes()) {
+            return;
+        }
+        let key = self.key(path);
+        self.installed.insert(key, installed);
+        // A package may name /lib/x what lies at /usr/lib/x, where /lib is a link to it.
+        if !path.starts_with(b"/usr/") && !path.starts_with(b"/boot/") {
+            let key = self.key(&[b"/usr", path].concat());
+            self.installed.insert(key, installed);
+        }
+    }
+
+    /// dpkg writes the list of a package when it has unpacked it.
+    fn add_dpkg(&mut self, root: &Path) {
+        let Ok(entries) = fs::read_dir(root.join("var/lib/dpkg/info")) else { return };
+        for path in entries.flatten().map(|entry| entry.path()) {
+            if path.extension().is_none_or(|extension| extension != "list") {
+                continue;
+            }
+            if let (Ok(metadata), Ok(list)) = (fs::metadata(&path), fs::read(&path)) {
+                list.split(|byte| *byte == b'\n').for_each(|file| self.add(file, metadata.mtime()));
+            }
+        }
+    }
+
+    fn add_rpm(&mut self, root: &Path) {
+        let mut rpm = Command::new("rpm");
+        rpm.arg("--root").arg(root).args(["--query", "--all", "--queryformat", r"[%{=INSTALLTIME} %{FILENAMES}\n]"]);
+        let Ok(mut rpm) = rpm.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else { return };
+        let Some(listed) = rpm.stdout.take() else { return };
+        thread::scope(|scope| {
+            let (done, is_done) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                // It ends by itself, or waits for a lock that nobody gives up.
+                if is_done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    let _ = rpm.kill();
+                }
+                let _ = rpm.wait();
+            });
+            for line in BufReader::new(listed).split(b'\n').map_while(Result::ok) {
+                let Some(space) = line.iter().position(|byte| *byte == b' ') else { continue };
+                let installed = std::str::from_utf8(&line[..space]).ok().and_then(|time| time.parse().ok());
+                if let Some(installed) = installed {
+                    self.add(&line[space + 1..], installed);
+                }
+            }
+            drop(done);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(list: &str) -> (tempfile::TempDir, Owned) {
+        let root = tempfile::tempdir().unwrap();
+        let info = root.path().join("var/lib/dpkg/info");
+        fs::create_dir_all(&info).unwrap();
+        fs::write(info.join("tool.list"), list).unwrap();
+        let owned = owned(root.path()).unwrap();
+        (root, owned)
+    }
+
+    #[test]
+    fn dpkg_knows_what_it_brought_to_the_systems_directories() {
+        let (_root, owned) = image("/.\n/usr/bin/tool\n/lib/tool.so\n/etc/tool.conf\n/opt/tool/main\n/usr/local/x\n");
+        let is_owned = |path: &str| owned.installed(Path::new(path)).is_some();
+        assert!(is_owned("/usr/bin/tool"));
+        assert!(is_owned("/lib/tool.so"));
+        assert!(is_owned("/usr/lib/tool.so"), "/lib is a link");
+        for path in ["/etc/tool.conf", "/opt/tool/main", "/usr/local/x", "/usr/bin/other"] {
+            assert!(!is_owned(path), "{path}");
+        }
+    }
+
+    #[test]
+    fn nobody_can_tell_without_a_package_manager() {
+        assert!(owned(tempfile::tempdir().unwrap().path()).is_none());
+    }
+}

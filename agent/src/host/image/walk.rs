@@ -1,0 +1,169 @@
+//! Walks below a root with several threads and reads what is wanted.
+//!
+//! Directories are taken depth first, so that few are waiting; the files of a directory wait in the same queue, up to a
+//! bound, so that one large directory keeps all threads at work.
+
+use std::collections::HashSet;
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use nix::libc;
+
+use super::{Amount, Reader, Seen, mounted, parts};
+
+/// With so many paths waiting, whoever finds another file reads it at once.
+const WAITING: usize = 4 * 1024;
+
+/// Reads what `reader` wants below `root`, with `threads` threads, this one included.
+pub(crate) fn read<R: Reader>(root: &Path, threads: usize, reader: &R) -> Amount {
+    let walk = Walk { root, reader, queue: Mutex::default(), changed: Condvar::new(), linked: Mutex::default() };
+    match fs::metadata(root) {
+        Ok(metadata) => walk.queue().waiting.push(Job::Directory(root.to_owned(), metadata.dev())),
+        Err(error) => reader.failed(Path::new("/"), &error),
+    }
+    thread::scope(|scope| {
+        let spawn = |_| thread::Builder::new().name("scan".into()).spawn_scoped(scope, || walk.go()).ok();
+        let others: Vec<_> = (1..threads).filter_map(spawn).collect();
+        let mine = walk.go();
+        others
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .fold(mine, |sum, amount| Amount { files: sum.files + amount.files, bytes: sum.bytes + amount.bytes })
+    })
+}
+
+enum Job {
+    /// A directory, and the filesystem that its parent is of.
+    Directory(PathBuf, u64),
+    File(PathBuf, Metadata),
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Job>,
+    /// Jobs that are being done, and may bring more.
+    busy: usize,
+}
+
+struct Walk<'a, R> {
+    root: &'a Path,
+    reader: &'a R,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+    /// Files of several names that have been met.
+    linked: Mutex<HashSet<(u64, u64)>>,
+}
+
+impl<R: Reader> Walk<'_, R> {
+    /// Works, together with whoever else calls this, until nothing is left.
+    fn go(&self) -> Amount {
+        let (mut amount, mut buffer) = (Amount::default(), Vec::new());
+        while let Some(job) = self.next() {
+            match job {
+                Job::Directory(path, parent) => {
+                    if let Err(error) = self.list(&path, parent, &mut amount, &mut buffer) {
+                        self.failed(&path, &error);
+                    }
+                }
+                Job::File(path, metadata) => self.visit(&path, &metadata, &mut amount, &mut buffer),
+            }
+            let mut queue = self.queue();
+            queue.busy -= 1;
+            if queue.busy == 0 && queue.waiting.is_empty() {
+                self.changed.notify_all();
+            }
+        }
+        amount
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.queue();
+        loop {
+            if let Some(job) = queue.waiting.pop() {
+                queue.busy += 1;
+                return Some(job);
+            }
+            if queue.busy == 0 {
+                return None;
+            }
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn list(&self, directory: &Path, parent: u64, amount: &mut Amount, buffer: &mut Vec<u8>) -> io::Result<()> {
+        let device = fs::symlink_metadata(directory)?.dev();
+        if device != parent && mounted::is_no_part(directory) {
+            return Ok(());
+        }
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?;
+            let (path, kind) = (entry.path(), entry.file_type()?);
+            if kind.is_dir() {
+                self.push(Job::Directory(path, device));
+            } else if kind.is_file() {
+                match entry.metadata() {
+                    Ok(metadata) if self.queue().waiting.len() >= WAITING => self.visit(&path, &metadata, amount, buffer),
+                    Ok(metadata) => self.push(Job::File(path, metadata)),
+                    Err(error) => self.failed(&path, &error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&self, job: Job) {
+        self.queue().waiting.push(job);
+        self.changed.notify_one();
+    }
+
+    fn visit(&self, path: &Path, metadata: &Metadata, amount: &mut Amount, buffer: &mut Vec<u8>) {
+        let file = Seen { path: &self.in_image(path), modified: metadata.mtime() };
+        let mut notes = R::Notes::default();
+        // Of several names, the first one that is wanted is read.
+        if self.reader.wants(&file, &mut notes) && self.is_new(metadata) {
+            let read = open(path).and_then(|mut opened| parts::cut(&mut opened, buffer, |part| self.reader.take(&file, part, &mut notes)));
+            match read {
+                Ok(bytes) => {
+                    amount.files += 1;
+                    amount.bytes += bytes;
+                }
+                Err(error) => self.failed(path, &error),
+            }
+        }
+        self.reader.end(&file, notes);
+    }
+
+    fn is_new(&self, metadata: &Metadata) -> bool {
+        metadata.nlink() < 2 || self.linked.lock().unwrap_or_else(PoisonError::into_inner).insert((metadata.dev(), metadata.ino()))
+    }
+
+    /// What goes away while we look was not there.
+    fn failed(&self, path: &Path, error: &io::Error) {
+        if error.kind() != io::ErrorKind::NotFound {
+            self.reader.failed(&self.in_image(path), error);
+        }
+    }
+
+    fn in_image(&self, path: &Path) -> PathBuf {
+        Path::new("/").join(path.strip_prefix(self.root).unwrap_or(path))
+    }
+}
+
+/// Opens a file for reading, without a trace in its times where that is allowed.
+fn open(path: &Path) -> io::Result<File> {
+    // Not blocking: what was a file a moment ago may be a FIFO now.
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
+    let mut options = fs::OpenOptions::new();
+    match options.read(true).custom_flags(flags | libc::O_NOATIME).open(path) {
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => options.custom_flags(flags).open(path),
+        opened => opened,
+    }
+}

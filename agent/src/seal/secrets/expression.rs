@@ -1,0 +1,236 @@
+//! What a rule's expression begins with, read from its text.
+//!
+//! An expression that can only begin where one of its keywords stands is tried there and nowhere else, which is most of
+//! the speed of a scan: a wrong try ends after a few characters. One that begins with other letters is tried where those
+//! are found near the keyword, and one of which nothing can be told in a window around it. Nothing here matches anything;
+//! the regex library does.
+
+/// How gitleaks writes any identifier in front of a keyword. Only what follows it decides whether there is a match.
+pub(super) const IDENTIFIER: &str = r"[\w.-]{0,50}?";
+
+/// How gitleaks writes any sign of an assignment.
+const ASSIGNMENT: &str = r"(?:=|>|:{1,3}=|\|\||:|=>|\?=|,)";
+
+/// Parts that match whatever there is.
+const ANYTHING: [&str; 3] = [".*", "(?s:.)", "(.{"];
+
+/// What Go's library reads, as ours does: there a `{` that begins no repetition is a `{`.
+pub(super) fn from_go(expression: &str) -> String {
+    let mut text = String::with_capacity(expression.len());
+    let mut plain = outline(expression).map(|(at, ..)| at).peekable();
+    for (at, character) in expression.char_indices() {
+        let is_plain = plain.next_if_eq(&at).is_some();
+        if character == '{' && is_plain && !repeats(&expression[at + 1..]) {
+            text.push('\\');
+        }
+        text.push(character);
+    }
+    text
+}
+
+/// Whether `{` and this is a repetition.
+fn repeats(rest: &str) -> bool {
+    let Some((counts, _)) = rest.split_once('}') else { return false };
+    counts.starts_with(|first: char| first.is_ascii_digit()) && counts.bytes().all(|byte| byte.is_ascii_digit() || byte == b',')
+}
+
+/// Letters that a match begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Head {
+    pub(super) text: String,
+    /// Whether upper and lower case are told apart.
+    pub(super) exact: bool,
+}
+
+/// Whether the expression is about `name = value`, whatever the name.
+pub(super) fn assigns(expression: &str) -> bool {
+    expression.contains(ASSIGNMENT)
+}
+
+/// Whether anything may stand between its parts.
+pub(super) fn skips(expression: &str) -> bool {
+    ANYTHING.iter().any(|any| expression.contains(any))
+}
+
+/// Whether it begins at the boundary of a word.
+pub(super) fn begins_a_word(expression: &str) -> bool {
+    expression.trim_start_matches("(?i)").starts_with(r"\b")
+}
+
+/// What a match can begin with, where that can be told.
+pub(super) fn heads(expression: &str) -> Option<Vec<Head>> {
+    let mut heads = Vec::new();
+    collect(expression, true, &mut heads)?;
+    Some(heads)
+}
+
+/// Whether each beginning is one of the keywords, as far as it goes, and each keyword a beginning.
+pub(super) fn are_keywords(heads: &[Head], keywords: &[String]) -> bool {
+    let agree = |head: &Head, keyword: &str| {
+        let head = head.text.to_ascii_lowercase();
+        head.starts_with(keyword) || keyword.starts_with(&head)
+    };
+    heads.iter().all(|head| keywords.iter().any(|keyword| agree(head, keyword)))
+        && keywords.iter().all(|keyword| heads.iter().any(|head| agree(head, keyword)))
+}
+
+/// How the only keyword of an expression that tells upper from lower case is written in it.
+pub(super) fn spelling(expression: &str, keywords: &[String]) -> Option<String> {
+    let [keyword] = keywords else { return None };
+    let any_case = expression.contains("(?i");
+    let at = expression.to_ascii_lowercase().find(keyword.as_str()).filter(|_| !any_case)?;
+    expression.get(at..at + keyword.len()).map(str::to_owned)
+}
+
+/// The letters that an expression about paths ends with.
+pub(super) fn tail(expression: &str) -> &str {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-".contains(byte);
+    let Some(before) = expression.strip_suffix('$').filter(|_| !expression.contains("(?i") && alternatives(expression).len() == 1) else {
+        return "";
+    };
+    let length = before.bytes().rev().take_while(plain).count();
+    &before[before.len() - length..]
+}
+
+fn collect(expression: &str, exact: bool, heads: &mut Vec<Head>) -> Option<()> {
+    alternatives(expression).into_iter().try_for_each(|alternative| head(alternative, exact, heads))
+}
+
+fn head(mut rest: &str, mut exact: bool, heads: &mut Vec<Head>) -> Option<()> {
+    loop {
+        if let Some(after) = rest.strip_prefix("(?i)") {
+            (rest, exact) = (after, false);
+        } else if let Some(after) = rest.strip_prefix(r"\b") {
+            rest = after;
+        } else if rest.starts_with('(') {
+            let (group, after) = group(rest)?;
+            if after.starts_with(['?', '*', '{']) {
+                return None;
+            }
+            let (group, exact) = match group {
+                group if group.starts_with("?i:") => (&group[3..], false),
+                group if group.starts_with("?-i:") => (&group[4..], true),
+                group if group.starts_with("?:") => (&group[2..], exact),
+                group if group.starts_with('?') => return None,
+                group => (group, exact),
+            };
+            return collect(group, exact, heads);
+        } else {
+            let head = literal(rest, exact);
+            return (!head.text.is_empty()).then(|| heads.push(head));
+        }
+    }
+}
+
+/// The letters up to the first thing that is more than a letter. `[Aa]` is an `a` of either case.
+fn literal(mut rest: &str, mut exact: bool) -> Head {
+    let mut text = String::new();
+    while let Some(next) = rest.chars().next() {
+        let bytes = rest.as_bytes();
+        let (letter, length) = match next {
+            '[' if bytes.len() > 3 && bytes[3] == b']' && bytes[1].eq_ignore_ascii_case(&bytes[2]) => {
+                exact = false;
+                (bytes[1] as char, 4)
+            }
+            '\\' => match bytes.get(1) {
+                Some(escaped) if escaped.is_ascii_punctuation() => (*escaped as char, 2),
+                _ => break,
+            },
+            '[' | '(' | ')' | '|' | '.' | '^' | '$' | '?' | '*' | '+' | '{' => break,
+            letter => (letter, letter.len_utf8()),
+        };
+        rest = &rest[length..];
+        if rest.starts_with(['?', '*', '{']) {
+            break;
+        }
+        text.push(letter);
+    }
+    Head { text, exact }
+}
+
+/// Splits at each `|` that is in no group and no class.
+fn alternatives(expression: &str) -> Vec<&str> {
+    let (mut parts, mut from) = (Vec::new(), 0);
+    for (at, byte, depth) in outline(expression) {
+        if byte == b'|' && depth == 0 {
+            parts.push(&expression[from..at]);
+            from = at + 1;
+        }
+    }
+    parts.push(&expression[from..]);
+    parts
+}
+
+/// The group that `expression` begins with, without its parentheses, and what follows it.
+fn group(expression: &str) -> Option<(&str, &str)> {
+    let end = outline(expression).find(|(_, byte, depth)| *byte == b')' && *depth == 0)?.0;
+    Some((&expression[1..end], &expression[end + 1..]))
+}
+
+/// Each byte that is neither escaped nor in a class, with the depth of groups it stands at.
+fn outline(expression: &str) -> impl Iterator<Item = (usize, u8, usize)> {
+    let (mut depth, mut class, mut escaped) = (0_usize, false, false);
+    expression.bytes().enumerate().filter_map(move |(at, byte)| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b']' => class = false,
+            _ if class => {}
+            b'[' => class = true,
+            b'(' => depth += 1,
+            b')' => {
+                depth = depth.saturating_sub(1);
+                return Some((at, byte, depth));
+            }
+            _ => return Some((at, byte, depth)),
+        }
+        None
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begins(expression: &str, keywords: &[&str]) -> Option<Vec<(String, bool)>> {
+        let keywords: Vec<String> = keywords.iter().map(ToString::to_string).collect();
+        let heads = heads(expression).filter(|heads| are_keywords(heads, &keywords))?;
+        Some(heads.into_iter().map(|head| (head.text, head.exact)).collect())
+    }
+
+    fn exactly(texts: &[&str]) -> Option<Vec<(String, bool)>> {
+        Some(texts.iter().map(|text| (text.to_string(), true)).collect())
+    }
+
+    #[test]
+    fn tells_what_a_match_begins_with() {
+        assert_eq!(begins(r"\b(AKIA[A-Z2-7]{16})\b", &["akia"]), exactly(&["AKIA"]));
+        assert_eq!(begins(r"(?:ghu|ghs)_[0-9a-zA-Z]{36}", &["ghu_", "ghs_"]), exactly(&["ghu", "ghs"]));
+        assert_eq!(begins(r"\b(SG\.(?i)[a-z0-9]{66})", &["sg."]), exactly(&["SG."]));
+        assert_eq!(begins(r"(?i)\b(npm_[a-z0-9]{36})", &["npm_"]), Some(vec![("npm_".into(), false)]));
+        assert_eq!(begins(r"(?:[Mm]eraki|MERAKI)x", &["meraki"]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn reads_a_brace_as_go_does() {
+        assert_eq!(from_go(r"^\$(?:\d+|{\d+})$"), r"^\$(?:\d+|\{\d+})$");
+        assert_eq!(from_go(r"\${[a-z]{2,}}[{]a{3}"), r"\$\{[a-z]{2,}}[{]a{3}");
+    }
+
+    #[test]
+    fn tells_what_a_path_must_end_with() {
+        assert_eq!(tail(r"(?:^|/)[._]?netrc$"), "netrc");
+        assert_eq!(tail(r"\.(?:jks|p12)$"), "");
+        assert_eq!(tail("^/etc/g?shadow-?$"), "");
+        assert_eq!(tail("a$|b$"), "");
+        assert_eq!(tail("(?i)\\.php$"), "");
+    }
+
+    #[test]
+    fn admits_when_it_cannot_tell() {
+        assert_eq!(begins(r"[a-z0-9]{14}\.atlasv1\.", &["atlasv1"]), None);
+        assert_eq!(begins(r"(?:https?://)?hooks.slack.com/", &["hooks.slack.com"]), None);
+        assert_eq!(begins(r"\b(sk-[a-z]{20}T3Blbk)", &["t3blbk"]), None);
+        assert_eq!(begins(r"(?:sgp_[a-f]{40}|[a-f]{40})", &["sgp_", "sourcegraph"]), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! The secrets in a file, part by part.
+//!
+//! One pass finds every keyword of every rule; a rule is tried only where one of its keywords stands. A keyword belongs
+//! to the part in which it is new; what a secret needs beyond the part is there as overlap.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use aho_corasick::Input;
+use aho_corasick::automaton::{Automaton as _, OverlappingState};
+
+use crate::host::image::Part;
+use crate::seal::finding::Finding;
+
+use super::keystore;
+use super::rule::Quiet;
+use super::rules::Rules;
+
+/// A file with a NUL in so much of it is no text.
+const SAMPLE: usize = 8 * 1024;
+
+/// So many lines of a file are reported for each rule. The rest is of the same kind, and found once these are dealt with.
+const LINES: usize = 20;
+
+/// What is known of a file so far.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    path: String,
+    /// Whether rules that guess are heard.
+    guesses: bool,
+    /// Rules of whole files that are about this one.
+    of_file: Vec<usize>,
+    /// Rules that are slow and not about this one.
+    not_of_file: Vec<usize>,
+    /// Line and rule. Line 0 is the file as such.
+    found: BTreeSet<(u64, usize)>,
+    keystore: Option<&'static str>,
+}
+
+impl Notes {
+    pub(super) fn new(rules: &Rules, path: &Path, guesses: bool) -> Self {
+        let path = path.to_string_lossy().into_owned();
+        let about = rules.of_files.iter().copied().filter(|rule| rules.rules[*rule].is_about(&path));
+        let (names, of_file): (Vec<_>, Vec<_>) = about.partition(|rule| rules.rules[*rule].is_about_names());
+        let found = names.into_iter().map(|rule| (0, rule)).collect();
+        let slow = rules.slow.iter().copied();
+        let not_of_file = slow.filter(|rule| !rules.rules[*rule].is_about(&path)).collect();
+        Self { path, guesses, of_file, not_of_file, found, keystore: None }
+    }
+
+    fn add(&mut self, line: u64, rule: usize) {
+        if self.found.iter().filter(|(_, other)| *other == rule).count() < LINES {
+            self.found.insert((line, rule));
+        }
+    }
+
+    /// What is wrong with the file. Where a rule knows what stands in a line, no guess is needed.
+    pub(super) fn findings(self, rules: &Rules, path: &Path) -> Vec<Finding> {
+        let known: BTreeSet<u64> = self.found.iter().filter(|(_, rule)| !rules.rules[*rule].guesses).map(|(line, _)| *line).collect();
+        let mut said = BTreeSet::new();
+        let mut findings = Vec::new();
+        for (line, rule) in self.found {
+            let rule = &rules.rules[rule];
+            // Of several guesses the first will do.
+            if !rule.guesses || (!known.contains(&line) && said.insert(line)) {
+                findings.push(finding(path, line, &rule.id, &rule.says));
+            }
+        }
+        findings.extend(self.keystore.map(|says| finding(path, 0, "keystore", says)));
+        findings
+    }
+}
+
+fn finding(path: &Path, line: u64, rule: &str, says: &str) -> Finding {
+    let hint = match rule {
+        "shadow-password" => "lock the account with `passwd --lock`, or remove its password with `usermod --password '!'`",
+        _ if line == 0 => "remove the file and have a `secrets:` or `files:` step write it at boot",
+        _ => "remove it and have a `secrets:` step fetch it at boot; what was ever in an image should be replaced",
+    };
+    Finding {
+        path: path.to_owned(),
+        line: (line > 0).then_some(line),
+        rule: rule.into(),
+        says: says.into(),
+        hint: format!("{hint}; if it is no secret, allow it with a reason in /etc/ingot/seal.yaml"),
+    }
+}
+
+/// Looks for secrets in the next part of a file.
+pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
+    if part.is_first {
+        let content = &part.bytes[1..];
+        notes.keystore = keystore::recognised(content);
+        notes.guesses &= !content[..content.len().min(SAMPLE)].contains(&0);
+    }
+    let mut text = None;
+    let mut found: Vec<(usize, usize)> = Vec::new();
+    let path = std::mem::take(&mut notes.path);
+    let quiet = Quiet { path: &path, everywhere: &rules.allowances };
+    let hears = |number: usize| (notes.guesses || !rules.rules[number].guesses) && !notes.not_of_file.contains(&number);
+
+    // The last keyword that begins in the new bytes may end after them.
+    let end = part.bytes.len().min(part.new.end + rules.longest);
+    let input = Input::new(part.bytes).range(part.new.start..end);
+    let mut state = OverlappingState::start();
+    while rules.automaton.try_find_overlapping(&input, &mut state).is_ok() {
+        let Some(keyword) = state.get_match() else { break };
+        if keyword.start() >= part.new.end {
+            continue;
+        }
+        for number in &rules.of_keyword[keyword.pattern().as_usize()] {
+            let rule = &rules.rules[*number];
+            if !hears(*number) || !rule.may_begin(part.bytes, keyword.start()) {
+                continue;
+            }
+            let text: &str = text.get_or_insert_with(|| same_length_text(part.bytes));
+            let secrets = rule.at(text, keyword.range(), &quiet);
+            if !secrets.is_empty() && rule.is_about(&path) {
+                found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
+            }
+        }
+    }
+    if part.is_first {
+        for number in notes.of_file.iter().filter(|number| rules.rules[**number].wants_all()) {
+            let text: &str = text.get_or_insert_with(|| same_length_text(part.bytes));
+            let secrets = rules.rules[*number].anywhere(text, 1..text.len(), &quiet);
+            found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
+        }
+    }
+    notes.path = path;
+    let (mut counted, mut line) = (0, part.line);
+    found.sort_unstable();
+    for (at, rule) in found {
+        line += part.bytes[counted..at].iter().filter(|byte| **byte == b'\n').count() as u64;
+        counted = at;
+        notes.add(line, rule);
+    }
+}
+
+/// The bytes as text in which everything stands where it stood. No rule asks for anything but ASCII.
+fn same_length_text(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => Cow::Owned(bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '\u{1a}' }).collect()),
+    }
+}

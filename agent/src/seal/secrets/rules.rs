@@ -1,0 +1,127 @@
+//! The rules: those of gitleaks, `gitleaks.toml`, and what they lack, `ingot.toml`, both in gitleaks's format.
+//!
+//! How one rule judges stands in [`rule`](super::rule).
+
+use std::collections::BTreeMap;
+
+use aho_corasick::dfa::{Builder, DFA};
+use aho_corasick::{MatchKind, StartKind};
+use serde::Deserialize;
+
+use super::allowance::{Allowance, AllowanceText};
+use super::rule::{Rule, RuleText};
+
+const GITLEAKS: &str = include_str!("../gitleaks.toml");
+const OURS: &str = include_str!("../ingot.toml");
+
+/// A file of rules.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RulesText {
+    #[serde(default, rename = "title")]
+    _title: Option<String>,
+    #[serde(default, rename = "description")]
+    _description: Option<String>,
+    #[serde(default, rename = "minVersion")]
+    _min_version: Option<String>,
+    #[serde(default)]
+    allowlist: Option<AllowanceText>,
+    #[serde(default)]
+    allowlists: Vec<AllowanceText>,
+    rules: Vec<RuleText>,
+}
+
+/// All rules, and one automaton that finds the keywords of all of them in one pass.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) rules: Vec<Rule>,
+    /// What is nowhere meant.
+    pub(super) allowances: Vec<Allowance>,
+    pub(super) automaton: DFA,
+    /// The length of the longest keyword.
+    pub(super) longest: usize,
+    /// For each keyword of the automaton, the rules it is of.
+    pub(super) of_keyword: Vec<Vec<usize>>,
+    /// Rules that are about whole files, by their path.
+    pub(super) of_files: Vec<usize>,
+    /// Rules of which it pays to ask first whether they are about a file.
+    pub(super) slow: Vec<usize>,
+}
+
+impl Rules {
+    /// The rules of this version of ingot. They are part of it: what is wrong with them, the tests tell.
+    pub(super) fn load() -> Self {
+        let mut allowances = Vec::new();
+        let mut rules = Vec::new();
+        for source in [GITLEAKS, OURS] {
+            let text: RulesText = toml::from_str(source).expect("the tests have read these rules");
+            let everywhere = text.allowlist.iter().chain(&text.allowlists).filter(|list| list.target_rules.is_empty());
+            allowances.extend(everywhere.map(|list| Allowance::compile(list).expect("the tests have compiled this")));
+            rules.extend(text.rules.into_iter().map(|rule| Rule::compile(rule).expect("the tests have compiled this")));
+        }
+        Self::new(rules, allowances)
+    }
+
+    fn new(rules: Vec<Rule>, allowances: Vec<Allowance>) -> Self {
+        let mut keywords: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (number, rule) in rules.iter().enumerate() {
+            for keyword in &rule.keywords {
+                keywords.entry(keyword).or_default().push(number);
+            }
+        }
+        let automaton = Builder::new()
+            .ascii_case_insensitive(true)
+            .match_kind(MatchKind::Standard)
+            .start_kind(StartKind::Unanchored)
+            .prefilter(false)
+            .build(keywords.keys())
+            .expect("a few hundred keywords make no large automaton");
+        let longest = keywords.keys().map(|keyword| keyword.len()).max().unwrap_or_default();
+        let of_keyword = keywords.into_values().collect();
+        let of_files = (0..rules.len()).filter(|rule| rules[*rule].is_about_names() || rules[*rule].wants_all()).collect();
+        let slow = (0..rules.len()).filter(|rule| rules[*rule].is_slow()).collect();
+        Self { rules, allowances, automaton, longest, of_keyword, of_files, slow }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_rule_compiles() {
+        for rule in &Rules::load().rules {
+            assert!(rule.compiles(), "{}", rule.id);
+        }
+    }
+
+    #[test]
+    fn each_rule_has_a_name_of_its_own_and_says_what_it_finds() {
+        let rules = Rules::load().rules;
+        let names: std::collections::BTreeSet<&str> = rules.iter().map(|rule| rule.id.as_str()).collect();
+        assert_eq!(names.len(), rules.len());
+        for rule in &rules {
+            assert!((4..=100).contains(&rule.says.len()), "{}: {}", rule.id, rule.says);
+        }
+    }
+
+    /// Such a rule is tried on the whole of each file that it is about.
+    #[test]
+    fn a_rule_without_keywords_is_about_files_of_some_path() {
+        for rule in Rules::load().rules.iter().filter(|rule| rule.keywords.is_empty()) {
+            assert!(!rule.is_about("/opt/app/main.py"), "{}", rule.id);
+        }
+    }
+
+    #[test]
+    fn tells_rules_that_guess_from_those_that_know() {
+        let rules = Rules::load().rules;
+        let guesses = |id: &str| rules.iter().find(|rule| rule.id == id).unwrap().guesses;
+        for id in ["private-key", "github-pat", "aws-access-token", "openai-api-key", "slack-bot-token", "jwt"] {
+            assert!(!guesses(id), "{id}");
+        }
+        for id in ["generic-api-key", "curl-auth-user", "facebook-access-token", "sourcegraph-access-token"] {
+            assert!(guesses(id), "{id}");
+        }
+    }
+}

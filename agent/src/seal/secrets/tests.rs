@@ -1,0 +1,116 @@
+//! Scans of whole roots.
+
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+mod samples;
+
+fn root(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let root = tempfile::tempdir().unwrap();
+    for (path, content) in files {
+        let path = root.path().join(path.trim_start_matches('/'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    root
+}
+
+/// What is found in one file, as line and rule.
+fn found_in(path: &str, content: &[u8]) -> Vec<(Option<u64>, String)> {
+    let root = root(&[(path, content)]);
+    scan(root.path(), 2).findings.into_iter().map(|finding| (finding.line, finding.rule)).collect()
+}
+
+fn token() -> String {
+    format!("{}_{}", "ghp", samples::letters(36))
+}
+
+#[test]
+fn says_where_and_never_what() {
+    let token = token();
+    let content = format!("first = 1\nsecond = 2\ntoken = {token}\n");
+    let root = root(&[("/opt/app/settings", content.as_bytes())]);
+    let scan = scan(root.path(), 2);
+    let [finding] = &scan.findings[..] else { panic!("{:?}", scan.findings) };
+    assert_eq!(finding.to_string(), "/opt/app/settings:3: github-pat: a GitHub Personal Access Token");
+    assert_eq!((scan.files, scan.bytes), (1, content.len() as u64));
+}
+
+/// What is read in parts is judged as if it were read in one.
+#[test]
+fn finds_a_secret_wherever_it_lies_in_a_large_file() {
+    let token = token();
+    for before in [0, 1, 512 * 1024 - 30, 512 * 1024 - 20 * 1024 - 20, 1024 * 1024 - 20 * 1024 - 41, 1_500_000] {
+        let lines = before / 64;
+        let filler = format!("{}\n", "~".repeat(63)).repeat(lines) + &" ".repeat(before % 64);
+        let content = format!("{filler}{token}\n{}", "\n".repeat(600_000));
+        let found = found_in("/opt/large", content.as_bytes());
+        assert_eq!(found, [(Some(lines as u64 + 1), "github-pat".to_string())], "after {before} bytes");
+    }
+}
+
+#[test]
+fn finds_a_private_key_across_a_cut() {
+    let key = samples::pem("RSA PRIVATE KEY", 12_000);
+    for before in [512 * 1024 - 20 * 1024 - 5, 512 * 1024 - 6_000] {
+        let content = format!("{}\n{key}{}", "~".repeat(before), " ".repeat(600_000));
+        assert_eq!(found_in("/srv/x", content.as_bytes()), [(Some(2), "private-key".to_string())]);
+    }
+}
+
+#[test]
+fn leaves_alone_what_a_package_brought_and_reads_what_was_written_since() {
+    let token = token();
+    let root = root(&[
+        ("/usr/lib/tool/sample", token.as_bytes()),
+        ("/usr/lib/tool/edited", token.as_bytes()),
+        ("/usr/lib/tool/other", token.as_bytes()),
+        ("/var/lib/dpkg/info/tool.list", b"/usr/lib/tool/sample\n/usr/lib/tool/edited\n"),
+    ]);
+    let day = std::time::Duration::from_secs(86_400);
+    let set = |path: &str, by: std::time::Duration, later: bool| {
+        let file = fs::File::options().write(true).open(root.path().join(path)).unwrap();
+        let modified = file.metadata().unwrap().modified().unwrap();
+        file.set_modified(if later { modified + by } else { modified - by }).unwrap();
+    };
+    set("usr/lib/tool/sample", day, false);
+    set("usr/lib/tool/edited", day, true);
+    let paths: Vec<_> = scan(root.path(), 2).findings.into_iter().map(|finding| finding.path).collect();
+    assert_eq!(paths, [Path::new("/usr/lib/tool/edited"), Path::new("/usr/lib/tool/other")]);
+}
+
+#[test]
+fn follows_no_link_opens_no_pipe_and_reads_a_file_of_two_names_once() {
+    let root = root(&[("/opt/a", token().as_bytes())]);
+    let at = |name: &str| root.path().join("opt").join(name);
+    fs::hard_link(at("a"), at("b")).unwrap();
+    std::os::unix::fs::symlink(at("a"), at("c")).unwrap();
+    nix::unistd::mkfifo(&at("d"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+    let scan = scan(root.path(), 2);
+    assert_eq!((scan.findings.len(), scan.files), (1, 1));
+}
+
+#[test]
+fn a_root_that_is_not_there_is_no_clean_image() {
+    let findings = scan(Path::new("/nowhere"), 1).findings;
+    assert_eq!(findings.iter().map(|finding| finding.rule.as_str()).collect::<Vec<_>>(), ["unreadable"]);
+}
+
+#[test]
+fn guesses_in_text_only_and_not_in_what_others_published() {
+    let secret = format!("client_secret = \"{}\"\n", samples::mixed(40));
+    assert_eq!(found_in("/opt/app/main.py", secret.as_bytes()), [(Some(1), "generic-api-key".to_string())]);
+    assert_eq!(found_in("/opt/app/main.bin2", format!("\0{secret}").as_bytes()), []);
+    assert_eq!(found_in("/opt/app/node_modules/x/index.js", secret.as_bytes()), []);
+    let known = token();
+    assert_eq!(found_in("/opt/app/node_modules/x/index.js", known.as_bytes()).len(), 1);
+    assert_eq!(found_in("/opt/app/program", format!("\x7fELF\0{known}\0").as_bytes()).len(), 1);
+}
+
+/// An image's allow list gives reasons; a comment in a file does not.
+#[test]
+fn heeds_no_comment_that_allows() {
+    assert_eq!(found_in("/opt/x", format!("{} # gitleaks:allow", token()).as_bytes()).len(), 1);
+}

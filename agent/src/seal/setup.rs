@@ -1,0 +1,124 @@
+//! Whether an image does at boot what it is made for: ingot runs, with layers that are right, and starts units that are
+//! there and that nobody else starts.
+//!
+//! [`units`] reads units, [`presets`] what a first boot would enable, [`binary`] looks at ingot itself, [`layers`] at what
+//! the image has of the boot document. Nothing is run, and nothing is changed.
+
+mod binary;
+mod layers;
+pub(crate) mod presets;
+mod units;
+
+use std::path::{Path, PathBuf};
+
+pub(crate) use binary::{BINARY, BINARY_LIMIT};
+
+use self::layers::Asked;
+use self::units::{Unit, Units};
+use crate::host::scrub::{Scrubber, Spot};
+use crate::host::{Files, HostError};
+use crate::seal::finding::Finding;
+
+/// What was found, and what of the image it was found in.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) layers: Vec<PathBuf>,
+    pub(crate) templates: Vec<PathBuf>,
+    /// The files of the units that the layers start.
+    pub(crate) units: Vec<PathBuf>,
+    /// What its programs are built for: x86_64, arm64 …
+    pub(crate) architecture: Option<String>,
+}
+
+/// Looks at everything. `live` where the image is the machine on which this process runs.
+pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Result<Setup, HostError> {
+    let mut setup = Setup::default();
+    let asked = layers::read(files, &mut setup).await?;
+    let systemd = binary::systemd(image)?;
+    setup.architecture = binary::architecture(image, systemd.as_deref())?;
+    setup.notes.extend(no_host_keys(image)?);
+    setup.findings.extend(binary::check(image, systemd.as_deref(), live)?);
+    if systemd.is_none() {
+        let says = "there is no systemd in the image: nothing starts ingot";
+        setup.findings.push(finding("/usr/lib/systemd/systemd", None, "no-systemd", says, "install systemd in the image"));
+        return Ok(setup);
+    }
+    let units = Units::read(image)?;
+    setup.findings.extend(wrong_with_ours("ingot.service", &units.find("ingot.service")?));
+    if asked.mounts {
+        setup.findings.extend(wrong_with_ours("ingot-mounts.service", &units.find("ingot-mounts.service")?));
+    }
+    for name in &asked.units {
+        let unit = units.find(name)?;
+        setup.units.extend(unit.file.clone());
+        setup.findings.extend(wrong_with(name, &unit, &asked));
+    }
+    for program in &asked.programs {
+        if !asked.brings(program) && image.head(&Spot::of(program), 1)?.is_none() {
+            setup.notes.push(format!("{} is run by a layer, and is not in the image", program.display()));
+        }
+    }
+    Ok(setup)
+}
+
+fn finding(path: impl Into<PathBuf>, line: Option<u64>, rule: &str, says: impl Into<String>, hint: impl Into<String>) -> Finding {
+    Finding { path: path.into(), line, rule: rule.into(), says: says.into(), hint: hint.into() }
+}
+
+/// An image has no host keys; something has to make those of each instance.
+fn no_host_keys(image: &Scrubber) -> Result<Option<String>, HostError> {
+    let makers = ["/usr/bin/cloud-init", "/usr/lib/systemd/system/*keygen*", "/etc/systemd/system/*keygen*"];
+    let mut is_made = image.matching("/usr/sbin/sshd")?.is_empty();
+    for maker in makers {
+        is_made = is_made || !image.matching(maker)?.is_empty();
+    }
+    Ok((!is_made).then(|| "nothing in the image makes new host keys: sshd will not start; add a unit that runs `ssh-keygen -A`".into()))
+}
+
+/// A unit of ingot's own: systemd is to start it.
+fn wrong_with_ours(name: &str, unit: &Unit) -> Option<Finding> {
+    let installed = Path::new("/usr/lib/systemd/system").join(name);
+    let Some(file) = &unit.file else {
+        let hint = format!("install {name} of the release in /usr/lib/systemd/system, and run `systemctl enable {name}`");
+        return Some(finding(installed, None, "unit-missing", format!("there is no {name} in the image"), hint));
+    };
+    if unit.masked {
+        return Some(finding(file, None, "unit-masked", format!("{name} is masked"), format!("run `systemctl unmask {name}`")));
+    }
+    let is_enabled = unit.enabled_by.is_some() || unit.enabled_by_preset;
+    (!is_enabled).then(|| {
+        let says = format!("{name} is not enabled: no boot starts it");
+        finding(file, None, "unit-disabled", says, format!("run `systemctl enable {name}`"))
+    })
+}
+
+/// A unit that ingot is to start.
+fn wrong_with(name: &str, unit: &Unit, asked: &Asked) -> Vec<Finding> {
+    let Some(file) = &unit.file else {
+        let path = Path::new("/etc/systemd/system").join(name);
+        let says = format!("services.{name} is to be started, and there is no such unit in the image");
+        let hint = "install the package that has it, or put the unit into /etc/systemd/system";
+        return if asked.brings_unit(name) { Vec::new() } else { vec![finding(path, None, "unit-missing", says, hint)] };
+    };
+    if unit.masked {
+        let says = format!("{name} is masked, and services.{name} is to be started");
+        return vec![finding(file, None, "unit-masked", says, format!("run `systemctl unmask {name}`"))];
+    }
+    let mut findings = Vec::new();
+    if let Some(link) = &unit.enabled_by {
+        let says = format!("{name} is enabled by itself, and may start before ingot has made ready what it needs");
+        findings.push(finding(link, None, "unit-enabled", says, format!("run `systemctl disable {name}`: ingot starts it")));
+    } else if unit.enabled_by_preset {
+        let says = format!("no preset disables {name}, and /etc/machine-id asks for a first boot, which enables it");
+        let hint =
+            "make /etc/machine-id an empty file, as `ingot seal --scrub` does with one that is there; or disable the unit by a preset";
+        findings.push(finding(file, None, "unit-enabled", says, hint));
+    }
+    for (after, path, line) in unit.after.iter().filter(|(after, ..)| ["ingot.service", "ingot.target"].contains(&after.as_str())) {
+        let says = format!("{name} is ordered after {after}, which waits for it: ingot would refuse to start it");
+        findings.push(finding(path, Some(*line), "unit-after-ingot", says, format!("take {after} out of this line")));
+    }
+    findings
+}

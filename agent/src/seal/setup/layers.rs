@@ -1,0 +1,109 @@
+//! What an image has of the boot document: its layers, merged as a boot merges them, and their templates.
+//!
+//! User data comes on top of them, and may bring values and steps that they refer to. So a reference to something that is
+//! not there is only noted, unless something of nearly that name is there.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use super::{Setup, finding};
+use crate::address::Address;
+use crate::document::BootDocument;
+use crate::document::error::Entry;
+use crate::document::source::{self, LAYERS, Layers};
+use crate::host::{FileKind, Files, HostError};
+use crate::plan::Plan;
+use crate::steps::file::TEMPLATES;
+
+/// What the layers want of the image.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The units they start.
+    pub(super) units: Vec<String>,
+    /// Whether they mount anything.
+    pub(super) mounts: bool,
+    /// The programs they run, as far as they say where these are.
+    pub(super) programs: BTreeSet<PathBuf>,
+    files: BTreeSet<PathBuf>,
+    mounted: Vec<PathBuf>,
+}
+
+impl Asked {
+    /// Whether something lies at `path` once a boot has got to it.
+    pub(super) fn brings(&self, path: &Path) -> bool {
+        self.files.contains(path) || self.mounted.iter().any(|at| path.starts_with(at))
+    }
+
+    pub(super) fn brings_unit(&self, name: &str) -> bool {
+        let directories = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
+        directories.iter().any(|directory| self.files.contains(&Path::new(directory).join(name)))
+    }
+}
+
+pub(super) async fn read(files: &dyn Files, setup: &mut Setup) -> Result<Asked, HostError> {
+    let mut layers = Layers::default();
+    layers.add_directory(Path::new(LAYERS), files).await;
+    setup.layers = layers.sources.keys().map(|name| PathBuf::from(&**name)).collect();
+    if layers.nodes.is_empty() && layers.mistakes.is_empty() {
+        setup.notes.push(format!("there is no layer in {LAYERS}: all is up to user data"));
+        return Ok(Asked::default());
+    }
+    let document = BootDocument::of(layers);
+    let asked = asked(&document);
+    let named = document.template_paths();
+    let templates = source::read_templates(&named, &[], files).await;
+    setup.templates = templates.iter().filter(|(_, text)| text.is_ok()).map(|(path, _)| path.clone()).collect();
+    if let Err(error) = Plan::compile(document, &templates) {
+        error.entries().into_iter().for_each(|mistake| judge(mistake, setup));
+    }
+    for path in in_directory(Path::new(TEMPLATES), files).await?.into_iter().filter(|path| !named.contains(path)) {
+        setup.notes.push(format!("no layer names the template {}", path.display()));
+    }
+    Ok(asked)
+}
+
+fn judge(mistake: Entry, setup: &mut Setup) {
+    let Entry { file, line, column, message, hint, may_come_later, .. } = mistake;
+    let file = file.unwrap_or_else(|| LAYERS.into());
+    if may_come_later {
+        let place = line.map_or_else(String::new, |line| format!(":{line}"));
+        setup.notes.push(format!("{file}{place}: {message}, unless user data brings it"));
+        return;
+    }
+    let says = column.map_or_else(|| message.clone(), |column| format!("column {column}: {message}"));
+    let hint = hint.unwrap_or_else(|| "correct the layer".into());
+    setup.findings.push(finding(file, line.map(|line| line as u64), "layer", says, hint));
+}
+
+fn asked(document: &BootDocument) -> Asked {
+    let mut asked = Asked::default();
+    let of_kind =
+        |kind: &'static str| document.items.keys().chain(&document.broken).filter(move |address| address.kind() == kind).map(Address::key);
+    asked.units = of_kind("services").map(str::to_owned).collect();
+    asked.mounts = of_kind("mounts").next().is_some();
+    asked.files = of_kind("files").map(PathBuf::from).collect();
+    asked.mounted = of_kind("mounts").map(PathBuf::from).collect();
+    for item in document.items.values() {
+        let programs = item.step.programs().into_iter().filter(|program| program.is_plain() && program.raw().starts_with('/'));
+        asked.programs.extend(programs.map(|program| PathBuf::from(program.raw())));
+    }
+    asked
+}
+
+/// Every file below a directory.
+async fn in_directory(directory: &Path, files: &dyn Files) -> Result<Vec<PathBuf>, HostError> {
+    let mut found = Vec::new();
+    let mut left = vec![directory.to_owned()];
+    while let Some(next) = left.pop() {
+        for name in files.list(&next).await? {
+            let path = next.join(name);
+            match files.stat(&path).await?.map(|stat| stat.kind) {
+                Some(FileKind::Directory) => left.push(path),
+                Some(_) => found.push(path),
+                None => {}
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}

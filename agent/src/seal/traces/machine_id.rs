@@ -1,0 +1,27 @@
+//! /etc/machine-id.
+//!
+//! An empty file makes systemd give each instance an id of its own, and is no «first boot» for it. `uninitialized`, or no
+//! file, is one: then systemd enables every unit that no preset disables. Debian and Ubuntu have no such preset, so that
+//! each unit that the image left to ingot would be enabled, and started before its time; the distributions of the Fedora
+//! family disable all that is not named. Only there the image begins with a first boot.
+//!
+//! Source: machine-id(5), systemd.preset(5).
+
+use super::find::{Action, TEXT_LIMIT};
+use crate::host::scrub::{Scrubber, Spot};
+use crate::host::{FileKind, HostError};
+use crate::seal::setup::presets;
+
+const FIRST_BOOT: &[u8] = b"uninitialized\n";
+
+pub(super) fn action(spot: &Spot, image: &Scrubber) -> Result<Option<Action>, HostError> {
+    if image.find(spot)?.is_some_and(|found| found.kind != FileKind::File) {
+        return Ok(Some(Action::Remove));
+    }
+    let content = image.read(spot, TEXT_LIMIT)?.unwrap_or_default();
+    let wanted = if presets::disable_by_default(image)? { FIRST_BOOT } else { b"" };
+    let holds_no_id = content.trim_ascii().is_empty() || content.trim_ascii() == FIRST_BOOT.trim_ascii();
+    // A first boot that would enable what it should not is as wrong as an id.
+    let is_wanted = content.trim_ascii() == wanted.trim_ascii() || (holds_no_id && !wanted.is_empty());
+    Ok((!is_wanted).then_some(Action::Write(wanted)))
+}
