@@ -1,0 +1,56 @@
+#!/bin/bash
+# One bake, whoever asks for it: bake, boot once, publish. What fails leaves nothing behind and publishes nothing.
+#
+#   packer/pipeline/bake.sh
+#
+# Wants Packer, the session manager plugin, the AWS CLI, git and python3 with boto3, and in its environment:
+#
+#   BAKE                        always, or if-due: only if the base image or the revision is another than the last
+#   PKR_VAR_…                   Packer's variables; image_name, os, architecture, region and ingot_sha256 are needed here
+#   INGOT_URI                   s3://BUCKET/KEY of the ingot binary
+#   TRIAL_INSTANCE_TYPE, TRIAL_SUBNET, TRIAL_SECURITY_GROUP, TRIAL_INSTANCE_PROFILE, TRIAL_TIMEOUT_S
+#   TRIAL_USER_DATA             boot document of the trial
+#   TRIAL_URL                   what it is to serve, such as http://{address}/health; empty where the trial cannot be reached
+#   KEEP_IMAGES                 how many published images stay
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+: "${BAKE:?is not set: always or if-due}" "${INGOT_URI:?is not set: s3://BUCKET/KEY}"
+: "${PKR_VAR_image_name:?is not set}" "${PKR_VAR_os:?is not set}" "${PKR_VAR_architecture:?is not set}"
+: "${PKR_VAR_region:?is not set}" "${PKR_VAR_ingot_sha256:?is not set}"
+export AWS_REGION=$PKR_VAR_region AWS_DEFAULT_REGION=$PKR_VAR_region
+# The tag that the role's permissions hang on.
+export PKR_VAR_tags="{\"ingot:pipeline\":\"$PKR_VAR_image_name\"}"
+export PKR_VAR_ingot_binary=$PWD/output/ingot PKR_VAR_output_directory=output
+mkdir -p output
+
+# What goes into an image: its last change and the binary. A commit elsewhere in the repository makes no bake due.
+PKR_VAR_git_revision=$(git log -1 --format=%H -- packer systemd "${PKR_VAR_application:-packer/application}")
+export PKR_VAR_git_revision
+revision=$PKR_VAR_git_revision/${PKR_VAR_ingot_sha256:0:12}
+
+packer/pipeline/due.py --image-name "$PKR_VAR_image_name" --os "$PKR_VAR_os" --architecture "$PKR_VAR_architecture" \
+  --revision "$revision" >output/due.json
+cat output/due.json
+base_image=$(python3 -c 'import json; print(json.load(open("output/due.json"))["base_image"])')
+due=$(python3 -c 'import json; print(json.load(open("output/due.json"))["due"])')
+if [ "$BAKE" = if-due ] && [ "$due" = False ]; then
+  echo "nothing to bake"
+  exit 0
+fi
+
+aws s3 cp --only-show-errors "$INGOT_URI" "$PKR_VAR_ingot_binary"
+echo "$PKR_VAR_ingot_sha256  $PKR_VAR_ingot_binary" | sha256sum --check
+
+packer init packer
+packer build -color=false -timestamp-ui -only=amazon-ebs.golden packer
+
+seen_by=(--status)
+if [ -n "${TRIAL_URL:-}" ]; then seen_by+=(--url "$TRIAL_URL"); fi
+packer/pipeline/try_image.py --manifest output/packer-manifest.json --image-name "$PKR_VAR_image_name" \
+  --architecture "$PKR_VAR_architecture" --instance-type "$TRIAL_INSTANCE_TYPE" --subnet "$TRIAL_SUBNET" \
+  --security-group "$TRIAL_SECURITY_GROUP" --instance-profile "$TRIAL_INSTANCE_PROFILE" \
+  --user-data "$TRIAL_USER_DATA" --timeout-s "${TRIAL_TIMEOUT_S:-900}" "${seen_by[@]}"
+
+packer/pipeline/publish.py --manifest output/packer-manifest.json --image-name "$PKR_VAR_image_name" \
+  --architecture "$PKR_VAR_architecture" --base-image "$base_image" --revision "$revision" --keep "${KEEP_IMAGES:-5}"
