@@ -1,6 +1,7 @@
 """The golden image: baked by Packer, sealed, and booted as an instance that serves."""
 
 import hashlib
+import html
 import json
 import subprocess
 import time
@@ -8,6 +9,7 @@ import time
 import pytest
 from harness import golden, shop
 from harness.agent import REPOSITORY, binary
+from harness.aws import INSTANCE
 from harness.golden import Golden, Image
 from harness.systemd import must
 
@@ -32,7 +34,7 @@ def image(ingot):
 
 
 def is_served(instance, article: str = shop.ARTICLE) -> None:
-    page = instance.wait_for_page()
+    page = html.unescape(instance.wait_for_page())
     assert shop.GREETING in page and article in page, page
 
 
@@ -101,7 +103,7 @@ def test_an_instance_serves_what_it_fetched_and_restored_and_again_after_a_reboo
 
 def test_the_same_image_is_another_instance_under_another_id(image):
     machines, keys = [], []
-    for id in (golden.INSTANCE, OTHER):
+    for id in (INSTANCE, OTHER):
         with Golden(image, user_data=shop.USER_DATA, instance=id) as instance:
             shop.prepare(instance)
             instance.start()

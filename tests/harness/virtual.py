@@ -28,6 +28,7 @@ from .qmp import Qmp, QmpError
 from .systemd import AWS_PORT, Done, NotInTime, Surroundings, Systemd, must
 
 HOST, GUEST = "10.0.1.1", "10.0.1.17"  # of the tap, and of the guest's eth0
+UUID = "ec2e1916-9099-7caf-fd21-012345abcdef"
 ROOT_PORTS = 9  # the root volume and eight more
 
 
@@ -38,6 +39,7 @@ class Drive:
     volume: str
     backend: dict
     port: int | None = None
+    boots: bool = False
 
     @property
     def serial(self) -> str:
@@ -49,13 +51,9 @@ class Drive:
         return {"node-name": self.serial, "cache": {"no-flush": True}, "discard": "unmap", **self.backend}
 
     def device(self) -> dict:
-        return {
-            "driver": "nvme",
-            "id": f"nvme-{self.serial}",
-            "drive": self.serial,
-            "serial": self.serial,
-            "bus": f"rp{self.port}",
-        }
+        described = {"driver": "nvme", "drive": self.serial, "serial": self.serial}
+        described |= {"id": f"nvme-{self.serial}", "bus": f"rp{self.port}"}
+        return described | ({"bootindex": 0} if self.boots else {})
 
 
 class Virtual(Systemd):
@@ -125,7 +123,7 @@ class Virtual(Systemd):
         image, kind = self.root_image()
         must("qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", kind, str(overlay))
         backend = {"driver": "qcow2", "file": {"driver": "file", "filename": str(overlay)}}
-        self.root_drive = Drive(root_volume, backend, 0)
+        self.root_drive = Drive(root_volume, backend, 0, boots=True)
         self.drives.append(self.root_drive)
         self.follower = threading.Thread(target=self.follow, daemon=True)
         self.follower.start()
@@ -256,7 +254,7 @@ class Virtual(Systemd):
         arguments += ["-qmp", f"unix:{qmp},server=on,wait=off"]
         arguments += ["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]
         arguments += ["-device", "virtio-net-pci,netdev=net,romfile="]
-        arguments += ["-smbios", "type=1,manufacturer=Amazon EC2,uuid=ec2e1916-9099-7caf-fd21-012345abcdef,serial=ec2e1916-9099-7caf-fd21-012345abcdef"]
+        arguments += ["-smbios", f"type=1,manufacturer=Amazon EC2,uuid={UUID},serial={UUID}"]
         arguments += ["-smbios", f"type=2,asset={self.instance}"]
         for port in range(ROOT_PORTS):
             arguments += ["-device", f"pcie-root-port,id=rp{port},chassis={port + 1}"]
