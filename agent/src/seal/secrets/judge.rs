@@ -15,7 +15,7 @@ use crate::host::image::Part;
 use crate::seal::finding::Finding;
 
 use super::keystore;
-use super::rule::{BEFORE, Quiet, REACH};
+use super::rule::{BEFORE, Quiet, REACH, Rule};
 use super::rules::Rules;
 
 /// A file with a NUL in so much of it is no text.
@@ -97,6 +97,7 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
     }
     let text = std::str::from_utf8(part.bytes).ok();
     let mut found: Vec<(usize, usize)> = Vec::new();
+    let mut latest = None;
     let path = std::mem::take(&mut notes.path);
     let quiet = Quiet { path: &path, everywhere: &rules.allowances };
     let hears = |number: usize| (notes.guesses || !rules.rules[number].guesses) && !notes.not_of_file.contains(&number);
@@ -117,10 +118,13 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
             }
             let secrets = match text {
                 Some(text) => rule.at(text, keyword.range(), &quiet),
-                None => Run::around(part.bytes, keyword.range()).map_or_else(Vec::new, |run| {
-                    let found = rule.at(&run.text, run.within(keyword.start())..run.within(keyword.end()), &quiet);
-                    found.into_iter().map(|secret| run.at + secret.start..run.at + secret.end).collect()
-                }),
+                None => {
+                    let known = latest.take().filter(|run: &Run| run.covers(keyword.start()));
+                    let run = known.unwrap_or_else(|| Run::around(part.bytes, keyword.start()));
+                    let found = run.judged(rule, keyword.range(), &quiet);
+                    latest = Some(run);
+                    found
+                }
             };
             if !secrets.is_empty() && rule.is_about(&path) {
                 found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
@@ -147,25 +151,37 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
 /// What can be read in a file that is no text: from one byte that is no text to the next, as a program keeps its strings.
 struct Run {
     text: String,
-    /// Where in the file its first character stands, which is not in the file.
+    /// Where in the part its first character stands, which is not in the file.
     at: usize,
+    /// Keywords up to here have all they need in it.
+    serves: usize,
 }
 
 impl Run {
     /// No rule takes a shorter one for a secret.
     const SHORTEST: usize = 16;
 
-    fn around(bytes: &[u8], keyword: Range<usize>) -> Option<Self> {
+    fn around(bytes: &[u8], keyword: usize) -> Self {
+        const FAR: usize = 4 * REACH;
         let readable = |byte: &&u8| byte.is_ascii_graphic() || b" \t\r\n".contains(byte);
-        let before = bytes[..keyword.start].iter().rev().take(BEFORE).take_while(readable).count();
-        let after = bytes[keyword.start..].iter().take(REACH).take_while(readable).count();
-        let run = keyword.start - before..keyword.start + after;
-        let text = std::str::from_utf8(&bytes[run.clone()]).ok().filter(|text| text.len() >= Self::SHORTEST)?;
-        (after >= keyword.len()).then(|| Self { text: format!("\n{text}"), at: run.start.saturating_sub(1) })
+        let before = bytes[1..keyword].iter().rev().take(BEFORE).take_while(readable).count();
+        let after = bytes[keyword..].iter().take(FAR).take_while(readable).count();
+        let end = keyword + after;
+        let text = format!("\n{}", String::from_utf8_lossy(&bytes[keyword - before..end]));
+        Self { text, at: keyword - before - 1, serves: if after < FAR { end } else { end - REACH } }
     }
 
-    fn within(&self, at: usize) -> usize {
-        at - self.at
+    fn covers(&self, keyword: usize) -> bool {
+        (self.at + 1..self.serves).contains(&keyword)
+    }
+
+    fn judged(&self, rule: &Rule, keyword: Range<usize>, quiet: &Quiet<'_>) -> Vec<Range<usize>> {
+        let keyword = keyword.start - self.at..keyword.end - self.at;
+        if self.text.len() < Self::SHORTEST || keyword.end > self.text.len() {
+            return Vec::new();
+        }
+        let found = rule.at(&self.text, keyword, quiet);
+        found.into_iter().map(|secret| self.at + secret.start..self.at + secret.end).collect()
     }
 }
 
