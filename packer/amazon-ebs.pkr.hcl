@@ -53,7 +53,7 @@ locals {
     "ingot:source-image"      = "{{ .SourceAMI }}"
     "ingot:source-image-name" = "{{ .SourceAMIName }}"
     "ingot:git-revision"      = var.git_revision
-    "ingot:build-time"        = formatdate("YYYY-MM-DD'T'hh:mm:ss'Z'", timestamp())
+    "ingot:build-time"        = formatdate("YYYY-MM-DD'T'hh:mm:ssZ", timestamp())
     "ingot:os"                = var.os
     "ingot:architecture"      = var.architecture
   }
@@ -151,7 +151,7 @@ source "amazon-ebs" "golden" {
   snapshot_users     = var.share_with_accounts
   tags               = merge(var.tags, local.tags)
   snapshot_tags      = merge(var.tags, local.tags)
-  deprecate_at       = var.deprecate_after_days == 0 ? null : formatdate("YYYY-MM-DD'T'hh:mm:ss'Z'", timeadd(timestamp(), "${var.deprecate_after_days * 24}h"))
+  deprecate_at       = var.deprecate_after_days == 0 ? null : formatdate("YYYY-MM-DD'T'hh:mm:ssZ", timeadd(timestamp(), "${var.deprecate_after_days * 24}h"))
 
   deregistration_protection {
     enabled       = var.protect_from_deregistration

@@ -349,7 +349,7 @@ fn paths() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Scrubbed twice is scrubbed once; what goes or changes is what was found and told, and nothing else.
     #[test]

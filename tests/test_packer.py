@@ -5,6 +5,7 @@ each name compared with those that the plugin documents (packer/amazon-ebs-optio
 """
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def variables() -> dict[str, dict]:
 
 @pytest.fixture
 def packer(tmp_path):
-    """`packer validate` of the qemu source, or of both, with these variables: exit code and what it says."""
+    """Packer with these variables: exit code and what it says. It validates the qemu source unless told otherwise."""
     if not shutil.which("packer"):
         pytest.skip("not installed: packer")
     shutil.copytree(PACKER, tmp_path / "packer")
@@ -119,20 +120,20 @@ def packer(tmp_path):
     (tmp_path / "ingot").touch()
     given = {"ingot_binary": "ingot", "ingot_sha256": "0" * 64, "base_image": "disk.qcow2"}
 
-    def validate(only: str | None = "qemu.golden", **more: str | None) -> tuple[int, str]:
-        arguments = [f"-only={only}"] if only else []
-        arguments += [f"-var={name}={value}" for name, value in (given | more).items() if value is not None]
+    def run(*command: str, stdin: str = "", **more: str | None) -> tuple[int, str]:
+        arguments = [f"-var={name}={value}" for name, value in (given | more).items() if value is not None]
         done = subprocess.run(
-            ["packer", "validate", *arguments, "packer"],
+            ["packer", *(command or ("validate", "-only=qemu.golden")), *arguments, "packer"],
             cwd=tmp_path,
             env={"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "CHECKPOINT_DISABLE": "1"},
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=60,
         )
         return done.returncode, done.stdout + done.stderr
 
-    return validate
+    return run
 
 
 def table(name: str) -> dict[str, list[str]]:
@@ -219,13 +220,48 @@ def test_a_misspelt_option_is_seen(right, wrong, seen):
     assert found == seen if seen else found
 
 
-def test_the_old_packer_knows_all_but_the_young_options(tmp_path, packer):
+def test_the_old_packer_knows_all_but_the_young_options(packer):
     """The other half of the check: 1.6.6 decodes the amazon-ebs source, and stumbles over nothing else."""
-    _, said = packer(only=None)
+    _, said = packer("validate")
     young = {"imds_support", "ami_org_arns", "deprecate_at", "metadata_options", "deregistration_protection"}
     complaints = [line for line in said.splitlines() if "expected here" in line]
     assert {line.split('"')[1] for line in complaints} <= young
     assert complaints
+
+
+def test_times_are_what_ec2_reads(packer):
+    """Packer takes 'Z' in quotes at the end of a format for nothing at all."""
+    (expression,) = re.findall(r"deprecate_at .*?: (formatdate.*)", (PACKER / "amazon-ebs.pkr.hcl").read_text())
+    for asked in (expression, 'local.tags["ingot:build-time"]'):
+        _, said = packer("console", stdin=asked + "\n")
+        assert re.fullmatch(r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ", said.strip()), said
+
+
+def test_debian_gets_an_agent_for_session_manager(packer):
+    _, said = packer("console", stdin="local.install_agent\n", architecture="arm64", region="eu-west-1")
+    assert said.startswith("#!/bin/sh\n")
+    assert "https://s3.eu-west-1.amazonaws.com/amazon-ssm-eu-west-1/latest/debian_arm64/amazon-ssm-agent.deb" in said
+    assert subprocess.run(["dash", "-n"], input=said, text=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "copies"),
+    [
+        ({}, "false"),
+        ({"share_with_accounts": '["123456789012"]'}, "true"),
+        ({"share_with_accounts": '["123456789012"]', "kms_key_id": "alias/golden"}, "false"),
+        ({"copy_to_regions": '["eu-west-1"]'}, "false"),
+        ({"copy_to_regions": '["eu-west-1"]', "copy_kms_key_ids": '{eu-west-1="alias/golden"}'}, "true"),
+        (
+            {"share_with_accounts": '["123456789012"]', "kms_key_id": "alias/a", "copy_to_regions": '["eu-west-1"]'},
+            "true",
+        ),
+    ],
+)
+def test_packer_is_asked_about_keys_where_one_may_be_missing(packer, given, copies):
+    """With `encrypt_boot` it refuses to share what is encrypted by a key that nobody else may use."""
+    _, said = packer("console", stdin="local.encrypts_copy\n", **given)
+    assert said.strip() == copies
 
 
 def test_builder_and_image_speak_imdsv2_only():

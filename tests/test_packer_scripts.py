@@ -250,6 +250,11 @@ class TestTrim:
         wait = (builder.root / UNITS / "systemd-networkd-wait-online.service.d/50-golden.conf").read_text()
         assert "ExecStart=\nExecStart=/" in wait and "--any --timeout=10" in wait
 
+    def test_the_first_boot_has_nothing_to_bring_up_to_date(self, builder):
+        builder.succeed("trim")
+        for path in ("etc/.updated", "var/.updated"):
+            assert (builder.root / path).stat().st_mtime_ns == (builder.root / "usr").stat().st_mtime_ns
+
     def test_twice_is_once(self, builder):
         def units():
             return sorted((str(path), path.is_symlink()) for path in (builder.root / UNITS).rglob("*"))

@@ -37,8 +37,9 @@ if [ "$family" = apt ]; then
     [ "$(dpkg-query --show --showformat='${db:Status-Status}' "$name" 2>/dev/null)" = installed ] || missing="$missing $name"
   done
   [ -n "$missing" ] || exit 0
-  [ -n "$(find /var/lib/apt/lists -name '*_Packages*' 2>/dev/null | head -1)" ] || apt-get -o DPkg::Lock::Timeout=300 -q update
-  apt-get -o DPkg::Lock::Timeout=300 -q -y --no-install-recommends install $missing
+  set -- -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire::Languages=none
+  [ -n "$(find /var/lib/apt/lists -name '*_Packages*' 2>/dev/null | head -1)" ] || apt-get "$@" update
+  apt-get "$@" --no-install-recommends install $missing
 else
   dnf -q -y --setopt=install_weak_deps=False install $packages
 fi

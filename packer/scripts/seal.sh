@@ -14,14 +14,15 @@ fi
 cd /
 rm -rf "$INGOT_BUILD_DIRECTORY"
 
-# What writes while the machine shuts down writes now, or not at all: the sealed image would have it again.
+# What writes while the machine shuts down does so now, or not at all: the sealed image would have it again. Only the agent
+# of Session Manager goes on, through which Packer is here.
 if [ -d /run/systemd/system ]; then
-  systemctl --quiet stop systemd-random-seed.service
-  for unit in syslog.socket rsyslog.service cron.service crond.service; do
+  for unit in systemd-random-seed systemd-update-utmp syslog.socket rsyslog cron crond chrony chronyd unattended-upgrades; do
     if systemctl --quiet is-active "$unit"; then systemctl --quiet stop "$unit"; fi
   done
   journalctl --quiet --relinquish-var
 fi
+rm -f /var/lib/chrony/*.drift /var/lib/chrony/drift
 # When timers last ran on this machine: those that catch up would do so at the first boot.
 rm -f /var/lib/systemd/timers/*
 

@@ -4,7 +4,7 @@
     .venv/bin/python tests/bench/seal.py [-n REPETITIONS] [--gib SIZE]
 
 The root is Debian's (the one the tests boot, where it has been made) and an application in /opt: programs of random
-bytes, node modules, Python, configuration and logs, the same each time, and one secret that both must find. Both sides
+bytes, modules and large texts of what people wrote, the same each time, and one secret that both must find. Both sides
 read from the page cache, which a first run of grep has filled as far as there is room, and take turns.
 
 grep knows seven patterns, ingot 250; grep reads all there is, ingot leaves alone what a package brought, so beside the
@@ -15,18 +15,19 @@ time of the whole there is that of the application alone. Prints a Markdown tabl
 """
 
 import argparse
-import os
+import itertools
 import random
 import shutil
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from harness.agent import REPOSITORY, binary  # noqa: E402
+from harness.agent import LAUNCHER, REPOSITORY, binary  # noqa: E402
 
 PATTERNS = (
     r"(AKIA|ASIA)[A-Z2-7]{16}",
@@ -38,54 +39,39 @@ PATTERNS = (
     r"(password|secret|token|api_key)[\"']? ?[=:] ?[\"'][0-9A-Za-z/+_-]{16,}[\"']",
 )
 PLANTED = "opt/shop/config/settings.py"
-WORDS = (
-    "export function const return this value key index token props state render import from default async await "
-    "self def class None True raise yield with open path name config request response headers access api client "
-    "auth user password secret session cookie http https buffer stream error message handler event callback"
-).split()
-
-
 def secret() -> str:
     """Put together here, so that no scanner takes this file for a leak."""
     return "gh" + "p_" + "".join(random.Random(5).choices("ABCDEFabcdef0123456789", k=36))
 
 
-def source(random_: random.Random, size: int) -> bytes:
-    """Text that looks like a program, with the words that rules go by."""
-    lines, written = [], 0
-    while written < size:
-        words = random_.choices(WORDS, k=random_.randint(2, 11))
-        mark = random_.choice((" = ", "(", ": ", ".", ", "))
-        lines.append("  " * random_.randint(0, 4) + mark.join(words[:2]) + " " + " ".join(words[2:]) + ";")
-        written += len(lines[-1]) + 1
-    return "\n".join(lines).encode()
+def texts() -> list[bytes]:
+    """What people wrote: the modules of this interpreter's environment."""
+    modules = Path(sysconfig.get_path("purelib"))
+    wanted = (path for path in sorted(modules.rglob("*")) if path.suffix in (".py", ".json", ".js", ".yaml", ".md", ".txt"))
+    return [path.read_bytes() for path in itertools.islice(wanted, 4000)]
 
 
 def application(root: Path, size: int) -> None:
-    """Half of it programs and data, a quarter modules, the rest logs and large text."""
+    """A quarter of it modules, a quarter large text, half programs and data."""
     random_ = random.Random(7)
-    texts = [source(random_, random_.randint(1 << 10, 60 << 10)) for _ in range(400)]
-    written = 0
+    written_by_people = texts()
+    written = number = 0
 
     def write(name: str, content: bytes) -> None:
-        nonlocal written
+        nonlocal written, number
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         written += len(content)
+        number += 1
 
-    number = 0
     while written < size // 4:
-        write(f"opt/shop/node_modules/m{number % 500:03}/lib/f{number}.js", random_.choice(texts))
-        number += 1
+        write(f"opt/shop/lib/{number // 100:03}/{number:05}.py", random_.choice(written_by_people))
     while written < size // 2:
-        write(f"var/log/shop/{number}.log", b"\n".join(random_.choices(texts, k=600)))
-        number += 1
+        write(f"var/log/shop/{number}.log", b"\n".join(random_.choices(written_by_people, k=600)))
     while written < size:
-        content = b"\x7fELF\0" + random_.randbytes(24 << 20) + b"\n".join(random_.choices(texts, k=200))
-        write(f"opt/shop/bin/program{number}", content)
-        number += 1
-    write(PLANTED, texts[0] + f"\nREMOTE = '{secret()}'\n".encode())
+        write(f"opt/shop/bin/{number}", b"\x7fELF\0" + random_.randbytes(24 << 20))
+    write(PLANTED, f"import os\nREMOTE = '{secret()}'\n".encode())
 
 
 def debian(root: Path) -> None:
@@ -97,16 +83,13 @@ def debian(root: Path) -> None:
 
 
 def timed(command: list[str], root: Path) -> tuple[float, float]:
-    """Seconds, and the peak of memory in MB."""
+    """Seconds, and the peak of memory in MB. Between us and the program stands a small one, whose memory is less."""
     start = time.monotonic()
-    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
-        said = process.stdout.read().decode(errors="replace")
-        _, _, usage = os.wait4(process.pid, 0)
-        process.returncode = 0
+    done = subprocess.run(["perl", "-e", LAUNCHER, *command], cwd=root, capture_output=True, text=True, errors="replace")
     seconds = time.monotonic() - start
-    if PLANTED not in said:
-        raise SystemExit(f"{command[0]}: {PLANTED} was not found\n{said[-2000:]}")
-    return seconds, usage.ru_maxrss / 1024
+    if PLANTED not in done.stdout:
+        raise SystemExit(f"{command[0]}: {PLANTED} was not found\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+    return seconds, int(done.stderr.split()[-1]) / 1024
 
 
 def main() -> None:

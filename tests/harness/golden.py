@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import wire
-from .systemd import Done, must
+from .systemd import IMDS_ADDRESS, Done, must
 from .virtual import GUEST, HOST, Virtual
 
 NEEDED = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "packer", "dnsmasq", "ssh", "ip", "nsenter")
@@ -43,9 +43,9 @@ class Image:
     key: Path
 
 
-def base() -> Image:
-    """What is baked from: nothing of ingot in it."""
-    made = Path(must(str(Path(__file__).with_name("golden-base"))).strip())
+def base(*arguments: str) -> Image:
+    """What is baked from: nothing of ingot in it. With packages and a tree of files, what is compared with it."""
+    made = Path(must(str(Path(__file__).with_name("golden-base")), *arguments).strip())
     return Image(made / "disk.qcow2", made / "key")
 
 
@@ -110,6 +110,11 @@ class Golden(Virtual):
         return subprocess.run(
             [*command, f"root@{GUEST}", *arguments], input=stdin, capture_output=True, text=True, timeout=timeout
         )
+
+    def silence_imds(self, silent: bool) -> None:
+        """Whether nobody answers at the address of IMDS."""
+        verb = "delete" if silent else "add"
+        must("ip", "-n", self.netns, "address", verb, f"{IMDS_ADDRESS}/32", "dev", "lo")
 
     def get(self, path: str, port: int = 80, timeout: float = 5) -> tuple[int, str]:
         """One GET of what the instance serves: status and body.

@@ -28,6 +28,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::host::image::{self, Owned, Part, Reader, Seen};
 use crate::seal::finding::Finding;
+use crate::seal::setup::binary::BINARY;
 
 use judge::Notes;
 use rules::Rules;
@@ -70,7 +71,8 @@ impl Reader for Scanner {
     fn wants(&self, file: &Seen<'_>, notes: &mut Notes) -> bool {
         let installed = |path: &Path| self.owned.as_ref().and_then(|owned| owned.installed(path));
         let is_compiled = || place::source_of(file.path).is_some_and(|source| installed(&source).is_some());
-        if place::is_as_a_package_brought_it(file.modified, installed(file.path)) || is_compiled() {
+        let is_ingot = file.path == Path::new(BINARY);
+        if is_ingot || place::is_as_a_package_brought_it(file.modified, installed(file.path)) || is_compiled() {
             return false;
         }
         *notes = Notes::new(&self.rules, file.path, place::is_for_guesses(file.path, self.owned.is_some()));

@@ -4,7 +4,7 @@
 //! [`units`] reads units, [`presets`] what a first boot would enable, [`binary`] looks at ingot itself, [`layers`] at what
 //! the image has of the boot document. Nothing is run, and nothing is changed.
 
-mod binary;
+pub(super) mod binary;
 mod layers;
 pub(crate) mod presets;
 mod units;

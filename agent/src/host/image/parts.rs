@@ -70,7 +70,7 @@ mod tests {
             for line in lines {
                 let expected = 1 + content[..at].iter().filter(|byte| **byte == b'\n').count() as u64;
                 assert_eq!(line, expected, "{size}");
-                at += if at == 0 { PART - AHEAD + 0 } else { PART };
+                at += if at == 0 { PART - AHEAD } else { PART };
             }
             assert!(widest <= PART + AHEAD + BEHIND + 1, "{widest}");
         }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 
 use aho_corasick::Input;
@@ -14,7 +15,7 @@ use crate::host::image::Part;
 use crate::seal::finding::Finding;
 
 use super::keystore;
-use super::rule::Quiet;
+use super::rule::{BEFORE, Quiet, REACH};
 use super::rules::Rules;
 
 /// A file with a NUL in so much of it is no text.
@@ -94,7 +95,7 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
         notes.keystore = keystore::recognised(content);
         notes.guesses &= !content[..content.len().min(SAMPLE)].contains(&0);
     }
-    let mut text = None;
+    let text = std::str::from_utf8(part.bytes).ok();
     let mut found: Vec<(usize, usize)> = Vec::new();
     let path = std::mem::take(&mut notes.path);
     let quiet = Quiet { path: &path, everywhere: &rules.allowances };
@@ -114,8 +115,13 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
             if !hears(*number) || !rule.may_begin(part.bytes, keyword.start()) {
                 continue;
             }
-            let text: &str = text.get_or_insert_with(|| same_length_text(part.bytes));
-            let secrets = rule.at(text, keyword.range(), &quiet);
+            let secrets = match text {
+                Some(text) => rule.at(text, keyword.range(), &quiet),
+                None => Run::around(part.bytes, keyword.range()).map_or_else(Vec::new, |run| {
+                    let found = rule.at(&run.text, run.within(keyword.start())..run.within(keyword.end()), &quiet);
+                    found.into_iter().map(|secret| run.at + secret.start..run.at + secret.end).collect()
+                }),
+            };
             if !secrets.is_empty() && rule.is_about(&path) {
                 found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
             }
@@ -123,8 +129,8 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
     }
     if part.is_first {
         for number in notes.of_file.iter().filter(|number| rules.rules[**number].wants_all()) {
-            let text: &str = text.get_or_insert_with(|| same_length_text(part.bytes));
-            let secrets = rules.rules[*number].anywhere(text, 1..text.len(), &quiet);
+            let text = same_length_text(part.bytes);
+            let secrets = rules.rules[*number].anywhere(&text, 1..text.len(), &quiet);
             found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
         }
     }
@@ -138,10 +144,37 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
     }
 }
 
+/// What can be read in a file that is no text: from one byte that is no text to the next, as a program keeps its strings.
+struct Run {
+    text: String,
+    /// Where in the file its first character stands, which is not in the file.
+    at: usize,
+}
+
+impl Run {
+    /// No rule takes a shorter one for a secret.
+    const SHORTEST: usize = 16;
+
+    fn around(bytes: &[u8], keyword: Range<usize>) -> Option<Self> {
+        let readable = |byte: &&u8| byte.is_ascii_graphic() || b" \t\r\n".contains(byte);
+        let before = bytes[..keyword.start].iter().rev().take(BEFORE).take_while(readable).count();
+        let after = bytes[keyword.start..].iter().take(REACH).take_while(readable).count();
+        let run = keyword.start - before..keyword.start + after;
+        let text = std::str::from_utf8(&bytes[run.clone()]).ok().filter(|text| text.len() >= Self::SHORTEST)?;
+        (after >= keyword.len()).then(|| Self { text: format!("\n{text}"), at: run.start.saturating_sub(1) })
+    }
+
+    fn within(&self, at: usize) -> usize {
+        at - self.at
+    }
+}
+
 /// The bytes as text in which everything stands where it stood. No rule asks for anything but ASCII.
 fn same_length_text(bytes: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Cow::Borrowed(text),
-        Err(_) => Cow::Owned(bytes.iter().map(|byte| if byte.is_ascii() { char::from(*byte) } else { '\u{1a}' }).collect()),
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
     }
+    let mut ascii = bytes.to_vec();
+    ascii.iter_mut().filter(|byte| !byte.is_ascii()).for_each(|byte| *byte = 0x1a);
+    Cow::Owned(String::from_utf8(ascii).unwrap_or_default())
 }

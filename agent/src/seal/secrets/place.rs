@@ -4,6 +4,7 @@
 //!   in it was published with the package. Whether it was written is told by its time of change, which a package sets to
 //!   that of its making; comparing checksums would be to read it all.
 //! - What Python compiled from such a file holds nothing that the file does not hold: it is not read either.
+//! - ingot itself is not read: the rules are in it, and find themselves. Which binary it is is asked elsewhere.
 //! - Anything else is read, configuration files of packages included.
 //! - Where no package manager can say what it brought, the system's directories are read, and rules that guess are not
 //!   heard there.

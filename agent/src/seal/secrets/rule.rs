@@ -26,7 +26,10 @@ pub(super) const REACH: usize = 16 * 1024;
 const AROUND: (usize, usize) = (160, 640);
 
 /// The same, of a rule that is about few files.
-const WIDELY_AROUND: (usize, usize) = (512, 2 * 1024);
+const WIDELY_AROUND: (usize, usize) = (BEFORE, 2 * 1024);
+
+/// The farthest that anything looks back.
+pub(super) const BEFORE: usize = 512;
 
 /// How much of a line an allow list sees on either side of a match.
 const LINE: usize = 1024;
@@ -116,7 +119,7 @@ impl Rule {
 
     /// Whether it pays to ask first whether it is about a file: a try takes long.
     pub(super) fn is_slow(&self) -> bool {
-        let long = |expression: &Expression| matches!(expression.begins, Begins::Anywhere(_));
+        let long = |expression: &Expression| !matches!(expression.begins, Begins::AtKeyword(_));
         self.path.is_some() && self.expression.as_ref().is_some_and(long)
     }
 
@@ -144,9 +147,8 @@ impl Rule {
     pub(super) fn at(&self, text: &str, keyword: Range<usize>, quiet: &Quiet<'_>) -> Vec<Range<usize>> {
         let Some(expression) = &self.expression else { return Vec::new() };
         let (before, after) = if self.path.is_some() { WIDELY_AROUND } else { AROUND };
-        let around = |before: usize, at: usize, after: usize| {
-            text.floor_char_boundary(at.saturating_sub(before))..text.floor_char_boundary(text.len().min(at + after))
-        };
+        let around =
+            |before: usize, at: usize, after: usize| boundary(text, at.saturating_sub(before))..boundary(text, text.len().min(at + after));
         let tried = |window| self.tried(expression, text, window, quiet);
         let found: Vec<Found> = match &expression.begins {
             Begins::AtKeyword(_) => tried(around(1, keyword.start, REACH)),
@@ -301,11 +303,16 @@ fn assignment_follows(bytes: &[u8]) -> bool {
 
 /// The lines that `range` is of, or what is near of them.
 fn lines(text: &str, range: Range<usize>) -> &str {
-    let from = text.floor_char_boundary(range.start.saturating_sub(LINE));
-    let to = text.floor_char_boundary(range.end.saturating_add(LINE).min(text.len()));
+    let from = boundary(text, range.start.saturating_sub(LINE));
+    let to = boundary(text, text.len().min(range.end + LINE));
     let start = text[from..range.start].rfind('\n').map_or(from, |at| from + at + 1);
     let end = text[range.end..to.max(range.end)].find('\n').map_or(to.max(range.end), |at| range.end + at);
     &text[start..end]
+}
+
+/// The last boundary of a character that is not after `at`.
+fn boundary(text: &str, at: usize) -> usize {
+    (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or_default()
 }
 
 /// Shannon's entropy, in bits a character.

@@ -1,4 +1,5 @@
 //! Scans of whole roots.
+#![expect(clippy::disallowed_methods, reason = "the roots are real ones, in temporary directories")]
 
 use std::fs;
 use std::path::Path;
@@ -109,8 +110,29 @@ fn guesses_in_text_only_and_not_in_what_others_published() {
     assert_eq!(found_in("/opt/app/program", format!("\x7fELF\0{known}\0").as_bytes()).len(), 1);
 }
 
+/// A program keeps its strings with a NUL at their end, and a part of one may be anything.
+#[test]
+fn finds_a_token_among_the_strings_of_a_program() {
+    let token = format!("{}_{}", "sk_live", samples::letters(24));
+    for (before, after) in [("\0", "\0"), ("\u{ff}\u{1}", "\u{ff}"), ("url=", "\0")] {
+        let mut content = vec![0xff; 700_000];
+        content.extend_from_slice(format!("\n{before}{token}{after}").as_bytes());
+        content.extend_from_slice(&[0xfe; 40_000]);
+        content[3] = 0;
+        assert_eq!(found_in("/opt/app/program", &content), [(Some(2), "stripe-access-token".to_string())], "{before:?}");
+    }
+}
+
 /// An image's allow list gives reasons; a comment in a file does not.
 #[test]
 fn heeds_no_comment_that_allows() {
     assert_eq!(found_in("/opt/x", format!("{} # gitleaks:allow", token()).as_bytes()).len(), 1);
+}
+
+#[test]
+fn a_credential_that_is_loaded_is_named_only_and_ingot_holds_the_rules_themselves() {
+    let unit = "/etc/systemd/system/shop.service";
+    assert_eq!(found_in(unit, b"[Service]\nLoadCredential=shop-token\n"), []);
+    assert_eq!(found_in(unit, format!("[Service]\nEnvironment=SHOP_TOKEN={}\n", samples::mixed(24)).as_bytes()).len(), 1);
+    assert_eq!(found_in("/usr/bin/ingot", token().as_bytes()), []);
 }
