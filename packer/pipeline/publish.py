@@ -5,8 +5,8 @@
         --base-image ami-0b… --revision "$(git rev-parse HEAD)" --keep 5
 
 In every region of the manifest `/golden/NAME/ARCHITECTURE` is a parameter of the data type `aws:ec2:image`. Its
-versions are the history, each with a description; the label `previous` marks the version before, to go back to. What these two
-name is never removed. That the image serves is for `try_image.py` to see, before this.
+versions are the history, each with a description; the label `previous` marks the version before, to go back to. What
+these two name is never removed. That the image serves is for `try_image.py` to see, before this.
 """
 
 import argparse
