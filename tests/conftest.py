@@ -8,7 +8,9 @@ from harness import loop
 from harness.agent import Agent
 from harness.aws import Aws
 from harness.imds import Imds
+from harness.proxy import REGION
 from harness.restore import TAGS
+from moto import mock_aws
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
 
@@ -91,3 +93,14 @@ def pytest_runtest_makereport(item, call):
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {reason}"
     return report
+
+
+@pytest.fixture
+def cloud(monkeypatch):
+    """An empty moto in this process, for code that is called and not run."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        yield

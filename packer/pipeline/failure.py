@@ -38,7 +38,7 @@ def talk(line: str) -> None:
 
 
 def end_with(main: Callable[[], None]) -> int:
-    """Runs a program. A build that is stopped gets SIGTERM: it unwinds like any failure, so that nothing is left running."""
+    """Runs a program. A build that is stopped gets SIGTERM: it unwinds like any failure, and leaves nothing running."""
     signal.signal(signal.SIGTERM, stop)
     try:
         main()
@@ -46,7 +46,7 @@ def end_with(main: Callable[[], None]) -> int:
         talk(failure.explanation())
         return 1
     except (ClientError, BotoCoreError) as error:
-        hint = "allow this action in the role that runs the pipeline (permissions.yaml), or check the region and credentials"
+        hint = "allow it to the role that runs the pipeline (permissions.yaml), or check the region and credentials"
         talk(Failure("a call of AWS failed", hint, error).explanation())
         return 1
     return 0

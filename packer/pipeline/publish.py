@@ -4,9 +4,9 @@
     publish.py --manifest golden-manifest.json --image-name shop --architecture x86_64 \\
         --base-image ami-0b… --revision "$(git rev-parse HEAD)" --keep 5
 
-In every region of the manifest `/golden/NAME/ARCHITECTURE` is a parameter of the data type `aws:ec2:image`. Its versions
-are the history, each with a description; the label `previous` marks the version before, to go back to. What these two
-name is never removed. That the image serves is for `try_image.py` to see, before this.
+In every region of the manifest `/golden/NAME/ARCHITECTURE` is a parameter of the data type `aws:ec2:image`. Its
+versions are the history, each with a description; the label `previous` marks the version before, to go back to. What
+these two name is never removed. That the image serves is for `try_image.py` to see, before this.
 """
 
 import argparse
@@ -84,7 +84,7 @@ def put(ssm, parameter: str, image: Image, origin: Origin, clock: Clock) -> None
 
 
 def remove_old(ec2, ssm, parameter: str, keep: int) -> None:
-    """Leaves the `keep` newest images, and what the parameter and its label name. What refuses to go is told, no more."""
+    """Leaves the `keep` newest images, and what the parameter and its label name. Says what refuses to go."""
     in_use = {one["Value"] for one in (value(ssm, parameter), value(ssm, f"{parameter}:{PREVIOUS}")) if one}
     filters = [{"Name": f"tag:{TAG}", "Values": [parameter]}]
     images = ec2.describe_images(Owners=["self"], Filters=filters)["Images"]
@@ -99,7 +99,9 @@ def remove_old(ec2, ssm, parameter: str, keep: int) -> None:
             talk(f"cannot remove {old['ImageId']} of {old['CreationDate']}: {error}")
 
 
-def publish(client, images: list[Image], image_name: str, architecture: str, origin: Origin, keep: int, clock: Clock) -> None:
+def publish(
+    client, images: list[Image], image_name: str, architecture: str, origin: Origin, keep: int, clock: Clock
+) -> None:
     """Publishes in every region, home last: what others see at home is then true everywhere."""
     parameter = parameter_of(image_name, architecture)
     for image in images:

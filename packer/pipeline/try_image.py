@@ -130,7 +130,7 @@ def show_console(ec2, instance: str) -> None:
 
 
 def terminate_leftovers(ec2, name: str) -> None:
-    """Ends what a trial left behind that was killed outright. No other one runs: the pipeline does one bake at a time."""
+    """Ends what a trial left behind that was killed outright. No other runs: there is one bake at a time."""
     filters = [
         {"Name": f"tag:{TAG}", "Values": [name]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},

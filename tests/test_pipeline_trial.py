@@ -1,54 +1,28 @@
-"""The programs of the pipeline, on moto's EC2 and Systems Manager: what is due, one boot, publishing, what is removed.
+"""try_image.py on moto: one boot of an image, an instance that is ended in every case, and what does not serve.
 
 moto's instances do not boot: an HTTP server here stands in for the service, and a fake with state for Run Command.
 """
 
 import http.server
 import json
-import os
 import signal
 import subprocess
 import sys
 import threading
-from datetime import datetime
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from harness.pipeline import ELSEWHERE, PARAMETER, PIPELINE, Clock, bake, exists, snapshots_of, with_venv
 from harness.proxy import REGION
-from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID as ACCOUNT_ID
-from moto.ec2.models import ec2_backends
 
-PIPELINE = Path(__file__).resolve().parent.parent / "packer" / "pipeline"
-sys.path.insert(0, str(PIPELINE))
+import image  # isort: skip
+import probe  # isort: skip
+import try_image  # isort: skip
+from failure import Failure  # isort: skip
 
-import due  # noqa: E402
-import image  # noqa: E402
-import probe  # noqa: E402
-import publish  # noqa: E402
-import try_image  # noqa: E402
-from failure import Failure  # noqa: E402
-
-ELSEWHERE = "us-east-1"
-PARAMETER = "/golden/shop/x86_64"
-ORIGIN = publish.Origin("ami-0base", "abc/123")
-
-
-class Clock:
-    """Time that passes only where somebody sleeps; what is to happen then is called."""
-
-    def __init__(self):
-        self.time = 0.0
-        self.later = lambda: None
-
-    def now(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        self.time += seconds
-        self.later()
+pytestmark = pytest.mark.usefixtures("cloud")
 
 
 class RunCommand:
@@ -61,7 +35,9 @@ class RunCommand:
     def send_command(self, **request):
         if self.registered_after > 0:
             self.registered_after -= 1
-            raise ClientError({"Error": {"Code": "InvalidInstanceId", "Message": "not in a valid state"}}, "SendCommand")
+            raise ClientError(
+                {"Error": {"Code": "InvalidInstanceId", "Message": "not in a valid state"}}, "SendCommand"
+            )
         self.commands.append(request)
         return {"Command": {"CommandId": "c-1"}}
 
@@ -69,27 +45,16 @@ class RunCommand:
         if self.polls > 0:
             self.polls -= 1
             return {"Status": "InProgress"}
-        return {"Status": self.status, "ResponseCode": 0 if self.status == "Success" else 1, "StandardOutputContent": self.said}
-
-
-@pytest.fixture(autouse=True)
-def cloud(monkeypatch):
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        yield
+        return {
+            "Status": self.status,
+            "ResponseCode": 0 if self.status == "Success" else 1,
+            "StandardOutputContent": self.said,
+        }
 
 
 @pytest.fixture
-def ec2():
+def ec2(cloud):
     return boto3.client("ec2", region_name=REGION)
-
-
-@pytest.fixture
-def ssm():
-    return boto3.client("ssm", region_name=REGION)
 
 
 @pytest.fixture
@@ -134,74 +99,9 @@ def service():
     server.server_close()
 
 
-def bake(region: str = REGION, name: str = "shop", month: int = 1) -> image.Image:
-    """An image with a snapshot of its own, as Packer leaves it."""
-    ec2 = boto3.client("ec2", region_name=region)
-    volume = ec2.create_volume(AvailabilityZone=f"{region}a", Size=8)["VolumeId"]
-    snapshot = ec2.create_snapshot(VolumeId=volume)["SnapshotId"]
-    mapping = {"DeviceName": "/dev/xvda", "Ebs": {"SnapshotId": snapshot}}
-    made = ec2.register_image(Name=name, BlockDeviceMappings=[mapping], RootDeviceName="/dev/xvda")["ImageId"]
-    ec2_backends[ACCOUNT_ID][region].amis[made].creation_date = datetime(2026, month, 1)
-    return image.Image(region, made)
-
-
-def snapshots_of(ec2, made: image.Image) -> list[str]:
-    mappings = ec2.describe_images(ImageIds=[made.id])["Images"][0]["BlockDeviceMappings"]
-    return [mapping["Ebs"]["SnapshotId"] for mapping in mappings]
-
-
-def exists(made: image.Image) -> bool:
-    try:
-        return bool(boto3.client("ec2", region_name=made.region).describe_images(ImageIds=[made.id])["Images"])
-    except ClientError as error:
-        assert error.response["Error"]["Code"].startswith("InvalidAMIID")
-        return False
-
-
 def states(ec2) -> list[str]:
     found = ec2.describe_instances()["Reservations"]
     return [one["State"]["Name"] for reservation in found for one in reservation["Instances"]]
-
-
-def publish_images(*images: image.Image, keep: int = 5, origin: publish.Origin = ORIGIN) -> None:
-    publish.publish(boto3.client, list(images), "shop", "x86_64", origin, keep, Clock())
-
-
-def is_due(ssm, base_image: str, revision: str) -> list[str]:
-    return due.reasons(due.last_baked(ssm, "shop", "x86_64"), base_image, revision)
-
-
-# What is due.
-
-
-def test_a_changed_base_image_is_due_once(ssm):
-    assert is_due(ssm, "ami-0base", "abc/123") == ["never baked"]
-    publish_images(bake())
-    assert is_due(ssm, "ami-0base", "abc/123") == []
-    assert is_due(ssm, "ami-1base", "abc/123") == ["base image is now ami-1base, was ami-0base"]
-    publish_images(bake(name="shop-2"), origin=publish.Origin("ami-1base", "abc/123"))
-    assert is_due(ssm, "ami-1base", "abc/123") == []
-
-
-def test_a_changed_revision_is_due(ssm):
-    publish_images(bake())
-    assert is_due(ssm, "ami-0base", "def/123") == ["revision is now def/123, was abc/123"]
-
-
-def test_a_record_that_nobody_can_read_is_due(ssm):
-    ssm.put_parameter(Name=due.baked_from("shop", "x86_64"), Value="by hand", Type="String")
-    assert is_due(ssm, "ami-0base", "abc/123") == ["never baked"]
-
-
-@pytest.mark.parametrize("architecture", sorted(due.DEBIAN_NAMES))
-def test_amazon_linux_is_found_by_its_public_parameter(ssm, architecture):
-    # Of the three, moto has Amazon's public parameters only.
-    assert due.newest_base_image(ssm, "amazon-linux-2023", architecture).startswith("ami-")
-
-
-def test_a_missing_public_parameter_is_said_by_its_name(ssm):
-    with pytest.raises(Failure, match="/aws/service/debian/release/12/latest/amd64"):
-        due.newest_base_image(ssm, "debian-12", "x86_64")
 
 
 # One boot.
@@ -318,7 +218,7 @@ def try_by_command_line(monkeypatch, trial, path: Path, user_data: Path, url: st
 
 
 def test_an_image_that_does_not_serve_goes_in_every_region_and_nothing_is_published(
-    ec2, ssm, trial, service, tmp_path, monkeypatch
+    ec2, trial, service, tmp_path, monkeypatch
 ):
     service.status = 500
     home, copy = bake(), bake(ELSEWHERE)
@@ -328,7 +228,7 @@ def test_an_image_that_does_not_serve_goes_in_every_region_and_nothing_is_publis
     assert not exists(home) and not exists(copy)
     with pytest.raises(ClientError, match="InvalidSnapshot.NotFound"):
         ec2.describe_snapshots(SnapshotIds=snapshots)
-    assert publish.value(ssm, PARAMETER) is None
+    assert boto3.client("ssm").describe_parameters()["Parameters"] == []
 
 
 def test_an_image_that_serves_stays(trial, service, tmp_path, monkeypatch):
@@ -353,7 +253,10 @@ def test_an_image_whose_trial_cannot_begin_goes_too(trial, service, tmp_path, mo
         (None, "cannot read the manifest"),
         ("{", "no image of the last run"),
         ('{"builds": [], "last_run_uuid": "new"}', "no image of the last run"),
-        ('{"builds": [{"packer_run_uuid": "new", "artifact_id": "VM"}], "last_run_uuid": "new"}', "no image of the last run"),
+        (
+            '{"builds": [{"packer_run_uuid": "new", "artifact_id": "VM"}], "last_run_uuid": "new"}',
+            "no image of the last run",
+        ),
         (
             '{"builds": [{"packer_run_uuid": "new", "artifact_id": "us-east-1:ami-1"}], "last_run_uuid": "new"}',
             "no image in eu-central-1 among ami-1 in us-east-1",
@@ -369,126 +272,28 @@ def test_a_manifest_without_the_image_is_refused(tmp_path, content, message):
     assert refusal.value.hint
 
 
-# Publishing.
-
-
-def test_the_parameter_is_one_that_launch_templates_resolve(ec2, ssm):
-    made = bake()
-    publish_images(made)
-    parameter = ssm.get_parameter(Name=PARAMETER)["Parameter"]
-    assert (parameter["Value"], parameter["DataType"]) == (made.id, "aws:ec2:image")
-    (described,) = ec2.describe_images(ImageIds=[made.id])["Images"]
-    assert {"Key": "ingot:published", "Value": PARAMETER} in described["Tags"]
-
-
-def test_the_history_stays_and_the_version_before_is_marked(ssm):
-    made = [bake(name=f"shop-{number}") for number in range(3)]
-    for one in made:
-        publish_images(one)
-    history = ssm.get_parameter_history(Name=PARAMETER)["Parameters"]
-    assert [version["Value"] for version in history] == [one.id for one in made]
-    assert [version["Labels"] for version in history] == [[], ["previous"], []]
-    assert history[-1]["Description"] == "golden image of revision abc/123 on ami-0base"
-    assert publish.value(ssm, f"{PARAMETER}:previous")["Value"] == made[1].id
-
-
-def test_the_same_image_twice_is_one_version(ssm):
-    made = bake()
-    publish_images(made)
-    publish_images(made)
-    assert len(ssm.get_parameter_history(Name=PARAMETER)["Parameters"]) == 1
-
-
-def test_every_region_gets_its_own_image():
-    home, copy = bake(), bake(ELSEWHERE)
-    publish_images(home, copy)
-    for made in (home, copy):
-        ssm = boto3.client("ssm", region_name=made.region)
-        assert publish.value(ssm, PARAMETER)["Value"] == made.id
-
-
-def test_the_oldest_images_go_with_their_snapshots(ec2):
-    made = [bake(name=f"shop-{number}", month=number + 2) for number in range(4)]
-    stranger = bake(name="stranger", month=1)
-    snapshots = [snapshots_of(ec2, one) for one in made]
-    for one in made:
-        publish_images(one, keep=2)
-    assert [exists(one) for one in made] == [False, False, True, True]
-    for old in snapshots[:2]:
-        with pytest.raises(ClientError, match="InvalidSnapshot.NotFound"):
-            ec2.describe_snapshots(SnapshotIds=old)
-    assert len(ec2.describe_snapshots(SnapshotIds=snapshots[2])["Snapshots"]) == 1
-    assert exists(stranger)
-
-
-def test_what_was_gone_back_to_is_kept_however_old(ssm):
-    made = [bake(name=f"shop-{number}", month=number + 2) for number in range(4)]
-    for one in made:
-        publish_images(one)
-    ssm.put_parameter(Name=PARAMETER, Value=made[0].id, Type="String", DataType="aws:ec2:image", Overwrite=True)
-    publish_images(bake(name="shop-5", month=9), keep=2)
-    # The first is what `previous` names now.
-    assert [exists(one) for one in made] == [True, False, False, True]
-
-
-def test_an_old_image_that_refuses_to_go_does_not_undo_the_new(ssm, monkeypatch, capsys):
-    def refuse(*_):
-        raise ClientError({"Error": {"Code": "OperationNotPermitted", "Message": "is protected"}}, "DeregisterImage")
-
-    made = [bake(name=f"shop-{number}", month=number + 1) for number in range(3)]
-    monkeypatch.setattr(publish, "remove", refuse)
-    for one in made:
-        publish_images(one, keep=1)
-    assert publish.value(ssm, PARAMETER)["Value"] == made[2].id
-    assert "is protected" in capsys.readouterr().err
-
-
-def test_an_image_that_is_not_there_is_not_published(ssm):
-    with pytest.raises((Failure, ClientError)):
-        publish_images(image.Image(REGION, "ami-00000000000000000"))
-    assert publish.value(ssm, PARAMETER) is None
-
-
-def test_a_value_that_ssm_does_not_take_is_a_failure(ssm, monkeypatch):
-    """A 200 says nothing: the id is looked at afterwards, and a value that is refused just does not appear."""
-    client = boto3.client("ssm", region_name=REGION)
-    monkeypatch.setattr(client, "put_parameter", lambda **_: {})
-    with pytest.raises(Failure, match="does not take ami-"):
-        publish.put(client, PARAMETER, bake(), ORIGIN, Clock())
-
-
 # As programs.
 
 
 @pytest.mark.parametrize("program", ["due.py", "try_image.py", "publish.py"])
 def test_every_program_runs_alone(program, tmp_path):
-    result = subprocess.run([PIPELINE / program, "--help"], capture_output=True, text=True, cwd=tmp_path, env=with_venv())
+    result = subprocess.run(
+        [PIPELINE / program, "--help"], capture_output=True, text=True, cwd=tmp_path, env=with_venv()
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("usage: ")
 
 
-def test_a_failure_is_told_in_three_parts(tmp_path):
-    words = ["--image-name", "shop", "--architecture", "x86_64", "--base-image", "ami-1", "--revision", "abc"]
-    result = subprocess.run(
-        [PIPELINE / "publish.py", "--manifest", tmp_path / "missing.json", *words],
-        capture_output=True,
-        text=True,
-        env=with_venv() | {"AWS_DEFAULT_REGION": REGION},
-    )
-    assert result.returncode == 1
-    assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["error", "cause", "hint"]
-
-
 def test_a_build_that_is_stopped_unwinds():
-    code = "import time, failure, sys\ndef main():\n  try: print('on', flush=True); time.sleep(60)\n  finally: print('off')\n"
+    code = "import time, failure, sys\ndef main():\n"
+    code += "  try: print('on', flush=True); time.sleep(60)\n  finally: print('off')\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", code + "sys.exit(failure.end_with(main))"], cwd=PIPELINE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code + "sys.exit(failure.end_with(main))"],
+        cwd=PIPELINE,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGTERM)
     assert process.communicate(timeout=30)[0] == "off\n"
     assert process.returncode == 128 + signal.SIGTERM
-
-
-def with_venv() -> dict[str, str]:
-    return os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
