@@ -28,7 +28,6 @@ from .qmp import Qmp, QmpError
 from .systemd import AWS_PORT, Done, NotInTime, Surroundings, Systemd, must
 
 HOST, GUEST = "10.0.1.1", "10.0.1.17"  # of the tap, and of the guest's eth0
-UUID = "ec2e1916-9099-7caf-fd21-012345abcdef"
 ROOT_PORTS = 9  # the root volume and eight more
 
 
@@ -254,7 +253,8 @@ class Virtual(Systemd):
         arguments += ["-qmp", f"unix:{qmp},server=on,wait=off"]
         arguments += ["-netdev", "tap,id=net,ifname=tap0,script=no,downscript=no"]
         arguments += ["-device", "virtio-net-pci,netdev=net,romfile="]
-        arguments += ["-smbios", f"type=1,manufacturer=Amazon EC2,uuid={UUID},serial={UUID}"]
+        uuid = f"ec2e1916-9099-7caf-fd21-{self.instance[-12:]}"  # each machine has its own: systemd makes its id of it
+        arguments += ["-smbios", f"type=1,manufacturer=Amazon EC2,uuid={uuid},serial={uuid}"]
         arguments += ["-smbios", f"type=2,asset={self.instance}"]
         for port in range(ROOT_PORTS):
             arguments += ["-device", f"pcie-root-port,id=rp{port},chassis={port + 1}"]
