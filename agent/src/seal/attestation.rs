@@ -70,6 +70,9 @@ struct BuildOf {
 struct Scanned {
     files: u64,
     bytes: u64,
+    /// How many rules of which set.
+    #[serde(default)]
+    rules: BTreeMap<String, usize>,
 }
 
 /// What an attestation is made of, besides what the image itself says.
@@ -101,7 +104,7 @@ impl Attestation {
             kernels: kernels(files).await?,
             architecture: setup.architecture.clone(),
             build: BuildOf { name: build.name.clone(), source_image: build.source_image.clone(), git_revision: build.git_revision.clone() },
-            scanned: Scanned { files: scan.files, bytes: scan.bytes },
+            scanned: Scanned { files: scan.files, bytes: scan.bytes, rules: scan.rules.clone() },
             sha256,
             allowed: allowed.to_vec(),
             removed: removed.to_vec(),

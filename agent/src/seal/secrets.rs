@@ -22,6 +22,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -41,6 +42,8 @@ pub(crate) struct Scan {
     /// Files whose content was read.
     pub(crate) files: u64,
     pub(crate) bytes: u64,
+    /// The sets of rules it was searched by, and how many rules each has.
+    pub(crate) rules: BTreeMap<String, usize>,
 }
 
 /// Looks for secrets in every file below `root` that no package brought, with `threads` threads. What cannot be read is a
@@ -50,7 +53,7 @@ pub(crate) fn scan(root: &Path, threads: usize) -> Scan {
     let amount = image::read(root, threads, &scanner);
     let mut findings = scanner.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
     findings.sort();
-    Scan { findings, files: amount.files, bytes: amount.bytes }
+    Scan { findings, files: amount.files, bytes: amount.bytes, rules: scanner.rules.sets }
 }
 
 struct Scanner {

@@ -69,7 +69,13 @@ fn finding(path: impl Into<PathBuf>, line: Option<u64>, rule: &str, says: impl I
 
 /// An image has no host keys; something has to make those of each instance.
 fn no_host_keys(image: &Scrubber) -> Result<Option<String>, HostError> {
-    let makers = ["/usr/bin/cloud-init", "/usr/lib/systemd/system/*keygen*", "/etc/systemd/system/*keygen*"];
+    let makers = [
+        "/usr/bin/cloud-init",
+        "/usr/lib/systemd/system/*keygen*",
+        "/usr/lib/systemd/system/*host-key*",
+        "/etc/systemd/system/*keygen*",
+        "/etc/systemd/system/*host-key*",
+    ];
     let mut is_made = image.matching("/usr/sbin/sshd")?.is_empty();
     for maker in makers {
         is_made = is_made || !image.matching(maker)?.is_empty();

@@ -14,6 +14,9 @@ use super::rule::{Rule, RuleText};
 const GITLEAKS: &str = include_str!("../gitleaks.toml");
 const OURS: &str = include_str!("../ingot.toml");
 
+/// The names of the two, with the releases that they are of.
+const SETS: [(&str, &str); 2] = [("gitleaks 8.30.1", GITLEAKS), (concat!("ingot ", env!("CARGO_PKG_VERSION")), OURS)];
+
 /// A file of rules.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -46,6 +49,8 @@ pub(super) struct Rules {
     pub(super) of_files: Vec<usize>,
     /// Rules of which it pays to ask first whether they are about a file.
     pub(super) slow: Vec<usize>,
+    /// How many rules each set has.
+    pub(super) sets: BTreeMap<String, usize>,
 }
 
 impl Rules {
@@ -53,16 +58,18 @@ impl Rules {
     pub(super) fn load() -> Self {
         let mut allowances = Vec::new();
         let mut rules = Vec::new();
-        for source in [GITLEAKS, OURS] {
+        let mut sets = BTreeMap::new();
+        for (name, source) in SETS {
             let text: RulesText = toml::from_str(source).expect("the tests have read these rules");
             let everywhere = text.allowlist.iter().chain(&text.allowlists).filter(|list| list.target_rules.is_empty());
             allowances.extend(everywhere.map(|list| Allowance::compile(list).expect("the tests have compiled this")));
+            sets.insert(name.to_owned(), text.rules.len());
             rules.extend(text.rules.into_iter().map(|rule| Rule::compile(rule).expect("the tests have compiled this")));
         }
-        Self::new(rules, allowances)
+        Self::new(rules, allowances, sets)
     }
 
-    fn new(rules: Vec<Rule>, allowances: Vec<Allowance>) -> Self {
+    fn new(rules: Vec<Rule>, allowances: Vec<Allowance>, sets: BTreeMap<String, usize>) -> Self {
         let mut keywords: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (number, rule) in rules.iter().enumerate() {
             for keyword in &rule.keywords {
@@ -80,7 +87,7 @@ impl Rules {
         let of_keyword = keywords.into_values().collect();
         let of_files = (0..rules.len()).filter(|rule| rules[*rule].is_about_names() || rules[*rule].wants_all()).collect();
         let slow = (0..rules.len()).filter(|rule| rules[*rule].is_slow()).collect();
-        Self { rules, allowances, automaton, longest, of_keyword, of_files, slow }
+        Self { rules, allowances, automaton, longest, of_keyword, of_files, slow, sets }
     }
 }
 
@@ -93,6 +100,16 @@ mod tests {
         for rule in &Rules::load().rules {
             assert!(rule.compiles(), "{}", rule.id);
         }
+    }
+
+    /// Whoever drops in the next release says so here, too.
+    #[test]
+    fn the_sets_are_called_as_their_files_say() {
+        for (name, source) in SETS.iter().filter(|(name, _)| name.starts_with("gitleaks")) {
+            assert!(source.starts_with(&format!("# The default rules of {name},")), "{name}");
+        }
+        let rules = Rules::load();
+        assert_eq!(rules.sets.values().sum::<usize>(), rules.rules.len());
     }
 
     #[test]
