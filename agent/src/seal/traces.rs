@@ -1,6 +1,6 @@
 //! What an image must not hold of the machine it was made on, where that lies, and how it goes.
 //!
-//! The whole list is [`TRACES`]. What is found is in [`find`]; what has to be read before it can be judged, in the other
+//! The whole list is [`TRACES`]. What is found is in [`mod@find`]; what has to be read before it can be judged, in the other
 //! files beside it. Nothing that is not in the list is ever removed.
 
 mod find;
