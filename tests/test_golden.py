@@ -127,8 +127,9 @@ def test_imds_that_comes_ten_seconds_late_costs_no_more_than_those(image):
         time.sleep(10)
         instance.silence_imds(False)
         is_served(instance)
-        elapsed = status(instance)["report"]["elapsed_ms"]
-        assert 10_000 < elapsed < 40_000
+        # It is asked every three seconds by then; the rest is the boot itself.
+        assert instance.waited < 20
+        assert status(instance)["report"]["elapsed_ms"] > 10_000
 
 
 def test_broken_user_data_is_told_on_the_console_and_ssh_works(image):

@@ -157,6 +157,10 @@ def test_the_machine_itself_is_scrubbed_if_it_is_one_to_make_images_of(image, li
     image.path("/etc/ingot").rename(image.path("/etc/elsewhere"))
     done = live("--scrub")
     assert done.returncode == USAGE and "this machine is not scrubbed: it has no /etc/ingot" in done.stderr, done
+    # Under another name it is the same machine: `--root "$MOUNTED/"` with a variable that is empty.
+    for root in ("/", "/.", "/usr/.."):
+        done = live("--scrub", "--root", root)
+        assert done.returncode == USAGE and "this machine is not scrubbed" in done.stderr, done
     assert image.path("/etc/ssh/ssh_host_ed25519_key").exists()
     image.path("/etc/elsewhere").rename(image.path("/etc/ingot"))
 

@@ -14,7 +14,8 @@ fi
 
 packages=
 if [ -e "$list" ]; then
-  while read -r name _; do
+  # The last line may lack its end.
+  while read -r name _ || [ -n "$name" ]; do
     case $name in
     '' | \#*) continue ;;
     apt:* | dnf:*)

@@ -30,8 +30,8 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
     let clock = SystemClock::start();
-    let live = args.root.root.is_none();
     let root = args.root.root.map_or_else(|| PathBuf::from("/"), |root| absolute(&root));
+    let live = builder::is_this_machine(&root);
     let files = DiskFiles::new(Some(root.clone()));
     match objection(&root, live, args.scrub, &files) {
         Ok(None) => {}

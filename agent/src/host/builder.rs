@@ -1,6 +1,7 @@
 //! Whether this machine may be one on which images are made: `ingot seal --scrub` takes its host keys, its logs and who may
 //! log in, which must not happen to somebody's own machine by a slip.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::HostError;
@@ -35,6 +36,12 @@ pub(crate) fn objection(machine: &Scrubber) -> Result<Option<&'static str>, Host
     }
     let shown = ["/tmp/.X11-unix", "/run/user"].iter().any(|at| has_display(Path::new(at), 2));
     Ok(shown.then_some("somebody works on it in a graphical session"))
+}
+
+/// Whether `root` is the root of the machine on which this process runs, under whichever name.
+pub(crate) fn is_this_machine(root: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    identity(root).is_some_and(|found| Some(found) == identity(Path::new("/")))
 }
 
 /// Whether this process is root.

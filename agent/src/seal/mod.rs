@@ -86,6 +86,9 @@ impl Sealing<'_> {
         let mut sealed = Sealed::default();
         let mut used = BTreeSet::new();
         self.traces(&image, &mut used, &mut sealed)?;
+        if self.scrub {
+            self.look_again(&image, &mut sealed)?;
+        }
         let begun = self.clock.elapsed();
         let scan = secrets::scan(self.root, self.threads);
         (sealed.files, sealed.bytes, sealed.took) = (scan.files, scan.bytes, self.clock.elapsed() - begun);
@@ -142,6 +145,22 @@ impl Sealing<'_> {
             } else {
                 sealed.removed.push(trace.finding);
             }
+        }
+        Ok(())
+    }
+
+    /// What was removed and is there all the same. Logs and temporary files are written to at any time.
+    fn look_again(&self, image: &Scrubber, sealed: &mut Sealed) -> Result<(), HostError> {
+        for trace in traces::find(image)? {
+            let gone = |removed: &Finding| (&removed.path, &removed.rule) == (&trace.finding.path, &trace.finding.rule);
+            if ["log", "temporary"].contains(&trace.finding.rule.as_str()) || !sealed.removed.iter().any(gone) {
+                continue;
+            }
+            if !trace.is_removable() || self.allow.covering(&trace.finding).is_some() {
+                continue;
+            }
+            let says = format!("{}, and is there again after it was removed", trace.finding.says);
+            sealed.findings.push(Finding { says, hint: "stop what writes it, and seal again".into(), ..trace.finding });
         }
         Ok(())
     }

@@ -30,8 +30,9 @@ const OF_THE_KERNEL: [libc::c_long; 21] = [
     0x6759_6969,                     // rpc_pipefs
 ];
 
-/// Those of other machines: NFS, SMB, CIFS, Ceph, 9P.
-const OF_OTHERS: [libc::c_long; 5] = [0x6969, 0xfe53_4d42_u32 as libc::c_long, 0xff53_4d42_u32 as libc::c_long, 0x00c3_6400, 0x0102_1997];
+/// Those of other machines: NFS, SMB, CIFS, Ceph, 9P; and FUSE, by which buckets and shares are mounted.
+const OF_OTHERS: [libc::c_long; 6] =
+    [0x6573_5546, 0x6969, 0xfe53_4d42_u32 as libc::c_long, 0xff53_4d42_u32 as libc::c_long, 0x00c3_6400, 0x0102_1997];
 
 /// Read-only ones that a package brought whole, such as a snap: squashfs, EROFS.
 const OF_PACKAGES: [libc::c_long; 2] = [0x7371_7368, 0xe0f5_e1e2_u32 as libc::c_long];

@@ -105,7 +105,15 @@ impl<R: Reader> Walk<'_, R> {
         }
         for entry in fs::read_dir(directory)? {
             let entry = entry?;
-            let (path, kind) = (entry.path(), entry.file_type()?);
+            let path = entry.path();
+            // What vanishes while it is listed takes nothing else with it.
+            let kind = match entry.file_type() {
+                Ok(kind) => kind,
+                Err(error) => {
+                    self.failed(&path, &error);
+                    continue;
+                }
+            };
             if kind.is_dir() {
                 self.push(Job::Directory(path, device));
             } else if kind.is_file() {

@@ -67,6 +67,9 @@ pub(crate) fn find(image: &Scrubber) -> Result<Vec<Found>, HostError> {
                 found.extend(look(trace, spot, image)?);
             }
         }
+        if trace.removal == Removal::LaunchKeys {
+            found.extend(keys::elsewhere(trace, &homes, image)?);
+        }
     }
     Ok(found)
 }

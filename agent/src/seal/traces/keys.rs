@@ -4,18 +4,19 @@
 //! instance's key pair, which cloud-init lists and has put into root's file with a command that only says whom to log in as.
 //! Any other was put there by somebody for a reason: it is for that person to allow it, or to remove it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::Trace;
 use super::find::{Action, Found, TEXT_LIMIT, one};
-use crate::host::HostError;
 use crate::host::scrub::{Scrubber, Spot};
+use crate::host::{FileKind, HostError};
 
 /// Where cloud-init says what it was told, while the build machine runs.
 const INSTANCE_DATA: &str = "/run/cloud-init/instance-data.json";
 
 pub(super) fn find(trace: &Trace, spot: &Spot, image: &Scrubber) -> Result<Vec<Found>, HostError> {
-    let data = image.read(&Spot::of(Path::new(INSTANCE_DATA)), TEXT_LIMIT)?.unwrap_or_default();
+    // In memory, so in no image: all that the other traces are looked for in leaves it out.
+    let data = image.head(&Spot::of(Path::new(INSTANCE_DATA)), TEXT_LIMIT as usize)?.unwrap_or_default();
     let launch = keys_of_launch(&data);
     let content = image.read(spot, TEXT_LIMIT)?.unwrap_or_default();
     let text = String::from_utf8_lossy(&content);
@@ -34,6 +35,51 @@ pub(super) fn find(trace: &Trace, spot: &Spot, image: &Scrubber) -> Result<Vec<F
     Ok(found)
 }
 
+/// Keys that sshd finds where this does not look by itself: behind links of a home, and where `AuthorizedKeysFile` says.
+/// They are for a person to judge; none is removed.
+pub(super) fn elsewhere(trace: &Trace, homes: &[PathBuf], image: &Scrubber) -> Result<Vec<Found>, HostError> {
+    let mut spots = Vec::new();
+    for home in homes {
+        let directory = Spot::below(home, ".ssh");
+        for spot in [directory.clone(), directory.join("authorized_keys"), directory.join("authorized_keys2")] {
+            if image.find(&spot)?.is_some_and(|found| found.kind == FileKind::Symlink) {
+                spots.push(spot);
+            }
+        }
+    }
+    let mut found: Vec<Found> = spots.into_iter().map(|spot| one(trace, spot, None, Action::Nothing)).collect();
+    for key in &mut found {
+        key.finding.says = "a link that sshd follows to keys".into();
+    }
+    for place in configured(image)? {
+        for spot in image.matching(&place)? {
+            found.extend(find(trace, &spot, image)?.into_iter().map(|key| Found { action: Action::Nothing, ..key }));
+        }
+    }
+    for key in &mut found {
+        key.finding.hint = "remove it, or allow it in /etc/ingot/seal.yaml with a reason".into();
+    }
+    Ok(found)
+}
+
+/// The absolute paths of `AuthorizedKeysFile` in sshd_config(5), as patterns: `%u` is any name.
+fn configured(image: &Scrubber) -> Result<Vec<String>, HostError> {
+    let mut files = image.matching("/etc/ssh/sshd_config")?;
+    files.extend(image.matching("/etc/ssh/sshd_config.d/*.conf")?);
+    let mut places = Vec::new();
+    for file in files {
+        let content = image.read(&file, TEXT_LIMIT)?.unwrap_or_default();
+        for line in String::from_utf8_lossy(&content).lines() {
+            let mut words = line.split([' ', '\t', '=']).filter(|word| !word.is_empty());
+            if words.next().is_some_and(|name| name.eq_ignore_ascii_case("AuthorizedKeysFile")) {
+                let absolute = words.filter(|path| path.starts_with('/') && !path.contains("%h"));
+                places.extend(absolute.map(|path| path.replace("%u", "*").replace("%U", "*")));
+            }
+        }
+    }
+    Ok(places)
+}
+
 fn is_key(line: &str) -> bool {
     !matches!(line.trim_start().bytes().next(), None | Some(b'#'))
 }
@@ -41,7 +87,12 @@ fn is_key(line: &str) -> bool {
 fn is_of_launch(line: &str, launch: &[String]) -> bool {
     let says_whom = line.contains("echo 'Please login as the user");
     let Some((key, comment)) = key_and_comment(line) else { return says_whom };
-    says_whom || comment.starts_with("packer") || launch.iter().any(|known| known == key)
+    says_whom || is_packers(comment) || launch.iter().any(|known| known == key)
+}
+
+/// Packer calls its temporary keys `packer_` and a random id.
+fn is_packers(comment: &str) -> bool {
+    comment.strip_prefix("packer_").is_some_and(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
 }
 
 /// The key itself, in base64, and its comment: what follows the type of the key, which begins with the same word that the
@@ -76,8 +127,36 @@ mod tests {
         ] {
             assert!(is_of_launch(gone, &launch), "{gone}");
         }
-        for kept in ["ssh-ed25519 AAAAother ops@example.com", "ssh-ed25519 AAAApacker ops", "nonsense packer"] {
+        for kept in
+            ["ssh-ed25519 AAAAother ops@example.com", "ssh-ed25519 AAAApacker ops", "nonsense packer", "ssh-rsa AAAA packer-ci@example.com"]
+        {
             assert!(!is_of_launch(kept, &launch), "{kept}");
         }
+    }
+
+    #[test]
+    fn keys_behind_links_and_where_sshd_is_told_to_look_are_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let at = directory.path().join(path);
+            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+            std::fs::write(at, content).unwrap();
+        };
+        write("srv/ssh/authorized_keys", "ssh-ed25519 AAAA ops\n");
+        write("etc/ssh/sshd_config.d/10-ops.conf", "AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/operators/%u\n");
+        write("etc/ssh/operators/root", "# ours\nssh-ed25519 AAAA ops\n");
+        std::fs::create_dir(directory.path().join("root")).unwrap();
+        std::os::unix::fs::symlink("/srv/ssh", directory.path().join("root/.ssh")).unwrap();
+        let found = super::super::find(&Scrubber::open(directory.path()).unwrap()).unwrap();
+        let keys: Vec<String> =
+            found.iter().filter(|found| found.finding.rule == "authorized-keys").map(|found| found.finding.to_string()).collect();
+        assert_eq!(
+            keys,
+            [
+                "/root/.ssh: authorized-keys: a link that sshd follows to keys",
+                "/etc/ssh/operators/root:2: authorized-keys: a key that may log in"
+            ]
+        );
+        assert!(found.iter().filter(|found| found.finding.rule == "authorized-keys").all(|found| !found.is_removable()));
     }
 }
