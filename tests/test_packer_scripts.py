@@ -124,7 +124,7 @@ class TestPatch:
 
 
 class TestPackages:
-    LIST = "# comment\n\nsystemd\napt:only-debian # here\ndnf:only-amazon\n  nginx-light\n"
+    LIST = "# comment\n\nsystemd\napt:only-debian # here\ndnf:only-amazon\n  nginx-light"  # without the end of its last line
 
     def test_installs_what_is_missing_on_debian(self, builder):
         builder.put("/usr/bin/apt-get", NOTE, 0o755)

@@ -135,6 +135,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "a test makes the image that it looks at")]
     fn keys_behind_links_and_where_sshd_is_told_to_look_are_found() {
         let directory = tempfile::tempdir().unwrap();
         let write = |path: &str, content: &str| {
