@@ -171,7 +171,7 @@ variable "ssh_from" {
 
 variable "iam_instance_profile" {
   type        = string
-  description = "Instance profile of the builder, with AmazonSSMManagedInstanceCore; a temporary one for session_manager unless given."
+  description = "Instance profile of the builder, which allows Session Manager; a temporary one for session_manager unless given."
   default     = ""
 }
 

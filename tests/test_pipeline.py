@@ -36,8 +36,13 @@ NOT_IN_MOTO = {
 
 FAILURE_TOPIC = f"arn:aws:sns:{REGION}:123456789012:failures"
 
-# EC2, SSM and Secrets Manager take no resource for these.
-WITHOUT_RESOURCE = re.compile(r"ec2:Describe\w+|ssm:GetCommandInvocation|secretsmanager:BatchGetSecretValue")
+# EC2, SSM and Secrets Manager take no resource for these, and an instance speaks for itself alone.
+SESSION_MANAGER = r"ssm:UpdateInstanceInformation|ssmmessages:(Create|Open)(Control|Data)Channel"
+RUN_COMMAND = r"ec2messages:\w+"
+WITHOUT_RESOURCE = re.compile(
+    r"ec2:Describe\w+|ssm:GetCommandInvocation|secretsmanager:BatchGetSecretValue"
+    rf"|{SESSION_MANAGER}|{RUN_COMMAND}"
+)
 
 # IAM counts a managed policy without its white space.
 LARGEST_POLICY = 6144
@@ -88,13 +93,17 @@ def test_nothing_is_allowed_on_everything(name):
 
 @pytest.mark.parametrize("logical", ["PackerPolicy", "PipelinePolicy"])
 def test_what_changes_or_removes_is_bound_to_our_tag(logical):
-    harmful = re.compile(r"ec2:(Delete|Deregister|Modify|Stop|Terminate|Enable)\w+|ssm:SendCommand|ssm:StartSession")
+    harmful = re.compile(
+        r"ec2:(Delete|Deregister|Modify|Stop|Terminate|Enable)\w+|ec2:CreateTags|ssm:SendCommand|ssm:StartSession"
+    )
     ours = (
         "ResourceTag/ingot:pipeline",
         "ResourceTag/ingot:trial",
         "resourceTag/ingot:pipeline",
         "resourceTag/ingot:trial",
     )
+    # Whoever may tag anything makes it his own: only in the call that makes it.
+    as_made = "ec2:CreateAction"
     found = 0
     for statement in statements(template("permissions")["Resources"][logical]):
         if not any(harmful.fullmatch(action) for action in several(statement["Action"])):
@@ -102,10 +111,38 @@ def test_what_changes_or_removes_is_bound_to_our_tag(logical):
         # A document of SSM and the key pair of this build are known by name.
         if statement["Sid"] in ("ConnectBySsh", "AskByAShellCommand", "KeyOfThisBuild"):
             continue
+        # The exception that has to be chosen: test_snapshots_that_are_nobodys_are_tagged_only_where_that_is_chosen.
+        if statement["Sid"] == "TagCopies":
+            continue
         found += 1
-        keys = {key for condition in statement["Condition"].values() for key in condition}
-        assert any(key.endswith(ours) for key in keys), statement["Sid"]
+        keys = {key for kind in ("StringEquals", "StringLike") for key in statement["Condition"].get(kind, {})}
+        only_tags = several(statement["Action"]) == ["ec2:CreateTags"]
+        assert any(key.endswith(ours) for key in keys) or (only_tags and as_made in keys), statement["Sid"]
     assert found >= 2
+
+
+def test_snapshots_that_are_nobodys_are_tagged_only_where_that_is_chosen():
+    permissions = template("permissions")
+    assert permissions["Parameters"]["TagCopies"]["Default"] == "false"
+    found = permissions["Resources"]["PackerPolicy"]["Properties"]["PolicyDocument"]["Statement"]
+    (choice,) = [one["Fn::If"] for one in found if "Fn::If" in one and one["Fn::If"][0] == "TagsCopies"]
+    statement = choice[1]
+    assert statement["Sid"] == "TagCopies"
+    assert [arn["Fn::Sub"] for arn in several(statement["Resource"])] == ["arn:${AWS::Partition}:ec2:*::snapshot/*"]
+    assert statement["Condition"]["Null"] == {"aws:ResourceTag/ingot:pipeline": "true"}
+
+
+def test_image_names_are_those_that_packer_takes():
+    pattern = template("permissions")["Parameters"]["ImageName"]["AllowedPattern"]
+    assert f'"^{pattern}$"' in (ROOT / "packer" / "variables.pkr.hcl").read_text()
+
+
+def test_a_service_on_443_does_not_double_the_rule():
+    permissions = template("permissions")
+    rules = permissions["Resources"]["BuildSecurityGroup"]["Properties"]["SecurityGroupEgress"]
+    (choice,) = [rule["Fn::If"] for rule in rules if "Fn::If" in rule]
+    assert choice[0] == "ServiceHasItsOwnPort" and choice[2] == {"Ref": "AWS::NoValue"}
+    assert permissions["Conditions"][choice[0]] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "ServicePort"}, "443"]}]}
 
 
 @pytest.mark.parametrize("logical", ["PackerPolicy", "PipelinePolicy"])
@@ -137,7 +174,7 @@ def stacks():
         )
         network = {"VpcId": subnet["VpcId"]}
         # With a key: moto leaves a hole where AWS::NoValue stands in a list, which CloudFormation does not.
-        key = {"KmsKeyArn": f"arn:aws:kms:{REGION}:123456789012:key/0"}
+        key = {"KmsKeyArn": f"arn:aws:kms:{REGION}:123456789012:key/0", "TagCopies": "true"}
         deploy(
             "permissions", ImageName="shop", Regions=f"{REGION},us-east-1", IngotBucket="artifacts", **network, **key
         )
@@ -191,10 +228,29 @@ def managed_policies(name: str, logical: str) -> list[str]:
     return [(arn.get("Fn::ImportValue") or arn)["Fn::Sub"] for arn in arns]
 
 
+def allowed_inline(logical: str) -> list[str]:
+    """The actions of a role's own policy, from the template: moto's CloudFormation deploys it as a text of Python's."""
+    names = boto3.client("iam").list_role_policies(RoleName=physical("permissions", logical))["PolicyNames"]
+    role = template("permissions")["Resources"][logical]
+    assert names == [policy["PolicyName"] for policy in role["Properties"]["Policies"]]
+    return sorted(action for statement in statements(role) for action in statement["Action"])
+
+
 def test_the_builder_gets_session_manager_and_nothing_else(stacks):
-    core = "arn:${AWS::Partition}:iam::aws:policy/AmazonSSMManagedInstanceCore"
-    assert managed_policies("permissions", "BuilderRole") == [core]
-    assert boto3.client("iam").list_role_policies(RoleName=physical("permissions", "BuilderRole"))["PolicyNames"] == []
+    allowed = allowed_inline("BuilderRole")
+    assert "ManagedPolicyArns" not in template("permissions")["Resources"]["BuilderRole"]["Properties"]
+    source = (ROOT / "packer" / "amazon-ebs.pkr.hcl").read_text()
+    (temporary,) = re.findall(r"Action = \[(.*?)\]", source, re.DOTALL)
+    assert allowed == sorted(re.findall(r'"(.+?)"', temporary))
+    assert all(re.fullmatch(SESSION_MANAGER, action) for action in allowed)
+
+
+def test_the_trial_gets_run_command_and_what_it_is_given(stacks):
+    allowed = allowed_inline("TrialRole")
+    assert all(re.fullmatch(f"{SESSION_MANAGER}|{RUN_COMMAND}", action) for action in allowed)
+    assert {"ec2messages:GetMessages", "ec2messages:SendReply", "ssm:UpdateInstanceInformation"} <= set(allowed)
+    given = template("permissions")["Resources"]["TrialRole"]["Properties"]["ManagedPolicyArns"]["Fn::If"]
+    assert given == ["HasTrialPolicies", {"Ref": "TrialPolicyArns"}, {"Ref": "AWS::NoValue"}]
 
 
 def test_both_ways_of_baking_have_the_same_two_policies():

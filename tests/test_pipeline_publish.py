@@ -1,6 +1,8 @@
-"""due.py and publish.py on moto: what is to be baked, what launch templates then resolve, and which images go."""
+"""due.py, publish.py and collect.py on moto: what is to be baked, what launch templates resolve, which images go."""
 
+import re
 import subprocess
+from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
@@ -8,6 +10,7 @@ from botocore.exceptions import ClientError
 from harness.pipeline import ELSEWHERE, PARAMETER, PIPELINE, Clock, bake, exists, snapshots_of, with_venv
 from harness.proxy import REGION
 
+import collect  # isort: skip
 import due  # isort: skip
 import image  # isort: skip
 import publish  # isort: skip
@@ -62,6 +65,12 @@ def test_a_record_that_nobody_can_read_is_due(ssm):
 def test_amazon_linux_is_found_by_its_public_parameter(ssm, architecture):
     # Of the three, moto has Amazon's public parameters only.
     assert due.newest_base_image(ssm, "amazon-linux-2023", architecture).startswith("ami-")
+
+
+def test_amazon_linux_is_compared_by_the_kernel_that_it_is_baked_from():
+    (kernel,) = set(re.findall(r"kernel-[\w.]+", due.BASE_IMAGES["amazon-linux-2023"].replace("-{", " ")))
+    source = (PIPELINE.parent / "amazon-ebs.pkr.hcl").read_text()
+    assert f'"al2023-ami-2023.*-{kernel}-${{var.architecture}}"' in source
 
 
 def test_a_missing_public_parameter_is_said_by_its_name(ssm):
@@ -155,6 +164,67 @@ def test_a_value_that_ssm_does_not_take_is_a_failure(ssm, monkeypatch):
     monkeypatch.setattr(client, "put_parameter", lambda **_: {})
     with pytest.raises(Failure, match="does not take ami-"):
         publish.put(client, PARAMETER, bake(), ORIGIN, Clock())
+
+
+class Refusal(Exception):
+    pass
+
+
+def refusing(region: str):
+    """Clients of moto, of which the one of SSM in `region` writes nothing."""
+
+    def client(service: str, region_name: str):
+        made = boto3.client(service, region_name=region_name)
+        if (service, region_name) == ("ssm", region):
+
+            def refuse(**_):
+                raise Refusal
+
+            made.put_parameter = refuse
+        return made
+
+    return client
+
+
+def test_what_cannot_be_published_goes_with_its_snapshots(ec2):
+    home, copy = bake(), bake(ELSEWHERE)
+    snapshots = snapshots_of(ec2, home)
+    with pytest.raises(Refusal):
+        publish.publish_or_discard(refusing(ELSEWHERE), [home, copy], "shop", "x86_64", ORIGIN, 5, Clock())
+    assert not exists(home) and not exists(copy)
+    with pytest.raises(ClientError, match="InvalidSnapshot.NotFound"):
+        ec2.describe_snapshots(SnapshotIds=snapshots)
+
+
+def test_what_a_parameter_names_already_stays_where_the_rest_fails():
+    home, copy = bake(), bake(ELSEWHERE)
+    with pytest.raises(Refusal):
+        publish.publish_or_discard(refusing(REGION), [home, copy], "shop", "x86_64", ORIGIN, 5, Clock())
+    assert not exists(home) and exists(copy)
+
+
+def test_an_image_that_was_once_published_is_not_discarded():
+    made = [bake(name=f"shop-{number}") for number in range(2)]
+    for one in made:
+        publish_images(one)
+    with pytest.raises(Refusal):
+        publish.publish_or_discard(refusing(REGION), [made[0]], "shop", "x86_64", ORIGIN, 5, Clock())
+    assert exists(made[0])
+
+
+# What killed bakes left.
+
+
+def test_what_was_never_published_goes_after_a_day(ec2):
+    made = {name: bake(name=name) for name in ("left", "published", "another", "not-ours")}
+    for name, pipeline in (("left", "shop"), ("published", "shop"), ("another", "shop-2")):
+        ec2.create_tags(Resources=[made[name].id], Tags=[{"Key": "ingot:pipeline", "Value": pipeline}])
+    publish_images(made["published"])
+    born = datetime(2026, 1, 1, tzinfo=UTC)
+    collect.collect(boto3.client, [REGION, ELSEWHERE], "shop", born + timedelta(hours=23))
+    assert all(exists(one) for one in made.values())
+    collect.collect(boto3.client, [REGION, ELSEWHERE], "shop", born + timedelta(hours=25))
+    assert [name for name, one in made.items() if not exists(one)] == ["left"]
 
 
 def test_a_failure_is_told_in_three_parts(tmp_path):

@@ -6,6 +6,7 @@ moto's instances do not boot: an HTTP server here stands in for the service, and
 import http.server
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -148,6 +149,35 @@ def test_a_port_that_nobody_listens_on_is_waited_for(ec2, trial):
         try_image.try_image(ec2, bake(), trial, [probe.Url("http://127.0.0.1:9/")], Clock())
 
 
+def test_an_answer_that_is_not_http_is_waited_for(ec2, trial):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer():
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/"
+        assert probe.Url(url).ask({}, 60) == f"{url} does not answer (SSH-2.0-OpenSSH_9.2\r\n)"
+        thread.join()
+
+
+def test_an_instance_that_ec2_does_not_know_yet_is_waited_for(ec2, trial, service, monkeypatch):
+    """DescribeInstances answers with nothing, or that there is no such instance, for seconds after RunInstances."""
+    answers = [{"Reservations": []}]
+    describe_instances = ec2.describe_instances
+
+    def late(**request):
+        return answers.pop() if answers and "InstanceIds" in request else describe_instances(**request)
+
+    monkeypatch.setattr(ec2, "describe_instances", late)
+    try_image.try_image(ec2, bake(), trial, [probe.Url(service.url)], Clock())
+    assert answers == []
+
+
 def test_a_failed_boot_ends_the_trial_at_once(ec2, trial):
     clock = Clock()
     status = probe.Status(RunCommand(status="Failed", said='{"outcome": "failed"}'))
@@ -275,7 +305,7 @@ def test_a_manifest_without_the_image_is_refused(tmp_path, content, message):
 # As programs.
 
 
-@pytest.mark.parametrize("program", ["due.py", "try_image.py", "publish.py"])
+@pytest.mark.parametrize("program", ["due.py", "collect.py", "try_image.py", "publish.py"])
 def test_every_program_runs_alone(program, tmp_path):
     result = subprocess.run(
         [PIPELINE / program, "--help"], capture_output=True, text=True, cwd=tmp_path, env=with_venv()

@@ -1,5 +1,6 @@
 #!/bin/bash
-# One bake, whoever asks for it: bake, boot once, publish. What fails leaves nothing behind and publishes nothing.
+# One bake, whoever asks for it: bake, boot once, publish. What fails removes its image and publishes nothing;
+# the images of a bake that was killed go with a later one, after a day.
 #
 #   packer/pipeline/bake.sh
 #
@@ -38,6 +39,11 @@ if [ "$BAKE" = if-due ] && [ "$due" = False ]; then
   echo "nothing to bake"
   exit 0
 fi
+
+# What a killed bake left, in every region.
+regions=$(python3 -c 'import json, os; print(*json.loads(os.environ.get("PKR_VAR_copy_to_regions") or "[]"), sep="\n")')
+mapfile -t regions <<<"$PKR_VAR_region${regions:+$'\n'$regions}"
+packer/pipeline/collect.py --image-name "$PKR_VAR_image_name" --regions "${regions[@]}"
 
 aws s3 cp --only-show-errors "$INGOT_URI" "$PKR_VAR_ingot_binary"
 echo "$PKR_VAR_ingot_sha256  $PKR_VAR_ingot_binary" | sha256sum --check

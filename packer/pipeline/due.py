@@ -20,8 +20,9 @@ from failure import Failure, code_of, end_with
 
 # Sources: docs.aws.amazon.com/linux/al2023/ug/ec2.html, wiki.debian.org/Cloud/AmazonEC2Image/Bookworm,
 # documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
+# The same lines as the filters of amazon-ebs.pkr.hcl: what is baked from is what is compared.
 BASE_IMAGES = {
-    "amazon-linux-2023": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-{architecture}",
+    "amazon-linux-2023": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-6.1-{architecture}",
     "debian-12": "/aws/service/debian/release/12/latest/{debian}",
     "ubuntu-24.04": "/aws/service/canonical/ubuntu/server/24.04/stable/current/{debian}/hvm/ebs-gp3/ami-id",
 }

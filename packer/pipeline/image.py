@@ -57,3 +57,13 @@ def remove(ec2, image_id: str) -> None:
                 talk(f"{snapshot} is kept: another image uses it")
             elif code_of(error) != "InvalidSnapshot.NotFound":
                 raise
+
+
+def discard(client, images: list[Image]) -> None:
+    """Removes what nobody is to get, as far as that goes: one region that refuses must not keep the others."""
+    for image in images:
+        try:
+            remove(client("ec2", region_name=image.region), image.id)
+            talk(f"{image} is deregistered")
+        except ClientError as error:
+            talk(f"cannot remove {image}, do it by hand: {error}")

@@ -4,6 +4,7 @@ A probe's `ask(instance, within_s)` gives `None` when it is satisfied, else what
 waiting on is of no use. `try_image.py` repeats it.
 """
 
+import http.client
 import urllib.error
 import urllib.request
 
@@ -34,7 +35,7 @@ class Url:
                 return None
         except urllib.error.HTTPError as error:
             return f"{url} answers {error.code}"
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             return f"{url} does not answer ({getattr(error, 'reason', error)})"
 
 

@@ -6,7 +6,8 @@
 
 In every region of the manifest `/golden/NAME/ARCHITECTURE` is a parameter of the data type `aws:ec2:image`. Its
 versions are the history, each with a description; the label `previous` marks the version before, to go back to. What
-these two name is never removed. That the image serves is for `try_image.py` to see, before this.
+these two name is never removed. A new image that could not be published is, where no parameter names it. That the image
+serves is for `try_image.py` to see, before this.
 """
 
 import argparse
@@ -20,7 +21,7 @@ from botocore.exceptions import ClientError
 
 from due import baked_from, parameter_of
 from failure import Failure, code_of, end_with, talk
-from image import Image, read_manifest, remove
+from image import Image, discard, read_manifest, remove
 from try_image import Clock
 
 # The tag by which published images are known: its value is the parameter that they are or were in.
@@ -51,6 +52,30 @@ def value(ssm, name: str) -> dict | None:
         if code_of(error) in ("ParameterNotFound", "ParameterVersionNotFound"):
             return None
         raise
+
+
+def never_published(client, images: list[Image]) -> list[Image]:
+    """Those that are not known as published: what was once may be what somebody wants to go back to."""
+    found = []
+    for image in images:
+        described = client("ec2", region_name=image.region).describe_images(ImageIds=[image.id], Owners=["self"])
+        if not any(tag["Key"] == TAG for one in described["Images"] for tag in one.get("Tags", [])):
+            found.append(image)
+    return found
+
+
+def discard_unnamed(client, images: list[Image], parameter: str) -> None:
+    """Removes those that their region's parameter does not name; one that nobody can tell of stays."""
+    unnamed = []
+    for image in images:
+        try:
+            named = value(client("ssm", region_name=image.region), parameter)
+        except ClientError as error:
+            talk(f"{image} stays, {parameter} cannot be read: {error}")
+            continue
+        if named is None or named["Value"] != image.id:
+            unnamed.append(image)
+    discard(client, unnamed)
 
 
 def check_available(ec2, image: Image) -> None:
@@ -119,6 +144,17 @@ def publish(
         remove_old(client("ec2", **region), client("ssm", **region), parameter, keep)
 
 
+def publish_or_discard(
+    client, images: list[Image], image_name: str, architecture: str, origin: Origin, keep: int, clock: Clock
+) -> None:
+    fresh = never_published(client, images)
+    try:
+        publish(client, images, image_name, architecture, origin, keep, clock)
+    except BaseException:
+        discard_unnamed(client, fresh, parameter_of(image_name, architecture))
+        raise
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Publish a tried image.")
     parser.add_argument("--manifest", required=True, type=Path)
@@ -138,7 +174,7 @@ def main() -> None:
     session = boto3.session.Session()
     images = read_manifest(args.manifest, session.region_name)
     origin = Origin(args.base_image, args.revision)
-    publish(session.client, images, args.image_name, args.architecture, origin, args.keep, Clock())
+    publish_or_discard(session.client, images, args.image_name, args.architecture, origin, args.keep, Clock())
 
 
 if __name__ == "__main__":

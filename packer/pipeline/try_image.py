@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 import probe
 from due import parameter_of
 from failure import Failure, code_of, end_with, talk
-from image import Image, read_manifest, remove
+from image import Image, discard, read_manifest
 
 # The tag by which a trial's instance is known: its value is the parameter that the image is for.
 TAG = "ingot:trial"
@@ -87,7 +87,7 @@ def describe(ec2, instance: str) -> dict:
         if code_of(error) == "InvalidInstanceID.NotFound":
             return {}
         raise
-    return found[0]["Instances"][0]
+    return found[0]["Instances"][0] if found else {}
 
 
 def wait_until_it_serves(ec2, instance: str, probes: list, timeout_s: int, clock: Clock) -> None:
@@ -155,16 +155,6 @@ def try_image(ec2, image: Image, trial: Trial, probes: list, clock: Clock) -> No
         raise
     finally:
         ec2.terminate_instances(InstanceIds=[instance])
-
-
-def discard(client, images: list[Image]) -> None:
-    """Removes what did not serve, as far as that goes: one region that refuses must not keep the others."""
-    for image in images:
-        try:
-            remove(client("ec2", region_name=image.region), image.id)
-            talk(f"{image} is deregistered")
-        except ClientError as error:
-            talk(f"cannot remove {image}, do it by hand: {error}")
 
 
 def arguments() -> argparse.Namespace:
