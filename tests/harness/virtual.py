@@ -38,7 +38,7 @@ class Drive:
     volume: str
     backend: dict
     port: int | None = None
-    boots: bool = False
+    boots: bool = False  # first of the disks; a kernel that is handed over has index 0
 
     @property
     def serial(self) -> str:
@@ -52,7 +52,7 @@ class Drive:
     def device(self) -> dict:
         described = {"driver": "nvme", "drive": self.serial, "serial": self.serial}
         described |= {"id": f"nvme-{self.serial}", "bus": f"rp{self.port}"}
-        return described | ({"bootindex": 0} if self.boots else {})
+        return described | ({"bootindex": 1} if self.boots else {})
 
 
 class Virtual(Systemd):
