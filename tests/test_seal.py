@@ -112,7 +112,7 @@ def test_killed_anywhere_and_run_again_it_ends_as_if_it_had_not_been_killed(ingo
         for number in range(500):
             agent.write(f"/var/lib/cloud/instances/{number % 50}/{number}", "x")
             agent.write(f"/var/log/{number % 50}/{number}.log", "x")
-        agent.write("/root/.ssh/authorized_keys", "ssh-rsa AAAA packer\n# x\n")
+        agent.write("/root/.ssh/authorized_keys", "ssh-rsa AAAA packer_65f2-0a1b\n# x\n")
         return agent
 
     without_time = lambda agent: {k: v for k, v in agent.tree().items() if not k.endswith("attestation.json")}  # noqa: E731
