@@ -74,6 +74,8 @@ datasource: { Ec2: { metadata_urls: ["http://169.254.169.254"], max_wait: 60, ti
 network: { config: disabled }
 ssh_deletekeys: false
 ssh_genkeytypes: [ed25519]
+locale: false
+apt: { preserve_sources_list: true }
 """
 
 

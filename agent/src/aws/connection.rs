@@ -16,9 +16,10 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
+use super::classify::Call;
 use super::endpoint::{self, EndpointError, Variant};
 use super::http::Http;
-use super::{ImdsError, Metadata};
+use super::{AwsError, AwsErrorKind, ImdsError, Metadata};
 
 /// Where the region is known from.
 #[derive(Clone)]
@@ -101,6 +102,16 @@ pub(super) struct Place {
     pub(super) region: String,
     pub(super) url: String,
     variant: Variant,
+}
+
+impl Place {
+    /// # Errors
+    ///
+    /// If somebody has named an endpoint that is no URL.
+    pub(super) fn parsed(&self, call: &Call) -> Result<reqwest::Url, AwsError> {
+        let wrong = |_| call.error(AwsErrorKind::NoEndpoint, format!("{} is no URL to call: it cannot be read", self.url));
+        self.url.parse().map_err(wrong)
+    }
 }
 
 /// Why it is not known where to call a service.

@@ -7,15 +7,22 @@ mod ec2;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use async_trait::async_trait;
 
 use super::classify::Call;
+use super::live::Services;
 use super::{
     AwsError, Identity, ImdsError, Metadata, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager,
 };
 
 pub(crate) use ec2::FakeEc2;
+
+/// An account with nothing in it but what `ec2` has.
+pub(crate) fn services(ec2: Rc<FakeEc2>) -> Services {
+    Services { secrets: Rc::new(FakeSecretsManager::default()), parameters: Rc::new(FakeParameterStore::default()), ec2 }
+}
 
 /// Calls made so far, and what is to go wrong with the next ones.
 #[derive(Debug, Default)]

@@ -24,8 +24,17 @@ pub(crate) struct Aws {
     pub(crate) ec2: Rc<dyn Ec2>,
 }
 
+/// The services themselves, real or not.
+#[derive(Clone)]
+pub(crate) struct Services {
+    pub(crate) secrets: Rc<dyn SecretsManager>,
+    pub(crate) parameters: Rc<dyn ParameterStore>,
+    pub(crate) ec2: Rc<dyn Ec2>,
+}
+
 impl Aws {
-    pub(crate) fn new(secrets: Rc<dyn SecretsManager>, parameters: Rc<dyn ParameterStore>, ec2: Rc<dyn Ec2>) -> Self {
+    pub(crate) fn new(services: Services) -> Self {
+        let Services { secrets, parameters, ec2 } = services;
         Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2 }
     }
 
@@ -36,24 +45,31 @@ impl Aws {
         let metadata = Rc::new(imds);
         let region = RegionSource::Instance(metadata.clone());
         let connection = Connection { http, region, credentials: SharedCredentialsProvider::new(credentials), endpoints };
-        let ec2 = Rc::new(LiveEc2::new(connection.clone(), metadata));
-        Self::over(connection, ec2)
+        Self::new(Services {
+            secrets: Rc::new(LiveSecretsManager::new(connection.clone())),
+            parameters: Rc::new(LiveParameterStore::new(connection.clone())),
+            ec2: Rc::new(LiveEc2::new(connection, metadata)),
+        })
     }
 
-    /// AWS as a person at a dev box sees it: its secrets are real, and what would change it is done to `ec2`.
+    /// AWS as a person at a dev box sees it: its secrets are real, and all else is done to `others`.
     pub(crate) fn of_caller(
         http: Http,
         credentials: Credentials,
         region: String,
         endpoints: BTreeMap<String, String>,
-        ec2: Rc<dyn Ec2>,
+        others: Services,
     ) -> Self {
         let credentials = SharedCredentialsProvider::new(credentials);
-        Self::over(Connection { http, region: RegionSource::Known(region), credentials, endpoints }, ec2)
+        Self::over(Connection { http, region: RegionSource::Known(region), credentials, endpoints }, others)
     }
 
-    fn over(connection: Connection, ec2: Rc<dyn Ec2>) -> Self {
-        Self::new(Rc::new(LiveSecretsManager::new(connection.clone())), Rc::new(LiveParameterStore::new(connection)), ec2)
+    fn over(connection: Connection, others: Services) -> Self {
+        Self::new(Services {
+            secrets: Rc::new(LiveSecretsManager::new(connection.clone())),
+            parameters: Rc::new(LiveParameterStore::new(connection)),
+            ..others
+        })
     }
 }
 

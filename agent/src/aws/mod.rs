@@ -20,6 +20,7 @@ pub(crate) mod live;
 mod loopback;
 mod query;
 mod secrets_manager;
+mod signing;
 mod ssm;
 
 use std::fmt;

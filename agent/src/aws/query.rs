@@ -5,19 +5,18 @@
 
 mod xml;
 
-use std::borrow::Cow;
 use std::fmt::Display;
 
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
-use aws_sigv4::sign::v4::SigningParams;
+use aws_sigv4::http_request::SigningSettings;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Response, Url};
 
 use super::classify::{Call, retry_after};
 use super::connection::Connection;
 use super::http::CALL_TIMEOUT;
+use super::signing::Signing;
 use super::{AwsError, AwsErrorKind};
 
 pub(super) use xml::Element;
@@ -98,38 +97,14 @@ impl Query {
     }
 
     async fn signed(&self, call: &Call, parameters: &Parameters) -> Result<reqwest::Request, AwsError> {
-        let place = self.connection.place(self.service.name, self.service.variable).await.map_err(|error| call.unplaced(error))?;
-        let wrong = |why: String| call.error(AwsErrorKind::NoEndpoint, format!("{} is no URL to call: {why}", place.url));
-        let url: Url = place.url.parse().map_err(|_| wrong("it cannot be read".into()))?;
-        let identity = self.connection.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
-
-        let form = parameters.form(call.operation, self.service.version);
-        // reqwest gives it the same `host`.
-        let host: Cow<str> = match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}").into(),
-            (Some(host), None) => host.into(),
-            (None, _) => return Err(wrong("it has no host".into())),
-        };
-        let signing = SigningParams::builder()
-            .identity(&identity)
-            .region(&place.region)
-            .name(self.service.name)
-            .time(self.time.now())
-            .settings(SigningSettings::default())
-            .build()
-            .map_err(|error| wrong(error.to_string()))?;
-        let headers = [("host", &*host), ("content-type", FORM)].into_iter();
-        let signable = SignableRequest::new("POST", url.as_str(), headers, SignableBody::Bytes(form.as_bytes()));
-        let signature = signable.and_then(|signable| sign(signable, &signing.into())).map_err(|error| wrong(error.to_string()))?;
-
-        let mut request = reqwest::Request::new(reqwest::Method::POST, url);
+        let Self { connection, service, time } = self;
+        let place = connection.place(service.name, service.variable).await.map_err(|error| call.unplaced(error))?;
+        let form = parameters.form(call.operation, service.version);
+        let mut request = reqwest::Request::new(reqwest::Method::POST, place.parsed(call)?);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
-        for header in signature.into_parts().0.into_parts().0 {
-            // The error would show what is signed.
-            let mut value = HeaderValue::from_str(header.value()).map_err(|_| wrong("its signature is no header".into()))?;
-            value.set_sensitive(true);
-            request.headers_mut().insert(header.name(), value);
-        }
+        let identity = connection.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
+        let signing = Signing { service: service.name, region: &place.region, time: time.now(), settings: SigningSettings::default() };
+        signing.sign(&mut request, form.as_bytes(), &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
         *request.timeout_mut() = Some(CALL_TIMEOUT);
         *request.body_mut() = Some(form.into());
         Ok(request)

@@ -10,9 +10,9 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::aws::caller::Caller;
-use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeSecretsManager};
+use crate::aws::fake::{self, FakeEc2};
 use crate::aws::http::Http;
-use crate::aws::live::Aws;
+use crate::aws::live::{Aws, Services};
 use crate::cli::prepare::{self, absolute};
 use crate::cli::rehearsal::Given;
 use crate::cli::variables::{ca_bundle, endpoints};
@@ -126,7 +126,9 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     // What is made there is made up, also with --live: nothing is paid for.
     let zone = given.instance()["zone"].as_str().unwrap_or("<instance.zone>").to_owned();
     let ec2 = Rc::new(FakeEc2::new(machine, &zone).inventing());
-    let aws = if args.live { live(environment, &desk, ec2).await? } else { nothing(ec2) };
+    // What a step would ask of AWS is given, unless it is asked for.
+    let others = fake::services(ec2);
+    let aws = if args.live { live(environment, &desk, others).await? } else { Aws::new(others) };
     let world = World { host, aws, record: Rc::new(record), boot_id: "rehearsal".into(), redactor, known, claims: Rc::default() };
     let recorder = Recorder::new(Report::begin(world.host.clock.now(), world.boot_id.clone()), Vec::new(), world.host.clock.clone());
     let mut execution = Execution::new(&plan, &world, &recorder);
@@ -169,7 +171,7 @@ async fn read_text(path: &Path, desk: &DiskFiles) -> Result<String, Refusal> {
 }
 
 /// AWS as the caller's own credentials see it.
-async fn live(environment: &Environment, desk: &DiskFiles, ec2: Rc<FakeEc2>) -> Result<Aws, Refusal> {
+async fn live(environment: &Environment, desk: &DiskFiles, others: Services) -> Result<Aws, Refusal> {
     let in_home = |name: &str| environment.home.as_deref().map(|home| Path::new(home).join(".aws").join(name));
     let named = |variable: &str| environment.aws.get(variable).map(PathBuf::from);
     let mut files = Vec::new();
@@ -186,12 +188,7 @@ async fn live(environment: &Environment, desk: &DiskFiles, ec2: Rc<FakeEc2>) -> 
     let caller = Caller { env: &variables, credentials_file: files[0].as_deref(), config_file: files[1].as_deref() };
     let region = caller.region()?.ok_or_else(|| Refusal(Exit::Usage, "no region is set\n  hint: set AWS_REGION".into()))?;
     let http = Http::new(ca_bundle(environment).await?);
-    Ok(Aws::of_caller(http, caller.credentials()?, region, endpoints(environment), ec2))
-}
-
-/// AWS that knows nothing: without `--live`, whatever a step would ask for is given.
-fn nothing(ec2: Rc<FakeEc2>) -> Aws {
-    Aws::new(Rc::new(FakeSecretsManager::default()), Rc::new(FakeParameterStore::default()), ec2)
+    Ok(Aws::of_caller(http, caller.credentials()?, region, endpoints(environment), others))
 }
 
 async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>, HostError> {

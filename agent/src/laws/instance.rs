@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::aws::Identity;
 use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeSecretsManager};
-use crate::aws::live::Aws;
+use crate::aws::live::{Aws, Services};
 use crate::execute::{Execution, publish, write_report};
 use crate::facts;
 use crate::failure::Explanation;
@@ -105,7 +105,7 @@ impl Instance {
         for trouble in remembered::bring_back(&record, &host, Duration::ZERO).await {
             recorder.amend(|report| report.warnings.push(trouble));
         }
-        let aws = Aws::new(self.secrets.clone(), self.parameters.clone(), self.ec2.clone());
+        let aws = Aws::new(Services { secrets: self.secrets.clone(), parameters: self.parameters.clone(), ec2: self.ec2.clone() });
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();

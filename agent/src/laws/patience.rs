@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
-use crate::aws::live::Aws;
+use crate::aws::fake::{self, FakeParameterStore, FakeSecretsManager};
+use crate::aws::live::{Aws, Services};
 use crate::aws::{AwsError, SecretRequest, SecretValue, SecretsManager};
 use crate::failure::Explanation;
 use crate::host::End;
@@ -46,7 +46,7 @@ impl SecretsManager for Silent {
 async fn a_secret_that_never_comes() {
     let instance = instance("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
     let mut process = instance.process().await;
-    process.world.aws = Aws::new(Rc::new(Silent), Rc::new(FakeParameterStore::default()), instance.ec2.clone());
+    process.world.aws = Aws::new(Services { secrets: Rc::new(Silent), ..fake::services(instance.ec2.clone()) });
     let booted = process.run(pending()).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
     it did not end within 30s, while it was waiting for secret prod/db
