@@ -38,7 +38,7 @@ fn key(fields: &[u8]) -> Option<&'static str> {
 
 fn encrypted(fields: &[u8]) -> Option<&'static str> {
     let scheme = sequence(fields)?;
-    ENCRYPTED.iter().any(|scheme_| scheme.starts_with(scheme_)).then_some("an encrypted private key, in DER")
+    ENCRYPTED.iter().any(|known| scheme.starts_with(known)).then_some("an encrypted private key, in DER")
 }
 
 fn pkcs12(fields: &[u8]) -> Option<&'static str> {
