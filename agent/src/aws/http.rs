@@ -23,6 +23,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::exchanges::Exchanges;
+
 /// How long a connection to AWS may take, TLS included. Every endpoint of AWS is tens of milliseconds away; the
 /// rest is packet loss, and a new try beats waiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -40,13 +42,19 @@ pub(crate) struct Http(Arc<Shared>);
 struct Shared {
     ca_bundle: Option<Vec<u8>>,
     resolver: SystemResolver,
+    exchanges: Exchanges,
     client: OnceLock<Result<reqwest::Client, HttpError>>,
 }
 
 impl Http {
     /// `ca_bundle` holds certificates in PEM that are trusted besides Mozilla's roots.
     pub(crate) fn new(ca_bundle: Option<Vec<u8>>) -> Self {
-        Self(Arc::new(Shared { ca_bundle, resolver: SystemResolver::default(), client: OnceLock::new() }))
+        Self(Arc::new(Shared { ca_bundle, resolver: SystemResolver::default(), exchanges: Exchanges::default(), client: OnceLock::new() }))
+    }
+
+    /// What has been asked by any of the clients.
+    pub(crate) fn exchanges(&self) -> &Exchanges {
+        &self.0.exchanges
     }
 
     /// The client for AWS, made now if this is the first time.
@@ -131,6 +139,8 @@ struct Connector(Http);
 impl HttpConnector for Connector {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let client = self.0.client();
+        let target = request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
+        let exchange = self.0.exchanges().begin(target.unwrap_or("a call"));
         HttpConnectorFuture::new(async move {
             let client = client.map_err(|error| ConnectorError::user(error.into()))?;
             let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
@@ -141,6 +151,7 @@ impl HttpConnector for Connector {
             let mut request = reqwest::Request::try_from(request).map_err(|error| ConnectorError::user(error.into()))?;
             *request.timeout_mut() = Some(CALL_TIMEOUT);
             let response: http::Response<reqwest::Body> = client.execute(request).await.map_err(connector_error)?.into();
+            exchange.answered(response.status().as_u16());
             HttpResponse::try_from(response.map(SdkBody::from_body_1_x)).map_err(|error| ConnectorError::other(error.into(), None))
         })
     }

@@ -10,6 +10,7 @@ pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod ec2;
 pub(crate) mod endpoint;
+pub(crate) mod exchanges;
 #[cfg_attr(not(test), expect(dead_code, reason = "a rehearsal states little of its world; the tests use the rest"))]
 pub(crate) mod fake;
 pub(crate) mod fetch;

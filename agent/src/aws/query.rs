@@ -82,7 +82,9 @@ impl Query {
     pub(super) async fn call(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
         let request = self.signed(call, &parameters).await?;
         let client = self.connection.http.client().map_err(|error| call.unsent(&error))?;
+        let exchange = self.connection.http.exchanges().begin(call.operation);
         let response = client.execute(request).await.map_err(|error| call.unsent(&error))?;
+        exchange.answered(response.status().as_u16());
         let (status, after) = (response.status(), retry_after(response.headers().get("retry-after").and_then(|after| after.to_str().ok())));
         let body = body(call, response).await?;
         let answer = Element::parse(&body);

@@ -13,13 +13,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::reach::{Reached, Stop, reach};
 use crate::address::Address;
 use crate::cli::{Root, data, logging, talk};
-use crate::execute::{Execution, write_report};
+use crate::execute::{Execution, write_afterwards, write_report};
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
-use crate::host::{Clock, Host, lock};
+use crate::host::{Clock, Host, lock, startup};
 use crate::report;
 use crate::report::console::{Console, told};
 use crate::report::event::{Listener, Recorder};
@@ -173,6 +173,7 @@ fn document_trouble(error: &crate::document::error::DocumentError) -> Trouble {
 
 /// Closes the report and tells everybody how the boot ended, though something may still go on beside it.
 async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host, recorder: &Recorder, reached: &Reached) -> Exit {
+    recorder.amend(|report| report.exchanges = reached.exchanges(&*host.clock));
     recorder.end();
     let lock = reached.lock.take();
     if lock.is_some()
@@ -181,6 +182,15 @@ async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host,
         talk(&format!("warning: {}", Explanation::of(&error)));
     }
     drop(lock);
+    let exit = tell(args, json, environment, recorder);
+    if environment.invocation_id.is_some() && args.root.root.is_none() {
+        add_startup(host, recorder).await;
+    }
+    exit
+}
+
+/// Tells everybody how the boot ended.
+fn tell(args: &Args, json: bool, environment: &Environment, recorder: &Recorder) -> Exit {
     let report = recorder.report();
     if report.outcome == BootOutcome::Failed && environment.invocation_id.is_some() && args.root.root.is_none() {
         let (address, trouble) = report.first_failure().map_or((None, None), |(address, trouble)| (address, Some(trouble)));
@@ -196,6 +206,16 @@ async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host,
         BootOutcome::Failed => Exit::Failed,
         _ => Exit::Done,
     })
+}
+
+/// Adds to the report how the machine came to start us. Afterwards: it costs milliseconds, and nobody waits for it.
+async fn add_startup(host: &Host, recorder: &Recorder) {
+    let Some(began) = startup::process_began(host.clock.elapsed()) else { return };
+    let startup = startup::read(&*host.commands, began).await;
+    recorder.amend(|report| report.startup = startup);
+    let disk = DiskFiles::new(None);
+    let is_alone = || lock::holder(Path::new(lock::BOOT), &disk).is_ok_and(|holder| holder.is_none());
+    write_afterwards(host, recorder, &is_alone).await;
 }
 
 /// A boot that ended well is what units behind ours wait for. One that did not is known by our exit code.

@@ -1,5 +1,6 @@
 //! The command line. stdout is data, stderr is talk.
 
+mod analyze;
 mod boot;
 mod check;
 mod dry_run;
@@ -41,6 +42,8 @@ enum Command {
     Check(check::Args),
     /// Say how the boot of this machine went, or goes
     Status(status::Args),
+    /// Say where the time of a boot went
+    Analyze(analyze::Args),
     /// List the files of a mount that are opened or read from now on, for `warm: { list: FILE }`
     RecordWarm(record_warm::Args),
     /// Mount again what the last boot of this instance had mounted: no network, no document
@@ -85,6 +88,7 @@ pub(crate) fn run() -> Exit {
             Command::DryRun(args) => dry_run::run(args, cli.json, &environment).await,
             Command::Check(args) => check::run(args, cli.json).await,
             Command::Status(args) => status::run(args, cli.json).await,
+            Command::Analyze(args) => analyze::run(args, cli.json).await,
             Command::RecordWarm(args) => record_warm::run(args, cli.json).await,
             Command::RestoreMounts(args) => restore_mounts::run(args).await,
             Command::Seal(args) => seal::run(args, cli.json, &environment).await,

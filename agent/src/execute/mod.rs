@@ -23,7 +23,7 @@ use crate::report::event::Recorder;
 use crate::report::{Outcome, StepReport};
 use crate::steps::{Context, Difference, Outputs, Progress, World};
 use schedule::{Ended, Schedule};
-pub(crate) use written::{publish, write_report};
+pub(crate) use written::{publish, write_afterwards, write_report};
 
 /// Far more changes, one after the other, than any step asks for.
 const ROUNDS: u32 = 32;
@@ -160,6 +160,7 @@ fn steps_of(plan: &Plan, awaited: &BTreeSet<usize>) -> Vec<StepReport> {
             progress: None,
             error: None,
             skipped_for: None,
+            idle: Vec::new(),
             unreachable: false,
         })
         .collect();

@@ -46,7 +46,7 @@ pub(super) async fn keep_afterwards(host: &Host, recorder: &Recorder, is_alone: 
 
 /// Writes the report once more, unless a later boot has written its own or is about to: that holds the lock until its
 /// last word is written, which is longer than this takes.
-pub(super) async fn write_afterwards(host: &Host, recorder: &Recorder, is_alone: &dyn Fn() -> bool) {
+pub(crate) async fn write_afterwards(host: &Host, recorder: &Recorder, is_alone: &dyn Fn() -> bool) {
     if is_alone() && is_ours(host, recorder).await {
         // A later boot stages its report in the usual place.
         let staged = Path::new(REPORT).with_file_name(format!(".report.json.{}", std::process::id()));

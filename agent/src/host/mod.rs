@@ -24,6 +24,7 @@ pub(crate) mod opened;
 pub(crate) mod probes;
 pub(crate) mod reading;
 pub(crate) mod scrub;
+pub(crate) mod startup;
 pub(crate) mod state;
 mod tree;
 pub(crate) mod units;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::failure::Explanation;
 use crate::host::Clock;
-use crate::report::{Outcome, Report, StepReport, Trouble, milliseconds};
+use crate::report::{Idle, IdleKind, Outcome, Report, StepReport, Trouble, milliseconds};
 use crate::steps::Progress;
 use crate::steps::amount::Amount;
 
@@ -92,7 +92,8 @@ impl Recorder {
         if lines.is_empty() {
             return;
         }
-        self.change(at, |step, _| {
+        self.change(at, |step, now| {
+            goes_on(step, now);
             let new: Vec<String> = lines.iter().filter(|line| !step.changes.contains(line)).cloned().collect();
             step.changes.extend(new);
         });
@@ -104,11 +105,17 @@ impl Recorder {
     pub(crate) fn progress(&self, at: usize, progress: &Progress) {
         match progress {
             Progress::Waiting(reason) => {
-                self.change(at, |step, _| step.waiting = Some(reason.clone()));
+                self.change(at, |step, now| {
+                    step.waiting = Some(reason.clone());
+                    rests(step, now, IdleKind::Waiting, reason);
+                });
                 self.tell(at, &Event::Waiting(reason));
             }
             Progress::Advanced(amount) => {
-                self.change(at, |step, _| step.progress = Some(amount.clone()));
+                self.change(at, |step, now| {
+                    step.progress = Some(amount.clone());
+                    goes_on(step, now);
+                });
                 self.tell(at, &Event::Advanced(amount, self.clock.elapsed()));
             }
             Progress::Output(line) => self.tell(at, &Event::Output(line)),
@@ -120,7 +127,8 @@ impl Recorder {
     }
 
     pub(crate) fn retrying(&self, at: usize, error: &Explanation, pause: Duration, attempt: u32) {
-        self.change(at, |step, _| {
+        self.change(at, |step, now| {
+            rests(step, now, IdleKind::Retrying, &error.message);
             step.attempts = attempt + 1;
             step.waiting = Some(format!("to try again: {}", error.message));
             step.unreachable = error.unreachable;
@@ -137,6 +145,7 @@ impl Recorder {
         self.change(at, |step, now| {
             step.outcome = outcome;
             step.finished_ms = Some(now);
+            goes_on(step, now);
             step.error = error.map(Trouble::from);
             step.waiting = step.waiting.take().filter(|_| outcome == Outcome::Failed);
             step.progress = None;
@@ -168,5 +177,26 @@ impl Recorder {
     fn tell(&self, at: usize, event: &Event<'_>) {
         let step = &self.report.borrow().steps[at];
         self.listeners.iter().for_each(|listener| listener.event(step, event));
+    }
+}
+
+/// What is kept of a step that waits time and again: the first pauses tell the story.
+const PAUSES: usize = 200;
+
+/// Notes that a step does not work from now on. What is said again is one pause.
+fn rests(step: &mut StepReport, now: f64, kind: IdleKind, why: &str) {
+    if step.idle.last().is_some_and(|last| last.to_ms.is_none() && last.kind == kind && last.why == why) {
+        return;
+    }
+    goes_on(step, now);
+    if step.idle.len() < PAUSES {
+        step.idle.push(Idle { from_ms: now, to_ms: None, kind, why: why.to_owned() });
+    }
+}
+
+/// Notes that a step works again, if it did not.
+fn goes_on(step: &mut StepReport, now: f64) {
+    if let Some(last) = step.idle.last_mut() {
+        last.to_ms.get_or_insert(now);
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod console;
 pub(crate) mod event;
 pub(crate) mod journal;
+pub(crate) mod timeline;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::Address;
 use crate::failure::Explanation;
+use crate::host::startup::Startup;
 use crate::steps::amount::Amount;
 
 /// Where the report lies, below `--root`.
@@ -51,6 +53,12 @@ pub(crate) struct Report {
     /// Milliseconds at which the phases before the steps ended: `user_data`, `plan`.
     pub(crate) phases_ms: BTreeMap<String, f64>,
     pub(crate) steps: Vec<StepReport>,
+    /// What was asked of IMDS and AWS, once the boot is over.
+    #[serde(default)]
+    pub(crate) exchanges: Vec<ExchangeReport>,
+    /// How the machine came to start this process, where systemd says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) startup: Option<Startup>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,9 +115,44 @@ pub(crate) struct StepReport {
     pub(crate) error: Option<Trouble>,
     /// The step whose failure kept this one from running.
     pub(crate) skipped_for: Option<Address>,
+    /// The times in which it did not work, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) idle: Vec<Idle>,
     /// AWS or IMDS gave no answer to its last try, and another is to come: `waiting` says so in words.
     #[serde(skip)]
     pub(crate) unreachable: bool,
+}
+
+/// A time in which a step did not work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Idle {
+    /// Milliseconds from the start of the process.
+    pub(crate) from_ms: f64,
+    /// `None` while it goes on.
+    pub(crate) to_ms: Option<f64>,
+    pub(crate) kind: IdleKind,
+    /// For what, as it is shown while it lasts.
+    pub(crate) why: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum IdleKind {
+    /// For something outside: a disk, a program, a service.
+    Waiting,
+    /// Until it tries again.
+    Retrying,
+}
+
+/// A request to IMDS or AWS.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ExchangeReport {
+    /// Milliseconds from the start of the process.
+    pub(crate) at_ms: f64,
+    pub(crate) took_ms: Option<f64>,
+    /// The action of AWS, or the path below IMDS.
+    pub(crate) what: String,
+    pub(crate) status: Option<u16>,
 }
 
 impl StepReport {
@@ -164,6 +207,8 @@ impl Report {
             warnings: Vec::new(),
             phases_ms: BTreeMap::new(),
             steps: Vec::new(),
+            exchanges: Vec::new(),
+            startup: None,
         }
     }
 

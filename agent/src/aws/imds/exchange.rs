@@ -144,8 +144,10 @@ impl Transport {
     async fn exchange(&self, rung: usize, path: &str, request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Answer, Miss> {
         let malformed = |why: String| Miss::Final(ImdsError::Malformed { path: path.into(), why });
         let client = self.client(rung).map_err(malformed)?;
+        let exchange = self.http.exchanges().begin(format!("IMDS {path}"));
         let mut response = request(&client).send().await.map_err(|error| again(&error, !error.is_connect()))?;
         let status = response.status();
+        exchange.answered(status.as_u16());
         let retry_after = retry_after(response.headers());
         let mut body = Vec::new();
         // A body shorter than its Content-Length is an error here, never a short answer.

@@ -11,6 +11,7 @@ use futures_util::future::{Either, join, join_all, select};
 use futures_util::join;
 
 use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
+use crate::aws::exchanges::{Exchange, Exchanges};
 use crate::aws::http::Http;
 use crate::aws::imds::{Imds, Patience};
 use crate::aws::live::Aws;
@@ -27,10 +28,10 @@ use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
 use crate::host::lock::{self, Lock, LockError};
 use crate::host::state::Record;
-use crate::host::{Files, Host, identity};
+use crate::host::{Clock, Files, Host, identity};
 use crate::plan::Plan;
 use crate::report::event::Recorder;
-use crate::report::{BootOutcome, REPORT, Report};
+use crate::report::{BootOutcome, ExchangeReport, REPORT, Report, milliseconds};
 use crate::steps::mount::remembered;
 use crate::steps::{Known, World};
 
@@ -64,6 +65,7 @@ pub(super) struct Reached {
     /// Held until all is reported: the report belongs to whoever holds the lock.
     pub(super) lock: RefCell<Option<Lock>>,
     imds: OnceCell<Imds>,
+    exchanges: OnceCell<Exchanges>,
     pub(super) world: OnceCell<World>,
 }
 
@@ -72,6 +74,20 @@ impl Reached {
     pub(super) fn stopped(&self, why: Explanation) -> Explanation {
         let waiting = self.imds.get().and_then(Imds::waiting);
         why.while_waiting(waiting.as_deref(), waiting.is_some())
+    }
+
+    /// What was asked of IMDS and AWS, by the clock of the report.
+    pub(super) fn exchanges(&self, clock: &dyn Clock) -> Vec<ExchangeReport> {
+        let made = self.exchanges.get().map(Exchanges::so_far).unwrap_or_default();
+        let at = |exchange: &Exchange| milliseconds(clock.elapsed().saturating_sub(exchange.began.elapsed()));
+        made.into_iter()
+            .map(|exchange| ExchangeReport {
+                at_ms: at(&exchange),
+                took_ms: exchange.took.map(milliseconds),
+                what: exchange.what,
+                status: exchange.status,
+            })
+            .collect()
     }
 }
 
@@ -86,6 +102,7 @@ pub(super) async fn reach(
 ) -> Result<Plan, Stop> {
     let dmi = identity::dmi(&**disk).await;
     let http = Http::new(ca_bundle(environment).await?);
+    reached.exchanges.get_or_init(|| http.exchanges().clone());
     let imds = Imds::new(http.clone(), environment.aws.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"), Patience::default())?;
     let imds = reached.imds.get_or_init(|| imds);
     let credentials = ImdsCredentials::new(imds.clone(), ROLE_PATIENCE);

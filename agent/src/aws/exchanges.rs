@@ -1,0 +1,87 @@
+//! Every exchange with IMDS and AWS of this process: what it was, when it began, how long it took. For people who want to
+//! know where the time went; nothing decides by it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// More exchanges than any boot makes that goes well; what comes after is not kept.
+const LIMIT: usize = 10_000;
+
+/// The exchanges made so far. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Exchanges(Arc<Mutex<Vec<Exchange>>>);
+
+/// A request, and the first of its answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Exchange {
+    /// The action of AWS, or the path below IMDS. Never a query string, which may hold a signature.
+    pub(crate) what: String,
+    pub(crate) began: Instant,
+    /// `None` while it goes on.
+    pub(crate) took: Option<Duration>,
+    /// The status of the answer. `None` where there was none.
+    pub(crate) status: Option<u16>,
+}
+
+impl Exchanges {
+    /// Notes that a request is about to be sent.
+    pub(super) fn begin(&self, what: impl Into<String>) -> Ongoing {
+        let mut all = self.all();
+        let at = (all.len() < LIMIT).then_some(all.len());
+        if at.is_some() {
+            all.push(Exchange { what: what.into(), began: Instant::now(), took: None, status: None });
+        }
+        Ongoing { all: self.clone(), at }
+    }
+
+    /// Those of now, in the order in which they began.
+    pub(crate) fn so_far(&self) -> Vec<Exchange> {
+        self.all().clone()
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Exchange>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An exchange that goes on until this is dropped.
+#[derive(Debug)]
+pub(super) struct Ongoing {
+    all: Exchanges,
+    at: Option<usize>,
+}
+
+impl Ongoing {
+    pub(super) fn answered(self, status: u16) {
+        if let Some(at) = self.at {
+            self.all.all()[at].status = Some(status);
+        }
+    }
+}
+
+impl Drop for Ongoing {
+    fn drop(&mut self) {
+        if let Some(at) = self.at {
+            let mut all = self.all.all();
+            let took = all[at].began.elapsed();
+            all[at].took = Some(took);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exchange_ends_with_its_answer_or_without() {
+        let exchanges = Exchanges::default();
+        let (first, second) = (exchanges.begin("PUT api/token"), exchanges.begin("GetParameters"));
+        first.answered(200);
+        let found = |all: Vec<Exchange>| all.into_iter().map(|one| (one.what, one.took.is_some(), one.status)).collect::<Vec<_>>();
+        let going = found(exchanges.so_far());
+        assert_eq!(going, [("PUT api/token".into(), true, Some(200)), ("GetParameters".into(), false, None)]);
+        drop(second);
+        assert!(found(exchanges.so_far())[1].1);
+    }
+}

@@ -1,0 +1,151 @@
+//! Where the time of a boot went, from its report: pure, for reports of any machine.
+
+pub(crate) mod picture;
+
+use crate::report::{IdleKind, Outcome, Report, StepReport};
+
+/// What was waited for before a step could begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Link<'a> {
+    Step(&'a StepReport),
+    /// A phase before the steps, and when it ended and began, in milliseconds.
+    Phase {
+        name: &'a str,
+        began: f64,
+        ended: f64,
+    },
+}
+
+impl Link<'_> {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Step(step) => step.address.as_str(),
+            Self::Phase { name, .. } => name,
+        }
+    }
+
+    /// When it was done, in milliseconds from the start of the process.
+    pub(crate) fn ended(&self) -> f64 {
+        match self {
+            Self::Step(step) => step.finished_ms.unwrap_or_default(),
+            Self::Phase { ended, .. } => *ended,
+        }
+    }
+
+    pub(crate) fn began(&self) -> f64 {
+        match self {
+            Self::Step(step) => step.started_ms.unwrap_or_default(),
+            Self::Phase { began, .. } => *began,
+        }
+    }
+}
+
+impl StepReport {
+    /// How long it took, in milliseconds. `None` if it has not ended, or never ran.
+    pub(crate) fn took(&self) -> Option<f64> {
+        Some(self.finished_ms? - self.started_ms?)
+    }
+
+    /// How long it did not work for one reason, in milliseconds.
+    pub(crate) fn idle_for(&self, kind: IdleKind) -> f64 {
+        let end = |to: Option<f64>| to.or(self.finished_ms);
+        self.idle.iter().filter(|idle| idle.kind == kind).filter_map(|idle| Some(end(idle.to_ms)? - idle.from_ms)).sum()
+    }
+}
+
+impl Report {
+    /// Steps that ran, the longest first.
+    pub(crate) fn by_time(&self) -> Vec<(f64, &StepReport)> {
+        let mut steps: Vec<(f64, &StepReport)> = self.steps.iter().filter_map(|step| Some((step.took()?, step))).collect();
+        steps.sort_by(|a, b| b.0.total_cmp(&a.0));
+        steps
+    }
+
+    /// The phases before the steps, each with its beginning and end, in their order.
+    pub(crate) fn phases(&self) -> Vec<(&str, f64, f64)> {
+        let mut ends: Vec<(&str, f64)> = self.phases_ms.iter().map(|(name, at)| (name.as_str(), *at)).collect();
+        ends.sort_by(|a, b| a.1.total_cmp(&b.1));
+        let mut began = 0.0;
+        ends.into_iter().map(|(name, ended)| (name, std::mem::replace(&mut began, ended), ended)).collect()
+    }
+
+    /// What made the boot as long as it was: the step that ended last, what it waited for longest, and so on to the start
+    /// of the process. What stands beside the boot does not count.
+    pub(crate) fn critical_chain(&self) -> Vec<Link<'_>> {
+        let ended_last = |candidates: Vec<&'_ StepReport>| -> Option<usize> {
+            let position = |step: &StepReport| self.steps.iter().position(|known| known.address == step.address);
+            let ran = candidates.into_iter().filter(|step| step.took().is_some());
+            ran.max_by(|a, b| a.finished_ms.unwrap_or_default().total_cmp(&b.finished_ms.unwrap_or_default())).and_then(position)
+        };
+        let mut chain = Vec::new();
+        let mut at = ended_last(self.steps.iter().filter(|step| !step.beside).collect());
+        while let Some(found) = at {
+            let step = &self.steps[found];
+            chain.push(Link::Step(step));
+            // A report that was altered must not lead in circles.
+            if chain.len() > self.steps.len() {
+                break;
+            }
+            at = ended_last(self.steps.iter().filter(|other| step.needs.contains(&other.address)).collect());
+        }
+        chain.extend(self.phases().into_iter().rev().map(|(name, began, ended)| Link::Phase { name, began, ended }));
+        chain
+    }
+
+    /// When the last thing that is in the report ended, in milliseconds.
+    pub(crate) fn end_ms(&self) -> f64 {
+        let steps = self.steps.iter().filter_map(|step| step.finished_ms);
+        let exchanges = self.exchanges.iter().map(|exchange| exchange.at_ms + exchange.took_ms.unwrap_or_default());
+        steps.chain(exchanges).fold(self.elapsed_ms, f64::max)
+    }
+}
+
+/// A time, for people: `1.234 s`, `12.3 ms`.
+pub(crate) fn spoken(ms: f64) -> String {
+    if ms >= 999.95 { format!("{:.3} s", ms / 1e3) } else { format!("{ms:.1} ms") }
+}
+
+/// What a step's outcome is called where it is no ordinary one.
+pub(crate) fn mark(step: &StepReport) -> &'static str {
+    match step.outcome {
+        Outcome::Unchanged | Outcome::Changed => "",
+        other => other.word(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A boot of four steps: two secrets at once, a file of the slower one, a service that waits.
+    pub(crate) fn report() -> Report {
+        serde_json::from_str(include_str!("timeline/report.json")).unwrap()
+    }
+
+    #[test]
+    fn the_chain_leads_from_the_end_to_the_start() {
+        let report = report();
+        let chain: Vec<String> =
+            report.critical_chain().iter().map(|link| format!("{} {:.0}–{:.0}", link.name(), link.began(), link.ended())).collect();
+        assert_eq!(
+            chain,
+            ["services.shop.service 133–734", "files./etc/shop/shop.toml 130–133", "secrets.db 20–130", "plan 18–20", "user_data 0–18"]
+        );
+    }
+
+    #[test]
+    fn the_longest_is_the_first() {
+        let report = report();
+        let names: Vec<&str> = report.by_time().iter().map(|(_, step)| step.address.as_str()).collect();
+        assert_eq!(names, ["services.shop.service", "secrets.db", "secrets.token", "files./etc/shop/shop.toml"]);
+        assert_eq!(report.steps[3].idle_for(IdleKind::Waiting), 580.0);
+    }
+
+    #[test]
+    fn a_report_that_leads_in_circles_ends() {
+        let mut report = report();
+        let service = report.steps[3].address.clone();
+        report.steps[0].needs = vec![service];
+        assert!(report.critical_chain().len() <= report.steps.len() + 3);
+    }
+}
