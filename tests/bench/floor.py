@@ -35,7 +35,7 @@ def document() -> str:
 
 def compiled(directory: str) -> str:
     program = f"{directory}/floor"
-    subprocess.run(["rustc", "-O", "-o", program, Path(__file__).with_name("floor.rs")], check=True)
+    subprocess.run(["rustc", "--edition=2024", "-O", "-o", program, Path(__file__).with_name("floor.rs")], check=True)
     return program
 
 

@@ -1,5 +1,5 @@
 //! The least that a boot with secrets can take: the same exchanges as ingot makes, as deep as they depend on each other,
-//! of about the same bytes, and nothing else. No TLS, no JSON, no document. `rustc -O floor.rs`, standard library only.
+//! of about the same bytes, and nothing else. No TLS, no JSON, no document. `rustc --edition=2024 -O floor.rs`, standard library only.
 //!
 //! Usage: floor IMDS_HOST:PORT AWS_HOST:PORT SECRETS PARAMETERS
 
@@ -53,20 +53,26 @@ fn main() {
         let roles = "GET /latest/meta-data/iam/security-credentials/";
         let role = first.exchange(roles, token, "");
         first.exchange(&format!("{roles}{}", role.trim()), token, "");
-        beside.map(|thread| thread.join().expect("it ended well"));
+        beside.into_iter().for_each(|thread| drop(thread.join().expect("it ended well")));
     });
 
     // As long as a signature by AWS's rules, which nobody checks here.
-    let signature = format!("authorization: AWS4-HMAC-SHA256 {}\r\nx-amz-date: 20260101T000000Z\r\n", "x".repeat(250));
-    let call = |target: &str, body: String| {
-        let headers = format!("content-type: application/x-amz-json-1.1\r\nx-amz-target: {target}\r\n{signature}");
+    let call = |service: &str, target: &str, body: String| {
+        let scope = format!("AKIDEXAMPLEEXAMPLE12/20260101/eu-central-1/{service}/aws4_request");
+        let names = "content-type;host;x-amz-date;x-amz-security-token;x-amz-target;x-amz-user-agent";
+        let signature = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={}", "0".repeat(64));
+        let session = "x".repeat(400);
+        let headers = format!(
+            "content-type: application/x-amz-json-1.1\r\nx-amz-target: {target}\r\nx-amz-date: 20260101T000000Z\r\n\
+             x-amz-security-token: {session}\r\nauthorization: {signature}\r\n"
+        );
         Connection::to(aws).exchange("POST /", &headers, &body)
     };
     let quoted = |count: u32, prefix: &str| (0..count).map(|number| format!("\"{prefix}{number}\"")).collect::<Vec<_>>().join(",");
     thread::scope(|scope| {
         let ids = format!("{{\"SecretIdList\":[{}]}}", quoted(secrets, "bench/s"));
-        scope.spawn(|| call("secretsmanager.BatchGetSecretValue", ids));
+        scope.spawn(|| call("secretsmanager", "secretsmanager.BatchGetSecretValue", ids));
         let names = format!("{{\"Names\":[{}],\"WithDecryption\":true}}", quoted(parameters, "/bench/p"));
-        call("AmazonSSM.GetParameters", names);
+        call("ssm", "AmazonSSM.GetParameters", names);
     });
 }

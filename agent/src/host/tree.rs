@@ -148,7 +148,9 @@ impl Tree {
         found(remove(&parent, &name)).map_err(failed)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).map_err(|e| failed(e.into()))?;
-        filled(File::from(fd), content, attributes).map_err(|error| {
+        let written = filled(File::from(fd), content, attributes);
+        let written = written.and_then(|file| if outlives_the_boot(staged) { file.sync_all() } else { Ok(()) });
+        written.map_err(|error| {
             // The first error is the one to report.
             let _ = remove(&parent, &name);
             failed(error)
@@ -159,6 +161,9 @@ impl Tree {
         let (from, staged_name) = self.parent(staged)?;
         let (to, name) = self.parent(path)?;
         renameat(&from, staged_name.as_os_str(), &to, name.as_os_str())?;
+        if !outlives_the_boot(path) {
+            return Ok(());
+        }
         to_disk(&to)?;
         if staged.parent() != path.parent() {
             to_disk(&from)?;
@@ -192,8 +197,9 @@ impl Tree {
     }
 }
 
-/// Gives a new, empty file its owner and mode, so that no one else can open it before; then writes it.
-pub(super) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> io::Result<()> {
+/// Gives a new, empty file its owner and mode, so that no one else can open it before; then writes it. Whether
+/// it has to be on disk is for the caller to know.
+pub(super) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> io::Result<File> {
     let made = described(&fstat(&file)?).attributes;
     if (made.uid, made.gid) != (attributes.uid, attributes.gid) {
         fchown(&file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
@@ -205,7 +211,12 @@ pub(super) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> 
         // So does write(2), for all but root.
         fchmod(&file, Mode::from_bits_truncate(attributes.mode))?;
     }
-    file.sync_all()
+    Ok(file)
+}
+
+/// Whether what lies there is to be there after a crash of the machine. Of /run nothing is, which systemd keeps in memory.
+fn outlives_the_boot(path: &Path) -> bool {
+    !path.starts_with("/run")
 }
 
 fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {

@@ -52,6 +52,7 @@ impl Scrubber {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let made = openat(&parent, staged.as_path(), flags, Mode::from_bits_truncate(0o600)).map_err(|errno| failed(errno.into()))?;
         let renamed = filled(File::from(made), content, attributes)
+            .and_then(|file| file.sync_all())
             .and_then(|()| Ok(renameat(&parent, staged.as_path(), &parent, name.as_path())?))
             .and_then(|()| to_disk(&parent));
         renamed.map_err(failed)
