@@ -34,6 +34,9 @@ def unavailable() -> str | None:
 
 
 class Machine(Systemd):
+    # More of Debian than `debian-root` has by itself, with commas between.
+    packages = ""
+
     def __init__(self, *, user_data: bytes | str | None = None, **imds):
         self.surroundings = Surroundings({"user_data": user_data, **imds})
         self.undo = self.surroundings.undo
@@ -49,7 +52,7 @@ class Machine(Systemd):
         return self
 
     def make(self) -> None:
-        base = must(str(Path(__file__).with_name("debian-root"))).strip()
+        base = must(str(Path(__file__).with_name("debian-root")), *filter(None, [self.packages])).strip()
         self.directory = Path(tempfile.mkdtemp(prefix="ingot-machine."))
         self.console_path = self.directory / "console"
         self.undo.append(lambda: shutil.rmtree(self.directory))

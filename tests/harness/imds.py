@@ -35,7 +35,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from harness import wire  # noqa: E402
 
-VERSIONS = ("latest", "1.0", "2009-04-04", "2016-09-02", "2018-09-24", "2020-10-27", "2021-03-23")
+VERSIONS = ("latest", "1.0", "2009-04-04", "2016-09-02", "2018-09-24", "2019-10-01", "2020-10-27", "2021-03-23")
 
 DEFAULTS = {
     "user_data": None,  # base64; None is a 404
