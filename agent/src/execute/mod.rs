@@ -152,6 +152,7 @@ fn steps_of(plan: &Plan, awaited: &BTreeSet<usize>) -> Vec<StepReport> {
             required: node.required,
             beside: false,
             needs: Vec::new(),
+            after_rest: false,
             started_ms: None,
             finished_ms: None,
             attempts: 0,
@@ -169,6 +170,7 @@ fn steps_of(plan: &Plan, awaited: &BTreeSet<usize>) -> Vec<StepReport> {
         for member in &unit.members {
             steps[*member].needs.clone_from(&needs);
             steps[*member].beside = !awaited.contains(&at);
+            steps[*member].after_rest = unit.after_rest;
         }
     }
     steps

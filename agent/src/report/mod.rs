@@ -101,6 +101,9 @@ pub(crate) struct StepReport {
     pub(crate) beside: bool,
     /// Steps it waited for.
     pub(crate) needs: Vec<Address>,
+    /// Whether it waited for every step besides that is not one of those that do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) after_rest: bool,
     /// Milliseconds from the start of the process.
     pub(crate) started_ms: Option<f64>,
     pub(crate) finished_ms: Option<f64>,

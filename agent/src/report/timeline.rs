@@ -86,7 +86,8 @@ impl Report {
             if chain.len() > self.steps.len() {
                 break;
             }
-            at = ended_last(self.steps.iter().filter(|other| step.needs.contains(&other.address)).collect());
+            let rest = |other: &StepReport| step.after_rest && !other.after_rest && !other.beside;
+            at = ended_last(self.steps.iter().filter(|other| rest(other) || step.needs.contains(&other.address)).collect());
         }
         chain.extend(self.phases().into_iter().rev().map(|(name, began, ended)| Link::Phase { name, began, ended }));
         chain
@@ -131,6 +132,15 @@ pub(crate) mod tests {
             chain,
             ["services.shop.service 133–734", "files./etc/shop/shop.toml 130–133", "secrets.db 20–130", "plan 18–20", "user_data 0–18"]
         );
+    }
+
+    #[test]
+    fn what_comes_after_all_the_rest_waited_for_its_last() {
+        let mut report = report();
+        report.steps[3].needs.clear();
+        assert_eq!(report.critical_chain()[1].name(), "plan");
+        report.steps[3].after_rest = true;
+        assert_eq!(report.critical_chain()[1].name(), "files./etc/shop/shop.toml");
     }
 
     #[test]
