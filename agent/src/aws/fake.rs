@@ -4,6 +4,7 @@
 //! It counts the calls made, by action.
 
 mod ec2;
+mod rds;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,10 +19,13 @@ use super::{
 };
 
 pub(crate) use ec2::FakeEc2;
+pub(crate) use rds::FakeRds;
+#[cfg(test)]
+pub(crate) use rds::Pace;
 
-/// An account with nothing in it but what `ec2` has.
-pub(crate) fn services(ec2: Rc<FakeEc2>) -> Services {
-    Services { secrets: Rc::new(FakeSecretsManager::default()), parameters: Rc::new(FakeParameterStore::default()), ec2 }
+/// An account with nothing in it but what `ec2` and `rds` have.
+pub(crate) fn services(ec2: Rc<FakeEc2>, rds: Rc<FakeRds>) -> Services {
+    Services { secrets: Rc::new(FakeSecretsManager::default()), parameters: Rc::new(FakeParameterStore::default()), ec2, rds }
 }
 
 /// Calls made so far, and what is to go wrong with the next ones.

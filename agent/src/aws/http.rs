@@ -9,7 +9,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn};
@@ -17,13 +17,12 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::LookupIpStrategy;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::exchanges::Exchanges;
+use crate::host::resolver::SystemResolver;
 
 /// How long a connection to AWS may take, TLS included. Every endpoint of AWS is tens of milliseconds away; the
 /// rest is packet loss, and a new try beats waiting.
@@ -167,50 +166,13 @@ fn connector_error(error: reqwest::Error) -> ConnectorError {
     }
 }
 
-/// The longest wait for one DNS answer. A VPC's resolver answers in milliseconds; a lost packet must leave time for
-/// a second one within [`CONNECT_TIMEOUT`], and the usual setting of resolv.conf, 5 s, does not.
-const DNS_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Resolves names as this machine is configured, by itself.
-#[derive(Clone, Default)]
-struct SystemResolver {
-    made: Arc<Mutex<Option<TokioResolver>>>,
-}
-
-impl SystemResolver {
-    async fn look_up(self, name: String) -> Result<Vec<SocketAddr>, ResolveError> {
-        match self.get()?.lookup_ip(name.as_str()).await {
-            Ok(found) => Ok(found.iter().map(|ip| SocketAddr::new(ip, 0)).collect()),
-            Err(error) => {
-                // Early in a boot /etc/resolv.conf may be the image's, until the lease brings this network's.
-                *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                // Its own words show a whole query.
-                let why = if error.is_no_records_found() { "there is no such name".into() } else { error.to_string() };
-                Err(ResolveError::Lookup { name, why })
-            }
-        }
-    }
-
-    fn get(&self) -> Result<TokioResolver, ResolveError> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(resolver) = &*made {
-            return Ok(resolver.clone());
-        }
-        let configuration = |error: hickory_resolver::net::NetError| ResolveError::Configuration { why: error.to_string() };
-        let mut builder = TokioResolver::builder_tokio().map_err(configuration)?;
-        let options = builder.options_mut();
-        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
-        options.timeout = options.timeout.min(DNS_TIMEOUT);
-        let resolver = builder.build().map_err(configuration)?;
-        *made = Some(resolver.clone());
-        Ok(resolver)
-    }
-}
-
 impl Resolve for SystemResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let lookup = self.clone().look_up(name.as_str().to_owned());
-        Box::pin(async move { Ok(Box::new(lookup.await?.into_iter()) as Addrs) })
+        let resolver = self.clone();
+        Box::pin(async move {
+            let found = resolver.look_up(name.as_str()).await?;
+            Ok(Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
+        })
     }
 }
 
@@ -260,14 +222,6 @@ pub(crate) enum HttpError {
     Bundle { why: String },
     #[error("the HTTP client cannot be made: {why}")]
     Build { why: String },
-}
-
-#[derive(Debug, thiserror::Error)]
-enum ResolveError {
-    #[error("cannot read name servers from /etc/resolv.conf: {why}")]
-    Configuration { why: String },
-    #[error("cannot resolve {name}: {why}")]
-    Lookup { name: String, why: String },
 }
 
 #[cfg(test)]

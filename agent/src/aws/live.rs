@@ -13,6 +13,7 @@ use super::fetch::{Parameters, Secrets};
 use super::http::Http;
 use super::imds::Imds;
 use super::secrets_manager::LiveSecretsManager;
+use super::rds::{LiveRds, Rds};
 use super::ssm::LiveParameterStore;
 use super::{ParameterStore, SecretsManager};
 
@@ -22,6 +23,7 @@ pub(crate) struct Aws {
     pub(crate) secrets: Secrets,
     pub(crate) parameters: Parameters,
     pub(crate) ec2: Rc<dyn Ec2>,
+    pub(crate) rds: Rc<dyn Rds>,
 }
 
 /// The services themselves, real or not.
@@ -30,12 +32,13 @@ pub(crate) struct Services {
     pub(crate) secrets: Rc<dyn SecretsManager>,
     pub(crate) parameters: Rc<dyn ParameterStore>,
     pub(crate) ec2: Rc<dyn Ec2>,
+    pub(crate) rds: Rc<dyn Rds>,
 }
 
 impl Aws {
     pub(crate) fn new(services: Services) -> Self {
-        let Services { secrets, parameters, ec2 } = services;
-        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2 }
+        let Services { secrets, parameters, ec2, rds } = services;
+        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, rds }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -48,6 +51,7 @@ impl Aws {
         Self::new(Services {
             secrets: Rc::new(LiveSecretsManager::new(connection.clone())),
             parameters: Rc::new(LiveParameterStore::new(connection.clone())),
+            rds: Rc::new(LiveRds::new(connection.clone())),
             ec2: Rc::new(LiveEc2::new(connection, metadata)),
         })
     }

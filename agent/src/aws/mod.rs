@@ -20,6 +20,7 @@ pub(crate) mod live;
 #[cfg(test)]
 mod loopback;
 mod query;
+pub(crate) mod rds;
 mod secrets_manager;
 mod signing;
 mod ssm;
@@ -227,6 +228,11 @@ impl Failure for AwsError {
         {
             return Some(hint);
         }
+        if *service == rds::SERVICE
+            && let Some(hint) = rds::codes::hint(self)
+        {
+            return Some(hint);
+        }
         Some(match self.kind {
             AwsErrorKind::Denied => format!("allow {service}:{operation} on {resource} in the instance's role"),
             AwsErrorKind::KmsDenied => format!("allow kms:Decrypt on the key of {resource} in the instance's role and in the key's policy"),
@@ -252,6 +258,7 @@ impl Failure for AwsError {
     fn is_transient(&self) -> bool {
         matches!(self.kind, AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Malformed)
             || self.service == ec2::SERVICE && ec2::codes::is_transient(self)
+            || self.service == rds::SERVICE && rds::codes::is_transient(self)
     }
 
     fn is_unreachable(&self) -> bool {

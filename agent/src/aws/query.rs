@@ -1,6 +1,6 @@
 //! Calls by AWS's Query protocol, signed: a form goes out, an XML tree comes back.
 //!
-//! For the services whose SDK would cost more than the few calls made of it: EC2 now. It tries once; steps try again.
+//! For the services whose SDK would cost more than the few calls made of it: EC2 and RDS now. It tries once; steps try again.
 //! What each answer means is with the service.
 
 mod xml;
@@ -10,14 +10,17 @@ use std::fmt::Display;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sigv4::http_request::SigningSettings;
 use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
+use bytes::Bytes;
 use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use zeroize::Zeroizing;
 
 use super::classify::{Call, retry_after};
 use super::connection::Connection;
 use super::http::CALL_TIMEOUT;
 use super::signing::Signing;
 use super::{AwsError, AwsErrorKind};
+use crate::text::SecretText;
 
 pub(super) use xml::Element;
 
@@ -39,11 +42,15 @@ pub(super) struct Service {
 
 /// What a call sends, in order. What is not given is left out.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Parameters(Vec<(String, String)>);
+pub(super) struct Parameters(Vec<(String, SecretText)>);
 
 impl Parameters {
-    pub(super) fn with(mut self, name: impl Into<String>, value: impl Display) -> Self {
-        self.0.push((name.into(), value.to_string()));
+    pub(super) fn with(self, name: impl Into<String>, value: impl Display) -> Self {
+        self.secret(name, value.to_string().into())
+    }
+
+    pub(super) fn secret(mut self, name: impl Into<String>, value: SecretText) -> Self {
+        self.0.push((name.into(), value));
         self
     }
 
@@ -59,10 +66,10 @@ impl Parameters {
         values.into_iter().zip(1..).fold(self, |parameters, (value, number)| parameters.with(format!("{name}.{number}"), value))
     }
 
-    fn form(&self, operation: &str, version: &str) -> String {
+    fn form(&self, operation: &str, version: &str) -> Zeroizing<String> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("Action", operation).append_pair("Version", version);
-        form.extend_pairs(&self.0).finish()
+        Zeroizing::new(form.extend_pairs(self.0.iter().map(|(name, value)| (name, value.expose()))).finish())
     }
 }
 
@@ -108,7 +115,7 @@ impl Query {
         let signing = Signing { service: service.name, region: &place.region, time: time.now(), settings: SigningSettings::default() };
         signing.sign(&mut request, form.as_bytes(), &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
         *request.timeout_mut() = Some(CALL_TIMEOUT);
-        *request.body_mut() = Some(form.into());
+        *request.body_mut() = Some(Bytes::from_owner(form).into());
         Ok(request)
     }
 }

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::aws::caller::Caller;
-use crate::aws::fake::{self, FakeEc2};
+use crate::aws::fake::{self, FakeEc2, FakeRds};
 use crate::aws::http::Http;
 use crate::aws::live::{Aws, Services};
 use crate::cli::prepare::{self, absolute};
@@ -125,9 +125,11 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     let record = Record::load(host.files.clone(), host.users.own(), crate::host::fake::INSTANCE).await?;
     // What is made there is made up, also with --live: nothing is paid for.
     let zone = given.instance()["zone"].as_str().unwrap_or("<instance.zone>").to_owned();
+    let region = given.instance()["region"].as_str().unwrap_or("<instance.region>").to_owned();
+    let rds = Rc::new(FakeRds::new(machine.clone(), &region).inventing());
     let ec2 = Rc::new(FakeEc2::new(machine, &zone).inventing());
     // What a step would ask of AWS is given, unless it is asked for.
-    let others = fake::services(ec2);
+    let others = fake::services(ec2, rds);
     let aws = if args.live { live(environment, &desk, others).await? } else { Aws::new(others) };
     let world = World { host, aws, record: Rc::new(record), boot_id: "rehearsal".into(), redactor, known, claims: Rc::default() };
     let recorder = Recorder::new(Report::begin(world.host.clock.now(), world.boot_id.clone()), Vec::new(), world.host.clock.clone());

@@ -25,6 +25,7 @@ use crate::document::source::Layers;
 use crate::document::tree::{Key, Node, Value};
 use crate::steps::command::Command;
 use crate::steps::credential::Credential;
+use crate::steps::database::Database;
 use crate::steps::fields::TimeLimit;
 use crate::steps::file::File;
 use crate::steps::mount::Mount;
@@ -39,6 +40,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<Secret>("secrets"),
     Kind::of::<Volume>("volumes"),
     Kind::of::<Mount>("mounts"),
+    Kind::of::<Database>("databases"),
     Kind::of::<File>("files"),
     Kind::of::<Credential>("credentials"),
     Kind::of::<Command>("commands"),

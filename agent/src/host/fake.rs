@@ -5,6 +5,7 @@
 //! after any change. Each part is in a file of its own below this one.
 
 mod command;
+mod database;
 mod disk;
 mod file;
 mod probe;
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub(crate) use self::command::{Outcome, Ran};
+pub(crate) use self::database::{FakeDatabase, Network};
 pub(crate) use self::unit::FakeUnit;
 use self::{command::Programs, disk::Storage, probe::Listeners, tree::Tree, unit::Manager, user::Accounts};
 use super::disks::{Content, Origin};
@@ -44,6 +46,7 @@ struct Machine {
     accounts: RefCell<Accounts>,
     listeners: RefCell<Listeners>,
     storage: RefCell<Storage>,
+    network: RefCell<Network>,
     boots: Cell<u32>,
     switched_on: Instant,
     life: Life,
@@ -69,6 +72,7 @@ impl FakeMachine {
             accounts: RefCell::default(),
             listeners: RefCell::default(),
             storage: RefCell::default(),
+            network: RefCell::default(),
             boots: Cell::new(1),
             switched_on: Instant::now(),
             life: Life::default(),
@@ -104,6 +108,7 @@ impl FakeMachine {
             mounts: Rc::new(self.clone()),
             reading: Rc::new(self.clone()),
             probes: Rc::new(self.clone()),
+            databases: Rc::new(self.clone()),
             clock: Rc::new(self.clone()),
         }
     }
@@ -163,6 +168,16 @@ impl FakeMachine {
     /// Has a URL answered with `status`, whatever runs.
     pub(crate) fn add_answer(&self, url: &str, status: u16) {
         self.0.listeners.borrow_mut().answer(url, status);
+    }
+
+    /// The databases that it reaches.
+    pub(crate) fn network(&self) -> Network {
+        self.0.network.borrow().clone()
+    }
+
+    /// From now on it reaches the databases of another network.
+    pub(crate) fn join(&self, network: Network) {
+        self.0.network.replace(network);
     }
 
     /// Attaches a disk of `size` bytes; the kernel gives it the next free name.

@@ -9,6 +9,7 @@ mod blocking;
 pub(crate) mod builder;
 pub(crate) mod clock;
 pub(crate) mod commands;
+pub(crate) mod databases;
 pub(crate) mod desk;
 pub(crate) mod disks;
 pub(crate) mod environment;
@@ -23,6 +24,7 @@ pub(crate) mod mounts;
 pub(crate) mod opened;
 pub(crate) mod probes;
 pub(crate) mod reading;
+pub(crate) mod resolver;
 pub(crate) mod scrub;
 pub(crate) mod startup;
 pub(crate) mod state;
@@ -52,6 +54,7 @@ pub(crate) struct Host {
     pub(crate) mounts: Rc<dyn mounts::Mounts>,
     pub(crate) reading: Rc<dyn reading::Reading>,
     pub(crate) probes: Rc<dyn Probes>,
+    pub(crate) databases: Rc<dyn databases::Databases>,
     pub(crate) clock: Rc<dyn Clock>,
 }
 
@@ -60,8 +63,10 @@ impl Host {
     /// always those of the running system.
     pub(crate) fn this_machine(root: Option<PathBuf>) -> Self {
         let commands: Rc<dyn Commands> = Rc::new(commands::ProcessCommands);
+        let files: Rc<dyn Files> = Rc::new(files::DiskFiles::new(root.clone()));
         Self {
-            files: Rc::new(files::DiskFiles::new(root.clone())),
+            databases: Rc::new(databases::NetDatabases::new(Rc::clone(&files))),
+            files,
             users: Rc::new(users::EtcUsers::new(root.clone())),
             reading: Rc::new(reading::ThreadedReading::new(root.clone())),
             mounts: Rc::new(mounts::KernelMounts::new(root, Rc::clone(&commands))),

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::aws::Identity;
-use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeSecretsManager};
+use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeRds, FakeSecretsManager};
 use crate::aws::live::{Aws, Services};
 use crate::execute::{Execution, publish, write_report};
 use crate::facts;
@@ -26,6 +26,7 @@ use crate::steps::mount::remembered;
 use crate::steps::{Known, World};
 
 pub(super) const ZONE: &str = "eu-central-1a";
+pub(super) const REGION: &str = "eu-central-1";
 
 const FACTS_FILE: &str = "/run/ingot/facts.env";
 
@@ -37,6 +38,7 @@ pub(super) struct Instance {
     pub(super) secrets: Rc<FakeSecretsManager>,
     pub(super) parameters: Rc<FakeParameterStore>,
     pub(super) ec2: Rc<FakeEc2>,
+    pub(super) rds: Rc<FakeRds>,
     /// The value of every secret.
     pub(super) values: Vec<String>,
 }
@@ -65,7 +67,8 @@ impl Instance {
         let units = ReadingUnits::of(example, &machine);
         let (secrets, parameters) = (Rc::new(secrets), Rc::new(parameters));
         let ec2 = Rc::new(FakeEc2::new(machine.clone(), ZONE).inventing());
-        Self { example: example.clone(), machine, units, secrets, parameters, ec2, values: Vec::new() }
+        let rds = Rc::new(FakeRds::new(machine.clone(), REGION).inventing());
+        Self { example: example.clone(), machine, units, secrets, parameters, ec2, rds, values: Vec::new() }
     }
 
     /// A new instance in an account whose volumes and snapshots the law states itself.
@@ -105,7 +108,8 @@ impl Instance {
         for trouble in remembered::bring_back(&record, &host, Duration::ZERO).await {
             recorder.amend(|report| report.warnings.push(trouble));
         }
-        let aws = Aws::new(Services { secrets: self.secrets.clone(), parameters: self.parameters.clone(), ec2: self.ec2.clone() });
+        let (secrets, parameters) = (self.secrets.clone(), self.parameters.clone());
+        let aws = Aws::new(Services { secrets, parameters, ec2: self.ec2.clone(), rds: self.rds.clone() });
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
@@ -124,7 +128,7 @@ impl Instance {
         let text = |text: &str| text.to_owned();
         let identity = Identity {
             instance_id: self.id().await,
-            region: text("eu-central-1"),
+            region: text(REGION),
             availability_zone: text(ZONE),
             account_id: text("123456789012"),
             image_id: text("ami-0123456789abcdef0"),

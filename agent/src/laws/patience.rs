@@ -46,7 +46,7 @@ impl SecretsManager for Silent {
 async fn a_secret_that_never_comes() {
     let instance = instance("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
     let mut process = instance.process().await;
-    process.world.aws = Aws::new(Services { secrets: Rc::new(Silent), ..fake::services(instance.ec2.clone()) });
+    process.world.aws = Aws::new(Services { secrets: Rc::new(Silent), ..fake::services(instance.ec2.clone(), instance.rds.clone()) });
     let booted = process.run(pending()).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
     it did not end within 30s, while it was waiting for secret prod/db

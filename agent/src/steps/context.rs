@@ -75,6 +75,11 @@ impl Known {
         self.outputs.borrow().get(address)?.0.get(&[field.to_owned()])?.as_str().map(str::to_owned)
     }
 
+    /// Everything that a step that is done offers.
+    pub(crate) fn output(&self, address: &Address) -> Option<Scope> {
+        self.outputs.borrow().get(address).map(|(value, _)| value.clone())
+    }
+
     pub(crate) fn set_placeholders(&self, references: BTreeSet<String>) {
         *self.placeholders.borrow_mut() = references;
     }
@@ -178,6 +183,12 @@ impl Context<'_> {
     pub(crate) fn placeholder(&self) -> Option<String> {
         let placeholders = self.world.known.placeholders.borrow();
         self.references.iter().map(ToString::to_string).find(|reference| placeholders.contains(reference))
+    }
+
+    /// Whether a placeholder stands in for something that a step offers.
+    pub(crate) fn is_made_up(&self, address: &Address) -> bool {
+        let below = format!("{address}.");
+        self.world.known.placeholders.borrow().iter().any(|reference| reference == address.as_str() || reference.starts_with(&below))
     }
 
     /// What is left of this step's time.

@@ -8,6 +8,7 @@ pub(crate) mod amount;
 pub(crate) mod command;
 mod context;
 pub(crate) mod credential;
+pub(crate) mod database;
 pub(crate) mod fields;
 pub(crate) mod file;
 pub(crate) mod install;

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use crate::aws::fake::{self, FakeEc2, FakeMetadata};
+use crate::aws::fake::{self, FakeEc2, FakeRds, FakeMetadata};
 use crate::aws::imds::Patience;
 use crate::aws::loopback::{Loopback, Reply, Request};
 use crate::aws::{AwsError, AwsErrorKind, Identity, ImdsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
@@ -21,7 +21,9 @@ fn at(url: &str) -> BTreeMap<String, String> {
 }
 
 fn others() -> Services {
-    fake::services(Rc::new(FakeEc2::new(FakeMachine::new_instance(), "eu-west-1a")))
+    let machine = FakeMachine::new_instance();
+    let rds = Rc::new(FakeRds::new(machine.clone(), "eu-west-1"));
+    fake::services(Rc::new(FakeEc2::new(machine, "eu-west-1a")), rds)
 }
 
 fn aws(url: &str) -> Aws {

@@ -1,0 +1,162 @@
+//! RDS's databases and their snapshots: instances, and Aurora's clusters.
+//!
+//! The types here hold what steps decide by, in AWS's own words where those are states.
+
+pub(super) mod codes;
+mod live;
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+
+use super::AwsError;
+use super::classify::Call;
+use crate::text::SecretText;
+
+pub(crate) use live::LiveRds;
+
+/// The prefix of RDS's actions in IAM.
+pub(super) const SERVICE: &str = "rds";
+
+/// RDS, as far as databases are restored and waited for. Every list is read to its last page.
+#[async_trait(?Send)]
+pub(crate) trait Rds {
+    /// DescribeDBInstances or DescribeDBClusters, of one. `None` if there is none.
+    async fn database(&self, name: &Name) -> Result<Option<Database>, AwsError>;
+
+    /// DescribeDBSnapshots or DescribeDBClusterSnapshots.
+    async fn snapshots(&self, query: &SnapshotQuery) -> Result<Vec<Snapshot>, AwsError>;
+
+    /// RestoreDBInstanceFromDBSnapshot or RestoreDBClusterFromSnapshot. A name that is taken is an error with the code
+    /// `DBInstanceAlreadyExists` or `DBClusterAlreadyExistsFault`.
+    async fn restore(&self, restore: &Restore) -> Result<(), AwsError>;
+
+    /// CreateDBInstance: a first instance for a cluster. As with [`restore`](Rds::restore), its name may be taken.
+    async fn add_member(&self, member: &Member) -> Result<(), AwsError>;
+
+    /// ModifyDBInstance or ModifyDBCluster: another password for the master user, at once.
+    async fn set_password(&self, name: &Name, password: &SecretText) -> Result<(), AwsError>;
+
+    /// RemoveTagsFromResource. Those that are not there are no error.
+    async fn remove_tag(&self, arn: &str, key: &str) -> Result<(), AwsError>;
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Instance,
+    Cluster,
+}
+
+/// A database by its identifier.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Name {
+    pub(crate) kind: Kind,
+    pub(crate) id: String,
+    /// Whether whoever asks makes one where there is none. A rehearsal takes any other for being there.
+    pub(crate) made: bool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Database {
+    pub(crate) arn: String,
+    /// `available`, `creating`, `backing-up` … <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>
+    pub(crate) status: String,
+    /// `postgres`, `aurora-mysql`, `sqlserver-ex` …
+    pub(crate) engine: String,
+    pub(crate) version: String,
+    /// Host name and port; there is none as long as it is being made.
+    pub(crate) endpoint: Option<(String, u16)>,
+    pub(crate) reader_endpoint: Option<String>,
+    pub(crate) resource_id: String,
+    pub(crate) master_user: String,
+    pub(crate) tags: BTreeMap<String, String>,
+    /// Of a cluster: the instances in it.
+    pub(crate) members: Vec<String>,
+    /// Whether another master password is on its way.
+    pub(crate) changes_password: bool,
+    /// Whether RDS itself keeps the master password, in a secret of its own.
+    pub(crate) manages_password: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SnapshotQuery {
+    pub(crate) kind: Kind,
+    /// One snapshot, by id or ARN; else every one of this account with these tags.
+    pub(crate) id: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    pub(crate) id: String,
+    /// `available`, `creating`, `copying`, `failed`.
+    pub(crate) status: String,
+    /// As RDS writes it, in UTC: it sorts by time. Empty while it is being made.
+    pub(crate) created: String,
+    pub(crate) engine: String,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// What a restore is told; `None` leaves it to RDS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Restore {
+    pub(crate) kind: Kind,
+    pub(crate) id: String,
+    pub(crate) snapshot: String,
+    /// Of the snapshot: a cluster's restore has to be told.
+    pub(crate) engine: String,
+    pub(crate) class: Option<String>,
+    pub(crate) subnet_group: Option<String>,
+    pub(crate) security_groups: Vec<String>,
+    pub(crate) parameter_group: Option<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// An instance that a cluster is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) id: String,
+    pub(crate) cluster: String,
+    pub(crate) class: String,
+    pub(crate) engine: String,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+impl Name {
+    pub(super) fn call(&self, instance: &'static str, cluster: &'static str) -> Call {
+        self.kind.call(instance, cluster, &self.id)
+    }
+}
+
+impl Kind {
+    pub(super) fn call(self, instance: &'static str, cluster: &'static str, resource: &str) -> Call {
+        let operation = match self {
+            Self::Instance => instance,
+            Self::Cluster => cluster,
+        };
+        Call::new(SERVICE, operation, resource)
+    }
+}
+
+impl SnapshotQuery {
+    pub(super) fn call(&self) -> Call {
+        self.kind.call("DescribeDBSnapshots", "DescribeDBClusterSnapshots", &self.which())
+    }
+
+    /// Which are meant, for people.
+    pub(crate) fn which(&self) -> String {
+        let tags: Vec<String> = self.tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        self.id.clone().unwrap_or_else(|| format!("with {}", tags.join(", ")))
+    }
+
+    /// RDS does not look at tags: whoever asks does.
+    pub(super) fn takes(&self, tags: &BTreeMap<String, String>) -> bool {
+        self.tags.iter().all(|(key, value)| tags.get(key) == Some(value))
+    }
+}
+
+impl Restore {
+    pub(super) fn call(&self) -> Call {
+        self.kind.call("RestoreDBInstanceFromDBSnapshot", "RestoreDBClusterFromSnapshot", &self.id)
+    }
+}

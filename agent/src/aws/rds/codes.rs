@@ -1,0 +1,112 @@
+//! What can be done about RDS's errors, by AWS's code.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, «Errors» of each action.
+
+use crate::aws::{AwsError, AwsErrorKind};
+
+/// Codes that mean that it is not there. Those of snapshots are apart: without them nothing can be restored.
+pub(in crate::aws) const ABSENT: [&str; 2] = ["DBInstanceNotFound", "DBClusterNotFoundFault"];
+
+/// What can be done about an error of RDS; `None` where that is the same for every service.
+pub(in crate::aws) fn hint(error: &AwsError) -> Option<String> {
+    let AwsError { operation, what, code, .. } = error;
+    if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
+        return Some(hint.into());
+    }
+    match error.kind {
+        AwsErrorKind::Denied => Some(match *operation {
+            "DescribeDBInstances" | "DescribeDBClusters" | "DescribeDBSnapshots" | "DescribeDBClusterSnapshots" => {
+                format!("allow rds:{operation} on * in the instance's role")
+            }
+            "RestoreDBInstanceFromDBSnapshot" | "RestoreDBClusterFromSnapshot" | "CreateDBInstance" => format!(
+                "allow rds:{operation} on the database, its snapshot, subnet group, parameter group and cluster, and \
+                 rds:AddTagsToResource on the database, in the instance's role"
+            ),
+            _ => return None,
+        }),
+        AwsErrorKind::KmsDenied => Some(
+            "enable the snapshot's KMS key, and allow kms:CreateGrant and kms:DescribeKey on it in the instance's role and in \
+             the key's policy"
+                .into(),
+        ),
+        AwsErrorKind::Invalid => Some("correct what the message names in the document".into()),
+        _ => None,
+    }
+}
+
+/// What can be done about a code; `said` is what happened, in small letters.
+fn by_code(code: &str, said: &str) -> Option<&'static str> {
+    Some(match code {
+        "DBSnapshotNotFound" | "DBSnapshotNotFoundFault" | "DBClusterSnapshotNotFoundFault" => {
+            "name a snapshot of this region that is this account's, or the ARN of one that is shared with it"
+        }
+        "InvalidDBSnapshotState" | "InvalidDBClusterSnapshotStateFault" => "wait until the snapshot is available, or name one that is",
+        "DBSubnetGroupNotFoundFault" => "correct `subnet_group:`, or create it in this region",
+        "DBParameterGroupNotFound" | "DBClusterParameterGroupNotFound" => "correct `parameter_group:`, or create it in this region",
+        "InvalidSubnet" | "InvalidVPCNetworkStateFault" | "DBSubnetGroupDoesNotCoverEnoughAZs" => {
+            "give the subnet group subnets in at least two zones of one VPC"
+        }
+        "InstanceQuotaExceeded" | "DBClusterQuotaExceededFault" => "delete databases that nobody needs, or raise the account's quota",
+        "StorageQuotaExceeded" => "delete databases that nobody needs, or raise the account's quota of storage",
+        "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacityFault" => {
+            "ask for another `class:`, or for a subnet group in other zones"
+        }
+        "InvalidParameterCombination" if said.contains("instance class") || said.contains("dbinstanceclass") => {
+            "ask for a `class:` that this engine and version have"
+        }
+        "InvalidParameterCombination" if said.contains("masteruserpassword") || said.contains("secrets manager") => {
+            "take `credentials:` away, or stop having RDS manage the master password"
+        }
+        "InvalidParameterValue" if said.contains("password") => {
+            "give the secret a password that RDS takes: 8 to 41 printable characters, without /, @, quotes and spaces"
+        }
+        "KMSKeyNotAccessibleFault" => {
+            "enable the snapshot's KMS key, and allow kms:CreateGrant and kms:DescribeKey on it in the instance's role and in the \
+             key's policy"
+        }
+        "InvalidDBInstanceState" | "InvalidDBClusterStateFault" => {
+            "look at its status with `aws rds describe-db-instances` or `describe-db-clusters`"
+        }
+        _ => return None,
+    })
+}
+
+/// Whether trying again may help, where the kind of the error does not say so.
+pub(in crate::aws) fn is_transient(error: &AwsError) -> bool {
+    matches!(
+        error.code.as_str(),
+        "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacityFault" | "InvalidDBInstanceState" | "InvalidDBClusterStateFault"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::aws::classify::Call;
+    use crate::aws::rds::SERVICE;
+    use crate::failure::Failure;
+
+    fn hinted(operation: &'static str, code: &str, message: &str) -> (String, bool) {
+        let error = Call::new(SERVICE, operation, "shop").refused(Some(code), Some(message), Some(400));
+        (error.hint().unwrap(), error.is_transient())
+    }
+
+    #[test]
+    fn says_what_to_do() {
+        let table = [
+            ("DBSnapshotNotFound", "no", "name a snapshot", false),
+            ("InstanceQuotaExceeded", "no", "delete databases", false),
+            ("InsufficientDBInstanceCapacity", "no", "ask for another `class:`", true),
+            ("InvalidDBInstanceState", "not available", "look at its status", true),
+            ("AccessDenied", "no", "allow rds:RestoreDBInstanceFromDBSnapshot on the database", false),
+            ("InvalidParameterValue", "The parameter MasterUserPassword is not a valid password", "give the secret a password", false),
+            ("InvalidParameterValue", "Invalid subnet", "correct what the message names", false),
+            ("KMSKeyNotAccessibleFault", "no", "enable the snapshot's KMS key", false),
+            ("Throttling", "Rate exceeded", "raise the account's quota for", true),
+        ];
+        for (code, message, begins, transient) in table {
+            let (hint, is_transient) = hinted("RestoreDBInstanceFromDBSnapshot", code, message);
+            assert!(hint.starts_with(begins) && is_transient == transient, "{code}: {hint}");
+        }
+        assert_eq!(hinted("DescribeDBInstances", "AccessDenied", "no").0, "allow rds:DescribeDBInstances on * in the instance's role");
+    }
+}

@@ -1,0 +1,193 @@
+//! PostgreSQL's start of a connection, up to «ready for query».
+//!
+//! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>.
+
+use std::io;
+
+use bytes::BytesMut;
+use fallible_iterator::FallibleIterator;
+use postgres_protocol::authentication::md5_hash;
+use postgres_protocol::message::backend::{ErrorResponseBody, Message};
+use postgres_protocol::message::frontend;
+use tokio::net::TcpStream;
+use zeroize::Zeroizing;
+
+use super::refusal::{Said, Verdict};
+use super::scram::{Proven, Scram};
+use super::tls::{self, Roots};
+use super::wire::{Trust, Wire, recognised};
+use super::{Login, Refusal, Server, Target, Tls};
+
+/// Whom the server is told to be knocking where there are no credentials. It never gets as far as a login.
+const NOBODY: &str = "ingot";
+
+/// The database that every server has, for who does not name one.
+const ANY: &str = "postgres";
+
+const SCRAM: &str = "SCRAM-SHA-256";
+
+/// «Undefined database»: said to those only whose login was good.
+const NO_DATABASE: &str = "3D000";
+
+pub(super) async fn knock(stream: TcpStream, target: &Target, roots: &Roots) -> Result<Server, Refusal> {
+    let wire = Wire::new(stream, target.at());
+    let mut wire = if target.tls == Tls::Disable { wire } else { ask_for_tls(wire, target, roots).await? };
+    let user = target.login.as_ref().map_or(NOBODY, |login| login.user.expose());
+    let database = target.login.as_ref().and_then(|login| login.database.as_ref()).map_or(ANY, |database| database.expose());
+    let parameters = [("user", user), ("database", database), ("application_name", "ingot")];
+    let hello = written(&wire, |out| frontend::startup_message(parameters, out))?;
+    wire.send(hello).await?;
+    match &target.login {
+        Some(login) => log_in(wire, login).await,
+        None => answered(wire).await,
+    }
+}
+
+/// Asks for TLS, and goes on with it where the server agrees.
+async fn ask_for_tls(mut wire: Wire, target: &Target, roots: &Roots) -> Result<Wire, Refusal> {
+    let mut request = BytesMut::new();
+    frontend::ssl_request(&mut request);
+    wire.send(Zeroizing::new(request.to_vec())).await?;
+    wire.read().await?;
+    match wire.buffer.as_ref() {
+        b"S" => tls::encrypt(wire, target, roots).await,
+        b"N" if target.tls == Tls::Prefer => {
+            wire.buffer.clear();
+            Ok(wire)
+        }
+        b"N" => Err(Refusal::NoTls { at: target.at() }),
+        // One that cannot make a process for the connection says so before anything else.
+        [b'E', ..] => match next(&mut wire).await? {
+            Message::ErrorResponse(body) => Err(said(&wire, &body)),
+            _ => Err(wire.odd("something else")),
+        },
+        // Anything behind an «S» was put there by somebody on the way.
+        first => Err(wire.odd(format!("speaks {}", recognised(first)))),
+    }
+}
+
+/// Whether the server takes connections: it asks for a password, or says something that is not «not yet».
+async fn answered(mut wire: Wire) -> Result<Server, Refusal> {
+    match next(&mut wire).await? {
+        Message::ErrorResponse(body) => match said(&wire, &body) {
+            Refusal::Said(said) if matches!(said.verdict, Verdict::Starting | Verdict::Full) => Err(Refusal::Said(said)),
+            _ => Ok(Server::default()),
+        },
+        _ => {
+            wire.close(&terminate()).await;
+            Ok(Server::default())
+        }
+    }
+}
+
+async fn log_in(mut wire: Wire, login: &Login) -> Result<Server, Refusal> {
+    let password = login.password.expose().as_bytes();
+    let mut version = None;
+    let mut scram = None;
+    let mut proven: Option<Proven> = None;
+    loop {
+        let answer = match next(&mut wire).await? {
+            Message::AuthenticationCleartextPassword if wire.trust == Trust::Verified => {
+                written(&wire, |out| frontend::password_message(password, out))?
+            }
+            Message::AuthenticationCleartextPassword => {
+                return Err(Refusal::Readable { at: wire.at().into(), open: wire.trust == Trust::Open });
+            }
+            Message::AuthenticationMd5Password(body) => {
+                let hash = Zeroizing::new(md5_hash(login.user.expose().as_bytes(), password, body.salt()));
+                written(&wire, |out| frontend::password_message(hash.as_bytes(), out))?
+            }
+            Message::AuthenticationSasl(body) => {
+                let offered: Vec<String> = body.mechanisms().map(|name| Ok(name.to_owned())).collect().map_err(|_| malformed(&wire))?;
+                if !offered.iter().any(|name| name == SCRAM) {
+                    return Err(Refusal::Method { at: wire.at().into(), method: offered.join(", ") });
+                }
+                let begun = Scram::new().map_err(|why| wire.odd(why))?;
+                let first = begun.first();
+                scram = Some(begun);
+                written(&wire, |out| frontend::sasl_initial_response(SCRAM, &first, out))?
+            }
+            Message::AuthenticationSaslContinue(body) => {
+                let begun = scram.take().ok_or_else(|| malformed(&wire))?;
+                let proof = begun.answer(body.data(), password).map_err(|why| wire.odd(why))?;
+                let answer = written(&wire, |out| frontend::sasl_response(&proof.message, out))?;
+                proven = Some(proof);
+                answer
+            }
+            Message::AuthenticationSaslFinal(body) => match proven.take() {
+                Some(proof) if proof.is_answered_by(body.data()) => continue,
+                _ => return Err(Refusal::Impostor { at: wire.at().into() }),
+            },
+            // Before it has shown that it knows the password, too, anybody could say so.
+            Message::AuthenticationOk if scram.is_some() || proven.is_some() => {
+                return Err(Refusal::Impostor { at: wire.at().into() });
+            }
+            Message::AuthenticationOk | Message::BackendKeyData(_) | Message::NoticeResponse(_) => continue,
+            Message::ParameterStatus(body) => {
+                if body.name().is_ok_and(|name| name == "server_version") {
+                    // Debian appends where it is packaged.
+                    version = body.value().ok().and_then(|value| value.split(' ').next()).map(str::to_owned);
+                }
+                continue;
+            }
+            Message::ReadyForQuery(_) => {
+                wire.close(&terminate()).await;
+                return Ok(Server { version });
+            }
+            Message::ErrorResponse(body) => {
+                return match said(&wire, &body) {
+                    Refusal::Said(said) if said.code == NO_DATABASE && login.database.is_none() => Ok(Server { version }),
+                    refusal => Err(refusal),
+                };
+            }
+            Message::AuthenticationGss | Message::AuthenticationSspi | Message::AuthenticationKerberosV5 => {
+                return Err(Refusal::Method { at: wire.at().into(), method: "GSSAPI".into() });
+            }
+            _ => return Err(malformed(&wire)),
+        };
+        wire.send(answer).await?;
+    }
+}
+
+/// The next message.
+async fn next(wire: &mut Wire) -> Result<Message, Refusal> {
+    loop {
+        match Message::parse(&mut wire.buffer) {
+            Ok(Some(message)) => return Ok(message),
+            Ok(None) => wire.read().await?,
+            Err(_) => return Err(wire.odd(format!("speaks {}", recognised(&wire.buffer)))),
+        }
+    }
+}
+
+fn malformed(wire: &Wire) -> Refusal {
+    wire.odd("sends what does not belong here")
+}
+
+fn written(wire: &Wire, write: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let mut out = BytesMut::new();
+    write(&mut out).map_err(|_| wire.odd("cannot be sent a name or password with a NUL in it"))?;
+    let sent = Zeroizing::new(out.to_vec());
+    out.fill(0);
+    Ok(sent)
+}
+
+fn terminate() -> Vec<u8> {
+    let mut out = BytesMut::new();
+    frontend::terminate(&mut out);
+    out.to_vec()
+}
+
+fn said(wire: &Wire, body: &ErrorResponseBody) -> Refusal {
+    let (mut code, mut message) = (String::new(), String::new());
+    let mut fields = body.fields();
+    while let Ok(Some(field)) = fields.next() {
+        let value = || String::from_utf8_lossy(field.value_bytes()).into_owned();
+        match field.type_() {
+            b'C' => code = value(),
+            b'M' => message = value(),
+            _ => {}
+        }
+    }
+    Refusal::Said(Said { at: wire.at().into(), verdict: Verdict::of_postgres(&code, &message), code, message })
+}

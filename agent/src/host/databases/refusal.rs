@@ -1,0 +1,266 @@
+//! Why a database did not take a login: what was met on the way to it, and what it said itself.
+//!
+//! What the engines' own codes mean is decided here, once. Sources:
+//! <https://www.postgresql.org/docs/current/errcodes-appendix.html>,
+//! <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html>, <https://mariadb.com/kb/en/mariadb-error-code-reference/>.
+
+use std::io;
+
+use crate::failure::Failure;
+
+/// Where RDS's certificate authorities are published.
+const BUNDLE: &str = "https://truststore.pki.rds.amazonaws.com/global/global-bundle.pem";
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("{why}")]
+    Name { why: String },
+    #[error("{at} refuses connections")]
+    Refused { at: String },
+    #[error("{at} does not answer")]
+    Silent { at: String },
+    #[error("{at} takes connections and says nothing")]
+    Mute { at: String },
+    #[error("the connection to {at} broke: {why}")]
+    Broken { at: String, why: String },
+    #[error("{at} does not speak the protocol of its engine, but {what}")]
+    Other { at: String, what: String },
+    #[error("{at} offers no TLS")]
+    NoTls { at: String },
+    #[error("TLS with {at} failed: {why}")]
+    Tls { at: String, why: String },
+    /// `late` is whether the clock may be to blame.
+    #[error("the certificate of {at} is not trusted by {roots}: {why}")]
+    Untrusted { at: String, roots: String, why: String, late: bool },
+    #[error("cannot use the certificate authorities in {path}: {why}")]
+    Roots { path: String, why: String },
+    #[error("{at} wants the password in a form that it can read, and it is not certain who that is")]
+    Readable { at: String, open: bool },
+    #[error("{at} wants a login by {method}")]
+    Method { at: String, method: String },
+    #[error("{at} could not show that it knows the password, too")]
+    Impostor { at: String },
+    #[error("{}", .0.sentence())]
+    Said(Said),
+}
+
+/// What the engine itself said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) at: String,
+    pub(crate) verdict: Verdict,
+    /// SQLSTATE of PostgreSQL, the number of MySQL.
+    pub(crate) code: String,
+    /// In its own words, which may hold the user's name.
+    pub(crate) message: String,
+}
+
+/// What an engine's code comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It starts, recovers or shuts down.
+    Starting,
+    Full,
+    WrongPassword,
+    /// The server has no such user, or not from here.
+    NotAllowed,
+    NoDatabase,
+    NeedsTls,
+    /// It counts too many broken connections from here.
+    Blocked,
+    /// The user's password has to be changed, or the user unlocked, before anything else.
+    Locked,
+    Unknown,
+}
+
+impl Said {
+    fn sentence(&self) -> String {
+        let Self { at, code, message, .. } = self;
+        let what = match self.verdict {
+            Verdict::Starting => "is starting up or shutting down",
+            Verdict::Full => "has too many connections",
+            Verdict::WrongPassword => "refused user name and password",
+            Verdict::NotAllowed => "does not let this user in from here",
+            Verdict::NoDatabase => "has no such database",
+            Verdict::NeedsTls => "takes encrypted connections only",
+            Verdict::Blocked => "has blocked this machine after too many broken connections",
+            Verdict::Locked => "has locked this user",
+            Verdict::Unknown => "refused the login",
+        };
+        format!("{at} {what} ({code}: {message})")
+    }
+}
+
+impl Verdict {
+    /// What a SQLSTATE of PostgreSQL means; `message` tells apart what shares one.
+    pub(super) fn of_postgres(state: &str, message: &str) -> Self {
+        match state {
+            // cannot_connect_now; admin_shutdown, crash_shutdown; a standby that does not take connections yet.
+            "57P03" | "57P01" | "57P02" => Self::Starting,
+            "53300" | "53400" => Self::Full,
+            "28P01" => Self::WrongPassword,
+            // «no pg_hba.conf entry for host …, no encryption»; before version 14, «SSL off».
+            "28000" if message.contains("no encryption") || message.contains("SSL off") => Self::NeedsTls,
+            "28000" if message.contains("rejects") || message.contains("no pg_hba.conf entry") => Self::NotAllowed,
+            "28000" => Self::WrongPassword,
+            "3D000" => Self::NoDatabase,
+            "42501" => Self::NotAllowed,
+            "55000" => Self::NotAllowed,
+            // Out of memory or disk, an internal error: such as a child that could not be made.
+            state if state.starts_with("53") || state.starts_with("58") || state == "XX000" => Self::Starting,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// What an error number of MySQL or MariaDB means.
+    pub(super) fn of_mysql(code: u16) -> Self {
+        match code {
+            // ER_SERVER_SHUTDOWN, ER_CANT_CREATE_THREAD, ER_NORMAL_SHUTDOWN, ER_SHUTDOWN_COMPLETE; ER_SERVER_OFFLINE_MODE.
+            1053 | 1135 | 1077 | 1079 | 3032 => Self::Starting,
+            // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED, ER_OUT_OF_RESOURCES.
+            1040 | 1203 | 1226 | 1041 => Self::Full,
+            1045 | 1698 => Self::WrongPassword,
+            1129 => Self::Blocked,
+            1130 | 1044 => Self::NotAllowed,
+            1049 => Self::NoDatabase,
+            3159 => Self::NeedsTls,
+            // ER_MUST_CHANGE_PASSWORD and its like, ER_ACCOUNT_HAS_BEEN_LOCKED (MySQL, MariaDB).
+            1820 | 1862 | 3118 | 3955 | 4151 => Self::Locked,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn of_io(at: &str, error: &io::Error) -> Self {
+        let at = at.to_owned();
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => Self::Refused { at },
+            io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Silent { at },
+            kind => Self::Broken { at, why: kind.to_string() },
+        }
+    }
+
+    /// What the engine made of it, if it said something.
+    pub(crate) fn verdict(&self) -> Option<Verdict> {
+        match self {
+            Self::Said(said) => Some(said.verdict),
+            _ => None,
+        }
+    }
+
+    /// The same, with `clean` applied to what the other side said.
+    pub(crate) fn redacted(self, clean: impl Fn(&str) -> String) -> Self {
+        match self {
+            Self::Said(said) => Self::Said(Said { message: clean(&said.message), ..said }),
+            other => other,
+        }
+    }
+}
+
+impl Failure for Refusal {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Name { .. } => "correct the name, or look at the name servers in /etc/resolv.conf".into(),
+            Self::Refused { .. } | Self::Broken { .. } | Self::Mute { .. } => {
+                "look whether the server runs, and whether this is its port".into()
+            }
+            Self::Silent { .. } => "open its port in the database's security group for this instance, and look at its route".into(),
+            Self::Other { .. } => "correct `port:` or `engine:`".into(),
+            Self::NoTls { .. } => "turn TLS on in the server, or set `tls: prefer`".into(),
+            Self::Tls { .. } => "look at what the server's log says of it, or set `tls: disable` where the network is trusted".into(),
+            Self::Untrusted { late: true, .. } => "check this machine's clock with `timedatectl`".into(),
+            Self::Untrusted { .. } => format!(
+                "bake RDS's certificate authorities ({BUNDLE}) into the image as /etc/ingot/rds-ca.pem, or name those of \
+                 this server in `ca:`"
+            ),
+            Self::Roots { .. } => "name a file of certificates in PEM that is there before the boot, in the image".into(),
+            Self::Readable { .. } => format!(
+                "set `tls: verify`, with the certificate authorities of the server in `ca:` (RDS's: {BUNDLE}, as \
+                 /etc/ingot/rds-ca.pem)"
+            ),
+            Self::Method { .. } => "give the user a password by SCRAM-SHA-256, caching_sha2_password or mysql_native_password".into(),
+            Self::Impostor { .. } => "find out who answers in place of the database".into(),
+            Self::Said(said) => match said.verdict {
+                Verdict::Starting => "look at the server's log: it does not come to its end".into(),
+                Verdict::Full => "raise max_connections, or let fewer clients connect".into(),
+                Verdict::WrongPassword => "correct user name and password in the secret, or in the database".into(),
+                Verdict::NotAllowed => "let the user in from this address: pg_hba.conf, or GRANT … TO 'user'@'host'".into(),
+                Verdict::NoDatabase => "correct `dbname` in the secret, or create the database".into(),
+                Verdict::NeedsTls => "set `tls: require` or `tls: verify`".into(),
+                Verdict::Blocked => "run `mysqladmin flush-hosts` against it, or raise max_connect_errors".into(),
+                Verdict::Locked => "unlock the user, or give it another password".into(),
+                Verdict::Unknown => return None,
+            },
+        })
+    }
+
+    /// Whether it may pass without anybody's doing.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Name { .. } | Self::Refused { .. } | Self::Silent { .. } | Self::Mute { .. } | Self::Broken { .. } => true,
+            Self::Untrusted { late, .. } => *late,
+            Self::Said(said) => matches!(said.verdict, Verdict::Starting | Verdict::Full),
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_postgresqls_answers_apart() {
+        let table = [
+            ("57P03", "the database system is starting up", Verdict::Starting),
+            ("57P03", "the database system is in recovery mode", Verdict::Starting),
+            ("57P01", "terminating connection due to administrator command", Verdict::Starting),
+            ("53300", "sorry, too many clients already", Verdict::Full),
+            ("53300", "remaining connection slots are reserved for non-replication superuser connections", Verdict::Full),
+            ("28P01", "password authentication failed for user \"shop\"", Verdict::WrongPassword),
+            ("28000", "role \"shop\" does not exist", Verdict::WrongPassword),
+            ("28000", "no pg_hba.conf entry for host \"10.0.0.7\", user \"shop\", database \"shop\", no encryption", Verdict::NeedsTls),
+            ("28000", "no pg_hba.conf entry for host \"10.0.0.7\", user \"shop\", database \"shop\", SSL off", Verdict::NeedsTls),
+            ("28000", "no pg_hba.conf entry for host \"10.0.0.7\", user \"shop\", database \"shop\", SSL encryption", Verdict::NotAllowed),
+            ("3D000", "database \"shop\" does not exist", Verdict::NoDatabase),
+            ("42501", "permission denied for database \"shop\"", Verdict::NotAllowed),
+            ("0A000", "unsupported frontend protocol", Verdict::Unknown),
+        ];
+        for (state, message, verdict) in table {
+            assert_eq!(Verdict::of_postgres(state, message), verdict, "{state} {message}");
+        }
+    }
+
+    #[test]
+    fn tells_mysqls_answers_apart() {
+        let table = [
+            (1040, Verdict::Full),
+            (1045, Verdict::WrongPassword),
+            (1049, Verdict::NoDatabase),
+            (1053, Verdict::Starting),
+            (1129, Verdict::Blocked),
+            (1130, Verdict::NotAllowed),
+            (3159, Verdict::NeedsTls),
+            (1820, Verdict::Locked),
+            (1064, Verdict::Unknown),
+        ];
+        for (code, verdict) in table {
+            assert_eq!(Verdict::of_mysql(code), verdict, "{code}");
+        }
+    }
+
+    #[test]
+    fn waits_for_what_passes_and_for_nothing_else() {
+        let at = || "db:5432".to_owned();
+        let said = |verdict| Refusal::Said(Said { at: at(), verdict, code: "x".into(), message: "y".into() });
+        for refusal in [Refusal::Refused { at: at() }, Refusal::Silent { at: at() }, said(Verdict::Starting), said(Verdict::Full)] {
+            assert!(refusal.is_transient() && refusal.hint().is_some(), "{refusal}");
+        }
+        let untrusted = |late| Refusal::Untrusted { at: at(), roots: "x".into(), why: "y".into(), late };
+        assert!(untrusted(true).is_transient() && !untrusted(false).is_transient());
+        for verdict in [Verdict::WrongPassword, Verdict::NotAllowed, Verdict::NoDatabase, Verdict::NeedsTls, Verdict::Blocked] {
+            assert!(!said(verdict).is_transient() && said(verdict).hint().is_some());
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Servers of a few lines, on loopback: what is made of what they say.

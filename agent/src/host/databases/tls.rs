@@ -1,0 +1,194 @@
+//! TLS with a database: which certificate authorities are trusted, and what becomes of a certificate that is not.
+//!
+//! In this order, the first that is there: those that the document names, RDS's where the image has them
+//! ([`BAKED`]), those of the system, Mozilla's. A certificate that they do not vouch for is an error only where
+//! it was to be verified; elsewhere the connection is encrypted all the same, and it is known that anybody may be at its
+//! other end.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+
+use super::wire::{Stream, Trust, Wire};
+use super::{Refusal, Target, Tls};
+use crate::host::Files;
+
+/// Where an image may have RDS's certificate authorities.
+const BAKED: &str = "/etc/ingot/rds-ca.pem";
+
+/// Where systems keep those they trust.
+const SYSTEM: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
+/// RDS's bundle of all regions has 170 kB, a system's 250 kB.
+const LIMIT: u64 = 4 << 20;
+
+/// Certificate authorities, read once.
+pub(super) struct Roots {
+    files: Rc<dyn Files>,
+    read: RefCell<BTreeMap<Option<PathBuf>, Trusted>>,
+}
+
+#[derive(Clone)]
+struct Trusted {
+    roots: Arc<RootCertStore>,
+    /// Where they are from, for people.
+    from: String,
+}
+
+impl Roots {
+    pub(super) fn new(files: Rc<dyn Files>) -> Self {
+        Self { files, read: RefCell::default() }
+    }
+
+    async fn get(&self, named: Option<&Path>) -> Result<Trusted, Refusal> {
+        let key = named.map(Path::to_owned);
+        if let Some(known) = self.read.borrow().get(&key) {
+            return Ok(known.clone());
+        }
+        let found = match named {
+            Some(path) => {
+                let missing = || Refusal::Roots { path: path.display().to_string(), why: "there is no such file".into() };
+                self.from_file(path).await?.ok_or_else(missing)?
+            }
+            None => self.of_this_machine().await?,
+        };
+        self.read.borrow_mut().insert(key, found.clone());
+        Ok(found)
+    }
+
+    async fn of_this_machine(&self) -> Result<Trusted, Refusal> {
+        for path in [BAKED].into_iter().chain(SYSTEM) {
+            if let Some(found) = self.from_file(Path::new(path)).await? {
+                return Ok(found);
+            }
+        }
+        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        Ok(Trusted { roots: Arc::new(roots), from: "Mozilla's certificate authorities".into() })
+    }
+
+    /// `None` if there is no such file. Certificates in it that are of no use are passed over, if there are others.
+    async fn from_file(&self, path: &Path) -> Result<Option<Trusted>, Refusal> {
+        let from = path.display().to_string();
+        let wrong = |why: String| Refusal::Roots { path: from.clone(), why };
+        let Some(text) = self.files.read(path, LIMIT).await.map_err(|error| wrong(error.to_string()))? else { return Ok(None) };
+        let mut roots = RootCertStore::empty();
+        let found = CertificateDer::pem_slice_iter(&text).filter_map(Result::ok);
+        roots.add_parsable_certificates(found);
+        if roots.is_empty() {
+            return Err(wrong("it holds no certificate".into()));
+        }
+        Ok(Some(Trusted { roots: Arc::new(roots), from: from.clone() }))
+    }
+}
+
+/// Goes on with TLS on a connection whose other side has agreed to that.
+pub(super) async fn encrypt(wire: Wire, target: &Target, roots: &Roots) -> Result<Wire, Refusal> {
+    let at = target.at();
+    let trusted = roots.get(target.ca.as_deref()).await?;
+    let failed = |why: String| Refusal::Tls { at: at.clone(), why };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let strict = WebPkiServerVerifier::builder_with_provider(Arc::clone(&trusted.roots), Arc::clone(&provider));
+    let verifier = Arc::new(Lenient {
+        strict: strict.build().map_err(|error| failed(error.to_string()))?,
+        refuses: target.tls == Tls::Verify,
+        verified: AtomicBool::new(false),
+    });
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| failed(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
+        .with_no_client_auth();
+    let name = ServerName::try_from(target.host.clone()).map_err(|_| failed(format!("{} is no name for a certificate", target.host)))?;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let stream: Box<dyn Stream> = wire.into_stream();
+    match connector.connect(name, stream).await {
+        Ok(stream) => {
+            let trust = if verifier.verified.load(Ordering::Relaxed) { Trust::Verified } else { Trust::Encrypted };
+            Ok(Wire::encrypted(stream, trust, at))
+        }
+        Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(why)) => Refusal::Untrusted {
+                late: is_of_time(why),
+                why: in_words(why),
+                roots: trusted.from,
+                at: at.clone(),
+            },
+            Some(other) => failed(other.to_string()),
+            None => Refusal::of_io(&at, &error),
+        }),
+    }
+}
+
+/// A clock that is not yet set is no reason to give up.
+fn is_of_time(why: &CertificateError) -> bool {
+    use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
+    matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
+}
+
+fn in_words(why: &CertificateError) -> String {
+    match why {
+        CertificateError::UnknownIssuer => "it is issued by somebody else".into(),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name".into(),
+        why => why.to_string(),
+    }
+}
+
+/// Notes whether a certificate is trusted and, unless it refuses, goes on with one that is not.
+#[derive(Debug)]
+struct Lenient {
+    strict: Arc<WebPkiServerVerifier>,
+    refuses: bool,
+    verified: AtomicBool,
+}
+
+impl ServerCertVerifier for Lenient {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match self.strict.verify_server_cert(certificate, intermediates, name, ocsp, now) {
+            Ok(verified) => {
+                self.verified.store(true, Ordering::Relaxed);
+                Ok(verified)
+            }
+            Err(error) if self.refuses => Err(error),
+            Err(_) => Ok(ServerCertVerified::assertion()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.strict.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.strict.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.strict.supported_verify_schemes()
+    }
+}

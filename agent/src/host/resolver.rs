@@ -1,0 +1,60 @@
+//! Names of hosts, resolved as this machine is configured, by ourselves.
+//!
+//! From /etc/hosts and the servers of /etc/resolv.conf; never by getaddrinfo, since a static glibc would load NSS modules,
+//! and never by a public resolver.
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hickory_resolver::TokioResolver;
+use hickory_resolver::config::LookupIpStrategy;
+
+/// The longest wait for one DNS answer. A VPC's resolver answers in milliseconds; a lost packet must leave time for
+/// a second one while a connection is still waited for, and the usual setting of resolv.conf, 5 s, does not.
+const DNS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Clones share everything.
+#[derive(Clone, Default)]
+pub(crate) struct SystemResolver {
+    made: Arc<Mutex<Option<TokioResolver>>>,
+}
+
+impl SystemResolver {
+    /// The addresses of a host, as long as their time to live says.
+    pub(crate) async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
+        match self.get()?.lookup_ip(name).await {
+            Ok(found) => Ok(found.iter().collect()),
+            Err(error) => {
+                // Early in a boot /etc/resolv.conf may be the image's, until the lease brings this network's.
+                *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
+                // Its own words show a whole query.
+                let why = if error.is_no_records_found() { "there is no such name".into() } else { error.to_string() };
+                Err(ResolveError::Lookup { name: name.into(), why })
+            }
+        }
+    }
+
+    fn get(&self) -> Result<TokioResolver, ResolveError> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(resolver) = &*made {
+            return Ok(resolver.clone());
+        }
+        let configuration = |error: hickory_resolver::net::NetError| ResolveError::Configuration { why: error.to_string() };
+        let mut builder = TokioResolver::builder_tokio().map_err(configuration)?;
+        let options = builder.options_mut();
+        options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+        options.timeout = options.timeout.min(DNS_TIMEOUT);
+        let resolver = builder.build().map_err(configuration)?;
+        *made = Some(resolver.clone());
+        Ok(resolver)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ResolveError {
+    #[error("cannot read name servers from /etc/resolv.conf: {why}")]
+    Configuration { why: String },
+    #[error("cannot resolve {name}: {why}")]
+    Lookup { name: String, why: String },
+}

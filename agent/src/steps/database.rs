@@ -1,0 +1,180 @@
+//! `databases:` — an RDS instance or Aurora cluster, or any PostgreSQL, MySQL or MariaDB, that takes logins.
+//!
+//! ```yaml
+//! databases:
+//!   main:
+//!     instance: shop-{{values.env}}       # or `cluster: …`; or `host: …`, `engine: postgres|mysql` and, if need be, `port:`
+//!     restore_from: { snapshot: shop-golden, class: db.m7g.large, subnet_group: shop }   # made once if it is not there
+//!     credentials: secrets.db             # {username, password[, dbname]}: set after a restore; login is checked with them
+//!     tls: verify                         # or require, prefer (the default), disable; against `ca:`, RDS's or the system's
+//! ```
+//!
+//! Ready is what takes a login, over the network and whatever RDS calls its state: an instance that is `backing-up` for
+//! hours serves all the while. One change shows what the next one is, so this step unfolds. A fleet that asks at once
+//! makes one database, for its name is one: who comes second waits. Whether the master password is still that of the
+//! snapshot is written on the database itself, in a tag, so that any instance of the fleet makes good what another
+//! one did not live to do. What is to be done next is decided in [`decide`], the waiting done in [`wait`], the password
+//! set in [`password`]. The protocols are the business of [`host::databases`](crate::host::databases).
+
+mod credentials;
+mod decide;
+mod fields;
+mod password;
+mod trouble;
+mod wait;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::address::Address;
+use crate::aws::rds::{Kind, Member, Restore};
+use crate::failure::Failure;
+use crate::host::databases::{Refusal, Server};
+use crate::steps::{Context, Objection, Outputs, Step};
+use crate::text::Text;
+
+pub(crate) use self::fields::Database;
+pub(crate) use self::trouble::DatabaseError;
+use self::trouble::Unsuitable;
+
+/// A restore takes 10 to 25 minutes.
+const PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Restore(Box<Restore>),
+    AddMember(Member),
+    SetPassword { database: String, secret: Address },
+    Await { database: String },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restore(restore) => {
+                let what = if restore.kind == Kind::Cluster { "cluster" } else { "database" };
+                write!(f, "restore {what} {} from snapshot {}", restore.id, restore.snapshot)
+            }
+            Self::AddMember(member) => write!(f, "create instance {} in cluster {}", member.id, member.cluster),
+            Self::SetPassword { database, secret } => write!(f, "set the master password of {database} to that of {secret}"),
+            Self::Await { database } => write!(f, "wait until {database} takes logins"),
+        }
+    }
+}
+
+impl Step for Database {
+    type Change = Change;
+    type Error = DatabaseError;
+
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
+        let name = match (&self.instance, &self.cluster, &self.host) {
+            (Some(instance), _, _) => format!("RDS instance {}", shown(instance)),
+            (_, Some(cluster), _) => format!("RDS cluster {}", shown(cluster)),
+            (_, _, Some(host)) => {
+                let port = self.port.or(self.engine.map(|engine| engine.port())).unwrap_or_default();
+                format!("{} at {}:{port}", self.engine.map_or("a database", |engine| engine.name()), shown(host))
+            }
+            _ => "a database".into(),
+        };
+        match self.restore_from.is_some() {
+            true => format!("{name}, restored if it is not there"),
+            false => name,
+        }
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        self.strings()
+    }
+
+    fn watches(&self) -> Vec<&Address> {
+        // Any other has been objected to.
+        self.credentials.iter().filter(|address| address.kind() == "secrets").collect()
+    }
+
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        Some(&["endpoint", "port", "engine", "version", "resource_id", "reader_endpoint"])
+    }
+
+    fn unfolds(&self) -> bool {
+        true
+    }
+
+    fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
+        self.contradictions()
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, DatabaseError> {
+        let login = self.login(cx)?;
+        let Some(name) = self.name(cx)? else {
+            let target = self.plain(login, cx)?;
+            return self.knocked(cx.host().databases.knock(&target).await, &target.at(), |_| false, cx);
+        };
+        let Some(found) = cx.world.aws.rds.database(&name).await.map_err(DatabaseError::Rds)? else {
+            return Ok(vec![self.restoring(&name, cx).await?]);
+        };
+        decide::fit(&name, &found)?;
+        if let Some(change) = self.unfinished(&name, &found, cx)? {
+            return Ok(vec![change]);
+        }
+        let Some(target) = self.target(&name, &found, login)? else { return Ok(vec![Change::Await { database: name.id }]) };
+        let knocked = cx.host().databases.knock(&target).await;
+        self.knocked(knocked, &name.id, |refusal| decide::may_pass(refusal, &found), cx)
+    }
+
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), DatabaseError> {
+        match change {
+            Change::Restore(restore) => wait::restore(&restore, cx).await,
+            Change::AddMember(member) => wait::add_member(&member, cx).await,
+            Change::SetPassword { .. } => password::set(self, cx).await,
+            Change::Await { .. } => wait::until_ready(self, cx).await,
+        }
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, DatabaseError> {
+        let Some(name) = self.name(cx)? else {
+            let target = self.plain(self.login(cx)?, cx)?;
+            let server = cx.host().databases.knock(&target).await.map_err(|refusal| DatabaseError::Refused(clean(refusal, cx)))?;
+            let value = json!({
+                "endpoint": target.host, "port": target.port, "engine": target.engine.name(), "version": server.version,
+                "resource_id": null, "reader_endpoint": null,
+            });
+            return Ok(Outputs { value, stamp: None });
+        };
+        let found = cx.world.aws.rds.database(&name).await.map_err(DatabaseError::Rds)?;
+        let found = found.ok_or_else(|| Unsuitable::Missing { kind: name.kind, id: name.id.clone() })?;
+        let (endpoint, port) = found.endpoint.ok_or_else(|| Unsuitable::Missing { kind: name.kind, id: name.id.clone() })?;
+        let value = json!({
+            "endpoint": endpoint, "port": port, "engine": found.engine, "version": found.version,
+            "resource_id": found.resource_id, "reader_endpoint": found.reader_endpoint,
+        });
+        Ok(Outputs { value, stamp: None })
+    }
+}
+
+impl Database {
+    /// What a knock comes to: nothing to do, a wait, or an error that no wait would help.
+    fn knocked(
+        &self,
+        knocked: Result<Server, Refusal>,
+        database: &str,
+        may_pass: impl Fn(&Refusal) -> bool,
+        cx: &Context<'_>,
+    ) -> Result<Vec<Change>, DatabaseError> {
+        match knocked {
+            Ok(_) => Ok(Vec::new()),
+            Err(refusal) if refusal.is_transient() || may_pass(&refusal) => Ok(vec![Change::Await { database: database.to_owned() }]),
+            Err(refusal) => Err(DatabaseError::Refused(clean(refusal, cx))),
+        }
+    }
+}
+
+/// What a server said, without secrets: it tells the user's name.
+fn clean(refusal: Refusal, cx: &Context<'_>) -> Refusal {
+    refusal.redacted(|said| cx.redact(said))
+}

@@ -1,0 +1,223 @@
+//! What is to be done next until a database takes logins, by what RDS says of it.
+
+use std::collections::BTreeMap;
+
+use super::fields::{Database, RestoreFrom};
+use super::{Change, DatabaseError, Unsuitable};
+use crate::aws::rds::{self, Kind, Member, Name, Restore, Snapshot, SnapshotQuery};
+use crate::host::databases::{Engine, Login, Refusal, Target, Verdict};
+use crate::steps::Context;
+use crate::steps::fields::OrMap;
+use crate::text::Text;
+
+/// Tags of a database that ingot has restored: what from, and whether its master password is still the snapshot's.
+pub(super) const FROM: &str = "ingot:restored-from";
+pub(super) const PASSWORD: &str = "ingot:password";
+const PENDING: &str = "pending";
+
+/// States in which nobody will ever log in, unless somebody does something. All others pass or are as good as `available`.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/accessing-monitoring.html>, and for clusters
+/// <https://docs.aws.amazon.com/AmazonRDS/latest/AuroraUserGuide/accessing-monitoring.html>.
+const HOPELESS: [&str; 11] = [
+    "failed",
+    "restore-error",
+    "insufficient-capacity",
+    "inaccessible-encryption-credentials",
+    "inaccessible-encryption-credentials-recoverable",
+    "storage-full",
+    "deleting",
+    "stopping",
+    "stopped",
+    "migration-failed",
+    "cloning-failed",
+];
+
+/// States in which the master password may just be changing.
+const CHANGING: [&str; 3] = ["resetting-master-credentials", "modifying", "configuring-iam-database-auth"];
+
+/// Whether a database is in a state of which something can become, and speaks a protocol that we know.
+pub(super) fn fit(name: &Name, found: &rds::Database) -> Result<(), Unsuitable> {
+    let status = found.status.as_str();
+    if HOPELESS.contains(&status) || status.starts_with("incompatible-") {
+        let restored = found.tags.contains_key(FROM);
+        return Err(Unsuitable::Status { kind: name.kind, id: name.id.clone(), status: status.into(), restored });
+    }
+    engine(&name.id, &found.engine).map(drop)
+}
+
+/// The protocol of an engine of RDS.
+fn engine(id: &str, engine: &str) -> Result<Engine, Unsuitable> {
+    match engine {
+        "postgres" | "aurora-postgresql" => Ok(Engine::Postgres),
+        "mysql" | "mariadb" | "aurora-mysql" | "aurora" => Ok(Engine::Mysql),
+        other => Err(Unsuitable::Engine { id: id.into(), engine: other.into() }),
+    }
+}
+
+/// Whether its master password is still that of the snapshot, and ingot's to change.
+pub(super) fn is_pending(found: &rds::Database) -> bool {
+    found.tags.get(PASSWORD).is_some_and(|state| state == PENDING)
+}
+
+/// Whether a refusal that is final elsewhere may pass, since another password is on its way.
+pub(super) fn may_pass(refusal: &Refusal, found: &rds::Database) -> bool {
+    let changing = found.changes_password || is_pending(found) || CHANGING.contains(&found.status.as_str());
+    changing && refusal.verdict() == Some(Verdict::WrongPassword)
+}
+
+impl Database {
+    /// Which database of RDS is meant. `None` for one with a host of its own.
+    pub(super) fn name(&self, cx: &Context<'_>) -> Result<Option<Name>, DatabaseError> {
+        let (kind, text) = match (&self.instance, &self.cluster) {
+            (Some(text), _) => (Kind::Instance, text),
+            (None, Some(text)) => (Kind::Cluster, text),
+            (None, None) => return Ok(None),
+        };
+        // RDS keeps them in small letters, whatever it is given.
+        let id = render(text, cx)?.to_lowercase();
+        Ok(Some(Name { kind, id, made: self.restore_from.is_some() }))
+    }
+
+    /// Where a database with a host of its own is.
+    pub(super) fn plain(&self, login: Option<Login>, cx: &Context<'_>) -> Result<Target, DatabaseError> {
+        let host = self.host.as_ref().map(|host| render(host, cx)).transpose()?.unwrap_or_default();
+        let engine = self.engine.unwrap_or(Engine::Postgres);
+        Ok(Target { host, port: self.port.unwrap_or(engine.port()), engine, tls: self.tls, ca: self.ca.clone(), login })
+    }
+
+    /// Where a database of RDS is. `None` as long as RDS does not say, or there is nothing yet that could answer.
+    pub(super) fn target(&self, name: &Name, found: &rds::Database, login: Option<Login>) -> Result<Option<Target>, Unsuitable> {
+        let engine = engine(&name.id, &found.engine)?;
+        let answers = name.kind == Kind::Instance || !found.members.is_empty();
+        let endpoint = found.endpoint.clone().filter(|_| answers);
+        Ok(endpoint.map(|(host, port)| Target { host, port, engine, tls: self.tls, ca: self.ca.clone(), login }))
+    }
+
+    /// What a restore has left undone, by this instance or another.
+    pub(super) fn unfinished(&self, name: &Name, found: &rds::Database, cx: &Context<'_>) -> Result<Option<Change>, DatabaseError> {
+        let class = self.restore_from.as_ref().and_then(|from| from.class.as_ref());
+        if let (Kind::Cluster, true, true, Some(class)) = (name.kind, found.members.is_empty(), found.tags.contains_key(FROM), class) {
+            let id = format!("{}-1", name.id);
+            let mut tags = self.restore_from.as_ref().map_or(Ok(BTreeMap::new()), |from| rendered(&from.tags, cx))?;
+            tags.extend(found.tags.get(FROM).map(|from| (FROM.to_owned(), from.clone())));
+            let (cluster, engine) = (name.id.clone(), found.engine.clone());
+            return Ok(Some(Change::AddMember(Member { id, cluster, class: render(class, cx)?, engine, tags })));
+        }
+        let secret = self.secret().filter(|_| is_pending(found));
+        Ok(secret.map(|secret| Change::SetPassword { database: name.id.clone(), secret: secret.clone() }))
+    }
+
+    /// The request for a database that is not there.
+    pub(super) async fn restoring(&self, name: &Name, cx: &Context<'_>) -> Result<Change, DatabaseError> {
+        let Some(from) = &self.restore_from else {
+            return Err(Unsuitable::Missing { kind: name.kind, id: name.id.clone() }.into());
+        };
+        let (snapshot, engine) = self.snapshot(name.kind, from, cx).await?;
+        let mut tags = rendered(&from.tags, cx)?;
+        tags.insert(FROM.into(), snapshot.clone());
+        // In the restore itself: whoever dies right after it has said what is left to do.
+        if self.credentials.is_some() {
+            tags.insert(PASSWORD.into(), PENDING.into());
+        }
+        let maybe = |text: &Option<Text>| text.as_ref().map(|text| render(text, cx)).transpose();
+        Ok(Change::Restore(Box::new(Restore {
+            kind: name.kind,
+            id: name.id.clone(),
+            snapshot,
+            engine,
+            class: maybe(&from.class)?,
+            subnet_group: maybe(&from.subnet_group)?,
+            security_groups: from.security_groups.iter().map(|group| render(group, cx)).collect::<Result<_, _>>()?,
+            parameter_group: maybe(&from.parameter_group)?,
+            tags,
+        })))
+    }
+
+    /// The id of the snapshot and, where a restore has to be told, its engine.
+    async fn snapshot(&self, kind: Kind, from: &RestoreFrom, cx: &Context<'_>) -> Result<(String, String), DatabaseError> {
+        let (id, tags) = match &from.snapshot {
+            // The restore itself says whether it is there.
+            OrMap::Plain(id) if kind == Kind::Instance => return Ok((render(id, cx)?, String::new())),
+            OrMap::Plain(id) => (Some(render(id, cx)?), BTreeMap::new()),
+            OrMap::Map(newest) => (None, rendered(&newest.newest_with_tags, cx)?),
+        };
+        let query = SnapshotQuery { kind, id, tags };
+        let newest = newest(&query, cx.world.aws.rds.snapshots(&query).await.map_err(DatabaseError::Rds)?)?;
+        Ok((query.id.unwrap_or(newest.id), newest.engine))
+    }
+}
+
+/// The newest available snapshot of those that were found.
+fn newest(query: &SnapshotQuery, found: Vec<Snapshot>) -> Result<Snapshot, Unsuitable> {
+    let (ready, others): (Vec<Snapshot>, Vec<Snapshot>) = found.into_iter().partition(|snapshot| snapshot.status == "available");
+    let newest = ready.into_iter().max_by(|a, b| (&a.created, &a.id).cmp(&(&b.created, &b.id)));
+    newest.ok_or_else(|| Unsuitable::NoSnapshot { which: query.which(), others: others.len() })
+}
+
+fn render(text: &Text, cx: &Context<'_>) -> Result<String, DatabaseError> {
+    cx.render(text).map(|rendered| rendered.expose().to_owned()).map_err(DatabaseError::Render)
+}
+
+fn rendered(tags: &BTreeMap<String, Text>, cx: &Context<'_>) -> Result<BTreeMap<String, String>, DatabaseError> {
+    tags.iter().map(|(key, value)| Ok((key.clone(), render(value, cx)?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn named(kind: Kind) -> Name {
+        Name { kind, id: "shop".into(), made: false }
+    }
+
+    fn in_state(status: &str) -> rds::Database {
+        rds::Database { status: status.into(), engine: "postgres".into(), ..rds::Database::default() }
+    }
+
+    #[test]
+    fn goes_on_in_every_state_of_which_something_can_become() {
+        for status in ["available", "backing-up", "creating", "modifying", "starting", "upgrading", "storage-optimization", "of tomorrow"] {
+            assert_eq!(fit(&named(Kind::Instance), &in_state(status)), Ok(()), "{status}");
+        }
+        for status in ["failed", "incompatible-parameters", "stopped", "deleting", "storage-full", "inaccessible-encryption-credentials"] {
+            assert!(fit(&named(Kind::Instance), &in_state(status)).is_err(), "{status}");
+        }
+        let other = rds::Database { engine: "oracle-ee".into(), ..in_state("available") };
+        assert!(matches!(fit(&named(Kind::Instance), &other), Err(Unsuitable::Engine { .. })));
+    }
+
+    #[test]
+    fn takes_the_newest_snapshot_that_is_whole() {
+        let tags = BTreeMap::from([("app".to_owned(), "shop".to_owned())]);
+        let query = SnapshotQuery { kind: Kind::Instance, id: None, tags: tags.clone() };
+        let snapshot = |id: &str, created: &str, status: &str| Snapshot {
+            id: id.into(),
+            status: status.into(),
+            created: created.into(),
+            engine: "postgres".into(),
+            tags: tags.clone(),
+        };
+        let all = vec![
+            snapshot("old", "2026-01-01T00:00:00Z", "available"),
+            snapshot("new", "2026-02-01T00:00:00Z", "available"),
+            snapshot("newer", "2026-03-01T00:00:00Z", "creating"),
+        ];
+        assert_eq!(newest(&query, all.clone()).unwrap().id, "new");
+        let none = newest(&query, all[2..].to_vec()).unwrap_err();
+        assert_eq!(none.to_string(), "there is no available snapshot with app=shop");
+    }
+
+    #[test]
+    fn a_wrong_password_may_pass_while_another_is_on_its_way() {
+        let said = |verdict| {
+            let at = "db:5432".to_owned();
+            Refusal::Said(crate::host::databases::Said { at, verdict, code: String::new(), message: String::new() })
+        };
+        let wrong = said(Verdict::WrongPassword);
+        assert!(!may_pass(&wrong, &in_state("available")));
+        assert!(may_pass(&wrong, &in_state("resetting-master-credentials")));
+        assert!(may_pass(&wrong, &rds::Database { changes_password: true, ..in_state("available") }));
+        assert!(!may_pass(&said(Verdict::NoDatabase), &in_state("modifying")));
+    }
+}

@@ -1,0 +1,191 @@
+//! The fields of a database, as the document writes them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::address::Address;
+use crate::host::databases::{Engine, Tls};
+use crate::steps::Objection;
+use crate::steps::fields::OrMap;
+use crate::template::Template;
+use crate::text::Text;
+
+/// A database that takes logins: of RDS, or any other.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    /// The identifier of an RDS instance.
+    pub(super) instance: Option<Text>,
+    /// The identifier of an Aurora cluster.
+    pub(super) cluster: Option<Text>,
+    /// The host of a database that is not asked of RDS.
+    pub(super) host: Option<Text>,
+    /// The port, of a database with a `host`. Default: that of the engine.
+    pub(super) port: Option<u16>,
+    /// The protocol, of a database with a `host`; mysql is MariaDB's, too.
+    pub(super) engine: Option<Engine>,
+    /// What it is restored from where it is not there.
+    pub(super) restore_from: Option<RestoreFrom>,
+    /// The secret with username, password and maybe dbname: login is checked with them, and a restored database gets them.
+    pub(super) credentials: Option<Address>,
+    /// Whether the connection is encrypted, and the certificate verified. Default: encrypted where the server offers it.
+    #[serde(default)]
+    pub(super) tls: Tls,
+    /// Certificate authorities in PEM. Default: /etc/ingot/rds-ca.pem, else those of the system.
+    pub(super) ca: Option<PathBuf>,
+}
+
+/// A snapshot, and what is to be made of it. What is not said is as in the snapshot, or as RDS chooses.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RestoreFrom {
+    /// A snapshot: its id or ARN, or the newest available one with tags.
+    pub(super) snapshot: OrMap<Text, Newest>,
+    /// The class of the instance; a cluster gets one instance of it.
+    pub(super) class: Option<Text>,
+    pub(super) subnet_group: Option<Text>,
+    /// Security groups by id.
+    #[serde(default)]
+    pub(super) security_groups: Vec<Text>,
+    /// The parameter group, of the cluster where it is one.
+    pub(super) parameter_group: Option<Text>,
+    /// Tags of the database, besides ingot's own.
+    #[serde(default)]
+    pub(super) tags: BTreeMap<String, Text>,
+}
+
+/// The newest available snapshot of this account with all of these tags.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Newest {
+    pub(super) newest_with_tags: BTreeMap<String, Text>,
+}
+
+impl Database {
+    /// Every string that may hold references.
+    pub(super) fn strings(&self) -> Vec<&Text> {
+        let mut strings: Vec<&Text> = [&self.instance, &self.cluster, &self.host].into_iter().flatten().collect();
+        if let Some(from) = &self.restore_from {
+            match &from.snapshot {
+                OrMap::Plain(id) => strings.push(id),
+                OrMap::Map(newest) => strings.extend(newest.newest_with_tags.values()),
+            }
+            strings.extend([&from.class, &from.subnet_group, &from.parameter_group].into_iter().flatten());
+            strings.extend(&from.security_groups);
+            strings.extend(from.tags.values());
+        }
+        strings
+    }
+
+    /// What contradicts itself.
+    pub(super) fn contradictions(&self) -> Vec<Objection> {
+        let mut wrong: Vec<(String, String)> = Vec::new();
+        let mut object = |message: &str, hint: &str| wrong.push((message.into(), hint.into()));
+        match [&self.instance, &self.cluster, &self.host].into_iter().flatten().count() {
+            1 => {}
+            0 => object("it is not said which database is meant", "give `instance:`, `cluster:`, or `host:` and `engine:`"),
+            _ => object("a database is one thing: an instance, a cluster, or a host", "keep one of instance, cluster and host"),
+        }
+        if self.host.is_some() {
+            if self.engine.is_none() {
+                object("which protocol the host speaks is not said", "add `engine: postgres` or `engine: mysql`");
+            }
+            if self.restore_from.is_some() {
+                object("only RDS restores databases, and this one is a host", "name it by `instance:` or `cluster:`");
+            }
+        } else {
+            for (field, given) in [("port", self.port.is_some()), ("engine", self.engine.is_some())] {
+                if given {
+                    object(&format!("`{field}` is for a database with a `host`: RDS says it itself"), "take it away");
+                }
+            }
+        }
+        if self.port == Some(0) {
+            object("0 is no port", "write the port that the server listens on, or leave it out");
+        }
+        if let Some(address) = self.credentials.as_ref().filter(|address| address.kind() != "secrets") {
+            object(
+                &format!("`credentials` names a whole secret, by its address, and {address} is none"),
+                "write it without braces and without a field, as in `credentials: secrets.db`",
+            );
+        }
+        if self.ca.as_ref().is_some_and(|path| !path.is_absolute()) {
+            object("`ca` is no absolute path", "write where the file lies in the image, as in /etc/ssl/shop-ca.pem");
+        }
+        if self.ca.is_some() && self.tls == Tls::Disable {
+            object("it has a `ca` and is not to be encrypted", "take one of the two away");
+        }
+        if let Some(from) = &self.restore_from {
+            if self.cluster.is_some() && from.class.is_none() {
+                object("a cluster is restored without any instance, and its first one needs a class", "add `class:`");
+            }
+            if matches!(&from.snapshot, OrMap::Map(newest) if newest.newest_with_tags.is_empty()) {
+                object("no tag at all would match every snapshot", "name at least one tag");
+            }
+            for tag in from.tags.keys().filter(|tag| tag.starts_with("aws:") || tag.starts_with("ingot:")) {
+                object(&format!("the tag `{tag}` is not yours to set"), "give it a name that begins with neither `aws:` nor `ingot:`");
+            }
+        }
+        if self.strings().into_iter().any(holds_secret) {
+            object(
+                "where a database is, and what it is made of, may not come from a secret: both are shown to everybody",
+                "write it as it is, or keep it in `values:`",
+            );
+        }
+        wrong.into_iter().map(|(message, hint)| Objection { message, hint }).collect()
+    }
+}
+
+fn holds_secret(text: &Text) -> bool {
+    let template = (!text.is_plain()).then(|| Template::parse(text.raw()).ok()).flatten();
+    template.is_some_and(|template| template.references().iter().any(|reference| reference.root() == "secrets"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn objections(fields: serde_json::Value) -> Vec<String> {
+        let database: Database = serde_json::from_value(fields).unwrap();
+        database.contradictions().into_iter().map(|objection| objection.message).collect()
+    }
+
+    #[test]
+    fn takes_what_makes_sense() {
+        for fields in [
+            json!({"instance": "shop"}),
+            json!({"instance": "shop", "restore_from": {"snapshot": "golden"}, "credentials": "secrets.db"}),
+            json!({"cluster": "shop", "restore_from": {"snapshot": {"newest_with_tags": {"app": "shop"}}, "class": "db.r7g.large"}}),
+            json!({"host": "db.internal", "engine": "mysql", "port": 3307, "tls": "verify", "ca": "/etc/ssl/ca.pem"}),
+        ] {
+            assert_eq!(objections(fields.clone()), [""; 0], "{fields}");
+        }
+    }
+
+    #[test]
+    fn objects_to_what_does_not() {
+        for (fields, message) in [
+            (json!({}), "it is not said which"),
+            (json!({"instance": "a", "cluster": "b"}), "a database is one thing"),
+            (json!({"host": "a"}), "which protocol"),
+            (json!({"host": "a", "engine": "mysql", "restore_from": {"snapshot": "s"}}), "only RDS restores"),
+            (json!({"instance": "a", "port": 5432}), "`port` is for"),
+            (json!({"host": "a", "engine": "mysql", "port": 0}), "0 is no port"),
+            (json!({"instance": "a", "credentials": "files./etc/x"}), "`credentials` names a whole secret"),
+            (json!({"instance": "a", "credentials": "{{secrets.db}}"}), "`credentials` names a whole secret"),
+            (json!({"cluster": "a", "restore_from": {"snapshot": "s"}}), "a cluster is restored without"),
+            (json!({"instance": "a", "restore_from": {"snapshot": {"newest_with_tags": {}}}}), "no tag at all"),
+            (json!({"instance": "a", "restore_from": {"snapshot": "s", "tags": {"ingot:x": "y"}}}), "the tag `ingot:x`"),
+            (json!({"instance": "{{secrets.db.name}}"}), "where a database is"),
+            (json!({"instance": "a", "ca": "ca.pem"}), "`ca` is no absolute path"),
+        ] {
+            let found = objections(fields.clone());
+            assert!(found.len() == 1 && found[0].starts_with(message), "{fields}: {found:?}");
+        }
+    }
+}

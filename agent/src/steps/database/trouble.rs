@@ -1,0 +1,125 @@
+//! Why a database takes no logins, and what to do about it.
+
+use std::time::Duration;
+
+use crate::address::Address;
+use crate::aws::AwsError;
+use crate::aws::rds::Kind;
+use crate::failure::Failure;
+use crate::host::databases::Refusal;
+use crate::steps::fields::rounded;
+use crate::template::TemplateError;
+
+/// Why a database could not be made ready.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DatabaseError {
+    #[error("cannot fill in a field")]
+    Render(#[source] TemplateError),
+    #[error(transparent)]
+    Rds(AwsError),
+    /// RDS, or the document, has something else than is needed.
+    #[error(transparent)]
+    Unsuitable(Unsuitable),
+    /// The database itself has something against it.
+    #[error(transparent)]
+    Refused(Refusal),
+    #[error("waited {:?} for {what}", rounded(*waited))]
+    Late { what: String, waited: Duration, hint: Option<String> },
+}
+
+/// What there is, and why that will not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unsuitable {
+    #[error("RDS has no {} {id}", word(*kind))]
+    Missing { kind: Kind, id: String },
+    #[error("{id} is {status}, says RDS")]
+    Status { kind: Kind, id: String, status: String, restored: bool },
+    #[error("{id} runs {engine}, whose protocol ingot does not speak")]
+    Engine { id: String, engine: String },
+    #[error("there is no available snapshot {which}")]
+    NoSnapshot { which: String, others: usize },
+    #[error("the master user of {id} is {master}, and {secret} is of another user")]
+    MasterUser { id: String, master: String, secret: Address },
+    #[error("{secret} {why}, and is to be the credentials of a database")]
+    Secret { secret: Address, why: String },
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Instance => "instance",
+        Kind::Cluster => "cluster",
+    }
+}
+
+impl Failure for Unsuitable {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing { .. } => "correct its identifier, or say in `restore_from:` what it is to be made of".into(),
+            Self::Status { kind, id, status, restored } => for_status(*kind, id, status, *restored),
+            Self::Engine { id, .. } => format!("wait for {id} with a command of your own"),
+            Self::NoSnapshot { others: 0, .. } => "correct the tags or the id; clusters and instances have snapshots of their own".into(),
+            Self::NoSnapshot { others, .. } => format!("{others} of these are not available yet: wait for one, or look why it failed"),
+            Self::MasterUser { master, .. } => {
+                format!("put the user name {master} into the secret: only the master user gets a password with a restore")
+            }
+            Self::Secret { .. } => "keep it as RDS does: {\"username\": \"…\", \"password\": \"…\", \"dbname\": \"…\"}".into(),
+        })
+    }
+}
+
+/// What can be done about a state.
+fn for_status(kind: Kind, id: &str, status: &str, restored: bool) -> String {
+    let command = |verb: &str| format!("aws rds {verb}-db-{} --db-{}-identifier {id}", word(kind), word(kind));
+    match status {
+        "stopped" | "stopping" => format!("run `{}`", command("start")),
+        "storage-full" => format!("run `{} --allocated-storage …` with more than it has", command("modify")),
+        "deleting" => "wait until it is gone, and boot again".into(),
+        "inaccessible-encryption-credentials" | "inaccessible-encryption-credentials-recoverable" => {
+            format!("enable its KMS key and allow RDS to use it, then run `{}`", command("start"))
+        }
+        "incompatible-parameters" => "correct what its parameter group asks for, or give it another".into(),
+        "incompatible-network" => "give its subnets free addresses and its VPC DNS host names, or restore it elsewhere".into(),
+        _ if restored => format!(
+            "look at `aws rds describe-events --source-identifier {id} --source-type db-{}`, delete it, and boot again to restore it anew",
+            word(kind)
+        ),
+        _ => format!("look at `aws rds describe-events --source-identifier {id} --source-type db-{}`", word(kind)),
+    }
+}
+
+impl Failure for DatabaseError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Render(source) => source.hint(),
+            Self::Rds(source) => source.hint(),
+            Self::Unsuitable(source) => source.hint(),
+            Self::Refused(source) => source.hint(),
+            Self::Late { hint, .. } => hint.clone(),
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Rds(source) => source.is_transient(),
+            Self::Refused(source) => source.is_transient(),
+            _ => false,
+        }
+    }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Rds(source) if source.is_unreachable())
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rds(source) => source.retry_after(),
+            _ => None,
+        }
+    }
+}
+
+impl From<Unsuitable> for DatabaseError {
+    fn from(source: Unsuitable) -> Self {
+        Self::Unsuitable(source)
+    }
+}

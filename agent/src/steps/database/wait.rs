@@ -1,0 +1,249 @@
+//! The waiting: for RDS to make a database, and for that to take logins. Every wait has a bound and a reason.
+//!
+//! RDS is asked seldom, since a fleet shares the account's quota, and only for what nobody else knows: the endpoint, and
+//! that nothing will come of it. From then on the database itself is asked, and often, since nothing else knows when it
+//! takes logins.
+
+use std::cell::{Cell, RefCell};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::future::{Either, select};
+
+use super::{Database, DatabaseError, Unsuitable, clean, decide};
+use crate::aws::rds::{self, Member, Name, Restore};
+use crate::failure::Failure;
+use crate::host::databases::{Refusal, Server, Target, Verdict};
+use crate::steps::Context;
+
+/// The pauses in which RDS is asked while it has no endpoint: each half as long again as the one before.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// How often RDS is asked while the database itself is.
+const CHECK: Duration = Duration::from_secs(20);
+
+/// How often RDS is asked whether a wrong password may become the right one.
+const DOUBT: Duration = Duration::from_secs(3);
+
+/// For so long what RDS has agreed to may not be there for those who ask.
+const UNSEEN: Duration = Duration::from_secs(60);
+
+/// How often is said that a wait goes on, if nothing else is new.
+const SAY_AGAIN: Duration = Duration::from_secs(5);
+
+/// Pauses that grow.
+pub(super) struct Pauses(Duration);
+
+impl Pauses {
+    pub(super) fn new() -> Self {
+        Self(FIRST_PAUSE)
+    }
+
+    pub(super) fn next(&mut self) -> Duration {
+        let pause = self.0;
+        self.0 = (pause * 3 / 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
+/// How soon to knock again. What costs nobody anything is tried often: from the first login that would be taken to our
+/// knowing it, no more than this passes.
+fn pause(refusal: &Refusal) -> Duration {
+    Duration::from_millis(match refusal {
+        Refusal::Name { .. } => 1_000,
+        // It has been tried for seconds.
+        Refusal::Silent { .. } => 0,
+        Refusal::Said(said) if said.verdict == Verdict::Full => 1_000,
+        Refusal::Said(said) if said.verdict == Verdict::WrongPassword => 200,
+        _ => 100,
+    })
+}
+
+/// A wait that has begun, and what was said of it.
+pub(super) struct Wait<'a> {
+    cx: &'a Context<'a>,
+    begun: Duration,
+    said: RefCell<(String, Duration)>,
+}
+
+impl<'a> Wait<'a> {
+    pub(super) fn new(cx: &'a Context<'a>) -> Self {
+        Self { cx, begun: cx.host().clock.elapsed(), said: RefCell::default() }
+    }
+
+    pub(super) fn context(&self) -> &'a Context<'a> {
+        self.cx
+    }
+
+    fn waited(&self) -> Duration {
+        self.cx.host().clock.elapsed().saturating_sub(self.begun)
+    }
+
+    /// Says what is waited for, unless it was just said, and sleeps. An error once there is no time at all.
+    pub(super) async fn pause(&self, what: &str, hint: &dyn Fn() -> Option<String>, pause: Duration) -> Result<(), DatabaseError> {
+        let (cx, waited) = (self.cx, self.waited());
+        let left = cx.time_left();
+        if left.is_zero() {
+            return Err(DatabaseError::Late { what: what.to_owned(), waited, hint: hint() });
+        }
+        let is_new = {
+            let said = self.said.borrow();
+            said.0 != what || waited >= said.1 + SAY_AGAIN
+        };
+        if is_new {
+            cx.waiting(format!("for {what}, {:?} so far", Duration::from_secs(waited.as_secs())));
+            self.said.replace((what.to_owned(), waited));
+        }
+        cx.host().clock.sleep(pause.min(left)).await;
+        Ok(())
+    }
+}
+
+/// Asks RDS for a database, and waits until it shows one that it has agreed to make.
+pub(super) async fn restore(restore: &Restore, cx: &Context<'_>) -> Result<(), DatabaseError> {
+    cx.waiting(format!("for RDS to accept the restore of {}", restore.id));
+    taken_is_well(cx.world.aws.rds.restore(restore).await)?;
+    let name = Name { kind: restore.kind, id: restore.id.clone(), made: true };
+    seen(&name, |_| true, cx).await
+}
+
+/// Asks RDS for an instance in a cluster, and waits until it shows it.
+pub(super) async fn add_member(member: &Member, cx: &Context<'_>) -> Result<(), DatabaseError> {
+    cx.waiting(format!("for RDS to accept the instance {}", member.id));
+    taken_is_well(cx.world.aws.rds.add_member(member).await)?;
+    let name = Name { kind: rds::Kind::Cluster, id: member.cluster.clone(), made: true };
+    seen(&name, |cluster| !cluster.members.is_empty(), cx).await
+}
+
+/// Another instance of the fleet was faster, or our own answer was lost: the name is what there is one of.
+fn taken_is_well(asked: Result<(), crate::aws::AwsError>) -> Result<(), DatabaseError> {
+    match asked {
+        Err(error) if matches!(error.code.as_str(), "DBInstanceAlreadyExists" | "DBClusterAlreadyExistsFault") => Ok(()),
+        asked => asked.map_err(DatabaseError::Rds),
+    }
+}
+
+/// Waits until RDS shows something as it has agreed to make it.
+pub(super) async fn seen(name: &Name, as_wanted: impl Fn(&rds::Database) -> bool, cx: &Context<'_>) -> Result<(), DatabaseError> {
+    let wait = Wait::new(cx);
+    let mut pauses = Pauses::new();
+    loop {
+        match cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)? {
+            Some(found) if as_wanted(&found) => return Ok(()),
+            None if wait.waited() >= UNSEEN => return Err(Unsuitable::Missing { kind: name.kind, id: name.id.clone() }.into()),
+            _ => {}
+        }
+        wait.pause(&format!("RDS to show what it has made of {}", name.id), &|| None, pauses.next()).await?;
+    }
+}
+
+/// Waits until a database takes logins.
+pub(super) async fn until_ready(database: &Database, cx: &Context<'_>) -> Result<(), DatabaseError> {
+    let login = database.login(cx)?;
+    let wait = Wait::new(cx);
+    let Some(name) = database.name(cx)? else {
+        let target = database.plain(login, cx)?;
+        let status = RefCell::default();
+        return knocking(&target.at(), &target, &status, async |_| Ok(false), &wait).await.map(drop);
+    };
+    let (found, target) = with_endpoint(database, &name, login, &wait).await?;
+    until_login(&name, found, &target, &wait).await.map(drop)
+}
+
+/// Waits until RDS says where a database is.
+pub(super) async fn with_endpoint(
+    database: &Database,
+    name: &Name,
+    login: Option<crate::host::databases::Login>,
+    wait: &Wait<'_>,
+) -> Result<(rds::Database, Target), DatabaseError> {
+    let mut pauses = Pauses::new();
+    loop {
+        let found = described(name, wait.cx).await?;
+        decide::fit(name, &found)?;
+        if let Some(target) = database.target(name, &found, login.clone())? {
+            return Ok((found, target));
+        }
+        let what = format!("RDS to make {} ({})", name.id, found.status);
+        let hint = || Some(format!("look at `aws rds describe-events --source-identifier {}`, or give it a longer `timeout:`", name.id));
+        wait.pause(&what, &hint, jittered(pauses.next())).await?;
+    }
+}
+
+/// Waits until a database of RDS takes a login, and ends early when RDS says that it never will.
+pub(super) async fn until_login(name: &Name, found: rds::Database, target: &Target, wait: &Wait<'_>) -> Result<Server, DatabaseError> {
+    let cx = wait.cx;
+    let status = RefCell::new(found.status);
+    let doubted = Cell::new(None);
+    // A password that is wrong may be about to change, which RDS knows.
+    let patient = async |refusal: &Refusal| {
+        let now = cx.host().clock.elapsed();
+        if let Some(at) = doubted.get()
+            && now < at + DOUBT
+        {
+            return Ok(true);
+        }
+        let found = match cx.world.aws.rds.database(name).await {
+            Ok(found) => found.unwrap_or_default(),
+            Err(error) if error.is_transient() => return Ok(true),
+            Err(error) => return Err(DatabaseError::Rds(error)),
+        };
+        doubted.set(Some(now));
+        status.replace(found.status.clone());
+        Ok(decide::may_pass(refusal, &found))
+    };
+    let knocking = pin!(knocking(&name.id, target, &status, patient, wait));
+    let asking = pin!(async {
+        loop {
+            cx.host().clock.sleep(jittered(CHECK)).await;
+            // Whatever is the matter with RDS, the database may be well.
+            let Ok(found) = cx.world.aws.rds.database(name).await else { continue };
+            let Some(found) = found else { return Unsuitable::Missing { kind: name.kind, id: name.id.clone() } };
+            if let Err(hopeless) = decide::fit(name, &found) {
+                return hopeless;
+            }
+            status.replace(found.status);
+        }
+    });
+    match select(knocking, asking).await {
+        Either::Left((knocked, _)) => knocked,
+        Either::Right((hopeless, _)) => Err(hopeless.into()),
+    }
+}
+
+/// Knocks until a login is taken, or what is said will not pass.
+async fn knocking(
+    name: &str,
+    target: &Target,
+    status: &RefCell<String>,
+    patient: impl AsyncFn(&Refusal) -> Result<bool, DatabaseError>,
+    wait: &Wait<'_>,
+) -> Result<Server, DatabaseError> {
+    loop {
+        let refusal = match wait.cx.host().databases.knock(target).await {
+            Ok(server) => return Ok(server),
+            Err(refusal) => clean(refusal, wait.cx),
+        };
+        if !refusal.is_transient() && !(refusal.verdict() == Some(Verdict::WrongPassword) && patient(&refusal).await?) {
+            return Err(DatabaseError::Refused(refusal));
+        }
+        let says = match status.borrow().as_str() {
+            "" => String::new(),
+            status => format!("; RDS: {status}"),
+        };
+        let what = format!("{name} to take logins ({refusal}{says})");
+        wait.pause(&what, &|| refusal.hint(), pause(&refusal)).await?;
+    }
+}
+
+/// A database that is known to be there.
+pub(super) async fn described(name: &Name, cx: &Context<'_>) -> Result<rds::Database, DatabaseError> {
+    let found = cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?;
+    Ok(found.ok_or_else(|| Unsuitable::Missing { kind: name.kind, id: name.id.clone() })?)
+}
+
+/// A fleet that was started at once does not ask at once for ever.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.8 + 0.4 * fastrand::f64())
+}
