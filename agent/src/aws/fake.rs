@@ -4,6 +4,7 @@
 //! It counts the calls made, by action.
 
 mod ec2;
+mod objects;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,10 +19,22 @@ use super::{
 };
 
 pub(crate) use ec2::FakeEc2;
+pub(crate) use objects::FakeObjects;
 
-/// An account with nothing in it but what `ec2` has.
+/// An account for a rehearsal, with nothing in it but what `ec2` has; every object that is asked for is there, and every
+/// parameter names one.
 pub(crate) fn services(ec2: Rc<FakeEc2>) -> Services {
-    Services { secrets: Rc::new(FakeSecretsManager::default()), parameters: Rc::new(FakeParameterStore::default()), ec2 }
+    Services {
+        secrets: Rc::new(FakeSecretsManager::default()),
+        parameters: Rc::new(FakeParameterStore::default().inventing(|name| Some(ParameterValue::Text(named_by(name).into())))),
+        ec2,
+        objects: Rc::new(FakeObjects::inventing()),
+    }
+}
+
+/// Where a release might be that a parameter names.
+fn named_by(parameter: &str) -> String {
+    format!("s3://bucket/named-by-{}.tar.zst", parameter.trim_matches('/').replace('/', "-"))
 }
 
 /// Calls made so far, and what is to go wrong with the next ones.

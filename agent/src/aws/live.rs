@@ -12,6 +12,7 @@ use super::ec2::{Ec2, LiveEc2};
 use super::fetch::{Parameters, Secrets};
 use super::http::Http;
 use super::imds::Imds;
+use super::s3::{LiveObjects, Objects};
 use super::secrets_manager::LiveSecretsManager;
 use super::ssm::LiveParameterStore;
 use super::{ParameterStore, SecretsManager};
@@ -22,6 +23,7 @@ pub(crate) struct Aws {
     pub(crate) secrets: Secrets,
     pub(crate) parameters: Parameters,
     pub(crate) ec2: Rc<dyn Ec2>,
+    pub(crate) objects: Rc<dyn Objects>,
 }
 
 /// The services themselves, real or not.
@@ -30,12 +32,13 @@ pub(crate) struct Services {
     pub(crate) secrets: Rc<dyn SecretsManager>,
     pub(crate) parameters: Rc<dyn ParameterStore>,
     pub(crate) ec2: Rc<dyn Ec2>,
+    pub(crate) objects: Rc<dyn Objects>,
 }
 
 impl Aws {
     pub(crate) fn new(services: Services) -> Self {
-        let Services { secrets, parameters, ec2 } = services;
-        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2 }
+        let Services { secrets, parameters, ec2, objects } = services;
+        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, objects }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -48,7 +51,8 @@ impl Aws {
         Self::new(Services {
             secrets: Rc::new(LiveSecretsManager::new(connection.clone())),
             parameters: Rc::new(LiveParameterStore::new(connection.clone())),
-            ec2: Rc::new(LiveEc2::new(connection, metadata)),
+            ec2: Rc::new(LiveEc2::new(connection.clone(), metadata)),
+            objects: Rc::new(LiveObjects::new(connection)),
         })
     }
 

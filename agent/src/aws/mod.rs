@@ -19,6 +19,7 @@ pub(crate) mod live;
 #[cfg(test)]
 mod loopback;
 mod query;
+pub(crate) mod s3;
 mod secrets_manager;
 mod signing;
 mod ssm;
@@ -224,6 +225,9 @@ impl Failure for AwsError {
         if *service == ec2::SERVICE
             && let Some(hint) = ec2::codes::hint(self)
         {
+            return Some(hint);
+        }
+        if let Some(hint) = s3::codes::hint(self) {
             return Some(hint);
         }
         Some(match self.kind {

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::aws::Identity;
-use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeSecretsManager};
+use crate::aws::fake::{FakeEc2, FakeObjects, FakeParameterStore, FakeSecretsManager};
 use crate::aws::live::{Aws, Services};
 use crate::execute::{Execution, publish, write_report};
 use crate::facts;
@@ -37,6 +37,7 @@ pub(super) struct Instance {
     pub(super) secrets: Rc<FakeSecretsManager>,
     pub(super) parameters: Rc<FakeParameterStore>,
     pub(super) ec2: Rc<FakeEc2>,
+    pub(super) objects: Rc<FakeObjects>,
     /// The value of every secret.
     pub(super) values: Vec<String>,
 }
@@ -65,7 +66,8 @@ impl Instance {
         let units = ReadingUnits::of(example, &machine);
         let (secrets, parameters) = (Rc::new(secrets), Rc::new(parameters));
         let ec2 = Rc::new(FakeEc2::new(machine.clone(), ZONE).inventing());
-        Self { example: example.clone(), machine, units, secrets, parameters, ec2, values: Vec::new() }
+        let objects = Rc::new(FakeObjects::inventing());
+        Self { example: example.clone(), machine, units, secrets, parameters, ec2, objects, values: Vec::new() }
     }
 
     /// A new instance in an account whose volumes and snapshots the law states itself.
@@ -105,7 +107,8 @@ impl Instance {
         for trouble in remembered::bring_back(&record, &host, Duration::ZERO).await {
             recorder.amend(|report| report.warnings.push(trouble));
         }
-        let aws = Aws::new(Services { secrets: self.secrets.clone(), parameters: self.parameters.clone(), ec2: self.ec2.clone() });
+        let (secrets, parameters) = (self.secrets.clone(), self.parameters.clone());
+        let aws = Aws::new(Services { secrets, parameters, ec2: self.ec2.clone(), objects: self.objects.clone() });
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
