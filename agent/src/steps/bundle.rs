@@ -25,7 +25,7 @@ mod trouble;
 
 use std::cell::RefCell;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -73,36 +73,43 @@ pub(crate) enum Change {
     RemoveStaged(PathBuf),
     Fetch {
         release: Release,
+        to: PathBuf,
         attributes: Attributes,
         replaces: bool,
         /// What came of it, once it is staged.
         unpacked: RefCell<Option<Unpacked>>,
     },
     HandOver {
-        version: String,
+        release: PathBuf,
         attributes: Attributes,
     },
     Switch {
-        version: String,
+        link: PathBuf,
         from: Option<PathBuf>,
+        to: PathBuf,
     },
-    RemoveRelease(String),
+    RemoveRelease {
+        release: PathBuf,
+        mark: PathBuf,
+    },
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
-            Self::Fetch { release, replaces, .. } => {
-                write!(f, "unpack {} to {}", release.source, find::shown(&release.version))?;
+            Self::Fetch { release, to, replaces, .. } => {
+                write!(f, "unpack {} to {}", release.source, to.display())?;
                 f.write_str(if *replaces { ", in place of what is there" } else { "" })
             }
-            Self::HandOver { version, attributes: Attributes { mode, uid, gid } } => {
-                write!(f, "give {} to {uid}:{gid}, mode {}", find::shown(version), Mode(*mode))
+            Self::HandOver { release, attributes: Attributes { mode, uid, gid } } => {
+                write!(f, "give {} to {uid}:{gid}, mode {}", release.display(), Mode(*mode))
             }
-            Self::Switch { version, from: None } => write!(f, "switch current to {}", find::shown(version)),
-            Self::Switch { version, from: Some(from) } => write!(f, "switch current from {} to {}", from.display(), find::shown(version)),
-            Self::RemoveRelease(version) => write!(f, "remove {}", find::shown(version)),
+            Self::Switch { link, from: None, to } => write!(f, "switch {} to {}", link.display(), to.display()),
+            Self::Switch { link, from: Some(from), to } => {
+                write!(f, "switch {} from {} to {}", link.display(), from.display(), to.display())
+            }
+            Self::RemoveRelease { release, .. } => write!(f, "remove {}", release.display()),
         }
     }
 }
@@ -164,18 +171,18 @@ impl Step for Bundle {
     }
 
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), BundleError> {
-        let (layout, directories) = (self.layout(), &cx.host().directories);
+        let directories = &cx.host().directories;
         let done = match change {
             Change::RemoveStaged(path) => directories.remove(&path).await,
             Change::Fetch { release, unpacked, .. } => match unpacked.into_inner() {
                 Some(unpacked) => self.install(&release, &unpacked, cx).await,
                 None => Ok(()),
             },
-            Change::HandOver { version, attributes } => directories.hand_over(&layout.release(&version), attributes).await,
-            Change::Switch { version, .. } => directories.switch(&layout.current(), &release::target(&version)).await,
-            Change::RemoveRelease(version) => {
+            Change::HandOver { release, attributes } => directories.hand_over(&release, attributes).await,
+            Change::Switch { link, to, .. } => directories.switch(&link, &to).await,
+            Change::RemoveRelease { release, mark } => {
                 // The new one is there and counts: an old one that stays is for the next boot.
-                if let Err(error) = self.remove(&version, cx).await {
+                if let Err(error) = remove(&release, &mark, cx).await {
                     cx.progress(Progress::Warning(error.to_string()));
                 }
                 Ok(())
@@ -333,12 +340,12 @@ impl Bundle {
         files.stage(&staged, &content, Attributes { mode: 0o644, uid, gid }).await?;
         files.install(&staged, &path).await
     }
+}
 
-    /// The directory goes first: a mark without one is nothing, and a directory without one would be nobody's.
-    async fn remove(&self, version: &str, cx: &Context<'_>) -> Result<(), HostError> {
-        cx.host().directories.remove(&self.layout().release(version)).await?;
-        cx.host().files.remove(&self.layout().mark(version)).await
-    }
+/// The directory goes first: a mark without one is nothing, and a directory without one would be nobody's.
+async fn remove(release: &Path, mark: &Path, cx: &Context<'_>) -> Result<(), HostError> {
+    cx.host().directories.remove(release).await?;
+    cx.host().files.remove(mark).await
 }
 
 fn rendered(text: &Text, field: &'static str, cx: &Context<'_>) -> Result<String, BundleError> {

@@ -277,9 +277,12 @@ pub(super) fn damaged(why: &str) -> UnpackError {
 
 /// What a reader of a format says.
 pub(super) fn broken(error: io::Error) -> UnpackError {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => damaged("it ends in the middle"),
-        io::ErrorKind::ConnectionAborted => damaged("it was given up"),
-        _ => damaged(&error.to_string()),
+    match (error.kind(), error.to_string()) {
+        (io::ErrorKind::ConnectionAborted, _) => damaged("it was given up"),
+        (io::ErrorKind::UnexpectedEof, _) => damaged("it ends in the middle"),
+        // The tar crate's words for the same.
+        (_, said) if said.contains("EOF") || said == "failed to read entire block" => damaged("it ends in the middle"),
+        (_, said) if said == "Unknown frame descriptor" || said == "invalid gzip header" => damaged("something else follows its end"),
+        (_, said) => damaged(&said),
     }
 }

@@ -55,6 +55,10 @@ fn zip(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
     let mut output = Vec::new();
     let mut archive = rawzip::ZipArchiveWriter::new(&mut output);
     for (name, mode, content) in entries {
+        if name.ends_with('/') {
+            archive.new_dir(name).unix_permissions(*mode).create().unwrap();
+            continue;
+        }
         let file = archive.new_file(name).compression_method(rawzip::CompressionMethod::Deflate).unix_permissions(*mode);
         let (mut entry, config) = file.start().unwrap();
         let mut writer = config.wrap(flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::fast()));
@@ -65,6 +69,16 @@ fn zip(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
     }
     archive.finish().unwrap();
     output
+}
+
+/// The same, with another name of the same length in it.
+fn renamed(mut archive: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
+    for at in 0..=archive.len() - from.len() {
+        if archive[at..].starts_with(from) {
+            archive[at..at + to.len()].copy_from_slice(to);
+        }
+    }
+    archive
 }
 
 /// A machine with nothing but a directory for archives, beside which lies what must not be touched.
@@ -199,7 +213,8 @@ async fn what_leads_outside_is_refused() {
             raw(tar, EntryType::Symlink, b"inside", b"x", b"");
             raw(tar, EntryType::Link, b"hard", b"inside", b"");
         }),
-        zip(&[("../victim", 0o644, b"x")]),
+        // Under a name that the crate would not write.
+        renamed(zip(&[("xx/victim", 0o644, b"x")]), b"xx/victim", b"../victim"),
         zip(&[("out", 0o120_777, b"../victim")]),
     ] {
         said.push(Machine::new().refuses(&archive).await.lines().next().unwrap().to_owned());
@@ -265,13 +280,13 @@ async fn what_is_broken_is_named() {
     let mut lines = Vec::new();
     for (what, archive) in [
         ("gzip cut", packed[..packed.len() - 20].to_vec()),
-        ("zstd cut", zstd(&plain)[..900].to_vec()),
+        ("zstd cut", zstd(&plain)[..200].to_vec()),
         ("tar cut in a file", plain[..5000].to_vec()),
         ("tar cut between files", plain[..plain.len() - 1024].to_vec()),
         ("zip cut", zipped[..zipped.len() - 30].to_vec()),
-        ("behind gzip", [packed.clone(), b"garbage".to_vec()].concat()),
-        ("behind zstd", [zstd(&plain), b"garbage".to_vec()].concat()),
-        ("behind tar", [plain.clone(), b"garbage".to_vec()].concat()),
+        ("behind gzip", [packed.clone(), b"more garbage than a header".to_vec()].concat()),
+        ("behind zstd", [zstd(&plain), b"more garbage than a header".to_vec()].concat()),
+        ("behind tar", [plain.clone(), b"more garbage than a header".to_vec()].concat()),
         ("nothing in it", gzip(&[0; 1024])),
         ("nothing in gzip", gzip(b"")),
         ("nothing", Vec::new()),
@@ -286,7 +301,25 @@ async fn what_is_broken_is_named() {
     }
     let error = Machine::new().unpack(&spoilt).await;
     lines.push(format!("spoilt zstd: {}", error.map_or_else(|error| error.to_string(), |_| "not noticed".into())));
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    gzip cut: the archive is damaged: it ends in the middle
+    zstd cut: the archive is damaged: it ends in the middle
+    tar cut in a file: the archive is damaged: it ends in the middle
+    tar cut between files: the archive is damaged: it ends without the mark of its end
+    zip cut: the archive is damaged: Missing end of central directory
+    behind gzip: the archive is damaged: something else follows its end
+    behind zstd: the archive is damaged: something else follows its end
+    behind tar: the archive is damaged: something follows its end
+    nothing in it: the archive is damaged: it is empty
+    nothing in gzip: the archive is damaged: it is empty
+    nothing: this is no archive: it looks like nothing at all
+    a page: this is no archive: it looks like HTML or XML
+    an error: this is no archive: it looks like JSON
+    a text: this is no archive: it looks like text
+    xz: this is no archive: it looks like xz, which is not read here
+    gzip of a page: the archive is damaged: it ends in the middle
+    spoilt zstd: the archive is damaged: Data corruption detected
+    ");
 }
 
 #[tokio::test]

@@ -18,9 +18,9 @@ const KEEP: u32 = 3;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [
-    {"required": ["s3"]},
-    {"required": ["parameter"], "not": {"required": ["version_id"]}},
-    {"required": ["url", "sha256"], "not": {"required": ["version_id"]}}
+    {"required": ["s3"], "properties": {"parameter": false, "url": false}},
+    {"required": ["parameter"], "properties": {"s3": false, "url": false, "version_id": false}},
+    {"required": ["url", "sha256"], "properties": {"s3": false, "parameter": false, "version_id": false}}
 ]))]
 pub(super) struct Fields {
     /// An object in S3: s3://BUCKET/KEY.

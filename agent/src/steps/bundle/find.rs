@@ -1,7 +1,7 @@
 //! What there is of a bundle on the machine, and what is to be done about it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Change;
 use super::release::{self, Layout, Mark, Release};
@@ -82,17 +82,18 @@ pub(super) fn changes(
     }
     if !is_whole {
         let replaces = mark.is_some_and(|marked| marked.is_there);
-        changes.push(Change::Fetch { release: wanted.clone(), attributes, replaces, unpacked: Default::default() });
+        let to = layout.release(&wanted.version);
+        changes.push(Change::Fetch { release: wanted.clone(), to, attributes, replaces, unpacked: Default::default() });
     } else if found.wanted.is_some_and(|(_, now)| now != attributes) {
-        changes.push(Change::HandOver { version: wanted.version.clone(), attributes });
+        changes.push(Change::HandOver { release: layout.release(&wanted.version), attributes });
     }
     let target = release::target(&wanted.version);
-    let leads_there = found.current.as_deref() == Some(&*target);
-    if !leads_there {
-        changes.push(Change::Switch { version: wanted.version.clone(), from: found.current.clone() });
+    if found.current.as_deref() != Some(&*target) {
+        changes.push(Change::Switch { link: layout.current(), from: found.current.clone(), to: target });
     }
     let current = found.current.as_deref().and_then(release::version_of);
-    changes.extend(outlived(wanted, current.as_deref(), keep, found).into_iter().map(Change::RemoveRelease));
+    let outlived = outlived(wanted, current.as_deref(), keep, found).into_iter();
+    changes.extend(outlived.map(|version| Change::RemoveRelease { release: layout.release(&version), mark: layout.mark(&version) }));
     Ok(changes)
 }
 
@@ -114,13 +115,10 @@ pub(super) fn ratio(found: &Found) -> f64 {
     newest.map_or(1.0, |marked| (marked.mark.unpacked as f64 / marked.mark.bytes as f64).max(1.0))
 }
 
-/// A path for people, below the directory of the bundle.
-pub(super) fn shown(version: &str) -> String {
-    Path::new("releases").join(version).display().to_string()
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::aws::s3::Source;
     use crate::digest::Sha256;
@@ -155,7 +153,7 @@ mod tests {
         if found.marks.get(version).is_some_and(|marked| marked.is_there) {
             found.wanted = Some((FileKind::Directory, ATTRIBUTES));
         }
-        match changes(Layout(Path::new("/opt/shop")), &wanted(version), ATTRIBUTES, keep, &found) {
+        match changes(Layout(Path::new("/app")), &wanted(version), ATTRIBUTES, keep, &found) {
             Ok(changes) => changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             Err(error) => error.to_string(),
         }
@@ -163,25 +161,25 @@ mod tests {
 
     #[test]
     fn fetches_what_is_not_there_and_switches() {
-        assert_eq!(lines("1", 3, found(None, &[])), "unpack s3://shop/x.tar to releases/1; switch current to releases/1");
+        assert_eq!(lines("1", 3, found(None, &[])), "unpack s3://shop/x.tar to /app/releases/1; switch /app/current to releases/1");
         assert_eq!(
             lines("2", 3, found(Some("1"), &["1"])),
-            "unpack s3://shop/x.tar to releases/2; switch current from releases/1 to releases/2"
+            "unpack s3://shop/x.tar to /app/releases/2; switch /app/current from releases/1 to releases/2"
         );
         assert_eq!(lines("1", 3, found(Some("1"), &["1"])), "");
     }
 
     #[test]
     fn goes_back_to_what_is_kept_without_fetching() {
-        assert_eq!(lines("1", 3, found(Some("2"), &["1", "2"])), "switch current from releases/2 to releases/1");
+        assert_eq!(lines("1", 3, found(Some("2"), &["1", "2"])), "switch /app/current from releases/2 to releases/1");
     }
 
     #[test]
     fn keeps_so_many_and_never_removes_what_may_run() {
         let four = || found(Some("4"), &["1", "2", "3", "4"]);
-        assert!(lines("5", 3, four()).ends_with("releases/5; remove releases/2; remove releases/1"), "{}", lines("5", 3, four()));
-        assert!(lines("5", 1, four()).ends_with("releases/5; remove releases/3; remove releases/2; remove releases/1"));
-        assert_eq!(lines("4", 1, four()), "remove releases/3; remove releases/2; remove releases/1");
+        assert!(lines("5", 3, four()).ends_with("releases/5; remove /app/releases/2; remove /app/releases/1"), "{}", lines("5", 3, four()));
+        assert!(lines("5", 1, four()).ends_with("releases/5; remove /app/releases/3; remove /app/releases/2; remove /app/releases/1"));
+        assert_eq!(lines("4", 1, four()), "remove /app/releases/3; remove /app/releases/2; remove /app/releases/1");
         assert_eq!(lines("4", 9, four()), "");
     }
 
@@ -189,31 +187,31 @@ mod tests {
     fn what_is_not_whole_is_fetched_anew_and_what_is_not_ours_stays() {
         let mut cut = found(Some("1"), &["1"]);
         cut.marks.get_mut("1").unwrap().mark.whole = false;
-        assert_eq!(lines("1", 3, cut), "unpack s3://shop/x.tar to releases/1, in place of what is there");
+        assert_eq!(lines("1", 3, cut), "unpack s3://shop/x.tar to /app/releases/1, in place of what is there");
         let mut gone = found(Some("1"), &["1"]);
         gone.marks.get_mut("1").unwrap().is_there = false;
-        assert_eq!(lines("1", 3, gone), "unpack s3://shop/x.tar to releases/1");
+        assert_eq!(lines("1", 3, gone), "unpack s3://shop/x.tar to /app/releases/1");
         let foreign = Found { wanted: Some((FileKind::Directory, ATTRIBUTES)), ..Found::default() };
-        assert_eq!(lines("1", 3, foreign), "/opt/shop/releases/1 is there already, and ingot has not made it");
+        assert_eq!(lines("1", 3, foreign), "/app/releases/1 is there already, and ingot has not made it");
         let blocked = Found { is_blocked: true, ..Found::default() };
-        assert_eq!(lines("1", 3, blocked), "/opt/shop/current is there already, and ingot has not made it");
+        assert_eq!(lines("1", 3, blocked), "/app/current is there already, and ingot has not made it");
     }
 
     #[test]
     fn another_archive_under_the_same_name_takes_its_place() {
         let mut other = found(Some("1"), &["1"]);
         other.marks.get_mut("1").unwrap().mark.sha256 = Sha256::of(b"other").to_string();
-        assert_eq!(lines("1", 3, other), "unpack s3://shop/x.tar to releases/1, in place of what is there");
+        assert_eq!(lines("1", 3, other), "unpack s3://shop/x.tar to /app/releases/1, in place of what is there");
     }
 
     #[test]
     fn removes_what_a_boot_that_was_cut_off_has_left() {
         let mut left = found(Some("1"), &["1"]);
-        left.staged = vec!["/opt/shop/releases/.ingot-staged.1".into(), "/opt/shop/releases/.ingot-staged.2".into()];
+        left.staged = vec!["/app/releases/.ingot-staged.1".into(), "/app/releases/.ingot-staged.2".into()];
         assert_eq!(
             lines("1", 3, left),
-            "remove /opt/shop/releases/.ingot-staged.1, left by a boot that was cut off; \
-             remove /opt/shop/releases/.ingot-staged.2, left by a boot that was cut off"
+            "remove /app/releases/.ingot-staged.1, left by a boot that was cut off; \
+             remove /app/releases/.ingot-staged.2, left by a boot that was cut off"
         );
     }
 
