@@ -4,6 +4,7 @@
 //! It counts the calls made, by action.
 
 mod ec2;
+mod objects;
 mod rds;
 
 use std::cell::RefCell;
@@ -20,12 +21,24 @@ use super::{
 
 pub(crate) use ec2::FakeEc2;
 pub(crate) use rds::FakeRds;
-#[cfg(test)]
-pub(crate) use rds::Pace;
 
-/// An account with nothing in it but what `ec2` and `rds` have.
+pub(crate) use objects::FakeObjects;
+
+/// An account for a rehearsal, with nothing in it but what `ec2` and `rds` have; every object that is asked for is there, and every
+/// parameter names one.
 pub(crate) fn services(ec2: Rc<FakeEc2>, rds: Rc<FakeRds>) -> Services {
-    Services { secrets: Rc::new(FakeSecretsManager::default()), parameters: Rc::new(FakeParameterStore::default()), ec2, rds }
+    Services {
+        secrets: Rc::new(FakeSecretsManager::default()),
+        parameters: Rc::new(FakeParameterStore::default().inventing(|name| Some(ParameterValue::Text(named_by(name).into())))),
+        ec2,
+        rds,
+        objects: Rc::new(FakeObjects::inventing()),
+    }
+}
+
+/// Where a release might be that a parameter names.
+fn named_by(parameter: &str) -> String {
+    format!("s3://bucket/named-by-{}.tar.zst", parameter.trim_matches('/').replace('/', "-"))
 }
 
 /// Calls made so far, and what is to go wrong with the next ones.

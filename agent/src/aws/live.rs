@@ -12,8 +12,9 @@ use super::ec2::{Ec2, LiveEc2};
 use super::fetch::{Parameters, Secrets};
 use super::http::Http;
 use super::imds::Imds;
-use super::secrets_manager::LiveSecretsManager;
 use super::rds::{LiveRds, Rds};
+use super::s3::{LiveObjects, Objects};
+use super::secrets_manager::LiveSecretsManager;
 use super::ssm::LiveParameterStore;
 use super::{ParameterStore, SecretsManager};
 
@@ -24,6 +25,7 @@ pub(crate) struct Aws {
     pub(crate) parameters: Parameters,
     pub(crate) ec2: Rc<dyn Ec2>,
     pub(crate) rds: Rc<dyn Rds>,
+    pub(crate) objects: Rc<dyn Objects>,
 }
 
 /// The services themselves, real or not.
@@ -33,12 +35,13 @@ pub(crate) struct Services {
     pub(crate) parameters: Rc<dyn ParameterStore>,
     pub(crate) ec2: Rc<dyn Ec2>,
     pub(crate) rds: Rc<dyn Rds>,
+    pub(crate) objects: Rc<dyn Objects>,
 }
 
 impl Aws {
     pub(crate) fn new(services: Services) -> Self {
-        let Services { secrets, parameters, ec2, rds } = services;
-        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, rds }
+        let Services { secrets, parameters, ec2, rds, objects } = services;
+        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, rds, objects }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -52,7 +55,8 @@ impl Aws {
             secrets: Rc::new(LiveSecretsManager::new(connection.clone())),
             parameters: Rc::new(LiveParameterStore::new(connection.clone())),
             rds: Rc::new(LiveRds::new(connection.clone())),
-            ec2: Rc::new(LiveEc2::new(connection, metadata)),
+            ec2: Rc::new(LiveEc2::new(connection.clone(), metadata)),
+            objects: Rc::new(LiveObjects::new(connection)),
         })
     }
 

@@ -21,6 +21,7 @@ pub(crate) mod live;
 mod loopback;
 mod query;
 pub(crate) mod rds;
+pub(crate) mod s3;
 mod secrets_manager;
 mod signing;
 mod ssm;
@@ -231,6 +232,9 @@ impl Failure for AwsError {
         if *service == rds::SERVICE
             && let Some(hint) = rds::codes::hint(self)
         {
+            return Some(hint);
+        }
+        if let Some(hint) = s3::codes::hint(self) {
             return Some(hint);
         }
         Some(match self.kind {

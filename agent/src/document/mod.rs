@@ -23,6 +23,7 @@ use crate::address::Address;
 use crate::document::error::{Mistake, Sources};
 use crate::document::source::Layers;
 use crate::document::tree::{Key, Node, Value};
+use crate::steps::bundle::Bundle;
 use crate::steps::command::Command;
 use crate::steps::credential::Credential;
 use crate::steps::database::Database;
@@ -41,6 +42,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<Volume>("volumes"),
     Kind::of::<Mount>("mounts"),
     Kind::of::<Database>("databases"),
+    Kind::of::<Bundle>("bundles"),
     Kind::of::<File>("files"),
     Kind::of::<Credential>("credentials"),
     Kind::of::<Command>("commands"),

@@ -6,6 +6,7 @@
 
 mod command;
 mod database;
+mod directory;
 mod disk;
 mod file;
 mod probe;
@@ -48,6 +49,10 @@ struct Machine {
     storage: RefCell<Storage>,
     network: RefCell<Network>,
     boots: Cell<u32>,
+    /// How many bytes may be written.
+    free: Cell<u64>,
+    /// Whether an archive is taken for the one that was asked for, whatever its digest.
+    any_archive: Cell<bool>,
     switched_on: Instant,
     life: Life,
 }
@@ -74,6 +79,8 @@ impl FakeMachine {
             storage: RefCell::default(),
             network: RefCell::default(),
             boots: Cell::new(1),
+            free: Cell::new(1 << 40),
+            any_archive: Cell::default(),
             switched_on: Instant::now(),
             life: Life::default(),
         }));
@@ -90,11 +97,12 @@ impl FakeMachine {
     }
 
     /// The same, for a document whose machine is not at hand: any user and any group exists, with a made-up number, and
-    /// every disk that is waited for comes.
+    /// every disk that is waited for comes, every archive is the one that is meant.
     pub(crate) fn rehearsal() -> Self {
         let machine = Self::new_instance();
         machine.0.accounts.borrow_mut().anyone = true;
         machine.0.storage.borrow_mut().anything = true;
+        machine.0.any_archive.set(true);
         machine
     }
 
@@ -109,6 +117,7 @@ impl FakeMachine {
             reading: Rc::new(self.clone()),
             probes: Rc::new(self.clone()),
             databases: Rc::new(self.clone()),
+            directories: Rc::new(self.clone()),
             clock: Rc::new(self.clone()),
         }
     }
@@ -272,6 +281,16 @@ impl FakeMachine {
     /// Has the next `times` runs of a mkfs program end badly, before they have written anything.
     pub(crate) fn fail_filesystems(&self, times: u32) {
         self.0.storage.borrow_mut().failing = times;
+    }
+
+    /// From now on an archive has the digest that it has.
+    pub(crate) fn stop_inventing_archives(&self) {
+        self.0.any_archive.set(false);
+    }
+
+    /// So many bytes may be written, and no more.
+    pub(crate) fn set_free(&self, bytes: u64) {
+        self.0.free.set(bytes);
     }
 
     /// From now on disks come when they are plugged in, and not when they are waited for.

@@ -30,6 +30,7 @@ pub(crate) mod startup;
 pub(crate) mod state;
 mod tree;
 pub(crate) mod units;
+pub(crate) mod unpack;
 pub(crate) mod users;
 
 use std::io;
@@ -55,6 +56,7 @@ pub(crate) struct Host {
     pub(crate) reading: Rc<dyn reading::Reading>,
     pub(crate) probes: Rc<dyn Probes>,
     pub(crate) databases: Rc<dyn databases::Databases>,
+    pub(crate) directories: Rc<dyn unpack::Directories>,
     pub(crate) clock: Rc<dyn Clock>,
 }
 
@@ -69,6 +71,7 @@ impl Host {
             files,
             users: Rc::new(users::EtcUsers::new(root.clone())),
             reading: Rc::new(reading::ThreadedReading::new(root.clone())),
+            directories: Rc::new(unpack::DiskDirectories::new(root.clone())),
             mounts: Rc::new(mounts::KernelMounts::new(root, Rc::clone(&commands))),
             disks: Rc::new(disks::AttachedDisks::new(Rc::clone(&commands))),
             units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),

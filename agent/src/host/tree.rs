@@ -65,7 +65,7 @@ impl Tree {
     }
 
     /// The directory that holds `path`, and the name in it.
-    fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    pub(super) fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
         let name = path.file_name().ok_or(Errno::EISDIR)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         Ok((self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?, name.to_owned()))

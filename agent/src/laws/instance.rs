@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::aws::Identity;
-use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeRds, FakeSecretsManager};
+use crate::aws::fake::{FakeEc2, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager};
 use crate::aws::live::{Aws, Services};
 use crate::execute::{Execution, publish, write_report};
 use crate::facts;
@@ -39,6 +39,7 @@ pub(super) struct Instance {
     pub(super) parameters: Rc<FakeParameterStore>,
     pub(super) ec2: Rc<FakeEc2>,
     pub(super) rds: Rc<FakeRds>,
+    pub(super) objects: Rc<FakeObjects>,
     /// The value of every secret.
     pub(super) values: Vec<String>,
 }
@@ -68,7 +69,8 @@ impl Instance {
         let (secrets, parameters) = (Rc::new(secrets), Rc::new(parameters));
         let ec2 = Rc::new(FakeEc2::new(machine.clone(), ZONE).inventing());
         let rds = Rc::new(FakeRds::new(machine.clone(), REGION).inventing());
-        Self { example: example.clone(), machine, units, secrets, parameters, ec2, rds, values: Vec::new() }
+        let objects = Rc::new(FakeObjects::inventing());
+        Self { example: example.clone(), machine, units, secrets, parameters, ec2, rds, objects, values: Vec::new() }
     }
 
     /// A new instance in an account whose volumes and snapshots the law states itself.
@@ -109,7 +111,8 @@ impl Instance {
             recorder.amend(|report| report.warnings.push(trouble));
         }
         let (secrets, parameters) = (self.secrets.clone(), self.parameters.clone());
-        let aws = Aws::new(Services { secrets, parameters, ec2: self.ec2.clone(), rds: self.rds.clone() });
+        let (ec2, rds, objects) = (self.ec2.clone(), self.rds.clone(), self.objects.clone());
+        let aws = Aws::new(Services { secrets, parameters, ec2, rds, objects });
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();

@@ -143,16 +143,21 @@ pub(crate) fn value(path: &Path) -> serde_json::Value {
 }
 
 fn attributes(wanted: &Wanted, cx: &Context<'_>) -> Result<Attributes, HostError> {
+    owned(wanted.owner.as_deref(), wanted.group.as_deref(), wanted.mode, cx)
+}
+
+/// Owner and mode by the names that a document gives: without one, the user ingot runs as.
+pub(crate) fn owned(owner: Option<&str>, group: Option<&str>, mode: Mode, cx: &Context<'_>) -> Result<Attributes, HostError> {
     let users = &cx.host().users;
     let (mut uid, mut gid) = users.own();
-    if let Some(owner) = &wanted.owner {
+    if let Some(owner) = owner {
         let user = users.user(owner)?;
         (uid, gid) = (user.uid, user.gid);
     }
-    if let Some(group) = &wanted.group {
+    if let Some(group) = group {
         gid = users.group(group)?;
     }
-    Ok(Attributes { mode: wanted.mode.0, uid, gid })
+    Ok(Attributes { mode: mode.0, uid, gid })
 }
 
 #[cfg(test)]

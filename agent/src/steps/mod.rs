@@ -5,6 +5,7 @@
 //! `tests/documents/`.
 
 pub(crate) mod amount;
+pub(crate) mod bundle;
 pub(crate) mod command;
 mod context;
 pub(crate) mod credential;

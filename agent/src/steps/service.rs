@@ -102,10 +102,10 @@ impl Step for Service {
             });
         }
         for address in self.watches() {
-            if !matches!(address.kind(), "files" | "credentials" | "commands") {
+            if !matches!(address.kind(), "files" | "credentials" | "commands" | "bundles") {
                 objections.push(Objection {
                     message: format!("a service cannot be restarted or reloaded on {address}"),
-                    hint: "name files, credentials or commands here; use `after:` to wait for other steps".into(),
+                    hint: "name files, credentials, commands or bundles here; use `after:` to wait for other steps".into(),
                 });
             }
         }

@@ -26,7 +26,7 @@ impl Element {
     /// # Errors
     ///
     /// A few words on what is wrong with it, without its content.
-    pub(super) fn parse(body: &[u8]) -> Result<Self, &'static str> {
+    pub(in crate::aws) fn parse(body: &[u8]) -> Result<Self, &'static str> {
         const NOT_XML: &str = "the answer is not XML";
         let text = std::str::from_utf8(body).map_err(|_| NOT_XML)?;
         let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));

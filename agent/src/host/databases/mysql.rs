@@ -91,12 +91,7 @@ fn capabilities(greeting: &HandshakePacket<'_>, target: &Target, tls: bool) -> C
     ours & greeting.capabilities()
 }
 
-async fn log_in(
-    mut packets: Packets,
-    login: &Login,
-    greeting: &HandshakePacket<'_>,
-    capabilities: CapabilityFlags,
-) -> Result<(), Refusal> {
+async fn log_in(mut packets: Packets, login: &Login, greeting: &HandshakePacket<'_>, capabilities: CapabilityFlags) -> Result<(), Refusal> {
     // A method that only another user of this server has is no reason to give up: the server says which is ours.
     let mut plugin = match greeting.auth_plugin() {
         Some(AuthPlugin::CachingSha2Password) => AuthPlugin::CachingSha2Password,

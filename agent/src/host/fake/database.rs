@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::databases::{Databases, Refusal, Said, Server, Target, Verdict};
 use super::super::Clock as _;
+use super::super::databases::{Databases, Refusal, Said, Server, Target, Verdict};
 use super::FakeMachine;
 use crate::text::SecretText;
 

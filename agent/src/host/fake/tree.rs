@@ -248,6 +248,56 @@ impl Tree {
         }
         Ok(self.nodes.remove(&real).is_some())
     }
+
+    /// Removes what is at `path`, with all below it. Whether there was anything.
+    pub(super) fn remove_all(&mut self, path: &Path) -> Result<bool, Errno> {
+        let real = match self.place(path) {
+            Err(Errno::ENOENT) => return Ok(false),
+            place => place?,
+        };
+        let before = self.nodes.len();
+        self.nodes.retain(|path, _| !path.starts_with(&real));
+        Ok(self.nodes.len() < before)
+    }
+
+    /// Renames a directory; what has that name already goes.
+    pub(super) fn put_directory(&mut self, from: &Path, to: &Path) -> Result<bool, Errno> {
+        let (from, to) = (self.place(from)?, self.place(to)?);
+        if !self.nodes.contains_key(&from) {
+            return Err(Errno::ENOENT);
+        }
+        self.nodes.retain(|path, _| !path.starts_with(&to));
+        let moved: Vec<PathBuf> = self.nodes.keys().filter(|path| path.starts_with(&from)).cloned().collect();
+        for path in moved {
+            let rest = path.strip_prefix(&from).unwrap_or(Path::new("")).to_owned();
+            if let Some(node) = self.nodes.remove(&path) {
+                self.nodes.insert(to.components().chain(rest.components()).collect(), node);
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn hand_over(&mut self, directory: &Path, attributes: Attributes) -> Result<bool, Errno> {
+        let real = self.resolve(directory, true)?;
+        if !self.is_directory(&real) {
+            return Err(Errno::ENOENT);
+        }
+        for (path, node) in self.nodes.iter_mut().filter(|(path, _)| path.starts_with(&real)) {
+            let mode = if *path == real { attributes.mode } else { node.attributes.mode };
+            node.attributes = Attributes { mode, ..attributes };
+        }
+        Ok(true)
+    }
+
+    /// Has a link lead to `target`.
+    pub(super) fn switch(&mut self, link: &Path, target: &Path) -> Result<bool, Errno> {
+        let real = self.place(link)?;
+        if self.is_directory(&real) {
+            return Err(Errno::EISDIR);
+        }
+        self.put(real, Body::Symlink(target.to_owned()), rooted(0o777));
+        Ok(true)
+    }
 }
 
 fn parts(path: &Path) -> VecDeque<OsString> {

@@ -1,0 +1,161 @@
+//! Large objects: of S3 buckets, by signed requests, and of plain HTTPS servers.
+//!
+//! [`Objects::open`] asks for the beginning and so learns length and version; what follows comes by several ranges at
+//! once, in order. A connection that is cut off or falls silent costs what was under way on it, and no more.
+//!
+//! What is in them, and whether that is what it should be, is for those who read them to say.
+
+pub(super) mod codes;
+mod get;
+mod live;
+mod parts;
+mod place;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::AwsError;
+use crate::digest::Sha256;
+
+pub(crate) use live::LiveObjects;
+
+/// The prefix of S3's actions in IAM.
+pub(super) const SERVICE: &str = "s3";
+
+/// What stands in place of a service where a plain server is asked.
+pub(super) const HTTPS: &str = "https";
+
+/// Where an object is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Source {
+    S3 {
+        bucket: String,
+        key: String,
+        version_id: Option<String>,
+    },
+    /// A URL that begins with `https://`.
+    Https(String),
+}
+
+impl Source {
+    /// Reads `s3://BUCKET/KEY` or `https://…`.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong and, after a colon, what to do.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(rest) = text.strip_prefix("s3://") {
+            let wrong = |why: &str| Err(format!("{why}: write s3://BUCKET/KEY"));
+            let Some((bucket, key)) = rest.split_once('/').filter(|(_, key)| !key.is_empty()) else {
+                return wrong(&format!("`{text}` names no key in its bucket"));
+            };
+            let letters = bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+            if !letters || !(3..=63).contains(&bucket.len()) || bucket.starts_with(['.', '-']) {
+                return wrong(&format!("`{bucket}` is not the name of a bucket"));
+            }
+            if key.split('/').any(|part| matches!(part, "." | "..")) {
+                return wrong("HTTP cannot ask for a key with `.` or `..` between slashes");
+            }
+            return Ok(Self::S3 { bucket: bucket.into(), key: key.into(), version_id: None });
+        }
+        match text.parse::<reqwest::Url>() {
+            Ok(url) if url.scheme() == "https" && url.has_host() => Ok(Self::Https(text.into())),
+            _ => Err(format!("`{}` is neither s3://BUCKET/KEY nor a URL of https: write one of the two", without_query(text))),
+        }
+    }
+
+    /// The last part of its path.
+    pub(crate) fn name(&self) -> &str {
+        let path = match self {
+            Self::S3 { key, .. } => key,
+            Self::Https(url) => without_query(url),
+        };
+        path.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default()
+    }
+}
+
+/// Without query and user: those of a URL may be what lets one in.
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::S3 { bucket, key, version_id: None } => write!(f, "s3://{bucket}/{key}"),
+            Self::S3 { bucket, key, version_id: Some(version) } => write!(f, "s3://{bucket}/{key} (version {version})"),
+            Self::Https(url) => match without_query(url).strip_prefix("https://").and_then(|rest| rest.split_once('@')) {
+                Some((user, rest)) if !user.contains('/') => write!(f, "https://{rest}"),
+                _ => f.write_str(without_query(url)),
+            },
+        }
+    }
+}
+
+fn without_query(url: &str) -> &str {
+    url.split(['?', '#']).next().unwrap_or_default()
+}
+
+/// What is known of an object before it has come.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct About {
+    /// In bytes; a plain server may not say.
+    pub(crate) length: Option<u64>,
+    /// The digest that S3 keeps of the whole object, where its uploader had one made.
+    pub(crate) sha256: Option<Sha256>,
+}
+
+/// Opens objects.
+#[async_trait(?Send)]
+pub(crate) trait Objects {
+    /// Asks for an object; `digest` is whether S3 is to be asked for its digest, too.
+    async fn open(&self, source: &Source, digest: bool) -> Result<Box<dyn Object>, AwsError>;
+}
+
+/// An object that is coming. Dropping it stops that.
+#[async_trait(?Send)]
+pub(crate) trait Object {
+    fn about(&self) -> &About;
+
+    /// The next bytes, in order; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// If the rest cannot be had, after several tries. A transient one may be better luck if all begins anew.
+    async fn next(&mut self) -> Result<Option<Bytes>, AwsError>;
+}
+
+/// All of an object that may not be longer than `limit` bytes.
+///
+/// # Errors
+///
+/// `None` if it is longer.
+pub(crate) async fn read(objects: &dyn Objects, source: &Source, limit: usize) -> Result<Option<Vec<u8>>, AwsError> {
+    let mut object = objects.open(source, false).await?;
+    let mut whole = Vec::new();
+    while let Some(bytes) = object.next().await? {
+        if whole.len() + bytes.len() > limit {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&bytes);
+    }
+    Ok(Some(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_two_kinds_of_places() {
+        let s3 = Source::parse("s3://shop-releases/a/shop 1+2.tar.zst").unwrap();
+        assert_eq!((s3.name(), s3.to_string().as_str()), ("shop 1+2.tar.zst", "s3://shop-releases/a/shop 1+2.tar.zst"));
+        let https = Source::parse("https://user:hunter2@example.com/x/shop.zip?X-Amz-Signature=s3cr3t").unwrap();
+        assert_eq!((https.name(), https.to_string().as_str()), ("shop.zip", "https://example.com/x/shop.zip"));
+        for wrong in
+            ["", "shop.tar", "s3://bucket", "s3://bucket/", "s3://b/k", "s3://a@b.com/k", "s3://bucket/../k", "http://x/y", "https://"]
+        {
+            let why = Source::parse(wrong).unwrap_err();
+            assert!(why.contains(": "), "{wrong}: {why}");
+        }
+        assert!(!Source::parse("http://x/y?token=s3cr3t").unwrap_err().contains("s3cr3t"));
+    }
+}

@@ -1,0 +1,58 @@
+//! What to do about the errors of S3, and of plain HTTPS servers.
+//!
+//! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+
+use super::{HTTPS, SERVICE};
+use crate::aws::{AwsError, AwsErrorKind};
+
+/// The code that [`get`](super::get) gives to an answer that belongs to another version of the object.
+pub(super) const CHANGED: &str = "PreconditionFailed";
+
+/// What kind of error a code of S3 is that no other service has.
+pub(super) fn kind(code: &str, message: &str) -> Option<AwsErrorKind> {
+    Some(match code {
+        "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion" => AwsErrorKind::NotFound,
+        "SlowDown" => AwsErrorKind::Throttled,
+        CHANGED | "OperationAborted" => AwsErrorKind::Unreachable,
+        "InvalidAccessKeyId" => AwsErrorKind::Expired,
+        "AccessDenied" if message.contains("kms:") => AwsErrorKind::KmsDenied,
+        code if code.starts_with("KMS.") => AwsErrorKind::KmsDenied,
+        _ => return None,
+    })
+}
+
+/// What to do, where the kind of the error alone does not tell.
+pub(in crate::aws) fn hint(error: &AwsError) -> Option<String> {
+    let AwsError { resource, operation, .. } = error;
+    if error.service == HTTPS {
+        return Some(match error.kind {
+            AwsErrorKind::NotFound => format!("correct the URL in the document, or publish {resource}"),
+            AwsErrorKind::Denied => "give a URL that anybody may read, such as one that is presigned and not over".into(),
+            AwsErrorKind::Throttled => "let fewer instances start at once, or put a copy into S3".into(),
+            AwsErrorKind::Unreachable => "check the route and the name: `curl -I` from a machine of the same subnet".into(),
+            AwsErrorKind::Untrusted => "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers".into(),
+            _ => "look at what the server answers with `curl -I`".into(),
+        });
+    }
+    if error.service != SERVICE {
+        return None;
+    }
+    let place = resource.split(" (version").next().unwrap_or_default().trim_start_matches("s3://");
+    let arn = format!("arn:aws:s3:::{place}");
+    Some(match (error.code.as_str(), error.kind) {
+        ("NoSuchBucket", _) => "correct the bucket's name in the document".into(),
+        ("NoSuchVersion", _) => "correct `version_id`, which the bucket must still keep".into(),
+        ("NoSuchKey", _) => format!("upload {resource}, or correct the key in the document"),
+        (CHANGED, _) => "publish a release under a key of its own, and never over one that is there".into(),
+        ("InvalidObjectState", _) => "restore the object from Glacier first: `aws s3api restore-object`".into(),
+        ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed", _) => {
+            "find the bucket's region with `aws s3api get-bucket-location`, and take AWS_ENDPOINT_URL away".into()
+        }
+        (_, AwsErrorKind::KmsDenied) => "allow kms:Decrypt on the object's key in the instance's role and in the key's policy".into(),
+        // Without s3:ListBucket S3 does not say whether there is such a key.
+        (_, AwsErrorKind::Denied) => format!(
+            "allow s3:{operation} on {arn} in the instance's role; or the key is not there, which S3 only says to those who have s3:ListBucket"
+        ),
+        _ => return None,
+    })
+}

@@ -1,0 +1,266 @@
+//! One request for a range of an object, and what the answer says.
+
+use std::time::SystemTime;
+
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_sigv4::http_request::{PayloadChecksumKind, PercentEncodingMode, SigningSettings, UriPathNormalizationMode};
+use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER};
+use reqwest::{Method, Response, StatusCode, Url};
+
+use super::SERVICE;
+use super::codes::{self, CHANGED};
+use crate::aws::classify::{Call, retry_after};
+use crate::aws::query::Element;
+use crate::aws::signing::Signing;
+use crate::aws::{AwsError, AwsErrorKind};
+use crate::digest::Sha256;
+
+/// The longest refusal that is read, in bytes.
+const REFUSAL_LIMIT: usize = 64 << 10;
+
+/// Everything that a request for the same object needs again.
+#[derive(Debug, Clone)]
+pub(super) struct Getter {
+    pub(super) client: reqwest::Client,
+    pub(super) url: Url,
+    /// By whom and for which region requests are signed; `None` for a plain server.
+    pub(super) signer: Option<(SharedCredentialsProvider, String)>,
+    pub(super) call: Call,
+}
+
+/// Bytes from the first to the last one, which may not be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) first: u64,
+    pub(super) last: Option<u64>,
+}
+
+/// An answer that brings bytes.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response,
+    /// Whether it begins where it was asked to, and not with the first byte of all.
+    pub(super) is_part: bool,
+    /// Length of the whole object.
+    pub(super) length: Option<u64>,
+    pub(super) version: Version,
+    pub(super) sha256: Option<Sha256>,
+}
+
+/// What tells one version of an object from the next.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Version {
+    etag: Option<String>,
+    modified: Option<String>,
+}
+
+/// An answer without bytes of the object.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// Ask again in another region.
+    Region(String, AwsError),
+    /// Ask again by another URL.
+    Location(Url),
+    /// There is not even a first byte: the object is empty.
+    Empty,
+    Final(AwsError),
+}
+
+impl From<AwsError> for Refusal {
+    fn from(error: AwsError) -> Self {
+        Self::Final(error)
+    }
+}
+
+impl Refusal {
+    /// The error, for those who cannot ask again.
+    pub(super) fn error(self, call: &Call) -> AwsError {
+        match self {
+            Self::Final(error) | Self::Region(_, error) => error,
+            Self::Location(_) => call.error(AwsErrorKind::Invalid, "the server sends us to yet another place"),
+            Self::Empty => changed(call),
+        }
+    }
+}
+
+impl Getter {
+    /// Asks for some bytes, of `version` if it is given.
+    pub(super) async fn get(&self, span: Span, version: Option<&Version>) -> Result<Answer, Refusal> {
+        let call = &self.call;
+        let last = span.last.map_or_else(String::new, |last| last.to_string());
+        let mut headers = vec![(RANGE, format!("bytes={}-{last}", span.first))];
+        // A weak one may not be asked for; the answer says which version it is all the same.
+        let strong = version.and_then(|version| version.etag.clone()).filter(|etag| !etag.starts_with("W/"));
+        headers.extend(strong.map(|etag| (IF_MATCH, etag)));
+        let response = self.send(Method::GET, headers).await?;
+        let answered = Version::of(response.headers());
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => {
+                let range = response.headers().get(CONTENT_RANGE).and_then(|range| range.to_str().ok()).and_then(content_range);
+                let Some((_, length)) = range.filter(|(first, _)| *first == span.first) else {
+                    return Err(call.malformed("it is another range than was asked for").into());
+                };
+                if version.is_some_and(|version| *version != answered) {
+                    return Err(changed(call).into());
+                }
+                let sha256 = whole_sha256(response.headers());
+                Ok(Answer { response, is_part: true, length, version: answered, sha256 })
+            }
+            StatusCode::OK => {
+                let (length, sha256) = (response.content_length(), whole_sha256(response.headers()));
+                Ok(Answer { response, is_part: false, length, version: answered, sha256 })
+            }
+            StatusCode::RANGE_NOT_SATISFIABLE if span.first == 0 => Err(Refusal::Empty),
+            StatusCode::PRECONDITION_FAILED => Err(changed(call).into()),
+            _ => Err(self.refusal(response).await),
+        }
+    }
+
+    /// The digest that S3 keeps of the whole object. It says so to a HEAD, and not with a part.
+    pub(super) async fn sha256(&self) -> Result<Option<Sha256>, AwsError> {
+        let response = self.send(Method::HEAD, Vec::new()).await?;
+        match response.status() {
+            StatusCode::OK => Ok(whole_sha256(response.headers())),
+            _ => Err(self.refusal(response).await.error(&self.call)),
+        }
+    }
+
+    async fn send(&self, method: Method, headers: Vec<(HeaderName, String)>) -> Result<Response, AwsError> {
+        let call = &self.call;
+        let mut request = reqwest::Request::new(method, self.url.clone());
+        for (name, value) in headers {
+            let value = HeaderValue::from_str(&value).map_err(|_| call.malformed("the server's ETag is no header"))?;
+            request.headers_mut().insert(name, value);
+        }
+        if let Some((credentials, region)) = &self.signer {
+            request.headers_mut().insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
+            let identity = credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
+            let signing = Signing { service: SERVICE, region, time: SystemTime::now(), settings: as_s3_signs() };
+            signing.sign(&mut request, b"", &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
+        }
+        self.client.execute(request).await.map_err(|error| call.unsent(&error))
+    }
+
+    async fn refusal(&self, response: Response) -> Refusal {
+        let call = &self.call;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        if self.signer.is_none() {
+            let location = headers.get(LOCATION).and_then(|location| location.to_str().ok());
+            if let Some(location) = location.filter(|_| status.is_redirection()) {
+                return match self.url.join(location) {
+                    Ok(url) if url.scheme() == "https" => Refusal::Location(url),
+                    _ => call.error(AwsErrorKind::Invalid, "the server sends us to a place that is not https").into(),
+                };
+            }
+            return of_a_server(call, status, retry_after(text(RETRY_AFTER.as_str()))).into();
+        }
+        let answer = Element::parse(&beginning(response).await).unwrap_or_default();
+        let (code, message) = match answer.name.as_str() {
+            "Error" => (answer.text("Code"), answer.text("Message")),
+            // A HEAD has no body to say it in.
+            _ if status == StatusCode::NOT_FOUND => (Some("NoSuchKey"), None),
+            _ => (None, None),
+        };
+        let mut error = call.refused(code, message, Some(status.as_u16()));
+        if let Some(kind) = codes::kind(code.unwrap_or_default(), message.unwrap_or_default()) {
+            error.kind = kind;
+        }
+        error.retry_after = retry_after(text(RETRY_AFTER.as_str()));
+        let own = self.signer.as_ref().map_or("", |(_, region)| region);
+        match text("x-amz-bucket-region").or(answer.text("Region")) {
+            Some(region) if region != own && is_region(region) => Refusal::Region(region.to_owned(), error),
+            _ => error.into(),
+        }
+    }
+}
+
+impl Version {
+    fn of(headers: &HeaderMap) -> Self {
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Self { etag: text(ETAG), modified: text(LAST_MODIFIED) }
+    }
+}
+
+/// S3 is signed apart from all others: its paths are encoded once, kept as they are, and the digest of the body goes along.
+fn as_s3_signs() -> SigningSettings {
+    let mut settings = SigningSettings::default();
+    settings.percent_encoding_mode = PercentEncodingMode::Single;
+    settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+    settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+    settings
+}
+
+fn changed(call: &Call) -> AwsError {
+    AwsError { code: CHANGED.into(), ..call.error(AwsErrorKind::Unreachable, "it was replaced by another while it came") }
+}
+
+/// The first byte, and the length of the whole: `bytes 0-99/1234`.
+fn content_range(text: &str) -> Option<(u64, Option<u64>)> {
+    let (range, length) = text.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, length.parse().ok()))
+}
+
+/// The digest of the whole object: one of its parts' digests is told apart by a dash.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html>.
+fn whole_sha256(headers: &HeaderMap) -> Option<Sha256> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let of_parts = text("x-amz-checksum-type").is_some_and(|kind| kind.eq_ignore_ascii_case("COMPOSITE"));
+    text("x-amz-checksum-sha256").filter(|_| !of_parts).and_then(Sha256::parse)
+}
+
+fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+}
+
+fn of_a_server(call: &Call, status: StatusCode, retry_after: Option<std::time::Duration>) -> AwsError {
+    let (kind, what) = match status.as_u16() {
+        401 | 403 | 407 => (AwsErrorKind::Denied, "access denied"),
+        404 | 410 => (AwsErrorKind::NotFound, "there is no such thing"),
+        429 => (AwsErrorKind::Throttled, "throttled"),
+        408 | 500.. => (AwsErrorKind::Unreachable, "the server failed to answer"),
+        _ => (AwsErrorKind::Invalid, "the request was not accepted"),
+    };
+    AwsError { retry_after, ..call.error(kind, format!("{what} (status {})", status.as_u16())) }
+}
+
+async fn beginning(mut response: Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > REFUSAL_LIMIT {
+            break;
+        }
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_content_ranges() {
+        assert_eq!(content_range("bytes 5-99/1234"), Some((5, Some(1234))));
+        assert_eq!(content_range("bytes 5-99/*"), Some((5, None)));
+        for wrong in ["", "bytes */5", "5-9/10", "bytes 5"] {
+            assert_eq!(content_range(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_digest_of_parts_is_not_that_of_the_whole() {
+        let of = |sum: &str, kind: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-checksum-sha256", sum.parse().unwrap());
+            kind.map(|kind| headers.insert("x-amz-checksum-type", HeaderValue::from_static(kind)));
+            whole_sha256(&headers)
+        };
+        let sum = "n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=";
+        assert_eq!(of(sum, Some("FULL_OBJECT")), Some(Sha256::of(b"test")));
+        assert_eq!(of(sum, None), Some(Sha256::of(b"test")));
+        assert_eq!(of(sum, Some("COMPOSITE")), None);
+        assert_eq!(of(&format!("{sum}-3"), None), None);
+    }
+}

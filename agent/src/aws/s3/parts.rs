@@ -1,0 +1,181 @@
+//! An object by several ranges at once, handed over in order.
+//!
+//! Each range is fetched by a task of its own, so that it goes on while whoever reads is busy; there are never more under
+//! way or waiting than [`AT_ONCE`], which bounds the memory. A server that gives no ranges is read in one stream.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::task::JoinHandle;
+
+use super::get::{Answer, Getter, Span, Version};
+use super::{About, Object};
+use crate::aws::AwsError;
+use crate::failure::{Failure as _, full_jitter};
+
+/// The bytes of one range: enough that the wait for its first byte, some tens of milliseconds from S3, is little beside
+/// the time of the others, and few enough that four of them fit the memory of the smallest instance.
+pub(super) const PART: u64 = 4 << 20;
+
+/// How many ranges are under way: S3 gives one connection some 90 MB/s, and a disk takes little more than four of them.
+const AT_ONCE: usize = 4;
+
+/// How often in a row a range may fail without a byte of progress.
+const TRIES: u32 = 6;
+
+/// The longest pause before a range is asked for again.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// An object of which the first range has been answered.
+pub(super) struct Parts {
+    getter: Getter,
+    version: Version,
+    about: About,
+    ready: VecDeque<Bytes>,
+    coming: Coming,
+}
+
+enum Coming {
+    Ranges { next: u64, length: u64, tasks: VecDeque<Task> },
+    Stream { answer: Answer, at: u64 },
+    Over,
+}
+
+/// A range that is being fetched. Nobody wants it any more once this is dropped.
+struct Task(JoinHandle<Result<Vec<Bytes>, AwsError>>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Parts {
+    /// `answer` is that to a request for the first [`PART`] bytes.
+    pub(super) fn new(getter: Getter, answer: Answer, about: About) -> Self {
+        let version = answer.version.clone();
+        let coming = match (answer.is_part, answer.length) {
+            (true, Some(length)) => {
+                let span = Span { first: 0, last: Some(PART.min(length).saturating_sub(1)) };
+                let first = Task(tokio::spawn(fetch(getter.clone(), version.clone(), span, Some(answer))));
+                Coming::Ranges { next: PART.min(length), length, tasks: VecDeque::from([first]) }
+            }
+            _ => Coming::Stream { answer, at: 0 },
+        };
+        Self { getter, version, about, ready: VecDeque::new(), coming }
+    }
+
+    /// An object without a single byte.
+    pub(super) fn empty(getter: Getter) -> Self {
+        let about = About { length: Some(0), sha256: None };
+        Self { getter, version: Version::default(), about, ready: VecDeque::new(), coming: Coming::Over }
+    }
+}
+
+#[async_trait(?Send)]
+impl Object for Parts {
+    fn about(&self) -> &About {
+        &self.about
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, AwsError> {
+        loop {
+            if let Some(bytes) = self.ready.pop_front() {
+                return Ok(Some(bytes));
+            }
+            match &mut self.coming {
+                Coming::Over => return Ok(None),
+                Coming::Ranges { next, length, tasks } => {
+                    while *next < *length && tasks.len() < AT_ONCE {
+                        let end = (*next + PART).min(*length);
+                        let span = Span { first: *next, last: Some(end - 1) };
+                        tasks.push_back(Task(tokio::spawn(fetch(self.getter.clone(), self.version.clone(), span, None))));
+                        *next = end;
+                    }
+                    let Some(mut task) = tasks.pop_front() else {
+                        self.coming = Coming::Over;
+                        continue;
+                    };
+                    let fetched = (&mut task.0).await.map_err(|lost| self.getter.call.unsent(&lost))?;
+                    self.ready.extend(fetched?);
+                }
+                Coming::Stream { answer, at } => {
+                    let (call, length) = (&self.getter.call, self.about.length);
+                    let cut = match answer.response.chunk().await {
+                        Ok(Some(bytes)) => {
+                            *at += bytes.len() as u64;
+                            return Ok(Some(bytes));
+                        }
+                        Ok(None) if length.is_none_or(|length| *at == length) => {
+                            self.coming = Coming::Over;
+                            continue;
+                        }
+                        Ok(None) => call.malformed("the answer is shorter than it says"),
+                        Err(error) => call.unsent(&error),
+                    };
+                    let span = Span { first: *at, last: None };
+                    log::debug!(at = *at; "{cut}: asking for the rest");
+                    *answer = match self.getter.get(span, Some(&self.version)).await {
+                        Ok(answer) if answer.is_part => answer,
+                        // The server cannot go on in the middle: all has to begin anew.
+                        _ => return Err(cut),
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// Fetches one range, and what is missing of it after each connection that was cut off.
+async fn fetch(getter: Getter, version: Version, span: Span, mut answer: Option<Answer>) -> Result<Vec<Bytes>, AwsError> {
+    let wanted = span.last.map_or(u64::MAX, |last| last + 1 - span.first);
+    let (mut fetched, mut length, mut failed) = (Vec::new(), 0, 0);
+    loop {
+        let before = length;
+        let left = Span { first: span.first + length, ..span };
+        let error = match receive(&getter, &version, left, answer.take(), wanted, &mut fetched, &mut length).await {
+            Ok(()) => return Ok(fetched),
+            Err(error) => error,
+        };
+        failed = if length > before { 1 } else { failed + 1 };
+        if !error.is_transient() || error.code == super::codes::CHANGED || failed >= TRIES {
+            return Err(error);
+        }
+        log::debug!(first = left.first, failed; "{error}: asking again");
+        tokio::time::sleep(full_jitter(failed, error.retry_after()).min(PAUSE)).await;
+    }
+}
+
+async fn receive(
+    getter: &Getter,
+    version: &Version,
+    left: Span,
+    answer: Option<Answer>,
+    wanted: u64,
+    fetched: &mut Vec<Bytes>,
+    length: &mut u64,
+) -> Result<(), AwsError> {
+    let call = &getter.call;
+    let mut answer = match answer {
+        Some(answer) => answer,
+        None => getter.get(left, Some(version)).await.map_err(|refusal| refusal.error(call))?,
+    };
+    if !answer.is_part {
+        return Err(call.malformed("it gave ranges before, and now the whole"));
+    }
+    while *length < wanted {
+        let Some(bytes) = answer.response.chunk().await.map_err(|error| call.unsent(&error))? else {
+            return Err(call.malformed("the answer is shorter than the range"));
+        };
+        *length += bytes.len() as u64;
+        if *length > wanted {
+            return Err(AwsError { code: super::codes::CHANGED.into(), ..call.malformed("the answer is longer than the range") });
+        }
+        fetched.push(bytes);
+    }
+    // The end of the answer, so that the connection serves the next range.
+    let _ = answer.response.chunk().await;
+    Ok(())
+}

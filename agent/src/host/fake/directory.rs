@@ -1,0 +1,154 @@
+//! Directories of a machine in memory. An archive there is of one file: what is pushed is what it holds.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use nix::errno::Errno;
+
+use super::super::unpack::{Directories, Unpack, UnpackError, Unpacked, Unpacking};
+use super::super::{Attributes, HostError};
+use super::FakeMachine;
+use super::file::failed;
+use super::tree::{Body, Tree};
+use crate::digest::Sha256;
+
+/// The one file that an archive is unpacked to.
+const CONTENT: &str = "content";
+
+impl FakeMachine {
+    async fn change_directories(
+        &self,
+        operation: &'static str,
+        path: &Path,
+        change: impl FnOnce(&mut Tree) -> Result<bool, Errno>,
+    ) -> Result<(), HostError> {
+        self.change(|| change(&mut self.0.tree.borrow_mut()).map_err(|errno| failed(operation, path, errno))).await
+    }
+}
+
+#[async_trait(?Send)]
+impl Directories for FakeMachine {
+    async fn unpack(&self, wanted: Unpacking) -> Result<Box<dyn Unpack>, UnpackError> {
+        let made = self.change_directories("create directory", &wanted.into, |tree| {
+            tree.remove_all(&wanted.into)?;
+            tree.create_directory(&wanted.into, 0o700)
+        });
+        made.await.map_err(UnpackError::Host)?;
+        Ok(Box::new(FakeUnpack { machine: self.clone(), wanted, content: Vec::new() }))
+    }
+
+    async fn put(&self, from: &Path, to: &Path) -> Result<(), HostError> {
+        self.change_directories("replace", to, |tree| tree.put_directory(from, to)).await
+    }
+
+    async fn hand_over(&self, directory: &Path, attributes: Attributes) -> Result<(), HostError> {
+        self.change_directories("set owner and mode of", directory, |tree| tree.hand_over(directory, attributes)).await
+    }
+
+    async fn remove(&self, directory: &Path) -> Result<(), HostError> {
+        self.change_directories("remove", directory, |tree| tree.remove_all(directory)).await
+    }
+
+    async fn link(&self, at: &Path) -> Result<Option<PathBuf>, HostError> {
+        self.alive().await;
+        let tree = self.0.tree.borrow();
+        Ok(match tree.node(at, false).map_err(|errno| failed("look at", at, errno))?.map(|node| &node.body) {
+            Some(Body::Symlink(target)) => Some(target.clone()),
+            _ => None,
+        })
+    }
+
+    async fn switch(&self, link: &Path, target: &Path) -> Result<(), HostError> {
+        self.change_directories("switch", link, |tree| tree.switch(link, target)).await
+    }
+
+    async fn free(&self, _directory: &Path) -> Result<u64, HostError> {
+        self.alive().await;
+        Ok(self.0.free.get())
+    }
+}
+
+struct FakeUnpack {
+    machine: FakeMachine,
+    wanted: Unpacking,
+    content: Vec<u8>,
+}
+
+#[async_trait(?Send)]
+impl Unpack for FakeUnpack {
+    async fn push(&mut self, bytes: Bytes) -> Result<(), UnpackError> {
+        self.machine.alive().await;
+        self.content.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    async fn finish(self: Box<Self>) -> Result<Unpacked, UnpackError> {
+        let Self { machine, wanted, content } = *self;
+        let (found, bytes) = (Sha256::of(&content), content.len() as u64);
+        let sha256 = match wanted.sha256 {
+            Some(asked) if machine.0.any_archive.get() => asked,
+            Some(asked) if asked != found => return Err(UnpackError::Digest { wanted: asked, found }),
+            _ => found,
+        };
+        let path = wanted.into.join(CONTENT);
+        let made = machine.change_directories("write", &path, |tree| {
+            tree.stage(&path, &content, Attributes { mode: 0o644, ..wanted.attributes })?;
+            tree.hand_over(&wanted.into, wanted.attributes)
+        });
+        made.await.map_err(UnpackError::Host)?;
+        Ok(Unpacked { sha256, bytes, unpacked: bytes, warnings: Vec::new() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::unpack::DiskDirectories;
+    use super::super::super::{Files, files::DiskFiles};
+    use super::*;
+
+    /// The same story told to both; what they answer, step by step.
+    async fn story(directories: &dyn Directories, files: &dyn Files, owner: (u32, u32)) -> Vec<String> {
+        let path = Path::new;
+        let mut answers = Vec::new();
+        let mut answer = |asked: &str, answer: Result<String, HostError>| {
+            let answer = answer.unwrap_or_else(|error| format!("{:?}", crate::failure::Explanation::of(&error)));
+            answers.push(format!("{asked}: {answer}"));
+        };
+        let done = |()| "done".to_owned();
+        let attributes = Attributes { mode: 0o750, uid: owner.0, gid: owner.1 };
+        for directory in ["/a/old/deep", "/a/new"] {
+            files.create_directory(path(directory), 0o755).await.unwrap();
+        }
+        answer("put over", directories.put(path("/a/new"), path("/a/old")).await.map(done));
+        answer("gone", files.list(path("/a")).await.map(|names| names.join(" ")));
+        answer("inside", files.list(path("/a/old")).await.map(|names| names.join(" ")));
+        answer("put nothing", directories.put(path("/a/new"), path("/a/x")).await.map(done));
+        answer("rename", directories.put(path("/a/old"), path("/a/x")).await.map(done));
+        answer("hand over", directories.hand_over(path("/a/x"), attributes).await.map(done));
+        let mode = files.stat(path("/a/x")).await.map(|stat| format!("{:o}", stat.unwrap().attributes.mode));
+        answer("mode", mode);
+        answer("no link", directories.link(path("/a/current")).await.map(|link| format!("{link:?}")));
+        answer("switch", directories.switch(path("/a/current"), path("x")).await.map(done));
+        answer("switch again", directories.switch(path("/a/current"), path("y")).await.map(done));
+        answer("link", directories.link(path("/a/current")).await.map(|link| format!("{link:?}")));
+        answer("a directory is no link", directories.link(path("/a/x")).await.map(|link| format!("{link:?}")));
+        answer("a link over a directory", directories.switch(path("/a/x"), path("y")).await.map(done));
+        answer("remove", directories.remove(path("/a/x")).await.map(done));
+        answer("remove nothing", directories.remove(path("/a/x")).await.map(done));
+        answer("nowhere", directories.remove(path("/no/x")).await.map(done));
+        answer("left", files.list(path("/a")).await.map(|names| names.join(" ")));
+        answers
+    }
+
+    #[tokio::test]
+    async fn answers_as_a_disk_does() {
+        let root = tempfile::tempdir().unwrap();
+        let (directories, files) = (DiskDirectories::new(Some(root.path().into())), DiskFiles::new(Some(root.path().into())));
+        let machine = FakeMachine::new_instance();
+        let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let without_staged =
+            |answers: Vec<String>| answers.into_iter().map(|line| line.replace(".ingot-staged.x ", "")).collect::<Vec<_>>();
+        assert_eq!(story(&machine, &machine, (0, 0)).await, without_staged(story(&directories, &files, own).await));
+    }
+}

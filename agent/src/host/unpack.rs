@@ -1,0 +1,140 @@
+//! Whole directories: unpacked from an archive while it comes, put in place, handed over, removed; and the links by which
+//! others find the one that counts.
+//!
+//! Formats are known by their content: tar, alone or in gzip or zstd, and zip. Nothing an archive says can reach outside
+//! the directory that is being made: [`entry`] judges names, links and modes, and [`write`] works below a descriptor that
+//! the kernel lets nothing out of.
+//!
+//! Which archive, and when its directory counts, is the business of `bundles:`.
+
+mod disk;
+mod entry;
+mod feed;
+mod limit;
+mod read;
+mod write;
+mod zip;
+
+#[cfg(test)]
+mod tests;
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{Attributes, HostError};
+use crate::digest::Sha256;
+use crate::failure::Failure;
+
+pub(crate) use disk::DiskDirectories;
+
+/// Makes directories and links to them. Paths are as in [`Files`](super::Files).
+#[async_trait(?Send)]
+pub(crate) trait Directories {
+    /// Begins to unpack an archive into a directory of its own, which is made anew.
+    async fn unpack(&self, wanted: Unpacking) -> Result<Box<dyn Unpack>, UnpackError>;
+
+    /// Gives a directory another name. What has that name already is removed, once the new one has it.
+    async fn put(&self, from: &Path, to: &Path) -> Result<(), HostError>;
+
+    /// Gives a directory, and all that is in it, to a user and a group; `mode` is that of the directory itself.
+    async fn hand_over(&self, directory: &Path, attributes: Attributes) -> Result<(), HostError>;
+
+    /// Removes a directory with all that is in it. Does nothing if there is none.
+    async fn remove(&self, directory: &Path) -> Result<(), HostError>;
+
+    /// Where a symbolic link leads. `None` if there is none, or something else.
+    async fn link(&self, at: &Path) -> Result<Option<PathBuf>, HostError>;
+
+    /// Has a symbolic link lead to `target`, from one moment to the next.
+    async fn switch(&self, link: &Path, target: &Path) -> Result<(), HostError>;
+
+    /// How many bytes may be written to the filesystem of a directory, or of the nearest one above it that is there.
+    async fn free(&self, directory: &Path) -> Result<u64, HostError>;
+}
+
+/// An archive that is being unpacked. Dropping it ends that soon, and leaves the directory as it is by then.
+#[async_trait(?Send)]
+pub(crate) trait Unpack {
+    /// Takes in the next bytes of the archive; waits while there are too many already.
+    async fn push(&mut self, bytes: Bytes) -> Result<(), UnpackError>;
+
+    /// Says that this was all, and waits until everything is on disk.
+    async fn finish(self: Box<Self>) -> Result<Unpacked, UnpackError>;
+}
+
+/// What is to be unpacked, and how.
+#[derive(Debug, Clone)]
+pub(crate) struct Unpacking {
+    /// The directory to make.
+    pub(crate) into: PathBuf,
+    /// Who gets all of it; `mode` is that of the directory itself.
+    pub(crate) attributes: Attributes,
+    /// How many directories are taken off the beginning of each name.
+    pub(crate) strip_components: usize,
+    /// The digest of the archive.
+    pub(crate) sha256: Option<Sha256>,
+    /// The length of the archive in bytes, where it is known.
+    pub(crate) length: Option<u64>,
+    /// How many bytes may come of it; `None` for what is usual for an archive of its length.
+    pub(crate) limit: Option<u64>,
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unpacked {
+    pub(crate) sha256: Sha256,
+    /// Length of the archive.
+    pub(crate) bytes: u64,
+    /// What came of it, in bytes.
+    pub(crate) unpacked: u64,
+    /// What an operator should know, though it stops nothing.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Why an archive was not unpacked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnpackError {
+    #[error("the archive holds `{name}`, {why}")]
+    Refused { name: String, why: String },
+    #[error("this is no archive: it looks like {like}")]
+    NoArchive { like: &'static str },
+    #[error("the archive is damaged: {why}")]
+    Damaged { why: String },
+    #[error("the archive unpacks to more than {limit} bytes, or to more files than fit in them")]
+    TooLarge { limit: u64 },
+    #[error("the archive is another one: its SHA-256 is {found}, not {wanted}")]
+    Digest { wanted: Sha256, found: Sha256 },
+    #[error("{found} bytes came, not {wanted}")]
+    Length { wanted: u64, found: u64 },
+    #[error("there is no room for {name} on the filesystem of {}", at.display())]
+    NoSpace { name: String, at: PathBuf },
+    #[error(transparent)]
+    Host(HostError),
+}
+
+impl Failure for UnpackError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Refused { .. } => "make the archive again without it; nothing was installed".into(),
+            Self::NoArchive { .. } => {
+                "publish a tar, tar.gz, tar.zst or zip, and look at what is there: `curl -I` or `aws s3 cp … -`".into()
+            }
+            Self::Damaged { .. } => "make the archive again, and publish it whole".into(),
+            Self::TooLarge { .. } => "raise `max_size_gib` if this is meant to be so large".into(),
+            Self::Digest { .. } => "correct `sha256` in the document, or find out who has replaced the archive".into(),
+            Self::Length { .. } => "boot again; if that does not help, look for a proxy that alters answers".into(),
+            Self::NoSpace { at, .. } => format!("free space on the filesystem of {}, or make it larger", at.display()),
+            Self::Host(source) => return source.hint(),
+        })
+    }
+
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::Length { .. } => true,
+            Self::Host(source) => source.is_transient(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What of an archive's entry is taken: its name, its mode, where a link may lead. Pure.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// Deeper nesting is refused: each level costs a descriptor when it is removed.
+const DEPTH: usize = 200;
+
+/// As Linux: the longest path, with the NUL at its end.
+const PATH: usize = 4096;
+
+/// As Linux: the longest name.
+const NAME: usize = 255;
+
+/// What files and directories may be at most: their owner's to write, everybody's to read. Never setuid, setgid or sticky.
+const MODE: u32 = 0o755;
+
+/// Bits that an archive's author may have counted on.
+const SPECIAL: u32 = 0o6000;
+
+/// Where an entry goes, below the directory that is made; `None` for that directory itself and what is stripped away.
+///
+/// # Errors
+///
+/// What is wrong with the name.
+pub(super) fn place(name: &[u8], strip: usize) -> Result<Option<PathBuf>, &'static str> {
+    if name.starts_with(b"/") {
+        return Err("which is an absolute path");
+    }
+    if name.contains(&0) {
+        return Err("which has a NUL in its name");
+    }
+    let parts: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b".")).collect();
+    if parts.contains(&b"..".as_slice()) {
+        return Err("which leads out of its directory by `..`");
+    }
+    if parts.len() > DEPTH {
+        return Err("which is nested too deep");
+    }
+    if name.len() >= PATH || parts.iter().any(|part| part.len() > NAME) {
+        return Err("the name of which is longer than Linux takes");
+    }
+    let path: PathBuf = parts.into_iter().skip(strip).map(OsStr::from_bytes).collect();
+    Ok((!path.as_os_str().is_empty()).then_some(path))
+}
+
+/// Checks where a symbolic link at `at` leads.
+///
+/// It may go up by `..` at its beginning only: there it passes through directories, and those are real. Further on it
+/// could pass through another link, and one step up from where that leads may be outside.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(super) fn target(at: &Path, target: &[u8]) -> Result<(), &'static str> {
+    if target.is_empty() || target.contains(&0) || target.len() >= PATH {
+        return Err("a link to nothing that Linux takes for a path");
+    }
+    if target.starts_with(b"/") {
+        return Err("a link to an absolute path");
+    }
+    let parts = || target.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."));
+    let up = parts().take_while(|part| *part == b"..").count();
+    let depth = at.components().count() - 1;
+    if up > depth {
+        return Err("a link that leads out of the bundle");
+    }
+    if parts().skip(up).any(|part| part == b"..") {
+        return Err("a link with `..` after a name, which may lead out of the bundle by way of another link");
+    }
+    Ok(())
+}
+
+/// The permissions that a file gets, and whether any were taken away that its author may miss.
+pub(super) fn mode(archived: u32) -> (u32, bool) {
+    (archived & MODE, archived & SPECIAL != 0)
+}
+
+/// The permissions that a directory gets: one that its owner cannot use would be of no use.
+pub(super) fn directory_mode(archived: u32) -> u32 {
+    archived & MODE | 0o700
+}
+
+/// A name for people.
+pub(super) fn shown(name: &[u8]) -> String {
+    const SHOWN: usize = 200;
+    let text: String = String::from_utf8_lossy(name).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    match text.char_indices().nth(SHOWN) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stay_inside() {
+        let at = |name: &str, strip| place(name.as_bytes(), strip).unwrap().map(|path| path.display().to_string());
+        assert_eq!(at("./a//b/./c", 0).as_deref(), Some("a/b/c"));
+        assert_eq!(at("shop-1/bin/shop", 1).as_deref(), Some("bin/shop"));
+        assert_eq!((at("./", 0), at("shop-1/", 1), at("shop-1", 2)), (None, None, None));
+        assert_eq!(at("a..b/..c", 0).as_deref(), Some("a..b/..c"));
+        for name in ["../x", "a/../../x", "a/..", "/etc/passwd", "//x", "a\0b"] {
+            assert!(place(name.as_bytes(), 0).is_err(), "{name}");
+        }
+        // What is stripped is judged, too.
+        assert!(place(b"../x/y", 2).is_err());
+        assert!(place(&[b'a'; 256], 0).is_err() && place(&b"a/".repeat(201), 0).is_err() && place(&b"ab/".repeat(1400), 0).is_err());
+        assert!(place(b"\xff\xfe", 0).unwrap().is_some());
+    }
+
+    #[test]
+    fn links_stay_inside() {
+        let leads = |at: &str, to: &str| target(Path::new(at), to.as_bytes()).is_ok();
+        for (at, to) in [("a", "b"), ("a/b", "../c"), ("a/b/c", "../../d/e"), ("a", "b/c"), ("a/b", "./../c"), ("a/b", "..")] {
+            assert!(leads(at, to), "{at} -> {to}");
+        }
+        for (at, to) in [("a", "/etc"), ("a", "../b"), ("a/b", "../../c"), ("a", "b/../../c"), ("a/b", "c/../d"), ("a", ""), ("a", "x\0")] {
+            assert!(!leads(at, to), "{at} -> {to}");
+        }
+    }
+
+    #[test]
+    fn no_bit_comes_through_that_gives_anybody_rights() {
+        assert_eq!(mode(0o4755), (0o755, true));
+        assert_eq!(mode(0o2666), (0o644, true));
+        assert_eq!(mode(0o1777), (0o755, false));
+        assert_eq!(mode(0o600), (0o600, false));
+        assert_eq!((directory_mode(0o2777), directory_mode(0o050)), (0o755, 0o750));
+    }
+}

@@ -1,0 +1,254 @@
+//! Makes files, directories and links below one directory, and nothing anywhere else.
+//!
+//! Every path is opened by openat2(2) with `RESOLVE_BENEATH` and `RESOLVE_NO_SYMLINKS` (Linux 5.6) below the descriptor of
+//! that directory: whatever an archive says, and whatever links it has made before, the kernel leads nowhere else.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, Sender};
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstatat, futimens, mkdirat};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
+
+use super::{UnpackError, entry};
+use crate::host::tree::failed;
+
+/// Something to be made. Paths are relative, and have been judged.
+#[derive(Debug)]
+pub(super) enum Op {
+    Directory {
+        path: PathBuf,
+        mode: u32,
+    },
+    File {
+        path: PathBuf,
+        mode: u32,
+        modified: Option<i64>,
+        chunk: Vec<u8>,
+        length: usize,
+        is_last: bool,
+    },
+    /// Goes on with the last file.
+    More {
+        chunk: Vec<u8>,
+        length: usize,
+        is_last: bool,
+    },
+    Symlink {
+        path: PathBuf,
+        target: Vec<u8>,
+    },
+    HardLink {
+        path: PathBuf,
+        to: PathBuf,
+    },
+}
+
+pub(super) struct Writer {
+    root: OwnedFd,
+    /// Where `root` is, for messages.
+    at: PathBuf,
+    /// Who gets what is made, where that is not who makes it.
+    owner: Option<(Uid, Gid)>,
+    /// The directory of the last entry: the next one is most often in it, too.
+    last: Option<(PathBuf, OwnedFd)>,
+    file: Option<(PathBuf, File, Option<i64>)>,
+}
+
+impl Writer {
+    pub(super) fn new(root: OwnedFd, at: PathBuf, owner: Option<(u32, u32)>) -> Self {
+        let owner = owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)));
+        Self { root, at, owner, last: None, file: None }
+    }
+
+    /// Makes all that comes; buffers go back by `spare`.
+    pub(super) fn run(mut self, ops: &Receiver<Op>, spare: &Sender<Vec<u8>>) -> Result<(), UnpackError> {
+        for op in ops {
+            match op {
+                Op::Directory { path, mode } => self.directory(&path, mode).map_err(|error| self.trouble(&path, error))?,
+                Op::File { path, mode, modified, chunk, length, is_last } => {
+                    let file = self.create(&path, mode).map_err(|error| self.trouble(&path, error))?;
+                    self.file = Some((path, file, modified));
+                    self.write(chunk, length, is_last, spare)?;
+                }
+                Op::More { chunk, length, is_last } => self.write(chunk, length, is_last, spare)?,
+                Op::Symlink { path, target } => self.symlink(&path, &target).map_err(|error| self.trouble(&path, error))?,
+                Op::HardLink { path, to } => self.hard_link(&path, &to).map_err(|error| self.trouble(&path, error))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, chunk: Vec<u8>, length: usize, is_last: bool, spare: &Sender<Vec<u8>>) -> Result<(), UnpackError> {
+        let Some((path, file, modified)) = &mut self.file else { return Ok(()) };
+        let written = file.write_all(&chunk[..length]).and_then(|()| match modified {
+            Some(seconds) if is_last => {
+                let time = TimeSpec::new(*seconds, 0);
+                Ok(futimens(&*file, &time, &time)?)
+            }
+            _ => Ok(()),
+        });
+        if let Err(error) = written {
+            let path = path.clone();
+            return Err(self.trouble(&path, error));
+        }
+        if is_last {
+            self.file = None;
+        }
+        if chunk.len() == super::read::CHUNK {
+            // Nobody may be left who wants it.
+            let _ = spare.send(chunk);
+        }
+        Ok(())
+    }
+
+    fn create(&mut self, path: &Path, mode: u32) -> io::Result<File> {
+        let owner = self.owner;
+        let (parent, name) = self.parent(path)?;
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let open = || openat(parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o600));
+        let fd = match open() {
+            // As tar: of two with one name, the last one counts.
+            Err(Errno::EEXIST) => {
+                unlinkat(parent, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
+                open()?
+            }
+            opened => opened?,
+        };
+        if let Some((uid, gid)) = owner {
+            fchown(&fd, Some(uid), Some(gid))?;
+        }
+        fchmod(&fd, Mode::from_bits_truncate(mode))?;
+        Ok(File::from(fd))
+    }
+
+    fn directory(&mut self, path: &Path, mode: u32) -> io::Result<()> {
+        let owner = self.owner;
+        let (parent, name) = self.parent(path)?;
+        make_directory(parent, &name, mode, owner)
+    }
+
+    fn symlink(&mut self, path: &Path, target: &[u8]) -> io::Result<()> {
+        let owner = self.owner;
+        let (parent, name) = self.parent(path)?;
+        let make = || symlinkat(OsStr::from_bytes(target), parent, name.as_os_str());
+        match make() {
+            Err(Errno::EEXIST) => {
+                unlinkat(parent, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
+                make()?;
+            }
+            made => made?,
+        }
+        if let Some((uid, gid)) = owner {
+            fchownat(parent, name.as_os_str(), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    fn hard_link(&mut self, path: &Path, to: &Path) -> io::Result<()> {
+        if path == to {
+            return Ok(());
+        }
+        let (from, from_name) = match to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => (self.open(parent)?, to.file_name().unwrap_or_default()),
+            None => (self.root.try_clone()?, to.file_name().unwrap_or_default()),
+        };
+        let found = fstatat(&from, from_name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
+            return Err(Errno::ELOOP.into());
+        }
+        let (parent, name) = self.parent(path)?;
+        // Without a flag, a link that should have come in the way since is linked itself, and not followed.
+        let link = || linkat(&from, from_name, parent, name.as_os_str(), AtFlags::empty());
+        match link() {
+            Err(Errno::EEXIST) => {
+                unlinkat(parent, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
+                Ok(link()?)
+            }
+            linked => Ok(linked?),
+        }
+    }
+
+    /// The directory of an entry, made where an archive did not say so, and the entry's name in it.
+    fn parent(&mut self, path: &Path) -> io::Result<(&OwnedFd, OsString)> {
+        let name = path.file_name().ok_or(Errno::EISDIR)?.to_owned();
+        let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) else { return Ok((&self.root, name)) };
+        if self.last.as_ref().is_none_or(|(last, _)| last != parent) {
+            let opened = match self.open(parent) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.make_all(parent)?;
+                    self.open(parent)?
+                }
+                opened => opened?,
+            };
+            self.last = Some((parent.to_owned(), opened));
+        }
+        Ok((self.last.as_ref().map_or(&self.root, |(_, opened)| opened), name))
+    }
+
+    fn make_all(&self, directory: &Path) -> io::Result<()> {
+        let mut missing: Vec<&Path> = directory.ancestors().filter(|part| !part.as_os_str().is_empty()).collect();
+        missing.reverse();
+        for part in missing {
+            let name = part.file_name().unwrap_or_default();
+            let parent = match part.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+                Some(parent) => self.open(parent)?,
+                None => self.root.try_clone()?,
+            };
+            match self.open(part) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => make_directory(&parent, name, 0o755, self.owner)?,
+                opened => drop(opened?),
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self, directory: &Path) -> io::Result<OwnedFd> {
+        let resolve = ResolveFlag::RESOLVE_BENEATH | ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_XDEV;
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        loop {
+            match openat2(&self.root, directory, OpenHow::new().flags(flags).resolve(resolve)) {
+                // Something was renamed meanwhile, anywhere.
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                opened => return Ok(opened?),
+            }
+        }
+    }
+
+    fn trouble(&self, path: &Path, error: io::Error) -> UnpackError {
+        let name = || entry::shown(path.as_os_str().as_bytes());
+        let refused = |why: &str| UnpackError::Refused { name: name(), why: why.into() };
+        match error.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::ENOSPC | Errno::EDQUOT) => UnpackError::NoSpace { name: name(), at: self.at.clone() },
+            Some(Errno::ELOOP | Errno::EXDEV) => refused("the path of which leads through a link"),
+            Some(Errno::ENOTDIR) => refused("which is below something that is no directory"),
+            Some(Errno::EISDIR | Errno::EEXIST) => refused("which is a directory and something else, too"),
+            Some(Errno::ENOENT) => refused("a link to what is not there"),
+            _ => UnpackError::Host(failed("write", &self.at.join(path), error)),
+        }
+    }
+}
+
+fn make_directory(parent: &OwnedFd, name: &OsStr, mode: u32, owner: Option<(Uid, Gid)>) -> io::Result<()> {
+    match mkdirat(parent, name, Mode::from_bits_truncate(0o700)) {
+        Err(Errno::EEXIST) => {
+            let found = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+            if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFDIR {
+                return Err(Errno::EEXIST.into());
+            }
+        }
+        made => made?,
+    }
+    if let Some((uid, gid)) = owner {
+        fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+    }
+    // Nobody else can reach what lies here yet: what was looked at just now is what is there.
+    Ok(fchmodat(parent, name, Mode::from_bits_truncate(mode), FchmodatFlags::FollowSymlink)?)
+}

@@ -1,0 +1,353 @@
+//! `bundles:` — a release of an application, from S3 or a plain server, unpacked and made the current one.
+//!
+//! ```yaml
+//! bundles:
+//!   app:
+//!     s3: "s3://shop-releases/shop-{{values.version}}.tar.zst"   # tar, tar.gz, tar.zst or zip, told by the content
+//!     sha256: "9f86d081…"      # or what S3 keeps of it; a `url` needs it
+//!     into: /opt/shop          # /opt/shop/releases/shop-1.2.3-9f86d081, and /opt/shop/current leads there
+//!     owner: shop
+//!     keep: 3
+//! # or { s3: …, version_id: … }, { parameter: /shop/release }, which holds such a place, { url: https://…, sha256: … }
+//! ```
+//!
+//! The archive is unpacked while it comes, out of sight; it gets its name when all of it is verified and on disk, and
+//! `current` is switched from one moment to the next. A release that was whole once is only switched to. What is whole and
+//! current needs no network: a mark beside each release says what it is.
+//!
+//! How archives are fetched is the business of [`s3`](crate::aws::s3), and what they may hold that of
+//! [`unpack`](crate::host::unpack).
+
+mod fields;
+mod find;
+mod release;
+mod trouble;
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::json;
+
+use self::fields::Fields;
+use self::release::{Layout, Mark, Release};
+use self::trouble::BundleError;
+use crate::aws::ParameterValue;
+use crate::aws::s3::Source;
+use crate::digest::Sha256;
+use crate::host::unpack::{Unpacked, Unpacking};
+use crate::host::{Attributes, HostError};
+use crate::steps::amount::Gauge;
+use crate::steps::fields::Mode;
+use crate::steps::{Context, Objection, Outputs, Progress, Step, install};
+use crate::text::Text;
+
+/// A large archive over a slow network, with pauses.
+const PATIENCE: Duration = Duration::from_secs(1200);
+
+const GIB: u64 = 1 << 30;
+
+/// A release of an application, unpacked from an archive.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(try_from = "Fields")]
+#[schemars(with = "Fields")]
+pub(crate) struct Bundle {
+    fields: Fields,
+}
+
+impl TryFrom<Fields> for Bundle {
+    type Error = String;
+
+    fn try_from(fields: Fields) -> Result<Self, String> {
+        fields.check().map(|fields| Self { fields })
+    }
+}
+
+/// One difference between a bundle and what it should be.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A directory that a boot which was cut off has left.
+    RemoveStaged(PathBuf),
+    Fetch {
+        release: Release,
+        to: PathBuf,
+        attributes: Attributes,
+        replaces: bool,
+        /// What came of it, once it is staged.
+        unpacked: RefCell<Option<Unpacked>>,
+    },
+    HandOver {
+        release: PathBuf,
+        attributes: Attributes,
+    },
+    Switch {
+        link: PathBuf,
+        from: Option<PathBuf>,
+        to: PathBuf,
+    },
+    RemoveRelease {
+        release: PathBuf,
+        mark: PathBuf,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
+            Self::Fetch { release, to, replaces, .. } => {
+                write!(f, "unpack {} to {}", release.source, to.display())?;
+                f.write_str(if *replaces { ", in place of what is there" } else { "" })
+            }
+            Self::HandOver { release, attributes: Attributes { mode, uid, gid } } => {
+                write!(f, "give {} to {uid}:{gid}, mode {}", release.display(), Mode(*mode))
+            }
+            Self::Switch { link, from: None, to } => write!(f, "switch {} to {}", link.display(), to.display()),
+            Self::Switch { link, from: Some(from), to } => {
+                write!(f, "switch {} from {} to {}", link.display(), from.display(), to.display())
+            }
+            Self::RemoveRelease { release, .. } => write!(f, "remove {}", release.display()),
+        }
+    }
+}
+
+impl Step for Bundle {
+    type Change = Change;
+    type Error = BundleError;
+
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
+        let source = shown(self.fields.source());
+        match &self.fields.parameter {
+            Some(_) => format!("what the parameter {source} names, into {}", self.fields.into.display()),
+            None => format!("{}, into {}", Source::parse(&source).map_or(source, |place| place.to_string()), self.fields.into.display()),
+        }
+    }
+
+    fn texts(&self) -> Vec<&Text> {
+        self.fields.texts()
+    }
+
+    fn paths(&self, _key: &str) -> Vec<PathBuf> {
+        vec![self.fields.into.clone()]
+    }
+
+    fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
+        self.fields.objections(secret)
+    }
+
+    fn offers(&self) -> Option<&'static [&'static str]> {
+        Some(&["path", "release", "version", "sha256"])
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, BundleError> {
+        let wanted = self.wanted(cx).await?;
+        let found = find::find(self.layout(), &wanted, cx).await?;
+        find::changes(self.layout(), &wanted, self.attributes(cx)?, self.fields.keep(), &found)
+    }
+
+    async fn stage(&self, change: &Change, cx: &Context<'_>) -> Result<(), BundleError> {
+        let Change::Fetch { release, attributes, unpacked, .. } = change else { return Ok(()) };
+        let fetched = self.fetch(release, *attributes, cx).await?;
+        for warning in &fetched.warnings {
+            cx.progress(Progress::Warning(warning.clone()));
+        }
+        *unpacked.borrow_mut() = Some(fetched);
+        Ok(())
+    }
+
+    async fn abandon(&self, change: &Change, cx: &Context<'_>) {
+        if let Change::Fetch { release, .. } = change
+            && let Err(error) = cx.host().directories.remove(&self.layout().staged(&release.version)).await
+        {
+            cx.progress(Progress::Warning(error.to_string()));
+        }
+    }
+
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), BundleError> {
+        let directories = &cx.host().directories;
+        let done = match change {
+            Change::RemoveStaged(path) => directories.remove(&path).await,
+            Change::Fetch { release, unpacked, .. } => match unpacked.into_inner() {
+                Some(unpacked) => self.install(&release, &unpacked, cx).await,
+                None => Ok(()),
+            },
+            Change::HandOver { release, attributes } => directories.hand_over(&release, attributes).await,
+            Change::Switch { link, to, .. } => directories.switch(&link, &to).await,
+            Change::RemoveRelease { release, mark } => {
+                // The new one is there and counts: an old one that stays is for the next boot.
+                if let Err(error) = remove(&release, &mark, cx).await {
+                    cx.progress(Progress::Warning(error.to_string()));
+                }
+                Ok(())
+            }
+        };
+        done.map_err(BundleError::Host)
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, BundleError> {
+        let layout = self.layout();
+        let wanted = self.wanted(cx).await?;
+        let found = find::find(layout, &wanted, cx).await?;
+        let release = layout.release(&wanted.version);
+        let stat = cx.host().files.stat(&release).await.map_err(BundleError::Host)?;
+        let sha256 = found.marks.get(&wanted.version).map(|marked| marked.mark.sha256.clone());
+        let value = json!({ "path": layout.current(), "release": release, "version": wanted.version, "sha256": sha256 });
+        Ok(Outputs { value, stamp: stat.map(|stat| format!("{}:{}", wanted.version, stat.inode)) })
+    }
+}
+
+impl Bundle {
+    fn layout(&self) -> Layout<'_> {
+        Layout(&self.fields.into)
+    }
+
+    /// The release that the document names; a parameter is read for it.
+    async fn wanted(&self, cx: &Context<'_>) -> Result<Release, BundleError> {
+        let fields = &self.fields;
+        let place = match &fields.parameter {
+            Some(name) => {
+                let name = rendered(name, "parameter", cx)?;
+                match cx.world.aws.parameters.get(&name).await.map_err(BundleError::Fetch)? {
+                    ParameterValue::Text(text) => text.expose().trim().to_owned(),
+                    ParameterValue::List(_) => {
+                        let what = format!("the parameter {name} is a list, and names no one release: make it a String");
+                        return Err(BundleError::Wrong { what });
+                    }
+                }
+            }
+            None => rendered(fields.source(), "s3", cx)?,
+        };
+        let mut source = match (Source::parse(&place), cx.placeholder()) {
+            (Ok(source), _) => source,
+            (Err(_), Some(_)) => Source::Https(place),
+            (Err(what), None) => return Err(BundleError::Wrong { what }),
+        };
+        if let (Source::S3 { version_id, .. }, Some(version)) = (&mut source, &fields.version_id) {
+            *version_id = Some(rendered(version, "version_id", cx)?);
+        }
+        let sha256 = match &fields.sha256 {
+            Some(text) => match (Sha256::parse(&rendered(text, "sha256", cx)?), cx.placeholder()) {
+                (None, None) => {
+                    let what = "`sha256` is no SHA-256 digest: write the 64 digits that `sha256sum` prints".into();
+                    return Err(BundleError::Wrong { what });
+                }
+                (sha256, _) => sha256,
+            },
+            None if matches!(source, Source::Https(_)) && cx.placeholder().is_none() => {
+                let what = format!("{source} is a plain URL, and nothing says what it has to hold: give the bundle its `sha256`");
+                return Err(BundleError::Wrong { what });
+            }
+            None => None,
+        };
+        let version = match &fields.version {
+            None => release::name_of(&source, sha256),
+            Some(text) => {
+                let version = rendered(text, "version", cx)?;
+                if !release::is_name(&version) && cx.placeholder().is_none() {
+                    let what =
+                        format!("`{version}` is no name of a release: write letters, digits and . _ + ~ - @ =, not beginning with a dot");
+                    return Err(BundleError::Wrong { what });
+                }
+                version.replace('/', "_")
+            }
+        };
+        Ok(Release { source, sha256, strip_components: fields.strip_components, version })
+    }
+
+    fn attributes(&self, cx: &Context<'_>) -> Result<Attributes, BundleError> {
+        let mode = self.fields.mode.unwrap_or(Mode(0o755));
+        install::owned(self.fields.owner.as_deref(), self.fields.group.as_deref(), mode, cx).map_err(BundleError::Host)
+    }
+
+    /// Unpacks a release while it comes, out of sight.
+    async fn fetch(&self, release: &Release, attributes: Attributes, cx: &Context<'_>) -> Result<Unpacked, BundleError> {
+        let (layout, host, from) = (self.layout(), cx.host(), release.source.to_string());
+        cx.waiting(format!("for {from}"));
+        let mut object = cx.world.aws.objects.open(&release.source, release.sha256.is_none()).await.map_err(BundleError::Fetch)?;
+        let about = object.about().clone();
+        host.files.create_directory(&layout.releases(), 0o755).await.map_err(BundleError::Host)?;
+        self.check_room(release, about.length, cx).await?;
+        let sha256 = release.sha256.or(about.sha256);
+        if sha256.is_none() {
+            let warning = format!("nothing says what {from} has to hold, so only its length is checked: give the bundle its `sha256`");
+            cx.progress(Progress::Warning(warning));
+        }
+        let unpack = |source| BundleError::Unpack { from: from.clone(), source };
+        let wanted = Unpacking {
+            into: layout.staged(&release.version),
+            attributes,
+            strip_components: release.strip_components.into(),
+            sha256,
+            length: about.length,
+            limit: self.fields.max_size_gib.map(|gib| u64::from(gib) * GIB),
+        };
+        let mut unpacking = host.directories.unpack(wanted).await.map_err(unpack)?;
+        let mut gauge = Gauge::begin(host.clock.elapsed());
+        let mut come = 0;
+        while let Some(bytes) = object.next().await.map_err(BundleError::Fetch)? {
+            come += bytes.len() as u64;
+            unpacking.push(bytes).await.map_err(unpack)?;
+            if let Some(amount) = gauge.note(host.clock.elapsed(), come, about.length.unwrap_or(come)) {
+                cx.progress(Progress::Advanced(amount));
+            }
+        }
+        cx.waiting("for all of it to be on disk");
+        unpacking.finish().await.map_err(unpack)
+    }
+
+    /// Whether there is room for what will come of it, as far as can be said beforehand.
+    async fn check_room(&self, release: &Release, length: Option<u64>, cx: &Context<'_>) -> Result<(), BundleError> {
+        let Some(length) = length else { return Ok(()) };
+        let found = find::find(self.layout(), release, cx).await?;
+        let free = cx.host().directories.free(&self.layout().releases()).await.map_err(BundleError::Host)?;
+        match length as f64 * find::ratio(&found) > free as f64 {
+            true => Err(BundleError::NoRoom { from: release.source.to_string(), length, free, at: self.fields.into.clone() }),
+            false => Ok(()),
+        }
+    }
+
+    /// Gives a release that was staged its name. From the first mark on the directory is ours; only the second one says
+    /// that it is whole.
+    async fn install(&self, release: &Release, unpacked: &Unpacked, cx: &Context<'_>) -> Result<(), HostError> {
+        let layout = self.layout();
+        let mut mark = Mark {
+            whole: false,
+            source: release.source.to_string(),
+            sha256: unpacked.sha256.to_string(),
+            bytes: unpacked.bytes,
+            unpacked: unpacked.unpacked,
+            strip_components: release.strip_components,
+        };
+        self.mark(&release.version, &mark, cx).await?;
+        cx.host().directories.put(&layout.staged(&release.version), &layout.release(&release.version)).await?;
+        mark.whole = true;
+        self.mark(&release.version, &mark, cx).await
+    }
+
+    async fn mark(&self, version: &str, mark: &Mark, cx: &Context<'_>) -> Result<(), HostError> {
+        let (path, files) = (self.layout().mark(version), &cx.host().files);
+        let staged = install::staged(&path);
+        let mut content = serde_json::to_vec(mark).expect("it is plain data");
+        content.push(b'\n');
+        let (uid, gid) = cx.host().users.own();
+        files.stage(&staged, &content, Attributes { mode: 0o644, uid, gid }).await?;
+        files.install(&staged, &path).await
+    }
+}
+
+/// The directory goes first: a mark without one is nothing, and a directory without one would be nobody's.
+async fn remove(release: &Path, mark: &Path, cx: &Context<'_>) -> Result<(), HostError> {
+    cx.host().directories.remove(release).await?;
+    cx.host().files.remove(mark).await
+}
+
+fn rendered(text: &Text, field: &'static str, cx: &Context<'_>) -> Result<String, BundleError> {
+    Ok(cx.render(text).map_err(|source| BundleError::Field { field, source })?.expose().to_owned())
+}

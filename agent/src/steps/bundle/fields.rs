@@ -1,0 +1,124 @@
+//! The fields of a bundle, and what can be wrong with them before anything is asked.
+
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::aws::s3::Source;
+use crate::digest::Sha256;
+use crate::steps::fields::Mode;
+use crate::steps::{Objection, install};
+use crate::text::Text;
+
+/// How many releases are kept.
+const KEEP: u32 = 3;
+
+/// A release of an application, unpacked from an archive.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("oneOf" = [
+    {"required": ["s3"], "properties": {"parameter": false, "url": false}},
+    {"required": ["parameter"], "properties": {"s3": false, "url": false, "version_id": false}},
+    {"required": ["url", "sha256"], "properties": {"s3": false, "parameter": false, "version_id": false}}
+]))]
+pub(super) struct Fields {
+    /// An object in S3: s3://BUCKET/KEY.
+    pub(super) s3: Option<Text>,
+    /// A version of the object, where the bucket keeps versions.
+    pub(super) version_id: Option<Text>,
+    /// Name of an SSM parameter that holds the place: s3://BUCKET/KEY or a URL of https.
+    pub(super) parameter: Option<Text>,
+    /// A URL of https, with `sha256`.
+    pub(super) url: Option<Text>,
+    /// SHA-256 of the archive, hexadecimal or base64. Default: the one that S3 keeps, if it keeps one.
+    pub(super) sha256: Option<Text>,
+    /// The directory that gets `releases/` and, leading to one of them, `current`.
+    pub(super) into: PathBuf,
+    /// What the release is called. Default: the archive's own name without its extension, and eight digits of `sha256` or
+    /// `version_id`.
+    pub(super) version: Option<Text>,
+    /// How many directories to take off the beginning of each name in the archive. Default: 0.
+    #[serde(default)]
+    #[schemars(range(max = 200))]
+    pub(super) strip_components: u8,
+    /// Name or number of the user all of it belongs to. Default: the user ingot runs as.
+    pub(super) owner: Option<String>,
+    /// Name or number of the group. Default: the owner's own group.
+    pub(super) group: Option<String>,
+    /// Permissions of the release's directory. Those of what is in it come from the archive, 0755 at most. Default: 0755.
+    pub(super) mode: Option<Mode>,
+    /// How many releases are kept. Default: 3.
+    #[schemars(range(min = 1))]
+    pub(super) keep: Option<u32>,
+    /// How much may come of the archive. Default: 20 times its own size, at least 1 and at most 16.
+    #[schemars(range(min = 1))]
+    pub(super) max_size_gib: Option<u32>,
+}
+
+impl Fields {
+    pub(super) fn check(self) -> Result<Self, String> {
+        match (&self.s3, &self.parameter, &self.url) {
+            (Some(_), None, None) => {}
+            (None, Some(_), None) | (None, None, Some(_)) if self.version_id.is_some() => {
+                return Err("a `version_id` belongs to `s3`: take it away, or say where in S3 the object is".into());
+            }
+            (None, Some(_), None) => {}
+            (None, None, Some(_)) if self.sha256.is_none() => {
+                return Err("a `url` needs `sha256`: nothing else says that the archive is the one that was meant".into());
+            }
+            (None, None, Some(_)) => {}
+            _ => return Err("a bundle has one source, `s3`, `parameter` or `url`: give just one of the three".into()),
+        }
+        if self.keep == Some(0) {
+            return Err("`keep` counts the current release, too: give 1 or more".into());
+        }
+        if self.max_size_gib == Some(0) {
+            return Err("`max_size_gib` leaves room for nothing: give 1 or more".into());
+        }
+        Ok(self)
+    }
+
+    pub(super) fn texts(&self) -> Vec<&Text> {
+        [&self.s3, &self.version_id, &self.parameter, &self.url, &self.sha256, &self.version].into_iter().flatten().collect()
+    }
+
+    /// Where it comes from, as the document says it.
+    pub(super) fn source(&self) -> &Text {
+        [&self.s3, &self.parameter, &self.url].into_iter().flatten().next().expect("a bundle has a source")
+    }
+
+    pub(super) fn keep(&self) -> usize {
+        self.keep.unwrap_or(KEEP) as usize
+    }
+
+    pub(super) fn objections(&self, secret: bool) -> Vec<Objection> {
+        let objection = |message: String, hint: &str| Objection { message, hint: hint.to_owned() };
+        let mut found: Vec<Objection> = install::path_objection(&self.into.to_string_lossy()).into_iter().collect();
+        if secret {
+            found.push(objection(
+                "the place, the version and the digest of a bundle are shown, and one of them is made of a secret".into(),
+                "use `values:`, facts, or `parameter:` for a place that is not to stand in the document",
+            ));
+        }
+        for text in [&self.s3, &self.url].into_iter().flatten().filter(|text| text.is_plain()) {
+            match Source::parse(text.raw()) {
+                Err(why) => {
+                    let (what, hint) = why.split_once(": ").unwrap_or((&why, "correct it"));
+                    found.push(objection(what.to_owned(), hint));
+                }
+                Ok(Source::S3 { .. }) if self.s3.is_none() => {
+                    found.push(objection("`url` is for URLs of https".into(), "write `s3:` for an object in S3"));
+                }
+                Ok(Source::Https(_)) if self.url.is_none() => {
+                    found.push(objection("`s3` is for objects in S3".into(), "write `url:`, and `sha256:` beside it"));
+                }
+                Ok(_) => {}
+            }
+        }
+        if self.sha256.as_ref().is_some_and(|text| text.is_plain() && Sha256::parse(text.raw()).is_none()) {
+            found.push(objection("`sha256` is no SHA-256 digest".into(), "write the 64 digits that `sha256sum` prints"));
+        }
+        found
+    }
+}

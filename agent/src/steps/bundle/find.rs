@@ -1,0 +1,222 @@
+//! What there is of a bundle on the machine, and what is to be done about it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Change;
+use super::release::{self, Layout, Mark, Release};
+use super::trouble::BundleError;
+use crate::host::{Attributes, FileKind};
+use crate::steps::Context;
+
+/// No mark is nearly as long.
+const MARK_LIMIT: u64 = 64 << 10;
+
+/// What there is.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Found {
+    /// Where `current` leads.
+    pub(super) current: Option<PathBuf>,
+    /// Whether something else is in its place.
+    pub(super) is_blocked: bool,
+    /// What ingot has marked.
+    pub(super) marks: BTreeMap<String, Marked>,
+    /// Names of directories that were being made.
+    pub(super) staged: Vec<PathBuf>,
+    /// What is at the wanted release's place.
+    pub(super) wanted: Option<(FileKind, Attributes)>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Marked {
+    pub(super) mark: Mark,
+    pub(super) changed_ns: i128,
+    /// Whether its directory is there.
+    pub(super) is_there: bool,
+}
+
+/// Looks at the machine. Reads only.
+pub(super) async fn find(layout: Layout<'_>, wanted: &Release, cx: &Context<'_>) -> Result<Found, BundleError> {
+    let host = cx.host();
+    let mut found = Found { current: host.directories.link(&layout.current()).await.map_err(BundleError::Host)?, ..Found::default() };
+    found.is_blocked = found.current.is_none() && host.files.stat(&layout.current()).await.map_err(BundleError::Host)?.is_some();
+    for name in host.files.list(&layout.releases()).await.map_err(BundleError::Host)? {
+        if release::is_staged(&name) {
+            found.staged.push(layout.releases().join(name));
+        } else if let Some(version) = release::marked(&name) {
+            let path = layout.mark(version);
+            let (read, stat) = (host.files.read(&path, MARK_LIMIT).await, host.files.stat(&path).await);
+            let (Some(content), Some(stat)) = (read.map_err(BundleError::Host)?, stat.map_err(BundleError::Host)?) else { continue };
+            // One that cannot be read says nothing: the release is fetched anew if it is wanted, and left alone if not.
+            let Ok(mark) = serde_json::from_slice(&content) else { continue };
+            let directory = host.files.stat(&layout.release(version)).await.map_err(BundleError::Host)?;
+            let is_there = directory.is_some_and(|stat| stat.kind == FileKind::Directory);
+            found.marks.insert(version.to_owned(), Marked { mark, changed_ns: stat.changed_ns, is_there });
+        }
+    }
+    let stat = host.files.stat(&layout.release(&wanted.version)).await.map_err(BundleError::Host)?;
+    found.wanted = stat.map(|stat| (stat.kind, stat.attributes));
+    Ok(found)
+}
+
+/// Decides what to do.
+pub(super) fn changes(
+    layout: Layout<'_>,
+    wanted: &Release,
+    attributes: Attributes,
+    keep: usize,
+    found: &Found,
+) -> Result<Vec<Change>, BundleError> {
+    let mark = found.marks.get(&wanted.version);
+    let is_whole = mark.is_some_and(|marked| marked.is_there && marked.mark.is_of(wanted));
+    // What carries no mark of ours is somebody's.
+    if found.wanted.is_some() && mark.is_none() {
+        return Err(BundleError::InTheWay { at: layout.release(&wanted.version) });
+    }
+    if found.is_blocked {
+        return Err(BundleError::InTheWay { at: layout.current() });
+    }
+    let mut changes = Vec::new();
+    for staged in found.staged.iter().filter(|staged| is_whole || **staged != layout.staged(&wanted.version)) {
+        changes.push(Change::RemoveStaged(staged.clone()));
+    }
+    if !is_whole {
+        let replaces = mark.is_some_and(|marked| marked.is_there);
+        let to = layout.release(&wanted.version);
+        changes.push(Change::Fetch { release: wanted.clone(), to, attributes, replaces, unpacked: Default::default() });
+    } else if found.wanted.is_some_and(|(_, now)| now != attributes) {
+        changes.push(Change::HandOver { release: layout.release(&wanted.version), attributes });
+    }
+    let target = release::target(&wanted.version);
+    if found.current.as_deref() != Some(&*target) {
+        changes.push(Change::Switch { link: layout.current(), from: found.current.clone(), to: target });
+    }
+    let current = found.current.as_deref().and_then(release::version_of);
+    let outlived = outlived(wanted, current.as_deref(), keep, found).into_iter();
+    changes.extend(outlived.map(|version| Change::RemoveRelease { release: layout.release(&version), mark: layout.mark(&version) }));
+    Ok(changes)
+}
+
+/// Releases beyond what is kept, the oldest. What `current` leads to is never among them: it may be running.
+fn outlived(wanted: &Release, current: Option<&str>, keep: usize, found: &Found) -> Vec<String> {
+    let is_kept = |version: &str| version == wanted.version || Some(version) == current;
+    let kept = 1 + usize::from(current.is_some_and(|current| current != wanted.version && found.marks.contains_key(current)));
+    let mut others: Vec<(&String, &Marked)> = found.marks.iter().filter(|(version, _)| !is_kept(version)).collect();
+    // Those that are not whole count for nothing, and go first.
+    others.sort_by_key(|(_, marked)| (!(marked.mark.whole && marked.is_there), std::cmp::Reverse(marked.changed_ns)));
+    let whole = others.iter().filter(|(_, marked)| marked.mark.whole && marked.is_there).count();
+    let room = keep.saturating_sub(kept).min(whole);
+    others.into_iter().skip(room).map(|(version, _)| version.clone()).collect()
+}
+
+/// What came of each byte of the last archive that was unpacked here: the next one is much the same.
+pub(super) fn ratio(found: &Found) -> f64 {
+    let newest = found.marks.values().filter(|marked| marked.mark.whole && marked.mark.bytes > 0).max_by_key(|marked| marked.changed_ns);
+    newest.map_or(1.0, |marked| (marked.mark.unpacked as f64 / marked.mark.bytes as f64).max(1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::aws::s3::Source;
+    use crate::digest::Sha256;
+
+    const ATTRIBUTES: Attributes = Attributes { mode: 0o755, uid: 0, gid: 0 };
+
+    fn wanted(version: &str) -> Release {
+        Release {
+            source: Source::parse("s3://shop/x.tar").unwrap(),
+            sha256: Some(Sha256::of(version.as_bytes())),
+            strip_components: 0,
+            version: version.into(),
+        }
+    }
+
+    fn found(current: Option<&str>, releases: &[&str]) -> Found {
+        let marked = |(at, version): (usize, &&str)| {
+            let mark = Mark {
+                whole: true,
+                source: "s3://shop/x.tar".into(),
+                sha256: Sha256::of(version.as_bytes()).to_string(),
+                bytes: 10,
+                unpacked: 35,
+                strip_components: 0,
+            };
+            ((*version).to_owned(), Marked { mark, changed_ns: at as i128, is_there: true })
+        };
+        Found { current: current.map(release::target), marks: releases.iter().enumerate().map(marked).collect(), ..Found::default() }
+    }
+
+    fn lines(version: &str, keep: usize, mut found: Found) -> String {
+        if found.marks.get(version).is_some_and(|marked| marked.is_there) {
+            found.wanted = Some((FileKind::Directory, ATTRIBUTES));
+        }
+        match changes(Layout(Path::new("/app")), &wanted(version), ATTRIBUTES, keep, &found) {
+            Ok(changes) => changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn fetches_what_is_not_there_and_switches() {
+        assert_eq!(lines("1", 3, found(None, &[])), "unpack s3://shop/x.tar to /app/releases/1; switch /app/current to releases/1");
+        assert_eq!(
+            lines("2", 3, found(Some("1"), &["1"])),
+            "unpack s3://shop/x.tar to /app/releases/2; switch /app/current from releases/1 to releases/2"
+        );
+        assert_eq!(lines("1", 3, found(Some("1"), &["1"])), "");
+    }
+
+    #[test]
+    fn goes_back_to_what_is_kept_without_fetching() {
+        assert_eq!(lines("1", 3, found(Some("2"), &["1", "2"])), "switch /app/current from releases/2 to releases/1");
+    }
+
+    #[test]
+    fn keeps_so_many_and_never_removes_what_may_run() {
+        let four = || found(Some("4"), &["1", "2", "3", "4"]);
+        assert!(lines("5", 3, four()).ends_with("releases/5; remove /app/releases/2; remove /app/releases/1"), "{}", lines("5", 3, four()));
+        assert!(lines("5", 1, four()).ends_with("releases/5; remove /app/releases/3; remove /app/releases/2; remove /app/releases/1"));
+        assert_eq!(lines("4", 1, four()), "remove /app/releases/3; remove /app/releases/2; remove /app/releases/1");
+        assert_eq!(lines("4", 9, four()), "");
+    }
+
+    #[test]
+    fn what_is_not_whole_is_fetched_anew_and_what_is_not_ours_stays() {
+        let mut cut = found(Some("1"), &["1"]);
+        cut.marks.get_mut("1").unwrap().mark.whole = false;
+        assert_eq!(lines("1", 3, cut), "unpack s3://shop/x.tar to /app/releases/1, in place of what is there");
+        let mut gone = found(Some("1"), &["1"]);
+        gone.marks.get_mut("1").unwrap().is_there = false;
+        assert_eq!(lines("1", 3, gone), "unpack s3://shop/x.tar to /app/releases/1");
+        let foreign = Found { wanted: Some((FileKind::Directory, ATTRIBUTES)), ..Found::default() };
+        assert_eq!(lines("1", 3, foreign), "/app/releases/1 is there already, and ingot has not made it");
+        let blocked = Found { is_blocked: true, ..Found::default() };
+        assert_eq!(lines("1", 3, blocked), "/app/current is there already, and ingot has not made it");
+    }
+
+    #[test]
+    fn another_archive_under_the_same_name_takes_its_place() {
+        let mut other = found(Some("1"), &["1"]);
+        other.marks.get_mut("1").unwrap().mark.sha256 = Sha256::of(b"other").to_string();
+        assert_eq!(lines("1", 3, other), "unpack s3://shop/x.tar to /app/releases/1, in place of what is there");
+    }
+
+    #[test]
+    fn removes_what_a_boot_that_was_cut_off_has_left() {
+        let mut left = found(Some("1"), &["1"]);
+        left.staged = vec!["/app/releases/.ingot-staged.1".into(), "/app/releases/.ingot-staged.2".into()];
+        assert_eq!(
+            lines("1", 3, left),
+            "remove /app/releases/.ingot-staged.1, left by a boot that was cut off; \
+             remove /app/releases/.ingot-staged.2, left by a boot that was cut off"
+        );
+    }
+
+    #[test]
+    fn the_last_archive_tells_what_the_next_will_come_to() {
+        assert_eq!((ratio(&found(None, &["1"])), ratio(&Found::default())), (3.5, 1.0));
+    }
+}

@@ -1,0 +1,164 @@
+//! One release: what it is made of, what it is called, and the mark beside it that says that it is whole.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::aws::s3::Source;
+use crate::digest::Sha256;
+
+/// Endings of archives, the longer first.
+const ENDINGS: [&str; 8] = [".tar.zstd", ".tar.zst", ".tar.gz", ".tzst", ".tgz", ".tar", ".zip", ".zst"];
+
+/// The longest name: there must be room for what is put around it.
+const LONGEST: usize = 128;
+
+/// How many digits of a digest tell two releases of one name apart.
+const DIGITS: usize = 8;
+
+/// A release that is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Release {
+    pub(super) source: Source,
+    /// The digest that the document demands.
+    pub(super) sha256: Option<Sha256>,
+    pub(super) strip_components: u8,
+    pub(super) version: String,
+}
+
+/// What a release is called when nobody says so: the archive's name, and digits by which an archive that was published
+/// once more under the same name is another release.
+pub(super) fn name_of(source: &Source, sha256: Option<Sha256>) -> String {
+    let name = source.name();
+    let bare = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+    let plain: String = bare.chars().map(|c| if is_plain(c) { c } else { '_' }).take(LONGEST - DIGITS - 1).collect();
+    let plain = plain.trim_start_matches('.');
+    let plain = if plain.is_empty() { "release" } else { plain };
+    let digits = match (sha256, source) {
+        (Some(sha256), _) => Some(sha256),
+        (None, Source::S3 { version_id: Some(version), .. }) => Some(Sha256::of(version.as_bytes())),
+        _ => None,
+    };
+    match digits {
+        Some(digits) => format!("{plain}-{}", &digits.to_string()[..DIGITS]),
+        None => plain.to_owned(),
+    }
+}
+
+/// Whether a release may be called so.
+pub(super) fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.len() <= LONGEST && !text.starts_with('.') && text.chars().all(is_plain)
+}
+
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "._+~-@=".contains(c)
+}
+
+/// The mark of a release, in a file beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Mark {
+    /// Whether all of it is there. A directory without this is none of ours, or was being replaced.
+    pub(super) whole: bool,
+    pub(super) source: String,
+    pub(super) sha256: String,
+    /// Length of the archive.
+    pub(super) bytes: u64,
+    /// What came of it.
+    pub(super) unpacked: u64,
+    #[serde(default)]
+    pub(super) strip_components: u8,
+}
+
+impl Mark {
+    /// Whether it is that of a release which is wanted.
+    pub(super) fn is_of(&self, wanted: &Release) -> bool {
+        let same = match wanted.sha256 {
+            Some(sha256) => self.sha256 == sha256.to_string(),
+            None => self.source == wanted.source.to_string(),
+        };
+        self.whole && same && self.strip_components == wanted.strip_components
+    }
+}
+
+/// Where everything is below the directory of a bundle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout<'a>(pub(super) &'a Path);
+
+/// How the name of a directory begins that is being made.
+const STAGED: &str = ".ingot-staged.";
+
+impl Layout<'_> {
+    pub(super) fn releases(self) -> PathBuf {
+        self.0.join("releases")
+    }
+
+    pub(super) fn current(self) -> PathBuf {
+        self.0.join("current")
+    }
+
+    pub(super) fn release(self, version: &str) -> PathBuf {
+        self.releases().join(version)
+    }
+
+    pub(super) fn staged(self, version: &str) -> PathBuf {
+        self.releases().join(format!("{STAGED}{version}"))
+    }
+
+    pub(super) fn mark(self, version: &str) -> PathBuf {
+        self.releases().join(format!(".{version}.json"))
+    }
+}
+
+/// Where `current` leads, seen from where it is: a bundle that is moved as a whole stays one.
+pub(super) fn target(version: &str) -> PathBuf {
+    Path::new("releases").join(version)
+}
+
+/// The release that `current` leads to.
+pub(super) fn version_of(target: &Path) -> Option<String> {
+    let name = target.strip_prefix("releases").ok()?.to_str()?;
+    is_name(name).then(|| name.to_owned())
+}
+
+/// Which release a mark belongs to, by the name of its file.
+pub(super) fn marked(name: &str) -> Option<&str> {
+    name.strip_prefix('.')?.strip_suffix(".json").filter(|version| is_name(version))
+}
+
+/// Whether something was being made under this name.
+pub(super) fn is_staged(name: &str) -> bool {
+    name.starts_with(STAGED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_release_is_called_as_its_archive() {
+        let name = |source: &str, sha256| name_of(&Source::parse(source).unwrap(), sha256);
+        assert_eq!(name("s3://shop/a/shop-1.2.3.tar.zst", None), "shop-1.2.3");
+        assert_eq!(name("https://example.com/shop.zip?x=1", Some(Sha256::of(b"test"))), "shop-9f86d081");
+        assert_eq!(name("s3://shop/.tar.gz", None), "release");
+        assert_eq!(name("s3://shop/a b/ü c.tgz", None), "__c");
+        assert_eq!(name(&format!("s3://shop/{}", "x".repeat(500)), None).len(), 119);
+        let versioned = Source::S3 { bucket: "shop".into(), key: "shop.tar".into(), version_id: Some("v".into()) };
+        assert_eq!(name_of(&versioned, None), "shop-4c94485e");
+        for source in ["s3://shop/shop-1.2.3.tar.zst", "s3://shop/.tar.gz"] {
+            assert!(is_name(&name(source, None)));
+        }
+        for wrong in ["", ".x", "a/b", "..", "a b", "ü"] {
+            assert!(!is_name(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_of_files_are_told_apart() {
+        let layout = Layout(Path::new("/opt/shop"));
+        let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(marked(&name(layout.mark("shop-1.0"))), Some("shop-1.0"));
+        assert!(is_staged(&name(layout.staged("x"))) && marked(&name(layout.staged("x"))).is_none());
+        assert_eq!(version_of(&target("shop-1.0")).as_deref(), Some("shop-1.0"));
+        assert_eq!((version_of(Path::new("/elsewhere")), version_of(Path::new("releases/a/b"))), (None, None));
+    }
+}
