@@ -4,6 +4,7 @@
 //! It counts the calls made, by action.
 
 mod ec2;
+mod signals;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -18,10 +19,17 @@ use super::{
 };
 
 pub(crate) use ec2::FakeEc2;
+pub(crate) use signals::{FakeAutoScaling, FakeCloudFormation};
 
 /// An account with nothing in it but what `ec2` has.
 pub(crate) fn services(ec2: Rc<FakeEc2>) -> Services {
-    Services { secrets: Rc::new(FakeSecretsManager::default()), parameters: Rc::new(FakeParameterStore::default()), ec2 }
+    Services {
+        secrets: Rc::new(FakeSecretsManager::default()),
+        parameters: Rc::new(FakeParameterStore::default()),
+        stacks: Rc::new(FakeCloudFormation::new(ec2.machine())),
+        groups: Rc::new(FakeAutoScaling::new(ec2.machine())),
+        ec2,
+    }
 }
 
 /// Calls made so far, and what is to go wrong with the next ones.
@@ -192,6 +200,7 @@ pub(crate) struct FakeMetadata {
     pub(crate) identity: Identity,
     /// `None` if tags are not shown in metadata.
     pub(crate) tags: Option<BTreeMap<String, String>>,
+    pub(crate) target_lifecycle_state: Option<String>,
     /// What every read fails with.
     pub(crate) failure: Option<ImdsError>,
 }
@@ -215,6 +224,10 @@ impl Metadata for FakeMetadata {
     async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError> {
         let tags = self.read(self.tags.as_ref())?;
         tags.map(|tags| tags.get(key).cloned()).ok_or(ImdsError::TagsDisabled)
+    }
+
+    async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError> {
+        self.read(self.target_lifecycle_state.clone())
     }
 }
 

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
+use super::autoscaling::{AutoScaling, LiveAutoScaling};
+use super::cloudformation::{CloudFormation, LiveCloudFormation};
 use super::connection::{Connection, RegionSource};
 use super::credentials::ImdsCredentials;
 use super::ec2::{Ec2, LiveEc2};
@@ -22,6 +24,8 @@ pub(crate) struct Aws {
     pub(crate) secrets: Secrets,
     pub(crate) parameters: Parameters,
     pub(crate) ec2: Rc<dyn Ec2>,
+    pub(crate) stacks: Rc<dyn CloudFormation>,
+    pub(crate) groups: Rc<dyn AutoScaling>,
 }
 
 /// The services themselves, real or not.
@@ -30,12 +34,14 @@ pub(crate) struct Services {
     pub(crate) secrets: Rc<dyn SecretsManager>,
     pub(crate) parameters: Rc<dyn ParameterStore>,
     pub(crate) ec2: Rc<dyn Ec2>,
+    pub(crate) stacks: Rc<dyn CloudFormation>,
+    pub(crate) groups: Rc<dyn AutoScaling>,
 }
 
 impl Aws {
     pub(crate) fn new(services: Services) -> Self {
-        let Services { secrets, parameters, ec2 } = services;
-        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2 }
+        let Services { secrets, parameters, ec2, stacks, groups } = services;
+        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, stacks, groups }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -48,6 +54,8 @@ impl Aws {
         Self::new(Services {
             secrets: Rc::new(LiveSecretsManager::new(connection.clone())),
             parameters: Rc::new(LiveParameterStore::new(connection.clone())),
+            stacks: Rc::new(LiveCloudFormation::new(connection.clone())),
+            groups: Rc::new(LiveAutoScaling::new(connection.clone())),
             ec2: Rc::new(LiveEc2::new(connection, metadata)),
         })
     }

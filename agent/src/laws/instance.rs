@@ -1,5 +1,6 @@
 //! The instance that an example is booted on: a machine and an AWS in memory, which outlive each process of ingot.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::path::Path;
@@ -7,11 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::aws::Identity;
-use crate::aws::fake::{FakeEc2, FakeParameterStore, FakeSecretsManager};
+use crate::aws::fake::{FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeParameterStore, FakeSecretsManager};
 use crate::aws::live::{Aws, Services};
-use crate::execute::{Execution, publish, write_report};
+use crate::execute::{Execution, Halt, publish, write_report};
 use crate::facts;
-use crate::failure::Explanation;
 use crate::host::fake::{FakeMachine, Snapshot};
 use crate::host::state::Record;
 use crate::host::{Host, environment, identity};
@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Outcome, Report};
 use crate::steps::mount::remembered;
-use crate::steps::{Known, World};
+use crate::steps::{Known, Phase, World};
 
 pub(super) const ZONE: &str = "eu-central-1a";
 
@@ -37,6 +37,12 @@ pub(super) struct Instance {
     pub(super) secrets: Rc<FakeSecretsManager>,
     pub(super) parameters: Rc<FakeParameterStore>,
     pub(super) ec2: Rc<FakeEc2>,
+    pub(super) stacks: Rc<FakeCloudFormation>,
+    pub(super) groups: Rc<FakeAutoScaling>,
+    /// What the group wants of the instance.
+    pub(super) phase: Cell<Phase>,
+    /// Whether metadata shows tags.
+    pub(super) shows_tags: Cell<bool>,
     /// The value of every secret.
     pub(super) values: Vec<String>,
 }
@@ -65,7 +71,9 @@ impl Instance {
         let units = ReadingUnits::of(example, &machine);
         let (secrets, parameters) = (Rc::new(secrets), Rc::new(parameters));
         let ec2 = Rc::new(FakeEc2::new(machine.clone(), ZONE).inventing());
-        Self { example: example.clone(), machine, units, secrets, parameters, ec2, values: Vec::new() }
+        let (stacks, groups) = (Rc::new(FakeCloudFormation::new(machine.clone())), Rc::new(FakeAutoScaling::new(machine.clone())));
+        let (phase, shows_tags) = (Cell::new(Phase::Serve), Cell::new(true));
+        Self { example: example.clone(), machine, units, secrets, parameters, ec2, stacks, groups, phase, shows_tags, values: Vec::new() }
     }
 
     /// A new instance in an account whose volumes and snapshots the law states itself.
@@ -88,7 +96,7 @@ impl Instance {
         booted
     }
 
-    pub(super) async fn boot_until(&self, stop: impl Future<Output = Explanation>) -> Booted {
+    pub(super) async fn boot_until(&self, stop: impl Future<Output = Halt>) -> Booted {
         self.process().await.run(stop).await
     }
 
@@ -98,18 +106,34 @@ impl Instance {
         let boot_id = environment::boot_id(&*host.files).await.unwrap();
         let transcript = Transcript::default();
         let recorder = Recorder::new(Report::begin(host.clock.now(), boot_id.clone()), transcript.listeners(), host.clock.clone());
-        let plan = self.example.plan(&*host.files).await;
+        let mut plan = self.example.plan(&*host.files).await;
+        plan.in_phase(self.phase.get());
         let id = self.id().await;
         recorder.amend(|report| report.instance = Some(id.clone()));
         let record = Record::load(host.files.clone(), host.users.own(), &id).await.unwrap();
         for trouble in remembered::bring_back(&record, &host, Duration::ZERO).await {
             recorder.amend(|report| report.warnings.push(trouble));
         }
-        let aws = Aws::new(Services { secrets: self.secrets.clone(), parameters: self.parameters.clone(), ec2: self.ec2.clone() });
+        let aws = Aws::new(Services {
+            secrets: self.secrets.clone(),
+            parameters: self.parameters.clone(),
+            ec2: self.ec2.clone(),
+            stacks: self.stacks.clone(),
+            groups: self.groups.clone(),
+        });
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
-        let world = World { host, aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known, claims: Rc::default() };
+        let world = World {
+            host,
+            aws,
+            record: Rc::new(record),
+            boot_id,
+            redactor: Rc::default(),
+            known,
+            claims: Rc::default(),
+            phase: self.phase.get(),
+        };
         Process { plan, world, recorder, transcript }
     }
 
@@ -132,7 +156,8 @@ impl Instance {
             architecture: text("arm64"),
             private_ip: text("10.0.0.7"),
         };
-        let tags: BTreeMap<String, String> = plan.tags().into_iter().map(|key| (key.to_owned(), format!("tag {key}"))).collect();
+        let shown = plan.tags().into_iter().filter(|_| self.shows_tags.get());
+        let tags: BTreeMap<String, String> = shown.map(|key| (key.to_owned(), format!("tag {key}"))).collect();
         facts::instance(&identity, tags)
     }
 
@@ -155,7 +180,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) async fn run(self, stop: impl Future<Output = Explanation>) -> Booted {
+    pub(super) async fn run(self, stop: impl Future<Output = Halt>) -> Booted {
         let Self { plan, world, recorder, transcript } = self;
         let mut execution = Execution::new(&plan, &world, &recorder);
         execution.boot(stop).await;
