@@ -1,4 +1,4 @@
-//! EC2's volumes and snapshots.
+//! EC2's volumes and snapshots, and tags.
 //!
 //! The types here hold what steps decide by, in AWS's own words where those are states.
 
@@ -17,7 +17,7 @@ pub(crate) use live::LiveEc2;
 /// The prefix of EC2's actions in IAM.
 pub(super) const SERVICE: &str = "ec2";
 
-/// EC2, as far as volumes are concerned. Every list is read to its last page.
+/// EC2, as far as volumes and tags are concerned. Every list is read to its last page.
 #[async_trait(?Send)]
 pub(crate) trait Ec2 {
     /// This instance and its zone, from the identity document.
@@ -43,6 +43,9 @@ pub(crate) trait Ec2 {
 
     /// CreateTags, which also overwrites.
     async fn create_tags(&self, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError>;
+
+    /// DescribeTags: every tag of a resource, those of AWS's own included.
+    async fn tags(&self, resource: &str) -> Result<BTreeMap<String, String>, AwsError>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

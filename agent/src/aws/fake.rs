@@ -6,6 +6,7 @@
 mod ec2;
 mod objects;
 mod rds;
+mod signals;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -20,16 +21,18 @@ use super::{
 };
 
 pub(crate) use ec2::FakeEc2;
-pub(crate) use rds::FakeRds;
-
 pub(crate) use objects::FakeObjects;
+pub(crate) use rds::FakeRds;
+pub(crate) use signals::{FakeAutoScaling, FakeCloudFormation};
 
-/// An account for a rehearsal, with nothing in it but what `ec2` and `rds` have; every object that is asked for is there, and every
-/// parameter names one.
+/// An account for a rehearsal, with nothing in it but what `ec2` and `rds` have; every object that is asked for is there,
+/// and every parameter names one.
 pub(crate) fn services(ec2: Rc<FakeEc2>, rds: Rc<FakeRds>) -> Services {
     Services {
         secrets: Rc::new(FakeSecretsManager::default()),
         parameters: Rc::new(FakeParameterStore::default().inventing(|name| Some(ParameterValue::Text(named_by(name).into())))),
+        stacks: Rc::new(FakeCloudFormation::new(ec2.machine())),
+        groups: Rc::new(FakeAutoScaling::new(ec2.machine())),
         ec2,
         rds,
         objects: Rc::new(FakeObjects::inventing()),
@@ -209,6 +212,7 @@ pub(crate) struct FakeMetadata {
     pub(crate) identity: Identity,
     /// `None` if tags are not shown in metadata.
     pub(crate) tags: Option<BTreeMap<String, String>>,
+    pub(crate) target_lifecycle_state: Option<String>,
     /// What every read fails with.
     pub(crate) failure: Option<ImdsError>,
 }
@@ -232,6 +236,10 @@ impl Metadata for FakeMetadata {
     async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError> {
         let tags = self.read(self.tags.as_ref())?;
         tags.map(|tags| tags.get(key).cloned()).ok_or(ImdsError::TagsDisabled)
+    }
+
+    async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError> {
+        self.read(self.target_lifecycle_state.clone())
     }
 }
 

@@ -1,7 +1,7 @@
 //! The instance metadata service, version 2 only, and never through a proxy.
 //!
 //! One token serves the whole boot, asked for once however many reads begin together. Each item is read once and
-//! kept, but for user data, which only the start of a boot wants. What every status and every silence means is in
+//! kept, but for user data, which only the start of a boot wants, and what changes, the target lifecycle state. What every status and every silence means is in
 //! [`Imds::read`]; a single request in [`exchange`].
 //!
 //! An error is never read as «there is none»: that would boot an instance from half of its document.
@@ -263,6 +263,12 @@ impl Metadata for Imds {
         }
         let cell = self.0.tags.lock().unwrap_or_else(PoisonError::into_inner).entry(key.into()).or_default().clone();
         cell.get_or_try_init(|| self.read_tag(key)).await.cloned()
+    }
+
+    async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError> {
+        const PATH: &str = "meta-data/autoscaling/target-lifecycle-state";
+        let state = self.read(PATH, self.0.patience.budget).await?.map(|body| text(PATH, body)).transpose()?;
+        Ok(state.map(|state| state.trim().to_owned()).filter(|state| !state.is_empty()))
     }
 }
 

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
+use super::autoscaling::{AutoScaling, LiveAutoScaling};
+use super::cloudformation::{CloudFormation, LiveCloudFormation};
 use super::connection::{Connection, RegionSource};
 use super::credentials::ImdsCredentials;
 use super::ec2::{Ec2, LiveEc2};
@@ -26,6 +28,8 @@ pub(crate) struct Aws {
     pub(crate) ec2: Rc<dyn Ec2>,
     pub(crate) rds: Rc<dyn Rds>,
     pub(crate) objects: Rc<dyn Objects>,
+    pub(crate) stacks: Rc<dyn CloudFormation>,
+    pub(crate) groups: Rc<dyn AutoScaling>,
 }
 
 /// The services themselves, real or not.
@@ -36,12 +40,14 @@ pub(crate) struct Services {
     pub(crate) ec2: Rc<dyn Ec2>,
     pub(crate) rds: Rc<dyn Rds>,
     pub(crate) objects: Rc<dyn Objects>,
+    pub(crate) stacks: Rc<dyn CloudFormation>,
+    pub(crate) groups: Rc<dyn AutoScaling>,
 }
 
 impl Aws {
     pub(crate) fn new(services: Services) -> Self {
-        let Services { secrets, parameters, ec2, rds, objects } = services;
-        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, rds, objects }
+        let Services { secrets, parameters, ec2, rds, objects, stacks, groups } = services;
+        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, rds, objects, stacks, groups }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -55,8 +61,10 @@ impl Aws {
             secrets: Rc::new(LiveSecretsManager::new(connection.clone())),
             parameters: Rc::new(LiveParameterStore::new(connection.clone())),
             rds: Rc::new(LiveRds::new(connection.clone())),
-            ec2: Rc::new(LiveEc2::new(connection.clone(), metadata)),
-            objects: Rc::new(LiveObjects::new(connection)),
+            objects: Rc::new(LiveObjects::new(connection.clone())),
+            stacks: Rc::new(LiveCloudFormation::new(connection.clone())),
+            groups: Rc::new(LiveAutoScaling::new(connection.clone())),
+            ec2: Rc::new(LiveEc2::new(connection, metadata)),
         })
     }
 

@@ -4,8 +4,10 @@
 //! [`fake`] keeps them in memory for `ingot dry-run` and the tests.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
+pub(crate) mod autoscaling;
 pub(crate) mod caller;
 mod classify;
+pub(crate) mod cloudformation;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod ec2;
@@ -51,6 +53,10 @@ pub(crate) trait Metadata {
     ///
     /// [`ImdsError::TagsDisabled`] if this instance does not show its tags in metadata.
     async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError>;
+
+    /// The state in which an Auto Scaling group wants this instance: `InService`, `Warmed:Stopped` … `None` if it belongs
+    /// to no group, or the group has not decided yet. Read anew each time.
+    async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError>;
 }
 
 /// What the instance identity document says.

@@ -1,6 +1,6 @@
 //! Calls by AWS's Query protocol, signed: a form goes out, an XML tree comes back.
 //!
-//! For the services whose SDK would cost more than the few calls made of it: EC2 and RDS now. It tries once; steps try again.
+//! For the services whose SDK would cost more than the few calls made of it. It tries once; steps try again.
 //! What each answer means is with the service.
 
 mod xml;

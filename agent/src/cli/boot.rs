@@ -2,8 +2,9 @@
 
 mod reach;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::reach::{Reached, Stop, reach};
 use crate::address::Address;
 use crate::cli::{Root, data, logging, talk};
-use crate::execute::{Execution, write_afterwards, write_report};
+use crate::execute::{Execution, Halt, LAST_WORDS, write_afterwards, write_report};
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
@@ -26,6 +27,7 @@ use crate::report::event::{Listener, Recorder};
 use crate::report::journal::Journal;
 use crate::report::{BootOutcome, Report, Trouble};
 use crate::steps::fields::TimeLimit;
+use crate::steps::{Phase, Verdict};
 
 /// Make this machine what its boot document says
 ///
@@ -50,60 +52,169 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
-    let clock: Rc<dyn Clock> = Rc::new(SystemClock::start());
     let in_journal = args.root.root.is_none() && logging::to_journal();
     if !in_journal {
         logging::to_stderr();
     }
-    let disk = Rc::new(DiskFiles::new(args.root.root.clone()));
-    let boot_id = environment::boot_id(&DiskFiles::new(None)).await.unwrap_or_default();
-    let recorder = Recorder::new(Report::begin(clock.now(), boot_id), listeners(in_journal, environment), clock.clone());
-    let host = Host { files: disk.clone(), clock, ..Host::this_machine(args.root.root.clone()) };
     let mut asked = pin!(asked());
-    let reached = Reached::default();
-    let ran = {
-        let whole = pin!(reach(&args, environment, &disk, &host, &recorder, &reached));
-        let stop = pin!(stopped(args.deadline.0, &*host.clock, asked.as_mut()));
-        match select(whole, stop).await {
-            Either::Left((ran, _)) => ran,
-            Either::Right((why, _)) => Err(Stop::Failed(reached.stopped(why))),
+    let standard_input = OnceCell::new();
+    loop {
+        let boot = Boot { args: &args, json, environment, in_journal, standard_input: &standard_input };
+        if let Next::End(exit) = boot.run(asked.as_mut()).await {
+            return exit;
         }
-    };
-    match ran {
-        Ok(plan) => {
-            let world = reached.world.get().expect("a boot that has a plan has a world");
-            let mut execution = Execution::new(&plan, world, &recorder);
-            execution.boot(stopped(args.deadline.0, &*host.clock, asked.as_mut())).await;
-            let exit = finish(&args, json, environment, &host, &recorder, &reached).await;
-            if exit == Exit::Done {
-                let is_alone = || lock::holder(Path::new(lock::BOOT), &disk).is_ok_and(|holder| holder.is_none());
-                execution.beside(async { stopped_by(asked.await) }, &is_alone).await;
+    }
+}
+
+/// What comes after a boot.
+enum Next {
+    End(Exit),
+    /// The whole document: this was what is due before a warm pool, and the instance goes into service.
+    Serve,
+}
+
+/// One boot, as it was asked for.
+struct Boot<'a> {
+    args: &'a Args,
+    json: bool,
+    environment: &'a Environment,
+    in_journal: bool,
+    /// What was read of it. It can only be read once.
+    standard_input: &'a OnceCell<Vec<u8>>,
+}
+
+impl Boot<'_> {
+    async fn run(&self, mut asked: Pin<&mut impl Future<Output = &'static str>>) -> Next {
+        let Self { args, json, environment, in_journal, standard_input } = *self;
+        let clock: Rc<dyn Clock> = Rc::new(SystemClock::start());
+        let disk = Rc::new(DiskFiles::new(args.root.root.clone()));
+        let boot_id = environment::boot_id(&DiskFiles::new(None)).await.unwrap_or_default();
+        let recorder = Recorder::new(Report::begin(clock.now(), boot_id), listeners(in_journal, environment), clock.clone());
+        let host = Host { files: disk.clone(), clock, ..Host::this_machine(args.root.root.clone()) };
+        let reached = Reached::default();
+        let ran = {
+            let whole = pin!(reach(args, environment, &disk, &host, &recorder, &reached, standard_input));
+            let stop = pin!(stopped(args.deadline.0, &*host.clock, asked.as_mut()));
+            match select(whole, stop).await {
+                Either::Left((ran, _)) => ran,
+                Either::Right((Halt::Deadline(why), _)) => Err(Stop::Failed(reached.stopped(why))),
+                Either::Right((Halt::Asked(why), _)) => Err(Stop::Asked(reached.stopped(why))),
             }
-            exit
+        };
+        let plan = match ran {
+            Ok(plan) => plan,
+            Err(stop) => return Next::End(self.ended(stop, &disk, &host, &recorder, &reached, asked).await),
+        };
+        let world = reached.world.get().expect("a boot that has a plan has a world");
+        let mut execution = Execution::new(&plan, world, &recorder);
+        execution.boot(stopped(args.deadline.0, &*host.clock, asked.as_mut())).await;
+        let exit = finish(args, json, environment, &host, &recorder, &reached).await;
+        if exit != Exit::Done {
+            return Next::End(exit);
         }
-        Err(Stop::Usage(message)) => {
-            talk(&message);
-            Exit::Usage
+        let is_alone = || lock::holder(Path::new(lock::BOOT), &disk).is_ok_and(|holder| holder.is_none());
+        if world.phase == Phase::Serve || !args.only.is_empty() {
+            execution.beside(async { stopped_by(asked.await) }, &is_alone).await;
+            return Next::End(exit);
         }
-        Err(Stop::Done(outcome)) => {
-            talk("another ingot has just done this boot");
-            if outcome == BootOutcome::Failed { Exit::Failed } else { over(Exit::Done) }
-        }
-        Err(Stop::Document(error)) => {
-            log::error!("{error}");
-            if in_journal && !environment.stderr_is_journal {
-                talk(&error.to_string());
+        log::info!("waiting for this instance to go into service");
+        let mut later = pin!(async {
+            match select(asked, pin!(reached.goes_into_service(&*host.clock))).await {
+                Either::Left((signal, _)) => (Next::End(Exit::Done), stopped_by(signal)),
+                Either::Right(_) => (Next::Serve, Explanation::new("the instance goes into service", None)),
             }
-            recorder.amend(|report| report.error = Some(document_trouble(&error)));
-            finish(&args, json, environment, &host, &recorder, &reached).await;
-            Exit::Document
+        });
+        let mut next = None;
+        let stop = async {
+            let (after, why) = later.as_mut().await;
+            next = Some(after);
+            why
+        };
+        execution.beside(stop, &is_alone).await;
+        match next {
+            Some(next) => next,
+            None => later.await.0,
         }
-        Err(Stop::Failed(error)) => {
-            talk_unless(environment.stderr_is_journal && in_journal, &format!("failed: {error}"));
-            log::error!(target: report::journal::TARGET, "{error}");
-            recorder.amend(|report| report.error = Some(Trouble::from(&error)));
-            finish(&args, json, environment, &host, &recorder, &reached).await
+    }
+
+    /// Sends the signals of a boot that ended before its first step, as far as they can be read, and no longer than a while.
+    async fn tell(
+        &self,
+        trouble: &Trouble,
+        disk: &Rc<DiskFiles>,
+        host: &Host,
+        recorder: &Recorder,
+        reached: &Reached,
+        mut asked: Pin<&mut impl Future<Output = &'static str>>,
+    ) {
+        let found = {
+            let found = pin!(reached.signals(self.environment, disk, host, recorder));
+            match select(found, pin!(enough(host, asked.as_mut()))).await {
+                Either::Left((found, _)) => found,
+                Either::Right(_) => None,
+            }
+        };
+        let Some((plan, world)) = found else { return };
+        let reason = std::iter::once(&trouble.message).chain(trouble.causes.first()).cloned().collect::<Vec<_>>().join(": ");
+        world.known.set_verdict(|| Verdict::failed(None, &reason));
+        Execution::new(&plan, &world, recorder).boot(enough(host, asked)).await;
+    }
+
+    /// Reports a boot that ended before its first step.
+    async fn ended(
+        &self,
+        stop: Stop,
+        disk: &Rc<DiskFiles>,
+        host: &Host,
+        recorder: &Recorder,
+        reached: &Reached,
+        asked: Pin<&mut impl Future<Output = &'static str>>,
+    ) -> Exit {
+        let Self { args, json, environment, in_journal, .. } = *self;
+        match stop {
+            Stop::Usage(message) => {
+                talk(&message);
+                Exit::Usage
+            }
+            Stop::Done(outcome) => {
+                talk("another ingot has just done this boot");
+                if outcome == BootOutcome::Failed { Exit::Failed } else { over(Exit::Done) }
+            }
+            Stop::Document(error) => {
+                log::error!("{error}");
+                if in_journal && !environment.stderr_is_journal {
+                    talk(&error.to_string());
+                }
+                let trouble = document_trouble(&error);
+                self.tell(&trouble, disk, host, recorder, reached, asked).await;
+                recorder.amend(|report| report.error = Some(trouble));
+                finish(args, json, environment, host, recorder, reached).await;
+                Exit::Document
+            }
+            Stop::Failed(error) => {
+                if !error.unreachable {
+                    self.tell(&Trouble::from(&error), disk, host, recorder, reached, asked).await;
+                }
+                self.failed(&error, host, recorder, reached).await
+            }
+            Stop::Asked(error) => self.failed(&error, host, recorder, reached).await,
         }
+    }
+
+    async fn failed(&self, error: &Explanation, host: &Host, recorder: &Recorder, reached: &Reached) -> Exit {
+        let Self { args, json, environment, in_journal, .. } = *self;
+        talk_unless(environment.stderr_is_journal && in_journal, &format!("failed: {error}"));
+        log::error!(target: report::journal::TARGET, "{error}");
+        recorder.amend(|report| report.error = Some(Trouble::from(error)));
+        finish(args, json, environment, host, recorder, reached).await
+    }
+}
+
+/// Ends when signals have had their time, or somebody asks.
+async fn enough(host: &Host, asked: impl Future<Output = &'static str>) -> Halt {
+    match select(pin!(asked), host.clock.sleep(LAST_WORDS)).await {
+        Either::Left((name, _)) => Halt::Asked(stopped_by(name)),
+        Either::Right(_) => Halt::Asked(Explanation::new(format!("AWS did not take it within {LAST_WORDS:?}"), None)),
     }
 }
 
@@ -138,13 +249,13 @@ async fn asked() -> &'static str {
 }
 
 /// Ends when the boot has to end: at its deadline, or when somebody asks.
-async fn stopped(deadline: Duration, clock: &dyn Clock, asked: impl Future<Output = &'static str>) -> Explanation {
+async fn stopped(deadline: Duration, clock: &dyn Clock, asked: impl Future<Output = &'static str>) -> Halt {
     let left = deadline.saturating_sub(clock.elapsed());
     match select(pin!(asked), clock.sleep(left)).await {
-        Either::Left((name, _)) => stopped_by(name),
+        Either::Left((name, _)) => Halt::Asked(stopped_by(name)),
         Either::Right(_) => {
             let hint = "see what it waited for, or give `ingot boot` a longer --deadline";
-            Explanation::new(format!("the boot's deadline of {deadline:?} passed"), Some(hint.into()))
+            Halt::Deadline(Explanation::new(format!("the boot's deadline of {deadline:?} passed"), Some(hint.into())))
         }
     }
 }

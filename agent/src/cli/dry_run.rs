@@ -34,7 +34,7 @@ use crate::redaction::Redactor;
 use crate::report::console::told;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Report, StepReport};
-use crate::steps::{Known, World, install};
+use crate::steps::{Known, Phase, World, install};
 use crate::text::Text;
 
 /// Rehearse a boot: no root, no network, and nothing is touched outside --out
@@ -131,7 +131,16 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     // What a step would ask of AWS is given, unless it is asked for.
     let others = fake::services(ec2, rds);
     let aws = if args.live { live(environment, &desk, others).await? } else { Aws::new(others) };
-    let world = World { host, aws, record: Rc::new(record), boot_id: "rehearsal".into(), redactor, known, claims: Rc::default() };
+    let world = World {
+        host,
+        aws,
+        record: Rc::new(record),
+        boot_id: "rehearsal".into(),
+        redactor,
+        known,
+        claims: Rc::default(),
+        phase: Phase::Serve,
+    };
     let recorder = Recorder::new(Report::begin(world.host.clock.now(), world.boot_id.clone()), Vec::new(), world.host.clock.clone());
     let mut execution = Execution::new(&plan, &world, &recorder);
     execution.boot(std::future::pending()).await;

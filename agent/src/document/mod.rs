@@ -32,8 +32,9 @@ use crate::steps::file::File;
 use crate::steps::mount::Mount;
 use crate::steps::secret::Secret;
 use crate::steps::service::Service;
+use crate::steps::signal::Signal;
 use crate::steps::volume::Volume;
-use crate::steps::{AnyStep, Companion, Step};
+use crate::steps::{AnyStep, Companion, Order, Phase, Step};
 use crate::text::{Place, Text};
 
 /// Every kind of step, by the name of its map. A new kind is one line here.
@@ -47,6 +48,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<Credential>("credentials"),
     Kind::of::<Command>("commands"),
     Kind::of::<Service>("services"),
+    Kind::of::<Signal>("signals"),
 ];
 
 /// The version of the format that this ingot reads.
@@ -74,7 +76,7 @@ impl Kind {
 }
 
 /// Fields that every step may have.
-const COMMON: [&str; 3] = ["after", "timeout", "required"];
+const COMMON: [&str; 4] = ["after", "timeout", "required", "phase"];
 
 /// What any step may say.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -88,6 +90,9 @@ pub(crate) struct Common {
     pub(crate) timeout: Option<TimeLimit>,
     /// Set to false where the boot may go on, degraded, without this step. Default: true.
     pub(crate) required: Option<bool>,
+    /// Whether it is due before an instance goes into its warm pool, or only when it goes into service. Default: warm, but
+    /// serve for services, for signals to CloudFormation, and for what needs any of these.
+    pub(crate) phase: Option<Phase>,
 }
 
 /// One step of a document.
@@ -123,6 +128,15 @@ impl BootDocument {
         let Some(mut merged) = nodes.next() else { return document };
         nodes.for_each(|node| layers::merge(&mut merged, node));
         document.read(merged);
+        document
+    }
+
+    /// The signals of layers that have mistakes, as far as they can be read, and nothing else.
+    pub(crate) fn signals_of(layers: Layers) -> Self {
+        let mut document = Self::of(layers);
+        document.items.retain(|_, item| item.step.order() == Order::AfterEverything);
+        document.items.values_mut().for_each(|item| item.after = None);
+        document.mistakes.clear();
         document
     }
 

@@ -17,7 +17,7 @@ pub(crate) const LAYERS: &str = "/etc/ingot/boot.d";
 pub(crate) const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The layers of one boot, in order, and every mistake met so far.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Layers {
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Sources,

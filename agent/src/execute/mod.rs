@@ -9,6 +9,7 @@ mod written;
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::failure::Explanation;
 use crate::plan::{Plan, Unit};
 use crate::report::event::Recorder;
 use crate::report::{Outcome, StepReport};
-use crate::steps::{Context, Difference, Outputs, Progress, World};
+use crate::steps::{Context, Difference, Outputs, Progress, Verdict, World};
 use schedule::{Ended, Schedule};
 pub(crate) use written::{publish, write_afterwards, write_report};
 
@@ -30,6 +31,18 @@ const ROUNDS: u32 = 32;
 
 /// A step ends its own waits in time; one that does not is cut off this much later.
 const GRACE: Duration = Duration::from_secs(7);
+
+/// How long signals may take of a boot that is over: its deadline has passed, or it ended before its first step.
+pub(crate) const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// Why a boot is ended early.
+#[derive(Debug)]
+pub(crate) enum Halt {
+    /// Its time is over: it has failed, and signals say so.
+    Deadline(Explanation),
+    /// Somebody has asked for it. The next boot goes on where this one was, so nobody is told that it failed.
+    Asked(Explanation),
+}
 
 /// A plan that is being run: every step starts as soon as the steps it needs are done.
 ///
@@ -63,18 +76,39 @@ impl<'a> Execution<'a> {
     ///
     /// What stands beside the boot has begun by then, and goes on with [`beside`](Execution::beside). A boot that failed
     /// ends it: whoever started us is to hear of the failure at once.
-    pub(crate) async fn boot(&mut self, stop: impl Future<Output = Explanation>) {
+    pub(crate) async fn boot(&mut self, stop: impl Future<Output = Halt>) {
         let (host, recorder) = (&self.world.host, self.recorder);
-        let why = {
+        let meanwhile = meanwhile(self.plan, self.world, recorder);
+        let stopped = {
             let ran = pin!(self.run(false));
-            match select(ran, pin!(select(pin!(written::keep(host, recorder)), pin!(stop)))).await {
-                Either::Left(_) if recorder.report().has_failed() => Explanation::new("the boot failed before this came to its end", None),
-                Either::Left(_) => return,
-                Either::Right((Either::Left((never, _)), _)) => match never {},
-                Either::Right((Either::Right((why, _)), _)) => why,
+            let kept = pin!(written::keep(host, recorder));
+            match select(ran, pin!(select(select(kept, meanwhile), pin!(stop)))).await {
+                Either::Left(_) => None,
+                Either::Right((Either::Left((Either::Left((never, _)) | Either::Right((never, _)), _)), _)) => match never {},
+                Either::Right((Either::Right((stop, _)), _)) => Some(stop),
             }
         };
-        self.abort(&why);
+        match stopped {
+            None if recorder.report().has_failed() => {
+                self.abort(&Explanation::new("the boot failed before this came to its end", None));
+            }
+            None => {}
+            Some(Halt::Asked(why)) => self.abort(&why),
+            Some(Halt::Deadline(why)) => self.cut_off(&why).await,
+        }
+    }
+
+    /// Ends a boot whose time is over, but for its signals.
+    async fn cut_off(&mut self, why: &Explanation) {
+        self.running.clear();
+        self.end(why, &told_last(self.plan));
+        self.world.known.set_verdict(|| verdict(self.plan, self.recorder).unwrap_or_else(|| Verdict::failed(None, &why.message)));
+        for unit in self.schedule.cut_off() {
+            self.plan.units[unit].members.iter().for_each(|member| self.recorder.skipped(*member, None));
+        }
+        let clock = self.world.host.clock.clone();
+        select(pin!(self.run(true)), clock.sleep(LAST_WORDS)).await;
+        self.abort(why);
     }
 
     /// Runs what stands beside a boot that is over. Whoever calls this has written the report; it is kept up to date
@@ -105,6 +139,9 @@ impl<'a> Execution<'a> {
         let (plan, world, recorder): (&'a Plan, &'a World, &'a Recorder) = (*plan, *world, *recorder);
         loop {
             while let Some(unit) = schedule.next_ready() {
+                if plan.units[unit].last {
+                    world.known.set_verdict(|| verdict(plan, recorder).unwrap_or(Verdict::Well));
+                }
                 running.push(Box::pin(async move { (unit, run(plan, unit, world, recorder).await) }));
             }
             if !all && awaited.is_empty() {
@@ -124,9 +161,15 @@ impl<'a> Execution<'a> {
     fn abort(&mut self, why: &Explanation) {
         self.stopped = true;
         self.running.clear();
+        self.end(why, &BTreeSet::new());
+    }
+
+    /// Notes the end of every step that has none, but for `spared`.
+    fn end(&self, why: &Explanation, spared: &BTreeSet<usize>) {
         let left: Vec<(usize, Option<Explanation>)> = {
             let report = self.recorder.report();
-            let left = report.steps.iter().enumerate().filter_map(|(at, step)| match step.outcome {
+            let steps = report.steps.iter().enumerate().filter(|(at, _)| !spared.contains(at));
+            let left = steps.filter_map(|(at, step)| match step.outcome {
                 Outcome::Running => Some((at, Some(why.clone().while_waiting(step.waiting.as_deref(), step.unreachable)))),
                 Outcome::Pending => Some((at, None)),
                 _ => None,
@@ -139,6 +182,55 @@ impl<'a> Execution<'a> {
                 None => self.recorder.skipped(at, None),
             }
         }
+    }
+}
+
+/// What steps do beside the boot for as long as it goes on. Never ends.
+fn meanwhile<'a>(plan: &'a Plan, world: &'a World, recorder: &'a Recorder) -> LocalBoxFuture<'a, Infallible> {
+    let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| node.step.goes_on_meanwhile());
+    let going_on: Vec<_> = nodes
+        .map(|(at, node)| async move {
+            let observer = move |progress: Progress| recorder.progress(at, &progress);
+            node.step.meanwhile(&context(plan, at, world, &observer, Duration::MAX)).await;
+        })
+        .collect();
+    Box::pin(async move {
+        join_all(going_on).await;
+        std::future::pending().await
+    })
+}
+
+/// What a boot has come to that has failed: its first failure.
+fn verdict(plan: &Plan, recorder: &Recorder) -> Option<Verdict> {
+    let report = recorder.report();
+    let last = told_last(plan);
+    let steps = || report.steps.iter().enumerate().filter(|(at, step)| step.required && !last.contains(at)).map(|(_, step)| step);
+    let failed = steps().filter_map(|step| Some((step, step.error.as_ref()?)));
+    let first = failed.min_by(|(a, _), (b, _)| a.finished_ms.partial_cmp(&b.finished_ms).unwrap_or(std::cmp::Ordering::Equal));
+    if let Some((step, trouble)) = first {
+        let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
+        return Some(Verdict::failed(Some(&step.address), &format!("{}{causes}", trouble.message)));
+    }
+    let skipped = steps().find(|step| step.outcome == Outcome::Skipped)?;
+    let why = skipped.skipped_for.as_ref().map_or_else(|| "it did not run".to_owned(), |needs| format!("it needs {needs}"));
+    Some(Verdict::failed(Some(&skipped.address), &why))
+}
+
+/// The steps that come after everything.
+fn told_last(plan: &Plan) -> BTreeSet<usize> {
+    plan.units.iter().filter(|unit| unit.last).flat_map(|unit| unit.members.iter().copied()).collect()
+}
+
+fn context<'a>(plan: &'a Plan, at: usize, world: &'a World, observer: &'a dyn Fn(Progress), deadline: Duration) -> Context<'a> {
+    let node = &plan.nodes[at];
+    Context {
+        world,
+        address: &node.address,
+        references: &node.references,
+        holds_secret: node.holds_secret,
+        templates: &plan.templates,
+        observer,
+        deadline,
     }
 }
 
@@ -237,20 +329,8 @@ async fn converge(
     deadline: Duration,
 ) -> Result<(), Vec<(usize, Option<Explanation>)>> {
     let observers: Vec<_> = unit.members.iter().map(|at| move |progress: Progress| recorder.progress(*at, &progress)).collect();
-    let contexts: Vec<Context<'_>> = unit
-        .members
-        .iter()
-        .zip(&observers)
-        .map(|(at, observer)| Context {
-            world,
-            address: &plan.nodes[*at].address,
-            references: &plan.nodes[*at].references,
-            holds_secret: plan.nodes[*at].holds_secret,
-            templates: &plan.templates,
-            observer,
-            deadline,
-        })
-        .collect();
+    let contexts: Vec<Context<'_>> =
+        unit.members.iter().zip(&observers).map(|(at, observer)| context(plan, *at, world, observer, deadline)).collect();
     let members = || unit.members.iter().zip(&contexts);
     let unfolds = unit.members.iter().any(|at| plan.nodes[*at].step.unfolds());
     for round in 1.. {

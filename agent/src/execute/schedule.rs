@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::plan::{Need, Unit};
+use crate::plan::{Need, Unit, awaited};
 
 /// How a unit ended, as far as those behind it care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +32,12 @@ pub(crate) struct Schedule {
     required: Vec<bool>,
     rest_left: usize,
     after_rest: Vec<usize>,
+    /// Units that come after everything, and are not free to start yet.
+    last: Vec<usize>,
+    is_last: Vec<bool>,
+    /// Whether the end of the boot waits for a unit, and what comes after everything with it.
+    awaited: Vec<bool>,
+    awaited_left: usize,
     ready: VecDeque<usize>,
 }
 
@@ -39,30 +45,57 @@ impl Schedule {
     pub(crate) fn new(units: &[Unit]) -> Self {
         let mut dependents: Vec<Vec<Need>> = vec![Vec::new(); units.len()];
         for (at, unit) in units.iter().enumerate() {
-            for need in &unit.needs {
+            for need in waited_for(unit) {
                 dependents[need.unit].push(Need { unit: at, uses: need.uses });
             }
         }
         let rest: Vec<bool> = units.iter().map(|unit| unit.rest).collect();
+        let by_boot = awaited(units);
+        let awaited: Vec<bool> = (0..units.len()).map(|at| by_boot.contains(&at) && !units[at].last).collect();
         let mut schedule = Self {
             states: vec![State::Waiting; units.len()],
-            unmet: units.iter().map(|unit| unit.needs.len()).collect(),
+            unmet: units.iter().map(|unit| waited_for(unit).count()).collect(),
             dependents,
             rest_left: rest.iter().filter(|rest| **rest).count(),
             rest,
             required: units.iter().map(|unit| unit.required).collect(),
             after_rest: (0..units.len()).filter(|at| units[*at].after_rest).collect(),
+            last: (0..units.len()).filter(|at| units[*at].last).collect(),
+            is_last: units.iter().map(|unit| unit.last).collect(),
+            awaited_left: awaited.iter().filter(|awaited| **awaited).count(),
+            awaited,
             ready: VecDeque::new(),
         };
-        // «The rest» is one more need of those that wait for it.
-        for at in schedule.after_rest.clone() {
-            schedule.unmet[at] += 1;
+        // «The rest» is one more need of those that wait for it, and so is «everything».
+        for at in schedule.after_rest.iter().chain(&schedule.last) {
+            schedule.unmet[*at] += 1;
         }
         schedule.ready = (0..units.len()).filter(|at| schedule.unmet[*at] == 0).collect();
         if schedule.rest_left == 0 {
             schedule.release_after_rest();
         }
+        if schedule.awaited_left == 0 {
+            schedule.release_last();
+        }
         schedule
+    }
+
+    /// Gives up all but what comes after everything, which may start now. Returns the units among those that will never
+    /// run: what they use is not there.
+    pub(crate) fn cut_off(&mut self) -> Vec<usize> {
+        self.ready.clear();
+        let mut skipped = Vec::new();
+        for at in 0..self.states.len() {
+            if self.is_last[at] && self.states[at] != State::Ended {
+                let used = self.unmet[at] - usize::from(self.last.contains(&at));
+                self.states[at] = if used == 0 { State::Waiting } else { State::Ended };
+                if used == 0 { self.ready.push_back(at) } else { skipped.push(at) }
+            } else {
+                self.states[at] = State::Ended;
+            }
+        }
+        self.last.clear();
+        skipped
     }
 
     /// A unit that can start now; it counts as started.
@@ -78,6 +111,11 @@ impl Schedule {
         let mut ends = VecDeque::from([(unit, ended)]);
         while let Some((at, ended)) = ends.pop_front() {
             self.states[at] = State::Ended;
+            self.awaited_left -= usize::from(self.awaited[at]);
+            let cannot_be_good = matches!(ended, Ended::Badly { required: true }) && !self.is_last[at];
+            if cannot_be_good || self.awaited_left == 0 {
+                self.release_last();
+            }
             let mut behind = self.dependents[at].clone();
             if self.rest[at] {
                 self.rest_left -= 1;
@@ -121,10 +159,21 @@ impl Schedule {
         }
     }
 
+    fn release_last(&mut self) {
+        for at in std::mem::take(&mut self.last) {
+            self.met(at);
+        }
+    }
+
     #[cfg(test)]
     fn is_done(&self) -> bool {
         self.states.iter().all(|state| *state == State::Ended)
     }
+}
+
+/// The needs that keep a unit from starting. What comes after everything comes after most of them anyway.
+fn waited_for(unit: &Unit) -> impl Iterator<Item = &Need> {
+    unit.needs.iter().filter(|need| need.uses || !unit.last)
 }
 
 /// An order in which the units could run one by one.
@@ -141,24 +190,28 @@ pub(crate) fn order(units: &[Unit]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::Phase;
 
-    /// `a b:a c:b?` — b uses a value of a, c only comes after b. `!s` waits for the rest, `~d` is not required.
+    /// `a b:a c:b?` — b uses a value of a, c only comes after b. `!s` waits for the rest, `.z` for everything, `+w` is
+    /// beside, `~d` is not required.
     fn units(spec: &str) -> (Vec<String>, Vec<Unit>) {
         let words: Vec<&str> = spec.split_whitespace().collect();
-        let name = |word: &str| word.split(':').next().unwrap().trim_start_matches(['!', '~']).to_owned();
+        let name = |word: &str| word.split(':').next().unwrap().trim_start_matches(['!', '~', '.', '+']).to_owned();
         let names: Vec<String> = words.iter().map(|word| name(word)).collect();
         let units = words.iter().enumerate().map(|(at, word)| {
             let needs = word.split(':').nth(1).into_iter().flat_map(|needs| needs.split(',')).map(|need| Need {
                 unit: names.iter().position(|name| *name == need.trim_end_matches('?')).unwrap(),
                 uses: !need.ends_with('?'),
             });
-            let service = word.starts_with('!');
+            let (service, last, beside) = (word.starts_with('!'), word.starts_with('.'), word.starts_with('+'));
             Unit {
                 members: vec![at],
                 needs: needs.collect(),
                 after_rest: service,
-                rest: !service,
-                beside: false,
+                rest: !service && !last && !beside,
+                beside,
+                last,
+                phase: Phase::Warm,
                 required: !word.starts_with('~'),
             }
         });
@@ -255,5 +308,60 @@ mod tests {
         assert_eq!(play.ready(), "");
         play.finish("a", Ended::Well);
         assert_eq!(play.ready(), "c");
+    }
+
+    #[test]
+    fn what_comes_last_waits_for_everything_that_the_boot_waits_for() {
+        let mut play = Play::new("a ~b !s +w .z");
+        assert_eq!(play.ready(), "a b w");
+        play.finish("a", Ended::Well);
+        play.finish("b", FAILED_BUT_OPTIONAL);
+        assert_eq!(play.ready(), "s");
+        play.finish("s", Ended::Well);
+        assert_eq!(play.ready(), "z");
+    }
+
+    #[test]
+    fn what_comes_last_comes_at_once_when_nothing_can_be_good_any_more() {
+        let mut play = Play::new("a b:a x .y .z:x?");
+        play.ready();
+        assert_eq!(play.finish("a", FAILED), "b<a");
+        assert_eq!(play.ready(), "y z");
+        play.finish("x", FAILED);
+        assert_eq!(play.ready(), "");
+        assert_eq!(play.finish("y", FAILED), "");
+    }
+
+    #[test]
+    fn what_comes_last_waits_for_what_it_uses_and_goes_without_nothing_else() {
+        let mut play = Play::new("a x .y:x .z:a");
+        play.ready();
+        assert_eq!(play.finish("a", FAILED), "z<a");
+        assert_eq!(play.ready(), "");
+        play.finish("x", Ended::Well);
+        assert_eq!(play.ready(), "y");
+    }
+
+    /// A skipped signal is no failure of the boot: the others wait for the end all the same.
+    #[test]
+    fn what_comes_last_and_fails_releases_nothing() {
+        let mut play = Play::new("~a x .y:a .z");
+        play.ready();
+        assert_eq!(play.finish("a", FAILED_BUT_OPTIONAL), "y<a");
+        assert_eq!(play.ready(), "");
+        play.finish("x", Ended::Well);
+        assert_eq!(play.ready(), "z");
+    }
+
+    #[test]
+    fn what_comes_last_is_all_that_is_left_of_a_boot_that_is_cut_off() {
+        let mut play = Play::new("a x b:x .y:a .z:x .v");
+        assert_eq!(play.ready(), "a x");
+        play.finish("a", Ended::Well);
+        assert_eq!(play.schedule.cut_off(), [4]);
+        assert_eq!(play.ready(), "y v");
+        play.finish("y", FAILED);
+        play.finish("v", Ended::Well);
+        assert!(play.schedule.is_done());
     }
 }

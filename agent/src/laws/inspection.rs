@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending, poll_fn};
 use std::path::{Path, PathBuf};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::host::fake::{FakeMachine, Snapshot};
 use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;
-use crate::steps::{AnyStep, Companion, Context, Difference, Objection, Order, Outputs, StepFuture};
+use crate::steps::{AnyStep, Companion, Context, Difference, Objection, Order, Outputs, Phase, StepFuture};
 use crate::text::Text;
 
 /// Far more turns than any inspection needs.
@@ -73,6 +73,14 @@ impl AnyStep for Watched {
         self.step.order()
     }
 
+    fn phase(&self) -> Phase {
+        self.step.phase()
+    }
+
+    fn heeds_phase(&self) -> bool {
+        self.step.heeds_phase()
+    }
+
     fn unfolds(&self) -> bool {
         self.step.unfolds()
     }
@@ -114,6 +122,14 @@ impl AnyStep for Watched {
 
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs> {
         self.step.outputs(cx)
+    }
+
+    fn goes_on_meanwhile(&self) -> bool {
+        self.step.goes_on_meanwhile()
+    }
+
+    fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        self.step.meanwhile(cx)
     }
 }
 

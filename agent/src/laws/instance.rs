@@ -1,5 +1,6 @@
 //! The instance that an example is booted on: a machine and an AWS in memory, which outlive each process of ingot.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::path::Path;
@@ -7,11 +8,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::aws::Identity;
-use crate::aws::fake::{FakeEc2, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager};
+use crate::aws::fake::{FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager};
 use crate::aws::live::{Aws, Services};
-use crate::execute::{Execution, publish, write_report};
+use crate::execute::{Execution, Halt, publish, write_report};
 use crate::facts;
-use crate::failure::Explanation;
 use crate::host::fake::{FakeMachine, Snapshot};
 use crate::host::state::Record;
 use crate::host::{Host, environment, identity};
@@ -23,7 +23,7 @@ use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Outcome, Report};
 use crate::steps::mount::remembered;
-use crate::steps::{Known, World};
+use crate::steps::{Known, Phase, World};
 
 pub(super) const ZONE: &str = "eu-central-1a";
 pub(super) const REGION: &str = "eu-central-1";
@@ -40,6 +40,12 @@ pub(super) struct Instance {
     pub(super) ec2: Rc<FakeEc2>,
     pub(super) rds: Rc<FakeRds>,
     pub(super) objects: Rc<FakeObjects>,
+    pub(super) stacks: Rc<FakeCloudFormation>,
+    pub(super) groups: Rc<FakeAutoScaling>,
+    /// What the group wants of the instance.
+    pub(super) phase: Cell<Phase>,
+    /// Whether metadata shows tags.
+    pub(super) shows_tags: Cell<bool>,
     /// The value of every secret.
     pub(super) values: Vec<String>,
 }
@@ -70,7 +76,23 @@ impl Instance {
         let ec2 = Rc::new(FakeEc2::new(machine.clone(), ZONE).inventing());
         let rds = Rc::new(FakeRds::new(machine.clone(), REGION).inventing());
         let objects = Rc::new(FakeObjects::inventing());
-        Self { example: example.clone(), machine, units, secrets, parameters, ec2, rds, objects, values: Vec::new() }
+        let (stacks, groups) = (Rc::new(FakeCloudFormation::new(machine.clone())), Rc::new(FakeAutoScaling::new(machine.clone())));
+        let (phase, shows_tags) = (Cell::new(Phase::Serve), Cell::new(true));
+        Self {
+            example: example.clone(),
+            machine,
+            units,
+            secrets,
+            parameters,
+            ec2,
+            rds,
+            objects,
+            stacks,
+            groups,
+            phase,
+            shows_tags,
+            values: Vec::new(),
+        }
     }
 
     /// A new instance in an account whose volumes and snapshots the law states itself.
@@ -93,7 +115,7 @@ impl Instance {
         booted
     }
 
-    pub(super) async fn boot_until(&self, stop: impl Future<Output = Explanation>) -> Booted {
+    pub(super) async fn boot_until(&self, stop: impl Future<Output = Halt>) -> Booted {
         self.process().await.run(stop).await
     }
 
@@ -103,20 +125,36 @@ impl Instance {
         let boot_id = environment::boot_id(&*host.files).await.unwrap();
         let transcript = Transcript::default();
         let recorder = Recorder::new(Report::begin(host.clock.now(), boot_id.clone()), transcript.listeners(), host.clock.clone());
-        let plan = self.example.plan(&*host.files).await;
+        let mut plan = self.example.plan(&*host.files).await;
+        plan.in_phase(self.phase.get());
         let id = self.id().await;
         recorder.amend(|report| report.instance = Some(id.clone()));
         let record = Record::load(host.files.clone(), host.users.own(), &id).await.unwrap();
         for trouble in remembered::bring_back(&record, &host, Duration::ZERO).await {
             recorder.amend(|report| report.warnings.push(trouble));
         }
-        let (secrets, parameters) = (self.secrets.clone(), self.parameters.clone());
-        let (ec2, rds, objects) = (self.ec2.clone(), self.rds.clone(), self.objects.clone());
-        let aws = Aws::new(Services { secrets, parameters, ec2, rds, objects });
+        let aws = Aws::new(Services {
+            secrets: self.secrets.clone(),
+            parameters: self.parameters.clone(),
+            ec2: self.ec2.clone(),
+            rds: self.rds.clone(),
+            objects: self.objects.clone(),
+            stacks: self.stacks.clone(),
+            groups: self.groups.clone(),
+        });
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
-        let world = World { host, aws, record: Rc::new(record), boot_id, redactor: Rc::default(), known, claims: Rc::default() };
+        let world = World {
+            host,
+            aws,
+            record: Rc::new(record),
+            boot_id,
+            redactor: Rc::default(),
+            known,
+            claims: Rc::default(),
+            phase: self.phase.get(),
+        };
         Process { plan, world, recorder, transcript }
     }
 
@@ -139,7 +177,8 @@ impl Instance {
             architecture: text("arm64"),
             private_ip: text("10.0.0.7"),
         };
-        let tags: BTreeMap<String, String> = plan.tags().into_iter().map(|key| (key.to_owned(), format!("tag {key}"))).collect();
+        let shown = plan.tags().into_iter().filter(|_| self.shows_tags.get());
+        let tags: BTreeMap<String, String> = shown.map(|key| (key.to_owned(), format!("tag {key}"))).collect();
         facts::instance(&identity, tags)
     }
 
@@ -162,7 +201,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    pub(super) async fn run(self, stop: impl Future<Output = Explanation>) -> Booted {
+    pub(super) async fn run(self, stop: impl Future<Output = Halt>) -> Booted {
         let Self { plan, world, recorder, transcript } = self;
         let mut execution = Execution::new(&plan, &world, &recorder);
         execution.boot(stop).await;

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use crate::aws::fake::{self, FakeParameterStore, FakeSecretsManager};
 use crate::aws::live::{Aws, Services};
 use crate::aws::{AwsError, SecretRequest, SecretValue, SecretsManager};
+use crate::execute::Halt;
 use crate::failure::Explanation;
 use crate::host::End;
 use crate::host::fake::{FakeUnit, Outcome};
@@ -137,7 +138,7 @@ services: { shop.service: {} }
     let clock = instance.machine.host().clock;
     let stop = async {
         clock.sleep(Duration::from_secs(5)).await;
-        Explanation::new("the boot's deadline of 5s passed", None)
+        Halt::Deadline(Explanation::new("the boot's deadline of 5s passed", None))
     };
     let booted = instance.boot_until(stop).await;
     insta::assert_snapshot!(booted.outcomes().join("\n"), @r"

@@ -14,6 +14,7 @@ use crate::document::{Item, KINDS};
 use crate::facts;
 use crate::failure::{Failure, nearest};
 use crate::plan::values::Values;
+use crate::steps::Order;
 use crate::template::{Template, TemplateError, descend};
 use crate::text::{Place, Text};
 
@@ -161,6 +162,9 @@ impl<'a> Checker<'a> {
     fn names(&mut self, target: &Address, place: &Place, own: &Address) {
         if target == own {
             self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
+        } else if self.items.get(target).is_some_and(|item| item.step.order() == Order::AfterEverything) {
+            let message = format!("{own} cannot wait for {target}, which comes after everything");
+            self.mistakes.push(Mistake::at(place, message, "take it away"));
         } else if !self.is_declared(target) {
             let (hint, known) = self.nearest_address(target);
             let wrong = Wrong { message: format!("there is no step {target}"), hint, may_come_later: !known };

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
 use crate::document::error::Mistake;
-use crate::steps::Order;
+use crate::plan::phases;
+use crate::steps::{Order, Phase};
 
 /// What runs as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,10 @@ pub(crate) struct Unit {
     pub(crate) rest: bool,
     /// Whether the boot is over before it is.
     pub(crate) beside: bool,
+    /// Whether it comes after everything that the boot waits for, however that ended. Of what it needs, it waits for what it
+    /// uses, and for nothing else.
+    pub(crate) last: bool,
+    pub(crate) phase: Phase,
     /// Whether any member is. A unit that is not, and is skipped, stops only those that use it.
     pub(crate) required: bool,
 }
@@ -32,6 +37,18 @@ pub(crate) struct Need {
     /// Whether a value of it is used, so that there is no going on without it. Other edges are about order: where the
     /// step they lead to is not required, its failure does not stop those behind it.
     pub(crate) uses: bool,
+}
+
+/// The units that the boot waits for: all but those that stand beside it and that no other needs.
+pub(crate) fn awaited(units: &[Unit]) -> BTreeSet<usize> {
+    let mut awaited = BTreeSet::new();
+    let mut next: Vec<usize> = (0..units.len()).filter(|at| !units[*at].beside).collect();
+    while let Some(at) = next.pop() {
+        if awaited.insert(at) {
+            next.extend(units[at].needs.iter().map(|need| need.unit));
+        }
+    }
+    awaited
 }
 
 /// Groups steps into units and finds their edges; cycles are mistakes.
@@ -51,6 +68,8 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
                 after_rest: order == Order::AfterTheRest && item.after.is_none(),
                 rest: order == Order::ByReferences,
                 beside: order == Order::Beside,
+                last: order == Order::AfterEverything,
+                phase: Phase::Warm,
                 required: false,
             });
             units.len() - 1
@@ -89,6 +108,7 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
     }
     report_cycles(&units, &addresses, items, mistakes);
     if mistakes.is_empty() {
+        phases::place(&mut units, items, mistakes);
         place_the_rest(&mut units);
     }
     units
@@ -176,12 +196,13 @@ fn cycle_mistake(cycle: &[usize], units: &[Unit], addresses: &[&Address], items:
 /// All but services do, unless they themselves depend on a service: those a service waits for only where that makes
 /// no cycle.
 fn place_the_rest(units: &mut [Unit]) {
-    let services: Vec<usize> = (0..units.len()).filter(|at| !units[*at].rest && !units[*at].beside).collect();
+    let services: Vec<usize> = (0..units.len()).filter(|at| !units[*at].rest && !units[*at].beside && !units[*at].last).collect();
     let behind_services = dependents_of(&services, units);
     for at in &behind_services {
         units[*at].rest = false;
     }
-    let late: Vec<usize> = behind_services.iter().copied().filter(|at| !services.contains(at) && !units[*at].beside).collect();
+    let late: Vec<usize> =
+        behind_services.iter().copied().filter(|at| !services.contains(at) && !units[*at].beside && !units[*at].last).collect();
     if late.is_empty() {
         return;
     }
@@ -195,7 +216,8 @@ fn place_the_rest(units: &mut [Unit]) {
     }
 }
 
-fn dependents_of(start: &[usize], units: &[Unit]) -> BTreeSet<usize> {
+/// `start`, and whatever needs any of it, at however many removes.
+pub(super) fn dependents_of(start: &[usize], units: &[Unit]) -> BTreeSet<usize> {
     let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
     for (at, unit) in units.iter().enumerate() {
         unit.needs.iter().for_each(|need| dependents[need.unit].push(at));

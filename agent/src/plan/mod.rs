@@ -5,6 +5,7 @@
 
 mod check;
 mod graph;
+mod phases;
 pub(crate) mod preview;
 mod values;
 
@@ -16,10 +17,10 @@ use crate::address::{Address, Reference};
 use crate::document::BootDocument;
 use crate::document::error::DocumentError;
 use crate::document::source::TemplateTexts;
-use crate::steps::AnyStep;
+use crate::steps::{AnyStep, Phase};
 use crate::template::Template;
 
-pub(crate) use graph::{Need, Unit};
+pub(crate) use graph::{Need, Unit, awaited};
 pub(crate) use values::Values;
 
 /// What runs, after what.
@@ -31,6 +32,8 @@ pub(crate) struct Plan {
     pub(crate) units: Vec<Unit>,
     pub(crate) templates: BTreeMap<PathBuf, Template>,
     pub(crate) values: Values,
+    /// Whether it matters in which phase this instance is.
+    pub(crate) heeds_phase: bool,
 }
 
 /// One step of the plan.
@@ -65,6 +68,7 @@ impl Plan {
         if !mistakes.is_empty() {
             return Err(DocumentError::new(mistakes, sources));
         }
+        let heeds_phase = items.values().any(|item| item.common.phase.is_some() || item.step.heeds_phase());
         let nodes = items
             .into_iter()
             .zip(nodes)
@@ -77,7 +81,7 @@ impl Plan {
                 address,
             })
             .collect();
-        Ok(Self { nodes, units, templates, values })
+        Ok(Self { nodes, units, templates, values, heeds_phase })
     }
 
     /// Every reference of the plan, in values too.
@@ -114,27 +118,25 @@ impl Plan {
         unit.needs.iter().flat_map(|need| &self.units[need.unit].members).map(|member| &self.nodes[*member])
     }
 
-    /// The units that the boot waits for: all but those that stand beside it and that no other needs.
+    /// As [`awaited`].
     pub(crate) fn awaited(&self) -> BTreeSet<usize> {
-        let mut awaited = BTreeSet::new();
-        let mut next: Vec<usize> = (0..self.units.len()).filter(|at| !self.units[*at].beside).collect();
-        while let Some(at) = next.pop() {
-            if awaited.insert(at) {
-                next.extend(self.units[at].needs.iter().map(|need| need.unit));
-            }
-        }
-        awaited
+        awaited(&self.units)
     }
 
     /// For each unit how many others have to end before it, one after the other, at the least; `order` is one in which
     /// they could run one by one.
     pub(crate) fn levels(&self, order: &[usize]) -> Vec<usize> {
         let mut levels = vec![0; self.units.len()];
-        let mut rest = 0;
+        let (mut rest, mut everything) = (0, 0);
         for at in order {
             let unit = &self.units[*at];
             let needed = unit.needs.iter().map(|need| levels[need.unit] + 1).max().unwrap_or(0);
             levels[*at] = if unit.after_rest { needed.max(rest) } else { needed };
+            if unit.last {
+                levels[*at] = everything;
+            } else {
+                everything = everything.max(levels[*at] + 1);
+            }
             if unit.rest {
                 rest = rest.max(levels[*at] + 1);
             }
@@ -164,19 +166,31 @@ impl Plan {
                 next.extend(self.units[unit].needs.iter().map(|need| need.unit));
             }
         }
+        self.keep(&keep);
+        // Of «the rest», only what is needed has been kept, and so is waited for.
+        self.units.iter_mut().for_each(|unit| unit.after_rest = false);
+        Ok(())
+    }
+
+    /// Leaves out what is not due in this phase.
+    pub(crate) fn in_phase(&mut self, phase: Phase) {
+        let due: BTreeSet<usize> = (0..self.units.len()).filter(|at| self.units[*at].phase <= phase).collect();
+        self.keep(&due);
+    }
+
+    /// Keeps these units and nothing else.
+    fn keep(&mut self, keep: &BTreeSet<usize>) {
         let members: BTreeSet<usize> = keep.iter().flat_map(|unit| self.units[*unit].members.iter().copied()).collect();
         let new_place = |old: usize, kept: &BTreeSet<usize>| kept.range(..old).count();
         self.units = keep
             .iter()
             .map(|unit| {
                 let unit = &self.units[*unit];
+                let kept = unit.needs.iter().filter(|need| keep.contains(&need.unit));
                 Unit {
                     members: unit.members.iter().map(|at| new_place(*at, &members)).collect(),
-                    needs: unit.needs.iter().map(|need| Need { unit: new_place(need.unit, &keep), ..*need }).collect(),
-                    after_rest: false,
-                    rest: unit.rest,
-                    beside: unit.beside,
-                    required: unit.required,
+                    needs: kept.map(|need| Need { unit: new_place(need.unit, keep), ..*need }).collect(),
+                    ..*unit
                 }
             })
             .collect();
@@ -185,6 +199,5 @@ impl Plan {
             at += 1;
             members.contains(&(at - 1))
         });
-        Ok(())
     }
 }

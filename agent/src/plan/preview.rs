@@ -65,7 +65,7 @@ pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Rehearsal, shown: &
             "required": node.required,
             "holds_secret": node.holds_secret,
             "needs": plan.needs(unit).map(|node| &node.address).collect::<Vec<_>>(),
-            "after_everything_else": unit.after_rest,
+            "after_everything_else": unit.after_rest || unit.last,
             "installed_with": unit.members.iter().filter(|other| *other != member).map(|other| &plan.nodes[*other].address).collect::<Vec<_>>(),
             "outcome": step.map(|step| &step.outcome),
             "changes": step.map(|step| &step.changes),
@@ -77,6 +77,9 @@ pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Rehearsal, shown: &
 
 fn after(plan: &Plan, unit: &Unit) -> Option<String> {
     let mut names: Vec<&str> = plan.needs(unit).map(|node| node.address.as_str()).collect();
+    if unit.last {
+        return Some("everything".into());
+    }
     if unit.after_rest {
         names.retain(|name| name.starts_with("services."));
         names.push("everything but services");

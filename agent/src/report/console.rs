@@ -7,6 +7,7 @@ use crate::address::Address;
 use crate::failure::Explanation;
 use crate::report::event::{Event, Listener};
 use crate::report::{BootOutcome, Outcome, Report, StepReport, Trouble};
+use crate::steps::Phase;
 
 /// Prints a boot as plain text.
 pub(crate) struct Console {
@@ -113,5 +114,7 @@ pub(crate) fn summary(report: &Report) -> String {
     };
     let going_on: Vec<&str> = report.going_on().map(|step| step.address.as_str()).collect();
     let going_on = if going_on.is_empty() { String::new() } else { format!("; still at work: {}", going_on.join(", ")) };
-    format!("{word} {seconds:.3} s{counts}{going_on}")
+    // The rest of the document is for later.
+    let phase = if report.phase == Some(Phase::Warm) { ", phase warm" } else { "" };
+    format!("{word} {seconds:.3} s{phase}{counts}{going_on}")
 }

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::failure::Explanation;
 use crate::host::startup::Startup;
+use crate::steps::Phase;
 use crate::steps::amount::Amount;
 
 /// Where the report lies, below `--root`.
@@ -44,6 +45,9 @@ pub(crate) struct Report {
     pub(crate) elapsed_ms: f64,
     /// SHA-256 of the document's layers, in order.
     pub(crate) document: Option<String>,
+    /// Which phase of the document this was, where it has any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) phase: Option<Phase>,
     /// What the boot is waiting for before there are steps.
     pub(crate) waiting: Option<String>,
     /// What went wrong before there were steps.
@@ -205,6 +209,7 @@ impl Report {
             finished_at: None,
             elapsed_ms: 0.0,
             document: None,
+            phase: None,
             waiting: None,
             error: None,
             warnings: Vec::new(),

@@ -11,9 +11,9 @@ use crate::aws::live::Aws;
 use crate::host::Host;
 use crate::host::state::Record;
 use crate::redaction::Redactor;
-use crate::steps::Outputs;
 use crate::steps::amount::Amount;
 use crate::steps::volume::Claims;
+use crate::steps::{Outputs, Phase, Verdict};
 use crate::template::{Scope, Template, TemplateError};
 use crate::text::{SecretText, Text};
 
@@ -27,6 +27,7 @@ pub(crate) struct World {
     pub(crate) redactor: Rc<Redactor>,
     pub(crate) known: Rc<Known>,
     pub(crate) claims: Rc<Claims>,
+    pub(crate) phase: Phase,
 }
 
 /// Facts, values, and the outputs of the steps that are done.
@@ -40,11 +41,23 @@ pub(crate) struct Known {
     given: RefCell<BTreeMap<Address, serde_json::Value>>,
     /// In a rehearsal: references for which nobody gave a value, so that a placeholder stands in.
     placeholders: RefCell<BTreeSet<String>>,
+    /// What the boot came to, once that is known.
+    verdict: RefCell<Option<Verdict>>,
 }
 
 impl Known {
     pub(crate) fn set_root(&self, name: &str, value: serde_json::Value) {
         self.roots.borrow_mut().insert(name.to_owned(), value.into());
+    }
+
+    /// Says what the boot came to, as signals tell it. The first word counts.
+    pub(crate) fn set_verdict(&self, verdict: impl FnOnce() -> Verdict) {
+        self.verdict.borrow_mut().get_or_insert_with(verdict);
+    }
+
+    /// What the boot came to; before anybody has said so, a good end.
+    pub(crate) fn verdict(&self) -> Verdict {
+        self.verdict.borrow().clone().unwrap_or(Verdict::Well)
     }
 
     pub(crate) fn set_outputs(&self, address: Address, outputs: Outputs) {

@@ -15,10 +15,13 @@ pub(crate) mod file;
 pub(crate) mod install;
 pub(crate) mod mount;
 mod ordering;
+pub(crate) mod phase;
 mod ready;
 pub(crate) mod secret;
 pub(crate) mod service;
+pub(crate) mod signal;
 mod stamps;
+pub(crate) mod verdict;
 pub(crate) mod volume;
 pub(crate) mod warm;
 
@@ -29,6 +32,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 pub(crate) use context::{Context, Known, Progress, World};
+pub(crate) use phase::Phase;
+pub(crate) use verdict::Verdict;
 
 use crate::address::Address;
 use crate::failure::{Explanation, Failure};
@@ -82,6 +87,16 @@ pub(crate) trait Step: fmt::Debug {
         Order::ByReferences
     }
 
+    /// From which phase on it is due when its author says nothing.
+    fn phase(&self) -> Phase {
+        Phase::Warm
+    }
+
+    /// Whether what it does depends on the phase, so that this has to be known.
+    fn heeds_phase(&self) -> bool {
+        false
+    }
+
     /// Whether one change only shows what the next one is, as with a disk that has to be attached before anybody can say
     /// what lies on it. Such a step is inspected again after each round, until nothing differs.
     fn unfolds(&self) -> bool {
@@ -127,6 +142,14 @@ pub(crate) trait Step: fmt::Debug {
 
     /// What other steps may refer to, read once nothing is left to change.
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, Self::Error>;
+
+    /// Whether there is anything to do [`meanwhile`](Step::meanwhile).
+    fn goes_on_meanwhile(&self) -> bool {
+        false
+    }
+
+    /// What it does from the beginning of a boot, beside everything, for as long as the boot goes on: then it is dropped.
+    async fn meanwhile(&self, _cx: &Context<'_>) {}
 }
 
 /// Where a step stands among those it has no edge to.
@@ -138,6 +161,9 @@ pub(crate) enum Order {
     AfterTheRest,
     /// As soon as its references are there; and nobody waits for it who does not name it, the end of the boot included.
     Beside,
+    /// After everything that the boot waits for, however it ended; at once when a required step has failed, since nothing
+    /// can make the boot a good one then. Nobody waits for it but the end of the boot.
+    AfterEverything,
 }
 
 /// A step that comes with another one.
@@ -181,6 +207,8 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn offers(&self) -> Option<&'static [&'static str]>;
     fn foretold(&self, key: &str) -> Option<serde_json::Value>;
     fn order(&self) -> Order;
+    fn phase(&self) -> Phase;
+    fn heeds_phase(&self) -> bool;
     fn unfolds(&self) -> bool;
     fn companions(&self, key: &str) -> Vec<Companion>;
     fn paths(&self, key: &str) -> Vec<PathBuf>;
@@ -189,6 +217,8 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn patience(&self) -> Duration;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs>;
+    fn goes_on_meanwhile(&self) -> bool;
+    fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 }
 
 /// What an inspection found, and the way to remove it.
@@ -243,6 +273,14 @@ impl<S: Step> AnyStep for S {
         Step::order(self)
     }
 
+    fn phase(&self) -> Phase {
+        Step::phase(self)
+    }
+
+    fn heeds_phase(&self) -> bool {
+        Step::heeds_phase(self)
+    }
+
     fn unfolds(&self) -> bool {
         Step::unfolds(self)
     }
@@ -276,6 +314,14 @@ impl<S: Step> AnyStep for S {
 
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs> {
         Box::pin(async move { Step::outputs(self, cx).await.map_err(|error| Explanation::of(&error)) })
+    }
+
+    fn goes_on_meanwhile(&self) -> bool {
+        Step::goes_on_meanwhile(self)
+    }
+
+    fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(Step::meanwhile(self, cx))
     }
 }
 

@@ -28,7 +28,7 @@ use crate::host::state::{Entry, EntryState as Recorded};
 use crate::steps::ordering;
 use crate::steps::ready::{self, Ready};
 use crate::steps::stamps::{Stamps, stamps};
-use crate::steps::{Context, Objection, Order, Outputs, Step};
+use crate::steps::{Context, Objection, Order, Outputs, Phase, Step};
 use crate::text::Text;
 
 /// The start of the unit, and then its readiness, which has a limit of its own.
@@ -91,6 +91,10 @@ impl Step for Service {
 
     fn order(&self) -> Order {
         Order::AfterTheRest
+    }
+
+    fn phase(&self) -> Phase {
+        Phase::Serve
     }
 
     fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {

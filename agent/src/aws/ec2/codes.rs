@@ -14,7 +14,7 @@ pub(in crate::aws) fn hint(error: &AwsError) -> Option<String> {
         AwsErrorKind::Denied | AwsErrorKind::KmsDenied if missing_permission(what).is_some() => missing_permission(what),
         AwsErrorKind::Denied => Some(match *operation {
             // These know no resources.
-            "DescribeSnapshots" | "DescribeVolumes" => format!("allow ec2:{operation} on * in the instance's role"),
+            "DescribeSnapshots" | "DescribeVolumes" | "DescribeTags" => format!("allow ec2:{operation} on * in the instance's role"),
             "CreateVolume" => {
                 "allow ec2:CreateVolume on volumes and snapshots, and ec2:CreateTags on volumes, in the instance's role".into()
             }

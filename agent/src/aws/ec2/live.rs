@@ -135,6 +135,13 @@ impl Ec2 for LiveEc2 {
         let parameters = tagged(Parameters::default().with("ResourceId.1", resource), "Tag", tags);
         self.done(&Call::new(SERVICE, "CreateTags", resource), parameters).await
     }
+
+    async fn tags(&self, resource: &str) -> Result<BTreeMap<String, String>, AwsError> {
+        let call = Call::new(SERVICE, "DescribeTags", resource);
+        let filter = [("resource-id".to_owned(), resource)];
+        let parameters = filtered(Parameters::default().with("MaxResults", PAGE), filter.into_iter());
+        Ok(self.list(&call, &parameters, "tagSet", tag).await?.into_iter().collect())
+    }
 }
 
 fn tagged(parameters: Parameters, name: &str, tags: &BTreeMap<String, String>) -> Parameters {
@@ -199,8 +206,11 @@ fn attachment(element: &Element) -> Option<Attachment> {
 }
 
 fn tags(element: &Element) -> BTreeMap<String, String> {
-    let tag = |item: &Element| Some((item.text("key")?.to_owned(), item.text("value").unwrap_or_default().to_owned()));
     element.items("tagSet").filter_map(tag).collect()
+}
+
+fn tag(item: &Element) -> Option<(String, String)> {
+    Some((item.text("key")?.to_owned(), item.text("value").unwrap_or_default().to_owned()))
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ struct Account {
     volumes: BTreeMap<String, Held>,
     /// What each client token was used for.
     tokens: BTreeMap<String, (NewVolume, String)>,
+    instance_tags: BTreeMap<String, String>,
 }
 
 struct Held {
@@ -109,6 +110,16 @@ impl FakeEc2 {
     pub(crate) fn inventing(mut self) -> Self {
         self.inventing = true;
         self
+    }
+
+    /// The machine whose disks its volumes become.
+    pub(crate) fn machine(&self) -> FakeMachine {
+        self.machine.clone()
+    }
+
+    /// Gives the instance a tag.
+    pub(crate) fn tag_instance(&self, key: &str, value: &str) {
+        self.account.borrow_mut().instance_tags.insert(key.into(), value.into());
     }
 
     /// Every volume, as it is now, by id.
@@ -314,6 +325,13 @@ impl Ec2 for FakeEc2 {
             Ok(((), new))
         })
         .await
+    }
+
+    async fn tags(&self, resource: &str) -> Result<BTreeMap<String, String>, AwsError> {
+        self.begin(&Call::new(SERVICE, "DescribeTags", resource)).await?;
+        let account = self.account.borrow();
+        let of_volume = account.volumes.get(resource).map(|held| &held.volume.tags);
+        Ok(of_volume.unwrap_or(&account.instance_tags).clone())
     }
 }
 

@@ -11,7 +11,7 @@ use futures_util::future::{Either, join, join_all, select};
 use futures_util::join;
 
 use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
-use crate::aws::exchanges::{Exchange, Exchanges};
+use crate::aws::exchanges::Exchange;
 use crate::aws::http::Http;
 use crate::aws::imds::{Imds, Patience};
 use crate::aws::live::Aws;
@@ -33,7 +33,8 @@ use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, ExchangeReport, REPORT, Report, milliseconds};
 use crate::steps::mount::remembered;
-use crate::steps::{Known, World};
+use crate::steps::signal::GROUP_TAG;
+use crate::steps::{Known, Phase, World};
 
 /// Where units find the facts, for `EnvironmentFile=`.
 const FACTS_FILE: &str = "/run/ingot/facts.env";
@@ -41,14 +42,30 @@ const FACTS_FILE: &str = "/run/ingot/facts.env";
 /// How often a lock that another boot holds is tried.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
 
+/// How often an instance of a warm pool is asked whether it goes into service.
+///
+/// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+const IN_SERVICE: &str = "InService";
+
+/// The map of a document that holds its signals.
+const SIGNALS: &str = "signals";
+
 /// How often is said what IMDS is being waited for. One that answers at once is never mentioned.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+/// How often an instance of a group is asked for its target state that has none yet, and after which pause.
+const STATE_TRIES: u32 = 20;
+const STATE_EVERY: Duration = Duration::from_millis(500);
 
 /// Why a boot ended before its first step.
 pub(super) enum Stop {
     Document(crate::document::error::DocumentError),
     Usage(String),
     Failed(Explanation),
+    /// Somebody has asked for it.
+    Asked(Explanation),
     /// Another process has just made the same boot.
     Done(BootOutcome),
 }
@@ -64,21 +81,31 @@ impl<F: Failure> From<F> for Stop {
 pub(super) struct Reached {
     /// Held until all is reported: the report belongs to whoever holds the lock.
     pub(super) lock: RefCell<Option<Lock>>,
-    imds: OnceCell<Imds>,
-    exchanges: OnceCell<Exchanges>,
+    ways: OnceCell<Ways>,
+    /// The layers, if there is a signal in any: it is sent even where nothing else of them can be done.
+    layers: RefCell<Option<Layers>>,
     pub(super) world: OnceCell<World>,
+}
+
+/// The ways to what is outside of this machine.
+struct Ways {
+    http: Http,
+    imds: Imds,
+    credentials: ImdsCredentials,
+    /// The instance id, if the machine itself says it.
+    dmi: Option<String>,
 }
 
 impl Reached {
     /// Why the boot was stopped, with what it was waiting for.
     pub(super) fn stopped(&self, why: Explanation) -> Explanation {
-        let waiting = self.imds.get().and_then(Imds::waiting);
+        let waiting = self.ways.get().and_then(|ways| ways.imds.waiting());
         why.while_waiting(waiting.as_deref(), waiting.is_some())
     }
 
     /// What was asked of IMDS and AWS, by the clock of the report.
     pub(super) fn exchanges(&self, clock: &dyn Clock) -> Vec<ExchangeReport> {
-        let made = self.exchanges.get().map(Exchanges::so_far).unwrap_or_default();
+        let made = self.ways.get().map(|ways| ways.http.exchanges().so_far()).unwrap_or_default();
         let at = |exchange: &Exchange| milliseconds(clock.elapsed().saturating_sub(exchange.began.elapsed()));
         made.into_iter()
             .map(|exchange| ExchangeReport {
@@ -88,6 +115,80 @@ impl Reached {
                 status: exchange.status,
             })
             .collect()
+    }
+
+    /// Ends once the group wants this instance to serve.
+    pub(super) async fn goes_into_service(&self, clock: &dyn Clock) {
+        let Some(ways) = self.ways.get() else { return std::future::pending().await };
+        loop {
+            clock.sleep(LOOK_EVERY).await;
+            match ways.imds.target_lifecycle_state().await {
+                Ok(Some(state)) if state == IN_SERVICE => return,
+                Ok(_) => {}
+                Err(error) => log::warn!("cannot tell whether this instance goes into service: {}", Explanation::of(&error)),
+            }
+        }
+    }
+
+    /// The signals of a boot that ended before its first step, and the world to send them to. `None` where there are none,
+    /// or nothing can be made of them.
+    pub(super) async fn signals(
+        &self,
+        environment: &Environment,
+        disk: &Rc<DiskFiles>,
+        host: &Host,
+        recorder: &Recorder,
+    ) -> Option<(Plan, World)> {
+        let layers = self.layers.take()?;
+        let ways = self.ways.get()?;
+        let mut plan = Plan::compile(BootDocument::signals_of(layers), &BTreeMap::new()).ok()?;
+        let made = async {
+            let phase = phase(&plan, &ways.imds, host, recorder).await?;
+            plan.in_phase(phase);
+            let identity = Some(ways.imds.identity().await?);
+            let world = ways.world(environment, disk, host, recorder, identity.as_ref(), None, phase).await?;
+            let facts = facts_of(&plan, &ways.imds, identity.as_ref(), recorder).await?;
+            // What a value says may be what is wrong: those that refer to one fail, the others go.
+            world.known.set_root("values", plan.values.resolve(&facts).unwrap_or_default());
+            world.known.set_root("instance", facts);
+            Ok::<World, Stop>(world)
+        };
+        let world = made.await.ok()?;
+        Some((plan, world))
+    }
+}
+
+impl Ways {
+    async fn world(
+        &self,
+        environment: &Environment,
+        disk: &Rc<DiskFiles>,
+        host: &Host,
+        recorder: &Recorder,
+        identity: Option<&Identity>,
+        record: Option<Record>,
+        phase: Phase,
+    ) -> Result<World, Stop> {
+        let id = match (&self.dmi, identity) {
+            (Some(id), _) => id.clone(),
+            (None, Some(identity)) => identity.instance_id.clone(),
+            (None, None) => identity::machine_id(&**disk).await.unwrap_or_else(|| "local".into()),
+        };
+        recorder.amend(|report| report.instance = Some(id.clone()));
+        let record = match record {
+            Some(record) => record,
+            None => Record::load(disk.clone(), host.users.own(), &id).await?,
+        };
+        Ok(World {
+            host: host.clone(),
+            aws: Aws::on_instance(self.http.clone(), self.imds.clone(), self.credentials.clone(), endpoints(environment)),
+            record: Rc::new(record),
+            boot_id: recorder.report().boot_id.clone(),
+            redactor: Rc::default(),
+            known: Rc::new(Known::default()),
+            claims: Rc::default(),
+            phase,
+        })
     }
 }
 
@@ -99,17 +200,18 @@ pub(super) async fn reach(
     host: &Host,
     recorder: &Recorder,
     reached: &Reached,
+    standard_input: &OnceCell<Vec<u8>>,
 ) -> Result<Plan, Stop> {
     let dmi = identity::dmi(&**disk).await;
     let http = Http::new(ca_bundle(environment).await?);
-    reached.exchanges.get_or_init(|| http.exchanges().clone());
     let imds = Imds::new(http.clone(), environment.aws.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"), Patience::default())?;
-    let imds = reached.imds.get_or_init(|| imds);
     let credentials = ImdsCredentials::new(imds.clone(), ROLE_PATIENCE);
+    let ways = reached.ways.get_or_init(|| Ways { http, imds, credentials, dmi });
+    let Ways { imds, credentials, dmi, .. } = ways;
     let (lock, waited) = take_lock(disk, host).await?;
     *reached.lock.borrow_mut() = Some(lock);
     // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
-    let record = match &dmi {
+    let record = match dmi {
         Some(id) => Some(Record::load(disk.clone(), host.users.own(), id).await?),
         None => None,
     };
@@ -157,9 +259,12 @@ pub(super) async fn reach(
             let mut layers = baked.await;
             let bytes = match named {
                 // On a thread of its own: whoever writes may be slow, and the deadline and SIGTERM are to be heard.
-                "-" => match tokio::task::spawn_blocking(|| environment::standard_input(SIZE_LIMIT)).await {
-                    Ok(read) => read?,
-                    Err(_) => return Err(Stop::Failed(Explanation::new("cannot read standard input", None))),
+                "-" => match standard_input.get() {
+                    Some(read) => read.clone(),
+                    None => match tokio::task::spawn_blocking(|| environment::standard_input(SIZE_LIMIT)).await {
+                        Ok(read) => standard_input.get_or_init(|| read.unwrap_or_default()).clone(),
+                        Err(_) => return Err(Stop::Failed(Explanation::new("cannot read standard input", None))),
+                    },
                 },
                 path => {
                     let path = crate::cli::prepare::absolute(Path::new(path));
@@ -183,10 +288,16 @@ pub(super) async fn reach(
         return Err(Stop::Done(outcome));
     }
 
+    if layers.nodes.iter().any(|layer| layer.get(SIGNALS).is_some()) && args.only.is_empty() {
+        *reached.layers.borrow_mut() = Some(layers.clone());
+    }
     let document = BootDocument::of(layers);
     let templates = source::read_templates(&document.template_paths(), &[], &**disk).await;
     let mut plan = Plan::compile(document, &templates).map_err(Stop::Document)?;
-    if !args.only.is_empty() {
+    let phase = phase(&plan, imds, host, recorder).await?;
+    if args.only.is_empty() {
+        plan.in_phase(phase);
+    } else {
         plan.only(&args.only).map_err(Stop::Usage)?;
     }
     recorder.phase("plan");
@@ -194,33 +305,33 @@ pub(super) async fn reach(
     if known_identity.is_none() && (plan.needs_facts() || plan.needs_aws()) {
         known_identity = Some(imds.identity().await?);
     }
-    let id = match (dmi, &known_identity) {
-        (Some(id), _) => id,
-        (None, Some(identity)) => identity.instance_id.clone(),
-        (None, None) => identity::machine_id(&**disk).await.unwrap_or_else(|| "local".into()),
-    };
-    recorder.amend(|report| report.instance = Some(id.clone()));
-    let record = match record {
-        Some(record) => record,
-        None => Record::load(disk.clone(), host.users.own(), &id).await?,
-    };
-    if args.only.is_empty() {
-        remembered::forget_others(&record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await?;
+    let world = ways.world(environment, disk, host, recorder, known_identity.as_ref(), record, phase).await?;
+    let world = reached.world.get_or_init(|| world);
+    // A boot that is not of the whole document does not know what else was mounted.
+    if args.only.is_empty() && phase == Phase::Serve {
+        remembered::forget_others(&world.record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await?;
     }
-    let aws = Aws::on_instance(http, imds.clone(), credentials, endpoints(environment));
-    let boot_id = recorder.report().boot_id.clone();
-    let new = World {
-        host: host.clone(),
-        aws,
-        record: Rc::new(record),
-        boot_id,
-        redactor: Rc::default(),
-        known: Rc::new(Known::default()),
-        claims: Rc::default(),
-    };
-    let made = reached.world.get_or_init(|| new);
-    learn_facts(&plan, imds, known_identity.as_ref(), made, recorder).await?;
+    learn_facts(&plan, imds, known_identity.as_ref(), world, recorder).await?;
     Ok(plan)
+}
+
+/// The phase that this instance is in, for a plan to which it matters.
+async fn phase(plan: &Plan, imds: &Imds, host: &Host, recorder: &Recorder) -> Result<Phase, ImdsError> {
+    if !plan.heeds_phase {
+        return Ok(Phase::Serve);
+    }
+    let mut state = imds.target_lifecycle_state().await?;
+    // Its group may not have said yet what it wants. To begin to serve in a warm pool would be wrong.
+    for _ in 0..STATE_TRIES {
+        if state.is_some() || !matches!(imds.tag(GROUP_TAG).await, Ok(Some(_))) {
+            break;
+        }
+        host.clock.sleep(STATE_EVERY).await;
+        state = imds.target_lifecycle_state().await?;
+    }
+    let phase = Phase::of(state.as_deref());
+    recorder.amend(|report| report.phase = Some(phase));
+    Ok(phase)
 }
 
 /// Says what IMDS is being waited for: to the report, and to whoever watches. Never ends.
@@ -269,26 +380,15 @@ async fn last_report(files: &dyn Files) -> Option<Report> {
 
 /// The outcome of a boot before this one, if it was told the same and ended well.
 fn just_done(report: &Report, digest: &str, boot_id: &str) -> Option<BootOutcome> {
-    let same = report.document.as_deref() == Some(digest) && report.boot_id == boot_id && report.finished_at.is_some();
+    // What is due when the instance goes into service is not done then.
+    let whole = report.phase != Some(Phase::Warm);
+    let same = whole && report.document.as_deref() == Some(digest) && report.boot_id == boot_id && report.finished_at.is_some();
     (same && report.outcome != BootOutcome::Failed).then_some(report.outcome)
 }
 
 /// Makes facts and values known to the steps, and to units by way of a file.
 async fn learn_facts(plan: &Plan, imds: &Imds, identity: Option<&Identity>, world: &World, recorder: &Recorder) -> Result<(), Stop> {
-    let mut tags = BTreeMap::new();
-    let read = plan.tags().into_iter().map(|key| join(std::future::ready(key), imds.tag(key)));
-    for (key, tag) in join_all(read).await {
-        match tag {
-            Ok(Some(value)) => {
-                tags.insert(key.to_owned(), value);
-            }
-            Ok(None) => {}
-            // The steps that need the tag fail, each by its name; those that test for it go on.
-            Err(error @ ImdsError::TagsDisabled) => note(recorder, &Explanation::of(&error).to_string()),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let instance = identity.map_or_else(|| serde_json::json!({}), |identity| facts::instance(identity, tags));
+    let instance = facts_of(plan, imds, identity, recorder).await?;
     let values = plan.values.resolve(&instance).map_err(|(place, error)| {
         let error = Explanation::of(&error);
         Stop::Failed(Explanation { message: format!("{place}: {}", error.message), ..error })
@@ -300,4 +400,26 @@ async fn learn_facts(plan: &Plan, imds: &Imds, identity: Option<&Identity>, worl
     world.known.set_root("instance", instance);
     world.known.set_root("values", values);
     Ok(())
+}
+
+/// The facts that a plan asks for.
+async fn facts_of(plan: &Plan, imds: &Imds, identity: Option<&Identity>, recorder: &Recorder) -> Result<serde_json::Value, Stop> {
+    let mut tags = BTreeMap::new();
+    let mut disabled = None;
+    let read = plan.tags().into_iter().map(|key| join(std::future::ready(key), imds.tag(key)));
+    for (key, tag) in join_all(read).await {
+        match tag {
+            Ok(Some(value)) => {
+                tags.insert(key.to_owned(), value);
+            }
+            Ok(None) => {}
+            // The steps that need the tag fail, each by its name; those that test for it, or know another way, go on.
+            Err(error @ ImdsError::TagsDisabled) => disabled = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if let Some(error) = disabled {
+        note(recorder, &Explanation::of(&error).to_string());
+    }
+    Ok(identity.map_or_else(|| serde_json::json!({}), |identity| facts::instance(identity, tags)))
 }

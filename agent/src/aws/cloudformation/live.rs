@@ -1,0 +1,58 @@
+//! CloudFormation as AWS runs it: a signed Query call, and a PUT to a URL that is signed already.
+
+use async_trait::async_trait;
+use reqwest::{Method, Url};
+
+use super::{CloudFormation, ResourceSignal, SERVICE, WaitSignal};
+use crate::aws::classify::Call;
+use crate::aws::connection::Connection;
+use crate::aws::http::{CALL_TIMEOUT, Http};
+use crate::aws::query::{Parameters, Query, Service};
+use crate::aws::{AwsError, AwsErrorKind};
+use crate::text::SecretText;
+
+const CLOUDFORMATION: Service = Service { name: SERVICE, variable: "CLOUDFORMATION", version: "2010-05-15" };
+
+pub(crate) struct LiveCloudFormation {
+    query: Query,
+    http: Http,
+}
+
+impl LiveCloudFormation {
+    pub(crate) fn new(connection: Connection) -> Self {
+        let http = connection.http.clone();
+        Self { query: Query::new(connection, CLOUDFORMATION), http }
+    }
+}
+
+#[async_trait(?Send)]
+impl CloudFormation for LiveCloudFormation {
+    async fn signal_resource(&self, signal: &ResourceSignal) -> Result<(), AwsError> {
+        let ResourceSignal { stack, resource, unique_id, status } = signal;
+        let parameters = Parameters::default()
+            .with("StackName", stack)
+            .with("LogicalResourceId", resource)
+            .with("UniqueId", unique_id)
+            .with("Status", status.word());
+        self.query.call(&Call::new(SERVICE, "SignalResource", format!("{resource} of {stack}")), parameters).await.map(drop)
+    }
+
+    async fn signal_wait_condition(&self, url: &SecretText, signal: &WaitSignal) -> Result<(), AwsError> {
+        let call = Call::new(SERVICE, "PUT", "to the wait condition");
+        let url: Url = url.expose().parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "what is given is no URL"))?;
+        let mut request = reqwest::Request::new(Method::PUT, url);
+        *request.timeout_mut() = Some(CALL_TIMEOUT);
+        // No Content-Type: the signature in the URL is of none.
+        *request.body_mut() = Some(serde_json::to_vec(signal).expect("a signal is plain data").into());
+        let client = self.http.client().map_err(|error| call.unsent(&error))?;
+        // What reqwest says of an error holds the URL.
+        let response = client.execute(request).await.map_err(|error| call.unsent(&error.without_url()))?;
+        match response.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(call.refused(None, None, Some(status.as_u16()))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

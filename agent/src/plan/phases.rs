@@ -1,0 +1,53 @@
+//! Which steps are due before an instance goes into its warm pool, and which only when it goes into service.
+//!
+//! A service is for later, and so is a signal to a stack; everything else is prepared. What needs a step that is for
+//! later is for later itself. The author may say otherwise, step by step, but not of a step that needs a later one.
+
+use std::collections::BTreeMap;
+
+use super::graph::{Unit, dependents_of};
+use crate::address::Address;
+use crate::document::Item;
+use crate::document::error::Mistake;
+use crate::steps::Phase;
+
+/// Finds the phase of each unit.
+pub(super) fn place(units: &mut [Unit], items: &BTreeMap<Address, Item>, mistakes: &mut Vec<Mistake>) {
+    let items: Vec<(&Address, &Item)> = items.iter().collect();
+    let own = |member: &usize| {
+        let item = items[*member].1;
+        item.common.phase.unwrap_or_else(|| item.step.phase())
+    };
+    let later: Vec<usize> = (0..units.len()).filter(|at| units[*at].members.iter().any(|member| own(member) == Phase::Serve)).collect();
+    let later = dependents_of(&later, units);
+    for at in &later {
+        for member in &units[*at].members {
+            let (address, item) = items[*member];
+            if item.common.phase == Some(Phase::Warm) {
+                mistakes.push(too_early(address, item, culprit(*at, units, &items, &own, &|unit| later.contains(&unit))));
+            }
+        }
+    }
+    for (at, unit) in units.iter_mut().enumerate() {
+        unit.phase = if later.contains(&at) { Phase::Serve } else { Phase::Warm };
+    }
+}
+
+/// What makes a unit one for later: another step in it, or one that it needs.
+fn culprit<'a>(
+    at: usize,
+    units: &[Unit],
+    items: &[(&'a Address, &Item)],
+    own: &dyn Fn(&usize) -> Phase,
+    is_later: &dyn Fn(usize) -> bool,
+) -> Option<&'a Address> {
+    let within = units[at].members.iter().find(|member| own(member) == Phase::Serve);
+    let needed = || units[at].needs.iter().find(|need| is_later(need.unit)).and_then(|need| units[need.unit].members.first());
+    within.or_else(needed).map(|member| items[*member].0)
+}
+
+fn too_early(address: &Address, item: &Item, culprit: Option<&Address>) -> Mistake {
+    let culprit = culprit.map_or_else(|| "another step".to_owned(), ToString::to_string);
+    let message = format!("{address} is of phase warm, and needs {culprit}, which is of phase serve");
+    Mistake::at(&item.place, message, format!("give {culprit} `phase: warm` as well, or take it away here"))
+}

@@ -1,0 +1,102 @@
+//! Heartbeats: a lifecycle hook waits for as long as the boot goes on, and no longer than its timeout after that.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Signal;
+use super::target::only;
+use super::trouble::SignalError;
+use crate::aws::autoscaling::{LifecycleAction, no_action};
+use crate::failure::{Explanation, Failure, full_jitter};
+use crate::steps::{Context, Progress};
+
+/// A boot that is over by then needs no heartbeat. The shortest timeout of a hook is 30 seconds, and the machine has
+/// taken some of them to come this far.
+const FIRST: Duration = Duration::from_secs(5);
+
+/// A third of the shortest timeout that a hook can have.
+const SHORTEST: Duration = Duration::from_secs(10);
+
+/// Sends heartbeats until nobody waits for this instance any more, or until it is dropped. Whatever goes wrong is a
+/// warning: the boot may be over before the hook's time is.
+pub(super) async fn keep(signal: &Signal, cx: &Context<'_>) {
+    let mut warned = Warned { cx, said: BTreeSet::new() };
+    cx.host().clock.sleep(FIRST).await;
+    let (action, every) = loop {
+        let attempt = warned.attempts();
+        match found(signal, cx).await {
+            Ok(found) => break found,
+            Err(error) if error.is_transient() => {
+                warned.note(&error);
+                pause(attempt, cx).await;
+            }
+            Err(error) => return warned.note(&error),
+        }
+    };
+    let every = every.unwrap_or_else(|error| {
+        warned.note(&error);
+        SHORTEST
+    });
+    let mut attempt = 0;
+    loop {
+        match cx.world.aws.groups.heartbeat(&action).await {
+            Ok(()) => {
+                attempt = 0;
+                cx.host().clock.sleep(every).await;
+            }
+            Err(error) if no_action(&error) => return,
+            Err(error) => {
+                attempt += 1;
+                let transient = error.is_transient();
+                warned.note(&SignalError::Heartbeat(error));
+                if transient { pause(attempt, cx).await } else { cx.host().clock.sleep(every).await }
+            }
+        }
+    }
+}
+
+/// No longer than the shortest timeout allows.
+async fn pause(attempt: u32, cx: &Context<'_>) {
+    cx.host().clock.sleep(full_jitter(attempt, Some(Duration::from_secs(1))).min(SHORTEST)).await;
+}
+
+/// What to send heartbeats for, and how often; or why that cannot be known.
+async fn found(signal: &Signal, cx: &Context<'_>) -> Result<(LifecycleAction, Result<Duration, SignalError>), SignalError> {
+    let (group, instance) = signal.group(cx).await?;
+    let hooks = cx.world.aws.groups.launch_hooks(&group).await;
+    let (hook, timeout) = match (signal.hook_name(cx)?, hooks) {
+        (Some(name), Ok(hooks)) => {
+            let timeout = hooks.into_iter().find(|hook| hook.name == name).map(|hook| hook.heartbeat_timeout);
+            (name.clone(), timeout.ok_or_else(|| SignalError::NoHook { group: group.clone(), name }))
+        }
+        (Some(name), Err(error)) if !error.is_transient() => (name, Err(SignalError::FindHook(error))),
+        (_, Err(error)) => return Err(SignalError::FindHook(error)),
+        (None, Ok(hooks)) => {
+            let hook = only(hooks, &group)?;
+            (hook.name, Ok(hook.heartbeat_timeout))
+        }
+    };
+    Ok((LifecycleAction { group, hook, instance }, timeout.map(|timeout| (timeout / 3).max(SHORTEST))))
+}
+
+/// Says each thing once.
+struct Warned<'a> {
+    cx: &'a Context<'a>,
+    said: BTreeSet<String>,
+}
+
+impl Warned<'_> {
+    fn note(&mut self, error: &SignalError) {
+        let Explanation { message, causes, hint, .. } = Explanation::of(error);
+        let causes: String = causes.iter().map(|cause| format!(": {cause}")).collect();
+        let hint = hint.map_or_else(String::new, |hint| format!(" ({hint})"));
+        let text = format!("a heartbeat may be missed: {message}{causes}{hint}");
+        if self.said.insert(text.clone()) {
+            self.cx.progress(Progress::Warning(text));
+        }
+    }
+
+    fn attempts(&self) -> u32 {
+        self.said.len() as u32 + 1
+    }
+}

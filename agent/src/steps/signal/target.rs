@@ -1,0 +1,125 @@
+//! Whom a signal goes to: as the document says, or as the tags say that AWS itself gives to an instance.
+//!
+//! Tags come from instance metadata; where they are not shown there, CloudFormation's are asked of EC2, and the group of
+//! Auto Scaling. An instance that a group of a stack has launched bears the group's logical id: it is the group that waits.
+
+use std::fmt;
+
+use super::{RESOURCE_TAG, STACK_TAG, Signal, SignalError, To};
+use crate::aws::autoscaling::{Hook, LifecycleAction};
+use crate::steps::Context;
+use crate::text::{SecretText, Text};
+
+/// Something that the document names, or else a tag.
+#[derive(Debug, Clone)]
+pub(super) struct Named {
+    pub(super) text: Text,
+    by_tag: bool,
+}
+
+impl Named {
+    pub(super) fn or_tag(given: Option<Text>, tag: &str) -> Self {
+        let by_tag = given.is_none();
+        Self { text: given.unwrap_or_else(|| Text::new(format!("{{{{instance.tags.[{tag}]}}}}"))), by_tag }
+    }
+
+    /// What it comes to. `None` where it is a tag that metadata does not show.
+    fn filled(&self, cx: &Context<'_>) -> Result<Option<String>, SignalError> {
+        match cx.render(&self.text) {
+            Ok(text) => Ok(Some(text.expose().to_owned())),
+            Err(_) if self.by_tag => Ok(None),
+            Err(error) => Err(SignalError::Render(error)),
+        }
+    }
+}
+
+/// Whoever has it can signal.
+#[derive(Clone)]
+pub(super) struct WaitUrl(pub(super) Text);
+
+impl fmt::Debug for WaitUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Somebody who waits, with all that is needed to tell them.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    Resource {
+        stack: String,
+        resource: String,
+    },
+    WaitCondition {
+        url: SecretText,
+        /// Stands for the URL, which is a secret.
+        digest: String,
+    },
+    Hook(LifecycleAction),
+}
+
+impl Signal {
+    pub(super) fn instance(&self, cx: &Context<'_>) -> Result<String, SignalError> {
+        cx.render(&self.instance).map(|id| id.expose().to_owned()).map_err(SignalError::Render)
+    }
+
+    pub(super) async fn target(&self, cx: &Context<'_>) -> Result<Target, SignalError> {
+        match &self.to {
+            To::Resource { stack, resource } => {
+                let (stack, resource) = (stack.filled(cx)?, resource.filled(cx)?);
+                let tags = match (&stack, &resource) {
+                    (Some(_), Some(_)) => Default::default(),
+                    _ => cx.world.aws.ec2.tags(&self.instance(cx)?).await.map_err(SignalError::FindTags)?,
+                };
+                let or_tag =
+                    |found: Option<String>, tag: &'static str| found.or_else(|| tags.get(tag).cloned()).ok_or(SignalError::NoTag { tag });
+                Ok(Target::Resource { stack: or_tag(stack, STACK_TAG)?, resource: or_tag(resource, RESOURCE_TAG)? })
+            }
+            To::WaitCondition(WaitUrl(url)) => {
+                let url = cx.render(url).map_err(SignalError::Render)?;
+                cx.world.redactor.learn(&url.expose().into());
+                let digest = ring::digest::digest(&ring::digest::SHA256, url.expose().as_bytes());
+                let digest = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+                Ok(Target::WaitCondition { url, digest })
+            }
+            To::Hook { .. } => {
+                let (group, instance) = self.group(cx).await?;
+                let hook = match self.hook_name(cx)? {
+                    Some(name) => name,
+                    None => only(cx.world.aws.groups.launch_hooks(&group).await.map_err(SignalError::FindHook)?, &group)?.name,
+                };
+                Ok(Target::Hook(LifecycleAction { group, hook, instance }))
+            }
+        }
+    }
+
+    /// The group whose hook waits, and the instance it waits for.
+    pub(super) async fn group(&self, cx: &Context<'_>) -> Result<(String, String), SignalError> {
+        let instance = self.instance(cx)?;
+        let To::Hook { group, .. } = &self.to else { return Err(SignalError::NoGroup { instance }) };
+        let group = match group.filled(cx)? {
+            Some(group) => Some(group),
+            None => cx.world.aws.groups.group_of(&instance).await.map_err(SignalError::FindGroup)?,
+        };
+        match group {
+            Some(group) => Ok((group, instance)),
+            None => Err(SignalError::NoGroup { instance }),
+        }
+    }
+
+    /// The name of the hook, if the document gives one.
+    pub(super) fn hook_name(&self, cx: &Context<'_>) -> Result<Option<String>, SignalError> {
+        let To::Hook { name: Some(name), .. } = &self.to else { return Ok(None) };
+        cx.render(name).map(|name| Some(name.expose().to_owned())).map_err(SignalError::Render)
+    }
+}
+
+/// The launch hook of a group that has only one.
+pub(super) fn only(hooks: Vec<Hook>, group: &str) -> Result<Hook, SignalError> {
+    let names: Vec<String> = hooks.iter().map(|hook| hook.name.clone()).collect();
+    let mut hooks = hooks.into_iter();
+    match (hooks.next(), hooks.next()) {
+        (Some(hook), None) => Ok(hook),
+        _ => Err(SignalError::WhichHook { group: group.to_owned(), names }),
+    }
+}

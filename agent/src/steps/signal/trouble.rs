@@ -1,0 +1,94 @@
+//! Why a signal was not sent.
+
+use std::time::Duration;
+
+use crate::aws::{AwsError, AwsErrorKind};
+use crate::failure::Failure;
+use crate::host::HostError;
+use crate::template::TemplateError;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SignalError {
+    #[error("cannot fill in whom the signal goes to")]
+    Render(#[source] TemplateError),
+    #[error("this instance has no tag {tag}")]
+    NoTag { tag: &'static str },
+    #[error("cannot read the tags of this instance")]
+    FindTags(#[source] AwsError),
+    #[error("{instance} belongs to no Auto Scaling group")]
+    NoGroup { instance: String },
+    #[error("cannot find the Auto Scaling group of this instance")]
+    FindGroup(#[source] AwsError),
+    #[error("the group {group} has {} launch hooks{}", names.len(), listed(names))]
+    WhichHook { group: String, names: Vec<String> },
+    #[error("the group {group} has no launch hook {name}")]
+    NoHook { group: String, name: String },
+    #[error("cannot read the launch hooks of the group")]
+    FindHook(#[source] AwsError),
+    #[error("no heartbeat was sent")]
+    Heartbeat(#[source] AwsError),
+    #[error(transparent)]
+    Refused(AwsError),
+    #[error(transparent)]
+    Host(HostError),
+}
+
+fn listed(names: &[String]) -> String {
+    if names.is_empty() { String::new() } else { format!(": {}", names.join(", ")) }
+}
+
+impl SignalError {
+    fn aws(&self) -> Option<&AwsError> {
+        match self {
+            Self::FindTags(error) | Self::FindGroup(error) | Self::FindHook(error) | Self::Heartbeat(error) | Self::Refused(error) => {
+                Some(error)
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Failure for SignalError {
+    fn hint(&self) -> Option<String> {
+        let denied = self.aws().is_some_and(|error| error.kind == AwsErrorKind::Denied);
+        Some(match self {
+            Self::Render(source) => return source.hint(),
+            Self::NoTag { .. } => "launch it from a stack, or give `stack` and `resource` in the document".into(),
+            Self::FindTags(_) if denied => {
+                "launch the instance with InstanceMetadataTags=enabled, or allow ec2:DescribeTags on * in its role".into()
+            }
+            Self::NoGroup { .. } => "launch it from a group, or give `group` in the document".into(),
+            Self::FindGroup(_) if denied => {
+                "launch the instance with InstanceMetadataTags=enabled, or allow autoscaling:DescribeAutoScalingInstances on * in its role"
+                    .into()
+            }
+            Self::WhichHook { names, .. } if names.is_empty() => "give the group a launch hook, or take this signal out".into(),
+            Self::WhichHook { .. } => "name one of them: `lifecycle_hook: { name: … }`".into(),
+            Self::NoHook { .. } => "correct the name of the hook in the document".into(),
+            Self::FindHook(_) if denied => "allow autoscaling:DescribeLifecycleHooks on * in the instance's role".into(),
+            // Of a URL that is signed no role is asked.
+            Self::Refused(error) if error.operation == "PUT" && denied => {
+                "look at the wait condition's time: its URL is good for 12 hours, and for this stack alone".into()
+            }
+            Self::Refused(error) if error.operation == "PUT" && error.kind == AwsErrorKind::NoEndpoint => {
+                "give it what `Ref` of the wait condition's handle says".into()
+            }
+            Self::FindTags(error) | Self::FindGroup(error) | Self::FindHook(error) | Self::Heartbeat(error) | Self::Refused(error) => {
+                return error.hint();
+            }
+            Self::Host(source) => return source.hint(),
+        })
+    }
+
+    fn is_transient(&self) -> bool {
+        self.aws().is_some_and(Failure::is_transient)
+    }
+
+    fn is_unreachable(&self) -> bool {
+        self.aws().is_some_and(Failure::is_unreachable)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.aws().and_then(Failure::retry_after)
+    }
+}
