@@ -134,6 +134,10 @@ impl Step for Bundle {
         vec![self.fields.into.clone()]
     }
 
+    fn mounts_at(&self, _key: &str) -> Option<PathBuf> {
+        Some(self.layout().current())
+    }
+
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
         self.fields.objections(secret)
     }

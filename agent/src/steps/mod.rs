@@ -108,12 +108,12 @@ pub(crate) trait Step: fmt::Debug {
         Vec::new()
     }
 
-    /// The paths on which it works: it comes after the mounts that hold them.
+    /// The paths on which it works: it comes after the mounts and bundles that hold them.
     fn paths(&self, _key: &str) -> Vec<PathBuf> {
         Vec::new()
     }
 
-    /// Where it mounts something, so that paths below lie in it.
+    /// Where it puts a whole tree, so that paths below lie in it: a mount point, the current release of a bundle.
     fn mounts_at(&self, _key: &str) -> Option<PathBuf> {
         None
     }
