@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::connection::{Connection, RegionSource};
@@ -24,6 +23,8 @@ pub(crate) struct Aws {
     pub(crate) parameters: Parameters,
     pub(crate) ec2: Rc<dyn Ec2>,
     pub(crate) objects: Rc<dyn Objects>,
+    /// Where documents are included from: real also where all else is not.
+    pub(crate) documents: Rc<dyn Objects>,
 }
 
 /// The services themselves, real or not.
@@ -38,7 +39,7 @@ pub(crate) struct Services {
 impl Aws {
     pub(crate) fn new(services: Services) -> Self {
         let Services { secrets, parameters, ec2, objects } = services;
-        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, objects }
+        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, documents: objects.clone(), objects }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -56,24 +57,15 @@ impl Aws {
         })
     }
 
-    /// AWS as a person at a dev box sees it: its secrets are real, and all else is done to `others`.
-    pub(crate) fn of_caller(
-        http: Http,
-        credentials: Credentials,
-        region: String,
-        endpoints: BTreeMap<String, String>,
-        others: Services,
-    ) -> Self {
-        let credentials = SharedCredentialsProvider::new(credentials);
-        Self::over(Connection { http, region: RegionSource::Known(region), credentials, endpoints }, others)
-    }
-
-    fn over(connection: Connection, others: Services) -> Self {
-        Self::new(Services {
+    /// AWS as a person at a dev box sees it: secrets, parameters and documents are real, and all else is done to `others`.
+    pub(crate) fn of_caller(connection: Connection, others: Services) -> Self {
+        let documents = Rc::new(LiveObjects::new(connection.clone()));
+        let services = Services {
             secrets: Rc::new(LiveSecretsManager::new(connection.clone())),
             parameters: Rc::new(LiveParameterStore::new(connection)),
             ..others
-        })
+        };
+        Self { documents, ..Self::new(services) }
     }
 }
 

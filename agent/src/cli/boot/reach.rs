@@ -18,11 +18,11 @@ use crate::aws::{Identity, ImdsError, Metadata};
 use crate::cli::boot::Args;
 use crate::cli::talk;
 use crate::cli::variables::{ca_bundle, endpoints};
-use crate::document::BootDocument;
 use crate::document::source::{self, LAYERS, Layers, SIZE_LIMIT};
+use crate::document::{BootDocument, include};
 use crate::execute::{publish, write_report};
 use crate::facts;
-use crate::failure::{Explanation, Failure};
+use crate::failure::{Explanation, Failure, full_jitter};
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
 use crate::host::lock::{self, Lock, LockError};
@@ -39,6 +39,9 @@ const FACTS_FILE: &str = "/run/ingot/facts.env";
 
 /// How often a lock that another boot holds is tried.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
+
+/// How long a document that is included may keep us waiting: as long as a secret.
+const INCLUDE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How often is said what IMDS is being waited for. One that answers at once is never mentioned.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -115,7 +118,7 @@ pub(super) async fn reach(
         layers
     };
     let mut known_identity: Option<Identity> = None;
-    let layers = match args.user_data.as_str() {
+    let mut layers = match args.user_data.as_str() {
         "imds" => {
             let early = credentials.clone();
             tokio::spawn(async move { early.prefetch().await });
@@ -155,6 +158,10 @@ pub(super) async fn reach(
         }
     };
     recorder.phase("user_data");
+    let aws = Aws::on_instance(http, imds.clone(), credentials, endpoints(environment));
+    if include(&mut layers, &aws, host, recorder).await? {
+        recorder.phase("include");
+    }
     if layers.nodes.is_empty() && layers.mistakes.is_empty() {
         note(recorder, &format!("there is no boot document, neither a layer in {LAYERS} nor one by --user-data {}", args.user_data));
     }
@@ -190,7 +197,6 @@ pub(super) async fn reach(
     if args.only.is_empty() {
         remembered::forget_others(&record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await?;
     }
-    let aws = Aws::on_instance(http, imds.clone(), credentials, endpoints(environment));
     let boot_id = recorder.report().boot_id.clone();
     let new = World {
         host: host.clone(),
@@ -204,6 +210,33 @@ pub(super) async fn reach(
     let made = reached.world.get_or_init(|| new);
     learn_facts(&plan, imds, known_identity.as_ref(), made, recorder).await?;
     Ok(plan)
+}
+
+/// Reads the documents that layers include, as often as it takes. Whether there were any.
+async fn include(layers: &mut Layers, aws: &Aws, host: &Host, recorder: &Recorder) -> Result<bool, Stop> {
+    if !layers.nodes.iter().any(|node| node.get(include::KEY).is_some()) {
+        return Ok(false);
+    }
+    let begun = host.clock.elapsed();
+    for attempt in 1.. {
+        let mut tried = Layers { nodes: layers.nodes.clone(), ..Layers::default() };
+        let Err(error) = include::resolve(&mut tried, &aws.parameters, &*aws.documents).await else {
+            layers.nodes = tried.nodes;
+            layers.sources.append(&mut tried.sources);
+            layers.mistakes.append(&mut tried.mistakes);
+            recorder.amend(|report| report.waiting = None);
+            return Ok(true);
+        };
+        let pause = full_jitter(attempt, error.retry_after());
+        if !error.is_transient() || host.clock.elapsed() + pause > begun + INCLUDE_PATIENCE {
+            return Err(error.into());
+        }
+        let reason = format!("for a document that is included: {error}");
+        log::info!("waiting {reason}");
+        recorder.amend(|report| report.waiting = Some(reason));
+        host.clock.sleep(pause).await;
+    }
+    Ok(true)
 }
 
 /// Says what IMDS is being waited for: to the report, and to whoever watches. Never ends.
