@@ -67,14 +67,19 @@ pub(super) struct Reached {
     /// Held until all is reported: the report belongs to whoever holds the lock.
     pub(super) lock: RefCell<Option<Lock>>,
     imds: OnceCell<Imds>,
+    /// What is being waited for that IMDS does not know of, and whether it could not even be reached.
+    waiting: RefCell<Option<(String, bool)>>,
     pub(super) world: OnceCell<World>,
 }
 
 impl Reached {
     /// Why the boot was stopped, with what it was waiting for.
     pub(super) fn stopped(&self, why: Explanation) -> Explanation {
-        let waiting = self.imds.get().and_then(Imds::waiting);
-        why.while_waiting(waiting.as_deref(), waiting.is_some())
+        let of_imds = self.imds.get().and_then(Imds::waiting).map(|reason| (reason, true));
+        match of_imds.or_else(|| self.waiting.take()) {
+            Some((reason, unreachable)) => why.while_waiting(Some(&reason), unreachable),
+            None => why,
+        }
     }
 }
 
@@ -159,7 +164,7 @@ pub(super) async fn reach(
     };
     recorder.phase("user_data");
     let aws = Aws::on_instance(http, imds.clone(), credentials, endpoints(environment));
-    if include(&mut layers, &aws, host, recorder).await? {
+    if include(&mut layers, &aws, host, recorder, reached).await? {
         recorder.phase("include");
     }
     if layers.nodes.is_empty() && layers.mistakes.is_empty() {
@@ -213,7 +218,7 @@ pub(super) async fn reach(
 }
 
 /// Reads the documents that layers include, as often as it takes. Whether there were any.
-async fn include(layers: &mut Layers, aws: &Aws, host: &Host, recorder: &Recorder) -> Result<bool, Stop> {
+async fn include(layers: &mut Layers, aws: &Aws, host: &Host, recorder: &Recorder, reached: &Reached) -> Result<bool, Stop> {
     if !layers.nodes.iter().any(|node| node.get(include::KEY).is_some()) {
         return Ok(false);
     }
@@ -224,6 +229,7 @@ async fn include(layers: &mut Layers, aws: &Aws, host: &Host, recorder: &Recorde
             layers.nodes = tried.nodes;
             layers.sources.append(&mut tried.sources);
             layers.mistakes.append(&mut tried.mistakes);
+            reached.waiting.take();
             recorder.amend(|report| report.waiting = None);
             return Ok(true);
         };
@@ -233,6 +239,7 @@ async fn include(layers: &mut Layers, aws: &Aws, host: &Host, recorder: &Recorde
         }
         let reason = format!("for a document that is included: {error}");
         log::info!("waiting {reason}");
+        reached.waiting.replace(Some((reason.clone(), error.is_unreachable())));
         recorder.amend(|report| report.waiting = Some(reason));
         host.clock.sleep(pause).await;
     }
