@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ssm::config::IdentityCache;
 use aws_smithy_async::rt::sleep::TokioSleep;
@@ -38,6 +39,11 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
+    /// That of a person at a dev box.
+    pub(crate) fn of_caller(http: Http, credentials: Credentials, region: String, endpoints: BTreeMap<String, String>) -> Self {
+        Self { http, region: RegionSource::Known(region), credentials: SharedCredentialsProvider::new(credentials), endpoints }
+    }
+
     /// # Errors
     ///
     /// [`ImdsError`] if it has to be asked of IMDS, and IMDS has no answer.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::autoscaling::{AutoScaling, LiveAutoScaling};
@@ -30,6 +29,8 @@ pub(crate) struct Aws {
     pub(crate) objects: Rc<dyn Objects>,
     pub(crate) stacks: Rc<dyn CloudFormation>,
     pub(crate) groups: Rc<dyn AutoScaling>,
+    /// Where documents are included from: real also where all else is not.
+    pub(crate) documents: Rc<dyn Objects>,
 }
 
 /// The services themselves, real or not.
@@ -47,7 +48,8 @@ pub(crate) struct Services {
 impl Aws {
     pub(crate) fn new(services: Services) -> Self {
         let Services { secrets, parameters, ec2, rds, objects, stacks, groups } = services;
-        Self { secrets: Secrets::new(secrets), parameters: Parameters::new(parameters), ec2, rds, objects, stacks, groups }
+        let (secrets, parameters) = (Secrets::new(secrets), Parameters::new(parameters));
+        Self { secrets, parameters, ec2, rds, documents: objects.clone(), objects, stacks, groups }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -68,24 +70,15 @@ impl Aws {
         })
     }
 
-    /// AWS as a person at a dev box sees it: its secrets are real, and all else is done to `others`.
-    pub(crate) fn of_caller(
-        http: Http,
-        credentials: Credentials,
-        region: String,
-        endpoints: BTreeMap<String, String>,
-        others: Services,
-    ) -> Self {
-        let credentials = SharedCredentialsProvider::new(credentials);
-        Self::over(Connection { http, region: RegionSource::Known(region), credentials, endpoints }, others)
-    }
-
-    fn over(connection: Connection, others: Services) -> Self {
-        Self::new(Services {
+    /// AWS as a person at a dev box sees it: secrets, parameters and documents are real, and all else is done to `others`.
+    pub(crate) fn of_caller(connection: Connection, others: Services) -> Self {
+        let documents = Rc::new(LiveObjects::new(connection.clone()));
+        let services = Services {
             secrets: Rc::new(LiveSecretsManager::new(connection.clone())),
             parameters: Rc::new(LiveParameterStore::new(connection)),
             ..others
-        })
+        };
+        Self { documents, ..Self::new(services) }
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::cli::{data, prepare};
+use crate::cli::prepare::{self, Prepared};
+use crate::cli::{data, talk};
 use crate::exit::Exit;
 use crate::host::files::DiskFiles;
 
@@ -17,13 +18,34 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, json: bool) -> Exit {
-    let (exit, text, value) = match prepare::plan(&args.documents, &DiskFiles::new(None)).await {
-        Ok(plan) => {
+    let prepared = prepare::plan(&args.documents, &DiskFiles::new(None), None).await;
+    let Prepared { plan, unread } = prepared.expect("without AWS, there is nothing that could not be read");
+    let (mistakes, missing) = match plan {
+        Ok(plan) if unread.is_empty() => {
             let text = format!("no mistakes in {} step{}", plan.nodes.len(), if plan.nodes.len() == 1 { "" } else { "s" });
-            (Exit::Done, text, json!({ "mistakes": [] }))
+            data(&if json { json!({ "mistakes": [] }).to_string() } else { text });
+            return Exit::Done;
         }
-        Err(error) => (Exit::Document, error.to_string(), json!({ "mistakes": error.entries() })),
+        Ok(_) => (None, Vec::new()),
+        Err(error) if unread.is_empty() => (Some(error), Vec::new()),
+        // What is missing may be in what was not read.
+        Err(error) => error.without_what_may_come(),
     };
-    data(&if json { value.to_string() } else { text });
-    exit
+    let missing = missing.into_iter().map(|mistake| match mistake.place {
+        Some(place) => format!("{place}: {}, unless what was not read brings it", mistake.message),
+        None => mistake.message,
+    });
+    let notes: Vec<String> = unread.into_iter().chain(missing).collect();
+    match (&mistakes, json) {
+        (Some(error), false) => data(&error.to_string()),
+        (None, false) => data("no mistakes in what was read"),
+        (mistakes, true) => {
+            let entries = mistakes.as_ref().map(|error| error.entries()).unwrap_or_default();
+            data(&json!({ "mistakes": entries, "notes": notes }).to_string());
+        }
+    }
+    if !json {
+        notes.iter().for_each(|note| talk(&format!("note: {note}")));
+    }
+    if mistakes.is_some() { Exit::Document } else { Exit::Done }
 }

@@ -10,10 +10,11 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::aws::caller::Caller;
+use crate::aws::connection::Connection;
 use crate::aws::fake::{self, FakeEc2, FakeRds};
 use crate::aws::http::Http;
-use crate::aws::live::{Aws, Services};
-use crate::cli::prepare::{self, absolute};
+use crate::aws::live::Aws;
+use crate::cli::prepare::{self, Prepared, absolute};
 use crate::cli::rehearsal::Given;
 use crate::cli::variables::{ca_bundle, endpoints};
 use crate::cli::{data, talk};
@@ -86,7 +87,21 @@ struct Rendered {
 
 async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<Exit, Refusal> {
     let desk = DiskFiles::new(None);
-    let plan = prepare::plan(&args.documents, &desk).await.map_err(|error| Refusal(Exit::Document, error.to_string()))?;
+    let connection = if args.live { Some(connection(environment, &desk).await?) } else { None };
+    let of_documents = connection.clone().map(|connection| {
+        let machine = FakeMachine::rehearsal();
+        let (ec2, rds) = (Rc::new(FakeEc2::new(machine.clone(), "")), Rc::new(FakeRds::new(machine, "")));
+        Aws::of_caller(connection, fake::services(ec2, rds))
+    });
+    let Prepared { plan, unread } = match prepare::plan(&args.documents, &desk, of_documents.as_ref()).await {
+        Ok(prepared) => prepared,
+        Err(error) if error.is_unreachable() => return Err(Refusal(Exit::Unreachable, Explanation::of(&error).to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let plan = plan.map_err(|error| {
+        let unread: String = unread.iter().map(|note| format!("\n\nnote: {note}; --live reads it")).collect();
+        Refusal(Exit::Document, format!("{error}{unread}"))
+    })?;
     let mut given = match &args.facts {
         Some(path) => {
             Given::parse(&path.display().to_string(), &read_text(path, &desk).await?).map_err(|message| Refusal(Exit::Usage, message))?
@@ -130,7 +145,10 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     let ec2 = Rc::new(FakeEc2::new(machine, &zone).inventing());
     // What a step would ask of AWS is given, unless it is asked for.
     let others = fake::services(ec2, rds);
-    let aws = if args.live { live(environment, &desk, others).await? } else { Aws::new(others) };
+    let aws = match connection {
+        Some(connection) => Aws::of_caller(connection, others),
+        None => Aws::new(others),
+    };
     let world = World {
         host,
         aws,
@@ -155,7 +173,7 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
         Some(directory) => diffs(&rendered, &absolute(directory), &world.redactor).await?,
         None => Vec::new(),
     };
-    let mut notes: Vec<String> = standing_in.into_iter().collect();
+    let mut notes: Vec<String> = unread.into_iter().map(|note| format!("{note}; --live reads it")).chain(standing_in).collect();
     notes.extend(recorder.report().warnings.iter().cloned());
     notes.extend(
         programs.iter().flat_map(|programs| programs.missing()).map(|program| format!("not checked: {program} is not on this machine")),
@@ -181,8 +199,8 @@ async fn read_text(path: &Path, desk: &DiskFiles) -> Result<String, Refusal> {
     String::from_utf8(bytes.to_vec()).map_err(|_| Refusal(Exit::Usage, format!("{} is not UTF-8 text", path.display())))
 }
 
-/// AWS as the caller's own credentials see it.
-async fn live(environment: &Environment, desk: &DiskFiles, others: Services) -> Result<Aws, Refusal> {
+/// The way to AWS with the caller's own credentials.
+async fn connection(environment: &Environment, desk: &DiskFiles) -> Result<Connection, Refusal> {
     let in_home = |name: &str| environment.home.as_deref().map(|home| Path::new(home).join(".aws").join(name));
     let named = |variable: &str| environment.aws.get(variable).map(PathBuf::from);
     let mut files = Vec::new();
@@ -199,7 +217,7 @@ async fn live(environment: &Environment, desk: &DiskFiles, others: Services) -> 
     let caller = Caller { env: &variables, credentials_file: files[0].as_deref(), config_file: files[1].as_deref() };
     let region = caller.region()?.ok_or_else(|| Refusal(Exit::Usage, "no region is set\n  hint: set AWS_REGION".into()))?;
     let http = Http::new(ca_bundle(environment).await?);
-    Ok(Aws::of_caller(http, caller.credentials()?, region, endpoints(environment), others))
+    Ok(Connection::of_caller(http, caller.credentials()?, region, endpoints(environment)))
 }
 
 async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>, HostError> {

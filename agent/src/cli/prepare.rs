@@ -2,15 +2,29 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::document::BootDocument;
+use crate::aws::AwsError;
+use crate::aws::live::Aws;
 use crate::document::error::{DocumentError, Mistake};
 use crate::document::source::{self, Layers, SIZE_LIMIT};
+use crate::document::{BootDocument, include};
 use crate::failure::Explanation;
 use crate::host::Files;
 use crate::plan::Plan;
 
-/// Reads documents as layers, in the order given, finds their templates, and plans.
-pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files) -> Result<Plan, DocumentError> {
+/// What came of documents.
+pub(crate) struct Prepared {
+    pub(crate) plan: Result<Plan, DocumentError>,
+    /// Documents that are included, and were not read.
+    pub(crate) unread: Vec<String>,
+}
+
+/// Reads documents as layers, in the order given, finds their templates, and plans. What they include is read from `aws`,
+/// or left out where there is none.
+///
+/// # Errors
+///
+/// If a document that is included could not be read.
+pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&Aws>) -> Result<Prepared, AwsError> {
     let mut layers = Layers::default();
     for path in documents {
         match files.read(&absolute(path), SIZE_LIMIT).await {
@@ -25,11 +39,18 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files) -> Result<Pla
             }
         }
     }
+    let unread = match aws {
+        Some(aws) => {
+            include::resolve(&mut layers, &aws.parameters, &*aws.documents).await?;
+            Vec::new()
+        }
+        None => include::set_aside(&mut layers),
+    };
     let document = BootDocument::of(layers);
     let mut beside: Vec<PathBuf> = documents.iter().flat_map(|path| around(&absolute(path))).collect();
     beside.dedup();
     let templates = source::read_templates(&document.template_paths(), &beside, files).await;
-    Plan::compile(document, &templates)
+    Ok(Prepared { plan: Plan::compile(document, &templates), unread })
 }
 
 /// Where `templates/` may stand: beside the document or, as in an image, beside the `boot.d/` that it lies in.

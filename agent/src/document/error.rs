@@ -47,6 +47,12 @@ impl DocumentError {
         Self { mistakes, sources }
     }
 
+    /// Parts what a further layer may bring from what is wrong in any case; `None` if nothing is.
+    pub(crate) fn without_what_may_come(self) -> (Option<Self>, Vec<Mistake>) {
+        let (later, now): (Vec<Mistake>, Vec<Mistake>) = self.mistakes.into_iter().partition(|mistake| mistake.may_come_later);
+        ((!now.is_empty()).then_some(Self { mistakes: now, sources: self.sources }), later)
+    }
+
     /// The same for machines.
     pub(crate) fn entries(&self) -> Vec<Entry> {
         self.mistakes

@@ -1,11 +1,12 @@
 //! The boot document: what the user wrote, checked and typed.
 //!
-//! [`source`] finds the layers, [`encoding`] unwraps user data, [`tree`] parses with places, [`layers`] merges,
+//! [`source`] finds the layers, [`include`] what they include, [`encoding`] unwraps user data, [`tree`] parses with places, [`layers`] merges,
 //! [`decode`] makes typed steps by a [`reader`] and collects every mistake; [`plan`](crate::plan) finds the mistakes between steps.
 
 pub(crate) mod decode;
 pub(crate) mod encoding;
 pub(crate) mod error;
+pub(crate) mod include;
 mod layers;
 mod reader;
 pub(crate) mod schema;
@@ -120,7 +121,12 @@ pub(crate) struct BootDocument {
 impl BootDocument {
     /// Merges layers and reads them as steps. Never fails: mistakes are collected, for planning may find more.
     pub(crate) fn of(layers: Layers) -> Self {
-        let Layers { nodes, sources, mistakes } = layers;
+        let Layers { mut nodes, sources, mut mistakes } = layers;
+        // Whoever has not read them by now cannot.
+        for node in &mut nodes {
+            let includes = include::take(node, &mut mistakes);
+            mistakes.extend(includes.iter().map(include::unread));
+        }
         let nowhere = Place { file: "".into(), line: 1, column: 1 };
         let empty = Node { place: nowhere, value: Value::Map(Vec::new()) };
         let mut document = Self { values: empty.clone(), items: BTreeMap::new(), broken: Vec::new(), sources, mistakes };
@@ -156,7 +162,8 @@ impl BootDocument {
                 name => match KINDS.iter().find(|kind| kind.name == name) {
                     Some(kind) => self.read_kind(kind, &key, node),
                     None => {
-                        let known: Vec<&str> = ["version", "values"].into_iter().chain(KINDS.iter().map(|kind| kind.name)).collect();
+                        let known: Vec<&str> =
+                            ["version", "include", "values"].into_iter().chain(KINDS.iter().map(|kind| kind.name)).collect();
                         self.mistakes.push(decode::unknown_key(&key, &known));
                     }
                 },

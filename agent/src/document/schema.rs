@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::document::{Common, KINDS};
+use crate::document::{Common, KINDS, include};
 use schemars::JsonSchema;
 
 /// The schema of one document. A layer of several may leave out `version`, which this asks for.
@@ -12,6 +12,7 @@ pub(crate) fn schema() -> Value {
     let common = Common::json_schema(&mut generator).to_value();
     let mut properties = Map::new();
     properties.insert("version".into(), json!({ "const": 1, "description": "The version of this format." }));
+    properties.insert(include::KEY.into(), include::schema(&mut generator));
     properties.insert("values".into(), json!({ "type": ["object", "null"], "description": "Plain facts of yours; layers override them." }));
     for kind in KINDS {
         let mut step = (kind.schema)(&mut generator).to_value();

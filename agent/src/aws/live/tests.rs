@@ -1,5 +1,6 @@
 //! The real SDK against raw answers: what each comes to, and what goes out.
 
+use aws_credential_types::Credentials;
 use futures_util::future::join_all;
 
 use crate::aws::fake::{self, FakeEc2, FakeMetadata, FakeRds};
@@ -28,7 +29,7 @@ fn others() -> Services {
 
 fn aws(url: &str) -> Aws {
     let credentials = Credentials::new("AKIA", "secret", None, None, "test");
-    Aws::of_caller(Http::new(None), credentials, "eu-west-1".into(), at(url), others())
+    Aws::of_caller(Connection::of_caller(Http::new(None), credentials, "eu-west-1".into(), at(url)), others())
 }
 
 fn action(request: &Request) -> &str {
@@ -217,7 +218,7 @@ async fn says_that_it_is_imds_that_does_not_answer_or_the_role_that_is_missing()
         credentials: SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test")),
         endpoints: BTreeMap::new(),
     };
-    let error = Aws::over(connection, others()).parameters.get("/p").await.unwrap_err();
+    let error = Aws::of_caller(connection, others()).parameters.get("/p").await.unwrap_err();
     assert!(!error.is_transient());
     assert!(error.to_string().starts_with("GetParameters /p: the region is not known: the instance metadata service is disabled"));
 }
@@ -248,6 +249,6 @@ async fn an_sdk_client_follows_the_switches_and_never_falls_back() {
 
     let server = Loopback::serve(|_| Reply::new(200, "{}"));
     let both: BTreeMap<_, _> = on("AWS_USE_FIPS_ENDPOINT").into_iter().chain(at(&server.url)).collect();
-    let error = Aws::over(connection(both), others()).parameters.get("/p").await.unwrap_err();
+    let error = Aws::of_caller(connection(both), others()).parameters.get("/p").await.unwrap_err();
     assert_eq!((error.kind, error.is_transient(), server.requests().len()), (AwsErrorKind::NoEndpoint, false, 0));
 }

@@ -16,10 +16,11 @@ use crate::aws::AwsError;
 use crate::failure::{Failure as _, full_jitter};
 
 /// The bytes of one range: enough that the wait for its first byte, some tens of milliseconds from S3, is little beside
-/// the time of the others, and few enough that four of them fit the memory of the smallest instance.
-pub(super) const PART: u64 = 4 << 20;
+/// the time of the others.
+pub(super) const PART: u64 = 2 << 20;
 
-/// How many ranges are under way: S3 gives one connection some 90 MB/s, and a disk takes little more than four of them.
+/// How many ranges are under way: 8 MiB in all, which at 60 ms for each is more than the disk of a small instance takes, and
+/// no more than its memory has to spare.
 const AT_ONCE: usize = 4;
 
 /// How often in a row a range may fail without a byte of progress.

@@ -19,11 +19,11 @@ use crate::aws::{Identity, ImdsError, Metadata};
 use crate::cli::boot::Args;
 use crate::cli::talk;
 use crate::cli::variables::{ca_bundle, endpoints};
-use crate::document::BootDocument;
 use crate::document::source::{self, LAYERS, Layers, SIZE_LIMIT};
+use crate::document::{BootDocument, include};
 use crate::execute::{publish, write_report};
 use crate::facts;
-use crate::failure::{Explanation, Failure};
+use crate::failure::{Explanation, Failure, full_jitter};
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
 use crate::host::lock::{self, Lock, LockError};
@@ -51,6 +51,8 @@ const IN_SERVICE: &str = "InService";
 
 /// The map of a document that holds its signals.
 const SIGNALS: &str = "signals";
+/// How long a document that is included may keep us waiting: as long as a secret.
+const INCLUDE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How often is said what IMDS is being waited for. One that answers at once is never mentioned.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
@@ -84,6 +86,8 @@ pub(super) struct Reached {
     ways: OnceCell<Ways>,
     /// The layers, if there is a signal in any: it is sent even where nothing else of them can be done.
     layers: RefCell<Option<Layers>>,
+    /// What is being waited for that IMDS does not know of, and whether it could not even be reached.
+    waiting: RefCell<Option<(String, bool)>>,
     pub(super) world: OnceCell<World>,
 }
 
@@ -99,8 +103,18 @@ struct Ways {
 impl Reached {
     /// Why the boot was stopped, with what it was waiting for.
     pub(super) fn stopped(&self, why: Explanation) -> Explanation {
-        let waiting = self.ways.get().and_then(|ways| ways.imds.waiting());
-        why.while_waiting(waiting.as_deref(), waiting.is_some())
+        let of_imds = self.ways.get().and_then(|ways| ways.imds.waiting()).map(|reason| (reason, true));
+        match of_imds.or_else(|| self.waiting.take()) {
+            Some((reason, unreachable)) => why.while_waiting(Some(&reason), unreachable),
+            None => why,
+        }
+    }
+
+    /// Keeps the layers for the case that the boot ends before its first step, if there is a signal in any.
+    fn keep_signals(&self, layers: &Layers, args: &Args) {
+        if layers.nodes.iter().any(|layer| layer.get(SIGNALS).is_some()) && args.only.is_empty() {
+            *self.layers.borrow_mut() = Some(layers.clone());
+        }
     }
 
     /// What was asked of IMDS and AWS, by the clock of the report.
@@ -159,6 +173,10 @@ impl Reached {
 }
 
 impl Ways {
+    fn aws(&self, environment: &Environment) -> Aws {
+        Aws::on_instance(self.http.clone(), self.imds.clone(), self.credentials.clone(), endpoints(environment))
+    }
+
     async fn world(
         &self,
         environment: &Environment,
@@ -181,7 +199,7 @@ impl Ways {
         };
         Ok(World {
             host: host.clone(),
-            aws: Aws::on_instance(self.http.clone(), self.imds.clone(), self.credentials.clone(), endpoints(environment)),
+            aws: self.aws(environment),
             record: Rc::new(record),
             boot_id: recorder.report().boot_id.clone(),
             redactor: Rc::default(),
@@ -234,7 +252,7 @@ pub(super) async fn reach(
         layers
     };
     let mut known_identity: Option<Identity> = None;
-    let layers = match args.user_data.as_str() {
+    let mut layers = match args.user_data.as_str() {
         "imds" => {
             let early = credentials.clone();
             tokio::spawn(async move { early.prefetch().await });
@@ -262,7 +280,10 @@ pub(super) async fn reach(
                 "-" => match standard_input.get() {
                     Some(read) => read.clone(),
                     None => match tokio::task::spawn_blocking(|| environment::standard_input(SIZE_LIMIT)).await {
-                        Ok(read) => standard_input.get_or_init(|| read.unwrap_or_default()).clone(),
+                        Ok(read) => {
+                            let read = read?;
+                            standard_input.get_or_init(|| read).clone()
+                        }
                         Err(_) => return Err(Stop::Failed(Explanation::new("cannot read standard input", None))),
                     },
                 },
@@ -277,6 +298,11 @@ pub(super) async fn reach(
         }
     };
     recorder.phase("user_data");
+    reached.keep_signals(&layers, args);
+    if include(&mut layers, &ways.aws(environment), host, recorder, reached).await? {
+        recorder.phase("include");
+        reached.keep_signals(&layers, args);
+    }
     if layers.nodes.is_empty() && layers.mistakes.is_empty() {
         note(recorder, &format!("there is no boot document, neither a layer in {LAYERS} nor one by --user-data {}", args.user_data));
     }
@@ -288,9 +314,6 @@ pub(super) async fn reach(
         return Err(Stop::Done(outcome));
     }
 
-    if layers.nodes.iter().any(|layer| layer.get(SIGNALS).is_some()) && args.only.is_empty() {
-        *reached.layers.borrow_mut() = Some(layers.clone());
-    }
     let document = BootDocument::of(layers);
     let templates = source::read_templates(&document.template_paths(), &[], &**disk).await;
     let mut plan = Plan::compile(document, &templates).map_err(Stop::Document)?;
@@ -332,6 +355,35 @@ async fn phase(plan: &Plan, imds: &Imds, host: &Host, recorder: &Recorder) -> Re
     let phase = Phase::of(state.as_deref());
     recorder.amend(|report| report.phase = Some(phase));
     Ok(phase)
+}
+
+/// Reads the documents that layers include, as often as it takes. Whether there were any.
+async fn include(layers: &mut Layers, aws: &Aws, host: &Host, recorder: &Recorder, reached: &Reached) -> Result<bool, Stop> {
+    if !layers.nodes.iter().any(|node| node.get(include::KEY).is_some()) {
+        return Ok(false);
+    }
+    let begun = host.clock.elapsed();
+    for attempt in 1.. {
+        let mut tried = Layers { nodes: layers.nodes.clone(), ..Layers::default() };
+        let Err(error) = include::resolve(&mut tried, &aws.parameters, &*aws.documents).await else {
+            layers.nodes = tried.nodes;
+            layers.sources.append(&mut tried.sources);
+            layers.mistakes.append(&mut tried.mistakes);
+            reached.waiting.take();
+            recorder.amend(|report| report.waiting = None);
+            return Ok(true);
+        };
+        let pause = full_jitter(attempt, error.retry_after());
+        if !error.is_transient() || host.clock.elapsed() + pause > begun + INCLUDE_PATIENCE {
+            return Err(error.into());
+        }
+        let reason = format!("for a document that is included: {error}");
+        log::info!("waiting {reason}");
+        reached.waiting.replace(Some((reason.clone(), error.is_unreachable())));
+        recorder.amend(|report| report.waiting = Some(reason));
+        host.clock.sleep(pause).await;
+    }
+    Ok(true)
 }
 
 /// Says what IMDS is being waited for: to the report, and to whoever watches. Never ends.

@@ -233,7 +233,7 @@ fn checks_length_and_checksum_of_a_frame() {
     let mut checksum = sample.to_vec();
     checksum[last] ^= 1;
     insta::assert_snapshot!(explain(&checksum), @r"
-    user data is zstd that is damaged or cut short: its checksum does not match
+    user data is zstd that is damaged or cut short: Restored data doesn't match checksum
     hint: make it again with `zstd --stdout FILE`, and send the bytes unchanged
     ");
     let mut length = zstd(DOCUMENT);

@@ -10,8 +10,6 @@ use std::io::Read;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use flate2::read::MultiGzDecoder;
-use ruzstd::decoding::errors::FrameDecoderError;
-use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use super::{Encoding, EncodingError};
 
@@ -19,11 +17,11 @@ use super::{Encoding, EncodingError};
 /// and its caller encodes again.
 pub(crate) const MAX_LAYERS: usize = 3;
 
-/// The largest zstd window, in bytes: what is at most kept of the output to decode the rest.
+/// The largest zstd window, as a power of two: what is at most kept of the output to decode the rest.
 ///
-/// As much as the output itself may be, so that no frame that fits is refused for its window up to level 19
-/// (8 MiB). The default of the decoder is 100 MiB.
-const MAX_ZSTD_WINDOW: u64 = super::MAX_UNWRAPPED as u64;
+/// 16 MiB, as much as the output itself may be, so that no frame that fits is refused for its window up to level 19
+/// (8 MiB). The default of the decoder is 128 MiB.
+const MAX_ZSTD_WINDOW: u32 = super::MAX_UNWRAPPED.ilog2();
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -99,48 +97,22 @@ fn gunzip(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
     Ok(output)
 }
 
-fn unzstd(mut rest: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
-    let corrupt = |source: Box<dyn Error + Send + Sync>| Fault::Corrupt(Encoding::Zstd, source);
+fn unzstd(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
+    let corrupt = |error: std::io::Error| Fault::Corrupt(Encoding::Zstd, error.into());
+    let mut decoder = zstd::Decoder::with_buffer(bytes).map_err(corrupt)?;
+    decoder.window_log_max(MAX_ZSTD_WINDOW).map_err(corrupt)?;
     let mut output = Vec::new();
-    while !rest.is_empty() {
-        if skippable_frame(rest) {
-            rest = after_skippable_frame(rest).ok_or_else(|| corrupt("it ends in a skippable frame".into()))?;
-            continue;
-        }
-        // The decoder's own message for this one would quote four bytes of what is there.
-        if !rest.starts_with(&ZSTD_MAGIC) {
-            return Err(corrupt("what follows is no zstd frame".into()));
-        }
-        let before = output.len();
-        let mut frame = StreamingDecoder::new_with_max_window_size(&mut rest, MAX_ZSTD_WINDOW).map_err(|error| match error {
-            FrameDecoderError::WindowSizeTooBig { .. } => Fault::TooLarge,
-            error => corrupt(error.into()),
-        })?;
-        read_up_to(limit, &mut frame, &mut output).map_err(|error| match error {
-            Stopped::AtLimit => Fault::TooLarge,
-            Stopped::By(error) => corrupt(error.into()),
-        })?;
-        check_frame(&frame.decoder, output.len() - before).map_err(|why| corrupt(why.into()))?;
-    }
+    // Frame by frame; each is compared with the length and the checksum that it states.
+    read_up_to(limit, decoder, &mut output).map_err(|error| match error {
+        Stopped::AtLimit => Fault::TooLarge,
+        Stopped::By(error) if error.to_string() == WINDOW_TOO_LARGE => Fault::TooLarge,
+        Stopped::By(error) => corrupt(error),
+    })?;
     Ok(output)
 }
 
-fn after_skippable_frame(bytes: &[u8]) -> Option<&[u8]> {
-    let (length, rest) = bytes.get(4..)?.split_first_chunk::<4>()?;
-    rest.get(usize::try_from(u32::from_le_bytes(*length)).ok()?..)
-}
-
-/// Compares what came out with what the frame says of itself. The decoder leaves both to its caller.
-fn check_frame(decoder: &FrameDecoder, length: usize) -> Result<(), &'static str> {
-    let stated = decoder.content_size();
-    if stated != 0 && stated != length as u64 {
-        return Err("its length is not the one it states");
-    }
-    if decoder.get_checksum_from_data().is_some_and(|stated| decoder.get_calculated_checksum() != Some(stated)) {
-        return Err("its checksum does not match");
-    }
-    Ok(())
-}
+/// What the decoder says of a frame that asks for more than [`MAX_ZSTD_WINDOW`].
+const WINDOW_TOO_LARGE: &str = "Frame requires too much memory for decoding";
 
 enum Stopped {
     AtLimit,

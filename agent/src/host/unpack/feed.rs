@@ -7,8 +7,8 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::digest::Sha256;
 
-/// How many pieces may wait; one is some kilobytes, as it came from the network.
-const PIECES: usize = 64;
+/// How many pieces may wait; one is some hundred kilobytes at the most, as it came from the network.
+const PIECES: usize = 4;
 
 /// A piece, or the end. A channel that closes without that was given up.
 pub(super) enum Fed {

@@ -219,7 +219,20 @@ async fn what_leads_outside_is_refused() {
     ] {
         said.push(Machine::new().refuses(&archive).await.lines().next().unwrap().to_owned());
     }
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r"
+    the archive holds `../victim`, which leads out of its directory by `..`
+    the archive holds `a/../../victim`, which leads out of its directory by `..`
+    the archive holds `/opt/victim`, which is an absolute path
+    the archive holds `out`, a link to an absolute path: /etc/passwd
+    the archive holds `out`, a link that leads out of the bundle: ../victim
+    the archive holds `a/out`, a link with `..` after a name, which may lead out of the bundle by way of another link: b/../../..
+    the archive holds `out`, a link to ../victim, which leads out of its directory by `..`
+    the archive holds `out`, a link to /opt/victim, which is an absolute path
+    the archive holds `down/y`, the path of which leads through a link
+    the archive holds `hard`, the path of which leads through a link
+    the archive holds `../victim`, which leads out of its directory by `..`
+    the archive holds `out`, a link that leads out of the bundle: ../victim
+    ");
 }
 
 #[tokio::test]

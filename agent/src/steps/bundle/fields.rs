@@ -65,7 +65,7 @@ impl Fields {
             }
             (None, Some(_), None) => {}
             (None, None, Some(_)) if self.sha256.is_none() => {
-                return Err("a `url` needs `sha256`: nothing else says that the archive is the one that was meant".into());
+                return Err("a `url` needs `sha256`: give what `sha256sum` prints, for nothing else says that the archive is the one that was meant".into());
             }
             (None, None, Some(_)) => {}
             _ => return Err("a bundle has one source, `s3`, `parameter` or `url`: give just one of the three".into()),
