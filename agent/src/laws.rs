@@ -9,6 +9,8 @@
 //! | nothing is fetched twice, and what can be is fetched together | [`fetching`] |
 //! | a failure stops only what depends on it, and says what to do | [`failures`], [`patience`] |
 //! | one volume for each step, whatever EC2 does; what is refused stays as it was | [`volumes`], [`mounts`] |
+//! | whoever waits hears of it once, at once, and until they have taken it | [`signals`] |
+//! | a warm pool gets what is prepared, and nothing that serves | [`phases`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
 //! | a large document is no trouble | [`size`] |
 //!
@@ -24,9 +26,11 @@ mod invented;
 mod killed;
 mod mounts;
 mod patience;
+mod phases;
 mod reading;
 mod schema;
 mod secrecy;
+mod signals;
 mod size;
 mod transcript;
 mod volumes;

@@ -7,21 +7,21 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{Either, join, join_all, select};
+use futures_util::future::{Either, select};
 use futures_util::join;
 
 use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
 use crate::aws::http::Http;
 use crate::aws::imds::{Imds, Patience};
 use crate::aws::live::Aws;
-use crate::aws::{Identity, ImdsError, Metadata};
+use crate::aws::{Identity, Metadata};
 use crate::cli::boot::Args;
+use crate::cli::boot::asked::{facts_of, learn_facts, phase};
 use crate::cli::talk;
 use crate::cli::variables::{ca_bundle, endpoints};
 use crate::document::BootDocument;
 use crate::document::source::{self, LAYERS, Layers, SIZE_LIMIT};
-use crate::execute::{publish, write_report};
-use crate::facts;
+use crate::execute::write_report;
 use crate::failure::{Explanation, Failure};
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
@@ -32,11 +32,7 @@ use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, REPORT, Report};
 use crate::steps::mount::remembered;
-use crate::steps::signal::GROUP_TAG;
 use crate::steps::{Known, Phase, World};
-
-/// Where units find the facts, for `EnvironmentFile=`.
-const FACTS_FILE: &str = "/run/ingot/facts.env";
 
 /// How often a lock that another boot holds is tried.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
@@ -53,10 +49,6 @@ const SIGNALS: &str = "signals";
 
 /// How often is said what IMDS is being waited for. One that answers at once is never mentioned.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
-
-/// How often an instance of a group is asked for its target state that has none yet, and after which pause.
-const STATE_TRIES: u32 = 20;
-const STATE_EVERY: Duration = Duration::from_millis(500);
 
 /// Why a boot ended before its first step.
 pub(super) enum Stop {
@@ -300,25 +292,6 @@ pub(super) async fn reach(
     Ok(plan)
 }
 
-/// The phase that this instance is in, for a plan to which it matters.
-async fn phase(plan: &Plan, imds: &Imds, host: &Host, recorder: &Recorder) -> Result<Phase, ImdsError> {
-    if !plan.heeds_phase {
-        return Ok(Phase::Serve);
-    }
-    let mut state = imds.target_lifecycle_state().await?;
-    // Its group may not have said yet what it wants. To begin to serve in a warm pool would be wrong.
-    for _ in 0..STATE_TRIES {
-        if state.is_some() || !matches!(imds.tag(GROUP_TAG).await, Ok(Some(_))) {
-            break;
-        }
-        host.clock.sleep(STATE_EVERY).await;
-        state = imds.target_lifecycle_state().await?;
-    }
-    let phase = Phase::of(state.as_deref());
-    recorder.amend(|report| report.phase = Some(phase));
-    Ok(phase)
-}
-
 /// Says what IMDS is being waited for: to the report, and to whoever watches. Never ends.
 async fn watch(imds: &Imds, host: &Host, recorder: &Recorder) -> std::convert::Infallible {
     loop {
@@ -334,7 +307,7 @@ async fn watch(imds: &Imds, host: &Host, recorder: &Recorder) -> std::convert::I
 }
 
 /// Notes something that stops nothing, and that an operator should see all the same.
-fn note(recorder: &Recorder, text: &str) {
+pub(super) fn note(recorder: &Recorder, text: &str) {
     log::warn!("{text}");
     recorder.amend(|report| report.warnings.push(text.to_owned()));
 }
@@ -369,42 +342,4 @@ fn just_done(report: &Report, digest: &str, boot_id: &str) -> Option<BootOutcome
     let whole = report.phase != Some(Phase::Warm);
     let same = whole && report.document.as_deref() == Some(digest) && report.boot_id == boot_id && report.finished_at.is_some();
     (same && report.outcome != BootOutcome::Failed).then_some(report.outcome)
-}
-
-/// Makes facts and values known to the steps, and to units by way of a file.
-async fn learn_facts(plan: &Plan, imds: &Imds, identity: Option<&Identity>, world: &World, recorder: &Recorder) -> Result<(), Stop> {
-    let instance = facts_of(plan, imds, identity, recorder).await?;
-    let values = plan.values.resolve(&instance).map_err(|(place, error)| {
-        let error = Explanation::of(&error);
-        Stop::Failed(Explanation { message: format!("{place}: {}", error.message), ..error })
-    })?;
-    // A boot that asks for no facts leaves those of an earlier one alone.
-    if identity.is_some() {
-        publish(Path::new(FACTS_FILE), facts::environment_file(&instance).as_bytes(), &world.host).await?;
-    }
-    world.known.set_root("instance", instance);
-    world.known.set_root("values", values);
-    Ok(())
-}
-
-/// The facts that a plan asks for.
-async fn facts_of(plan: &Plan, imds: &Imds, identity: Option<&Identity>, recorder: &Recorder) -> Result<serde_json::Value, Stop> {
-    let mut tags = BTreeMap::new();
-    let mut disabled = None;
-    let read = plan.tags().into_iter().map(|key| join(std::future::ready(key), imds.tag(key)));
-    for (key, tag) in join_all(read).await {
-        match tag {
-            Ok(Some(value)) => {
-                tags.insert(key.to_owned(), value);
-            }
-            Ok(None) => {}
-            // The steps that need the tag fail, each by its name; those that test for it, or know another way, go on.
-            Err(error @ ImdsError::TagsDisabled) => disabled = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if let Some(error) = disabled {
-        note(recorder, &Explanation::of(&error).to_string());
-    }
-    Ok(identity.map_or_else(|| serde_json::json!({}), |identity| facts::instance(identity, tags)))
 }
