@@ -6,6 +6,7 @@ import pytest
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, document
 from harness.aws import INSTANCE
 from harness.restore import until
+from harness.tls import Tls
 
 STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
 TAGS = {
@@ -163,6 +164,24 @@ def test_whom_it_goes_to_is_asked_where_metadata_shows_no_tags(agent, aws, imds)
     assert aws.count("DescribeAutoScalingInstances") == aws.count("DescribeLifecycleHooks") == 1
     assert "this instance has no tag aws:cloudformation:stack-name" in result.failure("signals.tags")
     assert aws.count("DescribeTags") == 1
+
+
+def test_a_wait_condition_is_told_why_and_its_url_is_nowhere(agent, aws, tmp_path):
+    tls = Tls(tmp_path, aws.port)
+    url = f"https://127.0.0.1:{tls.port}/wait-condition?Expires=1&Signature=hunter2-of-the-url"
+    signals = {"wait": {"cloudformation": {"wait_condition_url": url}}}
+    agent.env["AWS_CA_BUNDLE"] = str(tls.certificate)
+    aws.fault("status", operation="PUT /wait-condition", status=503, times=1)
+    try:
+        results = [agent.boot(document(signals=signals, commands=commands)) for commands in (BAD, GOOD)]
+    finally:
+        tls.close()
+    assert [result.code for result in results] == [FAILED, DONE], results
+    failed, done = aws.told()["waited"]
+    assert (failed["Status"], failed["UniqueId"]) == ("FAILURE", INSTANCE)
+    assert failed["Reason"].startswith("commands.a: /bin/sh exited with 3") and "no good" in failed["Reason"]
+    assert done["Status"] == "SUCCESS"
+    assert [agent.leaks(result, ["hunter2-of-the-url"]) for result in results] == [[], []]
 
 
 def test_a_document_with_a_mistake_is_told(waited_for, aws, imds):

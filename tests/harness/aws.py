@@ -264,7 +264,7 @@ class Aws:
         self.make("lifecycle-action", group=group, hook=hook, instance=instance)
 
     def told(self) -> dict:
-        """The "signals" that were taken, in order, and the "actions" with their result and their beats."""
+        """The "signals" that were taken, and those that were "waited" for, in order; the "actions" with their result and their beats."""
         with urllib.request.urlopen(f"{self.direct}/harness/signals") as reply:
             return json.load(reply)
 

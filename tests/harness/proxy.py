@@ -48,6 +48,8 @@ ACCOUNT, REGION = "123456789012", "eu-central-1"
 EC2_VERSION = b"Version=2016-11-15"
 # Of CloudFormation and Auto Scaling.
 QUERY_VERSIONS = ("2010-05-15", "2011-01-01")
+# Where a wait condition's handle has its URL.
+WAIT_CONDITION = "/wait-condition"
 SIGNALS = ("SignalResource", "CompleteLifecycleAction", "RecordLifecycleActionHeartbeat")
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
@@ -214,6 +216,8 @@ class Front:
                 return call.error(fault["type"], fault.get("message", ""), fault.get("status", 400), fault.get("headers"))
             case "malformed":
                 return call.malformed()
+        if (request.method, request.path) == ("PUT", WAIT_CONDITION):
+            return await self.moto.do(self.moto.signals.wait, request)
         if "authorization" not in request.headers:
             return call.error("MissingAuthenticationTokenException", "Missing Authentication Token")
         if call.operation in LIMITS:

@@ -5,12 +5,15 @@ Stacks, groups and hooks are moto's; here is only what becomes of a signal. From
 users have posted:
 
     SignalResource      ValidationError for a stack or resource that is not there, and for one that is complete
+    a wait condition    its URL is one of S3, signed for a request without a Content-Type: any other is refused
     the two of actions  ValidationError where no action waits: never begun, completed, or out of time. A hook waits for
                         its heartbeat timeout from its beginning or its last heartbeat, and then abandons
 """
 
+import json
 import time
 
+from harness import wire
 from moto.autoscaling.models import autoscaling_backends
 from moto.cloudformation.models import cloudformation_backends
 
@@ -22,6 +25,7 @@ class Signals:
 
     def forget(self) -> None:
         self.received: list[dict] = []
+        self.waited: list[dict] = []
         self.complete: set[str] = set()
         self.actions: dict[tuple[str, str, str], dict] = {}
 
@@ -40,7 +44,7 @@ class Signals:
             for key, action in self.actions.items()
             for group, hook, instance in [key]
         ]
-        return {"signals": self.received, "actions": actions}
+        return {"signals": self.received, "waited": self.waited, "actions": actions}
 
     def answer(self, form: dict[str, str]) -> str | tuple[str, str]:
         """The answer's inner XML, or an error: its code and message."""
@@ -68,6 +72,12 @@ class Signals:
         if name in self.complete:
             raise ValueError(f"Stack {stack.stack_id} is in CREATE_COMPLETE state and cannot be signaled")
         self.received.append({name: form[name] for name in ("StackName", "LogicalResourceId", "UniqueId", "Status")})
+
+    def wait(self, request: wire.Request) -> wire.Response:
+        if "content-type" in request.headers or "authorization" in request.headers:
+            return wire.Response(403, b"<Error><Code>SignatureDoesNotMatch</Code></Error>", {}, "application/xml")
+        self.waited.append(json.loads(request.body))
+        return wire.Response()
 
     def action(self, form: dict[str, str]) -> dict:
         """The action that waits."""

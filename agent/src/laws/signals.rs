@@ -90,7 +90,10 @@ async fn a_failure_is_told_at_once_with_its_reason_while_others_still_run() {
     assert_eq!(told(&instance), badly());
     let booted = booted.await;
     assert_eq!(booted.outcomes()[2], "changed commands.slow");
-    assert_eq!(changes(&booted, "signals.stack"), ["signal FAILURE to stack shop, resource Web: commands.bad: /bin/bad exited with 3"]);
+    assert_eq!(
+        changes(&booted, "signals.stack"),
+        ["signal FAILURE to stack shop, resource Web: commands.bad: /bin/bad exited with 3: it printed nothing"]
+    );
     assert_eq!(told(&instance), badly());
 }
 
@@ -308,7 +311,8 @@ signals: { wait: { cloudformation: { wait_condition_url: '{{secrets.url}}' } } }
     let [(url, signal)] = &instance.stacks.waited()[..] else { panic!("{:?}", instance.stacks.waited()) };
     assert_eq!((url.as_str(), signal.status), ("https://wait.example/?Signature=hunter2", SignalStatus::Failure));
     assert_eq!(signal.reason, "commands.bad: /bin/bad exited with 1: its last words were | the key [redacted] is wrong");
-    let everything = booted.transcript.text() + &instance.machine.snapshot().to_string() + &instance.machine.file("/run/ingot/report.json").unwrap().0;
+    let everything =
+        booted.transcript.text() + &instance.machine.snapshot().to_string() + &instance.machine.file("/run/ingot/report.json").unwrap().0;
     assert!(!everything.contains("hunter2") && !everything.contains("correct-horse"));
     let record = instance.machine.files().into_iter().find(|path| path.ends_with("record.json")).unwrap();
     assert!(!instance.machine.file(record.to_str().unwrap()).unwrap().0.contains("wait.example"));

@@ -45,7 +45,13 @@ pub(super) async fn phase(plan: &Plan, imds: &Imds, host: &Host, recorder: &Reco
 }
 
 /// Makes facts and values known to the steps, and to units by way of a file.
-pub(super) async fn learn_facts(plan: &Plan, imds: &Imds, identity: Option<&Identity>, world: &World, recorder: &Recorder) -> Result<(), Stop> {
+pub(super) async fn learn_facts(
+    plan: &Plan,
+    imds: &Imds,
+    identity: Option<&Identity>,
+    world: &World,
+    recorder: &Recorder,
+) -> Result<(), Stop> {
     let instance = facts_of(plan, imds, identity, recorder).await?;
     let values = plan.values.resolve(&instance).map_err(|(place, error)| {
         let error = Explanation::of(&error);
@@ -61,7 +67,12 @@ pub(super) async fn learn_facts(plan: &Plan, imds: &Imds, identity: Option<&Iden
 }
 
 /// The facts that a plan asks for.
-pub(super) async fn facts_of(plan: &Plan, imds: &Imds, identity: Option<&Identity>, recorder: &Recorder) -> Result<serde_json::Value, Stop> {
+pub(super) async fn facts_of(
+    plan: &Plan,
+    imds: &Imds,
+    identity: Option<&Identity>,
+    recorder: &Recorder,
+) -> Result<serde_json::Value, Stop> {
     let mut tags = BTreeMap::new();
     let mut disabled = None;
     let read = plan.tags().into_iter().map(|key| join(std::future::ready(key), imds.tag(key)));

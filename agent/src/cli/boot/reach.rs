@@ -123,7 +123,9 @@ impl Reached {
             let phase = phase(&plan, &ways.imds, host, recorder).await?;
             plan.in_phase(phase);
             let identity = Some(ways.imds.identity().await?);
-            let world = ways.world(environment, disk, host, recorder, identity.as_ref(), None, phase).await?;
+            let id = ways.id(disk, identity.as_ref()).await;
+            let record = Record::load(disk.clone(), host.users.own(), &id).await?;
+            let world = ways.world(environment, host, record, recorder.report().boot_id.clone(), phase);
             let facts = facts_of(&plan, &ways.imds, identity.as_ref(), recorder).await?;
             // What a value says may be what is wrong: those that refer to one fail, the others go.
             world.known.set_root("values", plan.values.resolve(&facts).unwrap_or_default());
@@ -136,36 +138,26 @@ impl Reached {
 }
 
 impl Ways {
-    async fn world(
-        &self,
-        environment: &Environment,
-        disk: &Rc<DiskFiles>,
-        host: &Host,
-        recorder: &Recorder,
-        identity: Option<&Identity>,
-        record: Option<Record>,
-        phase: Phase,
-    ) -> Result<World, Stop> {
-        let id = match (&self.dmi, identity) {
+    /// What this machine is remembered by.
+    async fn id(&self, disk: &DiskFiles, identity: Option<&Identity>) -> String {
+        match (&self.dmi, identity) {
             (Some(id), _) => id.clone(),
             (None, Some(identity)) => identity.instance_id.clone(),
-            (None, None) => identity::machine_id(&**disk).await.unwrap_or_else(|| "local".into()),
-        };
-        recorder.amend(|report| report.instance = Some(id.clone()));
-        let record = match record {
-            Some(record) => record,
-            None => Record::load(disk.clone(), host.users.own(), &id).await?,
-        };
-        Ok(World {
+            (None, None) => identity::machine_id(disk).await.unwrap_or_else(|| "local".into()),
+        }
+    }
+
+    fn world(&self, environment: &Environment, host: &Host, record: Record, boot_id: String, phase: Phase) -> World {
+        World {
             host: host.clone(),
             aws: Aws::on_instance(self.http.clone(), self.imds.clone(), self.credentials.clone(), endpoints(environment)),
             record: Rc::new(record),
-            boot_id: recorder.report().boot_id.clone(),
+            boot_id,
             redactor: Rc::default(),
             known: Rc::new(Known::default()),
             claims: Rc::default(),
             phase,
-        })
+        }
     }
 }
 
@@ -282,8 +274,14 @@ pub(super) async fn reach(
     if known_identity.is_none() && (plan.needs_facts() || plan.needs_aws()) {
         known_identity = Some(imds.identity().await?);
     }
-    let world = ways.world(environment, disk, host, recorder, known_identity.as_ref(), record, phase).await?;
-    let world = reached.world.get_or_init(|| world);
+    let id = ways.id(disk, known_identity.as_ref()).await;
+    recorder.amend(|report| report.instance = Some(id.clone()));
+    let record = match record {
+        Some(record) => record,
+        None => Record::load(disk.clone(), host.users.own(), &id).await?,
+    };
+    let boot_id = recorder.report().boot_id.clone();
+    let world = reached.world.get_or_init(|| ways.world(environment, host, record, boot_id, phase));
     // A boot that is not of the whole document does not know what else was mounted.
     if args.only.is_empty() && phase == Phase::Serve {
         remembered::forget_others(&world.record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await?;
