@@ -20,12 +20,18 @@ BAD = {"a": {"run": ["/bin/sh", "-c", "echo no good; exit 3"]}}
 
 
 @pytest.fixture
-def waited_for(agent, aws, imds):
-    """ingot on an instance for which a stack and a group wait."""
+def waited_for(agent, aws, imds, monkeypatch):
+    """ingot on an instance for which a stack and a group wait. What still runs when the test is over is ended."""
     imds.configure(tags=TAGS, lifecycle="InService")
     aws.stack(STACK, RESOURCE)
     aws.group(GROUP, {HOOK: 300})
-    return agent
+    started, start = [], agent.start
+    monkeypatch.setattr(agent, "start", lambda *args, **more: started.append(start(*args, **more)) or started[-1])
+    yield agent
+    for running in started:
+        if running.process.poll() is None:
+            running.kill()
+            running.process.wait()
 
 
 def boot(agent, **sections):
