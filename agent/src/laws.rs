@@ -10,6 +10,8 @@
 //! | a failure stops only what depends on it, and says what to do | [`failures`], [`patience`] |
 //! | one volume for each step, whatever EC2 does; what is refused stays as it was | [`volumes`], [`mounts`] |
 //! | a release counts when it is whole, and what is there is not asked for again | [`bundles`] |
+//! | whoever waits hears of it once, at once, and until they have taken it | [`signals`] |
+//! | a warm pool gets what is prepared, and nothing that serves | [`phases`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
 //! | a large document is no trouble | [`size`] |
 //!
@@ -26,9 +28,11 @@ mod invented;
 mod killed;
 mod mounts;
 mod patience;
+mod phases;
 mod reading;
 mod schema;
 mod secrecy;
+mod signals;
 mod size;
 mod transcript;
 mod volumes;

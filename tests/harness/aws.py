@@ -88,6 +88,14 @@ EC2_ERRORS = {
     },
 }
 
+# And those of the services that speak the Query protocol.
+QUERY_ERRORS = {
+    "denied": {"type": "AccessDenied", "message": ERRORS["denied"]["message"], "status": 403},
+    "throttled": {"type": "Throttling", "message": "Rate exceeded"},
+    "internal": {"type": "InternalFailure", "message": "An internal error has occurred", "status": 500},
+    "unavailable": {"type": "ServiceUnavailable", "message": "Service Unavailable", "status": 503},
+}
+
 SERVICE_OF = {
     "BatchGetSecretValue": "secretsmanager",
     "GetSecretValue": "secretsmanager",
@@ -101,6 +109,12 @@ SERVICE_OF = {
     "DetachVolume": "ec2",
     "ModifyInstanceAttribute": "ec2",
     "CreateTags": "ec2",
+    "DescribeTags": "ec2",
+    "SignalResource": "cloudformation",
+    "CompleteLifecycleAction": "autoscaling",
+    "RecordLifecycleActionHeartbeat": "autoscaling",
+    "DescribeLifecycleHooks": "autoscaling",
+    "DescribeAutoScalingInstances": "autoscaling",
 }
 
 
@@ -183,7 +197,7 @@ class Aws:
         """Adds a rule: a kind of `proxy.py`, or one of `ERRORS` (of `EC2_ERRORS`, if the operation is EC2's)."""
         operation = rule.get("operation", "")
         service = SERVICE_OF.get(operation, "secretsmanager")
-        errors = EC2_ERRORS if service == "ec2" else ERRORS
+        errors = {"ec2": EC2_ERRORS, "cloudformation": QUERY_ERRORS, "autoscaling": QUERY_ERRORS}.get(service, ERRORS)
         if kind in errors:
             action = f"{service}:{operation}"
             known = errors[kind]
@@ -219,6 +233,46 @@ class Aws:
         request = urllib.request.Request(self.direct + path, json.dumps(content).encode(), method="PUT")
         with urllib.request.urlopen(request) as reply:
             return reply.read()
+
+    # What waits for an instance.
+
+    def stack(self, name: str, *resources: str) -> None:
+        """A stack that waits for signals of its resources (queues: nothing is made of them)."""
+        template = {"Resources": {resource: {"Type": "AWS::SQS::Queue"} for resource in resources}}
+        self.client("cloudformation").create_stack(StackName=name, TemplateBody=json.dumps(template))
+
+    def complete_stack(self, name: str) -> None:
+        """From here on it waits for nothing."""
+        self.make("complete-stack", stack=name)
+
+    def group(self, name: str, hooks: dict[str, int], instance: str = INSTANCE) -> None:
+        """A group with these launch hooks, by their heartbeat timeouts; each waits for the instance."""
+        client = self.client("autoscaling")
+        client.create_launch_configuration(LaunchConfigurationName=name, ImageId="ami-0123456789abcdef0", InstanceType="t3.nano")
+        client.create_auto_scaling_group(
+            AutoScalingGroupName=name, LaunchConfigurationName=name, MinSize=0, MaxSize=0, AvailabilityZones=[ZONE]
+        )
+        for hook, timeout in hooks.items():
+            transition = "autoscaling:EC2_INSTANCE_LAUNCHING"
+            client.put_lifecycle_hook(
+                LifecycleHookName=hook, AutoScalingGroupName=name, LifecycleTransition=transition, HeartbeatTimeout=timeout
+            )
+            self.lifecycle_action(name, hook, instance)
+
+    def lifecycle_action(self, group: str, hook: str, instance: str = INSTANCE) -> None:
+        """Has a hook wait, again if it did already."""
+        self.make("lifecycle-action", group=group, hook=hook, instance=instance)
+
+    def told(self) -> dict:
+        """The "signals" that were taken, and those that were "waited" for, in order; the "actions" with their result and their beats."""
+        with urllib.request.urlopen(f"{self.direct}/harness/signals") as reply:
+            return json.load(reply)
+
+    def statuses(self) -> list[str]:
+        return [signal["Status"] for signal in self.told()["signals"]]
+
+    def results(self) -> list[str | None]:
+        return [action["result"] for action in self.told()["actions"]]
 
     # EC2.
 

@@ -6,7 +6,9 @@ call the second, which is never logged, delayed or faulted, and has `/harness/` 
     PUT  /harness/rules    {"latency": seconds, "faults": [rule…], "ec2": {setting of `ec2.py`…}}
     GET  /harness/calls    every call so far
     PUT  /harness/forget   empty that list, and the rules
-    PUT  /harness/make     {"instance", "snapshot" or "volume": {…}}: EC2 has it, no call was made; its id
+    PUT  /harness/make     {"instance", "snapshot" or "volume": {…}}: EC2 has it, no call was made; its id.
+                           {"lifecycle-action" or "complete-stack": {…}}: one waits, or waits no more
+    GET  /harness/signals  what `signals.py` was told
     GET  /harness/events   volumes attached and detached, from `after` on; waits for one up to `wait` seconds
 
 A rule matches by `operation` ("BatchGetSecretValue", or all) and `containing` (a text in the request's body). Besides
@@ -44,6 +46,11 @@ LIMITS = {"BatchGetSecretValue": ("SecretIdList", 20), "GetParameters": ("Names"
 EMPTY_PAGE = "harness-page-two"
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 EC2_VERSION = b"Version=2016-11-15"
+# Of CloudFormation and Auto Scaling.
+QUERY_VERSIONS = ("2010-05-15", "2011-01-01")
+# Where a wait condition's handle has its URL.
+WAIT_CONDITION = "/wait-condition"
+SIGNALS = ("SignalResource", "CompleteLifecycleAction", "RecordLifecycleActionHeartbeat")
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -63,16 +70,32 @@ class Moto:
 
         return Ec2(ACCOUNT, REGION)
 
+    @functools.cached_property
+    def signals(self):
+        from harness.signals import Signals
+
+        return Signals(ACCOUNT, REGION)
+
+    def signal(self, call: "Call") -> wire.Response:
+        match self.signals.answer(call.form):
+            case (code, message):
+                return call.error(code, message)
+            case inner:
+                body = f"{XML}<{call.operation}Response>{inner}</{call.operation}Response>"
+                return wire.Response(200, body.encode(), {}, "text/xml")
+
     def configure_ec2(self, settings: dict) -> None:
         if settings or "ec2" in vars(self):
             self.ec2.configure(settings)
 
     def make(self, kind: str, wanted: dict) -> str:
-        return self.ec2.make(kind, wanted)
+        maker = self.signals if kind in ("lifecycle-action", "complete-stack") else self.ec2
+        return maker.make(kind, wanted)
 
     def forget(self) -> None:
-        if "ec2" in vars(self):
-            self.ec2.forget()
+        for stand_in in ("ec2", "signals"):
+            if stand_in in vars(self):
+                vars(self)[stand_in].forget()
 
     async def answer(self, request: wire.Request) -> wire.Response:
         return await self.do(self.call, request)
@@ -132,6 +155,10 @@ class Call:
         self.operation = self.target.rpartition(".")[2]
 
     def error(self, type_: str, message: str, status: int = 400, headers: dict | None = None) -> wire.Response:
+        if self.form.get("Version") in QUERY_VERSIONS:
+            inner = f"<Type>Sender</Type><Code>{escape(type_)}</Code><Message>{escape(message)}</Message>"
+            body = f"<ErrorResponse><Error>{inner}</Error><RequestId>harness</RequestId></ErrorResponse>"
+            return wire.Response(status, body.encode(), headers or {}, "text/xml")
         if self.form:
             code = f"<Code>{escape(type_)}</Code><Message>{escape(message)}</Message>"
             body = f"{XML}<Response><Errors><Error>{code}</Error></Errors><RequestID>harness</RequestID></Response>"
@@ -189,6 +216,8 @@ class Front:
                 return call.error(fault["type"], fault.get("message", ""), fault.get("status", 400), fault.get("headers"))
             case "malformed":
                 return call.malformed()
+        if (request.method, request.path) == ("PUT", WAIT_CONDITION):
+            return await self.moto.do(self.moto.signals.wait, request)
         if "authorization" not in request.headers:
             return call.error("MissingAuthenticationTokenException", "Missing Authentication Token")
         if call.operation in LIMITS:
@@ -203,6 +232,8 @@ class Front:
             elif fault.get("kind") == "empty-page":
                 page = {"Parameters": [], "NextToken": EMPTY_PAGE}
                 return wire.Response(200, json.dumps(page).encode(), content_type="application/x-amz-json-1.1")
+        if call.operation in SIGNALS:
+            return await self.moto.do(self.moto.signal, call)
         response = await self.moto.answer(request)
         if fault.get("kind") == "batch-errors" and call.operation == "BatchGetSecretValue":
             response.body = with_errors(response.body, fault["errors"])
@@ -225,6 +256,8 @@ class Front:
             case "PUT", "/harness/make":
                 [(kind, wanted)] = json.loads(request.body).items()
                 response = in_json(await self.moto.do(self.moto.make, kind, wanted))
+            case "GET", "/harness/signals":
+                response = in_json(await self.moto.do(lambda: self.moto.signals.state()))
             case "GET", "/harness/events":
                 response = in_json(await self.events(**dict(parse_qsl(request.query))))
             case _:

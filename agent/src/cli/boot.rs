@@ -1,5 +1,6 @@
 //! `ingot boot`: makes this machine what its boot document says.
 
+mod asked;
 mod reach;
 
 use std::cell::OnceCell;

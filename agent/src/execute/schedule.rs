@@ -321,6 +321,17 @@ mod tests {
         assert_eq!(play.ready(), "z");
     }
 
+    /// What stands beside the boot is waited for where a signal says so.
+    #[test]
+    fn what_comes_last_may_come_after_what_is_beside() {
+        let mut play = Play::new("a +w .z:w?");
+        assert_eq!(play.ready(), "a w");
+        play.finish("a", Ended::Well);
+        assert_eq!(play.ready(), "");
+        play.finish("w", Ended::Well);
+        assert_eq!(play.ready(), "z");
+    }
+
     #[test]
     fn what_comes_last_comes_at_once_when_nothing_can_be_good_any_more() {
         let mut play = Play::new("a b:a x .y .z:x?");

@@ -107,8 +107,8 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
         unit.needs.dedup_by_key(|need| need.unit);
     }
     report_cycles(&units, &addresses, items, mistakes);
+    phases::place(&mut units, items, mistakes);
     if mistakes.is_empty() {
-        phases::place(&mut units, items, mistakes);
         place_the_rest(&mut units);
     }
     units

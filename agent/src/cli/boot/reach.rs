@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use futures_util::future::{Either, join, join_all, select};
+use futures_util::future::{Either, select};
 use futures_util::join;
 
 use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
@@ -15,14 +15,14 @@ use crate::aws::exchanges::Exchange;
 use crate::aws::http::Http;
 use crate::aws::imds::{Imds, Patience};
 use crate::aws::live::Aws;
-use crate::aws::{Identity, ImdsError, Metadata};
+use crate::aws::{Identity, Metadata};
 use crate::cli::boot::Args;
+use crate::cli::boot::asked::{facts_of, learn_facts, phase};
 use crate::cli::talk;
 use crate::cli::variables::{ca_bundle, endpoints};
 use crate::document::source::{self, LAYERS, Layers, SIZE_LIMIT};
 use crate::document::{BootDocument, include};
-use crate::execute::{publish, write_report};
-use crate::facts;
+use crate::execute::write_report;
 use crate::failure::{Explanation, Failure, full_jitter};
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
@@ -33,11 +33,7 @@ use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, ExchangeReport, REPORT, Report, milliseconds};
 use crate::steps::mount::remembered;
-use crate::steps::signal::GROUP_TAG;
 use crate::steps::{Known, Phase, World};
-
-/// Where units find the facts, for `EnvironmentFile=`.
-const FACTS_FILE: &str = "/run/ingot/facts.env";
 
 /// How often a lock that another boot holds is tried.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
@@ -56,10 +52,6 @@ const INCLUDE_PATIENCE: Duration = Duration::from_secs(600);
 
 /// How often is said what IMDS is being waited for. One that answers at once is never mentioned.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
-
-/// How often an instance of a group is asked for its target state that has none yet, and after which pause.
-const STATE_TRIES: u32 = 20;
-const STATE_EVERY: Duration = Duration::from_millis(500);
 
 /// Why a boot ended before its first step.
 pub(super) enum Stop {
@@ -160,7 +152,9 @@ impl Reached {
             let phase = phase(&plan, &ways.imds, host, recorder).await?;
             plan.in_phase(phase);
             let identity = Some(ways.imds.identity().await?);
-            let world = ways.world(environment, disk, host, recorder, identity.as_ref(), None, phase).await?;
+            let id = ways.id(disk, identity.as_ref()).await;
+            let record = Record::load(disk.clone(), host.users.own(), &id).await?;
+            let world = ways.world(environment, host, record, recorder.report().boot_id.clone(), phase);
             let facts = facts_of(&plan, &ways.imds, identity.as_ref(), recorder).await?;
             // What a value says may be what is wrong: those that refer to one fail, the others go.
             world.known.set_root("values", plan.values.resolve(&facts).unwrap_or_default());
@@ -177,36 +171,26 @@ impl Ways {
         Aws::on_instance(self.http.clone(), self.imds.clone(), self.credentials.clone(), endpoints(environment))
     }
 
-    async fn world(
-        &self,
-        environment: &Environment,
-        disk: &Rc<DiskFiles>,
-        host: &Host,
-        recorder: &Recorder,
-        identity: Option<&Identity>,
-        record: Option<Record>,
-        phase: Phase,
-    ) -> Result<World, Stop> {
-        let id = match (&self.dmi, identity) {
+    /// What this machine is remembered by.
+    async fn id(&self, disk: &DiskFiles, identity: Option<&Identity>) -> String {
+        match (&self.dmi, identity) {
             (Some(id), _) => id.clone(),
             (None, Some(identity)) => identity.instance_id.clone(),
-            (None, None) => identity::machine_id(&**disk).await.unwrap_or_else(|| "local".into()),
-        };
-        recorder.amend(|report| report.instance = Some(id.clone()));
-        let record = match record {
-            Some(record) => record,
-            None => Record::load(disk.clone(), host.users.own(), &id).await?,
-        };
-        Ok(World {
+            (None, None) => identity::machine_id(disk).await.unwrap_or_else(|| "local".into()),
+        }
+    }
+
+    fn world(&self, environment: &Environment, host: &Host, record: Record, boot_id: String, phase: Phase) -> World {
+        World {
             host: host.clone(),
             aws: self.aws(environment),
             record: Rc::new(record),
-            boot_id: recorder.report().boot_id.clone(),
+            boot_id,
             redactor: Rc::default(),
             known: Rc::new(Known::default()),
             claims: Rc::default(),
             phase,
-        })
+        }
     }
 }
 
@@ -328,33 +312,20 @@ pub(super) async fn reach(
     if known_identity.is_none() && (plan.needs_facts() || plan.needs_aws()) {
         known_identity = Some(imds.identity().await?);
     }
-    let world = ways.world(environment, disk, host, recorder, known_identity.as_ref(), record, phase).await?;
-    let world = reached.world.get_or_init(|| world);
+    let id = ways.id(disk, known_identity.as_ref()).await;
+    recorder.amend(|report| report.instance = Some(id.clone()));
+    let record = match record {
+        Some(record) => record,
+        None => Record::load(disk.clone(), host.users.own(), &id).await?,
+    };
+    let boot_id = recorder.report().boot_id.clone();
+    let world = reached.world.get_or_init(|| ways.world(environment, host, record, boot_id, phase));
     // A boot that is not of the whole document does not know what else was mounted.
     if args.only.is_empty() && phase == Phase::Serve {
         remembered::forget_others(&world.record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await?;
     }
     learn_facts(&plan, imds, known_identity.as_ref(), world, recorder).await?;
     Ok(plan)
-}
-
-/// The phase that this instance is in, for a plan to which it matters.
-async fn phase(plan: &Plan, imds: &Imds, host: &Host, recorder: &Recorder) -> Result<Phase, ImdsError> {
-    if !plan.heeds_phase {
-        return Ok(Phase::Serve);
-    }
-    let mut state = imds.target_lifecycle_state().await?;
-    // Its group may not have said yet what it wants. To begin to serve in a warm pool would be wrong.
-    for _ in 0..STATE_TRIES {
-        if state.is_some() || !matches!(imds.tag(GROUP_TAG).await, Ok(Some(_))) {
-            break;
-        }
-        host.clock.sleep(STATE_EVERY).await;
-        state = imds.target_lifecycle_state().await?;
-    }
-    let phase = Phase::of(state.as_deref());
-    recorder.amend(|report| report.phase = Some(phase));
-    Ok(phase)
 }
 
 /// Reads the documents that layers include, as often as it takes. Whether there were any.
@@ -401,7 +372,7 @@ async fn watch(imds: &Imds, host: &Host, recorder: &Recorder) -> std::convert::I
 }
 
 /// Notes something that stops nothing, and that an operator should see all the same.
-fn note(recorder: &Recorder, text: &str) {
+pub(super) fn note(recorder: &Recorder, text: &str) {
     log::warn!("{text}");
     recorder.amend(|report| report.warnings.push(text.to_owned()));
 }
@@ -436,42 +407,4 @@ fn just_done(report: &Report, digest: &str, boot_id: &str) -> Option<BootOutcome
     let whole = report.phase != Some(Phase::Warm);
     let same = whole && report.document.as_deref() == Some(digest) && report.boot_id == boot_id && report.finished_at.is_some();
     (same && report.outcome != BootOutcome::Failed).then_some(report.outcome)
-}
-
-/// Makes facts and values known to the steps, and to units by way of a file.
-async fn learn_facts(plan: &Plan, imds: &Imds, identity: Option<&Identity>, world: &World, recorder: &Recorder) -> Result<(), Stop> {
-    let instance = facts_of(plan, imds, identity, recorder).await?;
-    let values = plan.values.resolve(&instance).map_err(|(place, error)| {
-        let error = Explanation::of(&error);
-        Stop::Failed(Explanation { message: format!("{place}: {}", error.message), ..error })
-    })?;
-    // A boot that asks for no facts leaves those of an earlier one alone.
-    if identity.is_some() {
-        publish(Path::new(FACTS_FILE), facts::environment_file(&instance).as_bytes(), &world.host).await?;
-    }
-    world.known.set_root("instance", instance);
-    world.known.set_root("values", values);
-    Ok(())
-}
-
-/// The facts that a plan asks for.
-async fn facts_of(plan: &Plan, imds: &Imds, identity: Option<&Identity>, recorder: &Recorder) -> Result<serde_json::Value, Stop> {
-    let mut tags = BTreeMap::new();
-    let mut disabled = None;
-    let read = plan.tags().into_iter().map(|key| join(std::future::ready(key), imds.tag(key)));
-    for (key, tag) in join_all(read).await {
-        match tag {
-            Ok(Some(value)) => {
-                tags.insert(key.to_owned(), value);
-            }
-            Ok(None) => {}
-            // The steps that need the tag fail, each by its name; those that test for it, or know another way, go on.
-            Err(error @ ImdsError::TagsDisabled) => disabled = Some(error),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    if let Some(error) = disabled {
-        note(recorder, &Explanation::of(&error).to_string());
-    }
-    Ok(identity.map_or_else(|| serde_json::json!({}), |identity| facts::instance(identity, tags)))
 }

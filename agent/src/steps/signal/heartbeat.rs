@@ -22,8 +22,9 @@ const SHORTEST: Duration = Duration::from_secs(10);
 pub(super) async fn keep(signal: &Signal, cx: &Context<'_>) {
     let mut warned = Warned { cx, said: BTreeSet::new() };
     cx.host().clock.sleep(FIRST).await;
+    let mut attempt = 0;
     let (action, every) = loop {
-        let attempt = warned.attempts();
+        attempt += 1;
         match found(signal, cx).await {
             Ok(found) => break found,
             Err(error) if error.is_transient() => {
@@ -37,7 +38,7 @@ pub(super) async fn keep(signal: &Signal, cx: &Context<'_>) {
         warned.note(&error);
         SHORTEST
     });
-    let mut attempt = 0;
+    attempt = 0;
     loop {
         match cx.world.aws.groups.heartbeat(&action).await {
             Ok(()) => {
@@ -94,9 +95,5 @@ impl Warned<'_> {
         if self.said.insert(text.clone()) {
             self.cx.progress(Progress::Warning(text));
         }
-    }
-
-    fn attempts(&self) -> u32 {
-        self.said.len() as u32 + 1
     }
 }

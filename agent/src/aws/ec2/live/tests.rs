@@ -186,6 +186,9 @@ async fn what_is_done_to_a_volume_names_it() {
     assert_eq!(sent(&server)[1..], [&["InstanceId=i-0"], &mapping[..]].concat());
     ec2.create_tags("vol-1", &tags(&[("a", "b")])).await.unwrap();
     assert_eq!(sent(&server), ["Action=CreateTags", "ResourceId.1=vol-1", "Tag.1.Key=a", "Tag.1.Value=b"]);
+    let server = serve(|_| "<tagSet><item><resourceId>i-0</resourceId><key>aws:a</key><value>b</value></item></tagSet>".into());
+    assert_eq!(self::ec2(&server).tags("i-0").await.unwrap(), tags(&[("aws:a", "b")]));
+    assert_eq!(sent(&server), ["Action=DescribeTags", "MaxResults=1000", "Filter.1.Name=resource-id", "Filter.1.Value.1=i-0"]);
     assert_eq!(ec2.here().await.unwrap(), Here { instance: "i-0".into(), zone: "eu-west-1a".into() });
 }
 
