@@ -1,0 +1,293 @@
+"""Real database servers on loopback: PostgreSQL and MariaDB of Debian's packages, never the system's own.
+
+    with Postgres() as server:
+        server.start()
+        server.user("shop", "hunter2", database="shop")
+        server.stop()
+
+Each has a directory of its own below /tmp, a free port, and runs as the user of its package. `start` does not wait; a
+database that is standing by (`standby=True`) answers «the database system is not accepting connections» until `promote`.
+"""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+ADMIN, PASSWORD = "harness", "harness's own"
+
+
+def port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def missing() -> str | None:
+    """What is not installed."""
+    programs = {"postgresql": Postgres.programs() / "initdb", "mariadb-server": Path("/usr/bin/mariadb-install-db")}
+    lacking = [package for package, program in programs.items() if not program.exists()]
+    return f"not installed: {', '.join(lacking)}" if lacking else None
+
+
+class Server:
+    """What the two have in common. A session makes one directory of each, and copies it."""
+
+    user_of_package: str
+    engine: str
+    made: dict[type, Path] = {}
+
+    def __init__(self):
+        self.directory = Path(tempfile.mkdtemp(prefix="ingot-db-"))
+        self.port = port()
+        self.process = None
+        self.tls: Authority | None = None
+        if type(self) not in self.made:
+            original = Path(tempfile.mkdtemp(prefix="ingot-db-original-"))
+            shutil.chown(original, self.user_of_package)
+            self.initialise(original / "data")
+            self.made[type(self)] = original
+        shutil.copytree(self.made[type(self)] / "data", self.directory / "data", symlinks=True)
+        self.own()
+
+    def own(self) -> None:
+        subprocess.run(["chown", "-R", self.user_of_package, str(self.directory)], check=True)
+        os.chmod(self.directory / "data", 0o700)
+
+    def as_user(self, *command: str, **more) -> subprocess.Popen:
+        user = self.user_of_package
+        become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", "--pdeathsig=KILL"]
+        log = (self.directory / "log").open("ab")
+        return subprocess.Popen([*become, *command], stdout=log, stderr=log, cwd="/", **more)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.kill() if self.process.poll() is None and not self.shut_down() else None
+            self.process.wait(30)
+            self.process = None
+
+    def shut_down(self) -> bool:
+        """Asks it to end, cleanly and at once. Whether it did."""
+        self.process.send_signal(self.fast)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")
+
+    def wait(self, seconds: float = 60) -> None:
+        """Until it takes a login."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                with contextlib.closing(self.connect()):
+                    return
+            except Exception:
+                assert time.monotonic() < end and self.process.poll() is None, self.log()
+                time.sleep(0.05)
+
+    def run(self, *statements: str) -> None:
+        raise NotImplementedError
+
+    def encrypt(self, *, name: str = "localhost") -> Path:
+        """From the next start on it has a certificate for `name`. The private authority's own, in PEM."""
+        self.tls = Authority()
+        self.tls.issue(self.directory, name)
+        self.own()
+        return self.tls.write(Path(tempfile.mkdtemp(prefix="ingot-ca-")) / "ca.pem")
+
+    def encrypt_and_start(self, **more) -> Path:
+        ca = self.encrypt(**more)
+        self.start()
+        self.wait()
+        return ca
+
+
+class Postgres(Server):
+    user_of_package, engine = "postgres", "postgres"
+    fast = 2  # SIGINT: a fast shutdown
+
+    @staticmethod
+    def programs() -> Path:
+        return max(Path("/usr/lib/postgresql").glob("*/bin"), default=Path("/none"))
+
+    def initialise(self, data: Path) -> None:
+        secret = data.parent / "password"
+        secret.write_text(PASSWORD)
+        secret.chmod(0o644)
+        command = [str(self.programs() / "initdb"), "-D", str(data), "-U", ADMIN, "--pwfile", str(secret), "--no-sync"]
+        subprocess.run(
+            ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", *command, "-A", "scram-sha-256", "-E", "UTF8"],
+            check=True, capture_output=True, cwd="/",
+        )  # fmt: skip
+
+    def start(self, *settings: str, standby: bool = False) -> None:
+        options = [
+            "listen_addresses=127.0.0.1", f"unix_socket_directories={self.directory}", "fsync=off",
+            "log_line_prefix=%m ", *settings,
+        ]  # fmt: skip
+        if standby:
+            (self.directory / "data/standby.signal").touch()
+            self.own()
+            options.append("hot_standby=off")
+        if self.tls:
+            options += ["ssl=on", f"ssl_cert_file={self.directory}/server.pem", f"ssl_key_file={self.directory}/server.key"]
+        command = [str(self.programs() / "postgres"), "-D", str(self.directory / "data"), "-p", str(self.port)]
+        self.process = self.as_user(*command, *[word for option in options for word in ("-c", option)])
+
+    def promote(self) -> None:
+        """A standby becomes what takes logins."""
+        (self.directory / "data/promote").touch()
+        self.process.send_signal(10)  # SIGUSR1
+
+    def hba(self, *lines: str) -> None:
+        """Who may log in how, from the next start on: lines of pg_hba.conf."""
+        (self.directory / "data/pg_hba.conf").write_text("".join(f"{line}\n" for line in lines))
+        self.own()
+
+    def connect(self, user: str = ADMIN, password: str = PASSWORD, database: str = "postgres"):
+        import pg8000.native
+
+        return pg8000.native.Connection(
+            user, password=password, host="127.0.0.1", port=self.port, database=database, timeout=5,
+            ssl_context=None if not self.tls else self.tls.context(),
+        )  # fmt: skip
+
+    def run(self, *statements: str) -> None:
+        with contextlib.closing(self.connect()) as connection:
+            for statement in statements:
+                connection.run(statement)
+
+    def user(self, name: str, password: str, database: str | None = None) -> None:
+        quoted = password.replace("'", "''")
+        self.run(f"CREATE ROLE \"{name}\" LOGIN PASSWORD '{quoted}'")
+        if database:
+            self.run(f'CREATE DATABASE "{database}" OWNER "{name}"')
+
+
+class MariaDb(Server):
+    user_of_package, engine = "mysql", "mysql"
+    fast = 15  # SIGTERM
+
+    def initialise(self, data: Path) -> None:
+        command = ["mariadb-install-db", f"--datadir={data}", "--no-defaults", "--auth-root-authentication-method=normal"]
+        become = ["setpriv", "--reuid=mysql", "--regid=mysql", "--init-groups"]
+        done = subprocess.run([*become, *command], capture_output=True, text=True, cwd="/")
+        assert done.returncode == 0, done
+        statements = (
+            "USE mysql",
+            "FLUSH PRIVILEGES",
+            f"CREATE USER '{ADMIN}'@'%' IDENTIFIED BY '{PASSWORD.replace(chr(39), chr(39) * 2)}'",
+            f"GRANT ALL ON *.* TO '{ADMIN}'@'%' WITH GRANT OPTION",
+            # Nobody's users would go before anybody's from everywhere.
+            "DELETE FROM global_priv WHERE User = ''",
+        )
+        bootstrap = "".join(f"{statement};\n" for statement in statements)
+        command = ["/usr/sbin/mariadbd", "--no-defaults", f"--datadir={data}", "--bootstrap"]
+        done = subprocess.run([*become, *command], input=bootstrap, capture_output=True, text=True, cwd="/")
+        assert done.returncode == 0, done
+
+    def start(self, *settings: str) -> None:
+        options = [
+            f"--datadir={self.directory}/data", f"--port={self.port}", "--bind-address=127.0.0.1",
+            f"--socket={self.directory}/socket", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0",
+            f"--pid-file={self.directory}/pid", *settings,
+        ]  # fmt: skip
+        if self.tls:
+            options += [f"--ssl-cert={self.directory}/server.pem", f"--ssl-key={self.directory}/server.key"]
+        self.process = self.as_user("/usr/sbin/mariadbd", "--no-defaults", *options)
+
+    def connect(self, user: str = ADMIN, password: str = PASSWORD, database: str | None = None):
+        import pymysql
+
+        return pymysql.connect(
+            user=user, password=password, host="127.0.0.1", port=self.port, database=database, connect_timeout=5,
+            ssl=self.tls.context() if self.tls else None,
+        )  # fmt: skip
+
+    def run(self, *statements: str) -> None:
+        with contextlib.closing(self.connect()) as connection:
+            for statement in statements:
+                connection.cursor().execute(statement)
+
+    def user(self, name: str, password: str, database: str | None = None) -> None:
+        quoted = password.replace("\\", "\\\\").replace("'", "''")
+        self.run(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{quoted}'")
+        if database:
+            self.run(f"CREATE DATABASE `{database}`", f"GRANT ALL ON `{database}`.* TO '{name}'@'%'")
+
+
+class Authority:
+    """A certificate authority that nobody knows."""
+
+    def __init__(self):
+        from cryptography import x509
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "harness")])
+        constraints = (x509.BasicConstraints(ca=True, path_length=None), True)
+        self.certificate = self.sign(self.name, self.key.public_key(), [constraints])
+
+    def sign(self, subject, public_key, extensions):
+        from cryptography import x509
+        from cryptography.hazmat.primitives import hashes
+
+        now = datetime.now(UTC)
+        builder = (
+            x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(public_key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=2))
+        )  # fmt: skip
+        for extension, critical in extensions:
+            builder = builder.add_extension(extension, critical)
+        return builder.sign(self.key, hashes.SHA256())
+
+    def issue(self, directory: Path, name: str) -> None:
+        from cryptography import x509
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric import ec
+
+        key = ec.generate_private_key(ec.SECP256R1())
+        try:
+            alternative = x509.IPAddress(ip_address(name))
+        except ValueError:
+            alternative = x509.DNSName(name)
+        extensions = [(x509.SubjectAlternativeName([alternative]), False), (x509.BasicConstraints(False, None), True)]
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+        certificate = self.sign(subject, key.public_key(), extensions)
+        pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+        (directory / "server.pem").write_bytes(certificate.public_bytes(pem))
+        (directory / "server.key").write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
+        (directory / "server.key").chmod(0o600)
+
+    def write(self, path: Path) -> Path:
+        from cryptography.hazmat.primitives import serialization
+
+        path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
+        return path
+
+    @staticmethod
+    def context():
+        """Encrypts, and trusts anybody."""
+        import ssl
+
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
