@@ -63,6 +63,7 @@ impl<F: Failure> From<F> for Stop {
 pub(super) struct Reached {
     /// Held until all is reported: the report belongs to whoever holds the lock.
     pub(super) lock: RefCell<Option<Lock>>,
+    http: OnceCell<Http>,
     imds: OnceCell<Imds>,
     pub(super) world: OnceCell<World>,
 }
@@ -72,6 +73,11 @@ impl Reached {
     pub(super) fn stopped(&self, why: Explanation) -> Explanation {
         let waiting = self.imds.get().and_then(Imds::waiting);
         why.while_waiting(waiting.as_deref(), waiting.is_some())
+    }
+
+    /// What AWS has found to be wrong with this machine's clock.
+    pub(super) fn wrong_clock(&self) -> Option<String> {
+        self.http.get()?.clock().warning()
     }
 }
 
@@ -86,6 +92,7 @@ pub(super) async fn reach(
 ) -> Result<Plan, Stop> {
     let dmi = identity::dmi(&**disk).await;
     let http = Http::new(ca_bundle(environment).await?);
+    let http = reached.http.get_or_init(|| http).clone();
     let imds = Imds::new(http.clone(), environment.aws.get("AWS_EC2_METADATA_SERVICE_ENDPOINT"), Patience::default())?;
     let imds = reached.imds.get_or_init(|| imds);
     let credentials = ImdsCredentials::new(imds.clone(), ROLE_PATIENCE);
