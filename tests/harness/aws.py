@@ -139,7 +139,7 @@ class Aws:
         ports = self.process.stdout.readline().split()
         assert ports, "the AWS stand-in did not start"
         self.direct = f"http://127.0.0.1:{ports[0]}"
-        self.rules: dict = {"latency": 0, "faults": [], "ec2": {}}
+        self.rules: dict = {"latency": 0, "faults": [], "ec2": {}, "ahead": 0}
         self.clients: dict = {}
         return self
 
@@ -211,6 +211,11 @@ class Aws:
         self.rules["latency"] = seconds
         self.put("/harness/rules", self.rules)
 
+    def ahead(self, seconds: float) -> None:
+        """Sets AWS's clock so far ahead of this machine's."""
+        self.rules["ahead"] = seconds
+        self.put("/harness/rules", self.rules)
+
     def calls(self, operation: str | None = None) -> list[dict]:
         with urllib.request.urlopen(f"{self.direct}/harness/calls") as reply:
             return [call for call in json.load(reply) if operation in (None, call["operation"])]
@@ -220,7 +225,7 @@ class Aws:
 
     def forget(self) -> None:
         """Empties the log and takes all rules back; what was made stays."""
-        self.rules = {"latency": 0, "faults": [], "ec2": {}}
+        self.rules = {"latency": 0, "faults": [], "ec2": {}, "ahead": 0}
         self.put("/harness/forget", {})
 
     def reset(self) -> None:

@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -55,6 +56,7 @@ DEFAULTS = {
     "tags": None,  # None: tags in metadata are off, a 404
     "lifecycle": None,  # autoscaling/target-lifecycle-state; None is a 404
     "allow_v1": False,  # reads without a token: for clients that trust only EC2's DMI to offer version 2
+    "ahead": 0,  # seconds that its clock, and so the time of credentials, is ahead of this machine's
     "late": 0,  # seconds until it listens; until then connections are refused
     "latency": 0,  # seconds added to every exchange
     "faults": [],
@@ -103,7 +105,7 @@ def metadata(config: dict) -> dict:
     }
     if config["role"]:
         account = instance["account"]
-        now = datetime.now(UTC)
+        now = datetime.now(UTC) + timedelta(seconds=config["ahead"])
         tree["iam"] = {
             "info": json.dumps(
                 {
@@ -225,6 +227,7 @@ class Server:
             }
         )
         response.headers.setdefault("Server", "EC2ws")
+        response.headers.setdefault("Date", formatdate(time.time() + self.config["ahead"], usegmt=True))
         return await wire.send(writer, response, fault, request.method == "HEAD")
 
     def answer(self, request: wire.Request, valid: bool | None) -> wire.Response:

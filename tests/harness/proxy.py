@@ -3,13 +3,16 @@
 One process with two ports. Whoever is under test calls the first; tests themselves (to make secrets, to set faults)
 call the second, which is never logged, delayed or faulted, and has `/harness/` besides:
 
-    PUT  /harness/rules    {"latency": seconds, "faults": [rule…], "ec2": {setting of `ec2.py`…}}
+    PUT  /harness/rules    {"latency": seconds, "faults": [rule…], "ec2": {setting of `ec2.py`…}, "ahead": seconds}
     GET  /harness/calls    every call so far
     PUT  /harness/forget   empty that list, and the rules
     PUT  /harness/make     {"instance", "snapshot" or "volume": {…}}: EC2 has it, no call was made; its id.
                            {"lifecycle-action" or "complete-stack": {…}}: one waits, or waits no more
     GET  /harness/signals  what `signals.py` was told
     GET  /harness/events   volumes attached and detached, from `after` on; waits for one up to `wait` seconds
+
+Its clock is `ahead` of this machine's; it says its time in each answer, and refuses what is signed more than five minutes
+from it, as AWS does.
 
 A rule matches by `operation` ("BatchGetSecretValue", or all) and `containing` (a text in the request's body). Besides
 the kinds of `wire.Faults` it knows:
@@ -33,6 +36,8 @@ import socket
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
@@ -44,6 +49,9 @@ from harness import wire  # noqa: E402
 # What AWS takes in one call at most, where moto takes any number.
 LIMITS = {"BatchGetSecretValue": ("SecretIdList", 20), "GetParameters": ("Names", 10)}
 EMPTY_PAGE = "harness-page-two"
+SKEW_BORNE = 300
+EXPIRED = "RequestExpired", "Request has expired."
+NOT_VALIDATED = "AuthFailure", "AWS was not able to validate the provided access credentials", 401
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 EC2_VERSION = b"Version=2016-11-15"
 # Of CloudFormation and Auto Scaling.
@@ -179,7 +187,7 @@ class Front:
 
     def forget(self) -> None:
         self.calls: list[dict] = []
-        self.latency = 0.0
+        self.latency = self.ahead = 0.0
         self.faults = wire.Faults([])
         self.moto.forget()
 
@@ -205,6 +213,7 @@ class Front:
         self.calls.append(entry)
         await asyncio.sleep(self.latency + (fault.get("seconds", 1) if fault.get("kind") == "delay" else 0))
         response = await self.answer(request, call, fault)
+        response.headers.setdefault("Date", formatdate(time.time() + self.ahead, usegmt=True))
         entry.update(status=response.status, seconds=time.monotonic() - request.at)
         return await wire.send(writer, response, fault, request.method == "HEAD")
 
@@ -220,6 +229,8 @@ class Front:
             return await self.moto.do(self.moto.signals.wait, request)
         if "authorization" not in request.headers:
             return call.error("MissingAuthenticationTokenException", "Missing Authentication Token")
+        if refusal := self.too_late(request, call):
+            return refusal
         if call.operation in LIMITS:
             name, limit = LIMITS[call.operation]
             if len(json.loads(request.body).get(name, [])) > limit:
@@ -239,12 +250,25 @@ class Front:
             response.body = with_errors(response.body, fault["errors"])
         return response
 
+    def too_late(self, request: wire.Request, call: Call) -> wire.Response | None:
+        """What a request gets that is signed at another time than now; each kind of service has its own words."""
+        signed = datetime.strptime(request.headers.get("x-amz-date", ""), "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        late = time.time() + self.ahead - signed.timestamp()
+        if abs(late) <= SKEW_BORNE:
+            return None
+        if call.form:
+            # EC2 says of one that comes too early no more than of one by nobody.
+            return call.error(*(EXPIRED if late > 0 else NOT_VALIDATED))
+        if "x-amz-target" in request.headers:
+            return call.error("InvalidSignatureException", f"Signature {'expired' if late > 0 else 'not yet current'}: …")
+        return call.error("RequestTimeTooSkewed", "The difference between the request time and the server's time is too large.", 403)
+
     async def handle_direct(self, request: wire.Request, writer) -> bool:
         """A call of the test itself."""
         match request.method, request.path:
             case "PUT", "/harness/rules":
                 rules = json.loads(request.body)
-                self.latency = rules.get("latency", 0.0)
+                self.latency, self.ahead = rules.get("latency", 0.0), rules.get("ahead", 0.0)
                 self.faults = wire.Faults(rules.get("faults", []), self.faults)
                 self.moto.configure_ec2(rules.get("ec2", {}))
                 response = wire.Response()

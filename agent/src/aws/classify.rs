@@ -10,7 +10,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::connection::PlaceError;
 use super::credentials::CredentialsFailure;
-use super::http::{HttpError, is_untrusted, reason};
+use super::http::{HttpError, certificate_refusal, reason};
 use super::{AwsError, AwsErrorKind};
 
 /// One call, for the errors it may end in.
@@ -80,7 +80,7 @@ impl Call {
         if let Some(failure) = find::<HttpError>(error) {
             return Some(self.error(AwsErrorKind::Untrusted, failure.to_string()));
         }
-        is_untrusted(error).then(|| self.error(AwsErrorKind::Untrusted, reason(error)))
+        certificate_refusal(error).map(|kind| self.error(kind, reason(error)))
     }
 
     /// The error AWS names by `code`, of a whole call or of one secret in a batch.
@@ -94,7 +94,7 @@ impl Call {
             AwsErrorKind::NotFound => "there is no such thing",
             AwsErrorKind::Throttled => "throttled",
             AwsErrorKind::Expired => "the credentials or the signature were not accepted",
-            AwsErrorKind::Unreachable => "AWS failed to answer",
+            AwsErrorKind::Unreachable | AwsErrorKind::Untimely => "AWS failed to answer",
             AwsErrorKind::NoCredentials | AwsErrorKind::NoEndpoint | AwsErrorKind::Untrusted | AwsErrorKind::Invalid => {
                 "the request was not accepted"
             }
@@ -111,7 +111,7 @@ impl Call {
 }
 
 /// A code without the side that EC2 sometimes says to be at fault: `Client.RequestLimitExceeded`.
-fn bare(code: &str) -> &str {
+pub(super) fn bare(code: &str) -> &str {
     code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code)
 }
 
@@ -169,6 +169,7 @@ fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsEr
         | "ExpiredTokenException"
         | "RequestExpired"
         | "RequestTimeTooSkewed"
+        | "RequestInTheFuture"
         | "InvalidSecurity.RequestHasExpired"
         | "InvalidSignatureException"
         | "SignatureDoesNotMatch"

@@ -10,7 +10,6 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_sdk_ssm::config::IdentityCache;
 use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_async::time::SystemTimeSource;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_smithy_types::retry::RetryConfig;
@@ -92,7 +91,9 @@ impl Connection {
             .identity_cache(IdentityCache::no_cache())
             .http_client(self.http.for_sdk())
             .sleep_impl(TokioSleep::new())
-            .time_source(SystemTimeSource::new())
+            .time_source(self.http.clock().clone())
+            // Theirs believes any answer, and would add itself to ours.
+            .disable_clock_skew_correction(true)
             // Steps try again, with full jitter and where it shows.
             .retry_config(RetryConfig::disabled())
             // Answers are small, and one that stalls is cut off by the client's own timeout.

@@ -1,7 +1,8 @@
 //! The instance's own credentials, from its role, by IMDS.
 //!
 //! Fetched once for everybody who asks at the same time, kept until shortly before they expire, and kept longer if no
-//! new ones can be had. The credentials of a person at a dev box are in [`caller`](super::caller).
+//! new ones can be had. Their time is counted by the monotonic clock, from IMDS's own idea of now: this machine's may be off
+//! by years. The credentials of a person at a dev box are in [`caller`](super::caller).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,6 +13,7 @@ use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::imds::Imds;
@@ -43,9 +45,9 @@ struct Shared {
 
 struct Held {
     credentials: Credentials,
-    expires: SystemTime,
+    expires: Instant,
     /// When to ask for new ones.
-    refresh: SystemTime,
+    refresh: Instant,
 }
 
 impl ImdsCredentials {
@@ -63,7 +65,7 @@ impl ImdsCredentials {
 
     async fn get(&self) -> Result<Credentials, CredentialsFailure> {
         let mut held = self.0.held.lock().await;
-        let now = SystemTime::now();
+        let now = Instant::now();
         match &mut *held {
             Some(held) if now < held.refresh => Ok(held.credentials.clone()),
             Some(old) if now < old.expires => {
@@ -71,7 +73,7 @@ impl ImdsCredentials {
                     Ok(new) => *old = new,
                     Err(error) => {
                         log::warn!(error = error.to_string().as_str(); "cannot refresh the credentials, the old ones still serve");
-                        old.refresh = SystemTime::now() + REFRESH_BUDGET;
+                        old.refresh = Instant::now() + REFRESH_BUDGET;
                     }
                 }
                 Ok(old.credentials.clone())
@@ -82,8 +84,8 @@ impl ImdsCredentials {
 
     async fn fetch(&self, budget: Duration) -> Result<Held, CredentialsFailure> {
         let role = self.0.imds.role_within(self.0.role_patience).await?.ok_or(CredentialsFailure::NoRole)?;
-        let body = Zeroizing::new(self.0.imds.credentials_of(&role, budget).await?);
-        parse(&role, &body)
+        let (body, date) = self.0.imds.credentials_of(&role, budget).await?;
+        parse(&role, &Zeroizing::new(body), date.unwrap_or_else(SystemTime::now))
     }
 }
 
@@ -123,7 +125,8 @@ struct Document {
     expiration: String,
 }
 
-fn parse(role: &str, body: &[u8]) -> Result<Held, CredentialsFailure> {
+/// `now` is in the time that `Expiration` is given in.
+fn parse(role: &str, body: &[u8], now: SystemTime) -> Result<Held, CredentialsFailure> {
     let malformed = |why: &str| CredentialsFailure::Malformed { role: role.into(), why: why.into() };
     // serde's own message could quote the value it stumbled over.
     let document: Document = serde_json::from_slice(body).map_err(|_| malformed("not the JSON of credentials"))?;
@@ -138,9 +141,10 @@ fn parse(role: &str, body: &[u8]) -> Result<Held, CredentialsFailure> {
         .ok()
         .and_then(|expiration| SystemTime::try_from(expiration).ok())
         .ok_or_else(|| malformed("no date in Expiration"))?;
-    let credentials =
-        Credentials::new(document.access_key_id, document.secret_access_key, Some(document.token), Some(expires), "ingot-imds");
-    Ok(Held { credentials, expires, refresh: expires - REFRESH_AHEAD })
+    // Nobody but us counts their time.
+    let credentials = Credentials::new(document.access_key_id, document.secret_access_key, Some(document.token), None, "ingot-imds");
+    let (left, now) = (expires.duration_since(now).unwrap_or_default(), Instant::now());
+    Ok(Held { credentials, expires: now + left, refresh: now + left.saturating_sub(REFRESH_AHEAD) })
 }
 
 /// Why the instance has no credentials to sign with.
@@ -222,6 +226,20 @@ mod tests {
             assert_eq!(credentials.provide_credentials().await.unwrap().access_key_id(), expected);
         }
         assert_eq!(server.count("/shop"), 3);
+    }
+
+    #[tokio::test]
+    async fn their_time_is_counted_from_that_of_imds() {
+        const YEAR: i64 = 365 * 86_400;
+        for (valid_for, wrong_by, fetches) in [(3_600, -3 * YEAR, 1), (3_600, 3 * YEAR, 1), (200, -3 * YEAR, 2), (-1, 3 * YEAR, 2)] {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() as i64 + wrong_by;
+            let date = DateTime::from_secs(now).fmt(Format::HttpDate).unwrap();
+            let (server, credentials) = serve(move |_| Reply::new(200, document("AKIA1", valid_for + wrong_by)).header("date", &date));
+            for _ in 0..2 {
+                credentials.provide_credentials().await.unwrap();
+            }
+            assert_eq!(server.count("/shop"), fetches, "{valid_for} {wrong_by}");
+        }
     }
 
     #[tokio::test]

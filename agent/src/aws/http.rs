@@ -4,6 +4,8 @@
 //! [`Http::plain`] one without TLS for the instance metadata service. Both are made at their first use: a boot
 //! talks to IMDS first, and should not build a root store before its first byte leaves.
 //!
+//! Who signs calls takes the time from [`Http::clock`], one for all of them as well.
+//!
 //! None of them ever uses a proxy or follows a redirect. Names are resolved from /etc/hosts and the servers of
 //! /etc/resolv.conf, never by getaddrinfo (a static glibc would load NSS modules) and never by a public resolver.
 
@@ -21,7 +23,9 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::AwsErrorKind;
 use super::exchanges::Exchanges;
+use super::skew::SigningClock;
 use crate::host::resolver::SystemResolver;
 
 /// How long a connection to AWS may take, TLS included. Every endpoint of AWS is tens of milliseconds away; the
@@ -43,17 +47,29 @@ struct Shared {
     resolver: SystemResolver,
     exchanges: Exchanges,
     client: OnceLock<Result<reqwest::Client, HttpError>>,
+    clock: SigningClock,
 }
 
 impl Http {
     /// `ca_bundle` holds certificates in PEM that are trusted besides Mozilla's roots.
     pub(crate) fn new(ca_bundle: Option<Vec<u8>>) -> Self {
-        Self(Arc::new(Shared { ca_bundle, resolver: SystemResolver::default(), exchanges: Exchanges::default(), client: OnceLock::new() }))
+        Self(Arc::new(Shared {
+            ca_bundle,
+            resolver: SystemResolver::default(),
+            exchanges: Exchanges::default(),
+            client: OnceLock::new(),
+            clock: SigningClock::default(),
+        }))
     }
 
     /// What has been asked by any of the clients.
     pub(crate) fn exchanges(&self) -> &Exchanges {
         &self.0.exchanges
+    }
+
+    /// The time to sign calls with.
+    pub(crate) fn clock(&self) -> &SigningClock {
+        &self.0.clock
     }
 
     /// The client for AWS, made now if this is the first time.
@@ -198,8 +214,10 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     }
 }
 
-/// Whether the other side's certificate is not one this client trusts for its name: trying again will not change that.
-pub(super) fn is_untrusted<'e>(error: &'e (dyn Error + 'static)) -> bool {
+/// What the refusal of the other side's certificate is, if this error is one. That it is not one this client trusts for its
+/// name will not change by trying again; that it is of another time may, since a clock that is not yet set is no reason to
+/// give up.
+pub(super) fn certificate_refusal<'e>(error: &'e (dyn Error + 'static)) -> Option<AwsErrorKind> {
     use rustls::CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
     // An io::Error leaves what it wraps out of its source().
     let below = |&error: &&'e (dyn Error + 'static)| -> Option<&'e (dyn Error + 'static)> {
@@ -209,10 +227,12 @@ pub(super) fn is_untrusted<'e>(error: &'e (dyn Error + 'static)) -> bool {
         }
     };
     let mut refusals = std::iter::successors(Some(error), below).filter_map(|error| error.downcast_ref::<rustls::Error>());
-    refusals.any(|refusal| match refusal {
-        // A clock that is not yet set is no reason to give up.
-        rustls::Error::InvalidCertificate(why) => !matches!(why, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }),
-        _ => false,
+    refusals.find_map(|refusal| match refusal {
+        rustls::Error::InvalidCertificate(Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }) => {
+            Some(AwsErrorKind::Untimely)
+        }
+        rustls::Error::InvalidCertificate(_) => Some(AwsErrorKind::Untrusted),
+        _ => None,
     })
 }
 
@@ -231,15 +251,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certificate_of_nobody_is_untrusted_and_one_of_tomorrow_is_not() {
+    fn a_certificate_of_nobody_is_untrusted_and_one_of_tomorrow_untimely() {
         let wrapped = |why| {
             let refusal = rustls::Error::InvalidCertificate(why);
             // As hyper-rustls and tokio-rustls hand it over.
-            is_untrusted(&io::Error::other(io::Error::new(io::ErrorKind::InvalidData, refusal)))
+            certificate_refusal(&io::Error::other(io::Error::new(io::ErrorKind::InvalidData, refusal)))
         };
-        assert!(wrapped(rustls::CertificateError::UnknownIssuer) && wrapped(rustls::CertificateError::NotValidForName));
-        assert!(!wrapped(rustls::CertificateError::NotValidYet));
-        assert!(!is_untrusted(&io::Error::from(io::ErrorKind::ConnectionRefused)));
+        assert_eq!(wrapped(rustls::CertificateError::UnknownIssuer), Some(AwsErrorKind::Untrusted));
+        assert_eq!(wrapped(rustls::CertificateError::NotValidForName), Some(AwsErrorKind::Untrusted));
+        assert_eq!(wrapped(rustls::CertificateError::NotValidYet), Some(AwsErrorKind::Untimely));
+        assert_eq!(certificate_refusal(&io::Error::from(io::ErrorKind::ConnectionRefused)), None);
     }
 
     #[test]

@@ -12,14 +12,14 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use reqwest::{StatusCode, Url};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use self::exchange::{Again, Miss, Session, Transport};
+use self::exchange::{Again, Answer, Miss, Session, Transport};
 use super::http::Http;
 use super::{Identity, ImdsError, Metadata};
 
@@ -139,17 +139,23 @@ impl Imds {
         text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned).ok_or_else(missing)
     }
 
-    /// The JSON that holds the role's credentials.
-    pub(super) async fn credentials_of(&self, role: &str, budget: Duration) -> Result<Vec<u8>, ImdsError> {
+    /// The JSON that holds the role's credentials, and what time it is by IMDS: their end is given in that.
+    pub(super) async fn credentials_of(&self, role: &str, budget: Duration) -> Result<(Vec<u8>, Option<SystemTime>), ImdsError> {
         let path = format!("{ROLES}{}", escaped(role));
-        self.read(&path, budget).await?.ok_or(ImdsError::NotFound { path })
+        let answer = self.answer(&path, budget).await?;
+        answer.map(|answer| (answer.body, answer.date)).ok_or(ImdsError::NotFound { path })
     }
 
     /// Reads one item. `None` is a 404.
+    async fn read(&self, path: &str, budget: Duration) -> Result<Option<Vec<u8>>, ImdsError> {
+        Ok(self.answer(path, budget).await?.map(|answer| answer.body))
+    }
+
+    /// What IMDS answers for one item. `None` is a 404.
     ///
     /// A 401 means that the token is gone, so a new one is fetched, once. A 5xx, a connection that does not come about
     /// and an answer cut short are waited out. Every other status is final.
-    async fn read(&self, path: &str, budget: Duration) -> Result<Option<Vec<u8>>, ImdsError> {
+    async fn answer(&self, path: &str, budget: Duration) -> Result<Option<Answer>, ImdsError> {
         let deadline = Instant::now() + budget;
         let mut last = None;
         let read = timeout_at(deadline, self.read_patiently(path, &mut last)).await;
@@ -160,7 +166,7 @@ impl Imds {
         })
     }
 
-    async fn read_patiently(&self, path: &str, last: &mut Option<String>) -> Result<Option<Vec<u8>>, ImdsError> {
+    async fn read_patiently(&self, path: &str, last: &mut Option<String>) -> Result<Option<Answer>, ImdsError> {
         let Shared { transport, patience, .. } = &*self.0;
         let mut pauses = Pauses::new(*patience);
         let mut renewed = false;
@@ -169,7 +175,7 @@ impl Imds {
             let again = match transport.get(&session, path, session.rung + pauses.taken, patience.attempt).await {
                 Ok(answer) => match (answer.busy(), answer.status) {
                     (Some(busy), _) => busy,
-                    (None, StatusCode::OK) => return Ok(Some(answer.body)),
+                    (None, StatusCode::OK) => return Ok(Some(answer)),
                     (None, StatusCode::NOT_FOUND) => return Ok(None),
                     (None, StatusCode::UNAUTHORIZED) if !renewed => {
                         renewed = true;

@@ -26,6 +26,7 @@ pub(crate) mod rds;
 pub(crate) mod s3;
 mod secrets_manager;
 mod signing;
+mod skew;
 mod ssm;
 
 use std::fmt;
@@ -221,6 +222,8 @@ pub(crate) enum AwsErrorKind {
     Unreachable,
     /// The endpoint's certificate is not trusted, or the CA bundle cannot be used.
     Untrusted,
+    /// By this machine's clock, which may not be set yet, the endpoint's certificate is of another time.
+    Untimely,
     /// A request AWS does not accept.
     Invalid,
     /// An answer that could not be understood.
@@ -260,19 +263,22 @@ impl Failure for AwsError {
             AwsErrorKind::Untrusted => {
                 "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers in place of AWS".into()
             }
+            AwsErrorKind::Untimely => {
+                "check this machine's clock with `timedatectl`: by it, the certificate of the endpoint is not valid now".into()
+            }
             AwsErrorKind::Invalid => "correct the name in the document".into(),
             AwsErrorKind::Malformed => "look for a proxy between this machine and AWS that alters answers".into(),
         })
     }
 
     fn is_transient(&self) -> bool {
-        matches!(self.kind, AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Malformed)
+        matches!(self.kind, AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Untimely | AwsErrorKind::Malformed)
             || self.service == ec2::SERVICE && ec2::codes::is_transient(self)
             || self.service == rds::SERVICE && rds::codes::is_transient(self)
     }
 
     fn is_unreachable(&self) -> bool {
-        matches!(self.kind, AwsErrorKind::Unreachable)
+        matches!(self.kind, AwsErrorKind::Unreachable | AwsErrorKind::Untimely)
     }
 
     fn retry_after(&self) -> Option<Duration> {

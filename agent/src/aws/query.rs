@@ -1,18 +1,19 @@
 //! Calls by AWS's Query protocol, signed: a form goes out, an XML tree comes back.
 //!
-//! For the services whose SDK would cost more than the few calls made of it. It tries once; steps try again.
+//! For the services whose SDK would cost more than the few calls made of it. It tries once, and once more at once if the
+//! call was refused for the time it was signed with; steps try again.
 //! What each answer means is with the service.
 
 mod xml;
 
 use std::fmt::Display;
+use std::time::SystemTime;
 
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sigv4::http_request::SigningSettings;
-use aws_smithy_async::time::{SharedTimeSource, SystemTimeSource};
 use bytes::Bytes;
 use reqwest::Response;
-use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use zeroize::Zeroizing;
 
 use super::classify::{Call, retry_after};
@@ -77,47 +78,73 @@ impl Parameters {
 pub(super) struct Query {
     connection: Connection,
     service: Service,
-    time: SharedTimeSource,
 }
 
 impl Query {
     pub(super) fn new(connection: Connection, service: Service) -> Self {
-        Self { connection, service, time: SharedTimeSource::new(SystemTimeSource::new()) }
+        Self { connection, service }
     }
 
     /// Makes one call, and reads its answer: the element called `OPERATIONResponse`.
     pub(super) async fn call(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
-        let request = self.signed(call, &parameters).await?;
+        let clock = self.connection.http.clock();
+        let signed = clock.now();
+        let refusal = match self.exchange(call, &parameters, signed).await? {
+            Ok(answer) => return Ok(answer),
+            Err(refusal) => refusal,
+        };
+        if !clock.corrected_by(Some(&refusal.error.code), refusal.date.as_deref(), signed) {
+            return Err(refusal.error);
+        }
+        self.exchange(call, &parameters, clock.now()).await?.map_err(|refusal| refusal.error)
+    }
+
+    /// Makes one call, signed at `time`. What the service refuses is not yet an error.
+    async fn exchange(&self, call: &Call, parameters: &Parameters, time: SystemTime) -> Result<Result<Element, Refusal>, AwsError> {
+        let request = self.signed(call, parameters, time).await?;
         let client = self.connection.http.client().map_err(|error| call.unsent(&error))?;
         let exchange = self.connection.http.exchanges().begin(call.operation);
         let response = client.execute(request).await.map_err(|error| call.unsent(&error))?;
         exchange.answered(response.status().as_u16());
-        let (status, after) = (response.status(), retry_after(response.headers().get("retry-after").and_then(|after| after.to_str().ok())));
+        let (status, after) = (response.status(), retry_after(text(response.headers(), RETRY_AFTER)));
+        let date = text(response.headers(), DATE).map(str::to_owned);
         let body = body(call, response).await?;
         let answer = Element::parse(&body);
         if status.is_success() {
             let answer = answer.map_err(|why| call.malformed(why))?;
             let expected = answer.name.strip_suffix("Response") == Some(call.operation);
-            return if expected { Ok(answer) } else { Err(call.malformed("the answer is not that of this call")) };
+            return if expected { Ok(Ok(answer)) } else { Err(call.malformed("the answer is not that of this call")) };
         }
         let answer = answer.unwrap_or_default();
         let (code, message) = error_of(&answer);
-        Err(AwsError { retry_after: after, ..call.refused(code, message, Some(status.as_u16())) })
+        let error = AwsError { retry_after: after, ..call.refused(code, message, Some(status.as_u16())) };
+        Ok(Err(Refusal { error, date }))
     }
 
-    async fn signed(&self, call: &Call, parameters: &Parameters) -> Result<reqwest::Request, AwsError> {
-        let Self { connection, service, time } = self;
+    async fn signed(&self, call: &Call, parameters: &Parameters, time: SystemTime) -> Result<reqwest::Request, AwsError> {
+        let Self { connection, service } = self;
         let place = connection.place(service.name, service.variable).await.map_err(|error| call.unplaced(error))?;
         let form = parameters.form(call.operation, service.version);
         let mut request = reqwest::Request::new(reqwest::Method::POST, place.parsed(call)?);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
         let identity = connection.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
-        let signing = Signing { service: service.name, region: &place.region, time: time.now(), settings: SigningSettings::default() };
+        let signing = Signing { service: service.name, region: &place.region, time, settings: SigningSettings::default() };
         signing.sign(&mut request, form.as_bytes(), &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
         *request.timeout_mut() = Some(CALL_TIMEOUT);
         *request.body_mut() = Some(Bytes::from_owner(form).into());
         Ok(request)
     }
+}
+
+/// A call that the service has refused.
+struct Refusal {
+    error: AwsError,
+    /// What time it was by the service.
+    date: Option<String>,
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name)?.to_str().ok()
 }
 
 /// Reads an answer, as far as it may go.

@@ -38,7 +38,8 @@ impl SecretsManager for LiveSecretsManager {
     async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError> {
         let call = Call::new(SERVICE, "BatchGetSecretValue", ids.join(", "));
         let client = self.client(&call).await?;
-        let answer = client.batch_get_secret_value().set_secret_id_list(Some(ids.to_vec())).send().await;
+        let request = client.batch_get_secret_value().set_secret_id_list(Some(ids.to_vec()));
+        let answer = self.connection.http.clock().signed(|| request.clone().send()).await;
         let answer = answer.map_err(|error| call.failed(error))?;
 
         let found: Vec<_> = (answer.secret_values.unwrap_or_default().into_iter())
@@ -66,7 +67,8 @@ impl SecretsManager for LiveSecretsManager {
             SecretVersion::Stage(stage) => request.version_stage(stage),
             SecretVersion::Id(id) => request.version_id(id),
         };
-        let answer = request.send().await.map_err(|error| call.failed(error))?;
+        let answer = self.connection.http.clock().signed(|| request.clone().send()).await;
+        let answer = answer.map_err(|error| call.failed(error))?;
         value(answer.secret_string, answer.secret_binary).ok_or_else(|| call.malformed("the secret has no value"))
     }
 }

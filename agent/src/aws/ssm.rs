@@ -43,7 +43,8 @@ impl ParameterStore for LiveParameterStore {
     async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError> {
         let call = Call::new(SERVICE, "GetParameters", names.join(", "));
         let request = self.client(&call).await?.get_parameters().set_names(Some(names.to_vec())).with_decryption(true);
-        let answer = request.send().await.map_err(|error| call.failed(error))?;
+        let answer = self.connection.http.clock().signed(|| request.clone().send()).await;
+        let answer = answer.map_err(|error| call.failed(error))?;
 
         let found: Vec<Found> = answer.parameters.unwrap_or_default().into_iter().filter_map(Found::new).collect();
         let value_of = |name: &String| found.iter().find(|found| found.is_called(name)).map(|found| found.value.clone());
@@ -57,7 +58,7 @@ impl ParameterStore for LiveParameterStore {
         let mut next_token = None;
         for _ in 0..PAGE_LIMIT {
             let page = client.get_parameters_by_path().path(path).recursive(true).with_decryption(true).set_next_token(next_token);
-            let page = page.send().await.map_err(|error| call.failed(error))?;
+            let page = self.connection.http.clock().signed(|| page.clone().send()).await.map_err(|error| call.failed(error))?;
             for found in page.parameters.unwrap_or_default().into_iter().filter_map(Found::new) {
                 let name = found.name.strip_prefix(path).unwrap_or(&found.name).trim_start_matches('/');
                 values.insert(name.to_owned(), found.value);

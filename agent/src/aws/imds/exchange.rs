@@ -3,14 +3,15 @@
 //! Nothing here waits or tries again: that is the business of [`imds`](super).
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::{Either, select};
-use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url};
 
 use crate::aws::ImdsError;
 use crate::aws::http::{Http, reason};
+use crate::aws::skew;
 
 /// How long a metadata session token is valid: six hours, the longest IMDS grants.
 ///
@@ -61,6 +62,8 @@ impl PartialEq for Session {
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) body: Vec<u8>,
+    /// What time it is by IMDS.
+    pub(super) date: Option<SystemTime>,
     retry_after: Option<Duration>,
 }
 
@@ -149,6 +152,7 @@ impl Transport {
         let status = response.status();
         exchange.answered(status.as_u16());
         let retry_after = retry_after(response.headers());
+        let date = response.headers().get(DATE).and_then(|date| skew::parsed(date.to_str().ok()?));
         let mut body = Vec::new();
         // A body shorter than its Content-Length is an error here, never a short answer.
         while let Some(chunk) = response.chunk().await.map_err(|error| again(&error, true))? {
@@ -157,7 +161,7 @@ impl Transport {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { status, body, retry_after })
+        Ok(Answer { status, body, date, retry_after })
     }
 
     fn client(&self, rung: usize) -> Result<Client, String> {

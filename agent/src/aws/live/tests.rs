@@ -100,6 +100,30 @@ async fn what_is_not_of_aws_is_malformed_and_what_never_came_unreachable() {
     assert!(error.is_unreachable() && error.is_transient());
 }
 
+/// AWS whose time is not this machine's: it refuses what is signed on another day.
+#[tokio::test]
+async fn what_is_refused_for_the_clock_is_asked_again_by_the_clock_of_aws() {
+    let server = Loopback::serve(|request| match request.header("x-amz-date") {
+        Some(signed) if signed.starts_with("20231123T") => Reply::new(
+            200,
+            match action(request) {
+                "GetSecretValue" => r#"{"SecretString": "h"}"#,
+                _ => r#"{"Parameters": []}"#,
+            },
+        ),
+        _ => {
+            let body = r#"{"__type": "InvalidSignatureException", "message": "Signature not yet current"}"#;
+            Reply::new(400, body).header("date", "Thu, 23 Nov 2023 02:30:00 GMT")
+        }
+    });
+    let aws = aws(&server.url);
+    aws.secrets.get(&request("prod/db")).await.unwrap();
+    aws.parameters.under("/prod").await.unwrap();
+    aws.secrets.get(&request("prod/other")).await.unwrap();
+    let asked: Vec<String> = server.requests().iter().map(|request| action(request).to_owned()).collect();
+    assert_eq!(asked, ["GetSecretValue", "GetSecretValue", "GetParametersByPath", "GetSecretValue"]);
+}
+
 #[tokio::test]
 async fn a_busy_service_says_how_long_to_wait() {
     let server = Loopback::serve(|_| Reply::new(503, "").header("retry-after", "7"));

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
-use aws_smithy_async::time::StaticTimeSource;
 
 use super::*;
 use crate::aws::connection::RegionSource;
@@ -28,7 +27,8 @@ fn query(url: &str) -> Query {
         endpoints: BTreeMap::from([("AWS_ENDPOINT_URL_EC2".into(), url.into())]),
     };
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_440_938_160);
-    Query { time: SharedTimeSource::new(StaticTimeSource::new(time)), ..Query::new(connection, EC2) }
+    connection.http.clock().set(time);
+    Query::new(connection, EC2)
 }
 
 fn call() -> Call {
@@ -71,13 +71,41 @@ async fn a_call_is_a_signed_form() {
 #[tokio::test]
 async fn a_signature_is_that_of_other_sdks() {
     let query = query("");
-    let request = query.signed(&call(), &Parameters::default().with("VolumeId", "vol 1&ü*")).await.unwrap();
+    let request =
+        query.signed(&call(), &Parameters::default().with("VolumeId", "vol 1&ü*"), query.connection.http.clock().now()).await.unwrap();
     assert_eq!(request.url().as_str(), "https://ec2.eu-west-1.amazonaws.com/");
     assert_eq!(request.timeout(), Some(&CALL_TIMEOUT));
     let authorization = &request.headers()["authorization"];
     assert!(authorization.is_sensitive() && !format!("{request:?}").contains("\"session\""), "{request:?}");
     let (_, signature) = authorization.to_str().unwrap().split_once("Signature=").unwrap();
     assert_eq!(signature, "f91a540c0965023de7c87a8cd50072422108314a4dd13b98a29698d83a48273a");
+}
+
+/// What EC2 answers a request that was signed at another time than `date`, and to one that was not.
+fn of_time(date: &'static str, day: &'static str) -> Loopback {
+    const REFUSAL: &str =
+        "<Response><Errors><Error><Code>RequestExpired</Code><Message>Request has expired.</Message></Error></Errors></Response>";
+    Loopback::serve(move |request| match request.header("x-amz-date") {
+        Some(signed) if signed.starts_with(day) => Reply::new(200, "<AttachVolumeResponse/>"),
+        _ => Reply::new(400, REFUSAL).header("date", date),
+    })
+}
+
+#[tokio::test]
+async fn a_call_refused_for_the_clock_is_made_again_by_the_clock_of_aws() {
+    let server = of_time("Mon, 23 Nov 2026 02:30:00 GMT", "20261123T0230");
+    let query = query(&server.url);
+    for _ in 0..2 {
+        query.call(&call(), Parameters::default()).await.unwrap();
+    }
+    assert_eq!(server.requests().len(), 3, "what was learnt is kept");
+}
+
+#[tokio::test]
+async fn a_call_is_made_again_for_the_clock_only_once() {
+    let server = of_time("Mon, 23 Nov 2026 02:30:00 GMT", "never");
+    let error = query(&server.url).call(&call(), Parameters::default()).await.unwrap_err();
+    assert_eq!((error.kind, server.requests().len()), (AwsErrorKind::Expired, 2));
 }
 
 #[tokio::test]

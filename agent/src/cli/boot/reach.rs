@@ -123,6 +123,11 @@ impl Reached {
             .collect()
     }
 
+    /// What AWS has found to be wrong with this machine's clock.
+    pub(super) fn wrong_clock(&self) -> Option<String> {
+        self.ways.get()?.http.clock().warning()
+    }
+
     /// Ends once the group wants this instance to serve.
     pub(super) async fn goes_into_service(&self, clock: &dyn Clock) {
         let Some(ways) = self.ways.get() else { return std::future::pending().await };

@@ -1,0 +1,245 @@
+//! The time that requests are signed with: this machine's, until AWS says that it is wrong.
+//!
+//! An instance may boot with a clock that is off by hours or years, before anything has set it, and AWS refuses what is
+//! signed more than five minutes from its own time. Such a refusal bears AWS's time in its `Date`: from then on requests
+//! are signed with that, counted on by the monotonic clock, so that no later jump of the system's clock matters either.
+//! Who was refused tries again at once, and only once.
+//!
+//! Nothing but the refusal of a signed request is believed, and the clock of the machine is left to those who set it.
+//! Certificates are judged by the machine's own time: see [`AwsErrorKind::Untimely`](super::AwsErrorKind::Untimely).
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use aws_smithy_async::time::TimeSource;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+
+use super::classify::bare;
+
+/// How far the time of a signature may be from AWS's before a refusal is laid to it. AWS bears five minutes; its `Date` has
+/// no fractions of a second, and the answer was on its way.
+///
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>
+const BORNE: Duration = Duration::from_secs(240);
+
+/// What a refusal for the time of a signature may be called, as the SDKs know it. Each may have another reason: AWS's time
+/// decides.
+const CODES: [&str; 8] = [
+    // S3.
+    "RequestTimeTooSkewed",
+    // EC2, and the Query protocol.
+    "RequestExpired",
+    "InvalidSecurity.RequestHasExpired",
+    "RequestInTheFuture",
+    "SignatureDoesNotMatch",
+    // EC2, which does not say what is wrong with the credentials.
+    "AuthFailure",
+    // Services that speak JSON.
+    "InvalidSignatureException",
+    "AccessDeniedException",
+];
+
+/// A handle on the time that requests are signed with. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SigningClock(Arc<Mutex<Option<Learnt>>>);
+
+/// What time it was by AWS.
+#[derive(Debug, Clone, Copy)]
+struct Learnt {
+    time: SystemTime,
+    at: Instant,
+    /// How far this machine's clock was from it then.
+    off: Off,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Off {
+    Behind(Duration),
+    Ahead(Duration),
+}
+
+impl SigningClock {
+    /// What time it is, as far as that is known.
+    pub(crate) fn now(&self) -> SystemTime {
+        let learnt = *self.learnt();
+        learnt.map_or_else(SystemTime::now, |Learnt { time, at, .. }| time + at.elapsed())
+    }
+
+    /// Takes in the refusal of a request that was signed at `signed`: its code and its `Date`. Whether it was refused for
+    /// that time, so that another try, made at once, has another.
+    pub(super) fn corrected_by(&self, code: Option<&str>, date: Option<&str>, signed: SystemTime) -> bool {
+        let Some(time) = date.and_then(parsed) else { return false };
+        let is_of_time = code.is_some_and(|code| CODES.contains(&bare(code)));
+        if !is_of_time || distance(signed, time).length() < BORNE {
+            return false;
+        }
+        // Of several requests that were refused together, the first brought the time.
+        if distance(self.now(), time).length() >= BORNE {
+            let off = distance(SystemTime::now(), time);
+            *self.learnt() = Some(Learnt { time, at: Instant::now(), off });
+            if let Some(warning) = self.warning() {
+                log::warn!("{warning}");
+            }
+        }
+        true
+    }
+
+    /// Makes a signed call of an SDK, and makes it again if it was refused for the time of its signature.
+    pub(super) async fn signed<T, E, F>(&self, call: impl Fn() -> F) -> Result<T, SdkError<E, HttpResponse>>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata,
+    {
+        let signed = self.now();
+        let answer = call().await;
+        let Err(SdkError::ServiceError(refusal)) = &answer else { return answer };
+        let date = refusal.raw().headers().get("date");
+        if self.corrected_by(refusal.err().code(), date, signed) { call().await } else { answer }
+    }
+
+    /// What an operator should know of this machine's clock, if AWS has found it to be wrong.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let off = self.learnt().as_ref()?.off;
+        let how = match off {
+            Off::Behind(length) => format!("{} behind", coarse(length)),
+            Off::Ahead(length) => format!("{} ahead of", coarse(length)),
+        };
+        (off.length() >= BORNE).then(|| format!("this machine's clock is {how} AWS's: requests are signed with AWS's time"))
+    }
+
+    fn learnt(&self) -> MutexGuard<'_, Option<Learnt>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For the SDKs.
+impl TimeSource for SigningClock {
+    fn now(&self) -> SystemTime {
+        Self::now(self)
+    }
+}
+
+impl Off {
+    fn length(self) -> Duration {
+        match self {
+            Self::Behind(length) | Self::Ahead(length) => length,
+        }
+    }
+}
+
+/// How far `clock` is from the true `time`.
+fn distance(clock: SystemTime, time: SystemTime) -> Off {
+    match time.duration_since(clock) {
+        Ok(length) => Off::Behind(length),
+        Err(error) => Off::Ahead(error.duration()),
+    }
+}
+
+/// The time that a `Date` header names.
+pub(super) fn parsed(date: &str) -> Option<SystemTime> {
+    SystemTime::try_from(DateTime::from_str(date.trim(), Format::HttpDate).ok()?).ok()
+}
+
+/// A length of time in the largest unit that has two of it.
+fn coarse(length: Duration) -> String {
+    let minutes = (length.as_secs() + 30) / 60;
+    match minutes {
+        0..120 => format!("{minutes} minutes"),
+        120..2_880 => format!("{} hours", (minutes + 30) / 60),
+        _ => format!("{} days", (minutes + 720) / 1_440),
+    }
+}
+
+#[cfg(test)]
+impl SigningClock {
+    pub(super) fn set(&self, time: SystemTime) {
+        *self.learnt() = Some(Learnt { time, at: Instant::now(), off: distance(time, time) });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &str = "Mon, 23 Nov 2026 02:30:00 GMT";
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+
+    fn date() -> SystemTime {
+        parsed(DATE).unwrap()
+    }
+
+    fn is_near(time: SystemTime, other: SystemTime) -> bool {
+        distance(time, other).length() < Duration::from_secs(60)
+    }
+
+    #[test]
+    fn is_this_machines_until_aws_refuses_it() {
+        let clock = SigningClock::default();
+        assert!(is_near(clock.now(), SystemTime::now()) && clock.warning().is_none());
+        assert!(clock.corrected_by(Some("RequestTimeTooSkewed"), Some(DATE), date() - 3 * YEAR));
+        assert!(is_near(clock.now(), date()));
+    }
+
+    #[test]
+    fn believes_nothing_but_a_refusal_that_is_of_time() {
+        let wrong = date() - YEAR;
+        for (code, date, signed) in [
+            (Some("ThrottlingException"), Some(DATE), wrong),
+            (None, Some(DATE), wrong),
+            (Some("RequestExpired"), None, wrong),
+            (Some("RequestExpired"), Some("yesterday"), wrong),
+            // The signature is wrong, and the time is not.
+            (Some("SignatureDoesNotMatch"), Some(DATE), date() + Duration::from_secs(200)),
+        ] {
+            let clock = SigningClock::default();
+            assert!(!clock.corrected_by(code, date, signed), "{code:?} {date:?}");
+            assert!(is_near(clock.now(), SystemTime::now()));
+        }
+    }
+
+    #[test]
+    fn every_code_is_known_with_or_without_a_side() {
+        for code in CODES {
+            for code in [code.to_owned(), format!("Client.{code}")] {
+                assert!(SigningClock::default().corrected_by(Some(&code), Some(DATE), date() + YEAR), "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_requests_that_were_refused_together_each_is_tried_again() {
+        let clock = SigningClock::default();
+        let signed = date() + YEAR;
+        assert!(clock.corrected_by(Some("AuthFailure"), Some(DATE), signed));
+        assert!(clock.corrected_by(Some("AuthFailure"), Some(DATE), signed));
+        // And none for ever.
+        assert!(!clock.corrected_by(Some("AuthFailure"), Some(DATE), clock.now()));
+    }
+
+    #[test]
+    fn what_was_learnt_can_be_learnt_again() {
+        let clock = SigningClock::default();
+        clock.set(date() - YEAR);
+        assert!(clock.corrected_by(Some("RequestExpired"), Some(DATE), clock.now()));
+        assert!(is_near(clock.now(), date()));
+    }
+
+    #[test]
+    fn says_by_how_much_the_clock_is_wrong() {
+        let warned = |off| {
+            let learnt = Learnt { time: date(), at: Instant::now(), off };
+            SigningClock(Arc::new(Mutex::new(Some(learnt)))).warning()
+        };
+        let warning = warned(Off::Behind(3 * YEAR)).unwrap();
+        assert_eq!(warning, "this machine's clock is 1095 days behind AWS's: requests are signed with AWS's time");
+        let warning = warned(Off::Ahead(Duration::from_secs(7_200))).unwrap();
+        assert_eq!(warning, "this machine's clock is 2 hours ahead of AWS's: requests are signed with AWS's time");
+        // It was set meanwhile, and is right now.
+        assert_eq!(warned(Off::Behind(Duration::from_secs(1))), None);
+    }
+}
