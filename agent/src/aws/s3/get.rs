@@ -10,6 +10,7 @@ use reqwest::{Method, Response, StatusCode, Url};
 use super::SERVICE;
 use super::codes::{self, CHANGED};
 use crate::aws::classify::{Call, retry_after};
+use crate::aws::http::Http;
 use crate::aws::query::Element;
 use crate::aws::signing::Signing;
 use crate::aws::{AwsError, AwsErrorKind};
@@ -21,7 +22,7 @@ const REFUSAL_LIMIT: usize = 64 << 10;
 /// Everything that a request for the same object needs again.
 #[derive(Debug, Clone)]
 pub(super) struct Getter {
-    pub(super) client: reqwest::Client,
+    pub(super) http: Http,
     pub(super) url: Url,
     /// By whom and for which region requests are signed; `None` for a plain server.
     pub(super) signer: Option<(SharedCredentialsProvider, String)>,
@@ -61,6 +62,8 @@ pub(super) enum Refusal {
     Region(String, AwsError),
     /// Ask again by another URL.
     Location(Url),
+    /// Ask again: it was signed with a time that was not AWS's, which is known now.
+    Clock(AwsError),
     /// There is not even a first byte: the object is empty.
     Empty,
     Final(AwsError),
@@ -76,7 +79,7 @@ impl Refusal {
     /// The error, for those who cannot ask again.
     pub(super) fn error(self, call: &Call) -> AwsError {
         match self {
-            Self::Final(error) | Self::Region(_, error) => error,
+            Self::Final(error) | Self::Region(_, error) | Self::Clock(error) => error,
             Self::Location(_) => call.error(AwsErrorKind::Invalid, "the server sends us to yet another place"),
             Self::Empty => changed(call),
         }
@@ -92,7 +95,7 @@ impl Getter {
         // A weak one may not be asked for; the answer says which version it is all the same.
         let strong = version.and_then(|version| version.etag.clone()).filter(|etag| !etag.starts_with("W/"));
         headers.extend(strong.map(|etag| (IF_MATCH, etag)));
-        let response = self.send(Method::GET, headers).await?;
+        let (response, signed) = self.send(Method::GET, headers).await?;
         let answered = Version::of(response.headers());
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -112,21 +115,24 @@ impl Getter {
             }
             StatusCode::RANGE_NOT_SATISFIABLE if span.first == 0 => Err(Refusal::Empty),
             StatusCode::PRECONDITION_FAILED => Err(changed(call).into()),
-            _ => Err(self.refusal(response).await),
+            _ => Err(self.refusal(response, signed).await),
         }
     }
 
     /// The digest that S3 keeps of the whole object. It says so to a HEAD, and not with a part.
     pub(super) async fn sha256(&self) -> Result<Option<Sha256>, AwsError> {
-        let response = self.send(Method::HEAD, Vec::new()).await?;
+        let (response, signed) = self.send(Method::HEAD, Vec::new()).await?;
         match response.status() {
             StatusCode::OK => Ok(whole_sha256(response.headers())),
-            _ => Err(self.refusal(response).await.error(&self.call)),
+            _ => Err(self.refusal(response, signed).await.error(&self.call)),
         }
     }
 
-    async fn send(&self, method: Method, headers: Vec<(HeaderName, String)>) -> Result<Response, AwsError> {
+    /// Sends a request. The answer, and the time it was signed with.
+    async fn send(&self, method: Method, headers: Vec<(HeaderName, String)>) -> Result<(Response, SystemTime), AwsError> {
         let call = &self.call;
+        let client = self.http.client().map_err(|error| call.unsent(&error))?;
+        let time = self.http.clock().now();
         let mut request = reqwest::Request::new(method, self.url.clone());
         for (name, value) in headers {
             let value = HeaderValue::from_str(&value).map_err(|_| call.malformed("the server's ETag is no header"))?;
@@ -135,13 +141,16 @@ impl Getter {
         if let Some((credentials, region)) = &self.signer {
             request.headers_mut().insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
             let identity = credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
-            let signing = Signing { service: SERVICE, region, time: SystemTime::now(), settings: as_s3_signs() };
+            let signing = Signing { service: SERVICE, region, time, settings: as_s3_signs() };
             signing.sign(&mut request, b"", &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
         }
-        self.client.execute(request).await.map_err(|error| call.unsent(&error))
+        let exchange = self.http.exchanges().begin(call.operation);
+        let response = client.execute(request).await.map_err(|error| call.unsent(&error))?;
+        exchange.answered(response.status().as_u16());
+        Ok((response, time))
     }
 
-    async fn refusal(&self, response: Response) -> Refusal {
+    async fn refusal(&self, response: Response, signed: SystemTime) -> Refusal {
         let call = &self.call;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -167,6 +176,9 @@ impl Getter {
             error.kind = kind;
         }
         error.retry_after = retry_after(text(RETRY_AFTER.as_str()));
+        if self.http.clock().corrected_by(code, text("date"), signed) {
+            return Refusal::Clock(error);
+        }
         let own = self.signer.as_ref().map_or("", |(_, region)| region);
         match text("x-amz-bucket-region").or(answer.text("Region")) {
             Some(region) if region != own && is_region(region) => Refusal::Region(region.to_owned(), error),

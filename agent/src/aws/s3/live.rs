@@ -27,7 +27,6 @@ impl LiveObjects {
     }
 
     async fn getter(&self, source: &Source, call: &Call) -> Result<Getter, AwsError> {
-        let client = self.connection.http.client().map_err(|error| call.unsent(&error))?;
         let (url, signer) = match source {
             Source::Https(url) => (url.clone(), None),
             Source::S3 { bucket, key, version_id } => {
@@ -43,7 +42,7 @@ impl LiveObjects {
             }
         };
         let url = url.parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "it has no URL that can be called"))?;
-        Ok(Getter { client, url, signer, call: call.clone() })
+        Ok(Getter { http: self.connection.http.clone(), url, signer, call: call.clone() })
     }
 }
 
@@ -77,6 +76,7 @@ impl Objects for LiveObjects {
                     self.regions.borrow_mut().insert(bucket.clone(), region);
                     getter = self.getter(source, &call).await?;
                 }
+                (Refusal::Clock(_), _) if sent_on <= REDIRECTS => {}
                 (Refusal::Location(url), Source::Https(_)) if sent_on <= REDIRECTS => getter.url = url,
                 (refusal, _) => return Err(refusal.error(&call)),
             }
