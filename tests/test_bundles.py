@@ -466,7 +466,7 @@ def test_200_megabytes_in_little_memory(machine, store, tmp_path_factory, format
 
 def test_the_report_says_how_far_it_is(machine, store):
     store.put("shop-releases/shop-1.tar.gz", release("tar.gz", {"data": random.Random(3).randbytes(20 << 20)}))
-    store.fault = lambda request: {"stall": 1 << 20, "seconds": 6} if request.range[0] == 4 << 20 else None
+    store.fault = lambda request: {"stall": 1 << 20, "seconds": 6} if request.range and request.range[0] == 4 << 20 else None
     running = machine.start_boot(bundle())
     report = machine.path("/run/ingot/report.json")
     end = time.monotonic() + 20

@@ -283,16 +283,6 @@ impl FakeMachine {
         self.0.storage.borrow_mut().failing = times;
     }
 
-    /// From now on an archive has the digest that it has.
-    pub(crate) fn stop_inventing_archives(&self) {
-        self.0.any_archive.set(false);
-    }
-
-    /// So many bytes may be written, and no more.
-    pub(crate) fn set_free(&self, bytes: u64) {
-        self.0.free.set(bytes);
-    }
-
     /// From now on disks come when they are plugged in, and not when they are waited for.
     pub(crate) fn stop_inventing_disks(&self) {
         self.0.storage.borrow_mut().anything = false;

@@ -106,7 +106,9 @@ impl Getter {
                 if version.is_some_and(|version| *version != answered) {
                     return Err(changed(call).into());
                 }
-                let sha256 = whole_sha256(response.headers());
+                // Of a part, a digest would be that of the part.
+                let is_all = length.is_some() && response.content_length() == length;
+                let sha256 = whole_sha256(response.headers()).filter(|_| is_all);
                 Ok(Answer { response, is_part: true, length, version: answered, sha256 })
             }
             StatusCode::OK => {

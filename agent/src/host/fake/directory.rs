@@ -27,6 +27,19 @@ impl FakeMachine {
     }
 }
 
+#[cfg(test)]
+impl FakeMachine {
+    /// From now on an archive has the digest that it has.
+    pub(crate) fn stop_inventing_archives(&self) {
+        self.0.any_archive.set(false);
+    }
+
+    /// So many bytes may be written, and no more.
+    pub(crate) fn set_free(&self, bytes: u64) {
+        self.0.free.set(bytes);
+    }
+}
+
 #[async_trait(?Send)]
 impl Directories for FakeMachine {
     async fn unpack(&self, wanted: Unpacking) -> Result<Box<dyn Unpack>, UnpackError> {
