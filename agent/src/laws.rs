@@ -9,12 +9,14 @@
 //! | nothing is fetched twice, and what can be is fetched together | [`fetching`] |
 //! | a failure stops only what depends on it, and says what to do | [`failures`], [`patience`] |
 //! | one volume for each step, whatever EC2 does; what is refused stays as it was | [`volumes`], [`mounts`] |
+//! | one database for a fleet, and a wait that ends with the first login | [`databases`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
 //! | a large document is no trouble | [`size`] |
 //!
 //! An example is tried by being there: [`example`] reads the directory. [`instance`] is what it is booted on.
 
 mod again;
+mod databases;
 mod example;
 mod failures;
 mod fetching;

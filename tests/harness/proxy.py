@@ -3,7 +3,7 @@
 One process with two ports. Whoever is under test calls the first; tests themselves (to make secrets, to set faults)
 call the second, which is never logged, delayed or faulted, and has `/harness/` besides:
 
-    PUT  /harness/rules    {"latency": seconds, "faults": [rule…], "ec2": {setting of `ec2.py`…}}
+    PUT  /harness/rules    {"latency": seconds, "faults": [rule…], "ec2": {setting of `ec2.py`…}, "rds": {of `rds.py`…}}
     GET  /harness/calls    every call so far
     PUT  /harness/forget   empty that list, and the rules
     PUT  /harness/make     {"instance", "snapshot" or "volume": {…}}: EC2 has it, no call was made; its id
@@ -44,6 +44,7 @@ LIMITS = {"BatchGetSecretValue": ("SecretIdList", 20), "GetParameters": ("Names"
 EMPTY_PAGE = "harness-page-two"
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 EC2_VERSION = b"Version=2016-11-15"
+RDS_VERSION = "2014-10-31"
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -63,16 +64,25 @@ class Moto:
 
         return Ec2(ACCOUNT, REGION)
 
-    def configure_ec2(self, settings: dict) -> None:
-        if settings or "ec2" in vars(self):
-            self.ec2.configure(settings)
+    @functools.cached_property
+    def rds(self):
+        """As `ec2`."""
+        from harness.rds import Rds
+
+        return Rds(ACCOUNT, REGION)
+
+    def configure(self, rules: dict) -> None:
+        for service in ("ec2", "rds"):
+            if rules.get(service) or service in vars(self):
+                getattr(self, service).configure(rules.get(service, {}))
 
     def make(self, kind: str, wanted: dict) -> str:
         return self.ec2.make(kind, wanted)
 
     def forget(self) -> None:
-        if "ec2" in vars(self):
-            self.ec2.forget()
+        for service in ("ec2", "rds"):
+            if service in vars(self):
+                getattr(self, service).forget()
 
     async def answer(self, request: wire.Request) -> wire.Response:
         return await self.do(self.call, request)
@@ -130,10 +140,14 @@ class Call:
         target = request.headers.get("x-amz-target", f"{request.method} {request.path}")
         self.target = f"EC2.{self.form['Action']}" if "Action" in self.form else target
         self.operation = self.target.rpartition(".")[2]
+        self.is_rds = self.form.get("Version") == RDS_VERSION
 
     def error(self, type_: str, message: str, status: int = 400, headers: dict | None = None) -> wire.Response:
         if self.form:
             code = f"<Code>{escape(type_)}</Code><Message>{escape(message)}</Message>"
+            if self.is_rds:
+                body = f"{XML}<ErrorResponse><Error><Type>Sender</Type>{code}</Error><RequestId>h</RequestId></ErrorResponse>"
+                return wire.Response(status, body.encode(), headers or {}, "text/xml")
             body = f"{XML}<Response><Errors><Error>{code}</Error></Errors><RequestID>harness</RequestID></Response>"
             return wire.Response(status, body.encode(), headers or {}, "text/xml;charset=UTF-8")
         body = json.dumps({"__type": type_, "Message": message}).encode()
@@ -215,7 +229,7 @@ class Front:
                 rules = json.loads(request.body)
                 self.latency = rules.get("latency", 0.0)
                 self.faults = wire.Faults(rules.get("faults", []), self.faults)
-                self.moto.configure_ec2(rules.get("ec2", {}))
+                self.moto.configure(rules)
                 response = wire.Response()
             case "PUT", "/harness/forget":
                 self.forget()

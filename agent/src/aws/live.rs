@@ -12,8 +12,8 @@ use super::ec2::{Ec2, LiveEc2};
 use super::fetch::{Parameters, Secrets};
 use super::http::Http;
 use super::imds::Imds;
-use super::secrets_manager::LiveSecretsManager;
 use super::rds::{LiveRds, Rds};
+use super::secrets_manager::LiveSecretsManager;
 use super::ssm::LiveParameterStore;
 use super::{ParameterStore, SecretsManager};
 

@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 
-use crate::aws::fake::{self, FakeEc2, FakeRds, FakeMetadata};
+use crate::aws::fake::{self, FakeEc2, FakeMetadata, FakeRds};
 use crate::aws::imds::Patience;
 use crate::aws::loopback::{Loopback, Reply, Request};
 use crate::aws::{AwsError, AwsErrorKind, Identity, ImdsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};

@@ -117,12 +117,9 @@ pub(super) async fn encrypt(wire: Wire, target: &Target, roots: &Roots) -> Resul
             Ok(Wire::encrypted(stream, trust, at))
         }
         Err(error) => Err(match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-            Some(rustls::Error::InvalidCertificate(why)) => Refusal::Untrusted {
-                late: is_of_time(why),
-                why: in_words(why),
-                roots: trusted.from,
-                at: at.clone(),
-            },
+            Some(rustls::Error::InvalidCertificate(why)) => {
+                Refusal::Untrusted { late: is_of_time(why), why: in_words(why), roots: trusted.from, at: at.clone() }
+            }
             Some(other) => failed(other.to_string()),
             None => Refusal::of_io(&at, &error),
         }),

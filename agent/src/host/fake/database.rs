@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::databases::{Databases, Refusal, Said, Server, Target, Verdict};
 use super::super::Clock as _;
+use super::super::databases::{Databases, Refusal, Said, Server, Target, Verdict};
 use super::FakeMachine;
 use crate::text::SecretText;
 
@@ -62,7 +62,7 @@ impl Databases for FakeMachine {
         match (&server.password, &target.login) {
             (Some(password), Some(login)) if *password != login.password => {
                 let message = "password authentication failed".to_owned();
-                Err(Refusal::Said(Said { at, verdict: Verdict::WrongPassword, code: "28P01".into(), message }))
+                Err(Refusal::Said(Said { at, verdict: Verdict::WrongPassword, code: "28P01".into(), message, open: false }))
             }
             _ => Ok(Server::default()),
         }

@@ -148,7 +148,7 @@ pub(super) async fn until_ready(database: &Database, cx: &Context<'_>) -> Result
         return knocking(&target.at(), &target, &status, async |_| Ok(false), &wait).await.map(drop);
     };
     let (found, target) = with_endpoint(database, &name, login, &wait).await?;
-    until_login(&name, found, &target, &wait).await.map(drop)
+    until_login(&name, found, &target, true, &wait).await.map(drop)
 }
 
 /// Waits until RDS says where a database is.
@@ -171,13 +171,23 @@ pub(super) async fn with_endpoint(
     }
 }
 
-/// Waits until a database of RDS takes a login, and ends early when RDS says that it never will.
-pub(super) async fn until_login(name: &Name, found: rds::Database, target: &Target, wait: &Wait<'_>) -> Result<Server, DatabaseError> {
+/// Waits until a database of RDS takes a login, and ends early when RDS says that it never will. A wrong password is waited
+/// for only with `hope`.
+pub(super) async fn until_login(
+    name: &Name,
+    found: rds::Database,
+    target: &Target,
+    hope: bool,
+    wait: &Wait<'_>,
+) -> Result<Server, DatabaseError> {
     let cx = wait.cx;
     let status = RefCell::new(found.status);
     let doubted = Cell::new(None);
     // A password that is wrong may be about to change, which RDS knows.
     let patient = async |refusal: &Refusal| {
+        if !hope {
+            return Ok(false);
+        }
         let now = cx.host().clock.elapsed();
         if let Some(at) = doubted.get()
             && now < at + DOUBT
