@@ -54,6 +54,8 @@ fn pause(refusal: &Refusal) -> Duration {
         Refusal::Name { .. } => 1_000,
         // It has been tried for seconds.
         Refusal::Silent { .. } => 0,
+        // Costs a packet.
+        Refusal::Refused { .. } => 50,
         Refusal::Said(said) if said.verdict == Verdict::Full => 1_000,
         Refusal::Said(said) if said.verdict == Verdict::WrongPassword => 200,
         _ => 100,
@@ -235,7 +237,8 @@ async fn knocking(
             Ok(server) => return Ok(server),
             Err(refusal) => clean(refusal, wait.cx),
         };
-        if !refusal.is_transient() && !(refusal.verdict() == Some(Verdict::WrongPassword) && patient(&refusal).await?) {
+        let hopes = refusal.is_transient() || refusal.verdict() == Some(Verdict::WrongPassword) && patient(&refusal).await?;
+        if !hopes {
             return Err(DatabaseError::Refused(refusal));
         }
         let says = match status.borrow().as_str() {
