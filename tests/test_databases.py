@@ -270,7 +270,7 @@ def test_a_mariadb_with_too_many_connections_is_waited_for(agent, aws, mariadb):
 def test_a_mariadb_that_wants_tls(agent, aws, mariadb):
     mariadb.encrypt_and_start(name="localhost")
     mariadb.run("SET GLOBAL require_secure_transport=ON")
-    fails(agent, plain(mariadb, aws, tls="disable"), "encrypted connections only", "3159")
+    fails(agent, plain(mariadb, aws, tls="disable"), "1045", "tls: require")
 
 
 def test_a_mariadb_that_does_not_let_this_host_in(agent, aws, mariadb):

@@ -12,6 +12,7 @@
 //! | a release counts when it is whole, and what is there is not asked for again | [`bundles`] |
 //! | whoever waits hears of it once, at once, and until they have taken it | [`signals`] |
 //! | a warm pool gets what is prepared, and nothing that serves | [`phases`] |
+//! | one database for a fleet, and a wait that ends with the first login | [`databases`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
 //! | a large document is no trouble | [`size`] |
 //!
@@ -19,6 +20,7 @@
 
 mod again;
 mod bundles;
+mod databases;
 mod example;
 mod failures;
 mod fetching;

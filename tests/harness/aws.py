@@ -115,6 +115,12 @@ SERVICE_OF = {
     "RecordLifecycleActionHeartbeat": "autoscaling",
     "DescribeLifecycleHooks": "autoscaling",
     "DescribeAutoScalingInstances": "autoscaling",
+    "DescribeDBInstances": "rds",
+    "DescribeDBClusters": "rds",
+    "RestoreDBInstanceFromDBSnapshot": "rds",
+    "RestoreDBClusterFromSnapshot": "rds",
+    "ModifyDBInstance": "rds",
+    "RemoveTagsFromResource": "rds",
 }
 
 
@@ -139,7 +145,7 @@ class Aws:
         ports = self.process.stdout.readline().split()
         assert ports, "the AWS stand-in did not start"
         self.direct = f"http://127.0.0.1:{ports[0]}"
-        self.rules: dict = {"latency": 0, "faults": [], "ec2": {}, "ahead": 0}
+        self.rules: dict = {"latency": 0, "faults": [], "ec2": {}, "rds": {}, "ahead": 0}
         self.clients: dict = {}
         return self
 
@@ -197,7 +203,8 @@ class Aws:
         """Adds a rule: a kind of `proxy.py`, or one of `ERRORS` (of `EC2_ERRORS`, if the operation is EC2's)."""
         operation = rule.get("operation", "")
         service = SERVICE_OF.get(operation, "secretsmanager")
-        errors = {"ec2": EC2_ERRORS, "cloudformation": QUERY_ERRORS, "autoscaling": QUERY_ERRORS}.get(service, ERRORS)
+        query = dict.fromkeys(("rds", "cloudformation", "autoscaling"), QUERY_ERRORS)
+        errors = {"ec2": EC2_ERRORS, **query}.get(service, ERRORS)
         if kind in errors:
             action = f"{service}:{operation}"
             known = errors[kind]
@@ -225,7 +232,7 @@ class Aws:
 
     def forget(self) -> None:
         """Empties the log and takes all rules back; what was made stays."""
-        self.rules = {"latency": 0, "faults": [], "ec2": {}, "ahead": 0}
+        self.rules = {"latency": 0, "faults": [], "ec2": {}, "rds": {}, "ahead": 0}
         self.put("/harness/forget", {})
 
     def reset(self) -> None:
@@ -348,3 +355,34 @@ class Aws:
         """
         with urllib.request.urlopen(f"{self.direct}/harness/events?after={after}&wait={wait}") as reply:
             return json.load(reply)
+
+    # RDS.
+
+    def rds(self, **settings) -> None:
+        """Changes how RDS behaves: `DEFAULTS` of `rds.py`."""
+        self.rules["rds"].update(settings)
+        self.put("/harness/rules", self.rules)
+
+    def db_snapshot(self, id: str, tags: dict[str, str] | None = None, *, engine: str = "postgres", user: str = "shop") -> None:
+        """A snapshot of a database that is gone since, with `user` for its master user."""
+        rds, listed = self.client("rds"), [{"Key": key, "Value": value} for key, value in (tags or {}).items()]
+        rds.create_db_instance(
+            DBInstanceIdentifier="golden", Engine=engine, DBInstanceClass="db.t4g.micro", AllocatedStorage=20,
+            MasterUsername=user, MasterUserPassword="of the snapshot",
+        )  # fmt: skip
+        rds.create_db_snapshot(DBInstanceIdentifier="golden", DBSnapshotIdentifier=id, Tags=listed)
+        rds.delete_db_instance(DBInstanceIdentifier="golden", SkipFinalSnapshot=True)
+
+    def db_cluster_snapshot(self, id: str, *, engine: str = "aurora-postgresql", user: str = "shop") -> None:
+        """As `db_snapshot`, of a cluster."""
+        rds = self.client("rds")
+        rds.create_db_cluster(
+            DBClusterIdentifier="golden", Engine=engine, MasterUsername=user, MasterUserPassword="of the snapshot"
+        )
+        rds.create_db_cluster_snapshot(DBClusterIdentifier="golden", DBClusterSnapshotIdentifier=id)
+        rds.delete_db_cluster(DBClusterIdentifier="golden", SkipFinalSnapshot=True)
+
+    def databases(self) -> list[dict]:
+        """Instances as DescribeDBInstances shows them, their tags as a dict."""
+        found = self.client("rds").describe_db_instances()["DBInstances"]
+        return [{**one, "Tags": {tag["Key"]: tag["Value"] for tag in one.get("TagList", [])}} for one in found]

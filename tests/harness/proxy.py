@@ -3,7 +3,8 @@
 One process with two ports. Whoever is under test calls the first; tests themselves (to make secrets, to set faults)
 call the second, which is never logged, delayed or faulted, and has `/harness/` besides:
 
-    PUT  /harness/rules    {"latency": seconds, "faults": [rule…], "ec2": {setting of `ec2.py`…}, "ahead": seconds}
+    PUT  /harness/rules    {"latency": seconds, "faults": [rule…], "ec2": {setting of `ec2.py`…}, "rds": {of `rds.py`…},
+                            "ahead": seconds}
     GET  /harness/calls    every call so far
     PUT  /harness/forget   empty that list, and the rules
     PUT  /harness/make     {"instance", "snapshot" or "volume": {…}}: EC2 has it, no call was made; its id.
@@ -59,6 +60,7 @@ QUERY_VERSIONS = ("2010-05-15", "2011-01-01")
 # Where a wait condition's handle has its URL.
 WAIT_CONDITION = "/wait-condition"
 SIGNALS = ("SignalResource", "CompleteLifecycleAction", "RecordLifecycleActionHeartbeat")
+RDS_VERSION = "2014-10-31"
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
@@ -84,6 +86,13 @@ class Moto:
 
         return Signals(ACCOUNT, REGION)
 
+    @functools.cached_property
+    def rds(self):
+        """As `ec2`."""
+        from harness.rds import Rds
+
+        return Rds(ACCOUNT, REGION)
+
     def signal(self, call: "Call") -> wire.Response:
         match self.signals.answer(call.form):
             case (code, message):
@@ -92,16 +101,17 @@ class Moto:
                 body = f"{XML}<{call.operation}Response>{inner}</{call.operation}Response>"
                 return wire.Response(200, body.encode(), {}, "text/xml")
 
-    def configure_ec2(self, settings: dict) -> None:
-        if settings or "ec2" in vars(self):
-            self.ec2.configure(settings)
+    def configure(self, rules: dict) -> None:
+        for service in ("ec2", "rds"):
+            if rules.get(service) or service in vars(self):
+                getattr(self, service).configure(rules.get(service, {}))
 
     def make(self, kind: str, wanted: dict) -> str:
         maker = self.signals if kind in ("lifecycle-action", "complete-stack") else self.ec2
         return maker.make(kind, wanted)
 
     def forget(self) -> None:
-        for stand_in in ("ec2", "signals"):
+        for stand_in in ("ec2", "rds", "signals"):
             if stand_in in vars(self):
                 vars(self)[stand_in].forget()
 
@@ -161,6 +171,7 @@ class Call:
         target = request.headers.get("x-amz-target", f"{request.method} {request.path}")
         self.target = f"EC2.{self.form['Action']}" if "Action" in self.form else target
         self.operation = self.target.rpartition(".")[2]
+        self.is_rds = self.form.get("Version") == RDS_VERSION
 
     def error(self, type_: str, message: str, status: int = 400, headers: dict | None = None) -> wire.Response:
         if self.form.get("Version") in QUERY_VERSIONS:
@@ -169,6 +180,9 @@ class Call:
             return wire.Response(status, body.encode(), headers or {}, "text/xml")
         if self.form:
             code = f"<Code>{escape(type_)}</Code><Message>{escape(message)}</Message>"
+            if self.is_rds:
+                body = f"{XML}<ErrorResponse><Error><Type>Sender</Type>{code}</Error><RequestId>h</RequestId></ErrorResponse>"
+                return wire.Response(status, body.encode(), headers or {}, "text/xml")
             body = f"{XML}<Response><Errors><Error>{code}</Error></Errors><RequestID>harness</RequestID></Response>"
             return wire.Response(status, body.encode(), headers or {}, "text/xml;charset=UTF-8")
         body = json.dumps({"__type": type_, "Message": message}).encode()
@@ -270,7 +284,7 @@ class Front:
                 rules = json.loads(request.body)
                 self.latency, self.ahead = rules.get("latency", 0.0), rules.get("ahead", 0.0)
                 self.faults = wire.Faults(rules.get("faults", []), self.faults)
-                self.moto.configure_ec2(rules.get("ec2", {}))
+                self.moto.configure(rules)
                 response = wire.Response()
             case "PUT", "/harness/forget":
                 self.forget()

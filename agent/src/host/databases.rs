@@ -13,6 +13,7 @@ mod scram;
 mod tls;
 mod wire;
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use tokio::time::Instant;
 
 use self::tls::Roots;
 use super::Files;
@@ -30,6 +32,10 @@ pub(crate) use self::refusal::{Refusal, Said, Verdict};
 
 /// The longest that one knock may take once there is a connection: a server that takes longer is not ready.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// For so long an answer counts for whoever asks the same again: a wait that has just ended is looked at once more, and
+/// what it waited for is not to be logged in to three times.
+const FRESH: Duration = Duration::from_secs(1);
 
 /// Databases that are reached by the network.
 #[async_trait(?Send)]
@@ -118,18 +124,29 @@ pub(crate) struct Server {
 pub(crate) struct NetDatabases {
     resolver: SystemResolver,
     roots: Roots,
+    answered: RefCell<Vec<(Target, Instant, Server)>>,
 }
 
 impl NetDatabases {
     /// `files` is where certificate authorities are read from.
     pub(crate) fn new(files: Rc<dyn Files>) -> Self {
-        Self { resolver: SystemResolver::default(), roots: Roots::new(files) }
+        Self { resolver: SystemResolver::default(), roots: Roots::new(files), answered: RefCell::default() }
+    }
+
+    /// What a target has just answered.
+    fn fresh(&self, target: &Target) -> Option<Server> {
+        let mut answered = self.answered.borrow_mut();
+        answered.retain(|(_, at, _)| at.elapsed() < FRESH);
+        answered.iter().find(|(known, ..)| known == target).map(|(.., server)| server.clone())
     }
 }
 
 #[async_trait(?Send)]
 impl Databases for NetDatabases {
     async fn knock(&self, target: &Target) -> Result<Server, Refusal> {
+        if let Some(server) = self.fresh(target) {
+            return Ok(server);
+        }
         let stream = connect::connect(&self.resolver, target).await?;
         let talk = async {
             match target.engine {
@@ -138,7 +155,9 @@ impl Databases for NetDatabases {
             }
         };
         let silent = || Refusal::Mute { at: target.at() };
-        tokio::time::timeout(KNOCK_TIMEOUT, talk).await.unwrap_or_else(|_| Err(silent()))
+        let server = tokio::time::timeout(KNOCK_TIMEOUT, talk).await.unwrap_or_else(|_| Err(silent()))?;
+        self.answered.borrow_mut().push((target.clone(), Instant::now(), server.clone()));
+        Ok(server)
     }
 }
 

@@ -199,7 +199,8 @@ fn said(wire: &Wire, packet: &[u8], capabilities: CapabilityFlags) -> Refusal {
             let message = error.message_str();
             // Before the capabilities are known, some send a SQLSTATE all the same.
             let message = message.strip_prefix('#').and_then(|rest| rest.get(5..)).unwrap_or(&message).to_owned();
-            Refusal::Said(Said { at: wire.at().into(), verdict: Verdict::of_mysql(code), code: code.to_string(), message })
+            let (at, open) = (wire.at().into(), wire.trust == Trust::Open);
+            Refusal::Said(Said { at, verdict: Verdict::of_mysql(code), code: code.to_string(), message, open })
         }
         _ => malformed(wire),
     }

@@ -189,5 +189,6 @@ fn said(wire: &Wire, body: &ErrorResponseBody) -> Refusal {
             _ => {}
         }
     }
-    Refusal::Said(Said { at: wire.at().into(), verdict: Verdict::of_postgres(&code, &message), code, message })
+    let (at, open) = (wire.at().into(), wire.trust == Trust::Open);
+    Refusal::Said(Said { at, verdict: Verdict::of_postgres(&code, &message), code, message, open })
 }

@@ -53,6 +53,8 @@ pub(crate) struct Said {
     pub(crate) code: String,
     /// In its own words, which may hold the user's name.
     pub(crate) message: String,
+    /// Whether it was said on a connection that is not encrypted.
+    pub(crate) open: bool,
 }
 
 /// What an engine's code comes to.
@@ -184,6 +186,11 @@ impl Failure for Refusal {
             Self::Said(said) => match said.verdict {
                 Verdict::Starting => "look at the server's log: it does not come to its end".into(),
                 Verdict::Full => "raise max_connections, or let fewer clients connect".into(),
+                // MySQL and MariaDB say no more to a user who has to come by TLS.
+                Verdict::WrongPassword if said.open && said.code == "1045" => {
+                    "correct user name and password in the secret, or in the database; if it wants encrypted connections, set `tls: require`"
+                        .into()
+                }
                 Verdict::WrongPassword => "correct user name and password in the secret, or in the database".into(),
                 Verdict::NotAllowed => "let the user in from this address: pg_hba.conf, or GRANT … TO 'user'@'host'".into(),
                 Verdict::NoDatabase => "correct `dbname` in the secret, or create the database".into(),
@@ -253,7 +260,7 @@ mod tests {
     #[test]
     fn waits_for_what_passes_and_for_nothing_else() {
         let at = || "db:5432".to_owned();
-        let said = |verdict| Refusal::Said(Said { at: at(), verdict, code: "x".into(), message: "y".into() });
+        let said = |verdict| Refusal::Said(Said { at: at(), verdict, code: "x".into(), message: "y".into(), open: false });
         for refusal in [Refusal::Refused { at: at() }, Refusal::Silent { at: at() }, said(Verdict::Starting), said(Verdict::Full)] {
             assert!(refusal.is_transient() && refusal.hint().is_some(), "{refusal}");
         }

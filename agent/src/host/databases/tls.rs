@@ -57,7 +57,7 @@ impl Roots {
         let found = match named {
             Some(path) => {
                 let missing = || Refusal::Roots { path: path.display().to_string(), why: "there is no such file".into() };
-                self.from_file(path).await?.ok_or_else(missing)?
+                self.in_file(path).await?.ok_or_else(missing)?
             }
             None => self.of_this_machine().await?,
         };
@@ -67,7 +67,7 @@ impl Roots {
 
     async fn of_this_machine(&self) -> Result<Trusted, Refusal> {
         for path in [BAKED].into_iter().chain(SYSTEM) {
-            if let Some(found) = self.from_file(Path::new(path)).await? {
+            if let Some(found) = self.in_file(Path::new(path)).await? {
                 return Ok(found);
             }
         }
@@ -76,7 +76,7 @@ impl Roots {
     }
 
     /// `None` if there is no such file. Certificates in it that are of no use are passed over, if there are others.
-    async fn from_file(&self, path: &Path) -> Result<Option<Trusted>, Refusal> {
+    async fn in_file(&self, path: &Path) -> Result<Option<Trusted>, Refusal> {
         let from = path.display().to_string();
         let wrong = |why: String| Refusal::Roots { path: from.clone(), why };
         let Some(text) = self.files.read(path, LIMIT).await.map_err(|error| wrong(error.to_string()))? else { return Ok(None) };

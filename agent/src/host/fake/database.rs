@@ -62,7 +62,7 @@ impl Databases for FakeMachine {
         match (&server.password, &target.login) {
             (Some(password), Some(login)) if *password != login.password => {
                 let message = "password authentication failed".to_owned();
-                Err(Refusal::Said(Said { at, verdict: Verdict::WrongPassword, code: "28P01".into(), message }))
+                Err(Refusal::Said(Said { at, verdict: Verdict::WrongPassword, code: "28P01".into(), message, open: false }))
             }
             _ => Ok(Server::default()),
         }

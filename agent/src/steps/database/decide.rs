@@ -212,7 +212,7 @@ mod tests {
     fn a_wrong_password_may_pass_while_another_is_on_its_way() {
         let said = |verdict| {
             let at = "db:5432".to_owned();
-            Refusal::Said(crate::host::databases::Said { at, verdict, code: String::new(), message: String::new() })
+            Refusal::Said(crate::host::databases::Said { at, verdict, code: String::new(), message: String::new(), open: false })
         };
         let wrong = said(Verdict::WrongPassword);
         assert!(!may_pass(&wrong, &in_state("available")));

@@ -24,6 +24,8 @@ pub(crate) struct Database {
     /// The host of a database that is not asked of RDS.
     pub(super) host: Option<Text>,
     /// The port, of a database with a `host`. Default: that of the engine.
+    #[serde(default, deserialize_with = "port")]
+    #[schemars(range(min = 1, max = 65535))]
     pub(super) port: Option<u16>,
     /// The protocol, of a database with a `host`; mysql is MariaDB's, too.
     pub(super) engine: Option<Engine>,
@@ -36,6 +38,12 @@ pub(crate) struct Database {
     pub(super) tls: Tls,
     /// Certificate authorities in PEM. Default: /etc/ingot/rds-ca.pem, else those of the system.
     pub(super) ca: Option<PathBuf>,
+}
+
+fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
+    let given = Option::<u32>::deserialize(deserializer)?;
+    let wrong = |number| serde::de::Error::custom(format!("{number} is no port: write a number from 1 to 65535"));
+    given.map(|number| u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| wrong(number))).transpose()
 }
 
 /// A snapshot, and what is to be made of it. What is not said is as in the snapshot, or as RDS chooses.
@@ -102,9 +110,6 @@ impl Database {
                     object(&format!("`{field}` is for a database with a `host`: RDS says it itself"), "take it away");
                 }
             }
-        }
-        if self.port == Some(0) {
-            object("0 is no port", "write the port that the server listens on, or leave it out");
         }
         if let Some(address) = self.credentials.as_ref().filter(|address| address.kind() != "secrets") {
             object(
@@ -175,7 +180,6 @@ mod tests {
             (json!({"host": "a"}), "which protocol"),
             (json!({"host": "a", "engine": "mysql", "restore_from": {"snapshot": "s"}}), "only RDS restores"),
             (json!({"instance": "a", "port": 5432}), "`port` is for"),
-            (json!({"host": "a", "engine": "mysql", "port": 0}), "0 is no port"),
             (json!({"instance": "a", "credentials": "files./etc/x"}), "`credentials` names a whole secret"),
             (json!({"instance": "a", "credentials": "{{secrets.db}}"}), "`credentials` names a whole secret"),
             (json!({"cluster": "a", "restore_from": {"snapshot": "s"}}), "a cluster is restored without"),

@@ -24,11 +24,16 @@ pub(super) async fn set(database: &Database, cx: &Context<'_>) -> Result<(), Dat
             let (id, master) = (name.id.clone(), found.master_user.clone());
             return Err(Unsuitable::MasterUser { id, master, secret: secret.clone() }.into());
         }
-        if !is_right(&target, cx).await? {
-            change(&name, login, &target, &wait).await?;
+        // It is the server itself that says whether there is anything to change.
+        match wait::until_login(&name, found.clone(), &target, false, &wait).await {
+            Ok(_) => {}
+            Err(DatabaseError::Refused(refusal)) if refusal.verdict() == Some(Verdict::WrongPassword) => {
+                change(&name, login, &target, &wait).await?;
+                wait::until_login(&name, found.clone(), &target, true, &wait).await?;
+            }
+            Err(error) => return Err(error),
         }
     }
-    wait::until_login(&name, found.clone(), &target, &wait).await?;
     cx.world.aws.rds.remove_tag(&found.arn, PASSWORD).await.map_err(DatabaseError::Rds)?;
     // Until RDS shows that, the next look would find it undone.
     wait::seen(&name, |found| !decide::is_pending(found), cx).await

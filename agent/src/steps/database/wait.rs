@@ -54,6 +54,8 @@ fn pause(refusal: &Refusal) -> Duration {
         Refusal::Name { .. } => 1_000,
         // It has been tried for seconds.
         Refusal::Silent { .. } => 0,
+        // Costs a packet.
+        Refusal::Refused { .. } => 50,
         Refusal::Said(said) if said.verdict == Verdict::Full => 1_000,
         Refusal::Said(said) if said.verdict == Verdict::WrongPassword => 200,
         _ => 100,
@@ -148,7 +150,7 @@ pub(super) async fn until_ready(database: &Database, cx: &Context<'_>) -> Result
         return knocking(&target.at(), &target, &status, async |_| Ok(false), &wait).await.map(drop);
     };
     let (found, target) = with_endpoint(database, &name, login, &wait).await?;
-    until_login(&name, found, &target, &wait).await.map(drop)
+    until_login(&name, found, &target, true, &wait).await.map(drop)
 }
 
 /// Waits until RDS says where a database is.
@@ -171,13 +173,23 @@ pub(super) async fn with_endpoint(
     }
 }
 
-/// Waits until a database of RDS takes a login, and ends early when RDS says that it never will.
-pub(super) async fn until_login(name: &Name, found: rds::Database, target: &Target, wait: &Wait<'_>) -> Result<Server, DatabaseError> {
+/// Waits until a database of RDS takes a login, and ends early when RDS says that it never will. A wrong password is waited
+/// for only with `hope`.
+pub(super) async fn until_login(
+    name: &Name,
+    found: rds::Database,
+    target: &Target,
+    hope: bool,
+    wait: &Wait<'_>,
+) -> Result<Server, DatabaseError> {
     let cx = wait.cx;
     let status = RefCell::new(found.status);
     let doubted = Cell::new(None);
     // A password that is wrong may be about to change, which RDS knows.
     let patient = async |refusal: &Refusal| {
+        if !hope {
+            return Ok(false);
+        }
         let now = cx.host().clock.elapsed();
         if let Some(at) = doubted.get()
             && now < at + DOUBT
@@ -225,7 +237,8 @@ async fn knocking(
             Ok(server) => return Ok(server),
             Err(refusal) => clean(refusal, wait.cx),
         };
-        if !refusal.is_transient() && !(refusal.verdict() == Some(Verdict::WrongPassword) && patient(&refusal).await?) {
+        let hopes = refusal.is_transient() || refusal.verdict() == Some(Verdict::WrongPassword) && patient(&refusal).await?;
+        if !hopes {
             return Err(DatabaseError::Refused(refusal));
         }
         let says = match status.borrow().as_str() {

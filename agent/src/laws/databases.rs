@@ -1,0 +1,194 @@
+//! One database for a whole fleet, whatever RDS does and whenever a boot is cut off; and nobody's password but its own.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::aws::fake::{FakeParameterStore, FakeRds, FakeSecretsManager, Pace};
+use crate::aws::rds::{Database, Kind, Snapshot};
+use crate::host::databases::{Refusal, Said, Verdict};
+use crate::laws::example::Example;
+use crate::laws::instance::{Booted, Instance, REGION};
+use crate::report::BootOutcome;
+
+const SECRET: &str = r#"{"username": "shop", "password": "hunter2hunter2"}"#;
+const ENDPOINT: &str = "shop.made-up.eu-central-1.rds.amazonaws.com:5432";
+
+const RESTORED: &str = "
+version: 1
+secrets: { db: { secrets_manager: db } }
+databases:
+  main: { instance: shop, restore_from: { snapshot: golden }, credentials: secrets.db }
+";
+
+const WAITED_FOR: &str = "
+version: 1
+secrets: { db: { secrets_manager: db } }
+databases:
+  main: { instance: shop, credentials: secrets.db, timeout: 10m }
+";
+
+/// As slow as RDS is: an endpoint after five minutes, logins after twelve, `backing-up` for hours.
+fn slow() -> Pace {
+    let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+    Pace { endpoint: minutes(5), logins: minutes(12), available: minutes(300), ends_in: None }
+}
+
+/// An instance in an account with a snapshot of a database whose master user is `shop`.
+fn instance(text: &str) -> Instance {
+    let secrets = FakeSecretsManager::default().with("db", SECRET);
+    let mut instance = Instance::with_aws(&Example::of(text), secrets, FakeParameterStore::default());
+    instance.machine.stop_inventing_disks();
+    let tags = BTreeMap::from([("master".to_owned(), "shop".to_owned())]);
+    let (created, engine) = ("2026-01-01T00:00:00Z".into(), "postgres".into());
+    let snapshot = Snapshot { id: "golden".into(), status: "available".into(), created, engine, tags };
+    instance.rds = Rc::new(FakeRds::new(instance.machine.clone(), REGION).with_snapshot(Kind::Instance, snapshot));
+    instance
+}
+
+/// An instance in an account with a database that takes logins with `password`.
+fn beside(password: &str) -> Instance {
+    let mut instance = instance(WAITED_FOR);
+    let database = Database { engine: "postgres".into(), master_user: "shop".into(), ..Database::default() };
+    let rds = FakeRds::new(instance.machine.clone(), REGION);
+    instance.rds = Rc::new(rds.with_database(Kind::Instance, "shop", database, Some(password.into())));
+    instance
+}
+
+fn database(instance: &Instance) -> Database {
+    instance.rds.now(Kind::Instance, "shop").unwrap()
+}
+
+fn is_settled(instance: &Instance) -> bool {
+    database(instance).tags.keys().map(String::as_str).collect::<Vec<_>>() == ["ingot:restored-from"]
+}
+
+fn took(booted: &Booted) -> Duration {
+    let step = booted.report.steps.iter().find(|step| step.address.as_str() == "databases.main").unwrap();
+    Duration::from_secs_f64((step.finished_ms.unwrap() - step.started_ms.unwrap()) / 1e3)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_is_known_to_be_ready_as_soon_as_it_takes_logins() {
+    let instance = instance(RESTORED);
+    instance.rds.set_pace(slow());
+    let booted = instance.boot_well().await;
+    let late = took(&booted).checked_sub(slow().logins).unwrap();
+    // The rest is the time in which RDS shows that a tag is gone.
+    assert!(late < Duration::from_millis(250), "{late:?}");
+    assert_eq!(database(&instance).status, "backing-up");
+    assert!(is_settled(&instance));
+    // RDS is not asked ten times a second for twelve minutes.
+    assert!(instance.rds.count("DescribeDBInstances") < 80, "{}", instance.rds.count("DescribeDBInstances"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_instances_make_one_database() {
+    let first = instance(RESTORED);
+    first.rds.set_pace(slow());
+    let mut fleet = vec![first];
+    for _ in 1..10 {
+        let mut another = instance(RESTORED);
+        another.rds = fleet[0].rds.clone();
+        another.machine.join(fleet[0].machine.network());
+        fleet.push(another);
+    }
+    let booted = join_all(fleet.iter().map(Instance::boot)).await;
+    assert!(booted.iter().all(|booted| booted.report.outcome == BootOutcome::Done));
+    assert!(is_settled(&fleet[0]));
+    let asked = fleet[0].rds.count("RestoreDBInstanceFromDBSnapshot");
+    assert!((1..=10).contains(&asked), "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_dies_leaves_nothing_that_another_cannot_make_good() {
+    let seconds = Duration::from_secs;
+    let pace = Pace { endpoint: seconds(3), logins: seconds(5), ..slow() };
+    // Until one of them lives: how often a report is written while it waits is up to chance.
+    for count in 0.. {
+        let first = instance(RESTORED);
+        first.rds.set_pace(pace.clone());
+        first.machine.die_after(count);
+        tokio::select! {
+            biased;
+            () = first.machine.died() => {}
+            _ = first.boot() => break,
+        }
+        first.machine.restart_process();
+        first.boot_well().await;
+        assert!(is_settled(&first), "killed in change {count}");
+        assert_eq!(first.boot_well().await.changed(), [""; 0], "killed in change {count}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_makes_no_second_database() {
+    for operation in ["RestoreDBInstanceFromDBSnapshot", "ModifyDBInstance", "RemoveTagsFromResource"] {
+        let instance = instance(RESTORED);
+        instance.rds.set_pace(slow());
+        instance.rds.lose_answers(operation, 2);
+        instance.boot_well().await;
+        assert!(is_settled(&instance), "{operation}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_in_a_state_to_take_no_password_gets_it_later() {
+    let instance = instance(RESTORED);
+    instance.rds.set_pace(slow());
+    instance.rds.fail("ModifyDBInstance", "InvalidDBInstanceState", 5);
+    instance.boot_well().await;
+    assert!(is_settled(&instance) && instance.rds.count("ModifyDBInstance") == 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restore_that_fails_ends_the_wait() {
+    for ends_in in ["failed", "incompatible-network"] {
+        let instance = instance(RESTORED);
+        let pace = Pace { logins: Duration::MAX / 2, available: Duration::from_secs(600), ends_in: Some(ends_in.into()), ..slow() };
+        instance.rds.set_pace(pace);
+        let booted = instance.boot().await;
+        let error = booted.error("databases.main");
+        assert!(error.starts_with(&format!("shop is {ends_in}, says RDS")), "{error}");
+        assert!(took(&booted) < Duration::from_secs(640));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_is_not_ours_never_gets_a_password() {
+    let instance = beside("somebody else's");
+    let booted = instance.boot().await;
+    insta::assert_snapshot!(booted.error("databases.main").replace(ENDPOINT, "SHOP"), @r"
+    SHOP refused user name and password (28P01: password authentication failed)
+      hint: correct user name and password in the secret, or in the database
+    ");
+    assert_eq!(instance.rds.count("ModifyDBInstance"), 0);
+    assert!(took(&booted) < Duration::from_secs(5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_starts_is_waited_for_and_one_that_never_does_is_named() {
+    let instance = beside("hunter2hunter2");
+    let (at, verdict) = (ENDPOINT.to_owned(), Verdict::Starting);
+    let said = Said { at, verdict, code: "57P03".into(), message: "the database system is starting up".into(), open: false };
+    instance.machine.network().change(ENDPOINT, |server| server.refusal = Some(Refusal::Said(said)));
+    let booted = instance.boot().await;
+    insta::assert_snapshot!(booted.error("databases.main").replace(ENDPOINT, "SHOP"), @r"
+    waited 600s for shop to take logins (SHOP is starting up or shutting down (57P03: the database system is starting up); RDS: available)
+      hint: look at the server's log: it does not come to its end
+    ");
+    instance.machine.network().change(ENDPOINT, |server| server.refusal = None);
+    assert_eq!(instance.boot_well().await.changed(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_nobody_has_is_not_waited_for() {
+    let instance = instance(WAITED_FOR);
+    let booted = instance.boot().await;
+    insta::assert_snapshot!(booted.error("databases.main"), @r"
+    RDS has no instance shop
+      hint: correct its identifier, or say in `restore_from:` what it is to be made of
+    ");
+}
