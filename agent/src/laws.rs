@@ -10,7 +10,7 @@
 //! | a failure stops only what depends on it, and says what to do | [`failures`], [`patience`] |
 //! | one volume for each step, whatever EC2 does; what is refused stays as it was | [`volumes`], [`mounts`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
-//! | a large document is no trouble | [`size`] |
+//! | a large document is no trouble, nor a large fleet | [`size`], [`fleet`] |
 //!
 //! An example is tried by being there: [`example`] reads the directory. [`instance`] is what it is booted on.
 
@@ -18,6 +18,7 @@ mod again;
 mod example;
 mod failures;
 mod fetching;
+mod fleet;
 mod inspection;
 mod instance;
 mod invented;
