@@ -14,7 +14,7 @@
 //! | a warm pool gets what is prepared, and nothing that serves | [`phases`] |
 //! | one database for a fleet, and a wait that ends with the first login | [`databases`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
-//! | a large document is no trouble | [`size`] |
+//! | a large document is no trouble, nor a large fleet | [`size`], [`fleet`] |
 //!
 //! An example is tried by being there: [`example`] reads the directory. [`instance`] is what it is booted on.
 
@@ -24,6 +24,7 @@ mod databases;
 mod example;
 mod failures;
 mod fetching;
+mod fleet;
 mod inspection;
 mod instance;
 mod invented;

@@ -23,6 +23,8 @@ use super::{
 pub(crate) use ec2::FakeEc2;
 pub(crate) use objects::FakeObjects;
 pub(crate) use rds::FakeRds;
+#[cfg(test)]
+pub(crate) use rds::Pace;
 pub(crate) use signals::{FakeAutoScaling, FakeCloudFormation};
 
 /// An account for a rehearsal, with nothing in it but what `ec2` and `rds` have; every object that is asked for is there,

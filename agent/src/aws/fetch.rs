@@ -45,6 +45,7 @@ struct SecretsInner {
     singles: Semaphore,
     /// Whether the role may not call the batch action, which is one of its own.
     batch_denied: Cell<bool>,
+    pace_of_singles: Pace,
 }
 
 impl Secrets {
@@ -70,6 +71,7 @@ impl Secrets {
             pace,
             singles: Semaphore::new(SINGLE_CALLS),
             batch_denied: Cell::new(false),
+            pace_of_singles: Pace::default(),
         }))
     }
 
@@ -105,7 +107,8 @@ impl SecretsInner {
             }
         }
         let _permit = self.singles.acquire().await;
-        self.service.get(request).await
+        self.pace_of_singles.ready().await;
+        self.pace_of_singles.note(self.service.get(request).await)
     }
 }
 
@@ -119,6 +122,7 @@ struct ParametersInner {
     once: Rc<Once<String, ParameterValue>>,
     trees: Rc<Once<String, Vec<(String, ParameterValue)>>>,
     pace: Rc<Pace>,
+    pace_of_trees: Pace,
     singles: Semaphore,
 }
 
@@ -132,7 +136,15 @@ impl Parameters {
             async move { pace.note(values(&*service, names).await) }
         });
         let singles = Semaphore::new(SINGLE_CALLS);
-        Self(Rc::new(ParametersInner { service, gather, once: Rc::default(), trees: Rc::default(), pace, singles }))
+        Self(Rc::new(ParametersInner {
+            service,
+            gather,
+            once: Rc::default(),
+            trees: Rc::default(),
+            pace,
+            pace_of_trees: Pace::default(),
+            singles,
+        }))
     }
 
     /// The value of one parameter.
@@ -148,8 +160,12 @@ impl Parameters {
 
     /// Every parameter below `path`: names without it, and their values.
     pub(crate) async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {
-        let (service, asked) = (self.0.service.clone(), path.to_owned());
-        self.0.trees.get(path.to_owned(), async move { service.under(&asked).await }).await
+        let (this, asked) = (self.0.clone(), path.to_owned());
+        let fetch = async move {
+            this.pace_of_trees.ready().await;
+            this.pace_of_trees.note(this.service.under(&asked).await)
+        };
+        self.0.trees.get(path.to_owned(), fetch).await
     }
 }
 

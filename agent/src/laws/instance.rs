@@ -133,15 +133,7 @@ impl Instance {
         for trouble in remembered::bring_back(&record, &host, Duration::ZERO).await {
             recorder.amend(|report| report.warnings.push(trouble));
         }
-        let aws = Aws::new(Services {
-            secrets: self.secrets.clone(),
-            parameters: self.parameters.clone(),
-            ec2: self.ec2.clone(),
-            rds: self.rds.clone(),
-            objects: self.objects.clone(),
-            stacks: self.stacks.clone(),
-            groups: self.groups.clone(),
-        });
+        let aws = Aws::new(self.services());
         let known = Rc::new(self.known(&plan).await);
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
@@ -156,6 +148,19 @@ impl Instance {
             phase: self.phase.get(),
         };
         Process { plan, world, recorder, transcript }
+    }
+
+    /// AWS as this instance sees it.
+    pub(super) fn services(&self) -> Services {
+        Services {
+            secrets: self.secrets.clone(),
+            parameters: self.parameters.clone(),
+            ec2: self.ec2.clone(),
+            rds: self.rds.clone(),
+            objects: self.objects.clone(),
+            stacks: self.stacks.clone(),
+            groups: self.groups.clone(),
+        }
     }
 
     async fn known(&self, plan: &Plan) -> Known {

@@ -2,12 +2,15 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::address::{Address, Reference};
 use crate::aws::live::Aws;
+use crate::aws::throttle::{self, LONGEST_PAUSE_OF_EC2};
+use crate::aws::{AwsError, AwsErrorKind};
 use crate::host::Host;
 use crate::host::state::Record;
 use crate::redaction::Redactor;
@@ -202,6 +205,30 @@ impl Context<'_> {
     pub(crate) fn is_made_up(&self, address: &Address) -> bool {
         let below = format!("{address}.");
         self.world.known.placeholders.borrow().iter().any(|reference| reference == address.as_str() || reference.starts_with(&below))
+    }
+
+    /// Makes a call to EC2, and makes it again as long as EC2 refuses it for its quota and this step has time.
+    ///
+    /// In place: a step that began anew would repeat every call before this one, and of a fleet that boots at once most
+    /// would never come to its end.
+    pub(crate) async fn unthrottled<T, F>(&self, call: impl Fn() -> F) -> Result<T, AwsError>
+    where
+        F: Future<Output = Result<T, AwsError>>,
+    {
+        for tries in 1.. {
+            let error = match call().await {
+                Err(error) if error.kind == AwsErrorKind::Throttled => error,
+                answered => return answered,
+            };
+            let pause = throttle::pause(tries, LONGEST_PAUSE_OF_EC2, error.retry_after);
+            if pause >= self.time_left() {
+                let what = format!("{}, {tries} times", error.what).into();
+                return Err(AwsError { what, ..error });
+            }
+            self.waiting(format!("for the quota of {} ({tries} tries)", error.operation));
+            self.host().clock.sleep(pause).await;
+        }
+        unreachable!("it is tried until it ends")
     }
 
     /// What is left of this step's time.

@@ -58,6 +58,8 @@ pub(crate) enum Change {
     Attach {
         volume: String,
         reused: bool,
+        /// Whether it was available a moment ago.
+        ready: bool,
     },
     /// EC2 says that it is attached to this instance.
     Adopt {
@@ -94,8 +96,8 @@ impl fmt::Display for Change {
                     None => write!(f, "create a blank{kind} volume{size}"),
                 }
             }
-            Self::Attach { volume, reused: true } => write!(f, "attach {volume}, which is there to be reused"),
-            Self::Attach { volume, reused: false } => write!(f, "attach {volume}"),
+            Self::Attach { volume, reused: true, .. } => write!(f, "attach {volume}, which is there to be reused"),
+            Self::Attach { volume, reused: false, .. } => write!(f, "attach {volume}"),
             Self::Adopt { volume, .. } => write!(f, "wait for {volume} to be attached"),
             Self::Settle(Settlement { volume, tags, delete }) => {
                 let tags = (!tags.is_empty()).then(|| format!("tag {volume}"));
@@ -192,7 +194,7 @@ impl Step for Volume {
         match change {
             Change::Await(wanted) => attach::wait(&wanted, cx).await.map(|_| ()),
             Change::Make { request, failed, source } => attach::make(&request, failed, &source, cx).await,
-            Change::Attach { volume, reused } => attach::attach(&volume, reused, cx).await,
+            Change::Attach { volume, reused, ready } => attach::attach(&volume, reused, ready, cx).await,
             Change::Adopt { volume, reused } => attach::adopt(&volume, reused, cx).await,
             Change::Settle(settlement) => attach::settle(&settlement, cx).await,
             Change::MakeFilesystem { device, new } => attach::make_filesystem(&device, &new, cx).await,

@@ -7,7 +7,8 @@ use std::cell::Cell;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::aws::AwsError;
+use crate::aws::throttle::{self, LONGEST_PAUSE};
+use crate::aws::{AwsError, AwsErrorKind};
 use crate::failure::{Failure, full_jitter};
 
 /// When a service may be asked again.
@@ -37,7 +38,10 @@ impl Pace {
                 let now = Instant::now();
                 let until = self.until.get().filter(|until| *until > now).unwrap_or_else(|| {
                     self.pauses.set(self.pauses.get() + 1);
-                    now + full_jitter(self.pauses.get(), error.retry_after)
+                    now + match error.kind {
+                        AwsErrorKind::Throttled => throttle::pause(self.pauses.get(), LONGEST_PAUSE, error.retry_after),
+                        _ => full_jitter(self.pauses.get(), error.retry_after),
+                    }
                 });
                 self.until.set(Some(until));
                 Err(AwsError { retry_after: Some(until - now), paced: true, ..error })

@@ -86,7 +86,7 @@ pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Co
     let mut memory = Memory { snapshot, failed, making: true, source: source.to_owned(), burnt: before.burnt, ..Memory::default() };
     memory.keep(cx).await.map_err(VolumeError::Host)?;
     cx.waiting("for EC2 to accept the volume");
-    let made = match cx.world.aws.ec2.create_volume(request).await {
+    let made = match cx.unthrottled(|| cx.world.aws.ec2.create_volume(request)).await {
         Ok(made) => made.id,
         // Asked for before in other words, by a document that has changed since. What came of that is tagged, and found by
         // that in the end; if it is gone, the next client token is for another.
@@ -118,7 +118,7 @@ async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>
     let begun = cx.host().clock.elapsed();
     let mut pauses = Pauses::new();
     loop {
-        let found = cx.world.aws.ec2.volumes(&query).await.map_err(VolumeError::Ec2)?;
+        let found = cx.unthrottled(|| cx.world.aws.ec2.volumes(&query)).await.map_err(VolumeError::Ec2)?;
         if let Some(volume) = found.into_iter().find(|volume| matches!(volume.state.as_str(), "creating" | "available" | "in-use")) {
             return Ok(Some(volume.id));
         }
@@ -164,15 +164,17 @@ async fn not_made(volume: &str, encrypted: bool, cx: &Context<'_>) -> Result<(),
     Err(Unsuitable::NotMade { volume: volume.to_owned(), encrypted }.into())
 }
 
-/// Attaches a volume and waits for its disk. What another instance took meanwhile, or never came, is noted, so that the
+/// Attaches a volume, once it is available if it was not `ready` a moment ago, and waits for its disk. What another instance took meanwhile, or never came, is noted, so that the
 /// next look at the world finds another way.
-pub(super) async fn attach(volume: &str, reused: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
+pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
     let mut memory = remember(volume, reused, cx).await?;
-    available(volume, reused, cx).await?;
+    if !ready {
+        available(volume, reused, cx).await?;
+    }
     let ec2 = &cx.world.aws.ec2;
     let here = ec2.here().await.map_err(VolumeError::Ec2)?;
     let attached = VolumeQuery { attached_to: Some(here.instance.clone()), ..VolumeQuery::default() };
-    let attached = ec2.volumes(&attached).await.map_err(VolumeError::Ec2)?;
+    let attached = cx.unthrottled(|| ec2.volumes(&attached)).await.map_err(VolumeError::Ec2)?;
     let of_ec2 = attached.iter().flat_map(|volume| &volume.attachments).filter(|attachment| attachment.instance == here.instance);
     let of_kernel = cx.host().disks.all().await.map_err(VolumeError::Host)?;
     let used = of_ec2.map(|attachment| &attachment.device).chain(of_kernel.iter().filter_map(|disk| disk.attached_as.as_ref()));
@@ -180,7 +182,7 @@ pub(super) async fn attach(volume: &str, reused: bool, cx: &Context<'_>) -> Resu
     let name = cx.world.claims.device_name(&used).ok_or(Unsuitable::NoNameLeft)?;
     let mut watch = cx.host().disks.watch().map_err(VolumeError::Host)?;
     cx.waiting(format!("for EC2 to attach {volume} as {name}"));
-    if let Err(error) = ec2.attach_volume(volume, &here.instance, &name).await {
+    if let Err(error) = cx.unthrottled(|| ec2.attach_volume(volume, &here.instance, &name)).await {
         return match error.code.as_str() {
             _ if error.what.contains("not 'running'") => Err(Unsuitable::NotRunning { instance: here.instance }.into()),
             "VolumeInUse" | "IncorrectState" | "InvalidVolume.NotFound" => refused(volume, memory, &here, error, cx).await,
@@ -247,7 +249,7 @@ async fn detach(volume: &str, name: String, mut memory: Memory, here: &Here, cx:
     memory.burnt.insert(name);
     memory.keep(cx).await.map_err(VolumeError::Host)?;
     cx.waiting(format!("for EC2 to detach {volume}, which was attaching for too long"));
-    match cx.world.aws.ec2.detach_volume(volume, &here.instance).await {
+    match cx.unthrottled(|| cx.world.aws.ec2.detach_volume(volume, &here.instance)).await {
         Ok(()) => {}
         // It is, by now.
         Err(error) if matches!(error.code.as_str(), "IncorrectState" | "InvalidAttachment.NotFound") => {}
@@ -316,11 +318,11 @@ async fn appeared(volume: &str, here: &Here, watch: &mut dyn DiskWatch, cx: &Con
 pub(super) async fn settle(settlement: &Settlement, cx: &Context<'_>) -> Result<(), VolumeError> {
     let ec2 = &cx.world.aws.ec2;
     if !settlement.tags.is_empty() {
-        ec2.create_tags(&settlement.volume, &settlement.tags).await.map_err(VolumeError::Ec2)?;
+        cx.unthrottled(|| ec2.create_tags(&settlement.volume, &settlement.tags)).await.map_err(VolumeError::Ec2)?;
     }
     if let Some((device, delete)) = &settlement.delete {
         let here = ec2.here().await.map_err(VolumeError::Ec2)?;
-        ec2.set_delete_on_termination(&here.instance, device, *delete).await.map_err(VolumeError::Ec2)?;
+        cx.unthrottled(|| ec2.set_delete_on_termination(&here.instance, device, *delete)).await.map_err(VolumeError::Ec2)?;
     }
     Ok(())
 }

@@ -54,7 +54,7 @@ impl Volume {
                     return Err(Unsuitable::Gone { volume: volume.clone(), state: "no longer there".into() }.into());
                 }
                 // Either nothing came of it, or EC2 does not show it yet.
-                None if !memory.reused => return Ok(Found::Next(Next::Attach.change(volume, false))),
+                None if !memory.reused => return Ok(Found::Next(Next::Attach { ready: false }.change(volume, false))),
                 Some(_) | None => {}
             }
         }
@@ -88,7 +88,7 @@ impl Volume {
         if let (Some(reuse), false) = (&self.reuse, memory.making)
             && let Some(volume) = self.reusable(reuse, here, cx).await?
         {
-            return Ok(Change::Attach { volume, reused: true });
+            return Ok(Change::Attach { volume, reused: true, ready: true });
         }
         self.make(memory, here, cx).await
     }
@@ -184,7 +184,7 @@ impl Volume {
                 id: None,
             },
         };
-        let found = cx.world.aws.ec2.snapshots(&query).await.map_err(VolumeError::Ec2)?;
+        let found = cx.unthrottled(|| cx.world.aws.ec2.snapshots(&query)).await.map_err(VolumeError::Ec2)?;
         newest(&query, found).map_err(VolumeError::from)
     }
 
@@ -220,8 +220,8 @@ impl Volume {
 /// What is to be done with a volume whose disk is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Next {
-    /// It is to be had, now or in a moment.
-    Attach,
+    /// It is to be had, now if it is `ready`, or in a moment.
+    Attach { ready: bool },
     /// EC2 says that it is attached to this instance, or about to be.
     Await,
 }
@@ -229,7 +229,7 @@ enum Next {
 impl Next {
     fn change(self, volume: &str, reused: bool) -> Change {
         match self {
-            Self::Attach => Change::Attach { volume: volume.to_owned(), reused },
+            Self::Attach { ready } => Change::Attach { volume: volume.to_owned(), reused, ready },
             Self::Await => Change::Adopt { volume: volume.to_owned(), reused },
         }
     }
@@ -247,8 +247,9 @@ fn judge(volume: &ec2::Volume, here: &Here) -> Result<Next, Unsuitable> {
     let by = others.iter().map(|attachment| attachment.instance.as_str()).collect::<Vec<_>>().join(", ");
     match volume.state.as_str() {
         _ if volume.multi_attach && !others.is_empty() => Err(Unsuitable::Shared { volume: id, by }),
-        "creating" | "available" => Ok(Next::Attach),
-        "in-use" if own.iter().any(|attachment| attachment.state == "detaching") => Ok(Next::Attach),
+        "creating" => Ok(Next::Attach { ready: false }),
+        "available" => Ok(Next::Attach { ready: true }),
+        "in-use" if own.iter().any(|attachment| attachment.state == "detaching") => Ok(Next::Attach { ready: false }),
         "in-use" if !own.is_empty() => Ok(Next::Await),
         "in-use" => Err(Unsuitable::InUse { volume: id, by: if by.is_empty() { "another instance".into() } else { by } }),
         "error" => Err(Unsuitable::NotMade { volume: id, encrypted: volume.encrypted }),
@@ -295,13 +296,13 @@ pub(super) fn tags(texts: &BTreeMap<String, Text>, cx: &Context<'_>) -> Result<B
 }
 
 async fn volumes(query: VolumeQuery, cx: &Context<'_>) -> Result<Vec<ec2::Volume>, VolumeError> {
-    cx.world.aws.ec2.volumes(&query).await.map_err(VolumeError::Ec2)
+    cx.unthrottled(|| cx.world.aws.ec2.volumes(&query)).await.map_err(VolumeError::Ec2)
 }
 
 /// One volume. `None` if there is none of that id.
 pub(super) async fn describe(volume: &str, cx: &Context<'_>) -> Result<Option<ec2::Volume>, VolumeError> {
     let query = VolumeQuery { ids: vec![volume.to_owned()], ..VolumeQuery::default() };
-    match cx.world.aws.ec2.volumes(&query).await {
+    match cx.unthrottled(|| cx.world.aws.ec2.volumes(&query)).await {
         Ok(found) => Ok(found.into_iter().next()),
         Err(error) if error.code == "InvalidVolume.NotFound" => Ok(None),
         Err(error) => Err(VolumeError::Ec2(error)),

@@ -1,0 +1,137 @@
+//! A thousand instances that boot at once, in one account: all come up, none asks for more than it has to, and together
+//! they take little longer than the account's quotas make them.
+//!
+//! `cargo test --lib laws::fleet -- --nocapture` prints the distribution of their times as a Markdown table.
+
+mod quotas;
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+
+use self::quotas::{Account, metered};
+use crate::aws::fake::FakeEc2;
+use crate::aws::live::Aws;
+use crate::laws::example::Example;
+use crate::laws::instance::{Booted, Instance, ZONE};
+use crate::laws::volumes::restorable;
+use crate::report::BootOutcome;
+
+const INSTANCES: usize = 1_000;
+
+const SECRETS: &str = "
+version: 1
+secrets:
+  db: { secrets_manager: prod/db }
+  session: { secrets_manager: prod/session }
+  token: { parameter: /prod/token }
+  license: { parameter: /prod/license }
+  flags: { parameters_under: /prod/flags }
+files:
+  /etc/shop.toml: { content: 'a = [{{toml secrets.db}}, {{toml secrets.session}}, {{toml secrets.token}}, {{toml secrets.license}}]' }
+  /etc/flags.toml: { content: 'f = {{toml secrets.flags.checkout}}' }
+";
+
+const VOLUME: &str = "
+version: 1
+volumes:
+  data:
+    from: { snapshot: { newest_with_tags: { role: data } } }
+    filesystem: xfs
+    delete_on_termination: true
+mounts:
+  /srv/data: { device: '{{volumes.data.device}}' }
+";
+
+/// How a fleet booted.
+struct Flown {
+    /// When each was done, sorted.
+    times: Vec<Duration>,
+    calls: BTreeMap<&'static str, (usize, usize)>,
+}
+
+impl Flown {
+    fn at(&self, share: f64) -> Duration {
+        self.times[((self.times.len() - 1) as f64 * share) as usize]
+    }
+
+    fn needed(&self, alone: &Self) -> BTreeMap<&'static str, usize> {
+        alone.calls.iter().map(|(action, (made, _))| (*action, made * self.times.len())).collect()
+    }
+
+    fn print(&self, name: &str, alone: &Self, least: Duration) {
+        let [p50, p90, p99, last] = [0.5, 0.9, 0.99, 1.0].map(|share| self.at(share).as_secs_f64());
+        println!("\n{name}: {} instances, {:.1} s at the least by the quotas", self.times.len(), least.as_secs_f64());
+        println!("\n| alone | p50 | p90 | p99 | last |\n|---|---|---|---|---|");
+        println!("| {:.3} s | {p50:.1} s | {p90:.1} s | {p99:.1} s | {last:.1} s |", alone.times[0].as_secs_f64());
+        println!("\n| action | needed by each | tries for one |\n|---|---|---|");
+        for (action, (made, refused)) in &self.calls {
+            let needed = alone.calls.get(action).map_or(0, |(made, _)| *made);
+            println!("| {action} | {needed} | {:.2} |", *made as f64 / (made - refused) as f64);
+        }
+    }
+}
+
+async fn member(text: &str) -> Instance {
+    let mut instance = Instance::of(&Example::of(text)).await;
+    instance.machine.stop_inventing_disks();
+    instance.ec2 = Rc::new(restorable(FakeEc2::new(instance.machine.clone(), ZONE)));
+    // The first look at a new volume is always too early.
+    instance.ec2.creating_for(1);
+    instance
+}
+
+async fn boot(instance: &Instance, account: &Rc<Account>) -> Booted {
+    let mut process = instance.process().await;
+    process.world.aws = Aws::new(metered(account, instance.services()));
+    process.run(pending()).await
+}
+
+/// Boots a fleet of `size` at once.
+async fn fly(text: &str, size: usize, account: &Rc<Account>) -> Flown {
+    fastrand::seed(7);
+    let mut instances = Vec::new();
+    for _ in 0..size {
+        instances.push(member(text).await);
+    }
+    let begun = tokio::time::Instant::now();
+    let mut boots: FuturesUnordered<_> = instances
+        .iter()
+        .map(|instance| async {
+            let booted = boot(instance, account).await;
+            assert_eq!(booted.report.outcome, BootOutcome::Done, "{:?}", booted.report.first_failure());
+        })
+        .collect();
+    let mut times = Vec::new();
+    while boots.next().await.is_some() {
+        times.push(begun.elapsed());
+    }
+    Flown { times, calls: account.calls() }
+}
+
+async fn a_thousand_of(name: &str, text: &str, times_the_least: f64, tries: f64) {
+    let alone = fly(text, 1, &Account::new(true)).await;
+    let fleet = fly(text, INSTANCES, &Account::new(true)).await;
+    let needed = fleet.needed(&alone);
+    let least = Account::least(&needed);
+    fleet.print(name, &alone, least);
+    let least_then_alone = least + alone.times[0];
+    assert!(fleet.at(1.0) < least_then_alone.mul_f64(times_the_least), "{:?} is far from {least_then_alone:?}", fleet.at(1.0));
+    for (action, (made, refused)) in &fleet.calls {
+        assert_eq!(made - refused, needed[action], "{action}: nothing is asked for that is not needed, however often it is refused");
+        assert!((*made as f64) < needed[action] as f64 * tries, "{action}: {made} tries for {}", needed[action]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_that_read_secrets() {
+    a_thousand_of("secrets", SECRETS, 2.0, 6.0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_that_restore_a_volume() {
+    a_thousand_of("a volume", VOLUME, 2.0, 6.0).await;
+}
