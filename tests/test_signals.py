@@ -140,7 +140,7 @@ def test_the_deadline_is_told_and_a_sigterm_is_not(waited_for, aws):
 
 
 def test_a_hook_waits_for_as_long_as_a_boot_goes_on(agent, aws, imds):
-    imds.configure(tags=TAGS)
+    imds.configure(tags=TAGS, lifecycle="InService")
     aws.group(GROUP, {HOOK: 30})
     text = document(signals={"hook": SIGNALS["hook"]}, commands={"slow": {"run": ["/bin/sleep", "17"]}})
     result = agent.boot(text)

@@ -22,7 +22,7 @@ use crate::steps::{Phase, World};
 const FACTS_FILE: &str = "/run/ingot/facts.env";
 
 /// How often an instance of a group is asked for its target state that has none yet, and after which pause.
-const STATE_TRIES: u32 = 20;
+const STATE_TRIES: u32 = 10;
 const STATE_EVERY: Duration = Duration::from_millis(500);
 
 /// The phase that this instance is in, for a plan to which it matters.
