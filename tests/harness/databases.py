@@ -9,6 +9,7 @@ Each has a directory of its own below /tmp, a free port, and runs as the user of
 database that is standing by (`standby=True`) answers «the database system is not accepting connections» until `promote`.
 """
 
+import atexit
 import contextlib
 import os
 import shutil
@@ -50,6 +51,7 @@ class Server:
         self.tls: Authority | None = None
         if type(self) not in self.made:
             original = Path(tempfile.mkdtemp(prefix="ingot-db-original-"))
+            atexit.register(shutil.rmtree, original, ignore_errors=True)
             shutil.chown(original, self.user_of_package)
             self.initialise(original / "data")
             self.made[type(self)] = original
@@ -110,7 +112,7 @@ class Server:
         self.tls = Authority()
         self.tls.issue(self.directory, name)
         self.own()
-        return self.tls.write(Path(tempfile.mkdtemp(prefix="ingot-ca-")) / "ca.pem")
+        return self.tls.write(self.directory / "ca.pem")
 
     def encrypt_and_start(self, **more) -> Path:
         ca = self.encrypt(**more)

@@ -89,8 +89,7 @@ impl Step for Database {
     }
 
     fn watches(&self) -> Vec<&Address> {
-        // Any other has been objected to.
-        self.credentials.iter().filter(|address| address.kind() == "secrets").collect()
+        self.credentials.iter().collect()
     }
 
     fn offers(&self) -> Option<&'static [&'static str]> {

@@ -32,6 +32,8 @@ pub(crate) struct Database {
     /// What it is restored from where it is not there.
     pub(super) restore_from: Option<RestoreFrom>,
     /// The secret with username, password and maybe dbname: login is checked with them, and a restored database gets them.
+    #[serde(default, deserialize_with = "secret")]
+    #[schemars(with = "Option<String>", extend("pattern" = r"^secrets\..+"))]
     pub(super) credentials: Option<Address>,
     /// Whether the connection is encrypted, and the certificate verified. Default: encrypted where the server offers it.
     #[serde(default)]
@@ -44,6 +46,13 @@ fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u16>
     let given = Option::<u32>::deserialize(deserializer)?;
     let wrong = |number| serde::de::Error::custom(format!("{number} is no port: write a number from 1 to 65535"));
     given.map(|number| u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| wrong(number))).transpose()
+}
+
+fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Address>, D::Error> {
+    let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    let address = text.parse().ok().filter(|address: &Address| address.kind() == "secrets" && !address.key().is_empty());
+    let wrong = || format!("`{text}` is not the address of a secret: write it whole and without braces, as in secrets.db");
+    address.map(Some).ok_or_else(|| serde::de::Error::custom(wrong()))
 }
 
 /// A snapshot, and what is to be made of it. What is not said is as in the snapshot, or as RDS chooses.
@@ -111,12 +120,6 @@ impl Database {
                 }
             }
         }
-        if let Some(address) = self.credentials.as_ref().filter(|address| address.kind() != "secrets") {
-            object(
-                &format!("`credentials` names a whole secret, by its address, and {address} is none"),
-                "write it without braces and without a field, as in `credentials: secrets.db`",
-            );
-        }
         if self.ca.as_ref().is_some_and(|path| !path.is_absolute()) {
             object("`ca` is no absolute path", "write where the file lies in the image, as in /etc/ssl/shop-ca.pem");
         }
@@ -173,6 +176,14 @@ mod tests {
     }
 
     #[test]
+    fn takes_the_address_of_a_whole_secret_for_credentials() {
+        for text in ["files./etc/x", "{{secrets.db}}", "secrets", "secrets.", "db"] {
+            let wrong = serde_json::from_value::<Database>(json!({"instance": "a", "credentials": text})).unwrap_err();
+            assert!(wrong.to_string().contains("is not the address of a secret"), "{text}: {wrong}");
+        }
+    }
+
+    #[test]
     fn objects_to_what_does_not() {
         for (fields, message) in [
             (json!({}), "it is not said which"),
@@ -180,8 +191,6 @@ mod tests {
             (json!({"host": "a"}), "which protocol"),
             (json!({"host": "a", "engine": "mysql", "restore_from": {"snapshot": "s"}}), "only RDS restores"),
             (json!({"instance": "a", "port": 5432}), "`port` is for"),
-            (json!({"instance": "a", "credentials": "files./etc/x"}), "`credentials` names a whole secret"),
-            (json!({"instance": "a", "credentials": "{{secrets.db}}"}), "`credentials` names a whole secret"),
             (json!({"cluster": "a", "restore_from": {"snapshot": "s"}}), "a cluster is restored without"),
             (json!({"instance": "a", "restore_from": {"snapshot": {"newest_with_tags": {}}}}), "no tag at all"),
             (json!({"instance": "a", "restore_from": {"snapshot": "s", "tags": {"ingot:x": "y"}}}), "the tag `ingot:x`"),
