@@ -13,19 +13,17 @@ def test_a_restore_makes_these_calls_and_no_other(instance, aws):
     forms = [call["form"] for call in aws.calls()]
     asked = [(form["Action"], form.get("Filter.1.Name") or form.get("VolumeId.1")) for form in forms]
     volume = own(aws)[1]["VolumeId"]
-    assert asked[:9] == [
+    assert asked[:7] == [
         ("DescribeVolumes", "tag:ingot:address"),  # what an earlier boot made
         ("DescribeVolumes", "tag:app"),  # what can be reused
         ("DescribeSnapshots", "tag:app"),
         ("CreateVolume", None),
         ("DescribeVolumes", volume),  # until it is available
-        ("DescribeVolumes", volume),  # what is to be done now
-        ("DescribeVolumes", volume),  # whether it can be attached still
         ("DescribeVolumes", "attachment.instance-id"),  # device names that are taken
         ("AttachVolume", None),
     ]
     # From then on, once in a while, whether it still attaches.
-    assert set(asked[9:]) <= {("DescribeVolumes", volume)} and len(asked) <= 10
+    assert set(asked[7:]) <= {("DescribeVolumes", volume)} and len(asked) <= 8
     assert all(call["signed"] and call["form"]["Version"] == "2016-11-15" for call in aws.calls())
 
 

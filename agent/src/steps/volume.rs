@@ -196,7 +196,7 @@ impl Step for Volume {
             Change::Make { request, failed, source } => attach::make(&request, failed, &source, cx).await,
             Change::Attach { volume, reused, ready } => attach::attach(&volume, reused, ready, cx).await,
             Change::Adopt { volume, reused } => attach::adopt(&volume, reused, cx).await,
-            Change::Settle(settlement) => attach::settle(&settlement, cx).await,
+            Change::Settle(settlement) => attach::settle(&settlement, self.settings(cx)?, cx).await,
             Change::MakeFilesystem { device, new } => attach::make_filesystem(&device, &new, cx).await,
         }
     }

@@ -3,7 +3,7 @@
 //! [`Metered`] stands before an instance's own fakes. A call takes some milliseconds, takes a token, and is refused
 //! when there is none. Nothing here is random but the milliseconds, and those come from a seed.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,18 +40,14 @@ const QUOTAS: &[Quota] = &[
 ];
 
 /// How long a call takes, in milliseconds.
-const LATENCY: std::ops::RangeInclusive<u64> = 5..=20;
+pub(super) const LATENCY: std::ops::RangeInclusive<u64> = 5..=20;
 
 /// An account and region, of which everybody has a share.
 pub(super) struct Account {
     buckets: RefCell<Vec<Bucket>>,
     latency: RefCell<fastrand::Rng>,
-    /// Whether calls are refused at all.
-    limited: bool,
     /// Calls made and calls refused, by action.
     calls: RefCell<BTreeMap<&'static str, (usize, usize)>>,
-    /// What the calls took.
-    pub(super) spent: Cell<Duration>,
 }
 
 struct Bucket {
@@ -60,16 +56,10 @@ struct Bucket {
 }
 
 impl Account {
-    pub(super) fn new(limited: bool) -> Rc<Self> {
+    pub(super) fn new() -> Rc<Self> {
         let now = Instant::now();
         let full = QUOTAS.iter().map(|quota| Bucket { tokens: quota.at_once, at: now }).collect();
-        Rc::new(Self {
-            buckets: RefCell::new(full),
-            latency: RefCell::new(fastrand::Rng::with_seed(7)),
-            limited,
-            calls: RefCell::default(),
-            spent: Cell::default(),
-        })
+        Rc::new(Self { buckets: RefCell::new(full), latency: RefCell::new(fastrand::Rng::with_seed(7)), calls: RefCell::default() })
     }
 
     /// Calls made and calls refused, by action.
@@ -79,10 +69,9 @@ impl Account {
 
     async fn call(&self, service: &'static str, operation: &'static str) -> Result<(), AwsError> {
         let latency = Duration::from_millis(self.latency.borrow_mut().u64(LATENCY));
-        self.spent.set(self.spent.get() + latency);
         // Half of it on the way there.
         sleep(latency / 2).await;
-        let taken = !self.limited || self.take(operation);
+        let taken = self.take(operation);
         let mut calls = self.calls.borrow_mut();
         let (made, refused) = calls.entry(operation).or_default();
         (*made, *refused) = (*made + 1, *refused + usize::from(!taken));

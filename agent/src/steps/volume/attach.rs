@@ -108,7 +108,10 @@ pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Co
     cx.world.claims.volume(&made, cx.address.as_str());
     (memory.volume, memory.making) = (Some(made.clone()), false);
     memory.keep(cx).await.map_err(VolumeError::Host)?;
-    available(&made, false, cx).await
+    if available(&made, false, cx).await? {
+        cx.world.claims.ready(&made);
+    }
+    Ok(())
 }
 
 /// What came of an earlier request for this step, once EC2 shows it.
@@ -130,10 +133,11 @@ async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>
     }
 }
 
-/// Waits until a volume is `available`.
+/// Waits until a volume is `available`. Whether it is: otherwise somebody was faster, or it is attached already, and that
+/// is looked at again.
 ///
 /// One to be reused that is not there any more is no failure: it is looked at again.
-async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
+async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> Result<bool, VolumeError> {
     let begun = cx.host().clock.elapsed();
     let mut pauses = Pauses::new();
     loop {
@@ -143,13 +147,12 @@ async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> Result<(), V
         let detaching = known.iter().flat_map(|known| &known.attachments).any(|attachment| attachment.state == "detaching");
         let state = known.map_or_else(|| "not seen yet".to_owned(), |known| known.state);
         match state.as_str() {
-            "not seen yet" if reused => return Ok(()),
-            "error" => return not_made(volume, encrypted, cx).await,
-            "not seen yet" if !seen => return not_made(volume, encrypted, cx).await,
+            "not seen yet" if reused => return Ok(false),
+            "error" => return Err(not_made(volume, encrypted, cx).await),
+            "not seen yet" if !seen => return Err(not_made(volume, encrypted, cx).await),
             "creating" | "not seen yet" => {}
             "in-use" if detaching => {}
-            // Also where somebody was faster, or it is attached already: that is looked at again.
-            _ => return Ok(()),
+            state => return Ok(state == "available"),
         }
         let what = format!("{volume} to be available ({state})");
         let left = still(&what, begun, "look at the volume with `aws ec2 describe-volumes`, or give it a longer `timeout:`", cx)?;
@@ -158,16 +161,19 @@ async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> Result<(), V
 }
 
 /// Nothing came of a volume: the next boot asks for another, by another client token.
-async fn not_made(volume: &str, encrypted: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
+async fn not_made(volume: &str, encrypted: bool, cx: &Context<'_>) -> VolumeError {
     let memory = Memory::of(cx);
-    Memory { volume: None, failed: memory.failed + 1, ..memory }.keep(cx).await.map_err(VolumeError::Host)?;
-    Err(Unsuitable::NotMade { volume: volume.to_owned(), encrypted }.into())
+    match (Memory { volume: None, failed: memory.failed + 1, ..memory }).keep(cx).await {
+        Ok(()) => Unsuitable::NotMade { volume: volume.to_owned(), encrypted }.into(),
+        Err(error) => VolumeError::Host(error),
+    }
 }
 
 /// Attaches a volume, once it is available if it was not `ready` a moment ago, and waits for its disk. What another instance took meanwhile, or never came, is noted, so that the
 /// next look at the world finds another way.
 pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
     let mut memory = remember(volume, reused, cx).await?;
+    cx.world.claims.not_ready(volume);
     if !ready {
         available(volume, reused, cx).await?;
     }
@@ -259,7 +265,7 @@ async fn detach(volume: &str, name: String, mut memory: Memory, here: &Here, cx:
         let encrypted = describe(volume, cx).await?.is_some_and(|known| known.encrypted);
         return Err(Unsuitable::NotAttached { volume: volume.to_owned(), encrypted }.into());
     }
-    available(volume, memory.reused, cx).await
+    available(volume, memory.reused, cx).await.map(drop)
 }
 
 async fn remember(volume: &str, reused: bool, cx: &Context<'_>) -> Result<Memory, VolumeError> {
@@ -315,7 +321,8 @@ async fn appeared(volume: &str, here: &Here, watch: &mut dyn DiskWatch, cx: &Con
     }
 }
 
-pub(super) async fn settle(settlement: &Settlement, cx: &Context<'_>) -> Result<(), VolumeError> {
+/// Tells EC2 what it is to know, and remembers that it does: it is not asked whether it took what it agreed to.
+pub(super) async fn settle(settlement: &Settlement, settings: String, cx: &Context<'_>) -> Result<(), VolumeError> {
     let ec2 = &cx.world.aws.ec2;
     if !settlement.tags.is_empty() {
         cx.unthrottled(|| ec2.create_tags(&settlement.volume, &settlement.tags)).await.map_err(VolumeError::Ec2)?;
@@ -324,7 +331,7 @@ pub(super) async fn settle(settlement: &Settlement, cx: &Context<'_>) -> Result<
         let here = ec2.here().await.map_err(VolumeError::Ec2)?;
         cx.unthrottled(|| ec2.set_delete_on_termination(&here.instance, device, *delete)).await.map_err(VolumeError::Ec2)?;
     }
-    Ok(())
+    Memory { settled: Some(settings), ..Memory::of(cx) }.keep(cx).await.map_err(VolumeError::Host)
 }
 
 /// Makes a filesystem. That it was begun is remembered first: what a boot that was cut off leaves behind is not blank, and

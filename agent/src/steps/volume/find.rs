@@ -40,6 +40,9 @@ impl Volume {
                 return if self.is_settled(&memory, cx)? { Ok(Found::Disk(disk)) } else { self.settle(volume, disk, cx).await };
             }
         }
+        if let Some(volume) = memory.volume.as_ref().filter(|volume| cx.world.claims.is_ready(volume)) {
+            return Ok(Found::Next(Next::Attach { ready: true }.change(volume, memory.reused)));
+        }
         let here = cx.world.aws.ec2.here().await.map_err(VolumeError::Ec2)?;
         if let Some(volume) = &memory.volume {
             let known = describe(volume, cx).await?;

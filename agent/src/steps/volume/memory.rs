@@ -78,6 +78,8 @@ pub(crate) struct Claims {
     device_names: RefCell<BTreeSet<String>>,
     /// Volumes, and the step that has taken each or, empty, nobody: another instance was faster.
     volumes: RefCell<BTreeMap<String, String>>,
+    /// Volumes that EC2 has just shown to be available, and that nothing has been done with since.
+    ready: RefCell<BTreeSet<String>>,
     /// Filesystems by their UUIDs, and the device that has been mounted by each.
     filesystems: RefCell<BTreeMap<String, DeviceNumber>>,
 }
@@ -99,6 +101,19 @@ impl Claims {
     /// Takes a UUID for the filesystem on a device, unless the one on another device has it: a clone.
     pub(crate) fn filesystem(&self, uuid: &str, device: DeviceNumber) -> bool {
         *self.filesystems.borrow_mut().entry(uuid.to_owned()).or_insert(device) == device
+    }
+
+    /// Notes that EC2 has just shown a volume to be available: who looks next need not ask.
+    pub(super) fn ready(&self, volume: &str) {
+        self.ready.borrow_mut().insert(volume.to_owned());
+    }
+
+    pub(super) fn not_ready(&self, volume: &str) {
+        self.ready.borrow_mut().remove(volume);
+    }
+
+    pub(super) fn is_ready(&self, volume: &str) -> bool {
+        self.ready.borrow().contains(volume)
     }
 
     /// Notes that another instance has it.
