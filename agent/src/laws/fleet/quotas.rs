@@ -2,6 +2,7 @@
 //!
 //! [`Metered`] stands before an instance's own fakes. A call takes some milliseconds, takes a token, and is refused
 //! when there is none. Nothing here is random but the milliseconds, and those come from a seed.
+#![expect(clippy::disallowed_methods, reason = "a service of ours takes its time, which is tokio's and paused")]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -72,15 +73,11 @@ impl Account {
         // Half of it on the way there.
         sleep(latency / 2).await;
         let taken = self.take(operation);
-        let mut calls = self.calls.borrow_mut();
-        let (made, refused) = calls.entry(operation).or_default();
-        (*made, *refused) = (*made + 1, *refused + usize::from(!taken));
-        drop(calls);
         sleep(latency - latency / 2).await;
         if taken { Ok(()) } else { Err(throttled(service, operation)) }
     }
 
-    fn take(&self, operation: &str) -> bool {
+    fn take(&self, operation: &'static str) -> bool {
         let (quota, at) = quota(operation);
         let bucket = &mut self.buckets.borrow_mut()[at];
         let now = Instant::now();
@@ -88,6 +85,9 @@ impl Account {
         bucket.at = now;
         let taken = bucket.tokens >= 1.0;
         bucket.tokens -= f64::from(u8::from(taken));
+        let mut calls = self.calls.borrow_mut();
+        let (made, refused) = calls.entry(operation).or_default();
+        (*made, *refused) = (*made + 1, *refused + usize::from(!taken));
         taken
     }
 
