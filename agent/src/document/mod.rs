@@ -1,7 +1,8 @@
 //! The boot document: what the user wrote, checked and typed.
 //!
-//! [`source`] finds the layers, [`include`] what they include, [`encoding`] unwraps user data, [`tree`] parses with places, [`layers`] merges,
-//! [`decode`] makes typed steps by a [`reader`] and collects every mistake; [`plan`](crate::plan) finds the mistakes between steps.
+//! [`source`] finds the layers, [`mod@include`] what they include, [`encoding`] unwraps user data, [`tree`] parses with places,
+//! [`layers`] merges, [`decode`] makes typed steps by a [`reader`] and collects every mistake; [`plan`](crate::plan) finds the
+//! mistakes between steps.
 
 pub(crate) mod decode;
 pub(crate) mod encoding;

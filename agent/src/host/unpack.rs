@@ -2,7 +2,7 @@
 //! others find the one that counts.
 //!
 //! Formats are known by their content: tar, alone or in gzip or zstd, and zip. Nothing an archive says can reach outside
-//! the directory that is being made: [`entry`] judges names, links and modes, and [`write`] works below a descriptor that
+//! the directory that is being made: [`entry`] judges names, links and modes, and [`mod@write`] works below a descriptor that
 //! the kernel lets nothing out of.
 //!
 //! Which archive, and when its directory counts, is the business of `bundles:`.
