@@ -73,7 +73,8 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
         Ok(plan) => {
             let world = reached.world.get().expect("a boot that has a plan has a world");
             let mut execution = Execution::new(&plan, world, &recorder);
-            execution.boot(stopped(args.deadline.0, &*host.clock, asked.as_mut())).await;
+            let stop = async { reached.stopped_steps(stopped(args.deadline.0, &*host.clock, asked.as_mut()).await) };
+            execution.boot(stop).await;
             let exit = finish(&args, json, environment, &host, &recorder, &reached).await;
             if exit == Exit::Done {
                 let is_alone = || lock::holder(Path::new(lock::BOOT), &disk).is_ok_and(|holder| holder.is_none());

@@ -75,6 +75,16 @@ impl Reached {
         why.while_waiting(waiting.as_deref(), waiting.is_some())
     }
 
+    /// The same of a boot whose steps were running: each says by itself what it was waiting for, but not that this in turn
+    /// was waiting for credentials.
+    pub(super) fn stopped_steps(&self, mut why: Explanation) -> Explanation {
+        if let Some(waiting) = self.imds.get().and_then(Imds::waiting) {
+            why.message.push_str(&format!(" (still waiting {waiting})"));
+            why.unreachable = true;
+        }
+        why
+    }
+
     /// What AWS has found to be wrong with this machine's clock.
     pub(super) fn wrong_clock(&self) -> Option<String> {
         self.http.get()?.clock().warning()
