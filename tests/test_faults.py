@@ -6,18 +6,12 @@ it, and the next boot, without it, makes all good: nothing was lost, and nothing
 is a new row.
 """
 
-import queue
-import traceback
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
-from harness import loop, tls
+from harness import tls
 from harness.agent import DONE, FAILED, UNREACHABLE
 from harness.whole import PASSWORD, Whole
-
-# Cells wait more than they work.
-AT_ONCE = 6
 
 VOLUME = ("volumes.data", "mounts./srv/data", "commands.migrate")
 MIGRATE = ("files./etc/app/db.toml", "credentials.db", "commands.migrate")
@@ -37,6 +31,9 @@ class Call:
     hint: str = ""
     # Columns of `FINAL` in which this row exits otherwise.
     otherwise: dict = field(default_factory=dict, hash=False)
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def imds(name: str, path: str, **more) -> Call:
@@ -133,38 +130,6 @@ IMPOSTORS = {
 SERVICES = {"SECRETS_MANAGER": "secrets.pinned", "SSM": "secrets.token", "EC2": "volumes.data"}
 
 
-@pytest.fixture(scope="module")
-def places(ingot):
-    if why := loop.unavailable():
-        pytest.skip(why)
-    free: queue.SimpleQueue[Whole] = queue.SimpleQueue()
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        made = [Whole() for _ in range(AT_ONCE)]
-        try:
-            for place in pool.map(Whole.__enter__, made):
-                free.put(place)
-            yield free
-        finally:
-            for place in made:
-                place.__exit__(None, None, None)
-
-
-@pytest.fixture(scope="module")
-def whole(places, tmp_path_factory):
-    """What an undisturbed boot makes, and the calls it takes."""
-    place = places.get()
-    machine = place.machine(tmp_path_factory.mktemp("whole"))
-    try:
-        result = machine.go()
-        assert result.code == DONE, result
-        for call in CALLS:
-            assert requests(place, call), call.name
-        return machine.lasting()
-    finally:
-        machine.close()
-        places.put(place)
-
-
 def requests(place: Whole, call: Call) -> list[dict]:
     return place.imds.requests(call.method, call.path) if call.path else place.aws.calls(call.name)
 
@@ -188,30 +153,9 @@ def undisturb(place: Whole) -> None:
     place.imds.configure(faults=[])
 
 
-def each(places, directory, rows, cell) -> None:
-    """Tries a cell for every row, several at once, each at a place and on a machine of its own."""
-
-    def tried(row) -> str | None:
-        place = places.get()
-        try:
-            machine = place.machine(directory / row.name.replace(" ", "-"))
-            try:
-                cell(place, machine, row)
-            finally:
-                machine.close()
-        except Exception:
-            return f"{row.name}: {traceback.format_exc()}"
-        finally:
-            places.put(place)
-
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        wrong = [why for why in pool.map(tried, rows) if why]
-    assert not wrong, f"{len(wrong)} of {len(rows)}\n" + "\n".join(wrong)
-
-
 def is_whole(machine, result, whole) -> None:
     assert result.code == DONE, result
-    assert machine.lasting() == whole, result
+    assert machine.lasting() == whole.made, result
     assert machine.leaks(result, [PASSWORD]) == []
 
 
@@ -224,7 +168,7 @@ def test_what_passes_is_met_and_nothing_is_done_twice(places, whole, tmp_path, f
         assert "failed" not in result.outcomes().values(), result
         assert met(place, call)
 
-    each(places, tmp_path, CALLS, cell)
+    places.each(tmp_path, CALLS, cell)
 
 
 @pytest.mark.parametrize("fault", FINAL)
@@ -250,7 +194,7 @@ def test_what_does_not_pass_is_named_and_the_next_boot_makes_it_good(places, who
         undisturb(place)
         is_whole(machine, machine.go(), whole)
 
-    each(places, tmp_path, CALLS, cell)
+    places.each(tmp_path, CALLS, cell)
 
 
 def stopped(call: Call, result, code: int) -> str:
@@ -283,4 +227,4 @@ def test_who_is_not_aws_is_told_nothing(places, whole, tmp_path, kind):
         assert result.step("commands.alone")["outcome"] == "changed"
         is_whole(machine, machine.go(), whole)
 
-    each(places, tmp_path, [Call(name) for name in SERVICES], cell)
+    places.each(tmp_path, [Call(name) for name in SERVICES], cell)

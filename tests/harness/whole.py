@@ -3,14 +3,19 @@ that comes when EC2 attaches its volume.
 
     with Whole() as place:
         machine = place.machine(tmp_path)
-        result = machine.boot()
-        assert machine.made(place) == …
+        assert machine.go().code == DONE
+        assert machine.lasting()["events"] == ["attach"]
+
+Tests that try the same in many ways have several at once, each at a place of its own: see `Places.each`.
 
 The disk is a loop device that says by sysfs, in a mount namespace of the place's own, which volume it is.
 """
 
+import queue
 import subprocess
 import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .agent import Agent, Result, document
@@ -156,3 +161,44 @@ class Whole:
         aws.tree("/prod/flags", {"a": "on", "b": "off"})
         directory.mkdir(parents=True, exist_ok=True)
         return Machine(directory, self)
+
+
+# They wait more than they work.
+AT_ONCE = 6
+
+
+class Places:
+    """Several places, to be used at the same time."""
+
+    def __enter__(self) -> "Places":
+        self.free: queue.SimpleQueue[Whole] = queue.SimpleQueue()
+        self.made = [Whole() for _ in range(AT_ONCE)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for place in pool.map(Whole.__enter__, self.made):
+                self.free.put(place)
+        return self
+
+    def __exit__(self, *error) -> None:
+        for place in self.made:
+            place.__exit__(*error)
+
+    def each(self, directory: Path, rows: list, cell) -> None:
+        """Tries `cell(place, machine, row)` for every row, each with a machine of its own. All that fail are told."""
+
+        def tried(numbered) -> str | None:
+            number, row = numbered
+            place = self.free.get()
+            try:
+                machine = place.machine(directory / str(number))
+                try:
+                    cell(place, machine, row)
+                finally:
+                    machine.close()
+            except Exception:
+                return f"{row}: {traceback.format_exc()}"
+            finally:
+                self.free.put(place)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            wrong = [why for why in pool.map(tried, enumerate(rows)) if why]
+        assert not wrong, f"{len(wrong)} of {len(rows)}\n" + "\n".join(wrong)

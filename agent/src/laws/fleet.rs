@@ -66,6 +66,7 @@ impl Flown {
         alone.calls.iter().map(|(action, (made, _))| (*action, made * self.times.len())).collect()
     }
 
+    #[expect(clippy::print_stdout, reason = "it is what --nocapture is for")]
     fn print(&self, name: &str, alone: &Self, least: Duration) {
         let [p50, p90, p99, last] = [0.5, 0.9, 0.99, 1.0].map(|share| self.at(share).as_secs_f64());
         println!("\n{name}: {} instances, {:.1} s at the least by the quotas", self.times.len(), least.as_secs_f64());
