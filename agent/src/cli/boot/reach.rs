@@ -110,7 +110,7 @@ pub(super) async fn reach(
     *reached.lock.borrow_mut() = Some(lock);
     // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
     let record = match &dmi {
-        Some(id) => Some(Record::load(disk.clone(), host.users.own(), id).await?),
+        Some(id) => Some(recorded(id, disk, host, recorder).await?),
         None => None,
     };
     // What was mounted comes back before anything is asked of a network that may not be there.
@@ -202,10 +202,13 @@ pub(super) async fn reach(
     recorder.amend(|report| report.instance = Some(id.clone()));
     let record = match record {
         Some(record) => record,
-        None => Record::load(disk.clone(), host.users.own(), &id).await?,
+        None => recorded(&id, disk, host, recorder).await?,
     };
     if args.only.is_empty() {
-        remembered::forget_others(&record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await?;
+        // It matters at the next reboot: what can be done without a record is done now.
+        if let Err(error) = remembered::forget_others(&record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await {
+            note(recorder, &Explanation::of(&error).to_string());
+        }
     }
     let aws = Aws::on_instance(http, imds.clone(), credentials, endpoints(environment));
     let boot_id = recorder.report().boot_id.clone();
@@ -235,6 +238,15 @@ async fn watch(imds: &Imds, host: &Host, recorder: &Recorder) -> std::convert::I
         // Whoever asks for the status meanwhile sees it; if it cannot be written, the end of the boot says so.
         let _ = write_report(host, recorder).await;
     }
+}
+
+/// What is remembered of this instance.
+async fn recorded(id: &str, disk: &Rc<DiskFiles>, host: &Host, recorder: &Recorder) -> Result<Record, Stop> {
+    let record = Record::load(disk.clone(), host.users.own(), id).await?;
+    if let Some(why) = record.distrusted() {
+        note(recorder, why);
+    }
+    Ok(record)
 }
 
 /// Notes something that stops nothing, and that an operator should see all the same.

@@ -3,6 +3,8 @@
 //! [`Metered`] stands before an instance's own fakes. A call takes some milliseconds, takes a token, and is refused
 //! when there is none. Nothing here is random but the milliseconds, and those come from a seed.
 
+#![expect(clippy::disallowed_methods, reason = "AWS has a time of its own: the runtime's, which is paused")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -72,12 +74,15 @@ impl Account {
         // Half of it on the way there.
         sleep(latency / 2).await;
         let taken = self.take(operation);
+        self.count(operation, taken);
+        sleep(latency - latency / 2).await;
+        if taken { Ok(()) } else { Err(throttled(service, operation)) }
+    }
+
+    fn count(&self, operation: &'static str, taken: bool) {
         let mut calls = self.calls.borrow_mut();
         let (made, refused) = calls.entry(operation).or_default();
         (*made, *refused) = (*made + 1, *refused + usize::from(!taken));
-        drop(calls);
-        sleep(latency - latency / 2).await;
-        if taken { Ok(()) } else { Err(throttled(service, operation)) }
     }
 
     fn take(&self, operation: &str) -> bool {
