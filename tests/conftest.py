@@ -1,15 +1,17 @@
 """Fixtures of the black-box tests, and the rule that CI skips nothing."""
 
 import os
+from types import SimpleNamespace
 
 import pytest
 from harness import agent as agents
 from harness import loop
-from harness.agent import Agent
+from harness.agent import DONE, Agent
 from harness.aws import Aws
 from harness.imds import Imds
 from harness.proxy import REGION
 from harness.restore import TAGS
+from harness.whole import Places
 from moto import mock_aws
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -82,6 +84,30 @@ def instance(ingot, tmp_path, aws, metadata):
     aws.instance()
     agent.snapshot = aws.snapshot(TAGS, size_gib=2, started="2026-11-20T03:00:00Z")
     return agent
+
+
+@pytest.fixture(scope="session")
+def places(ingot):
+    """Where whole machines can boot, several at once."""
+    if why := loop.unavailable():
+        pytest.skip(why)
+    with Places() as places:
+        yield places
+
+
+@pytest.fixture(scope="session")
+def whole(places, tmp_path_factory):
+    """A whole machine's boot that nothing disturbs: what it made, and what it asked of AWS and of IMDS."""
+    whole = SimpleNamespace()
+
+    def cell(place, machine, _):
+        result = machine.go()
+        assert result.code == DONE, result
+        whole.made = machine.lasting()
+        whole.calls, whole.reads = place.aws.calls(), place.imds.requests()
+
+    places.each(tmp_path_factory.mktemp("whole"), ["undisturbed"], cell)
+    return whole
 
 
 @pytest.hookimpl(wrapper=True)

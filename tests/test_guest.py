@@ -1,9 +1,11 @@
 """The guest in QEMU is an instance as ingot sees one: EC2's DMI, IMDS, and NVMe disks that come when EC2 says so."""
 
+import json
 import time
 
 import pytest
 from harness import qemu
+from harness.agent import document
 from harness.aws import INSTANCE, ZONE
 from harness.images import blank, filesystem
 from harness.qemu import Guest
@@ -151,3 +153,39 @@ def test_a_power_cut_leaves_what_was_on_the_disk(guest):
     assert guest.shell(f"mount /dev/{name} /mnt && cat /mnt/synced && umount /mnt").stdout == "here\n"
     assert "Ending recovery" in guest.run("dmesg").stdout, "XFS replayed its journal"
     detach(guest, volume)
+
+
+def test_a_clock_that_jumps_by_years_changes_no_wait(guest):
+    """Back, in the middle of several; and what is signed by the wrong clock afterwards is signed again."""
+    guest.aws.secret("prod/db", {"password": "hunter2"})
+    text = document(
+        commands={
+            "jump": {"run": ["/bin/sh", "-c", "sleep 1; date --set=2001-02-03"]},
+            "slow": {"run": ["/bin/sleep", "300"], "timeout": "6s"},
+        },
+        volumes={"late": {"from": {"device": "/dev/sdz"}, "timeout": "8s"}},
+        secrets={"db": {"secrets_manager": "prod/db"}},
+        files={"/etc/after": {"content": "{{secrets.db.password}}", "after": ["commands.slow"]}},
+    )
+    before = time.time()
+    try:
+        environment = {"AWS_ENDPOINT_URL": guest.aws_url, "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        boot = ["ingot", "boot", "--user-data", "-", "--json"]
+        report = json.loads(guest.run(*boot, stdin=text, env=environment, timeout=120).stdout)
+        steps = {step["address"]: step for step in report["steps"]}
+        took = {address: (step["finished_ms"] - step["started_ms"]) / 1e3 for address, step in steps.items() if step["finished_ms"]}
+        assert steps["commands.jump"]["outcome"] == "changed", steps
+        assert "did not end within 6s" in steps["commands.slow"]["error"]["message"]
+        assert "for a disk attached as /dev/sdz" in steps["volumes.late"]["error"]["message"]
+        assert 6 <= took["commands.slow"] < 14 and 8 <= took["volumes.late"] < 16, took
+        assert report["finished_at"] < "2001-02-04" and report["elapsed_ms"] < 20_000
+
+        now = document(secrets={"db": {"secrets_manager": "prod/db"}}, files={"/etc/after": {"content": "{{secrets.db.password}}"}})
+        done = guest.run(*boot, stdin=now, env=environment, timeout=60)
+        report = json.loads(done.stdout)
+        assert (done.code, report["outcome"]) == (0, "done"), done
+        assert any("behind AWS's" in warning for warning in report["warnings"]), report
+        assert [call["status"] for call in guest.aws.calls("GetSecretValue")][-2:] == [400, 200]
+    finally:
+        guest.run("date", f"--set=@{time.time():.0f}")
+    assert abs(float(guest.run("date", "+%s").stdout) - time.time()) < 60 + (time.time() - before)

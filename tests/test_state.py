@@ -1,137 +1,184 @@
-"""What ingot remembers of an instance: whole or set aside, and on a disk that is full or not to be written to.
-
-A command that runs once an instance is what needs it: `once` appends a line to a file each time it runs.
-"""
+"""What an instance remembers: whatever lies in its place, on whatever disk, nothing runs twice unasked or without a record."""
 
 import json
-from types import SimpleNamespace
+import os
+import shutil
 
 import pytest
-from harness.agent import DONE, FAILED, Agent
+from harness.agent import DONE, FAILED, document
 
-RECORD = "/var/lib/ingot/instances/i-0abc123def4567890/record.json"
-
-DOCUMENT = """\
-#ingot
-version: 1
-files:
-  /etc/app/plain: {{ content: "{{{{instance.id}}}}\\n" }}
-commands:
-  once: {{ run: [/bin/sh, -c, "echo ran >>{ran}"] }}
-  always: {{ run: [/bin/true], once: always }}
-"""
+LIB = "/var/lib/ingot"
+INSTANCE = "i-0abc123def4567890"
+RECORD = f"{LIB}/instances/{INSTANCE}/record.json"
 
 
 @pytest.fixture
-def machine(agent, tmp_path):
-    """An instance, its document, and how often the command has run on it."""
-    ran = tmp_path / "ran"
-    agent.document = DOCUMENT.format(ran=ran)
-    agent.ran = lambda: ran.read_text().count("ran") if ran.exists() else 0
-    return agent
+def boots(machine, tmp_path):
+    """Boots a machine that has a command for once in its life, and a file that needs no record."""
+    text = document(
+        files={"/etc/app": {"content": "{{instance.id}}\n"}},
+        commands={"once": {"run": ["/bin/sh", "-c", f"echo ran >> {tmp_path}/ran"]}},
+    )
+
+    def boot(runs: int, code: int = DONE):
+        result = machine.boot(text)
+        assert result.code == code, result
+        assert "panicked" not in result.stderr
+        done = (tmp_path / "ran").read_text().split() if (tmp_path / "ran").exists() else []
+        assert len(done) == runs, result
+        assert machine.read("/etc/app") == f"{INSTANCE}\n"
+        return result
+
+    boot.machine = machine
+    return boot
 
 
-def mounted(agent: Agent, mount: str) -> Agent:
-    """The same machine, where `mount` has been done to $state for ingot alone."""
-    state = agent.path("/var/lib/ingot")
-    state.mkdir(parents=True, exist_ok=True)
-    script = f'state={state}; {mount} && exec "$@"'
-    agent.inside = SimpleNamespace(prefix=["unshare", "--mount", "sh", "-c", script, "sh"])
-    return agent
+def garbage(path, whole: bytes) -> None:
+    path.write_bytes(os.urandom(4096))
 
 
-def booted(machine: Agent):
-    result = machine.boot(machine.document)
-    assert result.code == DONE, result
-    return result
+def torn(path, whole: bytes) -> None:
+    path.write_bytes(whole[: len(whole) // 2])
 
 
-def set_aside(machine: Agent, result) -> bytes:
-    assert "is not to be trusted" in result.stderr, result
-    return machine.path(RECORD).with_name("record.json.bad").read_bytes()
+def empty(path, whole: bytes) -> None:
+    path.write_bytes(b"")
 
 
-def test_a_record_is_one_small_file_that_checks_itself(machine):
-    booted(machine)
-    booted(machine)
-    assert machine.ran() == 1
-    record = json.loads(machine.read(RECORD))
-    assert (record["version"], record["instance"]) == (1, "i-0abc123def4567890")
-    assert len(record["sha256"]) == 64
-    assert "commands.once" in record["entries"]
-    assert machine.mode(RECORD) == "0600"
-    assert machine.path(RECORD).stat().st_size < 4096
+def zeros(path, whole: bytes) -> None:
+    path.write_bytes(bytes(len(whole)))
 
 
-def test_a_record_that_was_torn_anywhere_is_set_aside(machine):
-    booted(machine)
-    whole = machine.path(RECORD).read_bytes()
-    for kept in range(0, len(whole) - 1, max(1, len(whole) // 12)):
-        machine.path(RECORD).write_bytes(whole[:kept])
-        before = machine.ran()
-        result = booted(machine)
-        assert set_aside(machine, result) == whole[:kept]
-        assert machine.ran() == before + 1, "what is not remembered runs again"
-        assert "is not to be trusted" not in booted(machine).stderr
+def of_another_instance(path, whole: bytes) -> None:
+    path.write_bytes(whole.replace(INSTANCE.encode(), b"i-0fedcba9876543210"))
 
 
-FOREIGN = {
-    "of another instance": lambda record: {**record, "instance": "i-0ffffffffffffffff"},
-    "of a later version": lambda record: {**record, "version": 2},
-    "with another entry": lambda record: {**record, "entries": {"commands.other": record["entries"]["commands.once"]}},
-    "with more than we know": lambda record: {**record, "surprise": True},
-}
+def of_a_later_version(path, whole: bytes) -> None:
+    path.write_bytes(whole.replace(b'"version": 1', b'"version": 2'))
 
 
-@pytest.mark.parametrize("how", FOREIGN)
-def test_a_record_that_is_not_ours_is_set_aside(machine, how):
-    booted(machine)
-    foreign = json.dumps(FOREIGN[how](json.loads(machine.read(RECORD)))).encode()
-    machine.path(RECORD).write_bytes(foreign)
-    assert set_aside(machine, booted(machine)) == foreign
-    assert machine.ran() == 2
+def altered(path, whole: bytes) -> None:
+    path.write_bytes(whole.replace(b"commands.once", b"commands.twice"))
 
 
-@pytest.mark.parametrize("content", [b"\0" * 4096, b"\xff\xfe garbage", b"[]", b"{}" * 2000], ids=["zeros", "bytes", "list", "maps"])
-def test_garbage_in_its_place_is_set_aside(machine, content):
-    machine.write(RECORD, content)
-    assert set_aside(machine, booted(machine)) == content
+def huge(path, whole: bytes) -> None:
+    with open(path, "wb") as file:
+        file.truncate(100 << 20)
 
 
-def test_a_record_that_is_too_large_is_set_aside_unread(machine):
-    machine.write(RECORD, "")
-    with open(machine.path(RECORD), "wb") as file:
-        file.truncate(1 << 30)
-    result = booted(machine)
-    assert "it is too large" in result.stderr, result
-    assert machine.ran() == 1
+def a_directory(path, whole: bytes) -> None:
+    path.unlink()
+    (path / "deep").mkdir(parents=True)
 
 
-def test_a_directory_in_its_place_is_an_error_that_names_it(machine):
-    machine.path(RECORD).mkdir(parents=True)
-    result = machine.boot(machine.document)
-    assert result.code == FAILED, result
-    assert RECORD in result.stderr, result
-    assert machine.ran() == 0
+def a_fifo(path, whole: bytes) -> None:
+    path.unlink()
+    os.mkfifo(path)
 
 
-MOUNTS = {
-    "read-only": 'mount --bind "$state" "$state" && mount -o remount,ro,bind "$state"',
-    # Eight pages, all of them taken.
-    "full": 'mount -t tmpfs -o size=32k tmpfs "$state" && { head -c 32768 /dev/zero >"$state/ballast" 2>/dev/null; true; }',
-}
+def a_link_to_garbage(path, whole: bytes) -> None:
+    path.rename(path.with_name("garbage"))
+    path.with_name("garbage").write_bytes(b"garbage")
+    path.symlink_to("garbage")
 
 
-@pytest.mark.parametrize("what", MOUNTS)
-def test_what_cannot_be_remembered_does_not_run(machine, what):
-    result = mounted(machine, MOUNTS[what]).boot(machine.document)
-    assert result.code == FAILED, result
+@pytest.mark.parametrize(
+    "spoil",
+    [garbage, torn, empty, zeros, of_another_instance, of_a_later_version, altered, huge, a_directory, a_fifo,
+     a_link_to_garbage],
+)  # fmt: skip
+def test_what_is_not_to_be_trusted_is_set_aside_and_said(boots, spoil):
+    boots(1)
+    path = boots.machine.path(RECORD)
+    whole = path.read_bytes()
+    spoil(path, whole)
+    result = boots(2)
+    assert any(RECORD in warning and "not to be trusted" in warning for warning in result.report["warnings"]), result
+    assert path.with_name("record.json.bad").exists() or path.with_name("record.json.bad").is_symlink()
+    again = boots(2)
+    assert again.report["warnings"] == [] and again.outcomes()["commands.once"] == "unchanged"
+
+
+def test_a_link_in_its_place_is_not_written_through(boots, tmp_path):
+    boots(1)
+    path = boots.machine.path(RECORD)
+    moved = shutil.move(path, path.with_name("elsewhere.json"))
+    path.symlink_to("elsewhere.json")
+    boots(1)
+    before = open(moved, "rb").read()
+    path.unlink()
+    path.symlink_to("nowhere")
+    boots(2)
+    assert not path.is_symlink() and open(moved, "rb").read() == before
+
+
+def spare(boots, *options: str) -> None:
+    """Gives ingot a filesystem of its own for what it remembers."""
+    directory = boots.machine.root / LIB.lstrip("/")
+    directory.mkdir(parents=True, exist_ok=True)
+    boots.machine.inside.run("mount", "-t", "tmpfs", "-o", ",".join(["mode=0700", *options]), "tmpfs", directory)
+
+
+def refused(boots, runs: int, words: list[str]) -> None:
+    """Nothing that needs a record ran; all else did, and the report is there to say so."""
+    result = boots(runs, FAILED)
     said = result.failure("commands.once")
-    assert "/var/lib/ingot" in said and "hint:" in said, said
-    assert machine.ran() == 0, "it ran, and nobody will know"
-    # The rest does not need it, and the report is there.
-    assert result.step("files./etc/app/plain")["outcome"] == "changed", result
-    assert result.report["outcome"] == "failed"
-    machine.inside = None
-    booted(machine)
-    assert machine.ran() == 1
+    assert all(word in said for word in words), said
+    assert LIB in said and "hint: None" not in said
+    assert result.outcomes()["files./etc/app"] in ("changed", "unchanged")
+    assert json.loads(boots.machine.read("/run/ingot/report.json"))["outcome"] == "failed"
+
+
+def test_on_a_full_disk_nothing_runs_without_a_record(boots):
+    spare(boots, "size=16k")
+    filler = boots.machine.path(f"{LIB}/filler")
+    filler.write_bytes(bytes(4 * 4096))
+    refused(boots, 0, ["free space on the filesystem of"])
+    assert not list(boots.machine.path(LIB).rglob("*.new")), "what could not be written is gone"
+    filler.unlink()
+    boots(1)
+
+
+def test_a_disk_that_fills_while_a_command_runs_does_not_lose_that_it_began(boots):
+    spare(boots, "size=64k")
+    filler = f"{boots.machine.root}{LIB}/filler"
+    fills = {"run": ["/bin/sh", "-c", f"cat /dev/zero > {filler} || true"]}
+    files = {"/etc/app": {"content": "{{instance.id}}\n"}}
+    result = boots.machine.boot(document(commands={"fills": fills}, files=files))
+    assert result.code == FAILED, result
+    assert "free space" in result.failure("commands.fills")
+    state = lambda: json.loads(boots.machine.read(RECORD))["entries"]["commands.fills"]["state"]  # noqa: E731
+    assert state() == "started"
+    boots.machine.path(f"{LIB}/filler").unlink()
+    fills["run"] = ["/bin/true"]
+    again = boots.machine.boot(document(commands={"fills": fills}, files=files))
+    assert again.code == DONE and state() == "done", again
+    assert "again, since it did not end well before" in again.stderr
+
+
+def test_without_inodes_nothing_runs_without_a_record(boots):
+    spare(boots, "nr_inodes=2")
+    boots.machine.path(f"{LIB}/filler").write_bytes(b"")
+    refused(boots, 0, ["free space on the filesystem of"])
+
+
+def test_on_a_read_only_disk_nothing_runs_without_a_record_and_what_ran_does_not_run_again(boots):
+    spare(boots)
+    directory = boots.machine.root / LIB.lstrip("/")
+    run = boots.machine.inside.run
+    run("mount", "-o", "remount,ro", directory)
+    refused(boots, 0, ["remount the filesystem of", "read-write"])
+    run("mount", "-o", "remount,rw", directory)
+    boots(1)
+    run("mount", "-o", "remount,ro", directory)
+    result = boots(1)
+    assert result.outcomes()["commands.once"] == "unchanged"
+
+
+def test_on_a_read_only_disk_what_is_not_to_be_trusted_still_is_not(boots):
+    spare(boots)
+    boots(1)
+    boots.machine.path(RECORD).write_bytes(b"garbage")
+    boots.machine.inside.run("mount", "-o", "remount,ro", boots.machine.root / LIB.lstrip("/"))
+    result = boots(1, FAILED)
+    assert any("cannot be set aside" in warning for warning in result.report["warnings"]), result

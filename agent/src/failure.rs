@@ -91,7 +91,7 @@ impl Explanation {
             self.message.push_str(", while it was waiting ");
             self.message.push_str(reason);
         }
-        self.unreachable = unreachable;
+        self.unreachable |= unreachable;
         self
     }
 }

@@ -181,11 +181,15 @@ class Agent:
         self.inside = inside
         self.env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", **(env or {})}
 
-    def start(self, *args: str, stdin: bytes | str | None = None, env: dict[str, str] | None = None) -> Running:
+    def start(
+        self, *args: str, stdin: bytes | str | None = None, env: dict[str, str] | None = None, prefix: list[str] | None = None
+    ) -> Running:
+        """`prefix` takes the place of what leads inside."""
         if isinstance(stdin, str):
             stdin = stdin.encode()
         report = self.root / "run/ingot/report.json"
-        prefix = self.inside.prefix if self.inside else []
+        if prefix is None:
+            prefix = self.inside.prefix if self.inside else []
         return Running([str(arg) for arg in args], {**self.env, **(env or {})}, stdin, report, prefix)
 
     def run(self, *args: str, stdin: bytes | str | None = None, timeout: float = 120, **more) -> Result:

@@ -80,7 +80,12 @@ impl Call {
         if let Some(failure) = find::<HttpError>(error) {
             return Some(self.error(AwsErrorKind::Untrusted, failure.to_string()));
         }
-        certificate_refusal(error).map(|kind| self.error(kind, reason(error)))
+        certificate_refusal(error).map(|kind| match kind {
+            AwsErrorKind::Untimely => {
+                self.error(kind, format!("by this machine's clock its certificate is of another time: {}", reason(error)))
+            }
+            _ => self.error(kind, reason(error)),
+        })
     }
 
     /// The error AWS names by `code`, of a whole call or of one secret in a batch.

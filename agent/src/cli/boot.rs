@@ -108,7 +108,8 @@ impl Boot<'_> {
         };
         let world = reached.world.get().expect("a boot that has a plan has a world");
         let mut execution = Execution::new(&plan, world, &recorder);
-        execution.boot(stopped(args.deadline.0, &*host.clock, asked.as_mut())).await;
+        let stop = async { stopped(args.deadline.0, &*host.clock, asked.as_mut()).await.map(|why| reached.stopped_steps(why)) };
+        execution.boot(stop).await;
         let exit = finish(args, json, environment, &host, &recorder, &reached).await;
         if exit != Exit::Done {
             return Next::End(exit);

@@ -44,6 +44,16 @@ pub(crate) enum Halt {
     Asked(Explanation),
 }
 
+impl Halt {
+    /// The same, with more said of why.
+    pub(crate) fn map(self, explain: impl FnOnce(Explanation) -> Explanation) -> Self {
+        match self {
+            Self::Deadline(why) => Self::Deadline(explain(why)),
+            Self::Asked(why) => Self::Asked(explain(why)),
+        }
+    }
+}
+
 /// A plan that is being run: every step starts as soon as the steps it needs are done.
 ///
 /// A failed step does not stop the others: everything that does not depend on it still runs, so one report shows every

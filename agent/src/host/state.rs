@@ -2,8 +2,9 @@
 //!
 //! One file for each instance, `/var/lib/ingot/instances/<instance-id>/record.json`, so that an image made from an
 //! instance that has booted does not carry its memory into another; what goes on beside a boot has one of its own beside
-//! it. It says its version, its instance and a checksum;
-//! a file that was torn, or is not ours, is set aside as `record.json.bad` and counts for nothing.
+//! it. It says its version, its instance and a checksum; what was torn, is not ours, or is no file at all, is set aside as
+//! `record.json.bad` and counts for nothing. A disk that is full or read-only takes no record: then what needs one does not
+//! begin, and all else does.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -13,7 +14,9 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use super::{Attributes, Files, HostError};
+use crate::failure::Explanation;
+
+use super::{Attributes, FileKind, Files, HostError};
 
 const INSTANCES: &str = "/var/lib/ingot/instances";
 
@@ -21,6 +24,9 @@ const INSTANCES: &str = "/var/lib/ingot/instances";
 const LIMIT: u64 = 16 << 20;
 
 const VERSION: u32 = 1;
+
+/// How many names are tried for what is set aside.
+const SET_ASIDE: usize = 3;
 
 /// The memory of this instance.
 pub(crate) struct Record {
@@ -30,6 +36,7 @@ pub(crate) struct Record {
     path: PathBuf,
     staged: PathBuf,
     entries: RefCell<BTreeMap<String, Entry>>,
+    distrusted: Option<String>,
     /// Counts the changes of `entries`.
     changes: Cell<u64>,
     /// Up to which change the file is written. Who holds it, writes for everyone who waits.
@@ -92,14 +99,21 @@ impl Record {
     async fn named(name: &str, files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
         let directory = Path::new(INSTANCES).join(as_name(instance));
         let path = directory.join(format!("{name}.json"));
-        let entries = match files.read(&path, LIMIT).await {
-            Ok(None) => BTreeMap::new(),
+        let content = files.read(&path, LIMIT).await;
+        let is_other = |kind| !matches!(kind, FileKind::File | FileKind::Symlink);
+        let (entries, distrusted) = match content {
+            Ok(None) => (BTreeMap::new(), None),
             Ok(Some(content)) => match parse(&content, instance) {
-                Ok(entries) => entries,
-                Err(why) => set_aside(&*files, &path, &why).await,
+                Ok(entries) => (entries, None),
+                Err(why) => (BTreeMap::new(), Some(why)),
             },
-            Err(HostError::TooLarge { .. }) => set_aside(&*files, &path, "it is too large").await,
+            Err(HostError::TooLarge { .. }) => (BTreeMap::new(), Some("it is too large".into())),
+            Err(_) if files.stat(&path).await?.is_some_and(|stat| is_other(stat.kind)) => (BTreeMap::new(), Some("it is no file".into())),
             Err(error) => return Err(error),
+        };
+        let distrusted = match distrusted {
+            Some(why) => Some(set_aside(&*files, &path, &why).await),
+            None => None,
         };
         Ok(Self {
             files,
@@ -108,9 +122,15 @@ impl Record {
             path,
             staged: directory.join(format!(".{name}.json.new")),
             entries: RefCell::new(entries),
+            distrusted,
             changes: Cell::new(0),
             written: Mutex::new(0),
         })
+    }
+
+    /// What was there in place of a record, if it was not to be trusted: what has become of it, and why.
+    pub(crate) fn distrusted(&self) -> Option<&str> {
+        self.distrusted.as_deref()
     }
 
     pub(crate) fn get(&self, address: &str) -> Option<Entry> {
@@ -208,13 +228,20 @@ fn parse(content: &[u8], instance: &str) -> Result<BTreeMap<String, Entry>, Stri
     Ok(on_disk.entries)
 }
 
-async fn set_aside(files: &dyn Files, path: &Path, why: &str) -> BTreeMap<String, Entry> {
-    let bad = path.with_extension("json.bad");
-    log::warn!("{} is not to be trusted: {why}; it is now {}, and what it remembered is forgotten", path.display(), bad.display());
-    if let Err(error) = files.install(path, &bad).await {
-        log::warn!("{}", crate::failure::Explanation::of(&error));
+/// Moves what is not to be trusted out of the way. What an operator should know of it.
+async fn set_aside(files: &dyn Files, path: &Path, why: &str) -> String {
+    let said = format!("{} is not to be trusted: {why}; what it remembered is forgotten", path.display());
+    let mut failed = None;
+    for number in 1..=SET_ASIDE {
+        let bad = path.with_extension(if number == 1 { "json.bad".into() } else { format!("json.bad.{number}") });
+        // Over an older one, unless one of them is a directory.
+        match files.install(path, &bad).await {
+            Ok(()) => return format!("{said}, and it is now {}", bad.display()),
+            Err(error) => failed = Some(error),
+        }
     }
-    BTreeMap::new()
+    let error = failed.map_or_else(String::new, |error| Explanation::of(&error).to_string());
+    format!("{said}, and it cannot be set aside: {error}")
 }
 
 fn checksum(entries: &BTreeMap<String, Entry>) -> String {
@@ -231,127 +258,4 @@ fn as_name(instance: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    use super::super::files::DiskFiles;
-    use super::*;
-
-    fn entry(state: EntryState) -> Entry {
-        Entry { state, boot_id: "b".into(), at: "2026-11-01T00:00:00Z".into(), detail: None }
-    }
-
-    struct Fixture {
-        root: tempfile::TempDir,
-    }
-
-    impl Fixture {
-        fn new() -> Self {
-            Self { root: tempfile::tempdir().unwrap() }
-        }
-
-        async fn load(&self, instance: &str) -> Record {
-            let owner = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-            Record::load(Rc::new(DiskFiles::new(Some(self.root.path().to_owned()))), owner, instance).await.unwrap()
-        }
-
-        fn file(&self) -> PathBuf {
-            self.root.path().join("var/lib/ingot/instances/i-1/record.json")
-        }
-    }
-
-    #[tokio::test]
-    async fn remembers_across_processes_and_not_across_instances() {
-        let fixture = Fixture::new();
-        fixture.load("i-1").await.put("commands.migrate", entry(EntryState::Done)).await.unwrap();
-        assert_eq!(fixture.load("i-1").await.get("commands.migrate"), Some(entry(EntryState::Done)));
-        assert_eq!(fixture.load("i-2").await.get("commands.migrate"), None);
-
-        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        assert_eq!((mode(&fixture.file()), mode(fixture.file().parent().unwrap())), (0o600, 0o700));
-        insta::assert_snapshot!(fs::read_to_string(fixture.file()).unwrap(), @r#"
-        {
-          "version": 1,
-          "instance": "i-1",
-          "sha256": "09d3f70eebc985d6e18ef60f7dc6a9bcf67c7f6eb6043854466eb3473c2e7344",
-          "entries": {
-            "commands.migrate": {
-              "state": "done",
-              "boot_id": "b",
-              "at": "2026-11-01T00:00:00Z"
-            }
-          }
-        }
-        "#);
-    }
-
-    #[tokio::test]
-    async fn loses_nothing_when_several_write_at_once() {
-        let fixture = Fixture::new();
-        let record = fixture.load("i-1").await;
-        let puts = (0..50).map(|number| {
-            let record = &record;
-            async move { record.put(&format!("commands.{number:02}"), entry(EntryState::Started)).await }
-        });
-        assert!(futures_util::future::join_all(puts).await.into_iter().all(|put| put.is_ok()));
-        assert_eq!(fixture.load("i-1").await.entries.borrow().len(), 50);
-    }
-
-    #[tokio::test]
-    async fn sets_aside_what_it_cannot_trust() {
-        let fixture = Fixture::new();
-        fixture.load("i-1").await.put("commands.a", entry(EntryState::Done)).await.unwrap();
-        let whole = fs::read_to_string(fixture.file()).unwrap();
-        let spoilt = [
-            String::new(),
-            "\0\0\0\0".into(),
-            whole[..whole.len() / 2].to_owned(),
-            whole.replace("commands.a", "commands.b"),
-            whole.replace("\"version\": 1", "\"version\": 2"),
-            whole.replace("i-1", "i-2"),
-        ];
-        for content in spoilt {
-            fs::write(fixture.file(), &content).unwrap();
-            let record = fixture.load("i-1").await;
-            assert_eq!(record.get("commands.a"), None, "{content}");
-            assert!(!fixture.file().exists());
-            assert_eq!(fs::read_to_string(fixture.file().with_extension("json.bad")).unwrap(), content);
-            record.put("commands.c", entry(EntryState::Started)).await.unwrap();
-            assert_eq!(fixture.load("i-1").await.get("commands.c"), Some(entry(EntryState::Started)));
-        }
-    }
-
-    #[tokio::test]
-    async fn forgets_what_could_not_be_written() {
-        let fixture = Fixture::new();
-        let record = fixture.load("i-1").await;
-        fs::write(fixture.root.path().join("var"), "in the way").unwrap();
-        assert!(record.put("commands.a", entry(EntryState::Started)).await.is_err());
-        assert_eq!(record.get("commands.a"), None);
-        fs::remove_file(fixture.root.path().join("var")).unwrap();
-        record.put("commands.a", entry(EntryState::Started)).await.unwrap();
-        assert_eq!(fixture.load("i-1").await.get("commands.a"), Some(entry(EntryState::Started)));
-    }
-
-    #[tokio::test]
-    async fn what_is_kept_apart_is_not_overwritten() {
-        let fixture = Fixture::new();
-        let (first, second) = (fixture.load("i-1").await, fixture.load("i-1").await);
-        let apart = first.apart("warm./srv/shop").await.unwrap();
-        second.put("commands.a", entry(EntryState::Done)).await.unwrap();
-        apart.put("warm./srv/shop", entry(EntryState::Done)).await.unwrap();
-        let later = fixture.load("i-1").await;
-        assert_eq!(later.get("commands.a"), Some(entry(EntryState::Done)));
-        assert_eq!(later.get("warm./srv/shop"), None);
-        assert_eq!(later.apart("warm./srv/shop").await.unwrap().get("warm./srv/shop"), Some(entry(EntryState::Done)));
-        assert!(fixture.file().with_file_name("warm.!srv!shop.json").exists());
-    }
-
-    #[test]
-    fn an_instance_id_is_no_path() {
-        assert_eq!(as_name("i-0abc123def4567890"), "i-0abc123def4567890");
-        assert_eq!(as_name("../../etc"), ".._.._etc");
-        assert_eq!((as_name(".."), as_name("")), ("unknown".into(), "unknown".into()));
-    }
-}
+mod tests;

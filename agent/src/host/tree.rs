@@ -126,11 +126,12 @@ impl Tree {
         parts.reverse();
         for part in parts {
             let (parent, name) = self.parent(part)?;
-            match mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode & 0o700)) {
+            // Right from the first moment, but for what the umask takes away: nobody repairs the mode of what exists, and the
+            // power may fail before the next call.
+            match mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode)) {
                 Ok(()) => {
                     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                     let made = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
-                    // mkdir's mode went through the umask.
                     fchmod(&made, Mode::from_bits_truncate(mode))?;
                     to_disk(&parent)?;
                 }

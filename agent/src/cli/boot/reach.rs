@@ -123,6 +123,16 @@ impl Reached {
             .collect()
     }
 
+    /// The same of a boot whose steps were running: each says by itself what it was waiting for, but not that this in turn
+    /// was waiting for credentials.
+    pub(super) fn stopped_steps(&self, mut why: Explanation) -> Explanation {
+        if let Some(waiting) = self.ways.get().and_then(|ways| ways.imds.waiting()) {
+            why.message.push_str(&format!(" (still waiting {waiting})"));
+            why.unreachable = true;
+        }
+        why
+    }
+
     /// What AWS has found to be wrong with this machine's clock.
     pub(super) fn wrong_clock(&self) -> Option<String> {
         self.ways.get()?.http.clock().warning()
@@ -219,7 +229,7 @@ pub(super) async fn reach(
     *reached.lock.borrow_mut() = Some(lock);
     // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
     let record = match dmi {
-        Some(id) => Some(Record::load(disk.clone(), host.users.own(), id).await?),
+        Some(id) => Some(recorded(id, disk, host, recorder).await?),
         None => None,
     };
     // What was mounted comes back before anything is asked of a network that may not be there.
@@ -321,13 +331,16 @@ pub(super) async fn reach(
     recorder.amend(|report| report.instance = Some(id.clone()));
     let record = match record {
         Some(record) => record,
-        None => Record::load(disk.clone(), host.users.own(), &id).await?,
+        None => recorded(&id, disk, host, recorder).await?,
     };
     let boot_id = recorder.report().boot_id.clone();
     let world = reached.world.get_or_init(|| ways.world(environment, host, record, boot_id, phase));
     // A boot that is not of the whole document does not know what else was mounted.
     if args.only.is_empty() && phase == Phase::Serve {
-        remembered::forget_others(&world.record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await?;
+        // It matters at the next reboot: what can be done without a record is done now.
+        if let Err(error) = remembered::forget_others(&world.record, &plan.nodes.iter().map(|node| node.address.as_str()).collect()).await {
+            note(recorder, &Explanation::of(&error).to_string());
+        }
     }
     learn_facts(&plan, imds, known_identity.as_ref(), world, recorder).await?;
     Ok(plan)
@@ -374,6 +387,15 @@ async fn watch(imds: &Imds, host: &Host, recorder: &Recorder) -> std::convert::I
         // Whoever asks for the status meanwhile sees it; if it cannot be written, the end of the boot says so.
         let _ = write_report(host, recorder).await;
     }
+}
+
+/// What is remembered of this instance.
+async fn recorded(id: &str, disk: &Rc<DiskFiles>, host: &Host, recorder: &Recorder) -> Result<Record, Stop> {
+    let record = Record::load(disk.clone(), host.users.own(), id).await?;
+    if let Some(why) = record.distrusted() {
+        note(recorder, why);
+    }
+    Ok(record)
 }
 
 /// Notes something that stops nothing, and that an operator should see all the same.

@@ -185,7 +185,7 @@ pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context
     let of_kernel = cx.host().disks.all().await.map_err(VolumeError::Host)?;
     let used = of_ec2.map(|attachment| &attachment.device).chain(of_kernel.iter().filter_map(|disk| disk.attached_as.as_ref()));
     let used = used.chain(&memory.burnt).map(|name| bare(name)).collect();
-    let name = cx.world.claims.device_name(&used).ok_or(Unsuitable::NoNameLeft)?;
+    let name = cx.world.claims.device_name(&used, cx.address.as_str()).ok_or(Unsuitable::NoNameLeft)?;
     let mut watch = cx.host().disks.watch().map_err(VolumeError::Host)?;
     cx.waiting(format!("for EC2 to attach {volume} as {name}"));
     if let Err(error) = cx.unthrottled(|| ec2.attach_volume(volume, &here.instance, &name)).await {
@@ -324,6 +324,7 @@ async fn appeared(volume: &str, here: &Here, watch: &mut dyn DiskWatch, cx: &Con
 /// Tells EC2 what it is to know, and remembers that it does: it is not asked whether it took what it agreed to.
 pub(super) async fn settle(settlement: &Settlement, settings: String, cx: &Context<'_>) -> Result<(), VolumeError> {
     let ec2 = &cx.world.aws.ec2;
+    cx.waiting(format!("for EC2 to note what is said of {}", settlement.volume));
     if !settlement.tags.is_empty() {
         cx.unthrottled(|| ec2.create_tags(&settlement.volume, &settlement.tags)).await.map_err(VolumeError::Ec2)?;
     }

@@ -75,7 +75,8 @@ pub(super) fn of_others(cx: &Context<'_>) -> BTreeSet<String> {
 /// What the volumes and mounts of one boot have taken, so that two of them never want the same.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
-    device_names: RefCell<BTreeSet<String>>,
+    /// Device names, and the step that has taken each.
+    device_names: RefCell<BTreeMap<String, String>>,
     /// Volumes, and the step that has taken each or, empty, nobody: another instance was faster.
     volumes: RefCell<BTreeMap<String, String>>,
     /// Volumes that EC2 has just shown to be available, and that nothing has been done with since.
@@ -85,11 +86,13 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
-    /// Takes the first of `names` that is free; `used` are those that EC2 or the kernel says are not.
-    pub(super) fn device_name(&self, used: &BTreeSet<String>) -> Option<String> {
+    /// Takes the first device name that is free for a step, or that it took before and did not come to use; `used` are those
+    /// that EC2 or the kernel says are not free.
+    pub(super) fn device_name(&self, used: &BTreeSet<String>, step: &str) -> Option<String> {
         let mut taken = self.device_names.borrow_mut();
-        let free = super::names::candidates().find(|name| !used.contains(&super::names::bare(name)) && !taken.contains(name))?;
-        taken.insert(free.clone());
+        let is_free = |name: &String| !used.contains(&super::names::bare(name)) && taken.get(name).is_none_or(|by| by == step);
+        let free = super::names::candidates().find(is_free)?;
+        taken.insert(free.clone(), step.to_owned());
         Some(free)
     }
 

@@ -1,0 +1,204 @@
+"""A whole machine that is a directory: every call to AWS and every read of IMDS that a document can ask for, with a disk
+that comes when EC2 attaches its volume.
+
+    with Whole() as place:
+        machine = place.machine(tmp_path)
+        assert machine.go().code == DONE
+        assert machine.lasting()["events"] == ["attach"]
+
+Tests that try the same in many ways have several at once, each at a place of its own: see `Places.each`.
+
+The disk is a loop device that says by sysfs, in a mount namespace of the place's own, which volume it is.
+"""
+
+import queue
+import subprocess
+import threading
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .agent import Agent, Result, document
+from .aws import INSTANCE, Aws
+from .imds import Imds
+from .images import copy, small
+from .loop import Disks
+from .restore import TAGS
+
+PASSWORD = "hunter2-correct-horse"
+BLOCK = Path("/sys/devices/virtual/block")
+
+
+def text(out: Path) -> str:
+    """The document. Its commands count their runs in `out`."""
+    count = lambda name: ["/bin/sh", "-c", f"echo ran >> {out}/{name}"]  # noqa: E731
+    return document(
+        secrets={
+            "db": {"secrets_manager": "prod/db"},
+            "session": {"secrets_manager": "prod/session"},
+            "pinned": {"secrets_manager": "prod/db", "version_stage": "AWSCURRENT"},
+            "token": {"parameter": "/prod/token"},
+            "flags": {"parameters_under": "/prod/flags"},
+        },
+        volumes={
+            "data": {
+                "from": {"snapshot": {"newest_with_tags": TAGS}},
+                "reuse": {"with_tags": TAGS},
+                "filesystem": "ext4",
+                "delete_on_termination": True,
+            }
+        },
+        mounts={"/srv/data": {"device": "{{volumes.data.device}}"}},
+        files={
+            "/etc/app/db.toml": {"content": "db = {{toml secrets.db.password}}\nsession = {{toml secrets.session}}\n"},
+            "/etc/app/pinned.env": {"content": "PINNED={{env secrets.pinned.password}}\n"},
+            "/etc/app/token.env": {"content": "TOKEN={{env secrets.token}}\n"},
+            "/etc/app/flags.json": {"content": '{"a": {{json secrets.flags.a}}}'},
+            "/etc/app/motd": {"content": "{{instance.id}} is {{instance.tags.role}}\n"},
+        },
+        credentials={"db": "{{secrets.db.password}}"},
+        commands={
+            "alone": {"run": count("alone")},
+            "migrate": {"run": count("migrate"), "after": ["mounts./srv/data", "files./etc/app/db.toml"]},
+        },
+    )
+
+
+class Machine(Agent):
+    """One machine of a place. Its disks come and go with the volumes that EC2 says are attached."""
+
+    def __init__(self, directory: Path, place: "Whole"):
+        super().__init__(directory, {**place.imds.env, **place.aws.env}, inside=place.disks)
+        self.place = place
+        self.directory = directory
+        self.nodes: list[str] = []
+        self.ended = threading.Event()
+        place.imds.configure(user_data=text(directory), tags={"role": "web"}, faults=[])
+        self.listener = threading.Thread(target=self.listen, daemon=True)
+        self.listener.start()
+
+    def listen(self) -> None:
+        seen = 0
+        while not self.ended.is_set():
+            for event in self.place.aws.events(after=seen, wait=0.2):
+                seen += 1
+                if event["event"] == "attach" and event["instance"] == INSTANCE:
+                    self.plug(event["volume"])
+
+    def plug(self, volume: str) -> None:
+        disk = self.place.disks.attach(copy(self.place.image, self.directory / f"{volume}.img"))
+        name = Path(disk.node).name
+        real, own = BLOCK / name, self.directory / f"sys-{name}"
+        for folder in ("holders", "loop"):
+            (own / folder).mkdir(parents=True)
+        for attribute in ("dev", "size", "ro", "loop/backing_file"):
+            (own / attribute).write_text((real / attribute).read_text())
+        (own / "serial").write_text(volume.replace("-", "") + "\n")
+        self.place.disks.run("mount", "--bind", own, real)
+        self.nodes.append(disk.node)
+        # Whoever waits for a disk hears of it again.
+        (real / "uevent").write_text("change\n")
+
+    def close(self) -> None:
+        """Pulls the plug."""
+        self.ended.set()
+        self.listener.join()
+        disks = self.place.disks
+        for at in [mounted.at for mounted in reversed(disks.mounts(self.root))]:
+            disks.run("umount", "--lazy", at)
+        for node in self.nodes:
+            subprocess.run([*disks.prefix, "umount", BLOCK / Path(node).name], check=True)
+            disks.detach(node)
+
+    def go(self, *args: str, **more) -> Result:
+        """Boots by the user data that IMDS has."""
+        return self.boot(None, *args, **more)
+
+    def lasting(self) -> dict:
+        """All that a boot has made, here and in EC2, without what no two boots have in common."""
+        runs = {name: (self.directory / name) for name in ("alone", "migrate")}
+        volumes = [
+            {
+                "size": volume["Size"],
+                "snapshot": volume["SnapshotId"] == self.place.snapshot,
+                "tags": {key: value for key, value in volume["Tags"].items() if key != "ingot:from"},
+                "attached": [(a["InstanceId"], a["Device"], a["DeleteOnTermination"]) for a in volume["Attachments"]],
+            }
+            for volume in self.place.aws.volumes()
+            if "ingot:instance" in volume["Tags"]
+        ]
+        return {
+            "tree": self.tree(),
+            "ran": {name: path.read_text() if path.exists() else "" for name, path in runs.items()},
+            "volumes": volumes,
+            "events": [event["event"] for event in self.place.aws.events()],
+            "mounted": [mounted.kind for mounted in self.place.disks.mounts(self.root)],
+        }
+
+
+class Whole:
+    """An AWS, an IMDS and a mount namespace, for one machine at a time."""
+
+    def __enter__(self) -> "Whole":
+        self.aws, self.imds, self.disks = Aws().__enter__(), Imds().__enter__(), Disks().__enter__()
+        self.image = small(self.disks.directory / "snapshot.img", "ext4")
+        return self
+
+    def __exit__(self, *error) -> None:
+        for part in (self.disks, self.imds, self.aws):
+            part.__exit__(*error)
+
+    def machine(self, directory: Path) -> Machine:
+        """A new one, in an account with all it needs."""
+        aws = self.aws
+        aws.reset()
+        self.imds.forget()
+        aws.instance()
+        self.snapshot = aws.snapshot(TAGS, size_gib=1, started="2026-11-20T03:00:00Z")
+        aws.secret("prod/db", {"password": PASSWORD})
+        aws.secret("prod/session", "a session key")
+        aws.parameter("/prod/token", "a token", type="SecureString")
+        aws.tree("/prod/flags", {"a": "on", "b": "off"})
+        directory.mkdir(parents=True, exist_ok=True)
+        return Machine(directory, self)
+
+
+# They wait more than they work.
+AT_ONCE = 6
+
+
+class Places:
+    """Several places, to be used at the same time."""
+
+    def __enter__(self) -> "Places":
+        self.free: queue.SimpleQueue[Whole] = queue.SimpleQueue()
+        self.made = [Whole() for _ in range(AT_ONCE)]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for place in pool.map(Whole.__enter__, self.made):
+                self.free.put(place)
+        return self
+
+    def __exit__(self, *error) -> None:
+        for place in self.made:
+            place.__exit__(*error)
+
+    def each(self, directory: Path, rows: list, cell) -> None:
+        """Tries `cell(place, machine, row)` for every row, each with a machine of its own. All that fail are told."""
+
+        def tried(numbered) -> str | None:
+            number, row = numbered
+            place = self.free.get()
+            try:
+                machine = place.machine(directory / str(number))
+                try:
+                    cell(place, machine, row)
+                finally:
+                    machine.close()
+            except Exception:
+                return f"{row}: {traceback.format_exc()}"
+            finally:
+                self.free.put(place)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            wrong = [why for why in pool.map(tried, enumerate(rows)) if why]
+        assert not wrong, f"{len(wrong)} of {len(rows)}\n" + "\n".join(wrong)

@@ -1,0 +1,106 @@
+"""A whole machine, killed at every boundary there is: each exchange with AWS or IMDS, each file that takes its place, each
+write that reaches the disk. The next boot ends as if it had not been killed, with one volume, attached once.
+
+A command that was under way runs again, as its documentation says; one that is on record as done does not.
+"""
+
+import json
+import re
+from dataclasses import dataclass
+
+from harness.agent import DONE
+from harness.restore import until
+from harness.whole import PASSWORD
+
+# By these files take their place, reach the disk and go, and the disk is mounted.
+BOUNDARIES = ("rename", "renameat", "renameat2", "fsync", "fdatasync", "mkdir", "mkdirat", "unlink", "unlinkat", "mount")
+
+
+def begun(machine) -> set[str]:
+    """The commands that had begun when the power failed, and are not on record as done."""
+    commands = set()
+    for path in machine.root.glob("var/lib/ingot/instances/*/record.json"):
+        entries = json.loads(path.read_text())["entries"]
+        commands |= {key for key, entry in entries.items() if entry["state"] == "started"}
+    return {name.removeprefix("commands.") for name in commands if name.startswith("commands.")}
+
+
+def ends_whole(machine, whole) -> None:
+    under_way = begun(machine)
+    result = machine.go("--deadline", "60s")
+    assert result.code == DONE, result
+    assert machine.leaks(result, [PASSWORD]) == []
+    made = machine.lasting()
+    for name in under_way:
+        made["ran"][name] = made["ran"][name].removesuffix("ran\n") or "ran\n"
+    assert made == whole.made, (under_way, result)
+    again = machine.go()
+    assert again.code == DONE and "changed" not in again.outcomes().values(), again
+    left = [path for path in machine.root.rglob("*") if re.search(r"\.ingot-staged\.|\.json\.new|\.json\.bad", path.name)]
+    assert not left
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """The power fails while the answer to this exchange is awaited, which was carried out or was not."""
+
+    of_aws: bool
+    number: int
+    done: bool
+
+
+def test_killed_at_every_exchange(places, whole, tmp_path):
+    def cell(place, machine, row):
+        if row.of_aws:
+            fault = {"kind": "hang", "times": 1} if row.done else {"kind": "status", "status": 503}
+            place.aws.fault(**fault, after=row.number)
+            reached = lambda: place.aws.count() > row.number and "status" in place.aws.calls()[row.number]  # noqa: E731
+        else:
+            place.imds.configure(faults=[{"kind": "hang", "after": row.number, "times": 1}])
+            reached = lambda: len(place.imds.requests()) > row.number  # noqa: E731
+        running = machine.start_boot(None)
+        until(str(row), reached, running)
+        running.kill()
+        running.wait()
+        place.aws.rules["faults"] = []
+        place.aws.put("/harness/rules", place.aws.rules)
+        place.imds.configure(faults=[])
+        ends_whole(machine, whole)
+
+    rows = [Exchange(True, number, done) for number in range(len(whole.calls)) for done in (True, False)]
+    rows += [Exchange(False, number, True) for number in range(len(whole.reads))]
+    places.each(tmp_path, rows, cell)
+
+
+def traced(machine, *options: str) -> list[str]:
+    """What ingot is started by, so that strace sees these calls of the kernel."""
+    return [*machine.inside.prefix, "strace", "--follow-forks", "--quiet=all", f"--trace={','.join(BOUNDARIES)}", *options]
+
+
+def test_killed_at_every_change_of_the_disk(places, whole, tmp_path):
+    """strace counts for each thread by itself: the first to come to its call number n is the end of all."""
+    log = tmp_path / "log"
+    counts: dict[str, dict[str, int]] = {}
+
+    def count(place, machine, _):
+        assert machine.go(prefix=traced(machine, "-o", log)).code == DONE
+
+    places.each(tmp_path / "counted", ["counted"], count)
+    for line in log.read_text().splitlines():
+        if found := re.match(r"(\d+) +(\w+)\(", line):
+            thread = counts.setdefault(found[2], {})
+            thread[found[1]] = thread.get(found[1], 0) + 1
+    rows = [(call, number) for call, threads in counts.items() for number in range(1, max(threads.values()) + 1)]
+    assert {"rename", "fsync"} & counts.keys() and len(rows) > 20, counts
+    killed = []
+
+    def cell(place, machine, row):
+        call, number = row
+        result = machine.go(prefix=traced(machine, "-o", "/dev/null", f"--inject={call}:signal=KILL:when={number}"))
+        if result.code != DONE:
+            killed.append(row)
+        ends_whole(machine, whole)
+
+    places.each(tmp_path / "killed", rows, cell)
+    # Threads share the work anew each time, and some may have had less.
+    assert len(killed) > len(rows) / 2, (killed, rows)
