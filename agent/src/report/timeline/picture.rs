@@ -35,7 +35,7 @@ text { font: 12px ui-monospace, Menlo, Consolas, monospace; fill: var(--ink); }
 .soft { fill: var(--soft); } .title { font-size: 15px; font-weight: bold; } .bad { fill: var(--bad); font-weight: bold; }
 .paper { fill: var(--paper); } .line { stroke: var(--line); } .work { fill: var(--work); } .machine { fill: var(--machine); }
 .frame { fill: none; stroke: var(--ink); stroke-width: 0.75; } .frame.failed { stroke: var(--bad); stroke-width: 2; }
-.exchange { fill: var(--work); } .exchange.none { fill: var(--bad); }
+.exchange { fill: var(--work); } .exchange.refused { fill: url(#refused); stroke: var(--bad); stroke-width: 0.75; }
 ";
 
 /// Draws a report.
@@ -80,6 +80,8 @@ const PATTERNS: &str = r#"<defs>
 <rect width="6" height="6" style="fill: var(--wait)"/><rect width="1.5" height="6" style="fill: var(--work)"/></pattern>
 <pattern id="retry" width="6" height="6" patternUnits="userSpaceOnUse">
 <rect width="6" height="6" style="fill: var(--retry)"/><circle cx="3" cy="3" r="1.4" style="fill: var(--paper)"/></pattern>
+<pattern id="refused" width="3" height="6" patternUnits="userSpaceOnUse">
+<rect width="3" height="6" style="fill: var(--paper)"/><rect width="1.5" height="6" style="fill: var(--bad)"/></pattern>
 </defs>
 "#;
 
@@ -182,7 +184,7 @@ impl Picture {
             ends[lane] = ended;
             let answer = exchange.status.map_or_else(|| "no answer".into(), |status| status.to_string());
             let title = format!("{} at {}: {}, {answer}", exchange.what, spoken(exchange.at_ms), spoken(ended - exchange.at_ms));
-            let look = if exchange.status.is_some_and(|status| status < 400) { "class=\"exchange\"" } else { "class=\"exchange none\"" };
+            let look = if exchange.status.is_some_and(|status| status < 400) { "class=\"exchange\"" } else { "class=\"exchange refused\"" };
             let (x, y) = (self.scale.x(exchange.at_ms), self.y + lane as f64 * TICK);
             self.rect((x, y), (self.scale.length(ended - exchange.at_ms).max(1.5), TICK - 2.0), look, &title);
         }
@@ -259,6 +261,7 @@ impl Picture {
             ("class=\"work\"", "working"),
             ("fill=\"url(#wait)\"", "waiting for something outside"),
             ("fill=\"url(#retry)\"", "pause before another try"),
+            ("fill=\"url(#refused)\"", "exchange refused or unanswered"),
         ] {
             self.rect((x, self.y), (24.0, BAR), look, word);
             self.rect((x, self.y), (24.0, BAR), "class=\"frame\"", word);
