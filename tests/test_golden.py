@@ -13,7 +13,7 @@ from harness.aws import INSTANCE
 from harness.golden import Golden, Image
 from harness.systemd import must
 
-pytestmark = pytest.mark.skipif(bool(golden.unavailable()), reason=golden.unavailable() or "")
+pytestmark = [pytest.mark.virtual, pytest.mark.skipif(bool(golden.unavailable()), reason=golden.unavailable() or "")]
 
 OTHER = "i-0fedcba9876543210"
 

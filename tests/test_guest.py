@@ -10,7 +10,7 @@ from harness.aws import INSTANCE, ZONE
 from harness.images import blank, filesystem
 from harness.qemu import Guest
 
-pytestmark = pytest.mark.skipif(bool(qemu.unavailable()), reason=qemu.unavailable() or "")
+pytestmark = [pytest.mark.virtual, pytest.mark.skipif(bool(qemu.unavailable()), reason=qemu.unavailable() or "")]
 
 FACTS = """\
 #ingot

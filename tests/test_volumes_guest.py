@@ -9,7 +9,7 @@ from harness.aws import INSTANCE, ZONE
 from harness.images import filesystem
 from harness.qemu import Guest
 
-pytestmark = pytest.mark.skipif(bool(qemu.unavailable()), reason=qemu.unavailable() or "")
+pytestmark = [pytest.mark.virtual, pytest.mark.skipif(bool(qemu.unavailable()), reason=qemu.unavailable() or "")]
 
 TAGS = {"app": "shop", "role": "data"}
 
