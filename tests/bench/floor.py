@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -75,7 +76,7 @@ def main() -> None:
             for turn in range(arguments.n + 2):
                 with tempfile.TemporaryDirectory(prefix="floor.") as root:
                     took = {
-                        "floor": timed([floor, *ends, str(SECRETS), str(PARAMETERS)], env),
+                        "floor": timed([floor, *ends, str(SECRETS), str(PARAMETERS), f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"], env),
                         "ingot": timed([str(program), "boot", "--root", root], env),
                     }
                 # The first turns fill caches.

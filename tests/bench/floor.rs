@@ -1,7 +1,7 @@
 //! The least that a boot with secrets can take: the same exchanges as ingot makes, as deep as they depend on each other,
 //! of about the same bytes, and nothing else. No TLS, no JSON, no document. `rustc --edition=2024 -O floor.rs`, standard library only.
 //!
-//! Usage: floor IMDS_HOST:PORT AWS_HOST:PORT SECRETS PARAMETERS
+//! Usage: floor IMDS_HOST:PORT AWS_HOST:PORT SECRETS PARAMETERS DATE, such as 20260101T000000Z
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -40,7 +40,7 @@ impl Connection {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [imds, aws, secrets, parameters] = arguments.as_slice() else { panic!("see the first lines of this file") };
+    let [imds, aws, secrets, parameters, date] = arguments.as_slice() else { panic!("see the first lines of this file") };
     let (secrets, parameters): (u32, u32) = (secrets.parse().expect("a number"), parameters.parse().expect("a number"));
 
     let mut first = Connection::to(imds);
@@ -63,7 +63,7 @@ fn main() {
         let signature = format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={}", "0".repeat(64));
         let session = "x".repeat(400);
         let headers = format!(
-            "content-type: application/x-amz-json-1.1\r\nx-amz-target: {target}\r\nx-amz-date: 20260101T000000Z\r\n\
+            "content-type: application/x-amz-json-1.1\r\nx-amz-target: {target}\r\nx-amz-date: {date}\r\n\
              x-amz-security-token: {session}\r\nauthorization: {signature}\r\n"
         );
         Connection::to(aws).exchange("POST /", &headers, &body)
