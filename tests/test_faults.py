@@ -6,15 +6,20 @@ it, and the next boot, without it, makes all good: nothing was lost, and nothing
 is a new row.
 """
 
+import json
 from dataclasses import dataclass, field
 
 import pytest
 from harness import tls
 from harness.agent import DONE, FAILED, UNREACHABLE
-from harness.whole import PASSWORD, Whole
+from harness.whole import SECRETS, Whole
 
 VOLUME = ("volumes.data", "mounts./srv/data", "commands.migrate")
 MIGRATE = ("files./etc/app/db.toml", "credentials.db", "commands.migrate")
+DATABASE = ("databases.main", "files./etc/app/database")
+BUNDLE = ("bundles.app", "files./etc/app/release")
+TOKEN = ("secrets.token", "files./etc/app/token.env")
+SIGNALS = ("signals.stack", "signals.hook")
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,11 @@ class Call:
     name: str
     # What fails, and is skipped, without it; nothing if the boot does not even begin.
     stops: tuple[str, ...] = ()
+    # What may fail too where nobody answers: it is asked for in the same call.
+    beside: tuple[str, ...] = ()
+    # The action, if that is not the name; and what tells this call of it from others.
+    action: str = ""
+    containing: str = ""
     path: str | None = None
     method: str = "GET"
     # What a refusal (403) is called, and what to do about it.
@@ -35,6 +45,10 @@ class Call:
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def operation(self) -> str:
+        return self.action or self.name
+
 
 def imds(name: str, path: str, **more) -> Call:
     """A read of IMDS. One that never ends well is IMDS out of reach, whatever it was."""
@@ -42,12 +56,9 @@ def imds(name: str, path: str, **more) -> Call:
     return Call(name, path=f"/latest/{path}", otherwise=otherwise, **more)
 
 
-SECRETS = ("secrets.db", "secrets.session", "secrets.pinned", "secrets.token", "secrets.flags")
-ROLES = "meta-data/iam/security-credentials/"
-EVERYTHING = (
-    *SECRETS, *VOLUME, "files./etc/app/pinned.env", "files./etc/app/token.env", "files./etc/app/flags.json", *MIGRATE[:2]
-)  # fmt: skip
+ROLES, OF_TAGS = "meta-data/iam/security-credentials/", "meta-data/tags/instance"
 
+# No credentials, no include: the boot does not even begin.
 CALLS = [
     imds(
         "token",
@@ -59,11 +70,28 @@ CALLS = [
     ),
     imds("user data", "user-data", refused="refused user-data with status 403", hint="stand-in"),
     imds("identity", "dynamic/instance-identity/document", refused="refused dynamic/instance", hint="stand-in"),
-    imds("tag", "meta-data/tags/instance/role", refused="refused meta-data/tags/instance/role", hint="stand-in"),
-    imds("role", ROLES, stops=EVERYTHING, refused="no credentials", hint="role"),
-    imds("credentials", f"{ROLES}shop", stops=EVERYTHING, refused="no credentials", hint="role"),
+    imds("role", ROLES, refused="no credentials", hint="role"),
+    imds("credentials", f"{ROLES}shop", refused="no credentials", hint="role"),
+    imds("tag", f"{OF_TAGS}/role", refused="refused meta-data/tags/instance/role", hint="stand-in"),
+    imds("lifecycle state", "meta-data/autoscaling/target-lifecycle-state", refused="refused", hint="stand-in"),
+    *(
+        imds(f"tag of the {name}", f"{OF_TAGS}/aws:{tag}", refused="refused", hint="stand-in")
+        for name, tag in [
+            ("stack", "cloudformation:stack-name"),
+            ("resource", "cloudformation:logical-id"),
+            ("group", "autoscaling:groupName"),
+        ]
+    ),
+    Call("include from S3", action="GetObject", containing="base.yaml", refused="GetObject", hint="allow s3:GetObject on"),
+    Call(
+        "include from SSM", action="GetParameters", containing="/shop/boot", refused="GetParameters", hint="allow ssm:GetParameters on"
+    ),
     # Without leave for it secrets are read one by one.
-    Call("BatchGetSecretValue", ("secrets.db", "secrets.session", *MIGRATE), otherwise={"403": DONE}),
+    Call(
+        "BatchGetSecretValue",
+        ("secrets.db", "secrets.session", "secrets.login", *MIGRATE, *DATABASE),
+        otherwise={"403": DONE},
+    ),
     Call(
         "GetSecretValue",
         ("secrets.pinned", "files./etc/app/pinned.env"),
@@ -72,9 +100,20 @@ CALLS = [
     ),
     Call(
         "GetParameters",
-        ("secrets.token", "files./etc/app/token.env"),
+        TOKEN,
+        beside=BUNDLE,
+        containing="/prod/token",
         refused="GetParameters /prod/token: access denied",
         hint="allow ssm:GetParameters on /prod/token",
+    ),
+    Call(
+        "GetParameters of a bundle",
+        BUNDLE,
+        beside=TOKEN,
+        action="GetParameters",
+        containing="/shop/release",
+        refused="GetParameters /shop/release: access denied",
+        hint="allow ssm:GetParameters on /shop/release",
     ),
     Call(
         "GetParametersByPath",
@@ -94,6 +133,19 @@ CALLS = [
             ("ModifyInstanceAttribute", {"timeout": DONE, "reset": DONE}),
         ]
     ),
+    *(
+        Call(name, DATABASE, refused=f"{name} ", hint=f"allow rds:{name}", otherwise=otherwise)
+        for name, otherwise in [
+            ("DescribeDBInstances", {}),
+            ("DescribeDBSnapshots", {}),
+            ("RestoreDBInstanceFromDBSnapshot", {"timeout": DONE, "reset": DONE}),
+            ("ModifyDBInstance", {"timeout": DONE, "reset": DONE}),
+            ("RemoveTagsFromResource", {"timeout": DONE, "reset": DONE}),
+        ]
+    ),
+    Call("GetObject", BUNDLE, containing="shop-1.tar.gz", refused="GetObject", hint="allow s3:GetObject on"),
+    Call("SignalResource", SIGNALS[:1], refused="SignalResource", hint="allow cloudformation:SignalResource on"),
+    Call("CompleteLifecycleAction", SIGNALS[1:], refused="CompleteLifecycleAction", hint="allow autoscaling:CompleteLifecycleAction on"),
 ]
 
 # Faults that pass: how AWS has them, and how IMDS.
@@ -127,11 +179,22 @@ IMPOSTORS = {
     "expired": ("by this machine's clock its certificate is of another time", UNREACHABLE),
     "mute": ("", UNREACHABLE),
 }
-SERVICES = {"SECRETS_MANAGER": "secrets.pinned", "SSM": "secrets.token", "EC2": "volumes.data"}
+SERVICES = {
+    "SECRETS_MANAGER": "secrets.pinned",
+    "SSM": "secrets.token",
+    "EC2": "volumes.data",
+    "RDS": "databases.main",
+    "S3": "bundles.app",
+    "CLOUDFORMATION": "signals.stack",
+    "AUTO_SCALING": "signals.hook",
+}
+OF_INCLUDES = ("S3", "SSM")
 
 
 def requests(place: Whole, call: Call) -> list[dict]:
-    return place.imds.requests(call.method, call.path) if call.path else place.aws.calls(call.name)
+    if call.path:
+        return place.imds.requests(call.method, call.path)
+    return [made for made in place.aws.calls(call.operation) if call.containing in made["target"] + made["body"]]
 
 
 def met(place: Whole, call: Call) -> bool:
@@ -144,7 +207,7 @@ def disturb(place: Whole, call: Call, fault: tuple[dict, dict]) -> None:
     if call.path:
         place.imds.configure(faults=[{**of_imds, "path": call.path, "method": call.method}])
     else:
-        place.aws.fault(**of_aws, operation=call.name)
+        place.aws.fault(**of_aws, operation=call.operation, containing=call.containing)
 
 
 def undisturb(place: Whole) -> None:
@@ -153,10 +216,21 @@ def undisturb(place: Whole) -> None:
     place.imds.configure(faults=[])
 
 
-def is_whole(machine, result, whole) -> None:
+def is_whole(machine, result, whole, after_failure: bool = False) -> None:
     assert result.code == DONE, result
     assert machine.lasting() == whole.made, result
-    assert machine.leaks(result, [PASSWORD]) == []
+    statuses, results = machine.told()
+    if after_failure:
+        # A stack hears of it again, a group has ended what it abandoned.
+        assert statuses in ({"SUCCESS"}, {"FAILURE", "SUCCESS"}) and results in ({"CONTINUE"}, {"ABANDON"}), result
+    else:
+        assert (statuses, results) == ({"SUCCESS"}, {"CONTINUE"}), result
+    assert machine.leaks(result, SECRETS) == []
+
+
+def test_every_call_of_the_machine_is_a_row(whole):
+    assert {call["operation"] for call in whole.calls} == {call.operation for call in CALLS if not call.path}
+    assert {read["path"] for read in whole.reads} == {call.path for call in CALLS if call.path}
 
 
 @pytest.mark.parametrize("fault", PASSING)
@@ -182,35 +256,57 @@ def test_what_does_not_pass_is_named_and_the_next_boot_makes_it_good(places, who
         expected = call.otherwise.get(fault, code)
         if expected == DONE:
             return is_whole(machine, result, whole)
-        said = stopped(call, result, expected)
-        assert machine.leaks(result, [PASSWORD]) == []
+        said = stopped(call, result, expected, fault == "403")
+        assert machine.leaks(result, SECRETS) == []
         if fault == "403":
             assert call.refused in said and call.hint in said, said
         elif call.path:
             assert "waiting for IMDS" in said, said
         else:
             # Another try may be under way: then it is known what for, and not yet why again.
-            assert f"{call.name} " in said or fault == "timeout" and "while it was waiting for " in said, said
+            assert f"{call.operation} " in said or "while it was waiting for " in said, said
         undisturb(place)
-        is_whole(machine, machine.go(), whole)
+        is_whole(machine, machine.go(), whole, after_failure=True)
 
     places.each(tmp_path, CALLS, cell)
 
 
-def stopped(call: Call, result, code: int) -> str:
+def stopped(call: Call, result, code: int, refused: bool) -> str:
     """The boot ended without what needs this call, and with all else. Why, in its words."""
     assert result.code == code, result
+    outcomes = result.outcomes()
+    unwell = {address for address, outcome in outcomes.items() if outcome not in ("changed", "unchanged")}
     if not call.stops:
-        assert set(result.outcomes().values()) <= {"pending", "skipped"}, result
+        # Whoever waits for this instance hears of it, if they can be reached.
+        assert not outcomes.keys() - unwell - set(SIGNALS) and "failed" not in {outcomes[a] for a in unwell - set(SIGNALS)}, result
         error = result.report["error"]
         said = f"{error['message']}\nhint: {error['hint']}"
     else:
-        outcomes = result.outcomes()
-        unwell = {address for address, outcome in outcomes.items() if outcome not in ("changed", "unchanged")}
-        assert unwell == set(call.stops) and outcomes[call.stops[0]] == "failed", result
-        said = result.failure(call.stops[0])
+        # What was asked for in one call may come alone when it is asked for again.
+        bound = set(call.stops) if refused else {*call.stops, *call.beside}
+        failed = next((address for address in call.stops if outcomes[address] == "failed"), None)
+        assert failed and unwell <= bound, result
+        said = result.failure(failed)
     assert "hint: None" not in said, said
     return said
+
+
+# What only a boot of more than five seconds asks for. Nothing depends on it.
+HEARTBEATS = [Call("DescribeLifecycleHooks"), Call("RecordLifecycleActionHeartbeat")]
+
+
+def test_a_heartbeat_that_fails_stops_nothing(places, whole, tmp_path):
+    faults = {**PASSING, **{f"{name}, always": fault[:2] for name, fault in FINAL.items()}}
+
+    def cell(place, machine, row):
+        call, fault = row
+        machine.be_slow(6)
+        disturb(place, call, faults[fault])
+        result = machine.go("--deadline", "60s")
+        is_whole(machine, result, whole)
+        assert met(place, call)
+
+    places.each(tmp_path, [(call, fault) for call in HEARTBEATS for fault in faults], cell)
 
 
 @pytest.mark.parametrize("kind", IMPOSTORS)
@@ -222,9 +318,9 @@ def test_who_is_not_aws_is_told_nothing(places, whole, tmp_path, kind):
             env = {f"AWS_ENDPOINT_URL_{row.name}": impostor.url, "AWS_CA_BUNDLE": str(impostor.authority)}
             result = machine.go("--deadline", "5s", env=env)
         assert result.code == code, result
-        said = result.failure(SERVICES[row.name])
+        # An include is read first of all.
+        said = json.dumps(result.report["error"]) if row.name in OF_INCLUDES else result.failure(SERVICES[row.name])
         assert words in said and "hint: None" not in said, said
-        assert result.step("commands.alone")["outcome"] == "changed"
-        is_whole(machine, machine.go(), whole)
+        is_whole(machine, machine.go(), whole, after_failure=True)
 
     places.each(tmp_path, [Call(name) for name in SERVICES], cell)

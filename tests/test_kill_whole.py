@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from harness.agent import DONE
 from harness.restore import until
-from harness.whole import PASSWORD
+from harness.whole import SECRETS
 
 # By these files take their place, reach the disk and go, and the disk is mounted.
 BOUNDARIES = ("rename", "renameat", "renameat2", "fsync", "fdatasync", "mkdir", "mkdirat", "unlink", "unlinkat", "mount")
@@ -29,7 +29,7 @@ def ends_whole(machine, whole) -> None:
     under_way = begun(machine)
     result = machine.go("--deadline", "60s")
     assert result.code == DONE, result
-    assert machine.leaks(result, [PASSWORD]) == []
+    assert machine.leaks(result, SECRETS) == []
     made = machine.lasting()
     for name in under_way:
         made["ran"][name] = made["ran"][name].removesuffix("ran\n") or "ran\n"

@@ -96,7 +96,16 @@ QUERY_ERRORS = {
     "unavailable": {"type": "ServiceUnavailable", "message": "Service Unavailable", "status": 503},
 }
 
+# And those of S3.
+S3_ERRORS = {
+    "denied": {"type": "AccessDenied", "message": "Access Denied", "status": 403},
+    "throttled": {"type": "SlowDown", "message": "Please reduce your request rate.", "status": 503},
+    "internal": {"type": "InternalError", "message": "We encountered an internal error. Please try again.", "status": 500},
+    "unavailable": {**ERRORS["unavailable"], "type": "ServiceUnavailable"},
+}
+
 SERVICE_OF = {
+    "GetObject": "s3",
     "BatchGetSecretValue": "secretsmanager",
     "GetSecretValue": "secretsmanager",
     "GetParameter": "ssm",
@@ -117,6 +126,7 @@ SERVICE_OF = {
     "DescribeAutoScalingInstances": "autoscaling",
     "DescribeDBInstances": "rds",
     "DescribeDBClusters": "rds",
+    "DescribeDBSnapshots": "rds",
     "RestoreDBInstanceFromDBSnapshot": "rds",
     "RestoreDBClusterFromSnapshot": "rds",
     "ModifyDBInstance": "rds",
@@ -200,11 +210,11 @@ class Aws:
             client.put_parameter(Name=f"{path.rstrip('/')}/{name}", Value=value, Type=type, Overwrite=True)
 
     def fault(self, kind: str, **rule) -> None:
-        """Adds a rule: a kind of `proxy.py`, or one of `ERRORS` (of `EC2_ERRORS`, if the operation is EC2's)."""
+        """Adds a rule: a kind of `proxy.py`, or one of `ERRORS`, as its service words it."""
         operation = rule.get("operation", "")
         service = SERVICE_OF.get(operation, "secretsmanager")
         query = dict.fromkeys(("rds", "cloudformation", "autoscaling"), QUERY_ERRORS)
-        errors = {"ec2": EC2_ERRORS, **query}.get(service, ERRORS)
+        errors = {"ec2": EC2_ERRORS, "s3": S3_ERRORS, **query}.get(service, ERRORS)
         if kind in errors:
             action = f"{service}:{operation}"
             known = errors[kind]

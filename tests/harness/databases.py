@@ -16,6 +16,7 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -43,18 +44,20 @@ class Server:
     user_of_package: str
     engine: str
     made: dict[type, Path] = {}
+    making = threading.Lock()
 
     def __init__(self):
         self.directory = Path(tempfile.mkdtemp(prefix="ingot-db-"))
         self.port = port()
         self.process = None
         self.tls: Authority | None = None
-        if type(self) not in self.made:
-            original = Path(tempfile.mkdtemp(prefix="ingot-db-original-"))
-            atexit.register(shutil.rmtree, original, ignore_errors=True)
-            shutil.chown(original, self.user_of_package)
-            self.initialise(original / "data")
-            self.made[type(self)] = original
+        with self.making:
+            if type(self) not in self.made:
+                original = Path(tempfile.mkdtemp(prefix="ingot-db-original-"))
+                atexit.register(shutil.rmtree, original, ignore_errors=True)
+                shutil.chown(original, self.user_of_package)
+                self.initialise(original / "data")
+                self.made[type(self)] = original
         shutil.copytree(self.made[type(self)] / "data", self.directory / "data", symlinks=True)
         self.own()
 

@@ -15,13 +15,13 @@ call the second, which is never logged, delayed or faulted, and has `/harness/` 
 Its clock is `ahead` of this machine's; it says its time in each answer, and refuses what is signed more than five minutes
 from it, as AWS does.
 
-A rule matches by `operation` ("BatchGetSecretValue", or all) and `containing` (a text in the request's body). Besides
-the kinds of `wire.Faults` it knows:
+A rule matches by `operation` ("BatchGetSecretValue", or all; what reads an object is "GetObject") and `containing` (a text
+in the request's path or body). Besides the kinds of `wire.Faults` it knows:
 
     error         an AWS error: `status` (400), `type`, `message`, `headers`
     batch-errors  of BatchGetSecretValue: `errors`, secret id to [code, message], take the place of those values
     empty-page    of GetParametersByPath: a page without parameters that has a next one
-    malformed     200, and half a JSON document (of EC2: half of XML)
+    malformed     200, and half a JSON document (of EC2: half of XML; of S3: another range than was asked for)
 
 The JSON 1.1 protocol: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html>, and EC2's own, forms in and XML
 out: <https://smithy.io/2.0/aws/protocols/aws-ec2-query-protocol.html>.
@@ -168,9 +168,10 @@ class Call:
         self.form: dict[str, str] = {}
         if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             self.form = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
-        target = request.headers.get("x-amz-target", f"{request.method} {request.path}")
-        self.target = f"EC2.{self.form['Action']}" if "Action" in self.form else target
-        self.operation = self.target.rpartition(".")[2]
+        target = request.headers.get("x-amz-target")
+        self.of_s3 = not self.form and target is None and request.path != WAIT_CONDITION
+        self.target = f"EC2.{self.form['Action']}" if "Action" in self.form else target or f"{request.method} {request.path}"
+        self.operation = "GetObject" if self.of_s3 and request.method == "GET" else self.target.rpartition(".")[2]
         self.is_rds = self.form.get("Version") == RDS_VERSION
 
     def error(self, type_: str, message: str, status: int = 400, headers: dict | None = None) -> wire.Response:
@@ -185,12 +186,17 @@ class Call:
                 return wire.Response(status, body.encode(), headers or {}, "text/xml")
             body = f"{XML}<Response><Errors><Error>{code}</Error></Errors><RequestID>harness</RequestID></Response>"
             return wire.Response(status, body.encode(), headers or {}, "text/xml;charset=UTF-8")
+        if self.of_s3:
+            body = f"{XML}<Error><Code>{escape(type_)}</Code><Message>{escape(message)}</Message></Error>"
+            return wire.Response(status, body.encode(), headers or {}, "application/xml")
         body = json.dumps({"__type": type_, "Message": message}).encode()
         return wire.Response(status, body, headers or {}, "application/x-amz-json-1.1")
 
     def malformed(self) -> wire.Response:
         if self.form:
             return wire.Response(200, f"{XML}<{self.operation}Response><requestId>ha".encode(), {}, "text/xml")
+        if self.of_s3:
+            return wire.Response(206, b"a range", {"Content-Range": "bytes 7-13/14"}, "application/octet-stream")
         return wire.Response(200, b'{"SecretValues": [{"Name": ', content_type="application/x-amz-json-1.1")
 
 
@@ -211,7 +217,7 @@ class Front:
         fault = self.faults.pick(
             lambda rule: (
                 rule.get("operation", call.operation) == call.operation
-                and rule.get("containing", "").encode() in request.body
+                and rule.get("containing", "").encode() in request.path.encode() + b" " + request.body
             )
         )
         entry = {

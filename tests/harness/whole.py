@@ -1,5 +1,5 @@
 """A whole machine that is a directory: every call to AWS and every read of IMDS that a document can ask for, with a disk
-that comes when EC2 attaches its volume.
+that comes when EC2 attaches its volume, and a PostgreSQL where RDS says that the restored database is.
 
     with Whole() as place:
         machine = place.machine(tmp_path)
@@ -11,6 +11,7 @@ Tests that try the same in many ways have several at once, each at a place of it
 The disk is a loop device that says by sysfs, in a mount namespace of the place's own, which volume it is.
 """
 
+import hashlib
 import queue
 import subprocess
 import threading
@@ -19,21 +20,39 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from .agent import Agent, Result, document
+from .archives import release
 from .aws import INSTANCE, Aws
+from .databases import ADMIN, PASSWORD as ADMINS, Postgres
 from .imds import Imds
 from .images import copy, small
 from .loop import Disks
+from .proxy import REGION
 from .restore import TAGS
 
 PASSWORD = "hunter2-correct-horse"
+LOGIN = {"username": "shop", "password": "hunter3 'battery staple", "dbname": "shop"}
+SECRETS = [PASSWORD, LOGIN["password"]]
 BLOCK = Path("/sys/devices/virtual/block")
+ARCHIVE = release("tar.gz")
+DIGEST = hashlib.sha256(ARCHIVE).hexdigest()
+OF_S3 = document(files={"/etc/app/of-s3": {"content": "from S3\n"}})
+OF_SSM = document(files={"/etc/app/of-ssm": {"content": "from SSM\n"}})
+STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
+INSTANCE_TAGS = {
+    "role": "web",
+    "aws:cloudformation:stack-name": STACK,
+    "aws:cloudformation:logical-id": RESOURCE,
+    "aws:autoscaling:groupName": GROUP,
+}
 
 
-def text(out: Path) -> str:
-    """The document. Its commands count their runs in `out`."""
-    count = lambda name: ["/bin/sh", "-c", f"echo ran >> {out}/{name}"]  # noqa: E731
+def text(out: Path, seconds: int = 0) -> str:
+    """The document. Its commands take so long, and count their runs in `out`."""
+    count = lambda name: ["/bin/sh", "-c", f"sleep {seconds}; echo ran >> {out}/{name}"]  # noqa: E731
     return document(
+        include=[{"s3": "s3://shop/base.yaml", "sha256": hashlib.sha256(OF_S3.encode()).hexdigest()}, "ssm:/shop/boot"],
         secrets={
+            "login": {"secrets_manager": "prod/login"},
             "db": {"secrets_manager": "prod/db"},
             "session": {"secrets_manager": "prod/session"},
             "pinned": {"secrets_manager": "prod/db", "version_stage": "AWSCURRENT"},
@@ -49,7 +68,18 @@ def text(out: Path) -> str:
             }
         },
         mounts={"/srv/data": {"device": "{{volumes.data.device}}"}},
+        databases={
+            "main": {
+                "instance": "shop-prod",
+                "restore_from": {"snapshot": {"newest_with_tags": TAGS}, "class": "db.m7g.large"},
+                "credentials": "secrets.login",
+            }
+        },
+        bundles={"app": {"parameter": "/shop/release", "sha256": DIGEST, "into": "/opt/shop"}},
+        signals={"stack": {"cloudformation": {}}, "hook": {"lifecycle_hook": {"name": HOOK}}},
         files={
+            "/etc/app/database": {"content": "{{databases.main.endpoint}} {{databases.main.engine}}\n"},
+            "/etc/app/release": {"content": "{{bundles.app.version}}\n"},
             "/etc/app/db.toml": {"content": "db = {{toml secrets.db.password}}\nsession = {{toml secrets.session}}\n"},
             "/etc/app/pinned.env": {"content": "PINNED={{env secrets.pinned.password}}\n"},
             "/etc/app/token.env": {"content": "TOKEN={{env secrets.token}}\n"},
@@ -73,7 +103,7 @@ class Machine(Agent):
         self.directory = directory
         self.nodes: list[str] = []
         self.ended = threading.Event()
-        place.imds.configure(user_data=text(directory), tags={"role": "web"}, faults=[])
+        place.imds.configure(user_data=text(directory), tags=INSTANCE_TAGS, lifecycle="InService", faults=[])
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
 
@@ -110,6 +140,10 @@ class Machine(Agent):
             subprocess.run([*disks.prefix, "umount", BLOCK / Path(node).name], check=True)
             disks.detach(node)
 
+    def be_slow(self, seconds: int) -> None:
+        """Gives it the document whose commands take so long."""
+        self.place.imds.configure(user_data=text(self.directory, seconds))
+
     def go(self, *args: str, **more) -> Result:
         """Boots by the user data that IMDS has."""
         return self.boot(None, *args, **more)
@@ -133,19 +167,28 @@ class Machine(Agent):
             "volumes": volumes,
             "events": [event["event"] for event in self.place.aws.events()],
             "mounted": [mounted.kind for mounted in self.place.disks.mounts(self.root)],
+            "databases": [(one["DBInstanceIdentifier"], one["Tags"]) for one in self.place.aws.databases()],
         }
+
+    def told(self) -> tuple[set[str], set[str]]:
+        """What CloudFormation and Auto Scaling were told; the same twice is the same."""
+        return set(self.place.aws.statuses()), {result for result in self.place.aws.results() if result}
 
 
 class Whole:
-    """An AWS, an IMDS and a mount namespace, for one machine at a time."""
+    """An AWS, an IMDS, a database and a mount namespace, for one machine at a time."""
 
     def __enter__(self) -> "Whole":
         self.aws, self.imds, self.disks = Aws().__enter__(), Imds().__enter__(), Disks().__enter__()
         self.image = small(self.disks.directory / "snapshot.img", "ext4")
+        self.postgres = Postgres()
+        self.postgres.start()
+        self.postgres.wait()
+        self.postgres.user(LOGIN["username"], "of the snapshot", database=LOGIN["dbname"])
         return self
 
     def __exit__(self, *error) -> None:
-        for part in (self.disks, self.imds, self.aws):
+        for part in (self.postgres, self.disks, self.imds, self.aws):
             part.__exit__(*error)
 
     def machine(self, directory: Path) -> Machine:
@@ -155,16 +198,28 @@ class Whole:
         self.imds.forget()
         aws.instance()
         self.snapshot = aws.snapshot(TAGS, size_gib=1, started="2026-11-20T03:00:00Z")
+        aws.secret("prod/login", LOGIN)
         aws.secret("prod/db", {"password": PASSWORD})
         aws.secret("prod/session", "a session key")
         aws.parameter("/prod/token", "a token", type="SecureString")
         aws.tree("/prod/flags", {"a": "on", "b": "off"})
+        aws.parameter("/shop/boot", OF_SSM)
+        aws.parameter("/shop/release", "s3://shop/shop-1.tar.gz")
+        s3 = aws.client("s3")
+        s3.create_bucket(Bucket="shop", CreateBucketConfiguration={"LocationConstraint": REGION})
+        s3.put_object(Bucket="shop", Key="base.yaml", Body=OF_S3.encode())
+        s3.put_object(Bucket="shop", Key="shop-1.tar.gz", Body=ARCHIVE)
+        self.postgres.run(f"ALTER ROLE \"{LOGIN['username']}\" PASSWORD 'of the snapshot'")
+        aws.rds(port=self.postgres.port, admin={"engine": "postgres", "user": ADMIN, "password": ADMINS})
+        aws.db_snapshot("golden", TAGS)
+        aws.stack(STACK, RESOURCE)
+        aws.group(GROUP, {HOOK: 300})
         directory.mkdir(parents=True, exist_ok=True)
         return Machine(directory, self)
 
 
 # They wait more than they work.
-AT_ONCE = 6
+AT_ONCE = 10
 
 
 class Places:
@@ -173,14 +228,16 @@ class Places:
     def __enter__(self) -> "Places":
         self.free: queue.SimpleQueue[Whole] = queue.SimpleQueue()
         self.made = [Whole() for _ in range(AT_ONCE)]
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            for place in pool.map(Whole.__enter__, self.made):
-                self.free.put(place)
+        # Its threads stay: what they have started ends with them.
+        self.pool = ThreadPoolExecutor(AT_ONCE)
+        for place in self.pool.map(Whole.__enter__, self.made):
+            self.free.put(place)
         return self
 
     def __exit__(self, *error) -> None:
         for place in self.made:
             place.__exit__(*error)
+        self.pool.shutdown()
 
     def each(self, directory: Path, rows: list, cell) -> None:
         """Tries `cell(place, machine, row)` for every row, each with a machine of its own. All that fail are told."""
@@ -199,6 +256,5 @@ class Places:
             finally:
                 self.free.put(place)
 
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            wrong = [why for why in pool.map(tried, enumerate(rows)) if why]
+        wrong = [why for why in self.pool.map(tried, enumerate(rows)) if why]
         assert not wrong, f"{len(wrong)} of {len(rows)}\n" + "\n".join(wrong)

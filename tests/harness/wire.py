@@ -51,7 +51,7 @@ class BadRequest(Exception):
     """Not HTTP as we understand it."""
 
 
-async def read_request(reader: asyncio.StreamReader, peer: str) -> Request | None:
+async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, peer: str) -> Request | None:
     """The next request of a connection; `None` at its end."""
     try:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -64,6 +64,9 @@ async def read_request(reader: asyncio.StreamReader, peer: str) -> Request | Non
         headers = {name.strip().lower(): value.strip() for name, value in (line.split(":", 1) for line in rest if line)}
     except ValueError as error:
         raise BadRequest(first) from error
+    if headers.get("expect", "").lower() == "100-continue":
+        # Who says so waits for a second.
+        writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     if "chunked" in headers.get("transfer-encoding", ""):
         body = b""
         while size := int((await reader.readline()).split(b";")[0], 16):
@@ -162,7 +165,7 @@ async def serve(listener: socket.socket, handle) -> asyncio.Server:
     async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         peer = writer.get_extra_info("peername")[0]
         try:
-            while request := await read_request(reader, peer):
+            while request := await read_request(reader, writer, peer):
                 if not await handle(request, writer):
                     break
         except BadRequest:

@@ -20,10 +20,7 @@ pub(crate) async fn ca_bundle(environment: &Environment) -> Result<Option<Vec<u8
 
 /// The SDKs' own variables for other endpoints, and for other kinds of endpoint, as far as they are set.
 pub(crate) fn endpoints(environment: &Environment) -> BTreeMap<String, String> {
-    let own =
-        ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_EC2", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SECRETS_MANAGER", "AWS_ENDPOINT_URL_SSM"];
-    own.into_iter()
-        .chain([USE_FIPS, USE_DUAL_STACK])
-        .filter_map(|name| Some((name.to_owned(), environment.aws.get(name)?.to_owned())))
-        .collect()
+    let kinds = [USE_FIPS, USE_DUAL_STACK].into_iter().filter_map(|name| Some((name, environment.aws.get(name)?)));
+    let own = environment.aws.beginning("AWS_ENDPOINT_URL");
+    own.chain(kinds).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

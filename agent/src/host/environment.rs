@@ -54,6 +54,11 @@ impl Aws {
         self.secret(name).map(SecretText::expose)
     }
 
+    /// The variables with names of this beginning, none of them a secret, that are set to something.
+    pub(crate) fn beginning<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.0.iter().filter(move |(name, _)| name.starts_with(prefix)).filter_map(|(name, _)| Some((name.as_str(), self.get(name)?)))
+    }
+
     /// Every variable, for whoever looks for credentials among them.
     pub(crate) fn all(&self) -> std::collections::BTreeMap<String, String> {
         self.0.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect()
