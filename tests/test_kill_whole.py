@@ -13,7 +13,7 @@ from harness.restore import until
 from harness.whole import SECRETS
 
 # By these files take their place, reach the disk and go, and the disk is mounted.
-BOUNDARIES = ("rename", "renameat", "renameat2", "fsync", "fdatasync", "mkdir", "mkdirat", "unlink", "unlinkat", "mount")
+BOUNDARIES = ("rename", "renameat", "renameat2", "fsync", "fdatasync", "mkdir", "mkdirat", "unlink", "unlinkat", "symlink", "symlinkat", "mount")
 
 
 def begun(machine) -> set[str]:
@@ -34,6 +34,7 @@ def ends_whole(machine, whole) -> None:
     for name in under_way:
         made["ran"][name] = made["ran"][name].removesuffix("ran\n") or "ran\n"
     assert made == whole.made, (under_way, result)
+    assert machine.told() == ({"SUCCESS"}, {"CONTINUE"}), result
     again = machine.go()
     assert again.code == DONE and "changed" not in again.outcomes().values(), again
     left = [path for path in machine.root.rglob("*") if re.search(r"\.ingot-staged\.|\.json\.new|\.json\.bad", path.name)]

@@ -61,7 +61,7 @@ impl DocumentError {
                 file: mistake.place.as_ref().map(|place| place.file.to_string()),
                 line: mistake.place.as_ref().map(|place| place.line),
                 column: mistake.place.as_ref().map(|place| place.column),
-                source: mistake.place.as_ref().and_then(|place| self.line(place)).map(str::to_owned),
+                source: mistake.place.as_ref().and_then(|place| self.line(place)),
                 message: mistake.message.clone(),
                 hint: mistake.hint.clone(),
                 may_come_later: mistake.may_come_later,
@@ -69,8 +69,8 @@ impl DocumentError {
             .collect()
     }
 
-    fn line(&self, place: &Place) -> Option<&str> {
-        self.sources.get(&place.file)?.lines().nth(place.line.checked_sub(1)?)
+    fn line(&self, place: &Place) -> Option<String> {
+        self.sources.get(&place.file)?.lines().nth(place.line.checked_sub(1)?).map(without_signatures)
     }
 }
 
@@ -103,7 +103,7 @@ impl fmt::Display for DocumentError {
                 None => f.write_str(&mistake.message)?,
             }
             if let Some((place, line)) = mistake.place.as_ref().and_then(|place| Some((place, self.line(place)?))) {
-                let (shown, column) = cut(line, place.column);
+                let (shown, column) = cut(&line, place.column);
                 write!(f, "\n{:>5} | {shown}\n      | {:>column$}", place.line, "^")?;
             }
             if let Some(hint) = &mistake.hint {
@@ -112,6 +112,21 @@ impl fmt::Display for DocumentError {
         }
         Ok(())
     }
+}
+
+/// A line in which nobody can read what a URL asks with, character for character: whoever has a signed one, such as that of
+/// a wait condition, may use it.
+fn without_signatures(line: &str) -> String {
+    let mut shown = String::with_capacity(line.len());
+    let mut hidden = false;
+    for character in line.chars() {
+        hidden = match character {
+            '?' => shown.ends_with(|before: char| !before.is_whitespace()) && shown.contains("://"),
+            _ => hidden && !character.is_whitespace() && !matches!(character, '"' | '\'' | '}' | ','),
+        };
+        shown.push(if hidden && character != '?' { '*' } else { character });
+    }
+    shown
 }
 
 /// A line that fits a terminal, and where the column is in it. Tabs become one space, so that the mark stands right.
@@ -143,6 +158,14 @@ mod tests {
               |   ^
          hint: did you mean `services`?
         ");
+    }
+
+    #[test]
+    fn a_signed_url_is_shown_without_its_signature() {
+        let line = r#"  w: { wait_condition_url: "https://s3.example/x?Expires=1&Signature=abc", stack: shop } # why? who knows"#;
+        let shown = without_signatures(line);
+        assert_eq!(shown.chars().count(), line.chars().count());
+        assert_eq!(shown, r#"  w: { wait_condition_url: "https://s3.example/x?***********************", stack: shop } # why? who knows"#);
     }
 
     #[test]
