@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::address::Address;
 use crate::plan::{Plan, Unit};
+use crate::steps::Phase;
 use crate::text::Text;
 
 /// What a rehearsal made of each step.
@@ -28,16 +29,18 @@ pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Rehearsal, shown: &
     let width = plan.nodes.iter().map(|node| node.address.as_str().len()).max().unwrap_or(0).min(40);
     let at_once = at_once(plan, order);
     let mut out = format!("Plan: {}, {at_once} at once\n", counted(plan.nodes.len(), "step"));
+    if plan.heeds_phase {
+        out.push_str("In a warm pool: all but what is marked (serve), which waits until the instance goes into service\n");
+    }
     for unit in order {
         let unit = &plan.units[*unit];
         for member in &unit.members {
             let node = &plan.nodes[*member];
             let (address, summary) = (node.address.as_str(), node.step.summary(shown));
-            let _ = write!(out, "\n  {address:width$}  {summary}");
-            if let Some(after) = after(plan, unit) {
-                let _ = write!(out, "{}after {after}", if summary.is_empty() { "" } else { "  " });
-            }
-            out.push('\n');
+            let later = (plan.heeds_phase && unit.phase == Phase::Serve).then(|| "(serve)".to_owned());
+            let after = after(plan, unit).map(|after| format!("after {after}"));
+            let told: Vec<String> = [Some(summary), after, later].into_iter().flatten().filter(|part| !part.is_empty()).collect();
+            let _ = writeln!(out, "\n  {address:width$}  {}", told.join("  "));
             let step = rehearsal.get(&node.address);
             for change in step.iter().flat_map(|step| &step.changes) {
                 let _ = writeln!(out, "  {:width$}  + {change}", "");
@@ -63,6 +66,7 @@ pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Rehearsal, shown: &
             "address": node.address,
             "summary": node.step.summary(shown),
             "required": node.required,
+            "phase": unit.phase,
             "holds_secret": node.holds_secret,
             "needs": plan.needs(unit).map(|node| &node.address).collect::<Vec<_>>(),
             "after_everything_else": unit.after_rest || unit.last,
