@@ -157,6 +157,27 @@ async fn a_restore_that_fails_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cluster_whose_instances_have_all_failed_ends_the_wait() {
+    let failed = Pace { logins: Duration::MAX / 2, ends_in: Some("failed".into()), ..Pace::default() };
+    let well = Pace { logins: Duration::MAX / 2, ..Pace::default() };
+    let of = |members: &[&str]| {
+        let members = members.iter().map(ToString::to_string).collect();
+        Database { engine: "aurora-postgresql".into(), members, ..Database::default() }
+    };
+    for (second, said) in [(&failed, "shop-2 is failed, says RDS"), (&well, "waited 600s")] {
+        let mut instance = instance(&WAITED_FOR.replace("instance:", "cluster:"));
+        let rds = FakeRds::new(instance.machine.clone(), REGION)
+            .with_database_of(Kind::Cluster, "shop", of(&["shop-1", "shop-2"]), well.clone())
+            .with_database_of(Kind::Instance, "shop-1", of(&[]), failed.clone())
+            .with_database_of(Kind::Instance, "shop-2", of(&[]), second.clone());
+        instance.rds = Rc::new(rds);
+        let booted = instance.boot().await;
+        let error = booted.error("databases.main");
+        assert!(error.starts_with(said), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_database_that_is_not_ours_never_gets_a_password() {
     let instance = beside("somebody else's");
     let booted = instance.boot().await;

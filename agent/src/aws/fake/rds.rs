@@ -94,6 +94,12 @@ impl FakeRds {
         self
     }
 
+    /// Puts one there that comes as far as this.
+    pub(crate) fn with_database_of(self, kind: Kind, id: &str, database: Database, pace: Pace) -> Self {
+        self.put(kind, id, database, None, pace);
+        self
+    }
+
     /// A database as it is now.
     pub(crate) fn now(&self, kind: Kind, id: &str) -> Option<Database> {
         let now = self.machine.elapsed();

@@ -215,6 +215,9 @@ pub(super) async fn until_login(
             if let Err(hopeless) = decide::fit(name, &found) {
                 return hopeless;
             }
+            if let Some(hopeless) = without_members(&found, cx).await {
+                return hopeless;
+            }
             status.replace(found.status);
         }
     });
@@ -222,6 +225,18 @@ pub(super) async fn until_login(
         Either::Left((knocked, _)) => knocked,
         Either::Right((hopeless, _)) => Err(hopeless.into()),
     }
+}
+
+/// What is wrong with the instances of a cluster, if nobody will ever log in to any. The cluster itself is `available` then,
+/// and one that fails where another does not is replaced by that.
+async fn without_members(cluster: &rds::Database, cx: &Context<'_>) -> Option<Unsuitable> {
+    let mut hopeless = None;
+    for id in &cluster.members {
+        let name = Name { kind: rds::Kind::Instance, id: id.clone(), made: false };
+        let member = cx.world.aws.rds.database(&name).await.ok().flatten()?;
+        hopeless = Some(decide::fit(&name, &member).err()?);
+    }
+    hopeless
 }
 
 /// Knocks until a login is taken, or what is said will not pass.
