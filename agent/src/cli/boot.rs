@@ -2,6 +2,7 @@
 
 mod asked;
 mod reach;
+mod reached;
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,8 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::reach::{Reached, Stop, reach};
+use self::reach::{Stop, reach};
+use self::reached::Reached;
 use crate::address::Address;
 use crate::cli::{Root, data, logging, talk};
 use crate::execute::{Execution, Halt, LAST_WORDS, write_afterwards, write_report};

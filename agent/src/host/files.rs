@@ -1,8 +1,9 @@
 //! [`Files`] on the real disk.
 //!
-//! Every operation runs on the blocking pool: the first touch of a block on a volume restored from a snapshot takes
-//! tens of milliseconds, an fsync about as long, and other steps go on meanwhile. What each does, and how a root is
-//! kept, is in [`tree`](super::tree).
+//! Every operation that may wait for a disk runs on the blocking pool: the first touch of a block on a volume restored from
+//! a snapshot takes tens of milliseconds, an fsync about as long, and other steps go on meanwhile. What is in memory is done
+//! at once, for two threads that wake each other take longer. What each does, and how a root is kept, is in
+//! [`tree`](super::tree).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -52,6 +53,9 @@ impl DiskFiles {
         path: &Path,
         work: impl FnOnce(&Tree, &Path) -> Result<T, HostError> + Send + 'static,
     ) -> Result<T, HostError> {
+        if ["/run", "/proc", "/sys"].iter().any(|memory| path.starts_with(memory)) {
+            return work(&self.tree, path);
+        }
         let (tree, owned) = (self.tree.clone(), path.to_owned());
         blocking::work(operation, path, move || work(&tree, &owned)).await
     }

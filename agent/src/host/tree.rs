@@ -133,7 +133,9 @@ impl Tree {
                     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                     let made = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
                     fchmod(&made, Mode::from_bits_truncate(mode))?;
-                    to_disk(&parent)?;
+                    if outlives_the_boot(part) {
+                        to_disk(&parent)?;
+                    }
                 }
                 // Fails with «not a directory» if something else is there, a dangling link included.
                 Err(Errno::EEXIST) => drop(self.open(part, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?),
