@@ -27,7 +27,7 @@ use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
 use crate::host::lock::{self, Lock, LockError};
 use crate::host::state::Record;
-use crate::host::{Clock, Files, Host, identity};
+use crate::host::{Files, Host, identity};
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, REPORT, Report};
