@@ -24,7 +24,7 @@ const HEADERS: u64 = 1 << 20;
 
 /// The largest window that a zstd archive may ask for, as a power of two: 16 MiB, twice what `zstd -19` uses. More is only
 /// made by `--ultra` and `--long`, and would be the memory of a small instance.
-const WINDOW: u32 = 24;
+pub(super) const WINDOW: u32 = 24;
 
 /// For small reads, such as headers; a large one goes past it.
 const BUFFER: usize = 32 << 10;
@@ -61,7 +61,8 @@ impl Sink {
         }
         let mut begin = Some((path, mode, modified));
         loop {
-            let mut chunk = match size < CHUNK as u64 / 4 {
+            // More than it says it is, it may be all the same.
+            let mut chunk = match begin.is_some() && size < CHUNK as u64 / 4 {
                 true => vec![0; size as usize + 1],
                 false => self.spare.try_recv().unwrap_or_else(|_| vec![0; CHUNK]),
             };

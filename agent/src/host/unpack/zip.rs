@@ -5,7 +5,7 @@ use std::io::{self, Read};
 
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 
-use super::read::{Sink, broken, damaged, refused};
+use super::read::{Sink, WINDOW, broken, damaged, refused};
 use super::{UnpackError, Unpacking};
 use crate::host::tree::failed;
 
@@ -41,7 +41,11 @@ pub(super) fn unpack(file: File, wanted: &Unpacking, free: u64, sink: &mut Sink)
         let mut content: Box<dyn Read> = match entry.compression_method() {
             CompressionMethod::Store => Box::new(found.verifying_reader(reader)),
             CompressionMethod::Deflate => Box::new(found.verifying_reader(flate2::read::DeflateDecoder::new(reader))),
-            CompressionMethod::Zstd => Box::new(found.verifying_reader(::zstd::Decoder::new(reader).map_err(broken)?)),
+            CompressionMethod::Zstd => {
+                let mut decoder = ::zstd::Decoder::new(reader).map_err(broken)?;
+                decoder.window_log_max(WINDOW).map_err(broken)?;
+                Box::new(found.verifying_reader(decoder))
+            }
             other => return Err(refused(&name, &format!("which is compressed by a method that is not read here ({other:?})"))),
         };
         if special == 0o120_000 {
