@@ -13,6 +13,7 @@ Programs are hidden, and put in the place of others, in that namespace only.
 import errno
 import hashlib
 import os
+import random
 import shutil
 import subprocess
 import tempfile
@@ -22,6 +23,8 @@ from pathlib import Path
 
 from .agent import document
 
+# How often a free node is tried: others take some at the same time.
+TRIES = 50
 NEEDED = ("losetup", "unshare", "nsenter", "mount", "umount")
 MAKERS = ("mkfs.xfs", "mkfs.ext4", "mkfs.btrfs")
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -186,11 +189,13 @@ class Disks:
         """A disk with the content of a file, and what partitions there are; at the next free node, or this one. With
         `direct`, reads of it wait for the file side by side."""
         options = ["--read-only"] * read_only + ["--direct-io=on"] * direct
-        for _ in range(5):
+        for _ in range(TRIES):
             chosen = node or self.free()
             done = subprocess.run(["losetup", "--partscan", *options, chosen, image], capture_output=True, text=True)
             if done.returncode == 0:
                 break
+            # Somebody else was faster.
+            time.sleep(random.uniform(0, 0.1))
         else:
             raise RuntimeError(f"losetup {chosen} {image}: {done.stderr}")
         self.nodes.append(chosen)

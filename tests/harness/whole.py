@@ -103,6 +103,7 @@ class Machine(Agent):
         self.directory = directory
         self.nodes: list[str] = []
         self.ended = threading.Event()
+        self.unplugged: Exception | None = None
         place.imds.configure(user_data=text(directory), tags=INSTANCE_TAGS, lifecycle="InService", faults=[])
         self.listener = threading.Thread(target=self.listen, daemon=True)
         self.listener.start()
@@ -113,7 +114,10 @@ class Machine(Agent):
             for event in self.place.aws.events(after=seen, wait=0.2):
                 seen += 1
                 if event["event"] == "attach" and event["instance"] == INSTANCE:
-                    self.plug(event["volume"])
+                    try:
+                        self.plug(event["volume"])
+                    except Exception as error:
+                        self.unplugged = error
 
     def plug(self, volume: str) -> None:
         disk = self.place.disks.attach(copy(self.place.image, self.directory / f"{volume}.img"))
@@ -139,6 +143,8 @@ class Machine(Agent):
         for node in self.nodes:
             subprocess.run([*disks.prefix, "umount", BLOCK / Path(node).name], check=True)
             disks.detach(node)
+        if self.unplugged:
+            raise RuntimeError("the disk could not be plugged in") from self.unplugged
 
     def be_slow(self, seconds: int) -> None:
         """Gives it the document whose commands take so long."""
