@@ -240,6 +240,7 @@ fn context<'a>(plan: &'a Plan, at: usize, world: &'a World, observer: &'a dyn Fn
         holds_secret: node.holds_secret,
         templates: &plan.templates,
         observer,
+        patience: node.patience,
         deadline,
     }
 }

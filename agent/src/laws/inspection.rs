@@ -156,6 +156,7 @@ async fn left(booted: &Booted) -> Vec<(String, Vec<String>)> {
             holds_secret: node.holds_secret,
             templates: &booted.plan.templates,
             observer: &|_| {},
+            patience: Duration::MAX,
             deadline: Duration::MAX,
         };
         let lines = node.step.inspect(&cx).await.unwrap().lines();

@@ -25,7 +25,7 @@ use serde::Deserialize;
 use crate::failure::Failure;
 use crate::host::state::{Entry, EntryState as Recorded};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH, User};
-use crate::steps::fields::{Excerpt, rounded};
+use crate::steps::fields::Excerpt;
 use crate::steps::{Context, Outputs, Progress, Step};
 use crate::template::TemplateError;
 use crate::text::{SecretText, Text};
@@ -154,7 +154,7 @@ impl Step for Command {
             End::Exited(0) => self.record(Recorded::Done, cx).await,
             End::Exited(status) => Err(CommandError::Exited { run, status, said }),
             End::Signalled(signal) => Err(CommandError::Signalled { run, signal, said }),
-            End::TimedOut => Err(CommandError::TimedOut { run, after: invocation.timeout, said }),
+            End::TimedOut => Err(CommandError::TimedOut { run, after: cx.patience, said }),
         }
     }
 
@@ -233,7 +233,7 @@ pub(crate) enum CommandError {
         #[source]
         said: Excerpt,
     },
-    #[error("{run} did not end within {:?} and was stopped", rounded(*after))]
+    #[error("{run} did not end within {after:?} and was stopped")]
     TimedOut {
         run: String,
         after: Duration,

@@ -154,7 +154,9 @@ pub(crate) struct Context<'a> {
     pub(crate) holds_secret: bool,
     pub(crate) templates: &'a BTreeMap<PathBuf, Template>,
     pub(crate) observer: &'a dyn Fn(Progress),
-    /// When this step's time is over, on the clock of [`Clock::elapsed`](crate::host::Clock::elapsed).
+    /// The time that the document gives to this step.
+    pub(crate) patience: Duration,
+    /// When its time is over, on the clock of [`Clock::elapsed`](crate::host::Clock::elapsed).
     pub(crate) deadline: Duration,
 }
 
