@@ -4,12 +4,17 @@
 //! twenty calls of one, just when the service has asked for fewer.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use crate::aws::throttle::{self, LONGEST_PAUSE};
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::failure::{Failure, full_jitter};
+
+/// How long before the end of a pause its steps are to come back: timers are late by a millisecond or two, each by another,
+/// and who waits in [`Pace::ready`] goes on together with all others.
+const EARLY: Duration = Duration::from_millis(20);
 
 /// When a service may be asked again.
 #[derive(Debug, Default)]
@@ -38,13 +43,14 @@ impl Pace {
                 let now = Instant::now();
                 let until = self.until.get().filter(|until| *until > now).unwrap_or_else(|| {
                     self.pauses.set(self.pauses.get() + 1);
-                    now + match error.kind {
+                    let pause = match error.kind {
                         AwsErrorKind::Throttled => throttle::pause(self.pauses.get(), LONGEST_PAUSE, error.retry_after),
                         _ => full_jitter(self.pauses.get(), error.retry_after),
-                    }
+                    };
+                    now + EARLY + pause
                 });
                 self.until.set(Some(until));
-                Err(AwsError { retry_after: Some(until - now), paced: true, ..error })
+                Err(AwsError { retry_after: Some((until - now).saturating_sub(EARLY)), paced: true, ..error })
             }
             Err(error) => Err(error),
         }

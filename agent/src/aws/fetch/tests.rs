@@ -128,6 +128,21 @@ async fn a_failure_is_not_kept() {
     assert_eq!(fake.count("BatchGetSecretValue"), 2);
 }
 
+/// No two timers of a machine are late by the same time.
+#[tokio::test(start_paused = true)]
+async fn what_was_refused_together_comes_back_together() {
+    let (fake, secrets) = secrets(many(3).throttled(1));
+    let secrets = &secrets;
+    let answers = join_all((0..3).map(|n| async move {
+        let secret = current(format!("s{n:02}"));
+        let refused = secrets.get(&secret).await.unwrap_err();
+        tokio::time::sleep(refused.retry_after.unwrap() + Duration::from_millis(n)).await;
+        secrets.get(&secret).await
+    }));
+    assert!(answers.await.iter().all(Result::is_ok));
+    assert_eq!((fake.count("BatchGetSecretValue"), fake.count("GetSecretValue")), (2, 0));
+}
+
 #[tokio::test]
 async fn a_version_is_read_by_itself() {
     let version = SecretVersion::Stage("AWSPREVIOUS".into());
