@@ -1,6 +1,8 @@
 //! Several boot documents become one: map by map, later layers over earlier ones.
 
-use crate::document::tree::{Node, Value};
+use std::collections::BTreeMap;
+
+use crate::document::tree::{Key, Node, Value};
 
 /// Merges `over` into `base`: maps key by key, everything else replaced, and `null` removes.
 ///
@@ -14,19 +16,31 @@ pub(crate) fn merge(base: &mut Node, over: Node) {
         *base = Node { place: over.place, value: Value::Map(entries) };
         return;
     };
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    let mut slots: Vec<Option<(Key, Node)>> = Vec::with_capacity(merged.len() + entries.len());
+    for (key, node) in std::mem::take(merged) {
+        places.entry(key.name.clone()).or_insert(slots.len());
+        slots.push(Some((key, node)));
+    }
     for (key, node) in entries {
-        match merged.iter_mut().position(|(known, _)| known.name == key.name) {
+        match places.get(&key.name).copied() {
             Some(at) if node.value == Value::Null => {
-                merged.remove(at);
+                slots[at] = None;
+                places.remove(&key.name);
             }
             Some(at) => {
-                let (known, below) = &mut merged[at];
-                *known = key;
-                merge(below, node);
+                if let Some((known, below)) = &mut slots[at] {
+                    *known = key;
+                    merge(below, node);
+                }
             }
-            None => merged.push((key, node)),
+            None => {
+                places.insert(key.name.clone(), slots.len());
+                slots.push(Some((key, node)));
+            }
         }
     }
+    merged.extend(slots.into_iter().flatten());
 }
 
 #[cfg(test)]

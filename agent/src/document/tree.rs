@@ -6,7 +6,7 @@
 //! Strict where YAML is lenient: equal keys, merge keys and tags are mistakes. Plain scalars follow YAML 1.2's core
 //! schema, but a number with a leading zero is a string: `0640` is a file mode.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -95,7 +95,7 @@ impl Node {
 /// none.
 pub(crate) fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>) {
     let mut builder =
-        Builder { file: file.clone(), stack: Vec::new(), anchors: HashMap::new(), root: None, mistakes: Vec::new(), nodes: 0 };
+        Builder { file: file.clone(), stack: Vec::new(), anchors: BTreeMap::new(), root: None, mistakes: Vec::new(), nodes: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
@@ -118,13 +118,13 @@ pub(crate) fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>)
 /// A collection that is still open.
 enum Open {
     Sequence { place: Place, anchor: usize, items: Vec<Node> },
-    Map { place: Place, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key>, names: HashMap<String, usize> },
+    Map { place: Place, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key>, names: BTreeMap<String, usize> },
 }
 
 struct Builder {
     file: Arc<str>,
     stack: Vec<Open>,
-    anchors: HashMap<usize, Node>,
+    anchors: BTreeMap<usize, Node>,
     root: Option<Node>,
     mistakes: Vec<Mistake>,
     nodes: usize,
@@ -153,7 +153,7 @@ impl Builder {
             }
             Event::SequenceStart(anchor, _) => self.open(Open::Sequence { place, anchor, items: Vec::new() })?,
             Event::MappingStart(anchor, _) => {
-                self.open(Open::Map { place, anchor, entries: Vec::new(), key: None, names: HashMap::new() })?
+                self.open(Open::Map { place, anchor, entries: Vec::new(), key: None, names: BTreeMap::new() })?
             }
             Event::SequenceEnd => {
                 if let Some(Open::Sequence { place, anchor, items }) = self.stack.pop() {

@@ -3,12 +3,12 @@
 //! Nodes are [`Unit`]s: a step alone, or files that a service restarts on, which are staged first and renamed together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
 use crate::document::error::Mistake;
-use crate::plan::phases;
+use crate::plan::{phases, rest};
 use crate::steps::{Order, Phase};
 
 /// What runs as one.
@@ -78,8 +78,7 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
         units[unit].required |= item.common.required.unwrap_or(true);
         unit_of[at] = unit;
     }
-    let mounts: Vec<(PathBuf, usize)> =
-        items.iter().enumerate().filter_map(|(at, (address, item))| Some((item.step.mounts_at(address.key())?, at))).collect();
+    let mounts = mounts(items);
     for (at, (own, item)) in items.iter().enumerate() {
         let used = references[at].iter().filter_map(|reference| Some((reference.address()?, reference.usage != Usage::Tested)));
         let after = item.after.iter().flatten().map(|(address, _)| (address.clone(), false));
@@ -87,11 +86,10 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
         let unit = unit_of[at];
         // Without the mount that is to hold it, a path means another place: there is no going on without it.
         for path in item.step.paths(own.key()) {
-            let holders = mounts.iter().filter(|(mount, by)| *by != at && path.starts_with(mount));
-            if let Some((_, by)) = holders.max_by_key(|(mount, _)| mount.components().count())
-                && unit_of[*by] != unit
+            if let Some(by) = holder(&path, at, &mounts)
+                && unit_of[by] != unit
             {
-                units[unit].needs.push(Need { unit: unit_of[*by], uses: true });
+                units[unit].needs.push(Need { unit: unit_of[by], uses: true });
             }
         }
         for (address, uses) in used.chain(after).chain(watched) {
@@ -109,9 +107,25 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
     report_cycles(&units, &addresses, items, mistakes);
     phases::place(&mut units, items, mistakes);
     if mistakes.is_empty() {
-        place_the_rest(&mut units);
+        rest::place(&mut units);
     }
     units
+}
+
+/// Where something is mounted, and by which steps.
+fn mounts(items: &BTreeMap<Address, Item>) -> BTreeMap<PathBuf, Vec<usize>> {
+    let mut mounts: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
+    for (by, (address, item)) in items.iter().enumerate() {
+        if let Some(at) = item.step.mounts_at(address.key()) {
+            mounts.entry(at).or_default().push(by);
+        }
+    }
+    mounts
+}
+
+/// The step that mounts what holds a path: the nearest, and not `own`.
+fn holder(path: &Path, own: usize, mounts: &BTreeMap<PathBuf, Vec<usize>>) -> Option<usize> {
+    path.ancestors().filter_map(|above| mounts.get(above)).find_map(|by| by.iter().rev().copied().find(|by| *by != own))
 }
 
 /// For each step the representative of its group: files watched by one service belong together.
@@ -139,10 +153,7 @@ fn groups(items: &BTreeMap<Address, Item>, index: &dyn Fn(&Address) -> Option<us
 fn report_cycles(units: &[Unit], addresses: &[&Address], items: &BTreeMap<Address, Item>, mistakes: &mut Vec<Mistake>) {
     let mut left: BTreeSet<usize> = (0..units.len()).collect();
     let mut unmet: Vec<usize> = units.iter().map(|unit| unit.needs.len()).collect();
-    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
-    for (at, unit) in units.iter().enumerate() {
-        unit.needs.iter().for_each(|need| dependents[need.unit].push(at));
-    }
+    let dependents = dependents(units);
     let mut free: Vec<usize> = left.iter().copied().filter(|at| unmet[*at] == 0).collect();
     loop {
         while let Some(at) = free.pop() {
@@ -191,37 +202,9 @@ fn cycle_mistake(cycle: &[usize], units: &[Unit], addresses: &[&Address], items:
     Mistake::at(&items[first].place, format!("these steps wait for each other: {}", names.join(" needs ")), hint)
 }
 
-/// Decides for each unit whether a service without `after:` waits for it.
-///
-/// All but services do, unless they themselves depend on a service: those a service waits for only where that makes
-/// no cycle.
-fn place_the_rest(units: &mut [Unit]) {
-    let services: Vec<usize> = (0..units.len()).filter(|at| !units[*at].rest && !units[*at].beside && !units[*at].last).collect();
-    let behind_services = dependents_of(&services, units);
-    for at in &behind_services {
-        units[*at].rest = false;
-    }
-    let late: Vec<usize> =
-        behind_services.iter().copied().filter(|at| !services.contains(at) && !units[*at].beside && !units[*at].last).collect();
-    if late.is_empty() {
-        return;
-    }
-    for service in services.into_iter().filter(|at| units[*at].after_rest).collect::<Vec<_>>() {
-        let behind = dependents_of(&[service], units);
-        for unit in late.iter().filter(|at| !behind.contains(at)) {
-            if !units[service].needs.iter().any(|need| need.unit == *unit) {
-                units[service].needs.push(Need { unit: *unit, uses: false });
-            }
-        }
-    }
-}
-
 /// `start`, and whatever needs any of it, at however many removes.
 pub(super) fn dependents_of(start: &[usize], units: &[Unit]) -> BTreeSet<usize> {
-    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
-    for (at, unit) in units.iter().enumerate() {
-        unit.needs.iter().for_each(|need| dependents[need.unit].push(at));
-    }
+    let dependents = dependents(units);
     let mut found: BTreeSet<usize> = BTreeSet::new();
     let mut next: Vec<usize> = start.to_vec();
     while let Some(at) = next.pop() {
@@ -230,4 +213,13 @@ pub(super) fn dependents_of(start: &[usize], units: &[Unit]) -> BTreeSet<usize> 
         }
     }
     found
+}
+
+/// For each unit those that need it.
+pub(super) fn dependents(units: &[Unit]) -> Vec<Vec<usize>> {
+    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
+    for (at, unit) in units.iter().enumerate() {
+        unit.needs.iter().for_each(|need| dependents[need.unit].push(at));
+    }
+    dependents
 }

@@ -7,6 +7,7 @@ mod check;
 mod graph;
 mod phases;
 pub(crate) mod preview;
+mod rest;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,15 +182,15 @@ impl Plan {
     /// Keeps these units and nothing else.
     fn keep(&mut self, keep: &BTreeSet<usize>) {
         let members: BTreeSet<usize> = keep.iter().flat_map(|unit| self.units[*unit].members.iter().copied()).collect();
-        let new_place = |old: usize, kept: &BTreeSet<usize>| kept.range(..old).count();
+        let (new_unit, new_member) = (places(keep), places(&members));
         self.units = keep
             .iter()
             .map(|unit| {
                 let unit = &self.units[*unit];
                 let kept = unit.needs.iter().filter(|need| keep.contains(&need.unit));
                 Unit {
-                    members: unit.members.iter().map(|at| new_place(*at, &members)).collect(),
-                    needs: kept.map(|need| Need { unit: new_place(need.unit, keep), ..*need }).collect(),
+                    members: unit.members.iter().map(|at| new_member[at]).collect(),
+                    needs: kept.map(|need| Need { unit: new_unit[&need.unit], ..*need }).collect(),
                     ..*unit
                 }
             })
@@ -200,4 +201,9 @@ impl Plan {
             members.contains(&(at - 1))
         });
     }
+}
+
+/// For each of these the place it has once the others are gone.
+fn places(kept: &BTreeSet<usize>) -> BTreeMap<usize, usize> {
+    kept.iter().enumerate().map(|(new, old)| (*old, new)).collect()
 }

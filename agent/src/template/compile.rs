@@ -8,6 +8,7 @@ use handlebars::{Template as Parsed, TemplateErrorReason};
 use serde_json::Value;
 
 use super::helpers::Helper;
+use super::parts;
 use super::path::{self, Written};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
 use super::{Position, TemplateError};
@@ -21,12 +22,34 @@ pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
         let reason = format!("this is nested more than {DEEPEST} deep");
         return Err(TemplateError::Syntax { reason, position: Position::of_offset(source, offset) });
     }
+    let cut = parts::of(source);
+    if cut.len() > 1
+        && let Some(nodes) = in_parts(&cut)
+    {
+        return nodes;
+    }
+    in_one_piece(source)
+}
+
+/// What the parts make together, if each can be read: a mistake of the parser is told of the whole.
+fn in_parts(cut: &[(&str, usize)]) -> Option<Result<Vec<Node>, TemplateError>> {
+    let parsed: Option<Vec<Parsed>> = cut.iter().map(|(part, _)| Parsed::compile(part).ok()).collect();
+    let nodes = cut.iter().zip(parsed?).map(|((source, lines_before), parsed)| {
+        Compiler { source, lines_before: *lines_before, levels: Vec::new() }.nodes(&parsed, Position { line: lines_before + 1, column: 1 })
+    });
+    let nodes: Result<Vec<Vec<Node>>, TemplateError> = nodes.collect();
+    Some(nodes.map(|nodes| nodes.into_iter().flatten().collect()))
+}
+
+pub(super) fn in_one_piece(source: &str) -> Result<Vec<Node>, TemplateError> {
     let parsed = Parsed::compile(source).map_err(|error| unreadable(source, &error))?;
-    Compiler { source, levels: Vec::new() }.nodes(&parsed, Position::START)
+    Compiler { source, lines_before: 0, levels: Vec::new() }.nodes(&parsed, Position::START)
 }
 
 struct Compiler<'s> {
+    /// A template, or a part of one that so many lines stand before.
     source: &'s str,
+    lines_before: usize,
     /// The enclosing `each` and `with` blocks, outermost first.
     levels: Vec<Level>,
 }
@@ -43,7 +66,7 @@ impl Compiler<'_> {
         let mut nodes = Vec::with_capacity(parsed.elements.len());
         for (n, element) in parsed.elements.iter().enumerate() {
             // The parser keeps no place for `{{else if}}`: the block it belongs to is the nearest known.
-            let at = parsed.mapping.get(n).map_or(outer, |place| Position { line: place.0, column: place.1 });
+            let at = parsed.mapping.get(n).map_or(outer, |place| Position { line: self.lines_before + place.0, column: place.1 });
             match element {
                 TemplateElement::RawString(text) => nodes.push(Node::Text(text.clone())),
                 TemplateElement::Comment(_) => {}
@@ -216,8 +239,12 @@ impl Compiler<'_> {
 
     /// Where `written` stands at or after `at`, or `at` if it cannot be found.
     fn position_of(&self, written: &str, at: Position) -> Position {
-        let found = at.offset_in(self.source).and_then(|from| path::find(self.source, written, from));
-        found.map_or(at, |offset| Position::of_offset(self.source, offset))
+        let within = Position { line: at.line.saturating_sub(self.lines_before), ..at };
+        let found = within.offset_in(self.source).and_then(|from| path::find(self.source, written, from));
+        found.map_or(at, |offset| {
+            let within = Position::of_offset(self.source, offset);
+            Position { line: self.lines_before + within.line, ..within }
+        })
     }
 }
 

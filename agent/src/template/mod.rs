@@ -9,7 +9,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`compile`] | parsing, and the resolution of every name |
+//! | [`compile`], [`parts`] | parsing, and the resolution of every name |
 //! | [`tree`], [`path`] | what that makes |
 //! | [`references`] | what a template refers to |
 //! | [`render`], [`scope`] | filling it in |
@@ -24,6 +24,7 @@ mod compile;
 mod environment;
 mod formats;
 mod helpers;
+mod parts;
 mod path;
 mod quote;
 mod references;
@@ -70,9 +71,17 @@ impl Template {
     /// The first mistake: syntax, a helper that does not exist, a helper with the wrong arguments, a path that
     /// goes nowhere. Whether the values a path names will be there is known only to [`render`](Self::render).
     pub(crate) fn parse(source: &str) -> Result<Self, TemplateError> {
-        let nodes = compile::compile(source)?;
+        Ok(Self::of(compile::compile(source)?))
+    }
+
+    #[cfg(test)]
+    fn in_one_piece(source: &str) -> Result<Self, TemplateError> {
+        Ok(Self::of(compile::in_one_piece(source)?))
+    }
+
+    fn of(nodes: Vec<Node>) -> Self {
         let (references, positions) = references::references(&nodes).into_iter().unzip();
-        Ok(Self(Rc::new(Compiled { nodes, references, positions })))
+        Self(Rc::new(Compiled { nodes, references, positions }))
     }
 
     /// What the template reads: each path once for each way it is used, ordered by first occurrence.

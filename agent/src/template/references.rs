@@ -5,6 +5,8 @@
 //! one. A `with` over a path only abbreviates: inside `{{#with secrets.db}}`, `{{password}}` refers to
 //! `secrets.db.password`.
 
+use std::collections::BTreeSet;
+
 use super::Position;
 use super::helpers::Helper;
 use super::tree::{Block, BlockKind, Expression, Node, Path};
@@ -12,7 +14,7 @@ use crate::address::{Reference, Usage};
 
 /// Every reference once for each [`Usage`], ordered by first occurrence, with its place.
 pub(super) fn references(nodes: &[Node]) -> Vec<(Reference, Position)> {
-    let mut walk = Walk { tested: Vec::new(), found: Vec::new() };
+    let mut walk = Walk { tested: Vec::new(), known: BTreeSet::new(), found: Vec::new() };
     walk.nodes(nodes);
     walk.found
 }
@@ -20,6 +22,7 @@ pub(super) fn references(nodes: &[Node]) -> Vec<(Reference, Position)> {
 struct Walk<'t> {
     /// The paths that a test around this place has found to be there.
     tested: Vec<&'t [String]>,
+    known: BTreeSet<(&'t [String], Usage)>,
     found: Vec<(Reference, Position)>,
 }
 
@@ -85,7 +88,7 @@ impl<'t> Walk<'t> {
         }
         let tested = self.tested.iter().any(|tested| path.segments.starts_with(tested));
         let usage = if tested { Usage::Tested } else { usage };
-        if !self.found.iter().any(|(known, _)| known.usage == usage && known.segments == path.segments) {
+        if self.known.insert((&path.segments, usage)) {
             let reference = Reference { segments: path.segments.clone(), usage, written: path.written.clone() };
             self.found.push((reference, path.position));
         }

@@ -1,0 +1,127 @@
+//! Cuts a long template into parts that mean the same one after the other.
+//!
+//! For the place of each tag the parser counts from the start of what it parses: a template of a thousand tags in one
+//! piece takes a hundred times as long as one of a hundred. A cut is made between two lines that hold nothing but text and
+//! plain tags, outside of all blocks: no rule of white space reaches across. Where it is not certain what stands there,
+//! nothing is cut from there on.
+
+/// A part is this long before the next cut, if the text allows it.
+const LENGTH: usize = 1024;
+
+/// The parts, and how many lines stand before each.
+pub(super) fn of(source: &str) -> Vec<(&str, usize)> {
+    let mut parts = Vec::new();
+    let (mut start, mut lines_before) = (0, 0);
+    for cut in cuts(source) {
+        if cut - start >= LENGTH {
+            parts.push((&source[start..cut], lines_before));
+            lines_before += source[start..cut].matches('\n').count();
+            start = cut;
+        }
+    }
+    parts.push((&source[start..], lines_before));
+    parts
+}
+
+/// Where lines begin that may be cut off from those before, in order.
+fn cuts(source: &str) -> Vec<usize> {
+    let mut cuts = Vec::new();
+    let (mut open, mut after_plain, mut at) = (0_usize, false, 0);
+    while at < source.len() {
+        let end = source[at..].find('\n').map_or(source.len(), |newline| at + newline + 1);
+        let Some((next, plain)) = line(source, at, end, &mut open) else { break };
+        if plain && after_plain {
+            cuts.push(at);
+        }
+        after_plain = plain;
+        at = next;
+    }
+    cuts
+}
+
+/// Reads the line from `at` to `end`, and further if a tag does. Gives where the next one begins, and whether this one is
+/// plain; nothing where that cannot be said.
+fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option<(usize, bool)> {
+    let mut plain = *open == 0 && !source[at..end].trim().is_empty() && !source[at..end].contains('~');
+    while let Some(tag) = source[at..end].find("{{").map(|found| at + found) {
+        let inner = &source[tag + 2..];
+        if source[..tag].ends_with('\\') || inner.starts_with("{{") {
+            return None;
+        }
+        let kind = inner.trim_start_matches(['~', ' ', '\t']);
+        let closes = match kind.as_bytes().first()? {
+            b'!' if kind.starts_with("!--") => inner.find("--")? + 2 + inner[inner.find("--")? + 2..].find("--")? + 2,
+            _ => inner.find("}}")?,
+        };
+        let content = &inner[..closes];
+        match kind.as_bytes()[0] {
+            b'!' => plain = false,
+            b'#' | b'^' => (*open, plain) = (*open + 1, false),
+            b'/' => (*open, plain) = (open.checked_sub(1)?, false),
+            // A quoted text may hold anything.
+            _ if content.matches(['"', '\'']).count() % 2 == 1 => return None,
+            first => plain &= (first.is_ascii_alphanumeric() || first == b'@') && !kind.starts_with("else") && !content.contains('\n'),
+        }
+        at = tag + 2 + closes + inner[closes..].find("}}")? + 2;
+        if at > end {
+            end = source[at..].find('\n').map_or(source.len(), |newline| at + newline + 1);
+            plain = false;
+        }
+    }
+    Some((end, plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::template::{Scope, Template};
+
+    #[test]
+    fn cuts_between_plain_lines_outside_of_blocks() {
+        let source = "a\n{{b}}\nc\n{{#if d}}\ne\nf\n{{/if}}\ng\n{{!-- {{#if}}\n--}}\nh\n{{else_}}\ni\nj {{~k}}\nl\n\nm\n";
+        let lines: Vec<&str> = cuts(source).into_iter().map(|at| source[at..].lines().next().unwrap()).collect();
+        assert_eq!(lines, ["{{b}}", "c"]);
+    }
+
+    #[test]
+    fn gives_up_where_it_is_not_certain() {
+        for end in ["\\{{a}}", "{{{{raw}}}}", "{{a \"}}\"}}", "{{a", "{{/if}}"] {
+            assert_eq!(cuts(&format!("a\nb\n{end}\nc\nd\n")), [2], "{end}");
+        }
+    }
+
+    const LINES: [&str; 14] = [
+        "plain",
+        "a = {{x.a}}",
+        "{{x.b}}{{x.c}}",
+        "{{#if x.a}}",
+        "{{/if}}",
+        "{{else}}",
+        "  {{~x.a}}",
+        "{{x.a~}}  ",
+        "",
+        "  ",
+        "{{!-- {{#if}} --}}",
+        "{{! no }}",
+        "{{default x.a \"'}}'\"}}",
+        "{{toml x.d}} é",
+    ];
+
+    proptest! {
+        /// In parts as in one piece, whatever stands side by side.
+        #[test]
+        fn parts_render_as_the_whole_does(picked in prop::collection::vec(0..LINES.len(), 0..30)) {
+            let source: String = picked.iter().map(|at| format!("{}\n", LINES[*at])).collect();
+            // Long lines make many parts.
+            let long = source.replace("plain", &"plain ".repeat(200)).replace("a = ", &"a".repeat(LENGTH));
+            let scope = Scope::from(serde_json::json!({"x": {"a": 1, "b": "b", "c": " c ", "d": "d"}}));
+            let shown = |template: Result<Template, _>| template.and_then(|template| {
+                let places: Vec<_> = template.references().iter().map(|one| template.position_of(one)).collect();
+                Ok((template.render(&scope)?.expose().to_owned(), places))
+            });
+            prop_assert_eq!(shown(Template::parse(&long)), shown(Template::in_one_piece(&long)));
+        }
+    }
+}
