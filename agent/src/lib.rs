@@ -31,6 +31,8 @@ mod failure;
 mod host;
 #[cfg(test)]
 mod laws;
+#[doc(hidden)]
+pub mod measured;
 mod plan;
 mod redaction;
 mod report;
