@@ -71,6 +71,8 @@ impl Connection {
         let variant = Variant::of(&self.endpoints).map_err(PlaceError::Endpoint)?;
         let region = self.region().await.map_err(PlaceError::Region)?;
         let url = endpoint::resolve(service, &region, variant, self.endpoint(variable)).await.map_err(PlaceError::Endpoint)?;
+        // Meanwhile credentials may be on their way.
+        self.http.open_ahead(&url);
         Ok(Place { region, url, variant })
     }
 

@@ -24,6 +24,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::AwsErrorKind;
+use super::ahead::Ahead;
 use super::exchanges::Exchanges;
 use super::skew::SigningClock;
 use crate::host::resolver::SystemResolver;
@@ -47,6 +48,7 @@ struct Shared {
     resolver: SystemResolver,
     exchanges: Exchanges,
     client: OnceLock<Result<reqwest::Client, HttpError>>,
+    ahead: Ahead,
     clock: SigningClock,
 }
 
@@ -58,6 +60,7 @@ impl Http {
             resolver: SystemResolver::default(),
             exchanges: Exchanges::default(),
             client: OnceLock::new(),
+            ahead: Ahead::default(),
             clock: SigningClock::default(),
         }))
     }
@@ -81,11 +84,20 @@ impl Http {
         self.0.client.get_or_init(|| self.build()).clone()
     }
 
+    /// Begins to connect to where `url` leads: a call to it will be made soon. Once for each place, and without a word where
+    /// it cannot be done: the call itself will say why.
+    pub(super) fn open_ahead(&self, url: &str) {
+        if let (Ok(client), Ok(url)) = (self.client(), url.parse()) {
+            self.0.ahead.open(&client, &url);
+        }
+    }
+
     fn build(&self) -> Result<reqwest::Client, HttpError> {
         let tls = trusting(roots(self.0.ca_bundle.as_deref())?)?;
         self.bare(tls)
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
+            .connector_layer(self.0.ahead.clone())
             .build()
             .map_err(|error| HttpError::Build { why: reason(&error) })
     }

@@ -4,6 +4,7 @@
 //! [`fake`] keeps them in memory for `ingot dry-run` and the tests.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
+mod ahead;
 pub(crate) mod autoscaling;
 pub(crate) mod caller;
 mod classify;
