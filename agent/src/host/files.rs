@@ -6,16 +6,17 @@
 //! [`tree`](super::tree).
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
-use super::tree::{Tree, failed, found};
+use super::tree::{Tree, failed, found, outlives_the_boot};
 use super::{Attributes, Files, HostError, Stat, blocking};
 
 /// The files of this machine, or of the tree below `root`.
@@ -25,11 +26,41 @@ pub(crate) struct DiskFiles {
     /// One lock for each path being staged. A step that was dropped in the middle leaves its write running on the
     /// blocking pool; the next writer of that path waits for it instead of renaming its half.
     staging: RefCell<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
+    grown: Grown,
+}
+
+/// Directories with a new one in them that is not known to be on disk.
+///
+/// A new directory matters once there is something in it, and what installs that brings both to disk: its own fsync has
+/// most often made the new directory durable as well (journals are written in order), so that the second costs little.
+/// POSIX promises it to nobody who does not ask: fsync(2), «calling fsync() does not necessarily ensure that the entry in
+/// the directory containing the file has also reached disk».
+#[derive(Debug, Clone, Default)]
+struct Grown(Arc<Mutex<BTreeSet<PathBuf>>>);
+
+impl Grown {
+    fn note(&self, directories: Vec<PathBuf>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(directories);
+    }
+
+    /// Brings to disk what leads to `path`, whose own directory was just brought there.
+    fn to_disk(&self, path: &Path, tree: &Tree) -> io::Result<()> {
+        let grown = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let above: Vec<PathBuf> = grown().iter().filter(|directory| path.starts_with(directory)).cloned().collect();
+        for directory in above {
+            if path.parent() != Some(&directory) {
+                tree.sync(&directory)?;
+            }
+            // Only now: another file below it that was installed meanwhile is not on disk before this.
+            grown().remove(&directory);
+        }
+        Ok(())
+    }
 }
 
 impl DiskFiles {
     pub(crate) fn new(root: Option<PathBuf>) -> Self {
-        Self { tree: Tree { root }, staging: RefCell::default() }
+        Self { tree: Tree { root }, staging: RefCell::default(), grown: Grown::default() }
     }
 
     /// As [`Files::read`], at once: for what is read before there is anything to wait for.
@@ -44,7 +75,8 @@ impl DiskFiles {
     }
 
     pub(super) fn create_directory_now(&self, path: &Path, mode: u32) -> Result<(), HostError> {
-        self.tree.create_directory(path, mode).map_err(|source| failed("create directory", path, source))
+        let made = self.tree.create_directory(path, mode).map(|grown| self.grown.note(grown));
+        made.map_err(|source| failed("create directory", path, source))
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -85,8 +117,11 @@ impl Files for DiskFiles {
     }
 
     async fn create_directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
-        let operation = "create directory";
-        self.on_disk(operation, path, move |tree, path| tree.create_directory(path, mode).map_err(|e| failed(operation, path, e))).await
+        let (operation, grown) = ("create directory", self.grown.clone());
+        self.on_disk(operation, path, move |tree, path| {
+            tree.create_directory(path, mode).map(|made| grown.note(made)).map_err(|source| failed(operation, path, source))
+        })
+        .await
     }
 
     async fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
@@ -101,10 +136,12 @@ impl Files for DiskFiles {
 
     async fn install(&self, staged: &Path, path: &Path) -> Result<(), HostError> {
         let turn = self.turn(staged).await;
-        let staged = staged.to_owned();
+        let (staged, grown) = (staged.to_owned(), self.grown.clone());
         self.on_disk("replace", path, move |tree, path| {
             let _turn = turn;
-            tree.install(&staged, path).map_err(|source| failed("replace", path, source))
+            let installed = tree.install(&staged, path);
+            let durable = installed.and_then(|()| if outlives_the_boot(path) { grown.to_disk(path, tree) } else { Ok(()) });
+            durable.map_err(|source| failed("replace", path, source))
         })
         .await
     }

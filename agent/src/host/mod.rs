@@ -98,14 +98,15 @@ pub(crate) trait Files {
     /// Names in a directory, sorted. Empty if there is no such directory.
     async fn list(&self, directory: &Path) -> Result<Vec<String>, HostError>;
 
-    /// Creates a directory and its missing parents, each with `mode`. Does nothing to what exists.
+    /// Creates a directory and its missing parents, each with `mode`. Does nothing to what exists. They are on disk once
+    /// something is installed in them.
     async fn create_directory(&self, path: &Path, mode: u32) -> Result<(), HostError>;
 
     /// Creates `staged` anew (what lay there is removed), gives it owner and mode while it is empty, writes it and
     /// brings it to disk. A failure leaves nothing behind.
     async fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError>;
 
-    /// Renames `staged` over `path` and brings the directory to disk.
+    /// Renames `staged` over `path` and brings the directory to disk, and those that were created above it.
     async fn install(&self, staged: &Path, path: &Path) -> Result<(), HostError>;
 
     /// Sets owner and mode of an existing file.

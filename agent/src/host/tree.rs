@@ -118,7 +118,10 @@ impl Tree {
         Ok(names)
     }
 
-    pub(super) fn create_directory(&self, path: &Path, mode: u32) -> io::Result<()> {
+    /// Creates a directory and its missing parents. Returns the directories that have a new one in them: those are not on
+    /// disk yet.
+    pub(super) fn create_directory(&self, path: &Path, mode: u32) -> io::Result<Vec<PathBuf>> {
+        let mut grown = Vec::new();
         if let Some(root) = &self.root {
             fs::create_dir_all(root)?;
         }
@@ -134,7 +137,7 @@ impl Tree {
                     let made = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
                     fchmod(&made, Mode::from_bits_truncate(mode))?;
                     if outlives_the_boot(part) {
-                        to_disk(&parent)?;
+                        grown.extend(part.parent().map(Path::to_owned));
                     }
                 }
                 // Fails with «not a directory» if something else is there, a dangling link included.
@@ -142,7 +145,7 @@ impl Tree {
                 Err(other) => return Err(other.into()),
             }
         }
-        Ok(())
+        Ok(grown)
     }
 
     pub(super) fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
@@ -158,6 +161,11 @@ impl Tree {
             let _ = remove(&parent, &name);
             failed(error)
         })
+    }
+
+    /// Brings to disk what directories have in them: entries, not content.
+    pub(super) fn sync(&self, directory: &Path) -> io::Result<()> {
+        to_disk(&self.open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?)
     }
 
     pub(super) fn install(&self, staged: &Path, path: &Path) -> io::Result<()> {
@@ -218,7 +226,7 @@ pub(super) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> 
 }
 
 /// Whether what lies there is to be there after a crash of the machine. Of /run nothing is, which systemd keeps in memory.
-fn outlives_the_boot(path: &Path) -> bool {
+pub(super) fn outlives_the_boot(path: &Path) -> bool {
     !path.starts_with("/run")
 }
 

@@ -1,11 +1,18 @@
-//! [`Units`] by systemctl and journalctl: no D-Bus of our own, and what we do is what an operator would type.
+//! [`Units`]: what an operator would do by systemctl and journalctl. What every boot with a service does, it does without
+//! starting them, over systemd's own socket ([`bus`]); where that cannot be used, by systemctl all the same.
 
-use std::path::Path;
+mod bus;
+mod wire;
+
+use std::io;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 
+use self::bus::{Answer, Bus};
 use super::{Commands, End, HostError, Invocation, SEARCH_PATH, Unit, Units};
 use crate::text::SecretText;
 
@@ -19,17 +26,54 @@ const JOURNAL: Duration = Duration::from_secs(5);
 /// How many last lines of systemctl's own output an error keeps.
 const SAID: usize = 5;
 
-const PROPERTIES: &str = "--property=Id,LoadState,ActiveState,SubState,Result,NRestarts,Type,After,Requires,BindsTo,Wants,Upholds,Job,\
-                          NeedDaemonReload,FragmentPath,ExecMainStatus,CanReload";
+/// What is asked of a unit, as `systemctl show` names it.
+const PROPERTIES: &[&str] = &[
+    "Id",
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Result",
+    "NRestarts",
+    "Type",
+    "After",
+    "Requires",
+    "BindsTo",
+    "Wants",
+    "Upholds",
+    "Job",
+    "NeedDaemonReload",
+    "FragmentPath",
+    "ExecMainStatus",
+    "CanReload",
+];
 
-/// systemd, by its command line.
+/// systemd, by its socket or by its command line.
 pub(crate) struct Systemctl {
     commands: Rc<dyn Commands>,
+    socket: PathBuf,
 }
 
 impl Systemctl {
     pub(crate) fn new(commands: Rc<dyn Commands>) -> Self {
-        Self { commands }
+        Self { commands, socket: bus::SOCKET.into() }
+    }
+
+    /// What systemd says over its socket. `None` if it does not speak there, and systemctl may know another way.
+    async fn directly<T>(
+        &self,
+        verb: &'static str,
+        unit: &str,
+        within: Duration,
+        talk: impl AsyncFnOnce(&mut Bus) -> io::Result<Answer<T>>,
+    ) -> Option<Result<T, HostError>> {
+        match timeout(within, async { talk(&mut Bus::connect(&self.socket).await?).await }).await {
+            Ok(Ok(answer)) => Some(answer.map_err(|said| HostError::Systemctl { verb, unit: unit.to_owned(), said })),
+            Ok(Err(error)) => {
+                log::debug!("no word from systemd on {}: {error}", self.socket.display());
+                None
+            }
+            Err(_) => Some(Err(HostError::SystemctlTimeout { verb, unit: unit.to_owned(), waited: within })),
+        }
     }
 
     async fn run(&self, argv: &[&str], timeout: Duration) -> Result<(End, Vec<String>), HostError> {
@@ -46,9 +90,12 @@ impl Systemctl {
         Ok((end, lines))
     }
 
-    /// A verb that waits for its job. When `timeout` is over, systemctl is killed and the job stays as it is: a
-    /// service that is slow to start may yet come up, and cancelling is not what the document asked for.
-    async fn job(&self, verb: &'static str, unit: &str, timeout: Duration) -> Result<(), HostError> {
+    /// A verb that waits for its job. When `timeout` is over, the job stays as it is: a service that is slow to start may
+    /// yet come up, and cancelling is not what the document asked for.
+    async fn job(&self, verb: &'static str, member: &str, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        if let Some(ended) = self.directly(verb, unit, timeout, async |bus: &mut Bus| bus.job(member, unit).await).await {
+            return ended;
+        }
         let (end, lines) = self.run(&["systemctl", "--no-ask-password", verb, "--", unit], timeout).await?;
         succeeded(verb, unit, end, &lines, timeout)
     }
@@ -60,10 +107,14 @@ impl Units for Systemctl {
         if units.is_empty() {
             return Ok(Vec::new());
         }
-        let mut argv = vec!["systemctl", "show", "--no-pager", PROPERTIES, "--"];
+        let asked = units.join(" ");
+        if let Some(shown) = self.directly("show", &asked, ANSWER, async |bus: &mut Bus| bus.show(units).await).await {
+            return shown;
+        }
+        let properties = format!("--property={}", PROPERTIES.join(","));
+        let mut argv = vec!["systemctl", "show", "--no-pager", &properties, "--"];
         argv.extend(units.iter().map(String::as_str));
         let (end, lines) = self.run(&argv, ANSWER).await?;
-        let asked = units.join(" ");
         succeeded("show", &asked, end, &lines, ANSWER)?;
         let shown = parse(&lines);
         if shown.len() != units.len() {
@@ -74,15 +125,15 @@ impl Units for Systemctl {
     }
 
     async fn start(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
-        self.job("start", unit, timeout).await
+        self.job("start", "StartUnit", unit, timeout).await
     }
 
     async fn restart(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
-        self.job("restart", unit, timeout).await
+        self.job("restart", "RestartUnit", unit, timeout).await
     }
 
     async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
-        self.job("reload", unit, timeout).await
+        self.job("reload", "ReloadUnit", unit, timeout).await
     }
 
     async fn reload_definitions(&self) -> Result<(), HostError> {
@@ -147,7 +198,7 @@ fn with(mut unit: Unit, (name, value): (&str, &str)) -> Unit {
         "After" => unit.after = value.split_whitespace().map(str::to_owned).collect(),
         "Requires" | "BindsTo" | "Wants" | "Upholds" => unit.pulls.extend(value.split_whitespace().map(str::to_owned)),
         // No line, an empty one or 0 if there is no job, by the version of systemd.
-        "Job" => unit.job = !matches!(value, "" | "0"),
+        "Job" => unit.job = !matches!(value.split(' ').next(), None | Some("" | "0")),
         "NeedDaemonReload" => unit.stale = value == "yes",
         "FragmentPath" => unit.fragment = text(),
         "ExecMainStatus" => unit.exit_status = value.parse().unwrap_or(0),
@@ -196,7 +247,7 @@ mod tests {
 
     fn systemctl(end: End, lines: &[&'static str]) -> (Rc<Canned>, Systemctl) {
         let canned = Rc::new(Canned { end: Some(end), lines: lines.to_vec(), ran: RefCell::default() });
-        (Rc::clone(&canned), Systemctl::new(canned))
+        (Rc::clone(&canned), Systemctl { commands: canned, socket: "/nowhere".into() })
     }
 
     const SHOWN: &[&str] = &[
