@@ -289,6 +289,7 @@ fn document_trouble(error: &crate::document::error::DocumentError) -> Trouble {
 /// Closes the report and tells everybody how the boot ended, though something may still go on beside it.
 async fn finish(args: &Args, json: bool, environment: &Environment, host: &Host, recorder: &Recorder, reached: &Reached) -> Exit {
     recorder.amend(|report| report.exchanges = reached.exchanges(&*host.clock));
+    recorder.amend(|report| report.marks_ms = report::marks::of(report));
     recorder.amend(|report| report.warnings.extend(reached.wrong_clock()));
     recorder.end();
     let lock = reached.lock.take();

@@ -6,6 +6,7 @@
 pub(crate) mod console;
 pub(crate) mod event;
 pub(crate) mod journal;
+pub(crate) mod marks;
 pub(crate) mod timeline;
 
 use std::collections::BTreeMap;
@@ -60,6 +61,9 @@ pub(crate) struct Report {
     /// What was asked of IMDS and AWS, once the boot is over.
     #[serde(default)]
     pub(crate) exchanges: Vec<ExchangeReport>,
+    /// Milliseconds at which the boot had come so far, once it is over: see [`marks`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) marks_ms: BTreeMap<String, f64>,
     /// How the machine came to start this process, where systemd says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) startup: Option<Startup>,
@@ -216,6 +220,7 @@ impl Report {
             phases_ms: BTreeMap::new(),
             steps: Vec::new(),
             exchanges: Vec::new(),
+            marks_ms: BTreeMap::new(),
             startup: None,
         }
     }
