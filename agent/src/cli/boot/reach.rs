@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use futures_util::join;
+use tokio::task::yield_now;
 
 use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
 use crate::aws::http::Http;
@@ -106,6 +107,8 @@ pub(super) async fn reach(
         "imds" => {
             let early = credentials.clone();
             tokio::spawn(async move { early.prefetch().await });
+            // Nothing is as many exchanges deep: it comes first to the token, and to the connection that brought it.
+            yield_now().await;
             let asked = pin!(async { join!(imds.user_data(), imds.identity(), baked) });
             let (user_data, identity, mut layers) = match select(asked, pin!(watch(imds, host, recorder))).await {
                 Either::Left((answers, _)) => answers,
@@ -148,6 +151,8 @@ pub(super) async fn reach(
         }
     };
     recorder.phase("user_data");
+    // Each time, what has come from IMDS meanwhile is answered before there is more to compute: credentials are on their way.
+    yield_now().await;
     reached.keep_signals(&layers, args);
     if include(&mut layers, &ways.aws(environment), host, recorder, reached).await? {
         recorder.phase("include");
@@ -166,7 +171,9 @@ pub(super) async fn reach(
 
     let document = BootDocument::of(layers);
     let templates = source::read_templates(&document.template_paths(), &[], &**disk).await;
+    yield_now().await;
     let mut plan = Plan::compile(document, &templates).map_err(Stop::Document)?;
+    yield_now().await;
     let phase = phase(&plan, imds, host, recorder).await?;
     if args.only.is_empty() {
         plan.in_phase(phase);
