@@ -55,9 +55,6 @@ mod tests {
         ];
         let marks = super::of(&report);
         let marks: Vec<(&str, f64)> = marks.iter().map(|(mark, at)| (mark.as_str(), *at)).collect();
-        assert_eq!(
-            marks,
-            [("credentials", 3.75), ("files", 133.0), ("first_request", 0.5), ("secrets", 130.0), ("services", 150.0)]
-        );
+        assert_eq!(marks, [("credentials", 3.75), ("files", 133.0), ("first_request", 0.5), ("secrets", 130.0), ("services", 150.0)]);
     }
 }

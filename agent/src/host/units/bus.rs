@@ -66,12 +66,7 @@ impl Bus {
     /// If the connection breaks.
     pub(super) async fn show(&mut self, names: &[String]) -> io::Result<Answer<Vec<Unit>>> {
         let arguments: Vec<[&str; 1]> = names.iter().map(|name| [name.as_str()]).collect();
-        let loads = arguments.iter().map(|name| Call {
-            path: MANAGER,
-            interface: MANAGER_INTERFACE,
-            member: "LoadUnit",
-            arguments: name,
-        });
+        let loads = arguments.iter().map(|name| Call { path: MANAGER, interface: MANAGER_INTERFACE, member: "LoadUnit", arguments: name });
         let mut paths = Vec::new();
         for loaded in self.ask(loads).await? {
             match loaded {
