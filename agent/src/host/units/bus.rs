@@ -45,7 +45,8 @@ impl Bus {
     pub(super) async fn connect(socket: &Path) -> io::Result<Self> {
         let mut stream = UnixStream::connect(socket).await?;
         let uid: String = nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:x}")).collect();
-        stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes()).await?;
+        // All at once, and no call before the answer: what PID 1 reads together with `BEGIN` it leaves lying until more comes.
+        stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes()).await?;
         let mut said = Vec::new();
         while !said.ends_with(b"\r\n") {
             if stream.read_buf(&mut said).await? == 0 {
@@ -55,7 +56,6 @@ impl Bus {
         if !said.starts_with(b"OK ") {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
-        stream.write_all(b"BEGIN\r\n").await?;
         Ok(Self { stream, serial: 0 })
     }
 
@@ -205,14 +205,11 @@ mod tests {
         let (stream, _) = listener.accept().await.unwrap();
         let mut client = Bus { stream, serial: 0 };
         let mut greeting = Vec::new();
-        while !greeting.ends_with(b"\r\n") {
+        while !greeting.ends_with(b"\r\nBEGIN\r\n") {
             client.stream.read_buf(&mut greeting).await.unwrap();
         }
         assert!(greeting.starts_with(b"\0AUTH EXTERNAL 3"), "{greeting:?}");
         client.stream.write_all(b"OK 0123456789abcdef\r\n").await.unwrap();
-        let mut begin = [0; 7];
-        client.stream.read_exact(&mut begin).await.unwrap();
-        assert_eq!(&begin, b"BEGIN\r\n");
         let call = client.receive().await.unwrap();
         client.stream.write_all(&messages.concat()).await.unwrap();
         call
