@@ -6,11 +6,11 @@
 //! [`tree`](super::tree).
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use nix::fcntl::OFlag;
@@ -36,23 +36,52 @@ pub(crate) struct DiskFiles {
 /// POSIX promises it to nobody who does not ask: fsync(2), «calling fsync() does not necessarily ensure that the entry in
 /// the directory containing the file has also reached disk».
 #[derive(Debug, Clone, Default)]
-struct Grown(Arc<Mutex<BTreeSet<PathBuf>>>);
+struct Grown(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    /// How many directories were created so far.
+    created: u64,
+    /// For each directory which creation in it was the last.
+    last: BTreeMap<PathBuf, u64>,
+}
 
 impl Grown {
-    fn note(&self, directories: Vec<PathBuf>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(directories);
+    fn noted(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Brings to disk what leads to `path`, whose own directory was just brought there.
-    fn to_disk(&self, path: &Path, tree: &Tree) -> io::Result<()> {
-        let grown = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let above: Vec<PathBuf> = grown().iter().filter(|directory| path.starts_with(directory)).cloned().collect();
-        for directory in above {
+    fn create(&self, path: &Path, mode: u32, tree: &Tree) -> io::Result<()> {
+        // Whoever is told that it exists is to find it noted, hence the lock; what has to be read from the disk first is read
+        // before it.
+        let _ = tree.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0);
+        let mut noted = self.noted();
+        tree.create_directory(path, mode, &mut |directory| {
+            noted.created += 1;
+            let creation = noted.created;
+            noted.last.insert(directory.to_owned(), creation);
+        })
+    }
+
+    /// What of these leads to `path`.
+    fn above(&self, path: &Path) -> Vec<(PathBuf, u64)> {
+        let noted = self.noted();
+        let above = path.ancestors().filter_map(|directory| noted.last.get_key_value(directory));
+        above.map(|(directory, creation)| (directory.clone(), *creation)).collect()
+    }
+
+    /// Brings to disk what leads to `path`, as it was known before its own directory was brought there.
+    fn to_disk(&self, above: Vec<(PathBuf, u64)>, path: &Path, tree: &Tree) -> io::Result<()> {
+        for (directory, creation) in above {
             if path.parent() != Some(&directory) {
                 tree.sync(&directory)?;
             }
-            // Only now: another file below it that was installed meanwhile is not on disk before this.
-            grown().remove(&directory);
+            // Only now: another file below it that was installed meanwhile is not on disk before this. And not if there is
+            // one more in it by now, which may have come too late for this.
+            let mut noted = self.noted();
+            if noted.last.get(&directory) == Some(&creation) {
+                noted.last.remove(&directory);
+            }
         }
         Ok(())
     }
@@ -75,8 +104,7 @@ impl DiskFiles {
     }
 
     pub(super) fn create_directory_now(&self, path: &Path, mode: u32) -> Result<(), HostError> {
-        let made = self.tree.create_directory(path, mode).map(|grown| self.grown.note(grown));
-        made.map_err(|source| failed("create directory", path, source))
+        self.grown.create(path, mode, &self.tree).map_err(|source| failed("create directory", path, source))
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -118,10 +146,8 @@ impl Files for DiskFiles {
 
     async fn create_directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
         let (operation, grown) = ("create directory", self.grown.clone());
-        self.on_disk(operation, path, move |tree, path| {
-            tree.create_directory(path, mode).map(|made| grown.note(made)).map_err(|source| failed(operation, path, source))
-        })
-        .await
+        self.on_disk(operation, path, move |tree, path| grown.create(path, mode, tree).map_err(|source| failed(operation, path, source)))
+            .await
     }
 
     async fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
@@ -139,8 +165,8 @@ impl Files for DiskFiles {
         let (staged, grown) = (staged.to_owned(), self.grown.clone());
         self.on_disk("replace", path, move |tree, path| {
             let _turn = turn;
-            let installed = tree.install(&staged, path);
-            let durable = installed.and_then(|()| if outlives_the_boot(path) { grown.to_disk(path, tree) } else { Ok(()) });
+            let above = if outlives_the_boot(path) { grown.above(path) } else { Vec::new() };
+            let durable = tree.install(&staged, path).and_then(|()| grown.to_disk(above, path, tree));
             durable.map_err(|source| failed("replace", path, source))
         })
         .await
@@ -206,6 +232,41 @@ mod tests {
         assert_eq!(files.stat(Path::new("/etc")).await.unwrap().unwrap().attributes.mode, 0o2775);
         assert_eq!(files.list(Path::new("/etc/app")).await.unwrap(), ["x"]);
         assert_eq!(text(&files, "/etc/app/x").await.as_deref(), Some("one"));
+    }
+
+    fn grown(files: &DiskFiles) -> Vec<String> {
+        files.grown.noted().last.keys().map(|directory| directory.display().to_string()).collect()
+    }
+
+    #[tokio::test]
+    async fn directories_are_to_be_brought_to_disk_until_something_in_them_is() {
+        let (_directory, files) = tree();
+        files.create_directory(Path::new("/a/b/c"), 0o755).await.unwrap();
+        files.create_directory(Path::new("/x"), 0o755).await.unwrap();
+        assert_eq!(grown(&files), ["/", "/a", "/a/b"]);
+        let (staged, path) = (Path::new("/a/b/.f.new"), Path::new("/a/b/f"));
+        files.stage(staged, b"", mine(0o600)).await.unwrap();
+        assert_eq!(grown(&files), ["/", "/a", "/a/b"]);
+        files.install(staged, path).await.unwrap();
+        assert!(grown(&files).is_empty());
+    }
+
+    #[test]
+    fn what_is_created_meanwhile_is_still_to_be_brought_to_disk() {
+        let (_directory, DiskFiles { tree, grown, .. }) = tree();
+        let path = Path::new("/a/f");
+        grown.create(Path::new("/a/b"), 0o755, &tree).unwrap();
+        let above = grown.above(path);
+        grown.create(Path::new("/a/c"), 0o755, &tree).unwrap();
+        grown.to_disk(above, path, &tree).unwrap();
+        assert_eq!(grown.above(Path::new("/a/c/f")).iter().map(|(directory, _)| directory).collect::<Vec<_>>(), ["/a"].map(Path::new));
+    }
+
+    #[tokio::test]
+    async fn what_was_created_before_a_failure_is_still_to_be_brought_to_disk() {
+        let (_directory, files) = tree();
+        files.create_directory(&Path::new("/a/b").join("x".repeat(256)), 0o755).await.unwrap_err();
+        assert_eq!(grown(&files), ["/", "/a"]);
     }
 
     #[tokio::test]

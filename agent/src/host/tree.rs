@@ -118,10 +118,9 @@ impl Tree {
         Ok(names)
     }
 
-    /// Creates a directory and its missing parents. Returns the directories that have a new one in them: those are not on
-    /// disk yet.
-    pub(super) fn create_directory(&self, path: &Path, mode: u32) -> io::Result<Vec<PathBuf>> {
-        let mut grown = Vec::new();
+    /// Creates a directory and its missing parents. `grown` is told each directory that has a new one in it, also if it comes
+    /// to no good end: those are not on disk yet.
+    pub(super) fn create_directory(&self, path: &Path, mode: u32, grown: &mut dyn FnMut(&Path)) -> io::Result<()> {
         if let Some(root) = &self.root {
             fs::create_dir_all(root)?;
         }
@@ -133,19 +132,21 @@ impl Tree {
             // power may fail before the next call.
             match mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode)) {
                 Ok(()) => {
+                    if let Some(parent) = part.parent()
+                        && outlives_the_boot(part)
+                    {
+                        grown(parent);
+                    }
                     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                     let made = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
                     fchmod(&made, Mode::from_bits_truncate(mode))?;
-                    if outlives_the_boot(part) {
-                        grown.extend(part.parent().map(Path::to_owned));
-                    }
                 }
                 // Fails with «not a directory» if something else is there, a dangling link included.
                 Err(Errno::EEXIST) => drop(self.open(part, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?),
                 Err(other) => return Err(other.into()),
             }
         }
-        Ok(grown)
+        Ok(())
     }
 
     pub(super) fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
