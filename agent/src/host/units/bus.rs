@@ -45,7 +45,8 @@ impl Bus {
     pub(super) async fn connect(socket: &Path) -> io::Result<Self> {
         let mut stream = UnixStream::connect(socket).await?;
         let uid: String = nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:x}")).collect();
-        // All at once, and no call before the answer: what PID 1 reads together with `BEGIN` it leaves lying until more comes.
+        // All in one, and a call only after the answer. What PID 1 reads together with `BEGIN`, it leaves where it is until more
+        // comes; on one processor, that would be every call that follows `BEGIN` at once.
         stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes()).await?;
         let mut said = Vec::new();
         while !said.ends_with(b"\r\n") {
@@ -206,9 +207,11 @@ mod tests {
         let mut client = Bus { stream, serial: 0 };
         let mut greeting = Vec::new();
         while !greeting.ends_with(b"\r\nBEGIN\r\n") {
-            client.stream.read_buf(&mut greeting).await.unwrap();
+            assert_ne!(client.stream.read_buf(&mut greeting).await.unwrap(), 0, "{greeting:?}");
         }
         assert!(greeting.starts_with(b"\0AUTH EXTERNAL 3"), "{greeting:?}");
+        let more = client.stream.try_read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(more, Err(io::ErrorKind::WouldBlock), "a call together with what leads to it");
         client.stream.write_all(b"OK 0123456789abcdef\r\n").await.unwrap();
         let call = client.receive().await.unwrap();
         client.stream.write_all(&messages.concat()).await.unwrap();
