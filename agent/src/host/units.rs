@@ -93,7 +93,9 @@ impl Systemctl {
     /// A verb that waits for its job. When `timeout` is over, the job stays as it is: a service that is slow to start may
     /// yet come up, and cancelling is not what the document asked for.
     async fn job(&self, verb: &'static str, member: &str, unit: &str, timeout: Duration) -> Result<(), HostError> {
-        if let Some(ended) = self.directly(verb, unit, timeout, async |bus: &mut Bus| bus.job(member, unit).await).await {
+        if bus::is_name(unit)
+            && let Some(ended) = self.directly(verb, unit, timeout, async |bus: &mut Bus| bus.job(member, unit).await).await
+        {
             return ended;
         }
         let (end, lines) = self.run(&["systemctl", "--no-ask-password", verb, "--", unit], timeout).await?;
@@ -108,7 +110,9 @@ impl Units for Systemctl {
             return Ok(Vec::new());
         }
         let asked = units.join(" ");
-        if let Some(shown) = self.directly("show", &asked, ANSWER, async |bus: &mut Bus| bus.show(units).await).await {
+        if units.iter().all(|unit| bus::is_name(unit))
+            && let Some(shown) = self.directly("show", &asked, ANSWER, async |bus: &mut Bus| bus.show(units).await).await
+        {
             return shown;
         }
         let properties = format!("--property={}", PROPERTIES.join(","));
@@ -299,6 +303,19 @@ mod tests {
             }
         );
         assert_eq!((units[1].load.as_str(), units[1].job), ("not-found", false));
+    }
+
+    #[tokio::test]
+    async fn systemctl_makes_names_of_what_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("private");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let canned = Rc::new(Canned { lines: vec!["Id=my\\x20app.service", "LoadState=loaded"], ..Canned::default() });
+        let systemctl = Systemctl { commands: Rc::clone(&canned) as Rc<dyn Commands>, socket };
+        assert_eq!(systemctl.show(&["my app.service".into()]).await.unwrap()[0].load, "loaded");
+        systemctl.start("my app.service", Duration::from_secs(9)).await.unwrap();
+        assert_eq!(canned.ran.borrow().len(), 2);
+        assert!(futures_util::FutureExt::now_or_never(listener.accept()).is_none(), "asked over the socket");
     }
 
     #[tokio::test]

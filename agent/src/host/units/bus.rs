@@ -173,6 +173,14 @@ impl Bus {
     }
 }
 
+/// Whether this is how systemd itself would write a name. Of anything else, systemctl makes one: «my app.service» is
+/// `my\x20app.service`.
+///
+/// Source: systemd.unit(5).
+pub(super) fn is_name(unit: &str) -> bool {
+    unit.bytes().all(|byte| byte.is_ascii_alphanumeric() || br":-_.\@".contains(&byte))
+}
+
 fn of_unit<'a>(path: &'a str, member: &'a str, arguments: &'a [&'a str]) -> Call<'a> {
     Call { path, interface: PROPERTIES_INTERFACE, member, arguments }
 }
