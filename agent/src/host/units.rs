@@ -20,6 +20,9 @@ use crate::text::SecretText;
 /// machine with thousands of units, a second or two.
 const ANSWER: Duration = Duration::from_secs(30);
 
+/// How long it is waited for an answer over the socket, before systemctl asks for the same.
+const SOON: Duration = Duration::from_secs(5);
+
 /// The journal is for error messages; a slow disk must not hold up the message.
 const JOURNAL: Duration = Duration::from_secs(5);
 
@@ -63,16 +66,14 @@ impl Systemctl {
         &self,
         verb: &'static str,
         unit: &str,
-        within: Duration,
         talk: impl AsyncFnOnce(&mut Bus) -> io::Result<Answer<T>>,
     ) -> Option<Result<T, HostError>> {
-        match timeout(within, async { talk(&mut Bus::connect(&self.socket).await?).await }).await {
-            Ok(Ok(answer)) => Some(answer.map_err(|said| HostError::Systemctl { verb, unit: unit.to_owned(), said })),
-            Ok(Err(error)) => {
+        match async { talk(&mut Bus::connect(&self.socket).await?).await }.await {
+            Ok(answer) => Some(answer.map_err(|said| HostError::Systemctl { verb, unit: unit.to_owned(), said })),
+            Err(error) => {
                 log::debug!("no word from systemd on {}: {error}", self.socket.display());
                 None
             }
-            Err(_) => Some(Err(HostError::SystemctlTimeout { verb, unit: unit.to_owned(), waited: within })),
         }
     }
 
@@ -92,14 +93,17 @@ impl Systemctl {
 
     /// A verb that waits for its job. When `timeout` is over, the job stays as it is: a service that is slow to start may
     /// yet come up, and cancelling is not what the document asked for.
-    async fn job(&self, verb: &'static str, member: &str, unit: &str, timeout: Duration) -> Result<(), HostError> {
-        if bus::is_name(unit)
-            && let Some(ended) = self.directly(verb, unit, timeout, async |bus: &mut Bus| bus.job(member, unit).await).await
-        {
-            return ended;
+    async fn job(&self, verb: &'static str, member: &str, unit: &str, limit: Duration) -> Result<(), HostError> {
+        if bus::is_name(unit) {
+            let asked = self.directly(verb, unit, async |bus: &mut Bus| bus.job(member, unit).await);
+            match timeout(limit, asked).await {
+                Ok(Some(ended)) => return ended,
+                Ok(None) => {}
+                Err(_) => return Err(HostError::SystemctlTimeout { verb, unit: unit.to_owned(), waited: limit }),
+            }
         }
-        let (end, lines) = self.run(&["systemctl", "--no-ask-password", verb, "--", unit], timeout).await?;
-        succeeded(verb, unit, end, &lines, timeout)
+        let (end, lines) = self.run(&["systemctl", "--no-ask-password", verb, "--", unit], limit).await?;
+        succeeded(verb, unit, end, &lines, limit)
     }
 }
 
@@ -110,10 +114,11 @@ impl Units for Systemctl {
             return Ok(Vec::new());
         }
         let asked = units.join(" ");
-        if units.iter().all(|unit| bus::is_name(unit))
-            && let Some(shown) = self.directly("show", &asked, ANSWER, async |bus: &mut Bus| bus.show(units).await).await
-        {
-            return shown;
+        if units.iter().all(|unit| bus::is_name(unit)) {
+            let shown = self.directly("show", &asked, async |bus: &mut Bus| bus.show(units).await);
+            if let Ok(Some(shown)) = timeout(SOON, shown).await {
+                return shown;
+            }
         }
         let properties = format!("--property={}", PROPERTIES.join(","));
         let mut argv = vec!["systemctl", "show", "--no-pager", &properties, "--"];

@@ -10,7 +10,7 @@
 use std::io;
 use std::path::Path;
 
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 
 use super::wire::{Call, ERROR, HEAD, Message, REPLY, SIGNAL, malformed, rest};
@@ -31,7 +31,7 @@ const OF_SERVICES: [&str; 3] = ["Type", "NRestarts", "ExecMainStatus"];
 /// A connection to PID 1.
 #[derive(Debug)]
 pub(super) struct Bus {
-    stream: UnixStream,
+    stream: BufReader<UnixStream>,
     serial: u32,
 }
 
@@ -43,17 +43,14 @@ impl Bus {
     ///
     /// If there is no systemd, or it does not speak to us.
     pub(super) async fn connect(socket: &Path) -> io::Result<Self> {
-        let mut stream = UnixStream::connect(socket).await?;
+        let mut stream = BufReader::new(UnixStream::connect(socket).await?);
         let uid: String = nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:x}")).collect();
         // All in one, and a call only after the answer. What PID 1 reads together with `BEGIN`, it leaves where it is until more
         // comes; on one processor, that would be every call that follows `BEGIN` at once.
         stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes()).await?;
+        // One line, and no more: signals of what others have asked for may come right behind it.
         let mut said = Vec::new();
-        while !said.ends_with(b"\r\n") {
-            if stream.read_buf(&mut said).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
+        stream.read_until(b'\n', &mut said).await?;
         if !said.starts_with(b"OK ") {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
@@ -212,15 +209,17 @@ mod tests {
     /// A PID 1 that greets one client, hears one call, and then sends these.
     async fn systemd(listener: UnixListener, messages: Vec<Vec<u8>>) -> Message {
         let (stream, _) = listener.accept().await.unwrap();
-        let mut client = Bus { stream, serial: 0 };
+        let mut client = Bus { stream: BufReader::new(stream), serial: 0 };
         let mut greeting = Vec::new();
         while !greeting.ends_with(b"\r\nBEGIN\r\n") {
             assert_ne!(client.stream.read_buf(&mut greeting).await.unwrap(), 0, "{greeting:?}");
         }
         assert!(greeting.starts_with(b"\0AUTH EXTERNAL 3"), "{greeting:?}");
-        let more = client.stream.try_read(&mut [0; 1]).map_err(|error| error.kind());
+        let more = client.stream.get_ref().try_read(&mut [0; 1]).map_err(|error| error.kind());
         assert_eq!(more, Err(io::ErrorKind::WouldBlock), "a call together with what leads to it");
-        client.stream.write_all(b"OK 0123456789abcdef\r\n").await.unwrap();
+        // What somebody else has begun is told right behind.
+        let greeted = [b"OK 0123456789abcdef\r\n".to_vec(), removed("/job/0", "done")].concat();
+        client.stream.write_all(&greeted).await.unwrap();
         let call = client.receive().await.unwrap();
         client.stream.write_all(&messages.concat()).await.unwrap();
         call
