@@ -210,7 +210,7 @@ def test_a_command_that_hangs_is_ended_with_all_it_started(agent, tmp_path):
     assert result.seconds < 10
     assert "1s" in result.stderr
     time.sleep(0.2)
-    assert not agents.alive(pid.read_text())
+    assert agents.ends(pid.read_text())
 
 
 def test_a_check_sees_the_staged_file_and_can_refuse_it(agent):
@@ -321,7 +321,7 @@ def test_a_boot_that_is_asked_to_stop_leaves_a_report(agent, tmp_path):
     assert "SIGTERM" in result.step("commands.slow")["error"]["message"]
     assert result.report["outcome"] == "failed"
     assert agent.run("status", "--root", str(agent.root)).code == 1
-    assert not agents.alive((tmp_path / "pid").read_text())
+    assert agents.ends((tmp_path / "pid").read_text())
 
 
 def test_status_waits_for_the_end(agent):

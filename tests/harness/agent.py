@@ -107,6 +107,14 @@ def alive(pid: str) -> bool:
         return False
 
 
+def ends(pid: str, timeout: float = 10) -> bool:
+    """Whether a process that was killed is gone: on a busy machine that takes a moment."""
+    end = time.monotonic() + timeout
+    while alive(pid) and time.monotonic() < end:
+        time.sleep(0.01)
+    return not alive(pid)
+
+
 class Running:
     """A run that has not ended. Its stderr is read as it comes."""
 
