@@ -1,5 +1,5 @@
-"""How many instructions the pure parts take. The static binary takes the same number each time, whatever else the machine
-does, so that a regression fails here and noise does not.
+"""How many instructions the pure parts take. The static binary takes the same number each time to a thousandth, whatever
+else the machine does, so that a regression fails here and noise does not.
 
 `tests/instructions.json` holds what each took when it was last looked at. A change that is meant, or another compiler, is
 taken over by
@@ -20,6 +20,8 @@ from harness import sized
 KNOWN = Path(__file__).with_name("instructions.json")
 # What another order of functions in the binary makes. What is worse, or so much better that it is to be kept, fails.
 DRIFT = 0.02
+# What is left of the machine, and of chance.
+NOISE = 0.002
 # Ten times the steps may take ten times the instructions, and a little more for searches in what is sorted. A service waits
 # for each late step by itself: there are as many waits as pairs of the two.
 SMALL, LARGE, GROWTH = 200, 2000, 11.5
@@ -77,9 +79,9 @@ def test_the_pure_parts_take_as_many_as_they_did(static, tmp_path):
 
 
 def test_it_is_the_same_number_each_time(static, tmp_path):
-    counts = {instructions(static, "check", *layers(tmp_path)) for _ in range(2)}
-    # The kernel gives the process other addresses each time, which are hashed nowhere but in the allocator.
-    assert max(counts) - min(counts) < 100, counts
+    counts = {instructions(static, "check", *layers(tmp_path)) for _ in range(3)}
+    # Tables of the standard library hash by another key each time.
+    assert max(counts) - min(counts) < NOISE * min(counts), counts
 
 
 def test_nothing_grows_faster_than_the_document(static, tmp_path):
