@@ -478,3 +478,16 @@ def test_the_report_says_how_far_it_is(machine, store):
     running.kill()
     running.wait()
     assert seen and seen["of_bytes"] > 20 << 20
+
+
+def test_a_range_that_nobody_sends_is_told_at_the_deadline(machine, store):
+    store.put("shop-releases/shop-1.tar.gz", release("tar.gz", {"data": random.Random(3).randbytes(20 << 20)}))
+    store.fault = lambda request: error(503, "SlowDown", "Please reduce your request rate.") if request.range[0] == 4 << 20 else None
+    throttled = machine.boot(bundle(), "--deadline", "2s")
+    assert "to try again: GetObject" in throttled.failure("bundles.app"), throttled
+    # Far longer than a call may be silent.
+    store.fault = lambda request: {"stall": 0, "seconds": 60} if request.range[0] == 4 << 20 else None
+    silent = machine.boot(bundle(), "--deadline", "13s")
+    assert silent.code == UNREACHABLE and "no answer in time" in silent.failure("bundles.app"), silent
+    store.fault = lambda request: None
+    assert machine.boot(bundle()).code == DONE

@@ -115,12 +115,21 @@ pub(crate) trait Objects {
 pub(crate) trait Object {
     fn about(&self) -> &About;
 
-    /// The next bytes, in order; `None` at the end.
+    /// What comes next; `None` at the end.
     ///
     /// # Errors
     ///
     /// If the rest cannot be had, after several tries. A transient one may be better luck if all begins anew.
-    async fn next(&mut self) -> Result<Option<Bytes>, AwsError>;
+    async fn next(&mut self) -> Result<Option<Piece>, AwsError>;
+}
+
+/// What comes of an object.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// In order.
+    Bytes(Bytes),
+    /// Some of it was refused, or nobody answered, and it is being asked for again.
+    Refused(AwsError),
 }
 
 /// All of an object that may not be longer than `limit` bytes.
@@ -131,7 +140,8 @@ pub(crate) trait Object {
 pub(crate) async fn read(objects: &dyn Objects, source: &Source, limit: usize) -> Result<Option<Vec<u8>>, AwsError> {
     let mut object = objects.open(source, false).await?;
     let mut whole = Vec::new();
-    while let Some(bytes) = object.next().await? {
+    while let Some(piece) = object.next().await? {
+        let Piece::Bytes(bytes) = piece else { continue };
         if whole.len() + bytes.len() > limit {
             return Ok(None);
         }

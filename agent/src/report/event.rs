@@ -111,8 +111,18 @@ impl Recorder {
                 });
                 self.tell(at, &Event::Waiting(reason));
             }
+            Progress::Refused(error) => {
+                let reason = format!("to try again: {}", error.message);
+                self.change(at, |step, now| {
+                    rests(step, now, IdleKind::Retrying, &error.message);
+                    step.waiting = Some(reason.clone());
+                    step.unreachable = error.unreachable;
+                });
+                self.tell(at, &Event::Waiting(&reason));
+            }
             Progress::Advanced(amount) => {
                 self.change(at, |step, now| {
+                    step.unreachable = false;
                     step.progress = Some(amount.clone());
                     goes_on(step, now);
                 });

@@ -36,8 +36,9 @@ use self::fields::Fields;
 use self::release::{Layout, Mark, Release};
 use self::trouble::BundleError;
 use crate::aws::ParameterValue;
-use crate::aws::s3::Source;
+use crate::aws::s3::{Piece, Source};
 use crate::digest::Sha256;
+use crate::failure::Explanation;
 use crate::host::unpack::{Unpacked, Unpacking};
 use crate::host::{Attributes, HostError};
 use crate::steps::amount::Gauge;
@@ -295,7 +296,14 @@ impl Bundle {
         let mut unpacking = host.directories.unpack(wanted).await.map_err(unpack)?;
         let mut gauge = Gauge::begin(host.clock.elapsed());
         let mut come = 0;
-        while let Some(bytes) = object.next().await.map_err(BundleError::Fetch)? {
+        while let Some(piece) = object.next().await.map_err(BundleError::Fetch)? {
+            let bytes = match piece {
+                Piece::Bytes(bytes) => bytes,
+                Piece::Refused(error) => {
+                    cx.progress(Progress::Refused(Explanation::of(&error)));
+                    continue;
+                }
+            };
             come += bytes.len() as u64;
             unpacking.push(bytes).await.map_err(unpack)?;
             if let Some(amount) = gauge.note(host.clock.elapsed(), come, about.length.unwrap_or(come)) {

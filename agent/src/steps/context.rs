@@ -11,6 +11,7 @@ use crate::address::{Address, Reference};
 use crate::aws::live::Aws;
 use crate::aws::throttle::{self, LONGEST_PAUSE_OF_EC2};
 use crate::aws::{AwsError, AwsErrorKind};
+use crate::failure::Explanation;
 use crate::host::Host;
 use crate::host::state::Record;
 use crate::redaction::Redactor;
@@ -138,6 +139,8 @@ impl Known {
 pub(crate) enum Progress {
     /// What it is waiting for, as in «waiting for …».
     Waiting(String),
+    /// What it has asked for was refused, or nobody answered, and it asks again without beginning anew.
+    Refused(Explanation),
     /// How far it has come with what it reads.
     Advanced(Amount),
     /// A line that a program of this step printed, without secrets.

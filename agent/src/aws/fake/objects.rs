@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Calls;
 use crate::aws::AwsError;
 use crate::aws::classify::Call;
-use crate::aws::s3::{About, Object, Objects, Source};
+use crate::aws::s3::{About, Object, Objects, Piece, Source};
 use crate::digest::Sha256;
 
 /// How much comes at a time.
@@ -83,12 +83,12 @@ impl Object for FakeObject {
         &self.about
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, AwsError> {
+    async fn next(&mut self) -> Result<Option<Piece>, AwsError> {
         tokio::task::yield_now().await;
         if self.cut && self.left.len() as u64 <= self.about.length.unwrap_or_default() / 2 {
             return Err(self.call.error(crate::aws::AwsErrorKind::Unreachable, "no answer in time"));
         }
         let piece = self.left.split_to(self.left.len().min(PIECE));
-        Ok((!piece.is_empty()).then_some(piece))
+        Ok((!piece.is_empty()).then_some(Piece::Bytes(piece)))
     }
 }

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::select;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::get::{Answer, Getter, Span, Version};
-use super::{About, Object};
+use super::{About, Object, Piece};
 use crate::aws::AwsError;
 use crate::failure::{Failure as _, full_jitter};
 
@@ -36,6 +38,8 @@ pub(super) struct Parts {
     about: About,
     ready: VecDeque<Bytes>,
     coming: Coming,
+    /// What ranges tell that are asked for again.
+    refusals: (UnboundedSender<AwsError>, UnboundedReceiver<AwsError>),
 }
 
 enum Coming {
@@ -56,22 +60,23 @@ impl Drop for Task {
 impl Parts {
     /// `answer` is that to a request for the first [`PART`] bytes.
     pub(super) fn new(getter: Getter, answer: Answer, about: About) -> Self {
+        let refusals = unbounded_channel();
         let version = answer.version.clone();
         let coming = match (answer.is_part, answer.length) {
             (true, Some(length)) => {
                 let span = Span { first: 0, last: Some(PART.min(length).saturating_sub(1)) };
-                let first = Task(tokio::spawn(fetch(getter.clone(), version.clone(), span, Some(answer))));
+                let first = Task(tokio::spawn(fetch(getter.clone(), version.clone(), span, Some(answer), refusals.0.clone())));
                 Coming::Ranges { next: PART.min(length), length, tasks: VecDeque::from([first]) }
             }
             _ => Coming::Stream { answer, at: 0 },
         };
-        Self { getter, version, about, ready: VecDeque::new(), coming }
+        Self { getter, version, about, ready: VecDeque::new(), coming, refusals }
     }
 
     /// An object without a single byte.
     pub(super) fn empty(getter: Getter) -> Self {
         let about = About { length: Some(0), sha256: None };
-        Self { getter, version: Version::default(), about, ready: VecDeque::new(), coming: Coming::Over }
+        Self { getter, version: Version::default(), about, ready: VecDeque::new(), coming: Coming::Over, refusals: unbounded_channel() }
     }
 }
 
@@ -81,10 +86,10 @@ impl Object for Parts {
         &self.about
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, AwsError> {
+    async fn next(&mut self) -> Result<Option<Piece>, AwsError> {
         loop {
             if let Some(bytes) = self.ready.pop_front() {
-                return Ok(Some(bytes));
+                return Ok(Some(Piece::Bytes(bytes)));
             }
             match &mut self.coming {
                 Coming::Over => return Ok(None),
@@ -92,22 +97,33 @@ impl Object for Parts {
                     while *next < *length && tasks.len() < AT_ONCE {
                         let end = (*next + PART).min(*length);
                         let span = Span { first: *next, last: Some(end - 1) };
-                        tasks.push_back(Task(tokio::spawn(fetch(self.getter.clone(), self.version.clone(), span, None))));
+                        tasks.push_back(Task(tokio::spawn(fetch(
+                            self.getter.clone(),
+                            self.version.clone(),
+                            span,
+                            None,
+                            self.refusals.0.clone(),
+                        ))));
                         *next = end;
                     }
                     let Some(mut task) = tasks.pop_front() else {
                         self.coming = Coming::Over;
                         continue;
                     };
-                    let fetched = (&mut task.0).await.map_err(|lost| self.getter.call.unsent(&lost))?;
-                    self.ready.extend(fetched?);
+                    select! {
+                        fetched = &mut task.0 => self.ready.extend(fetched.map_err(|lost| self.getter.call.unsent(&lost))??),
+                        Some(refusal) = self.refusals.1.recv() => {
+                            tasks.push_front(task);
+                            return Ok(Some(Piece::Refused(refusal)));
+                        }
+                    }
                 }
                 Coming::Stream { answer, at } => {
                     let (call, length) = (&self.getter.call, self.about.length);
                     let cut = match answer.response.chunk().await {
                         Ok(Some(bytes)) => {
                             *at += bytes.len() as u64;
-                            return Ok(Some(bytes));
+                            return Ok(Some(Piece::Bytes(bytes)));
                         }
                         Ok(None) if length.is_none_or(|length| *at == length) => {
                             self.coming = Coming::Over;
@@ -130,7 +146,13 @@ impl Object for Parts {
 }
 
 /// Fetches one range, and what is missing of it after each connection that was cut off.
-async fn fetch(getter: Getter, version: Version, span: Span, mut answer: Option<Answer>) -> Result<Vec<Bytes>, AwsError> {
+async fn fetch(
+    getter: Getter,
+    version: Version,
+    span: Span,
+    mut answer: Option<Answer>,
+    refusals: UnboundedSender<AwsError>,
+) -> Result<Vec<Bytes>, AwsError> {
     let wanted = span.last.map_or(u64::MAX, |last| last + 1 - span.first);
     let (mut fetched, mut length, mut failed) = (Vec::new(), 0, 0);
     loop {
@@ -145,7 +167,10 @@ async fn fetch(getter: Getter, version: Version, span: Span, mut answer: Option<
             return Err(error);
         }
         log::debug!(first = left.first, failed; "{error}: asking again");
-        tokio::time::sleep(full_jitter(failed, error.retry_after()).min(PAUSE)).await;
+        let pause = full_jitter(failed, error.retry_after()).min(PAUSE);
+        // Whoever reads may have gone.
+        let _ = refusals.send(error);
+        tokio::time::sleep(pause).await;
     }
 }
 
