@@ -486,7 +486,7 @@ def test_a_range_that_nobody_sends_is_told_at_the_deadline(machine, store):
     throttled = machine.boot(bundle(), "--deadline", "2s")
     assert "to try again: GetObject" in throttled.failure("bundles.app"), throttled
     # Far longer than a call may be silent.
-    store.fault = lambda request: {"stall": 0, "seconds": 60} if request.range[0] == 4 << 20 else None
+    store.fault = lambda request: {"stall": 1, "seconds": 60} if request.range[0] == 4 << 20 else None
     silent = machine.boot(bundle(), "--deadline", "13s")
     assert silent.code == UNREACHABLE and "no answer in time" in silent.failure("bundles.app"), silent
     store.fault = lambda request: None
