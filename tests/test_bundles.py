@@ -481,13 +481,16 @@ def test_the_report_says_how_far_it_is(machine, store):
 
 
 def test_a_range_that_nobody_sends_is_told_at_the_deadline(machine, store):
+    def range_of(fault):
+        return lambda request: fault if request.range and request.range[0] >> 21 == 2 else None
+
     store.put("shop-releases/shop-1.tar.gz", release("tar.gz", {"data": random.Random(3).randbytes(20 << 20)}))
-    store.fault = lambda request: error(503, "SlowDown", "Please reduce your request rate.") if request.range[0] == 4 << 20 else None
+    store.fault = range_of(error(503, "SlowDown", "Please reduce your request rate."))
     throttled = machine.boot(bundle(), "--deadline", "2s")
     assert "to try again: GetObject" in throttled.failure("bundles.app"), throttled
     # Far longer than a call may be silent.
-    store.fault = lambda request: {"stall": 1, "seconds": 60} if request.range[0] == 4 << 20 else None
+    store.fault = range_of({"stall": 1, "seconds": 60})
     silent = machine.boot(bundle(), "--deadline", "13s")
     assert silent.code == UNREACHABLE and "no answer in time" in silent.failure("bundles.app"), silent
-    store.fault = lambda request: None
+    store.fault = range_of(None)
     assert machine.boot(bundle()).code == DONE
