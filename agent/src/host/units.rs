@@ -2,17 +2,19 @@
 //! starting them, over systemd's own socket ([`bus`]); where that cannot be used, by systemctl all the same.
 
 mod bus;
+mod connection;
 mod wire;
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::timeout;
 
-use self::bus::{Answer, Bus};
+use self::bus::Bus;
+use self::connection::Answer;
 use super::{Commands, End, HostError, Invocation, SEARCH_PATH, Unit, Units};
 use crate::text::SecretText;
 
@@ -53,25 +55,20 @@ const PROPERTIES: &[&str] = &[
 /// systemd, by its socket or by its command line.
 pub(crate) struct Systemctl {
     commands: Rc<dyn Commands>,
-    socket: PathBuf,
+    bus: Bus,
 }
 
 impl Systemctl {
     pub(crate) fn new(commands: Rc<dyn Commands>) -> Self {
-        Self { commands, socket: bus::SOCKET.into() }
+        Self { commands, bus: Bus::new(bus::SOCKET.into()) }
     }
 
     /// What systemd says over its socket. `None` if it does not speak there, and systemctl may know another way.
-    async fn directly<T>(
-        &self,
-        verb: &'static str,
-        unit: &str,
-        talk: impl AsyncFnOnce(&mut Bus) -> io::Result<Answer<T>>,
-    ) -> Option<Result<T, HostError>> {
-        match async { talk(&mut Bus::connect(&self.socket).await?).await }.await {
+    fn directly<T>(verb: &'static str, unit: &str, answered: io::Result<Answer<T>>) -> Option<Result<T, HostError>> {
+        match answered {
             Ok(answer) => Some(answer.map_err(|said| HostError::Systemctl { verb, unit: unit.to_owned(), said })),
             Err(error) => {
-                log::debug!("no word from systemd on {}: {error}", self.socket.display());
+                log::debug!("no word from systemd on its socket: {error}");
                 None
             }
         }
@@ -95,10 +92,12 @@ impl Systemctl {
     /// yet come up, and cancelling is not what the document asked for.
     async fn job(&self, verb: &'static str, member: &str, unit: &str, limit: Duration) -> Result<(), HostError> {
         if bus::is_name(unit) {
-            let asked = self.directly(verb, unit, async |bus: &mut Bus| bus.job(member, unit).await);
-            match timeout(limit, asked).await {
-                Ok(Some(ended)) => return ended,
-                Ok(None) => {}
+            match timeout(limit, self.bus.job(member, unit)).await {
+                Ok(answered) => {
+                    if let Some(ended) = Self::directly(verb, unit, answered) {
+                        return ended;
+                    }
+                }
                 Err(_) => return Err(HostError::SystemctlTimeout { verb, unit: unit.to_owned(), waited: limit }),
             }
         }
@@ -114,11 +113,11 @@ impl Units for Systemctl {
             return Ok(Vec::new());
         }
         let asked = units.join(" ");
-        if units.iter().all(|unit| bus::is_name(unit)) {
-            let shown = self.directly("show", &asked, async |bus: &mut Bus| bus.show(units).await);
-            if let Ok(Some(shown)) = timeout(SOON, shown).await {
-                return shown;
-            }
+        if units.iter().all(|unit| bus::is_name(unit))
+            && let Ok(answered) = timeout(SOON, self.bus.show(units)).await
+            && let Some(shown) = Self::directly("show", &asked, answered)
+        {
+            return shown;
         }
         let properties = format!("--property={}", PROPERTIES.join(","));
         let mut argv = vec!["systemctl", "show", "--no-pager", &properties, "--"];
@@ -256,7 +255,7 @@ mod tests {
 
     fn systemctl(end: End, lines: &[&'static str]) -> (Rc<Canned>, Systemctl) {
         let canned = Rc::new(Canned { end: Some(end), lines: lines.to_vec(), ran: RefCell::default() });
-        (Rc::clone(&canned), Systemctl { commands: canned, socket: "/nowhere".into() })
+        (Rc::clone(&canned), Systemctl { commands: canned, bus: Bus::new("/nowhere".into()) })
     }
 
     const SHOWN: &[&str] = &[
@@ -316,7 +315,7 @@ mod tests {
         let socket = directory.path().join("private");
         let listener = tokio::net::UnixListener::bind(&socket).unwrap();
         let canned = Rc::new(Canned { lines: vec!["Id=my\\x20app.service", "LoadState=loaded"], ..Canned::default() });
-        let systemctl = Systemctl { commands: Rc::clone(&canned) as Rc<dyn Commands>, socket };
+        let systemctl = Systemctl { commands: Rc::clone(&canned) as Rc<dyn Commands>, bus: Bus::new(socket) };
         assert_eq!(systemctl.show(&["my app.service".into()]).await.unwrap()[0].load, "loaded");
         systemctl.start("my app.service", Duration::from_secs(9)).await.unwrap();
         assert_eq!(canned.ran.borrow().len(), 2);

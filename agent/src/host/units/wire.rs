@@ -4,6 +4,7 @@
 //! Source: <https://dbus.freedesktop.org/doc/dbus-specification.html#message-protocol>.
 
 use std::io;
+use std::ops::Range;
 
 const CALL: u8 = 1;
 pub(super) const REPLY: u8 = 2;
@@ -12,6 +13,9 @@ pub(super) const SIGNAL: u8 = 4;
 
 /// The part of a message that says how long it is.
 pub(super) const HEAD: usize = 16;
+
+/// Where in it the number of the message stands.
+const SERIAL: Range<usize> = 8..12;
 
 /// The longest message that is read, in bytes. All properties of a unit are some 20 kB.
 const LIMIT: usize = 8 << 20;
@@ -36,12 +40,13 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    pub(super) fn encoded(&self, serial: u32) -> Vec<u8> {
+    /// As a message that has no number yet.
+    pub(super) fn encoded(&self) -> Vec<u8> {
         let mut body = Vec::new();
         self.arguments.iter().for_each(|argument| put_text(&mut body, argument));
         let mut message = vec![LITTLE_ENDIAN, CALL, 0, 1];
         message.extend(length(&body));
-        message.extend(serial.to_le_bytes());
+        message.extend([0; SERIAL.end - SERIAL.start]);
         // The length of the fields, once they are there.
         message.extend([0; 4]);
         let fields = [
@@ -67,6 +72,12 @@ impl Call<'_> {
         message.extend(body);
         message
     }
+}
+
+/// The same message with a number.
+pub(super) fn numbered(mut call: Vec<u8>, serial: u32) -> Vec<u8> {
+    call[SERIAL].copy_from_slice(&serial.to_le_bytes());
+    call
 }
 
 fn length(bytes: &[u8]) -> [u8; 4] {
@@ -310,7 +321,7 @@ pub(super) mod tests {
     #[test]
     fn a_call_is_encoded_as_the_specification_says() {
         let call = Call { path: "/o", interface: "i.f", member: "M", arguments: &["ab", ""] };
-        let encoded = call.encoded(7);
+        let encoded = numbered(call.encoded(), 7);
         assert_eq!(&encoded[..12], b"l\x01\x00\x01\x0d\x00\x00\x00\x07\x00\x00\x00");
         assert_eq!(encoded.len() % 8, 5, "a body of 13 bytes after a head that is a multiple of 8");
         assert!(encoded.ends_with(b"\x02\x00\x00\x00ab\x00\x00\x00\x00\x00\x00\x00"));

@@ -1,0 +1,261 @@
+//! One connection to PID 1, for all who ask something of it at the same time.
+//!
+//! PID 1 tells everybody who is connected of every job and every unit: a connection for each of a hundred services that
+//! start would be ten thousand messages, and its time. Any connection that breaks is replaced by the next question.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::pin::pin;
+
+use futures_util::StreamExt as _;
+use futures_util::stream::try_unfold;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader, split};
+use tokio::net::UnixStream;
+use tokio::select;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::oneshot;
+
+use super::wire::{Call, ERROR, HEAD, Message, REPLY, SIGNAL, malformed, numbered, rest};
+
+/// How many calls are sent at once, at most.
+const AT_ONCE: usize = 1024;
+
+/// What was answered, or what systemd said instead.
+pub(super) type Answer<T> = Result<T, String>;
+
+/// Whoever has one may ask.
+#[derive(Debug, Clone)]
+pub(super) struct Connection(UnboundedSender<Question>);
+
+#[derive(Debug)]
+struct Question {
+    call: Vec<u8>,
+    until: Until,
+    asks: oneshot::Sender<Answer<Message>>,
+}
+
+/// What ends a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    Reply,
+    /// The signal that the job which the reply names is over.
+    JobRemoved,
+}
+
+impl Connection {
+    /// # Errors
+    ///
+    /// If there is no systemd, or it does not speak to us.
+    pub(super) async fn open(socket: &Path) -> io::Result<Self> {
+        let mut stream = BufReader::new(UnixStream::connect(socket).await?);
+        greet(&mut stream).await?;
+        let (asks, questions) = unbounded_channel();
+        tokio::spawn(async move {
+            if let Err(error) = serve(stream, questions).await {
+                log::debug!("no more from systemd: {error}");
+            }
+        });
+        Ok(Self(asks))
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    /// Asks at once, whenever the answer is waited for.
+    pub(super) fn ask(&self, call: &Call<'_>, until: Until) -> impl Future<Output = io::Result<Answer<Message>>> + use<> {
+        let (asks, answer) = oneshot::channel();
+        // Where nobody is there to take it, nobody answers.
+        let _ = self.0.send(Question { call: call.encoded(), until, asks });
+        async { answer.await.map_err(|_| io::ErrorKind::BrokenPipe.into()) }
+    }
+}
+
+async fn greet(stream: &mut BufReader<UnixStream>) -> io::Result<()> {
+    let uid: String = nix::unistd::geteuid().to_string().bytes().map(|digit| format!("{digit:x}")).collect();
+    // All in one, and a call only after the answer. What PID 1 reads together with `BEGIN`, it leaves where it is until more
+    // comes; on one processor, that would be every call that follows `BEGIN` at once.
+    stream.write_all(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes()).await?;
+    // One line, and no more: signals of what others have asked for may come right behind it.
+    let mut said = Vec::new();
+    stream.read_until(b'\n', &mut said).await?;
+    if said.starts_with(b"OK ") { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+}
+
+/// Sends what is asked, and hands out what comes, for as long as there is somebody to ask.
+async fn serve(stream: impl AsyncRead + AsyncWrite, mut questions: UnboundedReceiver<Question>) -> io::Result<()> {
+    let (reader, mut writer) = split(stream);
+    let mut messages = pin!(try_unfold(reader, async |mut reader| Ok::<_, io::Error>(Some((receive(&mut reader).await?, reader)))));
+    let mut open = Open::default();
+    let mut asked = Vec::new();
+    loop {
+        select! {
+            count = questions.recv_many(&mut asked, AT_ONCE) => {
+                if count == 0 {
+                    return Ok(());
+                }
+                let calls: Vec<u8> = asked.drain(..).flat_map(|question| open.number(question)).collect();
+                writer.write_all(&calls).await?;
+            }
+            message = messages.next() => open.take(message.ok_or(io::ErrorKind::UnexpectedEof)??)?,
+        }
+    }
+}
+
+async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Message> {
+    let mut head = [0; HEAD];
+    stream.read_exact(&mut head).await?;
+    let mut body = vec![0; rest(&head)?];
+    stream.read_exact(&mut body).await?;
+    Message::decode(&head, &body).ok_or_else(malformed)
+}
+
+/// What was asked and is not answered yet.
+#[derive(Debug, Default)]
+struct Open {
+    serial: u32,
+    calls: BTreeMap<u32, (Until, oneshot::Sender<Answer<Message>>)>,
+    jobs: BTreeMap<String, oneshot::Sender<Answer<Message>>>,
+    /// Jobs that were over before a reply has named them.
+    ended: BTreeMap<String, Message>,
+}
+
+impl Open {
+    fn number(&mut self, question: Question) -> Vec<u8> {
+        self.serial += 1;
+        self.calls.insert(self.serial, (question.until, question.asks));
+        numbered(question.call, self.serial)
+    }
+
+    /// Whoever does not wait any more is not told.
+    fn take(&mut self, message: Message) -> io::Result<()> {
+        match message.kind {
+            REPLY | ERROR => {
+                let Some((until, asks)) = self.calls.remove(&message.answers) else { return Ok(()) };
+                if message.kind == ERROR {
+                    let said = message.reader().text().unwrap_or("it did not say why").to_owned();
+                    let _ = asks.send(Err(said));
+                } else if until == Until::Reply {
+                    let _ = asks.send(Ok(message));
+                } else {
+                    let job = message.reader().text().ok_or_else(malformed)?.to_owned();
+                    match self.ended.remove(&job) {
+                        Some(removed) => drop(asks.send(Ok(removed))),
+                        None => drop(self.jobs.insert(job, asks)),
+                    }
+                }
+            }
+            SIGNAL if message.member == "JobRemoved" => {
+                let mut reader = message.reader();
+                let (_id, job) = (reader.number(), reader.text().ok_or_else(malformed)?.to_owned());
+                match self.jobs.remove(&job) {
+                    Some(asks) => drop(asks.send(Ok(message))),
+                    None => drop(self.ended.insert(job, message)),
+                }
+            }
+            _ => {}
+        }
+        // A job of somebody else: every reply that could still name it has come.
+        if self.calls.values().all(|(until, _)| *until == Until::Reply) {
+            self.ended.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+    use tokio::net::UnixListener;
+
+    use super::super::wire::tests::message;
+    use super::*;
+
+    /// A PID 1 that greets one client, tells it of a job of somebody else, hears so many calls, and then sends these.
+    pub(in crate::host::units) async fn systemd(listener: UnixListener, calls: usize, messages: Vec<Vec<u8>>) -> Vec<Message> {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut client = BufReader::new(stream);
+        let mut greeting = Vec::new();
+        while !greeting.ends_with(b"\r\nBEGIN\r\n") {
+            assert_ne!(client.read_buf(&mut greeting).await.unwrap(), 0, "{greeting:?}");
+        }
+        assert!(greeting.starts_with(b"\0AUTH EXTERNAL 3"), "{greeting:?}");
+        let more = client.get_ref().try_read(&mut [0; 1]).map_err(|error| error.kind());
+        assert_eq!(more, Err(io::ErrorKind::WouldBlock), "a call together with what leads to it");
+        let greeted = [b"OK 0123456789abcdef\r\n".to_vec(), removed("/job/0", "done")].concat();
+        client.write_all(&greeted).await.unwrap();
+        let mut heard = Vec::new();
+        for _ in 0..calls {
+            heard.push(receive(&mut client).await.unwrap());
+        }
+        client.write_all(&messages.concat()).await.unwrap();
+        heard
+    }
+
+    pub(in crate::host::units) fn listening() -> (TempDir, PathBuf, UnixListener) {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("private");
+        let listener = UnixListener::bind(&socket).unwrap();
+        (directory, socket, listener)
+    }
+
+    /// Of a job: its number, its object, its unit and how it ended.
+    pub(in crate::host::units) fn removed(job: &str, result: &str) -> Vec<u8> {
+        message(SIGNAL, 0, "JobRemoved", Some(1), &[job, "x.service", result])
+    }
+
+    fn call(member: &str) -> Call<'_> {
+        Call { path: "/", interface: "i.f", member, arguments: &[] }
+    }
+
+    fn result(answer: io::Result<Answer<Message>>) -> String {
+        let message = answer.unwrap().unwrap();
+        let mut reader = message.reader();
+        if message.kind == SIGNAL {
+            let _ = (reader.number(), reader.text(), reader.text());
+        }
+        reader.text().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn everybody_gets_what_was_asked_for_in_whatever_order_it_comes() {
+        let (_directory, socket, listener) = listening();
+        let ask = async {
+            let connection = Connection::open(&socket).await.unwrap();
+            let (first, second) = (connection.ask(&call("A"), Until::JobRemoved), connection.ask(&call("B"), Until::JobRemoved));
+            drop(connection.ask(&call("C"), Until::Reply));
+            let third = connection.ask(&call("D"), Until::Reply);
+            futures_util::join!(first, second, third)
+        };
+        let messages = vec![
+            removed("/job/2", "failed"),
+            message(REPLY, 4, "", None, &["four"]),
+            message(REPLY, 3, "", None, &["three"]),
+            message(REPLY, 2, "", None, &["/job/2"]),
+            message(REPLY, 1, "", None, &["/job/1"]),
+            removed("/job/1", "done"),
+        ];
+        let ((first, second, third), heard) = futures_util::join!(ask, systemd(listener, 4, messages));
+        assert_eq!((result(first), result(second), result(third)), ("done".into(), "failed".into(), "four".into()));
+        let members: Vec<&str> = heard.iter().map(|call| call.member.as_str()).collect();
+        assert_eq!(members, ["A", "B", "C", "D"]);
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_ever_on_a_connection_that_is_gone() {
+        for end in [b"".to_vec(), b"what is this, a message?".to_vec()] {
+            let (_directory, socket, listener) = listening();
+            let ask = async {
+                let connection = Connection::open(&socket).await.unwrap();
+                let answer = connection.ask(&call("A"), Until::Reply).await;
+                let later = connection.ask(&call("B"), Until::Reply).await;
+                (answer.is_err(), later.is_err(), connection.is_broken())
+            };
+            let (ended, _) = futures_util::join!(ask, systemd(listener, 1, vec![end]));
+            assert_eq!(ended, (true, true, true));
+        }
+    }
+}
