@@ -22,10 +22,8 @@ KNOWN = Path(__file__).with_name("instructions.json")
 DRIFT = 0.02
 # What is left of the machine, and of chance.
 NOISE = 0.002
-# Ten times the steps may take ten times the instructions, and a little more for searches in what is sorted. A service waits
-# for each late step by itself: there are as many waits as pairs of the two.
+# Ten times the steps may take ten times the instructions, and a little more for searches in what is sorted.
 SMALL, LARGE, GROWTH = 200, 2000, 11.5
-SHAPES = [shape for shape in sized.SHAPES if shape != "late"]
 COUNT = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
 
 
@@ -92,8 +90,8 @@ def test_nothing_grows_faster_than_the_document(static, tmp_path):
         return instructions(static, "check", path)
 
     start = instructions(static, "--version")
-    jobs = [(shape, size) for shape in SHAPES for size in (SMALL, LARGE)]
+    jobs = [(shape, size) for shape in sized.SHAPES for size in (SMALL, LARGE)]
     with ThreadPoolExecutor(2) as pool:
         counts = dict(zip(jobs, pool.map(counted, jobs)))
-    growth = {shape: (counts[shape, LARGE] - start) / (counts[shape, SMALL] - start) for shape in SHAPES}
+    growth = {shape: (counts[shape, LARGE] - start) / (counts[shape, SMALL] - start) for shape in sized.SHAPES}
     assert {shape: by for shape, by in growth.items() if by > GROWTH} == {}, growth

@@ -273,7 +273,7 @@ fn steps_of(plan: &Plan, awaited: &BTreeSet<usize>) -> Vec<StepReport> {
         for member in &unit.members {
             steps[*member].needs.clone_from(&needs);
             steps[*member].beside = !awaited.contains(&at);
-            steps[*member].after_rest = unit.after_rest;
+            steps[*member].after_rest = unit.waits_for_rest();
         }
     }
     steps

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::plan::{Need, Unit, awaited};
+use crate::plan::{Need, Rest, Unit, awaited, row};
 
 /// How a unit ended, as far as those behind it care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,11 +27,15 @@ pub(crate) struct Schedule {
     states: Vec<State>,
     unmet: Vec<usize>,
     dependents: Vec<Vec<Need>>,
-    /// Units that every service without `after:` waits for.
-    rest: Vec<bool>,
     required: Vec<bool>,
-    rest_left: usize,
-    after_rest: Vec<usize>,
+    /// For each unit how many wait for it as part of «the rest».
+    rest: Vec<usize>,
+    /// Of those for which so many wait, how many are not done.
+    rest_left: Vec<usize>,
+    /// From which place of the row on nobody waits for the rest any more.
+    rest_done: usize,
+    /// Places in the row that still wait for the rest, with their units.
+    after_rest: VecDeque<(usize, usize)>,
     /// Units that come after everything, and are not free to start yet.
     last: Vec<usize>,
     is_last: Vec<bool>,
@@ -49,17 +53,25 @@ impl Schedule {
                 dependents[need.unit].push(Need { unit: at, uses: need.uses });
             }
         }
-        let rest: Vec<bool> = units.iter().map(|unit| unit.rest).collect();
+        let row = row(units);
+        let waiting = |unit: &Unit| if let Rest::Part(waiting) = unit.rest { waiting.min(row) } else { 0 };
+        let rest: Vec<usize> = units.iter().map(waiting).collect();
+        let mut rest_left = vec![0; row + 1];
+        rest.iter().for_each(|waiting| rest_left[*waiting] += 1);
+        let place = |(at, unit): (usize, &Unit)| if let Rest::After(place) = unit.rest { Some((place, at)) } else { None };
+        let mut after_rest: Vec<(usize, usize)> = units.iter().enumerate().filter_map(place).collect();
+        after_rest.sort_unstable();
         let by_boot = awaited(units);
         let awaited: Vec<bool> = (0..units.len()).map(|at| by_boot.contains(&at) && !units[at].last).collect();
         let mut schedule = Self {
             states: vec![State::Waiting; units.len()],
             unmet: units.iter().map(|unit| waited_for(unit).count()).collect(),
             dependents,
-            rest_left: rest.iter().filter(|rest| **rest).count(),
-            rest,
             required: units.iter().map(|unit| unit.required).collect(),
-            after_rest: (0..units.len()).filter(|at| units[*at].after_rest).collect(),
+            rest,
+            rest_left,
+            rest_done: row,
+            after_rest: after_rest.into(),
             last: (0..units.len()).filter(|at| units[*at].last).collect(),
             is_last: units.iter().map(|unit| unit.last).collect(),
             awaited_left: awaited.iter().filter(|awaited| **awaited).count(),
@@ -67,13 +79,11 @@ impl Schedule {
             ready: VecDeque::new(),
         };
         // «The rest» is one more need of those that wait for it, and so is «everything».
-        for at in schedule.after_rest.iter().chain(&schedule.last) {
+        for at in schedule.after_rest.iter().map(|(_, at)| at).chain(&schedule.last) {
             schedule.unmet[*at] += 1;
         }
         schedule.ready = (0..units.len()).filter(|at| schedule.unmet[*at] == 0).collect();
-        if schedule.rest_left == 0 {
-            schedule.release_after_rest();
-        }
+        schedule.release_after_rest();
         if schedule.awaited_left == 0 {
             schedule.release_last();
         }
@@ -117,11 +127,10 @@ impl Schedule {
                 self.release_last();
             }
             let mut behind = self.dependents[at].clone();
-            if self.rest[at] {
-                self.rest_left -= 1;
-                if matches!(ended, Ended::Badly { required: true }) {
-                    behind.extend(self.after_rest.iter().map(|unit| Need { unit: *unit, uses: false }));
-                }
+            self.rest_left[self.rest[at]] -= 1;
+            if matches!(ended, Ended::Badly { required: true }) {
+                let stopped = self.after_rest.partition_point(|(place, _)| *place < self.rest[at]);
+                behind.extend(by_unit(self.after_rest.drain(..stopped)).into_iter().map(|unit| Need { unit, uses: false }));
             }
             for need in behind {
                 if self.states[need.unit] != State::Waiting {
@@ -139,9 +148,7 @@ impl Schedule {
                     self.met(need.unit);
                 }
             }
-            if self.rest[at] && self.rest_left == 0 {
-                self.release_after_rest();
-            }
+            self.release_after_rest();
         }
         skipped
     }
@@ -154,7 +161,11 @@ impl Schedule {
     }
 
     fn release_after_rest(&mut self) {
-        for at in std::mem::take(&mut self.after_rest) {
+        while self.rest_done > 0 && self.rest_left[self.rest_done] == 0 {
+            self.rest_done -= 1;
+        }
+        let released = self.after_rest.partition_point(|(place, _)| *place < self.rest_done);
+        for at in by_unit(self.after_rest.drain(released..)) {
             self.met(at);
         }
     }
@@ -169,6 +180,13 @@ impl Schedule {
     fn is_done(&self) -> bool {
         self.states.iter().all(|state| *state == State::Ended)
     }
+}
+
+/// Units of the row, in the order of the plan.
+fn by_unit(places: impl Iterator<Item = (usize, usize)>) -> Vec<usize> {
+    let mut units: Vec<usize> = places.map(|(_, at)| at).collect();
+    units.sort_unstable();
+    units
 }
 
 /// The needs that keep a unit from starting. What comes after everything comes after most of them anyway.
@@ -207,8 +225,11 @@ mod tests {
             Unit {
                 members: vec![at],
                 needs: needs.collect(),
-                after_rest: service,
-                rest: !service && !last && !beside,
+                rest: match (service, last || beside) {
+                    (true, _) => Rest::After(0),
+                    (false, true) => Rest::Apart,
+                    (false, false) => Rest::ALL,
+                },
                 beside,
                 last,
                 phase: Phase::Warm,

@@ -25,3 +25,18 @@ fn plans_ten_thousand_steps() {
     assert_eq!(plan.units.len(), FILES + SERVICES - SERVICES);
     assert_eq!(schedule::order(&plan.units).len(), plan.units.len());
 }
+
+/// Every service waits for what is behind those before it, and nobody writes each of these waits down.
+#[test]
+fn plans_as_many_late_steps_as_services() {
+    let mut text = "version: 1\nservices:\n".to_owned();
+    (0..SERVICES).for_each(|at| writeln!(text, "  x{at}.service: {{}}").unwrap());
+    text.push_str("commands:\n");
+    (0..SERVICES).for_each(|at| writeln!(text, "  c{at}: {{ run: [\"true\"], after: [services.x{at}.service] }}").unwrap());
+    let plan = Plan::compile(Example::of(&text).document(), &Default::default()).unwrap();
+    assert_eq!(plan.units.iter().map(|unit| unit.needs.len()).sum::<usize>(), SERVICES);
+    let order = schedule::order(&plan.units);
+    assert_eq!(order.len(), plan.units.len());
+    // One service after the other, each with its command between.
+    assert_eq!(plan.levels(&order).into_iter().max(), Some(2 * SERVICES - 1));
+}

@@ -17,9 +17,7 @@ pub(crate) struct Unit {
     /// Indices into [`Plan::nodes`](super::Plan::nodes).
     pub(crate) members: Vec<usize>,
     pub(crate) needs: Vec<Need>,
-    /// Whether it waits for every unit that is [`rest`](Unit::rest), besides what it needs.
-    pub(crate) after_rest: bool,
-    pub(crate) rest: bool,
+    pub(crate) rest: Rest,
     /// Whether the boot is over before it is.
     pub(crate) beside: bool,
     /// Whether it comes after everything that the boot waits for, however that ended. Of what it needs, it waits for what it
@@ -30,6 +28,12 @@ pub(crate) struct Unit {
     pub(crate) required: bool,
 }
 
+impl Unit {
+    pub(crate) fn waits_for_rest(&self) -> bool {
+        matches!(self.rest, Rest::After(_))
+    }
+}
+
 /// An edge to another unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Need {
@@ -37,6 +41,27 @@ pub(crate) struct Need {
     /// Whether a value of it is used, so that there is no going on without it. Other edges are about order: where the
     /// step they lead to is not required, its failure does not stop those behind it.
     pub(crate) uses: bool,
+}
+
+/// How a unit stands to «the rest», which services without `after:` wait for besides what they need. These stand in a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Waits for it, at this place of the row, counted from 0.
+    After(usize),
+    /// Is part of it for so many, from the start of the row on.
+    Part(usize),
+    Apart,
+}
+
+impl Rest {
+    /// Part of it for all.
+    pub(crate) const ALL: Self = Self::Part(usize::MAX);
+}
+
+/// How long the row is of those that wait for the rest.
+pub(crate) fn row(units: &[Unit]) -> usize {
+    let place = |unit: &Unit| if let Rest::After(place) = unit.rest { place + 1 } else { 0 };
+    units.iter().map(place).max().unwrap_or(0)
 }
 
 /// The units that the boot waits for: all but those that stand beside it and that no other needs.
@@ -65,8 +90,11 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
             units.push(Unit {
                 members: Vec::new(),
                 needs: Vec::new(),
-                after_rest: order == Order::AfterTheRest && item.after.is_none(),
-                rest: order == Order::ByReferences,
+                rest: match order {
+                    Order::AfterTheRest if item.after.is_none() => Rest::After(0),
+                    Order::ByReferences => Rest::ALL,
+                    _ => Rest::Apart,
+                },
                 beside: order == Order::Beside,
                 last: order == Order::AfterEverything,
                 phase: Phase::Warm,

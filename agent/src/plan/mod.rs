@@ -21,7 +21,7 @@ use crate::document::source::TemplateTexts;
 use crate::steps::{AnyStep, Phase};
 use crate::template::Template;
 
-pub(crate) use graph::{Need, Unit, awaited};
+pub(crate) use graph::{Need, Rest, Unit, awaited, row};
 pub(crate) use values::Values;
 
 /// What runs, after what.
@@ -128,18 +128,30 @@ impl Plan {
     /// they could run one by one.
     pub(crate) fn levels(&self, order: &[usize]) -> Vec<usize> {
         let mut levels = vec![0; self.units.len()];
-        let (mut rest, mut everything) = (0, 0);
+        let mut everything = 0;
+        // Of «the rest», by how many wait for it. Once one of these comes, all of it has that it waits for: from there on,
+        // each is the most of those that follow.
+        let row = row(&self.units);
+        let (mut rest, mut settled) = (vec![0; row + 1], row);
         for at in order {
             let unit = &self.units[*at];
             let needed = unit.needs.iter().map(|need| levels[need.unit] + 1).max().unwrap_or(0);
-            levels[*at] = if unit.after_rest { needed.max(rest) } else { needed };
+            levels[*at] = needed;
+            if let Rest::After(place) = unit.rest {
+                while settled > place + 1 {
+                    settled -= 1;
+                    rest[settled] = rest[settled].max(rest[settled + 1]);
+                }
+                levels[*at] = needed.max(rest[place + 1]);
+            }
             if unit.last {
                 levels[*at] = everything;
             } else {
                 everything = everything.max(levels[*at] + 1);
             }
-            if unit.rest {
-                rest = rest.max(levels[*at] + 1);
+            if let Rest::Part(waiting) = unit.rest {
+                let waiting = waiting.min(row);
+                rest[waiting] = rest[waiting].max(levels[*at] + 1);
             }
         }
         levels
@@ -169,7 +181,7 @@ impl Plan {
         }
         self.keep(&keep);
         // Of «the rest», only what is needed has been kept, and so is waited for.
-        self.units.iter_mut().for_each(|unit| unit.after_rest = false);
+        self.units.iter_mut().for_each(|unit| unit.rest = Rest::Apart);
         Ok(())
     }
 

@@ -69,7 +69,7 @@ pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Rehearsal, shown: &
             "phase": unit.phase,
             "holds_secret": node.holds_secret,
             "needs": plan.needs(unit).map(|node| &node.address).collect::<Vec<_>>(),
-            "after_everything_else": unit.after_rest || unit.last,
+            "after_everything_else": unit.waits_for_rest() || unit.last,
             "installed_with": unit.members.iter().filter(|other| *other != member).map(|other| &plan.nodes[*other].address).collect::<Vec<_>>(),
             "outcome": step.map(|step| &step.outcome),
             "changes": step.map(|step| &step.changes),
@@ -84,7 +84,7 @@ fn after(plan: &Plan, unit: &Unit) -> Option<String> {
     if unit.last {
         return Some("everything".into());
     }
-    if unit.after_rest {
+    if unit.waits_for_rest() {
         names.retain(|name| name.starts_with("services."));
         names.push("everything but services");
     }

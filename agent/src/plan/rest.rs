@@ -2,92 +2,92 @@
 //!
 //! All but services are part of it, unless they themselves depend on a service. Those, the late ones, a service waits for
 //! only where that makes no cycle. Services are taken one by one, and each wait that is added counts for those that follow.
+//!
+//! There may be as many such waits as pairs of the two, so nobody writes them down. Of two services that wait already, one
+//! has all those late units behind it that the other has. (What is not behind the first comes before it. Is any of that
+//! behind the second, then so is the first, with all that is behind it; otherwise what is behind the second is among what is
+//! behind the first.) So they stand in a row, each with no less behind it than the one before, and whatever is waited for by
+//! one is waited for by all before it: a number for each says everything.
 
 use std::collections::BTreeSet;
 
-use super::graph::{Need, Unit, dependents, dependents_of};
+use super::graph::{Rest, Unit, dependents, dependents_of};
 
-/// Decides for each unit whether it is of the rest, and adds the waits for those that are late.
+/// Decides for each unit how it stands to the rest.
 pub(super) fn place(units: &mut [Unit]) {
-    let services: Vec<usize> = (0..units.len()).filter(|at| !units[*at].rest && !units[*at].beside && !units[*at].last).collect();
-    let behind_services = dependents_of(&services, units);
-    for at in &behind_services {
-        units[*at].rest = false;
+    let is_service = |unit: &Unit| !matches!(unit.rest, Rest::Part(_)) && !unit.beside && !unit.last;
+    let services: Vec<usize> = (0..units.len()).filter(|at| is_service(&units[*at])).collect();
+    let behind: BTreeSet<usize> = dependents_of(&services, units);
+    let late: Vec<usize> = behind.into_iter().filter(|at| matches!(units[*at].rest, Rest::Part(_))).collect();
+    let mut row = Row::new(units, &late);
+    for service in services.into_iter().filter(|at| matches!(units[*at].rest, Rest::After(_))) {
+        row.insert(service);
     }
-    let is_service: BTreeSet<usize> = services.iter().copied().collect();
-    let late: Vec<usize> =
-        behind_services.into_iter().filter(|at| !is_service.contains(at) && !units[*at].beside && !units[*at].last).collect();
-    if late.is_empty() {
-        return;
+    for at in late {
+        units[at].rest = Rest::Part(row.waiting_for(at).unwrap_or_default());
     }
-    let mut lateness = Lateness::new(units, &late);
-    for service in services.into_iter().filter(|at| units[*at].after_rest).collect::<Vec<_>>() {
-        let behind = lateness.behind(service);
-        let known: BTreeSet<usize> = units[service].needs.iter().map(|need| need.unit).collect();
-        for unit in late.iter().filter(|unit| !behind.contains(unit) && !known.contains(unit)) {
-            units[service].needs.push(Need { unit: *unit, uses: false });
-        }
-        lateness.waits_for_all_but(&behind);
+    for (place, service) in row.services.into_iter().enumerate() {
+        units[service].rest = Rest::After(place);
     }
 }
 
-/// Which late units come after which services, without a look at the waits that were added: those may be as many as there
-/// are pairs of the two.
-///
-/// Of two services that wait already, one has all those late units behind it that the other has. (What is not behind the
-/// first comes before it. Is any of that behind the second, then so is the first, with all that is behind it; otherwise
-/// what is behind the second is among what is behind the first.) So they stand in a row, each with more behind it than the
-/// one before.
-struct Lateness {
+/// The services that wait for the rest, each with no less late units behind it than the one before.
+struct Row {
     dependents: Vec<Vec<usize>>,
-    /// For each late unit how many in the row it is not behind, counted from the start of the row: these wait for it.
-    waited_for_by: Vec<Option<usize>>,
-    late: Vec<usize>,
-    row: usize,
+    services: Vec<usize>,
+    /// For each late unit its class: those of one class are waited for by the same.
+    class_of: Vec<Option<usize>>,
+    /// For each class, how many wait for it: those before this place in the row.
+    waiting: Vec<usize>,
+    /// For each unit, from which service it was last met.
+    met_from: Vec<Option<usize>>,
 }
 
-impl Lateness {
+impl Row {
     fn new(units: &[Unit], late: &[usize]) -> Self {
-        let mut waited_for_by = vec![None; units.len()];
-        late.iter().for_each(|at| waited_for_by[*at] = Some(0));
-        Self { dependents: dependents(units), waited_for_by, late: late.to_vec(), row: 0 }
+        let mut class_of = vec![None; units.len()];
+        late.iter().for_each(|at| class_of[*at] = Some(0));
+        Self { dependents: dependents(units), services: Vec::new(), class_of, waiting: vec![0], met_from: vec![None; units.len()] }
     }
 
-    /// The late units behind a service, at however many removes.
-    fn behind(&self, service: usize) -> BTreeSet<usize> {
-        let mut seen = vec![false; self.dependents.len()];
-        let mut found = BTreeSet::new();
-        let mut reached = 0;
+    /// How many services wait for a unit, if it is a late one.
+    fn waiting_for(&self, unit: usize) -> Option<usize> {
+        self.class_of[unit].map(|class| self.waiting[class])
+    }
+
+    /// Has a service wait for all late units that are not behind it. Behind it are, at however many removes, those found
+    /// here, and whatever is behind the services that wait for these.
+    fn insert(&mut self, service: usize) {
+        let behind = self.most_waited_for_behind(service);
+        let place = behind.first().and_then(|at| self.waiting_for(*at)).unwrap_or_default();
+        self.waiting.iter_mut().filter(|waiting| **waiting >= place).for_each(|waiting| *waiting += 1);
+        self.waiting.push(place);
+        behind.into_iter().for_each(|at| self.class_of[at] = Some(self.waiting.len() - 1));
+        self.services.insert(place, service);
+    }
+
+    /// Of the late units that depend on a service, those for which most others wait.
+    fn most_waited_for_behind(&mut self, service: usize) -> Vec<usize> {
+        let (mut found, mut most) = (Vec::new(), 0);
         let mut next = vec![service];
         while let Some(at) = next.pop() {
-            if std::mem::replace(&mut seen[at], true) {
+            if self.met_from[at].replace(service) == Some(service) {
                 continue;
             }
-            if let Some(waiting) = self.waited_for_by[at] {
-                found.insert(at);
-                reached = reached.max(waiting);
+            if let Some(waiting) = self.waiting_for(at) {
+                // For nothing that is behind it do more wait than for itself.
+                if waiting < most {
+                    continue;
+                }
+                if waiting > most {
+                    found.clear();
+                    most = waiting;
+                }
+                found.push(at);
             }
             next.extend(&self.dependents[at]);
         }
-        // What is behind the last one reached in the row is behind all before it too.
-        found.extend(self.late.iter().filter(|at| self.waited_for_by[**at].is_some_and(|waiting| waiting < reached)));
         found
-    }
-
-    /// Takes in that a service now waits for all late units that are not behind it.
-    fn waits_for_all_but(&mut self, behind: &BTreeSet<usize>) {
-        // Its place in the row: after those that have less behind them.
-        let place = behind.iter().filter_map(|at| self.waited_for_by[*at]).filter(|waiting| *waiting < self.row).max();
-        let place = place.map_or(0, |waiting| waiting + 1);
-        for at in &self.late {
-            let Some(waiting) = &mut self.waited_for_by[*at] else { continue };
-            if behind.contains(at) {
-                *waiting = (*waiting).min(place);
-            } else {
-                *waiting += 1;
-            }
-        }
-        self.row += 1;
     }
 }
 
@@ -96,6 +96,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::execute::schedule::{Ended, Schedule};
+    use crate::plan::Need;
     use crate::steps::Phase;
 
     /// Units of which each needs some before it; every other one is a service.
@@ -104,41 +106,68 @@ mod tests {
             let needs: BTreeSet<usize> = needs.iter().filter(|need| **need < at).copied().collect();
             Unit {
                 members: vec![at],
-                needs: needs.into_iter().map(|unit| Need { unit, uses: true }).collect(),
-                after_rest: at % 4 == 0,
-                rest: at % 2 == 1,
+                needs: needs.into_iter().map(|unit| Need { unit, uses: unit % 3 == 0 }).collect(),
+                rest: match at % 4 {
+                    0 => Rest::After(0),
+                    2 => Rest::Apart,
+                    _ => Rest::ALL,
+                },
                 beside: false,
                 last: false,
                 phase: Phase::Warm,
-                required: true,
+                required: at % 5 != 0,
             }
         };
         needs.iter().enumerate().map(unit).collect()
     }
 
-    /// The same by following every wait there is, each time.
+    /// The same with every wait written down, found by following all there are, each time.
     fn place_by_looking(units: &mut [Unit]) {
-        let services: Vec<usize> = (0..units.len()).filter(|at| !units[*at].rest).collect();
-        let behind_services = dependents_of(&services, units);
-        behind_services.iter().for_each(|at| units[*at].rest = false);
-        let late: Vec<usize> = behind_services.into_iter().filter(|at| !services.contains(at)).collect();
-        for service in services.into_iter().filter(|at| units[*at].after_rest).collect::<Vec<_>>() {
+        let services: Vec<usize> = (0..units.len()).filter(|at| units[*at].rest != Rest::ALL).collect();
+        let waiting: Vec<usize> = services.iter().copied().filter(|at| units[*at].rest != Rest::Apart).collect();
+        units.iter_mut().for_each(|unit| unit.rest = Rest::Apart);
+        for service in waiting {
             let behind = dependents_of(&[service], units);
-            for unit in late.iter().filter(|at| !behind.contains(at)) {
-                if !units[service].needs.iter().any(|need| need.unit == *unit) {
-                    units[service].needs.push(Need { unit: *unit, uses: false });
+            for unit in (0..units.len()).filter(|at| !services.contains(at) && !behind.contains(at)) {
+                if !units[service].needs.iter().any(|need| need.unit == unit) {
+                    units[service].needs.push(Need { unit, uses: false });
                 }
             }
         }
     }
 
+    fn ready(schedule: &mut Schedule) -> BTreeSet<usize> {
+        std::iter::from_fn(|| schedule.next_ready()).collect()
+    }
+
     proptest! {
+        /// However the units end, and in whatever order.
         #[test]
-        fn finds_what_following_every_wait_finds(needs in prop::collection::vec(prop::collection::vec(0..24_usize, 0..3), 1..24)) {
+        fn waits_as_if_every_wait_were_written_down(
+            needs in prop::collection::vec(prop::collection::vec(0..24_usize, 0..3), 1..24),
+            mut ends in prop::collection::vec((0..24_usize, prop::bool::weighted(0.9)), 24),
+        ) {
             let (mut placed, mut looked) = (units(&needs), units(&needs));
             place(&mut placed);
             place_by_looking(&mut looked);
-            prop_assert_eq!(placed, looked);
+            let (mut one, mut other) = (Schedule::new(&placed), Schedule::new(&looked));
+            let mut running = BTreeSet::new();
+            let mut left = placed.len();
+            loop {
+                let begun = ready(&mut one);
+                prop_assert_eq!(&begun, &ready(&mut other));
+                running.extend(begun);
+                let (Some((which, well)), false) = (ends.pop(), running.is_empty()) else { break };
+                let unit = *running.iter().nth(which % running.len()).unwrap();
+                running.remove(&unit);
+                let ended = if well { Ended::Well } else { Ended::Badly { required: placed[unit].required } };
+                let (mut skipped, mut other_skipped) = (one.finished(unit, ended), other.finished(unit, ended));
+                skipped.sort_unstable();
+                other_skipped.sort_unstable();
+                left -= 1 + skipped.len();
+                prop_assert_eq!(skipped, other_skipped);
+            }
+            prop_assert_eq!(left, 0);
         }
     }
 }

@@ -2,6 +2,9 @@
 
 pub(crate) mod picture;
 
+use std::collections::BTreeMap;
+
+use crate::address::Address;
 use crate::report::{IdleKind, Outcome, Report, StepReport};
 
 /// What was waited for before a step could begin.
@@ -72,13 +75,13 @@ impl Report {
     /// What made the boot as long as it was: the step that ended last, what it waited for longest, and so on to the start
     /// of the process. What stands beside the boot does not count.
     pub(crate) fn critical_chain(&self) -> Vec<Link<'_>> {
-        let ended_last = |candidates: Vec<&'_ StepReport>| -> Option<usize> {
-            let position = |step: &StepReport| self.steps.iter().position(|known| known.address == step.address);
-            let ran = candidates.into_iter().filter(|step| step.took().is_some());
-            ran.max_by(|a, b| a.finished_ms.unwrap_or_default().total_cmp(&b.finished_ms.unwrap_or_default())).and_then(position)
+        let places: BTreeMap<&Address, usize> = self.steps.iter().enumerate().map(|(at, step)| (&step.address, at)).collect();
+        let ended_last = |candidates: &mut dyn Iterator<Item = usize>| -> Option<usize> {
+            let ended = |at: usize| self.steps[at].finished_ms.unwrap_or_default();
+            candidates.filter(|at| self.steps[*at].took().is_some()).max_by(|a, b| ended(*a).total_cmp(&ended(*b)))
         };
         let mut chain = Vec::new();
-        let mut at = ended_last(self.steps.iter().filter(|step| !step.beside).collect());
+        let mut at = ended_last(&mut (0..self.steps.len()).filter(|at| !self.steps[*at].beside));
         while let Some(found) = at {
             let step = &self.steps[found];
             chain.push(Link::Step(step));
@@ -86,8 +89,13 @@ impl Report {
             if chain.len() > self.steps.len() {
                 break;
             }
-            let rest = |other: &StepReport| step.after_rest && !other.after_rest && !other.beside;
-            at = ended_last(self.steps.iter().filter(|other| rest(other) || step.needs.contains(&other.address)).collect());
+            // Not of the rest is what itself came after this.
+            let rest = |at: &usize| {
+                let other = &self.steps[*at];
+                !other.after_rest && !other.beside && other.finished_ms <= step.started_ms
+            };
+            let rest = step.after_rest.then(|| (0..self.steps.len()).filter(rest)).into_iter().flatten();
+            at = ended_last(&mut rest.chain(step.needs.iter().filter_map(|need| places.get(need).copied())));
         }
         chain.extend(self.phases().into_iter().rev().map(|(name, began, ended)| Link::Phase { name, began, ended }));
         chain
@@ -141,6 +149,9 @@ pub(crate) mod tests {
         assert_eq!(report.critical_chain()[1].name(), "plan");
         report.steps[3].after_rest = true;
         assert_eq!(report.critical_chain()[1].name(), "files./etc/shop/shop.toml");
+        // What it waited for cannot have ended after its start.
+        report.steps[2].finished_ms = Some(400.0);
+        assert_eq!(report.critical_chain()[1].name(), "secrets.db");
     }
 
     #[test]
