@@ -130,7 +130,9 @@ impl Schedule {
             self.rest_left[self.rest[at]] -= 1;
             if matches!(ended, Ended::Badly { required: true }) {
                 let stopped = self.after_rest.partition_point(|(place, _)| *place < self.rest[at]);
-                behind.extend(by_unit(self.after_rest.drain(..stopped)).into_iter().map(|unit| Need { unit, uses: false }));
+                behind.extend(self.after_rest.drain(..stopped).map(|(_, unit)| Need { unit, uses: false }));
+                // What needs several that are skipped names the first of them, whichever way these were waiting.
+                behind.sort_unstable();
             }
             for need in behind {
                 if self.states[need.unit] != State::Waiting {
@@ -165,7 +167,9 @@ impl Schedule {
             self.rest_done -= 1;
         }
         let released = self.after_rest.partition_point(|(place, _)| *place < self.rest_done);
-        for at in by_unit(self.after_rest.drain(released..)) {
+        let mut released: Vec<usize> = self.after_rest.drain(released..).map(|(_, at)| at).collect();
+        released.sort_unstable();
+        for at in released {
             self.met(at);
         }
     }
@@ -180,13 +184,6 @@ impl Schedule {
     fn is_done(&self) -> bool {
         self.states.iter().all(|state| *state == State::Ended)
     }
-}
-
-/// Units of the row, in the order of the plan.
-fn by_unit(places: impl Iterator<Item = (usize, usize)>) -> Vec<usize> {
-    let mut units: Vec<usize> = places.map(|(_, at)| at).collect();
-    units.sort_unstable();
-    units
 }
 
 /// The needs that keep a unit from starting. What comes after everything comes after most of them anyway.
