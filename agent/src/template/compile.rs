@@ -8,10 +8,9 @@ use handlebars::{Template as Parsed, TemplateErrorReason};
 use serde_json::Value;
 
 use super::helpers::Helper;
-use super::parts;
 use super::path::{self, Written};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
-use super::{Position, TemplateError};
+use super::{Position, TemplateError, parts, plain};
 
 /// How deep blocks, or brackets in one tag, may be nested. The parser recurses, and has no limit but its
 /// stack; no template written by a person comes near this.
@@ -22,23 +21,23 @@ pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
         let reason = format!("this is nested more than {DEEPEST} deep");
         return Err(TemplateError::Syntax { reason, position: Position::of_offset(source, offset) });
     }
-    let cut = parts::of(source);
-    if cut.len() > 1
-        && let Some(nodes) = in_parts(&cut)
-    {
-        return nodes;
-    }
-    in_one_piece(source)
+    in_parts(&parts::of(source)).unwrap_or_else(|| in_one_piece(source))
 }
 
 /// What the parts make together, if each can be read: a mistake of the parser is told of the whole.
 fn in_parts(cut: &[(&str, usize)]) -> Option<Result<Vec<Node>, TemplateError>> {
-    let parsed: Option<Vec<Parsed>> = cut.iter().map(|(part, _)| Parsed::compile(part).ok()).collect();
-    let nodes = cut.iter().zip(parsed?).map(|((source, lines_before), parsed)| {
-        Compiler { source, lines_before: *lines_before, levels: Vec::new() }.nodes(&parsed, Position { line: lines_before + 1, column: 1 })
-    });
-    let nodes: Result<Vec<Vec<Node>>, TemplateError> = nodes.collect();
+    let nodes: Option<Vec<Result<Vec<Node>, TemplateError>>> =
+        cut.iter().map(|(source, lines_before)| part(source, *lines_before)).collect();
+    let nodes: Result<Vec<Vec<Node>>, TemplateError> = nodes?.into_iter().collect();
     Some(nodes.map(|nodes| nodes.into_iter().flatten().collect()))
+}
+
+fn part(source: &str, lines_before: usize) -> Option<Result<Vec<Node>, TemplateError>> {
+    if let Some(nodes) = plain::nodes(source, lines_before) {
+        return Some(Ok(nodes));
+    }
+    let parsed = Parsed::compile(source).ok()?;
+    Some(Compiler { source, lines_before, levels: Vec::new() }.nodes(&parsed, Position { line: lines_before + 1, column: 1 }))
 }
 
 pub(super) fn in_one_piece(source: &str) -> Result<Vec<Node>, TemplateError> {

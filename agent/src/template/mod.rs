@@ -9,7 +9,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | [`compile`], [`parts`] | parsing, and the resolution of every name |
+//! | [`compile`], [`parts`], [`plain`] | parsing, and the resolution of every name |
 //! | [`tree`], [`path`] | what that makes |
 //! | [`references`] | what a template refers to |
 //! | [`render`], [`scope`] | filling it in |
@@ -26,6 +26,7 @@ mod formats;
 mod helpers;
 mod parts;
 mod path;
+mod plain;
 mod quote;
 mod references;
 mod render;
@@ -119,9 +120,15 @@ impl Position {
     const START: Self = Self { line: 1, column: 1 };
 
     fn of_offset(source: &str, offset: usize) -> Self {
-        let before = &source[..offset];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+        Self::START.past(&source[..offset])
+    }
+
+    /// Where `text` ends that begins here.
+    fn past(self, text: &str) -> Self {
+        match text.rfind('\n') {
+            None => Self { column: self.column + text.chars().count(), ..self },
+            Some(newline) => Self { line: self.line + text.matches('\n').count(), column: text[newline + 1..].chars().count() + 1 },
+        }
     }
 
     fn offset_in(self, source: &str) -> Option<usize> {
