@@ -13,7 +13,7 @@ import pytest
 from harness import archives
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, UNREACHABLE, Agent, binary, document, peak_memory
 from harness.archives import FORMATS, RELEASE, entry, packed, release, tar
-from harness.store import Store, certificates, error
+from harness.store import Store, error
 
 KEYS = ("ASIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "harness-session-token")
 INTO = "/opt/shop"
@@ -108,7 +108,7 @@ def test_a_parameter_names_the_release(machine, store, aws):
 
 
 def test_a_plain_server(agent, tmp_path):
-    with Store(tls=certificates(tmp_path)) as store:
+    with Store(tls=tmp_path) as store:
         agent.env.update(store.env)
         digest = store.put("files/shop-1.zip", release("zip"))
         store.fault = lambda request: (
@@ -217,7 +217,7 @@ def test_several_ranges_at_once(machine, store):
 
 def test_a_server_that_knows_no_ranges(agent, tmp_path):
     content = random.Random(3).randbytes(9 << 20)
-    with Store(tls=certificates(tmp_path)) as store:
+    with Store(tls=tmp_path) as store:
         agent.env.update(store.env)
         digest = store.put("shop-1.tar", release("tar", {"data": content}))
         # Cut off twice: with nothing to go on from, it begins anew.

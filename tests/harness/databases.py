@@ -18,9 +18,9 @@ import subprocess
 import tempfile
 import threading
 import time
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
+
+from . import tls
 
 ADMIN, PASSWORD = "harness", "harness's own"
 
@@ -50,7 +50,7 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="ingot-db-"))
         self.port = port()
         self.process = None
-        self.tls: Authority | None = None
+        self.encrypted = False
         with self.making:
             if type(self) not in self.made:
                 original = Path(tempfile.mkdtemp(prefix="ingot-db-original-"))
@@ -107,15 +107,25 @@ class Server:
                 assert time.monotonic() < end and self.process.poll() is None, self.log()
                 time.sleep(0.05)
 
+    def takes(self, username: str, password: str, dbname: str) -> bool:
+        """Whether this login is one."""
+        try:
+            self.connect(username, password, dbname).close()
+        except Exception:
+            return False
+        return True
+
     def run(self, *statements: str) -> None:
         raise NotImplementedError
 
     def encrypt(self, *, name: str = "localhost") -> Path:
         """From the next start on it has a certificate for `name`. The private authority's own, in PEM."""
-        self.tls = Authority()
-        self.tls.issue(self.directory, name)
+        authority, self.encrypted = tls.Authority(), True
+        for file, content in zip(("server.pem", "server.key"), authority.issue(name)):
+            (self.directory / file).write_bytes(content)
+        (self.directory / "server.key").chmod(0o600)
         self.own()
-        return self.tls.write(self.directory / "ca.pem")
+        return authority.write(self.directory / "ca.pem")
 
     def encrypt_and_start(self, **more) -> Path:
         ca = self.encrypt(**more)
@@ -151,7 +161,7 @@ class Postgres(Server):
             (self.directory / "data/standby.signal").touch()
             self.own()
             options.append("hot_standby=off")
-        if self.tls:
+        if self.encrypted:
             options += ["ssl=on", f"ssl_cert_file={self.directory}/server.pem", f"ssl_key_file={self.directory}/server.key"]
         command = [str(self.programs() / "postgres"), "-D", str(self.directory / "data"), "-p", str(self.port)]
         self.process = self.as_user(*command, *[word for option in options for word in ("-c", option)])
@@ -171,7 +181,7 @@ class Postgres(Server):
 
         return pg8000.native.Connection(
             user, password=password, host="127.0.0.1", port=self.port, database=database, timeout=5,
-            ssl_context=None if not self.tls else self.tls.context(),
+            ssl_context=tls.credulous() if self.encrypted else None,
         )  # fmt: skip
 
     def run(self, *statements: str) -> None:
@@ -214,7 +224,7 @@ class MariaDb(Server):
             f"--socket={self.directory}/socket", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0",
             f"--pid-file={self.directory}/pid", *settings,
         ]  # fmt: skip
-        if self.tls:
+        if self.encrypted:
             options += [f"--ssl-cert={self.directory}/server.pem", f"--ssl-key={self.directory}/server.key"]
         self.process = self.as_user("/usr/sbin/mariadbd", "--no-defaults", *options)
 
@@ -223,7 +233,7 @@ class MariaDb(Server):
 
         return pymysql.connect(
             user=user, password=password, host="127.0.0.1", port=self.port, database=database, connect_timeout=5,
-            ssl=self.tls.context() if self.tls else None,
+            ssl=tls.credulous() if self.encrypted else None,
         )  # fmt: skip
 
     def run(self, *statements: str) -> None:
@@ -236,63 +246,3 @@ class MariaDb(Server):
         self.run(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{quoted}'")
         if database:
             self.run(f"CREATE DATABASE `{database}`", f"GRANT ALL ON `{database}`.* TO '{name}'@'%'")
-
-
-class Authority:
-    """A certificate authority that nobody knows."""
-
-    def __init__(self):
-        from cryptography import x509
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        self.key = ec.generate_private_key(ec.SECP256R1())
-        self.name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "harness")])
-        constraints = (x509.BasicConstraints(ca=True, path_length=None), True)
-        self.certificate = self.sign(self.name, self.key.public_key(), [constraints])
-
-    def sign(self, subject, public_key, extensions):
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes
-
-        now = datetime.now(UTC)
-        builder = (
-            x509.CertificateBuilder().subject_name(subject).issuer_name(self.name).public_key(public_key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=2))
-        )  # fmt: skip
-        for extension, critical in extensions:
-            builder = builder.add_extension(extension, critical)
-        return builder.sign(self.key, hashes.SHA256())
-
-    def issue(self, directory: Path, name: str) -> None:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-
-        key = ec.generate_private_key(ec.SECP256R1())
-        try:
-            alternative = x509.IPAddress(ip_address(name))
-        except ValueError:
-            alternative = x509.DNSName(name)
-        extensions = [(x509.SubjectAlternativeName([alternative]), False), (x509.BasicConstraints(False, None), True)]
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        certificate = self.sign(subject, key.public_key(), extensions)
-        pem, pkcs8 = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
-        (directory / "server.pem").write_bytes(certificate.public_bytes(pem))
-        (directory / "server.key").write_bytes(key.private_bytes(pem, pkcs8, serialization.NoEncryption()))
-        (directory / "server.key").chmod(0o600)
-
-    def write(self, path: Path) -> Path:
-        from cryptography.hazmat.primitives import serialization
-
-        path.write_bytes(self.certificate.public_bytes(serialization.Encoding.PEM))
-        return path
-
-    @staticmethod
-    def context():
-        """Encrypts, and trusts anybody."""
-        import ssl
-
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context

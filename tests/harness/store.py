@@ -10,11 +10,9 @@ A fault is a dict: `cut` (close the connection after so many bytes of the body),
 many `seconds` first), `status` with `body` and `headers`, `whole` (take no notice of the range).
 """
 
-import datetime
 import hashlib
 import re
 import socket
-import ssl
 import threading
 import time
 from dataclasses import dataclass, field
@@ -24,6 +22,8 @@ from pathlib import Path
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+
+from .tls import Authority
 
 CHUNK = 1 << 18
 ERROR = '<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>{message}</Message>{more}<RequestId>1</RequestId></Error>'
@@ -52,7 +52,7 @@ def error(status: int, code: str, message: str = "", more: str = "", **headers: 
 
 class Store:
     def __init__(self, tls: Path | None = None, credentials: tuple[str, str, str] | None = None):
-        """`tls`: a directory with `server.pem`. `credentials`: those that signatures must be of."""
+        """`tls`: a directory that gets `ca.pem`, to be trusted. `credentials`: those that signatures must be of."""
         self.tls, self.credentials = tls, credentials
         self.objects: dict[str, bytes | Path] = {}
         self.headers: dict[str, dict] = {}
@@ -97,9 +97,9 @@ class Store:
 
         self.server = Server(("127.0.0.1", 0), Handler)
         if self.tls:
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self.tls / "server.pem")
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
+            authority = Authority()
+            authority.write(self.tls / "ca.pem")
+            self.server.socket = authority.context().wrap_socket(self.server.socket, server_side=True)
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
@@ -197,31 +197,3 @@ class Store:
         if (key, signature) != (self.credentials[0], expected):
             return error(403, "SignatureDoesNotMatch", "The request signature we calculated does not match")
         return None
-
-
-def certificates(directory: Path) -> Path:
-    """A private authority in `ca.pem`, and in `server.pem` what it says of 127.0.0.1."""
-    import ipaddress
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    now = datetime.datetime.now(datetime.UTC)
-
-    def certificate(name, key, issuer, signer, extension, critical):
-        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-        builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer or subject)
-        builder = builder.public_key(key.public_key()).serial_number(x509.random_serial_number())
-        builder = builder.not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=9))
-        return builder.add_extension(extension, critical).sign(signer, hashes.SHA256())
-
-    authority, server = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    ca = certificate("a private CA", authority, None, authority, x509.BasicConstraints(ca=True, path_length=None), True)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    own = certificate("store", server, ca.subject, authority, names, False)
-    pem = serialization.Encoding.PEM
-    key = server.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (directory / "ca.pem").write_bytes(ca.public_bytes(pem))
-    (directory / "server.pem").write_bytes(key + own.public_bytes(pem))
-    return directory

@@ -1,4 +1,9 @@
-"""TLS on loopback, by authorities that nobody knows unless told.
+"""TLS on loopback, by authorities that nobody knows unless told: whoever needs a certificate has it from here.
+
+    authority = Authority()
+    authority.write(tmp_path / "ca.pem")                    # what to trust
+    certificate, key = authority.issue("db.example.com")    # what to show, in PEM
+    context = authority.context()                           # or as a server on loopback needs it
 
     tls = Tls(tmp_path, aws.port)  # in front of another port
     run(env={"AWS_ENDPOINT_URL": f"https://127.0.0.1:{tls.port}", "AWS_CA_BUNDLE": str(tls.certificate)})
@@ -7,7 +12,7 @@
     with Impostor("expired") as impostor:  # who answers in place of AWS, and is not to be trusted
         run(env={"AWS_ENDPOINT_URL_SSM": impostor.url, "AWS_CA_BUNDLE": str(impostor.authority)})
 
-    stranger   a certificate that nobody has signed but its owner
+    stranger   a certificate of an authority that is not the trusted one
     expired    one of an authority that is trusted, of last year
     mute       no handshake: the connection is cut off
 """
@@ -27,50 +32,73 @@ from cryptography.x509.oid import NameOID
 
 from . import wire
 
-
-def name(text: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
-
-
-def signed(subject: str, key, issuer: str, by, begun: int, ended: int, authority: bool = False) -> x509.Certificate:
-    """A certificate; `begun` and `ended` in days from now."""
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name(subject))
-        .issuer_name(name(issuer))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now + datetime.timedelta(days=begun))
-        .not_valid_after(now + datetime.timedelta(days=ended))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-    )
-    if not authority:
-        address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-        builder = builder.add_extension(address, critical=False)
-    return builder.sign(by, hashes.SHA256())
+PEM = serialization.Encoding.PEM
+HERE = "127.0.0.1"
 
 
-def pem(*parts) -> bytes:
-    return b"".join(part.public_bytes(serialization.Encoding.PEM) for part in parts)
+class Authority:
+    """A certificate authority that nobody knows."""
+
+    def __init__(self):
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a private authority")])
+        self.certificate = self.sign(self.name, self.key, (-1000, 1000), x509.BasicConstraints(True, None))
+
+    def sign(self, subject: x509.Name, key, days: tuple[int, int], *extensions: x509.ExtensionType) -> x509.Certificate:
+        now, (begun, ended) = datetime.datetime.now(datetime.UTC), days
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now + datetime.timedelta(days=begun))
+            .not_valid_after(now + datetime.timedelta(days=ended))
+        )
+        for extension in extensions:
+            builder = builder.add_extension(extension, critical=isinstance(extension, x509.BasicConstraints))
+        return builder.sign(self.key, hashes.SHA256())
+
+    def issue(self, name: str = HERE, days: tuple[int, int] = (-1, 300)) -> tuple[bytes, bytes]:
+        """A certificate for a name or an address, from and until so many days from now, and its key."""
+        try:
+            alternative = x509.IPAddress(ipaddress.ip_address(name))
+        except ValueError:
+            alternative = x509.DNSName(name)
+        key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        extensions = x509.BasicConstraints(False, None), x509.SubjectAlternativeName([alternative])
+        certificate = self.sign(subject, key, days, *extensions)
+        form, unencrypted = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        return certificate.public_bytes(PEM), key.private_bytes(PEM, form, unencrypted)
+
+    def context(self, days: tuple[int, int] = (-1, 300)) -> ssl.SSLContext:
+        """That of a server on loopback."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with tempfile.NamedTemporaryFile() as chain:
+            chain.write(b"".join(self.issue(days=days)))
+            chain.flush()
+            context.load_cert_chain(chain.name)
+        return context
+
+    def write(self, path: Path) -> Path:
+        """For whoever is to trust it."""
+        path.write_bytes(self.certificate.public_bytes(PEM))
+        return path
 
 
-def private(key) -> bytes:
-    form, unencrypted = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, form, unencrypted)
+def credulous() -> ssl.SSLContext:
+    """That of a client that encrypts, and trusts anybody."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 class Tls:
     def __init__(self, directory: Path, port: int):
-        self.certificate = directory / "ca.pem"
-        key, chain = ec.generate_private_key(ec.SECP256R1()), directory / "chain.pem"
-        own = signed("a private authority", key, "a private authority", key, -1, 1)
-        self.certificate.write_bytes(pem(own))
-        chain.write_bytes(private(key) + pem(own))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(chain)
+        authority = Authority()
+        self.certificate = authority.write(directory / "ca.pem")
         self.behind = port
-        self.listener = context.wrap_socket(wire.bound(), server_side=True)
+        self.listener = authority.context().wrap_socket(wire.bound(), server_side=True)
         self.listener.listen()
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.serve, daemon=True).start()
@@ -92,29 +120,26 @@ class Tls:
 
 
 def forward(source: socket.socket, to: socket.socket) -> None:
+    """Until one of them ends, however it does: then both have."""
     try:
         while data := source.recv(65536):
             to.sendall(data)
-        to.close()
     except OSError:
         pass
+    for end in (source, to):
+        try:
+            end.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
 
 
 class Impostor:
     def __init__(self, kind: str):
         self.kind = kind
         self.directory = tempfile.TemporaryDirectory(prefix="impostor.")
-        self.authority = Path(self.directory.name) / "authority.pem"
-        own, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-        self.authority.write_bytes(pem(signed("authority", own, "authority", own, -1000, 1000, authority=True)))
-        if kind == "expired":
-            certificate = signed("aws", key, "authority", own, -400, -30)
-        else:
-            certificate = signed("aws", key, "aws", key, -1, 300)
-        chain = Path(self.directory.name) / "chain.pem"
-        chain.write_bytes(private(key) + pem(certificate))
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(chain)
+        trusted = Authority()
+        self.authority = trusted.write(Path(self.directory.name) / "authority.pem")
+        self.context = trusted.context(days=(-400, -30)) if kind == "expired" else Authority().context()
 
     def __enter__(self) -> "Impostor":
         self.listener = socket.create_server(("127.0.0.1", 0))
