@@ -11,7 +11,7 @@ from harness.aws import Aws
 from harness.imds import Imds
 from harness.proxy import REGION
 from harness.restore import TAGS
-from harness.whole import Places
+from harness.whole import DOCUMENTS, Places
 from moto import mock_aws
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
@@ -101,16 +101,22 @@ def places(ingot):
 
 @pytest.fixture(scope="session")
 def whole(places, tmp_path_factory):
-    """A whole machine's boot that nothing disturbs: what it made, and what it asked of AWS and of IMDS."""
-    whole = SimpleNamespace()
+    """A boot of each document that nothing disturbs: what it made and told, what it asked of AWS and of IMDS."""
+    whole = {}
 
-    def cell(place, machine, _):
+    def cell(place, machine, document):
+        machine.use(document)
         result = machine.go()
         assert result.code == DONE, result
-        whole.made = machine.lasting()
-        whole.calls, whole.reads = place.aws.calls(), place.imds.requests()
+        whole[document] = SimpleNamespace(
+            made=machine.lasting(),
+            told=machine.told(),
+            passwords=machine.passwords(),
+            calls=place.aws.calls(),
+            reads=place.imds.requests(),
+        )
 
-    places.each(tmp_path_factory.mktemp("whole"), ["undisturbed"], cell)
+    places.each(tmp_path_factory.mktemp("whole"), list(DOCUMENTS), cell)
     return whole
 
 

@@ -232,8 +232,8 @@ class Agent:
         return path
 
     def tree(self, *, identity: bool = False) -> dict[str, tuple]:
-        """All that lies below the root but ingot's records: kind, mode, owner, content; with `identity`, also inode
-        and time, which a file that was written again does not keep."""
+        """All that lies below the root but ingot's records: kind, mode, owner, content or where it leads; with
+        `identity`, also inode and time, which a file that was written again does not keep."""
         found = {}
         for path in sorted(self.root.rglob("*")):
             name = str(path.relative_to(self.root))
@@ -241,6 +241,8 @@ class Agent:
                 continue
             status = path.lstat()
             content = hashlib.sha256(path.read_bytes()).hexdigest() if stat.S_ISREG(status.st_mode) else ""
+            if stat.S_ISLNK(status.st_mode):
+                content = os.readlink(path)
             found[name] = (stat.filemode(status.st_mode), status.st_uid, status.st_gid, content)
             if identity and stat.S_ISREG(status.st_mode):
                 found[name] += (status.st_ino, status.st_mtime_ns, status.st_ctime_ns)

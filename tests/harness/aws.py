@@ -106,6 +106,7 @@ S3_ERRORS = {
 
 SERVICE_OF = {
     "GetObject": "s3",
+    "HeadObject": "s3",
     "BatchGetSecretValue": "secretsmanager",
     "GetSecretValue": "secretsmanager",
     "GetParameter": "ssm",

@@ -15,8 +15,8 @@ call the second, which is never logged, delayed or faulted, and has `/harness/` 
 Its clock is `ahead` of this machine's; it says its time in each answer, and refuses what is signed more than five minutes
 from it, as AWS does.
 
-A rule matches by `operation` ("BatchGetSecretValue", or all; what reads an object is "GetObject") and `containing` (a text
-in the request's path or body). Besides the kinds of `wire.Faults` it knows:
+A rule matches by `operation` ("BatchGetSecretValue", or all; what reads an object is "GetObject", what asks about it
+"HeadObject") and `containing` (a text in the request's path, range or body). Objects of a bucket "public" are anybody's. Besides the kinds of `wire.Faults` it knows:
 
     error         an AWS error: `status` (400), `type`, `message`, `headers`
     batch-errors  of BatchGetSecretValue: `errors`, secret id to [code, message], take the place of those values
@@ -59,6 +59,8 @@ EC2_VERSION = b"Version=2016-11-15"
 QUERY_VERSIONS = ("2010-05-15", "2011-01-01")
 # Where a wait condition's handle has its URL.
 WAIT_CONDITION = "/wait-condition"
+PUBLIC = "/public/"
+OF_OBJECTS = {"GET": "GetObject", "HEAD": "HeadObject"}
 SIGNALS = ("SignalResource", "CompleteLifecycleAction", "RecordLifecycleActionHeartbeat")
 RDS_VERSION = "2014-10-31"
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
@@ -170,8 +172,11 @@ class Call:
             self.form = dict(parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True))
         target = request.headers.get("x-amz-target")
         self.of_s3 = not self.form and target is None and request.path != WAIT_CONDITION
-        self.target = f"EC2.{self.form['Action']}" if "Action" in self.form else target or f"{request.method} {request.path}"
-        self.operation = "GetObject" if self.of_s3 and request.method == "GET" else self.target.rpartition(".")[2]
+        self.range = request.headers.get("range", "")
+        read = f"{request.method} {request.path} {self.range}".rstrip()
+        self.target = f"EC2.{self.form['Action']}" if "Action" in self.form else target or read
+        self.operation = OF_OBJECTS[request.method] if self.of_s3 and request.method in OF_OBJECTS else self.target.rpartition(".")[2]
+        self.of_anybody = self.of_s3 and request.path.startswith(PUBLIC)
         self.is_rds = self.form.get("Version") == RDS_VERSION
 
     def error(self, type_: str, message: str, status: int = 400, headers: dict | None = None) -> wire.Response:
@@ -217,7 +222,7 @@ class Front:
         fault = self.faults.pick(
             lambda rule: (
                 rule.get("operation", call.operation) == call.operation
-                and rule.get("containing", "").encode() in request.path.encode() + b" " + request.body
+                and rule.get("containing", "").encode() in f"{request.path} {call.range} ".encode() + request.body
             )
         )
         entry = {
@@ -247,6 +252,8 @@ class Front:
                 return call.malformed()
         if (request.method, request.path) == ("PUT", WAIT_CONDITION):
             return await self.moto.do(self.moto.signals.wait, request)
+        if call.of_anybody and "authorization" not in request.headers:
+            return await self.moto.answer(request)
         if "authorization" not in request.headers:
             return call.error("MissingAuthenticationTokenException", "Missing Authentication Token")
         if refusal := self.too_late(request, call):

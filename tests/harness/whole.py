@@ -6,6 +6,8 @@ that comes when EC2 attaches its volume, and a PostgreSQL where RDS says that th
         assert machine.go().code == DONE
         assert machine.lasting()["events"] == ["attach"]
 
+    machine.use(RELEASES)  # another document: a large release of S3, by ranges, and one of a plain server
+
 Tests that try the same in many ways have several at once, each at a place of its own: see `Places.each`.
 
 The disk is a loop device that says by sysfs, in a mount namespace of the place's own, which volume it is.
@@ -13,7 +15,10 @@ The disk is a loop device that says by sysfs, in a mount namespace of the place'
 
 import hashlib
 import queue
+import random
+import re
 import subprocess
+import tempfile
 import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +33,7 @@ from .images import copy, small
 from .loop import Disks
 from .proxy import REGION
 from .restore import TAGS
+from .tls import Tls
 
 PASSWORD = "hunter2-correct-horse"
 LOGIN = {"username": "shop", "password": "hunter3 'battery staple", "dbname": "shop"}
@@ -35,6 +41,12 @@ SECRETS = [PASSWORD, LOGIN["password"]]
 BLOCK = Path("/sys/devices/virtual/block")
 ARCHIVE = release("tar.gz")
 DIGEST = hashlib.sha256(ARCHIVE).hexdigest()
+WHOLE, RELEASES = DOCUMENTS = ("whole", "releases")
+# Of two ranges.
+LARGE = release("tar", {"data": random.Random(5).randbytes(3 << 20)})
+TOOLS = release("zip", {"VERSION": b"1\n"})
+# Words in the name of what is being made, or was found wrong.
+UNFINISHED = re.compile(r"\.ingot-staged\.|\.json\.new|\.json\.bad")
 OF_S3 = document(files={"/etc/app/of-s3": {"content": "from S3\n"}})
 OF_SSM = document(files={"/etc/app/of-ssm": {"content": "from SSM\n"}})
 STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
@@ -94,12 +106,24 @@ def text(out: Path, seconds: int = 0) -> str:
     )
 
 
+def releases(server: str) -> str:
+    """The other document. What S3 keeps of an object is asked for where no digest is given."""
+    return document(
+        bundles={
+            "large": {"s3": "s3://shop/large-1.tar", "into": "/opt/large"},
+            "tools": {"url": f"{server}/public/tools-1.zip", "sha256": hashlib.sha256(TOOLS).hexdigest(), "into": "/opt/tools"},
+        }
+    )
+
+
 class Machine(Agent):
     """One machine of a place. Its disks come and go with the volumes that EC2 says are attached."""
 
     def __init__(self, directory: Path, place: "Whole"):
-        super().__init__(directory, {**place.imds.env, **place.aws.env}, inside=place.disks)
+        authority = {"AWS_CA_BUNDLE": str(place.tls.certificate)}
+        super().__init__(directory, {**place.imds.env, **place.aws.env, **authority}, inside=place.disks)
         self.place = place
+        self.document = WHOLE
         self.directory = directory
         self.nodes: list[str] = []
         self.ended = threading.Event()
@@ -146,6 +170,15 @@ class Machine(Agent):
         if self.unplugged:
             raise RuntimeError("the disk could not be plugged in") from self.unplugged
 
+    def use(self, document: str, server: str | None = None) -> None:
+        """Gives it one of DOCUMENTS, with another plain server if there is one."""
+        self.document, before = document, self.document
+        if document == RELEASES:
+            if before != RELEASES:
+                self.place.stock()
+            server = server or f"https://127.0.0.1:{self.place.tls.port}"
+            self.place.imds.configure(user_data=releases(server))
+
     def be_slow(self, seconds: int) -> None:
         """Gives it the document whose commands take so long."""
         self.place.imds.configure(user_data=text(self.directory, seconds))
@@ -157,6 +190,8 @@ class Machine(Agent):
     def lasting(self) -> dict:
         """All that a boot has made, here and in EC2, without what no two boots have in common."""
         runs = {name: (self.directory / name) for name in ("alone", "migrate")}
+        # The mark of a release says which server it is from.
+        tree = {name: about if "/.tools-" not in name else about[:3] for name, about in self.tree().items()}
         volumes = [
             {
                 "size": volume["Size"],
@@ -168,17 +203,26 @@ class Machine(Agent):
             if "ingot:instance" in volume["Tags"]
         ]
         return {
-            "tree": self.tree(),
+            "tree": tree,
+            "unfinished": [path.name for path in self.root.rglob("*") if UNFINISHED.search(path.name)],
             "ran": {name: path.read_text() if path.exists() else "" for name, path in runs.items()},
             "volumes": volumes,
             "events": [event["event"] for event in self.place.aws.events()],
             "mounted": [mounted.kind for mounted in self.place.disks.mounts(self.root)],
             "databases": [(one["DBInstanceIdentifier"], one["Tags"]) for one in self.place.aws.databases()],
+            "login": self.place.postgres.takes(**LOGIN),
         }
 
     def told(self) -> tuple[set[str], set[str]]:
-        """What CloudFormation and Auto Scaling were told; the same twice is the same."""
+        """What CloudFormation and Auto Scaling were told. A signal that comes again under its id is the same one; Auto
+        Scaling takes one result of an action."""
+        told = self.place.aws.told()
+        assert {signal["UniqueId"] for signal in told["signals"]} <= {INSTANCE}
         return set(self.place.aws.statuses()), {result for result in self.place.aws.results() if result}
+
+    def passwords(self) -> int:
+        """How many passwords RDS was told to set. Where the answer is lost, it may be told of the same again."""
+        return len({call["form"].get("MasterUserPassword") for call in self.place.aws.calls("ModifyDBInstance")})
 
 
 class Whole:
@@ -186,6 +230,8 @@ class Whole:
 
     def __enter__(self) -> "Whole":
         self.aws, self.imds, self.disks = Aws().__enter__(), Imds().__enter__(), Disks().__enter__()
+        self.scratch = tempfile.TemporaryDirectory(prefix="whole.")
+        self.tls = Tls(Path(self.scratch.name), self.aws.port)
         self.image = small(self.disks.directory / "snapshot.img", "ext4")
         self.postgres = Postgres()
         self.postgres.start()
@@ -194,6 +240,8 @@ class Whole:
         return self
 
     def __exit__(self, *error) -> None:
+        self.tls.close()
+        self.scratch.cleanup()
         for part in (self.postgres, self.disks, self.imds, self.aws):
             part.__exit__(*error)
 
@@ -222,6 +270,13 @@ class Whole:
         aws.group(GROUP, {HOOK: 300})
         directory.mkdir(parents=True, exist_ok=True)
         return Machine(directory, self)
+
+    def stock(self) -> None:
+        """What only the document of releases asks for."""
+        s3, location = self.aws.client("s3"), {"LocationConstraint": REGION}
+        s3.create_bucket(Bucket="public", CreateBucketConfiguration=location, ACL="public-read")
+        s3.put_object(Bucket="public", Key="tools-1.zip", Body=TOOLS, ACL="public-read")
+        s3.put_object(Bucket="shop", Key="large-1.tar", Body=LARGE, ChecksumAlgorithm="SHA256")
 
 
 # They wait more than they work.
