@@ -66,14 +66,8 @@ pub(crate) fn row(units: &[Unit]) -> usize {
 
 /// The units that the boot waits for: all but those that stand beside it and that no other needs.
 pub(crate) fn awaited(units: &[Unit]) -> BTreeSet<usize> {
-    let mut awaited = BTreeSet::new();
-    let mut next: Vec<usize> = (0..units.len()).filter(|at| !units[*at].beside).collect();
-    while let Some(at) = next.pop() {
-        if awaited.insert(at) {
-            next.extend(units[at].needs.iter().map(|need| need.unit));
-        }
-    }
-    awaited
+    let own: Vec<usize> = (0..units.len()).filter(|at| !units[*at].beside).collect();
+    needed_by(&own, units)
 }
 
 /// Groups steps into units and finds their edges; cycles are mistakes.
@@ -238,6 +232,18 @@ pub(super) fn dependents_of(start: &[usize], units: &[Unit]) -> BTreeSet<usize> 
     while let Some(at) = next.pop() {
         if found.insert(at) {
             next.extend(&dependents[at]);
+        }
+    }
+    found
+}
+
+/// `start`, and whatever any of it needs, at however many removes.
+pub(super) fn needed_by(start: &[usize], units: &[Unit]) -> BTreeSet<usize> {
+    let mut found: BTreeSet<usize> = BTreeSet::new();
+    let mut next: Vec<usize> = start.to_vec();
+    while let Some(at) = next.pop() {
+        if found.insert(at) {
+            next.extend(units[at].needs.iter().map(|need| need.unit));
         }
     }
     found

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use super::graph::{Rest, Unit, dependents, dependents_of};
+use super::graph::{Rest, Unit, dependents, dependents_of, needed_by};
 
 /// Decides for each unit how it stands to the rest.
 pub(super) fn place(units: &mut [Unit]) {
@@ -19,14 +19,16 @@ pub(super) fn place(units: &mut [Unit]) {
     let services: Vec<usize> = (0..units.len()).filter(|at| is_service(&units[*at])).collect();
     let behind: BTreeSet<usize> = dependents_of(&services, units);
     let late: Vec<usize> = behind.into_iter().filter(|at| matches!(units[*at].rest, Rest::Part(_))).collect();
+    let needed = needed_by(&late, units);
+    let waiting = services.into_iter().filter(|at| matches!(units[*at].rest, Rest::After(_)));
+    // Those with nothing behind them wait for all, and come first.
+    let (others, first): (Vec<usize>, Vec<usize>) = waiting.partition(|at| needed.contains(at));
     let mut row = Row::new(units, &late);
-    for service in services.into_iter().filter(|at| matches!(units[*at].rest, Rest::After(_))) {
-        row.insert(service);
-    }
+    others.into_iter().for_each(|service| row.insert(service));
     for at in late {
-        units[at].rest = Rest::Part(row.waiting_for(at).unwrap_or_default());
+        units[at].rest = Rest::Part(first.len() + row.waiting_for(at).unwrap_or_default());
     }
-    for (place, service) in row.services.into_iter().enumerate() {
+    for (place, service) in first.into_iter().chain(row.services).enumerate() {
         units[service].rest = Rest::After(place);
     }
 }
