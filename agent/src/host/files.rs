@@ -1,6 +1,6 @@
 //! [`Files`] on the real disk.
 //!
-//! Every operation that may wait for a disk runs on the blocking pool: the first touch of a block on a volume restored from
+//! Every operation that may wait for a disk runs on a thread beside: the first touch of a block on a volume restored from
 //! a snapshot takes tens of milliseconds, an fsync about as long, and other steps go on meanwhile. What is in memory is done
 //! at once, for two threads that wake each other take longer. What each does, and how a root is kept, is in
 //! [`tree`](super::tree).
@@ -16,15 +16,17 @@ use async_trait::async_trait;
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
+use super::blocking::Threads;
 use super::tree::{Tree, failed, found, outlives_the_boot};
-use super::{Attributes, Files, HostError, Stat, blocking};
+use super::{Attributes, Files, HostError, Stat};
 
 /// The files of this machine, or of the tree below `root`.
 #[derive(Debug, Default)]
 pub(crate) struct DiskFiles {
     tree: Tree,
-    /// One lock for each path being staged. A step that was dropped in the middle leaves its write running on the
-    /// blocking pool; the next writer of that path waits for it instead of renaming its half.
+    threads: Threads,
+    /// One lock for each path being staged. A step that was dropped in the middle leaves its write running beside; the next
+    /// writer of that path waits for it instead of renaming its half.
     staging: RefCell<BTreeMap<PathBuf, Arc<tokio::sync::Mutex<()>>>>,
     grown: Grown,
 }
@@ -89,7 +91,7 @@ impl Grown {
 
 impl DiskFiles {
     pub(crate) fn new(root: Option<PathBuf>) -> Self {
-        Self { tree: Tree { root }, staging: RefCell::default(), grown: Grown::default() }
+        Self { tree: Tree { root }, threads: Threads::default(), staging: RefCell::default(), grown: Grown::default() }
     }
 
     /// As [`Files::read`], at once: for what is read before there is anything to wait for.
@@ -117,7 +119,7 @@ impl DiskFiles {
             return work(&self.tree, path);
         }
         let (tree, owned) = (self.tree.clone(), path.to_owned());
-        blocking::work(operation, path, move || work(&tree, &owned)).await
+        self.threads.work(operation, path, move || work(&tree, &owned)).await
     }
 
     async fn turn(&self, staged: &Path) -> tokio::sync::OwnedMutexGuard<()> {
