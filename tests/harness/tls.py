@@ -98,7 +98,8 @@ class Tls:
         authority = Authority()
         self.certificate = authority.write(directory / "ca.pem")
         self.behind = port
-        self.listener = authority.context().wrap_socket(wire.bound(), server_side=True)
+        self.context = authority.context()
+        self.listener = wire.bound()
         self.listener.listen()
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self.serve, daemon=True).start()
@@ -107,13 +108,22 @@ class Tls:
         while True:
             try:
                 client, _ = self.listener.accept()
-            except ssl.SSLError:
-                continue
             except OSError:
                 return
+            threading.Thread(target=self.greet, args=[client], daemon=True).start()
+
+    def greet(self, client: socket.socket) -> None:
+        """Whoever goes away in the middle of the handshake keeps nobody else from theirs."""
+        try:
+            client.settimeout(10)
+            secured = self.context.wrap_socket(client, server_side=True)
+            secured.settimeout(None)
             behind = socket.create_connection(("127.0.0.1", self.behind))
-            for pair in ((client, behind), (behind, client)):
-                threading.Thread(target=forward, args=pair, daemon=True).start()
+        except OSError:
+            client.close()
+            return
+        for pair in ((secured, behind), (behind, secured)):
+            threading.Thread(target=forward, args=pair, daemon=True).start()
 
     def close(self) -> None:
         self.listener.close()
