@@ -28,6 +28,7 @@ mod execute;
 mod exit;
 mod facts;
 mod failure;
+mod fake;
 mod host;
 #[cfg(test)]
 mod laws;

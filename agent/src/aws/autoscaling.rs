@@ -11,7 +11,7 @@ use super::AwsError;
 pub(crate) use live::LiveAutoScaling;
 
 /// The prefix of Auto Scaling's actions in IAM.
-pub(super) const SERVICE: &str = "autoscaling";
+pub(crate) const SERVICE: &str = "autoscaling";
 
 /// What Auto Scaling knows of an instance, and is told of it.
 #[async_trait(?Send)]

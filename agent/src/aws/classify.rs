@@ -15,24 +15,24 @@ use super::{AwsError, AwsErrorKind};
 
 /// One call, for the errors it may end in.
 #[derive(Debug, Clone)]
-pub(super) struct Call {
-    pub(super) service: &'static str,
-    pub(super) operation: &'static str,
-    pub(super) resource: String,
+pub(crate) struct Call {
+    pub(crate) service: &'static str,
+    pub(crate) operation: &'static str,
+    pub(crate) resource: String,
 }
 
 impl Call {
-    pub(super) fn new(service: &'static str, operation: &'static str, resource: impl Into<String>) -> Self {
+    pub(crate) fn new(service: &'static str, operation: &'static str, resource: impl Into<String>) -> Self {
         Self { service, operation, resource: resource.into() }
     }
 
-    pub(super) fn error(&self, kind: AwsErrorKind, what: impl Into<Box<str>>) -> AwsError {
+    pub(crate) fn error(&self, kind: AwsErrorKind, what: impl Into<Box<str>>) -> AwsError {
         let Self { service, operation, resource } = self.clone();
         AwsError { operation, service, resource, what: what.into(), kind, code: String::new(), retry_after: None, paced: false }
     }
 
     /// The error of a call that could not even begin, because it is not known where to make it.
-    pub(super) fn unplaced(&self, error: PlaceError) -> AwsError {
+    pub(crate) fn unplaced(&self, error: PlaceError) -> AwsError {
         let kind = match &error {
             PlaceError::Region(error) => CredentialsFailure::Imds(error.clone()).kind(),
             PlaceError::Endpoint(_) => AwsErrorKind::NoEndpoint,
@@ -40,11 +40,11 @@ impl Call {
         self.error(kind, error.to_string())
     }
 
-    pub(super) fn malformed(&self, why: &str) -> AwsError {
+    pub(crate) fn malformed(&self, why: &str) -> AwsError {
         self.error(AwsErrorKind::Malformed, why)
     }
 
-    pub(super) fn failed<E>(&self, error: SdkError<E, HttpResponse>) -> AwsError
+    pub(crate) fn failed<E>(&self, error: SdkError<E, HttpResponse>) -> AwsError
     where
         E: ProvideErrorMetadata + Error + 'static,
     {
@@ -67,7 +67,7 @@ impl Call {
     }
 
     /// The error of a call that got no whole answer.
-    pub(super) fn unsent(&self, error: &(dyn Error + 'static)) -> AwsError {
+    pub(crate) fn unsent(&self, error: &(dyn Error + 'static)) -> AwsError {
         let kind = if find::<CredentialsError>(error).is_some() { AwsErrorKind::NoCredentials } else { AwsErrorKind::Unreachable };
         self.known(error).unwrap_or_else(|| self.error(kind, reason(error)))
     }
@@ -89,7 +89,7 @@ impl Call {
     }
 
     /// The error AWS names by `code`, of a whole call or of one secret in a batch.
-    pub(super) fn refused(&self, code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsError {
+    pub(crate) fn refused(&self, code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsError {
         let code = code.map(bare).filter(|code| !code.is_empty());
         let message = message.map(readable).filter(|message| !message.is_empty());
         let kind = kind(code, message, status);
@@ -116,7 +116,7 @@ impl Call {
 }
 
 /// A code without the side that EC2 sometimes says to be at fault: `Client.RequestLimitExceeded`.
-pub(super) fn bare(code: &str) -> &str {
+pub(crate) fn bare(code: &str) -> &str {
     code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code)
 }
 
@@ -126,7 +126,7 @@ fn readable(message: &str) -> &str {
 }
 
 /// How long a `Retry-After` header asks to wait.
-pub(super) fn retry_after(header: Option<&str>) -> Option<Duration> {
+pub(crate) fn retry_after(header: Option<&str>) -> Option<Duration> {
     let seconds: u64 = header?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds.min(3600)))
 }

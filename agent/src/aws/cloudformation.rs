@@ -10,7 +10,7 @@ use crate::text::SecretText;
 pub(crate) use live::LiveCloudFormation;
 
 /// The prefix of CloudFormation's actions in IAM.
-pub(super) const SERVICE: &str = "cloudformation";
+pub(crate) const SERVICE: &str = "cloudformation";
 
 /// What CloudFormation is told of an instance.
 #[async_trait(?Send)]

@@ -125,7 +125,7 @@ impl Place {
 
 /// Why it is not known where to call a service.
 #[derive(Debug, Clone, thiserror::Error)]
-pub(super) enum PlaceError {
+pub(crate) enum PlaceError {
     #[error("the region is not known: {0}")]
     Region(ImdsError),
     #[error("{0}")]

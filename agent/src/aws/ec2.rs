@@ -2,7 +2,7 @@
 //!
 //! The types here hold what steps decide by, in AWS's own words where those are states.
 
-pub(super) mod codes;
+pub(crate) mod codes;
 mod live;
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use super::classify::Call;
 pub(crate) use live::LiveEc2;
 
 /// The prefix of EC2's actions in IAM.
-pub(super) const SERVICE: &str = "ec2";
+pub(crate) const SERVICE: &str = "ec2";
 
 /// EC2, as far as volumes and tags are concerned. Every list is read to its last page.
 #[async_trait(?Send)]
@@ -129,14 +129,14 @@ pub(crate) struct NewVolume {
 
 impl SnapshotQuery {
     /// The call it is asked by.
-    pub(super) fn call(&self) -> Call {
+    pub(crate) fn call(&self) -> Call {
         Call::new(SERVICE, "DescribeSnapshots", self.id.clone().unwrap_or_else(|| tagged(&self.tags)))
     }
 }
 
 impl VolumeQuery {
     /// The call it is asked by.
-    pub(super) fn call(&self) -> Call {
+    pub(crate) fn call(&self) -> Call {
         let Self { ids, tags, attached_to, .. } = self;
         let of = match attached_to {
             _ if !ids.is_empty() => ids.join(", "),
@@ -149,7 +149,7 @@ impl VolumeQuery {
 
 impl NewVolume {
     /// The call it is made by.
-    pub(super) fn call(&self) -> Call {
+    pub(crate) fn call(&self) -> Call {
         let of = match (&self.snapshot, self.size_gib) {
             (Some(snapshot), _) => format!("from {snapshot}"),
             (None, Some(size)) => format!("of {size} GiB"),

@@ -1,21 +1,19 @@
 //! AWS, the instance metadata service included: one HTTP client, one TLS configuration, one resolver.
 //!
 //! The traits here are what steps and facts see; the files beside this one speak to the real services, and
-//! [`fake`] keeps them in memory for `ingot dry-run` and the tests.
+//! [`fake::aws`](crate::fake::aws) keeps them in memory for `ingot dry-run` and the tests.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 mod ahead;
 pub(crate) mod autoscaling;
 pub(crate) mod caller;
-mod classify;
+pub(crate) mod classify;
 pub(crate) mod cloudformation;
 pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod ec2;
 pub(crate) mod endpoint;
 pub(crate) mod exchanges;
-#[cfg_attr(not(test), expect(dead_code, reason = "a rehearsal states little of its world; the tests use the rest"))]
-pub(crate) mod fake;
 pub(crate) mod fetch;
 pub(crate) mod http;
 pub(crate) mod imds;

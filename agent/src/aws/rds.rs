@@ -2,7 +2,7 @@
 //!
 //! The types here hold what steps decide by, in AWS's own words where those are states.
 
-pub(super) mod codes;
+pub(crate) mod codes;
 mod live;
 
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use crate::text::SecretText;
 pub(crate) use live::LiveRds;
 
 /// The prefix of RDS's actions in IAM.
-pub(super) const SERVICE: &str = "rds";
+pub(crate) const SERVICE: &str = "rds";
 
 /// RDS, as far as databases are restored and waited for. Every list is read to its last page.
 #[async_trait(?Send)]
@@ -123,13 +123,13 @@ pub(crate) struct Member {
 }
 
 impl Name {
-    pub(super) fn call(&self, instance: &'static str, cluster: &'static str) -> Call {
+    pub(crate) fn call(&self, instance: &'static str, cluster: &'static str) -> Call {
         self.kind.call(instance, cluster, &self.id)
     }
 }
 
 impl Kind {
-    pub(super) fn call(self, instance: &'static str, cluster: &'static str, resource: &str) -> Call {
+    pub(crate) fn call(self, instance: &'static str, cluster: &'static str, resource: &str) -> Call {
         let operation = match self {
             Self::Instance => instance,
             Self::Cluster => cluster,
@@ -139,7 +139,7 @@ impl Kind {
 }
 
 impl SnapshotQuery {
-    pub(super) fn call(&self) -> Call {
+    pub(crate) fn call(&self) -> Call {
         self.kind.call("DescribeDBSnapshots", "DescribeDBClusterSnapshots", &self.which())
     }
 
@@ -150,13 +150,13 @@ impl SnapshotQuery {
     }
 
     /// RDS does not look at tags: whoever asks does.
-    pub(super) fn takes(&self, tags: &BTreeMap<String, String>) -> bool {
+    pub(crate) fn takes(&self, tags: &BTreeMap<String, String>) -> bool {
         self.tags.iter().all(|(key, value)| tags.get(key) == Some(value))
     }
 }
 
 impl Restore {
-    pub(super) fn call(&self) -> Call {
+    pub(crate) fn call(&self) -> Call {
         self.kind.call("RestoreDBInstanceFromDBSnapshot", "RestoreDBClusterFromSnapshot", &self.id)
     }
 }

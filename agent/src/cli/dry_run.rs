@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 
 use crate::aws::caller::Caller;
 use crate::aws::connection::Connection;
-use crate::aws::fake::{self, FakeEc2, FakeRds};
 use crate::aws::http::Http;
 use crate::aws::live::Aws;
 use crate::cli::prepare::{self, Prepared, absolute};
@@ -22,9 +21,10 @@ use crate::document::source::SIZE_LIMIT;
 use crate::execute::{Execution, schedule};
 use crate::exit::Exit;
 use crate::failure::{Explanation, Failure};
+use crate::fake::aws::{FakeEc2, FakeRds};
+use crate::fake::machine::FakeMachine;
 use crate::host::desk::DeskCommands;
 use crate::host::environment::Environment;
-use crate::host::fake::FakeMachine;
 use crate::host::files::DiskFiles;
 use crate::host::state::Record;
 use crate::host::users::EtcUsers;
@@ -91,7 +91,7 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     let of_documents = connection.clone().map(|connection| {
         let machine = FakeMachine::rehearsal();
         let (ec2, rds) = (Rc::new(FakeEc2::new(machine.clone(), "")), Rc::new(FakeRds::new(machine, "")));
-        Aws::of_caller(connection, fake::services(ec2, rds))
+        Aws::of_caller(connection, crate::fake::aws::services(ec2, rds))
     });
     let Prepared { plan, unread } = match prepare::plan(&args.documents, &desk, of_documents.as_ref()).await {
         Ok(prepared) => prepared,
@@ -137,14 +137,14 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
             None => known.give(node.address.clone(), Value::Null),
         }
     }
-    let record = Record::load(host.files.clone(), host.users.own(), crate::host::fake::INSTANCE).await?;
+    let record = Record::load(host.files.clone(), host.users.own(), crate::fake::machine::INSTANCE).await?;
     // What is made there is made up, also with --live: nothing is paid for.
     let zone = given.instance()["zone"].as_str().unwrap_or("<instance.zone>").to_owned();
     let region = given.instance()["region"].as_str().unwrap_or("<instance.region>").to_owned();
     let rds = Rc::new(FakeRds::new(machine.clone(), &region).inventing());
     let ec2 = Rc::new(FakeEc2::new(machine, &zone).inventing());
     // What a step would ask of AWS is given, unless it is asked for.
-    let others = fake::services(ec2, rds);
+    let others = crate::fake::aws::services(ec2, rds);
     let aws = match connection {
         Some(connection) => Aws::of_caller(connection, others),
         None => Aws::new(others),

@@ -240,8 +240,8 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
-    use crate::aws::fake::{FakeObjects, FakeParameterStore};
     use crate::document::BootDocument;
+    use crate::fake::aws::{FakeObjects, FakeParameterStore};
 
     /// The addresses and values of what comes of a document, or its mistakes.
     async fn resolved(text: &str, objects: &[(&str, &str)], parameters: &[(&str, &str)]) -> String {

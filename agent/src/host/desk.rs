@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 
 use super::commands::ProcessCommands;
-use super::fake::FakeMachine;
 use super::files::DiskFiles;
 use super::{Attributes, Commands, End, Files, HostError, Invocation, OnLine, Users};
+use crate::fake::machine::FakeMachine;
 use crate::text::SecretText;
 
 /// How the name of a staged file begins.

@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::HostError;
 
 pub(crate) use attached::AttachedDisks;
-pub(super) use find::find;
+pub(crate) use find::find;
 pub(super) use identity::{hold, owner, replaced};
 pub(super) use sysfs::number_of;
 pub(super) use tools::{package, run_tool};

@@ -1,7 +1,7 @@
 //! The machine this process runs on: files, commands, units, users, disks, mounts, time.
 //!
 //! Each part is a trait with two implementations: the real one in the file of its name, and one in
-//! [`fake`] that keeps a whole machine in memory, which serves `ingot dry-run` and the tests. Nothing here decides
+//! [`fake::machine`](crate::fake::machine) that keeps a whole machine in memory, which serves `ingot dry-run` and the tests. Nothing here decides
 //! anything; steps do.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
@@ -13,8 +13,6 @@ pub(crate) mod databases;
 pub(crate) mod desk;
 pub(crate) mod disks;
 pub(crate) mod environment;
-#[cfg_attr(not(test), expect(dead_code, reason = "a rehearsal states little of its world; the tests use the rest"))]
-pub(crate) mod fake;
 pub(crate) mod files;
 pub(crate) mod identity;
 pub(crate) mod image;
@@ -28,7 +26,7 @@ pub(crate) mod resolver;
 pub(crate) mod scrub;
 pub(crate) mod startup;
 pub(crate) mod state;
-mod tree;
+pub(crate) mod tree;
 pub(crate) mod units;
 pub(crate) mod unpack;
 pub(crate) mod users;

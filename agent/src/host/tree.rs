@@ -274,7 +274,7 @@ pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-pub(super) fn failed(operation: &'static str, path: &Path, source: io::Error) -> HostError {
+pub(crate) fn failed(operation: &'static str, path: &Path, source: io::Error) -> HostError {
     HostError::Path { operation, path: path.to_owned(), source }
 }
 /// `path` without its leading slash and its `..`, for joining to a root.

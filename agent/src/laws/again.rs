@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::host::fake::INSTANCE;
+use crate::fake::machine::INSTANCE;
 use crate::laws::example::{Example, examples};
 use crate::laws::instance::Instance;
 

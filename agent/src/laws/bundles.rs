@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::aws::fake::{FakeObjects, FakeParameterStore, FakeSecretsManager};
 use crate::digest::Sha256;
+use crate::fake::aws::{FakeObjects, FakeParameterStore, FakeSecretsManager};
 use crate::laws::example::Example;
 use crate::laws::instance::Instance;
 use crate::report::BootOutcome;

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::aws::fake::{FakeParameterStore, FakeRds, FakeSecretsManager, Pace};
 use crate::aws::rds::{Database, Kind, Snapshot};
+use crate::fake::aws::{FakeParameterStore, FakeRds, FakeSecretsManager, Pace};
 use crate::host::databases::{Refusal, Said, Verdict};
 use crate::laws::example::Example;
 use crate::laws::instance::{Booted, Instance, REGION};

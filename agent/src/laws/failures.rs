@@ -1,8 +1,8 @@
 //! A failure stops only what depends on it, changes nothing by halves, and says what to do.
 
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
+use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
+use crate::fake::machine::{FakeUnit, Outcome};
 use crate::host::End;
-use crate::host::fake::{FakeUnit, Outcome};
 use crate::laws::example::Example;
 use crate::laws::instance::Instance;
 use crate::report::BootOutcome;

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
 use crate::aws::{ParameterValue, SecretValue};
+use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
 use crate::laws::example::Example;
 use crate::laws::instance::Instance;
 use crate::laws::invented::value;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use self::quotas::{Account, LATENCY, metered};
-use crate::aws::fake::FakeEc2;
 use crate::aws::live::Aws;
+use crate::fake::aws::FakeEc2;
 use crate::laws::example::Example;
 use crate::laws::instance::{Booted, Instance, ZONE};
 use crate::laws::volumes::restorable;

@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::host::fake::{FakeMachine, Snapshot};
+use crate::fake::machine::{FakeMachine, Snapshot};
 use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;

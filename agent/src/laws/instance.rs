@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::aws::Identity;
-use crate::aws::fake::{FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager};
 use crate::aws::live::{Aws, Services};
 use crate::execute::{Execution, Halt, publish, write_report};
 use crate::facts;
-use crate::host::fake::{FakeMachine, Snapshot};
+use crate::fake::aws::{FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager};
+use crate::fake::machine::{FakeMachine, Snapshot};
 use crate::host::state::Record;
 use crate::host::{Host, environment, identity};
 use crate::laws::example::Example;

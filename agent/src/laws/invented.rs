@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
 use crate::address::Usage;
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
 use crate::aws::{SecretValue, SecretVersion};
+use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
 use crate::laws::example::Example;
 use crate::plan::Plan;
 use crate::steps::Known;

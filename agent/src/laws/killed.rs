@@ -1,6 +1,6 @@
 //! Killed at any step and started again, a boot ends as if it had not been killed.
 
-use crate::host::fake::FakeMachine;
+use crate::fake::machine::FakeMachine;
 use crate::laws::example::{Example, examples};
 use crate::laws::instance::Instance;
 

@@ -1,7 +1,7 @@
 //! What is mounted: grown once, beside its clone, back after a reboot, and somewhere else when the document says so.
 
+use crate::fake::machine::INSTANCE;
 use crate::host::disks::Content;
-use crate::host::fake::INSTANCE;
 use crate::laws::instance::Instance;
 use crate::laws::volumes::{GIB, RESTORED, holds, restorable, volume};
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::aws::fake::{self, FakeParameterStore, FakeSecretsManager};
 use crate::aws::live::{Aws, Services};
 use crate::aws::{AwsError, SecretRequest, SecretValue, SecretsManager};
 use crate::execute::Halt;
 use crate::failure::Explanation;
+use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
+use crate::fake::machine::{FakeUnit, Outcome};
 use crate::host::End;
-use crate::host::fake::{FakeUnit, Outcome};
 use crate::laws::example::Example;
 use crate::laws::instance::{Booted, Instance};
 use crate::report::BootOutcome;
@@ -47,7 +47,8 @@ impl SecretsManager for Silent {
 async fn a_secret_that_never_comes() {
     let instance = instance("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
     let mut process = instance.process().await;
-    process.world.aws = Aws::new(Services { secrets: Rc::new(Silent), ..fake::services(instance.ec2.clone(), instance.rds.clone()) });
+    process.world.aws =
+        Aws::new(Services { secrets: Rc::new(Silent), ..crate::fake::aws::services(instance.ec2.clone(), instance.rds.clone()) });
     let booted = process.run(pending()).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
     it did not end within 30s, while it was waiting for secret prod/db

@@ -1,8 +1,8 @@
 //! Before a warm pool everything is prepared that can be; what serves comes when the instance goes into service.
 
 use crate::aws::autoscaling::ActionResult;
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
 use crate::document::error::DocumentError;
+use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
 use crate::laws::example::{Example, examples};
 use crate::laws::instance::Instance;
 use crate::plan::Plan;

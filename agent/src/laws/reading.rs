@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::host::fake::FakeMachine;
+use crate::fake::machine::FakeMachine;
 use crate::host::{HostError, Unit, Units};
 use crate::laws::example::Example;
 

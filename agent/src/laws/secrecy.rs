@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
 use crate::aws::{ParameterValue, SecretRequest, SecretValue, SecretVersion};
-use crate::host::fake::{FakeMachine, FakeUnit, Outcome};
+use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
+use crate::fake::machine::{FakeMachine, FakeUnit, Outcome};
 use crate::host::{End, Invocation, OnLine};
 use crate::laws::example::{Example, examples};
 use crate::laws::instance::{Booted, Instance};

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use crate::aws::autoscaling::ActionResult;
 use crate::aws::cloudformation::SignalStatus;
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
 use crate::execute::Halt;
 use crate::failure::Explanation;
+use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
+use crate::fake::machine::{INSTANCE, Outcome};
 use crate::host::End;
-use crate::host::fake::{INSTANCE, Outcome};
 use crate::laws::example::Example;
 use crate::laws::instance::{Booted, Instance};
 use crate::report::BootOutcome;

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::aws::ec2::{Snapshot, Volume};
-use crate::aws::fake::FakeEc2;
+use crate::fake::aws::FakeEc2;
+use crate::fake::machine::INSTANCE;
 use crate::host::disks::{Content, Signature, State};
-use crate::host::fake::INSTANCE;
 use crate::laws::instance::{Instance, ZONE};
 use crate::report::BootOutcome;
 

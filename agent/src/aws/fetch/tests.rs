@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::time::{sleep, timeout};
 
-use crate::aws::fake::{FakeParameterStore, FakeSecretsManager};
 use crate::failure::Failure;
+use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
 
 use super::*;
 

@@ -3,12 +3,12 @@
 use aws_credential_types::Credentials;
 use futures_util::future::join_all;
 
-use crate::aws::fake::{self, FakeEc2, FakeMetadata, FakeRds};
 use crate::aws::imds::Patience;
 use crate::aws::loopback::{Loopback, Reply, Request};
 use crate::aws::{AwsError, AwsErrorKind, Identity, ImdsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
 use crate::failure::Failure;
-use crate::host::fake::FakeMachine;
+use crate::fake::aws::{FakeEc2, FakeMetadata, FakeRds};
+use crate::fake::machine::FakeMachine;
 use crate::text::SecretText;
 
 use super::*;
@@ -24,7 +24,7 @@ fn at(url: &str) -> BTreeMap<String, String> {
 fn others() -> Services {
     let machine = FakeMachine::new_instance();
     let rds = Rc::new(FakeRds::new(machine.clone(), "eu-west-1"));
-    fake::services(Rc::new(FakeEc2::new(machine, "eu-west-1a")), rds)
+    crate::fake::aws::services(Rc::new(FakeEc2::new(machine, "eu-west-1a")), rds)
 }
 
 fn aws(url: &str) -> Aws {

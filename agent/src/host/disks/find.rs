@@ -7,7 +7,7 @@ use super::{Disk, Origin, Wanted};
 /// The disk that is meant, among `disks` in the order of the controllers they hang on.
 ///
 /// Names are compared without `/dev/`, and `xvdf` is `sdf`: what EC2 calls /dev/sdf, a Xen kernel calls /dev/xvdf.
-pub(in crate::host) fn find<'d>(disks: &'d [Disk], wanted: &Wanted) -> Option<&'d Disk> {
+pub(crate) fn find<'d>(disks: &'d [Disk], wanted: &Wanted) -> Option<&'d Disk> {
     match wanted {
         Wanted::Volume(id) => disks.iter().find(|disk| matches!(&disk.origin, Origin::Volume(found) if found == id)),
         Wanted::AttachedAs(name) => {

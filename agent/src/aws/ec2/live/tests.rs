@@ -5,10 +5,10 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::*;
 use crate::aws::connection::RegionSource;
-use crate::aws::fake::FakeMetadata;
 use crate::aws::http::Http;
 use crate::aws::loopback::{Loopback, Reply, Request};
 use crate::aws::{AwsErrorKind, Identity};
+use crate::fake::aws::FakeMetadata;
 
 fn ec2(server: &Loopback) -> LiveEc2 {
     let identity =

@@ -14,9 +14,9 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 
-use super::classify::Call;
-use super::live::Services;
-use super::{
+use crate::aws::classify::Call;
+use crate::aws::live::Services;
+use crate::aws::{
     AwsError, Identity, ImdsError, Metadata, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager,
 };
 

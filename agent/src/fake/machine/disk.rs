@@ -8,13 +8,13 @@ use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::mount::MsFlags;
 
-use super::super::disks::{
-    self, Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Origin, Signature, State, Wanted,
-};
-use super::super::mounts::{MountCall, Mounted, Mounts};
 use super::FakeMachine;
 use super::file::failed;
 use crate::host::HostError;
+use crate::host::disks::{
+    self, Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Origin, Signature, State, Wanted,
+};
+use crate::host::mounts::{MountCall, Mounted, Mounts};
 
 /// The major number of NVMe partitions and disks: «blkext».
 const BLOCK_EXTENDED: u32 = 259;

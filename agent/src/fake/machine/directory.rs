@@ -6,12 +6,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use nix::errno::Errno;
 
-use super::super::unpack::{Directories, Unpack, UnpackError, Unpacked, Unpacking};
-use super::super::{Attributes, HostError};
 use super::FakeMachine;
 use super::file::failed;
 use super::tree::{Body, Tree};
 use crate::digest::Sha256;
+use crate::host::unpack::{Directories, Unpack, UnpackError, Unpacked, Unpacking};
+use crate::host::{Attributes, HostError};
 
 /// The one file that an archive is unpacked to.
 const CONTENT: &str = "content";
@@ -116,9 +116,9 @@ impl Unpack for FakeUnpack {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::unpack::DiskDirectories;
-    use super::super::super::{Files, files::DiskFiles};
     use super::*;
+    use crate::host::unpack::DiskDirectories;
+    use crate::host::{Files, files::DiskFiles};
 
     /// The same story told to both; what they answer, step by step.
     async fn story(directories: &dyn Directories, files: &dyn Files, owner: (u32, u32)) -> Vec<String> {

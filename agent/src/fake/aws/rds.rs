@@ -14,8 +14,8 @@ use crate::aws::classify::Call;
 use crate::aws::rds::codes::ABSENT;
 use crate::aws::rds::{Database, Kind, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};
 use crate::aws::{AwsError, AwsErrorKind};
+use crate::fake::machine::{FakeDatabase, FakeMachine};
 use crate::host::Clock as _;
-use crate::host::fake::{FakeDatabase, FakeMachine};
 use crate::text::SecretText;
 
 /// The password of a snapshot: not one that any document has.

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 
-use super::super::lock::Holder;
-use super::super::reading::{Claim, DeviceToRead, FilesToRead, OnAdvance, Reading, WasRead};
 use super::FakeMachine;
 use crate::host::HostError;
+use crate::host::lock::Holder;
+use crate::host::reading::{Claim, DeviceToRead, FilesToRead, OnAdvance, Reading, WasRead};
 
 #[derive(Debug)]
 struct Claimed;
@@ -46,7 +46,7 @@ impl Reading for FakeMachine {
     }
 
     async fn device(&self, wanted: &DeviceToRead, advanced: OnAdvance<'_>) -> Result<WasRead, HostError> {
-        let (disk, _) = super::super::disks::Disks::behind(self, &wanted.device.node)
+        let (disk, _) = crate::host::disks::Disks::behind(self, &wanted.device.node)
             .await?
             .ok_or_else(|| super::file::failed("open", &wanted.device.node, nix::errno::Errno::ENXIO))?;
         advanced(disk.size, disk.size);

@@ -66,7 +66,7 @@ impl Trouble {
 #[cfg(test)]
 mod knobs {
     use super::Failure;
-    use crate::aws::fake::ec2::FakeEc2;
+    use crate::fake::aws::ec2::FakeEc2;
 
     impl FakeEc2 {
         /// Refuses the next `times` calls as AWS does under load.

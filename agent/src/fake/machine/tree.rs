@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
-use super::super::Attributes;
+use crate::host::Attributes;
 
 /// As Linux: so many symbolic links in one path, and no more.
 const LINKS: u32 = 40;

@@ -18,8 +18,8 @@ use super::Calls;
 use crate::aws::classify::Call;
 use crate::aws::ec2::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::aws::{AwsError, AwsErrorKind};
+use crate::fake::machine::{FakeMachine, INSTANCE};
 use crate::host::disks::{Content, Disks, Origin};
-use crate::host::fake::{FakeMachine, INSTANCE};
 use crate::host::identity;
 use crate::host::mounts::Mounts;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::{Clock as _, Commands, End, HostError, Invocation, OnLine};
 use super::FakeMachine;
+use crate::host::{Clock as _, Commands, End, HostError, Invocation, OnLine};
 use crate::text::SecretText;
 
 type Program = Rc<dyn Fn(&Invocation, OnLine<'_>) -> Outcome>;

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
-use super::super::{Attributes, FileKind, Files, HostError, Stat};
 use super::FakeMachine;
 use super::tree::{Body, Tree};
+use crate::host::{Attributes, FileKind, Files, HostError, Stat};
 
 impl FakeMachine {
     async fn change_files(
@@ -91,14 +91,14 @@ impl Files for FakeMachine {
 }
 
 pub(super) fn failed(operation: &'static str, path: &Path, errno: Errno) -> HostError {
-    super::super::tree::failed(operation, path, errno.into())
+    crate::host::tree::failed(operation, path, errno.into())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::files::DiskFiles;
     use super::super::tree::rooted;
     use super::*;
+    use crate::host::files::DiskFiles;
 
     /// The same story told to a file system; what it answers, step by step.
     async fn story(files: &dyn Files, owner: (u32, u32)) -> Vec<String> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{HostError, User, Users};
 use super::FakeMachine;
+use crate::host::{HostError, User, Users};
 
 pub(super) struct Accounts {
     users: BTreeMap<String, User>,

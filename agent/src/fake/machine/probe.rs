@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::{Clock as _, Probes};
 use super::FakeMachine;
+use crate::host::{Clock as _, Probes};
 
 #[derive(Default)]
 pub(super) struct Listeners {

@@ -14,8 +14,8 @@ use crate::aws::autoscaling::{self, ActionResult, AutoScaling, Hook, LifecycleAc
 use crate::aws::classify::Call;
 use crate::aws::cloudformation::{self, CloudFormation, ResourceSignal, WaitSignal};
 use crate::aws::{AwsError, AwsErrorKind};
+use crate::fake::machine::FakeMachine;
 use crate::host::Clock;
-use crate::host::fake::FakeMachine;
 use crate::text::SecretText;
 
 /// How long a hook waits that nobody has said anything of.

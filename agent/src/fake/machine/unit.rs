@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::super::{Clock as _, HostError, Unit, Units};
 use super::FakeMachine;
+use crate::host::{Clock as _, HostError, Unit, Units};
 
 /// The unit that ingot runs in: at work, and with a job, for as long as we can see.
 const OWN: &str = "ingot.service";
@@ -350,7 +350,7 @@ mod tests {
 
     impl FakeMachine {
         async fn tcp_refused(&self, address: &str) -> bool {
-            use super::super::super::Probes as _;
+            use crate::host::Probes as _;
             self.tcp(address, PATIENCE).await.is_err()
         }
     }

@@ -30,8 +30,8 @@ pub(crate) use self::command::{Outcome, Ran};
 pub(crate) use self::database::{FakeDatabase, Network};
 pub(crate) use self::unit::FakeUnit;
 use self::{command::Programs, disk::Storage, probe::Listeners, tree::Tree, unit::Manager, user::Accounts};
-use super::disks::{Content, Origin};
-use super::{Attributes, Clock, Host, HostError, User};
+use crate::host::disks::{Content, Origin};
+use crate::host::{Attributes, Clock, Host, HostError, User};
 
 /// The instance that a new machine says it is.
 pub(crate) const INSTANCE: &str = "i-0123456789abcdef0";
@@ -160,7 +160,11 @@ impl FakeMachine {
     }
 
     /// What happens whenever `program` (the first of its argv, or the last part of that) is run.
-    pub(crate) fn on_command(&self, program: &str, outcome: impl Fn(&super::Invocation, super::OnLine<'_>) -> Outcome + 'static) {
+    pub(crate) fn on_command(
+        &self,
+        program: &str,
+        outcome: impl Fn(&crate::host::Invocation, crate::host::OnLine<'_>) -> Outcome + 'static,
+    ) {
         self.0.programs.borrow_mut().on(program, outcome);
     }
 
@@ -385,15 +389,15 @@ mod tests {
     async fn a_reboot_keeps_files_and_nothing_else() {
         let machine = FakeMachine::new_instance();
         let host = machine.host();
-        let boot = super::super::environment::boot_id(&*host.files).await.unwrap();
+        let boot = crate::host::environment::boot_id(&*host.files).await.unwrap();
         write(&machine, "/etc/a").await.unwrap();
         write(&machine, "/run/a").await.unwrap();
         host.units.start("shop.service", Duration::from_secs(1)).await.unwrap();
         machine.reboot();
         assert!(machine.file("/etc/a").is_some() && machine.file("/run/a").is_none());
         assert_eq!(host.units.show(&["shop.service".into()]).await.unwrap()[0].active, "inactive");
-        assert_ne!(super::super::environment::boot_id(&*host.files).await.unwrap(), boot);
-        assert_eq!(super::super::identity::dmi(&*host.files).await.as_deref(), Some(INSTANCE));
+        assert_ne!(crate::host::environment::boot_id(&*host.files).await.unwrap(), boot);
+        assert_eq!(crate::host::identity::dmi(&*host.files).await.as_deref(), Some(INSTANCE));
     }
 
     #[tokio::test(start_paused = true)]
