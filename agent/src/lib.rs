@@ -30,12 +30,15 @@ mod facts;
 mod failure;
 mod fake;
 mod host;
+mod image;
 #[cfg(test)]
 mod laws;
 #[doc(hidden)]
 pub mod measured;
+mod net;
 mod plan;
 mod redaction;
+mod rehearse;
 mod report;
 mod seal;
 mod steps;

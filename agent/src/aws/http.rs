@@ -27,7 +27,7 @@ use super::AwsErrorKind;
 use super::ahead::Ahead;
 use super::exchanges::Exchanges;
 use super::skew::SigningClock;
-use crate::host::resolver::SystemResolver;
+use crate::net::resolver::SystemResolver;
 
 /// How long a connection to AWS may take, TLS included. Every endpoint of AWS is tens of milliseconds away; the
 /// rest is packet loss, and a new try beats waiting.

@@ -23,7 +23,6 @@ use crate::exit::Exit;
 use crate::failure::{Explanation, Failure};
 use crate::fake::aws::{FakeEc2, FakeRds};
 use crate::fake::machine::FakeMachine;
-use crate::host::desk::DeskCommands;
 use crate::host::environment::Environment;
 use crate::host::files::DiskFiles;
 use crate::host::state::Record;
@@ -32,6 +31,7 @@ use crate::host::{Attributes, FileKind, Files, Host, HostError, Users};
 use crate::plan::Plan;
 use crate::plan::preview::{self, Rehearsal, Rehearsed};
 use crate::redaction::Redactor;
+use crate::rehearse::desk::DeskCommands;
 use crate::report::console::told;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Report, StepReport};
@@ -142,7 +142,7 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     let zone = given.instance()["zone"].as_str().unwrap_or("<instance.zone>").to_owned();
     let region = given.instance()["region"].as_str().unwrap_or("<instance.region>").to_owned();
     let rds = Rc::new(FakeRds::new(machine.clone(), &region).inventing());
-    let ec2 = Rc::new(FakeEc2::new(machine, &zone).inventing());
+    let ec2 = Rc::new(FakeEc2::new(machine.clone(), &zone).inventing());
     // What a step would ask of AWS is given, unless it is asked for.
     let others = crate::fake::aws::services(ec2, rds);
     let aws = match connection {
@@ -151,6 +151,7 @@ async fn rehearse(args: &Args, json: bool, environment: &Environment) -> Result<
     };
     let world = World {
         host,
+        net: machine.net(),
         aws,
         record: Rc::new(record),
         boot_id: "rehearsal".into(),

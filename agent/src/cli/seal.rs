@@ -11,8 +11,9 @@ use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
 use crate::host::environment::Environment;
 use crate::host::files::DiskFiles;
-use crate::host::scrub::Scrubber;
-use crate::host::{HostError, builder, lock};
+use crate::host::{HostError, lock};
+use crate::image::builder;
+use crate::image::scrub::Scrubber;
 use crate::seal::{self, Sealed, Sealing, attestation};
 
 /// Prove that this machine may become an image: no secret, nothing of this machine, and a setup that boots

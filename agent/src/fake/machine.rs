@@ -32,6 +32,7 @@ pub(crate) use self::unit::FakeUnit;
 use self::{command::Programs, disk::Storage, probe::Listeners, tree::Tree, unit::Manager, user::Accounts};
 use crate::host::disks::{Content, Origin};
 use crate::host::{Attributes, Clock, Host, HostError, User};
+use crate::net::Net;
 
 /// The instance that a new machine says it is.
 pub(crate) const INSTANCE: &str = "i-0123456789abcdef0";
@@ -115,11 +116,13 @@ impl FakeMachine {
             disks: Rc::new(self.clone()),
             mounts: Rc::new(self.clone()),
             reading: Rc::new(self.clone()),
-            probes: Rc::new(self.clone()),
-            databases: Rc::new(self.clone()),
             directories: Rc::new(self.clone()),
             clock: Rc::new(self.clone()),
         }
+    }
+
+    pub(crate) fn net(&self) -> Net {
+        Net { probes: Rc::new(self.clone()), databases: Rc::new(self.clone()) }
     }
 
     /// Puts a file there, as the image would: root's, mode 0644, with the directories above it. No change is counted.

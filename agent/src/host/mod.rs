@@ -6,24 +6,17 @@
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 mod blocking;
-pub(crate) mod builder;
 pub(crate) mod clock;
 pub(crate) mod commands;
-pub(crate) mod databases;
-pub(crate) mod desk;
 pub(crate) mod disks;
 pub(crate) mod environment;
 pub(crate) mod files;
 pub(crate) mod identity;
-pub(crate) mod image;
 mod lines;
 pub(crate) mod lock;
 pub(crate) mod mounts;
 pub(crate) mod opened;
-pub(crate) mod probes;
 pub(crate) mod reading;
-pub(crate) mod resolver;
-pub(crate) mod scrub;
 pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod tree;
@@ -52,8 +45,6 @@ pub(crate) struct Host {
     pub(crate) disks: Rc<dyn disks::Disks>,
     pub(crate) mounts: Rc<dyn mounts::Mounts>,
     pub(crate) reading: Rc<dyn reading::Reading>,
-    pub(crate) probes: Rc<dyn Probes>,
-    pub(crate) databases: Rc<dyn databases::Databases>,
     pub(crate) directories: Rc<dyn unpack::Directories>,
     pub(crate) clock: Rc<dyn Clock>,
 }
@@ -65,7 +56,6 @@ impl Host {
         let commands: Rc<dyn Commands> = Rc::new(commands::ProcessCommands);
         let files: Rc<dyn Files> = Rc::new(files::DiskFiles::new(root.clone()));
         Self {
-            databases: Rc::new(databases::NetDatabases::new(Rc::clone(&files))),
             files,
             users: Rc::new(users::EtcUsers::new(root.clone())),
             reading: Rc::new(reading::ThreadedReading::new(root.clone())),
@@ -73,7 +63,6 @@ impl Host {
             mounts: Rc::new(mounts::KernelMounts::new(root, Rc::clone(&commands))),
             disks: Rc::new(disks::AttachedDisks::new(Rc::clone(&commands))),
             units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),
-            probes: Rc::new(probes::NetProbes::default()),
             clock: Rc::new(clock::SystemClock::start()),
             commands,
         }
@@ -272,19 +261,6 @@ pub(crate) struct User {
     pub(crate) home: PathBuf,
     /// Supplementary groups, from /etc/group.
     pub(crate) groups: Vec<u32>,
-}
-
-/// Asks a service of this machine whether it serves.
-#[async_trait(?Send)]
-pub(crate) trait Probes {
-    /// One GET, redirects not followed: the status code.
-    ///
-    /// # Errors
-    ///
-    /// A sentence for people: what did not work.
-    async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String>;
-    /// One TCP connection to `host:port`.
-    async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String>;
 }
 
 /// Time. Durations come from the monotonic clock; the wall clock is only for people.

@@ -2,7 +2,7 @@
 //!
 //! Every operation opens the directory first and then works below that descriptor. With a root, paths are resolved by
 //! openat2(2) with `RESOLVE_IN_ROOT` (Linux 5.6): `..` and symbolic links, absolute ones too, stay below the root, as in
-//! a chroot. Without a root nothing newer than Linux 2.6.39 is asked for. Used by [`files`](super::files); [`scrub`](super::scrub) has ways of its own.
+//! a chroot. Without a root nothing newer than Linux 2.6.39 is asked for. Used by [`files`](super::files); [`scrub`](crate::image::scrub) has ways of its own.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -27,7 +27,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Where `path` really lies, for those who open it by name.
-    pub(super) fn located(&self, path: &Path) -> PathBuf {
+    pub(crate) fn located(&self, path: &Path) -> PathBuf {
         match &self.root {
             Some(root) => root.join(below(path)),
             None => path.to_owned(),
@@ -35,7 +35,7 @@ impl Tree {
     }
 
     /// `path` without symbolic links, as far as it exists.
-    pub(super) fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
+    pub(crate) fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
         let root = match self.root.as_ref().map(fs::canonicalize).map(found).transpose()? {
             Some(None) => return Ok(path.to_owned()),
             root => root.flatten(),
@@ -51,7 +51,7 @@ impl Tree {
         Ok(path.to_owned())
     }
 
-    pub(super) fn open(&self, path: &Path, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
+    pub(crate) fn open(&self, path: &Path, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
         let mode = Mode::from_bits_truncate(mode);
         Ok(match &self.root {
             None => open(path, flags, mode)?,
@@ -65,13 +65,13 @@ impl Tree {
     }
 
     /// The directory that holds `path`, and the name in it.
-    pub(super) fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+    pub(crate) fn parent(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
         let name = path.file_name().ok_or(Errno::EISDIR)?;
         let parent = path.parent().unwrap_or(Path::new("/"));
         Ok((self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?, name.to_owned()))
     }
 
-    pub(super) fn read(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
+    pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
         let failed = |source| failed("read", path, source);
         // Not blocking: opening a FIFO must not wait for a writer.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
@@ -97,7 +97,7 @@ impl Tree {
         Ok(Some(content))
     }
 
-    pub(super) fn stat(&self, path: &Path) -> io::Result<Stat> {
+    pub(crate) fn stat(&self, path: &Path) -> io::Result<Stat> {
         let stat = if path.file_name().is_none() {
             fstat(self.open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, 0)?)?
         } else {
@@ -107,7 +107,7 @@ impl Tree {
         Ok(described(&stat))
     }
 
-    pub(super) fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+    pub(crate) fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let Some(fd) = found(self.open(directory, flags, 0))? else { return Ok(Vec::new()) };
         let mut names = Vec::new();
@@ -120,7 +120,7 @@ impl Tree {
 
     /// Creates a directory and its missing parents. `grown` is told each directory that has a new one in it, also if it comes
     /// to no good end: those are not on disk yet.
-    pub(super) fn create_directory(&self, path: &Path, mode: u32, grown: &mut dyn FnMut(&Path)) -> io::Result<()> {
+    pub(crate) fn create_directory(&self, path: &Path, mode: u32, grown: &mut dyn FnMut(&Path)) -> io::Result<()> {
         if let Some(root) = &self.root {
             fs::create_dir_all(root)?;
         }
@@ -149,7 +149,7 @@ impl Tree {
         Ok(())
     }
 
-    pub(super) fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
+    pub(crate) fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
         let failed = |source| failed("write", staged, source);
         let (parent, name) = self.parent(staged).map_err(failed)?;
         found(remove(&parent, &name)).map_err(failed)?;
@@ -165,11 +165,11 @@ impl Tree {
     }
 
     /// Brings to disk what directories have in them: entries, not content.
-    pub(super) fn sync(&self, directory: &Path) -> io::Result<()> {
+    pub(crate) fn sync(&self, directory: &Path) -> io::Result<()> {
         to_disk(&self.open(directory, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?)
     }
 
-    pub(super) fn install(&self, staged: &Path, path: &Path) -> io::Result<()> {
+    pub(crate) fn install(&self, staged: &Path, path: &Path) -> io::Result<()> {
         let (from, staged_name) = self.parent(staged)?;
         let (to, name) = self.parent(path)?;
         renameat(&from, staged_name.as_os_str(), &to, name.as_os_str())?;
@@ -183,7 +183,7 @@ impl Tree {
         Ok(())
     }
 
-    pub(super) fn set_attributes(&self, path: &Path, attributes: Attributes) -> io::Result<()> {
+    pub(crate) fn set_attributes(&self, path: &Path, attributes: Attributes) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
@@ -203,7 +203,7 @@ impl Tree {
         Ok(())
     }
 
-    pub(super) fn unlink(&self, path: &Path) -> io::Result<()> {
+    pub(crate) fn unlink(&self, path: &Path) -> io::Result<()> {
         let (parent, name) = self.parent(path)?;
         remove(&parent, &name)
     }
@@ -211,7 +211,7 @@ impl Tree {
 
 /// Gives a new, empty file its owner and mode, so that no one else can open it before; then writes it. Whether
 /// it has to be on disk is for the caller to know.
-pub(super) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> io::Result<File> {
+pub(crate) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> io::Result<File> {
     let made = described(&fstat(&file)?).attributes;
     if (made.uid, made.gid) != (attributes.uid, attributes.gid) {
         fchown(&file, Some(Uid::from_raw(attributes.uid)), Some(Gid::from_raw(attributes.gid)))?;
@@ -227,7 +227,7 @@ pub(super) fn filled(mut file: File, content: &[u8], attributes: Attributes) -> 
 }
 
 /// Whether what lies there is to be there after a crash of the machine. Of /run nothing is, which systemd keeps in memory.
-pub(super) fn outlives_the_boot(path: &Path) -> bool {
+pub(crate) fn outlives_the_boot(path: &Path) -> bool {
     !path.starts_with("/run")
 }
 
@@ -236,7 +236,7 @@ fn remove(parent: &OwnedFd, name: &OsStr) -> io::Result<()> {
 }
 
 /// Brings a directory to disk. A descriptor for paths only cannot be synced, so it is opened once more.
-pub(super) fn to_disk(directory: &OwnedFd) -> io::Result<()> {
+pub(crate) fn to_disk(directory: &OwnedFd) -> io::Result<()> {
     let fd = openat(directory, ".", OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
     match File::from(fd).sync_all() {
         // Some network and virtual filesystems cannot sync directories.
@@ -245,7 +245,7 @@ pub(super) fn to_disk(directory: &OwnedFd) -> io::Result<()> {
     }
 }
 
-pub(super) fn described(stat: &FileStat) -> Stat {
+pub(crate) fn described(stat: &FileStat) -> Stat {
     let kind = match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
         SFlag::S_IFREG => FileKind::File,
         SFlag::S_IFDIR => FileKind::Directory,
@@ -262,11 +262,11 @@ pub(super) fn described(stat: &FileStat) -> Stat {
 }
 
 /// The path by which other calls reach an open descriptor.
-pub(super) fn through(fd: &OwnedFd) -> PathBuf {
+pub(crate) fn through(fd: &OwnedFd) -> PathBuf {
     format!("/proc/self/fd/{}", fd.as_raw_fd()).into()
 }
 
-pub(super) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+pub(crate) fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

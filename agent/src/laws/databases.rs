@@ -8,9 +8,9 @@ use futures_util::future::join_all;
 
 use crate::aws::rds::{Database, Kind, Snapshot};
 use crate::fake::aws::{FakeParameterStore, FakeRds, FakeSecretsManager, Pace};
-use crate::host::databases::{Refusal, Said, Verdict};
 use crate::laws::example::Example;
 use crate::laws::instance::{Booted, Instance, REGION};
+use crate::net::databases::{Refusal, Said, Verdict};
 use crate::report::BootOutcome;
 
 const SECRET: &str = r#"{"username": "shop", "password": "hunter2hunter2"}"#;

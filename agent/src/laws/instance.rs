@@ -138,6 +138,7 @@ impl Instance {
         let environment_file = facts::environment_file(&self.facts(&plan).await);
         publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
         let world = World {
+            net: self.machine.net(),
             host,
             aws,
             record: Rc::new(record),

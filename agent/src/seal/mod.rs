@@ -9,7 +9,7 @@
 //! | `setup` | ingot itself, its layers, and the units that they start |
 //! | `attestation` | what a sealed image says of itself |
 //!
-//! Nothing here reads a file itself: [`host::image`](crate::host::image) and [`host::scrub`](crate::host::scrub) do.
+//! Nothing here reads a file itself: [`image::contents`](crate::image::contents) and [`image::scrub`](crate::image::scrub) do.
 
 pub(crate) mod allow;
 pub(crate) mod attestation;
@@ -26,8 +26,8 @@ use crate::document::error::DocumentError;
 use crate::failure::{Explanation, Failure};
 use crate::host::environment::Build;
 use crate::host::files::DiskFiles;
-use crate::host::scrub::Scrubber;
 use crate::host::{Attributes, Clock, Files as _, HostError};
+use crate::image::scrub::Scrubber;
 
 use self::attestation::{Attestation, Evidence};
 use self::finding::{AllowList, Allowed, Finding};
@@ -172,7 +172,7 @@ async fn write(attestation: &Attestation, files: &DiskFiles) -> Result<(), HostE
     text.push(b'\n');
     files.create_directory(Path::new("/etc/ingot"), 0o755).await?;
     let staged = path.with_file_name(".ingot-staged.attestation.json");
-    let (uid, gid) = crate::host::builder::own();
+    let (uid, gid) = crate::image::builder::own();
     files.stage(&staged, &text, Attributes { mode: 0o644, uid, gid }).await?;
     files.install(&staged, path).await
 }

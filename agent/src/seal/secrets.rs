@@ -27,7 +27,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::host::image::{self, Owned, Part, Reader, Seen};
+use crate::image::contents::{self, Owned, Part, Reader, Seen};
 use crate::seal::finding::Finding;
 use crate::seal::setup::binary::BINARY;
 
@@ -49,8 +49,8 @@ pub(crate) struct Scan {
 /// Looks for secrets in every file below `root` that no package brought, with `threads` threads. What cannot be read is a
 /// finding, too. Takes seconds.
 pub(crate) fn scan(root: &Path, threads: usize) -> Scan {
-    let scanner = Scanner { rules: Rules::load(), owned: image::owned(root), findings: Mutex::default() };
-    let amount = image::read(root, threads, &scanner);
+    let scanner = Scanner { rules: Rules::load(), owned: contents::owned(root), findings: Mutex::default() };
+    let amount = contents::read(root, threads, &scanner);
     let mut findings = scanner.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
     findings.sort();
     Scan { findings, files: amount.files, bytes: amount.bytes, rules: scanner.rules.sets }

@@ -15,8 +15,8 @@ pub(crate) use binary::{BINARY, BINARY_LIMIT};
 
 use self::layers::Asked;
 use self::units::{Unit, Units};
-use crate::host::scrub::{Scrubber, Spot};
 use crate::host::{Files, HostError};
+use crate::image::scrub::{Scrubber, Spot};
 use crate::seal::finding::Finding;
 
 /// What was found, and what of the image it was found in.

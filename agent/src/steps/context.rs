@@ -14,6 +14,7 @@ use crate::aws::{AwsError, AwsErrorKind};
 use crate::failure::Explanation;
 use crate::host::Host;
 use crate::host::state::Record;
+use crate::net::Net;
 use crate::redaction::Redactor;
 use crate::steps::amount::Amount;
 use crate::steps::volume::Claims;
@@ -21,10 +22,11 @@ use crate::steps::{Outputs, Phase, Verdict};
 use crate::template::{Scope, Template, TemplateError};
 use crate::text::{SecretText, Text};
 
-/// The two worlds outside, and what is remembered of this instance.
+/// The worlds outside, and what is remembered of this instance.
 #[derive(Clone)]
 pub(crate) struct World {
     pub(crate) host: Host,
+    pub(crate) net: Net,
     pub(crate) aws: Aws,
     pub(crate) record: Rc<Record>,
     pub(crate) boot_id: String,
@@ -166,6 +168,10 @@ pub(crate) struct Context<'a> {
 impl Context<'_> {
     pub(crate) fn host(&self) -> &Host {
         &self.world.host
+    }
+
+    pub(crate) fn net(&self) -> &Net {
+        &self.world.net
     }
 
     /// This step's key in its map of the document.

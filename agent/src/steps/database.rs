@@ -14,7 +14,7 @@
 //! makes one database, for its name is one: who comes second waits. Whether the master password is still that of the
 //! snapshot is written on the database itself, in a tag, so that any instance of the fleet makes good what another
 //! one did not live to do. What is to be done next is decided in [`decide`], the waiting done in [`wait`], the password
-//! set in [`password`]. The protocols are the business of [`host::databases`](crate::host::databases).
+//! set in [`password`]. The protocols are the business of [`net::databases`](crate::net::databases).
 
 mod credentials;
 mod decide;
@@ -31,7 +31,7 @@ use serde_json::json;
 use crate::address::Address;
 use crate::aws::rds::{Kind, Member, Restore};
 use crate::failure::Failure;
-use crate::host::databases::{Refusal, Server};
+use crate::net::databases::{Refusal, Server};
 use crate::steps::{Context, Objection, Outputs, Step};
 use crate::text::Text;
 
@@ -112,7 +112,7 @@ impl Step for Database {
         let login = self.login(cx)?;
         let Some(name) = self.name(cx)? else {
             let target = self.plain(login, cx)?;
-            return self.knocked(cx.host().databases.knock(&target).await, &target.at(), |_| false, cx);
+            return self.knocked(cx.net().databases.knock(&target).await, &target.at(), |_| false, cx);
         };
         let Some(found) = cx.world.aws.rds.database(&name).await.map_err(DatabaseError::Rds)? else {
             return Ok(vec![self.restoring(&name, cx).await?]);
@@ -122,7 +122,7 @@ impl Step for Database {
             return Ok(vec![change]);
         }
         let Some(target) = self.target(&name, &found, login)? else { return Ok(vec![Change::Await { database: name.id }]) };
-        let knocked = cx.host().databases.knock(&target).await;
+        let knocked = cx.net().databases.knock(&target).await;
         self.knocked(knocked, &name.id, |refusal| decide::may_pass(refusal, &found), cx)
     }
 
@@ -138,7 +138,7 @@ impl Step for Database {
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, DatabaseError> {
         let Some(name) = self.name(cx)? else {
             let target = self.plain(self.login(cx)?, cx)?;
-            let server = cx.host().databases.knock(&target).await.map_err(|refusal| DatabaseError::Refused(clean(refusal, cx)))?;
+            let server = cx.net().databases.knock(&target).await.map_err(|refusal| DatabaseError::Refused(clean(refusal, cx)))?;
             let value = json!({
                 "endpoint": target.host, "port": target.port, "engine": target.engine.name(), "version": server.version,
                 "resource_id": null, "reader_endpoint": null,

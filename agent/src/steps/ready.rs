@@ -122,11 +122,11 @@ impl Ready {
     async fn probe(&self, within: Duration, cx: &Context<'_>) -> Result<(), String> {
         let render = |text: &Text| cx.render(text).map_err(|error| error.to_string());
         match &self.probe {
-            Probe::Http(url) => match cx.host().probes.http(render(url)?.expose(), within).await? {
+            Probe::Http(url) => match cx.net().probes.http(render(url)?.expose(), within).await? {
                 200..400 => Ok(()),
                 status => Err(format!("status {status}")),
             },
-            Probe::Tcp(address) => cx.host().probes.tcp(render(address)?.expose(), within).await,
+            Probe::Tcp(address) => cx.net().probes.tcp(render(address)?.expose(), within).await,
             Probe::Exec(argv) => {
                 let invocation = Invocation {
                     argv: argv.iter().map(render).collect::<Result<_, _>>()?,

@@ -23,6 +23,7 @@ use crate::host::files::DiskFiles;
 use crate::host::lock::Lock;
 use crate::host::state::Record;
 use crate::host::{Clock, Host, identity};
+use crate::net::Net;
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{ExchangeReport, milliseconds};
@@ -166,6 +167,7 @@ impl Ways {
     pub(super) fn world(&self, environment: &Environment, host: &Host, record: Record, boot_id: String, phase: Phase) -> World {
         World {
             host: host.clone(),
+            net: Net::this_network(host.files.clone()),
             aws: self.aws(environment),
             record: Rc::new(record),
             boot_id,

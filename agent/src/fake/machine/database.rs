@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use super::FakeMachine;
 use crate::host::Clock as _;
-use crate::host::databases::{Databases, Refusal, Said, Server, Target, Verdict};
+use crate::net::databases::{Databases, Refusal, Said, Server, Target, Verdict};
 use crate::text::SecretText;
 
 /// By `host:port`. Machines of one network share it.

@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::FakeMachine;
-use crate::host::{Clock as _, Probes};
+use crate::host::Clock as _;
+use crate::net::Probes;
 
 #[derive(Default)]
 pub(super) struct Listeners {

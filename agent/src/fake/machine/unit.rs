@@ -350,7 +350,7 @@ mod tests {
 
     impl FakeMachine {
         async fn tcp_refused(&self, address: &str) -> bool {
-            use crate::host::Probes as _;
+            use crate::net::Probes as _;
             self.tcp(address, PATIENCE).await.is_err()
         }
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use aho_corasick::Input;
 use aho_corasick::automaton::{Automaton as _, OverlappingState};
 
-use crate::host::image::Part;
+use crate::image::contents::Part;
 use crate::seal::finding::Finding;
 
 use super::keystore;

@@ -12,7 +12,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::host::image::SYSTEM;
+use crate::image::contents::SYSTEM;
 
 /// What programs keep of their own, full of words and hashes, and nobody's configuration.
 const RECORDS: [&str; 5] = ["/var/lib/dpkg/", "/var/lib/apt/", "/var/lib/rpm/", "/var/cache/", "/etc/ssl/certs/"];

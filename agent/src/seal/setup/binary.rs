@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use crate::host::scrub::{Scrubber, Spot};
-use crate::host::{FileKind, HostError, scrub};
+use crate::host::{FileKind, HostError};
+use crate::image::scrub::{self, Scrubber, Spot};
 use crate::seal::finding::Finding;
 
 /// Where an image has its ingot.

@@ -8,7 +8,7 @@ use std::collections::btree_map::Entry;
 use std::path::Path;
 
 use crate::host::HostError;
-use crate::host::scrub::{Scrubber, Spot};
+use crate::image::scrub::{Scrubber, Spot};
 
 const DIRECTORIES: [&str; 4] =
     ["/etc/systemd/system-preset", "/usr/local/lib/systemd/system-preset", "/usr/lib/systemd/system-preset", "/lib/systemd/system-preset"];

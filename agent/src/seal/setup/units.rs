@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use super::presets;
 use crate::host::FileKind;
 use crate::host::HostError;
-use crate::host::scrub::{Scrubber, Spot};
+use crate::image::scrub::{Scrubber, Spot};
 
 /// Where units are, the first first. See systemd.unit(5).
 const DIRECTORIES: [&str; 4] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];

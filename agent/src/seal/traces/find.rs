@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Removal, TRACES, Trace, keys, machine_id, network, swap};
-use crate::host::scrub::{Scrubber, Spot};
 use crate::host::{FileKind, HostError};
+use crate::image::scrub::{Scrubber, Spot};
 use crate::seal::finding::Finding;
 
 /// A trace that the image has.

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::Trace;
 use super::find::{Action, Found, TEXT_LIMIT, one};
-use crate::host::scrub::{Scrubber, Spot};
 use crate::host::{FileKind, HostError};
+use crate::image::scrub::{Scrubber, Spot};
 
 /// Where cloud-init says what it was told, while the build machine runs.
 const INSTANCE_DATA: &str = "/run/cloud-init/instance-data.json";

@@ -8,8 +8,8 @@
 //! Source: machine-id(5), systemd.preset(5).
 
 use super::find::{Action, TEXT_LIMIT};
-use crate::host::scrub::{Scrubber, Spot};
 use crate::host::{FileKind, HostError};
+use crate::image::scrub::{Scrubber, Spot};
 use crate::seal::setup::presets;
 
 const FIRST_BOOT: &[u8] = b"uninitialized\n";

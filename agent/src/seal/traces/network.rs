@@ -3,7 +3,7 @@
 
 use super::find::{Action, TEXT_LIMIT};
 use crate::host::HostError;
-use crate::host::scrub::{Scrubber, Spot};
+use crate::image::scrub::{Scrubber, Spot};
 
 pub(super) fn hostname(spot: &Spot, image: &Scrubber) -> Result<Option<Action>, HostError> {
     let content = image.read(spot, TEXT_LIMIT)?.unwrap_or_default();

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::Trace;
 use super::find::{Action, Found, TEXT_LIMIT, one};
-use crate::host::scrub::{Scrubber, Spot};
 use crate::host::{FileKind, HostError};
+use crate::image::scrub::{Scrubber, Spot};
 
 /// Names that installers and guides use.
 const USUAL: [&str; 4] = ["/swapfile", "/swap.img", "/var/swapfile", "/var/swap"];

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{Database, DatabaseError, Unsuitable};
 use crate::address::Address;
-use crate::host::databases::Login;
+use crate::net::databases::Login;
 use crate::steps::Context;
 use crate::text::SecretText;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::fields::{Database, RestoreFrom};
 use super::{Change, DatabaseError, Unsuitable};
 use crate::aws::rds::{self, Kind, Member, Name, Restore, Snapshot, SnapshotQuery};
-use crate::host::databases::{Engine, Login, Refusal, Target, Verdict};
+use crate::net::databases::{Engine, Login, Refusal, Target, Verdict};
 use crate::steps::Context;
 use crate::steps::fields::OrMap;
 use crate::text::Text;
@@ -212,7 +212,7 @@ mod tests {
     fn a_wrong_password_may_pass_while_another_is_on_its_way() {
         let said = |verdict| {
             let at = "db:5432".to_owned();
-            Refusal::Said(crate::host::databases::Said { at, verdict, code: String::new(), message: String::new(), open: false })
+            Refusal::Said(crate::net::databases::Said { at, verdict, code: String::new(), message: String::new(), open: false })
         };
         let wrong = said(Verdict::WrongPassword);
         assert!(!may_pass(&wrong, &in_state("available")));

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::address::Address;
-use crate::host::databases::{Engine, Tls};
+use crate::net::databases::{Engine, Tls};
 use crate::steps::Objection;
 use crate::steps::fields::OrMap;
 use crate::template::Template;

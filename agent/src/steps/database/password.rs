@@ -8,7 +8,7 @@ use super::wait::{self, Pauses, Wait};
 use super::{Database, DatabaseError, Unsuitable, clean};
 use crate::aws::rds::Name;
 use crate::failure::Failure;
-use crate::host::databases::{Login, Target, Verdict};
+use crate::net::databases::{Login, Target, Verdict};
 use crate::steps::Context;
 
 /// RDS has it in a state in which it takes no other password: that passes.
@@ -41,7 +41,7 @@ pub(super) async fn set(database: &Database, cx: &Context<'_>) -> Result<(), Dat
 
 /// Whether the password is right already: another instance has set it, or it is that of the snapshot.
 async fn is_right(target: &Target, cx: &Context<'_>) -> Result<bool, DatabaseError> {
-    match cx.host().databases.knock(target).await {
+    match cx.net().databases.knock(target).await {
         Ok(_) => Ok(true),
         Err(refusal) if refusal.is_transient() || refusal.verdict() == Some(Verdict::WrongPassword) => Ok(false),
         Err(refusal) => Err(DatabaseError::Refused(clean(refusal, cx))),

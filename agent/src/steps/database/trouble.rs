@@ -6,7 +6,7 @@ use crate::address::Address;
 use crate::aws::AwsError;
 use crate::aws::rds::Kind;
 use crate::failure::Failure;
-use crate::host::databases::Refusal;
+use crate::net::databases::Refusal;
 use crate::steps::fields::rounded;
 use crate::template::TemplateError;
 

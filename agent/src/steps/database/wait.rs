@@ -13,7 +13,7 @@ use futures_util::future::{Either, select};
 use super::{Database, DatabaseError, Unsuitable, clean, decide};
 use crate::aws::rds::{self, Member, Name, Restore};
 use crate::failure::Failure;
-use crate::host::databases::{Refusal, Server, Target, Verdict};
+use crate::net::databases::{Refusal, Server, Target, Verdict};
 use crate::steps::Context;
 
 /// The pauses in which RDS is asked while it has no endpoint: each half as long again as the one before.
@@ -157,7 +157,7 @@ pub(super) async fn until_ready(database: &Database, cx: &Context<'_>) -> Result
 pub(super) async fn with_endpoint(
     database: &Database,
     name: &Name,
-    login: Option<crate::host::databases::Login>,
+    login: Option<crate::net::databases::Login>,
     wait: &Wait<'_>,
 ) -> Result<(rds::Database, Target), DatabaseError> {
     let mut pauses = Pauses::new();
@@ -248,7 +248,7 @@ async fn knocking(
     wait: &Wait<'_>,
 ) -> Result<Server, DatabaseError> {
     loop {
-        let refusal = match wait.cx.host().databases.knock(target).await {
+        let refusal = match wait.cx.net().databases.knock(target).await {
             Ok(server) => return Ok(server),
             Err(refusal) => clean(refusal, wait.cx),
         };

@@ -21,8 +21,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat2, readlinkat};
 use nix::sys::stat::{Mode, fstat};
 
-use super::tree::{described, failed, through};
-use super::{FileKind, HostError};
+use crate::host::tree::{described, failed, through};
+use crate::host::{FileKind, HostError};
 
 /// A path in an image, in two parts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

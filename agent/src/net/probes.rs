@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::TcpStream;
 
-use super::Probes;
+use crate::net::Probes;
 
 /// Probes of this machine. The client is made by the first http probe, because TLS costs a little.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::time::sleep;
 
 use super::{Refusal, Target};
-use crate::host::resolver::SystemResolver;
+use crate::net::resolver::SystemResolver;
 
 /// How much later the next connection is begun while the ones before are unanswered.
 const STAGGER: Duration = Duration::from_millis(150);

@@ -24,8 +24,8 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use self::tls::Roots;
-use super::Files;
-use super::resolver::SystemResolver;
+use crate::host::Files;
+use crate::net::resolver::SystemResolver;
 use crate::text::SecretText;
 
 pub(crate) use self::refusal::{Refusal, Said, Verdict};

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 
-use super::commands::ProcessCommands;
-use super::files::DiskFiles;
-use super::{Attributes, Commands, End, Files, HostError, Invocation, OnLine, Users};
 use crate::fake::machine::FakeMachine;
+use crate::host::commands::ProcessCommands;
+use crate::host::files::DiskFiles;
+use crate::host::{Attributes, Commands, End, Files, HostError, Invocation, OnLine, Users};
 use crate::text::SecretText;
 
 /// How the name of a staged file begins.
@@ -53,7 +53,7 @@ impl DeskCommands {
     }
 
     fn machine_owner(&self) -> (u32, u32) {
-        super::users::EtcUsers::new(None).own()
+        crate::host::users::EtcUsers::new(None).own()
     }
 }
 

@@ -4,8 +4,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::HostError;
-use super::scrub::{Scrubber, Spot};
+use crate::host::HostError;
+use crate::image::scrub::{Scrubber, Spot};
 
 /// Makers of virtual machines, as the firmware names them. Amazon's own machines without a hypervisor say so, too.
 const VENDORS: [&str; 12] = [

@@ -1,0 +1,3 @@
+//! The dry run: a boot on a machine in memory.
+
+pub(crate) mod desk;
