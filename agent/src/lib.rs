@@ -41,6 +41,7 @@ mod redaction;
 mod rehearse;
 mod report;
 mod seal;
+mod step;
 mod steps;
 mod template;
 mod text;

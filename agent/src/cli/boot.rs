@@ -29,8 +29,8 @@ use crate::report::console::{Console, told};
 use crate::report::event::{Listener, Recorder};
 use crate::report::journal::Journal;
 use crate::report::{BootOutcome, Report, Trouble};
-use crate::steps::fields::TimeLimit;
-use crate::steps::{Phase, Verdict};
+use crate::step::fields::TimeLimit;
+use crate::step::{Phase, Verdict};
 
 /// Make this machine what its boot document says
 ///

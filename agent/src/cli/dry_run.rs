@@ -35,7 +35,8 @@ use crate::rehearse::desk::DeskCommands;
 use crate::report::console::told;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Report, StepReport};
-use crate::steps::{Known, Phase, World, install};
+use crate::step::{Known, Phase, World};
+use crate::steps::install;
 use crate::text::Text;
 
 /// Rehearse a boot: no root, no network, and nothing is touched outside --out

@@ -13,7 +13,7 @@ use crate::failure::{Explanation, Failure};
 use crate::host::Clock;
 use crate::host::clock::SystemClock;
 use crate::host::opened::Recording;
-use crate::steps::fields::TimeLimit;
+use crate::step::fields::TimeLimit;
 
 /// List the files of a mount that are opened or read from now on, for `warm: { list: FILE }`
 ///

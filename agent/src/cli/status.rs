@@ -12,7 +12,7 @@ use crate::host::{Clock, Files, HostError, environment, lock};
 use crate::report::console::{summary, told};
 use crate::report::{BootOutcome, Outcome, REPORT, Report, StepReport};
 use crate::seal::attestation::Attestation;
-use crate::steps::fields::TimeLimit;
+use crate::step::fields::TimeLimit;
 
 /// A report of ten thousand steps is smaller than this.
 const REPORT_LIMIT: u64 = 64 * 1024 * 1024;

@@ -117,7 +117,7 @@ mod tests {
         run: Vec<Text>,
         #[serde(default)]
         once: Once,
-        limit: Option<crate::steps::fields::TimeLimit>,
+        limit: Option<crate::step::fields::TimeLimit>,
         inner: Option<Inner>,
     }
 

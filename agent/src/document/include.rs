@@ -27,7 +27,7 @@ use crate::document::decode;
 use crate::document::error::Mistake;
 use crate::document::source::{Layers, SIZE_LIMIT};
 use crate::document::tree::{Node, Value};
-use crate::steps::fields::OrMap;
+use crate::step::fields::OrMap;
 use crate::text::{Place, Text};
 
 /// How deep documents may include each other.

@@ -25,18 +25,18 @@ use crate::address::Address;
 use crate::document::error::{Mistake, Sources};
 use crate::document::source::Layers;
 use crate::document::tree::{Key, Node, Value};
+use crate::step::fields::TimeLimit;
+use crate::step::{AnyStep, Companion, Order, Phase, Step};
 use crate::steps::bundle::Bundle;
 use crate::steps::command::Command;
 use crate::steps::credential::Credential;
 use crate::steps::database::Database;
-use crate::steps::fields::TimeLimit;
 use crate::steps::file::File;
 use crate::steps::mount::Mount;
 use crate::steps::secret::Secret;
 use crate::steps::service::Service;
 use crate::steps::signal::Signal;
 use crate::steps::volume::Volume;
-use crate::steps::{AnyStep, Companion, Order, Phase, Step};
 use crate::text::{Place, Text};
 
 /// Every kind of step, by the name of its map. A new kind is one line here.

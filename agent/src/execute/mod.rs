@@ -22,7 +22,7 @@ use crate::failure::Explanation;
 use crate::plan::{Plan, Unit};
 use crate::report::event::Recorder;
 use crate::report::{Outcome, StepReport};
-use crate::steps::{Context, Difference, Outputs, Progress, Verdict, World};
+use crate::step::{Context, Difference, Outputs, Progress, Verdict, World};
 use schedule::{Ended, Schedule};
 pub(crate) use written::{publish, write_afterwards, write_report};
 

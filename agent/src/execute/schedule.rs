@@ -205,7 +205,7 @@ pub(crate) fn order(units: &[Unit]) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::Phase;
+    use crate::step::Phase;
 
     /// `a b:a c:b?` — b uses a value of a, c only comes after b. `!s` waits for the rest, `.z` for everything, `+w` is
     /// beside, `~d` is not required.

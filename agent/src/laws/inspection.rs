@@ -14,7 +14,8 @@ use crate::fake::machine::{FakeMachine, Snapshot};
 use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;
-use crate::steps::{AnyStep, Companion, Context, Difference, Objection, Order, Outputs, Phase, StepFuture};
+use crate::step::erased::StepFuture;
+use crate::step::{AnyStep, Companion, Context, Difference, Objection, Order, Outputs, Phase};
 use crate::text::Text;
 
 /// Far more turns than any inspection needs.

@@ -22,8 +22,8 @@ use crate::laws::transcript::Transcript;
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Outcome, Report};
+use crate::step::{Known, Phase, World};
 use crate::steps::mount::remembered;
-use crate::steps::{Known, Phase, World};
 
 pub(super) const ZONE: &str = "eu-central-1a";
 pub(super) const REGION: &str = "eu-central-1";

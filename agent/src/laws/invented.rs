@@ -12,7 +12,7 @@ use crate::aws::{SecretValue, SecretVersion};
 use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
 use crate::laws::example::Example;
 use crate::plan::Plan;
-use crate::steps::Known;
+use crate::step::Known;
 use crate::template::Template;
 
 /// Stands in every secret, many times, and nowhere else.

@@ -6,7 +6,7 @@ use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
 use crate::laws::example::{Example, examples};
 use crate::laws::instance::Instance;
 use crate::plan::Plan;
-use crate::steps::Phase;
+use crate::step::Phase;
 
 const DOCUMENT: &str = "
 version: 1

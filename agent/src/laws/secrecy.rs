@@ -12,7 +12,7 @@ use crate::laws::example::{Example, examples};
 use crate::laws::instance::{Booted, Instance};
 use crate::laws::invented::{MARK, encoded, value};
 use crate::report::BootOutcome;
-use crate::steps::Outputs;
+use crate::step::Outputs;
 use crate::text::SecretText;
 
 /// Prints all that it was given: arguments, environment and the files named in its arguments; as they are, as JSON, and

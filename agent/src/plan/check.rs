@@ -14,7 +14,7 @@ use crate::document::{Item, KINDS};
 use crate::facts;
 use crate::failure::{Failure, nearest};
 use crate::plan::values::Values;
-use crate::steps::Order;
+use crate::step::Order;
 use crate::template::{Template, TemplateError, descend};
 use crate::text::{Place, Text};
 

@@ -9,7 +9,7 @@ use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::plan::{phases, rest};
-use crate::steps::{Order, Phase};
+use crate::step::{Order, Phase};
 
 /// What runs as one.
 #[derive(Debug, Clone, PartialEq, Eq)]

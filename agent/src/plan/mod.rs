@@ -18,7 +18,7 @@ use crate::address::{Address, Reference};
 use crate::document::BootDocument;
 use crate::document::error::DocumentError;
 use crate::document::source::TemplateTexts;
-use crate::steps::{AnyStep, Phase};
+use crate::step::{AnyStep, Phase};
 use crate::template::Template;
 
 pub(crate) use graph::{Need, Rest, Unit, awaited, row};

@@ -9,7 +9,7 @@ use super::graph::{Unit, dependents_of};
 use crate::address::Address;
 use crate::document::Item;
 use crate::document::error::Mistake;
-use crate::steps::Phase;
+use crate::step::Phase;
 
 /// Finds the phase of each unit.
 pub(super) fn place(units: &mut [Unit], items: &BTreeMap<Address, Item>, mistakes: &mut Vec<Mistake>) {

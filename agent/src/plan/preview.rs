@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::address::Address;
 use crate::plan::{Plan, Unit};
-use crate::steps::Phase;
+use crate::step::Phase;
 use crate::text::Text;
 
 /// What a rehearsal made of each step.

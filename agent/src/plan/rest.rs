@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::execute::schedule::{Ended, Schedule};
     use crate::plan::Need;
-    use crate::steps::Phase;
+    use crate::step::Phase;
 
     /// Units of which each needs some before it; every other one is a service.
     fn units(needs: &[Vec<usize>]) -> Vec<Unit> {

@@ -7,7 +7,7 @@ use crate::address::Address;
 use crate::failure::Explanation;
 use crate::report::event::{Event, Listener};
 use crate::report::{BootOutcome, Outcome, Report, StepReport, Trouble};
-use crate::steps::Phase;
+use crate::step::Phase;
 
 /// Prints a boot as plain text.
 pub(crate) struct Console {

@@ -8,8 +8,8 @@ use crate::address::Address;
 use crate::failure::Explanation;
 use crate::host::Clock;
 use crate::report::{Idle, IdleKind, Outcome, Report, StepReport, Trouble, milliseconds};
-use crate::steps::Progress;
-use crate::steps::amount::Amount;
+use crate::step::Progress;
+use crate::step::amount::Amount;
 
 /// One thing that happened to one step.
 #[derive(Debug)]

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::failure::Explanation;
 use crate::host::startup::Startup;
-use crate::steps::Phase;
-use crate::steps::amount::Amount;
+use crate::step::Phase;
+use crate::step::amount::Amount;
 
 /// Where the report lies, below `--root`.
 pub(crate) const REPORT: &str = "/run/ingot/report.json";

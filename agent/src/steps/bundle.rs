@@ -41,9 +41,10 @@ use crate::digest::Sha256;
 use crate::failure::Explanation;
 use crate::host::unpack::{Unpacked, Unpacking};
 use crate::host::{Attributes, HostError};
-use crate::steps::amount::Gauge;
-use crate::steps::fields::Mode;
-use crate::steps::{Context, Objection, Outputs, Progress, Step, install};
+use crate::step::amount::Gauge;
+use crate::step::fields::Mode;
+use crate::step::{Context, Objection, Outputs, Progress, Step};
+use crate::steps::install;
 use crate::text::Text;
 
 /// A large archive over a slow network, with pauses.

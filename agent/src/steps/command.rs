@@ -25,8 +25,8 @@ use serde::Deserialize;
 use crate::failure::Failure;
 use crate::host::state::{Entry, EntryState as Recorded};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH, User};
-use crate::steps::fields::Excerpt;
-use crate::steps::{Context, Outputs, Progress, Step};
+use crate::step::fields::Excerpt;
+use crate::step::{Context, Outputs, Progress, Step};
 use crate::template::TemplateError;
 use crate::text::{SecretText, Text};
 

@@ -17,9 +17,9 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::host::HostError;
-use crate::steps::fields::Mode;
+use crate::step::fields::Mode;
+use crate::step::{Context, Objection, Outputs, Step};
 use crate::steps::install::{self, Change, Wanted};
-use crate::steps::{Context, Objection, Outputs, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
 

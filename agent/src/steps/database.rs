@@ -32,7 +32,7 @@ use crate::address::Address;
 use crate::aws::rds::{Kind, Member, Restore};
 use crate::failure::Failure;
 use crate::net::databases::{Refusal, Server};
-use crate::steps::{Context, Objection, Outputs, Step};
+use crate::step::{Context, Objection, Outputs, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Database;

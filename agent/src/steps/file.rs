@@ -22,9 +22,9 @@ use zeroize::Zeroizing;
 
 use crate::failure::Failure;
 use crate::host::{End, HostError, Invocation, SEARCH_PATH};
-use crate::steps::fields::{Excerpt, Mode};
+use crate::step::fields::{Excerpt, Mode};
+use crate::step::{Context, Objection, Outputs, Progress, Step};
 use crate::steps::install::{self, Change, Wanted};
-use crate::steps::{Context, Objection, Outputs, Progress, Step};
 use crate::template::TemplateError;
 use crate::template::{Format, FormatError};
 use crate::text::{SecretText, Text};

@@ -10,8 +10,8 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::host::{Attributes, FileKind, HostError, Stat};
-use crate::steps::fields::Mode;
-use crate::steps::{Context, Objection, Outputs};
+use crate::step::fields::Mode;
+use crate::step::{Context, Objection, Outputs};
 
 /// What a file should be.
 pub(crate) struct Wanted {
@@ -116,7 +116,7 @@ pub(crate) async fn abandon(change: &Change, cx: &Context<'_>) {
     if let Change::Write(wanted) = change
         && let Err(error) = cx.host().files.remove(&staged(&wanted.path)).await
     {
-        cx.progress(crate::steps::Progress::Warning(error.to_string()));
+        cx.progress(crate::step::Progress::Warning(error.to_string()));
     }
 }
 

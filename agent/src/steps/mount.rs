@@ -37,9 +37,9 @@ use self::trouble::MountError;
 use crate::host::disks::{Device, Filesystem};
 use crate::host::mounts::MountCall;
 use crate::host::{Attributes, HostError};
-use crate::steps::fields::Mode;
+use crate::step::fields::Mode;
+use crate::step::{Companion, Context, Objection, Outputs, Step};
 use crate::steps::warm::{self, Warm};
-use crate::steps::{Companion, Context, Objection, Outputs, Step};
 use crate::text::Text;
 
 /// A large journal is replayed, and a dirty filesystem checked, in minutes.

@@ -10,7 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::host::{HostError, Unit};
-use crate::steps::Context;
+use crate::step::Context;
 
 /// Our own units: nothing that ingot starts may be ordered after them, whoever called ingot this time.
 const OURS: [&str; 2] = ["ingot.service", "ingot.target"];

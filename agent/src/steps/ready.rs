@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::host::{End, HostError, Invocation, SEARCH_PATH, Unit};
-use crate::steps::Context;
-use crate::steps::fields::TimeLimit;
+use crate::step::Context;
+use crate::step::fields::TimeLimit;
 use crate::text::Text;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);

@@ -21,7 +21,7 @@ use base64::Engine;
 
 use crate::aws::{AwsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
 use crate::failure::Failure;
-use crate::steps::{Context, Objection, Outputs, Step};
+use crate::step::{Context, Objection, Outputs, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
 

@@ -25,10 +25,10 @@ use self::trouble::{ServiceError, show, unproven, why};
 use crate::address::Address;
 use crate::host::Unit;
 use crate::host::state::{Entry, EntryState as Recorded};
+use crate::step::{Context, Objection, Order, Outputs, Phase, Step};
 use crate::steps::ordering;
 use crate::steps::ready::{self, Ready};
 use crate::steps::stamps::{Stamps, stamps};
-use crate::steps::{Context, Objection, Order, Outputs, Phase, Step};
 use crate::text::Text;
 
 /// The start of the unit, and then its readiness, which has a limit of its own.

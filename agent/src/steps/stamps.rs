@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::address::Address;
-use crate::steps::Context;
+use crate::step::Context;
 
 /// What the watched steps put on the machine, each with its stamp.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -36,7 +36,7 @@ use self::fields::{Existing, Snapshot, Source};
 use self::memory::Memory;
 use crate::aws::ec2::NewVolume;
 use crate::host::disks::{Content, Device, Disk, NewFilesystem, Wanted};
-use crate::steps::{Context, Objection, Outputs, Progress, Step};
+use crate::step::{Context, Objection, Outputs, Progress, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Volume;

@@ -38,9 +38,9 @@ use crate::host::disks::{Device, Disk, Origin};
 use crate::host::mounts::{self, Mounted};
 use crate::host::reading::WasRead;
 use crate::host::state::{Entry, EntryState};
-use crate::steps::amount::Gauge;
-use crate::steps::fields::OrMap;
-use crate::steps::{Companion, Context, Progress};
+use crate::step::amount::Gauge;
+use crate::step::fields::OrMap;
+use crate::step::{Companion, Context, Progress};
 use crate::template::TemplateError;
 use crate::text::Text;
 

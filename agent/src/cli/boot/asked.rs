@@ -15,8 +15,8 @@ use crate::failure::Explanation;
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::report::event::Recorder;
+use crate::step::{Phase, World};
 use crate::steps::signal::GROUP_TAG;
-use crate::steps::{Phase, World};
 
 /// Where units find the facts, for `EnvironmentFile=`.
 const FACTS_FILE: &str = "/run/ingot/facts.env";

@@ -32,7 +32,7 @@ use crate::host::{Files, Host, identity};
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{BootOutcome, REPORT, Report};
-use crate::steps::Phase;
+use crate::step::Phase;
 use crate::steps::mount::remembered;
 
 /// How often a lock that another boot holds is tried.

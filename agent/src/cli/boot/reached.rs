@@ -27,7 +27,7 @@ use crate::net::Net;
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{ExchangeReport, milliseconds};
-use crate::steps::{Known, Phase, World};
+use crate::step::{Known, Phase, World};
 
 /// How often an instance of a warm pool is asked whether it goes into service.
 ///

@@ -7,8 +7,9 @@ use serde::Deserialize;
 
 use crate::aws::s3::Source;
 use crate::digest::Sha256;
-use crate::steps::fields::Mode;
-use crate::steps::{Objection, install};
+use crate::step::Objection;
+use crate::step::fields::Mode;
+use crate::steps::install;
 use crate::text::Text;
 
 /// How many releases are kept.

@@ -7,7 +7,7 @@ use super::Change;
 use super::release::{self, Layout, Mark, Release};
 use super::trouble::BundleError;
 use crate::host::{Attributes, FileKind};
-use crate::steps::Context;
+use crate::step::Context;
 
 /// No mark is nearly as long.
 const MARK_LIMIT: u64 = 64 << 10;

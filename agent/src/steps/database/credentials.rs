@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{Database, DatabaseError, Unsuitable};
 use crate::address::Address;
 use crate::net::databases::Login;
-use crate::steps::Context;
+use crate::step::Context;
 use crate::text::SecretText;
 
 impl Database {

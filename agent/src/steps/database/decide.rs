@@ -6,8 +6,8 @@ use super::fields::{Database, RestoreFrom};
 use super::{Change, DatabaseError, Unsuitable};
 use crate::aws::rds::{self, Kind, Member, Name, Restore, Snapshot, SnapshotQuery};
 use crate::net::databases::{Engine, Login, Refusal, Target, Verdict};
-use crate::steps::Context;
-use crate::steps::fields::OrMap;
+use crate::step::Context;
+use crate::step::fields::OrMap;
 use crate::text::Text;
 
 /// Tags of a database that ingot has restored: what from, and whether its master password is still the snapshot's.

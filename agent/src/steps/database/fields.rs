@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use crate::address::Address;
 use crate::net::databases::{Engine, Tls};
-use crate::steps::Objection;
-use crate::steps::fields::OrMap;
+use crate::step::Objection;
+use crate::step::fields::OrMap;
 use crate::template::Template;
 use crate::text::Text;
 

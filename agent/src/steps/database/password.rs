@@ -9,7 +9,7 @@ use super::{Database, DatabaseError, Unsuitable, clean};
 use crate::aws::rds::Name;
 use crate::failure::Failure;
 use crate::net::databases::{Login, Target, Verdict};
-use crate::steps::Context;
+use crate::step::Context;
 
 /// RDS has it in a state in which it takes no other password: that passes.
 const BUSY: [&str; 2] = ["InvalidDBInstanceState", "InvalidDBClusterStateFault"];

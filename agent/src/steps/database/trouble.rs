@@ -7,7 +7,7 @@ use crate::aws::AwsError;
 use crate::aws::rds::Kind;
 use crate::failure::Failure;
 use crate::net::databases::Refusal;
-use crate::steps::fields::rounded;
+use crate::step::fields::rounded;
 use crate::template::TemplateError;
 
 /// Why a database could not be made ready.

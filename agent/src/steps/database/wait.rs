@@ -14,7 +14,7 @@ use super::{Database, DatabaseError, Unsuitable, clean, decide};
 use crate::aws::rds::{self, Member, Name, Restore};
 use crate::failure::Failure;
 use crate::net::databases::{Refusal, Server, Target, Verdict};
-use crate::steps::Context;
+use crate::step::Context;
 
 /// The pauses in which RDS is asked while it has no endpoint: each half as long again as the one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);

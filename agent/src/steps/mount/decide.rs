@@ -11,7 +11,7 @@ use crate::address::Address;
 use crate::host::disks::{Content, Device, Disk, Filesystem, Signature, State};
 use crate::host::mounts::{self, MountCall, Mounted};
 use crate::host::{Attributes, FileKind, HostError, Stat};
-use crate::steps::Context;
+use crate::step::Context;
 
 /// A filesystem counts as smaller than its device from this difference on. The last part of a device that is too small for
 /// a whole group of blocks stays unused.

@@ -17,7 +17,7 @@ use crate::host::disks::{Content, Device, State, Wanted};
 use crate::host::mounts::{self, MountCall, Mounted};
 use crate::host::state::{Entry, EntryState, Record};
 use crate::host::{Host, HostError};
-use crate::steps::Context;
+use crate::step::Context;
 
 /// One mount, or one swap area.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::failure::Failure;
 use crate::host::{HostError, Unit};
-use crate::steps::Context;
-use crate::steps::fields::{Excerpt, rounded};
+use crate::step::Context;
+use crate::step::fields::{Excerpt, rounded};
 use crate::steps::ordering::Deadlock;
 use crate::steps::ready::NotReady;
 

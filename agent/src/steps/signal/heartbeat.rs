@@ -8,7 +8,7 @@ use super::target::only;
 use super::trouble::SignalError;
 use crate::aws::autoscaling::{LifecycleAction, no_action};
 use crate::failure::{Explanation, Failure, full_jitter};
-use crate::steps::{Context, Progress};
+use crate::step::{Context, Progress};
 
 /// A boot that is over by then needs no heartbeat. The shortest timeout of a hook is 30 seconds, and the machine has
 /// taken some of them to come this far.

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::{RESOURCE_TAG, STACK_TAG, Signal, SignalError, To};
 use crate::aws::autoscaling::{Hook, LifecycleAction};
-use crate::steps::Context;
+use crate::step::Context;
 use crate::text::{SecretText, Text};
 
 /// Something that the document names, or else a tag.

@@ -12,8 +12,8 @@ use crate::aws::AwsError;
 use crate::aws::ec2::{Here, NewVolume, VolumeQuery};
 use crate::failure::Failure;
 use crate::host::disks::{Device, Disk, DiskWatch, NewFilesystem, Wanted};
-use crate::steps::Context;
-use crate::steps::fields::rounded;
+use crate::step::Context;
+use crate::step::fields::rounded;
 
 /// The pauses in which EC2 is asked for the state of a volume: each 1.8 times the one before.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);

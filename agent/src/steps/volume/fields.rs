@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::host::disks::Filesystem;
-use crate::steps::Objection;
-use crate::steps::fields::OrMap;
+use crate::step::Objection;
+use crate::step::fields::OrMap;
 use crate::text::Text;
 
 /// An EBS volume or an instance store, attached and known by what it is.

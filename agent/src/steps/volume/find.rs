@@ -11,7 +11,7 @@ use super::trouble::{Unsuitable, VolumeError};
 use super::{Change, Found};
 use crate::aws::ec2::{self, Here, NewVolume, Snapshot, SnapshotQuery, VolumeQuery};
 use crate::host::disks::Wanted;
-use crate::steps::Context;
+use crate::step::Context;
 use crate::text::Text;
 
 /// Tags of everything that ingot makes or reuses.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::host::HostError;
 use crate::host::disks::DeviceNumber;
 use crate::host::state::{Entry, EntryState};
-use crate::steps::Context;
+use crate::step::Context;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Memory {

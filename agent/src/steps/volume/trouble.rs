@@ -6,7 +6,7 @@ use super::content::{ContentError, PartError};
 use crate::aws::AwsError;
 use crate::failure::Failure;
 use crate::host::HostError;
-use crate::steps::fields::rounded;
+use crate::step::fields::rounded;
 use crate::template::TemplateError;
 
 /// Why a volume could not be made ready. No byte was written to a device that was refused.

@@ -13,8 +13,8 @@ use crate::failure::Failure;
 use crate::host::reading::FilesToRead;
 use crate::host::reading::selection::Selection;
 use crate::host::state::EntryState;
-use crate::steps::amount::Gauge;
-use crate::steps::{Context, Objection, Order, Outputs, Progress, Step};
+use crate::step::amount::Gauge;
+use crate::step::{Context, Objection, Order, Outputs, Progress, Step};
 use crate::text::Text;
 
 /// A list of a million paths is smaller than this.

@@ -10,8 +10,8 @@ use crate::address::Address;
 use crate::host::disks::Device;
 use crate::host::reading::DeviceToRead;
 use crate::host::state::EntryState;
-use crate::steps::amount::Gauge;
-use crate::steps::{Context, Order, Outputs, Progress, Step};
+use crate::step::amount::Gauge;
+use crate::step::{Context, Order, Outputs, Progress, Step};
 use crate::text::Text;
 
 /// There is nothing to choose.

@@ -16,9 +16,9 @@ use crate::host::Host;
 use crate::host::state::Record;
 use crate::net::Net;
 use crate::redaction::Redactor;
-use crate::steps::amount::Amount;
+use crate::step::amount::Amount;
+use crate::step::{Outputs, Phase, Verdict};
 use crate::steps::volume::Claims;
-use crate::steps::{Outputs, Phase, Verdict};
 use crate::template::{Scope, Template, TemplateError};
 use crate::text::{SecretText, Text};
 
