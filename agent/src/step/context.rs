@@ -17,8 +17,7 @@ use crate::host::state::Record;
 use crate::net::Net;
 use crate::redaction::Redactor;
 use crate::step::amount::Amount;
-use crate::step::{Outputs, Phase, Verdict};
-use crate::steps::volume::Claims;
+use crate::step::{Claims, Outputs, Phase, Verdict};
 use crate::template::{Scope, Template, TemplateError};
 use crate::text::{SecretText, Text};
 

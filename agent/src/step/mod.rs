@@ -2,7 +2,9 @@
 //! execute them.
 
 pub(crate) mod amount;
+mod claims;
 mod context;
+pub(crate) mod device_name;
 pub(crate) mod erased;
 pub(crate) mod fields;
 pub(crate) mod phase;
@@ -12,6 +14,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub(crate) use claims::Claims;
 pub(crate) use context::{Context, Known, Progress, World};
 pub(crate) use erased::{AnyStep, Difference};
 pub(crate) use phase::Phase;

@@ -22,7 +22,6 @@ mod content;
 mod fields;
 mod find;
 mod memory;
-mod names;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -40,7 +39,6 @@ use crate::step::{Context, Objection, Outputs, Progress, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Volume;
-pub(crate) use self::memory::Claims;
 pub(crate) use self::trouble::VolumeError;
 
 /// EC2 makes a volume in a minute and attaches it in seconds, when nothing is wrong; 15 minutes are its worst days.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::fields::Volume;
 use super::find::{ADDRESS, INSTANCE, describe, tags};
 use super::memory::Memory;
-use super::names::bare;
 use super::trouble::{Unsuitable, VolumeError};
 use super::{Change, Found, Settlement};
 use crate::aws::AwsError;
@@ -13,6 +12,7 @@ use crate::aws::ec2::{Here, NewVolume, VolumeQuery};
 use crate::failure::Failure;
 use crate::host::disks::{Device, Disk, DiskWatch, NewFilesystem, Wanted};
 use crate::step::Context;
+use crate::step::device_name::bare;
 use crate::step::fields::rounded;
 
 /// The pauses in which EC2 is asked for the state of a volume: each 1.8 times the one before.

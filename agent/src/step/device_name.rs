@@ -5,7 +5,7 @@
 //! Source: <https://docs.aws.amazon.com/ebs/latest/userguide/device_naming.html>
 
 /// A name as all its spellings have it in common: `/dev/sdf`, `sdf` and `/dev/xvdf` are one.
-pub(super) fn bare(name: &str) -> String {
+pub(crate) fn bare(name: &str) -> String {
     let name = name.trim_start_matches("/dev/");
     match name.strip_prefix("xvd") {
         // /dev/xvdba has no other spelling.
@@ -15,7 +15,7 @@ pub(super) fn bare(name: &str) -> String {
 }
 
 /// Every name there is: those that AWS recommends for data first.
-pub(super) fn candidates() -> impl Iterator<Item = String> {
+pub(crate) fn candidates() -> impl Iterator<Item = String> {
     let single = ('f'..='p').chain('b'..='e').map(|letter| format!("/dev/sd{letter}"));
     let double = ('b'..='d').flat_map(|first| ('a'..='x').map(move |second| format!("/dev/xvd{first}{second}")));
     single.chain(double)
