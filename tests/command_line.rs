@@ -4,7 +4,7 @@ mod program;
 
 use program::{FACTS, Ingot, documents, tests, write};
 
-const COMMANDS: [&str; 9] = ["boot", "dry-run", "check", "status", "record-warm", "seal", "schema", "completions", "man"];
+const COMMANDS: [&str; 9] = ["boot", "dry-run", "check", "status", "record-preload", "seal", "schema", "completions", "man"];
 
 #[test]
 fn help_and_version_are_answers_not_mistakes() {

@@ -271,18 +271,18 @@ def test_a_snapshot_of_a_disk_in_use_is_mounted_with_its_journal_replayed(guest)
     is_mounted_as_it_should_be(guest, volume["VolumeId"])
 
 
-WARM = SHOP + "    warm: [db]\n"
+PRELOAD = SHOP + "    preload: [db]\n"
 
 
-def test_warming_reads_in_parallel_and_only_what_it_is_told_to(guest):
+def test_preload_reads_in_parallel_and_only_what_it_is_told_to(guest):
     files = {"db/table": b"rows\n" * (3 << 20), "cold/archive": b"cold\n" * (6 << 20)}
-    image = filesystem(guest.directory / "warm.img", "xfs", files)
+    image = filesystem(guest.directory / "preload.img", "xfs", files)
     guest.snapshot(image, TAGS)
     guest.lazy = 0.05
-    guest.imds.configure(user_data=WARM)
+    guest.imds.configure(user_data=PRELOAD)
     guest.boot()
     succeeds(guest)
-    guest.wait_for(lambda: outcomes(guest).get("warm./srv/shop") == "changed", 60, "the end of the warming")
+    guest.wait_for(lambda: outcomes(guest).get("preload./srv/shop") == "changed", 60, "the end of the preload")
     [disk] = guest.lazy_disks.values()
     assert disk.most_waiting >= 8, "reads are under way side by side"
     assert disk.loaded() < 0.7, "the archive stays where it is"
@@ -292,14 +292,14 @@ def test_warming_reads_in_parallel_and_only_what_it_is_told_to(guest):
 
 
 def test_the_unit_is_up_while_a_volume_is_read_beside_it(guest):
-    guest.snapshot(filesystem(guest.directory / "warm.img", "xfs", {"db/table": b"rows\n", "db/other": b"rows\n"}), TAGS)
-    boot(guest, SHOP + "    warm: { rest_mib_s: 1 }\n")
+    guest.snapshot(filesystem(guest.directory / "preload.img", "xfs", {"db/table": b"rows\n", "db/other": b"rows\n"}), TAGS)
+    boot(guest, SHOP + "    preload: { rest_mib_s: 1 }\n")
     assert guest.show("ingot.service", "ActiveState", "SubState") == {"ActiveState": "active", "SubState": "running"}
     guest.wait_until("systemctl is-active ingot.target")
-    guest.wait_until("ingot status | grep '^running: warm./srv/shop:rest reading '")
+    guest.wait_until("ingot status | grep '^running: preload./srv/shop:rest reading '")
     assert guest.run("ingot", "status").code == 0
 
-    recording = "ingot record-warm --unit=app --for=10s /srv/shop >/tmp/list & sleep 3"
+    recording = "ingot record-preload --unit=app --for=10s /srv/shop >/tmp/list & sleep 3"
     read = "cat /srv/shop/db/other >/tmp/copy; systemd-run --quiet --wait --unit=app cat /srv/shop/db/table"
     assert guest.shell(f"{recording}; {read}; wait; cat /tmp/list").stdout == "db/table\n", "other units are not heeded"
 
@@ -307,7 +307,7 @@ def test_the_unit_is_up_while_a_volume_is_read_beside_it(guest):
     assert guest.run("systemctl", "stop", "ingot.service").code == 0
     assert time.monotonic() - begun < 10
     [step] = [step for step in json.loads(guest.read("/run/ingot/report.json"))["steps"] if step["outcome"] == "failed"]
-    assert step["address"] == "warm./srv/shop:rest" and "SIGTERM" in step["error"]["message"]
+    assert step["address"] == "preload./srv/shop:rest" and "SIGTERM" in step["error"]["message"]
     assert guest.show("ingot.service", "Result") == {"Result": "success"}
 
 

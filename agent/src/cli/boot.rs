@@ -34,8 +34,8 @@ use crate::step::{Phase, Verdict};
 
 /// Make this machine what its boot document says
 ///
-/// Ends when the document is fulfilled and nothing goes on beside it any more, such as the reading of a volume that is to
-/// be warm: the report, `ingot status` and systemd know before that the boot is over. The exit code is that of the boot.
+/// Ends when the document is fulfilled and nothing goes on beside it any more, such as preloading a
+/// volume: the report, `ingot status` and systemd know before that the boot is over. The exit code is that of the boot.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Where the boot document comes from: imds, none, a file, or - for standard input

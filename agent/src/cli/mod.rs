@@ -7,7 +7,7 @@ mod dry_run;
 mod generate;
 mod logging;
 mod prepare;
-mod record_warm;
+mod record_preload;
 mod rehearsal;
 mod restore_mounts;
 mod seal;
@@ -44,8 +44,8 @@ enum Command {
     Status(status::Args),
     /// Say where the time of a boot went
     Analyze(analyze::Args),
-    /// List the files of a mount that are opened or read from now on, for `warm: { list: FILE }`
-    RecordWarm(record_warm::Args),
+    /// List the files of a mount that are opened or read from now on, for `preload: { list: FILE }`
+    RecordPreload(record_preload::Args),
     /// Mount again what the last boot of this instance had mounted: no network, no document
     RestoreMounts(restore_mounts::Args),
     /// Prove that this machine may become an image: no secret, nothing of this machine, and a setup that boots
@@ -89,7 +89,7 @@ pub(crate) fn run() -> Exit {
             Command::Check(args) => check::run(args, cli.json).await,
             Command::Status(args) => status::run(args, cli.json).await,
             Command::Analyze(args) => analyze::run(args, cli.json).await,
-            Command::RecordWarm(args) => record_warm::run(args, cli.json).await,
+            Command::RecordPreload(args) => record_preload::run(args, cli.json).await,
             Command::RestoreMounts(args) => restore_mounts::run(args).await,
             Command::Seal(args) => seal::run(args, cli.json, &environment).await,
             Command::Schema => generate::schema(),

@@ -18,7 +18,7 @@ fn lost_by_a_reboot(example: &Example, address: &str) -> bool {
         "mounts" => !comes_back(&example.tree, key),
         // Its group may wait again, as when it comes out of a warm pool.
         "signals" => !example.tree[kind][key]["lifecycle_hook"].is_null(),
-        "warm" => example.tree["mounts"][key]["warm"]["into_cache"] == true,
+        "preload" => example.tree["mounts"][key]["preload"]["into_cache"] == true,
         "files" => key.starts_with("/run/") || key.starts_with("/tmp/"),
         _ => false,
     }

@@ -7,7 +7,7 @@
 //!     options: [noatime]                  # as in mount(8)
 //!     owner: shop                         # of the directory that is mounted; default: as it is
 //!     mode: "0750"
-//!     warm: [db]                          # read these first: see [`warm`](super::warm)
+//!     preload: [db]                         # read these first: see [`preload`](super::preload)
 //!   /mnt/shared: { device: "fs-0a1b.efs.eu-central-1.amazonaws.com:/", type: nfs4 }
 //!   /tmp/fast:   { type: tmpfs, options: [size=1g] }
 //!   /var/www:    { device: /srv/shop/www, options: [bind] }
@@ -39,7 +39,7 @@ use crate::host::mounts::MountCall;
 use crate::host::{Attributes, HostError};
 use crate::step::fields::Mode;
 use crate::step::{Companion, Context, Objection, Outputs, Step};
-use crate::steps::warm::{self, Warm};
+use crate::steps::preload::{self, Preload};
 use crate::text::Text;
 
 /// A large journal is replayed, and a dirty filesystem checked, in minutes.
@@ -85,7 +85,7 @@ pub(crate) struct Mount {
     /// Whether the filesystem grows to the size of its device. Default: yes for one of `volumes:`, no for any other.
     grow: Option<bool>,
     /// What is read first, since a volume of a snapshot is loaded while it is used.
-    warm: Option<Warm>,
+    preload: Option<Preload>,
 }
 
 /// What kind of thing is mounted.
@@ -180,7 +180,7 @@ impl Step for Mount {
     }
 
     fn companions(&self, key: &str) -> Vec<Companion> {
-        self.warm.iter().flat_map(|warm| warm::companions(warm, key)).collect()
+        self.preload.iter().flat_map(|preload| preload::companions(preload, key)).collect()
     }
 
     fn mounts_at(&self, key: &str) -> Option<PathBuf> {
@@ -272,9 +272,9 @@ impl Mount {
         let mut wrong: Vec<(String, &str)> = Vec::new();
         let what = self.what();
         if what == What::Swap {
-            if self.owner.is_some() || self.group.is_some() || self.mode.is_some() || self.grow.is_some() || self.warm.is_some() {
+            if self.owner.is_some() || self.group.is_some() || self.mode.is_some() || self.grow.is_some() || self.preload.is_some() {
                 wrong.push((
-                    "a swap area has neither owner, group nor mode, and is neither grown nor warmed".into(),
+                    "a swap area has neither owner, group nor mode, and is neither grown nor preloaded".into(),
                     "take these fields away",
                 ));
             }

@@ -329,12 +329,12 @@ mod tests {
     fn what_is_claimed_by_one_is_not_given_to_another() {
         let root = tempfile::tempdir().unwrap();
         let [one, another] = [(); 2].map(|()| ThreadedReading::new(Some(root.path().to_owned())));
-        let claim = one.claim("warm./srv/shop").unwrap();
+        let claim = one.claim("preload./srv/shop").unwrap();
         assert!(claim.is_some());
-        assert!(another.claim("warm./srv/shop").unwrap().is_none());
-        assert_eq!(another.claimed("warm./srv/shop").unwrap(), Some(Holder { pid: Some(std::process::id()) }));
-        assert!(another.claim("warm./srv/shop:rest").unwrap().is_some());
+        assert!(another.claim("preload./srv/shop").unwrap().is_none());
+        assert_eq!(another.claimed("preload./srv/shop").unwrap(), Some(Holder { pid: Some(std::process::id()) }));
+        assert!(another.claim("preload./srv/shop:rest").unwrap().is_some());
         drop(claim);
-        assert!(another.claimed("warm./srv/shop").unwrap().is_none());
+        assert!(another.claimed("preload./srv/shop").unwrap().is_none());
     }
 }

@@ -143,14 +143,14 @@ async fn forgets_what_could_not_be_written() {
 async fn what_is_kept_apart_is_not_overwritten() {
     let fixture = Fixture::new();
     let (first, second) = (fixture.load("i-1").await, fixture.load("i-1").await);
-    let apart = first.apart("warm./srv/shop").await.unwrap();
+    let apart = first.apart("preload./srv/shop").await.unwrap();
     second.put("commands.a", entry(EntryState::Done)).await.unwrap();
-    apart.put("warm./srv/shop", entry(EntryState::Done)).await.unwrap();
+    apart.put("preload./srv/shop", entry(EntryState::Done)).await.unwrap();
     let later = fixture.load("i-1").await;
     assert_eq!(later.get("commands.a"), Some(entry(EntryState::Done)));
-    assert_eq!(later.get("warm./srv/shop"), None);
-    assert_eq!(later.apart("warm./srv/shop").await.unwrap().get("warm./srv/shop"), Some(entry(EntryState::Done)));
-    assert!(fixture.file().with_file_name("warm.!srv!shop.json").exists());
+    assert_eq!(later.get("preload./srv/shop"), None);
+    assert_eq!(later.apart("preload./srv/shop").await.unwrap().get("preload./srv/shop"), Some(entry(EntryState::Done)));
+    assert!(fixture.file().with_file_name("preload.!srv!shop.json").exists());
 }
 
 #[test]

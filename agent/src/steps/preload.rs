@@ -1,20 +1,20 @@
-//! `warm:` of a mount — what is read first of a volume that its snapshot is loaded into lazily.
+//! `preload:` of a mount — what is read first of a volume that its snapshot is loaded into lazily.
 //!
 //! ```yaml
 //! mounts:
 //!   /srv/shop:
 //!     device: "{{volumes.data.device}}"
-//!     warm: [db, "index/*.idx"]                  # directories, files and patterns, relative to the mount; or in full:
-//!     warm:
+//!     preload: [db, "index/*.idx"]                  # directories, files and patterns, relative to the mount; or in full:
+//!     preload:
 //!       paths: [db]
-//!       list: /etc/ingot/warm/shop.list          # made by `ingot record-warm`: one path a line, relative to the mount
+//!       list: /etc/ingot/preload/shop.list          # made by `ingot record-preload`: one path a line, relative to the mount
 //!       into_cache: true                         # what is read stays in memory. Default: false
 //!       in_flight: 64                            # reads at the same time. Default: 64
 //!       rest_mib_s: 100                          # then the rest of the device, at this rate. Default: not at all
 //! ```
 //!
-//! A mount brings the steps `warm./srv/shop`, the paths, and `warm./srv/shop:rest`, the rest. The boot does not wait for
-//! them; a service does that says `after: [warm./srv/shop]`. Each is done once for a volume and the paths that are given, and once a
+//! A mount brings the steps `preload./srv/shop`, the paths, and `preload./srv/shop:rest`, the rest. The boot does not wait for
+//! them; a service does that says `after: [preload./srv/shop]`. Each is done once for a volume and the paths that are given, and once a
 //! boot where it is to fill the cache. How the reading is done is the business of [`host::reading`](crate::host::reading).
 
 mod paths;
@@ -29,8 +29,8 @@ use std::time::Duration;
 use schemars::{JsonSchema, json_schema};
 use serde::Deserialize;
 
-use self::paths::WarmPaths;
-use self::rest::WarmRest;
+use self::paths::PreloadPaths;
+use self::rest::PreloadRest;
 use crate::address::Address;
 use crate::failure::Failure;
 use crate::host::HostError;
@@ -57,7 +57,7 @@ const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What is to be read of a mount.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "OrMap<Vec<Text>, Fields>")]
-pub(crate) struct Warm {
+pub(crate) struct Preload {
     paths: Vec<Text>,
     list: Option<PathBuf>,
     into_cache: bool,
@@ -66,26 +66,26 @@ pub(crate) struct Warm {
 }
 
 /// The steps that a mount with the key `mount` brings.
-pub(crate) fn companions(warm: &Warm, mount: &str) -> Vec<Companion> {
-    let warm = Rc::new(warm.clone());
-    let address = Address::new("warm", mount);
+pub(crate) fn companions(preload: &Preload, mount: &str) -> Vec<Companion> {
+    let preload = Rc::new(preload.clone());
+    let address = Address::new("preload", mount);
     let mut companions = Vec::new();
-    let paths = !warm.paths.is_empty() || warm.list.is_some();
+    let paths = !preload.paths.is_empty() || preload.list.is_some();
     if paths {
-        let step = WarmPaths { mount: mount.into(), warm: warm.clone() };
+        let step = PreloadPaths { mount: mount.into(), preload: preload.clone() };
         companions.push(Companion { address: address.clone(), step: Box::new(step), required: false });
     }
-    if let Some(mib_s) = warm.rest_mib_s {
-        let step = WarmRest { mount: mount.into(), in_flight: warm.in_flight, mib_s, paths: paths.then_some(address) };
-        let address = Address::new("warm", &format!("{mount}:rest"));
+    if let Some(mib_s) = preload.rest_mib_s {
+        let step = PreloadRest { mount: mount.into(), in_flight: preload.in_flight, mib_s, paths: paths.then_some(address) };
+        let address = Address::new("preload", &format!("{mount}:rest"));
         companions.push(Companion { address, step: Box::new(step), required: false });
     }
     companions
 }
 
-impl JsonSchema for Warm {
+impl JsonSchema for Preload {
     fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Warm".into()
+        "Preload".into()
     }
 
     fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
@@ -108,7 +108,7 @@ struct Fields {
     /// Directories, files and patterns, relative to the mount.
     #[serde(default)]
     paths: Vec<Text>,
-    /// A file with a path on each line, relative to the mount, as `ingot record-warm` makes it.
+    /// A file with a path on each line, relative to the mount, as `ingot record-preload` makes it.
     list: Option<PathBuf>,
     /// Whether what is read is to stay in memory. It is read once a boot then. Default: false.
     #[serde(default)]
@@ -121,7 +121,7 @@ struct Fields {
     rest_mib_s: Option<i64>,
 }
 
-impl TryFrom<OrMap<Vec<Text>, Fields>> for Warm {
+impl TryFrom<OrMap<Vec<Text>, Fields>> for Preload {
     type Error = String;
 
     fn try_from(written: OrMap<Vec<Text>, Fields>) -> Result<Self, String> {
@@ -131,7 +131,7 @@ impl TryFrom<OrMap<Vec<Text>, Fields>> for Warm {
         };
         let Fields { paths, list, into_cache, in_flight, rest_mib_s } = fields;
         if paths.is_empty() && list.is_none() && rest_mib_s.is_none() {
-            return Err("this names nothing to read: give `paths`, a `list` or `rest_mib_s`, or leave `warm` out".into());
+            return Err("this names nothing to read: give `paths`, a `list` or `rest_mib_s`, or leave `preload` out".into());
         }
         let in_flight = match in_flight.map(u16::try_from) {
             None => IN_FLIGHT,
@@ -163,14 +163,14 @@ struct Shown {
 /// Filesystems whose files lie in extents of the one device they are on. btrfs has addresses of its own.
 const PLAIN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
 
-async fn shown(mount: &Path, cx: &Context<'_>) -> Result<Shown, WarmError> {
+async fn shown(mount: &Path, cx: &Context<'_>) -> Result<Shown, PreloadError> {
     let host = cx.host();
-    let table = host.mounts.table().await.map_err(WarmError::Host)?;
-    let Some(mounted) = mounts::seen(&table, mount, &*host.files).await.map_err(WarmError::Host)? else {
-        return Err(WarmError::NotMounted { mount: mount.to_owned() });
+    let table = host.mounts.table().await.map_err(PreloadError::Host)?;
+    let Some(mounted) = mounts::seen(&table, mount, &*host.files).await.map_err(PreloadError::Host)? else {
+        return Err(PreloadError::NotMounted { mount: mount.to_owned() });
     };
     let node = PathBuf::from(&mounted.source);
-    let behind = if node.is_absolute() { host.disks.behind(&node).await.map_err(WarmError::Host)? } else { None };
+    let behind = if node.is_absolute() { host.disks.behind(&node).await.map_err(PreloadError::Host)? } else { None };
     let plain = mounted.device.major != 0 && PLAIN.contains(&mounted.filesystem.as_str());
     let device = plain.then_some(Device { node, number: mounted.device, volume: None, partition: None });
     Ok(Shown { device, identity: identity(mounted, behind.as_ref()) })
@@ -192,7 +192,7 @@ fn identity(mounted: &Mounted, behind: Option<&(Disk, Option<u32>)>) -> String {
     name.split_whitespace().collect::<Vec<_>>().join("_")
 }
 
-/// What is remembered of a warming.
+/// What is remembered of a preloading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Done {
     identity: String,
@@ -232,21 +232,21 @@ impl Done {
     }
 }
 
-async fn record(state: EntryState, done: &Done, cx: &Context<'_>) -> Result<(), WarmError> {
+async fn record(state: EntryState, done: &Done, cx: &Context<'_>) -> Result<(), PreloadError> {
     let at = cx.host().clock.now().to_string();
     let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at, detail: Some(done.to_string()) };
-    let record = cx.world.record.apart(cx.address.as_str()).await.map_err(WarmError::Host)?;
-    record.put(cx.address.as_str(), entry).await.map_err(WarmError::Host)
+    let record = cx.world.record.apart(cx.address.as_str()).await.map_err(PreloadError::Host)?;
+    record.put(cx.address.as_str(), entry).await.map_err(PreloadError::Host)
 }
 
-async fn recorded(cx: &Context<'_>) -> Result<Option<Entry>, WarmError> {
-    let record = cx.world.record.apart(cx.address.as_str()).await.map_err(WarmError::Host)?;
+async fn recorded(cx: &Context<'_>) -> Result<Option<Entry>, PreloadError> {
+    let record = cx.world.record.apart(cx.address.as_str()).await.map_err(PreloadError::Host)?;
     Ok(record.get(cx.address.as_str()))
 }
 
 /// Whether another process is at it.
-fn is_taken(cx: &Context<'_>) -> Result<bool, WarmError> {
-    let holder = cx.host().reading.claimed(cx.address.as_str()).map_err(WarmError::Host)?;
+fn is_taken(cx: &Context<'_>) -> Result<bool, PreloadError> {
+    let holder = cx.host().reading.claimed(cx.address.as_str()).map_err(PreloadError::Host)?;
     if let Some(holder) = &holder {
         let who = holder.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
         cx.progress(Progress::Warning(format!("another ingot{who} reads it already")));
@@ -261,10 +261,10 @@ fn advanced(gauge: &RefCell<Gauge>, bytes: u64, of: u64, cx: &Context<'_>) {
 }
 
 /// Some reads may fail: those who need what was to be read will find out what it means to them.
-fn failures(read: &WasRead, cx: &Context<'_>) -> Result<(), WarmError> {
+fn failures(read: &WasRead, cx: &Context<'_>) -> Result<(), PreloadError> {
     let Some(first) = &read.first_failure else { return Ok(()) };
     if read.bytes == 0 {
-        return Err(WarmError::AllFailed { failed: read.failed, first: first.clone() });
+        return Err(PreloadError::AllFailed { failed: read.failed, first: first.clone() });
     }
     cx.progress(Progress::Warning(format!("{} reads failed, the first one: {first}", read.failed)));
     Ok(())
@@ -272,7 +272,7 @@ fn failures(read: &WasRead, cx: &Context<'_>) -> Result<(), WarmError> {
 
 /// Why a volume was not read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum WarmError {
+pub(crate) enum PreloadError {
     #[error("nothing is mounted at {}", mount.display())]
     NotMounted { mount: PathBuf },
     #[error("cannot fill in a path")]
@@ -285,7 +285,7 @@ pub(crate) enum WarmError {
     Host(HostError),
 }
 
-impl Failure for WarmError {
+impl Failure for PreloadError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotMounted { mount } => Some(format!("see with `ingot status` why mounts.{} was not mounted", mount.display())),
@@ -303,7 +303,7 @@ mod tests {
 
     use super::*;
 
-    fn read(fields: serde_json::Value) -> Result<Warm, String> {
+    fn read(fields: serde_json::Value) -> Result<Preload, String> {
         serde_json::from_value(fields).map_err(|error| error.to_string())
     }
 
@@ -331,9 +331,9 @@ mod tests {
             let companions = companions(&read(fields).unwrap(), "/srv/shop");
             companions.into_iter().map(|companion| companion.address.to_string()).collect::<Vec<_>>()
         };
-        assert_eq!(addresses(json!(["db"])), ["warm./srv/shop"]);
-        assert_eq!(addresses(json!({ "rest_mib_s": 100 })), ["warm./srv/shop:rest"]);
-        assert_eq!(addresses(json!({ "list": "/x", "rest_mib_s": 100 })), ["warm./srv/shop", "warm./srv/shop:rest"]);
+        assert_eq!(addresses(json!(["db"])), ["preload./srv/shop"]);
+        assert_eq!(addresses(json!({ "rest_mib_s": 100 })), ["preload./srv/shop:rest"]);
+        assert_eq!(addresses(json!({ "list": "/x", "rest_mib_s": 100 })), ["preload./srv/shop", "preload./srv/shop:rest"]);
     }
 
     #[test]

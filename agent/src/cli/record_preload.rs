@@ -1,4 +1,4 @@
-//! `ingot record-warm`: lists the files of a mount that are opened, as `warm:` takes them.
+//! `ingot record-preload`: lists the files of a mount that are opened, as `preload:` takes them.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::host::clock::SystemClock;
 use crate::host::opened::Recording;
 use crate::step::fields::TimeLimit;
 
-/// List the files of a mount that are opened or read from now on, for `warm: { list: FILE }`
+/// List the files of a mount that are opened or read from now on, for `preload: { list: FILE }`
 ///
 /// One path a line, relative to the mount, in the order of the first access. Start it, start the service, wait until that
 /// serves, and end this by SIGINT or SIGTERM. Needs root.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Done, PATIENCE, Shown, Warm, WarmError, advanced, failures, is_taken, record, recorded, shown};
+use super::{Done, PATIENCE, Preload, PreloadError, Shown, advanced, failures, is_taken, record, recorded, shown};
 use crate::failure::Failure;
 use crate::host::reading::FilesToRead;
 use crate::host::reading::selection::Selection;
@@ -21,9 +21,9 @@ use crate::text::Text;
 const LIST_LIMIT: u64 = 256 << 20;
 
 #[derive(Debug)]
-pub(super) struct WarmPaths {
+pub(super) struct PreloadPaths {
     pub(super) mount: PathBuf,
-    pub(super) warm: Rc<Warm>,
+    pub(super) preload: Rc<Preload>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -40,16 +40,16 @@ impl fmt::Display for Change {
     }
 }
 
-impl Step for WarmPaths {
+impl Step for PreloadPaths {
     type Change = Change;
-    type Error = WarmError;
+    type Error = PreloadError;
 
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         self.what(shown).join(", ")
     }
 
     fn texts(&self) -> Vec<&Text> {
-        self.warm.paths.iter().collect()
+        self.preload.paths.iter().collect()
     }
 
     fn offers(&self) -> Option<&'static [&'static str]> {
@@ -61,7 +61,7 @@ impl Step for WarmPaths {
     }
 
     fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
-        let plain = self.warm.paths.iter().filter(|path| path.is_plain());
+        let plain = self.preload.paths.iter().filter(|path| path.is_plain());
         let wrong = plain.filter_map(|path| self.pattern(path.raw()).err());
         wrong.map(|error| Objection { message: error.to_string(), hint: error.hint().unwrap_or_default() }).collect()
     }
@@ -70,7 +70,7 @@ impl Step for WarmPaths {
         PATIENCE
     }
 
-    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, WarmError> {
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {
         let shown = shown(&self.mount, cx).await?;
         // In this order: whoever is at it has not recorded yet that it is done.
         if is_taken(cx)? || self.done(&shown, cx).await?.is_some() {
@@ -79,13 +79,13 @@ impl Step for WarmPaths {
         Ok(vec![Change { what: self.what(&|text| cx.shown(text)), mount: self.mount.clone(), shown }])
     }
 
-    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), WarmError> {
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), PreloadError> {
         let mut patterns = self.patterns(cx)?;
         let written = patterns.len();
         patterns.extend(self.listed(cx).await?);
         // Each of them has been read as a pattern before.
         let selection = Selection::parse(patterns.iter().map(String::as_str)).map_err(|(at, why)| self.wrong(&patterns[at], why))?;
-        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(WarmError::Host)? else { return Ok(()) };
+        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(PreloadError::Host)? else { return Ok(()) };
         let Shown { device, identity } = change.shown;
         let mut done = Done::not_yet(identity, self.meant(&patterns[..written]));
         record(EntryState::Started, &done, cx).await?;
@@ -93,16 +93,16 @@ impl Step for WarmPaths {
             at: self.mount.clone(),
             selection,
             device,
-            into_cache: self.warm.into_cache,
-            in_flight: self.warm.in_flight.into(),
+            into_cache: self.preload.into_cache,
+            in_flight: self.preload.in_flight.into(),
         };
         let gauge = RefCell::new(Gauge::begin(cx.host().clock.elapsed()));
-        let read = cx.host().reading.files(&wanted, &|bytes, of| advanced(&gauge, bytes, of, cx)).await.map_err(WarmError::Host)?;
+        let read = cx.host().reading.files(&wanted, &|bytes, of| advanced(&gauge, bytes, of, cx)).await.map_err(PreloadError::Host)?;
         let (named, of_list): (Vec<usize>, Vec<usize>) = read.unmatched.iter().partition(|at| **at < written);
         for at in named {
             cx.progress(Progress::Warning(format!("there is nothing at {} below {}", patterns[at], self.mount.display())));
         }
-        if let (false, Some(list)) = (of_list.is_empty(), &self.warm.list) {
+        if let (false, Some(list)) = (of_list.is_empty(), &self.preload.list) {
             let (gone, all) = (of_list.len(), patterns.len() - written);
             cx.progress(Progress::Warning(format!("{gone} of the {all} paths in {} are not there", list.display())));
         }
@@ -111,39 +111,39 @@ impl Step for WarmPaths {
         record(EntryState::Done, &done, cx).await
     }
 
-    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, WarmError> {
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, PreloadError> {
         let shown = shown(&self.mount, cx).await?;
         let (files, bytes) = self.done(&shown, cx).await?.map_or((0, 0), |done| (done.files, done.bytes));
         Ok(Outputs { value: json!({ "files": files, "bytes": bytes }), stamp: None })
     }
 }
 
-impl WarmPaths {
-    async fn done(&self, shown: &Shown, cx: &Context<'_>) -> Result<Option<Done>, WarmError> {
-        let in_boot = self.warm.into_cache.then_some(cx.world.boot_id.as_str());
+impl PreloadPaths {
+    async fn done(&self, shown: &Shown, cx: &Context<'_>) -> Result<Option<Done>, PreloadError> {
+        let in_boot = self.preload.into_cache.then_some(cx.world.boot_id.as_str());
         Ok(Done::recorded(recorded(cx).await?.as_ref(), &shown.identity, &self.meant(&self.patterns(cx)?), in_boot))
     }
 
     /// Changes with what is meant. A digest, since paths may be many, and made of anything.
     fn meant(&self, patterns: &[String]) -> String {
-        let meant = json!({ "paths": patterns, "list": self.warm.list }).to_string();
+        let meant = json!({ "paths": patterns, "list": self.preload.list }).to_string();
         let digest = ring::digest::digest(&ring::digest::SHA256, meant.as_bytes());
         digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    fn patterns(&self, cx: &Context<'_>) -> Result<Vec<String>, WarmError> {
-        let rendered = self.warm.paths.iter().map(|path| cx.render(path).map_err(WarmError::Render));
+    fn patterns(&self, cx: &Context<'_>) -> Result<Vec<String>, PreloadError> {
+        let rendered = self.preload.paths.iter().map(|path| cx.render(path).map_err(PreloadError::Render));
         rendered.map(|path| self.pattern(path?.expose())).collect()
     }
 
     /// What is read, as people may see it.
     fn what(&self, shown: &dyn Fn(&Text) -> String) -> Vec<String> {
-        let list = self.warm.list.iter().map(|list| format!("what {} lists", list.display()));
-        self.warm.paths.iter().map(shown).chain(list).collect()
+        let list = self.preload.list.iter().map(|list| format!("what {} lists", list.display()));
+        self.preload.paths.iter().map(shown).chain(list).collect()
     }
 
     /// A path or pattern as one relative to the mount.
-    fn pattern(&self, path: &str) -> Result<String, WarmError> {
+    fn pattern(&self, path: &str) -> Result<String, PreloadError> {
         let mount = self.mount.to_string_lossy();
         let below = if path.starts_with('/') {
             let below = path.strip_prefix(mount.trim_end_matches('/')).filter(|below| below.is_empty() || below.starts_with('/'));
@@ -155,14 +155,14 @@ impl WarmPaths {
         Ok(below.to_owned())
     }
 
-    fn wrong(&self, path: &str, why: String) -> WarmError {
-        WarmError::Path { path: path.to_owned(), mount: self.mount.clone(), why }
+    fn wrong(&self, path: &str, why: String) -> PreloadError {
+        PreloadError::Path { path: path.to_owned(), mount: self.mount.clone(), why }
     }
 
     /// The paths of the list. One that is not there, or leaves the mount, is no reason not to read the others.
-    async fn listed(&self, cx: &Context<'_>) -> Result<Vec<String>, WarmError> {
-        let Some(list) = &self.warm.list else { return Ok(Vec::new()) };
-        let Some(content) = cx.host().files.read(list, LIST_LIMIT).await.map_err(WarmError::Host)? else {
+    async fn listed(&self, cx: &Context<'_>) -> Result<Vec<String>, PreloadError> {
+        let Some(list) = &self.preload.list else { return Ok(Vec::new()) };
+        let Some(content) = cx.host().files.read(list, LIST_LIMIT).await.map_err(PreloadError::Host)? else {
             cx.progress(Progress::Warning(format!("there is no list {}", list.display())));
             return Ok(Vec::new());
         };
@@ -180,12 +180,12 @@ impl WarmPaths {
 mod tests {
     use super::*;
 
-    fn warm(fields: serde_json::Value) -> WarmPaths {
-        WarmPaths { mount: "/srv/shop".into(), warm: Rc::new(serde_json::from_value(fields).unwrap()) }
+    fn preload(fields: serde_json::Value) -> PreloadPaths {
+        PreloadPaths { mount: "/srv/shop".into(), preload: Rc::new(serde_json::from_value(fields).unwrap()) }
     }
 
     fn objections(paths: &[&str]) -> String {
-        let objections = warm(json!(paths)).objections("", false);
+        let objections = preload(json!(paths)).objections("", false);
         objections.into_iter().map(|objection| format!("{} ({})", objection.message, objection.hint)).collect::<Vec<_>>().join("\n")
     }
 
@@ -202,19 +202,19 @@ mod tests {
 
     #[test]
     fn is_relative_to_the_mount() {
-        let warm = warm(json!(["db"]));
+        let preload = preload(json!(["db"]));
         for (path, below) in [("db", "db"), ("/srv/shop/db", "db"), ("/srv/shop", ""), ("/srv/shop/", "")] {
-            assert_eq!(warm.pattern(path).unwrap(), below);
+            assert_eq!(preload.pattern(path).unwrap(), below);
         }
-        let root = WarmPaths { mount: "/".into(), ..warm };
+        let root = PreloadPaths { mount: "/".into(), ..preload };
         assert_eq!(root.pattern("/usr/lib").unwrap(), "usr/lib");
     }
 
     #[test]
     fn says_what_it_reads() {
-        let warm = warm(json!({ "paths": ["db", "index/*.idx"], "list": "/etc/ingot/warm/shop.list" }));
+        let preload = preload(json!({ "paths": ["db", "index/*.idx"], "list": "/etc/ingot/preload/shop.list" }));
         let shown = Shown { device: None, identity: String::new() };
-        let change = Change { what: warm.what(&|text| text.raw().to_owned()), mount: warm.mount.clone(), shown };
-        assert_eq!(change.to_string(), "read db, index/*.idx, what /etc/ingot/warm/shop.list lists below /srv/shop");
+        let change = Change { what: preload.what(&|text| text.raw().to_owned()), mount: preload.mount.clone(), shown };
+        assert_eq!(change.to_string(), "read db, index/*.idx, what /etc/ingot/preload/shop.list lists below /srv/shop");
     }
 }

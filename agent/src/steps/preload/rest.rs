@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Done, PATIENCE, Shown, WarmError, advanced, failures, is_taken, record, recorded, shown};
+use super::{Done, PATIENCE, PreloadError, Shown, advanced, failures, is_taken, record, recorded, shown};
 use crate::address::Address;
 use crate::host::disks::Device;
 use crate::host::reading::DeviceToRead;
@@ -18,7 +18,7 @@ use crate::text::Text;
 const ALL: &str = "all";
 
 #[derive(Debug)]
-pub(super) struct WarmRest {
+pub(super) struct PreloadRest {
     pub(super) mount: PathBuf,
     pub(super) in_flight: u16,
     pub(super) mib_s: u64,
@@ -40,9 +40,9 @@ impl fmt::Display for Change {
     }
 }
 
-impl Step for WarmRest {
+impl Step for PreloadRest {
     type Change = Change;
-    type Error = WarmError;
+    type Error = PreloadError;
 
     fn summary(&self, _shown: &dyn Fn(&Text) -> String) -> String {
         format!("the rest of the device, at {} MiB/s", self.mib_s)
@@ -60,7 +60,7 @@ impl Step for WarmRest {
         PATIENCE
     }
 
-    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, WarmError> {
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {
         let Shown { device, identity } = shown(&self.mount, cx).await?;
         // In this order: whoever is at it has not recorded yet that it is done.
         if is_taken(cx)? || Done::recorded(recorded(cx).await?.as_ref(), &identity, ALL, None).is_some() {
@@ -73,19 +73,19 @@ impl Step for WarmRest {
         Ok(vec![Change { mount: self.mount.clone(), mib_s: self.mib_s, device, identity }])
     }
 
-    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), WarmError> {
-        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(WarmError::Host)? else { return Ok(()) };
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), PreloadError> {
+        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(PreloadError::Host)? else { return Ok(()) };
         let mut done = Done::not_yet(change.identity, ALL.into());
         record(EntryState::Started, &done, cx).await?;
         let wanted = DeviceToRead { device: change.device, in_flight: self.in_flight.into(), mib_s: self.mib_s };
         let gauge = RefCell::new(Gauge::begin(cx.host().clock.elapsed()));
-        let read = cx.host().reading.device(&wanted, &|bytes, of| advanced(&gauge, bytes, of, cx)).await.map_err(WarmError::Host)?;
+        let read = cx.host().reading.device(&wanted, &|bytes, of| advanced(&gauge, bytes, of, cx)).await.map_err(PreloadError::Host)?;
         failures(&read, cx)?;
         done.bytes = read.bytes;
         record(EntryState::Done, &done, cx).await
     }
 
-    async fn outputs(&self, _cx: &Context<'_>) -> Result<Outputs, WarmError> {
+    async fn outputs(&self, _cx: &Context<'_>) -> Result<Outputs, PreloadError> {
         Ok(Outputs::default())
     }
 }

@@ -1,4 +1,4 @@
-"""Warming on a real disk: a loop device, whose image shows in its page cache what was read of it, and what was not."""
+"""Preloading on a real disk: a loop device, whose image shows in its page cache what was read of it, and what was not."""
 
 import ctypes
 import json
@@ -93,11 +93,11 @@ class Volume:
         must("losetup", "--detach", self.device)
         self.image.unlink()
 
-    def document(self, warm: str, more: str = "") -> str:
-        return f"#ingot\nversion: 1\nmounts:\n  {AT}:\n    device: {self.device}\n    warm: {warm}\n{more}"
+    def document(self, preload: str, more: str = "") -> str:
+        return f"#ingot\nversion: 1\nmounts:\n  {AT}:\n    device: {self.device}\n    preload: {preload}\n{more}"
 
-    def boot(self, warm: str, more: str = "", *args: str):
-        return self.agent.boot(self.document(warm, more), *args)
+    def boot(self, preload: str, more: str = "", *args: str):
+        return self.agent.boot(self.document(preload, more), *args)
 
     def fetched(self, name: str) -> float:
         """The part of a file that has been read from the disk, what the kernel read ahead of the image included."""
@@ -110,8 +110,8 @@ class Volume:
         return sum(held[page] for page in pages) / len(pages)
 
     def done(self, step: str = "") -> dict[str, int]:
-        """What is recorded of a warming."""
-        [record] = self.agent.path("/var/lib/ingot/instances").glob(f"*/warm.!srv!shop{step}.json")
+        """What is recorded of a preloading."""
+        [record] = self.agent.path("/var/lib/ingot/instances").glob(f"*/preload.!srv!shop{step}.json")
         [entry] = json.loads(record.read_text())["entries"].values()
         assert entry["state"] == "done"
         return {name: int(value) for name, value in (word.split("=") for word in entry["detail"].split()[1:3])}
@@ -135,7 +135,7 @@ def volume(golden, agent, tmp_path):
 def test_reads_what_it_is_told_to_past_the_page_cache(volume):
     result = volume.boot('[db, "index/*.idx"]')
     assert result.code == DONE, result
-    assert result.step(f"warm.{AT}")["changes"] == [f"read db, index/*.idx below {AT}"]
+    assert result.step(f"preload.{AT}")["changes"] == [f"read db, index/*.idx below {AT}"]
     for name in FILES:
         assert cached(volume.at / name) == 0, f"{name} is in the page cache"
     assert volume.fetched("db/table") > MOST and volume.fetched("db/deep/er/rows") > MOST
@@ -147,10 +147,10 @@ def test_reads_what_it_is_told_to_past_the_page_cache(volume):
 
     volume.again()
     second = volume.boot('[db, "index/*.idx"]')
-    assert second.outcomes()[f"warm.{AT}"] == "unchanged", "once for a volume is enough"
+    assert second.outcomes()[f"preload.{AT}"] == "unchanged", "once for a volume is enough"
     assert volume.fetched("db/table") < 0.5
     third = volume.boot('[db, "index/*.idx", archive]')
-    assert third.outcomes()[f"warm.{AT}"] == "changed", "something else is meant now"
+    assert third.outcomes()[f"preload.{AT}"] == "changed", "something else is meant now"
     assert volume.fetched("archive") > MOST
 
 
@@ -197,7 +197,7 @@ def test_the_rest_comes_afterwards_at_its_rate(volume):
     result = volume.boot("{ paths: [db], rest_mib_s: 200 }")
     took = time.monotonic() - begun
     assert result.code == DONE, result
-    paths, rest = result.step(f"warm.{AT}"), result.step(f"warm.{AT}:rest")
+    paths, rest = result.step(f"preload.{AT}"), result.step(f"preload.{AT}:rest")
     assert rest["started_ms"] >= paths["finished_ms"]
     assert cached(volume.image) > MOST
     left = volume.image.stat().st_size - volume.done(":rest")["bytes"]
@@ -208,19 +208,19 @@ def test_the_rest_comes_afterwards_at_its_rate(volume):
 
 
 def test_the_boot_is_over_before_and_another_neither_waits_nor_reads_twice(volume):
-    warm = "{ paths: [db], rest_mib_s: 20 }"
-    running = volume.agent.start_boot(volume.document(warm))
+    preload = "{ paths: [db], rest_mib_s: 20 }"
+    running = volume.agent.start_boot(volume.document(preload))
     assert running.wait_for_line("rest: read the rest")
     status = volume.agent.run("status", "--root", str(volume.agent.root))
     assert status.code == 0, status
-    assert status.stdout.startswith("done in") and f"still at work: warm.{AT}" in status.stdout, status
+    assert status.stdout.startswith("done in") and f"still at work: preload.{AT}" in status.stdout, status
     time.sleep(1.5)
     status = volume.agent.run("status", "--root", str(volume.agent.root))
-    assert f"running: warm.{AT}:rest reading " in status.stdout and " MiB/s, " in status.stdout, status
+    assert f"running: preload.{AT}:rest reading " in status.stdout and " MiB/s, " in status.stdout, status
 
-    second = volume.boot(warm)
+    second = volume.boot(preload)
     assert second.code == DONE and second.seconds < 2, second
-    assert second.outcomes()[f"warm.{AT}:rest"] == "unchanged"
+    assert second.outcomes()[f"preload.{AT}:rest"] == "unchanged"
     assert any("reads it already" in warning for warning in second.report["warnings"])
     time.sleep(1.5)
     report = json.loads(volume.agent.read("/run/ingot/report.json"))
@@ -229,13 +229,13 @@ def test_the_boot_is_over_before_and_another_neither_waits_nor_reads_twice(volum
     first = running.wait()
     assert first.code == DONE, "the boot itself had ended well"
 
-    third = volume.agent.start_boot(volume.document(warm))
+    third = volume.agent.start_boot(volume.document(preload))
     assert third.wait_for_line("rest: read the rest"), "what was cut off is done again"
     time.sleep(1.5)
     third.kill()
     third.wait()
     status = volume.agent.run("status", "--root", str(volume.agent.root))
-    assert status.code == 0 and f"cut off: warm.{AT}:rest reading " in status.stdout, status
+    assert status.code == 0 and f"cut off: preload.{AT}:rest reading " in status.stdout, status
     assert volume.agent.run("status", "--json", "--root", str(volume.agent.root)).json["beside"] == "cut off"
 
 
@@ -247,35 +247,35 @@ def test_it_is_stopped_soon(volume):
     result = running.wait()
     assert time.monotonic() - begun < 1
     assert result.code == DONE
-    assert "stopped by SIGTERM" in result.step(f"warm.{AT}:rest")["error"]["message"]
+    assert "stopped by SIGTERM" in result.step(f"preload.{AT}:rest")["error"]["message"]
 
 
 def test_who_names_it_waits_for_it(volume):
-    commands = f"commands: {{ after: {{ run: ['true'], after: ['warm.{AT}'] }}, beside: {{ run: ['true'] }} }}\n"
+    commands = f"commands: {{ after: {{ run: ['true'], after: ['preload.{AT}'] }}, beside: {{ run: ['true'] }} }}\n"
     result = volume.boot("{ paths: [db], in_flight: 1 }", commands)
     assert result.code == DONE, result
-    warm, after = result.step(f"warm.{AT}"), result.step("commands.after")
-    assert after["started_ms"] >= warm["finished_ms"]
-    assert result.step("commands.beside")["finished_ms"] < warm["finished_ms"]
-    assert "beside" not in warm, "the boot waits for what it needs"
+    preload, after = result.step(f"preload.{AT}"), result.step("commands.after")
+    assert after["started_ms"] >= preload["finished_ms"]
+    assert result.step("commands.beside")["finished_ms"] < preload["finished_ms"]
+    assert "beside" not in preload, "the boot waits for what it needs"
 
 
 def test_a_boot_that_failed_ends_at_once(volume):
     begun = time.monotonic()
     result = volume.boot("{ rest_mib_s: 1 }", "commands: { bad: { run: ['false'] } }\n")
     assert result.code == 1 and time.monotonic() - begun < 5, result
-    assert result.outcomes()[f"warm.{AT}:rest"] in ("failed", "skipped")
+    assert result.outcomes()[f"preload.{AT}:rest"] in ("failed", "skipped")
 
 
 def test_a_mount_without_a_device_is_read_by_its_files(agent):
     source = agent.path("/opt/shop")
     source.mkdir(parents=True)
     (source / "a").write_bytes(os.urandom(MIB))
-    document = f"#ingot\nversion: 1\nmounts:\n  {AT}: {{ device: /opt/shop, options: [bind], warm: [a] }}\n"
+    document = f"#ingot\nversion: 1\nmounts:\n  {AT}: {{ device: /opt/shop, options: [bind], preload: [a] }}\n"
     try:
         result = agent.boot(document)
         assert result.code == DONE, result
-        assert result.outcomes()[f"warm.{AT}"] == "changed"
+        assert result.outcomes()[f"preload.{AT}"] == "changed"
     finally:
         must("umount", agent.path(AT))
 
@@ -283,7 +283,7 @@ def test_a_mount_without_a_device_is_read_by_its_files(agent):
 def test_what_is_recorded_is_what_is_read_the_next_time(volume):
     volume.mount()
     (volume.at / "two\nlines").write_text("x")
-    recording = volume.agent.start("record-warm", str(volume.at))
+    recording = volume.agent.start("record-preload", str(volume.at))
     assert recording.wait_for_line("recording what is opened")
     must("cat", volume.at / "index/7.idx", volume.at / "db/deep/er/rows", volume.at / "two\nlines")
     must("cat", volume.at / "index/7.idx")
@@ -298,8 +298,8 @@ def test_what_is_recorded_is_what_is_read_the_next_time(volume):
     assert "does not fit on a line" in recorded.stderr
 
     volume.again()
-    volume.agent.write("/etc/ingot/warm/shop.list", recorded.stdout + "gone\n../etc/passwd\n")
-    result = volume.boot("{ list: /etc/ingot/warm/shop.list }")
+    volume.agent.write("/etc/ingot/preload/shop.list", recorded.stdout + "gone\n../etc/passwd\n")
+    result = volume.boot("{ list: /etc/ingot/preload/shop.list }")
     assert result.code == DONE, result
     assert volume.done()["files"] == 4
     assert volume.fetched("db/deep/er/rows") > MOST
@@ -310,10 +310,10 @@ def test_what_is_recorded_is_what_is_read_the_next_time(volume):
 
 def test_a_recording_ends_by_itself_and_needs_root(volume):
     volume.mount()
-    recorded = volume.agent.run("record-warm", "--for", "300ms", "--json", str(volume.at))
+    recorded = volume.agent.run("record-preload", "--for", "300ms", "--json", str(volume.at))
     assert recorded.code == DONE and recorded.json == {"paths": []}, recorded
-    nobody = ["setpriv", "--reuid=65534", "--clear-groups", str(binary()), "record-warm", "--for", "300ms", "/"]
+    nobody = ["setpriv", "--reuid=65534", "--clear-groups", str(binary()), "record-preload", "--for", "300ms", "/"]
     refused = subprocess.run(nobody, capture_output=True, text=True)
     assert refused.returncode == 1 and "hint: run this as root" in refused.stderr, refused
-    nowhere = volume.agent.run("record-warm", "--for", "300ms", "/nowhere")
+    nowhere = volume.agent.run("record-preload", "--for", "300ms", "/nowhere")
     assert nowhere.code == 1 and "/nowhere" in nowhere.stderr

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""10,000 small files on a volume just made from a snapshot, read for the first time: by `warm:`, by cat, by fio.
+"""10,000 small files on a volume just made from a snapshot, read for the first time: by `preload:`, by cat, by fio.
 
-    .venv/bin/python tests/bench/warm.py [-n REPETITIONS] [--guest] [--kind xfs|ext4] [--fetch SECONDS] …
+    .venv/bin/python tests/bench/preload.py [-n REPETITIONS] [--guest] [--kind xfs|ext4] [--fetch SECONDS] …
 
 The files are of 4 to 16 KiB, in 100 directories; beside each lies one that nobody asks for, so that all of the disk is
 between them. Each run has a disk of its own of which nothing has been fetched. How it behaves is in `harness/lazy.py`.
@@ -38,7 +38,7 @@ from harness.lazy import Ebs, LazyVolume  # noqa: E402
 from harness.qemu import Guest  # noqa: E402
 
 FILES, DIRECTORIES, AT_A_TIME = 10_000, 100, 32
-ROOT, AT = "/run/warm-bench", "/run/warm-bench/srv/shop"
+ROOT, AT = "/run/preload-bench", "/run/preload-bench/srv/shop"
 PATTERN, NAMED = "*/*.idx", "-type f -name '*.idx'"
 FIO = "{tools}/lib64/ld-linux-x86-64.so.2 --library-path {tools}/lib {tools}/fio"
 
@@ -190,7 +190,7 @@ class Side:
         with LazyVolume(machine.scratch / "volume", image, ebs) as volume, machine.disk(volume) as node:
             machine.run(f"rm -rf {ROOT} && mkdir -p {AT} && sync")
             reads, bytes_ = volume.timing.reads, volume.timing.bytes
-            seconds = self.warm(machine, node) if self.script is None else self.by_script(machine, node)
+            seconds = self.preload(machine, node) if self.script is None else self.by_script(machine, node)
             self.seconds.append(seconds)
             self.reads.append(volume.timing.reads - reads)
             self.mib.append((volume.timing.bytes - bytes_) / (1 << 20))
@@ -201,17 +201,17 @@ class Side:
         fio = FIO.format(tools=machine.tools)
         return machine.run(self.script.format(at=AT, named=NAMED, tools=machine.tools, fio=fio))[0]
 
-    def warm(self, machine: Host, node: str) -> float:
-        text = document(mounts={"/srv/shop": {"device": node, "warm": [PATTERN]}})
+    def preload(self, machine: Host, node: str) -> float:
+        text = document(mounts={"/srv/shop": {"device": node, "preload": [PATTERN]}})
         _, said = machine.run(f"perl -e '{LAUNCHER}' {machine.program} boot --root {ROOT} --user-data -", text)
         code, peak = said.splitlines()[-1].split()
         report = json.loads(machine.read(f"{ROOT}/run/ingot/report.json"))
         steps = {step["address"]: step for step in report["steps"]}
-        warm = steps["warm./srv/shop"]
-        if code != "0" or warm["outcome"] != "changed":
+        preload = steps["preload./srv/shop"]
+        if code != "0" or preload["outcome"] != "changed":
             raise SystemExit(f"ingot: exit code {code}\n{said}")
         self.memory.append(int(peak))
-        return (warm["finished_ms"] - steps["mounts./srv/shop"]["finished_ms"]) / 1000
+        return (preload["finished_ms"] - steps["mounts./srv/shop"]["finished_ms"]) / 1000
 
 
 CAT = "find {at} {named} -exec cat {{}} + >/dev/null"
@@ -244,7 +244,7 @@ def main() -> None:
     ebs = Ebs(arguments.fetch, arguments.latency, arguments.iops, arguments.mib_s)
     sides = [Side("ingot"), Side("cat", CAT), Side("xargs -P32 cat", XARGS), Side("fio, 32 jobs", FIO_JOBS)]
 
-    with tempfile.TemporaryDirectory(prefix="warm-bench.") as scratch:
+    with tempfile.TemporaryDirectory(prefix="preload-bench.") as scratch:
         scratch = Path(scratch)
         files = contents()
         image = filesystem(scratch / "image", arguments.kind, files, size_gib=1)
