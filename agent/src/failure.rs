@@ -109,6 +109,15 @@ impl fmt::Display for Explanation {
     }
 }
 
+/// Something wrong with a document that is found before anything is done: what it is, and what to do.
+///
+/// It is carried as it is from where it is known to where it is printed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Objection {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
 /// The limit of the first pause. A single instance that meets one refused call loses at most this much.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 

@@ -10,12 +10,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::failure::Objection;
 use crate::fake::machine::{FakeMachine, Snapshot};
 use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Objection, Order, Outputs, Phase};
+use crate::step::{AnyStep, Companion, Context, Difference, Order, Outputs, Phase};
 use crate::text::Text;
 
 /// Far more turns than any inspection needs.

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::failure::Explanation;
-use crate::step::{Companion, Context, Objection, Order, Outputs, Phase, Step};
+use crate::failure::{Explanation, Objection};
+use crate::step::{Companion, Context, Order, Outputs, Phase, Step};
 use crate::text::Text;
 
 /// A [`Step`] with its types erased.

@@ -21,7 +21,7 @@ pub(crate) use phase::Phase;
 pub(crate) use verdict::Verdict;
 
 use crate::address::Address;
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::text::Text;
 
 /// One kind of thing a boot document can ask for.
@@ -157,13 +157,6 @@ pub(crate) struct Companion {
     pub(crate) address: Address,
     pub(crate) step: Box<dyn AnyStep>,
     pub(crate) required: bool,
-}
-
-/// Something wrong with a step that is found while planning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Objection {
-    pub(crate) message: String,
-    pub(crate) hint: String,
 }
 
 /// What a finished step offers.

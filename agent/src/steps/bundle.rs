@@ -38,12 +38,12 @@ use self::trouble::BundleError;
 use crate::aws::ParameterValue;
 use crate::aws::s3::{Piece, Source};
 use crate::digest::Sha256;
-use crate::failure::Explanation;
+use crate::failure::{Explanation, Objection};
 use crate::host::unpack::{Unpacked, Unpacking};
 use crate::host::{Attributes, HostError};
 use crate::step::amount::Gauge;
 use crate::step::fields::Mode;
-use crate::step::{Context, Objection, Outputs, Progress, Step};
+use crate::step::{Context, Outputs, Progress, Step};
 use crate::steps::install;
 use crate::text::Text;
 

@@ -15,10 +15,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::host::HostError;
 use crate::step::fields::Mode;
-use crate::step::{Context, Objection, Outputs, Step};
+use crate::step::{Context, Outputs, Step};
 use crate::steps::install::{self, Change, Wanted};
 use crate::template::TemplateError;
 use crate::text::Text;

@@ -30,9 +30,9 @@ use serde_json::json;
 
 use crate::address::Address;
 use crate::aws::rds::{Kind, Member, Restore};
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::net::databases::{Refusal, Server};
-use crate::step::{Context, Objection, Outputs, Step};
+use crate::step::{Context, Outputs, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Database;

@@ -20,10 +20,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH};
 use crate::step::fields::{Excerpt, Mode};
-use crate::step::{Context, Objection, Outputs, Progress, Step};
+use crate::step::{Context, Outputs, Progress, Step};
 use crate::steps::install::{self, Change, Wanted};
 use crate::template::TemplateError;
 use crate::template::{Format, FormatError};

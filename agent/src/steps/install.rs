@@ -9,9 +9,10 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::failure::Objection;
 use crate::host::{Attributes, FileKind, HostError, Stat};
 use crate::step::fields::Mode;
-use crate::step::{Context, Objection, Outputs};
+use crate::step::{Context, Outputs};
 
 /// What a file should be.
 pub(crate) struct Wanted {

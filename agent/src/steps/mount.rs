@@ -34,11 +34,12 @@ use serde_json::json;
 
 use self::options::Options;
 use self::trouble::MountError;
+use crate::failure::Objection;
 use crate::host::disks::{Device, Filesystem};
 use crate::host::mounts::MountCall;
 use crate::host::{Attributes, HostError};
 use crate::step::fields::Mode;
-use crate::step::{Companion, Context, Objection, Outputs, Step};
+use crate::step::{Companion, Context, Outputs, Step};
 use crate::steps::preload::{self, Preload};
 use crate::text::Text;
 

@@ -20,8 +20,8 @@ use serde_json::Value;
 use base64::Engine;
 
 use crate::aws::{AwsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
-use crate::failure::Failure;
-use crate::step::{Context, Objection, Outputs, Step};
+use crate::failure::{Failure, Objection};
+use crate::step::{Context, Outputs, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
 

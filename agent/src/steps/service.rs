@@ -23,9 +23,10 @@ use serde::Deserialize;
 
 use self::trouble::{ServiceError, show, unproven, why};
 use crate::address::Address;
+use crate::failure::Objection;
 use crate::host::Unit;
 use crate::host::state::{Entry, EntryState as Recorded};
-use crate::step::{Context, Objection, Order, Outputs, Phase, Step};
+use crate::step::{Context, Order, Outputs, Phase, Step};
 use crate::steps::ordering;
 use crate::steps::ready::{self, Ready};
 use crate::steps::stamps::{Stamps, stamps};

@@ -30,9 +30,10 @@ use serde::Deserialize;
 use self::target::{Named, Target, WaitUrl};
 use crate::aws::autoscaling::{ActionResult, no_action};
 use crate::aws::cloudformation::{ResourceSignal, SignalStatus, WaitSignal, waits_no_more};
+use crate::failure::Objection;
 use crate::host::state::{Entry, EntryState};
 use crate::step::verdict::Verdict;
-use crate::step::{Context, Objection, Order, Outputs, Phase, Progress, Step};
+use crate::step::{Context, Order, Outputs, Phase, Progress, Step};
 use crate::text::Text;
 
 pub(crate) use self::trouble::SignalError;

@@ -34,8 +34,9 @@ use self::content::{Asked, Verdict};
 use self::fields::{Existing, Snapshot, Source};
 use self::memory::Memory;
 use crate::aws::ec2::NewVolume;
+use crate::failure::Objection;
 use crate::host::disks::{Content, Device, Disk, NewFilesystem, Wanted};
-use crate::step::{Context, Objection, Outputs, Progress, Step};
+use crate::step::{Context, Outputs, Progress, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Volume;

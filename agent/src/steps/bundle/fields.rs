@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::aws::s3::Source;
 use crate::digest::Sha256;
-use crate::step::Objection;
+use crate::failure::Objection;
 use crate::step::fields::Mode;
 use crate::steps::install;
 use crate::text::Text;

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::address::Address;
+use crate::failure::Objection;
 use crate::net::databases::{Engine, Tls};
-use crate::step::Objection;
 use crate::step::fields::OrMap;
 use crate::template::Template;
 use crate::text::Text;

@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Done, PATIENCE, Preload, PreloadError, Shown, advanced, failures, is_taken, record, recorded, shown};
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::host::reading::FilesToRead;
 use crate::host::reading::selection::Selection;
 use crate::host::state::EntryState;
 use crate::step::amount::Gauge;
-use crate::step::{Context, Objection, Order, Outputs, Progress, Step};
+use crate::step::{Context, Order, Outputs, Progress, Step};
 use crate::text::Text;
 
 /// A list of a million paths is smaller than this.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::failure::Objection;
 use crate::host::disks::Filesystem;
-use crate::step::Objection;
 use crate::step::fields::OrMap;
 use crate::text::Text;
 
