@@ -2,7 +2,7 @@
 
 mod program;
 
-use program::{Ingot, documents, stem, tests, write};
+use program::{Ingot, documents, stem, tests, tree, write};
 
 #[test]
 fn shows_every_mistake_of_each_invalid_document() {
@@ -100,18 +100,24 @@ fn what_is_no_document_is_refused() {
     }
 }
 
-/// Each ```yaml block of README that is user data holds a document as it should be.
+/// Each ```yaml block of README and of a page in docs/ that is user data holds a document as it should be.
 #[test]
-fn documents_in_the_readme_have_no_mistakes() {
-    let readme = read(&tests().join("../README.md"));
-    let blocks = readme.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
-    let documents: Vec<&str> = blocks.filter(|block| block.starts_with("#ingot") || block.starts_with("#cloud-config")).collect();
-    assert!(documents.iter().any(|document| document.starts_with("#ingot")), "README shows no boot document");
-    for document in documents {
-        let desk = tempfile::tempdir().unwrap();
-        write(&desk.path().join("boot.yaml"), document);
-        Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run().exits(0);
-        Ingot::new(["dry-run", "boot.yaml"]).directory(desk.path()).run().exits(0);
+fn documents_in_the_pages_have_no_mistakes() {
+    let docs = tree(&tests().join("../docs")).into_iter().filter(|(path, _)| path.ends_with(".md"));
+    let mut pages: Vec<(String, String)> = docs.map(|(path, found)| (path, String::from_utf8(found.content).unwrap())).collect();
+    pages.push(("README.md".into(), read(&tests().join("../README.md"))));
+    for (page, text) in pages {
+        let blocks = text.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+        let documents: Vec<&str> = blocks.filter(|block| block.starts_with("#ingot") || block.starts_with("#cloud-config")).collect();
+        assert!(page != "README.md" || !documents.is_empty(), "README shows no boot document");
+        for document in documents {
+            let desk = tempfile::tempdir().unwrap();
+            write(&desk.path().join("boot.yaml"), document);
+            for command in ["check", "dry-run"] {
+                let ran = Ingot::new([command, "boot.yaml"]).directory(desk.path()).run();
+                assert_eq!(ran.code, Some(0), "{page}\n{document}\n{ran}");
+            }
+        }
     }
 }
 
