@@ -121,6 +121,15 @@ fn documents_in_the_pages_have_no_mistakes() {
     }
 }
 
+#[test]
+fn the_migration_page_shows_the_documents_that_it_names() {
+    let page = read(&tests().join("../docs/migrate.md"));
+    for document in documents("documents").iter().filter(|document| document.contains("/migrate-")) {
+        let shown = format!("```yaml\n{}```", read(&tests().join(document)));
+        assert!(page.contains(&shown), "{document} differs from what docs/migrate.md shows");
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "a test stands outside of ingot")]
 fn read(path: &std::path::Path) -> String {
     std::fs::read_to_string(path).expect("it can be read")
