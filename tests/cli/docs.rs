@@ -1,0 +1,159 @@
+//! The reference pages say what the program says: field tables come from `ingot schema`, command lines from `--help`, and
+//! every whole document among the examples passes `ingot check`.
+//!
+//! A generated block stands between `<!-- fields: NAME -->` or `<!-- help: COMMAND -->` and `<!-- end -->`.
+//! `INGOT_UPDATE_DOCS=1 cargo test --test docs` rewrites the blocks that differ.
+#![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and reads the documentation")]
+
+mod fields;
+#[path = "../program.rs"]
+mod program;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use program::{Ingot, tests, write};
+use serde_json::Value;
+
+const UPDATE: &str = "INGOT_UPDATE_DOCS";
+const END: &str = "<!-- end -->";
+
+#[test]
+fn the_reference_says_what_the_schema_and_the_help_say() {
+    let schema = schema();
+    let tables: BTreeSet<String> = pages(&reference()).iter().flat_map(|path| described(&read(path), "fields")).collect();
+    let mut differing = Vec::new();
+    for path in pages(&reference()) {
+        let page = read(&path);
+        let generated = with_blocks(&page, |kind, name| match kind {
+            "fields" => fields::tables(&schema, name, &tables),
+            "help" => format!("```text\n{}```\n", help(name)),
+            _ => panic!("{}: a block is either `fields` or `help`, not `{kind}`", path.display()),
+        });
+        if generated == page {
+            continue;
+        }
+        match std::env::var_os(UPDATE) {
+            Some(_) => write(&path, &generated),
+            None => differing.push(path.display().to_string()),
+        }
+    }
+    assert!(differing.is_empty(), "run `{UPDATE}=1 cargo test --test docs`, then read the difference: {differing:#?}");
+}
+
+#[test]
+fn every_kind_of_step_has_a_page_with_its_fields() {
+    for kind in fields::kinds(&schema()) {
+        let path = reference().join(format!("steps/{kind}.md"));
+        assert!(path.is_file(), "there is no page {}", path.display());
+        assert!(read(&path).contains(&format!("<!-- fields: {kind} -->")), "{} has no field table", path.display());
+    }
+}
+
+#[test]
+fn every_command_has_a_section() {
+    let page = read(&reference().join("cli.md"));
+    assert_eq!(described(&page, "help"), commands(""), "give each command a block `<!-- help: COMMAND -->` in cli.md");
+}
+
+#[test]
+fn every_document_among_the_examples_is_without_mistakes() {
+    let desk = tempfile::tempdir().unwrap();
+    let document = desk.path().join("document.yaml");
+    let mut checked = 0;
+    for path in pages(&reference()) {
+        for example in documents(&read(&path)) {
+            write(&document, &example);
+            let ran = Ingot::new(["check"]).args([&document]).run();
+            assert_eq!(ran.code, Some(0), "{}:\n{example}\n{ran}", path.display());
+            checked += 1;
+        }
+    }
+    assert!(checked > 0, "no example was found");
+}
+
+#[test]
+fn a_block_that_is_not_closed_is_refused() {
+    let unclosed = std::panic::catch_unwind(|| with_blocks("<!-- help: boot -->\n", |_, _| String::new()));
+    assert!(unclosed.is_err());
+}
+
+#[test]
+fn everything_around_a_block_stays() {
+    let page = "before\n\n<!-- fields: file -->\nold\n<!-- end -->\n\nafter\n";
+    let expected = "before\n\n<!-- fields: file -->\n\nfile\n\n<!-- end -->\n\nafter\n";
+    assert_eq!(with_blocks(page, |_, name| format!("{name}\n")), expected);
+}
+
+fn schema() -> Value {
+    Ingot::new(["schema"]).run().exits(0).json()
+}
+
+fn help(command: &str) -> String {
+    Ingot::new(command.split(' ').filter(|word| !word.is_empty()).chain(["--help"])).run().exits(0).stdout
+}
+
+/// The commands below `command`, as its help lists them, and theirs.
+fn commands(command: &str) -> BTreeSet<String> {
+    let help = help(command);
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| line.starts_with("  "));
+    // `help` has no help of its own.
+    let names = listed.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+    let whole: BTreeSet<String> = names.map(|name| format!("{command} {name}").trim().to_owned()).collect();
+    let below: Vec<String> = whole.iter().flat_map(|command| commands(command)).collect();
+    whole.into_iter().chain(below).collect()
+}
+
+fn reference() -> PathBuf {
+    tests().join("../docs/reference").canonicalize().expect("docs/reference is there")
+}
+
+/// Every page below `directory`, in order.
+fn pages(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).expect("it can be listed") {
+        let path = entry.expect("it can be listed").path();
+        if path.is_dir() {
+            found.extend(pages(&path));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What a line opens: the kind of the block, and what it is of.
+fn opens(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("<!-- ")?.strip_suffix(" -->")?.split_once(": ")
+}
+
+/// What the blocks of one kind are of.
+fn described(page: &str, kind: &str) -> BTreeSet<String> {
+    page.lines().filter_map(opens).filter(|(known, _)| *known == kind).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// A page with the content of each block made anew.
+fn with_blocks(page: &str, content: impl Fn(&str, &str) -> String) -> String {
+    let mut made = String::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        made.push_str(line);
+        made.push('\n');
+        if let Some((kind, name)) = opens(line) {
+            assert!(lines.any(|line| line == END), "the block `{line}` has no `{END}`");
+            made.push_str(&format!("\n{}\n{END}\n", content(kind, name)));
+        }
+    }
+    made
+}
+
+/// The YAML examples of a page that are whole documents.
+fn documents(page: &str) -> Vec<String> {
+    let fenced = page.split("\n```yaml\n").skip(1).filter_map(|rest| rest.split("\n```").next());
+    fenced.filter(|text| text.starts_with("#ingot\n") || text.starts_with("version: 1")).map(|text| format!("{text}\n")).collect()
+}
