@@ -44,11 +44,11 @@ type Written = OrMap<Text, Fields>;
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{"required": ["s3"]}, {"required": ["ssm"]}]))]
 pub(crate) struct Fields {
-    /// An object in S3: s3://BUCKET/KEY.
+    /// Object in S3: `s3://BUCKET/KEY`.
     s3: Option<Text>,
     /// Name of an SSM parameter.
     ssm: Option<Text>,
-    /// SHA-256 of what lies there, hexadecimal or base64.
+    /// SHA-256 of the document, in hexadecimal or base64.
     sha256: Option<Text>,
 }
 
@@ -80,7 +80,7 @@ impl fmt::Display for Include {
 pub(crate) fn schema(generator: &mut schemars::SchemaGenerator) -> serde_json::Value {
     serde_json::json!({
         "type": ["array", "null"],
-        "description": "Documents to include, right before this one: s3://BUCKET/KEY or ssm:NAME.",
+        "description": "Documents to include before this one: `s3://BUCKET/KEY`, `ssm:NAME`, or a map.",
         "items": { "anyOf": [{ "type": "string", "pattern": "^(s3://[^/]+/.|ssm:.)" }, Fields::json_schema(generator).to_value()] }
     })
 }

@@ -13,7 +13,7 @@ pub(crate) fn schema() -> Value {
     let mut properties = Map::new();
     properties.insert("version".into(), json!({ "const": 1, "description": "The version of this format." }));
     properties.insert(include::KEY.into(), include::schema(&mut generator));
-    properties.insert("values".into(), json!({ "type": ["object", "null"], "description": "Plain facts of yours; layers override them." }));
+    properties.insert("values".into(), json!({ "type": ["object", "null"], "description": "Your own facts; later layers override them." }));
     for kind in KINDS {
         let mut step = (kind.schema)(&mut generator).to_value();
         if let (Some(fields), Some(common)) = (step.get_mut("properties").and_then(Value::as_object_mut), common["properties"].as_object())

@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Phase {
-    /// Before the instance goes into its warm pool.
+    /// Before the instance enters its warm pool.
     Warm,
-    /// When it goes into service.
+    /// When the instance goes into service.
     Serve,
 }
 

@@ -39,19 +39,19 @@ const OUTPUT_LINES: usize = 10_000;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Command {
-    /// Program and arguments, one string each. There is no shell between.
+    /// Program and arguments, one string each, without a shell.
     #[serde(deserialize_with = "not_empty")]
     #[schemars(length(min = 1))]
     run: Vec<Text>,
-    /// Name or number of the user it runs as. Default: the user ingot runs as.
+    /// User that runs the program: a name or ID. Default: the user that runs ingot.
     #[serde(rename = "as")]
     user: Option<String>,
-    /// Environment variables, besides PATH, HOME, USER, LOGNAME and LANG. Nothing is inherited.
+    /// Environment variables in addition to PATH, HOME, USER, LOGNAME and LANG. Nothing is inherited.
     #[serde(default)]
     environment: BTreeMap<String, Text>,
-    /// Where it starts. Default: the home of its user, or / without `as:`.
+    /// Directory in which the program starts. Default: the home of `as`, or `/` without `as`.
     working_directory: Option<PathBuf>,
-    /// How often it runs. Default: once for each instance.
+    /// How often the program runs. Default: `instance`.
     #[serde(default)]
     once: Once,
 }
@@ -62,9 +62,9 @@ enum Once {
     /// Once in the life of the instance.
     #[default]
     Instance,
-    /// Once after each start of the operating system.
+    /// Once each time the operating system starts.
     Boot,
-    /// Whenever ingot runs.
+    /// Every time ingot runs.
     Always,
 }
 

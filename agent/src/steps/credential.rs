@@ -33,7 +33,7 @@ const STORE: &str = "/run/credstore";
 /// Source: <https://systemd.io/CREDENTIALS/>: 1 MiB.
 const SIZE_LIMIT: usize = 1024 * 1024;
 
-/// The value of a credential, which may hold references.
+/// A value for `LoadCredential=` of a unit.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub(crate) struct Credential(Text);

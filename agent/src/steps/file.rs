@@ -52,21 +52,21 @@ enum Content {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{"required": ["template"]}, {"required": ["content"]}]))]
 struct Fields {
-    /// A template file; a relative path is below /etc/ingot/templates/.
+    /// Template file; a relative path is below `/etc/ingot/templates/`.
     template: Option<PathBuf>,
-    /// The content itself.
+    /// The content, as a template.
     content: Option<Text>,
-    /// Name or number of the user it belongs to. Default: the user ingot runs as.
+    /// Owner: a user name or ID. Default: the user that runs ingot.
     owner: Option<String>,
-    /// Name or number of the group. Default: the owner's own group.
+    /// Group: a name or ID. Default: the primary group of the owner.
     group: Option<String>,
-    /// Permissions. Default: 0644, or 0600 where it holds a secret.
+    /// Permissions. Default: 0644, or 0600 if the file holds a secret.
     mode: Option<Mode>,
-    /// What the content is parsed as before it is installed. Default: by the extension of the path.
+    /// Format that the content must parse as. Default: by the extension of the path.
     format: Option<Format>,
-    /// Set to base64 where the rendered content is base64 of the bytes to write.
+    /// `base64` if the rendered content is base64 of the bytes to write.
     encoding: Option<Encoding>,
-    /// A program that must accept the staged file; `{path}` stands for it.
+    /// Command that validates the new file before it replaces the old one; `{path}` is the temporary file.
     #[serde(default)]
     check: Vec<Text>,
 }

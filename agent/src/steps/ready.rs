@@ -51,13 +51,13 @@ enum Probe {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{"required": ["http"]}, {"required": ["tcp"]}, {"required": ["exec"]}]))]
 struct Fields {
-    /// A URL that must answer with a status of 200 to 399.
+    /// URL that must answer with a status of 200 to 399.
     http: Option<Text>,
     /// `host:port` that must accept a connection.
     tcp: Option<Text>,
-    /// A program that must exit with 0.
+    /// Program that must exit with status 0.
     exec: Option<Vec<Text>>,
-    /// How long it may take to become ready. Default: 60s.
+    /// Time limit for becoming ready. Default: 60s.
     timeout: Option<TimeLimit>,
 }
 

@@ -28,7 +28,7 @@ use crate::text::Text;
 /// How long a throttled or unreachable service is asked again: a fleet that starts together shares 40 reads a second.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// A value from Secrets Manager or from SSM Parameter Store: exactly one of the three sources.
+/// A value from Secrets Manager or SSM Parameter Store.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "Fields")]
 #[schemars(with = "Fields")]
@@ -43,18 +43,18 @@ enum Source {
     ParametersUnder(Text),
 }
 
-/// A value from Secrets Manager or from SSM Parameter Store.
+/// A value from Secrets Manager or SSM Parameter Store.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{"required": ["secrets_manager"]}, {"required": ["parameter"]}, {"required": ["parameters_under"]}]))]
 struct Fields {
     /// Name or ARN of a secret in Secrets Manager.
     secrets_manager: Option<Text>,
-    /// A staging label of the secret, such as AWSPREVIOUS.
+    /// Staging label of the version to read, such as `AWSPREVIOUS`. Default: `AWSCURRENT`.
     version_stage: Option<String>,
-    /// A version of the secret.
+    /// ID of the version to read, instead of a staging label.
     version_id: Option<String>,
-    /// Name of one SSM parameter.
+    /// Name of an SSM parameter. `NAME:3` is its version 3.
     parameter: Option<Text>,
     /// Path of a tree of SSM parameters.
     parameters_under: Option<Text>,

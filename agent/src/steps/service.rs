@@ -35,16 +35,16 @@ use crate::text::Text;
 /// The start of the unit, and then its readiness, which has a limit of its own.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// A systemd unit that runs, with the present configuration, and serves.
+/// A systemd unit that runs with the current configuration, and serves.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Service {
-    /// How the service proves that it serves.
+    /// Probe that must succeed. Default: the unit is up.
     ready: Option<Ready>,
-    /// Files, credentials and commands whose change means a restart.
+    /// Files, credentials, commands and bundles whose change restarts the unit.
     #[serde(default)]
     restart_on: Vec<Address>,
-    /// Files, credentials and commands whose change means a reload.
+    /// Files, credentials, commands and bundles whose change reloads the unit.
     #[serde(default)]
     reload_on: Vec<Address>,
 }

@@ -21,7 +21,7 @@ pub(crate) enum Format {
     Yaml,
     Toml,
     Ini,
-    /// `KEY=value` lines, as for systemd's `EnvironmentFile=`.
+    /// `KEY=value` lines, as in `EnvironmentFile=` of systemd.
     Env,
 }
 

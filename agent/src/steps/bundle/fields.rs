@@ -24,35 +24,34 @@ const KEEP: u32 = 3;
     {"required": ["url", "sha256"], "properties": {"s3": false, "parameter": false, "version_id": false}}
 ]))]
 pub(super) struct Fields {
-    /// An object in S3: s3://BUCKET/KEY.
+    /// Archive in S3: `s3://BUCKET/KEY`.
     pub(super) s3: Option<Text>,
-    /// A version of the object, where the bucket keeps versions.
+    /// Version of the object, in a versioned bucket.
     pub(super) version_id: Option<Text>,
-    /// Name of an SSM parameter that holds the place: s3://BUCKET/KEY or a URL of https.
+    /// Name of an SSM parameter that holds the location, `s3://BUCKET/KEY` or an https URL.
     pub(super) parameter: Option<Text>,
-    /// A URL of https, with `sha256`.
+    /// An https URL.
     pub(super) url: Option<Text>,
-    /// SHA-256 of the archive, hexadecimal or base64. Default: the one that S3 keeps, if it keeps one.
+    /// SHA-256 of the archive, in hexadecimal or base64. Default: the one that S3 keeps, if any.
     pub(super) sha256: Option<Text>,
-    /// The directory that gets `releases/` and, leading to one of them, `current`.
+    /// Directory for `releases/VERSION` and the symbolic link `current`.
     pub(super) into: PathBuf,
-    /// What the release is called. Default: the archive's own name without its extension, and eight digits of `sha256` or
-    /// `version_id`.
+    /// Name of the release. Default: the archive's name without extension, and 8 digits of `sha256` or `version_id`.
     pub(super) version: Option<Text>,
-    /// How many directories to take off the beginning of each name in the archive. Default: 0.
+    /// Number of leading directories to remove from each name in the archive. Default: 0.
     #[serde(default)]
     #[schemars(range(max = 200))]
     pub(super) strip_components: u8,
-    /// Name or number of the user all of it belongs to. Default: the user ingot runs as.
+    /// Owner of everything in the release: a user name or ID. Default: the user that runs ingot.
     pub(super) owner: Option<String>,
-    /// Name or number of the group. Default: the owner's own group.
+    /// Group: a name or ID. Default: the primary group of the owner.
     pub(super) group: Option<String>,
-    /// Permissions of the release's directory. Those of what is in it come from the archive, 0755 at most. Default: 0755.
+    /// Permissions of the release directory; its content has those of the archive, at most 0755. Default: 0755.
     pub(super) mode: Option<Mode>,
-    /// How many releases are kept. Default: 3.
+    /// Number of releases to keep, including the current one. Default: 3.
     #[schemars(range(min = 1))]
     pub(super) keep: Option<u32>,
-    /// How much may come of the archive. Default: 20 times its own size, at least 1 and at most 16.
+    /// Maximum size of the unpacked archive in GiB. Default: 20 times its own size, at least 1 and at most 16.
     #[schemars(range(min = 1))]
     pub(super) max_size_gib: Option<u32>,
 }

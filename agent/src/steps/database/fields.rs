@@ -13,32 +13,32 @@ use crate::step::fields::OrMap;
 use crate::template::Template;
 use crate::text::Text;
 
-/// A database that takes logins: of RDS, or any other.
+/// A database that accepts logins, in RDS or anywhere else.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Database {
-    /// The identifier of an RDS instance.
+    /// Identifier of an RDS instance.
     pub(super) instance: Option<Text>,
-    /// The identifier of an Aurora cluster.
+    /// Identifier of an Aurora cluster.
     pub(super) cluster: Option<Text>,
-    /// The host of a database that is not asked of RDS.
+    /// Host name of any other database.
     pub(super) host: Option<Text>,
-    /// The port, of a database with a `host`. Default: that of the engine.
+    /// Port of a database with a `host`. Default: 5432 for postgres, 3306 for mysql.
     #[serde(default, deserialize_with = "port")]
     #[schemars(range(min = 1, max = 65535))]
     pub(super) port: Option<u16>,
-    /// The protocol, of a database with a `host`; mysql is MariaDB's, too.
+    /// Protocol of a database with a `host`.
     pub(super) engine: Option<Engine>,
-    /// What it is restored from where it is not there.
+    /// How to create the database if RDS does not have it. Default: a missing database is an error.
     pub(super) restore_from: Option<RestoreFrom>,
-    /// The secret with username, password and maybe dbname: login is checked with them, and a restored database gets them.
+    /// Secret with `username`, `password` and optionally `dbname`: used to log in, and set on a restored database.
     #[serde(default, deserialize_with = "secret")]
     #[schemars(with = "Option<String>", extend("pattern" = r"^secrets\..+"))]
     pub(super) credentials: Option<Address>,
-    /// Whether the connection is encrypted, and the certificate verified. Default: encrypted where the server offers it.
+    /// Encryption of the connection. Default: `prefer`.
     #[serde(default)]
     pub(super) tls: Tls,
-    /// Certificate authorities in PEM. Default: /etc/ingot/rds-ca.pem, else those of the system.
+    /// File with certificate authorities in PEM. Default: `/etc/ingot/rds-ca.pem`, the system's, or Mozilla's.
     pub(super) ca: Option<PathBuf>,
 }
 
@@ -59,17 +59,18 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Ad
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RestoreFrom {
-    /// A snapshot: its id or ARN, or the newest available one with tags.
+    /// Snapshot to restore: its ID or ARN, or the newest available one with tags.
     pub(super) snapshot: OrMap<Text, Newest>,
-    /// The class of the instance; a cluster gets one instance of it.
+    /// Instance class. A cluster requires it, and gets one instance of it.
     pub(super) class: Option<Text>,
+    /// Name of the DB subnet group.
     pub(super) subnet_group: Option<Text>,
-    /// Security groups by id.
+    /// IDs of security groups.
     #[serde(default)]
     pub(super) security_groups: Vec<Text>,
-    /// The parameter group, of the cluster where it is one.
+    /// Name of the parameter group; for a cluster, of the cluster parameter group.
     pub(super) parameter_group: Option<Text>,
-    /// Tags of the database, besides ingot's own.
+    /// Tags for the database, in addition to ingot's own.
     #[serde(default)]
     pub(super) tags: BTreeMap<String, Text>,
 }
@@ -78,6 +79,7 @@ pub(super) struct RestoreFrom {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Newest {
+    /// Tags that the snapshot must have; the newest match in this account is used.
     pub(super) newest_with_tags: BTreeMap<String, Text>,
 }
 

@@ -11,45 +11,45 @@ use crate::host::disks::Filesystem;
 use crate::step::fields::OrMap;
 use crate::text::Text;
 
-/// An EBS volume or an instance store, attached and known by what it is.
+/// An EBS volume or an instance store, attached and identified by its volume ID.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Volume {
-    /// Where it comes from.
+    /// Where the volume comes from.
     pub(super) from: Source,
-    /// Attach an available volume of this zone with these tags before anything is restored or made.
+    /// Attach an available volume of this Availability Zone with these tags before restoring or creating one.
     pub(super) reuse: Option<WithTags>,
-    /// Size in GiB. Default: that of the snapshot.
+    /// Size in GiB of a volume that is created. Default: that of the snapshot.
     #[serde(default, deserialize_with = "within::<_, 1, 65536>")]
     #[schemars(range(min = 1, max = 65536))]
     pub(super) size_gib: Option<u32>,
-    /// The type of the volume. Default: EC2's own, gp2 or gp3.
+    /// Volume type. Default: that of EC2, gp2 or gp3.
     #[serde(rename = "type")]
     pub(super) kind: Option<Kind>,
-    /// I/O operations a second, of gp3, io1 and io2.
+    /// I/O operations per second, for gp3, io1 and io2. io1 and io2 require it.
     pub(super) iops: Option<u32>,
-    /// Throughput of gp3.
+    /// Throughput in MiB/s, for gp3.
     pub(super) throughput_mib_s: Option<u32>,
-    /// How fast EC2 is to load the snapshot by itself, 100 to 300; it is billed.
+    /// Rate in MiB/s at which EC2 loads the snapshot by itself; billed by AWS. Default: EC2 does not.
     #[serde(default, deserialize_with = "within::<_, 100, 300>")]
     #[schemars(range(min = 100, max = 300))]
     pub(super) initialization_rate_mib_s: Option<u32>,
-    /// Whether it is encrypted. Default: as the snapshot, or as the account says.
+    /// Whether the volume is encrypted. Default: as the snapshot, or as the account's setting.
     pub(super) encrypted: Option<bool>,
-    /// The KMS key it is encrypted with: id, ARN or alias. Default: the account's default key.
+    /// KMS key for encryption: ID, ARN or alias. Default: the account's default key.
     pub(super) kms_key: Option<Text>,
-    /// Tags of a volume that is made or reused, besides ingot's own.
+    /// Tags for a volume that is created or reused, in addition to ingot's own.
     #[serde(default)]
     pub(super) tags: BTreeMap<String, Text>,
-    /// Whether it is deleted with the instance. Default: as it is, which for one attached later is no.
+    /// Whether the volume is deleted with the instance. Default: unchanged; EC2 keeps a volume that is attached later.
     pub(super) delete_on_termination: Option<bool>,
-    /// What is to be on it. Made on a blank device only; anything else that is found there is refused.
+    /// Filesystem that must be there, or is created on a blank device. Default: whatever is there.
     pub(super) filesystem: Option<Filesystem>,
-    /// The label it must have, and is given when it is made.
+    /// Label that the filesystem must have, or gets when it is created.
     pub(super) label: Option<String>,
-    /// The UUID it must have, and is given when it is made.
+    /// UUID that the filesystem must have, or gets when it is created.
     pub(super) uuid: Option<String>,
-    /// The partition that is meant. Default: the only one or, without a partition table, the whole disk.
+    /// Number of the partition. Default: the only one or, without a partition table, the whole disk.
     #[serde(default, deserialize_with = "within::<_, 1, 128>")]
     #[schemars(range(min = 1, max = 128))]
     pub(super) partition: Option<u32>,
@@ -114,20 +114,20 @@ pub(super) enum Existing {
     Tagged(WithTags),
 }
 
-/// Where a volume comes from: just one of these.
+/// Where a volume comes from: exactly one of these.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 struct SourceFields {
-    /// A snapshot: its id, or the newest completed one with tags.
+    /// Snapshot to restore: its ID, or the newest completed one with tags.
     snapshot: Option<OrMap<Text, Newest>>,
-    /// A volume that is there: its id, or the one in this zone with tags.
+    /// Existing volume: its ID, or the one in this Availability Zone with tags.
     volume: Option<OrMap<Text, WithTags>>,
-    /// A device that is attached already: its name in the block device mapping, such as /dev/sdf, or its volume id.
+    /// Device that is already attached: its name in the block device mapping, such as `/dev/sdf`, or its volume ID.
     device: Option<Text>,
-    /// An instance store, by number.
+    /// Instance store, by number.
     instance_store: Option<u32>,
-    /// A new, blank volume.
+    /// A new, blank volume. Requires `size_gib`, unless `reuse` is given.
     blank: Option<Empty>,
 }
 
@@ -135,8 +135,9 @@ struct SourceFields {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Newest {
+    /// Tags that the snapshot must have; the newest match is used.
     pub(super) newest_with_tags: BTreeMap<String, Text>,
-    /// The account it belongs to. Default: this one.
+    /// Account that owns the snapshot. Default: this one.
     pub(super) owner: Option<Text>,
 }
 
@@ -144,6 +145,7 @@ pub(super) struct Newest {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WithTags {
+    /// Tags that the volume must have.
     pub(super) with_tags: BTreeMap<String, Text>,
 }
 
