@@ -18,9 +18,9 @@ use crate::report::{IdleKind, REPORT, Report};
 /// A report of ten thousand steps is smaller than this.
 const REPORT_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// Say where the time of a boot went
+/// Show where the time of a boot was spent
 ///
-/// Without a verb: the whole in one line. REPORT is a report file of any machine [default: /run/ingot/report.json].
+/// Without a command, prints one line about the whole boot.
 #[derive(Debug, clap::Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
@@ -32,18 +32,18 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Default, clap::Args)]
 struct Of {
-    /// A report file
+    /// Report file of any machine [default: /run/ingot/report.json]
     #[arg(value_name = "REPORT", value_hint = ValueHint::FilePath)]
     report: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Subcommand)]
 enum Verb {
-    /// The steps by the time they took, the longest first
+    /// List the steps by duration, longest first
     Blame(Of),
-    /// The chain of steps that made the boot as long as it was, and what each waited for
+    /// Show the chain of steps that determined the duration of the boot
     Chain(Of),
-    /// A picture: prints an SVG
+    /// Print a timeline as SVG
     Plot(Of),
 }
 

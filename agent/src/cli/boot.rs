@@ -32,24 +32,24 @@ use crate::report::{BootOutcome, Report, Trouble};
 use crate::step::fields::TimeLimit;
 use crate::step::{Phase, Verdict};
 
-/// Make this machine what its boot document says
+/// Configure this machine as its boot document says
 ///
-/// Ends when the document is fulfilled and nothing goes on beside it any more, such as preloading a
-/// volume: the report, `ingot status` and systemd know before that the boot is over. The exit code is that of the boot.
+/// Exits when everything is done, including volumes that are read ahead; the report, `ingot status` and systemd know
+/// earlier that the boot is over. The exit code is that of the boot.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Where the boot document comes from: imds, none, a file, or - for standard input
+    /// Source of the boot document: imds, none, a file, or - for standard input
     #[arg(long, value_name = "imds|none|FILE|-", default_value = "imds")]
     user_data: String,
-    /// Where the image's layers lie [default: /etc/ingot/boot.d]
+    /// Directory of the image's layers [default: /etc/ingot/boot.d]
     #[arg(long, value_name = "DIR")]
     layers: Option<PathBuf>,
     #[command(flatten)]
     root: Root,
-    /// Run only this step and what it needs; may be given several times
+    /// Run only this step and what it needs; can be repeated
     #[arg(long, value_name = "ADDRESS")]
     only: Vec<Address>,
-    /// When to give up, counted from the start
+    /// Time limit of the whole boot
     #[arg(long, value_name = "DURATION", default_value = "30m")]
     deadline: TimeLimit,
 }

@@ -9,10 +9,10 @@ use crate::cli::{data, talk};
 use crate::exit::Exit;
 use crate::host::files::DiskFiles;
 
-/// Find every mistake of a document
+/// Report every error of a document
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Boot documents; several are layers, the last one on top
+    /// Boot documents; several are merged as layers, the last one on top
     #[arg(required = true, value_name = "DOCUMENT")]
     documents: Vec<PathBuf>,
 }

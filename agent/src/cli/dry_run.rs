@@ -39,13 +39,13 @@ use crate::step::{Known, Phase, World};
 use crate::steps::install;
 use crate::text::Text;
 
-/// Rehearse a boot: no root, no network, and nothing is touched outside --out
+/// Rehearse a boot: needs no root and no network, and changes nothing outside --out
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Boot documents; several are layers, the last one on top
+    /// Boot documents; several are merged as layers, the last one on top
     #[arg(required = true, value_name = "DOCUMENT")]
     documents: Vec<PathBuf>,
-    /// Facts and outputs to take for granted, as YAML in the shape of references
+    /// YAML file of facts and outputs, in the shape of references
     #[arg(long, value_name = "FILE")]
     facts: Option<PathBuf>,
     /// Write the rendered files below this directory, and run their `check:`
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// Show how the rendered files differ from those below this directory
     #[arg(long, value_name = "DIR")]
     diff: Option<PathBuf>,
-    /// Read real secrets with your own AWS credentials; shows redacted diffs only
+    /// Read real secrets with your own AWS credentials; show redacted diffs only
     #[arg(long, conflicts_with = "out")]
     live: bool,
 }

@@ -21,11 +21,11 @@ use clap::{Parser, Subcommand};
 use crate::exit::Exit;
 use crate::host::environment::{self, Environment};
 
-/// Takes an EC2 instance from golden image to serving
+/// Turn a golden image into a running, health-checked EC2 instance
 #[derive(Debug, Parser)]
 #[command(name = "ingot", version, about, propagate_version = true)]
 struct Cli {
-    /// Print data for programs on stdout
+    /// Print JSON on stdout
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -34,27 +34,27 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Make this machine what its boot document says
+    /// Configure this machine as its boot document says
     Boot(boot::Args),
-    /// Rehearse a boot: no root, no network, and nothing is touched outside --out
+    /// Rehearse a boot: needs no root and no network, and changes nothing outside --out
     DryRun(dry_run::Args),
-    /// Find every mistake of a document
+    /// Report every error of a document
     Check(check::Args),
-    /// Say how the boot of this machine went, or goes
+    /// Show the status of the current or last boot
     Status(status::Args),
-    /// Say where the time of a boot went
+    /// Show where the time of a boot was spent
     Analyze(analyze::Args),
-    /// List the files of a mount that are opened or read from now on, for `preload: { list: FILE }`
+    /// List the files of a mount as they are opened or read, for `preload: { list: FILE }`
     RecordPreload(record_preload::Args),
-    /// Mount again what the last boot of this instance had mounted: no network, no document
+    /// Restore the mounts of this instance's last boot, without network or document
     RestoreMounts(restore_mounts::Args),
-    /// Prove that this machine may become an image: no secret, nothing of this machine, and a setup that boots
+    /// Check that this machine is fit to be imaged: no secrets, no machine-specific state, and a working boot setup
     Seal(seal::Args),
     /// Print the JSON Schema of boot documents, for editors
     Schema,
     /// Print shell completions
     Completions {
-        /// The shell they are for
+        /// Shell to generate completions for
         shell: clap_complete::Shell,
     },
     /// Print the manual page
@@ -129,7 +129,7 @@ fn talk(text: &str) {
 /// A directory that stands for `/`.
 #[derive(Debug, clap::Args)]
 struct Root {
-    /// Take every path of the document and of ingot below this directory
+    /// Treat DIR as the root of every path
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 }

@@ -15,19 +15,19 @@ use crate::host::clock::SystemClock;
 use crate::host::opened::Recording;
 use crate::step::fields::TimeLimit;
 
-/// List the files of a mount that are opened or read from now on, for `preload: { list: FILE }`
+/// List the files of a mount as they are opened or read, for `preload: { list: FILE }`
 ///
-/// One path a line, relative to the mount, in the order of the first access. Start it, start the service, wait until that
-/// serves, and end this by SIGINT or SIGTERM. Needs root.
+/// Prints one path a line, relative to the mount, in the order of the first access. Start it, start the service, wait
+/// until the service is ready, and stop it with SIGINT or SIGTERM. Needs root.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Heed only the processes of this unit of systemd
+    /// Record only the processes of this systemd unit
     #[arg(long, value_name = "UNIT")]
     unit: Option<String>,
-    /// End by itself after so long
+    /// Stop after this long
     #[arg(long = "for", value_name = "DURATION")]
     duration: Option<TimeLimit>,
-    /// Where the filesystem is mounted
+    /// Mount point of the filesystem
     #[arg(value_name = "MOUNT")]
     mount: PathBuf,
 }

@@ -18,9 +18,9 @@ use crate::steps::mount::remembered;
 /// The kernel finds its disks within seconds.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Mount again what the last boot of this instance had mounted: no network, no document
+/// Restore the mounts of this instance's last boot, without network or document
 ///
-/// Volumes are known by what the disks themselves say they are. Nothing is restored, attached or made.
+/// Volumes are identified by the ID that each disk reports. No volume is restored, attached or created.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

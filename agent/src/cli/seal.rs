@@ -16,13 +16,13 @@ use crate::image::builder;
 use crate::image::scrub::Scrubber;
 use crate::seal::{self, Sealed, Sealing, attestation};
 
-/// Prove that this machine may become an image: no secret, nothing of this machine, and a setup that boots
+/// Check that this machine is fit to be imaged: no secrets, no machine-specific state, and a working boot setup
 ///
-/// Findings are printed with path, line and rule, never with a secret. If there is none, the attestation
-/// /etc/ingot/attestation.json is written; what is meant to be there is allowed in /etc/ingot/seal.yaml.
+/// Prints each finding with path, line and rule, never with a secret. Without findings, it writes the attestation
+/// /etc/ingot/attestation.json. /etc/ingot/seal.yaml allows what is meant to be in the image.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Remove what is left of this machine: host keys, ids, logs, histories, caches, and the keys of the launch
+    /// Remove what is left of this machine: host keys, IDs, logs, histories, caches, and the keys of the launch
     #[arg(long)]
     scrub: bool,
     #[command(flatten)]

@@ -20,13 +20,13 @@ const REPORT_LIMIT: u64 = 64 * 1024 * 1024;
 /// How often a boot is looked at that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Say how the boot of this machine went, or goes
+/// Show the status of the current or last boot
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Wait until the boot is over, also where it has not begun yet
+    /// Wait for the boot to finish, even if it has not started
     #[arg(long)]
     wait: bool,
-    /// How long to wait at most
+    /// Longest time to wait
     #[arg(long, value_name = "DURATION", default_value = "30m", requires = "wait")]
     timeout: TimeLimit,
     #[command(flatten)]
