@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What the patterns of the schema stand for.
 const PATTERNS: [(&str, &str); 4] =
@@ -21,7 +21,8 @@ pub(crate) fn tables(schema: &Value, name: &str, apart: &BTreeSet<String>) -> St
         "common" => {
             let (_, step) = steps(schema).find(|(_, step)| step.get("properties").is_some()).expect("a step has fields");
             let own = names(step).difference(&common(schema)).cloned().collect();
-            table(&without(step, &own), "", &|_| false)
+            // Without the rules for its other fields.
+            table(&json!({ "properties": without(step, &own)["properties"] }), "", &|_| false)
         }
         name => match (field(schema, name), object(field(schema, name))) {
             (_, Some(map)) => table(&without(map, &common(schema)), "", &|path| apart.contains(&format!("{name}.{path}"))),
