@@ -14,12 +14,12 @@ use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
 use crate::aws::http::Http;
 use crate::aws::imds::{Imds, Patience};
 use crate::aws::live::Aws;
+use crate::aws::variables::ca_bundle;
 use crate::aws::{Identity, Metadata};
 use crate::cli::boot::Args;
 use crate::cli::boot::asked::{learn_facts, phase};
 use crate::cli::boot::reached::{Reached, Ways};
 use crate::cli::talk;
-use crate::cli::variables::ca_bundle;
 use crate::document::source::{self, LAYERS, Layers, SIZE_LIMIT};
 use crate::document::{BootDocument, include};
 use crate::execute::write_report;
@@ -98,7 +98,7 @@ pub(super) async fn reach(
     let baked = async {
         match &directory {
             None => layers.add_directory(Path::new(LAYERS), &**disk).await,
-            Some(directory) => layers.add_directory(&crate::cli::prepare::absolute(directory), &DiskFiles::new(None)).await,
+            Some(directory) => layers.add_directory(&environment::absolute(directory), &DiskFiles::new(None)).await,
         }
         layers
     };
@@ -141,7 +141,7 @@ pub(super) async fn reach(
                     },
                 },
                 path => {
-                    let path = crate::cli::prepare::absolute(Path::new(path));
+                    let path = environment::absolute(Path::new(path));
                     let found = DiskFiles::new(None).read(&path, SIZE_LIMIT).await?;
                     found.ok_or_else(|| Stop::Usage(format!("there is no file {}", path.display())))?.to_vec()
                 }

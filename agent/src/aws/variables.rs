@@ -4,16 +4,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::aws::endpoint::{USE_DUAL_STACK, USE_FIPS};
-use crate::cli::prepare::absolute;
-use crate::document::source::SIZE_LIMIT;
-use crate::host::environment::Environment;
+use crate::host::environment::{Environment, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::{Files, HostError};
+
+/// A bundle of every authority there is has a few hundred kilobytes.
+const LIMIT: u64 = 16 << 20;
 
 /// The certificates of a private authority, by the SDKs' own variable.
 pub(crate) async fn ca_bundle(environment: &Environment) -> Result<Option<Vec<u8>>, HostError> {
     let Some(path) = environment.aws.get("AWS_CA_BUNDLE") else { return Ok(None) };
-    let found = DiskFiles::new(None).read(&absolute(Path::new(path)), SIZE_LIMIT).await?;
+    let found = DiskFiles::new(None).read(&absolute(Path::new(path)), LIMIT).await?;
     let missing = || HostError::Path { operation: "read AWS_CA_BUNDLE", path: path.into(), source: std::io::ErrorKind::NotFound.into() };
     found.map(|found| Some(found.to_vec())).ok_or_else(missing)
 }
