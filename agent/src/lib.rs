@@ -21,6 +21,7 @@
 
 mod address;
 mod aws;
+mod boot;
 mod cli;
 mod digest;
 mod document;

@@ -218,8 +218,8 @@ async fn connection(environment: &Environment, desk: &DiskFiles) -> Result<Conne
     let variables = environment.aws.all();
     let caller = Caller { env: &variables, credentials_file: files[0].as_deref(), config_file: files[1].as_deref() };
     let region = caller.region()?.ok_or_else(|| Refusal(Exit::Usage, "no region is set\n  hint: set AWS_REGION".into()))?;
-    let http = Http::new(ca_bundle(environment).await?);
-    Ok(Connection::of_caller(http, caller.credentials()?, region, endpoints(environment)))
+    let http = Http::new(ca_bundle(&environment.aws).await?);
+    Ok(Connection::of_caller(http, caller.credentials()?, region, endpoints(&environment.aws)))
 }
 
 async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>, HostError> {
