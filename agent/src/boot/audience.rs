@@ -41,7 +41,7 @@ pub(crate) enum Ending {
 
 impl Ending {
     /// What a report that is closed says.
-    pub(super) fn of(report: &Report) -> Self {
+    pub(crate) fn of(report: &Report) -> Self {
         match report.outcome {
             BootOutcome::Failed if report.is_unreachable() => Self::Unreachable,
             BootOutcome::Failed => Self::Failed,

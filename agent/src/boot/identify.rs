@@ -28,7 +28,7 @@ impl Boot {
         let host = &self.ground.host;
         let dmi = identity::dmi(&*host.files).await;
         let dmi = self.dmi.get_or_init(|| dmi);
-        self.connect().await?;
+        self.connect().await.map_err(Stop::Failed)?;
         let waited = self.take_lock().await?;
         // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
         let record = match dmi {

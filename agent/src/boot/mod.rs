@@ -26,6 +26,7 @@ mod include;
 mod layers;
 mod remember;
 mod request;
+mod stand_in;
 mod state;
 mod stop;
 
@@ -33,3 +34,5 @@ pub(crate) use audience::{Audience, Ending};
 pub(crate) use conductor::boot;
 pub(crate) use ground::Ground;
 pub(crate) use request::{Request, UserData};
+pub(crate) use stand_in::StandIn;
+pub(crate) use state::Boot;

@@ -60,9 +60,14 @@ impl Boot {
     }
 
     /// Finds the way to the metadata service and to AWS.
-    pub(crate) async fn connect(&self) -> Result<&dyn Cloud, Stop> {
-        let cloud = self.ground.cloud.connect().await.map_err(Stop::Failed)?;
-        Ok(&**self.cloud.get_or_init(|| cloud))
+    ///
+    /// # Errors
+    ///
+    /// As [`Connect::connect`](crate::boot::cloud::Connect::connect).
+    pub(crate) async fn connect(&self) -> Result<(), Explanation> {
+        let cloud = self.ground.cloud.connect().await?;
+        self.cloud.get_or_init(|| cloud);
+        Ok(())
     }
 
     pub(super) fn cloud(&self) -> &dyn Cloud {
