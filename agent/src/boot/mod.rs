@@ -29,6 +29,8 @@ mod request;
 mod stand_in;
 mod state;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use audience::{Audience, Ending};
 pub(crate) use conductor::boot;
