@@ -8,10 +8,13 @@ pub(crate) enum Exit {
     /// Everything is as the document says, whether anything had to be changed or not. Also a boot that is degraded:
     /// what failed was not required.
     Done,
-    /// A required step failed. For `status`: the boot failed.
+    /// What was asked for did not come about: a required step failed, or the image is not fit to be one. For `status`: the
+    /// boot failed.
     Failed,
-    /// The command line was wrong (clap uses 2 itself). For `status`: the boot is degraded.
+    /// The command line was wrong (clap uses 2 itself), or named a file that is not there.
     Usage,
+    /// `status` only: the boot is degraded.
+    Degraded,
     /// `status` only: a boot is running.
     Running,
     /// `status` only: no boot ever ran.
@@ -30,7 +33,8 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
-            Self::Usage => 2,
+            // One number for two things, of which no command knows both: systemd and scripts read 2 of `status` as degraded.
+            Self::Usage | Self::Degraded => 2,
             Self::Running => 3,
             Self::NeverRan => 4,
             Self::Bug => 70,

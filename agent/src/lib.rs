@@ -4,23 +4,33 @@
 //!
 //! | where | what |
 //! |---|---|
-//! | `cli` | the command line: one file for each subcommand |
+//! | `cli` | the command line: one file for each subcommand, arguments and printing |
+//! | `boot` | the conductor of one boot: lock, layers, plan, steps, report, signals |
+//! | `rehearse` | the same on a desk: facts given or standing in, files rendered, differences |
+//! | `seal` | whether an image holds a secret or anything of the machine it was made on |
 //! | `document` | what the user wrote: user data unwrapped, layers merged, every mistake with its line |
 //! | `plan` | what runs after what: references checked, cycles found; pure |
-//! | `steps` | one file for each kind of step: its fields, its judgment, its action, its tests |
 //! | `execute` | every step the moment what it needs is done, with retries |
 //! | `report` | what happened: on disk, on the terminal, in the journal |
-//! | `seal` | whether an image holds a secret or anything of the machine it was made on |
+//! | `steps` | one file for each kind of step: its fields, its judgment, its action, its tests |
+//! | `step` | what every kind of step is made of: the trait, what it sees of the world, what it claims |
 //! | `template` | Handlebars, strict, with helpers that quote for a format |
 //! | `facts` | what is known of this instance without asking for it |
-//! | `host`, `aws` | the only code that touches the world; each with a fake that keeps one in memory |
+//! | `fake` | a machine and an AWS in memory, for rehearsals and tests |
+//! | `aws` | AWS and the instance metadata service |
+//! | `image` | what a root directory holds, and how it is made fit to be an image |
+//! | `net` | what this machine talks to besides: probes, databases, name servers |
+//! | `host` | this machine: files, programs, units, disks, mounts, time |
 //! | `address`, `text`, `digest`, `failure`, `redaction`, `exit` | the words that all of these share |
 //!
-//! A file imports only from those that stand further down in this table, and from nothing else: `address text failure
-//! exit redaction` ← `host aws` ← `template facts` ← `steps` ← `document` ← `plan` ← `execute report seal` ← `cli`.
+//! Only `host`, `net`, `image` and `aws` touch the world. A file imports from its own room, or from those to the left of it:
+//! words ← `host` ← `net` ← `image` ← `aws` ← `fake` ← `template facts` ← `step` ← `steps` ← `document` ← `plan` ← `report` ←
+//! `execute` ← `boot rehearse seal` ← `cli`. `laws` tries all of it on every example, and `measured` shows the pure parts to
+//! the benchmarks.
 
 mod address;
 mod aws;
+mod boot;
 mod cli;
 mod digest;
 mod document;

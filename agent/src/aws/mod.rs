@@ -28,6 +28,7 @@ mod signing;
 mod skew;
 mod ssm;
 pub(crate) mod throttle;
+pub(crate) mod variables;
 
 use std::fmt;
 use std::time::Duration;

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueHint};
 use serde_json::json;
 
-use crate::cli::prepare::absolute;
 use crate::cli::{data, talk};
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::Files;
+use crate::host::environment::absolute;
 use crate::host::files::DiskFiles;
 use crate::report::timeline::picture::svg;
 use crate::report::timeline::{Link, mark, spoken};

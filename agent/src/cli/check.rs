@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::cli::prepare::{self, Prepared};
 use crate::cli::{data, talk};
 use crate::exit::Exit;
 use crate::host::files::DiskFiles;
+use crate::rehearse::prepare::{self, Prepared};
 
 /// Report every error of a document
 #[derive(Debug, clap::Args)]

@@ -6,13 +6,10 @@ mod check;
 mod dry_run;
 mod generate;
 mod logging;
-mod prepare;
 mod record_preload;
-mod rehearsal;
 mod restore_mounts;
 mod seal;
 mod status;
-mod variables;
 
 use std::path::PathBuf;
 

@@ -4,12 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::cli::prepare::absolute;
 use crate::cli::{Root, data, talk};
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
-use crate::host::environment::Environment;
+use crate::host::environment::{Environment, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::{HostError, lock};
 use crate::image::builder;

@@ -63,7 +63,7 @@ async fn look(files: &DiskFiles) -> Result<(Exit, Option<Report>), HostError> {
         _ if held => Exit::Running,
         None => Exit::NeverRan,
         Some(BootOutcome::Done) => Exit::Done,
-        Some(BootOutcome::Degraded) => Exit::Usage,
+        Some(BootOutcome::Degraded) => Exit::Degraded,
         // «Running», and nobody is: it was cut off.
         Some(BootOutcome::Failed | BootOutcome::Running) => Exit::Failed,
     };
@@ -95,7 +95,7 @@ impl Image {
 fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, json: bool) {
     let word = match exit {
         Exit::Done => "done",
-        Exit::Usage => "degraded",
+        Exit::Degraded => "degraded",
         Exit::Running => "running",
         Exit::NeverRan => "never ran",
         _ => "failed",

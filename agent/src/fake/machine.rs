@@ -4,11 +4,13 @@
 //! look at what has become of it; they never list the calls they expect. It can be rebooted, and, in tests, killed
 //! after any change. Each part is in a file of its own below this one.
 
+mod clock;
 mod command;
 mod database;
 mod directory;
 mod disk;
 mod file;
+mod lock;
 mod probe;
 mod reading;
 mod tree;
@@ -20,9 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -55,6 +55,8 @@ struct Machine {
     /// Whether an archive is taken for the one that was asked for, whatever its digest.
     any_archive: Cell<bool>,
     switched_on: Instant,
+    /// The process that holds the lock of the boot.
+    boot_lock: Cell<Option<u32>>,
     life: Life,
 }
 
@@ -83,6 +85,7 @@ impl FakeMachine {
             free: Cell::new(1 << 40),
             any_archive: Cell::default(),
             switched_on: Instant::now(),
+            boot_lock: Cell::default(),
             life: Life::default(),
         }));
         for directory in
@@ -304,26 +307,6 @@ impl FakeMachine {
     }
 }
 
-/// Starts in November 2026 and goes on as tokio's clock does.
-#[async_trait(?Send)]
-impl Clock for FakeMachine {
-    fn now(&self) -> jiff::Timestamp {
-        let start = jiff::Timestamp::constant(1_793_491_200, 0);
-        let elapsed = jiff::SignedDuration::try_from(self.elapsed()).unwrap_or_default();
-        start.checked_add(elapsed).unwrap_or(start)
-    }
-
-    fn elapsed(&self) -> Duration {
-        self.0.switched_on.elapsed()
-    }
-
-    async fn sleep(&self, duration: Duration) {
-        self.alive().await;
-        tokio::time::sleep(duration).await;
-        self.alive().await;
-    }
-}
-
 /// A machine at one moment: a line for each file, directory and unit.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Snapshot(BTreeMap<String, String>);
@@ -358,6 +341,8 @@ impl fmt::Debug for FakeMachine {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     const MINE: Attributes = Attributes { mode: 0o600, uid: 0, gid: 0 };

@@ -4,6 +4,7 @@
 //! being taken: `ingot status` does that, as any user, on a file of mode 0644. The kernel releases it when the holder
 //! dies, however it dies. The holder's process id is the file's content, for people.
 
+use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -59,6 +60,38 @@ pub(crate) fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, H
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut answer)).map_err(|errno| failed("look at the lock", path, errno.into()))?;
     let held = i32::from(answer.l_type) != libc::F_UNLCK;
     Ok(held.then(|| Holder { pid: pid_in(&mut file) }))
+}
+
+/// The lock of the boot, of this machine or of one in memory.
+pub(crate) trait BootLock {
+    /// Takes it, without waiting for it. It is held until what is returned is dropped, or the process dies.
+    ///
+    /// # Errors
+    ///
+    /// [`LockError::Held`] if another process has it.
+    fn take(&self) -> Result<Box<dyn Any>, LockError>;
+
+    /// Whether nobody holds it, as far as can be told.
+    fn is_free(&self) -> bool;
+}
+
+/// The lock [`BOOT`], below the root of `files`.
+pub(crate) struct LockFile(DiskFiles);
+
+impl LockFile {
+    pub(crate) fn new(files: DiskFiles) -> Self {
+        Self(files)
+    }
+}
+
+impl BootLock for LockFile {
+    fn take(&self) -> Result<Box<dyn Any>, LockError> {
+        Ok(Box::new(Lock::take(Path::new(BOOT), &self.0)?))
+    }
+
+    fn is_free(&self) -> bool {
+        holder(Path::new(BOOT), &self.0).is_ok_and(|holder| holder.is_none())
+    }
 }
 
 fn note(file: &mut File) -> io::Result<()> {

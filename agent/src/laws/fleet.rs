@@ -13,7 +13,6 @@ use std::time::Duration;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use self::quotas::{Account, LATENCY, metered};
-use crate::aws::live::Aws;
 use crate::fake::aws::FakeEc2;
 use crate::laws::example::Example;
 use crate::laws::instance::{Booted, Instance, ZONE};
@@ -90,9 +89,7 @@ async fn member(text: &str) -> Instance {
 }
 
 async fn boot(instance: &Instance, account: &Rc<Account>) -> Booted {
-    let mut process = instance.process().await;
-    process.world.aws = Aws::new(metered(account, instance.services()));
-    process.run(pending()).await
+    instance.process_with(metered(account, instance.services())).await.run(pending()).await
 }
 
 /// Boots a fleet of `size` at once.

@@ -3,32 +3,29 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::future::{Future, pending};
-use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::aws::Identity;
 use crate::aws::live::{Aws, Services};
-use crate::execute::{Execution, Halt, publish, write_report};
+use crate::boot::{Boot, Ground, Request, StandIn, UserData};
+use crate::execute::Halt;
 use crate::facts;
-use crate::fake::aws::{FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager};
+use crate::fake::aws::{
+    FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager,
+};
 use crate::fake::machine::{FakeMachine, Snapshot};
-use crate::host::state::Record;
-use crate::host::{Host, environment, identity};
+use crate::host::{Host, identity};
 use crate::laws::example::Example;
 use crate::laws::invented::{Invented, rendered};
 use crate::laws::reading::ReadingUnits;
 use crate::laws::transcript::Transcript;
 use crate::plan::Plan;
-use crate::report::event::Recorder;
 use crate::report::{BootOutcome, Outcome, Report};
 use crate::step::{Known, Phase, World};
-use crate::steps::mount::remembered;
 
 pub(super) const ZONE: &str = "eu-central-1a";
 pub(super) const REGION: &str = "eu-central-1";
-
-const FACTS_FILE: &str = "/run/ingot/facts.env";
 
 /// An instance that boots one document, time and again.
 pub(super) struct Instance {
@@ -119,36 +116,39 @@ impl Instance {
         self.process().await.run(stop).await
     }
 
-    /// A new process of ingot, up to its first step, as `ingot boot` makes it.
+    /// A new process of ingot, up to its first step.
     pub(super) async fn process(&self) -> Process {
-        let host = Host { units: Rc::new(self.units.clone()), ..self.machine.host() };
-        let boot_id = environment::boot_id(&*host.files).await.unwrap();
+        self.process_with(self.services()).await
+    }
+
+    /// The same, with another AWS.
+    pub(super) async fn process_with(&self, services: Services) -> Process {
         let transcript = Transcript::default();
-        let recorder = Recorder::new(Report::begin(host.clock.now(), boot_id.clone()), transcript.listeners(), host.clock.clone());
-        let mut plan = self.example.plan(&*host.files).await;
-        plan.in_phase(self.phase.get());
-        let id = self.id().await;
-        recorder.amend(|report| report.instance = Some(id.clone()));
-        let record = Record::load(host.files.clone(), host.users.own(), &id).await.unwrap();
-        for trouble in remembered::bring_back(&record, &host, Duration::ZERO).await {
-            recorder.amend(|report| report.warnings.push(trouble));
-        }
-        let aws = Aws::new(self.services());
-        let known = Rc::new(self.known(&plan).await);
-        let environment_file = facts::environment_file(&self.facts(&plan).await);
-        publish(Path::new(FACTS_FILE), environment_file.as_bytes(), &host).await.unwrap();
-        let world = World {
-            net: self.machine.net(),
-            host,
-            aws,
-            record: Rc::new(record),
-            boot_id,
-            redactor: Rc::default(),
-            known,
-            claims: Rc::default(),
-            phase: self.phase.get(),
+        let request =
+            Request { user_data: UserData::Metadata, layers: None, only: Vec::new(), deadline: Duration::MAX, started_by_systemd: false };
+        let boot = Boot::begin(Rc::new(request), self.ground(services).await, Rc::new(transcript.clone())).await;
+        let plan = boot.reach().await.unwrap_or_else(|stop| panic!("{}: {stop:?}", self.example.name));
+        Process { boot, plan, transcript }
+    }
+
+    /// What `ingot boot` finds here, with the document in user data.
+    async fn ground(&self, services: Services) -> Ground {
+        let host = Host { units: Rc::new(self.units.clone()), ..self.machine.host() };
+        let plan = self.example.plan(&*host.files).await;
+        let metadata = FakeMetadata {
+            user_data: Some(format!("#ingot\n{}", self.example.text).into_bytes()),
+            identity: self.identity().await,
+            tags: self.shows_tags.get().then(|| tags(&plan)),
+            target_lifecycle_state: Some(if self.phase.get() == Phase::Warm { "Warmed:Stopped".into() } else { "InService".into() }),
+            failure: None,
         };
-        Process { plan, world, recorder, transcript }
+        Ground {
+            outside: host.files.clone(),
+            host,
+            net: self.machine.net(),
+            lock: Rc::new(self.machine.clone()),
+            cloud: Rc::new(StandIn { metadata: Rc::new(metadata), aws: Aws::new(services), waiting: None }),
+        }
     }
 
     /// AWS as this instance sees it.
@@ -172,8 +172,13 @@ impl Instance {
     }
 
     async fn facts(&self, plan: &Plan) -> serde_json::Value {
+        let shown = if self.shows_tags.get() { tags(plan) } else { BTreeMap::new() };
+        facts::instance(&self.identity().await, shown)
+    }
+
+    async fn identity(&self) -> Identity {
         let text = |text: &str| text.to_owned();
-        let identity = Identity {
+        Identity {
             instance_id: self.id().await,
             region: text(REGION),
             availability_zone: text(ZONE),
@@ -182,10 +187,7 @@ impl Instance {
             instance_type: text("m7g.large"),
             architecture: text("arm64"),
             private_ip: text("10.0.0.7"),
-        };
-        let shown = plan.tags().into_iter().filter(|_| self.shows_tags.get());
-        let tags: BTreeMap<String, String> = shown.map(|key| (key.to_owned(), format!("tag {key}"))).collect();
-        facts::instance(&identity, tags)
+        }
     }
 
     async fn id(&self) -> String {
@@ -198,24 +200,26 @@ impl Instance {
     }
 }
 
+/// Every tag that a plan reads.
+fn tags(plan: &Plan) -> BTreeMap<String, String> {
+    plan.tags().into_iter().map(|key| (key.to_owned(), format!("tag {key}"))).collect()
+}
+
 /// A process of ingot that is about to run its steps.
 pub(super) struct Process {
+    boot: Boot,
     pub(super) plan: Plan,
-    pub(super) world: World,
-    pub(super) recorder: Recorder,
     transcript: Transcript,
 }
 
 impl Process {
     pub(super) async fn run(self, stop: impl Future<Output = Halt>) -> Booted {
-        let Self { plan, world, recorder, transcript } = self;
-        let mut execution = Execution::new(&plan, &world, &recorder);
-        execution.boot(stop).await;
-        recorder.end();
-        write_report(&world.host, &recorder).await.unwrap();
-        execution.beside(pending(), &|| true).await;
+        let Self { boot, plan, transcript } = self;
+        let mut execution = boot.execution(&plan);
+        boot.carry_out(&mut execution, stop).await;
+        boot.beside(&mut execution, pending()).await;
         drop(execution);
-        let report = recorder.report().clone();
+        let (report, world) = (boot.recorder.report().clone(), boot.world().clone());
         Booted { report, plan, world, transcript }
     }
 }

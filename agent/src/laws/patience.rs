@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::aws::live::{Aws, Services};
+use crate::aws::live::Services;
 use crate::aws::{AwsError, SecretRequest, SecretValue, SecretsManager};
 use crate::execute::Halt;
 use crate::failure::Explanation;
@@ -46,10 +46,8 @@ impl SecretsManager for Silent {
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_never_comes() {
     let instance = instance("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
-    let mut process = instance.process().await;
-    process.world.aws =
-        Aws::new(Services { secrets: Rc::new(Silent), ..crate::fake::aws::services(instance.ec2.clone(), instance.rds.clone()) });
-    let booted = process.run(pending()).await;
+    let services = Services { secrets: Rc::new(Silent), ..crate::fake::aws::services(instance.ec2.clone(), instance.rds.clone()) };
+    let booted = instance.process_with(services).await.run(pending()).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
     it did not end within 30s, while it was waiting for secret prod/db
       hint: give it a longer `timeout:`, or find out what it waits for

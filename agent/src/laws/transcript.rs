@@ -6,6 +6,9 @@ use std::io;
 use std::rc::Rc;
 use std::sync::Once;
 
+use crate::boot::{Audience, Ending};
+use crate::document::error::DocumentError;
+use crate::failure::Explanation;
 use crate::report::console::Console;
 use crate::report::event::{Event, Listener};
 use crate::report::journal::Journal;
@@ -16,17 +19,36 @@ use crate::report::{Report, StepReport};
 pub(super) struct Transcript(Rc<RefCell<String>>);
 
 impl Transcript {
+    /// What was said so far, in this boot, and in the log of this test.
+    pub(super) fn text(&self) -> String {
+        let logged = LOG.with_borrow(Clone::clone);
+        format!("{}\n{logged}", self.0.borrow())
+    }
+}
+
+impl Audience for Transcript {
     /// Whoever listens to a boot, with all of their words kept here.
-    pub(super) fn listeners(&self) -> Vec<Box<dyn Listener>> {
+    fn listeners(&self) -> Vec<Box<dyn Listener>> {
         listen_to_log();
         let console = |width| Box::new(Console::new(Box::new(self.clone()), width));
         vec![Box::new(self.clone()), console(None), console(Some(4000)), Box::<Journal>::default()]
     }
 
-    /// What was said so far, in this boot, and in the log of this test.
-    pub(super) fn text(&self) -> String {
-        let logged = LOG.with_borrow(Clone::clone);
-        format!("{}\n{logged}", self.0.borrow())
+    fn say(&self, line: &str) {
+        assert!(!line.starts_with("warning: "), "the report cannot be written: {line}");
+        writeln!(self.0.borrow_mut(), "{line}").unwrap();
+    }
+
+    fn mistakes(&self, error: &DocumentError) {
+        self.say(&error.to_string());
+    }
+
+    fn failed(&self, error: &Explanation) {
+        self.say(&error.to_string());
+    }
+
+    fn over(&self, report: &Report, _: &Ending) {
+        self.say(&serde_json::to_string(report).unwrap());
     }
 }
 

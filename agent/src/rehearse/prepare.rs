@@ -9,6 +9,7 @@ use crate::document::source::{self, Layers, SIZE_LIMIT};
 use crate::document::{BootDocument, include};
 use crate::failure::Explanation;
 use crate::host::Files;
+use crate::host::environment::absolute;
 use crate::plan::Plan;
 
 /// What came of documents.
@@ -58,9 +59,4 @@ fn around(document: &Path) -> Vec<PathBuf> {
     let directory = document.parent();
     let above = directory.filter(|directory| directory.ends_with("boot.d")).and_then(Path::parent);
     directory.into_iter().chain(above).map(Path::to_owned).collect()
-}
-
-/// Paths of the host are absolute; those of a command line need not be.
-pub(crate) fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -4,23 +4,24 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::aws::endpoint::{USE_DUAL_STACK, USE_FIPS};
-use crate::cli::prepare::absolute;
-use crate::document::source::SIZE_LIMIT;
-use crate::host::environment::Environment;
+use crate::host::environment::{Aws, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::{Files, HostError};
 
+/// A bundle of every authority there is has a few hundred kilobytes.
+const LIMIT: u64 = 16 << 20;
+
 /// The certificates of a private authority, by the SDKs' own variable.
-pub(crate) async fn ca_bundle(environment: &Environment) -> Result<Option<Vec<u8>>, HostError> {
-    let Some(path) = environment.aws.get("AWS_CA_BUNDLE") else { return Ok(None) };
-    let found = DiskFiles::new(None).read(&absolute(Path::new(path)), SIZE_LIMIT).await?;
+pub(crate) async fn ca_bundle(variables: &Aws) -> Result<Option<Vec<u8>>, HostError> {
+    let Some(path) = variables.get("AWS_CA_BUNDLE") else { return Ok(None) };
+    let found = DiskFiles::new(None).read(&absolute(Path::new(path)), LIMIT).await?;
     let missing = || HostError::Path { operation: "read AWS_CA_BUNDLE", path: path.into(), source: std::io::ErrorKind::NotFound.into() };
     found.map(|found| Some(found.to_vec())).ok_or_else(missing)
 }
 
 /// The SDKs' own variables for other endpoints, and for other kinds of endpoint, as far as they are set.
-pub(crate) fn endpoints(environment: &Environment) -> BTreeMap<String, String> {
-    let kinds = [USE_FIPS, USE_DUAL_STACK].into_iter().filter_map(|name| Some((name, environment.aws.get(name)?)));
-    let own = environment.aws.beginning("AWS_ENDPOINT_URL");
+pub(crate) fn endpoints(variables: &Aws) -> BTreeMap<String, String> {
+    let kinds = [USE_FIPS, USE_DUAL_STACK].into_iter().filter_map(|name| Some((name, variables.get(name)?)));
+    let own = variables.beginning("AWS_ENDPOINT_URL");
     own.chain(kinds).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }

@@ -1,0 +1,139 @@
+//! One boot from end to end: its stages, its steps, and what goes on once it is over.
+
+use std::future::Future;
+use std::pin::pin;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::boot::audience::{Audience, Ending};
+use crate::boot::ground::Ground;
+use crate::boot::identify::Identified;
+use crate::boot::request::Request;
+use crate::boot::state::Boot;
+use crate::boot::stop::{Asked, Stop, stopped, stopped_by};
+use crate::execute::{Execution, Halt};
+use crate::failure::Explanation;
+use crate::plan::Plan;
+use crate::step::Phase;
+
+/// How often an instance of a warm pool is asked whether it goes into service.
+///
+/// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+const IN_SERVICE: &str = "InService";
+
+/// Boots what `ground` gives, which is asked anew for each phase of the document. Returns once the boot is over and nothing
+/// goes on beside it any more. `asked` ends, with the name of a signal, when somebody asks the boot to end.
+pub(crate) async fn boot(
+    request: Request,
+    ground: impl Fn() -> Ground,
+    audience: Rc<dyn Audience>,
+    asked: impl Future<Output = &'static str>,
+) -> Ending {
+    let (request, mut asked) = (Rc::new(request), pin!(asked));
+    loop {
+        let boot = Boot::begin(request.clone(), ground(), audience.clone()).await;
+        if let Next::End(ending) = boot.run(asked.as_mut()).await {
+            return ending;
+        }
+    }
+}
+
+/// What comes after a boot.
+enum Next {
+    End(Ending),
+    /// The whole document: this was what is due before a warm pool, and the instance goes into service.
+    Serve,
+}
+
+impl Boot {
+    async fn run(&self, mut asked: Asked<'_>) -> Next {
+        let plan = match self.reach_in_time(asked.as_mut()).await {
+            Ok(plan) => plan,
+            Err(stop) => return Next::End(self.ended(stop, asked).await),
+        };
+        let mut execution = self.execution(&plan);
+        let ending = self.carry_out(&mut execution, stopped(self.request.deadline, self.clock(), asked.as_mut())).await;
+        match ending {
+            Ending::Done => self.go_on(execution, asked).await,
+            ending => Next::End(ending),
+        }
+    }
+
+    async fn reach_in_time(&self, asked: Asked<'_>) -> Result<Plan, Stop> {
+        let halt = tokio::select! {
+            biased;
+            reached = self.reach() => return reached,
+            halt = stopped(self.request.deadline, self.clock(), asked) => halt,
+        };
+        Err(match halt {
+            Halt::Deadline(why) => Stop::Failed(self.stopped(why)),
+            Halt::Asked(why) => Stop::Asked(self.stopped(why)),
+        })
+    }
+
+    /// Everything before the first step.
+    pub(crate) async fn reach(&self) -> Result<Plan, Stop> {
+        let Identified { record, earlier } = self.identify().await?;
+        let (layers, identity) = self.read_layers(earlier).await?;
+        let (plan, phase) = self.compile(layers).await?;
+        self.remember(&plan, phase, identity, record).await?;
+        Ok(plan)
+    }
+
+    /// The steps of a plan, of which none has run yet.
+    pub(crate) fn execution<'a>(&'a self, plan: &'a Plan) -> Execution<'a> {
+        Execution::new(plan, self.world(), &self.recorder)
+    }
+
+    /// Runs the steps to the end of the boot, or until `stop` ends it early, and reports how that went.
+    pub(crate) async fn carry_out(&self, execution: &mut Execution<'_>, stop: impl Future<Output = Halt>) -> Ending {
+        execution.boot(async { stop.await.map(|why| self.stopped_steps(why)) }).await;
+        self.close().await
+    }
+
+    /// Runs what stands beside the boot to its end, or until `stop` ends it early.
+    pub(crate) async fn beside(&self, execution: &mut Execution<'_>, stop: impl Future<Output = Explanation>) {
+        execution.beside(stop, &|| self.ground.lock.is_free()).await;
+    }
+
+    /// What comes after a boot that went well.
+    async fn go_on(&self, mut execution: Execution<'_>, asked: Asked<'_>) -> Next {
+        if self.world().phase == Phase::Serve || !self.request.is_whole() {
+            self.beside(&mut execution, async { stopped_by(asked.await) }).await;
+            return Next::End(Ending::Done);
+        }
+        log::info!("waiting for this instance to go into service");
+        let mut later = pin!(async {
+            tokio::select! {
+                biased;
+                signal = asked => (Next::End(Ending::Done), stopped_by(signal)),
+                () = self.goes_into_service() => (Next::Serve, Explanation::new("the instance goes into service", None)),
+            }
+        });
+        let mut next = None;
+        let stop = async {
+            let (after, why) = later.as_mut().await;
+            next = Some(after);
+            why
+        };
+        self.beside(&mut execution, stop).await;
+        match next {
+            Some(next) => next,
+            None => later.await.0,
+        }
+    }
+
+    /// Ends once the group wants this instance to serve.
+    async fn goes_into_service(&self) {
+        loop {
+            self.clock().sleep(LOOK_EVERY).await;
+            match self.cloud().metadata().target_lifecycle_state().await {
+                Ok(Some(state)) if state == IN_SERVICE => return,
+                Ok(_) => {}
+                Err(error) => log::warn!("cannot tell whether this instance goes into service: {}", Explanation::of(&error)),
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Stage 2: the layers of the document, from the image and from the user.
+
+use std::cell::OnceCell;
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::join;
+use tokio::task::yield_now;
+
+use crate::aws::Identity;
+use crate::boot::request::UserData;
+use crate::boot::state::Boot;
+use crate::boot::stop::Stop;
+use crate::document::source::{LAYERS, Layers, SIZE_LIMIT};
+use crate::execute::write_report;
+use crate::failure::Explanation;
+use crate::host::environment;
+use crate::report::{BootOutcome, Report};
+use crate::step::Phase;
+
+/// How often is said what the metadata service is being waited for. One that answers at once is never mentioned.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
+
+impl Boot {
+    /// The layers, with what they include, and the instance's identity where it was asked for on the way. `earlier` is
+    /// the report of a boot that may have been the same.
+    pub(super) async fn read_layers(&self, earlier: Option<Report>) -> Result<(Layers, Option<Identity>), Stop> {
+        let user_data = &self.request.user_data;
+        let (mut layers, identity) = match user_data {
+            UserData::Metadata => {
+                let (layers, identity) = self.layers_of_instance().await?;
+                (layers, Some(identity))
+            }
+            UserData::Nothing => (self.baked().await, None),
+            UserData::File { named, path } => (self.layers_with_file(named, path).await?, None),
+            UserData::StandardInput(read) => (self.layers_with_standard_input(read).await?, None),
+        };
+        self.recorder.phase("user_data");
+        // Each time, what has come from IMDS meanwhile is answered before there is more to compute: credentials are on their way.
+        yield_now().await;
+        self.keep_signals(&layers);
+        if self.include(&mut layers).await? {
+            self.recorder.phase("include");
+            self.keep_signals(&layers);
+        }
+        if layers.nodes.is_empty() && layers.mistakes.is_empty() {
+            self.note(&format!("there is no boot document, neither a layer in {LAYERS} nor one by --user-data {user_data}"));
+        }
+        let digest = layers.digest();
+        // A boot of some steps alone is no boot of the document.
+        self.recorder.amend(|report| report.document = self.request.is_whole().then(|| digest.clone()));
+        if earlier.is_some_and(|earlier| is_same_boot(&earlier, &digest, &self.recorder.report().boot_id)) {
+            return Err(Stop::AlreadyDone);
+        }
+        Ok((layers, identity))
+    }
+
+    /// The layers of the image.
+    async fn baked(&self) -> Layers {
+        let mut layers = Layers::default();
+        match &self.request.layers {
+            None => layers.add_directory(Path::new(LAYERS), &*self.ground.host.files).await,
+            Some(directory) => layers.add_directory(directory, &*self.ground.outside).await,
+        }
+        layers
+    }
+
+    /// The same, with the user data of the instance on top.
+    async fn layers_of_instance(&self) -> Result<(Layers, Identity), Stop> {
+        let cloud = self.cloud();
+        cloud.begin_with_credentials();
+        // Nothing is as many exchanges deep: it comes first to the token, and to the connection that brought it.
+        yield_now().await;
+        let asked = async { join!(cloud.metadata().user_data(), cloud.metadata().identity(), self.baked()) };
+        let (user_data, identity, mut layers) = tokio::select! {
+            biased;
+            answers = asked => answers,
+            never = self.watch() => match never {},
+        };
+        self.recorder.amend(|report| report.waiting = None);
+        let identity = identity?;
+        let what = match user_data? {
+            Some(bytes) => layers.add_user_data(&bytes),
+            None => Some("not there"),
+        };
+        if let Some(what) = what {
+            self.note(&format!("user data is {what}: the layers of the image are the whole document"));
+        }
+        Ok((layers, identity))
+    }
+
+    async fn layers_with_file(&self, named: &str, path: &Path) -> Result<Layers, Stop> {
+        let mut layers = self.baked().await;
+        let found = self.ground.outside.read(path, SIZE_LIMIT).await?;
+        let bytes = found.ok_or_else(|| Stop::Refused(format!("there is no file {}", path.display())))?;
+        layers.add_named(named, &bytes);
+        Ok(layers)
+    }
+
+    async fn layers_with_standard_input(&self, read: &OnceCell<Vec<u8>>) -> Result<Layers, Stop> {
+        let mut layers = self.baked().await;
+        if read.get().is_none() {
+            // On a thread of its own: whoever writes may be slow, and the deadline and SIGTERM are to be heard.
+            let reading = tokio::task::spawn_blocking(|| environment::standard_input(SIZE_LIMIT));
+            let bytes = reading.await.map_err(|_| Stop::Failed(Explanation::new("cannot read standard input", None)))??;
+            read.get_or_init(|| bytes);
+        }
+        layers.add_named("standard input", read.get().map(Vec::as_slice).unwrap_or_default());
+        Ok(layers)
+    }
+
+    /// Says what the metadata service is being waited for: to the report, and to whoever watches. Never ends.
+    async fn watch(&self) -> Infallible {
+        loop {
+            self.clock().sleep(WATCH_EVERY).await;
+            if let Some(reason) = self.cloud().waiting() {
+                log::info!("waiting {reason}");
+                self.audience.say(&format!("waiting {reason}"));
+                self.recorder.amend(|report| report.waiting = Some(reason));
+            }
+            // Whoever asks for the status meanwhile sees it; if it cannot be written, the end of the boot says so.
+            let _ = write_report(&self.ground.host, &self.recorder).await;
+        }
+    }
+}
+
+/// Whether a boot before this one was told the same and ended well.
+fn is_same_boot(earlier: &Report, digest: &str, boot_id: &str) -> bool {
+    // What is due when the instance goes into service is not done then.
+    let whole = earlier.phase != Some(Phase::Warm);
+    let same = whole && earlier.document.as_deref() == Some(digest) && earlier.boot_id == boot_id && earlier.finished_at.is_some();
+    same && earlier.outcome != BootOutcome::Failed
+}

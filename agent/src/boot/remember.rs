@@ -1,0 +1,43 @@
+//! Stage 4: what steps may see of this instance, which is who it is, what it remembers, and its facts.
+
+use std::collections::BTreeSet;
+
+use crate::aws::Identity;
+use crate::boot::state::Boot;
+use crate::boot::stop::Stop;
+use crate::failure::Explanation;
+use crate::host::state::Record;
+use crate::plan::Plan;
+use crate::step::Phase;
+use crate::steps::mount::remembered;
+
+impl Boot {
+    /// Makes the world of the steps. `identity` and `record` are there as far as earlier stages have them.
+    pub(super) async fn remember(
+        &self,
+        plan: &Plan,
+        phase: Phase,
+        mut identity: Option<Identity>,
+        record: Option<Record>,
+    ) -> Result<(), Stop> {
+        if identity.is_none() && (plan.needs_facts() || plan.needs_aws()) {
+            identity = Some(self.cloud().metadata().identity().await?);
+        }
+        let id = self.id(identity.as_ref()).await;
+        self.recorder.amend(|report| report.instance = Some(id.clone()));
+        let record = match record {
+            Some(record) => record,
+            None => self.record_of(&id).await?,
+        };
+        let world = self.enter(record, phase);
+        // A boot that is not of the whole document does not know what else was mounted.
+        if self.request.is_whole() && phase == Phase::Serve {
+            let kept: BTreeSet<&str> = plan.nodes.iter().map(|node| node.address.as_str()).collect();
+            // It matters at the next reboot: what can be done without a record is done now.
+            if let Err(error) = remembered::forget_others(&world.record, &kept).await {
+                self.note(&Explanation::of(&error).to_string());
+            }
+        }
+        self.learn_facts(plan, identity.as_ref()).await
+    }
+}

@@ -1,0 +1,59 @@
+//! An instance of a warm pool: what is due before the pool, and what when it goes into service.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::boot::audience::Ending;
+use crate::boot::tests::site::{Site, Slow, metadata, request};
+use crate::fake::aws::FakeMetadata;
+use crate::step::Phase;
+use crate::steps::signal::GROUP_TAG;
+
+const DOCUMENT: &str = "#ingot
+version: 1
+files: { /etc/early: { content: x, phase: warm }, /etc/late: { content: x, phase: serve } }
+";
+
+fn site(states: &[Option<&'static str>]) -> (Site, Rc<Slow>) {
+    let tags = BTreeMap::from([(GROUP_TAG.to_owned(), "web".to_owned())]);
+    let answers = FakeMetadata { user_data: Some(DOCUMENT.into()), tags: Some(tags), ..metadata() };
+    let slow = Rc::new(Slow::new(answers, Some(std::time::Duration::ZERO)));
+    *slow.states.borrow_mut() = states.to_vec();
+    (Site::of(slow.clone()), slow)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_in_a_warm_pool_goes_on_when_the_instance_goes_into_service() {
+    let (site, _) = site(&[Some("Warmed:Running"), Some("Warmed:Running"), Some("InService")]);
+    let meanwhile = async {
+        site.asked_after(8).await;
+        assert!(site.machine.file("/etc/early").is_some() && site.machine.file("/etc/late").is_none());
+        assert_eq!(site.on_disk().unwrap().phase, Some(Phase::Warm));
+    };
+    let (ending, ()) = futures_util::join!(site.boot(), meanwhile);
+    assert_eq!(ending, Ending::Done);
+    assert_eq!((site.reported(), site.report().phase), (2, Some(Phase::Serve)));
+    assert_eq!(site.outcomes(), ["unchanged files./etc/early", "changed files./etc/late"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_ended_in_the_pool_has_done_its_part() {
+    let (site, _) = site(&[Some("Warmed:Stopped")]);
+    assert_eq!(site.boot_until(request(), site.asked_after(60)).await, Ending::Done);
+    assert_eq!((site.reported(), site.outcomes()), (1, vec!["changed files./etc/early".to_owned()]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_has_not_said_yet_what_it_wants_is_waited_for() {
+    let (site, slow) = site(&[None, None, None, Some("Warmed:Stopped")]);
+    site.boot_until(request(), site.asked_after(60)).await;
+    assert_eq!(site.report().phase, Some(Phase::Warm));
+    assert!(slow.asked.get() >= 4 && site.report().elapsed_ms >= 1_500.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_never_says_has_its_instance_serve() {
+    let (site, slow) = site(&[None]);
+    assert_eq!(site.boot().await, Ending::Done);
+    assert_eq!((site.report().phase, slow.asked.get()), (Some(Phase::Serve), 11));
+}

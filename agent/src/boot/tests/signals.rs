@@ -1,0 +1,118 @@
+//! Who hears of a boot that ended before its first step.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::aws::cloudformation::SignalStatus;
+use crate::boot::audience::Ending;
+use crate::boot::request::Request;
+use crate::boot::tests::site::{DOCUMENT, Site, request};
+use crate::fake::aws::FakeParameterStore;
+use crate::fake::machine::Outcome;
+use crate::host::End;
+
+const INCLUDING: &str = "#ingot
+version: 1
+include: ['ssm:/shop/rest']
+signals: { stack: { cloudformation: { stack: shop, resource: Web } } }
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_document_with_a_mistake_is_signalled_after_it_was_said() {
+    let site = Site::with(&DOCUMENT.replace("files:", "fils:"));
+    assert_eq!(site.boot().await, Ending::Document);
+    assert_eq!(site.signals(), [SignalStatus::Failure]);
+    assert_eq!((site.error().as_str(), site.said()), ("the boot document has a mistake", vec!["mistakes: 1".into()]));
+    assert!(site.report().error.unwrap().causes[0].starts_with("user data:3:1: unknown key `fils`"));
+    assert_eq!(site.outcomes(), ["changed signals.stack"]);
+    assert!(site.machine.file("/etc/x").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn user_data_that_is_misspelled_is_signalled_by_the_layers_of_the_image() {
+    let site = Site::with(&DOCUMENT.replace("#ingot", "#ingott"));
+    site.machine.add_file("/etc/ingot/boot.d/10.yaml", DOCUMENT);
+    assert_eq!(site.boot().await, Ending::Document);
+    assert_eq!(site.signals(), [SignalStatus::Failure]);
+    assert!(site.machine.file("/etc/x").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mistake_in_some_steps_alone_is_signalled_to_nobody() {
+    let site = Site::with(&DOCUMENT.replace("files:", "fils:"));
+    assert_eq!(site.boot_as(Request { only: vec!["signals.stack".parse().unwrap()], ..request() }).await, Ending::Document);
+    assert!(site.signals().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn signals_that_aws_does_not_take_hold_nobody_up_for_long() {
+    let site = Site::with(&DOCUMENT.replace("files:", "fils:"));
+    site.stacks.refuse("SignalResource", "Throttling", 1_000_000);
+    assert_eq!(site.boot().await, Ending::Document);
+    assert!(site.signals().is_empty());
+    assert!((20_000.0..21_000.0).contains(&site.report().elapsed_ms), "{}", site.report().elapsed_ms);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_is_included_and_not_there_fails_at_once() {
+    let site = Site::with(&INCLUDING.replace("ssm:/shop/rest", "s3://shop/rest.yaml"));
+    assert_eq!(site.boot().await, Ending::Failed);
+    assert_eq!(site.signals(), [SignalStatus::Failure]);
+    assert!(site.error().contains("s3://shop/rest.yaml"), "{}", site.error());
+    assert!(site.report().elapsed_ms < 1_000.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_is_included_is_waited_for() {
+    let mut site = Site::with(INCLUDING);
+    let parameters = FakeParameterStore::default().with("/shop/rest", "version: 1\nfiles: { /etc/y: { content: y } }\n").throttled(3);
+    site.parameters = Rc::new(parameters);
+    assert_eq!(site.boot().await, Ending::Done);
+    assert_eq!((site.signals(), site.report().waiting), (vec![SignalStatus::Success], None));
+    assert!(site.machine.file("/etc/y").is_some() && site.report().phases_ms.contains_key("include"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_document_that_stays_out_of_reach_fails_after_ten_minutes() {
+    let mut site = Site::with(INCLUDING);
+    site.parameters = Rc::new(FakeParameterStore::default().throttled(1_000_000));
+    assert_eq!(site.boot().await, Ending::Failed);
+    assert_eq!(site.signals(), [SignalStatus::Failure]);
+    assert!((570_000.0..601_000.0).contains(&site.report().elapsed_ms), "{}", site.report().elapsed_ms);
+}
+
+/// The deadline is a failure of the boot; who asks it to end makes it go on later.
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_ends_at_the_deadline_is_signalled_and_one_that_somebody_ends_is_not() {
+    for (seconds, deadline, signals) in [(1_000, 30, vec![SignalStatus::Failure]), (30, 1_800, Vec::new())] {
+        let mut site = Site::with(INCLUDING);
+        site.parameters = Rc::new(FakeParameterStore::default().throttled(1_000_000));
+        let request = Request { deadline: Duration::from_secs(deadline), ..request() };
+        assert_eq!(site.boot_until(request, site.asked_after(seconds)).await, Ending::Failed);
+        let waiting = "while it was waiting for a document that is included: ";
+        assert!(site.error().contains(waiting), "{}", site.error());
+        // Parameter Store refuses no more than the include.
+        assert_eq!(site.signals(), signals);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_cannot_be_known_is_signalled() {
+    let values = "values: { env: '{{instance.tags.env}}' }\nfiles:";
+    let site = Site::with(&DOCUMENT.replace("files:", values).replace("content: x", "content: '{{values.env}}'"));
+    assert_eq!(site.boot().await, Ending::Failed);
+    assert!(site.error().starts_with("values.env"), "{}", site.error());
+    assert_eq!(site.signals(), [SignalStatus::Failure]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_among_the_steps_is_signalled_with_what_is_still_waited_for() {
+    let mut site = Site::with(&DOCUMENT.replace("files:", "commands: { slow: { run: [/bin/slow] } }\nfiles:"));
+    site.waiting = Some("for IMDS: no role yet, 9 tries, 2 s".into());
+    site.machine.on_command("slow", |_, _| Outcome::Takes(Duration::from_secs(1_000), End::Exited(0)));
+    assert_eq!(site.boot_as(Request { deadline: Duration::from_secs(30), ..request() }).await, Ending::Unreachable);
+    assert_eq!(site.signals(), [SignalStatus::Failure]);
+    let slow = site.report().steps.into_iter().find(|step| step.address.as_str() == "commands.slow").unwrap();
+    let message = slow.error.unwrap().message;
+    assert!(message.starts_with("the boot's deadline of 30s passed (still waiting for IMDS: no role yet"), "{message}");
+}

@@ -1,0 +1,233 @@
+//! What the tests boot: a machine, what is around it, and somebody who watches.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::future::{Future, pending};
+use std::rc::Rc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::aws::cloudformation::SignalStatus;
+use crate::aws::live::{Aws, Services};
+use crate::aws::{Identity, ImdsError, Metadata};
+use crate::boot::audience::{Audience, Ending};
+use crate::boot::conductor::boot;
+use crate::boot::ground::Ground;
+use crate::boot::request::{Request, UserData};
+use crate::boot::stand_in::StandIn;
+use crate::document::error::DocumentError;
+use crate::failure::Explanation;
+use crate::fake::aws::{FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, services};
+use crate::fake::machine::{FakeMachine, INSTANCE};
+use crate::report::event::Listener;
+use crate::report::{REPORT, Report};
+
+/// A document with a file and a signal.
+pub(super) const DOCUMENT: &str = "#ingot
+version: 1
+files: { /etc/x: { content: x } }
+signals: { stack: { cloudformation: { stack: shop, resource: Web } } }
+";
+
+/// A machine, and all that a boot of it may ask.
+pub(super) struct Site {
+    pub(super) machine: FakeMachine,
+    pub(super) metadata: Rc<dyn Metadata>,
+    pub(super) waiting: Option<String>,
+    pub(super) parameters: Rc<FakeParameterStore>,
+    pub(super) objects: Rc<FakeObjects>,
+    pub(super) stacks: Rc<FakeCloudFormation>,
+    pub(super) groups: Rc<FakeAutoScaling>,
+    pub(super) watcher: Rc<Watcher>,
+}
+
+impl Site {
+    /// An instance with this user data.
+    pub(super) fn with(user_data: &str) -> Self {
+        let metadata = FakeMetadata { user_data: Some(user_data.as_bytes().to_vec()), ..metadata() };
+        Self::of(Rc::new(metadata))
+    }
+
+    pub(super) fn of(metadata: Rc<dyn Metadata>) -> Self {
+        let machine = FakeMachine::new_instance();
+        Self {
+            metadata,
+            waiting: None,
+            parameters: Rc::default(),
+            objects: Rc::default(),
+            stacks: Rc::new(FakeCloudFormation::new(machine.clone())),
+            groups: Rc::new(FakeAutoScaling::new(machine.clone())),
+            watcher: Rc::new(Watcher { machine: machine.clone(), lines: RefCell::default(), reports: RefCell::default() }),
+            machine,
+        }
+    }
+
+    pub(super) fn ground(&self) -> Ground {
+        let ec2 = Rc::new(FakeEc2::new(self.machine.clone(), "eu-central-1a"));
+        let rds = Rc::new(FakeRds::new(self.machine.clone(), "eu-central-1"));
+        let services = Services {
+            parameters: self.parameters.clone(),
+            objects: self.objects.clone(),
+            stacks: self.stacks.clone(),
+            groups: self.groups.clone(),
+            ..services(ec2, rds)
+        };
+        let host = self.machine.host();
+        Ground {
+            outside: host.files.clone(),
+            host,
+            net: self.machine.net(),
+            lock: Rc::new(self.machine.clone()),
+            cloud: Rc::new(StandIn { metadata: self.metadata.clone(), aws: Aws::new(services), waiting: self.waiting.clone() }),
+        }
+    }
+
+    pub(super) async fn boot(&self) -> Ending {
+        self.boot_as(request()).await
+    }
+
+    pub(super) async fn boot_as(&self, request: Request) -> Ending {
+        self.boot_until(request, pending()).await
+    }
+
+    pub(super) async fn boot_until(&self, request: Request, asked: impl Future<Output = &'static str>) -> Ending {
+        boot(request, || self.ground(), self.watcher.clone(), asked).await
+    }
+
+    /// Ends after so long, by the machine's clock, as SIGTERM does.
+    pub(super) async fn asked_after(&self, seconds: u64) -> &'static str {
+        self.machine.host().clock.sleep(Duration::from_secs(seconds)).await;
+        "SIGTERM"
+    }
+
+    /// The report of the last boot that told one.
+    pub(super) fn report(&self) -> Report {
+        self.watcher.reports.borrow().last().cloned().expect("a boot told its report")
+    }
+
+    /// How many boots have told their report.
+    pub(super) fn reported(&self) -> usize {
+        self.watcher.reports.borrow().len()
+    }
+
+    /// The message of what went wrong before the first step.
+    pub(super) fn error(&self) -> String {
+        self.report().error.expect("the boot failed before its first step").message
+    }
+
+    /// Every step of the last boot with its outcome.
+    pub(super) fn outcomes(&self) -> Vec<String> {
+        self.report().steps.iter().map(|step| format!("{} {}", step.outcome.word(), step.address)).collect()
+    }
+
+    /// What the stack was told.
+    pub(super) fn signals(&self) -> Vec<SignalStatus> {
+        self.stacks.signals().iter().map(|signal| signal.status).collect()
+    }
+
+    /// The report that lies on the machine.
+    pub(super) fn on_disk(&self) -> Option<Report> {
+        self.machine.file(REPORT).map(|(text, _)| serde_json::from_str(&text).expect("a whole report"))
+    }
+
+    /// Every line that was said to people.
+    pub(super) fn said(&self) -> Vec<String> {
+        self.watcher.lines.borrow().clone()
+    }
+}
+
+/// The boot of the whole document in user data.
+pub(super) fn request() -> Request {
+    Request {
+        user_data: UserData::Metadata,
+        layers: None,
+        only: Vec::new(),
+        deadline: Duration::from_secs(1_800),
+        started_by_systemd: false,
+    }
+}
+
+/// The metadata of an instance without user data and without tags.
+pub(super) fn metadata() -> FakeMetadata {
+    let identity = Identity { instance_id: INSTANCE.into(), region: "eu-central-1".into(), ..Identity::default() };
+    FakeMetadata { identity, tags: Some(BTreeMap::new()), ..FakeMetadata::default() }
+}
+
+/// Keeps what it is told. When the boot is over, the report is to lie there, and the lock is to be free.
+pub(super) struct Watcher {
+    machine: FakeMachine,
+    lines: RefCell<Vec<String>>,
+    reports: RefCell<Vec<Report>>,
+}
+
+impl Audience for Watcher {
+    fn listeners(&self) -> Vec<Box<dyn Listener>> {
+        Vec::new()
+    }
+
+    fn say(&self, line: &str) {
+        self.lines.borrow_mut().push(line.to_owned());
+    }
+
+    fn mistakes(&self, error: &DocumentError) {
+        self.say(&format!("mistakes: {}", error.entries().len()));
+    }
+
+    fn failed(&self, error: &Explanation) {
+        self.say(&format!("failed: {}", error.message));
+    }
+
+    fn over(&self, report: &Report, ending: &Ending) {
+        assert_eq!(*ending, Ending::of(report));
+        assert!(report.finished_at.is_some(), "a report that is not closed is told");
+        let written = self.machine.file(REPORT).and_then(|(text, _)| serde_json::from_str::<Report>(&text).ok());
+        if let Some(written) = written.filter(|written| written.started_at == report.started_at) {
+            assert_eq!(written.finished_at, report.finished_at, "the report is told before it is written");
+            assert!(crate::host::lock::BootLock::is_free(&self.machine), "the lock is held for longer than the report needs it");
+        }
+        self.reports.borrow_mut().push(report.clone());
+    }
+}
+
+/// A metadata service that answers late, or never, or each time what its group wants of the instance by then.
+pub(super) struct Slow {
+    pub(super) answers: FakeMetadata,
+    /// How long user data takes; `None` for ever.
+    pub(super) takes: Option<Duration>,
+    /// What the group wants, one state for each time it is asked; the last one stays.
+    pub(super) states: RefCell<Vec<Option<&'static str>>>,
+    pub(super) asked: Cell<usize>,
+}
+
+impl Slow {
+    pub(super) fn new(answers: FakeMetadata, takes: Option<Duration>) -> Self {
+        Self { answers, takes, states: RefCell::default(), asked: Cell::default() }
+    }
+}
+
+#[async_trait(?Send)]
+impl Metadata for Slow {
+    async fn user_data(&self) -> Result<Option<Vec<u8>>, ImdsError> {
+        match self.takes {
+            Some(takes) => crate::host::Clock::sleep(&crate::host::clock::SystemClock::start(), takes).await,
+            None => pending().await,
+        }
+        self.answers.user_data().await
+    }
+
+    async fn identity(&self) -> Result<Identity, ImdsError> {
+        self.answers.identity().await
+    }
+
+    async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError> {
+        self.answers.tag(key).await
+    }
+
+    async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError> {
+        self.asked.set(self.asked.get() + 1);
+        let mut states = self.states.borrow_mut();
+        let state = if states.len() > 1 { states.remove(0) } else { states.first().copied().flatten() };
+        Ok(state.map(str::to_owned))
+    }
+}

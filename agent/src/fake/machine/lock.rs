@@ -1,0 +1,36 @@
+//! The lock of the boot, of a machine in memory.
+
+use std::any::Any;
+
+use super::FakeMachine;
+use crate::host::lock::{BootLock, LockError};
+
+/// The lock, held until this is dropped.
+struct Held(FakeMachine);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.0.boot_lock.set(None);
+    }
+}
+
+impl FakeMachine {
+    /// Has the process of number `pid` take the lock.
+    pub(crate) fn lock_by(&self, pid: u32) -> Result<Box<dyn Any>, LockError> {
+        if let Some(holder) = self.0.boot_lock.get() {
+            return Err(LockError::Held { pid: Some(holder) });
+        }
+        self.0.boot_lock.set(Some(pid));
+        Ok(Box::new(Held(self.clone())))
+    }
+}
+
+impl BootLock for FakeMachine {
+    fn take(&self) -> Result<Box<dyn Any>, LockError> {
+        self.lock_by(std::process::id())
+    }
+
+    fn is_free(&self) -> bool {
+        self.0.boot_lock.get().is_none()
+    }
+}

@@ -1,0 +1,194 @@
+//! A dry run from its documents to what came of them.
+
+use std::collections::BTreeSet;
+use std::future::pending;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::aws::connection::Connection;
+use crate::aws::live::Aws;
+use crate::boot::{Audience, Boot, Ending, Ground, StandIn, UserData};
+use crate::document::error::DocumentError;
+use crate::document::source::SIZE_LIMIT;
+use crate::failure::{Explanation, Failure};
+use crate::fake::aws::{FakeEc2, FakeMetadata, FakeRds};
+use crate::fake::machine::{FakeMachine, INSTANCE};
+use crate::host::environment::{Environment, absolute};
+use crate::host::files::DiskFiles;
+use crate::host::state::Record;
+use crate::host::{Files, Host};
+use crate::plan::Plan;
+use crate::rehearse::desk::DeskCommands;
+use crate::rehearse::files::{self, Rendered};
+use crate::rehearse::given::Given;
+use crate::rehearse::live;
+use crate::rehearse::prepare::{self, Prepared};
+use crate::rehearse::request::{Refusal, Request};
+use crate::report::Report;
+use crate::report::event::Listener;
+use crate::step::{Known, Phase, World};
+
+/// What came of a dry run.
+pub(crate) struct Rehearsal {
+    pub(super) plan: Plan,
+    pub(super) report: Report,
+    pub(super) known: Rc<Known>,
+    pub(super) files: Vec<Rendered>,
+    pub(super) diffs: Vec<String>,
+    /// What somebody who reads the rest should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Rehearses a boot. Nothing is touched but what is below [`Request::out`].
+pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Result<Rehearsal, Refusal> {
+    let desk = DiskFiles::new(None);
+    let connection = if request.live { Some(live::connection(environment, &desk).await?) } else { None };
+    let (plan, unread) = plan(request, &desk, connection.clone()).await?;
+    let mut given = given(request.facts.as_deref(), &desk).await?;
+    let machine = FakeMachine::rehearsal();
+    let programs = request.out.as_deref().map(|out| Rc::new(DeskCommands::new(machine.clone(), absolute(out))));
+    let host = match &programs {
+        Some(programs) => Host { commands: programs.clone(), ..machine.host() },
+        None => machine.host(),
+    };
+    let boot = begin(host, &machine, aws(&machine, &given, connection)).await?;
+    let standing_in = take_for_granted(boot.world(), &plan, &mut given, request.live)?;
+    let mut execution = boot.execution(&plan);
+    boot.carry_out(&mut execution, pending()).await;
+    boot.beside(&mut execution, pending()).await;
+    drop(execution);
+    // On a desk, what stands beside a boot counts as well.
+    boot.recorder.end();
+
+    let files = files::rendered(&plan, boot.world()).await?;
+    if let Some(out) = &request.out {
+        files::write(&files, &absolute(out)).await?;
+    }
+    let diffs = match &request.diff {
+        Some(directory) => files::diffs(&files, &absolute(directory), &boot.world().redactor).await?,
+        None => Vec::new(),
+    };
+    let report = boot.recorder.report().clone();
+    let unread = unread.into_iter().map(|note| format!("{note}; --live reads it"));
+    let missing = programs.iter().flat_map(|programs| programs.missing());
+    let unchecked = missing.map(|program| format!("not checked: {program} is not on this machine"));
+    let notes = unread.chain(standing_in).chain(report.warnings.iter().cloned()).chain(unchecked).collect();
+    Ok(Rehearsal { report, known: boot.world().known.clone(), files, diffs, notes, plan })
+}
+
+/// The plan, and the documents that are included and were not read.
+async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection>) -> Result<(Plan, Vec<String>), Refusal> {
+    let of_documents = connection.map(|connection| {
+        let machine = FakeMachine::rehearsal();
+        let (ec2, rds) = (Rc::new(FakeEc2::new(machine.clone(), "")), Rc::new(FakeRds::new(machine, "")));
+        Aws::of_caller(connection, crate::fake::aws::services(ec2, rds))
+    });
+    let prepared = prepare::plan(&request.documents, desk, of_documents.as_ref()).await;
+    let Prepared { plan, unread } = prepared.map_err(|error| match error.is_unreachable() {
+        true => Refusal::Unreachable(Explanation::of(&error).to_string()),
+        false => error.into(),
+    })?;
+    let plan = plan.map_err(|error| {
+        let unread: String = unread.iter().map(|note| format!("\n\nnote: {note}; --live reads it")).collect();
+        Refusal::Document(format!("{error}{unread}"))
+    })?;
+    Ok((plan, unread))
+}
+
+async fn given(facts: Option<&Path>, desk: &DiskFiles) -> Result<Given, Refusal> {
+    let Some(path) = facts else { return Ok(Given::default()) };
+    let shown = path.display().to_string();
+    let bytes = desk.read(&absolute(path), SIZE_LIMIT).await?;
+    let bytes = bytes.ok_or_else(|| Refusal::Usage(format!("there is no file {shown}")))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::Usage(format!("{shown} is not UTF-8 text")))?;
+    Given::parse(&shown, text).map_err(Refusal::Usage)
+}
+
+/// What a step would ask of AWS is given, unless it is asked for. What is made there is made up, also with `--live`: nothing
+/// is paid for.
+fn aws(machine: &FakeMachine, given: &Given, connection: Option<Connection>) -> Aws {
+    let fact = |name: &str| given.instance()[name].as_str().map_or_else(|| format!("<instance.{name}>"), str::to_owned);
+    let rds = Rc::new(FakeRds::new(machine.clone(), &fact("region")).inventing());
+    let ec2 = Rc::new(FakeEc2::new(machine.clone(), &fact("zone")).inventing());
+    let others = crate::fake::aws::services(ec2, rds);
+    match connection {
+        Some(connection) => Aws::of_caller(connection, others),
+        None => Aws::new(others),
+    }
+}
+
+/// A boot of the machine in memory that knows its world already.
+async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refusal> {
+    let request = crate::boot::Request {
+        user_data: UserData::Nothing,
+        layers: None,
+        only: Vec::new(),
+        deadline: Duration::MAX,
+        started_by_systemd: false,
+    };
+    let ground = Ground {
+        outside: host.files.clone(),
+        host: host.clone(),
+        net: machine.net(),
+        lock: Rc::new(machine.clone()),
+        cloud: Rc::new(StandIn { metadata: Rc::new(FakeMetadata::default()), aws, waiting: None }),
+    };
+    let boot = Boot::begin(Rc::new(request), ground, Rc::new(Nobody)).await;
+    boot.connect().await?;
+    boot.enter(Record::load(host.files.clone(), host.users.own(), INSTANCE).await?, Phase::Serve);
+    Ok(boot)
+}
+
+/// Makes known what is given, and placeholders for the rest. Returns what is to be said of those.
+fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -> Result<Option<String>, Refusal> {
+    let known = &world.known;
+    world.redactor.learn(&given.secrets());
+    let mut placeholders = given.complete(plan);
+    if live {
+        placeholders.retain(|reference| !reference.starts_with("secrets."));
+    }
+    let standing_in = standing_in(&placeholders);
+    known.set_placeholders(placeholders);
+    let values = plan
+        .values
+        .resolve(&given.instance())
+        .map_err(|(place, error)| Refusal::Failed(format!("{place}: {}\n  hint: give it in --facts", Explanation::of(&error).message)))?;
+    known.set_root("instance", given.instance());
+    known.set_root("values", values);
+    for node in &plan.nodes {
+        let from_aws = node.address.kind() == "secrets";
+        match given.outputs(&node.address) {
+            Some(_) if live && from_aws => {}
+            Some(value) => known.give(node.address.clone(), value),
+            None if live || !from_aws => {}
+            None => known.give(node.address.clone(), Value::Null),
+        }
+    }
+    Ok(standing_in)
+}
+
+/// Says what of the rehearsal is made up.
+fn standing_in(placeholders: &BTreeSet<String>) -> Option<String> {
+    let names: Vec<&str> = placeholders.iter().map(String::as_str).collect();
+    (!names.is_empty()).then(|| format!("placeholders stand in for {}; give them in --facts", names.join(", ")))
+}
+
+/// A dry run is shown when it is over.
+struct Nobody;
+
+impl Audience for Nobody {
+    fn listeners(&self) -> Vec<Box<dyn Listener>> {
+        Vec::new()
+    }
+
+    fn say(&self, _: &str) {}
+
+    fn mistakes(&self, _: &DocumentError) {}
+
+    fn failed(&self, _: &Explanation) {}
+
+    fn over(&self, _: &Report, _: &Ending) {}
+}

@@ -1,0 +1,55 @@
+//! What came of a dry run, as people and programs read it.
+
+use serde_json::{Value, json};
+
+use crate::boot::Ending;
+use crate::execute::schedule;
+use crate::plan::preview::{self, Rehearsed};
+use crate::rehearse::rehearsal::Rehearsal;
+use crate::report::StepReport;
+use crate::report::console::told;
+use crate::text::Text;
+
+impl Rehearsal {
+    /// How the boot would have ended.
+    pub(crate) fn ending(&self) -> Ending {
+        Ending::of(&self.report)
+    }
+
+    /// The plan with what each step would change, and the differences between files.
+    pub(crate) fn text(&self) -> String {
+        let mut text = preview::text(&self.plan, &schedule::order(&self.plan.units), &self.steps(), &|text: &Text| self.known.shown(text));
+        for diff in &self.diffs {
+            text.push('\n');
+            text.push_str(diff.trim_end());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// All of it for programs, notes included.
+    pub(crate) fn json(&self) -> Value {
+        let mut value = preview::json(&self.plan, &schedule::order(&self.plan.units), &self.steps(), &|text: &Text| self.known.shown(text));
+        let files = self.files.iter().map(|file| {
+            json!({ "path": file.path, "bytes": file.content.len(), "mode": format!("{:04o}", file.mode), "holds_secret": file.secret })
+        });
+        value["outcome"] = json!(self.report.outcome);
+        value["files"] = files.collect();
+        value["diffs"] = json!(self.diffs);
+        value["notes"] = json!(self.notes);
+        value
+    }
+
+    fn steps(&self) -> preview::Rehearsal {
+        self.report.steps.iter().map(|step| (step.address.clone(), rehearsed(step))).collect()
+    }
+}
+
+fn rehearsed(step: &StepReport) -> Rehearsed {
+    let trouble = match (&step.error, &step.skipped_for) {
+        (Some(error), _) => told(error).lines().map(str::to_owned).collect(),
+        (None, Some(needs)) => vec![format!("skipped: it needs {needs}")],
+        (None, None) => Vec::new(),
+    };
+    Rehearsed { changes: step.changes.clone(), trouble, outcome: json!(step.outcome), error: json!(step.error) }
+}
