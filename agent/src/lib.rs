@@ -14,13 +14,14 @@
 //! | `template` | Handlebars, strict, with helpers that quote for a format |
 //! | `facts` | what is known of this instance without asking for it |
 //! | `host`, `aws` | the only code that touches the world; each with a fake that keeps one in memory |
-//! | `address`, `text`, `digest`, `failure`, `redaction`, `exit` | the words that all of these share |
+//! | `address`, `text`, `digest`, `failure`, `redaction`, `exit`, `backoff` | the words that all of these share |
 //!
 //! A file imports only from those that stand further down in this table, and from nothing else: `address text failure
 //! exit redaction` ← `host aws` ← `template facts` ← `steps` ← `document` ← `plan` ← `execute report seal` ← `cli`.
 
 mod address;
 mod aws;
+mod backoff;
 mod cli;
 mod digest;
 mod document;

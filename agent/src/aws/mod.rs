@@ -27,7 +27,6 @@ mod secrets_manager;
 mod signing;
 mod skew;
 mod ssm;
-pub(crate) mod throttle;
 
 use std::fmt;
 use std::time::Duration;

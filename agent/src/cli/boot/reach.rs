@@ -15,6 +15,7 @@ use crate::aws::http::Http;
 use crate::aws::imds::{Imds, Patience};
 use crate::aws::live::Aws;
 use crate::aws::{Identity, Metadata};
+use crate::backoff::Backoff;
 use crate::cli::boot::Args;
 use crate::cli::boot::asked::{learn_facts, phase};
 use crate::cli::boot::reached::{Reached, Ways};
@@ -23,7 +24,7 @@ use crate::cli::variables::ca_bundle;
 use crate::document::source::{self, LAYERS, Layers, SIZE_LIMIT};
 use crate::document::{BootDocument, include};
 use crate::execute::write_report;
-use crate::failure::{Explanation, Failure, full_jitter};
+use crate::failure::{Explanation, Failure};
 use crate::host::environment::{self, Environment};
 use crate::host::files::DiskFiles;
 use crate::host::lock::{self, Lock, LockError};
@@ -220,7 +221,7 @@ async fn include(layers: &mut Layers, aws: &Aws, host: &Host, recorder: &Recorde
             recorder.amend(|report| report.waiting = None);
             return Ok(true);
         };
-        let pause = full_jitter(attempt, error.retry_after());
+        let pause = Backoff::CALL.pause(attempt, error.retry_after());
         if !error.is_transient() || host.clock.elapsed() + pause > begun + INCLUDE_PATIENCE {
             return Err(error.into());
         }
