@@ -180,7 +180,7 @@ impl From<ImdsError> for CredentialsFailure {
 
 #[cfg(test)]
 mod tests {
-    use crate::aws::http::Http;
+    use crate::aws::client::http::Http;
     use crate::aws::imds::Patience;
     use crate::aws::loopback::{Loopback, Reply, Request};
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::AwsError;
-use super::classify::Call;
+use crate::aws::client::classify::Call;
 
 pub(crate) use live::LiveEc2;
 

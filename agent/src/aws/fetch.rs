@@ -21,8 +21,8 @@ use tokio::sync::Semaphore;
 use self::gather::Gather;
 use self::once::Once;
 use self::pace::Pace;
-use super::classify::Call;
 use super::{AwsError, AwsErrorKind, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager};
+use crate::aws::client::classify::Call;
 
 /// BatchGetSecretValue's own limit.
 const SECRETS_PER_CALL: usize = 20;

@@ -7,17 +7,17 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::autoscaling::{AutoScaling, LiveAutoScaling};
 use super::cloudformation::{CloudFormation, LiveCloudFormation};
-use super::connection::{Connection, RegionSource};
 use super::credentials::ImdsCredentials;
 use super::ec2::{Ec2, LiveEc2};
 use super::fetch::{Parameters, Secrets};
-use super::http::Http;
 use super::imds::Imds;
 use super::rds::{LiveRds, Rds};
 use super::s3::{LiveObjects, Objects};
 use super::secrets_manager::LiveSecretsManager;
 use super::ssm::LiveParameterStore;
 use super::{ParameterStore, SecretsManager};
+use crate::aws::client::connection::{Connection, RegionSource};
+use crate::aws::client::http::Http;
 
 /// Everything that may be asked of AWS.
 #[derive(Clone)]

@@ -4,28 +4,20 @@
 //! [`fake::aws`](crate::fake::aws) keeps them in memory for `ingot dry-run` and the tests.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
-mod ahead;
 pub(crate) mod autoscaling;
 pub(crate) mod caller;
-pub(crate) mod classify;
+pub(crate) mod client;
 pub(crate) mod cloudformation;
-pub(crate) mod connection;
 pub(crate) mod credentials;
 pub(crate) mod ec2;
-pub(crate) mod endpoint;
-pub(crate) mod exchanges;
 pub(crate) mod fetch;
-pub(crate) mod http;
 pub(crate) mod imds;
 pub(crate) mod live;
 #[cfg(test)]
 mod loopback;
-mod query;
 pub(crate) mod rds;
 pub(crate) mod s3;
 mod secrets_manager;
-mod signing;
-mod skew;
 mod ssm;
 
 use std::fmt;
@@ -34,7 +26,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use self::endpoint::{USE_DUAL_STACK, USE_FIPS};
+use self::client::endpoint::{USE_DUAL_STACK, USE_FIPS};
 use crate::failure::Failure;
 use crate::text::SecretText;
 

@@ -8,9 +8,9 @@ use aws_sdk_secretsmanager::primitives::Blob;
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
-use super::classify::Call;
-use super::connection::Connection;
 use super::{AwsError, SecretRequest, SecretValue, SecretVersion, SecretsManager};
+use crate::aws::client::classify::Call;
+use crate::aws::client::connection::Connection;
 
 const SERVICE: &str = "secretsmanager";
 

@@ -11,9 +11,9 @@ use tokio::sync::OnceCell;
 
 use crate::text::SecretText;
 
-use super::classify::Call;
-use super::connection::Connection;
 use super::{AwsError, ParameterStore, ParameterValue};
+use crate::aws::client::classify::Call;
+use crate::aws::client::connection::Connection;
 
 const SERVICE: &str = "ssm";
 

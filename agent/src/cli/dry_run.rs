@@ -10,8 +10,8 @@ use std::rc::Rc;
 use serde_json::{Value, json};
 
 use crate::aws::caller::Caller;
-use crate::aws::connection::Connection;
-use crate::aws::http::Http;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::http::Http;
 use crate::aws::live::Aws;
 use crate::cli::prepare::{self, Prepared, absolute};
 use crate::cli::rehearsal::Given;

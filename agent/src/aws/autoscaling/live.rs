@@ -6,9 +6,9 @@ use async_trait::async_trait;
 
 use super::{ActionResult, AutoScaling, Hook, LifecycleAction, SERVICE};
 use crate::aws::AwsError;
-use crate::aws::classify::Call;
-use crate::aws::connection::Connection;
-use crate::aws::query::{Element, Parameters, Query, Service};
+use crate::aws::client::classify::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::query::{Element, Parameters, Query, Service};
 
 const AUTO_SCALING: Service = Service { name: SERVICE, variable: "AUTO_SCALING", version: "2011-01-01" };
 

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use reqwest::{Method, Url};
 
 use super::{CloudFormation, ResourceSignal, SERVICE, WaitSignal};
-use crate::aws::classify::Call;
-use crate::aws::connection::Connection;
-use crate::aws::http::{CALL_TIMEOUT, Http};
-use crate::aws::query::{Parameters, Query, Service};
+use crate::aws::client::classify::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::http::{CALL_TIMEOUT, Http};
+use crate::aws::client::query::{Parameters, Query, Service};
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::text::SecretText;
 

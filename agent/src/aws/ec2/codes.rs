@@ -94,7 +94,7 @@ fn missing_permission(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::classify::Call;
+    use crate::aws::client::classify::Call;
     use crate::failure::Failure;
 
     fn error(operation: &'static str, code: &str, message: &str) -> AwsError {

@@ -81,7 +81,7 @@ pub(crate) fn is_transient(error: &AwsError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::aws::classify::Call;
+    use crate::aws::client::classify::Call;
     use crate::aws::rds::SERVICE;
     use crate::failure::Failure;
 

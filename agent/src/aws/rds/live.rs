@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use super::codes::ABSENT;
 use super::{Database, Kind, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};
 use crate::aws::AwsError;
-use crate::aws::classify::Call;
-use crate::aws::connection::Connection;
-use crate::aws::query::{Element, Parameters, Query, Service};
+use crate::aws::client::classify::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::query::{Element, Parameters, Query, Service};
 use crate::text::SecretText;
 
 const RDS: Service = Service { name: SERVICE, variable: "RDS", version: "2014-10-31" };

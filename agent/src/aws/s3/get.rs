@@ -9,10 +9,10 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::SERVICE;
 use super::codes::{self, CHANGED};
-use crate::aws::classify::{Call, retry_after};
-use crate::aws::http::Http;
-use crate::aws::query::Element;
-use crate::aws::signing::Signing;
+use crate::aws::client::classify::{Call, retry_after};
+use crate::aws::client::http::Http;
+use crate::aws::client::query::Element;
+use crate::aws::client::signing::Signing;
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::digest::Sha256;
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::aws::endpoint::{self, EndpointError, Variant};
+use crate::aws::client::endpoint::{self, EndpointError, Variant};
 
 /// The URL of an object. `own` is an endpoint that the user has named.
 pub(super) async fn url(
@@ -60,7 +60,7 @@ fn encoded(text: &str, kept: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::aws::endpoint::{USE_DUAL_STACK, USE_FIPS};
+    use crate::aws::client::endpoint::{USE_DUAL_STACK, USE_FIPS};
 
     use super::*;
 

@@ -10,8 +10,8 @@ use futures_util::future::{Either, select};
 use futures_util::join;
 use tokio::task::yield_now;
 
+use crate::aws::client::http::Http;
 use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
-use crate::aws::http::Http;
 use crate::aws::imds::{Imds, Patience};
 use crate::aws::live::Aws;
 use crate::aws::{Identity, Metadata};

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::aws::client::exchanges::Exchange;
+use crate::aws::client::http::Http;
 use crate::aws::credentials::ImdsCredentials;
-use crate::aws::exchanges::Exchange;
-use crate::aws::http::Http;
 use crate::aws::imds::Imds;
 use crate::aws::live::Aws;
 use crate::aws::{Identity, Metadata};

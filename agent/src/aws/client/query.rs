@@ -20,10 +20,10 @@ use super::classify::{Call, retry_after};
 use super::connection::Connection;
 use super::http::CALL_TIMEOUT;
 use super::signing::Signing;
-use super::{AwsError, AwsErrorKind};
+use crate::aws::{AwsError, AwsErrorKind};
 use crate::text::SecretText;
 
-pub(super) use xml::Element;
+pub(in crate::aws) use xml::Element;
 
 /// The longest answer that is read, in bytes. A page of 1000 volumes has about 2 MB.
 const ANSWER_LIMIT: usize = 16 << 20;
@@ -32,30 +32,30 @@ const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
 /// A service that speaks the Query protocol.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Service {
+pub(in crate::aws) struct Service {
     /// What it is called in host names, in signatures and in IAM: `ec2`, `rds`, `autoscaling`, `cloudformation`.
-    pub(super) name: &'static str,
+    pub(in crate::aws) name: &'static str,
     /// What it is called in the SDKs' variables: `EC2` of `AWS_ENDPOINT_URL_EC2`.
-    pub(super) variable: &'static str,
+    pub(in crate::aws) variable: &'static str,
     /// The version of its API.
-    pub(super) version: &'static str,
+    pub(in crate::aws) version: &'static str,
 }
 
 /// What a call sends, in order. What is not given is left out.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Parameters(Vec<(String, SecretText)>);
+pub(in crate::aws) struct Parameters(Vec<(String, SecretText)>);
 
 impl Parameters {
-    pub(super) fn with(self, name: impl Into<String>, value: impl Display) -> Self {
+    pub(in crate::aws) fn with(self, name: impl Into<String>, value: impl Display) -> Self {
         self.secret(name, value.to_string().into())
     }
 
-    pub(super) fn secret(mut self, name: impl Into<String>, value: SecretText) -> Self {
+    pub(in crate::aws) fn secret(mut self, name: impl Into<String>, value: SecretText) -> Self {
         self.0.push((name.into(), value));
         self
     }
 
-    pub(super) fn maybe(self, name: &str, value: Option<impl Display>) -> Self {
+    pub(in crate::aws) fn maybe(self, name: &str, value: Option<impl Display>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -63,7 +63,7 @@ impl Parameters {
     }
 
     /// `Name.1`, `Name.2` …
-    pub(super) fn list(self, name: &str, values: impl IntoIterator<Item = impl Display>) -> Self {
+    pub(in crate::aws) fn list(self, name: &str, values: impl IntoIterator<Item = impl Display>) -> Self {
         values.into_iter().zip(1..).fold(self, |parameters, (value, number)| parameters.with(format!("{name}.{number}"), value))
     }
 
@@ -75,18 +75,18 @@ impl Parameters {
 }
 
 /// A service at the other end of a connection.
-pub(super) struct Query {
+pub(in crate::aws) struct Query {
     connection: Connection,
     service: Service,
 }
 
 impl Query {
-    pub(super) fn new(connection: Connection, service: Service) -> Self {
+    pub(in crate::aws) fn new(connection: Connection, service: Service) -> Self {
         Self { connection, service }
     }
 
     /// Makes one call, and reads its answer: the element called `OPERATIONResponse`.
-    pub(super) async fn call(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
+    pub(in crate::aws) async fn call(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
         let clock = self.connection.http.clock();
         let signed = clock.now();
         let refusal = match self.exchange(call, &parameters, signed).await? {

@@ -19,7 +19,7 @@ use aws_types::region::Region;
 use super::classify::Call;
 use super::endpoint::{self, EndpointError, Variant};
 use super::http::Http;
-use super::{AwsError, AwsErrorKind, ImdsError, Metadata};
+use crate::aws::{AwsError, AwsErrorKind, ImdsError, Metadata};
 
 /// Where the region is known from.
 #[derive(Clone)]
@@ -81,7 +81,7 @@ impl Connection {
     /// # Errors
     ///
     /// As [`place`](Connection::place).
-    pub(super) async fn config(&self, service: &str, variable: &str) -> Result<SdkConfig, PlaceError> {
+    pub(in crate::aws) async fn config(&self, service: &str, variable: &str) -> Result<SdkConfig, PlaceError> {
         let Place { region, variant, .. } = self.place(service, variable).await?;
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())

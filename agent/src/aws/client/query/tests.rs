@@ -8,8 +8,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
 
 use super::*;
-use crate::aws::connection::RegionSource;
-use crate::aws::http::Http;
+use crate::aws::client::connection::RegionSource;
+use crate::aws::client::http::Http;
 use crate::aws::loopback::{Loopback, Reply};
 use crate::failure::Failure;
 

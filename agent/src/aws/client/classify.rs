@@ -9,9 +9,9 @@ use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::connection::PlaceError;
-use super::credentials::CredentialsFailure;
 use super::http::{HttpError, certificate_refusal, reason};
-use super::{AwsError, AwsErrorKind};
+use crate::aws::credentials::CredentialsFailure;
+use crate::aws::{AwsError, AwsErrorKind};
 
 /// One call, for the errors it may end in.
 #[derive(Debug, Clone)]
