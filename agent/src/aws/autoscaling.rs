@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::AwsError;
+use crate::aws::client::error::AwsError;
 
 pub(crate) use live::LiveAutoScaling;
 

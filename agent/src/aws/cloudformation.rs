@@ -4,7 +4,7 @@ mod live;
 
 use async_trait::async_trait;
 
-use super::AwsError;
+use crate::aws::client::error::AwsError;
 use crate::text::SecretText;
 
 pub(crate) use live::LiveCloudFormation;

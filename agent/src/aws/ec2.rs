@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::AwsError;
-use crate::aws::client::classify::Call;
+use crate::aws::client::call::Call;
+use crate::aws::client::error::AwsError;
 
 pub(crate) use live::LiveEc2;
 

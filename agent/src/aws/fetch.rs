@@ -21,8 +21,10 @@ use tokio::sync::Semaphore;
 use self::gather::Gather;
 use self::once::Once;
 use self::pace::Pace;
-use super::{AwsError, AwsErrorKind, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager};
-use crate::aws::client::classify::Call;
+use crate::aws::client::call::Call;
+use crate::aws::client::error::{AwsError, AwsErrorKind};
+use crate::aws::secrets_manager::{SecretRequest, SecretValue, SecretVersion, SecretsManager};
+use crate::aws::ssm::{ParameterStore, ParameterValue};
 
 /// BatchGetSecretValue's own limit.
 const SECRETS_PER_CALL: usize = 20;

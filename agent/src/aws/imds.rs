@@ -20,8 +20,8 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::exchange::{Again, Answer, Miss, Session, Transport};
-use super::{Identity, ImdsError, Metadata};
 use crate::aws::client::http::Http;
+use crate::aws::metadata::{Identity, ImdsError, Metadata};
 use crate::backoff::{Backoff, Pauses};
 
 const IPV4_ENDPOINT: &str = "http://169.254.169.254";

@@ -15,9 +15,10 @@ use super::rds::{LiveRds, Rds};
 use super::s3::{LiveObjects, Objects};
 use super::secrets_manager::LiveSecretsManager;
 use super::ssm::LiveParameterStore;
-use super::{ParameterStore, SecretsManager};
 use crate::aws::client::connection::{Connection, RegionSource};
 use crate::aws::client::http::Http;
+use crate::aws::secrets_manager::SecretsManager;
+use crate::aws::ssm::ParameterStore;
 
 /// Everything that may be asked of AWS.
 #[derive(Clone)]

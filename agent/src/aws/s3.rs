@@ -16,7 +16,7 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::AwsError;
+use crate::aws::client::error::AwsError;
 use crate::digest::Sha256;
 
 pub(crate) use live::LiveObjects;

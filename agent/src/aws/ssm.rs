@@ -1,4 +1,4 @@
-//! Systems Manager Parameter Store, by its SDK, always decrypted.
+//! Systems Manager Parameter Store, always decrypted: what steps see of it, and the real one by its SDK.
 //!
 //! One call each; which parameters go into which call is decided in [`fetch`](super::fetch).
 
@@ -9,13 +9,29 @@ use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::{Parameter, ParameterType};
 use tokio::sync::OnceCell;
 
+use crate::aws::client::call::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::error::AwsError;
 use crate::text::SecretText;
 
-use super::{AwsError, ParameterStore, ParameterValue};
-use crate::aws::client::classify::Call;
-use crate::aws::client::connection::Connection;
-
 const SERVICE: &str = "ssm";
+
+/// Systems Manager Parameter Store. Every value counts as a secret, whatever its type.
+#[async_trait(?Send)]
+pub(crate) trait ParameterStore {
+    /// GetParameters with decryption: at most ten. Answers in the order of `names`; `None` for one that does not exist.
+    async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError>;
+
+    /// GetParametersByPath, recursive and decrypted, to the last page: names without `path`, and their values.
+    async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ParameterValue {
+    Text(SecretText),
+    /// A StringList, split at its commas.
+    List(Vec<SecretText>),
+}
 
 /// More pages than any tree has: a parameter store of 10 000 standard parameters, 10 a page.
 const PAGE_LIMIT: usize = 1_000;

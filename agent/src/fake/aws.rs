@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 
-use crate::aws::client::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::live::Services;
 use crate::aws::{
     AwsError, Identity, ImdsError, Metadata, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager,

@@ -5,9 +5,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{ActionResult, AutoScaling, Hook, LifecycleAction, SERVICE};
-use crate::aws::AwsError;
-use crate::aws::client::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
+use crate::aws::client::error::AwsError;
 use crate::aws::client::query::{Element, Parameters, Query, Service};
 
 const AUTO_SCALING: Service = Service { name: SERVICE, variable: "AUTO_SCALING", version: "2011-01-01" };

@@ -1,127 +1,16 @@
-//! What an error of an AWS service means: from the SDK's layers to one [`AwsError`].
+//! What the codes, messages and headers of a refusal mean, for every service alike.
 
-use std::error::Error;
 use std::time::Duration;
 
-use aws_credential_types::provider::error::CredentialsError;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-
-use super::connection::PlaceError;
-use super::http::{HttpError, certificate_refusal, reason};
-use crate::aws::credentials::CredentialsFailure;
-use crate::aws::{AwsError, AwsErrorKind};
-
-/// One call, for the errors it may end in.
-#[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) service: &'static str,
-    pub(crate) operation: &'static str,
-    pub(crate) resource: String,
-}
-
-impl Call {
-    pub(crate) fn new(service: &'static str, operation: &'static str, resource: impl Into<String>) -> Self {
-        Self { service, operation, resource: resource.into() }
-    }
-
-    pub(crate) fn error(&self, kind: AwsErrorKind, what: impl Into<Box<str>>) -> AwsError {
-        let Self { service, operation, resource } = self.clone();
-        AwsError { operation, service, resource, what: what.into(), kind, code: String::new(), retry_after: None, paced: false }
-    }
-
-    /// The error of a call that could not even begin, because it is not known where to make it.
-    pub(crate) fn unplaced(&self, error: PlaceError) -> AwsError {
-        let kind = match &error {
-            PlaceError::Region(error) => CredentialsFailure::Imds(error.clone()).kind(),
-            PlaceError::Endpoint(_) => AwsErrorKind::NoEndpoint,
-        };
-        self.error(kind, error.to_string())
-    }
-
-    pub(crate) fn malformed(&self, why: &str) -> AwsError {
-        self.error(AwsErrorKind::Malformed, why)
-    }
-
-    pub(crate) fn failed<E>(&self, error: SdkError<E, HttpResponse>) -> AwsError
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-    {
-        if let Some(known) = self.known(&error) {
-            return known;
-        }
-        let raw = error.raw_response();
-        let status = raw.map(|raw| raw.status().as_u16());
-        let mut classified = match &error {
-            SdkError::ServiceError(refusal) => self.refused(refusal.err().code(), refusal.err().message(), status),
-            SdkError::ConstructionFailure(_) => self.error(AwsErrorKind::Invalid, reason(&error)),
-            // The head was there; either the connection broke in the body, or the body is not what it should be.
-            SdkError::ResponseError(_) if find::<reqwest::Error>(&error).is_none() && status.is_some_and(|status| status < 500) => {
-                self.malformed("the answer cannot be understood")
-            }
-            _ => self.error(AwsErrorKind::Unreachable, reason(&error)),
-        };
-        classified.retry_after = retry_after(raw.and_then(|raw| raw.headers().get("retry-after")));
-        classified
-    }
-
-    /// The error of a call that got no whole answer.
-    pub(crate) fn unsent(&self, error: &(dyn Error + 'static)) -> AwsError {
-        let kind = if find::<CredentialsError>(error).is_some() { AwsErrorKind::NoCredentials } else { AwsErrorKind::Unreachable };
-        self.known(error).unwrap_or_else(|| self.error(kind, reason(error)))
-    }
-
-    /// The error of a call that something of ours has stopped, or the other side's certificate.
-    fn known(&self, error: &(dyn Error + 'static)) -> Option<AwsError> {
-        if let Some(failure) = find::<CredentialsFailure>(error) {
-            return Some(self.error(failure.kind(), format!("no credentials: {failure}")));
-        }
-        if let Some(failure) = find::<HttpError>(error) {
-            return Some(self.error(AwsErrorKind::Untrusted, failure.to_string()));
-        }
-        certificate_refusal(error).map(|kind| match kind {
-            AwsErrorKind::Untimely => {
-                self.error(kind, format!("by this machine's clock its certificate is of another time: {}", reason(error)))
-            }
-            _ => self.error(kind, reason(error)),
-        })
-    }
-
-    /// The error AWS names by `code`, of a whole call or of one secret in a batch.
-    pub(crate) fn refused(&self, code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsError {
-        let code = code.map(bare).filter(|code| !code.is_empty());
-        let message = message.map(readable).filter(|message| !message.is_empty());
-        let kind = kind(code, message, status);
-        let what = match kind {
-            AwsErrorKind::Denied => "access denied",
-            AwsErrorKind::KmsDenied => "it cannot be decrypted",
-            AwsErrorKind::NotFound => "there is no such thing",
-            AwsErrorKind::Throttled => "throttled",
-            AwsErrorKind::Expired => "the credentials or the signature were not accepted",
-            AwsErrorKind::Unreachable | AwsErrorKind::Untimely => "AWS failed to answer",
-            AwsErrorKind::NoCredentials | AwsErrorKind::NoEndpoint | AwsErrorKind::Untrusted | AwsErrorKind::Invalid => {
-                "the request was not accepted"
-            }
-            AwsErrorKind::Malformed => "the answer cannot be understood",
-        };
-        let said = match (message, code, status) {
-            (Some(message), _, _) => format!("{what}: {message}"),
-            (None, Some(code), _) => format!("{what} ({code})"),
-            (None, None, Some(status)) => format!("{what} (status {status})"),
-            (None, None, None) => what.into(),
-        };
-        AwsError { code: code.unwrap_or_default().into(), ..self.error(kind, said) }
-    }
-}
+use super::error::AwsErrorKind;
 
 /// A code without the side that EC2 sometimes says to be at fault: `Client.RequestLimitExceeded`.
-pub(crate) fn bare(code: &str) -> &str {
+pub(super) fn bare(code: &str) -> &str {
     code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code)
 }
 
 /// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can read.
-fn readable(message: &str) -> &str {
+pub(super) fn readable(message: &str) -> &str {
     message.split("Encoded authorization failure message").next().unwrap_or_default().trim()
 }
 
@@ -131,16 +20,11 @@ pub(crate) fn retry_after(header: Option<&str>) -> Option<Duration> {
     Some(Duration::from_secs(seconds.min(3600)))
 }
 
-/// The first error of type `T` in the chain.
-fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
-    std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
-}
-
 /// Decides by AWS's error code; where the code does not tell, by message or status.
 ///
 /// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its like for SSM;
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
-fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsErrorKind {
+pub(super) fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsErrorKind {
     let message = message.unwrap_or_default().to_ascii_lowercase();
     match code.unwrap_or_default() {
         "ThrottlingException"
@@ -212,45 +96,5 @@ mod tests {
         let message = "User: arn:aws:sts::1:assumed-role/shop/i-0 is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/kms-thing";
         assert_eq!(kind(Some("AccessDeniedException"), Some(message), Some(400)), AwsErrorKind::Denied);
         assert_eq!(kind(Some("AccessDeniedException"), Some("Access to KMS is not allowed"), Some(400)), AwsErrorKind::KmsDenied);
-    }
-
-    #[test]
-    fn says_what_aws_said() {
-        let call = Call::new("ssm", "GetParameters", "/prod/token");
-        let error = call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400));
-        assert_eq!(error.to_string(), "GetParameters /prod/token: access denied: no identity-based policy allows it");
-        assert_eq!(error.code, "AccessDeniedException");
-        assert_eq!(call.refused(None, None, Some(503)).to_string(), "GetParameters /prod/token: AWS failed to answer (status 503)");
-    }
-
-    #[test]
-    fn knows_the_codes_of_ec2() {
-        use AwsErrorKind::*;
-        let table = [
-            ("UnauthorizedOperation", "You are not authorized to perform this operation.", Denied),
-            ("AuthFailure", "AWS was not able to validate the provided access credentials", Expired),
-            ("AuthFailure", "Not authorized for images: [ami-0]", Denied),
-            ("RequestLimitExceeded", "Request limit exceeded.", Throttled),
-            ("Client.RequestLimitExceeded", "Request limit exceeded.", Throttled),
-            ("InvalidSnapshot.NotFound", "The snapshot 'snap-0' does not exist.", NotFound),
-            ("InvalidVolumeID.Malformed", "", Invalid),
-            ("InvalidKmsKey.InvalidState", "", KmsDenied),
-            ("KMSKeyNotAccessibleFault", "", KmsDenied),
-            ("VolumeInUse", "vol-0 is already attached to an instance", Invalid),
-            ("Server.InternalError", "", Unreachable),
-        ];
-        for (code, message, expected) in table {
-            let error = Call::new("ec2", "CreateVolume", "x").refused(Some(code), Some(message), Some(400));
-            assert_eq!(error.kind, expected, "{code}");
-            assert!(code.ends_with(&error.code) && !error.code.is_empty(), "{code}: {}", error.code);
-        }
-    }
-
-    #[test]
-    fn an_encoded_message_is_nobodys_reading() {
-        let message =
-            "You are not authorized to perform this operation. Encoded authorization failure message: 4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcdef";
-        let error = Call::new("ec2", "CreateVolume", "snap-0").refused(Some("UnauthorizedOperation"), Some(message), Some(403));
-        assert_eq!(error.to_string(), "CreateVolume snap-0: access denied: You are not authorized to perform this operation.");
     }
 }

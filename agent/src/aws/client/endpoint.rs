@@ -63,6 +63,8 @@ pub(crate) enum EndpointError {
     Switch { name: &'static str, value: String },
     #[error("there is no such endpoint of {service} in {region}: {why}")]
     None { service: String, region: String, why: String },
+    #[error("{url} is no URL to call: it cannot be read")]
+    Unreadable { url: String },
 }
 
 #[cfg(test)]

@@ -24,9 +24,9 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
 use super::ahead::Ahead;
+use super::error::AwsErrorKind;
 use super::exchanges::Exchanges;
 use super::skew::SigningClock;
-use crate::aws::AwsErrorKind;
 use crate::net::resolver::SystemResolver;
 
 /// How long a connection to AWS may take, TLS included. Every endpoint of AWS is tens of milliseconds away; the

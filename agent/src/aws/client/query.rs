@@ -16,11 +16,12 @@ use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use zeroize::Zeroizing;
 
-use super::classify::{Call, retry_after};
+use super::call::Call;
+use super::classify::retry_after;
 use super::connection::Connection;
+use super::error::{AwsError, AwsErrorKind};
 use super::http::CALL_TIMEOUT;
 use super::signing::Signing;
-use crate::aws::{AwsError, AwsErrorKind};
 use crate::text::SecretText;
 
 pub(in crate::aws) use xml::Element;
@@ -125,7 +126,7 @@ impl Query {
         let Self { connection, service } = self;
         let place = connection.place(service.name, service.variable).await.map_err(|error| call.unplaced(error))?;
         let form = parameters.form(call.operation, service.version);
-        let mut request = reqwest::Request::new(reqwest::Method::POST, place.parsed(call)?);
+        let mut request = reqwest::Request::new(reqwest::Method::POST, place.parsed().map_err(|error| call.unplaced(error))?);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
         let identity = connection.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
         let signing = Signing { service: service.name, region: &place.region, time, settings: SigningSettings::default() };

@@ -6,7 +6,7 @@
 //! Who was refused tries again at once, and only once.
 //!
 //! Nothing but the refusal of a signed request is believed, and the clock of the machine is left to those who set it.
-//! Certificates are judged by the machine's own time: see [`AwsErrorKind::Untimely`](crate::aws::AwsErrorKind::Untimely).
+//! Certificates are judged by the machine's own time: see [`AwsErrorKind::Untimely`](super::error::AwsErrorKind::Untimely).
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

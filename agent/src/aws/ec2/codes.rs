@@ -2,7 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
 
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::client::error::{AwsError, AwsErrorKind};
 
 /// What can be done about an error of EC2; `None` where that is the same for every service.
 pub(in crate::aws) fn hint(error: &AwsError) -> Option<String> {
@@ -94,7 +94,7 @@ fn missing_permission(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::client::classify::Call;
+    use crate::aws::client::call::Call;
     use crate::failure::Failure;
 
     fn error(operation: &'static str, code: &str, message: &str) -> AwsError {

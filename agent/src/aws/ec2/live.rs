@@ -9,11 +9,12 @@ use std::rc::Rc;
 use async_trait::async_trait;
 
 use super::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
-use crate::aws::client::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
+use crate::aws::client::credentials_failure::CredentialsFailure;
+use crate::aws::client::error::AwsError;
 use crate::aws::client::query::{Element, Parameters, Query, Service};
-use crate::aws::credentials::CredentialsFailure;
-use crate::aws::{AwsError, Metadata};
+use crate::aws::metadata::Metadata;
 
 const EC2: Service = Service { name: SERVICE, variable: "EC2", version: "2016-11-15" };
 

@@ -2,7 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, «Errors» of each action.
 
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::client::error::{AwsError, AwsErrorKind};
 
 /// Codes that mean that it is not there. Those of snapshots are apart: without them nothing can be restored.
 pub(crate) const ABSENT: [&str; 2] = ["DBInstanceNotFound", "DBClusterNotFoundFault"];
@@ -81,7 +81,7 @@ pub(crate) fn is_transient(error: &AwsError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::aws::client::classify::Call;
+    use crate::aws::client::call::Call;
     use crate::aws::rds::SERVICE;
     use crate::failure::Failure;
 

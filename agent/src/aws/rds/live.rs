@@ -9,9 +9,9 @@ use async_trait::async_trait;
 
 use super::codes::ABSENT;
 use super::{Database, Kind, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};
-use crate::aws::AwsError;
-use crate::aws::client::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
+use crate::aws::client::error::AwsError;
 use crate::aws::client::query::{Element, Parameters, Query, Service};
 use crate::text::SecretText;
 

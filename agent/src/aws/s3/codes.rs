@@ -3,7 +3,7 @@
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
 use super::{HTTPS, SERVICE};
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::client::error::{AwsError, AwsErrorKind};
 
 /// The code that [`get`](super::get) gives to an answer that belongs to another version of the object.
 pub(super) const CHANGED: &str = "PreconditionFailed";

@@ -9,11 +9,12 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::SERVICE;
 use super::codes::{self, CHANGED};
-use crate::aws::client::classify::{Call, retry_after};
+use crate::aws::client::call::Call;
+use crate::aws::client::classify::retry_after;
+use crate::aws::client::error::{AwsError, AwsErrorKind};
 use crate::aws::client::http::Http;
 use crate::aws::client::query::Element;
 use crate::aws::client::signing::Signing;
-use crate::aws::{AwsError, AwsErrorKind};
 use crate::digest::Sha256;
 
 /// The longest refusal that is read, in bytes.

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use super::get::{Answer, Getter, Span, Version};
 use super::{About, Object, Piece};
-use crate::aws::AwsError;
+use crate::aws::client::error::AwsError;
 use crate::backoff::Backoff;
 use crate::failure::Failure as _;
 

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 
 use self::trouble::Trouble;
 use super::Calls;
-use crate::aws::client::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::ec2::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::digest::Sha256;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::Calls;
 use crate::aws::AwsError;
-use crate::aws::client::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::s3::{About, Object, Objects, Piece, Source};
 use crate::digest::Sha256;
 
