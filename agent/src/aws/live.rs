@@ -5,14 +5,19 @@ use std::rc::Rc;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 
-use super::autoscaling::{AutoScaling, LiveAutoScaling};
-use super::cloudformation::{CloudFormation, LiveCloudFormation};
+use super::autoscaling::AutoScaling;
+use super::autoscaling::live::LiveAutoScaling;
+use super::cloudformation::CloudFormation;
+use super::cloudformation::live::LiveCloudFormation;
 use super::credentials::ImdsCredentials;
-use super::ec2::{Ec2, LiveEc2};
+use super::ec2::Ec2;
+use super::ec2::live::LiveEc2;
 use super::fetch::{Parameters, Secrets};
 use super::imds::Imds;
-use super::rds::{LiveRds, Rds};
-use super::s3::{LiveObjects, Objects};
+use super::rds::Rds;
+use super::rds::live::LiveRds;
+use super::s3::Objects;
+use super::s3::live::LiveObjects;
 use super::secrets_manager::LiveSecretsManager;
 use super::ssm::LiveParameterStore;
 use crate::aws::client::connection::{Connection, RegionSource};

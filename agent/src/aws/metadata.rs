@@ -1,4 +1,4 @@
-//! What the instance metadata service is asked for, whoever answers. [`imds`](super::imds) speaks to the real one.
+//! What ingot reads from the instance metadata service. [`imds`](super::imds) reads it from the real one.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! AWS Secrets Manager: what steps see of it, and the real one by its SDK.
+//! AWS Secrets Manager: the trait that steps use, and the real service through its SDK.
 //!
 //! One call each; which secrets go into which call is decided in [`fetch`](super::fetch).
 
@@ -12,10 +12,11 @@ use zeroize::Zeroizing;
 
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
-use crate::aws::client::error::AwsError;
+use crate::aws::client::error::{AwsError, Service};
 use crate::text::SecretText;
 
-const SERVICE: &str = "secretsmanager";
+/// The name of Secrets Manager in IAM, and what its errors mean.
+pub(crate) const SERVICE: &Service = &Service::plain("secretsmanager");
 
 /// Secrets Manager.
 #[async_trait(?Send)]
@@ -69,7 +70,7 @@ impl LiveSecretsManager {
     async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
         let made = self
             .client
-            .get_or_try_init(|| async { self.connection.config(SERVICE, "SECRETS_MANAGER").await.map(|config| Client::new(&config)) });
+            .get_or_try_init(|| async { self.connection.config(SERVICE.name, "SECRETS_MANAGER").await.map(|config| Client::new(&config)) });
         made.await.map_err(|error| call.unplaced(error))
     }
 }

@@ -1,4 +1,4 @@
-//! Systems Manager Parameter Store, always decrypted: what steps see of it, and the real one by its SDK.
+//! Systems Manager Parameter Store, always decrypted: the trait that steps use, and the real service through its SDK.
 //!
 //! One call each; which parameters go into which call is decided in [`fetch`](super::fetch).
 
@@ -11,10 +11,11 @@ use tokio::sync::OnceCell;
 
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
-use crate::aws::client::error::AwsError;
+use crate::aws::client::error::{AwsError, Service};
 use crate::text::SecretText;
 
-const SERVICE: &str = "ssm";
+/// The name of Parameter Store in IAM, and what its errors mean.
+pub(crate) const SERVICE: &Service = &Service::plain("ssm");
 
 /// Systems Manager Parameter Store. Every value counts as a secret, whatever its type.
 #[async_trait(?Send)]
@@ -49,7 +50,7 @@ impl LiveParameterStore {
 
     async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
         let made =
-            self.client.get_or_try_init(|| async { self.connection.config(SERVICE, "SSM").await.map(|config| Client::new(&config)) });
+            self.client.get_or_try_init(|| async { self.connection.config(SERVICE.name, "SSM").await.map(|config| Client::new(&config)) });
         made.await.map_err(|error| call.unplaced(error))
     }
 }

@@ -8,9 +8,9 @@ use super::{ActionResult, AutoScaling, Hook, LifecycleAction, SERVICE};
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
 use crate::aws::client::error::AwsError;
-use crate::aws::client::query::{Element, Parameters, Query, Service};
+use crate::aws::client::query::{Api, Element, Parameters, Query};
 
-const AUTO_SCALING: Service = Service { name: SERVICE, variable: "AUTO_SCALING", version: "2011-01-01" };
+const AUTO_SCALING: Api = Api { service: SERVICE, variable: "AUTO_SCALING", version: "2011-01-01" };
 
 const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
 

@@ -1,4 +1,4 @@
-//! One call to AWS, and what it may end in: from the SDK's layers to one [`AwsError`].
+//! One call to AWS, and how its failure becomes an [`AwsError`], whatever layer of the SDK it comes from.
 
 use std::error::Error;
 
@@ -10,19 +10,19 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use super::classify::{bare, kind, readable, retry_after};
 use super::connection::PlaceError;
 use super::credentials_failure::CredentialsFailure;
-use super::error::{AwsError, AwsErrorKind};
+use super::error::{AwsError, AwsErrorKind, Service};
 use super::http::{HttpError, certificate_refusal, reason};
 
 /// One call, for the errors it may end in.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    pub(crate) service: &'static str,
+    pub(crate) service: &'static Service,
     pub(crate) operation: &'static str,
     pub(crate) resource: String,
 }
 
 impl Call {
-    pub(crate) fn new(service: &'static str, operation: &'static str, resource: impl Into<String>) -> Self {
+    pub(crate) fn new(service: &'static Service, operation: &'static str, resource: impl Into<String>) -> Self {
         Self { service, operation, resource: resource.into() }
     }
 
@@ -124,9 +124,12 @@ fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e 
 mod tests {
     use super::*;
 
+    const SSM: &Service = &Service::plain("ssm");
+    const EC2: &Service = &Service::plain("ec2");
+
     #[test]
     fn says_what_aws_said() {
-        let call = Call::new("ssm", "GetParameters", "/prod/token");
+        let call = Call::new(SSM, "GetParameters", "/prod/token");
         let error = call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400));
         assert_eq!(error.to_string(), "GetParameters /prod/token: access denied: no identity-based policy allows it");
         assert_eq!(error.code, "AccessDeniedException");
@@ -150,7 +153,7 @@ mod tests {
             ("Server.InternalError", "", Unreachable),
         ];
         for (code, message, expected) in table {
-            let error = Call::new("ec2", "CreateVolume", "x").refused(Some(code), Some(message), Some(400));
+            let error = Call::new(EC2, "CreateVolume", "x").refused(Some(code), Some(message), Some(400));
             assert_eq!(error.kind, expected, "{code}");
             assert!(code.ends_with(&error.code) && !error.code.is_empty(), "{code}: {}", error.code);
         }
@@ -160,7 +163,7 @@ mod tests {
     fn an_encoded_message_is_nobodys_reading() {
         let message =
             "You are not authorized to perform this operation. Encoded authorization failure message: 4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcdef";
-        let error = Call::new("ec2", "CreateVolume", "snap-0").refused(Some("UnauthorizedOperation"), Some(message), Some(403));
+        let error = Call::new(EC2, "CreateVolume", "snap-0").refused(Some("UnauthorizedOperation"), Some(message), Some(403));
         assert_eq!(error.to_string(), "CreateVolume snap-0: access denied: You are not authorized to perform this operation.");
     }
 }

@@ -1,5 +1,5 @@
-//! Why there are no credentials to sign with: what [`credentials`](crate::aws::credentials) leaves in the SDK's errors, and a
-//! [`Call`](super::call::Call) finds there.
+//! Why there are no credentials to sign with. [`credentials`](crate::aws::credentials) puts it into the SDK's errors, and
+//! [`Call`](super::call::Call) finds it there.
 
 use super::error::AwsErrorKind;
 use crate::aws::metadata::ImdsError;

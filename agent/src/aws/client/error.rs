@@ -1,10 +1,47 @@
 //! Why AWS did not do what it was asked, whatever the service.
 
+use std::fmt;
 use std::time::Duration;
 
 use super::endpoint::{USE_DUAL_STACK, USE_FIPS};
-use crate::aws::{ec2, rds, s3};
 use crate::failure::Failure;
+
+/// A service, and what only its own file knows about its errors.
+pub(crate) struct Service {
+    /// The prefix of its actions in IAM, such as `secretsmanager`.
+    pub(crate) name: &'static str,
+    /// What can be done about an error of this service; `None` where that is the same for every service.
+    pub(in crate::aws) hint: fn(&AwsError) -> Option<String>,
+    /// Whether another try may help, where the kind of the error does not say so.
+    pub(in crate::aws) is_transient: fn(&AwsError) -> bool,
+}
+
+impl Service {
+    /// A service without errors of its own.
+    pub(in crate::aws) const fn plain(name: &'static str) -> Self {
+        Self { name, hint: |_| None, is_transient: |_| false }
+    }
+}
+
+impl PartialEq for Service {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Service {}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
 
 /// Why AWS did not do what it was asked.
 ///
@@ -14,8 +51,7 @@ use crate::failure::Failure;
 pub(crate) struct AwsError {
     /// The API action as IAM spells it after the colon, such as `GetSecretValue`.
     pub(crate) operation: &'static str,
-    /// The service prefix of the IAM action, such as `secretsmanager`.
-    pub(crate) service: &'static str,
+    pub(crate) service: &'static Service,
     /// The name or ARN asked for; several are joined by commas.
     pub(crate) resource: String,
     /// What happened, for people, with AWS's own words where it had any (those never hold a secret's value).
@@ -57,17 +93,7 @@ pub(crate) enum AwsErrorKind {
 impl Failure for AwsError {
     fn hint(&self) -> Option<String> {
         let Self { service, operation, resource, .. } = self;
-        if *service == ec2::SERVICE
-            && let Some(hint) = ec2::codes::hint(self)
-        {
-            return Some(hint);
-        }
-        if *service == rds::SERVICE
-            && let Some(hint) = rds::codes::hint(self)
-        {
-            return Some(hint);
-        }
-        if let Some(hint) = s3::codes::hint(self) {
+        if let Some(hint) = (service.hint)(self) {
             return Some(hint);
         }
         Some(match self.kind {
@@ -97,8 +123,7 @@ impl Failure for AwsError {
 
     fn is_transient(&self) -> bool {
         matches!(self.kind, AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Untimely | AwsErrorKind::Malformed)
-            || self.service == ec2::SERVICE && ec2::codes::is_transient(self)
-            || self.service == rds::SERVICE && rds::codes::is_transient(self)
+            || (self.service.is_transient)(self)
     }
 
     fn is_unreachable(&self) -> bool {

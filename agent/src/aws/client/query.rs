@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::call::Call;
 use super::classify::retry_after;
 use super::connection::Connection;
-use super::error::{AwsError, AwsErrorKind};
+use super::error::{AwsError, AwsErrorKind, Service};
 use super::http::CALL_TIMEOUT;
 use super::signing::Signing;
 use crate::text::SecretText;
@@ -31,11 +31,11 @@ const ANSWER_LIMIT: usize = 16 << 20;
 
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
-/// A service that speaks the Query protocol.
+/// The API of a service that speaks the Query protocol.
 #[derive(Debug, Clone, Copy)]
-pub(in crate::aws) struct Service {
-    /// What it is called in host names, in signatures and in IAM: `ec2`, `rds`, `autoscaling`, `cloudformation`.
-    pub(in crate::aws) name: &'static str,
+pub(in crate::aws) struct Api {
+    /// Called in host names and signatures as in IAM: `ec2`, `rds`, `autoscaling`, `cloudformation`.
+    pub(in crate::aws) service: &'static Service,
     /// What it is called in the SDKs' variables: `EC2` of `AWS_ENDPOINT_URL_EC2`.
     pub(in crate::aws) variable: &'static str,
     /// The version of its API.
@@ -78,12 +78,12 @@ impl Parameters {
 /// A service at the other end of a connection.
 pub(in crate::aws) struct Query {
     connection: Connection,
-    service: Service,
+    api: Api,
 }
 
 impl Query {
-    pub(in crate::aws) fn new(connection: Connection, service: Service) -> Self {
-        Self { connection, service }
+    pub(in crate::aws) fn new(connection: Connection, api: Api) -> Self {
+        Self { connection, api }
     }
 
     /// Makes one call, and reads its answer: the element called `OPERATIONResponse`.
@@ -123,13 +123,13 @@ impl Query {
     }
 
     async fn signed(&self, call: &Call, parameters: &Parameters, time: SystemTime) -> Result<reqwest::Request, AwsError> {
-        let Self { connection, service } = self;
-        let place = connection.place(service.name, service.variable).await.map_err(|error| call.unplaced(error))?;
-        let form = parameters.form(call.operation, service.version);
+        let Self { connection, api } = self;
+        let place = connection.place(api.service.name, api.variable).await.map_err(|error| call.unplaced(error))?;
+        let form = parameters.form(call.operation, api.version);
         let mut request = reqwest::Request::new(reqwest::Method::POST, place.parsed().map_err(|error| call.unplaced(error))?);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
         let identity = connection.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
-        let signing = Signing { service: service.name, region: &place.region, time, settings: SigningSettings::default() };
+        let signing = Signing { service: api.service.name, region: &place.region, time, settings: SigningSettings::default() };
         signing.sign(&mut request, form.as_bytes(), &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
         *request.timeout_mut() = Some(CALL_TIMEOUT);
         *request.body_mut() = Some(Bytes::from_owner(form).into());

@@ -8,7 +8,7 @@ use crate::aws::client::error::{AwsError, AwsErrorKind};
 pub(crate) const ABSENT: [&str; 2] = ["DBInstanceNotFound", "DBClusterNotFoundFault"];
 
 /// What can be done about an error of RDS; `None` where that is the same for every service.
-pub(crate) fn hint(error: &AwsError) -> Option<String> {
+pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, what, code, .. } = error;
     if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
         return Some(hint.into());
@@ -72,7 +72,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
 }
 
 /// Whether trying again may help, where the kind of the error does not say so.
-pub(crate) fn is_transient(error: &AwsError) -> bool {
+pub(super) fn is_transient(error: &AwsError) -> bool {
     matches!(
         error.code.as_str(),
         "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacityFault" | "InvalidDBInstanceState" | "InvalidDBClusterStateFault"

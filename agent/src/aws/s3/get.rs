@@ -144,7 +144,7 @@ impl Getter {
         if let Some((credentials, region)) = &self.signer {
             request.headers_mut().insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
             let identity = credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
-            let signing = Signing { service: SERVICE, region, time, settings: as_s3_signs() };
+            let signing = Signing { service: SERVICE.name, region, time, settings: as_s3_signs() };
             signing.sign(&mut request, b"", &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
         }
         let exchange = self.http.exchanges().begin(call.operation);
