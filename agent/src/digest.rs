@@ -1,4 +1,6 @@
-//! SHA-256 digests: of bundles, of documents that are included.
+//! SHA-256 digests: of bundles, included documents, and whatever else is compared or named by its content.
+//!
+//! This is the only file that calls `ring::digest`.
 
 use std::fmt;
 
@@ -20,11 +22,14 @@ impl Sha256 {
     }
 
     pub(crate) fn of(bytes: &[u8]) -> Self {
-        Self::finish(&ring::digest::digest(&ring::digest::SHA256, bytes))
+        let mut hasher = Hasher::new();
+        hasher.update(bytes);
+        hasher.finish()
     }
 
-    pub(crate) fn finish(digest: &ring::digest::Digest) -> Self {
-        Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))
+    /// The first bytes in hexadecimal, two digits a byte: for names, where the whole would be too long.
+    pub(crate) fn short(&self, bytes: usize) -> String {
+        self.0.iter().take(bytes).map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -37,6 +42,23 @@ impl fmt::Display for Sha256 {
 impl fmt::Debug for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// Computes the digest of content that arrives in pieces.
+pub(crate) struct Hasher(ring::digest::Context);
+
+impl Hasher {
+    pub(crate) fn new() -> Self {
+        Self(ring::digest::Context::new(&ring::digest::SHA256))
+    }
+
+    pub(crate) fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    pub(crate) fn finish(self) -> Sha256 {
+        Sha256(self.0.finish().as_ref().try_into().expect("SHA-256 has 32 bytes"))
     }
 }
 
@@ -54,5 +76,14 @@ mod tests {
         for wrong in ["", "abc", &hex[1..], "n4bQ", &"é".repeat(32)] {
             assert_eq!(Sha256::parse(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        let mut hasher = Hasher::new();
+        [b"te".as_slice(), b"", b"st"].into_iter().for_each(|piece| hasher.update(piece));
+        let digest = hasher.finish();
+        assert_eq!(digest, Sha256::of(b"test"));
+        assert_eq!(digest.short(4), "9f86d081");
     }
 }

@@ -118,23 +118,6 @@ pub(crate) struct Objection {
     pub(crate) hint: String,
 }
 
-/// The limit of the first pause. A single instance that meets one refused call loses at most this much.
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-
-/// Quotas of AWS are per second; longer pauses than this only make a boot longer.
-const LONGEST_PAUSE: Duration = Duration::from_secs(20);
-
-/// Draws the pause before try number `attempt` (the first retry is 1): anywhere between nothing and a limit that doubles.
-///
-/// Full jitter spreads a fleet that was refused together over the whole of the pause, so that it is not refused together
-/// again. What the other side asks for is a floor, and the jitter comes on top: it told the whole fleet the same.
-///
-/// Source: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
-pub(crate) fn full_jitter(attempt: u32, asked_for: Option<Duration>) -> Duration {
-    let limit = FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST_PAUSE);
-    asked_for.unwrap_or_default() + limit.mul_f64(fastrand::f64())
-}
-
 /// The known word nearest to `word`, if one is near enough to be meant: for hints.
 ///
 /// Two slips of the finger, or one in a word of two or three letters, or the same beginning.
@@ -156,21 +139,6 @@ pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pauses_grow_to_a_limit_and_are_spread_over_the_whole_of_it() {
-        for attempt in 1..40 {
-            let limit = Duration::from_millis(100 * (1 << (attempt - 1).min(16))).min(LONGEST_PAUSE);
-            let pauses: Vec<Duration> = (0..200).map(|_| full_jitter(attempt, None)).collect();
-            assert!(pauses.iter().all(|pause| *pause <= limit), "{attempt}");
-            assert!(pauses.iter().any(|pause| *pause < limit / 4) && pauses.iter().any(|pause| *pause > limit * 3 / 4), "{attempt}");
-        }
-    }
-
-    #[test]
-    fn waits_at_least_as_long_as_it_was_asked_to() {
-        assert!(full_jitter(1, Some(Duration::from_secs(7))) >= Duration::from_secs(7));
-    }
 
     #[test]
     fn finds_the_nearest_word_or_none() {

@@ -21,7 +21,7 @@
 //! | `image` | what a root directory holds, and how it is made fit to be an image |
 //! | `net` | what this machine talks to besides: probes, databases, name servers |
 //! | `host` | this machine: files, programs, units, disks, mounts, time |
-//! | `address`, `text`, `digest`, `failure`, `redaction`, `exit` | the words that all of these share |
+//! | `address`, `text`, `digest`, `failure`, `redaction`, `exit`, `backoff` | the words that all of these share |
 //!
 //! Only `host`, `net`, `image` and `aws` touch the world. A file imports from its own room, or from those to the left of it:
 //! words ← `host` ← `net` ← `image` ← `aws` ← `fake` ← `template facts` ← `step` ← `steps` ← `document` ← `plan` ← `report` ←
@@ -30,6 +30,7 @@
 
 mod address;
 mod aws;
+mod backoff;
 mod boot;
 mod cli;
 mod digest;

@@ -15,8 +15,8 @@ use paths::House;
 
 /// The rooms, each of which imports only from those before it.
 const ORDER: [&str; 17] = [
-    "host", "net", "image", "aws", "fake", "template", "facts", "step", "steps", "document", "plan", "report", "execute", "boot", "rehearse",
-    "seal", "cli",
+    "host", "net", "image", "aws", "fake", "template", "facts", "step", "steps", "document", "plan", "report", "execute", "boot",
+    "rehearse", "seal", "cli",
 ];
 
 /// What all rooms share: files that import from each other at the most.
@@ -59,7 +59,8 @@ fn circles(imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
         let is_tied = |to: &&str| reach.get(to).is_some_and(|back| back.contains(from.as_str()));
         let circle: BTreeSet<&str> = reach[from.as_str()].iter().copied().filter(is_tied).collect();
         if seen.insert(circle.clone()) {
-            let ties = circle.iter().flat_map(|a| imports[*a].iter().filter(|b| circle.contains(b.as_str())).map(move |b| format!("{a} -> {b}")));
+            let ties =
+                circle.iter().flat_map(|a| imports[*a].iter().filter(|b| circle.contains(b.as_str())).map(move |b| format!("{a} -> {b}")));
             circles.push(ties.collect::<Vec<_>>().join("\n    "));
         }
     }
@@ -95,7 +96,8 @@ fn no_circle_of_imports_is_left() {
 
 #[test]
 fn no_file_is_longer_than_400_lines() {
-    let long: Vec<String> = house().lengths().filter(|(_, lines)| *lines > LONGEST_FILE).map(|(file, lines)| format!("{file}: {lines}")).collect();
+    let long: Vec<String> =
+        house().lengths().filter(|(_, lines)| *lines > LONGEST_FILE).map(|(file, lines)| format!("{file}: {lines}")).collect();
     assert!(long.is_empty(), "split by meaning:\n{}", long.join("\n"));
 }
 
@@ -107,7 +109,9 @@ fn built(files: &[(&str, &str)]) -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn an_import_against_the_order_is_found_wherever_it_is_written() {
     let later = ("cli", "pub(crate) fn x() {}");
-    for text in ["use crate::cli;\nfn f() { cli::x() }", "use crate::{cli::x, text};", "fn f() { crate::cli::x() }", "use super::cli::x as y;"] {
+    for text in
+        ["use crate::cli;\nfn f() { cli::x() }", "use crate::{cli::x, text};", "fn f() { crate::cli::x() }", "use super::cli::x as y;"]
+    {
         let imports = built(&[("host", text), later, ("text", "")]);
         assert_eq!(against_the_order(&imports), ["host imports from cli"], "{text}");
     }

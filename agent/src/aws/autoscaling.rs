@@ -1,17 +1,15 @@
 //! Auto Scaling, as far as its lifecycle hooks wait for instances.
 
-mod live;
+pub(super) mod live;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::AwsError;
+use crate::aws::client::error::{AwsError, Service};
 
-pub(crate) use live::LiveAutoScaling;
-
-/// The prefix of Auto Scaling's actions in IAM.
-pub(crate) const SERVICE: &str = "autoscaling";
+/// The name of Auto Scaling in IAM, and what its errors mean.
+pub(crate) const SERVICE: &Service = &Service::plain("autoscaling");
 
 /// What Auto Scaling knows of an instance, and is told of it.
 #[async_trait(?Send)]

@@ -1,16 +1,14 @@
 //! CloudFormation, as far as it waits for instances: creation policies, update policies, wait conditions.
 
-mod live;
+pub(super) mod live;
 
 use async_trait::async_trait;
 
-use super::AwsError;
+use crate::aws::client::error::{AwsError, Service};
 use crate::text::SecretText;
 
-pub(crate) use live::LiveCloudFormation;
-
-/// The prefix of CloudFormation's actions in IAM.
-pub(crate) const SERVICE: &str = "cloudformation";
+/// The name of CloudFormation in IAM, and what its errors mean.
+pub(crate) const SERVICE: &Service = &Service::plain("cloudformation");
 
 /// What CloudFormation is told of an instance.
 #[async_trait(?Send)]

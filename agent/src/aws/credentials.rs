@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use zeroize::Zeroizing;
 
 use super::imds::Imds;
-use super::{AwsErrorKind, ImdsError};
+use crate::aws::client::credentials_failure::CredentialsFailure;
 
 /// How long before they expire credentials are replaced. IMDS has new ones at least five minutes before that.
 ///
@@ -147,40 +147,10 @@ fn parse(role: &str, body: &[u8], now: SystemTime) -> Result<Held, CredentialsFa
     Ok(Held { credentials, expires: now + left, refresh: now + left.saturating_sub(REFRESH_AHEAD) })
 }
 
-/// Why the instance has no credentials to sign with.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum CredentialsFailure {
-    #[error("this instance has no role")]
-    NoRole,
-    #[error("EC2 cannot assume the role {role}: {code} {message}")]
-    Refused { role: String, code: String, message: String },
-    #[error("the credentials of the role {role} cannot be understood: {why}")]
-    Malformed { role: String, why: String },
-    #[error("{0}")]
-    Imds(ImdsError),
-}
-
-impl CredentialsFailure {
-    pub(super) fn kind(&self) -> AwsErrorKind {
-        match self {
-            // Right after the role was made or changed EC2 may not be able to assume it yet.
-            Self::Refused { .. } | Self::Imds(ImdsError::Unreachable { .. }) => AwsErrorKind::Unreachable,
-            Self::Malformed { .. } | Self::Imds(ImdsError::Malformed { .. }) => AwsErrorKind::Malformed,
-            // All else IMDS says is final.
-            Self::NoRole | Self::Imds(_) => AwsErrorKind::NoCredentials,
-        }
-    }
-}
-
-impl From<ImdsError> for CredentialsFailure {
-    fn from(error: ImdsError) -> Self {
-        Self::Imds(error)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::aws::http::Http;
+    use crate::aws::client::error::AwsErrorKind;
+    use crate::aws::client::http::Http;
     use crate::aws::imds::Patience;
     use crate::aws::loopback::{Loopback, Reply, Request};
 

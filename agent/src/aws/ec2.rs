@@ -2,20 +2,18 @@
 //!
 //! The types here hold what steps decide by, in AWS's own words where those are states.
 
-pub(crate) mod codes;
-mod live;
+mod codes;
+pub(super) mod live;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::AwsError;
-use super::classify::Call;
+use crate::aws::client::call::Call;
+use crate::aws::client::error::{AwsError, Service};
 
-pub(crate) use live::LiveEc2;
-
-/// The prefix of EC2's actions in IAM.
-pub(crate) const SERVICE: &str = "ec2";
+/// The name of EC2 in IAM, and what its errors mean.
+pub(crate) const SERVICE: &Service = &Service { name: "ec2", hint: codes::hint, is_transient: codes::is_transient };
 
 /// EC2, as far as volumes and tags are concerned. Every list is read to its last page.
 #[async_trait(?Send)]

@@ -21,8 +21,10 @@ use tokio::sync::Semaphore;
 use self::gather::Gather;
 use self::once::Once;
 use self::pace::Pace;
-use super::classify::Call;
-use super::{AwsError, AwsErrorKind, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager};
+use crate::aws::client::call::Call;
+use crate::aws::client::error::{AwsError, AwsErrorKind};
+use crate::aws::secrets_manager::{SecretRequest, SecretValue, SecretVersion, SecretsManager};
+use crate::aws::ssm::{self, ParameterStore, ParameterValue};
 
 /// BatchGetSecretValue's own limit.
 const SECRETS_PER_CALL: usize = 20;
@@ -182,7 +184,7 @@ impl ParametersInner {
             }
             Err(error) => return Err(AwsError { resource: name, ..error.clone() }),
         };
-        let missing = || Call::new("ssm", "GetParameters", name).refused(Some("ParameterNotFound"), None, None);
+        let missing = || Call::new(ssm::SERVICE, "GetParameters", name).refused(Some("ParameterNotFound"), None, None);
         found.ok_or_else(missing)
     }
 }

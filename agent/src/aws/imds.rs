@@ -20,8 +20,9 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use self::exchange::{Again, Answer, Miss, Session, Transport};
-use super::http::Http;
-use super::{Identity, ImdsError, Metadata};
+use crate::aws::client::http::Http;
+use crate::aws::metadata::{Identity, ImdsError, Metadata};
+use crate::backoff::{Backoff, Pauses};
 
 const IPV4_ENDPOINT: &str = "http://169.254.169.254";
 /// For subnets without IPv4.
@@ -36,21 +37,14 @@ pub(crate) struct Patience {
     pub(crate) budget: Duration,
     /// For one try, body included.
     pub(crate) attempt: Duration,
-    /// The pause after the first try; each one after it is half as long again.
-    pub(crate) first_pause: Duration,
-    pub(crate) longest_pause: Duration,
+    /// The pauses between tries.
+    pub(crate) pauses: Backoff,
 }
 
 impl Default for Patience {
-    /// IMDS answers as soon as the link is up, so waiting in whole seconds would waste them; and where it is late,
-    /// it is late by minutes at most.
+    /// Where IMDS is late, it is late by minutes at most.
     fn default() -> Self {
-        Self {
-            budget: Duration::from_secs(240),
-            attempt: Duration::from_secs(5),
-            first_pause: Duration::from_millis(20),
-            longest_pause: Duration::from_secs(2),
-        }
+        Self { budget: Duration::from_secs(240), attempt: Duration::from_secs(5), pauses: Backoff::IMDS }
     }
 }
 
@@ -115,7 +109,7 @@ impl Imds {
     /// The role's name, waiting at most `patience` for one to appear: right after launch it may be late.
     pub(super) async fn role_within(&self, patience: Duration) -> Result<Option<String>, ImdsError> {
         let deadline = *self.0.role_deadline.get_or_init(|| Instant::now() + patience);
-        let mut pauses = Pauses::new(self.0.patience);
+        let mut pauses = self.0.patience.pauses.pauses();
         loop {
             match self.0.role.get_or_try_init(|| self.read_role()).await {
                 Ok(role) => return Ok(Some(role.clone())),
@@ -168,11 +162,11 @@ impl Imds {
 
     async fn read_patiently(&self, path: &str, last: &mut Option<String>) -> Result<Option<Answer>, ImdsError> {
         let Shared { transport, patience, .. } = &*self.0;
-        let mut pauses = Pauses::new(*patience);
+        let mut pauses = patience.pauses.pauses();
         let mut renewed = false;
         loop {
             let session = self.session(last).await?;
-            let again = match transport.get(&session, path, session.rung + pauses.taken, patience.attempt).await {
+            let again = match transport.get(&session, path, session.rung + pauses.taken as usize, patience.attempt).await {
                 Ok(answer) => match (answer.busy(), answer.status) {
                     (Some(busy), _) => busy,
                     (None, StatusCode::OK) => return Ok(Some(answer)),
@@ -198,9 +192,9 @@ impl Imds {
         if let Some(known) = &*held {
             return known.clone();
         }
-        let mut pauses = Pauses::new(self.0.patience);
+        let mut pauses = self.0.patience.pauses.pauses();
         loop {
-            match self.0.transport.token(pauses.taken, self.0.patience.attempt).await {
+            match self.0.transport.token(pauses.taken as usize, self.0.patience.attempt).await {
                 Ok(session) => return held.insert(Ok(session)).clone(),
                 Err(Miss::Final(error)) => return held.insert(Err(error)).clone(),
                 Err(Miss::Again(again)) => self.pause(&mut pauses, again, last).await,
@@ -275,26 +269,6 @@ impl Metadata for Imds {
         const PATH: &str = "meta-data/autoscaling/target-lifecycle-state";
         let state = self.read(PATH, self.0.patience.budget).await?.map(|body| text(PATH, body)).transpose()?;
         Ok(state.map(|state| state.trim().to_owned()).filter(|state| !state.is_empty()))
-    }
-}
-
-/// Growing pauses, each with some jitter: the reads of one boot should not all knock at once.
-struct Pauses {
-    next: Duration,
-    longest: Duration,
-    taken: usize,
-}
-
-impl Pauses {
-    fn new(patience: Patience) -> Self {
-        Self { next: patience.first_pause, longest: patience.longest_pause, taken: 0 }
-    }
-
-    fn next(&mut self) -> Duration {
-        let pause = self.next.min(self.longest);
-        self.next = pause.mul_f64(1.5);
-        self.taken += 1;
-        pause.mul_f64(0.75 + 0.5 * fastrand::f64())
     }
 }
 

@@ -5,19 +5,25 @@ use std::rc::Rc;
 
 use aws_credential_types::provider::SharedCredentialsProvider;
 
-use super::autoscaling::{AutoScaling, LiveAutoScaling};
-use super::cloudformation::{CloudFormation, LiveCloudFormation};
-use super::connection::{Connection, RegionSource};
+use super::autoscaling::AutoScaling;
+use super::autoscaling::live::LiveAutoScaling;
+use super::cloudformation::CloudFormation;
+use super::cloudformation::live::LiveCloudFormation;
 use super::credentials::ImdsCredentials;
-use super::ec2::{Ec2, LiveEc2};
+use super::ec2::Ec2;
+use super::ec2::live::LiveEc2;
 use super::fetch::{Parameters, Secrets};
-use super::http::Http;
 use super::imds::Imds;
-use super::rds::{LiveRds, Rds};
-use super::s3::{LiveObjects, Objects};
+use super::rds::Rds;
+use super::rds::live::LiveRds;
+use super::s3::Objects;
+use super::s3::live::LiveObjects;
 use super::secrets_manager::LiveSecretsManager;
 use super::ssm::LiveParameterStore;
-use super::{ParameterStore, SecretsManager};
+use crate::aws::client::connection::{Connection, RegionSource};
+use crate::aws::client::http::Http;
+use crate::aws::secrets_manager::SecretsManager;
+use crate::aws::ssm::ParameterStore;
 
 /// Everything that may be asked of AWS.
 #[derive(Clone)]

@@ -3,20 +3,18 @@
 //! The types here hold what steps decide by, in AWS's own words where those are states.
 
 pub(crate) mod codes;
-mod live;
+pub(super) mod live;
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::AwsError;
-use super::classify::Call;
+use crate::aws::client::call::Call;
+use crate::aws::client::error::{AwsError, Service};
 use crate::text::SecretText;
 
-pub(crate) use live::LiveRds;
-
-/// The prefix of RDS's actions in IAM.
-pub(crate) const SERVICE: &str = "rds";
+/// The name of RDS in IAM, and what its errors mean.
+pub(crate) const SERVICE: &Service = &Service { name: "rds", hint: codes::hint, is_transient: codes::is_transient };
 
 /// RDS, as far as databases are restored and waited for. Every list is read to its last page.
 #[async_trait(?Send)]

@@ -5,9 +5,9 @@
 //!
 //! What is in them, and whether that is what it should be, is for those who read them to say.
 
-pub(super) mod codes;
+mod codes;
 mod get;
-mod live;
+pub(super) mod live;
 mod parts;
 mod place;
 
@@ -16,16 +16,14 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::AwsError;
+use crate::aws::client::error::{AwsError, Service};
 use crate::digest::Sha256;
 
-pub(crate) use live::LiveObjects;
+/// The name of S3 in IAM, and what its errors mean.
+pub(crate) const SERVICE: &Service = &Service { name: "s3", hint: codes::hint, is_transient: |_| false };
 
-/// The prefix of S3's actions in IAM.
-pub(super) const SERVICE: &str = "s3";
-
-/// What stands in place of a service where a plain server is asked.
-pub(super) const HTTPS: &str = "https";
+/// Stands in place of a service for a plain HTTPS server.
+const HTTPS: &Service = &Service { name: "https", hint: codes::hint_of_a_server, is_transient: |_| false };
 
 /// Where an object is.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

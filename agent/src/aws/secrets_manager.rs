@@ -1,6 +1,8 @@
-//! AWS Secrets Manager, by its SDK.
+//! AWS Secrets Manager: the trait that steps use, and the real service through its SDK.
 //!
 //! One call each; which secrets go into which call is decided in [`fetch`](super::fetch).
+
+use std::fmt;
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
@@ -8,11 +10,51 @@ use aws_sdk_secretsmanager::primitives::Blob;
 use tokio::sync::OnceCell;
 use zeroize::Zeroizing;
 
-use super::classify::Call;
-use super::connection::Connection;
-use super::{AwsError, SecretRequest, SecretValue, SecretVersion, SecretsManager};
+use crate::aws::client::call::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::error::{AwsError, Service};
+use crate::text::SecretText;
 
-const SERVICE: &str = "secretsmanager";
+/// The name of Secrets Manager in IAM, and what its errors mean.
+pub(crate) const SERVICE: &Service = &Service::plain("secretsmanager");
+
+/// Secrets Manager.
+#[async_trait(?Send)]
+pub(crate) trait SecretsManager {
+    /// BatchGetSecretValue: the current version of at most twenty secrets. Answers in the order of `ids`;
+    /// `None` where the service said nothing of one.
+    async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError>;
+
+    /// GetSecretValue.
+    async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError>;
+}
+
+/// One secret of Secrets Manager, by name or ARN, in one version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SecretRequest {
+    pub(crate) id: String,
+    pub(crate) version: SecretVersion,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum SecretVersion {
+    Current,
+    Stage(String),
+    Id(String),
+}
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum SecretValue {
+    Text(SecretText),
+    Binary(Zeroizing<Vec<u8>>),
+}
+
+/// As [`SecretText`]; `Zeroizing` would print the bytes.
+impl fmt::Debug for SecretValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
 
 /// Secrets Manager as AWS runs it. The client is made at the first call.
 pub(crate) struct LiveSecretsManager {
@@ -28,7 +70,7 @@ impl LiveSecretsManager {
     async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
         let made = self
             .client
-            .get_or_try_init(|| async { self.connection.config(SERVICE, "SECRETS_MANAGER").await.map(|config| Client::new(&config)) });
+            .get_or_try_init(|| async { self.connection.config(SERVICE.name, "SECRETS_MANAGER").await.map(|config| Client::new(&config)) });
         made.await.map_err(|error| call.unplaced(error))
     }
 }

@@ -1,4 +1,4 @@
-//! Systems Manager Parameter Store, by its SDK, always decrypted.
+//! Systems Manager Parameter Store, always decrypted: the trait that steps use, and the real service through its SDK.
 //!
 //! One call each; which parameters go into which call is decided in [`fetch`](super::fetch).
 
@@ -9,13 +9,30 @@ use aws_sdk_ssm::Client;
 use aws_sdk_ssm::types::{Parameter, ParameterType};
 use tokio::sync::OnceCell;
 
+use crate::aws::client::call::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::error::{AwsError, Service};
 use crate::text::SecretText;
 
-use super::classify::Call;
-use super::connection::Connection;
-use super::{AwsError, ParameterStore, ParameterValue};
+/// The name of Parameter Store in IAM, and what its errors mean.
+pub(crate) const SERVICE: &Service = &Service::plain("ssm");
 
-const SERVICE: &str = "ssm";
+/// Systems Manager Parameter Store. Every value counts as a secret, whatever its type.
+#[async_trait(?Send)]
+pub(crate) trait ParameterStore {
+    /// GetParameters with decryption: at most ten. Answers in the order of `names`; `None` for one that does not exist.
+    async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError>;
+
+    /// GetParametersByPath, recursive and decrypted, to the last page: names without `path`, and their values.
+    async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError>;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ParameterValue {
+    Text(SecretText),
+    /// A StringList, split at its commas.
+    List(Vec<SecretText>),
+}
 
 /// More pages than any tree has: a parameter store of 10 000 standard parameters, 10 a page.
 const PAGE_LIMIT: usize = 1_000;
@@ -33,7 +50,7 @@ impl LiveParameterStore {
 
     async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
         let made =
-            self.client.get_or_try_init(|| async { self.connection.config(SERVICE, "SSM").await.map(|config| Client::new(&config)) });
+            self.client.get_or_try_init(|| async { self.connection.config(SERVICE.name, "SSM").await.map(|config| Client::new(&config)) });
         made.await.map_err(|error| call.unplaced(error))
     }
 }

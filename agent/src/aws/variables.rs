@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::aws::endpoint::{USE_DUAL_STACK, USE_FIPS};
+use crate::aws::client::endpoint::{USE_DUAL_STACK, USE_FIPS};
 use crate::host::environment::{Aws, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::{Files, HostError};

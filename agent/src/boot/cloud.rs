@@ -5,9 +5,9 @@ use std::rc::Rc;
 use async_trait::async_trait;
 
 use crate::aws::Metadata;
+use crate::aws::client::exchanges::Exchange;
+use crate::aws::client::http::Http;
 use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
-use crate::aws::exchanges::Exchange;
-use crate::aws::http::Http;
 use crate::aws::imds::{Imds, Patience};
 use crate::aws::live::Aws;
 use crate::aws::variables::{ca_bundle, endpoints};

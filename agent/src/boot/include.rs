@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::backoff::Backoff;
 use crate::boot::state::Boot;
 use crate::boot::stop::Stop;
 use crate::document::include;
 use crate::document::source::Layers;
-use crate::failure::{Failure, full_jitter};
+use crate::failure::Failure;
 
 /// How long a document that is included may keep us waiting: as long as a secret.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -29,7 +30,7 @@ impl Boot {
                 self.recorder.amend(|report| report.waiting = None);
                 return Ok(true);
             };
-            let pause = full_jitter(attempt, error.retry_after());
+            let pause = Backoff::CALL.pause(attempt, error.retry_after());
             if !error.is_transient() || clock.elapsed() + pause > begun + PATIENCE {
                 return Err(error.into());
             }

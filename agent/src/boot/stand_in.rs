@@ -5,7 +5,7 @@ use std::rc::Rc;
 use async_trait::async_trait;
 
 use crate::aws::Metadata;
-use crate::aws::exchanges::Exchange;
+use crate::aws::client::exchanges::Exchange;
 use crate::aws::live::Aws;
 use crate::boot::cloud::{Cloud, Connect};
 use crate::failure::Explanation;

@@ -5,7 +5,7 @@ use std::cell::{OnceCell, RefCell};
 use std::rc::Rc;
 
 use crate::aws::Identity;
-use crate::aws::exchanges::Exchange;
+use crate::aws::client::exchanges::Exchange;
 use crate::boot::audience::Audience;
 use crate::boot::cloud::Cloud;
 use crate::boot::ground::Ground;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::digest::Hasher;
 use crate::document::encoding::{self, UserData};
 use crate::document::error::{Mistake, Sources};
 use crate::document::tree::{self, Node, Value};
@@ -27,14 +28,14 @@ pub(crate) struct Layers {
 impl Layers {
     /// SHA-256 of every layer with its name, in hexadecimal: two boots with the same one were told the same.
     pub(crate) fn digest(&self) -> String {
-        let mut digest = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut digest = Hasher::new();
         for (name, text) in &self.sources {
             for part in [name, text] {
                 digest.update(&(part.len() as u64).to_le_bytes());
                 digest.update(part.as_bytes());
             }
         }
-        digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        digest.finish().to_string()
     }
 
     /// Reads every `*.yaml` of a directory, by name.

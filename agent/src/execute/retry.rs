@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::failure::{Explanation, full_jitter};
+use crate::backoff::Backoff;
+use crate::failure::Explanation;
 
 /// The pause before try number `attempt + 1`, or `None` if there is no point: one of the failures will not pass, or the
 /// time that is left is shorter than the pause.
@@ -13,7 +14,7 @@ pub(crate) fn pause<'e>(failures: impl Iterator<Item = &'e Explanation> + Clone,
     let first = failures.into_iter().next()?;
     let pause = match first.retry_after {
         Some(together) if first.paced => together,
-        asked_for => full_jitter(attempt, asked_for),
+        asked_for => Backoff::CALL.pause(attempt, asked_for),
     };
     (pause < left).then_some(pause)
 }

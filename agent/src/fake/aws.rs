@@ -14,10 +14,12 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 
-use crate::aws::classify::Call;
+use crate::aws::client::call::Call;
+use crate::aws::client::error::Service;
 use crate::aws::live::Services;
 use crate::aws::{
     AwsError, Identity, ImdsError, Metadata, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager,
+    secrets_manager, ssm,
 };
 
 pub(crate) use ec2::FakeEc2;
@@ -59,7 +61,7 @@ struct Calls {
 
 impl Calls {
     /// Counts a call, and lets it take a turn of the runtime, as a real one does.
-    async fn begin(&self, service: &'static str, operation: &'static str, names: &[String]) -> Result<(), AwsError> {
+    async fn begin(&self, service: &'static Service, operation: &'static str, names: &[String]) -> Result<(), AwsError> {
         *self.made.borrow_mut().entry(operation).or_default() += 1;
         tokio::task::yield_now().await;
         self.refusal(&Call::new(service, operation, names.join(", ")), names)
@@ -74,7 +76,7 @@ impl Calls {
     fn refusal(&self, call: &Call, names: &[String]) -> Result<(), AwsError> {
         if let Some(left) = self.throttle.get().checked_sub(1) {
             self.throttle.set(left);
-            let code = if call.service == "ec2" { "RequestLimitExceeded" } else { "ThrottlingException" };
+            let code = if call.service == crate::aws::ec2::SERVICE { "RequestLimitExceeded" } else { "ThrottlingException" };
             return Err(call.refused(Some(code), Some("Rate exceeded"), Some(400)));
         }
         // As AWS: GetParameters fails as a whole, BatchGetSecretValue answers for each.
@@ -123,7 +125,7 @@ impl FakeSecretsManager {
     }
 
     fn value(&self, request: &SecretRequest) -> Result<SecretValue, AwsError> {
-        let call = Call::new("secretsmanager", "GetSecretValue", &request.id);
+        let call = Call::new(secrets_manager::SERVICE, "GetSecretValue", &request.id);
         self.calls.refusal(&call, std::slice::from_ref(&request.id))?;
         let known = self.secrets.get(request).cloned().or_else(|| self.invent.as_ref()?(request));
         let message = "Secrets Manager can't find the specified secret.";
@@ -135,13 +137,13 @@ impl FakeSecretsManager {
 impl SecretsManager for FakeSecretsManager {
     async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError> {
         assert!(ids.len() <= 20, "BatchGetSecretValue takes at most 20");
-        self.calls.begin("secretsmanager", "BatchGetSecretValue", ids).await?;
+        self.calls.begin(secrets_manager::SERVICE, "BatchGetSecretValue", ids).await?;
         let request = |id: &String| SecretRequest { id: id.clone(), version: SecretVersion::Current };
         Ok(ids.iter().map(|id| Some(self.value(&request(id)))).collect())
     }
 
     async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError> {
-        self.calls.begin("secretsmanager", "GetSecretValue", std::slice::from_ref(&secret.id)).await?;
+        self.calls.begin(secrets_manager::SERVICE, "GetSecretValue", std::slice::from_ref(&secret.id)).await?;
         self.value(secret)
     }
 }
@@ -191,13 +193,13 @@ impl FakeParameterStore {
 impl ParameterStore for FakeParameterStore {
     async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError> {
         assert!(names.len() <= 10, "GetParameters takes at most 10");
-        self.calls.begin("ssm", "GetParameters", names).await?;
+        self.calls.begin(ssm::SERVICE, "GetParameters", names).await?;
         let value = |name: &String| self.parameters.get(name).cloned().or_else(|| self.invent.as_ref()?(name));
         Ok(names.iter().map(value).collect())
     }
 
     async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {
-        self.calls.begin("ssm", "GetParametersByPath", &[path.to_owned()]).await?;
+        self.calls.begin(ssm::SERVICE, "GetParametersByPath", &[path.to_owned()]).await?;
         let below = |name: &str| Some(name.strip_prefix(path.trim_end_matches('/'))?.strip_prefix('/')?.to_owned());
         let found: Vec<_> = self.parameters.iter().filter_map(|(name, value)| Some((below(name)?, value.clone()))).collect();
         match &self.invent_tree {

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
+use crate::digest::Sha256;
 use crate::failure::Explanation;
 
 use super::{Attributes, FileKind, Files, HostError};
@@ -246,8 +247,7 @@ async fn set_aside(files: &dyn Files, path: &Path, why: &str) -> String {
 
 fn checksum(entries: &BTreeMap<String, Entry>) -> String {
     let canonical = serde_json::to_vec(entries).unwrap_or_default();
-    let digest = ring::digest::digest(&ring::digest::SHA256, &canonical);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::of(&canonical).to_string()
 }
 
 /// `instance` as the name of a directory: the metadata service, or a stand-in for it, must not choose the path.

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::aws::caller::Caller;
-use crate::aws::connection::Connection;
-use crate::aws::http::Http;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::http::Http;
 use crate::aws::variables::{ca_bundle, endpoints};
 use crate::document::source::SIZE_LIMIT;
 use crate::host::Files;

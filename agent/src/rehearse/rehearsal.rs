@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::aws::connection::Connection;
+use crate::aws::client::connection::Connection;
 use crate::aws::live::Aws;
 use crate::boot::{Audience, Boot, Ending, Ground, StandIn, UserData};
 use crate::document::error::DocumentError;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Sha256;
 use crate::host::environment::Build;
 use crate::host::{Files, HostError};
 use crate::seal::finding::Allowed;
@@ -141,8 +142,7 @@ impl Attestation {
 /// SHA-256 of a file, in hexadecimal. `None` if there is none.
 async fn digest(path: &Path, files: &dyn Files) -> Result<Option<String>, HostError> {
     let content = files.read(path, BINARY_LIMIT).await?;
-    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok(content.map(|content| hex(ring::digest::digest(&ring::digest::SHA256, &content).as_ref())))
+    Ok(content.map(|content| Sha256::of(&content).to_string()))
 }
 
 /// The versions that can be booted, or have modules.

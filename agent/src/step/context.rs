@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::address::{Address, Reference};
 use crate::aws::live::Aws;
-use crate::aws::throttle::{self, LONGEST_PAUSE_OF_EC2};
 use crate::aws::{AwsError, AwsErrorKind};
+use crate::backoff::Backoff;
 use crate::failure::Explanation;
 use crate::host::Host;
 use crate::host::state::Record;
@@ -230,7 +230,7 @@ impl Context<'_> {
                 Err(error) if error.kind == AwsErrorKind::Throttled => error,
                 answered => return answered,
             };
-            let pause = throttle::pause(tries, LONGEST_PAUSE_OF_EC2, error.retry_after);
+            let pause = Backoff::QUOTA_OF_EC2.pause(tries, error.retry_after);
             if pause >= self.time_left() {
                 let what = format!("{}, {tries} times", error.what).into();
                 return Err(AwsError { what, ..error });

@@ -5,18 +5,13 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::backoff::Backoff;
 use crate::host::{End, HostError, Invocation, SEARCH_PATH, Unit};
 use crate::step::Context;
 use crate::step::fields::TimeLimit;
 use crate::text::Text;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// The first probe is made at once, the second after this; then the pause grows by half each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-
-/// A service that takes long is asked four times a second: that is how late we may notice.
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
 /// One probe may take no longer; a service that accepts connections and then says nothing is not ready.
 const ONE_PROBE: Duration = Duration::from_secs(5);
@@ -181,11 +176,11 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
     let clock = &cx.host().clock;
     let begun = clock.elapsed();
     let limit = ready.timeout.min(cx.time_left());
-    let (mut pause, mut looked) = (FIRST_PAUSE, begun);
+    let (mut pauses, mut looked) = (Backoff::PROBE.pauses(), begun);
     let mut restarts_before = None;
     loop {
         let waited = clock.elapsed() - begun;
-        let within = ONE_PROBE.min(limit.saturating_sub(waited)).max(FIRST_PAUSE);
+        let within = ONE_PROBE.min(limit.saturating_sub(waited)).max(Backoff::PROBE.first);
         let last = match ready.probe(within, cx).await {
             Ok(()) => match state(cx).await? {
                 // Somebody answers, and it is not this unit: another process has its port.
@@ -203,12 +198,11 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
                 return Err(NotReady::Failed(Box::new(now)));
             }
         }
-        let waited = clock.elapsed() - begun;
+        let (waited, pause) = (clock.elapsed() - begun, pauses.next());
         if waited + pause >= limit {
             return Err(NotReady::Late { probe: summary, waited, last });
         }
         clock.sleep(pause).await;
-        pause = (pause + pause / 2).min(LONGEST_PAUSE);
     }
 }
 

@@ -97,7 +97,11 @@ impl House {
 
     fn walk<'a>(&self, mut base: Vec<String>, rest: impl Iterator<Item = &'a str>, depth: usize) -> Option<Found> {
         let mut rest: Vec<&str> = rest.collect();
-        while !rest.is_empty() && self.files.contains_key(&[&base.join("::"), rest[0]].iter().filter(|part| !part.is_empty()).map(ToString::to_string).collect::<Vec<_>>().join("::")) {
+        while !rest.is_empty()
+            && self.files.contains_key(
+                &[&base.join("::"), rest[0]].iter().filter(|part| !part.is_empty()).map(ToString::to_string).collect::<Vec<_>>().join("::"),
+            )
+        {
             base.push(rest.remove(0).to_owned());
         }
         let module = if base.is_empty() { "lib".to_owned() } else { base.join("::") };

@@ -5,12 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{ActionResult, AutoScaling, Hook, LifecycleAction, SERVICE};
-use crate::aws::AwsError;
-use crate::aws::classify::Call;
-use crate::aws::connection::Connection;
-use crate::aws::query::{Element, Parameters, Query, Service};
+use crate::aws::client::call::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::error::AwsError;
+use crate::aws::client::query::{Api, Element, Parameters, Query};
 
-const AUTO_SCALING: Service = Service { name: SERVICE, variable: "AUTO_SCALING", version: "2011-01-01" };
+const AUTO_SCALING: Api = Api { service: SERVICE, variable: "AUTO_SCALING", version: "2011-01-01" };
 
 const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
 

@@ -4,14 +4,14 @@ use async_trait::async_trait;
 use reqwest::{Method, Url};
 
 use super::{CloudFormation, ResourceSignal, SERVICE, WaitSignal};
-use crate::aws::classify::Call;
-use crate::aws::connection::Connection;
-use crate::aws::http::{CALL_TIMEOUT, Http};
-use crate::aws::query::{Parameters, Query, Service};
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::client::call::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::error::{AwsError, AwsErrorKind};
+use crate::aws::client::http::{CALL_TIMEOUT, Http};
+use crate::aws::client::query::{Api, Parameters, Query};
 use crate::text::SecretText;
 
-const CLOUDFORMATION: Service = Service { name: SERVICE, variable: "CLOUDFORMATION", version: "2010-05-15" };
+const CLOUDFORMATION: Api = Api { service: SERVICE, variable: "CLOUDFORMATION", version: "2010-05-15" };
 
 pub(crate) struct LiveCloudFormation {
     query: Query,

@@ -2,10 +2,10 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
 
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::client::error::{AwsError, AwsErrorKind};
 
 /// What can be done about an error of EC2; `None` where that is the same for every service.
-pub(in crate::aws) fn hint(error: &AwsError) -> Option<String> {
+pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, resource, what, code, .. } = error;
     if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
         return Some(hint.into());
@@ -75,7 +75,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
 }
 
 /// Whether trying again may help, where the kind of the error does not say so.
-pub(in crate::aws) fn is_transient(error: &AwsError) -> bool {
+pub(super) fn is_transient(error: &AwsError) -> bool {
     matches!(error.code.as_str(), "InsufficientVolumeCapacity" | "ConcurrentTagAccess")
 }
 
@@ -94,11 +94,12 @@ fn missing_permission(message: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aws::classify::Call;
+    use crate::aws::client::call::Call;
+    use crate::aws::ec2::SERVICE;
     use crate::failure::Failure;
 
     fn error(operation: &'static str, code: &str, message: &str) -> AwsError {
-        Call::new("ec2", operation, "vol-1").refused(Some(code), Some(message), Some(400))
+        Call::new(SERVICE, operation, "vol-1").refused(Some(code), Some(message), Some(400))
     }
 
     fn hint(operation: &'static str, code: &str, message: &str) -> String {

@@ -9,13 +9,14 @@ use std::rc::Rc;
 use async_trait::async_trait;
 
 use super::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
-use crate::aws::classify::Call;
-use crate::aws::connection::Connection;
-use crate::aws::credentials::CredentialsFailure;
-use crate::aws::query::{Element, Parameters, Query, Service};
-use crate::aws::{AwsError, Metadata};
+use crate::aws::client::call::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::credentials_failure::CredentialsFailure;
+use crate::aws::client::error::AwsError;
+use crate::aws::client::query::{Api, Element, Parameters, Query};
+use crate::aws::metadata::Metadata;
 
-const EC2: Service = Service { name: SERVICE, variable: "EC2", version: "2016-11-15" };
+const EC2: Api = Api { service: SERVICE, variable: "EC2", version: "2016-11-15" };
 
 /// The longest page that EC2 gives, unless it is asked for ids: then it does not take a length at all.
 const PAGE: u32 = 1_000;

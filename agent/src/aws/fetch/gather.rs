@@ -8,7 +8,7 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, Shared, WeakShared};
 
-use crate::aws::AwsError;
+use crate::aws::client::error::AwsError;
 
 /// How many turns of the runtime a round stays open. One would do for requests made by futures that are polled
 /// together; a few more let those join that first had a file to read. A turn takes microseconds.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use futures_util::FutureExt;
 use futures_util::future::{LocalBoxFuture, WeakShared};
 
-use crate::aws::AwsError;
+use crate::aws::client::error::AwsError;
 
 type Fetch<V> = LocalBoxFuture<'static, Result<V, AwsError>>;
 

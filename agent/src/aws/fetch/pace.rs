@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::aws::throttle::{self, LONGEST_PAUSE};
-use crate::aws::{AwsError, AwsErrorKind};
-use crate::failure::{Failure, full_jitter};
+use crate::aws::client::error::{AwsError, AwsErrorKind};
+use crate::backoff::Backoff;
+use crate::failure::Failure;
 
 /// How long before the end of a pause its steps are to come back: timers are late by a millisecond or two, each by another,
 /// and who waits in [`Pace::ready`] goes on together with all others.
@@ -43,11 +43,8 @@ impl Pace {
                 let now = Instant::now();
                 let until = self.until.get().filter(|until| *until > now).unwrap_or_else(|| {
                     self.pauses.set(self.pauses.get() + 1);
-                    let pause = match error.kind {
-                        AwsErrorKind::Throttled => throttle::pause(self.pauses.get(), LONGEST_PAUSE, error.retry_after),
-                        _ => full_jitter(self.pauses.get(), error.retry_after),
-                    };
-                    now + EARLY + pause
+                    let backoff = if error.kind == AwsErrorKind::Throttled { Backoff::QUOTA } else { Backoff::CALL };
+                    now + EARLY + backoff.pause(self.pauses.get(), error.retry_after)
                 });
                 self.until.set(Some(until));
                 Err(AwsError { retry_after: Some((until - now).saturating_sub(EARLY)), paced: true, ..error })

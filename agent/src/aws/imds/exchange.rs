@@ -9,9 +9,9 @@ use futures_util::future::{Either, select};
 use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url};
 
-use crate::aws::ImdsError;
-use crate::aws::http::{Http, reason};
-use crate::aws::skew;
+use crate::aws::client::http::{Http, reason};
+use crate::aws::client::skew;
+use crate::aws::metadata::ImdsError;
 
 /// How long a metadata session token is valid: six hours, the longest IMDS grants.
 ///

@@ -9,8 +9,7 @@ use super::*;
 const QUICK: Patience = Patience {
     budget: Duration::from_millis(1_500),
     attempt: Duration::from_millis(100),
-    first_pause: Duration::from_millis(5),
-    longest_pause: Duration::from_millis(20),
+    pauses: Backoff::IMDS.between(Duration::from_millis(5), Duration::from_millis(20)),
 };
 
 const IDENTITY: &str = r#"{"instanceId": "i-0abc", "region": "eu-west-1", "version": "2017-09-30"}"#;

@@ -3,9 +3,12 @@
 use aws_credential_types::Credentials;
 use futures_util::future::join_all;
 
+use crate::aws::client::error::{AwsError, AwsErrorKind};
 use crate::aws::imds::Patience;
 use crate::aws::loopback::{Loopback, Reply, Request};
-use crate::aws::{AwsError, AwsErrorKind, Identity, ImdsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
+use crate::aws::metadata::{Identity, ImdsError};
+use crate::aws::secrets_manager::{SecretRequest, SecretValue, SecretVersion};
+use crate::aws::ssm::ParameterValue;
 use crate::failure::Failure;
 use crate::fake::aws::{FakeEc2, FakeMetadata, FakeRds};
 use crate::fake::machine::FakeMachine;

@@ -2,13 +2,13 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, «Errors» of each action.
 
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::client::error::{AwsError, AwsErrorKind};
 
 /// Codes that mean that it is not there. Those of snapshots are apart: without them nothing can be restored.
 pub(crate) const ABSENT: [&str; 2] = ["DBInstanceNotFound", "DBClusterNotFoundFault"];
 
 /// What can be done about an error of RDS; `None` where that is the same for every service.
-pub(crate) fn hint(error: &AwsError) -> Option<String> {
+pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, what, code, .. } = error;
     if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
         return Some(hint.into());
@@ -72,7 +72,7 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
 }
 
 /// Whether trying again may help, where the kind of the error does not say so.
-pub(crate) fn is_transient(error: &AwsError) -> bool {
+pub(super) fn is_transient(error: &AwsError) -> bool {
     matches!(
         error.code.as_str(),
         "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacityFault" | "InvalidDBInstanceState" | "InvalidDBClusterStateFault"
@@ -81,7 +81,7 @@ pub(crate) fn is_transient(error: &AwsError) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::aws::classify::Call;
+    use crate::aws::client::call::Call;
     use crate::aws::rds::SERVICE;
     use crate::failure::Failure;
 

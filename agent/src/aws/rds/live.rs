@@ -9,13 +9,13 @@ use async_trait::async_trait;
 
 use super::codes::ABSENT;
 use super::{Database, Kind, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};
-use crate::aws::AwsError;
-use crate::aws::classify::Call;
-use crate::aws::connection::Connection;
-use crate::aws::query::{Element, Parameters, Query, Service};
+use crate::aws::client::call::Call;
+use crate::aws::client::connection::Connection;
+use crate::aws::client::error::AwsError;
+use crate::aws::client::query::{Api, Element, Parameters, Query};
 use crate::text::SecretText;
 
-const RDS: Service = Service { name: SERVICE, variable: "RDS", version: "2014-10-31" };
+const RDS: Api = Api { service: SERVICE, variable: "RDS", version: "2014-10-31" };
 
 /// The longest page that RDS gives.
 const PAGE: u32 = 100;

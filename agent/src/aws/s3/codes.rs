@@ -2,8 +2,7 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 
-use super::{HTTPS, SERVICE};
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::client::error::{AwsError, AwsErrorKind};
 
 /// The code that [`get`](super::get) gives to an answer that belongs to another version of the object.
 pub(super) const CHANGED: &str = "PreconditionFailed";
@@ -21,22 +20,22 @@ pub(super) fn kind(code: &str, message: &str) -> Option<AwsErrorKind> {
     })
 }
 
-/// What to do, where the kind of the error alone does not tell.
-pub(in crate::aws) fn hint(error: &AwsError) -> Option<String> {
+/// What to do about an error of a plain server.
+pub(super) fn hint_of_a_server(error: &AwsError) -> Option<String> {
+    let resource = &error.resource;
+    Some(match error.kind {
+        AwsErrorKind::NotFound => format!("correct the URL in the document, or publish {resource}"),
+        AwsErrorKind::Denied => "give a URL that anybody may read, such as one that is presigned and not over".into(),
+        AwsErrorKind::Throttled => "let fewer instances start at once, or put a copy into S3".into(),
+        AwsErrorKind::Unreachable => "check the route and the name: `curl -I` from a machine of the same subnet".into(),
+        AwsErrorKind::Untrusted => "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers".into(),
+        _ => "look at what the server answers with `curl -I`".into(),
+    })
+}
+
+/// What to do about an error of S3; `None` where that is the same for every service.
+pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { resource, operation, .. } = error;
-    if error.service == HTTPS {
-        return Some(match error.kind {
-            AwsErrorKind::NotFound => format!("correct the URL in the document, or publish {resource}"),
-            AwsErrorKind::Denied => "give a URL that anybody may read, such as one that is presigned and not over".into(),
-            AwsErrorKind::Throttled => "let fewer instances start at once, or put a copy into S3".into(),
-            AwsErrorKind::Unreachable => "check the route and the name: `curl -I` from a machine of the same subnet".into(),
-            AwsErrorKind::Untrusted => "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers".into(),
-            _ => "look at what the server answers with `curl -I`".into(),
-        });
-    }
-    if error.service != SERVICE {
-        return None;
-    }
     let place = resource.split(" (version").next().unwrap_or_default().trim_start_matches("s3://");
     let arn = format!("arn:aws:s3:::{place}");
     Some(match (error.code.as_str(), error.kind) {

@@ -9,11 +9,12 @@ use reqwest::{Method, Response, StatusCode, Url};
 
 use super::SERVICE;
 use super::codes::{self, CHANGED};
-use crate::aws::classify::{Call, retry_after};
-use crate::aws::http::Http;
-use crate::aws::query::Element;
-use crate::aws::signing::Signing;
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::client::call::Call;
+use crate::aws::client::classify::retry_after;
+use crate::aws::client::error::{AwsError, AwsErrorKind};
+use crate::aws::client::http::Http;
+use crate::aws::client::query::Element;
+use crate::aws::client::signing::Signing;
 use crate::digest::Sha256;
 
 /// The longest refusal that is read, in bytes.
@@ -143,7 +144,7 @@ impl Getter {
         if let Some((credentials, region)) = &self.signer {
             request.headers_mut().insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
             let identity = credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
-            let signing = Signing { service: SERVICE, region, time, settings: as_s3_signs() };
+            let signing = Signing { service: SERVICE.name, region, time, settings: as_s3_signs() };
             signing.sign(&mut request, b"", &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
         }
         let exchange = self.http.exchanges().begin(call.operation);

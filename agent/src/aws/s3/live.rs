@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use super::get::{Getter, Refusal, Span};
 use super::parts::{PART, Parts};
 use super::{About, HTTPS, Object, Objects, SERVICE, Source, place};
-use crate::aws::classify::Call;
-use crate::aws::connection::{Connection, PlaceError};
-use crate::aws::{AwsError, AwsErrorKind};
+use crate::aws::client::call::Call;
+use crate::aws::client::connection::{Connection, PlaceError};
+use crate::aws::client::error::{AwsError, AwsErrorKind};
 
 /// How often a server may send us on.
 const REDIRECTS: usize = 5;

@@ -14,8 +14,9 @@ use tokio::task::JoinHandle;
 
 use super::get::{Answer, Getter, Span, Version};
 use super::{About, Object, Piece};
-use crate::aws::AwsError;
-use crate::failure::{Failure as _, full_jitter};
+use crate::aws::client::error::AwsError;
+use crate::backoff::Backoff;
+use crate::failure::Failure as _;
 
 /// The bytes of one range: enough that the wait for its first byte, some tens of milliseconds from S3, is little beside
 /// the time of the others.
@@ -167,7 +168,7 @@ async fn fetch(
             return Err(error);
         }
         log::debug!(first = left.first, failed; "{error}: asking again");
-        let pause = full_jitter(failed, error.retry_after()).min(PAUSE);
+        let pause = Backoff::CALL.pause(failed, error.retry_after()).min(PAUSE);
         // Whoever reads may have gone.
         let _ = refusals.send(error);
         tokio::time::sleep(pause).await;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use crate::aws::endpoint::{self, EndpointError, Variant};
+use crate::aws::client::endpoint::{self, EndpointError, Variant};
 
 /// The URL of an object. `own` is an endpoint that the user has named.
 pub(super) async fn url(
@@ -20,7 +20,7 @@ pub(super) async fn url(
     let variant = Variant::of(variables)?;
     let base = match own {
         // The same rules say what cannot be combined with it.
-        Some(_) => endpoint::resolve(super::SERVICE, region, variant, own).await?,
+        Some(_) => endpoint::resolve(super::SERVICE.name, region, variant, own).await?,
         None => of_region(region, variant).await?,
     };
     let (scheme, host) = base.split_once("://").unwrap_or(("https", &base));
@@ -36,7 +36,7 @@ pub(super) async fn url(
 
 /// S3 has names of its own for FIPS and dual stack; the partition's domain is that of every other service.
 async fn of_region(region: &str, variant: Variant) -> Result<String, EndpointError> {
-    let plain = endpoint::resolve(super::SERVICE, region, Variant::default(), None).await?;
+    let plain = endpoint::resolve(super::SERVICE.name, region, Variant::default(), None).await?;
     let Some((_, domain)) = plain.split_once(region) else { return Ok(plain) };
     let fips = if variant.fips { "-fips" } else { "" };
     let dual_stack = if variant.dual_stack { ".dualstack" } else { "" };
@@ -60,7 +60,7 @@ fn encoded(text: &str, kept: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use crate::aws::endpoint::{USE_DUAL_STACK, USE_FIPS};
+    use crate::aws::client::endpoint::{USE_DUAL_STACK, USE_FIPS};
 
     use super::*;
 

@@ -15,9 +15,10 @@ use async_trait::async_trait;
 
 use self::trouble::Trouble;
 use super::Calls;
-use crate::aws::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::ec2::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::aws::{AwsError, AwsErrorKind};
+use crate::digest::Sha256;
 use crate::fake::machine::{FakeMachine, INSTANCE};
 use crate::host::disks::{Content, Disks, Origin};
 use crate::host::identity;
@@ -382,8 +383,7 @@ impl Account {
 
 /// An id that shows that it was made up, the same for the same `seed`, whatever else was made before.
 fn made_up(kind: &str, seed: &str) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, seed.as_bytes());
-    let bytes = digest.as_ref();
+    let Sha256(bytes) = Sha256::of(seed.as_bytes());
     format!("{kind}-{:017x}", u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]))
 }
 

@@ -8,8 +8,8 @@ use bytes::Bytes;
 
 use super::Calls;
 use crate::aws::AwsError;
-use crate::aws::classify::Call;
-use crate::aws::s3::{About, Object, Objects, Piece, Source};
+use crate::aws::client::call::Call;
+use crate::aws::s3::{About, Object, Objects, Piece, SERVICE, Source};
 use crate::digest::Sha256;
 
 /// How much comes at a time.
@@ -56,7 +56,7 @@ impl FakeObjects {
 #[async_trait(?Send)]
 impl Objects for FakeObjects {
     async fn open(&self, source: &Source, digest: bool) -> Result<Box<dyn Object>, AwsError> {
-        let call = Call::new("s3", "GetObject", source.to_string());
+        let call = Call::new(SERVICE, "GetObject", source.to_string());
         self.calls.begin(call.service, call.operation, &[source.to_string()]).await?;
         let known = self.objects.borrow().get(source).cloned();
         let content = known.or_else(|| self.invent.then(|| source.to_string().into_bytes()));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::Calls;
-use crate::aws::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::rds::codes::ABSENT;
 use crate::aws::rds::{Database, Kind, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};
 use crate::aws::{AwsError, AwsErrorKind};

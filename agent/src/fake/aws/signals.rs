@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::Calls;
 use crate::aws::autoscaling::{self, ActionResult, AutoScaling, Hook, LifecycleAction};
-use crate::aws::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::cloudformation::{self, CloudFormation, ResourceSignal, WaitSignal};
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::fake::machine::FakeMachine;

@@ -7,6 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
+use crate::digest::Sha256;
 use crate::host::Attributes;
 
 /// As Linux: so many symbolic links in one path, and no more.
@@ -86,8 +87,7 @@ impl Tree {
             let Attributes { mode, uid, gid } = node.attributes;
             let body = match &node.body {
                 Body::File(content) => {
-                    let digest = ring::digest::digest(&ring::digest::SHA256, content);
-                    let digest: String = digest.as_ref()[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+                    let digest = Sha256::of(content).short(6);
                     format!("file, {} bytes, sha256 {digest}…", content.len())
                 }
                 Body::Directory => "directory".to_owned(),

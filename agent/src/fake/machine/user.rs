@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::FakeMachine;
+use crate::digest::Sha256;
 use crate::host::{HostError, User, Users};
 
 pub(super) struct Accounts {
@@ -37,8 +38,7 @@ impl Accounts {
 
 /// The same number for the same name, whoever was asked for before.
 fn made_up(name: &str) -> u32 {
-    let digest = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
-    let bytes = digest.as_ref();
+    let Sha256(bytes) = Sha256::of(name.as_bytes());
     1000 + u32::from(u16::from_be_bytes([bytes[0], bytes[1]])) % 50_000
 }
 

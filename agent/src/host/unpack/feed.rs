@@ -5,7 +5,7 @@ use std::io::{self, BufRead, Read};
 use bytes::{Buf as _, Bytes};
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::digest::Sha256;
+use crate::digest::{Hasher, Sha256};
 
 /// How many pieces may wait; one is some hundred kilobytes at the most, as it came from the network.
 const PIECES: usize = 4;
@@ -18,7 +18,7 @@ pub(super) enum Fed {
 
 pub(super) fn feed() -> (Sender<Fed>, Feed) {
     let (send, receive) = channel(PIECES);
-    (send, Feed { receive, piece: Bytes::new(), ended: false, digest: ring::digest::Context::new(&ring::digest::SHA256), length: 0 })
+    (send, Feed { receive, piece: Bytes::new(), ended: false, digest: Hasher::new(), length: 0 })
 }
 
 /// Reads what is fed, on a thread that may wait.
@@ -26,14 +26,14 @@ pub(super) struct Feed {
     receive: Receiver<Fed>,
     piece: Bytes,
     ended: bool,
-    digest: ring::digest::Context,
+    digest: Hasher,
     length: u64,
 }
 
 impl Feed {
     /// Digest and length of all that there was; call it at the end.
     pub(super) fn finish(self) -> (Sha256, u64) {
-        (Sha256::finish(&self.digest.finish()), self.length)
+        (self.digest.finish(), self.length)
     }
 
     /// Whether there is nothing more to read.

@@ -12,9 +12,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
-use crate::aws::ec2::{Ec2, Here, NewVolume, Snapshot, SnapshotQuery, Volume, VolumeQuery};
+use crate::aws::client::error::Service;
+use crate::aws::ec2::{self, Ec2, Here, NewVolume, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::aws::live::Services;
-use crate::aws::{AwsError, AwsErrorKind, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretsManager};
+use crate::aws::{
+    AwsError, AwsErrorKind, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretsManager, secrets_manager, ssm,
+};
 
 /// What an action may be called: at once, and a second after that.
 struct Quota {
@@ -68,7 +71,7 @@ impl Account {
         self.calls.borrow().clone()
     }
 
-    async fn call(&self, service: &'static str, operation: &'static str) -> Result<(), AwsError> {
+    async fn call(&self, service: &'static Service, operation: &'static str) -> Result<(), AwsError> {
         let latency = Duration::from_millis(self.latency.borrow_mut().u64(LATENCY));
         // Half of it on the way there.
         sleep(latency / 2).await;
@@ -107,8 +110,8 @@ fn quota(operation: &str) -> (&'static Quota, usize) {
     (&QUOTAS[at], at)
 }
 
-fn throttled(service: &'static str, operation: &'static str) -> AwsError {
-    let code = if service == "ec2" { "RequestLimitExceeded" } else { "ThrottlingException" };
+fn throttled(service: &'static Service, operation: &'static str) -> AwsError {
+    let code = if service == ec2::SERVICE { "RequestLimitExceeded" } else { "ThrottlingException" };
     AwsError {
         operation,
         service,
@@ -138,12 +141,12 @@ pub(super) fn metered(account: &Rc<Account>, own: Services) -> Services {
 #[async_trait(?Send)]
 impl SecretsManager for Metered {
     async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError> {
-        self.account.call("secretsmanager", "BatchGetSecretValue").await?;
+        self.account.call(secrets_manager::SERVICE, "BatchGetSecretValue").await?;
         self.own.secrets.batch(ids).await
     }
 
     async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError> {
-        self.account.call("secretsmanager", "GetSecretValue").await?;
+        self.account.call(secrets_manager::SERVICE, "GetSecretValue").await?;
         self.own.secrets.get(secret).await
     }
 }
@@ -151,12 +154,12 @@ impl SecretsManager for Metered {
 #[async_trait(?Send)]
 impl ParameterStore for Metered {
     async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError> {
-        self.account.call("ssm", "GetParameters").await?;
+        self.account.call(ssm::SERVICE, "GetParameters").await?;
         self.own.parameters.batch(names).await
     }
 
     async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {
-        self.account.call("ssm", "GetParametersByPath").await?;
+        self.account.call(ssm::SERVICE, "GetParametersByPath").await?;
         self.own.parameters.under(path).await
     }
 }
@@ -168,42 +171,42 @@ impl Ec2 for Metered {
     }
 
     async fn snapshots(&self, query: &SnapshotQuery) -> Result<Vec<Snapshot>, AwsError> {
-        self.account.call("ec2", "DescribeSnapshots").await?;
+        self.account.call(ec2::SERVICE, "DescribeSnapshots").await?;
         self.own.ec2.snapshots(query).await
     }
 
     async fn volumes(&self, query: &VolumeQuery) -> Result<Vec<Volume>, AwsError> {
-        self.account.call("ec2", "DescribeVolumes").await?;
+        self.account.call(ec2::SERVICE, "DescribeVolumes").await?;
         self.own.ec2.volumes(query).await
     }
 
     async fn create_volume(&self, new: &NewVolume) -> Result<Volume, AwsError> {
-        self.account.call("ec2", "CreateVolume").await?;
+        self.account.call(ec2::SERVICE, "CreateVolume").await?;
         self.own.ec2.create_volume(new).await
     }
 
     async fn attach_volume(&self, volume: &str, instance: &str, device: &str) -> Result<(), AwsError> {
-        self.account.call("ec2", "AttachVolume").await?;
+        self.account.call(ec2::SERVICE, "AttachVolume").await?;
         self.own.ec2.attach_volume(volume, instance, device).await
     }
 
     async fn detach_volume(&self, volume: &str, instance: &str) -> Result<(), AwsError> {
-        self.account.call("ec2", "DetachVolume").await?;
+        self.account.call(ec2::SERVICE, "DetachVolume").await?;
         self.own.ec2.detach_volume(volume, instance).await
     }
 
     async fn set_delete_on_termination(&self, instance: &str, device: &str, delete: bool) -> Result<(), AwsError> {
-        self.account.call("ec2", "ModifyInstanceAttribute").await?;
+        self.account.call(ec2::SERVICE, "ModifyInstanceAttribute").await?;
         self.own.ec2.set_delete_on_termination(instance, device, delete).await
     }
 
     async fn create_tags(&self, resource: &str, tags: &BTreeMap<String, String>) -> Result<(), AwsError> {
-        self.account.call("ec2", "CreateTags").await?;
+        self.account.call(ec2::SERVICE, "CreateTags").await?;
         self.own.ec2.create_tags(resource, tags).await
     }
 
     async fn tags(&self, resource: &str) -> Result<BTreeMap<String, String>, AwsError> {
-        self.account.call("ec2", "DescribeTags").await?;
+        self.account.call(ec2::SERVICE, "DescribeTags").await?;
         self.own.ec2.tags(resource).await
     }
 }

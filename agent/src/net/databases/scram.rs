@@ -7,8 +7,10 @@ use std::num::NonZeroU32;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
-use ring::{digest, hmac, pbkdf2};
+use ring::{hmac, pbkdf2};
 use zeroize::Zeroizing;
+
+use crate::digest::Sha256;
 
 /// What stands for «this client does no channel binding», in front of messages and, in base64, in the second one.
 const HEADER: &str = "n,,";
@@ -64,14 +66,14 @@ impl Scram {
         if rounds.get() > MOST_ROUNDS {
             return Err("it asks for too many rounds of SCRAM");
         }
-        let mut salted = Zeroizing::new([0; digest::SHA256_OUTPUT_LEN]);
+        let mut salted = Zeroizing::new([0; 32]);
         pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, rounds, &salt, password, &mut *salted);
         let sign = |key: &[u8], text: &[u8]| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text);
         let without_proof = format!("c={HEADER_IN_BASE64},r={nonce}");
         let exchange = format!("{},{challenge},{without_proof}", self.first_bare());
         let client_key = sign(&*salted, b"Client Key");
-        let stored_key = digest::digest(&digest::SHA256, client_key.as_ref());
-        let signature = sign(stored_key.as_ref(), exchange.as_bytes());
+        let Sha256(stored_key) = Sha256::of(client_key.as_ref());
+        let signature = sign(&stored_key, exchange.as_bytes());
         let proof: Zeroizing<Vec<u8>> =
             Zeroizing::new(client_key.as_ref().iter().zip(signature.as_ref()).map(|(key, signature)| key ^ signature).collect());
         let server_key = sign(&*salted, b"Server Key");

@@ -4,9 +4,10 @@
 //! it twice is no harm, so each instance of a fleet may try; the one that finds the login taken takes the tag away.
 
 use super::decide::{self, PASSWORD};
-use super::wait::{self, Pauses, Wait};
+use super::wait::{self, Wait};
 use super::{Database, DatabaseError, Unsuitable, clean};
 use crate::aws::rds::Name;
+use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::net::databases::{Login, Target, Verdict};
 use crate::step::Context;
@@ -51,7 +52,7 @@ async fn is_right(target: &Target, cx: &Context<'_>) -> Result<bool, DatabaseErr
 /// Has RDS set the password, as soon as it is in a state to.
 async fn change(name: &Name, login: &Login, target: &Target, wait: &Wait<'_>) -> Result<(), DatabaseError> {
     let cx = wait.context();
-    let mut pauses = Pauses::new();
+    let mut pauses = Backoff::DATABASE.pauses();
     loop {
         let busy = match cx.world.aws.rds.set_password(name, &login.password).await {
             Ok(()) => return Ok(()),

@@ -12,16 +12,10 @@ use futures_util::future::{Either, select};
 
 use super::{Database, DatabaseError, Unsuitable, clean, decide};
 use crate::aws::rds::{self, Member, Name, Restore};
+use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::net::databases::{Refusal, Server, Target, Verdict};
 use crate::step::Context;
-
-/// The pauses in which RDS is asked while it has no endpoint: each half as long again as the one before.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// How often RDS is asked while the database itself is.
-const CHECK: Duration = Duration::from_secs(20);
 
 /// How often RDS is asked whether a wrong password may become the right one.
 const DOUBT: Duration = Duration::from_secs(3);
@@ -31,21 +25,6 @@ const UNSEEN: Duration = Duration::from_secs(60);
 
 /// How often is said that a wait goes on, if nothing else is new.
 const SAY_AGAIN: Duration = Duration::from_secs(5);
-
-/// Pauses that grow.
-pub(super) struct Pauses(Duration);
-
-impl Pauses {
-    pub(super) fn new() -> Self {
-        Self(FIRST_PAUSE)
-    }
-
-    pub(super) fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 3 / 2).min(LONGEST_PAUSE);
-        pause
-    }
-}
 
 /// How soon to knock again. What costs nobody anything is tried often: from the first login that would be taken to our
 /// knowing it, no more than this passes.
@@ -129,7 +108,7 @@ fn taken_is_well(asked: Result<(), crate::aws::AwsError>) -> Result<(), Database
 /// Waits until RDS shows something as it has agreed to make it.
 pub(super) async fn seen(name: &Name, as_wanted: impl Fn(&rds::Database) -> bool, cx: &Context<'_>) -> Result<(), DatabaseError> {
     let wait = Wait::new(cx);
-    let mut pauses = Pauses::new();
+    let mut pauses = Backoff::DATABASE.pauses();
     loop {
         match cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)? {
             Some(found) if as_wanted(&found) => return Ok(()),
@@ -160,7 +139,7 @@ pub(super) async fn with_endpoint(
     login: Option<crate::net::databases::Login>,
     wait: &Wait<'_>,
 ) -> Result<(rds::Database, Target), DatabaseError> {
-    let mut pauses = Pauses::new();
+    let mut pauses = Backoff::DATABASE_OF_A_FLEET.pauses();
     loop {
         let found = described(name, wait.cx).await?;
         decide::fit(name, &found)?;
@@ -169,7 +148,7 @@ pub(super) async fn with_endpoint(
         }
         let what = format!("RDS to make {} ({})", name.id, found.status);
         let hint = || Some(format!("look at `aws rds describe-events --source-identifier {}`, or give it a longer `timeout:`", name.id));
-        wait.pause(&what, &hint, jittered(pauses.next())).await?;
+        wait.pause(&what, &hint, pauses.next()).await?;
     }
 }
 
@@ -208,7 +187,7 @@ pub(super) async fn until_login(
     let knocking = pin!(knocking(&name.id, target, &status, patient, wait));
     let asking = pin!(async {
         loop {
-            cx.host().clock.sleep(jittered(CHECK)).await;
+            cx.host().clock.sleep(Backoff::DATABASE_CHECK.pause(1, None)).await;
             // Whatever is the matter with RDS, the database may be well.
             let Ok(found) = cx.world.aws.rds.database(name).await else { continue };
             let Some(found) = found else { return Unsuitable::Missing { kind: name.kind, id: name.id.clone() } };
@@ -269,9 +248,4 @@ async fn knocking(
 pub(super) async fn described(name: &Name, cx: &Context<'_>) -> Result<rds::Database, DatabaseError> {
     let found = cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?;
     Ok(found.ok_or_else(|| Unsuitable::Missing { kind: name.kind, id: name.id.clone() })?)
-}
-
-/// A fleet that was started at once does not ask at once for ever.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.8 + 0.4 * fastrand::f64())
 }

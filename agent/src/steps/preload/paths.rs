@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Done, PATIENCE, Preload, PreloadError, Shown, advanced, failures, is_taken, record, recorded, shown};
+use crate::digest::Sha256;
 use crate::failure::{Failure, Objection};
 use crate::host::reading::FilesToRead;
 use crate::host::reading::selection::Selection;
@@ -127,8 +128,7 @@ impl PreloadPaths {
     /// Changes with what is meant. A digest, since paths may be many, and made of anything.
     fn meant(&self, patterns: &[String]) -> String {
         let meant = json!({ "paths": patterns, "list": self.preload.list }).to_string();
-        let digest = ring::digest::digest(&ring::digest::SHA256, meant.as_bytes());
-        digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+        Sha256::of(meant.as_bytes()).short(8)
     }
 
     fn patterns(&self, cx: &Context<'_>) -> Result<Vec<String>, PreloadError> {

@@ -7,7 +7,8 @@ use super::Signal;
 use super::target::only;
 use super::trouble::SignalError;
 use crate::aws::autoscaling::{LifecycleAction, no_action};
-use crate::failure::{Explanation, Failure, full_jitter};
+use crate::backoff::Backoff;
+use crate::failure::{Explanation, Failure};
 use crate::step::{Context, Progress};
 
 /// A boot that is over by then needs no heartbeat. The shortest timeout of a hook is 30 seconds, and the machine has
@@ -58,7 +59,7 @@ pub(super) async fn keep(signal: &Signal, cx: &Context<'_>) {
 
 /// No longer than the shortest timeout allows.
 async fn pause(attempt: u32, cx: &Context<'_>) {
-    cx.host().clock.sleep(full_jitter(attempt, Some(Duration::from_secs(1))).min(SHORTEST)).await;
+    cx.host().clock.sleep(Backoff::CALL.pause(attempt, Some(Duration::from_secs(1))).min(SHORTEST)).await;
 }
 
 /// What to send heartbeats for, and how often; or why that cannot be known.

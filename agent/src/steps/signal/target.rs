@@ -7,6 +7,7 @@ use std::fmt;
 
 use super::{RESOURCE_TAG, STACK_TAG, Signal, SignalError, To};
 use crate::aws::autoscaling::{Hook, LifecycleAction};
+use crate::digest::Sha256;
 use crate::step::Context;
 use crate::text::{SecretText, Text};
 
@@ -78,8 +79,7 @@ impl Signal {
             To::WaitCondition(WaitUrl(url)) => {
                 let url = cx.render(url).map_err(SignalError::Render)?;
                 cx.world.redactor.learn(&url.expose().into());
-                let digest = ring::digest::digest(&ring::digest::SHA256, url.expose().as_bytes());
-                let digest = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+                let digest = Sha256::of(url.expose().as_bytes()).short(6);
                 Ok(Target::WaitCondition { url, digest })
             }
             To::Hook { .. } => {

@@ -9,15 +9,12 @@ use super::trouble::{Unsuitable, VolumeError};
 use super::{Change, Found, Settlement};
 use crate::aws::AwsError;
 use crate::aws::ec2::{Here, NewVolume, VolumeQuery};
+use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::host::disks::{Device, Disk, DiskWatch, NewFilesystem, Wanted};
 use crate::step::Context;
 use crate::step::device_name::bare;
 use crate::step::fields::rounded;
-
-/// The pauses in which EC2 is asked for the state of a volume: each 1.8 times the one before.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
 /// A volume that is `attaching` for longer never comes: it is detached, and attached by another name.
 ///
@@ -34,21 +31,6 @@ const ATTEMPTS: usize = 3;
 ///
 /// Source: <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>
 const UNSEEN: Duration = Duration::from_secs(60);
-
-/// Pauses that grow.
-struct Pauses(Duration);
-
-impl Pauses {
-    fn new() -> Self {
-        Self(FIRST_PAUSE)
-    }
-
-    fn next(&mut self) -> Duration {
-        let pause = self.0;
-        self.0 = (pause * 9 / 5).min(LONGEST_PAUSE);
-        pause
-    }
-}
 
 /// Says what is waited for, and for how long still. An error once that is no time at all.
 fn still(what: &str, begun: Duration, hint: &'static str, cx: &Context<'_>) -> Result<Duration, VolumeError> {
@@ -75,7 +57,7 @@ pub(super) async fn wait(wanted: &Wanted, cx: &Context<'_>) -> Result<Disk, Volu
             return Ok(disk);
         }
         let left = still(&what, begun, hint, cx)?;
-        watch.changed(left.min(LONGEST_PAUSE)).await;
+        watch.changed(left.min(Backoff::VOLUME.longest)).await;
     }
 }
 
@@ -119,7 +101,7 @@ async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>
     let own = [INSTANCE, ADDRESS].into_iter().filter_map(|tag| Some((tag.to_owned(), request.tags.get(tag)?.clone())));
     let query = VolumeQuery { tags: own.collect(), ..VolumeQuery::default() };
     let begun = cx.host().clock.elapsed();
-    let mut pauses = Pauses::new();
+    let mut pauses = Backoff::VOLUME.pauses();
     loop {
         let found = cx.unthrottled(|| cx.world.aws.ec2.volumes(&query)).await.map_err(VolumeError::Ec2)?;
         if let Some(volume) = found.into_iter().find(|volume| matches!(volume.state.as_str(), "creating" | "available" | "in-use")) {
@@ -139,7 +121,7 @@ async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>
 /// One to be reused that is not there any more is no failure: it is looked at again.
 async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> Result<bool, VolumeError> {
     let begun = cx.host().clock.elapsed();
-    let mut pauses = Pauses::new();
+    let mut pauses = Backoff::VOLUME.pauses();
     loop {
         let known = describe(volume, cx).await?;
         let seen = known.is_some() || cx.host().clock.elapsed().saturating_sub(begun) < UNSEEN;
@@ -209,7 +191,7 @@ pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context
 /// lost, or a look that was stale, must not be taken for that.
 async fn refused(volume: &str, memory: Memory, here: &Here, error: AwsError, cx: &Context<'_>) -> Result<(), VolumeError> {
     let begun = cx.host().clock.elapsed();
-    let mut pauses = Pauses::new();
+    let mut pauses = Backoff::VOLUME.pauses();
     loop {
         let known = describe(volume, cx).await?;
         let gone = known.as_ref().is_none_or(|known| matches!(known.state.as_str(), "deleting" | "deleted" | "error"));
@@ -291,7 +273,7 @@ enum Appeared {
 async fn appeared(volume: &str, here: &Here, watch: &mut dyn DiskWatch, cx: &Context<'_>) -> Result<Appeared, VolumeError> {
     let wanted = Wanted::Volume(volume.to_owned());
     let begun = cx.host().clock.elapsed();
-    let mut pauses = Pauses::new();
+    let mut pauses = Backoff::VOLUME.pauses();
     let mut ask_at = begun + pauses.next();
     let mut state = "attaching".to_owned();
     let mut gone = 0;

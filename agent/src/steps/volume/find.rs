@@ -10,6 +10,7 @@ use super::memory::Memory;
 use super::trouble::{Unsuitable, VolumeError};
 use super::{Change, Found};
 use crate::aws::ec2::{self, Here, NewVolume, Snapshot, SnapshotQuery, VolumeQuery};
+use crate::digest::Sha256;
 use crate::host::disks::Wanted;
 use crate::step::Context;
 use crate::text::Text;
@@ -286,9 +287,8 @@ fn with(tags: &BTreeMap<String, String>) -> String {
 
 /// The same for the same volume of the same instance, so that to ask twice never makes two.
 fn token(instance: &str, address: &str, failed: u32) -> String {
-    let digest = ring::digest::digest(&ring::digest::SHA256, format!("{instance}\n{address}\n{failed}").as_bytes());
-    let hex: String = digest.as_ref().iter().take(20).map(|byte| format!("{byte:02x}")).collect();
-    format!("ingot-{hex}")
+    let digest = Sha256::of(format!("{instance}\n{address}\n{failed}").as_bytes());
+    format!("ingot-{}", digest.short(20))
 }
 
 pub(super) fn render(text: &Text, cx: &Context<'_>) -> Result<String, VolumeError> {

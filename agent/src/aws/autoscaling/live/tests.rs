@@ -7,8 +7,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::*;
 use crate::aws::autoscaling::no_action;
-use crate::aws::connection::RegionSource;
-use crate::aws::http::Http;
+use crate::aws::client::connection::RegionSource;
+use crate::aws::client::http::Http;
 use crate::aws::loopback::{Loopback, Reply, Request};
 use crate::failure::Failure;
 

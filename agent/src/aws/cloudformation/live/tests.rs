@@ -6,8 +6,8 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::*;
+use crate::aws::client::connection::RegionSource;
 use crate::aws::cloudformation::{SignalStatus, waits_no_more};
-use crate::aws::connection::RegionSource;
 use crate::aws::loopback::{Loopback, Reply};
 use crate::failure::{Explanation, Failure};
 

@@ -4,10 +4,11 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::*;
-use crate::aws::connection::RegionSource;
-use crate::aws::http::Http;
+use crate::aws::client::connection::RegionSource;
+use crate::aws::client::error::AwsErrorKind;
+use crate::aws::client::http::Http;
 use crate::aws::loopback::{Loopback, Reply, Request};
-use crate::aws::{AwsErrorKind, Identity};
+use crate::aws::metadata::Identity;
 use crate::fake::aws::FakeMetadata;
 
 fn ec2(server: &Loopback) -> LiveEc2 {

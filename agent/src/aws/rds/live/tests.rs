@@ -4,9 +4,9 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::*;
-use crate::aws::AwsErrorKind;
-use crate::aws::connection::RegionSource;
-use crate::aws::http::Http;
+use crate::aws::client::connection::RegionSource;
+use crate::aws::client::error::AwsErrorKind;
+use crate::aws::client::http::Http;
 use crate::aws::loopback::{Loopback, Reply, Request};
 use crate::failure::Failure;
 

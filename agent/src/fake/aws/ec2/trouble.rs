@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::aws::classify::Call;
+use crate::aws::client::call::Call;
 use crate::aws::{AwsError, AwsErrorKind};
 
 #[derive(Default)]

@@ -16,46 +16,47 @@ use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use zeroize::Zeroizing;
 
-use super::classify::{Call, retry_after};
+use super::call::Call;
+use super::classify::retry_after;
 use super::connection::Connection;
+use super::error::{AwsError, AwsErrorKind, Service};
 use super::http::CALL_TIMEOUT;
 use super::signing::Signing;
-use super::{AwsError, AwsErrorKind};
 use crate::text::SecretText;
 
-pub(super) use xml::Element;
+pub(in crate::aws) use xml::Element;
 
 /// The longest answer that is read, in bytes. A page of 1000 volumes has about 2 MB.
 const ANSWER_LIMIT: usize = 16 << 20;
 
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 
-/// A service that speaks the Query protocol.
+/// The API of a service that speaks the Query protocol.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Service {
-    /// What it is called in host names, in signatures and in IAM: `ec2`, `rds`, `autoscaling`, `cloudformation`.
-    pub(super) name: &'static str,
+pub(in crate::aws) struct Api {
+    /// Called in host names and signatures as in IAM: `ec2`, `rds`, `autoscaling`, `cloudformation`.
+    pub(in crate::aws) service: &'static Service,
     /// What it is called in the SDKs' variables: `EC2` of `AWS_ENDPOINT_URL_EC2`.
-    pub(super) variable: &'static str,
+    pub(in crate::aws) variable: &'static str,
     /// The version of its API.
-    pub(super) version: &'static str,
+    pub(in crate::aws) version: &'static str,
 }
 
 /// What a call sends, in order. What is not given is left out.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Parameters(Vec<(String, SecretText)>);
+pub(in crate::aws) struct Parameters(Vec<(String, SecretText)>);
 
 impl Parameters {
-    pub(super) fn with(self, name: impl Into<String>, value: impl Display) -> Self {
+    pub(in crate::aws) fn with(self, name: impl Into<String>, value: impl Display) -> Self {
         self.secret(name, value.to_string().into())
     }
 
-    pub(super) fn secret(mut self, name: impl Into<String>, value: SecretText) -> Self {
+    pub(in crate::aws) fn secret(mut self, name: impl Into<String>, value: SecretText) -> Self {
         self.0.push((name.into(), value));
         self
     }
 
-    pub(super) fn maybe(self, name: &str, value: Option<impl Display>) -> Self {
+    pub(in crate::aws) fn maybe(self, name: &str, value: Option<impl Display>) -> Self {
         match value {
             Some(value) => self.with(name, value),
             None => self,
@@ -63,7 +64,7 @@ impl Parameters {
     }
 
     /// `Name.1`, `Name.2` …
-    pub(super) fn list(self, name: &str, values: impl IntoIterator<Item = impl Display>) -> Self {
+    pub(in crate::aws) fn list(self, name: &str, values: impl IntoIterator<Item = impl Display>) -> Self {
         values.into_iter().zip(1..).fold(self, |parameters, (value, number)| parameters.with(format!("{name}.{number}"), value))
     }
 
@@ -75,18 +76,18 @@ impl Parameters {
 }
 
 /// A service at the other end of a connection.
-pub(super) struct Query {
+pub(in crate::aws) struct Query {
     connection: Connection,
-    service: Service,
+    api: Api,
 }
 
 impl Query {
-    pub(super) fn new(connection: Connection, service: Service) -> Self {
-        Self { connection, service }
+    pub(in crate::aws) fn new(connection: Connection, api: Api) -> Self {
+        Self { connection, api }
     }
 
     /// Makes one call, and reads its answer: the element called `OPERATIONResponse`.
-    pub(super) async fn call(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
+    pub(in crate::aws) async fn call(&self, call: &Call, parameters: Parameters) -> Result<Element, AwsError> {
         let clock = self.connection.http.clock();
         let signed = clock.now();
         let refusal = match self.exchange(call, &parameters, signed).await? {
@@ -122,13 +123,13 @@ impl Query {
     }
 
     async fn signed(&self, call: &Call, parameters: &Parameters, time: SystemTime) -> Result<reqwest::Request, AwsError> {
-        let Self { connection, service } = self;
-        let place = connection.place(service.name, service.variable).await.map_err(|error| call.unplaced(error))?;
-        let form = parameters.form(call.operation, service.version);
-        let mut request = reqwest::Request::new(reqwest::Method::POST, place.parsed(call)?);
+        let Self { connection, api } = self;
+        let place = connection.place(api.service.name, api.variable).await.map_err(|error| call.unplaced(error))?;
+        let form = parameters.form(call.operation, api.version);
+        let mut request = reqwest::Request::new(reqwest::Method::POST, place.parsed().map_err(|error| call.unplaced(error))?);
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
         let identity = connection.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
-        let signing = Signing { service: service.name, region: &place.region, time, settings: SigningSettings::default() };
+        let signing = Signing { service: api.service.name, region: &place.region, time, settings: SigningSettings::default() };
         signing.sign(&mut request, form.as_bytes(), &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
         *request.timeout_mut() = Some(CALL_TIMEOUT);
         *request.body_mut() = Some(Bytes::from_owner(form).into());

@@ -15,16 +15,16 @@ pub(crate) const USE_DUAL_STACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
 
 /// Which of a service's endpoints is meant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Variant {
-    pub(super) fips: bool,
-    pub(super) dual_stack: bool,
+pub(in crate::aws) struct Variant {
+    pub(in crate::aws) fips: bool,
+    pub(in crate::aws) dual_stack: bool,
 }
 
 impl Variant {
     /// # Errors
     ///
     /// [`EndpointError::Switch`]: to take what is not understood for «no» would leave FIPS without a word.
-    pub(super) fn of(variables: &BTreeMap<String, String>) -> Result<Self, EndpointError> {
+    pub(in crate::aws) fn of(variables: &BTreeMap<String, String>) -> Result<Self, EndpointError> {
         let switch = |name: &'static str| match variables.get(name).map(|value| value.trim()).unwrap_or_default() {
             on if on.eq_ignore_ascii_case("true") => Ok(true),
             off if off.is_empty() || off.eq_ignore_ascii_case("false") => Ok(false),
@@ -39,7 +39,7 @@ impl Variant {
 /// # Errors
 ///
 /// [`EndpointError::None`] if `region`'s partition has no endpoint of that variant, or one is asked for besides `own`.
-pub(super) async fn resolve(service: &str, region: &str, variant: Variant, own: Option<&str>) -> Result<String, EndpointError> {
+pub(in crate::aws) async fn resolve(service: &str, region: &str, variant: Variant, own: Option<&str>) -> Result<String, EndpointError> {
     let none = |why: String| EndpointError::None { service: service.into(), region: region.into(), why };
     let parameters = Params::builder()
         .region(region)
@@ -63,6 +63,8 @@ pub(crate) enum EndpointError {
     Switch { name: &'static str, value: String },
     #[error("there is no such endpoint of {service} in {region}: {why}")]
     None { service: String, region: String, why: String },
+    #[error("{url} is no URL to call: it cannot be read")]
+    Unreadable { url: String },
 }
 
 #[cfg(test)]

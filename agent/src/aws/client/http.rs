@@ -23,8 +23,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-use super::AwsErrorKind;
 use super::ahead::Ahead;
+use super::error::AwsErrorKind;
 use super::exchanges::Exchanges;
 use super::skew::SigningClock;
 use crate::net::resolver::SystemResolver;
@@ -37,7 +37,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one call may take in all. Answers are small, and a slow one is retried by the step.
-pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+pub(in crate::aws) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A handle on the client. Clones share everything.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@
 //! Who was refused tries again at once, and only once.
 //!
 //! Nothing but the refusal of a signed request is believed, and the clock of the machine is left to those who set it.
-//! Certificates are judged by the machine's own time: see [`AwsErrorKind::Untimely`](super::AwsErrorKind::Untimely).
+//! Certificates are judged by the machine's own time: see [`AwsErrorKind::Untimely`](super::error::AwsErrorKind::Untimely).
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -72,7 +72,7 @@ impl SigningClock {
 
     /// Takes in the refusal of a request that was signed at `signed`: its code and its `Date`. Whether it was refused for
     /// that time, so that another try, made at once, has another.
-    pub(super) fn corrected_by(&self, code: Option<&str>, date: Option<&str>, signed: SystemTime) -> bool {
+    pub(in crate::aws) fn corrected_by(&self, code: Option<&str>, date: Option<&str>, signed: SystemTime) -> bool {
         let Some(time) = date.and_then(parsed) else { return false };
         let is_of_time = code.is_some_and(|code| CODES.contains(&bare(code)));
         if !is_of_time || distance(signed, time).length() < BORNE {
@@ -90,7 +90,7 @@ impl SigningClock {
     }
 
     /// Makes a signed call of an SDK, and makes it again if it was refused for the time of its signature.
-    pub(super) async fn signed<T, E, F>(&self, call: impl Fn() -> F) -> Result<T, SdkError<E, HttpResponse>>
+    pub(in crate::aws) async fn signed<T, E, F>(&self, call: impl Fn() -> F) -> Result<T, SdkError<E, HttpResponse>>
     where
         F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
         E: ProvideErrorMetadata,
@@ -141,7 +141,7 @@ fn distance(clock: SystemTime, time: SystemTime) -> Off {
 }
 
 /// The time that a `Date` header names.
-pub(super) fn parsed(date: &str) -> Option<SystemTime> {
+pub(in crate::aws) fn parsed(date: &str) -> Option<SystemTime> {
     SystemTime::try_from(DateTime::from_str(date.trim(), Format::HttpDate).ok()?).ok()
 }
 
@@ -157,7 +157,7 @@ fn coarse(length: Duration) -> String {
 
 #[cfg(test)]
 impl SigningClock {
-    pub(super) fn set(&self, time: SystemTime) {
+    pub(in crate::aws) fn set(&self, time: SystemTime) {
         *self.learnt() = Some(Learnt { time, at: Instant::now(), off: distance(time, time) });
     }
 }

@@ -1,28 +1,28 @@
-//! What an error of an AWS service means: from the SDK's layers to one [`AwsError`].
+//! One call to AWS, and how its failure becomes an [`AwsError`], whatever layer of the SDK it comes from.
 
 use std::error::Error;
-use std::time::Duration;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
+use super::classify::{bare, kind, readable, retry_after};
 use super::connection::PlaceError;
-use super::credentials::CredentialsFailure;
+use super::credentials_failure::CredentialsFailure;
+use super::error::{AwsError, AwsErrorKind, Service};
 use super::http::{HttpError, certificate_refusal, reason};
-use super::{AwsError, AwsErrorKind};
 
 /// One call, for the errors it may end in.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
-    pub(crate) service: &'static str,
+    pub(crate) service: &'static Service,
     pub(crate) operation: &'static str,
     pub(crate) resource: String,
 }
 
 impl Call {
-    pub(crate) fn new(service: &'static str, operation: &'static str, resource: impl Into<String>) -> Self {
+    pub(crate) fn new(service: &'static Service, operation: &'static str, resource: impl Into<String>) -> Self {
         Self { service, operation, resource: resource.into() }
     }
 
@@ -115,108 +115,21 @@ impl Call {
     }
 }
 
-/// A code without the side that EC2 sometimes says to be at fault: `Client.RequestLimitExceeded`.
-pub(crate) fn bare(code: &str) -> &str {
-    code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code)
-}
-
-/// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can read.
-fn readable(message: &str) -> &str {
-    message.split("Encoded authorization failure message").next().unwrap_or_default().trim()
-}
-
-/// How long a `Retry-After` header asks to wait.
-pub(crate) fn retry_after(header: Option<&str>) -> Option<Duration> {
-    let seconds: u64 = header?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(3600)))
-}
-
 /// The first error of type `T` in the chain.
 fn find<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
     std::iter::successors(Some(error), |&error| error.source()).find_map(|error| error.downcast_ref())
-}
-
-/// Decides by AWS's error code; where the code does not tell, by message or status.
-///
-/// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its like for SSM;
-/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
-fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsErrorKind {
-    let message = message.unwrap_or_default().to_ascii_lowercase();
-    match code.unwrap_or_default() {
-        "ThrottlingException"
-        | "Throttling"
-        | "ThrottledException"
-        | "TooManyRequestsException"
-        | "RequestLimitExceeded"
-        | "RequestThrottled"
-        | "RequestThrottledException"
-        | "TooManyUpdates"
-        | "SlowDown"
-        | "KMSThrottlingException" => AwsErrorKind::Throttled,
-        "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" | "NotAuthorized" | "UnauthorizedException" => {
-            // A secret's own name may hold «kms», but never «kms:».
-            let speaks_of_kms = ["kms:", "access to kms", "kms key", "ciphertext"].iter().any(|phrase| message.contains(phrase));
-            if speaks_of_kms { AwsErrorKind::KmsDenied } else { AwsErrorKind::Denied }
-        }
-        "DecryptionFailure" | "DecryptionFailureException" | "EncryptionFailure" | "InvalidKeyId" => AwsErrorKind::KmsDenied,
-        "CustomerKeyHasBeenRevoked" => AwsErrorKind::KmsDenied,
-        code if code.starts_with("KMS") || code.starts_with("InvalidKmsKey") || code.starts_with("InvalidKMSKey") => {
-            AwsErrorKind::KmsDenied
-        }
-        "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" | "NotFoundException" => AwsErrorKind::NotFound,
-        code if code.ends_with(".NotFound") => AwsErrorKind::NotFound,
-        "InvalidRequestException" if message.contains("marked for deletion") || message.contains("scheduled for deletion") => {
-            AwsErrorKind::NotFound
-        }
-        // EC2 says so of a resource, too: «Not authorized for images».
-        "AuthFailure" if message.contains("authorized") => AwsErrorKind::Denied,
-        "ExpiredToken"
-        | "ExpiredTokenException"
-        | "RequestExpired"
-        | "RequestTimeTooSkewed"
-        | "RequestInTheFuture"
-        | "InvalidSecurity.RequestHasExpired"
-        | "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "AuthFailure" => AwsErrorKind::Expired,
-        "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => AwsErrorKind::NoCredentials,
-        "InternalServiceError"
-        | "InternalServerError"
-        | "InternalFailure"
-        | "ServiceUnavailable"
-        | "ServiceUnavailableException"
-        | "InternalError"
-        | "Unavailable"
-        | "RequestTimeout"
-        | "RequestTimeoutException" => AwsErrorKind::Unreachable,
-        code => match status {
-            Some(429) => AwsErrorKind::Throttled,
-            Some(408 | 500..) => AwsErrorKind::Unreachable,
-            // AWS always names its errors: one without a name is from something in between.
-            Some(403) if code.is_empty() => AwsErrorKind::Denied,
-            _ if code.is_empty() => AwsErrorKind::Malformed,
-            _ => AwsErrorKind::Invalid,
-        },
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_name_that_holds_kms_is_not_a_refusal_of_kms() {
-        let message = "User: arn:aws:sts::1:assumed-role/shop/i-0 is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/kms-thing";
-        assert_eq!(kind(Some("AccessDeniedException"), Some(message), Some(400)), AwsErrorKind::Denied);
-        assert_eq!(kind(Some("AccessDeniedException"), Some("Access to KMS is not allowed"), Some(400)), AwsErrorKind::KmsDenied);
-    }
+    const SSM: &Service = &Service::plain("ssm");
+    const EC2: &Service = &Service::plain("ec2");
 
     #[test]
     fn says_what_aws_said() {
-        let call = Call::new("ssm", "GetParameters", "/prod/token");
+        let call = Call::new(SSM, "GetParameters", "/prod/token");
         let error = call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400));
         assert_eq!(error.to_string(), "GetParameters /prod/token: access denied: no identity-based policy allows it");
         assert_eq!(error.code, "AccessDeniedException");
@@ -240,7 +153,7 @@ mod tests {
             ("Server.InternalError", "", Unreachable),
         ];
         for (code, message, expected) in table {
-            let error = Call::new("ec2", "CreateVolume", "x").refused(Some(code), Some(message), Some(400));
+            let error = Call::new(EC2, "CreateVolume", "x").refused(Some(code), Some(message), Some(400));
             assert_eq!(error.kind, expected, "{code}");
             assert!(code.ends_with(&error.code) && !error.code.is_empty(), "{code}: {}", error.code);
         }
@@ -250,7 +163,7 @@ mod tests {
     fn an_encoded_message_is_nobodys_reading() {
         let message =
             "You are not authorized to perform this operation. Encoded authorization failure message: 4GIOHlTkIaWHQD0Q0m6XSnuUMCm-abcdef";
-        let error = Call::new("ec2", "CreateVolume", "snap-0").refused(Some("UnauthorizedOperation"), Some(message), Some(403));
+        let error = Call::new(EC2, "CreateVolume", "snap-0").refused(Some("UnauthorizedOperation"), Some(message), Some(403));
         assert_eq!(error.to_string(), "CreateVolume snap-0: access denied: You are not authorized to perform this operation.");
     }
 }

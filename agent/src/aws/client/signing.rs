@@ -11,12 +11,12 @@ use aws_smithy_runtime_api::client::identity::Identity;
 use reqwest::header::HeaderValue;
 
 /// For whom, where and when a request is signed.
-pub(super) struct Signing<'a> {
+pub(in crate::aws) struct Signing<'a> {
     /// As in host names: `ec2`, `s3`.
-    pub(super) service: &'a str,
-    pub(super) region: &'a str,
-    pub(super) time: SystemTime,
-    pub(super) settings: SigningSettings,
+    pub(in crate::aws) service: &'a str,
+    pub(in crate::aws) region: &'a str,
+    pub(in crate::aws) time: SystemTime,
+    pub(in crate::aws) settings: SigningSettings,
 }
 
 impl Signing<'_> {
@@ -25,7 +25,7 @@ impl Signing<'_> {
     /// # Errors
     ///
     /// A sentence that says what of the URL or the headers cannot be signed.
-    pub(super) fn sign(self, request: &mut reqwest::Request, body: &[u8], identity: &Identity) -> Result<(), String> {
+    pub(in crate::aws) fn sign(self, request: &mut reqwest::Request, body: &[u8], identity: &Identity) -> Result<(), String> {
         let url = request.url().clone();
         let wrong = |why: String| format!("{url} is no URL to call: {why}");
         // reqwest gives it the same `host`.

@@ -25,7 +25,7 @@ pub(crate) struct Exchange {
 
 impl Exchanges {
     /// Notes that a request is about to be sent.
-    pub(super) fn begin(&self, what: impl Into<String>) -> Ongoing {
+    pub(in crate::aws) fn begin(&self, what: impl Into<String>) -> Ongoing {
         let mut all = self.all();
         let at = (all.len() < LIMIT).then_some(all.len());
         if at.is_some() {
@@ -46,13 +46,13 @@ impl Exchanges {
 
 /// An exchange that goes on until this is dropped.
 #[derive(Debug)]
-pub(super) struct Ongoing {
+pub(in crate::aws) struct Ongoing {
     all: Exchanges,
     at: Option<usize>,
 }
 
 impl Ongoing {
-    pub(super) fn answered(self, status: u16) {
+    pub(in crate::aws) fn answered(self, status: u16) {
         if let Some(at) = self.at {
             self.all.all()[at].status = Some(status);
         }

@@ -121,8 +121,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
-    use super::super::http::Http;
-    use super::super::loopback::{Loopback, Reply};
+    use crate::aws::client::http::Http;
+    use crate::aws::loopback::{Loopback, Reply};
 
     #[tokio::test]
     async fn the_connection_is_there_before_the_request_and_serves_it() {

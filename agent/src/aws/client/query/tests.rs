@@ -8,12 +8,13 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
 
 use super::*;
-use crate::aws::connection::RegionSource;
-use crate::aws::http::Http;
+use crate::aws::client::connection::RegionSource;
+use crate::aws::client::http::Http;
+use crate::aws::ec2::SERVICE;
 use crate::aws::loopback::{Loopback, Reply};
 use crate::failure::Failure;
 
-const EC2: Service = Service { name: "ec2", variable: "EC2", version: "2016-11-15" };
+const EC2: Api = Api { service: SERVICE, variable: "EC2", version: "2016-11-15" };
 
 const REFUSAL: &str = "<Response><Errors><Error><Code>VolumeInUse</Code><Message>vol-1 is already attached to an instance</Message></Error>\
                        </Errors><RequestID>r</RequestID></Response>";
@@ -32,7 +33,7 @@ fn query(url: &str) -> Query {
 }
 
 fn call() -> Call {
-    Call::new("ec2", "AttachVolume", "vol-1")
+    Call::new(SERVICE, "AttachVolume", "vol-1")
 }
 
 async fn answered(reply: Reply) -> Result<Element, AwsError> {

@@ -16,10 +16,9 @@ use aws_smithy_types::retry::RetryConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
 
-use super::classify::Call;
 use super::endpoint::{self, EndpointError, Variant};
 use super::http::Http;
-use super::{AwsError, AwsErrorKind, ImdsError, Metadata};
+use crate::aws::metadata::{ImdsError, Metadata};
 
 /// Where the region is known from.
 #[derive(Clone)]
@@ -81,7 +80,7 @@ impl Connection {
     /// # Errors
     ///
     /// As [`place`](Connection::place).
-    pub(super) async fn config(&self, service: &str, variable: &str) -> Result<SdkConfig, PlaceError> {
+    pub(in crate::aws) async fn config(&self, service: &str, variable: &str) -> Result<SdkConfig, PlaceError> {
         let Place { region, variant, .. } = self.place(service, variable).await?;
         let mut config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -116,10 +115,9 @@ pub(super) struct Place {
 impl Place {
     /// # Errors
     ///
-    /// If somebody has named an endpoint that is no URL.
-    pub(super) fn parsed(&self, call: &Call) -> Result<reqwest::Url, AwsError> {
-        let wrong = |_| call.error(AwsErrorKind::NoEndpoint, format!("{} is no URL to call: it cannot be read", self.url));
-        self.url.parse().map_err(wrong)
+    /// If the user has named an endpoint that is not a URL.
+    pub(super) fn parsed(&self) -> Result<reqwest::Url, PlaceError> {
+        self.url.parse().map_err(|_| PlaceError::Endpoint(EndpointError::Unreadable { url: self.url.clone() }))
     }
 }
 

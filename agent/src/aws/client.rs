@@ -1,0 +1,14 @@
+//! What every call to AWS and to the instance metadata service goes through, whatever the service.
+
+mod ahead;
+pub(crate) mod call;
+pub(in crate::aws) mod classify;
+pub(crate) mod connection;
+pub(in crate::aws) mod credentials_failure;
+pub(crate) mod endpoint;
+pub(crate) mod error;
+pub(crate) mod exchanges;
+pub(crate) mod http;
+pub(in crate::aws) mod query;
+pub(in crate::aws) mod signing;
+pub(in crate::aws) mod skew;

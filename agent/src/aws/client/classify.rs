@@ -1,0 +1,100 @@
+//! What the codes, messages and headers of a refusal mean, for every service alike.
+
+use std::time::Duration;
+
+use super::error::AwsErrorKind;
+
+/// A code without the side that EC2 sometimes says to be at fault: `Client.RequestLimitExceeded`.
+pub(super) fn bare(code: &str) -> &str {
+    code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code)
+}
+
+/// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can read.
+pub(super) fn readable(message: &str) -> &str {
+    message.split("Encoded authorization failure message").next().unwrap_or_default().trim()
+}
+
+/// How long a `Retry-After` header asks to wait.
+pub(crate) fn retry_after(header: Option<&str>) -> Option<Duration> {
+    let seconds: u64 = header?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds.min(3600)))
+}
+
+/// Decides by AWS's error code; where the code does not tell, by message or status.
+///
+/// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/CommonErrors.html> and its like for SSM;
+/// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>.
+pub(super) fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16>) -> AwsErrorKind {
+    let message = message.unwrap_or_default().to_ascii_lowercase();
+    match code.unwrap_or_default() {
+        "ThrottlingException"
+        | "Throttling"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "RequestThrottledException"
+        | "TooManyUpdates"
+        | "SlowDown"
+        | "KMSThrottlingException" => AwsErrorKind::Throttled,
+        "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" | "NotAuthorized" | "UnauthorizedException" => {
+            // A secret's own name may hold «kms», but never «kms:».
+            let speaks_of_kms = ["kms:", "access to kms", "kms key", "ciphertext"].iter().any(|phrase| message.contains(phrase));
+            if speaks_of_kms { AwsErrorKind::KmsDenied } else { AwsErrorKind::Denied }
+        }
+        "DecryptionFailure" | "DecryptionFailureException" | "EncryptionFailure" | "InvalidKeyId" => AwsErrorKind::KmsDenied,
+        "CustomerKeyHasBeenRevoked" => AwsErrorKind::KmsDenied,
+        code if code.starts_with("KMS") || code.starts_with("InvalidKmsKey") || code.starts_with("InvalidKMSKey") => {
+            AwsErrorKind::KmsDenied
+        }
+        "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" | "NotFoundException" => AwsErrorKind::NotFound,
+        code if code.ends_with(".NotFound") => AwsErrorKind::NotFound,
+        "InvalidRequestException" if message.contains("marked for deletion") || message.contains("scheduled for deletion") => {
+            AwsErrorKind::NotFound
+        }
+        // EC2 says so of a resource, too: «Not authorized for images».
+        "AuthFailure" if message.contains("authorized") => AwsErrorKind::Denied,
+        "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "RequestInTheFuture"
+        | "InvalidSecurity.RequestHasExpired"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "IncompleteSignature"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "AuthFailure" => AwsErrorKind::Expired,
+        "MissingAuthenticationToken" | "MissingAuthenticationTokenException" => AwsErrorKind::NoCredentials,
+        "InternalServiceError"
+        | "InternalServerError"
+        | "InternalFailure"
+        | "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        | "InternalError"
+        | "Unavailable"
+        | "RequestTimeout"
+        | "RequestTimeoutException" => AwsErrorKind::Unreachable,
+        code => match status {
+            Some(429) => AwsErrorKind::Throttled,
+            Some(408 | 500..) => AwsErrorKind::Unreachable,
+            // AWS always names its errors: one without a name is from something in between.
+            Some(403) if code.is_empty() => AwsErrorKind::Denied,
+            _ if code.is_empty() => AwsErrorKind::Malformed,
+            _ => AwsErrorKind::Invalid,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_holds_kms_is_not_a_refusal_of_kms() {
+        let message = "User: arn:aws:sts::1:assumed-role/shop/i-0 is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/kms-thing";
+        assert_eq!(kind(Some("AccessDeniedException"), Some(message), Some(400)), AwsErrorKind::Denied);
+        assert_eq!(kind(Some("AccessDeniedException"), Some("Access to KMS is not allowed"), Some(400)), AwsErrorKind::KmsDenied);
+    }
+}

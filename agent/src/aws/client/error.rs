@@ -1,0 +1,140 @@
+//! Why AWS did not do what it was asked, whatever the service.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::endpoint::{USE_DUAL_STACK, USE_FIPS};
+use crate::failure::Failure;
+
+/// A service, and what only its own file knows about its errors.
+pub(crate) struct Service {
+    /// The prefix of its actions in IAM, such as `secretsmanager`.
+    pub(crate) name: &'static str,
+    /// What can be done about an error of this service; `None` where that is the same for every service.
+    pub(in crate::aws) hint: fn(&AwsError) -> Option<String>,
+    /// Whether another try may help, where the kind of the error does not say so.
+    pub(in crate::aws) is_transient: fn(&AwsError) -> bool,
+}
+
+impl Service {
+    /// A service without errors of its own.
+    pub(in crate::aws) const fn plain(name: &'static str) -> Self {
+        Self { name, hint: |_| None, is_transient: |_| false }
+    }
+}
+
+impl PartialEq for Service {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Service {}
+
+impl fmt::Debug for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Why AWS did not do what it was asked.
+///
+/// The message is `OPERATION RESOURCE: what happened`, such as `GetSecretValue prod/db: access denied`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation} {resource}: {what}")]
+pub(crate) struct AwsError {
+    /// The API action as IAM spells it after the colon, such as `GetSecretValue`.
+    pub(crate) operation: &'static str,
+    pub(crate) service: &'static Service,
+    /// The name or ARN asked for; several are joined by commas.
+    pub(crate) resource: String,
+    /// What happened, for people, with AWS's own words where it had any (those never hold a secret's value).
+    pub(crate) what: Box<str>,
+    pub(crate) kind: AwsErrorKind,
+    /// AWS's own code of the error, such as `VolumeInUse`; empty where AWS named none.
+    pub(crate) code: String,
+    pub(crate) retry_after: Option<Duration>,
+    /// Whether `retry_after` is the whole pause, the same for everybody whose request was part of the call.
+    pub(crate) paced: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AwsErrorKind {
+    /// The role may not do this.
+    Denied,
+    /// The role may read it, but not use the KMS key it is encrypted with.
+    KmsDenied,
+    NotFound,
+    Throttled,
+    /// The credentials' time is over, or this machine's clock is wrong.
+    Expired,
+    /// There are no credentials.
+    NoCredentials,
+    /// AWS has no endpoint as the variables ask for.
+    NoEndpoint,
+    /// No connection, no answer, or a 5xx.
+    Unreachable,
+    /// The endpoint's certificate is not trusted, or the CA bundle cannot be used.
+    Untrusted,
+    /// By this machine's clock, which may not be set yet, the endpoint's certificate is of another time.
+    Untimely,
+    /// A request AWS does not accept.
+    Invalid,
+    /// An answer that could not be understood.
+    Malformed,
+}
+
+impl Failure for AwsError {
+    fn hint(&self) -> Option<String> {
+        let Self { service, operation, resource, .. } = self;
+        if let Some(hint) = (service.hint)(self) {
+            return Some(hint);
+        }
+        Some(match self.kind {
+            AwsErrorKind::Denied => format!("allow {service}:{operation} on {resource} in the instance's role"),
+            AwsErrorKind::KmsDenied => format!("allow kms:Decrypt on the key of {resource} in the instance's role and in the key's policy"),
+            AwsErrorKind::NotFound => format!("create {resource} in this account and region, or correct its name in the document"),
+            AwsErrorKind::Throttled => format!("raise the account's quota for {operation}, or let fewer instances start at once"),
+            AwsErrorKind::Expired => {
+                "check this machine's clock with `timedatectl`; the credentials or the signature's time were not accepted".into()
+            }
+            AwsErrorKind::NoCredentials => "give the instance an instance profile with a role".into(),
+            AwsErrorKind::NoEndpoint => format!(
+                "correct AWS_ENDPOINT_URL, or unset {USE_FIPS} and {USE_DUAL_STACK}: not every partition has such endpoints, \
+                 and one of your own cannot be combined with them"
+            ),
+            AwsErrorKind::Unreachable => format!("check the route to {service}: a NAT gateway, a VPC endpoint for it, or AWS_ENDPOINT_URL"),
+            AwsErrorKind::Untrusted => {
+                "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers in place of AWS".into()
+            }
+            AwsErrorKind::Untimely => {
+                "check this machine's clock with `timedatectl`: by it, the certificate of the endpoint is not valid now".into()
+            }
+            AwsErrorKind::Invalid => "correct the name in the document".into(),
+            AwsErrorKind::Malformed => "look for a proxy between this machine and AWS that alters answers".into(),
+        })
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self.kind, AwsErrorKind::Throttled | AwsErrorKind::Unreachable | AwsErrorKind::Untimely | AwsErrorKind::Malformed)
+            || (self.service.is_transient)(self)
+    }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self.kind, AwsErrorKind::Unreachable | AwsErrorKind::Untimely)
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    fn is_paced(&self) -> bool {
+        self.paced
+    }
+}

@@ -1,0 +1,95 @@
+//! What ingot reads from the instance metadata service. [`imds`](super::imds) reads it from the real one.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::failure::Failure;
+
+/// The instance metadata service, version 2.
+#[async_trait(?Send)]
+pub(crate) trait Metadata {
+    /// The user data, as it was given. `None` if this instance has none (404), which is final.
+    async fn user_data(&self) -> Result<Option<Vec<u8>>, ImdsError>;
+
+    /// The instance identity document.
+    async fn identity(&self) -> Result<Identity, ImdsError>;
+
+    /// The value of an instance tag. `None` if there is no such tag.
+    ///
+    /// # Errors
+    ///
+    /// [`ImdsError::TagsDisabled`] if this instance does not show its tags in metadata.
+    async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError>;
+
+    /// The state in which an Auto Scaling group wants this instance: `InService`, `Warmed:Stopped` … `None` if it belongs
+    /// to no group, or the group has not decided yet. Read anew each time.
+    async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError>;
+}
+
+/// What the instance identity document says.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-identity-documents.html>
+#[derive(Debug, Clone, PartialEq, Eq, Default, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Identity {
+    pub(crate) instance_id: String,
+    pub(crate) region: String,
+    #[serde(default)]
+    pub(crate) availability_zone: String,
+    #[serde(default)]
+    pub(crate) account_id: String,
+    #[serde(default)]
+    pub(crate) image_id: String,
+    #[serde(default)]
+    pub(crate) instance_type: String,
+    #[serde(default)]
+    pub(crate) architecture: String,
+    #[serde(default)]
+    pub(crate) private_ip: String,
+}
+
+/// Why the instance metadata service gave no answer, or none of use.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ImdsError {
+    #[error("the instance metadata service is disabled for this instance (403 on the token)")]
+    Disabled,
+    #[error("{endpoint} is no endpoint of an instance metadata service")]
+    Endpoint { endpoint: String },
+    #[error("the instance metadata service refused the token request with status {status}")]
+    TokenRefused { status: u16 },
+    #[error("the instance metadata service did not answer within {waited:?} (last: {last})")]
+    Unreachable { waited: Duration, last: String },
+    #[error("this instance does not show its tags in metadata")]
+    TagsDisabled,
+    #[error("the instance metadata service has no {path} (404)")]
+    NotFound { path: String },
+    #[error("the instance metadata service refused {path} with status {status}")]
+    Refused { path: String, status: u16 },
+    #[error("the instance metadata service answered {path} with something else: {why}")]
+    Malformed { path: String, why: String },
+}
+
+impl Failure for ImdsError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Disabled => {
+                "launch the instance with metadata enabled: `aws ec2 modify-instance-metadata-options --http-endpoint enabled`".into()
+            }
+            Self::Endpoint { .. } => "set AWS_EC2_METADATA_SERVICE_ENDPOINT to a URL that begins with http://, or unset it".into(),
+            Self::TokenRefused { .. } => "look for a proxy or firewall between this process and 169.254.169.254".into(),
+            Self::Unreachable { .. } => {
+                "look at the network: `ip route get 169.254.169.254`; in a container, raise the hop limit of the metadata options".into()
+            }
+            Self::TagsDisabled => "launch the instance with InstanceMetadataTags=enabled, or put the value under `values:`".into(),
+            Self::NotFound { path } if path.contains("security-credentials") => "give the instance an instance profile with a role".into(),
+            Self::NotFound { .. } | Self::Refused { .. } | Self::Malformed { .. } => {
+                "look for a stand-in for IMDS that is not complete".into()
+            }
+        })
+    }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Disabled | Self::TokenRefused { .. } | Self::Unreachable { .. })
+    }
+}
