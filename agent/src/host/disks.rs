@@ -28,7 +28,7 @@ pub(crate) use attached::AttachedDisks;
 pub(crate) use find::find;
 pub(super) use identity::{hold, owner, replaced};
 pub(super) use sysfs::number_of;
-pub(super) use tools::{package, run_tool};
+pub(super) use tools::run_tool;
 
 /// The disks of this machine.
 #[async_trait(?Send)]

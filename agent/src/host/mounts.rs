@@ -5,12 +5,10 @@ mod kernel;
 mod kernel_log;
 mod mountinfo;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nix::errno::Errno;
 use nix::mount::MsFlags;
 
 use super::disks::{Device, DeviceNumber};
@@ -91,36 +89,4 @@ pub(crate) fn at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
 pub(super) fn places_of(device: DeviceNumber) -> Result<Vec<PathBuf>, HostError> {
     let mounted = kernel::lines()?.into_iter().map(|line| line.mounted);
     Ok(mounted.filter(|mounted| mounted.device == device && mounted.root == Path::new("/")).map(|mounted| mounted.at).collect())
-}
-
-/// What to do about a mount(2) or a swapon(2) that was refused.
-pub(super) fn advice(refusal: &io::Error, filesystem: &str) -> String {
-    let errno = refusal.raw_os_error().map(Errno::from_raw);
-    match (errno, filesystem) {
-        (Some(Errno::EPERM), _) => "run as root, in the machine's own mount namespace".into(),
-        (Some(Errno::EBUSY), _) => "see what uses it by `lsblk` and `findmnt`".into(),
-        (Some(Errno::ENODEV), "") => "name a filesystem that this kernel knows: `cat /proc/filesystems`".into(),
-        (Some(Errno::ENODEV), name) => format!("load what the kernel needs for it, `modprobe {name}`, or take an image that has it"),
-        (Some(Errno::EROFS | Errno::EACCES), "xfs") => unwritable("norecovery"),
-        (Some(Errno::EROFS | Errno::EACCES), "ext3" | "ext4") => unwritable("noload"),
-        (Some(Errno::EROFS | Errno::EACCES), _) => "mount it with `ro`: it cannot be written to".into(),
-        (Some(Errno::EIO), "btrfs") => {
-            "restore an older snapshot; if it cannot be written to, mount it with `ro` and `rescue=nologreplay`".into()
-        }
-        (Some(Errno::EIO), "xfs") => "look at it by `xfs_repair -n`, or restore an older snapshot".into(),
-        (Some(Errno::EIO), _) => "look at it by `fsck`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), "xfs") => "repair it by `xfs_repair`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), "btrfs") => "look at it by `btrfs check`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), _) => "repair it by `fsck`, or restore an older snapshot".into(),
-        (Some(Errno::ENOENT | Errno::ENOTDIR), _) => "check that what is mounted and where it is mounted both exist".into(),
-        (Some(Errno::EINVAL), "xfs") => "see `dmesg | tail`; a second copy of an XFS needs the option `nouuid`".into(),
-        (Some(Errno::EINVAL), "swap") => "make it anew by `mkswap`: it may be of another page size".into(),
-        (Some(Errno::EINVAL), _) => "see `dmesg | tail`: an option may be unknown, or the superblock refused".into(),
-        _ => "see `dmesg | tail`".into(),
-    }
-}
-
-/// Of what cannot be written to, and has a log that may have to be replayed unless `option` says otherwise.
-fn unwritable(option: &str) -> String {
-    format!("mount it with `ro`, and with `{option}` too if it was in use when it was copied: it cannot be written to")
 }

@@ -101,17 +101,6 @@ fn shortened(lines: &[String]) -> Vec<&str> {
     all.clone().take(FIRST).chain(["…"]).chain(all.skip(lines.len() - LAST)).collect()
 }
 
-/// The package that a program of these is part of, by one name in all distributions.
-pub(crate) fn package(program: &str) -> Option<&'static str> {
-    Some(match program {
-        "mkfs.xfs" | "xfs_growfs" => "xfsprogs",
-        "mkfs.ext4" | "e2fsck" | "resize2fs" => "e2fsprogs",
-        "mkfs.btrfs" | "btrfs" => "btrfs-progs",
-        "mkswap" => "util-linux",
-        _ => return None,
-    })
-}
-
 /// The command that makes a filesystem. None of them asks questions, and none discards: a new volume is empty, and on an
 /// old one it takes minutes.
 fn making(node: &Path, new: &NewFilesystem) -> Argv {
