@@ -9,6 +9,7 @@ mod attributes;
 mod blocking;
 pub(crate) mod clock;
 pub(crate) mod commands;
+mod device_number;
 pub(crate) mod disks;
 pub(crate) mod environment;
 mod error;
@@ -16,6 +17,7 @@ pub(crate) mod files;
 pub(crate) mod identity;
 mod lines;
 pub(crate) mod lock;
+mod mountinfo;
 pub(crate) mod mounts;
 pub(crate) mod opened;
 pub(crate) mod reading;
@@ -61,10 +63,10 @@ impl Host {
         Self {
             files,
             users: Rc::new(users::EtcUsers::new(root.clone())),
-            reading: Rc::new(reading::ThreadedReading::new(root.clone())),
-            directories: Rc::new(unpack::DiskDirectories::new(root.clone())),
-            mounts: Rc::new(mounts::KernelMounts::new(root, Rc::clone(&commands))),
-            disks: Rc::new(disks::AttachedDisks::new(Rc::clone(&commands))),
+            reading: Rc::new(reading::threads::ThreadedReading::new(root.clone())),
+            directories: Rc::new(unpack::disk::DiskDirectories::new(root.clone())),
+            mounts: Rc::new(mounts::kernel::KernelMounts::new(root, Rc::clone(&commands))),
+            disks: Rc::new(disks::attached::AttachedDisks::new(Rc::clone(&commands))),
             units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),
             clock: Rc::new(clock::SystemClock::start()),
             commands,

@@ -1,9 +1,8 @@
 //! What is mounted where, and swap.
 
 mod call;
-mod kernel;
+pub(super) mod kernel;
 mod kernel_log;
-mod mountinfo;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,10 +10,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use nix::mount::MsFlags;
 
-use super::disks::{Device, DeviceNumber};
-use super::{Files, HostError};
-
-pub(crate) use kernel::KernelMounts;
+use super::device_number::DeviceNumber;
+use super::disks::Device;
+use super::error::HostError;
+use super::files::Files;
+pub(crate) use super::mountinfo::Mounted;
 
 /// The mounts and swap areas of this machine.
 #[async_trait(?Send)]
@@ -38,22 +38,6 @@ pub(crate) trait Mounts {
 
     /// swapon(2), with the priority of a number, or the kernel's own.
     async fn swap_on(&self, device: &Device, priority: Option<u16>) -> Result<(), HostError>;
-}
-
-/// A line of /proc/self/mountinfo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mounted {
-    pub(crate) at: PathBuf,
-    /// The part of the filesystem that is seen there: `/`, or the directory that a bind mount shows, by its path in that
-    /// filesystem: of a bind mount of /srv/a/b, where /srv is a mount itself, `/a/b`.
-    pub(crate) root: PathBuf,
-    /// The block device; of btrfs the one that `source` names; a number of the kernel's own (major 0) where there is none.
-    pub(crate) device: DeviceNumber,
-    pub(crate) filesystem: String,
-    /// What was given to mount(2), such as `/dev/nvme1n1`.
-    pub(crate) source: String,
-    /// Of this mount, as the kernel prints them: `rw`, `noatime` …; `ro` too where the whole filesystem is read-only.
-    pub(crate) options: Vec<String>,
 }
 
 /// One call of mount(2).
@@ -83,10 +67,4 @@ pub(crate) async fn seen<'t>(table: &'t [Mounted], path: &Path, files: &dyn File
 /// One that lies below what was mounted later is hidden: nobody sees it.
 pub(crate) fn at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
     table.iter().rev().find(|mounted| path.starts_with(&mounted.at)).filter(|mounted| mounted.at == path)
-}
-
-/// Where a device is mounted as a whole.
-pub(super) fn places_of(device: DeviceNumber) -> Result<Vec<PathBuf>, HostError> {
-    let mounted = kernel::lines()?.into_iter().map(|line| line.mounted);
-    Ok(mounted.filter(|mounted| mounted.device == device && mounted.root == Path::new("/")).map(|mounted| mounted.at).collect())
 }

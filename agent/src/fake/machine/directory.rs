@@ -117,7 +117,7 @@ impl Unpack for FakeUnpack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::unpack::DiskDirectories;
+    use crate::host::unpack::disk::DiskDirectories;
     use crate::host::{Files, files::DiskFiles};
 
     /// The same story told to both; what they answer, step by step.

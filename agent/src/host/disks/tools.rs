@@ -12,10 +12,13 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use tokio::time::{Instant, sleep};
 
+use super::disk::Device;
+use super::filesystem::{Filesystem, NewFilesystem};
 use super::identity::{Held, hold, unused};
-use super::{Device, Filesystem, NewFilesystem};
+use crate::host::blocking;
+use crate::host::commands::{Commands, End, Invocation, SEARCH_PATH};
+use crate::host::error::HostError;
 use crate::host::tree::failed;
-use crate::host::{Commands, End, HostError, Invocation, SEARCH_PATH, blocking};
 use crate::text::SecretText;
 
 /// How many lines of a program an error keeps, of the first and of the last: some say what is wrong and then how they are

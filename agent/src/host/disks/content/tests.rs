@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::host::disks::signature::State;
 
 const MIB: u64 = 1 << 20;
 const SIZE: u64 = 400 * MIB;
