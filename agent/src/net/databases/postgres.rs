@@ -12,11 +12,11 @@ use postgres_protocol::message::frontend;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use super::refusal::{Said, Verdict};
+use super::refusal::{Refusal, Said, Verdict};
 use super::scram::{Proven, Scram};
+use super::target::{Login, Server, Target, Tls};
 use super::tls::{self, Roots};
 use super::wire::{Trust, Wire, recognised};
-use super::{Login, Refusal, Server, Target, Tls};
 
 /// Whom the server is told to be knocking where there are no credentials. It never gets as far as a login.
 const NOBODY: &str = "ingot";
