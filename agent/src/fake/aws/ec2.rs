@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use self::trouble::Trouble;
-use super::Calls;
+use super::calls::Calls;
 use crate::aws::classify::Call;
 use crate::aws::ec2::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::aws::{AwsError, AwsErrorKind};
