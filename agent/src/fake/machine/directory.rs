@@ -7,8 +7,7 @@ use bytes::Bytes;
 use nix::errno::Errno;
 
 use super::FakeMachine;
-use super::file::failed;
-use super::tree::{Body, Tree};
+use super::tree::{Body, Tree, failed};
 use crate::digest::Sha256;
 use crate::host::unpack::{Directories, Unpack, UnpackError, Unpacked, Unpacking};
 use crate::host::{Attributes, HostError};
