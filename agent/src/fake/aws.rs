@@ -3,19 +3,19 @@
 //! A fake behaves: what is put in can be read back, and what was never put in is refused as AWS would refuse it.
 //! It counts the calls made, by action.
 
+mod calls;
 mod ec2;
 mod objects;
 mod rds;
 mod signals;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use async_trait::async_trait;
 
+use self::calls::Calls;
 use crate::aws::client::call::Call;
-use crate::aws::client::error::Service;
 use crate::aws::live::Services;
 use crate::aws::{
     AwsError, Identity, ImdsError, Metadata, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager,
@@ -46,50 +46,6 @@ pub(crate) fn services(ec2: Rc<FakeEc2>, rds: Rc<FakeRds>) -> Services {
 /// Where a release might be that a parameter names.
 fn named_by(parameter: &str) -> String {
     format!("s3://bucket/named-by-{}.tar.zst", parameter.trim_matches('/').replace('/', "-"))
-}
-
-/// Calls made so far, and what is to go wrong with the next ones.
-#[derive(Debug, Default)]
-struct Calls {
-    made: RefCell<BTreeMap<&'static str, usize>>,
-    #[cfg(test)]
-    throttle: std::cell::Cell<usize>,
-    /// Names that may not be read, and actions that may not be called.
-    #[cfg(test)]
-    denied: std::collections::BTreeSet<String>,
-}
-
-impl Calls {
-    /// Counts a call, and lets it take a turn of the runtime, as a real one does.
-    async fn begin(&self, service: &'static Service, operation: &'static str, names: &[String]) -> Result<(), AwsError> {
-        *self.made.borrow_mut().entry(operation).or_default() += 1;
-        tokio::task::yield_now().await;
-        self.refusal(&Call::new(service, operation, names.join(", ")), names)
-    }
-
-    #[cfg(not(test))]
-    fn refusal(&self, _: &Call, _: &[String]) -> Result<(), AwsError> {
-        Ok(())
-    }
-
-    #[cfg(test)]
-    fn refusal(&self, call: &Call, names: &[String]) -> Result<(), AwsError> {
-        if let Some(left) = self.throttle.get().checked_sub(1) {
-            self.throttle.set(left);
-            let code = if call.service == crate::aws::ec2::SERVICE { "RequestLimitExceeded" } else { "ThrottlingException" };
-            return Err(call.refused(Some(code), Some("Rate exceeded"), Some(400)));
-        }
-        // As AWS: GetParameters fails as a whole, BatchGetSecretValue answers for each.
-        let of_names = call.operation != "BatchGetSecretValue" && names.iter().any(|name| self.denied.contains(name));
-        if of_names || self.denied.contains(call.operation) {
-            return Err(call.refused(Some("AccessDeniedException"), Some("no identity-based policy allows it"), Some(400)));
-        }
-        Ok(())
-    }
-
-    fn count(&self, operation: &str) -> usize {
-        self.made.borrow().get(operation).copied().unwrap_or_default()
-    }
 }
 
 type Invent<K, V> = Box<dyn Fn(&K) -> Option<V>>;

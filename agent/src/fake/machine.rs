@@ -2,17 +2,39 @@
 //!
 //! It serves `ingot dry-run`, which boots it in place of the real one, and the tests, which state the world, boot, and
 //! look at what has become of it; they never list the calls they expect. It can be rebooted, and, in tests, killed
-//! after any change. Each part is in a file of its own below this one.
+//! after any change.
+//!
+//! What it is made of is in one half of the files below this one, and knows nothing of the machine; the traits of
+//! [`host`](crate::host) and [`net`](crate::net) that the machine has are in the other.
+//!
+//! | it has | of | it does |
+//! |---|---|---|
+//! | `tree` | files and directories | `file`, `directory`, `reading` |
+//! | `programs` | programs | `command` |
+//! | `manager` | units of systemd | `unit` |
+//! | `accounts` | users | `user` |
+//! | `storage` | disks and mounts | `disk` |
+//! | `listeners` | services that are probed | `probe` |
+//! | `network` | databases | `database` |
+//! | `life` | the process | `clock` |
 
+mod accounts;
 mod clock;
 mod command;
 mod database;
 mod directory;
 mod disk;
 mod file;
+mod life;
+mod listeners;
 mod lock;
+mod manager;
+mod network;
 mod probe;
+mod programs;
 mod reading;
+mod snapshot;
+mod storage;
 mod tree;
 mod unit;
 mod user;
@@ -23,13 +45,19 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-pub(crate) use self::command::{Outcome, Ran};
-pub(crate) use self::database::{FakeDatabase, Network};
-pub(crate) use self::unit::FakeUnit;
-use self::{command::Programs, disk::Storage, probe::Listeners, tree::Tree, unit::Manager, user::Accounts};
+use self::accounts::Accounts;
+use self::life::Life;
+use self::listeners::Listeners;
+pub(crate) use self::manager::FakeUnit;
+use self::manager::Manager;
+pub(crate) use self::network::{FakeDatabase, Network};
+use self::programs::Programs;
+pub(crate) use self::programs::{Outcome, Ran};
+pub(crate) use self::snapshot::Snapshot;
+use self::storage::Storage;
+use self::tree::Tree;
 use crate::host::disks::{Content, Origin};
 use crate::host::{Attributes, Clock, Host, HostError, User};
 use crate::net::Net;
@@ -58,15 +86,6 @@ struct Machine {
     /// The process that holds the lock of the boot.
     boot_lock: Cell<Option<u32>>,
     life: Life,
-}
-
-/// Changes made so far, and how many there may be.
-#[derive(Default)]
-struct Life {
-    changes: Cell<u64>,
-    last: Cell<Option<u64>>,
-    dead: Cell<bool>,
-    died: Notify,
 }
 
 impl FakeMachine {
@@ -226,17 +245,16 @@ impl FakeMachine {
 
     /// Has a new process in place of one that was killed, in the same boot.
     pub(crate) fn restart_process(&self) {
-        self.0.life.dead.set(false);
-        self.0.life.last.set(None);
+        self.0.life.begin_anew();
     }
 
     /// How many operations have changed this machine. Those that found nothing to change, or failed, do not count.
     pub(crate) fn mutations(&self) -> u64 {
-        self.0.life.changes.get()
+        self.0.life.changes()
     }
 
     pub(crate) fn is_dead(&self) -> bool {
-        self.0.life.dead.get()
+        self.0.life.is_dead()
     }
 
     /// Everything there is, without times and inodes, for comparing and for printing.
@@ -255,27 +273,13 @@ impl FakeMachine {
 
     /// Lets the others have a turn, as real operations do; and never returns if the process was killed.
     pub(crate) async fn alive(&self) {
-        tokio::task::yield_now().await;
-        if self.is_dead() {
-            std::future::pending::<()>().await;
-        }
+        self.0.life.alive().await;
     }
 
     /// Makes a change, unless `change` finds nothing to do and says `false`. The one after which the process is to die
     /// takes effect, and never returns. What this process does to other machines counts, too.
     pub(crate) async fn change(&self, change: impl FnOnce() -> Result<bool, HostError>) -> Result<(), HostError> {
-        self.alive().await;
-        if !change()? {
-            return Ok(());
-        }
-        let life = &self.0.life;
-        life.changes.set(life.changes.get() + 1);
-        if life.last.get().is_some_and(|last| life.changes.get() >= last) {
-            life.dead.set(true);
-            life.died.notify_waiters();
-            std::future::pending::<()>().await;
-        }
-        Ok(())
+        self.0.life.change(change).await
     }
 }
 
@@ -284,8 +288,7 @@ impl FakeMachine {
     /// Kills the process in the `count`th change from now: that one takes effect, and from then on no operation of any
     /// kind ever completes. With 0, at once.
     pub(crate) fn die_after(&self, count: u64) {
-        self.0.life.last.set(Some(self.mutations() + count));
-        self.0.life.dead.set(count == 0);
+        self.0.life.die_after(count);
     }
 
     /// Has the next `times` runs of a mkfs program end badly, before they have written anything.
@@ -300,36 +303,7 @@ impl FakeMachine {
 
     /// Returns when the process has been killed: `select!` it against the boot, and drop that.
     pub(crate) async fn died(&self) {
-        let died = self.0.life.died.notified();
-        if !self.is_dead() {
-            died.await;
-        }
-    }
-}
-
-/// A machine at one moment: a line for each file, directory and unit.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Snapshot(BTreeMap<String, String>);
-
-impl Snapshot {
-    /// The same without what lies below `prefix`, such as a report with times in it.
-    pub(crate) fn without(mut self, prefix: &str) -> Self {
-        self.0.retain(|name, _| !Path::new(name).starts_with(prefix));
-        self
-    }
-}
-
-impl fmt::Display for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(name, line)| writeln!(f, "{name}  {line}"))
-    }
-}
-
-/// As `Display`: this is what `assert_eq!` shows.
-impl fmt::Debug for Snapshot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f)?;
-        fmt::Display::fmt(self, f)
+        self.0.life.died().await;
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
-use super::HostError;
+use super::error::HostError;
 use super::tree::failed;
 
 /// Does `work`, on a thread for itself. What is reported should it be lost is that `operation` failed on `path`.

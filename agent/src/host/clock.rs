@@ -1,11 +1,18 @@
-//! [`Clock`] on tokio's timer, so that tests may pause it.
+//! Time, and [`SystemClock`]: on tokio's timer, so that tests may pause it.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::Clock;
+/// Time. Durations come from the monotonic clock; the wall clock is only for people.
+#[async_trait(?Send)]
+pub(crate) trait Clock {
+    fn now(&self) -> jiff::Timestamp;
+    /// Since some fixed moment of this process.
+    fn elapsed(&self) -> Duration;
+    async fn sleep(&self, duration: Duration);
+}
 
 /// The clocks of this machine.
 #[derive(Debug)]

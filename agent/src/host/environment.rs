@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use super::{Files, HostError};
+use super::error::HostError;
+use super::files::Files;
 use crate::text::SecretText;
 
 /// The environment variables that ingot heeds, and what its standard streams are.

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::Files;
+use super::files::Files;
 
 /// What DMI says of this instance: its id on Nitro (`i-…`), its UUID on Xen (`ec2…`), `None` elsewhere.
 ///

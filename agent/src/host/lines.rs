@@ -2,7 +2,11 @@
 
 use zeroize::Zeroizing;
 
-use super::{LINE_LIMIT, OnLine};
+/// Takes each line of output. Has a name of its own because `async_trait` would give the line's lifetime one.
+pub(crate) type OnLine<'a> = &'a mut dyn FnMut(&str);
+
+/// The longest line of output that is kept, in bytes; the rest of a longer one is dropped.
+pub(crate) const LINE_LIMIT: usize = 16 * 1024;
 
 /// Cuts bytes into lines and hands each one on: UTF-8 made good, at most [`LINE_LIMIT`] bytes, the rest dropped.
 pub(super) struct Lines<'a> {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
-use super::HostError;
+use super::error::HostError;
 use super::files::DiskFiles;
 use super::tree::failed;
 use crate::failure::Failure;

@@ -1,22 +1,20 @@
 //! What is mounted where, and swap.
 
 mod call;
-mod kernel;
+pub(super) mod kernel;
 mod kernel_log;
-mod mountinfo;
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use nix::errno::Errno;
 use nix::mount::MsFlags;
 
-use super::disks::{Device, DeviceNumber};
-use super::{Files, HostError};
-
-pub(crate) use kernel::KernelMounts;
+use super::device_number::DeviceNumber;
+use super::disks::Device;
+use super::error::HostError;
+use super::files::Files;
+pub(crate) use super::mountinfo::Mounted;
 
 /// The mounts and swap areas of this machine.
 #[async_trait(?Send)]
@@ -40,22 +38,6 @@ pub(crate) trait Mounts {
 
     /// swapon(2), with the priority of a number, or the kernel's own.
     async fn swap_on(&self, device: &Device, priority: Option<u16>) -> Result<(), HostError>;
-}
-
-/// A line of /proc/self/mountinfo.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mounted {
-    pub(crate) at: PathBuf,
-    /// The part of the filesystem that is seen there: `/`, or the directory that a bind mount shows, by its path in that
-    /// filesystem: of a bind mount of /srv/a/b, where /srv is a mount itself, `/a/b`.
-    pub(crate) root: PathBuf,
-    /// The block device; of btrfs the one that `source` names; a number of the kernel's own (major 0) where there is none.
-    pub(crate) device: DeviceNumber,
-    pub(crate) filesystem: String,
-    /// What was given to mount(2), such as `/dev/nvme1n1`.
-    pub(crate) source: String,
-    /// Of this mount, as the kernel prints them: `rw`, `noatime` …; `ro` too where the whole filesystem is read-only.
-    pub(crate) options: Vec<String>,
 }
 
 /// One call of mount(2).
@@ -85,42 +67,4 @@ pub(crate) async fn seen<'t>(table: &'t [Mounted], path: &Path, files: &dyn File
 /// One that lies below what was mounted later is hidden: nobody sees it.
 pub(crate) fn at<'t>(table: &'t [Mounted], path: &Path) -> Option<&'t Mounted> {
     table.iter().rev().find(|mounted| path.starts_with(&mounted.at)).filter(|mounted| mounted.at == path)
-}
-
-/// Where a device is mounted as a whole.
-pub(super) fn places_of(device: DeviceNumber) -> Result<Vec<PathBuf>, HostError> {
-    let mounted = kernel::lines()?.into_iter().map(|line| line.mounted);
-    Ok(mounted.filter(|mounted| mounted.device == device && mounted.root == Path::new("/")).map(|mounted| mounted.at).collect())
-}
-
-/// What to do about a mount(2) or a swapon(2) that was refused.
-pub(super) fn advice(refusal: &io::Error, filesystem: &str) -> String {
-    let errno = refusal.raw_os_error().map(Errno::from_raw);
-    match (errno, filesystem) {
-        (Some(Errno::EPERM), _) => "run as root, in the machine's own mount namespace".into(),
-        (Some(Errno::EBUSY), _) => "see what uses it by `lsblk` and `findmnt`".into(),
-        (Some(Errno::ENODEV), "") => "name a filesystem that this kernel knows: `cat /proc/filesystems`".into(),
-        (Some(Errno::ENODEV), name) => format!("load what the kernel needs for it, `modprobe {name}`, or take an image that has it"),
-        (Some(Errno::EROFS | Errno::EACCES), "xfs") => unwritable("norecovery"),
-        (Some(Errno::EROFS | Errno::EACCES), "ext3" | "ext4") => unwritable("noload"),
-        (Some(Errno::EROFS | Errno::EACCES), _) => "mount it with `ro`: it cannot be written to".into(),
-        (Some(Errno::EIO), "btrfs") => {
-            "restore an older snapshot; if it cannot be written to, mount it with `ro` and `rescue=nologreplay`".into()
-        }
-        (Some(Errno::EIO), "xfs") => "look at it by `xfs_repair -n`, or restore an older snapshot".into(),
-        (Some(Errno::EIO), _) => "look at it by `fsck`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), "xfs") => "repair it by `xfs_repair`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), "btrfs") => "look at it by `btrfs check`, or restore an older snapshot".into(),
-        (Some(Errno::EUCLEAN | Errno::EBADMSG), _) => "repair it by `fsck`, or restore an older snapshot".into(),
-        (Some(Errno::ENOENT | Errno::ENOTDIR), _) => "check that what is mounted and where it is mounted both exist".into(),
-        (Some(Errno::EINVAL), "xfs") => "see `dmesg | tail`; a second copy of an XFS needs the option `nouuid`".into(),
-        (Some(Errno::EINVAL), "swap") => "make it anew by `mkswap`: it may be of another page size".into(),
-        (Some(Errno::EINVAL), _) => "see `dmesg | tail`: an option may be unknown, or the superblock refused".into(),
-        _ => "see `dmesg | tail`".into(),
-    }
-}
-
-/// Of what cannot be written to, and has a log that may have to be replayed unless `option` says otherwise.
-fn unwritable(option: &str) -> String {
-    format!("mount it with `ro`, and with `{option}` too if it was in use when it was copied: it cannot be written to")
 }

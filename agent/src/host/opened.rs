@@ -13,7 +13,7 @@ use nix::sys::fanotify::{EventFFlags, Fanotify, FanotifyEvent, InitFlags, MarkFl
 use nix::sys::stat::{SFlag, fstat};
 use tokio::io::unix::AsyncFd;
 
-use super::HostError;
+use super::error::HostError;
 use super::tree::failed;
 use crate::failure::Failure;
 

@@ -8,7 +8,7 @@ mod fiemap;
 mod pace;
 pub(crate) mod selection;
 mod tally;
-mod threads;
+pub(super) mod threads;
 mod walk;
 mod workers;
 
@@ -18,11 +18,9 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 
 use self::selection::Selection;
-use super::HostError;
 use super::disks::Device;
+use super::error::HostError;
 use super::lock::Holder;
-
-pub(crate) use threads::ThreadedReading;
 
 /// Reads what is mounted on this machine.
 #[async_trait(?Send)]

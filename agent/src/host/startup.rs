@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Commands, End, Invocation, SEARCH_PATH};
+use super::commands::{Commands, End, Invocation, SEARCH_PATH};
 
 /// What systemd is asked for. Microseconds: the first two before the kernel began, the others after.
 ///

@@ -17,7 +17,9 @@ use tokio::sync::Mutex;
 use crate::digest::Sha256;
 use crate::failure::Explanation;
 
-use super::{Attributes, FileKind, Files, HostError};
+use super::attributes::{Attributes, FileKind};
+use super::error::HostError;
+use super::files::Files;
 
 const INSTANCES: &str = "/var/lib/ingot/instances";
 

@@ -17,7 +17,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, unlinkat};
 use zeroize::Zeroizing;
 
-use super::{Attributes, FileKind, HostError, Stat};
+use super::attributes::{Attributes, FileKind, Stat};
+use super::error::HostError;
 
 /// The files of this machine, or of the tree below `root`.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,9 @@
-//! [`Units`]: what an operator would do by systemctl and journalctl. What every boot with a service does, it does without
+//! The service manager, and [`Systemctl`]: what an operator would do by systemctl and journalctl. What every boot with a service does, it does without
 //! starting them, over systemd's own socket ([`bus`]); where that cannot be used, by systemctl all the same.
 
 mod bus;
 mod connection;
+mod unit;
 mod wire;
 
 use std::io;
@@ -15,8 +16,34 @@ use tokio::time::timeout;
 
 use self::bus::Bus;
 use self::connection::Answer;
-use super::{Commands, End, HostError, Invocation, SEARCH_PATH, Unit, Units};
+use self::unit::PROPERTIES;
+pub(crate) use self::unit::Unit;
+use super::commands::{Commands, End, Invocation, SEARCH_PATH};
+use super::error::HostError;
 use crate::text::SecretText;
+
+/// The service manager: systemd, by systemctl and journalctl.
+#[async_trait(?Send)]
+pub(crate) trait Units {
+    /// Properties of several units in one call, in the order asked for. A unit that does not exist has `load: "not-found"`.
+    async fn show(&self, units: &[String]) -> Result<Vec<Unit>, HostError>;
+
+    /// Starts a unit and waits for the job, at most `timeout`.
+    async fn start(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
+    /// As [`start`](Units::start).
+    async fn restart(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
+    /// As [`start`](Units::start).
+    async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
+
+    /// Makes systemd read its unit files again.
+    async fn reload_definitions(&self) -> Result<(), HostError>;
+
+    /// The last `lines` journal lines of a unit of this boot, oldest first; empty if there is no journal.
+    async fn journal(&self, unit: &str, lines: usize) -> Vec<String>;
+
+    /// The unit this process runs in, such as `ingot.service` or `cloud-final.service` (from /proc/self/cgroup).
+    fn own(&self) -> Option<String>;
+}
 
 /// How long systemd may take to answer a question or to read its unit files again; it takes milliseconds, or, on a
 /// machine with thousands of units, a second or two.
@@ -30,27 +57,6 @@ const JOURNAL: Duration = Duration::from_secs(5);
 
 /// How many last lines of systemctl's own output an error keeps.
 const SAID: usize = 5;
-
-/// What is asked of a unit, as `systemctl show` names it.
-const PROPERTIES: &[&str] = &[
-    "Id",
-    "LoadState",
-    "ActiveState",
-    "SubState",
-    "Result",
-    "NRestarts",
-    "Type",
-    "After",
-    "Requires",
-    "BindsTo",
-    "Wants",
-    "Upholds",
-    "Job",
-    "NeedDaemonReload",
-    "FragmentPath",
-    "ExecMainStatus",
-    "CanReload",
-];
 
 /// systemd, by its socket or by its command line.
 pub(crate) struct Systemctl {
@@ -190,30 +196,7 @@ fn succeeded(verb: &'static str, unit: &str, end: End, lines: &[String], waited:
 /// shown under another name than it was asked for by (an alias), so only the order tells which is which.
 fn parse(lines: &[String]) -> Vec<Unit> {
     let blocks = lines.split(|line| line.is_empty()).filter(|block| block.iter().any(|line| line.starts_with("Id=")));
-    blocks.map(|block| block.iter().filter_map(|line| line.split_once('=')).fold(Unit::default(), with)).collect()
-}
-
-fn with(mut unit: Unit, (name, value): (&str, &str)) -> Unit {
-    let text = || value.to_owned();
-    match name {
-        "Id" => unit.id = text(),
-        "LoadState" => unit.load = text(),
-        "ActiveState" => unit.active = text(),
-        "SubState" => unit.sub = text(),
-        "Result" => unit.result = text(),
-        "NRestarts" => unit.restarts = value.parse().unwrap_or(0),
-        "Type" => unit.service_type = text(),
-        "After" => unit.after = value.split_whitespace().map(str::to_owned).collect(),
-        "Requires" | "BindsTo" | "Wants" | "Upholds" => unit.pulls.extend(value.split_whitespace().map(str::to_owned)),
-        // No line, an empty one or 0 if there is no job, by the version of systemd.
-        "Job" => unit.job = !matches!(value.split(' ').next(), None | Some("" | "0")),
-        "NeedDaemonReload" => unit.stale = value == "yes",
-        "FragmentPath" => unit.fragment = text(),
-        "ExecMainStatus" => unit.exit_status = value.parse().unwrap_or(0),
-        "CanReload" => unit.can_reload = value == "yes",
-        _ => {}
-    }
-    unit
+    blocks.map(|block| block.iter().filter_map(|line| line.split_once('=')).fold(Unit::default(), Unit::with)).collect()
 }
 
 /// The innermost service of our control group: of `0::/path` (version 2), else of `1:name=systemd:/path` (version 1).
@@ -233,8 +216,8 @@ fn own_of(cgroup: &str) -> Option<String> {
 mod tests {
     use std::cell::RefCell;
 
-    use super::super::OnLine;
     use super::*;
+    use crate::host::lines::OnLine;
 
     /// Answers every program with the same lines, and keeps what was run.
     #[derive(Default)]

@@ -7,11 +7,14 @@
 //!
 //! Which archive, and when its directory counts, is the business of `bundles:`.
 
-mod disk;
+pub(crate) mod disk;
 mod entry;
+mod error;
 mod feed;
 mod limit;
 mod read;
+mod sink;
+mod tar;
 mod write;
 mod zip;
 
@@ -23,11 +26,10 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{Attributes, HostError};
+pub(crate) use self::error::UnpackError;
+use super::attributes::Attributes;
+use super::error::HostError;
 use crate::digest::Sha256;
-use crate::failure::Failure;
-
-pub(crate) use disk::DiskDirectories;
 
 /// Makes directories and links to them. Paths are as in [`Files`](super::Files).
 #[async_trait(?Send)]
@@ -91,50 +93,4 @@ pub(crate) struct Unpacked {
     pub(crate) unpacked: u64,
     /// What an operator should know, though it stops nothing.
     pub(crate) warnings: Vec<String>,
-}
-
-/// Why an archive was not unpacked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UnpackError {
-    #[error("the archive holds `{name}`, {why}")]
-    Refused { name: String, why: String },
-    #[error("this is no archive: it looks like {like}")]
-    NoArchive { like: &'static str },
-    #[error("the archive is damaged: {why}")]
-    Damaged { why: String },
-    #[error("the archive unpacks to more than {limit} bytes, or to more files than fit in them")]
-    TooLarge { limit: u64 },
-    #[error("the archive is another one: its SHA-256 is {found}, not {wanted}")]
-    Digest { wanted: Sha256, found: Sha256 },
-    #[error("{found} bytes came, not {wanted}")]
-    Length { wanted: u64, found: u64 },
-    #[error("there is no room for {name} on the filesystem of {}", at.display())]
-    NoSpace { name: String, at: PathBuf },
-    #[error(transparent)]
-    Host(HostError),
-}
-
-impl Failure for UnpackError {
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Refused { .. } => "make the archive again without it; nothing was installed".into(),
-            Self::NoArchive { .. } => {
-                "publish a tar, tar.gz, tar.zst or zip, and look at what is there: `curl -I` or `aws s3 cp … -`".into()
-            }
-            Self::Damaged { .. } => "make the archive again, and publish it whole".into(),
-            Self::TooLarge { .. } => "raise `max_size_gib` if this is meant to be so large".into(),
-            Self::Digest { .. } => "correct `sha256` in the document, or find out who has replaced the archive".into(),
-            Self::Length { .. } => "boot again; if that does not help, look for a proxy that alters answers".into(),
-            Self::NoSpace { at, .. } => format!("free space on the filesystem of {}, or make it larger", at.display()),
-            Self::Host(source) => return source.hint(),
-        })
-    }
-
-    fn is_transient(&self) -> bool {
-        match self {
-            Self::Length { .. } => true,
-            Self::Host(source) => source.is_transient(),
-            _ => false,
-        }
-    }
 }

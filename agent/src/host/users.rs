@@ -1,9 +1,35 @@
-//! [`Users`] from /etc/passwd and /etc/group, and from nothing else: no NSS, hence no LDAP, SSSD or systemd-userdb.
+//! Users and groups, and [`EtcUsers`]: those from /etc/passwd and /etc/group, and from nothing else: no NSS, hence no LDAP, SSSD or systemd-userdb.
 
 use std::path::{Path, PathBuf};
 
+use super::error::HostError;
 use super::files::DiskFiles;
-use super::{HostError, User, Users};
+
+/// Users and groups, from /etc/passwd and /etc/group only: a static binary must not load NSS modules.
+pub(crate) trait Users {
+    /// # Errors
+    ///
+    /// [`HostError::NoUser`] if there is none of that name or number.
+    fn user(&self, name: &str) -> Result<User, HostError>;
+    /// The id of a group by name or number.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::NoGroup`].
+    fn group(&self, name: &str) -> Result<u32, HostError>;
+    /// The user this process runs as: uid and gid.
+    fn own(&self) -> (u32, u32);
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) home: PathBuf,
+    /// Supplementary groups, from /etc/group.
+    pub(crate) groups: Vec<u32>,
+}
 
 /// More than any machine has: a million users.
 const LIMIT: u64 = 64 << 20;

@@ -10,25 +10,22 @@ mod mysql;
 mod postgres;
 mod refusal;
 mod scram;
+mod target;
 mod tls;
 mod wire;
 
 use std::cell::RefCell;
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use schemars::JsonSchema;
-use serde::Deserialize;
 use tokio::time::Instant;
 
+pub(crate) use self::refusal::{Refusal, Said, Verdict};
+pub(crate) use self::target::{Engine, Login, Server, Target, Tls};
 use self::tls::Roots;
 use crate::host::Files;
 use crate::net::resolver::SystemResolver;
-use crate::text::SecretText;
-
-pub(crate) use self::refusal::{Refusal, Said, Verdict};
 
 /// The longest that one knock may take once there is a connection: a server that takes longer is not ready.
 const KNOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,80 +41,6 @@ pub(crate) trait Databases {
     ///
     /// Without a login in `target`, it is enough that the engine answers its handshake, and not that it is starting.
     async fn knock(&self, target: &Target) -> Result<Server, Refusal>;
-}
-
-/// Where a database is, and how it is to be talked to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) engine: Engine,
-    pub(crate) tls: Tls,
-    /// Certificate authorities that are trusted in place of those of this machine.
-    pub(crate) ca: Option<PathBuf>,
-    pub(crate) login: Option<Login>,
-}
-
-impl Target {
-    /// `host:port`, for people.
-    pub(crate) fn at(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
-    }
-}
-
-/// The protocol that a database speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Engine {
-    Postgres,
-    /// Also for MariaDB.
-    Mysql,
-}
-
-impl Engine {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Postgres => "postgres",
-            Self::Mysql => "mysql",
-        }
-    }
-
-    pub(crate) fn port(self) -> u16 {
-        match self {
-            Self::Postgres => 5432,
-            Self::Mysql => 3306,
-        }
-    }
-}
-
-/// How far a connection is encrypted, in libpq's order.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Tls {
-    /// Encrypted, and the certificate must be trusted for the host name.
-    Verify,
-    /// Encrypted.
-    Require,
-    /// Encrypted if the server offers it.
-    #[default]
-    Prefer,
-    /// Never encrypted.
-    Disable,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Login {
-    pub(crate) user: SecretText,
-    pub(crate) password: SecretText,
-    /// The database to log in to. `None` leaves it open: the login alone counts.
-    pub(crate) database: Option<SecretText>,
-}
-
-/// A database that answered as it should.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Server {
-    /// What it says it is, such as `15.8` or `10.11.6-MariaDB`; `None` where it tells only those who log in.
-    pub(crate) version: Option<String>,
 }
 
 /// [`Databases`] over the network of this machine.

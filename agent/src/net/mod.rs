@@ -6,11 +6,9 @@ pub(crate) mod probes;
 pub(crate) mod resolver;
 
 use std::rc::Rc;
-use std::time::Duration;
-
-use async_trait::async_trait;
 
 use crate::host::Files;
+pub(crate) use probes::Probes;
 
 /// Everything a step may ask of the network, apart from AWS.
 #[derive(Clone)]
@@ -24,17 +22,4 @@ impl Net {
     pub(crate) fn this_network(files: Rc<dyn Files>) -> Self {
         Self { probes: Rc::new(probes::NetProbes::default()), databases: Rc::new(databases::NetDatabases::new(files)) }
     }
-}
-
-/// Asks a service of this machine whether it serves.
-#[async_trait(?Send)]
-pub(crate) trait Probes {
-    /// One GET, redirects not followed: the status code.
-    ///
-    /// # Errors
-    ///
-    /// A sentence for people: what did not work.
-    async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String>;
-    /// One TCP connection to `host:port`.
-    async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String>;
 }

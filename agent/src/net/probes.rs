@@ -1,4 +1,4 @@
-//! [`Probes`] over the network of this machine, straight: no proxy, no DNS.
+//! Probes of services, and [`NetProbes`]: over the network of this machine, straight: no proxy, no DNS.
 //!
 //! Names are those of /etc/hosts, `localhost` above all. A probe is of a service of this machine, and what it waits
 //! for is not to depend on a name server.
@@ -12,7 +12,18 @@ use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::TcpStream;
 
-use crate::net::Probes;
+/// Asks a service of this machine whether it serves.
+#[async_trait(?Send)]
+pub(crate) trait Probes {
+    /// One GET, redirects not followed: the status code.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for people: what did not work.
+    async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String>;
+    /// One TCP connection to `host:port`.
+    async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String>;
+}
 
 /// Probes of this machine. The client is made by the first http probe, because TLS costs a little.
 #[derive(Debug, Default)]

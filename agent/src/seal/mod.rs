@@ -132,7 +132,7 @@ impl Sealing<'_> {
     }
 
     fn traces(&self, image: &Scrubber, used: &mut BTreeSet<usize>, sealed: &mut Sealed) -> Result<(), HostError> {
-        for trace in traces::find(image)? {
+        for trace in traces::find::find(image)? {
             if let Some(entry) = self.allow.covering(&trace.finding) {
                 used.insert(entry);
             } else if !self.scrub || !trace.is_removable() {
@@ -151,7 +151,7 @@ impl Sealing<'_> {
 
     /// What was removed and is there all the same. Logs and temporary files are written to at any time.
     fn look_again(&self, image: &Scrubber, sealed: &mut Sealed) -> Result<(), HostError> {
-        for trace in traces::find(image)? {
+        for trace in traces::find::find(image)? {
             let gone = |removed: &Finding| (&removed.path, &removed.rule) == (&trace.finding.path, &trace.finding.rule);
             if ["log", "temporary"].contains(&trace.finding.rule.as_str()) || !sealed.removed.iter().any(gone) {
                 continue;

@@ -5,32 +5,21 @@
 //! the image has of the boot document. Nothing is run, and nothing is changed.
 
 pub(super) mod binary;
+mod found;
 mod layers;
 pub(crate) mod presets;
 mod units;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-pub(crate) use binary::{BINARY, BINARY_LIMIT};
-
+pub(crate) use self::binary::{BINARY, BINARY_LIMIT};
+pub(crate) use self::found::Setup;
+use self::found::finding;
 use self::layers::Asked;
 use self::units::{Unit, Units};
 use crate::host::{Files, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 use crate::seal::finding::Finding;
-
-/// What was found, and what of the image it was found in.
-#[derive(Debug, Default)]
-pub(crate) struct Setup {
-    pub(crate) findings: Vec<Finding>,
-    pub(crate) notes: Vec<String>,
-    pub(crate) layers: Vec<PathBuf>,
-    pub(crate) templates: Vec<PathBuf>,
-    /// The files of the units that the layers start.
-    pub(crate) units: Vec<PathBuf>,
-    /// What its programs are built for: x86_64, arm64 …
-    pub(crate) architecture: Option<String>,
-}
 
 /// Looks at everything. `live` where the image is the machine on which this process runs.
 pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Result<Setup, HostError> {
@@ -61,10 +50,6 @@ pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Re
         }
     }
     Ok(setup)
-}
-
-fn finding(path: impl Into<PathBuf>, line: Option<u64>, rule: &str, says: impl Into<String>, hint: impl Into<String>) -> Finding {
-    Finding { path: path.into(), line, rule: rule.into(), says: says.into(), hint: hint.into() }
 }
 
 /// An image has no host keys; something has to make those of each instance.

@@ -3,13 +3,12 @@
 //! The whole list is [`TRACES`]. What is found is in [`mod@find`]; what has to be read before it can be judged, in the other
 //! files beside it. Nothing that is not in the list is ever removed.
 
-mod find;
+pub(super) mod find;
+mod found;
 mod keys;
 mod machine_id;
 mod network;
 mod swap;
-
-pub(crate) use find::find;
 
 /// One kind of trace.
 #[derive(Debug)]

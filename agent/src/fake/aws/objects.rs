@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::Calls;
+use super::calls::Calls;
 use crate::aws::AwsError;
 use crate::aws::client::call::Call;
 use crate::aws::s3::{About, Object, Objects, Piece, SERVICE, Source};

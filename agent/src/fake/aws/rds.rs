@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Calls;
+use super::calls::Calls;
 use crate::aws::client::call::Call;
 use crate::aws::rds::codes::ABSENT;
 use crate::aws::rds::{Database, Kind, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Calls;
+use super::calls::Calls;
 use crate::aws::autoscaling::{self, ActionResult, AutoScaling, Hook, LifecycleAction};
 use crate::aws::client::call::Call;
 use crate::aws::cloudformation::{self, CloudFormation, ResourceSignal, WaitSignal};

@@ -1,4 +1,4 @@
-//! The time of a machine in memory: it starts in November 2026 and goes on as tokio's clock does.
+//! The clock of a machine in memory.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::FakeMachine;
 use crate::host::Clock;
 
+/// Starts in November 2026 and goes on as tokio's clock does.
 #[async_trait(?Send)]
 impl Clock for FakeMachine {
     fn now(&self) -> jiff::Timestamp {

@@ -7,8 +7,7 @@ use bytes::Bytes;
 use nix::errno::Errno;
 
 use super::FakeMachine;
-use super::file::failed;
-use super::tree::{Body, Tree};
+use super::tree::{Body, Tree, failed};
 use crate::digest::Sha256;
 use crate::host::unpack::{Directories, Unpack, UnpackError, Unpacked, Unpacking};
 use crate::host::{Attributes, HostError};
@@ -117,7 +116,7 @@ impl Unpack for FakeUnpack {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::unpack::DiskDirectories;
+    use crate::host::unpack::disk::DiskDirectories;
     use crate::host::{Files, files::DiskFiles};
 
     /// The same story told to both; what they answer, step by step.

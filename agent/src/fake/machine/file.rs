@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use zeroize::Zeroizing;
 
 use super::FakeMachine;
-use super::tree::{Body, Tree};
+use super::tree::{Body, Tree, failed};
 use crate::host::{Attributes, FileKind, Files, HostError, Stat};
 
 impl FakeMachine {
@@ -88,10 +88,6 @@ impl Files for FakeMachine {
     fn located(&self, path: &Path) -> PathBuf {
         path.to_owned()
     }
-}
-
-pub(super) fn failed(operation: &'static str, path: &Path, errno: Errno) -> HostError {
-    crate::host::tree::failed(operation, path, errno.into())
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! Probes of a machine in memory: answered by units, or just answered.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,22 +7,6 @@ use async_trait::async_trait;
 use super::FakeMachine;
 use crate::host::Clock as _;
 use crate::net::Probes;
-
-#[derive(Default)]
-pub(super) struct Listeners {
-    units: BTreeMap<String, String>,
-    answers: BTreeMap<String, u16>,
-}
-
-impl Listeners {
-    pub(super) fn bind(&mut self, at: &str, unit: &str) {
-        self.units.insert(at.to_owned(), unit.to_owned());
-    }
-
-    pub(super) fn answer(&mut self, url: &str, status: u16) {
-        self.answers.insert(url.to_owned(), status);
-    }
-}
 
 impl FakeMachine {
     async fn connect(&self, to: &str) -> Result<(), String> {

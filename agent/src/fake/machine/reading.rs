@@ -48,7 +48,7 @@ impl Reading for FakeMachine {
     async fn device(&self, wanted: &DeviceToRead, advanced: OnAdvance<'_>) -> Result<WasRead, HostError> {
         let (disk, _) = crate::host::disks::Disks::behind(self, &wanted.device.node)
             .await?
-            .ok_or_else(|| super::file::failed("open", &wanted.device.node, nix::errno::Errno::ENXIO))?;
+            .ok_or_else(|| super::tree::failed("open", &wanted.device.node, nix::errno::Errno::ENXIO))?;
         advanced(disk.size, disk.size);
         Ok(WasRead { bytes: disk.size, ..WasRead::default() })
     }

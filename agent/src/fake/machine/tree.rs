@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use zeroize::Zeroizing;
 
 use crate::digest::Sha256;
-use crate::host::Attributes;
+use crate::host::{Attributes, HostError};
 
 /// As Linux: so many symbolic links in one path, and no more.
 const LINKS: u32 = 40;
@@ -320,4 +320,9 @@ impl std::fmt::Debug for Body {
             Self::Symlink(target) => write!(f, "Symlink({})", target.display()),
         }
     }
+}
+
+/// What the kernel says of an operation on a path.
+pub(super) fn failed(operation: &'static str, path: &Path, errno: Errno) -> HostError {
+    crate::host::tree::failed(operation, path, errno.into())
 }

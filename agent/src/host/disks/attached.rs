@@ -14,14 +14,20 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::libc;
 
 use super::content::{self, Source};
+use super::disk::{Device, Disk, Wanted};
+use super::filesystem::{Filesystem, NewFilesystem};
+use super::find::find;
+use super::mounted_xfs;
+use super::signature::{Content, Signature, State};
 use super::sysfs::{Sysfs, number_of};
 use super::tools::Tools;
 use super::watch::Watch;
-use super::{
-    Content, Device, DeviceNumber, Disk, DiskWatch, Disks, Filesystem, NewFilesystem, Signature, State, Wanted, find, mounted_xfs,
-};
+use super::{DiskWatch, Disks};
+use crate::host::blocking;
+use crate::host::commands::Commands;
+use crate::host::device_number::DeviceNumber;
+use crate::host::error::HostError;
 use crate::host::tree::failed;
-use crate::host::{Commands, HostError, blocking};
 
 /// The disks of this machine.
 pub(crate) struct AttachedDisks {

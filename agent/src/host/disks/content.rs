@@ -10,6 +10,7 @@ mod checksum;
 mod ext;
 mod foreign;
 mod members;
+mod state;
 mod swap;
 mod tables;
 #[cfg(test)]
@@ -19,7 +20,7 @@ mod xfs;
 
 use std::io;
 
-use super::{Content, Signature, State};
+use super::signature::{Content, Signature};
 pub(super) use window::Source;
 use window::Window;
 
@@ -77,20 +78,4 @@ pub(super) fn recognise(source: &dyn Source) -> io::Result<Content> {
 
 fn found(kinds: &[Kind], window: &Window) -> Vec<Signature> {
     kinds.iter().filter_map(|kind| kind(window)).collect()
-}
-
-impl Signature {
-    /// Of a kind of which no more is known.
-    fn plain(kind: &str) -> Self {
-        Self { kind: kind.to_owned(), label: None, uuid: None, size: None, state: State::Clean }
-    }
-}
-
-/// The state of what says that it is `size` bytes long.
-fn sized(window: &Window, size: u64) -> Option<State> {
-    (size > window.size()).then(|| State::Damaged(format!("it says {size} bytes, and the device has {}", window.size())))
-}
-
-fn damaged(reason: &str) -> State {
-    State::Damaged(reason.to_owned())
 }

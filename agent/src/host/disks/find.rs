@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Disk, Origin, Wanted};
+use super::disk::{Disk, Origin, Wanted};
 
 /// The disk that is meant, among `disks` in the order of the controllers they hang on.
 ///
@@ -37,8 +37,8 @@ fn plain(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::DeviceNumber;
     use super::*;
+    use crate::host::device_number::DeviceNumber;
 
     fn disk(node: &str, origin: Origin, attached_as: Option<&str>) -> Disk {
         Disk {

@@ -8,9 +8,10 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
+use super::disk::{Device, Origin};
 use super::sysfs::Sysfs;
-use super::{Device, DeviceNumber, Origin};
-use crate::host::HostError;
+use crate::host::device_number::DeviceNumber;
+use crate::host::error::HostError;
 use crate::host::tree::failed;
 
 /// A device that is held open. While it is, the kernel gives its number to no other.

@@ -7,8 +7,8 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 
 use nix::libc;
 
-use super::DeviceNumber;
-use crate::host::mounts;
+use crate::host::device_number::DeviceNumber;
+use crate::host::mountinfo;
 
 /// `struct xfs_fsop_geom_v1` of linux/xfs_fs.h, as far as it is needed, and the rest.
 #[repr(C)]
@@ -24,7 +24,7 @@ nix::ioctl_read!(xfs_geometry, b'X', 100, Geometry);
 
 /// In bytes. `None` if it is mounted nowhere that can be seen.
 pub(super) fn size(device: DeviceNumber) -> Option<u64> {
-    let places = mounts::places_of(device).inspect_err(|error| log::debug!("{error}")).ok()?;
+    let places = mountinfo::places_of(device).inspect_err(|error| log::debug!("{error}")).ok()?;
     places.iter().find_map(|place| {
         let flags = libc::O_DIRECTORY | libc::O_NONBLOCK;
         let directory = File::options().read(true).custom_flags(flags).open(place).ok()?;

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use nix::libc;
 
+use super::disk::{Disk, Origin, Partition};
 use super::nvme::{self, Identity};
-use super::{DeviceNumber, Disk, Origin, Partition};
+use crate::host::device_number::DeviceNumber;
 use crate::host::tree::found;
 
 /// The model of an instance store; an EBS volume has `Amazon Elastic Block Store`, and is known by its serial.

@@ -12,10 +12,13 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use tokio::time::{Instant, sleep};
 
+use super::disk::Device;
+use super::filesystem::{Filesystem, NewFilesystem};
 use super::identity::{Held, hold, unused};
-use super::{Device, Filesystem, NewFilesystem};
+use crate::host::blocking;
+use crate::host::commands::{Commands, End, Invocation, SEARCH_PATH};
+use crate::host::error::HostError;
 use crate::host::tree::failed;
-use crate::host::{Commands, End, HostError, Invocation, SEARCH_PATH, blocking};
 use crate::text::SecretText;
 
 /// How many lines of a program an error keeps, of the first and of the last: some say what is wrong and then how they are
@@ -99,17 +102,6 @@ fn shortened(lines: &[String]) -> Vec<&str> {
         return all.collect();
     }
     all.clone().take(FIRST).chain(["…"]).chain(all.skip(lines.len() - LAST)).collect()
-}
-
-/// The package that a program of these is part of, by one name in all distributions.
-pub(crate) fn package(program: &str) -> Option<&'static str> {
-    Some(match program {
-        "mkfs.xfs" | "xfs_growfs" => "xfsprogs",
-        "mkfs.ext4" | "e2fsck" | "resize2fs" => "e2fsprogs",
-        "mkfs.btrfs" | "btrfs" => "btrfs-progs",
-        "mkswap" => "util-linux",
-        _ => return None,
-    })
 }
 
 /// The command that makes a filesystem. None of them asks questions, and none discards: a new volume is empty, and on an

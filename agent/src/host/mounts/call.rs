@@ -9,11 +9,11 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
+use super::MountCall;
 use super::kernel_log::KernelLog;
-use super::mountinfo::{self, source_node};
-use super::{MountCall, Mounted, kernel};
-use crate::host::HostError;
 use crate::host::disks::{self, Device};
+use crate::host::error::HostError;
+use crate::host::mountinfo::{self, Mounted, source_node};
 use crate::host::tree::{Tree, failed};
 
 /// Who sees what is mounted below: set by a call of its own.
@@ -95,7 +95,7 @@ fn described(call: &MountCall) -> String {
 fn is_of(device: &Device, at: &OwnedFd, shown: &Path) -> Result<(), HostError> {
     let info = PathBuf::from(format!("/proc/self/fdinfo/{}", at.as_raw_fd()));
     let id = mountinfo::mount_id(&fs::read_to_string(&info).map_err(|source| failed("read", &info, source))?);
-    let mounted = kernel::lines()?.into_iter().find(|line| Some(line.id) == id).map(|line| resolved(line.mounted));
+    let mounted = mountinfo::lines()?.into_iter().find(|line| Some(line.id) == id).map(|line| resolved(line.mounted));
     let Some(mounted) = mounted else { return Err(failed("find what was mounted at", shown, Errno::ENOENT.into())) };
     // Of several devices, btrfs names only one; then nobody can tell.
     let is_another_of_several = mounted.filesystem == "btrfs" && Path::new(&mounted.source) != device.node;
@@ -138,7 +138,7 @@ mod tests {
     /// What is seen at a path of the tree, with its options.
     fn seen(tree: &Tree, path: &str) -> Option<Mounted> {
         let root = fs::canonicalize(tree.root.as_ref().unwrap()).unwrap();
-        let lines = mountinfo::below(&root, kernel::lines().unwrap());
+        let lines = mountinfo::below(&root, mountinfo::lines().unwrap());
         lines.into_iter().rev().map(|line| line.mounted).find(|mounted| mounted.at == Path::new(path))
     }
 

@@ -13,13 +13,15 @@ use nix::errno::Errno;
 use nix::libc;
 
 use super::kernel_log::KernelLog;
-use super::mountinfo::{self, Line};
-use super::{MountCall, Mounted, Mounts, call};
-use crate::host::disks::{self, Device, DeviceNumber};
+use super::{MountCall, Mounts, call};
+use crate::host::blocking;
+use crate::host::commands::Commands;
+use crate::host::device_number::DeviceNumber;
+use crate::host::disks::{self, Device};
+use crate::host::error::HostError;
+use crate::host::mountinfo::{self, Line, Mounted, TABLE};
 use crate::host::tree::{Tree, failed};
-use crate::host::{Commands, HostError, blocking};
 
-const TABLE: &str = "/proc/self/mountinfo";
 const SWAPS: &str = "/proc/swaps";
 
 /// A priority is given, and the bits it is in: SWAP_FLAG_PREFER and SWAP_FLAG_PRIO_MASK of swapon(2).
@@ -43,7 +45,7 @@ impl Mounts for KernelMounts {
     async fn table(&self) -> Result<Vec<Mounted>, HostError> {
         let root = self.tree.root.clone();
         blocking::work("read", Path::new(TABLE), move || {
-            let lines = lines()?;
+            let lines = mountinfo::lines()?;
             let lines = match root {
                 // The kernel's paths have no links.
                 Some(root) => mountinfo::below(&fs::canonicalize(&root).map_err(|source| failed("find", &root, source))?, lines),
@@ -84,11 +86,6 @@ impl Mounts for KernelMounts {
         let wanted = device.clone();
         blocking::work("swap on", &device.node, move || swap_on(&wanted, priority)).await
     }
-}
-
-/// What is mounted, as the kernel writes it.
-pub(super) fn lines() -> Result<Vec<Line>, HostError> {
-    Ok(mountinfo::parse(&read(TABLE)?))
 }
 
 fn read(path: &str) -> Result<Vec<u8>, HostError> {

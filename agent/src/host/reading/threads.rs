@@ -24,11 +24,13 @@ use super::tally::Tally;
 use super::walk::{Piece, Walk, open};
 use super::workers::{Buffer, Opened, in_flight, lowest_priority, next, read_range, sleep, spawn};
 use super::{Claim, DeviceToRead, FilesToRead, OnAdvance, Reading, WasRead};
+use crate::host::blocking;
 use crate::host::disks::{Device, DeviceNumber};
+use crate::host::error::HostError;
 use crate::host::files::DiskFiles;
+use crate::host::files::Files as _;
 use crate::host::lock::{self, Holder, Lock, LockError};
 use crate::host::tree::failed;
-use crate::host::{Files as _, HostError, blocking};
 
 /// How often it is told how far the reading is.
 const TELL_EVERY: Duration = Duration::from_millis(250);

@@ -12,9 +12,8 @@ use std::path::PathBuf;
 use tokio::sync::Mutex;
 
 use super::connection::{Answer, Connection, Until};
+use super::unit::{PROPERTIES, Unit};
 use super::wire::{Call, malformed};
-use super::{PROPERTIES, with};
-use crate::host::Unit;
 
 /// Where PID 1 listens, for root alone.
 pub(super) const SOCKET: &str = "/run/systemd/private";
@@ -71,7 +70,7 @@ impl Bus {
             match answer.await? {
                 Ok(all) => {
                     let all = all.reader().properties(PROPERTIES).ok_or_else(malformed)?;
-                    units.push(all.iter().fold(Unit::default(), |unit, (name, value)| with(unit, (name.as_str(), value.as_str()))));
+                    units.push(all.iter().fold(Unit::default(), |unit, (name, value)| unit.with((name.as_str(), value.as_str()))));
                 }
                 Err(said) => return Ok(Err(said)),
             }

@@ -24,13 +24,17 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, symlinkat, syncfs, 
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 
+use super::error::{UnpackError, damaged};
 use super::feed::{Fed, Feed, feed};
 use super::limit::Limit;
-use super::read::{self, Sink};
+use super::read;
+use super::sink::Sink;
 use super::write::Writer;
-use super::{Directories, Unpack, UnpackError, Unpacked, Unpacking};
+use super::{Directories, Unpack, Unpacked, Unpacking};
+use crate::host::attributes::{Attributes, FileKind};
+use crate::host::blocking;
+use crate::host::error::HostError;
 use crate::host::tree::{Tree, described, failed, found, through, to_disk};
-use crate::host::{Attributes, FileKind, HostError, blocking};
 
 /// What may wait to be written: chunks of large files, or small files.
 const WAITING: usize = 16;
@@ -181,7 +185,7 @@ impl Unpack for Unpacker {
         }
         // Who no longer takes anything in has ended, and only an error ends before the end.
         self.send = None;
-        self.ended().await.and(Err(read::damaged("something follows its end")))
+        self.ended().await.and(Err(damaged("something follows its end")))
     }
 
     async fn finish(mut self: Box<Self>) -> Result<Unpacked, UnpackError> {

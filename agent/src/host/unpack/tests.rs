@@ -5,11 +5,13 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
+use ::tar::{Builder, EntryType, Header};
 use bytes::Bytes;
-use tar::{Builder, EntryType, Header};
 
+use super::disk::DiskDirectories;
 use super::*;
 use crate::failure::Explanation;
+use crate::failure::Failure as _;
 
 fn header(kind: EntryType, mode: u32, size: usize) -> Header {
     let mut header = Header::new_gnu();

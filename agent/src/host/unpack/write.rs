@@ -17,8 +17,12 @@ use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstatat, futi
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
 
-use super::{UnpackError, entry};
+use super::entry;
+use super::error::UnpackError;
 use crate::host::tree::failed;
+
+/// How much of a file is handed on at a time.
+pub(super) const CHUNK: usize = 128 << 10;
 
 /// Something to be made. Paths are relative, and have been judged.
 #[derive(Debug)]
@@ -102,7 +106,7 @@ impl Writer {
         if is_last {
             self.file = None;
         }
-        if chunk.len() == super::read::CHUNK {
+        if chunk.len() == CHUNK {
             // Nobody may be left who wants it.
             let _ = spare.send(chunk);
         }

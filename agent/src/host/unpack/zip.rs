@@ -5,8 +5,10 @@ use std::io::{self, Read};
 
 use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
 
-use super::read::{Sink, WINDOW, broken, damaged, refused};
-use super::{UnpackError, Unpacking};
+use super::Unpacking;
+use super::error::{UnpackError, broken, damaged, refused};
+use super::limit::WINDOW;
+use super::sink::Sink;
 use crate::host::tree::failed;
 
 /// The longest target of a link.

@@ -13,7 +13,8 @@ use std::thread;
 
 use nix::libc;
 
-use super::{Amount, Reader, Seen, mounted, parts};
+use super::reader::{Amount, Reader, Seen};
+use super::{mounted, parts};
 
 /// With so many paths waiting, whoever finds another file reads it at once.
 const WAITING: usize = 4 * 1024;

@@ -14,7 +14,8 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::{Refusal, Target};
+use super::refusal::Refusal;
+use super::target::Target;
 use crate::net::resolver::SystemResolver;
 
 /// How much later the next connection is begun while the ones before are unanswered.

@@ -15,10 +15,10 @@ use mysql_common::proto::{MyDeserialize, MySerialize};
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use super::refusal::{Said, Verdict};
+use super::refusal::{Refusal, Said, Verdict};
+use super::target::{Login, Server, Target, Tls};
 use super::tls::{self, Roots};
 use super::wire::{Trust, Wire, recognised};
-use super::{Login, Refusal, Server, Target, Tls};
 
 /// First bytes of packets.
 const OK: u8 = 0x00;

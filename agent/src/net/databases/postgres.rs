@@ -12,11 +12,11 @@ use postgres_protocol::message::frontend;
 use tokio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use super::refusal::{Said, Verdict};
+use super::refusal::{Refusal, Said, Verdict};
 use super::scram::{Proven, Scram};
+use super::target::{Login, Server, Target, Tls};
 use super::tls::{self, Roots};
 use super::wire::{Trust, Wire, recognised};
-use super::{Login, Refusal, Server, Target, Tls};
 
 /// Whom the server is told to be knocking where there are no credentials. It never gets as far as a login.
 const NOBODY: &str = "ingot";
@@ -81,54 +81,16 @@ async fn answered(mut wire: Wire) -> Result<Server, Refusal> {
 }
 
 async fn log_in(mut wire: Wire, login: &Login) -> Result<Server, Refusal> {
-    let password = login.password.expose().as_bytes();
+    let mut authentication = Authentication { login, scram: None, proven: None };
     let mut version = None;
-    let mut scram = None;
-    let mut proven: Option<Proven> = None;
     loop {
-        let answer = match next(&mut wire).await? {
-            Message::AuthenticationCleartextPassword if wire.trust == Trust::Verified => {
-                written(&wire, |out| frontend::password_message(password, out))?
-            }
-            Message::AuthenticationCleartextPassword => {
-                return Err(Refusal::Readable { at: wire.at().into(), open: wire.trust == Trust::Open });
-            }
-            Message::AuthenticationMd5Password(body) => {
-                let hash = Zeroizing::new(md5_hash(login.user.expose().as_bytes(), password, body.salt()));
-                written(&wire, |out| frontend::password_message(hash.as_bytes(), out))?
-            }
-            Message::AuthenticationSasl(body) => {
-                let offered: Vec<String> = body.mechanisms().map(|name| Ok(name.to_owned())).collect().map_err(|_| malformed(&wire))?;
-                if !offered.iter().any(|name| name == SCRAM) {
-                    return Err(Refusal::Method { at: wire.at().into(), method: offered.join(", ") });
-                }
-                let begun = Scram::new().map_err(|why| wire.odd(why))?;
-                let first = begun.first();
-                scram = Some(begun);
-                written(&wire, |out| frontend::sasl_initial_response(SCRAM, &first, out))?
-            }
-            Message::AuthenticationSaslContinue(body) => {
-                let begun = scram.take().ok_or_else(|| malformed(&wire))?;
-                let proof = begun.answer(body.data(), password).map_err(|why| wire.odd(why))?;
-                let answer = written(&wire, |out| frontend::sasl_response(&proof.message, out))?;
-                proven = Some(proof);
-                answer
-            }
-            Message::AuthenticationSaslFinal(body) => match proven.take() {
-                Some(proof) if proof.is_answered_by(body.data()) => continue,
-                _ => return Err(Refusal::Impostor { at: wire.at().into() }),
-            },
-            // Before it has shown that it knows the password, too, anybody could say so.
-            Message::AuthenticationOk if scram.is_some() || proven.is_some() => {
-                return Err(Refusal::Impostor { at: wire.at().into() });
-            }
-            Message::AuthenticationOk | Message::BackendKeyData(_) | Message::NoticeResponse(_) => continue,
+        match next(&mut wire).await? {
+            Message::BackendKeyData(_) | Message::NoticeResponse(_) => {}
             Message::ParameterStatus(body) => {
                 if body.name().is_ok_and(|name| name == "server_version") {
                     // Debian appends where it is packaged.
                     version = body.value().ok().and_then(|value| value.split(' ').next()).map(str::to_owned);
                 }
-                continue;
             }
             Message::ReadyForQuery(_) => {
                 wire.close(&terminate()).await;
@@ -140,12 +102,69 @@ async fn log_in(mut wire: Wire, login: &Login) -> Result<Server, Refusal> {
                     refusal => Err(refusal),
                 };
             }
+            message => {
+                if let Some(answer) = authentication.answer(message, &wire)? {
+                    wire.send(answer).await?;
+                }
+            }
+        }
+    }
+}
+
+/// A login that is under way.
+struct Authentication<'a> {
+    login: &'a Login,
+    scram: Option<Scram>,
+    proven: Option<Proven>,
+}
+
+impl Authentication<'_> {
+    /// What to answer to a message about the login. `None` if it asks for nothing.
+    fn answer(&mut self, message: Message, wire: &Wire) -> Result<Option<Zeroizing<Vec<u8>>>, Refusal> {
+        let password = self.login.password.expose().as_bytes();
+        let answer = match message {
+            Message::AuthenticationCleartextPassword if wire.trust == Trust::Verified => {
+                written(wire, |out| frontend::password_message(password, out))?
+            }
+            Message::AuthenticationCleartextPassword => {
+                return Err(Refusal::Readable { at: wire.at().into(), open: wire.trust == Trust::Open });
+            }
+            Message::AuthenticationMd5Password(body) => {
+                let hash = Zeroizing::new(md5_hash(self.login.user.expose().as_bytes(), password, body.salt()));
+                written(wire, |out| frontend::password_message(hash.as_bytes(), out))?
+            }
+            Message::AuthenticationSasl(body) => {
+                let offered: Vec<String> = body.mechanisms().map(|name| Ok(name.to_owned())).collect().map_err(|_| malformed(wire))?;
+                if !offered.iter().any(|name| name == SCRAM) {
+                    return Err(Refusal::Method { at: wire.at().into(), method: offered.join(", ") });
+                }
+                let begun = Scram::new().map_err(|why| wire.odd(why))?;
+                let first = begun.first();
+                self.scram = Some(begun);
+                written(wire, |out| frontend::sasl_initial_response(SCRAM, &first, out))?
+            }
+            Message::AuthenticationSaslContinue(body) => {
+                let begun = self.scram.take().ok_or_else(|| malformed(wire))?;
+                let proof = begun.answer(body.data(), password).map_err(|why| wire.odd(why))?;
+                let answer = written(wire, |out| frontend::sasl_response(&proof.message, out))?;
+                self.proven = Some(proof);
+                answer
+            }
+            Message::AuthenticationSaslFinal(body) => match self.proven.take() {
+                Some(proof) if proof.is_answered_by(body.data()) => return Ok(None),
+                _ => return Err(Refusal::Impostor { at: wire.at().into() }),
+            },
+            // Before it has shown that it knows the password, too, anybody could say so.
+            Message::AuthenticationOk if self.scram.is_some() || self.proven.is_some() => {
+                return Err(Refusal::Impostor { at: wire.at().into() });
+            }
+            Message::AuthenticationOk => return Ok(None),
             Message::AuthenticationGss | Message::AuthenticationSspi | Message::AuthenticationKerberosV5 => {
                 return Err(Refusal::Method { at: wire.at().into(), method: "GSSAPI".into() });
             }
-            _ => return Err(malformed(&wire)),
+            _ => return Err(malformed(wire)),
         };
-        wire.send(answer).await?;
+        Ok(Some(answer))
     }
 }
 

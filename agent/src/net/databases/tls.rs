@@ -18,8 +18,9 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
+use super::refusal::Refusal;
+use super::target::{Target, Tls};
 use super::wire::{Stream, Trust, Wire};
-use super::{Refusal, Target, Tls};
 use crate::host::Files;
 
 /// Where an image may have RDS's certificate authorities.

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use zeroize::Zeroizing;
 
-use super::Refusal;
+use super::refusal::Refusal;
 
 /// More than any message before a login is over has.
 const LIMIT: usize = 1 << 20;

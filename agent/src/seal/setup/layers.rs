@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::{Setup, finding};
+use super::found::{Setup, finding};
 use crate::address::Address;
 use crate::document::BootDocument;
 use crate::document::error::Entry;

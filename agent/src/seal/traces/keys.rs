@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Trace;
-use super::find::{Action, Found, TEXT_LIMIT, one};
+use super::found::{Action, Found, TEXT_LIMIT, one};
 use crate::host::{FileKind, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 
@@ -148,7 +148,7 @@ mod tests {
         write("etc/ssh/operators/root", "# ours\nssh-ed25519 AAAA ops\n");
         std::fs::create_dir(directory.path().join("root")).unwrap();
         std::os::unix::fs::symlink("/srv/ssh", directory.path().join("root/.ssh")).unwrap();
-        let found = super::super::find(&Scrubber::open(directory.path()).unwrap()).unwrap();
+        let found = super::super::find::find(&Scrubber::open(directory.path()).unwrap()).unwrap();
         let keys: Vec<String> =
             found.iter().filter(|found| found.finding.rule == "authorized-keys").map(|found| found.finding.to_string()).collect();
         assert_eq!(

@@ -7,7 +7,7 @@
 //!
 //! Source: machine-id(5), systemd.preset(5).
 
-use super::find::{Action, TEXT_LIMIT};
+use super::found::{Action, TEXT_LIMIT};
 use crate::host::{FileKind, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 use crate::seal::setup::presets;

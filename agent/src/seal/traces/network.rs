@@ -1,7 +1,7 @@
 //! What the network told the build machine: its name, and its name servers. Only what is surely of that kind: another name
 //! and other servers may be what the owner of the image wants.
 
-use super::find::{Action, TEXT_LIMIT};
+use super::found::{Action, TEXT_LIMIT};
 use crate::host::HostError;
 use crate::image::scrub::{Scrubber, Spot};
 

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Trace;
-use super::find::{Action, Found, TEXT_LIMIT, one};
+use super::found::{Action, Found, TEXT_LIMIT, one};
 use crate::host::{FileKind, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 

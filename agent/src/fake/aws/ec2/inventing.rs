@@ -1,6 +1,6 @@
 //! What a rehearsal makes up: a snapshot or a volume for whatever a document names.
 
-use super::{Account, Held, has, made_up};
+use super::account::{Account, Held, has, made_up};
 use crate::aws::ec2::{Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::host::disks::Content;
 

@@ -1,8 +1,9 @@
 //! btrfs. A filesystem of several devices has such a superblock on each.
 
 use super::checksum::crc32c;
+use super::state::{damaged, sized};
 use super::window::Window;
-use super::{Signature, State, damaged, sized};
+use crate::host::disks::signature::{Signature, State};
 
 /// Where the first of its superblocks lies, and how long it is.
 const AT: u64 = 64 << 10;

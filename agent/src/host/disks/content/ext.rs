@@ -1,8 +1,9 @@
 //! ext2, ext3 and ext4, which share a superblock, and a journal of its own device (`jbd`).
 
 use super::checksum::crc32c;
+use super::state::{damaged, sized};
 use super::window::Window;
-use super::{Signature, State, damaged, sized};
+use crate::host::disks::signature::{Signature, State};
 
 /// Where the superblock lies.
 const AT: u64 = 1024;

@@ -1,7 +1,7 @@
 //! Filesystems that ingot neither makes nor grows, but must not overwrite.
 
-use super::Signature;
 use super::window::Window;
+use crate::host::disks::signature::Signature;
 
 /// Kinds that are known by one magic number, long enough not to be there by accident.
 const MAGICS: &[(&str, u64, &[u8])] = &[

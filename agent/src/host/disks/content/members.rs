@@ -1,8 +1,9 @@
 //! Parts of something larger, or of something locked: LVM, RAID, LUKS, ZFS, bcache, DRBD.
 
 use super::checksum::lvm as lvm_checksum;
+use super::state::damaged;
 use super::window::{Window, written};
-use super::{Signature, damaged};
+use crate::host::disks::signature::Signature;
 
 const SECTOR: u64 = 512;
 

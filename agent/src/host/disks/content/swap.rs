@@ -1,7 +1,8 @@
 //! Swap, and what a machine that hibernated leaves in its place.
 
+use super::state::{damaged, sized};
 use super::window::Window;
-use super::{Signature, State, damaged, sized};
+use crate::host::disks::signature::{Signature, State};
 
 /// The sizes of pages that Linux has, in bytes: the signature is at the end of the first.
 const PAGES: [u64; 5] = [4 << 10, 8 << 10, 16 << 10, 32 << 10, 64 << 10];

@@ -1,8 +1,10 @@
 //! Partition tables: gpt and dos.
 
 use super::checksum::crc32;
+use super::foreign;
+use super::state::damaged;
 use super::window::Window;
-use super::{Signature, damaged, foreign};
+use crate::host::disks::signature::Signature;
 
 /// The sizes of logical blocks that disks have, in bytes: the header of a gpt is in the second block and in the last.
 const BLOCKS: [u64; 2] = [512, 4096];

@@ -1,8 +1,9 @@
 //! XFS. Whether its log is to be replayed is not in the superblock: a mount sees to it either way.
 
 use super::checksum::crc32c;
+use super::state::{damaged, sized};
 use super::window::Window;
-use super::{Signature, State, damaged, sized};
+use crate::host::disks::signature::{Signature, State};
 
 /// The smallest last allocation group, in blocks (XFS_MIN_AG_BLOCKS).
 const SMALLEST_GROUP: u64 = 64;

@@ -1,13 +1,34 @@
-//! /proc/self/mountinfo, and /proc/swaps, which is written in the same way. Pure.
+//! What is mounted, by /proc/self/mountinfo; and how that and /proc/swaps, which is written in the same way, are read.
 //!
 //! Source: proc_pid_mountinfo(5), proc_swaps(5).
 
 use std::ffi::OsString;
+use std::fs;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
-use super::Mounted;
-use crate::host::disks::DeviceNumber;
+use super::device_number::DeviceNumber;
+use super::error::HostError;
+use super::tree::failed;
+
+/// Where the kernel says what is mounted.
+pub(super) const TABLE: &str = "/proc/self/mountinfo";
+
+/// A line of /proc/self/mountinfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mounted {
+    pub(crate) at: PathBuf,
+    /// The part of the filesystem that is seen there: `/`, or the directory that a bind mount shows, by its path in that
+    /// filesystem: of a bind mount of /srv/a/b, where /srv is a mount itself, `/a/b`.
+    pub(crate) root: PathBuf,
+    /// The block device; of btrfs the one that `source` names; a number of the kernel's own (major 0) where there is none.
+    pub(crate) device: DeviceNumber,
+    pub(crate) filesystem: String,
+    /// What was given to mount(2), such as `/dev/nvme1n1`.
+    pub(crate) source: String,
+    /// Of this mount, as the kernel prints them: `rw`, `noatime` …; `ro` too where the whole filesystem is read-only.
+    pub(crate) options: Vec<String>,
+}
 
 /// A line, with the paths that the kernel writes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +36,18 @@ pub(super) struct Line {
     /// The id of the mount, which /proc/self/fdinfo has too.
     pub(super) id: u64,
     pub(super) mounted: Mounted,
+}
+
+/// What is mounted, as the kernel writes it.
+pub(super) fn lines() -> Result<Vec<Line>, HostError> {
+    let text = fs::read(TABLE).map_err(|source| failed("read", Path::new(TABLE), source))?;
+    Ok(parse(&text))
+}
+
+/// Where a device is mounted as a whole.
+pub(super) fn places_of(device: DeviceNumber) -> Result<Vec<PathBuf>, HostError> {
+    let mounted = lines()?.into_iter().map(|line| line.mounted);
+    Ok(mounted.filter(|mounted| mounted.device == device && mounted.root == Path::new("/")).map(|mounted| mounted.at).collect())
 }
 
 /// Every line that can be read: `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`.

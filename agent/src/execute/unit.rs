@@ -1,0 +1,179 @@
+//! Runs one unit to its end, with retries, within its time.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::retry;
+use super::schedule::Ended;
+use crate::failure::Explanation;
+use crate::plan::{Plan, Unit};
+use crate::report::Outcome;
+use crate::report::event::Recorder;
+use crate::step::{Context, Difference, Progress, World};
+
+/// Far more changes, one after the other, than any step asks for.
+const ROUNDS: u32 = 32;
+
+/// A step ends its own waits in time; one that does not is cut off this much later.
+const GRACE: Duration = Duration::from_secs(7);
+
+/// A unit that failed.
+struct Failed {
+    /// How often it was tried.
+    attempts: u32,
+    /// What came of its members in the last of these.
+    why: Vec<MemberFailure>,
+}
+
+/// A member of a unit that failed.
+struct MemberFailure {
+    member: usize,
+    /// `None` if it was held back, because another one failed.
+    error: Option<Explanation>,
+}
+
+/// Runs the unit, and records how each of its members ended.
+pub(super) async fn run(plan: &Plan, unit: usize, world: &World, recorder: &Recorder) -> Ended {
+    let Err(Failed { attempts, why }) = converged(plan, &plan.units[unit], world, recorder).await else { return Ended::Well };
+    let culprit = why.iter().find(|failure| failure.error.is_some()).map(|failure| plan.nodes[failure.member].address.clone());
+    for MemberFailure { member, error } in &why {
+        match error {
+            Some(error) => recorder.finished(*member, Outcome::Failed, Some(&after_tries(error, attempts))),
+            None => recorder.skipped(*member, culprit.clone()),
+        }
+    }
+    Ended::Badly { required: why.iter().any(|failure| plan.nodes[failure.member].required) }
+}
+
+/// Tries until it is done, or there is no point in another try.
+async fn converged(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder) -> Result<(), Failed> {
+    let clock = &world.host.clock;
+    let patience = unit.members.iter().map(|member| plan.nodes[*member].patience).max().unwrap_or_default();
+    let deadline = clock.elapsed() + patience;
+    unit.members.iter().for_each(|member| recorder.started(*member));
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let left = (deadline + GRACE).saturating_sub(clock.elapsed());
+        let tried = tokio::select! {
+            biased;
+            tried = converge(plan, unit, world, recorder, deadline) => tried,
+            () = clock.sleep(left) => Err(too_slow(patience, unit, recorder)),
+        };
+        let Err(why) = tried else { return Ok(()) };
+        let mut errors = why.iter().filter_map(|failure| Some((failure.member, failure.error.as_ref()?)));
+        let left = deadline.saturating_sub(clock.elapsed());
+        let pause = retry::pause(errors.clone().map(|(_, error)| error), attempts, left);
+        let (Some(pause), Some((first, error))) = (pause, errors.next()) else { return Err(Failed { attempts, why }) };
+        recorder.retrying(first, error, pause, attempts);
+        clock.sleep(pause).await;
+    }
+}
+
+fn after_tries(error: &Explanation, attempts: u32) -> Explanation {
+    match attempts {
+        0 | 1 => error.clone(),
+        n => Explanation { message: format!("{} (after {n} tries)", error.message), ..error.clone() },
+    }
+}
+
+/// Every member, with what it was waiting for when its time was over.
+fn too_slow(patience: Duration, unit: &Unit, recorder: &Recorder) -> Vec<MemberFailure> {
+    let report = recorder.report();
+    let error = |member: usize| {
+        let step = &report.steps[member];
+        let hint = "give it a longer `timeout:`, or find out what it waits for";
+        Explanation::new(format!("it did not end within {patience:?}"), Some(hint.into()))
+            .while_waiting(step.waiting.as_deref(), step.unreachable)
+    };
+    unit.members.iter().map(|member| MemberFailure { member: *member, error: Some(error(*member)) }).collect()
+}
+
+/// Makes changes until nothing differs, and learns what every member offers. On a failure, every member is named: those
+/// that failed with their error, the others, which were held back, without.
+async fn converge(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder, deadline: Duration) -> Result<(), Vec<MemberFailure>> {
+    let observers: Vec<_> = unit.members.iter().map(|at| move |progress: Progress| recorder.progress(*at, &progress)).collect();
+    let contexts: Vec<Context<'_>> =
+        unit.members.iter().zip(&observers).map(|(at, observer)| context(plan, *at, world, observer, deadline)).collect();
+    let members = || unit.members.iter().zip(&contexts);
+    let unfolds = unit.members.iter().any(|at| plan.nodes[*at].step.unfolds());
+    for round in 1.. {
+        let left = round_of_changes(plan, unit, &contexts, recorder).await?;
+        if left.is_empty() || !unfolds {
+            break;
+        }
+        if round == ROUNDS {
+            let why = Explanation::new(format!("after {round} rounds of changes there is still another: {}", left.join(", ")), None);
+            return Err(unit.members.iter().map(|at| MemberFailure { member: *at, error: Some(why.clone()) }).collect());
+        }
+    }
+    let offered = join_all(members().map(|(at, cx)| async move {
+        let node = &plan.nodes[*at];
+        let outputs = match world.known.given(&node.address) {
+            Some(given) => given,
+            None => node.step.outputs(cx).await?,
+        };
+        world.known.set_outputs(node.address.clone(), outputs);
+        Ok(())
+    }));
+    let offered = offered.await;
+    if offered.iter().any(Result::is_err) {
+        return Err(named(unit, offered));
+    }
+    unit.members.iter().for_each(|member| recorder.succeeded(*member));
+    Ok(())
+}
+
+/// Inspects every member, stages every change, and only then makes them. Returns the lines of what was changed.
+async fn round_of_changes(
+    plan: &Plan,
+    unit: &Unit,
+    contexts: &[Context<'_>],
+    recorder: &Recorder,
+) -> Result<Vec<String>, Vec<MemberFailure>> {
+    let lines = RefCell::new(Vec::new());
+    let staged = join_all(unit.members.iter().zip(contexts).map(|(at, cx)| async {
+        let difference = match plan.nodes[*at].step.inspect(cx).await {
+            Ok(difference) => difference,
+            Err(error) => return (None, Err(error)),
+        };
+        recorder.changing(*at, &difference.lines());
+        lines.borrow_mut().extend(difference.lines());
+        let staged = difference.stage().await;
+        (Some(difference), staged)
+    }));
+    let (found, staged): (Vec<Option<Box<dyn Difference + '_>>>, Vec<_>) = staged.await.into_iter().unzip();
+    if staged.iter().any(Result::is_err) {
+        join_all(found.iter().flatten().map(|difference| difference.abandon())).await;
+        return Err(named(unit, staged));
+    }
+    // All of them at once: the shorter the time in which old and new files stand side by side, the better.
+    let applied = join_all(found.into_iter().flatten().map(|difference| difference.apply())).await;
+    if applied.iter().any(Result::is_err) {
+        return Err(named(unit, applied));
+    }
+    Ok(lines.into_inner())
+}
+
+/// The members of a unit, each with its error.
+fn named(unit: &Unit, results: Vec<Result<(), Explanation>>) -> Vec<MemberFailure> {
+    let errors = results.into_iter().map(Result::err);
+    unit.members.iter().zip(errors).map(|(member, error)| MemberFailure { member: *member, error }).collect()
+}
+
+/// What a step is given to work with.
+pub(super) fn context<'a>(plan: &'a Plan, at: usize, world: &'a World, observer: &'a dyn Fn(Progress), deadline: Duration) -> Context<'a> {
+    let node = &plan.nodes[at];
+    Context {
+        world,
+        address: &node.address,
+        references: &node.references,
+        holds_secret: node.holds_secret,
+        templates: &plan.templates,
+        observer,
+        patience: node.patience,
+        deadline,
+    }
+}

@@ -1,0 +1,29 @@
+//! What a boot has come to, as signals are told.
+
+use std::collections::BTreeSet;
+
+use crate::plan::Plan;
+use crate::report::Outcome;
+use crate::report::event::Recorder;
+use crate::step::Verdict;
+
+/// What a boot has come to that has failed: its first failure.
+pub(super) fn verdict(plan: &Plan, recorder: &Recorder) -> Option<Verdict> {
+    let report = recorder.report();
+    let last = told_last(plan);
+    let steps = || report.steps.iter().enumerate().filter(|(at, step)| step.required && !last.contains(at)).map(|(_, step)| step);
+    let failed = steps().filter_map(|step| Some((step, step.error.as_ref()?)));
+    let first = failed.min_by(|(a, _), (b, _)| a.finished_ms.partial_cmp(&b.finished_ms).unwrap_or(std::cmp::Ordering::Equal));
+    if let Some((step, trouble)) = first {
+        let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
+        return Some(Verdict::failed(Some(&step.address), &format!("{}{causes}", trouble.message)));
+    }
+    let skipped = steps().find(|step| step.outcome == Outcome::Skipped)?;
+    let why = skipped.skipped_for.as_ref().map_or_else(|| "it did not run".to_owned(), |needs| format!("it needs {needs}"));
+    Some(Verdict::failed(Some(&skipped.address), &why))
+}
+
+/// The steps that come after everything.
+pub(super) fn told_last(plan: &Plan) -> BTreeSet<usize> {
+    plan.units.iter().filter(|unit| unit.last).flat_map(|unit| unit.members.iter().copied()).collect()
+}

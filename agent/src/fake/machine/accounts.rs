@@ -1,0 +1,42 @@
+//! The users that a machine in memory knows.
+
+use std::collections::BTreeMap;
+
+use crate::digest::Sha256;
+use crate::host::User;
+
+pub(super) struct Accounts {
+    users: BTreeMap<String, User>,
+    /// Whether anyone who is asked for exists.
+    pub(super) anyone: bool,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        let mut accounts = Self { users: BTreeMap::new(), anyone: false };
+        accounts.add("root", 0);
+        accounts
+    }
+}
+
+impl Accounts {
+    /// Adds a user with a group of the same name and number.
+    pub(super) fn add(&mut self, name: &str, uid: u32) -> User {
+        let home = if uid == 0 { "/root".into() } else { format!("/home/{name}").into() };
+        let user = User { name: name.into(), uid, gid: uid, home, groups: vec![uid] };
+        self.users.insert(name.to_owned(), user.clone());
+        user
+    }
+
+    pub(super) fn find(&mut self, name: &str) -> Option<User> {
+        let number = name.parse::<u32>().ok();
+        let known = self.users.get(name).or_else(|| self.users.values().find(|user| Some(user.uid) == number)).cloned();
+        known.or_else(|| self.anyone.then(|| self.add(name, number.unwrap_or_else(|| made_up(name)))))
+    }
+}
+
+/// The same number for the same name, whoever was asked for before.
+fn made_up(name: &str) -> u32 {
+    let Sha256(bytes) = Sha256::of(name.as_bytes());
+    1000 + u32::from(u16::from_be_bytes([bytes[0], bytes[1]])) % 50_000
+}

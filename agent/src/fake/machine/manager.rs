@@ -1,0 +1,217 @@
+//! What systemd of a machine in memory knows: its units, and what each does when started.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::host::{HostError, Unit};
+
+/// The unit that ingot runs in: at work, and with a job, for as long as we can see.
+pub(super) const OWN: &str = "ingot.service";
+
+/// How long a unit that fails over and over rests in between (`RestartSec=`).
+const RESTART: Duration = Duration::from_secs(1);
+
+/// A unit, and what it does when started. Without more said: a loaded service of type simple that comes up at once.
+#[derive(Debug, Clone)]
+pub(crate) struct FakeUnit {
+    pub(super) shown: Unit,
+    requires: Vec<String>,
+    course: Course,
+    pub(super) journal: Vec<String>,
+    /// When it was last started, on the machine's clock.
+    since: Option<Duration>,
+    starts: u32,
+    pub(super) reloads: u32,
+}
+
+/// How a start goes.
+#[derive(Debug, Clone, Copy)]
+enum Course {
+    Up,
+    /// It is up only after this time.
+    Late(Duration),
+    Fails,
+    /// It fails, is started again, and fails again.
+    Loops,
+    /// It ends by itself, having done what it had to.
+    Ends,
+}
+
+impl FakeUnit {
+    pub(crate) fn new(name: &str) -> Self {
+        let shown = Unit {
+            id: name.into(),
+            load: "loaded".into(),
+            service_type: if name.ends_with(".service") { "simple".into() } else { String::new() },
+            fragment: format!("/usr/lib/systemd/system/{name}"),
+            can_reload: true,
+            ..Unit::default()
+        };
+        Self { shown, requires: Vec::new(), course: Course::Up, journal: Vec::new(), since: None, starts: 0, reloads: 0 }
+    }
+
+    /// Its `LoadState` is another, such as `masked` or `not-found`.
+    pub(crate) fn load(mut self, load: &str) -> Self {
+        self.shown.load = load.into();
+        self
+    }
+
+    /// Its `Type=`. Those that systemd waits for (notify, forking, oneshot) tell the starter of a failure; simple does not.
+    pub(crate) fn service_type(mut self, service_type: &str) -> Self {
+        self.shown.service_type = service_type.into();
+        if service_type == "oneshot" && matches!(self.course, Course::Up) {
+            self.course = Course::Ends;
+        }
+        self
+    }
+
+    pub(crate) fn after(mut self, unit: &str) -> Self {
+        self.shown.after.push(unit.into());
+        self
+    }
+
+    pub(crate) fn requires(mut self, unit: &str) -> Self {
+        self.requires.push(unit.into());
+        self
+    }
+
+    pub(crate) fn fails(mut self, exit_status: i32) -> Self {
+        self.course = Course::Fails;
+        self.shown.exit_status = exit_status;
+        self
+    }
+
+    pub(crate) fn loops(mut self, exit_status: i32) -> Self {
+        self.course = Course::Loops;
+        self.shown.exit_status = exit_status;
+        self
+    }
+
+    pub(crate) fn late(mut self, by: Duration) -> Self {
+        self.course = Course::Late(by);
+        self
+    }
+
+    /// Its unit file has changed since systemd read it.
+    pub(crate) fn stale(mut self) -> Self {
+        self.shown.stale = true;
+        self
+    }
+
+    pub(crate) fn cannot_reload(mut self) -> Self {
+        self.shown.can_reload = false;
+        self
+    }
+
+    /// It is up since before us.
+    pub(crate) fn active(mut self) -> Self {
+        self.since = Some(Duration::ZERO);
+        self
+    }
+
+    pub(crate) fn journal(mut self, lines: &[&str]) -> Self {
+        self.journal = lines.iter().map(|&line| line.into()).collect();
+        self
+    }
+
+    pub(super) fn show(&self, now: Duration) -> Unit {
+        let mut unit = self.shown.clone();
+        let running = self.since.map(|since| now.saturating_sub(since));
+        let (active, sub, result) = match (running, self.course) {
+            _ if self.shown.id == OWN => ("activating", "start", "success"),
+            (None, _) | (Some(_), Course::Ends) => ("inactive", "dead", "success"),
+            (Some(running), Course::Late(by)) if running < by => ("activating", "start", "success"),
+            (Some(_), Course::Up | Course::Late(_)) => ("active", "running", "success"),
+            (Some(_), Course::Fails) => ("failed", "failed", "exit-code"),
+            (Some(_), Course::Loops) => ("activating", "auto-restart", "exit-code"),
+        };
+        if let (Some(running), Course::Loops) = (running, self.course) {
+            unit.restarts = u32::try_from(running.as_secs() / RESTART.as_secs()).unwrap_or(u32::MAX);
+        }
+        if result == "success" {
+            unit.exit_status = 0;
+        }
+        unit.job = sub == "start";
+        unit.active = active.into();
+        unit.sub = sub.into();
+        unit.result = result.into();
+        unit
+    }
+
+    /// What a starter that waits is told, and for how long it waits.
+    pub(super) fn told(&self, verb: &'static str, now: Duration) -> (Duration, Result<(), HostError>) {
+        let waits = !matches!(self.shown.service_type.as_str(), "simple" | "exec" | "idle");
+        match self.course {
+            Course::Late(by) if waits => ((self.since.unwrap_or(now) + by).saturating_sub(now), Ok(())),
+            Course::Fails | Course::Loops if waits => {
+                let name = &self.shown.id;
+                let said = format!("Job for {name} failed because the control process exited with error code.");
+                (Duration::ZERO, refused(verb, name, said))
+            }
+            _ => (Duration::ZERO, Ok(())),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Manager {
+    pub(super) units: BTreeMap<String, FakeUnit>,
+}
+
+impl Manager {
+    pub(super) fn add(&mut self, unit: FakeUnit) {
+        self.units.insert(unit.shown.id.clone(), unit);
+    }
+
+    pub(super) fn starts_and_reloads(&self, name: &str) -> (u32, u32) {
+        self.units.get(name).map_or((0, 0), |unit| (unit.starts, unit.reloads))
+    }
+
+    pub(super) fn stop_all(&mut self) {
+        self.units.values_mut().for_each(|unit| unit.since = None);
+    }
+
+    pub(super) fn is_active(&self, name: &str, now: Duration) -> bool {
+        self.get(name).show(now).active == "active"
+    }
+
+    pub(super) fn describe(&self, now: Duration, lines: &mut BTreeMap<String, String>) {
+        for (name, unit) in self.units.iter().filter(|(_, unit)| unit.since.is_some()) {
+            let shown = unit.show(now);
+            lines.insert(name.clone(), format!("{} ({})", shown.active, shown.sub));
+        }
+    }
+
+    /// A unit that nobody has said anything of.
+    pub(super) fn get(&self, name: &str) -> FakeUnit {
+        self.units.get(name).cloned().unwrap_or_else(|| FakeUnit::new(name))
+    }
+
+    /// Starts a unit and, first, what it requires. Says whether anything changed.
+    pub(super) fn start(&mut self, verb: &'static str, name: &str, again: bool, now: Duration) -> Result<bool, HostError> {
+        let unit = self.get(name);
+        match unit.shown.load.as_str() {
+            "loaded" => {}
+            "not-found" => return refused(verb, name, format!("Failed to {verb} {name}: Unit {name} not found.")),
+            other => return refused(verb, name, format!("Failed to {verb} {name}: Unit {name} is {other}.")),
+        }
+        for required in unit.requires {
+            self.start(verb, &required, false, now)?;
+            if self.get(&required).show(now).active == "failed" {
+                return refused(verb, name, format!("A dependency job for {name} failed. See 'journalctl -xe' for details."));
+            }
+        }
+        let up = matches!(unit.shown.id.as_str(), OWN) || matches!(self.get(name).show(now).active.as_str(), "active" | "activating");
+        if up && !again {
+            return Ok(false);
+        }
+        let unit = self.units.entry(name.to_owned()).or_insert_with(|| FakeUnit::new(name));
+        unit.since = Some(now);
+        unit.starts += 1;
+        Ok(true)
+    }
+}
+
+pub(super) fn refused<T>(verb: &'static str, unit: &str, said: String) -> Result<T, HostError> {
+    Err(HostError::Systemctl { verb, unit: unit.into(), said })
+}

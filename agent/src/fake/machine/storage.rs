@@ -1,0 +1,160 @@
+//! The disks that are plugged into a machine in memory, and what is mounted there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use nix::mount::MsFlags;
+
+use crate::host::HostError;
+use crate::host::disks::{Content, Device, DeviceNumber, Disk, Origin, Wanted};
+use crate::host::mounts::Mounted;
+
+/// The major number of NVMe partitions and disks: «blkext».
+const BLOCK_EXTENDED: u32 = 259;
+
+/// What is plugged in and what is mounted.
+#[derive(Default)]
+pub(super) struct Storage {
+    /// By the number in the kernel's name.
+    pub(super) disks: BTreeMap<u32, (Disk, Content)>,
+    pub(super) table: Vec<Mounted>,
+    pub(super) swaps: Vec<DeviceNumber>,
+    /// Whether whatever is waited for comes: this is a rehearsal.
+    pub(super) anything: bool,
+    /// What was looked for and not there, in the order in which it was.
+    pub(super) missed: Vec<Wanted>,
+    /// How many runs of mkfs end badly.
+    pub(super) failing: u32,
+}
+
+impl Storage {
+    pub(super) fn plug(&mut self, origin: Origin, attached_as: Option<&str>, size: u64, content: Content) {
+        let number = (1..).find(|number| !self.disks.contains_key(number)).expect("a kernel has names enough");
+        let disk = Disk {
+            node: node(number),
+            number: DeviceNumber { major: BLOCK_EXTENDED, minor: number },
+            size,
+            read_only: false,
+            origin,
+            attached_as: attached_as.map(str::to_owned),
+            partitions: Vec::new(),
+            holders: Vec::new(),
+        };
+        self.disks.insert(number, (disk, content));
+    }
+
+    /// A disk for a node that a document names, in a rehearsal.
+    pub(super) fn invent(&mut self, node: &Path) {
+        if self.disks.values().any(|(disk, _)| disk.node == node) {
+            return;
+        }
+        self.plug(Origin::Other, None, 8 << 30, Content::Unspecified);
+        if let Some((disk, _)) = self
+            .disks
+            .values_mut()
+            .find(|(disk, _)| disk.origin == Origin::Other && disk.attached_as.is_none() && disk.node.starts_with("/dev/nvme"))
+        {
+            disk.node = node.to_owned();
+        }
+    }
+
+    pub(super) fn unplug(&mut self, volume: &str) {
+        self.disks.retain(|_, (disk, _)| disk.origin != Origin::Volume(volume.to_owned()));
+    }
+
+    pub(super) fn unplug_all(&mut self) {
+        self.disks.clear();
+    }
+
+    /// Nothing is mounted any more, and the kernel finds the disks in another order.
+    pub(super) fn reboot(&mut self) {
+        self.table.clear();
+        self.swaps.clear();
+        let disks: Vec<_> = std::mem::take(&mut self.disks).into_values().rev().collect();
+        for ((mut disk, content), number) in disks.into_iter().zip(1..) {
+            (disk.node, disk.number.minor) = (node(number), number);
+            self.disks.insert(number, (disk, content));
+        }
+    }
+
+    pub(super) fn describe(&self, lines: &mut BTreeMap<String, String>) {
+        // What is there by itself is no change.
+        for (disk, content) in self.disks.values().filter(|(disk, _)| disk.origin != Origin::Other || disk.attached_as.is_some()) {
+            lines.insert(name(disk), format!("{} bytes, {content}", disk.size));
+        }
+        for mounted in &self.table {
+            let source = self.named(mounted.device).unwrap_or_else(|| mounted.source.clone());
+            lines.insert(format!("at {}", mounted.at.display()), format!("{source} {} {:?}", mounted.filesystem, mounted.options));
+        }
+        if !self.swaps.is_empty() {
+            let swaps: BTreeSet<Option<String>> = self.swaps.iter().map(|number| self.named(*number)).collect();
+            lines.insert("swap on".into(), format!("{swaps:?}"));
+        }
+    }
+
+    fn named(&self, number: DeviceNumber) -> Option<String> {
+        self.disks.values().find(|(disk, _)| disk.number == number).map(|(disk, _)| name(disk))
+    }
+
+    /// What is mounted, the root filesystem first.
+    pub(super) fn table(&self) -> impl Iterator<Item = Mounted> {
+        let root = Mounted {
+            at: "/".into(),
+            root: "/".into(),
+            device: DeviceNumber { major: BLOCK_EXTENDED, minor: 0 },
+            filesystem: "ext4".into(),
+            source: "/dev/root".into(),
+            options: named(MsFlags::empty()),
+        };
+        std::iter::once(root).chain(self.table.iter().cloned())
+    }
+
+    /// What a bind mount of `path` shows: the mount that it lies on, and its place in that filesystem.
+    pub(super) fn seen_at(&self, path: &Path) -> Mounted {
+        let holders = self.table().filter(|mounted| path.starts_with(&mounted.at));
+        let holder = holders.max_by_key(|mounted| mounted.at.as_os_str().len()).expect("everything lies below the root");
+        let rest = path.strip_prefix(&holder.at).unwrap_or(Path::new(""));
+        let root = if rest.as_os_str().is_empty() { holder.root.clone() } else { holder.root.join(rest) };
+        Mounted { root, ..holder }
+    }
+
+    pub(super) fn held(&mut self, device: &Device) -> Option<&mut (Disk, Content)> {
+        let found = self.disks.values_mut().find(|(disk, _)| disk.node == device.node && disk.number == device.number);
+        found.filter(|(disk, _)| device.volume.as_ref().is_none_or(|volume| disk.origin == Origin::Volume(volume.clone())))
+    }
+}
+
+/// What a disk is, whatever the kernel calls it.
+fn name(disk: &Disk) -> String {
+    match &disk.origin {
+        Origin::Volume(id) => id.clone(),
+        Origin::InstanceStore(number) => format!("instance store {}", number.unwrap_or_default()),
+        Origin::Other => disk.attached_as.clone().unwrap_or_else(|| disk.node.display().to_string()),
+    }
+}
+
+fn node(number: u32) -> PathBuf {
+    format!("/dev/nvme{number}n1").into()
+}
+
+pub(super) fn replaced(device: &Device) -> HostError {
+    let wanted = device.volume.clone().unwrap_or_else(|| device.number.to_string());
+    HostError::Replaced { node: device.node.clone(), wanted, found: "another".into() }
+}
+
+/// Options of a mount, as the kernel prints them.
+pub(super) fn named(flags: MsFlags) -> Vec<String> {
+    let known = [
+        (MsFlags::MS_NOSUID, "nosuid"),
+        (MsFlags::MS_NODEV, "nodev"),
+        (MsFlags::MS_NOEXEC, "noexec"),
+        (MsFlags::MS_NOATIME, "noatime"),
+        (MsFlags::MS_NODIRATIME, "nodiratime"),
+    ];
+    let writable = if flags.contains(MsFlags::MS_RDONLY) { "ro" } else { "rw" };
+    let mut names = vec![writable.to_owned()];
+    names.extend(known.into_iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, name)| name.to_owned()));
+    let relative = !flags.intersects(MsFlags::MS_NOATIME | MsFlags::MS_STRICTATIME);
+    names.extend(relative.then(|| "relatime".to_owned()));
+    names
+}

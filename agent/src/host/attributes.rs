@@ -1,0 +1,28 @@
+//! What is known of a file without reading it.
+
+/// Owner and permissions of a file. `mode` holds the twelve permission bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attributes {
+    pub(crate) mode: u32,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+}
+
+/// What [`Files::stat`](super::files::Files::stat) found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) kind: FileKind,
+    pub(crate) attributes: Attributes,
+    pub(crate) size: u64,
+    /// Changes whenever content or attributes do: inode and change time (see inode(7), st_ctim).
+    pub(crate) inode: u64,
+    pub(crate) changed_ns: i128,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FileKind {
+    File,
+    Directory,
+    Symlink,
+    Other,
+}

@@ -1,0 +1,30 @@
+//! The number by which the kernel knows a block device.
+
+use std::fmt;
+
+/// A block device's number, which it keeps while anybody has it open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DeviceNumber {
+    pub(crate) major: u32,
+    pub(crate) minor: u32,
+}
+
+impl DeviceNumber {
+    /// Of what stat(2) says (`st_rdev`, `st_dev`).
+    pub(in crate::host) fn of(device: u64) -> Self {
+        let number = |part: u64| u32::try_from(part).unwrap_or(u32::MAX);
+        Self { major: number(nix::sys::stat::major(device)), minor: number(nix::sys::stat::minor(device)) }
+    }
+
+    /// As the kernel writes it: `259:1`.
+    pub(in crate::host) fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once(':')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+}
+
+impl fmt::Display for DeviceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}

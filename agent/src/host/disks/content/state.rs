@@ -1,0 +1,13 @@
+//! In which state a recogniser says that it found something.
+
+use super::window::Window;
+use crate::host::disks::signature::State;
+
+/// The state of what says that it is `size` bytes long.
+pub(super) fn sized(window: &Window, size: u64) -> Option<State> {
+    (size > window.size()).then(|| State::Damaged(format!("it says {size} bytes, and the device has {}", window.size())))
+}
+
+pub(super) fn damaged(reason: &str) -> State {
+    State::Damaged(reason.to_owned())
+}

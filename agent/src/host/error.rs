@@ -1,0 +1,87 @@
+//! Why something on this machine could not be read or done, and what to do about it.
+
+mod advice;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::failure::Failure;
+
+/// Why something on this machine could not be read or done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostError {
+    #[error("cannot {operation} {}", path.display())]
+    Path { operation: &'static str, path: PathBuf, source: io::Error },
+    #[error("{} is larger than {limit} bytes", path.display())]
+    TooLarge { path: PathBuf, limit: u64 },
+    #[error("cannot run {program}")]
+    Spawn { program: String, source: io::Error },
+    /// `unit` is empty for a verb that has none.
+    #[error("systemctl {} failed: {said}", format!("{verb} {unit}").trim_end())]
+    Systemctl { verb: &'static str, unit: String, said: String },
+    #[error("systemctl {} did not end within {waited:?}", format!("{verb} {unit}").trim_end())]
+    SystemctlTimeout { verb: &'static str, unit: String, waited: Duration },
+    /// A program that works on a block device or a mount, such as mkfs.xfs, ended badly.
+    #[error("{program} failed on {}: {said}", on.display())]
+    Tool { program: String, on: PathBuf, said: String },
+    /// `operation` names what and where; `filesystem` is empty where none is named; `said` is what the kernel's log has
+    /// about it.
+    #[error("cannot {operation}{}", if said.is_empty() { String::new() } else { format!(": {said}") })]
+    Mount { operation: String, filesystem: String, said: String, source: io::Error },
+    /// The device is not the one that was found there a moment ago.
+    #[error("{} is no longer {wanted}: it is {found} now", node.display())]
+    Replaced { node: PathBuf, wanted: String, found: String },
+    #[error("there is no user `{name}` in /etc/passwd")]
+    NoUser { name: String },
+    #[error("there is no group `{name}` in /etc/group")]
+    NoGroup { name: String },
+}
+
+impl HostError {
+    /// The same, of a program by the name that people may see: what was run may be made of a secret.
+    pub(crate) fn of_program(self, shown: String) -> Self {
+        match self {
+            Self::Spawn { source, .. } => Self::Spawn { program: shown, source },
+            other => other,
+        }
+    }
+}
+
+impl Failure for HostError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Path { path, source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => Some("run as root, or give --root a directory of yours".into()),
+                io::ErrorKind::ResourceBusy => Some(format!("see what uses {0} by `lsblk {0}`", path.display())),
+                io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
+                io::ErrorKind::ReadOnlyFilesystem => Some(format!("remount the filesystem of {} read-write", path.display())),
+                io::ErrorKind::NotADirectory => Some(format!("a parent of {} is a file: move it away", path.display())),
+                _ => None,
+            },
+            Self::TooLarge { path, .. } => Some(format!("move {} away if it is not what it should be", path.display())),
+            Self::Spawn { program, source } => match source.kind() {
+                io::ErrorKind::NotFound => Some(match advice::package(program) {
+                    Some(package) => format!("install {package} in the image: {program} is part of it"),
+                    None => format!("install {program} in the image, or give its full path"),
+                }),
+                io::ErrorKind::PermissionDenied => Some(format!("make {program} executable for the user it runs as")),
+                _ => None,
+            },
+            Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } if unit.is_empty() => {
+                Some("run `systemctl status` and `journalctl -b -p err`".into())
+            }
+            Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } => Some(format!("run `systemctl status {unit}`")),
+            Self::Tool { program, on, .. } => Some(format!("run `{program}` on {} by hand to see what it says", on.display())),
+            Self::Mount { filesystem, source, .. } => Some(advice::mount(source, filesystem)),
+            Self::Replaced { .. } => Some("boot again: disks were attached or detached meanwhile".into()),
+            Self::NoUser { name } => Some(format!("create the user {name} in the image: `useradd --system {name}`")),
+            Self::NoGroup { name } => Some(format!("create the group {name} in the image: `groupadd --system {name}`")),
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Path { source, .. } | Self::Spawn { source, .. } if source.kind() == io::ErrorKind::Interrupted)
+            || matches!(self, Self::Replaced { .. })
+    }
+}

@@ -1,0 +1,48 @@
+//! What to do about a program that is missing, and about a mount that the kernel refused.
+
+use std::io;
+
+use nix::errno::Errno;
+
+/// The package that a program of these is part of, by one name in all distributions.
+pub(super) fn package(program: &str) -> Option<&'static str> {
+    Some(match program {
+        "mkfs.xfs" | "xfs_growfs" => "xfsprogs",
+        "mkfs.ext4" | "e2fsck" | "resize2fs" => "e2fsprogs",
+        "mkfs.btrfs" | "btrfs" => "btrfs-progs",
+        "mkswap" => "util-linux",
+        _ => return None,
+    })
+}
+
+/// What to do about a mount(2) or a swapon(2) that was refused.
+pub(super) fn mount(refusal: &io::Error, filesystem: &str) -> String {
+    let errno = refusal.raw_os_error().map(Errno::from_raw);
+    match (errno, filesystem) {
+        (Some(Errno::EPERM), _) => "run as root, in the machine's own mount namespace".into(),
+        (Some(Errno::EBUSY), _) => "see what uses it by `lsblk` and `findmnt`".into(),
+        (Some(Errno::ENODEV), "") => "name a filesystem that this kernel knows: `cat /proc/filesystems`".into(),
+        (Some(Errno::ENODEV), name) => format!("load what the kernel needs for it, `modprobe {name}`, or take an image that has it"),
+        (Some(Errno::EROFS | Errno::EACCES), "xfs") => unwritable("norecovery"),
+        (Some(Errno::EROFS | Errno::EACCES), "ext3" | "ext4") => unwritable("noload"),
+        (Some(Errno::EROFS | Errno::EACCES), _) => "mount it with `ro`: it cannot be written to".into(),
+        (Some(Errno::EIO), "btrfs") => {
+            "restore an older snapshot; if it cannot be written to, mount it with `ro` and `rescue=nologreplay`".into()
+        }
+        (Some(Errno::EIO), "xfs") => "look at it by `xfs_repair -n`, or restore an older snapshot".into(),
+        (Some(Errno::EIO), _) => "look at it by `fsck`, or restore an older snapshot".into(),
+        (Some(Errno::EUCLEAN | Errno::EBADMSG), "xfs") => "repair it by `xfs_repair`, or restore an older snapshot".into(),
+        (Some(Errno::EUCLEAN | Errno::EBADMSG), "btrfs") => "look at it by `btrfs check`, or restore an older snapshot".into(),
+        (Some(Errno::EUCLEAN | Errno::EBADMSG), _) => "repair it by `fsck`, or restore an older snapshot".into(),
+        (Some(Errno::ENOENT | Errno::ENOTDIR), _) => "check that what is mounted and where it is mounted both exist".into(),
+        (Some(Errno::EINVAL), "xfs") => "see `dmesg | tail`; a second copy of an XFS needs the option `nouuid`".into(),
+        (Some(Errno::EINVAL), "swap") => "make it anew by `mkswap`: it may be of another page size".into(),
+        (Some(Errno::EINVAL), _) => "see `dmesg | tail`: an option may be unknown, or the superblock refused".into(),
+        _ => "see `dmesg | tail`".into(),
+    }
+}
+
+/// Of what cannot be written to, and has a log that may have to be replayed unless `option` says otherwise.
+fn unwritable(option: &str) -> String {
+    format!("mount it with `ro`, and with `{option}` too if it was in use when it was copied: it cannot be written to")
+}

@@ -1,0 +1,101 @@
+//! Between those who read an archive and the one who writes: judges each entry before anything of it is handed on.
+
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender};
+
+use super::entry;
+use super::error::{UnpackError, broken, damaged, refused};
+use super::limit::Limit;
+use super::write::{CHUNK, Op};
+
+/// Takes entries in, as long as they are what a release may hold.
+pub(super) struct Sink {
+    pub(super) ops: SyncSender<Op>,
+    /// Buffers that the writer has done with.
+    pub(super) spare: Receiver<Vec<u8>>,
+    pub(super) limit: Limit,
+    pub(super) strip: usize,
+    pub(super) warnings: Vec<String>,
+    pub(super) entries: u64,
+}
+
+impl Sink {
+    pub(super) fn directory(&mut self, name: &[u8], mode: u32) -> Result<(), UnpackError> {
+        let Some(path) = self.place(name)? else { return Ok(()) };
+        self.send(Op::Directory { path, mode: entry::directory_mode(mode) })
+    }
+
+    pub(super) fn file(
+        &mut self,
+        name: &[u8],
+        mode: u32,
+        modified: Option<i64>,
+        size: u64,
+        content: &mut dyn Read,
+    ) -> Result<(), UnpackError> {
+        let Some(path) = self.place(name)? else { return Err(refused(name, "a file in place of the whole directory")) };
+        let (mode, dropped) = entry::mode(mode);
+        if dropped && self.warnings.is_empty() {
+            self.warnings.push(format!("setuid and setgid are not taken from an archive: {} has lost them", entry::shown(name)));
+        }
+        let mut begin = Some((path, mode, modified));
+        loop {
+            // More than it says it is, it may be all the same.
+            let mut chunk = match begin.is_some() && size < CHUNK as u64 / 4 {
+                true => vec![0; size as usize + 1],
+                false => self.spare.try_recv().unwrap_or_else(|_| vec![0; CHUNK]),
+            };
+            let length = fill(content, &mut chunk)?;
+            self.limit.content(length as u64)?;
+            let is_last = length < chunk.len();
+            self.send(match begin.take() {
+                Some((path, mode, modified)) => Op::File { path, mode, modified, chunk, length, is_last },
+                None => Op::More { chunk, length, is_last },
+            })?;
+            if is_last {
+                return Ok(());
+            }
+        }
+    }
+
+    pub(super) fn symlink(&mut self, name: &[u8], target: &[u8]) -> Result<(), UnpackError> {
+        let Some(path) = self.place(name)? else { return Err(refused(name, "a link in place of the whole directory")) };
+        entry::target(&path, target).map_err(|why| refused(name, &format!("{why}: {}", entry::shown(target))))?;
+        self.send(Op::Symlink { path, target: target.to_vec() })
+    }
+
+    pub(super) fn hard_link(&mut self, name: &[u8], to: &[u8]) -> Result<(), UnpackError> {
+        let Some(path) = self.place(name)? else { return Err(refused(name, "a link in place of the whole directory")) };
+        match entry::place(to, self.strip) {
+            Ok(Some(to)) => self.send(Op::HardLink { path, to }),
+            Ok(None) => Err(refused(name, "a link to what is stripped away")),
+            Err(why) => Err(refused(name, &format!("a link to {}, {why}", entry::shown(to)))),
+        }
+    }
+
+    fn place(&mut self, name: &[u8]) -> Result<Option<PathBuf>, UnpackError> {
+        self.limit.entry()?;
+        self.entries += 1;
+        entry::place(name, self.strip).map_err(|why| refused(name, why))
+    }
+
+    fn send(&self, op: Op) -> Result<(), UnpackError> {
+        // A writer that is gone has an error of its own, which comes first.
+        self.ops.send(op).map_err(|_| damaged("it could not be written"))
+    }
+}
+
+/// Reads until the buffer is full or there is no more.
+fn fill(content: &mut dyn Read, buffer: &mut [u8]) -> Result<usize, UnpackError> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match content.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(broken(error)),
+        }
+    }
+    Ok(length)
+}

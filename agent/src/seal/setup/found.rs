@@ -1,0 +1,28 @@
+//! What is found of the setup of an image.
+
+use std::path::PathBuf;
+
+use crate::seal::finding::Finding;
+
+/// What was found, and what of the image it was found in.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) findings: Vec<Finding>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) layers: Vec<PathBuf>,
+    pub(crate) templates: Vec<PathBuf>,
+    /// The files of the units that the layers start.
+    pub(crate) units: Vec<PathBuf>,
+    /// What its programs are built for: x86_64, arm64 …
+    pub(crate) architecture: Option<String>,
+}
+
+pub(super) fn finding(
+    path: impl Into<PathBuf>,
+    line: Option<u64>,
+    rule: &str,
+    says: impl Into<String>,
+    hint: impl Into<String>,
+) -> Finding {
+    Finding { path: path.into(), line, rule: rule.into(), says: says.into(), hint: hint.into() }
+}
