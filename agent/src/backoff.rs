@@ -1,7 +1,7 @@
 //! How long to wait between tries: one type, and a named policy for everything that tries again.
 //!
-//! A policy only computes pauses. How often to try, for how long, and what is worth another try is decided by the caller.
-//! Nothing waits before its first try.
+//! A policy only computes pauses. How often to try, for how long, and what is worth another try is decided by the
+//! caller. Nothing waits before its first try.
 
 use std::time::Duration;
 
@@ -35,21 +35,23 @@ enum Spread {
 impl Backoff {
     /// A call that failed, for whatever reason.
     ///
-    /// A single instance that is refused once loses at most 100 ms. Quotas of AWS are per second, so that pauses longer than
-    /// 20 s would only make a boot longer.
+    /// A single instance that is refused once loses at most 100 ms. Quotas of AWS are per second, so that pauses longer
+    /// than 20 s would only make a boot longer.
     ///
     /// Source: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
     pub(crate) const CALL: Self =
         Self { first: Duration::from_millis(100), growth: (2, 1), longest: Duration::from_secs(20), spread: Spread::Full };
 
-    /// A call that AWS refused for its quota, where a quota refills in a second or two: Parameter Store, Secrets Manager.
+    /// A call that AWS refused for its quota, where a quota refills in a second or two: Parameter Store, Secrets
+    /// Manager.
     ///
-    /// The quota is shared, often with a whole fleet that booted at the same moment, and nobody knows its size. The pauses
-    /// therefore grow fast, until they are as long as such a queue. A single call that was refused by chance loses at most
-    /// 500 ms, the time in which a quota refills. A fleet that sleeps for longer than 20 s leaves the quota unused.
+    /// The quota is shared, often with a whole fleet that booted at the same moment, and nobody knows its size. The
+    /// pauses therefore grow fast, until they are as long as such a queue. A single call that was refused by chance
+    /// loses at most 500 ms, the time in which a quota refills. A fleet that sleeps for longer than 20 s leaves the
+    /// quota unused.
     ///
-    /// Measured with a thousand instances in `laws/fleet`: with full jitter that doubles from 100 ms, half as many calls more
-    /// are made, and no boot is shorter.
+    /// Measured with a thousand instances in `laws/fleet`: with full jitter that doubles from 100 ms, half as many
+    /// calls more are made, and no boot is shorter.
     pub(crate) const QUOTA: Self =
         Self { first: Duration::from_millis(500), growth: (3, 1), longest: Duration::from_secs(20), spread: Spread::SecondHalf };
 
@@ -60,8 +62,8 @@ impl Backoff {
 
     /// A request to the instance metadata service.
     ///
-    /// IMDS answers as soon as the link is up, so that a pause of whole seconds would waste them. The spread keeps the reads
-    /// of one boot from arriving all at once.
+    /// IMDS answers as soon as the link is up, so that a pause of whole seconds would waste them. The spread keeps the
+    /// reads of one boot from arriving all at once.
     pub(crate) const IMDS: Self =
         Self { first: Duration::from_millis(20), growth: (3, 2), longest: Duration::from_secs(2), spread: Spread::Quarter };
 
@@ -73,19 +75,22 @@ impl Backoff {
     pub(crate) const DATABASE: Self =
         Self { first: Duration::from_secs(2), growth: (3, 2), longest: Duration::from_secs(10), spread: Spread::None };
 
-    /// A look at a database that RDS is still making, by a whole fleet: spread, so that the fleet does not keep asking in step.
+    /// A look at a database that RDS is still making, by a whole fleet: spread, so that the fleet does not keep asking
+    /// in step.
     pub(crate) const DATABASE_OF_A_FLEET: Self = Self { spread: Spread::Fifth, ..Self::DATABASE };
 
-    /// A look at a database in RDS while the database itself is asked, too: seldom, since a fleet shares the quota of RDS.
+    /// A look at a database in RDS while the database itself is asked, too: seldom, since a fleet shares the quota of
+    /// RDS.
     pub(crate) const DATABASE_CHECK: Self =
         Self { first: Duration::from_secs(20), growth: (1, 1), longest: Duration::from_secs(20), spread: Spread::Fifth };
 
-    /// A probe of a service on this machine. A service that starts slowly is probed four times a second: its readiness is
-    /// noticed at most that late.
+    /// A probe of a service on this machine. A service that starts slowly is probed four times a second: its readiness
+    /// is noticed at most that late.
     pub(crate) const PROBE: Self =
         Self { first: Duration::from_millis(10), growth: (3, 2), longest: Duration::from_millis(250), spread: Spread::None };
 
-    /// Draws the pause after so many tries. What the other side asked for comes before it, as it told everybody the same.
+    /// Draws the pause after so many tries. What the other side asked for comes before it, as it told everybody the
+    /// same.
     pub(crate) fn pause(&self, tries: u32, asked_for: Option<Duration>) -> Duration {
         let limit = self.limit(tries);
         let drawn = match self.spread {

@@ -22,8 +22,8 @@ pub(crate) trait Metadata {
     /// [`ImdsError::TagsDisabled`] if this instance does not show its tags in metadata.
     async fn tag(&self, key: &str) -> Result<Option<String>, ImdsError>;
 
-    /// The state in which an Auto Scaling group wants this instance: `InService`, `Warmed:Stopped` … `None` if it belongs
-    /// to no group, or the group has not decided yet. Read anew each time.
+    /// The state in which an Auto Scaling group wants this instance: `InService`, `Warmed:Stopped` … `None` if it
+    /// belongs to no group, or the group has not decided yet. Read anew each time.
     async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError>;
 }
 

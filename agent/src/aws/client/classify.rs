@@ -9,7 +9,8 @@ pub(super) fn bare(code: &str) -> &str {
     code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code)
 }
 
-/// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can read.
+/// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can
+/// read.
 pub(super) fn readable(message: &str) -> &str {
     message.split("Encoded authorization failure message").next().unwrap_or_default().trim()
 }

@@ -1,5 +1,5 @@
-//! Why there are no credentials to sign with. [`credentials`](crate::aws::credentials) puts it into the SDK's errors, and
-//! [`Call`](super::call::Call) finds it there.
+//! Why there are no credentials to sign with. [`credentials`](crate::aws::credentials) puts it into the SDK's errors,
+//! and [`Call`](super::call::Call) finds it there.
 
 use super::error::AwsErrorKind;
 use crate::aws::metadata::ImdsError;
