@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::text::Place;
 
 /// One mistake. Its message is a lower-case fragment, its hint one imperative sentence.
@@ -22,6 +22,11 @@ pub(crate) struct Mistake {
 impl Mistake {
     pub(crate) fn at(place: &Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()), may_come_later: false }
+    }
+
+    /// The mistake that an objection is to what stands at a place.
+    pub(crate) fn of(place: &Place, objection: Objection) -> Self {
+        Self::at(place, objection.message, objection.hint)
     }
 
     /// A mistake that has no line, such as a file that is not there.

@@ -231,10 +231,8 @@ impl BootDocument {
         let place = text.place().unwrap_or(&node.place).clone();
         match text.raw().parse() {
             Ok(address) => Some((address, place)),
-            Err(message) => {
-                let message: String = message;
-                let (what, hint) = message.split_once(": ").unwrap_or((&message, "write kind.key"));
-                self.mistakes.push(Mistake::at(&place, what, hint));
+            Err(objection) => {
+                self.mistakes.push(Mistake::of(&place, objection));
                 None
             }
         }

@@ -21,24 +21,19 @@ pub(super) struct DecodeError {
     pub(super) mistake: Option<Box<Mistake>>,
     pub(super) missing: Option<&'static str>,
     pub(super) at: Option<*const Node>,
-    hint: String,
+    hint: Option<String>,
 }
 
 impl DecodeError {
     fn new(message: String, hint: String) -> Self {
-        Self { message, mistake: None, missing: None, at: None, hint }
+        Self { message, mistake: None, missing: None, at: None, hint: Some(hint) }
     }
 
     /// Ties the error to the innermost value that it came from.
     pub(super) fn within(mut self, node: &Node) -> Self {
         if self.at.is_none() {
             self.at = Some(node);
-            let (message, hint) = match self.message.split_once(": ") {
-                // Our own types say what to do after a colon.
-                Some((what, todo)) if self.hint.is_empty() => (what.to_owned(), todo.to_owned()),
-                _ => (self.message.clone(), self.hint.clone()),
-            };
-            let hint = (!hint.is_empty()).then_some(hint);
+            let (message, hint) = (self.message.clone(), self.hint.clone());
             self.mistake = Some(Box::new(Mistake { place: Some(node.place.clone()), message, hint, may_come_later: false }));
         }
         self
@@ -54,8 +49,28 @@ impl fmt::Display for DecodeError {
 impl std::error::Error for DecodeError {}
 
 impl serde::de::Error for DecodeError {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string(), String::new())
+    /// Of an [`Objection`](crate::failure::Objection), or of something that prints in one way only and has no hint.
+    fn custom<T: fmt::Display>(what: T) -> Self {
+        let (message, hint) = (what.to_string(), format!("{what:#}"));
+        Self { hint: (hint != message).then_some(hint), ..Self::new(message, String::new()) }
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let range = match expected.to_string().as_str() {
+            "u8" => Some((0, u64::from(u8::MAX))),
+            "u16" => Some((0, u64::from(u16::MAX))),
+            "u32" => Some((0, u64::from(u32::MAX))),
+            "u64" => Some((0, i64::MAX as u64)),
+            _ => None,
+        };
+        let found = match found {
+            Unexpected::Signed(number) => number.to_string(),
+            other => other.to_string(),
+        };
+        match range {
+            Some((low, high)) => Self::new(format!("{found} is out of range"), format!("write a number from {low} to {high}")),
+            None => Self::new(format!("{found} is not {expected}"), format!("write {expected}")),
+        }
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {

@@ -124,7 +124,7 @@ impl<'a> Checker<'a> {
         }
         let secret = references.iter().any(|reference| reference.root() == "secrets");
         for objection in item.step.objections(address.key(), secret) {
-            self.mistakes.push(Mistake::at(&item.place, objection.message, objection.hint));
+            self.mistakes.push(Mistake::of(&item.place, objection));
         }
         references
     }
