@@ -16,9 +16,21 @@ use crate::step::{Order, Phase};
 pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], mistakes: &mut Vec<Mistake>) -> Vec<Unit> {
     let addresses: Vec<&Address> = items.keys().collect();
     let index = |address: &Address| addresses.binary_search(&address).ok();
-    let groups = groups(items, &index);
+    let (mut units, unit_of) = grouped(items, &index);
+    find_needs(&mut units, &unit_of, items, references, &index);
+    report_cycles(&units, &addresses, items, mistakes);
+    phases::place(&mut units, items, mistakes);
+    if mistakes.is_empty() {
+        rest::place(&mut units);
+    }
+    units
+}
+
+/// The units without their edges, and the unit of each step.
+fn grouped(items: &BTreeMap<Address, Item>, index: &dyn Fn(&Address) -> Option<usize>) -> (Vec<Unit>, Vec<usize>) {
+    let groups = groups(items, index);
     let mut units: Vec<Unit> = Vec::new();
-    let mut unit_of = vec![0; addresses.len()];
+    let mut unit_of = vec![0; items.len()];
     let mut unit_of_group: BTreeMap<usize, usize> = BTreeMap::new();
     for (at, item) in items.values().enumerate() {
         let unit = *unit_of_group.entry(groups[at]).or_insert_with(|| {
@@ -42,38 +54,34 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
         units[unit].required |= item.common.required.unwrap_or(true);
         unit_of[at] = unit;
     }
+    (units, unit_of)
+}
+
+/// Adds the edges of each unit: to what its steps refer to, wait for or watch, and to the mounts that hold their paths.
+fn find_needs(
+    units: &mut [Unit],
+    unit_of: &[usize],
+    items: &BTreeMap<Address, Item>,
+    references: &[Vec<Reference>],
+    index: &dyn Fn(&Address) -> Option<usize>,
+) {
     let mounts = mounts(items);
     for (at, (own, item)) in items.iter().enumerate() {
         let used = references[at].iter().filter_map(|reference| Some((reference.address()?, reference.usage != Usage::Tested)));
         let after = item.after.iter().flatten().map(|(address, _)| (address.clone(), false));
         let watched = item.step.watches().into_iter().map(|address| (address.clone(), false));
-        let unit = unit_of[at];
+        let named = used.chain(after).chain(watched).filter_map(|(address, uses)| Some((index(&address)?, uses)));
         // Without the mount that is to hold it, a path means another place: there is no going on without it.
-        for path in item.step.paths(own.key()) {
-            if let Some(by) = holder(&path, at, &mounts)
-                && unit_of[by] != unit
-            {
-                units[unit].needs.push(Need { unit: unit_of[by], uses: true });
-            }
-        }
-        for (address, uses) in used.chain(after).chain(watched) {
-            if let Some(target) = index(&address)
-                && unit_of[target] != unit
-            {
-                units[unit].needs.push(Need { unit: unit_of[target], uses });
-            }
-        }
+        let paths = item.step.paths(own.key());
+        let holders = paths.iter().filter_map(|path| Some((holder(path, at, &mounts)?, true)));
+        let others = holders.chain(named).map(|(target, uses)| Need { unit: unit_of[target], uses });
+        let unit = unit_of[at];
+        units[unit].needs.extend(others.filter(|need| need.unit != unit));
     }
-    for unit in &mut units {
+    for unit in units {
         unit.needs.sort_by_key(|need| (need.unit, !need.uses));
         unit.needs.dedup_by_key(|need| need.unit);
     }
-    report_cycles(&units, &addresses, items, mistakes);
-    phases::place(&mut units, items, mistakes);
-    if mistakes.is_empty() {
-        rest::place(&mut units);
-    }
-    units
 }
 
 /// Where something is mounted, and by which steps.
