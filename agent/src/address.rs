@@ -6,6 +6,8 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::failure::Objection;
+
 /// A step's name: its kind, a dot, its key. The key may itself hold dots and slashes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema)]
 #[schemars(transparent)]
@@ -32,12 +34,12 @@ impl Address {
 }
 
 impl FromStr for Address {
-    type Err = String;
+    type Err = Objection;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Objection> {
         match text.split_once('.') {
             Some((kind, key)) if !kind.is_empty() && !key.is_empty() => Ok(Self(text.to_owned())),
-            _ => Err(format!("`{text}` is not an address: write the kind, a dot and the key, as in files./etc/motd")),
+            _ => Err(Objection::new(format!("`{text}` is not an address"), "write the kind, a dot and the key, as in files./etc/motd")),
         }
     }
 }

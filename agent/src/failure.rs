@@ -118,6 +118,29 @@ pub(crate) struct Objection {
     pub(crate) hint: String,
 }
 
+impl Objection {
+    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+}
+
+/// Prints the message, and in the alternate form (`{:#}`) the hint.
+///
+/// serde builds an error from nothing but the `Display` of its cause. The deserializer of documents therefore prints an
+/// objection twice, once in each form. It never searches a text for its parts, so both may hold any text of the user's.
+impl fmt::Display for Objection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if f.alternate() { &self.hint } else { &self.message })
+    }
+}
+
+/// clap shows an invalid argument with its error on one line.
+impl From<Objection> for Box<dyn Error + Send + Sync> {
+    fn from(Objection { message, hint }: Objection) -> Self {
+        format!("{message}: {hint}").into()
+    }
+}
+
 /// The known word nearest to `word`, if one is near enough to be meant: for hints.
 ///
 /// Two slips of the finger, or one in a word of two or three letters, or the same beginning.

@@ -4,15 +4,16 @@
 //! more without it, until it reads well or nothing is left to set aside. Unknown keys need no second reading: the
 //! names of a struct's fields are known before its map is read.
 
-use std::cell::RefCell;
-use std::collections::BTreeSet;
+mod error;
+mod reader;
+mod reading;
 
 use serde::de::DeserializeOwned;
 
+use self::reader::Reader;
+use self::reading::{ROOT, Reading};
 use crate::document::error::Mistake;
-use crate::document::reader::Reader;
-use crate::document::tree::{Key, Node, Value};
-use crate::failure::nearest;
+use crate::document::tree::Node;
 
 /// Reads `node` as a `T`. `None` if it has mistakes; they are all in `mistakes` then.
 pub(crate) fn decode<T: DeserializeOwned>(node: &Node, mistakes: &mut Vec<Mistake>) -> Option<T> {
@@ -21,87 +22,25 @@ pub(crate) fn decode<T: DeserializeOwned>(node: &Node, mistakes: &mut Vec<Mistak
 
 /// The same, passing over the keys `apart` of the outermost map: somebody else reads those.
 pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static str], mistakes: &mut Vec<Mistake>) -> Option<T> {
-    let reading = Reading { aside: RefCell::default(), unknown: RefCell::default(), apart, root: node };
+    let mut reading = Reading::new(apart);
     let mut found: Vec<Mistake> = Vec::new();
     let value = loop {
-        match T::deserialize(Reader { node, reading: &reading }) {
+        let root = reading.begin(node);
+        match T::deserialize(Reader { at: root, reading: &reading }) {
             Ok(value) => break Some(value),
             Err(error) => {
-                let error = error.within(node);
-                let at = error.at.unwrap_or(node as *const Node);
-                let echo = reading.has_aside_below(at, error.missing) || reading.has_unknown_key(at);
-                if !echo && let Some(mistake) = error.mistake {
-                    found.push(*mistake);
-                }
-                let new = reading.aside.borrow_mut().insert(at);
-                if std::ptr::eq(at, node) || !new {
+                let (number, mistake) = error.found(root, &reading);
+                found.extend(mistake);
+                if number == ROOT || !reading.set_aside(number) {
                     break None;
                 }
             }
         }
     };
-    let failed = !found.is_empty();
-    let unknown = reading.unknown.into_inner();
-    let clean = unknown.is_empty() && !failed;
-    mistakes.extend(found);
-    mistakes.extend(unknown.into_iter().map(|unknown| unknown.mistake));
+    found.extend(reading.into_unknown());
+    let clean = found.is_empty();
+    mistakes.append(&mut found);
     value.filter(|_| clean)
-}
-
-pub(super) struct Reading<'a> {
-    /// Values that could not be read.
-    aside: RefCell<BTreeSet<*const Node>>,
-    /// Unknown keys by address, since every reading meets them anew, and the maps they stand in.
-    pub(super) unknown: RefCell<Vec<Unknown>>,
-    pub(super) apart: &'a [&'static str],
-    pub(super) root: &'a Node,
-}
-
-pub(super) struct Unknown {
-    pub(super) key: *const Key,
-    pub(super) map: *const Node,
-    pub(super) mistake: Mistake,
-}
-
-impl Reading<'_> {
-    /// Whether what is wrong with the map at `at` may come of a key that is only misspelt.
-    fn has_unknown_key(&self, at: *const Node) -> bool {
-        self.unknown.borrow().iter().any(|unknown| std::ptr::eq(unknown.map, at))
-    }
-
-    pub(super) fn is_aside(&self, node: &Node) -> bool {
-        self.aside.borrow().contains(&(node as *const Node))
-    }
-
-    /// Whether what is wrong with the map at `at` may come of a value in it that was set aside: a field that is missing, or
-    /// what its fields are together.
-    fn has_aside_below(&self, at: *const Node, missing: Option<&str>) -> bool {
-        fn find(node: &Node, at: *const Node) -> Option<&Node> {
-            if std::ptr::eq(node, at) {
-                return Some(node);
-            }
-            match &node.value {
-                Value::Sequence(items) => items.iter().find_map(|item| find(item, at)),
-                Value::Map(entries) => entries.iter().find_map(|(_, child)| find(child, at)),
-                _ => None,
-            }
-        }
-        let Some(Value::Map(entries)) = find(self.root, at).map(|map| &map.value) else { return false };
-        entries.iter().any(|(key, child)| self.is_aside(child) && missing.is_none_or(|field| key.name == field))
-    }
-}
-
-pub(super) fn listed(words: &[&str]) -> String {
-    words.join(", ")
-}
-
-/// The mistake of an unknown key.
-pub(crate) fn unknown_key(key: &Key, known: &[&str]) -> Mistake {
-    let hint = match nearest(&key.name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known here: {}", listed(known)),
-    };
-    Mistake::at(&key.place, format!("unknown key `{}`", key.name), hint)
 }
 
 #[cfg(test)]
@@ -161,6 +100,24 @@ mod tests {
         x:3:8: `soon` is not a length of time (write a number and its unit, as in 90s, 20m or 1h30m)
         x:4:9: unknown key `nam` (did you mean `name`?)
         x:5:1: unknown key `rum` (did you mean `run`?)
+        "#);
+    }
+
+    #[test]
+    fn a_colon_in_a_value_does_not_split_the_message() {
+        let (_, mistakes) = read("run: [a]\nlimit: 'a: b'\n");
+        assert_eq!(mistakes, ["x:2:8: `a: b` is not a length of time (write a number and its unit, as in 90s, 20m or 1h30m)"]);
+    }
+
+    #[test]
+    fn mistakes_after_a_value_that_was_set_aside_are_found() {
+        let (_, mistakes) = read("inner: {name: [x, {y: z}], nam: 1}\nrun: [{a: [b]}, c, 5]\nlimit: soon\n");
+        insta::assert_snapshot!(mistakes.join("\n"), @r#"
+        x:1:15: expected a string, found a list (write it in the form that is expected here)
+        x:2:7: expected a string, found a map (put a value that begins with {{ in quotes)
+        x:2:20: expected a string, found a number (put it in quotes: "5")
+        x:3:8: `soon` is not a length of time (write a number and its unit, as in 90s, 20m or 1h30m)
+        x:1:28: unknown key `nam` (did you mean `name`?)
         "#);
     }
 

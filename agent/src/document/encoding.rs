@@ -6,16 +6,22 @@
 //!
 //! Parses no YAML, and fetches nothing: the first is the business of the boot document, the second of its source.
 
+mod beginnings;
+mod bounds;
+mod error;
 mod mime;
+mod part;
 mod unwrap;
 
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
 use std::fmt;
 
-use crate::failure::Failure;
+use self::beginnings::{BYTE_ORDER_MARK, begins_with};
+use self::bounds::MAX_UNWRAPPED;
+use self::error::EncodingError;
+use self::part::{Part, WHOLE, text_of};
 
 /// What user data turned out to be.
 #[derive(Clone, PartialEq, Eq)]
@@ -28,21 +34,6 @@ pub(crate) enum UserData {
     Other { what: &'static str },
 }
 
-/// One boot document of the user data: its name for messages, and its text without a byte order mark.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Part {
-    /// Such as `user data`, or `user data, part 2 (db.yaml)`.
-    pub(crate) name: String,
-    pub(crate) text: String,
-}
-
-/// Only the length: a document may hold what nobody should read in a panic.
-impl fmt::Debug for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} bytes", self.name, self.text.len())
-    }
-}
-
 impl fmt::Debug for UserData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -52,17 +43,6 @@ impl fmt::Debug for UserData {
         }
     }
 }
-
-/// The most that user data may be once unwrapped, in bytes; the parts of a MIME message share it.
-///
-/// EC2 takes 16 KiB. A thousand times that is more than any document, also one fetched from elsewhere, and
-/// little enough for the smallest instance.
-const MAX_UNWRAPPED: usize = 16 << 20;
-
-/// What the whole is called in messages.
-const WHOLE: &str = "user data";
-
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// Says what `bytes`, as IMDS or a file gave them, are.
 ///
@@ -86,21 +66,6 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<UserData, EncodingError> {
         Ok(UserData::CloudConfig(text_of(WHOLE, &whole)?))
     } else {
         Ok(UserData::Other { what: looks_like(content) })
-    }
-}
-
-/// Whether the first line is `marker`, with or without a remark after a blank.
-///
-/// cloud-init reads `#cloud-config # web` the same way, and `#cloud-config-archive` is another thing.
-fn begins_with(content: &[u8], marker: &str) -> bool {
-    content.strip_prefix(marker.as_bytes()).is_some_and(|rest| rest.first().is_none_or(u8::is_ascii_whitespace))
-}
-
-/// The text of `part`. The offset in the error counts from its first byte once unwrapped.
-fn text_of(part: &str, bytes: &[u8]) -> Result<String, EncodingError> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned()),
-        Err(error) => Err(EncodingError::NotText { part: part.to_owned(), offset: error.valid_up_to() }),
     }
 }
 
@@ -129,78 +94,5 @@ fn looks_like(content: &[u8]) -> &'static str {
     match std::str::from_utf8(content) {
         Ok(_) => "text that is no boot document",
         Err(_) => "data that is no boot document",
-    }
-}
-
-/// What can be taken off user data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Encoding {
-    Gzip,
-    Zstd,
-    Base64,
-    QuotedPrintable,
-}
-
-impl fmt::Display for Encoding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-            Self::Base64 => "base64",
-            Self::QuotedPrintable => "quoted-printable",
-        })
-    }
-}
-
-/// Why user data could not be read. `part` is the name as in [`Part`].
-///
-/// No variant quotes the content, nor does any source: it may hold secrets.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum EncodingError {
-    #[error("{part} is wrapped in gzip, zstd or base64 more than {most} times", most = unwrap::MAX_LAYERS)]
-    TooDeep { part: String },
-
-    #[error("{part} goes beyond the {} MiB that user data may be once unwrapped", MAX_UNWRAPPED >> 20)]
-    TooLarge { part: String },
-
-    #[error("{part} is {encoding} that is damaged or cut short")]
-    Corrupt {
-        part: String,
-        encoding: Encoding,
-        #[source]
-        source: Box<dyn Error + Send + Sync>,
-    },
-
-    #[error("{part} is not UTF-8 at byte {offset}")]
-    NotText { part: String, offset: usize },
-
-    #[error("{part} is a broken MIME message: {why}")]
-    BrokenMessage { part: String, why: &'static str },
-}
-
-impl Failure for EncodingError {
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::TooDeep { part } => {
-                format!("encode {part} once: `gzip` or `zstd`, then base64 if the tool that sends it does not do that itself")
-            }
-            Self::TooLarge { part } => {
-                format!(
-                    "move what is large in {part} into a bundle on S3; if zstd wrote it, compress with level 19 or lower and without --long"
-                )
-            }
-            Self::Corrupt { encoding: Encoding::Gzip, .. } => {
-                "make it again with `gzip --stdout FILE`, and send the bytes unchanged".into()
-            }
-            Self::Corrupt { encoding: Encoding::Zstd, .. } => {
-                "make it again with `zstd --stdout FILE`, and send the bytes unchanged".into()
-            }
-            Self::Corrupt { encoding: Encoding::Base64, .. } => "make it again with `base64 --wrap=0 FILE`, and send all of it".into(),
-            Self::Corrupt { encoding: Encoding::QuotedPrintable, .. } => {
-                "send the part as it is, with `Content-Transfer-Encoding: 8bit`".into()
-            }
-            Self::NotText { part, .. } => format!("save {part} as UTF-8"),
-            Self::BrokenMessage { .. } => "make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand".into(),
-        })
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
+use crate::template::TemplateError;
 use crate::text::Place;
 
 /// One mistake. Its message is a lower-case fragment, its hint one imperative sentence.
@@ -22,6 +23,21 @@ pub(crate) struct Mistake {
 impl Mistake {
     pub(crate) fn at(place: &Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()), may_come_later: false }
+    }
+
+    /// An objection to the value at `place`.
+    pub(crate) fn of(place: &Place, objection: Objection) -> Self {
+        Self::at(place, objection.message, objection.hint)
+    }
+
+    /// A template that does not parse, at its own line: counted from `start`, where the template begins.
+    pub(crate) fn of_template(start: &Place, error: &TemplateError) -> Self {
+        let at = error.position();
+        let place = match at.line {
+            1 => Place { column: start.column + at.column - 1, ..start.clone() },
+            line => Place { line: start.line + line - 1, column: at.column, ..start.clone() },
+        };
+        Self { place: Some(place), message: error.to_string(), hint: error.hint(), may_come_later: false }
     }
 
     /// A mistake that has no line, such as a file that is not there.

@@ -27,6 +27,7 @@ use crate::document::decode;
 use crate::document::error::Mistake;
 use crate::document::source::{Layers, SIZE_LIMIT};
 use crate::document::tree::{Node, Value};
+use crate::failure::Objection;
 use crate::step::fields::OrMap;
 use crate::text::{Place, Text};
 
@@ -103,40 +104,48 @@ pub(crate) fn take(layer: &mut Node, mistakes: &mut Vec<Mistake>) -> Vec<Include
 
 fn read(item: &Node, mistakes: &mut Vec<Mistake>) -> Option<Include> {
     let written: Written = decode::decode(item, mistakes)?;
-    let mut wrong = |what: &str| {
-        let (message, hint) = what.split_once(": ").unwrap_or((what, "correct it"));
-        mistakes.push(Mistake::at(&item.place, message, hint));
-        None
-    };
-    let (s3, ssm, sha256) = match written {
-        OrMap::Plain(text) => match text.raw().strip_prefix("ssm:") {
-            Some(name) => (None, Some(name.to_owned()), None),
-            None => (Some(text.raw().to_owned()), None, None),
-        },
-        OrMap::Map(Fields { s3, ssm, sha256 }) => (s3.map(raw), ssm.map(raw), sha256.map(raw)),
-    };
-    if [&s3, &ssm, &sha256].into_iter().flatten().any(|text| text.contains("{{")) {
-        return wrong("a document is included before anything is known that it could refer to: write its place out");
+    match Include::of(written, &item.place) {
+        Ok(include) => Some(include),
+        Err(objection) => {
+            mistakes.push(Mistake::of(&item.place, objection));
+            None
+        }
     }
-    let what = match (s3, ssm) {
-        (Some(text), None) => match Source::parse(&text) {
-            Ok(source @ Source::S3 { .. }) => What::Object(source),
-            Ok(Source::Https(_)) => return wrong("documents are included from S3 and SSM only: put it there"),
-            Err(why) if text.starts_with("s3://") => return wrong(&why),
-            Err(_) => return wrong(&format!("`{text}` is no place of a document: write s3://BUCKET/KEY or ssm:/NAME")),
-        },
-        (None, Some(name)) if !name.is_empty() => What::Parameter(name),
-        (None, Some(_)) => return wrong("this names no parameter: write ssm:/NAME"),
-        _ => return wrong("a document has one place, `s3` or `ssm`: give just one of the two"),
-    };
-    let sha256 = match sha256 {
-        None => None,
-        Some(text) => match Sha256::parse(&text) {
-            Some(sha256) => Some(sha256),
-            None => return wrong("`sha256` is no SHA-256 digest: write the 64 digits that `sha256sum` prints"),
-        },
-    };
-    Some(Include { what, sha256, place: item.place.clone() })
+}
+
+impl Include {
+    fn of(written: Written, place: &Place) -> Result<Self, Objection> {
+        let wrong = |message: &str, hint: &str| Err(Objection::new(message, hint));
+        let (s3, ssm, sha256) = match written {
+            OrMap::Plain(text) => match text.raw().strip_prefix("ssm:") {
+                Some(name) => (None, Some(name.to_owned()), None),
+                None => (Some(text.raw().to_owned()), None, None),
+            },
+            OrMap::Map(Fields { s3, ssm, sha256 }) => (s3.map(raw), ssm.map(raw), sha256.map(raw)),
+        };
+        if [&s3, &ssm, &sha256].into_iter().flatten().any(|text| text.contains("{{")) {
+            return wrong("a document is included before anything is known that it could refer to", "write its place out");
+        }
+        let what = match (s3, ssm) {
+            (Some(text), None) => match Source::parse(&text) {
+                Ok(source @ Source::S3 { .. }) => What::Object(source),
+                Ok(Source::Https(_)) => return wrong("documents are included from S3 and SSM only", "put it there"),
+                Err(objection) if text.starts_with("s3://") => return Err(objection),
+                Err(_) => return wrong(&format!("`{text}` is no place of a document"), "write s3://BUCKET/KEY or ssm:/NAME"),
+            },
+            (None, Some(name)) if !name.is_empty() => What::Parameter(name),
+            (None, Some(_)) => return wrong("this names no parameter", "write ssm:/NAME"),
+            _ => return wrong("a document has one place, `s3` or `ssm`", "give just one of the two"),
+        };
+        let sha256 = match sha256 {
+            None => None,
+            Some(text) => match Sha256::parse(&text) {
+                Some(sha256) => Some(sha256),
+                None => return wrong("`sha256` is no SHA-256 digest", "write the 64 digits that `sha256sum` prints"),
+            },
+        };
+        Ok(Self { what, sha256, place: place.clone() })
+    }
 }
 
 fn raw(text: Text) -> String {

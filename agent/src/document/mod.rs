@@ -1,15 +1,15 @@
 //! The boot document: what the user wrote, checked and typed.
 //!
-//! [`source`] finds the layers, [`mod@include`] what they include, [`encoding`] unwraps user data, [`tree`] parses with places,
-//! [`layers`] merges, [`decode`] makes typed steps by a [`reader`] and collects every mistake; [`plan`](crate::plan) finds the
-//! mistakes between steps.
+//! [`source`] finds the layers, [`mod@include`] what they include, [`encoding`] unwraps user data, [`tree`] parses with
+//! places, [`layers`] merges, [`registry`] knows every kind of step, and [`decode`] makes typed steps and collects every
+//! mistake; [`plan`](crate::plan) finds the mistakes between steps.
 
 pub(crate) mod decode;
 pub(crate) mod encoding;
 pub(crate) mod error;
 pub(crate) mod include;
 mod layers;
-mod reader;
+mod registry;
 pub(crate) mod schema;
 pub(crate) mod source;
 pub(crate) mod tree;
@@ -17,85 +17,18 @@ pub(crate) mod tree;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-
 use crate::address::Address;
 use crate::document::error::{Mistake, Sources};
+use crate::document::registry::{COMMON, Common, Kind};
 use crate::document::source::Layers;
 use crate::document::tree::{Key, Node, Value};
-use crate::step::fields::TimeLimit;
-use crate::step::{AnyStep, Companion, Order, Phase, Step};
-use crate::steps::bundle::Bundle;
-use crate::steps::command::Command;
-use crate::steps::credential::Credential;
-use crate::steps::database::Database;
-use crate::steps::file::File;
-use crate::steps::mount::Mount;
-use crate::steps::secret::Secret;
-use crate::steps::service::Service;
-use crate::steps::signal::Signal;
-use crate::steps::volume::Volume;
+use crate::step::{AnyStep, Companion, Order};
 use crate::text::{Place, Text};
 
-/// Every kind of step, by the name of its map. A new kind is one line here.
-pub(crate) const KINDS: &[Kind] = &[
-    Kind::of::<Secret>("secrets"),
-    Kind::of::<Volume>("volumes"),
-    Kind::of::<Mount>("mounts"),
-    Kind::of::<Database>("databases"),
-    Kind::of::<Bundle>("bundles"),
-    Kind::of::<File>("files"),
-    Kind::of::<Credential>("credentials"),
-    Kind::of::<Command>("commands"),
-    Kind::of::<Service>("services"),
-    Kind::of::<Signal>("signals"),
-];
+pub(crate) use crate::document::registry::KINDS;
 
 /// The version of the format that this ingot reads.
 const VERSION: i64 = 1;
-
-/// Reads one step; its mistakes are added to those known.
-type Decode = fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>>;
-
-/// One kind of step: how it is read, and what its JSON Schema is.
-#[derive(Debug)]
-pub(crate) struct Kind {
-    pub(crate) name: &'static str,
-    decode: Decode,
-    schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
-}
-
-impl Kind {
-    const fn of<S: Step + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Self {
-        Self {
-            name,
-            decode: |node, mistakes| decode::decode_without::<S>(node, &COMMON, mistakes).map(|step| Box::new(step) as Box<dyn AnyStep>),
-            schema: S::json_schema,
-        }
-    }
-}
-
-/// Fields that every step may have.
-const COMMON: [&str; 4] = ["after", "timeout", "required", "phase"];
-
-/// What any step may say.
-#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Common {
-    /// Steps to wait for, in addition to those that this step refers to.
-    #[serde(default)]
-    #[schemars(with = "Option<Vec<Address>>")]
-    after: Option<Vec<Text>>,
-    /// Time limit of the whole step, retries included. Default: depends on the kind.
-    pub(crate) timeout: Option<TimeLimit>,
-    /// Whether the boot fails if this step fails; if false, the boot is degraded instead. Default: true.
-    pub(crate) required: Option<bool>,
-    /// When the step is due in a warm pool. Default: `warm`; `serve` for services, `cloudformation` signals and their
-    /// dependents.
-    pub(crate) phase: Option<Phase>,
-}
 
 /// One step of a document.
 #[derive(Debug)]
@@ -165,7 +98,7 @@ impl BootDocument {
                     None => {
                         let known: Vec<&str> =
                             ["version", "include", "values"].into_iter().chain(KINDS.iter().map(|kind| kind.name)).collect();
-                        self.mistakes.push(decode::unknown_key(&key, &known));
+                        self.mistakes.push(key.unknown(&known));
                     }
                 },
             }
@@ -231,10 +164,8 @@ impl BootDocument {
         let place = text.place().unwrap_or(&node.place).clone();
         match text.raw().parse() {
             Ok(address) => Some((address, place)),
-            Err(message) => {
-                let message: String = message;
-                let (what, hint) = message.split_once(": ").unwrap_or((&message, "write kind.key"));
-                self.mistakes.push(Mistake::at(&place, what, hint));
+            Err(objection) => {
+                self.mistakes.push(Mistake::of(&place, objection));
                 None
             }
         }

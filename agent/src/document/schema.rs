@@ -1,10 +1,11 @@
 //! The JSON Schema of boot documents, for editors: made of the same types that read them.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::document::{Common, KINDS, include};
-use schemars::JsonSchema;
+use crate::document::include;
+use crate::document::registry::{Common, KINDS};
 
 /// The schema of one document. A layer of several may leave out `version`, which this asks for.
 pub(crate) fn schema() -> Value {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::document::error::Mistake;
+use crate::failure::nearest;
 use crate::text::Place;
 
 /// A value, and where it stands.
@@ -37,6 +38,17 @@ pub(crate) enum Value {
 pub(crate) struct Key {
     pub(crate) place: Place,
     pub(crate) name: String,
+}
+
+impl Key {
+    /// The mistake of a key that is not among `known`.
+    pub(crate) fn unknown(&self, known: &[&str]) -> Mistake {
+        let hint = match nearest(&self.name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        Mistake::at(&self.place, format!("unknown key `{}`", self.name), hint)
+    }
 }
 
 /// Deeper nesting is refused: it is no document, and would exhaust the stack of whatever walks it.
@@ -80,7 +92,8 @@ impl Node {
         }
     }
 
-    fn size(&self) -> usize {
+    /// The count of values in it, itself included.
+    pub(crate) fn size(&self) -> usize {
         match &self.value {
             Value::Sequence(items) => 1 + items.iter().map(Node::size).sum::<usize>(),
             Value::Map(entries) => 1 + entries.iter().map(|(_, node)| node.size()).sum::<usize>(),

@@ -12,10 +12,10 @@ use crate::document::source::TemplateTexts;
 use crate::document::tree::Node;
 use crate::document::{Item, KINDS};
 use crate::facts;
-use crate::failure::{Failure, nearest};
+use crate::failure::nearest;
 use crate::plan::values::Values;
 use crate::step::Order;
-use crate::template::{Template, TemplateError, descend};
+use crate::template::{Template, descend};
 use crate::text::{Place, Text};
 
 pub(crate) struct Checker<'a> {
@@ -66,7 +66,7 @@ impl<'a> Checker<'a> {
                         Ok(template) => {
                             templates.insert(path.clone(), template);
                         }
-                        Err(error) => self.mistakes.push(template_mistake(&Place { file, line: 1, column: 1 }, &error)),
+                        Err(error) => self.mistakes.push(Mistake::of_template(&Place { file, line: 1, column: 1 }, &error)),
                     }
                 }
                 Err(error) => self.missing_template(path, error.as_ref()),
@@ -124,7 +124,7 @@ impl<'a> Checker<'a> {
         }
         let secret = references.iter().any(|reference| reference.root() == "secrets");
         for objection in item.step.objections(address.key(), secret) {
-            self.mistakes.push(Mistake::at(&item.place, objection.message, objection.hint));
+            self.mistakes.push(Mistake::of(&item.place, objection));
         }
         references
     }
@@ -136,7 +136,7 @@ impl<'a> Checker<'a> {
         match Template::parse(text.raw()) {
             Ok(template) => Some(template),
             Err(error) => {
-                self.mistakes.push(template_mistake(start, &error));
+                self.mistakes.push(Mistake::of_template(start, &error));
                 None
             }
         }
@@ -297,14 +297,4 @@ fn in_facts(reference: &Reference) -> Option<Wrong> {
         None => format!("known facts: {}", known().collect::<Vec<_>>().join(", ")),
     };
     Some(Wrong::new(format!("`{reference}` refers to nothing"), hint))
-}
-
-/// A template that does not parse, at its own line: counted from `start`, where the template begins.
-pub(crate) fn template_mistake(start: &Place, error: &TemplateError) -> Mistake {
-    let at = error.position();
-    let place = match at.line {
-        1 => Place { column: start.column + at.column - 1, ..start.clone() },
-        line => Place { line: start.line + line - 1, column: at.column, ..start.clone() },
-    };
-    Mistake { place: Some(place), message: error.to_string(), hint: error.hint(), may_come_later: false }
 }

@@ -8,75 +8,29 @@ use std::path::{Path, PathBuf};
 use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
 use crate::document::error::Mistake;
+use crate::plan::unit::{Need, Rest, Unit, dependents};
 use crate::plan::{phases, rest};
 use crate::step::{Order, Phase};
-
-/// What runs as one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unit {
-    /// Indices into [`Plan::nodes`](super::Plan::nodes).
-    pub(crate) members: Vec<usize>,
-    pub(crate) needs: Vec<Need>,
-    pub(crate) rest: Rest,
-    /// Whether the boot is over before it is.
-    pub(crate) beside: bool,
-    /// Whether it comes after everything that the boot waits for, however that ended. Of what it needs, it waits for what it
-    /// uses, and for nothing else.
-    pub(crate) last: bool,
-    pub(crate) phase: Phase,
-    /// Whether any member is. A unit that is not, and is skipped, stops only those that use it.
-    pub(crate) required: bool,
-}
-
-impl Unit {
-    pub(crate) fn waits_for_rest(&self) -> bool {
-        matches!(self.rest, Rest::After(_))
-    }
-}
-
-/// An edge to another unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Need {
-    pub(crate) unit: usize,
-    /// Whether a value of it is used, so that there is no going on without it. Other edges are about order: where the
-    /// step they lead to is not required, its failure does not stop those behind it.
-    pub(crate) uses: bool,
-}
-
-/// How a unit stands to «the rest», which services without `after:` wait for besides what they need. These stand in a row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rest {
-    /// Waits for it, at this place of the row, counted from 0.
-    After(usize),
-    /// Is part of it for so many, from the start of the row on.
-    Part(usize),
-    Apart,
-}
-
-impl Rest {
-    /// Part of it for all.
-    pub(crate) const ALL: Self = Self::Part(usize::MAX);
-}
-
-/// How long the row is of those that wait for the rest.
-pub(crate) fn row(units: &[Unit]) -> usize {
-    let place = |unit: &Unit| if let Rest::After(place) = unit.rest { place + 1 } else { 0 };
-    units.iter().map(place).max().unwrap_or(0)
-}
-
-/// The units that the boot waits for: all but those that stand beside it and that no other needs.
-pub(crate) fn awaited(units: &[Unit]) -> BTreeSet<usize> {
-    let own: Vec<usize> = (0..units.len()).filter(|at| !units[*at].beside).collect();
-    needed_by(&own, units)
-}
 
 /// Groups steps into units and finds their edges; cycles are mistakes.
 pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], mistakes: &mut Vec<Mistake>) -> Vec<Unit> {
     let addresses: Vec<&Address> = items.keys().collect();
     let index = |address: &Address| addresses.binary_search(&address).ok();
-    let groups = groups(items, &index);
+    let (mut units, unit_of) = grouped(items, &index);
+    find_needs(&mut units, &unit_of, items, references, &index);
+    report_cycles(&units, &addresses, items, mistakes);
+    phases::place(&mut units, items, mistakes);
+    if mistakes.is_empty() {
+        rest::place(&mut units);
+    }
+    units
+}
+
+/// The units without their edges, and the unit of each step.
+fn grouped(items: &BTreeMap<Address, Item>, index: &dyn Fn(&Address) -> Option<usize>) -> (Vec<Unit>, Vec<usize>) {
+    let groups = groups(items, index);
     let mut units: Vec<Unit> = Vec::new();
-    let mut unit_of = vec![0; addresses.len()];
+    let mut unit_of = vec![0; items.len()];
     let mut unit_of_group: BTreeMap<usize, usize> = BTreeMap::new();
     for (at, item) in items.values().enumerate() {
         let unit = *unit_of_group.entry(groups[at]).or_insert_with(|| {
@@ -100,38 +54,34 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
         units[unit].required |= item.common.required.unwrap_or(true);
         unit_of[at] = unit;
     }
+    (units, unit_of)
+}
+
+/// Adds the edges of each unit: to what its steps refer to, wait for or watch, and to the mounts that hold their paths.
+fn find_needs(
+    units: &mut [Unit],
+    unit_of: &[usize],
+    items: &BTreeMap<Address, Item>,
+    references: &[Vec<Reference>],
+    index: &dyn Fn(&Address) -> Option<usize>,
+) {
     let mounts = mounts(items);
     for (at, (own, item)) in items.iter().enumerate() {
         let used = references[at].iter().filter_map(|reference| Some((reference.address()?, reference.usage != Usage::Tested)));
         let after = item.after.iter().flatten().map(|(address, _)| (address.clone(), false));
         let watched = item.step.watches().into_iter().map(|address| (address.clone(), false));
-        let unit = unit_of[at];
+        let named = used.chain(after).chain(watched).filter_map(|(address, uses)| Some((index(&address)?, uses)));
         // Without the mount that is to hold it, a path means another place: there is no going on without it.
-        for path in item.step.paths(own.key()) {
-            if let Some(by) = holder(&path, at, &mounts)
-                && unit_of[by] != unit
-            {
-                units[unit].needs.push(Need { unit: unit_of[by], uses: true });
-            }
-        }
-        for (address, uses) in used.chain(after).chain(watched) {
-            if let Some(target) = index(&address)
-                && unit_of[target] != unit
-            {
-                units[unit].needs.push(Need { unit: unit_of[target], uses });
-            }
-        }
+        let paths = item.step.paths(own.key());
+        let holders = paths.iter().filter_map(|path| Some((holder(path, at, &mounts)?, true)));
+        let others = holders.chain(named).map(|(target, uses)| Need { unit: unit_of[target], uses });
+        let unit = unit_of[at];
+        units[unit].needs.extend(others.filter(|need| need.unit != unit));
     }
-    for unit in &mut units {
+    for unit in units {
         unit.needs.sort_by_key(|need| (need.unit, !need.uses));
         unit.needs.dedup_by_key(|need| need.unit);
     }
-    report_cycles(&units, &addresses, items, mistakes);
-    phases::place(&mut units, items, mistakes);
-    if mistakes.is_empty() {
-        rest::place(&mut units);
-    }
-    units
 }
 
 /// Where something is mounted, and by which steps.
@@ -222,38 +172,4 @@ fn cycle_mistake(cycle: &[usize], units: &[Unit], addresses: &[&Address], items:
     };
     let first = addresses[units[cycle[0]].members[0]];
     Mistake::at(&items[first].place, format!("these steps wait for each other: {}", names.join(" needs ")), hint)
-}
-
-/// `start`, and whatever needs any of it, at however many removes.
-pub(super) fn dependents_of(start: &[usize], units: &[Unit]) -> BTreeSet<usize> {
-    let dependents = dependents(units);
-    let mut found: BTreeSet<usize> = BTreeSet::new();
-    let mut next: Vec<usize> = start.to_vec();
-    while let Some(at) = next.pop() {
-        if found.insert(at) {
-            next.extend(&dependents[at]);
-        }
-    }
-    found
-}
-
-/// `start`, and whatever any of it needs, at however many removes.
-pub(super) fn needed_by(start: &[usize], units: &[Unit]) -> BTreeSet<usize> {
-    let mut found: BTreeSet<usize> = BTreeSet::new();
-    let mut next: Vec<usize> = start.to_vec();
-    while let Some(at) = next.pop() {
-        if found.insert(at) {
-            next.extend(units[at].needs.iter().map(|need| need.unit));
-        }
-    }
-    found
-}
-
-/// For each unit those that need it.
-pub(super) fn dependents(units: &[Unit]) -> Vec<Vec<usize>> {
-    let mut dependents: Vec<Vec<usize>> = vec![Vec::new(); units.len()];
-    for (at, unit) in units.iter().enumerate() {
-        unit.needs.iter().for_each(|need| dependents[need.unit].push(at));
-    }
-    dependents
 }

@@ -8,6 +8,7 @@ mod graph;
 mod phases;
 pub(crate) mod preview;
 mod rest;
+mod unit;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,7 +22,7 @@ use crate::document::source::TemplateTexts;
 use crate::step::{AnyStep, Phase};
 use crate::template::Template;
 
-pub(crate) use graph::{Need, Rest, Unit, awaited, row};
+pub(crate) use unit::{Need, Rest, Unit, awaited, row};
 pub(crate) use values::Values;
 
 /// What runs, after what.

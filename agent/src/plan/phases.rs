@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::graph::{Unit, dependents_of};
+use super::unit::{Unit, dependents_of};
 use crate::address::Address;
 use crate::document::Item;
 use crate::document::error::Mistake;

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeSet;
 
-use super::graph::{Rest, Unit, dependents, dependents_of, needed_by};
+use super::unit::{Rest, Unit, dependents, dependents_of, needed_by};
 
 /// Decides for each unit how it stands to the rest.
 pub(super) fn place(units: &mut [Unit]) {

@@ -84,7 +84,7 @@ fn find_texts(node: &Node, path: &mut Vec<String>, texts: &mut Vec<ValueText>, m
         Value::Map(entries) => entries.iter().for_each(|(key, child)| below(key.name.clone(), child)),
         Value::String(text) if text.contains("{{") => match Template::parse(text) {
             Ok(template) => texts.push(ValueText { path: path.clone(), place: node.place.clone(), template }),
-            Err(error) => mistakes.push(super::check::template_mistake(&node.place, &error)),
+            Err(error) => mistakes.push(Mistake::of_template(&node.place, &error)),
         },
         _ => {}
     }

@@ -9,6 +9,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
 
+use crate::failure::Objection;
+
 /// A length of time, written `90s`, `20m`, `1h 30m` or `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
@@ -18,9 +20,9 @@ pub(crate) struct TimeLimit(pub(crate) Duration);
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 impl TryFrom<String> for TimeLimit {
-    type Error = String;
+    type Error = Objection;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, Objection> {
         text.parse()
     }
 }
@@ -32,10 +34,10 @@ pub(crate) fn rounded(waited: Duration) -> Duration {
 }
 
 impl std::str::FromStr for TimeLimit {
-    type Err = String;
+    type Err = Objection;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let refuse = || format!("`{text}` is not a length of time: write a number and its unit, as in 90s, 20m or 1h30m");
+    fn from_str(text: &str) -> Result<Self, Objection> {
+        let refuse = || Objection::new(format!("`{text}` is not a length of time"), "write a number and its unit, as in 90s, 20m or 1h30m");
         let parsed: jiff::SignedDuration = text.parse().map_err(|_| refuse())?;
         let duration = Duration::try_from(parsed).map_err(|_| refuse())?;
         if duration.is_zero() || duration > LONGEST { Err(refuse()) } else { Ok(Self(duration)) }
@@ -62,13 +64,13 @@ impl JsonSchema for TimeLimit {
 pub(crate) struct Mode(pub(crate) u32);
 
 impl TryFrom<String> for Mode {
-    type Error = String;
+    type Error = Objection;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> Result<Self, Objection> {
         let octal = matches!(text.len(), 3..=5) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
         match u32::from_str_radix(&text, 8) {
             Ok(bits) if octal && bits <= 0o7777 => Ok(Self(bits)),
-            _ => Err(format!("`{text}` is not a file mode: write it in octal and in quotes, as in \"0640\"")),
+            _ => Err(Objection::new(format!("`{text}` is not a file mode"), "write it in octal and in quotes, as in \"0640\"")),
         }
     }
 }

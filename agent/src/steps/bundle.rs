@@ -61,9 +61,9 @@ pub(crate) struct Bundle {
 }
 
 impl TryFrom<Fields> for Bundle {
-    type Error = String;
+    type Error = Objection;
 
-    fn try_from(fields: Fields) -> Result<Self, String> {
+    fn try_from(fields: Fields) -> Result<Self, Objection> {
         fields.check().map(|fields| Self { fields })
     }
 }
@@ -223,8 +223,8 @@ impl Bundle {
                 match cx.world.aws.parameters.get(&name).await.map_err(BundleError::Fetch)? {
                     ParameterValue::Text(text) => text.expose().trim().to_owned(),
                     ParameterValue::List(_) => {
-                        let what = format!("the parameter {name} is a list, and names no one release: make it a String");
-                        return Err(BundleError::Wrong { what });
+                        let what = format!("the parameter {name} is a list, and names no one release");
+                        return Err(BundleError::Wrong(Objection::new(what, "make it a String")));
                     }
                 }
             }
@@ -233,7 +233,7 @@ impl Bundle {
         let mut source = match (Source::parse(&place), cx.placeholder()) {
             (Ok(source), _) => source,
             (Err(_), Some(_)) => Source::Https(place),
-            (Err(what), None) => return Err(BundleError::Wrong { what }),
+            (Err(objection), None) => return Err(BundleError::Wrong(objection)),
         };
         if let (Source::S3 { version_id, .. }, Some(version)) = (&mut source, &fields.version_id) {
             *version_id = Some(rendered(version, "version_id", cx)?);
@@ -241,14 +241,14 @@ impl Bundle {
         let sha256 = match &fields.sha256 {
             Some(text) => match (Sha256::parse(&rendered(text, "sha256", cx)?), cx.placeholder()) {
                 (None, None) => {
-                    let what = "`sha256` is no SHA-256 digest: write the 64 digits that `sha256sum` prints".into();
-                    return Err(BundleError::Wrong { what });
+                    let wrong = Objection::new("`sha256` is no SHA-256 digest", "write the 64 digits that `sha256sum` prints");
+                    return Err(BundleError::Wrong(wrong));
                 }
                 (sha256, _) => sha256,
             },
             None if matches!(source, Source::Https(_)) && cx.placeholder().is_none() => {
-                let what = format!("{source} is a plain URL, and nothing says what it has to hold: give the bundle its `sha256`");
-                return Err(BundleError::Wrong { what });
+                let what = format!("{source} is a plain URL, and nothing says what it has to hold");
+                return Err(BundleError::Wrong(Objection::new(what, "give the bundle its `sha256`")));
             }
             None => None,
         };
@@ -257,9 +257,9 @@ impl Bundle {
             Some(text) => {
                 let version = rendered(text, "version", cx)?;
                 if !release::is_name(&version) && cx.placeholder().is_none() {
-                    let what =
-                        format!("`{version}` is no name of a release: write letters, digits and . _ + ~ - @ =, not beginning with a dot");
-                    return Err(BundleError::Wrong { what });
+                    let what = format!("`{version}` is no name of a release");
+                    let hint = "write letters, digits and . _ + ~ - @ =, not beginning with a dot";
+                    return Err(BundleError::Wrong(Objection::new(what, hint)));
                 }
                 version.replace('/', "_")
             }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::host::state::{Entry, EntryState as Recorded};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH, User};
 use crate::step::fields::Excerpt;
@@ -71,7 +71,7 @@ enum Once {
 fn not_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
     let argv = Vec::<Text>::deserialize(deserializer)?;
     if argv.is_empty() {
-        Err(serde::de::Error::custom("`run` needs at least the name of a program: write [program, argument, …]"))
+        Err(serde::de::Error::custom(Objection::new("`run` needs at least the name of a program", "write [program, argument, …]")))
     } else {
         Ok(argv)
     }

@@ -78,13 +78,13 @@ enum Encoding {
 }
 
 impl TryFrom<Fields> for File {
-    type Error = String;
+    type Error = Objection;
 
-    fn try_from(fields: Fields) -> Result<Self, String> {
+    fn try_from(fields: Fields) -> Result<Self, Objection> {
         let content = match (&fields.template, &fields.content) {
             (Some(path), None) => Content::Template(Path::new(TEMPLATES).join(path)),
             (None, Some(text)) => Content::Inline(text.clone()),
-            _ => return Err("a file has one source, `template` or `content`: give just one of the two".into()),
+            _ => return Err(Objection::new("a file has one source, `template` or `content`", "give just one of the two")),
         };
         Ok(Self { content, fields })
     }

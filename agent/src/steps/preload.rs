@@ -32,7 +32,7 @@ use serde::Deserialize;
 use self::paths::PreloadPaths;
 use self::rest::PreloadRest;
 use crate::address::Address;
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::host::HostError;
 use crate::host::disks::{Device, Disk, Origin};
 use crate::host::mounts::{self, Mounted};
@@ -122,29 +122,35 @@ struct Fields {
 }
 
 impl TryFrom<OrMap<Vec<Text>, Fields>> for Preload {
-    type Error = String;
+    type Error = Objection;
 
-    fn try_from(written: OrMap<Vec<Text>, Fields>) -> Result<Self, String> {
+    fn try_from(written: OrMap<Vec<Text>, Fields>) -> Result<Self, Objection> {
         let fields = match written {
             OrMap::Plain(paths) => Fields { paths, ..Fields::default() },
             OrMap::Map(fields) => fields,
         };
         let Fields { paths, list, into_cache, in_flight, rest_mib_s } = fields;
         if paths.is_empty() && list.is_none() && rest_mib_s.is_none() {
-            return Err("this names nothing to read: give `paths`, a `list` or `rest_mib_s`, or leave `preload` out".into());
+            return Err(Objection::new("this names nothing to read", "give `paths`, a `list` or `rest_mib_s`, or leave `preload` out"));
         }
         let in_flight = match in_flight.map(u16::try_from) {
             None => IN_FLIGHT,
             Some(Ok(number @ 1..=MOST_IN_FLIGHT)) => number,
             Some(_) => {
-                return Err(format!("`in_flight` is a number from 1 to {MOST_IN_FLIGHT}: 64 is what hides the latency of a snapshot"));
+                return Err(Objection::new(
+                    format!("`in_flight` is a number from 1 to {MOST_IN_FLIGHT}"),
+                    "64 is what hides the latency of a snapshot",
+                ));
             }
         };
         let rest_mib_s = match rest_mib_s.map(u64::try_from) {
             None => None,
             Some(Ok(rate @ 1..)) => Some(rate),
             Some(_) => {
-                return Err("`rest_mib_s` is a rate in MiB a second, 1 at the least: leave it out to read no more than the paths".into());
+                return Err(Objection::new(
+                    "`rest_mib_s` is a rate in MiB a second, 1 at the least",
+                    "leave it out to read no more than the paths",
+                ));
             }
         };
         Ok(Self { paths, list, into_cache, in_flight, rest_mib_s })

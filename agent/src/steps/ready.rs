@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::backoff::Backoff;
+use crate::failure::Objection;
 use crate::host::{End, HostError, Invocation, SEARCH_PATH, Unit};
 use crate::step::Context;
 use crate::step::fields::TimeLimit;
@@ -67,17 +68,19 @@ impl JsonSchema for Ready {
 }
 
 impl TryFrom<Fields> for Ready {
-    type Error = String;
+    type Error = Objection;
 
-    fn try_from(fields: Fields) -> Result<Self, String> {
+    fn try_from(fields: Fields) -> Result<Self, Objection> {
         let probe = match (fields.http, fields.tcp, fields.exec) {
             (Some(url), None, None) if url.raw().starts_with("http://") || url.raw().starts_with("https://") || !url.is_plain() => {
                 Probe::Http(url)
             }
-            (Some(url), None, None) => return Err(format!("`{url}` is not a URL: write it whole, as in http://127.0.0.1:8080/health")),
+            (Some(url), None, None) => {
+                return Err(Objection::new(format!("`{url}` is not a URL"), "write it whole, as in http://127.0.0.1:8080/health"));
+            }
             (None, Some(address), None) => Probe::Tcp(address),
             (None, None, Some(argv)) if !argv.is_empty() => Probe::Exec(argv),
-            _ => return Err("`ready` is one of `http`, `tcp` and `exec`: give just one of the three".into()),
+            _ => return Err(Objection::new("`ready` is one of `http`, `tcp` and `exec`", "give just one of the three")),
         };
         Ok(Self { probe, timeout: fields.timeout.map_or(DEFAULT_TIMEOUT, |limit| limit.0) })
     }

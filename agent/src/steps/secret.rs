@@ -61,11 +61,11 @@ struct Fields {
 }
 
 impl TryFrom<Fields> for Secret {
-    type Error = String;
+    type Error = Objection;
 
-    fn try_from(fields: Fields) -> Result<Self, String> {
+    fn try_from(fields: Fields) -> Result<Self, Objection> {
         let version = match (fields.version_stage, fields.version_id) {
-            (Some(_), Some(_)) => return Err("`version_stage` and `version_id` exclude each other: keep one".into()),
+            (Some(_), Some(_)) => return Err(Objection::new("`version_stage` and `version_id` exclude each other", "keep one")),
             (Some(stage), None) => SecretVersion::Stage(stage),
             (None, Some(id)) => SecretVersion::Id(id),
             (None, None) => SecretVersion::Current,
@@ -76,12 +76,16 @@ impl TryFrom<Fields> for Secret {
             (None, Some(name), None) if !pinned => Source::Parameter(name),
             (None, None, Some(path)) if !pinned => Source::ParametersUnder(path),
             (None, Some(_), None) | (None, None, Some(_)) => {
-                return Err("a version belongs to `secrets_manager`: append it to a parameter's name, as in /shop/token:3".into());
+                return Err(Objection::new(
+                    "a version belongs to `secrets_manager`",
+                    "append it to a parameter's name, as in /shop/token:3",
+                ));
             }
             _ => {
-                return Err(
-                    "a secret has one source, `secrets_manager`, `parameter` or `parameters_under`: give just one of the three".into()
-                );
+                return Err(Objection::new(
+                    "a secret has one source, `secrets_manager`, `parameter` or `parameters_under`",
+                    "give just one of the three",
+                ));
             }
         };
         Ok(Self { source })

@@ -95,19 +95,19 @@ struct HookFields {
 }
 
 impl TryFrom<Fields> for Signal {
-    type Error = String;
+    type Error = Objection;
 
-    fn try_from(fields: Fields) -> Result<Self, String> {
+    fn try_from(fields: Fields) -> Result<Self, Objection> {
         let to = match (fields.cloudformation, fields.lifecycle_hook) {
             (Some(StackFields { stack: None, resource: None, wait_condition_url: Some(url) }), None) => To::WaitCondition(WaitUrl(url)),
             (Some(StackFields { wait_condition_url: Some(_), .. }), None) => {
-                return Err("`wait_condition_url` says all there is to say: leave `stack` and `resource` out".into());
+                return Err(Objection::new("`wait_condition_url` says all there is to say", "leave `stack` and `resource` out"));
             }
             (Some(StackFields { stack, resource, .. }), None) => {
                 To::Resource { stack: Named::or_tag(stack, STACK_TAG), resource: Named::or_tag(resource, RESOURCE_TAG) }
             }
             (None, Some(HookFields { name, group })) => To::Hook { name, group: Named::or_tag(group, GROUP_TAG) },
-            _ => return Err("a signal goes to one who waits: write `cloudformation: {}` or `lifecycle_hook: {}`".into()),
+            _ => return Err(Objection::new("a signal goes to one who waits", "write `cloudformation: {}` or `lifecycle_hook: {}`")),
         };
         Ok(Self { to, instance: Text::new("{{instance.id}}") })
     }

@@ -7,10 +7,12 @@ use handlebars::template::{BlockParam, HelperTemplate, Parameter, TemplateElemen
 use handlebars::{Template as Parsed, TemplateErrorReason};
 use serde_json::Value;
 
+use super::error::TemplateError;
 use super::helpers::Helper;
 use super::path::{self, Written};
-use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
-use super::{Position, TemplateError, parts, plain};
+use super::position::Position;
+use super::tree::{BLOCKS, Base, Block, BlockKind, Call, Expression, Local, Node, Path};
+use super::{parts, plain};
 
 /// How deep blocks, or brackets in one tag, may be nested. The parser recurses, and has no limit but its
 /// stack; no template written by a person comes near this.
@@ -252,7 +254,7 @@ fn name_of(parameter: &Parameter) -> String {
 }
 
 fn is_block(name: &str) -> bool {
-    super::BLOCKS.contains(&name)
+    BLOCKS.contains(&name)
 }
 
 fn wrong_use(name: &str, needs: &str, position: Position) -> TemplateError {

@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Position, environment};
+use super::environment;
+use super::position::Position;
 use crate::failure::Failure;
 
 /// A format that can be checked.

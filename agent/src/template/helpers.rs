@@ -21,6 +21,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::quote;
+use super::refusal::Refusal;
 use super::scope::{Buffer, Wiped};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,47 +171,6 @@ fn join(list: &Value, separator: &Value) -> Result<Wiped, Refusal> {
         out.push_str(&text);
     }
     Ok(out.into_value())
-}
-
-/// What a value is, for messages: never the value.
-pub(super) fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "a map",
-    }
-}
-
-/// Why a helper will not take an argument. Has only text of ours in it: a value may be a secret.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    /// Which argument, from 0.
-    pub(super) argument: usize,
-    pub(super) reason: Reason,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Reason {
-    Type { found: &'static str, needs: &'static str },
-    Content(&'static str),
-}
-
-impl Refusal {
-    pub(super) fn of_type(value: &Value, needs: &'static str) -> Self {
-        Self { argument: 0, reason: Reason::Type { found: type_of(value), needs } }
-    }
-
-    /// `what` completes a sentence that begins with the path, as in «holds a line break».
-    pub(super) fn of_content(what: &'static str) -> Self {
-        Self { argument: 0, reason: Reason::Content(what) }
-    }
-
-    fn at(self, argument: usize) -> Self {
-        Self { argument, ..self }
-    }
 }
 
 #[cfg(test)]

@@ -13,8 +13,9 @@
 //! | [`tree`], [`path`] | what that makes |
 //! | [`references`] | what a template refers to |
 //! | [`render`], [`scope`] | filling it in |
-//! | [`helpers`], [`quote`] | the functions a template may call |
+//! | [`helpers`], [`quote`], [`refusal`] | the functions a template may call |
 //! | [`formats`], [`environment`] | parsing the rendered text again |
+//! | [`error`], [`position`] | what is wrong with a template, and where |
 //!
 //! Strict means: a missing key is an error wherever it stands, unless `has` or `default` tests it; a null, a
 //! list or a map is not printed without a helper. No HTML is escaped; `{{{x}}}` is `{{x}}`. Nothing here does
@@ -22,13 +23,16 @@
 
 mod compile;
 mod environment;
+mod error;
 mod formats;
 mod helpers;
 mod parts;
 mod path;
 mod plain;
+mod position;
 mod quote;
 mod references;
+mod refusal;
 mod render;
 #[cfg(test)]
 mod round_trips;
@@ -37,20 +41,16 @@ mod scope;
 mod tests;
 mod tree;
 
-use std::fmt;
 use std::rc::Rc;
 
-use self::helpers::Helper;
+use self::position::Position;
 use self::tree::Node;
 use crate::address::Reference;
-use crate::failure::{Failure, nearest};
 use crate::text::SecretText;
 
+pub(crate) use self::error::TemplateError;
 pub(crate) use self::formats::{Format, FormatError};
 pub(crate) use self::scope::{Scope, descend};
-
-/// The blocks a template may use, each closed by `{{/name}}`.
-const BLOCKS: [&str; 5] = ["if", "unless", "each", "with", "raw"];
 
 /// A template that has been parsed and checked, ready to be rendered any number of times.
 #[derive(Debug, Clone)]
@@ -106,120 +106,5 @@ impl Template {
         let mut out = scope::Buffer::new();
         render::render(&self.0.nodes, scope.tree(), &mut out)?;
         Ok(out.into_secret())
-    }
-}
-
-/// A place in the source of a template. Both count from 1; columns count characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Position {
-    pub(crate) line: usize,
-    pub(crate) column: usize,
-}
-
-impl Position {
-    const START: Self = Self { line: 1, column: 1 };
-
-    fn of_offset(source: &str, offset: usize) -> Self {
-        Self::START.past(&source[..offset])
-    }
-
-    /// Where `text` ends that begins here.
-    fn past(self, text: &str) -> Self {
-        match text.rfind('\n') {
-            None => Self { column: self.column + text.chars().count(), ..self },
-            Some(newline) => Self { line: self.line + text.matches('\n').count(), column: text[newline + 1..].chars().count() + 1 },
-        }
-    }
-
-    fn offset_in(self, source: &str) -> Option<usize> {
-        let line_start = match self.line.checked_sub(2) {
-            None => 0,
-            Some(newlines) => source.match_indices('\n').nth(newlines)?.0 + 1,
-        };
-        let line = &source[line_start..];
-        line.char_indices().map(|(at, _)| at).chain([line.len()]).nth(self.column - 1).map(|at| line_start + at)
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.line, self.column)
-    }
-}
-
-/// Why a template cannot be parsed or rendered. Holds paths and types, never a value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TemplateError {
-    #[error("{reason}")]
-    Syntax { reason: String, position: Position },
-
-    #[error("partials and decorators (`{{{{> …}}}}`, `{{{{* …}}}}`) are not supported")]
-    Unsupported { position: Position },
-
-    #[error("there is no helper `{name}`")]
-    UnknownHelper { name: String, nearest: Option<&'static str>, position: Position },
-
-    #[error("`{helper}` {needs}")]
-    Arguments { helper: String, needs: String, position: Position },
-
-    #[error("`{written}` {reason}")]
-    Path { written: String, reason: &'static str, hint: &'static str, position: Position },
-
-    #[error("{path} is missing")]
-    Missing { path: String, nearest: Option<String>, position: Position },
-
-    #[error("{path} is {found}, and {needs}")]
-    WrongType { path: String, found: &'static str, needs: String, position: Position },
-
-    #[error("{path} cannot be written by `{helper}`: it {reason}")]
-    Unwritable { path: String, helper: &'static str, reason: &'static str, position: Position },
-}
-
-impl TemplateError {
-    fn unknown_helper(name: &str, position: Position) -> Self {
-        Self::UnknownHelper { name: name.to_owned(), nearest: nearest(name, Helper::names().chain(BLOCKS)), position }
-    }
-
-    /// Where in the source of the template.
-    pub(crate) fn position(&self) -> Position {
-        match self {
-            Self::Syntax { position, .. }
-            | Self::Unsupported { position }
-            | Self::UnknownHelper { position, .. }
-            | Self::Arguments { position, .. }
-            | Self::Path { position, .. }
-            | Self::Missing { position, .. }
-            | Self::WrongType { position, .. }
-            | Self::Unwritable { position, .. } => *position,
-        }
-    }
-}
-
-impl Failure for TemplateError {
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Syntax { .. } => r"close every `{{` and every block; to print `{{` itself, write `\{{`".into(),
-            Self::Unsupported { .. } => "write the text out here, or go over a list with {{#each}}".into(),
-            Self::UnknownHelper { name, .. } if BLOCKS.contains(&name.as_str()) => {
-                format!("write the block {{{{#{name} …}}}} … {{{{/{name}}}}}")
-            }
-            Self::UnknownHelper { nearest: Some(nearest), .. } if BLOCKS.contains(nearest) => format!("write {{{{#{nearest} …}}}}"),
-            Self::UnknownHelper { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
-            Self::UnknownHelper { nearest: None, .. } => format!("use one of {}", Helper::names().collect::<Vec<_>>().join(", ")),
-            Self::Arguments { helper, .. } if Helper::named(helper).is_some() => {
-                format!("if a key called `{helper}` is meant, write `this.{helper}`")
-            }
-            Self::Arguments { .. } => return None,
-            Self::Path { hint, .. } => (*hint).into(),
-            Self::Missing { nearest: Some(nearest), .. } => format!("write {nearest}, or test with (has …)"),
-            // Not a path that `has` could test, but what a helper gave.
-            Self::Missing { path, .. } if path.contains('`') => "correct the key, or give a second choice: {{default (lookup …) …}}".into(),
-            Self::Missing { nearest: None, path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
-            Self::WrongType { found: "a list", .. } => "use `join` or {{#each}}, or write it whole with `json`, `toml` or `yaml`".into(),
-            Self::WrongType { found: "a map", .. } => "name one of its keys, or write it whole with `json`, `toml` or `yaml`".into(),
-            Self::WrongType { found: "null", path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
-            Self::WrongType { .. } => "give it a value of that type".into(),
-            Self::Unwritable { .. } => "change the value, or pass it as `base64`".into(),
-        })
     }
 }

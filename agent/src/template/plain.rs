@@ -5,8 +5,8 @@
 
 use super::helpers::Helper;
 use super::path::is_symbol;
-use super::tree::{Base, Call, Expression, Node, Path};
-use super::{BLOCKS, Position};
+use super::position::Position;
+use super::tree::{BLOCKS, Base, Call, Expression, Node, Path};
 
 /// The nodes of `source`, before which so many lines stand, if it holds nothing but text and plain tags.
 pub(super) fn nodes(source: &str, lines_before: usize) -> Option<Vec<Node>> {

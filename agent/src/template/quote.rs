@@ -9,7 +9,7 @@ use std::fmt::Write;
 use serde_json::{Map, Number, Value};
 use zeroize::Zeroizing;
 
-use super::helpers::Refusal;
+use super::refusal::Refusal;
 use super::scope::Buffer;
 
 /// A TOML value: basic strings, numbers, booleans, arrays, inline tables. TOML has no null, and no

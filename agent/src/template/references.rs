@@ -7,8 +7,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Position;
 use super::helpers::Helper;
+use super::position::Position;
 use super::tree::{Block, BlockKind, Expression, Node, Path};
 use crate::address::{Reference, Usage};
 

@@ -6,11 +6,13 @@
 
 use serde_json::Value;
 
-use super::helpers::{self, Helper, Reason, is_truthy, type_of};
+use super::error::TemplateError;
+use super::helpers::{self, Helper, is_truthy};
+use super::position::Position;
 use super::quote;
+use super::refusal::{Reason, type_of};
 use super::scope::{Buffer, Wiped, descend};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
-use super::{Position, TemplateError};
 use crate::failure::nearest;
 
 /// Appends `nodes`, filled in from `root`, to `out`.

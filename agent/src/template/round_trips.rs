@@ -4,8 +4,8 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::helpers::Refusal;
 use super::quote::{env, ini, json, shell, toml, yaml};
+use super::refusal::Refusal;
 use super::scope::Buffer;
 use super::{Format, environment};
 

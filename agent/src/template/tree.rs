@@ -7,8 +7,11 @@ use std::fmt;
 
 use serde_json::Value;
 
-use super::Position;
 use super::helpers::Helper;
+use super::position::Position;
+
+/// The blocks a template may use, each closed by `{{/name}}`.
+pub(super) const BLOCKS: [&str; 5] = ["if", "unless", "each", "with", "raw"];
 
 #[derive(Debug)]
 pub(super) enum Node {

@@ -24,8 +24,10 @@ use std::borrow::Cow;
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use mail_parser::{HeaderName, MessageParser, MimeHeaders};
 
+use super::beginnings::begins_as_message;
+use super::error::{Encoding, EncodingError};
+use super::part::{Part, WHOLE, text_of};
 use super::unwrap::{self, Fault};
-use super::{Encoding, EncodingError, Part, WHOLE};
 
 /// How deep multiparts may nest. A part that holds the message of another tool makes two.
 const MAX_DEPTH: usize = 8;
@@ -41,13 +43,6 @@ pub(crate) fn is_message(content: &[u8]) -> bool {
     let head = &content[..content.len().min(MAX_HEADERS)];
     let mut headers = lines(head).map(|line| line.content).take_while(|line| !line.is_empty());
     headers.clone().next().is_some_and(is_header) && headers.any(begins_as_message)
-}
-
-/// Whether a header of MIME begins here.
-pub(crate) fn begins_as_message(line: &[u8]) -> bool {
-    [&b"mime-version:"[..], b"content-type:"]
-        .iter()
-        .any(|name| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
 }
 
 fn is_header(line: &[u8]) -> bool {
@@ -118,7 +113,7 @@ impl Walk {
         };
         let unwrapped = unwrap::unwrap(&body, self.left).map_err(|fault| fault.of(name))?;
         self.left -= unwrapped.largest;
-        super::text_of(name, &unwrapped.bytes)
+        text_of(name, &unwrapped.bytes)
     }
 }
 

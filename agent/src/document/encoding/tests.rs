@@ -9,7 +9,7 @@ use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 use super::*;
-use crate::failure::Explanation;
+use crate::failure::{Explanation, Failure};
 
 const DOCUMENT: &str = include_str!("../../../tests/corpus/user-data/plain.yaml");
 const MIB: usize = 1 << 20;

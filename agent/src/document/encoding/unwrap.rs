@@ -11,17 +11,15 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
 use flate2::read::MultiGzDecoder;
 
-use super::{Encoding, EncodingError};
-
-/// How many encodings are taken off. Three is what people arrive at by accident: a module gzips and encodes,
-/// and its caller encodes again.
-pub(crate) const MAX_LAYERS: usize = 3;
+use super::beginnings::{BYTE_ORDER_MARK, begins_as_message};
+use super::bounds::{MAX_LAYERS, MAX_UNWRAPPED};
+use super::error::{Encoding, EncodingError};
 
 /// The largest zstd window, as a power of two: what is at most kept of the output to decode the rest.
 ///
 /// 16 MiB, as much as the output itself may be, so that no frame that fits is refused for its window up to level 19
 /// (8 MiB). The default of the decoder is 128 MiB.
-const MAX_ZSTD_WINDOW: u32 = super::MAX_UNWRAPPED.ilog2();
+const MAX_ZSTD_WINDOW: u32 = MAX_UNWRAPPED.ilog2();
 
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -128,14 +126,14 @@ fn read_up_to(limit: usize, reader: impl Read, output: &mut Vec<u8>) -> Result<(
 
 /// Whether there is nothing here but white space and base64, of the standard or the URL-safe alphabet.
 fn is_base64(bytes: &[u8]) -> bool {
-    let bytes = bytes.strip_prefix(super::BYTE_ORDER_MARK).unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let expected = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte) || byte.is_ascii_whitespace();
     bytes.iter().all(expected) && !bytes.trim_ascii().is_empty()
 }
 
 /// Decodes base64 of either alphabet, padded or not, with white space anywhere.
 pub(crate) fn decode_base64(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
-    let bytes = bytes.strip_prefix(super::BYTE_ORDER_MARK).unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let symbols = bytes.iter().filter(|byte| !byte.is_ascii_whitespace());
     let length = symbols.clone().count();
     if length / 4 * 3 > limit.saturating_add(2) {
@@ -161,12 +159,12 @@ fn begins_as_ours(base64: &[u8], layers: usize) -> bool {
     let head: Vec<u8> = base64.iter().copied().filter(|byte| !byte.is_ascii_whitespace() && *byte != b'=').take(ENOUGH).collect();
     let whole_groups = &head[..head.len() / 4 * 4];
     let Ok(decoded) = decode_base64(whole_groups, ENOUGH) else { return false };
-    let content = decoded.strip_prefix(super::BYTE_ORDER_MARK).unwrap_or(&decoded);
+    let content = decoded.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&decoded);
     is_gzip(content)
         || is_zstd(content)
         || content.starts_with(b"#ingot")
         || content.starts_with(b"#cloud-config")
-        || super::mime::begins_as_message(content)
+        || begins_as_message(content)
         || layers > 1 && is_base64(content) && begins_as_ours(content, layers - 1)
 }
 

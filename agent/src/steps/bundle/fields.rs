@@ -57,24 +57,27 @@ pub(super) struct Fields {
 }
 
 impl Fields {
-    pub(super) fn check(self) -> Result<Self, String> {
+    pub(super) fn check(self) -> Result<Self, Objection> {
         match (&self.s3, &self.parameter, &self.url) {
             (Some(_), None, None) => {}
             (None, Some(_), None) | (None, None, Some(_)) if self.version_id.is_some() => {
-                return Err("a `version_id` belongs to `s3`: take it away, or say where in S3 the object is".into());
+                return Err(Objection::new("a `version_id` belongs to `s3`", "take it away, or say where in S3 the object is"));
             }
             (None, Some(_), None) => {}
             (None, None, Some(_)) if self.sha256.is_none() => {
-                return Err("a `url` needs `sha256`: give what `sha256sum` prints, for nothing else says that the archive is the one that was meant".into());
+                return Err(Objection::new(
+                    "a `url` needs `sha256`",
+                    "give what `sha256sum` prints, for nothing else says that the archive is the one that was meant",
+                ));
             }
             (None, None, Some(_)) => {}
-            _ => return Err("a bundle has one source, `s3`, `parameter` or `url`: give just one of the three".into()),
+            _ => return Err(Objection::new("a bundle has one source, `s3`, `parameter` or `url`", "give just one of the three")),
         }
         if self.keep == Some(0) {
-            return Err("`keep` counts the current release, too: give 1 or more".into());
+            return Err(Objection::new("`keep` counts the current release, too", "give 1 or more"));
         }
         if self.max_size_gib == Some(0) {
-            return Err("`max_size_gib` leaves room for nothing: give 1 or more".into());
+            return Err(Objection::new("`max_size_gib` leaves room for nothing", "give 1 or more"));
         }
         Ok(self)
     }
@@ -103,10 +106,7 @@ impl Fields {
         }
         for text in [&self.s3, &self.url].into_iter().flatten().filter(|text| text.is_plain()) {
             match Source::parse(text.raw()) {
-                Err(why) => {
-                    let (what, hint) = why.split_once(": ").unwrap_or((&why, "correct it"));
-                    found.push(objection(what.to_owned(), hint));
-                }
+                Err(wrong) => found.push(wrong),
                 Ok(Source::S3 { .. }) if self.s3.is_none() => {
                     found.push(objection("`url` is for URLs of https".into(), "write `s3:` for an object in S3"));
                 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::aws::AwsError;
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::host::HostError;
 use crate::host::unpack::UnpackError;
 use crate::template::TemplateError;
@@ -14,9 +14,8 @@ use crate::template::TemplateError;
 pub(crate) enum BundleError {
     #[error("cannot make `{field}` of the bundle")]
     Field { field: &'static str, source: TemplateError },
-    /// `what` says what to do after a colon.
-    #[error("{}", what.split(": ").next().unwrap_or_default())]
-    Wrong { what: String },
+    #[error("{0}")]
+    Wrong(Objection),
     #[error(transparent)]
     Fetch(AwsError),
     #[error("cannot unpack {from}")]
@@ -33,7 +32,7 @@ impl Failure for BundleError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Field { source, .. } => source.hint(),
-            Self::Wrong { what } => what.split_once(": ").map(|(_, hint)| hint.to_owned()),
+            Self::Wrong(objection) => Some(objection.hint.clone()),
             Self::Fetch(source) => source.hint(),
             Self::Unpack { source, .. } => source.hint(),
             Self::InTheWay { at } => Some(format!("move {} away, or give the bundle another `into` or `version`", at.display())),

@@ -44,14 +44,15 @@ pub(crate) struct Database {
 
 fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
     let given = Option::<u32>::deserialize(deserializer)?;
-    let wrong = |number| serde::de::Error::custom(format!("{number} is no port: write a number from 1 to 65535"));
+    let wrong = |number| serde::de::Error::custom(Objection::new(format!("{number} is no port"), "write a number from 1 to 65535"));
     given.map(|number| u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| wrong(number))).transpose()
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Address>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
     let address = text.parse().ok().filter(|address: &Address| address.kind() == "secrets" && !address.key().is_empty());
-    let wrong = || format!("`{text}` is not the address of a secret: write it whole and without braces, as in secrets.db");
+    let wrong =
+        || Objection::new(format!("`{text}` is not the address of a secret"), "write it whole and without braces, as in secrets.db");
     address.map(Some).ok_or_else(|| serde::de::Error::custom(wrong()))
 }
 

@@ -58,9 +58,10 @@ pub(crate) struct Volume {
 /// A number from `LOW` to `HIGH`.
 fn within<'de, D: serde::Deserializer<'de>, const LOW: u32, const HIGH: u32>(deserializer: D) -> Result<Option<u32>, D::Error> {
     match Option::<u32>::deserialize(deserializer)? {
-        Some(number) if !(LOW..=HIGH).contains(&number) => {
-            Err(serde::de::Error::custom(format!("{number} is out of range: write a number from {LOW} to {HIGH}")))
-        }
+        Some(number) if !(LOW..=HIGH).contains(&number) => Err(serde::de::Error::custom(Objection::new(
+            format!("{number} is out of range"),
+            format!("write a number from {LOW} to {HIGH}"),
+        ))),
         number => Ok(number),
     }
 }
@@ -155,9 +156,9 @@ pub(super) struct WithTags {
 struct Empty {}
 
 impl TryFrom<SourceFields> for Source {
-    type Error = String;
+    type Error = Objection;
 
-    fn try_from(fields: SourceFields) -> Result<Self, String> {
+    fn try_from(fields: SourceFields) -> Result<Self, Objection> {
         let SourceFields { snapshot, volume, device, instance_store, blank } = fields;
         let given = [
             snapshot.map(|snapshot| {
@@ -179,7 +180,9 @@ impl TryFrom<SourceFields> for Source {
         let mut given: Vec<Self> = given.into_iter().flatten().collect();
         match (given.pop(), given.is_empty()) {
             (Some(source), true) => Ok(source),
-            _ => Err("a volume comes from one place: give just one of snapshot, volume, device, instance_store and blank".into()),
+            _ => {
+                Err(Objection::new("a volume comes from one place", "give just one of snapshot, volume, device, instance_store and blank"))
+            }
         }
     }
 }

@@ -1,0 +1,212 @@
+//! A serde deserializer over a [`Node`]: hands values to the types, and ties every error to the value it came from.
+//!
+//! Used by [`decode`](super::decode) alone, which says what to pass over and keeps what was found.
+
+use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor};
+use serde::forward_to_deserialize_any;
+
+use super::error::DecodeError;
+use super::reading::{Numbered, ROOT, Reading};
+use crate::document::tree::{Key, Node, Value};
+use crate::text::TEXT_WITH_PLACE;
+
+/// One value, and the reading it is part of.
+#[derive(Clone, Copy)]
+pub(super) struct Reader<'a> {
+    pub(super) at: Numbered<'a>,
+    pub(super) reading: &'a Reading<'a>,
+}
+
+impl<'a> Reader<'a> {
+    /// The reader of the value that comes next.
+    fn next(self, node: &'a Node) -> Self {
+        Self { at: self.reading.number(node), ..self }
+    }
+
+    /// Ties an error to this value, unless it came from one in it.
+    fn tie(self, error: DecodeError) -> DecodeError {
+        error.within(self.at, self.reading)
+    }
+
+    fn unexpected(self) -> Unexpected<'a> {
+        match &self.at.node.value {
+            Value::Null => Unexpected::Unit,
+            Value::Bool(value) => Unexpected::Bool(*value),
+            Value::Integer(value) => Unexpected::Signed(*value),
+            Value::Float(value) => Unexpected::Float(*value),
+            Value::String(value) => Unexpected::Str(value),
+            Value::Sequence(_) => Unexpected::Seq,
+            Value::Map(_) => Unexpected::Map,
+        }
+    }
+
+    fn visit<'de, V: Visitor<'de>>(self, known: Option<&'static [&'static str]>, visitor: V) -> Result<V::Value, DecodeError> {
+        match &self.at.node.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Integer(value) => visitor.visit_i64(*value),
+            Value::Float(value) => visitor.visit_f64(*value),
+            Value::String(value) => visitor.visit_str(value),
+            Value::Sequence(items) => visitor.visit_seq(Items { reader: self, left: items.iter() }),
+            Value::Map(entries) => visitor.visit_map(Entries { reader: self, left: entries.iter(), known, value: None }),
+        }
+        .map_err(|error: DecodeError| self.tie(error))
+    }
+}
+
+impl<'de> serde::Deserializer<'de> for Reader<'_> {
+    type Error = DecodeError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        self.visit(None, visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match self.at.node.value {
+            Value::Null => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, DecodeError> {
+        if name != TEXT_WITH_PLACE {
+            return visitor.visit_newtype_struct(self).map_err(|error: DecodeError| self.tie(error));
+        }
+        match &self.at.node.value {
+            Value::String(text) => {
+                let place = &self.at.node.place;
+                let joined = format!("{}:{}:{}\0{text}", place.line, place.column, place.file);
+                let with_place: StringDeserializer<DecodeError> = joined.into_deserializer();
+                visitor.visit_newtype_struct(with_place)
+            }
+            _ => Err(serde::de::Error::invalid_type(self.unexpected(), &visitor)),
+        }
+        .map_err(|error: DecodeError| self.tie(error))
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        match self.at.node.value {
+            Value::Map(_) => self.visit(Some(fields), visitor),
+            _ => Err(self.tie(serde::de::Error::invalid_type(self.unexpected(), &"a map"))),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
+        visitor.visit_enum(Variant(self)).map_err(|error: DecodeError| self.tie(error))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map identifier ignored_any
+    }
+}
+
+struct Items<'a> {
+    reader: Reader<'a>,
+    left: std::slice::Iter<'a, Node>,
+}
+
+impl<'de> SeqAccess<'de> for Items<'_> {
+    type Error = DecodeError;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, DecodeError> {
+        let reading = self.reader.reading;
+        for node in self.left.by_ref() {
+            if reading.is_next_aside() {
+                reading.pass_over(node);
+                continue;
+            }
+            let item = self.reader.next(node);
+            return seed.deserialize(item).map(Some).map_err(|error| item.tie(error));
+        }
+        Ok(None)
+    }
+}
+
+struct Entries<'a> {
+    reader: Reader<'a>,
+    left: std::slice::Iter<'a, (Key, Node)>,
+    /// The fields of a struct; `None` for a map, which takes any key.
+    known: Option<&'static [&'static str]>,
+    value: Option<Reader<'a>>,
+}
+
+impl<'de> MapAccess<'de> for Entries<'_> {
+    type Error = DecodeError;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
+        let Reader { at: map, reading } = self.reader;
+        let apart = if map.number == ROOT { reading.apart } else { &[] };
+        for (key, node) in self.left.by_ref() {
+            if reading.is_next_aside() || apart.contains(&key.name.as_str()) {
+                reading.pass_over(node);
+                continue;
+            }
+            if let Some(known) = self.known
+                && !known.contains(&key.name.as_str())
+            {
+                reading.pass_over_unknown(map.number, key, node, || [known, apart].concat());
+                continue;
+            }
+            let value = self.reader.next(node);
+            self.value = Some(value);
+            let name: StrDeserializer<'_, DecodeError> = key.name.as_str().into_deserializer();
+            return seed.deserialize(name).map(Some).map_err(|error| value.tie(error));
+        }
+        Ok(None)
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, DecodeError> {
+        let value = self.value.take().expect("serde asks for a value after its key");
+        seed.deserialize(value).map_err(|error| value.tie(error))
+    }
+}
+
+/// A plain word that names a variant without content.
+struct Variant<'a>(Reader<'a>);
+
+impl<'de> EnumAccess<'de> for Variant<'_> {
+    type Error = DecodeError;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), DecodeError> {
+        match &self.0.at.node.value {
+            Value::String(name) => {
+                let name: StrDeserializer<'_, DecodeError> = name.as_str().into_deserializer();
+                Ok((seed.deserialize(name)?, self))
+            }
+            _ => Err(serde::de::Error::invalid_type(self.0.unexpected(), &"a word")),
+        }
+    }
+}
+
+impl<'de> VariantAccess<'de> for Variant<'_> {
+    type Error = DecodeError;
+
+    fn unit_variant(self) -> Result<(), DecodeError> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, DecodeError> {
+        seed.deserialize(self.0)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _len: usize, _visitor: V) -> Result<V::Value, DecodeError> {
+        Err(serde::de::Error::custom("a list cannot follow this word"))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, _fields: &'static [&'static str], _visitor: V) -> Result<V::Value, DecodeError> {
+        Err(serde::de::Error::custom("a map cannot follow this word"))
+    }
+}

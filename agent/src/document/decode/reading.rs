@@ -1,0 +1,100 @@
+//! What one reading of a tree knows from those before it: which values were set aside, and which keys are unknown.
+//!
+//! Each value has a number: the count of values before it. serde visits values in the order of the document, and a
+//! value that is passed over counts with everything inside it, so a value keeps its number in every reading.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::document::error::Mistake;
+use crate::document::tree::{Key, Node, Value};
+
+/// A value, and its number.
+#[derive(Clone, Copy)]
+pub(super) struct Numbered<'a> {
+    pub(super) node: &'a Node,
+    pub(super) number: usize,
+}
+
+/// The number of what is read as a whole.
+pub(super) const ROOT: usize = 0;
+
+pub(super) struct Reading<'a> {
+    /// The number of the value that comes next.
+    next: Cell<usize>,
+    /// Values that could not be read.
+    aside: BTreeSet<usize>,
+    /// Unknown keys, by the number of their value: every reading meets them anew.
+    unknown: RefCell<BTreeMap<usize, Unknown>>,
+    /// Keys of the outermost map that are read elsewhere.
+    pub(super) apart: &'a [&'static str],
+}
+
+struct Unknown {
+    /// The map it stands in.
+    map: usize,
+    mistake: Mistake,
+}
+
+impl<'a> Reading<'a> {
+    pub(super) fn new(apart: &'a [&'static str]) -> Self {
+        Self { next: Cell::new(ROOT), aside: BTreeSet::new(), unknown: RefCell::default(), apart }
+    }
+
+    /// Begins at the root, once more.
+    pub(super) fn begin<'n>(&self, root: &'n Node) -> Numbered<'n> {
+        self.next.set(ROOT);
+        self.number(root)
+    }
+
+    /// Numbers the value that comes next.
+    pub(super) fn number<'n>(&self, node: &'n Node) -> Numbered<'n> {
+        let number = self.next.get();
+        self.next.set(number + 1);
+        Numbered { node, number }
+    }
+
+    /// Passes over the value that comes next, and all that is in it. Returns its number.
+    pub(super) fn pass_over(&self, node: &Node) -> usize {
+        let number = self.next.get();
+        self.next.set(number + node.size());
+        number
+    }
+
+    /// Whether the value that comes next has been set aside.
+    pub(super) fn is_next_aside(&self) -> bool {
+        self.aside.contains(&self.next.get())
+    }
+
+    /// Makes later readings pass over a value. Returns whether it was not set aside before.
+    pub(super) fn set_aside(&mut self, number: usize) -> bool {
+        self.aside.insert(number)
+    }
+
+    /// Notes a key of `map` that is not among `known`, and passes over its value.
+    pub(super) fn pass_over_unknown(&self, map: usize, key: &Key, node: &Node, known: impl FnOnce() -> Vec<&'static str>) {
+        let number = self.pass_over(node);
+        self.unknown.borrow_mut().entry(number).or_insert_with(|| Unknown { map, mistake: key.unknown(&known()) });
+    }
+
+    /// Whether an error of a map may only follow from another mistake: a misspelt key of the map, or a value in it that
+    /// was set aside. `missing` is the field that the error says is missing.
+    pub(super) fn explains(&self, map: Numbered<'_>, missing: Option<&str>) -> bool {
+        self.unknown.borrow().values().any(|unknown| unknown.map == map.number) || self.has_aside(map, missing)
+    }
+
+    fn has_aside(&self, map: Numbered<'_>, missing: Option<&str>) -> bool {
+        let Value::Map(entries) = &map.node.value else { return false };
+        let mut number = map.number + 1;
+        entries.iter().any(|(key, child)| {
+            let is_aside = self.aside.contains(&number);
+            number += child.size();
+            is_aside && missing.is_none_or(|field| key.name == field)
+        })
+    }
+
+    /// The mistakes of unknown keys.
+    pub(super) fn into_unknown(self) -> impl Iterator<Item = Mistake> {
+        self.unknown.into_inner().into_values().map(|unknown| unknown.mistake)
+    }
+}

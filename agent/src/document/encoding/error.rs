@@ -1,0 +1,80 @@
+//! Why user data could not be read.
+
+use std::error::Error;
+use std::fmt;
+
+use super::bounds::{MAX_LAYERS, MAX_UNWRAPPED};
+use crate::failure::Failure;
+
+/// What can be taken off user data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Gzip,
+    Zstd,
+    Base64,
+    QuotedPrintable,
+}
+
+impl fmt::Display for Encoding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Base64 => "base64",
+            Self::QuotedPrintable => "quoted-printable",
+        })
+    }
+}
+
+/// Why user data could not be read. `part` is the name as in [`Part`].
+///
+/// No variant quotes the content, nor does any source: it may hold secrets.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum EncodingError {
+    #[error("{part} is wrapped in gzip, zstd or base64 more than {most} times", most = MAX_LAYERS)]
+    TooDeep { part: String },
+
+    #[error("{part} goes beyond the {} MiB that user data may be once unwrapped", MAX_UNWRAPPED >> 20)]
+    TooLarge { part: String },
+
+    #[error("{part} is {encoding} that is damaged or cut short")]
+    Corrupt {
+        part: String,
+        encoding: Encoding,
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+
+    #[error("{part} is not UTF-8 at byte {offset}")]
+    NotText { part: String, offset: usize },
+
+    #[error("{part} is a broken MIME message: {why}")]
+    BrokenMessage { part: String, why: &'static str },
+}
+
+impl Failure for EncodingError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::TooDeep { part } => {
+                format!("encode {part} once: `gzip` or `zstd`, then base64 if the tool that sends it does not do that itself")
+            }
+            Self::TooLarge { part } => {
+                format!(
+                    "move what is large in {part} into a bundle on S3; if zstd wrote it, compress with level 19 or lower and without --long"
+                )
+            }
+            Self::Corrupt { encoding: Encoding::Gzip, .. } => {
+                "make it again with `gzip --stdout FILE`, and send the bytes unchanged".into()
+            }
+            Self::Corrupt { encoding: Encoding::Zstd, .. } => {
+                "make it again with `zstd --stdout FILE`, and send the bytes unchanged".into()
+            }
+            Self::Corrupt { encoding: Encoding::Base64, .. } => "make it again with `base64 --wrap=0 FILE`, and send all of it".into(),
+            Self::Corrupt { encoding: Encoding::QuotedPrintable, .. } => {
+                "send the part as it is, with `Content-Transfer-Encoding: 8bit`".into()
+            }
+            Self::NotText { part, .. } => format!("save {part} as UTF-8"),
+            Self::BrokenMessage { .. } => "make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand".into(),
+        })
+    }
+}

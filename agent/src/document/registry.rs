@@ -1,0 +1,78 @@
+//! Every kind of step, and the fields that all kinds share.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::address::Address;
+use crate::document::decode::decode_without;
+use crate::document::error::Mistake;
+use crate::document::tree::Node;
+use crate::step::fields::TimeLimit;
+use crate::step::{AnyStep, Phase, Step};
+use crate::steps::bundle::Bundle;
+use crate::steps::command::Command;
+use crate::steps::credential::Credential;
+use crate::steps::database::Database;
+use crate::steps::file::File;
+use crate::steps::mount::Mount;
+use crate::steps::secret::Secret;
+use crate::steps::service::Service;
+use crate::steps::signal::Signal;
+use crate::steps::volume::Volume;
+use crate::text::Text;
+
+/// Every kind of step, by the name of its map. A new kind is one line here.
+pub(crate) const KINDS: &[Kind] = &[
+    Kind::of::<Secret>("secrets"),
+    Kind::of::<Volume>("volumes"),
+    Kind::of::<Mount>("mounts"),
+    Kind::of::<Database>("databases"),
+    Kind::of::<Bundle>("bundles"),
+    Kind::of::<File>("files"),
+    Kind::of::<Credential>("credentials"),
+    Kind::of::<Command>("commands"),
+    Kind::of::<Service>("services"),
+    Kind::of::<Signal>("signals"),
+];
+
+/// Reads one step; its mistakes are added to those known.
+type Decode = fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>>;
+
+/// One kind of step: how it is read, and what its JSON Schema is.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    pub(super) decode: Decode,
+    pub(super) schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
+}
+
+impl Kind {
+    const fn of<S: Step + DeserializeOwned + JsonSchema + 'static>(name: &'static str) -> Self {
+        Self {
+            name,
+            decode: |node, mistakes| decode_without::<S>(node, &COMMON, mistakes).map(|step| Box::new(step) as Box<dyn AnyStep>),
+            schema: S::json_schema,
+        }
+    }
+}
+
+/// Fields that every step may have.
+pub(super) const COMMON: [&str; 4] = ["after", "timeout", "required", "phase"];
+
+/// What any step may say.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Common {
+    /// Steps to wait for, by address, besides those it refers to.
+    #[serde(default)]
+    #[schemars(with = "Option<Vec<Address>>")]
+    pub(super) after: Option<Vec<Text>>,
+    /// How long it may take in all.
+    pub(crate) timeout: Option<TimeLimit>,
+    /// Set to false where the boot may go on, degraded, without this step. Default: true.
+    pub(crate) required: Option<bool>,
+    /// Whether it is due before an instance goes into its warm pool, or only when it goes into service. Default: warm, but
+    /// serve for services, for signals to CloudFormation, and for what needs any of these.
+    pub(crate) phase: Option<Phase>,
+}

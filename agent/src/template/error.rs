@@ -1,0 +1,83 @@
+//! Why a template cannot be parsed or rendered.
+
+use super::helpers::Helper;
+use super::position::Position;
+use super::tree::BLOCKS;
+use crate::failure::{Failure, nearest};
+
+/// Why a template cannot be parsed or rendered. Holds paths and types, never a value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TemplateError {
+    #[error("{reason}")]
+    Syntax { reason: String, position: Position },
+
+    #[error("partials and decorators (`{{{{> …}}}}`, `{{{{* …}}}}`) are not supported")]
+    Unsupported { position: Position },
+
+    #[error("there is no helper `{name}`")]
+    UnknownHelper { name: String, nearest: Option<&'static str>, position: Position },
+
+    #[error("`{helper}` {needs}")]
+    Arguments { helper: String, needs: String, position: Position },
+
+    #[error("`{written}` {reason}")]
+    Path { written: String, reason: &'static str, hint: &'static str, position: Position },
+
+    #[error("{path} is missing")]
+    Missing { path: String, nearest: Option<String>, position: Position },
+
+    #[error("{path} is {found}, and {needs}")]
+    WrongType { path: String, found: &'static str, needs: String, position: Position },
+
+    #[error("{path} cannot be written by `{helper}`: it {reason}")]
+    Unwritable { path: String, helper: &'static str, reason: &'static str, position: Position },
+}
+
+impl TemplateError {
+    pub(super) fn unknown_helper(name: &str, position: Position) -> Self {
+        Self::UnknownHelper { name: name.to_owned(), nearest: nearest(name, Helper::names().chain(BLOCKS)), position }
+    }
+
+    /// Where in the source of the template.
+    pub(crate) fn position(&self) -> Position {
+        match self {
+            Self::Syntax { position, .. }
+            | Self::Unsupported { position }
+            | Self::UnknownHelper { position, .. }
+            | Self::Arguments { position, .. }
+            | Self::Path { position, .. }
+            | Self::Missing { position, .. }
+            | Self::WrongType { position, .. }
+            | Self::Unwritable { position, .. } => *position,
+        }
+    }
+}
+
+impl Failure for TemplateError {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Syntax { .. } => r"close every `{{` and every block; to print `{{` itself, write `\{{`".into(),
+            Self::Unsupported { .. } => "write the text out here, or go over a list with {{#each}}".into(),
+            Self::UnknownHelper { name, .. } if BLOCKS.contains(&name.as_str()) => {
+                format!("write the block {{{{#{name} …}}}} … {{{{/{name}}}}}")
+            }
+            Self::UnknownHelper { nearest: Some(nearest), .. } if BLOCKS.contains(nearest) => format!("write {{{{#{nearest} …}}}}"),
+            Self::UnknownHelper { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
+            Self::UnknownHelper { nearest: None, .. } => format!("use one of {}", Helper::names().collect::<Vec<_>>().join(", ")),
+            Self::Arguments { helper, .. } if Helper::named(helper).is_some() => {
+                format!("if a key called `{helper}` is meant, write `this.{helper}`")
+            }
+            Self::Arguments { .. } => return None,
+            Self::Path { hint, .. } => (*hint).into(),
+            Self::Missing { nearest: Some(nearest), .. } => format!("write {nearest}, or test with (has …)"),
+            // Not a path that `has` could test, but what a helper gave.
+            Self::Missing { path, .. } if path.contains('`') => "correct the key, or give a second choice: {{default (lookup …) …}}".into(),
+            Self::Missing { nearest: None, path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
+            Self::WrongType { found: "a list", .. } => "use `join` or {{#each}}, or write it whole with `json`, `toml` or `yaml`".into(),
+            Self::WrongType { found: "a map", .. } => "name one of its keys, or write it whole with `json`, `toml` or `yaml`".into(),
+            Self::WrongType { found: "null", path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
+            Self::WrongType { .. } => "give it a value of that type".into(),
+            Self::Unwritable { .. } => "change the value, or pass it as `base64`".into(),
+        })
+    }
+}

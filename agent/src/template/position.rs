@@ -1,0 +1,41 @@
+//! Positions in the source of a template.
+
+use std::fmt;
+
+/// A place in the source of a template. Both count from 1; columns count characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Position {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
+}
+
+impl Position {
+    pub(super) const START: Self = Self { line: 1, column: 1 };
+
+    pub(super) fn of_offset(source: &str, offset: usize) -> Self {
+        Self::START.past(&source[..offset])
+    }
+
+    /// Where `text` ends that begins here.
+    pub(super) fn past(self, text: &str) -> Self {
+        match text.rfind('\n') {
+            None => Self { column: self.column + text.chars().count(), ..self },
+            Some(newline) => Self { line: self.line + text.matches('\n').count(), column: text[newline + 1..].chars().count() + 1 },
+        }
+    }
+
+    pub(super) fn offset_in(self, source: &str) -> Option<usize> {
+        let line_start = match self.line.checked_sub(2) {
+            None => 0,
+            Some(newlines) => source.match_indices('\n').nth(newlines)?.0 + 1,
+        };
+        let line = &source[line_start..];
+        line.char_indices().map(|(at, _)| at).chain([line.len()]).nth(self.column - 1).map(|at| line_start + at)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
