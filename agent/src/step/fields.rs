@@ -53,7 +53,7 @@ impl JsonSchema for TimeLimit {
         schemars::json_schema!({
             "type": "string",
             "description": "A length of time: a number and its unit, as in 90s, 20m or 1h30m.",
-            "pattern": r"^[0-9]"
+            "pattern": r"^[0-9]+(\.[0-9]+)? ?[a-z]"
         })
     }
 }

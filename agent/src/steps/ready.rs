@@ -48,6 +48,7 @@ enum Probe {
 #[schemars(extend("oneOf" = [{"required": ["http"]}, {"required": ["tcp"]}, {"required": ["exec"]}]))]
 struct Fields {
     /// URL that must answer with a status of 200 to 399.
+    #[schemars(extend("pattern" = r"^https?://|\{\{|\\"))]
     http: Option<Text>,
     /// `host:port` that must accept a connection.
     tcp: Option<Text>,
