@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import pytest
 from harness import agent as agents
-from harness import loop
 from harness.agent import DONE, Agent
-from harness.aws import Aws
-from harness.imds import Imds
-from harness.proxy import REGION
-from harness.restore import TAGS
-from harness.whole import DOCUMENTS, Places
+from harness.aws.account import Aws
+from harness.aws.imds import Imds
+from harness.aws.proxy import REGION
+from harness.aws.restore import TAGS
+from harness.host import loop
+from harness.host.whole import DOCUMENTS, Places
 from moto import mock_aws
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")

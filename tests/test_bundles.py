@@ -10,10 +10,10 @@ import tarfile
 import time
 
 import pytest
-from harness import archives
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, UNREACHABLE, Agent, binary, document, peak_memory
-from harness.archives import FORMATS, RELEASE, entry, packed, release, tar
-from harness.store import Store, error
+from harness.aws.store import Store, error
+from harness.host import archives
+from harness.host.archives import FORMATS, RELEASE, entry, packed, release, tar
 
 KEYS = ("ASIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "harness-session-token")
 INTO = "/opt/shop"

@@ -2,7 +2,7 @@
 
 import pytest
 from harness.agent import DONE, FAILED, document
-from harness.restore import attaches, data, one_volume
+from harness.aws.restore import attaches, data, one_volume
 
 YEAR = 365 * 86_400
 

@@ -6,10 +6,10 @@ import threading
 import time
 
 import pytest
-from harness import databases
 from harness.agent import DONE, FAILED, document
-from harness.databases import MariaDb, Postgres
-from harness.restore import report, until
+from harness.aws.restore import report, until
+from harness.host import databases
+from harness.host.databases import MariaDb, Postgres
 
 USER, SECRET = "shop", "hunter'2 \\ \"pass\" word"
 CREDENTIALS = {"username": USER, "password": SECRET, "dbname": "shop"}

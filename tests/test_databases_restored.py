@@ -2,10 +2,10 @@
 
 
 import pytest
-from harness import databases
 from harness.agent import DONE, FAILED, Agent, document
-from harness.databases import ADMIN, PASSWORD, MariaDb, Postgres
-from harness.restore import report, until
+from harness.aws.restore import report, until
+from harness.host import databases
+from harness.host.databases import ADMIN, PASSWORD, MariaDb, Postgres
 
 SECRET = "hunter'2 set by ingot"
 CREDENTIALS = {"username": "shop", "password": SECRET, "dbname": "shop"}

@@ -6,10 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
-from harness import images
 from harness.agent import DONE, document
-from harness.images import patched, small
-from harness.loop import on, tool
+from harness.host import images
+from harness.host.images import patched, small
+from harness.host.loop import on, tool
 
 MIB = 1 << 20
 

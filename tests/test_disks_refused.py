@@ -7,10 +7,10 @@ import struct
 import zlib
 
 import pytest
-from harness import images
 from harness.agent import DONE, FAILED
-from harness.images import patched, small
-from harness.loop import on, tool
+from harness.host import images
+from harness.host.images import patched, small
+from harness.host.loop import on, tool
 
 MIB = 1 << 20
 KINDS = ["xfs", "ext4", "btrfs"]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from harness import tls
 from harness.agent import DONE, FAILED, UNREACHABLE
-from harness.whole import RELEASES, SECRETS, WHOLE, Whole
+from harness.host.whole import RELEASES, SECRETS, WHOLE, Whole
 
 VOLUME = ("volumes.data", "mounts./srv/data", "commands.migrate")
 MIGRATE = ("files./etc/app/db.toml", "credentials.db", "commands.migrate")

@@ -7,11 +7,12 @@ import subprocess
 import time
 
 import pytest
-from harness import golden, shop
 from harness.agent import REPOSITORY, binary
-from harness.aws import INSTANCE
-from harness.golden import Golden, Image
-from harness.systemd import must
+from harness.aws.account import INSTANCE
+from harness.host import shop
+from harness.host.systemd import must
+from harness.vm import golden
+from harness.vm.golden import Golden, Image
 
 pytestmark = [pytest.mark.virtual, pytest.mark.skipif(bool(golden.unavailable()), reason=golden.unavailable() or "")]
 

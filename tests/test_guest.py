@@ -4,11 +4,11 @@ import json
 import time
 
 import pytest
-from harness import qemu
 from harness.agent import document
-from harness.aws import INSTANCE, ZONE
-from harness.images import blank, filesystem
-from harness.qemu import Guest
+from harness.aws.account import INSTANCE, ZONE
+from harness.host.images import blank, filesystem
+from harness.vm import qemu
+from harness.vm.qemu import Guest
 
 pytestmark = [pytest.mark.virtual, pytest.mark.skipif(bool(qemu.unavailable()), reason=qemu.unavailable() or "")]
 

@@ -6,9 +6,9 @@ import boto3
 import botocore.exceptions
 import pytest
 from botocore.config import Config
-from harness import container
-from harness.aws import REGION
-from harness.container import Machine
+from harness.aws.account import REGION
+from harness.host import container
+from harness.host.container import Machine
 
 
 def ask(imds, method, path, **headers):

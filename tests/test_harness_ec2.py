@@ -6,7 +6,7 @@ import boto3
 import botocore.exceptions
 import pytest
 from botocore.config import Config
-from harness.aws import INSTANCE, REGION, ZONE
+from harness.aws.account import INSTANCE, REGION, ZONE
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 from harness.agent import BAD_DOCUMENT, DONE, UNREACHABLE
-from harness.imds import Imds
+from harness.aws.imds import Imds
 
 DOCUMENT = """\
 #ingot

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, UNREACHABLE
-from harness.store import Store, error
+from harness.aws.store import Store, error
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from harness import sized
+from harness.host import sized
 
 KNOWN = Path(__file__).with_name("instructions.json")
 # What another order of functions in the binary makes. What is worse, or so much better that it is to be kept, fails.

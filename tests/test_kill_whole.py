@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 
 from harness.agent import DONE
-from harness.restore import until
-from harness.whole import DOCUMENTS, SECRETS
+from harness.aws.restore import until
+from harness.host.whole import DOCUMENTS, SECRETS
 
 # By these files take their place, reach the disk and go, and the disk is mounted.
 BOUNDARIES = ("rename", "renameat", "renameat2", "fsync", "fdatasync", "mkdir", "mkdirat", "unlink", "unlinkat", "symlink", "symlinkat", "mount")

@@ -5,9 +5,9 @@ import struct
 from pathlib import Path
 
 import pytest
-from harness import images
 from harness.agent import DONE, FAILED, document
-from harness.images import small
+from harness.host import images
+from harness.host.images import small
 
 KINDS = ["xfs", "ext4", "btrfs"]
 DATA = "mounts./srv/data"

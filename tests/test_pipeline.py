@@ -17,8 +17,8 @@ import pytest
 import yaml
 from cfnlint.api import lint_file
 from cfnlint.decode import cfn_yaml
-from harness.proxy import REGION
-from harness.unknown_to_moto import known
+from harness.aws.proxy import REGION
+from harness.aws.unknown_to_moto import known
 from moto import mock_aws
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness.proxy import REGION
+from harness.aws.proxy import REGION
 
 ROOT = Path(__file__).resolve().parent.parent
 BIN = Path(sys.executable).parent

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from harness.pipeline import ELSEWHERE, PARAMETER, PIPELINE, Clock, bake, exists, snapshots_of, with_venv
-from harness.proxy import REGION
+from harness.aws.pipeline import ELSEWHERE, PARAMETER, PIPELINE, Clock, bake, exists, snapshots_of, with_venv
+from harness.aws.proxy import REGION
 
 import collect  # isort: skip
 import due  # isort: skip

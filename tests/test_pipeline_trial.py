@@ -15,8 +15,8 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from harness.pipeline import ELSEWHERE, PARAMETER, PIPELINE, Clock, bake, exists, snapshots_of, with_venv
-from harness.proxy import REGION
+from harness.aws.pipeline import ELSEWHERE, PARAMETER, PIPELINE, Clock, bake, exists, snapshots_of, with_venv
+from harness.aws.proxy import REGION
 
 import image  # isort: skip
 import probe  # isort: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from harness.agent import DONE, binary
-from harness.images import filesystem
+from harness.host.images import filesystem
 
 NEEDED = ("losetup", "mount", "mkfs.xfs", "mke2fs", "xfs_io")
 missing = [program for program in NEEDED if not shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin:/sbin")]

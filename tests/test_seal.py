@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from harness.agent import DONE, FAILED, USAGE, Agent, binary
-from harness.images import filesystem
+from harness.host.images import filesystem
 
 UNIT = "[Service]\nExecStart=/usr/bin/ingot boot\n[Install]\nWantedBy=multi-user.target\n"
 LINK = "etc/systemd/system/multi-user.target.wants/ingot.service"

@@ -11,7 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from harness import shop
+from harness.host import shop
 
 EXAMPLE = Path(__file__).parents[1] / "packer" / "application"
 

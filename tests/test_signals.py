@@ -4,8 +4,8 @@ import signal
 
 import pytest
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, document
-from harness.aws import INSTANCE
-from harness.restore import until
+from harness.aws.account import INSTANCE
+from harness.aws.restore import until
 from harness.tls import Tls
 
 STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"

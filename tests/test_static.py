@@ -7,9 +7,9 @@ import subprocess
 import pytest
 from harness import wire
 from harness.agent import DONE, UNREACHABLE
-from harness.aws import Aws
-from harness.dns import Dns
-from harness.imds import Imds
+from harness.aws.account import Aws
+from harness.aws.imds import Imds
+from harness.host.dns import Dns
 from harness.tls import Tls
 
 PASSWORD = "hunter2-correct-horse"

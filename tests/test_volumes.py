@@ -2,8 +2,8 @@
 
 import pytest
 from harness.agent import document
-from harness.aws import INSTANCE, ZONE
-from harness.restore import OTHER, RESTORED, TAGS, attaches, data, fails, from_, one_volume, own, until, waits_for_disk
+from harness.aws.account import INSTANCE, ZONE
+from harness.aws.restore import OTHER, RESTORED, TAGS, attaches, data, fails, from_, one_volume, own, until, waits_for_disk
 
 # The calls.
 

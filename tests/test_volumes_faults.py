@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 from harness.agent import Agent
-from harness.imds import DEFAULTS, Imds
-from harness.restore import TAGS, attaches, data, fails, made, one_volume, own, until
+from harness.aws.imds import DEFAULTS, Imds
+from harness.aws.restore import TAGS, attaches, data, fails, made, one_volume, own, until
 
 # What EC2 refuses.
 

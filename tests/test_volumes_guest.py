@@ -4,10 +4,11 @@ import json
 import time
 
 import pytest
-from harness import images, qemu
-from harness.aws import INSTANCE, ZONE
-from harness.images import filesystem
-from harness.qemu import Guest
+from harness.aws.account import INSTANCE, ZONE
+from harness.host import images
+from harness.host.images import filesystem
+from harness.vm import qemu
+from harness.vm.qemu import Guest
 
 pytestmark = [pytest.mark.virtual, pytest.mark.skipif(bool(qemu.unavailable()), reason=qemu.unavailable() or "")]
 

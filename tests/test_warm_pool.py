@@ -3,8 +3,8 @@
 import json
 
 import pytest
-from harness import container
-from harness.container import Machine
+from harness.host import container
+from harness.host.container import Machine
 
 pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or "")
 

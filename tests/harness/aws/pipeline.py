@@ -15,7 +15,7 @@ from moto.ec2.models import ec2_backends
 
 from .proxy import REGION
 
-PIPELINE = Path(__file__).resolve().parents[2] / "packer" / "pipeline"
+PIPELINE = Path(__file__).resolve().parents[3] / "packer" / "pipeline"
 sys.path.insert(0, str(PIPELINE))
 
 import image  # noqa: E402

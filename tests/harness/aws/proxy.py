@@ -44,7 +44,7 @@ from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from harness import wire  # noqa: E402
 
 # What AWS takes in one call at most, where moto takes any number.
@@ -78,20 +78,20 @@ class Moto:
     @functools.cached_property
     def ec2(self):
         """Ours, in moto's. It takes most of a second to load, and most tests need none."""
-        from harness.ec2 import Ec2
+        from harness.aws.ec2 import Ec2
 
         return Ec2(ACCOUNT, REGION)
 
     @functools.cached_property
     def signals(self):
-        from harness.signals import Signals
+        from harness.aws.signals import Signals
 
         return Signals(ACCOUNT, REGION)
 
     @functools.cached_property
     def rds(self):
         """As `ec2`."""
-        from harness.rds import Rds
+        from harness.aws.rds import Rds
 
         return Rds(ACCOUNT, REGION)
 

@@ -24,16 +24,18 @@ import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from .agent import Agent, Result, document
+from harness.agent import Agent, Result, document
+from harness.aws.account import INSTANCE, Aws
+from harness.aws.imds import Imds
+from harness.aws.proxy import REGION
+from harness.aws.restore import TAGS
+from harness.tls import Tls
+
 from .archives import release
-from .aws import INSTANCE, Aws
-from .databases import ADMIN, PASSWORD as ADMINS, Postgres
-from .imds import Imds
+from .databases import ADMIN, Postgres
+from .databases import PASSWORD as ADMINS
 from .images import copy, small
 from .loop import Disks
-from .proxy import REGION
-from .restore import TAGS
-from .tls import Tls
 
 PASSWORD = "hunter2-correct-horse"
 LOGIN = {"username": "shop", "password": "hunter3 'battery staple", "dbname": "shop"}

@@ -26,7 +26,8 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from . import wire
+from harness import wire
+
 from .proxy import REGION
 
 ZONE = "eu-central-1a"

@@ -10,10 +10,10 @@ import subprocess
 import time
 from pathlib import Path
 
-from . import wire
-from .agent import REPOSITORY, binary
-from .aws import Aws
-from .imds import Imds
+from harness import wire
+from harness.agent import REPOSITORY, binary
+from harness.aws.account import Aws
+from harness.aws.imds import Imds
 
 IMDS_ADDRESS = "169.254.169.254"
 AWS_PORT = 4566

@@ -13,9 +13,10 @@ users have posted:
 import json
 import time
 
-from harness import wire
 from moto.autoscaling.models import autoscaling_backends
 from moto.cloudformation.models import cloudformation_backends
+
+from harness import wire
 
 
 class Signals:

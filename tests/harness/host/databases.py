@@ -20,7 +20,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import tls
+from harness import tls
 
 ADMIN, PASSWORD = "harness", "harness's own"
 

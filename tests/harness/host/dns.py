@@ -9,7 +9,7 @@ import socket
 import struct
 import threading
 
-from . import wire
+from harness import wire
 
 A, IN = 1, 1
 NAME_ERROR = 3

@@ -19,8 +19,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import wire
-from .systemd import IMDS_ADDRESS, Done, must
+from harness import wire
+from harness.host.systemd import IMDS_ADDRESS, Done, must
+
 from .virtual import GUEST, HOST, Virtual
 
 NEEDED = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "packer", "dnsmasq", "ssh", "ip", "nsenter")

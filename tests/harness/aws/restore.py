@@ -7,8 +7,9 @@
 import json
 import time
 
-from .agent import FAILED, Agent, Result, Running, document
-from .aws import INSTANCE, Aws
+from harness.agent import FAILED, Agent, Result, Running, document
+
+from .account import INSTANCE, Aws
 
 # Those of the snapshot of the fixture `instance`.
 TAGS = {"app": "shop", "role": "data"}

@@ -19,8 +19,9 @@ import struct
 import subprocess
 from pathlib import Path
 
-from . import wire
-from .systemd import Done, must
+from harness import wire
+from harness.host.systemd import Done, must
+
 from .virtual import GUEST, Virtual
 
 NEEDED = ("qemu-system-x86_64", "qemu-img", "mmdebstrap", "cpio", "sfdisk", "mke2fs", "ip", "nsenter")

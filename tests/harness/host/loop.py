@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .agent import document
+from harness.agent import document
 
 # How often a free node is tried: others take some at the same time.
 TRIES = 50

@@ -20,12 +20,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import images
-from .aws import INSTANCE
+from harness.aws.account import INSTANCE
+from harness.host import images
+from harness.host.systemd import AWS_PORT, Done, NotInTime, Surroundings, Systemd, must
+
 from .nbd import Disk as LazyDisk
 from .nbd import Nbd
 from .qmp import Qmp, QmpError
-from .systemd import AWS_PORT, Done, NotInTime, Surroundings, Systemd, must
 
 HOST, GUEST = "10.0.1.1", "10.0.1.17"  # of the tap, and of the guest's eth0
 ROOT_PORTS = 9  # the root volume and eight more

@@ -33,7 +33,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from harness import wire  # noqa: E402
 
 VERSIONS = ("latest", "1.0", "2009-04-04", "2016-09-02", "2018-09-24", "2019-10-01", "2020-10-27", "2021-03-23")
