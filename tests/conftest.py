@@ -17,10 +17,6 @@ from moto import mock_aws
 CI = os.environ.get("CI", "").lower() in ("1", "true")
 
 
-def pytest_configure(config) -> None:
-    config.addinivalue_line("markers", "virtual: boots virtual machines")
-
-
 def pytest_report_header() -> str:
     return f"ingot: {agents.binary() or 'not built'}"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import hcl2
 import pytest
 
-PACKER = Path(__file__).parents[1] / "packer"
+PACKER = Path(__file__).parents[2] / "packer"
 OPTIONS = Path(__file__).parent / "packer" / "amazon-ebs-options.txt"
 SCRIPTS = sorted(PACKER.glob("scripts/*.sh")) + [PACKER / "files" / "ssh-host-key"]
 SCRIPTS += sorted(PACKER.glob("application/*.sh"))

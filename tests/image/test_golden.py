@@ -158,7 +158,7 @@ def test_a_planted_secret_and_a_wrong_layer_fail_the_bake_and_are_named(image, t
     layer.parent.mkdir()
     layer.write_text("version: 1\nservices:\n  shop.service: { readdy: { tcp: 127.0.0.1:80 } }\n")
     allowed = application / "seal.yaml"
-    allowed.write_bytes((REPOSITORY / "tests/golden/application/seal.yaml").read_bytes())
+    allowed.write_bytes((REPOSITORY / "tests/image/golden/application/seal.yaml").read_bytes())
 
     checksum = hashlib.sha256(image.disk.read_bytes()).hexdigest()
     variables = {

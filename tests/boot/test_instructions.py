@@ -1,10 +1,10 @@
 """How many instructions the pure parts take. The static binary takes the same number each time to a thousandth, whatever
 else the machine does, so that a regression fails here and noise does not.
 
-`tests/instructions.json` holds what each took when it was last looked at. A change that is meant, or another compiler, is
+`tests/boot/instructions.json` holds what each took when it was last looked at. A change that is meant, or another compiler, is
 taken over by
 
-    INGOT_COUNTS=write .venv/bin/pytest tests/test_instructions.py
+    INGOT_COUNTS=write .venv/bin/pytest tests/boot/test_instructions.py
 """
 
 import json

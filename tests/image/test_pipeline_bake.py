@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness.aws.proxy import REGION
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 
 PACKER = """#!{python}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from harness.host import shop
 
-EXAMPLE = Path(__file__).parents[1] / "packer" / "application"
+EXAMPLE = Path(__file__).parents[2] / "packer" / "application"
 
 
 class Running:

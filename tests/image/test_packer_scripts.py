@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-PACKER = Path(__file__).parents[1] / "packer"
-DEBIAN_ROOT = Path(__file__).parent / "harness" / "host" / "debian-root"
+PACKER = Path(__file__).parents[2] / "packer"
+DEBIAN_ROOT = Path(__file__).parents[1] / "harness" / "host" / "debian-root"
 BUILD = "/var/tmp/golden"
 UNITS = "etc/systemd/system"
 NOTE = '#!/bin/sh\necho "${0##*/} $*" >>/told\n'
