@@ -110,6 +110,7 @@ def whole(places, tmp_path_factory):
             passwords=machine.passwords(),
             calls=place.aws.calls(),
             reads=place.imds.requests(),
+            seconds=result.seconds,
         )
 
     places.each(tmp_path_factory.mktemp("whole"), list(DOCUMENTS), cell)

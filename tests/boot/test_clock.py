@@ -41,7 +41,7 @@ def test_a_clock_that_is_wrong_costs_one_more_exchange(agent, aws, imds, fill, a
     assert warning in result.stderr
     # As on a day when it is right: the time of credentials is counted from IMDS's clock.
     assert len(imds.requests("GET", "/latest/meta-data/iam/security-credentials/shop")) == 1
-    assert "retry" not in result.stderr and result.seconds < 10
+    assert "retry" not in result.stderr
 
 
 def test_a_clock_that_is_nearly_right_costs_nothing(agent, aws, fill):

@@ -2,8 +2,8 @@
 
 
 import pytest
-from harness.agent import DONE, FAILED, Agent, document
-from harness.aws.restore import report, until
+from harness.agent import DONE, FAILED, Agent, document, until
+from harness.aws.restore import report
 from harness.host import databases
 from harness.host.databases import ADMIN, PASSWORD, MariaDb, Postgres
 

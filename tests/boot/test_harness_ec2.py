@@ -29,7 +29,7 @@ def state(ec2, volume):
 
 
 def wait_for(ec2, volume, *wanted):
-    end = time.monotonic() + 5
+    end = time.monotonic() + 60
     while state(ec2, volume) != wanted:
         assert time.monotonic() < end, state(ec2, volume)
         time.sleep(0.02)
@@ -180,12 +180,15 @@ def test_lists_have_owners_filters_and_pages(aws, ec2):
 
 
 def test_a_new_volume_may_not_be_seen_yet(aws, ec2):
-    aws.ec2(unseen=0.3)
+    aws.ec2(unseen=3)
     volume = ec2.create_volume(Size=1, AvailabilityZone=ZONE)["VolumeId"]
     with refused("InvalidVolume.NotFound"):
         ec2.describe_volumes(VolumeIds=[volume])
-    time.sleep(0.3)
-    assert state(ec2, volume) == ("available",)
+    end = time.monotonic() + 60
+    while not (found := ec2.describe_volumes()["Volumes"]):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert [one["VolumeId"] for one in found] == [volume] and state(ec2, volume) == ("available",)
 
 
 @pytest.mark.parametrize(

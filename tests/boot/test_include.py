@@ -85,7 +85,7 @@ def test_waits_for_s3(machine, store):
     store.fault = lambda request: error(503, "SlowDown") if request.number < 3 else None
     assert machine.boot(including("s3://config/a.yaml")).code == DONE
     store.fault = lambda request: error(503, "SlowDown")
-    result = machine.boot(including("s3://config/b.yaml"), "--deadline", "3s")
+    result = machine.boot(including("s3://config/b.yaml"), "--deadline", "10s")
     assert result.code in (FAILED, UNREACHABLE) and "s3://config/b.yaml" in result.stderr + json.dumps(result.report), result
 
 

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from harness.agent import DONE, Agent, alive
+from harness.agent import DONE, Agent, ends, until
 
 SLOW = 0.05
 
@@ -106,13 +106,7 @@ def test_killed_while_a_command_runs_nothing_of_it_stays_behind(machine, tmp_pat
     script = f"echo $$ > {pid}.new; mv {pid}.new {pid}; exec sleep 300"
     text = f"#ingot\nversion: 1\ncommands:\n  slow: {{ run: [/bin/sh, -c, '{script}'] }}\n"
     running = agent.start_boot(text)
-    deadline = time.monotonic() + 20
-    while not pid.exists():
-        assert time.monotonic() < deadline, running.lines
-        time.sleep(0.02)
+    until("the command", pid.exists, running)
     running.kill()
     running.wait()
-    deadline = time.monotonic() + 5
-    while alive(pid.read_text()):
-        assert time.monotonic() < deadline, "the command outlived ingot"
-        time.sleep(0.02)
+    assert ends(pid.read_text()), "the command outlived ingot"

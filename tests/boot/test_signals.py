@@ -3,9 +3,8 @@
 import signal
 
 import pytest
-from harness.agent import BAD_DOCUMENT, DONE, FAILED, document
+from harness.agent import BAD_DOCUMENT, DONE, FAILED, document, until, waits_for
 from harness.aws.account import INSTANCE
-from harness.aws.restore import until
 from harness.tls import Tls
 
 STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
@@ -133,17 +132,20 @@ def test_the_deadline_is_told_and_a_sigterm_is_not(waited_for, aws):
     assert running.wait_for_line("commands.slow: run"), running.lines
     running.process.send_signal(signal.SIGTERM)
     assert running.wait().code == FAILED and aws.count() == 0
-    result = waited_for.boot(text, "--deadline", "1s")
+    result = waited_for.boot(text, "--deadline", "5s")
     assert result.code == FAILED, result
     assert aws.statuses() == ["FAILURE"] and aws.results() == ["ABANDON"]
-    assert "the boot's deadline of 1s passed, while it was waiting for /bin/sleep" in result.step("signals.stack")["changes"][0]
+    assert "the boot's deadline of 5s passed, while it was waiting for /bin/sleep" in result.step("signals.stack")["changes"][0]
 
 
-def test_a_hook_waits_for_as_long_as_a_boot_goes_on(agent, aws, imds):
+def test_a_hook_waits_for_as_long_as_a_boot_goes_on(agent, aws, imds, tmp_path):
     imds.configure(tags=TAGS, lifecycle="InService")
     aws.group(GROUP, {HOOK: 30})
-    text = document(signals={"hook": SIGNALS["hook"]}, commands={"slow": {"run": ["/bin/sleep", "17"]}})
-    result = agent.boot(text)
+    over = tmp_path / "over"
+    running = agent.start_boot(document(signals={"hook": SIGNALS["hook"]}, commands={"slow": {"run": waits_for(over)}}))
+    until("a heartbeat", lambda: aws.count("RecordLifecycleActionHeartbeat") > 0, running)
+    over.touch()
+    result = running.wait()
     assert result.code == DONE, result
     [action] = aws.told()["actions"]
     assert action["result"] == "CONTINUE" and action["beats"] >= 2, action

@@ -3,9 +3,9 @@
 from contextlib import ExitStack
 
 import pytest
-from harness.agent import Agent
+from harness.agent import Agent, until
 from harness.aws.imds import DEFAULTS, Imds
-from harness.aws.restore import TAGS, attaches, data, fails, made, one_volume, own, until
+from harness.aws.restore import TAGS, attaches, data, fails, made, one_volume, own
 
 # What EC2 refuses.
 
@@ -159,7 +159,7 @@ def test_ten_instances_want_three_volumes(ingot, aws, tmp_path_factory):
             agents.append(Agent(tmp_path_factory.mktemp("machine"), {**imds.env, **aws.env}))
         aws.latency(0.05)
         running = [agent.start_boot(data()) for agent in agents]
-        until("ten attachments", lambda: all(len(aws.attached(id)) == 2 for id in ids), timeout=30)
+        until("ten attachments", lambda: all(len(aws.attached(id)) == 2 for id in ids))
         for one in running:
             one.kill()
             one.wait()

@@ -325,5 +325,5 @@ def test_a_build_that_is_stopped_unwinds():
     )
     assert process.stdout.readline() == "on\n"
     process.send_signal(signal.SIGTERM)
-    assert process.communicate(timeout=30)[0] == "off\n"
+    assert process.communicate(timeout=100)[0] == "off\n"
     assert process.returncode == 128 + signal.SIGTERM

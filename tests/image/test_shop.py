@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from harness.agent import PATIENCE
 from harness.host import shop
 
 EXAMPLE = Path(__file__).parents[2] / "packer" / "application"
@@ -30,7 +31,7 @@ class Running:
         file.write_text(json.dumps({**configuration, "address": "127.0.0.1", "port": self.port}))
         command = [sys.executable, "-I", "-S", EXAMPLE / "root/opt/shop/shop.py", file]
         self.process = subprocess.Popen(command, env={"CREDENTIALS_DIRECTORY": str(directory / "credentials")})
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()

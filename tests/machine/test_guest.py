@@ -4,7 +4,7 @@ import json
 import time
 
 import pytest
-from harness.agent import document
+from harness.agent import PATIENCE, document
 from harness.aws.account import INSTANCE, ZONE
 from harness.host.images import blank, filesystem
 from harness.vm import qemu
@@ -33,7 +33,7 @@ def serial(volume):
     return volume.replace("-", "")
 
 
-def wait_for_disk(guest, volume, timeout=20):
+def wait_for_disk(guest, volume, timeout=PATIENCE):
     """The name the kernel gave it."""
     guest.wait_for(lambda: serial(volume) in guest.disks(), timeout, f"the disk of {volume}")
     return guest.disks()[serial(volume)]
@@ -177,11 +177,11 @@ def test_a_clock_that_jumps_by_years_changes_no_wait(guest):
         assert steps["commands.jump"]["outcome"] == "changed", steps
         assert "did not end within 6s" in steps["commands.slow"]["error"]["message"]
         assert "for a disk attached as /dev/sdz" in steps["volumes.late"]["error"]["message"]
-        assert 6 <= took["commands.slow"] < 14 and 8 <= took["volumes.late"] < 16, took
-        assert report["finished_at"] < "2001-02-04" and report["elapsed_ms"] < 20_000
+        assert 6 <= took["commands.slow"] < 60 and 8 <= took["volumes.late"] < 60, took
+        assert report["finished_at"] < "2001-02-04" and report["elapsed_ms"] < 60_000
 
         now = document(secrets={"db": {"secrets_manager": "prod/db"}}, files={"/etc/after": {"content": "{{secrets.db.password}}"}})
-        done = guest.run(*boot, stdin=now, env=environment, timeout=60)
+        done = guest.run(*boot, stdin=now, env=environment, timeout=120)
         report = json.loads(done.stdout)
         assert (done.code, report["outcome"]) == (0, "done"), done
         assert any("behind AWS's" in warning for warning in report["warnings"]), report

@@ -42,8 +42,8 @@ def test_the_machine_is_up_in_the_pool_and_serves_when_it_leaves_it(machine):
 
     machine.aws.lifecycle_action("web", "ready")
     machine.imds.configure(lifecycle="InService")
-    machine.wait_until("systemctl is-active nginx.service", timeout=30)
-    machine.wait_until("ingot status", timeout=30)
+    machine.wait_until("systemctl is-active nginx.service")
+    machine.wait_until("ingot status")
     ended = machine.wait_until_ended("ingot.service")
     assert (ended["ActiveState"], ended["Result"]) == ("active", "success"), machine.journal("-u", "ingot.service")
     report = json.loads(machine.run("cat", "/run/ingot/report.json").stdout)

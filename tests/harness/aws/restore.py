@@ -5,9 +5,8 @@
 """
 
 import json
-import time
 
-from harness.agent import FAILED, Agent, Result, Running, document
+from harness.agent import FAILED, Agent, Result, Running, document, until
 
 from .account import INSTANCE, Aws
 
@@ -38,15 +37,6 @@ def waits_for_disk(agent: Agent, running: Running) -> bool:
     found = report(agent)
     waiting = [step["waiting"] or "" for step in found["steps"]]
     return found["pid"] == running.process.pid and any(reason.startswith("for the disk of") for reason in waiting)
-
-
-def until(what: str, condition, running: Running | None = None, timeout: float = 20) -> None:
-    """Waits for something to come true while a boot runs."""
-    end = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < end, (what, running and running.lines)
-        assert running is None or running.process.poll() is None, (what, running.wait())
-        time.sleep(0.01)
 
 
 def attaches(agent: Agent, text: str) -> Result:

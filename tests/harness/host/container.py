@@ -20,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from harness.agent import PATIENCE
+
 from .systemd import AWS_PORT, Done, NotInTime, Surroundings, Systemd, must
 
 NEEDED = ("mmdebstrap", "systemd-nspawn", "ip", "nsenter")
@@ -90,7 +92,7 @@ class Machine(Systemd):
 
     # Its life.
 
-    def boot(self, timeout: float = 60) -> float:
+    def boot(self, timeout: float = PATIENCE) -> float:
         """Boots until PID 1 answers. The seconds it took."""
         assert self.nspawn is None, "it runs already"
         begun = time.monotonic()
@@ -124,7 +126,7 @@ class Machine(Systemd):
                 return int(child)
         return None
 
-    def shut_down(self, timeout: float = 60) -> None:
+    def shut_down(self, timeout: float = PATIENCE) -> None:
         """An orderly power-off."""
         self.nspawn.send_signal(signal.SIGTERM)
         try:
@@ -158,7 +160,7 @@ class Machine(Systemd):
     def running(self) -> bool:
         return self.leader is not None
 
-    def run(self, *command: str, timeout: float = 60, stdin: str | None = None, env: dict | None = None) -> Done:
+    def run(self, *command: str, timeout: float = PATIENCE, stdin: str | None = None, env: dict | None = None) -> Done:
         """Runs a program inside, beside systemd (in no unit)."""
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "SYSTEMD_PAGER": "", **(env or {})}
         inside = ["--mount", "--uts", "--ipc", "--net", "--pid", "--root", "--wdns=/"]

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from harness import tls
+from harness.agent import PATIENCE
 
 ADMIN, PASSWORD = "harness", "harness's own"
 
@@ -96,7 +97,7 @@ class Server:
     def log(self) -> str:
         return (self.directory / "log").read_text(errors="replace")
 
-    def wait(self, seconds: float = 60) -> None:
+    def wait(self, seconds: float = PATIENCE) -> None:
         """Until it takes a login."""
         end = time.monotonic() + seconds
         while True:

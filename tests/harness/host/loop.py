@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.agent import document
+from harness.agent import PATIENCE, document
 
 # How often a free node is tried: others take some at the same time.
 TRIES = 50
@@ -213,7 +213,7 @@ class Disks:
 
     def detach(self, node: str) -> None:
         subprocess.run(["partx", "--delete", node], capture_output=True)
-        end = time.monotonic() + 10
+        end = time.monotonic() + PATIENCE
         # Whoever was killed with it may not be gone yet.
         while subprocess.run(["losetup", "--detach", node], capture_output=True).returncode != 0:
             if time.monotonic() > end or not Path(f"/sys/block/{Path(node).name}/loop").exists():

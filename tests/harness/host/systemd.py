@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from harness import wire
-from harness.agent import REPOSITORY, binary
+from harness.agent import PATIENCE, REPOSITORY, binary
 from harness.aws.account import Aws
 from harness.aws.imds import Imds
 
@@ -102,7 +102,7 @@ class Systemd:
         if enabled:
             self.enable("ingot.service")
 
-    def run(self, *command: str, timeout: float = 60, stdin: str | None = None, env: dict | None = None) -> Done:
+    def run(self, *command: str, timeout: float = PATIENCE, stdin: str | None = None, env: dict | None = None) -> Done:
         """Runs a program inside, beside systemd's units."""
         raise NotImplementedError
 
@@ -118,7 +118,7 @@ class Systemd:
         lines = self.run("systemctl", "show", unit, *(f"--property={name}" for name in properties)).stdout.splitlines()
         return dict(line.split("=", 1) for line in lines)
 
-    def wait_until(self, script: str, timeout: float = 60) -> Done:
+    def wait_until(self, script: str, timeout: float = PATIENCE) -> Done:
         """Waits until a shell script inside ends well."""
 
         def attempt() -> Done | None:
@@ -127,7 +127,7 @@ class Systemd:
 
         return self.wait_for(attempt, timeout, script)
 
-    def wait_until_ended(self, unit: str, timeout: float = 90) -> dict[str, str]:
+    def wait_until_ended(self, unit: str, timeout: float = 2 * PATIENCE) -> dict[str, str]:
         """Waits until a unit is neither queued nor starting. Its properties.
 
         PID 1 answers only once the jobs of this boot are queued, so a unit that is enabled is not missed.
@@ -156,7 +156,7 @@ class Systemd:
             return ""
         chosen = ["journalctl", "--no-pager", "--output=short-monotonic", *arguments]
         try:
-            return self.run(*chosen, timeout=20).stdout
+            return self.run(*chosen, timeout=PATIENCE).stdout
         except NotInTime:
             return "(the journal did not answer)"
 

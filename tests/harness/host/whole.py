@@ -60,9 +60,10 @@ INSTANCE_TAGS = {
 }
 
 
-def text(out: Path, seconds: int = 0) -> str:
-    """The document. Its commands take so long, and count their runs in `out`."""
-    count = lambda name: ["/bin/sh", "-c", f"sleep {seconds}; echo ran >> {out}/{name}"]  # noqa: E731
+def text(out: Path, held: bool = False) -> str:
+    """The document. Its commands count their runs in `out`; where they are held, not before there is `out/over`."""
+    first = f"until [ -e {out}/over ]; do sleep 0.1; done; " if held else ""
+    count = lambda name: ["/bin/sh", "-c", f"{first}echo ran >> {out}/{name}"]  # noqa: E731
     return document(
         include=[{"s3": "s3://shop/base.yaml", "sha256": hashlib.sha256(OF_S3.encode()).hexdigest()}, "ssm:/shop/boot"],
         secrets={
@@ -181,9 +182,12 @@ class Machine(Agent):
             server = server or f"https://127.0.0.1:{self.place.tls.port}"
             self.place.imds.configure(user_data=releases(server))
 
-    def be_slow(self, seconds: int) -> None:
-        """Gives it the document whose commands take so long."""
-        self.place.imds.configure(user_data=text(self.directory, seconds))
+    def hold(self) -> None:
+        """Gives it the document whose commands do not end before `release`."""
+        self.place.imds.configure(user_data=text(self.directory, held=True))
+
+    def release(self) -> None:
+        (self.directory / "over").touch()
 
     def go(self, *args: str, **more) -> Result:
         """Boots by the user data that IMDS has."""

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import wire
+from harness.agent import PATIENCE
 from harness.host.systemd import IMDS_ADDRESS, Done, must
 
 from .virtual import GUEST, HOST, Virtual
@@ -78,7 +79,7 @@ class Golden(Virtual):
     def root_image(self) -> tuple[Path, str]:
         return self.image.disk, "qcow2"
 
-    def boot(self, timeout: float = 180) -> float:
+    def boot(self, timeout: float = 4 * PATIENCE) -> float:
         return super().boot(timeout)
 
     def ended(self) -> None:
@@ -95,7 +96,7 @@ class Golden(Virtual):
             raise ConnectionError(done.stderr)
         return Done(done.returncode, done.stdout, done.stderr)
 
-    def ssh(self, *arguments: str, stdin: str = "", timeout: float = 20) -> subprocess.CompletedProcess:
+    def ssh(self, *arguments: str, stdin: str = "", timeout: float = PATIENCE) -> subprocess.CompletedProcess:
         command = ["nsenter", f"--net=/run/netns/{self.netns}", "ssh", "-F", "none", "-i", str(self.image.key)]
         for option in (
             "BatchMode=yes",
@@ -130,7 +131,7 @@ class Golden(Virtual):
             answer = client.getresponse()
             return answer.status, answer.read().decode()
 
-    def wait_for_page(self, path: str = "/", timeout: float = 180, port: int = 80) -> str:
+    def wait_for_page(self, path: str = "/", timeout: float = 3 * PATIENCE, port: int = 80) -> str:
         """The body of the first good answer."""
 
         def attempt() -> str | None:

@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.agent import PATIENCE
 from harness.aws.account import INSTANCE
 from harness.host import images
 from harness.host.systemd import AWS_PORT, Done, NotInTime, Surroundings, Systemd, must
@@ -86,7 +87,7 @@ class Virtual(Systemd):
         self.followed = 0
         self.failure: Exception | None = None
 
-    def __enter__(self) -> "Guest":
+    def __enter__(self) -> "Virtual":
         try:
             self.make()
         except BaseException:
@@ -233,10 +234,10 @@ class Virtual(Systemd):
 
     # Its life.
 
-    def boot(self, timeout: float = 120) -> float:
+    def boot(self, timeout: float = 3 * PATIENCE) -> float:
         """Starts QEMU, until PID 1 answers. The seconds it took."""
         assert self.qemu is None, "it runs already"
-        self.wait_for(lambda: self.followed == len(self.aws.events()), 30, "the disks that were attached")
+        self.wait_for(lambda: self.followed == len(self.aws.events()), PATIENCE, "the disks that were attached")
         begun = time.monotonic()
         with self.lock:
             self.start()
@@ -292,7 +293,7 @@ class Virtual(Systemd):
         except OSError:
             return False
 
-    def shut_down(self, timeout: float = 60) -> None:
+    def shut_down(self, timeout: float = PATIENCE) -> None:
         """An orderly power-off."""
         self.run("systemctl", "poweroff", "--no-block")
         try:
@@ -340,7 +341,7 @@ class Virtual(Systemd):
 
         return super().wait_for(attempt_unless_failed, timeout, what)
 
-    def run(self, *command: str, timeout: float = 60, stdin: str | None = None, env: dict | None = None) -> Done:
+    def run(self, *command: str, timeout: float = PATIENCE, stdin: str | None = None, env: dict | None = None) -> Done:
         """Runs a program inside, beside systemd's units."""
         if env:
             command = ("env", *(f"{name}={value}" for name, value in env.items()), *command)
