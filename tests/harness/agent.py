@@ -184,6 +184,10 @@ class Running:
             self.news.wait_for(lambda: found() or self.ended, timeout)
             return found()
 
+    def printed(self) -> str:
+        """What is on stdout so far."""
+        return os.pread(self.output.fileno(), 1 << 20, 0).decode("utf-8", "replace")
+
     def kill(self) -> None:
         """SIGKILL, as a power cut or the OOM killer does it."""
         self.process.send_signal(signal.SIGKILL)
