@@ -12,7 +12,7 @@ from harness.host.container import Machine
 
 
 def ask(imds, method, path, **headers):
-    connection = http.client.HTTPConnection(imds.host, imds.port, timeout=5)
+    connection = http.client.HTTPConnection(imds.host, imds.port, timeout=60)
     connection.request(method, path, headers={name.replace("_", "-"): value for name, value in headers.items()})
     response = connection.getresponse()
     return response.status, response.read()

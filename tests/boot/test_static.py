@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from harness import wire
-from harness.agent import DONE, UNREACHABLE
+from harness.agent import DONE, PATIENCE, UNREACHABLE
 from harness.aws.account import Aws
 from harness.aws.imds import Imds
 from harness.host.dns import Dns
@@ -50,7 +50,7 @@ class Empty:
     def run(self, *args: str, stdin: str = "", env: dict | None = None) -> subprocess.CompletedProcess:
         # chroot itself from outside, by its whole path: the environment inside has no PATH.
         command = [*self.enter, shutil.which("chroot"), str(self.root), "/ingot", *args]
-        return subprocess.run(command, env=env or {}, input=stdin, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env=env or {}, input=stdin, capture_output=True, text=True, timeout=PATIENCE)
 
     def read(self, absolute: str) -> str:
         return (self.root / absolute.lstrip("/")).read_text()

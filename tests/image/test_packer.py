@@ -13,6 +13,7 @@ from pathlib import Path
 
 import hcl2
 import pytest
+from harness.agent import PATIENCE
 
 PACKER = Path(__file__).parents[2] / "packer"
 OPTIONS = Path(__file__).parent / "packer" / "amazon-ebs-options.txt"
@@ -129,7 +130,7 @@ def packer(tmp_path):
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         return done.returncode, done.stdout + done.stderr
 

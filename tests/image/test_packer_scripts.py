@@ -10,6 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from harness.agent import PATIENCE
 
 PACKER = Path(__file__).parents[2] / "packer"
 DEBIAN_ROOT = Path(__file__).parents[1] / "harness" / "host" / "debian-root"
@@ -43,7 +44,7 @@ class Builder:
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "INGOT_BUILD_DIRECTORY": BUILD, **environment},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
 
     def succeed(self, script: str, **environment: str) -> str:
@@ -286,7 +287,7 @@ class TestHostKey:
         """The public key after a boot on this instance."""
         builder.put("/sys/class/dmi/id/board_asset_tag", f"{instance}\n")
         chroot = shutil.which("chroot") or "/usr/sbin/chroot"
-        subprocess.run([chroot, builder.root, "/usr/libexec/golden/ssh-host-key"], check=True, timeout=30)
+        subprocess.run([chroot, builder.root, "/usr/libexec/golden/ssh-host-key"], check=True, timeout=PATIENCE)
         return (builder.root / f"{self.KEY}.pub").read_text()
 
     def test_sshd_offers_one_kind_of_key(self, ssh):

@@ -199,7 +199,7 @@ def test_power_fails_on_the_way_and_one_volume_is_made(guest, moment):
 
 def test_ingot_is_killed_at_each_call_in_turn_and_one_volume_is_made(guest):
     snapshot(guest)
-    guest.late = 2
+    guest.late = 15  # time to kill it before the disk is there
     guest.imds.configure(user_data=SHOP)
     guest.boot()
     # Once the mount is there, ingot may have ended.

@@ -118,7 +118,7 @@ class Golden(Virtual):
         verb = "delete" if silent else "add"
         must("ip", "-n", self.netns, "address", verb, f"{IMDS_ADDRESS}/32", "dev", "lo")
 
-    def get(self, path: str, port: int = 80, timeout: float = 5) -> tuple[int, str]:
+    def get(self, path: str, port: int = 80, timeout: float = 15) -> tuple[int, str]:
         """One GET of what the instance serves: status and body.
 
         Raises `OSError` where nobody answers.

@@ -66,7 +66,7 @@ class Guest(Virtual):
     def ask(self, command: list[str], stdin: str, timeout: float) -> Done:
         """In the words of `guest-agent`."""
         parts = [struct.pack(">I", len(command)), *(packed(part) for part in (*command, stdin))]
-        with wire.connected(GUEST, AGENT_PORT, self.netns, min(timeout, 5)) as connection:
+        with wire.connected(GUEST, AGENT_PORT, self.netns, min(timeout, 30)) as connection:
             connection.settimeout(timeout)
             connection.sendall(b"".join(parts))
             with connection.makefile("rb") as answer:

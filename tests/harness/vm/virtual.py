@@ -289,7 +289,7 @@ class Virtual(Systemd):
         if self.qemu.poll() is not None:
             raise RuntimeError(f"QEMU ended: {(self.directory / 'qemu.log').read_text()}\n{self.console()}")
         try:
-            return self.ask(["systemctl", "show", "--property=Version"], "", 5).code == 0
+            return self.ask(["systemctl", "show", "--property=Version"], "", 30).code == 0
         except OSError:
             return False
 
