@@ -87,8 +87,7 @@ def killed(place, machine, reached) -> bool:
     there = comes(reached, running)
     running.kill()
     running.wait()
-    place.aws.rules["faults"] = []
-    place.aws.put("/harness/rules", place.aws.rules)
+    place.aws.recover()
     place.imds.configure(faults=[])
     return there
 

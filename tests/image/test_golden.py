@@ -139,7 +139,7 @@ def test_broken_user_data_is_told_on_the_console_and_ssh_works(image):
     with Golden(image, user_data="#ingot\nversion: 1\nvalues: { env: prod }\nservces: {}\n") as instance:
         shop.prepare(instance)
         instance.boot()
-        state = instance.wait_until_ended("ingot.service", 120)
+        state = instance.wait_until_ended("ingot.service")
         assert (state["ActiveState"], state["ExecMainStatus"]) == ("failed", "78")
         said = instance.run("ingot", "status")
         for told in (said.stdout, instance.console()):

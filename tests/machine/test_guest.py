@@ -41,7 +41,7 @@ def wait_for_disk(guest, volume, timeout=PATIENCE):
 
 def detach(guest, volume):
     guest.aws.client("ec2").detach_volume(VolumeId=volume)
-    guest.wait_for(lambda: serial(volume) not in guest.disks(), 20, f"the end of {volume}")
+    guest.wait_for(lambda: serial(volume) not in guest.disks(), PATIENCE, f"the end of {volume}")
 
 
 def create(guest, snapshot, device, **more):

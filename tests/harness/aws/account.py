@@ -225,6 +225,11 @@ class Aws:
         self.rules["faults"].append({"kind": kind, **rule})
         self.put("/harness/rules", self.rules)
 
+    def recover(self) -> None:
+        """Takes all faults back."""
+        self.rules["faults"] = []
+        self.put("/harness/rules", self.rules)
+
     def latency(self, seconds: float) -> None:
         """Makes each call take longer by this."""
         self.rules["latency"] = seconds
