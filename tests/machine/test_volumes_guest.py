@@ -185,7 +185,7 @@ def comes(guest, moment):
         guest.wait_for(lambda: guest.aws.count(moment), PATIENCE, moment)
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", [pytest.param(one, marks=() if one == "AttachVolume" else pytest.mark.slow) for one in MOMENTS])
 def test_power_fails_on_the_way_and_one_volume_is_made(guest, moment):
     snapshot(guest)
     guest.late = 2
@@ -199,6 +199,7 @@ def test_power_fails_on_the_way_and_one_volume_is_made(guest, moment):
     is_mounted_as_it_should_be(guest, volumes[0]["VolumeId"])
 
 
+@pytest.mark.slow
 def test_ingot_is_killed_at_each_call_in_turn_and_one_volume_is_made(guest):
     snapshot(guest)
     guest.late = 15  # time to kill it before the disk is there
@@ -245,6 +246,7 @@ def test_each_filesystem_is_restored_grown_and_made(guest):
     assert guest.aws.count("CreateVolume") == 4
 
 
+@pytest.mark.slow
 def test_a_filesystem_of_another_kind_is_refused_and_left_alone(guest):
     image = filesystem(guest.directory / "foreign.img", "ext4", {"only": b"copy\n"})
     volume = guest.volume(image, attached_as="/dev/sdf")
@@ -315,6 +317,7 @@ def test_the_unit_is_up_while_a_volume_is_read_beside_it(guest):
     assert guest.show("ingot.service", "Result") == {"Result": "success"}
 
 
+@pytest.mark.slow
 def test_a_volume_of_another_instance_is_left_alone(guest):
     other = "i-0fedcba9876543210"
     guest.aws.instance(other)
