@@ -283,7 +283,7 @@ def test_preload_reads_in_parallel_and_only_what_it_is_told_to(guest):
     files = {"db/table": b"rows\n" * (3 << 20), "cold/archive": b"cold\n" * (6 << 20)}
     image = filesystem(guest.directory / "preload.img", "xfs", files)
     guest.snapshot(image, TAGS)
-    guest.lazy = 0.05
+    guest.lazy = 0.5  # long enough for a slow guest to ask for more
     guest.imds.configure(user_data=PRELOAD)
     guest.boot()
     succeeds(guest)
