@@ -5,20 +5,16 @@ from types import SimpleNamespace
 
 import pytest
 from harness import agent as agents
-from harness import loop
 from harness.agent import DONE, Agent
-from harness.aws import Aws
-from harness.imds import Imds
-from harness.proxy import REGION
-from harness.restore import TAGS
-from harness.whole import DOCUMENTS, Places
+from harness.aws.account import Aws
+from harness.aws.imds import Imds
+from harness.aws.proxy import REGION
+from harness.aws.restore import TAGS
+from harness.host import loop
+from harness.host.whole import DOCUMENTS, Places
 from moto import mock_aws
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
-
-
-def pytest_configure(config) -> None:
-    config.addinivalue_line("markers", "virtual: boots virtual machines")
 
 
 def pytest_report_header() -> str:
@@ -114,6 +110,7 @@ def whole(places, tmp_path_factory):
             passwords=machine.passwords(),
             calls=place.aws.calls(),
             reads=place.imds.requests(),
+            seconds=result.seconds,
         )
 
     places.each(tmp_path_factory.mktemp("whole"), list(DOCUMENTS), cell)

@@ -25,14 +25,14 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from harness import archives  # noqa: E402
 from harness.agent import Agent, binary, document, peak_memory  # noqa: E402
-from harness.imds import Imds  # noqa: E402
+from harness.aws.imds import Imds  # noqa: E402
+from harness.host import archives  # noqa: E402
 
 SERVER = """
 import sys; sys.path.insert(0, sys.argv[1])
 from pathlib import Path
-from harness.store import Store
+from harness.aws.store import Store
 with Store() as store:
     store.check = lambda request: None
     for path in sys.argv[2:]: store.put("shop/" + Path(path).name, Path(path))

@@ -20,9 +20,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness.agent import DONE, Agent, binary, document  # noqa: E402
-from harness.aws import Aws  # noqa: E402
-from harness.databases import MariaDb, Postgres  # noqa: E402
-from harness.imds import Imds  # noqa: E402
+from harness.aws.account import Aws  # noqa: E402
+from harness.aws.imds import Imds  # noqa: E402
+from harness.host.databases import MariaDb, Postgres  # noqa: E402
 
 READY = re.compile(r"^(\S+ \S+) (\S+) .*database system is ready to accept (?!read-only)connections", re.M)
 USER, SECRET = "shop", "hunter2"

@@ -25,8 +25,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness.agent import REPOSITORY, binary, peak_memory  # noqa: E402
-from harness.aws import Aws  # noqa: E402
-from harness.imds import Imds  # noqa: E402
+from harness.aws.account import Aws  # noqa: E402
+from harness.aws.imds import Imds  # noqa: E402
 
 SECRETS, PARAMETERS, FILES = 20, 10, 20
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")

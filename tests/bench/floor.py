@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness.agent import binary  # noqa: E402
-from harness.aws import Aws  # noqa: E402
-from harness.imds import Imds  # noqa: E402
+from harness.aws.account import Aws  # noqa: E402
+from harness.aws.imds import Imds  # noqa: E402
 
 SECRETS, PARAMETERS = 20, 10
 LATENCIES = (0, 1, 5, 20)

@@ -23,10 +23,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.first_boot import covered, shown  # noqa: E402
-from harness import container, sized  # noqa: E402
 from harness.agent import LAUNCHER, binary, peak_memory  # noqa: E402
-from harness.aws import Aws  # noqa: E402
-from harness.imds import Imds  # noqa: E402
+from harness.aws.account import Aws  # noqa: E402
+from harness.aws.imds import Imds  # noqa: E402
+from harness.host import container, sized  # noqa: E402
 
 FILES, SECRETS, SERVICES, STEPS = (1, 10, 100, 1000), (1, 20, 200), (1, 10, 100), (1000, 2000, 5000, 10_000)
 MEGABYTE = 1 << 20

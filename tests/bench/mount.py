@@ -23,10 +23,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from harness import images, loop  # noqa: E402
 from harness.agent import binary, document  # noqa: E402
-from harness.imds import Imds  # noqa: E402
-from harness.qemu import Guest  # noqa: E402
+from harness.aws.imds import Imds  # noqa: E402
+from harness.host import images, loop  # noqa: E402
+from harness.vm.qemu import Guest  # noqa: E402
 
 # Far from those that others take: it is free for most of the time.
 NUMBER = 4000 + os.getpid() % 1000

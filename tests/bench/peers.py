@@ -24,8 +24,8 @@ from urllib.parse import quote
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from bench.first_boot import FILES, PARAMETERS, SCRIPT_TAIL, SECRETS, document  # noqa: E402
-from harness import container  # noqa: E402
 from harness.agent import LAUNCHER  # noqa: E402
+from harness.host import container  # noqa: E402
 
 # Of the first kind, systemd knows when they are up, as of nginx. Those of the second say nothing of themselves: ingot looks
 # at such a unit once more a tenth of a second after its start, which nobody else does.

@@ -4,7 +4,7 @@
     .venv/bin/python tests/bench/preload.py [-n REPETITIONS] [--guest] [--kind xfs|ext4] [--fetch SECONDS] …
 
 The files are of 4 to 16 KiB, in 100 directories; beside each lies one that nobody asks for, so that all of the disk is
-between them. Each run has a disk of its own of which nothing has been fetched. How it behaves is in `harness/lazy.py`.
+between them. Each run has a disk of its own of which nothing has been fetched. How it behaves is in `harness/vm/lazy.py`.
 
 On this machine the disk is a loop device (128 reads at a time), and all programs run as fast as they can. With --guest
 it is an NVMe disk in QEMU (64), where every instruction is translated and what programs do themselves takes 10 to 20
@@ -30,12 +30,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from harness import loop  # noqa: E402
 from harness.agent import LAUNCHER, REPOSITORY, binary, document  # noqa: E402
-from harness.images import filesystem  # noqa: E402
-from harness.imds import Imds  # noqa: E402
-from harness.lazy import Ebs, LazyVolume  # noqa: E402
-from harness.qemu import Guest  # noqa: E402
+from harness.aws.imds import Imds  # noqa: E402
+from harness.host import loop  # noqa: E402
+from harness.host.images import filesystem  # noqa: E402
+from harness.vm.lazy import Ebs, LazyVolume  # noqa: E402
+from harness.vm.qemu import Guest  # noqa: E402
 
 FILES, DIRECTORIES, AT_A_TIME = 10_000, 100, 32
 ROOT, AT = "/run/preload-bench", "/run/preload-bench/srv/shop"

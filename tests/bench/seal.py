@@ -78,7 +78,7 @@ def debian(root: Path) -> None:
     """Debian's files, where a test has fetched them."""
     made = next((path for path in (REPOSITORY / ".cache/debian").glob("*") if path.is_dir()), None)
     if made is None:
-        raise SystemExit("no Debian root: run `pytest tests/test_systemd.py` once")
+        raise SystemExit("no Debian root: run `pytest tests/machine/test_systemd.py` once")
     subprocess.run(["cp", "--archive", "--reflink=auto", f"{made}/.", str(root)], check=True)
 
 

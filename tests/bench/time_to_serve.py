@@ -20,10 +20,11 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from harness import golden, shop  # noqa: E402
 from harness.agent import REPOSITORY  # noqa: E402
-from harness.golden import Golden  # noqa: E402
-from harness.systemd import AWS_PORT  # noqa: E402
+from harness.host import shop  # noqa: E402
+from harness.host.systemd import AWS_PORT  # noqa: E402
+from harness.vm import golden  # noqa: E402
+from harness.vm.golden import Golden  # noqa: E402
 
 # What user data is when there is no ingot: fetch, restore, mount, render, start, wait. Every call of the CLI is one
 # process; the waiting polls as fast as is reasonable.

@@ -5,7 +5,6 @@
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and reads the documentation")]
 
 mod fields;
-#[path = "../program.rs"]
 mod program;
 
 use std::collections::BTreeSet;

@@ -22,6 +22,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUILDS = ("target/x86_64-unknown-linux-gnu/dist/ingot", "target/release/ingot", "target/debug/ingot")
 
+# The seconds after which an event that a test waits for is taken not to come, also on a machine that is busy.
+PATIENCE = 120
+
 # The exit codes of the command line.
 DONE, FAILED, USAGE, BUG, UNREACHABLE, BAD_DOCUMENT = 0, 1, 2, 70, 75, 78
 
@@ -34,6 +37,11 @@ def binary() -> Path | None:
     if named := os.environ.get("INGOT"):
         return Path(named).resolve()
     return next((REPOSITORY / build for build in BUILDS if (REPOSITORY / build).exists()), None)
+
+
+def waits_for(path: Path, then: str = "true") -> list[str]:
+    """A command that waits until a test makes this file."""
+    return ["/bin/sh", "-c", f"until [ -e {path} ]; do sleep 0.05; done; {then}"]
 
 
 def document(**sections: dict) -> str:
@@ -107,12 +115,28 @@ def alive(pid: str) -> bool:
         return False
 
 
-def ends(pid: str, timeout: float = 10) -> bool:
+def ends(pid: str, timeout: float = PATIENCE) -> bool:
     """Whether a process that was killed is gone: on a busy machine that takes a moment."""
     end = time.monotonic() + timeout
     while alive(pid) and time.monotonic() < end:
         time.sleep(0.01)
     return not alive(pid)
+
+
+def comes(condition, running: "Running | None" = None, timeout: float = PATIENCE) -> bool:
+    """Waits for something to come true; false if the run ends without it."""
+    end = time.monotonic() + timeout
+    while not condition():
+        if running and running.process.poll() is not None:
+            return condition()
+        assert time.monotonic() < end, (f"did not come within {timeout} s", running and running.lines)
+        time.sleep(0.01)
+    return True
+
+
+def until(what: str, condition, running: "Running | None" = None, timeout: float = PATIENCE) -> None:
+    """Waits for something to come true while a boot runs."""
+    assert comes(condition, running, timeout), (what, running and running.wait())
 
 
 class Running:
@@ -153,18 +177,22 @@ class Running:
             self.ended = True
             self.news.notify_all()
 
-    def wait_for_line(self, pattern: str, timeout: float = 30) -> bool:
+    def wait_for_line(self, pattern: str, timeout: float = PATIENCE) -> bool:
         """Waits until a line of stderr matches; false if the run ends without one."""
         with self.news:
             found = lambda: any(re.search(pattern, line) for line in self.lines)  # noqa: E731
             self.news.wait_for(lambda: found() or self.ended, timeout)
             return found()
 
+    def printed(self) -> str:
+        """What is on stdout so far."""
+        return os.pread(self.output.fileno(), 1 << 20, 0).decode("utf-8", "replace")
+
     def kill(self) -> None:
         """SIGKILL, as a power cut or the OOM killer does it."""
         self.process.send_signal(signal.SIGKILL)
 
-    def wait(self, timeout: float = 120) -> Result:
+    def wait(self, timeout: float = 2 * PATIENCE) -> Result:
         killer = threading.Timer(timeout, self.kill)
         killer.start()
         try:
@@ -200,7 +228,7 @@ class Agent:
             prefix = self.inside.prefix if self.inside else []
         return Running([str(arg) for arg in args], {**self.env, **(env or {})}, stdin, report, prefix)
 
-    def run(self, *args: str, stdin: bytes | str | None = None, timeout: float = 120, **more) -> Result:
+    def run(self, *args: str, stdin: bytes | str | None = None, timeout: float = 2 * PATIENCE, **more) -> Result:
         return self.start(*args, stdin=stdin, **more).wait(timeout)
 
     def boot(self, document: bytes | str | None = None, *args: str, **more) -> Result:

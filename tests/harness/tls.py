@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from . import wire
+from harness import wire
 
 PEM = serialization.Encoding.PEM
 HERE = "127.0.0.1"

@@ -86,7 +86,7 @@ async fn says_what_could_not_be_run() {
 #[tokio::test]
 async fn a_timeout_takes_the_grandchildren_too() {
     let mut invocation = sh("sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1; done' & wait");
-    invocation.timeout = Duration::from_secs(2);
+    invocation.timeout = Duration::from_secs(5);
     let (end, lines) = run(&invocation).await;
     assert_eq!(end.unwrap(), End::TimedOut);
     assert!(dies(&lines[0]).await, "{lines:?}");
@@ -97,7 +97,7 @@ async fn a_daemon_in_the_background_is_not_waited_for() {
     let begin = Instant::now();
     let (end, lines) = run(&sh("sleep 60 & echo $!")).await;
     assert_eq!(end.unwrap(), End::Exited(0));
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(30));
     assert!(lives(&lines[0]), "it was to go on");
     let _ = nix::sys::signal::kill(Pid::from_raw(lines[0].parse().unwrap()), Signal::SIGKILL);
 }
