@@ -8,10 +8,10 @@ pub(crate) enum Exit {
     /// Everything is as the document says, whether anything had to be changed or not. Also a boot that is degraded:
     /// what failed was not required.
     Done,
-    /// What was asked for did not come about: a required step failed, or the image is not fit to be one. For `status`: the
-    /// boot failed.
+    /// The command did not reach its goal: a required step failed, or the machine is not fit to be imaged. For `status`:
+    /// the boot failed.
     Failed,
-    /// The command line was wrong (clap uses 2 itself), or named a file that is not there.
+    /// The command line is wrong (clap uses 2 itself), or names a file that does not exist.
     Usage,
     /// `status` only: the boot is degraded.
     Degraded,
@@ -33,7 +33,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
-            // One number for two things, of which no command knows both: systemd and scripts read 2 of `status` as degraded.
+            // Two meanings, which no script can confuse except after `status`, where a wrong command line also prints to stderr.
             Self::Usage | Self::Degraded => 2,
             Self::Running => 3,
             Self::NeverRan => 4,

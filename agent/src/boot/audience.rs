@@ -1,46 +1,46 @@
-//! Who is told how a boot goes, and what it came to.
+//! Who is told about a boot, and the result of a boot.
 
 use crate::document::error::DocumentError;
 use crate::failure::Explanation;
 use crate::report::event::Listener;
 use crate::report::{BootOutcome, Report};
 
-/// Whoever watches a boot. It decides nothing.
+/// Shows a boot to people and programs. Decides nothing.
 pub(crate) trait Audience {
-    /// Who listens to every step of one boot.
+    /// The listeners for the steps of one boot.
     fn listeners(&self) -> Vec<Box<dyn Listener>>;
 
-    /// A line for people: what the boot waits for, or what it could not do though that stops nothing.
+    /// Shows a line to people: what the boot waits for, or a warning.
     fn say(&self, line: &str);
 
-    /// The document has mistakes. The signals that can be read are sent after this.
+    /// Shows the mistakes of the document. Called before the signals are sent.
     fn mistakes(&self, error: &DocumentError);
 
-    /// The boot failed before its first step.
+    /// Shows why the boot failed before its first step.
     fn failed(&self, error: &Explanation);
 
-    /// The boot is over and its report is written, though something may still go on beside it.
+    /// Shows the result of the boot. The report is written; steps that outlast the boot may still run.
     fn over(&self, report: &Report, ending: &Ending);
 }
 
-/// What a boot came to.
+/// The result of a boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ending {
-    /// Everything that is required is as the document says.
+    /// Every required step is as the document says.
     Done,
     Failed,
-    /// It failed, and for nothing but AWS or IMDS, which gave no answer.
+    /// The boot failed only because AWS or IMDS did not answer.
     Unreachable,
     /// The document has mistakes.
     Document,
-    /// Another process has just made the same boot, and nothing was done.
+    /// Another process has just completed the same boot. Nothing was done.
     AlreadyDone,
-    /// What was asked for makes no sense, in words for people. Nothing was done.
+    /// The request is invalid, for the reason given. Nothing was done.
     Refused(String),
 }
 
 impl Ending {
-    /// What a report that is closed says.
+    /// The result in a completed report.
     pub(crate) fn of(report: &Report) -> Self {
         match report.outcome {
             BootOutcome::Failed if report.is_unreachable() => Self::Unreachable,

@@ -1,4 +1,4 @@
-//! The end of the report: written, and told to everybody, before what stands beside the boot goes on.
+//! The end of a boot: complete the report, write it, and show the result.
 
 use crate::boot::audience::Ending;
 use crate::boot::state::Boot;
@@ -8,7 +8,7 @@ use crate::host::startup;
 use crate::report::marks;
 
 impl Boot {
-    /// Closes the report, lets go of the lock and tells everybody how the boot ended.
+    /// Completes and writes the report, releases the lock and shows the result. Steps that outlast the boot go on after this.
     pub(super) async fn close(&self) -> Ending {
         self.recorder.amend(|report| report.exchanges = self.exchanges());
         self.recorder.amend(|report| report.marks_ms = marks::of(report));
@@ -30,7 +30,7 @@ impl Boot {
         ending
     }
 
-    /// Adds to the report how the machine came to start us. Afterwards: it costs milliseconds, and nobody waits for it.
+    /// Adds the times of the machine's own start to the report. Done last, because it costs milliseconds.
     async fn add_startup(&self) {
         let host = &self.ground.host;
         let Some(began) = startup::process_began(host.clock.elapsed()) else { return };

@@ -1,4 +1,4 @@
-//! The way from an instance to its metadata service and to AWS.
+//! The connection of an instance to its metadata service and to AWS.
 
 use std::rc::Rc;
 
@@ -14,12 +14,12 @@ use crate::aws::variables::{ca_bundle, endpoints};
 use crate::failure::Explanation;
 use crate::host::environment;
 
-/// Finds the way out. Nothing is asked over it yet.
+/// Prepares the connection of one boot. Sends nothing.
 #[async_trait(?Send)]
 pub(crate) trait Connect {
     /// # Errors
     ///
-    /// If what this process was given to find it by, such as a bundle of certificates, is not there or makes no sense.
+    /// If a setting of this process, such as the CA bundle, is missing or invalid.
     async fn connect(&self) -> Result<Rc<dyn Cloud>, Explanation>;
 }
 
@@ -27,22 +27,22 @@ pub(crate) trait Connect {
 pub(crate) trait Cloud {
     fn metadata(&self) -> &dyn Metadata;
 
-    /// What the metadata service is being waited for, for people. `None` if nothing is.
+    /// What the boot waits for from the metadata service, for people. `None` if it does not wait.
     fn waiting(&self) -> Option<String>;
 
-    /// Begins to fetch the instance's credentials, so that the first call to AWS finds them.
-    fn begin_with_credentials(&self);
+    /// Starts to fetch the instance's credentials in the background, so that the first call to AWS does not wait for them.
+    fn prefetch_credentials(&self);
 
     fn aws(&self) -> Aws;
 
-    /// What was asked so far, of either.
+    /// The requests made so far, to either.
     fn exchanges(&self) -> Vec<Exchange>;
 
-    /// What AWS has found to be wrong with this machine's clock.
+    /// A warning if AWS rejected this machine's clock.
     fn wrong_clock(&self) -> Option<String>;
 }
 
-/// The real ones, as the instance that this process runs on reaches them.
+/// The real services, from the instance that this process runs on.
 pub(super) struct ThisInstance {
     /// The SDKs' variables of this process.
     pub(super) variables: environment::Aws,
@@ -75,7 +75,7 @@ impl Cloud for Live {
         self.imds.waiting()
     }
 
-    fn begin_with_credentials(&self) {
+    fn prefetch_credentials(&self) {
         let credentials = self.credentials.clone();
         tokio::spawn(async move { credentials.prefetch().await });
     }

@@ -1,4 +1,4 @@
-//! Stage 3: the plan. Every mistake that a document can have is found here at the latest.
+//! Stage 3: compile the plan. Every mistake of the document is found here or earlier.
 
 use tokio::task::yield_now;
 
@@ -10,7 +10,7 @@ use crate::plan::Plan;
 use crate::step::Phase;
 
 impl Boot {
-    /// The plan of what is due now, and the phase that the instance is in.
+    /// Returns the plan of what is due now, and the phase that the instance is in.
     pub(super) async fn compile(&self, layers: Layers) -> Result<(Plan, Phase), Stop> {
         let document = BootDocument::of(layers);
         let templates = source::read_templates(&document.template_paths(), &[], &*self.ground.host.files).await;

@@ -1,4 +1,4 @@
-//! One boot from end to end: its stages, its steps, and what goes on once it is over.
+//! One boot from end to end: its stages, its steps, and the steps that outlast it.
 
 use std::future::Future;
 use std::pin::pin;
@@ -16,15 +16,15 @@ use crate::failure::Explanation;
 use crate::plan::Plan;
 use crate::step::Phase;
 
-/// How often an instance of a warm pool is asked whether it goes into service.
+/// How often ingot checks whether an instance of a warm pool goes into service.
 ///
 /// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/retrieving-target-lifecycle-state-through-imds.html>.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 const IN_SERVICE: &str = "InService";
 
-/// Boots what `ground` gives, which is asked anew for each phase of the document. Returns once the boot is over and nothing
-/// goes on beside it any more. `asked` ends, with the name of a signal, when somebody asks the boot to end.
+/// Boots the machine that `ground` returns; called once for each phase of the document. Returns when every step has ended,
+/// also those that outlast the boot. `asked` completes with the name of a signal that asks the boot to end.
 pub(crate) async fn boot(
     request: Request,
     ground: impl Fn() -> Ground,
@@ -40,10 +40,10 @@ pub(crate) async fn boot(
     }
 }
 
-/// What comes after a boot.
+/// What follows a boot.
 enum Next {
     End(Ending),
-    /// The whole document: this was what is due before a warm pool, and the instance goes into service.
+    /// A second boot for the whole document: this one was the warm phase, and the instance goes into service.
     Serve,
 }
 
@@ -73,7 +73,7 @@ impl Boot {
         })
     }
 
-    /// Everything before the first step.
+    /// Runs the stages before the first step.
     pub(crate) async fn reach(&self) -> Result<Plan, Stop> {
         let Identified { record, earlier } = self.identify().await?;
         let (layers, identity) = self.read_layers(earlier).await?;
@@ -82,23 +82,23 @@ impl Boot {
         Ok(plan)
     }
 
-    /// The steps of a plan, of which none has run yet.
+    /// Prepares to run the steps of a plan.
     pub(crate) fn execution<'a>(&'a self, plan: &'a Plan) -> Execution<'a> {
         Execution::new(plan, self.world(), &self.recorder)
     }
 
-    /// Runs the steps to the end of the boot, or until `stop` ends it early, and reports how that went.
+    /// Runs the steps to the end of the boot, or until `stop` ends it, and completes the report.
     pub(crate) async fn carry_out(&self, execution: &mut Execution<'_>, stop: impl Future<Output = Halt>) -> Ending {
         execution.boot(async { stop.await.map(|why| self.stopped_steps(why)) }).await;
         self.close().await
     }
 
-    /// Runs what stands beside the boot to its end, or until `stop` ends it early.
+    /// Runs the steps that outlast the boot to their end, or until `stop` ends them.
     pub(crate) async fn beside(&self, execution: &mut Execution<'_>, stop: impl Future<Output = Explanation>) {
         execution.beside(stop, &|| self.ground.lock.is_free()).await;
     }
 
-    /// What comes after a boot that went well.
+    /// Runs what follows a successful boot.
     async fn go_on(&self, mut execution: Execution<'_>, asked: Asked<'_>) -> Next {
         if self.world().phase == Phase::Serve || !self.request.is_whole() {
             self.beside(&mut execution, async { stopped_by(asked.await) }).await;
@@ -125,7 +125,7 @@ impl Boot {
         }
     }
 
-    /// Ends once the group wants this instance to serve.
+    /// Completes when the group wants this instance to serve.
     async fn goes_into_service(&self) {
         loop {
             self.clock().sleep(LOOK_EVERY).await;

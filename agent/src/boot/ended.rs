@@ -1,4 +1,4 @@
-//! A boot that ended before its first step. Whoever waits for the instance hears of it, as far as the document says who.
+//! A boot that ends before its first step: report it, and send its signals if they can be read.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::report::Trouble;
 use crate::step::{Verdict, World};
 
 impl Boot {
-    /// Reports a boot that ended before its first step.
+    /// Reports a boot that ended before its first step, and sends its signals.
     pub(super) async fn ended(&self, stop: Stop, asked: Asked<'_>) -> Ending {
         match stop {
             Stop::Refused(message) => Ending::Refused(message),
@@ -45,7 +45,7 @@ impl Boot {
         self.close().await
     }
 
-    /// Sends the signals, as far as they can be read, and no longer than a while.
+    /// Sends the signals that can be read, within a limited time.
     async fn send_signals(&self, trouble: &Trouble, mut asked: Asked<'_>) {
         let Some(layers) = self.layers.take() else { return };
         let found = tokio::select! {
@@ -59,7 +59,7 @@ impl Boot {
         Execution::new(&plan, &world, &self.recorder).boot(enough(self.clock(), asked)).await;
     }
 
-    /// The signals of layers, and the world to send them to. `None` where nothing can be made of them.
+    /// Compiles the signals of layers, and the world for them. `None` if that fails.
     async fn signals_of(&self, layers: Layers) -> Option<(Plan, World)> {
         let metadata = self.cloud.get()?.metadata();
         let mut plan = Plan::compile(BootDocument::signals_of(layers), &BTreeMap::new()).ok()?;
@@ -72,7 +72,7 @@ impl Boot {
             let record = Record::load(host.files.clone(), host.users.own(), &id).await?;
             let world = self.new_world(record, phase);
             let facts = self.facts_of(&plan, identity.as_ref()).await?;
-            // What a value says may be what is wrong: those that refer to one fail, the others go.
+            // A value may be the reason of the failure. Signals that refer to one then fail, and the others are sent.
             world.known.set_root("values", plan.values.resolve(&facts).unwrap_or_default());
             world.known.set_root("instance", facts);
             Ok::<World, Stop>(world)

@@ -1,4 +1,4 @@
-//! What a plan asks of the instance metadata service: facts, tags, and the phase that the instance is in.
+//! Read what a plan needs from the metadata service: facts, tags, and the phase of the instance.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,22 +17,22 @@ use crate::plan::Plan;
 use crate::step::Phase;
 use crate::steps::signal::GROUP_TAG;
 
-/// Where units find the facts, for `EnvironmentFile=`.
+/// The facts for units, by `EnvironmentFile=`.
 const FACTS_FILE: &str = "/run/ingot/facts.env";
 
-/// How often an instance of a group is asked for its target state that has none yet, and after which pause.
+/// How often, and at which interval, an instance of a group is asked for a target state that is not set yet.
 const STATE_TRIES: u32 = 10;
 const STATE_EVERY: Duration = Duration::from_millis(500);
 
 impl Boot {
-    /// The phase that this instance is in, for a plan to which it matters.
+    /// Returns the phase that this instance is in. Asks only if the plan depends on it.
     pub(super) async fn phase(&self, plan: &Plan) -> Result<Phase, ImdsError> {
         if !plan.heeds_phase {
             return Ok(Phase::Serve);
         }
         let metadata = self.cloud().metadata();
         let mut state = metadata.target_lifecycle_state().await?;
-        // Its group may not have said yet what it wants. To begin to serve in a warm pool would be wrong.
+        // The group may not have set the state yet. An instance must not start to serve in a warm pool.
         for _ in 0..STATE_TRIES {
             if state.is_some() || !matches!(metadata.tag(GROUP_TAG).await, Ok(Some(_))) {
                 break;
@@ -45,14 +45,14 @@ impl Boot {
         Ok(phase)
     }
 
-    /// Makes facts and values known to the steps, and to units by way of a file.
+    /// Gives facts and values to the steps, and facts to units by a file.
     pub(super) async fn learn_facts(&self, plan: &Plan, identity: Option<&Identity>) -> Result<(), Stop> {
         let instance = self.facts_of(plan, identity).await?;
         let values = plan.values.resolve(&instance).map_err(|(place, error)| {
             let error = Explanation::of(&error);
             Stop::Failed(Explanation { message: format!("{place}: {}", error.message), ..error })
         })?;
-        // A boot that asks for no facts leaves those of an earlier one alone.
+        // A boot that reads no facts keeps the file of an earlier boot.
         if identity.is_some() {
             publish(Path::new(FACTS_FILE), facts::environment_file(&instance).as_bytes(), &self.ground.host).await?;
         }
@@ -62,7 +62,7 @@ impl Boot {
         Ok(())
     }
 
-    /// The facts that a plan asks for.
+    /// Reads the facts that a plan needs.
     pub(super) async fn facts_of(&self, plan: &Plan, identity: Option<&Identity>) -> Result<Value, Stop> {
         let metadata = self.cloud().metadata();
         let mut tags = BTreeMap::new();
@@ -74,7 +74,7 @@ impl Boot {
                     tags.insert(key.to_owned(), value);
                 }
                 Ok(None) => {}
-                // The steps that need the tag fail, each by its name; those that test for it, or know another way, go on.
+                // Only the steps that need the tag fail. Those that test for it, or have an alternative, go on.
                 Err(error @ ImdsError::TagsDisabled) => disabled = Some(error),
                 Err(error) => return Err(error.into()),
             }

@@ -1,4 +1,4 @@
-//! Stage 1: which instance this is, by itself and alone. No network.
+//! Stage 1: find out which instance this is, and take the lock. Uses no network.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use crate::host::{Files, identity};
 use crate::report::{REPORT, Report};
 use crate::steps::mount::remembered;
 
-/// How often a lock that another boot holds is tried.
+/// How often ingot tries a lock that another boot holds.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
 
-/// What is known of this instance before anything is asked.
+/// What is known about this instance without the network.
 pub(super) struct Identified {
-    /// What is remembered of it, if the machine itself says which it is.
+    /// Its record, if the machine itself knows the instance id.
     pub(super) record: Option<Record>,
-    /// The report of the boot before this one, if this may turn out to be the same boot.
+    /// The report of the boot before this one, if the two may turn out to be the same boot.
     pub(super) earlier: Option<Report>,
 }
 
@@ -30,12 +30,12 @@ impl Boot {
         let dmi = self.dmi.get_or_init(|| dmi);
         self.connect().await.map_err(Stop::Failed)?;
         let waited = self.take_lock().await?;
-        // cloud-init calls once in a boot of the machine, and so does systemd: with one document, once is enough.
+        // cloud-init and systemd may both start ingot in one boot of the machine. One of them is enough.
         let record = match dmi {
             Some(id) => Some(self.record_of(id).await?),
             None => None,
         };
-        // What was mounted comes back before anything is asked of a network that may not be there.
+        // Mounts are restored first, because the network may not be there.
         if let Some(record) = record.as_ref().filter(|_| self.request.is_whole()) {
             let troubles = remembered::bring_back(record, host, Duration::ZERO).await;
             troubles.iter().for_each(|trouble| self.note(trouble));
@@ -47,7 +47,7 @@ impl Boot {
         Ok(Identified { record, earlier })
     }
 
-    /// Takes the lock, waiting for whoever has it. Whether it had to wait.
+    /// Takes the lock, and waits for its holder. Returns whether it had to wait.
     async fn take_lock(&self) -> Result<bool, Stop> {
         let mut waited = false;
         loop {
@@ -69,7 +69,7 @@ impl Boot {
     }
 }
 
-/// The report of the boot before this one, read before ours takes its place.
+/// Reads the report of the boot before this one, which ours will replace.
 async fn last_report(files: &dyn Files) -> Option<Report> {
     let bytes = files.read(Path::new(REPORT), SIZE_LIMIT).await.ok()??;
     serde_json::from_slice(&bytes).ok()

@@ -1,4 +1,4 @@
-//! The documents that layers include, which are layers themselves.
+//! Read the documents that layers include.
 
 use std::time::Duration;
 
@@ -9,11 +9,11 @@ use crate::document::include;
 use crate::document::source::Layers;
 use crate::failure::Failure;
 
-/// How long a document that is included may keep us waiting: as long as a secret.
+/// How long the boot waits for an included document: as long as for a secret.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Boot {
-    /// Reads the documents that layers include, as often as it takes. Whether there were any.
+    /// Reads the documents that layers include, with retries. Returns whether there were any.
     pub(super) async fn include(&self, layers: &mut Layers) -> Result<bool, Stop> {
         if !layers.nodes.iter().any(|node| node.get(include::KEY).is_some()) {
             return Ok(false);

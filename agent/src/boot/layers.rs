@@ -1,4 +1,4 @@
-//! Stage 2: the layers of the document, from the image and from the user.
+//! Stage 2: read the layers of the document, from the image and from the user.
 
 use std::cell::OnceCell;
 use std::convert::Infallible;
@@ -19,12 +19,12 @@ use crate::host::environment;
 use crate::report::{BootOutcome, Report};
 use crate::step::Phase;
 
-/// How often is said what the metadata service is being waited for. One that answers at once is never mentioned.
+/// How often the boot reports that it waits for the metadata service. A service that answers at once is never mentioned.
 const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 impl Boot {
-    /// The layers, with what they include, and the instance's identity where it was asked for on the way. `earlier` is
-    /// the report of a boot that may have been the same.
+    /// Reads the layers and the documents they include. Returns the instance's identity too, if it was read on the way.
+    /// `earlier` is the report of a boot that may have been the same.
     pub(super) async fn read_layers(&self, earlier: Option<Report>) -> Result<(Layers, Option<Identity>), Stop> {
         let user_data = &self.request.user_data;
         let (mut layers, identity) = match user_data {
@@ -37,7 +37,7 @@ impl Boot {
             UserData::StandardInput(read) => (self.layers_with_standard_input(read).await?, None),
         };
         self.recorder.phase("user_data");
-        // Each time, what has come from IMDS meanwhile is answered before there is more to compute: credentials are on their way.
+        // Before each long computation, the answers of IMDS that have arrived are handled: credentials are on their way.
         yield_now().await;
         self.keep_signals(&layers);
         if self.include(&mut layers).await? {
@@ -48,7 +48,7 @@ impl Boot {
             self.note(&format!("there is no boot document, neither a layer in {LAYERS} nor one by --user-data {user_data}"));
         }
         let digest = layers.digest();
-        // A boot of some steps alone is no boot of the document.
+        // A boot of some steps is not a boot of the document.
         self.recorder.amend(|report| report.document = self.request.is_whole().then(|| digest.clone()));
         if earlier.is_some_and(|earlier| is_same_boot(&earlier, &digest, &self.recorder.report().boot_id)) {
             return Err(Stop::AlreadyDone);
@@ -56,7 +56,7 @@ impl Boot {
         Ok((layers, identity))
     }
 
-    /// The layers of the image.
+    /// Reads the layers of the image.
     async fn baked(&self) -> Layers {
         let mut layers = Layers::default();
         match &self.request.layers {
@@ -66,11 +66,11 @@ impl Boot {
         layers
     }
 
-    /// The same, with the user data of the instance on top.
+    /// Reads the layers of the image, and the user data of the instance as the layer on top.
     async fn layers_of_instance(&self) -> Result<(Layers, Identity), Stop> {
         let cloud = self.cloud();
-        cloud.begin_with_credentials();
-        // Nothing is as many exchanges deep: it comes first to the token, and to the connection that brought it.
+        cloud.prefetch_credentials();
+        // Credentials need the most exchanges in a row, so their fetch gets the token, and its connection, first.
         yield_now().await;
         let asked = async { join!(cloud.metadata().user_data(), cloud.metadata().identity(), self.baked()) };
         let (user_data, identity, mut layers) = tokio::select! {
@@ -101,7 +101,7 @@ impl Boot {
     async fn layers_with_standard_input(&self, read: &OnceCell<Vec<u8>>) -> Result<Layers, Stop> {
         let mut layers = self.baked().await;
         if read.get().is_none() {
-            // On a thread of its own: whoever writes may be slow, and the deadline and SIGTERM are to be heard.
+            // On its own thread, because the writer may be slow, and the deadline and SIGTERM must still take effect.
             let reading = tokio::task::spawn_blocking(|| environment::standard_input(SIZE_LIMIT));
             let bytes = reading.await.map_err(|_| Stop::Failed(Explanation::new("cannot read standard input", None)))??;
             read.get_or_init(|| bytes);
@@ -110,7 +110,7 @@ impl Boot {
         Ok(layers)
     }
 
-    /// Says what the metadata service is being waited for: to the report, and to whoever watches. Never ends.
+    /// Reports, again and again, what the boot waits for from the metadata service. Never ends.
     async fn watch(&self) -> Infallible {
         loop {
             self.clock().sleep(WATCH_EVERY).await;
@@ -119,15 +119,15 @@ impl Boot {
                 self.audience.say(&format!("waiting {reason}"));
                 self.recorder.amend(|report| report.waiting = Some(reason));
             }
-            // Whoever asks for the status meanwhile sees it; if it cannot be written, the end of the boot says so.
+            // For `ingot status`. If the report cannot be written, the end of the boot says so.
             let _ = write_report(&self.ground.host, &self.recorder).await;
         }
     }
 }
 
-/// Whether a boot before this one was told the same and ended well.
+/// Whether an earlier boot had the same document and succeeded.
 fn is_same_boot(earlier: &Report, digest: &str, boot_id: &str) -> bool {
-    // What is due when the instance goes into service is not done then.
+    // The warm phase does only a part of the document.
     let whole = earlier.phase != Some(Phase::Warm);
     let same = whole && earlier.document.as_deref() == Some(digest) && earlier.boot_id == boot_id && earlier.finished_at.is_some();
     same && earlier.outcome != BootOutcome::Failed

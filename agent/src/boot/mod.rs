@@ -1,17 +1,17 @@
 //! The conductor of one boot: from the start of the process to the last signal.
 //!
-//! It takes a [`Request`] and a [`Ground`] to boot on, tells an [`Audience`] what a person may want to see, and gives back
-//! an [`Ending`]. It does not know the command line and prints nothing; `ingot boot`, the dry run and the laws call it.
+//! The conductor takes a [`Request`] and a [`Ground`] to boot, tells an [`Audience`] what a person may want to see, and
+//! returns an [`Ending`]. It does not know the command line and prints nothing. `ingot boot`, the dry run and the laws call it.
 //!
-//! | stage | file | what it leaves |
+//! | stage | file | result |
 //! |---|---|---|
-//! | 1 | [`identify`] | the way to AWS, the lock, the record and the mounts of this instance |
-//! | 2 | [`layers`], with what they [`include`] | the layers of the document |
+//! | 1 | [`identify`] | the connection to AWS, the lock, the record and the mounts of this instance |
+//! | 2 | [`layers`], with the documents they [`include`] | the layers of the document |
 //! | 3 | [`compile`] | the plan, for the phase that the instance is in |
 //! | 4 | [`remember`] | the world that the steps see: record, [`facts`], values |
 //!
-//! [`conductor`] goes through them, runs the steps and what stands beside the boot. A boot that stops before its first
-//! step [`ended`] there, and sends its signals all the same. [`close`] ends the report. [`state`] is what they share.
+//! [`conductor`] runs the stages, then the steps, then the steps that outlast the boot. [`ended`] reports a boot that ends
+//! before its first step, and still sends its signals. [`close`] completes the report. [`state`] is what all of these share.
 
 mod audience;
 mod close;

@@ -1,4 +1,4 @@
-//! Stage 4: what steps may see of this instance, which is who it is, what it remembers, and its facts.
+//! Stage 4: give the steps their world: the record and the facts of this instance.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::step::Phase;
 use crate::steps::mount::remembered;
 
 impl Boot {
-    /// Makes the world of the steps. `identity` and `record` are there as far as earlier stages have them.
+    /// Makes the world of the steps. `identity` and `record` are those that earlier stages have read, if any.
     pub(super) async fn remember(
         &self,
         plan: &Plan,
@@ -30,10 +30,10 @@ impl Boot {
             None => self.record_of(&id).await?,
         };
         let world = self.enter(record, phase);
-        // A boot that is not of the whole document does not know what else was mounted.
+        // A boot of some steps does not know every mount of the document.
         if self.request.is_whole() && phase == Phase::Serve {
             let kept: BTreeSet<&str> = plan.nodes.iter().map(|node| node.address.as_str()).collect();
-            // It matters at the next reboot: what can be done without a record is done now.
+            // A failure matters only at the next reboot, so this boot goes on.
             if let Err(error) = remembered::forget_others(&world.record, &kept).await {
                 self.note(&Explanation::of(&error).to_string());
             }

@@ -1,4 +1,4 @@
-//! What a boot is asked for.
+//! The options of one boot.
 
 use std::cell::OnceCell;
 use std::fmt;
@@ -7,36 +7,37 @@ use std::time::Duration;
 
 use crate::address::Address;
 
-/// One boot, as somebody asks for it.
+/// The options of one boot, without the command line.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) user_data: UserData,
-    /// Where the image's layers lie, if not in the usual place: outside of the root that is booted.
+    /// The directory of the image's layers, if not the usual one. Not below the root that is booted.
     pub(crate) layers: Option<PathBuf>,
-    /// The steps to run, with what they need. Empty for the whole document.
+    /// The steps to run, with their dependencies. Empty for the whole document.
     pub(crate) only: Vec<Address>,
-    /// When to give up, counted from the start.
+    /// When the boot fails, counted from its start.
     pub(crate) deadline: Duration,
-    /// Whether systemd started this process to boot the machine it runs on: then the report says how it came to that.
+    /// Whether systemd started this process to boot the machine it runs on. The report then has the times of the machine's
+    /// own start.
     pub(crate) started_by_systemd: bool,
 }
 
-/// Where the document of the user comes from. Displays as the option `--user-data` names it.
+/// The source of the user's document. Displays as the option `--user-data` names it.
 #[derive(Debug)]
 pub(crate) enum UserData {
     Metadata,
     Nothing,
-    /// A file outside of the root that is booted: as the user named it, and where it is.
+    /// A file, not below the root that is booted: the name the user gave, and the absolute path.
     File {
         named: String,
         path: PathBuf,
     },
-    /// With what was read of it: a second phase of the document cannot read it again.
+    /// Holds what was read, because a second phase of the document cannot read it again.
     StandardInput(OnceCell<Vec<u8>>),
 }
 
 impl Request {
-    /// Whether it is for the whole document, and not for some of its steps.
+    /// Whether the boot is for the whole document, not for some of its steps.
     pub(crate) fn is_whole(&self) -> bool {
         self.only.is_empty()
     }

@@ -1,4 +1,4 @@
-//! A metadata service and an AWS that are not the real ones, for a boot on a machine in memory.
+//! A metadata service and an AWS in memory, for a boot of a machine in memory.
 
 use std::rc::Rc;
 
@@ -10,12 +10,12 @@ use crate::aws::live::Aws;
 use crate::boot::cloud::{Cloud, Connect};
 use crate::failure::Explanation;
 
-/// Clones share what is behind them.
+/// Clones share their services.
 #[derive(Clone)]
 pub(crate) struct StandIn {
     pub(crate) metadata: Rc<dyn Metadata>,
     pub(crate) aws: Aws,
-    /// What the metadata service is said to be waited for.
+    /// What the boot waits for from the metadata service.
     pub(crate) waiting: Option<String>,
 }
 
@@ -35,7 +35,7 @@ impl Cloud for StandIn {
         self.waiting.clone()
     }
 
-    fn begin_with_credentials(&self) {}
+    fn prefetch_credentials(&self) {}
 
     fn aws(&self) -> Aws {
         self.aws.clone()

@@ -1,4 +1,4 @@
-//! One boot, as far as it has come: what its stages share.
+//! The state of one boot, which its stages share.
 
 use std::any::Any;
 use std::cell::{OnceCell, RefCell};
@@ -22,26 +22,26 @@ use crate::step::{Known, Phase, World};
 /// The map of a document that holds its signals.
 const SIGNALS: &str = "signals";
 
-/// One boot. What a stage has come to is kept here and not in the stage, since a boot that is stopped drops that.
+/// One boot. Results that must survive a stop are kept here: a boot that is stopped drops the stage it is in.
 pub(crate) struct Boot {
     pub(super) request: Rc<Request>,
     pub(super) ground: Ground,
     pub(super) audience: Rc<dyn Audience>,
     pub(crate) recorder: Recorder,
-    /// Held until all is reported: the report belongs to whoever holds the lock.
+    /// Held until the report is written: only the holder of the lock may write it.
     pub(super) lock: RefCell<Option<Box<dyn Any>>>,
     pub(super) cloud: OnceCell<Rc<dyn Cloud>>,
     /// The instance id, if the machine itself says it.
     pub(super) dmi: OnceCell<Option<String>>,
-    /// The layers, if there is a signal in any: it is sent even where nothing else of them can be done.
+    /// The layers, if any of them has a signal. Signals are sent even if the rest of the document cannot be used.
     pub(super) layers: RefCell<Option<Layers>>,
-    /// What is being waited for that the metadata service does not know of, and whether it could not even be reached.
+    /// What the boot waits for, other than the metadata service, and whether it did not answer at all.
     pub(super) waiting: RefCell<Option<(String, bool)>>,
     world: OnceCell<World>,
 }
 
 impl Boot {
-    /// A boot that has done nothing yet.
+    /// Starts a boot and its report. Reads nothing but the kernel's boot id.
     pub(crate) async fn begin(request: Rc<Request>, ground: Ground, audience: Rc<dyn Audience>) -> Self {
         let boot_id = environment::boot_id(&*ground.outside).await.unwrap_or_default();
         let clock = ground.host.clock.clone();
@@ -59,7 +59,7 @@ impl Boot {
         }
     }
 
-    /// Finds the way to the metadata service and to AWS.
+    /// Prepares the connection to the metadata service and to AWS.
     ///
     /// # Errors
     ///
@@ -71,14 +71,14 @@ impl Boot {
     }
 
     pub(super) fn cloud(&self) -> &dyn Cloud {
-        &**self.cloud.get().expect("a boot looks for the way to AWS first")
+        &**self.cloud.get().expect("a boot connects before it asks anything")
     }
 
     pub(super) fn clock(&self) -> &dyn Clock {
         &*self.ground.host.clock
     }
 
-    /// Makes the world that the steps see.
+    /// Makes the world that the steps see, once.
     pub(crate) fn enter(&self, record: Record, phase: Phase) -> &World {
         self.world.get_or_init(|| self.new_world(record, phase))
     }
@@ -101,7 +101,7 @@ impl Boot {
         }
     }
 
-    /// What this machine is remembered by.
+    /// The name of this machine's record.
     pub(super) async fn id(&self, identity: Option<&Identity>) -> String {
         match (self.dmi.get().cloned().flatten(), identity) {
             (Some(id), _) => id,
@@ -110,7 +110,7 @@ impl Boot {
         }
     }
 
-    /// What is remembered of this instance.
+    /// Reads the record of this instance.
     pub(super) async fn record_of(&self, id: &str) -> Result<Record, Stop> {
         let host = &self.ground.host;
         let record = Record::load(host.files.clone(), host.users.own(), id).await?;
@@ -120,20 +120,20 @@ impl Boot {
         Ok(record)
     }
 
-    /// Notes something that stops nothing, and that an operator should see all the same.
+    /// Adds a warning to the report and to the log.
     pub(super) fn note(&self, text: &str) {
         log::warn!("{text}");
         self.recorder.amend(|report| report.warnings.push(text.to_owned()));
     }
 
-    /// Keeps the layers for the case that the boot ends before its first step, if there is a signal in any.
+    /// Keeps the layers, if any has a signal, for a boot that ends before its first step.
     pub(super) fn keep_signals(&self, layers: &Layers) {
         if layers.nodes.iter().any(|layer| layer.get(SIGNALS).is_some()) && self.request.is_whole() {
             *self.layers.borrow_mut() = Some(layers.clone());
         }
     }
 
-    /// Why the boot was stopped before its first step, with what it was waiting for.
+    /// Adds what the boot was waiting for when it was stopped before its first step.
     pub(super) fn stopped(&self, why: Explanation) -> Explanation {
         let of_metadata = self.cloud.get().and_then(|cloud| cloud.waiting()).map(|reason| (reason, true));
         match of_metadata.or_else(|| self.waiting.take()) {
@@ -142,8 +142,8 @@ impl Boot {
         }
     }
 
-    /// The same of a boot whose steps were running: each says by itself what it was waiting for, but not that this in turn
-    /// was waiting for credentials.
+    /// The same for a boot whose steps were running. Each step reports what it was waiting for, but not that this in turn
+    /// waited for credentials.
     pub(super) fn stopped_steps(&self, mut why: Explanation) -> Explanation {
         if let Some(waiting) = self.cloud.get().and_then(|cloud| cloud.waiting()) {
             why.message.push_str(&format!(" (still waiting {waiting})"));
@@ -152,7 +152,7 @@ impl Boot {
         why
     }
 
-    /// What was asked of the metadata service and of AWS, by the clock of the report.
+    /// The requests to the metadata service and to AWS, by the clock of the report.
     pub(super) fn exchanges(&self) -> Vec<ExchangeReport> {
         let made = self.cloud.get().map(|cloud| cloud.exchanges()).unwrap_or_default();
         let at = |exchange: &Exchange| milliseconds(self.clock().elapsed().saturating_sub(exchange.began.elapsed()));

@@ -1,4 +1,4 @@
-//! Why a boot ends before its steps have.
+//! Why a boot ends early.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,19 +9,19 @@ use crate::execute::{Halt, LAST_WORDS};
 use crate::failure::{Explanation, Failure};
 use crate::host::Clock;
 
-/// Ends when somebody asks the boot to end, with the name of the signal.
+/// Completes with the name of a signal, such as SIGTERM, when one asks the boot to end.
 pub(super) type Asked<'a> = Pin<&'a mut dyn Future<Output = &'static str>>;
 
 /// Why a boot ended before its first step.
 #[derive(Debug)]
 pub(crate) enum Stop {
     Document(DocumentError),
-    /// What was asked for makes no sense.
+    /// The request is invalid.
     Refused(String),
     Failed(Explanation),
-    /// Somebody has asked for it.
+    /// A signal asked for it.
     Asked(Explanation),
-    /// Another process has just made the same boot.
+    /// Another process has just completed the same boot.
     AlreadyDone,
 }
 
@@ -31,7 +31,7 @@ impl<F: Failure> From<F> for Stop {
     }
 }
 
-/// Ends when the boot has to end: at its deadline, or when somebody asks.
+/// Completes when the boot has to end: at its deadline, or when a signal asks for it.
 pub(super) async fn stopped(deadline: Duration, clock: &dyn Clock, asked: Asked<'_>) -> Halt {
     let left = deadline.saturating_sub(clock.elapsed());
     tokio::select! {
@@ -44,7 +44,7 @@ pub(super) async fn stopped(deadline: Duration, clock: &dyn Clock, asked: Asked<
     }
 }
 
-/// Ends when the signals of a boot that is over have had their time, or somebody asks.
+/// Completes when the time for the last signals of a boot is over, or when a signal asks for it.
 pub(super) async fn enough(clock: &dyn Clock, asked: Asked<'_>) -> Halt {
     tokio::select! {
         biased;

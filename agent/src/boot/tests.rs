@@ -1,4 +1,4 @@
-//! Boots on a machine and an AWS in memory, each to an end that is named.
+//! Tests of the conductor, on a machine and an AWS in memory.
 
 mod before;
 mod phases;

@@ -1,5 +1,4 @@
-//! `ingot boot`: makes this machine what its boot document says. Arguments in, exit code and words out; what it does is in
-//! [`boot`].
+//! `ingot boot`: arguments and output. The boot itself is in [`boot`].
 
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
@@ -83,7 +82,7 @@ fn user_data(named: String) -> UserData {
     }
 }
 
-/// Ends when somebody asks for it, by the name of a signal.
+/// Completes with the name of the signal that asks ingot to end.
 async fn asked() -> &'static str {
     // Without handlers the default action ends us just as well, only without a report.
     let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
@@ -96,7 +95,7 @@ async fn asked() -> &'static str {
     }
 }
 
-/// Everybody who hears of a boot: the terminal or the journal, the console of the machine, programs, systemd.
+/// Shows a boot on the terminal or in the journal, on the machine's console, to programs and to systemd.
 struct Spectators {
     json: bool,
     in_journal: bool,
@@ -105,7 +104,7 @@ struct Spectators {
 }
 
 impl Spectators {
-    /// Whether what is printed comes to the journal, which has been told already.
+    /// Whether stderr goes to the journal, which has every message already.
     fn hear_twice(&self) -> bool {
         self.in_journal && self.environment.stderr_is_journal
     }
@@ -152,7 +151,7 @@ impl Audience for Spectators {
         if self.json {
             data(&serde_json::to_string(report).expect("a report is plain data"));
         }
-        // A boot that ended well is what units behind ours wait for. One that did not is known by our exit code.
+        // Units ordered after ingot wait for a successful boot. systemd sees a failure by the exit code.
         if *ending == Ending::Done {
             environment::ready();
         }

@@ -1,4 +1,4 @@
-//! `ingot dry-run`: the whole boot on a laptop. Arguments in, words out; what it does is in [`rehearse`](crate::rehearse).
+//! `ingot dry-run`: arguments and output. The dry run itself is in [`rehearse`](crate::rehearse).
 
 use std::path::PathBuf;
 

@@ -159,7 +159,7 @@ pub(crate) fn ready() {
     }
 }
 
-/// A path of the command line or of a variable, which counts from the current directory, as [`Files`] takes it.
+/// Makes a path absolute, as [`Files`] needs it. A relative one is relative to the current directory.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -62,16 +62,16 @@ pub(crate) fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, H
     Ok(held.then(|| Holder { pid: pid_in(&mut file) }))
 }
 
-/// The lock of the boot, of this machine or of one in memory.
+/// The lock of the boot, of this machine or of a machine in memory.
 pub(crate) trait BootLock {
-    /// Takes it, without waiting for it. It is held until what is returned is dropped, or the process dies.
+    /// Takes the lock without waiting. It is held until the returned value is dropped, or the process dies.
     ///
     /// # Errors
     ///
     /// [`LockError::Held`] if another process has it.
     fn take(&self) -> Result<Box<dyn Any>, LockError>;
 
-    /// Whether nobody holds it, as far as can be told.
+    /// Whether no process is known to hold it.
     fn is_free(&self) -> bool;
 }
 

@@ -1,4 +1,4 @@
-//! The files that a dry run rendered: written below a directory, or compared with those below another.
+//! The files that a dry run rendered: written to a directory, or compared with those in another.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::redaction::Redactor;
 use crate::step::World;
 use crate::steps::install;
 
-/// One of them.
+/// One rendered file.
 pub(super) struct Rendered {
     pub(super) path: PathBuf,
     pub(super) content: Zeroizing<Vec<u8>>,
@@ -21,7 +21,7 @@ pub(super) struct Rendered {
     pub(super) secret: bool,
 }
 
-/// Every file that a step says it has put on the machine of `world`.
+/// Reads every file that a step has written to the machine of `world`.
 pub(super) async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>, HostError> {
     let mut rendered = Vec::new();
     for node in &plan.nodes {
@@ -34,7 +34,7 @@ pub(super) async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>
     Ok(rendered)
 }
 
-/// Writes what was rendered below `out`, with its mode, for the caller.
+/// Writes the files below `out`, with their modes, owned by the caller.
 pub(super) async fn write(rendered: &[Rendered], out: &Path) -> Result<(), HostError> {
     let files = DiskFiles::new(Some(out.to_owned()));
     let (uid, gid) = EtcUsers::new(None).own();
@@ -49,7 +49,7 @@ pub(super) async fn write(rendered: &[Rendered], out: &Path) -> Result<(), HostE
     Ok(())
 }
 
-/// How each file differs from the one below `directory`, as unified diffs without secrets.
+/// Compares each file with the one below `directory`. Returns unified diffs without secrets.
 pub(super) async fn diffs(rendered: &[Rendered], directory: &Path, redactor: &Redactor) -> Result<Vec<String>, HostError> {
     let files = DiskFiles::new(Some(directory.to_owned()));
     let mut diffs = Vec::new();
@@ -77,10 +77,10 @@ fn diff(path: &Path, before: &str, after: &str, secret: bool, redactor: &Redacto
         return text;
     }
     let lines = text.lines().enumerate().map(|(index, line)| match line.as_bytes().first() {
-        // The two lines of the header, and the places of the hunks.
+        // The two header lines, and the positions of the hunks.
         _ if index < 2 => line.to_owned(),
         Some(b'@') => line.to_owned(),
-        // What stood there before may be a secret that nobody knows any more.
+        // The old line may be a secret that the redactor does not know.
         Some(b'-') => "-[redacted: a line of a file with secrets goes]".to_owned(),
         _ => redactor.redact(line),
     });

@@ -1,4 +1,4 @@
-//! The way to AWS from a desk, with the caller's own credentials.
+//! The connection to AWS with the caller's own credentials.
 
 use std::path::{Path, PathBuf};
 

@@ -1,9 +1,9 @@
-//! The dry run: a boot on a machine in memory, new, with every unit installed and every user there.
+//! The dry run: a boot of a new machine in memory, where every unit and every user exists.
 //!
-//! The same plan, the same conductor and the same steps as in a boot. What the metadata service, AWS and earlier steps would
-//! say is [`given`], or a placeholder stands in for it; with `--live`, secrets and documents are [`live`]. The files that
-//! come out are compared and written by [`files`]; [`desk`] has the programs that check them; [`show`] is how all of it reads.
-//! [`prepare`] serves `ingot check` as well.
+//! [`rehearsal`] uses the plan, the conductor and the steps of a real boot. The answers of the metadata service, of AWS and
+//! of steps are [`given`] by the user or are placeholders; with `--live`, secrets and documents are read from AWS ([`live`]).
+//! [`files`] compares and writes the rendered files, [`desk`] runs the programs that check them, and [`show`] prints the
+//! result. [`prepare`] reads the documents, also for `ingot check`.
 
 mod desk;
 mod files;

@@ -1,4 +1,4 @@
-//! A dry run from its documents to what came of them.
+//! One dry run from its documents to its result.
 
 use std::collections::BTreeSet;
 use std::future::pending;
@@ -31,18 +31,18 @@ use crate::report::Report;
 use crate::report::event::Listener;
 use crate::step::{Known, Phase, World};
 
-/// What came of a dry run.
+/// The result of a dry run.
 pub(crate) struct Rehearsal {
     pub(super) plan: Plan,
     pub(super) report: Report,
     pub(super) known: Rc<Known>,
     pub(super) files: Vec<Rendered>,
     pub(super) diffs: Vec<String>,
-    /// What somebody who reads the rest should know.
+    /// What a reader of the result should know.
     pub(crate) notes: Vec<String>,
 }
 
-/// Rehearses a boot. Nothing is touched but what is below [`Request::out`].
+/// Rehearses a boot. Writes only below [`Request::out`].
 pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Result<Rehearsal, Refusal> {
     let desk = DiskFiles::new(None);
     let connection = if request.live { Some(live::connection(environment, &desk).await?) } else { None };
@@ -60,7 +60,7 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     boot.carry_out(&mut execution, pending()).await;
     boot.beside(&mut execution, pending()).await;
     drop(execution);
-    // On a desk, what stands beside a boot counts as well.
+    // In a dry run, the outcome includes the steps that outlast the boot.
     boot.recorder.end();
 
     let files = files::rendered(&plan, boot.world()).await?;
@@ -79,7 +79,7 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     Ok(Rehearsal { report, known: boot.world().known.clone(), files, diffs, notes, plan })
 }
 
-/// The plan, and the documents that are included and were not read.
+/// Compiles the plan. Returns the included documents that were not read, too.
 async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection>) -> Result<(Plan, Vec<String>), Refusal> {
     let of_documents = connection.map(|connection| {
         let machine = FakeMachine::rehearsal();
@@ -107,8 +107,8 @@ async fn given(facts: Option<&Path>, desk: &DiskFiles) -> Result<Given, Refusal>
     Given::parse(&shown, text).map_err(Refusal::Usage)
 }
 
-/// What a step would ask of AWS is given, unless it is asked for. What is made there is made up, also with `--live`: nothing
-/// is paid for.
+/// AWS in memory; with `--live`, secrets and documents are real. Volumes and databases never are, so that a dry run costs
+/// nothing.
 fn aws(machine: &FakeMachine, given: &Given, connection: Option<Connection>) -> Aws {
     let fact = |name: &str| given.instance()[name].as_str().map_or_else(|| format!("<instance.{name}>"), str::to_owned);
     let rds = Rc::new(FakeRds::new(machine.clone(), &fact("region")).inventing());
@@ -120,7 +120,7 @@ fn aws(machine: &FakeMachine, given: &Given, connection: Option<Connection>) -> 
     }
 }
 
-/// A boot of the machine in memory that knows its world already.
+/// Starts a boot of the machine in memory, without the stages that ask the metadata service.
 async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refusal> {
     let request = crate::boot::Request {
         user_data: UserData::Nothing,
@@ -142,7 +142,7 @@ async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refu
     Ok(boot)
 }
 
-/// Makes known what is given, and placeholders for the rest. Returns what is to be said of those.
+/// Gives facts and outputs to the steps, and placeholders for those that are missing. Returns a note about the placeholders.
 fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -> Result<Option<String>, Refusal> {
     let known = &world.known;
     world.redactor.learn(&given.secrets());
@@ -170,13 +170,13 @@ fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -
     Ok(standing_in)
 }
 
-/// Says what of the rehearsal is made up.
+/// A note that names the placeholders.
 fn standing_in(placeholders: &BTreeSet<String>) -> Option<String> {
     let names: Vec<&str> = placeholders.iter().map(String::as_str).collect();
     (!names.is_empty()).then(|| format!("placeholders stand in for {}; give them in --facts", names.join(", ")))
 }
 
-/// A dry run is shown when it is over.
+/// Shows nothing: a dry run is shown when it is over.
 struct Nobody;
 
 impl Audience for Nobody {

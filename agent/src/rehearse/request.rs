@@ -1,32 +1,32 @@
-//! What a dry run is asked for, and why it may not begin.
+//! The options of a dry run, and why it may not start.
 
 use std::path::PathBuf;
 
 use crate::failure::{Explanation, Failure};
 
-/// One dry run, as somebody asks for it. Paths are as the user named them.
+/// The options of a dry run. Paths are as the user gave them.
 #[derive(Debug)]
 pub(crate) struct Request {
     /// Boot documents; several are layers, the last one on top.
     pub(crate) documents: Vec<PathBuf>,
-    /// YAML with what is to be taken for granted.
+    /// YAML of facts and outputs to use.
     pub(crate) facts: Option<PathBuf>,
-    /// Where the rendered files go, and where they are checked.
+    /// The directory to write the rendered files to, and to check them in.
     pub(crate) out: Option<PathBuf>,
-    /// What the rendered files are compared with.
+    /// The directory to compare the rendered files with.
     pub(crate) diff: Option<PathBuf>,
-    /// Whether secrets and documents are read from AWS.
+    /// Whether to read secrets and included documents from AWS.
     pub(crate) live: bool,
 }
 
-/// Why a dry run did not begin or could not be written down, in words for people.
+/// Why a dry run did not start, or could not write its files. Each message is for people.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// What was asked for makes no sense.
+    /// The request is invalid.
     Usage(String),
     /// The document has mistakes.
     Document(String),
-    /// AWS gave no answer.
+    /// AWS did not answer.
     Unreachable(String),
     Failed(String),
 }

@@ -1,4 +1,4 @@
-//! What came of a dry run, as people and programs read it.
+//! The result of a dry run, for people and for programs.
 
 use serde_json::{Value, json};
 
@@ -11,12 +11,12 @@ use crate::report::console::told;
 use crate::text::Text;
 
 impl Rehearsal {
-    /// How the boot would have ended.
+    /// The result that the boot would have.
     pub(crate) fn ending(&self) -> Ending {
         Ending::of(&self.report)
     }
 
-    /// The plan with what each step would change, and the differences between files.
+    /// The plan with the changes of each step, and the differences between files.
     pub(crate) fn text(&self) -> String {
         let mut text = preview::text(&self.plan, &schedule::order(&self.plan.units), &self.steps(), &|text: &Text| self.known.shown(text));
         for diff in &self.diffs {
@@ -27,7 +27,7 @@ impl Rehearsal {
         text
     }
 
-    /// All of it for programs, notes included.
+    /// The same for programs, with the notes.
     pub(crate) fn json(&self) -> Value {
         let mut value = preview::json(&self.plan, &schedule::order(&self.plan.units), &self.steps(), &|text: &Text| self.known.shown(text));
         let files = self.files.iter().map(|file| {

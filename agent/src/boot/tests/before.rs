@@ -1,4 +1,4 @@
-//! Boots that end before their first step, or nearly do.
+//! Boots that end before their first step, or could have.
 
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ use crate::fake::aws::FakeMetadata;
 use crate::report::BootOutcome;
 
 #[tokio::test(start_paused = true)]
-async fn a_metadata_service_that_does_not_answer_makes_it_unreachable() {
+async fn a_metadata_service_that_does_not_answer_is_unreachable() {
     let failure = Some(ImdsError::Unreachable { waited: Duration::from_secs(240), last: "connection refused".into() });
     let site = Site::of(Rc::new(FakeMetadata { failure, ..metadata() }));
     site.machine.add_file("/etc/ingot/boot.d/10.yaml", DOCUMENT);
@@ -29,7 +29,7 @@ async fn a_metadata_service_that_does_not_answer_makes_it_unreachable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_of_the_metadata_service_that_makes_no_sense_is_a_failure_and_never_no_user_data() {
+async fn a_refusal_of_the_metadata_service_is_never_read_as_no_user_data() {
     let failure = Some(ImdsError::Refused { path: "user-data".into(), status: 418 });
     let site = Site::of(Rc::new(FakeMetadata { failure, ..metadata() }));
     site.machine.add_file("/etc/ingot/boot.d/10.yaml", DOCUMENT);
@@ -39,7 +39,7 @@ async fn an_answer_of_the_metadata_service_that_makes_no_sense_is_a_failure_and_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_slow_metadata_service_is_waited_for_is_said_and_reported_meanwhile() {
+async fn a_wait_for_the_metadata_service_is_shown_and_reported() {
     let answers = FakeMetadata { user_data: Some(DOCUMENT.into()), ..metadata() };
     let mut site = Site::of(Rc::new(Slow::new(answers, Some(Duration::from_secs(5)))));
     site.waiting = Some("for IMDS: no answer, 3 tries, 4 s".into());
@@ -70,7 +70,7 @@ async fn sigterm_and_the_deadline_end_a_wait_for_the_metadata_service() {
 
 #[tokio::test(start_paused = true)]
 async fn user_data_for_another_program_leaves_the_layers_of_the_image() {
-    for (user_data, what) in [(Some("#!/bin/sh\n"), "a script"), (None, "not there")] {
+    for (user_data, what) in [(Some("#!/bin/sh\n"), "a shell script"), (None, "not there")] {
         let user_data = user_data.map(|text| text.as_bytes().to_vec());
         let site = Site::of(Rc::new(FakeMetadata { user_data, ..metadata() }));
         site.machine.add_file("/etc/ingot/boot.d/10.yaml", DOCUMENT);
@@ -82,7 +82,7 @@ async fn user_data_for_another_program_leaves_the_layers_of_the_image() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_without_any_document_says_so_and_is_well() {
+async fn a_machine_without_a_document_warns_and_succeeds() {
     let site = Site::with("");
     assert_eq!(site.boot_as(Request { user_data: UserData::Nothing, ..request() }).await, Ending::Done);
     let note = "there is no boot document, neither a layer in /etc/ingot/boot.d nor one by --user-data none";
@@ -90,12 +90,12 @@ async fn a_machine_without_any_document_says_so_and_is_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_is_held_is_waited_for_and_said_once() {
+async fn a_held_lock_is_waited_for_and_mentioned_once() {
     let site = Site::with(DOCUMENT);
     let lock = site.machine.lock_by(7).unwrap();
     let release = async {
         site.asked_after(5).await;
-        assert_eq!(site.on_disk().map(|report| report.outcome), None, "the report belongs to whoever holds the lock");
+        assert_eq!(site.on_disk().map(|report| report.outcome), None, "only the holder of the lock writes a report");
         drop(lock);
     };
     let (ending, ()) = futures_util::join!(site.boot(), release);
@@ -105,7 +105,7 @@ async fn a_lock_that_is_held_is_waited_for_and_said_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lock_that_is_never_let_go_of_ends_at_the_deadline_and_leaves_no_report() {
+async fn a_lock_that_stays_held_fails_the_boot_at_the_deadline_without_a_report() {
     let site = Site::with(DOCUMENT);
     let _lock = site.machine.lock_by(7).unwrap();
     let request = Request { deadline: Duration::from_secs(9), ..request() };
@@ -114,7 +114,7 @@ async fn a_lock_that_is_never_let_go_of_ends_at_the_deadline_and_leaves_no_repor
     assert!(site.on_disk().is_none() && site.machine.file("/etc/x").is_none());
 }
 
-/// Boots behind another process that makes the same boot: what the first came to, and what the second.
+/// Boots, then boots again after a wait for the lock of another process.
 async fn boot_behind(site: &Site, first: Ending) -> Ending {
     assert_eq!(site.boot().await, first);
     let lock = site.machine.lock_by(7).unwrap();
@@ -126,18 +126,18 @@ async fn boot_behind(site: &Site, first: Ending) -> Ending {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_boot_that_another_process_has_just_made_is_not_made_again() {
+async fn a_boot_that_another_process_has_just_completed_is_not_repeated() {
     let site = Site::with(DOCUMENT);
     assert_eq!(boot_behind(&site, Ending::Done).await, Ending::AlreadyDone);
     assert_eq!((site.reported(), site.signals().len()), (1, 1));
     assert_eq!(site.on_disk().unwrap().outcome, BootOutcome::Done);
-    // Without another one before it, and as no program of cloud-init, it is made once more.
+    // Without a wait for the lock, and not started by cloud-init, it is repeated.
     assert_eq!(site.boot().await, Ending::Done);
     assert_eq!(site.reported(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_boot_that_failed_is_made_again() {
+async fn a_boot_that_failed_is_repeated() {
     let site = Site::with("#ingot\nversion: 1\ncommands: { a: { run: [/bin/a] } }\n");
     let fail = std::rc::Rc::new(std::cell::Cell::new(true));
     let failing = fail.clone();
@@ -150,7 +150,7 @@ async fn a_boot_that_failed_is_made_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_cannot_be_read_is_a_failure_before_anything_is_asked() {
+async fn a_record_that_cannot_be_read_fails_the_boot_before_any_request() {
     let site = Site::with(DOCUMENT);
     site.machine.add_file("/var/lib/ingot/instances", "no directory");
     assert_eq!(site.boot().await, Ending::Failed);
@@ -161,7 +161,7 @@ async fn a_record_that_cannot_be_read_is_a_failure_before_anything_is_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_that_is_not_to_be_trusted_is_a_warning() {
+async fn a_damaged_record_is_a_warning() {
     let site = Site::with(DOCUMENT);
     site.machine.add_file("/var/lib/ingot/instances/i-0123456789abcdef0/record.json", "{ torn");
     assert_eq!(site.boot().await, Ending::Done);
@@ -169,25 +169,25 @@ async fn a_record_that_is_not_to_be_trusted_is_a_warning() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_way_to_aws_that_makes_no_sense_is_a_failure_without_lock_or_report() {
-    struct NoWay;
+async fn an_invalid_setting_fails_the_boot_without_lock_or_report() {
+    struct Unset;
 
     #[async_trait(?Send)]
-    impl Connect for NoWay {
+    impl Connect for Unset {
         async fn connect(&self) -> Result<Rc<dyn Cloud>, Explanation> {
             Err(Explanation::new("cannot read AWS_CA_BUNDLE", None))
         }
     }
 
     let site = Site::with(DOCUMENT);
-    let ground = || Ground { cloud: Rc::new(NoWay), ..site.ground() };
+    let ground = || Ground { cloud: Rc::new(Unset), ..site.ground() };
     assert_eq!(boot(request(), ground, site.watcher.clone(), std::future::pending()).await, Ending::Failed);
     assert_eq!((site.error().as_str(), site.said()), ("cannot read AWS_CA_BUNDLE", vec!["failed: cannot read AWS_CA_BUNDLE".into()]));
     assert!(site.on_disk().is_none());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_makes_no_sense_is_refused_and_leaves_nothing() {
+async fn an_invalid_request_is_refused_and_leaves_nothing() {
     let site = Site::with(DOCUMENT);
     let file = UserData::File { named: "boot.yaml".into(), path: PathBuf::from("/home/boot.yaml") };
     let refused = site.boot_as(Request { user_data: file, ..request() }).await;

@@ -1,4 +1,4 @@
-//! An instance of a warm pool: what is due before the pool, and what when it goes into service.
+//! The two phases of an instance in a warm pool.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ fn site(states: &[Option<&'static str>]) -> (Site, Rc<Slow>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_in_a_warm_pool_goes_on_when_the_instance_goes_into_service() {
+async fn a_running_process_serves_when_the_instance_goes_into_service() {
     let (site, _) = site(&[Some("Warmed:Running"), Some("Warmed:Running"), Some("InService")]);
     let meanwhile = async {
         site.asked_after(8).await;
@@ -37,14 +37,14 @@ async fn a_process_in_a_warm_pool_goes_on_when_the_instance_goes_into_service() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_process_that_is_ended_in_the_pool_has_done_its_part() {
+async fn a_process_that_is_ended_in_the_pool_has_succeeded() {
     let (site, _) = site(&[Some("Warmed:Stopped")]);
     assert_eq!(site.boot_until(request(), site.asked_after(60)).await, Ending::Done);
     assert_eq!((site.reported(), site.outcomes()), (1, vec!["changed files./etc/early".to_owned()]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_has_not_said_yet_what_it_wants_is_waited_for() {
+async fn a_target_state_that_is_not_set_yet_is_waited_for() {
     let (site, slow) = site(&[None, None, None, Some("Warmed:Stopped")]);
     site.boot_until(request(), site.asked_after(60)).await;
     assert_eq!(site.report().phase, Some(Phase::Warm));
@@ -52,7 +52,7 @@ async fn a_group_that_has_not_said_yet_what_it_wants_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_group_that_never_says_has_its_instance_serve() {
+async fn an_instance_without_a_target_state_serves() {
     let (site, slow) = site(&[None]);
     assert_eq!(site.boot().await, Ending::Done);
     assert_eq!((site.report().phase, slow.asked.get()), (Some(Phase::Serve), 11));

@@ -1,4 +1,4 @@
-//! Who hears of a boot that ended before its first step.
+//! The signals of a boot that ends before its steps do.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::aws::cloudformation::SignalStatus;
 use crate::boot::audience::Ending;
 use crate::boot::request::Request;
-use crate::boot::tests::site::{DOCUMENT, Site, request};
-use crate::fake::aws::FakeParameterStore;
+use crate::boot::tests::site::{DOCUMENT, Site, metadata, request};
+use crate::fake::aws::{FakeMetadata, FakeParameterStore};
 use crate::fake::machine::Outcome;
 use crate::host::End;
 
@@ -18,7 +18,7 @@ signals: { stack: { cloudformation: { stack: shop, resource: Web } } }
 ";
 
 #[tokio::test(start_paused = true)]
-async fn a_document_with_a_mistake_is_signalled_after_it_was_said() {
+async fn a_mistake_is_shown_and_then_signalled() {
     let site = Site::with(&DOCUMENT.replace("files:", "fils:"));
     assert_eq!(site.boot().await, Ending::Document);
     assert_eq!(site.signals(), [SignalStatus::Failure]);
@@ -29,8 +29,9 @@ async fn a_document_with_a_mistake_is_signalled_after_it_was_said() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn user_data_that_is_misspelled_is_signalled_by_the_layers_of_the_image() {
-    let site = Site::with(&DOCUMENT.replace("#ingot", "#ingott"));
+async fn user_data_that_is_cut_off_is_signalled_by_the_layers_of_the_image() {
+    let cut_off = Some(b"\x1f\x8b\x08\0".to_vec());
+    let site = Site::of(Rc::new(FakeMetadata { user_data: cut_off, ..metadata() }));
     site.machine.add_file("/etc/ingot/boot.d/10.yaml", DOCUMENT);
     assert_eq!(site.boot().await, Ending::Document);
     assert_eq!(site.signals(), [SignalStatus::Failure]);
@@ -38,14 +39,14 @@ async fn user_data_that_is_misspelled_is_signalled_by_the_layers_of_the_image() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mistake_in_some_steps_alone_is_signalled_to_nobody() {
+async fn a_boot_of_some_steps_never_signals_a_mistake() {
     let site = Site::with(&DOCUMENT.replace("files:", "fils:"));
     assert_eq!(site.boot_as(Request { only: vec!["signals.stack".parse().unwrap()], ..request() }).await, Ending::Document);
     assert!(site.signals().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
-async fn signals_that_aws_does_not_take_hold_nobody_up_for_long() {
+async fn signals_that_aws_refuses_are_given_up_after_a_limited_time() {
     let site = Site::with(&DOCUMENT.replace("files:", "fils:"));
     site.stacks.refuse("SignalResource", "Throttling", 1_000_000);
     assert_eq!(site.boot().await, Ending::Document);
@@ -54,7 +55,7 @@ async fn signals_that_aws_does_not_take_hold_nobody_up_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_document_that_is_included_and_not_there_fails_at_once() {
+async fn an_included_document_that_does_not_exist_fails_the_boot_at_once() {
     let site = Site::with(&INCLUDING.replace("ssm:/shop/rest", "s3://shop/rest.yaml"));
     assert_eq!(site.boot().await, Ending::Failed);
     assert_eq!(site.signals(), [SignalStatus::Failure]);
@@ -63,7 +64,7 @@ async fn a_document_that_is_included_and_not_there_fails_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_document_that_is_included_is_waited_for() {
+async fn an_included_document_is_retried() {
     let mut site = Site::with(INCLUDING);
     let parameters = FakeParameterStore::default().with("/shop/rest", "version: 1\nfiles: { /etc/y: { content: y } }\n").throttled(3);
     site.parameters = Rc::new(parameters);
@@ -73,7 +74,7 @@ async fn a_document_that_is_included_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_document_that_stays_out_of_reach_fails_after_ten_minutes() {
+async fn an_included_document_that_stays_throttled_fails_the_boot_after_ten_minutes() {
     let mut site = Site::with(INCLUDING);
     site.parameters = Rc::new(FakeParameterStore::default().throttled(1_000_000));
     assert_eq!(site.boot().await, Ending::Failed);
@@ -81,9 +82,9 @@ async fn a_document_that_stays_out_of_reach_fails_after_ten_minutes() {
     assert!((570_000.0..601_000.0).contains(&site.report().elapsed_ms), "{}", site.report().elapsed_ms);
 }
 
-/// The deadline is a failure of the boot; who asks it to end makes it go on later.
+/// The deadline is a failure. After SIGTERM, a later boot resumes, so nothing is signalled.
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_ends_at_the_deadline_is_signalled_and_one_that_somebody_ends_is_not() {
+async fn the_deadline_is_signalled_and_sigterm_is_not() {
     for (seconds, deadline, signals) in [(1_000, 30, vec![SignalStatus::Failure]), (30, 1_800, Vec::new())] {
         let mut site = Site::with(INCLUDING);
         site.parameters = Rc::new(FakeParameterStore::default().throttled(1_000_000));
@@ -91,22 +92,21 @@ async fn a_wait_that_ends_at_the_deadline_is_signalled_and_one_that_somebody_end
         assert_eq!(site.boot_until(request, site.asked_after(seconds)).await, Ending::Failed);
         let waiting = "while it was waiting for a document that is included: ";
         assert!(site.error().contains(waiting), "{}", site.error());
-        // Parameter Store refuses no more than the include.
         assert_eq!(site.signals(), signals);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_value_that_cannot_be_known_is_signalled() {
+async fn a_value_that_cannot_be_resolved_is_signalled() {
     let values = "values: { env: '{{instance.tags.env}}' }\nfiles:";
     let site = Site::with(&DOCUMENT.replace("files:", values).replace("content: x", "content: '{{values.env}}'"));
     assert_eq!(site.boot().await, Ending::Failed);
-    assert!(site.error().starts_with("values.env"), "{}", site.error());
+    assert!(site.error().ends_with("instance.tags.env is missing"), "{}", site.error());
     assert_eq!(site.signals(), [SignalStatus::Failure]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_among_the_steps_is_signalled_with_what_is_still_waited_for() {
+async fn a_deadline_during_the_steps_is_signalled_and_names_the_wait_for_credentials() {
     let mut site = Site::with(&DOCUMENT.replace("files:", "commands: { slow: { run: [/bin/slow] } }\nfiles:"));
     site.waiting = Some("for IMDS: no role yet, 9 tries, 2 s".into());
     site.machine.on_command("slow", |_, _| Outcome::Takes(Duration::from_secs(1_000), End::Exited(0)));

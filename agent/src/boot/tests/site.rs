@@ -1,4 +1,4 @@
-//! What the tests boot: a machine, what is around it, and somebody who watches.
+//! A machine to boot in a test, the services around it, and a watcher.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -30,7 +30,7 @@ files: { /etc/x: { content: x } }
 signals: { stack: { cloudformation: { stack: shop, resource: Web } } }
 ";
 
-/// A machine, and all that a boot of it may ask.
+/// A machine, and everything that its boot may ask.
 pub(super) struct Site {
     pub(super) machine: FakeMachine,
     pub(super) metadata: Rc<dyn Metadata>,
@@ -95,23 +95,23 @@ impl Site {
         boot(request, || self.ground(), self.watcher.clone(), asked).await
     }
 
-    /// Ends after so long, by the machine's clock, as SIGTERM does.
+    /// Completes after this time, as SIGTERM does.
     pub(super) async fn asked_after(&self, seconds: u64) -> &'static str {
         self.machine.host().clock.sleep(Duration::from_secs(seconds)).await;
         "SIGTERM"
     }
 
-    /// The report of the last boot that told one.
+    /// The report of the last boot.
     pub(super) fn report(&self) -> Report {
-        self.watcher.reports.borrow().last().cloned().expect("a boot told its report")
+        self.watcher.reports.borrow().last().cloned().expect("a boot shows its report")
     }
 
-    /// How many boots have told their report.
+    /// How many boots have shown their report.
     pub(super) fn reported(&self) -> usize {
         self.watcher.reports.borrow().len()
     }
 
-    /// The message of what went wrong before the first step.
+    /// Why the boot failed before its first step.
     pub(super) fn error(&self) -> String {
         self.report().error.expect("the boot failed before its first step").message
     }
@@ -121,23 +121,23 @@ impl Site {
         self.report().steps.iter().map(|step| format!("{} {}", step.outcome.word(), step.address)).collect()
     }
 
-    /// What the stack was told.
+    /// The signals that the stack received.
     pub(super) fn signals(&self) -> Vec<SignalStatus> {
         self.stacks.signals().iter().map(|signal| signal.status).collect()
     }
 
-    /// The report that lies on the machine.
+    /// The report on the machine.
     pub(super) fn on_disk(&self) -> Option<Report> {
         self.machine.file(REPORT).map(|(text, _)| serde_json::from_str(&text).expect("a whole report"))
     }
 
-    /// Every line that was said to people.
+    /// Every line shown to people.
     pub(super) fn said(&self) -> Vec<String> {
         self.watcher.lines.borrow().clone()
     }
 }
 
-/// The boot of the whole document in user data.
+/// A boot of the whole document in user data.
 pub(super) fn request() -> Request {
     Request {
         user_data: UserData::Metadata,
@@ -154,7 +154,7 @@ pub(super) fn metadata() -> FakeMetadata {
     FakeMetadata { identity, tags: Some(BTreeMap::new()), ..FakeMetadata::default() }
 }
 
-/// Keeps what it is told. When the boot is over, the report is to lie there, and the lock is to be free.
+/// Keeps what it is shown. Checks that the report is written and the lock is free when the boot is over.
 pub(super) struct Watcher {
     machine: FakeMachine,
     lines: RefCell<Vec<String>>,
@@ -180,22 +180,22 @@ impl Audience for Watcher {
 
     fn over(&self, report: &Report, ending: &Ending) {
         assert_eq!(*ending, Ending::of(report));
-        assert!(report.finished_at.is_some(), "a report that is not closed is told");
+        assert!(report.finished_at.is_some(), "an incomplete report is shown");
         let written = self.machine.file(REPORT).and_then(|(text, _)| serde_json::from_str::<Report>(&text).ok());
         if let Some(written) = written.filter(|written| written.started_at == report.started_at) {
-            assert_eq!(written.finished_at, report.finished_at, "the report is told before it is written");
-            assert!(crate::host::lock::BootLock::is_free(&self.machine), "the lock is held for longer than the report needs it");
+            assert_eq!(written.finished_at, report.finished_at, "the report is shown before it is written");
+            assert!(crate::host::lock::BootLock::is_free(&self.machine), "the lock is held longer than needed");
         }
         self.reports.borrow_mut().push(report.clone());
     }
 }
 
-/// A metadata service that answers late, or never, or each time what its group wants of the instance by then.
+/// A metadata service that answers late or never, and whose target state changes.
 pub(super) struct Slow {
     pub(super) answers: FakeMetadata,
-    /// How long user data takes; `None` for ever.
+    /// How long user data takes. `None`: it never arrives.
     pub(super) takes: Option<Duration>,
-    /// What the group wants, one state for each time it is asked; the last one stays.
+    /// The target states, one for each request. The last one stays.
     pub(super) states: RefCell<Vec<Option<&'static str>>>,
     pub(super) asked: Cell<usize>,
 }

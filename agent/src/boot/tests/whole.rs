@@ -1,4 +1,4 @@
-//! Boots that go through to the end.
+//! Boots that run to the end.
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::boot::tests::site::{DOCUMENT, Site, request};
 use crate::report::BootOutcome;
 
 #[tokio::test(start_paused = true)]
-async fn a_boot_names_its_stages_its_document_and_its_instance() {
+async fn a_report_has_the_stages_the_document_and_the_instance() {
     let site = Site::with(DOCUMENT);
     assert_eq!(site.boot().await, Ending::Done);
     let report = site.report();
@@ -21,7 +21,7 @@ async fn a_boot_names_its_stages_its_document_and_its_instance() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_boot_of_some_steps_is_no_boot_of_the_document() {
+async fn a_boot_of_some_steps_is_not_a_boot_of_the_document() {
     let site = Site::with(DOCUMENT);
     let request = Request { only: vec!["files./etc/x".parse().unwrap()], ..request() };
     assert_eq!(site.boot_as(request).await, Ending::Done);
@@ -29,7 +29,7 @@ async fn a_boot_of_some_steps_is_no_boot_of_the_document() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_document_comes_from_a_file_or_from_standard_input_as_well() {
+async fn a_document_is_read_from_a_file_or_from_standard_input() {
     let file = UserData::File { named: "boot.yaml".into(), path: PathBuf::from("/home/boot.yaml") };
     let read = UserData::StandardInput(OnceCell::from(DOCUMENT.as_bytes().to_vec()));
     for user_data in [file, read] {
@@ -41,7 +41,7 @@ async fn a_document_comes_from_a_file_or_from_standard_input_as_well() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn layers_lie_elsewhere_if_somebody_says_so() {
+async fn the_request_names_another_directory_of_layers() {
     let site = Site::with("");
     site.machine.add_file("/etc/ingot/boot.d/10.yaml", "version: 1\nfiles: { /etc/other: { content: x } }\n");
     site.machine.add_file("/home/layers/10.yaml", DOCUMENT);
@@ -51,7 +51,7 @@ async fn layers_lie_elsewhere_if_somebody_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_boot_is_good_if_what_failed_was_not_required() {
+async fn a_failed_optional_step_degrades_the_boot() {
     let site = Site::with(&DOCUMENT.replace("content: x", "template: missing.hbs, required: false").replace("missing", "/x"));
     site.machine.add_file("/x.hbs", "{{instance.tags.none}}");
     assert_eq!(site.boot().await, Ending::Done);

@@ -1,4 +1,4 @@
-//! The lock of the boot, of a machine in memory.
+//! The lock of the boot of a machine in memory.
 
 use std::any::Any;
 
@@ -15,7 +15,7 @@ impl Drop for Held {
 }
 
 impl FakeMachine {
-    /// Has the process of number `pid` take the lock.
+    /// Takes the lock as the process `pid`.
     pub(crate) fn lock_by(&self, pid: u32) -> Result<Box<dyn Any>, LockError> {
         if let Some(holder) = self.0.boot_lock.get() {
             return Err(LockError::Held { pid: Some(holder) });
