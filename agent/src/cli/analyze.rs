@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueHint};
 use serde_json::json;
 
-use crate::cli::{data, talk};
+use crate::cli::output::{data, talk};
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::Files;

@@ -8,7 +8,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::address::Address;
 use crate::boot::{self, Audience, Ending, Ground, Request, UserData};
-use crate::cli::{Root, data, logging, talk};
+use crate::cli::logging;
+use crate::cli::output::{data, talk};
+use crate::cli::root::Root;
 use crate::document::error::DocumentError;
 use crate::exit::Exit;
 use crate::failure::Explanation;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::cli::{data, talk};
+use crate::cli::output::{data, talk};
 use crate::exit::Exit;
 use crate::host::files::DiskFiles;
 use crate::rehearse::prepare::{self, Prepared};

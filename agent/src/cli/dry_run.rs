@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::boot::Ending;
-use crate::cli::{data, talk};
+use crate::cli::output::{data, talk};
 use crate::exit::Exit;
 use crate::host::environment::Environment;
 use crate::rehearse::{Refusal, Request, rehearse};

@@ -1,8 +1,6 @@
 //! `ingot schema`, `ingot completions`, `ingot man`: what is made of ingot's own definitions.
 
-use clap::CommandFactory;
-
-use crate::cli::{Cli, data};
+use crate::cli::output::data;
 use crate::exit::Exit;
 
 pub(crate) fn schema() -> Exit {
@@ -11,16 +9,15 @@ pub(crate) fn schema() -> Exit {
     Exit::Done
 }
 
-pub(crate) fn completions(shell: clap_complete::Shell) -> Exit {
+pub(crate) fn completions(shell: clap_complete::Shell, mut command: clap::Command) -> Exit {
     let mut out = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "ingot", &mut out);
+    clap_complete::generate(shell, &mut command, "ingot", &mut out);
     data(&String::from_utf8_lossy(&out));
     Exit::Done
 }
 
-pub(crate) fn man() -> Exit {
+pub(crate) fn man(mut command: clap::Command) -> Exit {
     let mut out = Vec::new();
-    let mut command = Cli::command();
     command.build();
     let rendered = clap_mangen::Man::new(command.clone()).render(&mut out);
     let pages = command.get_subcommands().filter(|command| command.get_name() != "help");

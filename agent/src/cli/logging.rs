@@ -4,7 +4,7 @@
 
 use systemd_journal_logger::JournalLog;
 
-use crate::cli::talk;
+use crate::cli::output::talk;
 use crate::report::journal::TARGET;
 
 /// The name under which `journalctl -t` finds us.

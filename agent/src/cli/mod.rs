@@ -6,15 +6,16 @@ mod check;
 mod dry_run;
 mod generate;
 mod logging;
+mod output;
 mod record_preload;
 mod restore_mounts;
+mod root;
 mod seal;
 mod status;
 
-use std::path::PathBuf;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use clap::{Parser, Subcommand};
-
+use self::output::talk;
 use crate::exit::Exit;
 use crate::host::environment::{self, Environment};
 
@@ -90,8 +91,8 @@ pub(crate) fn run() -> Exit {
             Command::RestoreMounts(args) => restore_mounts::run(args).await,
             Command::Seal(args) => seal::run(args, cli.json, &environment).await,
             Command::Schema => generate::schema(),
-            Command::Completions { shell } => generate::completions(shell),
-            Command::Man => generate::man(),
+            Command::Completions { shell } => generate::completions(shell, Cli::command()),
+            Command::Man => generate::man(Cli::command()),
         }
     });
     // A resolver or a connection that is still being closed must not hold up the exit.
@@ -108,27 +109,6 @@ fn report_bugs() {
         talk(&format!("this is a bug of ingot{place}{what}\n  hint: run `ingot status`, and report it with the line above"));
         std::process::exit(Exit::Bug.code().into());
     }));
-}
-
-/// Prints data on stdout. Whoever closed it early has read enough.
-fn data(text: &str) {
-    use std::io::Write;
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| if text.ends_with('\n') { Ok(()) } else { writeln!(out) });
-}
-
-/// Prints a line for people on stderr.
-fn talk(text: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
-}
-
-/// A directory that stands for `/`.
-#[derive(Debug, clap::Args)]
-struct Root {
-    /// Treat DIR as the root of every path
-    #[arg(long, value_name = "DIR")]
-    root: Option<PathBuf>,
 }
 
 #[cfg(test)]

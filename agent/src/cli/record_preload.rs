@@ -7,7 +7,7 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{data, talk};
+use crate::cli::output::{data, talk};
 use crate::exit::Exit;
 use crate::failure::{Explanation, Failure};
 use crate::host::Clock;

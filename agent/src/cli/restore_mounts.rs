@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::cli::{Root, talk};
+use crate::cli::output::talk;
+use crate::cli::root::Root;
 use crate::exit::Exit;
 use crate::failure::{Explanation, Failure};
 use crate::host::files::DiskFiles;

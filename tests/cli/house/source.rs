@@ -13,7 +13,14 @@ pub(crate) struct Use {
 
 /// `text` with blanks in place of comments and of the content of literals, and without what only tests see.
 pub(crate) fn bare(text: &str) -> String {
-    without_tests(&without_literals(text))
+    without_visibility(&without_tests(&without_literals(text)))
+}
+
+/// `pub(in crate::x)` is no import.
+fn without_visibility(text: &str) -> String {
+    let mut parts = text.split("pub(in ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| out + "pub " + part.split_once(')').map_or(part, |(_, rest)| rest))
 }
 
 fn without_literals(text: &str) -> String {
