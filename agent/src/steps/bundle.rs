@@ -18,13 +18,12 @@
 //! How archives are fetched is the business of [`s3`](crate::aws::s3), and what they may hold that of
 //! [`unpack`](crate::host::unpack).
 
+mod change;
 mod fields;
 mod find;
 mod release;
 mod trouble;
 
-use std::cell::RefCell;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +31,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
+use self::change::Change;
 use self::fields::Fields;
 use self::release::{Layout, Mark, Release};
 use self::trouble::BundleError;
@@ -65,54 +65,6 @@ impl TryFrom<Fields> for Bundle {
 
     fn try_from(fields: Fields) -> Result<Self, String> {
         fields.check().map(|fields| Self { fields })
-    }
-}
-
-/// One difference between a bundle and what it should be.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// A directory that a boot which was cut off has left.
-    RemoveStaged(PathBuf),
-    Fetch {
-        release: Release,
-        to: PathBuf,
-        attributes: Attributes,
-        replaces: bool,
-        /// What came of it, once it is staged.
-        unpacked: RefCell<Option<Unpacked>>,
-    },
-    HandOver {
-        release: PathBuf,
-        attributes: Attributes,
-    },
-    Switch {
-        link: PathBuf,
-        from: Option<PathBuf>,
-        to: PathBuf,
-    },
-    RemoveRelease {
-        release: PathBuf,
-        mark: PathBuf,
-    },
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
-            Self::Fetch { release, to, replaces, .. } => {
-                write!(f, "unpack {} to {}", release.source, to.display())?;
-                f.write_str(if *replaces { ", in place of what is there" } else { "" })
-            }
-            Self::HandOver { release, attributes: Attributes { mode, uid, gid } } => {
-                write!(f, "give {} to {uid}:{gid}, mode {}", release.display(), Mode(*mode))
-            }
-            Self::Switch { link, from: None, to } => write!(f, "switch {} to {}", link.display(), to.display()),
-            Self::Switch { link, from: Some(from), to } => {
-                write!(f, "switch {} from {} to {}", link.display(), from.display(), to.display())
-            }
-            Self::RemoveRelease { release, .. } => write!(f, "remove {}", release.display()),
-        }
     }
 }
 

@@ -16,6 +16,7 @@
 //! one did not live to do. What is to be done next is decided in [`decide`], the waiting done in [`wait`], the password
 //! set in [`password`]. The protocols are the business of [`net::databases`](crate::net::databases).
 
+mod change;
 mod credentials;
 mod decide;
 mod fields;
@@ -23,13 +24,12 @@ mod password;
 mod trouble;
 mod wait;
 
-use std::fmt;
 use std::time::Duration;
 
 use serde_json::json;
 
+use self::change::Change;
 use crate::address::Address;
-use crate::aws::rds::{Kind, Member, Restore};
 use crate::failure::{Failure, Objection};
 use crate::net::databases::{Refusal, Server};
 use crate::step::{Context, Outputs, Step};
@@ -37,32 +37,10 @@ use crate::text::Text;
 
 pub(crate) use self::fields::Database;
 pub(crate) use self::trouble::DatabaseError;
-use self::trouble::Unsuitable;
+use self::trouble::{Unsuitable, clean};
 
 /// A restore takes 10 to 25 minutes.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    Restore(Box<Restore>),
-    AddMember(Member),
-    SetPassword { database: String, secret: Address },
-    Await { database: String },
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Restore(restore) => {
-                let what = if restore.kind == Kind::Cluster { "cluster" } else { "database" };
-                write!(f, "restore {what} {} from snapshot {}", restore.id, restore.snapshot)
-            }
-            Self::AddMember(member) => write!(f, "create instance {} in cluster {}", member.id, member.cluster),
-            Self::SetPassword { database, secret } => write!(f, "set the master password of {database} to that of {secret}"),
-            Self::Await { database } => write!(f, "wait until {database} takes logins"),
-        }
-    }
-}
 
 impl Step for Database {
     type Change = Change;
@@ -171,9 +149,4 @@ impl Database {
             Err(refusal) => Err(DatabaseError::Refused(clean(refusal, cx))),
         }
     }
-}
-
-/// What a server said, without secrets: it tells the user's name.
-fn clean(refusal: Refusal, cx: &Context<'_>) -> Refusal {
-    refusal.redacted(|said| cx.redact(said))
 }
