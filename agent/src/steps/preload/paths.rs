@@ -8,7 +8,11 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Done, PATIENCE, Preload, PreloadError, Shown, advanced, failures, is_taken, record, recorded, shown};
+use super::done::{Done, record, recorded};
+use super::fields::Preload;
+use super::reading::{PATIENCE, advanced, failures, is_taken};
+use super::shown::{Shown, shown};
+use super::trouble::PreloadError;
 use crate::failure::{Failure, Objection};
 use crate::host::reading::FilesToRead;
 use crate::host::reading::selection::Selection;

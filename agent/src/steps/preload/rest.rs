@@ -5,7 +5,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{Done, PATIENCE, PreloadError, Shown, advanced, failures, is_taken, record, recorded, shown};
+use super::done::{Done, record, recorded};
+use super::reading::{PATIENCE, advanced, failures, is_taken};
+use super::shown::{Shown, shown};
+use super::trouble::PreloadError;
 use crate::address::Address;
 use crate::host::disks::Device;
 use crate::host::reading::DeviceToRead;
