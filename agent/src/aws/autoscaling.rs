@@ -13,6 +13,9 @@ pub(crate) use live::LiveAutoScaling;
 /// The prefix of Auto Scaling's actions in IAM.
 pub(crate) const SERVICE: &str = "autoscaling";
 
+/// The tag by which Auto Scaling tells an instance the name of its group.
+pub(crate) const GROUP_TAG: &str = "aws:autoscaling:groupName";
+
 /// What Auto Scaling knows of an instance, and is told of it.
 #[async_trait(?Send)]
 pub(crate) trait AutoScaling {

@@ -17,6 +17,7 @@
 //! Whom a signal goes to is found in [`target`]; that a hook waits as long as the boot goes on is the business of
 //! [`heartbeat`]; when it is time, that of [`Order::AfterEverything`].
 
+mod fields;
 mod heartbeat;
 mod target;
 mod trouble;
@@ -24,10 +25,8 @@ mod trouble;
 use std::fmt;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
-use self::target::{Named, Target, WaitUrl};
+use self::fields::{To, WaitUrl};
+use self::target::Target;
 use crate::aws::autoscaling::{ActionResult, no_action};
 use crate::aws::cloudformation::{ResourceSignal, SignalStatus, WaitSignal, waits_no_more};
 use crate::failure::Objection;
@@ -36,82 +35,11 @@ use crate::step::verdict::Verdict;
 use crate::step::{Context, Order, Outputs, Phase, Progress, Step};
 use crate::text::Text;
 
+pub(crate) use self::fields::Signal;
 pub(crate) use self::trouble::SignalError;
 
 /// As long as any other call to AWS is tried.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-const STACK_TAG: &str = "aws:cloudformation:stack-name";
-const RESOURCE_TAG: &str = "aws:cloudformation:logical-id";
-/// Auto Scaling gives it to every instance of a group.
-pub(crate) const GROUP_TAG: &str = "aws:autoscaling:groupName";
-
-/// Somebody who waits for this instance: exactly one of the two.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(try_from = "Fields")]
-#[schemars(with = "Fields")]
-pub(crate) struct Signal {
-    to: To,
-    instance: Text,
-}
-
-#[derive(Debug, Clone)]
-enum To {
-    Resource { stack: Named, resource: Named },
-    WaitCondition(WaitUrl),
-    Hook { name: Option<Text>, group: Named },
-}
-
-/// Somebody who waits for this instance.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{"required": ["cloudformation"]}, {"required": ["lifecycle_hook"]}]))]
-struct Fields {
-    /// A stack that waits for its resource, by a creation or update policy or by a wait condition.
-    cloudformation: Option<StackFields>,
-    /// A launch hook of an Auto Scaling group.
-    lifecycle_hook: Option<HookFields>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("not" = {"required": ["wait_condition_url"], "anyOf": [{"required": ["stack"]}, {"required": ["resource"]}]}))]
-struct StackFields {
-    /// Name or ARN of the stack. Default: the tag aws:cloudformation:stack-name of the instance.
-    stack: Option<Text>,
-    /// Logical id of the resource that waits. Default: the tag aws:cloudformation:logical-id of the instance.
-    resource: Option<Text>,
-    /// The presigned URL of a wait condition's handle, in place of the two. A secret.
-    wait_condition_url: Option<Text>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct HookFields {
-    /// Name of the hook. Default: the only launch hook that the group has.
-    name: Option<Text>,
-    /// Name of the group. Default: the tag aws:autoscaling:groupName of the instance.
-    group: Option<Text>,
-}
-
-impl TryFrom<Fields> for Signal {
-    type Error = String;
-
-    fn try_from(fields: Fields) -> Result<Self, String> {
-        let to = match (fields.cloudformation, fields.lifecycle_hook) {
-            (Some(StackFields { stack: None, resource: None, wait_condition_url: Some(url) }), None) => To::WaitCondition(WaitUrl(url)),
-            (Some(StackFields { wait_condition_url: Some(_), .. }), None) => {
-                return Err("`wait_condition_url` says all there is to say: leave `stack` and `resource` out".into());
-            }
-            (Some(StackFields { stack, resource, .. }), None) => {
-                To::Resource { stack: Named::or_tag(stack, STACK_TAG), resource: Named::or_tag(resource, RESOURCE_TAG) }
-            }
-            (None, Some(HookFields { name, group })) => To::Hook { name, group: Named::or_tag(group, GROUP_TAG) },
-            _ => return Err("a signal goes to one who waits: write `cloudformation: {}` or `lifecycle_hook: {}`".into()),
-        };
-        Ok(Self { to, instance: Text::new("{{instance.id}}") })
-    }
-}
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {

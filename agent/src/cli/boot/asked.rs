@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 
 use super::reach::{Stop, note};
+use crate::aws::autoscaling::GROUP_TAG;
 use crate::aws::imds::Imds;
 use crate::aws::{Identity, ImdsError, Metadata};
 use crate::execute::publish;
@@ -16,7 +17,6 @@ use crate::host::Host;
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::step::{Phase, World};
-use crate::steps::signal::GROUP_TAG;
 
 /// Where units find the facts, for `EnvironmentFile=`.
 const FACTS_FILE: &str = "/run/ingot/facts.env";
