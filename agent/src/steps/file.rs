@@ -25,8 +25,7 @@ use crate::host::{End, HostError, Invocation, SEARCH_PATH};
 use crate::step::fields::{Excerpt, Mode};
 use crate::step::{Context, Outputs, Progress, Step};
 use crate::steps::install::{self, Change, Wanted};
-use crate::template::TemplateError;
-use crate::template::{Format, FormatError};
+use crate::template::{Format, FormatError, TEMPLATES, TemplateError};
 use crate::text::{SecretText, Text};
 
 /// Rendering takes no time; a `check:` of a large configuration may.
@@ -89,9 +88,6 @@ impl TryFrom<Fields> for File {
         Ok(Self { content, fields })
     }
 }
-
-/// Where template files lie in an image.
-pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";
 
 impl Step for File {
     type Change = Change;

@@ -49,6 +49,9 @@ use crate::text::SecretText;
 pub(crate) use self::formats::{Format, FormatError};
 pub(crate) use self::scope::{Scope, descend};
 
+/// Where template files lie in an image.
+pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";
+
 /// The blocks a template may use, each closed by `{{/name}}`.
 const BLOCKS: [&str; 5] = ["if", "unless", "each", "with", "raw"];
 

@@ -13,7 +13,7 @@ use crate::document::error::Entry;
 use crate::document::source::{self, LAYERS, Layers};
 use crate::host::{FileKind, Files, HostError};
 use crate::plan::Plan;
-use crate::steps::file::TEMPLATES;
+use crate::template::TEMPLATES;
 
 /// What the layers want of the image.
 #[derive(Debug, Default)]
