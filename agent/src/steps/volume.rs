@@ -25,6 +25,7 @@ mod fields;
 mod find;
 mod format;
 mod known;
+mod look;
 mod make;
 mod memory;
 mod settle;

@@ -1,26 +1,17 @@
 //! The attaching of a volume: what EC2 and the kernel are asked to do, and the waiting for its disk. Every wait has a bound
 //! and a reason.
 
-use std::time::Duration;
-
 use super::known::describe;
+use super::look::{Action, Attaching, Holder, Look};
 use super::make::available;
 use super::memory::Memory;
 use super::trouble::{Unsuitable, VolumeError};
-use super::waiting::{LONGEST_PAUSE, Pauses, UNSEEN, still};
+use super::waiting::{LONGEST_PAUSE, Pauses, still};
 use crate::aws::AwsError;
 use crate::aws::ec2::{Here, VolumeQuery};
 use crate::host::disks::{Disk, DiskWatch, Wanted};
 use crate::step::Context;
 use crate::step::device_name::bare;
-
-/// A volume that is `attaching` for longer never comes: it is detached, and attached by another name.
-///
-/// Source: aws-ebs-csi-driver, which found that such a name is not to be used again.
-const ATTACHING: Duration = Duration::from_secs(90);
-
-/// So many looks in a row that show no attachment are believed: one may be stale.
-const LOOKS: u32 = 4;
 
 /// A volume that came to nothing under so many names will not come under another.
 const ATTEMPTS: usize = 3;
@@ -43,8 +34,8 @@ pub(super) async fn wait(wanted: &Wanted, cx: &Context<'_>) -> Result<Disk, Volu
     }
 }
 
-/// Attaches a volume, once it is available if it was not `ready` a moment ago, and waits for its disk. What another instance took meanwhile, or never came, is noted, so that the
-/// next look at the world finds another way.
+/// Attaches a volume, once it is available if it was not `ready` a moment ago, and waits for its disk. What another
+/// instance took meanwhile, or never came, is noted, so that the next look at the world finds another way.
 pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context<'_>) -> Result<(), VolumeError> {
     let mut memory = remember(volume, reused, cx).await?;
     cx.world.claims.not_ready(volume);
@@ -74,8 +65,8 @@ pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context
         };
     }
     match appeared(volume, &here, &mut *watch, cx).await? {
-        Appeared::Came | Appeared::Gone => Ok(()),
-        Appeared::Stuck => detach(volume, name, memory, &here, cx).await,
+        Appeared::Came | Appeared::Taken => Ok(()),
+        Appeared::Stuck(look) => detach(volume, name, &look, memory, &here, cx).await,
     }
 }
 
@@ -85,28 +76,27 @@ async fn refused(volume: &str, memory: Memory, here: &Here, error: AwsError, cx:
     let begun = cx.host().clock.elapsed();
     let mut pauses = Pauses::new();
     loop {
-        let known = describe(volume, cx).await?;
-        let gone = known.as_ref().is_none_or(|known| matches!(known.state.as_str(), "deleting" | "deleted" | "error"));
-        let held: Vec<String> = known.into_iter().flat_map(|known| known.attachments).map(|attachment| attachment.instance).collect();
-        if held.contains(&here.instance) {
-            return Ok(());
-        }
-        if !held.is_empty() || (gone && memory.reused) {
-            if !memory.reused && (memory.settled() || memory.source.is_empty()) {
-                return Err(Unsuitable::InUse { volume: volume.to_owned(), by: held.join(", ") }.into());
-            }
-            cx.world.claims.lost(volume);
-            let failed = memory.failed + u32::from(!memory.reused);
-            let anew = Memory { failed, burnt: memory.burnt, ..Memory::default() };
-            return anew.keep(cx).await.map_err(VolumeError::Host);
-        }
-        // EC2 says that it is not to be had, and does not yet show why.
-        if cx.host().clock.elapsed().saturating_sub(begun) >= UNSEEN {
-            return Err(VolumeError::Ec2(error));
+        let look = Look::of(describe(volume, cx).await?);
+        match look.holder(&here.instance, memory.reused, cx.host().clock.elapsed().saturating_sub(begun)) {
+            Holder::Us => return Ok(()),
+            Holder::Others(by) => return lost(volume, by, memory, cx).await,
+            Holder::Nobody => return Err(VolumeError::Ec2(error)),
+            Holder::Wait => {}
         }
         let left = still(&format!("EC2 to say who has {volume}"), begun, "look at `aws ec2 describe-volumes`", cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
+}
+
+/// Notes that another instance has a volume. An error if no other volume would do.
+async fn lost(volume: &str, by: String, memory: Memory, cx: &Context<'_>) -> Result<(), VolumeError> {
+    if !memory.reused && (memory.settled() || memory.source.is_empty()) {
+        return Err(Unsuitable::InUse { volume: volume.to_owned(), by }.into());
+    }
+    cx.world.claims.lost(volume);
+    let failed = memory.failed + u32::from(!memory.reused);
+    let anew = Memory { failed, burnt: memory.burnt, ..Memory::default() };
+    anew.keep(cx).await.map_err(VolumeError::Host)
 }
 
 /// Waits for the disk of a volume that EC2 says is attached, or being attached, to this instance.
@@ -115,17 +105,16 @@ pub(super) async fn adopt(volume: &str, reused: bool, cx: &Context<'_>) -> Resul
     let mut watch = cx.host().disks.watch().map_err(VolumeError::Host)?;
     let here = cx.world.aws.ec2.here().await.map_err(VolumeError::Ec2)?;
     match appeared(volume, &here, &mut *watch, cx).await? {
-        Appeared::Came | Appeared::Gone => Ok(()),
-        Appeared::Stuck => {
-            let known = describe(volume, cx).await?;
-            let own = known.into_iter().flat_map(|known| known.attachments).find(|attachment| attachment.instance == here.instance);
-            detach(volume, own.map_or_else(String::new, |own| own.device), memory, &here, cx).await
+        Appeared::Came | Appeared::Taken => Ok(()),
+        Appeared::Stuck(look) => {
+            let name = look.by(&here.instance).map_or_else(String::new, |held| held.device.clone());
+            detach(volume, name, &look, memory, &here, cx).await
         }
     }
 }
 
 /// Takes back an attachment that came to nothing: the next one is by another name.
-async fn detach(volume: &str, name: String, mut memory: Memory, here: &Here, cx: &Context<'_>) -> Result<(), VolumeError> {
+async fn detach(volume: &str, name: String, look: &Look, mut memory: Memory, here: &Here, cx: &Context<'_>) -> Result<(), VolumeError> {
     memory.burnt.insert(name);
     memory.keep(cx).await.map_err(VolumeError::Host)?;
     cx.waiting(format!("for EC2 to detach {volume}, which was attaching for too long"));
@@ -136,8 +125,7 @@ async fn detach(volume: &str, name: String, mut memory: Memory, here: &Here, cx:
         Err(error) => return Err(VolumeError::Ec2(error)),
     }
     if memory.burnt.len() >= ATTEMPTS {
-        let encrypted = describe(volume, cx).await?.is_some_and(|known| known.encrypted);
-        return Err(Unsuitable::NotAttached { volume: volume.to_owned(), encrypted }.into());
+        return Err(Unsuitable::NotAttached { volume: volume.to_owned(), encrypted: look.encrypted }.into());
     }
     available(volume, memory.reused, cx).await.map(drop)
 }
@@ -155,10 +143,10 @@ async fn remember(volume: &str, reused: bool, cx: &Context<'_>) -> Result<Memory
 
 enum Appeared {
     Came,
-    /// EC2 says, again and again, that it is not attached.
-    Gone,
-    /// It is attaching for too long, or refused by a key that may not be used.
-    Stuck,
+    /// Another instance has the volume.
+    Taken,
+    /// The attachment has to be taken back; this is what EC2 showed last.
+    Stuck(Look),
 }
 
 /// Whether the disk of a volume came, by what the kernel says; EC2 is asked whether it still tries.
@@ -167,29 +155,22 @@ async fn appeared(volume: &str, here: &Here, watch: &mut dyn DiskWatch, cx: &Con
     let begun = cx.host().clock.elapsed();
     let mut pauses = Pauses::new();
     let mut ask_at = begun + pauses.next();
-    let mut state = "attaching".to_owned();
-    let mut gone = 0;
+    let mut attaching = Attaching::begun();
     loop {
         if cx.host().disks.find(&wanted).await.map_err(VolumeError::Host)?.is_some() {
             return Ok(Appeared::Came);
         }
         let now = cx.host().clock.elapsed();
         if now >= ask_at {
-            let known = describe(volume, cx).await?;
-            let taken = known.iter().flat_map(|known| &known.attachments).any(|attachment| attachment.instance != here.instance);
-            let own = known.into_iter().flat_map(|known| known.attachments).find(|attachment| attachment.instance == here.instance);
-            // One look may be older than the attachment.
-            gone = if own.is_none() { gone + 1 } else { 0 };
-            state = own.map_or_else(|| "detached".to_owned(), |own| own.state);
-            if taken || gone >= LOOKS {
-                return Ok(if taken { Appeared::Gone } else { Appeared::Stuck });
-            }
-            if state == "attaching" && now.saturating_sub(begun) >= ATTACHING {
-                return Ok(Appeared::Stuck);
-            }
+            let look = Look::of(describe(volume, cx).await?);
+            attaching = match attaching.next(&look, &here.instance, now.saturating_sub(begun)) {
+                Action::Wait(attaching) => attaching,
+                Action::Leave => return Ok(Appeared::Taken),
+                Action::Detach => return Ok(Appeared::Stuck(look)),
+            };
             ask_at = now + pauses.next();
         }
-        let what = format!("the disk of {volume} ({state}, says EC2)");
+        let what = format!("the disk of {volume} ({attaching}, says EC2)");
         let left = still(&what, begun, "see what the kernel says of NVMe with `dmesg`, and EC2 with `aws ec2 describe-volumes`", cx)?;
         watch.changed(ask_at.saturating_sub(cx.host().clock.elapsed()).min(left)).await;
     }

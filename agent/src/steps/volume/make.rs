@@ -1,6 +1,7 @@
 //! The making of a volume, and the waiting until it can be attached.
 
 use super::known::{ADDRESS, INSTANCE, describe};
+use super::look::{Availability, Look};
 use super::memory::Memory;
 use super::trouble::{Unsuitable, VolumeError};
 use super::waiting::{Pauses, UNSEEN, still};
@@ -70,20 +71,14 @@ pub(super) async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> R
     let begun = cx.host().clock.elapsed();
     let mut pauses = Pauses::new();
     loop {
-        let known = describe(volume, cx).await?;
-        let seen = known.is_some() || cx.host().clock.elapsed().saturating_sub(begun) < UNSEEN;
-        let encrypted = known.as_ref().is_none_or(|known| known.encrypted);
-        let detaching = known.iter().flat_map(|known| &known.attachments).any(|attachment| attachment.state == "detaching");
-        let state = known.map_or_else(|| "not seen yet".to_owned(), |known| known.state);
-        match state.as_str() {
-            "not seen yet" if reused => return Ok(false),
-            "error" => return Err(not_made(volume, encrypted, cx).await),
-            "not seen yet" if !seen => return Err(not_made(volume, encrypted, cx).await),
-            "creating" | "not seen yet" => {}
-            "in-use" if detaching => {}
-            state => return Ok(state == "available"),
+        let look = Look::of(describe(volume, cx).await?);
+        match look.availability(reused, cx.host().clock.elapsed().saturating_sub(begun)) {
+            Availability::Ready => return Ok(true),
+            Availability::Elsewhere => return Ok(false),
+            Availability::NotMade { encrypted } => return Err(not_made(volume, encrypted, cx).await),
+            Availability::Wait => {}
         }
-        let what = format!("{volume} to be available ({state})");
+        let what = format!("{volume} to be available ({})", look.state);
         let left = still(&what, begun, "look at the volume with `aws ec2 describe-volumes`, or give it a longer `timeout:`", cx)?;
         cx.host().clock.sleep(pauses.next().min(left)).await;
     }
