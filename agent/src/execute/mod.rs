@@ -74,8 +74,8 @@ impl<'a> Execution<'a> {
         let awaited = plan.awaited();
         recorder.amend(|report| report.steps = steps_of(plan, &awaited));
         for node in &plan.nodes {
-            if let Some(value) = node.step.foretold(node.address.key()) {
-                world.known.set_outputs(node.address.clone(), Outputs { value, stamp: None });
+            if let Some(path) = node.shape().foretold {
+                world.known.set_outputs(node.address.clone(), Outputs::at(&path));
             }
         }
         let schedule = Schedule::new(&plan.units);
@@ -197,7 +197,7 @@ impl<'a> Execution<'a> {
 
 /// What steps do beside the boot for as long as it goes on. Never ends.
 fn meanwhile<'a>(plan: &'a Plan, world: &'a World, recorder: &'a Recorder) -> LocalBoxFuture<'a, Infallible> {
-    let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| node.step.goes_on_meanwhile());
+    let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| node.shape().goes_on_meanwhile);
     let going_on: Vec<_> = nodes
         .map(|(at, node)| async move {
             let observer = move |progress: Progress| recorder.progress(at, &progress);
@@ -343,7 +343,7 @@ async fn converge(
     let contexts: Vec<Context<'_>> =
         unit.members.iter().zip(&observers).map(|(at, observer)| context(plan, *at, world, observer, deadline)).collect();
     let members = || unit.members.iter().zip(&contexts);
-    let unfolds = unit.members.iter().any(|at| plan.nodes[*at].step.unfolds());
+    let unfolds = unit.members.iter().any(|at| plan.nodes[*at].shape().unfolds);
     for round in 1.. {
         let left = round_of_changes(plan, unit, &contexts, recorder).await?;
         if left.is_empty() || !unfolds {

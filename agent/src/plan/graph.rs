@@ -3,13 +3,13 @@
 //! Nodes are [`Unit`]s: a step alone, or files that a service restarts on, which are staged first and renamed together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::plan::{phases, rest};
-use crate::step::{Order, Phase};
+use crate::step::{Order, Phase, Shapes};
 
 /// What runs as one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,16 +71,21 @@ pub(crate) fn awaited(units: &[Unit]) -> BTreeSet<usize> {
 }
 
 /// Groups steps into units and finds their edges; cycles are mistakes.
-pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], mistakes: &mut Vec<Mistake>) -> Vec<Unit> {
+pub(crate) fn units(
+    items: &BTreeMap<Address, Item>,
+    shapes: &Shapes<'_>,
+    references: &[Vec<Reference>],
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Unit> {
     let addresses: Vec<&Address> = items.keys().collect();
     let index = |address: &Address| addresses.binary_search(&address).ok();
-    let groups = groups(items, &index);
+    let groups = groups(shapes, &index);
     let mut units: Vec<Unit> = Vec::new();
     let mut unit_of = vec![0; addresses.len()];
     let mut unit_of_group: BTreeMap<usize, usize> = BTreeMap::new();
-    for (at, item) in items.values().enumerate() {
+    for (at, (item, shape)) in items.values().zip(shapes.values()).enumerate() {
         let unit = *unit_of_group.entry(groups[at]).or_insert_with(|| {
-            let order = item.step.order();
+            let order = shape.order;
             units.push(Unit {
                 members: Vec::new(),
                 needs: Vec::new(),
@@ -100,15 +105,15 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
         units[unit].required |= item.common.required.unwrap_or(true);
         unit_of[at] = unit;
     }
-    let mounts = mounts(items);
-    for (at, (own, item)) in items.iter().enumerate() {
+    let mounts = mounts(shapes);
+    for (at, (item, shape)) in items.values().zip(shapes.values()).enumerate() {
         let used = references[at].iter().filter_map(|reference| Some((reference.address()?, reference.usage != Usage::Tested)));
         let after = item.after.iter().flatten().map(|(address, _)| (address.clone(), false));
-        let watched = item.step.watches().into_iter().map(|address| (address.clone(), false));
+        let watched = shape.watches.iter().map(|address| ((*address).clone(), false));
         let unit = unit_of[at];
         // Without the mount that is to hold it, a path means another place: there is no going on without it.
-        for path in item.step.paths(own.key()) {
-            if let Some(by) = holder(&path, at, &mounts)
+        for path in &shape.paths {
+            if let Some(by) = holder(path, at, &mounts)
                 && unit_of[by] != unit
             {
                 units[unit].needs.push(Need { unit: unit_of[by], uses: true });
@@ -127,7 +132,7 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
         unit.needs.dedup_by_key(|need| need.unit);
     }
     report_cycles(&units, &addresses, items, mistakes);
-    phases::place(&mut units, items, mistakes);
+    phases::place(&mut units, items, shapes, mistakes);
     if mistakes.is_empty() {
         rest::place(&mut units);
     }
@@ -135,24 +140,24 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
 }
 
 /// Where something is mounted, and by which steps.
-fn mounts(items: &BTreeMap<Address, Item>) -> BTreeMap<PathBuf, Vec<usize>> {
-    let mut mounts: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
-    for (by, (address, item)) in items.iter().enumerate() {
-        if let Some(at) = item.step.mounts_at(address.key()) {
-            mounts.entry(at).or_default().push(by);
+fn mounts<'a>(shapes: &'a Shapes<'_>) -> BTreeMap<&'a Path, Vec<usize>> {
+    let mut mounts: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
+    for (by, shape) in shapes.values().enumerate() {
+        if let Some(at) = &shape.mounts_at {
+            mounts.entry(at.as_ref()).or_default().push(by);
         }
     }
     mounts
 }
 
 /// The step that mounts what holds a path: the nearest, and not `own`.
-fn holder(path: &Path, own: usize, mounts: &BTreeMap<PathBuf, Vec<usize>>) -> Option<usize> {
+fn holder(path: &Path, own: usize, mounts: &BTreeMap<&Path, Vec<usize>>) -> Option<usize> {
     path.ancestors().filter_map(|above| mounts.get(above)).find_map(|by| by.iter().rev().copied().find(|by| *by != own))
 }
 
 /// For each step the representative of its group: files watched by one service belong together.
-fn groups(items: &BTreeMap<Address, Item>, index: &dyn Fn(&Address) -> Option<usize>) -> Vec<usize> {
-    let mut parent: Vec<usize> = (0..items.len()).collect();
+fn groups(shapes: &Shapes<'_>, index: &dyn Fn(&Address) -> Option<usize>) -> Vec<usize> {
+    let mut parent: Vec<usize> = (0..shapes.len()).collect();
     fn root(parent: &mut [usize], mut at: usize) -> usize {
         while parent[at] != at {
             parent[at] = parent[parent[at]];
@@ -160,15 +165,15 @@ fn groups(items: &BTreeMap<Address, Item>, index: &dyn Fn(&Address) -> Option<us
         }
         at
     }
-    for item in items.values() {
-        let files = item.step.watches().into_iter().filter(|address| matches!(address.kind(), "files" | "credentials"));
-        let files: Vec<usize> = files.filter_map(index).collect();
+    for shape in shapes.values() {
+        let files = shape.watches.iter().filter(|address| matches!(address.kind(), "files" | "credentials"));
+        let files: Vec<usize> = files.filter_map(|address| index(address)).collect();
         for pair in files.windows(2) {
             let (a, b) = (root(&mut parent, pair[0]), root(&mut parent, pair[1]));
             parent[a.max(b)] = a.min(b);
         }
     }
-    (0..items.len()).map(|at| root(&mut parent, at)).collect()
+    (0..shapes.len()).map(|at| root(&mut parent, at)).collect()
 }
 
 /// Names every cycle in full.

@@ -2,36 +2,21 @@
 
 use std::fmt;
 use std::future::Future;
-use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::time::Duration;
 
 use crate::address::Address;
 use crate::failure::{Explanation, Objection};
-use crate::step::{Context, Order, Outputs, Phase};
+use crate::step::{Context, Outputs, Shape};
 use crate::text::Text;
 
 /// A [`Step`](crate::step::Step) with its types erased.
 pub(crate) trait AnyStep: fmt::Debug {
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String;
-    fn texts(&self) -> Vec<&Text>;
-    fn template(&self) -> Option<&Path>;
-    fn programs(&self) -> Vec<&Text>;
-    fn watches(&self) -> Vec<&Address>;
-    fn offers(&self) -> Option<&'static [&'static str]>;
-    fn foretold(&self, key: &str) -> Option<serde_json::Value>;
-    fn order(&self) -> Order;
-    fn phase(&self) -> Phase;
-    fn heeds_phase(&self) -> bool;
-    fn unfolds(&self) -> bool;
+    fn shape<'a>(&'a self, key: &'a str) -> Shape<'a>;
     fn companions(&self, key: &str) -> Vec<Companion>;
-    fn paths(&self, key: &str) -> Vec<PathBuf>;
-    fn mounts_at(&self, key: &str) -> Option<PathBuf>;
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
-    fn patience(&self) -> Duration;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs>;
-    fn goes_on_meanwhile(&self) -> bool;
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 }
 

@@ -11,6 +11,7 @@ pub(crate) mod fields;
 mod order;
 mod outputs;
 pub(crate) mod phase;
+mod shape;
 pub(crate) mod verdict;
 
 pub(crate) use claims::Claims;
@@ -20,4 +21,5 @@ pub(crate) use erased::{AnyStep, Companion, Difference};
 pub(crate) use order::Order;
 pub(crate) use outputs::Outputs;
 pub(crate) use phase::Phase;
+pub(crate) use shape::{AsksAws, Shape, Shapes};
 pub(crate) use verdict::Verdict;

@@ -1,6 +1,9 @@
 //! What a finished step offers to the steps that refer to it.
 
 use std::fmt;
+use std::path::Path;
+
+use serde_json::json;
 
 /// What a finished step offers.
 #[derive(Clone, Default)]
@@ -9,6 +12,13 @@ pub(crate) struct Outputs {
     pub(crate) value: serde_json::Value,
     /// Changes whenever what this step put on the machine changes; services compare it to know when to restart.
     pub(crate) stamp: Option<String>,
+}
+
+impl Outputs {
+    /// Those of a step whose work lies at a path.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self { value: json!({ "path": path }), stamp: None }
+    }
 }
 
 /// Leaves out the value, which may be a secret.

@@ -24,7 +24,8 @@ mod find;
 mod release;
 mod trouble;
 
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -43,7 +44,7 @@ use crate::host::unpack::{Unpacked, Unpacking};
 use crate::host::{Attributes, HostError};
 use crate::step::amount::Gauge;
 use crate::step::fields::Mode;
-use crate::step::{Context, Outputs, Progress, Step};
+use crate::step::{Context, Outputs, Progress, Shape, Step};
 use crate::steps::install;
 use crate::text::Text;
 
@@ -80,28 +81,20 @@ impl Step for Bundle {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.fields.texts()
-    }
-
-    fn paths(&self, _key: &str) -> Vec<PathBuf> {
-        vec![self.fields.into.clone()]
-    }
-
-    fn mounts_at(&self, _key: &str) -> Option<PathBuf> {
-        Some(self.layout().current())
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape {
+            texts: self.fields.texts(),
+            offers: Some(&["path", "release", "version", "sha256"]),
+            paths: vec![Cow::Borrowed(&self.fields.into)],
+            mounts_at: Some(self.layout().current().into()),
+            patience: PATIENCE,
+            asks_aws: self.fields.asks_aws(),
+            ..Shape::default()
+        }
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
         self.fields.objections(secret)
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["path", "release", "version", "sha256"])
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, BundleError> {

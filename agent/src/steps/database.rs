@@ -29,10 +29,9 @@ use std::time::Duration;
 use serde_json::json;
 
 use self::change::Change;
-use crate::address::Address;
 use crate::failure::{Failure, Objection};
 use crate::net::databases::{Refusal, Server};
-use crate::step::{Context, Outputs, Step};
+use crate::step::{AsksAws, Context, Outputs, Shape, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Database;
@@ -62,28 +61,20 @@ impl Step for Database {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.strings()
-    }
-
-    fn watches(&self) -> Vec<&Address> {
-        self.credentials.iter().collect()
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["endpoint", "port", "engine", "version", "resource_id", "reader_endpoint"])
-    }
-
-    fn unfolds(&self) -> bool {
-        true
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape {
+            texts: self.strings(),
+            watches: self.credentials.iter().collect(),
+            offers: Some(&["endpoint", "port", "engine", "version", "resource_id", "reader_endpoint"]),
+            unfolds: true,
+            patience: PATIENCE,
+            asks_aws: if self.host.is_some() { AsksAws::Never } else { AsksAws::Always },
+            ..Shape::default()
+        }
     }
 
     fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
         self.contradictions()
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, DatabaseError> {

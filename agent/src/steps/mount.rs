@@ -26,7 +26,8 @@ mod options;
 pub(crate) mod remembered;
 mod trouble;
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
@@ -37,7 +38,7 @@ use self::trouble::MountError;
 use crate::failure::Objection;
 use crate::host::HostError;
 use crate::host::disks::Filesystem;
-use crate::step::{Companion, Context, Outputs, Step};
+use crate::step::{Companion, Context, Outputs, Shape, Step};
 use crate::steps::preload;
 use crate::text::Text;
 
@@ -56,37 +57,28 @@ impl Step for Mount {
         if options.is_empty() { device } else { format!("{device} ({})", options.join(",")) }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.device.iter().chain(&self.options).collect()
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["device", "path"])
-    }
-
-    fn unfolds(&self) -> bool {
-        true
+    fn shape<'a>(&'a self, key: &'a str) -> Shape<'a> {
+        let what = self.what();
+        let mounts_at = (what != What::Swap).then(|| Cow::Borrowed(Path::new(key)));
+        let source = self.device.as_ref().filter(|device| what == What::Bind && device.is_plain());
+        let source = source.map(|source| Cow::Borrowed(Path::new(source.raw())));
+        Shape {
+            texts: self.device.iter().chain(&self.options).collect(),
+            offers: Some(&["device", "path"]),
+            unfolds: true,
+            paths: source.into_iter().chain(mounts_at.clone()).collect(),
+            mounts_at,
+            patience: PATIENCE,
+            ..Shape::default()
+        }
     }
 
     fn companions(&self, key: &str) -> Vec<Companion> {
         self.preload.iter().flat_map(|preload| preload::companions(preload, key)).collect()
     }
 
-    fn mounts_at(&self, key: &str) -> Option<PathBuf> {
-        (self.what() != What::Swap).then(|| key.into())
-    }
-
-    fn paths(&self, key: &str) -> Vec<PathBuf> {
-        let source = self.device.as_ref().filter(|device| self.what() == What::Bind && device.is_plain());
-        source.map(|source| source.raw().into()).into_iter().chain(self.mounts_at(key)).collect()
-    }
-
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
         self.contradictions(key, secret)
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {

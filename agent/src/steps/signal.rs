@@ -32,7 +32,7 @@ use crate::aws::cloudformation::{ResourceSignal, SignalStatus, WaitSignal, waits
 use crate::failure::Objection;
 use crate::host::state::{Entry, EntryState};
 use crate::step::verdict::Verdict;
-use crate::step::{Context, Order, Outputs, Phase, Progress, Step};
+use crate::step::{AsksAws, Context, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Signal;
@@ -68,29 +68,19 @@ impl Step for Signal {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        let to = match &self.to {
-            To::Resource { stack, resource } => vec![&stack.text, &resource.text],
-            To::WaitCondition(WaitUrl(url)) => vec![url],
-            To::Hook { name, group } => name.iter().chain([&group.text]).collect(),
-        };
-        to.into_iter().chain([&self.instance]).collect()
-    }
-
-    fn order(&self) -> Order {
-        Order::AfterEverything
-    }
-
-    fn phase(&self) -> Phase {
-        match &self.to {
-            To::Hook { .. } => Phase::Warm,
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        let hook = matches!(self.to, To::Hook { .. });
+        Shape {
+            texts: self.texts(),
+            order: Order::AfterEverything,
             // A stack waits for instances that serve.
-            To::Resource { .. } | To::WaitCondition(_) => Phase::Serve,
+            phase: if hook { Phase::Warm } else { Phase::Serve },
+            heeds_phase: hook,
+            goes_on_meanwhile: hook,
+            patience: PATIENCE,
+            asks_aws: if matches!(self.to, To::WaitCondition(_)) { AsksAws::Never } else { AsksAws::UnlessDone },
+            ..Shape::default()
         }
-    }
-
-    fn heeds_phase(&self) -> bool {
-        matches!(self.to, To::Hook { .. })
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
@@ -103,10 +93,6 @@ impl Step for Signal {
             _ if secret => objection("the name of one who waits cannot be a secret", "everybody may see it: write it into the document"),
             _ => Vec::new(),
         }
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, SignalError> {
@@ -141,10 +127,6 @@ impl Step for Signal {
 
     async fn outputs(&self, _cx: &Context<'_>) -> Result<Outputs, SignalError> {
         Ok(Outputs::default())
-    }
-
-    fn goes_on_meanwhile(&self) -> bool {
-        matches!(self.to, To::Hook { .. })
     }
 
     async fn meanwhile(&self, cx: &Context<'_>) {

@@ -44,7 +44,7 @@ use self::known::render;
 use self::memory::Memory;
 use crate::failure::Objection;
 use crate::host::disks::{Content, Device, Disk, NewFilesystem, Wanted};
-use crate::step::{Context, Outputs, Progress, Step};
+use crate::step::{AsksAws, Context, Outputs, Progress, Shape, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Volume;
@@ -72,16 +72,15 @@ impl Step for Volume {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.strings()
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["device", "filesystem", "id", "size_gib"])
-    }
-
-    fn unfolds(&self) -> bool {
-        true
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape {
+            texts: self.strings(),
+            offers: Some(&["device", "filesystem", "id", "size_gib"]),
+            unfolds: true,
+            patience: PATIENCE,
+            asks_aws: if self.is_managed() { AsksAws::UnlessDone } else { AsksAws::Never },
+            ..Shape::default()
+        }
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
@@ -93,10 +92,6 @@ impl Step for Volume {
             });
         }
         objections
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, VolumeError> {

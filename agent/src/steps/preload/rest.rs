@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use super::done::{Done, record, recorded};
 use super::reading::{PATIENCE, advanced, failures, is_taken};
@@ -14,7 +13,7 @@ use crate::host::disks::Device;
 use crate::host::reading::DeviceToRead;
 use crate::host::state::EntryState;
 use crate::step::amount::Gauge;
-use crate::step::{Context, Order, Outputs, Progress, Step};
+use crate::step::{Context, Order, Outputs, Progress, Shape, Step};
 use crate::text::Text;
 
 /// There is nothing to choose.
@@ -51,16 +50,8 @@ impl Step for PreloadRest {
         format!("the rest of the device, at {} MiB/s", self.mib_s)
     }
 
-    fn watches(&self) -> Vec<&Address> {
-        self.paths.iter().collect()
-    }
-
-    fn order(&self) -> Order {
-        Order::Beside
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape { watches: self.paths.iter().collect(), order: Order::Beside, patience: PATIENCE, ..Shape::default() }
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {

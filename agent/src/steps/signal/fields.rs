@@ -27,6 +27,18 @@ pub(super) enum To {
     Hook { name: Option<Text>, group: Named },
 }
 
+impl Signal {
+    /// Every string that may hold references.
+    pub(super) fn texts(&self) -> Vec<&Text> {
+        let to = match &self.to {
+            To::Resource { stack, resource } => vec![&stack.text, &resource.text],
+            To::WaitCondition(WaitUrl(url)) => vec![url],
+            To::Hook { name, group } => name.iter().chain([&group.text]).collect(),
+        };
+        to.into_iter().chain([&self.instance]).collect()
+    }
+}
+
 /// Somebody who waits for this instance.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
