@@ -1,7 +1,8 @@
 //! What a boot document can ask for, one file per kind.
 //!
-//! A kind is a struct that holds its fields, judges what it finds on the machine, and removes what differs. To add
-//! one: a file here that implements [`Step`](crate::step::Step), a line in [`document::KINDS`](crate::document::KINDS),
+//! A kind is a struct that holds its fields, judges what it finds on the machine, and removes what differs. What planning
+//! has to know of it stands in one [`Shape`](crate::step::Shape); what is not said there is as for any step. To add one:
+//! a file here that implements [`Step`](crate::step::Step), a line in [`document::KINDS`](crate::document::KINDS),
 //! an example in `tests/documents/`.
 
 pub(crate) mod bundle;
@@ -34,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn every_secret_is_read_in_every_boot() {
+    fn a_secret_asks_in_every_boot() {
         for fields in [json!({"secrets_manager": "a"}), json!({"parameter": "/a"}), json!({"parameters_under": "/a/"})] {
             assert_eq!(asks::<secret::Secret>(fields.clone()), AsksAws::Always, "{fields}");
         }
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn rds_is_asked_in_every_boot_and_nobody_about_a_host() {
+    fn a_database_of_rds_asks_in_every_boot_and_a_host_never() {
         for (fields, answer) in [
             (json!({"instance": "shop"}), AsksAws::Always),
             (json!({"cluster": "shop"}), AsksAws::Always),
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_asks_until_it_is_sent_and_the_url_of_a_wait_condition_is_no_service() {
+    fn a_signal_asks_until_it_is_sent_and_the_url_of_a_wait_condition_never() {
         for (fields, answer) in [
             (json!({"cloudformation": {}}), AsksAws::UnlessDone),
             (json!({"lifecycle_hook": {"name": "ready"}}), AsksAws::UnlessDone),

@@ -169,7 +169,7 @@ impl Look {
         self.attachments.iter().find(|held| held.instance == instance)
     }
 
-    /// What to do with a volume that is to become available. A volume to be `reused` is somebody's: where it is not seen, it
+    /// What to do with a volume that is to become available. A volume to be `reused` existed before, so one that is not seen
     /// is gone.
     pub(super) fn availability(&self, reused: bool, waited: Duration) -> Availability {
         match self.state {
