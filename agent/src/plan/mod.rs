@@ -64,7 +64,7 @@ impl Plan {
     /// Every mistake at once, those met while the document was read included.
     pub(crate) fn compile(document: BootDocument, texts: &TemplateTexts) -> Result<Self, DocumentError> {
         let BootDocument { values, items, broken, mut sources, mut mistakes } = document;
-        let shapes: Shapes<'_> = items.iter().map(|(address, item)| (address, item.step.shape(address.key()))).collect();
+        let shapes = Shapes::in_order(items.iter().map(|(address, item)| (address, item.step.shape(address.key()))));
         let (values, templates, nodes) = {
             let mut checker = check::Checker::new(&items, &shapes, &broken, &mut sources, &mut mistakes);
             let values = checker.values(&values);

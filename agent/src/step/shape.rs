@@ -1,7 +1,6 @@
 //! What planning has to know of a step, as its document says it.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -83,4 +82,30 @@ pub(crate) enum AsksAws {
 }
 
 /// The shapes of all steps of a document. Made once: planning looks them up for every reference.
-pub(crate) type Shapes<'a> = BTreeMap<&'a Address, Shape<'a>>;
+#[derive(Debug)]
+pub(crate) struct Shapes<'a> {
+    addresses: Vec<&'a Address>,
+    shapes: Vec<Shape<'a>>,
+}
+
+impl<'a> Shapes<'a> {
+    /// Those of steps that come in the order of their addresses.
+    pub(crate) fn in_order(steps: impl Iterator<Item = (&'a Address, Shape<'a>)>) -> Self {
+        let (addresses, shapes): (Vec<_>, Vec<_>) = steps.unzip();
+        debug_assert!(addresses.is_sorted());
+        Self { addresses, shapes }
+    }
+
+    pub(crate) fn get(&self, address: &Address) -> Option<&Shape<'a>> {
+        self.addresses.binary_search(&address).ok().map(|at| &self.shapes[at])
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.shapes.len()
+    }
+
+    /// In the order of the addresses.
+    pub(crate) fn values(&self) -> std::slice::Iter<'_, Shape<'a>> {
+        self.shapes.iter()
+    }
+}
