@@ -11,6 +11,9 @@ use crate::aws::client::error::{AwsError, Service};
 /// The name of Auto Scaling in IAM, and what its errors mean.
 pub(crate) const SERVICE: &Service = &Service::plain("autoscaling");
 
+/// The tag by which Auto Scaling tells an instance the name of its group.
+pub(crate) const GROUP_TAG: &str = "aws:autoscaling:groupName";
+
 /// What Auto Scaling knows of an instance, and is told of it.
 #[async_trait(?Send)]
 pub(crate) trait AutoScaling {

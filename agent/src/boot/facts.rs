@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::{join, join_all};
 use serde_json::{Value, json};
 
+use crate::aws::autoscaling::GROUP_TAG;
 use crate::aws::{Identity, ImdsError};
 use crate::boot::state::Boot;
 use crate::boot::stop::Stop;
@@ -15,7 +16,6 @@ use crate::facts;
 use crate::failure::Explanation;
 use crate::plan::Plan;
 use crate::step::Phase;
-use crate::steps::signal::GROUP_TAG;
 
 /// The facts for units, by `EnvironmentFile=`.
 const FACTS_FILE: &str = "/run/ingot/facts.env";

@@ -74,7 +74,7 @@ impl BootDocument {
     /// The signals of layers that have mistakes, as far as they can be read, and nothing else.
     pub(crate) fn signals_of(layers: Layers) -> Self {
         let mut document = Self::of(layers);
-        document.items.retain(|_, item| item.step.order() == Order::AfterEverything);
+        document.items.retain(|address, item| item.step.shape(address.key()).order == Order::AfterEverything);
         document.items.values_mut().for_each(|item| item.after = None);
         document.mistakes.clear();
         document
@@ -173,7 +173,8 @@ impl BootDocument {
 
     /// Every template file that a step renders.
     pub(crate) fn template_paths(&self) -> Vec<PathBuf> {
-        let mut paths: Vec<PathBuf> = self.items.values().filter_map(|item| item.step.template()).map(PathBuf::from).collect();
+        let template = |(address, item): (&Address, &Item)| item.step.shape(address.key()).template.map(PathBuf::from);
+        let mut paths: Vec<PathBuf> = self.items.iter().filter_map(template).collect();
         paths.sort();
         paths.dedup();
         paths

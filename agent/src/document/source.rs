@@ -163,7 +163,7 @@ pub(crate) type TemplateTexts = BTreeMap<PathBuf, Result<Arc<str>, Option<Explan
 pub(crate) async fn read_templates(paths: &[PathBuf], beside: &[PathBuf], files: &dyn Files) -> TemplateTexts {
     let mut texts = TemplateTexts::new();
     for path in paths {
-        let in_image = path.strip_prefix(crate::steps::file::TEMPLATES).ok();
+        let in_image = path.strip_prefix(crate::template::TEMPLATES).ok();
         let candidates = in_image.into_iter().flat_map(|name| beside.iter().map(move |directory| directory.join("templates").join(name)));
         let mut found = Err(None);
         for candidate in candidates.chain([path.clone()]) {

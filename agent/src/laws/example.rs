@@ -10,7 +10,7 @@ use crate::document::source::{self, Layers};
 use crate::host::Files;
 use crate::host::files::DiskFiles;
 use crate::plan::Plan;
-use crate::steps::file::TEMPLATES;
+use crate::template::TEMPLATES;
 
 const LIMIT: u64 = 1 << 20;
 

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending, poll_fn};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
@@ -16,7 +16,7 @@ use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Order, Outputs, Phase};
+use crate::step::{AnyStep, Companion, Context, Difference, Outputs, Shape};
 use crate::text::Text;
 
 /// Far more turns than any inspection needs.
@@ -47,64 +47,16 @@ impl AnyStep for Watched {
         self.step.summary(shown)
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.step.texts()
-    }
-
-    fn template(&self) -> Option<&Path> {
-        self.step.template()
-    }
-
-    fn programs(&self) -> Vec<&Text> {
-        self.step.programs()
-    }
-
-    fn watches(&self) -> Vec<&Address> {
-        self.step.watches()
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        self.step.offers()
-    }
-
-    fn foretold(&self, key: &str) -> Option<serde_json::Value> {
-        self.step.foretold(key)
-    }
-
-    fn order(&self) -> Order {
-        self.step.order()
-    }
-
-    fn phase(&self) -> Phase {
-        self.step.phase()
-    }
-
-    fn heeds_phase(&self) -> bool {
-        self.step.heeds_phase()
-    }
-
-    fn unfolds(&self) -> bool {
-        self.step.unfolds()
+    fn shape<'a>(&'a self, key: &'a str) -> Shape<'a> {
+        self.step.shape(key)
     }
 
     fn companions(&self, key: &str) -> Vec<Companion> {
         self.step.companions(key)
     }
 
-    fn paths(&self, key: &str) -> Vec<PathBuf> {
-        self.step.paths(key)
-    }
-
-    fn mounts_at(&self, key: &str) -> Option<PathBuf> {
-        self.step.mounts_at(key)
-    }
-
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
         self.step.objections(key, secret)
-    }
-
-    fn patience(&self) -> Duration {
-        self.step.patience()
     }
 
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {
@@ -124,10 +76,6 @@ impl AnyStep for Watched {
 
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs> {
         self.step.outputs(cx)
-    }
-
-    fn goes_on_meanwhile(&self) -> bool {
-        self.step.goes_on_meanwhile()
     }
 
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {

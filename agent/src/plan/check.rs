@@ -14,12 +14,13 @@ use crate::document::{Item, KINDS};
 use crate::facts;
 use crate::failure::nearest;
 use crate::plan::values::Values;
-use crate::step::Order;
+use crate::step::{Order, Shape, Shapes};
 use crate::template::{Template, descend};
 use crate::text::{Place, Text};
 
 pub(crate) struct Checker<'a> {
     items: &'a BTreeMap<Address, Item>,
+    shapes: &'a Shapes<'a>,
     broken: &'a [Address],
     sources: &'a mut Sources,
     mistakes: &'a mut Vec<Mistake>,
@@ -28,11 +29,12 @@ pub(crate) struct Checker<'a> {
 impl<'a> Checker<'a> {
     pub(crate) fn new(
         items: &'a BTreeMap<Address, Item>,
+        shapes: &'a Shapes<'a>,
         broken: &'a [Address],
         sources: &'a mut Sources,
         mistakes: &'a mut Vec<Mistake>,
     ) -> Self {
-        Self { items, broken, sources, mistakes }
+        Self { items, shapes, broken, sources, mistakes }
     }
 
     pub(crate) fn values(&mut self, node: &Node) -> Values {
@@ -76,8 +78,8 @@ impl<'a> Checker<'a> {
     }
 
     fn missing_template(&mut self, path: &Path, error: Option<&crate::failure::Explanation>) {
-        let users = self.items.values().filter(|item| item.step.template() == Some(path));
-        for item in users {
+        let users = self.items.values().zip(self.shapes.values()).filter(|(_, shape)| shape.template == Some(path));
+        for (item, _) in users {
             let message = match error {
                 None => format!("there is no template file {}", path.display()),
                 Some(error) => format!("cannot use the template file {}: {}", path.display(), error.message),
@@ -91,13 +93,20 @@ impl<'a> Checker<'a> {
 
     /// Every reference of every step, in the order of the steps, checked.
     pub(crate) fn nodes(&mut self, values: &Values, templates: &BTreeMap<PathBuf, Template>) -> Vec<Vec<Reference>> {
-        let items = self.items;
-        items.iter().map(|(address, item)| self.node(address, item, values, templates)).collect()
+        let steps = self.items.iter().zip(self.shapes.values());
+        steps.map(|((address, item), shape)| self.node(address, item, shape, values, templates)).collect()
     }
 
-    fn node(&mut self, address: &Address, item: &Item, values: &Values, templates: &BTreeMap<PathBuf, Template>) -> Vec<Reference> {
+    fn node(
+        &mut self,
+        address: &Address,
+        item: &Item,
+        shape: &Shape<'_>,
+        values: &Values,
+        templates: &BTreeMap<PathBuf, Template>,
+    ) -> Vec<Reference> {
         let mut references: Vec<Reference> = Vec::new();
-        for text in item.step.texts() {
+        for text in &shape.texts {
             let start = text.place().unwrap_or(&item.place);
             let Some(template) = self.parse(text, start) else { continue };
             for reference in template.references() {
@@ -105,7 +114,7 @@ impl<'a> Checker<'a> {
             }
             references.extend_from_slice(template.references());
         }
-        if let Some((path, template)) = item.step.template().and_then(|path| templates.get_key_value(path)) {
+        if let Some((path, template)) = shape.template.and_then(|path| templates.get_key_value(path)) {
             for reference in template.references() {
                 self.resolve(reference, values, |_| {
                     let (line, column) = template.position_of(reference).map_or((1, 1), |position| (position.line, position.column));
@@ -119,7 +128,7 @@ impl<'a> Checker<'a> {
         for (target, place) in item.after.iter().flatten() {
             self.names(target, place, address);
         }
-        for target in item.step.watches() {
+        for target in &shape.watches {
             self.names(target, &item.place, address);
         }
         let secret = references.iter().any(|reference| reference.root() == "secrets");
@@ -162,7 +171,7 @@ impl<'a> Checker<'a> {
     fn names(&mut self, target: &Address, place: &Place, own: &Address) {
         if target == own {
             self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
-        } else if self.items.get(target).is_some_and(|item| item.step.order() == Order::AfterEverything) {
+        } else if self.shapes.get(target).is_some_and(|shape| shape.order == Order::AfterEverything) {
             let message = format!("{own} cannot wait for {target}, which comes after everything");
             self.mistakes.push(Mistake::at(place, message, "take it away"));
         } else if !self.is_declared(target) {
@@ -219,7 +228,7 @@ impl<'a> Checker<'a> {
                 Wrong { message: format!("`{reference}` refers to nothing: there is no step {address}"), hint, may_come_later: !known }
             });
         }
-        let offers = self.items.get(&address)?.step.offers()?;
+        let offers = self.shapes.get(&address)?.offers?;
         match reference.segments.get(2) {
             Some(field) if offers.contains(&field.as_str()) => None,
             _ if offers.is_empty() => Some(Wrong::new(format!("{address} offers nothing to refer to"), "use `after:` to wait for it")),

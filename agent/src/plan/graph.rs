@@ -3,23 +3,28 @@
 //! Nodes are [`Unit`]s: a step alone, or files that a service restarts on, which are staged first and renamed together.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::plan::unit::{Need, Rest, Unit, dependents};
 use crate::plan::{phases, rest};
-use crate::step::{Order, Phase};
+use crate::step::{Order, Phase, Shapes};
 
 /// Groups steps into units and finds their edges; cycles are mistakes.
-pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], mistakes: &mut Vec<Mistake>) -> Vec<Unit> {
+pub(crate) fn units(
+    items: &BTreeMap<Address, Item>,
+    shapes: &Shapes<'_>,
+    references: &[Vec<Reference>],
+    mistakes: &mut Vec<Mistake>,
+) -> Vec<Unit> {
     let addresses: Vec<&Address> = items.keys().collect();
     let index = |address: &Address| addresses.binary_search(&address).ok();
-    let (mut units, unit_of) = grouped(items, &index);
-    find_needs(&mut units, &unit_of, items, references, &index);
+    let (mut units, unit_of) = grouped(items, shapes, &index);
+    find_needs(&mut units, &unit_of, items, shapes, references, &index);
     report_cycles(&units, &addresses, items, mistakes);
-    phases::place(&mut units, items, mistakes);
+    phases::place(&mut units, items, shapes, mistakes);
     if mistakes.is_empty() {
         rest::place(&mut units);
     }
@@ -27,14 +32,14 @@ pub(crate) fn units(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
 }
 
 /// The units without their edges, and the unit of each step.
-fn grouped(items: &BTreeMap<Address, Item>, index: &dyn Fn(&Address) -> Option<usize>) -> (Vec<Unit>, Vec<usize>) {
-    let groups = groups(items, index);
+fn grouped(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, index: &dyn Fn(&Address) -> Option<usize>) -> (Vec<Unit>, Vec<usize>) {
+    let groups = groups(shapes, index);
     let mut units: Vec<Unit> = Vec::new();
     let mut unit_of = vec![0; items.len()];
     let mut unit_of_group: BTreeMap<usize, usize> = BTreeMap::new();
-    for (at, item) in items.values().enumerate() {
+    for (at, (item, shape)) in items.values().zip(shapes.values()).enumerate() {
         let unit = *unit_of_group.entry(groups[at]).or_insert_with(|| {
-            let order = item.step.order();
+            let order = shape.order;
             units.push(Unit {
                 members: Vec::new(),
                 needs: Vec::new(),
@@ -62,18 +67,18 @@ fn find_needs(
     units: &mut [Unit],
     unit_of: &[usize],
     items: &BTreeMap<Address, Item>,
+    shapes: &Shapes<'_>,
     references: &[Vec<Reference>],
     index: &dyn Fn(&Address) -> Option<usize>,
 ) {
-    let mounts = mounts(items);
-    for (at, (own, item)) in items.iter().enumerate() {
+    let mounts = mounts(shapes);
+    for (at, (item, shape)) in items.values().zip(shapes.values()).enumerate() {
         let used = references[at].iter().filter_map(|reference| Some((reference.address()?, reference.usage != Usage::Tested)));
         let after = item.after.iter().flatten().map(|(address, _)| (address.clone(), false));
-        let watched = item.step.watches().into_iter().map(|address| (address.clone(), false));
+        let watched = shape.watches.iter().map(|address| ((*address).clone(), false));
         let named = used.chain(after).chain(watched).filter_map(|(address, uses)| Some((index(&address)?, uses)));
         // Without the mount that is to hold it, a path means another place: there is no going on without it.
-        let paths = item.step.paths(own.key());
-        let holders = paths.iter().filter_map(|path| Some((holder(path, at, &mounts)?, true)));
+        let holders = shape.paths.iter().filter_map(|path| Some((holder(path, at, &mounts)?, true)));
         let others = holders.chain(named).map(|(target, uses)| Need { unit: unit_of[target], uses });
         let unit = unit_of[at];
         units[unit].needs.extend(others.filter(|need| need.unit != unit));
@@ -85,24 +90,24 @@ fn find_needs(
 }
 
 /// Where something is mounted, and by which steps.
-fn mounts(items: &BTreeMap<Address, Item>) -> BTreeMap<PathBuf, Vec<usize>> {
-    let mut mounts: BTreeMap<PathBuf, Vec<usize>> = BTreeMap::new();
-    for (by, (address, item)) in items.iter().enumerate() {
-        if let Some(at) = item.step.mounts_at(address.key()) {
-            mounts.entry(at).or_default().push(by);
+fn mounts<'a>(shapes: &'a Shapes<'_>) -> BTreeMap<&'a Path, Vec<usize>> {
+    let mut mounts: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
+    for (by, shape) in shapes.values().enumerate() {
+        if let Some(at) = &shape.mounts_at {
+            mounts.entry(at.as_ref()).or_default().push(by);
         }
     }
     mounts
 }
 
 /// The step that mounts what holds a path: the nearest, and not `own`.
-fn holder(path: &Path, own: usize, mounts: &BTreeMap<PathBuf, Vec<usize>>) -> Option<usize> {
+fn holder(path: &Path, own: usize, mounts: &BTreeMap<&Path, Vec<usize>>) -> Option<usize> {
     path.ancestors().filter_map(|above| mounts.get(above)).find_map(|by| by.iter().rev().copied().find(|by| *by != own))
 }
 
 /// For each step the representative of its group: files watched by one service belong together.
-fn groups(items: &BTreeMap<Address, Item>, index: &dyn Fn(&Address) -> Option<usize>) -> Vec<usize> {
-    let mut parent: Vec<usize> = (0..items.len()).collect();
+fn groups(shapes: &Shapes<'_>, index: &dyn Fn(&Address) -> Option<usize>) -> Vec<usize> {
+    let mut parent: Vec<usize> = (0..shapes.len()).collect();
     fn root(parent: &mut [usize], mut at: usize) -> usize {
         while parent[at] != at {
             parent[at] = parent[parent[at]];
@@ -110,15 +115,15 @@ fn groups(items: &BTreeMap<Address, Item>, index: &dyn Fn(&Address) -> Option<us
         }
         at
     }
-    for item in items.values() {
-        let files = item.step.watches().into_iter().filter(|address| matches!(address.kind(), "files" | "credentials"));
-        let files: Vec<usize> = files.filter_map(index).collect();
+    for shape in shapes.values() {
+        let files = shape.watches.iter().filter(|address| matches!(address.kind(), "files" | "credentials"));
+        let files: Vec<usize> = files.filter_map(|address| index(address)).collect();
         for pair in files.windows(2) {
             let (a, b) = (root(&mut parent, pair[0]), root(&mut parent, pair[1]));
             parent[a.max(b)] = a.min(b);
         }
     }
-    (0..items.len()).map(|at| root(&mut parent, at)).collect()
+    (0..shapes.len()).map(|at| root(&mut parent, at)).collect()
 }
 
 /// Names every cycle in full.

@@ -19,7 +19,7 @@ use crate::address::{Address, Reference};
 use crate::document::BootDocument;
 use crate::document::error::DocumentError;
 use crate::document::source::TemplateTexts;
-use crate::step::{AnyStep, Phase};
+use crate::step::{AnyStep, AsksAws, Phase, Shape, Shapes};
 use crate::template::Template;
 
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
@@ -51,6 +51,12 @@ pub(crate) struct PlanNode {
     pub(crate) patience: Duration,
 }
 
+impl PlanNode {
+    pub(crate) fn shape(&self) -> Shape<'_> {
+        self.step.shape(self.address.key())
+    }
+}
+
 impl Plan {
     /// Checks a document and finds its edges.
     ///
@@ -59,25 +65,28 @@ impl Plan {
     /// Every mistake at once, those met while the document was read included.
     pub(crate) fn compile(document: BootDocument, texts: &TemplateTexts) -> Result<Self, DocumentError> {
         let BootDocument { values, items, broken, mut sources, mut mistakes } = document;
+        let shapes = Shapes::in_order(items.iter().map(|(address, item)| (address, item.step.shape(address.key()))));
         let (values, templates, nodes) = {
-            let mut checker = check::Checker::new(&items, &broken, &mut sources, &mut mistakes);
+            let mut checker = check::Checker::new(&items, &shapes, &broken, &mut sources, &mut mistakes);
             let values = checker.values(&values);
             let templates = checker.templates(texts);
             let nodes = checker.nodes(&values, &templates);
             (values, templates, nodes)
         };
-        let units = graph::units(&items, &nodes, &mut mistakes);
+        let units = graph::units(&items, &shapes, &nodes, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(DocumentError::new(mistakes, sources));
         }
-        let heeds_phase = items.values().any(|item| item.common.phase.is_some() || item.step.heeds_phase());
+        let heeds_phase = items.values().any(|item| item.common.phase.is_some()) || shapes.values().any(|shape| shape.heeds_phase);
+        let patience: Vec<Duration> = shapes.values().map(|shape| shape.patience).collect();
         let nodes = items
             .into_iter()
             .zip(nodes)
-            .map(|((address, item), references)| PlanNode {
+            .zip(patience)
+            .map(|(((address, item), references), patience)| PlanNode {
                 holds_secret: references.iter().any(|reference| reference.root() == "secrets"),
                 required: item.common.required.unwrap_or(true),
-                patience: item.common.timeout.map_or_else(|| item.step.patience(), |limit| limit.0),
+                patience: item.common.timeout.map_or(patience, |limit| limit.0),
                 step: item.step,
                 references,
                 address,
@@ -96,9 +105,9 @@ impl Plan {
         self.references().any(|reference| reference.root() == "instance")
     }
 
-    /// Whether any step calls AWS.
+    /// Whether any step calls AWS in every boot. The others find out for themselves whether they have to.
     pub(crate) fn needs_aws(&self) -> bool {
-        self.nodes.iter().any(|node| node.address.kind() == "secrets")
+        self.nodes.iter().any(|node| node.shape().asks_aws == AsksAws::Always)
     }
 
     /// The keys of the tags that are referred to.
@@ -219,4 +228,32 @@ impl Plan {
 /// For each of these the place it has once the others are gone.
 fn places(kept: &BTreeSet<usize>) -> BTreeMap<usize, usize> {
     kept.iter().enumerate().map(|(new, old)| (*old, new)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::source::Layers;
+
+    fn plan(steps: &str) -> Plan {
+        let mut layers = Layers::default();
+        layers.add_named("test", format!("#ingot\nversion: 1\n{steps}\n").as_bytes());
+        Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn a_plan_needs_aws_if_a_step_asks_it_in_every_boot() {
+        for steps in [
+            "files: { /etc/a: { content: a } }",
+            "volumes: { a: { from: { device: /dev/sdf } } }",
+            // It may be attached by now.
+            "volumes: { a: { from: { snapshot: snap-1 } } }",
+            "databases: { a: { host: db.internal, engine: mysql } }",
+        ] {
+            assert!(!plan(steps).needs_aws(), "{steps}");
+        }
+        for steps in ["secrets: { a: { parameter: /a } }", "databases: { a: { instance: shop } }"] {
+            assert!(plan(steps).needs_aws(), "{steps}");
+        }
+    }
 }

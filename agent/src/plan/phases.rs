@@ -9,15 +9,13 @@ use super::unit::{Unit, dependents_of};
 use crate::address::Address;
 use crate::document::Item;
 use crate::document::error::Mistake;
-use crate::step::Phase;
+use crate::step::{Phase, Shapes};
 
 /// Finds the phase of each unit.
-pub(super) fn place(units: &mut [Unit], items: &BTreeMap<Address, Item>, mistakes: &mut Vec<Mistake>) {
+pub(super) fn place(units: &mut [Unit], items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
     let items: Vec<(&Address, &Item)> = items.iter().collect();
-    let own = |member: &usize| {
-        let item = items[*member].1;
-        item.common.phase.unwrap_or_else(|| item.step.phase())
-    };
+    let phases: Vec<Phase> = items.iter().zip(shapes.values()).map(|((_, item), shape)| item.common.phase.unwrap_or(shape.phase)).collect();
+    let own = |member: &usize| phases[*member];
     let later: Vec<usize> = (0..units.len()).filter(|at| units[*at].members.iter().any(|member| own(member) == Phase::Serve)).collect();
     let later = dependents_of(&later, units);
     for at in &later {

@@ -18,20 +18,21 @@
 //! How archives are fetched is the business of [`s3`](crate::aws::s3), and what they may hold that of
 //! [`unpack`](crate::host::unpack).
 
+mod change;
 mod fields;
 mod find;
 mod release;
 mod trouble;
 
-use std::cell::RefCell;
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 
+use self::change::Change;
 use self::fields::Fields;
 use self::release::{Layout, Mark, Release};
 use self::trouble::BundleError;
@@ -43,7 +44,7 @@ use crate::host::unpack::{Unpacked, Unpacking};
 use crate::host::{Attributes, HostError};
 use crate::step::amount::Gauge;
 use crate::step::fields::Mode;
-use crate::step::{Context, Outputs, Progress, Step};
+use crate::step::{Context, Outputs, Progress, Shape, Step};
 use crate::steps::install;
 use crate::text::Text;
 
@@ -68,54 +69,6 @@ impl TryFrom<Fields> for Bundle {
     }
 }
 
-/// One difference between a bundle and what it should be.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// A directory that a boot which was cut off has left.
-    RemoveStaged(PathBuf),
-    Fetch {
-        release: Release,
-        to: PathBuf,
-        attributes: Attributes,
-        replaces: bool,
-        /// What came of it, once it is staged.
-        unpacked: RefCell<Option<Unpacked>>,
-    },
-    HandOver {
-        release: PathBuf,
-        attributes: Attributes,
-    },
-    Switch {
-        link: PathBuf,
-        from: Option<PathBuf>,
-        to: PathBuf,
-    },
-    RemoveRelease {
-        release: PathBuf,
-        mark: PathBuf,
-    },
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
-            Self::Fetch { release, to, replaces, .. } => {
-                write!(f, "unpack {} to {}", release.source, to.display())?;
-                f.write_str(if *replaces { ", in place of what is there" } else { "" })
-            }
-            Self::HandOver { release, attributes: Attributes { mode, uid, gid } } => {
-                write!(f, "give {} to {uid}:{gid}, mode {}", release.display(), Mode(*mode))
-            }
-            Self::Switch { link, from: None, to } => write!(f, "switch {} to {}", link.display(), to.display()),
-            Self::Switch { link, from: Some(from), to } => {
-                write!(f, "switch {} from {} to {}", link.display(), from.display(), to.display())
-            }
-            Self::RemoveRelease { release, .. } => write!(f, "remove {}", release.display()),
-        }
-    }
-}
-
 impl Step for Bundle {
     type Change = Change;
     type Error = BundleError;
@@ -128,28 +81,20 @@ impl Step for Bundle {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.fields.texts()
-    }
-
-    fn paths(&self, _key: &str) -> Vec<PathBuf> {
-        vec![self.fields.into.clone()]
-    }
-
-    fn mounts_at(&self, _key: &str) -> Option<PathBuf> {
-        Some(self.layout().current())
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape {
+            texts: self.fields.texts(),
+            offers: Some(&["path", "release", "version", "sha256"]),
+            paths: vec![Cow::Borrowed(&self.fields.into)],
+            mounts_at: Some(self.layout().current().into()),
+            patience: PATIENCE,
+            asks_aws: self.fields.asks_aws(),
+            ..Shape::default()
+        }
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
         self.fields.objections(secret)
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["path", "release", "version", "sha256"])
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, BundleError> {

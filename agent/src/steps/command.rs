@@ -14,6 +14,7 @@
 //! failed, or was cut off, runs again at the next boot; write it so that this does no harm. Its output goes to the
 //! journal, without secrets.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ use crate::failure::{Failure, Objection};
 use crate::host::state::{Entry, EntryState as Recorded};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH, User};
 use crate::step::fields::Excerpt;
-use crate::step::{Context, Outputs, Progress, Step};
+use crate::step::{Context, Outputs, Progress, Shape, Step};
 use crate::template::TemplateError;
 use crate::text::{SecretText, Text};
 
@@ -108,21 +109,15 @@ impl Step for Command {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.run.iter().chain(self.environment.values()).collect()
-    }
-
-    fn programs(&self) -> Vec<&Text> {
-        self.run.first().into_iter().collect()
-    }
-
-    fn paths(&self, _key: &str) -> Vec<PathBuf> {
-        let program = self.run.first().filter(|program| program.is_plain()).map(|program| PathBuf::from(program.raw()));
-        program.into_iter().chain(self.working_directory.clone()).collect()
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        let program = self.run.first().filter(|program| program.is_plain()).map(|program| Path::new(program.raw()));
+        Shape {
+            texts: self.run.iter().chain(self.environment.values()).collect(),
+            programs: self.run.first().into_iter().collect(),
+            paths: program.into_iter().chain(self.working_directory.as_deref()).map(Cow::Borrowed).collect(),
+            patience: PATIENCE,
+            ..Shape::default()
+        }
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, CommandError> {

@@ -9,7 +9,6 @@
 //! alone, gone with the next reboot (and made again by the boot that follows).
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -18,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::failure::{Failure, Objection};
 use crate::host::HostError;
 use crate::step::fields::Mode;
-use crate::step::{Context, Outputs, Step};
+use crate::step::{Context, Outputs, Shape, Step};
 use crate::steps::install::{self, Change, Wanted};
 use crate::template::TemplateError;
 use crate::text::Text;
@@ -46,12 +45,8 @@ impl Step for Credential {
         "for LoadCredential=".into()
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        vec![&self.0]
-    }
-
-    fn foretold(&self, key: &str) -> Option<serde_json::Value> {
-        Some(install::value(&path(key)))
+    fn shape<'a>(&'a self, key: &'a str) -> Shape<'a> {
+        Shape { texts: vec![&self.0], offers: Some(&["path"]), foretold: Some(path(key).into()), ..Shape::default() }
     }
 
     fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {
@@ -64,14 +59,6 @@ impl Step for Credential {
             hint: "use a plain file name without slashes and colons".into(),
         };
         if valid { Vec::new() } else { vec![objection()] }
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["path"])
-    }
-
-    fn patience(&self) -> Duration {
-        Duration::from_secs(60)
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, CredentialError> {

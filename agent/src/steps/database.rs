@@ -16,6 +16,7 @@
 //! one did not live to do. What is to be done next is decided in [`decide`], the waiting done in [`wait`], the password
 //! set in [`password`]. The protocols are the business of [`net::databases`](crate::net::databases).
 
+mod change;
 mod credentials;
 mod decide;
 mod fields;
@@ -23,46 +24,22 @@ mod password;
 mod trouble;
 mod wait;
 
-use std::fmt;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::address::Address;
-use crate::aws::rds::{Kind, Member, Restore};
+use self::change::Change;
 use crate::failure::{Failure, Objection};
 use crate::net::databases::{Refusal, Server};
-use crate::step::{Context, Outputs, Step};
+use crate::step::{AsksAws, Context, Outputs, Shape, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Database;
 pub(crate) use self::trouble::DatabaseError;
-use self::trouble::Unsuitable;
+use self::trouble::{Unsuitable, clean};
 
 /// A restore takes 10 to 25 minutes.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    Restore(Box<Restore>),
-    AddMember(Member),
-    SetPassword { database: String, secret: Address },
-    Await { database: String },
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Restore(restore) => {
-                let what = if restore.kind == Kind::Cluster { "cluster" } else { "database" };
-                write!(f, "restore {what} {} from snapshot {}", restore.id, restore.snapshot)
-            }
-            Self::AddMember(member) => write!(f, "create instance {} in cluster {}", member.id, member.cluster),
-            Self::SetPassword { database, secret } => write!(f, "set the master password of {database} to that of {secret}"),
-            Self::Await { database } => write!(f, "wait until {database} takes logins"),
-        }
-    }
-}
 
 impl Step for Database {
     type Change = Change;
@@ -84,28 +61,20 @@ impl Step for Database {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.strings()
-    }
-
-    fn watches(&self) -> Vec<&Address> {
-        self.credentials.iter().collect()
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["endpoint", "port", "engine", "version", "resource_id", "reader_endpoint"])
-    }
-
-    fn unfolds(&self) -> bool {
-        true
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape {
+            texts: self.strings(),
+            watches: self.credentials.iter().collect(),
+            offers: Some(&["endpoint", "port", "engine", "version", "resource_id", "reader_endpoint"]),
+            unfolds: true,
+            patience: PATIENCE,
+            asks_aws: if self.host.is_some() { AsksAws::Never } else { AsksAws::Always },
+            ..Shape::default()
+        }
     }
 
     fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
         self.contradictions()
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, DatabaseError> {
@@ -171,9 +140,4 @@ impl Database {
             Err(refusal) => Err(DatabaseError::Refused(clean(refusal, cx))),
         }
     }
-}
-
-/// What a server said, without secrets: it tells the user's name.
-fn clean(refusal: Refusal, cx: &Context<'_>) -> Refusal {
-    refusal.redacted(|said| cx.redact(said))
 }

@@ -12,6 +12,7 @@
 //!
 //! How a file comes to its place without anyone ever seeing half of it is the business of [`install`].
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,10 +24,9 @@ use zeroize::Zeroizing;
 use crate::failure::{Failure, Objection};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH};
 use crate::step::fields::{Excerpt, Mode};
-use crate::step::{Context, Outputs, Progress, Step};
+use crate::step::{Context, Outputs, Progress, Shape, Step};
 use crate::steps::install::{self, Change, Wanted};
-use crate::template::TemplateError;
-use crate::template::{Format, FormatError};
+use crate::template::{Format, FormatError, TEMPLATES, TemplateError};
 use crate::text::{SecretText, Text};
 
 /// Rendering takes no time; a `check:` of a large configuration may.
@@ -90,9 +90,6 @@ impl TryFrom<Fields> for File {
     }
 }
 
-/// Where template files lie in an image.
-pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";
-
 impl Step for File {
     type Change = Change;
     type Error = FileError;
@@ -104,31 +101,22 @@ impl Step for File {
         }
     }
 
-    fn programs(&self) -> Vec<&Text> {
-        self.fields.check.first().into_iter().collect()
-    }
-
-    fn texts(&self) -> Vec<&Text> {
-        let inline = match &self.content {
-            Content::Inline(text) => Some(text),
-            Content::Template(_) => None,
+    fn shape<'a>(&'a self, key: &'a str) -> Shape<'a> {
+        let (template, content) = match &self.content {
+            Content::Template(path) => (Some(path.as_path()), None),
+            Content::Inline(text) => (None, Some(text)),
         };
-        inline.into_iter().chain(&self.fields.check).collect()
-    }
-
-    fn template(&self) -> Option<&Path> {
-        match &self.content {
-            Content::Template(path) => Some(path),
-            Content::Inline(_) => None,
+        let path = Cow::Borrowed(Path::new(key));
+        Shape {
+            texts: content.into_iter().chain(&self.fields.check).collect(),
+            template,
+            programs: self.fields.check.first().into_iter().collect(),
+            offers: Some(&["path"]),
+            foretold: Some(path.clone()),
+            paths: vec![path],
+            patience: PATIENCE,
+            ..Shape::default()
         }
-    }
-
-    fn paths(&self, key: &str) -> Vec<PathBuf> {
-        vec![key.into()]
-    }
-
-    fn foretold(&self, key: &str) -> Option<serde_json::Value> {
-        Some(install::value(Path::new(key)))
     }
 
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
@@ -143,14 +131,6 @@ impl Step for File {
             hint: "name it as \"{path}\" among the arguments".into(),
         });
         path.into_iter().chain(readable).chain(unchecked).collect()
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["path"])
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, FileError> {

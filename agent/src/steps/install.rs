@@ -6,7 +6,6 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::failure::Objection;
@@ -135,12 +134,7 @@ pub(crate) async fn apply(change: Change, cx: &Context<'_>) -> Result<(), HostEr
 pub(crate) async fn outputs(path: &Path, cx: &Context<'_>) -> Result<Outputs, HostError> {
     let stat = cx.host().files.stat(path).await?;
     let stamp = stat.map(|stat| format!("{}:{}", stat.inode, stat.changed_ns));
-    Ok(Outputs { value: value(path), stamp })
-}
-
-/// What a reference to an installed file may name.
-pub(crate) fn value(path: &Path) -> serde_json::Value {
-    json!({ "path": path })
+    Ok(Outputs { stamp, ..Outputs::at(path) })
 }
 
 fn attributes(wanted: &Wanted, cx: &Context<'_>) -> Result<Attributes, HostError> {

@@ -19,144 +19,33 @@
 //! the moment in which it is mounted. After a reboot [`remembered`] mounts come back before IMDS is asked for anything.
 //! Which disk is meant, and which filesystem is made on it, is the business of [`volume`](super::volume).
 
+mod change;
 mod decide;
+mod fields;
 mod options;
 pub(crate) mod remembered;
 mod trouble;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
+use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::json;
 
-use self::options::Options;
+use self::change::Change;
+use self::fields::{What, render};
 use self::trouble::MountError;
 use crate::failure::Objection;
-use crate::host::disks::{Device, Filesystem};
-use crate::host::mounts::MountCall;
-use crate::host::{Attributes, HostError};
-use crate::step::fields::Mode;
-use crate::step::{Companion, Context, Outputs, Step};
-use crate::steps::preload::{self, Preload};
+use crate::host::HostError;
+use crate::host::disks::Filesystem;
+use crate::step::{Companion, Context, Outputs, Shape, Step};
+use crate::steps::preload;
 use crate::text::Text;
+
+pub(crate) use self::fields::Mount;
 
 /// A large journal is replayed, and a dirty filesystem checked, in minutes.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-/// Places that a mount would hide the running system by, or the memory of ingot.
-const OF_THE_IMAGE: [&str; 15] = [
-    "/",
-    "/boot",
-    "/dev",
-    "/etc",
-    "/proc",
-    "/root",
-    "/run",
-    "/run/ingot",
-    "/sys",
-    "/usr",
-    "/usr/bin",
-    "/var",
-    "/var/lib",
-    "/var/lib/ingot",
-    "/var/lib/ingot/instances",
-];
-
-/// A filesystem at a path, or an active swap area.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Mount {
-    /// What to mount: a reference to a volume, the path of a device, `host:/path`, or a directory with option `bind`.
-    device: Option<Text>,
-    /// Filesystem type, such as `nfs4`, `efs`, `tmpfs` or `swap`. Default: what is on the device.
-    #[serde(rename = "type")]
-    kind: Option<String>,
-    /// Mount options, as in mount(8).
-    #[serde(default)]
-    options: Vec<Text>,
-    /// Owner of the mounted directory: a user name or ID. Default: unchanged.
-    owner: Option<String>,
-    /// Group of the mounted directory: a name or ID. Default: the primary group of `owner`, or unchanged.
-    group: Option<String>,
-    /// Permissions of the mounted directory. Default: unchanged.
-    mode: Option<Mode>,
-    /// Whether the filesystem is grown to the size of its device. Default: true for `volumes`, otherwise false.
-    grow: Option<bool>,
-    /// What to read ahead, since a volume restored from a snapshot is loaded while it is used.
-    preload: Option<Preload>,
-}
-
-/// What kind of thing is mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    Block,
-    Swap,
-    Bind,
-    /// By a program, mount.TYPE, since the kernel does not look up names.
-    Network,
-    /// Something of the kernel's own, such as tmpfs.
-    Virtual,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    CreateDirectory(PathBuf),
-    /// What an earlier document had mounted here.
-    Unmount {
-        at: PathBuf,
-        volume: String,
-    },
-    Check {
-        device: Device,
-    },
-    Mount(MountCall),
-    MountBy {
-        program: String,
-        call: MountCall,
-    },
-    Remount {
-        call: MountCall,
-        set: Vec<&'static str>,
-    },
-    Grow {
-        device: Device,
-        filesystem: Filesystem,
-        at: PathBuf,
-        to: u64,
-    },
-    SetAttributes {
-        at: PathBuf,
-        attributes: Attributes,
-    },
-    SwapOn {
-        device: Device,
-        priority: Option<u16>,
-    },
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateDirectory(path) => write!(f, "create directory {}", path.display()),
-            Self::Unmount { at, volume } => write!(f, "unmount {volume}, which was mounted at {} before", at.display()),
-            Self::Check { device } => write!(f, "check the filesystem on {}", device.node.display()),
-            Self::Mount(call) => {
-                write!(f, "mount {} at {}", call.source, call.at.display())?;
-                if call.filesystem.is_empty() { Ok(()) } else { write!(f, " ({})", call.filesystem) }
-            }
-            Self::MountBy { program, call } => write!(f, "mount {} at {} by {program}", call.source, call.at.display()),
-            Self::Remount { call, set } => write!(f, "remount at {}: {}", call.at.display(), set.join(",")),
-            Self::Grow { filesystem, at, to, .. } => write!(f, "grow {filesystem} at {} to {} GiB", at.display(), to >> 30),
-            Self::SetAttributes { at, attributes: Attributes { mode, uid, gid } } => {
-                write!(f, "set mode {mode:04o} and owner {uid}:{gid} of {}", at.display())
-            }
-            Self::SwapOn { device, .. } => write!(f, "swap on {}", device.node.display()),
-        }
-    }
-}
 
 impl Step for Mount {
     type Change = Change;
@@ -168,37 +57,28 @@ impl Step for Mount {
         if options.is_empty() { device } else { format!("{device} ({})", options.join(",")) }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.device.iter().chain(&self.options).collect()
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["device", "path"])
-    }
-
-    fn unfolds(&self) -> bool {
-        true
+    fn shape<'a>(&'a self, key: &'a str) -> Shape<'a> {
+        let what = self.what();
+        let mounts_at = (what != What::Swap).then(|| Cow::Borrowed(Path::new(key)));
+        let source = self.device.as_ref().filter(|device| what == What::Bind && device.is_plain());
+        let source = source.map(|source| Cow::Borrowed(Path::new(source.raw())));
+        Shape {
+            texts: self.device.iter().chain(&self.options).collect(),
+            offers: Some(&["device", "path"]),
+            unfolds: true,
+            paths: source.into_iter().chain(mounts_at.clone()).collect(),
+            mounts_at,
+            patience: PATIENCE,
+            ..Shape::default()
+        }
     }
 
     fn companions(&self, key: &str) -> Vec<Companion> {
         self.preload.iter().flat_map(|preload| preload::companions(preload, key)).collect()
     }
 
-    fn mounts_at(&self, key: &str) -> Option<PathBuf> {
-        (self.what() != What::Swap).then(|| key.into())
-    }
-
-    fn paths(&self, key: &str) -> Vec<PathBuf> {
-        let source = self.device.as_ref().filter(|device| self.what() == What::Bind && device.is_plain());
-        source.map(|source| source.raw().into()).into_iter().chain(self.mounts_at(key)).collect()
-    }
-
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
         self.contradictions(key, secret)
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
@@ -246,85 +126,4 @@ impl Step for Mount {
         let device = self.device.as_ref().map(|device| render(device, cx)).transpose()?;
         Ok(Outputs { value: json!({ "device": device, "path": cx.key() }), stamp: None })
     }
-}
-
-impl Mount {
-    fn what(&self) -> What {
-        let options: Vec<&str> = self.options.iter().flat_map(|option| option.raw().split(',')).map(str::trim).collect();
-        let kind = self.kind.as_deref().unwrap_or_default();
-        match kind {
-            "swap" => What::Swap,
-            _ if options.iter().any(|option| matches!(*option, "bind" | "rbind")) => What::Bind,
-            "nfs" | "nfs4" | "efs" | "cifs" | "smb3" | "smbfs" | "lustre" | "ceph" | "glusterfs" | "9p" => What::Network,
-            kind if kind.starts_with("fuse") => What::Network,
-            "tmpfs" | "ramfs" | "overlay" | "proc" | "sysfs" | "devtmpfs" | "devpts" | "cgroup2" | "bpf" | "debugfs" | "tracefs"
-            | "securityfs" | "configfs" | "hugetlbfs" | "mqueue" | "pstore" | "efivarfs" => What::Virtual,
-            _ => What::Block,
-        }
-    }
-
-    fn parsed(&self, cx: &Context<'_>) -> Result<Options, MountError> {
-        let options = self.options.iter().map(|option| render(option, cx)).collect::<Result<Vec<_>, _>>()?;
-        Options::parse(&options).map_err(|(message, hint)| MountError::Option { message, hint })
-    }
-
-    /// What contradicts itself.
-    fn contradictions(&self, key: &str, secret: bool) -> Vec<Objection> {
-        let mut wrong: Vec<(String, &str)> = Vec::new();
-        let what = self.what();
-        if what == What::Swap {
-            if self.owner.is_some() || self.group.is_some() || self.mode.is_some() || self.grow.is_some() || self.preload.is_some() {
-                wrong.push((
-                    "a swap area has neither owner, group nor mode, and is neither grown nor preloaded".into(),
-                    "take these fields away",
-                ));
-            }
-        } else if !Path::new(key).is_absolute() {
-            wrong.push((format!("`{key}` is not an absolute path"), "write the whole path, or `type: swap` for a swap area"));
-        } else if key != "/"
-            && (key.ends_with('/') || key.contains("//") || Path::new(key).components().any(|part| part.as_os_str() == ".."))
-        {
-            wrong.push((format!("`{key}` is not the plain form of a path"), "write it without a slash at its end, `//` and `..`"));
-        } else if OF_THE_IMAGE.contains(&key) {
-            wrong.push((
-                format!("`{key}` is there before ingot runs, and ingot itself needs what lies in it"),
-                "leave it to the image, or mount below it",
-            ));
-        }
-        match &self.device {
-            None if what != What::Virtual => {
-                wrong.push(("`device` is missing here".into(), "add `device:`, such as \"{{volumes.NAME.device}}\""))
-            }
-            Some(device) if what == What::Block && device.is_plain() && device.raw().contains(':') => {
-                wrong.push((
-                    format!("`{device}` looks like a network filesystem, and no `type` says so"),
-                    "add `type: nfs4`, or whichever it is",
-                ));
-            }
-            Some(device)
-                if matches!(what, What::Block | What::Bind | What::Swap) && device.is_plain() && !Path::new(device.raw()).is_absolute() =>
-            {
-                wrong.push((format!("`{device}` is not an absolute path"), "write the whole path, or refer to a volume"));
-            }
-            _ => {}
-        }
-        if self.grow == Some(true) && what != What::Block {
-            wrong.push(("only a filesystem on a device of its own can grow".into(), "take `grow` away"));
-        }
-        let plain: Vec<String> = self.options.iter().filter(|option| option.is_plain()).map(|option| option.raw().to_owned()).collect();
-        if let Err((message, hint)) = Options::parse(&plain) {
-            wrong.push((message, hint));
-        }
-        if secret {
-            wrong.push((
-                "a mount may not hold a secret: every user of the machine can read it there".into(),
-                "put it into a file, and name that: `credentials=/etc/…`",
-            ));
-        }
-        wrong.into_iter().map(|(message, hint)| Objection { message, hint: hint.into() }).collect()
-    }
-}
-
-fn render(text: &Text, cx: &Context<'_>) -> Result<String, MountError> {
-    cx.render(text).map(|rendered| rendered.expose().to_owned()).map_err(MountError::Render)
 }

@@ -21,7 +21,7 @@ use base64::Engine;
 
 use crate::aws::{AwsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
 use crate::failure::{Failure, Objection};
-use crate::step::{Context, Outputs, Step};
+use crate::step::{AsksAws, Context, Outputs, Shape, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
 
@@ -41,6 +41,15 @@ enum Source {
     SecretsManager { id: Text, version: SecretVersion },
     Parameter(Text),
     ParametersUnder(Text),
+}
+
+impl Source {
+    /// The name it has in AWS.
+    fn name(&self) -> &Text {
+        match self {
+            Self::SecretsManager { id: name, .. } | Self::Parameter(name) | Self::ParametersUnder(name) => name,
+        }
+    }
 }
 
 /// A value from Secrets Manager or SSM Parameter Store.
@@ -117,14 +126,8 @@ impl Step for Secret {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        match &self.source {
-            Source::SecretsManager { id: text, .. } | Source::Parameter(text) | Source::ParametersUnder(text) => vec![text],
-        }
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        None
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape { texts: vec![self.source.name()], offers: None, patience: PATIENCE, asks_aws: AsksAws::Always, ..Shape::default() }
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
@@ -134,10 +137,6 @@ impl Step for Secret {
             hint: "make the name of values and facts".into(),
         };
         if secret { vec![objection()] } else { Vec::new() }
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, _cx: &Context<'_>) -> Result<Vec<Change>, SecretError> {

@@ -26,7 +26,7 @@ use crate::address::Address;
 use crate::failure::Objection;
 use crate::host::Unit;
 use crate::host::state::{Entry, EntryState as Recorded};
-use crate::step::{Context, Order, Outputs, Phase, Step};
+use crate::step::{Context, Order, Outputs, Phase, Shape, Step};
 use crate::steps::ordering;
 use crate::steps::ready::{self, Ready};
 use crate::steps::stamps::{Stamps, stamps};
@@ -78,24 +78,16 @@ impl Step for Service {
         self.ready.as_ref().map_or_else(String::new, |ready| format!("ready by {}", ready.summary(shown)))
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.ready.iter().flat_map(Ready::texts).collect()
-    }
-
-    fn programs(&self) -> Vec<&Text> {
-        self.ready.iter().filter_map(Ready::program).collect()
-    }
-
-    fn watches(&self) -> Vec<&Address> {
-        self.restart_on.iter().chain(&self.reload_on).collect()
-    }
-
-    fn order(&self) -> Order {
-        Order::AfterTheRest
-    }
-
-    fn phase(&self) -> Phase {
-        Phase::Serve
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape {
+            texts: self.ready.iter().flat_map(Ready::texts).collect(),
+            programs: self.ready.iter().filter_map(Ready::program).collect(),
+            watches: self.watches(),
+            order: Order::AfterTheRest,
+            phase: Phase::Serve,
+            patience: PATIENCE + self.ready.as_ref().map_or(Duration::ZERO, Ready::timeout),
+            ..Shape::default()
+        }
     }
 
     fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {
@@ -115,10 +107,6 @@ impl Step for Service {
             }
         }
         objections
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE + self.ready.as_ref().map_or(Duration::ZERO, Ready::timeout)
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, ServiceError> {
@@ -179,6 +167,11 @@ impl Step for Service {
 const UNIT_SUFFIXES: [&str; 6] = [".service", ".socket", ".target", ".timer", ".path", ".mount"];
 
 impl Service {
+    /// The steps whose change means a restart or a reload.
+    fn watches(&self) -> Vec<&Address> {
+        self.restart_on.iter().chain(&self.reload_on).collect()
+    }
+
     /// Decides what to do about a unit as it was found.
     ///
     /// `recorded` is what was on record at its last start by ingot, `present` what its files are now.

@@ -17,6 +17,7 @@
 //! Whom a signal goes to is found in [`target`]; that a hook waits as long as the boot goes on is the business of
 //! [`heartbeat`]; when it is time, that of [`Order::AfterEverything`].
 
+mod fields;
 mod heartbeat;
 mod target;
 mod trouble;
@@ -24,94 +25,21 @@ mod trouble;
 use std::fmt;
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
-
-use self::target::{Named, Target, WaitUrl};
+use self::fields::{To, WaitUrl};
+use self::target::Target;
 use crate::aws::autoscaling::{ActionResult, no_action};
 use crate::aws::cloudformation::{ResourceSignal, SignalStatus, WaitSignal, waits_no_more};
 use crate::failure::Objection;
 use crate::host::state::{Entry, EntryState};
 use crate::step::verdict::Verdict;
-use crate::step::{Context, Order, Outputs, Phase, Progress, Step};
+use crate::step::{AsksAws, Context, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
+pub(crate) use self::fields::Signal;
 pub(crate) use self::trouble::SignalError;
 
 /// As long as any other call to AWS is tried.
 const PATIENCE: Duration = Duration::from_secs(600);
-
-const STACK_TAG: &str = "aws:cloudformation:stack-name";
-const RESOURCE_TAG: &str = "aws:cloudformation:logical-id";
-/// Auto Scaling gives it to every instance of a group.
-pub(crate) const GROUP_TAG: &str = "aws:autoscaling:groupName";
-
-/// A report of the result of the boot, to CloudFormation or Auto Scaling.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(try_from = "Fields")]
-#[schemars(with = "Fields")]
-pub(crate) struct Signal {
-    to: To,
-    instance: Text,
-}
-
-#[derive(Debug, Clone)]
-enum To {
-    Resource { stack: Named, resource: Named },
-    WaitCondition(WaitUrl),
-    Hook { name: Option<Text>, group: Named },
-}
-
-/// A report of the result of the boot, to CloudFormation or Auto Scaling.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{"required": ["cloudformation"]}, {"required": ["lifecycle_hook"]}]))]
-struct Fields {
-    /// Stack that waits for its resource: by a CreationPolicy, an UpdatePolicy or a wait condition.
-    cloudformation: Option<StackFields>,
-    /// Launch lifecycle hook of an Auto Scaling group.
-    lifecycle_hook: Option<HookFields>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(extend("not" = {"required": ["wait_condition_url"], "anyOf": [{"required": ["stack"]}, {"required": ["resource"]}]}))]
-struct StackFields {
-    /// Name or ARN of the stack. Default: the tag `aws:cloudformation:stack-name` of the instance.
-    stack: Option<Text>,
-    /// Logical ID of the resource that waits. Default: the tag `aws:cloudformation:logical-id` of the instance.
-    resource: Option<Text>,
-    /// Presigned URL of a wait condition's handle (its `Ref`), a secret.
-    wait_condition_url: Option<Text>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct HookFields {
-    /// Name of the hook. Default: the only launch hook of the group.
-    name: Option<Text>,
-    /// Name of the group. Default: the tag `aws:autoscaling:groupName` of the instance.
-    group: Option<Text>,
-}
-
-impl TryFrom<Fields> for Signal {
-    type Error = Objection;
-
-    fn try_from(fields: Fields) -> Result<Self, Objection> {
-        let to = match (fields.cloudformation, fields.lifecycle_hook) {
-            (Some(StackFields { stack: None, resource: None, wait_condition_url: Some(url) }), None) => To::WaitCondition(WaitUrl(url)),
-            (Some(StackFields { wait_condition_url: Some(_), .. }), None) => {
-                return Err(Objection::new("`wait_condition_url` says all there is to say", "leave `stack` and `resource` out"));
-            }
-            (Some(StackFields { stack, resource, .. }), None) => {
-                To::Resource { stack: Named::or_tag(stack, STACK_TAG), resource: Named::or_tag(resource, RESOURCE_TAG) }
-            }
-            (None, Some(HookFields { name, group })) => To::Hook { name, group: Named::or_tag(group, GROUP_TAG) },
-            _ => return Err(Objection::new("a signal goes to one who waits", "write `cloudformation: {}` or `lifecycle_hook: {}`")),
-        };
-        Ok(Self { to, instance: Text::new("{{instance.id}}") })
-    }
-}
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
@@ -140,29 +68,19 @@ impl Step for Signal {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        let to = match &self.to {
-            To::Resource { stack, resource } => vec![&stack.text, &resource.text],
-            To::WaitCondition(WaitUrl(url)) => vec![url],
-            To::Hook { name, group } => name.iter().chain([&group.text]).collect(),
-        };
-        to.into_iter().chain([&self.instance]).collect()
-    }
-
-    fn order(&self) -> Order {
-        Order::AfterEverything
-    }
-
-    fn phase(&self) -> Phase {
-        match &self.to {
-            To::Hook { .. } => Phase::Warm,
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        let hook = matches!(self.to, To::Hook { .. });
+        Shape {
+            texts: self.texts(),
+            order: Order::AfterEverything,
             // A stack waits for instances that serve.
-            To::Resource { .. } | To::WaitCondition(_) => Phase::Serve,
+            phase: if hook { Phase::Warm } else { Phase::Serve },
+            heeds_phase: hook,
+            goes_on_meanwhile: hook,
+            patience: PATIENCE,
+            asks_aws: if matches!(self.to, To::WaitCondition(_)) { AsksAws::Never } else { AsksAws::UnlessDone },
+            ..Shape::default()
         }
-    }
-
-    fn heeds_phase(&self) -> bool {
-        matches!(self.to, To::Hook { .. })
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
@@ -175,10 +93,6 @@ impl Step for Signal {
             _ if secret => objection("the name of one who waits cannot be a secret", "everybody may see it: write it into the document"),
             _ => Vec::new(),
         }
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, SignalError> {
@@ -213,10 +127,6 @@ impl Step for Signal {
 
     async fn outputs(&self, _cx: &Context<'_>) -> Result<Outputs, SignalError> {
         Ok(Outputs::default())
-    }
-
-    fn goes_on_meanwhile(&self) -> bool {
-        matches!(self.to, To::Hook { .. })
     }
 
     async fn meanwhile(&self, cx: &Context<'_>) {

@@ -15,28 +15,36 @@
 //! One change shows what the next one is: a volume is made, then attached, and only then can be said what lies on it. So
 //! this step unfolds: after each change the world is looked at again, EC2 included, which is also how a boot that was cut
 //! off goes on. Which volume is meant is decided in [`find`], what becomes of its content in [`content`]; the work is done
-//! in [`attach`]. Where it is mounted, and that its filesystem grows, is the business of [`mount`](super::mount).
+//! in [`make`], [`attach`], [`settle`] and [`format`]. Where it is mounted, and that its filesystem grows, is the business
+//! of [`mount`](super::mount).
 
 mod attach;
+mod change;
 mod content;
 mod fields;
 mod find;
+mod format;
+mod known;
+mod look;
+mod make;
 mod memory;
+mod settle;
 mod trouble;
+mod waiting;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use serde_json::json;
 
+use self::change::{Change, Found};
 use self::content::{Asked, Verdict};
 use self::fields::{Existing, Snapshot, Source};
+use self::known::render;
 use self::memory::Memory;
-use crate::aws::ec2::NewVolume;
 use crate::failure::Objection;
 use crate::host::disks::{Content, Device, Disk, NewFilesystem, Wanted};
-use crate::step::{Context, Outputs, Progress, Step};
+use crate::step::{AsksAws, Context, Outputs, Progress, Shape, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Volume;
@@ -44,84 +52,6 @@ pub(crate) use self::trouble::VolumeError;
 
 /// EC2 makes a volume in a minute and attaches it in seconds, when nothing is wrong; 15 minutes are its worst days.
 const PATIENCE: Duration = Duration::from_secs(900);
-
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// It is attached already, by whom it may concern, and has yet to come.
-    Await(Wanted),
-    Make {
-        request: Box<NewVolume>,
-        failed: u32,
-        source: String,
-    },
-    Attach {
-        volume: String,
-        reused: bool,
-        /// Whether it was available a moment ago.
-        ready: bool,
-    },
-    /// EC2 says that it is attached to this instance.
-    Adopt {
-        volume: String,
-        reused: bool,
-    },
-    Settle(Settlement),
-    MakeFilesystem {
-        device: Device,
-        new: NewFilesystem,
-    },
-}
-
-/// What EC2 is to know of an attached volume.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Settlement {
-    volume: String,
-    tags: BTreeMap<String, String>,
-    /// The device name, and whether what is attached there goes with the instance.
-    delete: Option<(String, bool)>,
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Await(Wanted::Volume(volume)) => write!(f, "wait for {volume} to be attached"),
-            Self::Await(Wanted::AttachedAs(name)) => write!(f, "wait for the disk {name}"),
-            Self::Await(Wanted::InstanceStore(number)) => write!(f, "wait for instance store {number}"),
-            Self::Make { request, .. } => {
-                let size = request.size_gib.map_or_else(String::new, |gib| format!(" of {gib} GiB"));
-                let kind = request.kind.as_ref().map_or_else(String::new, |kind| format!(" {kind}"));
-                match &request.snapshot {
-                    Some(snapshot) => write!(f, "restore a{kind} volume{size} from {snapshot}"),
-                    None => write!(f, "create a blank{kind} volume{size}"),
-                }
-            }
-            Self::Attach { volume, reused: true, .. } => write!(f, "attach {volume}, which is there to be reused"),
-            Self::Attach { volume, reused: false, .. } => write!(f, "attach {volume}"),
-            Self::Adopt { volume, .. } => write!(f, "wait for {volume} to be attached"),
-            Self::Settle(Settlement { volume, tags, delete }) => {
-                let tags = (!tags.is_empty()).then(|| format!("tag {volume}"));
-                let delete = delete.as_ref().map(|(_, delete)| {
-                    if *delete {
-                        format!("have {volume} deleted with the instance")
-                    } else {
-                        format!("keep {volume} when the instance goes")
-                    }
-                });
-                f.write_str(&tags.into_iter().chain(delete).collect::<Vec<_>>().join(", "))
-            }
-            Self::MakeFilesystem { device, new } => {
-                write!(f, "make a filesystem, {}, on {}", new.kind, device.node.display())?;
-                device.volume.as_ref().map_or(Ok(()), |volume| write!(f, " ({volume})"))
-            }
-        }
-    }
-}
-
-/// How far a volume is on its way.
-enum Found {
-    Disk(Disk),
-    Next(Change),
-}
 
 impl Step for Volume {
     type Change = Change;
@@ -142,16 +72,15 @@ impl Step for Volume {
         }
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.strings()
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["device", "filesystem", "id", "size_gib"])
-    }
-
-    fn unfolds(&self) -> bool {
-        true
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape {
+            texts: self.strings(),
+            offers: Some(&["device", "filesystem", "id", "size_gib"]),
+            unfolds: true,
+            patience: PATIENCE,
+            asks_aws: if self.is_managed() { AsksAws::UnlessDone } else { AsksAws::Never },
+            ..Shape::default()
+        }
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
@@ -165,10 +94,6 @@ impl Step for Volume {
         objections
     }
 
-    fn patience(&self) -> Duration {
-        PATIENCE
-    }
-
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, VolumeError> {
         let disk = match self.disk(cx).await? {
             Found::Disk(disk) => disk,
@@ -179,7 +104,7 @@ impl Step for Volume {
         let new = NewFilesystem { kind: filesystem, label: self.label.clone(), uuid: self.uuid.clone() };
         let asked = Asked { filesystem, label: self.label.as_deref(), uuid: self.uuid.as_deref() };
         let content = cx.host().disks.content(&device.node).await.map_err(VolumeError::Host)?;
-        let is_begun = Memory::of(cx).formatting.as_deref() == Some(self::attach::identity(&device, cx).as_str());
+        let is_begun = Memory::of(cx).formatting.as_deref() == Some(format::identity(&device, cx).as_str());
         if is_begun && content::is_half_made(filesystem, &content) {
             return Ok(vec![Change::MakeFilesystem { device, new }]);
         }
@@ -192,11 +117,11 @@ impl Step for Volume {
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), VolumeError> {
         match change {
             Change::Await(wanted) => attach::wait(&wanted, cx).await.map(|_| ()),
-            Change::Make { request, failed, source } => attach::make(&request, failed, &source, cx).await,
+            Change::Make { request, failed, source } => make::make(&request, failed, &source, cx).await,
             Change::Attach { volume, reused, ready } => attach::attach(&volume, reused, ready, cx).await,
             Change::Adopt { volume, reused } => attach::adopt(&volume, reused, cx).await,
-            Change::Settle(settlement) => attach::settle(&settlement, self.settings(cx)?, cx).await,
-            Change::MakeFilesystem { device, new } => attach::make_filesystem(&device, &new, cx).await,
+            Change::Settle(settlement) => settle::settle(&settlement, self.settings(cx)?, cx).await,
+            Change::MakeFilesystem { device, new } => format::make_filesystem(&device, &new, cx).await,
         }
     }
 
@@ -239,7 +164,7 @@ impl Volume {
     async fn disk(&self, cx: &Context<'_>) -> Result<Found, VolumeError> {
         let wanted = match &self.from {
             Source::Device(device) => {
-                let device = find::render(device, cx)?;
+                let device = render(device, cx)?;
                 if device.starts_with("vol-") { Wanted::Volume(device) } else { Wanted::AttachedAs(device) }
             }
             Source::InstanceStore(number) => Wanted::InstanceStore(*number),

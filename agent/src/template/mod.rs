@@ -52,6 +52,9 @@ pub(crate) use self::error::TemplateError;
 pub(crate) use self::formats::{Format, FormatError};
 pub(crate) use self::scope::{Scope, descend};
 
+/// Where template files lie in an image.
+pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";
+
 /// A template that has been parsed and checked, ready to be rendered any number of times.
 #[derive(Debug, Clone)]
 pub(crate) struct Template(Rc<Compiled>);

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use crate::aws::autoscaling::GROUP_TAG;
 use crate::boot::audience::Ending;
 use crate::boot::tests::site::{Site, Slow, metadata, request};
 use crate::fake::aws::FakeMetadata;
 use crate::step::Phase;
-use crate::steps::signal::GROUP_TAG;
 
 const DOCUMENT: &str = "#ingot
 version: 1

@@ -13,7 +13,7 @@ use crate::document::error::Entry;
 use crate::document::source::{self, LAYERS, Layers};
 use crate::host::{FileKind, Files, HostError};
 use crate::plan::Plan;
-use crate::steps::file::TEMPLATES;
+use crate::template::TEMPLATES;
 
 /// What the layers want of the image.
 #[derive(Debug, Default)]
@@ -83,8 +83,9 @@ fn asked(document: &BootDocument) -> Asked {
     asked.mounts = of_kind("mounts").next().is_some();
     asked.files = of_kind("files").map(PathBuf::from).collect();
     asked.mounted = of_kind("mounts").map(PathBuf::from).collect();
-    for item in document.items.values() {
-        let programs = item.step.programs().into_iter().filter(|program| program.is_plain() && program.raw().starts_with('/'));
+    for (address, item) in &document.items {
+        let programs =
+            item.step.shape(address.key()).programs.into_iter().filter(|program| program.is_plain() && program.raw().starts_with('/'));
         asked.programs.extend(programs.map(|program| PathBuf::from(program.raw())));
     }
     asked

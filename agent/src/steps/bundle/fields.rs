@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::aws::s3::Source;
 use crate::digest::Sha256;
 use crate::failure::Objection;
+use crate::step::AsksAws;
 use crate::step::fields::Mode;
 use crate::steps::install;
 use crate::text::Text;
@@ -89,6 +90,15 @@ impl Fields {
     /// Where it comes from, as the document says it.
     pub(super) fn source(&self) -> &Text {
         [&self.s3, &self.parameter, &self.url].into_iter().flatten().next().expect("a bundle has a source")
+    }
+
+    /// A parameter is read in every boot; what is whole and current needs no network.
+    pub(super) fn asks_aws(&self) -> AsksAws {
+        match (&self.parameter, &self.s3) {
+            (Some(_), _) => AsksAws::Always,
+            (None, Some(_)) => AsksAws::UnlessDone,
+            (None, None) => AsksAws::Never,
+        }
     }
 
     pub(super) fn keep(&self) -> usize {

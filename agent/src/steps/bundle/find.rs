@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::Change;
+use super::change::Change;
 use super::release::{self, Layout, Mark, Release};
 use super::trouble::BundleError;
 use crate::host::{Attributes, FileKind};

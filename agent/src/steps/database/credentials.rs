@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::{Database, DatabaseError, Unsuitable};
+use super::fields::Database;
+use super::trouble::{DatabaseError, Unsuitable};
 use crate::address::Address;
 use crate::net::databases::Login;
 use crate::step::Context;

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::change::Change;
 use super::fields::{Database, RestoreFrom};
-use super::{Change, DatabaseError, Unsuitable};
+use super::trouble::{DatabaseError, Unsuitable};
 use crate::aws::rds::{self, Kind, Member, Name, Restore, Snapshot, SnapshotQuery};
 use crate::net::databases::{Engine, Login, Refusal, Target, Verdict};
 use crate::step::Context;

@@ -4,8 +4,9 @@
 //! it twice is no harm, so each instance of a fleet may try; the one that finds the login taken takes the tag away.
 
 use super::decide::{self, PASSWORD};
+use super::fields::Database;
+use super::trouble::{DatabaseError, Unsuitable, clean};
 use super::wait::{self, Wait};
-use super::{Database, DatabaseError, Unsuitable, clean};
 use crate::aws::rds::Name;
 use crate::backoff::Backoff;
 use crate::failure::Failure;

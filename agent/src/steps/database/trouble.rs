@@ -7,6 +7,7 @@ use crate::aws::AwsError;
 use crate::aws::rds::Kind;
 use crate::failure::Failure;
 use crate::net::databases::Refusal;
+use crate::step::Context;
 use crate::step::fields::rounded;
 use crate::template::TemplateError;
 
@@ -42,6 +43,11 @@ pub(crate) enum Unsuitable {
     MasterUser { id: String, master: String, secret: Address },
     #[error("{secret} {why}, and is to be the credentials of a database")]
     Secret { secret: Address, why: String },
+}
+
+/// What a server said, without secrets: it tells the user's name.
+pub(super) fn clean(refusal: Refusal, cx: &Context<'_>) -> Refusal {
+    refusal.redacted(|said| cx.redact(said))
 }
 
 fn word(kind: Kind) -> &'static str {

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use futures_util::future::{Either, select};
 
-use super::{Database, DatabaseError, Unsuitable, clean, decide};
+use super::decide;
+use super::fields::Database;
+use super::trouble::{DatabaseError, Unsuitable, clean};
 use crate::aws::rds::{self, Member, Name, Restore};
 use crate::backoff::Backoff;
 use crate::failure::Failure;

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
 
+use super::change::Change;
+use super::fields::{Mount, What, render};
 use super::options::Options;
 use super::trouble::MountError;
-use super::{Change, Mount, What, render};
 use crate::address::Address;
 use crate::host::disks::{Content, Device, Disk, Filesystem, Signature, State};
 use crate::host::mounts::{self, MountCall, Mounted};

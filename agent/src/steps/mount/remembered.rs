@@ -10,8 +10,8 @@ use std::time::Duration;
 use nix::mount::MsFlags;
 use serde::{Deserialize, Serialize};
 
+use super::fields::{Mount, What, render};
 use super::trouble::MountError;
-use super::{Mount, What, render};
 use crate::failure::Explanation;
 use crate::host::disks::{Content, Device, State, Wanted};
 use crate::host::mounts::{self, MountCall, Mounted};

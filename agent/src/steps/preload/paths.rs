@@ -4,18 +4,21 @@ use std::cell::RefCell;
 use std::fmt;
 use std::path::PathBuf;
 use std::rc::Rc;
-use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Done, PATIENCE, Preload, PreloadError, Shown, advanced, failures, is_taken, record, recorded, shown};
+use super::done::{Done, record, recorded};
+use super::fields::Preload;
+use super::reading::{PATIENCE, advanced, failures, is_taken};
+use super::shown::{Shown, shown};
+use super::trouble::PreloadError;
 use crate::digest::Sha256;
 use crate::failure::{Failure, Objection};
 use crate::host::reading::FilesToRead;
 use crate::host::reading::selection::Selection;
 use crate::host::state::EntryState;
 use crate::step::amount::Gauge;
-use crate::step::{Context, Order, Outputs, Progress, Step};
+use crate::step::{Context, Order, Outputs, Progress, Shape, Step};
 use crate::text::Text;
 
 /// A list of a million paths is smaller than this.
@@ -49,26 +52,20 @@ impl Step for PreloadPaths {
         self.what(shown).join(", ")
     }
 
-    fn texts(&self) -> Vec<&Text> {
-        self.preload.paths.iter().collect()
-    }
-
-    fn offers(&self) -> Option<&'static [&'static str]> {
-        Some(&["bytes", "files"])
-    }
-
-    fn order(&self) -> Order {
-        Order::Beside
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape {
+            texts: self.preload.paths.iter().collect(),
+            offers: Some(&["bytes", "files"]),
+            order: Order::Beside,
+            patience: PATIENCE,
+            ..Shape::default()
+        }
     }
 
     fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
         let plain = self.preload.paths.iter().filter(|path| path.is_plain());
         let wrong = plain.filter_map(|path| self.pattern(path.raw()).err());
         wrong.map(|error| Objection { message: error.to_string(), hint: error.hint().unwrap_or_default() }).collect()
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {

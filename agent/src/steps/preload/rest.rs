@@ -3,15 +3,17 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::path::PathBuf;
-use std::time::Duration;
 
-use super::{Done, PATIENCE, PreloadError, Shown, advanced, failures, is_taken, record, recorded, shown};
+use super::done::{Done, record, recorded};
+use super::reading::{PATIENCE, advanced, failures, is_taken};
+use super::shown::{Shown, shown};
+use super::trouble::PreloadError;
 use crate::address::Address;
 use crate::host::disks::Device;
 use crate::host::reading::DeviceToRead;
 use crate::host::state::EntryState;
 use crate::step::amount::Gauge;
-use crate::step::{Context, Order, Outputs, Progress, Step};
+use crate::step::{Context, Order, Outputs, Progress, Shape, Step};
 use crate::text::Text;
 
 /// There is nothing to choose.
@@ -48,16 +50,8 @@ impl Step for PreloadRest {
         format!("the rest of the device, at {} MiB/s", self.mib_s)
     }
 
-    fn watches(&self) -> Vec<&Address> {
-        self.paths.iter().collect()
-    }
-
-    fn order(&self) -> Order {
-        Order::Beside
-    }
-
-    fn patience(&self) -> Duration {
-        PATIENCE
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        Shape { watches: self.paths.iter().collect(), order: Order::Beside, patience: PATIENCE, ..Shape::default() }
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::Signal;
+use super::fields::Signal;
 use super::target::only;
 use super::trouble::SignalError;
 use crate::aws::autoscaling::{LifecycleAction, no_action};

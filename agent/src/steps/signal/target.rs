@@ -3,27 +3,14 @@
 //! Tags come from instance metadata; where they are not shown there, CloudFormation's are asked of EC2, and the group of
 //! Auto Scaling. An instance that a group of a stack has launched bears the group's logical id: it is the group that waits.
 
-use std::fmt;
-
-use super::{RESOURCE_TAG, STACK_TAG, Signal, SignalError, To};
+use super::fields::{Named, RESOURCE_TAG, STACK_TAG, Signal, To, WaitUrl};
+use super::trouble::SignalError;
 use crate::aws::autoscaling::{Hook, LifecycleAction};
 use crate::digest::Sha256;
 use crate::step::Context;
-use crate::text::{SecretText, Text};
-
-/// Something that the document names, or else a tag.
-#[derive(Debug, Clone)]
-pub(super) struct Named {
-    pub(super) text: Text,
-    by_tag: bool,
-}
+use crate::text::SecretText;
 
 impl Named {
-    pub(super) fn or_tag(given: Option<Text>, tag: &str) -> Self {
-        let by_tag = given.is_none();
-        Self { text: given.unwrap_or_else(|| Text::new(format!("{{{{instance.tags.[{tag}]}}}}"))), by_tag }
-    }
-
     /// What it comes to. `None` where it is a tag that metadata does not show.
     fn filled(&self, cx: &Context<'_>) -> Result<Option<String>, SignalError> {
         match cx.render(&self.text) {
@@ -31,16 +18,6 @@ impl Named {
             Err(_) if self.by_tag => Ok(None),
             Err(error) => Err(SignalError::Render(error)),
         }
-    }
-}
-
-/// Whoever has it can signal.
-#[derive(Clone)]
-pub(super) struct WaitUrl(pub(super) Text);
-
-impl fmt::Debug for WaitUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
     }
 }
 

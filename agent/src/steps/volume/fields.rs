@@ -217,7 +217,14 @@ impl Volume {
 
     /// What contradicts itself.
     pub(super) fn contradictions(&self) -> Vec<Objection> {
-        let mut wrong: Vec<(String, &str)> = Vec::new();
+        let wrong = [self.wrong_source(), self.wrong_type(), self.wrong_tags(), self.wrong_filesystem()];
+        let wrong = wrong.into_iter().flatten().chain(self.wrong_device());
+        wrong.map(|(message, hint)| Objection { message, hint: hint.into() }).collect()
+    }
+
+    /// Fields that this source has no use for, or lacks.
+    fn wrong_source(&self) -> Vec<(String, &'static str)> {
+        let mut wrong = Vec::new();
         let made = self.is_made();
         let of_making = [
             ("reuse", self.reuse.is_some()),
@@ -250,6 +257,12 @@ impl Volume {
         if self.initialization_rate_mib_s.is_some() && !matches!(self.from, Source::Snapshot(_)) {
             wrong.push(("only a snapshot has something to load: `initialization_rate_mib_s` means nothing here".into(), "take it away"));
         }
+        wrong
+    }
+
+    /// What this type of volume cannot have, or lacks.
+    fn wrong_type(&self) -> Vec<(String, &'static str)> {
+        let mut wrong = Vec::new();
         if self.iops.is_some() && !matches!(self.kind, Some(Kind::Gp3 | Kind::Io1 | Kind::Io2)) {
             wrong.push(("`iops` can be set for gp3, io1 and io2 only".into(), "add `type: gp3`, or take `iops` away"));
         }
@@ -262,12 +275,22 @@ impl Volume {
         if self.kms_key.is_some() && self.encrypted == Some(false) {
             wrong.push(("it has a `kms_key` and is not to be encrypted".into(), "take one of the two away"));
         }
+        wrong
+    }
+
+    fn wrong_tags(&self) -> Vec<(String, &'static str)> {
+        let mut wrong = Vec::new();
         for tag in self.tags.keys().filter(|tag| tag.starts_with("aws:") || tag.starts_with("ingot:")) {
             wrong.push((format!("the tag `{tag}` is not yours to set"), "give it a name that begins with neither `aws:` nor `ingot:`"));
         }
         if self.selecting().any(BTreeMap::is_empty) {
             wrong.push(("no tag at all would match everything".into(), "name at least one tag"));
         }
+        wrong
+    }
+
+    fn wrong_filesystem(&self) -> Vec<(String, &'static str)> {
+        let mut wrong = Vec::new();
         if self.filesystem.is_none() && (self.label.is_some() || self.uuid.is_some()) {
             wrong.push(("`label` and `uuid` are those of a filesystem".into(), "add `filesystem:`"));
         }
@@ -287,15 +310,17 @@ impl Volume {
         if self.uuid.as_ref().is_some_and(|uuid| !is_uuid(uuid)) {
             wrong.push(("this `uuid` is none".into(), "write it as in 0a1b2c3d-0000-4000-8000-000000000001"));
         }
-        if let Source::Device(device) = &self.from
-            && device.raw().trim_start_matches("/dev/").starts_with("nvme")
-        {
-            wrong.push((
+        wrong
+    }
+
+    fn wrong_device(&self) -> Option<(String, &'static str)> {
+        let Source::Device(device) = &self.from else { return None };
+        device.raw().trim_start_matches("/dev/").starts_with("nvme").then(|| {
+            (
                 format!("{device} is a name of the kernel's, which changes from boot to boot"),
                 "name the device as in the block device mapping, such as /dev/sdf, or by its volume id",
-            ));
-        }
-        wrong.into_iter().map(|(message, hint)| Objection { message, hint: hint.into() }).collect()
+            )
+        })
     }
 
     /// Maps of tags that select something.

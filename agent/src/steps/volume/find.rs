@@ -5,20 +5,15 @@
 
 use std::collections::BTreeMap;
 
+use super::change::{Change, Found};
 use super::fields::{Existing, Snapshot as Wished, Source, Volume, WithTags};
-use super::memory::Memory;
+use super::known::{ADDRESS, INSTANCE, describe, render, tags, volumes, with};
+use super::memory::{self, Memory};
 use super::trouble::{Unsuitable, VolumeError};
-use super::{Change, Found};
 use crate::aws::ec2::{self, Here, NewVolume, Snapshot, SnapshotQuery, VolumeQuery};
 use crate::digest::Sha256;
 use crate::host::disks::Wanted;
 use crate::step::Context;
-use crate::text::Text;
-
-/// Tags of everything that ingot makes or reuses.
-pub(super) const INSTANCE: &str = "ingot:instance";
-pub(super) const ADDRESS: &str = "ingot:address";
-pub(super) const FROM: &str = "ingot:from";
 
 impl Volume {
     /// The disk, or what to do next on the way to it.
@@ -107,7 +102,7 @@ impl Volume {
             ..VolumeQuery::default()
         };
         let mut found = volumes(query, cx).await?;
-        let others = super::memory::of_others(cx);
+        let others = memory::of_others(cx);
         let encrypted = self.encrypted == Some(true) || self.kms_key.is_some();
         found.retain(|volume| {
             let fits = self.size_gib.is_none_or(|wanted| volume.size_gib >= wanted) && (volume.encrypted || !encrypted);
@@ -193,23 +188,6 @@ impl Volume {
         newest(&query, found).map_err(VolumeError::from)
     }
 
-    /// Tags of a volume that is made for this instance. Not those by which it is found to be reused: until it is attached
-    /// another instance could take it.
-    fn tags_of_new(&self, here: &Here, cx: &Context<'_>, from: &str) -> Result<BTreeMap<String, String>, VolumeError> {
-        let mut tags = tags(&self.tags, cx)?;
-        tags.insert(INSTANCE.into(), here.instance.clone());
-        tags.insert(ADDRESS.into(), cx.address.to_string());
-        tags.insert(FROM.into(), from.to_owned());
-        Ok(tags)
-    }
-
-    /// Tags of a volume that is attached to this instance.
-    pub(super) fn tags_for(&self, here: &Here, cx: &Context<'_>, from: &str) -> Result<BTreeMap<String, String>, VolumeError> {
-        let mut tags = tags(self.reuse.as_ref().map_or(&BTreeMap::new(), |reuse| &reuse.with_tags), cx)?;
-        tags.extend(self.tags_of_new(here, cx, from)?);
-        Ok(tags)
-    }
-
     /// Where it comes from, in words.
     pub(super) fn described(&self, cx: &Context<'_>) -> Result<String, VolumeError> {
         Ok(match &self.from {
@@ -280,35 +258,8 @@ fn newest(query: &SnapshotQuery, found: Vec<Snapshot>) -> Result<Snapshot, Unsui
     newest.ok_or_else(|| Unsuitable::NoSnapshot { which: query.id.clone().unwrap_or_else(|| with(&query.tags)), others })
 }
 
-fn with(tags: &BTreeMap<String, String>) -> String {
-    let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    format!("with {}", tags.join(", "))
-}
-
 /// The same for the same volume of the same instance, so that to ask twice never makes two.
 fn token(instance: &str, address: &str, failed: u32) -> String {
     let digest = Sha256::of(format!("{instance}\n{address}\n{failed}").as_bytes());
     format!("ingot-{}", digest.short(20))
-}
-
-pub(super) fn render(text: &Text, cx: &Context<'_>) -> Result<String, VolumeError> {
-    cx.render(text).map(|rendered| rendered.expose().to_owned()).map_err(VolumeError::Render)
-}
-
-pub(super) fn tags(texts: &BTreeMap<String, Text>, cx: &Context<'_>) -> Result<BTreeMap<String, String>, VolumeError> {
-    texts.iter().map(|(key, text)| Ok((key.clone(), render(text, cx)?))).collect()
-}
-
-async fn volumes(query: VolumeQuery, cx: &Context<'_>) -> Result<Vec<ec2::Volume>, VolumeError> {
-    cx.unthrottled(|| cx.world.aws.ec2.volumes(&query)).await.map_err(VolumeError::Ec2)
-}
-
-/// One volume. `None` if there is none of that id.
-pub(super) async fn describe(volume: &str, cx: &Context<'_>) -> Result<Option<ec2::Volume>, VolumeError> {
-    let query = VolumeQuery { ids: vec![volume.to_owned()], ..VolumeQuery::default() };
-    match cx.unthrottled(|| cx.world.aws.ec2.volumes(&query)).await {
-        Ok(found) => Ok(found.into_iter().next()),
-        Err(error) if error.code == "InvalidVolume.NotFound" => Ok(None),
-        Err(error) => Err(VolumeError::Ec2(error)),
-    }
 }

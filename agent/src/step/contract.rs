@@ -1,0 +1,130 @@
+//! The trait that every kind of step implements, and the erasing of its types.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::failure::{Explanation, Failure, Objection};
+use crate::step::erased::StepFuture;
+use crate::step::{AnyStep, Companion, Context, Difference, Outputs, Shape};
+use crate::text::Text;
+
+/// One kind of thing a boot document can ask for.
+///
+/// A step never remembers whether it has run. It looks at the machine and reports what differs; when nothing
+/// differs, it is done.
+pub(crate) trait Step: fmt::Debug {
+    /// One difference to remove. Its `Display` is the line `ingot dry-run` prints.
+    type Change: fmt::Display;
+    type Error: Failure + 'static;
+
+    /// What it is about, in a few words, for the plan. `shown` fills in what is known and no secret.
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String;
+
+    /// What planning has to know of it; `key` is its own key.
+    fn shape<'a>(&'a self, key: &'a str) -> Shape<'a>;
+
+    /// Steps that come with it, under addresses of their own, and after it.
+    fn companions(&self, _key: &str) -> Vec<Companion> {
+        Vec::new()
+    }
+
+    /// What is wrong with it once its references are known. `key` is its own key, `secret` whether it holds a secret.
+    fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
+        Vec::new()
+    }
+
+    /// Compares this step with the machine. Reads only.
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Self::Change>, Self::Error>;
+
+    /// Prepares a change out of sight: what fails here has changed nothing yet.
+    async fn stage(&self, _change: &Self::Change, _cx: &Context<'_>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+
+    /// Takes back what [`stage`](Step::stage) prepared, as far as possible.
+    async fn abandon(&self, _change: &Self::Change, _cx: &Context<'_>) {}
+
+    /// Makes one change that [`inspect`](Step::inspect) asked for.
+    async fn apply(&self, change: Self::Change, cx: &Context<'_>) -> Result<(), Self::Error>;
+
+    /// What other steps may refer to, read once nothing is left to change.
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, Self::Error>;
+
+    /// What it does from the beginning of a boot, beside everything, for as long as the boot goes on: then it is dropped.
+    async fn meanwhile(&self, _cx: &Context<'_>) {}
+}
+
+impl<S: Step> AnyStep for S {
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
+        Step::summary(self, shown)
+    }
+
+    fn shape<'a>(&'a self, key: &'a str) -> Shape<'a> {
+        Step::shape(self, key)
+    }
+
+    fn companions(&self, key: &str) -> Vec<Companion> {
+        Step::companions(self, key)
+    }
+
+    fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
+        Step::objections(self, key, secret)
+    }
+
+    fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {
+        Box::pin(async move {
+            let changes = Step::inspect(self, cx).await.map_err(|error| Explanation::of(&error))?;
+            Ok(Box::new(Found { step: self, changes, cx }) as Box<dyn Difference + 'a>)
+        })
+    }
+
+    fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs> {
+        Box::pin(async move { Step::outputs(self, cx).await.map_err(|error| Explanation::of(&error)) })
+    }
+
+    fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(Step::meanwhile(self, cx))
+    }
+}
+
+struct Found<'a, S: Step> {
+    step: &'a S,
+    changes: Vec<S::Change>,
+    cx: &'a Context<'a>,
+}
+
+impl<S: Step> Difference for Found<'_, S> {
+    fn lines(&self) -> Vec<String> {
+        self.changes.iter().map(ToString::to_string).collect()
+    }
+
+    fn stage(&self) -> StepFuture<'_, ()> {
+        Box::pin(async move {
+            for change in &self.changes {
+                self.step.stage(change, self.cx).await.map_err(|error| Explanation::of(&error))?;
+            }
+            Ok(())
+        })
+    }
+
+    fn abandon(&self) -> Pin<Box<dyn Future<Output = ()> + '_>> {
+        Box::pin(async move {
+            for change in &self.changes {
+                self.step.abandon(change, self.cx).await;
+            }
+        })
+    }
+
+    fn apply<'a>(self: Box<Self>) -> StepFuture<'a, ()>
+    where
+        Self: 'a,
+    {
+        Box::pin(async move {
+            for change in self.changes {
+                self.step.apply(change, self.cx).await.map_err(|error| Explanation::of(&error))?;
+            }
+            Ok(())
+        })
+    }
+}

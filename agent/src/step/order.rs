@@ -1,0 +1,15 @@
+//! Where a step stands in the plan, besides its edges.
+
+/// Where a step stands among those it has no edge to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As soon as its references are there.
+    ByReferences,
+    /// After every step that is [`ByReferences`](Order::ByReferences).
+    AfterTheRest,
+    /// As soon as its references are there; and nobody waits for it who does not name it, the end of the boot included.
+    Beside,
+    /// After everything that the boot waits for, however it ended; at once when a required step has failed, since nothing
+    /// can make the boot a good one then. Nobody waits for it but the end of the boot.
+    AfterEverything,
+}

@@ -1,0 +1,58 @@
+//! What can differ between a bundle and what it should be.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::path::PathBuf;
+
+use super::release::Release;
+use crate::host::Attributes;
+use crate::host::unpack::Unpacked;
+use crate::step::fields::Mode;
+
+/// One difference between a bundle and what it should be.
+#[derive(Debug)]
+pub(crate) enum Change {
+    /// A directory that a boot which was cut off has left.
+    RemoveStaged(PathBuf),
+    Fetch {
+        release: Release,
+        to: PathBuf,
+        attributes: Attributes,
+        replaces: bool,
+        /// What came of it, once it is staged.
+        unpacked: RefCell<Option<Unpacked>>,
+    },
+    HandOver {
+        release: PathBuf,
+        attributes: Attributes,
+    },
+    Switch {
+        link: PathBuf,
+        from: Option<PathBuf>,
+        to: PathBuf,
+    },
+    RemoveRelease {
+        release: PathBuf,
+        mark: PathBuf,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
+            Self::Fetch { release, to, replaces, .. } => {
+                write!(f, "unpack {} to {}", release.source, to.display())?;
+                f.write_str(if *replaces { ", in place of what is there" } else { "" })
+            }
+            Self::HandOver { release, attributes: Attributes { mode, uid, gid } } => {
+                write!(f, "give {} to {uid}:{gid}, mode {}", release.display(), Mode(*mode))
+            }
+            Self::Switch { link, from: None, to } => write!(f, "switch {} to {}", link.display(), to.display()),
+            Self::Switch { link, from: Some(from), to } => {
+                write!(f, "switch {} from {} to {}", link.display(), from.display(), to.display())
+            }
+            Self::RemoveRelease { release, .. } => write!(f, "remove {}", release.display()),
+        }
+    }
+}

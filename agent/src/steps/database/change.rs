@@ -1,0 +1,29 @@
+//! What can differ between a database and what it should be.
+
+use std::fmt;
+
+use crate::address::Address;
+use crate::aws::rds::{Kind, Member, Restore};
+
+/// One difference between a database and what it should be.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Restore(Box<Restore>),
+    AddMember(Member),
+    SetPassword { database: String, secret: Address },
+    Await { database: String },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Restore(restore) => {
+                let what = if restore.kind == Kind::Cluster { "cluster" } else { "database" };
+                write!(f, "restore {what} {} from snapshot {}", restore.id, restore.snapshot)
+            }
+            Self::AddMember(member) => write!(f, "create instance {} in cluster {}", member.id, member.cluster),
+            Self::SetPassword { database, secret } => write!(f, "set the master password of {database} to that of {secret}"),
+            Self::Await { database } => write!(f, "wait until {database} takes logins"),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! What both preloadings have in common while they read: how long, who else is at it, how far it has come, what failed.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use super::trouble::PreloadError;
+use crate::host::reading::WasRead;
+use crate::step::amount::Gauge;
+use crate::step::{Context, Progress};
+
+/// A volume of 16 TiB at 32 MiB/s. Nobody waits for the end of that by mistake: the boot has a deadline of its own.
+pub(super) const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Whether another process is at it.
+pub(super) fn is_taken(cx: &Context<'_>) -> Result<bool, PreloadError> {
+    let holder = cx.host().reading.claimed(cx.address.as_str()).map_err(PreloadError::Host)?;
+    if let Some(holder) = &holder {
+        let who = holder.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+        cx.progress(Progress::Warning(format!("another ingot{who} reads it already")));
+    }
+    Ok(holder.is_some())
+}
+
+/// Says how far it has come.
+pub(super) fn advanced(gauge: &RefCell<Gauge>, bytes: u64, of: u64, cx: &Context<'_>) {
+    if let Some(amount) = gauge.borrow_mut().note(cx.host().clock.elapsed(), bytes, of) {
+        cx.progress(Progress::Advanced(amount));
+    }
+}
+
+/// Some reads may fail: those who need what was to be read will find out what it means to them.
+pub(super) fn failures(read: &WasRead, cx: &Context<'_>) -> Result<(), PreloadError> {
+    let Some(first) = &read.first_failure else { return Ok(()) };
+    if read.bytes == 0 {
+        return Err(PreloadError::AllFailed { failed: read.failed, first: first.clone() });
+    }
+    cx.progress(Progress::Warning(format!("{} reads failed, the first one: {first}", read.failed)));
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The making of a volume, and the waiting until it can be attached.
+
+use super::known::{ADDRESS, INSTANCE, describe};
+use super::look::{Availability, Look};
+use super::memory::Memory;
+use super::trouble::{Unsuitable, VolumeError};
+use super::waiting::{UNSEEN, still};
+use crate::aws::ec2::{NewVolume, VolumeQuery};
+use crate::backoff::Backoff;
+use crate::failure::Failure;
+use crate::step::Context;
+
+/// Makes a volume, and waits until it can be attached.
+pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Context<'_>) -> Result<(), VolumeError> {
+    let before = Memory::of(cx);
+    let snapshot = request.snapshot.clone();
+    let mut memory = Memory { snapshot, failed, making: true, source: source.to_owned(), burnt: before.burnt, ..Memory::default() };
+    memory.keep(cx).await.map_err(VolumeError::Host)?;
+    cx.waiting("for EC2 to accept the volume");
+    let made = match cx.unthrottled(|| cx.world.aws.ec2.create_volume(request)).await {
+        Ok(made) => made.id,
+        // Asked for before in other words, by a document that has changed since. What came of that is tagged, and found by
+        // that in the end; if it is gone, the next client token is for another.
+        Err(error) if error.code == "IdempotentParameterMismatch" => match earlier(request, cx).await? {
+            Some(earlier) => earlier,
+            None => {
+                (memory.failed, memory.making) = (memory.failed + 1, false);
+                return memory.keep(cx).await.map_err(VolumeError::Host);
+            }
+        },
+        Err(error) => {
+            // Refused for good: the next boot chooses anew.
+            if !error.is_transient() {
+                Memory { snapshot: None, making: false, ..memory }.keep(cx).await.map_err(VolumeError::Host)?;
+            }
+            return Err(VolumeError::Ec2(error));
+        }
+    };
+    cx.world.claims.volume(&made, cx.address.as_str());
+    (memory.volume, memory.making) = (Some(made.clone()), false);
+    memory.keep(cx).await.map_err(VolumeError::Host)?;
+    if available(&made, false, cx).await? {
+        cx.world.claims.ready(&made);
+    }
+    Ok(())
+}
+
+/// What came of an earlier request for this step, once EC2 shows it.
+async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>, VolumeError> {
+    let own = [INSTANCE, ADDRESS].into_iter().filter_map(|tag| Some((tag.to_owned(), request.tags.get(tag)?.clone())));
+    let query = VolumeQuery { tags: own.collect(), ..VolumeQuery::default() };
+    let begun = cx.host().clock.elapsed();
+    let mut pauses = Backoff::VOLUME.pauses();
+    loop {
+        let found = cx.unthrottled(|| cx.world.aws.ec2.volumes(&query)).await.map_err(VolumeError::Ec2)?;
+        if let Some(volume) = found.into_iter().find(|volume| matches!(volume.state.as_str(), "creating" | "available" | "in-use")) {
+            return Ok(Some(volume.id));
+        }
+        if cx.host().clock.elapsed().saturating_sub(begun) >= UNSEEN {
+            return Ok(None);
+        }
+        let left = still("EC2 to show the volume of an earlier request", begun, "look at `aws ec2 describe-volumes`", cx)?;
+        cx.host().clock.sleep(pauses.next().min(left)).await;
+    }
+}
+
+/// Waits until a volume is `available`. Whether it is: otherwise somebody was faster, or it is attached already, and that
+/// is looked at again.
+///
+/// One to be reused that is not there any more is no failure: it is looked at again.
+pub(super) async fn available(volume: &str, reused: bool, cx: &Context<'_>) -> Result<bool, VolumeError> {
+    let begun = cx.host().clock.elapsed();
+    let mut pauses = Backoff::VOLUME.pauses();
+    loop {
+        let look = Look::of(describe(volume, cx).await?);
+        match look.availability(reused, cx.host().clock.elapsed().saturating_sub(begun)) {
+            Availability::Ready => return Ok(true),
+            Availability::Elsewhere => return Ok(false),
+            Availability::NotMade { encrypted } => return Err(not_made(volume, encrypted, cx).await),
+            Availability::Wait => {}
+        }
+        let what = format!("{volume} to be available ({})", look.state);
+        let left = still(&what, begun, "look at the volume with `aws ec2 describe-volumes`, or give it a longer `timeout:`", cx)?;
+        cx.host().clock.sleep(pauses.next().min(left)).await;
+    }
+}
+
+/// Nothing came of a volume: the next boot asks for another, by another client token.
+async fn not_made(volume: &str, encrypted: bool, cx: &Context<'_>) -> VolumeError {
+    let memory = Memory::of(cx);
+    match (Memory { volume: None, failed: memory.failed + 1, ..memory }).keep(cx).await {
+        Ok(()) => Unsuitable::NotMade { volume: volume.to_owned(), encrypted }.into(),
+        Err(error) => VolumeError::Host(error),
+    }
+}
