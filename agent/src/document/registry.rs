@@ -64,15 +64,15 @@ pub(super) const COMMON: [&str; 4] = ["after", "timeout", "required", "phase"];
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Common {
-    /// Steps to wait for, by address, besides those it refers to.
+    /// Steps to wait for, in addition to those that this step refers to.
     #[serde(default)]
     #[schemars(with = "Option<Vec<Address>>")]
     pub(super) after: Option<Vec<Text>>,
-    /// How long it may take in all.
+    /// Time limit of the whole step, retries included. Default: depends on the kind.
     pub(crate) timeout: Option<TimeLimit>,
-    /// Set to false where the boot may go on, degraded, without this step. Default: true.
+    /// Whether the boot fails if this step fails; if false, the boot is degraded instead. Default: true.
     pub(crate) required: Option<bool>,
-    /// Whether it is due before an instance goes into its warm pool, or only when it goes into service. Default: warm, but
-    /// serve for services, for signals to CloudFormation, and for what needs any of these.
+    /// When the step is due in a warm pool. Default: `warm`; `serve` for services, `cloudformation` signals and their
+    /// dependents.
     pub(crate) phase: Option<Phase>,
 }

@@ -31,7 +31,7 @@ impl Target {
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Engine {
     Postgres,
-    /// MariaDB, too.
+    /// Also for MariaDB.
     Mysql,
 }
 
@@ -55,11 +55,11 @@ impl Engine {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Tls {
-    /// Encrypted, and the certificate is trusted for the name.
+    /// Encrypted, and the certificate must be trusted for the host name.
     Verify,
     /// Encrypted.
     Require,
-    /// Encrypted where the server offers it.
+    /// Encrypted if the server offers it.
     #[default]
     Prefer,
     /// Never encrypted.

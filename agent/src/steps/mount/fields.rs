@@ -32,27 +32,27 @@ const OF_THE_IMAGE: [&str; 15] = [
     "/var/lib/ingot/instances",
 ];
 
-/// A filesystem at a path, or a swap area that is on.
+/// A filesystem at a path, or an active swap area.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Mount {
-    /// What is mounted: a reference to a volume, the path of a device, a directory (with the option `bind`), or `host:/path`.
+    /// What to mount: a reference to a volume, the path of a device, `host:/path`, or a directory with option `bind`.
     pub(super) device: Option<Text>,
-    /// The type of the filesystem: `nfs4`, `efs`, `tmpfs`, `swap` … Default: what is found on the device.
+    /// Filesystem type, such as `nfs4`, `efs`, `tmpfs` or `swap`. Default: what is on the device.
     #[serde(rename = "type")]
     pub(super) kind: Option<String>,
-    /// Options, as in mount(8).
+    /// Mount options, as in mount(8).
     #[serde(default)]
     pub(super) options: Vec<Text>,
-    /// Name or number of the user the mounted directory is to belong to. Default: as it is.
+    /// Owner of the mounted directory: a user name or ID. Default: unchanged.
     pub(super) owner: Option<String>,
-    /// Name or number of its group. Default: the owner's own, or as it is.
+    /// Group of the mounted directory: a name or ID. Default: the primary group of `owner`, or unchanged.
     pub(super) group: Option<String>,
-    /// Its permissions. Default: as they are.
+    /// Permissions of the mounted directory. Default: unchanged.
     pub(super) mode: Option<Mode>,
-    /// Whether the filesystem grows to the size of its device. Default: yes for one of `volumes:`, no for any other.
+    /// Whether the filesystem is grown to the size of its device. Default: true for `volumes`, otherwise false.
     pub(super) grow: Option<bool>,
-    /// What is read first, since a volume of a snapshot is loaded while it is used.
+    /// What to read ahead, since a volume restored from a snapshot is loaded while it is used.
     pub(super) preload: Option<Preload>,
 }
 

@@ -36,7 +36,7 @@ impl JsonSchema for Preload {
         let mut paths = Vec::<Text>::json_schema(generator);
         paths.insert("minItems".into(), 1.into());
         json_schema!({
-            "description": "What is read first, in parallel: directories, files and patterns, relative to the mount.",
+            "description": "What to read ahead: directories, files and patterns, relative to the mount.",
             "anyOf": [paths, Fields::json_schema(generator)],
         })
     }
@@ -49,18 +49,18 @@ impl JsonSchema for Preload {
     {"required": ["paths"], "properties": {"paths": {"minItems": 1}}}, {"required": ["list"]}, {"required": ["rest_mib_s"]},
 ]))]
 struct Fields {
-    /// Directories, files and patterns, relative to the mount.
+    /// Directories, files and patterns, relative to the mount; `*`, `?`, `[…]` and `**` are wildcards.
     #[serde(default)]
     paths: Vec<Text>,
-    /// A file with a path on each line, relative to the mount, as `ingot record-preload` makes it.
+    /// File with one path per line, relative to the mount, as `ingot record-preload` creates it.
     list: Option<PathBuf>,
-    /// Whether what is read is to stay in memory. It is read once a boot then. Default: false.
+    /// Whether what is read stays in the page cache. It is then read once a boot. Default: false.
     #[serde(default)]
     into_cache: bool,
-    /// How many reads are made at the same time. Default: 64.
+    /// Number of reads at the same time. Default: 64.
     #[schemars(range(min = 1, max = 1024))]
     in_flight: Option<i64>,
-    /// Has the rest of the device read afterwards, at so many MiB a second. Default: it is not read.
+    /// Rate in MiB/s at which the rest of the device is read afterwards. Default: it is not read.
     #[schemars(range(min = 1))]
     rest_mib_s: Option<i64>,
 }

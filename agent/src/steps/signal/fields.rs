@@ -12,7 +12,7 @@ use crate::text::Text;
 pub(super) const STACK_TAG: &str = "aws:cloudformation:stack-name";
 pub(super) const RESOURCE_TAG: &str = "aws:cloudformation:logical-id";
 
-/// Somebody who waits for this instance: exactly one of the two.
+/// A report of the result of the boot, to CloudFormation or Auto Scaling.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "Fields")]
 #[schemars(with = "Fields")]
@@ -40,14 +40,14 @@ impl Signal {
     }
 }
 
-/// Somebody who waits for this instance.
+/// A report of the result of the boot, to CloudFormation or Auto Scaling.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{"required": ["cloudformation"]}, {"required": ["lifecycle_hook"]}]))]
 struct Fields {
-    /// A stack that waits for its resource, by a creation or update policy or by a wait condition.
+    /// Stack that waits for its resource: by a CreationPolicy, an UpdatePolicy or a wait condition.
     cloudformation: Option<StackFields>,
-    /// A launch hook of an Auto Scaling group.
+    /// Launch lifecycle hook of an Auto Scaling group.
     lifecycle_hook: Option<HookFields>,
 }
 
@@ -55,20 +55,20 @@ struct Fields {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("not" = {"required": ["wait_condition_url"], "anyOf": [{"required": ["stack"]}, {"required": ["resource"]}]}))]
 struct StackFields {
-    /// Name or ARN of the stack. Default: the tag aws:cloudformation:stack-name of the instance.
+    /// Name or ARN of the stack. Default: the tag `aws:cloudformation:stack-name` of the instance.
     stack: Option<Text>,
-    /// Logical id of the resource that waits. Default: the tag aws:cloudformation:logical-id of the instance.
+    /// Logical ID of the resource that waits. Default: the tag `aws:cloudformation:logical-id` of the instance.
     resource: Option<Text>,
-    /// The presigned URL of a wait condition's handle, in place of the two. A secret.
+    /// Presigned URL of a wait condition's handle (its `Ref`), a secret.
     wait_condition_url: Option<Text>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct HookFields {
-    /// Name of the hook. Default: the only launch hook that the group has.
+    /// Name of the hook. Default: the only launch hook of the group.
     name: Option<Text>,
-    /// Name of the group. Default: the tag aws:autoscaling:groupName of the instance.
+    /// Name of the group. Default: the tag `aws:autoscaling:groupName` of the instance.
     group: Option<Text>,
 }
 

@@ -92,7 +92,7 @@ impl Kind {
     }
 }
 
-/// Where a volume comes from: just one of these.
+/// Where a volume comes from: exactly one of these.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "SourceFields")]
 pub(super) enum Source {
