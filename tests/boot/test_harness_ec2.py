@@ -6,6 +6,7 @@ import boto3
 import botocore.exceptions
 import pytest
 from botocore.config import Config
+from harness.agent import until
 from harness.aws.account import INSTANCE, REGION, ZONE
 
 
@@ -184,11 +185,8 @@ def test_a_new_volume_may_not_be_seen_yet(aws, ec2):
     volume = ec2.create_volume(Size=1, AvailabilityZone=ZONE)["VolumeId"]
     with refused("InvalidVolume.NotFound"):
         ec2.describe_volumes(VolumeIds=[volume])
-    end = time.monotonic() + 60
-    while not (found := ec2.describe_volumes()["Volumes"]):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    assert [one["VolumeId"] for one in found] == [volume] and state(ec2, volume) == ("available",)
+    until("the volume", lambda: volume in [found["VolumeId"] for found in ec2.describe_volumes()["Volumes"]])
+    assert state(ec2, volume) == ("available",)
 
 
 @pytest.mark.parametrize(
