@@ -21,6 +21,7 @@
 
 mod change;
 mod decide;
+mod device;
 mod fields;
 mod options;
 pub(crate) mod remembered;

@@ -1,6 +1,6 @@
 //! What there is against what is asked for.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::mount::MsFlags;
 
@@ -8,8 +8,7 @@ use super::change::Change;
 use super::fields::{Mount, What, render};
 use super::options::Options;
 use super::trouble::MountError;
-use crate::address::Address;
-use crate::host::disks::{Content, Device, Disk, Filesystem, Signature, State};
+use crate::host::disks::{Content, Device, Filesystem, Signature, State};
 use crate::host::mounts::{self, MountCall, Mounted};
 use crate::host::{Attributes, FileKind, HostError, Stat};
 use crate::step::Context;
@@ -129,26 +128,6 @@ impl Mount {
             false => Change::Mount(call),
         });
         Ok(changes)
-    }
-
-    /// The disk and the device that `device:` names, which has to be what the volume it refers to said.
-    pub(super) async fn block(&self, cx: &Context<'_>) -> Result<(Disk, Device), MountError> {
-        let node = PathBuf::from(self.device.as_ref().map(|device| render(device, cx)).transpose()?.unwrap_or_default());
-        let behind = cx.host().disks.behind(&node).await.map_err(MountError::Host)?;
-        let (disk, partition) = behind.ok_or_else(|| MountError::NoDevice { node: node.clone() })?;
-        let device = Device::of(&disk, partition);
-        if let Some(wanted) = self.volumes(cx).into_iter().find_map(|address| cx.world.known.text(&address, "id"))
-            && device.volume.as_ref() != Some(&wanted)
-        {
-            let found = device.volume.unwrap_or_else(|| "something else".into());
-            return Err(MountError::Host(HostError::Replaced { node, wanted, found }));
-        }
-        Ok((disk, device))
-    }
-
-    /// The steps of `volumes:` that it refers to.
-    fn volumes(&self, cx: &Context<'_>) -> Vec<Address> {
-        cx.references.iter().filter(|reference| reference.root() == "volumes").filter_map(|reference| reference.address()).collect()
     }
 
     async fn directory(&self, at: &Path, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
