@@ -57,12 +57,13 @@ pub(crate) struct Volume {
 
 /// A number from `LOW` to `HIGH`.
 fn within<'de, D: serde::Deserializer<'de>, const LOW: u32, const HIGH: u32>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    match Option::<u32>::deserialize(deserializer)? {
-        Some(number) if !(LOW..=HIGH).contains(&number) => Err(serde::de::Error::custom(Objection::new(
+    // Wider than the field, so that the hint is that of the field whatever the number is.
+    match Option::<i64>::deserialize(deserializer)? {
+        Some(number) if !(i64::from(LOW)..=i64::from(HIGH)).contains(&number) => Err(serde::de::Error::custom(Objection::new(
             format!("{number} is out of range"),
             format!("write a number from {LOW} to {HIGH}"),
         ))),
-        number => Ok(number),
+        number => Ok(number.and_then(|number| u32::try_from(number).ok())),
     }
 }
 
