@@ -6,7 +6,7 @@
 //! | stage | file | result |
 //! |---|---|---|
 //! | 1 | [`identify`] | the connection to AWS, the lock, the record and the mounts of this instance |
-//! | 2 | [`layers`], with the documents they [`include`] | the layers of the document |
+//! | 2 | [`layers`], with the documents they [`include`](mod@include) | the layers of the document |
 //! | 3 | [`compile`] | the plan, for the phase that the instance is in |
 //! | 4 | [`remember`] | the world that the steps see: record, [`facts`], values |
 //!

@@ -15,7 +15,7 @@
 //! One change shows what the next one is: a volume is made, then attached, and only then can be said what lies on it. So
 //! this step unfolds: after each change the world is looked at again, EC2 included, which is also how a boot that was cut
 //! off goes on. Which volume is meant is decided in [`find`], what becomes of its content in [`content`]; the work is done
-//! in [`make`], [`attach`], [`settle`] and [`format`]. Where it is mounted, and that its filesystem grows, is the business
+//! in [`make`], [`attach`], [`settle`] and [`format`](mod@format). Where it is mounted, and that its filesystem grows, is the business
 //! of [`mount`](super::mount).
 
 mod attach;

@@ -26,7 +26,7 @@ impl fmt::Display for Encoding {
     }
 }
 
-/// Why user data could not be read. `part` is the name as in [`Part`].
+/// Why user data could not be read. `part` is the name as in [`Part`](crate::document::encoding::part::Part).
 ///
 /// No variant quotes the content, nor does any source: it may hold secrets.
 #[derive(Debug, thiserror::Error)]
