@@ -1,7 +1,8 @@
 //! Holds the layout of `agent/src`: which room may import from which, and no circle of imports between any two files.
 //!
 //! The files are read as text: `use` trees, paths in bodies, re-exports. An import counts for the file that defines the
-//! name; a `mod` line or a `pub use` in a module's own file is not an import. Unit tests may import from anywhere.
+//! name; a `mod` line is not an import, nor a `pub use` of a name of the same room that the file itself does not use. Unit
+//! tests may import from anywhere. Methods are not followed: an `impl` in another file is no import.
 
 #[path = "house/paths.rs"]
 mod paths;
@@ -115,6 +116,9 @@ fn an_import_against_the_order_is_found_wherever_it_is_written() {
         let imports = built(&[("host", text), later, ("text", "")]);
         assert_eq!(against_the_order(&imports), ["host imports from cli"], "{text}");
     }
+    let used_too = built(&[("host", "pub(crate) use crate::cli::x;"), later]);
+    assert_eq!(against_the_order(&used_too), ["host imports from cli"], "a re-export of another room");
+    assert_eq!(against_the_order(&built(&[("host", "fn f() -> X { X { ..crate::cli::x() } }"), later])), ["host imports from cli"]);
     let quoted = "// use crate::cli::x;\nconst A: &str = \"crate::cli::x\";\n#[cfg(test)]\nmod tests {\n    use crate::cli::x;\n}";
     assert!(against_the_order(&built(&[("host", quoted), later])).is_empty());
 }
@@ -139,5 +143,8 @@ fn a_module_that_only_re_exports_its_children_is_tied_to_none() {
         ("aws::b", "use super::A;\npub(crate) struct B(A);"),
     ]);
     assert!(circles(&imports).is_empty());
+    let user =
+        built(&[("aws", "mod a;\npub(crate) use a::A;\npub(crate) struct W(A);"), ("aws::a", "use super::W;\npub(crate) struct A;")]);
+    assert_eq!(circles(&user), ["aws -> aws::a\n    aws::a -> aws"], "what is offered and used");
     assert_eq!(imports["aws::b"], BTreeSet::from(["aws::a".to_owned()]));
 }

@@ -16,6 +16,8 @@ struct File {
     uses: Vec<Use>,
     /// Paths that are written out where they are needed.
     paths: Vec<Vec<String>>,
+    /// Every name that stands outside of `use`.
+    names: BTreeSet<String>,
     /// How many lines, tests included.
     lines: usize,
 }
@@ -33,7 +35,7 @@ impl House {
     pub(crate) fn of(files: impl Iterator<Item = (String, String)>) -> Self {
         let file = |text: String| {
             let (uses, body) = source::uses(&source::bare(&text));
-            File { uses, paths: source::paths(&body), lines: text.lines().count() }
+            File { uses, paths: source::paths(&body), names: source::names(&body), lines: text.lines().count() }
         };
         Self { files: files.map(|(module, text)| (module, file(text))).collect() }
     }
@@ -50,7 +52,7 @@ impl House {
     fn imports_of(&self, module: &str) -> BTreeSet<String> {
         let file = &self.files[module];
         let mut targets = BTreeSet::new();
-        for each in file.uses.iter().filter(|each| !each.public) {
+        for each in file.uses.iter().filter(|each| !each.public || self.imports_too(module, file, each)) {
             match self.resolve(module, &each.path) {
                 // A module that is imported whole: what is used of it is found below.
                 Some(Found::Module(found)) if each.name != "*" && self.is_used(file, &each.name) => drop(found),
@@ -68,6 +70,13 @@ impl House {
         }
         targets.remove(module);
         targets
+    }
+
+    /// Whether what is offered to others is an import all the same: the file uses it itself, or it is of another room.
+    fn imports_too(&self, module: &str, file: &File, each: &Use) -> bool {
+        let room = |path: &str| path.split("::").next().map(str::to_owned);
+        let found = self.resolve(module, &each.path).map(Found::file);
+        file.names.contains(&each.name) || found.is_some_and(|found| room(&found) != room(module))
     }
 
     fn is_used(&self, file: &File, alias: &str) -> bool {
@@ -155,8 +164,8 @@ fn collect(directory: &Path, module: &str, found: &mut Vec<(String, String)>) {
 fn test_modules(module: &str, text: &str) -> Vec<String> {
     let declared = text.split("#[cfg(test)]").skip(1).filter_map(|after| {
         let line = after.trim_start().lines().next()?;
-        let line = line.strip_prefix("pub(crate) ").unwrap_or(line);
-        line.strip_prefix("mod ")?.strip_suffix(';')
+        let (visibility, name) = line.strip_suffix(';')?.split_once("mod ")?;
+        (visibility.is_empty() || visibility.starts_with("pub")).then_some(name)
     });
     let prefix = if module == "lib" { String::new() } else { format!("{module}::") };
     declared.map(|name| format!("{prefix}{name}")).collect()

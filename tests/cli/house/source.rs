@@ -1,5 +1,7 @@
 //! Rust source as text, as far as imports need it: without comments, literals and unit tests; `use` trees taken apart.
 
+use std::collections::BTreeSet;
+
 /// A `use` of one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Use {
@@ -33,6 +35,10 @@ fn without_literals(text: &str) -> String {
             ['/', '/', ..] => rest.iter().position(|c| *c == '\n').unwrap_or(rest.len()),
             ['/', '*', ..] => (2..rest.len()).find(|end| rest[..*end].ends_with(&['*', '/']) && *end > 3).unwrap_or(rest.len()),
             ['r', '#' | '"', ..] if !out.ends_with(is_name) => raw_string(rest),
+            ['b', 'r', '#' | '"', ..] if !out.ends_with(is_name) => match raw_string(&rest[1..]) {
+                0 => 0,
+                end => end + 1,
+            },
             ['"', ..] => quoted(rest),
             ['\'', '\\', ..] => rest.iter().skip(3).position(|c| *c == '\'').map_or(rest.len(), |end| end + 4),
             ['\'', _, '\'', ..] => 3,
@@ -181,12 +187,19 @@ fn parts(group: &str) -> Vec<&str> {
     parts
 }
 
+/// Every name in a body.
+pub(crate) fn names(body: &str) -> BTreeSet<String> {
+    body.split(|c| !is_name(c)).filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
 /// Every path of at least two segments in a body: `a::b::c`.
 pub(crate) fn paths(body: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = body;
     while let Some(at) = rest.find(is_name) {
-        let leading = rest[..at].ends_with("::") || rest[..at].ends_with('.');
+        let before = &rest[..at];
+        // A field or a method is no path; what follows `..` may be one.
+        let leading = before.ends_with("::") || (before.ends_with('.') && !before.ends_with(".."));
         rest = &rest[at..];
         let mut path = Vec::new();
         loop {
