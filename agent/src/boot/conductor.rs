@@ -1,5 +1,6 @@
 //! One boot from end to end: its stages, its steps, and the steps that outlast it.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
@@ -54,9 +55,16 @@ impl Boot {
             Err(stop) => return Next::End(self.ended(stop, asked).await),
         };
         let mut execution = self.execution(&plan);
-        let ending = self.carry_out(&mut execution, stopped(self.request.deadline, self.clock(), asked.as_mut())).await;
+        let was_asked = Cell::new(false);
+        let stop = async {
+            let halt = stopped(self.request.deadline, self.clock(), asked.as_mut()).await;
+            was_asked.set(matches!(halt, Halt::Asked(_)));
+            halt
+        };
+        let ending = self.carry_out(&mut execution, stop).await;
         match ending {
-            Ending::Done => self.go_on(execution, asked).await,
+            // A signal that ended the last steps also ends the process. It does not come a second time.
+            Ending::Done if !was_asked.get() => self.go_on(execution, asked).await,
             ending => Next::End(ending),
         }
     }

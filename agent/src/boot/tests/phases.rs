@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::aws::autoscaling::GROUP_TAG;
 use crate::boot::audience::Ending;
 use crate::boot::tests::site::{Site, Slow, metadata, request};
 use crate::fake::aws::FakeMetadata;
+use crate::fake::machine::Outcome;
+use crate::host::End;
+use crate::report::BootOutcome;
 use crate::step::Phase;
 
 const DOCUMENT: &str = "#ingot
@@ -14,10 +18,20 @@ version: 1
 files: { /etc/early: { content: x, phase: warm }, /etc/late: { content: x, phase: serve } }
 ";
 
+const WITH_OPTIONAL: &str = "#ingot
+version: 1
+files: { /etc/late: { content: x, phase: serve } }
+commands: { long: { run: [/bin/long], required: false, timeout: 2h } }
+";
+
 fn site(states: &[Option<&'static str>]) -> (Site, Rc<Slow>) {
+    site_with(DOCUMENT, states)
+}
+
+fn site_with(document: &str, states: &[Option<&'static str>]) -> (Site, Rc<Slow>) {
     let tags = BTreeMap::from([(GROUP_TAG.to_owned(), "web".to_owned())]);
-    let answers = FakeMetadata { user_data: Some(DOCUMENT.into()), tags: Some(tags), ..metadata() };
-    let slow = Rc::new(Slow::new(answers, Some(std::time::Duration::ZERO)));
+    let answers = FakeMetadata { user_data: Some(document.into()), tags: Some(tags), ..metadata() };
+    let slow = Rc::new(Slow::new(answers, Some(Duration::ZERO)));
     *slow.states.borrow_mut() = states.to_vec();
     (Site::of(slow.clone()), slow)
 }
@@ -41,6 +55,15 @@ async fn a_process_that_is_ended_in_the_pool_has_succeeded() {
     let (site, _) = site(&[Some("Warmed:Stopped")]);
     assert_eq!(site.boot_until(request(), site.asked_after(60)).await, Ending::Done);
     assert_eq!((site.reported(), site.outcomes()), (1, vec!["changed files./etc/early".to_owned()]));
+}
+
+/// A signal that ended the last, optional steps was waited for once more, and the process panicked.
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_ended_while_optional_steps_run_in_the_pool_is_degraded() {
+    let (site, _) = site_with(WITH_OPTIONAL, &[Some("Warmed:Stopped")]);
+    site.machine.on_command("/bin/long", |_, _| Outcome::Takes(Duration::from_secs(3_600), End::Exited(0)));
+    assert_eq!(site.boot_until(request(), site.asked_after(60)).await, Ending::Done);
+    assert_eq!((site.reported(), site.report().outcome), (1, BootOutcome::Degraded));
 }
 
 #[tokio::test(start_paused = true)]

@@ -79,7 +79,8 @@ async fn an_included_document_that_stays_throttled_fails_the_boot_after_ten_minu
     site.parameters = Rc::new(FakeParameterStore::default().throttled(1_000_000));
     assert_eq!(site.boot().await, Ending::Failed);
     assert_eq!(site.signals(), [SignalStatus::Failure]);
-    assert!((570_000.0..601_000.0).contains(&site.report().elapsed_ms), "{}", site.report().elapsed_ms);
+    // The last pause, which the time left is too short for, is up to 40 seconds: that of the quota, and the jitter on top.
+    assert!((560_000.0..=600_000.0).contains(&site.report().elapsed_ms), "{}", site.report().elapsed_ms);
 }
 
 /// The deadline is a failure. After SIGTERM, a later boot resumes, so nothing is signalled.
