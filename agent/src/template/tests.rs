@@ -37,67 +37,70 @@ fn message(source: &str) -> String {
     }
 }
 
+/// Templates, and what they render.
+const RENDERED: &[(&str, &str)] = &[
+    ("", ""),
+    ("{{values.domain}}:{{values.port}} {{values.ratio}} {{values.on}}", "shop.example.com:8080 0.5 true"),
+    ("{{values.html}}|{{{values.html}}}|{{&values.html}}", "<a href='x'>&\"`=|<a href='x'>&\"`=|<a href='x'>&\"`="),
+    ("[{{values.empty}}]", "[]"),
+    ("{{files.[/etc/motd].path}}", "/etc/motd"),
+    (
+        "{{values.hosts.1}} {{values/domain}} {{this.values.domain}} {{@root.values.domain}}",
+        "b shop.example.com shop.example.com shop.example.com",
+    ),
+    (r"\{{values.domain}}", "{{values.domain}}"),
+    ("{{{{raw}}}}{{values.x}}{{{{/raw}}}}", "{{values.x}}"),
+    ("a {{! comment }}b{{!-- {{x}} --}}", "a b"),
+    ("a  {{~ values.port ~}}  b", "a8080b"),
+    // Blocks.
+    ("{{#if values.on}}yes{{else}}no{{/if}}{{#unless values.on}}no{{/unless}}", "yes"),
+    ("{{#if values.off}}1{{else if values.zero}}2{{else if values.on}}3{{else}}4{{/if}}", "3"),
+    ("{{#if values.zero includeZero=true}}zero{{/if}}", "zero"),
+    ("{{#if values.nothing}}1{{else}}0{{/if}}{{#if values.none}}1{{else}}0{{/if}}{{#if values.bare}}1{{else}}0{{/if}}", "000"),
+    ("{{#each values.hosts}}{{@index}}{{this}}{{#if @last}}.{{else}},{{/if}}{{/each}}", "0a,1b."),
+    ("{{#each values.ports}}{{@key}}={{this}};{{/each}}", "http=80;https=443;"),
+    ("{{#each values.ports as |port name|}}{{name}}={{port}};{{/each}}", "http=80;https=443;"),
+    ("{{#each values.hosts as |host n|}}{{n}}{{host}}{{/each}}", "0a1b"),
+    (
+        "{{#each values.users}}{{name}}@{{../values.domain}} {{@root.values.port}};{{/each}}",
+        "ada@shop.example.com 8080;bob@shop.example.com 8080;",
+    ),
+    (
+        "{{#each values.users as |user|}}{{#each ../values.hosts}}{{user.name}}{{this}}{{@../index}} {{/each}}{{/each}}",
+        "adaa0 adab0 boba1 bobb1 ",
+    ),
+    ("{{#each values.users}}{{this.env}}{{./env}}{{/each}}", "prodprodtesttest"),
+    ("{{#each values.hosts}}{{#with @root.values}}{{@index}}{{port}}{{/with}}{{/each}}", "0808018080"),
+    (
+        "{{#each values.none}}x{{else}}none{{/each}}{{#each values.none}}x{{/each}}{{#each values.nothing}}x{{else}}null{{/each}}",
+        "nonenull",
+    ),
+    ("{{#with secrets.db}}{{user}} {{../values.port}}{{/with}}", "shop 8080"),
+    ("{{#with secrets.db as |db|}}{{db.user}}{{/with}}{{#with values.nothing}}x{{else}}null{{/with}}", "shopnull"),
+    ("{{#with (lookup values.users 0)}}{{name}}{{/with}}", "ada"),
+    ("{{#each values.users}}\n- {{name}}\n{{/each}}\n", "- ada\n- bob\n"),
+    // Helpers.
+    ("{{default values.missing \"d\"}} {{default values.nothing 1}} {{default values.domain \"d\"}}", "d 1 shop.example.com"),
+    ("{{default values.empty \"d\"}}.{{default values.off true}}", ".false"),
+    ("{{default values.a (default values.b values.port)}}", "8080"),
+    ("{{join values.hosts \", \"}} {{base64 values.domain}}", "a, b c2hvcC5leGFtcGxlLmNvbQ=="),
+    ("{{join (default values.missing [\"x\"]) \",\"}}", "x"),
+    ("{{lookup values.ports \"http\"}} {{lookup values.hosts 1}} {{lookup secrets.db secrets.key}}", "80 b shop"),
+    ("{{#if (eq values.domain \"shop.example.com\")}}1{{/if}}{{#if (ne values.port 8080)}}2{{/if}}", "1"),
+    (
+        "{{#if (has values.missing)}}{{values.missing}}{{else}}not there{{/if}} {{has values.nothing}} {{has values.off}}",
+        "not there false true",
+    ),
+    ("{{#if (and (has values.missing) (eq values.missing 1))}}1{{else}}0{{/if}}", "0"),
+    ("{{#if (or (not (has values.missing)) (eq values.missing 1))}}1{{else}}0{{/if}}", "1"),
+    ("{{has (lookup values.missing \"x\")}}{{has (lookup values.ports values.domain)}}", "falsefalse"),
+    ("{{#if (has values.hosts)}}{{toml values.hosts}}{{/if}}", r#"["a", "b"]"#),
+];
+
 #[test]
 fn renders() {
-    for (source, expected) in [
-        ("", ""),
-        ("{{values.domain}}:{{values.port}} {{values.ratio}} {{values.on}}", "shop.example.com:8080 0.5 true"),
-        ("{{values.html}}|{{{values.html}}}|{{&values.html}}", "<a href='x'>&\"`=|<a href='x'>&\"`=|<a href='x'>&\"`="),
-        ("[{{values.empty}}]", "[]"),
-        ("{{files.[/etc/motd].path}}", "/etc/motd"),
-        (
-            "{{values.hosts.1}} {{values/domain}} {{this.values.domain}} {{@root.values.domain}}",
-            "b shop.example.com shop.example.com shop.example.com",
-        ),
-        (r"\{{values.domain}}", "{{values.domain}}"),
-        ("{{{{raw}}}}{{values.x}}{{{{/raw}}}}", "{{values.x}}"),
-        ("a {{! comment }}b{{!-- {{x}} --}}", "a b"),
-        ("a  {{~ values.port ~}}  b", "a8080b"),
-        // Blocks.
-        ("{{#if values.on}}yes{{else}}no{{/if}}{{#unless values.on}}no{{/unless}}", "yes"),
-        ("{{#if values.off}}1{{else if values.zero}}2{{else if values.on}}3{{else}}4{{/if}}", "3"),
-        ("{{#if values.zero includeZero=true}}zero{{/if}}", "zero"),
-        ("{{#if values.nothing}}1{{else}}0{{/if}}{{#if values.none}}1{{else}}0{{/if}}{{#if values.bare}}1{{else}}0{{/if}}", "000"),
-        ("{{#each values.hosts}}{{@index}}{{this}}{{#if @last}}.{{else}},{{/if}}{{/each}}", "0a,1b."),
-        ("{{#each values.ports}}{{@key}}={{this}};{{/each}}", "http=80;https=443;"),
-        ("{{#each values.ports as |port name|}}{{name}}={{port}};{{/each}}", "http=80;https=443;"),
-        ("{{#each values.hosts as |host n|}}{{n}}{{host}}{{/each}}", "0a1b"),
-        (
-            "{{#each values.users}}{{name}}@{{../values.domain}} {{@root.values.port}};{{/each}}",
-            "ada@shop.example.com 8080;bob@shop.example.com 8080;",
-        ),
-        (
-            "{{#each values.users as |user|}}{{#each ../values.hosts}}{{user.name}}{{this}}{{@../index}} {{/each}}{{/each}}",
-            "adaa0 adab0 boba1 bobb1 ",
-        ),
-        ("{{#each values.users}}{{this.env}}{{./env}}{{/each}}", "prodprodtesttest"),
-        ("{{#each values.hosts}}{{#with @root.values}}{{@index}}{{port}}{{/with}}{{/each}}", "0808018080"),
-        (
-            "{{#each values.none}}x{{else}}none{{/each}}{{#each values.none}}x{{/each}}{{#each values.nothing}}x{{else}}null{{/each}}",
-            "nonenull",
-        ),
-        ("{{#with secrets.db}}{{user}} {{../values.port}}{{/with}}", "shop 8080"),
-        ("{{#with secrets.db as |db|}}{{db.user}}{{/with}}{{#with values.nothing}}x{{else}}null{{/with}}", "shopnull"),
-        ("{{#with (lookup values.users 0)}}{{name}}{{/with}}", "ada"),
-        ("{{#each values.users}}\n- {{name}}\n{{/each}}\n", "- ada\n- bob\n"),
-        // Helpers.
-        ("{{default values.missing \"d\"}} {{default values.nothing 1}} {{default values.domain \"d\"}}", "d 1 shop.example.com"),
-        ("{{default values.empty \"d\"}}.{{default values.off true}}", ".false"),
-        ("{{default values.a (default values.b values.port)}}", "8080"),
-        ("{{join values.hosts \", \"}} {{base64 values.domain}}", "a, b c2hvcC5leGFtcGxlLmNvbQ=="),
-        ("{{join (default values.missing [\"x\"]) \",\"}}", "x"),
-        ("{{lookup values.ports \"http\"}} {{lookup values.hosts 1}} {{lookup secrets.db secrets.key}}", "80 b shop"),
-        ("{{#if (eq values.domain \"shop.example.com\")}}1{{/if}}{{#if (ne values.port 8080)}}2{{/if}}", "1"),
-        (
-            "{{#if (has values.missing)}}{{values.missing}}{{else}}not there{{/if}} {{has values.nothing}} {{has values.off}}",
-            "not there false true",
-        ),
-        ("{{#if (and (has values.missing) (eq values.missing 1))}}1{{else}}0{{/if}}", "0"),
-        ("{{#if (or (not (has values.missing)) (eq values.missing 1))}}1{{else}}0{{/if}}", "1"),
-        ("{{has (lookup values.missing \"x\")}}{{has (lookup values.ports values.domain)}}", "falsefalse"),
-        ("{{#if (has values.hosts)}}{{toml values.hosts}}{{/if}}", r#"["a", "b"]"#),
-    ] {
-        assert_eq!(render(source).map_err(|error| error.to_string()).as_deref(), Ok(expected), "{source}");
+    for (source, expected) in RENDERED {
+        assert_eq!(render(source).map_err(|error| error.to_string()).as_deref(), Ok(*expected), "{source}");
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16
         | "SlowDown"
         | "KMSThrottlingException" => AwsErrorKind::Throttled,
         "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" | "NotAuthorized" | "UnauthorizedException" => {
-            // A secret's own name may hold «kms», but never «kms:».
+            // The name of a secret may contain `kms`, but never `kms:`.
             let speaks_of_kms = ["kms:", "access to kms", "kms key", "ciphertext"].iter().any(|phrase| message.contains(phrase));
             if speaks_of_kms { AwsErrorKind::KmsDenied } else { AwsErrorKind::Denied }
         }
@@ -53,7 +53,7 @@ pub(super) fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16
         "InvalidRequestException" if message.contains("marked for deletion") || message.contains("scheduled for deletion") => {
             AwsErrorKind::NotFound
         }
-        // EC2 says so of a resource, too: «Not authorized for images».
+        // EC2 uses this code for a resource as well: `Not authorized for images`.
         "AuthFailure" if message.contains("authorized") => AwsErrorKind::Denied,
         "ExpiredToken"
         | "ExpiredTokenException"
@@ -77,14 +77,19 @@ pub(super) fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16
         | "Unavailable"
         | "RequestTimeout"
         | "RequestTimeoutException" => AwsErrorKind::Unreachable,
-        code => match status {
-            Some(429) => AwsErrorKind::Throttled,
-            Some(408 | 500..) => AwsErrorKind::Unreachable,
-            // AWS always names its errors: one without a name is from something in between.
-            Some(403) if code.is_empty() => AwsErrorKind::Denied,
-            _ if code.is_empty() => AwsErrorKind::Malformed,
-            _ => AwsErrorKind::Invalid,
-        },
+        code => by_status(status, code.is_empty()),
+    }
+}
+
+/// The kind of an error whose code does not tell. AWS names each of its errors: one without a name is from something in
+/// between.
+fn by_status(status: Option<u16>, is_nameless: bool) -> AwsErrorKind {
+    match status {
+        Some(429) => AwsErrorKind::Throttled,
+        Some(408 | 500..) => AwsErrorKind::Unreachable,
+        Some(403) if is_nameless => AwsErrorKind::Denied,
+        _ if is_nameless => AwsErrorKind::Malformed,
+        _ => AwsErrorKind::Invalid,
     }
 }
 
