@@ -144,7 +144,8 @@ impl Headers {
             .header_text(HeaderName::ContentTransferEncoding)
             .default_header_ignore();
         // A part without headers is text/plain, and one with headers ends them with an empty line.
-        let Some(message) = parser.parse_headers(&[head, b"\n\n"].concat()).map(mail_parser::Message::into_owned) else {
+        let whole = [head, b"\n\n"].concat();
+        let Some(message) = parser.parse_headers(&whole) else {
             return Ok(Self { kind: Kind::Other, transfer_encoding: String::new(), file_name: None });
         };
         let content_type = message.content_type();
