@@ -173,9 +173,8 @@ impl BootDocument {
 
     /// Every template file that a step renders.
     pub(crate) fn template_paths(&self) -> Vec<PathBuf> {
-        let template = |(address, item): (&Address, &Item)| item.step.shape(address.key()).template.map(PathBuf::from);
-        let mut paths: Vec<PathBuf> = self.items.iter().filter_map(template).collect();
-        paths.sort();
+        let mut paths: Vec<PathBuf> = self.items.values().filter_map(|item| item.step.template().map(PathBuf::from)).collect();
+        paths.sort_unstable();
         paths.dedup();
         paths
     }

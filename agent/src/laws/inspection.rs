@@ -51,6 +51,14 @@ impl AnyStep for Watched {
         self.step.shape(key)
     }
 
+    fn template(&self) -> Option<&Path> {
+        self.step.template()
+    }
+
+    fn programs(&self) -> Vec<&Text> {
+        self.step.programs()
+    }
+
     fn companions(&self, key: &str) -> Vec<Companion> {
         self.step.companions(key)
     }

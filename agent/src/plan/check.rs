@@ -78,8 +78,8 @@ impl<'a> Checker<'a> {
     }
 
     fn missing_template(&mut self, path: &Path, error: Option<&crate::failure::Explanation>) {
-        let users = self.items.values().zip(self.shapes.values()).filter(|(_, shape)| shape.template == Some(path));
-        for (item, _) in users {
+        let users = self.items.values().filter(|item| item.step.template() == Some(path));
+        for item in users {
             let message = match error {
                 None => format!("there is no template file {}", path.display()),
                 Some(error) => format!("cannot use the template file {}: {}", path.display(), error.message),
@@ -114,7 +114,7 @@ impl<'a> Checker<'a> {
             }
             references.extend_from_slice(template.references());
         }
-        if let Some((path, template)) = shape.template.and_then(|path| templates.get_key_value(path)) {
+        if let Some((path, template)) = item.step.template().and_then(|path| templates.get_key_value(path)) {
             for reference in template.references() {
                 self.resolve(reference, values, |_| {
                     let (line, column) = template.position_of(reference).map_or((1, 1), |position| (position.line, position.column));
@@ -123,7 +123,7 @@ impl<'a> Checker<'a> {
             }
             references.extend_from_slice(template.references());
         }
-        references.sort();
+        references.sort_unstable();
         references.dedup();
         for (target, place) in item.after.iter().flatten() {
             self.names(target, place, address);

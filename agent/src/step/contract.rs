@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 
 use crate::failure::{Explanation, Failure, Objection};
@@ -23,6 +24,16 @@ pub(crate) trait Step: fmt::Debug {
 
     /// What planning has to know of it; `key` is its own key.
     fn shape<'a>(&'a self, key: &'a str) -> Shape<'a>;
+
+    /// The template file it renders. Its references count as this step's own.
+    fn template(&self) -> Option<&Path> {
+        None
+    }
+
+    /// The programs it runs, as its author wrote them. Asked of an image, not while planning.
+    fn programs(&self) -> Vec<&Text> {
+        Vec::new()
+    }
 
     /// Steps that come with it, under addresses of their own, and after it.
     fn companions(&self, _key: &str) -> Vec<Companion> {
@@ -62,6 +73,14 @@ impl<S: Step> AnyStep for S {
 
     fn shape<'a>(&'a self, key: &'a str) -> Shape<'a> {
         Step::shape(self, key)
+    }
+
+    fn template(&self) -> Option<&Path> {
+        Step::template(self)
+    }
+
+    fn programs(&self) -> Vec<&Text> {
+        Step::programs(self)
     }
 
     fn companions(&self, key: &str) -> Vec<Companion> {

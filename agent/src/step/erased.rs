@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::path::Path;
 use std::pin::Pin;
 
 use crate::address::Address;
@@ -13,6 +14,8 @@ use crate::text::Text;
 pub(crate) trait AnyStep: fmt::Debug {
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String;
     fn shape<'a>(&'a self, key: &'a str) -> Shape<'a>;
+    fn template(&self) -> Option<&Path>;
+    fn programs(&self) -> Vec<&Text>;
     fn companions(&self, key: &str) -> Vec<Companion>;
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;

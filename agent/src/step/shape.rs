@@ -16,10 +16,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Shape<'a> {
     /// Every field that may hold references. Each reference becomes an edge of the plan.
     pub(crate) texts: Vec<&'a Text>,
-    /// The template file it renders. Its references count as this step's own.
-    pub(crate) template: Option<&'a Path>,
-    /// The programs it runs, as its author wrote them.
-    pub(crate) programs: Vec<&'a Text>,
     /// Whole steps it names; files among them are installed together.
     pub(crate) watches: Vec<&'a Address>,
     /// The names of its outputs; `None` where only running it tells. Default: it offers nothing.
@@ -52,8 +48,6 @@ impl Default for Shape<'_> {
     fn default() -> Self {
         Self {
             texts: Vec::new(),
-            template: None,
-            programs: Vec::new(),
             watches: Vec::new(),
             offers: Some(&[]),
             foretold: None,
@@ -84,20 +78,20 @@ pub(crate) enum AsksAws {
 /// The shapes of all steps of a document. Made once: planning looks them up for every reference.
 #[derive(Debug)]
 pub(crate) struct Shapes<'a> {
-    addresses: Vec<&'a Address>,
-    shapes: Vec<Shape<'a>>,
+    /// By address.
+    shapes: Vec<(&'a Address, Shape<'a>)>,
 }
 
 impl<'a> Shapes<'a> {
     /// Those of steps that come in the order of their addresses.
     pub(crate) fn in_order(steps: impl Iterator<Item = (&'a Address, Shape<'a>)>) -> Self {
-        let (addresses, shapes): (Vec<_>, Vec<_>) = steps.unzip();
-        debug_assert!(addresses.is_sorted());
-        Self { addresses, shapes }
+        let shapes: Vec<_> = steps.collect();
+        debug_assert!(shapes.is_sorted_by_key(|(address, _)| *address));
+        Self { shapes }
     }
 
     pub(crate) fn get(&self, address: &Address) -> Option<&Shape<'a>> {
-        self.addresses.binary_search(&address).ok().map(|at| &self.shapes[at])
+        self.shapes.binary_search_by_key(&address, |(address, _)| address).ok().map(|at| &self.shapes[at].1)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -105,7 +99,7 @@ impl<'a> Shapes<'a> {
     }
 
     /// In the order of the addresses.
-    pub(crate) fn values(&self) -> std::slice::Iter<'_, Shape<'a>> {
-        self.shapes.iter()
+    pub(crate) fn values(&self) -> impl ExactSizeIterator<Item = &Shape<'a>> {
+        self.shapes.iter().map(|(_, shape)| shape)
     }
 }

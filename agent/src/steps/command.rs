@@ -109,11 +109,14 @@ impl Step for Command {
         }
     }
 
+    fn programs(&self) -> Vec<&Text> {
+        self.run.first().into_iter().collect()
+    }
+
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
         let program = self.run.first().filter(|program| program.is_plain()).map(|program| Path::new(program.raw()));
         Shape {
             texts: self.run.iter().chain(self.environment.values()).collect(),
-            programs: self.run.first().into_iter().collect(),
             paths: program.into_iter().chain(self.working_directory.as_deref()).map(Cow::Borrowed).collect(),
             patience: PATIENCE,
             ..Shape::default()

@@ -102,21 +102,30 @@ impl Step for File {
     }
 
     fn shape<'a>(&'a self, key: &'a str) -> Shape<'a> {
-        let (template, content) = match &self.content {
-            Content::Template(path) => (Some(path.as_path()), None),
-            Content::Inline(text) => (None, Some(text)),
+        let content = match &self.content {
+            Content::Template(_) => None,
+            Content::Inline(text) => Some(text),
         };
         let path = Cow::Borrowed(Path::new(key));
         Shape {
             texts: content.into_iter().chain(&self.fields.check).collect(),
-            template,
-            programs: self.fields.check.first().into_iter().collect(),
             offers: Some(&["path"]),
             foretold: Some(path.clone()),
             paths: vec![path],
             patience: PATIENCE,
             ..Shape::default()
         }
+    }
+
+    fn template(&self) -> Option<&Path> {
+        match &self.content {
+            Content::Template(path) => Some(path),
+            Content::Inline(_) => None,
+        }
+    }
+
+    fn programs(&self) -> Vec<&Text> {
+        self.fields.check.first().into_iter().collect()
     }
 
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {

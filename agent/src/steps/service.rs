@@ -78,10 +78,13 @@ impl Step for Service {
         self.ready.as_ref().map_or_else(String::new, |ready| format!("ready by {}", ready.summary(shown)))
     }
 
+    fn programs(&self) -> Vec<&Text> {
+        self.ready.iter().filter_map(Ready::program).collect()
+    }
+
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
         Shape {
             texts: self.ready.iter().flat_map(Ready::texts).collect(),
-            programs: self.ready.iter().filter_map(Ready::program).collect(),
             watches: self.watches(),
             order: Order::AfterTheRest,
             phase: Phase::Serve,

@@ -83,9 +83,8 @@ fn asked(document: &BootDocument) -> Asked {
     asked.mounts = of_kind("mounts").next().is_some();
     asked.files = of_kind("files").map(PathBuf::from).collect();
     asked.mounted = of_kind("mounts").map(PathBuf::from).collect();
-    for (address, item) in &document.items {
-        let programs =
-            item.step.shape(address.key()).programs.into_iter().filter(|program| program.is_plain() && program.raw().starts_with('/'));
+    for item in document.items.values() {
+        let programs = item.step.programs().into_iter().filter(|program| program.is_plain() && program.raw().starts_with('/'));
         asked.programs.extend(programs.map(|program| PathBuf::from(program.raw())));
     }
     asked
@@ -105,6 +104,6 @@ async fn in_directory(directory: &Path, files: &dyn Files) -> Result<Vec<PathBuf
             }
         }
     }
-    found.sort();
+    found.sort_unstable();
     Ok(found)
 }
