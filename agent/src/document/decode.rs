@@ -37,7 +37,7 @@ pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static
             }
         }
     };
-    found.extend(reading.into_unknown());
+    reading.tell_unknown(&mut found);
     let clean = found.is_empty();
     mistakes.append(&mut found);
     value.filter(|_| clean)

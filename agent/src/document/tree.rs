@@ -7,6 +7,7 @@
 //! schema, but a number with a leading zero is a string: `0640` is a file mode.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -215,11 +216,15 @@ impl Builder {
             let hint = "write the keys out, or put what is shared into a layer of its own";
             self.mistakes.push(Mistake::at(&new.place, "merge keys (`<<`) are not part of boot documents", hint));
         }
-        if let Some(first) = names.get(&new.name) {
-            let message = format!("the key `{}` stands here a second time; first in line {first}", new.name);
-            self.mistakes.push(Mistake::at(&new.place, message, "keep one of the two"));
+        match names.entry(new.name.clone()) {
+            Entry::Vacant(entry) => {
+                entry.insert(new.place.line);
+            }
+            Entry::Occupied(first) => {
+                let message = format!("the key `{}` stands here a second time; first in line {}", new.name, first.get());
+                self.mistakes.push(Mistake::at(&new.place, message, "keep one of the two"));
+            }
         }
-        names.entry(new.name.clone()).or_insert(new.place.line);
         *key = Some(new);
     }
 

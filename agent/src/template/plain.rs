@@ -12,14 +12,14 @@ use super::tree::{BLOCKS, Base, Call, Expression, Node, Path};
 pub(super) fn nodes(source: &str, lines_before: usize) -> Option<Vec<Node>> {
     let mut nodes = Vec::new();
     let (mut rest, mut at) = (source, Position { line: lines_before + 1, column: 1 });
-    while let Some(open) = rest.find("{{") {
+    while let Some(open) = first_pair(rest, b'{') {
         let (text, tag) = rest.split_at(open);
         if text.ends_with('\\') {
             return None;
         }
         nodes.extend((!text.is_empty()).then(|| Node::Text(text.to_owned())));
         at = at.past(text);
-        let inside = &tag[2..2 + tag[2..].find("}}")?];
+        let inside = &tag[2..2 + first_pair(&tag[2..], b'}')?];
         nodes.push(Node::Print(expression(inside, at)?));
         let end = inside.len() + 4;
         at = at.past(&tag[..end]);
@@ -56,6 +56,12 @@ fn path(written: &str, position: Position) -> Option<Path> {
     }
     let segments = segments.into_iter().map(str::to_owned).collect();
     Some(Path { base: Base::Root, segments, written: written.to_owned(), position })
+}
+
+/// Where two such braces stand side by side for the first time. As `str::find` of both, whose preparation would cost more
+/// than the search of so short a text.
+fn first_pair(text: &str, brace: u8) -> Option<usize> {
+    text.as_bytes().windows(2).position(|pair| pair == [brace, brace])
 }
 
 #[cfg(test)]

@@ -93,8 +93,12 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// The mistakes of unknown keys.
-    pub(super) fn into_unknown(self) -> impl Iterator<Item = Mistake> {
-        self.unknown.into_inner().into_values().map(|unknown| unknown.mistake)
+    /// Adds the mistakes of unknown keys.
+    pub(super) fn tell_unknown(self, mistakes: &mut Vec<Mistake>) {
+        let unknown = self.unknown.into_inner();
+        // Nearly always. To take even an empty map apart costs each step of a document.
+        if !unknown.is_empty() {
+            mistakes.extend(unknown.into_values().map(|unknown| unknown.mistake));
+        }
     }
 }
