@@ -84,7 +84,7 @@ fn find_needs(
         units[unit].needs.extend(others.filter(|need| need.unit != unit));
     }
     for unit in units {
-        unit.needs.sort_by_key(|need| (need.unit, !need.uses));
+        unit.needs.sort_unstable_by_key(|need| (need.unit, !need.uses));
         unit.needs.dedup_by_key(|need| need.unit);
     }
 }

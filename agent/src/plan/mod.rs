@@ -116,12 +116,16 @@ impl Plan {
             [root, tags, key, ..] if root == "instance" && tags == crate::facts::TAGS => Some(key.as_str()),
             _ => None,
         });
-        tags.collect()
+        let mut keys = BTreeSet::new();
+        keys.extend(tags);
+        keys
     }
 
     /// References to `instance`, `secrets` and whatever else only a running machine knows, for placeholders.
     pub(crate) fn unknowns(&self) -> BTreeSet<&Reference> {
-        self.references().filter(|reference| matches!(reference.root(), "instance" | "secrets")).collect()
+        let mut unknowns = BTreeSet::new();
+        unknowns.extend(self.references().filter(|reference| matches!(reference.root(), "instance" | "secrets")));
+        unknowns
     }
 
     /// The steps that a unit needs, but for «the rest».
@@ -189,7 +193,7 @@ impl Plan {
                 next.extend(self.units[unit].needs.iter().map(|need| need.unit));
             }
         }
-        self.keep(&keep);
+        self.keep(&Vec::from_iter(keep));
         // Of «the rest», only what is needed has been kept, and so is waited for.
         self.units.iter_mut().for_each(|unit| unit.rest = Rest::Apart);
         Ok(())
@@ -197,37 +201,33 @@ impl Plan {
 
     /// Leaves out what is not due in this phase.
     pub(crate) fn in_phase(&mut self, phase: Phase) {
-        let due: BTreeSet<usize> = (0..self.units.len()).filter(|at| self.units[*at].phase <= phase).collect();
+        let due: Vec<usize> = (0..self.units.len()).filter(|at| self.units[*at].phase <= phase).collect();
         self.keep(&due);
     }
 
-    /// Keeps these units and nothing else.
-    fn keep(&mut self, keep: &BTreeSet<usize>) {
-        let members: BTreeSet<usize> = keep.iter().flat_map(|unit| self.units[*unit].members.iter().copied()).collect();
-        let (new_unit, new_member) = (places(keep), places(&members));
+    /// Keeps these units, which are given in their order, and nothing else.
+    fn keep(&mut self, keep: &[usize]) {
+        let mut members: Vec<usize> = keep.iter().flat_map(|unit| self.units[*unit].members.iter().copied()).collect();
+        members.sort_unstable();
         self.units = keep
             .iter()
             .map(|unit| {
                 let unit = &self.units[*unit];
-                let kept = unit.needs.iter().filter(|need| keep.contains(&need.unit));
-                Unit {
-                    members: unit.members.iter().map(|at| new_member[at]).collect(),
-                    needs: kept.map(|need| Need { unit: new_unit[&need.unit], ..*need }).collect(),
-                    ..*unit
-                }
+                let needs = unit.needs.iter().filter_map(|need| Some(Need { unit: place(keep, need.unit)?, ..*need }));
+                Unit { members: unit.members.iter().filter_map(|at| place(&members, *at)).collect(), needs: needs.collect(), ..*unit }
             })
             .collect();
         let mut at = 0;
         self.nodes.retain(|_| {
             at += 1;
-            members.contains(&(at - 1))
+            place(&members, at - 1).is_some()
         });
     }
 }
 
-/// For each of these the place it has once the others are gone.
-fn places(kept: &BTreeSet<usize>) -> BTreeMap<usize, usize> {
-    kept.iter().enumerate().map(|(new, old)| (*old, new)).collect()
+/// The place that one of those that are kept has once the others are gone. They are in their order.
+fn place(kept: &[usize], one: usize) -> Option<usize> {
+    kept.binary_search(&one).ok()
 }
 
 #[cfg(test)]

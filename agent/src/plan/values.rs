@@ -1,7 +1,5 @@
 //! `values:` — plain facts of the user's. Strings among them may refer to facts of the instance and to other values.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value as Json;
 
 use crate::address::Reference;
@@ -122,8 +120,8 @@ fn in_order(texts: Vec<ValueText>, mistakes: &mut Vec<Mistake>) -> Vec<ValueText
             format!("values.{} can never be known: it refers to {}, which refers back to it", text.path.join("."), others.join(" and "));
         mistakes.push(Mistake::at(&text.place, message, "write one of them without referring to the other"));
     }
-    let mut texts: BTreeMap<usize, ValueText> = texts.into_iter().enumerate().collect();
-    order.into_iter().filter_map(|index| texts.remove(&index)).collect()
+    let mut texts: Vec<Option<ValueText>> = texts.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|index| texts[index].take()).collect()
 }
 
 #[cfg(test)]
