@@ -32,7 +32,8 @@ impl Boot {
         let world = self.enter(record, phase);
         // A boot of some steps does not know every mount of the document.
         if self.request.is_whole() && phase == Phase::Serve {
-            let kept: BTreeSet<&str> = plan.nodes.iter().map(|node| node.address.as_str()).collect();
+            let mut kept: BTreeSet<&str> = BTreeSet::new();
+            kept.extend(plan.nodes.iter().map(|node| node.address.as_str()));
             // A failure matters only at the next reboot, so this boot goes on.
             if let Err(error) = remembered::forget_others(&world.record, &kept).await {
                 self.note(&Explanation::of(&error).to_string());

@@ -162,7 +162,7 @@ fn doing(step: &StepReport) -> String {
 fn slowest(report: &Report) -> Vec<(f64, &str)> {
     let mut steps: Vec<(f64, &str)> =
         report.steps.iter().filter_map(|step| Some((step.finished_ms? - step.started_ms?, step.address.as_str()))).collect();
-    steps.sort_by(|a, b| b.0.total_cmp(&a.0));
+    steps.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
     steps.truncate(3);
     steps
 }

@@ -58,7 +58,7 @@ pub(crate) struct DocumentError {
 
 impl DocumentError {
     pub(crate) fn new(mut mistakes: Vec<Mistake>, sources: Sources) -> Self {
-        mistakes.sort_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
+        mistakes.sort_unstable_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
         mistakes.dedup();
         Self { mistakes, sources }
     }

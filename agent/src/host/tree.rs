@@ -115,7 +115,7 @@ impl Tree {
         for entry in fs::read_dir(through(&fd))? {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
-        names.sort();
+        names.sort_unstable();
         Ok(names)
     }
 

@@ -193,7 +193,7 @@ impl Scrubber {
                 homes.push(home.path());
             }
         }
-        homes.sort();
+        homes.sort_unstable();
         homes.dedup();
         Ok(homes)
     }
@@ -268,7 +268,7 @@ fn names(directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
             Err(error) => return Err(error),
         }
     }
-    names.sort();
+    names.sort_unstable();
     Ok(names)
 }
 
@@ -295,7 +295,7 @@ fn mounted_from_disks(fstab: &str) -> Vec<PathBuf> {
         .filter(|fields| fields.len() >= 2 && of_a_disk(fields[0]) && fields[1].starts_with('/') && fields[1] != "/")
         .map(|fields| PathBuf::from(fields[1]))
         .collect();
-    mounts.sort_by_key(|at| std::cmp::Reverse(at.components().count()));
+    mounts.sort_unstable_by_key(|at| std::cmp::Reverse(at.components().count()));
     mounts
 }
 

@@ -31,7 +31,9 @@ pub(crate) fn of(report: &Report) -> BTreeMap<String, f64> {
         ("files", done(&["files", "credentials"])),
         ("services", report.steps.iter().filter_map(asked_to_start).reduce(f64::min)),
     ];
-    marks.into_iter().filter_map(|(mark, at)| Some((mark.to_owned(), at?))).collect()
+    let mut known = BTreeMap::new();
+    known.extend(marks.into_iter().filter_map(|(mark, at)| Some((mark.to_owned(), at?))));
+    known
 }
 
 /// What a service waits for first is the job that it has asked for.

@@ -60,14 +60,14 @@ impl Report {
     /// Steps that ran, the longest first.
     pub(crate) fn by_time(&self) -> Vec<(f64, &StepReport)> {
         let mut steps: Vec<(f64, &StepReport)> = self.steps.iter().filter_map(|step| Some((step.took()?, step))).collect();
-        steps.sort_by(|a, b| b.0.total_cmp(&a.0));
+        steps.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.address.cmp(&b.1.address)));
         steps
     }
 
     /// The phases before the steps, each with its beginning and end, in their order.
     pub(crate) fn phases(&self) -> Vec<(&str, f64, f64)> {
         let mut ends: Vec<(&str, f64)> = self.phases_ms.iter().map(|(name, at)| (name.as_str(), *at)).collect();
-        ends.sort_by(|a, b| a.1.total_cmp(&b.1));
+        ends.sort_unstable_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(b.0)));
         let mut began = 0.0;
         ends.into_iter().map(|(name, ended)| (name, std::mem::replace(&mut began, ended), ended)).collect()
     }
@@ -75,7 +75,8 @@ impl Report {
     /// What made the boot as long as it was: the step that ended last, what it waited for longest, and so on to the start
     /// of the process. What stands beside the boot does not count.
     pub(crate) fn critical_chain(&self) -> Vec<Link<'_>> {
-        let places: BTreeMap<&Address, usize> = self.steps.iter().enumerate().map(|(at, step)| (&step.address, at)).collect();
+        let mut places: BTreeMap<&Address, usize> = BTreeMap::new();
+        places.extend(self.steps.iter().enumerate().map(|(at, step)| (&step.address, at)));
         let ended_last = |candidates: &mut dyn Iterator<Item = usize>| -> Option<usize> {
             let ended = |at: usize| self.steps[at].finished_ms.unwrap_or_default();
             candidates.filter(|at| self.steps[*at].took().is_some()).max_by(|a, b| ended(*a).total_cmp(&ended(*b)))

@@ -150,7 +150,7 @@ async fn kernels(files: &dyn Files) -> Result<Vec<String>, HostError> {
     let mut versions = files.list(Path::new("/lib/modules")).await?;
     let images = files.list(Path::new("/boot")).await?;
     versions.extend(images.iter().filter_map(|name| name.strip_prefix("vmlinuz-")).map(str::to_owned));
-    versions.sort();
+    versions.sort_unstable();
     versions.dedup();
     Ok(versions)
 }

@@ -100,7 +100,7 @@ impl Sealing<'_> {
                 None => sealed.findings.push(finding.clone()),
             }
         }
-        sealed.findings.sort();
+        sealed.findings.sort_unstable();
         sealed.findings.dedup();
         for (index, entry) in self.allow.allow.iter().enumerate() {
             match used.contains(&index) {

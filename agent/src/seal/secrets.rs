@@ -52,7 +52,7 @@ pub(crate) fn scan(root: &Path, threads: usize) -> Scan {
     let scanner = Scanner { rules: Rules::load(), owned: contents::owned(root), findings: Mutex::default() };
     let amount = contents::read(root, threads, &scanner);
     let mut findings = scanner.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
-    findings.sort();
+    findings.sort_unstable();
     Scan { findings, files: amount.files, bytes: amount.bytes, rules: scanner.rules.sets }
 }
 

@@ -119,7 +119,8 @@ fn look(unit: &Unit, known: &BTreeMap<String, Unit>, own: Option<&str>) -> Seen 
 
 /// `unit`, and what is not running and would be started with it.
 fn started_along<'u>(unit: &'u Unit, known: &'u BTreeMap<String, Unit>, unknown: &mut BTreeSet<String>) -> BTreeSet<&'u str> {
-    let mut started = BTreeSet::from([unit.id.as_str()]);
+    let mut started = BTreeSet::new();
+    started.insert(unit.id.as_str());
     let mut pulling = vec![unit];
     while let Some(puller) = pulling.pop() {
         for name in &puller.pulls {

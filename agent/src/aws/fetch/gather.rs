@@ -65,7 +65,9 @@ impl<A: 'static> Gather<A> {
             keys.insert(key.to_owned());
             return round;
         }
-        let keys = Rc::new(RefCell::new(Some(BTreeSet::from([key.to_owned()]))));
+        let mut first = BTreeSet::new();
+        first.insert(key.to_owned());
+        let keys = Rc::new(RefCell::new(Some(first)));
         let round = Self::round(self.per_call, self.ask.clone(), keys.clone()).boxed_local().shared();
         *open = round.downgrade().map(|round| Open { keys, round });
         round
@@ -81,11 +83,12 @@ impl<A: 'static> Gather<A> {
         });
         let _ = turns.await;
         let keys: Vec<String> = keys.take().into_iter().flatten().collect();
-        let calls = keys.chunks(per_call).flat_map(|keys| {
+        let mut calls = BTreeMap::new();
+        calls.extend(keys.chunks(per_call).flat_map(|keys| {
             let size = keys.len();
             let call = ask(keys.to_vec()).map(move |answers| Rc::new(Batch { size, answers })).boxed_local().shared();
             keys.iter().map(move |key| (key.clone(), call.clone())).collect::<Vec<_>>()
-        });
-        Rc::new(calls.collect())
+        }));
+        Rc::new(calls)
     }
 }

@@ -63,7 +63,7 @@ impl Sysfs {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
         names.retain(|name| !["ram", "zram", "sr", "fd"].iter().any(|kind| is_numbered(name, kind)));
-        names.sort_by(|one, other| natural(one).cmp(&natural(other)));
+        names.sort_unstable_by(|one, other| natural(one).cmp(&natural(other)));
         let mut disks = Vec::new();
         for name in names {
             let directory = self.block().join(&name);
@@ -104,8 +104,8 @@ impl Sysfs {
             partitions.push(Partition { node: self.node(&entry), number, device, size: size_in(&inner) });
             holders.extend(list(&inner.join("holders"))?);
         }
-        partitions.sort_by_key(|partition| partition.number);
-        holders.sort();
+        partitions.sort_unstable_by_key(|partition| partition.number);
+        holders.sort_unstable();
         holders.dedup();
         let (origin, attached_as) = origin(directory, &kernel_name, &node);
         Ok(Disk {

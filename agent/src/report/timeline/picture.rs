@@ -4,6 +4,7 @@
 //! Working, waiting and retrying differ by pattern besides shade, so that it reads without colour; light and dark follow
 //! the reader's own setting. What a bar is stands in its `<title>`, which browsers show under the pointer.
 
+use std::cmp::Ordering;
 use std::fmt::Write as _;
 
 use super::{mark, spoken};
@@ -55,7 +56,10 @@ pub(crate) fn svg(report: &Report) -> String {
         picture.y += LANE;
     }
     let mut steps: Vec<&StepReport> = report.steps.iter().filter(|step| step.started_ms.is_some()).collect();
-    steps.sort_by(|a, b| (a.started_ms, a.finished_ms).partial_cmp(&(b.started_ms, b.finished_ms)).unwrap_or(std::cmp::Ordering::Equal));
+    steps.sort_unstable_by(|a, b| {
+        let by_time = (a.started_ms, a.finished_ms).partial_cmp(&(b.started_ms, b.finished_ms));
+        by_time.unwrap_or(Ordering::Equal).then_with(|| a.address.cmp(&b.address))
+    });
     for step in steps {
         picture.step(step, report.end_ms());
     }

@@ -58,7 +58,8 @@ impl Notes {
 
     /// What is wrong with the file. Where a rule knows what stands in a line, no guess is needed.
     pub(super) fn findings(self, rules: &Rules, path: &Path) -> Vec<Finding> {
-        let known: BTreeSet<u64> = self.found.iter().filter(|(_, rule)| !rules.rules[*rule].guesses).map(|(line, _)| *line).collect();
+        let mut known: BTreeSet<u64> = BTreeSet::new();
+        known.extend(self.found.iter().filter(|(_, rule)| !rules.rules[*rule].guesses).map(|(line, _)| *line));
         let mut said = BTreeSet::new();
         let mut findings = Vec::new();
         for (line, rule) in self.found {

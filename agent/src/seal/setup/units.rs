@@ -3,7 +3,7 @@
 //! systemd does not run there yet, so nobody can be asked. What generators make at boot is unknown but for scripts in
 //! /etc/init.d.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::presets;
@@ -129,7 +129,8 @@ impl<'a> Units<'a> {
     /// The link that starts `name`, or an alias of it, with another unit.
     fn pulled_by(&self, name: &str) -> Option<PathBuf> {
         let aliases = self.aliases.iter().filter(|(_, target)| target == name).map(|(alias, _)| alias.as_str());
-        let names: BTreeSet<&str> = aliases.chain([name]).collect();
+        let mut names: Vec<&str> = aliases.chain([name]).collect();
+        names.sort_unstable();
         names.iter().find_map(|name| self.pulled.get(*name)?.first().cloned())
     }
 

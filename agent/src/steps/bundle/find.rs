@@ -103,7 +103,7 @@ fn outlived(wanted: &Release, current: Option<&str>, keep: usize, found: &Found)
     let kept = 1 + usize::from(current.is_some_and(|current| current != wanted.version && found.marks.contains_key(current)));
     let mut others: Vec<(&String, &Marked)> = found.marks.iter().filter(|(version, _)| !is_kept(version)).collect();
     // Those that are not whole count for nothing, and go first.
-    others.sort_by_key(|(_, marked)| (!(marked.mark.whole && marked.is_there), std::cmp::Reverse(marked.changed_ns)));
+    others.sort_unstable_by_key(|(_, marked)| (!(marked.mark.whole && marked.is_there), std::cmp::Reverse(marked.changed_ns)));
     let whole = others.iter().filter(|(_, marked)| marked.mark.whole && marked.is_there).count();
     let room = keep.saturating_sub(kept).min(whole);
     others.into_iter().skip(room).map(|(version, _)| version.clone()).collect()

@@ -76,7 +76,9 @@ impl Volume {
             Source::Volume(Existing::Tagged(tagged)) => return self.tagged(tagged, here, cx).await,
             _ => {}
         }
-        let ours = BTreeMap::from([(INSTANCE.into(), here.instance.clone()), (ADDRESS.into(), cx.address.to_string())]);
+        let mut ours = BTreeMap::new();
+        ours.insert(INSTANCE.into(), here.instance.clone());
+        ours.insert(ADDRESS.into(), cx.address.to_string());
         for volume in volumes(VolumeQuery { tags: ours, ..VolumeQuery::default() }, cx).await? {
             if let Ok(next) = judge(&volume, here)
                 && cx.world.claims.volume(&volume.id, cx.address.as_str())
@@ -108,7 +110,7 @@ impl Volume {
             let fits = self.size_gib.is_none_or(|wanted| volume.size_gib >= wanted) && (volume.encrypted || !encrypted);
             fits && !volume.multi_attach && !others.contains(&volume.id)
         });
-        found.sort_by(|a, b| a.id.cmp(&b.id));
+        found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
         // Instances that start together do not all try the same one first.
         let first = here.instance.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let count = found.len();

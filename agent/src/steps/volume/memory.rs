@@ -67,5 +67,7 @@ impl Memory {
 /// Volumes that other steps remember.
 pub(super) fn of_others(cx: &Context<'_>) -> BTreeSet<String> {
     let others = cx.world.record.below("volumes.").into_iter().filter(|(address, _)| address != cx.address.as_str());
-    others.filter_map(|(_, entry)| serde_json::from_str::<Memory>(&entry.detail?).ok()?.volume).collect()
+    let mut volumes = BTreeSet::new();
+    volumes.extend(others.filter_map(|(_, entry)| serde_json::from_str::<Memory>(&entry.detail?).ok()?.volume));
+    volumes
 }

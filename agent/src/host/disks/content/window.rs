@@ -65,7 +65,7 @@ impl Window {
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         source.read(at, &mut bytes)?;
         self.parts.push((at, bytes));
-        self.parts.sort_by_key(|(at, _)| *at);
+        self.parts.sort_unstable_by_key(|(at, _)| *at);
         Ok(())
     }
 
