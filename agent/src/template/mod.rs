@@ -21,6 +21,7 @@
 //! list or a map is not printed without a helper. No HTML is escaped; `{{{x}}}` is `{{x}}`. Nothing here does
 //! I/O, and no message holds a value: any value may be a secret.
 
+mod braces;
 mod compile;
 mod environment;
 mod error;

@@ -5,6 +5,8 @@
 //! plain tags, outside of all blocks: no rule of white space reaches across. Where it is not certain what stands there,
 //! nothing is cut from there on.
 
+use super::braces::first_pair;
+
 /// A part is this long before the next cut, if the text allows it; in tests, as short as the text allows.
 const LENGTH: usize = if cfg!(test) { 1 } else { 1024 };
 
@@ -46,7 +48,7 @@ fn cuts(source: &str) -> Vec<usize> {
 /// plain; nothing where that cannot be said.
 fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option<(usize, bool)> {
     let mut plain = *open == 0 && !source[at..end].trim().is_empty() && !source[at..end].contains('~');
-    while let Some(tag) = source[at..end].find("{{").map(|found| at + found) {
+    while let Some(tag) = first_pair(&source[at..end], b'{').map(|found| at + found) {
         let inner = &source[tag + 2..];
         if source[..tag].ends_with('\\') || inner.starts_with("{{") {
             return None;
@@ -54,7 +56,7 @@ fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option
         let kind = inner.trim_start_matches(['~', ' ', '\t']);
         let closes = match kind.as_bytes().first()? {
             b'!' => end_of_comment(inner)?,
-            _ => inner.find("}}")?,
+            _ => first_pair(inner, b'}')?,
         };
         let content = &inner[..closes];
         match kind.as_bytes()[0] {
@@ -65,7 +67,7 @@ fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option
             _ if content.matches(['"', '\'']).count() % 2 == 1 => return None,
             first => plain &= (first.is_ascii_alphanumeric() || first == b'@') && !kind.starts_with("else") && !content.contains('\n'),
         }
-        at = tag + 2 + closes + inner[closes..].find("}}")? + 2;
+        at = tag + 2 + closes + first_pair(&inner[closes..], b'}')? + 2;
         if at > end {
             end = source[at..].find('\n').map_or(source.len(), |newline| at + newline + 1);
             plain = false;
@@ -79,7 +81,7 @@ fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option
 fn end_of_comment(inner: &str) -> Option<usize> {
     let dashes = inner.find('!').map(|mark| inner[mark + 1..].trim_start()).and_then(|text| text.strip_prefix("--"));
     let long = dashes.and_then(|text| Some(inner.len() - text.len() + text.find("--}}")? + 2));
-    long.or_else(|| inner.find("}}"))
+    long.or_else(|| first_pair(inner, b'}'))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! What these mean is beyond doubt, and the parser takes some 50,000 instructions for each. Whatever else stands in a
 //! template, and every mistake, is left to the parser.
 
+use super::braces::first_pair;
 use super::helpers::Helper;
 use super::path::is_symbol;
 use super::position::Position;
@@ -56,12 +57,6 @@ fn path(written: &str, position: Position) -> Option<Path> {
     }
     let segments = segments.into_iter().map(str::to_owned).collect();
     Some(Path { base: Base::Root, segments, written: written.to_owned(), position })
-}
-
-/// Where two such braces stand side by side for the first time. As `str::find` of both, whose preparation would cost more
-/// than the search of so short a text.
-fn first_pair(text: &str, brace: u8) -> Option<usize> {
-    text.as_bytes().windows(2).position(|pair| pair == [brace, brace])
 }
 
 #[cfg(test)]
