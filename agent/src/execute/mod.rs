@@ -70,8 +70,8 @@ impl<'a> Execution<'a> {
         let awaited = plan.awaited();
         recorder.amend(|report| report.steps = steps_of(plan, &awaited));
         for node in &plan.nodes {
-            if let Some(path) = node.shape().foretold {
-                world.known.set_outputs(node.address.clone(), Outputs::at(&path));
+            if let Some(path) = &node.outline.foretold {
+                world.known.set_outputs(node.address.clone(), Outputs::at(path));
             }
         }
         let schedule = Schedule::new(&plan.units);
@@ -193,7 +193,7 @@ impl<'a> Execution<'a> {
 
 /// What steps do beside the boot for as long as it goes on. Never ends.
 fn meanwhile<'a>(plan: &'a Plan, world: &'a World, recorder: &'a Recorder) -> LocalBoxFuture<'a, Infallible> {
-    let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| node.shape().goes_on_meanwhile);
+    let nodes = plan.nodes.iter().enumerate().filter(|(_, node)| node.outline.goes_on_meanwhile);
     let going_on: Vec<_> = nodes
         .map(|(at, node)| async move {
             let observer = move |progress: Progress| recorder.progress(at, &progress);

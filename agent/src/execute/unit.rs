@@ -98,7 +98,7 @@ async fn converge(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder, 
     let contexts: Vec<Context<'_>> =
         unit.members.iter().zip(&observers).map(|(at, observer)| context(plan, *at, world, observer, deadline)).collect();
     let members = || unit.members.iter().zip(&contexts);
-    let unfolds = unit.members.iter().any(|at| plan.nodes[*at].shape().unfolds);
+    let unfolds = unit.members.iter().any(|at| plan.nodes[*at].outline.unfolds);
     for round in 1.. {
         let left = round_of_changes(plan, unit, &contexts, recorder).await?;
         if left.is_empty() || !unfolds {

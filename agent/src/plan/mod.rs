@@ -19,7 +19,7 @@ use crate::address::{Address, Reference};
 use crate::document::BootDocument;
 use crate::document::error::DocumentError;
 use crate::document::source::TemplateTexts;
-use crate::step::{AnyStep, AsksAws, Phase, Shape, Shapes};
+use crate::step::{AnyStep, AsksAws, Outline, Phase, Shapes};
 use crate::template::Template;
 
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
@@ -49,12 +49,7 @@ pub(crate) struct PlanNode {
     pub(crate) required: bool,
     /// How long it may take in all.
     pub(crate) patience: Duration,
-}
-
-impl PlanNode {
-    pub(crate) fn shape(&self) -> Shape<'_> {
-        self.step.shape(self.address.key())
-    }
+    pub(crate) outline: Outline,
 }
 
 impl Plan {
@@ -78,15 +73,16 @@ impl Plan {
             return Err(DocumentError::new(mistakes, sources));
         }
         let heeds_phase = items.values().any(|item| item.common.phase.is_some()) || shapes.values().any(|shape| shape.heeds_phase);
-        let patience: Vec<Duration> = shapes.values().map(|shape| shape.patience).collect();
+        let kept: Vec<(Duration, Outline)> = shapes.values().map(|shape| (shape.patience, shape.outline())).collect();
         let nodes = items
             .into_iter()
             .zip(nodes)
-            .zip(patience)
-            .map(|(((address, item), references), patience)| PlanNode {
+            .zip(kept)
+            .map(|(((address, item), references), (patience, outline))| PlanNode {
                 holds_secret: references.iter().any(|reference| reference.root() == "secrets"),
                 required: item.common.required.unwrap_or(true),
                 patience: item.common.timeout.map_or(patience, |limit| limit.0),
+                outline,
                 step: item.step,
                 references,
                 address,
@@ -107,7 +103,7 @@ impl Plan {
 
     /// Whether any step calls AWS in every boot. The others find out for themselves whether they have to.
     pub(crate) fn needs_aws(&self) -> bool {
-        self.nodes.iter().any(|node| node.shape().asks_aws == AsksAws::Always)
+        self.nodes.iter().any(|node| node.outline.asks_aws == AsksAws::Always)
     }
 
     /// The keys of the tags that are referred to.

@@ -1,7 +1,7 @@
 //! What planning has to know of a step, as its document says it.
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address::Address;
@@ -62,6 +62,27 @@ impl Default for Shape<'_> {
             asks_aws: AsksAws::Never,
         }
     }
+}
+
+impl Shape<'_> {
+    /// What outlives planning.
+    pub(crate) fn outline(&self) -> Outline {
+        Outline {
+            foretold: self.foretold.as_deref().map(Path::to_owned),
+            unfolds: self.unfolds,
+            goes_on_meanwhile: self.goes_on_meanwhile,
+            asks_aws: self.asks_aws,
+        }
+    }
+}
+
+/// What of a [`Shape`] is asked for once the plan is made; each field as there.
+#[derive(Debug)]
+pub(crate) struct Outline {
+    pub(crate) foretold: Option<PathBuf>,
+    pub(crate) unfolds: bool,
+    pub(crate) goes_on_meanwhile: bool,
+    pub(crate) asks_aws: AsksAws,
 }
 
 /// Whether a step calls AWS, its own references apart.
