@@ -176,7 +176,7 @@ impl<'a> Execution<'a> {
             let report = self.recorder.report();
             let steps = report.steps.iter().enumerate().filter(|(at, _)| !spared.contains(at));
             let left = steps.filter_map(|(at, step)| match step.outcome {
-                Outcome::Running => Some((at, Some(why.clone().while_waiting(step.waiting.as_deref(), step.unreachable)))),
+                Outcome::Running => Some((at, Some(step.cut_off(why.clone())))),
                 Outcome::Pending => Some((at, None)),
                 _ => None,
             });
@@ -228,6 +228,7 @@ fn steps_of(plan: &Plan, awaited: &BTreeSet<usize>) -> Vec<StepReport> {
             skipped_for: None,
             idle: Vec::new(),
             unreachable: false,
+            refusal: None,
         })
         .collect();
     for (at, unit) in plan.units.iter().enumerate() {

@@ -85,8 +85,7 @@ fn too_slow(patience: Duration, unit: &Unit, recorder: &Recorder) -> Vec<MemberF
     let error = |member: usize| {
         let step = &report.steps[member];
         let hint = "give it a longer `timeout:`, or find out what it waits for";
-        Explanation::new(format!("it did not end within {patience:?}"), Some(hint.into()))
-            .while_waiting(step.waiting.as_deref(), step.unreachable)
+        step.cut_off(Explanation::new(format!("it did not end within {patience:?}"), Some(hint.into())))
     };
     unit.members.iter().map(|member| MemberFailure { member: *member, error: Some(error(*member)) }).collect()
 }

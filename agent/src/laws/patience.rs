@@ -1,5 +1,6 @@
 //! Every wait has an end, and that names what was waited for.
 
+use std::cell::RefCell;
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,8 +30,10 @@ fn took(booted: &Booted, address: &str) -> f64 {
     (step.finished_ms.unwrap() - step.started_ms.unwrap()) / 1e3
 }
 
-/// Secrets Manager behind a firewall that drops everything.
-struct Silent;
+/// Secrets Manager behind a firewall that drops everything, after a first call that it lets another service answer.
+struct Silent {
+    first: RefCell<Option<FakeSecretsManager>>,
+}
 
 #[async_trait(?Send)]
 impl SecretsManager for Silent {
@@ -38,21 +41,40 @@ impl SecretsManager for Silent {
         pending().await
     }
 
-    async fn get(&self, _: &SecretRequest) -> Result<SecretValue, AwsError> {
-        pending().await
+    async fn get(&self, request: &SecretRequest) -> Result<SecretValue, AwsError> {
+        let first = self.first.take();
+        match first {
+            Some(first) => first.get(request).await,
+            None => pending().await,
+        }
     }
+}
+
+/// The end of a secret that Secrets Manager, after `first`, never answers.
+async fn unanswered(first: Option<FakeSecretsManager>) -> Booted {
+    let instance = instance("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
+    let secrets = Rc::new(Silent { first: RefCell::new(first) });
+    let services = Services { secrets, ..crate::fake::aws::services(instance.ec2.clone(), instance.rds.clone()) };
+    instance.process_with(services).await.run(pending()).await
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_that_never_comes() {
-    let instance = instance("version: 1\nsecrets: { db: { secrets_manager: prod/db, timeout: 30s } }\n");
-    let services = Services { secrets: Rc::new(Silent), ..crate::fake::aws::services(instance.ec2.clone(), instance.rds.clone()) };
-    let booted = instance.process_with(services).await.run(pending()).await;
+    let booted = unanswered(None).await;
     insta::assert_snapshot!(booted.error("secrets.db"), @r"
     it did not end within 30s, while it was waiting for secret prod/db
       hint: give it a longer `timeout:`, or find out what it waits for
     ");
     assert!(took(&booted, "secrets.db") < 40.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_that_is_refused_once_and_then_never_comes() {
+    let booted = unanswered(Some(FakeSecretsManager::default().throttled(1))).await;
+    insta::assert_snapshot!(booted.error("secrets.db"), @r"
+    it did not end within 30s, while it was waiting for secret prod/db; the last try failed: GetSecretValue prod/db: throttled: Rate exceeded (after 2 tries)
+      hint: raise the account's quota for GetSecretValue, or let fewer instances start at once
+    ");
 }
 
 #[tokio::test(start_paused = true)]

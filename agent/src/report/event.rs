@@ -106,6 +106,10 @@ impl Recorder {
         match progress {
             Progress::Waiting(reason) => {
                 self.change(at, |step, now| {
+                    // A refusal of something else explains nothing.
+                    if last_wait(step).is_some_and(|last| last != reason) {
+                        step.refusal = None;
+                    }
                     step.waiting = Some(reason.clone());
                     rests(step, now, IdleKind::Waiting, reason);
                 });
@@ -117,12 +121,14 @@ impl Recorder {
                     rests(step, now, IdleKind::Retrying, &error.message);
                     step.waiting = Some(reason.clone());
                     step.unreachable = error.unreachable;
+                    step.refusal = Some((*error).clone());
                 });
                 self.tell(at, &Event::Waiting(&reason));
             }
             Progress::Advanced(amount) => {
                 self.change(at, |step, now| {
                     step.unreachable = false;
+                    step.refusal = None;
                     step.progress = Some(amount.clone());
                     goes_on(step, now);
                 });
@@ -142,6 +148,7 @@ impl Recorder {
             step.attempts = attempt + 1;
             step.waiting = Some(format!("to try again: {}", error.message));
             step.unreachable = error.unreachable;
+            step.refusal = Some((*error).clone());
         });
         self.tell(at, &Event::Retrying { error, pause, attempt });
     }
@@ -188,6 +195,11 @@ impl Recorder {
         let step = &self.report.borrow().steps[at];
         self.listeners.iter().for_each(|listener| listener.event(step, event));
     }
+}
+
+/// What the step waited for last, before it was refused.
+fn last_wait(step: &StepReport) -> Option<&String> {
+    step.idle.iter().rev().find(|idle| idle.kind == IdleKind::Waiting).map(|idle| &idle.why)
 }
 
 /// What is kept of a step that waits time and again: the first pauses tell the story.

@@ -132,6 +132,9 @@ pub(crate) struct StepReport {
     /// AWS or IMDS gave no answer to its last try, and another is to come: `waiting` says so in words.
     #[serde(skip)]
     pub(crate) unreachable: bool,
+    /// Why the last try failed of what it waits for.
+    #[serde(skip)]
+    pub(crate) refusal: Option<Explanation>,
 }
 
 /// A time in which a step did not work.
@@ -173,6 +176,18 @@ impl StepReport {
             Outcome::Pending | Outcome::Running => !self.beside,
             Outcome::Unchanged | Outcome::Changed => false,
         }
+    }
+
+    /// `why` this step was ended before its time, with what it was waiting for, and what kept that from coming.
+    pub(crate) fn cut_off(&self, why: Explanation) -> Explanation {
+        let why = why.while_waiting(self.waiting.as_deref(), self.unreachable);
+        let Some(refusal) = &self.refusal else { return why };
+        let message = match why.message.ends_with(&refusal.message) {
+            // Between two tries, it was waiting "to try again: …".
+            true => why.message,
+            false => format!("{}; the last try failed: {}", why.message, refusal.message),
+        };
+        Explanation { message, causes: refusal.causes.clone(), hint: refusal.hint.clone().or(why.hint), ..why }
     }
 }
 
