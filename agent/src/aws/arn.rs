@@ -150,6 +150,32 @@ mod tests {
             format!("{message}\n  {hint}")
         });
         insta::assert_snapshot!(said.collect::<Vec<_>>().join("\n"), @"
+        `arn:aws:secretsmanager:eu-central-1:123456789012` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager::123456789012:secret:db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:Frankfurt:123456789012:secret:db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:eu-central-1:1234:secret:db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:eu-central-1:123456789012:secret:` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:eu-central-1:123456789012:db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:ssm:eu-central-1:123456789012:parameter/db` is not the ARN of a secret
+          give it as `parameter:`
+        `arn:aws:iam:eu-central-1:123456789012:role/db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:cn-north-1:123456789012:secret:db` names the partition aws, and cn-north-1 is in aws-cn
+          begin it with arn:aws-cn:, or correct the region
+        `arn:amazon:secretsmanager:eu-central-1:123456789012:secret:db` names the partition amazon, and eu-central-1 is in aws
+          begin it with arn:aws:, or correct the region
+        `arn:aws:secretsmanager:eu-central-1:123456789012:secret:db-a1b2c3:password::` names more than a secret
+          end the ARN before `:password::`, and refer to the field as in {{secrets.NAME.password}}
+        `arn:aws:ssm:eu-central-1:123456789012:parameter/` is not the ARN of a parameter
+          write it as in arn:aws:ssm:eu-central-1:123456789012:parameter/prod/token
+        `arn:aws:secretsmanager:eu-central-1:123456789012:secret:db` is not the ARN of a parameter
+          give it as `secrets_manager:`
         ");
     }
 }

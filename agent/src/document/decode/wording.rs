@@ -90,13 +90,13 @@ fn hint(found: &Value, wanted: &Wanted<'_>) -> String {
         }
         (Wanted::Length, _) => "write a number and its unit, as in 90s, 20m or 1h30m".into(),
         (Wanted::Whole(_), Value::String(written)) if number::is_number(&without_marks(written)) => {
-            format!("write it without quotes: {}", without_marks(written))
+            format!("write {}, without quotes", without_marks(written))
         }
         (Wanted::Whole(range), _) => format!("write {range}"),
         (Wanted::Truth, Value::String(written)) => match written.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "y" => "write true, without quotes".into(),
             "false" | "no" | "off" | "n" => "write false, without quotes".into(),
-            _ => "write true or false, without quotes".into(),
+            _ => "write true or false".into(),
         },
         (Wanted::Truth, _) => "write true or false".into(),
         (Wanted::List, Value::Null | Value::Bool(..) | Value::Number(_) | Value::String(_)) => "write a list: [ … ]".into(),
@@ -154,6 +154,18 @@ mod tests {
             ]
             .join("\n"),
             @"
+        -1 is out of range; write a whole number, 0 or more
+        -1 is out of range; write a whole number, 1 or more
+        70000 is out of range; write a whole number from 0 to 65535
+        1e2 is out of range; write a whole number from 1 to 50
+        expected a whole number, found 1.5; write a whole number from 0 to 4294967295
+        99999999999999999999999 is out of range; write a whole number
+        expected a whole number, found 1e99; write a whole number from 0 to 4294967295
+        expected a whole number, found a string; write 100, without quotes
+        expected a whole number, found a string; write 1000, without quotes
+        expected a whole number, found a string; write a whole number from 0 to 255
+        expected true or false, found a string; write true, without quotes
+        expected true or false, found a number; write true or false
         "
         );
     }
