@@ -47,6 +47,7 @@ mod laws;
 #[doc(hidden)]
 pub mod measured;
 mod net;
+mod number;
 mod plan;
 mod redaction;
 mod rehearse;

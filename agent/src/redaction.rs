@@ -43,7 +43,8 @@ impl Redactor {
     pub(crate) fn learn(&self, value: &serde_json::Value) {
         match value {
             serde_json::Value::String(text) => self.learn_text(text),
-            serde_json::Value::Number(number) => self.learn_text(&number.to_string()),
+            // As it was written, and as helpers and programs write it again.
+            serde_json::Value::Number(number) => crate::number::spellings(number).iter().for_each(|text| self.learn_text(text)),
             serde_json::Value::Array(items) => items.iter().for_each(|item| self.learn(item)),
             serde_json::Value::Object(fields) => fields.values().for_each(|field| self.learn(field)),
             serde_json::Value::Null | serde_json::Value::Bool(_) => {}

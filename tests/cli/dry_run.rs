@@ -298,6 +298,56 @@ fn a_fact_in_another_shape_than_the_document_reads_is_named() {
     ");
 }
 
+/// `app-1.2.tar.gz` was asked for, and `check` was content.
+#[test]
+fn values_and_facts_are_rendered_as_they_were_written() {
+    let written = ["1.20", "1.10", "1e3", "1E5", "0x10", "0o17", "12345678901234567890", "+1", "-0", ".5", "1.0", "007", "1_000", "yes"];
+    let list = written.join(", ");
+    let desk = Desk::new(&format!(
+        "version: 1\nvalues: {{ all: [{list}] }}\nsecrets: {{ app: {{ secrets_manager: app }} }}\nfiles:\n  /etc/a: {{ content: \
+         \"{{{{join values.all ' '}}}} {{{{join secrets.app.all ' '}}}} {{{{join secrets.app.all ' '}}}}\" }}\n  /etc/b.json: {{ content: \
+         '{{{{json values.all}}}}' }}\n  /etc/c.toml: {{ content: 'a = {{{{toml (lookup values.all 3)}}}}' }}\n  /etc/d.yaml: {{ content: \
+         'a: {{{{yaml values.all}}}}' }}\n"
+    ));
+    write(&desk.path("facts.yaml"), &format!("secrets: {{ app: {{ all: [{list}] }} }}\n"));
+    let out = tempfile::tempdir().unwrap();
+    desk.dry_run().option("--facts", &desk.path("facts.yaml")).option("--out", out.path()).run().exits(0);
+    let mut files = tree(out.path());
+    let mut content = |path: &str| String::from_utf8(files.remove(path).unwrap().content).unwrap();
+    assert_eq!(content("/etc/a"), [written.join(" "), written.join(" "), written.join(" ")].join(" "));
+    assert_eq!(content("/etc/b.json"), r#"[1.20,1.10,1e3,1E5,16,15,12345678901234567890,1,-0,0.5,1.0,"007","1_000","yes"]"#);
+    assert_eq!(content("/etc/c.toml"), "a = 1E5");
+    assert_eq!(
+        content("/etc/d.yaml"),
+        r#"a: [1.20, 1.10, 1.0e+3, 1.0E+5, 0x10, 15, 12345678901234567890, 1, -0, 0.5, 1.0, "007", "1_000", "yes"]"#
+    );
+}
+
+#[test]
+fn a_number_that_toml_cannot_hold_is_refused_with_the_way_out() {
+    let desk = Desk::new("version: 1\nvalues: { n: 12345678901234567890 }\nfiles:\n  /etc/a.toml: { content: 'a = {{toml values.n}}' }\n");
+    let ran = desk.dry_run().run().exits(1);
+    assert!(ran.stdout.contains(r#"write a number that large as a string, as in "{{values.n}}""#), "{ran}");
+}
+
+#[test]
+fn facts_of_a_secret_are_opened_as_the_secret_would_be() {
+    let desk = Desk::new(
+        "version: 1\nsecrets: { a: { parameter: /a, json: true }, b: { secrets_manager: b } }\nfiles:\n  /etc/a: { content: \
+         \"{{secrets.a.x}} {{secrets.b.x}}\" }\n",
+    );
+    let out = tempfile::tempdir().unwrap();
+    write(&desk.path("facts.yaml"), "secrets: { a: '{\"x\": 1.10}', b: '{\"x\": 2E5}' }\n");
+    desk.dry_run().option("--facts", &desk.path("facts.yaml")).option("--out", out.path()).run().exits(0);
+    assert_eq!(tree(out.path())["/etc/a"].content, b"1.10 2E5");
+    write(&desk.path("facts.yaml"), "secrets: { a: hunter2, b: { x: 1 } }\n");
+    let ran = desk.dry_run().option("--facts", &desk.path("facts.yaml")).run().exits(2);
+    insta::assert_snapshot!(ran.stderr, @"
+    secrets.a in --facts is not a JSON object: line 1, column 1 does not parse
+      hint: give its fields, as in `a: { user: … }`
+    ");
+}
+
 #[test]
 fn a_place_that_cannot_be_written_to_is_named() {
     let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { content: a }\n");

@@ -9,6 +9,7 @@
 mod gather;
 mod once;
 mod pace;
+mod regions;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use tokio::sync::Semaphore;
 use self::gather::Gather;
 use self::once::Once;
 use self::pace::Pace;
+use self::regions::Regions;
 use crate::aws::client::call::Call;
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 use crate::aws::secrets_manager::{SecretRequest, SecretValue, SecretVersion, SecretsManager};
@@ -35,9 +37,9 @@ const PARAMETERS_PER_CALL: usize = 10;
 /// 231 ms at 5; quotas of the account are thousands a second.
 const SINGLE_CALLS: usize = 50;
 
-/// Secrets Manager, batched and each secret once.
+/// Secrets Manager, batched and each secret once; that of other regions too, for ARNs.
 #[derive(Clone)]
-pub(crate) struct Secrets(Rc<SecretsInner>);
+pub(crate) struct Secrets(Regions<dyn SecretsManager, SecretsInner>);
 
 struct SecretsInner {
     service: Rc<dyn SecretsManager>,
@@ -52,6 +54,27 @@ struct SecretsInner {
 
 impl Secrets {
     pub(crate) fn new(service: Rc<dyn SecretsManager>) -> Self {
+        Self(Regions::new(service, SecretsInner::new))
+    }
+
+    /// The value of one secret.
+    ///
+    /// # Errors
+    ///
+    /// [`AwsError`], of this secret alone even if it was asked for with others.
+    pub(crate) async fn get(&self, request: &SecretRequest) -> Result<SecretValue, AwsError> {
+        let elsewhere = |home: Rc<SecretsInner>, region: String| {
+            let id = request.id.clone();
+            async move { home.service.elsewhere(&region, &id).await }
+        };
+        let (this, asked) = (self.0.of(&request.id, elsewhere).await?, request.clone());
+        let once = this.once.clone();
+        once.get(request.clone(), async move { this.fetch(&asked).await }).await
+    }
+}
+
+impl SecretsInner {
+    fn new(service: Rc<dyn SecretsManager>) -> Self {
         let batches = service.clone();
         let pace = Rc::<Pace>::default();
         let paced = pace.clone();
@@ -66,7 +89,7 @@ impl Secrets {
                 Ok(ids.into_iter().zip(answers).filter_map(|(id, answer)| Some((id, answer?))).collect())
             }
         });
-        Self(Rc::new(SecretsInner {
+        Self {
             service,
             gather,
             once: Rc::default(),
@@ -74,21 +97,9 @@ impl Secrets {
             singles: Semaphore::new(SINGLE_CALLS),
             batch_denied: Cell::new(false),
             pace_of_singles: Pace::default(),
-        }))
+        }
     }
 
-    /// The value of one secret.
-    ///
-    /// # Errors
-    ///
-    /// [`AwsError`], of this secret alone even if it was asked for with others.
-    pub(crate) async fn get(&self, request: &SecretRequest) -> Result<SecretValue, AwsError> {
-        let (this, asked) = (self.0.clone(), request.clone());
-        self.0.once.get(request.clone(), async move { this.fetch(&asked).await }).await
-    }
-}
-
-impl SecretsInner {
     async fn fetch(&self, request: &SecretRequest) -> Result<SecretValue, AwsError> {
         if request.version == SecretVersion::Current && !self.batch_denied.get() {
             self.pace.ready().await;
@@ -114,9 +125,9 @@ impl SecretsInner {
     }
 }
 
-/// Parameter Store, batched and each parameter once.
+/// Parameter Store, batched and each parameter once; that of other regions too, for ARNs.
 #[derive(Clone)]
-pub(crate) struct Parameters(Rc<ParametersInner>);
+pub(crate) struct Parameters(Regions<dyn ParameterStore, ParametersInner>);
 
 struct ParametersInner {
     service: Rc<dyn ParameterStore>,
@@ -130,23 +141,7 @@ struct ParametersInner {
 
 impl Parameters {
     pub(crate) fn new(service: Rc<dyn ParameterStore>) -> Self {
-        let batches = service.clone();
-        let pace = Rc::<Pace>::default();
-        let paced = pace.clone();
-        let gather = Gather::new(PARAMETERS_PER_CALL, move |names: Vec<String>| {
-            let (service, pace) = (batches.clone(), paced.clone());
-            async move { pace.note(values(&*service, names).await) }
-        });
-        let singles = Semaphore::new(SINGLE_CALLS);
-        Self(Rc::new(ParametersInner {
-            service,
-            gather,
-            once: Rc::default(),
-            trees: Rc::default(),
-            pace,
-            pace_of_trees: Pace::default(),
-            singles,
-        }))
+        Self(Regions::new(service, ParametersInner::new))
     }
 
     /// The value of one parameter.
@@ -156,22 +151,40 @@ impl Parameters {
     /// [`AwsError`], of this parameter alone even if it was asked for with others; a missing one is
     /// [`AwsErrorKind::NotFound`].
     pub(crate) async fn get(&self, name: &str) -> Result<ParameterValue, AwsError> {
-        let (this, asked) = (self.0.clone(), name.to_owned());
-        self.0.once.get(name.to_owned(), async move { this.fetch(asked).await }).await
+        let elsewhere = |home: Rc<ParametersInner>, region: String| {
+            let name = name.to_owned();
+            async move { home.service.elsewhere(&region, &name).await }
+        };
+        let (this, asked) = (self.0.of(name, elsewhere).await?, name.to_owned());
+        let once = this.once.clone();
+        once.get(name.to_owned(), async move { this.fetch(asked).await }).await
     }
 
     /// Every parameter below `path`: names without it, and their values.
     pub(crate) async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {
-        let (this, asked) = (self.0.clone(), path.to_owned());
+        let (this, asked) = (self.0.home(), path.to_owned());
+        let trees = this.trees.clone();
         let fetch = async move {
             this.pace_of_trees.ready().await;
             this.pace_of_trees.note(this.service.under(&asked).await)
         };
-        self.0.trees.get(path.to_owned(), fetch).await
+        trees.get(path.to_owned(), fetch).await
     }
 }
 
 impl ParametersInner {
+    fn new(service: Rc<dyn ParameterStore>) -> Self {
+        let batches = service.clone();
+        let pace = Rc::<Pace>::default();
+        let paced = pace.clone();
+        let gather = Gather::new(PARAMETERS_PER_CALL, move |names: Vec<String>| {
+            let (service, pace) = (batches.clone(), paced.clone());
+            async move { pace.note(values(&*service, names).await) }
+        });
+        let singles = Semaphore::new(SINGLE_CALLS);
+        Self { service, gather, once: Rc::default(), trees: Rc::default(), pace, pace_of_trees: Pace::default(), singles }
+    }
+
     async fn fetch(&self, name: String) -> Result<ParameterValue, AwsError> {
         self.pace.ready().await;
         let batch = self.gather.get(&name).await;

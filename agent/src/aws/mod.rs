@@ -5,6 +5,7 @@
 //! tests.
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
+pub(crate) mod arn;
 pub(crate) mod autoscaling;
 pub(crate) mod caller;
 pub(crate) mod client;

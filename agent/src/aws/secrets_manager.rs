@@ -3,6 +3,7 @@
 //! One call each; which secrets go into which call is decided in [`fetch`](super::fetch).
 
 use std::fmt;
+use std::rc::Rc;
 
 use async_trait::async_trait;
 use aws_sdk_secretsmanager::Client;
@@ -24,6 +25,11 @@ pub(crate) trait SecretsManager {
     /// BatchGetSecretValue: the current version of at most twenty secrets. Answers in the order of `ids`;
     /// `None` where the service said nothing of one.
     async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError>;
+
+    /// Secrets Manager of the region that the ARN `id` names; `None` if that is this one.
+    async fn elsewhere(&self, _region: &str, _id: &str) -> Result<Option<Rc<dyn SecretsManager>>, AwsError> {
+        Ok(None)
+    }
 
     /// GetSecretValue.
     async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError>;
@@ -99,6 +105,12 @@ impl SecretsManager for LiveSecretsManager {
             Some(Err(call.refused(error.error_code(), error.message(), None)))
         };
         Ok(ids.iter().map(answer_for).collect())
+    }
+
+    async fn elsewhere(&self, region: &str, id: &str) -> Result<Option<Rc<dyn SecretsManager>>, AwsError> {
+        let connection = self.connection.elsewhere(region).await;
+        let connection = connection.map_err(|error| Call::new(SERVICE, "GetSecretValue", id).unplaced(error))?;
+        Ok(connection.map(|connection| Rc::new(Self::new(connection)) as Rc<dyn SecretsManager>))
     }
 
     async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError> {

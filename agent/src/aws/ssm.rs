@@ -3,6 +3,7 @@
 //! One call each; which parameters go into which call is decided in [`fetch`](super::fetch).
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use async_trait::async_trait;
 use aws_sdk_ssm::Client;
@@ -22,6 +23,11 @@ pub(crate) const SERVICE: &Service = &Service::plain("ssm");
 pub(crate) trait ParameterStore {
     /// GetParameters with decryption: at most ten. Answers in the order of `names`; `None` for one that does not exist.
     async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError>;
+
+    /// Parameter Store of the region that the ARN `name` names; `None` if that is this one.
+    async fn elsewhere(&self, _region: &str, _name: &str) -> Result<Option<Rc<dyn ParameterStore>>, AwsError> {
+        Ok(None)
+    }
 
     /// GetParametersByPath, recursive and decrypted, to the last page: names without `path`, and their values.
     async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError>;
@@ -66,6 +72,12 @@ impl ParameterStore for LiveParameterStore {
         let found: Vec<Found> = answer.parameters.unwrap_or_default().into_iter().filter_map(Found::new).collect();
         let value_of = |name: &String| found.iter().find(|found| found.is_called(name)).map(|found| found.value.clone());
         Ok(names.iter().map(value_of).collect())
+    }
+
+    async fn elsewhere(&self, region: &str, name: &str) -> Result<Option<Rc<dyn ParameterStore>>, AwsError> {
+        let connection = self.connection.elsewhere(region).await;
+        let connection = connection.map_err(|error| Call::new(SERVICE, "GetParameters", name).unplaced(error))?;
+        Ok(connection.map(|connection| Rc::new(Self::new(connection)) as Rc<dyn ParameterStore>))
     }
 
     async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {

@@ -7,6 +7,7 @@
 mod error;
 mod reader;
 mod reading;
+mod wording;
 
 use serde::de::DeserializeOwned;
 
@@ -91,11 +92,11 @@ mod tests {
 
     #[test]
     fn finds_every_mistake_of_one_value() {
-        let (value, mistakes) = read("run: [a, 5, true]\nonce: allways\nlimit: soon\ninner: {nam: x}\nrum: [a]\n");
+        let (value, mistakes) = read("run: [a, 5, True]\nonce: allways\nlimit: soon\ninner: {nam: x}\nrum: [a]\n");
         assert_eq!(value, None);
         insta::assert_snapshot!(mistakes.join("\n"), @r#"
         x:1:10: expected a string, found a number (put it in quotes: "5")
-        x:1:13: expected a string, found a boolean (put it in quotes: "true")
+        x:1:13: expected a string, found a boolean (put it in quotes: "True")
         x:2:7: `allways` is not one of instance, always (did you mean `always`?)
         x:3:8: `soon` is not a length of time (write a number and its unit, as in 90s, 20m or 1h30m)
         x:4:9: unknown key `nam` (did you mean `name`?)
@@ -124,6 +125,6 @@ mod tests {
     #[test]
     fn does_not_call_missing_what_was_only_wrong() {
         let (_, mistakes) = read("run: 5\n");
-        assert_eq!(mistakes, ["x:1:6: expected a list, found a number (write it in the form that is expected here)"]);
+        assert_eq!(mistakes, ["x:1:6: expected a list, found a number (write a list: [ … ])"]);
     }
 }

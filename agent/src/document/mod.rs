@@ -28,7 +28,7 @@ use crate::text::{Place, Text};
 pub(crate) use crate::document::registry::KINDS;
 
 /// The version of the format that this ingot reads.
-const VERSION: i64 = 1;
+const VERSION: &str = "1";
 
 /// One step of a document.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ impl BootDocument {
     }
 
     fn read_version(&mut self, node: &Node) {
-        if node.value != Value::Integer(VERSION) {
+        if node.value != Value::Number(VERSION.to_owned()) {
             let message = format!("this ingot reads version {VERSION} of the document, written as a number");
             self.mistakes.push(Mistake::at(&node.place, message, "write `version: 1`, or install an ingot that reads this document"));
         }

@@ -4,7 +4,7 @@
 //! found while planning. So documents are parsed into this tree; [`decode`](super::decode) makes typed steps of it.
 //!
 //! Strict where YAML is lenient: equal keys, merge keys and tags are mistakes. Plain scalars follow YAML 1.2's core
-//! schema, but a number with a leading zero is a string: `0640` is a file mode.
+//! schema, but a number with a leading zero is a string: `0640` is a file mode. [Numbers](crate::number) stay as written.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -14,6 +14,7 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::document::error::Mistake;
 use crate::failure::nearest;
+use crate::number;
 use crate::text::Place;
 
 /// A value, and where it stands.
@@ -26,9 +27,10 @@ pub(crate) struct Node {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Null,
-    Bool(bool),
-    Integer(i64),
-    Float(f64),
+    /// With the word that was written, such as `True`.
+    Bool(bool, &'static str),
+    /// As it was written.
+    Number(String),
     String(String),
     Sequence(Vec<Node>),
     Map(Vec<(Key, Node)>),
@@ -70,9 +72,8 @@ impl Node {
     pub(crate) fn describe(&self) -> &'static str {
         match self.value {
             Value::Null => "nothing",
-            Value::Bool(_) => "a boolean",
-            Value::Integer(_) => "a number",
-            Value::Float(_) => "a number",
+            Value::Bool(..) => "a boolean",
+            Value::Number(_) => "a number",
             Value::String(_) => "a string",
             Value::Sequence(_) => "a list",
             Value::Map(_) => "a map",
@@ -82,9 +83,8 @@ impl Node {
     pub(crate) fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
-            Value::Bool(value) => (*value).into(),
-            Value::Integer(value) => (*value).into(),
-            Value::Float(value) => (*value).into(),
+            Value::Bool(value, _) => (*value).into(),
+            Value::Number(text) => serde_json::Value::Number(number::written(text)),
             Value::String(value) => value.as_str().into(),
             Value::Sequence(items) => items.iter().map(Node::to_json).collect(),
             Value::Map(entries) => {
@@ -264,26 +264,14 @@ fn depth(node: &Node) -> usize {
 /// The value of an unquoted scalar.
 fn plain(text: &str) -> Value {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
-        "true" | "True" | "TRUE" => return Value::Bool(true),
-        "false" | "False" | "FALSE" => return Value::Bool(false),
-        _ => {}
-    }
-    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    let leading_zero = digits.len() > 1 && digits.starts_with('0') && digits.as_bytes()[1].is_ascii_digit();
-    if leading_zero || !digits.starts_with(|c: char| c.is_ascii_digit() || c == '.') {
-        return Value::String(text.to_owned());
-    }
-    if let Ok(number) = text.parse::<i64>() {
-        return Value::Integer(number);
-    }
-    for (prefix, radix) in [("0x", 16), ("0o", 8)] {
-        if let Some(Ok(number)) = text.strip_prefix(prefix).map(|digits| i64::from_str_radix(digits, radix)) {
-            return Value::Integer(number);
-        }
-    }
-    match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && digits.contains(|c: char| c.is_ascii_digit()) => Value::Float(number),
+        "" | "~" | "null" | "Null" | "NULL" => Value::Null,
+        "true" => Value::Bool(true, "true"),
+        "True" => Value::Bool(true, "True"),
+        "TRUE" => Value::Bool(true, "TRUE"),
+        "false" => Value::Bool(false, "false"),
+        "False" => Value::Bool(false, "False"),
+        "FALSE" => Value::Bool(false, "FALSE"),
+        _ if number::is_number(text) => Value::Number(text.to_owned()),
         _ => Value::String(text.to_owned()),
     }
 }
@@ -305,9 +293,19 @@ mod tests {
 
     #[test]
     fn reads_scalars_as_the_core_schema_does() {
-        let node = tree("[~, true, yes, 5, -5, 0x1f, 0640, 1.5, 1e3, '5', 1.2.3, 12:30, .5, ., 99999999999999999999]");
-        let expected = json!([null, true, "yes", 5, -5, 31, "0640", 1.5, 1000.0, "5", "1.2.3", "12:30", 0.5, ".", 1e20]);
+        let node = tree("[~, true, False, yes, on, 0640, 1_000, '5', 1.2.3, 12:30, 2024-01-01, ., .inf, -007]");
+        let expected = json!([null, true, false, "yes", "on", "0640", "1_000", "5", "1.2.3", "12:30", "2024-01-01", ".", ".inf", "-007"]);
         assert_eq!(node.to_json(), expected);
+    }
+
+    /// `version: 1.20` asked for `app-1.2.tar.gz`.
+    #[test]
+    fn numbers_keep_the_text_they_were_written_as() {
+        let written = ["5", "-5", "0x1f", "0o17", "1.20", "1e3", "1E5", ".5", "+1", "-0", "1.0", "12345678901234567890123", "1e400"];
+        let Value::Sequence(items) = tree(&format!("[{}]", written.join(", "))).value else { panic!("a list") };
+        for (item, text) in items.iter().zip(written) {
+            assert_eq!((&item.value, item.to_json().to_string().as_str()), (&Value::Number(text.to_owned()), text));
+        }
     }
 
     #[test]

@@ -55,6 +55,8 @@ type Invent<K, V> = Box<dyn Fn(&K) -> Option<V>>;
 pub(crate) struct FakeSecretsManager {
     secrets: BTreeMap<SecretRequest, SecretValue>,
     invent: Option<Invent<SecretRequest, SecretValue>>,
+    /// Other regions than this one; one that is not here is this one.
+    elsewhere: BTreeMap<String, Rc<FakeSecretsManager>>,
     calls: Calls,
 }
 
@@ -98,6 +100,10 @@ impl SecretsManager for FakeSecretsManager {
         Ok(ids.iter().map(|id| Some(self.value(&request(id)))).collect())
     }
 
+    async fn elsewhere(&self, region: &str, _id: &str) -> Result<Option<Rc<dyn SecretsManager>>, AwsError> {
+        Ok(self.elsewhere.get(region).map(|service| service.clone() as Rc<dyn SecretsManager>))
+    }
+
     async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError> {
         self.calls.begin(secrets_manager::SERVICE, "GetSecretValue", std::slice::from_ref(&secret.id)).await?;
         self.value(secret)
@@ -108,6 +114,8 @@ impl SecretsManager for FakeSecretsManager {
 #[derive(Default)]
 pub(crate) struct FakeParameterStore {
     parameters: BTreeMap<String, ParameterValue>,
+    /// As those of [`FakeSecretsManager`].
+    elsewhere: BTreeMap<String, Rc<FakeParameterStore>>,
     invent: Option<Invent<str, ParameterValue>>,
     invent_tree: Option<Invent<str, Vec<(String, ParameterValue)>>>,
     calls: Calls,
@@ -152,6 +160,10 @@ impl ParameterStore for FakeParameterStore {
         self.calls.begin(ssm::SERVICE, "GetParameters", names).await?;
         let value = |name: &String| self.parameters.get(name).cloned().or_else(|| self.invent.as_ref()?(name));
         Ok(names.iter().map(value).collect())
+    }
+
+    async fn elsewhere(&self, region: &str, _name: &str) -> Result<Option<Rc<dyn ParameterStore>>, AwsError> {
+        Ok(self.elsewhere.get(region).map(|service| service.clone() as Rc<dyn ParameterStore>))
     }
 
     async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {
@@ -206,9 +218,17 @@ impl Metadata for FakeMetadata {
 /// Failures on request.
 #[cfg(test)]
 mod knobs {
+    use std::rc::Rc;
+
     use super::{FakeParameterStore, FakeSecretsManager};
 
     impl FakeSecretsManager {
+        /// Puts another region beside this one.
+        pub(crate) fn and_in(mut self, region: &str, service: &Rc<Self>) -> Self {
+            self.elsewhere.insert(region.into(), service.clone());
+            self
+        }
+
         /// Refuses the next `times` calls as AWS does under load.
         pub(crate) fn throttled(self, times: usize) -> Self {
             self.calls.throttle.set(times);
@@ -223,6 +243,12 @@ mod knobs {
     }
 
     impl FakeParameterStore {
+        /// As [`FakeSecretsManager::and_in`].
+        pub(crate) fn and_in(mut self, region: &str, service: &Rc<Self>) -> Self {
+            self.elsewhere.insert(region.into(), service.clone());
+            self
+        }
+
         /// As [`FakeSecretsManager::throttled`].
         pub(crate) fn throttled(self, times: usize) -> Self {
             self.calls.throttle.set(times);

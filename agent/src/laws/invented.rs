@@ -53,7 +53,10 @@ impl Invented {
                 };
                 invented.add_secret(name, &id, version, &parts, is_binary(example, name));
             } else if let Some(parameter) = rendered("parameter") {
-                let value = invented.value(name);
+                let value = match step["json"].as_bool() {
+                    Some(true) => invented.object(name, &parts),
+                    _ => invented.value(name),
+                };
                 invented.parameters = invented.parameters.with(&parameter, &value);
             } else if let Some(path) = rendered("parameters_under") {
                 let parts = if parts.is_empty() { BTreeSet::from([vec!["flag".to_owned()]]) } else { parts };
@@ -78,6 +81,16 @@ impl Invented {
         value(name)
     }
 
+    /// A JSON object with these parts.
+    fn object(&mut self, name: &str, parts: &BTreeSet<Vec<String>>) -> String {
+        let mut object = json!({});
+        for part in parts {
+            let slot = part.iter().fold(&mut object, |at, segment| &mut at[segment]);
+            *slot = Value::from(self.value(&format!("{name}.{}", part.join("."))));
+        }
+        object.to_string()
+    }
+
     fn add_secret(&mut self, name: &str, id: &str, version: SecretVersion, parts: &BTreeSet<Vec<String>>, binary: bool) {
         let secret = if binary {
             let bytes = [b"\x00\xff", self.value(name).as_bytes(), b"\x80\n"].concat();
@@ -86,12 +99,7 @@ impl Invented {
         } else if parts.is_empty() {
             SecretValue::Text(self.value(name).into())
         } else {
-            let mut object = json!({});
-            for part in parts {
-                let slot = part.iter().fold(&mut object, |at, segment| &mut at[segment]);
-                *slot = Value::from(self.value(&format!("{name}.{}", part.join("."))));
-            }
-            SecretValue::Text(object.to_string().into())
+            SecretValue::Text(self.object(name, parts).into())
         };
         self.secrets = std::mem::take(&mut self.secrets).with_version(id, version, secret);
     }

@@ -10,7 +10,7 @@ use crate::laws::example::{below, examples};
 /// Whether ingot finds anything wrong with a document before it looks for what is between its steps.
 fn is_wrong(document: &Value) -> bool {
     let mut layers = Layers::default();
-    layers.add("document", &serde_yaml::to_string(document).unwrap());
+    layers.add("document", &document.to_string());
     !BootDocument::of(layers).mistakes.is_empty()
 }
 

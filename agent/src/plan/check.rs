@@ -14,7 +14,7 @@ use crate::document::{Item, KINDS};
 use crate::facts;
 use crate::failure::nearest;
 use crate::plan::values::Values;
-use crate::step::{Order, Shape, Shapes};
+use crate::step::{HasFields, Order, Shape, Shapes};
 use crate::template::{Template, descend};
 use crate::text::{Place, Text};
 
@@ -228,7 +228,11 @@ impl<'a> Checker<'a> {
                 Wrong { message: format!("`{reference}` refers to nothing: there is no step {address}"), hint, may_come_later: !known }
             });
         }
-        let offers = self.shapes.get(&address)?.offers?;
+        let shape = self.shapes.get(&address)?;
+        if let Some(wrong) = in_fields(reference, &address, shape.fields) {
+            return Some(wrong);
+        }
+        let offers = shape.offers?;
         match reference.segments.get(2) {
             Some(field) if offers.contains(&field.as_str()) => None,
             _ if offers.is_empty() => Some(Wrong::new(format!("{address} offers nothing to refer to"), "use `after:` to wait for it")),
@@ -252,6 +256,21 @@ impl Wrong {
 
     fn at(self, place: &Place) -> Mistake {
         Mistake { may_come_later: self.may_come_later, ..Mistake::at(place, self.message, self.hint) }
+    }
+}
+
+/// A field of what has none, or a map in the place of a text.
+fn in_fields(reference: &Reference, address: &Address, fields: HasFields) -> Option<Wrong> {
+    let field = reference.segments.get(2);
+    match fields {
+        HasFields::Never(hint) if reference.usage != Usage::Tested && field.is_some_and(|field| field.parse::<usize>().is_err()) => {
+            Some(Wrong::new(format!("`{reference}` is a field, and {address} is read as one text"), hint))
+        }
+        HasFields::Always if reference.usage == Usage::Printed && field.is_none() => {
+            let hint = format!("name one of its fields, as in {reference}.NAME, or use a helper: {{{{json {reference}}}}}");
+            Some(Wrong::new(format!("`{reference}` is a map, which cannot be printed as it is"), hint))
+        }
+        _ => None,
     }
 }
 

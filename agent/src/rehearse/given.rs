@@ -5,9 +5,14 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use crate::address::{Address, Usage};
-use crate::document::KINDS;
+use crate::document::error::{DocumentError, Sources};
+use crate::document::{KINDS, tree};
 use crate::failure::nearest;
 use crate::plan::Plan;
+use crate::steps::secret;
+
+/// The kind of step whose outputs are secrets.
+const SECRETS: &str = "secrets";
 
 /// What `--facts` says: a tree of the shape of references.
 #[derive(Debug, Default)]
@@ -22,10 +27,14 @@ impl Given {
     ///
     /// A sentence for people: not YAML, not a map, or a name that nothing refers to.
     pub(crate) fn parse(name: &str, text: &str) -> Result<Self, String> {
-        let tree: Value = serde_yaml::from_str(text).map_err(|error| format!("{name}: this is not YAML: {error}"))?;
-        let tree = match tree {
-            Value::Object(tree) => tree,
-            Value::Null => Map::new(),
+        let (tree, mistakes) = tree::parse(&name.into(), text);
+        if !mistakes.is_empty() {
+            // Without the lines themselves: there are secrets among them.
+            return Err(DocumentError::new(mistakes, Sources::new()).to_string());
+        }
+        let tree = match tree.map(|tree| tree.to_json()) {
+            Some(Value::Object(tree)) => tree,
+            None | Some(Value::Null) => Map::new(),
             _ => return Err(format!("{name}: facts are a map\n  hint: begin with `instance:` or `secrets:`")),
         };
         for key in tree.keys() {
@@ -39,6 +48,24 @@ impl Given {
             }
         }
         Ok(Self { tree })
+    }
+
+    /// Offers secrets as the real ones would be: a text that is a JSON object by its fields, where the document wants that.
+    ///
+    /// # Errors
+    ///
+    /// A sentence for people: the document wants fields, and a text is no JSON object.
+    pub(crate) fn open_secrets(&mut self, plan: &Plan) -> Result<(), String> {
+        let Some(Value::Object(secrets)) = self.tree.get_mut(SECRETS) else { return Ok(()) };
+        for node in plan.nodes.iter().filter(|node| node.address.kind() == SECRETS) {
+            let Some(value) = secrets.get_mut(node.address.key()) else { continue };
+            let fields = node.step.shape(node.address.key()).fields;
+            *value = secret::given(value.take(), fields).map_err(|why| {
+                let key = node.address.key();
+                format!("{} in --facts is not a JSON object: {why}\n  hint: give its fields, as in `{key}: {{ user: … }}`", node.address)
+            })?;
+        }
+        Ok(())
     }
 
     /// Fills in a placeholder for every fact and output that the plan refers to and nobody gave. Returns the references
@@ -78,6 +105,28 @@ impl Given {
 
     /// Everything that came from the user and is a secret.
     pub(crate) fn secrets(&self) -> Value {
-        self.tree.get("secrets").cloned().unwrap_or(Value::Null)
+        self.tree.get(SECRETS).cloned().unwrap_or(Value::Null)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `1.20` was read as `1.2`, and twenty digits as a float.
+    #[test]
+    fn numbers_keep_the_text_they_were_written_as() {
+        let given = Given::parse("facts.yaml", "instance: { account: 12345678901234567890, version: 1.20, mask: 0x10 }\n").unwrap();
+        let shown: Vec<String> = given.instance().as_object().unwrap().values().map(ToString::to_string).collect();
+        assert_eq!(shown, ["12345678901234567890", "1.20", "0x10"]);
+    }
+
+    #[test]
+    fn a_mistake_has_its_line_and_shows_no_secret() {
+        let said = Given::parse("facts.yaml", "secrets:\n  db: hunter2\n  db: hunter2\n").unwrap_err();
+        assert_eq!(said, "facts.yaml:3:3: the key `db` stands here a second time; first in line 2\n hint: keep one of the two");
+        assert!(Given::parse("facts.yaml", "secrets: [\n").unwrap_err().starts_with("facts.yaml:"));
+        assert!(Given::parse("facts.yaml", "- a\n").unwrap_err().contains("facts are a map"));
+        assert!(Given::parse("facts.yaml", "# nothing\n").is_ok());
     }
 }

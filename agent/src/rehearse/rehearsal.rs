@@ -145,6 +145,9 @@ async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refu
 /// Gives facts and outputs to the steps, and placeholders for those that are missing. Returns a note about the placeholders.
 fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -> Result<Option<String>, Refusal> {
     let known = &world.known;
+    if !live {
+        given.open_secrets(plan).map_err(Refusal::Usage)?;
+    }
     world.redactor.learn(&given.secrets());
     let mut placeholders = given.complete(plan);
     if live {

@@ -93,6 +93,13 @@ impl Known {
         self.outputs.borrow().get(address)?.0.get(&[field.to_owned()])?.as_str().map(str::to_owned)
     }
 
+    /// The secret that a missing path is a field of, where that is one text.
+    fn text_above(&self, template: &Template, path: &str) -> Option<String> {
+        let missing = template.references().iter().find(|reference| reference.to_string() == path)?;
+        let address = missing.address().filter(|address| address.kind() == "secrets" && missing.segments.len() > 2)?;
+        self.outputs.borrow().get(&address)?.0.get(&[])?.is_string().then(|| address.to_string())
+    }
+
     /// Everything that a step that is done offers.
     pub(crate) fn output(&self, address: &Address) -> Option<Scope> {
         self.outputs.borrow().get(address).map(|(value, _)| value.clone())
@@ -193,7 +200,14 @@ impl Context<'_> {
     }
 
     fn render_template(&self, template: &Template) -> Result<SecretText, TemplateError> {
-        template.render(&self.world.known.scope(template.references()))
+        let rendered = template.render(&self.world.known.scope(template.references()));
+        rendered.map_err(|error| match &error {
+            TemplateError::Missing { path, position, .. } => match self.world.known.text_above(template, path) {
+                Some(whole) => TemplateError::NoFields { path: path.clone(), whole, position: *position },
+                None => error,
+            },
+            _ => error,
+        })
     }
 
     pub(crate) fn progress(&self, progress: Progress) {

@@ -8,12 +8,12 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer, StrDeserializer};
+use serde::de::{Unexpected, Visitor};
 
 use crate::failure::Objection;
 
 /// A length of time, written `90s`, `20m`, `1h 30m` or `500ms`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TimeLimit(pub(crate) Duration);
 
 /// A year is for ever; clocks overflow further on.
@@ -44,6 +44,12 @@ impl std::str::FromStr for TimeLimit {
     }
 }
 
+impl<'de> Deserialize<'de> for TimeLimit {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Spelled("a length of time", PhantomData))
+    }
+}
+
 impl JsonSchema for TimeLimit {
     fn schema_name() -> Cow<'static, str> {
         "TimeLimit".into()
@@ -59,8 +65,7 @@ impl JsonSchema for TimeLimit {
 }
 
 /// Permission bits in octal, as chmod(1) takes them: `"0640"`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mode(pub(crate) u32);
 
 impl TryFrom<String> for Mode {
@@ -81,6 +86,12 @@ impl fmt::Display for Mode {
     }
 }
 
+impl<'de> Deserialize<'de> for Mode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(Spelled("a file mode", PhantomData))
+    }
+}
+
 impl JsonSchema for Mode {
     fn schema_name() -> Cow<'static, str> {
         "Mode".into()
@@ -95,6 +106,52 @@ impl JsonSchema for Mode {
     }
 }
 
+/// Reads a string as a `T`. Says what it is, so that whoever writes a number in its place is told how to write that.
+struct Spelled<T>(&'static str, PhantomData<T>);
+
+impl<T: TryFrom<String, Error = Objection>> Visitor<'_> for Spelled<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        T::try_from(text.to_owned()).map_err(E::custom)
+    }
+}
+
+/// Reads a whole number from `LOW` to `HIGH`, or of any size from `LOW` on where that is [`u32::MAX`].
+pub(crate) fn within<'de, D: serde::Deserializer<'de>, const LOW: u32, const HIGH: u32>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    struct Whole<const LOW: u32, const HIGH: u32>;
+
+    impl<const LOW: u32, const HIGH: u32> Visitor<'_> for Whole<LOW, HIGH> {
+        type Value = Option<u32>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            match HIGH {
+                u32::MAX => write!(f, "a whole number, {LOW} or more"),
+                _ => write!(f, "a whole number from {LOW} to {HIGH}"),
+            }
+        }
+
+        fn visit_unit<E: serde::de::Error>(self) -> Result<Option<u32>, E> {
+            Ok(None)
+        }
+
+        fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Option<u32>, E> {
+            let within = u32::try_from(number).ok().filter(|number| (LOW..=HIGH).contains(number));
+            within.map(Some).ok_or_else(|| E::invalid_value(Unexpected::Signed(number), &self))
+        }
+
+        fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Option<u32>, E> {
+            self.visit_i64(i64::try_from(number).unwrap_or(i64::MAX))
+        }
+    }
+
+    deserializer.deserialize_any(Whole::<LOW, HIGH>)
+}
+
 /// Either something short, such as a string or a list, or a map with all that can be said.
 #[derive(Debug, Clone)]
 pub(crate) enum OrMap<P, M> {
@@ -104,9 +161,9 @@ pub(crate) enum OrMap<P, M> {
 
 impl<'de, P: Deserialize<'de>, M: Deserialize<'de>> Deserialize<'de> for OrMap<P, M> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor<P, M>(PhantomData<(P, M)>);
+        struct Either<P, M>(PhantomData<(P, M)>);
 
-        impl<'de, P: Deserialize<'de>, M: Deserialize<'de>> serde::de::Visitor<'de> for Visitor<P, M> {
+        impl<'de, P: Deserialize<'de>, M: Deserialize<'de>> serde::de::Visitor<'de> for Either<P, M> {
             type Value = OrMap<P, M>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,7 +183,7 @@ impl<'de, P: Deserialize<'de>, M: Deserialize<'de>> Deserialize<'de> for OrMap<P
             }
         }
 
-        deserializer.deserialize_any(Visitor(PhantomData))
+        deserializer.deserialize_any(Either(PhantomData))
     }
 }
 

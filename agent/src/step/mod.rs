@@ -21,5 +21,5 @@ pub(crate) use erased::{AnyStep, Companion, Difference};
 pub(crate) use order::Order;
 pub(crate) use outputs::Outputs;
 pub(crate) use phase::Phase;
-pub(crate) use shape::{AsksAws, Outline, Shape, Shapes};
+pub(crate) use shape::{AsksAws, HasFields, Outline, Shape, Shapes};
 pub(crate) use verdict::Verdict;

@@ -20,6 +20,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) watches: Vec<&'a Address>,
     /// The names of its outputs; `None` where only running it tells. Default: it offers nothing.
     pub(crate) offers: Option<&'static [&'static str]>,
+    /// Whether what it offers has fields. Default: only running it tells.
+    pub(crate) fields: HasFields,
     /// The path that others may refer to before it is done, because it follows from its key. Files that are installed
     /// together may so name each other.
     pub(crate) foretold: Option<Cow<'a, Path>>,
@@ -50,6 +52,7 @@ impl Default for Shape<'_> {
             texts: Vec::new(),
             watches: Vec::new(),
             offers: Some(&[]),
+            fields: HasFields::Unknown,
             foretold: None,
             order: Order::ByReferences,
             phase: Phase::Warm,
@@ -83,6 +86,16 @@ pub(crate) struct Outline {
     pub(crate) unfolds: bool,
     pub(crate) goes_on_meanwhile: bool,
     pub(crate) asks_aws: AsksAws,
+}
+
+/// Whether what a step offers has fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HasFields {
+    Unknown,
+    /// It is one text, or a list. With what to do for fields.
+    Never(&'static str),
+    /// It is a map.
+    Always,
 }
 
 /// Whether a step calls AWS, its own references apart.

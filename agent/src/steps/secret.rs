@@ -5,11 +5,15 @@
 //!   db:     { secrets_manager: prod/shop/db }         # name or ARN; a JSON object: {{secrets.db.password}}
 //!   pinned: { secrets_manager: prod/shop/old, version_stage: AWSPREVIOUS }   # or version_id
 //!   token:  { parameter: /prod/shop/token }           # {{secrets.token}}; a StringList is a list
+//!   mail:   { parameter: /prod/shop/mail, json: true }   # an object in a parameter: {{secrets.mail.password}}
+//!   shared: { secrets_manager: "arn:aws:secretsmanager:us-east-1:210987654321:secret:db-a1b2c3" }   # asked for in us-east-1
 //!   flags:  { parameters_under: /prod/shop/flags/ }   # a tree: {{secrets.flags.checkout}}
 //! ```
 //!
 //! A binary secret reads as base64; `files:` with `encoding: base64` writes its bytes. Nothing is ever written here:
 //! files, credentials and commands are what takes a secret out of memory.
+
+mod value;
 
 use std::time::Duration;
 
@@ -17,13 +21,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use base64::Engine;
-
-use crate::aws::{AwsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
+use self::value::{LeafAndBranch, NotAnObject, from_parameter, from_secret, object, tree};
+use crate::aws::{AwsError, SecretRequest, SecretValue, SecretVersion, arn};
 use crate::failure::{Failure, Objection};
-use crate::step::{AsksAws, Context, Outputs, Shape, Step};
+use crate::step::{AsksAws, Context, HasFields, Outputs, Shape, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
+
+pub(crate) use self::value::given;
 
 /// How long a throttled or unreachable service is asked again: a fleet that starts together shares 40 reads a second.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -34,6 +39,9 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[schemars(with = "Fields")]
 pub(crate) struct Secret {
     source: Source,
+    /// Whether it has to be a JSON object, or is kept as it is. Where nothing is said, an object in Secrets Manager is
+    /// offered field by field.
+    json: Option<bool>,
 }
 
 #[derive(Debug, Clone)]
@@ -50,6 +58,18 @@ impl Source {
             Self::SecretsManager { id: name, .. } | Self::Parameter(name) | Self::ParametersUnder(name) => name,
         }
     }
+
+    /// Whether a name, once it is known, can be right.
+    fn check(&self, name: &str) -> Result<(), Objection> {
+        match self {
+            Self::SecretsManager { .. } => arn::check_secret(name),
+            Self::Parameter(_) => arn::check_parameter(name),
+            Self::ParametersUnder(_) if name.starts_with("arn:") => {
+                Err(Objection::new("a tree of parameters has a path, and no ARN", "write the path alone, as in /prod/shop/"))
+            }
+            Self::ParametersUnder(_) => Ok(()),
+        }
+    }
 }
 
 /// A value from Secrets Manager or SSM Parameter Store.
@@ -57,16 +77,18 @@ impl Source {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("oneOf" = [{"required": ["secrets_manager"]}, {"required": ["parameter"]}, {"required": ["parameters_under"]}]))]
 struct Fields {
-    /// Name or ARN of a secret in Secrets Manager.
+    /// Name or ARN of a secret in Secrets Manager. An ARN may be of another region or account.
     secrets_manager: Option<Text>,
     /// Staging label of the version to read, such as `AWSPREVIOUS`. Default: `AWSCURRENT`.
     version_stage: Option<String>,
     /// ID of the version to read, instead of a staging label.
     version_id: Option<String>,
-    /// Name of an SSM parameter. `NAME:3` is its version 3.
+    /// Name or ARN of an SSM parameter. `NAME:3` is its version 3.
     parameter: Option<Text>,
     /// Path of a tree of SSM parameters.
     parameters_under: Option<Text>,
+    /// Whether a JSON object is offered by its fields; `true` requires one. Default: in Secrets Manager, but not in SSM.
+    json: Option<bool>,
 }
 
 impl TryFrom<Fields> for Secret {
@@ -83,6 +105,12 @@ impl TryFrom<Fields> for Secret {
         let source = match (fields.secrets_manager, fields.parameter, fields.parameters_under) {
             (Some(id), None, None) => Source::SecretsManager { id, version },
             (None, Some(name), None) if !pinned => Source::Parameter(name),
+            (None, None, Some(_)) if fields.json.is_some() => {
+                return Err(Objection::new(
+                    "`json` is for one value, and this is a tree of them",
+                    "give that parameter a secret of its own",
+                ));
+            }
             (None, None, Some(path)) if !pinned => Source::ParametersUnder(path),
             (None, Some(_), None) | (None, None, Some(_)) => {
                 return Err(Objection::new(
@@ -97,7 +125,7 @@ impl TryFrom<Fields> for Secret {
                 ));
             }
         };
-        Ok(Self { source })
+        Ok(Self { source, json: fields.json })
     }
 }
 
@@ -127,16 +155,24 @@ impl Step for Secret {
     }
 
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
-        Shape { texts: vec![self.source.name()], offers: None, patience: PATIENCE, asks_aws: AsksAws::Always, ..Shape::default() }
+        let fields = match (&self.source, self.json) {
+            (Source::ParametersUnder(_), _) | (_, Some(true)) => HasFields::Always,
+            (_, Some(false)) => HasFields::Never("set `json: true` on it, or leave `json` out"),
+            (Source::Parameter(_), None) => HasFields::Never("set `json: true` on it, if it holds a JSON object"),
+            (Source::SecretsManager { .. }, None) => HasFields::Unknown,
+        };
+        Shape { texts: vec![self.source.name()], offers: None, fields, patience: PATIENCE, asks_aws: AsksAws::Always, ..Shape::default() }
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
         // Names are shown: in the plan, in errors, while they are waited for.
-        let objection = || Objection {
+        let shown = secret.then(|| Objection {
             message: "the name of a secret cannot come from another secret".into(),
             hint: "make the name of values and facts".into(),
-        };
-        if secret { vec![objection()] } else { Vec::new() }
+        });
+        let name = self.source.name();
+        let impossible = if name.is_plain() { self.source.check(name.raw()).err() } else { None };
+        shown.into_iter().chain(impossible).collect()
     }
 
     async fn inspect(&self, _cx: &Context<'_>) -> Result<Vec<Change>, SecretError> {
@@ -148,72 +184,46 @@ impl Step for Secret {
     }
 
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, SecretError> {
-        let name = |text| cx.render(text).map(|name| name.expose().to_owned()).map_err(SecretError::Name);
+        let name = cx.render(self.source.name()).map_err(SecretError::Name)?.expose().to_owned();
+        self.source.check(&name).map_err(SecretError::NoName)?;
         let value = match &self.source {
-            Source::SecretsManager { id, version } => {
-                let request = SecretRequest { id: name(id)?, version: version.clone() };
-                cx.waiting(format!("for secret {}", request.id));
+            Source::SecretsManager { version, .. } => {
+                cx.waiting(format!("for secret {name}"));
+                let request = SecretRequest { id: name.clone(), version: version.clone() };
                 let secret = cx.world.aws.secrets.get(&request).await.map_err(SecretError::Fetch)?;
                 if let SecretValue::Binary(bytes) = &secret {
                     // `encoding: base64` writes the bytes, and a program may print what it reads.
                     cx.world.redactor.learn_bytes(bytes);
                 }
-                from_secret(secret)
+                from_secret(secret, self.json)
             }
-            Source::Parameter(parameter) => {
-                let parameter = name(parameter)?;
-                cx.waiting(format!("for parameter {parameter}"));
-                from_parameter(&cx.world.aws.parameters.get(&parameter).await.map_err(SecretError::Fetch)?)
+            Source::Parameter(_) => {
+                cx.waiting(format!("for parameter {name}"));
+                from_parameter(&cx.world.aws.parameters.get(&name).await.map_err(SecretError::Fetch)?, self.json)
             }
-            Source::ParametersUnder(path) => {
-                let path = name(path)?;
-                cx.waiting(format!("for the parameters under {path}"));
-                let found = cx.world.aws.parameters.under(&path).await.map_err(SecretError::Fetch)?;
+            Source::ParametersUnder(_) => {
+                cx.waiting(format!("for the parameters under {name}"));
+                let found = cx.world.aws.parameters.under(&name).await.map_err(SecretError::Fetch)?;
                 if found.is_empty() {
-                    return Err(SecretError::EmptyTree { path });
+                    return Err(SecretError::EmptyTree { path: name });
                 }
-                tree(&path, &found)?
+                return Ok(learned(tree(&name, &found).map_err(SecretError::LeafAndBranch)?, cx));
             }
         };
-        cx.world.redactor.learn(&value);
-        Ok(Outputs { value, stamp: None })
+        let value = value.map_err(|why| SecretError::NotAnObject { name, why })?;
+        Ok(learned(value, cx))
     }
 }
 
-/// A JSON object is offered field by field; anything else as one string.
-fn from_secret(secret: SecretValue) -> Value {
-    match secret {
-        SecretValue::Text(text) => match serde_json::from_str(text.expose()) {
-            Ok(object @ Value::Object(_)) => object,
-            _ => Value::from(text.expose()),
-        },
-        SecretValue::Binary(bytes) => Value::from(base64::engine::general_purpose::STANDARD.encode(&*bytes)),
+/// A program may read fields where ingot offers the text whole.
+fn learned(value: Value, cx: &Context<'_>) -> Outputs {
+    cx.world.redactor.learn(&value);
+    if let Value::String(text) = &value
+        && let Ok(object) = object(text)
+    {
+        cx.world.redactor.learn(&object);
     }
-}
-
-fn from_parameter(parameter: &ParameterValue) -> Value {
-    match parameter {
-        ParameterValue::Text(text) => Value::from(text.expose()),
-        ParameterValue::List(items) => items.iter().map(|item| Value::from(item.expose())).collect(),
-    }
-}
-
-/// Nests `checkout/limit` as `{checkout: {limit: …}}`.
-fn tree(path: &str, found: &[(String, ParameterValue)]) -> Result<Value, SecretError> {
-    let mut root = Value::Object(serde_json::Map::new());
-    for (name, parameter) in found {
-        let conflict = || SecretError::LeafAndBranch { name: format!("{}/{name}", path.trim_end_matches('/')) };
-        let mut at = &mut root;
-        for segment in name.split('/').filter(|segment| !segment.is_empty()) {
-            let Value::Object(fields) = at else { return Err(conflict()) };
-            at = fields.entry(segment).or_insert_with(|| Value::Object(serde_json::Map::new()));
-        }
-        match at {
-            Value::Object(fields) if fields.is_empty() => *at = from_parameter(parameter),
-            _ => return Err(conflict()),
-        }
-    }
-    Ok(root)
+    Outputs { value, stamp: None }
 }
 
 /// Why a secret is not there.
@@ -221,12 +231,16 @@ fn tree(path: &str, found: &[(String, ParameterValue)]) -> Result<Value, SecretE
 pub(crate) enum SecretError {
     #[error("cannot make the name of the secret")]
     Name(#[source] TemplateError),
+    #[error("{}", .0.message)]
+    NoName(Objection),
     #[error(transparent)]
     Fetch(AwsError),
     #[error("there are no parameters under {path}")]
     EmptyTree { path: String },
-    #[error("{name} is both a parameter and the path of others, so it cannot be offered as a tree")]
-    LeafAndBranch { name: String },
+    #[error(transparent)]
+    LeafAndBranch(LeafAndBranch),
+    #[error("{name} is not a JSON object: {why}")]
+    NotAnObject { name: String, why: NotAnObject },
 }
 
 impl Failure for SecretError {
@@ -235,7 +249,11 @@ impl Failure for SecretError {
             Self::Name(source) => source.hint(),
             Self::Fetch(source) => source.hint(),
             Self::EmptyTree { path } => Some(format!("create a parameter under {path}, or correct the path in the document")),
-            Self::LeafAndBranch { .. } => Some("rename one of the two parameters".into()),
+            Self::NoName(objection) => Some(objection.hint.clone()),
+            Self::LeafAndBranch(LeafAndBranch { leaf, .. }) => {
+                Some(format!("move {leaf} to another name, or read the two as secrets of their own"))
+            }
+            Self::NotAnObject { name, .. } => Some(format!("store a JSON object in {name}, or take `json: true` away")),
         }
     }
 
@@ -264,15 +282,6 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    #[test]
-    fn offers_the_fields_of_a_json_object_and_nothing_else_as_json() {
-        let text = |s: &str| from_secret(SecretValue::Text(s.into()));
-        assert_eq!(text(r#"{"password":"p"}"#), json!({"password": "p"}));
-        assert_eq!(text("[1]"), json!("[1]"));
-        assert_eq!(text("12345"), json!("12345"));
-        assert_eq!(text("hunter2"), json!("hunter2"));
-    }
-
     /// Names are shown while they are waited for, and in errors.
     #[test]
     fn refuses_a_name_that_is_a_secret_itself() {
@@ -282,23 +291,15 @@ mod tests {
     }
 
     #[test]
-    fn offers_a_binary_secret_as_base64() {
-        assert_eq!(from_secret(SecretValue::Binary(vec![0, 255].into())), json!("AP8="));
-    }
-
-    #[test]
-    fn nests_a_tree_by_its_slashes() {
-        let value = |s: &str| ParameterValue::Text(s.into());
-        let found = [("checkout".to_owned(), value("on")), ("limits/rate".to_owned(), value("9"))];
-        assert_eq!(tree("/flags/", &found).unwrap(), json!({"checkout": "on", "limits": {"rate": "9"}}));
-    }
-
-    #[test]
-    fn refuses_a_leaf_that_is_a_branch_too() {
-        let value = |s: &str| ParameterValue::Text(s.into());
-        for names in [["a", "a/b"], ["a/b", "a"]] {
-            let found = names.map(|name| (name.to_owned(), value("x")));
-            assert!(tree("/f", &found).unwrap_err().to_string().starts_with("/f/a"), "{names:?}");
-        }
+    fn refuses_what_cannot_be_the_name_of_anything() {
+        const ARN: &str = "arn:aws:ssm:us-east-1:123456789012:parameter/x";
+        let objections = |fields: Value| serde_json::from_value::<Secret>(fields).unwrap().objections("x", false);
+        assert!(objections(json!({"parameters_under": ARN}))[0].message.starts_with("a tree of parameters has a path"));
+        assert!(objections(json!({"secrets_manager": ARN}))[0].message.contains("is not the ARN of a secret"));
+        assert_eq!(objections(json!({"parameter": ARN})), []);
+        let later: Secret = serde_json::from_value(json!({"secrets_manager": "arn:aws:ssm:{{values.region}}"})).unwrap();
+        assert!(later.objections("x", false).is_empty() && later.source.check(ARN).is_err());
+        let tree = serde_json::from_value::<Secret>(json!({"parameters_under": "/x", "json": true})).unwrap_err().to_string();
+        assert!(tree.starts_with("`json` is for one value"), "{tree}");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::helpers::Helper;
 use super::position::Position;
+use super::quote::TOO_LARGE_FOR_TOML;
 use super::tree::BLOCKS;
 use crate::failure::{Failure, nearest};
 
@@ -26,6 +27,9 @@ pub(crate) enum TemplateError {
     #[error("{path} is missing")]
     Missing { path: String, nearest: Option<String>, position: Position },
 
+    #[error("{path} is missing: {whole} is one text, not a JSON object")]
+    NoFields { path: String, whole: String, position: Position },
+
     #[error("{path} is {found}, and {needs}")]
     WrongType { path: String, found: &'static str, needs: String, position: Position },
 
@@ -47,6 +51,7 @@ impl TemplateError {
             | Self::Arguments { position, .. }
             | Self::Path { position, .. }
             | Self::Missing { position, .. }
+            | Self::NoFields { position, .. }
             | Self::WrongType { position, .. }
             | Self::Unwritable { position, .. } => *position,
         }
@@ -73,10 +78,14 @@ impl Failure for TemplateError {
             // Not a path that `has` could test, but what a helper gave.
             Self::Missing { path, .. } if path.contains('`') => "correct the key, or give a second choice: {{default (lookup …) …}}".into(),
             Self::Missing { nearest: None, path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
+            Self::NoFields { whole, .. } => format!("store a JSON object in it, or write {{{{{whole}}}}} for all of its text"),
             Self::WrongType { found: "a list", .. } => "use `join` or {{#each}}, or write it whole with `json`, `toml` or `yaml`".into(),
             Self::WrongType { found: "a map", .. } => "name one of its keys, or write it whole with `json`, `toml` or `yaml`".into(),
             Self::WrongType { found: "null", path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
             Self::WrongType { .. } => "give it a value of that type".into(),
+            Self::Unwritable { reason: TOO_LARGE_FOR_TOML, path, .. } => {
+                format!("write a number that large as a string, as in \"{{{{{path}}}}}\"")
+            }
             Self::Unwritable { .. } => "change the value, or pass it as `base64`".into(),
         })
     }

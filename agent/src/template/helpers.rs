@@ -23,6 +23,7 @@ use serde_json::Value;
 use super::quote;
 use super::refusal::Refusal;
 use super::scope::{Buffer, Wiped};
+use crate::number;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Helper {
@@ -126,7 +127,7 @@ pub(super) fn is_truthy(value: &Value, include_zero: bool) -> bool {
     match value {
         Value::Null => false,
         Value::Bool(truth) => *truth,
-        Value::Number(number) => include_zero || number.as_f64() != Some(0.0),
+        Value::Number(number) => include_zero || !number::is_zero(number),
         Value::String(text) => !text.is_empty(),
         Value::Array(list) => !list.is_empty(),
         Value::Object(map) => !map.is_empty(),
@@ -137,17 +138,19 @@ pub(super) fn is_truthy(value: &Value, include_zero: bool) -> bool {
 pub(super) fn look_up<'a>(within: &'a Value, key: &Value) -> Option<&'a Value> {
     match (within, key) {
         (Value::Object(map), Value::String(key)) => map.get(key),
-        (Value::Object(map), Value::Number(key)) => map.get(&key.to_string()),
-        (Value::Array(list), Value::Number(key)) => list.get(usize::try_from(key.as_u64()?).ok()?),
+        (Value::Object(map), Value::Number(key)) => map.get(key.as_str()),
+        (Value::Array(list), Value::Number(key)) => list.get(usize::try_from(number::whole(key.as_str())?).ok()?),
         (Value::Array(list), Value::String(key)) => list.get(key.parse::<usize>().ok()?),
         _ => None,
     }
 }
 
-/// 1 and 1.0 are equal; "1" and 1 are not.
+/// Numbers are compared to the last digit, however they are written: 1, 1.0 and 0x1 are equal; "1" and 1 are not.
 fn equal(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || (a.is_f64() != b.is_f64() && a.as_f64() == b.as_f64()),
+        (Value::Number(a), Value::Number(b)) => number::equal(a, b),
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b)),
+        (Value::Object(a), Value::Object(b)) => a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b))),
         _ => a == b,
     }
 }

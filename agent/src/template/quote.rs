@@ -6,24 +6,25 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::refusal::Refusal;
 use super::scope::Buffer;
+use crate::number;
 
-/// A TOML value: basic strings, numbers, booleans, arrays, inline tables. TOML has no null, and no
-/// integers above 2^63 - 1.
+/// A TOML value: basic strings, numbers, booleans, arrays, inline tables. TOML has no null, and no integers above
+/// 2^63 - 1. Here and below, a [number](crate::number) keeps its digits wherever the format has them.
 ///
 /// Source: <https://toml.io/en/v1.0.0>
 pub(super) fn toml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     match value {
         Value::Null => return Err(Refusal::of_content("is null or has a null in it")),
         Value::Bool(truth) => display(truth, out),
-        Value::Number(number) if number.is_u64() && !number.is_i64() => {
-            return Err(Refusal::of_content("is or has an integer larger than TOML's 2^63 - 1"));
-        }
-        Value::Number(number) => display(number, out),
+        Value::Number(number) => match number::in_toml(number) {
+            Some(text) => out.push_str(&text),
+            None => return Err(Refusal::of_content(TOO_LARGE_FOR_TOML)),
+        },
         Value::String(text) => double_quoted(text, out),
         Value::Array(list) => return sequence(list, ", ", out, toml),
         Value::Object(map) if map.is_empty() => out.push_str("{}"),
@@ -44,12 +45,15 @@ pub(super) fn toml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// Why TOML cannot hold a number.
+pub(super) const TOO_LARGE_FOR_TOML: &str = "is or has a number too large for TOML, whose integers end at 2^63 - 1";
+
 /// JSON without white space.
 pub(super) fn json(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     match value {
         Value::Null => out.push_str("null"),
         Value::Bool(truth) => display(truth, out),
-        Value::Number(number) => display(number, out),
+        Value::Number(number) => out.push_str(&number::in_json(number)),
         Value::String(text) => double_quoted(text, out),
         Value::Array(list) => return sequence(list, ",", out, json),
         Value::Object(map) => return mapping(map, [",", ":"], out, json),
@@ -61,24 +65,12 @@ pub(super) fn json(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
 /// stay strings, lists and maps in flow style, and exponents with a point and a sign.
 pub(super) fn yaml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     match value {
-        Value::Number(number) => yaml_number(number, out),
+        Value::Number(number) => out.push_str(&number::in_yaml(number)),
         Value::Array(list) => return sequence(list, ", ", out, yaml),
         Value::Object(map) => return mapping(map, [", ", ": "], out, yaml),
         Value::Null | Value::Bool(_) | Value::String(_) => return json(value, out),
     }
     Ok(())
-}
-
-/// YAML 1.1 takes `1e16` for a string: a float needs a point, and its exponent a sign.
-fn yaml_number(number: &Number, out: &mut Buffer) {
-    let text = Zeroizing::new(number.to_string());
-    let Some((mantissa, exponent)) = text.split_once('e') else { return out.push_str(&text) };
-    out.push_str(mantissa);
-    if !mantissa.contains('.') {
-        out.push_str(".0");
-    }
-    out.push_str(if exponent.starts_with(['-', '+']) { "e" } else { "e+" });
-    out.push_str(exponent);
 }
 
 /// One word of a POSIX shell, always in single quotes: an unquoted `2` before `>` is a file descriptor, an

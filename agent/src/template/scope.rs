@@ -103,7 +103,8 @@ impl Drop for Wiped {
     }
 }
 
-/// Overwrites every string of `value`, keys included: a JSON secret names its users in its keys.
+/// Overwrites every string of `value`, keys included: a JSON secret names its users in its keys. The digits of numbers are
+/// out of reach, and only freed.
 fn wipe(value: &mut Value) {
     match value {
         Value::String(text) => text.zeroize(),

@@ -180,10 +180,10 @@ class Aws:
             self.clients[service] = self.new_client(service)
         return self.clients[service]
 
-    def new_client(self, service: str):
+    def new_client(self, service: str, region: str = REGION):
         return boto3.client(
             service,
-            region_name=REGION,
+            region_name=region,
             endpoint_url=self.direct,
             aws_access_key_id="harness",
             aws_secret_access_key="harness",

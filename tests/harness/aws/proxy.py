@@ -233,6 +233,7 @@ class Front:
             "body": request.body.decode("utf-8", "replace"),
             "signed": request.headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 "),
             "token": request.headers.get("x-amz-security-token"),
+            "region": signed_for(request),
             "fault": fault.get("kind"),
         }
         self.calls.append(entry)
@@ -321,6 +322,12 @@ class Front:
         while not (new := ec2.events[int(after) :]) and time.monotonic() < end:
             await asyncio.sleep(0.02)
         return new
+
+
+def signed_for(request: wire.Request) -> str | None:
+    """The region in the credential scope of a signature: `Credential=KEY/DATE/REGION/SERVICE/aws4_request`."""
+    scope = request.headers.get("authorization", "").partition("Credential=")[2].split("/")
+    return scope[2] if len(scope) > 3 else None
 
 
 def in_json(content) -> wire.Response:

@@ -36,6 +36,7 @@ impl Call {
         let kind = match &error {
             PlaceError::Region(error) => CredentialsFailure::Imds(error.clone()).kind(),
             PlaceError::Endpoint(_) => AwsErrorKind::NoEndpoint,
+            PlaceError::Partition { .. } => AwsErrorKind::Invalid,
         };
         self.error(kind, error.to_string())
     }

@@ -18,6 +18,7 @@ use aws_types::region::Region;
 
 use super::endpoint::{self, EndpointError, Variant};
 use super::http::Http;
+use crate::aws::arn::partition;
 use crate::aws::metadata::{ImdsError, Metadata};
 
 /// Where the region is known from.
@@ -40,6 +41,20 @@ impl Connection {
     /// That of a person at a dev box.
     pub(crate) fn of_caller(http: Http, credentials: Credentials, region: String, endpoints: BTreeMap<String, String>) -> Self {
         Self { http, region: RegionSource::Known(region), credentials: SharedCredentialsProvider::new(credentials), endpoints }
+    }
+
+    /// The same for the services of another region, such as an ARN names. `None` if `region` is this one.
+    ///
+    /// # Errors
+    ///
+    /// If it is of another partition, whose services know none of these credentials.
+    pub(in crate::aws) async fn elsewhere(&self, region: &str) -> Result<Option<Self>, PlaceError> {
+        let own = self.region().await.map_err(PlaceError::Region)?;
+        match (partition(&own), partition(region)) {
+            _ if own == region => Ok(None),
+            (here, there) if here != there => Err(PlaceError::Partition { region: region.to_owned(), there, here }),
+            _ => Ok(Some(Self { region: RegionSource::Known(region.to_owned()), ..self.clone() })),
+        }
     }
 
     /// # Errors
@@ -128,4 +143,6 @@ pub(crate) enum PlaceError {
     Region(ImdsError),
     #[error("{0}")]
     Endpoint(EndpointError),
+    #[error("{region} belongs to the partition {there}, which does not accept credentials of {here}")]
+    Partition { region: String, there: &'static str, here: &'static str },
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::endpoint::{USE_DUAL_STACK, USE_FIPS};
+use crate::aws::arn::Arn;
 use crate::failure::Failure;
 
 /// A service, and what only its own file knows about its errors.
@@ -97,9 +98,18 @@ impl Failure for AwsError {
             return Some(hint);
         }
         Some(match self.kind {
-            AwsErrorKind::Denied => format!("allow {service}:{operation} on {resource} in the instance's role"),
+            AwsErrorKind::Denied => match Arn::parse(resource) {
+                None => format!("allow {service}:{operation} on {resource} in the instance's role"),
+                Some(Arn { account, .. }) => format!(
+                    "allow {service}:{operation} on {resource} in the instance's role and, if {account} is another account, \
+                     in the resource's own policy"
+                ),
+            },
             AwsErrorKind::KmsDenied => format!("allow kms:Decrypt on the key of {resource} in the instance's role and in the key's policy"),
-            AwsErrorKind::NotFound => format!("create {resource} in this account and region, or correct its name in the document"),
+            AwsErrorKind::NotFound => match Arn::parse(resource) {
+                None => format!("create {resource} in this account and region, or correct its name in the document"),
+                Some(Arn { region, .. }) => format!("create {resource} in {region}, or correct its ARN in the document"),
+            },
             AwsErrorKind::Throttled => format!("raise the account's quota for {operation}, or let fewer instances start at once"),
             AwsErrorKind::Expired => {
                 "check this machine's clock with `timedatectl`; the credentials or the signature's time were not accepted".into()
@@ -109,7 +119,10 @@ impl Failure for AwsError {
                 "correct AWS_ENDPOINT_URL, or unset {USE_FIPS} and {USE_DUAL_STACK}: not every partition has such endpoints, \
                  and one of your own cannot be combined with them"
             ),
-            AwsErrorKind::Unreachable => format!("check the route to {service}: a NAT gateway, a VPC endpoint for it, or AWS_ENDPOINT_URL"),
+            AwsErrorKind::Unreachable => {
+                let there = Arn::parse(resource).map(|arn| format!(" in {}", arn.region)).unwrap_or_default();
+                format!("check the route to {service}{there}: a NAT gateway, a VPC endpoint for it, or AWS_ENDPOINT_URL")
+            }
             AwsErrorKind::Untrusted => {
                 "name the certificate of your private CA in AWS_CA_BUNDLE, or find out who answers in place of AWS".into()
             }

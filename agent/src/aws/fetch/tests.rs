@@ -63,6 +63,10 @@ impl SecretsManager for Slow {
         self.call(self.inner.batch(ids)).await
     }
 
+    async fn elsewhere(&self, region: &str, id: &str) -> Result<Option<Rc<dyn SecretsManager>>, AwsError> {
+        self.inner.elsewhere(region, id).await
+    }
+
     async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError> {
         self.call(self.inner.get(secret)).await
     }
@@ -206,4 +210,44 @@ async fn a_tree_is_read_once() {
     assert_eq!(names, ["a", "b/c"]);
     assert!(two.is_ok() && parameters.under("/f/").await.is_ok());
     assert_eq!(fake.count("GetParametersByPath"), 1);
+}
+
+fn arn(region: &str, n: usize) -> String {
+    format!("arn:aws:secretsmanager:{region}:210987654321:secret:s{n:02}-a1b2c3")
+}
+
+/// An ARN of another region was looked for in this one.
+#[tokio::test]
+async fn each_region_is_asked_for_what_its_arns_name() {
+    let of = |region: &str| (0..3).fold(FakeSecretsManager::default(), |fake, n| fake.with(&arn(region, n), &format!("{region} {n}")));
+    let (virginia, tokyo) = (Rc::new(of("us-east-1").denied("BatchGetSecretValue")), Rc::new(of("ap-northeast-1")));
+    let home = many(1).with(&arn("eu-central-1", 0), "home").and_in("us-east-1", &virginia).and_in("ap-northeast-1", &tokyo);
+    let (home, secrets) = secrets(home);
+    let ids = ["s00".to_owned(), arn("eu-central-1", 0)].into_iter();
+    let ids: Vec<String> = ids.chain((0..3).flat_map(|n| ["us-east-1", "ap-northeast-1"].map(|region| arn(region, n)))).collect();
+    let secrets = &secrets;
+    let answers = join_all(ids.iter().map(|id| async move { secrets.get(&current(id)).await.unwrap() })).await;
+    let texts: Vec<&str> = answers.iter().map(text).collect();
+    assert_eq!(
+        texts,
+        ["value 0", "home", "us-east-1 0", "ap-northeast-1 0", "us-east-1 1", "ap-northeast-1 1", "us-east-1 2", "ap-northeast-1 2"]
+    );
+    let calls = |fake: &FakeSecretsManager| (fake.count("BatchGetSecretValue"), fake.count("GetSecretValue"));
+    assert_eq!((calls(&home), calls(&virginia), calls(&tokyo)), ((1, 0), (1, 3), (1, 0)));
+}
+
+#[tokio::test]
+async fn a_parameter_of_another_region_is_asked_for_there() {
+    let name = "arn:aws:ssm:us-east-1:210987654321:parameter/shared";
+    let there = Rc::new(FakeParameterStore::default().with(name, "there"));
+    let home = Rc::new(FakeParameterStore::default().with("/here", "here").and_in("us-east-1", &there));
+    let parameters = Parameters::new(home.clone());
+    let (here, shared) = futures_util::join!(parameters.get("/here"), parameters.get(name));
+    assert_eq!((here, shared), (Ok(ParameterValue::Text("here".into())), Ok(ParameterValue::Text("there".into()))));
+    assert_eq!((home.count("GetParameters"), there.count("GetParameters")), (1, 1));
+    let missing = parameters.get("arn:aws:ssm:us-east-1:210987654321:parameter/gone").await.unwrap_err();
+    assert_eq!(
+        missing.hint().unwrap(),
+        "create arn:aws:ssm:us-east-1:210987654321:parameter/gone in us-east-1, or correct its ARN in the document"
+    );
 }

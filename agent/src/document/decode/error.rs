@@ -5,6 +5,7 @@ use std::fmt;
 use serde::de::{Expected, Unexpected};
 
 use super::reading::{Numbered, ROOT, Reading};
+use super::wording;
 use crate::document::error::Mistake;
 use crate::failure::nearest;
 use crate::text::Place;
@@ -15,6 +16,8 @@ pub(super) struct DecodeError {
     message: String,
     hint: Option<String>,
     missing: Option<&'static str>,
+    /// What was expected of a value of another type or out of range, in the words of Rust, until that value is known.
+    expected: Option<String>,
     at: Option<Box<At>>,
 }
 
@@ -29,12 +32,16 @@ struct At {
 
 impl DecodeError {
     fn new(message: String, hint: String) -> Self {
-        Self { message, hint: Some(hint), missing: None, at: None }
+        Self { message, hint: Some(hint), missing: None, expected: None, at: None }
     }
 
     /// Ties the error to the innermost value that it came from.
     pub(super) fn within(mut self, at: Numbered<'_>, reading: &Reading<'_>) -> Self {
         if self.at.is_none() {
+            if let Some(expected) = self.expected.take() {
+                let (message, hint) = wording::refusal(&at.node.value, &expected);
+                self = Self { message, hint: Some(hint), ..self };
+            }
             let is_echo = reading.explains(at, self.missing);
             self.at = Some(Box::new(At { number: at.number, place: at.node.place.clone(), is_echo }));
         }
@@ -64,54 +71,16 @@ impl serde::de::Error for DecodeError {
     fn custom<T: fmt::Display>(what: T) -> Self {
         let (message, hint) = (what.to_string(), format!("{what:#}"));
         let hint = (hint != message).then_some(hint);
-        Self { message, hint, missing: None, at: None }
+        Self { message, hint, missing: None, expected: None, at: None }
     }
 
-    /// A number that its field cannot hold.
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let found = match found {
-            Unexpected::Signed(number) => number.to_string(),
-            other => other.to_string(),
-        };
-        let hint = match expected.to_string().as_str() {
-            "u8" => format!("write a number from 0 to {}", u8::MAX),
-            "u16" => format!("write a number from 0 to {}", u16::MAX),
-            "u32" => format!("write a number from 0 to {}", u32::MAX),
-            expected => format!("write {expected}"),
-        };
-        Self::new(format!("{found} is out of range"), hint)
+        Self::invalid_type(found, expected)
     }
 
-    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        let expected = expected.to_string();
-        let hint = match found {
-            Unexpected::Bool(value) if expected.contains("string") => format!("put it in quotes: \"{value}\""),
-            Unexpected::Signed(value) if expected.contains("string") => format!("put it in quotes: \"{value}\""),
-            Unexpected::Float(value) if expected.contains("string") => format!("put it in quotes: \"{value}\""),
-            Unexpected::Str(_) if expected.contains("sequence") => "write a list: [ … ]".into(),
-            _ if expected == "a map" => "write `{ key: value, … }`".into(),
-            Unexpected::Map if expected.contains("string") => "put a value that begins with {{ in quotes".into(),
-            _ => "write it in the form that is expected here".into(),
-        };
-        let found = match found {
-            Unexpected::Bool(_) => "a boolean",
-            Unexpected::Signed(_) | Unexpected::Unsigned(_) | Unexpected::Float(_) => "a number",
-            Unexpected::Str(_) => "a string",
-            Unexpected::Unit => "nothing",
-            Unexpected::Seq => "a list",
-            Unexpected::Map => "a map",
-            _ => "something else",
-        };
-        let expected = if expected.starts_with("struct ") {
-            "a map"
-        } else if expected == "a sequence" {
-            "a list"
-        } else if ["u8", "u16", "u32", "u64", "i64"].contains(&expected.as_str()) {
-            "a number"
-        } else {
-            &expected
-        };
-        Self::new(format!("expected {expected}, found {found}"), hint)
+    fn invalid_type(_: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        // What was found is quoted from the document, not from what serde made of it.
+        Self { message: String::new(), hint: None, missing: None, expected: Some(expected.to_string()), at: None }
     }
 
     fn missing_field(field: &'static str) -> Self {

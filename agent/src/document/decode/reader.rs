@@ -9,6 +9,7 @@ use serde::forward_to_deserialize_any;
 use super::error::DecodeError;
 use super::reading::{Numbered, ROOT, Reading};
 use crate::document::tree::{Key, Node, Value};
+use crate::number;
 use crate::text::TEXT_WITH_PLACE;
 
 /// One value, and the reading it is part of.
@@ -32,9 +33,8 @@ impl<'a> Reader<'a> {
     fn unexpected(self) -> Unexpected<'a> {
         match &self.at.node.value {
             Value::Null => Unexpected::Unit,
-            Value::Bool(value) => Unexpected::Bool(*value),
-            Value::Integer(value) => Unexpected::Signed(*value),
-            Value::Float(value) => Unexpected::Float(*value),
+            Value::Bool(value, _) => Unexpected::Bool(*value),
+            Value::Number(text) => Unexpected::Float(number::float(text)),
             Value::String(value) => Unexpected::Str(value),
             Value::Sequence(_) => Unexpected::Seq,
             Value::Map(_) => Unexpected::Map,
@@ -44,9 +44,13 @@ impl<'a> Reader<'a> {
     fn visit<'de, V: Visitor<'de>>(self, known: Option<&'static [&'static str]>, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.at.node.value {
             Value::Null => visitor.visit_unit(),
-            Value::Bool(value) => visitor.visit_bool(*value),
-            Value::Integer(value) => visitor.visit_i64(*value),
-            Value::Float(value) => visitor.visit_f64(*value),
+            Value::Bool(value, _) => visitor.visit_bool(*value),
+            // `1e2` and `0x64` are as good as `100`.
+            Value::Number(text) => match number::whole(text).map(|whole| (i64::try_from(whole), u64::try_from(whole))) {
+                Some((Ok(integer), _)) => visitor.visit_i64(integer),
+                Some((_, Ok(integer))) => visitor.visit_u64(integer),
+                _ => visitor.visit_f64(number::float(text)),
+            },
             Value::String(value) => visitor.visit_str(value),
             Value::Sequence(items) => visitor.visit_seq(Items { reader: self, left: items.iter() }),
             Value::Map(entries) => visitor.visit_map(Entries { reader: self, left: entries.iter(), known, value: None }),

@@ -9,7 +9,7 @@ use crate::aws::s3::Source;
 use crate::digest::Sha256;
 use crate::failure::Objection;
 use crate::step::AsksAws;
-use crate::step::fields::Mode;
+use crate::step::fields::{Mode, within};
 use crate::steps::install;
 use crate::text::Text;
 
@@ -50,9 +50,11 @@ pub(super) struct Fields {
     /// Permissions of the release directory; its content has those of the archive, at most 0755. Default: 0755.
     pub(super) mode: Option<Mode>,
     /// Number of releases to keep, including the current one. Default: 3.
+    #[serde(default, deserialize_with = "within::<_, 1, { u32::MAX }>")]
     #[schemars(range(min = 1))]
     pub(super) keep: Option<u32>,
     /// Maximum size of the unpacked archive in GiB. Default: 20 times its own size, at least 1 and at most 16.
+    #[serde(default, deserialize_with = "within::<_, 1, { u32::MAX }>")]
     #[schemars(range(min = 1))]
     pub(super) max_size_gib: Option<u32>,
 }
@@ -73,12 +75,6 @@ impl Fields {
             }
             (None, None, Some(_)) => {}
             _ => return Err(Objection::new("a bundle has one source, `s3`, `parameter` or `url`", "give just one of the three")),
-        }
-        if self.keep == Some(0) {
-            return Err(Objection::new("`keep` counts the current release, too", "give 1 or more"));
-        }
-        if self.max_size_gib == Some(0) {
-            return Err(Objection::new("`max_size_gib` leaves room for nothing", "give 1 or more"));
         }
         Ok(self)
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use crate::address::Address;
 use crate::failure::Objection;
 use crate::net::databases::{Engine, Tls};
-use crate::step::fields::OrMap;
+use crate::step::fields::{OrMap, within};
 use crate::template::Template;
 use crate::text::Text;
 
@@ -43,9 +43,7 @@ pub(crate) struct Database {
 }
 
 fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u16>, D::Error> {
-    let given = Option::<u32>::deserialize(deserializer)?;
-    let wrong = |number| serde::de::Error::custom(Objection::new(format!("{number} is no port"), "write a number from 1 to 65535"));
-    given.map(|number| u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| wrong(number))).transpose()
+    Ok(within::<_, 1, 65535>(deserializer)?.and_then(|port| u16::try_from(port).ok()))
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Address>, D::Error> {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::failure::Objection;
 use crate::host::disks::Filesystem;
-use crate::step::fields::OrMap;
+use crate::step::fields::{OrMap, within};
 use crate::text::Text;
 
 /// An EBS volume or an instance store, attached and identified by its volume ID.
@@ -53,18 +53,6 @@ pub(crate) struct Volume {
     #[serde(default, deserialize_with = "within::<_, 1, 128>")]
     #[schemars(range(min = 1, max = 128))]
     pub(super) partition: Option<u32>,
-}
-
-/// A number from `LOW` to `HIGH`.
-fn within<'de, D: serde::Deserializer<'de>, const LOW: u32, const HIGH: u32>(deserializer: D) -> Result<Option<u32>, D::Error> {
-    // Wider than the field, so that the hint is that of the field whatever the number is.
-    match Option::<i64>::deserialize(deserializer)? {
-        Some(number) if !(i64::from(LOW)..=i64::from(HIGH)).contains(&number) => Err(serde::de::Error::custom(Objection::new(
-            format!("{number} is out of range"),
-            format!("write a number from {LOW} to {HIGH}"),
-        ))),
-        number => Ok(number.and_then(|number| u32::try_from(number).ok())),
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]

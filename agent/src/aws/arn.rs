@@ -1,0 +1,181 @@
+//! ARNs of secrets and parameters: what they say of where to ask, and whether they can be right at all.
+
+use crate::failure::Objection;
+
+/// `arn:PARTITION:SERVICE:REGION:ACCOUNT:RESOURCE`.
+///
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Arn<'a> {
+    pub(crate) partition: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) region: &'a str,
+    pub(crate) account: &'a str,
+    pub(crate) resource: &'a str,
+}
+
+impl<'a> Arn<'a> {
+    /// The parts of a name that is an ARN with a region; most names are not.
+    pub(crate) fn parse(name: &'a str) -> Option<Self> {
+        let mut parts = name.strip_prefix("arn:")?.splitn(5, ':');
+        let mut next = || parts.next();
+        let arn = Self { partition: next()?, service: next()?, region: next()?, account: next()?, resource: next()? };
+        (!arn.region.is_empty()).then_some(arn)
+    }
+}
+
+/// The partition of a region, by the names that AWS gives to regions.
+///
+/// Source: <https://docs.aws.amazon.com/whitepapers/latest/aws-fault-isolation-boundaries/partitions.html>, and botocore's
+/// `partitions.json`.
+pub(crate) fn partition(region: &str) -> &'static str {
+    const PREFIXES: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    PREFIXES.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
+}
+
+/// Checks the name of a secret of Secrets Manager. Only what begins like an ARN can be wrong.
+pub(crate) fn check_secret(id: &str) -> Result<(), Objection> {
+    const FORM: &str = "write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3";
+    let Some(arn) = of("secret", "secretsmanager", id, FORM)? else { return Ok(()) };
+    match arn.resource.strip_prefix("secret:").map(|name| name.split_once(':')) {
+        Some(None) if arn.resource.len() > "secret:".len() => Ok(()),
+        // As task definitions of ECS name one field of a secret, and its version.
+        Some(Some((name, rest))) if !name.is_empty() => {
+            let field = rest.split(':').next().filter(|field| !field.is_empty()).unwrap_or("FIELD");
+            let hint = format!("end the ARN before `:{rest}`, and refer to the field as in {{{{secrets.NAME.{field}}}}}");
+            Err(Objection::new(format!("`{id}` names more than a secret"), hint))
+        }
+        _ => Err(Objection::new(format!("`{id}` is not the ARN of a secret"), FORM)),
+    }
+}
+
+/// Checks the name of a parameter of Parameter Store. Only what begins like an ARN can be wrong.
+pub(crate) fn check_parameter(name: &str) -> Result<(), Objection> {
+    const FORM: &str = "write it as in arn:aws:ssm:eu-central-1:123456789012:parameter/prod/token";
+    let Some(arn) = of("parameter", "ssm", name, FORM)? else { return Ok(()) };
+    match arn.resource.strip_prefix("parameter/") {
+        Some(name) if !name.is_empty() => Ok(()),
+        _ => Err(Objection::new(format!("`{name}` is not the ARN of a parameter"), FORM)),
+    }
+}
+
+/// The ARN of a `thing` of `service`, as far as all ARNs are alike.
+fn of<'a>(thing: &str, service: &str, name: &'a str, form: &str) -> Result<Option<Arn<'a>>, Objection> {
+    if !name.starts_with("arn:") {
+        return Ok(None);
+    }
+    let malformed = || Objection::new(format!("`{name}` is not the ARN of a {thing}"), form);
+    let arn = Arn::parse(name).filter(|arn| is_region(arn.region) && is_account(arn.account)).ok_or_else(malformed)?;
+    let other = match arn.service {
+        "ssm" => Some("parameter"),
+        "secretsmanager" => Some("secrets_manager"),
+        _ => None,
+    };
+    match other {
+        _ if arn.service == service => {}
+        Some(field) => return Err(Objection::new(format!("`{name}` is not the ARN of a {thing}"), format!("give it as `{field}:`"))),
+        None => return Err(malformed()),
+    }
+    let partition = partition(arn.region);
+    if arn.partition != partition {
+        let message = format!("`{name}` names the partition {}, and {} is in {partition}", arn.partition, arn.region);
+        return Err(Objection::new(message, format!("begin it with arn:{partition}:, or correct the region")));
+    }
+    Ok(Some(arn))
+}
+
+fn is_region(text: &str) -> bool {
+    let mut parts = text.rsplit('-');
+    let number = parts.next().is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
+    let words: Vec<&str> = parts.collect();
+    number && words.len() >= 2 && words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()))
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_names_and_arns_of_every_partition() {
+        for id in [
+            "prod/db",
+            "arn",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3",
+            "arn:aws-cn:secretsmanager:cn-north-1:123456789012:secret:db",
+            "arn:aws-us-gov:secretsmanager:us-gov-west-1:123456789012:secret:db",
+            "arn:aws-iso-b:secretsmanager:us-isob-east-1:123456789012:secret:db",
+            "arn:aws-eusc:secretsmanager:eusc-de-east-1:123456789012:secret:db",
+        ] {
+            assert_eq!(check_secret(id), Ok(()), "{id}");
+        }
+        for name in [
+            "/prod/token:3",
+            "arn:aws:ssm:us-east-1:123456789012:parameter/prod/token:3",
+            "arn:aws:ssm:us-east-1:123456789012:parameter/token",
+        ] {
+            assert_eq!(check_parameter(name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_an_arn() {
+        let secrets = [
+            "arn:aws:secretsmanager:eu-central-1:123456789012",
+            "arn:aws:secretsmanager::123456789012:secret:db",
+            "arn:aws:secretsmanager:Frankfurt:123456789012:secret:db",
+            "arn:aws:secretsmanager:eu-central-1:1234:secret:db",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:db",
+            "arn:aws:ssm:eu-central-1:123456789012:parameter/db",
+            "arn:aws:iam:eu-central-1:123456789012:role/db",
+            "arn:aws:secretsmanager:cn-north-1:123456789012:secret:db",
+            "arn:amazon:secretsmanager:eu-central-1:123456789012:secret:db",
+            "arn:aws:secretsmanager:eu-central-1:123456789012:secret:db-a1b2c3:password::",
+        ];
+        let parameters = ["arn:aws:ssm:eu-central-1:123456789012:parameter/", "arn:aws:secretsmanager:eu-central-1:123456789012:secret:db"];
+        let said = secrets.map(check_secret).into_iter().chain(parameters.map(check_parameter)).map(|judged| {
+            let Objection { message, hint } = judged.unwrap_err();
+            format!("{message}\n  {hint}")
+        });
+        insta::assert_snapshot!(said.collect::<Vec<_>>().join("\n"), @"
+        `arn:aws:secretsmanager:eu-central-1:123456789012` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager::123456789012:secret:db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:Frankfurt:123456789012:secret:db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:eu-central-1:1234:secret:db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:eu-central-1:123456789012:secret:` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:eu-central-1:123456789012:db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:ssm:eu-central-1:123456789012:parameter/db` is not the ARN of a secret
+          give it as `parameter:`
+        `arn:aws:iam:eu-central-1:123456789012:role/db` is not the ARN of a secret
+          write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3
+        `arn:aws:secretsmanager:cn-north-1:123456789012:secret:db` names the partition aws, and cn-north-1 is in aws-cn
+          begin it with arn:aws-cn:, or correct the region
+        `arn:amazon:secretsmanager:eu-central-1:123456789012:secret:db` names the partition amazon, and eu-central-1 is in aws
+          begin it with arn:aws:, or correct the region
+        `arn:aws:secretsmanager:eu-central-1:123456789012:secret:db-a1b2c3:password::` names more than a secret
+          end the ARN before `:password::`, and refer to the field as in {{secrets.NAME.password}}
+        `arn:aws:ssm:eu-central-1:123456789012:parameter/` is not the ARN of a parameter
+          write it as in arn:aws:ssm:eu-central-1:123456789012:parameter/prod/token
+        `arn:aws:secretsmanager:eu-central-1:123456789012:secret:db` is not the ARN of a parameter
+          give it as `secrets_manager:`
+        ");
+    }
+}
