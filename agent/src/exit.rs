@@ -19,6 +19,8 @@ pub(crate) enum Exit {
     Running,
     /// `status` only: no boot ever ran.
     NeverRan,
+    /// `status` only: the boot had no document, so nothing was configured.
+    NoDocument,
     /// A bug of ingot.
     Bug,
     /// AWS or the instance metadata service could not be reached in time.
@@ -36,7 +38,8 @@ impl Exit {
             // Two meanings, which no script can confuse except after `status`, where a wrong command line also prints to stderr.
             Self::Usage | Self::Degraded => 2,
             Self::Running => 3,
-            Self::NeverRan => 4,
+            // Neither of the two has configured the machine.
+            Self::NeverRan | Self::NoDocument => 4,
             Self::Bug => 70,
             Self::Unreachable => 75,
             Self::Document => 78,

@@ -48,6 +48,7 @@ def forms() -> dict[str, bytes]:
         "gzip of MIME": gzip.compress(MIME.format(document=DOCUMENT).encode()),
         "cloud-config": CLOUD_CONFIG.format(content=content).encode(),
         "CRLF": DOCUMENT.replace("\n", "\r\n").encode(),
+        "after a mark, comments and empty lines": b"\xef\xbb\xbf# Managed by Terraform\n\n  \n" + plain,
     }
 
 
@@ -59,7 +60,7 @@ def test_user_data_in_every_form(agent, imds, form):
     assert agent.read("/etc/motd") == HELLO
 
 
-@pytest.mark.parametrize("other", [b"#!/bin/sh\necho hi\n", b"", b"#cloud-config\npackages: []\n", b"\x7fELF\x00\x01"])
+@pytest.mark.parametrize("other", [b"#!/bin/sh\necho hi\n", b"#cloud-config\npackages: []\n", b"#include\nhttps://x.example\n"])
 def test_what_is_not_for_us_leaves_the_baked_layers(agent, imds, other):
     imds.configure(user_data=other)
     agent.write("/etc/ingot/boot.d/10.yaml", "version: 1\nfiles:\n  /etc/motd: { content: baked }\n")

@@ -100,6 +100,33 @@ fn what_is_no_document_is_refused() {
     }
 }
 
+/// A layer needs no marker; user data does.
+#[test]
+fn a_document_without_a_marker_is_noted_unless_it_is_a_layer() {
+    let desk = tempfile::tempdir().unwrap();
+    let note = "boot.yaml is a layer: as user data, it has to begin with the line `#ingot`";
+    for (path, marker, noted) in [("boot.yaml", "", true), ("boot.yaml", "# web\n\n#ingot\n", false), ("boot.d/10.yaml", "", false)] {
+        write(&desk.path().join(path), &format!("{marker}version: 1\nvalues: {{}}\n"));
+        let ran = Ingot::new(["check", path]).directory(desk.path()).run().exits(0);
+        assert_eq!(ran.stderr, if noted { format!("note: {note}\n") } else { String::new() }, "{path}: {marker}");
+        let json = Ingot::new(["check", "--json", path]).directory(desk.path()).run().exits(0).json();
+        assert_eq!(json["notes"].as_array().map(Vec::len), noted.then_some(1), "{json}");
+    }
+}
+
+#[test]
+fn a_marker_that_an_instance_does_not_accept_is_shown_with_its_line() {
+    let desk = tempfile::tempdir().unwrap();
+    write(&desk.path().join("boot.yaml"), "# Managed by Terraform\n  #ingot\nversion: 1\nvalues: {}\n");
+    insta::assert_snapshot!(Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run().exits(78), @r"
+    boot.yaml:2:3: the marker `#ingot` is not at the start of its line
+        2 |   #ingot
+          |   ^
+     hint: write `#ingot` at the start of its line; in Terraform, `<<-` removes the indentation of a heredoc
+    --- exit code 78 ---
+    ");
+}
+
 /// Each ```yaml block of README and of a page in docs/ that is user data holds a document as it should be.
 #[test]
 fn documents_in_the_pages_have_no_mistakes() {

@@ -6,7 +6,7 @@ use crate::boot::audience::Ending;
 use crate::boot::state::Boot;
 use crate::boot::stop::{Asked, Stop, enough};
 use crate::document::BootDocument;
-use crate::document::error::DocumentError;
+use crate::document::error::{DocumentError, Entry};
 use crate::document::source::Layers;
 use crate::execute::Execution;
 use crate::failure::Explanation;
@@ -88,6 +88,10 @@ fn document_trouble(error: &DocumentError) -> Trouble {
         1 => "a mistake".to_owned(),
         n => format!("{n} mistakes"),
     };
+    let hint = match entries.as_slice() {
+        [Entry { hint: Some(hint), .. }] => hint.clone(),
+        _ => "run `ingot check` on it where it is written, before it is launched".to_owned(),
+    };
     let causes = entries.into_iter().map(|entry| match (entry.file, entry.line, entry.column) {
         (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: {}", entry.message),
         _ => entry.message,
@@ -95,7 +99,7 @@ fn document_trouble(error: &DocumentError) -> Trouble {
     Trouble {
         message: format!("the boot document has {count}"),
         causes: causes.collect(),
-        hint: Some("run `ingot check` on it where it is written, before it is launched".into()),
+        hint: Some(hint),
         unreachable: false,
     }
 }

@@ -46,6 +46,8 @@ impl Boot {
         }
         if layers.nodes.is_empty() && layers.mistakes.is_empty() {
             self.note(&format!("there is no boot document, neither a layer in {LAYERS} nor one by --user-data {user_data}"));
+            self.recorder.amend(|report| report.undocumented = true);
+            return Ok((layers, identity));
         }
         let digest = layers.digest();
         // A boot of some steps is not a boot of the document.

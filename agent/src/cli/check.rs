@@ -12,18 +12,23 @@ use crate::rehearse::prepare::{self, Prepared};
 /// Report every error of a document
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Boot documents; several are merged as layers, the last one on top
+    /// Boot documents; several are merged as layers, the last one on top; - is standard input
     #[arg(required = true, value_name = "DOCUMENT")]
     documents: Vec<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, json: bool) -> Exit {
     let prepared = prepare::plan(&args.documents, &DiskFiles::new(None), None).await;
-    let Prepared { plan, unread } = prepared.expect("without AWS, there is nothing that could not be read");
+    let Prepared { plan, unread, unmarked } = prepared.expect("without AWS, there is nothing that could not be read");
     let (mistakes, missing) = match plan {
         Ok(plan) if unread.is_empty() => {
             let text = format!("no mistakes in {} step{}", plan.nodes.len(), if plan.nodes.len() == 1 { "" } else { "s" });
-            data(&if json { json!({ "mistakes": [] }).to_string() } else { text });
+            data(&match (json, &unmarked) {
+                (false, _) => text,
+                (true, None) => json!({ "mistakes": [] }).to_string(),
+                (true, Some(note)) => json!({ "mistakes": [], "notes": [note] }).to_string(),
+            });
+            unmarked.iter().filter(|_| !json).for_each(|note| talk(&format!("note: {note}")));
             return Exit::Done;
         }
         Ok(_) => (None, Vec::new()),
@@ -35,7 +40,8 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
         Some(place) => format!("{place}: {}, unless what was not read brings it", mistake.message),
         None => mistake.message,
     });
-    let notes: Vec<String> = unread.into_iter().chain(missing).collect();
+    let unmarked = unmarked.filter(|_| mistakes.is_none());
+    let notes: Vec<String> = unread.into_iter().chain(missing).chain(unmarked).collect();
     match (&mistakes, json) {
         (Some(error), false) => data(&error.to_string()),
         (None, false) => data("no mistakes in what was read"),

@@ -11,7 +11,7 @@ use crate::rehearse::{Refusal, Request, rehearse};
 /// Rehearse a boot: needs no root and no network, and changes nothing outside --out
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Boot documents; several are merged as layers, the last one on top
+    /// Boot documents; several are merged as layers, the last one on top; - is standard input
     #[arg(required = true, value_name = "DOCUMENT")]
     documents: Vec<PathBuf>,
     /// YAML file of facts and outputs, in the shape of references

@@ -65,6 +65,7 @@ async fn look(files: &DiskFiles) -> Result<(Exit, Option<Report>), HostError> {
         None => Exit::NeverRan,
         Some(BootOutcome::Done) => Exit::Done,
         Some(BootOutcome::Degraded) => Exit::Degraded,
+        Some(BootOutcome::NoDocument) => Exit::NoDocument,
         // «Running», and nobody is: it was cut off.
         Some(BootOutcome::Failed | BootOutcome::Running) => Exit::Failed,
     };
@@ -99,6 +100,7 @@ fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, json: bool) 
         Exit::Degraded => "degraded",
         Exit::Running => "running",
         Exit::NeverRan => "never ran",
+        Exit::NoDocument => "no document",
         _ => "failed",
     };
     let beside = report.and_then(|report| report.going_on().next().map(|_| environment::is_there(report.pid)));

@@ -1,16 +1,24 @@
-//! What a blob of user data is: boot documents, a cloud-config that may carry one, or nothing of ours.
+//! What a blob of user data is: boot documents, a cloud-config that may carry one, something for another program, or a
+//! mistake.
 //!
-//! [`recognise`] takes gzip, zstd and base64 off ([`unwrap`]) and looks, in this order, for `#ingot` on the
-//! first line, for `text/x-ingot` parts of a MIME message ([`mime`]), and for `#cloud-config`. What is damaged
-//! is an error and never «no document»: an instance must not come up without its document because of a bad copy.
+//! [`recognise`] takes gzip, zstd and base64 off ([`unwrap`]) and looks, in this order, for `#ingot` before the first line
+//! of content ([`marker`]), for `text/x-ingot` parts of a MIME message ([`mime`]), and for what cloud-init knows
+//! ([`beginnings`]). Whatever else there is, was meant for somebody, and most likely for ingot: it is an error, or a
+//! document with a [`Slip`]. So is what [`claims`] finds to be ours where ingot does not read it. What is damaged is an
+//! error and never «no document»: an instance must not come up without its document because of a bad copy.
 //!
-//! Parses no YAML, and fetches nothing: the first is the business of the boot document, the second of its source.
+//! Makes no document of a text, and fetches nothing: the first is the business of the boot document, the second of its
+//! source.
 
 mod beginnings;
 mod bounds;
+mod claims;
 mod error;
+mod marker;
 mod mime;
 mod part;
+mod slip;
+mod unread;
 mod unwrap;
 
 #[cfg(test)]
@@ -18,19 +26,24 @@ mod tests;
 
 use std::fmt;
 
-use self::beginnings::{BYTE_ORDER_MARK, begins_with};
+use self::beginnings::{BYTE_ORDER_MARK, CLOUD_CONFIG, MARKER, begins_with, for_cloud_init};
 use self::bounds::MAX_UNWRAPPED;
-use self::error::EncodingError;
-use self::part::{Part, WHOLE, text_of};
+use self::marker::Head;
+
+pub(crate) use self::claims::in_cloud_config;
+pub(crate) use self::error::EncodingError;
+pub(crate) use self::part::{Part, WHOLE};
+pub(crate) use self::slip::Slip;
 
 /// What user data turned out to be.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum UserData {
-    /// Boot documents in their order: one for `#ingot`, one for each `text/x-ingot` part of a MIME message.
+    /// Boot documents in their order: one for `#ingot`, one for each `text/x-ingot` part of a MIME message, and one for each
+    /// text that was meant as one.
     Documents(Vec<Part>),
     /// A `#cloud-config`, which may or may not hold a top-level `ingot:` key.
     CloudConfig(String),
-    /// None of ours. `what` says what it looks like, and quotes none of it.
+    /// Plainly for another program. `what` says what it looks like, and quotes none of it.
     Other { what: &'static str },
 }
 
@@ -54,45 +67,44 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<UserData, EncodingError> {
     let whole = unwrap::unwrap(bytes, MAX_UNWRAPPED).map_err(|fault| fault.of(WHOLE))?.bytes;
     let content = whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&whole);
 
-    if begins_with(content, "#ingot") {
-        let text = text_of(WHOLE, &whole)?;
-        Ok(UserData::Documents(vec![Part { name: WHOLE.to_owned(), text }]))
+    if content.trim_ascii().is_empty() {
+        Err(EncodingError::Empty { part: WHOLE.to_owned() })
+    } else if begins_with(content, MARKER) || marker::head(readable(content)) == Head::Marked {
+        Ok(UserData::Documents(vec![Part::read(WHOLE, &whole)?]))
     } else if mime::is_message(content) {
         Ok(match mime::documents(content, MAX_UNWRAPPED)? {
             parts if parts.is_empty() => UserData::Other { what: "a MIME message without a text/x-ingot part" },
             parts => UserData::Documents(parts),
         })
-    } else if begins_with(content, "#cloud-config") {
-        Ok(UserData::CloudConfig(text_of(WHOLE, &whole)?))
+    } else if for_cloud_init(content) == Some(CLOUD_CONFIG) {
+        Ok(UserData::CloudConfig(Part::read(WHOLE, &whole)?.text))
+    } else if let Some(what) = for_others(content) {
+        let text = readable(content);
+        Ok(match claims::in_other(what, text) {
+            Some(slip) => UserData::Documents(vec![Part { name: WHOLE.to_owned(), text: text.to_owned(), slip: Some(slip) }]),
+            None => UserData::Other { what },
+        })
     } else {
-        Ok(UserData::Other { what: looks_like(content) })
+        let mut part = Part::read(WHOLE, &whole)?;
+        part.slip = Some(part.slip.take().unwrap_or_else(|| claims::unmarked(&part.text)));
+        Ok(UserData::Documents(vec![part]))
     }
 }
 
-/// Names, for people, what is none of ours. Never with a word of the content.
-fn looks_like(content: &[u8]) -> &'static str {
-    /// By the first bytes, as cloud-init tells them apart; the first match holds.
-    const BEGINNINGS: [(&[u8], &str); 8] = [
-        (b"#!", "a shell script"),
-        (b"#cloud-config-archive", "a cloud-config archive"),
-        (b"#cloud-boothook", "a cloud boothook"),
-        (b"#include", "a cloud-init include list"),
-        (b"## template:", "a cloud-init template"),
-        (b"<", "a script or text for Windows, or XML"),
-        (b"\xff\xfe", "text in UTF-16, not UTF-8"),
-        (b"\xfe\xff", "text in UTF-16, not UTF-8"),
-    ];
-    if content.trim_ascii().is_empty() {
-        return "nothing";
-    }
-    if let Some((_, what)) = BEGINNINGS.iter().find(|(beginning, _)| content.starts_with(beginning)) {
-        return what;
-    }
-    if begins_with(content.trim_ascii_start(), "#ingot") {
-        return "text that says `#ingot`, but not at the start of its first line";
-    }
-    match std::str::from_utf8(content) {
-        Ok(_) => "text that is no boot document",
-        Err(_) => "data that is no boot document",
-    }
+/// As much of `content`, from its start, as is text.
+fn readable(content: &[u8]) -> &str {
+    std::str::from_utf8(content).unwrap_or_else(|error| {
+        let (text, _) = content.split_at(error.valid_up_to());
+        std::str::from_utf8(text).unwrap_or_default()
+    })
+}
+
+/// What content for another program is that an instance may run beside ingot.
+fn for_others(content: &[u8]) -> Option<&'static str> {
+    for_cloud_init(content).or_else(|| {
+        let is_preface = |line: &&str| line.is_empty() || line.starts_with('#') || *line == "---";
+        let first = readable(content).lines().map(str::trim_end).find(|line| !is_preface(line))?;
+        // Of nodeadm, on images of EKS: <https://awslabs.github.io/amazon-eks-ami/nodeadm/>.
+        first.starts_with("apiVersion: node.eks.aws/").then_some("a NodeConfig of EKS")
+    })
 }

@@ -25,6 +25,7 @@ use crate::aws::{AwsError, ParameterValue};
 use crate::digest::Sha256;
 use crate::document::decode;
 use crate::document::error::Mistake;
+use crate::document::registry;
 use crate::document::source::{Layers, SIZE_LIMIT};
 use crate::document::tree::{Node, Value};
 use crate::failure::Objection;
@@ -35,7 +36,7 @@ use crate::text::{Place, Text};
 const DEPTH: usize = 4;
 
 /// The key of a document.
-pub(crate) const KEY: &str = "include";
+pub(crate) const KEY: &str = registry::INCLUDE;
 
 /// A document that is included, as it is written.
 type Written = OrMap<Text, Fields>;

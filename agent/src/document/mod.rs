@@ -96,8 +96,7 @@ impl BootDocument {
                 name => match KINDS.iter().find(|kind| kind.name == name) {
                     Some(kind) => self.read_kind(kind, &key, node),
                     None => {
-                        let known: Vec<&str> =
-                            ["version", "include", "values"].into_iter().chain(KINDS.iter().map(|kind| kind.name)).collect();
+                        let known: Vec<&str> = registry::top_level().collect();
                         self.mistakes.push(key.unknown(&known));
                     }
                 },

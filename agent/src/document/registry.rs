@@ -36,6 +36,14 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<Signal>("signals"),
 ];
 
+/// The key of the list of documents to include.
+pub(crate) const INCLUDE: &str = "include";
+
+/// Every key at the top level of a document.
+pub(crate) fn top_level() -> impl Iterator<Item = &'static str> {
+    ["version", INCLUDE, "values"].into_iter().chain(KINDS.iter().map(|kind| kind.name))
+}
+
 /// Reads one step; its mistakes are added to those known.
 type Decode = fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>>;
 

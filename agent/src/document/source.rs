@@ -1,15 +1,20 @@
 //! Where documents come from: layers in the image, user data, files given on the command line.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::digest::Hasher;
-use crate::document::encoding::{self, UserData};
+use crate::document::encoding::{self, EncodingError, Part, Slip, UserData, WHOLE};
 use crate::document::error::{Mistake, Sources};
-use crate::document::tree::{self, Node, Value};
+use crate::document::registry;
+use crate::document::tree::{self, Key, Node, Value};
 use crate::failure::{Explanation, Failure};
 use crate::host::Files;
+use crate::text::Place;
 
 /// Where an image keeps its layers.
 pub(crate) const LAYERS: &str = "/etc/ingot/boot.d";
@@ -82,38 +87,51 @@ impl Layers {
     }
 
     fn add_node(&mut self, node: Node) {
-        if matches!(node.value, Value::Map(_)) {
-            self.nodes.push(node);
-        } else {
-            let message = format!("a boot document is a map, and this is {}", node.describe());
-            self.mistakes.push(Mistake::at(&node.place, message, "begin with `version: 1`"));
+        match node.value {
+            Value::Map(_) => self.nodes.push(node),
+            Value::Null => self.mistakes.push(empty(&node.place.file)),
+            _ => {
+                let message = format!("a boot document is a map, and this is {}", node.describe());
+                self.mistakes.push(Mistake::at(&node.place, message, "begin with `version: 1`"));
+            }
         }
     }
 
-    /// Adds what user data holds of boot documents. If it holds none, that is no mistake, and the answer is what it is
-    /// instead.
+    /// Adds what user data holds of boot documents. If it is for another program, that is no mistake, and the answer is what
+    /// it is instead.
     pub(crate) fn add_user_data(&mut self, bytes: &[u8]) -> Option<&'static str> {
         match encoding::recognise(bytes) {
-            Ok(UserData::Documents(parts)) => parts.iter().for_each(|part| self.add(&part.name, &part.text)),
+            Ok(UserData::Documents(parts)) => parts.iter().for_each(|part| self.add_part(&part.name, part)),
             Ok(UserData::CloudConfig(text)) => {
-                if !self.add_cloud_config("user data", &text) {
+                if !self.add_cloud_config(WHOLE, &text) {
                     return Some("a #cloud-config without `ingot:`");
                 }
             }
             Ok(UserData::Other { what }) => return Some(what),
-            Err(error) => self.unreadable(Path::new("user data"), &error),
+            Err(error) => self.unreadable(Path::new(WHOLE), &error),
         }
         None
     }
 
     /// Adds a document that somebody named: in any form of user data, or as plain YAML without `#ingot`. Anything else is
-    /// a mistake, since it was meant to be a document.
-    pub(crate) fn add_named(&mut self, name: &str, bytes: &[u8]) {
-        let before = (self.nodes.len(), self.mistakes.len());
+    /// a mistake, since it was meant to be a document. Returns whether the document has its marker, so that it could be user
+    /// data.
+    pub(crate) fn add_named(&mut self, name: &str, bytes: &[u8]) -> bool {
+        let not_a_document = |what: &str| {
+            let hint = "give the boot document itself: YAML that begins with `version: 1`";
+            Mistake::of_a_file(format!("{name}: this is {what}, not a boot document"), Some(hint.into()))
+        };
         match encoding::recognise(bytes) {
             Ok(UserData::Documents(parts)) => {
-                for (index, part) in parts.iter().enumerate() {
-                    self.add(&if parts.len() == 1 { name.to_owned() } else { format!("{name}, part {}", index + 1) }, &part.text);
+                for part in &parts {
+                    let own = part.name.replacen(WHOLE, name, 1);
+                    match &part.slip {
+                        Some(slip) if slip.only_unmarked => {
+                            self.add_text(&own, &part.text);
+                            return false;
+                        }
+                        _ => self.add_part(&own, part),
+                    }
                 }
             }
             Ok(UserData::CloudConfig(text)) => {
@@ -122,35 +140,92 @@ impl Layers {
                     self.mistakes.push(Mistake::of_a_file(format!("{name}: this #cloud-config has no `ingot:`"), hint));
                 }
             }
-            Ok(UserData::Other { .. }) if bytes.starts_with(b"#!") => {
-                let hint = Some("give the boot document itself: YAML that begins with `version: 1`".into());
-                self.mistakes.push(Mistake::of_a_file(format!("{name}: this is a script, not a boot document"), hint));
-            }
-            Ok(UserData::Other { .. }) => self.add_bytes(name, bytes),
+            Ok(UserData::Other { what }) => self.mistakes.push(not_a_document(what)),
+            Err(EncodingError::Empty { .. }) => self.mistakes.push(empty(name)),
             Err(error) => self.unreadable(Path::new(name), &error),
         }
-        if self.nodes.len() == before.0 && self.mistakes.len() == before.1 {
-            let hint = Some("begin with `version: 1`".into());
-            self.mistakes.push(Mistake::of_a_file(format!("{name}: this document is empty"), hint));
+        true
+    }
+
+    /// Adds a text that has to hold a document.
+    fn add_text(&mut self, name: &str, text: &str) {
+        let before = (self.nodes.len(), self.mistakes.len());
+        self.add(name, text);
+        let says_nothing = self.nodes.get(before.0).is_none_or(|node| node.value == Value::Map(Vec::new()));
+        if says_nothing && self.mistakes.len() == before.1 {
+            self.mistakes.push(empty(name));
         }
     }
 
-    /// Adds the map under `ingot:`. Whether there is one; YAML that does not parse counts, for it may hold one.
+    /// Adds a part of user data. Of one that does not count as a document, the mistake, and what can be read of it: its
+    /// signals are sent.
+    fn add_part(&mut self, name: &str, part: &Part) {
+        let Some(slip) = &part.slip else { return self.add_text(name, &part.text) };
+        let file = self.add_slip(name, &part.text, slip);
+        if let (Some(node), mistakes) = tree::parse(&file, &part.text) {
+            self.salvage(node, slip, mistakes);
+        }
+    }
+
+    fn add_slip(&mut self, name: &str, text: &str, slip: &Slip) -> Arc<str> {
+        let file: Arc<str> = name.into();
+        self.sources.insert(file.clone(), text.into());
+        let place = Place { file: file.clone(), line: slip.line, column: slip.column };
+        self.mistakes.push(Mistake::of(&place, slip.objection.clone()));
+        file
+    }
+
+    /// Adds what can be read of something that is no document, if it is a map with a key of ours: `node`, or what is below the
+    /// key that the slip is about, or below `ingot:`. What it includes is not read.
+    fn salvage(&mut self, node: Node, slip: &Slip, mistakes: Vec<Mistake>) {
+        let Value::Map(mut entries) = node.value else { return };
+        let is_ours = |(key, _): &(Key, Node)| registry::top_level().any(|name| name == key.name);
+        let about = |(key, _): &(Key, Node)| (key.place.line, key.place.column) == (slip.line, slip.column) || key.name == "ingot";
+        if let Some(at) = entries.iter().position(|entry| about(entry) && !is_ours(entry)) {
+            let Value::Map(below) = entries.swap_remove(at).1.value else { return };
+            entries = below;
+        }
+        if entries.iter().any(is_ours) {
+            entries.retain(|(key, _)| key.name != registry::INCLUDE);
+            self.mistakes.extend(mistakes);
+            self.nodes.push(Node { place: node.place, value: Value::Map(entries) });
+        }
+    }
+
+    /// Adds the map under `ingot:`. Whether there is one, or something was meant as one; YAML that does not parse counts, for
+    /// it may hold one.
     fn add_cloud_config(&mut self, name: &str, text: &str) -> bool {
         let file: Arc<str> = name.into();
         let (node, mistakes) = tree::parse(&file, text);
-        let document = node.as_ref().and_then(|node| node.get("ingot"));
-        // What is wrong outside `ingot:` is cloud-init's to say, unless the whole cannot be read.
-        let ours = document.is_some() || (node.is_none() && text.lines().any(|line| line.trim_end().starts_with("ingot:")));
-        if ours {
-            self.sources.insert(file, text.into());
-            self.mistakes.extend(mistakes);
+        match node.as_ref().and_then(|node| node.get("ingot")) {
+            Some(document) => {
+                self.sources.insert(file, text.into());
+                self.mistakes.extend(mistakes);
+                match &document.value {
+                    Value::Map(entries) if entries.is_empty() => self.mistakes.push(empty(name)),
+                    _ => self.add_node(document.clone()),
+                }
+                true
+            }
+            // What is wrong elsewhere is cloud-init's to say.
+            None => match encoding::in_cloud_config(text) {
+                Some(slip) => {
+                    self.add_slip(name, text, &slip);
+                    match node {
+                        Some(node) => self.salvage(node, &slip, Vec::new()),
+                        None => self.mistakes.extend(mistakes),
+                    }
+                    true
+                }
+                None => false,
+            },
         }
-        if let Some(document) = document {
-            self.add_node(document.clone());
-        }
-        ours
     }
+}
+
+/// The mistake of a document that says nothing.
+fn empty(name: &str) -> Mistake {
+    Mistake::of_a_file(format!("{name}: this document is empty"), Some("begin with `version: 1`".into()))
 }
 
 /// The text of template files by the path that the document names.

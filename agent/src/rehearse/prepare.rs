@@ -9,29 +9,44 @@ use crate::document::source::{self, Layers, SIZE_LIMIT};
 use crate::document::{BootDocument, include};
 use crate::failure::Explanation;
 use crate::host::Files;
-use crate::host::environment::absolute;
+use crate::host::environment::{self, absolute};
 use crate::plan::Plan;
+
+/// The directory of an image's layers, by its last part.
+const BAKED: &str = "boot.d";
 
 /// What came of documents.
 pub(crate) struct Prepared {
     pub(crate) plan: Result<Plan, DocumentError>,
     /// Documents that are included, and were not read.
     pub(crate) unread: Vec<String>,
+    /// That the last document would not be recognized as user data. A layer of an image need not be.
+    pub(crate) unmarked: Option<String>,
 }
 
-/// Reads documents as layers, in the order given, finds their templates, and plans. What they include is read from `aws`,
-/// or left out where there is none.
+/// Reads documents as layers, in the order given (`-` is standard input), finds their templates, and plans. What they
+/// include is read from `aws`, or left out where there is none.
 ///
 /// # Errors
 ///
 /// If a document that is included could not be read.
 pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&Aws>) -> Result<Prepared, AwsError> {
     let mut layers = Layers::default();
+    let mut unmarked = None;
     for path in documents {
-        match files.read(&absolute(path), SIZE_LIMIT).await {
-            Ok(Some(bytes)) => layers.add_named(&path.display().to_string(), &bytes),
+        let (name, read) = if path.as_os_str() == "-" {
+            ("standard input".to_owned(), environment::standard_input(SIZE_LIMIT).map(|bytes| Some(bytes.into())))
+        } else {
+            (path.display().to_string(), files.read(&absolute(path), SIZE_LIMIT).await)
+        };
+        match read {
+            Ok(Some(bytes)) => {
+                // Of several documents, only the last one can be user data.
+                let is_layer = layers.add_named(&name, &bytes) || path.parent().is_some_and(|parent| parent.ends_with(BAKED));
+                unmarked = (!is_layer).then(|| format!("{name} is a layer: as user data, it has to begin with the line `#ingot`"));
+            }
             Ok(None) => {
-                let message = format!("there is no document {}", path.display());
+                let message = format!("there is no document {name}");
                 layers.mistakes.push(Mistake::of_a_file(message, Some("correct the path".into())));
             }
             Err(error) => {
@@ -51,12 +66,12 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
     let mut beside: Vec<PathBuf> = documents.iter().flat_map(|path| around(&absolute(path))).collect();
     beside.dedup();
     let templates = source::read_templates(&document.template_paths(), &beside, files).await;
-    Ok(Prepared { plan: Plan::compile(document, &templates), unread })
+    Ok(Prepared { plan: Plan::compile(document, &templates), unread, unmarked })
 }
 
 /// Where `templates/` may stand: beside the document or, as in an image, beside the `boot.d/` that it lies in.
 fn around(document: &Path) -> Vec<PathBuf> {
     let directory = document.parent();
-    let above = directory.filter(|directory| directory.ends_with("boot.d")).and_then(Path::parent);
+    let above = directory.filter(|directory| directory.ends_with(BAKED)).and_then(Path::parent);
     directory.into_iter().chain(above).map(Path::to_owned).collect()
 }

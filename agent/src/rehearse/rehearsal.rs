@@ -87,7 +87,7 @@ async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection
         Aws::of_caller(connection, crate::fake::aws::services(ec2, rds))
     });
     let prepared = prepare::plan(&request.documents, desk, of_documents.as_ref()).await;
-    let Prepared { plan, unread } = prepared.map_err(|error| match error.is_unreachable() {
+    let Prepared { plan, unread, .. } = prepared.map_err(|error| match error.is_unreachable() {
         true => Refusal::Unreachable(Explanation::of(&error).to_string()),
         false => error.into(),
     })?;

@@ -102,7 +102,7 @@ pub(crate) fn summary(report: &Report) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     let counts = match (counts.is_empty(), report.outcome) {
-        (true, BootOutcome::Done) => ": nothing to do".to_owned(),
+        (true, BootOutcome::Done | BootOutcome::NoDocument) => ": nothing to do".to_owned(),
         (true, _) => String::new(),
         (false, _) => format!(": {counts}"),
     };
@@ -111,6 +111,7 @@ pub(crate) fn summary(report: &Report) -> String {
         BootOutcome::Done => "done in",
         BootOutcome::Degraded => "degraded after",
         BootOutcome::Failed => "failed after",
+        BootOutcome::NoDocument => "no document after",
     };
     let going_on: Vec<&str> = report.going_on().map(|step| step.address.as_str()).collect();
     let going_on = if going_on.is_empty() { String::new() } else { format!("; still at work: {}", going_on.join(", ")) };

@@ -96,7 +96,7 @@ impl Listener for Journal {
         let line = super::console::summary(report);
         match report.outcome {
             BootOutcome::Failed => log::error!(target: TARGET, MESSAGE_ID = ENDED; "{line}"),
-            BootOutcome::Degraded => log::warn!(target: TARGET, MESSAGE_ID = ENDED; "{line}"),
+            BootOutcome::Degraded | BootOutcome::NoDocument => log::warn!(target: TARGET, MESSAGE_ID = ENDED; "{line}"),
             _ => log::info!(target: TARGET, MESSAGE_ID = ENDED; "{line}"),
         }
     }

@@ -46,6 +46,9 @@ pub(crate) struct Report {
     pub(crate) elapsed_ms: f64,
     /// SHA-256 of the document's layers, in order.
     pub(crate) document: Option<String>,
+    /// Whether it was found that there is no document at all.
+    #[serde(skip)]
+    pub(crate) undocumented: bool,
     /// Which phase of the document this was, where it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) phase: Option<Phase>,
@@ -77,6 +80,9 @@ pub(crate) enum BootOutcome {
     /// Something failed that was not required.
     Degraded,
     Failed,
+    /// Nothing was done, for there is neither a layer in the image nor user data.
+    #[serde(rename = "no document")]
+    NoDocument,
 }
 
 /// A failure as a report keeps it.
@@ -228,6 +234,7 @@ impl Report {
             finished_at: None,
             elapsed_ms: 0.0,
             document: None,
+            undocumented: false,
             phase: None,
             waiting: None,
             error: None,
@@ -252,6 +259,8 @@ impl Report {
             BootOutcome::Failed
         } else if self.steps.iter().any(StepReport::is_bad) {
             BootOutcome::Degraded
+        } else if self.undocumented {
+            BootOutcome::NoDocument
         } else {
             BootOutcome::Done
         };

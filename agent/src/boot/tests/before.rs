@@ -82,11 +82,14 @@ async fn user_data_for_another_program_leaves_the_layers_of_the_image() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_machine_without_a_document_warns_and_succeeds() {
+async fn a_machine_without_a_document_warns_and_is_not_called_done() {
     let site = Site::with("");
     assert_eq!(site.boot_as(Request { user_data: UserData::Nothing, ..request() }).await, Ending::Done);
     let note = "there is no boot document, neither a layer in /etc/ingot/boot.d nor one by --user-data none";
     assert_eq!(site.report().warnings, [note]);
+    assert_eq!((site.on_disk().unwrap().outcome, site.report().document), (BootOutcome::NoDocument, None));
+    let text = serde_json::to_string(&site.report()).unwrap();
+    assert!(text.contains(r#""outcome":"no document""#), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,6 +38,23 @@ async fn user_data_that_is_cut_off_is_signalled_by_the_layers_of_the_image() {
     assert!(site.machine.file("/etc/x").is_none());
 }
 
+/// Such user data was once passed over, and the stack was told of a success.
+#[tokio::test(start_paused = true)]
+async fn user_data_that_is_no_document_as_it_stands_sends_its_own_signals() {
+    let unmarked = DOCUMENT.replace("#ingot\n", "");
+    for user_data in [format!(" {DOCUMENT}"), unmarked.clone(), format!("MIME-Version: 1.0\nContent-Type: text/plain\n\n{DOCUMENT}")] {
+        let site = Site::with(&user_data);
+        assert_eq!(site.boot().await, Ending::Document, "{user_data}");
+        assert_eq!((site.signals(), site.outcomes()), (vec![SignalStatus::Failure], vec!["changed signals.stack".to_owned()]));
+        assert!(site.machine.file("/etc/x").is_none());
+    }
+    // An answer of IMDS without a body is not «no user data».
+    let site = Site::with("");
+    site.machine.add_file("/etc/ingot/boot.d/10.yaml", &unmarked);
+    assert_eq!((site.boot().await, site.signals()), (Ending::Document, vec![SignalStatus::Failure]));
+    assert_eq!(site.report().error.unwrap().causes, ["user data: user data is empty"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_boot_of_some_steps_never_signals_a_mistake() {
     let site = Site::with(&DOCUMENT.replace("files:", "fils:"));

@@ -2,6 +2,41 @@
 
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// The line that makes user data a boot document.
+pub(super) const MARKER: &str = "#ingot";
+
+/// How user data for cloud-init begins, and what it is.
+///
+/// Source: `INCLUSION_TYPES_MAP` of cloud-init, `cloudinit/handlers/__init__.py`. cloud-init ignores case and white
+/// space before it.
+const CLOUD_INIT: [(&str, &str); 9] = [
+    ("#!", SCRIPT),
+    ("#cloud-config", CLOUD_CONFIG),
+    ("#cloud-config-archive", ARCHIVE),
+    ("#cloud-boothook", "a cloud boothook"),
+    ("#include", "a cloud-init include list"),
+    ("#include-once", "a cloud-init include list"),
+    ("#part-handler", "a part handler of cloud-init"),
+    ("#upstart-job", "an upstart job"),
+    ("## template:", TEMPLATE),
+];
+
+pub(super) const SCRIPT: &str = "a shell script";
+pub(super) const CLOUD_CONFIG: &str = "a #cloud-config";
+pub(super) const ARCHIVE: &str = "a cloud-config archive";
+pub(super) const TEMPLATE: &str = "a cloud-init template";
+
+/// What content for cloud-init is; `None` if it does not begin with a word of cloud-init's.
+pub(super) fn for_cloud_init(content: &[u8]) -> Option<&'static str> {
+    let content = content.trim_ascii_start();
+    let goes_on = |beginning: &str| {
+        let next = content.get(beginning.len()).copied().unwrap_or_default();
+        beginning.ends_with(|last: char| last.is_ascii_alphabetic()) && (next.is_ascii_alphanumeric() || next == b'-')
+    };
+    let found = CLOUD_INIT.iter().find(|(beginning, _)| begins_ignoring_case(content, beginning) && !goes_on(beginning));
+    found.map(|(_, what)| *what)
+}
+
 /// Whether the first line is `marker`, with or without a remark after a blank.
 ///
 /// cloud-init reads `#cloud-config # web` the same way, and `#cloud-config-archive` is another thing.
@@ -11,7 +46,9 @@ pub(super) fn begins_with(content: &[u8], marker: &str) -> bool {
 
 /// Whether a header of MIME begins here.
 pub(super) fn begins_as_message(line: &[u8]) -> bool {
-    [&b"mime-version:"[..], b"content-type:"]
-        .iter()
-        .any(|name| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)))
+    ["mime-version:", "content-type:"].iter().any(|name| begins_ignoring_case(line, name))
+}
+
+fn begins_ignoring_case(content: &[u8], beginning: &str) -> bool {
+    content.get(..beginning.len()).is_some_and(|start| start.eq_ignore_ascii_case(beginning.as_bytes()))
 }

@@ -48,6 +48,12 @@ pub(crate) enum EncodingError {
     #[error("{part} is not UTF-8 at byte {offset}")]
     NotText { part: String, offset: usize },
 
+    #[error("{part} is empty")]
+    Empty { part: String },
+
+    #[error("{part} is {what}, which ingot does not read")]
+    Unread { part: String, what: &'static str },
+
     #[error("{part} is a broken MIME message: {why}")]
     BrokenMessage { part: String, why: &'static str },
 }
@@ -74,6 +80,10 @@ impl Failure for EncodingError {
                 "send the part as it is, with `Content-Transfer-Encoding: 8bit`".into()
             }
             Self::NotText { part, .. } => format!("save {part} as UTF-8"),
+            Self::Empty { .. } => "launch the instance with a boot document that begins with `#ingot`, or without any user data".into(),
+            Self::Unread { what: "UTF-32", part } => format!("save {part} as UTF-8"),
+            Self::Unread { what: "a program", .. } => "send a boot document, or a script that installs the program".into(),
+            Self::Unread { .. } => "compress it with gzip or zstd, or send it as it is".into(),
             Self::BrokenMessage { .. } => "make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand".into(),
         })
     }

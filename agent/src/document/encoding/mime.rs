@@ -14,83 +14,125 @@
 //!
 //! Headers are mail-parser's. Bodies are cut here, because mail-parser takes the boundary for a delimiter anywhere
 //! in a line (the one AWS documents is `//`, which a comment may well hold) and decodes text by its charset, which
-//! loses bytes. Parts of other types are cloud-init's business: neither decoded nor looked at.
+//! loses bytes. Parts of other types are cloud-init's business. They are read, as far as they can be, only to find a boot
+//! document that its author put into a part of the wrong type, or behind headers that do not end.
 
+mod headers;
+mod lines;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
 use mail_parser::decoders::quoted_printable::quoted_printable_decode;
-use mail_parser::{HeaderName, MessageParser, MimeHeaders};
 
-use super::beginnings::begins_as_message;
+use self::headers::{Cut, Headers, Kind, MAX_HEADERS, broken, cut, cut_strictly, is_header};
+use self::lines::lines;
+use super::beginnings::{MARKER, begins_as_message};
+use super::claims::{in_part, is_our_type};
 use super::error::{Encoding, EncodingError};
-use super::part::{Part, WHOLE, text_of};
+use super::marker::shown;
+use super::part::{Part, WHOLE};
+use super::slip::Slip;
 use super::unwrap::{self, Fault};
 
 /// How deep multiparts may nest. A part that holds the message of another tool makes two.
 const MAX_DEPTH: usize = 8;
 
-/// The most the headers of one part may be, in bytes: as much as EC2 takes for all of the user data.
-const MAX_HEADERS: usize = 16 << 10;
-
-/// How much of a file name messages repeat, in characters.
-const MAX_NAME: usize = 64;
-
 /// Whether `content` begins with headers, and one of them is of MIME.
 pub(crate) fn is_message(content: &[u8]) -> bool {
+    let content = without_envelope(content);
     let head = &content[..content.len().min(MAX_HEADERS)];
     let mut headers = lines(head).map(|line| line.content).take_while(|line| !line.is_empty());
     headers.clone().next().is_some_and(is_header) && headers.any(begins_as_message)
 }
 
-fn is_header(line: &[u8]) -> bool {
-    line.split(|byte| *byte == b':').next().is_some_and(|name| {
-        !name.is_empty() && name.len() < line.len() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-')
-    })
+/// Without the line `From …` that mailboxes, and tools that write like them, put first.
+fn without_envelope(content: &[u8]) -> &[u8] {
+    match lines(content).next() {
+        Some(line) if line.content.starts_with(b"From ") => &content[line.next..],
+        _ => content,
+    }
 }
 
-/// The `text/x-ingot` parts of `message` in their order, whose sizes once unwrapped add up to at most `limit`.
+/// The `text/x-ingot` parts of `message` in their order, whose sizes once unwrapped add up to at most `limit`; and, each with
+/// a slip, what other parts hold of ours.
 pub(crate) fn documents(message: &[u8], limit: usize) -> Result<Vec<Part>, EncodingError> {
-    let mut walk = Walk { left: limit, leaves: 0, documents: Vec::new() };
-    walk.entity(message, 0)?;
+    let mut walk = Walk { left: limit, left_for_others: limit, leaves: 0, documents: Vec::new() };
+    walk.entity(without_envelope(message), 0, "")?;
     Ok(walk.documents)
 }
 
 struct Walk {
-    /// Bytes that the parts still to come may unwrap to.
+    /// Bytes that the parts still to come may unwrap to: those of ours, and the others.
     left: usize,
+    left_for_others: usize,
     /// Parts passed that are no multipart, of whatever type: people count them all.
     leaves: usize,
     documents: Vec<Part>,
 }
 
 impl Walk {
-    /// Takes what `entity`, the message or a part of it with its own headers, holds of ours.
-    fn entity(&mut self, entity: &[u8], depth: usize) -> Result<(), EncodingError> {
-        let (head, body) = split_headers(entity);
+    /// Takes what `entity`, the message or a part of it with its own headers, holds of ours. `boundary` is that of the
+    /// multipart around it.
+    fn entity(&mut self, entity: &[u8], depth: usize, boundary: &str) -> Result<(), EncodingError> {
+        let Cut { head, body, ended } = cut(entity);
         let headers = Headers::parse(head)?;
-        match headers.kind {
-            Kind::Multipart { boundary } if depth < MAX_DEPTH => {
-                for part in split_parts(body, &boundary)? {
-                    self.entity(part, depth + 1)?;
+        match &headers.kind {
+            Kind::Multipart { .. } | Kind::Message if depth == MAX_DEPTH => Err(broken("multiparts are nested too deep")),
+            Kind::Message => self.entity(body, depth + 1, boundary),
+            Kind::Multipart { boundary } => {
+                let known = self.documents.len();
+                let Split { parts, outside } = split_parts(body, boundary)?;
+                for part in parts {
+                    self.entity(part, depth + 1, boundary)?;
+                }
+                self.documents.extend(outside.into_iter().filter_map(lost));
+                if let Some(first) = self.documents.get_mut(known).filter(|_| !ended) {
+                    first.slip.get_or_insert_with(|| unended("the headers of the MIME message do not end with an empty line"));
                 }
                 Ok(())
             }
-            Kind::Multipart { .. } => Err(broken("multiparts are nested too deep")),
-            Kind::Document => {
+            Kind::Document | Kind::Nearly(_) => {
                 self.leaves += 1;
-                let name = self.name(depth, headers.file_name.as_deref());
-                let text = self.text(&name, body, &headers.transfer_encoding)?;
-                self.documents.push(Part { name, text });
+                let part = self.document(entity, depth, &headers)?;
+                self.documents.push(part);
                 Ok(())
             }
-            Kind::Other => {
+            Kind::Other(kind) => {
                 self.leaves += 1;
+                let found = [body, cut_strictly(entity).body].into_iter().find_map(|body| {
+                    let text = self.text_of_other(body, &headers.transfer_encoding)?;
+                    let slip = in_part(kind, &text).or_else(|| delimiter_in(&text, boundary))?;
+                    Some(Part { name: self.name(depth, headers.file_name.as_deref()), text, slip: Some(slip) })
+                });
+                self.documents.extend(found);
                 Ok(())
             }
         }
+    }
+
+    /// A part whose type says that it is ours.
+    fn document(&mut self, entity: &[u8], depth: usize, headers: &Headers) -> Result<Part, EncodingError> {
+        let Cut { body, ended, .. } = cut_strictly(entity);
+        let name = self.name(depth, headers.file_name.as_deref());
+        let decoded = decode(body, &headers.transfer_encoding, self.left, &name)?;
+        let unwrapped = unwrap::unwrap(&decoded, self.left).map_err(|fault| fault.of(&name))?;
+        self.left -= unwrapped.largest;
+        let mut part = Part::read(&name, &unwrapped.bytes)?;
+        if part.slip.is_some() {
+            return Ok(part);
+        }
+        if let Kind::Nearly(kind) = &headers.kind {
+            let message = match kind.as_str() {
+                "" => "the header with the type of this part cannot be read".to_owned(),
+                kind => format!("the type of this part is `{}`, not `text/x-ingot`", shown(kind)),
+            };
+            part.slip = Some(Slip::at((1, 1), message, "give the part the header `Content-Type: text/x-ingot`"));
+        } else if !ended {
+            part.slip = Some(unended("the headers of this part do not end with an empty line"));
+        }
+        Ok(part)
     }
 
     fn name(&self, depth: usize, file_name: Option<&str>) -> String {
@@ -104,98 +146,57 @@ impl Walk {
         name
     }
 
-    fn text(&mut self, name: &str, body: &[u8], transfer_encoding: &str) -> Result<String, EncodingError> {
-        let body = match transfer_encoding {
-            "" | "7bit" | "8bit" | "binary" => Cow::Borrowed(body),
-            "base64" => Cow::Owned(unwrap::decode_base64(body, self.left).map_err(|fault| fault.of(name))?),
-            "quoted-printable" => Cow::Owned(decode_quoted_printable(body).map_err(|fault| fault.of(name))?),
-            _ => return Err(EncodingError::BrokenMessage { part: name.to_owned(), why: "its Content-Transfer-Encoding is unknown" }),
-        };
-        let unwrapped = unwrap::unwrap(&body, self.left).map_err(|fault| fault.of(name))?;
-        self.left -= unwrapped.largest;
-        text_of(name, &unwrapped.bytes)
+    /// The text of a part of another type, as far as it can be read.
+    fn text_of_other(&mut self, body: &[u8], transfer_encoding: &str) -> Option<String> {
+        let decoded = decode(body, transfer_encoding, self.left_for_others, "").ok()?;
+        let unwrapped = unwrap::unwrap(&decoded, self.left_for_others).ok()?;
+        self.left_for_others -= unwrapped.largest;
+        Part::read("", &unwrapped.bytes).ok().map(|part| part.text)
     }
 }
 
-enum Kind {
-    Multipart {
-        boundary: String,
-    },
-    /// A `text/x-ingot`.
-    Document,
-    Other,
-}
-
-struct Headers {
-    kind: Kind,
-    /// In lower case, and empty if there is none.
-    transfer_encoding: String,
-    file_name: Option<String>,
-}
-
-impl Headers {
-    fn parse(head: &[u8]) -> Result<Self, EncodingError> {
-        if head.len() > MAX_HEADERS {
-            return Err(broken("its headers are too long"));
-        }
-        let parser = MessageParser::new()
-            .header_content_type(HeaderName::ContentType)
-            .header_content_type(HeaderName::ContentDisposition)
-            .header_text(HeaderName::ContentTransferEncoding)
-            .default_header_ignore();
-        // A part without headers is text/plain, and one with headers ends them with an empty line.
-        let whole = [head, b"\n\n"].concat();
-        let Some(message) = parser.parse_headers(&whole) else {
-            return Ok(Self { kind: Kind::Other, transfer_encoding: String::new(), file_name: None });
-        };
-        let content_type = message.content_type();
-        let kind = if content_type.is_some_and(|it| it.ctype().eq_ignore_ascii_case("multipart")) {
-            let boundary = content_type.and_then(|it| it.attribute("boundary")).map(str::trim_end).unwrap_or_default();
-            if boundary.is_empty() {
-                return Err(broken("a multipart has no boundary"));
-            }
-            Kind::Multipart { boundary: boundary.to_owned() }
-        } else if message.is_content_type("text", "x-ingot") {
-            Kind::Document
-        } else {
-            Kind::Other
-        };
-        Ok(Self {
-            kind,
-            transfer_encoding: message.content_transfer_encoding().unwrap_or_default().trim().to_ascii_lowercase(),
-            file_name: message.attachment_name().map(printable).filter(|name| !name.is_empty()),
-        })
-    }
-}
-
-/// A file name fit for a message: one line, and not a long one.
-fn printable(name: &str) -> String {
-    name.chars().filter(|character| !character.is_control()).take(MAX_NAME).collect()
-}
-
-/// One line, and where it and the next begin.
-struct Line<'a> {
-    start: usize,
-    /// Without its end and blanks before it.
-    content: &'a [u8],
-    next: usize,
-}
-
-fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> + Clone {
-    let mut start = 0;
-    bytes.split_inclusive(|byte| *byte == b'\n').map(move |line| {
-        let line = Line { start, content: line.trim_ascii_end(), next: start + line.len() };
-        start = line.next;
-        line
+/// Takes the transfer encoding off the body of a part.
+fn decode<'a>(body: &'a [u8], transfer_encoding: &str, limit: usize, name: &str) -> Result<Cow<'a, [u8]>, EncodingError> {
+    Ok(match transfer_encoding {
+        "" | "7bit" | "8bit" | "binary" => Cow::Borrowed(body),
+        "base64" => Cow::Owned(unwrap::decode_base64(body, limit).map_err(|fault| fault.of(name))?),
+        "quoted-printable" => Cow::Owned(decode_quoted_printable(body).map_err(|fault| fault.of(name))?),
+        _ => return Err(EncodingError::BrokenMessage { part: name.to_owned(), why: "its Content-Transfer-Encoding is unknown" }),
     })
 }
 
-/// Cuts at the first empty line.
-fn split_headers(entity: &[u8]) -> (&[u8], &[u8]) {
-    match lines(entity).find(|line| line.content.is_empty()) {
-        Some(line) => (&entity[..line.start], &entity[line.next..]),
-        None => (entity, &[]),
-    }
+fn unended(message: &str) -> Slip {
+    Slip::at((1, 1), message, "put an empty line between the last header and what comes after it")
+}
+
+/// What is of ours before the first delimiter of a multipart, or after the last one, where nobody reads it.
+fn lost(outside: &[u8]) -> Option<Part> {
+    let text = String::from_utf8_lossy(outside);
+    let line = text.lines().position(|line| is_our_type(line) || line.trim() == MARKER)?;
+    let hint = "look for a delimiter that is missing or misspelled, or for a closing one that comes too early";
+    let slip = Slip::at((line + 1, 1), "a boot document stands outside of the parts of the MIME message", hint);
+    Some(Part { name: format!("{WHOLE}, outside of its parts"), slip: Some(slip), text: text.into_owned() })
+}
+
+/// A delimiter that was misspelled or indented, so that a part of ours became the end of another program's part.
+fn delimiter_in(text: &str, boundary: &str) -> Option<Slip> {
+    /// Lines that the header with the type may come after the delimiter.
+    const HEADERS: usize = 6;
+
+    let bare = |line: &str| line.trim().trim_matches('-').to_lowercase();
+    let boundary = bare(boundary);
+    let begins_ours = |line: &usize| text.lines().skip(line + 1).take(HEADERS).any(is_our_type);
+    let mut like = text.lines().enumerate().filter(|(_, line)| !boundary.is_empty() && bare(line) == boundary).map(|(line, _)| line);
+    let line = like.find(begins_ours)?;
+    let message = "this line is not the delimiter of the MIME message, and a boot document comes after it";
+    Some(Slip::at((line + 1, 1), message, "write the delimiter as `--` and the boundary, at the start of its line"))
+}
+
+/// The body of a multipart.
+struct Split<'a> {
+    parts: Vec<&'a [u8]>,
+    /// What is before the first delimiter, and after the closing one.
+    outside: [&'a [u8]; 2],
 }
 
 /// Cuts the body of a multipart at its delimiters, as RFC 2046 section 5.1.1 has it: each a line of its own, which
@@ -203,8 +204,8 @@ fn split_headers(entity: &[u8]) -> (&[u8], &[u8]) {
 ///
 /// A message that ends after a delimiter other than the closing one is tolerated: AWS documented one like that. A
 /// message that ends inside a part is not, for then the part may have been longer.
-fn split_parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, EncodingError> {
-    let mut parts = Vec::new();
+fn split_parts<'a>(body: &'a [u8], boundary: &str) -> Result<Split<'a>, EncodingError> {
+    let mut split = Split { parts: Vec::new(), outside: [&[], &[]] };
     let mut part_start = None;
     for line in lines(body) {
         let Some(suffix) = line.content.strip_prefix(b"--").and_then(|rest| rest.strip_prefix(boundary.as_bytes())) else { continue };
@@ -213,17 +214,19 @@ fn split_parts<'a>(body: &'a [u8], boundary: &str) -> Result<Vec<&'a [u8]>, Enco
             b"--" => true,
             _ => continue,
         };
-        if let Some(start) = part_start {
-            parts.push(without_line_break(&body[start..line.start]));
+        match part_start {
+            Some(start) => split.parts.push(without_line_break(&body[start..line.start])),
+            None => split.outside[0] = &body[..line.start],
         }
         if closing {
-            return Ok(parts);
+            split.outside[1] = &body[line.next..];
+            return Ok(split);
         }
         part_start = Some(line.next);
     }
     match part_start {
         None => Err(broken("a multipart has no parts")),
-        Some(start) if body[start..].trim_ascii().is_empty() => Ok(parts),
+        Some(start) if body[start..].trim_ascii().is_empty() => Ok(split),
         Some(_) => Err(broken("it ends inside a part, without the closing delimiter")),
     }
 }
@@ -240,8 +243,4 @@ fn decode_quoted_printable(body: &[u8]) -> Result<Vec<u8>, Fault> {
     let whole = body.split(|byte| *byte == b'=').skip(1).all(|after| is_escape(after) || is_soft_break(after));
     let decoded = if whole { quoted_printable_decode(body) } else { None };
     decoded.ok_or_else(|| Fault::Corrupt(Encoding::QuotedPrintable, "what follows an `=` is not a byte in hexadecimal".into()))
-}
-
-fn broken(why: &'static str) -> EncodingError {
-    EncodingError::BrokenMessage { part: WHOLE.to_owned(), why }
 }

@@ -1,11 +1,14 @@
-//! A boot document of the user data: its name and its text.
+//! A boot document of the user data: its name, its text, and what its author got wrong about it.
 
 use std::fmt;
 
+use super::beginnings::BYTE_ORDER_MARK;
 use super::error::EncodingError;
+use super::slip::Slip;
+use super::unread;
 
 /// What the whole is called in messages.
-pub(super) const WHOLE: &str = "user data";
+pub(crate) const WHOLE: &str = "user data";
 
 /// One boot document of the user data: its name for messages, and its text without a byte order mark.
 #[derive(Clone, PartialEq, Eq)]
@@ -13,19 +16,38 @@ pub(crate) struct Part {
     /// Such as `user data`, or `user data, part 2 (db.yaml)`.
     pub(crate) name: String,
     pub(crate) text: String,
+    /// Why it does not count as a boot document, though it was meant as one.
+    pub(crate) slip: Option<Slip>,
 }
 
 /// Only the length: a document may hold what nobody should read in a panic.
 impl fmt::Debug for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} bytes", self.name, self.text.len())
+        write!(f, "{}: {} bytes", self.name, self.text.len())?;
+        match &self.slip {
+            Some(slip) => write!(f, ", {}:{}: {}", slip.line, slip.column, slip.objection.message),
+            None => Ok(()),
+        }
     }
 }
 
-/// The text of `part`. The offset in the error counts from its first byte once unwrapped.
-pub(super) fn text_of(part: &str, bytes: &[u8]) -> Result<String, EncodingError> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => Ok(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned()),
-        Err(error) => Err(EncodingError::NotText { part: part.to_owned(), offset: error.valid_up_to() }),
+impl Part {
+    /// The text of `bytes`. The offset in the error counts from their first one.
+    pub(super) fn read(name: &str, bytes: &[u8]) -> Result<Self, EncodingError> {
+        let name = name.to_owned();
+        if let Some(what) = unread::known(bytes) {
+            return Err(EncodingError::Unread { part: name, what });
+        }
+        if let Some(text) = unread::utf16(bytes) {
+            let slip = Slip::at((1, 1), "this is UTF-16", "save it as UTF-8");
+            return Ok(Self { name, text, slip: Some(slip) });
+        }
+        match std::str::from_utf8(bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes)) {
+            Ok(text) => Ok(Self { name, text: text.to_owned(), slip: None }),
+            Err(error) => {
+                let mark = if bytes.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+                Err(EncodingError::NotText { part: name, offset: mark + error.valid_up_to() })
+            }
+        }
     }
 }

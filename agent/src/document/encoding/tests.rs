@@ -112,7 +112,7 @@ const WRAPS: [(&str, Wrap); 8] = [
 ];
 
 fn one_document(text: &str) -> UserData {
-    UserData::Documents(vec![Part { name: "user data".into(), text: text.into() }])
+    UserData::Documents(vec![Part { name: "user data".into(), text: text.into(), slip: None }])
 }
 
 fn other(what: &'static str) -> UserData {
@@ -144,14 +144,12 @@ fn reads_a_document_however_it_is_wrapped() {
 
 #[test]
 fn recognises_by_the_first_line() {
-    let cases: [(&[u8], UserData); 22] = [
+    let cases: [(&[u8], UserData); 12] = [
         (b"#ingot", one_document("#ingot")),
         (b"#ingot \t\r\na: 1\r\n", one_document("#ingot \t\r\na: 1\r\n")),
         (b"\xef\xbb\xbf#ingot\n", one_document("#ingot\n")),
         (b"#ingot web servers\n", one_document("#ingot web servers\n")),
-        (b"#ingotx\n", other("text that is no boot document")),
-        (b"# ingot\n", other("text that is no boot document")),
-        (b"\n#ingot\n", other("text that says `#ingot`, but not at the start of its first line")),
+        (b"\n# web\n#ingot\n", one_document("\n# web\n#ingot\n")),
         (b"#cloud-config\r\na: 1", UserData::CloudConfig("#cloud-config\r\na: 1".into())),
         (b"\xef\xbb\xbf#cloud-config", UserData::CloudConfig("#cloud-config".into())),
         (b"#cloud-config-archive\n- a", other("a cloud-config archive")),
@@ -159,20 +157,15 @@ fn recognises_by_the_first_line() {
         (b"#include https://example.com\n", other("a cloud-init include list")),
         (b"## template: jinja\n#cloud-config\n", other("a cloud-init template")),
         (b"#!/bin/sh\n#ingot\n", other("a shell script")),
-        (b"<powershell>\n", other("a script or text for Windows, or XML")),
-        (b"", other("nothing")),
-        (b" \r\n", other("nothing")),
-        (b"\xef\xbb\xbf", other("nothing")),
-        (b"\xff\xfe#\0i\0", other("text in UTF-16, not UTF-8")),
-        (b"{\"a\": 1}", other("text that is no boot document")),
-        // These are base64 by their alphabet, and one of them decodes.
-        (b"hello", other("text that is no boot document")),
-        (b"test", other("data that is no boot document")),
     ];
     for (bytes, expected) in cases {
         let debug = String::from_utf8_lossy(bytes);
         assert_eq!(recognise(bytes).unwrap(), expected, "{debug}");
     }
+    // These are base64 by their alphabet, and one of them decodes.
+    let text = "Documents([user data: 5 bytes, 1:1: user data is text, neither a boot document nor for a program that ingot knows])";
+    assert_eq!(format!("{:?}", recognise(b"hello").unwrap()), text);
+    assert!(explain(b"test").starts_with("user data is not UTF-8 at byte 0"), "{}", explain(b"test"));
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn parts_of_others_are_not_looked_at() {
     let message = message(&[
         ("Content-Type: application/octet-stream", b"\x1f\x8b\xff"),
         ("Content-Type: text/plain\nContent-Transfer-Encoding: base64", b"!"),
-        ("", b"#ingot\n"),
+        ("", b"hello\n"),
         ("Content-Type: text/x-ingot", b"#ingot\n"),
     ]);
     assert_eq!(parts_of(&message), [("user data, part 4".into(), "#ingot\n".into())]);

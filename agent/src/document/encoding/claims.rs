@@ -1,0 +1,201 @@
+//! What of a text is ours, though it does not begin as a boot document: keys, and parts of messages.
+//!
+//! Looks at the top level only, and at nothing that begins with `#!`: a script may write a boot document.
+
+use std::sync::Arc;
+
+use super::beginnings::{ARCHIVE, CLOUD_CONFIG, MARKER, SCRIPT, TEMPLATE, begins_as_message, begins_with, for_cloud_init};
+use super::marker::{Head, head, shown, slips_to_ingot};
+use super::slip::Slip;
+use crate::document::registry;
+use crate::document::tree::{self, Key, Value};
+
+/// The key of a cloud-config under which it holds a boot document.
+const KEY: &str = "ingot";
+
+/// In how many letters a word differs from `ingot` at the most that was meant to be it.
+const SLIPS: usize = 2;
+
+/// What the keys at the top level say.
+struct Keys {
+    /// Where the first one stands that is ours.
+    at: (usize, usize),
+    /// Whether no other program would be meant by them.
+    ours: bool,
+}
+
+/// The keys at the top level of a text that are ours, also where it is not quite YAML. `None` if there are none.
+fn keys(text: &str) -> Option<Keys> {
+    let (node, mistakes) = tree::parse(&Arc::from(""), text);
+    let Some(node) = node else { return if mistakes.is_empty() { None } else { keys_by_lines(text) } };
+    let Value::Map(entries) = &node.value else { return None };
+    let known = |key: &Key| registry::top_level().any(|name| name == key.name);
+    let (first, _) = entries.iter().find(|(key, _)| known(key))?;
+    let ours = entries.iter().filter(|(key, _)| known(key)).count();
+    let has_version = node.get("version").is_some();
+    // `mounts:` of a cloud-config is a list.
+    let all_ours = ours == entries.len() && entries.iter().all(|(_, node)| !matches!(node.value, Value::Sequence(_)));
+    Some(Keys { at: (first.place.line, first.place.column), ours: all_ours || (has_version && ours > 1) })
+}
+
+fn keys_by_lines(text: &str) -> Option<Keys> {
+    let names = || text.lines().enumerate().filter_map(|(index, line)| Some((index + 1, key_of(line)?.1)));
+    let ours = |name: &str| registry::top_level().any(|known| known == name);
+    let (line, _) = names().find(|(_, name)| ours(name))?;
+    let others = names().any(|(_, name)| name != "version" && ours(name));
+    Some(Keys { at: (line, 1), ours: others && names().any(|(_, name)| name == "version") })
+}
+
+/// The key that a line of YAML begins with, if it does, and the column it begins in.
+fn key_of(line: &str) -> Option<(usize, &str)> {
+    let (before, _) = line.split_once(':')?;
+    let key = before.trim_start_matches(['-', ' ', '\t', '{']);
+    let column = 1 + before.chars().count() - key.chars().count();
+    let key = key.trim_end().trim_matches(['"', '\'']);
+    (!key.is_empty() && !key.starts_with('#')).then_some((column, key))
+}
+
+/// What is wrong with a text that is for no other program.
+pub(super) fn unmarked(text: &str) -> Slip {
+    if let Head::Slip(slip) = head(text) {
+        return slip;
+    }
+    let slip = if let Some(keys) = keys(text) {
+        let message = "the keys of a boot document stand here, without the marker `#ingot` before them";
+        Slip::at(keys.at, message, "begin user data with the line `#ingot`")
+    } else if let Some((line, first)) = first_line(text) {
+        if for_cloud_init(first.as_bytes()).is_some() || begins_as_message(first.trim_ascii().as_bytes()) {
+            let hint = "begin user data with this line, without comments or blanks before it";
+            return Slip::at((line, 1), "other lines stand before the one that says what this user data is", hint);
+        }
+        let message = format!("user data is {}, neither a boot document nor for a program that ingot knows", looks_like(first));
+        let hint = "begin a boot document with the line `#ingot`, a script with `#!`, and a cloud-config with `#cloud-config`";
+        Slip::at((line, 1), message, hint)
+    } else {
+        let message = "user data holds nothing but comments, without the marker `#ingot`";
+        Slip::at((1, 1), message, "launch the instance with a boot document that begins with `#ingot`, or without user data")
+    };
+    Slip { only_unmarked: true, ..slip }
+}
+
+/// The first line that is neither empty nor a comment, or a comment that a program knows.
+fn first_line(text: &str) -> Option<(usize, &str)> {
+    let is_comment = |line: &str| line.is_empty() || (line.starts_with('#') && for_cloud_init(line.as_bytes()).is_none());
+    text.lines().enumerate().find(|(_, line)| !is_comment(line.trim())).map(|(index, line)| (index + 1, line))
+}
+
+/// Names, for people, what nobody is known to read. Never with a word of the content.
+fn looks_like(line: &str) -> &'static str {
+    match line.trim_start().as_bytes() {
+        [b'<', ..] => "a script for Windows, or XML",
+        [b'{', ..] => "JSON or a flow of YAML",
+        [b'[', ..] => "TOML or a list",
+        _ => "text",
+    }
+}
+
+/// What of ours is in a cloud-config that has no `ingot:` key.
+pub(crate) fn in_cloud_config(text: &str) -> Option<Slip> {
+    let (node, _) = tree::parse(&Arc::from(""), text);
+    if let Some(Value::Map(entries)) = node.as_ref().map(|node| &node.value) {
+        if let Some((key, _)) = entries.iter().find(|(key, _)| slips_to_ingot(&key.name) <= SLIPS) {
+            let message = format!("`{}` is not the key `ingot`", shown(&key.name));
+            return Some(Slip::at((key.place.line, key.place.column), message, "did you mean `ingot`?"));
+        }
+        if let Some(keys) = keys(text).filter(|keys| keys.ours) {
+            let hint = "put `#ingot` in place of `#cloud-config`, or the document under a top-level `ingot:` key";
+            return Some(Slip::at(keys.at, "the keys of a boot document stand here, and this is a #cloud-config", hint));
+        }
+    } else if let Some(at) = names_ours(text) {
+        let hint = "put the boot document under a top-level `ingot:` key, and correct the YAML";
+        return Some(Slip::at(at, "this may be the key of a boot document, and the #cloud-config is not a map", hint));
+    }
+    match head(text) {
+        Head::Slip(slip) if text.lines().nth(slip.line - 1) == Some(MARKER) => {
+            let hint = "take one of the two lines away: the other says whose user data this is";
+            Some(Slip::at((slip.line, slip.column), "the marker `#ingot` stands in a #cloud-config", hint))
+        }
+        _ => None,
+    }
+}
+
+/// Where something of ours is named in a text that ingot cannot read: a key, the marker or the type of a part.
+pub(super) fn names_ours(text: &str) -> Option<(usize, usize)> {
+    let names = |line: &str| {
+        let key = key_of(line).filter(|(column, key)| slips_to_ingot(key) <= if *column == 1 { SLIPS } else { 1 });
+        let (indent, trimmed) = (1 + line.chars().take_while(|character| character.is_whitespace()).count(), line.trim());
+        let named = trimmed == MARKER || line.to_ascii_lowercase().contains("text/x-ingot");
+        key.map(|(column, _)| column).or(named.then_some(indent))
+    };
+    text.lines().enumerate().find_map(|(index, line)| Some((index + 1, names(line)?)))
+}
+
+/// What of ours is in content that cloud-init makes a cloud-config of.
+pub(super) fn in_other(what: &str, text: &str) -> Option<Slip> {
+    if ![ARCHIVE, TEMPLATE].contains(&what) {
+        return None;
+    }
+    let message = format!("this names a boot document inside of {what}, where ingot does not read it");
+    let hint = "send the boot document in a part of the type `text/x-ingot` of a MIME message";
+    names_ours(text).map(|at| Slip::at(at, message, hint))
+}
+
+/// What of ours is in a part of a MIME message that has another type. `kind` is that type, in lower case; empty if the part
+/// has none.
+pub(super) fn in_part(kind: &str, text: &str) -> Option<Slip> {
+    let first = for_cloud_init(text.as_bytes());
+    if first == Some(SCRIPT) {
+        return None;
+    }
+    let found = match head(text) {
+        Head::Marked => text.lines().position(|line| begins_with(line.as_bytes(), MARKER)).map(|index| (index + 1, 1)),
+        Head::Slip(slip) => {
+            let line = text.lines().nth(slip.line - 1).unwrap_or_default();
+            (line.trim() == MARKER && (is_generic(kind) || line != MARKER)).then_some((slip.line, slip.column))
+        }
+        Head::Unmarked => None,
+    };
+    let in_text = || match first {
+        Some(CLOUD_CONFIG) => key_at_top(text).or_else(|| in_cloud_config(text).map(|slip| (slip.line, slip.column))),
+        _ => keys(text).filter(|keys| keys.ours).map(|keys| keys.at),
+    };
+    let found = found.or_else(|| is_generic(kind).then(in_text).flatten()).or_else(|| type_at(text));
+    let kind = if kind.is_empty() { "without a type".to_owned() } else { format!("of the type `{}`", shown(kind)) };
+    found.map(|at| {
+        let message = format!("this is a part {kind}, and holds a boot document");
+        Slip::at(at, message, "give the part the type `text/x-ingot`; in Terraform, `content_type = \"text/x-ingot\"`")
+    })
+}
+
+/// Where the key `ingot` stands at the top level.
+fn key_at_top(text: &str) -> Option<(usize, usize)> {
+    let node = tree::parse(&Arc::from(""), text).0?;
+    let Value::Map(entries) = &node.value else { return None };
+    entries.iter().find(|(key, _)| key.name == KEY).map(|(key, _)| (key.place.line, key.place.column))
+}
+
+/// Where the header of a part of ours stands in a text.
+fn type_at(text: &str) -> Option<(usize, usize)> {
+    text.lines().position(is_our_type).map(|index| (index + 1, 1))
+}
+
+/// Whether a line is the header of a part of ours, or was meant to be.
+pub(super) fn is_our_type(line: &str) -> bool {
+    let line = line.trim().to_ascii_lowercase();
+    line.split_once(':').is_some_and(|(name, value)| {
+        name.starts_with("content") && value.trim_start_matches([' ', '\t', '"', '\'']).starts_with("text/x-ingot")
+    })
+}
+
+/// Whether a type says little of what a part is: what tools write unless told, and what people leave as it was.
+fn is_generic(kind: &str) -> bool {
+    const GENERIC: [&str; 5] = ["", "text/plain", "text/cloud-config", "text/x-shellscript", "application/octet-stream"];
+    GENERIC.contains(&kind) || kind.ends_with("yaml") || kind.ends_with("json")
+}
+
+/// Whether a type of a part was meant as `text/x-ingot`.
+pub(super) fn is_nearly_our_type(kind: &str) -> bool {
+    let subtype = kind.split('/').nth(1).unwrap_or(kind);
+    let subtype = subtype.strip_prefix("x-").unwrap_or(subtype);
+    subtype.contains("ingot") || slips_to_ingot(subtype) <= SLIPS
+}

@@ -1,0 +1,165 @@
+//! The headers of a MIME message or of one of its parts, and where they end.
+
+use mail_parser::{HeaderName, MessageParser, MimeHeaders};
+
+use super::lines::{Line, lines};
+use crate::document::encoding::claims::{is_nearly_our_type, is_our_type};
+use crate::document::encoding::error::EncodingError;
+use crate::document::encoding::part::WHOLE;
+
+/// The most the headers of one part may be, in bytes: as much as EC2 takes for all of the user data.
+pub(super) const MAX_HEADERS: usize = 16 << 10;
+
+/// How much of a file name messages repeat, in characters.
+const MAX_NAME: usize = 64;
+
+/// The headers of a part of ours, besides `Content-…` and `X-…`: a line with another name is of the document.
+///
+/// RFC 5322 section 3.6, RFC 2045 and cloud-init's `Launch-Index` and `Merge-Type`.
+const NAMES: [&str; 17] = [
+    "mime-version",
+    "from",
+    "to",
+    "cc",
+    "subject",
+    "date",
+    "message-id",
+    "sender",
+    "reply-to",
+    "received",
+    "return-path",
+    "user-agent",
+    "number-attachments",
+    "launch-index",
+    "merge-type",
+    "comments",
+    "keywords",
+];
+
+/// An entity, cut where its headers end.
+pub(super) struct Cut<'a> {
+    pub(super) head: &'a [u8],
+    pub(super) body: &'a [u8],
+    /// Whether an empty line ends the headers, as it should.
+    pub(super) ended: bool,
+}
+
+/// Cuts at the first empty line, or before the first line that is no header. Python's `email`, and so cloud-init, goes on
+/// reading there.
+pub(super) fn cut(entity: &[u8]) -> Cut<'_> {
+    cut_before(entity, |line, first| !is_header(line.content) && (first || !begins_blank(line.content)))
+}
+
+/// Cuts also before a line that is a header by its form alone, such as `version: 1`.
+pub(super) fn cut_strictly(entity: &[u8]) -> Cut<'_> {
+    cut_before(entity, |line, first| match name(line.content) {
+        Some(name) => !is_name_of_mime(name),
+        None => first || !begins_blank(line.content),
+    })
+}
+
+fn cut_before<'a>(entity: &'a [u8], is_body: impl Fn(&Line<'a>, bool) -> bool) -> Cut<'a> {
+    for (index, line) in lines(entity).enumerate() {
+        if line.content.is_empty() {
+            return Cut { head: &entity[..line.start], body: &entity[line.next..], ended: true };
+        }
+        if is_body(&line, index == 0) {
+            return Cut { head: &entity[..line.start], body: &entity[line.start..], ended: false };
+        }
+    }
+    Cut { head: entity, body: &[], ended: false }
+}
+
+/// Whether a line goes on with the header before it.
+fn begins_blank(line: &[u8]) -> bool {
+    matches!(line, [b' ' | b'\t', ..])
+}
+
+pub(super) fn is_header(line: &[u8]) -> bool {
+    name(line).is_some()
+}
+
+fn name(line: &[u8]) -> Option<&[u8]> {
+    let name = line.split(|byte| *byte == b':').next()?;
+    let is_name = !name.is_empty() && name.len() < line.len() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-');
+    is_name.then_some(name)
+}
+
+fn is_name_of_mime(name: &[u8]) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.starts_with(b"content-") || name.starts_with(b"x-") || NAMES.iter().any(|known| known.as_bytes() == name)
+}
+
+pub(super) enum Kind {
+    Multipart {
+        boundary: String,
+    },
+    /// A message that is a part of another.
+    Message,
+    /// A `text/x-ingot`.
+    Document,
+    /// Was meant as one, by the type that it gives.
+    Nearly(String),
+    /// By its type in lower case, which is empty if it has none.
+    Other(String),
+}
+
+pub(super) struct Headers {
+    pub(super) kind: Kind,
+    /// In lower case, and empty if there is none.
+    pub(super) transfer_encoding: String,
+    pub(super) file_name: Option<String>,
+}
+
+impl Headers {
+    pub(super) fn parse(head: &[u8]) -> Result<Self, EncodingError> {
+        if head.len() > MAX_HEADERS {
+            return Err(broken("its headers are too long"));
+        }
+        let parser = MessageParser::new()
+            .header_content_type(HeaderName::ContentType)
+            .header_content_type(HeaderName::ContentDisposition)
+            .header_text(HeaderName::ContentTransferEncoding)
+            .default_header_ignore();
+        // A part without headers is text/plain.
+        let whole = [head, b"\n\n"].concat();
+        let Some(message) = parser.parse_headers(&whole) else {
+            return Ok(Self { kind: Kind::Other(String::new()), transfer_encoding: String::new(), file_name: None });
+        };
+        let content_type = message.content_type();
+        let kind = content_type.map(|it| match it.subtype() {
+            Some(subtype) => format!("{}/{subtype}", it.ctype()),
+            None => it.ctype().to_owned(),
+        });
+        let kind = kind.unwrap_or_default().to_ascii_lowercase();
+        let kind = if kind.starts_with("multipart/") {
+            let boundary = content_type.and_then(|it| it.attribute("boundary")).map(str::trim_end).unwrap_or_default();
+            if boundary.is_empty() {
+                return Err(broken("a multipart has no boundary"));
+            }
+            Kind::Multipart { boundary: boundary.to_owned() }
+        } else if kind == "text/x-ingot" {
+            Kind::Document
+        } else if kind == "message/rfc822" {
+            Kind::Message
+        } else if is_nearly_our_type(&kind) || String::from_utf8_lossy(head).lines().any(is_our_type) {
+            Kind::Nearly(kind)
+        } else {
+            Kind::Other(kind)
+        };
+        Ok(Self {
+            kind,
+            transfer_encoding: message.content_transfer_encoding().unwrap_or_default().trim().to_ascii_lowercase(),
+            file_name: message.attachment_name().map(printable).filter(|name| !name.is_empty()),
+        })
+    }
+}
+
+/// A file name fit for a message: one line, and not a long one.
+fn printable(name: &str) -> String {
+    name.chars().filter(|character| !character.is_control()).take(MAX_NAME).collect()
+}
+
+pub(super) fn broken(why: &'static str) -> EncodingError {
+    EncodingError::BrokenMessage { part: WHOLE.to_owned(), why }
+}

@@ -1,0 +1,141 @@
+//! Parts of MIME messages that were meant for ingot, and are not found.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{KEYS, gzip, holds, mime, part};
+
+#[test]
+fn a_part_whose_headers_do_not_end_is_a_mistake() {
+    let unended = "user data, part 1:1:1: the headers of this part do not end with an empty line";
+    let whole = format!("{unended} [version files services]");
+    let headers = "Content-Type: text/x-ingot\nContent-Disposition: attachment; filename=\"b\"";
+    holds(&[
+        ("before the marker", mime(&[&format!("Content-Type: text/x-ingot\n#ingot\n{KEYS}")]).into(), &whole),
+        ("before a key", mime(&[&format!("Content-Type: text/x-ingot\n{KEYS}")]).into(), &whole),
+        (
+            "before a comment",
+            mime(&[&format!("{headers}\n# by hand: {KEYS}")]).into(),
+            &format!("{} [files services]", unended.replace("1:1:1", "1 (b):1:1")),
+        ),
+        ("in CRLF", mime(&[&format!("Content-Type: text/x-ingot\n#ingot\n{KEYS}")]).replace('\n', "\r\n").into(), &whole),
+        ("without a body", mime(&["Content-Type: text/x-ingot"]).into(), unended),
+        (
+            "of a part without a type",
+            mime(&[&format!("MIME-Version: 1.0\n#ingot\n{KEYS}")]).into(),
+            "user data, part 1:1:1: this is a part without a type, and holds a boot document [version files services]",
+        ),
+        (
+            "of a message",
+            format!("MIME-Version: 1.0\nContent-Type: text/x-ingot\n{KEYS}").into(),
+            "user data:1:1: the headers of this part do not end with an empty line [version files services]",
+        ),
+    ]);
+    let outer = mime(&[&part("text/x-ingot", KEYS)]).replacen("\n\n", "\n", 1);
+    let expected = "user data, part 1:1:1: the headers of the MIME message do not end with an empty line [version files services]";
+    holds(&[("of the multipart", outer.into(), expected)]);
+}
+
+#[test]
+fn a_document_in_a_part_of_another_type_is_a_mistake() {
+    let at = |number: usize, place: &str, kind: &str| {
+        format!("user data, part {number}:{place}: this is a part {kind}, and holds a boot document [version files services]")
+    };
+    for kind in
+        ["text/plain", "text/plain; charset=us-ascii", "text/cloud-config", "text/x-shellscript", "text/yaml", "application/octet-stream"]
+    {
+        let named = format!("of the type `{}`", kind.split(';').next().unwrap());
+        for (body, place) in [
+            (format!("#ingot\n{KEYS}"), "1:1"),
+            (format!("# web\n#ingot\n{KEYS}"), "2:1"),
+            (format!("  #ingot\n{KEYS}"), "1:3"),
+            (KEYS.to_owned(), "1:1"),
+            (format!("# ingot\n{KEYS}"), "2:1"),
+        ] {
+            let message = mime(&[&part("text/x-shellscript", "#!/bin/sh\n"), &part(kind, &body)]);
+            holds(&[(kind, message.into(), &at(2, place, &named))]);
+        }
+    }
+    let without = "without a type";
+    let encoded = format!(
+        "Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\n{}",
+        STANDARD.encode(gzip(format!("#ingot\n{KEYS}").as_bytes()))
+    );
+    let quoted = format!("Content-Type: text/plain\nContent-Transfer-Encoding: quoted-printable\n\n#ingot\n{}", KEYS.replace(' ', "=20"));
+    let nested = mime(&[&part("text/plain", &format!("#ingot\n{KEYS}"))]).replace("\"b\"", "\"c\"").replace("--b", "--c");
+    holds(&[
+        ("without headers", mime(&[&format!("\n#ingot\n{KEYS}")]).into(), &at(1, "1:1", without)),
+        ("without headers or empty line", mime(&[&format!("#ingot\n{KEYS}")]).into(), &at(1, "1:1", without)),
+        (
+            "after an empty line",
+            mime(&[&format!("\n{}", part("text/x-ingot", "#ingot\nversion: 1\n"))]).into(),
+            "user data, part 1:3:1: this is a part without a type, and holds a boot document [Content-Type version]",
+        ),
+        ("in base64 of gzip", mime(&[&encoded]).into(), &at(1, "1:1", "of the type `text/plain`")),
+        ("in quoted-printable", mime(&[&quoted]).into(), &at(1, "1:1", "of the type `text/plain`")),
+        ("in a nested multipart", mime(&[&nested]).into(), &at(1, "1:1", "of the type `text/plain`")),
+        (
+            "of a type of our own",
+            mime(&[&part("text/x-my-document", &format!("#ingot\n{KEYS}"))]).into(),
+            &at(1, "1:1", "of the type `text/x-my-document`"),
+        ),
+        (
+            "as a message of one part",
+            part("text/plain", &format!("#ingot\n{KEYS}")).into(),
+            "user data:1:1: this is a part of the type `text/plain`, and holds a boot document [version files services]",
+        ),
+    ]);
+}
+
+#[test]
+fn a_document_in_a_cloud_config_part_is_a_mistake() {
+    for (cloud_config, expected) in [
+        (
+            "#cloud-config\ningot:\n  version: 1\n",
+            "2:1: this is a part of the type `text/cloud-config`, and holds a boot document [version]",
+        ),
+        (
+            "#cloud-config\npackages: []\nIngot: { version: 1 }\n",
+            "3:1: this is a part of the type `text/cloud-config`, and holds a boot document [version]",
+        ),
+        (
+            "#cloud-config\nversion: 1\nfiles: {}\n",
+            "2:1: this is a part of the type `text/cloud-config`, and holds a boot document [version files]",
+        ),
+    ] {
+        holds(&[(cloud_config, mime(&[&part("text/cloud-config", cloud_config)]).into(), &format!("user data, part 1:{expected}"))]);
+    }
+}
+
+#[test]
+fn a_part_that_is_nearly_found_is_a_mistake() {
+    for (kind, shown) in [
+        ("text/x-ignot", "text/x-ignot"),
+        ("text/ingot", "text/ingot"),
+        ("application/x-Ingot", "application/x-ingot"),
+        ("text/x-ingot-yaml", "text/x-ingot-yaml"),
+    ] {
+        let expected = format!("user data, part 1:1:1: the type of this part is `{shown}`, not `text/x-ingot` [version files services]");
+        holds(&[(kind, mime(&[&part(kind, KEYS)]).into(), &expected)]);
+    }
+    let misspelled = mime(&[&part("x", KEYS).replace("Content-Type: x", "Content-Typ: text/x-ingot")]);
+    holds(&[(
+        "a header",
+        misspelled.into(),
+        "user data, part 1:1:1: the header with the type of this part cannot be read [version files services]",
+    )]);
+    let ours = part("text/x-ingot", KEYS);
+    let script = part("text/x-shellscript", "#!/bin/sh\necho");
+    let hidden = "user data, part 1:3:1: this line is not the delimiter of the MIME message, and a boot document comes after it";
+    for delimiter in ["  --b", "-b", "--B", "---b", "b"] {
+        let message = mime(&[&format!("{script}\n{delimiter}\n{ours}")]);
+        holds(&[(delimiter, message.into(), hidden)]);
+    }
+    let outside = "a boot document stands outside of the parts of the MIME message";
+    let early = mime(&[&script]) + &format!("--b\n{ours}\n--b--\n");
+    let late = mime(&[&script]).replacen("--b\n", &format!("-- b\n{ours}\n--b\n"), 1);
+    holds(&[
+        ("after the end", early.into(), &format!("user data, outside of its parts:2:1: {outside}")),
+        ("before the first", late.into(), &format!("user data, outside of its parts:2:1: {outside}")),
+    ]);
+}
