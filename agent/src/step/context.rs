@@ -193,7 +193,8 @@ impl Context<'_> {
     }
 
     fn render_template(&self, template: &Template) -> Result<SecretText, TemplateError> {
-        template.render(&self.world.known.scope(template.references()))
+        let redactor = &self.world.redactor;
+        template.render_telling(&self.world.known.scope(template.references()), &|made| redactor.learn(made))
     }
 
     pub(crate) fn progress(&self, progress: Progress) {

@@ -30,7 +30,7 @@ pub(crate) enum TemplateError {
     WrongType { path: String, found: &'static str, needs: String, position: Position },
 
     #[error("{path} cannot be written by `{helper}`: it {reason}")]
-    Unwritable { path: String, helper: &'static str, reason: &'static str, position: Position },
+    Unwritable { path: String, helper: &'static str, reason: &'static str, hint: Option<&'static str>, position: Position },
 }
 
 impl TemplateError {
@@ -77,7 +77,7 @@ impl Failure for TemplateError {
             Self::WrongType { found: "a map", .. } => "name one of its keys, or write it whole with `json`, `toml` or `yaml`".into(),
             Self::WrongType { found: "null", path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
             Self::WrongType { .. } => "give it a value of that type".into(),
-            Self::Unwritable { .. } => "change the value, or pass it as `base64`".into(),
+            Self::Unwritable { hint, .. } => hint.unwrap_or("change the value, or pass it as `base64`").into(),
         })
     }
 }

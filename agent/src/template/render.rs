@@ -15,9 +15,9 @@ use super::scope::{Buffer, Wiped, descend};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
 use crate::failure::nearest;
 
-/// Appends `nodes`, filled in from `root`, to `out`.
-pub(super) fn render(nodes: &[Node], root: &Value, out: &mut Buffer) -> Result<(), TemplateError> {
-    Renderer { root, level: None }.nodes(nodes, out)
+/// Appends `nodes`, filled in from `root`, to `out`. Tells `made` of what helpers [make](Helper::transforms) of secrets.
+pub(super) fn render(nodes: &[Node], root: &Value, made: &dyn Fn(&Value), out: &mut Buffer) -> Result<(), TemplateError> {
+    Renderer { root, level: None, made }.nodes(nodes, out)
 }
 
 /// What an expression comes to.
@@ -47,6 +47,7 @@ impl<'v> From<Option<&'v Value>> for Found<'v> {
 struct Renderer<'v> {
     root: &'v Value,
     level: Option<&'v Level<'v>>,
+    made: &'v dyn Fn(&Value),
 }
 
 /// The innermost block that has a context of its own, and those around it.
@@ -55,6 +56,8 @@ struct Level<'v> {
     outer: Option<&'v Level<'v>>,
     value: &'v Value,
     item: Option<Item<'v>>,
+    /// Whether the block is about a secret.
+    secret: bool,
 }
 
 /// Which round of an `each` this is.
@@ -88,14 +91,14 @@ impl Renderer<'_> {
         let value = self.there(&block.subject, &found)?;
         match (block.kind, value) {
             (BlockKind::If { wanted, include_zero }, _) if is_truthy(value, include_zero) == wanted => self.nodes(&block.body, out),
-            (BlockKind::With, _) if is_truthy(value, false) => self.inside(value, None, &block.body, out),
+            (BlockKind::With, _) if is_truthy(value, false) => self.inside(value, None, block, out),
             (BlockKind::Each, Value::Array(list)) if !list.is_empty() => list.iter().enumerate().try_for_each(|(index, value)| {
                 let item = Item { index, key: None, last: index + 1 == list.len() };
-                self.inside(value, Some(item), &block.body, out)
+                self.inside(value, Some(item), block, out)
             }),
             (BlockKind::Each, Value::Object(map)) if !map.is_empty() => map.iter().enumerate().try_for_each(|(index, (key, value))| {
                 let item = Item { index, key: Some(key), last: index + 1 == map.len() };
-                self.inside(value, Some(item), &block.body, out)
+                self.inside(value, Some(item), block, out)
             }),
             (BlockKind::Each, Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
                 Err(wrong_type(&block.subject, value, "`each` goes over a list or a map"))
@@ -107,10 +110,10 @@ impl Renderer<'_> {
         }
     }
 
-    fn inside(self, value: &Value, item: Option<Item<'_>>, body: &[Node], out: &mut Buffer) -> Result<(), TemplateError> {
+    fn inside(self, value: &Value, item: Option<Item<'_>>, block: &Block, out: &mut Buffer) -> Result<(), TemplateError> {
         let number = self.level.map_or(0, |level| level.number + 1);
-        let level = Level { number, outer: self.level, value, item };
-        Renderer { root: self.root, level: Some(&level) }.nodes(body, out)
+        let level = Level { number, outer: self.level, value, item, secret: self.is_secret(&block.subject) };
+        Renderer { level: Some(&level), ..self }.nodes(&block.body, out)
     }
 }
 
@@ -169,7 +172,12 @@ impl<'v> Renderer<'v> {
                 let found = arguments.iter().map(|argument| self.evaluate(argument)).collect::<Result<Vec<_>, _>>()?;
                 let values = arguments.iter().zip(&found).map(|(argument, found)| self.there(argument, found));
                 let values = values.collect::<Result<Vec<_>, _>>()?;
-                helper.call(&values).map(Found::Made).map_err(|refusal| {
+                let made = helper.call(&values).inspect(|made| {
+                    if helper.transforms() && arguments.iter().any(|argument| self.is_secret(argument)) {
+                        (self.made)(made.value());
+                    }
+                });
+                made.map(Found::Made).map_err(|refusal| {
                     let argument = &arguments[refusal.argument];
                     let position = argument.position().unwrap_or(call.position);
                     let path = argument.to_string();
@@ -177,10 +185,24 @@ impl<'v> Renderer<'v> {
                         Reason::Type { found, needs } => {
                             TemplateError::WrongType { path, found, needs: format!("`{}` takes {needs}", helper.name()), position }
                         }
-                        Reason::Content(reason) => TemplateError::Unwritable { path, helper: helper.name(), reason, position },
+                        Reason::Content(reason) => {
+                            TemplateError::Unwritable { path, helper: helper.name(), reason, hint: refusal.hint, position }
+                        }
                     }
                 })
             }
+        }
+    }
+
+    /// Whether any of it comes from a secret.
+    fn is_secret(self, expression: &Expression) -> bool {
+        match expression {
+            Expression::Literal(_) => false,
+            Expression::Call(call) => call.arguments.iter().any(|argument| self.is_secret(argument)),
+            Expression::Path(path) => match path.base {
+                Base::Root => path.segments.first().is_some_and(|root| root == "secrets"),
+                Base::Context(number) | Base::Local(number, _) => self.level(number).is_some_and(|level| level.secret),
+            },
         }
     }
 
