@@ -66,8 +66,8 @@ NASTY = {
     "NUL": "a\0b",
     "noncharacter": "a\uffffb",
     "long": "long " * 12_000,
-    "longest": "x" * 131_069,
-    "too long": "x" * 131_070,
+    "longest": "x" * 130_816,
+    "too long": "x" * 130_817,
 }
 
 
@@ -78,6 +78,12 @@ def quoted(text: str) -> str:
 
 def written(directory: Path, content: str, values: dict[str, str] = NASTY) -> tuple[dict[str, str], dict[str, str]]:
     """Renders `content`, in which `VALUE` is the path of the value, once for each. What was written, and why not."""
+    texts, refused, _ = rendered(directory, content, values)
+    return texts, refused
+
+
+def rendered(directory: Path, content: str, values: dict[str, str] = NASTY):
+    """As `written`; besides, the values of which a note tells that systemd and shells alone read them."""
     names = {name: f"v{number}" for number, name in enumerate(values)}
     files = {
         f"/etc/{key}": {"content": content.replace("VALUE", f"secrets.s.{key}"), "required": False} for key in names.values()
@@ -89,11 +95,15 @@ def written(directory: Path, content: str, values: dict[str, str] = NASTY) -> tu
     command = [binary(), "dry-run", "--json", "--facts", facts, "--out", directory / "out", document]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done
-    errors = {step["address"]: step["error"] for step in json.loads(done.stdout)["steps"]}
+    result = json.loads(done.stdout)
+    told = [note for note in result["notes"] if "only systemd and shells" in note]
+    narrow = {name for name, key in names.items() if any(note.startswith(f"files./etc/{key}: secrets.s.{key} ") for note in told)}
+    assert len(narrow) == len(told), told
+    errors = {step["address"]: step["error"] for step in result["steps"]}
     texts, refused = {}, {}
     for name, key in names.items():
         if error := errors[f"files./etc/{key}"]:
             refused[name] = "; ".join([error["message"], *error["causes"], error["hint"]])
         else:
             texts[name] = (directory / "out/etc" / key).read_bytes().decode()
-    return texts, refused
+    return texts, refused, narrow

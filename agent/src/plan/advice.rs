@@ -188,7 +188,11 @@ mod tests {
     fn the_hint_fits_the_place() {
         for (path, content, hint) in [
             ("/etc/a.json", "{\"a\": \"{{secrets.db}}\"}", "write {{json secrets.db}} without the quotes around it"),
-            ("/etc/a.toml", "a = \"b {{values.name}}\"\n", "write the whole value with one helper, as in {{toml (concat \"text\" values.name)}}"),
+            (
+                "/etc/a.toml",
+                "a = \"b {{values.name}}\"\n",
+                "write the whole value with one helper, as in {{toml (concat \"text\" values.name)}}",
+            ),
             ("/etc/a.xml", "<a>b {{values.name}}</a>", "write {{xml values.name}}"),
             ("/etc/a.env", "a=postgres://u:{{secrets.db}}@h/d\n", "write {{url secrets.db}}"),
             ("/etc/a.conf", "a postgres://u:{{secrets.db}}@h/d\n", "write {{url secrets.db}}"),

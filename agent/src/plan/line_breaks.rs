@@ -40,7 +40,9 @@ impl Plan {
 
 fn any_ends_with_one(value: &Json) -> bool {
     match value {
-        Json::String(text) => text.ends_with('\n') && !text.trim_end().lines().next_back().is_some_and(|line| line.starts_with("-----END ")),
+        Json::String(text) => {
+            text.ends_with('\n') && !text.trim_end().lines().next_back().is_some_and(|line| line.starts_with("-----END "))
+        }
         Json::Array(items) => items.iter().any(any_ends_with_one),
         Json::Object(fields) => fields.values().any(any_ends_with_one),
         Json::Null | Json::Bool(_) | Json::Number(_) => false,

@@ -18,7 +18,7 @@ use crate::net::Net;
 use crate::redaction::Redactor;
 use crate::step::amount::Amount;
 use crate::step::{Claims, Outputs, Phase, Verdict};
-use crate::template::{Scope, Template, TemplateError};
+use crate::template::{Scope, Template, TemplateError, Told};
 use crate::text::{SecretText, Text};
 
 /// The worlds outside, and what is remembered of this instance.
@@ -193,8 +193,12 @@ impl Context<'_> {
     }
 
     fn render_template(&self, template: &Template) -> Result<SecretText, TemplateError> {
-        let redactor = &self.world.redactor;
-        template.render_telling(&self.world.known.scope(template.references()), &|made| redactor.learn(made))
+        template.render_telling(&self.world.known.scope(template.references()), &|told| match told {
+            Told::Made(text) => self.world.redactor.learn(text),
+            Told::ForSystemdOnly(path) => self.progress(Progress::Warning(format!(
+                "{path} is written in a form that only systemd and shells read back; write {{{{env … \"systemd\"}}}} if they are what reads it, or \"dotenv\" to have such a value refused"
+            ))),
+        })
     }
 
     pub(crate) fn progress(&self, progress: Progress) {

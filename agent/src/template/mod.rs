@@ -46,8 +46,6 @@ mod uses;
 
 use std::rc::Rc;
 
-use serde_json::Value;
-
 use self::position::Position;
 use self::tree::Node;
 use crate::address::Reference;
@@ -55,6 +53,7 @@ use crate::text::SecretText;
 
 pub(crate) use self::error::TemplateError;
 pub(crate) use self::formats::{Format, FormatError, helper_for};
+pub(crate) use self::render::Told;
 pub(crate) use self::scope::{Scope, descend};
 pub(crate) use self::uses::{Bare, EACH, Stands};
 
@@ -115,11 +114,10 @@ impl Template {
         self.render_telling(scope, &|_| {})
     }
 
-    /// As [`render`](Self::render). Tells of every text that a helper made of a secret, and in which the secret may not be
-    /// found again as it was.
-    pub(crate) fn render_telling(&self, scope: &Scope, made: &dyn Fn(&Value)) -> Result<SecretText, TemplateError> {
+    /// As [`render`](Self::render), and tells what has to be known of the result.
+    pub(crate) fn render_telling(&self, scope: &Scope, tell: &dyn Fn(Told<'_>)) -> Result<SecretText, TemplateError> {
         let mut out = scope::Buffer::new();
-        render::render(&self.0.nodes, scope.tree(), made, &mut out)?;
+        render::render(&self.0.nodes, scope.tree(), tell, &mut out)?;
         Ok(out.into_secret())
     }
 

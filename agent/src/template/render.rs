@@ -9,15 +9,23 @@ use serde_json::Value;
 use super::error::TemplateError;
 use super::helpers::{self, Helper, is_truthy};
 use super::position::Position;
-use super::quote;
+use super::quote::{self, env::is_for_systemd_only};
 use super::refusal::{Reason, type_of};
 use super::scope::{Buffer, Wiped, descend};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
 use crate::failure::nearest;
 
-/// Appends `nodes`, filled in from `root`, to `out`. Tells `made` of what helpers [make](Helper::transforms) of secrets.
-pub(super) fn render(nodes: &[Node], root: &Value, made: &dyn Fn(&Value), out: &mut Buffer) -> Result<(), TemplateError> {
-    Renderer { root, level: None, made }.nodes(nodes, out)
+/// What is told while a template is rendered.
+pub(crate) enum Told<'a> {
+    /// A text that a helper [made](Helper::transforms) of a secret, and in which the secret may not be found as it was.
+    Made(&'a Value),
+    /// The value of this path stands in an environment file in a form that only systemd and shells read back.
+    ForSystemdOnly(String),
+}
+
+/// Appends `nodes`, filled in from `root`, to `out`.
+pub(super) fn render(nodes: &[Node], root: &Value, tell: &dyn Fn(Told<'_>), out: &mut Buffer) -> Result<(), TemplateError> {
+    Renderer { root, level: None, tell }.nodes(nodes, out)
 }
 
 /// What an expression comes to.
@@ -47,7 +55,7 @@ impl<'v> From<Option<&'v Value>> for Found<'v> {
 struct Renderer<'v> {
     root: &'v Value,
     level: Option<&'v Level<'v>>,
-    made: &'v dyn Fn(&Value),
+    tell: &'v dyn Fn(Told<'_>),
 }
 
 /// The innermost block that has a context of its own, and those around it.
@@ -172,11 +180,7 @@ impl<'v> Renderer<'v> {
                 let found = arguments.iter().map(|argument| self.evaluate(argument)).collect::<Result<Vec<_>, _>>()?;
                 let values = arguments.iter().zip(&found).map(|(argument, found)| self.there(argument, found));
                 let values = values.collect::<Result<Vec<_>, _>>()?;
-                let made = helper.call(&values).inspect(|made| {
-                    if helper.transforms() && arguments.iter().any(|argument| self.is_secret(argument)) {
-                        (self.made)(made.value());
-                    }
-                });
+                let made = helper.call(&values).inspect(|made| self.tell_of(call, &values, made));
                 made.map(Found::Made).map_err(|refusal| {
                     let argument = &arguments[refusal.argument];
                     let position = argument.position().unwrap_or(call.position);
@@ -191,6 +195,17 @@ impl<'v> Renderer<'v> {
                     }
                 })
             }
+        }
+    }
+
+    fn tell_of(self, call: &Call, values: &[&Value], made: &Wiped) {
+        if call.helper.transforms() && call.arguments.iter().any(|argument| self.is_secret(argument)) {
+            (self.tell)(Told::Made(made.value()));
+        }
+        if let (Helper::Env, [argument], [value]) = (call.helper, call.arguments.as_slice(), values)
+            && is_for_systemd_only(value)
+        {
+            (self.tell)(Told::ForSystemdOnly(argument.to_string()));
         }
     }
 

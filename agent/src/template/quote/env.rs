@@ -2,13 +2,15 @@
 //!
 //! Readers agree on little. systemd and shells undo backslashes in double quotes; node's dotenv undoes only `\n` and `\r`
 //! there. python-dotenv undoes `\\` and `\'` in single quotes too, and replaces `${NAME}` everywhere. docker and podman undo
-//! nothing, so a quote becomes part of the value. Without a second argument, a value is written only in a form that systemd,
-//! shells, python-dotenv and node's dotenv all read back, and without quotes wherever they allow that, which is the one form
-//! that docker reads too. `{{env x "systemd"}}` and `{{env x "docker"}}` write what these readers alone can hold.
+//! nothing, so a quote becomes part of the value. A value is written in a form that systemd, shells, python-dotenv and node's
+//! dotenv all read back, and without quotes wherever they allow that, which docker reads too. Where there is no such form,
+//! it is written for systemd and shells, and the render tells. A second argument names the one reader that counts:
+//! `{{env x "systemd"}}`, `{{env x "dotenv"}}` or `{{env x "docker"}}`; what it cannot hold is refused.
 //!
-//! Sources: systemd's src/basic/env-file.c (v252 to v262; v239 drops the backslash in either kind of quotes), POSIX.1-2024,
-//! Shell Command Language, 2.2; python-dotenv's parser.py and variables.py; node dotenv's lib/main.js; docker's
-//! opts/file.go. tests/machine/test_environment_files.py runs them.
+//! Sources: systemd's src/basic/env-file.c (v252 to v262; v239 drops every backslash in either kind of quotes, and some
+//! versions after it undo only `\"`); POSIX.1-2024, Shell Command Language, 2.2; python-dotenv's parser.py and variables.py;
+//! node dotenv's lib/main.js; docker's opts/file.go. tests/boot/test_quoting.py and
+//! tests/machine/test_environment_files.py run them.
 
 use serde_json::Value;
 
@@ -16,66 +18,79 @@ use super::scalar;
 use crate::template::refusal::Refusal;
 use crate::template::scope::Buffer;
 
-/// Bytes that one variable may take, with its name, `=` and a NUL: `MAX_ARG_STRLEN` of Linux. A name has at least one.
-const LONGEST: usize = 32 * 4096 - 3;
+/// Bytes of a value that Linux hands to a program: `MAX_ARG_STRLEN` less room for the name, an `=` and a NUL.
+const LONGEST: usize = 32 * 4096 - 256;
 
-/// Bytes of a value that docker reads: it refuses lines of 64 KiB, and no sensible name is longer than the rest.
-const LONGEST_FOR_DOCKER: usize = 64 * 1024 - 512;
+/// Bytes of a value that docker reads, whose lines are shorter than 64 KiB, less the same room.
+const LONGEST_FOR_DOCKER: usize = 64 * 1024 - 256;
 
 /// ASCII punctuation that means nothing in a value without quotes, to any of the readers.
 const PLAIN: &str = "_-.,:/@%+=^?*[]{}!~";
 
 /// # Errors
 ///
-/// A value that the readers cannot hold, or that they read differently in every form there is.
+/// A value that the reader cannot hold; without one, what neither systemd nor a shell can hold.
 pub(in crate::template) fn env(value: &Value, reader: Option<&Value>, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     if text.len() > LONGEST {
         return Err(Refusal::of_content("is longer than the 128 KiB that Linux allows a variable").hint("pass it in a file of its own"));
     }
     match reader.map(|reader| reader.as_str().unwrap_or_default()) {
-        None => for_all(&text, out),
-        Some("systemd") => for_systemd(&text, out),
-        Some("docker") => for_docker(&text, out),
-        Some(_) => Err(Refusal::of_content("is no reader of environment files that is known here")
-            .hint("write \"systemd\" or \"docker\", or leave the second argument out")
-            .at(1)),
-    }
-}
-
-fn for_all(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
-    refuse_what_systemd_does(text)?;
-    let refuse = |what| {
-        let hint = "if only systemd and shells read this file, write {{env x \"systemd\"}}; if not, change the value";
-        Err(Refusal::of_content(what).hint(hint))
-    };
-    if text.contains('\r') {
-        return refuse("holds a carriage return, which dotenv libraries read as a line break");
-    }
-    if interpolates(text) {
-        return refuse("holds `${…}`, which python-dotenv replaces even in quotes");
-    }
-    if is_plain(text) {
-        out.push_str(text);
-        return Ok(());
-    }
-    if !text.contains('\'') {
-        if text.contains(r"\\") || text.ends_with('\\') {
-            return refuse("holds two backslashes in a row or ends with one, which dotenv libraries read differently");
+        None | Some("dotenv") => {
+            refuse_what_systemd_does(&text)?;
+            match (common_form(&text), reader) {
+                (Ok(None), _) => out.push_str(&text),
+                (Ok(Some(quote)), _) => quoted(quote, &text, out),
+                (Err(_), None) => for_systemd(&text, out),
+                (Err(why), Some(_)) => {
+                    let hint = "change the value; if only systemd and shells read this file, write {{env x \"systemd\"}}";
+                    return Err(Refusal::of_content(why).hint(hint));
+                }
+            }
         }
-        quoted('\'', text, out);
-        return Ok(());
+        Some("systemd") => {
+            refuse_what_systemd_does(&text)?;
+            for_systemd(&text, out);
+        }
+        Some("docker") => return for_docker(&text, out),
+        Some(_) => {
+            return Err(Refusal::of_content("is no reader of environment files that is known here")
+                .hint("write \"systemd\", \"dotenv\" or \"docker\", or leave the second argument out")
+                .at(1));
+        }
     }
-    if text.contains(['"', '$', '`']) || escapes(text) {
-        return refuse("holds a single quote together with `\"`, `$`, `` ` `` or a backslash, which node's dotenv cannot read");
-    }
-    quoted('"', text, out);
     Ok(())
 }
 
-/// In double quotes, where all of systemd since v239 and POSIX shells undo the same four escapes.
-fn for_systemd(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
-    refuse_what_systemd_does(text)?;
+/// Whether there is no form of a value that systemd, shells and dotenv libraries all read back.
+pub(in crate::template) fn is_for_systemd_only(value: &Value) -> bool {
+    scalar(value).is_ok_and(|text| common_form(&text).is_err())
+}
+
+/// The quote that makes every reader read the text back, if it needs one; or why none does.
+fn common_form(text: &str) -> Result<Option<char>, &'static str> {
+    if text.contains('\r') {
+        return Err("holds a carriage return, which dotenv libraries read as a line break");
+    }
+    if interpolates(text) {
+        return Err("holds `${…}`, which python-dotenv replaces even in quotes");
+    }
+    if is_plain(text) {
+        return Ok(None);
+    }
+    if !text.contains('\'') {
+        let misread = text.contains(r"\\") || text.ends_with('\\');
+        let why = "holds two backslashes in a row or ends with one, which dotenv libraries read differently";
+        return if misread { Err(why) } else { Ok(Some('\'')) };
+    }
+    if text.contains(['"', '$', '`']) || escapes(text) {
+        return Err("holds a single quote together with `\"`, `$`, `` ` `` or a backslash, which node's dotenv cannot read");
+    }
+    Ok(Some('"'))
+}
+
+/// In double quotes, where systemd and POSIX shells undo the same four escapes. v239 reads this form, too.
+fn for_systemd(text: &str, out: &mut Buffer) {
     out.push('"');
     for character in text.chars() {
         if matches!(character, '"' | '\\' | '`' | '$') {
@@ -84,7 +99,6 @@ fn for_systemd(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
         out.push(character);
     }
     out.push('"');
-    Ok(())
 }
 
 /// As it is: to docker and podman, everything up to the end of the line is the value.
@@ -189,21 +203,46 @@ mod tests {
             ("it's two\nlines # and more", "\""),
             (r"it's C:\Dir\%x", "\""),
         ] {
-            assert_eq!(written(text, None), Some(format!("{form}{text}{form}")), "{text:?}");
+            for reader in [None, Some("dotenv")] {
+                assert_eq!(written(text, reader), Some(format!("{form}{text}{form}")), "{text:?}");
+            }
+            assert!(!is_for_systemd_only(&json!(text)), "{text:?}");
         }
     }
 
     #[test]
-    fn refuses_what_no_form_holds_for_all() {
-        for text in [
-            "a\0b", "a\rb", "a\r\nb", "\u{fffe}", "\u{fdd0}", "\u{1ffff}", "${x}", "a${b:-c}d", "${}", r"\\", r"a\", "it's $5", "it's \"5\"",
-            "it's `5`", r"it's \n", r"it's \\", r"it's\",
+    fn what_has_no_common_form_is_for_systemd_and_told() {
+        for (text, form) in [
+            ("a\rb", "a\rb"),
+            ("a\r\nb", "a\r\nb"),
+            ("${x}", r"\${x}"),
+            ("a${b:-c}d", r"a\${b:-c}d"),
+            ("${}", r"\${}"),
+            (r"\\", r"\\\\"),
+            (r"a\", r"a\\"),
+            ("it's $5", r"it's \$5"),
+            ("it's \"5\"", r#"it's \"5\""#),
+            ("it's `5`", r"it's \`5\`"),
+            (r"it's \n", r"it's \\n"),
+            (r"it's \\", r"it's \\\\"),
+            (r"it's\", r"it's\\"),
         ] {
+            assert_eq!(written(text, None), Some(format!("\"{form}\"")), "{text:?}");
+            assert_eq!(written(text, Some("dotenv")), None, "{text:?}");
+            assert!(is_for_systemd_only(&json!(text)), "{text:?}");
+        }
+        // Not a variable to python-dotenv.
+        assert_eq!(written("$x ${x ${x:y}", Some("dotenv")).as_deref(), Some("'$x ${x ${x:y}'"));
+        assert!(!is_for_systemd_only(&json!("$x ${x ${x:y}")) && !is_for_systemd_only(&json!(null)));
+    }
+
+    #[test]
+    fn refuses_what_neither_systemd_nor_a_shell_holds() {
+        for text in ["a\0b", "\u{fffe}", "\u{fdd0}", "\u{1ffff}"] {
             assert_eq!(written(text, None), None, "{text:?}");
+            assert_eq!(written(text, Some("systemd")), None, "{text:?}");
         }
         assert!(written(&"x".repeat(LONGEST), None).is_some() && written(&"x".repeat(LONGEST + 1), None).is_none());
-        // Not a variable to python-dotenv.
-        assert_eq!(written("$x ${x ${x:y}", None).as_deref(), Some("'$x ${x ${x:y}'"));
     }
 
     #[test]
@@ -219,7 +258,7 @@ mod tests {
             assert_eq!(written(text, Some("systemd")).as_deref(), Some(systemd), "{text:?}");
             assert_eq!(written(text, Some("docker")).as_deref(), docker, "{text:?}");
         }
-        assert!(written("a\0b", Some("systemd")).is_none() && written("a\0b", Some("docker")).is_none());
+        assert_eq!(written("a\0b", Some("docker")), None);
         let long = "x".repeat(LONGEST_FOR_DOCKER + 1);
         assert!(written(&long, Some("systemd")).is_some() && written(&long, Some("docker")).is_none());
     }

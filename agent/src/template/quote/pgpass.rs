@@ -35,9 +35,15 @@ mod tests {
 
     #[test]
     fn escapes_what_separates_matches_and_comments() {
-        for (text, expected) in
-            [("plain", Some("plain")), (r"a:b\c", Some(r"a\:b\\c")), ("*", Some(r"\*")), ("#1*", Some(r"\#1*")), ("", Some("")), ("a\nb", None), ("a\r", None)]
-        {
+        for (text, expected) in [
+            ("plain", Some("plain")),
+            (r"a:b\c", Some(r"a\:b\\c")),
+            ("*", Some(r"\*")),
+            ("#1*", Some(r"\#1*")),
+            ("", Some("")),
+            ("a\nb", None),
+            ("a\r", None),
+        ] {
             let mut out = Buffer::new();
             let written = pgpass(&json!(text), &mut out).ok().map(|()| out.into_secret().expose().to_owned());
             assert_eq!(written.as_deref(), expected, "{text:?}");
