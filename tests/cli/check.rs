@@ -51,6 +51,37 @@ fn finds_nothing_wrong_with_the_examples() {
     }
 }
 
+const BARE: &str = r#"version: 1
+values: { name: shop, port: 80 }
+secrets: { db: { secrets_manager: prod/db } }
+files:
+  /etc/shop.env:
+    content: |
+      # {{instance.id}}
+      PORT={{values.port}}
+      PASSWORD={{secrets.db.password}}
+      URL=postgres://shop:{{secrets.db.password}}@db/shop
+  /etc/shop.json: { content: '{"name": "{{values.name}}"}' }
+  /etc/shop.xml: { template: shop.xml.hbs }
+"#;
+
+#[test]
+fn warns_of_values_that_no_helper_quotes() {
+    let desk = tempfile::tempdir().unwrap();
+    write(&desk.path().join("boot.yaml"), BARE);
+    write(&desk.path().join("templates/shop.xml.hbs"), "<shop>\n  <name>{{values.name}}</name>\n</shop>\n");
+    insta::assert_snapshot!(Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run().exits(0));
+    let json = Ingot::new(["check", "--json", "boot.yaml"]).directory(desk.path()).run().exits(0).json();
+    assert_eq!(json["mistakes"], serde_json::json!([]));
+    let places: Vec<String> = json["warnings"].as_array().unwrap().iter().map(|one| format!("{}:{}", one["line"], one["column"])).collect();
+    assert_eq!(places, ["2:11", "9:18", "10:29", "11:45"]);
+    for warning in json["warnings"].as_array().unwrap() {
+        assert!(warning["hint"].as_str().unwrap().starts_with("write {{"), "{warning}");
+    }
+    let ran = Ingot::new(["dry-run", "boot.yaml"]).directory(desk.path()).run().exits(0);
+    assert_eq!(ran.stderr.matches(": warning: ").count(), 4, "{ran}");
+}
+
 #[test]
 fn a_document_that_is_not_there_is_named() {
     insta::assert_snapshot!(Ingot::new(["check", "nowhere.yaml"]).run().exits(78), @r"
@@ -143,6 +174,7 @@ fn documents_in_the_pages_have_no_mistakes() {
             for command in ["check", "dry-run"] {
                 let ran = Ingot::new([command, "boot.yaml"]).directory(desk.path()).run();
                 assert_eq!(ran.code, Some(0), "{page}\n{document}\n{ran}");
+                assert!(!ran.stdout.contains(": warning: ") && !ran.stderr.contains(": warning: "), "{page}\n{document}\n{ran}");
             }
         }
     }

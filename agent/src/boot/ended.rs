@@ -96,10 +96,5 @@ fn document_trouble(error: &DocumentError) -> Trouble {
         (Some(file), Some(line), Some(column)) => format!("{file}:{line}:{column}: {}", entry.message),
         _ => entry.message,
     });
-    Trouble {
-        message: format!("the boot document has {count}"),
-        causes: causes.collect(),
-        hint: Some(hint),
-        unreachable: false,
-    }
+    Trouble { message: format!("the boot document has {count}"), causes: causes.collect(), hint: Some(hint), unreachable: false }
 }

@@ -1,10 +1,11 @@
-//! `ingot check`: every mistake of a document at once.
+//! `ingot check`: every mistake of a document at once, and warnings once there are none.
 
 use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::cli::output::{data, talk};
+use crate::document::error::DocumentError;
 use crate::exit::Exit;
 use crate::host::files::DiskFiles;
 use crate::rehearse::prepare::{self, Prepared};
@@ -19,22 +20,16 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, json: bool) -> Exit {
     let prepared = prepare::plan(&args.documents, &DiskFiles::new(None), None).await;
-    let Prepared { plan, unread, unmarked } = prepared.expect("without AWS, there is nothing that could not be read");
-    let (mistakes, missing) = match plan {
-        Ok(plan) if unread.is_empty() => {
-            let text = format!("no mistakes in {} step{}", plan.nodes.len(), if plan.nodes.len() == 1 { "" } else { "s" });
-            data(&match (json, &unmarked) {
-                (false, _) => text,
-                (true, None) => json!({ "mistakes": [] }).to_string(),
-                (true, Some(note)) => json!({ "mistakes": [], "notes": [note] }).to_string(),
-            });
-            unmarked.iter().filter(|_| !json).for_each(|note| talk(&format!("note: {note}")));
-            return Exit::Done;
+    let Prepared { plan, warnings, unread, unmarked } = prepared.expect("without AWS, there is nothing that could not be read");
+    let whole = unread.is_empty();
+    let (steps, mistakes, missing) = match plan {
+        Ok(plan) => (plan.nodes.len(), None, Vec::new()),
+        Err(error) if whole => (0, Some(error), Vec::new()),
+        Err(error) => {
+            // What is missing may be in what was not read.
+            let (mistakes, missing) = error.without_what_may_come();
+            (0, mistakes, missing)
         }
-        Ok(_) => (None, Vec::new()),
-        Err(error) if unread.is_empty() => (Some(error), Vec::new()),
-        // What is missing may be in what was not read.
-        Err(error) => error.without_what_may_come(),
     };
     let missing = missing.into_iter().map(|mistake| match mistake.place {
         Some(place) => format!("{place}: {}, unless what was not read brings it", mistake.message),
@@ -42,16 +37,32 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
     });
     let unmarked = unmarked.filter(|_| mistakes.is_none());
     let notes: Vec<String> = unread.into_iter().chain(missing).chain(unmarked).collect();
-    match (&mistakes, json) {
-        (Some(error), false) => data(&error.to_string()),
-        (None, false) => data("no mistakes in what was read"),
-        (mistakes, true) => {
-            let entries = mistakes.as_ref().map(|error| error.entries()).unwrap_or_default();
-            data(&json!({ "mistakes": entries, "notes": notes }).to_string());
+    // Warnings are for a document without mistakes: correcting one may change what they are about.
+    let warned = if mistakes.is_none() { warnings.entries() } else { Vec::new() };
+    if json {
+        let mut found = json!({ "mistakes": mistakes.as_ref().map(DocumentError::entries).unwrap_or_default() });
+        if mistakes.is_some() || !whole || !notes.is_empty() {
+            found["notes"] = json!(notes);
         }
-    }
-    if !json {
+        if !warned.is_empty() {
+            found["warnings"] = json!(warned);
+        }
+        data(&found.to_string());
+    } else {
+        match &mistakes {
+            Some(error) => data(&error.to_string()),
+            None if warned.is_empty() => data(&verdict(steps, whole)),
+            None => data(&format!("{warnings}\n\n{}, {}", verdict(steps, whole), counted(warned.len(), "warning"))),
+        }
         notes.iter().for_each(|note| talk(&format!("note: {note}")));
     }
     if mistakes.is_some() { Exit::Document } else { Exit::Done }
+}
+
+fn verdict(steps: usize, whole: bool) -> String {
+    if whole { format!("no mistakes in {}", counted(steps, "step")) } else { "no mistakes in what was read".into() }
+}
+
+fn counted(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

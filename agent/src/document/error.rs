@@ -54,19 +54,26 @@ pub(crate) type Sources = BTreeMap<Arc<str>, Arc<str>>;
 pub(crate) struct DocumentError {
     mistakes: Vec<Mistake>,
     sources: Sources,
+    /// Stands before each message.
+    word: &'static str,
 }
 
 impl DocumentError {
     pub(crate) fn new(mut mistakes: Vec<Mistake>, sources: Sources) -> Self {
         mistakes.sort_unstable_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
         mistakes.dedup();
-        Self { mistakes, sources }
+        Self { mistakes, sources, word: "" }
+    }
+
+    /// What an author should know, though it is no mistake.
+    pub(crate) fn warnings(mistakes: Vec<Mistake>, sources: Sources) -> Self {
+        Self { word: "warning: ", ..Self::new(mistakes, sources) }
     }
 
     /// Parts what a further layer may bring from what is wrong in any case; `None` if nothing is.
     pub(crate) fn without_what_may_come(self) -> (Option<Self>, Vec<Mistake>) {
         let (later, now): (Vec<Mistake>, Vec<Mistake>) = self.mistakes.into_iter().partition(|mistake| mistake.may_come_later);
-        ((!now.is_empty()).then_some(Self { mistakes: now, sources: self.sources }), later)
+        ((!now.is_empty()).then_some(Self { mistakes: now, sources: self.sources, word: self.word }), later)
     }
 
     /// The same for machines.
@@ -83,6 +90,16 @@ impl DocumentError {
                 may_come_later: mistake.may_come_later,
             })
             .collect()
+    }
+
+    /// Each on a line of its own, without the line that it is about.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        let line = |mistake: &Mistake| {
+            let place = mistake.place.as_ref().map_or_else(String::new, |place| format!("{place}: "));
+            let hint = mistake.hint.as_ref().map_or_else(String::new, |hint| format!("; {hint}"));
+            format!("{place}{}{}{hint}", self.word, mistake.message)
+        };
+        self.mistakes.iter().map(line).collect()
     }
 
     fn line(&self, place: &Place) -> Option<String> {
@@ -115,8 +132,8 @@ impl fmt::Display for DocumentError {
                 f.write_str("\n\n")?;
             }
             match &mistake.place {
-                Some(place) => write!(f, "{place}: {}", mistake.message)?,
-                None => f.write_str(&mistake.message)?,
+                Some(place) => write!(f, "{place}: {}{}", self.word, mistake.message)?,
+                None => write!(f, "{}{}", self.word, mistake.message)?,
             }
             if let Some((place, line)) = mistake.place.as_ref().and_then(|place| Some((place, self.line(place)?))) {
                 let (shown, column) = cut(&line, place.column);

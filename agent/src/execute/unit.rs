@@ -114,6 +114,9 @@ async fn converge(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder, 
             Some(given) => given,
             None => node.step.outputs(cx).await?,
         };
+        if let Some(remark) = plan.line_break_of(&node.address, &outputs.value) {
+            cx.progress(Progress::Warning(remark));
+        }
         world.known.set_outputs(node.address.clone(), outputs);
         Ok(())
     }));

@@ -13,6 +13,7 @@ use crate::document::tree::Node;
 use crate::document::{Item, KINDS};
 use crate::facts;
 use crate::failure::nearest;
+use crate::plan::place;
 use crate::plan::values::Values;
 use crate::step::{HasFields, Order, Shape, Shapes};
 use crate::template::{Template, descend};
@@ -151,20 +152,9 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Where a reference stands: found again in the lines of the document, from where its string begins.
     fn place_in_text(&self, start: &Place, template: &Template, reference: &Reference) -> Place {
-        let further = template.position_of(reference).map_or(0, |position| position.line - 1);
-        let source = self.sources.get(&start.file).map_or("", |text| text);
-        let lines = source.lines().enumerate().skip(start.line - 1).take(further + 2);
-        for (index, line) in lines {
-            let from = if index + 1 == start.line { start.column - 1 } else { 0 };
-            let head: String = line.chars().take(from).collect();
-            if let Some(at) = line[head.len()..].find(&reference.written) {
-                let column = line[..head.len() + at].chars().count() + 1;
-                return Place { file: start.file.clone(), line: index + 1, column };
-            }
-        }
-        start.clone()
+        let line = template.position_of(reference).map_or(1, |position| position.line);
+        place::in_text(self.sources, start, line, &reference.written)
     }
 
     /// Checks that a whole step that is named is there.

@@ -3,9 +3,12 @@
 //! Everything that can be wrong with a document is found here or before: references to nothing, cycles, secrets in
 //! files that everybody may read, templates that are not there.
 
+mod advice;
 mod check;
 mod graph;
+mod line_breaks;
 mod phases;
+mod place;
 pub(crate) mod preview;
 mod rest;
 mod unit;
@@ -22,6 +25,7 @@ use crate::document::source::TemplateTexts;
 use crate::step::{AnyStep, AsksAws, Outline, Phase, Shapes};
 use crate::template::Template;
 
+pub(crate) use advice::advice;
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
 pub(crate) use values::Values;
 

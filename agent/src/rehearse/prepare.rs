@@ -10,7 +10,7 @@ use crate::document::{BootDocument, include};
 use crate::failure::Explanation;
 use crate::host::Files;
 use crate::host::environment::{self, absolute};
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
 
 /// The directory of an image's layers, by its last part.
 const BAKED: &str = "boot.d";
@@ -18,6 +18,8 @@ const BAKED: &str = "boot.d";
 /// What came of documents.
 pub(crate) struct Prepared {
     pub(crate) plan: Result<Plan, DocumentError>,
+    /// What the author should know, though it is no mistake.
+    pub(crate) warnings: DocumentError,
     /// Documents that are included, and were not read.
     pub(crate) unread: Vec<String>,
     /// That the last document would not be recognized as user data. A layer of an image need not be.
@@ -66,7 +68,9 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
     let mut beside: Vec<PathBuf> = documents.iter().flat_map(|path| around(&absolute(path))).collect();
     beside.dedup();
     let templates = source::read_templates(&document.template_paths(), &beside, files).await;
-    Ok(Prepared { plan: Plan::compile(document, &templates), unread, unmarked })
+    let (warnings, sources) = plan::advice(&document, &templates);
+    let warnings = DocumentError::warnings(warnings, sources);
+    Ok(Prepared { plan: Plan::compile(document, &templates), warnings, unread, unmarked })
 }
 
 /// Where `templates/` may stand: beside the document or, as in an image, beside the `boot.d/` that it lies in.

@@ -46,7 +46,7 @@ pub(crate) struct Rehearsal {
 pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Result<Rehearsal, Refusal> {
     let desk = DiskFiles::new(None);
     let connection = if request.live { Some(live::connection(environment, &desk).await?) } else { None };
-    let (plan, unread) = plan(request, &desk, connection.clone()).await?;
+    let (plan, warnings, unread) = plan(request, &desk, connection.clone()).await?;
     let mut given = given(request.facts.as_deref(), &desk).await?;
     let machine = FakeMachine::rehearsal();
     let programs = request.out.as_deref().map(|out| Rc::new(DeskCommands::new(machine.clone(), absolute(out))));
@@ -75,19 +75,19 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     let unread = unread.into_iter().map(|note| format!("{note}; --live reads it"));
     let missing = programs.iter().flat_map(|programs| programs.missing());
     let unchecked = missing.map(|program| format!("not checked: {program} is not on this machine"));
-    let notes = unread.chain(standing_in).chain(report.warnings.iter().cloned()).chain(unchecked).collect();
+    let notes = unread.chain(warnings).chain(standing_in).chain(report.warnings.iter().cloned()).chain(unchecked).collect();
     Ok(Rehearsal { report, known: boot.world().known.clone(), files, diffs, notes, plan })
 }
 
-/// Compiles the plan. Returns the included documents that were not read, too.
-async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection>) -> Result<(Plan, Vec<String>), Refusal> {
+/// Compiles the plan. Returns the warnings about the document and the included documents that were not read, too.
+async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection>) -> Result<(Plan, Vec<String>, Vec<String>), Refusal> {
     let of_documents = connection.map(|connection| {
         let machine = FakeMachine::rehearsal();
         let (ec2, rds) = (Rc::new(FakeEc2::new(machine.clone(), "")), Rc::new(FakeRds::new(machine, "")));
         Aws::of_caller(connection, crate::fake::aws::services(ec2, rds))
     });
     let prepared = prepare::plan(&request.documents, desk, of_documents.as_ref()).await;
-    let Prepared { plan, unread, .. } = prepared.map_err(|error| match error.is_unreachable() {
+    let Prepared { plan, warnings, unread, .. } = prepared.map_err(|error| match error.is_unreachable() {
         true => Refusal::Unreachable(Explanation::of(&error).to_string()),
         false => error.into(),
     })?;
@@ -95,7 +95,7 @@ async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection
         let unread: String = unread.iter().map(|note| format!("\n\nnote: {note}; --live reads it")).collect();
         Refusal::Document(format!("{error}{unread}"))
     })?;
-    Ok((plan, unread))
+    Ok((plan, warnings.lines(), unread))
 }
 
 async fn given(facts: Option<&Path>, desk: &DiskFiles) -> Result<Given, Refusal> {

@@ -136,8 +136,12 @@ impl Recorder {
             }
             Progress::Output(line) => self.tell(at, &Event::Output(line)),
             Progress::Warning(text) => {
-                self.amend(|report| report.warnings.push(format!("{}: {text}", report.steps[at].address)));
-                self.tell(at, &Event::Warning(text));
+                // A step that is inspected or tried again says the same again.
+                let warning = format!("{}: {text}", self.report.borrow().steps[at].address);
+                if !self.report.borrow().warnings.contains(&warning) {
+                    self.amend(|report| report.warnings.push(warning));
+                    self.tell(at, &Event::Warning(text));
+                }
             }
         }
     }

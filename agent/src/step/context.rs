@@ -18,7 +18,7 @@ use crate::net::Net;
 use crate::redaction::Redactor;
 use crate::step::amount::Amount;
 use crate::step::{Claims, Outputs, Phase, Verdict};
-use crate::template::{Scope, Template, TemplateError};
+use crate::template::{Scope, Template, TemplateError, Told};
 use crate::text::{SecretText, Text};
 
 /// The worlds outside, and what is remembered of this instance.
@@ -200,7 +200,12 @@ impl Context<'_> {
     }
 
     fn render_template(&self, template: &Template) -> Result<SecretText, TemplateError> {
-        let rendered = template.render(&self.world.known.scope(template.references()));
+        let rendered = template.render_telling(&self.world.known.scope(template.references()), &|told| match told {
+            Told::Made(text) => self.world.redactor.learn(text),
+            Told::ForSystemdOnly(path) => self.progress(Progress::Warning(format!(
+                "{path} is written in a form that only systemd and shells read back; write {{{{env … \"systemd\"}}}} if they are what reads it, or \"dotenv\" to have such a value refused"
+            ))),
+        });
         rendered.map_err(|error| match &error {
             TemplateError::Missing { path, position, .. } => match self.world.known.text_above(template, path) {
                 Some(whole) => TemplateError::NoFields { path: path.clone(), whole, position: *position },

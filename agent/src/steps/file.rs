@@ -26,7 +26,7 @@ use crate::host::{End, HostError, Invocation, SEARCH_PATH};
 use crate::step::fields::{Excerpt, Mode};
 use crate::step::{Context, Outputs, Progress, Shape, Step};
 use crate::steps::install::{self, Change, Wanted};
-use crate::template::{Format, FormatError, TEMPLATES, TemplateError};
+use crate::template::{self, Format, FormatError, TEMPLATES, TemplateError};
 use crate::text::{SecretText, Text};
 
 /// Rendering takes no time; a `check:` of a large configuration may.
@@ -109,6 +109,7 @@ impl Step for File {
         let path = Cow::Borrowed(Path::new(key));
         Shape {
             texts: content.into_iter().chain(&self.fields.check).collect(),
+            quoted_by: self.fields.encoding.is_none().then(|| template::helper_for(&path, self.fields.format)).flatten(),
             offers: Some(&["path"]),
             foretold: Some(path.clone()),
             paths: vec![path],

@@ -34,7 +34,7 @@ pub(crate) enum TemplateError {
     WrongType { path: String, found: &'static str, needs: String, position: Position },
 
     #[error("{path} cannot be written by `{helper}`: it {reason}")]
-    Unwritable { path: String, helper: &'static str, reason: &'static str, position: Position },
+    Unwritable { path: String, helper: &'static str, reason: &'static str, hint: Option<&'static str>, position: Position },
 }
 
 impl TemplateError {
@@ -86,7 +86,7 @@ impl Failure for TemplateError {
             Self::Unwritable { reason: TOO_LARGE_FOR_TOML, path, .. } => {
                 format!("write a number that large as a string, as in \"{{{{{path}}}}}\"")
             }
-            Self::Unwritable { .. } => "change the value, or pass it as `base64`".into(),
+            Self::Unwritable { hint, .. } => hint.unwrap_or("change the value, or pass it as `base64`").into(),
         })
     }
 }

@@ -3,6 +3,9 @@
 //! Only says where a mistake is, and never quotes the text: parsers like to cite the offending line, and
 //! that line may hold a secret.
 
+mod properties;
+mod xml;
+
 use std::path::Path;
 
 use ini::Ini;
@@ -24,6 +27,11 @@ pub(crate) enum Format {
     Ini,
     /// `KEY=value` lines, as in `EnvironmentFile=` of systemd.
     Env,
+    Xml,
+    /// Java's `java.util.Properties`.
+    Properties,
+    /// Not parsed, whatever the extension.
+    None,
 }
 
 impl Format {
@@ -36,6 +44,8 @@ impl Format {
             Some("toml") => Some(Self::Toml),
             Some("ini") => Some(Self::Ini),
             Some("env") => Some(Self::Env),
+            Some("xml") => Some(Self::Xml),
+            Some("properties") => Some(Self::Properties),
             // `.env` itself has no extension, and is the best known of them all.
             None if path.file_name().is_some_and(|name| name == ".env") => Some(Self::Env),
             _ => None,
@@ -46,7 +56,7 @@ impl Format {
     pub(crate) fn check(self, text: &str) -> Result<(), FormatError> {
         let refuse = |position: Option<Position>, reason| {
             let (line, column) = (position.map(|position| position.line), position.map(|position| position.column));
-            FormatError { format: self, line, column: column.filter(|_| self != Self::Env), reason }
+            FormatError { format: self, line, column: column.filter(|_| !matches!(self, Self::Env | Self::Properties)), reason }
         };
         let unreadable = "does not parse";
         match self {
@@ -68,6 +78,12 @@ impl Format {
                 .map(drop)
                 .map_err(|error| refuse(Some(Position { line: error.line, column: error.col }), unreadable)),
             Self::Env => environment::parse(text, |_, _| {}).map_err(|(line, reason)| refuse(Some(Position { line, column: 1 }), reason)),
+            Self::Properties => properties::check(text).map_err(|(line, reason)| refuse(Some(Position { line, column: 1 }), reason)),
+            Self::Xml => xml::check(text).map_err(|(at, reason)| {
+                let at = text.floor_char_boundary(at);
+                refuse(Some(Position::of_offset(text, at)), reason)
+            }),
+            Self::None => Ok(()),
         }
     }
 
@@ -78,18 +94,38 @@ impl Format {
             Self::Toml => "TOML",
             Self::Ini => "INI",
             Self::Env => "an environment file",
+            Self::Xml => "XML",
+            Self::Properties => "a properties file",
+            Self::None => "text",
         }
     }
 
-    /// The helper that quotes for this format.
-    fn helper(self) -> &'static str {
-        match self {
+    /// The helper that quotes for this format, if one does.
+    pub(crate) fn helper(self) -> Option<&'static str> {
+        Some(match self {
             Self::Json => "json",
             Self::Yaml => "yaml",
             Self::Toml => "toml",
             Self::Ini => "ini",
             Self::Env => "env",
-        }
+            Self::Xml => "xml",
+            Self::Properties => "properties",
+            Self::None => return None,
+        })
+    }
+}
+
+/// The helper that quotes for a file: by its format or, where none is given, by its name. Some files are known by name that
+/// are not parsed again.
+pub(crate) fn helper_for(path: &Path, format: Option<Format>) -> Option<&'static str> {
+    if let Some(format) = format.or_else(|| Format::from_path(path)) {
+        return format.helper();
+    }
+    match path.file_name().and_then(|name| name.to_str())? {
+        ".pgpass" | "pgpass" => Some("pgpass"),
+        name if name.ends_with(".pgpass") => Some("pgpass"),
+        name if name.ends_with(".sh") => Some("shell"),
+        _ => None,
     }
 }
 
@@ -118,10 +154,8 @@ impl std::fmt::Display for Place<'_> {
 
 impl Failure for FormatError {
     fn hint(&self) -> Option<String> {
-        Some(format!(
-            "quote the values of that line with `{{{{{} …}}}}`, or set `format:` if this file is something else",
-            self.format.helper()
-        ))
+        let helper = self.format.helper()?;
+        Some(format!("quote the values of that line with `{{{{{helper} …}}}}`, or set `format:` if this file is something else"))
     }
 }
 
@@ -140,6 +174,8 @@ mod tests {
             ("/etc/a.ini", Some(Format::Ini)),
             ("/etc/a.env", Some(Format::Env)),
             ("/srv/shop/.env", Some(Format::Env)),
+            ("/etc/tomcat/server.xml", Some(Format::Xml)),
+            ("/etc/shop/application.properties", Some(Format::Properties)),
             ("/etc/nginx.conf", None),
             ("/etc/motd", None),
             ("/etc/json", None),
@@ -152,6 +188,7 @@ mod tests {
     #[test]
     fn is_named_in_lower_case() {
         assert_eq!(serde_json::from_str::<Format>("\"yaml\"").unwrap(), Format::Yaml);
+        assert_eq!(serde_json::from_str::<Format>("\"none\"").unwrap(), Format::None);
     }
 
     #[test]
@@ -165,6 +202,9 @@ mod tests {
             (Format::Toml, ""),
             (Format::Ini, "; comment\nx = 1\n[a]\nb = c:\\new\n# comment\n"),
             (Format::Env, "# comment\nA=1\nB='x y'\n"),
+            (Format::Xml, "<?xml version=\"1.0\"?>\n<a b=\"c\">d &amp; e</a>\n"),
+            (Format::Properties, "# comment\na.b=c\\u00fc\n"),
+            (Format::None, "{\"<a>&"),
         ] {
             assert_eq!(format.check(text), Ok(()), "{format:?} {text:?}");
         }
@@ -181,6 +221,13 @@ mod tests {
             (Format::Toml, "a = 1\nb = hunter2", "the rendered text is not TOML: line 2, column 5 does not parse"),
             (Format::Toml, "hunter2 = 1\nhunter2 = 2", "the rendered text is not TOML: line 2, column 1 does not parse"),
             (Format::Ini, "[a]\nx = 1\n[hunter2\ny = 1", "the rendered text is not INI: line 4, column 6 does not parse"),
+            (Format::Xml, "<a>\n  <b>x</hunter2>\n</a>", "the rendered text is not XML: line 2, column 7 does not parse"),
+            (Format::Xml, "<a>\n&hunter2;</a>", "the rendered text is not XML: line 2, column 1 has an entity that is not defined"),
+            (
+                Format::Properties,
+                "a=1\nhunter2=\\u2",
+                "the rendered text is not a properties file: line 2 has a `\\u` without four hexadecimal digits",
+            ),
             (Format::Env, "A=1\nB='hunter2", "the rendered text is not an environment file: line 2 opens a quote that never ends"),
         ] {
             let error = format.check(text).expect_err(text);

@@ -3,26 +3,27 @@
 //! | call | gives |
 //! |---|---|
 //! | `toml x` `json x` `yaml x` | the value, lists and maps too, as that format writes it |
-//! | `shell x` `env x` `ini x` | a string, number or boolean, quoted for that format |
-//! | `base64 x` | a string, number or boolean in base64 |
-//! | `join list separator` | the items of a list in one string |
+//! | `shell x` `env x` `ini x` `url x` `xml x` `properties x` `pgpass x` | a string, number or boolean, quoted for that format |
+//! | `env x "docker"` `ini x "mysql"` … | the same for one reader of that format |
+//! | `base64 x` `unbase64 x` | a string, number or boolean in base64, and back |
+//! | `join list separator` `split x separator` | the items of a list in one string, and back |
+//! | `concat x y…` `replace x from to` `trim x` | another string |
 //! | `lookup map key` | the value at a key that is itself computed |
 //! | `default x fallback` | `x`, or `fallback` where `x` is missing or null |
 //! | `has x` | whether `x` is there and not null |
 //! | `eq a b` `ne a b` `not x` `and x y…` `or x y…` | true or false |
 //!
-//! How each format is written is the business of [`quote`]. `default`, `has`, `and`, `or` and
+//! How each format is written is the business of [`quote`], what becomes of strings that of [`strings`]. `default`, `has`, `and`, `or` and
 //! `lookup` do not need all of their arguments, so the [renderer](super::render) evaluates those itself.
 
 use std::ops::RangeInclusive;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::quote;
+use super::quote::{self, env::env, ini::ini, pgpass::pgpass, properties::properties, url::url, xml::xml};
 use super::refusal::Refusal;
 use super::scope::{Buffer, Wiped};
+use super::strings;
 use crate::number;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,8 +34,17 @@ pub(super) enum Helper {
     Shell,
     Env,
     Ini,
+    Url,
+    Xml,
+    Properties,
+    Pgpass,
     Base64,
+    Unbase64,
     Join,
+    Split,
+    Concat,
+    Replace,
+    Trim,
     Lookup,
     Default,
     Has,
@@ -46,15 +56,24 @@ pub(super) enum Helper {
 }
 
 /// Every helper: its name, how many arguments it takes, and how to say so.
-const HELPERS: [(Helper, &str, RangeInclusive<usize>, &str); 16] = [
+const HELPERS: [(Helper, &str, RangeInclusive<usize>, &str); 25] = [
     (Helper::Toml, "toml", 1..=1, "one value"),
     (Helper::Json, "json", 1..=1, "one value"),
     (Helper::Yaml, "yaml", 1..=1, "one value"),
     (Helper::Shell, "shell", 1..=1, "one value"),
-    (Helper::Env, "env", 1..=1, "one value"),
-    (Helper::Ini, "ini", 1..=1, "one value"),
+    (Helper::Env, "env", 1..=2, "one value, and at most one reader: \"systemd\", \"dotenv\" or \"docker\""),
+    (Helper::Ini, "ini", 1..=2, "one value, and at most one reader: \"python\", \"mysql\" or \"git\""),
+    (Helper::Url, "url", 1..=1, "one value"),
+    (Helper::Xml, "xml", 1..=1, "one value"),
+    (Helper::Properties, "properties", 1..=1, "one value"),
+    (Helper::Pgpass, "pgpass", 1..=1, "one value"),
     (Helper::Base64, "base64", 1..=1, "one value"),
+    (Helper::Unbase64, "unbase64", 1..=1, "one value"),
     (Helper::Join, "join", 2..=2, "a list and a separator"),
+    (Helper::Split, "split", 2..=2, "a string and a separator"),
+    (Helper::Concat, "concat", 1..=usize::MAX, "one value or more"),
+    (Helper::Replace, "replace", 3..=3, "a string, what to replace in it, and by what"),
+    (Helper::Trim, "trim", 1..=1, "one value"),
     (Helper::Lookup, "lookup", 2..=2, "a map or a list, and a key"),
     (Helper::Default, "default", 2..=2, "a value and what to use where it is missing"),
     (Helper::Has, "has", 1..=1, "one path"),
@@ -92,6 +111,29 @@ impl Helper {
         self.signature().3
     }
 
+    /// Whether it writes a value for a format, so that nothing in the value is taken for more than itself there.
+    pub(super) fn quotes(self) -> bool {
+        match self {
+            Self::Toml | Self::Json | Self::Yaml | Self::Shell | Self::Env | Self::Ini => true,
+            Self::Url | Self::Xml | Self::Properties | Self::Pgpass | Self::Base64 => true,
+            _ => false,
+        }
+    }
+
+    /// Whether it only gives true or false.
+    pub(super) fn decides(self) -> bool {
+        matches!(self, Self::Has | Self::Eq | Self::Ne | Self::Not | Self::And | Self::Or)
+    }
+
+    /// Whether it makes text of its arguments in which they may not be found again as they were.
+    pub(super) fn transforms(self) -> bool {
+        match self {
+            Self::Url | Self::Xml | Self::Properties | Self::Pgpass | Self::Base64 | Self::Unbase64 => true,
+            Self::Join | Self::Split | Self::Concat | Self::Replace | Self::Trim => true,
+            _ => false,
+        }
+    }
+
     /// Calls the helper with arguments that are all there.
     pub(super) fn call(self, arguments: &[&Value]) -> Result<Wiped, Refusal> {
         let [first, rest @ ..] = arguments else { return Ok(Value::Null.into()) };
@@ -100,15 +142,28 @@ impl Helper {
             let mut out = Buffer::new();
             write(first, &mut out).map(|()| out.into_value())
         };
+        let quoted_for = |write: fn(&Value, Option<&Value>, &mut Buffer) -> Result<(), Refusal>| {
+            let mut out = Buffer::new();
+            write(first, rest.first().copied(), &mut out).map(|()| out.into_value())
+        };
         match self {
             Self::Toml => quoted(quote::toml),
             Self::Json => quoted(quote::json),
             Self::Yaml => quoted(quote::yaml),
             Self::Shell => quoted(quote::shell),
-            Self::Env => quoted(quote::env),
-            Self::Ini => quoted(quote::ini),
-            Self::Base64 => quoted(base64),
+            Self::Env => quoted_for(env),
+            Self::Ini => quoted_for(ini),
+            Self::Url => quoted(url),
+            Self::Xml => quoted(xml),
+            Self::Properties => quoted(properties),
+            Self::Pgpass => quoted(pgpass),
+            Self::Base64 => quoted(strings::base64),
+            Self::Unbase64 => quoted(strings::unbase64),
             Self::Join => join(first, second),
+            Self::Split => strings::split(first, second),
+            Self::Concat => strings::concat(arguments),
+            Self::Replace => strings::replace(first, second, rest.get(1).copied().unwrap_or(&Value::Null)),
+            Self::Trim => strings::trim(first),
             Self::Eq => Ok(equal(first, second).into()),
             Self::Ne => Ok((!equal(first, second)).into()),
             Self::Not => Ok((!is_truthy(first, false)).into()),
@@ -153,13 +208,6 @@ fn equal(a: &Value, b: &Value) -> bool {
         (Value::Object(a), Value::Object(b)) => a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b))),
         _ => a == b,
     }
-}
-
-fn base64(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
-    let text = quote::scalar(value)?;
-    let encoded = text.len().div_ceil(3) * 4;
-    out.append(encoded, |out| STANDARD.encode_string(text.as_bytes(), out));
-    Ok(())
 }
 
 fn join(list: &Value, separator: &Value) -> Result<Wiped, Refusal> {

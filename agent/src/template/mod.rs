@@ -11,9 +11,9 @@
 //! |---|---|
 //! | [`compile`], [`parts`], [`plain`] | parsing, and the resolution of every name |
 //! | [`tree`], [`path`] | what that makes |
-//! | [`references`] | what a template refers to |
+//! | [`references`], [`uses`] | what a template refers to, and how |
 //! | [`render`], [`scope`] | filling it in |
-//! | [`helpers`], [`quote`], [`refusal`] | the functions a template may call |
+//! | [`helpers`], [`quote`], [`strings`], [`refusal`] | the functions a template may call |
 //! | [`formats`], [`environment`] | parsing the rendered text again |
 //! | [`error`], [`position`] | what is wrong with a template, and where |
 //!
@@ -38,9 +38,11 @@ mod render;
 #[cfg(test)]
 mod round_trips;
 mod scope;
+mod strings;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod uses;
 
 use std::rc::Rc;
 
@@ -50,8 +52,10 @@ use crate::address::Reference;
 use crate::text::SecretText;
 
 pub(crate) use self::error::TemplateError;
-pub(crate) use self::formats::{Format, FormatError};
+pub(crate) use self::formats::{Format, FormatError, helper_for};
+pub(crate) use self::render::Told;
 pub(crate) use self::scope::{Scope, descend};
+pub(crate) use self::uses::{Bare, EACH, Stands};
 
 /// Where template files lie in an image.
 pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";
@@ -107,8 +111,23 @@ impl Template {
     /// The first value that is missing, is of a type that cannot stand where it does, or cannot be written in
     /// the format its helper is for.
     pub(crate) fn render(&self, scope: &Scope) -> Result<SecretText, TemplateError> {
+        self.render_telling(scope, &|_| {})
+    }
+
+    /// As [`render`](Self::render), and tells what has to be known of the result.
+    pub(crate) fn render_telling(&self, scope: &Scope, tell: &dyn Fn(Told<'_>)) -> Result<SecretText, TemplateError> {
         let mut out = scope::Buffer::new();
-        render::render(&self.0.nodes, scope.tree(), &mut out)?;
+        render::render(&self.0.nodes, scope.tree(), tell, &mut out)?;
         Ok(out.into_secret())
+    }
+
+    /// The values that are printed without a helper that quotes them.
+    pub(crate) fn bare(&self) -> Vec<Bare> {
+        uses::bare(&self.0.nodes)
+    }
+
+    /// Whether the value at `path` is used anywhere without `trim`.
+    pub(crate) fn uses_untrimmed(&self, path: &[String]) -> bool {
+        uses::untrimmed(&self.0.nodes, path)
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Refusal {
     /// Which argument, from 0.
     pub(super) argument: usize,
     pub(super) reason: Reason,
+    /// What to do about it, where that is not what helps with any value.
+    pub(super) hint: Option<&'static str>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -30,12 +32,16 @@ pub(super) enum Reason {
 
 impl Refusal {
     pub(super) fn of_type(value: &Value, needs: &'static str) -> Self {
-        Self { argument: 0, reason: Reason::Type { found: type_of(value), needs } }
+        Self { argument: 0, reason: Reason::Type { found: type_of(value), needs }, hint: None }
     }
 
     /// `what` completes a sentence that begins with the path, as in «holds a line break».
     pub(super) fn of_content(what: &'static str) -> Self {
-        Self { argument: 0, reason: Reason::Content(what) }
+        Self { argument: 0, reason: Reason::Content(what), hint: None }
+    }
+
+    pub(super) fn hint(self, hint: &'static str) -> Self {
+        Self { hint: Some(hint), ..self }
     }
 
     pub(super) fn at(self, argument: usize) -> Self {

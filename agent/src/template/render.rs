@@ -9,15 +9,23 @@ use serde_json::Value;
 use super::error::TemplateError;
 use super::helpers::{self, Helper, is_truthy};
 use super::position::Position;
-use super::quote;
+use super::quote::{self, env::is_for_systemd_only};
 use super::refusal::{Reason, type_of};
 use super::scope::{Buffer, Wiped, descend};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
 use crate::failure::nearest;
 
+/// What is told while a template is rendered.
+pub(crate) enum Told<'a> {
+    /// A text that a helper [made](Helper::transforms) of a secret, and in which the secret may not be found as it was.
+    Made(&'a Value),
+    /// The value of this path stands in an environment file in a form that only systemd and shells read back.
+    ForSystemdOnly(String),
+}
+
 /// Appends `nodes`, filled in from `root`, to `out`.
-pub(super) fn render(nodes: &[Node], root: &Value, out: &mut Buffer) -> Result<(), TemplateError> {
-    Renderer { root, level: None }.nodes(nodes, out)
+pub(super) fn render(nodes: &[Node], root: &Value, tell: &dyn Fn(Told<'_>), out: &mut Buffer) -> Result<(), TemplateError> {
+    Renderer { root, level: None, tell }.nodes(nodes, out)
 }
 
 /// What an expression comes to.
@@ -47,6 +55,7 @@ impl<'v> From<Option<&'v Value>> for Found<'v> {
 struct Renderer<'v> {
     root: &'v Value,
     level: Option<&'v Level<'v>>,
+    tell: &'v dyn Fn(Told<'_>),
 }
 
 /// The innermost block that has a context of its own, and those around it.
@@ -55,6 +64,8 @@ struct Level<'v> {
     outer: Option<&'v Level<'v>>,
     value: &'v Value,
     item: Option<Item<'v>>,
+    /// Whether the block is about a secret.
+    secret: bool,
 }
 
 /// Which round of an `each` this is.
@@ -88,14 +99,14 @@ impl Renderer<'_> {
         let value = self.there(&block.subject, &found)?;
         match (block.kind, value) {
             (BlockKind::If { wanted, include_zero }, _) if is_truthy(value, include_zero) == wanted => self.nodes(&block.body, out),
-            (BlockKind::With, _) if is_truthy(value, false) => self.inside(value, None, &block.body, out),
+            (BlockKind::With, _) if is_truthy(value, false) => self.inside(value, None, block, out),
             (BlockKind::Each, Value::Array(list)) if !list.is_empty() => list.iter().enumerate().try_for_each(|(index, value)| {
                 let item = Item { index, key: None, last: index + 1 == list.len() };
-                self.inside(value, Some(item), &block.body, out)
+                self.inside(value, Some(item), block, out)
             }),
             (BlockKind::Each, Value::Object(map)) if !map.is_empty() => map.iter().enumerate().try_for_each(|(index, (key, value))| {
                 let item = Item { index, key: Some(key), last: index + 1 == map.len() };
-                self.inside(value, Some(item), &block.body, out)
+                self.inside(value, Some(item), block, out)
             }),
             (BlockKind::Each, Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
                 Err(wrong_type(&block.subject, value, "`each` goes over a list or a map"))
@@ -107,10 +118,10 @@ impl Renderer<'_> {
         }
     }
 
-    fn inside(self, value: &Value, item: Option<Item<'_>>, body: &[Node], out: &mut Buffer) -> Result<(), TemplateError> {
+    fn inside(self, value: &Value, item: Option<Item<'_>>, block: &Block, out: &mut Buffer) -> Result<(), TemplateError> {
         let number = self.level.map_or(0, |level| level.number + 1);
-        let level = Level { number, outer: self.level, value, item };
-        Renderer { root: self.root, level: Some(&level) }.nodes(body, out)
+        let level = Level { number, outer: self.level, value, item, secret: self.is_secret(&block.subject) };
+        Renderer { level: Some(&level), ..self }.nodes(&block.body, out)
     }
 }
 
@@ -169,7 +180,8 @@ impl<'v> Renderer<'v> {
                 let found = arguments.iter().map(|argument| self.evaluate(argument)).collect::<Result<Vec<_>, _>>()?;
                 let values = arguments.iter().zip(&found).map(|(argument, found)| self.there(argument, found));
                 let values = values.collect::<Result<Vec<_>, _>>()?;
-                helper.call(&values).map(Found::Made).map_err(|refusal| {
+                let made = helper.call(&values).inspect(|made| self.tell_of(call, &values, made));
+                made.map(Found::Made).map_err(|refusal| {
                     let argument = &arguments[refusal.argument];
                     let position = argument.position().unwrap_or(call.position);
                     let path = argument.to_string();
@@ -177,10 +189,35 @@ impl<'v> Renderer<'v> {
                         Reason::Type { found, needs } => {
                             TemplateError::WrongType { path, found, needs: format!("`{}` takes {needs}", helper.name()), position }
                         }
-                        Reason::Content(reason) => TemplateError::Unwritable { path, helper: helper.name(), reason, position },
+                        Reason::Content(reason) => {
+                            TemplateError::Unwritable { path, helper: helper.name(), reason, hint: refusal.hint, position }
+                        }
                     }
                 })
             }
+        }
+    }
+
+    fn tell_of(self, call: &Call, values: &[&Value], made: &Wiped) {
+        if call.helper.transforms() && call.arguments.iter().any(|argument| self.is_secret(argument)) {
+            (self.tell)(Told::Made(made.value()));
+        }
+        if let (Helper::Env, [argument], [value]) = (call.helper, call.arguments.as_slice(), values)
+            && is_for_systemd_only(value)
+        {
+            (self.tell)(Told::ForSystemdOnly(argument.to_string()));
+        }
+    }
+
+    /// Whether any of it comes from a secret.
+    fn is_secret(self, expression: &Expression) -> bool {
+        match expression {
+            Expression::Literal(_) => false,
+            Expression::Call(call) => call.arguments.iter().any(|argument| self.is_secret(argument)),
+            Expression::Path(path) => match path.base {
+                Base::Root => path.segments.first().is_some_and(|root| root == "secrets"),
+                Base::Context(number) | Base::Local(number, _) => self.level(number).is_some_and(|level| level.secret),
+            },
         }
     }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::quote::{env, ini, json, shell, toml, yaml};
+use super::quote::{env::env, ini::ini, json, shell, toml, yaml};
 use super::refusal::Refusal;
 use super::scope::Buffer;
 use super::{Format, environment};
@@ -15,6 +15,14 @@ fn quoted(quote: Quote, value: &Value) -> Option<String> {
     let mut out = Buffer::new();
     quote(value, &mut out).ok()?;
     Some(out.into_secret().expose().to_owned())
+}
+
+fn env_for_systemd(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
+    env(value, Some(&json!("systemd")), out)
+}
+
+fn ini_for_mysql(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
+    ini(value, Some(&json!("mysql")), out)
 }
 
 /// What has broken quoting somewhere before, in one string.
@@ -66,8 +74,7 @@ fn a_hostile_string_comes_back_whole() {
     assert_eq!(serde_json::from_str::<Value>(&quoted(json, &value).unwrap()).unwrap(), value);
     assert_eq!(from_yaml(&quoted(yaml, &value).unwrap()), value);
     assert_eq!(shell_word(&quoted(shell, &value).unwrap()).unwrap(), HOSTILE);
-    let without_mark = HOSTILE.replace('\u{feff}', "");
-    assert_eq!(env_value(&quoted(env, &json!(without_mark)).unwrap()), without_mark);
+    assert_eq!(env_value(&quoted(env_for_systemd, &value).unwrap()), HOSTILE);
 }
 
 /// Values as they come from YAML and JSON. Floats that are whole numbers are left out: `1.0` is equal to
@@ -116,18 +123,9 @@ proptest! {
     }
 
     #[test]
-    fn env_reads_back_the_same(text in any::<String>(), more in "[ '\"\\\\$`\n\ta#;=]*") {
-        for text in [text, more] {
-            if let Some(quoted) = quoted(env, &json!(text)) {
-                prop_assert_eq!(env_value(&quoted), text);
-            }
-        }
-    }
-
-    #[test]
     fn ini_reads_back_the_same(text in any::<String>(), more in "[ '\"\\\\$`a#;=:\\[\\]]*") {
         for text in [text, more] {
-            if let Some(quoted) = quoted(ini, &json!(text)) {
+            if let Some(quoted) = quoted(ini_for_mysql, &json!(text)) {
                 prop_assert_eq!(from_ini(&quoted), text);
             }
         }

@@ -1,0 +1,214 @@
+//! Warnings to the author: values that are printed as they are where a helper has to quote them.
+//!
+//! A line break, a quote or a `#` in such a value is taken for more than itself: it begins a second setting, or ends the
+//! value early. Numbers, booleans, facts of the instance but its tags, and what steps but secrets offer cannot hold these.
+//! Only for people at a desk: an instance boots with such a document, and its report has nothing to add.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value as Json;
+
+use super::place;
+use super::values::Values;
+use crate::document::error::{Mistake, Sources};
+use crate::document::source::TemplateTexts;
+use crate::document::{BootDocument, Item};
+use crate::facts;
+use crate::template::{Bare, EACH, Stands, Template, descend};
+use crate::text::{Place, Text};
+
+/// Helpers that write a whole value, so that text beside it has to go through them too.
+const WHOLE: [&str; 5] = ["env", "json", "shell", "toml", "yaml"];
+
+/// What is to be said, and the texts that it is about.
+pub(crate) fn advice(document: &BootDocument, templates: &TemplateTexts) -> (Vec<Mistake>, Sources) {
+    let values = Values::read(&document.values, &mut Vec::new());
+    let mut adviser = Adviser { values: values.written(), sources: document.sources.clone(), found: Vec::new() };
+    for (address, item) in &document.items {
+        let shape = item.step.shape(address.key());
+        let file = item.step.template();
+        for (n, text) in shape.texts.iter().enumerate().filter(|(_, text)| !text.is_plain()) {
+            adviser.text(text, item, shape.quoted_by.filter(|_| n == 0 && file.is_none()));
+        }
+        if let Some((path, Ok(text))) = file.and_then(|path| templates.get_key_value(path)) {
+            adviser.file(path, text, shape.quoted_by);
+        }
+    }
+    (adviser.found, adviser.sources)
+}
+
+struct Adviser<'a> {
+    values: &'a Json,
+    sources: Sources,
+    found: Vec<Mistake>,
+}
+
+impl Adviser<'_> {
+    fn text(&mut self, text: &Text, item: &Item, helper: Option<&'static str>) {
+        let Ok(template) = Template::parse(text.raw()) else { return };
+        let start = text.place().unwrap_or(&item.place);
+        for bare in template.bare() {
+            let place = place::in_text(&self.sources, start, bare.position.line, &bare.written);
+            self.judge(&bare, helper, place);
+        }
+    }
+
+    fn file(&mut self, path: &Path, text: &Arc<str>, helper: Option<&'static str>) {
+        let Ok(template) = Template::parse(text) else { return };
+        let file: Arc<str> = path.display().to_string().into();
+        self.sources.insert(file.clone(), text.clone());
+        for bare in template.bare() {
+            let place = Place { file: file.clone(), line: bare.position.line, column: bare.position.column };
+            self.judge(&bare, helper, place);
+        }
+    }
+
+    fn judge(&mut self, bare: &Bare, helper: Option<&'static str>, place: Place) {
+        let secret = bare.origins.iter().any(|origin| is_secret(origin));
+        let (helper, consequence) = match helper {
+            // What `url` writes is quoted for any format.
+            _ if bare.place == Stands::InUrl && secret => ("url", "an `@`, `/` or `%` in it changes the URL"),
+            Some(helper) if secret || bare.origins.iter().any(|origin| self.is_text(origin)) => {
+                (helper, "a line break or a quote in it changes the file")
+            }
+            _ => return,
+        };
+        let argument = &bare.argument;
+        let hint = match bare.place {
+            Stands::InQuotes => format!("write {{{{{helper} {argument}}}}} without the quotes around it"),
+            Stands::Within | Stands::InUrl if WHOLE.contains(&helper) => {
+                format!("write the whole value with one helper, as in {{{{{helper} (concat \"text\" {argument})}}}}")
+            }
+            _ => format!("write {{{{{helper} {argument}}}}}"),
+        };
+        self.found.push(Mistake::at(&place, format!("`{}` is printed as it is, and {consequence}", bare.written), hint));
+    }
+
+    fn is_text(&self, origin: &[String]) -> bool {
+        match origin {
+            [root, rest @ ..] if root == "values" => holds_text(self.values, rest),
+            [root, fact, ..] if root == "instance" => fact == facts::TAGS,
+            _ => false,
+        }
+    }
+}
+
+fn is_secret(origin: &[String]) -> bool {
+    origin.first().is_some_and(|root| root == "secrets")
+}
+
+/// Whether there is a string at `path`, or below it.
+fn holds_text(value: &Json, path: &[String]) -> bool {
+    match (path.split_first(), value) {
+        (Some((key, rest)), Json::Array(items)) if key == EACH => items.iter().any(|item| holds_text(item, rest)),
+        (Some((key, rest)), Json::Object(fields)) if key == EACH => fields.values().any(|field| holds_text(field, rest)),
+        (Some((key, rest)), _) => descend(value, std::slice::from_ref(key)).is_some_and(|found| holds_text(found, rest)),
+        (None, Json::String(_)) => true,
+        (None, Json::Array(items)) => items.iter().any(|item| holds_text(item, &[])),
+        (None, Json::Object(fields)) => fields.values().any(|field| holds_text(field, &[])),
+        (None, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::source::Layers;
+
+    fn advised(files: &str) -> Vec<String> {
+        let text = format!(
+            "#ingot\nversion: 1\nvalues: {{ name: shop, port: 80, debug: true, hosts: [a, b], ports: [1, 2] }}\n\
+             secrets: {{ db: {{ parameter: /db }} }}\nvolumes: {{ d: {{ from: {{ device: /dev/sdf }} }} }}\n{files}\n"
+        );
+        let mut layers = Layers::default();
+        layers.add_named("test", text.as_bytes());
+        let document = BootDocument::of(layers);
+        assert_eq!(document.mistakes, [], "{text}");
+        let (found, _) = advice(&document, &TemplateTexts::new());
+        found.into_iter().map(|mistake| format!("{} / {}", mistake.message, mistake.hint.unwrap())).collect()
+    }
+
+    fn file(path: &str, content: &str) -> Vec<String> {
+        advised(&format!("files: {{ {path}: {{ content: {} }} }}", serde_json::to_string(content).unwrap()))
+    }
+
+    #[test]
+    fn names_the_helper_of_each_format() {
+        for (path, helper) in [
+            ("/etc/a.env", "env"),
+            ("/srv/.env", "env"),
+            ("/etc/a.ini", "ini"),
+            ("/etc/a.properties", "properties"),
+            ("/etc/a.toml", "toml"),
+            ("/etc/a.yaml", "yaml"),
+            ("/etc/a.yml", "yaml"),
+            ("/etc/a.json", "json"),
+            ("/etc/a.xml", "xml"),
+            ("/opt/a.sh", "shell"),
+            ("/root/.pgpass", "pgpass"),
+        ] {
+            let message = "`secrets.db` is printed as it is, and a line break or a quote in it changes the file";
+            assert_eq!(file(path, "a={{secrets.db}}\n"), [format!("{message} / write {{{{{helper} secrets.db}}}}")], "{path}");
+            assert_eq!(file(path, &format!("a={{{{{helper} secrets.db}}}}\n")), [""; 0], "{path}");
+        }
+        assert_eq!(file("/etc/a.conf", "a={{secrets.db}}\n"), [""; 0]);
+    }
+
+    #[test]
+    fn is_quiet_about_what_is_harmless() {
+        for content in [
+            "a={{values.port}} {{values.debug}} {{instance.region}} {{volumes.d.device}}",
+            "a={{join values.ports \",\"}}",
+            "{{#each values.ports}}a{{@index}}={{this}}\n{{/each}}",
+            "a={{base64 secrets.db}}{{url secrets.db}}",
+            "{{#if (eq values.name \"shop\")}}a=1{{/if}}",
+            "{{secrets.db}}\n",
+        ] {
+            assert_eq!(file("/etc/a.env", content), [""; 0], "{content}");
+        }
+    }
+
+    #[test]
+    fn warns_of_every_text() {
+        for content in [
+            "a={{values.name}}\n",
+            "a={{instance.tags.Name}}\n",
+            "a={{join values.hosts \",\"}}\n",
+            "a={{default values.name 1}}\n",
+            "a={{trim secrets.db}}\n",
+            "{{#each values.hosts}}a={{this}}\n{{/each}}",
+            "{{#each secrets.db}}a={{this.b}}\n{{/each}}",
+        ] {
+            assert_eq!(file("/etc/a.env", content).len(), 1, "{content}");
+        }
+    }
+
+    #[test]
+    fn the_hint_fits_the_place() {
+        for (path, content, hint) in [
+            ("/etc/a.json", "{\"a\": \"{{secrets.db}}\"}", "write {{json secrets.db}} without the quotes around it"),
+            (
+                "/etc/a.toml",
+                "a = \"b {{values.name}}\"\n",
+                "write the whole value with one helper, as in {{toml (concat \"text\" values.name)}}",
+            ),
+            ("/etc/a.xml", "<a>b {{values.name}}</a>", "write {{xml values.name}}"),
+            ("/etc/a.env", "a=postgres://u:{{secrets.db}}@h/d\n", "write {{url secrets.db}}"),
+            ("/etc/a.conf", "a postgres://u:{{secrets.db}}@h/d\n", "write {{url secrets.db}}"),
+        ] {
+            let found = file(path, content);
+            assert!(found.len() == 1 && found[0].ends_with(&format!(" / {hint}")), "{content}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_may_say_that_it_is_something_else() {
+        let content = "content: \"a={{secrets.db}}\\n\"";
+        assert_eq!(advised(&format!("files: {{ /etc/a.env: {{ {content}, format: none }} }}")), [""; 0]);
+        assert_eq!(advised(&format!("files: {{ /etc/a.jks: {{ {content}, format: env, encoding: base64 }} }}")), [""; 0]);
+        assert_eq!(advised(&format!("files: {{ /etc/a: {{ {content}, format: env }} }}")).len(), 1);
+        assert_eq!(advised("credentials: { a: \"amqp://u:{{secrets.db}}@h\" }").len(), 1);
+        assert_eq!(advised("commands: { a: { run: [a, \"{{secrets.db}}\"], environment: { A: \"x://{{secrets.db}}/\" } } }"), [""; 0]);
+    }
+}

@@ -1,0 +1,92 @@
+//! Secrets that end with a line break, as `echo` and editors leave it. It is kept, since a key may need it, and told.
+
+use serde_json::Value as Json;
+
+use super::{Plan, PlanNode};
+use crate::address::Address;
+use crate::template::{Template, descend};
+
+impl Plan {
+    /// What to say of a secret that was read as `value`; nothing where no line break reaches a text that refers to it.
+    ///
+    /// The last line of a key in PEM form ends with a line break by rights.
+    pub(crate) fn line_break_of(&self, address: &Address, value: &Json) -> Option<String> {
+        if address.kind() != "secrets" || !any_ends_with_one(value) {
+            return None;
+        }
+        let mut told: Vec<&[String]> = Vec::new();
+        for node in &self.nodes {
+            for reference in node.references.iter().filter(|reference| reference.address().as_ref() == Some(address)) {
+                let path = reference.segments.as_slice();
+                let ends_with_one = descend(value, &path[2..]).is_some_and(any_ends_with_one);
+                if ends_with_one && !told.contains(&path) && self.uses_untrimmed(node, path) {
+                    told.push(path);
+                }
+            }
+        }
+        let names: Vec<String> = told.iter().map(|path| path.join(".")).collect();
+        let first = names.first()?;
+        let verb = if names.len() == 1 { "ends" } else { "end" };
+        Some(format!("{} {verb} with a line break, which is kept; {{{{trim {first}}}}} removes it", names.join(" and ")))
+    }
+
+    fn uses_untrimmed(&self, node: &PlanNode, path: &[String]) -> bool {
+        let file = node.step.template().and_then(|file| self.templates.get(file));
+        let texts = node.step.shape(node.address.key()).texts;
+        file.is_some_and(|template| template.uses_untrimmed(path))
+            || texts.iter().any(|text| Template::parse(text.raw()).is_ok_and(|template| template.uses_untrimmed(path)))
+    }
+}
+
+fn any_ends_with_one(value: &Json) -> bool {
+    match value {
+        Json::String(text) => {
+            text.ends_with('\n') && !text.trim_end().lines().next_back().is_some_and(|line| line.starts_with("-----END "))
+        }
+        Json::Array(items) => items.iter().any(any_ends_with_one),
+        Json::Object(fields) => fields.values().any(any_ends_with_one),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::document::BootDocument;
+    use crate::document::source::Layers;
+
+    fn told(content: &str, value: &Json) -> Option<String> {
+        let mut layers = Layers::default();
+        let text = format!(
+            "#ingot\nversion: 1\nsecrets: {{ db: {{ parameter: /db }} }}\nfiles: {{ /etc/a: {{ content: {} }} }}\n",
+            json!(content)
+        );
+        layers.add_named("test", text.as_bytes());
+        let plan = Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap();
+        plan.line_break_of(&Address::new("secrets", "db"), value)
+    }
+
+    #[test]
+    fn says_which_reference_carries_a_line_break() {
+        let said = "secrets.db ends with a line break, which is kept; {{trim secrets.db}} removes it";
+        assert_eq!(told("{{secrets.db}}", &json!("hunter2\n")).as_deref(), Some(said));
+        assert_eq!(told("{{secrets.db}}", &json!("hunter2\r\n")).as_deref(), Some(said));
+        assert_eq!(
+            told("{{secrets.db.a}} {{env secrets.db.b}} {{secrets.db.c}}", &json!({"a": "1\n", "b": "2\n", "c": "3"})).as_deref(),
+            Some("secrets.db.a and secrets.db.b end with a line break, which is kept; {{trim secrets.db.a}} removes it")
+        );
+    }
+
+    #[test]
+    fn is_quiet_where_none_is_printed() {
+        assert_eq!(told("{{secrets.db}}", &json!("hunter2")), None);
+        assert_eq!(told("{{secrets.db}}", &json!("two\nlines")), None);
+        assert_eq!(told("{{env (trim secrets.db)}}", &json!("hunter2\n")), None);
+        assert_eq!(told("{{secrets.db.a}}", &json!({"a": "1", "b": "2\n"})), None);
+        assert_eq!(told("{{secrets.db}}", &json!("-----BEGIN X-----\nMII\n-----END X-----\n")), None);
+    }
+}

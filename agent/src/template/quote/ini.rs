@@ -1,0 +1,105 @@
+//! `{{ini x}}`: the value of a key in an INI file, of which there is no standard.
+//!
+//! Without a second argument it is for Python's configparser, as it is by default: `%` is doubled, nothing is quoted, and
+//! `;`, `#`, quotes and backslashes are a value like any other. The parsers of git, MySQL and MariaDB differ: they undo
+//! quotes and backslashes, and take `#` for a comment. `{{ini x "mysql"}}` and `{{ini x "git"}}` write for these.
+//!
+//! Sources: Python's configparser, "Supported INI File Structure"; git-config(1), "Syntax"; MariaDB's mysys/my_default.c.
+//! tests/boot/test_quoting.py runs them.
+
+use serde_json::Value;
+
+use super::scalar;
+use crate::template::refusal::Refusal;
+use crate::template::scope::Buffer;
+
+/// # Errors
+///
+/// A value that the reader cannot hold: a line break, and blanks at either end where there are no quotes to keep them.
+pub(in crate::template) fn ini(value: &Value, reader: Option<&Value>, out: &mut Buffer) -> Result<(), Refusal> {
+    let text = scalar(value)?;
+    if text.contains(|character: char| character.is_control() && character != '\t') {
+        return Err(Refusal::of_content("holds a line break or another control character, which INI cannot hold"));
+    }
+    match reader.map(|reader| reader.as_str().unwrap_or_default()) {
+        None | Some("python") => for_python(&text, out),
+        Some("mysql" | "git") => {
+            for_mysql(&text, out);
+            Ok(())
+        }
+        Some(_) => Err(Refusal::of_content("is no reader of INI that is known here")
+            .hint("write \"python\", \"mysql\" or \"git\", or leave the second argument out")
+            .at(1)),
+    }
+}
+
+fn for_python(text: &str, out: &mut Buffer) -> Result<(), Refusal> {
+    if text.trim() != text {
+        return Err(Refusal::of_content("begins or ends with a blank, which Python's configparser drops")
+            .hint("take the blanks away with `trim`, or write {{ini x \"mysql\"}} if the reader undoes quotes"));
+    }
+    for character in text.chars() {
+        if character == '%' {
+            out.push('%');
+        }
+        out.push(character);
+    }
+    Ok(())
+}
+
+/// As it is, where no reader takes anything in it for more than itself; otherwise in double quotes, with `"` and `\` behind
+/// a backslash.
+fn for_mysql(text: &str, out: &mut Buffer) {
+    let special = |character: char| matches!(character, '"' | '\'' | '\\' | ';' | '#' | '$' | '`' | '\t');
+    if !text.contains(special) && text.trim() == text {
+        return out.push_str(text);
+    }
+    out.push('"');
+    for character in text.chars() {
+        if matches!(character, '"' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn written(value: Value, reader: Option<&str>) -> Option<String> {
+        let mut out = Buffer::new();
+        ini(&value, reader.map(Value::from).as_ref(), &mut out).ok()?;
+        Some(out.into_secret().expose().to_owned())
+    }
+
+    #[test]
+    fn writes_for_python_unless_told_otherwise() {
+        for (value, python, quoted) in [
+            (json!("a=b: c"), Some("a=b: c"), "a=b: c"),
+            (json!(""), Some(""), ""),
+            (json!(true), Some("true"), "true"),
+            (json!("100%"), Some("100%%"), "100%"),
+            (json!("%(x)s"), Some("%%(x)s"), "%(x)s"),
+            (json!(" padded"), None, r#"" padded""#),
+            (json!(r##"p#1;"\"##), Some(r##"p#1;"\"##), r##""p#1;\"\\""##),
+        ] {
+            assert_eq!(written(value.clone(), None).as_deref(), python, "{value}");
+            assert_eq!(written(value.clone(), Some("python")).as_deref(), python, "{value}");
+            assert_eq!(written(value.clone(), Some("mysql")).as_deref(), Some(quoted), "{value}");
+            assert_eq!(written(value.clone(), Some("git")).as_deref(), Some(quoted), "{value}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_ini_cannot_hold() {
+        for text in ["a\nb", "a\rb", "a\0", "a\u{85}b"] {
+            assert_eq!(written(json!(text), None), None, "{text:?}");
+            assert_eq!(written(json!(text), Some("mysql")), None, "{text:?}");
+        }
+        assert_eq!(written(json!("a"), Some("windows")), None);
+    }
+}
