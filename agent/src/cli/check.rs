@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::cli::output::{data, talk};
+use crate::cli::output::{self, data, talk};
 use crate::exit::Exit;
 use crate::host::files::DiskFiles;
 use crate::rehearse::prepare::{self, Prepared};
@@ -23,7 +23,11 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
     let (mistakes, missing) = match plan {
         Ok(plan) if unread.is_empty() => {
             let text = format!("no mistakes in {} step{}", plan.nodes.len(), if plan.nodes.len() == 1 { "" } else { "s" });
-            data(&if json { json!({ "mistakes": [] }).to_string() } else { text });
+            if json {
+                output::json(&json!({ "mistakes": [] }));
+            } else {
+                data(&text);
+            }
             return Exit::Done;
         }
         Ok(_) => (None, Vec::new()),
@@ -41,7 +45,7 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
         (None, false) => data("no mistakes in what was read"),
         (mistakes, true) => {
             let entries = mistakes.as_ref().map(|error| error.entries()).unwrap_or_default();
-            data(&json!({ "mistakes": entries, "notes": notes }).to_string());
+            output::json(&json!({ "mistakes": entries, "notes": notes }));
         }
     }
     if !json {

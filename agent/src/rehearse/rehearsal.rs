@@ -145,7 +145,7 @@ async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refu
 /// Gives facts and outputs to the steps, and placeholders for those that are missing. Returns a note about the placeholders.
 fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -> Result<Option<String>, Refusal> {
     let known = &world.known;
-    world.redactor.learn(&given.secrets());
+    world.redactor.learn(&given.secrets(), &[]);
     let mut placeholders = given.complete(plan);
     if live {
         placeholders.retain(|reference| !reference.starts_with("secrets."));

@@ -94,6 +94,7 @@ impl Recorder {
         }
         self.change(at, |step, now| {
             goes_on(step, now);
+            step.unreachable = false;
             let new: Vec<String> = lines.iter().filter(|line| !step.changes.contains(line)).cloned().collect();
             step.changes.extend(new);
         });
@@ -104,9 +105,10 @@ impl Recorder {
 
     pub(crate) fn progress(&self, at: usize, progress: &Progress) {
         match progress {
-            Progress::Waiting(reason) => {
+            Progress::Waiting(reason) | Progress::Asking(reason) => {
                 self.change(at, |step, now| {
                     step.waiting = Some(reason.clone());
+                    step.unreachable = matches!(progress, Progress::Asking(_));
                     rests(step, now, IdleKind::Waiting, reason);
                 });
                 self.tell(at, &Event::Waiting(reason));

@@ -8,8 +8,9 @@
 //!   flags:  { parameters_under: /prod/shop/flags/ }   # a tree: {{secrets.flags.checkout}}
 //! ```
 //!
-//! A binary secret reads as base64; `files:` with `encoding: base64` writes its bytes. Nothing is ever written here:
-//! files, credentials and commands are what takes a secret out of memory.
+//! Whatever of it a program prints is redacted, except the fields that `public:` names. A binary secret reads as base64;
+//! `files:` with `encoding: base64` writes its bytes. Nothing is ever written here: files, credentials and commands are
+//! what takes a secret out of memory.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use base64::Engine;
 
 use crate::aws::{AwsError, ParameterValue, SecretRequest, SecretValue, SecretVersion};
 use crate::failure::{Failure, Objection};
-use crate::step::{AsksAws, Context, Outputs, Shape, Step};
+use crate::step::{AsksAws, Context, Outputs, Progress, Shape, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
 
@@ -34,6 +35,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 #[schemars(with = "Fields")]
 pub(crate) struct Secret {
     source: Source,
+    /// What of it may be shown, by paths such as `user.name`.
+    public: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -67,6 +70,10 @@ struct Fields {
     parameter: Option<Text>,
     /// Path of a tree of SSM parameters.
     parameters_under: Option<Text>,
+    /// Fields that programs may print, such as `username`, or `user.name` for one within another. All other values are
+    /// redacted from their output.
+    #[serde(default)]
+    public: Vec<String>,
 }
 
 impl TryFrom<Fields> for Secret {
@@ -97,7 +104,7 @@ impl TryFrom<Fields> for Secret {
                 ));
             }
         };
-        Ok(Self { source })
+        Ok(Self { source, public: fields.public })
     }
 }
 
@@ -152,7 +159,7 @@ impl Step for Secret {
         let value = match &self.source {
             Source::SecretsManager { id, version } => {
                 let request = SecretRequest { id: name(id)?, version: version.clone() };
-                cx.waiting(format!("for secret {}", request.id));
+                cx.asking(format!("for secret {}", request.id));
                 let secret = cx.world.aws.secrets.get(&request).await.map_err(SecretError::Fetch)?;
                 if let SecretValue::Binary(bytes) = &secret {
                     // `encoding: base64` writes the bytes, and a program may print what it reads.
@@ -162,12 +169,12 @@ impl Step for Secret {
             }
             Source::Parameter(parameter) => {
                 let parameter = name(parameter)?;
-                cx.waiting(format!("for parameter {parameter}"));
+                cx.asking(format!("for parameter {parameter}"));
                 from_parameter(&cx.world.aws.parameters.get(&parameter).await.map_err(SecretError::Fetch)?)
             }
             Source::ParametersUnder(path) => {
                 let path = name(path)?;
-                cx.waiting(format!("for the parameters under {path}"));
+                cx.asking(format!("for the parameters under {path}"));
                 let found = cx.world.aws.parameters.under(&path).await.map_err(SecretError::Fetch)?;
                 if found.is_empty() {
                     return Err(SecretError::EmptyTree { path });
@@ -175,7 +182,10 @@ impl Step for Secret {
                 tree(&path, &found)?
             }
         };
-        cx.world.redactor.learn(&value);
+        for field in self.public.iter().filter(|field| !is_there(&value, field)) {
+            cx.progress(Progress::Warning(format!("`public` names `{field}`, which this secret does not have")));
+        }
+        cx.world.redactor.learn(&value, &self.public);
         Ok(Outputs { value, stamp: None })
     }
 }
@@ -196,6 +206,14 @@ fn from_parameter(parameter: &ParameterValue) -> Value {
         ParameterValue::Text(text) => Value::from(text.expose()),
         ParameterValue::List(items) => items.iter().map(|item| Value::from(item.expose())).collect(),
     }
+}
+
+/// Whether `value` has a field at this path.
+fn is_there(value: &Value, path: &str) -> bool {
+    path.split('.').try_fold(value, |value, name| match value {
+        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+        _ => value.get(name),
+    }).is_some()
 }
 
 /// Nests `checkout/limit` as `{checkout: {limit: …}}`.
