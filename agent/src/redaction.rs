@@ -4,7 +4,8 @@
 //! What a command, a unit's journal or a `check:` says is another matter: every such line passes through a [`Redactor`]
 //! that knows the secrets of this boot. It looks for them in the line as it is, in the line as it reads without quotes
 //! and escapes ([`view`]), and in what the line holds as base64 ([`base64`]); which scalars of a secret count is said in
-//! [`common`]. The time it takes grows with the line and with the secrets, never with their product.
+//! [`common`]. The time it takes grows with the length of the line, and
+//! hardly with the number of secrets.
 
 mod base64;
 mod common;
@@ -31,6 +32,12 @@ const CUT_CHARACTER: usize = 3;
 
 /// The longest way to write one character, in bytes: `\ud83d\ude00`.
 const LONGEST_ESCAPE: usize = 12;
+
+/// How much of an escape may be left once it is read as if it were none, in bytes.
+const BROKEN_ESCAPE: usize = 6;
+
+/// So many bytes of a secret are not there by accident.
+const SURELY_BEGUN: usize = 4;
 
 /// Lines of a binary secret that are shorter than this are no text that anyone would print.
 const BINARY_LINE_FROM: usize = 8;
@@ -109,10 +116,14 @@ impl Known {
         // Output arrives line by line, so a secret of several lines is looked for line by line.
         for line in secret.lines().map(str::trim).filter(|line| common::is_secret(line)) {
             self.plain.add(line.as_bytes());
-            self.bare.add(View::of(line.as_bytes()).unescaped().bare().text());
+            self.bare.add(View::of(line.as_bytes()).unescaped(&mut |_| {}).bare().text());
         }
-        if secret.len() >= PIECE_FROM && !self.whole.iter().any(|known| **known == *secret.as_bytes()) {
-            self.whole.push(Zeroizing::new(secret.as_bytes().to_vec()));
+        // With its line breaks for what is decoded, and without them for lines that are broken anew.
+        let joined = Zeroizing::new(secret.lines().collect::<String>());
+        for whole in [secret, joined.as_str()] {
+            if whole.len() >= PIECE_FROM && !self.whole.iter().any(|known| **known == *whole.as_bytes()) {
+                self.whole.push(Zeroizing::new(whole.as_bytes().to_vec()));
+            }
         }
     }
 
@@ -121,8 +132,7 @@ impl Known {
         let mut stretches = Vec::new();
         let mut found = |place: Range<u32>| stretches.push(place.start as usize..place.end as usize);
         let whole = View::of(line.as_bytes());
-        search(&self.plain, &whole, cut, &mut found);
-        self.find_decoded(whole.unescaped(), cut, DEPTH, &mut found);
+        self.find_decoded(whole, cut, DEPTH, &mut found);
         let alone = line.trim();
         if self.is_piece(alone.as_bytes()) {
             let from = line.len() - line.trim_start().len();
@@ -131,21 +141,21 @@ impl Known {
         stretches
     }
 
-    /// Looks for secrets without their quotes, and in base64.
-    fn find_decoded(&self, unescaped: View, cut: bool, depth: usize, found: &mut dyn FnMut(Range<u32>)) {
+    /// Looks for secrets in a text as it is, without escapes, without quotes, and in base64.
+    fn find_decoded(&self, text: View, cut: bool, depth: usize, found: &mut dyn FnMut(Range<u32>)) {
+        search(&self.plain, &text, cut, found);
+        let unescaped = text.unescaped(&mut |text| search(&self.plain, text, cut, found));
         search(&self.bare, &unescaped.bare(), cut, found);
-        if depth == 0 {
+        // What is base64 of base64 has no other bytes.
+        if depth == 0 || (depth < DEPTH && !unescaped.text().is_ascii()) {
             return;
         }
         base64::decoded(&unescaped, &mut |base64::Decoded { view, at_the_end }| {
             let cut = cut && at_the_end;
-            search(&self.plain, &view, cut, found);
             if self.is_piece(view.text()) {
                 found(view.place(0..view.text().len()));
             }
-            if view.text().is_ascii() {
-                self.find_decoded(view.unescaped(), cut, depth - 1, found);
-            }
+            self.find_decoded(view, cut, depth - 1, found);
         });
     }
 
@@ -157,9 +167,17 @@ impl Known {
 
 /// Tells where in the line a needle is found in `view`; at the end of what was cut, also the beginning of one.
 fn search(needles: &Needles, view: &View, cut: bool, found: &mut dyn FnMut(Range<u32>)) {
-    needles.find(view.text(), &mut |range| found(view.place(range)));
-    if cut && let Some(from) = needles.begun_at_the_end(view.text()) {
-        found(view.place(from..view.text().len()));
+    let text = view.text();
+    needles.find(text, &mut |range| found(view.place(range)));
+    if !cut {
+        return;
+    }
+    // Behind what is whole there may be the first bytes of an escape, which read as something else.
+    for broken in 0..=text.len().min(BROKEN_ESCAPE) {
+        let whole = &text[..text.len() - broken];
+        if let Some(from) = needles.begun_at_the_end(whole).filter(|from| broken == 0 || whole.len() - from >= SURELY_BEGUN) {
+            found(view.place(from..text.len()));
+        }
     }
 }
 

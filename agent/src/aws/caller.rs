@@ -127,7 +127,8 @@ impl Caller<'_> {
     fn keys_in(&self, profile: &Profile) -> Result<Option<Credentials>, CallerError> {
         let Some(id) = profile.get("aws_access_key_id") else { return Ok(None) };
         let of = || format!("the profile {}", self.named_profile().unwrap_or("default"));
-        let secret = profile.get("aws_secret_access_key").ok_or_else(|| CallerError::Half { missing: "aws_secret_access_key", of: of() })?;
+        let secret =
+            profile.get("aws_secret_access_key").ok_or_else(|| CallerError::Half { missing: "aws_secret_access_key", of: of() })?;
         let token = profile.get("aws_security_token").or_else(|| profile.get("aws_session_token"));
         Ok(Some(keys(id, secret, token.map(String::as_str))))
     }

@@ -107,7 +107,8 @@ mod tests {
     #[test]
     fn null_is_no_value() {
         let parsed = |text: &str| serde_json::from_str::<Identity>(text);
-        let identity = parsed(r#"{"instanceId": "i-1", "region": "eu-west-1", "privateIp": null, "architecture": null, "imageId": "ami-1"}"#);
+        let identity =
+            parsed(r#"{"instanceId": "i-1", "region": "eu-west-1", "privateIp": null, "architecture": null, "imageId": "ami-1"}"#);
         let expected = Identity { instance_id: "i-1".into(), region: "eu-west-1".into(), image_id: "ami-1".into(), ..Identity::default() };
         assert_eq!(identity.unwrap(), expected);
         assert!(parsed(r#"{"instanceId": null, "region": "eu-west-1"}"#).is_err());

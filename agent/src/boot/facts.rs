@@ -56,7 +56,9 @@ impl Boot {
         if identity.is_some() {
             let (lines, left_out) = facts::environment_file(&instance);
             for fact in left_out {
-                self.note(&format!("{FACTS_FILE} leaves out the fact `{fact}`: its value has characters that an environment file cannot hold"));
+                self.note(&format!(
+                    "{FACTS_FILE} leaves out the fact `{fact}`: its value has characters that an environment file cannot hold"
+                ));
             }
             publish(Path::new(FACTS_FILE), lines.as_bytes(), &self.ground.host).await?;
         }

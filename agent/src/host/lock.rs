@@ -95,7 +95,9 @@ fn open_own(path: &Path, files: &DiskFiles) -> Result<File, HostError> {
         Ok(Some(file)) if is_own(&file) => return Ok(file),
         Ok(opened) => opened,
         // A symbolic link, or a file of another user.
-        Err(HostError::Path { source, .. }) if [Some(Errno::ELOOP as i32), Some(Errno::EACCES as i32)].contains(&source.raw_os_error()) => None,
+        Err(HostError::Path { source, .. }) if [Some(Errno::ELOOP as i32), Some(Errno::EACCES as i32)].contains(&source.raw_os_error()) => {
+            None
+        }
         Err(error) => return Err(error),
     };
     // Only what was looked at: another process may have replaced it already.

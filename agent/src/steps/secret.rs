@@ -210,10 +210,12 @@ fn from_parameter(parameter: &ParameterValue) -> Value {
 
 /// Whether `value` has a field at this path.
 fn is_there(value: &Value, path: &str) -> bool {
-    path.split('.').try_fold(value, |value, name| match value {
-        Value::Array(items) => items.get(name.parse::<usize>().ok()?),
-        _ => value.get(name),
-    }).is_some()
+    path.split('.')
+        .try_fold(value, |value, name| match value {
+            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+            _ => value.get(name),
+        })
+        .is_some()
 }
 
 /// Nests `checkout/limit` as `{checkout: {limit: …}}`.

@@ -110,7 +110,8 @@ mod tests {
         assert_eq!(read("[x]\n  a = b=c;\\#\n"), a("b=c;\\#"));
         let two = read("[x]\n a = 1\n b = 2\n").unwrap();
         assert_eq!(two[0].1.len(), 2);
-        for (text, line) in [("a=1", 1), ("[x]\nb", 2), ("[x\n", 1), ("[x]\na=1\na=2", 3), ("[x]\n[y]\n[x]", 3), ("[]", 1), ("[x]\n=1", 2)] {
+        for (text, line) in [("a=1", 1), ("[x]\nb", 2), ("[x\n", 1), ("[x]\na=1\na=2", 3), ("[x]\n[y]\n[x]", 3), ("[]", 1), ("[x]\n=1", 2)]
+        {
             assert_eq!(read(text), Err(InvalidLine(line)), "{text:?}");
         }
     }
