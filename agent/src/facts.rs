@@ -47,18 +47,25 @@ pub(crate) fn instance(identity: &Identity, tags: BTreeMap<String, String>) -> V
     Value::Object(instance)
 }
 
-/// The lines of `/run/ingot/facts.env`, for `EnvironmentFile=`: `INGOT_INSTANCE_ID=…`, and `AWS_REGION` for SDKs.
-pub(crate) fn environment_file(instance: &Value) -> String {
-    let mut lines = String::new();
+/// The lines of `/run/ingot/facts.env`, for `EnvironmentFile=`: `INGOT_INSTANCE_ID=…`, and `AWS_REGION` for SDKs. And the
+/// names of the facts that are left out of it.
+///
+/// A value stands there as it is, since readers of such files differ in what quotes mean. One that any of them could read as
+/// something else, such as the beginning of another line, is left out.
+pub(crate) fn environment_file(instance: &Value) -> (String, Vec<&'static str>) {
+    let (mut lines, mut left_out) = (String::new(), Vec::new());
     for (name, _) in FACTS {
-        if let Some(value) = instance.get(name).and_then(Value::as_str) {
-            lines.push_str(&format!("INGOT_INSTANCE_{}={value}\n", name.to_uppercase()));
-            if name == "region" {
-                lines.push_str(&format!("AWS_REGION={value}\n"));
-            }
+        let Some(value) = instance.get(name).and_then(Value::as_str) else { continue };
+        if !value.chars().all(|character| character.is_ascii_alphanumeric() || "-_.:/+@".contains(character)) {
+            left_out.push(name);
+            continue;
+        }
+        lines.push_str(&format!("INGOT_INSTANCE_{}={value}\n", name.to_uppercase()));
+        if name == "region" {
+            lines.push_str(&format!("AWS_REGION={value}\n"));
         }
     }
-    lines
+    (lines, left_out)
 }
 
 #[cfg(test)]
@@ -78,6 +85,17 @@ mod tests {
     #[test]
     fn writes_an_environment_file() {
         let instance = instance(&identity(), BTreeMap::new());
-        assert_eq!(environment_file(&instance), "INGOT_INSTANCE_ID=i-0abc\nINGOT_INSTANCE_REGION=eu-central-1\nAWS_REGION=eu-central-1\n");
+        let lines = "INGOT_INSTANCE_ID=i-0abc\nINGOT_INSTANCE_REGION=eu-central-1\nAWS_REGION=eu-central-1\n";
+        assert_eq!(environment_file(&instance), (lines.into(), Vec::new()));
+    }
+
+    /// Whoever can say what IMDS says could otherwise set any variable of a service.
+    #[test]
+    fn no_fact_becomes_a_second_variable() {
+        for value in ["m7g\nLD_PRELOAD=/tmp/x", "m7g\r", "a\0b", "ends\\", "\"quoted", "two words", "$HOME", "a#b"] {
+            let identity = Identity { instance_type: value.into(), ..identity() };
+            let (lines, left_out) = environment_file(&super::instance(&identity, BTreeMap::new()));
+            assert_eq!((lines.lines().count(), left_out), (3, vec!["type"]), "{value:?}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Strings of a document: [`Text`] may hold `{{references}}`; [`SecretText`] is what came of it, zeroized.
+//! Strings of a document: [`Text`] may hold `{{references}}`; [`SecretText`] is what came of it, zeroized; and how any
+//! text is shown ([`shown`]).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -148,6 +149,58 @@ impl fmt::Debug for SecretText {
     }
 }
 
+/// `text` as a terminal or a log may show it: without characters that move the cursor, change colors or reorder what is
+/// read. They are escaped, as `\x1b` or `\u{202e}`; line breaks and tabs stay.
+pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+    escaped(text, is_unshowable)
+}
+
+/// The same on one line: line breaks are escaped too.
+pub(crate) fn shown_on_a_line(text: &str) -> Cow<'_, str> {
+    escaped(text, |character| character == '\n' || is_unshowable(character))
+}
+
+/// Whether a character does something to a terminal instead of showing there: a control of C0 or C1, or one that reorders
+/// text. Line breaks and tabs are left out.
+///
+/// Source of the latter: <https://www.unicode.org/reports/tr9/#Directional_Formatting_Characters>
+pub(crate) fn is_unshowable(character: char) -> bool {
+    match character {
+        '\n' | '\t' => false,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        other => other.is_control(),
+    }
+}
+
+fn escaped(text: &str, is_escaped: fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(is_escaped) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        match character {
+            '\n' | '\r' if is_escaped(character) => out.extend(character.escape_default()),
+            _ if is_escaped(character) && character.is_ascii() => out.push_str(&format!("\\x{:02x}", u32::from(character))),
+            _ if is_escaped(character) => out.extend(character.escape_unicode()),
+            _ => out.push(character),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// `json`, a document of JSON, with everything escaped that is not to be shown. It means the same: such characters are
+/// found only within strings.
+pub(crate) fn shown_in_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(is_unshowable) {
+        return Cow::Borrowed(json);
+    }
+    let escaped = |character| match is_unshowable(character) {
+        true => format!("\\u{:04x}", u32::from(character)),
+        false => String::from(character),
+    };
+    Cow::Owned(json.chars().map(escaped).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,6 +208,18 @@ mod tests {
     #[test]
     fn a_secret_does_not_print() {
         assert_eq!(format!("{:?}", SecretText::from("hunter2")), "[redacted]");
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_escaped() {
+        let hostile = "a\x1b[2Kb\rc\x08d\0\x7f\u{9b}31m\u{202e}e\u{2066}\t\nü€😀";
+        assert_eq!(shown(hostile), "a\\x1b[2Kb\\rc\\x08d\\x00\\x7f\\u{9b}31m\\u{202e}e\\u{2066}\t\nü€😀");
+        assert_eq!(shown_on_a_line("a\nb"), "a\\nb");
+        assert!(matches!(shown("plain ü\n"), Cow::Borrowed(_)));
+        let json = serde_json::Value::from(hostile).to_string();
+        let shown = shown_in_json(&json);
+        assert!(!shown.contains(is_unshowable) && shown.contains("\\u202e"), "{shown}");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), hostile);
     }
 
     #[test]

@@ -1,14 +1,26 @@
-//! The credentials and region of a person at a dev box, for `ingot dry-run --live`.
+//! The credentials and region of a person at a dev box, for `ingot dry-run --live`: those that botocore, and so the AWS
+//! CLI, would choose.
 //!
-//! From the variables the AWS CLI uses, else from keys in a profile. What takes more than reading (SSO, an assumed
-//! role, a credential process) is left to the AWS CLI, and the hint says how. Reads nothing itself: it is given the
-//! environment and the content of `~/.aws/credentials` and `~/.aws/config`.
+//! | order | from |
+//! |---|---|
+//! | 1 | `AWS_ACCESS_KEY_ID` and its companions, also beside `AWS_PROFILE` |
+//! | 2 | `role_arn` of the profile, a web identity, SSO |
+//! | 3 | keys of the profile in the credentials file |
+//! | 4 | `login_session`, `credential_process` |
+//! | 5 | keys of the profile in the config file |
+//! | 6 | a container |
+//!
+//! Only keys are read here. What takes more is left to the AWS CLI: [`Choice::Elsewhere`]. Source: `create_credential_resolver`
+//! in botocore's `credentials.py`. Reads nothing itself: it is given the environment and the content of both files.
+
+mod profiles;
 
 use std::collections::BTreeMap;
 
 use aws_credential_types::Credentials;
-use ini::{Ini, ParseOption, Properties};
+use zeroize::Zeroizing;
 
+use self::profiles::{InvalidLine, Profile, profile_of, sections};
 use crate::failure::Failure;
 
 /// Where a caller's credentials may be.
@@ -21,35 +33,65 @@ pub(crate) struct Caller<'a> {
     pub(crate) config_file: Option<&'a str>,
 }
 
+/// Where a caller's credentials are.
+#[derive(Debug)]
+pub(crate) enum Choice {
+    Keys(Credentials),
+    /// The AWS CLI has to get them: from what this setting or variable names.
+    Elsewhere {
+        how: &'static str,
+    },
+}
+
 impl Caller<'_> {
     /// # Errors
     ///
-    /// [`CallerError`] if there are none, or only a description of how to get some.
-    pub(crate) fn credentials(&self) -> Result<Credentials, CallerError> {
-        // As in the AWS CLI, a profile named on purpose goes before keys that happen to be set.
-        if self.variable("AWS_PROFILE").is_none()
-            && let (Some(id), Some(secret)) = (self.variable("AWS_ACCESS_KEY_ID"), self.variable("AWS_SECRET_ACCESS_KEY"))
-        {
-            return Ok(keys(id, secret, self.variable("AWS_SESSION_TOKEN")));
+    /// [`CallerError`] if there are none.
+    pub(crate) fn choice(&self) -> Result<Choice, CallerError> {
+        if let Some(id) = self.variable("AWS_ACCESS_KEY_ID") {
+            let secret = self.variable("AWS_SECRET_ACCESS_KEY");
+            let secret = secret.ok_or(CallerError::Half { missing: "AWS_SECRET_ACCESS_KEY", of: "the environment".into() })?;
+            let token = self.variable("AWS_SECURITY_TOKEN").or_else(|| self.variable("AWS_SESSION_TOKEN"));
+            return Ok(Choice::Keys(keys(id, secret, token)));
         }
-        let profile = self.profile();
-        let sections = self.sections()?;
-        for section in &sections {
-            if let (Some(id), Some(secret)) = (section.get("aws_access_key_id"), section.get("aws_secret_access_key")) {
-                return Ok(keys(id, secret, section.get("aws_session_token")));
+        let Profiles { config, credentials } = self.profiles()?;
+        let has = |name: &str| config.contains_key(name) || credentials.contains_key(name);
+        let elsewhere = |how| Ok(Choice::Elsewhere { how });
+        if has("role_arn") && !has("web_identity_token_file") {
+            return elsewhere("role_arn");
+        }
+        if self.variable("AWS_WEB_IDENTITY_TOKEN_FILE").is_some() {
+            return elsewhere("AWS_WEB_IDENTITY_TOKEN_FILE");
+        }
+        for how in ["web_identity_token_file", "sso_account_id", "sso_role_name"] {
+            if has(how) {
+                return elsewhere(how);
             }
         }
-        const HOW: [&str; 6] =
-            ["sso_session", "sso_start_url", "role_arn", "credential_process", "web_identity_token_file", "login_session"];
-        let how = HOW.iter().find(|key| sections.iter().any(|section| section.contains_key(**key)));
-        Err(match how {
-            Some(how) => CallerError::Indirect { profile: profile.into(), how },
-            None if self.variable("AWS_PROFILE").is_some() => CallerError::NoKeys { profile: profile.into() },
+        if let Some(keys) = self.keys_in(&credentials)? {
+            return Ok(Choice::Keys(keys));
+        }
+        for how in ["login_session", "credential_process"] {
+            if has(how) {
+                return elsewhere(how);
+            }
+        }
+        if let Some(keys) = self.keys_in(&config)? {
+            return Ok(Choice::Keys(keys));
+        }
+        for how in ["AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI"] {
+            if self.variable(how).is_some() {
+                return elsewhere(how);
+            }
+        }
+        Err(match self.named_profile() {
+            Some(profile) => CallerError::NoKeys { profile: profile.into() },
             None => CallerError::None,
         })
     }
 
-    /// The region, if any is set.
+    /// The region, if any is set: `AWS_REGION` as the SDKs have it, `AWS_DEFAULT_REGION` as botocore has it, and at last
+    /// that of the profile.
     ///
     /// # Errors
     ///
@@ -58,40 +100,69 @@ impl Caller<'_> {
         if let Some(region) = self.variable("AWS_REGION").or_else(|| self.variable("AWS_DEFAULT_REGION")) {
             return Ok(Some(region.into()));
         }
-        Ok(self.sections()?.iter().find_map(|section| section.get("region")).map(str::to_owned))
+        let Profiles { config, credentials } = self.profiles()?;
+        Ok(credentials.get("region").or_else(|| config.get("region")).cloned())
+    }
+
+    /// The profile that a variable names. Of the two, botocore heeds the older one first.
+    pub(crate) fn named_profile(&self) -> Option<&str> {
+        self.variable("AWS_DEFAULT_PROFILE").or_else(|| self.variable("AWS_PROFILE"))
     }
 
     fn variable(&self, name: &str) -> Option<&str> {
         self.env.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    fn profile(&self) -> &str {
-        self.variable("AWS_PROFILE").or_else(|| self.variable("AWS_DEFAULT_PROFILE")).unwrap_or("default")
+    fn profiles(&self) -> Result<Profiles, CallerError> {
+        let read = |file, content: Option<&str>| {
+            sections(content.unwrap_or_default()).map_err(|InvalidLine(line)| CallerError::Syntax { file, line })
+        };
+        let profile = self.named_profile().unwrap_or("default");
+        let credentials = read("credentials", self.credentials_file)?.into_iter().find(|(name, _)| name == profile);
+        let config = read("config", self.config_file)?.into_iter().rev().find(|(name, _)| profile_of(name).as_deref() == Some(profile));
+        let settings = |found: Option<(String, Profile)>| found.map(|(_, settings)| settings).unwrap_or_default();
+        Ok(Profiles { config: settings(config), credentials: settings(credentials) })
     }
 
-    /// The profile's sections: the one of the credentials file goes first.
-    fn sections(&self) -> Result<Vec<Properties>, CallerError> {
-        let profile = self.profile();
-        let in_config = if profile == "default" { profile.to_owned() } else { format!("profile {profile}") };
-        let mut sections = Vec::new();
-        for (file, content, name) in [("credentials", self.credentials_file, profile), ("config", self.config_file, in_config.as_str())] {
-            let Some(content) = content else { continue };
-            let options = ParseOption {
-                enabled_quote: false,
-                enabled_escape: false,
-                enabled_indented_mutiline_value: false,
-                enabled_preserve_key_leading_whitespace: true,
-            };
-            // The parser's message may quote a line, and a line may be a secret.
-            let ini = Ini::load_from_str_opt(content, options).map_err(|error| CallerError::Syntax { file, line: error.line })?;
-            sections.extend(ini.section(Some(name)).cloned());
-        }
-        Ok(sections)
+    fn keys_in(&self, profile: &Profile) -> Result<Option<Credentials>, CallerError> {
+        let Some(id) = profile.get("aws_access_key_id") else { return Ok(None) };
+        let of = || format!("the profile {}", self.named_profile().unwrap_or("default"));
+        let secret =
+            profile.get("aws_secret_access_key").ok_or_else(|| CallerError::Half { missing: "aws_secret_access_key", of: of() })?;
+        let token = profile.get("aws_security_token").or_else(|| profile.get("aws_session_token"));
+        Ok(Some(keys(id, secret, token.map(String::as_str))))
     }
 }
 
+/// What both files say of one profile.
+struct Profiles {
+    config: Profile,
+    credentials: Profile,
+}
+
 fn keys(id: &str, secret: &str, token: Option<&str>) -> Credentials {
-    Credentials::new(id, secret, token.map(str::to_owned), None, "ingot-caller")
+    let token = token.filter(|token| !token.is_empty()).map(str::to_owned);
+    Credentials::new(id, secret, token, None, "ingot-caller")
+}
+
+/// The credentials in what `aws configure export-credentials --format process` printed, other lines around it apart.
+///
+/// Source: <https://docs.aws.amazon.com/cli/latest/reference/configure/export-credentials.html>
+pub(crate) fn exported(lines: &[Zeroizing<String>]) -> Option<Credentials> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Exported {
+        access_key_id: String,
+        secret_access_key: String,
+        session_token: Option<String>,
+    }
+
+    let begin = lines.iter().position(|line| line.trim_start().starts_with('{'))?;
+    (begin..lines.len()).filter(|end| lines[*end].trim_end().ends_with('}')).find_map(|end| {
+        let json: Zeroizing<String> = Zeroizing::new(lines[begin..=end].iter().map(|line| line.as_str()).collect());
+        let Exported { access_key_id, secret_access_key, session_token } = serde_json::from_str(&json).ok()?;
+        Some(keys(&access_key_id, &secret_access_key, session_token.as_deref()))
+    })
 }
 
 /// Why there are no credentials of a caller.
@@ -101,8 +172,13 @@ pub(crate) enum CallerError {
     None,
     #[error("the profile {profile} has no keys")]
     NoKeys { profile: String },
-    #[error("the profile {profile} gets its credentials by {how}, which only the AWS CLI can do")]
-    Indirect { profile: String, how: &'static str },
+    #[error("{of} has an access key, but not its {missing}")]
+    Half { missing: &'static str, of: String },
+    /// There is no AWS CLI.
+    #[error("only the AWS CLI can get credentials by {how}, and `aws` is not on PATH")]
+    NoCli { profile: Option<String>, how: &'static str },
+    #[error("the AWS CLI could not get credentials by {how}: {said}")]
+    Cli { profile: Option<String>, how: &'static str, said: String },
     #[error("~/.aws/{file} is not valid at line {line}")]
     Syntax { file: &'static str, line: usize },
 }
@@ -111,53 +187,24 @@ impl Failure for CallerError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Syntax { file, .. } => format!("correct ~/.aws/{file}"),
-            Self::Indirect { profile, .. } => {
-                format!("run `eval \"$(aws configure export-credentials --profile {profile} --format env)\"; unset AWS_PROFILE`")
+            Self::Half { missing, .. } => format!("set {missing} as well"),
+            Self::NoCli { profile, .. } | Self::Cli { profile, .. } => {
+                let profile = profile.as_ref().map_or_else(String::new, |profile| format!(" --profile {}", quoted(profile)));
+                let unset = if profile.is_empty() { "" } else { "; unset AWS_PROFILE AWS_DEFAULT_PROFILE" };
+                format!("run `eval \"$(aws configure export-credentials{profile} --format env)\"{unset}`")
             }
-            _ => "run `eval \"$(aws configure export-credentials --format env)\"`".into(),
+            Self::None | Self::NoKeys { .. } => "run `eval \"$(aws configure export-credentials --format env)\"`".into(),
         })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CREDENTIALS: &str = "[default]\naws_access_key_id = AKIADEFAULT\naws_secret_access_key = a/b+c=;d\\#\n\n[work]\naws_access_key_id=AKIAWORK\naws_secret_access_key=w\naws_session_token=t\n";
-    const CONFIG: &str = "[default]\nregion = eu-west-1\ns3 =\n  max_concurrent_requests = 20\n\n[profile work]\nregion = us-east-2\n[profile sso]\nsso_session = corp\n";
-
-    fn key(env: &[(&str, &str)]) -> Result<(String, String, Option<String>), CallerError> {
-        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let caller = Caller { env: &env, credentials_file: Some(CREDENTIALS), config_file: Some(CONFIG) };
-        let credentials = caller.credentials()?;
-        let id = credentials.access_key_id().to_owned();
-        Ok((id, credentials.secret_access_key().to_owned(), caller.region()?))
-    }
-
-    fn found(id: &str, secret: &str, region: &str) -> Result<(String, String, Option<String>), CallerError> {
-        Ok((id.into(), secret.into(), Some(region.into())))
-    }
-
-    #[test]
-    fn finds_what_the_aws_cli_would() {
-        assert_eq!(key(&[]), found("AKIADEFAULT", "a/b+c=;d\\#", "eu-west-1"));
-        assert_eq!(key(&[("AWS_PROFILE", "work")]), found("AKIAWORK", "w", "us-east-2"));
-        let set = [("AWS_ACCESS_KEY_ID", "AKIAENV"), ("AWS_SECRET_ACCESS_KEY", "e"), ("AWS_REGION", "eu-north-1")];
-        assert_eq!(key(&set), found("AKIAENV", "e", "eu-north-1"));
-    }
-
-    #[test]
-    fn says_what_to_do_when_there_is_nothing_to_read() {
-        let indirect = key(&[("AWS_PROFILE", "sso")]).unwrap_err();
-        assert_eq!(indirect, CallerError::Indirect { profile: "sso".into(), how: "sso_session" });
-        assert_eq!(key(&[("AWS_PROFILE", "none")]).unwrap_err(), CallerError::NoKeys { profile: "none".into() });
-        assert!(indirect.hint().unwrap().contains("aws configure export-credentials --profile sso --format env"));
-
-        let env = BTreeMap::new();
-        let nothing = Caller { env: &env, credentials_file: None, config_file: None };
-        assert_eq!(nothing.credentials().unwrap_err(), CallerError::None);
-        assert_eq!(nothing.region(), Ok(None));
-        let broken = Caller { credentials_file: Some("[default\n"), ..nothing };
-        assert!(matches!(broken.credentials(), Err(CallerError::Syntax { file: "credentials", .. })));
+/// A word for a shell.
+fn quoted(word: &str) -> String {
+    match word.chars().all(|character| character.is_ascii_alphanumeric() || "-_.@/+:".contains(character)) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::Deserialize as _;
 
 use crate::failure::Failure;
 
@@ -35,18 +36,23 @@ pub(crate) trait Metadata {
 pub(crate) struct Identity {
     pub(crate) instance_id: String,
     pub(crate) region: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_absent")]
     pub(crate) availability_zone: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_absent")]
     pub(crate) account_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_absent")]
     pub(crate) image_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_absent")]
     pub(crate) instance_type: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_absent")]
     pub(crate) architecture: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_absent")]
     pub(crate) private_ip: String,
+}
+
+/// `null` says as much as nothing: the fact is absent.
+fn or_absent<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Why the instance metadata service gave no answer, or none of use.
@@ -91,5 +97,20 @@ impl Failure for ImdsError {
 
     fn is_unreachable(&self) -> bool {
         matches!(self, Self::Disabled | Self::TokenRefused { .. } | Self::Unreachable { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_no_value() {
+        let parsed = |text: &str| serde_json::from_str::<Identity>(text);
+        let identity =
+            parsed(r#"{"instanceId": "i-1", "region": "eu-west-1", "privateIp": null, "architecture": null, "imageId": "ami-1"}"#);
+        let expected = Identity { instance_id: "i-1".into(), region: "eu-west-1".into(), image_id: "ami-1".into(), ..Identity::default() };
+        assert_eq!(identity.unwrap(), expected);
+        assert!(parsed(r#"{"instanceId": null, "region": "eu-west-1"}"#).is_err());
     }
 }

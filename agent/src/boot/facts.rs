@@ -54,7 +54,13 @@ impl Boot {
         })?;
         // A boot that reads no facts keeps the file of an earlier boot.
         if identity.is_some() {
-            publish(Path::new(FACTS_FILE), facts::environment_file(&instance).as_bytes(), &self.ground.host).await?;
+            let (lines, left_out) = facts::environment_file(&instance);
+            for fact in left_out {
+                self.note(&format!(
+                    "{FACTS_FILE} leaves out the fact `{fact}`: its value has characters that an environment file cannot hold"
+                ));
+            }
+            publish(Path::new(FACTS_FILE), lines.as_bytes(), &self.ground.host).await?;
         }
         let known = &self.world().known;
         known.set_root("instance", instance);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Subcommand, ValueHint};
 use serde_json::json;
 
-use crate::cli::output::{data, talk};
+use crate::cli::output::{self, data, talk};
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::Files;
@@ -60,15 +60,17 @@ pub(crate) async fn run(args: Args, as_json: bool) -> Exit {
             return exit;
         }
     };
-    data(&match (&args.verb, as_json) {
-        (None, false) => whole(&report),
-        (None, true) => json!({ "elapsed_ms": report.elapsed_ms, "phases_ms": report.phases_ms, "startup": report.startup }).to_string(),
-        (Some(Verb::Blame(_)), false) => blame(&report),
-        (Some(Verb::Blame(_)), true) => blame_json(&report).to_string(),
-        (Some(Verb::Chain(_)), false) => chain(&report),
-        (Some(Verb::Chain(_)), true) => chain_json(&report).to_string(),
-        (Some(Verb::Plot(_)), _) => svg(&report),
-    });
+    match (&args.verb, as_json) {
+        (None, false) => data(&whole(&report)),
+        (None, true) => {
+            output::json(&json!({ "elapsed_ms": report.elapsed_ms, "phases_ms": report.phases_ms, "startup": report.startup }));
+        }
+        (Some(Verb::Blame(_)), false) => data(&blame(&report)),
+        (Some(Verb::Blame(_)), true) => output::json(&blame_json(&report)),
+        (Some(Verb::Chain(_)), false) => data(&chain(&report)),
+        (Some(Verb::Chain(_)), true) => output::json(&chain_json(&report)),
+        (Some(Verb::Plot(_)), _) => data(&svg(&report)),
+    }
     Exit::Done
 }
 

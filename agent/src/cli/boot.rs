@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::address::Address;
 use crate::boot::{self, Audience, Ending, Ground, Request, UserData};
 use crate::cli::logging;
-use crate::cli::output::{data, talk};
+use crate::cli::output::{self, talk};
 use crate::cli::root::Root;
 use crate::document::error::DocumentError;
 use crate::exit::Exit;
@@ -20,6 +20,7 @@ use crate::report::event::Listener;
 use crate::report::journal::{self, Journal};
 use crate::report::{BootOutcome, Report};
 use crate::step::fields::TimeLimit;
+use crate::text::shown_on_a_line;
 
 /// Configure this machine as its boot document says
 ///
@@ -148,10 +149,11 @@ impl Audience for Spectators {
             let (address, trouble) = report.first_failure().map_or((None, None), |(address, trouble)| (address, Some(trouble)));
             let what = trouble.map_or_else(String::new, |trouble| told(trouble).lines().next().unwrap_or_default().to_owned());
             let address = address.map_or_else(String::new, |address| format!("{address}: "));
-            environment::console(&format!("ingot: the boot failed: {address}{what}; see `ingot status`"));
+            let line = format!("ingot: the boot failed: {address}{what}; see `ingot status`");
+            environment::console(&shown_on_a_line(&line));
         }
         if self.json {
-            data(&serde_json::to_string(report).expect("a report is plain data"));
+            output::json(report);
         }
         // Units ordered after ingot wait for a successful boot. systemd sees a failure by the exit code.
         if *ending == Ending::Done {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::cli::output::{data, talk};
+use crate::cli::output::{self, data, talk};
 use crate::document::error::DocumentError;
 use crate::exit::Exit;
 use crate::host::files::DiskFiles;
@@ -47,7 +47,7 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
         if !warned.is_empty() {
             found["warnings"] = json!(warned);
         }
-        data(&found.to_string());
+        output::json(&found);
     } else {
         match &mistakes {
             Some(error) => data(&error.to_string()),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::boot::Ending;
-use crate::cli::output::{data, talk};
+use crate::cli::output::{self, data, talk};
 use crate::exit::Exit;
 use crate::host::environment::Environment;
 use crate::rehearse::{Refusal, Request, rehearse};
@@ -44,7 +44,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
         }
     };
     if json {
-        data(&rehearsal.json().to_string());
+        output::json(&rehearsal.json());
     } else {
         data(&rehearsal.text());
         rehearsal.notes.iter().for_each(|note| talk(&format!("note: {note}")));

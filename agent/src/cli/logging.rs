@@ -1,11 +1,13 @@
 //! Where log lines go: to the journal where there is one, else to stderr.
 //!
-//! Only ingot's own lines: what libraries log of requests may hold a secret.
+//! Only ingot's own lines: what libraries log of requests may hold a secret. Nothing in them acts on a terminal: what others
+//! said is escaped.
 
 use systemd_journal_logger::JournalLog;
 
 use crate::cli::output::talk;
 use crate::report::journal::TARGET;
+use crate::text::shown;
 
 /// The name under which `journalctl -t` finds us.
 const IDENTIFIER: &str = "ingot";
@@ -39,7 +41,8 @@ impl log::Log for Ours {
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            self.0.log(record);
+            let line = record.args().to_string();
+            self.0.log(&record.to_builder().args(format_args!("{}", shown(&line))).build());
         }
     }
 

@@ -13,9 +13,11 @@ mod root;
 mod seal;
 mod status;
 
+use std::io::Write as _;
+
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use self::output::talk;
+use self::output::{note, talk, written};
 use crate::exit::Exit;
 use crate::host::environment::{self, Environment};
 
@@ -66,8 +68,12 @@ pub(crate) fn run() -> Exit {
         Ok(cli) => cli,
         Err(error) => {
             // clap sends help and version to stdout and exits with 0; mistakes go to stderr.
-            let _ = error.print();
-            return if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            if error.use_stderr() {
+                return Exit::Usage;
+            }
+            note(printed);
+            return written(Exit::Done);
         }
     };
     environment::harden();
@@ -97,7 +103,7 @@ pub(crate) fn run() -> Exit {
     });
     // A resolver or a connection that is still being closed must not hold up the exit.
     runtime.shutdown_background();
-    exit
+    written(exit)
 }
 
 /// Makes a panic say what it is and end with its own exit code. What was being worked on is not printed: it may be a

@@ -7,13 +7,14 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::output::{data, talk};
+use crate::cli::output::{self, data, talk};
 use crate::exit::Exit;
 use crate::failure::{Explanation, Failure};
 use crate::host::Clock;
 use crate::host::clock::SystemClock;
 use crate::host::opened::Recording;
 use crate::step::fields::TimeLimit;
+use crate::text::is_unshowable;
 
 /// List the files of a mount as they are opened or read, for `preload: { list: FILE }`
 ///
@@ -59,10 +60,10 @@ async fn record(args: &Args, json: bool) -> Result<(), Explanation> {
         }
     }
     if json {
-        data(&serde_json::json!({ "paths": listed }).to_string());
+        output::json(&serde_json::json!({ "paths": listed }));
     }
     for path in left_out {
-        talk(&format!("warning: left out, since its name does not fit on a line: {path:?}"));
+        talk(&format!("warning: left out, since a list cannot hold its name: {path:?}"));
     }
     if recording.elsewhere > 0 {
         talk(&format!("warning: {} files of the same filesystem were opened by paths that are not below the mount", recording.elsewhere));
@@ -73,9 +74,9 @@ async fn record(args: &Args, json: bool) -> Result<(), Explanation> {
     Ok(())
 }
 
-/// A path as a line of the list, if it can be one.
+/// A path as a line of the list, if it can be one: the list is also shown on a terminal.
 fn line(path: &Path) -> Option<&str> {
-    path.to_str().filter(|line| !line.is_empty() && !line.contains(['\n', '\r']))
+    path.to_str().filter(|line| !line.is_empty() && !line.contains('\n') && !line.contains(is_unshowable))
 }
 
 /// Ends when the recording is to end.
@@ -102,6 +103,7 @@ mod tests {
     fn lists_what_can_be_read_back() {
         assert_eq!(line(Path::new("db/a b")), Some("db/a b"));
         assert_eq!(line(Path::new("db/a\nb")), None);
+        assert_eq!(line(Path::new("db/a\x1b[2J")), None);
         assert_eq!(line(Path::new("")), None);
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use crate::cli::output::{data, talk};
+use crate::cli::output::{self, data, talk};
 use crate::cli::root::Root;
 use crate::exit::Exit;
 use crate::failure::Explanation;
@@ -54,7 +54,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     match sealing.run().await {
         Ok(sealed) => {
             if json {
-                data(&as_json(&sealed).to_string());
+                output::json(&as_json(&sealed));
             } else {
                 data(&as_text(&sealed));
             }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::output::{data, talk};
+use crate::cli::output::{self, data, talk};
 use crate::cli::root::Root;
 use crate::exit::Exit;
 use crate::failure::Explanation;
@@ -113,7 +113,7 @@ fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, json: bool) 
             status["image"] = serde_json::json!(image.attestation);
             status["image"]["changed"] = serde_json::json!(image.changed);
         }
-        return data(&status.to_string());
+        return output::json(&status);
     }
     let about_image = image.map_or_else(String::new, Image::text);
     let Some(report) = report else { return data(&format!("{word}\n{about_image}")) };

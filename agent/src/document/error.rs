@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::failure::{Failure, Objection};
 use crate::template::TemplateError;
-use crate::text::Place;
+use crate::text::{Place, is_unshowable};
 
 /// One mistake. Its message is a lower-case fragment, its hint one imperative sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,11 +162,20 @@ fn without_signatures(line: &str) -> String {
     shown
 }
 
-/// A line that fits a terminal, and where the column is in it. Tabs become one space, so that the mark stands right.
+/// A line that fits a terminal, and where the column is in it. Tabs become one space, and what would act on the terminal a
+/// mark of its own, so that the caret stands right.
 fn cut(line: &str, column: usize) -> (String, usize) {
     let from = column.saturating_sub(SHOWN_WIDTH * 3 / 4);
-    let shown: String = line.chars().skip(from).take(SHOWN_WIDTH).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let shown: String = line.chars().skip(from).take(SHOWN_WIDTH).map(in_one_column).collect();
     (shown.trim_end().to_owned(), column - from)
+}
+
+fn in_one_column(character: char) -> char {
+    match character {
+        '\t' | '\n' => ' ',
+        _ if is_unshowable(character) => char::REPLACEMENT_CHARACTER,
+        _ => character,
+    }
 }
 
 impl Failure for DocumentError {
@@ -199,6 +208,11 @@ mod tests {
         let shown = without_signatures(line);
         assert_eq!(shown.chars().count(), line.chars().count());
         assert_eq!(shown, r#"  w: { wait_condition_url: "https://s3.example/x?***********************", stack: shop } # why? who knows"#);
+    }
+
+    #[test]
+    fn nothing_in_a_line_acts_on_the_terminal() {
+        assert_eq!(cut("a\tb\u{1b}[2J\u{202e}c\u{9b}d", 6).0, "a b\u{fffd}[2J\u{fffd}c\u{fffd}d");
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::document::registry::{COMMON, Common, Kind};
 use crate::document::source::Layers;
 use crate::document::tree::{Key, Node, Value};
 use crate::step::{AnyStep, Companion, Order};
-use crate::text::{Place, Text};
+use crate::text::{Place, Text, is_unshowable, shown_on_a_line};
 
 pub(crate) use crate::document::registry::KINDS;
 
@@ -150,6 +150,11 @@ impl BootDocument {
         }
         if key.name.is_empty() {
             self.mistakes.push(Mistake::at(&key.place, "this key is empty", "give the step a name"));
+            return None;
+        }
+        if key.name.contains(|character| matches!(character, '\n' | '\t') || is_unshowable(character)) {
+            let message = format!("`{}` holds a line break or another control character", shown_on_a_line(&key.name).replace('\t', "\\t"));
+            self.mistakes.push(Mistake::at(&key.place, message, "give the step a name of printable characters"));
             return None;
         }
         let step = (kind.decode)(node, &mut self.mistakes);

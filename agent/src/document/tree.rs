@@ -157,6 +157,10 @@ impl Builder {
                 return Err(Mistake::at(&place, "a second YAML document begins here", "give each boot document a file of its own"));
             }
             Event::Scalar(text, style, anchor, _) => {
+                if text.contains('\0') {
+                    let hint = "take it away; give a file that holds one its content with `encoding: base64`";
+                    self.mistakes.push(Mistake::at(&place, "a NUL character, which no name, path or variable can hold", hint));
+                }
                 let is_key = matches!(self.stack.last(), Some(Open::Map { key: None, .. }));
                 if is_key {
                     self.key(Key { place, name: text.into_owned() });

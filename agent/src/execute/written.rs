@@ -9,6 +9,7 @@ use serde::Deserialize;
 use crate::host::{Attributes, Host, HostError};
 use crate::report::REPORT;
 use crate::report::event::Recorder;
+use crate::text::shown_in_json;
 
 /// How far the report on disk may lag behind what happened.
 const EVERY: Duration = Duration::from_millis(100);
@@ -80,7 +81,9 @@ pub(crate) async fn publish(path: &Path, content: &[u8], host: &Host) -> Result<
 }
 
 fn json(recorder: &Recorder) -> Vec<u8> {
-    serde_json::to_vec(&*recorder.report()).expect("a report is plain data")
+    let json = serde_json::to_string(&*recorder.report()).expect("a report is plain data");
+    // Somebody will show it on a terminal as it is.
+    shown_in_json(&json).into_owned().into_bytes()
 }
 
 async fn put(path: &Path, staged: &Path, content: &[u8], host: &Host) -> Result<(), HostError> {

@@ -33,7 +33,7 @@ pub(crate) trait Commands {
     /// Runs a program to its end, its own process group and no input; kills the group when `timeout` has passed and
     /// whenever this future is dropped or this process dies.
     ///
-    /// Each line of output (stdout and stderr, as they come, lossy UTF-8, at most [`LINE_LIMIT`](super::lines::LINE_LIMIT) bytes each) goes
+    /// Each line of output (stdout and stderr, as they come, lossy UTF-8, at most [`LINE_LIMIT`](crate::redaction::LINE_LIMIT) bytes each) goes
     /// to `on_line`: it may hold secrets, and redacting it is the caller's part.
     ///
     /// # Errors

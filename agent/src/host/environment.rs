@@ -19,6 +19,8 @@ use crate::text::SecretText;
 pub(crate) struct Environment {
     /// The SDKs' own: endpoints, region, credentials of a developer.
     pub(crate) aws: Aws,
+    /// All of it, for a program that the user could as well have started. Some are secrets.
+    pub(crate) inherited: Vec<(String, SecretText)>,
     /// The device and inode of the journal's socket, if stderr is one (systemd sets it).
     pub(crate) journal_stream: Option<String>,
     /// The id of this run of our unit, if systemd started us.
@@ -88,6 +90,7 @@ impl Environment {
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
             let text = value.to_str().map(str::to_owned);
+            environment.inherited.extend(text.as_deref().map(|text| (name.to_owned(), SecretText::from(text))));
             match name {
                 "JOURNAL_STREAM" => environment.journal_stream = text,
                 "INVOCATION_ID" => environment.invocation_id = text,

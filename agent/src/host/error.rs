@@ -52,6 +52,10 @@ impl Failure for HostError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Path { path, source, .. } => match source.kind() {
+                io::ErrorKind::Other => {
+                    let link = &source.get_ref()?.downcast_ref::<ForeignLink>()?.link;
+                    Some(format!("make it a directory, or a link of root's: `chown -h root:root {}`", link.display()))
+                }
                 io::ErrorKind::PermissionDenied => Some("run as root, or give --root a directory of yours".into()),
                 io::ErrorKind::ResourceBusy => Some(format!("see what uses {0} by `lsblk {0}`", path.display())),
                 io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
@@ -84,4 +88,12 @@ impl Failure for HostError {
         matches!(self, Self::Path { source, .. } | Self::Spawn { source, .. } if source.kind() == io::ErrorKind::Interrupted)
             || matches!(self, Self::Replaced { .. })
     }
+}
+
+/// A symbolic link that is not followed on the way to something that is changed: see [`tree`](super::tree).
+#[derive(Debug, thiserror::Error)]
+#[error("{} is a symbolic link of the user {owner}, in a directory that others than root can write to", link.display())]
+pub(crate) struct ForeignLink {
+    pub(crate) link: PathBuf,
+    pub(crate) owner: u32,
 }

@@ -146,6 +146,11 @@ impl DiskFiles {
         found(opened).map(|fd| fd.map(File::from)).map_err(|source| failed("open", path, source))
     }
 
+    /// As [`Files::remove`], at once.
+    pub(super) fn remove_now(&self, path: &Path) -> Result<(), HostError> {
+        found(self.tree.unlink(path)).map(drop).map_err(|source| failed("remove", path, source))
+    }
+
     pub(super) fn create_directory_now(&self, path: &Path, mode: u32) -> Result<(), HostError> {
         self.grown.create(path, mode, &self.tree).map_err(|source| failed("create directory", path, source))
     }

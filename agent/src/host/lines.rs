@@ -2,11 +2,10 @@
 
 use zeroize::Zeroizing;
 
+use crate::redaction::LINE_LIMIT;
+
 /// Takes each line of output. Has a name of its own because `async_trait` would give the line's lifetime one.
 pub(crate) type OnLine<'a> = &'a mut dyn FnMut(&str);
-
-/// The longest line of output that is kept, in bytes; the rest of a longer one is dropped.
-pub(crate) const LINE_LIMIT: usize = 16 * 1024;
 
 /// Cuts bytes into lines and hands each one on: UTF-8 made good, at most [`LINE_LIMIT`] bytes, the rest dropped.
 pub(super) struct Lines<'a> {
@@ -44,7 +43,11 @@ impl<'a> Lines<'a> {
     }
 
     fn hand_on(&mut self) {
-        let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
+        let line = match self.line.len() {
+            // Half a character would look like another one, and hide what secret it ends from the redactor.
+            LINE_LIMIT => whole_characters(&self.line),
+            _ => self.line.strip_suffix(b"\r").unwrap_or(&self.line),
+        };
         let text = String::from_utf8_lossy(line);
         // A bad byte becomes three.
         let mut end = text.len().min(LINE_LIMIT);
@@ -55,6 +58,14 @@ impl<'a> Lines<'a> {
         self.line.clear();
         self.begun = false;
     }
+}
+
+/// `line` without the first bytes of a character that goes on behind it.
+fn whole_characters(line: &[u8]) -> &[u8] {
+    let last = line.utf8_chunks().last().map_or(&[][..], |chunk| chunk.invalid());
+    // Of bytes that are wrong whatever follows, there is a chunk for each.
+    let goes_on = std::str::from_utf8(last).is_err_and(|error| error.error_len().is_none());
+    if goes_on { &line[..line.len() - last.len()] } else { line }
 }
 
 #[cfg(test)]
@@ -82,6 +93,14 @@ mod tests {
         let long = vec![b'x'; 3 * LINE_LIMIT];
         let all = lines(&[&long, &long, b"\nnext\n"]);
         assert_eq!((all.len(), all[0].len(), all[1].as_str()), (2, LINE_LIMIT, "next"));
+    }
+
+    #[test]
+    fn a_line_is_cut_between_characters() {
+        for before in LINE_LIMIT - 4..=LINE_LIMIT {
+            let all = lines(&[&vec![b'x'; before], "\u{20ac}\u{20ac}".as_bytes()]);
+            assert!(all[0].len() <= LINE_LIMIT && all[0].chars().all(|character| "x\u{20ac}".contains(character)), "{before}");
+        }
     }
 
     #[test]

@@ -1,21 +1,34 @@
 //! One at a time: a lock that is a file below `/run/ingot`, such as [`BOOT`].
 //!
 //! An open-file-description lock (fcntl(2), `F_OFD_SETLK`) and not flock(2), because it can be asked after without
-//! being taken: `ingot status` does that, as any user, on a file of mode 0644. The kernel releases it when the holder
-//! dies, however it dies. The holder's process id is the file's content, for people.
+//! being taken. The kernel releases it when the holder dies, however it dies. The holder's process id is the file's content,
+//! for people.
+//!
+//! Whoever can open the file can hold the lock, and keep this machine from ever booting. So it has mode 0600, in a
+//! directory that only its owner can write to; one that is found otherwise is replaced, since someone may have it open. Other
+//! users learn from the kernel's own list whether the lock is held (`/proc/locks`, see proc_locks(5)).
 
 use std::any::Any;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
+use nix::unistd::{fchown, geteuid};
 
 use super::error::HostError;
 use super::files::DiskFiles;
 use super::tree::failed;
 use crate::failure::Failure;
+
+/// How often the file of a lock may be replaced while it is taken.
+const REPLACED: u32 = 8;
+
+/// The bits by which others than its owner can change what is in a directory.
+const OTHERS_WRITE: u32 = 0o022;
 
 /// Whoever holds it makes the boot of this machine.
 pub(crate) const BOOT: &str = "/run/ingot/lock";
@@ -40,22 +53,81 @@ impl Lock {
         let refused = |source| LockError::Open { path: path.to_owned(), source };
         if let Some(directory) = path.parent() {
             files.create_directory_now(directory, 0o755).map_err(refused)?;
+            close_to_others(directory, files).map_err(refused)?;
         }
-        let opened = files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW, 0o644).map_err(refused)?;
-        let mut file = opened.ok_or_else(|| refused(failed("open", path, io::ErrorKind::NotFound.into())))?;
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
-            Ok(_) => {}
-            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => return Err(LockError::Held { pid: pid_in(&mut file) }),
-            Err(other) => return Err(refused(failed("lock", path, other.into()))),
+        for _ in 0..REPLACED {
+            let mut file = open_own(path, files).map_err(refused)?;
+            match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+                Ok(_) => {}
+                Err(Errno::EAGAIN | Errno::EACCES) => return Err(LockError::Held { pid: pid_in(&mut file) }),
+                Err(other) => return Err(refused(failed("lock", path, other.into()))),
+            }
+            // Another process may have replaced the file meanwhile, and hold the lock on the new one.
+            if is_at(&file, path, files).map_err(refused)? {
+                note(&mut file).map_err(|source| refused(failed("write", path, source)))?;
+                return Ok(Self(file));
+            }
         }
-        note(&mut file).map_err(|source| refused(failed("write", path, source)))?;
-        Ok(Self(file))
+        Err(refused(failed("lock", path, io::Error::other("it is replaced again and again"))))
     }
+}
+
+/// Takes directories from all but this process's user.
+fn close_to_others(directory: &Path, files: &DiskFiles) -> Result<(), HostError> {
+    let failed = |source: Errno| failed("set owner and mode of", directory, source.into());
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let Some(opened) = files.open_now(directory, flags, 0)? else { return Ok(()) };
+    let found = fstat(&opened).map_err(failed)?;
+    if found.st_uid != geteuid().as_raw() {
+        fchown(&opened, Some(geteuid()), None).map_err(failed)?;
+    }
+    if found.st_mode & OTHERS_WRITE != 0 {
+        fchmod(&opened, Mode::from_bits_truncate(found.st_mode & !OTHERS_WRITE)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// Opens the file of a lock, and makes it first if there is none that only this process's user can open.
+fn open_own(path: &Path, files: &DiskFiles) -> Result<File, HostError> {
+    let open = || files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, 0o600);
+    let is_own = |file: &File| fstat(file).is_ok_and(|stat| is_private(&stat));
+    let opened = match open() {
+        Ok(Some(file)) if is_own(&file) => return Ok(file),
+        Ok(opened) => opened,
+        // A symbolic link, or a file of another user.
+        Err(HostError::Path { source, .. }) if [Some(Errno::ELOOP as i32), Some(Errno::EACCES as i32)].contains(&source.raw_os_error()) => {
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    // Only what was looked at: another process may have replaced it already.
+    if opened.is_none_or(|file| is_at(&file, path, files).unwrap_or(false)) {
+        log::warn!("{} is replaced: other users could open it", path.display());
+        files.remove_now(path)?;
+    }
+    open()?.ok_or_else(|| failed("open", path, io::ErrorKind::NotFound.into()))
+}
+
+fn is_private(stat: &FileStat) -> bool {
+    let is_file = SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT == SFlag::S_IFREG;
+    is_file && stat.st_uid == geteuid().as_raw() && stat.st_mode & 0o077 == 0 && stat.st_nlink <= 1
+}
+
+/// Whether `path` still leads to this file.
+fn is_at(file: &File, path: &Path, files: &DiskFiles) -> Result<bool, HostError> {
+    let identity = |file: &File| fstat(file).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    let found = files.open_now(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)?;
+    Ok(found.is_some_and(|found| identity(&found) == identity(file)))
 }
 
 /// Who holds the lock now; `None` if nobody does. Does not take it.
 pub(crate) fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
-    let Some(mut file) = files.open_now(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0)? else { return Ok(None) };
+    let mut file = match files.open_now(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0) {
+        Ok(Some(file)) => file,
+        Ok(None) => return Ok(None),
+        Err(HostError::Path { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => return holder_by_kernel(path, files),
+        Err(error) => return Err(error),
+    };
     let mut answer = whole_file();
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut answer)).map_err(|errno| failed("look at the lock", path, errno.into()))?;
     let held = i32::from(answer.l_type) != libc::F_UNLCK;
@@ -94,9 +166,29 @@ impl BootLock for LockFile {
     }
 }
 
+/// The same for whoever may not open the file: the kernel lists every lock, but not whose it is.
+fn holder_by_kernel(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
+    let Some(file) = files.open_now(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)? else { return Ok(None) };
+    let stat = fstat(&file).map_err(|errno| failed("look at the lock", path, errno.into()))?;
+    let list = Path::new("/proc/locks");
+    let locks = std::fs::read_to_string(list).map_err(|source| failed("read", list, source))?;
+    Ok(is_listed(&locks, &stat).then_some(Holder { pid: None }))
+}
+
+/// Whether there is a line such as `3: OFDLCK ADVISORY  WRITE -1 00:1b:1234 0 EOF` of this file. Those of locks that are
+/// waited for have an arrow behind the number.
+fn is_listed(locks: &str, file: &FileStat) -> bool {
+    let (major, minor) = (nix::sys::stat::major(file.st_dev), nix::sys::stat::minor(file.st_dev));
+    let ours = format!("{major:02x}:{minor:02x}:{}", file.st_ino);
+    locks.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        words.next() == Some("OFDLCK") && words.nth(1) == Some("WRITE") && words.nth(1) == Some(&ours)
+    })
+}
+
 fn note(file: &mut File) -> io::Result<()> {
-    // The umask may have made it unreadable, and `status` is for everyone.
-    nix::sys::stat::fchmod(&*file, nix::sys::stat::Mode::from_bits_truncate(0o644))?;
+    // The umask may have taken more away.
+    fchmod(&*file, Mode::from_bits_truncate(0o600))?;
     file.set_len(0)?;
     writeln!(file, "{}", std::process::id())
 }
@@ -133,6 +225,8 @@ impl Failure for LockError {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]
@@ -151,6 +245,65 @@ mod tests {
         drop(lock);
         assert_eq!(holder(path, &files).unwrap(), None);
         drop(Lock::take(path, &files).unwrap());
+    }
+
+    fn place(root: &Path) -> DiskFiles {
+        std::fs::create_dir_all(root.join("run/ingot")).unwrap();
+        DiskFiles::new(Some(root.to_owned()))
+    }
+
+    /// Any user of the machine could open the file of mode 0644, and hold the lock.
+    #[test]
+    fn nobody_else_can_open_it() {
+        let (path, root) = (Path::new(BOOT), tempfile::tempdir().unwrap());
+        let files = place(root.path());
+        let (file, directory) = (root.path().join("run/ingot/lock"), root.path().join("run/ingot"));
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
+        drop(Lock::take(path, &files).unwrap());
+        assert_eq!((mode(&file), mode(&directory)), (0o600, 0o755));
+
+        // Someone has opened it while it could be opened, and holds it.
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let theirs = std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
+        fcntl(&theirs, FcntlArg::F_OFD_SETLK(&whole_file())).unwrap();
+        let lock = Lock::take(path, &files).unwrap();
+        assert_eq!(mode(&file), 0o600);
+        assert!(matches!(Lock::take(path, &files), Err(LockError::Held { .. })));
+        drop(lock);
+
+        std::fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+        drop(Lock::take(path, &files).unwrap());
+        assert!(std::fs::symlink_metadata(&file).unwrap().is_file());
+    }
+
+    #[test]
+    fn the_kernel_says_whether_it_is_held() {
+        // On a filesystem whose device number is the kernel's own, as that of /run is.
+        let root = tempfile::tempdir_in("/dev/shm").unwrap();
+        let (path, files) = (Path::new(BOOT), place(root.path()));
+        assert_eq!(holder_by_kernel(path, &files).unwrap(), None);
+        let lock = Lock::take(path, &files).unwrap();
+        assert_eq!(holder_by_kernel(path, &files).unwrap(), Some(Holder { pid: None }));
+        drop(lock);
+        assert_eq!(holder_by_kernel(path, &files).unwrap(), None);
+    }
+
+    #[test]
+    fn only_a_lock_that_is_held_and_of_this_kind_counts() {
+        let mut stat = fstat(std::io::stderr()).unwrap();
+        (stat.st_dev, stat.st_ino) = (nix::sys::stat::makedev(0, 0x1b), 1234);
+        assert!(is_listed("1: POSIX  ADVISORY  WRITE 7 08:01:5 0 EOF\n3: OFDLCK ADVISORY  WRITE -1 00:1b:1234 0 EOF\n", &stat));
+        for line in [
+            "1: FLOCK  ADVISORY  WRITE 7 00:1b:1234 0 EOF",
+            "1: OFDLCK ADVISORY  READ -1 00:1b:1234 0 EOF",
+            "1: OFDLCK ADVISORY  WRITE -1 00:1c:1234 0 EOF",
+            "1: OFDLCK ADVISORY  WRITE -1 00:1b:12345 0 EOF",
+            "1: -> OFDLCK ADVISORY  WRITE -1 00:1b:1234 0 EOF",
+        ] {
+            assert!(!is_listed(line, &stat), "{line}");
+        }
     }
 
     #[test]

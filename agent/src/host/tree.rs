@@ -2,7 +2,11 @@
 //!
 //! Every operation opens the directory first and then works below that descriptor. With a root, paths are resolved by
 //! openat2(2) with `RESOLVE_IN_ROOT` (Linux 5.6): `..` and symbolic links, absolute ones too, stay below the root, as in
-//! a chroot. Without a root nothing newer than Linux 2.6.39 is asked for. Used by [`files`](super::files); [`scrub`](crate::image::scrub) has ways of its own.
+//! a chroot. Without a root nothing newer than Linux 2.6.39 is needed. What is changed is reached without the symbolic
+//! links that other users may have laid: [`way`]. Used by [`files`](super::files); [`scrub`](crate::image::scrub) has ways of
+//! its own.
+
+mod way;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
@@ -72,6 +76,24 @@ impl Tree {
         Ok((self.open(parent, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?, name.to_owned()))
     }
 
+    /// The same of what is about to be changed: [`way`] says which links are not followed.
+    pub(crate) fn parent_to_change(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+        let name = path.file_name().ok_or(Errno::EISDIR)?;
+        Ok((self.directory_to_change(path.parent().unwrap_or(Path::new("/")))?, name.to_owned()))
+    }
+
+    /// The directory at `path`, for changes in it.
+    pub(crate) fn directory_to_change(&self, path: &Path) -> io::Result<OwnedFd> {
+        let opened = self.open_to_change(path)?;
+        let is_directory = SFlag::from_bits_truncate(fstat(&opened)?.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
+        if is_directory { Ok(opened) } else { Err(Errno::ENOTDIR.into()) }
+    }
+
+    /// What is at `path`, as [`way`] reaches it. The descriptor is one for paths only.
+    pub(crate) fn open_to_change(&self, path: &Path) -> io::Result<OwnedFd> {
+        way::open_way(self.root.as_deref(), path)
+    }
+
     pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
         let failed = |source| failed("read", path, source);
         // Not blocking: opening a FIFO must not wait for a writer.
@@ -128,7 +150,7 @@ impl Tree {
         let mut parts: Vec<&Path> = path.ancestors().filter(|part| part.file_name().is_some()).collect();
         parts.reverse();
         for part in parts {
-            let (parent, name) = self.parent(part)?;
+            let (parent, name) = self.parent_to_change(part)?;
             // Right from the first moment, but for what the umask takes away: nobody repairs the mode of what exists, and the
             // power may fail before the next call.
             match mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode)) {
@@ -143,7 +165,7 @@ impl Tree {
                     fchmod(&made, Mode::from_bits_truncate(mode))?;
                 }
                 // Fails with «not a directory» if something else is there, a dangling link included.
-                Err(Errno::EEXIST) => drop(self.open(part, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0)?),
+                Err(Errno::EEXIST) => drop(self.directory_to_change(part)?),
                 Err(other) => return Err(other.into()),
             }
         }
@@ -152,7 +174,7 @@ impl Tree {
 
     pub(crate) fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
         let failed = |source| failed("write", staged, source);
-        let (parent, name) = self.parent(staged).map_err(failed)?;
+        let (parent, name) = self.parent_to_change(staged).map_err(failed)?;
         found(remove(&parent, &name)).map_err(failed)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).map_err(|e| failed(e.into()))?;
@@ -171,8 +193,8 @@ impl Tree {
     }
 
     pub(crate) fn install(&self, staged: &Path, path: &Path) -> io::Result<()> {
-        let (from, staged_name) = self.parent(staged)?;
-        let (to, name) = self.parent(path)?;
+        let (from, staged_name) = self.parent_to_change(staged)?;
+        let (to, name) = self.parent_to_change(path)?;
         renameat(&from, staged_name.as_os_str(), &to, name.as_os_str())?;
         if !outlives_the_boot(path) {
             return Ok(());
@@ -185,7 +207,7 @@ impl Tree {
     }
 
     pub(crate) fn set_attributes(&self, path: &Path, attributes: Attributes) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.parent_to_change(path)?;
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
         let now = described(&fstat(&fd)?);
@@ -205,7 +227,7 @@ impl Tree {
     }
 
     pub(crate) fn unlink(&self, path: &Path) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.parent_to_change(path)?;
         remove(&parent, &name)
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use crate::address::Usage;
@@ -27,6 +27,31 @@ pub(super) fn value(name: &str) -> String {
 /// The forms in which a secret may show, besides all those that hold [`MARK`].
 pub(super) fn encoded(secret: &str) -> Vec<String> {
     std::iter::once(secret).chain(secret.lines()).map(|text| STANDARD.encode(text)).collect()
+}
+
+/// The mark as it shows where a secret is encoded as [`spelled`] does it: whatever of it remains, one of these does.
+pub(super) fn encoded_marks() -> Vec<String> {
+    let percent = |lower: bool| MARK.bytes().map(|byte| if lower { format!("%{byte:02x}") } else { format!("%{byte:02X}") }).collect();
+    let unicode = MARK.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+    // What of the mark is in base64 whatever stands around it, for each of three alignments.
+    let packed = (0..3).map(|before: usize| {
+        let whole = STANDARD_NO_PAD.encode([&vec![b'.'; before][..], MARK.as_bytes()].concat());
+        whole[(before * 8).div_ceil(6)..(before + MARK.len()) * 8 / 6].to_owned()
+    });
+    [percent(true), percent(false), unicode].into_iter().chain(packed).collect()
+}
+
+/// A secret as programs encode it.
+pub(super) fn spelled(secret: &str) -> Vec<String> {
+    let every = |text: &str| text.bytes().map(|byte| format!("%{byte:02x}")).collect::<String>();
+    let form = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let unicode = |text: &str| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+    let mut all = vec![form(secret), every(secret), every(secret).to_uppercase(), unicode(secret), every(&unicode(secret))];
+    for before in ["", "a", "ab", "user:"] {
+        let whole = format!("{before}{secret}");
+        all.extend([STANDARD.encode(&whole), STANDARD_NO_PAD.encode(&whole), URL_SAFE.encode(&whole), URL_SAFE_NO_PAD.encode(&whole)]);
+    }
+    all
 }
 
 /// AWS with a secret for everything that a plan asks for, in the shape in which it uses it.

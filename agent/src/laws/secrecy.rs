@@ -10,7 +10,8 @@ use crate::fake::machine::{FakeMachine, FakeUnit, Outcome};
 use crate::host::{End, Invocation, OnLine};
 use crate::laws::example::{Example, examples};
 use crate::laws::instance::{Booted, Instance};
-use crate::laws::invented::{MARK, encoded, value};
+use crate::laws::invented::{MARK, encoded, encoded_marks, spelled, value};
+use crate::redaction::LINE_LIMIT;
 use crate::report::BootOutcome;
 use crate::step::Outputs;
 use crate::text::SecretText;
@@ -32,6 +33,14 @@ fn blab(machine: &FakeMachine, values: &[String], invocation: &Invocation, on_li
     let printed = |value: &&String| words.iter().any(|word| word.contains(*value));
     for value in values.iter().filter(printed) {
         on_line(&format!("as base64: {}", encoded(value)[0]));
+        for spelled in spelled(value) {
+            on_line(&format!("encoded: {spelled}"));
+        }
+        // A line that is as long as any is kept, and ends within the secret.
+        for shown in [1, 3, 7, value.len() / 2, value.len() - 1] {
+            let shown = &value[..value.floor_char_boundary(shown)];
+            on_line(&format!("{}{shown}", ".".repeat(LINE_LIMIT - shown.len())));
+        }
     }
 }
 
@@ -63,8 +72,12 @@ fn public(instance: &Instance, booted: &Booted) -> String {
 }
 
 fn assert_nothing_shows(what: &str, instance: &Instance, public: &str) {
+    let marks = encoded_marks();
     for line in public.lines() {
         assert!(!line.contains(MARK), "{what}: a secret shows: {line}");
+        assert_eq!(marks.iter().find(|mark| line.contains(mark.as_str())), None, "{what}: a secret shows encoded: {line}");
+        // What a cut leaves of the mark.
+        assert!(!line.ends_with(".s3c") && !line.ends_with(".s"), "{what}: the beginning of a secret shows: {line}");
         for value in &instance.values {
             let form = encoded(value).into_iter().find(|form| line.contains(form.as_str()));
             assert_eq!(form, None, "{what}: a secret shows in another form: {line}");

@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn a_diff_of_a_file_with_secrets_shows_none_old_or_new() {
         let redactor = Redactor::default();
-        redactor.learn(&serde_json::json!("hunter2"));
+        redactor.learn(&serde_json::json!("hunter2"), &[]);
         let path = Path::new("/etc/x");
         let text = diff(path, "a\npassword old-one\n", "a\npassword hunter2\n", true, &redactor);
         insta::assert_snapshot!(text, @r"

@@ -8,6 +8,7 @@ use crate::failure::Explanation;
 use crate::report::event::{Event, Listener};
 use crate::report::{BootOutcome, Outcome, Report, StepReport, Trouble};
 use crate::step::Phase;
+use crate::text::{shown, shown_on_a_line};
 
 /// Prints a boot as plain text.
 pub(crate) struct Console {
@@ -24,13 +25,13 @@ impl Console {
     fn line(&self, line: &str) {
         let clear = if self.width.is_some() { "\r\x1b[K" } else { "" };
         // Nobody is left to tell if stderr is gone.
-        let _ = writeln!(self.out.borrow_mut(), "{clear}{line}");
+        let _ = writeln!(self.out.borrow_mut(), "{clear}{}", shown(line));
     }
 
     /// Replaces the last line of a terminal by what is being waited for.
     fn live(&self, address: &Address, text: &str) {
         if let Some(width) = self.width {
-            let line: String = format!("{address}: {text}").chars().take(width.saturating_sub(1)).collect();
+            let line: String = shown_on_a_line(&format!("{address}: {text}")).chars().take(width.saturating_sub(1)).collect();
             let mut out = self.out.borrow_mut();
             let _ = write!(out, "\r\x1b[K{line}");
             let _ = out.flush();
@@ -46,7 +47,7 @@ impl Listener for Console {
             Event::Changing(line) => self.line(&format!("{address}: {line}")),
             Event::Waiting(reason) => self.live(address, &format!("waiting {reason}")),
             Event::Advanced(amount, _) => self.live(address, &format!("reading {amount}")),
-            Event::Output(line) => self.line(&format!("{address}| {line}")),
+            Event::Output(line) => self.line(&format!("{address}| {}", shown_on_a_line(line))),
             Event::Warning(text) => self.line(&format!("{address}: warning: {text}")),
             Event::Retrying { error, pause, .. } => {
                 self.line(&format!("{address}: {}; trying again in {:.1} s", one_line(error), pause.as_secs_f64()));
@@ -118,4 +119,37 @@ pub(crate) fn summary(report: &Report) -> String {
     // The rest of the document is for later.
     let phase = if report.phase == Some(Phase::Warm) { ", phase warm" } else { "" };
     format!("{word} {seconds:.3} s{phase}{counts}{going_on}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Rc<RefCell<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.borrow_mut().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// A program could clear the screen, or write the line of a boot that went well over that of one that did not.
+    #[test]
+    fn what_a_program_prints_does_not_act_on_the_terminal() {
+        let written = Written::default();
+        let console = Console::new(Box::new(written.clone()), None);
+        let step = crate::report::timeline::tests::report().steps[0].clone();
+        console.event(&step, &Event::Output("a\x1b[2J\rb\x08\u{9b}1A\u{202e}c\nd"));
+        console.event(&step, &Event::Changing("write /etc/\x1b]0;x\x07"));
+        let text = String::from_utf8(written.0.take()).unwrap();
+        let name = &step.address;
+        assert_eq!(text, format!("{name}| a\\x1b[2J\\rb\\x08\\u{{9b}}1A\\u{{202e}}c\\nd\n{name}: write /etc/\\x1b]0;x\\x07\n"));
+    }
 }

@@ -94,6 +94,7 @@ impl Recorder {
         }
         self.change(at, |step, now| {
             goes_on(step, now);
+            step.unreachable = false;
             let new: Vec<String> = lines.iter().filter(|line| !step.changes.contains(line)).cloned().collect();
             step.changes.extend(new);
         });
@@ -104,13 +105,14 @@ impl Recorder {
 
     pub(crate) fn progress(&self, at: usize, progress: &Progress) {
         match progress {
-            Progress::Waiting(reason) => {
+            Progress::Waiting(reason) | Progress::Asking(reason) => {
                 self.change(at, |step, now| {
                     // A refusal of something else explains nothing.
                     if last_wait(step).is_some_and(|last| last != reason) {
                         step.refusal = None;
                     }
                     step.waiting = Some(reason.clone());
+                    step.unreachable = matches!(progress, Progress::Asking(_));
                     rests(step, now, IdleKind::Waiting, reason);
                 });
                 self.tell(at, &Event::Waiting(reason));

@@ -147,6 +147,8 @@ impl Known {
 pub(crate) enum Progress {
     /// What it is waiting for, as in «waiting for …».
     Waiting(String),
+    /// The same of an answer of AWS: until it is there, AWS could not be reached.
+    Asking(String),
     /// What it has asked for was refused, or nobody answered, and it asks again without beginning anew.
     Refused(Explanation),
     /// How far it has come with what it reads.
@@ -221,6 +223,11 @@ impl Context<'_> {
 
     pub(crate) fn waiting(&self, reason: impl Into<String>) {
         self.progress(Progress::Waiting(reason.into()));
+    }
+
+    /// As [`waiting`](Context::waiting), for the answer of AWS to a call that is about to be made.
+    pub(crate) fn asking(&self, reason: impl Into<String>) {
+        self.progress(Progress::Asking(reason.into()));
     }
 
     /// A reference of this step for which only a placeholder is known: this is a rehearsal, and what is rendered may be

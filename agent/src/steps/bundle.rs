@@ -220,7 +220,7 @@ impl Bundle {
     /// Unpacks a release while it comes, out of sight.
     async fn fetch(&self, release: &Release, attributes: Attributes, cx: &Context<'_>) -> Result<Unpacked, BundleError> {
         let (layout, host, from) = (self.layout(), cx.host(), release.source.to_string());
-        cx.waiting(format!("for {from}"));
+        cx.asking(format!("for {from}"));
         let mut object = cx.world.aws.objects.open(&release.source, release.sha256.is_none()).await.map_err(BundleError::Fetch)?;
         let about = object.about().clone();
         host.files.create_directory(&layout.releases(), 0o755).await.map_err(BundleError::Host)?;

@@ -29,7 +29,7 @@ use crate::host::{End, HostError, Invocation, SEARCH_PATH, User};
 use crate::step::fields::Excerpt;
 use crate::step::{Context, Outputs, Progress, Shape, Step};
 use crate::template::TemplateError;
-use crate::text::{SecretText, Text};
+use crate::text::{SecretText, Text, shown_on_a_line};
 
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -121,6 +121,19 @@ impl Step for Command {
             patience: PATIENCE,
             ..Shape::default()
         }
+    }
+
+    fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
+        let is_name = |name: &str| !name.is_empty() && !name.contains(|c: char| c == '=' || c.is_control());
+        let wrong = self.environment.keys().filter(|name| !is_name(name));
+        wrong
+            .map(|name| {
+                Objection::new(
+                    format!("`{}` is not the name of an environment variable", shown_on_a_line(name)),
+                    "write the name alone, without `=`, and its value behind the colon",
+                )
+            })
+            .collect()
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, CommandError> {

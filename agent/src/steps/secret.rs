@@ -10,8 +10,9 @@
 //!   flags:  { parameters_under: /prod/shop/flags/ }   # a tree: {{secrets.flags.checkout}}
 //! ```
 //!
-//! A binary secret reads as base64; `files:` with `encoding: base64` writes its bytes. Nothing is ever written here:
-//! files, credentials and commands are what takes a secret out of memory.
+//! Whatever of it a program prints is redacted, except the fields that `public:` names. A binary secret reads as base64;
+//! `files:` with `encoding: base64` writes its bytes. Nothing is ever written here: files, credentials and commands are
+//! what takes a secret out of memory.
 
 mod value;
 
@@ -24,7 +25,7 @@ use serde_json::Value;
 use self::value::{LeafAndBranch, NotAnObject, from_parameter, from_secret, object, tree};
 use crate::aws::{AwsError, SecretRequest, SecretValue, SecretVersion, arn};
 use crate::failure::{Failure, Objection};
-use crate::step::{AsksAws, Context, HasFields, Outputs, Shape, Step};
+use crate::step::{AsksAws, Context, HasFields, Outputs, Progress, Shape, Step};
 use crate::template::TemplateError;
 use crate::text::Text;
 
@@ -42,6 +43,8 @@ pub(crate) struct Secret {
     /// Whether it has to be a JSON object, or is kept as it is. Where nothing is said, an object in Secrets Manager is
     /// offered field by field.
     json: Option<bool>,
+    /// What of it may be shown, by paths such as `user.name`.
+    public: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -89,6 +92,10 @@ struct Fields {
     parameters_under: Option<Text>,
     /// Whether a JSON object is offered by its fields; `true` requires one. Default: in Secrets Manager, but not in SSM.
     json: Option<bool>,
+    /// Fields that programs may print, such as `username`, or `user.name` for one within another. All other values are
+    /// redacted from their output.
+    #[serde(default)]
+    public: Vec<String>,
 }
 
 impl TryFrom<Fields> for Secret {
@@ -125,7 +132,7 @@ impl TryFrom<Fields> for Secret {
                 ));
             }
         };
-        Ok(Self { source, json: fields.json })
+        Ok(Self { source, json: fields.json, public: fields.public })
     }
 }
 
@@ -188,7 +195,7 @@ impl Step for Secret {
         self.source.check(&name).map_err(SecretError::NoName)?;
         let value = match &self.source {
             Source::SecretsManager { version, .. } => {
-                cx.waiting(format!("for secret {name}"));
+                cx.asking(format!("for secret {name}"));
                 let request = SecretRequest { id: name.clone(), version: version.clone() };
                 let secret = cx.world.aws.secrets.get(&request).await.map_err(SecretError::Fetch)?;
                 if let SecretValue::Binary(bytes) = &secret {
@@ -198,32 +205,48 @@ impl Step for Secret {
                 from_secret(secret, self.json)
             }
             Source::Parameter(_) => {
-                cx.waiting(format!("for parameter {name}"));
+                cx.asking(format!("for parameter {name}"));
                 from_parameter(&cx.world.aws.parameters.get(&name).await.map_err(SecretError::Fetch)?, self.json)
             }
             Source::ParametersUnder(_) => {
-                cx.waiting(format!("for the parameters under {name}"));
+                cx.asking(format!("for the parameters under {name}"));
                 let found = cx.world.aws.parameters.under(&name).await.map_err(SecretError::Fetch)?;
                 if found.is_empty() {
                     return Err(SecretError::EmptyTree { path: name });
                 }
-                return Ok(learned(tree(&name, &found).map_err(SecretError::LeafAndBranch)?, cx));
+                return Ok(self.learned(tree(&name, &found).map_err(SecretError::LeafAndBranch)?, cx));
             }
         };
         let value = value.map_err(|why| SecretError::NotAnObject { name, why })?;
-        Ok(learned(value, cx))
+        Ok(self.learned(value, cx))
     }
 }
 
-/// A program may read fields where ingot offers the text whole.
-fn learned(value: Value, cx: &Context<'_>) -> Outputs {
-    cx.world.redactor.learn(&value);
-    if let Value::String(text) = &value
-        && let Ok(object) = object(text)
-    {
-        cx.world.redactor.learn(&object);
+impl Secret {
+    /// Makes a value known to the redactor, except what `public:` names.
+    fn learned(&self, value: Value, cx: &Context<'_>) -> Outputs {
+        for field in self.public.iter().filter(|field| !is_there(&value, field)) {
+            cx.progress(Progress::Warning(format!("`public` names `{field}`, which this secret does not have")));
+        }
+        cx.world.redactor.learn(&value, &self.public);
+        // A program may read fields where ingot offers the text whole.
+        if let Value::String(text) = &value
+            && let Ok(object) = object(text)
+        {
+            cx.world.redactor.learn(&object, &self.public);
+        }
+        Outputs { value, stamp: None }
     }
-    Outputs { value, stamp: None }
+}
+
+/// Whether `value` has a field at this path.
+fn is_there(value: &Value, path: &str) -> bool {
+    path.split('.')
+        .try_fold(value, |value, name| match value {
+            Value::Array(items) => items.get(name.parse::<usize>().ok()?),
+            _ => value.get(name),
+        })
+        .is_some()
 }
 
 /// Why a secret is not there.

@@ -109,7 +109,7 @@ impl Step for Signal {
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), SignalError> {
         let detail = detail(&change.target, change.status, cx.world.phase);
         record(EntryState::Started, &detail, cx).await?;
-        cx.waiting(format!("for AWS to take it: {}", told(&change.target, change.status)));
+        cx.asking(format!("for AWS to take it: {}", told(&change.target, change.status)));
         match self.send(&change, cx).await {
             Ok(()) => {}
             // Others have told it, or their time was over: there is nobody left to tell.

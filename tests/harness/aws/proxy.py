@@ -232,6 +232,7 @@ class Front:
             "form": call.form,
             "body": request.body.decode("utf-8", "replace"),
             "signed": request.headers.get("authorization", "").startswith("AWS4-HMAC-SHA256 "),
+            "key_id": request.headers.get("authorization", "").partition("Credential=")[2].partition("/")[0],
             "token": request.headers.get("x-amz-security-token"),
             "region": signed_for(request),
             "fault": fault.get("kind"),

@@ -53,8 +53,8 @@ async fn gives_nothing_but_what_was_asked_for() {
 async fn bears_long_lines_and_bytes_that_are_no_text() {
     let (end, lines) = run(&sh("head -c 1000000 /dev/zero | tr '\\0' x; echo; head -c 100000 /dev/urandom; echo; echo last")).await;
     assert_eq!(end.unwrap(), End::Exited(0));
-    assert_eq!(lines[0], "x".repeat(crate::host::lines::LINE_LIMIT));
-    assert!(lines.iter().all(|line| line.len() <= crate::host::lines::LINE_LIMIT));
+    assert_eq!(lines[0], "x".repeat(crate::redaction::LINE_LIMIT));
+    assert!(lines.iter().all(|line| line.len() <= crate::redaction::LINE_LIMIT));
     assert_eq!(lines.last().unwrap(), "last");
 }
 

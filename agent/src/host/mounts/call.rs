@@ -6,7 +6,6 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
 use super::MountCall;
@@ -119,7 +118,7 @@ fn undo(at: &OwnedFd) {
 }
 
 fn open(tree: &Tree, path: &Path, operation: &'static str) -> Result<OwnedFd, HostError> {
-    tree.open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, 0).map_err(|source| failed(operation, path, source))
+    tree.open_to_change(path).map_err(|source| failed(operation, path, source))
 }
 
 /// The path by which mount(2) reaches what was opened.

@@ -79,7 +79,7 @@ impl Directories for DiskDirectories {
         let turn = self.turn(&wanted.into).await;
         let made = self.on_disk("create directory", &wanted.into, |tree, into| {
             remove(tree, into)?;
-            let (parent, name) = tree.parent(into)?;
+            let (parent, name) = tree.parent_to_change(into)?;
             mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(0o700))?;
             Ok(openat(
                 &parent,
@@ -105,7 +105,9 @@ impl Directories for DiskDirectories {
 
     async fn hand_over(&self, directory: &Path, attributes: Attributes) -> Result<(), HostError> {
         self.on_disk("set owner and mode of", directory, move |tree, directory| {
-            let opened = tree.open(directory, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC, 0)?;
+            let (parent, name) = tree.parent_to_change(directory)?;
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let opened = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
             hand_over(&opened, attributes)?;
             // Last: as long as the directory itself is not handed over, neither is the rest.
             finish(&opened, attributes)?;
@@ -134,7 +136,7 @@ impl Directories for DiskDirectories {
     async fn switch(&self, link: &Path, target: &Path) -> Result<(), HostError> {
         let target = target.to_owned();
         self.on_disk("switch", link, move |tree, link| {
-            let (parent, name) = tree.parent(link)?;
+            let (parent, name) = tree.parent_to_change(link)?;
             let mut staged = std::ffi::OsString::from(".ingot-staged.");
             staged.push(&name);
             match unlinkat(&parent, staged.as_os_str(), UnlinkatFlags::NoRemoveDir) {
@@ -274,7 +276,7 @@ fn open_below(directory: &OwnedFd, name: &OsStr) -> io::Result<OwnedFd> {
 }
 
 fn put(tree: &Tree, from: &Path, to: &Path) -> io::Result<()> {
-    let ((old, old_name), (new, new_name)) = (tree.parent(from)?, tree.parent(to)?);
+    let ((old, old_name), (new, new_name)) = (tree.parent_to_change(from)?, tree.parent_to_change(to)?);
     let rename = |flags| renameat2(&old, old_name.as_os_str(), &new, new_name.as_os_str(), flags);
     match rename(RenameFlags::RENAME_NOREPLACE) {
         Ok(()) => return to_disk(&new),
@@ -293,7 +295,7 @@ fn put(tree: &Tree, from: &Path, to: &Path) -> io::Result<()> {
 
 /// Follows no link, whatever lies there.
 fn remove(tree: &Tree, directory: &Path) -> io::Result<()> {
-    let Some((parent, name)) = found(tree.parent(directory))? else { return Ok(()) };
+    let Some((parent, name)) = found(tree.parent_to_change(directory))? else { return Ok(()) };
     let Some(stat) = found(fstatat(&parent, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).map_err(io::Error::from))? else {
         return Ok(());
     };

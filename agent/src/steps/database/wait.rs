@@ -85,7 +85,7 @@ impl<'a> Wait<'a> {
 
 /// Asks RDS for a database, and waits until it shows one that it has agreed to make.
 pub(super) async fn restore(restore: &Restore, cx: &Context<'_>) -> Result<(), DatabaseError> {
-    cx.waiting(format!("for RDS to accept the restore of {}", restore.id));
+    cx.asking(format!("for RDS to accept the restore of {}", restore.id));
     taken_is_well(cx.world.aws.rds.restore(restore).await)?;
     let name = Name { kind: restore.kind, id: restore.id.clone(), made: true };
     seen(&name, |_| true, cx).await
@@ -93,7 +93,7 @@ pub(super) async fn restore(restore: &Restore, cx: &Context<'_>) -> Result<(), D
 
 /// Asks RDS for an instance in a cluster, and waits until it shows it.
 pub(super) async fn add_member(member: &Member, cx: &Context<'_>) -> Result<(), DatabaseError> {
-    cx.waiting(format!("for RDS to accept the instance {}", member.id));
+    cx.asking(format!("for RDS to accept the instance {}", member.id));
     taken_is_well(cx.world.aws.rds.add_member(member).await)?;
     let name = Name { kind: rds::Kind::Cluster, id: member.cluster.clone(), made: true };
     seen(&name, |cluster| !cluster.members.is_empty(), cx).await

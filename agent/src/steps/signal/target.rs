@@ -55,7 +55,7 @@ impl Signal {
             }
             To::WaitCondition(WaitUrl(url)) => {
                 let url = cx.render(url).map_err(SignalError::Render)?;
-                cx.world.redactor.learn(&url.expose().into());
+                cx.world.redactor.learn(&url.expose().into(), &[]);
                 let digest = Sha256::of(url.expose().as_bytes()).short(6);
                 Ok(Target::WaitCondition { url, digest })
             }

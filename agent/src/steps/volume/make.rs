@@ -16,7 +16,7 @@ pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Co
     let snapshot = request.snapshot.clone();
     let mut memory = Memory { snapshot, failed, making: true, source: source.to_owned(), burnt: before.burnt, ..Memory::default() };
     memory.keep(cx).await.map_err(VolumeError::Host)?;
-    cx.waiting("for EC2 to accept the volume");
+    cx.asking("for EC2 to accept the volume");
     let made = match cx.unthrottled(|| cx.world.aws.ec2.create_volume(request)).await {
         Ok(made) => made.id,
         // Asked for before in other words, by a document that has changed since. What came of that is tagged, and found by

@@ -11,7 +11,7 @@ use crate::step::Context;
 /// Tells EC2 what it is to know, and remembers that it does: it is not asked whether it took what it agreed to.
 pub(super) async fn settle(settlement: &Settlement, settings: String, cx: &Context<'_>) -> Result<(), VolumeError> {
     let ec2 = &cx.world.aws.ec2;
-    cx.waiting(format!("for EC2 to note what is said of {}", settlement.volume));
+    cx.asking(format!("for EC2 to note what is said of {}", settlement.volume));
     if !settlement.tags.is_empty() {
         cx.unthrottled(|| ec2.create_tags(&settlement.volume, &settlement.tags)).await.map_err(VolumeError::Ec2)?;
     }

@@ -1,0 +1,162 @@
+//! The way to something that is about to be changed: no symbolic link on it that another user may have laid.
+//!
+//! Root that writes to `/srv/shop/config/x` must not write to `/etc/x` because the user `shop` has made `config` a link to
+//! `/etc`. A link is followed if it belongs to root or to this process's own user, or if only these can write to the
+//! directory it is in. The kernel's `protected_symlinks` guards directories with the sticky bit only (proc_sys_fs(5)).
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+
+use crate::host::error::ForeignLink;
+
+/// As many links as the kernel follows: path_resolution(7).
+const LINKS: u32 = 40;
+
+/// Opens what is at `path`, below `root` if there is one, for operations on it and below it.
+///
+/// # Errors
+///
+/// [`ForeignLink`] inside of the error, besides what open(2) may say.
+pub(super) fn open_way(root: Option<&Path>, path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
+    let root = root.map(|root| open(root, flags | OFlag::O_DIRECTORY, Mode::empty())).transpose()?;
+    let inside = if root.is_some() { ResolveFlag::RESOLVE_IN_ROOT } else { ResolveFlag::empty() };
+    let how = OpenHow::new().flags(flags).resolve(inside | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let straight = match &root {
+        Some(root) => openat2(root, path, how),
+        None => openat2(AT_FDCWD, path, how),
+    };
+    match straight {
+        // There is a link on the way; or the kernel has no such call, or a sandbox forbids it.
+        Err(Errno::ELOOP | Errno::ENOSYS | Errno::EPERM) => {}
+        opened => return Ok(opened?),
+    }
+    Way { beginning: root.map_or_else(|| open("/", flags | OFlag::O_DIRECTORY, Mode::empty()), Ok)?, below: Vec::new() }.walk(path)
+}
+
+/// The directories from the root to where the walk is, each with its name.
+struct Way {
+    beginning: OwnedFd,
+    below: Vec<(OsString, OwnedFd)>,
+}
+
+impl Way {
+    fn here(&self) -> &OwnedFd {
+        self.below.last().map_or(&self.beginning, |(_, directory)| directory)
+    }
+
+    fn walk(mut self, path: &Path) -> io::Result<OwnedFd> {
+        let (mut left, mut links) = (Vec::new(), 0);
+        put_before(&mut left, path);
+        while let Some(name) = left.pop() {
+            if name == ".." {
+                self.below.pop();
+                continue;
+            }
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let found = openat(self.here(), name.as_os_str(), flags, Mode::empty())?;
+            let stat = fstat(&found)?;
+            match SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT {
+                SFlag::S_IFLNK => {
+                    links += 1;
+                    if links > LINKS {
+                        return Err(Errno::ELOOP.into());
+                    }
+                    if !is_trusted(&fstat(self.here())?, &stat) {
+                        return Err(io::Error::other(ForeignLink { link: self.path_of(&name), owner: stat.st_uid }));
+                    }
+                    let target = readlinkat(&found, "")?;
+                    if target.as_bytes().starts_with(b"/") {
+                        self.below.clear();
+                    }
+                    put_before(&mut left, Path::new(&target));
+                }
+                // Once more: only this makes autofs mount what belongs there.
+                SFlag::S_IFDIR => {
+                    let directory = openat(self.here(), name.as_os_str(), flags | OFlag::O_DIRECTORY, Mode::empty())?;
+                    self.below.push((name, directory));
+                }
+                _ if left.is_empty() => return Ok(found),
+                _ => return Err(Errno::ENOTDIR.into()),
+            }
+        }
+        Ok(self.below.pop().map_or(self.beginning, |(_, directory)| directory))
+    }
+
+    fn path_of(&self, name: &OsStr) -> PathBuf {
+        let names = self.below.iter().map(|(name, _)| name.as_os_str()).chain([name]);
+        Path::new("/").components().map(|root| root.as_os_str()).chain(names).collect()
+    }
+}
+
+/// Puts the parts of `path` on a stack, so that the first one is taken first.
+fn put_before(left: &mut Vec<OsString>, path: &Path) {
+    let parts = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    left.extend(parts.map(|part| part.as_os_str().to_owned()).rev().collect::<Vec<_>>());
+}
+
+/// Whether a link in `directory` was laid by someone who may say where root writes.
+fn is_trusted(directory: &FileStat, link: &FileStat) -> bool {
+    let ours = |stat: &FileStat| [0, nix::unistd::geteuid().as_raw()].contains(&stat.st_uid);
+    let closed = directory.st_mode & 0o022 == 0;
+    ours(link) || (ours(directory) && closed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, lchown, symlink};
+
+    use super::*;
+
+    /// `/real/inner`, and links to it: root's own, a user's in a directory of root's, and a user's in one of the user's.
+    fn tree() -> tempfile::TempDir {
+        let tree = tempfile::tempdir().unwrap();
+        let at = |path: &str| tree.path().join(path);
+        fs::create_dir_all(at("real/inner")).unwrap();
+        fs::create_dir_all(at("home")).unwrap();
+        fs::create_dir_all(at("open")).unwrap();
+        fs::write(at("real/file"), "").unwrap();
+        symlink("/real", at("by-root")).unwrap();
+        symlink("real", at("by-user")).unwrap();
+        symlink("../real/../real", at("home/link")).unwrap();
+        symlink("/real", at("open/link")).unwrap();
+        symlink("/home/link", at("to-link")).unwrap();
+        symlink("round", at("round")).unwrap();
+        for path in ["by-user", "home/link", "home", "open/link"] {
+            lchown(at(path), Some(1000), Some(1000)).unwrap();
+        }
+        fs::set_permissions(at("open"), fs::Permissions::from_mode(0o1777)).unwrap();
+        tree
+    }
+
+    fn opened(root: &Path, path: &str) -> Result<PathBuf, String> {
+        let opened = open_way(Some(root), Path::new(path)).map_err(|error| error.to_string())?;
+        let real = fs::read_link(super::super::through(&opened)).unwrap();
+        Ok(Path::new("/").join(real.strip_prefix(fs::canonicalize(root).unwrap()).unwrap()))
+    }
+
+    #[test]
+    fn a_link_is_followed_if_no_other_user_can_have_laid_it() {
+        assert!(nix::unistd::geteuid().is_root(), "only root can make what belongs to another user");
+        let tree = tree();
+        for path in ["/real/inner", "/by-root/inner", "/by-user/inner", "/by-root/../real/inner", "/../../real/inner"] {
+            assert_eq!(opened(tree.path(), path), Ok("/real/inner".into()), "{path}");
+        }
+        assert_eq!(opened(tree.path(), "/by-root/file"), Ok("/real/file".into()));
+        let refused = "is a symbolic link of the user 1000, in a directory that others than root can write to";
+        for (path, link) in [("/home/link/inner", "/home/link"), ("/to-link/inner", "/home/link"), ("/open/link", "/open/link")] {
+            assert_eq!(opened(tree.path(), path), Err(format!("{link} {refused}")), "{path}");
+        }
+        assert!(opened(tree.path(), "/round/x").unwrap_err().contains("symbolic links"));
+        assert!(opened(tree.path(), "/by-root/file/x").unwrap_err().contains("directory"));
+        assert!(opened(tree.path(), "/by-root/none").unwrap_err().contains("No such file"));
+    }
+}

@@ -1,0 +1,123 @@
+//! Many strings, looked for in one pass over a text: where four bytes begin one of them, it is compared.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use zeroize::Zeroizing;
+
+/// How many bytes of a needle say where to look for it. Every needle has as many.
+const START: usize = 4;
+
+/// Below this many bytes a needle is found only where it stands as a word of its own: `prod` is a poor password to hide,
+/// and a fine word to keep in `production`.
+const WORD_ONLY_BELOW: usize = 6;
+
+/// Strings to look for. They are wiped when this is dropped.
+#[derive(Default)]
+pub(super) struct Needles {
+    all: Vec<Zeroizing<Vec<u8>>>,
+    by_start: BTreeMap<u16, Vec<usize>>,
+    /// A bit for each key of `by_start`.
+    starts: Vec<u64>,
+}
+
+impl Needles {
+    /// Adds one. What is too short to be looked for is left out.
+    pub(super) fn add(&mut self, needle: &[u8]) {
+        let Some(start) = start_of(needle) else { return };
+        let same = self.by_start.entry(start).or_default();
+        if same.iter().any(|known| **self.all[*known] == *needle) {
+            return;
+        }
+        same.push(self.all.len());
+        self.all.push(Zeroizing::new(needle.to_vec()));
+        self.starts.resize(BUCKETS / 64, 0);
+        self.starts[usize::from(start) / 64] |= 1 << (start % 64);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// Tells `found` where in `text` there is one. Of those that begin at one place only the longest is told, and none
+    /// that ends within one told before.
+    pub(super) fn find(&self, text: &[u8], found: &mut dyn FnMut(Range<usize>)) {
+        if self.is_empty() {
+            return;
+        }
+        let mut told = 0;
+        for at in 0..text.len() {
+            let Some(start) = start_of(&text[at..]) else { return };
+            if self.starts[usize::from(start) / 64] & (1 << (start % 64)) == 0 {
+                continue;
+            }
+            let here = self.by_start.get(&start).into_iter().flatten().map(|needle| &*self.all[*needle]);
+            let longest = here
+                .filter(|needle| at + needle.len() > told && text[at..].starts_with(needle) && is_free(text, at..at + needle.len()))
+                .map(Vec::len)
+                .max();
+            if let Some(length) = longest {
+                told = at + length;
+                found(at..told);
+            }
+        }
+    }
+
+    /// Where at the end of `text` one begins that goes on behind it.
+    pub(super) fn begun_at_the_end(&self, text: &[u8]) -> Option<usize> {
+        let longest = |needle: &Zeroizing<Vec<u8>>| {
+            let most = (needle.len() - 1).min(text.len());
+            (1..=most).rev().find(|length| text.ends_with(&needle[..*length]))
+        };
+        self.all.iter().filter_map(longest).max().map(|length| text.len() - length)
+    }
+}
+
+/// How many values [`start_of`] has.
+const BUCKETS: usize = 4096;
+
+fn start_of(text: &[u8]) -> Option<u16> {
+    let start = u32::from_le_bytes(text.first_chunk::<START>().copied()?);
+    // Multiplicative hashing, as Knuth has it: the upper bits depend on all of the lower ones.
+    u16::try_from(start.wrapping_mul(0x9E37_79B1) >> (32 - BUCKETS.trailing_zeros())).ok()
+}
+
+/// Whether what stands at `range` is long, or a word of its own.
+fn is_free(text: &[u8], range: Range<usize>) -> bool {
+    let joins = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
+    range.len() >= WORD_ONLY_BELOW || !(joins(text[..range.start].last()) || joins(text.get(range.end)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(needles: &[&str], text: &str) -> Vec<String> {
+        let mut known = Needles::default();
+        needles.iter().for_each(|needle| known.add(needle.as_bytes()));
+        let mut all = Vec::new();
+        known.find(text.as_bytes(), &mut |range| all.push(text[range].to_owned()));
+        all
+    }
+
+    #[test]
+    fn the_longest_is_found_and_what_lies_within_it_is_not() {
+        assert_eq!(found(&["abcdefgh", "abcdef", "cdefgh", "ghijklmn"], "x abcdefghijklmn"), ["abcdefgh", "ghijklmn"]);
+        assert_eq!(found(&["abc"], "abc"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_short_one_is_found_only_as_a_word() {
+        assert_eq!(found(&["prod"], "production prod xprod (prod) prodü").len(), 2);
+    }
+
+    #[test]
+    fn one_that_is_cut_off_is_found_by_its_beginning() {
+        let mut known = Needles::default();
+        known.add(b"hunter2hunter3");
+        assert_eq!(known.begun_at_the_end(b"xx hunter2hu"), Some(3));
+        assert_eq!(known.begun_at_the_end(b"xx h"), Some(3));
+        assert_eq!(known.begun_at_the_end(b"xx "), None);
+        assert_eq!(known.begun_at_the_end(b"xx hunter2hunter3"), None);
+    }
+}

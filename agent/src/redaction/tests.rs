@@ -1,0 +1,220 @@
+//! No part of a secret is left, however it was printed; and a log stays a log.
+
+use ::base64::Engine as _;
+use ::base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+use serde_json::json;
+
+use super::*;
+
+fn redactor(value: serde_json::Value) -> Redactor {
+    let redactor = Redactor::default();
+    redactor.learn(&value, &[]);
+    redactor
+}
+
+const NASTY: [&str; 14] = [
+    "hunter22",
+    "p%41ss w+rd/100%",
+    "pass\"wo'rd$\\ä",
+    "a&b<c>d=e;f&amp;g",
+    "tab\there\\there",
+    "\\u0041BCdefg\\x41",
+    "ünïcödé€😀",
+    "C:\\new\\table\\x",
+    "++//==--__~~",
+    "$(rm -rf /); `x`",
+    "{\"a\": [1, 'b']}",
+    "pw%%2F%%25%252541xyz",
+    "x/y+z9kQpLmN8r/+",
+    "blanks  within it",
+];
+
+fn percent(text: &str, keep: &dyn Fn(u8) -> bool, lower: bool) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b' ' if lower => out.push('+'),
+            _ if keep(byte) => out.push(byte.into()),
+            _ if lower => out.push_str(&format!("%{byte:02x}")),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// `text` as programs print it.
+fn printed(text: &str) -> Vec<String> {
+    let json = |text: &str| serde_json::Value::from(text).to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric();
+    let all = |text: &str| percent(text, &|_| false, false);
+    let ascii = |text: &str| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+    let xml =
+        |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;").replace('\'', "&#39;");
+    let mut forms = vec![
+        text.to_owned(),
+        json(text),
+        json(&json(text)),
+        json(text).replace('/', "\\/"),
+        ascii(text),
+        json(&ascii(text)),
+        format!("{text:?}"),
+        format!("'{}'", text.replace('\'', "'\\''")),
+        text.replace('%', "%%"),
+        xml(text),
+        json(&xml(text)),
+        percent(text, &plain, false),
+        percent(text, &plain, true),
+        percent(text, &|byte| plain(byte) || b"-_.~!*'()/:@$,;=".contains(&byte), false),
+        all(text),
+        all(text).to_lowercase(),
+        all(&all(text)),
+        percent(&json(text), &plain, false),
+        json(&percent(text, &plain, true)),
+    ];
+    for before in ["", "x", "xy", "shop_rw:", "{\"password\": \""] {
+        let whole = format!("{before}{text}\"}}");
+        forms.extend([STANDARD.encode(&whole), STANDARD_NO_PAD.encode(&whole), URL_SAFE.encode(&whole), URL_SAFE_NO_PAD.encode(&whole)]);
+    }
+    forms.extend([
+        STANDARD.encode(text),
+        STANDARD.encode(json(text)),
+        STANDARD.encode(STANDARD.encode(text)),
+        percent(&STANDARD.encode(text), &plain, false),
+        format!("Authorization: Basic {}", STANDARD.encode(format!("shop:{text}"))),
+        STANDARD.encode(text).replace('/', "\\/"),
+    ]);
+    forms
+}
+
+#[test]
+fn a_secret_is_taken_out_however_it_is_printed() {
+    for secret in NASTY {
+        let redactor = redactor(json!(secret));
+        let unmarked = |form: &String| redactor.redact(form).replace(MARK, "");
+        for form in printed(secret) {
+            for line in [form.clone(), format!("a={form} b"), format!("<{form}>"), format!("[\"{form}\",\"b\"]")] {
+                let clean = redactor.redact(&line);
+                assert!(clean.contains(MARK), "{secret}: {line} became {clean}");
+            }
+            // Quotes may be left, and what was around a secret in base64.
+            let left = unmarked(&form);
+            assert!(left.len() <= 30 && left.len() * 2 <= form.len() + 16, "{secret}: {form} left {left}");
+        }
+    }
+}
+
+/// 19 of 20 characters of a password used to stand in the report: the line was cut before it was redacted.
+#[test]
+fn what_a_cut_leaves_of_a_secret_is_taken_out() {
+    for secret in ["hunter22-hunter23-hu", NASTY[1], NASTY[2], NASTY[5], NASTY[6], NASTY[11]] {
+        let redactor = redactor(json!(secret));
+        let json = serde_json::Value::from(secret).to_string();
+        let every = percent(secret, &|_| false, false);
+        let unicode = secret.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+        for form in [secret, &json[1..json.len() - 1], &every, &unicode, &STANDARD.encode(secret), &URL_SAFE.encode(format!("xy{secret}"))]
+        {
+            for shown in (0..form.len()).rev().step_by(form.len() / 7 + 1).filter(|shown| form.is_char_boundary(*shown)) {
+                let line = format!("{} {}", ".".repeat(LINE_LIMIT - 1 - shown), &form[..shown]);
+                let left = redactor.redact(&line).replace(['.', ' '], "").replace(MARK, "");
+                // Less than four characters, however they are written.
+                assert!(left.len() < 4 * form.len().div_ceil(secret.chars().count()), "{secret}: {form} cut at {shown} left {left}");
+                assert!(!secret.get(..4).is_some_and(|begin| left.contains(begin)), "{secret}: {form} cut at {shown} left {left}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_longer_secret_goes_whole() {
+    assert_eq!(redactor(json!(["abcd", "abcdefgh"])).redact("x abcdefgh y"), "x [redacted] y");
+    assert_eq!(redactor(json!(["abcdefgh", "efghijkl"])).redact("x abcdefghijkl y"), "x [redacted] y");
+}
+
+#[test]
+fn every_field_of_a_secret_goes_but_what_is_no_secret() {
+    let secret = json!({"username": "shop_rw", "password": "p\"q5tz", "port": 5432, "engine": "postgres", "tls": true, "id": 123456789});
+    let line = "shop_rw:p\"q5tz@db:5432 {\"p\\\"q5tz\"} postgres true 123456789";
+    let redactor = redactor(secret.clone());
+    assert_eq!(redactor.redact(line), "[redacted]:[redacted]@db:5432 {\"[redacted]\"} postgres true [redacted]");
+    let redactor = Redactor::default();
+    redactor.learn(&secret, &["username".into()]);
+    assert_eq!(redactor.redact(line), "shop_rw:[redacted]@db:5432 {\"[redacted]\"} postgres true [redacted]");
+}
+
+#[test]
+fn fields_are_public_by_their_path() {
+    let redactor = Redactor::default();
+    redactor.learn(
+        &json!({"db": {"user": "shop_rw", "password": "hunter22"}, "user": "other_one", "list": ["first", "second"]}),
+        &["db.user".into(), "list.0".into()],
+    );
+    assert_eq!(redactor.redact("shop_rw hunter22 other_one first second"), "shop_rw [redacted] [redacted] first [redacted]");
+}
+
+#[test]
+fn a_log_stays_a_log() {
+    let redactor =
+        redactor(json!({"flag": "true", "one": 1, "port": "8080", "host": "localhost", "name": "prod", "empty": "", "line": "\n{\n}\n"}));
+    for line in ["true 1 on port 8080 of localhost:8080", "production 1.1 reproduced {", "}", "", "y2xvY2Fs", "127.0.0.1"] {
+        assert_eq!(redactor.redact(line), line);
+    }
+    assert_eq!(redactor.redact("env=prod production"), "env=[redacted] production");
+}
+
+#[test]
+fn each_line_of_a_key_goes_also_broken_and_in_base64() {
+    let body: String =
+        (0..6_u32).map(|line| STANDARD.encode(ring::digest::digest(&ring::digest::SHA384, &line.to_le_bytes())) + "\n").collect();
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n");
+    let redactor = redactor(json!(key));
+    let encoded = STANDARD.encode(&key);
+    let whole = [
+        serde_json::Value::from(key.as_str()).to_string(),
+        key.replace('\n', " "),
+        percent(&key, &|byte| byte.is_ascii_alphanumeric(), false),
+        encoded.clone(),
+    ];
+    let lines = key.lines().map(str::to_owned).chain(whole);
+    let width = |width: usize| {
+        move |text: &str| text.as_bytes().chunks(width).map(|chunk| String::from_utf8_lossy(chunk).into_owned()).collect::<Vec<_>>()
+    };
+    for line in lines.chain(width(76)(&encoded)).chain(width(64)(&encoded)).chain(width(40)(&body.replace('\n', ""))) {
+        let clean = redactor.redact(&line);
+        let left = clean.split(MARK).map(str::len).max().unwrap_or_default();
+        assert!(clean.contains(MARK) && left < 12, "{line} became {clean}");
+    }
+    assert_eq!(redactor.redact(&format!("  {}", key.lines().nth(2).unwrap())), "  [redacted]");
+}
+
+#[test]
+fn the_text_of_a_binary_secret_goes() {
+    let redactor = Redactor::default();
+    redactor.learn_bytes(b"\xff\x00\nk\nMIIEvQIBADAN\n\xff");
+    assert_eq!(redactor.redact("k MIIEvQIBADAN"), "k [redacted]");
+}
+
+#[test]
+fn base64_goes_with_its_padding() {
+    assert_eq!(redactor(json!("hunter22")).redact("x=aHVudGVyMjI= y"), "x=[redacted] y");
+}
+
+/// Sixteen times the text may not take a hundred times as long, whatever is in it.
+#[test]
+fn the_time_grows_with_the_line() {
+    let redactor = redactor(json!(["hunter22", "\\\\\\\\a", "%25%25%25", "&amp;&amp;", "aaaaaaaaaaaaaaaa", "x y x y x z"]));
+    // Of this thread alone: others may be busy.
+    let now = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+    let took = |text: &str, times: usize| {
+        let line = text.repeat(times);
+        let fastest = (0..3).map(|_| {
+            let began = now();
+            redactor.redact(&line);
+            std::time::Duration::from(now() - began)
+        });
+        fastest.min().unwrap_or_default().as_secs_f64()
+    };
+    for text in ["a", "\\", "%25", "&amp;", "%", "\\u0061", "aHVudGVyMjI=", "x y "] {
+        let (short, long) = (took(text, 500), took(text, 8_000));
+        assert!(long < 100.0 * short.max(1e-4), "{text}: {short} s, then {long} s");
+    }
+}
