@@ -51,6 +51,7 @@ use crate::text::SecretText;
 
 pub(crate) use self::error::TemplateError;
 pub(crate) use self::formats::{Format, FormatError};
+pub(crate) use self::render::SIZE_LIMIT;
 pub(crate) use self::scope::{Scope, descend};
 
 /// Where template files lie in an image.
@@ -100,12 +101,17 @@ impl Template {
         self.0.positions.get(n).copied()
     }
 
+    /// Whether it goes over a list within another, so that a few of them become gigabytes.
+    pub(crate) fn multiplies(&self) -> bool {
+        tree::rounds(&self.0.nodes) > 1
+    }
+
     /// Fills the template in. The result is a secret, because any value may have been one.
     ///
     /// # Errors
     ///
     /// The first value that is missing, is of a type that cannot stand where it does, or cannot be written in
-    /// the format its helper is for.
+    /// the format its helper is for; [`TemplateError::TooLarge`] if it grows beyond [`SIZE_LIMIT`].
     pub(crate) fn render(&self, scope: &Scope) -> Result<SecretText, TemplateError> {
         let mut out = scope::Buffer::new();
         render::render(&self.0.nodes, scope.tree(), &mut out)?;

@@ -4,6 +4,8 @@
 //! null as nothing and a map as `[object]`, logs the arguments of every helper at debug level, and leaves
 //! copies of them in memory. A secret allows none of that.
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
 use super::error::TemplateError;
@@ -15,9 +17,16 @@ use super::scope::{Buffer, Wiped, descend};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
 use crate::failure::nearest;
 
+/// How large a template may become once it is filled in, in bytes: as large as user data may be. Lists that are gone over
+/// within each other multiply.
+pub(crate) const SIZE_LIMIT: usize = 16 << 20;
+
+/// How many parts of a template are gone through, those of each round of an `each` included: half a second's work.
+const PARTS_LIMIT: usize = 10_000_000;
+
 /// Appends `nodes`, filled in from `root`, to `out`.
 pub(super) fn render(nodes: &[Node], root: &Value, out: &mut Buffer) -> Result<(), TemplateError> {
-    Renderer { root, level: None }.nodes(nodes, out)
+    Renderer { root, level: None, parts: &Cell::new(0) }.nodes(nodes, out)
 }
 
 /// What an expression comes to.
@@ -47,6 +56,8 @@ impl<'v> From<Option<&'v Value>> for Found<'v> {
 struct Renderer<'v> {
     root: &'v Value,
     level: Option<&'v Level<'v>>,
+    /// How many parts have been gone through.
+    parts: &'v Cell<usize>,
 }
 
 /// The innermost block that has a context of its own, and those around it.
@@ -76,6 +87,7 @@ impl Renderer<'_> {
                     let text = quote::scalar(value)
                         .map_err(|_| wrong_type(expression, value, "only a string, a number or a boolean is printed as it is"))?;
                     out.push_str(&text);
+                    fits(expression, out)?;
                 }
                 Node::Block(block) => self.block(block, out)?,
             }
@@ -88,14 +100,14 @@ impl Renderer<'_> {
         let value = self.there(&block.subject, &found)?;
         match (block.kind, value) {
             (BlockKind::If { wanted, include_zero }, _) if is_truthy(value, include_zero) == wanted => self.nodes(&block.body, out),
-            (BlockKind::With, _) if is_truthy(value, false) => self.inside(value, None, &block.body, out),
+            (BlockKind::With, _) if is_truthy(value, false) => self.inside(value, None, block, out),
             (BlockKind::Each, Value::Array(list)) if !list.is_empty() => list.iter().enumerate().try_for_each(|(index, value)| {
                 let item = Item { index, key: None, last: index + 1 == list.len() };
-                self.inside(value, Some(item), &block.body, out)
+                self.inside(value, Some(item), block, out)
             }),
             (BlockKind::Each, Value::Object(map)) if !map.is_empty() => map.iter().enumerate().try_for_each(|(index, (key, value))| {
                 let item = Item { index, key: Some(key), last: index + 1 == map.len() };
-                self.inside(value, Some(item), &block.body, out)
+                self.inside(value, Some(item), block, out)
             }),
             (BlockKind::Each, Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
                 Err(wrong_type(&block.subject, value, "`each` goes over a list or a map"))
@@ -107,10 +119,15 @@ impl Renderer<'_> {
         }
     }
 
-    fn inside(self, value: &Value, item: Option<Item<'_>>, body: &[Node], out: &mut Buffer) -> Result<(), TemplateError> {
+    fn inside(self, value: &Value, item: Option<Item<'_>>, block: &Block, out: &mut Buffer) -> Result<(), TemplateError> {
+        self.parts.set(self.parts.get() + 1 + block.body.len());
+        if self.parts.get() > PARTS_LIMIT {
+            return Err(too_large(&block.subject, format!("takes more than {PARTS_LIMIT} parts")));
+        }
+        fits(&block.subject, out)?;
         let number = self.level.map_or(0, |level| level.number + 1);
         let level = Level { number, outer: self.level, value, item };
-        Renderer { root: self.root, level: Some(&level) }.nodes(body, out)
+        Renderer { root: self.root, level: Some(&level), parts: self.parts }.nodes(&block.body, out)
     }
 }
 
@@ -242,6 +259,14 @@ impl<'v> Renderer<'v> {
         meant.segments[n] = nearest(&path.segments[n], map.keys().map(String::as_str))?.to_owned();
         Some(meant.to_string())
     }
+}
+
+fn fits(expression: &Expression, out: &Buffer) -> Result<(), TemplateError> {
+    if out.len() <= SIZE_LIMIT { Ok(()) } else { Err(too_large(expression, format!("is larger than {} MiB", SIZE_LIMIT >> 20))) }
+}
+
+fn too_large(expression: &Expression, what: String) -> TemplateError {
+    TemplateError::TooLarge { what, position: expression.position().unwrap_or(Position::START) }
 }
 
 fn wrong_type(expression: &Expression, value: &Value, needs: &str) -> TemplateError {
