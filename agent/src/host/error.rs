@@ -13,6 +13,9 @@ use crate::failure::Failure;
 pub(crate) enum HostError {
     #[error("cannot {operation} {}", path.display())]
     Path { operation: &'static str, path: PathBuf, source: io::Error },
+    /// An operation that may wait for a disk needs a thread, and there is none.
+    #[error("cannot {operation} {}: there is no thread for it", path.display())]
+    NoThread { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: u64 },
     #[error("cannot run {program}")]
@@ -59,6 +62,10 @@ impl Failure for HostError {
                 io::ErrorKind::NotADirectory => Some(format!("a parent of {} is a file: move it away", path.display())),
                 _ => None,
             },
+            Self::NoThread { source, .. } => Some(match source.kind() {
+                io::ErrorKind::WouldBlock => "allow ingot more threads: `TasksMax=` of its unit, or `ulimit -u`".into(),
+                _ => "find the file system that hangs by `ps -eLo stat,wchan:32,comm | grep ^D`".into(),
+            }),
             Self::TooLarge { path, .. } => Some(format!("move {} away if it is not what it should be", path.display())),
             Self::Spawn { program, source } => match source.kind() {
                 io::ErrorKind::NotFound => Some(match advice::package(program) {

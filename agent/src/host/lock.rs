@@ -9,11 +9,12 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
 
 use super::error::HostError;
-use super::files::DiskFiles;
+use super::files::{DiskFiles, Now};
 use super::tree::failed;
 use crate::failure::Failure;
 
@@ -36,7 +37,12 @@ impl Lock {
     /// # Errors
     ///
     /// [`LockError::Held`] if another process has it.
-    pub(crate) fn take(path: &Path, files: &DiskFiles) -> Result<Self, LockError> {
+    pub(crate) async fn take(path: &Path, files: &DiskFiles) -> Result<Self, LockError> {
+        let taken = files.now("lock", path, |files, path| Ok(Self::take_now(path, files))).await;
+        taken.unwrap_or_else(|source| Err(LockError::Open { path: path.to_owned(), source }))
+    }
+
+    fn take_now(path: &Path, files: &Now) -> Result<Self, LockError> {
         let refused = |source| LockError::Open { path: path.to_owned(), source };
         if let Some(directory) = path.parent() {
             files.create_directory_now(directory, 0o755).map_err(refused)?;
@@ -54,7 +60,11 @@ impl Lock {
 }
 
 /// Who holds the lock now; `None` if nobody does. Does not take it.
-pub(crate) fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
+pub(crate) async fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
+    files.now("look at", path, |files, path| holder_now(path, files)).await
+}
+
+fn holder_now(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
     let Some(mut file) = files.open_now(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0)? else { return Ok(None) };
     let mut answer = whole_file();
     fcntl(&file, FcntlArg::F_OFD_GETLK(&mut answer)).map_err(|errno| failed("look at the lock", path, errno.into()))?;
@@ -63,16 +73,17 @@ pub(crate) fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, H
 }
 
 /// The lock of the boot, of this machine or of a machine in memory.
+#[async_trait(?Send)]
 pub(crate) trait BootLock {
     /// Takes the lock without waiting. It is held until the returned value is dropped, or the process dies.
     ///
     /// # Errors
     ///
     /// [`LockError::Held`] if another process has it.
-    fn take(&self) -> Result<Box<dyn Any>, LockError>;
+    async fn take(&self) -> Result<Box<dyn Any>, LockError>;
 
     /// Whether no process is known to hold it.
-    fn is_free(&self) -> bool;
+    async fn is_free(&self) -> bool;
 }
 
 /// The lock [`BOOT`], below the root of `files`.
@@ -84,13 +95,14 @@ impl LockFile {
     }
 }
 
+#[async_trait(?Send)]
 impl BootLock for LockFile {
-    fn take(&self) -> Result<Box<dyn Any>, LockError> {
-        Ok(Box::new(Lock::take(Path::new(BOOT), &self.0)?))
+    async fn take(&self) -> Result<Box<dyn Any>, LockError> {
+        Ok(Box::new(Lock::take(Path::new(BOOT), &self.0).await?))
     }
 
-    fn is_free(&self) -> bool {
-        holder(Path::new(BOOT), &self.0).is_ok_and(|holder| holder.is_none())
+    async fn is_free(&self) -> bool {
+        holder(Path::new(BOOT), &self.0).await.is_ok_and(|holder| holder.is_none())
     }
 }
 
@@ -135,22 +147,22 @@ impl Failure for LockError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn is_held_by_one_and_seen_by_all() {
+    #[tokio::test]
+    async fn is_held_by_one_and_seen_by_all() {
         let (path, directory) = (Path::new(BOOT), tempfile::tempdir().unwrap());
         let files = DiskFiles::new(Some(directory.path().to_owned()));
-        assert_eq!(holder(path, &files).unwrap(), None);
+        assert_eq!(holder(path, &files).await.unwrap(), None);
 
-        let lock = Lock::take(path, &files).unwrap();
+        let lock = Lock::take(path, &files).await.unwrap();
         let me = Some(std::process::id());
-        assert_eq!(holder(path, &files).unwrap(), Some(Holder { pid: me }));
-        assert!(matches!(Lock::take(path, &files), Err(LockError::Held { pid }) if pid == me));
+        assert_eq!(holder(path, &files).await.unwrap(), Some(Holder { pid: me }));
+        assert!(matches!(Lock::take(path, &files).await, Err(LockError::Held { pid }) if pid == me));
         // Having asked must not have released it: POSIX locks would be gone now.
-        assert_eq!(holder(path, &files).unwrap(), Some(Holder { pid: me }));
+        assert_eq!(holder(path, &files).await.unwrap(), Some(Holder { pid: me }));
 
         drop(lock);
-        assert_eq!(holder(path, &files).unwrap(), None);
-        drop(Lock::take(path, &files).unwrap());
+        assert_eq!(holder(path, &files).await.unwrap(), None);
+        drop(Lock::take(path, &files).await.unwrap());
     }
 
     #[test]
