@@ -18,6 +18,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use self::output::talk;
 use crate::exit::Exit;
 use crate::host::environment::{self, Environment};
+use crate::host::outlet;
 
 /// Turn a golden image into a running, health-checked EC2 instance
 #[derive(Debug, Parser)]
@@ -97,6 +98,7 @@ pub(crate) fn run() -> Exit {
     });
     // A resolver or a connection that is still being closed must not hold up the exit.
     runtime.shutdown_background();
+    outlet::finish();
     exit
 }
 
@@ -107,6 +109,7 @@ fn report_bugs() {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
         let what = panic.payload().downcast_ref::<&'static str>().map_or_else(String::new, |what| format!(": {what}"));
         talk(&format!("this is a bug of ingot{place}{what}\n  hint: run `ingot status`, and report it with the line above"));
+        outlet::finish();
         std::process::exit(Exit::Bug.code().into());
     }));
 }

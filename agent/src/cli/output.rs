@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use crate::host::outlet::Stderr;
+
 /// Prints data on stdout. Whoever closed it early has read enough.
 pub(super) fn data(text: &str) {
     let mut out = std::io::stdout().lock();
@@ -10,5 +12,5 @@ pub(super) fn data(text: &str) {
 
 /// Prints a line for people on stderr.
 pub(super) fn talk(text: &str) {
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    let _ = writeln!(Stderr::default(), "{text}");
 }
