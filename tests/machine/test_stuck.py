@@ -7,7 +7,7 @@ import signal
 import pytest
 from harness.agent import DONE, FAILED, Agent, alive, document, until, waits_for
 from harness.aws.imds import Imds
-from harness.host.archives import tar
+from harness.host.archives import release
 from harness.host.stuck import Frozen, Silent
 
 STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
@@ -68,6 +68,10 @@ def lasted(result, address: str) -> float:
 
 
 LATE = {"timeout": "2s", "required": False}
+
+# A step ends within a second of its timeout; the other second is for a machine whose cores are busy.
+SOON = 4
+
 KINDS = {
     "file": {"files": {f"{STUCK}/a/file": {"content": "x", **LATE}}},
     "file with a check": {"files": {f"{STUCK}/file": {"content": "x", "check": ["/bin/cat", "{path}"], **LATE}}},
@@ -79,7 +83,9 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_one_step_that_hangs_costs_itself_and_no_other(machine, stuck, aws, kind):
-    aws.put("releases/app.tar", {}) if False else None
+    if kind == "bundle":
+        aws.client("s3").create_bucket(Bucket="releases", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        aws.client("s3").put_object(Bucket="releases", Key="app.tar", Body=release("tar"))
     sections = json.loads(json.dumps(KINDS[kind]))
     for command in sections.get("commands", {}).values():
         # Programs see the files of this machine.
@@ -89,7 +95,7 @@ def test_one_step_that_hangs_costs_itself_and_no_other(machine, stuck, aws, kind
     result = over(machine, running, stuck)
     assert result.report["outcome"] == "degraded", result
     assert result.outcomes()[address] == "failed", result
-    assert 2 <= lasted(result, address) <= 3, result
+    assert 2 <= lasted(result, address) <= SOON, result
     assert [step for step, outcome in result.outcomes().items() if outcome == "failed"] == [address], result
     assert aws.statuses() == ["SUCCESS"] and aws.results() == ["CONTINUE"]
     assert result.code == DONE, result
@@ -103,7 +109,7 @@ def test_a_hundred_files_that_hang_keep_no_other_from_its_thread(machine, stuck,
     outcomes = result.outcomes()
     assert {outcomes[f"files.{path}"] for path in late} == {"failed"}, result
     assert {outcome for address, outcome in outcomes.items() if STUCK not in address} == {"changed"}, result
-    assert max(lasted(result, f"files.{path}") for path in late) <= 3, result
+    assert max(lasted(result, f"files.{path}") for path in late) <= SOON, result
     assert aws.statuses() == ["SUCCESS"]
 
 
@@ -134,7 +140,7 @@ def test_a_credential_store_that_hangs(machine, disks, tmp_path, aws):
     with Frozen(disks, tmp_path / "stuck.img", machine.root / "run/credstore") as stuck:
         running = machine.start_boot(merged(OTHERS, {"credentials": {"late": {"content": "x", **LATE}}}))
         result = over(machine, running, stuck)
-    assert 2 <= lasted(result, "credentials.late") <= 3, result
+    assert 2 <= lasted(result, "credentials.late") <= SOON, result
     assert result.outcomes()["files./etc/other"] == "changed" and aws.statuses() == ["SUCCESS"]
 
 
@@ -145,7 +151,7 @@ def test_a_record_that_hangs_does_not_keep_the_signals(machine, disks, tmp_path,
     with frozen as stuck:
         running = machine.start_boot(merged({"files": OTHERS["files"], "commands": {"other": {"run": ["/bin/true"], "timeout": "2s"}}}))
         result = over(machine, running, stuck)
-    assert lasted(result, "commands.other") <= 3, result
+    assert lasted(result, "commands.other") <= SOON, result
     assert aws.statuses() == ["FAILURE"] and aws.results() == ["ABANDON"], result
     assert result.outcomes()["signals.stack"] == "changed", result
     assert any("this is not on record" in warning for warning in result.report["warnings"]), result
@@ -165,5 +171,21 @@ def test_what_was_given_up_does_not_come_after_all(machine, disks, tmp_path):
         stuck.let_go()
         started.touch()
         result = running.wait()
+        until("that nothing is left over", lambda: not list(machine.path(STUCK).glob(".ingot-staged*")))
     assert result.outcomes()[f"files.{STUCK}/file"] == "failed", result
     assert not machine.path(f"{STUCK}/file").exists()
+
+
+def test_a_preload_that_hangs_ends_with_sigterm(machine, disks, tmp_path, aws):
+    text = merged(OTHERS, {"mounts": {"/srv": {"device": "tmpfs", "type": "tmpfs"}}})
+    assert machine.boot(text).code == DONE
+    with Silent(disks, tmp_path / "stuck.img", machine.path("/srv/stuck")) as stuck:
+        text = merged(OTHERS, {"mounts": {"/srv": {"device": "tmpfs", "type": "tmpfs", "preload": ["stuck/db"]}}})
+        running = machine.start_boot(text)
+        until("the end of the boot", lambda: report(machine).get("outcome") == "done", running)
+        assert running.process.poll() is None, running.wait()
+        running.process.send_signal(signal.SIGTERM)
+        until("the end of the process", lambda: not alive(str(running.process.pid)))
+        stuck.let_go()
+        result = running.wait()
+    assert aws.statuses()[-1] == "SUCCESS", result

@@ -60,6 +60,9 @@ enum Command {
     Man,
 }
 
+/// How many files a boot may have to open at the same time, that of one step at least.
+const FILES: usize = 32;
+
 /// Runs the command that this process was started with.
 pub(crate) fn run() -> Exit {
     report_bugs();
@@ -71,6 +74,10 @@ pub(crate) fn run() -> Exit {
             return if error.use_stderr() { Exit::Usage } else { Exit::Done };
         }
     };
+    if !environment::can_open(FILES) {
+        talk(&format!("cannot start: {FILES} more files cannot be opened\n  hint: raise `ulimit -n`, or `LimitNOFILE=` of the unit"));
+        return Exit::Failed;
+    }
     environment::harden();
     let environment = Environment::read();
     // One thread: a boot waits far more than it computes, and a second thread would only delay the first packet.
@@ -78,7 +85,7 @@ pub(crate) fn run() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => {
             talk(&format!("cannot start: {error}"));
-            return Exit::Bug;
+            return Exit::Failed;
         }
     };
     let exit = runtime.block_on(async {

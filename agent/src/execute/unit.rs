@@ -18,7 +18,7 @@ const ROUNDS: u32 = 32;
 
 /// A step ends its own waits in time; one that does not, since it hangs or an answer is on its way, is cut off this much
 /// later. With that, it still ends within a second of what its `timeout:` says.
-const GRACE: Duration = Duration::from_millis(900);
+const GRACE: Duration = Duration::from_millis(850);
 
 /// A unit that failed.
 struct Failed {

@@ -60,7 +60,7 @@ impl Failure for HostError {
                 io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
                 io::ErrorKind::ReadOnlyFilesystem => Some(format!("remount the filesystem of {} read-write", path.display())),
                 io::ErrorKind::NotADirectory => Some(format!("a parent of {} is a file: move it away", path.display())),
-                _ => None,
+                _ => advice::limit(source),
             },
             Self::NoThread { source, .. } => Some(match source.kind() {
                 io::ErrorKind::WouldBlock => "allow ingot more threads: `TasksMax=` of its unit, or `ulimit -u`".into(),
@@ -73,7 +73,7 @@ impl Failure for HostError {
                     None => format!("install {program} in the image, or give its full path"),
                 }),
                 io::ErrorKind::PermissionDenied => Some(format!("make {program} executable for the user it runs as")),
-                _ => None,
+                _ => advice::limit(source),
             },
             Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } if unit.is_empty() => {
                 Some("run `systemctl status` and `journalctl -b -p err`".into())

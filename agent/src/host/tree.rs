@@ -169,7 +169,7 @@ impl Tree {
         found(remove(&parent, &name)).and_then(|_| still_wanted()).map_err(failed)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).map_err(|e| failed(e.into()))?;
-        let written = filled(File::from(fd), content, attributes);
+        let written = still_wanted().and_then(|()| filled(File::from(fd), content, attributes));
         let written = written.and_then(|file| if outlives_the_boot(staged) { file.sync_all() } else { Ok(()) });
         written.map_err(|error| {
             // The first error is the one to report.
