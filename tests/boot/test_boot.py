@@ -428,3 +428,14 @@ def test_standard_input_that_never_ends_does_not_outlast_the_deadline(agent):
         os.close(writer)
     assert ended.returncode == FAILED, ended
     assert "deadline" in ended.stderr
+
+
+def test_few_open_files_are_an_error_with_a_hint(agent):
+    """With six, a library of ours used to end the process, as if that were a bug."""
+    text = document(files={"/etc/x": {"content": "x"}}, commands={"a": {"run": ["/bin/true"]}})
+    for files in range(4, 40):
+        result = agent.boot(text, "--deadline", "60s", prefix=["prlimit", f"--nofile={files}", "--"])
+        if result.code == FAILED:
+            assert "hint: raise `ulimit -n`" in result.stderr, result
+        else:
+            assert result.code == DONE and files > 30, result

@@ -1,11 +1,16 @@
 //! The end of a boot: complete the report, write it, and show the result.
 
+use std::time::Duration;
+
 use crate::boot::audience::Ending;
 use crate::boot::state::Boot;
 use crate::execute::{write_afterwards, write_report};
 use crate::failure::Explanation;
 use crate::host::startup;
-use crate::report::marks;
+use crate::report::{REPORT, marks};
+
+/// On a machine the report is in memory. Below a root it may be on a disk that hangs, and the boot has to end.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 impl Boot {
     /// Completes and writes the report, releases the lock and shows the result. Steps that outlast the boot go on after this.
@@ -17,9 +22,9 @@ impl Boot {
         self.recorder.end();
         let lock = self.lock.take();
         if lock.is_some()
-            && let Err(error) = write_report(&self.ground.host, &self.recorder).await
+            && let Err(trouble) = self.write_report().await
         {
-            self.audience.say(&format!("warning: {}", Explanation::of(&error)));
+            self.audience.say(&format!("warning: {trouble}"));
         }
         drop(lock);
         let ending = Ending::of(&self.recorder.report());
@@ -30,12 +35,22 @@ impl Boot {
         ending
     }
 
+    async fn write_report(&self) -> Result<(), Explanation> {
+        tokio::select! {
+            biased;
+            written = write_report(&self.ground.host, &self.recorder) => written.map_err(|error| Explanation::of(&error)),
+            () = self.clock().sleep(WRITTEN_WITHIN) => {
+                Err(Explanation::new(format!("{REPORT} is not complete: the disk has not answered for {WRITTEN_WITHIN:?}"), None))
+            }
+        }
+    }
+
     /// Adds the times of the machine's own start to the report. Done last, because it costs milliseconds.
     async fn add_startup(&self) {
         let host = &self.ground.host;
         let Some(began) = startup::process_began(host.clock.elapsed()) else { return };
         let startup = startup::read(&*host.commands, began).await;
         self.recorder.amend(|report| report.startup = startup);
-        write_afterwards(host, &self.recorder, &|| self.ground.lock.is_free()).await;
+        write_afterwards(host, &self.recorder, &*self.ground.lock).await;
     }
 }

@@ -103,7 +103,7 @@ impl Boot {
 
     /// Runs the steps that outlast the boot to their end, or until `stop` ends them.
     pub(crate) async fn beside(&self, execution: &mut Execution<'_>, stop: impl Future<Output = Explanation>) {
-        execution.beside(stop, &|| self.ground.lock.is_free()).await;
+        execution.beside(stop, &*self.ground.lock).await;
     }
 
     /// Runs what follows a successful boot.

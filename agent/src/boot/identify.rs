@@ -51,7 +51,7 @@ impl Boot {
     async fn take_lock(&self) -> Result<bool, Stop> {
         let mut waited = false;
         loop {
-            match self.ground.lock.take() {
+            match self.ground.lock.take().await {
                 Ok(lock) => {
                     *self.lock.borrow_mut() = Some(lock);
                     return Ok(waited);

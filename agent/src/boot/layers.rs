@@ -14,8 +14,7 @@ use crate::boot::state::Boot;
 use crate::boot::stop::Stop;
 use crate::document::source::{LAYERS, Layers, SIZE_LIMIT};
 use crate::execute::write_report;
-use crate::failure::Explanation;
-use crate::host::environment;
+use crate::host::{blocking, environment};
 use crate::report::{BootOutcome, Report};
 use crate::step::Phase;
 
@@ -104,8 +103,7 @@ impl Boot {
         let mut layers = self.baked().await;
         if read.get().is_none() {
             // On its own thread, because the writer may be slow, and the deadline and SIGTERM must still take effect.
-            let reading = tokio::task::spawn_blocking(|| environment::standard_input(SIZE_LIMIT));
-            let bytes = reading.await.map_err(|_| Stop::Failed(Explanation::new("cannot read standard input", None)))??;
+            let bytes = blocking::work("read", Path::new("standard input"), || environment::standard_input(SIZE_LIMIT)).await?;
             read.get_or_init(|| bytes);
         }
         layers.add_named("standard input", read.get().map(Vec::as_slice).unwrap_or_default());

@@ -15,6 +15,7 @@ use crate::document::error::DocumentError;
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::environment::{self, Environment, absolute};
+use crate::host::outlet::{self, Stderr};
 use crate::report::console::{Console, told};
 use crate::report::event::Listener;
 use crate::report::journal::{self, Journal};
@@ -45,6 +46,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
+    outlet::talk_beside();
     let in_journal = args.root.root.is_none() && logging::to_journal();
     if !in_journal {
         logging::to_stderr();
@@ -121,7 +123,7 @@ impl Audience for Spectators {
         }
         if !self.hear_twice() {
             let width = self.environment.stderr_is_terminal.then(|| self.environment.columns.unwrap_or(80));
-            listeners.push(Box::new(Console::new(Box::new(std::io::stderr()), width)));
+            listeners.push(Box::new(Console::new(Box::<Stderr>::default(), width)));
         }
         listeners
     }

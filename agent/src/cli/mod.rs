@@ -20,6 +20,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use self::output::{note, talk, written};
 use crate::exit::Exit;
 use crate::host::environment::{self, Environment};
+use crate::host::outlet;
 
 /// Turn a golden image into a running, health-checked EC2 instance
 #[derive(Debug, Parser)]
@@ -61,6 +62,9 @@ enum Command {
     Man,
 }
 
+/// How many files a boot may have to open at the same time, that of one step at least.
+const FILES: usize = 32;
+
 /// Runs the command that this process was started with.
 pub(crate) fn run() -> Exit {
     report_bugs();
@@ -76,6 +80,10 @@ pub(crate) fn run() -> Exit {
             return written(Exit::Done);
         }
     };
+    if !environment::can_open(FILES) {
+        talk(&format!("cannot start: {FILES} more files cannot be opened\n  hint: raise `ulimit -n`, or `LimitNOFILE=` of the unit"));
+        return Exit::Failed;
+    }
     environment::harden();
     let environment = Environment::read();
     // One thread: a boot waits far more than it computes, and a second thread would only delay the first packet.
@@ -83,7 +91,7 @@ pub(crate) fn run() -> Exit {
         Ok(runtime) => runtime,
         Err(error) => {
             talk(&format!("cannot start: {error}"));
-            return Exit::Bug;
+            return Exit::Failed;
         }
     };
     let exit = runtime.block_on(async {
@@ -103,7 +111,9 @@ pub(crate) fn run() -> Exit {
     });
     // A resolver or a connection that is still being closed must not hold up the exit.
     runtime.shutdown_background();
-    written(exit)
+    let exit = written(exit);
+    outlet::finish();
+    exit
 }
 
 /// Makes a panic say what it is and end with its own exit code. What was being worked on is not printed: it may be a
@@ -113,6 +123,7 @@ fn report_bugs() {
         let place = panic.location().map_or_else(String::new, |place| format!(" at {}:{}", place.file(), place.line()));
         let what = panic.payload().downcast_ref::<&'static str>().map_or_else(String::new, |what| format!(": {what}"));
         talk(&format!("this is a bug of ingot{place}{what}\n  hint: run `ingot status`, and report it with the line above"));
+        outlet::finish();
         std::process::exit(Exit::Bug.code().into());
     }));
 }

@@ -7,6 +7,7 @@ use std::io::{self, Write as _};
 use std::sync::OnceLock;
 
 use crate::exit::Exit;
+use crate::host::outlet::Stderr;
 use crate::text::{shown, shown_in_json};
 
 /// Why data was lost. Of the process, as stdout is.
@@ -26,7 +27,7 @@ pub(super) fn json(value: &impl serde::Serialize) {
 /// Prints a line for people on stderr.
 pub(super) fn talk(text: &str) {
     // Nobody is left to tell if this fails.
-    let _ = writeln!(io::stderr().lock(), "{}", shown(text));
+    let _ = writeln!(Stderr::default(), "{}", shown(text));
 }
 
 fn print(text: &str) {

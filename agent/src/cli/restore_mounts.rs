@@ -46,7 +46,7 @@ pub(crate) async fn run(args: Args) -> Exit {
 async fn restore(root: Option<PathBuf>) -> Result<Vec<String>, Explanation> {
     let explained = |error: &dyn Failure| Explanation::of(error);
     let disk = Rc::new(DiskFiles::new(root.clone()));
-    let _lock = match Lock::take(BOOT.as_ref(), &disk) {
+    let _lock = match Lock::take(BOOT.as_ref(), &disk).await {
         Ok(lock) => lock,
         // A boot that is at work does the same.
         Err(LockError::Held { .. }) => return Ok(Vec::new()),

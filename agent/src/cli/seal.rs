@@ -34,7 +34,7 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     let root = args.root.root.map_or_else(|| PathBuf::from("/"), |root| absolute(&root));
     let live = builder::is_this_machine(&root);
     let files = DiskFiles::new(Some(root.clone()));
-    match objection(&root, live, args.scrub, &files) {
+    match objection(&root, live, args.scrub, &files).await {
         Ok(None) => {}
         Ok(Some(message)) => {
             talk(&message);
@@ -70,14 +70,14 @@ fn failed(error: &HostError) -> Exit {
 }
 
 /// Why this cannot be, or should not be, sealed as it was asked for.
-fn objection(root: &Path, live: bool, scrub: bool, files: &DiskFiles) -> Result<Option<String>, HostError> {
+async fn objection(root: &Path, live: bool, scrub: bool, files: &DiskFiles) -> Result<Option<String>, HostError> {
     if !live {
         return Ok(None);
     }
     if !builder::is_root() {
         return Ok(Some("only root sees all of this machine\nhint: run it by sudo, or give another image by --root".into()));
     }
-    if let Some(holder) = lock::holder(Path::new(lock::BOOT), files)? {
+    if let Some(holder) = lock::holder(Path::new(lock::BOOT), files).await? {
         let who = holder.pid.map_or_else(String::new, |pid| format!(", process {pid}"));
         return Ok(Some(format!("ingot is booting this machine{who}\nhint: wait for its end by `ingot status --wait`")));
     }

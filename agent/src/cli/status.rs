@@ -57,7 +57,7 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
 
 async fn look(files: &DiskFiles) -> Result<(Exit, Option<Report>), HostError> {
     // The lock before the report: a boot that ends in between has written its report before it let go of the lock.
-    let held = lock::holder(Path::new(lock::BOOT), files)?.is_some();
+    let held = lock::holder(Path::new(lock::BOOT), files).await?.is_some();
     let report = files.read(Path::new(REPORT), REPORT_LIMIT).await?;
     let report: Option<Report> = report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     let exit = match report.as_ref().map(|report| report.outcome) {

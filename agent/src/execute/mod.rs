@@ -19,6 +19,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::address::Address;
 use crate::failure::Explanation;
+use crate::host::lock::BootLock;
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{Outcome, StepReport};
@@ -120,8 +121,8 @@ impl<'a> Execution<'a> {
     }
 
     /// Runs what stands beside a boot that is over. Whoever calls this has written the report; it is kept up to date
-    /// until a later boot puts its own in its place. `is_alone` is whether no other boot is at work.
-    pub(crate) async fn beside(&mut self, stop: impl Future<Output = Explanation>, is_alone: &dyn Fn() -> bool) {
+    /// until a later boot puts its own in its place. Whoever holds `lock` is such a boot.
+    pub(crate) async fn beside(&mut self, stop: impl Future<Output = Explanation>, lock: &dyn BootLock) {
         if self.stopped || self.running.is_empty() {
             return;
         }
@@ -130,13 +131,13 @@ impl<'a> Execution<'a> {
         let why = tokio::select! {
             biased;
             () = self.run(true) => None,
-            never = written::keep_afterwards(host, recorder, is_alone) => match never {},
+            never = written::keep_afterwards(host, recorder, lock) => match never {},
             why = stop => Some(why),
         };
         if let Some(why) = why {
             self.abort(&why);
         }
-        written::write_afterwards(host, recorder, is_alone).await;
+        written::write_afterwards(host, recorder, lock).await;
     }
 
     /// Runs units until all have ended, or all that the boot waits for.

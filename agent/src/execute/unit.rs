@@ -16,8 +16,9 @@ use crate::step::{Context, Difference, Progress, World};
 /// Far more changes, one after the other, than any step asks for.
 const ROUNDS: u32 = 32;
 
-/// A step ends its own waits in time; one that does not is cut off this much later.
-const GRACE: Duration = Duration::from_secs(7);
+/// A step ends its own waits in time; one that does not, since it hangs or an answer is on its way, is cut off this much
+/// later. With that, it still ends within a second of what its `timeout:` says.
+const GRACE: Duration = Duration::from_millis(850);
 
 /// A unit that failed.
 struct Failed {

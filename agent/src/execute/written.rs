@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::host::lock::BootLock;
 use crate::host::{Attributes, Host, HostError};
 use crate::report::REPORT;
 use crate::report::event::Recorder;
@@ -34,21 +35,21 @@ pub(super) async fn keep(host: &Host, recorder: &Recorder) -> Infallible {
 }
 
 /// Writes the report of a boot that is over, while something goes on beside it: until a later boot puts its own there.
-pub(super) async fn keep_afterwards(host: &Host, recorder: &Recorder, is_alone: &dyn Fn() -> bool) -> Infallible {
+pub(super) async fn keep_afterwards(host: &Host, recorder: &Recorder, lock: &dyn BootLock) -> Infallible {
     let mut written = recorder.changes();
     loop {
         host.clock.sleep(EVERY_AFTERWARDS).await;
         let now = recorder.changes();
         if now != std::mem::replace(&mut written, now) {
-            write_afterwards(host, recorder, is_alone).await;
+            write_afterwards(host, recorder, lock).await;
         }
     }
 }
 
 /// Writes the report once more, unless a later boot has written its own or is about to: that holds the lock until its
 /// last word is written, which is longer than this takes.
-pub(crate) async fn write_afterwards(host: &Host, recorder: &Recorder, is_alone: &dyn Fn() -> bool) {
-    if is_alone() && is_ours(host, recorder).await {
+pub(crate) async fn write_afterwards(host: &Host, recorder: &Recorder, lock: &dyn BootLock) {
+    if lock.is_free().await && is_ours(host, recorder).await {
         // A later boot stages its report in the usual place.
         let staged = Path::new(REPORT).with_file_name(format!(".report.json.{}", std::process::id()));
         if let Err(error) = put(Path::new(REPORT), &staged, &json(recorder), host).await {

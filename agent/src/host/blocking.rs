@@ -1,104 +1,342 @@
-//! Work that waits for a disk, on threads beside: the first touch of a block on a volume restored from a snapshot takes tens
-//! of milliseconds, and other steps go on meanwhile.
+//! Work that may wait for a disk, on threads beside: the runtime has one thread, and it never waits for a disk.
+//!
+//! The first touch of a block on a volume restored from a snapshot takes tens of milliseconds. On a file system that hangs
+//! (a dead NFS server, a lost volume, `fsfreeze`) an operation never ends, and nothing takes it back: its thread is left
+//! alone. What that holds up is bounded:
+//!
+//! - [`work`] has a thread to itself and waits for no other. What ingot keeps for itself, such as its record, goes this way.
+//! - [`Threads::work`] waits for its turn: [`AT_ONCE`] at a time. An operation that is [`LATE`] no longer counts among those,
+//!   so that the others go on; while [`LATE_ON_ONE_MOUNT`] are late on one mount, no other begins there.
+//! - There are [`THREADS`] at most. Beyond that, an operation is refused.
+//!
+//! An operation of several system calls asks [`still_wanted`] before each that changes something. Once its step has
+//! failed, the call that hangs may still take effect, and no later one does.
 
-use std::cell::OnceCell;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinHandle;
+use nix::errno::Errno;
+use tokio::sync::oneshot;
 
 use super::error::HostError;
+use super::mountinfo;
 use super::tree::failed;
-
-/// Does `work`, on a thread for itself. What is reported should it be lost is that `operation` failed on `path`.
-pub(super) async fn work<T: Send + 'static>(
-    operation: &'static str,
-    path: &Path,
-    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
-) -> Result<T, HostError> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|lost| Err(failed(operation, path, io::Error::other(lost))))
-}
 
 /// How many of many short operations wait for a disk at a time. A boot of a hundred files took a quarter to a half longer
 /// with a thread for each, and a fifth longer with four (ext4, 2 cores). Of blocks that have to come from a snapshot first, so many
 /// come at a time.
 const AT_ONCE: usize = 16;
 
-/// Threads for many short operations: whichever is done with one takes the next that waits, and nobody has to wake it.
+/// An operation of this age may never end. A block that comes from a snapshot takes less, as a rule.
+const LATE: Duration = Duration::from_millis(100);
+
+/// With so many late operations on one mount, no other begins there.
+const LATE_ON_ONE_MOUNT: usize = 64;
+
+/// How many threads of one kind there are at most. Each takes some 20 KiB.
+const THREADS: usize = 512;
+
+/// How long a thread waits for its next operation.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// The threads of [`work`].
+static ALONE: LazyLock<Threads> = LazyLock::new(|| Threads::of(Kind::Alone));
+
+thread_local! {
+    /// Whether the operation of this thread is still waited for.
+    static WANTED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+}
+
+/// Does `work`, on a thread for itself. What is reported should it be lost is that `operation` failed on `path`.
+///
+/// # Errors
+///
+/// Those of `work`, and [`HostError::NoThread`].
+pub(crate) async fn work<T: Send + 'static>(
+    operation: &'static str,
+    path: &Path,
+    work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
+) -> Result<T, HostError> {
+    ALONE.work(operation, path, path, work).await
+}
+
+/// Whether the operation that this thread carries out is still waited for. Asked before a system call that changes
+/// something, since the one before it may have hung.
+///
+/// # Errors
+///
+/// ECANCELED if it is not.
+pub(super) fn still_wanted() -> io::Result<()> {
+    let wanted = WANTED.with_borrow(|wanted| wanted.as_ref().is_none_or(|wanted| wanted.load(Ordering::Acquire)));
+    if wanted { Ok(()) } else { Err(Errno::ECANCELED.into()) }
+}
+
+/// How threads share their work, and how long they stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Each operation waits for its turn.
+    Turns,
+    /// Each has a thread at once.
+    Alone,
+    /// So it has, and the thread stays until the process ends: the programs that it has started would die with it.
+    Staying,
+}
+
+/// Threads that carry out operations. Clones share them.
+#[derive(Debug, Clone)]
+pub(super) struct Threads(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    kind: Kind,
+    /// Locked for moments, never while something is carried out.
+    state: Mutex<State>,
+    called: Condvar,
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Threads(OnceCell<Runtime>);
+struct State {
+    /// [`LATE`], but for tests.
+    late: Duration,
+    queue: VecDeque<Job>,
+    under_way: BTreeMap<u64, UnderWay>,
+    threads: usize,
+    /// Threads that wait to be called.
+    idle: usize,
+    /// Threads that were called, or started, and have not looked yet.
+    called: usize,
+    starting: usize,
+    numbers: u64,
+}
+
+struct Job {
+    number: u64,
+    at: PathBuf,
+    wanted: Arc<AtomicBool>,
+    work: Box<dyn FnOnce() + Send>,
+}
+
+impl std::fmt::Debug for Job {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Job").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    since: Instant,
+    at: PathBuf,
+}
+
+impl Default for Threads {
+    fn default() -> Self {
+        Self::of(Kind::Turns)
+    }
+}
 
 impl Threads {
-    /// As [`work`], when it is its turn. What has not begun when its caller gives up is not done.
+    pub(super) fn of(kind: Kind) -> Self {
+        Self::with(kind, LATE)
+    }
+
+    fn with(kind: Kind, late: Duration) -> Self {
+        Self(Arc::new(Shared { kind, state: Mutex::new(State { late, ..State::default() }), called: Condvar::new() }))
+    }
+
+    /// As [`work`](fn@work). What has not begun when its caller gives up is not done. `at` is where `path` lies in the mounts of this
+    /// process.
     pub(super) async fn work<T: Send + 'static>(
         &self,
         operation: &'static str,
         path: &Path,
+        at: &Path,
         work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
     ) -> Result<T, HostError> {
-        let pool = match self.0.get() {
-            Some(pool) => pool,
-            None => {
-                let made = Builder::new_current_thread().max_blocking_threads(AT_ONCE).build();
-                let made = made.map_err(|source| failed(operation, path, source))?;
-                self.0.get_or_init(|| made)
-            }
-        };
-        let mut begun = Begun(pool.spawn_blocking(work));
-        let done = (&mut begun.0).await;
+        let (send, receive) = oneshot::channel();
+        let wanted = Arc::new(AtomicBool::new(true));
+        // The caller may be gone by then.
+        let work = Box::new(move || drop(send.send(work())));
+        let number = self.enqueue(at.to_owned(), Arc::clone(&wanted), work);
+        let number = number.map_err(|source| HostError::NoThread { operation, path: path.to_owned(), source })?;
+        let mut waiting = Waiting { shared: &self.0, number, wanted, is_over: false };
+        let done = receive.await;
+        waiting.is_over = true;
         done.unwrap_or_else(|lost| Err(failed(operation, path, io::Error::other(lost))))
+    }
+
+    fn enqueue(&self, at: PathBuf, wanted: Arc<AtomicBool>, work: Box<dyn FnOnce() + Send>) -> io::Result<u64> {
+        let mut state = self.0.state();
+        state.numbers += 1;
+        let number = state.numbers;
+        state.queue.push_back(Job { number, at, wanted, work });
+        let engaged = self.0.engage(&mut state);
+        // Dropped once the state is free again: it may hold what others wait for.
+        let refused = if engaged.is_err() { state.queue.pop_back() } else { None };
+        drop(state);
+        drop(refused);
+        engaged.map(|()| number)
     }
 }
 
-impl Drop for Threads {
-    /// Without waiting for a disk.
+/// A caller. An operation that it no longer waits for does not begin or, if it has begun, does not go on.
+struct Waiting<'a> {
+    shared: &'a Shared,
+    number: u64,
+    wanted: Arc<AtomicBool>,
+    is_over: bool,
+}
+
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if let Some(pool) = self.0.take() {
-            pool.shutdown_background();
+        if self.is_over {
+            return;
+        }
+        self.wanted.store(false, Ordering::Release);
+        let mut state = self.shared.state();
+        let at = state.queue.iter().position(|job| job.number == self.number);
+        let job = at.and_then(|at| state.queue.remove(at));
+        drop(state);
+        drop(job);
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has a thread take what may begin. Where nothing may, one waits until something is late.
+    ///
+    /// # Errors
+    ///
+    /// If there is no thread for it, and none that will be free soon.
+    fn engage(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        if state.next(self.kind, Instant::now()).is_none() {
+            let looks = state.idle + state.called + state.starting > 0;
+            return if looks || state.queue.is_empty() { Ok(()) } else { self.start(state) };
+        }
+        if state.idle == 0 {
+            return self.start(state);
+        }
+        state.idle -= 1;
+        state.called += 1;
+        self.called.notify_one();
+        Ok(())
+    }
+
+    fn start(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
+        let started = if state.threads < THREADS {
+            let shared = Arc::clone(self);
+            thread::Builder::new().name("disk".into()).spawn(move || shared.run())
+        } else {
+            Err(io::Error::other(format!("{THREADS} operations on disks do not end")))
+        };
+        match started {
+            Ok(_) => {
+                state.threads += 1;
+                state.starting += 1;
+                Ok(())
+            }
+            Err(_) if state.fresh(Instant::now()) + state.called + state.starting > 0 => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What a thread does: one operation after the other.
+    fn run(self: Arc<Self>) {
+        let mut state = self.state();
+        state.starting -= 1;
+        loop {
+            let now = Instant::now();
+            if let Some(job) = state.next(self.kind, now).and_then(|at| state.queue.remove(at)) {
+                let Job { number, at, wanted, work } = job;
+                state.under_way.insert(number, UnderWay { since: now, at });
+                // Where there is no other thread, this one goes on with the rest, unless it hangs.
+                let _ = self.engage(&mut state);
+                drop(state);
+                carry_out(wanted, work);
+                state = self.state();
+                state.under_way.remove(&number);
+                continue;
+            }
+            state.idle += 1;
+            let is_called;
+            (state, is_called) = self.wait(state);
+            if !is_called {
+                state.idle -= 1;
+                if state.queue.is_empty() && self.kind != Kind::Staying {
+                    state.threads -= 1;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Waits until it is called or, while something waits for its turn, until an operation is late.
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
+        let now = Instant::now();
+        let until = now + if state.queue.is_empty() { IDLE } else { state.next_late(now) };
+        loop {
+            if state.called > 0 {
+                state.called -= 1;
+                return (state, true);
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return (state, false);
+            }
+            (state, _) = self.called.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
 
-struct Begun<T>(JoinHandle<T>);
+impl State {
+    /// Which of the queue may begin.
+    fn next(&self, kind: Kind, now: Instant) -> Option<usize> {
+        if self.queue.is_empty() || (kind == Kind::Turns && self.fresh(now) + self.called + self.starting >= AT_ONCE) {
+            return None;
+        }
+        let late = || self.under_way.values().filter(|under_way| self.is_late(under_way, now)).map(|under_way| under_way.at.as_path());
+        if kind != Kind::Turns || late().count() < LATE_ON_ONE_MOUNT {
+            return Some(0);
+        }
+        // Without the table of mounts, all of it is one.
+        let mounts: Vec<PathBuf> = mountinfo::lines().unwrap_or_default().into_iter().map(|line| line.mounted.at).collect();
+        let mount = |path: &Path| mounts.iter().filter(|at| path.starts_with(at)).max_by_key(|at| at.as_os_str().len()).cloned();
+        let mut late_on: BTreeMap<Option<PathBuf>, usize> = BTreeMap::new();
+        late().for_each(|path| *late_on.entry(mount(path)).or_default() += 1);
+        self.queue.iter().position(|job| late_on.get(&mount(&job.at)).is_none_or(|late| *late < LATE_ON_ONE_MOUNT))
+    }
 
-impl<T> Drop for Begun<T> {
-    fn drop(&mut self) {
-        self.0.abort();
+    fn is_late(&self, under_way: &UnderWay, now: Instant) -> bool {
+        now.saturating_duration_since(under_way.since) >= self.late
+    }
+
+    /// How many operations are under way that are not late.
+    fn fresh(&self, now: Instant) -> usize {
+        self.under_way.values().filter(|under_way| !self.is_late(under_way, now)).count()
+    }
+
+    /// How long until one more is late.
+    fn next_late(&self, now: Instant) -> Duration {
+        let fresh = self.under_way.values().filter(|under_way| !self.is_late(under_way, now));
+        fresh.map(|under_way| (under_way.since + self.late).saturating_duration_since(now)).min().unwrap_or(IDLE)
+    }
+}
+
+fn carry_out(wanted: Arc<AtomicBool>, work: Box<dyn FnOnce() + Send>) {
+    if wanted.load(Ordering::Acquire) {
+        WANTED.set(Some(wanted));
+        work();
+        WANTED.set(None);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::sync::{Arc, Barrier};
-
-    use futures_util::future::{join_all, poll_immediate};
-
-    use super::*;
-
-    #[tokio::test]
-    async fn so_many_at_a_time_and_not_what_nobody_waits_for_any_more() {
-        let (threads, done) = (Threads::default(), Arc::new(AtomicUsize::new(0)));
-        let all_begun = Arc::new(Barrier::new(AT_ONCE + 1));
-        let one = |gate: Option<Arc<Barrier>>| {
-            let done = Arc::clone(&done);
-            threads.work("wait for", Path::new("/"), move || {
-                if let Some(gate) = gate {
-                    gate.wait();
-                    gate.wait();
-                }
-                Ok(done.fetch_add(1, Ordering::SeqCst))
-            })
-        };
-        let mut busy = std::pin::pin!(join_all((0..AT_ONCE).map(|_| one(Some(Arc::clone(&all_begun))))));
-        assert!(poll_immediate(&mut busy).await.is_none());
-        all_begun.wait();
-        assert!(poll_immediate(std::pin::pin!(one(None))).await.is_none());
-        let patient = one(None);
-        all_begun.wait();
-        assert!(busy.await.iter().all(Result::is_ok));
-        assert_eq!(patient.await.unwrap(), AT_ONCE);
-    }
-}
+mod tests;

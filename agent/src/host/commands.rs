@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,8 +21,10 @@ use nix::unistd::{Gid, Pid, Uid, getppid, setgid, setgroups, setsid, setuid};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::unix::pipe::Receiver;
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::blocking::{Kind, Threads};
 use super::error::HostError;
 use super::lines::{Lines, OnLine};
 use super::users::User;
@@ -66,14 +69,18 @@ pub(crate) enum End {
     TimedOut,
 }
 
-/// How long a program may take to end once asked to (SIGTERM), before it is killed.
-const GRACE: Duration = Duration::from_secs(5);
+/// How long a program may take to end once asked to (SIGTERM), before it is killed. With [`REAP`] and [`DRAIN`] less than a
+/// second: a step ends when its `timeout:` says.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// How long to go on reading after a program has ended: its children may hold the pipe, and a daemon does so for ever.
 const DRAIN: Duration = Duration::from_millis(200);
 
 /// How long a killed program may take to be gone. Longer only if it hangs in the kernel, as on a dead NFS server.
-const REAP: Duration = Duration::from_secs(2);
+const REAP: Duration = Duration::from_millis(100);
+
+/// The threads that start programs: their directories and their own files may lie on a disk that hangs.
+static STARTING: LazyLock<Threads> = LazyLock::new(|| Threads::of(Kind::Staying));
 
 /// Runs programs on this machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -84,7 +91,8 @@ impl Commands for ProcessCommands {
     async fn run(&self, invocation: &Invocation, on_line: OnLine<'_>) -> Result<End, HostError> {
         let deadline = Instant::now() + invocation.timeout;
         let mut lines = Lines::new(on_line);
-        let mut running = Running::start(invocation)?;
+        let Ok(started) = timeout_at(deadline, Running::start(invocation)).await else { return Ok(End::TimedOut) };
+        let mut running = started?;
         let end = match timeout_at(deadline, running.end(&mut lines)).await {
             Ok(Ok(status)) => {
                 running.drain(&mut lines).await;
@@ -110,7 +118,17 @@ struct Running {
 }
 
 impl Running {
-    fn start(invocation: &Invocation) -> Result<Self, HostError> {
+    async fn start(invocation: &Invocation) -> Result<Self, HostError> {
+        let (runtime, wanted) = (Handle::current(), invocation.clone());
+        let start = move || {
+            let _entered = runtime.enter();
+            Self::start_now(&wanted)
+        };
+        // One that is started after all is killed: nobody takes it.
+        STARTING.work("run programs in", &invocation.directory, &invocation.directory, start).await
+    }
+
+    fn start_now(invocation: &Invocation) -> Result<Self, HostError> {
         // Otherwise exec(2) would blame the program for it.
         let found = std::fs::metadata(&invocation.directory);
         if let Err(source) = found.and_then(|found| if found.is_dir() { Ok(()) } else { Err(io::ErrorKind::NotADirectory.into()) }) {
@@ -229,8 +247,8 @@ fn become_alone(command: &mut Command, user: Option<&User>) {
             setgid(*gid)?;
             setuid(*uid)?;
         }
-        // Last, because a change of user forgets it. It counts for the thread that spawned, which is why this is not
-        // done on the blocking pool, and for the program only, not for its children.
+        // Last, because a change of user forgets it. It counts for the thread that spawned, which is why that stays until we
+        // end, and for the program only, not for its children.
         nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
         if getppid() != parent {
             return Err(io::ErrorKind::Interrupted.into());

@@ -174,6 +174,13 @@ pub(crate) fn is_there(pid: u32) -> bool {
     pid.is_ok_and(|pid| nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH))
 }
 
+/// Whether so many more files can be opened. Libraries of ours end the process where they cannot open theirs.
+pub(crate) fn can_open(files: usize) -> bool {
+    // Each end of a pipe is one.
+    let opened: Result<Vec<_>, _> = (0..files.div_ceil(2)).map(|_| std::io::pipe()).collect();
+    opened.is_ok()
+}
+
 /// Keeps secrets out of core dumps, and this process from being traced by its own user.
 ///
 /// The limit is the soft one only: programs we run inherit it and may raise it again.

@@ -13,6 +13,9 @@ use crate::failure::Failure;
 pub(crate) enum HostError {
     #[error("cannot {operation} {}", path.display())]
     Path { operation: &'static str, path: PathBuf, source: io::Error },
+    /// An operation that may wait for a disk needs a thread, and there is none.
+    #[error("cannot {operation} {}: there is no thread for it", path.display())]
+    NoThread { operation: &'static str, path: PathBuf, source: io::Error },
     #[error("{} is larger than {limit} bytes", path.display())]
     TooLarge { path: PathBuf, limit: u64 },
     #[error("cannot run {program}")]
@@ -61,8 +64,12 @@ impl Failure for HostError {
                 io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
                 io::ErrorKind::ReadOnlyFilesystem => Some(format!("remount the filesystem of {} read-write", path.display())),
                 io::ErrorKind::NotADirectory => Some(format!("a parent of {} is a file: move it away", path.display())),
-                _ => None,
+                _ => advice::limit(source),
             },
+            Self::NoThread { source, .. } => Some(match source.kind() {
+                io::ErrorKind::WouldBlock => "allow ingot more threads: `TasksMax=` of its unit, or `ulimit -u`".into(),
+                _ => "find the file system that hangs by `ps -eLo stat,wchan:32,comm | grep ^D`".into(),
+            }),
             Self::TooLarge { path, .. } => Some(format!("move {} away if it is not what it should be", path.display())),
             Self::Spawn { program, source } => match source.kind() {
                 io::ErrorKind::NotFound => Some(match advice::package(program) {
@@ -70,7 +77,7 @@ impl Failure for HostError {
                     None => format!("install {program} in the image, or give its full path"),
                 }),
                 io::ErrorKind::PermissionDenied => Some(format!("make {program} executable for the user it runs as")),
-                _ => None,
+                _ => advice::limit(source),
             },
             Self::Systemctl { unit, .. } | Self::SystemctlTimeout { unit, .. } if unit.is_empty() => {
                 Some("run `systemctl status` and `journalctl -b -p err`".into())

@@ -2,8 +2,8 @@
 //!
 //! Every operation that may wait for a disk runs on a thread beside: the first touch of a block on a volume restored from
 //! a snapshot takes tens of milliseconds, an fsync about as long, and other steps go on meanwhile. What is in memory is done
-//! at once, for two threads that wake each other take longer. What each does, and how a root is kept, is in
-//! [`tree`](super::tree).
+//! at once, for two threads that wake each other take longer ([`memory`](super::memory)). What each does, and how a root is
+//! kept, is in [`tree`](super::tree).
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,9 +17,13 @@ use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
 use super::attributes::{Attributes, Stat};
-use super::blocking::Threads;
+use super::blocking::{self, Threads};
 use super::error::HostError;
-use super::tree::{Tree, failed, found, outlives_the_boot};
+use super::memory;
+use super::tree::{Growth, Tree, failed, found, outlives_the_boot};
+
+/// Where ingot keeps its record, its report and what it tells the machine.
+const OWN: [&str; 2] = ["/var/lib/ingot", "/run/ingot"];
 
 /// Files and directories. Every path is absolute as the document says it; the implementation places it below `--root`.
 #[async_trait(?Send)]
@@ -78,6 +82,8 @@ pub(crate) struct DiskFiles {
 /// most often made the new directory durable as well (journals are written in order), so that the second costs little.
 /// POSIX promises it to nobody who does not ask: fsync(2), «calling fsync() does not necessarily ensure that the entry in
 /// the directory containing the file has also reached disk».
+///
+/// Locked for moments, and never over a system call: one of them may hang.
 #[derive(Debug, Clone, Default)]
 struct Grown(Arc<Mutex<Noted>>);
 
@@ -85,8 +91,33 @@ struct Grown(Arc<Mutex<Noted>>);
 struct Noted {
     /// How many directories were created so far.
     created: u64,
-    /// For each directory which creation in it was the last.
-    last: BTreeMap<PathBuf, u64>,
+    directories: BTreeMap<PathBuf, Within>,
+}
+
+/// What is known of one directory.
+#[derive(Debug, Default)]
+struct Within {
+    /// Which creation in it was the last; 0 if none was.
+    last: u64,
+    /// How many are being created in it. Whoever finds one there is to find it noted, so it is noted before.
+    under_way: usize,
+}
+
+impl Noted {
+    fn note(&mut self, directory: &Path, growth: Growth) {
+        let within = self.directories.entry(directory.to_owned()).or_default();
+        match growth {
+            Growth::Begins => within.under_way += 1,
+            Growth::Created | Growth::Failed => within.under_way -= 1,
+        }
+        if growth == Growth::Created {
+            self.created += 1;
+            within.last = self.created;
+        }
+        if within.under_way == 0 && within.last == 0 {
+            self.directories.remove(directory);
+        }
+    }
 }
 
 impl Grown {
@@ -95,22 +126,14 @@ impl Grown {
     }
 
     fn create(&self, path: &Path, mode: u32, tree: &Tree) -> io::Result<()> {
-        // Whoever is told that it exists is to find it noted, hence the lock; what has to be read from the disk first is read
-        // before it.
-        let _ = tree.open(path, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, 0);
-        let mut noted = self.noted();
-        tree.create_directory(path, mode, &mut |directory| {
-            noted.created += 1;
-            let creation = noted.created;
-            noted.last.insert(directory.to_owned(), creation);
-        })
+        tree.create_directory(path, mode, &mut |directory, growth| self.noted().note(directory, growth))
     }
 
     /// What of these leads to `path`.
     fn above(&self, path: &Path) -> Vec<(PathBuf, u64)> {
         let noted = self.noted();
-        let above = path.ancestors().filter_map(|directory| noted.last.get_key_value(directory));
-        above.map(|(directory, creation)| (directory.clone(), *creation)).collect()
+        let above = path.ancestors().filter_map(|directory| noted.directories.get_key_value(directory));
+        above.map(|(directory, within)| (directory.clone(), within.last)).collect()
     }
 
     /// Brings to disk what leads to `path`, as it was known before its own directory was brought there.
@@ -122,25 +145,23 @@ impl Grown {
             // Only now: another file below it that was installed meanwhile is not on disk before this. And not if there is
             // one more in it by now, which may have come too late for this.
             let mut noted = self.noted();
-            if noted.last.get(&directory) == Some(&creation) {
-                noted.last.remove(&directory);
+            if noted.directories.get(&directory).is_some_and(|within| within.last == creation && within.under_way == 0) {
+                noted.directories.remove(&directory);
             }
         }
         Ok(())
     }
 }
 
-impl DiskFiles {
-    pub(crate) fn new(root: Option<PathBuf>) -> Self {
-        Self { tree: Tree { root }, threads: Threads::default(), staging: RefCell::default(), grown: Grown::default() }
-    }
+/// The files of a [`DiskFiles`] for work that is done at once, on a thread that may wait: [`DiskFiles::now`].
+#[derive(Debug, Clone)]
+pub(crate) struct Now {
+    tree: Tree,
+    grown: Grown,
+}
 
-    /// As [`Files::read`], at once: for what is read before there is anything to wait for.
-    pub(super) fn read_now(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
-        self.tree.read(path, limit)
-    }
-
-    /// Opens a file of the tree for those beside this one that need a descriptor. `None` if there is none.
+impl Now {
+    /// Opens a file. `None` if there is none.
     pub(super) fn open_now(&self, path: &Path, flags: OFlag, mode: u32) -> Result<Option<File>, HostError> {
         let opened = self.tree.open(path, flags | OFlag::O_CLOEXEC, mode);
         found(opened).map(|fd| fd.map(File::from)).map_err(|source| failed("open", path, source))
@@ -151,8 +172,32 @@ impl DiskFiles {
         found(self.tree.unlink(path)).map(drop).map_err(|source| failed("remove", path, source))
     }
 
+    pub(super) fn remove_now(&self, path: &Path) -> Result<(), HostError> {
+        found(self.tree.unlink(path)).map(drop).map_err(|source| failed("remove", path, source))
+    }
+
     pub(super) fn create_directory_now(&self, path: &Path, mode: u32) -> Result<(), HostError> {
         self.grown.create(path, mode, &self.tree).map_err(|source| failed("create directory", path, source))
+    }
+}
+
+impl DiskFiles {
+    pub(crate) fn new(root: Option<PathBuf>) -> Self {
+        Self { tree: Tree { root }, threads: Threads::default(), staging: RefCell::default(), grown: Grown::default() }
+    }
+
+    /// Has `work` done where a disk may be waited for: at once if `path` is in memory, else on a thread for itself.
+    pub(super) async fn now<T: Send + 'static>(
+        &self,
+        operation: &'static str,
+        path: &Path,
+        work: impl FnOnce(&Now, &Path) -> Result<T, HostError> + Send + 'static,
+    ) -> Result<T, HostError> {
+        let (now, owned) = (Now { tree: self.tree.clone(), grown: self.grown.clone() }, path.to_owned());
+        if self.is_in_memory(path).await {
+            return work(&now, &owned);
+        }
+        blocking::work(operation, path, move || work(&now, &owned)).await
     }
 
     async fn on_disk<T: Send + 'static>(
@@ -161,11 +206,21 @@ impl DiskFiles {
         path: &Path,
         work: impl FnOnce(&Tree, &Path) -> Result<T, HostError> + Send + 'static,
     ) -> Result<T, HostError> {
-        if ["/run", "/proc", "/sys"].iter().any(|memory| path.starts_with(memory)) {
+        if self.is_in_memory(path).await {
             return work(&self.tree, path);
         }
         let (tree, owned) = (self.tree.clone(), path.to_owned());
-        self.threads.work(operation, path, move || work(&tree, &owned)).await
+        let work = move || work(&tree, &owned);
+        // What ingot keeps for itself waits for no other operation.
+        if OWN.iter().any(|own| path.starts_with(own)) {
+            return blocking::work(operation, path, work).await;
+        }
+        self.threads.work(operation, path, &self.tree.located(path), work).await
+    }
+
+    /// Below a root, what is in memory on a machine is on a disk.
+    async fn is_in_memory(&self, path: &Path) -> bool {
+        self.tree.root.is_none() && memory::holds(path).await
     }
 
     async fn turn(&self, staged: &Path) -> tokio::sync::OwnedMutexGuard<()> {

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
@@ -20,7 +21,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat};
 use nix::unistd::{fchown, geteuid};
 
 use super::error::HostError;
-use super::files::DiskFiles;
+use super::files::{DiskFiles, Now};
 use super::tree::failed;
 use crate::failure::Failure;
 
@@ -49,7 +50,12 @@ impl Lock {
     /// # Errors
     ///
     /// [`LockError::Held`] if another process has it.
-    pub(crate) fn take(path: &Path, files: &DiskFiles) -> Result<Self, LockError> {
+    pub(crate) async fn take(path: &Path, files: &DiskFiles) -> Result<Self, LockError> {
+        let taken = files.now("lock", path, |files, path| Ok(Self::take_now(path, files))).await;
+        taken.unwrap_or_else(|source| Err(LockError::Open { path: path.to_owned(), source }))
+    }
+
+    fn take_now(path: &Path, files: &Now) -> Result<Self, LockError> {
         let refused = |source| LockError::Open { path: path.to_owned(), source };
         if let Some(directory) = path.parent() {
             files.create_directory_now(directory, 0o755).map_err(refused)?;
@@ -73,7 +79,7 @@ impl Lock {
 }
 
 /// Takes directories from all but this process's user.
-fn close_to_others(directory: &Path, files: &DiskFiles) -> Result<(), HostError> {
+fn close_to_others(directory: &Path, files: &Now) -> Result<(), HostError> {
     let failed = |source: Errno| failed("set owner and mode of", directory, source.into());
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let Some(opened) = files.open_now(directory, flags, 0)? else { return Ok(()) };
@@ -88,7 +94,7 @@ fn close_to_others(directory: &Path, files: &DiskFiles) -> Result<(), HostError>
 }
 
 /// Opens the file of a lock, and makes it first if there is none that only this process's user can open.
-fn open_own(path: &Path, files: &DiskFiles) -> Result<File, HostError> {
+fn open_own(path: &Path, files: &Now) -> Result<File, HostError> {
     let open = || files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, 0o600);
     let is_own = |file: &File| fstat(file).is_ok_and(|stat| is_private(&stat));
     let opened = match open() {
@@ -114,14 +120,18 @@ fn is_private(stat: &FileStat) -> bool {
 }
 
 /// Whether `path` still leads to this file.
-fn is_at(file: &File, path: &Path, files: &DiskFiles) -> Result<bool, HostError> {
+fn is_at(file: &File, path: &Path, files: &Now) -> Result<bool, HostError> {
     let identity = |file: &File| fstat(file).map(|stat| (stat.st_dev, stat.st_ino)).ok();
     let found = files.open_now(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)?;
     Ok(found.is_some_and(|found| identity(&found) == identity(file)))
 }
 
 /// Who holds the lock now; `None` if nobody does. Does not take it.
-pub(crate) fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
+pub(crate) async fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
+    files.now("look at", path, |files, path| holder_now(path, files)).await
+}
+
+fn holder_now(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
     let mut file = match files.open_now(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(None),
@@ -135,16 +145,17 @@ pub(crate) fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, H
 }
 
 /// The lock of the boot, of this machine or of a machine in memory.
+#[async_trait(?Send)]
 pub(crate) trait BootLock {
     /// Takes the lock without waiting. It is held until the returned value is dropped, or the process dies.
     ///
     /// # Errors
     ///
     /// [`LockError::Held`] if another process has it.
-    fn take(&self) -> Result<Box<dyn Any>, LockError>;
+    async fn take(&self) -> Result<Box<dyn Any>, LockError>;
 
     /// Whether no process is known to hold it.
-    fn is_free(&self) -> bool;
+    async fn is_free(&self) -> bool;
 }
 
 /// The lock [`BOOT`], below the root of `files`.
@@ -156,18 +167,19 @@ impl LockFile {
     }
 }
 
+#[async_trait(?Send)]
 impl BootLock for LockFile {
-    fn take(&self) -> Result<Box<dyn Any>, LockError> {
-        Ok(Box::new(Lock::take(Path::new(BOOT), &self.0)?))
+    async fn take(&self) -> Result<Box<dyn Any>, LockError> {
+        Ok(Box::new(Lock::take(Path::new(BOOT), &self.0).await?))
     }
 
-    fn is_free(&self) -> bool {
-        holder(Path::new(BOOT), &self.0).is_ok_and(|holder| holder.is_none())
+    async fn is_free(&self) -> bool {
+        holder(Path::new(BOOT), &self.0).await.is_ok_and(|holder| holder.is_none())
     }
 }
 
 /// The same for whoever may not open the file: the kernel lists every lock, but not whose it is.
-fn holder_by_kernel(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
+fn holder_by_kernel(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
     let Some(file) = files.open_now(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)? else { return Ok(None) };
     let stat = fstat(&file).map_err(|errno| failed("look at the lock", path, errno.into()))?;
     let list = Path::new("/proc/locks");
@@ -229,22 +241,22 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn is_held_by_one_and_seen_by_all() {
+    #[tokio::test]
+    async fn is_held_by_one_and_seen_by_all() {
         let (path, directory) = (Path::new(BOOT), tempfile::tempdir().unwrap());
         let files = DiskFiles::new(Some(directory.path().to_owned()));
-        assert_eq!(holder(path, &files).unwrap(), None);
+        assert_eq!(holder(path, &files).await.unwrap(), None);
 
-        let lock = Lock::take(path, &files).unwrap();
+        let lock = Lock::take(path, &files).await.unwrap();
         let me = Some(std::process::id());
-        assert_eq!(holder(path, &files).unwrap(), Some(Holder { pid: me }));
-        assert!(matches!(Lock::take(path, &files), Err(LockError::Held { pid }) if pid == me));
+        assert_eq!(holder(path, &files).await.unwrap(), Some(Holder { pid: me }));
+        assert!(matches!(Lock::take(path, &files).await, Err(LockError::Held { pid }) if pid == me));
         // Having asked must not have released it: POSIX locks would be gone now.
-        assert_eq!(holder(path, &files).unwrap(), Some(Holder { pid: me }));
+        assert_eq!(holder(path, &files).await.unwrap(), Some(Holder { pid: me }));
 
         drop(lock);
-        assert_eq!(holder(path, &files).unwrap(), None);
-        drop(Lock::take(path, &files).unwrap());
+        assert_eq!(holder(path, &files).await.unwrap(), None);
+        drop(Lock::take(path, &files).await.unwrap());
     }
 
     fn place(root: &Path) -> DiskFiles {
@@ -253,41 +265,45 @@ mod tests {
     }
 
     /// Any user of the machine could open the file of mode 0644, and hold the lock.
-    #[test]
-    fn nobody_else_can_open_it() {
+    #[tokio::test]
+    async fn nobody_else_can_open_it() {
         let (path, root) = (Path::new(BOOT), tempfile::tempdir().unwrap());
         let files = place(root.path());
         let (file, directory) = (root.path().join("run/ingot/lock"), root.path().join("run/ingot"));
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o777)).unwrap();
-        drop(Lock::take(path, &files).unwrap());
+        drop(Lock::take(path, &files).await.unwrap());
         assert_eq!((mode(&file), mode(&directory)), (0o600, 0o755));
 
         // Someone has opened it while it could be opened, and holds it.
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o644)).unwrap();
         let theirs = std::fs::OpenOptions::new().read(true).write(true).open(&file).unwrap();
         fcntl(&theirs, FcntlArg::F_OFD_SETLK(&whole_file())).unwrap();
-        let lock = Lock::take(path, &files).unwrap();
+        let lock = Lock::take(path, &files).await.unwrap();
         assert_eq!(mode(&file), 0o600);
-        assert!(matches!(Lock::take(path, &files), Err(LockError::Held { .. })));
+        assert!(matches!(Lock::take(path, &files).await, Err(LockError::Held { .. })));
         drop(lock);
 
         std::fs::remove_file(&file).unwrap();
         std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
-        drop(Lock::take(path, &files).unwrap());
+        drop(Lock::take(path, &files).await.unwrap());
         assert!(std::fs::symlink_metadata(&file).unwrap().is_file());
     }
 
-    #[test]
-    fn the_kernel_says_whether_it_is_held() {
+    async fn by_kernel(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {
+        files.now("look at", path, |files, path| holder_by_kernel(path, files)).await
+    }
+
+    #[tokio::test]
+    async fn the_kernel_says_whether_it_is_held() {
         // On a filesystem whose device number is the kernel's own, as that of /run is.
         let root = tempfile::tempdir_in("/dev/shm").unwrap();
         let (path, files) = (Path::new(BOOT), place(root.path()));
-        assert_eq!(holder_by_kernel(path, &files).unwrap(), None);
-        let lock = Lock::take(path, &files).unwrap();
-        assert_eq!(holder_by_kernel(path, &files).unwrap(), Some(Holder { pid: None }));
+        assert_eq!(by_kernel(path, &files).await.unwrap(), None);
+        let lock = Lock::take(path, &files).await.unwrap();
+        assert_eq!(by_kernel(path, &files).await.unwrap(), Some(Holder { pid: None }));
         drop(lock);
-        assert_eq!(holder_by_kernel(path, &files).unwrap(), None);
+        assert_eq!(by_kernel(path, &files).await.unwrap(), None);
     }
 
     #[test]

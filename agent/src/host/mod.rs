@@ -6,7 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 mod attributes;
-mod blocking;
+pub(crate) mod blocking;
 pub(crate) mod clock;
 pub(crate) mod commands;
 mod device_number;
@@ -17,9 +17,11 @@ pub(crate) mod files;
 pub(crate) mod identity;
 mod lines;
 pub(crate) mod lock;
+mod memory;
 mod mountinfo;
 pub(crate) mod mounts;
 pub(crate) mod opened;
+pub(crate) mod outlet;
 pub(crate) mod reading;
 pub(crate) mod startup;
 pub(crate) mod state;

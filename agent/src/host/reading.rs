@@ -37,10 +37,10 @@ pub(crate) trait Reading {
     async fn device(&self, wanted: &DeviceToRead, advanced: OnAdvance<'_>) -> Result<WasRead, HostError>;
 
     /// Which process has claimed `name`; `None` if nobody has.
-    fn claimed(&self, name: &str) -> Result<Option<Holder>, HostError>;
+    async fn claimed(&self, name: &str) -> Result<Option<Holder>, HostError>;
 
     /// Claims `name` for this process, until what is returned is dropped. `None` if another process has it.
-    fn claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, HostError>;
+    async fn claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, HostError>;
 }
 
 /// A claim, which lasts until it is dropped.

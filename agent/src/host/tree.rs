@@ -22,6 +22,7 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, unlinkat};
 use zeroize::Zeroizing;
 
 use super::attributes::{Attributes, FileKind, Stat};
+use super::blocking::still_wanted;
 use super::error::HostError;
 
 /// The files of this machine, or of the tree below `root`.
@@ -56,9 +57,10 @@ impl Tree {
         Ok(path.to_owned())
     }
 
+    /// Opens a file or a directory, unless what that is for is no longer wanted: this is where a file system hangs.
     pub(crate) fn open(&self, path: &Path, flags: OFlag, mode: u32) -> io::Result<OwnedFd> {
         let mode = Mode::from_bits_truncate(mode);
-        Ok(match &self.root {
+        let opened = match &self.root {
             None => open(path, flags, mode)?,
             Some(root) => {
                 let root = open(root, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())?;
@@ -66,7 +68,9 @@ impl Tree {
                 let mode = if flags.contains(OFlag::O_CREAT) { mode } else { Mode::empty() };
                 openat2(&root, path, OpenHow::new().flags(flags).mode(mode).resolve(ResolveFlag::RESOLVE_IN_ROOT))?
             }
-        })
+        };
+        still_wanted()?;
+        Ok(opened)
     }
 
     /// The directory that holds `path`, and the name in it.
@@ -91,7 +95,9 @@ impl Tree {
 
     /// What is at `path`, as [`way`] reaches it. The descriptor is one for paths only.
     pub(crate) fn open_to_change(&self, path: &Path) -> io::Result<OwnedFd> {
-        way::open_way(self.root.as_deref(), path)
+        let opened = way::open_way(self.root.as_deref(), path)?;
+        still_wanted()?;
+        Ok(opened)
     }
 
     pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Option<Zeroizing<Vec<u8>>>, HostError> {
@@ -141,31 +147,40 @@ impl Tree {
         Ok(names)
     }
 
-    /// Creates a directory and its missing parents. `grown` is told each directory that has a new one in it, also if it comes
-    /// to no good end: those are not on disk yet.
-    pub(crate) fn create_directory(&self, path: &Path, mode: u32, grown: &mut dyn FnMut(&Path)) -> io::Result<()> {
+    /// Creates a directory and its missing parents. `grown` is told of each directory that gets a new one in it, before and
+    /// after: those are not on disk yet.
+    pub(crate) fn create_directory(&self, path: &Path, mode: u32, grown: &mut dyn FnMut(&Path, Growth)) -> io::Result<()> {
         if let Some(root) = &self.root {
             fs::create_dir_all(root)?;
         }
+        let is_there = |part: &Path| self.directory_to_change(part).map(drop);
         let mut parts: Vec<&Path> = path.ancestors().filter(|part| part.file_name().is_some()).collect();
         parts.reverse();
         for part in parts {
+            if found(is_there(part))?.is_some() {
+                continue;
+            }
             let (parent, name) = self.parent_to_change(part)?;
+            let mut grown = |growth| {
+                if let Some(parent) = part.parent()
+                    && outlives_the_boot(part)
+                {
+                    grown(parent, growth);
+                }
+            };
+            grown(Growth::Begins);
             // Right from the first moment, but for what the umask takes away: nobody repairs the mode of what exists, and the
             // power may fail before the next call.
-            match mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode)) {
+            let made = mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode));
+            grown(if made.is_ok() { Growth::Created } else { Growth::Failed });
+            match made {
                 Ok(()) => {
-                    if let Some(parent) = part.parent()
-                        && outlives_the_boot(part)
-                    {
-                        grown(parent);
-                    }
                     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                     let made = openat(&parent, name.as_os_str(), flags, Mode::empty())?;
                     fchmod(&made, Mode::from_bits_truncate(mode))?;
                 }
-                // Fails with «not a directory» if something else is there, a dangling link included.
-                Err(Errno::EEXIST) => drop(self.directory_to_change(part)?),
+                // Another has made it meanwhile. Fails if something else is there, a dangling link included.
+                Err(Errno::EEXIST) => is_there(part)?,
                 Err(other) => return Err(other.into()),
             }
         }
@@ -175,10 +190,10 @@ impl Tree {
     pub(crate) fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
         let failed = |source| failed("write", staged, source);
         let (parent, name) = self.parent_to_change(staged).map_err(failed)?;
-        found(remove(&parent, &name)).map_err(failed)?;
+        found(remove(&parent, &name)).and_then(|_| still_wanted()).map_err(failed)?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(&parent, name.as_os_str(), flags, Mode::from_bits_truncate(0o600)).map_err(|e| failed(e.into()))?;
-        let written = filled(File::from(fd), content, attributes);
+        let written = still_wanted().and_then(|()| filled(File::from(fd), content, attributes));
         let written = written.and_then(|file| if outlives_the_boot(staged) { file.sync_all() } else { Ok(()) });
         written.map_err(|error| {
             // The first error is the one to report.
@@ -230,6 +245,14 @@ impl Tree {
         let (parent, name) = self.parent_to_change(path)?;
         remove(&parent, &name)
     }
+}
+
+/// How far a directory has come that is being created in another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Growth {
+    Begins,
+    Created,
+    Failed,
 }
 
 /// Gives a new, empty file its owner and mode, so that no one else can open it before; then writes it. Whether

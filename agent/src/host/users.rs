@@ -2,21 +2,24 @@
 
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
+
 use super::error::HostError;
-use super::files::DiskFiles;
+use super::files::{DiskFiles, Files as _};
 
 /// Users and groups, from /etc/passwd and /etc/group only: a static binary must not load NSS modules.
+#[async_trait(?Send)]
 pub(crate) trait Users {
     /// # Errors
     ///
     /// [`HostError::NoUser`] if there is none of that name or number.
-    fn user(&self, name: &str) -> Result<User, HostError>;
+    async fn user(&self, name: &str) -> Result<User, HostError>;
     /// The id of a group by name or number.
     ///
     /// # Errors
     ///
     /// [`HostError::NoGroup`].
-    fn group(&self, name: &str) -> Result<u32, HostError>;
+    async fn group(&self, name: &str) -> Result<u32, HostError>;
     /// The user this process runs as: uid and gid.
     fn own(&self) -> (u32, u32);
 }
@@ -45,19 +48,21 @@ impl EtcUsers {
         Self { files: DiskFiles::new(root) }
     }
 
-    fn lines(&self, path: &str) -> Result<String, HostError> {
-        let content = self.files.read_now(Path::new(path), LIMIT)?.unwrap_or_default();
+    async fn lines(&self, path: &str) -> Result<String, HostError> {
+        let content = self.files.read(Path::new(path), LIMIT).await?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&content).into_owned())
     }
 }
 
+#[async_trait(?Send)]
 impl Users for EtcUsers {
-    fn user(&self, name: &str) -> Result<User, HostError> {
-        find_user(name, &self.lines("/etc/passwd")?, &self.lines("/etc/group")?).ok_or_else(|| HostError::NoUser { name: name.into() })
+    async fn user(&self, name: &str) -> Result<User, HostError> {
+        find_user(name, &self.lines("/etc/passwd").await?, &self.lines("/etc/group").await?)
+            .ok_or_else(|| HostError::NoUser { name: name.into() })
     }
 
-    fn group(&self, name: &str) -> Result<u32, HostError> {
-        find_group(name, &self.lines("/etc/group")?).ok_or_else(|| HostError::NoGroup { name: name.into() })
+    async fn group(&self, name: &str) -> Result<u32, HostError> {
+        find_group(name, &self.lines("/etc/group").await?).ok_or_else(|| HostError::NoGroup { name: name.into() })
     }
 
     fn own(&self) -> (u32, u32) {
@@ -120,14 +125,14 @@ mod tests {
         assert_eq!(find_group("110", GROUP), Some(110));
     }
 
-    #[test]
-    fn says_who_is_missing() {
+    #[tokio::test]
+    async fn says_who_is_missing() {
         for name in ["broken", "+nis", "12345", ""] {
             assert_eq!(find_user(name, PASSWD, GROUP), None, "{name}");
         }
         let directory = tempfile::tempdir().unwrap();
         let users = EtcUsers::new(Some(directory.path().to_owned()));
-        assert_eq!(users.user("shop").unwrap_err().to_string(), "there is no user `shop` in /etc/passwd");
-        assert_eq!(users.group("shop").unwrap_err().to_string(), "there is no group `shop` in /etc/group");
+        assert_eq!(users.user("shop").await.unwrap_err().to_string(), "there is no user `shop` in /etc/passwd");
+        assert_eq!(users.group("shop").await.unwrap_err().to_string(), "there is no group `shop` in /etc/group");
     }
 }

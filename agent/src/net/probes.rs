@@ -5,12 +5,17 @@
 
 use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::TcpStream;
+
+use crate::host::blocking;
+
+const HOSTS: &str = "/etc/hosts";
 
 /// Asks a service of this machine whether it serves.
 #[async_trait(?Send)]
@@ -50,8 +55,8 @@ impl Probes for NetProbes {
 
     async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String> {
         let (host, port) = split(address).ok_or_else(|| format!("{address} is no host:port"))?;
-        let addresses = addresses(host, &hosts())?;
         let connect = async {
+            let addresses = look_up(host).await?;
             let mut refused = String::new();
             for address in addresses {
                 match TcpStream::connect(SocketAddr::new(address, port)).await {
@@ -119,8 +124,15 @@ fn in_short(error: &std::io::Error) -> String {
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
-fn hosts() -> String {
-    std::fs::read_to_string("/etc/hosts").unwrap_or_default()
+/// The addresses of a host. /etc/hosts is read where it may say something new, and on a thread beside: it may lie on a disk
+/// that hangs.
+async fn look_up(host: &str) -> Result<Vec<IpAddr>, String> {
+    if let Ok(found) = addresses(host, "") {
+        return Ok(found);
+    }
+    let read = || Ok(std::fs::read_to_string(HOSTS).unwrap_or_default());
+    let hosts = blocking::work("read", Path::new(HOSTS), read).await.unwrap_or_default();
+    addresses(host, &hosts)
 }
 
 /// Splits `host:port`, `[::1]:port` and, as people write it, `:port`.
@@ -156,9 +168,10 @@ struct HostsFile;
 
 impl Resolve for HostsFile {
     fn resolve(&self, name: Name) -> Resolving {
-        let found = addresses(name.as_str(), &hosts());
-        let found = found.map(|found| -> Addrs { Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0))) });
-        Box::pin(std::future::ready(found.map_err(Into::into)))
+        Box::pin(async move {
+            let found = look_up(name.as_str()).await?;
+            Ok(Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
+        })
     }
 }
 

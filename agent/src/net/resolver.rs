@@ -4,11 +4,14 @@
 //! and never by a public resolver.
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
+
+use crate::host::blocking;
 
 /// The longest wait for one DNS answer. A VPC's resolver answers in milliseconds; a lost packet must leave time for
 /// a second one while a connection is still waited for, and the usual setting of resolv.conf, 5 s, does not.
@@ -23,7 +26,7 @@ pub(crate) struct SystemResolver {
 impl SystemResolver {
     /// The addresses of a host, as long as their time to live says.
     pub(crate) async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, ResolveError> {
-        match self.get()?.lookup_ip(name).await {
+        match self.get().await?.lookup_ip(name).await {
             Ok(found) => Ok(found.iter().collect()),
             Err(error) => {
                 // Early in a boot /etc/resolv.conf may be the image's, until the lease brings this network's.
@@ -35,19 +38,25 @@ impl SystemResolver {
         }
     }
 
-    fn get(&self) -> Result<TokioResolver, ResolveError> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(resolver) = &*made {
+    async fn get(&self) -> Result<TokioResolver, ResolveError> {
+        if let Some(resolver) = &*self.made.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(resolver.clone());
         }
+        // /etc may lie on a disk that hangs.
+        let made = blocking::work("read", Path::new("/etc/resolv.conf"), || Ok(Self::configured())).await;
+        let resolver = made.unwrap_or_else(|error| Err(ResolveError::Configuration { why: error.to_string() }))?;
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = Some(resolver.clone());
+        Ok(resolver)
+    }
+
+    /// Reads /etc/resolv.conf and /etc/hosts.
+    fn configured() -> Result<TokioResolver, ResolveError> {
         let configuration = |error: hickory_resolver::net::NetError| ResolveError::Configuration { why: error.to_string() };
         let mut builder = TokioResolver::builder_tokio().map_err(configuration)?;
         let options = builder.options_mut();
         options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
         options.timeout = options.timeout.min(DNS_TIMEOUT);
-        let resolver = builder.build().map_err(configuration)?;
-        *made = Some(resolver.clone());
-        Ok(resolver)
+        builder.build().map_err(configuration)
     }
 }
 

@@ -16,7 +16,7 @@ use crate::failure::nearest;
 use crate::plan::place;
 use crate::plan::values::Values;
 use crate::step::{HasFields, Order, Shape, Shapes};
-use crate::template::{Template, descend};
+use crate::template::{Scope, Template, TemplateError, descend};
 use crate::text::{Place, Text};
 
 pub(crate) struct Checker<'a> {
@@ -113,6 +113,7 @@ impl<'a> Checker<'a> {
             for reference in template.references() {
                 self.resolve(reference, values, |this| this.place_in_text(start, &template, reference));
             }
+            self.fits(&template, values, start);
             references.extend_from_slice(template.references());
         }
         if let Some((path, template)) = item.step.template().and_then(|path| templates.get_key_value(path)) {
@@ -122,6 +123,7 @@ impl<'a> Checker<'a> {
                     Place { file: path.display().to_string().into(), line, column }
                 });
             }
+            self.fits(template, values, &Place { file: path.display().to_string().into(), line: 1, column: 1 });
             references.extend_from_slice(template.references());
         }
         references.sort_unstable();
@@ -137,6 +139,17 @@ impl<'a> Checker<'a> {
             self.mistakes.push(Mistake::of(&item.place, objection));
         }
         references
+    }
+
+    /// Fills in what goes over lists of values within each other, and finds out now that it becomes too large.
+    fn fits(&mut self, template: &Template, values: &Values, start: &Place) {
+        if !template.multiplies() || template.references().iter().any(|reference| reference.root() != "values") {
+            return;
+        }
+        let Ok(known) = values.resolve(&Json::Null) else { return };
+        if let Err(error @ TemplateError::TooLarge { .. }) = template.render(&Scope::from(serde_json::json!({ "values": known }))) {
+            self.mistakes.push(Mistake::of_template(start, &error));
+        }
     }
 
     fn parse(&mut self, text: &Text, start: &Place) -> Option<Template> {

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use crate::address::Reference;
 use crate::document::error::Mistake;
 use crate::document::tree::{Node, Value};
-use crate::template::{Scope, Template, TemplateError, descend};
+use crate::template::{SIZE_LIMIT, Scope, Template, TemplateError, descend};
 use crate::text::Place;
 
 /// The values of a document, with those that have to be rendered in the order in which that can be done.
@@ -50,6 +50,8 @@ impl Values {
     /// Fills in the references, now that the facts are known.
     pub(crate) fn resolve(&self, instance: &Json) -> Result<Json, (Place, TemplateError)> {
         let mut tree = self.tree.clone();
+        // A value may hold another one twice, which holds another one twice.
+        let mut total = 0;
         for text in &self.texts {
             let mut scope = Scope::new();
             for reference in text.template.references() {
@@ -59,6 +61,11 @@ impl Values {
                 }
             }
             let rendered = text.template.render(&scope).map_err(|error| (text.place.clone(), error))?;
+            total += rendered.expose().len();
+            if total > SIZE_LIMIT {
+                let what = format!("makes the values larger than {} MiB together", SIZE_LIMIT >> 20);
+                return Err((text.place.clone(), TemplateError::too_large(what)));
+            }
             let slot = text.path.iter().try_fold(&mut tree, |value, segment| match value {
                 Json::Array(items) => segment.parse::<usize>().ok().and_then(|at| items.get_mut(at)),
                 other => other.get_mut(segment),
@@ -142,6 +149,16 @@ mod tests {
         assert_eq!(mistakes, []);
         let resolved = values.resolve(&json!({"id": "i-1"})).unwrap();
         assert_eq!(resolved, json!({"a": "i-1-a", "b": "i-1", "list": ["i-1-a", 1]}));
+    }
+
+    #[test]
+    fn refuses_values_that_double_each_other() {
+        let doubled: String = (1..40).map(|number| format!("v{number}: '{{{{values.v{0}}}}}{{{{values.v{0}}}}}'\n", number - 1)).collect();
+        let (values, mistakes) = values(&format!("v0: x\n{doubled}"));
+        assert!(mistakes.is_empty());
+        let (place, error) = values.resolve(&Json::Null).unwrap_err();
+        assert_eq!(error.to_string(), "what this template becomes makes the values larger than 16 MiB together");
+        assert_eq!(place.line, 25);
     }
 
     #[test]

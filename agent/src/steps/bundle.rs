@@ -100,7 +100,7 @@ impl Step for Bundle {
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, BundleError> {
         let wanted = self.wanted(cx).await?;
         let found = find::find(self.layout(), &wanted, cx).await?;
-        find::changes(self.layout(), &wanted, self.attributes(cx)?, self.fields.keep(), &found)
+        find::changes(self.layout(), &wanted, self.attributes(cx).await?, self.fields.keep(), &found)
     }
 
     async fn stage(&self, change: &Change, cx: &Context<'_>) -> Result<(), BundleError> {
@@ -212,9 +212,9 @@ impl Bundle {
         Ok(Release { source, sha256, strip_components: fields.strip_components, version })
     }
 
-    fn attributes(&self, cx: &Context<'_>) -> Result<Attributes, BundleError> {
+    async fn attributes(&self, cx: &Context<'_>) -> Result<Attributes, BundleError> {
         let mode = self.fields.mode.unwrap_or(Mode(0o755));
-        install::owned(self.fields.owner.as_deref(), self.fields.group.as_deref(), mode, cx).map_err(BundleError::Host)
+        install::owned(self.fields.owner.as_deref(), self.fields.group.as_deref(), mode, cx).await.map_err(BundleError::Host)
     }
 
     /// Unpacks a release while it comes, out of sight.

@@ -142,7 +142,7 @@ impl Step for Command {
     }
 
     async fn apply(&self, _change: Change, cx: &Context<'_>) -> Result<(), CommandError> {
-        let invocation = self.invocation(cx)?;
+        let invocation = self.invocation(cx).await?;
         self.record(Recorded::Started, cx).await?;
         cx.waiting(format!("for {} to end", self.run[0]));
         let mut said = Excerpt::default();
@@ -188,9 +188,12 @@ impl Command {
         (!done).then(|| Change { run: words.join(" "), user: self.user.clone(), again })
     }
 
-    fn invocation(&self, cx: &Context<'_>) -> Result<Invocation, CommandError> {
+    async fn invocation(&self, cx: &Context<'_>) -> Result<Invocation, CommandError> {
         let render = |text: &Text| cx.render(text).map_err(CommandError::Render);
-        let user = self.user.as_deref().map(|name| cx.host().users.user(name)).transpose().map_err(CommandError::Host)?;
+        let user = match self.user.as_deref() {
+            Some(name) => Some(cx.host().users.user(name).await.map_err(CommandError::Host)?),
+            None => None,
+        };
         let mut environment = base_environment(user.as_ref());
         for (name, text) in &self.environment {
             environment.retain(|(known, _)| known != name);

@@ -74,7 +74,7 @@ pub(crate) fn path_objection(key: &str) -> Option<Objection> {
 /// Compares a file with what it should be. Reads only.
 pub(crate) async fn inspect(wanted: Wanted, cx: &Context<'_>) -> Result<Vec<Change>, HostError> {
     let files = &cx.host().files;
-    let attributes = attributes(&wanted, cx)?;
+    let attributes = attributes(&wanted, cx).await?;
     let found = files.stat(&wanted.path).await?;
     let same_content = match found {
         Some(Stat { kind: FileKind::File, size, .. }) if size == wanted.content.len() as u64 => {
@@ -104,7 +104,7 @@ pub(crate) async fn inspect(wanted: Wanted, cx: &Context<'_>) -> Result<Vec<Chan
 /// Puts a change next to where it will go, in a directory that is made where it is missing.
 pub(crate) async fn stage(change: &Change, cx: &Context<'_>) -> Result<(), HostError> {
     let Change::Write(wanted) = change else { return Ok(()) };
-    let attributes = attributes(wanted, cx)?;
+    let attributes = attributes(wanted, cx).await?;
     if let Some(parent) = wanted.path.parent() {
         cx.host().files.create_directory(parent, wanted.directory_mode).await?;
     }
@@ -125,7 +125,7 @@ pub(crate) async fn apply(change: Change, cx: &Context<'_>) -> Result<(), HostEr
     let files = &cx.host().files;
     match change {
         Change::Write(wanted) => files.install(&staged(&wanted.path), &wanted.path).await,
-        Change::SetAttributes(wanted) => files.set_attributes(&wanted.path, attributes(&wanted, cx)?).await,
+        Change::SetAttributes(wanted) => files.set_attributes(&wanted.path, attributes(&wanted, cx).await?).await,
         Change::RemoveStaged(path) => files.remove(&path).await,
     }
 }
@@ -137,20 +137,20 @@ pub(crate) async fn outputs(path: &Path, cx: &Context<'_>) -> Result<Outputs, Ho
     Ok(Outputs { stamp, ..Outputs::at(path) })
 }
 
-fn attributes(wanted: &Wanted, cx: &Context<'_>) -> Result<Attributes, HostError> {
-    owned(wanted.owner.as_deref(), wanted.group.as_deref(), wanted.mode, cx)
+async fn attributes(wanted: &Wanted, cx: &Context<'_>) -> Result<Attributes, HostError> {
+    owned(wanted.owner.as_deref(), wanted.group.as_deref(), wanted.mode, cx).await
 }
 
 /// Owner and mode by the names that a document gives: without one, the user ingot runs as.
-pub(crate) fn owned(owner: Option<&str>, group: Option<&str>, mode: Mode, cx: &Context<'_>) -> Result<Attributes, HostError> {
+pub(crate) async fn owned(owner: Option<&str>, group: Option<&str>, mode: Mode, cx: &Context<'_>) -> Result<Attributes, HostError> {
     let users = &cx.host().users;
     let (mut uid, mut gid) = users.own();
     if let Some(owner) = owner {
-        let user = users.user(owner)?;
+        let user = users.user(owner).await?;
         (uid, gid) = (user.uid, user.gid);
     }
     if let Some(group) = group {
-        gid = users.group(group)?;
+        gid = users.group(group).await?;
     }
     Ok(Attributes { mode: mode.0, uid, gid })
 }

@@ -29,7 +29,7 @@ use self::fields::{To, WaitUrl};
 use self::target::Target;
 use crate::aws::autoscaling::{ActionResult, no_action};
 use crate::aws::cloudformation::{ResourceSignal, SignalStatus, WaitSignal, waits_no_more};
-use crate::failure::Objection;
+use crate::failure::{Explanation, Objection};
 use crate::host::state::{Entry, EntryState};
 use crate::step::verdict::Verdict;
 use crate::step::{AsksAws, Context, Order, Outputs, Phase, Progress, Shape, Step};
@@ -40,6 +40,9 @@ pub(crate) use self::trouble::SignalError;
 
 /// As long as any other call to AWS is tried.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Twice as long is less than what a boot has left for its signals once its deadline has passed.
+const RECORDED_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
@@ -108,7 +111,7 @@ impl Step for Signal {
 
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), SignalError> {
         let detail = detail(&change.target, change.status, cx.world.phase);
-        record(EntryState::Started, &detail, cx).await?;
+        record(EntryState::Started, &detail, cx).await;
         cx.asking(format!("for AWS to take it: {}", told(&change.target, change.status)));
         match self.send(&change, cx).await {
             Ok(()) => {}
@@ -122,7 +125,8 @@ impl Step for Signal {
             }
             Err(error) => return Err(error),
         }
-        record(EntryState::Done, &detail, cx).await
+        record(EntryState::Done, &detail, cx).await;
+        Ok(())
     }
 
     async fn outputs(&self, _cx: &Context<'_>) -> Result<Outputs, SignalError> {
@@ -189,10 +193,20 @@ fn is_due(target: &Target, status: SignalStatus, recorded: Option<&Entry>, boot_
     }
 }
 
-async fn record(state: EntryState, detail: &str, cx: &Context<'_>) -> Result<(), SignalError> {
-    let at = cx.host().clock.now().to_string();
-    let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at, detail: Some(detail.into()) };
-    cx.world.record.put(cx.address.as_str(), entry).await.map_err(SignalError::Host)
+/// Notes how far the signal has come. A disk that is full, or hangs, does not keep it from those who wait for it: at the
+/// worst it is sent once more.
+async fn record(state: EntryState, detail: &str, cx: &Context<'_>) {
+    let clock = &cx.host().clock;
+    let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at: clock.now().to_string(), detail: Some(detail.into()) };
+    let trouble = tokio::select! {
+        biased;
+        written = cx.world.record.put(cx.address.as_str(), entry) => match written {
+            Ok(()) => return,
+            Err(error) => Explanation::of(&error).to_string(),
+        },
+        () = clock.sleep(RECORDED_WITHIN) => format!("the disk has not answered for {RECORDED_WITHIN:?}"),
+    };
+    cx.progress(Progress::Warning(format!("the next boot may signal once more, since this is not on record: {trouble}")));
 }
 
 #[cfg(test)]

@@ -35,11 +35,19 @@ pub(crate) enum TemplateError {
 
     #[error("{path} cannot be written by `{helper}`: it {reason}")]
     Unwritable { path: String, helper: &'static str, reason: &'static str, hint: Option<&'static str>, position: Position },
+
+    #[error("what this template becomes {what}")]
+    TooLarge { what: String, position: Position },
 }
 
 impl TemplateError {
     pub(super) fn unknown_helper(name: &str, position: Position) -> Self {
         Self::UnknownHelper { name: name.to_owned(), nearest: nearest(name, Helper::names().chain(BLOCKS)), position }
+    }
+
+    /// `what` is said of what the template becomes.
+    pub(crate) fn too_large(what: String) -> Self {
+        Self::TooLarge { what, position: Position::START }
     }
 
     /// Where in the source of the template.
@@ -53,7 +61,8 @@ impl TemplateError {
             | Self::Missing { position, .. }
             | Self::NoFields { position, .. }
             | Self::WrongType { position, .. }
-            | Self::Unwritable { position, .. } => *position,
+            | Self::Unwritable { position, .. }
+            | Self::TooLarge { position, .. } => *position,
         }
     }
 }
@@ -83,6 +92,7 @@ impl Failure for TemplateError {
             Self::WrongType { found: "a map", .. } => "name one of its keys, or write it whole with `json`, `toml` or `yaml`".into(),
             Self::WrongType { found: "null", path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
             Self::WrongType { .. } => "give it a value of that type".into(),
+            Self::TooLarge { .. } => "go over shorter lists, or over fewer of them within each other".into(),
             Self::Unwritable { reason: TOO_LARGE_FOR_TOML, path, .. } => {
                 format!("write a number that large as a string, as in \"{{{{{path}}}}}\"")
             }

@@ -53,7 +53,7 @@ use crate::text::SecretText;
 
 pub(crate) use self::error::TemplateError;
 pub(crate) use self::formats::{Format, FormatError, helper_for};
-pub(crate) use self::render::Told;
+pub(crate) use self::render::{SIZE_LIMIT, Told};
 pub(crate) use self::scope::{Scope, descend};
 pub(crate) use self::uses::{Bare, EACH, Stands};
 
@@ -104,12 +104,17 @@ impl Template {
         self.0.positions.get(n).copied()
     }
 
+    /// Whether it goes over a list within another, so that a few of them become gigabytes.
+    pub(crate) fn multiplies(&self) -> bool {
+        tree::rounds(&self.0.nodes) > 1
+    }
+
     /// Fills the template in. The result is a secret, because any value may have been one.
     ///
     /// # Errors
     ///
     /// The first value that is missing, is of a type that cannot stand where it does, or cannot be written in
-    /// the format its helper is for.
+    /// the format its helper is for; [`TemplateError::TooLarge`] if it grows beyond [`SIZE_LIMIT`].
     pub(crate) fn render(&self, scope: &Scope) -> Result<SecretText, TemplateError> {
         self.render_telling(scope, &|_| {})
     }

@@ -4,6 +4,8 @@
 //! null as nothing and a map as `[object]`, logs the arguments of every helper at debug level, and leaves
 //! copies of them in memory. A secret allows none of that.
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
 use super::error::TemplateError;
@@ -23,9 +25,16 @@ pub(crate) enum Told<'a> {
     ForSystemdOnly(String),
 }
 
+/// How large a template may become once it is filled in, in bytes: as large as user data may be. Lists that are gone over
+/// within each other multiply.
+pub(crate) const SIZE_LIMIT: usize = 16 << 20;
+
+/// How many parts of a template are gone through, those of each round of an `each` included: half a second's work.
+const PARTS_LIMIT: usize = 10_000_000;
+
 /// Appends `nodes`, filled in from `root`, to `out`.
 pub(super) fn render(nodes: &[Node], root: &Value, tell: &dyn Fn(Told<'_>), out: &mut Buffer) -> Result<(), TemplateError> {
-    Renderer { root, level: None, tell }.nodes(nodes, out)
+    Renderer { root, level: None, tell, parts: &Cell::new(0) }.nodes(nodes, out)
 }
 
 /// What an expression comes to.
@@ -56,6 +65,8 @@ struct Renderer<'v> {
     root: &'v Value,
     level: Option<&'v Level<'v>>,
     tell: &'v dyn Fn(Told<'_>),
+    /// How many parts have been gone through.
+    parts: &'v Cell<usize>,
 }
 
 /// The innermost block that has a context of its own, and those around it.
@@ -87,6 +98,7 @@ impl Renderer<'_> {
                     let text = quote::scalar(value)
                         .map_err(|_| wrong_type(expression, value, "only a string, a number or a boolean is printed as it is"))?;
                     out.push_str(&text);
+                    fits(expression, out)?;
                 }
                 Node::Block(block) => self.block(block, out)?,
             }
@@ -119,6 +131,11 @@ impl Renderer<'_> {
     }
 
     fn inside(self, value: &Value, item: Option<Item<'_>>, block: &Block, out: &mut Buffer) -> Result<(), TemplateError> {
+        self.parts.set(self.parts.get() + 1 + block.body.len());
+        if self.parts.get() > PARTS_LIMIT {
+            return Err(too_large(&block.subject, format!("takes more than {PARTS_LIMIT} parts")));
+        }
+        fits(&block.subject, out)?;
         let number = self.level.map_or(0, |level| level.number + 1);
         let level = Level { number, outer: self.level, value, item, secret: self.is_secret(&block.subject) };
         Renderer { level: Some(&level), ..self }.nodes(&block.body, out)
@@ -279,6 +296,14 @@ impl<'v> Renderer<'v> {
         meant.segments[n] = nearest(&path.segments[n], map.keys().map(String::as_str))?.to_owned();
         Some(meant.to_string())
     }
+}
+
+fn fits(expression: &Expression, out: &Buffer) -> Result<(), TemplateError> {
+    if out.len() <= SIZE_LIMIT { Ok(()) } else { Err(too_large(expression, format!("is larger than {} MiB", SIZE_LIMIT >> 20))) }
+}
+
+fn too_large(expression: &Expression, what: String) -> TemplateError {
+    TemplateError::TooLarge { what, position: expression.position().unwrap_or(Position::START) }
 }
 
 fn wrong_type(expression: &Expression, value: &Value, needs: &str) -> TemplateError {

@@ -165,6 +165,22 @@ fn refuses_to_print_what_is_no_text() {
     }
 }
 
+/// Two gigabytes, and then it was aborted.
+#[test]
+fn lists_within_each_other_do_not_take_all_memory() {
+    let list = Value::Array((0..2000).map(Value::from).collect());
+    let scope = Scope::from(json!({ "values": { "l": list } }));
+    let nested = |body: &str| {
+        let each = "{{#each values.l}}".repeat(3);
+        Template::parse(&format!("{each}{body}{}", "{{/each}}".repeat(3))).unwrap()
+    };
+    let error = |body: &str| Explanation::of(&nested(body).render(&scope).unwrap_err()).to_string();
+    insta::assert_snapshot!(error("x"), @"");
+    insta::assert_snapshot!(error("{{this}}: some text of which there is too much\n"), @"");
+    assert!(nested("").multiplies());
+    assert!(!Template::parse("{{#each values.l}}x{{/each}}{{#each values.l}}y{{/each}}").unwrap().multiplies());
+}
+
 #[test]
 fn refuses_to_parse_what_can_never_render() {
     for (source, place, expected) in [

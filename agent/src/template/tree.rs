@@ -29,6 +29,18 @@ pub(super) struct Block {
     pub(super) otherwise: Option<Vec<Node>>,
 }
 
+/// How many lists are gone over within each other, at the most.
+pub(super) fn rounds(nodes: &[Node]) -> usize {
+    let of_block = |node: &Node| match node {
+        Node::Block(block) => {
+            let within = rounds(&block.body) + usize::from(block.kind == BlockKind::Each);
+            within.max(block.otherwise.as_deref().map_or(0, rounds))
+        }
+        _ => 0,
+    };
+    nodes.iter().map(of_block).max().unwrap_or(0)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockKind {
     /// `wanted` is false for `unless`.

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 
 use crate::aws::cloudformation::SignalStatus;
 use crate::aws::live::{Aws, Services};
@@ -184,7 +185,8 @@ impl Audience for Watcher {
         let written = self.machine.file(REPORT).and_then(|(text, _)| serde_json::from_str::<Report>(&text).ok());
         if let Some(written) = written.filter(|written| written.started_at == report.started_at) {
             assert_eq!(written.finished_at, report.finished_at, "the report is shown before it is written");
-            assert!(crate::host::lock::BootLock::is_free(&self.machine), "the lock is held longer than needed");
+            let is_free = crate::host::lock::BootLock::is_free(&self.machine).now_or_never();
+            assert_eq!(is_free, Some(true), "the lock is held longer than needed");
         }
         self.reports.borrow_mut().push(report.clone());
     }

@@ -2,6 +2,8 @@
 
 use std::any::Any;
 
+use async_trait::async_trait;
+
 use super::FakeMachine;
 use crate::host::lock::{BootLock, LockError};
 
@@ -25,12 +27,13 @@ impl FakeMachine {
     }
 }
 
+#[async_trait(?Send)]
 impl BootLock for FakeMachine {
-    fn take(&self) -> Result<Box<dyn Any>, LockError> {
+    async fn take(&self) -> Result<Box<dyn Any>, LockError> {
         self.lock_by(std::process::id())
     }
 
-    fn is_free(&self) -> bool {
+    async fn is_free(&self) -> bool {
         self.0.boot_lock.get().is_none()
     }
 }

@@ -53,11 +53,11 @@ impl Reading for FakeMachine {
         Ok(WasRead { bytes: disk.size, ..WasRead::default() })
     }
 
-    fn claimed(&self, _name: &str) -> Result<Option<Holder>, HostError> {
+    async fn claimed(&self, _name: &str) -> Result<Option<Holder>, HostError> {
         Ok(None)
     }
 
-    fn claim(&self, _name: &str) -> Result<Option<Box<dyn Claim>>, HostError> {
+    async fn claim(&self, _name: &str) -> Result<Option<Box<dyn Claim>>, HostError> {
         Ok(Some(Box::new(Claimed)))
     }
 }

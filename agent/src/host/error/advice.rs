@@ -15,6 +15,15 @@ pub(super) fn package(program: &str) -> Option<&'static str> {
     })
 }
 
+/// What to do about a limit that was reached.
+pub(super) fn limit(refusal: &io::Error) -> Option<String> {
+    match refusal.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE) => Some("raise `ulimit -n`, or `LimitNOFILE=` of the unit".into()),
+        Some(Errno::ENFILE) => Some("raise `sysctl fs.file-max`, or find what keeps files open by `lsof`".into()),
+        _ => None,
+    }
+}
+
 /// What to do about a mount(2) or a swapon(2) that was refused.
 pub(super) fn mount(refusal: &io::Error, filesystem: &str) -> String {
     let errno = refusal.raw_os_error().map(Errno::from_raw);

@@ -41,7 +41,7 @@ async fn installs_what_was_staged() {
 }
 
 fn grown(files: &DiskFiles) -> Vec<String> {
-    files.grown.noted().last.keys().map(|directory| directory.display().to_string()).collect()
+    files.grown.noted().directories.keys().map(|directory| directory.display().to_string()).collect()
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use nix::libc;
 
 use super::kernel_log::KernelLog;
 use super::{MountCall, Mounts, call};
-use crate::host::blocking;
+use crate::host::blocking::{self, still_wanted};
 use crate::host::commands::Commands;
 use crate::host::device_number::DeviceNumber;
 use crate::host::disks::{self, Device};
@@ -107,6 +107,7 @@ fn swaps() -> Result<Vec<DeviceNumber>, HostError> {
 
 fn swap_on(device: &Device, priority: Option<u16>) -> Result<(), HostError> {
     let held = disks::hold(device)?;
+    still_wanted().map_err(|source| failed("swap on", &device.node, source))?;
     let refused = |errno: Errno, said: Vec<String>| HostError::Mount {
         operation: format!("swap on {}", device.node.display()),
         filesystem: "swap".into(),

@@ -69,12 +69,12 @@ impl Reading for ThreadedReading {
         in_background(move |tally| read_device(&wanted, &known, tally), advanced).await
     }
 
-    fn claimed(&self, name: &str) -> Result<Option<Holder>, HostError> {
-        lock::holder(&claim_file(name), &self.files)
+    async fn claimed(&self, name: &str) -> Result<Option<Holder>, HostError> {
+        lock::holder(&claim_file(name), &self.files).await
     }
 
-    fn claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, HostError> {
-        match Lock::take(&claim_file(name), &self.files) {
+    async fn claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, HostError> {
+        match Lock::take(&claim_file(name), &self.files).await {
             Ok(lock) => Ok(Some(Box::new(lock))),
             Err(LockError::Held { .. }) => Ok(None),
             Err(LockError::Open { source, .. }) => Err(source),
@@ -327,16 +327,16 @@ mod tests {
         assert_eq!(error.to_string(), format!("cannot read {}/srv", root.path().display()));
     }
 
-    #[test]
-    fn what_is_claimed_by_one_is_not_given_to_another() {
+    #[tokio::test]
+    async fn what_is_claimed_by_one_is_not_given_to_another() {
         let root = tempfile::tempdir().unwrap();
         let [one, another] = [(); 2].map(|()| ThreadedReading::new(Some(root.path().to_owned())));
-        let claim = one.claim("preload./srv/shop").unwrap();
+        let claim = one.claim("preload./srv/shop").await.unwrap();
         assert!(claim.is_some());
-        assert!(another.claim("preload./srv/shop").unwrap().is_none());
-        assert_eq!(another.claimed("preload./srv/shop").unwrap(), Some(Holder { pid: Some(std::process::id()) }));
-        assert!(another.claim("preload./srv/shop:rest").unwrap().is_some());
+        assert!(another.claim("preload./srv/shop").await.unwrap().is_none());
+        assert_eq!(another.claimed("preload./srv/shop").await.unwrap(), Some(Holder { pid: Some(std::process::id()) }));
+        assert!(another.claim("preload./srv/shop:rest").await.unwrap().is_some());
         drop(claim);
-        assert!(another.claimed("preload./srv/shop").unwrap().is_none());
+        assert!(another.claimed("preload./srv/shop").await.unwrap().is_none());
     }
 }

@@ -32,7 +32,7 @@ use super::sink::Sink;
 use super::write::Writer;
 use super::{Directories, Unpack, Unpacked, Unpacking};
 use crate::host::attributes::{Attributes, FileKind};
-use crate::host::blocking;
+use crate::host::blocking::{self, still_wanted};
 use crate::host::error::HostError;
 use crate::host::tree::{Tree, described, failed, found, through, to_disk};
 
@@ -91,9 +91,13 @@ impl Directories for DiskDirectories {
         let directory = made.await.map_err(UnpackError::Host)?;
         let (send, feed) = feed();
         let at = wanted.into.clone();
-        let work = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            unpack(&directory, feed, &wanted)
+        let into = wanted.into.clone();
+        let work = tokio::spawn(async move {
+            let work = move || {
+                let _turn = turn;
+                Ok(unpack(&directory, feed, &wanted))
+            };
+            blocking::work("unpack into", &into, work).await.unwrap_or_else(|lost| Err(UnpackError::Host(lost)))
         });
         Ok(Box::new(Unpacker { send: Some(send), work, at }))
     }
@@ -259,6 +263,7 @@ fn finish(directory: &OwnedFd, attributes: Attributes) -> io::Result<()> {
 
 fn hand_over(directory: &OwnedFd, attributes: Attributes) -> io::Result<()> {
     for entry in fs::read_dir(through(directory))? {
+        still_wanted()?;
         let name = entry?.file_name();
         let found = described(&fstatat(directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?);
         if found.kind == FileKind::Directory {

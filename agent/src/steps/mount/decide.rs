@@ -145,8 +145,14 @@ impl Mount {
     async fn attributes(&self, at: &Path, cx: &Context<'_>) -> Result<Option<Change>, MountError> {
         let users = &cx.host().users;
         let Some(Stat { attributes: found, .. }) = cx.host().files.stat(at).await.map_err(MountError::Host)? else { return Ok(None) };
-        let owner = self.owner.as_deref().map(|owner| users.user(owner)).transpose().map_err(MountError::Host)?;
-        let group = self.group.as_deref().map(|group| users.group(group)).transpose().map_err(MountError::Host)?;
+        let owner = match self.owner.as_deref() {
+            Some(owner) => Some(users.user(owner).await.map_err(MountError::Host)?),
+            None => None,
+        };
+        let group = match self.group.as_deref() {
+            Some(group) => Some(users.group(group).await.map_err(MountError::Host)?),
+            None => None,
+        };
         let wanted = Attributes {
             mode: self.mode.map_or(found.mode, |mode| mode.0),
             uid: owner.as_ref().map_or(found.uid, |owner| owner.uid),

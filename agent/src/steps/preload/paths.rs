@@ -71,7 +71,7 @@ impl Step for PreloadPaths {
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {
         let shown = shown(&self.mount, cx).await?;
         // In this order: whoever is at it has not recorded yet that it is done.
-        if is_taken(cx)? || self.done(&shown, cx).await?.is_some() {
+        if is_taken(cx).await? || self.done(&shown, cx).await?.is_some() {
             return Ok(Vec::new());
         }
         Ok(vec![Change { what: self.what(&|text| cx.shown(text)), mount: self.mount.clone(), shown }])
@@ -83,7 +83,7 @@ impl Step for PreloadPaths {
         patterns.extend(self.listed(cx).await?);
         // Each of them has been read as a pattern before.
         let selection = Selection::parse(patterns.iter().map(String::as_str)).map_err(|(at, why)| self.wrong(&patterns[at], why))?;
-        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(PreloadError::Host)? else { return Ok(()) };
+        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).await.map_err(PreloadError::Host)? else { return Ok(()) };
         let Shown { device, identity } = change.shown;
         let mut done = Done::not_yet(identity, self.meant(&patterns[..written]));
         record(EntryState::Started, &done, cx).await?;

@@ -12,8 +12,8 @@ use crate::step::{Context, Progress};
 pub(super) const PATIENCE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Whether another process is at it.
-pub(super) fn is_taken(cx: &Context<'_>) -> Result<bool, PreloadError> {
-    let holder = cx.host().reading.claimed(cx.address.as_str()).map_err(PreloadError::Host)?;
+pub(super) async fn is_taken(cx: &Context<'_>) -> Result<bool, PreloadError> {
+    let holder = cx.host().reading.claimed(cx.address.as_str()).await.map_err(PreloadError::Host)?;
     if let Some(holder) = &holder {
         let who = holder.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
         cx.progress(Progress::Warning(format!("another ingot{who} reads it already")));

@@ -57,7 +57,7 @@ impl Step for PreloadRest {
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {
         let Shown { device, identity } = shown(&self.mount, cx).await?;
         // In this order: whoever is at it has not recorded yet that it is done.
-        if is_taken(cx)? || Done::recorded(recorded(cx).await?.as_ref(), &identity, ALL, None).is_some() {
+        if is_taken(cx).await? || Done::recorded(recorded(cx).await?.as_ref(), &identity, ALL, None).is_some() {
             return Ok(Vec::new());
         }
         let Some(device) = device else {
@@ -68,7 +68,7 @@ impl Step for PreloadRest {
     }
 
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), PreloadError> {
-        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).map_err(PreloadError::Host)? else { return Ok(()) };
+        let Some(_claim) = cx.host().reading.claim(cx.address.as_str()).await.map_err(PreloadError::Host)? else { return Ok(()) };
         let mut done = Done::not_yet(change.identity, ALL.into());
         record(EntryState::Started, &done, cx).await?;
         let wanted = DeviceToRead { device: change.device, in_flight: self.in_flight.into(), mib_s: self.mib_s };

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::failure::Failure;
-use crate::host::HostError;
 use crate::template::TemplateError;
 
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +28,6 @@ pub(crate) enum SignalError {
     Heartbeat(#[source] AwsError),
     #[error(transparent)]
     Refused(AwsError),
-    #[error(transparent)]
-    Host(HostError),
 }
 
 fn listed(names: &[String]) -> String {
@@ -76,7 +73,6 @@ impl Failure for SignalError {
             Self::FindTags(error) | Self::FindGroup(error) | Self::FindHook(error) | Self::Heartbeat(error) | Self::Refused(error) => {
                 return error.hint();
             }
-            Self::Host(source) => return source.hint(),
         })
     }
 

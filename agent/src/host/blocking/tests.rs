@@ -1,0 +1,140 @@
+use std::future::Future;
+use std::sync::Barrier;
+use std::sync::atomic::AtomicUsize;
+use std::sync::mpsc::{Receiver, Sender, channel};
+
+use futures_util::future::{join_all, poll_immediate};
+
+use super::*;
+
+const SOMEWHERE: &str = "/no/such/place";
+
+/// Operations that hang until they are let go.
+#[derive(Clone)]
+struct Hanging {
+    begun: Sender<()>,
+    gate: Arc<(Mutex<bool>, Condvar)>,
+}
+
+impl Hanging {
+    fn new() -> (Self, Receiver<()>) {
+        let (begun, all) = channel();
+        (Self { begun, gate: Arc::default() }, all)
+    }
+
+    fn one<'a>(&self, threads: &'a Threads) -> impl Future<Output = Result<(), HostError>> + 'a {
+        let Self { begun, gate } = self.clone();
+        let hang = move || {
+            begun.send(()).unwrap();
+            let mut open = gate.0.lock().unwrap();
+            while !*open {
+                open = gate.1.wait(open).unwrap();
+            }
+            Ok(())
+        };
+        threads.work("wait for", Path::new(SOMEWHERE), Path::new(SOMEWHERE), hang)
+    }
+
+    fn let_go(&self) {
+        *self.gate.0.lock().unwrap() = true;
+        self.gate.1.notify_all();
+    }
+}
+
+async fn number<T: Send + 'static>(threads: &Threads, work: impl FnOnce() -> T + Send + 'static) -> T {
+    threads.work("wait for", Path::new(SOMEWHERE), Path::new(SOMEWHERE), || Ok(work())).await.unwrap()
+}
+
+#[tokio::test]
+async fn so_many_at_a_time_and_not_what_nobody_waits_for_any_more() {
+    let (threads, done) = (Threads::with(Kind::Turns, Duration::from_secs(3600)), Arc::new(AtomicUsize::new(0)));
+    let all_begun = Arc::new(Barrier::new(AT_ONCE + 1));
+    let one = |gate: Option<Arc<Barrier>>| {
+        let done = Arc::clone(&done);
+        let threads = threads.clone();
+        async move {
+            number(&threads, move || {
+                if let Some(gate) = gate {
+                    gate.wait();
+                    gate.wait();
+                }
+                done.fetch_add(1, Ordering::SeqCst)
+            })
+            .await
+        }
+    };
+    let mut busy = std::pin::pin!(join_all((0..AT_ONCE).map(|_| one(Some(Arc::clone(&all_begun))))));
+    assert!(poll_immediate(&mut busy).await.is_none());
+    all_begun.wait();
+    assert!(poll_immediate(std::pin::pin!(one(None))).await.is_none());
+    all_begun.wait();
+    busy.await;
+    assert_eq!(one(None).await, AT_ONCE);
+}
+
+/// Sixteen operations that hung used to keep everything else from a thread.
+#[tokio::test]
+async fn what_hangs_does_not_keep_others_from_a_thread() {
+    let threads = Threads::default();
+    let (hanging, begun) = Hanging::new();
+    let mut all = std::pin::pin!(join_all((0..3 * AT_ONCE).map(|_| hanging.one(&threads))));
+    assert!(poll_immediate(&mut all).await.is_none());
+    assert_eq!(number(&threads, || 7).await, 7);
+    // They were in front of it.
+    assert_eq!(begun.try_iter().count(), 3 * AT_ONCE);
+    hanging.let_go();
+    assert!(all.await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn so_many_late_ones_on_a_mount_keep_it_from_taking_every_thread() {
+    let threads = Threads::default();
+    let (hanging, begun) = Hanging::new();
+    let mut all = std::pin::pin!(join_all((0..4 * LATE_ON_ONE_MOUNT).map(|_| hanging.one(&threads))));
+    assert!(poll_immediate(&mut all).await.is_none());
+    // Of another mount, however many wait there.
+    let of_proc = threads.work("wait for", Path::new("/proc/x"), Path::new("/proc/x"), || Ok(7));
+    assert_eq!(of_proc.await.unwrap(), 7);
+    let begun = begun.try_iter().count();
+    assert!((LATE_ON_ONE_MOUNT..=LATE_ON_ONE_MOUNT + AT_ONCE).contains(&begun), "{begun}");
+    hanging.let_go();
+    assert!(all.await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn there_is_an_end_to_threads_and_it_is_said() {
+    let threads = Threads::with(Kind::Alone, Duration::ZERO);
+    let (hanging, begun) = Hanging::new();
+    let mut all: Vec<_> = (0..THREADS).map(|_| Box::pin(hanging.one(&threads))).collect();
+    for one in &mut all {
+        assert!(poll_immediate(one).await.is_none());
+    }
+    all.iter().for_each(|_| begun.recv().unwrap());
+    let error = hanging.one(&threads).await.unwrap_err();
+    insta::assert_snapshot!(crate::failure::Explanation::of(&error).to_string(), @"");
+    hanging.let_go();
+    assert!(join_all(all).await.iter().all(Result::is_ok));
+}
+
+#[tokio::test]
+async fn what_is_given_up_while_it_hangs_changes_nothing_afterwards() {
+    let threads = Threads::of(Kind::Alone);
+    let (begun, has_begun) = channel();
+    let (given_up, is_given_up) = channel();
+    let (end, ended) = channel();
+    let hung = number(&threads, move || {
+        still_wanted().unwrap();
+        begun.send(()).unwrap();
+        is_given_up.recv().unwrap();
+        end.send(still_wanted()).unwrap();
+    });
+    {
+        let mut hung = Box::pin(hung);
+        assert!(poll_immediate(&mut hung).await.is_none());
+        has_begun.recv().unwrap();
+    }
+    given_up.send(()).unwrap();
+    assert_eq!(ended.recv().unwrap().unwrap_err().raw_os_error(), Some(Errno::ECANCELED as i32));
+    // The next one of that thread is wanted.
+    assert!(number(&threads, still_wanted).await.is_ok());
+}

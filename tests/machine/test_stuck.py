@@ -1,0 +1,191 @@
+"""A file system that hangs: it costs what is on it, and nothing else. Deadline, SIGTERM, report, heartbeats and signals come
+all the same, and each step ends when its `timeout:` says."""
+
+import json
+import signal
+
+import pytest
+from harness.agent import DONE, FAILED, Agent, alive, document, until, waits_for
+from harness.aws.imds import Imds
+from harness.host.archives import release
+from harness.host.stuck import Frozen, Silent
+
+STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
+TAGS = {
+    "aws:cloudformation:stack-name": STACK,
+    "aws:cloudformation:logical-id": RESOURCE,
+    "aws:autoscaling:groupName": GROUP,
+}
+SIGNALS = {"stack": {"cloudformation": {}}, "hook": {"lifecycle_hook": {"name": HOOK}}}
+STUCK = "/srv/stuck"
+
+# What is on another disk, and has to be done whatever hangs.
+OTHERS = {
+    "files": {"/etc/other": {"content": "{{instance.id}}\n"}},
+    "commands": {"other": {"run": ["/bin/true"]}},
+}
+
+
+@pytest.fixture
+def machine(tmp_path, disks, aws, imds):
+    imds.configure(tags=TAGS, lifecycle="InService")
+    aws.stack(STACK, RESOURCE)
+    aws.group(GROUP, {HOOK: 300})
+    return Agent(tmp_path, {**imds.env, **aws.env}, inside=disks)
+
+
+@pytest.fixture(params=[Frozen, Silent])
+def stuck(request, machine, disks, tmp_path):
+    with request.param(disks, tmp_path / "stuck.img", machine.root / STUCK.lstrip("/")) as stuck:
+        yield stuck
+
+
+def merged(*all_sections: dict) -> str:
+    sections: dict = {"signals": SIGNALS}
+    for more in all_sections:
+        for kind, steps in more.items():
+            sections[kind] = {**sections.get(kind, {}), **steps}
+    return document(**sections)
+
+
+def report(machine) -> dict:
+    path = machine.root / "run/ingot/report.json"
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def over(machine, running, stuck):
+    """Waits for the end of a boot, which a thread that hangs in the kernel must not hold up: its report is whole, and the
+    process has ended but for that thread. Then lets go."""
+    until("the end of the report", lambda: report(machine).get("finished_at"), running)
+    until("the end of the process", lambda: not alive(str(running.process.pid)))
+    stuck.let_go()
+    return running.wait()
+
+
+def lasted(result, address: str) -> float:
+    step = result.step(address)
+    return (step["finished_ms"] - step["started_ms"]) / 1000
+
+
+LATE = {"timeout": "2s", "required": False}
+
+# A step ends within a second of its timeout; the other second is for a machine whose cores are busy.
+SOON = 4
+
+KINDS = {
+    "file": {"files": {f"{STUCK}/a/file": {"content": "x", **LATE}}},
+    "file with a check": {"files": {f"{STUCK}/file": {"content": "x", "check": ["/bin/cat", "{path}"], **LATE}}},
+    "bundle": {"bundles": {"late": {"s3": "s3://releases/app.tar", "into": f"{STUCK}/app", **LATE}}},
+    "command": {"commands": {"late": {"run": ["/bin/sh", "-c", "echo x > file; mkdir directory"], **LATE}}},
+    "mount": {"mounts": {f"{STUCK}/mnt": {"device": "tmpfs", "type": "tmpfs", **LATE}}},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_step_that_hangs_costs_itself_and_no_other(machine, stuck, aws, kind):
+    if kind == "bundle":
+        aws.client("s3").create_bucket(Bucket="releases", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        aws.client("s3").put_object(Bucket="releases", Key="app.tar", Body=release("tar"))
+    sections = json.loads(json.dumps(KINDS[kind]))
+    for command in sections.get("commands", {}).values():
+        # Programs see the files of this machine.
+        command["working_directory"] = str(stuck.at)
+    [[address]] = [[f"{kind}.{key}" for key in steps] for kind, steps in sections.items()]
+    running = machine.start_boot(merged(OTHERS, sections))
+    result = over(machine, running, stuck)
+    assert result.report["outcome"] == "degraded", result
+    assert result.outcomes()[address] == "failed", result
+    assert 2 <= lasted(result, address) <= SOON, result
+    assert [step for step, outcome in result.outcomes().items() if outcome == "failed"] == [address], result
+    assert aws.statuses() == ["SUCCESS"] and aws.results() == ["CONTINUE"]
+    assert result.code == DONE, result
+
+
+def test_a_hundred_files_that_hang_keep_no_other_from_its_thread(machine, stuck, aws):
+    late = {f"{STUCK}/{number}/file": {"content": "x", **LATE} for number in range(100)}
+    others = {f"/etc/others/{number}": {"content": "x"} for number in range(50)}
+    running = machine.start_boot(merged(OTHERS, {"files": {**late, **others}}))
+    result = over(machine, running, stuck)
+    outcomes = result.outcomes()
+    assert {outcomes[f"files.{path}"] for path in late} == {"failed"}, result
+    assert {outcome for address, outcome in outcomes.items() if STUCK not in address} == {"changed"}, result
+    assert max(lasted(result, f"files.{path}") for path in late) <= SOON, result
+    assert aws.statuses() == ["SUCCESS"]
+
+
+def test_the_deadline_passes_and_is_told(machine, stuck, aws):
+    required = {"files": {f"{STUCK}/a/file": {"content": "x"}}}
+    running = machine.start_boot(merged(OTHERS, required), "--deadline", "8s")
+    until("a heartbeat", lambda: aws.count("RecordLifecycleActionHeartbeat") > 0, running)
+    result = over(machine, running, stuck)
+    assert "the boot's deadline of 8s passed" in result.failure(f"files.{STUCK}/a/file"), result
+    assert aws.statuses() == ["FAILURE"] and aws.results() == ["ABANDON"]
+    assert result.report["elapsed_ms"] < 12_000 and result.code == FAILED, result
+
+
+def test_sigterm_ends_a_boot_that_hangs(machine, stuck, aws):
+    required = {"files": {f"{STUCK}/a/file": {"content": "x"}}}
+    running = machine.start_boot(merged(OTHERS, required))
+    is_running = lambda: any(s["address"].startswith("files./srv") and s["outcome"] == "running" for s in report(machine)["steps"])  # noqa: E731
+    until("a report", lambda: report(machine).get("steps"), running)
+    until("the step that hangs", is_running, running)
+    running.process.send_signal(signal.SIGTERM)
+    result = over(machine, running, stuck)
+    assert "stopped by SIGTERM" in result.failure(f"files.{STUCK}/a/file"), result
+    assert aws.statuses() == [] and result.code == FAILED, result
+
+
+def test_a_credential_store_that_hangs(machine, disks, tmp_path, aws):
+    """Below a root it is on a disk."""
+    with Frozen(disks, tmp_path / "stuck.img", machine.root / "run/credstore") as stuck:
+        running = machine.start_boot(merged(OTHERS, {"credentials": {"late": {"content": "x", **LATE}}}))
+        result = over(machine, running, stuck)
+    assert 2 <= lasted(result, "credentials.late") <= SOON, result
+    assert result.outcomes()["files./etc/other"] == "changed" and aws.statuses() == ["SUCCESS"]
+
+
+def test_a_record_that_hangs_does_not_keep_the_signals(machine, disks, tmp_path, aws):
+    """Who waits for this instance is told, though it cannot be noted that it was."""
+    at = machine.root / "var/lib/ingot"
+    frozen = Frozen(disks, tmp_path / "stuck.img", at)
+    with frozen as stuck:
+        running = machine.start_boot(merged({"files": OTHERS["files"], "commands": {"other": {"run": ["/bin/true"], "timeout": "2s"}}}))
+        result = over(machine, running, stuck)
+    assert lasted(result, "commands.other") <= SOON, result
+    assert aws.statuses() == ["FAILURE"] and aws.results() == ["ABANDON"], result
+    assert result.outcomes()["signals.stack"] == "changed", result
+    assert any("this is not on record" in warning for warning in result.report["warnings"]), result
+
+
+def test_what_was_given_up_does_not_come_after_all(machine, disks, tmp_path):
+    """The call that hung takes effect when the disk answers, and nothing that would have come after it."""
+    root = machine.root / "srv/stuck"
+    with Frozen(disks, tmp_path / "stuck.img", root) as stuck:
+        started = tmp_path / "go"
+        sections = {
+            "files": {f"{STUCK}/file": {"content": "x", **LATE}},
+            "commands": {"slow": {"run": waits_for(started)}},
+        }
+        running = machine.start_boot(document(**sections))
+        until("the failure", lambda: any(step["outcome"] == "failed" for step in report(machine).get("steps", [])), running)
+        stuck.let_go()
+        started.touch()
+        result = running.wait()
+        until("that nothing is left over", lambda: not list(machine.path(STUCK).glob(".ingot-staged*")))
+    assert result.outcomes()[f"files.{STUCK}/file"] == "failed", result
+    assert not machine.path(f"{STUCK}/file").exists()
+
+
+def test_a_preload_that_hangs_ends_with_sigterm(machine, disks, tmp_path, aws):
+    text = merged(OTHERS, {"mounts": {"/srv": {"device": "tmpfs", "type": "tmpfs"}}})
+    assert machine.boot(text).code == DONE
+    with Silent(disks, tmp_path / "stuck.img", machine.path("/srv/stuck")) as stuck:
+        text = merged(OTHERS, {"mounts": {"/srv": {"device": "tmpfs", "type": "tmpfs", "preload": ["stuck/db"]}}})
+        running = machine.start_boot(text)
+        until("the end of the boot", lambda: report(machine).get("outcome") == "done", running)
+        assert running.process.poll() is None, running.wait()
+        running.process.send_signal(signal.SIGTERM)
+        until("the end of the process", lambda: not alive(str(running.process.pid)))
+        stuck.let_go()
+        result = running.wait()
+    assert aws.statuses()[-1] == "SUCCESS", result
