@@ -172,10 +172,6 @@ impl Now {
         found(self.tree.unlink(path)).map(drop).map_err(|source| failed("remove", path, source))
     }
 
-    pub(super) fn remove_now(&self, path: &Path) -> Result<(), HostError> {
-        found(self.tree.unlink(path)).map(drop).map_err(|source| failed("remove", path, source))
-    }
-
     pub(super) fn create_directory_now(&self, path: &Path, mode: u32) -> Result<(), HostError> {
         self.grown.create(path, mode, &self.tree).map_err(|source| failed("create directory", path, source))
     }
