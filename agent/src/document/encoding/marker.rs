@@ -63,6 +63,12 @@ fn slip_of(line: &str, number: usize) -> Option<Slip> {
 
 /// How many letters lie between a word and `ingot`, in whichever case.
 pub(super) fn slips_to_ingot(word: &str) -> usize {
+    /// Bytes that no word takes that comes near; a line of megabytes would take gigabytes to compare.
+    const LONGEST: usize = 32;
+
+    if word.len() > LONGEST {
+        return usize::MAX;
+    }
     strsim::damerau_levenshtein(&word.to_lowercase(), "ingot")
 }
 

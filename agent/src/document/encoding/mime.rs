@@ -185,9 +185,13 @@ fn delimiter_in(text: &str, boundary: &str) -> Option<Slip> {
 
     let bare = |line: &str| line.trim().trim_matches('-').to_lowercase();
     let boundary = bare(boundary);
-    let begins_ours = |line: &usize| text.lines().skip(line + 1).take(HEADERS).any(is_our_type);
-    let mut like = text.lines().enumerate().filter(|(_, line)| !boundary.is_empty() && bare(line) == boundary).map(|(line, _)| line);
-    let line = like.find(begins_ours)?;
+    let mut like = None;
+    let line = text.lines().enumerate().find_map(|(index, line)| {
+        if !boundary.is_empty() && bare(line) == boundary {
+            like = Some(index);
+        }
+        like.filter(|like| index - like <= HEADERS && is_our_type(line))
+    })?;
     let message = "this line is not the delimiter of the MIME message, and a boot document comes after it";
     Some(Slip::at((line + 1, 1), message, "write the delimiter as `--` and the boundary, at the start of its line"))
 }

@@ -219,6 +219,16 @@ fn refuses_zstd_frames_by_the_memory_they_claim() {
     }
 }
 
+/// Lines that come near the marker or a delimiter, and one line of all the bytes: no more than a look at each.
+#[test]
+fn long_texts_without_a_marker_take_no_longer() {
+    let part = |body: &str| format!("Content-Type: multipart/mixed; boundary=b\n\n--b\n\n#!/bin/sh\n{body}\n--b--\n");
+    for body in ["b\n".repeat(MIB / 16), "#".repeat(MIB / 16) + &"a".repeat(MIB), "# ing\n".repeat(MIB / 16)] {
+        assert!(matches!(recognise(part(&body).as_bytes()), Ok(UserData::Other { .. })));
+        assert!(matches!(recognise(format!("a\n{body}").as_bytes()), Ok(UserData::Documents(_))));
+    }
+}
+
 #[test]
 fn checks_length_and_checksum_of_a_frame() {
     let ((_, sample), _) = CORPUS[8];
