@@ -116,7 +116,7 @@ def test_a_zip_that_was_written_to_a_pipe(boot):
     assert (found / "a").read_bytes() == b"one" * 999 and (found / "d/b").read_bytes() == b"two"
 
 
-@pytest.mark.parametrize("count", [65_535, 65_536, 65_600])
+@pytest.mark.parametrize("count", [65_535, 65_536])
 def test_zips_of_many_entries(boot, count):
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w") as archive:

@@ -40,10 +40,13 @@ fn after_zeros<R: BufRead>(mut input: R) -> io::Result<Option<R>> {
             return Ok(None);
         }
         let zeros = content.iter().take_while(|byte| **byte == 0).count();
-        let is_more = zeros < content.len();
+        let next = content.get(zeros).copied();
         input.consume(zeros);
-        if is_more {
-            return Ok(Some(input));
+        match next {
+            None => {}
+            // As gzip begins. The decoder would take what is shorter than its header for a member that is cut.
+            Some(0x1f) => return Ok(Some(input)),
+            Some(_) => return Err(io::Error::new(io::ErrorKind::InvalidData, "invalid gzip header")),
         }
     }
 }

@@ -71,13 +71,7 @@ fn compressed(mut decoder: impl Read, with: &'static str, sink: &mut Sink) -> Re
 }
 
 /// Takes what comes as the only file.
-fn one_file(
-    feed: &mut Feed,
-    name: &str,
-    mode: u32,
-    compression: Option<Compression>,
-    sink: &mut Sink,
-) -> Result<(), UnpackError> {
+fn one_file(feed: &mut Feed, name: &str, mode: u32, compression: Option<Compression>, sink: &mut Sink) -> Result<(), UnpackError> {
     let format = format::of(feed.beginning(BEGINNING).map_err(broken)?);
     match (compression, format) {
         (_, Format::Foreign(_)) if feed.beginning(1).map_err(broken)?.is_empty() => {

@@ -50,12 +50,7 @@ pub(super) fn unpack(decoder: impl Read, sink: &mut Sink) -> Result<(), UnpackEr
 }
 
 /// Takes an entry in. `usual` is when files were modified that say nothing better, as a global header has it.
-fn take<R: Read>(
-    mut entry: Entry<'_, R>,
-    ration: &Cell<u64>,
-    usual: &mut Option<TimeSpec>,
-    sink: &mut Sink,
-) -> Result<(), UnpackError> {
+fn take<R: Read>(mut entry: Entry<'_, R>, ration: &Cell<u64>, usual: &mut Option<TimeSpec>, sink: &mut Sink) -> Result<(), UnpackError> {
     let kind = entry.header().entry_type();
     if kind == EntryType::XGlobalHeader {
         let mut attributes = Vec::new();

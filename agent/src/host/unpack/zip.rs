@@ -8,7 +8,8 @@ use std::io::{self, Read};
 use nix::sys::time::TimeSpec;
 use rawzip::time::{UtcDateTime, ZipDateTimeKind};
 use rawzip::{
-    CompressionMethod, CreatorSystem, ErrorKind, FileReader, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ReaderAt as _, ZipArchive, ZipFileHeaderRecord,
+    CompressionMethod, CreatorSystem, ErrorKind, FileReader, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ReaderAt as _, ZipArchive,
+    ZipFileHeaderRecord,
 };
 
 use super::Unpacking;
@@ -97,12 +98,7 @@ impl Survey {
     }
 }
 
-fn take(
-    archive: &ZipArchive<FileReader>,
-    entry: &ZipFileHeaderRecord<'_>,
-    survey: &Survey,
-    sink: &mut Sink,
-) -> Result<(), UnpackError> {
+fn take(archive: &ZipArchive<FileReader>, entry: &ZipFileHeaderRecord<'_>, survey: &Survey, sink: &mut Sink) -> Result<(), UnpackError> {
     let (name, size) = (survey.name(entry), entry.uncompressed_size_hint());
     let unix = if is_of_unix(entry) { entry.external_attributes() >> 16 } else { 0 };
     let is_directory = name.ends_with(b"/")

@@ -173,7 +173,10 @@ impl Fields {
             let is_plain = is_inside && !name.is_empty() && !name.ends_with('/') && !name.contains("//") && !name.contains("/./");
             if !is_plain || glob::Pattern::new(name).is_err() {
                 let message = format!("`{name}` is not the path of a link in the release");
-                found.push(Objection::new(message, "write it as the archive does, such as shared/uploads, or shared/* for all in a directory"));
+                found.push(Objection::new(
+                    message,
+                    "write it as the archive does, such as shared/uploads, or shared/* for all in a directory",
+                ));
             }
             found.extend(install::path_objection(&to.to_string_lossy()));
         }

@@ -252,7 +252,10 @@ mod tests {
         assert_eq!(lines_of(&release(0o644), 3, there("old.jar", FileKind::File, 0o644)), again);
         assert_eq!(lines_of(&release(0o644), 3, there("shop.jar", FileKind::Symlink, 0o644)), again);
         assert_eq!(lines_of(&release(0o644), 3, found(Some("1"), &["1"])), again);
-        assert_eq!(lines("1", 3, there("shop.jar", FileKind::File, 0o644)), again.replace("download", "unpack").replace(" as shop.jar", ""));
+        assert_eq!(
+            lines("1", 3, there("shop.jar", FileKind::File, 0o644)),
+            again.replace("download", "unpack").replace(" as shop.jar", "")
+        );
     }
 
     #[test]

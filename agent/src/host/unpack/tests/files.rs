@@ -49,7 +49,20 @@ async fn what_is_no_such_file_is_named() {
     ] {
         said.push(Explanation::of(&unpack(&Machine::new(), &content, form).await.unwrap_err()).to_string());
     }
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r"
+    this is an empty file
+    hint: publish the release again, and look at its size
+    this is an empty file
+    hint: publish the release again, and look at its size
+    this is not gzip, though it is named so
+    hint: publish it under a name that says what it is
+    this is not zstd, though it is named so
+    hint: publish it under a name that says what it is
+    the archive is damaged: it ends in the middle
+    hint: make the archive again, and publish it whole
+    the archive is damaged: something else follows its end
+    hint: make the archive again, and publish it whole
+    ");
     let machine = Machine::new();
     let wanted = Unpacking { form: gz(), limit: Some(5000), ..machine.wanted() };
     assert!(matches!(machine.unpack_as(&packed, wanted).await, Err(UnpackError::TooLarge { limit: 5000 })));

@@ -26,7 +26,10 @@ async fn a_link_that_the_document_allows_leads_out() {
     assert_eq!(fs::read_link(machine.at("shared/uploads")).unwrap(), Path::new("/srv/shared/uploads"));
     assert_eq!(fs::read_link(machine.at("log")).unwrap(), Path::new("../../shared/log"));
     let said = machine.refuses(&archive).await;
-    insta::assert_snapshot!(said, @"");
+    insta::assert_snapshot!(said, @r#"
+    the archive holds `shared/uploads`, a link to an absolute path: /srv/shared/uploads
+    hint: make the archive again without it, or allow the link in the bundle: `links: { "shared/uploads": "/srv/shared/uploads" }`
+    "#);
 }
 
 #[tokio::test]
@@ -99,7 +102,12 @@ async fn a_link_that_the_archive_does_not_bring_is_made() {
         let error = unpack(&Machine::new(), &archive, &[("log", "/srv/log"), ("a/log", "/srv/log")]).await.unwrap_err();
         said.push(error.to_string());
     }
-    insta::assert_snapshot!(said.join("\n"), @"");
+    insta::assert_snapshot!(said.join("\n"), @r"
+    the archive holds `log`, a directory that is not empty, where `links` of the bundle wants a link to /srv/log
+    the archive holds `log`, a file where `links` of the bundle wants a link to /srv/log
+    the archive holds `log`, a link to something else where `links` of the bundle wants a link to /srv/log
+    the archive holds `a/log`, the path of which leads through a link
+    ");
 }
 
 /// A link seen from another directory leads elsewhere.

@@ -114,7 +114,7 @@ async fn a_global_header_counts_and_odd_attributes_do_not() {
     let archive = tar(|tar| {
         raw(tar, EntryType::XGlobalHeader, b"pax_global_header", b"", b"20 mtime=1500000000\n");
         file(tar, "global", 0o644, b"");
-        tar.append_pax_extensions([("SCHILY.xattr.user.x", b"a\nb=\xff\n".as_slice()), ("mtime", b"1400000000.5")]).unwrap();
+        tar.append_pax_extensions([("SCHILY.xattr.user.x", b"a\nb=\xff".as_slice()), ("mtime", b"1400000000.5")]).unwrap();
         file(tar, "own", 0o644, b"");
     });
     let machine = Machine::new();
