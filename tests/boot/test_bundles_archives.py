@@ -109,6 +109,17 @@ def test_backslashes_lead_nowhere_else(refused, agent, name):
     assert agent.read("/opt/victim") == "keep"
 
 
+def test_a_zip_of_standard_input(boot):
+    """`zip - - < FILE` says that its entry is a FIFO, and has sizes of 8 bytes behind its content and of 4 in the list."""
+    content = zipped(("-", 0o010600 << 16, b"hello" * 99), stream=True)
+    size, listed = len(b"hello" * 99), content.rindex(b"PK\1\2")
+    descriptor, end = content.rindex(b"PK\7\10", 0, listed), content.rindex(b"PK\5\6")
+    packed = int.from_bytes(content[descriptor + 8 : descriptor + 12], "little")
+    long = content[: descriptor + 8] + packed.to_bytes(8, "little") + size.to_bytes(8, "little")
+    found = boot(long + content[listed : end + 16] + len(long).to_bytes(4, "little") + content[end + 20 :])
+    assert (found / "-").read_bytes() == b"hello" * 99
+
+
 def test_a_zip_that_was_written_to_a_pipe(boot):
     content = zipped(("a", 0, b"one" * 999), ("empty", 0, b""), ("d/b", 0, b"two"), stream=True)
     assert content[6] & 8, "the bit that says that sizes follow"

@@ -32,6 +32,7 @@ const KIND: u32 = 0o170_000;
 const DIRECTORY: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
 const LINK: u32 = 0o120_000;
+const PIPE: u32 = 0o010_000;
 const DOS_DIRECTORY: u32 = 0x10;
 
 /// Unpacks a zip that has been verified; `free` is how many bytes there is room for.
@@ -109,7 +110,8 @@ fn take(archive: &ZipArchive<FileReader>, entry: &ZipFileHeaderRecord<'_>, surve
     if is_directory {
         return sink.directory(&name, mode(DEFAULT_MODES.1));
     }
-    if !matches!(unix & KIND, 0 | FILE | LINK) {
+    // What Info-ZIP reads from a pipe it says to be one, and is a file all the same.
+    if !matches!(unix & KIND, 0 | FILE | LINK | PIPE) {
         return Err(refused(&name, "which is neither a file nor a directory nor a link"));
     }
     let shown = || entry::shown(&name);

@@ -155,6 +155,10 @@ async fn what_was_written_to_a_pipe_is_read() {
         machine.unpack(&zip(&[entry("a", b"one"), entry("b", b""), entry("c", b"three")])).await.unwrap();
         let contents = ["a", "b", "c"].map(|name| fs::read_to_string(machine.at(name)).unwrap());
         assert_eq!(contents, ["one", "", "three"]);
+        // Info-ZIP takes what it reads from standard input for a pipe.
+        let pipe = Stored { made_by: UNIX, attributes: 0o010_600 << 16, ..entry("-", b"x") };
+        machine.unpack(&zip(&[pipe])).await.unwrap();
+        assert!(machine.at("-").is_file());
     }
 }
 
