@@ -2,18 +2,17 @@
 
 import gzip
 import hashlib
-import io
 import os
 import tarfile
-import zipfile
 
 import pytest
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, document, until
 from harness.aws.store import Store
-from harness.host.archives import entry, packed, release, tar
+from harness.host.archives import entry, packed, release, tar, zipped
 
 INTO = "/opt/shop"
 PROGRAM = b"\x7fELF" + os.urandom(70_000)
+JAR = zipped(("META-INF/MANIFEST.MF", 0, b"Manifest-Version: 1.0\n"), system=0)
 
 
 @pytest.fixture
@@ -43,21 +42,14 @@ def installed(machine, store, text: str):
     return machine.path(f"{INTO}/current").resolve()
 
 
-def jar() -> bytes:
-    output = io.BytesIO()
-    with zipfile.ZipFile(output, "w") as archive:
-        archive.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
-    return output.getvalue()
-
-
 # One file.
 
 
 @pytest.mark.parametrize(
     "name, content, fields, file",
     [
-        ("shop-1.2.jar", jar(), {}, "shop-1.2.jar"),
-        ("shop-1.2.jar", jar(), {"file": "shop.jar"}, "shop.jar"),
+        ("shop-1.2.jar", JAR, {}, "shop-1.2.jar"),
+        ("shop-1.2.jar", JAR, {"file": "shop.jar"}, "shop.jar"),
         ("shop-linux-amd64", PROGRAM, {"file": "shop"}, "shop"),
         ("shop.gz", gzip.compress(PROGRAM), {}, "shop"),
         ("shop.zst", packed(PROGRAM, "tar.zst"), {}, "shop"),
@@ -78,7 +70,7 @@ def test_a_release_that_is_one_file(machine, store, name, content, fields, file)
 
 
 def test_others_refer_to_the_file(machine, store):
-    store.put("shop-releases/shop-1.jar", jar())
+    store.put("shop-releases/shop-1.jar", JAR)
     files = {"/etc/shop": {"content": "{{bundles.app.file}} {{bundles.app.version}}\n"}}
     installed(machine, store, bundle("shop-1.jar", {"files": files}, unpack=False, file="shop.jar"))
     assert machine.read("/etc/shop") == f"{INTO}/current/shop.jar shop-1.jar\n"
@@ -90,7 +82,7 @@ def test_others_refer_to_the_file(machine, store):
 def test_owner_and_mode_of_a_file(machine, store):
     machine.write("/etc/passwd", "root:x:0:0::/:/bin/sh\nshop:x:1234:1235::/:/bin/sh\n")
     machine.write("/etc/group", "shop:x:1235:\n")
-    store.put("shop-releases/shop.jar", jar())
+    store.put("shop-releases/shop.jar", JAR)
     for fields, owner, of_file, of_directory in (
         ({}, (0, 0), "0755", "0755"),
         ({"mode": "0644"}, (0, 0), "0644", "0755"),
@@ -105,10 +97,10 @@ def test_owner_and_mode_of_a_file(machine, store):
 
 
 def test_a_file_that_is_gone_or_renamed_is_fetched_again(machine, store):
-    store.put("shop-releases/shop.jar", jar())
+    store.put("shop-releases/shop.jar", JAR)
     directory = installed(machine, store, bundle("shop.jar", unpack=False))
     (directory / "shop.jar").unlink()
-    assert (installed(machine, store, bundle("shop.jar", unpack=False)) / "shop.jar").read_bytes() == jar()
+    assert (installed(machine, store, bundle("shop.jar", unpack=False)) / "shop.jar").read_bytes() == JAR
     directory = installed(machine, store, bundle("shop.jar", unpack=False, file="app.jar"))
     assert [path.name for path in directory.iterdir()] == ["app.jar"]
     unpacked = installed(machine, store, bundle("shop.jar", version="shop.jar"))
