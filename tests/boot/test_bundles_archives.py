@@ -89,7 +89,10 @@ def test_a_plain_server_may_send_a_few_bytes_first(agent, tmp_path):
 # Zips.
 
 
-@pytest.mark.parametrize("system, directory, file", [(0, 0, 0), (0, 0x10, 0x20), (3, 0o40000 << 16, 0o100000 << 16), (3, 0o40755 << 16 | 0x10, 0o100644 << 16)])
+@pytest.mark.parametrize(
+    "system, directory, file",
+    [(0, 0, 0), (0, 0x10, 0x20), (3, 0o40000 << 16, 0o100000 << 16), (3, 0o40755 << 16 | 0x10, 0o100644 << 16)],
+)
 def test_modes_that_a_zip_does_not_say(boot, system, directory, file):
     found = boot(zipped(("lib/", directory, b""), ("lib/shop.jar", file, b"x"), ("README", file, b""), system=system))
     assert modes(found) == {"README": "0644", "lib": "0755", "lib/shop.jar": "0644"}
