@@ -3,7 +3,7 @@
 //!
 //! Formats are known by their content: tar, alone or in gzip or zstd, and zip. Nothing an archive says can reach outside
 //! the directory that is being made: [`entry`] judges names, links and modes, and [`mod@write`] works below a descriptor that
-//! the kernel lets nothing out of.
+//! the kernel lets nothing out of. Links may leave it only where the document names them: see [`links`].
 //!
 //! Which archive, and when its directory counts, is the business of `bundles:`.
 
@@ -11,7 +11,10 @@ pub(crate) mod disk;
 mod entry;
 mod error;
 mod feed;
+mod format;
 mod limit;
+mod links;
+mod members;
 mod read;
 mod sink;
 mod tar;
@@ -27,6 +30,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub(crate) use self::error::UnpackError;
+pub(crate) use self::links::Links;
 use super::attributes::Attributes;
 use super::error::HostError;
 use crate::digest::Sha256;
@@ -73,14 +77,38 @@ pub(crate) struct Unpacking {
     pub(crate) into: PathBuf,
     /// Who gets all of it; `mode` is that of the directory itself.
     pub(crate) attributes: Attributes,
-    /// How many directories are taken off the beginning of each name.
-    pub(crate) strip_components: usize,
+    pub(crate) form: Form,
     /// The digest of the archive.
     pub(crate) sha256: Option<Sha256>,
     /// The length of the archive in bytes, where it is known.
     pub(crate) length: Option<u64>,
     /// How many bytes may come of it; `None` for what is usual for an archive of its length.
     pub(crate) limit: Option<u64>,
+}
+
+/// What the directory is made of.
+#[derive(Debug, Clone)]
+pub(crate) enum Form {
+    Archive {
+        /// How many directories are taken off the beginning of each name.
+        strip_components: usize,
+        links: Links,
+    },
+    /// The only file of the directory, which is not unpacked.
+    File {
+        /// Its name in the directory, without a slash.
+        name: String,
+        mode: u32,
+        /// What it is decompressed from.
+        compression: Option<Compression>,
+    },
+}
+
+/// How a single file is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Gzip,
+    Zstd,
 }
 
 /// What was unpacked.

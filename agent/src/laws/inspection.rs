@@ -150,7 +150,8 @@ async fn inspect_changes_nothing_and_names_exactly_what_is_changed() {
 /// Whether it is in a release that a line names, or the mark beside one.
 fn is_of_release(name: &str, named: &[String]) -> bool {
     let marked = name.replace("/.", "/").replace(".json", "");
-    let mut releases = named.iter().filter(|line| line.starts_with("bundles.") && line.contains(": unpack "));
+    let mut releases =
+        named.iter().filter(|line| line.starts_with("bundles.") && (line.contains(": unpack ") || line.contains(": download ")));
     releases
         .any(|line| Path::new(name).ancestors().chain([Path::new(&marked)]).any(|path| line.ends_with(&format!(" to {}", path.display()))))
 }

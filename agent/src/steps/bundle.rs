@@ -8,6 +8,7 @@
 //!     into: /opt/shop          # /opt/shop/releases/shop-1.2.3-9f86d081, and /opt/shop/current leads there
 //!     owner: shop
 //!     keep: 3
+//!   worker: { s3: "s3://shop-releases/worker-2.0.jar", into: /opt/worker, unpack: false, file: worker.jar }
 //! # or { s3: …, version_id: … }, { parameter: /shop/release }, which holds such a place, { url: https://…, sha256: … }
 //! ```
 //!
@@ -23,6 +24,7 @@ mod fields;
 mod find;
 mod release;
 mod trouble;
+mod wanted;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -36,14 +38,11 @@ use self::change::Change;
 use self::fields::Fields;
 use self::release::{Layout, Mark, Release};
 use self::trouble::BundleError;
-use crate::aws::ParameterValue;
 use crate::aws::s3::{Piece, Source};
-use crate::digest::Sha256;
 use crate::failure::{Explanation, Objection};
-use crate::host::unpack::{Unpacked, Unpacking};
+use crate::host::unpack::{Form, Links, Unpacked, Unpacking};
 use crate::host::{Attributes, HostError};
 use crate::step::amount::Gauge;
-use crate::step::fields::Mode;
 use crate::step::{Context, Outputs, Progress, Shape, Step};
 use crate::steps::install;
 use crate::text::Text;
@@ -84,7 +83,10 @@ impl Step for Bundle {
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
         Shape {
             texts: self.fields.texts(),
-            offers: Some(&["path", "release", "version", "sha256"]),
+            offers: Some(match self.fields.is_file() {
+                true => &["path", "release", "version", "sha256", "file"],
+                false => &["path", "release", "version", "sha256"],
+            }),
             paths: vec![Cow::Borrowed(&self.fields.into)],
             mounts_at: Some(self.layout().current().into()),
             patience: PATIENCE,
@@ -129,7 +131,10 @@ impl Step for Bundle {
                 Some(unpacked) => self.install(&release, &unpacked, cx).await,
                 None => Ok(()),
             },
-            Change::HandOver { release, attributes } => directories.hand_over(&release, attributes).await,
+            Change::HandOver { release, attributes, file } => match (directories.hand_over(&release, attributes).await, file) {
+                (Ok(()), Some((path, own))) => cx.host().files.set_attributes(&path, own).await,
+                (done, _) => done,
+            },
             Change::Switch { link, to, .. } => directories.switch(&link, &to).await,
             Change::RemoveRelease { release, mark } => {
                 // The new one is there and counts: an old one that stays is for the next boot.
@@ -149,7 +154,10 @@ impl Step for Bundle {
         let release = layout.release(&wanted.version);
         let stat = cx.host().files.stat(&release).await.map_err(BundleError::Host)?;
         let sha256 = found.marks.get(&wanted.version).map(|marked| marked.mark.sha256.clone());
-        let value = json!({ "path": layout.current(), "release": release, "version": wanted.version, "sha256": sha256 });
+        let mut value = json!({ "path": layout.current(), "release": release, "version": wanted.version, "sha256": sha256 });
+        if let Some(file) = &wanted.file {
+            value["file"] = json!(layout.current().join(&file.name));
+        }
         Ok(Outputs { value, stamp: stat.map(|stat| format!("{}:{}", wanted.version, stat.inode)) })
     }
 }
@@ -157,64 +165,6 @@ impl Step for Bundle {
 impl Bundle {
     fn layout(&self) -> Layout<'_> {
         Layout(&self.fields.into)
-    }
-
-    /// The release that the document names; a parameter is read for it.
-    async fn wanted(&self, cx: &Context<'_>) -> Result<Release, BundleError> {
-        let fields = &self.fields;
-        let place = match &fields.parameter {
-            Some(name) => {
-                let name = rendered(name, "parameter", cx)?;
-                match cx.world.aws.parameters.get(&name).await.map_err(BundleError::Fetch)? {
-                    ParameterValue::Text(text) => text.expose().trim().to_owned(),
-                    ParameterValue::List(_) => {
-                        let what = format!("the parameter {name} is a list, and names no one release");
-                        return Err(BundleError::Wrong(Objection::new(what, "make it a String")));
-                    }
-                }
-            }
-            None => rendered(fields.source(), "s3", cx)?,
-        };
-        let mut source = match (Source::parse(&place), cx.placeholder()) {
-            (Ok(source), _) => source,
-            (Err(_), Some(_)) => Source::Https(place),
-            (Err(objection), None) => return Err(BundleError::Wrong(objection)),
-        };
-        if let (Source::S3 { version_id, .. }, Some(version)) = (&mut source, &fields.version_id) {
-            *version_id = Some(rendered(version, "version_id", cx)?);
-        }
-        let sha256 = match &fields.sha256 {
-            Some(text) => match (Sha256::parse(&rendered(text, "sha256", cx)?), cx.placeholder()) {
-                (None, None) => {
-                    let wrong = Objection::new("`sha256` is no SHA-256 digest", "write the 64 digits that `sha256sum` prints");
-                    return Err(BundleError::Wrong(wrong));
-                }
-                (sha256, _) => sha256,
-            },
-            None if matches!(source, Source::Https(_)) && cx.placeholder().is_none() => {
-                let what = format!("{source} is a plain URL, and nothing says what it has to hold");
-                return Err(BundleError::Wrong(Objection::new(what, "give the bundle its `sha256`")));
-            }
-            None => None,
-        };
-        let version = match &fields.version {
-            None => release::name_of(&source, sha256),
-            Some(text) => {
-                let version = rendered(text, "version", cx)?;
-                if !release::is_name(&version) && cx.placeholder().is_none() {
-                    let what = format!("`{version}` is no name of a release");
-                    let hint = "write letters, digits and . _ + ~ - @ =, not beginning with a dot";
-                    return Err(BundleError::Wrong(Objection::new(what, hint)));
-                }
-                version.replace('/', "_")
-            }
-        };
-        Ok(Release { source, sha256, strip_components: fields.strip_components, version })
-    }
-
-    async fn attributes(&self, cx: &Context<'_>) -> Result<Attributes, BundleError> {
-        let mode = self.fields.mode.unwrap_or(Mode(0o755));
-        install::owned(self.fields.owner.as_deref(), self.fields.group.as_deref(), mode, cx).await.map_err(BundleError::Host)
     }
 
     /// Unpacks a release while it comes, out of sight.
@@ -234,7 +184,13 @@ impl Bundle {
         let wanted = Unpacking {
             into: layout.staged(&release.version),
             attributes,
-            strip_components: release.strip_components.into(),
+            form: match &release.file {
+                Some(file) => Form::File { name: file.name.clone(), mode: file.mode, compression: file.compression },
+                None => Form::Archive {
+                    strip_components: release.strip_components.into(),
+                    links: Links::new(layout.release(&release.version), release.links.clone()),
+                },
+            },
             sha256,
             length: about.length,
             limit: self.fields.max_size_gib.map(|gib| u64::from(gib) * GIB),
@@ -282,6 +238,8 @@ impl Bundle {
             bytes: unpacked.bytes,
             unpacked: unpacked.unpacked,
             strip_components: release.strip_components,
+            links: release.links.clone(),
+            file: release.file.as_ref().map(|file| file.name.clone()),
         };
         self.mark(&release.version, &mark, cx).await?;
         cx.host().directories.put(&layout.staged(&release.version), &layout.release(&release.version)).await?;
@@ -304,8 +262,4 @@ impl Bundle {
 async fn remove(release: &Path, mark: &Path, cx: &Context<'_>) -> Result<(), HostError> {
     cx.host().directories.remove(release).await?;
     cx.host().files.remove(mark).await
-}
-
-fn rendered(text: &Text, field: &'static str, cx: &Context<'_>) -> Result<String, BundleError> {
-    Ok(cx.render(text).map_err(|source| BundleError::Field { field, source })?.expose().to_owned())
 }

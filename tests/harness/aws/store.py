@@ -7,7 +7,8 @@ with Store() as store:
     assert store.requests[0].region == "eu-central-1"  # its signature has been checked
 
 A fault is a dict: `cut` (close the connection after so many bytes of the body), `stall` (the same, but fall silent for so
-many `seconds` first), `status` with `body` and `headers`, `whole` (take no notice of the range).
+many `seconds` first), `first` (send so many bytes of the body, and the rest once they were read), `status` with `body` and
+`headers`, `whole` (take no notice of the range).
 """
 
 import hashlib
@@ -23,6 +24,7 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from harness.agent import until
 from harness.tls import Authority
 
 CHUNK = 1 << 18
@@ -43,6 +45,15 @@ class Request:
     def range(self) -> tuple[int, int | None] | None:
         found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("range", ""))
         return found and (int(found[1]), int(found[2]) if found[2] else None)
+
+
+def unread(port: int, of: int) -> int:
+    """How many bytes of a connection over IPv4 from `port` to `of` the process at its near end has not read yet."""
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        if (int(local.split(":")[1], 16), int(remote.split(":")[1], 16)) == (port, of):
+            return int(queues.split(":")[1], 16)
+    return 0
 
 
 def error(status: int, code: str, message: str = "", more: str = "", **headers: str) -> dict:
@@ -162,10 +173,13 @@ class Store:
         try:
             at = first
             while at < end:
-                upto = min(at + CHUNK, end)
+                upto = min(at + (fault.get("first", CHUNK) if at == first else CHUNK), end)
                 if file:
                     file.seek(at)
                 handler.wfile.write(file.read(upto - at) if file else content[at:upto])
+                if at == first and "first" in fault:
+                    handler.wfile.flush()
+                    until("the first bytes are read", lambda: unread(handler.client_address[1], self.port) == 0)
                 at = upto
             handler.wfile.flush()
         except OSError:

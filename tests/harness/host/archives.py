@@ -44,6 +44,44 @@ def release(format: str, files: dict[str, bytes] | None = None) -> bytes:
     return packed(plain, format)
 
 
+def zipped(*entries, system: int = 3, stream: bool = False) -> bytes:
+    """A zip of triples of a name, attributes as Python's zipfile has them, and content. `system` 0 is MS-DOS, which Java's
+    jar tool, Go's archive/zip and PowerShell say they are, and 3 Unix. `stream`: as written to a pipe."""
+    output = Pipe() if stream else io.BytesIO()
+    with zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, attributes, content in entries:
+            info = zipfile.ZipInfo(name, (2024, 5, 6, 7, 8, 10))
+            # As it is: it would have its backslashes taken for separators on Windows only.
+            info.filename, info.create_system, info.external_attr, info.compress_type = name, system, attributes, zipfile.ZIP_DEFLATED
+            archive.writestr(info, content)
+    return output.getvalue()
+
+
+class Pipe(io.RawIOBase):
+    """Takes what is written, and goes back nowhere."""
+
+    def __init__(self):
+        self.content = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, content) -> int:
+        self.content += bytes(content)
+        return len(bytes(content))
+
+    def getvalue(self) -> bytes:
+        return bytes(self.content)
+
+
+def classic(archive: bytes) -> bytes:
+    """A zip without the records of zip64: as old writers made it, with the last 16 bits of the number of its entries."""
+    record, locator, end = archive.rindex(b"PK\6\6"), archive.rindex(b"PK\6\7"), archive.rindex(b"PK\5\6")
+    count = int.from_bytes(archive[record + 32 : record + 40], "little") & 0xFFFF
+    assert record < locator < end
+    return archive[:record] + archive[end : end + 8] + 2 * count.to_bytes(2, "little") + archive[end + 12 :]
+
+
 def packed(plain: bytes, format: str) -> bytes:
     if format == "tar":
         return plain

@@ -1,4 +1,5 @@
-//! Directories of a machine in memory. An archive there is of one file: what is pushed is what it holds.
+//! Directories of a machine in memory. An archive there is of one file: what is pushed is what it holds. What is
+//! compressed stays so.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use nix::errno::Errno;
 use super::FakeMachine;
 use super::tree::{Body, Tree, failed};
 use crate::digest::Sha256;
-use crate::host::unpack::{Directories, Unpack, UnpackError, Unpacked, Unpacking};
+use crate::host::unpack::{Directories, Form, Unpack, UnpackError, Unpacked, Unpacking};
 use crate::host::{Attributes, HostError};
 
 /// The one file that an archive is unpacked to.
@@ -103,9 +104,13 @@ impl Unpack for FakeUnpack {
             Some(asked) if asked != found => return Err(UnpackError::Digest { wanted: asked, found }),
             _ => found,
         };
-        let path = wanted.into.join(CONTENT);
+        let (name, mode) = match &wanted.form {
+            Form::Archive { .. } => (CONTENT, 0o644),
+            Form::File { name, mode, .. } => (name.as_str(), *mode),
+        };
+        let path = wanted.into.join(name);
         let made = machine.change_directories("write", &path, |tree| {
-            tree.stage(&path, &content, Attributes { mode: 0o644, ..wanted.attributes })?;
+            tree.stage(&path, &content, Attributes { mode, ..wanted.attributes })?;
             tree.hand_over(&wanted.into, wanted.attributes)
         });
         made.await.map_err(UnpackError::Host)?;

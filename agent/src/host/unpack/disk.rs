@@ -30,7 +30,7 @@ use super::limit::Limit;
 use super::read;
 use super::sink::Sink;
 use super::write::Writer;
-use super::{Directories, Unpack, Unpacked, Unpacking};
+use super::{Directories, Form, Links, Unpack, Unpacked, Unpacking};
 use crate::host::attributes::{Attributes, FileKind};
 use crate::host::blocking::{self, still_wanted};
 use crate::host::error::HostError;
@@ -210,9 +210,13 @@ fn unpack(directory: &OwnedFd, feed: Feed, wanted: &Unpacking) -> Result<Unpacke
     let (send, receive) = sync_channel(WAITING);
     let (give_back, spare) = channel();
     let free = room(directory).map_err(trouble)?;
-    let writer = Writer::new(directory.try_clone().map_err(trouble)?, wanted.into.clone(), owner);
+    let (strip, links) = match &wanted.form {
+        Form::Archive { strip_components, links } => (*strip_components, links.clone()),
+        Form::File { .. } => (0, Links::default()),
+    };
+    let writer = Writer::new(directory.try_clone().map_err(trouble)?, wanted.into.clone(), owner, links.clone());
     let limit = Limit::new(wanted.limit, wanted.length);
-    let mut sink = Sink { ops: send, spare, limit, strip: wanted.strip_components, warnings: Vec::new(), entries: 0 };
+    let mut sink = Sink { ops: send, spare, limit, strip, links, warnings: Vec::new(), entries: 0 };
     let (sha256, bytes, unpacked, warnings) = thread::scope(|scope| {
         let writing = thread::Builder::new().name("write".into()).spawn_scoped(scope, move || writer.run(&receive, &give_back));
         let writing = writing.map_err(trouble)?;
@@ -221,8 +225,9 @@ fn unpack(directory: &OwnedFd, feed: Feed, wanted: &Unpacking) -> Result<Unpacke
         drop(ops);
         let written = writing.join().unwrap_or_else(|_| Err(trouble(io::Error::other("the thread that writes is lost"))));
         // It goes first: the other has only noticed that nobody takes anything any more.
-        written?;
+        let mut writer = written?;
         let (sha256, bytes) = read?;
+        writer.make_links()?;
         Ok((sha256, bytes, limit.bytes, warnings))
     })?;
     finish(directory, wanted.attributes).map_err(trouble)?;

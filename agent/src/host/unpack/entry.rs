@@ -45,18 +45,20 @@ pub(super) fn place(name: &[u8], strip: usize) -> Result<Option<PathBuf>, &'stat
     Ok((!path.as_os_str().is_empty()).then_some(path))
 }
 
-/// Checks where a symbolic link at `at` leads.
+/// Whether Linux takes this for where a symbolic link leads.
+pub(super) fn is_target(target: &[u8]) -> bool {
+    !target.is_empty() && !target.contains(&0) && target.len() < PATH
+}
+
+/// Whether a symbolic link at `at` stays inside.
 ///
 /// It may go up by `..` at its beginning only: there it passes through directories, and those are real. Further on it
 /// could pass through another link, and one step up from where that leads may be outside.
 ///
 /// # Errors
 ///
-/// What is wrong with it.
-pub(super) fn target(at: &Path, target: &[u8]) -> Result<(), &'static str> {
-    if target.is_empty() || target.contains(&0) || target.len() >= PATH {
-        return Err("a link to nothing that Linux takes for a path");
-    }
+/// What it is that may leave.
+pub(super) fn stays_inside(at: &Path, target: &[u8]) -> Result<(), &'static str> {
     if target.starts_with(b"/") {
         return Err("a link to an absolute path");
     }
@@ -76,6 +78,9 @@ pub(super) fn target(at: &Path, target: &[u8]) -> Result<(), &'static str> {
 pub(super) fn mode(archived: u32) -> (u32, bool) {
     (archived & MODE, archived & SPECIAL != 0)
 }
+
+/// The permissions of files and directories that an archive says nothing of.
+pub(super) const DEFAULT_MODES: (u32, u32) = (0o644, 0o755);
 
 /// The permissions that a directory gets: one that its owner cannot use would be of no use.
 pub(super) fn directory_mode(archived: u32) -> u32 {
@@ -114,7 +119,7 @@ mod tests {
 
     #[test]
     fn links_stay_inside() {
-        let leads = |at: &str, to: &str| target(Path::new(at), to.as_bytes()).is_ok();
+        let leads = |at: &str, to: &str| is_target(to.as_bytes()) && stays_inside(Path::new(at), to.as_bytes()).is_ok();
         for (at, to) in [("a", "b"), ("a/b", "../c"), ("a/b/c", "../../d/e"), ("a", "b/c"), ("a/b", "./../c"), ("a/b", "..")] {
             assert!(leads(at, to), "{at} -> {to}");
         }

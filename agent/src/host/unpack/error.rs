@@ -4,8 +4,9 @@ use std::io;
 use std::path::PathBuf;
 
 use super::entry;
+use super::format::WINDOW;
 use crate::digest::Sha256;
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::host::error::HostError;
 
 /// Why an archive was not unpacked.
@@ -13,8 +14,12 @@ use crate::host::error::HostError;
 pub(crate) enum UnpackError {
     #[error("the archive holds `{name}`, {why}")]
     Refused { name: String, why: String },
-    #[error("this is no archive: it looks like {like}")]
-    NoArchive { like: &'static str },
+    /// `allow` is the entry of `links:` that would let it in.
+    #[error("the archive holds `{name}`, {why}")]
+    LeadsOut { name: String, why: String, allow: String },
+    /// It may be whole, and is nothing that is read here.
+    #[error("{0}")]
+    Unreadable(Objection),
     #[error("the archive is damaged: {why}")]
     Damaged { why: String },
     #[error("the archive unpacks to more than {limit} bytes, or to more files than fit in them")]
@@ -33,9 +38,10 @@ impl Failure for UnpackError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Refused { .. } => "make the archive again without it; nothing was installed".into(),
-            Self::NoArchive { .. } => {
-                "publish a tar, tar.gz, tar.zst or zip, and look at what is there: `curl -I` or `aws s3 cp … -`".into()
+            Self::LeadsOut { allow, .. } => {
+                format!("make the archive again without it, or allow the link in the bundle: `links: {{ {allow} }}`")
             }
+            Self::Unreadable(objection) => objection.hint.clone(),
             Self::Damaged { .. } => "make the archive again, and publish it whole".into(),
             Self::TooLarge { .. } => "raise `max_size_gib` if this is meant to be so large".into(),
             Self::Digest { .. } => "correct `sha256` in the document, or find out who has replaced the archive".into(),
@@ -70,6 +76,14 @@ pub(super) fn broken(error: io::Error) -> UnpackError {
         // The tar crate's words for the same.
         (_, said) if said.contains("EOF") || said == "failed to read entire block" => damaged("it ends in the middle"),
         (_, said) if said == "Unknown frame descriptor" || said == "invalid gzip header" => damaged("something else follows its end"),
+        (_, said) if said.starts_with("Frame requires too much memory") => UnpackError::Unreadable(Objection::new(
+            format!("this is zstd with a window of more than {} MiB, which ingot does not unpack", (1_u32 << WINDOW) >> 20),
+            "compress it with `zstd -19` or less, without `--long` and `--ultra`",
+        )),
+        (_, said) if said.starts_with("Dictionary mismatch") => UnpackError::Unreadable(Objection::new(
+            "this is zstd with a dictionary, which ingot does not unpack",
+            "compress it without `-D`",
+        )),
         (_, said) => damaged(&said),
     }
 }

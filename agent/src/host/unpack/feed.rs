@@ -36,6 +36,18 @@ impl Feed {
         (self.digest.finish(), self.length)
     }
 
+    /// What it begins with: `length` bytes, or all there are. A server may send a few bytes first, which tell nothing.
+    pub(super) fn beginning(&mut self, length: usize) -> io::Result<&[u8]> {
+        while self.piece.len() < length && !self.ended {
+            let before = std::mem::take(&mut self.piece);
+            self.fill_buf()?;
+            if !before.is_empty() {
+                self.piece = [before, std::mem::take(&mut self.piece)].concat().into();
+            }
+        }
+        Ok(&self.piece[..length.min(self.piece.len())])
+    }
+
     /// Whether there is nothing more to read.
     pub(super) fn is_at_end(&mut self) -> io::Result<bool> {
         Ok(self.fill_buf()?.is_empty())

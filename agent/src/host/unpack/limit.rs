@@ -14,10 +14,6 @@ const RATIO: u64 = 20;
 /// What any archive may unpack to, however small it is, and however large.
 const BOUNDS: (u64, u64) = (1 << 30, 16 << 30);
 
-/// The largest window that a zstd archive may ask for, as a power of two: 16 MiB, twice what `zstd -19` uses. More is only
-/// made by `--ultra` and `--long`, and would be the memory of a small instance.
-pub(super) const WINDOW: u32 = 24;
-
 /// What is left of what may be unpacked.
 #[derive(Debug)]
 pub(super) struct Limit {

@@ -2,15 +2,18 @@
 //!
 //! Runs on a thread of its own and decompresses; who writes is in [`write`](mod@super::write), one step behind.
 
+use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead as _};
+use std::io::{self, BufRead as _, Cursor, Read};
 
 use super::error::{UnpackError, broken, damaged};
 use super::feed::Feed;
-use super::limit::WINDOW;
+use super::format::{self, BEGINNING, Foreign, Format, WINDOW};
+use super::members::Members;
 use super::sink::Sink;
-use super::{Unpacking, tar, zip};
+use super::{Compression, Form, Unpacking, tar, zip};
 use crate::digest::Sha256;
+use crate::failure::Objection;
 
 /// Unpacks all that is fed. Returns digest and length of the archive; whatever was made before an error is for nothing.
 pub(super) fn unpack(
@@ -20,24 +23,24 @@ pub(super) fn unpack(
     free: u64,
     sink: &mut Sink,
 ) -> Result<(Sha256, u64), UnpackError> {
-    match looks_like(feed.fill_buf().map_err(broken)?) {
-        Looks::Gzip => tar::unpack(flate2::bufread::MultiGzDecoder::new(&mut feed), sink)?,
-        Looks::Zstd => {
-            let mut decoder = ::zstd::Decoder::with_buffer(&mut feed).map_err(broken)?;
-            decoder.window_log_max(WINDOW).map_err(broken)?;
-            tar::unpack(decoder, sink)?;
+    if let Form::File { name, mode, compression } = &wanted.form {
+        one_file(&mut feed, name, *mode, *compression, sink)?;
+    } else {
+        match format::of(feed.beginning(BEGINNING).map_err(broken)?) {
+            Format::Gzip => compressed(Members::new(&mut feed), "gzip", sink)?,
+            Format::Zstd => compressed(zstd(&mut feed)?, "zstd", sink)?,
+            Format::Zip => {
+                let mut file = scratch()?;
+                io::copy(&mut feed, &mut file).map_err(|error| zip::unwritten(error, wanted))?;
+                let (sha256, length) = feed.finish();
+                // All of it is here before anything is made of it, so it can be verified first.
+                verify(wanted, sha256, length)?;
+                zip::unpack(file, wanted, free, sink)?;
+                return Ok((sha256, length));
+            }
+            Format::Tar => tar::unpack(&mut feed, sink)?,
+            Format::Foreign(foreign) => return Err(UnpackError::Unreadable(judged(foreign, &mut feed)?.objection(None))),
         }
-        Looks::Zip => {
-            let mut file = scratch()?;
-            io::copy(&mut feed, &mut file).map_err(|error| zip::unwritten(error, wanted))?;
-            let (sha256, length) = feed.finish();
-            // All of it is here before anything is made of it, so it can be verified first.
-            verify(wanted, sha256, length)?;
-            zip::unpack(file, wanted, free, sink)?;
-            return Ok((sha256, length));
-        }
-        Looks::Tar => tar::unpack(&mut feed, sink)?,
-        Looks::Other(like) => return Err(UnpackError::NoArchive { like }),
     }
     if !feed.is_at_end().map_err(broken)? {
         return Err(damaged("something follows its end"));
@@ -47,44 +50,70 @@ pub(super) fn unpack(
     Ok((sha256, length))
 }
 
+fn zstd(feed: &mut Feed) -> Result<::zstd::Decoder<'static, &mut Feed>, UnpackError> {
+    let mut decoder = ::zstd::Decoder::with_buffer(feed).map_err(broken)?;
+    decoder.window_log_max(WINDOW).map_err(broken)?;
+    Ok(decoder)
+}
+
+/// Unpacks a tar out of what it is compressed with. Anything may be compressed, so this is looked at, too.
+fn compressed(mut decoder: impl Read, with: &'static str, sink: &mut Sink) -> Result<(), UnpackError> {
+    let mut beginning = Vec::with_capacity(BEGINNING);
+    decoder.by_ref().take(BEGINNING as u64).read_to_end(&mut beginning).map_err(broken)?;
+    let foreign = match format::of(&beginning) {
+        Format::Tar => return tar::unpack(Cursor::new(beginning).chain(decoder), sink),
+        Format::Gzip => Foreign::Known("a gzip file", "compress it once"),
+        Format::Zstd => Foreign::Known("a zstd file", "compress it once"),
+        Format::Zip => Foreign::Known("a zip", "publish the zip as it is"),
+        Format::Foreign(foreign) => foreign,
+    };
+    Err(UnpackError::Unreadable(foreign.objection(Some(with))))
+}
+
+/// Takes what comes as the only file.
+fn one_file(feed: &mut Feed, name: &str, mode: u32, compression: Option<Compression>, sink: &mut Sink) -> Result<(), UnpackError> {
+    let format = format::of(feed.beginning(BEGINNING).map_err(broken)?);
+    match (compression, format) {
+        (_, Format::Foreign(_)) if feed.beginning(1).map_err(broken)?.is_empty() => {
+            Err(UnpackError::Unreadable(Objection::new("this is an empty file", "publish the release again, and look at its size")))
+        }
+        (None, _) => sink.only_file(name, mode, feed),
+        (Some(Compression::Gzip), Format::Gzip) => sink.only_file(name, mode, &mut Members::new(feed)),
+        (Some(Compression::Zstd), Format::Zstd) => sink.only_file(name, mode, &mut zstd(feed)?),
+        (Some(compression), _) => {
+            let what = match compression {
+                Compression::Gzip => "gzip",
+                Compression::Zstd => "zstd",
+            };
+            let message = format!("this is not {what}, though it is named so");
+            Err(UnpackError::Unreadable(Objection::new(message, "publish it under a name that says what it is")))
+        }
+    }
+}
+
+/// The same, unless its end tells more: the last part of a split zip begins anywhere, and has the list of contents.
+fn judged(foreign: Foreign, feed: &mut Feed) -> Result<Foreign, UnpackError> {
+    if !matches!(foreign, Foreign::NoArchive("something else")) {
+        return Ok(foreign);
+    }
+    let mut end = VecDeque::new();
+    loop {
+        let content = feed.fill_buf().map_err(broken)?;
+        if content.is_empty() {
+            break;
+        }
+        end.extend(content);
+        let length = content.len();
+        feed.consume(length);
+        end.drain(..end.len().saturating_sub(zip::LONGEST_END));
+    }
+    Ok(if zip::ends_a_split_one(end.make_contiguous()) { format::SPLIT } else { foreign })
+}
+
 fn verify(wanted: &Unpacking, found: Sha256, length: u64) -> Result<(), UnpackError> {
     match (wanted.length, wanted.sha256) {
         (Some(wanted), _) if wanted != length => Err(UnpackError::Length { wanted, found: length }),
         (_, Some(wanted)) if wanted != found => Err(UnpackError::Digest { wanted, found }),
         _ => Ok(()),
     }
-}
-
-enum Looks {
-    Gzip,
-    Zstd,
-    Zip,
-    Tar,
-    Other(&'static str),
-}
-
-/// What begins so.
-fn looks_like(content: &[u8]) -> Looks {
-    match content {
-        [] => Looks::Other("nothing at all"),
-        [0x1f, 0x8b, ..] => Looks::Gzip,
-        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Looks::Zstd,
-        [b'P', b'K', 3, 4, ..] | [b'P', b'K', 5, 6, ..] => Looks::Zip,
-        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Looks::Other("xz, which is not read here"),
-        [b'B', b'Z', b'h', ..] => Looks::Other("bzip2, which is not read here"),
-        [b'7', b'z', 0xbc, 0xaf, ..] => Looks::Other("7z, which is not read here"),
-        [b'<', ..] => Looks::Other("HTML or XML"),
-        [b'{' | b'[', ..] => Looks::Other("JSON"),
-        // A tar begins with a name; one without `ustar` is of before 1988, and told by its checksum.
-        _ if content.get(257..262).is_some_and(|magic| magic == b"ustar") || has_checksum(content) => Looks::Tar,
-        _ if std::str::from_utf8(&content[..content.len().min(64)]).is_ok() => Looks::Other("text"),
-        _ => Looks::Other("something else"),
-    }
-}
-
-fn has_checksum(content: &[u8]) -> bool {
-    let Some(block) = content.get(..512) else { return false };
-    let header = ::tar::Header::from_byte_slice(block);
-    let sum = block.iter().enumerate().map(|(at, byte)| if (148..156).contains(&at) { 32 } else { u32::from(*byte) }).sum::<u32>();
-    header.cksum().is_ok_and(|stated| stated == sum)
 }

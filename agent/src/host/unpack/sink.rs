@@ -4,9 +4,12 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender};
 
+use nix::sys::time::TimeSpec;
+
 use super::entry;
 use super::error::{UnpackError, broken, damaged, refused};
 use super::limit::Limit;
+use super::links::Links;
 use super::write::{CHUNK, Op};
 
 /// Takes entries in, as long as they are what a release may hold.
@@ -16,6 +19,7 @@ pub(super) struct Sink {
     pub(super) spare: Receiver<Vec<u8>>,
     pub(super) limit: Limit,
     pub(super) strip: usize,
+    pub(super) links: Links,
     pub(super) warnings: Vec<String>,
     pub(super) entries: u64,
 }
@@ -30,7 +34,7 @@ impl Sink {
         &mut self,
         name: &[u8],
         mode: u32,
-        modified: Option<i64>,
+        modified: Option<TimeSpec>,
         size: u64,
         content: &mut dyn Read,
     ) -> Result<(), UnpackError> {
@@ -39,6 +43,22 @@ impl Sink {
         if dropped && self.warnings.is_empty() {
             self.warnings.push(format!("setuid and setgid are not taken from an archive: {} has lost them", entry::shown(name)));
         }
+        self.content(path, mode, modified, size, content)
+    }
+
+    /// The only file there is, with the mode that the document says.
+    pub(super) fn only_file(&mut self, name: &str, mode: u32, content: &mut dyn Read) -> Result<(), UnpackError> {
+        self.content(name.into(), mode, None, u64::MAX, content)
+    }
+
+    fn content(
+        &mut self,
+        path: PathBuf,
+        mode: u32,
+        modified: Option<TimeSpec>,
+        size: u64,
+        content: &mut dyn Read,
+    ) -> Result<(), UnpackError> {
         let mut begin = Some((path, mode, modified));
         loop {
             // More than it says it is, it may be all the same.
@@ -61,7 +81,7 @@ impl Sink {
 
     pub(super) fn symlink(&mut self, name: &[u8], target: &[u8]) -> Result<(), UnpackError> {
         let Some(path) = self.place(name)? else { return Err(refused(name, "a link in place of the whole directory")) };
-        entry::target(&path, target).map_err(|why| refused(name, &format!("{why}: {}", entry::shown(target))))?;
+        self.links.judge(name, &path, target)?;
         self.send(Op::Symlink { path, target: target.to_vec() })
     }
 

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 use std::io::{BufReader, Read};
 
-use ::tar::{Archive, Entry, EntryType};
+use ::tar::{Archive, Entry, EntryType, PaxExtensions};
+use nix::sys::time::TimeSpec;
 
 use super::error::{UnpackError, broken, damaged, refused};
 use super::limit::Rationed;
@@ -20,10 +21,11 @@ pub(super) fn unpack(decoder: impl Read, sink: &mut Sink) -> Result<(), UnpackEr
     let ration = Cell::new(HEADERS);
     let mut archive = Archive::new(Rationed { inner: BufReader::with_capacity(BUFFER, decoder), ration: &ration, ended: false });
     let mut entries = archive.entries().map_err(broken)?;
+    let mut usual = None;
     loop {
         ration.set(HEADERS);
         let Some(entry) = entries.next() else { break };
-        take(entry.map_err(broken)?, &ration, sink)?;
+        take(entry.map_err(broken)?, &ration, &mut usual, sink)?;
     }
     let mut rest = archive.into_inner();
     if rest.ended {
@@ -47,21 +49,23 @@ pub(super) fn unpack(decoder: impl Read, sink: &mut Sink) -> Result<(), UnpackEr
     }
 }
 
-fn take<R: Read>(mut entry: Entry<'_, R>, ration: &Cell<u64>, sink: &mut Sink) -> Result<(), UnpackError> {
+/// Takes an entry in. `usual` is when files were modified that say nothing better, as a global header has it.
+fn take<R: Read>(mut entry: Entry<'_, R>, ration: &Cell<u64>, usual: &mut Option<TimeSpec>, sink: &mut Sink) -> Result<(), UnpackError> {
     let kind = entry.header().entry_type();
     if kind == EntryType::XGlobalHeader {
+        let mut attributes = Vec::new();
+        entry.read_to_end(&mut attributes).map_err(broken)?;
+        *usual = Attributes::of(PaxExtensions::new(&attributes)).modified.or(*usual);
         return Ok(());
     }
     let name = entry.path_bytes().into_owned();
-    if let Some(attributes) = entry.pax_extensions().map_err(broken)? {
-        for attribute in attributes {
-            if attribute.map_err(broken)?.key_bytes().starts_with(b"GNU.sparse.") {
-                return Err(refused(&name, "a sparse file in a form that is not read here: make it without --sparse"));
-            }
-        }
+    let attributes = entry.pax_extensions().map_err(broken)?.map(Attributes::of).unwrap_or_default();
+    if attributes.is_sparse {
+        return Err(refused(&name, "a sparse file in a form that is not read here: make it without --sparse"));
     }
     let mode = entry.header().mode().map_err(broken)?;
-    let modified = entry.header().mtime().ok().and_then(|time| i64::try_from(time).ok());
+    let of_header = || Some(TimeSpec::new(entry.header().mtime().ok()?.try_into().ok()?, 0));
+    let modified = attributes.modified.or(*usual).or_else(of_header);
     let link = |entry: &Entry<'_, R>| entry.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
     match kind {
         EntryType::Directory => sink.directory(&name, mode),
@@ -83,5 +87,59 @@ fn take<R: Read>(mut entry: Entry<'_, R>, ration: &Cell<u64>, sink: &mut Sink) -
         EntryType::Fifo => Err(refused(&name, "which is a FIFO")),
         EntryType::Char | EntryType::Block => Err(refused(&name, "which is a device")),
         _ => Err(refused(&name, "which is neither a file nor a directory nor a link")),
+    }
+}
+
+/// What of the attributes in a pax header counts here. Name, target and size the crate has taken from them.
+#[derive(Default)]
+struct Attributes {
+    /// The header beside it has only whole seconds, and its writer may have rounded them: a .pyc would be stale.
+    modified: Option<TimeSpec>,
+    is_sparse: bool,
+}
+
+impl Attributes {
+    fn of(attributes: PaxExtensions<'_>) -> Self {
+        let mut found = Self::default();
+        // Those that cannot be read are passed over: the values of extended attributes are any bytes.
+        for attribute in attributes.filter_map(Result::ok) {
+            match attribute.key_bytes() {
+                b"mtime" => found.modified = std::str::from_utf8(attribute.value_bytes()).ok().and_then(time),
+                key => found.is_sparse |= key.starts_with(b"GNU.sparse."),
+            }
+        }
+        found
+    }
+}
+
+/// A time as pax writes it: seconds since 1970, perhaps with a fraction, perhaps before.
+fn time(text: &str) -> Option<TimeSpec> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = whole.parse().ok()?;
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let nanoseconds: i64 = format!("{fraction:0<9.9}").parse().ok()?;
+    Some(match whole.starts_with('-') && nanoseconds > 0 {
+        true => TimeSpec::new(seconds - 1, 1_000_000_000 - nanoseconds),
+        false => TimeSpec::new(seconds, nanoseconds),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_to_the_nanosecond() {
+        let read = |text: &str| time(text).map(|time| (time.tv_sec(), time.tv_nsec()));
+        assert_eq!(read("1700000000"), Some((1_700_000_000, 0)));
+        assert_eq!(read("1700000000.5"), Some((1_700_000_000, 500_000_000)));
+        assert_eq!(read("1700000000.9999999999"), Some((1_700_000_000, 999_999_999)));
+        assert_eq!(read("-1.25"), Some((-2, 750_000_000)));
+        assert_eq!(read("-0.5"), Some((-1, 500_000_000)));
+        for wrong in ["", "x", "1.x", "1.-5", "1e9", "."] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 }

@@ -1,5 +1,11 @@
 //! Real archives on a real disk: good ones, broken ones, and those that mean harm.
 
+mod broken;
+mod files;
+mod links;
+mod streams;
+mod zips;
+
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -61,7 +67,7 @@ fn zip(entries: &[(&str, u32, &[u8])]) -> Vec<u8> {
             archive.new_dir(name).unix_permissions(*mode).create().unwrap();
             continue;
         }
-        let file = archive.new_file(name).compression_method(rawzip::CompressionMethod::Deflate).unix_permissions(*mode);
+        let file = archive.new_file(name).compression_method(rawzip::CompressionMethod::DEFLATE).unix_permissions(*mode);
         let (mut entry, config) = file.start().unwrap();
         let mut writer = config.wrap(flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::fast()));
         writer.write_all(content).unwrap();
@@ -103,7 +109,8 @@ impl Machine {
     fn wanted(&self) -> Unpacking {
         let own = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
         let attributes = Attributes { mode: 0o751, uid: own.0, gid: own.1 };
-        Unpacking { into: INTO.into(), attributes, strip_components: 0, sha256: None, length: None, limit: None }
+        let form = Form::Archive { strip_components: 0, links: Links::default() };
+        Unpacking { into: INTO.into(), attributes, form, sha256: None, length: None, limit: None }
     }
 
     async fn unpack_as(&self, archive: &[u8], wanted: Unpacking) -> Result<Unpacked, UnpackError> {
@@ -184,7 +191,8 @@ async fn takes_directories_off_and_replaces_what_lay_there() {
         file(tar, "shop-1.0/bin/shop", 0o755, b"new");
         file(tar, "README", 0o644, b"stripped away");
     });
-    let wanted = || Unpacking { strip_components: 1, ..machine.wanted() };
+    let form = Form::Archive { strip_components: 1, links: Links::default() };
+    let wanted = || Unpacking { form: form.clone(), ..machine.wanted() };
     let error = machine.unpack_as(&archive, wanted()).await.unwrap_err();
     assert_eq!(error.to_string(), "the archive holds `README`, a file in place of the whole directory");
     machine.unpack_as(&tar(|tar| file(tar, "shop-1.0/bin/shop", 0o755, b"new")), wanted()).await.unwrap();
@@ -211,10 +219,6 @@ async fn what_leads_outside_is_refused() {
         tar(|tar| raw(tar, EntryType::Link, b"out", b"../victim", b"")),
         tar(|tar| raw(tar, EntryType::Link, b"out", b"/opt/victim", b"")),
         through,
-        tar(|tar| {
-            raw(tar, EntryType::Symlink, b"inside", b"x", b"");
-            raw(tar, EntryType::Link, b"hard", b"inside", b"");
-        }),
         // Under a name that the crate would not write.
         renamed(zip(&[("xx/victim", 0o644, b"x")]), b"xx/victim", b"../victim"),
         zip(&[("out", 0o120_777, b"../victim")]),
@@ -231,7 +235,6 @@ async fn what_leads_outside_is_refused() {
     the archive holds `out`, a link to ../victim, which leads out of its directory by `..`
     the archive holds `out`, a link to /opt/victim, which is an absolute path
     the archive holds `down/y`, the path of which leads through a link
-    the archive holds `hard`, the path of which leads through a link
     the archive holds `../victim`, which leads out of its directory by `..`
     the archive holds `out`, a link that leads out of the bundle: ../victim
     ");
@@ -283,58 +286,6 @@ async fn bombs_are_refused() {
     let name = tar(|tar| raw(tar, EntryType::new(b'L'), b"././@LongLink", b"", &vec![b'a'; 2 << 20]));
     let said = Machine::new().refuses(&gzip(&name)).await;
     assert!(said.starts_with("the archive is damaged: its headers are longer than any name"), "{said}");
-}
-
-#[tokio::test]
-async fn what_is_broken_is_named() {
-    let plain = release();
-    let (packed, zipped) = (gzip(&plain), zip(&[("a", 0o644, &[5; 9000])]));
-    let mut spoilt = zstd(&plain);
-    let at = spoilt.len() - 2;
-    spoilt[at] ^= 1;
-    let mut lines = Vec::new();
-    for (what, archive) in [
-        ("gzip cut", packed[..packed.len() - 20].to_vec()),
-        ("zstd cut", zstd(&plain)[..200].to_vec()),
-        ("tar cut in a file", plain[..5000].to_vec()),
-        ("tar cut between files", plain[..plain.len() - 1024].to_vec()),
-        ("zip cut", zipped[..zipped.len() - 30].to_vec()),
-        ("behind gzip", [packed.clone(), b"more garbage than a header".to_vec()].concat()),
-        ("behind zstd", [zstd(&plain), b"more garbage than a header".to_vec()].concat()),
-        ("behind tar", [plain.clone(), b"more garbage than a header".to_vec()].concat()),
-        ("nothing in it", gzip(&[0; 1024])),
-        ("nothing in gzip", gzip(b"")),
-        ("nothing", Vec::new()),
-        ("a page", b"<!DOCTYPE html><html><body>Not found</body></html>".to_vec()),
-        ("an error", br#"{"message": "not found"}"#.to_vec()),
-        ("a text", b"this is no archive".to_vec()),
-        ("xz", b"\xfd7zXZ\0\0\0".to_vec()),
-        ("gzip of a page", gzip(b"<html>")),
-    ] {
-        let error = Machine::new().unpack(&archive).await.unwrap_err();
-        lines.push(format!("{what}: {error}"));
-    }
-    let error = Machine::new().unpack(&spoilt).await;
-    lines.push(format!("spoilt zstd: {}", error.map_or_else(|error| error.to_string(), |_| "not noticed".into())));
-    insta::assert_snapshot!(lines.join("\n"), @r"
-    gzip cut: the archive is damaged: it ends in the middle
-    zstd cut: the archive is damaged: it ends in the middle
-    tar cut in a file: the archive is damaged: it ends in the middle
-    tar cut between files: the archive is damaged: it ends without the mark of its end
-    zip cut: the archive is damaged: Missing end of central directory
-    behind gzip: the archive is damaged: something else follows its end
-    behind zstd: the archive is damaged: something else follows its end
-    behind tar: the archive is damaged: something follows its end
-    nothing in it: the archive is damaged: it is empty
-    nothing in gzip: the archive is damaged: it is empty
-    nothing: this is no archive: it looks like nothing at all
-    a page: this is no archive: it looks like HTML or XML
-    an error: this is no archive: it looks like JSON
-    a text: this is no archive: it looks like text
-    xz: this is no archive: it looks like xz, which is not read here
-    gzip of a page: the archive is damaged: it ends in the middle
-    spoilt zstd: the archive is damaged: Data corruption detected
-    ");
 }
 
 #[tokio::test]

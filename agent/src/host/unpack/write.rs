@@ -7,18 +7,19 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2, readlinkat};
 use nix::sys::stat::{FchmodatFlags, Mode, SFlag, fchmod, fchmodat, fstatat, futimens, mkdirat};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, linkat, symlinkat, unlinkat};
 
 use super::entry;
 use super::error::UnpackError;
+use super::links::Links;
 use crate::host::tree::failed;
 
 /// How much of a file is handed on at a time.
@@ -34,7 +35,7 @@ pub(super) enum Op {
     File {
         path: PathBuf,
         mode: u32,
-        modified: Option<i64>,
+        modified: Option<TimeSpec>,
         chunk: Vec<u8>,
         length: usize,
         is_last: bool,
@@ -63,17 +64,19 @@ pub(super) struct Writer {
     owner: Option<(Uid, Gid)>,
     /// The directory of the last entry: the next one is most often in it, too.
     last: Option<(PathBuf, OwnedFd)>,
-    file: Option<(PathBuf, File, Option<i64>)>,
+    file: Option<(PathBuf, File, Option<TimeSpec>)>,
+    /// Which links may lead out.
+    links: Links,
 }
 
 impl Writer {
-    pub(super) fn new(root: OwnedFd, at: PathBuf, owner: Option<(u32, u32)>) -> Self {
+    pub(super) fn new(root: OwnedFd, at: PathBuf, owner: Option<(u32, u32)>, links: Links) -> Self {
         let owner = owner.map(|(uid, gid)| (Uid::from_raw(uid), Gid::from_raw(gid)));
-        Self { root, at, owner, last: None, file: None }
+        Self { root, at, owner, last: None, file: None, links }
     }
 
-    /// Makes all that comes; buffers go back by `spare`.
-    pub(super) fn run(mut self, ops: &Receiver<Op>, spare: &Sender<Vec<u8>>) -> Result<(), UnpackError> {
+    /// Makes all that comes, and gives itself back at the end; buffers go back by `spare`.
+    pub(super) fn run(mut self, ops: &Receiver<Op>, spare: &Sender<Vec<u8>>) -> Result<Self, UnpackError> {
         for op in ops {
             match op {
                 Op::Directory { path, mode } => self.directory(&path, mode).map_err(|error| self.trouble(&path, error))?,
@@ -84,19 +87,57 @@ impl Writer {
                 }
                 Op::More { chunk, length, is_last } => self.write(chunk, length, is_last, spare)?,
                 Op::Symlink { path, target } => self.symlink(&path, &target).map_err(|error| self.trouble(&path, error))?,
-                Op::HardLink { path, to } => self.hard_link(&path, &to).map_err(|error| self.trouble(&path, error))?,
+                Op::HardLink { path, to } => {
+                    if let Some(target) = self.hard_link(&path, &to).map_err(|error| self.trouble(&path, error))? {
+                        // Seen from here it may lead elsewhere than from where it was judged.
+                        self.links.judge(path.as_os_str().as_bytes(), &path, &target)?;
+                    }
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// Makes the links that the document names, where the archive has not brought them.
+    pub(super) fn make_links(&mut self) -> Result<(), UnpackError> {
+        let named: Vec<(PathBuf, PathBuf)> = self.links.named().map(|(path, to)| (path.to_owned(), to.to_owned())).collect();
+        for (path, to) in named {
+            if let Some(what) = self.make_link(&path, &to).map_err(|error| self.trouble(&path, error))? {
+                let why = format!("{what} where `links` of the bundle wants a link to {}", to.display());
+                return Err(UnpackError::Refused { name: entry::shown(path.as_os_str().as_bytes()), why });
             }
         }
         Ok(())
     }
 
+    /// Makes a link. An empty directory in its place goes; what else is there is said.
+    fn make_link(&mut self, path: &Path, to: &Path) -> io::Result<Option<&'static str>> {
+        let (parent, name) = self.parent(path)?;
+        let found = match fstatat(parent, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Err(Errno::ENOENT) => None,
+            found => Some(SFlag::from_bits_truncate(found?.st_mode) & SFlag::S_IFMT),
+        };
+        match found {
+            None => {}
+            Some(SFlag::S_IFLNK) => {
+                let target = readlinkat(parent, name.as_os_str())?;
+                let is_allowed = self.links.allow(path, target.as_bytes());
+                return Ok((!is_allowed).then_some("a link to something else"));
+            }
+            Some(SFlag::S_IFDIR) => match unlinkat(parent, name.as_os_str(), UnlinkatFlags::RemoveDir) {
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) => return Ok(Some("a directory that is not empty,")),
+                removed => removed?,
+            },
+            Some(_) => return Ok(Some("a file")),
+        }
+        self.last = None;
+        self.symlink(path, to.as_os_str().as_bytes()).map(|()| None)
+    }
+
     fn write(&mut self, chunk: Vec<u8>, length: usize, is_last: bool, spare: &Sender<Vec<u8>>) -> Result<(), UnpackError> {
         let Some((path, file, modified)) = &mut self.file else { return Ok(()) };
         let written = file.write_all(&chunk[..length]).and_then(|()| match modified {
-            Some(seconds) if is_last => {
-                let time = TimeSpec::new(*seconds, 0);
-                Ok(futimens(&*file, &time, &time)?)
-            }
+            Some(time) if is_last => Ok(futimens(&*file, time, time)?),
             _ => Ok(()),
         });
         if let Err(error) = written {
@@ -156,28 +197,32 @@ impl Writer {
         Ok(())
     }
 
-    fn hard_link(&mut self, path: &Path, to: &Path) -> io::Result<()> {
+    /// Gives a file, or a symbolic link, another name. Returns where the link leads that was named so.
+    fn hard_link(&mut self, path: &Path, to: &Path) -> io::Result<Option<Vec<u8>>> {
         if path == to {
-            return Ok(());
+            return Ok(None);
         }
         let (from, from_name) = match to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             Some(parent) => (self.open(parent)?, to.file_name().unwrap_or_default()),
             None => (self.root.try_clone()?, to.file_name().unwrap_or_default()),
         };
         let found = fstatat(&from, from_name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        if SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
-            return Err(Errno::ELOOP.into());
-        }
+        let target = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
+            SFlag::S_IFLNK => Some(readlinkat(&from, from_name)?.into_vec()),
+            SFlag::S_IFDIR => return Err(Errno::EISDIR.into()),
+            _ => None,
+        };
         let (parent, name) = self.parent(path)?;
-        // Without a flag, a link that should have come in the way since is linked itself, and not followed.
+        // Without a flag, a link is linked itself, and not followed.
         let link = || linkat(&from, from_name, parent, name.as_os_str(), AtFlags::empty());
         match link() {
             Err(Errno::EEXIST) => {
                 unlinkat(parent, name.as_os_str(), UnlinkatFlags::NoRemoveDir)?;
-                Ok(link()?)
+                link()?;
             }
-            linked => Ok(linked?),
+            linked => linked?,
         }
+        Ok(target)
     }
 
     /// The directory of an entry, made where an archive did not say so, and the entry's name in it.

@@ -1,70 +1,169 @@
 //! A zip: its list of contents stands at its end, so it is laid down whole, in a file without a name, and read from there.
+//!
+//! The list decides, and not what stands before each file: who writes to a pipe knows neither length nor checksum there.
 
 use std::fs::File;
 use std::io::{self, Read};
 
-use rawzip::{CompressionMethod, RECOMMENDED_BUFFER_SIZE, ZipArchive};
+use nix::sys::time::TimeSpec;
+use rawzip::time::{UtcDateTime, ZipDateTimeKind};
+use rawzip::{
+    CompressionMethod, CreatorSystem, ErrorKind, FileReader, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ReaderAt as _, ZipArchive,
+    ZipFileHeaderRecord,
+};
 
 use super::Unpacking;
+use super::entry::{self, DEFAULT_MODES};
 use super::error::{UnpackError, broken, damaged, refused};
-use super::limit::WINDOW;
+use super::format::{self, WINDOW};
 use super::sink::Sink;
+use crate::failure::Objection;
 use crate::host::tree::failed;
 
 /// The longest target of a link.
 const TARGET: u64 = 4096;
 
+/// The record at the end of a zip, and the longest comment behind it.
+pub(super) const LONGEST_END: usize = END + 0xffff;
+const END: usize = 22;
+
+/// The kinds of files in Unix modes, and the attribute of a directory in MS-DOS.
+const KIND: u32 = 0o170_000;
+const DIRECTORY: u32 = 0o040_000;
+const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
+const PIPE: u32 = 0o010_000;
+const DOS_DIRECTORY: u32 = 0x10;
+
 /// Unpacks a zip that has been verified; `free` is how many bytes there is room for.
 pub(super) fn unpack(file: File, wanted: &Unpacking, free: u64, sink: &mut Sink) -> Result<(), UnpackError> {
-    let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
+    let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
     let archive = ZipArchive::from_file(file, &mut buffer).map_err(wrong)?;
-    let mut sum = 0_u64;
+    let mut end = [0; END];
+    if archive.get_ref().read_at(&mut end, archive.eocd_offset()).is_ok_and(|length| length == END) && ends_a_split_one(&end) {
+        return Err(UnpackError::Unreadable(format::SPLIT.objection(None)));
+    }
+    let survey = Survey::of(&archive, &mut buffer)?;
+    if survey.bytes > free {
+        let name = format!("its {} bytes, where {free} are free,", survey.bytes);
+        return Err(UnpackError::NoSpace { name, at: wanted.into.clone() });
+    }
     let mut entries = archive.entries(&mut buffer);
     while let Some(entry) = entries.next_entry().map_err(wrong)? {
-        sum = sum.saturating_add(entry.uncompressed_size_hint());
-    }
-    if sum > free {
-        return Err(UnpackError::NoSpace { name: format!("its {sum} bytes, where {free} are free,"), at: wanted.into.clone() });
-    }
-    let mut entries = archive.entries(&mut buffer);
-    while let Some(entry) = entries.next_entry().map_err(wrong)? {
-        let name = AsRef::<[u8]>::as_ref(&entry.file_path()).to_vec();
-        let (mode, size) = (entry.mode(), entry.uncompressed_size_hint());
-        if entry.is_dir() {
-            sink.directory(&name, mode.value())?;
-            continue;
-        }
-        let special = mode.value() & 0o170_000;
-        if !matches!(special, 0 | 0o100_000 | 0o120_000) {
-            return Err(refused(&name, "which is neither a file nor a directory nor a link"));
-        }
-        let found = archive.get_entry(entry.wayfinder()).map_err(wrong)?;
-        let reader = found.reader();
-        let mut content: Box<dyn Read> = match entry.compression_method() {
-            CompressionMethod::Store => Box::new(found.verifying_reader(reader)),
-            CompressionMethod::Deflate => Box::new(found.verifying_reader(flate2::read::DeflateDecoder::new(reader))),
-            CompressionMethod::Zstd => {
-                let mut decoder = ::zstd::Decoder::new(reader).map_err(broken)?;
-                decoder.window_log_max(WINDOW).map_err(broken)?;
-                Box::new(found.verifying_reader(decoder))
-            }
-            other => return Err(refused(&name, &format!("which is compressed by a method that is not read here ({other:?})"))),
-        };
-        if special == 0o120_000 {
-            let mut target = Vec::new();
-            content.take(TARGET).read_to_end(&mut target).map_err(broken)?;
-            sink.symlink(&name, &target)?;
-        } else {
-            sink.file(&name, mode.value(), None, size, &mut content)?;
-        }
+        take(&archive, &entry, &survey, sink)?;
     }
     if sink.entries == 0 {
         return Err(damaged("it is empty"));
     }
-    if sink.entries != archive.entries_hint() {
+    // Of a list that is longer than the field for its length, the field has the last 16 bits.
+    let (stated, is_short) = (archive.entries_hint(), archive.entries_hint() <= 0xffff);
+    if sink.entries != stated && !(is_short && sink.entries & 0xffff == stated) {
         return Err(damaged("its list of contents is not of the length that it states"));
     }
     Ok(())
+}
+
+/// What is known of all entries before the first is taken.
+struct Survey {
+    /// What they say they come to.
+    bytes: u64,
+    /// Whether every backslash is a separator, whoever says to have made it: no name has a slash. Names that systemd has
+    /// escaped (`\x2d`) are another matter.
+    has_backslashes_only: bool,
+}
+
+impl Survey {
+    fn of(archive: &ZipArchive<FileReader>, buffer: &mut [u8]) -> Result<Self, UnpackError> {
+        let (mut bytes, mut slashes, mut backslashes, mut escapes) = (0_u64, false, false, false);
+        let mut entries = archive.entries(buffer);
+        while let Some(entry) = entries.next_entry().map_err(wrong)? {
+            bytes = bytes.saturating_add(entry.uncompressed_size_hint());
+            let path = entry.file_path();
+            slashes |= path.as_bytes().contains(&b'/');
+            backslashes |= path.as_bytes().contains(&b'\\');
+            escapes |= path.as_bytes().windows(2).any(|pair| pair == b"\\x");
+        }
+        Ok(Self { bytes, has_backslashes_only: backslashes && !slashes && !escapes })
+    }
+
+    /// The name of an entry, with slashes.
+    ///
+    /// The format wants slashes; .NET before 4.6.1, and with it PowerShell, wrote backslashes all the same. As Info-ZIP and
+    /// libarchive, an entry made on MS-DOS without a slash in its name means them.
+    fn name(&self, entry: &ZipFileHeaderRecord<'_>) -> Vec<u8> {
+        let mut name = entry.file_path().as_bytes().to_vec();
+        if self.has_backslashes_only || !is_of_unix(entry) && !name.contains(&b'/') {
+            name.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
+        }
+        name
+    }
+}
+
+fn take(archive: &ZipArchive<FileReader>, entry: &ZipFileHeaderRecord<'_>, survey: &Survey, sink: &mut Sink) -> Result<(), UnpackError> {
+    let (name, size) = (survey.name(entry), entry.uncompressed_size_hint());
+    let unix = if is_of_unix(entry) { entry.external_attributes() >> 16 } else { 0 };
+    let is_directory = name.ends_with(b"/")
+        || unix & KIND == DIRECTORY
+        || !is_of_unix(entry) && size == 0 && entry.external_attributes() & DOS_DIRECTORY != 0;
+    // Without permissions it has none to say: Java and Go leave them out, and so does Windows.
+    let mode = |default: u32| if unix & 0o777 == 0 { default } else { unix & 0o7777 };
+    if is_directory {
+        return sink.directory(&name, mode(DEFAULT_MODES.1));
+    }
+    // What Info-ZIP reads from a pipe it says to be one, and is a file all the same.
+    if !matches!(unix & KIND, 0 | FILE | LINK | PIPE) {
+        return Err(refused(&name, "which is neither a file nor a directory nor a link"));
+    }
+    let shown = || entry::shown(&name);
+    if entry.flags().is_encrypted() {
+        let message = format!("this is an encrypted zip: `{}` needs a password", shown());
+        return Err(UnpackError::Unreadable(Objection::new(message, "publish the zip without a password")));
+    }
+    let found = archive.get_entry(entry.wayfinder()).map_err(wrong)?;
+    let reader = found.reader();
+    let mut content: Box<dyn Read> = match entry.compression_method() {
+        CompressionMethod::STORE => Box::new(found.verifying_reader(reader)),
+        CompressionMethod::DEFLATE => Box::new(found.verifying_reader(flate2::read::DeflateDecoder::new(reader))),
+        CompressionMethod::ZSTD => {
+            let mut decoder = ::zstd::Decoder::new(reader).map_err(broken)?;
+            decoder.window_log_max(WINDOW).map_err(broken)?;
+            Box::new(found.verifying_reader(decoder))
+        }
+        other => {
+            let message = format!("in this zip, `{}` is compressed by method {other}, which ingot does not read", shown());
+            return Err(UnpackError::Unreadable(Objection::new(message, "make the zip with deflate, the method of `zip -r`")));
+        }
+    };
+    if unix & KIND == LINK {
+        let mut target = Vec::new();
+        content.take(TARGET).read_to_end(&mut target).map_err(broken)?;
+        return sink.symlink(&name, &target);
+    }
+    sink.file(&name, mode(DEFAULT_MODES.0), modified(entry), size, &mut content)
+}
+
+/// Whether the attributes of an entry are those of Unix.
+fn is_of_unix(entry: &ZipFileHeaderRecord<'_>) -> bool {
+    matches!(entry.version_made_by().creator_system(), CreatorSystem::UNIX | CreatorSystem::MACOS)
+}
+
+/// When a file was modified. The time of MS-DOS that every entry has is without a zone, and read as UTC: that is what
+/// most machines that build releases have. `None` if it is no date, as Go writes it where none was given.
+fn modified(entry: &ZipFileHeaderRecord<'_>) -> Option<TimeSpec> {
+    let time = match entry.last_modified() {
+        ZipDateTimeKind::Utc(time) => time,
+        ZipDateTimeKind::Local(_) if entry.last_modified_dos().packed_date() == 0 => return None,
+        ZipDateTimeKind::Local(time) => {
+            UtcDateTime::from_components(time.year(), time.month(), time.day(), time.hour(), time.minute(), time.second(), 0)?
+        }
+    };
+    Some(TimeSpec::new(time.to_unix(), time.nanosecond().into()))
+}
+
+/// Whether the last record of a zip among these bytes is that of one in several parts: it is on another disk than the first.
+pub(super) fn ends_a_split_one(bytes: &[u8]) -> bool {
+    let end = bytes.windows(END).rfind(|end| end.starts_with(b"PK\x05\x06"));
+    end.is_some_and(|end| !matches!(u16::from_le_bytes([end[4], end[5]]), 0 | 0xffff))
 }
 
 /// Why a zip could not be laid down: either what is fed broke off, or the disk is full.
@@ -79,5 +178,9 @@ pub(super) fn unwritten(error: io::Error, wanted: &Unpacking) -> UnpackError {
 }
 
 fn wrong(error: rawzip::Error) -> UnpackError {
-    damaged(&error.to_string())
+    match error.kind() {
+        // The list of contents and what leads to it are the last to come.
+        ErrorKind::MissingEndOfCentralDirectory | ErrorKind::Eof => damaged("it ends in the middle"),
+        kind => damaged(&kind.to_string()),
+    }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Change {
     HandOver {
         release: PathBuf,
         attributes: Attributes,
+        /// The only file of the release, where it is one, and its own mode.
+        file: Option<(PathBuf, Attributes)>,
     },
     Switch {
         link: PathBuf,
@@ -42,11 +44,15 @@ impl fmt::Display for Change {
         match self {
             Self::RemoveStaged(path) => write!(f, "remove {}, left by a boot that was cut off", path.display()),
             Self::Fetch { release, to, replaces, .. } => {
-                write!(f, "unpack {} to {}", release.source, to.display())?;
+                match &release.file {
+                    None => write!(f, "unpack {} to {}", release.source, to.display())?,
+                    Some(file) => write!(f, "download {} as {} to {}", release.source, file.name, to.display())?,
+                }
                 f.write_str(if *replaces { ", in place of what is there" } else { "" })
             }
-            Self::HandOver { release, attributes: Attributes { mode, uid, gid } } => {
-                write!(f, "give {} to {uid}:{gid}, mode {}", release.display(), Mode(*mode))
+            Self::HandOver { release, attributes, file } => {
+                let (path, Attributes { mode, uid, gid }) = file.as_ref().map_or((release, attributes), |(path, own)| (path, own));
+                write!(f, "give {} to {uid}:{gid}, mode {}", path.display(), Mode(*mode))
             }
             Self::Switch { link, from: None, to } => write!(f, "switch {} to {}", link.display(), to.display()),
             Self::Switch { link, from: Some(from), to } => {

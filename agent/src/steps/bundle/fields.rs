@@ -1,10 +1,12 @@
 //! The fields of a bundle, and what can be wrong with them before anything is asked.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::release;
 use crate::aws::s3::Source;
 use crate::digest::Sha256;
 use crate::failure::Objection;
@@ -39,15 +41,25 @@ pub(super) struct Fields {
     pub(super) into: PathBuf,
     /// Name of the release. Default: the archive's name without extension, and 8 digits of `sha256` or `version_id`.
     pub(super) version: Option<Text>,
+    /// Whether to unpack the archive. With `false` the release is one file: a jar, an executable. Default: true.
+    pub(super) unpack: Option<bool>,
+    /// Name of the file in the release, with `unpack: false`. Default: the object's name; an ending `.gz` or `.zst` is
+    /// removed, and the file decompressed.
+    pub(super) file: Option<String>,
     /// Number of leading directories to remove from each name in the archive. Default: 0.
     #[serde(default)]
     #[schemars(range(max = 200))]
     pub(super) strip_components: u8,
+    /// Symbolic links that may leave the release: a path in the release, and the absolute path that the link may lead to
+    /// or below. A path without `*` is made a link if the archive has none there. Default: none.
+    #[serde(default)]
+    pub(super) links: BTreeMap<String, PathBuf>,
     /// Owner of everything in the release: a user name or ID. Default: the user that runs ingot.
     pub(super) owner: Option<String>,
     /// Group: a name or ID. Default: the primary group of the owner.
     pub(super) group: Option<String>,
-    /// Permissions of the release directory; its content has those of the archive, at most 0755. Default: 0755.
+    /// Permissions of the release directory; its content has those of the archive, at most 0755. With `unpack: false`, of
+    /// the file. Default: 0755.
     pub(super) mode: Option<Mode>,
     /// Number of releases to keep, including the current one. Default: 3.
     #[serde(default, deserialize_with = "within::<_, 1, { u32::MAX }>")]
@@ -101,6 +113,11 @@ impl Fields {
         self.keep.unwrap_or(KEEP) as usize
     }
 
+    /// Whether the release is one file.
+    pub(super) fn is_file(&self) -> bool {
+        self.unpack == Some(false)
+    }
+
     pub(super) fn objections(&self, secret: bool) -> Vec<Objection> {
         let objection = |message: String, hint: &str| Objection { message, hint: hint.to_owned() };
         let mut found: Vec<Objection> = install::path_objection(&self.into.to_string_lossy()).into_iter().collect();
@@ -124,6 +141,40 @@ impl Fields {
         }
         if self.sha256.as_ref().is_some_and(|text| text.is_plain() && Sha256::parse(text.raw()).is_none()) {
             found.push(objection("`sha256` is no SHA-256 digest".into(), "write the 64 digits that `sha256sum` prints"));
+        }
+        found.extend(self.shape_objections());
+        found
+    }
+
+    /// What is wrong with what is to become of the object.
+    fn shape_objections(&self) -> Vec<Objection> {
+        let mut found = Vec::new();
+        match &self.file {
+            Some(_) if !self.is_file() => {
+                let message = "`file` is for a release that is one file";
+                found.push(Objection::new(message, "add `unpack: false`, or remove `file`"));
+            }
+            Some(name) if !release::is_file_name(name) => {
+                let message = format!("`{name}` is not the name of a file");
+                found.push(Objection::new(message, "write a name without directories, such as shop.jar"));
+            }
+            _ => {}
+        }
+        if self.is_file() && (self.strip_components > 0 || !self.links.is_empty()) {
+            let message = "`strip_components` and `links` are for archives, and `unpack: false` installs one file";
+            found.push(Objection::new(message, "remove them, or remove `unpack: false`"));
+        }
+        for (name, to) in &self.links {
+            let is_inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
+            let is_plain = is_inside && !name.is_empty() && !name.ends_with('/') && !name.contains("//") && !name.contains("/./");
+            if !is_plain || glob::Pattern::new(name).is_err() {
+                let message = format!("`{name}` is not the path of a link in the release");
+                found.push(Objection::new(
+                    message,
+                    "write it as the archive does, such as shared/uploads, or shared/* for all in a directory",
+                ));
+            }
+            found.extend(install::path_objection(&to.to_string_lossy()));
         }
         found
     }

@@ -25,6 +25,8 @@ pub(super) struct Found {
     pub(super) staged: Vec<PathBuf>,
     /// What is at the wanted release's place.
     pub(super) wanted: Option<(FileKind, Attributes)>,
+    /// What is at the place of its only file, where it has just one.
+    pub(super) file: Option<(FileKind, Attributes)>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -56,6 +58,10 @@ pub(super) async fn find(layout: Layout<'_>, wanted: &Release, cx: &Context<'_>)
     }
     let stat = host.files.stat(&layout.release(&wanted.version)).await.map_err(BundleError::Host)?;
     found.wanted = stat.map(|stat| (stat.kind, stat.attributes));
+    if let Some(path) = layout.file(wanted) {
+        let stat = host.files.stat(&path).await.map_err(BundleError::Host)?;
+        found.file = stat.map(|stat| (stat.kind, stat.attributes));
+    }
     Ok(found)
 }
 
@@ -68,7 +74,9 @@ pub(super) fn changes(
     found: &Found,
 ) -> Result<Vec<Change>, BundleError> {
     let mark = found.marks.get(&wanted.version);
-    let is_whole = mark.is_some_and(|marked| marked.is_there && marked.mark.is_of(wanted));
+    let own = wanted.file.as_ref().map(|file| Attributes { mode: file.mode, ..attributes });
+    let has_file = own.is_none() || matches!(found.file, Some((FileKind::File, _)));
+    let is_whole = has_file && mark.is_some_and(|marked| marked.is_there && marked.mark.is_of(wanted));
     // What carries no mark of ours is somebody's.
     if found.wanted.is_some() && mark.is_none() {
         return Err(BundleError::InTheWay { at: layout.release(&wanted.version) });
@@ -84,8 +92,9 @@ pub(super) fn changes(
         let replaces = mark.is_some_and(|marked| marked.is_there);
         let to = layout.release(&wanted.version);
         changes.push(Change::Fetch { release: wanted.clone(), to, attributes, replaces, unpacked: Default::default() });
-    } else if found.wanted.is_some_and(|(_, now)| now != attributes) {
-        changes.push(Change::HandOver { release: layout.release(&wanted.version), attributes });
+    } else if found.wanted.is_some_and(|(_, now)| now != attributes) || found.file.map(|(_, now)| now) != own {
+        let file = layout.file(wanted).zip(own);
+        changes.push(Change::HandOver { release: layout.release(&wanted.version), attributes, file });
     }
     let target = release::target(&wanted.version);
     if found.current.as_deref() != Some(&*target) {
@@ -119,6 +128,7 @@ pub(super) fn ratio(found: &Found) -> f64 {
 mod tests {
     use std::path::Path;
 
+    use super::super::release::OneFile;
     use super::*;
     use crate::aws::s3::Source;
     use crate::digest::Sha256;
@@ -130,6 +140,8 @@ mod tests {
             source: Source::parse("s3://shop/x.tar").unwrap(),
             sha256: Some(Sha256::of(version.as_bytes())),
             strip_components: 0,
+            links: BTreeMap::new(),
+            file: None,
             version: version.into(),
         }
     }
@@ -143,17 +155,23 @@ mod tests {
                 bytes: 10,
                 unpacked: 35,
                 strip_components: 0,
+                links: BTreeMap::new(),
+                file: None,
             };
             ((*version).to_owned(), Marked { mark, changed_ns: at as i128, is_there: true })
         };
         Found { current: current.map(release::target), marks: releases.iter().enumerate().map(marked).collect(), ..Found::default() }
     }
 
-    fn lines(version: &str, keep: usize, mut found: Found) -> String {
-        if found.marks.get(version).is_some_and(|marked| marked.is_there) {
+    fn lines(version: &str, keep: usize, found: Found) -> String {
+        lines_of(&wanted(version), keep, found)
+    }
+
+    fn lines_of(wanted: &Release, keep: usize, mut found: Found) -> String {
+        if found.marks.get(&wanted.version).is_some_and(|marked| marked.is_there) {
             found.wanted = Some((FileKind::Directory, ATTRIBUTES));
         }
-        match changes(Layout(Path::new("/app")), &wanted(version), ATTRIBUTES, keep, &found) {
+        match changes(Layout(Path::new("/app")), wanted, ATTRIBUTES, keep, &found) {
             Ok(changes) => changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             Err(error) => error.to_string(),
         }
@@ -213,6 +231,41 @@ mod tests {
             "remove /app/releases/.ingot-staged.1, left by a boot that was cut off; \
              remove /app/releases/.ingot-staged.2, left by a boot that was cut off"
         );
+    }
+
+    #[test]
+    fn one_file_is_judged_by_its_own_mode_and_name() {
+        let jar = |mode| Some(OneFile { name: "shop.jar".into(), mode, compression: None });
+        let release = |mode| Release { file: jar(mode), ..wanted("1") };
+        let there = |name: &str, kind, mode| {
+            let mut found = found(Some("1"), &["1"]);
+            found.marks.get_mut("1").unwrap().mark.file = Some(name.into());
+            found.file = Some((kind, Attributes { mode, ..ATTRIBUTES }));
+            found
+        };
+        assert_eq!(lines_of(&release(0o644), 3, there("shop.jar", FileKind::File, 0o644)), "");
+        assert_eq!(
+            lines_of(&release(0o640), 3, there("shop.jar", FileKind::File, 0o644)),
+            "give /app/releases/1/shop.jar to 0:0, mode 0640"
+        );
+        let again = "download s3://shop/x.tar as shop.jar to /app/releases/1, in place of what is there";
+        assert_eq!(lines_of(&release(0o644), 3, there("old.jar", FileKind::File, 0o644)), again);
+        assert_eq!(lines_of(&release(0o644), 3, there("shop.jar", FileKind::Symlink, 0o644)), again);
+        assert_eq!(lines_of(&release(0o644), 3, found(Some("1"), &["1"])), again);
+        assert_eq!(
+            lines("1", 3, there("shop.jar", FileKind::File, 0o644)),
+            again.replace("download", "unpack").replace(" as shop.jar", "")
+        );
+    }
+
+    #[test]
+    fn other_links_make_another_release() {
+        let linked = Release { links: [("data".to_owned(), "/srv/data".into())].into(), ..wanted("1") };
+        let again = "unpack s3://shop/x.tar to /app/releases/1, in place of what is there";
+        assert_eq!(lines_of(&linked, 3, found(Some("1"), &["1"])), again);
+        let mut there = found(Some("1"), &["1"]);
+        there.marks.get_mut("1").unwrap().mark.links = linked.links.clone();
+        assert_eq!(lines_of(&linked, 3, there), "");
     }
 
     #[test]

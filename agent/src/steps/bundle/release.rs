@@ -1,14 +1,22 @@
 //! One release: what it is made of, what it is called, and the mark beside it that says that it is whole.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::aws::s3::Source;
 use crate::digest::Sha256;
+use crate::host::unpack::Compression;
 
 /// Endings of archives, the longer first.
 const ENDINGS: [&str; 8] = [".tar.zstd", ".tar.zst", ".tar.gz", ".tzst", ".tgz", ".tar", ".zip", ".zst"];
+
+/// Endings of single files that are compressed.
+const COMPRESSED: [(&str, Compression); 3] = [(".gz", Compression::Gzip), (".zst", Compression::Zstd), (".zstd", Compression::Zstd)];
+
+/// The longest name of a file that Linux takes.
+const LONGEST_FILE: usize = 255;
 
 /// The longest name: there must be room for what is put around it.
 const LONGEST: usize = 128;
@@ -23,14 +31,48 @@ pub(crate) struct Release {
     /// The digest that the document demands.
     pub(super) sha256: Option<Sha256>,
     pub(super) strip_components: u8,
+    pub(super) links: BTreeMap<String, PathBuf>,
+    /// What it is, where it is not an archive.
+    pub(super) file: Option<OneFile>,
     pub(super) version: String,
+}
+
+/// A release that is one file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct OneFile {
+    pub(super) name: String,
+    pub(super) mode: u32,
+    pub(super) compression: Option<Compression>,
+}
+
+/// The name of a file in its release, and what it is decompressed from: `name` is that of the object, `asked` what the
+/// document says.
+///
+/// A tar stays compressed, for who installs it as a file wants it as it is. So does what is given a name that says so.
+pub(super) fn file_of(name: &str, asked: Option<&str>) -> (String, Option<Compression>) {
+    let compressed = COMPRESSED.iter().find_map(|(ending, how)| Some((name.strip_suffix(ending)?, ending, *how)));
+    let compressed = compressed.filter(|(bare, ..)| !bare.is_empty());
+    match (compressed, asked) {
+        (Some((_, ending, how)), Some(asked)) if !asked.ends_with(ending) => (asked.to_owned(), Some(how)),
+        (Some((bare, _, how)), None) if !bare.ends_with(".tar") => (bare.to_owned(), Some(how)),
+        (_, asked) => (asked.unwrap_or(name).to_owned(), None),
+    }
+}
+
+/// Whether a file may be called so.
+pub(super) fn is_file_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && name.len() <= LONGEST_FILE && !name.contains(|c: char| c == '/' || c.is_control())
 }
 
 /// What a release is called when nobody says so: the archive's name, and digits by which an archive that was published
 /// once more under the same name is another release.
-pub(super) fn name_of(source: &Source, sha256: Option<Sha256>) -> String {
+pub(super) fn name_of(source: &Source, sha256: Option<Sha256>, is_file: bool) -> String {
     let name = source.name();
-    let bare = ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(name);
+    let bare = match is_file {
+        true => COMPRESSED.iter().find_map(|(ending, _)| name.strip_suffix(ending)),
+        false => ENDINGS.iter().find_map(|ending| name.strip_suffix(ending)),
+    };
+    let bare = bare.unwrap_or(name);
     let plain: String = bare.chars().map(|c| if is_plain(c) { c } else { '_' }).take(LONGEST - DIGITS - 1).collect();
     let plain = plain.trim_start_matches('.');
     let plain = if plain.is_empty() { "release" } else { plain };
@@ -67,6 +109,11 @@ pub(super) struct Mark {
     pub(super) unpacked: u64,
     #[serde(default)]
     pub(super) strip_components: u8,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) links: BTreeMap<String, PathBuf>,
+    /// The name of the only file, where it was not unpacked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) file: Option<String>,
 }
 
 impl Mark {
@@ -76,7 +123,8 @@ impl Mark {
             Some(sha256) => self.sha256 == sha256.to_string(),
             None => self.source == wanted.source.to_string(),
         };
-        self.whole && same && self.strip_components == wanted.strip_components
+        let made_alike = self.strip_components == wanted.strip_components && self.links == wanted.links;
+        self.whole && same && made_alike && self.file.as_ref() == wanted.file.as_ref().map(|file| &file.name)
     }
 }
 
@@ -98,6 +146,11 @@ impl Layout<'_> {
 
     pub(super) fn release(self, version: &str) -> PathBuf {
         self.releases().join(version)
+    }
+
+    /// Where the only file of a release is, if it has just one.
+    pub(super) fn file(self, release: &Release) -> Option<PathBuf> {
+        release.file.as_ref().map(|file| self.release(&release.version).join(&file.name))
     }
 
     pub(super) fn staged(self, version: &str) -> PathBuf {
@@ -136,20 +189,47 @@ mod tests {
 
     #[test]
     fn a_release_is_called_as_its_archive() {
-        let name = |source: &str, sha256| name_of(&Source::parse(source).unwrap(), sha256);
+        let name = |source: &str, sha256| name_of(&Source::parse(source).unwrap(), sha256, false);
         assert_eq!(name("s3://shop/a/shop-1.2.3.tar.zst", None), "shop-1.2.3");
         assert_eq!(name("https://example.com/shop.zip?x=1", Some(Sha256::of(b"test"))), "shop-9f86d081");
         assert_eq!(name("s3://shop/.tar.gz", None), "release");
         assert_eq!(name("s3://shop/a b/ü c.tgz", None), "__c");
         assert_eq!(name(&format!("s3://shop/{}", "x".repeat(500)), None).len(), 119);
         let versioned = Source::S3 { bucket: "shop".into(), key: "shop.tar".into(), version_id: Some("v".into()) };
-        assert_eq!(name_of(&versioned, None), "shop-4c94485e");
+        assert_eq!(name_of(&versioned, None, false), "shop-4c94485e");
+        let file = |source: &str| name_of(&Source::parse(source).unwrap(), None, true);
+        assert_eq!((file("s3://shop/shop-1.2.jar").as_str(), file("s3://shop/shop-1.2.gz").as_str()), ("shop-1.2.jar", "shop-1.2"));
         for source in ["s3://shop/shop-1.2.3.tar.zst", "s3://shop/.tar.gz"] {
             assert!(is_name(&name(source, None)));
         }
         for wrong in ["", ".x", "a/b", "..", "a b", "ü"] {
             assert!(!is_name(wrong), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_single_file_is_decompressed_when_its_name_says_so() {
+        use Compression::{Gzip, Zstd};
+        let file = |name: &str, asked| file_of(name, asked);
+        for (name, asked, expected, compression) in [
+            ("shop-1.2.jar", None, "shop-1.2.jar", None),
+            ("shop-1.2.jar", Some("shop.jar"), "shop.jar", None),
+            ("shop.gz", None, "shop", Some(Gzip)),
+            ("shop-1.2.zst", Some("shop"), "shop", Some(Zstd)),
+            ("shop.zstd", None, "shop", Some(Zstd)),
+            ("shop.gz", Some("shop.gz"), "shop.gz", None),
+            ("data.tar.gz", None, "data.tar.gz", None),
+            ("data.tar.gz", Some("data.tar"), "data.tar", Some(Gzip)),
+            ("data.tgz", None, "data.tgz", None),
+            (".gz", None, ".gz", None),
+            ("shop.xz", None, "shop.xz", None),
+        ] {
+            assert_eq!(file(name, asked), (expected.to_owned(), compression), "{name}, {asked:?}");
+        }
+        for wrong in ["", ".", "..", "a/b", "a\nb", &"x".repeat(256)] {
+            assert!(!is_file_name(wrong), "{wrong}");
+        }
+        assert!(is_file_name("shop 1.jar") && is_file_name(".env"));
     }
 
     #[test]
