@@ -66,6 +66,7 @@ impl Plan {
             let values = checker.values(&values);
             let templates = checker.templates(texts);
             let nodes = checker.nodes(&values, &templates);
+            checker.beside();
             (values, templates, nodes)
         };
         let units = graph::units(&items, &shapes, &nodes, &mut mistakes);
