@@ -35,6 +35,7 @@ mod phases;
 mod reading;
 mod schema;
 mod secrecy;
+mod services;
 mod signals;
 mod size;
 mod transcript;

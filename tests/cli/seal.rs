@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and looks at the real machine")]
 
 mod program;
+#[path = "seal/units.rs"]
+mod units;
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -97,6 +97,7 @@ impl Boot {
             redactor: Rc::default(),
             known: Rc::new(Known::default()),
             claims: Rc::default(),
+            definitions: Rc::default(),
             phase,
         }
     }

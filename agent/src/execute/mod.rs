@@ -1,8 +1,10 @@
 //! Runs a plan: every step the moment what it needs is done.
 //!
 //! Dull on purpose. [`schedule`] says what may run, steps decide what to do, [`mod@unit`] has them do it, and [`retry`] says
-//! when to try again; what is here only puts them together; [`written`] keeps the report of it on disk.
+//! when to try again; [`proof`] looks at all services once more before a boot is called good; what is here only puts them
+//! together; [`written`] keeps the report of it on disk.
 
+mod proof;
 mod retry;
 pub(crate) mod schedule;
 mod unit;
@@ -31,6 +33,9 @@ pub(crate) use written::{publish, write_afterwards, write_report};
 
 /// How long signals may take of a boot that is over: its deadline has passed, or it ended before its first step.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(20);
+
+/// Stands among the units for the last look at all services, which the boot waits for as for any unit.
+const LAST_LOOK: usize = usize::MAX;
 
 /// Why a boot is ended early.
 #[derive(Debug)]
@@ -63,20 +68,26 @@ pub(crate) struct Execution<'a> {
     running: FuturesUnordered<LocalBoxFuture<'a, (usize, Ended)>>,
     /// Units that the boot waits for: all but those beside it.
     awaited: BTreeSet<usize>,
+    /// What comes after everything and is free to start, but for the last look.
+    held: Vec<usize>,
+    is_looking: bool,
     stopped: bool,
 }
 
 impl<'a> Execution<'a> {
     pub(crate) fn new(plan: &'a Plan, world: &'a World, recorder: &'a Recorder) -> Self {
-        let awaited = plan.awaited();
+        let mut awaited = plan.awaited();
         recorder.amend(|report| report.steps = steps_of(plan, &awaited));
         for node in &plan.nodes {
             if let Some(path) = &node.outline.foretold {
                 world.known.set_outputs(node.address.clone(), Outputs::at(path));
             }
         }
-        let schedule = Schedule::new(&plan.units);
-        Self { plan, world, recorder, schedule, running: FuturesUnordered::new(), awaited, stopped: false }
+        if proof::is_due(plan) {
+            awaited.insert(LAST_LOOK);
+        }
+        let (schedule, running) = (Schedule::new(&plan.units), FuturesUnordered::new());
+        Self { plan, world, recorder, schedule, running, awaited, held: Vec::new(), is_looking: false, stopped: false }
     }
 
     /// Runs until every step has ended that the boot waits for; `stop` ends it early, and says why.
@@ -106,6 +117,11 @@ impl<'a> Execution<'a> {
     /// Ends a boot whose time is over, but for its signals.
     async fn cut_off(&mut self, why: &Explanation) {
         self.running.clear();
+        self.held.clear();
+        if self.awaited.remove(&LAST_LOOK) && self.is_looking {
+            let why = why.clone().while_waiting(Some("to see whether it is still up"), false);
+            proof::claimed(self.plan, self.recorder).iter().for_each(|at| self.recorder.finished(*at, Outcome::Failed, Some(&why)));
+        }
         self.end(why, &told_last(self.plan));
         self.world.known.set_verdict(|| verdict(self.plan, self.recorder).unwrap_or_else(|| Verdict::failed(None, &why.message)));
         for unit in self.schedule.cut_off() {
@@ -142,25 +158,47 @@ impl<'a> Execution<'a> {
 
     /// Runs units until all have ended, or all that the boot waits for.
     async fn run(&mut self, all: bool) {
-        let Self { plan, world, recorder, schedule, running, awaited, .. } = self;
-        let (plan, world, recorder): (&'a Plan, &'a World, &'a Recorder) = (*plan, *world, *recorder);
         loop {
-            while let Some(unit) = schedule.next_ready() {
-                if plan.units[unit].last {
-                    world.known.set_verdict(|| verdict(plan, recorder).unwrap_or(Verdict::Well));
-                }
-                running.push(Box::pin(async move { (unit, unit::run(plan, unit, world, recorder).await) }));
-            }
-            if !all && awaited.is_empty() {
+            self.start_ready();
+            if !all && self.awaited.is_empty() {
                 return;
             }
-            let Some((unit, ended)) = running.next().await else { return };
-            awaited.remove(&unit);
-            for (skipped, needs) in schedule.finished(unit, ended) {
-                awaited.remove(&skipped);
-                let needs = plan.nodes[plan.units[needs].members[0]].address.clone();
-                plan.units[skipped].members.iter().for_each(|member| recorder.skipped(*member, Some(needs.clone())));
+            let Some((unit, ended)) = self.running.next().await else { return };
+            self.awaited.remove(&unit);
+            if unit == LAST_LOOK {
+                continue;
             }
+            for (skipped, needs) in self.schedule.finished(unit, ended) {
+                self.awaited.remove(&skipped);
+                let needs = self.plan.nodes[self.plan.units[needs].members[0]].address.clone();
+                self.plan.units[skipped].members.iter().for_each(|member| self.recorder.skipped(*member, Some(needs.clone())));
+            }
+        }
+    }
+
+    /// Starts what may run now.
+    fn start_ready(&mut self) {
+        let (plan, world, recorder) = (self.plan, self.world, self.recorder);
+        self.held.extend(std::iter::from_fn(|| self.schedule.next_ready()));
+        let is_open = self.awaited.contains(&LAST_LOOK);
+        if is_open && !self.is_looking && self.awaited.iter().all(|unit| *unit == LAST_LOOK || plan.units[*unit].last) {
+            self.is_looking = true;
+            self.running.push(Box::pin(async move {
+                proof::look(plan, world, recorder).await;
+                (LAST_LOOK, Ended::Well)
+            }));
+        }
+        let is_last = |unit: &usize| plan.units[*unit].last;
+        // Of a boot that has failed, whoever waits is told at once.
+        let must_wait = is_open && self.held.iter().any(is_last) && verdict(plan, recorder).is_none();
+        let (start, hold): (Vec<usize>, Vec<usize>) =
+            std::mem::take(&mut self.held).into_iter().partition(|unit| !must_wait || !is_last(unit));
+        self.held = hold;
+        for unit in start {
+            if plan.units[unit].last {
+                world.known.set_verdict(|| verdict(plan, recorder).unwrap_or(Verdict::Well));
+            }
+            self.running.push(Box::pin(async move { (unit, unit::run(plan, unit, world, recorder).await) }));
         }
     }
 

@@ -180,6 +180,16 @@ impl FakeMachine {
         self.0.units.borrow().starts_and_reloads(unit)
     }
 
+    /// How often unit files were read again.
+    pub(crate) fn readings(&self) -> u32 {
+        self.0.units.borrow().readings
+    }
+
+    /// Of how many units systemd was asked, each time.
+    pub(crate) fn asked(&self) -> Vec<usize> {
+        self.0.units.borrow().asked.clone()
+    }
+
     pub(crate) fn add_user(&self, name: &str, uid: u32) -> User {
         self.0.accounts.borrow_mut().add(name, uid)
     }

@@ -39,7 +39,9 @@ pub(crate) use commands::{Commands, End, Invocation, SEARCH_PATH};
 pub(crate) use error::HostError;
 pub(crate) use files::Files;
 pub(crate) use lines::OnLine;
-pub(crate) use units::{Unit, Units};
+#[cfg(test)]
+pub(crate) use units::Helper;
+pub(crate) use units::{Checked, Ended, Unit, Units};
 pub(crate) use users::{User, Users};
 
 /// Everything a step may do to, or ask of, this machine.

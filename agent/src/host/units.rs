@@ -3,6 +3,8 @@
 
 mod bus;
 mod connection;
+mod exec;
+pub(crate) mod file;
 mod unit;
 mod wire;
 
@@ -16,8 +18,11 @@ use tokio::time::timeout;
 
 use self::bus::Bus;
 use self::connection::Answer;
+pub(crate) use self::exec::Ended;
+#[cfg(test)]
+pub(crate) use self::exec::Helper;
 use self::unit::PROPERTIES;
-pub(crate) use self::unit::Unit;
+pub(crate) use self::unit::{Checked, Unit};
 use super::commands::{Commands, End, Invocation, SEARCH_PATH};
 use super::error::HostError;
 use crate::text::SecretText;
@@ -35,7 +40,10 @@ pub(crate) trait Units {
     /// As [`start`](Units::start).
     async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
 
-    /// Makes systemd read its unit files again.
+    /// Makes systemd forget that a unit has failed, and how often it was started of late.
+    async fn reset_failed(&self, unit: &str) -> Result<(), HostError>;
+
+    /// Makes systemd read its unit files again, and run its generators.
     async fn reload_definitions(&self) -> Result<(), HostError>;
 
     /// The last `lines` journal lines of a unit of this boot, oldest first; empty if there is no journal.
@@ -150,6 +158,17 @@ impl Units for Systemctl {
         self.job("reload", "ReloadUnit", unit, timeout).await
     }
 
+    async fn reset_failed(&self, unit: &str) -> Result<(), HostError> {
+        if bus::is_name(unit)
+            && let Ok(answered) = timeout(SOON, self.bus.reset_failed(unit)).await
+            && let Some(done) = Self::directly("reset-failed", unit, answered)
+        {
+            return done;
+        }
+        let (end, lines) = self.run(&["systemctl", "--no-ask-password", "reset-failed", "--", unit], ANSWER).await?;
+        succeeded("reset-failed", unit, end, &lines, ANSWER)
+    }
+
     async fn reload_definitions(&self) -> Result<(), HostError> {
         let (end, lines) = self.run(&["systemctl", "--no-ask-password", "daemon-reload"], ANSWER).await?;
         succeeded("daemon-reload", "", end, &lines, ANSWER)
@@ -244,6 +263,7 @@ mod tests {
     const SHOWN: &[&str] = &[
         "Type=notify",
         "NRestarts=2",
+        "ExecMainCode=1",
         "ExecMainStatus=203",
         "Result=exit-code",
         "Id=nginx.service",
@@ -285,8 +305,9 @@ mod tests {
                 job: true,
                 stale: true,
                 fragment: "/usr/lib/systemd/system/nginx.service".into(),
-                exit_status: 203,
+                main: Ended::exited(203),
                 can_reload: true,
+                ..Unit::default()
             }
         );
         assert_eq!((units[1].load.as_str(), units[1].job), ("not-found", false));

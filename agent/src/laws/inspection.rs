@@ -12,11 +12,12 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::failure::Objection;
 use crate::fake::machine::{FakeMachine, Snapshot};
+use crate::host::Unit;
 use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Outputs, Shape};
+use crate::step::{AnyStep, Companion, Context, Difference, Judgment, Outputs, Shape, Written};
 use crate::text::Text;
 
 /// Far more turns than any inspection needs.
@@ -65,6 +66,22 @@ impl AnyStep for Watched {
 
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
         self.step.objections(key, secret)
+    }
+
+    fn content(&self) -> Option<&Text> {
+        self.step.content()
+    }
+
+    fn objections_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
+        self.step.objections_beside(key, written)
+    }
+
+    fn unit<'a>(&self, key: &'a str) -> Option<&'a str> {
+        self.step.unit(key)
+    }
+
+    fn judge<'a>(&'a self, found: &'a Unit, last: bool, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {
+        self.step.judge(found, last, cx)
     }
 
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {

@@ -94,6 +94,10 @@ impl Units for ReadingUnits {
         self.machine.reload(unit, timeout).await
     }
 
+    async fn reset_failed(&self, unit: &str) -> Result<(), HostError> {
+        self.machine.reset_failed(unit).await
+    }
+
     async fn reload_definitions(&self) -> Result<(), HostError> {
         self.machine.reload_definitions().await
     }

@@ -15,7 +15,7 @@ use crate::facts;
 use crate::failure::nearest;
 use crate::plan::place;
 use crate::plan::values::Values;
-use crate::step::{HasFields, Order, Shape, Shapes};
+use crate::step::{HasFields, Order, Shape, Shapes, Written};
 use crate::template::{Scope, Template, TemplateError, descend};
 use crate::text::{Place, Text};
 
@@ -89,6 +89,26 @@ impl<'a> Checker<'a> {
             let hint =
                 hint.unwrap_or_else(|| "bake it into the image there; on a dev box, put it into templates/ beside the document".into());
             self.mistakes.push(Mistake::at(&item.place, message, hint));
+        }
+    }
+
+    /// Adds what is wrong with a step beside what others write.
+    pub(crate) fn beside(&mut self) {
+        let sources = &*self.sources;
+        let text = |item: &'a Item| match (item.step.content(), item.step.template()) {
+            (Some(text), _) => Some(text.raw()),
+            (None, Some(path)) => sources.get(path.to_str()?).map(|text| &**text),
+            (None, None) => None,
+        };
+        let written = self.items.iter().filter(|(address, _)| address.kind() == "files");
+        let written: Written<'_> = written.filter_map(|(address, item)| Some((Path::new(address.key()), text(item)?))).collect();
+        if written.is_empty() {
+            return;
+        }
+        for (address, item) in self.items {
+            for objection in item.step.objections_beside(address.key(), &written) {
+                self.mistakes.push(Mistake::of(&item.place, objection));
+            }
         }
     }
 

@@ -70,6 +70,7 @@ impl Plan {
             let values = checker.values(&values);
             let templates = checker.templates(texts);
             let nodes = checker.nodes(&values, &templates);
+            checker.beside();
             (values, templates, nodes)
         };
         let units = graph::units(&items, &shapes, &nodes, &mut mistakes);

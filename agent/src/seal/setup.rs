@@ -1,13 +1,14 @@
 //! Whether an image does at boot what it is made for: ingot runs, with layers that are right, and starts units that are
 //! there and that nobody else starts.
 //!
-//! [`units`] reads units, [`presets`] what a first boot would enable, [`binary`] looks at ingot itself, [`layers`] at what
+//! [`units`] reads units, [`start`] says what follows from all of them together, [`presets`] what a first boot would enable, [`binary`] looks at ingot itself, [`layers`] at what
 //! the image has of the boot document. Nothing is run, and nothing is changed.
 
 pub(super) mod binary;
 mod found;
 mod layers;
 pub(crate) mod presets;
+mod start;
 mod units;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ pub(crate) use self::binary::{BINARY, BINARY_LIMIT};
 pub(crate) use self::found::Setup;
 use self::found::finding;
 use self::layers::Asked;
+use self::start::{How, Pull, Start};
 use self::units::{Unit, Units};
 use crate::host::{Files, HostError};
 use crate::image::scrub::{Scrubber, Spot};
@@ -39,10 +41,15 @@ pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Re
     if asked.mounts {
         setup.findings.extend(wrong_with_ours("ingot-mounts.service", &units.find("ingot-mounts.service")?));
     }
+    let start = Start::read(&units, &asked.units)?;
     for name in &asked.units {
         let unit = units.find(name)?;
         setup.units.extend(unit.file.clone());
-        setup.findings.extend(wrong_with(name, &unit, &asked));
+        let found = wrong_with(name, &unit, &asked);
+        if unit.file.is_some() && !unit.masked {
+            setup.findings.extend(wrong_in_company(name, &unit, &start)?);
+        }
+        setup.findings.extend(found);
     }
     for program in &asked.programs {
         if !asked.brings(program) && image.head(&Spot::of(program), 1)?.is_none() {
@@ -107,9 +114,35 @@ fn wrong_with(name: &str, unit: &Unit, asked: &Asked) -> Vec<Finding> {
             "make /etc/machine-id an empty file, as `ingot seal --scrub` does with one that is there; or disable the unit by a preset";
         findings.push(finding(file, None, "unit-enabled", says, hint));
     }
-    for (after, path, line) in unit.after.iter().filter(|(after, ..)| ["ingot.service", "ingot.target"].contains(&after.as_str())) {
-        let says = format!("{name} is ordered after {after}, which waits for it: ingot would refuse to start it");
-        findings.push(finding(path, Some(*line), "unit-after-ingot", says, format!("take {after} out of this line")));
-    }
     findings
+}
+
+/// What is wrong with a unit that ingot is to start, for what others do.
+fn wrong_in_company(name: &str, unit: &Unit, start: &Start<'_>) -> Result<Vec<Finding>, HostError> {
+    let mut findings = Vec::new();
+    let is_enabled = unit.enabled_by.is_some() || unit.enabled_by_preset;
+    if let Some((starter, Pull { path, line, how })) = start.starter(name)?.filter(|_| !is_enabled) {
+        let (does, hint) = match how {
+            How::Along => ("pulls it in", format!("remove {name} from this line, or run `systemctl disable {starter}`")),
+            How::Triggered => ("activates it", format!("run `systemctl disable {starter}`, and add {starter} to `services:`")),
+            How::Also => {
+                ("enables it at the first boot (Also=)", format!("remove {name} from this line, or disable {starter} with a preset"))
+            }
+        };
+        let says = format!("{name} may start before ingot has configured it: {starter} starts at boot and {does}");
+        findings.push(finding(path, Some(*line), "unit-enabled", says, hint));
+    }
+    if let Some(deadlock) = start.deadlock(name)? {
+        let (after, path, line) = deadlock.at;
+        let last = deadlock.chain.last().map_or("ingot.service", String::as_str);
+        let says = match deadlock.chain.len() {
+            2 => format!("{name} is ordered after {after}, which waits for it: ingot would refuse to start it"),
+            _ => format!(
+                "{} is ordered after {last}, which waits for it: ingot would refuse to start it",
+                deadlock.chain[..deadlock.chain.len() - 1].join(" after ")
+            ),
+        };
+        findings.push(finding(path, Some(line), "unit-after-ingot", says, format!("take {after} out of this line")));
+    }
+    Ok(findings)
 }

@@ -17,7 +17,7 @@ use crate::host::state::Record;
 use crate::net::Net;
 use crate::redaction::Redactor;
 use crate::step::amount::Amount;
-use crate::step::{Claims, Outputs, Phase, Verdict};
+use crate::step::{Claims, Definitions, Outputs, Phase, Verdict};
 use crate::template::{Scope, Template, TemplateError, Told};
 use crate::text::{SecretText, Text};
 
@@ -32,6 +32,7 @@ pub(crate) struct World {
     pub(crate) redactor: Rc<Redactor>,
     pub(crate) known: Rc<Known>,
     pub(crate) claims: Rc<Claims>,
+    pub(crate) definitions: Rc<Definitions>,
     pub(crate) phase: Phase,
 }
 
@@ -48,6 +49,8 @@ pub(crate) struct Known {
     placeholders: RefCell<BTreeSet<String>>,
     /// What the boot came to, once that is known.
     verdict: RefCell<Option<Verdict>>,
+    /// How often systemd had started the unit of a step again by itself when the step last looked at it.
+    restarts: RefCell<BTreeMap<Address, u32>>,
 }
 
 impl Known {
@@ -67,6 +70,19 @@ impl Known {
 
     pub(crate) fn set_outputs(&self, address: Address, outputs: Outputs) {
         self.outputs.borrow_mut().insert(address, (outputs.value.into(), outputs.stamp));
+    }
+
+    pub(crate) fn set_restarts(&self, address: &Address, restarts: u32) {
+        self.restarts.borrow_mut().insert(address.clone(), restarts);
+    }
+
+    pub(crate) fn restarts(&self, address: &Address) -> u32 {
+        self.restarts.borrow().get(address).copied().unwrap_or(0)
+    }
+
+    /// The steps that are done.
+    pub(crate) fn done(&self) -> BTreeSet<Address> {
+        self.outputs.borrow().keys().cloned().collect()
     }
 
     /// Wipes the outputs that are secrets: nobody needs them any more.

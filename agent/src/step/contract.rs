@@ -6,8 +6,9 @@ use std::path::Path;
 use std::pin::Pin;
 
 use crate::failure::{Explanation, Failure, Objection};
+use crate::host::Unit;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Outputs, Shape};
+use crate::step::{AnyStep, Companion, Context, Difference, Judgment, Outputs, Shape, Written};
 use crate::text::Text;
 
 /// One kind of thing a boot document can ask for.
@@ -40,6 +41,16 @@ pub(crate) trait Step: fmt::Debug {
         Vec::new()
     }
 
+    /// What the document itself says it writes, as far as that is known before a boot: for those that may object to it.
+    fn content(&self) -> Option<&Text> {
+        None
+    }
+
+    /// What is wrong with it beside other steps. `written` is what the document writes to a path, a template as it stands.
+    fn objections_beside(&self, _key: &str, _written: &Written<'_>) -> Vec<Objection> {
+        Vec::new()
+    }
+
     /// What is wrong with it once its references are known. `key` is its own key, `secret` whether it holds a secret.
     fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
         Vec::new()
@@ -61,6 +72,20 @@ pub(crate) trait Step: fmt::Debug {
 
     /// What other steps may refer to, read once nothing is left to change.
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, Self::Error>;
+
+    /// The unit of systemd that has to be up, or to have done its work, when the boot ends.
+    fn unit<'a>(&self, _key: &'a str) -> Option<&'a str> {
+        None
+    }
+
+    /// Judges that unit as it is once every step has ended, this one well. `last` is whether nobody will look again.
+    ///
+    /// # Errors
+    ///
+    /// If the step is not what it was when it ended.
+    async fn judge(&self, _found: &Unit, _last: bool, _cx: &Context<'_>) -> Result<Judgment, Self::Error> {
+        Ok(Judgment::Sound)
+    }
 
     /// What it does from the beginning of a boot, beside everything, for as long as the boot goes on: then it is dropped.
     async fn meanwhile(&self, _cx: &Context<'_>) {}
@@ -91,6 +116,14 @@ impl<S: Step> AnyStep for S {
         Step::objections(self, key, secret)
     }
 
+    fn content(&self) -> Option<&Text> {
+        Step::content(self)
+    }
+
+    fn objections_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
+        Step::objections_beside(self, key, written)
+    }
+
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {
         Box::pin(async move {
             let changes = Step::inspect(self, cx).await.map_err(|error| Explanation::of(&error))?;
@@ -100,6 +133,14 @@ impl<S: Step> AnyStep for S {
 
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs> {
         Box::pin(async move { Step::outputs(self, cx).await.map_err(|error| Explanation::of(&error)) })
+    }
+
+    fn unit<'a>(&self, key: &'a str) -> Option<&'a str> {
+        Step::unit(self, key)
+    }
+
+    fn judge<'a>(&'a self, found: &'a Unit, last: bool, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {
+        Box::pin(async move { Step::judge(self, found, last, cx).await.map_err(|error| Explanation::of(&error)) })
     }
 
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {

@@ -1,5 +1,6 @@
 //! A step with its types erased, as plans hold it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
@@ -7,6 +8,7 @@ use std::pin::Pin;
 
 use crate::address::Address;
 use crate::failure::{Explanation, Objection};
+use crate::host::Unit;
 use crate::step::{Context, Outputs, Shape};
 use crate::text::Text;
 
@@ -18,10 +20,25 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn programs(&self) -> Vec<&Text>;
     fn companions(&self, key: &str) -> Vec<Companion>;
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
+    fn content(&self) -> Option<&Text>;
+    fn objections_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection>;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs>;
+    fn unit<'a>(&self, key: &'a str) -> Option<&'a str>;
+    fn judge<'a>(&'a self, found: &'a Unit, last: bool, cx: &'a Context<'a>) -> StepFuture<'a, Judgment>;
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 }
+
+/// What is to be said of the unit of a step at the end of a boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judgment {
+    Sound,
+    /// It is on its way from one state to another: look again.
+    Open,
+}
+
+/// What a document writes to the paths of this machine, each text as its author wrote it, with its references.
+pub(crate) type Written<'a> = BTreeMap<&'a Path, &'a str>;
 
 /// A step that comes with another one.
 #[derive(Debug)]

@@ -125,6 +125,13 @@ impl Step for File {
         }
     }
 
+    fn content(&self) -> Option<&Text> {
+        match &self.content {
+            Content::Inline(text) if self.fields.encoding.is_none() => Some(text),
+            Content::Inline(_) | Content::Template(_) => None,
+        }
+    }
+
     fn programs(&self) -> Vec<&Text> {
         self.fields.check.first().into_iter().collect()
     }

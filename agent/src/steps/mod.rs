@@ -10,6 +10,7 @@ pub(crate) mod command;
 pub(crate) mod credential;
 pub(crate) mod database;
 pub(crate) mod file;
+mod health;
 pub(crate) mod install;
 pub(crate) mod mount;
 mod ordering;

@@ -7,8 +7,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::host::units::file::settings;
 use crate::host::{HostError, Unit};
 use crate::step::Context;
 
@@ -138,23 +139,14 @@ fn started_along<'u>(unit: &'u Unit, known: &'u BTreeMap<String, Unit>, unknown:
 
 /// The `After=` line of `unit` that names `after`, in its file or its drop-ins.
 async fn find_line(unit: &Unit, after: &str, cx: &Context<'_>) -> Option<(PathBuf, usize, String)> {
-    let files = &cx.host().files;
-    let fragment = Path::new(&unit.fragment);
-    let mut paths = vec![fragment.to_owned()];
-    for directory in ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"] {
-        let directory = Path::new(directory).join(format!("{}.d", unit.id));
-        let names = files.list(&directory).await.unwrap_or_default();
-        paths.extend(names.iter().filter(|name| name.ends_with(".conf")).map(|name| directory.join(name)));
-    }
-    for path in paths {
-        let Ok(Some(bytes)) = files.read(&path, UNIT_FILE_LIMIT).await else { continue };
+    for path in std::iter::once(&unit.fragment).chain(&unit.drop_ins).map(PathBuf::from) {
+        let Ok(Some(bytes)) = cx.host().files.read(&path, UNIT_FILE_LIMIT).await else { continue };
         let text = String::from_utf8_lossy(&bytes);
-        let named = |line: &str| {
-            let value = line.trim().strip_prefix("After").and_then(|rest| rest.trim_start().strip_prefix('='));
-            value.is_some_and(|value| value.split_whitespace().any(|name| name == after))
-        };
-        if let Some((at, line)) = text.lines().enumerate().find(|(_, line)| named(line)) {
-            return Some((path, at + 1, line.trim().to_owned()));
+        let settings = settings(&text);
+        let mut words = settings.iter().filter(|setting| setting.is("Unit", "After")).flat_map(|setting| &setting.words);
+        if let Some((_, line)) = words.find(|(word, _)| *word == after) {
+            let shown = text.lines().nth(line - 1).unwrap_or_default().trim().to_owned();
+            return Some((path, *line, shown));
         }
     }
     None

@@ -7,9 +7,10 @@ use serde::Deserialize;
 
 use crate::backoff::Backoff;
 use crate::failure::Objection;
-use crate::host::{End, HostError, Invocation, SEARCH_PATH, Unit};
+use crate::host::{Checked, End, HostError, Invocation, SEARCH_PATH, Unit};
 use crate::step::Context;
 use crate::step::fields::TimeLimit;
+use crate::steps::health::{Health, Illness, has_an_end, health};
 use crate::text::Text;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -165,13 +166,33 @@ pub(crate) enum NotReady {
 pub(crate) async fn settle(cx: &Context<'_>) -> Result<(), NotReady> {
     let first = state(cx).await?;
     let quiet = matches!(first.service_type.as_str(), "simple" | "exec" | "idle");
-    let settled = if quiet && !broken(&first, first.restarts, 1) {
+    let mut settled = if quiet && !broken(&first, first.restarts, 1) {
         cx.host().clock.sleep(SETTLE).await;
         state(cx).await?
     } else {
         first.clone()
     };
-    if broken(&settled, first.restarts, 1) { Err(NotReady::Failed(Box::new(settled))) } else { Ok(()) }
+    if was_skipped(&settled, cx).await {
+        settled.condition = Checked::UNMET;
+    }
+    let is_well = !broken(&settled, first.restarts, 1) || idles(&settled, cx).await.map_err(NotReady::Host)?;
+    if is_well { Ok(()) } else { Err(NotReady::Failed(Box::new(settled))) }
+}
+
+/// Whether a unit is down because it has nothing to do: its program ended well, and a socket, path or timer that is up starts
+/// it when there is something.
+pub(crate) async fn idles(unit: &Unit, cx: &Context<'_>) -> Result<bool, HostError> {
+    if health(unit) != Health::Ill(Illness::Ended) {
+        return Ok(false);
+    }
+    let triggers = cx.host().units.show(&unit.triggered_by).await?;
+    Ok(triggers.iter().any(|trigger| trigger.active == "active"))
+}
+
+/// Whether the journal says that a unit was skipped of which nothing else is known: systemctl comes too late to be told.
+async fn was_skipped(unit: &Unit, cx: &Context<'_>) -> bool {
+    let unknown = unit.active == "inactive" && has_an_end(unit) && unit.condition == Checked::default();
+    unknown && cx.host().units.journal(cx.key(), 1).await.iter().any(|line| line.contains(" was skipped because of a"))
 }
 
 /// Waits until the service serves, or until it is plain that it will not.
@@ -189,7 +210,9 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
             Ok(()) => match state(cx).await? {
                 // Somebody answers, and it is not this unit: another process has its port.
                 unit if broken(&unit, unit.restarts, RESTARTS) => return Err(NotReady::Failed(Box::new(unit))),
-                unit if unit.sub == "auto-restart" => "something answers, but the unit is being restarted".to_owned(),
+                unit if health(&unit) == Health::Ill(Illness::Restarting) => {
+                    "something answers, but the unit is being restarted".to_owned()
+                }
                 _ => return Ok(()),
             },
             Err(last) => cx.redact(&last),
@@ -210,19 +233,24 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
     }
 }
 
-/// Whether a unit will not come up by itself.
+/// Whether a unit will not come up by itself, or not for long.
 fn broken(unit: &Unit, restarts_before: u32, allowed: u32) -> bool {
     let restarts = unit.restarts.saturating_sub(restarts_before);
-    let waiting_for_restart = unit.sub == "auto-restart";
-    match unit.active.as_str() {
-        "failed" => true,
-        // A oneshot without RemainAfterExit= is done, not gone.
-        "inactive" => unit.service_type != "oneshot",
-        _ => restarts >= allowed || (waiting_for_restart && allowed == 1),
+    match health(unit) {
+        Health::Ill(Illness::Restarting) => restarts >= allowed || allowed == 1,
+        Health::Ill(_) => true,
+        Health::Sound | Health::Moving => restarts >= allowed,
     }
 }
 
+/// The step's unit as it is now. What it was when the step last looked is what it is measured by at the end of the boot.
+pub(crate) async fn look(cx: &Context<'_>) -> Result<Unit, HostError> {
+    let units = cx.host().units.show(&[cx.key().to_owned()]).await?;
+    let unit = units.into_iter().next().unwrap_or_default();
+    cx.world.known.set_restarts(cx.address, unit.restarts);
+    Ok(unit)
+}
+
 async fn state(cx: &Context<'_>) -> Result<Unit, NotReady> {
-    let units = cx.host().units.show(&[cx.key().to_owned()]).await.map_err(NotReady::Host)?;
-    Ok(units.into_iter().next().unwrap_or_default())
+    look(cx).await.map_err(NotReady::Host)
 }

@@ -9,11 +9,18 @@
 //!     reload_on: [files./etc/nginx/allow.conf]          # the same, by reload
 //! ```
 //!
+//! A unit that is up when its step ends is looked at once more when the boot ends, together with all others. One that is
+//! skipped, that has died or that was stopped by then is a failure, and so is one that is started again and again.
+//!
 //! A service without `after:` starts after every step that is not a service. Whether a unit is enabled is the image's
 //! business: a unit that ingot starts should not be enabled by itself. What makes a unit impossible to start from here
 //! is the business of [`ordering`]; whether it serves, of [`ready`].
 
+mod definitions;
+mod name;
+mod queue;
 mod trouble;
+mod words;
 
 use std::fmt;
 use std::time::Duration;
@@ -21,12 +28,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use self::trouble::{ServiceError, show, unproven, why};
+use self::definitions::{inputs, loaded, read_again};
+use self::trouble::{ServiceError, died, failed, show, unproven, why};
 use crate::address::Address;
 use crate::failure::Objection;
 use crate::host::Unit;
 use crate::host::state::{Entry, EntryState as Recorded};
-use crate::step::{Context, Order, Outputs, Phase, Shape, Step};
+use crate::step::{Context, Judgment, Order, Outputs, Phase, Shape, Step, Written};
+use crate::steps::health::{Health, has_an_end, health};
 use crate::steps::ordering;
 use crate::steps::ready::{self, Ready};
 use crate::steps::stamps::{Stamps, stamps};
@@ -52,15 +61,22 @@ pub(crate) struct Service {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     ReadDefinitions,
+    /// systemd does not start a unit that hit its start limit, not even with a new configuration.
+    ResetFailed,
     Start,
-    Restart { because: Vec<Address> },
-    Reload { because: Vec<Address> },
+    Restart {
+        because: Vec<Address>,
+    },
+    Reload {
+        because: Vec<Address>,
+    },
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (verb, because) = match self {
             Self::ReadDefinitions => return f.write_str("make systemd read its unit files again"),
+            Self::ResetFailed => return f.write_str("reset its failed state"),
             Self::Start => return f.write_str("start"),
             Self::Restart { because } => ("restart", because),
             Self::Reload { because } => ("reload", because),
@@ -94,12 +110,9 @@ impl Step for Service {
     }
 
     fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {
-        let mut objections = Vec::new();
-        if !UNIT_SUFFIXES.iter().any(|suffix| key.len() > suffix.len() && key.ends_with(suffix)) || key.contains('/') {
-            objections.push(Objection {
-                message: format!("`{key}` is not the name of a unit"),
-                hint: format!("write the name with its type, as in `{}.service`", key.trim_end_matches('.')),
-            });
+        let mut objections: Vec<Objection> = name::objection(key).into_iter().collect();
+        if !self.reload_on.is_empty() {
+            objections.extend(name::reload_objection(key));
         }
         for address in self.watches() {
             if !matches!(address.kind(), "files" | "credentials" | "commands" | "bundles") {
@@ -112,8 +125,15 @@ impl Step for Service {
         objections
     }
 
+    fn objections_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
+        if self.reload_on.is_empty() { Vec::new() } else { definitions::reload_objection(key, written).into_iter().collect() }
+    }
+
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, ServiceError> {
         let unit = show(cx).await?;
+        if unit.load == "not-found" && !inputs(cx.world.known.done()).is_empty() {
+            return Ok(vec![Change::ReadDefinitions, Change::Start]);
+        }
         let recorded = cx.world.record.get(cx.address.as_str()).and_then(|entry| entry.detail);
         let changes = self.changes(cx.key(), &unit, recorded.as_deref(), &stamps(&self.watches(), cx))?;
         if !changes.is_empty() {
@@ -126,22 +146,17 @@ impl Step for Service {
         let (units, unit, left) = (&cx.host().units, cx.key(), cx.time_left());
         let done = match change {
             Change::ReadDefinitions => {
-                units.reload_definitions().await.map_err(ServiceError::Host)?;
+                read_again(cx).await?;
                 // What was inspected was the old definition.
-                return startable(&show(cx).await?, cx).await;
+                let unit = show(cx).await?;
+                loaded(cx.key(), &unit, true)?;
+                self.reloadable(cx.key(), &unit)?;
+                return startable(&unit, cx).await;
             }
-            Change::Start => {
-                cx.waiting(format!("for {unit} to start"));
-                units.start(unit, left).await
-            }
-            Change::Restart { .. } => {
-                cx.waiting(format!("for {unit} to restart"));
-                units.restart(unit, left).await
-            }
-            Change::Reload { .. } => {
-                cx.waiting(format!("for {unit} to reload"));
-                units.reload(unit, left).await
-            }
+            Change::ResetFailed => return units.reset_failed(unit).await.map_err(ServiceError::Host),
+            Change::Start => queue::told(&format!("for {unit} to start"), units.start(unit, left), cx).await,
+            Change::Restart { .. } => queue::told(&format!("for {unit} to restart"), units.restart(unit, left), cx).await,
+            Change::Reload { .. } => queue::told(&format!("for {unit} to reload"), units.reload(unit, left), cx).await,
         };
         if let Err(error) = done {
             return Err(why(error, cx).await);
@@ -164,10 +179,24 @@ impl Step for Service {
         }
         Ok(Outputs::default())
     }
-}
 
-/// Source: systemd.unit(5).
-const UNIT_SUFFIXES: [&str; 6] = [".service", ".socket", ".target", ".timer", ".path", ".mount"];
+    fn unit<'a>(&self, key: &'a str) -> Option<&'a str> {
+        Some(key)
+    }
+
+    async fn judge(&self, found: &Unit, last: bool, cx: &Context<'_>) -> Result<Judgment, ServiceError> {
+        let restarts = found.restarts.saturating_sub(cx.world.known.restarts(cx.address));
+        match health(found) {
+            Health::Sound if restarts == 0 => Ok(Judgment::Sound),
+            Health::Sound => Err(died(restarts, cx).await),
+            Health::Moving if !last => Ok(Judgment::Open),
+            // That it ran was seen when it did. Whether it would run once more is not asked.
+            Health::Ill(_) if found.active == "inactive" && has_an_end(found) => Ok(Judgment::Sound),
+            Health::Ill(_) if ready::idles(found, cx).await.map_err(ServiceError::Host)? => Ok(Judgment::Sound),
+            Health::Ill(_) | Health::Moving => Err(failed(found.clone(), cx).await),
+        }
+    }
+}
 
 impl Service {
     /// The steps whose change means a restart or a reload.
@@ -179,12 +208,8 @@ impl Service {
     ///
     /// `recorded` is what was on record at its last start by ingot, `present` what its files are now.
     fn changes(&self, key: &str, unit: &Unit, recorded: Option<&str>, present: &Stamps) -> Result<Vec<Change>, ServiceError> {
-        match unit.load.as_str() {
-            "loaded" => {}
-            "not-found" => return Err(ServiceError::NotFound { unit: key.to_owned() }),
-            "masked" => return Err(ServiceError::Masked { unit: key.to_owned() }),
-            load => return Err(ServiceError::NotLoaded { unit: key.to_owned(), load: load.to_owned() }),
-        }
+        loaded(key, unit, false)?;
+        self.reloadable(key, unit)?;
         let mut changes = Vec::new();
         if unit.stale {
             changes.push(Change::ReadDefinitions);
@@ -192,6 +217,10 @@ impl Service {
         // One that is still starting may have read its old files: to start it once more would only join that.
         let up = matches!(unit.active.as_str(), "active" | "reloading");
         if !up && unit.active != "activating" {
+            // Its result does not tell whether it also hit its start limit.
+            if unit.active == "failed" {
+                changes.push(Change::ResetFailed);
+            }
             changes.push(Change::Start);
             return Ok(changes);
         }
@@ -205,12 +234,17 @@ impl Service {
         } else if !up {
             changes.push(Change::Start);
         } else if !reload.is_empty() {
-            if !unit.can_reload && !unit.stale {
-                return Err(ServiceError::CannotReload { unit: key.to_owned() });
-            }
             changes.push(Change::Reload { because: reload });
         }
         Ok(changes)
+    }
+
+    /// Refuses a unit that is to be reloaded one day and cannot be. One whose file has changed is asked once that is read.
+    fn reloadable(&self, key: &str, unit: &Unit) -> Result<(), ServiceError> {
+        if self.reload_on.is_empty() || unit.can_reload || unit.stale {
+            return Ok(());
+        }
+        Err(ServiceError::CannotReload { unit: key.to_owned() })
     }
 
     /// Remembers what the unit now runs with. Written after the start: a boot that is cut off in between starts it
@@ -262,7 +296,7 @@ mod tests {
     #[test]
     fn starts_what_does_not_run() {
         let now = stamps(&[("files./a", "1"), ("files./b", "1")]);
-        for state in ["inactive", "failed", "activating", "deactivating"] {
+        for state in ["inactive", "activating", "deactivating"] {
             assert_eq!(lines(&unit(state), Some(&now), &now), ["start"], "{state}");
         }
     }
@@ -305,6 +339,19 @@ mod tests {
     fn reads_unit_files_again_before_it_starts_a_changed_unit() {
         let found = Unit { stale: true, ..unit("inactive") };
         assert_eq!(lines(&found, None, &stamps(&[])), ["make systemd read its unit files again", "start"]);
+    }
+
+    /// systemd refused to start it, with its new configuration too.
+    #[test]
+    fn a_unit_that_hit_its_start_limit_is_started_all_the_same() {
+        assert_eq!(lines(&unit("failed"), None, &stamps(&[])), ["reset its failed state", "start"]);
+    }
+
+    #[test]
+    fn refuses_before_its_first_start_what_could_never_be_reloaded() {
+        let found = Unit { can_reload: false, ..unit("inactive") };
+        let error = service().changes("x.service", &found, None, &stamps(&[])).unwrap_err();
+        assert_eq!(error.to_string(), "x.service cannot be reloaded: it has no ExecReload=");
     }
 
     #[test]

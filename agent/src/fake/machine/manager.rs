@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::host::{HostError, Unit};
+use crate::host::{Checked, Ended, HostError, Unit};
 
 /// The unit that ingot runs in: at work, and with a job, for as long as we can see.
 pub(super) const OWN: &str = "ingot.service";
@@ -17,6 +17,11 @@ pub(crate) struct FakeUnit {
     pub(super) shown: Unit,
     requires: Vec<String>,
     course: Course,
+    exit_status: i32,
+    /// The path of the file of which a generator makes it.
+    made_of: Option<String>,
+    /// It failed too often, and is not started until that is forgotten.
+    limited: bool,
     pub(super) journal: Vec<String>,
     /// When it was last started, on the machine's clock.
     since: Option<Duration>,
@@ -35,6 +40,12 @@ enum Course {
     Loops,
     /// It ends by itself, having done what it had to.
     Ends,
+    /// A condition of it is not met.
+    Skipped,
+    /// It comes up, and dies after this time.
+    Dies(Duration),
+    /// It is up at once, and reloads for as long as anybody looks.
+    Reloads,
 }
 
 impl FakeUnit {
@@ -47,7 +58,18 @@ impl FakeUnit {
             can_reload: true,
             ..Unit::default()
         };
-        Self { shown, requires: Vec::new(), course: Course::Up, journal: Vec::new(), since: None, starts: 0, reloads: 0 }
+        Self {
+            shown,
+            requires: Vec::new(),
+            course: Course::Up,
+            exit_status: 0,
+            made_of: None,
+            limited: false,
+            journal: Vec::new(),
+            since: None,
+            starts: 0,
+            reloads: 0,
+        }
     }
 
     /// Its `LoadState` is another, such as `masked` or `not-found`.
@@ -77,18 +99,56 @@ impl FakeUnit {
 
     pub(crate) fn fails(mut self, exit_status: i32) -> Self {
         self.course = Course::Fails;
-        self.shown.exit_status = exit_status;
+        self.exit_status = exit_status;
         self
     }
 
     pub(crate) fn loops(mut self, exit_status: i32) -> Self {
         self.course = Course::Loops;
-        self.shown.exit_status = exit_status;
+        self.exit_status = exit_status;
         self
     }
 
     pub(crate) fn late(mut self, by: Duration) -> Self {
         self.course = Course::Late(by);
+        self
+    }
+
+    /// It is never started, for a condition that is as a unit file has it.
+    pub(crate) fn skipped(mut self, condition: &str) -> Self {
+        self.course = Course::Skipped;
+        self.shown.conditions = vec![(condition.to_owned(), true)];
+        self
+    }
+
+    /// It is up, and dies after this time.
+    pub(crate) fn dies(mut self, after: Duration, exit_status: i32) -> Self {
+        self.course = Course::Dies(after);
+        self.exit_status = exit_status;
+        self
+    }
+
+    /// Whoever looks sees it in the middle of a reload.
+    pub(crate) fn reloads(mut self) -> Self {
+        self.course = Course::Reloads;
+        self
+    }
+
+    pub(crate) fn conflicts(mut self, unit: &str) -> Self {
+        self.shown.conflicts.push(unit.into());
+        self
+    }
+
+    /// It is not there until a generator has run that makes it of a file.
+    pub(crate) fn made_of(mut self, path: &str) -> Self {
+        self.shown.load = "not-found".into();
+        self.made_of = Some(path.into());
+        self
+    }
+
+    /// It has been started too often.
+    pub(crate) fn limited(mut self) -> Self {
+        self.limited = true;
         self
     }
 
@@ -119,17 +179,23 @@ impl FakeUnit {
         let running = self.since.map(|since| now.saturating_sub(since));
         let (active, sub, result) = match (running, self.course) {
             _ if self.shown.id == OWN => ("activating", "start", "success"),
-            (None, _) | (Some(_), Course::Ends) => ("inactive", "dead", "success"),
+            _ if self.limited => ("failed", "failed", "start-limit-hit"),
+            (None, _) | (Some(_), Course::Ends | Course::Skipped) => ("inactive", "dead", "success"),
             (Some(running), Course::Late(by)) if running < by => ("activating", "start", "success"),
-            (Some(_), Course::Up | Course::Late(_)) => ("active", "running", "success"),
+            (Some(running), Course::Dies(after)) if running >= after => ("failed", "failed", "exit-code"),
+            (Some(_), Course::Up | Course::Late(_) | Course::Dies(_)) => ("active", "running", "success"),
+            (Some(_), Course::Reloads) => ("reloading", "reload", "success"),
             (Some(_), Course::Fails) => ("failed", "failed", "exit-code"),
             (Some(_), Course::Loops) => ("activating", "auto-restart", "exit-code"),
         };
         if let (Some(running), Course::Loops) = (running, self.course) {
             unit.restarts = u32::try_from(running.as_secs() / RESTART.as_secs()).unwrap_or(u32::MAX);
         }
-        if result == "success" {
-            unit.exit_status = 0;
+        if result == "exit-code" {
+            unit.main = Ended::exited(self.exit_status);
+        }
+        if running.is_some() {
+            unit.condition = if matches!(self.course, Course::Skipped) { Checked::UNMET } else { Checked::MET };
         }
         unit.job = sub == "start";
         unit.active = active.into();
@@ -156,6 +222,10 @@ impl FakeUnit {
 #[derive(Debug, Default)]
 pub(super) struct Manager {
     pub(super) units: BTreeMap<String, FakeUnit>,
+    /// How often it has read its unit files again.
+    pub(super) readings: u32,
+    /// Of how many units it was asked, each time.
+    pub(super) asked: Vec<usize>,
 }
 
 impl Manager {
@@ -187,6 +257,28 @@ impl Manager {
         self.units.get(name).cloned().unwrap_or_else(|| FakeUnit::new(name))
     }
 
+    /// Reads unit files again, and makes the units that generators make; `is_there` is whether there is a file. Says whether
+    /// anything changed.
+    pub(super) fn read_again(&mut self, is_there: impl Fn(&str) -> bool) -> bool {
+        self.readings += 1;
+        let mut changed = false;
+        for unit in self.units.values_mut() {
+            let is_made = unit.made_of.as_ref().is_some_and(|path| is_there(path));
+            changed |= unit.shown.stale || is_made;
+            unit.shown.stale = false;
+            if is_made {
+                unit.made_of = None;
+                unit.shown.load = "loaded".into();
+            }
+        }
+        changed
+    }
+
+    /// Says whether there was anything to forget.
+    pub(super) fn forget_failure(&mut self, name: &str) -> bool {
+        self.units.get_mut(name).is_some_and(|unit| std::mem::take(&mut unit.limited))
+    }
+
     /// Starts a unit and, first, what it requires. Says whether anything changed.
     pub(super) fn start(&mut self, verb: &'static str, name: &str, again: bool, now: Duration) -> Result<bool, HostError> {
         let unit = self.get(name);
@@ -195,15 +287,24 @@ impl Manager {
             "not-found" => return refused(verb, name, format!("Failed to {verb} {name}: Unit {name} not found.")),
             other => return refused(verb, name, format!("Failed to {verb} {name}: Unit {name} is {other}.")),
         }
-        for required in unit.requires {
-            self.start(verb, &required, false, now)?;
-            if self.get(&required).show(now).active == "failed" {
+        for required in &unit.requires {
+            self.start(verb, required, false, now)?;
+            if self.get(required).show(now).active == "failed" {
                 return refused(verb, name, format!("A dependency job for {name} failed. See 'journalctl -xe' for details."));
             }
         }
         let up = matches!(unit.shown.id.as_str(), OWN) || matches!(self.get(name).show(now).active.as_str(), "active" | "activating");
         if up && !again {
             return Ok(false);
+        }
+        if unit.limited {
+            return refused(verb, name, format!("Job for {name} failed."));
+        }
+        for other in self.units.values_mut() {
+            let is_in_conflict = unit.shown.conflicts.contains(&other.shown.id) || other.shown.conflicts.iter().any(|unit| unit == name);
+            if is_in_conflict {
+                other.since = None;
+            }
         }
         let unit = self.units.entry(name.to_owned()).or_insert_with(|| FakeUnit::new(name));
         unit.since = Some(now);

@@ -30,6 +30,7 @@ impl FakeMachine {
 impl Units for FakeMachine {
     async fn show(&self, units: &[String]) -> Result<Vec<Unit>, HostError> {
         self.alive().await;
+        self.0.units.borrow_mut().asked.push(units.len());
         Ok(units.iter().map(|name| self.0.units.borrow().get(name).show(self.elapsed())).collect())
     }
 
@@ -58,13 +59,12 @@ impl Units for FakeMachine {
         .await
     }
 
+    async fn reset_failed(&self, unit: &str) -> Result<(), HostError> {
+        self.change(|| Ok(self.0.units.borrow_mut().forget_failure(unit))).await
+    }
+
     async fn reload_definitions(&self) -> Result<(), HostError> {
-        self.change(|| {
-            let mut manager = self.0.units.borrow_mut();
-            let stale = manager.units.values_mut().filter(|unit| unit.shown.stale);
-            Ok(stale.map(|unit| unit.shown.stale = false).count() > 0)
-        })
-        .await
+        self.change(|| Ok(self.0.units.borrow_mut().read_again(|path| self.file(path).is_some()))).await
     }
 
     async fn journal(&self, unit: &str, lines: usize) -> Vec<String> {

@@ -3,8 +3,11 @@
 //! A run of systemctl takes several milliseconds of the machine's time, most of them to start it; its question takes a
 //! fraction of one. No bus has to be there, so that this works before dbus.service does.
 //!
-//! Only what every boot with a service asks: [`show`](Bus::show) and [`job`](Bus::job). All else, and everything where the
-//! socket cannot be used, is the business of [`units`](super).
+//! systemd forgets what a unit did as soon as it is down and nobody refers to it, be it that it was skipped, or ended well.
+//! But it tells of it before, to all who are connected, and that is remembered here.
+//!
+//! Only what boots with a service ask: [`show`](Bus::show), [`job`](Bus::job) and [`reset_failed`](Bus::reset_failed). All
+//! else, and everything where the socket cannot be used, is the business of [`units`](super).
 
 use std::io;
 use std::path::PathBuf;
@@ -60,7 +63,7 @@ impl Bus {
                 Ok(loaded) => loaded,
                 Err(said) => return Ok(Err(said)),
             };
-            let path = loaded.reader().text().ok_or_else(malformed)?;
+            let path = loaded.0.reader().text().ok_or_else(malformed)?;
             // Of no interface by name: of all that a unit of its kind has.
             let call = Call { path, interface: PROPERTIES_INTERFACE, member: "GetAll", arguments: &[""] };
             asked.push(connection.ask(&call, Until::Reply));
@@ -68,9 +71,10 @@ impl Bus {
         let mut units = Vec::new();
         for answer in asked {
             match answer.await? {
-                Ok(all) => {
+                Ok((all, told)) => {
                     let all = all.reader().properties(PROPERTIES).ok_or_else(malformed)?;
-                    units.push(all.iter().fold(Unit::default(), |unit, (name, value)| unit.with((name.as_str(), value.as_str()))));
+                    let unit = all.iter().fold(Unit::default(), |unit, (name, value)| unit.with((name.as_str(), value.as_str())));
+                    units.push(if unit.is_forgotten() { unit.remembering(&told) } else { unit });
                 }
                 Err(said) => return Ok(Err(said)),
             }
@@ -86,7 +90,7 @@ impl Bus {
     pub(super) async fn job(&self, member: &str, unit: &str) -> io::Result<Answer<()>> {
         let call = Call { path: MANAGER, interface: MANAGER_INTERFACE, member, arguments: &[unit, "replace"] };
         let removed = match self.connection().await?.ask(&call, Until::JobRemoved).await? {
-            Ok(removed) => removed,
+            Ok((removed, _)) => removed,
             Err(said) => return Ok(Err(said)),
         };
         let mut reader = removed.reader();
@@ -95,6 +99,16 @@ impl Bus {
             "done" | "skipped" => Ok(Ok(())),
             result => Ok(Err(format!("its job ended with `{result}`"))),
         }
+    }
+
+    /// Forgets that a unit has failed, and how often it was started.
+    ///
+    /// # Errors
+    ///
+    /// As [`show`](Bus::show).
+    pub(super) async fn reset_failed(&self, unit: &str) -> io::Result<Answer<()>> {
+        let call = Call { path: MANAGER, interface: MANAGER_INTERFACE, member: "ResetFailedUnit", arguments: &[unit] };
+        Ok(self.connection().await?.ask(&call, Until::Reply).await?.map(|_| ()))
     }
 }
 

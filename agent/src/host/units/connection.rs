@@ -16,6 +16,7 @@ use tokio::select;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 
+use super::unit::{PROPERTIES, Told};
 use super::wire::{Call, ERROR, HEAD, Message, REPLY, SIGNAL, malformed, numbered, rest};
 
 /// How many calls are sent at once, at most.
@@ -30,10 +31,14 @@ pub(super) struct Connection(UnboundedSender<Question>);
 
 #[derive(Debug)]
 struct Question {
+    path: String,
     call: Vec<u8>,
     until: Until,
-    asks: oneshot::Sender<Answer<Message>>,
+    asks: Asks,
 }
+
+/// Who waits for an answer. With it comes what was told of the object that was asked, since it was first asked.
+type Asks = oneshot::Sender<Answer<(Message, Told)>>;
 
 /// What ends a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,10 +69,10 @@ impl Connection {
     }
 
     /// Asks at once, whenever the answer is waited for.
-    pub(super) fn ask(&self, call: &Call<'_>, until: Until) -> impl Future<Output = io::Result<Answer<Message>>> + use<> {
+    pub(super) fn ask(&self, call: &Call<'_>, until: Until) -> impl Future<Output = io::Result<Answer<(Message, Told)>>> + use<> {
         let (asks, answer) = oneshot::channel();
         // Where nobody is there to take it, nobody answers.
-        let _ = self.0.send(Question { call: call.encoded(), until, asks });
+        let _ = self.0.send(Question { path: call.path.to_owned(), call: call.encoded(), until, asks });
         async { answer.await.map_err(|_| io::ErrorKind::BrokenPipe.into()) }
     }
 }
@@ -115,16 +120,19 @@ async fn receive(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Message> {
 #[derive(Debug, Default)]
 struct Open {
     serial: u32,
-    calls: BTreeMap<u32, (Until, oneshot::Sender<Answer<Message>>)>,
-    jobs: BTreeMap<String, oneshot::Sender<Answer<Message>>>,
+    calls: BTreeMap<u32, (Until, String, Asks)>,
+    jobs: BTreeMap<String, Asks>,
     /// Jobs that were over before a reply has named them.
     ended: BTreeMap<String, Message>,
+    /// By the path of each object that was asked for anything.
+    told: BTreeMap<String, Told>,
 }
 
 impl Open {
     fn number(&mut self, question: Question) -> Vec<u8> {
         self.serial += 1;
-        self.calls.insert(self.serial, (question.until, question.asks));
+        self.told.entry(question.path.clone()).or_default();
+        self.calls.insert(self.serial, (question.until, question.path, question.asks));
         numbered(question.call, self.serial)
     }
 
@@ -132,16 +140,16 @@ impl Open {
     fn take(&mut self, message: Message) -> io::Result<()> {
         match message.kind {
             REPLY | ERROR => {
-                let Some((until, asks)) = self.calls.remove(&message.answers) else { return Ok(()) };
+                let Some((until, path, asks)) = self.calls.remove(&message.answers) else { return Ok(()) };
                 if message.kind == ERROR {
                     let said = message.reader().text().unwrap_or("it did not say why").to_owned();
                     let _ = asks.send(Err(said));
                 } else if until == Until::Reply {
-                    let _ = asks.send(Ok(message));
+                    let _ = asks.send(Ok((message, self.told.get(&path).cloned().unwrap_or_default())));
                 } else {
                     let job = message.reader().text().ok_or_else(malformed)?.to_owned();
                     match self.ended.remove(&job) {
-                        Some(removed) => drop(asks.send(Ok(removed))),
+                        Some(removed) => drop(asks.send(Ok((removed, Told::new())))),
                         None => drop(self.jobs.insert(job, asks)),
                     }
                 }
@@ -150,14 +158,21 @@ impl Open {
                 let mut reader = message.reader();
                 let (_id, job) = (reader.number(), reader.text().ok_or_else(malformed)?.to_owned());
                 match self.jobs.remove(&job) {
-                    Some(asks) => drop(asks.send(Ok(message))),
+                    Some(asks) => drop(asks.send(Ok((message, Told::new())))),
                     None => drop(self.ended.insert(job, message)),
+                }
+            }
+            SIGNAL if message.member == "PropertiesChanged" => {
+                if let Some(told) = self.told.get_mut(&message.path) {
+                    let mut reader = message.reader();
+                    let _interface = reader.text().ok_or_else(malformed)?;
+                    told.extend(reader.properties(PROPERTIES).ok_or_else(malformed)?);
                 }
             }
             _ => {}
         }
         // A job of somebody else: every reply that could still name it has come.
-        if self.calls.values().all(|(until, _)| *until == Until::Reply) {
+        if self.calls.values().all(|(until, ..)| *until == Until::Reply) {
             self.ended.clear();
         }
         Ok(())
@@ -171,7 +186,7 @@ pub(super) mod tests {
     use tempfile::TempDir;
     use tokio::net::UnixListener;
 
-    use super::super::wire::tests::message;
+    use super::super::wire::tests::{changed, message};
     use super::*;
 
     /// A PID 1 that greets one client, tells it of a job of somebody else, hears so many calls, and then sends these.
@@ -211,8 +226,8 @@ pub(super) mod tests {
         Call { path: "/", interface: "i.f", member, arguments: &[] }
     }
 
-    fn result(answer: io::Result<Answer<Message>>) -> String {
-        let message = answer.unwrap().unwrap();
+    fn result(answer: io::Result<Answer<(Message, Told)>>) -> String {
+        let (message, _) = answer.unwrap().unwrap();
         let mut reader = message.reader();
         if message.kind == SIGNAL {
             let _ = (reader.number(), reader.text(), reader.text());
@@ -242,6 +257,29 @@ pub(super) mod tests {
         assert_eq!((result(first), result(second), result(third)), ("done".into(), "failed".into(), "four".into()));
         let members: Vec<&str> = heard.iter().map(|call| call.member.as_str()).collect();
         assert_eq!(members, ["A", "B", "C", "D"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_told_of_an_object_comes_with_the_answers_about_it() {
+        let (_directory, socket, listener) = listening();
+        let ask = async {
+            let connection = Connection::open(&socket).await.unwrap();
+            let of = |path: &'static str| Call { path, interface: "i.f", member: "A", arguments: &[] };
+            let (first, second) = (connection.ask(&of("/unit/a"), Until::Reply), connection.ask(&of("/unit/a"), Until::Reply));
+            let (first, second) = futures_util::join!(first, second);
+            (first.unwrap().unwrap().1, second.unwrap().unwrap().1)
+        };
+        let messages = vec![
+            message(REPLY, 1, "", None, &["one"]),
+            changed("/unit/a", &[("Result", "success"), ("Nobody asks", "for this")]),
+            changed("/unit/b", &[("Result", "exit-code")]),
+            changed("/unit/a", &[("ConditionResult", "no")]),
+            message(REPLY, 2, "", None, &["two"]),
+        ];
+        let ((first, second), _) = futures_util::join!(ask, systemd(listener, 2, messages));
+        assert_eq!(first, Told::new());
+        let told = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(second, Told::from([told("Result", "success"), told("ConditionResult", "no")]));
     }
 
     #[tokio::test]

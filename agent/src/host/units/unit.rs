@@ -1,5 +1,10 @@
 //! What systemd knows of a unit, and how it is read from properties.
 
+use std::collections::BTreeMap;
+
+use super::exec::{Ended, Helper};
+use super::wire::{ENTRY, PART};
+
 /// What is asked of a unit, as `systemctl show` names it.
 pub(super) const PROPERTIES: &[&str] = &[
     "Id",
@@ -14,12 +19,30 @@ pub(super) const PROPERTIES: &[&str] = &[
     "BindsTo",
     "Wants",
     "Upholds",
+    "Conflicts",
+    "ConflictedBy",
+    "TriggeredBy",
     "Job",
     "NeedDaemonReload",
     "FragmentPath",
+    "DropInPaths",
+    "ExecMainCode",
     "ExecMainStatus",
+    "ExecCondition",
+    "ExecStartPre",
+    "ExecStartPost",
+    "RemainAfterExit",
+    "ConditionResult",
+    "ConditionTimestampMonotonic",
+    "Conditions",
+    "AssertResult",
+    "AssertTimestampMonotonic",
+    "Asserts",
     "CanReload",
 ];
+
+/// What systemd has told of an object without being asked: its properties as they last changed, of those in [`PROPERTIES`].
+pub(super) type Told = BTreeMap<String, String>;
 
 /// What systemd knows of a unit; each field as `systemctl show` names and spells it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,26 +61,72 @@ pub(crate) struct Unit {
     pub(crate) restarts: u32,
     /// Type, of a service: simple, exec, forking, oneshot, notify …; empty for other units
     pub(crate) service_type: String,
+    /// RemainAfterExit
+    pub(crate) remains: bool,
     /// After
     pub(crate) after: Vec<String>,
     /// Requires, BindsTo, Wants, Upholds: what is started with it
     pub(crate) pulls: Vec<String>,
+    /// Conflicts, ConflictedBy: what it stops when it starts, and what stops it
+    pub(crate) conflicts: Vec<String>,
+    /// TriggeredBy: the sockets, paths and timers that start it
+    pub(crate) triggered_by: Vec<String>,
     /// Whether a job for it is queued or running (Job is not 0)
     pub(crate) job: bool,
     /// NeedDaemonReload
     pub(crate) stale: bool,
     /// FragmentPath
     pub(crate) fragment: String,
-    /// ExecMainStatus
-    pub(crate) exit_status: i32,
+    /// DropInPaths
+    pub(crate) drop_ins: Vec<String>,
+    /// How its main process ended, if it has: ExecMainCode and ExecMainStatus
+    pub(crate) main: Ended,
+    /// The first program beside the main one that ended badly, of ExecCondition, ExecStartPre, ExecStartPost
+    pub(crate) helper: Option<Helper>,
+    /// ConditionResult
+    pub(crate) condition: Checked,
+    /// AssertResult
+    pub(crate) assertion: Checked,
+    /// Conditions, Asserts: those that were not met or that nobody has looked at, as a unit file has them, and whether they
+    /// were not met. systemctl does not tell.
+    pub(crate) conditions: Vec<(String, bool)>,
     /// CanReload
     pub(crate) can_reload: bool,
 }
 
+/// What came of the conditions of a unit when it was last to be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Checked {
+    met: bool,
+    /// Whether they were looked at since systemd knows the unit.
+    at_all: bool,
+}
+
+impl Checked {
+    pub(crate) const UNMET: Self = Self { met: false, at_all: true };
+    pub(crate) const MET: Self = Self { met: true, at_all: true };
+
+    pub(crate) fn is_unmet(self) -> bool {
+        self.at_all && !self.met
+    }
+}
+
 impl Unit {
+    /// Whether systemd knows nothing of what it did: it was not to be started since it was loaded.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.active == "inactive" && !self.condition.at_all && !self.assertion.at_all
+    }
+
+    /// The same, with what systemd has told of it before it forgot.
+    pub(super) fn remembering(self, told: &Told) -> Self {
+        let lasting = told.iter().filter(|(name, _)| !matches!(name.as_str(), "ActiveState" | "SubState" | "Job"));
+        lasting.fold(self, |unit, (name, value)| unit.with((name.as_str(), value.as_str())))
+    }
+
     /// The same, with one more property of [`PROPERTIES`].
     pub(super) fn with(mut self, (name, value): (&str, &str)) -> Self {
         let text = || value.to_owned();
+        let list = || value.split_whitespace().map(str::to_owned);
         match name {
             "Id" => self.id = text(),
             "LoadState" => self.load = text(),
@@ -66,16 +135,68 @@ impl Unit {
             "Result" => self.result = text(),
             "NRestarts" => self.restarts = value.parse().unwrap_or(0),
             "Type" => self.service_type = text(),
-            "After" => self.after = value.split_whitespace().map(str::to_owned).collect(),
-            "Requires" | "BindsTo" | "Wants" | "Upholds" => self.pulls.extend(value.split_whitespace().map(str::to_owned)),
+            "RemainAfterExit" => self.remains = value == "yes",
+            "After" => self.after = list().collect(),
+            "Requires" | "BindsTo" | "Wants" | "Upholds" => self.pulls.extend(list()),
+            "Conflicts" | "ConflictedBy" => self.conflicts.extend(list()),
+            "TriggeredBy" => self.triggered_by = list().collect(),
             // No line, an empty one or 0 if there is no job, by the version of systemd.
-            "Job" => self.job = !matches!(value.split(' ').next(), None | Some("" | "0")),
+            "Job" => self.job = !matches!(value.split([' ', PART]).next(), None | Some("" | "0")),
             "NeedDaemonReload" => self.stale = value == "yes",
             "FragmentPath" => self.fragment = text(),
-            "ExecMainStatus" => self.exit_status = value.parse().unwrap_or(0),
+            "DropInPaths" => self.drop_ins = list().collect(),
+            "ExecMainCode" => self.main.code = value.parse().unwrap_or(0),
+            "ExecMainStatus" => self.main.status = value.parse().unwrap_or(0),
+            "ExecCondition" | "ExecStartPre" | "ExecStartPost" => self.helper = self.helper.or_else(|| Helper::bad(name, value)),
+            "ConditionResult" => self.condition.met = value == "yes",
+            "ConditionTimestampMonotonic" => self.condition.at_all = value != "0",
+            "AssertResult" => self.assertion.met = value == "yes",
+            "AssertTimestampMonotonic" => self.assertion.at_all = value != "0",
+            "Conditions" | "Asserts" => self.conditions.extend(value.split(ENTRY).filter_map(condition)),
             "CanReload" => self.can_reload = value == "yes",
             _ => {}
         }
         self
+    }
+}
+
+/// One condition or assertion, as a unit file has it, unless it was met.
+fn condition(entry: &str) -> Option<(String, bool)> {
+    let mut parts = entry.split(PART);
+    let (setting, trigger, negate, value, state) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let mark = |is: &str, mark: &'static str| if is == "yes" { mark } else { "" };
+    // More than 0 if it was met, 0 if nobody has looked.
+    let state: i32 = state.parse().ok()?;
+    (state <= 0).then(|| (format!("{setting}={}{}{value}", mark(trigger, "|"), mark(negate, "!")), state < 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn conditions_are_told_as_they_are_written() {
+        let told = "ConditionPathExists\u{1f}no\u{1f}no\u{1f}/there\u{1f}1\u{1f}\u{1e}\
+                    ConditionPathExists\u{1f}no\u{1f}yes\u{1f}/etc/a file\u{1f}-1\u{1f}\u{1e}\
+                    ConditionHost\u{1f}yes\u{1f}no\u{1f}x\u{1f}-1\u{1f}\u{1e}\
+                    ConditionUser\u{1f}no\u{1f}no\u{1f}x\u{1f}0\u{1f}";
+        let unit = Unit::default().with(("Conditions", told)).with(("Asserts", ""));
+        let told = |text: &str, unmet: bool| (text.to_owned(), unmet);
+        let known = [told("ConditionPathExists=!/etc/a file", true), told("ConditionHost=|x", true), told("ConditionUser=x", false)];
+        assert_eq!(unit.conditions, known);
+        let unit = unit.with(("ConditionResult", "no")).with(("ConditionTimestampMonotonic", "0"));
+        assert!(!unit.condition.is_unmet(), "nobody has looked yet");
+        assert!(unit.with(("ConditionTimestampMonotonic", "123")).condition.is_unmet());
+    }
+
+    /// A oneshot that was skipped looked like one that was done.
+    #[test]
+    fn what_systemd_has_forgotten_it_has_told_before() {
+        let told = [("ActiveState", "activating"), ("ConditionResult", "no"), ("ConditionTimestampMonotonic", "7"), ("Result", "success")];
+        let told: Told = told.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let blank = Unit { active: "inactive".into(), ..Unit::default() }.with(("ConditionTimestampMonotonic", "0"));
+        assert!(blank.is_forgotten());
+        let unit = blank.remembering(&told);
+        assert!(unit.condition.is_unmet() && unit.active == "inactive");
     }
 }

@@ -2,30 +2,33 @@
 
 use std::time::Duration;
 
+use super::queue::blocker;
+use super::words::{state, words};
 use crate::failure::Failure;
 use crate::host::{HostError, Unit};
 use crate::step::Context;
 use crate::step::fields::{Excerpt, rounded};
+use crate::steps::health::{Health, Illness, health};
 use crate::steps::ordering::Deadlock;
-use crate::steps::ready::NotReady;
+use crate::steps::ready::{self, NotReady};
 
 /// How many journal lines are read for an error; the last of them are shown.
 const JOURNAL_LINES: usize = 10;
 
 /// The step's unit as it is now.
 pub(super) async fn show(cx: &Context<'_>) -> Result<Unit, ServiceError> {
-    let mut units = cx.host().units.show(&[cx.key().to_owned()]).await.map_err(ServiceError::Host)?;
-    units.pop().ok_or_else(|| ServiceError::NotFound { unit: cx.key().to_owned() })
+    ready::look(cx).await.map_err(ServiceError::Host)
 }
 
 /// Turns «systemctl failed» into what the unit did.
 pub(super) async fn why(error: HostError, cx: &Context<'_>) -> ServiceError {
     match (error, show(cx).await) {
-        (HostError::Systemctl { .. }, Ok(unit)) => failed(unit, cx).await,
+        (HostError::Systemctl { said, .. }, Ok(unit)) => not_started(said, unit, cx).await,
         (HostError::SystemctlTimeout { waited, .. }, Ok(unit)) => ServiceError::Slow {
             unit: cx.key().to_owned(),
-            state: format!("{} ({})", unit.active, unit.sub),
+            state: state(&unit),
             waited,
+            behind: blocker(cx).await.ok().flatten().map(|blocker| (state(&blocker), blocker.id)),
             said: journal(cx).await,
         },
         (error, _) => ServiceError::Host(error),
@@ -43,30 +46,63 @@ pub(super) async fn unproven(not_ready: NotReady, cx: &Context<'_>) -> ServiceEr
     }
 }
 
-async fn failed(unit: Unit, cx: &Context<'_>) -> ServiceError {
-    let restarts = match unit.restarts {
-        0 => String::new(),
-        n => format!(", after {n} restarts"),
+/// What a unit did that is not up.
+pub(super) async fn failed(unit: Unit, cx: &Context<'_>) -> ServiceError {
+    let others = match health(&unit) {
+        Health::Ill(Illness::Stopped) => cx.host().units.show(&unit.conflicts).await.unwrap_or_default(),
+        _ => Vec::new(),
     };
-    let how = match unit.result.as_str() {
-        "exit-code" if unit.exit_status == 0 => format!("failed in a program beside its main one, such as ExecStartPre={restarts}"),
-        "exit-code" => format!("exited with {}{restarts}", unit.exit_status),
-        "success" => format!("is {} ({}){restarts}", unit.active, unit.sub),
-        result => format!("failed with {result}{restarts}"),
-    };
-    ServiceError::Failed { unit: cx.key().to_owned(), how, said: journal(cx).await }
+    let (how, hint) = words(&unit, &others);
+    ServiceError::Failed { unit: cx.key().to_owned(), how, hint, said: journal(cx).await }
+}
+
+/// What became of a unit that died and was started again, so many times, after its step was done.
+pub(super) async fn died(times: u32, cx: &Context<'_>) -> ServiceError {
+    let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+    let how = format!("failed after it had started, and systemd restarted it {times}");
+    ServiceError::Failed { unit: cx.key().to_owned(), how, hint: None, said: journal(cx).await }
+}
+
+/// What became of a unit whose job did not end well.
+async fn not_started(said: String, unit: Unit, cx: &Context<'_>) -> ServiceError {
+    let others = if said.contains("canceled") { unit.conflicts.clone() } else { Vec::new() };
+    match health(&unit) {
+        Health::Ill(Illness::Failed | Illness::Skipped | Illness::Refused | Illness::Restarting) => failed(unit, cx).await,
+        Health::Ill(Illness::Stopped) if is_any_up(&others, cx).await => failed(unit, cx).await,
+        _ if said.contains("dependency") => {
+            let pulled = cx.host().units.show(&unit.pulls).await.unwrap_or_default();
+            let culprit = pulled.iter().find(|pulled| matches!(health(pulled), Health::Ill(illness) if illness != Illness::Stopped));
+            let needs = culprit.map(|culprit| (culprit.id.clone(), words(culprit, &[]).0));
+            let said = match &needs {
+                Some((culprit, _)) => journal_of(culprit, cx).await,
+                None => journal(cx).await,
+            };
+            ServiceError::Dependency { unit: cx.key().to_owned(), needs, said }
+        }
+        _ => ServiceError::NotStarted { unit: cx.key().to_owned(), why: said, said: journal(cx).await },
+    }
+}
+
+async fn is_any_up(units: &[String], cx: &Context<'_>) -> bool {
+    let shown = cx.host().units.show(units).await.unwrap_or_default();
+    shown.iter().any(|unit| matches!(unit.active.as_str(), "active" | "activating"))
 }
 
 async fn journal(cx: &Context<'_>) -> Excerpt {
-    let lines = cx.host().units.journal(cx.key(), JOURNAL_LINES).await;
+    journal_of(cx.key(), cx).await
+}
+
+async fn journal_of(unit: &str, cx: &Context<'_>) -> Excerpt {
+    let lines = cx.host().units.journal(unit, JOURNAL_LINES).await;
     lines.iter().map(|line| cx.redact(line)).collect()
 }
 
 /// Why a service does not serve.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
-    #[error("systemd knows no unit {unit}")]
-    NotFound { unit: String },
+    /// `generated` is whether systemd's generators have run once more to no avail.
+    #[error("systemd knows no unit {unit}{}", if *generated { ", and no generator created it" } else { "" })]
+    NotFound { unit: String, generated: bool },
     #[error("{unit} is masked")]
     Masked { unit: String },
     #[error("systemd cannot load {unit}: {load}")]
@@ -79,14 +115,38 @@ pub(crate) enum ServiceError {
     Failed {
         unit: String,
         how: String,
+        hint: Option<String>,
         #[source]
         said: Excerpt,
     },
-    #[error("{unit} was still {state} after {:?}", rounded(*waited))]
+    /// systemd refused to start it, or gave it up: the unit itself did nothing.
+    #[error("{unit} was not started: {why}")]
+    NotStarted {
+        unit: String,
+        why: String,
+        #[source]
+        said: Excerpt,
+    },
+    #[error("{unit} was not started: {}", match needs {
+        Some((unit, how)) => format!("{unit}, which it requires, {how}"),
+        None => "a unit that it requires did not start".into(),
+    })]
+    Dependency {
+        unit: String,
+        needs: Option<(String, String)>,
+        #[source]
+        said: Excerpt,
+    },
+    #[error("{unit} was still {state} after {:?}{}", rounded(*waited), match behind {
+        Some((state, other)) => format!(", queued behind {other}, which is {state}"),
+        None => String::new(),
+    })]
     Slow {
         unit: String,
         state: String,
         waited: Duration,
+        /// The state of the unit that holds it up, and its name.
+        behind: Option<(String, String)>,
         #[source]
         said: Excerpt,
     },
@@ -106,12 +166,24 @@ pub(crate) enum ServiceError {
 impl Failure for ServiceError {
     fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::NotFound { unit } => format!("install {unit} in the image, or write /etc/systemd/system/{unit} with `files:`"),
+            Self::NotFound { unit, generated: false } => {
+                format!("install {unit} in the image, or write /etc/systemd/system/{unit} with `files:`")
+            }
+            Self::NotFound { unit, .. } => {
+                format!("run `journalctl -b -t systemd -t quadlet-generator`, or write /etc/systemd/system/{unit} with `files:`")
+            }
             Self::Masked { unit } => format!("run `systemctl unmask {unit}` when the image is built"),
             Self::NotLoaded { unit, .. } => format!("run `systemd-analyze verify {unit}`"),
             Self::CannotReload { unit } => format!("give {unit} an ExecReload=, or use `restart_on:` instead of `reload_on:`"),
             Self::Deadlock { deadlock, .. } => deadlock.hint(),
-            Self::Failed { unit, .. } => format!("run `journalctl -b -u {unit}` for all it said"),
+            Self::Failed { hint: Some(hint), .. } => hint.clone(),
+            Self::Failed { unit, .. } | Self::Dependency { needs: Some((unit, _)), .. } => {
+                format!("run `journalctl -b -u {unit}` for all it said")
+            }
+            Self::NotStarted { unit, .. } | Self::Dependency { unit, .. } => format!("run `systemctl status {unit}`"),
+            Self::Slow { behind: Some((_, other)), .. } => {
+                format!("find out what {other} waits for: `systemctl status {other}`")
+            }
             Self::Slow { unit, .. } => format!("give services.{unit} a longer `timeout:`, or see `systemctl status {unit}`"),
             Self::NotReady { unit, .. } => {
                 format!("check the address in `ready:`, give it a longer `timeout:`, or run `journalctl -b -u {unit}`")

@@ -1,0 +1,112 @@
+//! Whether a unit is up, as systemd tells of it. Pure: who asks, and how often, is the business of [`ready`](super::ready) and
+//! [`service`](super::service).
+
+use crate::host::Unit;
+
+/// How a unit is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Health {
+    /// It is up or, where it has an end, has come to it.
+    Sound,
+    /// Nobody can say yet: it is starting, stopping or reloading, or is about to.
+    Moving,
+    Ill(Illness),
+}
+
+/// Why a unit is not up, and will not be by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Illness {
+    /// systemd says so.
+    Failed,
+    /// It has died, and systemd is about to start it again.
+    Restarting,
+    /// systemd did not start it: a condition of it was not met.
+    Skipped,
+    /// The same for an assertion, or for its `ExecCondition=`.
+    Refused,
+    /// Its program has ended, with 0, though the unit is not one that has an end.
+    Ended,
+    /// It is down, and no failure is known: somebody has stopped it.
+    Stopped,
+}
+
+/// How a unit is by all that systemd says.
+pub(crate) fn health(unit: &Unit) -> Health {
+    // The states around a restart have had several names.
+    if unit.sub.contains("auto-restart") {
+        return Health::Ill(Illness::Restarting);
+    }
+    match unit.active.as_str() {
+        "active" => Health::Sound,
+        "failed" => Health::Ill(Illness::Failed),
+        "inactive" if !unit.job => down(unit),
+        _ => Health::Moving,
+    }
+}
+
+fn down(unit: &Unit) -> Health {
+    Health::Ill(if unit.condition.is_unmet() {
+        Illness::Skipped
+    } else if unit.assertion.is_unmet() || unit.result == "exec-condition" {
+        Illness::Refused
+    } else if has_an_end(unit) {
+        return Health::Sound;
+    } else if unit.main.is_well() && !unit.remains {
+        Illness::Ended
+    } else {
+        Illness::Stopped
+    })
+}
+
+/// Whether a unit that is down may be one that has done its work.
+pub(crate) fn has_an_end(unit: &Unit) -> bool {
+    unit.service_type == "oneshot" && !unit.remains
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::{Checked, Ended};
+
+    fn unit(active: &str, sub: &str, service_type: &str) -> Unit {
+        Unit { active: active.into(), sub: sub.into(), service_type: service_type.into(), result: "success".into(), ..Unit::default() }
+    }
+
+    #[test]
+    fn a_unit_is_up_on_its_way_or_ill() {
+        for (active, sub, expected) in [
+            ("active", "running", Health::Sound),
+            ("active", "exited", Health::Sound),
+            ("active", "listening", Health::Sound),
+            ("active", "waiting", Health::Sound),
+            ("active", "mounted", Health::Sound),
+            ("reloading", "reload", Health::Moving),
+            ("activating", "start", Health::Moving),
+            ("deactivating", "stop-sigterm", Health::Moving),
+            ("activating", "auto-restart", Health::Ill(Illness::Restarting)),
+            ("activating", "auto-restart-queued", Health::Ill(Illness::Restarting)),
+            ("inactive", "dead-before-auto-restart", Health::Ill(Illness::Restarting)),
+            ("failed", "failed", Health::Ill(Illness::Failed)),
+            ("inactive", "dead", Health::Ill(Illness::Stopped)),
+        ] {
+            assert_eq!(health(&unit(active, sub, "simple")), expected, "{active} ({sub})");
+        }
+    }
+
+    #[test]
+    fn a_unit_that_is_down_may_have_done_its_work() {
+        let oneshot = unit("inactive", "dead", "oneshot");
+        assert_eq!(health(&oneshot), Health::Sound);
+        assert_eq!(health(&Unit { remains: true, ..oneshot.clone() }), Health::Ill(Illness::Stopped));
+        assert_eq!(health(&Unit { job: true, ..oneshot.clone() }), Health::Moving);
+        let skipped = Unit { condition: Checked::UNMET, assertion: Checked::MET, ..oneshot.clone() };
+        assert_eq!(health(&skipped), Health::Ill(Illness::Skipped));
+        let refused = Unit { condition: Checked::MET, assertion: Checked::UNMET, ..oneshot.clone() };
+        assert_eq!(health(&refused), Health::Ill(Illness::Refused));
+        assert_eq!(health(&Unit { result: "exec-condition".into(), ..oneshot }), Health::Ill(Illness::Refused));
+
+        let ended = Unit { main: Ended::exited(0), ..unit("inactive", "dead", "simple") };
+        assert_eq!(health(&ended), Health::Ill(Illness::Ended));
+        assert_eq!(health(&unit("inactive", "dead", "")), Health::Ill(Illness::Stopped), "a timer, a socket, a mount");
+    }
+}

@@ -1,0 +1,74 @@
+//! Which units a service may be, as far as their names say.
+
+use crate::failure::Objection;
+
+/// Kinds of units that are up or not. Source: systemd.unit(5).
+const KINDS: [&str; 6] = ["service", "socket", "target", "timer", "path", "mount"];
+
+/// Kinds that can be reloaded. Source: systemctl(1).
+const RELOADED: [&str; 2] = ["service", "mount"];
+
+/// What is wrong with `key` as the name of a unit that is to be started.
+pub(super) fn objection(key: &str) -> Option<Objection> {
+    let no_unit = || {
+        let hint = format!("write the name with its type, as in `{}.service`", key.trim_end_matches('.'));
+        Some(Objection::new(format!("`{key}` is not the name of a unit"), hint))
+    };
+    let Some((stem, kind)) = key.rsplit_once('.').filter(|(stem, _)| !stem.is_empty() && !key.contains('/')) else {
+        return no_unit();
+    };
+    let instead = match kind {
+        "automount" => format!("use `mounts:`, or name {stem}.mount"),
+        "swap" => "use `mounts:` with `type: swap`".to_owned(),
+        "slice" => "name the services in the slice".to_owned(),
+        "scope" => "name the service that creates the scope".to_owned(),
+        "device" => "use `volumes:` to wait for a disk, or add `After=` to the unit that needs the device".to_owned(),
+        _ if !KINDS.contains(&kind) => return no_unit(),
+        _ => {
+            return stem.ends_with('@').then(|| {
+                let hint = format!("name an instance, such as `{stem}main.{kind}`");
+                Objection::new(format!("{key} is a template unit, which cannot be started without an instance"), hint)
+            });
+        }
+    };
+    Some(Objection::new(format!("{key} cannot be a service: ingot does not start {kind} units"), instead))
+}
+
+/// What is wrong with `reload_on` for a unit of this name.
+pub(super) fn reload_objection(key: &str) -> Option<Objection> {
+    let kind = key.rsplit_once('.')?.1;
+    let cannot = KINDS.contains(&kind) && !RELOADED.contains(&kind);
+    cannot.then(|| {
+        Objection::new(format!("{key} cannot be reloaded: {kind} units have no reload"), "use `restart_on:` instead of `reload_on:`")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_says_whether_a_unit_can_be_started() {
+        for name in ["a.service", "a@b.service", "a-b.socket", "srv-data.mount", "multi-user.target", "a@b@c.timer", "x.y.path"] {
+            assert_eq!(objection(name), None, "{name}");
+        }
+        for (name, says) in [
+            ("a", "`a` is not the name of a unit"),
+            (".service", "`.service` is not the name of a unit"),
+            ("a/b.service", "`a/b.service` is not the name of a unit"),
+            ("a.srvice", "`a.srvice` is not the name of a unit"),
+            ("a@.service", "a@.service is a template unit, which cannot be started without an instance"),
+            ("srv.automount", "srv.automount cannot be a service: ingot does not start automount units"),
+            ("dev-sdf.swap", "dev-sdf.swap cannot be a service: ingot does not start swap units"),
+            ("a.slice", "a.slice cannot be a service: ingot does not start slice units"),
+        ] {
+            assert_eq!(objection(name).unwrap().message, says);
+        }
+    }
+
+    #[test]
+    fn only_some_kinds_can_be_reloaded() {
+        assert!(reload_objection("a.service").is_none() && reload_objection("srv.mount").is_none());
+        assert_eq!(reload_objection("a.timer").unwrap().message, "a.timer cannot be reloaded: timer units have no reload");
+    }
+}

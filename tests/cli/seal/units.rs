@@ -1,0 +1,147 @@
+//! What `ingot seal` finds wrong with the units of an image: what a boot would refuse, and what starts without ingot.
+
+use super::{Image, LAYER};
+
+/// The findings about units, without their hints.
+fn about_units(image: &Image) -> Vec<String> {
+    let ran = image.seal(&[]);
+    ran.stdout.lines().filter(|line| line.contains(": unit-")).map(str::to_owned).collect()
+}
+
+/// Each was refused at boot, and sealed.
+#[test]
+fn whatever_orders_a_unit_after_ingot_is_found() {
+    let service = "[Service]\nExecStart=/x\n";
+    let cases: [(&str, &[(&str, &str)], &str); 10] = [
+        ("shop.service", &[("/etc/systemd/system/service.d/all.conf", "[Unit]\nAfter=ingot.target\n")], "service.d/all.conf:2"),
+        ("a-b.service", &[("/etc/systemd/system/a-.service.d/x.conf", "[Unit]\nAfter=ingot.service\n")], "a-.service.d/x.conf:2"),
+        ("w@1.service", &[("/etc/systemd/system/w@1.service.d/x.conf", "[Unit]\nAfter=ingot.service\n")], "w@1.service.d/x.conf:2"),
+        ("w@1.service", &[("/usr/lib/systemd/system/w@.service.d/x.conf", "[Unit]\nAfter=ingot.service\n")], "w@.service.d/x.conf:2"),
+        (
+            "shop.service",
+            &[("/etc/systemd/system/shop.service.d/x.conf", "[Unit]\nAfter=network.target \\\n# not\n  ingot.target\n")],
+            "shop.service.d/x.conf:4",
+        ),
+        ("shop.service", &[("/etc/systemd/system/shop.service.d/x.conf", "[Unit]\nAfter=multi-user.target\n")], "x.conf:2"),
+        ("shop.service", &[("/etc/systemd/system/ingot.service.d/x.conf", "[Unit]\nBefore=shop.service\n")], "ingot.service.d/x.conf:2"),
+        (
+            "shop.service",
+            &[
+                ("/etc/systemd/system/shop.service.d/x.conf", "[Unit]\nWants=helper.service\nAfter=helper.service\n"),
+                ("/etc/systemd/system/helper.service", "[Unit]\nAfter=ingot.target\n"),
+            ],
+            "helper.service:2",
+        ),
+        // Not what says nothing, nor what is hidden, nor a helper that nobody starts.
+        (
+            "shop.service",
+            &[
+                ("/etc/systemd/system/shop.service.d/x.conf", ""),
+                ("/usr/lib/systemd/system/shop.service.d/x.conf", "[Unit]\nAfter=ingot.target\n"),
+            ],
+            "",
+        ),
+        (
+            "shop.service",
+            &[
+                ("/etc/systemd/system/shop.service.d/x.conf", "[Unit]\nAfter=helper.service\n"),
+                ("/etc/systemd/system/helper.service", "[Unit]\nAfter=ingot.target\n"),
+            ],
+            "",
+        ),
+    ];
+    for (unit, files, found) in cases {
+        let image = Image::new();
+        image.write("/etc/ingot/boot.d/10-shop.yaml", &LAYER.replace("shop.service", unit));
+        for name in ["shop.service", "a-b.service", "w@.service"] {
+            image.write(&format!("/usr/lib/systemd/system/{name}"), service);
+        }
+        files.iter().for_each(|(path, content)| image.write(path, content));
+        let says = about_units(&image);
+        match found {
+            "" => assert!(says.is_empty(), "{files:?}: {says:?}"),
+            found => assert!(says.len() == 1 && says[0].contains(&format!("{found}: unit-after-ingot: ")), "{files:?}: {says:?}"),
+        }
+    }
+}
+
+/// They started the unit before ingot had written its configuration.
+#[test]
+fn whatever_starts_a_unit_before_ingot_does_is_found() {
+    let enabled = "/etc/systemd/system/multi-user.target.wants";
+    let cases: [(&str, &str, bool, &str); 9] = [
+        (
+            "shop.socket",
+            "[Socket]\nListenStream=80\n",
+            true,
+            "shop.service may start before ingot has configured it: shop.socket starts at boot and activates it",
+        ),
+        (
+            "web.socket",
+            "[Socket]\nListenStream=80\nService=shop.service\n",
+            true,
+            "shop.service may start before ingot has configured it: web.socket starts at boot and activates it",
+        ),
+        (
+            "shop.timer",
+            "[Timer]\nOnBootSec=1\n",
+            true,
+            "shop.service may start before ingot has configured it: shop.timer starts at boot and activates it",
+        ),
+        (
+            "w.path",
+            "[Path]\nPathExists=/x\nUnit=shop.service\n",
+            true,
+            "shop.service may start before ingot has configured it: w.path starts at boot and activates it",
+        ),
+        (
+            "other.service",
+            "[Unit]\nWants=a.service \\\n  shop.service\n",
+            true,
+            "shop.service may start before ingot has configured it: other.service starts at boot and pulls it in",
+        ),
+        (
+            "other.service",
+            "[Unit]\nRequires=shop.service\n",
+            true,
+            "shop.service may start before ingot has configured it: other.service starts at boot and pulls it in",
+        ),
+        (
+            "basic.target",
+            "[Unit]\nWants=shop.service\n",
+            false,
+            "shop.service may start before ingot has configured it: basic.target starts at boot and pulls it in",
+        ),
+        // Nobody starts these.
+        ("other.service", "[Unit]\nWants=shop.service\n", false, ""),
+        ("shop.timer", "[Timer]\nOnBootSec=1\n", false, ""),
+    ];
+    for (name, content, is_enabled, found) in cases {
+        let image = Image::new();
+        image.write(&format!("/usr/lib/systemd/system/{name}"), content);
+        if is_enabled {
+            image.link(&format!("/usr/lib/systemd/system/{name}"), &format!("{enabled}/{name}"));
+        }
+        let says = about_units(&image);
+        match found {
+            "" => assert!(says.is_empty(), "{name}: {says:?}"),
+            found => assert!(says.len() == 1 && says[0].contains(&format!(": unit-enabled: {found}")), "{name}: {says:?}"),
+        }
+    }
+
+    // What ingot starts itself may start what it likes.
+    let image = Image::new();
+    image.write("/usr/lib/systemd/system/shop.socket", "[Socket]\nListenStream=80\n");
+    image.write("/etc/ingot/boot.d/10-shop.yaml", &format!("{LAYER}  shop.socket: {{}}\n"));
+    assert_eq!(about_units(&image), Vec::<String>::new());
+
+    // A first boot enables what is named by `Also=`.
+    image.write(
+        "/usr/lib/systemd/system/other.service",
+        "[Service]\nExecStart=/x\n[Install]\nWantedBy=multi-user.target\nAlso=shop.service\n",
+    );
+    image.write("/usr/lib/systemd/system/shop.service", "[Service]\nExecStart=/x\n");
+    image.write("/etc/machine-id", "uninitialized\n");
+    let says = about_units(&image);
+    assert!(says.len() == 1 && says[0].contains("other.service starts at boot and enables it at the first boot (Also=)"), "{says:?}");
+}
