@@ -2,7 +2,7 @@
 //!
 //! Fifty secrets asked for one after another take a second; in three batches at once, 28 ms. Steps know nothing of
 //! each other, so this gathers what they ask for within one turn of the runtime, asks for each thing once, and keeps
-//! what it got for the rest of the run. A failure is not kept: whoever tries again, asks again.
+//! what it got for the rest of the run, unless it is told to forget. A failure is not kept: whoever tries again, asks again.
 //!
 //! No request depends on the step that was first: its future may be dropped, at its timeout, and the others go on.
 
@@ -86,6 +86,11 @@ impl Secrets {
         let (this, asked) = (self.0.clone(), request.clone());
         self.0.once.get(request.clone(), async move { this.fetch(&asked).await }).await
     }
+
+    /// Forgets every value, since one of them has turned out to be old.
+    pub(crate) fn forget(&self) {
+        self.0.once.forget();
+    }
 }
 
 impl SecretsInner {
@@ -168,6 +173,12 @@ impl Parameters {
             this.pace_of_trees.note(this.service.under(&asked).await)
         };
         self.0.trees.get(path.to_owned(), fetch).await
+    }
+
+    /// As [`Secrets::forget`].
+    pub(crate) fn forget(&self) {
+        self.0.once.forget();
+        self.0.trees.forget();
     }
 }
 

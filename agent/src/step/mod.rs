@@ -15,7 +15,7 @@ mod shape;
 pub(crate) mod verdict;
 
 pub(crate) use claims::Claims;
-pub(crate) use context::{Context, Known, Progress, World};
+pub(crate) use context::{Context, Known, Progress, Siblings, World};
 pub(crate) use contract::Step;
 pub(crate) use erased::{AnyStep, Companion, Difference};
 pub(crate) use order::Order;
