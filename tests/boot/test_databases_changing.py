@@ -68,48 +68,34 @@ def set_password(server, password: str) -> None:
 OFFERED = "{{databases.main.username}} {{databases.main.password}} {{default databases.main.dbname \"none\"}}"
 
 
+def rotated_before_the_login(agent, aws, server, text: str):
+    """Boots; the password is rotated after its secret was read, and before the server accepts connections."""
+    set_password(server, "rotated")
+    server.stop()
+    running = agent.start_boot(text)
+    waits(agent, running, "refuses connections")
+    for name, value in {**CREDENTIALS, "password": "rotated"}.items():
+        aws.parameter(f"/db/{name}", value)
+    aws.secret("db", {**CREDENTIALS, "password": "rotated"})
+    server.start()
+    return running.wait()
+
+
 @pytest.mark.parametrize("source", ["secrets_manager", "parameters_under"])
 def test_a_password_that_is_being_rotated_is_read_again(agent, aws, server, source):
     text = plain(server, aws, timeout="110s", files={"/etc/db": {"content": OFFERED}})
     if source == "parameters_under":
         aws.tree("/db", CREDENTIALS)
-        text = text.replace('{"secrets_manager": "db"}', '{"parameters_under": "/db"}')
-        assert "/db" in text
-    set_password(server, "rotated")
-    running = agent.start_boot(text)
-    waits(agent, running, "in case of a rotation")
-    aws.secret("db", {**CREDENTIALS, "password": "rotated"})
-    aws.tree("/db", {**CREDENTIALS, "password": "rotated"})
-    result = running.wait()
-    assert result.code == DONE and agent.read("/etc/db") == "shop rotated shop", result
+        text = text.replace('"secrets_manager": "db"', '"parameters_under": "/db"')
+    result = rotated_before_the_login(agent, aws, server, text)
+    assert result.code == DONE, result.stderr
+    assert agent.read("/etc/db") == "shop rotated shop" and agent.mode("/etc/db") == "0600"
     assert agent.leaks(result, [SECRET, "rotated"]) == [], result
     assert aws.count("GetSecretValue" if source == "secrets_manager" else "GetParametersByPath") == 2
 
 
-def test_a_server_that_gets_its_rotated_password_late_is_waited_for(agent, aws, server):
-    set_password(server, "not yet")
-    running = agent.start_boot(plain(server, aws, timeout="110s", credentials={**CREDENTIALS, "password": "rotated"}))
-    waits(agent, running, "in case of a rotation")
-    set_password(server, "rotated")
-    result = running.wait()
-    assert result.code == DONE and aws.count("GetSecretValue") == 1, result
-
-
 def test_a_file_with_a_password_that_was_rotated_meanwhile_fails_the_boot(agent, aws, server):
-    set_password(server, "rotated")
     text = plain(server, aws, timeout="110s", files={"/etc/old": {"content": "{{secrets.db.password}}"}})
-    running = agent.start_boot(text)
-    waits(agent, running, "in case of a rotation")
-    aws.secret("db", {**CREDENTIALS, "password": "rotated"})
-    result = running.wait()
-    assert result.code == FAILED and "files./etc/old already used its old value" in result.failure("databases.main"), result
+    result = rotated_before_the_login(agent, aws, server, text)
+    assert result.code == FAILED and "files./etc/old already used its old value" in result.failure("databases.main"), result.stderr
     assert agent.boot(text).code == DONE and agent.read("/etc/old") == "rotated"
-
-
-def test_a_password_in_the_clear_is_for_verified_servers_only(agent, aws, postgres):
-    postgres.hba("host all shop 127.0.0.1/32 password", "host all harness 127.0.0.1/32 scram-sha-256")
-    ca = postgres.encrypt_and_start(name="localhost")
-    for tls in ("disable", "prefer", "require"):
-        fails(agent, plain(postgres, aws, host="localhost", tls=tls), "in a form that it can read", "tls: verify")
-    agent.write("/etc/ssl/db.pem", ca.read_text())
-    ready(agent, plain(postgres, aws, host="localhost", tls="verify", ca="/etc/ssl/db.pem"))

@@ -265,7 +265,7 @@ def test_what_the_role_may_not_do_is_named(agent, aws, postgres):
 
 MANAGED = {
     "databases": {"main": {
-        "instance": "shop-prod", "restore_from": {"snapshot": "golden"}, "credentials": "managed", "timeout": "60s",
+        "instance": "shop-prod", "restore_from": {"snapshot": "golden"}, "credentials": "managed", "timeout": "100s",
     }},
     "files": {"/etc/db": {"content": "{{databases.main.username}} {{databases.main.password}}"}},
 }  # fmt: skip
@@ -290,10 +290,12 @@ def test_rds_is_told_to_manage_the_password_of_what_it_restores(agent, aws, serv
 def test_a_managed_password_that_is_being_rotated_is_read_again(agent, aws, server):
     assert agent.boot(document(**MANAGED)).code == DONE
     secret = aws.databases()[0]["MasterUserSecret"]["SecretArn"]
-    aws.secret(secret, {"username": "shop", "password": "the next one"})
+    aws.secret(secret, {"username": "shop", "password": "the one before"})
+    server.stop()
     running = agent.start_boot(document(**MANAGED))
-    until("the wait", lambda: "in case of a rotation" in waiting(agent), running)
+    until("the wait", lambda: "refuses connections" in waiting(agent), running)
     aws.secret(secret, {"username": "shop", "password": BY_RDS})
+    server.start()
     result = running.wait()
     assert result.code == DONE and agent.read("/etc/db") == f"shop {BY_RDS}", result
 

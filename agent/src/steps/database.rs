@@ -10,8 +10,8 @@
 //!     tls: verify                         # or require, prefer (the default), disable; against `ca:`, or RDS's and the system's
 //! ```
 //!
-//! Ready is what takes a login and answers a query, over the network and whatever RDS calls its state: an instance that is `backing-up` for
-//! hours serves all the while. One change shows what the next one is, so this step unfolds. A fleet that asks at once
+//! Ready is what takes a login and answers a query, over the network and whatever RDS calls its state: an instance that is
+//! `backing-up` for hours serves all the while. One change shows what the next one is, so this step unfolds. A fleet that asks at once
 //! makes one database, for its name is one: who comes second waits. Whether the master password is still that of the
 //! snapshot is written on the database itself, in a tag, so that any instance of the fleet makes good what another
 //! one did not live to do. What is to be done next is decided in [`decide`], the waiting done in [`wait`] and [`rotation`], the
@@ -75,7 +75,12 @@ impl Step for Database {
         Shape {
             texts: self.strings(),
             watches: self.secret().into_iter().collect(),
-            offers: Some(if self.credentials.is_some() { &OFFERED } else { &OFFERED[..OFFERED.len() - CREDENTIALS.len()] }),
+            offers: Some(match (&self.credentials, self.is_managed()) {
+                (None, _) => &OFFERED[..OFFERED.len() - CREDENTIALS.len()],
+                // RDS's own secret names no database.
+                (_, true) => &OFFERED[..OFFERED.len() - 1],
+                _ => &OFFERED,
+            }),
             unfolds: true,
             patience: PATIENCE,
             asks_aws: if self.host.is_some() { AsksAws::Never } else { AsksAws::Always },

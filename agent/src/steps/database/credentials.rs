@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use super::decide;
 use super::fields::{Credentials, Database};
 use super::trouble::{DatabaseError, Unsuitable};
 use crate::address::Address;
@@ -64,7 +65,7 @@ impl Database {
         }
         match &found.master_secret {
             Some(secret) => Ok(secret.status != MAKING),
-            None if BECOMING.contains(&found.status.as_str()) => Ok(false),
+            None if decide::is_pending(found) || BECOMING.contains(&found.status.as_str()) => Ok(false),
             None => Err(Unsuitable::NotManaged { id: id.into() }),
         }
     }
