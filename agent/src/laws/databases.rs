@@ -231,7 +231,10 @@ async fn who_has_used_the_old_password_is_named() {
     );
     let instance = rotated(&text, Duration::from_secs(4));
     let booted = instance.boot().await;
-    insta::assert_snapshot!(booted.error("databases.main"), @"");
+    insta::assert_snapshot!(booted.error("databases.main"), @r"
+    secrets.db changed during this boot, and files./etc/old already used its old value
+      hint: boot again; to have a step wait for the password that is accepted, refer to `password` of the database in place of the secret
+    ");
     // It is not written with a password that nobody takes, and the next boot writes all of them.
     assert!(instance.machine.file("/etc/new").is_none());
     instance.boot_well().await;
@@ -286,7 +289,10 @@ async fn a_password_that_rds_does_not_manage_is_an_error_at_once() {
     let database = Database { engine: "postgres".into(), master_user: "shop".into(), ..Database::default() };
     let rds = FakeRds::new(instance.machine.clone(), REGION);
     instance.rds = Rc::new(rds.with_database(Kind::Instance, "shop", database, None));
-    insta::assert_snapshot!(instance.boot().await.error("databases.main"), @"");
+    insta::assert_snapshot!(instance.boot().await.error("databases.main"), @r"
+    RDS does not manage the master password of shop
+      hint: have RDS manage it (`aws rds modify-db-instance --db-instance-identifier shop --manage-master-user-password`, or modify-db-cluster), or name a secret in `credentials:`
+    ");
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,10 +63,17 @@ async fn set_to(
     }
 }
 
-/// Has RDS manage the password, unless it does.
+/// Has RDS manage the password, unless it does, once it has made the database.
 async fn have_managed(name: &Name, wait: &Wait<'_>) -> Result<(), DatabaseError> {
-    let found = wait::described(name, wait.context()).await?;
-    decide::fit(name, &found)?;
+    let mut pauses = Backoff::DATABASE_OF_A_FLEET.pauses();
+    let found = loop {
+        let found = wait::described(name, wait.context()).await?;
+        decide::fit(name, &found)?;
+        if found.endpoint.is_some() {
+            break found;
+        }
+        wait.pause(&format!("RDS to make {} ({})", name.id, found.status), &|| None, pauses.next()).await?;
+    };
     match found.master_secret {
         Some(_) => Ok(()),
         None => change(name, &MasterPassword::Managed, async |found| Ok(found.master_secret.is_some()), wait).await,
