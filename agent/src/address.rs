@@ -62,6 +62,9 @@ impl<'de> Deserialize<'de> for Address {
     }
 }
 
+/// The outputs of a database that are secrets: whom it lets in.
+pub(crate) const CREDENTIALS: [&str; 3] = ["username", "password", "dbname"];
+
 /// One use of a fact or of an output of another step.
 ///
 /// `secrets.db.password` has the segments `secrets`, `db`, `password`. A key that holds dots or slashes is
@@ -89,6 +92,15 @@ impl Reference {
     /// The first segment: `values`, `instance`, or the kind of a step.
     pub(crate) fn root(&self) -> &str {
         self.segments.first().map_or("", String::as_str)
+    }
+
+    /// Whether what it names is a secret: any part of one, and the credentials that a database offers.
+    pub(crate) fn is_secret(&self) -> bool {
+        match self.segments.as_slice() {
+            [root, ..] if root == "secrets" => true,
+            [root, _, field, ..] => root == "databases" && CREDENTIALS.contains(&field.as_str()),
+            _ => false,
+        }
     }
 
     /// The address of the step this refers to, taking the first two segments as kind and key.

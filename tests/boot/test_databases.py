@@ -6,16 +6,10 @@ import threading
 import time
 
 import pytest
-from harness.agent import DONE, FAILED, document, until
-from harness.aws.restore import report
-from harness.host import databases
+from harness.agent import BAD_DOCUMENT, DONE, document
+from harness.aws.login import CREDENTIALS, KINDS, SECRET, USER, fails, plain, ready, started, waits
 from harness.host.databases import MariaDb, Postgres
-
-USER, SECRET = "shop", "hunter'2 \\ \"pass\" word"
-CREDENTIALS = {"username": USER, "password": SECRET, "dbname": "shop"}
-
-KINDS = {"postgres": Postgres, "mysql": MariaDb}
-
+from harness.tls import Authority
 
 @pytest.fixture(params=KINDS)
 def server(request):
@@ -37,53 +31,6 @@ def mariadb():
     with started(MariaDb) as server:
         server.stop()
         yield server
-
-
-@contextlib.contextmanager
-def started(kind):
-    if why := databases.missing():
-        pytest.skip(why)
-    with kind() as server:
-        server.start()
-        server.wait()
-        server.user(USER, SECRET, database="shop")
-        yield server
-
-
-def plain(server, aws, *, credentials=CREDENTIALS, port: int | None = None, timeout="30s", files=None, **fields) -> str:
-    """A document with a database by host and port."""
-    database = {"host": "127.0.0.1", "port": port or server.port, "engine": server.engine, "timeout": timeout, **fields}
-    if credentials is None:
-        return document(databases={"main": database})
-    aws.secret("db", credentials)
-    secrets = {"db": {"secrets_manager": "db"}}
-    return document(secrets=secrets, databases={"main": {**database, "credentials": "secrets.db"}}, files=files or {})
-
-
-def waiting(agent) -> str:
-    return "".join(step["waiting"] or "" for step in report(agent)["steps"] if step["address"] == "databases.main")
-
-
-def waits(agent, running, *texts: str) -> None:
-    """Until the database is being waited for in these words."""
-    until(f"{texts}", lambda: all(text in waiting(agent) for text in texts), running)
-
-
-def fails(agent, text: str, *said: str) -> str:
-    result = agent.boot(text)
-    assert result.code == FAILED, result
-    why = result.failure("databases.main")
-    assert all(part in why for part in said), why
-    assert "hint: None" not in why and agent.leaks(result, [SECRET]) == [], result
-    return why
-
-
-def ready(agent, text: str) -> dict:
-    """Boots, and finds everything well. What the step offers is in a file."""
-    result = agent.boot(text)
-    assert result.code == DONE, result
-    assert agent.leaks(result, [SECRET]) == [], result
-    return result.outcomes()
 
 
 # Servers that are there.
@@ -120,13 +67,14 @@ def test_outputs_say_where_it_is(agent, aws, server):
     assert version.startswith("15." if server.engine == "postgres" else "10.11.")
 
 
-def test_a_wrong_password_is_told_at_once_and_never_shown(agent, aws, server):
+def test_a_wrong_password_is_read_once_more_and_never_shown(agent, aws, server):
     server.start()
     server.wait()
     wrong = {**CREDENTIALS, "password": SECRET + "!"}
     begun = time.monotonic()
     why = fails(agent, plain(server, aws, credentials=wrong, timeout="110s"), "refused user name and password", "correct user name")
     assert time.monotonic() - begun < 100 and USER not in why
+    assert "read again, secrets.db has the same password" in why and aws.count("GetSecretValue") == 2
 
 
 def test_a_database_that_the_server_has_not(agent, aws, server):
@@ -147,6 +95,28 @@ def test_a_server_that_never_comes_is_named_with_what_it_said(agent, aws, server
     fails(agent, plain(server, aws, timeout="3s"), "waited", "refuses connections", "look whether the server runs")
 
 
+@pytest.mark.parametrize("credentials", [None, CREDENTIALS, {**CREDENTIALS, "dbname": ""}])
+def test_the_version_is_known_to_whoever_may_know_it(agent, aws, server, credentials):
+    server.start()
+    server.wait()
+    content = '{{default databases.main.version "none"}}'
+    ready(agent, plain(server, aws, credentials=credentials, files={"/etc/version": {"content": content}}))
+    version = agent.read("/etc/version")
+    if credentials is None and server.engine == "postgres":
+        assert version == "none"
+    else:
+        assert version.startswith("15." if server.engine == "postgres" else "10.11."), version
+
+
+def test_a_host_that_can_never_be_one_is_final(agent, aws, server):
+    for host in ("127.0.0.1:5432", "db.invalid", "db..internal"):
+        result = agent.boot(plain(server, aws, host=host, timeout="100s"))
+        assert result.code == BAD_DOCUMENT and "host" in result.stderr, result
+    for host, said in (("127.0.0.1:5432", "add `port: 5432`"), ("", "is empty"), ("db.invalid", "never resolve")):
+        database = {"host": "{{values.db}}", "engine": server.engine, "timeout": "100s"}
+        fails(agent, document(values={"db": host}, databases={"main": database}), "host", said)
+
+
 def test_a_secret_that_is_no_credentials(agent, aws, server):
     for secret, why in (
         ("just text", "not a JSON object"),
@@ -165,6 +135,19 @@ def test_a_private_authority_is_verified(agent, aws, server):
     ready(agent, plain(server, aws, host="localhost", tls="verify", ca="/etc/ssl/db.pem"))
     agent.write("/etc/ingot/rds-ca.pem", ca.read_text())
     ready(agent, plain(server, aws, host="localhost", tls="verify"))
+
+
+def test_the_authorities_of_rds_are_trusted_in_addition_to_the_systems(agent, aws, server):
+    """An RDS Proxy has a certificate of a public authority."""
+    ca, other = server.encrypt_and_start(name="localhost").read_text(), Authority().write(agent.path("/other.pem")).read_text()
+    agent.write("/etc/ingot/rds-ca.pem", other)
+    text = plain(server, aws, host="localhost", tls="verify")
+    fails(agent, text, "not trusted by /etc/ingot/rds-ca.pem or ", "issued by somebody else")
+    agent.write("/etc/ssl/certs/ca-certificates.crt", ca)
+    ready(agent, text)
+    agent.write("/etc/ssl/certs/ca-certificates.crt", other)
+    agent.write("/etc/ingot/rds-ca.pem", ca)
+    ready(agent, text)
 
 
 def test_a_certificate_that_nobody_vouches_for(agent, aws, server):
@@ -230,26 +213,28 @@ def test_a_postgres_that_does_not_let_us_in(agent, aws, postgres):
     fails(agent, plain(postgres, aws, tls="disable"), "28000")
 
 
-@pytest.mark.parametrize("method", ["md5", "trust"])
-def test_other_logins_of_postgres(agent, aws, postgres, method):
+@pytest.mark.parametrize(("method", "said"), [("md5", "an MD5 hash of the password"), ("trust", "without asking for the password")])
+def test_logins_that_prove_nothing_are_for_verified_servers_only(agent, aws, postgres, method, said):
     if method == "md5":
         postgres.start("password_encryption=md5")
         postgres.wait()
         postgres.run(f"ALTER ROLE shop PASSWORD '{SECRET.replace(chr(39), chr(39) * 2)}'")
         postgres.stop()
     postgres.hba(f"host all shop 127.0.0.1/32 {method}", "host all harness 127.0.0.1/32 scram-sha-256")
-    postgres.start()
-    postgres.wait()
-    ready(agent, plain(postgres, aws))
-
-
-def test_a_password_in_the_clear_is_for_verified_servers_only(agent, aws, postgres):
-    postgres.hba("host all shop 127.0.0.1/32 password", "host all harness 127.0.0.1/32 scram-sha-256")
     ca = postgres.encrypt_and_start(name="localhost")
     for tls in ("disable", "prefer", "require"):
-        fails(agent, plain(postgres, aws, host="localhost", tls=tls), "in a form that it can read", "tls: verify")
+        fails(agent, plain(postgres, aws, host="localhost", tls=tls), said, "not verified", "tls: verify")
     agent.write("/etc/ssl/db.pem", ca.read_text())
     ready(agent, plain(postgres, aws, host="localhost", tls="verify", ca="/etc/ssl/db.pem"))
+
+
+def test_a_postgres_without_the_database_of_all_is_asked_in_another(agent, aws, postgres):
+    postgres.start()
+    postgres.wait()
+    postgres.run("CREATE DATABASE other")
+    with contextlib.closing(postgres.connect(database="other")) as connection:
+        connection.run("DROP DATABASE postgres")
+    ready(agent, plain(postgres, aws, credentials={"username": USER, "password": SECRET, "dbname": ""}))
 
 
 # MariaDB's own.

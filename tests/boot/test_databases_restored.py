@@ -3,6 +3,7 @@
 
 import pytest
 from harness.agent import DONE, FAILED, Agent, document, until
+from harness.aws.rds import MANAGED as BY_RDS
 from harness.aws.restore import report
 from harness.host import databases
 from harness.host.databases import ADMIN, PASSWORD, MariaDb, Postgres
@@ -257,3 +258,80 @@ def test_a_database_that_nobody_makes(agent, aws, postgres):
 def test_what_the_role_may_not_do_is_named(agent, aws, postgres):
     aws.fault("denied", operation="RestoreDBInstanceFromDBSnapshot")
     fails(agent, restored(), "access denied", "rds:RestoreDBInstanceFromDBSnapshot")
+
+
+# Passwords that RDS manages.
+
+
+MANAGED = {
+    "databases": {"main": {
+        "instance": "shop-prod", "restore_from": {"snapshot": "golden"}, "credentials": "managed", "timeout": "100s",
+    }},
+    "files": {"/etc/db": {"content": "{{databases.main.username}} {{databases.main.password}}"}},
+}  # fmt: skip
+
+
+def test_rds_is_told_to_manage_the_password_of_what_it_restores(agent, aws, server):
+    aws.rds(busy=1, password_after=1)
+    result = agent.boot(document(**MANAGED))
+    assert result.code == DONE, result
+    assert changes(result) == [RESTORE, "have RDS manage the master password of shop-prod"]
+    assert agent.read("/etc/db") == f"shop {BY_RDS}" and agent.mode("/etc/db") == "0600"
+    assert agent.leaks(result, [BY_RDS]) == [], result
+    server.connect("shop", BY_RDS, "shop").close()
+    [made] = aws.databases()
+    assert made["Tags"] == {"ingot:restored-from": "golden"}
+    second = agent.boot(document(**MANAGED))
+    assert second.code == DONE and second.outcomes()["databases.main"] == "unchanged", second
+    [modified] = [call for call in aws.calls("ModifyDBInstance") if call["status"] == 200]
+    assert modified["form"]["ManageMasterUserPassword"] == "true" and "MasterUserPassword" not in modified["form"]
+
+
+def test_a_managed_password_that_is_being_rotated_is_read_again(agent, aws, server):
+    assert agent.boot(document(**MANAGED)).code == DONE
+    secret = aws.databases()[0]["MasterUserSecret"]["SecretArn"]
+    aws.secret(secret, {"username": "shop", "password": "the one before"})
+    server.stop()
+    running = agent.start_boot(document(**MANAGED))
+    until("the wait", lambda: "refuses connections" in waiting(agent), running)
+    aws.secret(secret, {"username": "shop", "password": BY_RDS})
+    server.start()
+    result = running.wait()
+    assert result.code == DONE and agent.read("/etc/db") == f"shop {BY_RDS}", result
+
+
+def test_a_password_that_rds_does_not_manage(agent, aws, postgres):
+    assert agent.boot(restored()).code == DONE
+    fails(agent, document(**MANAGED), "RDS does not manage the master password of shop-prod", "--manage-master-user-password")
+
+
+def test_a_managed_secret_that_the_role_may_not_read(agent, aws, postgres):
+    aws.fault("denied", operation="GetSecretValue")
+    fails(agent, document(**MANAGED), "GetSecretValue", "access denied", "allow secretsmanager:GetSecretValue")
+
+
+# Aurora Serverless v2.
+
+
+def test_a_serverless_cluster_is_told_its_capacity(agent, aws, postgres):
+    aws.db_cluster_snapshot("golden-cluster")
+    from_ = {"snapshot": "golden-cluster", "serverless": {"min_capacity": 0.5, "max_capacity": 8}}
+    database = {"cluster": "shop-cluster", "restore_from": from_, "credentials": "secrets.db", "timeout": "60s"}
+    result = agent.boot(document(secrets={"db": {"secrets_manager": "db"}}, databases={"main": database}))
+    assert result.code == DONE, result
+    assert changes(result)[0] == "restore cluster shop-cluster from snapshot golden-cluster, with 0.5 to 8 capacity units"
+    [restore] = aws.calls("RestoreDBClusterFromSnapshot")
+    given = {key.split(".")[1]: value for key, value in restore["form"].items() if key.startswith("ServerlessV2")}
+    assert given == {"MinCapacity": "0.5", "MaxCapacity": "8"}
+    [member] = aws.calls("CreateDBInstance")[-1:]
+    assert member["form"]["DBInstanceClass"] == "db.serverless"
+
+
+def test_a_login_that_was_not_asked_for_takes_no_tag_away(agent, aws, postgres):
+    """Whoever answers in place of the database could say so."""
+    postgres.stop()
+    postgres.hba("host all shop 127.0.0.1/32 trust", "host all harness 127.0.0.1/32 scram-sha-256")
+    postgres.start()
+    postgres.wait()
+    fails(agent, restored(), "without asking for the password")
+    assert aws.databases()[0]["Tags"]["ingot:password"] == "pending" and aws.count("RemoveTagsFromResource") == 0

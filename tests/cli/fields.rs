@@ -5,8 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 /// What the patterns of the schema stand for.
-const PATTERNS: [(&str, &str); 4] =
-    [(r"^[0-9]+(\.[0-9]+)? ?[a-z]", "duration"), ("^0?[0-7]{3,4}$", "mode"), (r"^[a-z]+\..+", "address"), (r"^secrets\..+", "address")];
+const PATTERNS: [(&str, &str); 4] = [
+    (r"^[0-9]+(\.[0-9]+)? ?[a-z]", "duration"),
+    ("^0?[0-7]{3,4}$", "mode"),
+    (r"^[a-z]+\..+", "address"),
+    (r"^(managed$|secrets\..+)", "address or `managed`"),
+];
 
 /// The kinds of step, in the singular as their pages are named.
 pub(crate) fn kinds(schema: &Value) -> Vec<String> {

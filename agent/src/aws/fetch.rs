@@ -2,7 +2,7 @@
 //!
 //! Fifty secrets asked for one after another take a second; in three batches at once, 28 ms. Steps know nothing of
 //! each other, so this gathers what they ask for within one turn of the runtime, asks for each thing once, and keeps
-//! what it got for the rest of the run. A failure is not kept: whoever tries again, asks again.
+//! what it got for the rest of the run, unless it is told to forget. A failure is not kept: whoever tries again, asks again.
 //!
 //! No request depends on the step that was first: its future may be dropped, at its timeout, and the others go on.
 
@@ -70,6 +70,11 @@ impl Secrets {
         let (this, asked) = (self.0.of(&request.id, elsewhere).await?, request.clone());
         let once = this.once.clone();
         once.get(request.clone(), async move { this.fetch(&asked).await }).await
+    }
+
+    /// Forgets every value, since one of them has turned out to be old.
+    pub(crate) fn forget(&self) {
+        self.0.each(|secrets| secrets.once.forget());
     }
 }
 
@@ -169,6 +174,14 @@ impl Parameters {
             this.pace_of_trees.note(this.service.under(&asked).await)
         };
         trees.get(path.to_owned(), fetch).await
+    }
+
+    /// As [`Secrets::forget`].
+    pub(crate) fn forget(&self) {
+        self.0.each(|parameters| {
+            parameters.once.forget();
+            parameters.trees.forget();
+        });
     }
 }
 

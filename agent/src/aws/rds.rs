@@ -33,7 +33,7 @@ pub(crate) trait Rds {
     async fn add_member(&self, member: &Member) -> Result<(), AwsError>;
 
     /// ModifyDBInstance or ModifyDBCluster: another password for the master user, at once.
-    async fn set_password(&self, name: &Name, password: &SecretText) -> Result<(), AwsError>;
+    async fn set_password(&self, name: &Name, password: &MasterPassword) -> Result<(), AwsError>;
 
     /// RemoveTagsFromResource. Those that are not there are no error.
     async fn remove_tag(&self, arn: &str, key: &str) -> Result<(), AwsError>;
@@ -72,8 +72,27 @@ pub(crate) struct Database {
     pub(crate) members: Vec<String>,
     /// Whether another master password is on its way.
     pub(crate) changes_password: bool,
-    /// Whether RDS itself keeps the master password, in a secret of its own.
-    pub(crate) manages_password: bool,
+    /// Where RDS itself keeps the master password, if it does.
+    pub(crate) master_secret: Option<MasterSecret>,
+}
+
+/// A secret in Secrets Manager that RDS makes and rotates: a JSON object with `username` and `password`, and nothing else.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/rds-secrets-manager.html>.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MasterSecret {
+    /// Empty in a rehearsal: there is nothing to read.
+    pub(crate) arn: String,
+    /// `creating`, `active`, `rotating` or `impaired`: it can be read, and not be rotated.
+    pub(crate) status: String,
+}
+
+/// The password that a master user is to get.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MasterPassword {
+    Given(SecretText),
+    /// One that RDS makes, and keeps in a [`MasterSecret`].
+    Managed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -107,7 +126,21 @@ pub(crate) struct Restore {
     pub(crate) subnet_group: Option<String>,
     pub(crate) security_groups: Vec<String>,
     pub(crate) parameter_group: Option<String>,
+    /// Of a cluster with instances of the class `db.serverless`.
+    pub(crate) scaling: Option<Scaling>,
     pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// The range in which the instances of an Aurora Serverless v2 cluster scale, in capacity units.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/API_ServerlessV2ScalingConfiguration.html>.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Scaling {
+    /// In decimals, such as `0.5`.
+    pub(crate) least: String,
+    pub(crate) most: String,
+    /// After so many idle seconds an instance pauses.
+    pub(crate) seconds_until_pause: Option<u64>,
 }
 
 /// An instance that a cluster is to have.

@@ -175,6 +175,7 @@ pub(super) fn context<'a>(plan: &'a Plan, at: usize, world: &'a World, observer:
         references: &node.references,
         holds_secret: node.holds_secret,
         templates: &plan.templates,
+        siblings: plan,
         observer,
         patience: node.patience,
         deadline,

@@ -26,7 +26,7 @@ pub(crate) use ec2::FakeEc2;
 pub(crate) use objects::FakeObjects;
 pub(crate) use rds::FakeRds;
 #[cfg(test)]
-pub(crate) use rds::Pace;
+pub(crate) use rds::{BY_RDS, Pace, managed};
 pub(crate) use signals::{FakeAutoScaling, FakeCloudFormation};
 
 /// An account for a rehearsal, with nothing in it but what `ec2` and `rds` have; every object that is asked for is there,

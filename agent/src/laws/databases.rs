@@ -7,7 +7,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::aws::rds::{Database, Kind, Snapshot};
-use crate::fake::aws::{FakeParameterStore, FakeRds, FakeSecretsManager, Pace};
+use crate::aws::{SecretRequest, SecretValue};
+use crate::fake::aws::{BY_RDS, FakeParameterStore, FakeRds, FakeSecretsManager, Pace, managed};
+use crate::host::Clock as _;
 use crate::laws::example::Example;
 use crate::laws::instance::{Booted, Instance, REGION};
 use crate::net::databases::{Refusal, Said, Verdict};
@@ -182,11 +184,115 @@ async fn a_database_that_is_not_ours_never_gets_a_password() {
     let instance = beside("somebody else's");
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("databases.main").replace(ENDPOINT, "SHOP"), @r"
-    SHOP refused user name and password (28P01: password authentication failed)
+    SHOP refused user name and password (28P01: password authentication failed); read again, secrets.db has the same password
       hint: correct user name and password in the secret, or in the database
     ");
     assert_eq!(instance.rds.count("ModifyDBInstance"), 0);
-    assert!(took(&booted) < Duration::from_secs(5));
+    // In case somebody is just rotating it.
+    assert!(took(&booted) < Duration::from_secs(12));
+    assert_eq!(instance.secrets.count("GetSecretValue"), 2);
+}
+
+/// A database with a rotated password, and a secret that has it once `after` has passed.
+fn rotated(text: &str, after: Duration) -> Instance {
+    let mut instance = instance(text);
+    let database = Database { engine: "postgres".into(), master_user: "shop".into(), ..Database::default() };
+    let rds = FakeRds::new(instance.machine.clone(), REGION);
+    instance.rds = Rc::new(rds.with_database(Kind::Instance, "shop", database, Some("rotated".into())));
+    let machine = instance.machine.clone();
+    let value = move |_: &SecretRequest| {
+        let password = if machine.elapsed() >= after { "rotated" } else { "hunter2hunter2" };
+        Some(SecretValue::Text(format!(r#"{{"username": "shop", "password": "{password}"}}"#).as_str().into()))
+    };
+    instance.secrets = Rc::new(FakeSecretsManager::default().inventing(value));
+    instance
+}
+
+const WITH_FILES: &str = "
+version: 1
+secrets: { db: { secrets_manager: db } }
+databases: { main: { instance: shop, credentials: secrets.db, timeout: 10m } }
+files:
+  /etc/new: { content: '{{databases.main.username}} {{databases.main.password}}' }
+";
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_is_being_rotated_is_read_again() {
+    let instance = rotated(WITH_FILES, Duration::from_secs(4));
+    instance.boot_well().await;
+    assert_eq!(instance.machine.file("/etc/new").unwrap().0, "shop rotated");
+    assert_eq!(instance.secrets.count("GetSecretValue"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_used_the_old_password_is_named() {
+    let text = format!(
+        "{WITH_FILES}  /etc/user: {{ content: '{{{{secrets.db.username}}}}' }}\n  /etc/old: {{ content: '{{{{secrets.db.password}}}}' }}\n"
+    );
+    let instance = rotated(&text, Duration::from_secs(4));
+    let booted = instance.boot().await;
+    insta::assert_snapshot!(booted.error("databases.main"), @r"
+    secrets.db changed during this boot, and files./etc/old already used its old value
+      hint: boot again; to have a step wait for the password that is accepted, refer to `password` of the database in place of the secret
+    ");
+    // It is not written with a password that nobody takes, and the next boot writes all of them.
+    assert!(instance.machine.file("/etc/new").is_none());
+    instance.boot_well().await;
+    assert_eq!(instance.machine.file("/etc/old").unwrap().0, "rotated");
+}
+
+/// Of a server that gets the password after its secret has it.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_is_late_with_a_rotated_password_is_waited_for() {
+    let instance = beside("the old one");
+    let rotated = async {
+        instance.machine.host().clock.sleep(Duration::from_secs(4)).await;
+        instance.machine.network().change(ENDPOINT, |server| server.password = Some("hunter2hunter2".into()));
+    };
+    let (booted, ()) = tokio::join!(instance.boot_well(), rotated);
+    assert!(took(&booted) < Duration::from_secs(7));
+    assert_eq!(instance.secrets.count("GetSecretValue"), 1);
+}
+
+const MANAGED: &str = "
+version: 1
+databases: { main: { instance: shop, restore_from: { snapshot: golden }, credentials: managed, timeout: 30m } }
+files: { /etc/db: { content: '{{databases.main.username}} {{databases.main.password}}' } }
+";
+
+/// An account whose RDS keeps the password of `shop`.
+fn managing(text: &str) -> Instance {
+    let mut instance = instance(text);
+    let secret = format!(r#"{{"username": "shop", "password": "{BY_RDS}"}}"#);
+    instance.secrets = Rc::new(FakeSecretsManager::default().with(&managed("shop"), &secret));
+    instance
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_rds_manages_is_read_from_its_own_secret() {
+    let instance = managing(MANAGED);
+    instance.rds.set_pace(slow());
+    let booted = instance.boot_well().await;
+    assert_eq!(
+        booted.report.steps[0].changes,
+        ["restore database shop from snapshot golden", "have RDS manage the master password of shop"]
+    );
+    assert_eq!(instance.machine.file("/etc/db").unwrap().0, format!("shop {BY_RDS}"));
+    assert!(is_settled(&instance));
+    assert_eq!(instance.boot_well().await.changed(), [""; 0]);
+    assert_eq!(instance.rds.count("ModifyDBInstance"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_password_that_rds_does_not_manage_is_an_error_at_once() {
+    let mut instance = managing(&MANAGED.replace("restore_from: { snapshot: golden }, ", ""));
+    let database = Database { engine: "postgres".into(), master_user: "shop".into(), ..Database::default() };
+    let rds = FakeRds::new(instance.machine.clone(), REGION);
+    instance.rds = Rc::new(rds.with_database(Kind::Instance, "shop", database, None));
+    insta::assert_snapshot!(instance.boot().await.error("databases.main"), @r"
+    RDS does not manage the master password of shop
+      hint: have RDS manage it (`aws rds modify-db-instance --db-instance-identifier shop --manage-master-user-password`, or modify-db-cluster), or name a secret in `credentials:`
+    ");
 }
 
 #[tokio::test(start_paused = true)]

@@ -130,6 +130,7 @@ async fn left(booted: &Booted) -> Vec<(String, Vec<String>)> {
             references: &node.references,
             holds_secret: node.holds_secret,
             templates: &booted.plan.templates,
+            siblings: &booted.plan,
             observer: &|_| {},
             patience: Duration::MAX,
             deadline: Duration::MAX,

@@ -66,7 +66,13 @@ impl Invented {
     /// `known` holds the facts and the values of the document.
     pub(super) fn of(example: &Example, plan: &Plan, known: &Known) -> Self {
         let mut invented = Self { secrets: FakeSecretsManager::default(), parameters: FakeParameterStore::default(), values: Vec::new() };
-        let parts = parts(plan);
+        let mut parts = parts(plan);
+        for (_, database) in example.steps("databases") {
+            // A login needs both, whatever the document refers to.
+            if let Some(name) = database["credentials"].as_str().and_then(|address| address.strip_prefix("secrets.")) {
+                parts.entry(name).or_default().extend(["username", "password"].map(|field| vec![field.to_owned()]));
+            }
+        }
         for (name, step) in example.steps("secrets") {
             let parts = parts.get(name.as_str()).cloned().unwrap_or_default();
             let rendered = |field: &str| step[field].as_str().and_then(|text| rendered(text, known));

@@ -1,9 +1,9 @@
 //! Databases at the other end of the network, as far as one login: PostgreSQL, MySQL and MariaDB.
 //!
 //! [`Databases::knock`] goes through everything a client goes through, once: name, TCP, TLS where it is wanted or offered,
-//! the engine's own handshake, and a login where there are credentials. What it met is a [`Refusal`]. Formats and
-//! scrambles are those of the libraries `postgres-protocol` and `mysql_common`; no statement is ever sent. When to knock
-//! again is up to the step.
+//! the engine's own handshake, and where there are credentials a login and `SELECT 1`. What it met is a [`Refusal`].
+//! Formats and scrambles are those of the libraries `postgres-protocol` and `mysql_common`. When to knock again is up to
+//! the step.
 
 mod connect;
 mod mysql;
@@ -34,12 +34,16 @@ const KNOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// what it waited for is not to be logged in to three times.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// The databases that every PostgreSQL has, but for the first, which some remove: for a login that names none.
+const ANY: [&str; 2] = ["postgres", "template1"];
+
 /// Databases that are reached by the network.
 #[async_trait(?Send)]
 pub(crate) trait Databases {
     /// Tries once whether a database takes a login.
     ///
-    /// Without a login in `target`, it is enough that the engine answers its handshake, and not that it is starting.
+    /// With a login in `target`, a query has to be answered: a pooler accepts logins before its database does. Without one,
+    /// it is enough that the engine answers its handshake, and not that it is starting.
     async fn knock(&self, target: &Target) -> Result<Server, Refusal>;
 }
 
@@ -56,6 +60,23 @@ impl NetDatabases {
         Self { resolver: SystemResolver::default(), roots: Roots::new(files), answered: RefCell::default() }
     }
 
+    /// One connection. `any` is the database of PostgreSQL to log in to where none is named.
+    async fn once(&self, target: &Target, any: &str) -> Result<Server, Refusal> {
+        let stream = connect::connect(&self.resolver, target).await?;
+        let talk = async {
+            match target.engine {
+                Engine::Postgres => {
+                    let named = target.login.as_ref().and_then(|login| login.database.as_ref());
+                    let database = named.map_or(any, |database| database.expose());
+                    postgres::knock(stream, target, database, &self.roots).await
+                }
+                Engine::Mysql => mysql::knock(stream, target, &self.roots).await,
+            }
+        };
+        let silent = || Refusal::Mute { at: target.at() };
+        tokio::time::timeout(KNOCK_TIMEOUT, talk).await.unwrap_or_else(|_| Err(silent()))
+    }
+
     /// What a target has just answered.
     fn fresh(&self, target: &Target) -> Option<Server> {
         let mut answered = self.answered.borrow_mut();
@@ -70,15 +91,11 @@ impl Databases for NetDatabases {
         if let Some(server) = self.fresh(target) {
             return Ok(server);
         }
-        let stream = connect::connect(&self.resolver, target).await?;
-        let talk = async {
-            match target.engine {
-                Engine::Postgres => postgres::knock(stream, target, &self.roots).await,
-                Engine::Mysql => mysql::knock(stream, target, &self.roots).await,
-            }
-        };
-        let silent = || Refusal::Mute { at: target.at() };
-        let server = tokio::time::timeout(KNOCK_TIMEOUT, talk).await.unwrap_or_else(|_| Err(silent()))?;
+        let mut server = self.once(target, ANY[0]).await;
+        if target.names_none() && matches!(&server, Err(refusal) if refusal.verdict() == Some(Verdict::NoDatabase)) {
+            server = self.once(target, ANY[1]).await;
+        }
+        let server = server?;
         self.answered.borrow_mut().push((target.clone(), Instant::now(), server.clone()));
         Ok(server)
     }

@@ -154,7 +154,7 @@ impl<'a> Checker<'a> {
         for target in &shape.watches {
             self.names(target, &item.place, address);
         }
-        let secret = references.iter().any(|reference| reference.root() == "secrets");
+        let secret = references.iter().any(Reference::is_secret);
         for objection in item.step.objections(address.key(), secret) {
             self.mistakes.push(Mistake::of(&item.place, objection));
         }

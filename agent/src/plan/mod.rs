@@ -18,11 +18,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
+
 use crate::address::{Address, Reference};
 use crate::document::BootDocument;
 use crate::document::error::DocumentError;
 use crate::document::source::TemplateTexts;
-use crate::step::{AnyStep, AsksAws, Outline, Phase, Shapes};
+use crate::failure::Explanation;
+use crate::step::{AnyStep, AsksAws, Context, Outline, Outputs, Phase, Shapes, Siblings};
 use crate::template::Template;
 
 pub(crate) use advice::advice;
@@ -84,7 +87,7 @@ impl Plan {
             .zip(nodes)
             .zip(kept)
             .map(|(((address, item), references), (patience, outline))| PlanNode {
-                holds_secret: references.iter().any(|reference| reference.root() == "secrets"),
+                holds_secret: references.iter().any(Reference::is_secret),
                 required: item.common.required.unwrap_or(true),
                 patience: item.common.timeout.map_or(patience, |limit| limit.0),
                 outline,
@@ -97,7 +100,7 @@ impl Plan {
     }
 
     /// Every reference of the plan, in values too.
-    fn references(&self) -> impl Iterator<Item = &Reference> {
+    pub(crate) fn references(&self) -> impl Iterator<Item = &Reference> {
         self.nodes.iter().flat_map(|node| &node.references).chain(self.values.references())
     }
 
@@ -223,6 +226,20 @@ impl Plan {
             at += 1;
             place(&members, at - 1).is_some()
         });
+    }
+}
+
+impl Siblings for Plan {
+    fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>> {
+        Box::pin(async move {
+            let missing = || Explanation::new(format!("there is no step {address}"), None);
+            let node = self.nodes.iter().find(|node| node.address == *address).ok_or_else(missing)?;
+            if let Some(given) = cx.world.known.given(address) {
+                return Ok(given);
+            }
+            let cx = Context { address: &node.address, references: &node.references, holds_secret: node.holds_secret, ..*cx };
+            node.step.outputs(&cx).await
+        })
     }
 }
 

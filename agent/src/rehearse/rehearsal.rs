@@ -55,7 +55,7 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
         None => machine.host(),
     };
     let boot = begin(host, &machine, aws(&machine, &given, connection)).await?;
-    let standing_in = take_for_granted(boot.world(), &plan, &mut given, request.live)?;
+    take_for_granted(boot.world(), &plan, &mut given, request.live)?;
     let mut execution = boot.execution(&plan);
     boot.carry_out(&mut execution, pending()).await;
     boot.beside(&mut execution, pending()).await;
@@ -72,6 +72,7 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
         None => Vec::new(),
     };
     let report = boot.recorder.report().clone();
+    let standing_in = standing_in(&boot.world().known, &plan);
     let unread = unread.into_iter().map(|note| format!("{note}; --live reads it"));
     let missing = programs.iter().flat_map(|programs| programs.missing());
     let unchecked = missing.map(|program| format!("not checked: {program} is not on this machine"));
@@ -142,8 +143,8 @@ async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refu
     Ok(boot)
 }
 
-/// Gives facts and outputs to the steps, and placeholders for those that are missing. Returns a note about the placeholders.
-fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -> Result<Option<String>, Refusal> {
+/// Gives facts and outputs to the steps, and placeholders for those that are missing.
+fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -> Result<(), Refusal> {
     let known = &world.known;
     if !live {
         given.open_secrets(plan).map_err(Refusal::Usage)?;
@@ -153,7 +154,6 @@ fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -
     if live {
         placeholders.retain(|reference| !reference.starts_with("secrets."));
     }
-    let standing_in = standing_in(&placeholders);
     known.set_placeholders(placeholders);
     let values = plan
         .values
@@ -170,12 +170,13 @@ fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -
             None => known.give(node.address.clone(), Value::Null),
         }
     }
-    Ok(standing_in)
+    Ok(())
 }
 
-/// A note that names the placeholders.
-fn standing_in(placeholders: &BTreeSet<String>) -> Option<String> {
-    let names: Vec<&str> = placeholders.iter().map(String::as_str).collect();
+/// A note that names the placeholders that something refers to.
+fn standing_in(known: &Known, plan: &Plan) -> Option<String> {
+    let referred_to: BTreeSet<String> = plan.references().map(ToString::to_string).collect();
+    let names: Vec<String> = known.placeholders().intersection(&referred_to).cloned().collect();
     (!names.is_empty()).then(|| format!("placeholders stand in for {}; give them in --facts", names.join(", ")))
 }
 

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::address::{Address, Reference};
+use futures_util::future::LocalBoxFuture;
+
+use crate::address::{Address, CREDENTIALS, Reference};
 use crate::aws::live::Aws;
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::backoff::Backoff;
@@ -45,6 +47,10 @@ pub(crate) struct Known {
     outputs: RefCell<BTreeMap<Address, (Scope, Option<String>)>>,
     /// In a rehearsal: what steps would offer, since nobody is asked for it.
     given: RefCell<BTreeMap<Address, serde_json::Value>>,
+    /// Which steps have been given which secrets.
+    used: RefCell<BTreeMap<Reference, BTreeSet<Address>>>,
+    /// Secrets that have changed since, and the steps that have the value from before.
+    stale: RefCell<BTreeMap<Address, BTreeSet<Address>>>,
     /// In a rehearsal: references for which nobody gave a value, so that a placeholder stands in.
     placeholders: RefCell<BTreeSet<String>>,
     /// What the boot came to, once that is known.
@@ -85,9 +91,41 @@ impl Known {
         self.outputs.borrow().keys().cloned().collect()
     }
 
+    /// Takes other outputs of a secret that was read again, and notes the steps that were given what was there before.
+    pub(crate) fn replace_outputs(&self, address: &Address, outputs: Outputs) {
+        let Some(before) = self.output(address) else { return };
+        self.set_outputs(address.clone(), outputs);
+        let now = self.output(address).unwrap_or_else(Scope::new);
+        for (reference, users) in self.used.borrow().iter().filter(|(reference, _)| reference.address().as_ref() == Some(address)) {
+            let path = &reference.segments[2..];
+            if before.get(path) != now.get(path) {
+                self.stale.borrow_mut().entry(address.clone()).or_default().extend(users.iter().cloned());
+            }
+        }
+    }
+
+    /// The steps that were given a secret that has changed since, if there are any.
+    pub(crate) fn stale(&self, secret: &Address) -> Option<Vec<Address>> {
+        self.stale.borrow().get(secret).map(|users| users.iter().cloned().collect())
+    }
+
+    fn note_use(&self, user: &Address, references: &[Reference]) {
+        for reference in references.iter().filter(|reference| reference.root() == "secrets") {
+            self.used.borrow_mut().entry(reference.clone()).or_default().insert(user.clone());
+        }
+    }
+
     /// Wipes the outputs that are secrets: nobody needs them any more.
     pub(crate) fn forget_secrets(&self) {
-        self.outputs.borrow_mut().retain(|address, _| address.kind() != "secrets");
+        let mut outputs = self.outputs.borrow_mut();
+        outputs.retain(|address, _| address.kind() != "secrets");
+        for (address, (value, _)) in outputs.iter_mut() {
+            for name in CREDENTIALS.map(str::to_owned) {
+                if address.kind() == "databases" && value.get(std::slice::from_ref(&name)).is_some() {
+                    value.insert(&[name], serde_json::Value::Null);
+                }
+            }
+        }
     }
 
     /// Says what a step offers in place of the step itself.
@@ -119,6 +157,11 @@ impl Known {
     /// Everything that a step that is done offers.
     pub(crate) fn output(&self, address: &Address) -> Option<Scope> {
         self.outputs.borrow().get(address).map(|(value, _)| value.clone())
+    }
+
+    /// The references for which a placeholder stands in.
+    pub(crate) fn placeholders(&self) -> BTreeSet<String> {
+        self.placeholders.borrow().clone()
     }
 
     pub(crate) fn set_placeholders(&self, references: BTreeSet<String>) {
@@ -175,6 +218,12 @@ pub(crate) enum Progress {
     Warning(String),
 }
 
+/// The other steps of a plan.
+pub(crate) trait Siblings {
+    /// What a step offers, read anew.
+    fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>>;
+}
+
 /// One step's view of the boot.
 pub(crate) struct Context<'a> {
     pub(crate) world: &'a World,
@@ -182,6 +231,7 @@ pub(crate) struct Context<'a> {
     pub(crate) references: &'a [Reference],
     pub(crate) holds_secret: bool,
     pub(crate) templates: &'a BTreeMap<PathBuf, Template>,
+    pub(crate) siblings: &'a dyn Siblings,
     pub(crate) observer: &'a dyn Fn(Progress),
     /// The time that the document gives to this step.
     pub(crate) patience: Duration,
@@ -218,6 +268,7 @@ impl Context<'_> {
     }
 
     fn render_template(&self, template: &Template) -> Result<SecretText, TemplateError> {
+        self.world.known.note_use(self.address, template.references());
         let rendered = template.render_telling(&self.world.known.scope(template.references()), &|told| match told {
             Told::Made(text) => self.world.redactor.learn(text),
             Told::ForSystemdOnly(path) => self.progress(Progress::Warning(format!(
@@ -251,6 +302,14 @@ impl Context<'_> {
     pub(crate) fn placeholder(&self) -> Option<String> {
         let placeholders = self.world.known.placeholders.borrow();
         self.references.iter().map(ToString::to_string).find(|reference| placeholders.contains(reference))
+    }
+
+    /// Makes up something that this step offers and that a rehearsal does not know.
+    pub(crate) fn make_up(&self, field: &str) -> String {
+        let reference = format!("{}.{field}", self.address);
+        let placeholder = format!("<{reference}>");
+        self.world.known.placeholders.borrow_mut().insert(reference);
+        placeholder
     }
 
     /// Whether a placeholder stands in for something that a step offers.

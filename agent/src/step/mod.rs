@@ -16,7 +16,7 @@ mod shape;
 pub(crate) mod verdict;
 
 pub(crate) use claims::Claims;
-pub(crate) use context::{Context, Known, Progress, World};
+pub(crate) use context::{Context, Known, Progress, Siblings, World};
 pub(crate) use contract::Step;
 pub(crate) use definitions::Definitions;
 pub(crate) use erased::{AnyStep, Companion, Difference, Judgment, Written};

@@ -5,38 +5,48 @@
 //!   main:
 //!     instance: shop-{{values.env}}       # or `cluster: …`; or `host: …`, `engine: postgres|mysql` and, if need be, `port:`
 //!     restore_from: { snapshot: shop-golden, class: db.m7g.large, subnet_group: shop }   # made once if it is not there
-//!     credentials: secrets.db             # {username, password[, dbname]}: set after a restore; login is checked with them
-//!     tls: verify                         # or require, prefer (the default), disable; against `ca:`, RDS's or the system's
+//!     credentials: secrets.db             # {username, password[, dbname]}: set after a restore; login is checked with them;
+//!                                         # or `managed`: RDS makes and keeps them
+//!     tls: verify                         # or require, prefer (the default), disable; against `ca:`, or RDS's and the system's
 //! ```
 //!
-//! Ready is what takes a login, over the network and whatever RDS calls its state: an instance that is `backing-up` for
-//! hours serves all the while. One change shows what the next one is, so this step unfolds. A fleet that asks at once
+//! Ready is what takes a login and answers a query, over the network and whatever RDS calls its state: an instance that is
+//! `backing-up` for hours serves all the while. One change shows what the next one is, so this step unfolds. A fleet that asks at once
 //! makes one database, for its name is one: who comes second waits. Whether the master password is still that of the
 //! snapshot is written on the database itself, in a tag, so that any instance of the fleet makes good what another
-//! one did not live to do. What is to be done next is decided in [`decide`], the waiting done in [`wait`], the password
-//! set in [`password`]. The protocols are the business of [`net::databases`](crate::net::databases).
+//! one did not live to do. What is to be done next is decided in [`decide`], the waiting done in [`wait`] and [`rotation`], the
+//! password set in [`password`]. The protocols are the business of [`net::databases`](crate::net::databases).
 
 mod change;
 mod credentials;
 mod decide;
 mod fields;
+mod host;
 mod password;
+mod rotation;
+mod serverless;
 mod trouble;
 mod wait;
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::change::Change;
+use crate::address::CREDENTIALS;
+use crate::aws::rds::Name;
 use crate::failure::{Failure, Objection};
-use crate::net::databases::{Refusal, Server};
+use crate::net::databases::{Login, Refusal, Server};
 use crate::step::{AsksAws, Context, Outputs, Shape, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Database;
 pub(crate) use self::trouble::DatabaseError;
 use self::trouble::{Unsuitable, clean};
+
+/// The names of its outputs; the last are [`CREDENTIALS`], offered by a database that has some.
+const OFFERED: [&str; 9] =
+    ["endpoint", "port", "engine", "version", "resource_id", "reader_endpoint", CREDENTIALS[0], CREDENTIALS[1], CREDENTIALS[2]];
 
 /// A restore takes 10 to 25 minutes.
 const PATIENCE: Duration = Duration::from_secs(30 * 60);
@@ -64,8 +74,13 @@ impl Step for Database {
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
         Shape {
             texts: self.strings(),
-            watches: self.credentials.iter().collect(),
-            offers: Some(&["endpoint", "port", "engine", "version", "resource_id", "reader_endpoint"]),
+            watches: self.secret().into_iter().collect(),
+            offers: Some(match (&self.credentials, self.is_managed()) {
+                (None, _) => &OFFERED[..OFFERED.len() - CREDENTIALS.len()],
+                // RDS's own secret names no database.
+                (_, true) => &OFFERED[..OFFERED.len() - 1],
+                _ => &OFFERED,
+            }),
             unfolds: true,
             patience: PATIENCE,
             asks_aws: if self.host.is_some() { AsksAws::Never } else { AsksAws::Always },
@@ -78,10 +93,9 @@ impl Step for Database {
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, DatabaseError> {
-        let login = self.login(cx)?;
         let Some(name) = self.name(cx)? else {
-            let target = self.plain(login, cx)?;
-            return self.knocked(cx.net().databases.knock(&target).await, &target.at(), |_| false, cx);
+            let target = self.plain(self.login(None, cx).await?, cx)?;
+            return self.knocked(cx.net().databases.knock(&target).await, &target.at(), cx);
         };
         let Some(found) = cx.world.aws.rds.database(&name).await.map_err(DatabaseError::Rds)? else {
             return Ok(vec![self.restoring(&name, cx).await?]);
@@ -90,9 +104,9 @@ impl Step for Database {
         if let Some(change) = self.unfinished(&name, &found, cx)? {
             return Ok(vec![change]);
         }
-        let Some(target) = self.target(&name, &found, login)? else { return Ok(vec![Change::Await { database: name.id }]) };
+        let Some(target) = self.target(&name, &found, cx).await? else { return Ok(vec![Change::Await { database: name.id }]) };
         let knocked = cx.net().databases.knock(&target).await;
-        self.knocked(knocked, &name.id, |refusal| decide::may_pass(refusal, &found), cx)
+        self.knocked(knocked, &name.id, cx)
     }
 
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), DatabaseError> {
@@ -100,43 +114,76 @@ impl Step for Database {
             Change::Restore(restore) => wait::restore(&restore, cx).await,
             Change::AddMember(member) => wait::add_member(&member, cx).await,
             Change::SetPassword { .. } => password::set(self, cx).await,
-            Change::Await { .. } => wait::until_ready(self, cx).await,
+            Change::Await { .. } => rotation::until_ready(self, cx).await,
         }
     }
 
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, DatabaseError> {
-        let Some(name) = self.name(cx)? else {
-            let target = self.plain(self.login(cx)?, cx)?;
-            let server = cx.net().databases.knock(&target).await.map_err(|refusal| DatabaseError::Refused(clean(refusal, cx)))?;
-            let value = json!({
-                "endpoint": target.host, "port": target.port, "engine": target.engine.name(), "version": server.version,
-                "resource_id": null, "reader_endpoint": null,
-            });
-            return Ok(Outputs { value, stamp: None });
+        if let Some(secret) = self.secret()
+            && let Some(users) = cx.world.known.stale(secret)
+        {
+            return Err(Unsuitable::Stale { secret: secret.clone(), users }.into());
+        }
+        let (mut value, login) = match self.name(cx)? {
+            None => self.of_host(cx).await?,
+            Some(name) => self.of_rds(&name, cx).await?,
         };
-        let found = cx.world.aws.rds.database(&name).await.map_err(DatabaseError::Rds)?;
-        let found = found.ok_or_else(|| Unsuitable::Missing { kind: name.kind, id: name.id.clone() })?;
-        let (endpoint, port) = found.endpoint.ok_or_else(|| Unsuitable::Missing { kind: name.kind, id: name.id.clone() })?;
-        let value = json!({
-            "endpoint": endpoint, "port": port, "engine": found.engine, "version": found.version,
-            "resource_id": found.resource_id, "reader_endpoint": found.reader_endpoint,
-        });
+        if self.credentials.is_some() {
+            let made_up = login.is_none();
+            let [user, password, database] = match &login {
+                Some(login) => [Some(&login.user), Some(&login.password), login.database.as_ref()],
+                None => [None; 3],
+            };
+            for (name, known) in CREDENTIALS.into_iter().zip([user, password, database]) {
+                // Where nobody knows the secret, this is a rehearsal.
+                value[name] = match known {
+                    Some(text) => text.expose().into(),
+                    None if made_up => cx.make_up(name).into(),
+                    None => Value::Null,
+                };
+            }
+            if made_up && value["version"].is_null() {
+                value["version"] = cx.make_up("version").into();
+            }
+        }
         Ok(Outputs { value, stamp: None })
     }
 }
 
 impl Database {
-    /// What a knock comes to: nothing to do, a wait, or an error that no wait would help.
-    fn knocked(
-        &self,
-        knocked: Result<Server, Refusal>,
-        database: &str,
-        may_pass: impl Fn(&Refusal) -> bool,
-        cx: &Context<'_>,
-    ) -> Result<Vec<Change>, DatabaseError> {
+    /// What a database with a host of its own offers, and whom it lets in.
+    async fn of_host(&self, cx: &Context<'_>) -> Result<(Value, Option<Login>), DatabaseError> {
+        let target = self.plain(self.login(None, cx).await?, cx)?;
+        let server = cx.net().databases.knock(&target).await.map_err(|refusal| DatabaseError::Refused(clean(refusal, cx)))?;
+        let value = json!({
+            "endpoint": target.host, "port": target.port, "engine": target.engine.name(), "version": server.version,
+            "resource_id": null, "reader_endpoint": null,
+        });
+        Ok((value, target.login))
+    }
+
+    /// What a database of RDS offers, and whom it lets in.
+    async fn of_rds(&self, name: &Name, cx: &Context<'_>) -> Result<(Value, Option<Login>), DatabaseError> {
+        let missing = || Unsuitable::Missing { kind: name.kind, id: name.id.clone() };
+        let found = cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?.ok_or_else(missing)?;
+        let login = self.login(Some(&found), cx).await?;
+        let (endpoint, port) = found.endpoint.ok_or_else(missing)?;
+        let known = |text: String| Some(text).filter(|text| !text.is_empty());
+        let value = json!({
+            "endpoint": endpoint, "port": port, "engine": found.engine, "version": known(found.version),
+            "resource_id": known(found.resource_id), "reader_endpoint": found.reader_endpoint,
+        });
+        Ok((value, login))
+    }
+
+    /// What a knock comes to: nothing to do, a wait, or an error that no wait would help. A wrong password may be one that is
+    /// being rotated.
+    fn knocked(&self, knocked: Result<Server, Refusal>, database: &str, cx: &Context<'_>) -> Result<Vec<Change>, DatabaseError> {
         match knocked {
             Ok(_) => Ok(Vec::new()),
-            Err(refusal) if refusal.is_transient() || may_pass(&refusal) => Ok(vec![Change::Await { database: database.to_owned() }]),
+            Err(refusal) if refusal.is_transient() || refusal.is_wrong_password() => {
+                Ok(vec![Change::Await { database: database.to_owned() }])
+            }
             Err(refusal) => Err(DatabaseError::Refused(clean(refusal, cx))),
         }
     }

@@ -7,9 +7,11 @@
     status      is `status`, if a test says so
     password    ModifyDBInstance and ModifyDBCluster really set it, as `admin`, in that server, `password_after` seconds
                 later; for `busy` seconds after a restore they are refused
+    managed     where RDS is to manage the password, it gets the one of its secret in the same way
     races       of two restores of one cluster the second is refused, as RDS does
 """
 
+import json
 import threading
 import time
 
@@ -25,6 +27,9 @@ DEFAULTS = {
     "admin": None,  # {"engine", "user", "password"} of a superuser of the server
     "password_after": 0,
 }
+
+# The password that RDS makes for a master user.
+MANAGED = "made by RDS: '\\\"x"
 
 
 class Rds:
@@ -79,6 +84,9 @@ class Rds:
         backend = type(self.backend)
         for name in ("restore_db_instance_from_db_snapshot", "restore_db_cluster_from_snapshot"):
             self.note(backend, name)
+        models.MasterUserSecret._generate_secret_string = lambda secret: json.dumps(
+            {"username": secret.resource.master_username, "password": MANAGED}
+        )
         for name in ("modify_db_instance", "modify_db_cluster"):
             self.really_modify(backend, name)
 
@@ -117,8 +125,10 @@ class Rds:
             if rds.age(id) < rds.settings["busy"] or rds.hides(id):
                 code = "InvalidDBInstanceState" if "db_instance_identifier" in fields else "InvalidDBClusterStateFault"
                 raise RDSClientError(code, f"Instance {id} is not in available state.")
+            managed = fields.get("manage_master_user_password")
             done = original(self, *arguments)
-            if (password := fields.get("master_user_password")) and rds.settings["admin"]:
+            password = MANAGED if managed else fields.get("master_user_password")
+            if password and rds.settings["admin"]:
                 asked = (dict(rds.settings), done.master_username, password)
                 threading.Timer(rds.settings["password_after"], set_password, asked).start()
             return done

@@ -1,4 +1,4 @@
-"""Real database servers on loopback: PostgreSQL and MariaDB of Debian's packages, never the system's own.
+"""Real database servers on loopback: PostgreSQL, MariaDB and PgBouncer of Debian's packages, never the system's own.
 
     with Postgres() as server:
         server.start()
@@ -34,7 +34,11 @@ def port() -> int:
 
 def missing() -> str | None:
     """What is not installed."""
-    programs = {"postgresql": Postgres.programs() / "initdb", "mariadb-server": Path("/usr/bin/mariadb-install-db")}
+    programs = {
+        "postgresql": Postgres.programs() / "initdb",
+        "mariadb-server": Path("/usr/bin/mariadb-install-db"),
+        "pgbouncer": PgBouncer.program,
+    }
     lacking = [package for package, program in programs.items() if not program.exists()]
     return f"not installed: {', '.join(lacking)}" if lacking else None
 
@@ -247,3 +251,35 @@ class MariaDb(Server):
         self.run(f"CREATE USER '{name}'@'%' IDENTIFIED BY '{quoted}'")
         if database:
             self.run(f"CREATE DATABASE `{database}`", f"GRANT ALL ON `{database}`.* TO '{name}'@'%'")
+
+
+class PgBouncer:
+    """A pooler before a PostgreSQL. It asks for the password of `user` by itself, and tries its database every second."""
+
+    engine, program = "postgres", Path("/usr/sbin/pgbouncer")
+
+    def __init__(self, server: Postgres, user: str, password: str, database: str):
+        self.port = port()
+        self.directory = Path(tempfile.mkdtemp(prefix="ingot-pooler-"))
+        doubled = password.replace('"', '""')
+        (self.directory / "users").write_text(f'"{user}" "{doubled}"\n')
+        (self.directory / "ini").write_text(
+            f"[databases]\n{database} = host=127.0.0.1 port={server.port}\n"
+            f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {self.port}\nunix_socket_dir =\n"
+            f"auth_type = scram-sha-256\nauth_file = {self.directory}/users\nserver_login_retry = 1\n"
+        )
+        subprocess.run(["chown", "-R", "postgres", str(self.directory)], check=True)
+
+    def __enter__(self):
+        become = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig=KILL"]
+        log = (self.directory / "log").open("wb")
+        self.process = subprocess.Popen([*become, str(self.program), str(self.directory / "ini")], stdout=log, stderr=log, cwd="/")
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill()
+        self.process.wait(30)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")

@@ -25,6 +25,11 @@ impl<K, V> Default for Once<K, V> {
 }
 
 impl<K: Ord + Clone + 'static, V: Clone + 'static> Once<K, V> {
+    /// Keeps nothing of what it has: whoever asks from now on, has it fetched.
+    pub(super) fn forget(&self) {
+        self.kept.borrow_mut().clear();
+    }
+
     /// What is kept of `key`; else what a fetch under way brings; else what `fetch` brings, and if that is a value,
     /// it is kept. Everyone who waits drives the fetch, so anyone may stop waiting.
     pub(super) async fn get(self: &Rc<Self>, key: K, fetch: impl Future<Output = Result<V, AwsError>> + 'static) -> Result<V, AwsError> {

@@ -31,6 +31,12 @@ impl<S: ?Sized, I> Regions<S, I> {
         self.home.clone()
     }
 
+    /// Does something with what is kept of every region.
+    pub(super) fn each(&self, act: impl Fn(&I)) {
+        act(&self.home);
+        self.others.borrow().values().for_each(|other| act(other));
+    }
+
     /// That of the region where `name` is: its own but for an ARN. `elsewhere` makes the service of another region, or
     /// says that it is none.
     pub(super) async fn of<F>(&self, name: &str, elsewhere: impl FnOnce(Rc<I>, String) -> F) -> Result<Rc<I>, AwsError>

@@ -48,14 +48,17 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         }
         "InstanceQuotaExceeded" | "DBClusterQuotaExceededFault" => "delete databases that nobody needs, or raise the account's quota",
         "StorageQuotaExceeded" => "delete databases that nobody needs, or raise the account's quota of storage",
-        "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacityFault" => {
+        "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacityFault" | "InsufficientStorageClusterCapacity" => {
             "ask for another `class:`, or for a subnet group in other zones"
+        }
+        code if code.starts_with("InvalidParameter") && said.contains("serverless v2 scaling configuration") => {
+            "add `serverless:` with a range of capacity to `restore_from:`; a cluster that is there gets it by `aws rds modify-db-cluster`"
         }
         "InvalidParameterCombination" if said.contains("instance class") || said.contains("dbinstanceclass") => {
             "ask for a `class:` that this engine and version have"
         }
         "InvalidParameterCombination" if said.contains("masteruserpassword") || said.contains("secrets manager") => {
-            "take `credentials:` away, or stop having RDS manage the master password"
+            "set `credentials: managed`, or stop having RDS manage the master password"
         }
         "InvalidParameterValue" if said.contains("password") => {
             "give the secret a password that RDS takes: 8 to 41 printable characters, without /, @, quotes and spaces"
@@ -71,12 +74,18 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
     })
 }
 
+/// Faults that pass without anybody's doing: another zone or another customer makes room, another change ends.
+const PASSING: [&str; 5] = [
+    "InsufficientDBInstanceCapacity",
+    "InsufficientDBClusterCapacityFault",
+    "InsufficientStorageClusterCapacity",
+    "InvalidDBInstanceState",
+    "InvalidDBClusterStateFault",
+];
+
 /// Whether trying again may help, where the kind of the error does not say so.
 pub(super) fn is_transient(error: &AwsError) -> bool {
-    matches!(
-        error.code.as_str(),
-        "InsufficientDBInstanceCapacity" | "InsufficientDBClusterCapacityFault" | "InvalidDBInstanceState" | "InvalidDBClusterStateFault"
-    )
+    PASSING.contains(&error.code.as_str())
 }
 
 #[cfg(test)]
@@ -88,6 +97,66 @@ mod tests {
     fn hinted(operation: &'static str, code: &str, message: &str) -> (String, bool) {
         let error = Call::new(SERVICE, operation, "shop").refused(Some(code), Some(message), Some(400));
         (error.hint().unwrap(), error.is_transient())
+    }
+
+    /// Every fault that RDS documents for the actions that are called here, throttling and permissions apart.
+    ///
+    /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, «Errors» of `RestoreDBInstanceFromDBSnapshot`,
+    /// `RestoreDBClusterFromSnapshot`, `CreateDBInstance`, `ModifyDBInstance`, `ModifyDBCluster` and `RemoveTagsFromResource`.
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let passing = [
+            "InsufficientDBClusterCapacityFault",
+            "InsufficientDBInstanceCapacity",
+            "InsufficientStorageClusterCapacity",
+            "InvalidDBClusterStateFault",
+            "InvalidDBInstanceState",
+        ];
+        let final_ = [
+            "AuthorizationNotFound",
+            "BackupPolicyNotFoundFault",
+            "CertificateNotFound",
+            "DBClusterAlreadyExistsFault",
+            "DBClusterNotFoundFault",
+            "DBClusterParameterGroupNotFound",
+            "DBClusterQuotaExceededFault",
+            "DBClusterSnapshotNotFoundFault",
+            "DBInstanceAlreadyExists",
+            "DBInstanceNotFound",
+            "DBParameterGroupNotFound",
+            "DBSecurityGroupNotFound",
+            "DBSnapshotNotFound",
+            "DBSubnetGroupDoesNotCoverEnoughAZs",
+            "DBSubnetGroupNotAllowedFault",
+            "DBSubnetGroupNotFoundFault",
+            "DBUpgradeDependencyFailure",
+            "DomainNotFoundFault",
+            "InstanceQuotaExceeded",
+            "InvalidDBClusterSnapshotStateFault",
+            "InvalidDBSecurityGroupState",
+            "InvalidDBSnapshotState",
+            "InvalidDBSubnetGroupStateFault",
+            "InvalidParameterCombination",
+            "InvalidParameterValue",
+            "InvalidRestoreFault",
+            "InvalidSubnet",
+            "InvalidVPCNetworkStateFault",
+            "KMSKeyNotAccessibleFault",
+            "NetworkTypeNotSupported",
+            "OptionGroupNotFoundFault",
+            "ProvisionedIopsNotAvailableInAZFault",
+            "StorageQuotaExceeded",
+            "StorageTypeNotAvailableFault",
+            "StorageTypeNotSupported",
+            "TenantDatabaseQuotaExceeded",
+        ];
+        for (code, passes) in passing.map(|code| (code, true)).into_iter().chain(final_.map(|code| (code, false))) {
+            for status in [400, 403, 404] {
+                let error = Call::new(SERVICE, "RestoreDBInstanceFromDBSnapshot", "shop").refused(Some(code), Some("no"), Some(status));
+                assert_eq!(error.is_transient(), passes, "{code}, {status}");
+                assert!(error.hint().is_some(), "{code}");
+            }
+        }
     }
 
     #[test]

@@ -8,12 +8,11 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::codes::ABSENT;
-use super::{Database, Kind, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};
+use super::{Database, Kind, MasterPassword, MasterSecret, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
 use crate::aws::client::error::AwsError;
 use crate::aws::client::query::{Api, Element, Parameters, Query};
-use crate::text::SecretText;
 
 const RDS: Api = Api { service: SERVICE, variable: "RDS", version: "2014-10-31" };
 
@@ -87,7 +86,8 @@ impl Rds for LiveRds {
     }
 
     async fn restore(&self, restore: &Restore) -> Result<(), AwsError> {
-        let Restore { kind, id, snapshot, engine, class, subnet_group, security_groups, parameter_group, tags } = restore;
+        let Restore { kind, id, snapshot, engine, class, subnet_group, security_groups, parameter_group, scaling, tags } = restore;
+        let pause = scaling.as_ref().and_then(|scaling| scaling.seconds_until_pause);
         let parameters = Parameters::default().with(identifier(*kind), id).maybe("DBSubnetGroupName", subnet_group.as_ref());
         let parameters = match kind {
             Kind::Instance => parameters
@@ -98,7 +98,10 @@ impl Rds for LiveRds {
             Kind::Cluster => parameters
                 .with("SnapshotIdentifier", snapshot)
                 .with("Engine", engine)
-                .maybe("DBClusterParameterGroupName", parameter_group.as_ref()),
+                .maybe("DBClusterParameterGroupName", parameter_group.as_ref())
+                .maybe("ServerlessV2ScalingConfiguration.MinCapacity", scaling.as_ref().map(|scaling| &scaling.least))
+                .maybe("ServerlessV2ScalingConfiguration.MaxCapacity", scaling.as_ref().map(|scaling| &scaling.most))
+                .maybe("ServerlessV2ScalingConfiguration.SecondsUntilAutoPause", pause),
         };
         let parameters = parameters.list("VpcSecurityGroupIds.VpcSecurityGroupId", security_groups);
         self.done(&restore.call(), tagged(parameters, tags)).await
@@ -114,11 +117,13 @@ impl Rds for LiveRds {
         self.done(&Call::new(SERVICE, "CreateDBInstance", id), tagged(parameters, tags)).await
     }
 
-    async fn set_password(&self, name: &Name, password: &SecretText) -> Result<(), AwsError> {
-        let parameters = Parameters::default()
-            .with(identifier(name.kind), &name.id)
-            .secret("MasterUserPassword", password.clone())
-            .with("ApplyImmediately", true);
+    async fn set_password(&self, name: &Name, password: &MasterPassword) -> Result<(), AwsError> {
+        let parameters = Parameters::default().with(identifier(name.kind), &name.id);
+        let parameters = match password {
+            MasterPassword::Given(password) => parameters.secret("MasterUserPassword", password.clone()),
+            MasterPassword::Managed => parameters.with("ManageMasterUserPassword", true),
+        };
+        let parameters = parameters.with("ApplyImmediately", true);
         self.done(&name.call("ModifyDBInstance", "ModifyDBCluster"), parameters).await
     }
 
@@ -180,9 +185,14 @@ fn either(element: &Element) -> Option<Database> {
         master_user: element.text("MasterUsername").unwrap_or_default().into(),
         tags: tags(element),
         changes_password: element.child("PendingModifiedValues").is_some_and(|pending| pending.text("MasterUserPassword").is_some()),
-        manages_password: element.child("MasterUserSecret").is_some_and(|secret| secret.text("SecretArn").is_some()),
+        master_secret: element.child("MasterUserSecret").and_then(master_secret),
         ..Database::default()
     })
+}
+
+fn master_secret(element: &Element) -> Option<MasterSecret> {
+    let status = element.text("SecretStatus").unwrap_or_default().into();
+    Some(MasterSecret { arn: element.text("SecretArn")?.into(), status })
 }
 
 /// `id` is what its identifier is called.

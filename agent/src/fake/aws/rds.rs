@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::calls::Calls;
 use crate::aws::client::call::Call;
 use crate::aws::rds::codes::ABSENT;
-use crate::aws::rds::{Database, Kind, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};
+use crate::aws::rds::{Database, Kind, MasterPassword, MasterSecret, Member, Name, Rds, Restore, SERVICE, Snapshot, SnapshotQuery};
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::fake::machine::{FakeDatabase, FakeMachine};
 use crate::host::Clock as _;
@@ -20,6 +20,14 @@ use crate::text::SecretText;
 
 /// The password of a snapshot: not one that any document has.
 const OF_SNAPSHOT: &str = "the password of the snapshot";
+
+/// The password that RDS gives to a master user whose password it manages.
+pub(crate) const BY_RDS: &str = "a password by RDS";
+
+/// The secret in which RDS keeps that.
+pub(crate) fn managed(id: &str) -> String {
+    format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:rds!db-{id}")
+}
 
 /// RDS as one instance sees it.
 pub(crate) struct FakeRds {
@@ -192,7 +200,9 @@ impl Rds for FakeRds {
         if self.inventing && !name.made && !self.holds(name.kind, &name.id) {
             let engine = if name.kind == Kind::Cluster { "aurora-postgresql" } else { "postgres" };
             let members = vec![format!("{}-1", name.id)];
-            let database = Database { engine: engine.into(), version: "17.4".into(), members, ..Database::default() };
+            // Managed or not, nobody knows its password.
+            let master_secret = Some(MasterSecret { arn: String::new(), status: "active".into() });
+            let database = Database { engine: engine.into(), version: "17.4".into(), members, master_secret, ..Database::default() };
             self.put(name.kind, &name.id, database, None, Pace::default());
         }
         Ok(self.now(name.kind, &name.id))
@@ -252,14 +262,25 @@ impl Rds for FakeRds {
         .await
     }
 
-    async fn set_password(&self, name: &Name, password: &SecretText) -> Result<(), AwsError> {
+    async fn set_password(&self, name: &Name, password: &MasterPassword) -> Result<(), AwsError> {
         let call = name.call("ModifyDBInstance", "ModifyDBCluster");
         self.change(&call, || {
             let database = self.now(name.kind, &name.id).ok_or_else(|| refused(&call, ABSENT[0], "no such database"))?;
             if database.status == "creating" {
                 return Err(refused(&call, "InvalidDBInstanceState", "it is creating"));
             }
-            self.machine.network().change(&at(&database), |server| server.password = Some(password.clone()));
+            let given = match password {
+                MasterPassword::Given(password) => password.clone(),
+                MasterPassword::Managed => {
+                    let arn = if self.inventing { String::new() } else { managed(&name.id) };
+                    let mut account = self.account.borrow_mut();
+                    let held = account.databases.get_mut(&(name.kind, name.id.clone()));
+                    let held = held.ok_or_else(|| refused(&call, ABSENT[0], "no such database"))?;
+                    held.database.master_secret = Some(MasterSecret { arn, status: "active".into() });
+                    BY_RDS.into()
+                }
+            };
+            self.machine.network().change(&at(&database), |server| server.password = Some(given));
             Ok(())
         })
         .await

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use super::FakeMachine;
 use crate::host::Clock as _;
-use crate::net::databases::{Databases, Refusal, Said, Server, Target, Verdict};
+use crate::net::databases::{Databases, Engine, Refusal, Said, Server, Target, Verdict};
 
 #[async_trait(?Send)]
 impl Databases for FakeMachine {
@@ -13,10 +13,11 @@ impl Databases for FakeMachine {
         let at = target.at();
         let network = self.network();
         let servers = network.0.borrow();
+        let answer = || Server { version: version(target), checked_password: target.login.is_some() };
         let Some(server) = servers.get(&at) else {
             // In a rehearsal whatever is named is there.
             let why = format!("cannot resolve {}: there is no such name", target.host);
-            return if self.0.storage.borrow().anything { Ok(Server::default()) } else { Err(Refusal::Name { why }) };
+            return if self.0.storage.borrow().anything { Ok(answer()) } else { Err(Refusal::Name { why }) };
         };
         if let Some(refusal) = &server.refusal {
             return Err(refusal.clone());
@@ -29,7 +30,15 @@ impl Databases for FakeMachine {
                 let message = "password authentication failed".to_owned();
                 Err(Refusal::Said(Said { at, verdict: Verdict::WrongPassword, code: "28P01".into(), message, open: false }))
             }
-            _ => Ok(Server::default()),
+            _ => Ok(answer()),
         }
+    }
+}
+
+/// As real ones tell it: MySQL to everybody, PostgreSQL to those who log in.
+fn version(target: &Target) -> Option<String> {
+    match target.engine {
+        Engine::Mysql => Some("8.4.5".into()),
+        Engine::Postgres => target.login.as_ref().map(|_| "17.4".into()),
     }
 }

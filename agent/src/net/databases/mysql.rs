@@ -1,4 +1,4 @@
-//! The start of a connection with MySQL or MariaDB, up to the OK packet.
+//! The start of a connection with MySQL or MariaDB, up to the answer to a first query.
 //!
 //! The server speaks first. Passwords go as scrambles of `mysql_native_password` and `caching_sha2_password`; where the
 //! server wants the password itself, it gets it only if its certificate is trusted. A key of the server's own, with which
@@ -32,6 +32,13 @@ const GREETING: u8 = 10;
 const KNOWN: u8 = 3;
 const IN_FULL: u8 = 4;
 
+/// `COM_QUERY` and the shortest one: a pooler accepts logins by itself, and needs its database for this.
+const QUERY: &[u8] = b"\x03SELECT 1";
+
+/// The end of the columns, and of the rows; anything longer that begins like it is data.
+const END: u8 = 0xfe;
+const END_BELOW: usize = 9;
+
 /// `COM_QUIT`, as a packet.
 const QUIT: [u8; 5] = [1, 0, 0, 0, 1];
 
@@ -59,7 +66,8 @@ pub(super) async fn knock(stream: TcpStream, target: &Target, roots: &Roots) -> 
         _ => return Err(malformed(&packets.wire)),
     };
     let version = greeting.server_version_str();
-    let server = Server { version: Some(version.strip_prefix(OLD_REPLICAS).unwrap_or(&version).to_owned()) };
+    let version = Some(version.strip_prefix(OLD_REPLICAS).unwrap_or(&version).to_owned());
+    let server = Server { version, checked_password: target.login.is_some() };
     let offers_tls = greeting.capabilities().contains(CapabilityFlags::CLIENT_SSL);
     let wants_tls = match target.tls {
         Tls::Disable => false,
@@ -113,10 +121,7 @@ async fn log_in(mut packets: Packets, login: &Login, greeting: &HandshakePacket<
     loop {
         let answer = packets.receive().await?;
         let reply = match answer.as_slice() {
-            [OK, ..] => {
-                packets.wire.close(&QUIT).await;
-                return Ok(());
-            }
+            [OK, ..] => return query(packets, capabilities).await,
             [ERROR, ..] => return Err(said(&packets.wire, &answer, capabilities)),
             [SWITCH, _, ..] => {
                 let switch = AuthSwitchRequest::deserialize((), &mut ParseBuf(&answer)).map_err(|_| malformed(&packets.wire))?;
@@ -129,6 +134,22 @@ async fn log_in(mut packets: Packets, login: &Login, greeting: &HandshakePacket<
         };
         packets.send_bytes(&reply).await?;
     }
+}
+
+/// Asks for a row, and reads to its end: the column, and the row itself, each followed by a mark.
+async fn query(mut packets: Packets, capabilities: CapabilityFlags) -> Result<(), Refusal> {
+    packets.number = 0;
+    packets.send_bytes(QUERY).await?;
+    let mut ends = 0;
+    while ends < 2 {
+        match packets.receive().await?.as_slice() {
+            [END, rest @ ..] if rest.len() + 1 < END_BELOW => ends += 1,
+            answer @ [ERROR, ..] => return Err(said(&packets.wire, answer, capabilities)),
+            _ => {}
+        }
+    }
+    packets.wire.close(&QUIT).await;
+    Ok(())
 }
 
 /// What shows a server that we know the password.

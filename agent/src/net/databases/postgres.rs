@@ -1,4 +1,4 @@
-//! PostgreSQL's start of a connection, up to «ready for query».
+//! PostgreSQL's start of a connection, up to the answer to a first query.
 //!
 //! Source: <https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-START-UP>.
 
@@ -21,19 +21,16 @@ use super::wire::{Trust, Wire, recognised};
 /// Whom the server is told to be knocking where there are no credentials. It never gets as far as a login.
 const NOBODY: &str = "ingot";
 
-/// The database that every server has, for who does not name one.
-const ANY: &str = "postgres";
+/// The shortest query: a pooler accepts logins by itself, and needs its database for this.
+const QUERY: &str = "SELECT 1";
 
 const SCRAM: &str = "SCRAM-SHA-256";
 
-/// «Undefined database»: said to those only whose login was good.
-const NO_DATABASE: &str = "3D000";
-
-pub(super) async fn knock(stream: TcpStream, target: &Target, roots: &Roots) -> Result<Server, Refusal> {
+/// `database` is the one to log in to.
+pub(super) async fn knock(stream: TcpStream, target: &Target, database: &str, roots: &Roots) -> Result<Server, Refusal> {
     let wire = Wire::new(stream, target.at());
     let mut wire = if target.tls == Tls::Disable { wire } else { ask_for_tls(wire, target, roots).await? };
     let user = target.login.as_ref().map_or(NOBODY, |login| login.user.expose());
-    let database = target.login.as_ref().and_then(|login| login.database.as_ref()).map_or(ANY, |database| database.expose());
     let parameters = [("user", user), ("database", database), ("application_name", "ingot")];
     let hello = written(&wire, |out| frontend::startup_message(parameters, out))?;
     wire.send(hello).await?;
@@ -70,7 +67,7 @@ async fn ask_for_tls(mut wire: Wire, target: &Target, roots: &Roots) -> Result<W
 async fn answered(mut wire: Wire) -> Result<Server, Refusal> {
     match next(&mut wire).await? {
         Message::ErrorResponse(body) => match said(&wire, &body) {
-            Refusal::Said(said) if matches!(said.verdict, Verdict::Starting | Verdict::Full) => Err(Refusal::Said(said)),
+            Refusal::Said(said) if said.verdict.may_pass() => Err(Refusal::Said(said)),
             _ => Ok(Server::default()),
         },
         _ => {
@@ -81,7 +78,7 @@ async fn answered(mut wire: Wire) -> Result<Server, Refusal> {
 }
 
 async fn log_in(mut wire: Wire, login: &Login) -> Result<Server, Refusal> {
-    let mut authentication = Authentication { login, scram: None, proven: None };
+    let mut authentication = Authentication { login, scram: None, proven: None, sent: false };
     let mut version = None;
     loop {
         match next(&mut wire).await? {
@@ -92,21 +89,32 @@ async fn log_in(mut wire: Wire, login: &Login) -> Result<Server, Refusal> {
                     version = body.value().ok().and_then(|value| value.split(' ').next()).map(str::to_owned);
                 }
             }
-            Message::ReadyForQuery(_) => {
-                wire.close(&terminate()).await;
-                return Ok(Server { version });
-            }
-            Message::ErrorResponse(body) => {
-                return match said(&wire, &body) {
-                    Refusal::Said(said) if said.code == NO_DATABASE && login.database.is_none() => Ok(Server { version }),
-                    refusal => Err(refusal),
-                };
-            }
+            Message::ReadyForQuery(_) => break,
+            Message::ErrorResponse(body) => return Err(said(&wire, &body)),
             message => {
                 if let Some(answer) = authentication.answer(message, &wire)? {
                     wire.send(answer).await?;
                 }
             }
+        }
+    }
+    query(&mut wire).await?;
+    wire.close(&terminate()).await;
+    Ok(Server { version, checked_password: authentication.sent })
+}
+
+/// Asks for a row, and reads to its end.
+async fn query(wire: &mut Wire) -> Result<(), Refusal> {
+    let query = written(wire, |out| frontend::query(QUERY, out))?;
+    wire.send(query).await?;
+    let mut has_row = false;
+    loop {
+        match next(wire).await? {
+            Message::DataRow(_) => has_row = true,
+            Message::ReadyForQuery(_) if has_row => return Ok(()),
+            Message::ErrorResponse(body) => return Err(said(wire, &body)),
+            Message::RowDescription(_) | Message::CommandComplete(_) | Message::NoticeResponse(_) | Message::ParameterStatus(_) => {}
+            _ => return Err(malformed(wire)),
         }
     }
 }
@@ -116,6 +124,8 @@ struct Authentication<'a> {
     login: &'a Login,
     scram: Option<Scram>,
     proven: Option<Proven>,
+    /// Whether the server has been given the password, in whatever form.
+    sent: bool,
 }
 
 impl Authentication<'_> {
@@ -124,12 +134,17 @@ impl Authentication<'_> {
         let password = self.login.password.expose().as_bytes();
         let answer = match message {
             Message::AuthenticationCleartextPassword if wire.trust == Trust::Verified => {
+                self.sent = true;
                 written(wire, |out| frontend::password_message(password, out))?
             }
             Message::AuthenticationCleartextPassword => {
                 return Err(Refusal::Readable { at: wire.at().into(), open: wire.trust == Trust::Open });
             }
+            Message::AuthenticationMd5Password(_) if wire.trust != Trust::Verified => {
+                return Err(Refusal::Guessable { at: wire.at().into() });
+            }
             Message::AuthenticationMd5Password(body) => {
+                self.sent = true;
                 let hash = Zeroizing::new(md5_hash(self.login.user.expose().as_bytes(), password, body.salt()));
                 written(wire, |out| frontend::password_message(hash.as_bytes(), out))?
             }
@@ -148,6 +163,7 @@ impl Authentication<'_> {
                 let proof = begun.answer(body.data(), password).map_err(|why| wire.odd(why))?;
                 let answer = written(wire, |out| frontend::sasl_response(&proof.message, out))?;
                 self.proven = Some(proof);
+                self.sent = true;
                 answer
             }
             Message::AuthenticationSaslFinal(body) => match self.proven.take() {
@@ -157,6 +173,10 @@ impl Authentication<'_> {
             // Before it has shown that it knows the password, too, anybody could say so.
             Message::AuthenticationOk if self.scram.is_some() || self.proven.is_some() => {
                 return Err(Refusal::Impostor { at: wire.at().into() });
+            }
+            // A verified server may do without the password; of any other, this proves nothing.
+            Message::AuthenticationOk if !self.sent && wire.trust != Trust::Verified => {
+                return Err(Refusal::Unasked { at: wire.at().into() });
             }
             Message::AuthenticationOk => return Ok(None),
             Message::AuthenticationGss | Message::AuthenticationSspi | Message::AuthenticationKerberosV5 => {

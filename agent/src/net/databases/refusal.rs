@@ -36,10 +36,16 @@ pub(crate) enum Refusal {
     Roots { path: String, why: String },
     #[error("{at} wants the password in a form that it can read, and it is not certain who that is")]
     Readable { at: String, open: bool },
+    /// An MD5 hash of the password, with a salt of the server's choice: quickly guessed.
+    #[error("{at} wants an MD5 hash of the password, and its identity is not verified")]
+    Guessable { at: String },
     #[error("{at} wants a login by {method}")]
     Method { at: String, method: String },
     #[error("{at} could not show that it knows the password, too")]
     Impostor { at: String },
+    /// Anybody who answers at this address can say so.
+    #[error("{at} accepts the login without asking for the password, and its identity is not verified")]
+    Unasked { at: String },
     #[error("{}", .0.sentence())]
     Said(Said),
 }
@@ -62,6 +68,8 @@ pub(crate) struct Said {
 pub(crate) enum Verdict {
     /// It starts, recovers or shuts down.
     Starting,
+    /// A pooler or proxy, without a connection to the database behind it.
+    Detached,
     Full,
     WrongPassword,
     /// The server has no such user, or not from here.
@@ -80,6 +88,7 @@ impl Said {
         let Self { at, code, message, .. } = self;
         let what = match self.verdict {
             Verdict::Starting => "is starting up or shutting down",
+            Verdict::Detached => "has no connection to the database behind it",
             Verdict::Full => "has too many connections",
             Verdict::WrongPassword => "refused user name and password",
             Verdict::NotAllowed => "does not let this user in from here",
@@ -94,6 +103,11 @@ impl Said {
 }
 
 impl Verdict {
+    /// Whether time alone can cure it.
+    pub(super) fn may_pass(self) -> bool {
+        matches!(self, Self::Starting | Self::Detached | Self::Full)
+    }
+
     /// What a SQLSTATE of PostgreSQL means; `message` tells apart what shares one.
     pub(super) fn of_postgres(state: &str, message: &str) -> Self {
         match state {
@@ -108,9 +122,31 @@ impl Verdict {
             "3D000" => Self::NoDatabase,
             "42501" => Self::NotAllowed,
             "55000" => Self::NotAllowed,
+            "57014" => Self::Starting,
+            state if state.starts_with("08") => Self::of_pooler(message),
             // Out of memory or disk, an internal error: such as a child that could not be made.
             state if state.starts_with("53") || state.starts_with("58") || state == "XX000" => Self::Starting,
             _ => Self::Unknown,
+        }
+    }
+
+    /// What a connection exception (class 08) means: poolers say everything with it, their database's own words included.
+    ///
+    /// Source: pgbouncer 1.18 to 1.25, `disconnect_client` and its callers.
+    fn of_pooler(message: &str) -> Self {
+        let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        if says(&["authentication failed", "no such user", "auth failed"]) {
+            Self::WrongPassword
+        } else if says(&["no such database", "does not exist"]) {
+            Self::NoDatabase
+        } else if says(&["SSL required"]) {
+            Self::NeedsTls
+        } else if says(&["no more connections", "too many"]) {
+            Self::Full
+        } else if says(&["pg_hba.conf", "login rejected", "not allowed"]) {
+            Self::NotAllowed
+        } else {
+            Self::Detached
         }
     }
 
@@ -122,6 +158,8 @@ impl Verdict {
             // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED, ER_OUT_OF_RESOURCES.
             1040 | 1203 | 1226 | 1041 => Self::Full,
             1045 | 1698 => Self::WrongPassword,
+            // The errors of a client, relayed by MaxScale; ProxySQL's «max connect timeout»; RDS Proxy's wait for a connection.
+            2002 | 2003 | 2006 | 2013 | 9001 | 9501 => Self::Detached,
             1129 => Self::Blocked,
             1130 | 1044 => Self::NotAllowed,
             1049 => Self::NoDatabase,
@@ -141,6 +179,11 @@ impl Refusal {
             io::ErrorKind::TimedOut | io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Self::Silent { at },
             kind => Self::Broken { at, why: kind.to_string() },
         }
+    }
+
+    /// Whether it refuses this password, in which case another one may be right.
+    pub(crate) fn is_wrong_password(&self) -> bool {
+        self.verdict() == Some(Verdict::WrongPassword)
     }
 
     /// What the engine made of it, if it said something.
@@ -181,10 +224,18 @@ impl Failure for Refusal {
                 "set `tls: verify`, with the certificate authorities of the server in `ca:` (RDS's: {BUNDLE}, as \
                  /etc/ingot/rds-ca.pem)"
             ),
+            Self::Guessable { .. } => format!(
+                "give the user a password by SCRAM-SHA-256, or set `tls: verify`, with the certificate authorities of the \
+                 server in `ca:` (RDS's: {BUNDLE}, as /etc/ingot/rds-ca.pem)"
+            ),
             Self::Method { .. } => "give the user a password by SCRAM-SHA-256, caching_sha2_password or mysql_native_password".into(),
             Self::Impostor { .. } => "find out who answers in place of the database".into(),
+            Self::Unasked { .. } => {
+                "have the server ask for the password, set `tls: verify`, or remove `credentials:` if it needs none".into()
+            }
             Self::Said(said) => match said.verdict {
                 Verdict::Starting => "look at the server's log: it does not come to its end".into(),
+                Verdict::Detached => "check that the database behind this pooler or proxy is running and reachable from it".into(),
                 Verdict::Full => "raise max_connections, or let fewer clients connect".into(),
                 // MySQL and MariaDB say no more to a user who has to come by TLS.
                 Verdict::WrongPassword if said.open && said.code == "1045" => {
@@ -207,7 +258,7 @@ impl Failure for Refusal {
         match self {
             Self::Name { .. } | Self::Refused { .. } | Self::Silent { .. } | Self::Mute { .. } | Self::Broken { .. } => true,
             Self::Untrusted { late, .. } => *late,
-            Self::Said(said) => matches!(said.verdict, Verdict::Starting | Verdict::Full),
+            Self::Said(said) => said.verdict.may_pass(),
             _ => false,
         }
     }
@@ -233,6 +284,20 @@ mod tests {
             ("3D000", "database \"shop\" does not exist", Verdict::NoDatabase),
             ("42501", "permission denied for database \"shop\"", Verdict::NotAllowed),
             ("0A000", "unsupported frontend protocol", Verdict::Unknown),
+            ("57014", "canceling statement due to statement timeout", Verdict::Starting),
+            // Poolers.
+            ("08P01", "the database system is starting up", Verdict::Detached),
+            ("08P01", "pgbouncer cannot connect to server", Verdict::Detached),
+            ("08P01", "server login has been failing, try again later (server_login_retry)", Verdict::Detached),
+            ("08P01", "query_wait_timeout", Verdict::Detached),
+            ("08006", "server closed the connection unexpectedly", Verdict::Detached),
+            ("08001", "remote connect error", Verdict::Detached),
+            ("08P01", "password authentication failed", Verdict::WrongPassword),
+            ("08P01", "no such user: shop", Verdict::WrongPassword),
+            ("08P01", "no such database: shop", Verdict::NoDatabase),
+            ("08P01", "SSL required", Verdict::NeedsTls),
+            ("08P01", "no more connections allowed (max_client_conn)", Verdict::Full),
+            ("08P01", "no pg_hba.conf entry for host \"10.0.0.7\"", Verdict::NotAllowed),
         ];
         for (state, message, verdict) in table {
             assert_eq!(Verdict::of_postgres(state, message), verdict, "{state} {message}");
@@ -250,6 +315,9 @@ mod tests {
             (1130, Verdict::NotAllowed),
             (3159, Verdict::NeedsTls),
             (1820, Verdict::Locked),
+            (2003, Verdict::Detached),
+            (9001, Verdict::Detached),
+            (9501, Verdict::Detached),
             (1064, Verdict::Unknown),
         ];
         for (code, verdict) in table {
@@ -261,7 +329,13 @@ mod tests {
     fn waits_for_what_passes_and_for_nothing_else() {
         let at = || "db:5432".to_owned();
         let said = |verdict| Refusal::Said(Said { at: at(), verdict, code: "x".into(), message: "y".into(), open: false });
-        for refusal in [Refusal::Refused { at: at() }, Refusal::Silent { at: at() }, said(Verdict::Starting), said(Verdict::Full)] {
+        for refusal in [
+            Refusal::Refused { at: at() },
+            Refusal::Silent { at: at() },
+            said(Verdict::Starting),
+            said(Verdict::Detached),
+            said(Verdict::Full),
+        ] {
             assert!(refusal.is_transient() && refusal.hint().is_some(), "{refusal}");
         }
         let untrusted = |late| Refusal::Untrusted { at: at(), roots: "x".into(), why: "y".into(), late };

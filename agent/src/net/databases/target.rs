@@ -20,6 +20,11 @@ pub(crate) struct Target {
 }
 
 impl Target {
+    /// Whether there is a login, and it names no database.
+    pub(super) fn names_none(&self) -> bool {
+        self.login.as_ref().is_some_and(|login| login.database.is_none())
+    }
+
     /// `host:port`, for people.
     pub(crate) fn at(&self) -> String {
         if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
@@ -70,7 +75,7 @@ pub(crate) enum Tls {
 pub(crate) struct Login {
     pub(crate) user: SecretText,
     pub(crate) password: SecretText,
-    /// The database to log in to. `None` leaves it open: the login alone counts.
+    /// The database to log in to. `None` leaves it open: one that every server has will do.
     pub(crate) database: Option<SecretText>,
 }
 
@@ -79,4 +84,6 @@ pub(crate) struct Login {
 pub(crate) struct Server {
     /// What it says it is, such as `15.8` or `10.11.6-MariaDB`; `None` where it tells only those who log in.
     pub(crate) version: Option<String>,
+    /// Whether it was given the password, and accepted it.
+    pub(crate) checked_password: bool,
 }

@@ -69,6 +69,21 @@ fn greeting(plugin: &str) -> Vec<u8> {
     of_mysql(0, &body.concat())
 }
 
+/// Answers `SELECT 1` of a client of MySQL.
+fn answer_mysql(stream: &mut TcpStream) {
+    assert_eq!(read(stream), b"\x09\0\0\0\x03SELECT 1");
+    let end = b"\xfe\0\0\x02\0";
+    let column = b"\x03def\0\0\0\x011\0\x0c\x3f\0\x01\0\0\0\x08\x81\0\0\0\0";
+    let packets: [&[u8]; 5] = [b"\x01", column, end, b"\x011", end];
+    let answer: Vec<u8> = packets.iter().zip(1..).flat_map(|(packet, number)| of_mysql(number, packet)).collect();
+    stream.write_all(&answer).unwrap();
+}
+
+/// `AuthenticationOk`, the version, and that it is ready, of PostgreSQL.
+fn welcome() -> Vec<u8> {
+    [of_postgres(b'R', &[0; 4]), of_postgres(b'S', b"server_version\x0015.8 (Debian)\0"), of_postgres(b'Z', b"I")].concat()
+}
+
 #[tokio::test]
 async fn nobody_there_is_told_at_once() {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
@@ -133,6 +148,61 @@ async fn a_server_that_does_not_prove_that_it_knows_the_password_is_an_impostor(
 }
 
 #[tokio::test]
+async fn a_login_without_a_password_proves_nothing() {
+    let port = serve(|stream| {
+        if read(stream)[4..8] == *b"\x04\xd2\x16\x2f" {
+            stream.write_all(b"N").unwrap();
+            read(stream);
+        }
+        stream.write_all(&welcome()).unwrap();
+    });
+    for tls in [Tls::Prefer, Tls::Disable] {
+        let refusal = knock(&target(Engine::Postgres, port, tls)).await.unwrap_err();
+        assert_eq!(refusal, Refusal::Unasked { at: format!("127.0.0.1:{port}") });
+        assert!(!refusal.is_transient() && refusal.hint().unwrap().contains("`tls: verify`"));
+    }
+}
+
+#[tokio::test]
+async fn nobody_unverified_gets_a_hash_by_md5() {
+    let (sender, received) = std::sync::mpsc::channel();
+    let port = serve(move |stream| {
+        read(stream);
+        stream.write_all(&of_postgres(b'R', b"\0\0\0\x05salt")).unwrap();
+        sender.send(read(stream)).unwrap();
+    });
+    let refusal = knock(&target(Engine::Postgres, port, Tls::Disable)).await.unwrap_err();
+    assert_eq!(refusal, Refusal::Guessable { at: format!("127.0.0.1:{port}") });
+    assert_eq!(received.recv().unwrap(), b"");
+    assert!(refusal.hint().unwrap().contains("SCRAM-SHA-256") && refusal.hint().unwrap().contains("`tls: verify`"));
+}
+
+/// As pgbouncer does while its database starts, before the login and, once it has seen the database, after it.
+#[tokio::test]
+async fn a_pooler_is_ready_once_its_database_answers() {
+    let starting = || of_postgres(b'E', b"SFATAL\0C08P01\0Mserver login has been failing, try again later (server_login_retry)\0\0");
+    for without_login in [true, false] {
+        let port = serve(move |stream| {
+            read(stream);
+            stream.write_all(&starting()).unwrap();
+        });
+        let mut target = target(Engine::Postgres, port, Tls::Disable);
+        target.login = target.login.filter(|_| !without_login);
+        let refusal = knock(&target).await.unwrap_err();
+        assert!(refusal.verdict() == Some(Verdict::Detached) && refusal.is_transient(), "{refusal}");
+    }
+    let port = serve(|stream| {
+        stream.write_all(&greeting("mysql_native_password")).unwrap();
+        read(stream);
+        stream.write_all(&of_mysql(2, &[0, 0, 0, 2, 0, 0, 0])).unwrap();
+        read(stream);
+        stream.write_all(&of_mysql(1, b"\xff\x29\x23#HY000Max connect timeout reached while reaching hostgroup 0")).unwrap();
+    });
+    let refusal = knock(&target(Engine::Mysql, port, Tls::Prefer)).await.unwrap_err();
+    assert!(refusal.verdict() == Some(Verdict::Detached) && refusal.is_transient(), "{refusal}");
+}
+
+#[tokio::test]
 async fn a_login_that_postgres_does_by_another_server_is_named() {
     let port = serve(|stream| {
         read(stream);
@@ -158,8 +228,10 @@ async fn caching_sha2_gets_the_password_itself_from_nobody_who_is_not_sure() {
         let login = read(stream);
         assert!(!login.windows(7).any(|part| part == b"hunter2"));
         stream.write_all(&[of_mysql(2, &[1, 3]), of_mysql(3, &[0, 0, 0, 2, 0, 0, 0])].concat()).unwrap();
+        answer_mysql(stream);
     });
-    assert_eq!(knock(&target(Engine::Mysql, port, Tls::Prefer)).await, Ok(Server { version: Some("8.4.2".into()) }));
+    let expected = Server { version: Some("8.4.2".into()), checked_password: true };
+    assert_eq!(knock(&target(Engine::Mysql, port, Tls::Prefer)).await, Ok(expected));
 
     let port = serve(|stream| {
         stream.write_all(&greeting("caching_sha2_password")).unwrap();
@@ -180,6 +252,7 @@ async fn mysql_may_ask_for_another_scramble_and_for_one_that_we_do_not_have() {
         stream.write_all(&of_mysql(2, b"\xfemysql_native_password\0abcdefghijklmnopqrst\0")).unwrap();
         assert_eq!(read(stream).len(), 4 + 20);
         stream.write_all(&of_mysql(4, &[0, 0, 0, 2, 0, 0, 0])).unwrap();
+        answer_mysql(stream);
     });
     assert!(knock(&target(Engine::Mysql, port, Tls::Prefer)).await.is_ok());
     let port = serve(|stream| {

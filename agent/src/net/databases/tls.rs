@@ -1,7 +1,7 @@
 //! TLS with a database: which certificate authorities are trusted, and what becomes of a certificate that is not.
 //!
-//! In this order, the first that is there: those that the document names, RDS's where the image has them
-//! ([`BAKED`]), those of the system, Mozilla's. A certificate that they do not vouch for is an error only where
+//! Those that the document names, and no others; where it names none, those of the system, or else Mozilla's, and RDS's in
+//! addition where the image has them ([`BAKED`]): an RDS Proxy has a certificate of Amazon's public authority. A certificate that they do not vouch for is an error only where
 //! it was to be verified; elsewhere the connection is encrypted all the same, and it is known that anybody may be at its
 //! other end.
 
@@ -67,13 +67,21 @@ impl Roots {
     }
 
     async fn of_this_machine(&self) -> Result<Trusted, Refusal> {
-        for path in [BAKED].into_iter().chain(SYSTEM) {
-            if let Some(found) = self.in_file(Path::new(path)).await? {
-                return Ok(found);
+        let mut system = None;
+        for path in SYSTEM {
+            system = self.in_file(Path::new(path)).await?;
+            if system.is_some() {
+                break;
             }
         }
-        let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        Ok(Trusted { roots: Arc::new(roots), from: "Mozilla's certificate authorities".into() })
+        let system = system.unwrap_or_else(|| {
+            let roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+            Trusted { roots: Arc::new(roots), from: "Mozilla's certificate authorities".into() }
+        });
+        let Some(baked) = self.in_file(Path::new(BAKED)).await? else { return Ok(system) };
+        let mut roots = RootCertStore::clone(&baked.roots);
+        roots.roots.extend_from_slice(&system.roots.roots);
+        Ok(Trusted { roots: Arc::new(roots), from: format!("{} or {}", baked.from, system.from) })
     }
 
     /// `None` if there is no such file. Certificates in it that are of no use are passed over, if there are others.
@@ -109,7 +117,9 @@ pub(super) async fn encrypt(wire: Wire, target: &Target, roots: &Roots) -> Resul
         .dangerous()
         .with_custom_certificate_verifier(Arc::clone(&verifier) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
-    let name = ServerName::try_from(target.host.clone()).map_err(|_| failed(format!("{} is no name for a certificate", target.host)))?;
+    // The dot that ends an absolute name is in no certificate.
+    let host = target.host.strip_suffix('.').unwrap_or(&target.host);
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| failed(format!("{} is no name for a certificate", target.host)))?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let stream: Box<dyn Stream> = wire.into_stream();
     match connector.connect(name, stream).await {

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use super::change::Change;
 use super::fields::{Database, RestoreFrom};
+use super::host;
+use super::serverless::Serverless;
 use super::trouble::{DatabaseError, Unsuitable};
 use crate::aws::rds::{self, Kind, Member, Name, Restore, Snapshot, SnapshotQuery};
-use crate::net::databases::{Engine, Login, Refusal, Target, Verdict};
+use crate::net::databases::{Engine, Login, Refusal, Target};
 use crate::step::Context;
 use crate::step::fields::OrMap;
 use crate::text::Text;
@@ -64,7 +66,7 @@ pub(super) fn is_pending(found: &rds::Database) -> bool {
 /// Whether a refusal that is final elsewhere may pass, since another password is on its way.
 pub(super) fn may_pass(refusal: &Refusal, found: &rds::Database) -> bool {
     let changing = found.changes_password || is_pending(found) || CHANGING.contains(&found.status.as_str());
-    changing && refusal.verdict() == Some(Verdict::WrongPassword)
+    changing && refusal.is_wrong_password()
 }
 
 impl Database {
@@ -83,30 +85,40 @@ impl Database {
     /// Where a database with a host of its own is.
     pub(super) fn plain(&self, login: Option<Login>, cx: &Context<'_>) -> Result<Target, DatabaseError> {
         let host = self.host.as_ref().map(|host| render(host, cx)).transpose()?.unwrap_or_default();
+        // In a rehearsal, a placeholder may stand in for a part of it.
+        let host = match cx.placeholder() {
+            None => host::checked(&host).map_err(|why| Unsuitable::Host { why })?.to_owned(),
+            Some(_) => host,
+        };
         let engine = self.engine.unwrap_or(Engine::Postgres);
         Ok(Target { host, port: self.port.unwrap_or(engine.port()), engine, tls: self.tls, ca: self.ca.clone(), login })
     }
 
-    /// Where a database of RDS is. `None` as long as RDS does not say, or there is nothing yet that could answer.
-    pub(super) fn target(&self, name: &Name, found: &rds::Database, login: Option<Login>) -> Result<Option<Target>, Unsuitable> {
+    /// Where a database of RDS is, and whom to log in as. `None` as long as RDS does not say, or there is nothing yet that
+    /// could answer.
+    pub(super) async fn target(&self, name: &Name, found: &rds::Database, cx: &Context<'_>) -> Result<Option<Target>, DatabaseError> {
         let engine = engine(&name.id, &found.engine)?;
         let answers = name.kind == Kind::Instance || !found.members.is_empty();
-        let endpoint = found.endpoint.clone().filter(|_| answers);
-        Ok(endpoint.map(|(host, port)| Target { host, port, engine, tls: self.tls, ca: self.ca.clone(), login }))
+        let Some((host, port)) = found.endpoint.clone().filter(|_| answers) else { return Ok(None) };
+        if !self.has_credentials(&name.id, found)? {
+            return Ok(None);
+        }
+        let login = self.login(Some(found), cx).await?;
+        Ok(Some(Target { host, port, engine, tls: self.tls, ca: self.ca.clone(), login }))
     }
 
     /// What a restore has left undone, by this instance or another.
     pub(super) fn unfinished(&self, name: &Name, found: &rds::Database, cx: &Context<'_>) -> Result<Option<Change>, DatabaseError> {
-        let class = self.restore_from.as_ref().and_then(|from| from.class.as_ref());
+        let class = self.restore_from.as_ref().and_then(|from| from.member_class());
         if let (Kind::Cluster, true, true, Some(class)) = (name.kind, found.members.is_empty(), found.tags.contains_key(FROM), class) {
             let id = format!("{}-1", name.id);
             let mut tags = self.restore_from.as_ref().map_or(Ok(BTreeMap::new()), |from| rendered(&from.tags, cx))?;
             tags.extend(found.tags.get(FROM).map(|from| (FROM.to_owned(), from.clone())));
             let (cluster, engine) = (name.id.clone(), found.engine.clone());
-            return Ok(Some(Change::AddMember(Member { id, cluster, class: render(class, cx)?, engine, tags })));
+            return Ok(Some(Change::AddMember(Member { id, cluster, class: render(&class, cx)?, engine, tags })));
         }
-        let secret = self.secret().filter(|_| is_pending(found));
-        Ok(secret.map(|secret| Change::SetPassword { database: name.id.clone(), secret: secret.clone() }))
+        let secret = self.credentials.is_some().then(|| self.secret().cloned()).filter(|_| is_pending(found));
+        Ok(secret.map(|secret| Change::SetPassword { database: name.id.clone(), secret }))
     }
 
     /// The request for a database that is not there.
@@ -131,6 +143,7 @@ impl Database {
             subnet_group: maybe(&from.subnet_group)?,
             security_groups: from.security_groups.iter().map(|group| render(group, cx)).collect::<Result<_, _>>()?,
             parameter_group: maybe(&from.parameter_group)?,
+            scaling: from.serverless.as_ref().map(Serverless::scaling),
             tags,
         })))
     }
@@ -167,6 +180,7 @@ fn rendered(tags: &BTreeMap<String, Text>, cx: &Context<'_>) -> Result<BTreeMap<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::net::databases::Verdict;
 
     fn named(kind: Kind) -> Name {
         Name { kind, id: "shop".into(), made: false }

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::host;
+use super::serverless::{self, Serverless};
 use crate::address::Address;
 use crate::failure::Objection;
 use crate::net::databases::{Engine, Tls};
@@ -31,14 +33,15 @@ pub(crate) struct Database {
     pub(super) engine: Option<Engine>,
     /// How to create the database if RDS does not have it. Default: a missing database is an error.
     pub(super) restore_from: Option<RestoreFrom>,
-    /// Secret with `username`, `password` and optionally `dbname`: used to log in, and set on a restored database.
-    #[serde(default, deserialize_with = "secret")]
-    #[schemars(with = "Option<String>", extend("pattern" = r"^secrets\..+"))]
-    pub(super) credentials: Option<Address>,
+    /// Secret with `username`, `password` and optionally `dbname`: used to log in, and set on a restored database. With
+    /// `managed`, it is the one in which RDS manages the master password.
+    #[serde(default, deserialize_with = "credentials")]
+    #[schemars(with = "Option<String>", extend("pattern" = r"^(managed$|secrets\..+)"))]
+    pub(super) credentials: Option<Credentials>,
     /// Encryption of the connection. Default: `prefer`.
     #[serde(default)]
     pub(super) tls: Tls,
-    /// File with certificate authorities in PEM. Default: `/etc/ingot/rds-ca.pem`, the system's, or Mozilla's.
+    /// File with certificate authorities in PEM. Default: the system's, or Mozilla's, and those in `/etc/ingot/rds-ca.pem`.
     pub(super) ca: Option<PathBuf>,
 }
 
@@ -46,12 +49,27 @@ fn port<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u16>
     Ok(within::<_, 1, 65535>(deserializer)?.and_then(|port| u16::try_from(port).ok()))
 }
 
-fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Address>, D::Error> {
+/// Where user name and password come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Credentials {
+    Secret(Address),
+    /// RDS's own secret of the master user.
+    Managed,
+}
+
+fn credentials<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Credentials>, D::Error> {
     let Some(text) = Option::<String>::deserialize(deserializer)? else { return Ok(None) };
+    if text == "managed" {
+        return Ok(Some(Credentials::Managed));
+    }
     let address = text.parse().ok().filter(|address: &Address| address.kind() == "secrets" && !address.key().is_empty());
-    let wrong =
-        || Objection::new(format!("`{text}` is not the address of a secret"), "write it whole and without braces, as in secrets.db");
-    address.map(Some).ok_or_else(|| serde::de::Error::custom(wrong()))
+    let wrong = || {
+        Objection::new(
+            format!("`{text}` is not the address of a secret"),
+            "write it whole and without braces, as in secrets.db, or write `managed`",
+        )
+    };
+    address.map(|address| Some(Credentials::Secret(address))).ok_or_else(|| serde::de::Error::custom(wrong()))
 }
 
 /// A snapshot, and what is to be made of it. What is not said is as in the snapshot, or as RDS chooses.
@@ -60,8 +78,10 @@ fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Ad
 pub(super) struct RestoreFrom {
     /// Snapshot to restore: its ID or ARN, or the newest available one with tags.
     pub(super) snapshot: OrMap<Text, Newest>,
-    /// Instance class. A cluster requires it, and gets one instance of it.
+    /// Instance class. A cluster requires it, unless it is `serverless`, and gets one instance of it.
     pub(super) class: Option<Text>,
+    /// Capacity of an Aurora Serverless v2 cluster, which gets one instance of class `db.serverless`.
+    pub(super) serverless: Option<Serverless>,
     /// Name of the DB subnet group.
     pub(super) subnet_group: Option<Text>,
     /// IDs of security groups.
@@ -82,6 +102,43 @@ pub(super) struct Newest {
     pub(super) newest_with_tags: BTreeMap<String, Text>,
 }
 
+impl RestoreFrom {
+    /// The class of a cluster's first instance.
+    pub(super) fn member_class(&self) -> Option<Text> {
+        self.class.clone().or_else(|| self.serverless.as_ref().map(|_| Text::new(serverless::CLASS)))
+    }
+
+    /// What contradicts itself.
+    fn contradictions(&self, of_cluster: bool) -> Vec<Objection> {
+        let mut wrong = self.serverless.as_ref().map(Serverless::contradictions).unwrap_or_default();
+        let mut object = |message: &str, hint: &str| wrong.push(Objection::new(message, hint));
+        let class = self.class.as_ref().filter(|class| class.is_plain()).map(Text::raw);
+        match (class, &self.serverless) {
+            (Some(serverless::CLASS), None) if of_cluster => object(
+                "instances of class db.serverless need a range of capacity",
+                "add `serverless: { min_capacity: 0.5, max_capacity: 8 }` with the capacity that you want",
+            ),
+            (Some(class), Some(_)) if class != serverless::CLASS => {
+                object(&format!("instances of class {class} do not scale"), "remove `class:` or `serverless:`");
+            }
+            _ => {}
+        }
+        if self.serverless.is_some() && !of_cluster {
+            object("only Aurora clusters are serverless", "name it by `cluster:`, or remove `serverless:`");
+        }
+        if of_cluster && self.class.is_none() && self.serverless.is_none() {
+            object("a cluster is restored without any instance, and its first one needs a class", "add `class:`");
+        }
+        if matches!(&self.snapshot, OrMap::Map(newest) if newest.newest_with_tags.is_empty()) {
+            object("no tag at all would match every snapshot", "name at least one tag");
+        }
+        for tag in self.tags.keys().filter(|tag| tag.starts_with("aws:") || tag.starts_with("ingot:")) {
+            object(&format!("the tag `{tag}` is not yours to set"), "give it a name that begins with neither `aws:` nor `ingot:`");
+        }
+        wrong
+    }
+}
+
 impl Database {
     /// Every string that may hold references.
     pub(super) fn strings(&self) -> Vec<&Text> {
@@ -100,8 +157,8 @@ impl Database {
 
     /// What contradicts itself.
     pub(super) fn contradictions(&self) -> Vec<Objection> {
-        let mut wrong: Vec<(String, String)> = Vec::new();
-        let mut object = |message: &str, hint: &str| wrong.push((message.into(), hint.into()));
+        let mut wrong: Vec<Objection> = self.host.as_ref().and_then(host::objection).into_iter().collect();
+        let mut object = |message: &str, hint: &str| wrong.push(Objection::new(message, hint));
         match [&self.instance, &self.cluster, &self.host].into_iter().flatten().count() {
             1 => {}
             0 => object("it is not said which database is meant", "give `instance:`, `cluster:`, or `host:` and `engine:`"),
@@ -113,6 +170,9 @@ impl Database {
             }
             if self.restore_from.is_some() {
                 object("only RDS restores databases, and this one is a host", "name it by `instance:` or `cluster:`");
+            }
+            if self.is_managed() {
+                object("only RDS manages passwords, and this one is a host", "name it by `instance:` or `cluster:`, or name a secret");
             }
         } else {
             for (field, given) in [("port", self.port.is_some()), ("engine", self.engine.is_some())] {
@@ -127,30 +187,20 @@ impl Database {
         if self.ca.is_some() && self.tls == Tls::Disable {
             object("it has a `ca` and is not to be encrypted", "take one of the two away");
         }
-        if let Some(from) = &self.restore_from {
-            if self.cluster.is_some() && from.class.is_none() {
-                object("a cluster is restored without any instance, and its first one needs a class", "add `class:`");
-            }
-            if matches!(&from.snapshot, OrMap::Map(newest) if newest.newest_with_tags.is_empty()) {
-                object("no tag at all would match every snapshot", "name at least one tag");
-            }
-            for tag in from.tags.keys().filter(|tag| tag.starts_with("aws:") || tag.starts_with("ingot:")) {
-                object(&format!("the tag `{tag}` is not yours to set"), "give it a name that begins with neither `aws:` nor `ingot:`");
-            }
-        }
         if self.strings().into_iter().any(holds_secret) {
             object(
                 "where a database is, and what it is made of, may not come from a secret: both are shown to everybody",
                 "write it as it is, or keep it in `values:`",
             );
         }
-        wrong.into_iter().map(|(message, hint)| Objection { message, hint }).collect()
+        wrong.extend(self.restore_from.iter().flat_map(|from| from.contradictions(self.cluster.is_some())));
+        wrong
     }
 }
 
 fn holds_secret(text: &Text) -> bool {
     let template = (!text.is_plain()).then(|| Template::parse(text.raw()).ok()).flatten();
-    template.is_some_and(|template| template.references().iter().any(|reference| reference.root() == "secrets"))
+    template.is_some_and(|template| template.references().iter().any(|reference| reference.is_secret()))
 }
 
 #[cfg(test)]
@@ -169,6 +219,10 @@ mod tests {
         for fields in [
             json!({"instance": "shop"}),
             json!({"instance": "shop", "restore_from": {"snapshot": "golden"}, "credentials": "secrets.db"}),
+            json!({"instance": "shop", "restore_from": {"snapshot": "golden"}, "credentials": "managed"}),
+            json!({"cluster": "shop", "restore_from": {"snapshot": "s", "serverless": {"min_capacity": 0.5, "max_capacity": 8}}}),
+            json!({"cluster": "shop", "restore_from": {"snapshot": "s", "class": "db.serverless",
+                "serverless": {"min_capacity": 0.5, "max_capacity": 8}}}),
             json!({"cluster": "shop", "restore_from": {"snapshot": {"newest_with_tags": {"app": "shop"}}, "class": "db.r7g.large"}}),
             json!({"host": "db.internal", "engine": "mysql", "port": 3307, "tls": "verify", "ca": "/etc/ssl/ca.pem"}),
         ] {
@@ -191,6 +245,19 @@ mod tests {
             (json!({"instance": "a", "cluster": "b"}), "a database is one thing"),
             (json!({"host": "a"}), "which protocol"),
             (json!({"host": "a", "engine": "mysql", "restore_from": {"snapshot": "s"}}), "only RDS restores"),
+            (json!({"host": "a:5432", "engine": "postgres"}), "`host` ends with a port"),
+            (json!({"host": "postgres://a/b", "engine": "postgres"}), "`host` is a URL"),
+            (json!({"host": "a", "engine": "mysql", "credentials": "managed"}), "only RDS manages"),
+            (json!({"cluster": "a", "restore_from": {"snapshot": "s", "class": "db.serverless"}}), "instances of class db.serverless"),
+            (
+                json!({"cluster": "a", "restore_from": {"snapshot": "s", "class": "db.r7g.large",
+                    "serverless": {"min_capacity": 1, "max_capacity": 2}}}),
+                "instances of class db.r7g.large",
+            ),
+            (
+                json!({"instance": "a", "restore_from": {"snapshot": "s", "serverless": {"min_capacity": 1, "max_capacity": 2}}}),
+                "only Aurora clusters",
+            ),
             (json!({"instance": "a", "port": 5432}), "`port` is for"),
             (json!({"cluster": "a", "restore_from": {"snapshot": "s"}}), "a cluster is restored without"),
             (json!({"instance": "a", "restore_from": {"snapshot": {"newest_with_tags": {}}}}), "no tag at all"),

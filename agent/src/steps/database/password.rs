@@ -7,10 +7,11 @@ use super::decide::{self, PASSWORD};
 use super::fields::Database;
 use super::trouble::{DatabaseError, Unsuitable, clean};
 use super::wait::{self, Wait};
-use crate::aws::rds::Name;
+use crate::address::Address;
+use crate::aws::rds::{self, MasterPassword, Name};
 use crate::backoff::Backoff;
 use crate::failure::Failure;
-use crate::net::databases::{Login, Target, Verdict};
+use crate::net::databases::{Login, Refusal, Server, Target};
 use crate::step::Context;
 
 /// RDS has it in a state in which it takes no other password: that passes.
@@ -18,22 +19,18 @@ const BUSY: [&str; 2] = ["InvalidDBInstanceState", "InvalidDBClusterStateFault"]
 
 pub(super) async fn set(database: &Database, cx: &Context<'_>) -> Result<(), DatabaseError> {
     let Some(name) = database.name(cx)? else { return Ok(()) };
-    let login = database.login(cx)?;
     let wait = Wait::new(cx);
-    let (found, target) = wait::with_endpoint(database, &name, login.clone(), &wait).await?;
-    if let (Some(login), Some(secret)) = (&login, database.secret()) {
-        if !found.master_user.is_empty() && login.user.expose() != found.master_user {
-            let (id, master) = (name.id.clone(), found.master_user.clone());
-            return Err(Unsuitable::MasterUser { id, master, secret: secret.clone() }.into());
-        }
-        // It is the server itself that says whether there is anything to change.
-        match wait::until_login(&name, found.clone(), &target, false, &wait).await {
-            Ok(_) => {}
-            Err(DatabaseError::Refused(refusal)) if refusal.verdict() == Some(Verdict::WrongPassword) => {
-                change(&name, login, &target, &wait).await?;
-                wait::until_login(&name, found.clone(), &target, true, &wait).await?;
-            }
-            Err(error) => return Err(error),
+    if database.is_managed() {
+        have_managed(&name, &wait).await?;
+    }
+    let (found, target) = wait::with_endpoint(database, &name, &wait).await?;
+    if let Some(login) = &target.login {
+        let server = match database.secret() {
+            Some(secret) => set_to(login, secret, &name, &found, &target, &wait).await?,
+            None => wait::until_login(&name, found.clone(), &target, true, &wait).await?,
+        };
+        if !server.checked_password {
+            return Err(DatabaseError::Refused(Refusal::Unasked { at: target.at() }));
         }
     }
     cx.world.aws.rds.remove_tag(&found.arn, PASSWORD).await.map_err(DatabaseError::Rds)?;
@@ -41,21 +38,68 @@ pub(super) async fn set(database: &Database, cx: &Context<'_>) -> Result<(), Dat
     wait::seen(&name, |found| !decide::is_pending(found), cx).await
 }
 
+/// Sets the password to that of a secret, unless it is that already.
+async fn set_to(
+    login: &Login,
+    secret: &Address,
+    name: &Name,
+    found: &rds::Database,
+    target: &Target,
+    wait: &Wait<'_>,
+) -> Result<Server, DatabaseError> {
+    if !found.master_user.is_empty() && login.user.expose() != found.master_user {
+        let (id, master) = (name.id.clone(), found.master_user.clone());
+        return Err(Unsuitable::MasterUser { id, master, secret: secret.clone() }.into());
+    }
+    // It is the server itself that says whether there is anything to change.
+    match wait::until_login(name, found.clone(), target, false, wait).await {
+        Err(DatabaseError::Refused(refusal)) if refusal.is_wrong_password() => {
+            let cx = wait.context();
+            let is_done = async |_: &rds::Database| is_right(target, cx).await;
+            change(name, &MasterPassword::Given(login.password.clone()), is_done, wait).await?;
+            wait::until_login(name, found.clone(), target, true, wait).await
+        }
+        done => done,
+    }
+}
+
+/// Has RDS manage the password, unless it does, once it has made the database.
+async fn have_managed(name: &Name, wait: &Wait<'_>) -> Result<(), DatabaseError> {
+    let mut pauses = Backoff::DATABASE_OF_A_FLEET.pauses();
+    let found = loop {
+        let found = wait::described(name, wait.context()).await?;
+        decide::fit(name, &found)?;
+        if found.endpoint.is_some() {
+            break found;
+        }
+        wait.pause(&format!("RDS to make {} ({})", name.id, found.status), &|| None, pauses.next()).await?;
+    };
+    match found.master_secret {
+        Some(_) => Ok(()),
+        None => change(name, &MasterPassword::Managed, async |found| Ok(found.master_secret.is_some()), wait).await,
+    }
+}
+
 /// Whether the password is right already: another instance has set it, or it is that of the snapshot.
 async fn is_right(target: &Target, cx: &Context<'_>) -> Result<bool, DatabaseError> {
     match cx.net().databases.knock(target).await {
         Ok(_) => Ok(true),
-        Err(refusal) if refusal.is_transient() || refusal.verdict() == Some(Verdict::WrongPassword) => Ok(false),
+        Err(refusal) if refusal.is_transient() || refusal.is_wrong_password() => Ok(false),
         Err(refusal) => Err(DatabaseError::Refused(clean(refusal, cx))),
     }
 }
 
-/// Has RDS set the password, as soon as it is in a state to.
-async fn change(name: &Name, login: &Login, target: &Target, wait: &Wait<'_>) -> Result<(), DatabaseError> {
+/// Has RDS set the password, as soon as it is in a state to, unless that `is_done` by then.
+async fn change(
+    name: &Name,
+    password: &MasterPassword,
+    is_done: impl AsyncFn(&rds::Database) -> Result<bool, DatabaseError>,
+    wait: &Wait<'_>,
+) -> Result<(), DatabaseError> {
     let cx = wait.context();
     let mut pauses = Backoff::DATABASE.pauses();
     loop {
-        let busy = match cx.world.aws.rds.set_password(name, &login.password).await {
+        let busy = match cx.world.aws.rds.set_password(name, password).await {
             Ok(()) => return Ok(()),
             Err(error) if BUSY.contains(&error.code.as_str()) => error,
             Err(error) => return Err(DatabaseError::Rds(error)),
@@ -64,7 +108,7 @@ async fn change(name: &Name, login: &Login, target: &Target, wait: &Wait<'_>) ->
         decide::fit(name, &found)?;
         let what = format!("{} to be in a state to get its password ({})", name.id, found.status);
         wait.pause(&what, &|| busy.hint(), pauses.next()).await?;
-        if is_right(target, cx).await? {
+        if is_done(&found).await? {
             return Ok(());
         }
     }

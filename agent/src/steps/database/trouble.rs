@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::address::Address;
 use crate::aws::AwsError;
 use crate::aws::rds::Kind;
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::net::databases::Refusal;
 use crate::step::Context;
 use crate::step::fields::rounded;
@@ -18,12 +18,18 @@ pub(crate) enum DatabaseError {
     Render(#[source] TemplateError),
     #[error(transparent)]
     Rds(AwsError),
+    /// RDS's own secret of the master user could not be read.
+    #[error(transparent)]
+    Secret(AwsError),
     /// RDS, or the document, has something else than is needed.
     #[error(transparent)]
     Unsuitable(Unsuitable),
     /// The database itself has something against it.
     #[error(transparent)]
     Refused(Refusal),
+    /// A password is wrong, even after its secret was read again.
+    #[error("{refusal}; {again}")]
+    RefusedFinally { refusal: Refusal, again: String },
     #[error("waited {:?} for {what}", rounded(*waited))]
     Late { what: String, waited: Duration, hint: Option<String> },
 }
@@ -42,12 +48,22 @@ pub(crate) enum Unsuitable {
     #[error("the master user of {id} is {master}, and {secret} is of another user")]
     MasterUser { id: String, master: String, secret: Address },
     #[error("{secret} {why}, and is to be the credentials of a database")]
-    Secret { secret: Address, why: String },
+    Secret { secret: String, why: String },
+    #[error("RDS does not manage the master password of {id}")]
+    NotManaged { id: String },
+    #[error("{why}")]
+    Host { why: Objection },
+    #[error("{secret} changed during this boot, and {} already used its old value", join(.users))]
+    Stale { secret: Address, users: Vec<Address> },
 }
 
 /// What a server said, without secrets: it tells the user's name.
 pub(super) fn clean(refusal: Refusal, cx: &Context<'_>) -> Refusal {
     refusal.redacted(|said| cx.redact(said))
+}
+
+fn join(addresses: &[Address]) -> String {
+    addresses.iter().map(Address::as_str).collect::<Vec<_>>().join(", ")
 }
 
 fn word(kind: Kind) -> &'static str {
@@ -69,6 +85,14 @@ impl Failure for Unsuitable {
                 format!("put the user name {master} into the secret: only the master user gets a password with a restore")
             }
             Self::Secret { .. } => "keep it as RDS does: {\"username\": \"…\", \"password\": \"…\", \"dbname\": \"…\"}".into(),
+            Self::NotManaged { id } => format!(
+                "have RDS manage it (`aws rds modify-db-instance --db-instance-identifier {id} --manage-master-user-password`, or \
+                 modify-db-cluster), or name a secret in `credentials:`"
+            ),
+            Self::Host { why } => why.hint.clone(),
+            Self::Stale { .. } => "boot again; to have a step wait for the password that is accepted, refer to `password` of the \
+                 database in place of the secret"
+                .into(),
         })
     }
 }
@@ -97,28 +121,28 @@ impl Failure for DatabaseError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Render(source) => source.hint(),
-            Self::Rds(source) => source.hint(),
+            Self::Rds(source) | Self::Secret(source) => source.hint(),
             Self::Unsuitable(source) => source.hint(),
-            Self::Refused(source) => source.hint(),
+            Self::Refused(source) | Self::RefusedFinally { refusal: source, .. } => source.hint(),
             Self::Late { hint, .. } => hint.clone(),
         }
     }
 
     fn is_transient(&self) -> bool {
         match self {
-            Self::Rds(source) => source.is_transient(),
+            Self::Rds(source) | Self::Secret(source) => source.is_transient(),
             Self::Refused(source) => source.is_transient(),
             _ => false,
         }
     }
 
     fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Rds(source) if source.is_unreachable())
+        matches!(self, Self::Rds(source) | Self::Secret(source) if source.is_unreachable())
     }
 
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Rds(source) => source.retry_after(),
+            Self::Rds(source) | Self::Secret(source) => source.retry_after(),
             _ => None,
         }
     }

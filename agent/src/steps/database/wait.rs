@@ -121,34 +121,43 @@ pub(super) async fn seen(name: &Name, as_wanted: impl Fn(&rds::Database) -> bool
     }
 }
 
-/// Waits until a database takes logins.
-pub(super) async fn until_ready(database: &Database, cx: &Context<'_>) -> Result<(), DatabaseError> {
-    let login = database.login(cx)?;
-    let wait = Wait::new(cx);
-    let Some(name) = database.name(cx)? else {
-        let target = database.plain(login, cx)?;
-        let status = RefCell::default();
-        return knocking(&target.at(), &target, &status, async |_| Ok(false), &wait).await.map(drop);
+/// Waits until a database takes logins. Returns what refused the password, if that is what it did, and nobody is known to
+/// be changing it.
+pub(super) async fn attempt(database: &Database, wait: &Wait<'_>) -> Result<Option<(Target, Refusal)>, DatabaseError> {
+    let cx = wait.cx;
+    let (target, knocked) = match database.name(cx)? {
+        None => {
+            let target = database.plain(database.login(None, cx).await?, cx)?;
+            let status = RefCell::default();
+            let knocked = knocking(&target.at(), &target, &status, async |_| Ok(false), wait).await;
+            (target, knocked)
+        }
+        Some(name) => {
+            let (found, target) = with_endpoint(database, &name, wait).await?;
+            let knocked = until_login(&name, found, &target, true, wait).await;
+            (target, knocked)
+        }
     };
-    let (found, target) = with_endpoint(database, &name, login, &wait).await?;
-    until_login(&name, found, &target, true, &wait).await.map(drop)
+    match knocked {
+        Ok(_) => Ok(None),
+        Err(DatabaseError::Refused(refusal)) if refusal.is_wrong_password() && target.login.is_some() => Ok(Some((target, refusal))),
+        Err(error) => Err(error),
+    }
 }
 
-/// Waits until RDS says where a database is.
-pub(super) async fn with_endpoint(
-    database: &Database,
-    name: &Name,
-    login: Option<crate::net::databases::Login>,
-    wait: &Wait<'_>,
-) -> Result<(rds::Database, Target), DatabaseError> {
+/// Waits until RDS says where a database is, and whom it lets in.
+pub(super) async fn with_endpoint(database: &Database, name: &Name, wait: &Wait<'_>) -> Result<(rds::Database, Target), DatabaseError> {
     let mut pauses = Backoff::DATABASE_OF_A_FLEET.pauses();
     loop {
         let found = described(name, wait.cx).await?;
         decide::fit(name, &found)?;
-        if let Some(target) = database.target(name, &found, login.clone())? {
+        if let Some(target) = database.target(name, &found, wait.cx).await? {
             return Ok((found, target));
         }
-        let what = format!("RDS to make {} ({})", name.id, found.status);
+        let what = match found.endpoint {
+            Some(_) if !database.has_credentials(&name.id, &found)? => format!("RDS to make the secret of {}", name.id),
+            _ => format!("RDS to make {} ({})", name.id, found.status),
+        };
         let hint = || Some(format!("look at `aws rds describe-events --source-identifier {}`, or give it a longer `timeout:`", name.id));
         wait.pause(&what, &hint, pauses.next()).await?;
     }
@@ -233,7 +242,7 @@ async fn knocking(
             Ok(server) => return Ok(server),
             Err(refusal) => clean(refusal, wait.cx),
         };
-        let hopes = refusal.is_transient() || refusal.verdict() == Some(Verdict::WrongPassword) && patient(&refusal).await?;
+        let hopes = refusal.is_transient() || refusal.is_wrong_password() && patient(&refusal).await?;
         if !hopes {
             return Err(DatabaseError::Refused(refusal));
         }

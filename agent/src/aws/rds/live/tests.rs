@@ -8,6 +8,7 @@ use crate::aws::client::connection::RegionSource;
 use crate::aws::client::error::AwsErrorKind;
 use crate::aws::client::http::Http;
 use crate::aws::loopback::{Loopback, Reply, Request};
+use crate::aws::rds::Scaling;
 use crate::failure::Failure;
 
 fn rds(server: &Loopback) -> LiveRds {
@@ -59,7 +60,7 @@ const CLUSTER: &str = "<DBClusters><DBCluster><DBClusterIdentifier>shop</DBClust
     <EngineVersion>8.0</EngineVersion><MasterUsername>admin</MasterUsername><Port>3306</Port><DbClusterResourceId>cluster-X</DbClusterResourceId>
     <Endpoint>shop.cluster-x.rds</Endpoint><ReaderEndpoint>shop.cluster-ro-x.rds</ReaderEndpoint>
     <DBClusterMembers><DBClusterMember><DBInstanceIdentifier>shop-1</DBInstanceIdentifier></DBClusterMember></DBClusterMembers>
-    <MasterUserSecret><SecretArn>arn:aws:secretsmanager:x</SecretArn></MasterUserSecret></DBCluster></DBClusters>";
+    <MasterUserSecret><SecretArn>arn:aws:secretsmanager:x</SecretArn><SecretStatus>active</SecretStatus></MasterUserSecret></DBCluster></DBClusters>";
 
 #[tokio::test]
 async fn reads_an_instance_and_a_cluster() {
@@ -83,7 +84,8 @@ async fn reads_an_instance_and_a_cluster() {
     assert_eq!(sent(&server), ["Action=DescribeDBClusters", "DBClusterIdentifier=shop"]);
     assert_eq!(cluster.endpoint, Some(("shop.cluster-x.rds".into(), 3306)));
     assert_eq!((cluster.reader_endpoint.as_deref(), cluster.members), (Some("shop.cluster-ro-x.rds"), vec!["shop-1".into()]));
-    assert!(cluster.manages_password && !cluster.changes_password);
+    let secret = MasterSecret { arn: "arn:aws:secretsmanager:x".into(), status: "active".into() };
+    assert!(cluster.master_secret == Some(secret) && !cluster.changes_password);
 }
 
 #[tokio::test]
@@ -151,6 +153,7 @@ async fn restores_adds_sets_and_removes() {
         subnet_group: Some("net".into()),
         security_groups: vec!["sg-1".into(), "sg-2".into()],
         parameter_group: Some("params".into()),
+        scaling: (kind == Kind::Cluster).then(|| Scaling { least: "0.5".into(), most: "8".into(), seconds_until_pause: Some(600) }),
         tags: tags(&[("a", "b c")]),
     };
     rds.restore(&restore(Kind::Instance)).await.unwrap();
@@ -177,6 +180,9 @@ async fn restores_adds_sets_and_removes() {
         "SnapshotIdentifier=golden",
         "Engine=aurora-mysql",
         "DBClusterParameterGroupName=params",
+        "ServerlessV2ScalingConfiguration.MinCapacity=0.5",
+        "ServerlessV2ScalingConfiguration.MaxCapacity=8",
+        "ServerlessV2ScalingConfiguration.SecondsUntilAutoPause=600",
     ];
     assert_eq!(sent(&server), [&begins[..], &ends].concat());
 
@@ -191,9 +197,12 @@ async fn restores_adds_sets_and_removes() {
     ];
     assert_eq!(sent(&server), expected);
 
-    rds.set_password(&named(Kind::Cluster), &"p w".into()).await.unwrap();
-    let expected = ["Action=ModifyDBCluster", "DBClusterIdentifier=shop", "MasterUserPassword=p w", "ApplyImmediately=true"];
-    assert_eq!(sent(&server), expected);
+    for (password, field) in
+        [(MasterPassword::Given("p w".into()), "MasterUserPassword=p w"), (MasterPassword::Managed, "ManageMasterUserPassword=true")]
+    {
+        rds.set_password(&named(Kind::Cluster), &password).await.unwrap();
+        assert_eq!(sent(&server), ["Action=ModifyDBCluster", "DBClusterIdentifier=shop", field, "ApplyImmediately=true"]);
+    }
     rds.remove_tag("arn:x", "k").await.unwrap();
     assert_eq!(sent(&server), ["Action=RemoveTagsFromResource", "ResourceName=arn:x", "TagKeys.member.1=k"]);
 }

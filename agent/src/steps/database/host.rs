@@ -1,0 +1,204 @@
+//! Whether `host` can be the name or address of a host, before anything is looked up.
+//!
+//! Only what no resolver will ever answer is a mistake: DNS may not know the name of a database that was just created, so a
+//! name that is merely unknown is waited for. Underscores, which host names should not have and container networks do, and
+//! letters outside of ASCII are left to the resolver.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::failure::Objection;
+use crate::template::{Scope, Template};
+use crate::text::Text;
+
+/// The longest label of a name, and the longest name without its final dot, in bytes.
+///
+/// Source: RFC 1035, section 2.3.4.
+const LONGEST_LABEL: usize = 63;
+const LONGEST_NAME: usize = 253;
+
+/// What a reference stands for while only its surroundings are judged.
+const SOMETHING: &str = "x";
+
+/// The host as it is connected to: an address in brackets without them.
+///
+/// # Errors
+///
+/// What else it is. What may be a password, in a URL, is not repeated.
+pub(super) fn checked(host: &str) -> Result<&str, Objection> {
+    let wrong = |message: String, hint: String| Err(Objection { message, hint });
+    if host.trim().is_empty() {
+        return wrong("`host` is empty".into(), "write the name or address of the database's host".into());
+    }
+    if let Some((_, rest)) = host.split_once("://") {
+        return wrong("`host` is a URL".into(), instead_of_url(rest));
+    }
+    if host.starts_with('/') {
+        return wrong("`host` is a path".into(), "write a host name: databases are reached by TCP, not by a socket in a directory".into());
+    }
+    if host.contains(['@', '/']) {
+        return wrong("`host` has more in it than a host".into(), instead_of_url(host));
+    }
+    if host.contains(char::is_whitespace) {
+        let bare: String = host.split_whitespace().collect();
+        return wrong(format!("`host` has a blank in it: {host:?}"), format!("write `host: {bare}`"));
+    }
+    let bracketed = host.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    if let Some((address, rest)) = bracketed.filter(|(address, _)| address.parse::<Ipv6Addr>().is_ok()) {
+        return if rest.is_empty() { Ok(address) } else { with_port(address, rest.trim_start_matches(':')) };
+    }
+    if host.parse::<IpAddr>().is_ok() {
+        return Ok(host);
+    }
+    match host.split_once(':') {
+        Some((name, port)) if !port.contains(':') => with_port(name, port),
+        Some(_) => wrong(format!("{host} is not an IPv6 address"), "correct `host`; a zone, such as %eth0, is not supported".into()),
+        None => name(host).map(|()| host),
+    }
+}
+
+/// The mistakes in a `host` that can be seen before its references are known.
+pub(super) fn objection(host: &Text) -> Option<Objection> {
+    if host.is_plain() {
+        return checked(host.raw()).err();
+    }
+    let template = Template::parse(host.raw()).ok()?;
+    let mut scope = Scope::new();
+    template.references().iter().for_each(|reference| scope.insert(&reference.segments, SOMETHING.into()));
+    let rendered = template.render(&scope).ok()?;
+    checked(rendered.expose()).err()
+}
+
+fn with_port(host: &str, port: &str) -> Result<&'static str, Objection> {
+    let message = if port == SOMETHING { "`host` ends with a port".into() } else { format!("`host` ends with a port, `:{port}`") };
+    let host = if host == SOMETHING { "the host" } else { host };
+    Err(match port.parse::<u16>() {
+        Ok(port) if port > 0 => Objection::new(message, format!("keep {host} in `host`, and add `port: {port}`")),
+        _ => Objection::new(message, format!("keep {host} in `host`; a port has a field of its own, as in `port: 5432`")),
+    })
+}
+
+/// What to write in place of a URL, `scheme://` apart. Its user and password are left out.
+fn instead_of_url(rest: &str) -> String {
+    let authority = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let authority = authority.split(['/', '?', ' ']).next().unwrap_or_default();
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let fields = match (checked(host), port) {
+        (Ok(host), Some(port)) => format!("write `host: {host}` and `port: {port}`"),
+        (Ok(host), None) => format!("write `host: {host}`"),
+        (Err(_), _) => "write the host name alone".into(),
+    };
+    format!("{fields}; user, password and database go into the secret of `credentials`")
+}
+
+/// Whether a name can be in the DNS or in /etc/hosts.
+fn name(name: &str) -> Result<(), Objection> {
+    let wrong = |why: String| Err(Objection::new(format!("{name} cannot be a host name: {why}"), "correct `host`"));
+    // The dot at the end of an absolute name.
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    if labels.len() > LONGEST_NAME {
+        return wrong(format!("it is longer than {LONGEST_NAME} characters"));
+    }
+    for label in labels.split('.') {
+        if label.is_empty() {
+            return wrong("a part between two dots is empty".into());
+        }
+        if label.len() > LONGEST_LABEL {
+            return wrong(format!("a part between two dots is longer than {LONGEST_LABEL} characters"));
+        }
+        if let Some(other) = label.chars().find(|c| !c.is_alphanumeric() && !matches!(c, '-' | '_')) {
+            return wrong(format!("it contains {other:?}"));
+        }
+    }
+    let last = labels.rsplit('.').next().unwrap_or_default();
+    if last.bytes().all(|byte| byte.is_ascii_digit()) {
+        return wrong("it ends with a number, and is not an IPv4 address".into());
+    }
+    // RFC 6761, section 6.4.
+    if last.eq_ignore_ascii_case("invalid") {
+        return wrong("names that end with .invalid never resolve".into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_names_and_addresses() {
+        for (host, meant) in [
+            ("db", "db"),
+            ("db.example.internal", "db.example.internal"),
+            ("db.example.internal.", "db.example.internal."),
+            ("my_db", "my_db"),
+            ("xn--bcher-kva.example", "xn--bcher-kva.example"),
+            ("bücher.example", "bücher.example"),
+            ("3com.example", "3com.example"),
+            ("10.0.0.7", "10.0.0.7"),
+            ("fd00::7", "fd00::7"),
+            ("[fd00::7]", "fd00::7"),
+            ("::1", "::1"),
+        ] {
+            assert_eq!(checked(host), Ok(meant));
+        }
+    }
+
+    #[test]
+    fn refuses_what_never_resolves_and_says_what_to_write() {
+        let (long, longer) = ("a".repeat(64), format!("{}.example", "ab.".repeat(90)));
+        for (host, message, hint) in [
+            ("", "`host` is empty", "write the name"),
+            (" ", "`host` is empty", "write the name"),
+            ("db:5432", "`host` ends with a port, `:5432`", "keep db in `host`, and add `port: 5432`"),
+            ("10.0.0.7:5432", "`host` ends with a port", "keep 10.0.0.7 in `host`, and add `port: 5432`"),
+            ("[fd00::7]:5432", "`host` ends with a port", "keep fd00::7 in `host`, and add `port: 5432`"),
+            ("db:", "`host` ends with a port", "keep db in `host`; a port has a field"),
+            ("db:0", "`host` ends with a port", "keep db in `host`; a port has a field"),
+            ("db:postgres", "`host` ends with a port", "keep db in `host`; a port has a field"),
+            ("postgres://shop:hunter2@db.internal:5433/shop", "`host` is a URL", "write `host: db.internal` and `port: 5433`; user"),
+            ("jdbc:mysql://db.internal/shop", "`host` is a URL", "write `host: db.internal`; user"),
+            ("postgres://[fd00::7]/", "`host` is a URL", "write `host: fd00::7`; user"),
+            ("postgres://", "`host` is a URL", "write the host name alone"),
+            ("shop:hunter2@db.internal:5432", "`host` has more", "write `host: db.internal` and `port: 5432`"),
+            ("db.internal/shop", "`host` has more", "write `host: db.internal`"),
+            ("/var/run/postgresql", "`host` is a path", "write a host name"),
+            (" db.internal ", "`host` has a blank", "write `host: db.internal`"),
+            ("db.internal\n", "`host` has a blank", "write `host: db.internal`"),
+            ("fe80::1%eth0", "fe80::1%eth0 is not an IPv6 address", "correct `host`"),
+            ("[db.internal]", "[db.internal] cannot be", "correct `host`"),
+            (".db.internal", ".db.internal cannot be", "correct `host`"),
+            ("db..internal", "db..internal cannot be", "correct `host`"),
+            ("db.internal..", "db.internal.. cannot be", "correct `host`"),
+            (".", ". cannot be", "correct `host`"),
+            (long.as_str(), "aaa", "correct `host`"),
+            (longer.as_str(), "ab.", "correct `host`"),
+            ("db,internal", "db,internal cannot be", "correct `host`"),
+            ("*.internal", "*.internal cannot be", "correct `host`"),
+            ("10.0.0", "10.0.0 cannot be", "correct `host`"),
+            ("300.0.0.1", "300.0.0.1 cannot be", "correct `host`"),
+            ("5432", "5432 cannot be", "correct `host`"),
+            ("db.INVALID", "db.INVALID cannot be", "correct `host`"),
+        ] {
+            let objection = checked(host).unwrap_err();
+            assert!(objection.message.starts_with(message) && objection.hint.starts_with(hint), "{host}: {objection:?}");
+            assert!(!objection.message.contains("hunter2") && !objection.hint.contains("hunter2"), "{objection:?}");
+        }
+    }
+
+    #[test]
+    fn sees_a_port_behind_a_reference() {
+        for (host, found) in [
+            ("{{values.db}}", false),
+            ("{{values.db}}.internal", false),
+            ("db-{{values.env}}.internal", false),
+            ("{{values.db}}:5432", true),
+            ("db.{{values.domain}}:{{values.port}}", true),
+            ("postgres://{{values.db}}/shop", true),
+        ] {
+            assert_eq!(objection(&Text::new(host)).is_some(), found, "{host}");
+        }
+    }
+}
