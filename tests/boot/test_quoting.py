@@ -33,7 +33,7 @@ def expected(names) -> dict[str, str]:
 
 def shell(program: str, path: Path) -> dict[str, str]:
     """The variables that a file sets which a shell reads with `.`."""
-    count = sum(1 for line in path.read_text(newline="").split("\n") if line.startswith("V"))
+    count = sum(1 for line in path.read_bytes().decode().split("\n") if line.startswith("V"))
     script = f". {path}; " + "; ".join(f'printf "%s\\0" "$V{number}"' for number in range(count))
     done = subprocess.run([program, "-c", script], capture_output=True, check=True, env={"HOME": "/home/x", "PATH": os.environ["PATH"]})
     return {f"V{number}": value for number, value in enumerate(done.stdout.decode().split("\0")[:-1])}
@@ -154,7 +154,9 @@ def test_properties_are_read_by_a_java_reader(ingot, tmp_path):
         found = jproperties.Properties()
         found.load(text.encode(), "iso-8859-1")
         read = {key: value.data for key, value in found.items()}
-        assert read == {"before": "1", "key": NASTY[name], NASTY[name] + "k": "2", "after": "3"}, name
+        # Other than Java, it drops every byte order mark.
+        value = NASTY[name].replace("\ufeff", "")
+        assert read == {"before": "1", "key": value, value + "k": "2", "after": "3"}, name
 
 
 def test_ini_is_read_by_configparser(ingot, tmp_path):
@@ -179,7 +181,7 @@ def test_ini_for_git_and_mysql_is_read_by_them(ingot, tmp_path):
         git = subprocess.run(["git", "config", "--file", path, "--null", "s.key"], capture_output=True)
         assert git.stdout.decode() == NASTY[name] + "\0", (name, git)
         if len(text) < 4000:
-            mysql = subprocess.run(["my_print_defaults", f"--defaults-file={path}", "--show", "s"], capture_output=True)
+            mysql = subprocess.run(["my_print_defaults", f"--defaults-file={path}", "s"], capture_output=True)
             assert mysql.stdout.decode() == f"--key={NASTY[name]}\n", (name, mysql)
     assert all("line break or another control character" in why for why in refused.values()), refused
 

@@ -74,7 +74,7 @@ fn warns_of_values_that_no_helper_quotes() {
     let json = Ingot::new(["check", "--json", "boot.yaml"]).directory(desk.path()).run().exits(0).json();
     assert_eq!(json["mistakes"], serde_json::json!([]));
     let places: Vec<String> = json["warnings"].as_array().unwrap().iter().map(|one| format!("{}:{}", one["line"], one["column"])).collect();
-    assert_eq!(places, ["2:11", "9:18", "10:29", "11:45"]);
+    assert_eq!(places, ["2:11", "9:18", "10:29", "11:43"]);
     for warning in json["warnings"].as_array().unwrap() {
         assert!(warning["hint"].as_str().unwrap().starts_with("write {{"), "{warning}");
     }
