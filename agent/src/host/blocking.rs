@@ -9,10 +9,9 @@
 //!   so that the others go on; while [`LATE_ON_ONE_MOUNT`] are late on one mount, no other begins there.
 //! - There are [`THREADS`] at most. Beyond that, an operation is refused.
 //!
-//! An operation of several system calls asks [`still_wanted`] before each that changes something. Once its step has
+//! An operation of several system calls asks [`still_wanted`](super::wanted::still_wanted) before each that changes something. Once its step has
 //! failed, the call that hangs may still take effect, and no later one does.
 
-use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,12 +20,12 @@ use std::sync::{Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::errno::Errno;
 use tokio::sync::oneshot;
 
 use super::error::HostError;
 use super::mountinfo;
 use super::tree::failed;
+use super::wanted::while_wanted;
 
 /// How many of many short operations wait for a disk at a time. A boot of a hundred files took a quarter to a half longer
 /// with a thread for each, and a fifth longer with four (ext4, 2 cores). Of blocks that have to come from a snapshot first, so many
@@ -48,11 +47,6 @@ const IDLE: Duration = Duration::from_secs(5);
 /// The threads of [`work`].
 static ALONE: LazyLock<Threads> = LazyLock::new(|| Threads::of(Kind::Alone));
 
-thread_local! {
-    /// Whether the operation of this thread is still waited for.
-    static WANTED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
-}
-
 /// Does `work`, on a thread for itself. What is reported should it be lost is that `operation` failed on `path`.
 ///
 /// # Errors
@@ -64,17 +58,6 @@ pub(crate) async fn work<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, HostError> + Send + 'static,
 ) -> Result<T, HostError> {
     ALONE.work(operation, path, path, work).await
-}
-
-/// Whether the operation that this thread carries out is still waited for. Asked before a system call that changes
-/// something, since the one before it may have hung.
-///
-/// # Errors
-///
-/// ECANCELED if it is not.
-pub(super) fn still_wanted() -> io::Result<()> {
-    let wanted = WANTED.with_borrow(|wanted| wanted.as_ref().is_none_or(|wanted| wanted.load(Ordering::Acquire)));
-    if wanted { Ok(()) } else { Err(Errno::ECANCELED.into()) }
 }
 
 /// How threads share their work, and how long they stay.
@@ -332,9 +315,7 @@ impl State {
 
 fn carry_out(wanted: Arc<AtomicBool>, work: Box<dyn FnOnce() + Send>) {
     if wanted.load(Ordering::Acquire) {
-        WANTED.set(Some(wanted));
-        work();
-        WANTED.set(None);
+        while_wanted(wanted, work);
     }
 }
 

@@ -29,6 +29,7 @@ pub(crate) mod tree;
 pub(crate) mod units;
 pub(crate) mod unpack;
 pub(crate) mod users;
+mod wanted;
 
 use std::path::PathBuf;
 use std::rc::Rc;

@@ -22,8 +22,8 @@ use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, unlinkat};
 use zeroize::Zeroizing;
 
 use super::attributes::{Attributes, FileKind, Stat};
-use super::blocking::still_wanted;
 use super::error::HostError;
+use super::wanted::still_wanted;
 
 /// The files of this machine, or of the tree below `root`.
 #[derive(Debug, Clone, Default)]

@@ -171,12 +171,18 @@ fn lists_within_each_other_do_not_take_all_memory() {
     let list = Value::Array((0..2000).map(Value::from).collect());
     let scope = Scope::from(json!({ "values": { "l": list } }));
     let nested = |body: &str| {
-        let each = "{{#each values.l}}".repeat(3);
+        let each = "{{#each @root.values.l}}".repeat(3);
         Template::parse(&format!("{each}{body}{}", "{{/each}}".repeat(3))).unwrap()
     };
     let error = |body: &str| Explanation::of(&nested(body).render(&scope).unwrap_err()).to_string();
-    insta::assert_snapshot!(error("x"), @"");
-    insta::assert_snapshot!(error("{{this}}: some text of which there is too much\n"), @"");
+    insta::assert_snapshot!(error("x"), @r"
+    what this template becomes takes more than 10000000 parts
+    hint: go over shorter lists, or over fewer of them within each other
+    ");
+    insta::assert_snapshot!(error("{{this}}: some text of which there is too much\n"), @r"
+    what this template becomes is larger than 16 MiB
+    hint: go over shorter lists, or over fewer of them within each other
+    ");
     assert!(nested("").multiplies());
     assert!(!Template::parse("{{#each values.l}}x{{/each}}{{#each values.l}}y{{/each}}").unwrap().multiplies());
 }

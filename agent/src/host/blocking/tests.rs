@@ -4,8 +4,10 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use futures_util::future::{join_all, poll_immediate};
+use nix::errno::Errno;
 
 use super::*;
+use crate::host::wanted::still_wanted;
 
 const SOMEWHERE: &str = "/no/such/place";
 
@@ -111,7 +113,10 @@ async fn there_is_an_end_to_threads_and_it_is_said() {
     }
     all.iter().for_each(|_| begun.recv().unwrap());
     let error = hanging.one(&threads).await.unwrap_err();
-    insta::assert_snapshot!(crate::failure::Explanation::of(&error).to_string(), @"");
+    insta::assert_snapshot!(crate::failure::Explanation::of(&error).to_string(), @r"
+    cannot wait for /no/such/place: there is no thread for it: 512 operations on disks do not end
+    hint: find the file system that hangs by `ps -eLo stat,wchan:32,comm | grep ^D`
+    ");
     hanging.let_go();
     assert!(join_all(all).await.iter().all(Result::is_ok));
 }

@@ -14,13 +14,14 @@ use nix::libc;
 
 use super::kernel_log::KernelLog;
 use super::{MountCall, Mounts, call};
-use crate::host::blocking::{self, still_wanted};
+use crate::host::blocking;
 use crate::host::commands::Commands;
 use crate::host::device_number::DeviceNumber;
 use crate::host::disks::{self, Device};
 use crate::host::error::HostError;
 use crate::host::mountinfo::{self, Line, Mounted, TABLE};
 use crate::host::tree::{Tree, failed};
+use crate::host::wanted::still_wanted;
 
 const SWAPS: &str = "/proc/swaps";
 

@@ -32,9 +32,10 @@ use super::sink::Sink;
 use super::write::Writer;
 use super::{Directories, Form, Links, Unpack, Unpacked, Unpacking};
 use crate::host::attributes::{Attributes, FileKind};
-use crate::host::blocking::{self, still_wanted};
+use crate::host::blocking;
 use crate::host::error::HostError;
 use crate::host::tree::{Tree, described, failed, found, through, to_disk};
+use crate::host::wanted::still_wanted;
 
 /// What may wait to be written: chunks of large files, or small files.
 const WAITING: usize = 16;
