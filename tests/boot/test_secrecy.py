@@ -204,9 +204,9 @@ def test_no_write_follows_the_link_of_another_user(agent):
 
 def test_names_that_no_program_can_take_are_mistakes(agent, tmp_path):
     path = tmp_path / "boot.yaml"
-    path.write_text('version: 1\ncommands: { x: { run: [/bin/true], environment: { "A=B": c, "": d } } }\nservices: { "a\\nb.service": {} }\n')
+    path.write_text('version: 1\nvalues: { v: "a\\0b" }\ncommands: { x: { run: [/bin/true], environment: { "A=B": c, "": d } } }\nservices: { "a\\nb.service": {} }\n')
     result = agent.run("check", "--json", str(path))
-    assert result.code == BAD_DOCUMENT and len(result.json["mistakes"]) == 3, result
+    assert result.code == BAD_DOCUMENT and len(result.json["mistakes"]) == 4, result
 
 
 def test_output_that_is_lost_is_a_failure(agent, tmp_path, ingot):
