@@ -51,6 +51,6 @@ pub(super) fn written(exit: Exit) -> Exit {
     talk(&format!("cannot write to standard output: {why}\n  hint: free space where it goes, or send it somewhere else"));
     match exit {
         Exit::Usage | Exit::Bug | Exit::Unreachable | Exit::Document => exit,
-        Exit::Done | Exit::Failed | Exit::Degraded | Exit::Running | Exit::NeverRan => Exit::Failed,
+        Exit::Done | Exit::Failed | Exit::Degraded | Exit::Running | Exit::NeverRan | Exit::NoDocument => Exit::Failed,
     }
 }

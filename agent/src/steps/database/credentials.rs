@@ -96,7 +96,7 @@ async fn managed(secret: &MasterSecret, cx: &Context<'_>) -> Result<Login, Datab
         SecretValue::Text(text) => serde_json::from_str(text.expose()).unwrap_or(Value::Null),
         SecretValue::Binary(_) => Value::Null,
     };
-    cx.world.redactor.learn(&value);
+    cx.world.redactor.learn(&value, &[]);
     Ok(login(&value.into(), &secret.arn)?)
 }
 
