@@ -62,7 +62,7 @@ mod tests {
     fn told(content: &str, value: &Json) -> Option<String> {
         let mut layers = Layers::default();
         let text = format!(
-            "#ingot\nversion: 1\nsecrets: {{ db: {{ parameter: /db }} }}\nfiles: {{ /etc/a: {{ content: {} }} }}\n",
+            "#ingot\nversion: 1\nsecrets: {{ db: {{ secrets_manager: db }} }}\nfiles: {{ /etc/a: {{ content: {} }} }}\n",
             json!(content)
         );
         layers.add_named("test", text.as_bytes());

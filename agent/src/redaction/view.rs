@@ -22,6 +22,9 @@ pub(super) struct View {
     places: Vec<Range<u32>>,
 }
 
+/// Reads what stands at the sign of one kind of escape.
+type Rule = fn(&[u8]) -> Found;
+
 /// What stands at a sign that may begin an escape.
 enum Found {
     /// So many bytes that stand for these.
@@ -78,7 +81,7 @@ impl View {
     pub(super) fn unescaped(mut self, each: &mut dyn FnMut(&Self)) -> Self {
         for _ in 0..ROUNDS {
             let mut changed = false;
-            let rules: [(u8, fn(&[u8]) -> Found); 3] = [(b'%', percent), (b'&', entity), (b'\\', backslash)];
+            let rules: [(u8, Rule); 3] = [(b'%', percent), (b'&', entity), (b'\\', backslash)];
             for (sign, rule) in rules {
                 if self.undo(sign, rule) {
                     changed = true;
@@ -113,7 +116,7 @@ impl View {
     }
 
     /// Replaces what `rule` finds at each `sign`. Whether there was anything.
-    fn undo(&mut self, sign: u8, rule: fn(&[u8]) -> Found) -> bool {
+    fn undo(&mut self, sign: u8, rule: Rule) -> bool {
         if !self.text.contains(&sign) {
             return false;
         }

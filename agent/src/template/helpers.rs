@@ -113,11 +113,8 @@ impl Helper {
 
     /// Whether it writes a value for a format, so that nothing in the value is taken for more than itself there.
     pub(super) fn quotes(self) -> bool {
-        match self {
-            Self::Toml | Self::Json | Self::Yaml | Self::Shell | Self::Env | Self::Ini => true,
-            Self::Url | Self::Xml | Self::Properties | Self::Pgpass | Self::Base64 => true,
-            _ => false,
-        }
+        use Helper::*;
+        matches!(self, Toml | Json | Yaml | Shell | Env | Ini | Url | Xml | Properties | Pgpass | Base64)
     }
 
     /// Whether it only gives true or false.
@@ -127,11 +124,8 @@ impl Helper {
 
     /// Whether it makes text of its arguments in which they may not be found again as they were.
     pub(super) fn transforms(self) -> bool {
-        match self {
-            Self::Url | Self::Xml | Self::Properties | Self::Pgpass | Self::Base64 | Self::Unbase64 => true,
-            Self::Join | Self::Split | Self::Concat | Self::Replace | Self::Trim => true,
-            _ => false,
-        }
+        use Helper::*;
+        matches!(self, Url | Xml | Properties | Pgpass | Base64 | Unbase64 | Join | Split | Concat | Replace | Trim)
     }
 
     /// Calls the helper with arguments that are all there.

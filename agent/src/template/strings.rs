@@ -17,7 +17,7 @@ const LENIENT: GeneralPurpose =
 pub(super) fn concat(parts: &[&Value]) -> Result<Wiped, Refusal> {
     let mut out = Buffer::new();
     for (n, part) in parts.iter().enumerate() {
-        out.push_str(&*scalar(part).map_err(|refusal| refusal.at(n))?);
+        out.push_str(&scalar(part).map_err(|refusal| refusal.at(n))?);
     }
     Ok(out.into_value())
 }

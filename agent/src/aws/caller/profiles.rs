@@ -96,7 +96,9 @@ fn words(text: &str) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Vec<(String, Vec<(String, String)>)>, InvalidLine> {
+    type Settings = Vec<(String, String)>;
+
+    fn read(text: &str) -> Result<Vec<(String, Settings)>, InvalidLine> {
         Ok(sections(text)?.into_iter().map(|(name, settings)| (name, settings.into_iter().collect())).collect())
     }
 

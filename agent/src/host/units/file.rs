@@ -82,9 +82,9 @@ mod tests {
         let text =
             "[Unit]\nAfter = a.service \\\n  b.service\\\n# not yet \\\n c.service\nWants=\n\n[Service]\nExecStart=/x \\\n\nAfter=no\n";
         let found = settings(text);
-        let told: Vec<(&str, &str, &[(&str, usize)])> = found.iter().map(|s| (s.section, s.name, s.words.as_slice())).collect();
+        let told = found.iter().map(|setting| (setting.section, setting.name, setting.words.as_slice()));
         assert_eq!(
-            told,
+            told.collect::<Vec<_>>(),
             [
                 ("Unit", "After", [("a.service", 2), ("b.service", 3), ("c.service", 5)].as_slice()),
                 ("Unit", "Wants", &[]),

@@ -15,7 +15,7 @@ pub(crate) enum Change {
     /// A directory that a boot which was cut off has left.
     RemoveStaged(PathBuf),
     Fetch {
-        release: Release,
+        release: Box<Release>,
         to: PathBuf,
         attributes: Attributes,
         replaces: bool,

@@ -91,7 +91,7 @@ pub(super) fn changes(
     if !is_whole {
         let replaces = mark.is_some_and(|marked| marked.is_there);
         let to = layout.release(&wanted.version);
-        changes.push(Change::Fetch { release: wanted.clone(), to, attributes, replaces, unpacked: Default::default() });
+        changes.push(Change::Fetch { release: Box::new(wanted.clone()), to, attributes, replaces, unpacked: Default::default() });
     } else if found.wanted.is_some_and(|(_, now)| now != attributes) || found.file.map(|(_, now)| now) != own {
         let file = layout.file(wanted).zip(own);
         changes.push(Change::HandOver { release: layout.release(&wanted.version), attributes, file });

@@ -28,7 +28,7 @@ pub(super) async fn why(error: HostError, cx: &Context<'_>) -> ServiceError {
             unit: cx.key().to_owned(),
             state: state(&unit),
             waited,
-            behind: blocker(cx).await.ok().flatten().map(|blocker| (state(&blocker), blocker.id)),
+            behind: blocker(cx).await.ok().flatten().map(|blocker| Box::new((state(&blocker), blocker.id))),
             said: journal(cx).await,
         },
         (error, _) => ServiceError::Host(error),
@@ -137,7 +137,7 @@ pub(crate) enum ServiceError {
         #[source]
         said: Excerpt,
     },
-    #[error("{unit} was still {state} after {:?}{}", rounded(*waited), match behind {
+    #[error("{unit} was still {state} after {:?}{}", rounded(*waited), match behind.as_deref() {
         Some((state, other)) => format!(", queued behind {other}, which is {state}"),
         None => String::new(),
     })]
@@ -146,7 +146,7 @@ pub(crate) enum ServiceError {
         state: String,
         waited: Duration,
         /// The state of the unit that holds it up, and its name.
-        behind: Option<(String, String)>,
+        behind: Option<Box<(String, String)>>,
         #[source]
         said: Excerpt,
     },
@@ -181,7 +181,8 @@ impl Failure for ServiceError {
                 format!("run `journalctl -b -u {unit}` for all it said")
             }
             Self::NotStarted { unit, .. } | Self::Dependency { unit, .. } => format!("run `systemctl status {unit}`"),
-            Self::Slow { behind: Some((_, other)), .. } => {
+            Self::Slow { behind: Some(behind), .. } => {
+                let (_, other) = &**behind;
                 format!("find out what {other} waits for: `systemctl status {other}`")
             }
             Self::Slow { unit, .. } => format!("give services.{unit} a longer `timeout:`, or see `systemctl status {unit}`"),
