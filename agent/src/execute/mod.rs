@@ -118,7 +118,7 @@ impl<'a> Execution<'a> {
             Some(Halt::Asked(why)) => {
                 self.abort(&why);
                 // Without this it would be a good boot whose services nobody has looked at.
-                if self.awaited.remove(&LAST_LOOK) && !recorder.report().has_failed() {
+                if self.awaited.remove(&LAST_LOOK) && (self.is_looking || !recorder.report().has_failed()) {
                     self.end_unproven(&proof::claimed(self.plan, recorder), &why);
                 }
             }

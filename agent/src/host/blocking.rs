@@ -202,11 +202,10 @@ impl Shared {
     ///
     /// If there is no thread for it, and none that will be free soon.
     fn engage(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if state.next(self.kind, Instant::now()).is_none() {
-            if state.queue.is_empty() || state.watching + state.called + state.starting > 0 {
-                return Ok(());
-            }
-            // One that fell asleep while there was nothing to wait for would not look in time.
+        // One that fell asleep while there was nothing to wait for would not look in time.
+        let looks = state.watching + state.called + state.starting > 0;
+        if state.next(self.kind, Instant::now()).is_none() && (state.queue.is_empty() || looks) {
+            return Ok(());
         }
         if state.idle == 0 {
             return self.start(state);

@@ -130,8 +130,9 @@ async fn one_that_was_restarted_has_to_be_ready_again() {
 
 #[tokio::test(start_paused = true)]
 async fn a_question_that_systemd_does_not_answer_is_asked_again() {
+    let text = TWO.replace("run: [/bin/slow]", "run: [/bin/slow], after: [services.x.service]");
     for (unanswered, outcome) in [(2, BootOutcome::Done), (1_000, BootOutcome::Failed)] {
-        let instance = instance(TWO);
+        let instance = instance(&text);
         instance.machine.add_unit(FakeUnit::new("x.service"));
         let machine = instance.machine.clone();
         instance.machine.on_command("slow", move |_, _| {

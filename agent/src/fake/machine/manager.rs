@@ -212,7 +212,9 @@ impl FakeUnit {
             (Some(running), Course::Reloads(until)) if running < until => ("reloading", "reload", "success"),
             (Some(running), Course::EndsAgain(after)) if running >= after => ("activating", "start", "success"),
             (Some(_), Course::EndsAgain(_)) => ("inactive", "dead", "success"),
-            (Some(_), Course::Up | Course::Late(_) | Course::Dies(_) | Course::Reloads(_) | Course::Restarts(_)) => ("active", "running", "success"),
+            (Some(_), Course::Up | Course::Late(_) | Course::Dies(_) | Course::Reloads(_) | Course::Restarts(_)) => {
+                ("active", "running", "success")
+            }
             (Some(_), Course::Fails) => ("failed", "failed", "exit-code"),
             (Some(_), Course::Loops) => ("activating", "auto-restart", "exit-code"),
         };
