@@ -138,6 +138,8 @@ def test_what_died_or_was_stopped_while_the_boot_went_on_is_not_done(machine):
     services["winner.service"] = {"after": ["services.loser.service"]}
     services["friend.service"] = {"after": ["services.foe.service"]}
     services["optional.service"] = {"after": [], "required": False}
+    # One that reloads has as long as its step, and ten seconds at least.
+    services["reloads.service"] = {"after": [], "timeout": "5s"}
     commands = {
         "slow": SLOW,
         "stop": {"run": ["systemctl", "stop", "remains.service"], "after": ["services.remains.service"]},
@@ -153,7 +155,7 @@ def test_what_died_or_was_stopped_while_the_boot_went_on_is_not_done(machine):
         "loser": "was stopped by winner.service, which conflicts with it",
         "foe": "was stopped by friend.service, which conflicts with it",
         "remains": "is not running: it was stopped",
-        "reloads": "is reloading (reload)",
+        "reloads": "was still reloading (reload) after 10",
         "optional": "exited with 3",
     }.items():
         assert said.pop(name, "it did not fail").startswith(f"{name}.service {reason}"), (name, found[f"services.{name}.service"])

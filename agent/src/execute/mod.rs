@@ -34,6 +34,12 @@ pub(crate) use written::{publish, write_afterwards, write_report};
 /// How long signals may take of a boot that is over: its deadline has passed, or it ended before its first step.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(20);
 
+/// How long systemd may take to tell of all services once the time of the boot is over.
+const GLANCE: Duration = Duration::from_secs(2);
+
+/// How long a disk may take for the last report, where that is not in memory: the process has to end.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
+
 /// Stands among the units for the last look at all services, which the boot waits for as for any unit.
 const LAST_LOOK: usize = usize::MAX;
 
@@ -80,7 +86,7 @@ impl<'a> Execution<'a> {
         recorder.amend(|report| report.steps = steps_of(plan, &awaited));
         for node in &plan.nodes {
             if let Some(path) = &node.outline.foretold {
-                world.known.set_outputs(node.address.clone(), Outputs::at(path));
+                world.known.foretell(node.address.clone(), Outputs::at(path));
             }
         }
         if proof::is_due(plan) {
@@ -109,7 +115,13 @@ impl<'a> Execution<'a> {
                 self.abort(&Explanation::new("the boot failed before this came to its end", None));
             }
             None => {}
-            Some(Halt::Asked(why)) => self.abort(&why),
+            Some(Halt::Asked(why)) => {
+                self.abort(&why);
+                // Without this it would be a good boot whose services nobody has looked at.
+                if self.awaited.remove(&LAST_LOOK) && (self.is_looking || !recorder.report().has_failed()) {
+                    self.end_unproven(&proof::claimed(self.plan, recorder), &why);
+                }
+            }
             Some(Halt::Deadline(why)) => self.cut_off(&why).await,
         }
     }
@@ -118,22 +130,33 @@ impl<'a> Execution<'a> {
     async fn cut_off(&mut self, why: &Explanation) {
         self.running.clear();
         self.held.clear();
-        if self.awaited.remove(&LAST_LOOK) && self.is_looking {
-            let why = why.clone().while_waiting(Some("to see whether it is still up"), false);
-            proof::claimed(self.plan, self.recorder).iter().for_each(|at| self.recorder.finished(*at, Outcome::Failed, Some(&why)));
+        let clock = self.world.host.clock.clone();
+        let mut unproven = Vec::new();
+        if self.awaited.remove(&LAST_LOOK) {
+            unproven = tokio::select! {
+                biased;
+                unproven = proof::glance(self.plan, self.world, self.recorder) => unproven,
+                () = clock.sleep(GLANCE) => proof::claimed(self.plan, self.recorder),
+            };
         }
         self.end(why, &told_last(self.plan));
+        self.end_unproven(&unproven, why);
         self.world.known.set_verdict(|| verdict(self.plan, self.recorder).unwrap_or_else(|| Verdict::failed(None, &why.message)));
         for unit in self.schedule.cut_off() {
             self.plan.units[unit].members.iter().for_each(|member| self.recorder.skipped(*member, None));
         }
-        let clock = self.world.host.clock.clone();
         tokio::select! {
             biased;
             () = self.run(true) => {}
             () = clock.sleep(LAST_WORDS) => {}
         }
         self.abort(why);
+    }
+
+    /// Fails services of which nobody can say whether they are still up.
+    fn end_unproven(&self, unproven: &[usize], why: &Explanation) {
+        let why = why.clone().while_waiting(Some("to see whether it is still up"), false);
+        unproven.iter().for_each(|at| self.recorder.finished(*at, Outcome::Failed, Some(&why)));
     }
 
     /// Runs what stands beside a boot that is over. Whoever calls this has written the report; it is kept up to date
@@ -153,7 +176,11 @@ impl<'a> Execution<'a> {
         if let Some(why) = why {
             self.abort(&why);
         }
-        written::write_afterwards(host, recorder, lock).await;
+        tokio::select! {
+            biased;
+            () = written::write_afterwards(host, recorder, lock) => {}
+            () = host.clock.sleep(WRITTEN_WITHIN) => log::warn!("the report is not complete: the disk has not answered for {WRITTEN_WITHIN:?}"),
+        }
     }
 
     /// Runs units until all have ended, or all that the boot waits for.

@@ -92,6 +92,8 @@ struct State {
     threads: usize,
     /// Threads that wait to be called.
     idle: usize,
+    /// Those of them that look again by themselves once an operation is late.
+    watching: usize,
     /// Threads that were called, or started, and have not looked yet.
     called: usize,
     starting: usize,
@@ -200,9 +202,10 @@ impl Shared {
     ///
     /// If there is no thread for it, and none that will be free soon.
     fn engage(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
-        if state.next(self.kind, Instant::now()).is_none() {
-            let looks = state.idle + state.called + state.starting > 0;
-            return if looks || state.queue.is_empty() { Ok(()) } else { self.start(state) };
+        // One that fell asleep while there was nothing to wait for would not look in time.
+        let looks = state.watching + state.called + state.starting > 0;
+        if state.next(self.kind, Instant::now()).is_none() && (state.queue.is_empty() || looks) {
+            return Ok(());
         }
         if state.idle == 0 {
             return self.start(state);
@@ -249,8 +252,11 @@ impl Shared {
                 continue;
             }
             state.idle += 1;
+            let watches = usize::from(!state.queue.is_empty());
+            state.watching += watches;
             let is_called;
             (state, is_called) = self.wait(state);
+            state.watching -= watches;
             if !is_called {
                 state.idle -= 1;
                 if state.queue.is_empty() && self.kind != Kind::Staying {

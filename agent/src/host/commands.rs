@@ -28,6 +28,7 @@ use super::blocking::{Kind, Threads};
 use super::error::HostError;
 use super::lines::{Lines, OnLine};
 use super::users::User;
+use super::wanted::still_wanted;
 use crate::text::SecretText;
 
 /// Runs programs.
@@ -150,6 +151,8 @@ impl Running {
                 .stderr(writer)
                 .kill_on_drop(true);
             become_alone(&mut command, invocation.user.as_ref());
+            // The disk may have hung until now.
+            still_wanted()?;
             let child = command.spawn()?;
             // The writing end is in `command`, and the end of output is seen only once nobody has it.
             drop(command);

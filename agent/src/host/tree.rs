@@ -88,14 +88,15 @@ impl Tree {
 
     /// The directory at `path`, for changes in it.
     pub(crate) fn directory_to_change(&self, path: &Path) -> io::Result<OwnedFd> {
-        let opened = self.open_to_change(path)?;
+        let opened = way::open_way(self.root.as_deref(), path, OFlag::O_DIRECTORY)?;
+        still_wanted()?;
         let is_directory = SFlag::from_bits_truncate(fstat(&opened)?.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
         if is_directory { Ok(opened) } else { Err(Errno::ENOTDIR.into()) }
     }
 
     /// What is at `path`, as [`way`] reaches it. The descriptor is one for paths only.
     pub(crate) fn open_to_change(&self, path: &Path) -> io::Result<OwnedFd> {
-        let opened = way::open_way(self.root.as_deref(), path)?;
+        let opened = way::open_way(self.root.as_deref(), path, OFlag::empty())?;
         still_wanted()?;
         Ok(opened)
     }

@@ -17,7 +17,7 @@ use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Judgment, Outputs, Shape, Written};
+use crate::step::{AnyStep, Companion, Context, Difference, Judgment, Look, Outputs, Shape, Written};
 use crate::text::Text;
 
 /// Far more turns than any inspection needs.
@@ -80,8 +80,8 @@ impl AnyStep for Watched {
         self.step.unit(key)
     }
 
-    fn judge<'a>(&'a self, found: &'a Unit, last: bool, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {
-        self.step.judge(found, last, cx)
+    fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {
+        self.step.judge(found, look, cx)
     }
 
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {

@@ -1,14 +1,17 @@
 //! What is called done is done: every service is looked at once more before a boot is called good.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::aws::cloudformation::SignalStatus;
+use crate::execute::Halt;
+use crate::failure::Explanation;
 use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
 use crate::fake::machine::{FakeUnit, Outcome};
 use crate::host::End;
 use crate::laws::example::Example;
 use crate::laws::instance::{Booted, Instance};
-use crate::report::BootOutcome;
+use crate::report::{BootOutcome, StepReport};
 
 fn instance(text: &str) -> Instance {
     Instance::with_aws(&Example::of(text), FakeSecretsManager::default(), FakeParameterStore::default())
@@ -73,9 +76,121 @@ commands: { behind: { run: [/bin/behind], after: [services.x.service] } }
 
 #[tokio::test(start_paused = true)]
 async fn one_on_its_way_is_given_time_and_no_more() {
-    let (_, booted) = boot(TWO, [FakeUnit::new("x.service").reloads()]).await;
-    assert!(booted.error("services.x.service").starts_with("x.service is reloading (reload)"));
-    assert!(booted.report.elapsed_ms < 20_000.0);
+    let (_, booted) = boot(TWO, [FakeUnit::new("x.service").reloads(Duration::from_secs(60))]).await;
+    assert_eq!(booted.report.outcome, BootOutcome::Done);
+    assert!(booted.report.elapsed_ms > 60_000.0);
+    assert_eq!(step(&booted, "services.x.service").waiting, None);
+    assert!(booted.transcript.text().contains("for its unit to settle"), "{}", booted.transcript.text());
+
+    let (_, booted) = boot(TWO, [FakeUnit::new("x.service").reloads(Duration::MAX)]).await;
+    let error = booted.error("services.x.service");
+    assert!(error.starts_with("x.service was still reloading (reload) after 300"), "{error}");
+    assert!(booted.report.elapsed_ms < 320_000.0);
+}
+
+fn step<'a>(booted: &'a Booted, address: &str) -> &'a StepReport {
+    booted.report.steps.iter().find(|step| step.address.as_str() == address).unwrap()
+}
+
+/// A timer does so, at any time.
+#[tokio::test(start_paused = true)]
+async fn what_has_done_its_work_may_do_it_once_more() {
+    let (_, booted) = boot(TWO, [FakeUnit::new("x.service").runs_again(Duration::from_secs(3))]).await;
+    assert_eq!(booted.report.outcome, BootOutcome::Done);
+    assert!(booted.report.elapsed_ms < 6_000.0, "nobody waits for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_restart_is_reported_and_two_are_a_failure() {
+    let (_, booted) = boot(TWO, [FakeUnit::new("x.service").restarts(&[1])]).await;
+    assert_eq!(booted.report.outcome, BootOutcome::Done);
+    assert_eq!(booted.report.warnings, ["services.x.service: its program ended after it had started, and systemd restarted it once"]);
+
+    let (_, booted) = boot(TWO, [FakeUnit::new("x.service").restarts(&[1, 7])]).await;
+    let error = booted.error("services.x.service");
+    assert!(error.starts_with("x.service failed after it had started, and systemd restarted it once"), "{error}");
+}
+
+/// Its port may be gone.
+#[tokio::test(start_paused = true)]
+async fn one_that_was_restarted_has_to_be_ready_again() {
+    let text = TWO.replace("after: []", r#"after: [], ready: { exec: [/bin/asks], timeout: 20s }"#);
+    let instance = instance(&text);
+    instance.machine.add_unit(FakeUnit::new("x.service").restarts(&[1]));
+    instance.machine.on_command("slow", |_, _| Outcome::Takes(Duration::from_secs(5), End::Exited(0)));
+    let asked = Cell::new(0);
+    instance.machine.on_command("asks", move |_, _| {
+        asked.set(asked.get() + 1);
+        Outcome::Ends(End::Exited(i32::from(asked.get() > 1)))
+    });
+    let booted = instance.boot().await;
+    let error = booted.error("services.x.service");
+    assert!(error.starts_with("x.service runs, but /bin/asks did not succeed within"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_systemd_does_not_answer_is_asked_again() {
+    let text = TWO.replace("run: [/bin/slow]", "run: [/bin/slow], after: [services.x.service]");
+    for (unanswered, outcome) in [(2, BootOutcome::Done), (1_000, BootOutcome::Failed)] {
+        let instance = instance(&text);
+        instance.machine.add_unit(FakeUnit::new("x.service"));
+        let machine = instance.machine.clone();
+        instance.machine.on_command("slow", move |_, _| {
+            machine.does_not_answer(unanswered);
+            Outcome::Takes(Duration::from_secs(5), End::Exited(0))
+        });
+        assert_eq!(instance.boot().await.report.outcome, outcome);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_idles_behind_its_socket_is_up() {
+    let ready = TWO.replace("after: []", r#"after: [], ready: { exec: [/bin/asks], timeout: 3s }"#);
+    for text in [TWO, &ready] {
+        // With SuccessExitStatus=143, as of Java.
+        for exit_status in [0, 143] {
+            let units = [FakeUnit::new("x.service").idles_behind("x.socket", exit_status), FakeUnit::new("x.socket").active()];
+            let (_, booted) = boot(text, units).await;
+            assert_eq!(booted.report.outcome, BootOutcome::Done, "{exit_status}: {}", booted.transcript.text());
+        }
+    }
+}
+
+/// Stops a boot with a service when this has passed.
+async fn halted(text: &str, unit: FakeUnit, after: Duration, halt: impl FnOnce(Explanation) -> Halt) -> Booted {
+    let instance = instance(text);
+    instance.machine.add_unit(unit);
+    instance.machine.on_command("slow", |_, _| Outcome::Takes(Duration::from_secs(5), End::Exited(0)));
+    let clock = instance.machine.host().clock;
+    let stop = async {
+        clock.sleep(after).await;
+        halt(Explanation::new("it was stopped", None))
+    };
+    instance.boot_until(stop).await
+}
+
+/// It was a good boot, whose services nobody had looked at.
+#[tokio::test(start_paused = true)]
+async fn a_boot_that_is_stopped_before_the_last_look_has_its_end_is_not_done() {
+    let unit = FakeUnit::new("x.service").reloads(Duration::MAX);
+    let booted = halted(TWO, unit, Duration::from_secs(8), Halt::Asked).await;
+    assert_eq!(booted.report.outcome, BootOutcome::Failed);
+    assert_eq!(booted.error("services.x.service"), "it was stopped, while it was waiting to see whether it is still up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_passes_while_something_optional_runs_has_its_last_look() {
+    let text = TWO.replace("run: [/bin/slow]", "run: [/bin/slow], required: false");
+    let at = Duration::from_secs(3);
+    let booted = halted(&text, FakeUnit::new("x.service").dies(Duration::from_secs(1), 3), at, Halt::Deadline).await;
+    assert!(booted.error("services.x.service").starts_with("x.service exited with 3"));
+    assert_eq!(booted.report.outcome, BootOutcome::Failed);
+
+    let booted = halted(&text, FakeUnit::new("x.service").reloads(Duration::MAX), at, Halt::Deadline).await;
+    assert_eq!(booted.error("services.x.service"), "it was stopped, while it was waiting to see whether it is still up");
+
+    let booted = halted(&text, FakeUnit::new("x.service"), at, Halt::Deadline).await;
+    assert_eq!(booted.report.outcome, BootOutcome::Degraded);
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,6 +234,29 @@ async fn units_that_a_generator_makes_are_made_once_for_all() {
     assert_eq!(instance.machine.starts_and_reloads("web.service").0, 1);
     instance.boot_well().await;
     assert_eq!(instance.machine.readings(), 1);
+}
+
+/// The place of a file is known before the file is there: the second one counted as read when the first one was.
+#[tokio::test(start_paused = true)]
+async fn a_unit_that_is_made_of_a_later_file_is_made() {
+    let instance = instance(
+        r#"
+version: 1
+files:
+  /etc/containers/systemd/db.container: { content: x }
+  /etc/containers/systemd/web.container: { content: x, check: [/bin/slow, "{path}"] }
+services:
+  db.service: { after: ["files./etc/containers/systemd/db.container"] }
+  web.service: { after: ["files./etc/containers/systemd/web.container"] }
+"#,
+    );
+    for name in ["web", "db"] {
+        let path = format!("/etc/containers/systemd/{name}.container");
+        instance.machine.add_unit(FakeUnit::new(&format!("{name}.service")).made_of(&path));
+    }
+    instance.machine.on_command("slow", |_, _| Outcome::Takes(Duration::from_secs(5), End::Exited(0)));
+    instance.boot_well().await;
+    assert_eq!(instance.machine.readings(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -176,6 +176,16 @@ impl Recorder {
         self.tell(at, &Event::Finished);
     }
 
+    /// Notes that a step that is done waits for nothing more.
+    pub(crate) fn rested(&self, at: usize) {
+        if self.report.borrow().steps[at].waiting.is_some() {
+            self.change(at, |step, now| {
+                goes_on(step, now);
+                step.waiting = None;
+            });
+        }
+    }
+
     pub(crate) fn skipped(&self, at: usize, needs: Option<Address>) {
         self.change(at, |step, _| {
             step.outcome = Outcome::Skipped;

@@ -45,6 +45,8 @@ pub(crate) struct Known {
     roots: RefCell<BTreeMap<String, Scope>>,
     /// What each finished step offers, wiped when the boot is over, and its stamp.
     outputs: RefCell<BTreeMap<Address, (Scope, Option<String>)>>,
+    /// Steps whose outputs are known before they are done.
+    foretold: RefCell<BTreeSet<Address>>,
     /// In a rehearsal: what steps would offer, since nobody is asked for it.
     given: RefCell<BTreeMap<Address, serde_json::Value>>,
     /// Which steps have been given which secrets.
@@ -75,20 +77,31 @@ impl Known {
     }
 
     pub(crate) fn set_outputs(&self, address: Address, outputs: Outputs) {
+        self.foretold.borrow_mut().remove(&address);
         self.outputs.borrow_mut().insert(address, (outputs.value.into(), outputs.stamp));
+    }
+
+    /// Says what a step will offer that is not done yet.
+    pub(crate) fn foretell(&self, address: Address, outputs: Outputs) {
+        self.set_outputs(address.clone(), outputs);
+        self.foretold.borrow_mut().insert(address);
     }
 
     pub(crate) fn set_restarts(&self, address: &Address, restarts: u32) {
         self.restarts.borrow_mut().insert(address.clone(), restarts);
     }
 
-    pub(crate) fn restarts(&self, address: &Address) -> u32 {
-        self.restarts.borrow().get(address).copied().unwrap_or(0)
+    /// How often systemd has restarted the unit since, of so many restarts now. It counts from zero again once somebody
+    /// else has restarted the unit.
+    pub(crate) fn restarts_since(&self, address: &Address, now: u32) -> u32 {
+        let before = self.restarts.borrow().get(address).copied().unwrap_or(0);
+        now.checked_sub(before).unwrap_or(now)
     }
 
     /// The steps that are done.
     pub(crate) fn done(&self) -> BTreeSet<Address> {
-        self.outputs.borrow().keys().cloned().collect()
+        let foretold = self.foretold.borrow();
+        self.outputs.borrow().keys().filter(|address| !foretold.contains(*address)).cloned().collect()
     }
 
     /// Takes other outputs of a secret that was read again, and notes the steps that were given what was there before.

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use crate::failure::{Explanation, Failure, Objection};
 use crate::host::Unit;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Judgment, Outputs, Shape, Written};
+use crate::step::{AnyStep, Companion, Context, Difference, Judgment, Look, Outputs, Shape, Written};
 use crate::text::Text;
 
 /// One kind of thing a boot document can ask for.
@@ -78,12 +78,12 @@ pub(crate) trait Step: fmt::Debug {
         None
     }
 
-    /// Judges that unit as it is once every step has ended, this one well. `last` is whether nobody will look again.
+    /// Judges that unit as it is once every step has ended, this one well.
     ///
     /// # Errors
     ///
     /// If the step is not what it was when it ended.
-    async fn judge(&self, _found: &Unit, _last: bool, _cx: &Context<'_>) -> Result<Judgment, Self::Error> {
+    async fn judge(&self, _found: &Unit, _look: Look, _cx: &Context<'_>) -> Result<Judgment, Self::Error> {
         Ok(Judgment::Sound)
     }
 
@@ -139,8 +139,8 @@ impl<S: Step> AnyStep for S {
         Step::unit(self, key)
     }
 
-    fn judge<'a>(&'a self, found: &'a Unit, last: bool, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {
-        Box::pin(async move { Step::judge(self, found, last, cx).await.map_err(|error| Explanation::of(&error)) })
+    fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {
+        Box::pin(async move { Step::judge(self, found, look, cx).await.map_err(|error| Explanation::of(&error)) })
     }
 
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {

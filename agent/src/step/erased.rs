@@ -5,6 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use crate::address::Address;
 use crate::failure::{Explanation, Objection};
@@ -25,8 +26,21 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs>;
     fn unit<'a>(&self, key: &'a str) -> Option<&'a str>;
-    fn judge<'a>(&'a self, found: &'a Unit, last: bool, cx: &'a Context<'a>) -> StepFuture<'a, Judgment>;
+    fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment>;
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+}
+
+/// One look at the unit of a step at the end of a boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Look {
+    /// How long ago the first one was.
+    pub(crate) waited: Duration,
+    /// Whether nobody will look again: the time of the boot is over.
+    pub(crate) is_last: bool,
+    /// Whether an earlier look found it on its way.
+    pub(crate) moved: bool,
+    /// Whether an earlier look found it restarted.
+    pub(crate) restarted: bool,
 }
 
 /// What is to be said of the unit of a step at the end of a boot.
@@ -35,6 +49,8 @@ pub(crate) enum Judgment {
     Sound,
     /// It is on its way from one state to another: look again.
     Open,
+    /// It is up, and was restarted since the step was done: it is watched for a while.
+    Restarted,
 }
 
 /// What a document writes to the paths of this machine, each text as its author wrote it, with its references.

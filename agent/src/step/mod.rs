@@ -19,7 +19,7 @@ pub(crate) use claims::Claims;
 pub(crate) use context::{Context, Known, Progress, Siblings, World};
 pub(crate) use contract::Step;
 pub(crate) use definitions::Definitions;
-pub(crate) use erased::{AnyStep, Companion, Difference, Judgment, Written};
+pub(crate) use erased::{AnyStep, Companion, Difference, Judgment, Look, Written};
 pub(crate) use order::Order;
 pub(crate) use outputs::Outputs;
 pub(crate) use phase::Phase;

@@ -44,12 +44,14 @@ pub(crate) fn health(unit: &Unit) -> Health {
     }
 }
 
+/// Of a timer nobody can tell whether it was stopped or, with `RemainAfterElapse=no`, has no time left to elapse at.
 fn down(unit: &Unit) -> Health {
+    let has_elapsed = unit.id.ends_with(".timer") && unit.result == "success";
     Health::Ill(if unit.condition.is_unmet() {
         Illness::Skipped
     } else if unit.assertion.is_unmet() || unit.result == "exec-condition" {
         Illness::Refused
-    } else if has_an_end(unit) {
+    } else if has_an_end(unit) || has_elapsed {
         return Health::Sound;
     } else if unit.main.is_well() && !unit.remains {
         Illness::Ended
@@ -107,6 +109,9 @@ mod tests {
 
         let ended = Unit { main: Ended::exited(0), ..unit("inactive", "dead", "simple") };
         assert_eq!(health(&ended), Health::Ill(Illness::Ended));
-        assert_eq!(health(&unit("inactive", "dead", "")), Health::Ill(Illness::Stopped), "a timer, a socket, a mount");
+        assert_eq!(health(&unit("inactive", "dead", "")), Health::Ill(Illness::Stopped), "a socket, a mount");
+        let timer = Unit { id: "x.timer".into(), ..unit("inactive", "dead", "") };
+        assert_eq!(health(&timer), Health::Sound, "it has elapsed, and RemainAfterElapse=no");
+        assert_eq!(health(&Unit { result: "resources".into(), ..timer }), Health::Ill(Illness::Stopped));
     }
 }

@@ -22,7 +22,7 @@ const ONE_PROBE: Duration = Duration::from_secs(5);
 const STATE_EVERY: Duration = Duration::from_millis(250);
 
 /// A unit that restarts this often while we watch will not come up by itself.
-const RESTARTS: u32 = 3;
+pub(crate) const RESTARTS: u32 = 3;
 
 /// Without `ready:`, a unit whose start says nothing (Type=simple) is looked at once more after this: a program that
 /// cannot even read its configuration is gone by then.
@@ -166,23 +166,33 @@ pub(crate) enum NotReady {
 pub(crate) async fn settle(cx: &Context<'_>) -> Result<(), NotReady> {
     let first = state(cx).await?;
     let quiet = matches!(first.service_type.as_str(), "simple" | "exec" | "idle");
-    let mut settled = if quiet && !broken(&first, first.restarts, 1) {
+    let settled = if quiet && !broken(&first, first.restarts, 1) {
         cx.host().clock.sleep(SETTLE).await;
         state(cx).await?
     } else {
         first.clone()
     };
-    if was_skipped(&settled, cx).await {
-        settled.condition = Checked::UNMET;
-    }
-    let is_well = !broken(&settled, first.restarts, 1) || idles(&settled, cx).await.map_err(NotReady::Host)?;
-    if is_well { Ok(()) } else { Err(NotReady::Failed(Box::new(settled))) }
+    hopeful(settled, first.restarts, 1, cx).await.map(drop)
 }
 
-/// Whether a unit is down because it has nothing to do: its program ended well, and a socket, path or timer that is up starts
-/// it when there is something.
+/// The unit, unless it will not come up by itself: also by what its journal and the units that trigger it say.
+async fn hopeful(mut unit: Unit, restarts_before: u32, allowed: u32, cx: &Context<'_>) -> Result<Unit, NotReady> {
+    if was_skipped(&unit, cx).await {
+        unit.condition = Checked::UNMET;
+    }
+    let is_well = !broken(&unit, restarts_before, allowed) || idles(&unit, cx).await.map_err(NotReady::Host)?;
+    if is_well { Ok(unit) } else { Err(NotReady::Failed(Box::new(unit))) }
+}
+
+/// Whether a unit is down because it has nothing to do: its program ended well, with 0 or with a status of its
+/// `SuccessExitStatus=`, and a socket, path or timer that is up starts it when there is something.
 pub(crate) async fn idles(unit: &Unit, cx: &Context<'_>) -> Result<bool, HostError> {
-    if health(unit) != Health::Ill(Illness::Ended) {
+    let ended_well = match health(unit) {
+        Health::Ill(Illness::Ended) => true,
+        Health::Ill(Illness::Stopped) => unit.result == "success" && unit.main.has_failed() && !unit.remains,
+        _ => false,
+    };
+    if !ended_well {
         return Ok(false);
     }
     let triggers = cx.host().units.show(&unit.triggered_by).await?;
@@ -192,7 +202,7 @@ pub(crate) async fn idles(unit: &Unit, cx: &Context<'_>) -> Result<bool, HostErr
 /// Whether the journal says that a unit was skipped of which nothing else is known: systemctl comes too late to be told.
 async fn was_skipped(unit: &Unit, cx: &Context<'_>) -> bool {
     let unknown = unit.active == "inactive" && has_an_end(unit) && unit.condition == Checked::default();
-    unknown && cx.host().units.journal(cx.key(), 1).await.iter().any(|line| line.contains(" was skipped because of a"))
+    unknown && cx.host().units.journal(cx.key(), 1).await.iter().any(|line| line.contains(" was skipped because "))
 }
 
 /// Waits until the service serves, or until it is plain that it will not.
@@ -207,9 +217,8 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
         let waited = clock.elapsed() - begun;
         let within = ONE_PROBE.min(limit.saturating_sub(waited)).max(Backoff::PROBE.first);
         let last = match ready.probe(within, cx).await {
-            Ok(()) => match state(cx).await? {
-                // Somebody answers, and it is not this unit: another process has its port.
-                unit if broken(&unit, unit.restarts, RESTARTS) => return Err(NotReady::Failed(Box::new(unit))),
+            // Somebody answers, and it may not be this unit: another process has its port.
+            Ok(()) => match hopeful_now(cx).await? {
                 unit if health(&unit) == Health::Ill(Illness::Restarting) => {
                     "something answers, but the unit is being restarted".to_owned()
                 }
@@ -221,9 +230,8 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
         if clock.elapsed() - looked >= STATE_EVERY {
             looked = clock.elapsed();
             let now = state(cx).await?;
-            if broken(&now, *restarts_before.get_or_insert(now.restarts), RESTARTS) {
-                return Err(NotReady::Failed(Box::new(now)));
-            }
+            let before = *restarts_before.get_or_insert(now.restarts);
+            hopeful(now, before, RESTARTS, cx).await?;
         }
         let (waited, pause) = (clock.elapsed() - begun, pauses.next());
         if waited + pause >= limit {
@@ -233,9 +241,15 @@ pub(crate) async fn wait(ready: &Ready, cx: &Context<'_>) -> Result<(), NotReady
     }
 }
 
+async fn hopeful_now(cx: &Context<'_>) -> Result<Unit, NotReady> {
+    let unit = state(cx).await?;
+    let restarts = unit.restarts;
+    hopeful(unit, restarts, RESTARTS, cx).await
+}
+
 /// Whether a unit will not come up by itself, or not for long.
 fn broken(unit: &Unit, restarts_before: u32, allowed: u32) -> bool {
-    let restarts = unit.restarts.saturating_sub(restarts_before);
+    let restarts = unit.restarts.checked_sub(restarts_before).unwrap_or(unit.restarts);
     match health(unit) {
         Health::Ill(Illness::Restarting) => restarts >= allowed || allowed == 1,
         Health::Ill(_) => true,

@@ -10,13 +10,15 @@
 //! ```
 //!
 //! A unit that is up when its step ends is looked at once more when the boot ends, together with all others. One that is
-//! skipped, that has died or that was stopped by then is a failure, and so is one that is started again and again.
+//! skipped, that has died or that was stopped by then is a failure, and so is one that is started again and again. A single
+//! restart is not: [`last`].
 //!
 //! A service without `after:` starts after every step that is not a service. Whether a unit is enabled is the image's
 //! business: a unit that ingot starts should not be enabled by itself. What makes a unit impossible to start from here
 //! is the business of [`ordering`]; whether it serves, of [`ready`].
 
 mod definitions;
+mod last;
 mod name;
 mod queue;
 mod trouble;
@@ -29,13 +31,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::definitions::{inputs, loaded, read_again};
-use self::trouble::{ServiceError, died, failed, show, unproven, why};
+use self::trouble::{ServiceError, show, unproven, why};
 use crate::address::Address;
 use crate::failure::Objection;
 use crate::host::Unit;
 use crate::host::state::{Entry, EntryState as Recorded};
-use crate::step::{Context, Judgment, Order, Outputs, Phase, Shape, Step, Written};
-use crate::steps::health::{Health, has_an_end, health};
+use crate::step::{Context, Judgment, Look, Order, Outputs, Phase, Shape, Step, Written};
 use crate::steps::ordering;
 use crate::steps::ready::{self, Ready};
 use crate::steps::stamps::{Stamps, stamps};
@@ -184,17 +185,8 @@ impl Step for Service {
         Some(key)
     }
 
-    async fn judge(&self, found: &Unit, last: bool, cx: &Context<'_>) -> Result<Judgment, ServiceError> {
-        let restarts = found.restarts.saturating_sub(cx.world.known.restarts(cx.address));
-        match health(found) {
-            Health::Sound if restarts == 0 => Ok(Judgment::Sound),
-            Health::Sound => Err(died(restarts, cx).await),
-            Health::Moving if !last => Ok(Judgment::Open),
-            // That it ran was seen when it did. Whether it would run once more is not asked.
-            Health::Ill(_) if found.active == "inactive" && has_an_end(found) => Ok(Judgment::Sound),
-            Health::Ill(_) if ready::idles(found, cx).await.map_err(ServiceError::Host)? => Ok(Judgment::Sound),
-            Health::Ill(_) | Health::Moving => Err(failed(found.clone(), cx).await),
-        }
+    async fn judge(&self, found: &Unit, look: Look, cx: &Context<'_>) -> Result<Judgment, ServiceError> {
+        last::judge(found, look, self.ready.as_ref(), cx).await
     }
 }
 

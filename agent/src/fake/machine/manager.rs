@@ -44,8 +44,14 @@ enum Course {
     Skipped,
     /// It comes up, and dies after this time.
     Dies(Duration),
-    /// It is up at once, and reloads for as long as anybody looks.
-    Reloads,
+    /// It reloads from its start until after this time.
+    Reloads(Duration),
+    /// It has done its work, and does it once more from after this time on.
+    EndsAgain(Duration),
+    /// It is up, and is restarted after each of these times, in seconds.
+    Restarts(&'static [u64]),
+    /// Its program has ended by itself, until there is something to do.
+    Idles,
 }
 
 impl FakeUnit {
@@ -128,9 +134,29 @@ impl FakeUnit {
         self
     }
 
-    /// Whoever looks sees it in the middle of a reload.
-    pub(crate) fn reloads(mut self) -> Self {
-        self.course = Course::Reloads;
+    /// Whoever looks before this time is over sees it in the middle of a reload.
+    pub(crate) fn reloads(mut self, until: Duration) -> Self {
+        self.course = Course::Reloads(until);
+        self
+    }
+
+    /// A oneshot that runs once more, without an end, as one that a timer starts.
+    pub(crate) fn runs_again(mut self, after: Duration) -> Self {
+        self.course = Course::EndsAgain(after);
+        self.service_type("oneshot")
+    }
+
+    /// It dies after each of these times, in seconds, and systemd restarts it at once.
+    pub(crate) fn restarts(mut self, after: &'static [u64]) -> Self {
+        self.course = Course::Restarts(after);
+        self
+    }
+
+    /// It has ended, well though with this status, until its socket starts it.
+    pub(crate) fn idles_behind(mut self, socket: &str, exit_status: i32) -> Self {
+        self.course = Course::Idles;
+        self.exit_status = exit_status;
+        self.shown.triggered_by.push(socket.into());
         self
     }
 
@@ -180,18 +206,25 @@ impl FakeUnit {
         let (active, sub, result) = match (running, self.course) {
             _ if self.shown.id == OWN => ("activating", "start", "success"),
             _ if self.limited => ("failed", "failed", "start-limit-hit"),
-            (None, _) | (Some(_), Course::Ends | Course::Skipped) => ("inactive", "dead", "success"),
+            (None, _) | (Some(_), Course::Ends | Course::Skipped | Course::Idles) => ("inactive", "dead", "success"),
             (Some(running), Course::Late(by)) if running < by => ("activating", "start", "success"),
             (Some(running), Course::Dies(after)) if running >= after => ("failed", "failed", "exit-code"),
-            (Some(_), Course::Up | Course::Late(_) | Course::Dies(_)) => ("active", "running", "success"),
-            (Some(_), Course::Reloads) => ("reloading", "reload", "success"),
+            (Some(running), Course::Reloads(until)) if running < until => ("reloading", "reload", "success"),
+            (Some(running), Course::EndsAgain(after)) if running >= after => ("activating", "start", "success"),
+            (Some(_), Course::EndsAgain(_)) => ("inactive", "dead", "success"),
+            (Some(_), Course::Up | Course::Late(_) | Course::Dies(_) | Course::Reloads(_) | Course::Restarts(_)) => {
+                ("active", "running", "success")
+            }
             (Some(_), Course::Fails) => ("failed", "failed", "exit-code"),
             (Some(_), Course::Loops) => ("activating", "auto-restart", "exit-code"),
         };
         if let (Some(running), Course::Loops) = (running, self.course) {
             unit.restarts = u32::try_from(running.as_secs() / RESTART.as_secs()).unwrap_or(u32::MAX);
         }
-        if result == "exit-code" {
+        if let (Some(running), Course::Restarts(times)) = (running, self.course) {
+            unit.restarts = u32::try_from(times.iter().filter(|after| running.as_secs() >= **after).count()).unwrap_or(u32::MAX);
+        }
+        if result == "exit-code" || (running.is_some() && matches!(self.course, Course::Idles)) {
             unit.main = Ended::exited(self.exit_status);
         }
         if running.is_some() {
@@ -226,6 +259,8 @@ pub(super) struct Manager {
     pub(super) readings: u32,
     /// Of how many units it was asked, each time.
     pub(super) asked: Vec<usize>,
+    /// How many of the next questions it does not answer.
+    pub(super) unanswered: u32,
 }
 
 impl Manager {

@@ -9,6 +9,11 @@ use super::manager::{OWN, refused};
 use crate::host::{Clock as _, HostError, Unit, Units};
 
 impl FakeMachine {
+    /// systemd does not answer so many of the next questions.
+    pub(crate) fn does_not_answer(&self, questions: u32) {
+        self.0.units.borrow_mut().unanswered = questions;
+    }
+
     async fn start_unit(&self, verb: &'static str, name: &str, again: bool, timeout: Duration) -> Result<(), HostError> {
         let over = || HostError::SystemctlTimeout { verb, unit: name.into(), waited: timeout };
         self.alive().await;
@@ -31,6 +36,10 @@ impl Units for FakeMachine {
     async fn show(&self, units: &[String]) -> Result<Vec<Unit>, HostError> {
         self.alive().await;
         self.0.units.borrow_mut().asked.push(units.len());
+        if self.0.units.borrow().unanswered > 0 {
+            self.0.units.borrow_mut().unanswered -= 1;
+            return refused("show", &units.join(" "), "Connection reset by peer".into());
+        }
         Ok(units.iter().map(|name| self.0.units.borrow().get(name).show(self.elapsed())).collect())
     }
 

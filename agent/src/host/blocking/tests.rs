@@ -103,6 +103,28 @@ async fn so_many_late_ones_on_a_mount_keep_it_from_taking_every_thread() {
     assert!(all.await.iter().all(Result::is_ok));
 }
 
+/// A thread that had fallen asleep with nothing to wait for was taken for one that looks again, five seconds later.
+#[tokio::test]
+async fn a_thread_that_sleeps_does_not_keep_others_from_looking() {
+    let threads = Threads::default();
+    let (before, begun_before) = Hanging::new();
+    let mut all = std::pin::pin!(join_all((0..=AT_ONCE).map(|_| before.one(&threads))));
+    assert!(poll_immediate(&mut all).await.is_none());
+    (0..=AT_ONCE).for_each(|_| begun_before.recv().unwrap());
+    before.let_go();
+    all.await;
+
+    let (hanging, begun) = Hanging::new();
+    let mut all = std::pin::pin!(join_all((0..AT_ONCE).map(|_| hanging.one(&threads))));
+    assert!(poll_immediate(&mut all).await.is_none());
+    (0..AT_ONCE).for_each(|_| begun.recv().unwrap());
+    let since = Instant::now();
+    number(&threads, || ()).await;
+    assert!(since.elapsed() < IDLE / 2, "{:?}", since.elapsed());
+    hanging.let_go();
+    assert!(all.await.iter().all(Result::is_ok));
+}
+
 #[tokio::test]
 async fn there_is_an_end_to_threads_and_it_is_said() {
     let threads = Threads::with(Kind::Alone, Duration::ZERO);

@@ -31,6 +31,16 @@ async fn dies(pid: &str) -> bool {
     false
 }
 
+/// Its directory lay on a disk that hung.
+#[tokio::test]
+async fn does_not_start_what_was_given_up_meanwhile() {
+    let (send, receive) = std::sync::mpsc::channel();
+    let start = move || send.send(Running::start_now(&sh("exit 0")).map(drop)).unwrap();
+    super::super::wanted::while_wanted(std::sync::Arc::default(), Box::new(start));
+    let error = crate::failure::Explanation::of(&receive.recv().unwrap().unwrap_err());
+    assert!(error.to_string().contains("ECANCELED") || error.to_string().contains("canceled"), "{error}");
+}
+
 #[tokio::test]
 async fn hears_both_streams_in_order() {
     let (end, lines) = run(&sh("echo one; echo two >&2; printf three; exit 3")).await;

@@ -19,16 +19,17 @@ use crate::host::error::ForeignLink;
 /// As many links as the kernel follows: path_resolution(7).
 const LINKS: u32 = 40;
 
-/// Opens what is at `path`, below `root` if there is one, for operations on it and below it.
+/// Opens what is at `path`, below `root` if there is one, for operations on it and below it. `kind` is `O_DIRECTORY` where
+/// only a directory will do: without it autofs does not mount what belongs there.
 ///
 /// # Errors
 ///
 /// [`ForeignLink`] inside of the error, besides what open(2) may say.
-pub(super) fn open_way(root: Option<&Path>, path: &Path) -> io::Result<OwnedFd> {
+pub(super) fn open_way(root: Option<&Path>, path: &Path, kind: OFlag) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let root = root.map(|root| open(root, flags | OFlag::O_DIRECTORY, Mode::empty())).transpose()?;
     let inside = if root.is_some() { ResolveFlag::RESOLVE_IN_ROOT } else { ResolveFlag::empty() };
-    let how = OpenHow::new().flags(flags).resolve(inside | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let how = OpenHow::new().flags(flags | kind).resolve(inside | ResolveFlag::RESOLVE_NO_SYMLINKS);
     let straight = match &root {
         Some(root) => openat2(root, path, how),
         None => openat2(AT_FDCWD, path, how),
@@ -138,7 +139,7 @@ mod tests {
     }
 
     fn opened(root: &Path, path: &str) -> Result<PathBuf, String> {
-        let opened = open_way(Some(root), Path::new(path)).map_err(|error| error.to_string())?;
+        let opened = open_way(Some(root), Path::new(path), OFlag::empty()).map_err(|error| error.to_string())?;
         let real = fs::read_link(super::super::through(&opened)).unwrap();
         Ok(Path::new("/").join(real.strip_prefix(fs::canonicalize(root).unwrap()).unwrap()))
     }

@@ -10,6 +10,7 @@ use super::trouble::{ServiceError, show};
 use crate::address::Address;
 use crate::failure::Objection;
 use crate::host::Unit;
+use crate::host::units::file::drop_in_directories;
 use crate::step::{Context, Written};
 
 /// What generators read: those of systemd, of Podman (Quadlet), and of other packages.
@@ -80,9 +81,10 @@ pub(super) fn reload_objection(key: &str, written: &Written<'_>) -> Option<Objec
     let names: Vec<&str> = std::iter::once(key).chain(template.as_deref()).collect();
     let unit_files = || names.iter().flat_map(|name| UNIT_DIRECTORIES.map(|directory| Path::new(directory).join(name)));
     let (file, text) = unit_files().find_map(|path| Some((path.clone(), *written.get(path.as_path())?)))?;
+    let directories = drop_in_directories(key);
     let drop_ins = written.iter().filter(|(path, _)| {
-        let directory = path.parent().and_then(Path::file_name).and_then(|name| name.to_str()).unwrap_or_default();
-        names.iter().any(|name| directory.strip_suffix(".d") == Some(name))
+        let directory = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+        directory.is_some_and(|directory| directories.iter().any(|known| known == directory))
     });
     let mut texts = drop_ins.map(|(_, text)| *text).chain([text]);
     texts.all(lacks_a_reload).then(|| {
@@ -117,6 +119,12 @@ mod tests {
         assert_eq!(refused(&[]), None, "it is in the image, perhaps");
         let drop_in = (Path::new("/etc/systemd/system/x.service.d/a.conf"), "[Service]\nExecReload=/x\n");
         assert_eq!(refused(&[unit, drop_in]), None);
+        for directory in ["shop-.service.d", "service.d"] {
+            let drop_in = Path::new("/etc/systemd/system").join(directory).join("a.conf");
+            let unit = Path::new("/etc/systemd/system/shop-web.service");
+            let written = Written::from([(unit, "[Service]\n"), (drop_in.as_path(), "[Service]\nExecReload=/x\n")]);
+            assert_eq!(reload_objection("shop-web.service", &written), None, "{directory}");
+        }
         assert_eq!(refused(&[(unit.0, "[Service]\nType=notify-reload\n")]), None);
         assert_eq!(refused(&[(unit.0, "[Service]\n{{values.more}}\n")]), None, "who knows");
         let template = Written::from([(Path::new("/etc/systemd/system/x@.service"), "[Service]\n")]);

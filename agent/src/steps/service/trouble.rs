@@ -24,14 +24,19 @@ pub(super) async fn show(cx: &Context<'_>) -> Result<Unit, ServiceError> {
 pub(super) async fn why(error: HostError, cx: &Context<'_>) -> ServiceError {
     match (error, show(cx).await) {
         (HostError::Systemctl { said, .. }, Ok(unit)) => not_started(said, unit, cx).await,
-        (HostError::SystemctlTimeout { waited, .. }, Ok(unit)) => ServiceError::Slow {
-            unit: cx.key().to_owned(),
-            state: state(&unit),
-            waited,
-            behind: blocker(cx).await.ok().flatten().map(|blocker| Box::new((state(&blocker), blocker.id))),
-            said: journal(cx).await,
-        },
+        (HostError::SystemctlTimeout { waited, .. }, Ok(unit)) => slow(&unit, waited, cx).await,
         (error, _) => ServiceError::Host(error),
+    }
+}
+
+/// What holds up a unit that is still on its way after so long.
+pub(super) async fn slow(unit: &Unit, waited: Duration, cx: &Context<'_>) -> ServiceError {
+    ServiceError::Slow {
+        unit: cx.key().to_owned(),
+        state: state(unit),
+        waited,
+        behind: blocker(cx).await.ok().flatten().map(|blocker| Box::new((state(&blocker), blocker.id))),
+        said: journal(cx).await,
     }
 }
 
