@@ -1,8 +1,8 @@
 //! Warnings to the author: values that are printed as they are where a helper has to quote them.
 //!
 //! A line break, a quote or a `#` in such a value is taken for more than itself: it begins a second setting, or ends the
-//! value early. Numbers, booleans, facts of the instance but its tags, and what steps but secrets offer cannot hold these.
-//! Only for people at a desk: an instance boots with such a document, and its report has nothing to add.
+//! value early. Numbers, booleans, facts of the instance but its tags, and what steps offer that is no
+//! [secret](crate::address::is_secret) cannot hold these. Only for people at a desk: an instance boots with such a document, and its report has nothing to add.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -216,7 +216,7 @@ mod tests {
     fn credentials_of_a_database_are_advised_about() {
         let advised = |content: &str| {
             let content = serde_json::to_string(content).unwrap();
-            let database = "databases: { main: { instance: shop, credentials: { secret: secrets.db } } }";
+            let database = "databases: { main: { instance: shop, credentials: managed } }";
             advised(&format!("{database}\nfiles: {{ /etc/a.env: {{ content: {content} }} }}"))
         };
         for content in

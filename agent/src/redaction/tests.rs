@@ -184,7 +184,7 @@ fn in_a_file_with_secrets_no_scalar_is_too_common() {
 fn a_short_secret_beside_an_escape_goes() {
     for (secret, lines) in [
         ("ab12x", ["\\nab12x\\n", "{\"a\": \"\\tab12x\\n\"}", "a%0Aab12x%0A", "\\u000aab12x\\u000a"]),
-        ("a\"1x", ["\\na\\\"1x\\n", "{\"a\": \"\\ta\\\"1x\\n\"}", "%0Aa%221x%0A", "\\u000aa\\\"1x\\u000a"]),
+        ("a\"b1x", ["\\na\\\"b1x\\n", "{\"a\": \"\\ta\\\"b1x\\n\"}", "%0Aa%22b1x%0A", "\\u000aa\\\"b1x\\u000a"]),
     ] {
         for line in lines {
             assert!(redactor(json!(secret)).redact(line).contains(MARK), "{secret}: {line}");
