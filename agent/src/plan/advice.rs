@@ -2,7 +2,8 @@
 //!
 //! A line break, a quote or a `#` in such a value is taken for more than itself: it begins a second setting, or ends the
 //! value early. Numbers, booleans, facts of the instance but its tags, and what steps offer that is no
-//! [secret](crate::address::is_secret) cannot hold these. Only for people at a desk: an instance boots with such a document, and its report has nothing to add.
+//! [secret](crate::address::is_secret) cannot hold these. Only for people at a desk: an instance boots with
+//! such a document, and its report has nothing to add.
 
 use std::path::Path;
 use std::sync::Arc;
