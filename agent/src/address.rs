@@ -65,6 +65,19 @@ impl<'de> Deserialize<'de> for Address {
 /// The outputs of a database that are secrets: whom it lets in.
 pub(crate) const CREDENTIALS: [&str; 3] = ["username", "password", "dbname"];
 
+/// Stands in a path for the keys or indices of everything in a list or a map.
+pub(crate) const EACH: &str = "*";
+
+/// Whether there is a secret at the path `segments` or below it: a database whole, or a field of it that only the boot
+/// knows, may be a credential.
+pub(crate) fn is_secret(segments: &[String]) -> bool {
+    match segments {
+        [root, ..] if root == "secrets" => true,
+        [root, rest @ ..] if root == "databases" => rest.get(1).is_none_or(|field| field == EACH || CREDENTIALS.contains(&field.as_str())),
+        _ => false,
+    }
+}
+
 /// One use of a fact or of an output of another step.
 ///
 /// `secrets.db.password` has the segments `secrets`, `db`, `password`. A key that holds dots or slashes is
@@ -96,11 +109,7 @@ impl Reference {
 
     /// Whether what it names is a secret: any part of one, and the credentials that a database offers.
     pub(crate) fn is_secret(&self) -> bool {
-        match self.segments.as_slice() {
-            [root, ..] if root == "secrets" => true,
-            [root, _, field, ..] => root == "databases" && CREDENTIALS.contains(&field.as_str()),
-            _ => false,
-        }
+        is_secret(&self.segments)
     }
 
     /// The address of the step this refers to, taking the first two segments as kind and key.
@@ -126,6 +135,18 @@ mod tests {
     fn splits_at_the_first_dot_only() {
         let address: Address = "files./etc/conf.d/a.conf".parse().unwrap();
         assert_eq!((address.kind(), address.key()), ("files", "/etc/conf.d/a.conf"));
+    }
+
+    #[test]
+    fn credentials_of_databases_are_secrets_and_their_addresses_are_not() {
+        let is_secret = |path: &str| is_secret(&path.split('.').map(str::to_owned).collect::<Vec<_>>());
+        for path in ["secrets", "secrets.db", "databases", "databases.main", "databases.main.*", "databases.*.*", "databases.main.username"]
+        {
+            assert!(is_secret(path), "{path}");
+        }
+        for path in ["databases.main.endpoint", "databases.*.port", "values.secrets", "volumes.d.device"] {
+            assert!(!is_secret(path), "{path}");
+        }
     }
 
     #[test]

@@ -10,15 +10,18 @@
 mod base64;
 mod common;
 mod needles;
+mod pieces;
 mod view;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Range;
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use self::needles::Needles;
+use self::pieces::Pieces;
 use self::view::View;
 
 /// What stands in place of a secret.
@@ -42,9 +45,6 @@ const SURELY_BEGUN: usize = 4;
 /// Lines of a binary secret that are shorter than this are no text that anyone would print.
 const BINARY_LINE_FROM: usize = 8;
 
-/// A piece of a secret, alone on a line, is recognized from this many bytes on: programs break long lines.
-const PIECE_FROM: usize = 12;
-
 /// How often base64 is looked for in what was base64.
 const DEPTH: usize = 2;
 
@@ -58,8 +58,18 @@ struct Known {
     plain: Needles,
     /// The same as [`View::bare`] shows them.
     bare: Needles,
-    /// Whole secrets, for pieces of them.
-    whole: Vec<Zeroizing<Vec<u8>>>,
+    /// Whole secrets, for pieces of them: programs break long lines.
+    pieces: Pieces,
+    /// Texts that may be printed although they stand in a secret.
+    public: BTreeSet<String>,
+    /// Scalars of secrets that are [too common](common) to be taken out of a log.
+    common: BTreeSet<String>,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.common).into_iter().for_each(|mut text| text.zeroize());
+    }
 }
 
 impl fmt::Debug for Redactor {
@@ -76,7 +86,7 @@ impl Redactor {
 
     fn learn_below(&self, value: &serde_json::Value, path: &str, public: &[String]) {
         if public.iter().any(|public| public == path) {
-            return;
+            return self.0.borrow_mut().publish(value);
         }
         let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         match value {
@@ -89,8 +99,19 @@ impl Redactor {
                 items.iter().enumerate().for_each(|(at, item)| self.learn_below(item, &below(&at.to_string()), public));
             }
             serde_json::Value::Object(fields) => fields.iter().for_each(|(name, field)| self.learn_below(field, &below(name), public)),
-            serde_json::Value::Null | serde_json::Value::Bool(_) => {}
+            serde_json::Value::Bool(truth) => drop(self.0.borrow_mut().common.insert(truth.to_string())),
+            serde_json::Value::Null => {}
         }
+    }
+
+    /// Learns what was made of the secrets `of`, unless all of these are public, as then that is, too.
+    pub(crate) fn learn_made(&self, made: &serde_json::Value, of: &[&serde_json::Value]) {
+        let mut known = self.0.borrow_mut();
+        if of.iter().all(|value| known.is_public(value)) {
+            return known.publish(made);
+        }
+        drop(known);
+        self.learn(made, &[]);
     }
 
     /// Learns the text in a binary secret, as far as there is any.
@@ -109,10 +130,19 @@ impl Redactor {
         let line = if cut { before_a_broken_escape(line) } else { line };
         replaced(line, known.find(line, cut))
     }
+
+    /// `line` of a file that holds secrets, without any scalar of a secret, however short or common.
+    pub(crate) fn redact_content(&self, line: &str) -> String {
+        let known = self.0.borrow();
+        let mut stretches = known.find(line, false);
+        stretches.extend(known.find_common(line));
+        replaced(line, stretches)
+    }
 }
 
 impl Known {
     fn learn(&mut self, secret: &str) {
+        self.common.extend(secret.lines().map(str::trim).filter(|line| !line.is_empty() && !common::is_secret(line)).map(str::to_owned));
         if !common::is_secret(secret.trim()) {
             return;
         }
@@ -124,10 +154,46 @@ impl Known {
         // With its line breaks for what is decoded, and without them for lines that are broken anew.
         let joined = Zeroizing::new(secret.lines().collect::<String>());
         for whole in [secret, joined.as_str()] {
-            if whole.len() >= PIECE_FROM && !self.whole.iter().any(|known| **known == *whole.as_bytes()) {
-                self.whole.push(Zeroizing::new(whole.as_bytes().to_vec()));
+            self.pieces.add(whole.as_bytes());
+        }
+    }
+
+    /// Lets every scalar of `value` be printed, and what is made of it alone.
+    fn publish(&mut self, value: &serde_json::Value) {
+        match value {
+            serde_json::Value::String(text) => drop(self.public.insert(text.clone())),
+            serde_json::Value::Number(number) => self.public.extend([number.to_string()]),
+            serde_json::Value::Array(items) => items.iter().for_each(|item| self.publish(item)),
+            serde_json::Value::Object(fields) => fields.values().for_each(|field| self.publish(field)),
+            serde_json::Value::Null | serde_json::Value::Bool(_) => {}
+        }
+    }
+
+    /// Whether there is nothing in `value` but what was published.
+    fn is_public(&self, value: &serde_json::Value) -> bool {
+        match value {
+            serde_json::Value::String(text) => self.public.contains(text),
+            serde_json::Value::Number(number) => self.public.contains(&number.to_string()),
+            serde_json::Value::Array(items) => items.iter().all(|item| self.is_public(item)),
+            serde_json::Value::Object(fields) => fields.values().all(|field| self.is_public(field)),
+            serde_json::Value::Null | serde_json::Value::Bool(_) => true,
+        }
+    }
+
+    /// The stretches of `line` that are scalars too common to be secrets in a log.
+    fn find_common(&self, line: &str) -> Vec<Range<usize>> {
+        let whole = View::of(line.as_bytes());
+        let bare = View::of(line.as_bytes()).unescaped(&mut |_| {}).bare();
+        let mut stretches = Vec::new();
+        for text in &self.common {
+            let read = View::of(text.as_bytes()).unescaped(&mut |_| {}).bare();
+            for (view, needle) in [(&whole, text.as_bytes()), (&bare, read.text())] {
+                let found = memchr::memmem::find_iter(view.text(), needle).filter(|_| !needle.is_empty());
+                let places = found.map(|at| view.place(at..at + needle.len()));
+                stretches.extend(places.map(|place| place.start as usize..place.end as usize));
             }
         }
+        stretches
     }
 
     /// The stretches of `line` that are secrets, in no order.
@@ -135,9 +201,10 @@ impl Known {
         let mut stretches = Vec::new();
         let mut found = |place: Range<u32>| stretches.push(place.start as usize..place.end as usize);
         let whole = View::of(line.as_bytes());
-        self.find_decoded(whole, cut, DEPTH, &mut found);
+        let looked = Cell::new(0);
+        self.find_decoded(whole, cut, DEPTH, &looked, &mut found);
         let alone = line.trim();
-        if self.is_piece(alone.as_bytes()) {
+        if self.pieces.holds(alone.as_bytes(), &looked) {
             let from = line.len() - line.trim_start().len();
             stretches.push(from..from + alone.len());
         }
@@ -145,26 +212,24 @@ impl Known {
     }
 
     /// Looks for secrets in a text as it is, without escapes, without quotes, and in base64.
-    fn find_decoded(&self, text: View, cut: bool, depth: usize, found: &mut dyn FnMut(Range<u32>)) {
+    fn find_decoded(&self, text: View, cut: bool, depth: usize, looked: &Cell<usize>, found: &mut dyn FnMut(Range<u32>)) {
         search(&self.plain, &text, cut, found);
         let unescaped = text.unescaped(&mut |text| search(&self.plain, text, cut, found));
         search(&self.bare, &unescaped.bare(), cut, found);
+        if let Some(apart) = unescaped.apart() {
+            search(&self.bare, &apart.bare(), cut, found);
+        }
         // What is base64 of base64 has no other bytes.
         if depth == 0 || (depth < DEPTH && !unescaped.text().is_ascii()) {
             return;
         }
         base64::decoded(&unescaped, &mut |base64::Decoded { view, at_the_end }| {
             let cut = cut && at_the_end;
-            if self.is_piece(view.text()) {
+            if self.pieces.holds(view.text(), looked) {
                 found(view.place(0..view.text().len()));
             }
-            self.find_decoded(view, cut, depth - 1, found);
+            self.find_decoded(view, cut, depth - 1, looked, found);
         });
-    }
-
-    /// Whether `text` is a part of a secret, and long enough not to be so by accident.
-    fn is_piece(&self, text: &[u8]) -> bool {
-        text.len() >= PIECE_FROM && self.whole.iter().any(|whole| memchr::memmem::find(whole, text).is_some())
     }
 }
 

@@ -55,7 +55,7 @@ impl Boot {
         };
         let Some((plan, world)) = found else { return };
         let reason = std::iter::once(&trouble.message).chain(trouble.causes.first()).cloned().collect::<Vec<_>>().join(": ");
-        world.known.set_verdict(|| Verdict::failed(None, &reason));
+        world.known.set_verdict(|| Verdict::failed(None, &reason, &world.redactor));
         Execution::new(&plan, &world, &self.recorder).boot(enough(self.clock(), asked)).await;
     }
 

@@ -141,7 +141,10 @@ impl<'a> Execution<'a> {
         }
         self.end(why, &told_last(self.plan));
         self.end_unproven(&unproven, why);
-        self.world.known.set_verdict(|| verdict(self.plan, self.recorder).unwrap_or_else(|| Verdict::failed(None, &why.message)));
+        self.world.known.set_verdict(|| {
+            let redactor = &self.world.redactor;
+            verdict(self.plan, self.recorder, redactor).unwrap_or_else(|| Verdict::failed(None, &why.message, redactor))
+        });
         for unit in self.schedule.cut_off() {
             self.plan.units[unit].members.iter().for_each(|member| self.recorder.skipped(*member, None));
         }
@@ -217,13 +220,13 @@ impl<'a> Execution<'a> {
         }
         let is_last = |unit: &usize| plan.units[*unit].last;
         // Of a boot that has failed, whoever waits is told at once.
-        let must_wait = is_open && self.held.iter().any(is_last) && verdict(plan, recorder).is_none();
+        let must_wait = is_open && self.held.iter().any(is_last) && verdict(plan, recorder, &world.redactor).is_none();
         let (start, hold): (Vec<usize>, Vec<usize>) =
             std::mem::take(&mut self.held).into_iter().partition(|unit| !must_wait || !is_last(unit));
         self.held = hold;
         for unit in start {
             if plan.units[unit].last {
-                world.known.set_verdict(|| verdict(plan, recorder).unwrap_or(Verdict::Well));
+                world.known.set_verdict(|| verdict(plan, recorder, &world.redactor).unwrap_or(Verdict::Well));
             }
             self.running.push(Box::pin(async move { (unit, unit::run(plan, unit, world, recorder).await) }));
         }

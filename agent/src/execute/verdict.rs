@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use crate::plan::Plan;
+use crate::redaction::Redactor;
 use crate::report::Outcome;
 use crate::report::event::Recorder;
 use crate::step::Verdict;
 
 /// What a boot has come to that has failed: its first failure.
-pub(super) fn verdict(plan: &Plan, recorder: &Recorder) -> Option<Verdict> {
+pub(super) fn verdict(plan: &Plan, recorder: &Recorder, redactor: &Redactor) -> Option<Verdict> {
     let report = recorder.report();
     let last = told_last(plan);
     let steps = || report.steps.iter().enumerate().filter(|(at, step)| step.required && !last.contains(at)).map(|(_, step)| step);
@@ -16,11 +17,12 @@ pub(super) fn verdict(plan: &Plan, recorder: &Recorder) -> Option<Verdict> {
     let first = failed.min_by(|(a, _), (b, _)| a.finished_ms.partial_cmp(&b.finished_ms).unwrap_or(std::cmp::Ordering::Equal));
     if let Some((step, trouble)) = first {
         let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
-        return Some(Verdict::failed(Some(&step.address), &format!("{}{causes}", trouble.message)));
+        return Some(Verdict::failed(Some(&step.address), &format!("{}{causes}", trouble.message), redactor));
     }
     let skipped = steps().find(|step| step.outcome == Outcome::Skipped)?;
     let why = skipped.skipped_for.as_ref().map_or_else(|| "it did not run".to_owned(), |needs| format!("it needs {needs}"));
-    Some(Verdict::failed(Some(&skipped.address), &why))
+    // Two addresses and a few words of ours.
+    Some(Verdict::failed(Some(&skipped.address), &why, &Redactor::default()))
 }
 
 /// The steps that come after everything.

@@ -172,6 +172,12 @@ impl Now {
         found(self.tree.unlink(path)).map(drop).map_err(|source| failed("remove", path, source))
     }
 
+    /// Lets two paths change places. Returns whether there was something at both.
+    pub(super) fn exchange_now(&self, one: &Path, other: &Path) -> Result<bool, HostError> {
+        let exchanged = found(self.tree.exchange(one, other));
+        exchanged.map(|done| done.is_some()).map_err(|source| failed("replace", other, source))
+    }
+
     pub(super) fn create_directory_now(&self, path: &Path, mode: u32) -> Result<(), HostError> {
         self.grown.create(path, mode, &self.tree).map_err(|source| failed("create directory", path, source))
     }

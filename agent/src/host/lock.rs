@@ -62,7 +62,8 @@ impl Lock {
             close_to_others(directory, files).map_err(refused)?;
         }
         for _ in 0..REPLACED {
-            let mut file = open_own(path, files).map_err(refused)?;
+            let opened = open_own(path, files).map_err(refused)?;
+            let Some(mut file) = opened.map_or_else(|| replace(path, files), |file| Ok(Some(file))).map_err(refused)? else { continue };
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
                 Ok(_) => {}
                 Err(Errno::EAGAIN | Errno::EACCES) => return Err(LockError::Held { pid: pid_in(&mut file) }),
@@ -93,25 +94,44 @@ fn close_to_others(directory: &Path, files: &Now) -> Result<(), HostError> {
     Ok(())
 }
 
-/// Opens the file of a lock, and makes it first if there is none that only this process's user can open.
-fn open_own(path: &Path, files: &Now) -> Result<File, HostError> {
-    let open = || files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, 0o600);
-    let is_own = |file: &File| fstat(file).is_ok_and(|stat| is_private(&stat));
-    let opened = match open() {
-        Ok(Some(file)) if is_own(&file) => return Ok(file),
-        Ok(opened) => opened,
+/// Opens the file of a lock, and makes it first if there is none. `None` if other users could open what is there.
+fn open_own(path: &Path, files: &Now) -> Result<Option<File>, HostError> {
+    match files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, 0o600) {
+        Ok(opened) => Ok(opened.filter(|file| fstat(file).is_ok_and(|stat| is_private(&stat)))),
         // A symbolic link, or a file of another user.
         Err(HostError::Path { source, .. }) if [Some(Errno::ELOOP as i32), Some(Errno::EACCES as i32)].contains(&source.raw_os_error()) => {
-            None
+            Ok(None)
         }
-        Err(error) => return Err(error),
-    };
-    // Only what was looked at: another process may have replaced it already.
-    if opened.is_none_or(|file| is_at(&file, path, files).unwrap_or(false)) {
-        log::warn!("{} is replaced: other users could open it", path.display());
-        files.remove_now(path)?;
+        Err(error) => Err(error),
     }
-    open()?.ok_or_else(|| failed("open", path, io::ErrorKind::NotFound.into()))
+}
+
+/// Puts a new file, locked already, in the place of one that other users could open. `None` if there is no such file any
+/// more: another process has replaced it.
+///
+/// What is replaced is looked at only once it is out of the way, and put back if it is another's lock. Looked at before, it
+/// could become another's lock before it is replaced, and two would hold one each.
+fn replace(path: &Path, files: &Now) -> Result<Option<File>, HostError> {
+    let new = path.with_extension(format!("{}.new", std::process::id()));
+    files.remove_now(&new)?;
+    let created = files.open_now(&new, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW, 0o600)?;
+    let file = created.ok_or_else(|| failed("create", &new, io::ErrorKind::NotFound.into()))?;
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())).map_err(|errno| failed("lock", &new, errno.into()))?;
+    let exchanged = files.exchange_now(&new, path);
+    let is_taken = match exchanged {
+        Ok(true) => {
+            let before = files.open_now(&new, OFlag::O_PATH | OFlag::O_NOFOLLOW, 0)?;
+            let is_lock = before.is_some_and(|before| fstat(&before).is_ok_and(|stat| is_private(&stat)));
+            !(is_lock && files.exchange_now(&new, path)?)
+        }
+        Ok(false) | Err(_) => false,
+    };
+    files.remove_now(&new)?;
+    exchanged?;
+    if is_taken {
+        log::warn!("{} is replaced: other users could open it", path.display());
+    }
+    Ok(is_taken.then_some(file))
 }
 
 fn is_private(stat: &FileStat) -> bool {
@@ -288,6 +308,22 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
         drop(Lock::take(path, &files).await.unwrap());
         assert!(std::fs::symlink_metadata(&file).unwrap().is_file());
+    }
+
+    /// Two found the same file that others could open, and the slower one took away the lock of the faster one.
+    #[tokio::test]
+    async fn a_lock_that_another_has_just_put_there_stays() {
+        let (path, root) = (Path::new(BOOT), tempfile::tempdir().unwrap());
+        let files = place(root.path());
+        let slower = async || files.now("lock", path, |files, path| replace(path, files)).await.unwrap();
+        let lock = Lock::take(path, &files).await.unwrap();
+        assert!(slower().await.is_none());
+        assert!(matches!(Lock::take(path, &files).await, Err(LockError::Held { pid }) if pid == Some(std::process::id())));
+        assert_eq!(std::fs::read_dir(root.path().join("run/ingot")).unwrap().count(), 1);
+        drop(lock);
+        std::fs::remove_file(root.path().join("run/ingot/lock")).unwrap();
+        assert!(slower().await.is_none());
+        drop(Lock::take(path, &files).await.unwrap());
     }
 
     async fn by_kernel(path: &Path, files: &DiskFiles) -> Result<Option<Holder>, HostError> {

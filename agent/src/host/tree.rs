@@ -8,15 +8,17 @@
 
 mod way;
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
+use nix::libc;
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, unlinkat};
 use zeroize::Zeroizing;
@@ -220,6 +222,25 @@ impl Tree {
             to_disk(&from)?;
         }
         Ok(())
+    }
+
+    /// Lets two paths change places, in one step. Linux has had this since 3.17 (renameat2(2)).
+    pub(crate) fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        let ((one, one_name), (other, other_name)) = (self.parent_to_change(one)?, self.parent_to_change(other)?);
+        let (one_name, other_name) = (CString::new(one_name.as_bytes())?, CString::new(other_name.as_bytes())?);
+        // SAFETY: both descriptors are open and both names end with a NUL for as long as the call takes. nix has no
+        // `renameat2` for musl.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_renameat2,
+                one.as_raw_fd(),
+                one_name.as_ptr(),
+                other.as_raw_fd(),
+                other_name.as_ptr(),
+                libc::RENAME_EXCHANGE,
+            )
+        };
+        Ok(Errno::result(done).map(drop)?)
     }
 
     pub(crate) fn set_attributes(&self, path: &Path, attributes: Attributes) -> io::Result<()> {

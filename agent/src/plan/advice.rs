@@ -1,8 +1,9 @@
 //! Warnings to the author: values that are printed as they are where a helper has to quote them.
 //!
 //! A line break, a quote or a `#` in such a value is taken for more than itself: it begins a second setting, or ends the
-//! value early. Numbers, booleans, facts of the instance but its tags, and what steps but secrets offer cannot hold these.
-//! Only for people at a desk: an instance boots with such a document, and its report has nothing to add.
+//! value early. Numbers, booleans, facts of the instance but its tags, and what steps offer that is no
+//! [secret](crate::address::is_secret) cannot hold these. Only for people at a desk: an instance boots with
+//! such a document, and its report has nothing to add.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,11 +12,12 @@ use serde_json::Value as Json;
 
 use super::place;
 use super::values::Values;
+use crate::address::{EACH, is_secret};
 use crate::document::error::{Mistake, Sources};
 use crate::document::source::TemplateTexts;
 use crate::document::{BootDocument, Item};
 use crate::facts;
-use crate::template::{Bare, EACH, Stands, Template, descend};
+use crate::template::{Bare, Inert, Stands, Template, descend};
 use crate::text::{Place, Text};
 
 /// Helpers that write a whole value, so that text beside it has to go through them too.
@@ -66,7 +68,16 @@ impl Adviser<'_> {
 
     fn judge(&mut self, bare: &Bare, helper: Option<&'static str>, place: Place) {
         let secret = bare.origins.iter().any(|origin| is_secret(origin));
-        let (helper, consequence) = match helper {
+        if bare.place == Stands::ForDocker {
+            return self.judge_docker(bare, helper, &place);
+        }
+        let no_value = match bare.inert {
+            Some(Inert::Comment) => return,
+            Some(Inert::Header) => helper == Some("ini"),
+            Some(Inert::BlockText) => helper == Some("yaml"),
+            None => false,
+        };
+        let (helper, consequence) = match helper.filter(|_| !no_value) {
             // What `url` writes is quoted for any format.
             _ if bare.place == Stands::InUrl && secret => ("url", "an `@`, `/` or `%` in it changes the URL"),
             Some(helper) if secret || bare.origins.iter().any(|origin| self.is_text(origin)) => {
@@ -85,6 +96,13 @@ impl Adviser<'_> {
         self.found.push(Mistake::at(&place, format!("`{}` is printed as it is, and {consequence}", bare.written), hint));
     }
 
+    fn judge_docker(&mut self, bare: &Bare, helper: Option<&'static str>, place: &Place) {
+        if helper == Some("env") {
+            let message = format!("`{}` is written for docker, and this file is parsed as systemd reads it", bare.written);
+            self.found.push(Mistake::at(place, message, "set `format: none`"));
+        }
+    }
+
     fn is_text(&self, origin: &[String]) -> bool {
         match origin {
             [root, rest @ ..] if root == "values" => holds_text(self.values, rest),
@@ -92,10 +110,6 @@ impl Adviser<'_> {
             _ => false,
         }
     }
-}
-
-fn is_secret(origin: &[String]) -> bool {
-    origin.first().is_some_and(|root| root == "secrets")
 }
 
 /// Whether there is a string at `path`, or below it.
@@ -167,6 +181,51 @@ mod tests {
         ] {
             assert_eq!(file("/etc/a.env", content), [""; 0], "{content}");
         }
+    }
+
+    #[test]
+    fn is_quiet_about_text_that_is_no_value() {
+        for (path, content) in [
+            ("/etc/a.yaml", "# made for {{values.name}}\na: 1\n"),
+            ("/etc/a.env", "# made for {{values.name}}\n"),
+            ("/opt/a.sh", "#!/bin/sh\n  # made for {{secrets.db}}\n"),
+            ("/etc/a.ini", "; made for {{values.name}}\n[{{values.name}}]\na = 1\n"),
+            ("/etc/a.xml", "<!-- made for {{values.name}} -->\n<a/>\n"),
+            ("/etc/a.yaml", "a: |\n  hello {{values.name}}\n"),
+            ("/etc/a.conf", "hook https://hooks.example.com/services/{{secrets.db}}\n"),
+        ] {
+            assert_eq!(file(path, content), [""; 0], "{content}");
+        }
+        for (path, content) in [
+            ("/etc/a.toml", "[{{values.name}}]\n"),
+            ("/etc/a.yaml", "a: |\n  b\nc:\n  d: {{values.name}}\n"),
+            ("/etc/a.yaml", "a: |\n  b: postgres://u:{{secrets.db}}@h/d\n"),
+        ] {
+            assert_eq!(file(path, content).len(), 1, "{content}");
+        }
+    }
+
+    #[test]
+    fn a_file_for_docker_is_no_file_for_systemd() {
+        let advice = "`secrets.db` is written for docker, and this file is parsed as systemd reads it / set `format: none`";
+        assert_eq!(file("/etc/a.env", "a={{env secrets.db \"docker\"}}\n"), [advice]);
+        let content = "content: \"a={{env secrets.db 'docker'}}\\n\"";
+        assert_eq!(advised(&format!("files: {{ /etc/a.env: {{ {content}, format: none }} }}")), [""; 0]);
+    }
+
+    #[test]
+    fn credentials_of_a_database_are_advised_about() {
+        let advised = |content: &str| {
+            let content = serde_json::to_string(content).unwrap();
+            let database = "databases: { main: { instance: shop, credentials: managed } }";
+            advised(&format!("{database}\nfiles: {{ /etc/a.env: {{ content: {content} }} }}"))
+        };
+        for content in
+            ["a={{databases.main.password}}\n", "a={{trim databases.main.username}}\n", "a=x://u:{{databases.main.password}}@h/\n"]
+        {
+            assert_eq!(advised(content).len(), 1, "{content}");
+        }
+        assert_eq!(advised("a={{databases.main.endpoint}}:{{databases.main.port}}\n"), [""; 0]);
     }
 
     #[test]

@@ -12,8 +12,15 @@ pub(super) struct Decoded {
     pub(super) at_the_end: bool,
 }
 
-/// Tells `each` every way to read a part of `text` as base64.
+/// Tells `each` every way to read a part of `text` as base64, also where line breaks stand within it.
 pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
+    decoded_in_one_line(text, each);
+    if let Some(unbroken) = text.unbroken() {
+        decoded_in_one_line(&unbroken, each);
+    }
+}
+
+fn decoded_in_one_line(text: &View, each: &mut dyn FnMut(Decoded)) {
     let signs = text.text();
     let mut at = 0;
     while at < signs.len() {
@@ -78,5 +85,13 @@ mod tests {
         assert_eq!(all("x=aHVudGVyMjI= y")[0], ("hunter22".into(), 2..14));
         assert_eq!(all("-_-_-_-_")[0].0, all("+/+/+/+/")[0].0);
         assert!(all("short one, two").is_empty());
+    }
+
+    #[test]
+    fn it_is_read_over_line_breaks() {
+        for text in ["aHVudG\\nVyMjI=", "aHVudG\\r\\nVyMj\\\\nI=", "aHVudG\nVyM\r\njI=", "x \\naHVudG\\nVyMjI=", "aHVudGVyMjI\\n="] {
+            let place = |place: &std::ops::Range<u32>| place.end as usize == text.len();
+            assert!(all(text).iter().any(|(read, at)| read.ends_with("hunter22") && place(at)), "{text}: {:?}", all(text));
+        }
     }
 }

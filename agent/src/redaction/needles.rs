@@ -12,6 +12,9 @@ const START: usize = 4;
 /// and a fine word to keep in `production`.
 const WORD_ONLY_BELOW: usize = 6;
 
+/// The letters that stand for control characters behind a backslash, in JSON, C and shells.
+pub(super) const ESCAPED: &[u8] = b"nrtfbvae0";
+
 /// Strings to look for. They are wiped when this is dropped.
 #[derive(Default)]
 pub(super) struct Needles {
@@ -82,10 +85,12 @@ fn start_of(text: &[u8]) -> Option<u16> {
     u16::try_from(start.wrapping_mul(0x9E37_79B1) >> (32 - BUCKETS.trailing_zeros())).ok()
 }
 
-/// Whether what stands at `range` is long, or a word of its own.
+/// Whether what stands at `range` is long, or a word of its own. The letter of an escape such as `\n` is no part of a word.
 fn is_free(text: &[u8], range: Range<usize>) -> bool {
     let joins = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || !byte.is_ascii());
-    range.len() >= WORD_ONLY_BELOW || !(joins(text[..range.start].last()) || joins(text.get(range.end)))
+    let before = &text[..range.start];
+    let escape = matches!(before, [.., b'\\', letter] if ESCAPED.contains(letter));
+    range.len() >= WORD_ONLY_BELOW || !((joins(before.last()) && !escape) || joins(text.get(range.end)))
 }
 
 #[cfg(test)]
@@ -109,6 +114,16 @@ mod tests {
     #[test]
     fn a_short_one_is_found_only_as_a_word() {
         assert_eq!(found(&["prod"], "production prod xprod (prod) prodü").len(), 2);
+    }
+
+    #[test]
+    fn a_short_one_is_a_word_beside_an_escape() {
+        for text in ["\\nab12x\\n", "\"\\tab12x\\n\"", "\\\\rab12x", "\tab12x\t"] {
+            assert_eq!(found(&["ab12x"], text), ["ab12x"], "{text}");
+        }
+        for text in ["nab12x", "\\qab12x", "\\nab12xn"] {
+            assert_eq!(found(&["ab12x"], text), [""; 0], "{text}");
+        }
     }
 
     #[test]

@@ -152,6 +152,56 @@ fn fields_are_public_by_their_path() {
 }
 
 #[test]
+fn what_is_made_of_public_fields_alone_is_public() {
+    let redactor = Redactor::default();
+    let secret = json!({"user": "shop rw", "hosts": ["first-one", "second-one"], "password": "hunter22"});
+    redactor.learn(&secret, &["user".into(), "hosts".into()]);
+    redactor.learn_made(&json!("shop%20rw"), &[&secret["user"]]);
+    redactor.learn_made(&json!("SHOP%20RW"), &[&json!("shop%20rw")]);
+    redactor.learn_made(&json!("first-one,second-one"), &[&secret["hosts"]]);
+    redactor.learn_made(&json!("shop rw:retnuh22"), &[&secret["user"], &secret["password"]]);
+    let line = "shop rw shop%20rw SHOP%20RW first-one,second-one";
+    assert_eq!(redactor.redact(line), line);
+    assert_eq!(redactor.redact("shop rw:retnuh22 hunter22"), "[redacted] [redacted]");
+}
+
+#[test]
+fn in_a_file_with_secrets_no_scalar_is_too_common() {
+    let redactor = redactor(json!({"pin": "4711", "id": 7, "engine": "postgres", "tls": true, "mark": "a\"b", "password": "hunter22"}));
+    for (line, clean) in [
+        ("pin=4711 port=5432", "pin=[redacted] port=5432"),
+        ("id = 7", "id = [redacted]"),
+        ("e: postgres, tls: true", "e: [redacted], tls: [redacted]"),
+        ("m = \"a\\\"b\"", "m = \"[redacted]\""),
+        ("p = hunter22", "p = [redacted]"),
+    ] {
+        assert_eq!(redactor.redact_content(line), clean);
+    }
+    assert_eq!(redactor.redact("pin=4711 tls: true"), "pin=4711 tls: true");
+}
+
+#[test]
+fn a_short_secret_beside_an_escape_goes() {
+    for (secret, lines) in [
+        ("ab12x", ["\\nab12x\\n", "{\"a\": \"\\tab12x\\n\"}", "a%0Aab12x%0A", "\\u000aab12x\\u000a"]),
+        ("a\"b1x", ["\\na\\\"b1x\\n", "{\"a\": \"\\ta\\\"b1x\\n\"}", "%0Aa%22b1x%0A", "\\u000aa\\\"b1x\\u000a"]),
+    ] {
+        for line in lines {
+            assert!(redactor(json!(secret)).redact(line).contains(MARK), "{secret}: {line}");
+        }
+    }
+}
+
+#[test]
+fn base64_with_an_escaped_line_break_goes() {
+    let redactor = redactor(json!("Zq7!kLm9Wv2"));
+    for line in ["dXNlcjpacT\\ncha0xtOVd2Mg==", "dXNlcjpacT%0D%0Acha0xtOVd2Mg==", "x=dXNlcjpacTcha0xt\\\\r\\\\nOVd2Mg== y"] {
+        let left = redactor.redact(line).replace(MARK, "");
+        assert!(left.len() < 12, "{line} left {left}");
+    }
+}
+
+#[test]
 fn a_log_stays_a_log() {
     let redactor =
         redactor(json!({"flag": "true", "one": 1, "port": "8080", "host": "localhost", "name": "prod", "empty": "", "line": "\n{\n}\n"}));
@@ -196,6 +246,21 @@ fn the_text_of_a_binary_secret_goes() {
 #[test]
 fn base64_goes_with_its_padding() {
     assert_eq!(redactor(json!("hunter22")).redact("x=aHVudGVyMjI= y"), "x=[redacted] y");
+}
+
+/// Every stretch of base64 used to be looked for in every secret, from its first byte to its last.
+#[test]
+fn the_time_hardly_grows_with_the_secrets() {
+    let line = "QUJDREVGR0hJSktMTU5P ".repeat(LINE_LIMIT / 21 - 1);
+    let large = |n: u8| STANDARD.encode((0..45_000_u32).map(|at| (at.wrapping_mul(0x9E37_79B1) >> 24) as u8 ^ n).collect::<Vec<_>>());
+    let took = |redactor: &Redactor| {
+        let now = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+        let began = now();
+        redactor.redact(&line);
+        std::time::Duration::from(now() - began).as_secs_f64()
+    };
+    let (few, many) = (took(&redactor(json!("hunter22"))), took(&redactor(json!((0..6).map(large).collect::<Vec<_>>()))));
+    assert!(many < 3.0 * few, "{few} s, then {many} s");
 }
 
 /// Sixteen times the text may not take a hundred times as long, whatever is in it.

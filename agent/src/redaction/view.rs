@@ -13,6 +13,8 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
+use super::needles::ESCAPED;
+
 /// How often a text is unescaped: JSON within a URL within JSON.
 const ROUNDS: usize = 3;
 
@@ -40,6 +42,8 @@ struct Bytes {
 }
 
 impl Bytes {
+    const NONE: Self = Self { bytes: [0; 4], length: 0 };
+
     fn byte(byte: u8) -> Self {
         Self { bytes: [byte, 0, 0, 0], length: 1 }
     }
@@ -115,6 +119,30 @@ impl View {
         bare
     }
 
+    /// With a blank in place of every control character, escaped or not, where there are any: as [`bare`](Self::bare) shows
+    /// them, they would be letters of the word beside them.
+    pub(super) fn apart(&self) -> Option<Self> {
+        let mut apart = self.copied();
+        let mut changed = apart.undo(b'\\', escaped_control);
+        for byte in apart.text.iter_mut().filter(|byte| byte.is_ascii_control()) {
+            *byte = b' ';
+            changed = true;
+        }
+        changed.then_some(apart)
+    }
+
+    /// Without line breaks, escaped or not, where there are any: programs break long lines of base64.
+    pub(super) fn unbroken(&self) -> Option<Self> {
+        let mut unbroken = self.copied();
+        let rules: [(u8, Rule); 3] = [(b'\\', escaped_break), (b'\n', nothing), (b'\r', nothing)];
+        let changed = rules.into_iter().fold(false, |changed, (sign, rule)| unbroken.undo(sign, rule) || changed);
+        changed.then_some(unbroken)
+    }
+
+    fn copied(&self) -> Self {
+        Self { text: self.text.clone(), places: self.places.clone() }
+    }
+
     /// Replaces what `rule` finds at each `sign`. Whether there was anything.
     fn undo(&mut self, sign: u8, rule: Rule) -> bool {
         if !self.text.contains(&sign) {
@@ -139,6 +167,28 @@ impl View {
         *self = new;
         changed
     }
+}
+
+/// `\n` and the like, behind any number of backslashes, as a blank.
+fn escaped_control(text: &[u8]) -> Found {
+    let run = text.iter().take_while(|byte| **byte == b'\\').count();
+    match text.get(run) {
+        Some(letter) if ESCAPED.contains(letter) => Found::Escape(run + 1, Bytes::byte(b' ')),
+        _ => Found::Plain(run),
+    }
+}
+
+/// `\n` and `\r`, behind any number of backslashes, as nothing.
+fn escaped_break(text: &[u8]) -> Found {
+    let run = text.iter().take_while(|byte| **byte == b'\\').count();
+    match text.get(run) {
+        Some(b'n' | b'r') => Found::Escape(run + 1, Bytes::NONE),
+        _ => Found::Plain(run),
+    }
+}
+
+fn nothing(_: &[u8]) -> Found {
+    Found::Escape(1, Bytes::NONE)
 }
 
 /// `%41`, also as `%2541`, and JavaScript's old `%u0041`.

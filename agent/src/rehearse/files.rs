@@ -82,9 +82,15 @@ fn diff(path: &Path, before: &str, after: &str, secret: bool, redactor: &Redacto
         Some(b'@') => line.to_owned(),
         // The old line may be a secret that the redactor does not know.
         Some(b'-') => "-[redacted: a line of a file with secrets goes]".to_owned(),
-        _ => redactor.redact(line),
+        _ => redacted(line, redactor),
     });
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// A line of a diff, without its sign: that is no part of the file.
+fn redacted(line: &str, redactor: &Redactor) -> String {
+    let (sign, content) = line.split_at(line.ceil_char_boundary(1));
+    format!("{sign}{}", redactor.redact_content(content))
 }
 
 #[cfg(test)]
@@ -105,6 +111,9 @@ mod tests {
         -[redacted: a line of a file with secrets goes]
         +password [redacted]
         ");
+        redactor.learn(&serde_json::json!({ "pin": "4711", "tls": true }), &[]);
+        let text = diff(path, "a=+1\n", "a=+1\npin=4711\ntls=true\n", true, &redactor);
+        assert!(text.ends_with(" a=+1\n+pin=[redacted]\n+tls=[redacted]"), "{text}");
         let text = diff(path, "port 1\n", "port 2\n", false, &redactor);
         assert!(text.contains("-port 1") && text.contains("+port 2"), "{text}");
     }

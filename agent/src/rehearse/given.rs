@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::address::{Address, Usage};
+use crate::address::{Address, CREDENTIALS, Usage};
 use crate::document::error::{DocumentError, Sources};
 use crate::document::{KINDS, tree};
 use crate::failure::nearest;
 use crate::plan::Plan;
+use crate::redaction::Redactor;
 use crate::steps::secret;
 
 /// The kind of step whose outputs are secrets.
@@ -103,15 +104,40 @@ impl Given {
         self.tree.get(address.kind())?.get(address.key()).cloned()
     }
 
-    /// Everything that came from the user and is a secret.
-    pub(crate) fn secrets(&self) -> Value {
-        self.tree.get(SECRETS).cloned().unwrap_or(Value::Null)
+    /// Has everything that came from the user and is a secret redacted, except what `public:` names in `plan`.
+    pub(crate) fn tell(&self, plan: &Plan, redactor: &Redactor) {
+        let steps = |kind: &str| self.tree.get(kind).and_then(Value::as_object).into_iter().flatten();
+        for (key, value) in steps(SECRETS) {
+            let node = plan.nodes.iter().find(|node| node.address.kind() == SECRETS && node.address.key() == key);
+            let shape = node.map(|node| node.step.shape(key));
+            redactor.learn(value, shape.as_ref().map_or(&[], |shape| shape.public));
+        }
+        let credentials = steps("databases").flat_map(|(_, database)| CREDENTIALS.iter().filter_map(|name| database.get(*name)));
+        credentials.for_each(|credential| redactor.learn(credential, &[]));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::document::BootDocument;
+    use crate::document::source::Layers;
+
+    #[test]
+    fn credentials_are_redacted_and_public_fields_are_not() {
+        let mut layers = Layers::default();
+        let document = "#ingot\nversion: 1\nsecrets: { db: { parameter: /db, json: true, public: [username] } }\n";
+        layers.add_named("test", document.as_bytes());
+        let plan = Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap();
+        let given = "secrets: { db: { username: shop_rw, password: hunter22 }, old: hunter33 }\n\
+                     databases: { main: { endpoint: db.internal, password: hunter44 } }\n";
+        let redactor = Redactor::default();
+        Given::parse("facts.yaml", given).unwrap().tell(&plan, &redactor);
+        let line = "shop_rw hunter22 hunter33 db.internal hunter44";
+        assert_eq!(redactor.redact(line), "shop_rw [redacted] [redacted] db.internal [redacted]");
+    }
 
     /// `1.20` was read as `1.2`, and twenty digits as a float.
     #[test]

@@ -149,7 +149,7 @@ fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -
     if !live {
         given.open_secrets(plan).map_err(Refusal::Usage)?;
     }
-    world.redactor.learn(&given.secrets(), &[]);
+    given.tell(plan, &world.redactor);
     let mut placeholders = given.complete(plan);
     if live {
         placeholders.retain(|reference| !reference.starts_with("secrets."));

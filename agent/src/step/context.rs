@@ -283,7 +283,7 @@ impl Context<'_> {
     fn render_template(&self, template: &Template) -> Result<SecretText, TemplateError> {
         self.world.known.note_use(self.address, template.references());
         let rendered = template.render_telling(&self.world.known.scope(template.references()), &|told| match told {
-            Told::Made(text) => self.world.redactor.learn(text, &[]),
+            Told::Made { made, of } => self.world.redactor.learn_made(made, of),
             Told::ForSystemdOnly(path) => self.progress(Progress::Warning(format!(
                 "{path} is written in a form that only systemd and shells read back; write {{{{env … \"systemd\"}}}} if they are what reads it, or \"dotenv\" to have such a value refused"
             ))),

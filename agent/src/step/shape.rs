@@ -25,6 +25,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) offers: Option<&'static [&'static str]>,
     /// Whether what it offers has fields. Default: only running it tells.
     pub(crate) fields: HasFields,
+    /// The paths in what it offers that programs may print although it is a secret.
+    pub(crate) public: &'a [String],
     /// The path that others may refer to before it is done, because it follows from its key. Files that are installed
     /// together may so name each other.
     pub(crate) foretold: Option<Cow<'a, Path>>,
@@ -57,6 +59,7 @@ impl Default for Shape<'_> {
             quoted_by: None,
             offers: Some(&[]),
             fields: HasFields::Unknown,
+            public: &[],
             foretold: None,
             order: Order::ByReferences,
             phase: Phase::Warm,

@@ -1,6 +1,7 @@
 //! What a boot came to, as signals tell others.
 
 use crate::address::Address;
+use crate::redaction::Redactor;
 
 /// As much of a reason as somebody reads, and as everybody takes.
 const REASON_LIMIT: usize = 1_000;
@@ -16,9 +17,11 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// That of a boot that failed: at a step, or before there were any.
-    pub(crate) fn failed(at: Option<&Address>, message: &str) -> Self {
-        let line = message.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    /// That of a boot that failed: at a step, or before there were any. Only the message is redacted: an address stands in
+    /// the document, and does not lose the word that some secret is, too.
+    pub(crate) fn failed(at: Option<&Address>, message: &str, redactor: &Redactor) -> Self {
+        let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+        let line = lines.map(|line| redactor.redact(line)).collect::<Vec<_>>().join(" ");
         let whole = at.map_or(line.clone(), |address| format!("{address}: {line}"));
         let reason = match whole.char_indices().nth(REASON_LIMIT) {
             Some((end, _)) => format!("{}…", &whole[..end]),
@@ -39,7 +42,20 @@ mod tests {
             Verdict::Failed { reason } => reason,
             Verdict::Well => panic!("it failed"),
         };
-        assert_eq!(reason(Verdict::failed(Some(&address), "it failed\n  | one\n  | two\n")), "commands.x: it failed | one | two");
-        assert_eq!(reason(Verdict::failed(None, &"ü".repeat(5_000))).chars().count(), REASON_LIMIT + 1);
+        let failed = |at, message: &str| reason(Verdict::failed(at, message, &Redactor::default()));
+        assert_eq!(failed(Some(&address), "it failed\n  | one\n  | two\n"), "commands.x: it failed | one | two");
+        assert_eq!(failed(None, &"ü".repeat(5_000)).chars().count(), REASON_LIMIT + 1);
+    }
+
+    #[test]
+    fn a_reason_holds_no_secret_and_keeps_the_address() {
+        let redactor = Redactor::default();
+        redactor.learn(&serde_json::json!(["shop_rw", "hunter22"]), &[]);
+        let address = Address::new("services", "shop_rw.service");
+        // Cut before it is redacted, it would end within the secret.
+        let message = format!("no login\nfor shop_rw: {}hunter22", ".".repeat(REASON_LIMIT - 60));
+        let Verdict::Failed { reason } = Verdict::failed(Some(&address), &message, &redactor) else { panic!("it failed") };
+        assert!(reason.starts_with("services.shop_rw.service: no login for [redacted]: ..."), "{reason}");
+        assert!(!reason.contains("hunt"), "{reason}");
     }
 }

@@ -276,7 +276,7 @@ impl Failure for FileError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Render { source, .. } => source.hint(),
-            Self::Format(_) => Some("quote values for the format, as in {{toml x}}, or set `format:` to what the file is".into()),
+            Self::Format(source) => source.hint(),
             Self::NotBase64 => Some("take `encoding: base64` away, or make the content with {{base64 x}} or from a binary secret".into()),
             Self::Refused { .. } => Some("correct the template; `ingot dry-run --out DIR` shows what it renders".into()),
             Self::Host(source) => source.hint(),

@@ -168,7 +168,15 @@ impl Step for Secret {
             (Source::Parameter(_), None) => HasFields::Never("set `json: true` on it, if it holds a JSON object"),
             (Source::SecretsManager { .. }, None) => HasFields::Unknown,
         };
-        Shape { texts: vec![self.source.name()], offers: None, fields, patience: PATIENCE, asks_aws: AsksAws::Always, ..Shape::default() }
+        Shape {
+            texts: vec![self.source.name()],
+            offers: None,
+            fields,
+            public: &self.public,
+            patience: PATIENCE,
+            asks_aws: AsksAws::Always,
+            ..Shape::default()
+        }
     }
 
     fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {

@@ -102,7 +102,7 @@ impl Step for Signal {
         let target = self.target(cx).await?;
         let (status, reason) = match cx.world.known.verdict() {
             Verdict::Well => (SignalStatus::Success, None),
-            Verdict::Failed { reason } => (SignalStatus::Failure, Some(cx.redact(&reason))),
+            Verdict::Failed { reason } => (SignalStatus::Failure, Some(reason)),
         };
         let recorded = cx.world.record.get(cx.address.as_str());
         let due = is_due(&target, status, recorded.as_ref(), &cx.world.boot_id, cx.world.phase);

@@ -128,8 +128,14 @@ impl Helper {
         matches!(self, Url | Xml | Properties | Pgpass | Base64 | Unbase64 | Join | Split | Concat | Replace | Trim)
     }
 
-    /// Calls the helper with arguments that are all there.
+    /// Calls the helper with arguments that are all there. What it makes is never so large that another could not be
+    /// called with it: each one that quotes may write several bytes for one.
     pub(super) fn call(self, arguments: &[&Value]) -> Result<Wiped, Refusal> {
+        let made = self.make(arguments)?;
+        Refusal::beyond_limit(made.value().as_str().map_or(0, str::len)).map(|()| made)
+    }
+
+    fn make(self, arguments: &[&Value]) -> Result<Wiped, Refusal> {
         let [first, rest @ ..] = arguments else { return Ok(Value::Null.into()) };
         let second = rest.first().copied().unwrap_or(&Value::Null);
         let quoted = |write: fn(&Value, &mut Buffer) -> Result<(), Refusal>| {
@@ -213,6 +219,7 @@ fn join(list: &Value, separator: &Value) -> Result<Wiped, Refusal> {
             out.push_str(separator);
         }
         let text = quote::scalar(item).map_err(|_| Refusal::of_content("has an item that is no string, number or boolean"))?;
+        Refusal::beyond_limit(out.len().saturating_add(separator.len()).saturating_add(text.len()))?;
         out.push_str(&text);
     }
     Ok(out.into_value())
@@ -248,6 +255,14 @@ mod tests {
         assert!(call("join", &[json!([["a"]]), json!(",")]).is_err());
         assert!(call("join", &[json!([null]), json!(",")]).is_err());
         assert_eq!(call("join", &[json!(["a"]), json!(1)]).unwrap_err().argument, 1);
+    }
+
+    #[test]
+    fn what_becomes_too_large_is_refused() {
+        let refused = Err(Refusal::of_content("becomes larger than 16 MiB"));
+        assert_eq!(call("join", &[json!(vec!["a"; 4_000]), json!("b".repeat(5_000))]), refused);
+        assert_eq!(call("url", &[json!(" ".repeat(6 << 20))]), refused);
+        assert_eq!(call("json", &[json!("\"".repeat(9 << 20))]), refused);
     }
 
     #[test]

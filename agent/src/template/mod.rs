@@ -53,9 +53,9 @@ use crate::text::SecretText;
 
 pub(crate) use self::error::TemplateError;
 pub(crate) use self::formats::{Format, FormatError, helper_for};
-pub(crate) use self::render::{SIZE_LIMIT, Told};
-pub(crate) use self::scope::{Scope, descend};
-pub(crate) use self::uses::{Bare, EACH, Stands};
+pub(crate) use self::render::Told;
+pub(crate) use self::scope::{SIZE_LIMIT, Scope, descend};
+pub(crate) use self::uses::{Bare, Inert, Stands};
 
 /// Where template files lie in an image.
 pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use super::scope::SIZE_LIMIT;
+
 /// What a value is, for messages: never the value.
 pub(super) fn type_of(value: &Value) -> &'static str {
     match value {
@@ -38,6 +40,11 @@ impl Refusal {
     /// `what` completes a sentence that begins with the path, as in «holds a line break».
     pub(super) fn of_content(what: &'static str) -> Self {
         Self { argument: 0, reason: Reason::Content(what), hint: None }
+    }
+
+    /// Refuses what a helper would make of so many bytes, before they are there.
+    pub(super) fn beyond_limit(bytes: usize) -> Result<(), Self> {
+        if bytes <= SIZE_LIMIT { Ok(()) } else { Err(Self::of_content("becomes larger than 16 MiB")) }
     }
 
     pub(super) fn hint(self, hint: &'static str) -> Self {

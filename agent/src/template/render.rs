@@ -13,21 +13,18 @@ use super::helpers::{self, Helper, is_truthy};
 use super::position::Position;
 use super::quote::{self, env::is_for_systemd_only};
 use super::refusal::{Reason, type_of};
-use super::scope::{Buffer, Wiped, descend};
+use super::scope::{Buffer, SIZE_LIMIT, Wiped, descend};
 use super::tree::{Base, Block, BlockKind, Call, Expression, Local, Node, Path};
+use crate::address::is_secret;
 use crate::failure::nearest;
 
 /// What is told while a template is rendered.
 pub(crate) enum Told<'a> {
-    /// A text that a helper [made](Helper::transforms) of a secret, and in which the secret may not be found as it was.
-    Made(&'a Value),
+    /// A text that a helper [made](Helper::transforms) of secrets, and in which they may not be found as they were.
+    Made { made: &'a Value, of: &'a [&'a Value] },
     /// The value of this path stands in an environment file in a form that only systemd and shells read back.
     ForSystemdOnly(String),
 }
-
-/// How large a template may become once it is filled in, in bytes: as large as user data may be. Lists that are gone over
-/// within each other multiply.
-pub(crate) const SIZE_LIMIT: usize = 16 << 20;
 
 /// How many parts of a template are gone through, those of each round of an `each` included: half a second's work.
 const PARTS_LIMIT: usize = 10_000_000;
@@ -216,8 +213,12 @@ impl<'v> Renderer<'v> {
     }
 
     fn tell_of(self, call: &Call, values: &[&Value], made: &Wiped) {
-        if call.helper.transforms() && call.arguments.iter().any(|argument| self.is_secret(argument)) {
-            (self.tell)(Told::Made(made.value()));
+        if call.helper.transforms() {
+            let arguments = call.arguments.iter().zip(values);
+            let of: Vec<&Value> = arguments.filter(|(argument, _)| self.is_secret(argument)).map(|(_, value)| *value).collect();
+            if !of.is_empty() {
+                (self.tell)(Told::Made { made: made.value(), of: &of });
+            }
         }
         if let (Helper::Env, [argument], [value]) = (call.helper, call.arguments.as_slice(), values)
             && is_for_systemd_only(value)
@@ -232,7 +233,7 @@ impl<'v> Renderer<'v> {
             Expression::Literal(_) => false,
             Expression::Call(call) => call.arguments.iter().any(|argument| self.is_secret(argument)),
             Expression::Path(path) => match path.base {
-                Base::Root => path.segments.first().is_some_and(|root| root == "secrets"),
+                Base::Root => is_secret(&path.segments),
                 Base::Context(number) | Base::Local(number, _) => self.level(number).is_some_and(|level| level.secret),
             },
         }
@@ -309,4 +310,44 @@ fn too_large(expression: &Expression, what: String) -> TemplateError {
 fn wrong_type(expression: &Expression, value: &Value, needs: &str) -> TemplateError {
     let position = expression.position().unwrap_or(Position::START);
     TemplateError::WrongType { path: expression.to_string(), found: type_of(value), needs: needs.to_owned(), position }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::template::{Scope, Template};
+
+    #[test]
+    fn tells_what_is_made_of_secrets_and_of_which() {
+        let scope = json!({
+            "secrets": {"db": {"username": "shop", "password": "a b"}}, "values": {"name": "x"},
+            "databases": {"main": {"password": "a-b", "endpoint": "h"}},
+        });
+        let scope = Scope::from(scope);
+        for (source, expected) in [
+            ("{{url secrets.db.password}}", &["a%20b of a b"][..]),
+            ("{{concat secrets.db.username values.name}}", &["shopx of shop"]),
+            ("{{replace databases.main.password \"-\" \"_\"}}", &["a_b of a-b"]),
+            ("{{#with databases.main}}{{url password}}{{url endpoint}}{{/with}}", &["a-b of a-b"]),
+            ("{{url (lookup databases.main \"password\")}}", &["a-b of a-b"]),
+            ("{{#each databases.main}}{{url this}},{{/each}}", &["a-b of a-b", "h of h"]),
+            ("{{url databases.main.endpoint}}{{url values.name}}", &[]),
+        ] {
+            let told = RefCell::new(Vec::new());
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let tell = |one: Told<'_>| {
+                if let Told::Made { made, of } = one {
+                    told.borrow_mut().push(format!("{} of {}", text(made), of.iter().map(|one| text(one)).collect::<Vec<_>>().join(" ")));
+                }
+            };
+            Template::parse(source).unwrap().render_telling(&scope, &tell).unwrap();
+            let mut told = told.into_inner();
+            told.sort();
+            assert_eq!(told, expected, "{source}");
+        }
+    }
 }

@@ -10,6 +10,10 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::text::SecretText;
 
+/// How large a template may become once it is filled in, and a text that a helper makes, in bytes: as large as user data may
+/// be. Lists that are gone over within each other multiply, and so do helpers.
+pub(crate) const SIZE_LIMIT: usize = 16 << 20;
+
 /// The values a template may refer to, as one tree: `{instance: {…}, values: {…}, secrets: {…}}`.
 #[derive(Clone)]
 pub(crate) struct Scope(Value);

@@ -14,10 +14,15 @@ use super::scope::{Buffer, Wiped};
 const LENIENT: GeneralPurpose =
     GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent));
 
+/// Into how many parts a text is split: each takes memory, however short it is.
+const PARTS_LIMIT: usize = 1_000_000;
+
 pub(super) fn concat(parts: &[&Value]) -> Result<Wiped, Refusal> {
     let mut out = Buffer::new();
     for (n, part) in parts.iter().enumerate() {
-        out.push_str(&scalar(part).map_err(|refusal| refusal.at(n))?);
+        let part = scalar(part).map_err(|refusal| refusal.at(n))?;
+        Refusal::beyond_limit(out.len().saturating_add(part.len()))?;
+        out.push_str(&part);
     }
     Ok(out.into_value())
 }
@@ -27,6 +32,7 @@ pub(super) fn replace(value: &Value, from: &Value, to: &Value) -> Result<Wiped, 
     let text = scalar(value)?;
     let from = not_empty(from)?;
     let to = scalar(to).map_err(|refusal| refusal.at(2))?;
+    Refusal::beyond_limit(text.matches(from).count().saturating_mul(to.len()).saturating_add(text.len()))?;
     let mut out = Buffer::new();
     for (n, part) in text.split(from).enumerate() {
         if n > 0 {
@@ -45,7 +51,11 @@ pub(super) fn trim(value: &Value) -> Result<Wiped, Refusal> {
 /// The parts of a text between separators. A text without one is the only part.
 pub(super) fn split(value: &Value, separator: &Value) -> Result<Wiped, Refusal> {
     let text = scalar(value)?;
-    let parts: Vec<Value> = text.split(not_empty(separator)?).map(Value::from).collect();
+    let separator = not_empty(separator)?;
+    if text.matches(separator).count() >= PARTS_LIMIT {
+        return Err(Refusal::of_content("has more than 1,000,000 parts"));
+    }
+    let parts: Vec<Value> = text.split(separator).map(Value::from).collect();
     Ok(Value::from(parts).into())
 }
 
@@ -115,6 +125,17 @@ mod tests {
         assert_eq!(plain(replace(&json!("a"), &json!(""), &json!("b"))).unwrap_err().argument, 1);
         assert_eq!(plain(replace(&json!("a"), &json!("a"), &json!(null))).unwrap_err().argument, 2);
         assert!(replace(&json!([]), &json!("a"), &json!("b")).is_err());
+    }
+
+    /// One `replace` within another made terabytes of a few kilobytes, and the process aborted.
+    #[test]
+    fn what_would_become_too_large_is_refused_before_it_is_made() {
+        let large = json!(format!("{}{}", "a".repeat(5_000), "b".repeat(60_000)));
+        let refused = Err(Refusal::of_content("becomes larger than 16 MiB"));
+        assert_eq!(plain(replace(&large, &json!("a"), &large)), refused);
+        assert_eq!(plain(concat(&[&large; 300])), refused);
+        assert!(replace(&large, &json!("a"), &json!("cc")).is_ok());
+        assert!(split(&json!("a".repeat(1_000_000)), &json!("a")).is_err());
     }
 
     #[test]

@@ -5,9 +5,7 @@
 use super::helpers::Helper;
 use super::position::Position;
 use super::tree::{Base, Block, BlockKind, Expression, Node};
-
-/// Stands for the keys or indices of everything in a list or a map.
-pub(crate) const EACH: &str = "*";
+use crate::address::EACH;
 
 /// Stands in a line for what another tag prints.
 const TAG: char = '\0';
@@ -23,6 +21,18 @@ pub(crate) struct Bare {
     pub(crate) origins: Vec<Vec<String>>,
     pub(crate) position: Position,
     pub(crate) place: Stands,
+    pub(crate) inert: Option<Inert>,
+}
+
+/// Where text stands that is no value to some formats, so that nothing is to be quoted for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inert {
+    /// A comment that is a line of its own.
+    Comment,
+    /// A line in brackets, as the header of a section.
+    Header,
+    /// The lines of a YAML block scalar: `a: |`.
+    BlockText,
 }
 
 /// Where in its line a value stands.
@@ -34,13 +44,15 @@ pub(crate) enum Stands {
     InQuotes,
     /// Beside other text.
     Within,
-    /// In a URL, and not as its host.
+    /// In the user, the password or the query of a URL. A path may be of several segments, and a host is what it is.
     InUrl,
+    /// Anywhere, written by `env` for docker: not bare, but no other reader is sure to read it back.
+    ForDocker,
 }
 
 /// Every value that is printed bare. One that is all there is in a template is a file of its own, and not among them.
 pub(super) fn bare(nodes: &[Node]) -> Vec<Bare> {
-    let mut walk = Walk { levels: Vec::new(), line: String::new(), found: Vec::new() };
+    let mut walk = Walk { levels: Vec::new(), before: String::new(), found: Vec::new() };
     let blank = |node: &&Node| matches!(node, Node::Text(text) if text.trim().is_empty());
     if nodes.iter().filter(|node| !blank(node)).count() > 1 || !matches!(nodes.first(), Some(Node::Print(_))) {
         walk.nodes(nodes, "");
@@ -51,8 +63,8 @@ pub(super) fn bare(nodes: &[Node]) -> Vec<Bare> {
 struct Walk {
     /// For each enclosing `each` and `with`, outermost first, the paths of what it is about.
     levels: Vec<Vec<Vec<String>>>,
-    /// What stands before in the same line.
-    line: String,
+    /// What stands before.
+    before: String,
     found: Vec<Bare>,
 }
 
@@ -61,13 +73,10 @@ impl Walk {
     fn nodes(&mut self, nodes: &[Node], after: &str) {
         for (n, node) in nodes.iter().enumerate() {
             match node {
-                Node::Text(text) => match text.rfind('\n') {
-                    Some(newline) => self.line = text[newline + 1..].to_owned(),
-                    None => self.line.push_str(text),
-                },
+                Node::Text(text) => self.before.push_str(text),
                 Node::Print(expression) => {
                     self.print(expression, &rest_of_line(&nodes[n + 1..], after));
-                    self.line.push(TAG);
+                    self.before.push(TAG);
                 }
                 Node::Block(block) => self.block(block, &rest_of_line(&nodes[n + 1..], after)),
             }
@@ -75,19 +84,24 @@ impl Walk {
     }
 
     fn print(&mut self, expression: &Expression, after: &str) {
-        let origins = self.origins(expression);
+        let origins = match expression {
+            Expression::Call(call) if is_for_docker(expression) => call.arguments.iter().flat_map(|given| self.origins(given)).collect(),
+            _ => self.origins(expression),
+        };
         let (Some(written), Some(position)) = (first_path(expression), expression.position()) else { return };
         if !origins.is_empty() {
             let argument = match expression {
                 Expression::Call(call) => format!("({} …)", call.helper.name()),
                 _ => written.clone(),
             };
-            self.found.push(Bare { written, argument, origins, position, place: place(&self.line, after) });
+            let (above, line) = self.before.rsplit_once('\n').unwrap_or(("", &self.before));
+            let place = if is_for_docker(expression) { Stands::ForDocker } else { place(line, after) };
+            self.found.push(Bare { written, argument, origins, position, place, inert: inert(above, line, after) });
         }
     }
 
     fn block(&mut self, block: &Block, after: &str) {
-        let line = self.line.clone();
+        let before = self.before.len();
         let opens_level = !matches!(block.kind, BlockKind::If { .. });
         if opens_level {
             let mut about = self.origins(&block.subject);
@@ -100,10 +114,10 @@ impl Walk {
         if opens_level {
             self.levels.pop();
         }
-        self.line.clone_from(&line);
+        self.before.truncate(before);
         self.nodes(block.otherwise.as_deref().unwrap_or_default(), after);
-        self.line = line;
-        self.line.push(TAG);
+        self.before.truncate(before);
+        self.before.push(TAG);
     }
 
     /// The paths that the text of an expression comes from, if it is not quoted.
@@ -127,6 +141,12 @@ impl Walk {
             Expression::Call(call) => call.arguments.iter().flat_map(|argument| self.origins(argument)).collect(),
         }
     }
+}
+
+/// Whether this is `{{env x "docker"}}`.
+fn is_for_docker(expression: &Expression) -> bool {
+    matches!(expression, Expression::Call(call) if call.helper == Helper::Env
+        && matches!(call.arguments.as_slice(), [_, Expression::Literal(reader)] if reader == "docker"))
 }
 
 fn first_path(expression: &Expression) -> Option<String> {
@@ -168,7 +188,46 @@ fn place(before: &str, after: &str) -> Stands {
     if begins && ends { Stands::Alone } else { Stands::Within }
 }
 
-/// Whether this is part of a URL, but for its host: a user, a password, a path or a query.
+fn inert(above: &str, before: &str, after: &str) -> Option<Inert> {
+    let begins = before.trim_start();
+    if begins.starts_with(['#', ';']) || begins.starts_with("//") || begins.starts_with("<!--") {
+        return Some(Inert::Comment);
+    }
+    if begins.starts_with('[') && after.trim_end().ends_with(']') {
+        return Some(Inert::Header);
+    }
+    in_block_text(above, before).then_some(Inert::BlockText)
+}
+
+/// Whether a line with `before` at its beginning is one of a block scalar: of the lines above that are indented less and
+/// less, one announces it.
+fn in_block_text(above: &str, before: &str) -> bool {
+    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
+    let mut innermost = indent(before);
+    for line in above.lines().rev().filter(|line| !line.trim().is_empty()) {
+        if innermost == 0 {
+            return false;
+        }
+        if indent(line) < innermost {
+            innermost = indent(line);
+            if announces_block_text(line) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+/// Whether a line ends with `|` or `>` and what YAML allows behind it, as a word of its own behind a key or a dash.
+fn announces_block_text(line: &str) -> bool {
+    let line = line.split(" #").next().unwrap_or_default().trim_end();
+    let Some((key, sign)) = line.rsplit_once(' ') else { return false };
+    let indicators = sign.strip_prefix(['|', '>']);
+    let indicators = indicators.is_some_and(|rest| rest.len() <= 2 && rest.chars().all(|sign| matches!(sign, '+' | '-' | '1'..='9')));
+    indicators && (key.contains(": ") || key.trim_end().ends_with([':', '-']))
+}
+
+/// Whether this is in a URL what has no signs of the URL in it: its user, its password, or a part of its query.
 fn in_url(before: &str, after: &str) -> bool {
     let ends = |character: char| character.is_whitespace() || matches!(character, '"' | '\'' | '<' | '>' | '`');
     let Some((_, begun)) = before.rsplit_once("://") else { return false };
@@ -176,7 +235,7 @@ fn in_url(before: &str, after: &str) -> bool {
         return false;
     }
     if begun.contains(['/', '?', '#']) {
-        return true;
+        return begun.contains('?');
     }
     let authority = after.split(|character: char| ends(character) || matches!(character, '/' | '?' | '#')).next();
     !begun.contains('@') && authority.is_some_and(|rest| rest.contains('@'))
@@ -243,14 +302,34 @@ mod tests {
     #[test]
     fn knows_the_parts_of_a_url() {
         for (source, expected) in [
-            ("u=postgres://{{x.u}}:{{x.p}}@{{x.h}}:{{x.n}}/{{x.d}}?a={{x.q}}\n", "InUrl InUrl Within Within InUrl InUrl"),
+            ("u=postgres://{{x.u}}:{{x.p}}@{{x.h}}:{{x.n}}/{{x.d}}?a={{x.q}}\n", "InUrl InUrl Within Within Within InUrl"),
             ("u=http://{{x.h}}/a b {{x.b}}", "Within Within"),
             ("u=\"http://{{x.u}}@h\" {{x.b}}", "InUrl Within"),
-            ("u=http://h:80/{{x.b}}", "InUrl"),
+            ("u=http://h:80/{{x.b}}", "Within"),
+            ("u=http://h:80/{{x.b}}/a?b={{x.b}}&c={{x.b}}", "Within InUrl InUrl"),
+            ("u=http://h:80/a#{{x.b}}", "Within"),
             ("u={{x.b}}://h", "Within"),
         ] {
             let places: Vec<String> = bare(&compile(source).unwrap()).iter().map(|bare| format!("{:?}", bare.place)).collect();
             assert_eq!(places.join(" "), expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn knows_text_that_is_no_value() {
+        for (source, expected) in [
+            ("# for {{x.a}}\n  ; for {{x.a}}\n// {{x.a}}\n<!-- {{x.a}} -->\n", "Comment Comment Comment Comment"),
+            ("a={{x.a}} # b\n#b\nc={{x.a}}", "None None"),
+            ("[{{x.a}}]\n[a {{x.a}} b]\na=[{{x.a}}]\n", "Header Header None"),
+            ("a: |\n  b {{x.a}}\n\n    {{x.a}}\nc: {{x.a}}\n", "BlockText BlockText None"),
+            ("a:\n  - >2-  # folded\n      b\n     {{x.a}}\n  - {{x.a}}\n", "BlockText None"),
+            ("a: |\n  b\nc:\n  d: {{x.a}}\n", "None"),
+            ("a |\n  {{x.a}}\na: b|\n  {{x.a}}\n", "None None"),
+            ("a: |\n{{#each x.l}}  {{this}}\n{{/each}}b: {{x.a}}\n", "BlockText None"),
+        ] {
+            let name = |bare: &Bare| bare.inert.map_or("None".to_owned(), |inert| format!("{inert:?}"));
+            let found: Vec<String> = bare(&compile(source).unwrap()).iter().map(name).collect();
+            assert_eq!(found.join(" "), expected, "{source}");
         }
     }
 
