@@ -57,6 +57,12 @@ fn wrong_usage_exits_with_2_and_speaks_on_stderr() {
 }
 
 #[test]
+fn what_wrong_usage_quotes_cannot_control_a_terminal() {
+    let ran = Ingot::new(["boot", "--only", "\u{1b}[31m\u{202e}x"]).run().exits(2);
+    assert!(ran.stderr.contains("--only") && !ran.stderr.contains(['\u{1b}', '\u{202e}']), "{ran}");
+}
+
+#[test]
 fn the_schema_is_a_json_schema_and_the_examples_satisfy_it() {
     let schema = Ingot::new(["schema"]).run().exits(0).json();
     jsonschema::meta::validate(&schema).expect("it is a schema");

@@ -64,6 +64,7 @@ impl Boot {
             None => layers.add_directory(Path::new(LAYERS), &*self.ground.host.files).await,
             Some(directory) => layers.add_directory(directory, &*self.ground.outside).await,
         }
+        layers.passed_over.iter().for_each(|passed_over| self.note(passed_over));
         layers
     }
 

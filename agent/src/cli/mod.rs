@@ -72,11 +72,12 @@ pub(crate) fn run() -> Exit {
         Ok(cli) => cli,
         Err(error) => {
             // clap sends help and version to stdout and exits with 0; mistakes go to stderr.
-            let printed = error.print().and_then(|()| std::io::stdout().flush());
             if error.use_stderr() {
+                // It quotes what was given, which may hold what a terminal obeys.
+                talk(error.render().to_string().trim_end());
                 return Exit::Usage;
             }
-            note(printed);
+            note(error.print().and_then(|()| std::io::stdout().flush()));
             return written(Exit::Done);
         }
     };

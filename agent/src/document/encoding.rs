@@ -29,6 +29,7 @@ use std::fmt;
 use self::beginnings::{BYTE_ORDER_MARK, CLOUD_CONFIG, MARKER, begins_with, for_cloud_init};
 use self::bounds::MAX_UNWRAPPED;
 use self::marker::Head;
+use self::part::readable;
 
 pub(crate) use self::claims::in_cloud_config;
 pub(crate) use self::error::EncodingError;
@@ -91,20 +92,17 @@ pub(crate) fn recognise(bytes: &[u8]) -> Result<UserData, EncodingError> {
     }
 }
 
-/// As much of `content`, from its start, as is text.
-fn readable(content: &[u8]) -> &str {
-    std::str::from_utf8(content).unwrap_or_else(|error| {
-        let (text, _) = content.split_at(error.valid_up_to());
-        std::str::from_utf8(text).unwrap_or_default()
-    })
+/// The text of `bytes` without their encodings, if it is neither a message nor a cloud-config.
+pub(crate) fn plain(bytes: &[u8]) -> Option<String> {
+    let whole = unwrap::unwrap(bytes, MAX_UNWRAPPED).ok()?.bytes;
+    let content = whole.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&whole);
+    if mime::is_message(content) || for_cloud_init(content) == Some(CLOUD_CONFIG) {
+        return None;
+    }
+    Part::read(WHOLE, &whole).ok().filter(|part| part.slip.is_none()).map(|part| part.text)
 }
 
 /// What content for another program is that an instance may run beside ingot.
 fn for_others(content: &[u8]) -> Option<&'static str> {
-    for_cloud_init(content).or_else(|| {
-        let is_preface = |line: &&str| line.is_empty() || line.starts_with('#') || *line == "---";
-        let first = readable(content).lines().map(str::trim_end).find(|line| !is_preface(line))?;
-        // Of nodeadm, on images of EKS: <https://awslabs.github.io/amazon-eks-ami/nodeadm/>.
-        first.starts_with("apiVersion: node.eks.aws/").then_some("a NodeConfig of EKS")
-    })
+    for_cloud_init(content).or_else(|| claims::is_node_config(readable(content)).then_some("a NodeConfig of EKS"))
 }

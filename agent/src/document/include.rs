@@ -201,7 +201,7 @@ pub(crate) async fn resolve(layers: &mut Layers, parameters: &Parameters, object
                     continue;
                 }
                 let mut own = Layers::default();
-                own.add_named(&include.to_string(), &content);
+                own.add_layer(&include.to_string(), &content);
                 layers.sources.append(&mut own.sources);
                 layers.mistakes.append(&mut own.mistakes);
                 let chain: Vec<String> = chain.iter().cloned().chain([include.to_string()]).collect();
@@ -285,6 +285,17 @@ mod tests {
         let text = "version: 1\ninclude: [s3://shop/a, s3://shop/b, 'ssm:/p']\nvalues: {q: 1}\n";
         let said = resolved(text, &objects, &[("/p", "#ingot\nvalues: {q: p, y: p}\n")]).await;
         assert_eq!(said, r#"{"x":"a","z":"a","w":"c","y":"p","q":1}"#);
+    }
+
+    #[tokio::test]
+    async fn a_comment_that_comes_near_another_program_is_a_comment() {
+        for comment in ["# ingot", "#Ingot", "#include of the shop", "#! base", "## Template: shop", " #ingot"] {
+            let base = format!("{comment}\n# base layer\nversion: 1\nvalues: {{x: a}}\n");
+            let said = resolved("version: 1\ninclude: [s3://shop/a]\n", &[("s3://shop/a", &base)], &[]).await;
+            assert_eq!(said, r#"{"x":"a"}"#, "{comment}");
+        }
+        let late = [("s3://shop/a", "values: {x: a}\n#ingot\n")];
+        assert_eq!(resolved("version: 1\ninclude: [s3://shop/a]\n", &late, &[]).await, r#"{"x":"a"}"#);
     }
 
     #[tokio::test]

@@ -19,16 +19,13 @@ use std::path::PathBuf;
 
 use crate::address::Address;
 use crate::document::error::{Mistake, Sources};
-use crate::document::registry::{COMMON, Common, Kind};
+use crate::document::registry::{COMMON, Common, Kind, VERSION};
 use crate::document::source::Layers;
 use crate::document::tree::{Key, Node, Value};
 use crate::step::{AnyStep, Companion, Order};
 use crate::text::{Place, Text, is_unshowable, shown_on_a_line};
 
 pub(crate) use crate::document::registry::KINDS;
-
-/// The version of the format that this ingot reads.
-const VERSION: &str = "1";
 
 /// One step of a document.
 #[derive(Debug)]
@@ -55,7 +52,7 @@ pub(crate) struct BootDocument {
 impl BootDocument {
     /// Merges layers and reads them as steps. Never fails: mistakes are collected, for planning may find more.
     pub(crate) fn of(layers: Layers) -> Self {
-        let Layers { mut nodes, sources, mut mistakes } = layers;
+        let Layers { mut nodes, sources, mut mistakes, passed_over: _ } = layers;
         // Whoever has not read them by now cannot.
         for node in &mut nodes {
             let includes = include::take(node, &mut mistakes);

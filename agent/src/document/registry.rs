@@ -36,6 +36,9 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<Signal>("signals"),
 ];
 
+/// The version of the format that this ingot reads.
+pub(super) const VERSION: &str = "1";
+
 /// The key of the list of documents to include.
 pub(crate) const INCLUDE: &str = "include";
 

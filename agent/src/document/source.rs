@@ -28,6 +28,8 @@ pub(crate) struct Layers {
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Sources,
     pub(crate) mistakes: Vec<Mistake>,
+    /// What to say of files among the layers that may have been meant as one, and are not read.
+    pub(crate) passed_over: Vec<String>,
 }
 
 impl Layers {
@@ -43,14 +45,21 @@ impl Layers {
         digest.finish().to_string()
     }
 
-    /// Reads every `*.yaml` of a directory, by name.
+    /// Reads every `*.yaml` of a directory, by name, and notes what is nearly called that.
     pub(crate) async fn add_directory(&mut self, directory: &Path, files: &dyn Files) {
         let names = match files.list(directory).await {
             Ok(names) => names,
             Err(error) => return self.unreadable(directory, &error),
         };
-        for name in names.iter().filter(|name| name.ends_with(".yaml") && !name.starts_with('.')) {
+        for name in names.iter().filter(|name| !name.starts_with('.')) {
             let path = directory.join(name);
+            if !name.ends_with(".yaml") {
+                if is_nearly_a_layer(name) {
+                    let path = path.display();
+                    self.passed_over.push(format!("{path} is not read: a layer is not compressed, and its name ends in `.yaml`"));
+                }
+                continue;
+            }
             match files.read(&path, SIZE_LIMIT).await {
                 Ok(Some(bytes)) => self.add_bytes(&path.display().to_string(), &bytes),
                 Ok(None) => {}
@@ -147,6 +156,17 @@ impl Layers {
         true
     }
 
+    /// Adds a document whose place makes it a layer, such as one in `boot.d/` or one that is included: plain YAML is one by
+    /// its keys, whatever its comments look like. Everything else is as if somebody had named it.
+    pub(crate) fn add_layer(&mut self, name: &str, bytes: &[u8]) {
+        match encoding::plain(bytes) {
+            Some(text) if has_keys(&text) => self.add_text(name, &text),
+            _ => {
+                self.add_named(name, bytes);
+            }
+        }
+    }
+
     /// Adds a text that has to hold a document.
     fn add_text(&mut self, name: &str, text: &str) {
         let before = (self.nodes.len(), self.mistakes.len());
@@ -221,6 +241,21 @@ impl Layers {
             },
         }
     }
+}
+
+/// Whether a text is a map with a key of ours.
+fn has_keys(text: &str) -> bool {
+    match tree::parse(&Arc::from(""), text).0.map(|node| node.value) {
+        Some(Value::Map(entries)) => entries.iter().any(|(key, _)| registry::top_level().any(|name| name == key.name)),
+        _ => false,
+    }
+}
+
+/// Whether a file was meant as a layer, by a name that is not that of one. `10.yaml.off` and `10.yaml~` were put aside.
+fn is_nearly_a_layer(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    let name = [".gz", ".zst", ".txt"].iter().find_map(|end| name.strip_suffix(end)).unwrap_or(&name);
+    name.ends_with(".yml") || name.ends_with(".yaml")
 }
 
 /// The mistake of a document that says nothing.

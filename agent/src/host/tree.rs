@@ -23,6 +23,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, unlinkat};
 use zeroize::Zeroizing;
 
+use self::way::Foreign;
 use super::attributes::{Attributes, FileKind, Stat};
 use super::error::HostError;
 use super::wanted::still_wanted;
@@ -90,15 +91,16 @@ impl Tree {
 
     /// The directory at `path`, for changes in it.
     pub(crate) fn directory_to_change(&self, path: &Path) -> io::Result<OwnedFd> {
-        let opened = way::open_way(self.root.as_deref(), path, OFlag::O_DIRECTORY)?;
+        let opened = way::open_way(self.root.as_deref(), path, OFlag::O_DIRECTORY, Foreign::ToTheirOwn)?;
         still_wanted()?;
         let is_directory = SFlag::from_bits_truncate(fstat(&opened)?.st_mode) & SFlag::S_IFMT == SFlag::S_IFDIR;
         if is_directory { Ok(opened) } else { Err(Errno::ENOTDIR.into()) }
     }
 
-    /// What is at `path`, as [`way`] reaches it. The descriptor is one for paths only.
+    /// What is at `path`, as [`way`] reaches it, to mount on it or to take a mount away. The descriptor is one for paths
+    /// only.
     pub(crate) fn open_to_change(&self, path: &Path) -> io::Result<OwnedFd> {
-        let opened = way::open_way(self.root.as_deref(), path, OFlag::empty())?;
+        let opened = way::open_way(self.root.as_deref(), path, OFlag::empty(), Foreign::None)?;
         still_wanted()?;
         Ok(opened)
     }

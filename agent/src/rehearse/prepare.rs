@@ -44,8 +44,13 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
         match read {
             Ok(Some(bytes)) => {
                 // Of several documents, only the last one can be user data.
-                let is_layer = layers.add_named(&name, &bytes) || path.parent().is_some_and(|parent| parent.ends_with(BAKED));
-                unmarked = (!is_layer).then(|| format!("{name} is a layer: as user data, it has to begin with the line `#ingot`"));
+                let is_marked = if path.parent().is_some_and(|parent| parent.ends_with(BAKED)) {
+                    layers.add_layer(&name, &bytes);
+                    true
+                } else {
+                    layers.add_named(&name, &bytes)
+                };
+                unmarked = (!is_marked).then(|| format!("{name} is a layer: as user data, it has to begin with the line `#ingot`"));
             }
             Ok(None) => {
                 let message = format!("there is no document {name}");

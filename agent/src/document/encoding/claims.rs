@@ -1,14 +1,14 @@
 //! What of a text is ours, though it does not begin as a boot document: keys, and parts of messages.
 //!
-//! Looks at the top level only, and at nothing that begins with `#!`: a script may write a boot document.
+//! Looks at the top level only, where there is YAML to tell it, and at nothing that begins with `#!`: a script may write a boot document.
 
 use std::sync::Arc;
 
 use super::beginnings::{ARCHIVE, CLOUD_CONFIG, MARKER, SCRIPT, TEMPLATE, begins_as_message, begins_with, for_cloud_init};
 use super::marker::{Head, head, shown, slips_to_ingot};
 use super::slip::Slip;
-use crate::document::registry;
-use crate::document::tree::{self, Key, Value};
+use crate::document::registry::{self, INCLUDE, KINDS, VERSION};
+use crate::document::tree::{self, Key, Node, Value};
 
 /// The key of a cloud-config under which it holds a boot document.
 const KEY: &str = "ingot";
@@ -32,10 +32,25 @@ fn keys(text: &str) -> Option<Keys> {
     let known = |key: &Key| registry::top_level().any(|name| name == key.name);
     let (first, _) = entries.iter().find(|(key, _)| known(key))?;
     let ours = entries.iter().filter(|(key, _)| known(key)).count();
-    let has_version = node.get("version").is_some();
     // `mounts:` of a cloud-config is a list.
-    let all_ours = ours == entries.len() && entries.iter().all(|(_, node)| !matches!(node.value, Value::Sequence(_)));
-    Some(Keys { at: (first.place.line, first.place.column), ours: all_ours || (has_version && ours > 1) })
+    let has_list = entries.iter().any(|(key, node)| known(key) && key.name != INCLUDE && matches!(node.value, Value::Sequence(_)));
+    let ours = !has_list
+        && match node.get("version").map(|version| &version.value) {
+            Some(Value::Number(version) | Value::String(version)) => version == VERSION && (ours > 1 || entries.len() == 1),
+            Some(_) => false,
+            None => ours == entries.len() && steps_are_ours(entries),
+        };
+    Some(Keys { at: (first.place.line, first.place.column), ours })
+}
+
+/// Whether the steps of a map without `version` can be read as ours. A file of Docker Compose has `services:` as well.
+fn steps_are_ours(entries: &[(Key, Node)]) -> bool {
+    let kinds = entries.iter().filter_map(|(key, node)| Some((KINDS.iter().find(|kind| kind.name == key.name)?, node)));
+    let steps: Vec<bool> = kinds
+        .filter_map(|(kind, node)| if let Value::Map(steps) = &node.value { Some((kind, steps)) } else { None })
+        .flat_map(|(kind, steps)| steps.iter().map(|(_, step)| (kind.decode)(step, &mut Vec::new()).is_some()))
+        .collect();
+    steps.iter().all(|is_ours| *is_ours) && (!steps.is_empty() || entries.len() > 1)
 }
 
 fn keys_by_lines(text: &str) -> Option<Keys> {
@@ -43,7 +58,12 @@ fn keys_by_lines(text: &str) -> Option<Keys> {
     let ours = |name: &str| registry::top_level().any(|known| known == name);
     let (line, _) = names().find(|(_, name)| ours(name))?;
     let others = names().any(|(_, name)| name != "version" && ours(name));
-    Some(Keys { at: (line, 1), ours: others && names().any(|(_, name)| name == "version") })
+    let is_ours = |line: &str| {
+        let value = line.split_once(':').map(|(_, value)| value.split(['#', ',']).next().unwrap_or_default());
+        key_of(line).is_some_and(|(_, key)| key == "version")
+            && value.is_some_and(|value| value.trim().trim_matches(['"', '\'']) == VERSION)
+    };
+    Some(Keys { at: (line, 1), ours: others && text.lines().any(is_ours) })
 }
 
 /// The key that a line of YAML begins with, if it does, and the column it begins in.
@@ -106,7 +126,7 @@ pub(crate) fn in_cloud_config(text: &str) -> Option<Slip> {
             let hint = "put `#ingot` in place of `#cloud-config`, or the document under a top-level `ingot:` key";
             return Some(Slip::at(keys.at, "the keys of a boot document stand here, and this is a #cloud-config", hint));
         }
-    } else if let Some(at) = names_ours(text) {
+    } else if let Some(at) = names_ours(text).or_else(|| key_inside(text)) {
         let hint = "put the boot document under a top-level `ingot:` key, and correct the YAML";
         return Some(Slip::at(at, "this may be the key of a boot document, and the #cloud-config is not a map", hint));
     }
@@ -119,25 +139,72 @@ pub(crate) fn in_cloud_config(text: &str) -> Option<Slip> {
     }
 }
 
-/// Where something of ours is named in a text that ingot cannot read: a key, the marker or the type of a part.
-pub(super) fn names_ours(text: &str) -> Option<(usize, usize)> {
+/// Where something of ours is named at the start of a line, in a text that ingot cannot read: a key, the marker or the type
+/// of a part. What is indented may be in a file that the text writes.
+fn names_ours(text: &str) -> Option<(usize, usize)> {
     let names = |line: &str| {
-        let key = key_of(line).filter(|(column, key)| slips_to_ingot(key) <= if *column == 1 { SLIPS } else { 1 });
-        let (indent, trimmed) = (1 + line.chars().take_while(|character| character.is_whitespace()).count(), line.trim());
-        let named = trimmed == MARKER || line.to_ascii_lowercase().contains("text/x-ingot");
-        key.map(|(column, _)| column).or(named.then_some(indent))
+        let is_key = key_of(line).is_some_and(|(column, key)| column == 1 && slips_to_ingot(key) <= SLIPS);
+        is_key || line.trim_end() == MARKER || is_our_type(line)
     };
-    text.lines().enumerate().find_map(|(index, line)| Some((index + 1, names(line)?)))
+    text.lines().position(names).map(|index| (index + 1, 1))
+}
+
+/// Where a key `ingot` stands that is indented or in a list, with a key of a document right below it.
+fn key_inside(text: &str) -> Option<(usize, usize)> {
+    let is_ours = |line: &str| key_of(line).is_some_and(|(_, key)| registry::top_level().any(|known| known == key));
+    let mut lines = text.lines().enumerate().peekable();
+    while let Some((index, line)) = lines.next() {
+        let Some((column, _)) = key_of(line).filter(|(_, key)| slips_to_ingot(key) <= 1) else { continue };
+        let beside = line.split_once(':').map_or("", |(_, value)| value);
+        if is_ours(beside) || lines.peek().is_some_and(|(_, below)| is_ours(below)) {
+            return Some((index + 1, column));
+        }
+    }
+    None
+}
+
+/// Where an item of a cloud-config archive is ours: by its type, or by what a part of its type would be.
+fn in_archive(text: &str) -> Option<(usize, usize)> {
+    let (node, _) = tree::parse(&Arc::from(""), text);
+    let Some(Value::Sequence(items)) = node.map(|node| node.value) else { return names_ours(text) };
+    items.iter().find_map(|item| {
+        let text_of = |node: Option<&Node>| match node.map(|node| &node.value) {
+            Some(Value::String(text)) => text.clone(),
+            _ => String::new(),
+        };
+        let kind = text_of(item.get("type")).to_ascii_lowercase();
+        let content = text_of(item.get("content").or(Some(item)));
+        let is_ours = is_nearly_our_type(&kind) || in_part(&kind, &content).is_some();
+        is_ours.then_some((item.place.line, item.place.column))
+    })
+}
+
+/// Whether a text is for nodeadm, on images of EKS: <https://awslabs.github.io/amazon-eks-ami/nodeadm/>.
+pub(super) fn is_node_config(text: &str) -> bool {
+    const API: &str = "node.eks.aws/";
+
+    let says_so = |line: &str| {
+        let value = line.strip_prefix("apiVersion:").map(|value| value.trim_start_matches([' ', '"', '\'']));
+        value.is_some_and(|value| value.starts_with(API))
+    };
+    let in_json = || {
+        let (node, _) = tree::parse(&Arc::from(""), text);
+        let version = node.as_ref().and_then(|node| node.get("apiVersion"));
+        matches!(version.map(|version| &version.value), Some(Value::String(version)) if version.starts_with(API))
+    };
+    text.lines().any(says_so) || (text.trim_start().starts_with('{') && in_json())
 }
 
 /// What of ours is in content that cloud-init makes a cloud-config of.
 pub(super) fn in_other(what: &str, text: &str) -> Option<Slip> {
-    if ![ARCHIVE, TEMPLATE].contains(&what) {
-        return None;
-    }
+    let at = match what {
+        ARCHIVE => in_archive(text)?,
+        TEMPLATE => names_ours(text)?,
+        _ => return None,
+    };
     let message = format!("this names a boot document inside of {what}, where ingot does not read it");
     let hint = "send the boot document in a part of the type `text/x-ingot` of a MIME message";
-    names_ours(text).map(|at| Slip::at(at, message, hint))
+    Some(Slip::at(at, message, hint))
 }
 
 /// What of ours is in a part of a MIME message that has another type. `kind` is that type, in lower case; empty if the part
@@ -151,13 +218,17 @@ pub(super) fn in_part(kind: &str, text: &str) -> Option<Slip> {
         Head::Marked => text.lines().position(|line| begins_with(line.as_bytes(), MARKER)).map(|index| (index + 1, 1)),
         Head::Slip(slip) => {
             let line = text.lines().nth(slip.line - 1).unwrap_or_default();
-            (line.trim() == MARKER && (is_generic(kind) || line != MARKER)).then_some((slip.line, slip.column))
+            let is_meant =
+                if is_generic(kind) { line.trim() == MARKER || !slip.only_unmarked } else { line.trim() == MARKER && line != MARKER };
+            is_meant.then_some((slip.line, slip.column))
         }
         Head::Unmarked => None,
     };
+    let is_config = first == Some(CLOUD_CONFIG) || (kind == "text/cloud-config" && first.is_none());
     let in_text = || match first {
-        Some(CLOUD_CONFIG) => key_at_top(text).or_else(|| in_cloud_config(text).map(|slip| (slip.line, slip.column))),
-        _ => keys(text).filter(|keys| keys.ours).map(|keys| keys.at),
+        Some(TEMPLATE) => names_ours(text),
+        _ if is_config => key_at_top(text).or_else(|| in_cloud_config(text).map(|slip| (slip.line, slip.column))),
+        _ => map_at_top(text).or_else(|| keys(text).filter(|keys| keys.ours).map(|keys| keys.at)),
     };
     let found = found.or_else(|| is_generic(kind).then(in_text).flatten()).or_else(|| type_at(text));
     let kind = if kind.is_empty() { "without a type".to_owned() } else { format!("of the type `{}`", shown(kind)) };
@@ -169,14 +240,28 @@ pub(super) fn in_part(kind: &str, text: &str) -> Option<Slip> {
 
 /// Where the key `ingot` stands at the top level.
 fn key_at_top(text: &str) -> Option<(usize, usize)> {
-    let node = tree::parse(&Arc::from(""), text).0?;
-    let Value::Map(entries) = &node.value else { return None };
-    entries.iter().find(|(key, _)| key.name == KEY).map(|(key, _)| (key.place.line, key.place.column))
+    top_level_key(text, |_| true)
 }
 
-/// Where the header of a part of ours stands in a text.
+/// The same where it need not be ours: a name is one of anything, and a map is a document.
+fn map_at_top(text: &str) -> Option<(usize, usize)> {
+    top_level_key(text, |value| matches!(value, Value::Map(_)))
+}
+
+fn top_level_key(text: &str, is_ours: impl Fn(&Value) -> bool) -> Option<(usize, usize)> {
+    let node = tree::parse(&Arc::from(""), text).0?;
+    let Value::Map(entries) = &node.value else { return None };
+    entries.iter().find(|(key, node)| key.name == KEY && is_ours(&node.value)).map(|(key, _)| (key.place.line, key.place.column))
+}
+
+/// Where the header of a part of ours stands in a text: in the lines before the first empty one, or after a delimiter.
 fn type_at(text: &str) -> Option<(usize, usize)> {
-    text.lines().position(is_our_type).map(|index| (index + 1, 1))
+    let mut in_headers = true;
+    let index = text.lines().position(|line| {
+        in_headers = line.starts_with("--") || (in_headers && !line.trim().is_empty());
+        in_headers && !line.starts_with([' ', '\t']) && is_our_type(line)
+    })?;
+    Some((index + 1, 1))
 }
 
 /// Whether a line is the header of a part of ours, or was meant to be.
@@ -187,9 +272,14 @@ pub(super) fn is_our_type(line: &str) -> bool {
     })
 }
 
+/// Whether a part of a type like that is a text. What cannot be read as one is then nobody's.
+pub(super) fn is_generic_text(kind: &str) -> bool {
+    is_generic(kind) && kind != "application/octet-stream"
+}
+
 /// Whether a type says little of what a part is: what tools write unless told, and what people leave as it was.
 fn is_generic(kind: &str) -> bool {
-    const GENERIC: [&str; 5] = ["", "text/plain", "text/cloud-config", "text/x-shellscript", "application/octet-stream"];
+    const GENERIC: [&str; 6] = ["", "text/plain", "text/cloud-config", "text/jinja2", "text/x-shellscript", "application/octet-stream"];
     GENERIC.contains(&kind) || kind.ends_with("yaml") || kind.ends_with("json")
 }
 

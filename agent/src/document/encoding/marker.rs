@@ -34,7 +34,8 @@ pub(super) fn head(text: &str) -> Head {
         let start = content?;
         let line = start + text.lines().skip(start).position(|line| line.trim_end() == MARKER)? + 1;
         let hint = "move `#ingot` to the top: only empty lines and comments may come before it";
-        Some(Slip::at((line, 1), "the marker `#ingot` comes after the first line of the document", hint))
+        let slip = Slip::at((line, 1), "the marker `#ingot` comes after the first line of the document", hint);
+        Some(Slip { only_unmarked: true, ..slip })
     };
     slip.or_else(late).map_or(Head::Unmarked, Head::Slip)
 }
@@ -57,8 +58,8 @@ fn slip_of(line: &str, number: usize) -> Option<Slip> {
     }
     let message = format!("`{}` is not the marker `#ingot`", shown(comment));
     let slip = Slip::at((number, column), message, "write the line as `#ingot`, in lower case and without a space");
-    // A comment such as `# ingot reads this before user data` is fine in a layer.
-    Some(Slip { only_unmarked: !glued && !alone, ..slip })
+    // A comment such as `# ingot`, or `# ingot reads this before user data`, is fine in a layer.
+    Some(Slip { only_unmarked: !glued, ..slip })
 }
 
 /// How many letters lie between a word and `ingot`, in whichever case.
@@ -132,7 +133,7 @@ mod tests {
             ("\u{a0}#ingot\n", format!("1:2 {indented}")),
             ("\u{200b}#ingot\n", format!("1:2 {indented}")),
             ("# web\n    #ingot\n    version: 1\n", format!("2:5 {indented}")),
-            ("# ingot\n", "1:1 `# ingot` is not the marker `#ingot`".into()),
+            ("# ingot\n", "1:1 `# ingot` is not the marker `#ingot` *".into()),
             ("#Ingot\n", "1:1 `#Ingot` is not the marker `#ingot`".into()),
             ("#INGOT\r\n", "1:1 `#INGOT` is not the marker `#ingot`".into()),
             ("#ingot:\n", "1:1 `#ingot:` is not the marker `#ingot`".into()),
@@ -142,10 +143,10 @@ mod tests {
             ("#ingots\n", "1:1 `#ingots` is not the marker `#ingot`".into()),
             ("#inngott\n", "1:1 `#inngott` is not the marker `#ingot`".into()),
             ("# ingot: a layer\n", "1:1 `# ingot: a layer` is not the marker `#ingot` *".into()),
-            ("version: 1\n#ingot\n", format!("2:1 {late}")),
-            ("---\n#ingot\n", format!("2:1 {late}")),
-            ("#!/bin/sh\n#ingot\n", format!("2:1 {late}")),
-            ("#cloud-config\n#ingot\n", format!("2:1 {late}")),
+            ("version: 1\n#ingot\n", format!("2:1 {late} *")),
+            ("---\n#ingot\n", format!("2:1 {late} *")),
+            ("#!/bin/sh\n#ingot\n", format!("2:1 {late} *")),
+            ("#cloud-config\n#ingot\n", format!("2:1 {late} *")),
         ] {
             assert_eq!(read(text), expected, "{text:?}");
         }

@@ -29,10 +29,10 @@ use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use self::headers::{Cut, Headers, Kind, MAX_HEADERS, broken, cut, cut_strictly, is_header};
 use self::lines::lines;
 use super::beginnings::{MARKER, begins_as_message};
-use super::claims::{in_part, is_our_type};
+use super::claims::{in_part, is_generic_text, is_our_type};
 use super::error::{Encoding, EncodingError};
 use super::marker::shown;
-use super::part::{Part, WHOLE};
+use super::part::{Part, WHOLE, readable};
 use super::slip::Slip;
 use super::unwrap::{self, Fault};
 
@@ -58,8 +58,11 @@ fn without_envelope(content: &[u8]) -> &[u8] {
 /// The `text/x-ingot` parts of `message` in their order, whose sizes once unwrapped add up to at most `limit`; and, each with
 /// a slip, what other parts hold of ours.
 pub(crate) fn documents(message: &[u8], limit: usize) -> Result<Vec<Part>, EncodingError> {
-    let mut walk = Walk { left: limit, left_for_others: limit, leaves: 0, documents: Vec::new() };
+    let mut walk = Walk { left: limit, left_for_others: limit, leaves: 0, is_cut: false, documents: Vec::new() };
     walk.entity(without_envelope(message), 0, "")?;
+    if walk.is_cut && !walk.documents.is_empty() {
+        return Err(broken("it ends inside a part, without the closing delimiter"));
+    }
     Ok(walk.documents)
 }
 
@@ -69,6 +72,8 @@ struct Walk {
     left_for_others: usize,
     /// Parts passed that are no multipart, of whatever type: people count them all.
     leaves: usize,
+    /// Whether a multipart ends inside a part. cloud-init reads that; a document may have been longer.
+    is_cut: bool,
     documents: Vec<Part>,
 }
 
@@ -83,7 +88,8 @@ impl Walk {
             Kind::Message => self.entity(body, depth + 1, boundary),
             Kind::Multipart { boundary } => {
                 let known = self.documents.len();
-                let Split { parts, outside } = split_parts(body, boundary)?;
+                let Split { parts, outside, is_cut } = split_parts(body, boundary)?;
+                self.is_cut |= is_cut;
                 for part in parts {
                     self.entity(part, depth + 1, boundary)?;
                 }
@@ -101,12 +107,14 @@ impl Walk {
             }
             Kind::Other(kind) => {
                 self.leaves += 1;
-                let found = [body, cut_strictly(entity).body].into_iter().find_map(|body| {
-                    let text = self.text_of_other(body, &headers.transfer_encoding)?;
-                    let slip = in_part(kind, &text).or_else(|| delimiter_in(&text, boundary))?;
-                    Some(Part { name: self.name(depth, headers.file_name.as_deref()), text, slip: Some(slip) })
-                });
-                self.documents.extend(found);
+                let name = self.name(depth, headers.file_name.as_deref());
+                for body in [body, cut_strictly(entity).body] {
+                    let Some(text) = self.text_of_other(kind, &name, body, &headers.transfer_encoding)? else { continue };
+                    if let Some(slip) = in_part(kind, &text).or_else(|| delimiter_in(&text, boundary)) {
+                        self.documents.push(Part { name, text, slip: Some(slip) });
+                        break;
+                    }
+                }
                 Ok(())
             }
         }
@@ -146,12 +154,22 @@ impl Walk {
         name
     }
 
-    /// The text of a part of another type, as far as it can be read.
-    fn text_of_other(&mut self, body: &[u8], transfer_encoding: &str) -> Option<String> {
-        let decoded = decode(body, transfer_encoding, self.left_for_others, "").ok()?;
-        let unwrapped = unwrap::unwrap(&decoded, self.left_for_others).ok()?;
+    /// The text of a part of another type, as far as it can be read. An error is only what makes a text of no program's.
+    fn text_of_other(&mut self, kind: &str, name: &str, body: &[u8], transfer_encoding: &str) -> Result<Option<String>, EncodingError> {
+        let limit = self.left_for_others;
+        let decoded = match decode(body, transfer_encoding, limit, name) {
+            Ok(decoded) => decoded,
+            Err(EncodingError::Corrupt { encoding: Encoding::Base64, .. }) => Cow::Owned(unwrap::whole_base64(body, limit)),
+            Err(_) => return Ok(None),
+        };
+        let Ok(unwrapped) = unwrap::unwrap(&decoded, limit) else { return Ok(None) };
         self.left_for_others -= unwrapped.largest;
-        Part::read("", &unwrapped.bytes).ok().map(|part| part.text)
+        match Part::read(name, &unwrapped.bytes) {
+            Ok(part) => Ok(Some(part.text)),
+            Err(EncodingError::NotText { .. }) => Ok(Some(readable(&unwrapped.bytes).to_owned())),
+            Err(error) if is_generic_text(kind) => Err(error),
+            Err(_) => Ok(None),
+        }
     }
 }
 
@@ -201,15 +219,16 @@ struct Split<'a> {
     parts: Vec<&'a [u8]>,
     /// What is before the first delimiter, and after the closing one.
     outside: [&'a [u8]; 2],
+    /// Whether it ends inside its last part.
+    is_cut: bool,
 }
 
 /// Cuts the body of a multipart at its delimiters, as RFC 2046 section 5.1.1 has it: each a line of its own, which
 /// owns the line break before it.
 ///
-/// A message that ends after a delimiter other than the closing one is tolerated: AWS documented one like that. A
-/// message that ends inside a part is not, for then the part may have been longer.
+/// A message that ends after a delimiter other than the closing one is whole: AWS documented one like that.
 fn split_parts<'a>(body: &'a [u8], boundary: &str) -> Result<Split<'a>, EncodingError> {
-    let mut split = Split { parts: Vec::new(), outside: [&[], &[]] };
+    let mut split = Split { parts: Vec::new(), outside: [&[], &[]], is_cut: false };
     let mut part_start = None;
     for line in lines(body) {
         let Some(suffix) = line.content.strip_prefix(b"--").and_then(|rest| rest.strip_prefix(boundary.as_bytes())) else { continue };
@@ -231,7 +250,11 @@ fn split_parts<'a>(body: &'a [u8], boundary: &str) -> Result<Split<'a>, Encoding
     match part_start {
         None => Err(broken("a multipart has no parts")),
         Some(start) if body[start..].trim_ascii().is_empty() => Ok(split),
-        Some(_) => Err(broken("it ends inside a part, without the closing delimiter")),
+        Some(start) if cut(&body[start..]).ended => {
+            split.parts.push(&body[start..]);
+            Ok(Split { is_cut: true, ..split })
+        }
+        Some(_) => Err(broken("it ends in the headers of a part")),
     }
 }
 

@@ -51,3 +51,11 @@ impl Part {
         }
     }
 }
+
+/// As much of `content`, from its start, as is text.
+pub(super) fn readable(content: &[u8]) -> &str {
+    std::str::from_utf8(content).unwrap_or_else(|error| {
+        let (text, _) = content.split_at(error.valid_up_to());
+        std::str::from_utf8(text).unwrap_or_default()
+    })
+}

@@ -11,7 +11,8 @@ pub(crate) struct Slip {
     pub(crate) line: usize,
     pub(crate) column: usize,
     pub(crate) objection: Objection,
-    /// Whether nothing but the marker is missing. User data needs one, a document named on the command line does not.
+    /// Whether nothing but the marker is missing, or not where it belongs. User data needs one, a document named on the
+    /// command line does not.
     pub(crate) only_unmarked: bool,
 }
 

@@ -151,6 +151,14 @@ pub(crate) fn decode_base64(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault
     if decoded.len() > limit { Err(Fault::TooLarge) } else { Ok(decoded) }
 }
 
+/// What is whole of base64 that is damaged: up to the symbol that is none, or to the last group.
+pub(crate) fn whole_base64(bytes: &[u8], limit: usize) -> Vec<u8> {
+    let is_symbol = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_".contains(byte);
+    let symbols = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).take_while(is_symbol);
+    let symbols: Vec<u8> = symbols.collect();
+    decode_base64(&symbols[..symbols.len() / 4 * 4], limit).unwrap_or_default()
+}
+
 /// Whether the beginning of `base64` decodes, `layers` times at most, to the beginning of something of ours.
 fn begins_as_ours(base64: &[u8], layers: usize) -> bool {
     /// Symbols looked at: enough for `#cloud-config` in base64 in base64 in base64.

@@ -10,6 +10,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::*;
+use crate::fake::machine::FakeMachine;
 
 /// The document of most cases; what is added to it must not run without it.
 const KEYS: &str = "version: 1\nfiles:\n  /etc/a: { content: a }\n\nservices:\n  a.service: {}\n";
@@ -119,6 +120,9 @@ fn a_document_runs_as_a_whole() {
     ]);
 }
 
+/// A service of another program that has our name.
+const NAMED: &str = "services:\n  ingot: 1\n";
+
 #[test]
 fn what_is_for_another_program_is_left_to_it() {
     let script = "#!/bin/sh\ncat >boot.yaml <<END\n#ingot\nversion: 1\nfiles: {}\nEND\n";
@@ -139,6 +143,20 @@ fn what_is_for_another_program_is_left_to_it() {
         ("#cloud-config-archive\n- type: text/cloud-config\n  content: |\n    packages: []\n".into(), "is a cloud-config archive"),
         ("## template: jinja\n#cloud-config\npackages: []\n".into(), "is a cloud-init template"),
         ("---\napiVersion: node.eks.aws/v1alpha1\nkind: NodeConfig\n".into(), "is a NodeConfig of EKS"),
+        ("kind: NodeConfig\napiVersion: \"node.eks.aws/v1alpha1\"\n".into(), "is a NodeConfig of EKS"),
+        ("{\"kind\": \"NodeConfig\",\n  \"apiVersion\": \"node.eks.aws/v1alpha1\"}\n".into(), "is a NodeConfig of EKS"),
+        (
+            format!("## template: jinja\n#cloud-config\nwrite_files:\n- path: /a\n  content: |\n    #ingot\n    values: {{id: {{{{ v1 }}}}}}\n{NAMED}"),
+            "is a cloud-init template",
+        ),
+        (
+            format!("#cloud-config\nruncmd: [ {{{{x}}}} ]\nwrite_files:\n- path: /a\n  content: |\n    #ingot\n{NAMED}"),
+            "is a #cloud-config without `ingot:`",
+        ),
+        (
+            "#cloud-config-archive\n- type: text/x-shellscript\n  content: |\n    #!/bin/sh\n    cat <<E\n    #ingot\n    E\n- |\n  #cloud-config\n  packages: []\n".into(),
+            "is a cloud-config archive",
+        ),
         (
             mime(&[&part("text/x-shellscript", script), &part("text/cloud-config", "#cloud-config\nmounts: [[a, b]]\n")]),
             "is a MIME message without a text/x-ingot part",
@@ -190,25 +208,68 @@ fn a_marker_in_the_wrong_form_or_place_is_a_mistake() {
         ("  #ingot\n", "1:3: the marker `#ingot` is not at the start of its line"),
         ("\t#ingot\n", "1:2: the marker `#ingot` is not at the start of its line"),
         ("# web\n\n #ingot web\n", "3:2: the marker `#ingot` is not at the start of its line"),
-        ("# ingot\n", "1:1: `# ingot` is not the marker `#ingot`"),
         ("#Ingot\r\n", "1:1: `#Ingot` is not the marker `#ingot`"),
         ("#ingot:\n", "1:1: `#ingot:` is not the marker `#ingot`"),
         ("#ignot\n", "1:1: `#ignot` is not the marker `#ingot`"),
-        ("# INGOT\n", "1:1: `# INGOT` is not the marker `#ingot`"),
     ];
     for (line, expected) in cases {
         holds(&[(line, format!("{line}{KEYS}").into(), &format!("user data:{expected} {kept}"))]);
     }
     let late = "the marker `#ingot` comes after the first line of the document";
-    holds(&[
-        ("after keys", format!("{KEYS}#ingot\n").into(), &format!("user data:7:1: {late} {kept}")),
-        ("after `---`", format!("---\n#ingot\n{KEYS}").into(), &format!("user data:2:1: {late} {kept}")),
-        (
-            "all indented",
-            format!("  #ingot\n{KEYS}").replace('\n', "\n  ").into(),
-            &format!("user data:1:3: the marker `#ingot` is not at the start of its line {kept}"),
-        ),
-    ]);
+    holds(&[(
+        "all indented",
+        format!("  #ingot\n{KEYS}").replace('\n', "\n  ").into(),
+        &format!("user data:1:3: the marker `#ingot` is not at the start of its line {kept}"),
+    )]);
+    // A layer may have such lines, so `check` says no more than that it is one.
+    for (user_data, expected) in [
+        (format!("{KEYS}#ingot\n"), format!("7:1: {late}")),
+        (format!("---\n#ingot\n{KEYS}"), format!("2:1: {late}")),
+        (format!("# ingot\n# base layer\n{KEYS}"), "1:1: `# ingot` is not the marker `#ingot`".into()),
+        (format!("# INGOT\n{KEYS}"), "1:1: `# INGOT` is not the marker `#ingot`".into()),
+    ] {
+        assert_eq!(instance(&user_data), format!("user data:{expected} {kept}"));
+        assert_eq!(instance(gzip(user_data.as_bytes())), format!("user data:{expected} {kept}"));
+        assert_eq!(desk(&user_data), "layer: runs version files services", "{user_data}");
+    }
+}
+
+/// In `boot.d/` and behind `include`, where other programs read nothing.
+#[test]
+fn a_layer_is_known_by_its_keys() {
+    let layer = |bytes: &[u8]| {
+        let mut layers = Layers::default();
+        layers.add_layer("user data", bytes);
+        told(&layers)
+    };
+    for comment in ["# ingot", "#Ingot", "#include of base", "#! base", "## Template: shop", "  #ingot", "#part-handler"] {
+        let text = format!("{comment}\n{KEYS}");
+        assert_eq!(layer(text.as_bytes()), "runs version files services", "{comment}");
+        assert_eq!(layer(&gzip(text.as_bytes())), "runs version files services", "{comment}");
+    }
+    for (text, expected) in [
+        (mime(&[&part("text/x-ingot", KEYS)]), "runs version files services"),
+        (part("text/x-ingot", "values: {}\n"), "runs values"),
+        ("#cloud-config\nmounts: [[a, b]]\n".into(), "user data: this #cloud-config has no `ingot:`"),
+        ("#!/bin/sh\necho\n".into(), "user data: this is a shell script, not a boot document"),
+        ("#ingot\n".into(), "user data: this document is empty"),
+    ] {
+        assert_eq!(layer(text.as_bytes()), expected, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_nearly_called_a_layer_is_noted() {
+    let machine = FakeMachine::new_instance();
+    for name in ["10.yaml", "20.yml", "30.YAML", "40.yaml.gz", "50.yaml.txt", "60.yaml.off", "70.yaml~", ".80.yml", "README.md"] {
+        machine.add_file(&format!("{LAYERS}/{name}"), "values: {}\n");
+    }
+    let mut layers = Layers::default();
+    layers.add_directory(Path::new(LAYERS), &machine).await;
+    assert_eq!(told(&layers), "runs values");
+    let said = ["20.yml", "30.YAML", "40.yaml.gz", "50.yaml.txt"];
+    let said = said.map(|name| format!("{LAYERS}/{name} is not read: a layer is not compressed, and its name ends in `.yaml`"));
+    assert_eq!(layers.passed_over, said);
 }
 
 #[test]
@@ -296,8 +357,12 @@ fn a_key_of_a_cloud_config_that_comes_near_is_a_mistake() {
     let archive = "#cloud-config-archive\n- type: text/x-ingot\n  content: x\n";
     assert_eq!(
         instance(archive),
-        "user data:2:1: this names a boot document inside of a cloud-config archive, where ingot does not read it"
+        "user data:2:3: this names a boot document inside of a cloud-config archive, where ingot does not read it"
     );
+    for content in ["|\n    #ingot\n    version: 1\n", "|\n    #cloud-config\n    ingot: { version: 1 }\n", "'#ingot'\n"] {
+        let said = instance(format!("#cloud-config-archive\n- '#!/bin/sh'\n- content: {content}"));
+        assert!(said.starts_with("user data:3:3: this names a boot document inside of a cloud-config archive"), "{said}");
+    }
 }
 
 #[test]

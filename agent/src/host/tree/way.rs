@@ -2,7 +2,8 @@
 //!
 //! Root that writes to `/srv/shop/config/x` must not write to `/etc/x` because the user `shop` has made `config` a link to
 //! `/etc`. A link is followed if it belongs to root or to this process's own user, or if only these can write to the
-//! directory it is in. The kernel's `protected_symlinks` guards directories with the sticky bit only (proc_sys_fs(5)).
+//! directory it is in. Links of one other user are followed to what belongs to that user too, unless something is mounted
+//! there: a deploy user has a `current` beside its `releases`, and gains nothing by a link to its own. The kernel's `protected_symlinks` guards directories with the sticky bit only (proc_sys_fs(5)).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -16,6 +17,14 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::host::error::ForeignLink;
 
+/// Which links of other users are followed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Foreign {
+    None,
+    /// Those that lead to what belongs to the user they belong to.
+    ToTheirOwn,
+}
+
 /// As many links as the kernel follows: path_resolution(7).
 const LINKS: u32 = 40;
 
@@ -25,7 +34,7 @@ const LINKS: u32 = 40;
 /// # Errors
 ///
 /// [`ForeignLink`] inside of the error, besides what open(2) may say.
-pub(super) fn open_way(root: Option<&Path>, path: &Path, kind: OFlag) -> io::Result<OwnedFd> {
+pub(super) fn open_way(root: Option<&Path>, path: &Path, kind: OFlag, foreign: Foreign) -> io::Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
     let root = root.map(|root| open(root, flags | OFlag::O_DIRECTORY, Mode::empty())).transpose()?;
     let inside = if root.is_some() { ResolveFlag::RESOLVE_IN_ROOT } else { ResolveFlag::empty() };
@@ -39,13 +48,21 @@ pub(super) fn open_way(root: Option<&Path>, path: &Path, kind: OFlag) -> io::Res
         Err(Errno::ELOOP | Errno::ENOSYS | Errno::EPERM) => {}
         opened => return Ok(opened?),
     }
-    Way { beginning: root.map_or_else(|| open("/", flags | OFlag::O_DIRECTORY, Mode::empty()), Ok)?, below: Vec::new() }.walk(path)
+    let beginning = root.map_or_else(|| open("/", flags | OFlag::O_DIRECTORY, Mode::empty()), Ok)?;
+    let mut way = Way { beginning, below: Vec::new(), followed: None };
+    let opened = way.walk(path, foreign)?;
+    match way.followed {
+        Some(link) if fstat(&opened)?.st_uid != link.owner => Err(io::Error::other(link)),
+        _ => Ok(opened),
+    }
 }
 
 /// The directories from the root to where the walk is, each with its name.
 struct Way {
     beginning: OwnedFd,
     below: Vec<(OsString, OwnedFd)>,
+    /// The last link of another user that was followed.
+    followed: Option<ForeignLink>,
 }
 
 impl Way {
@@ -53,7 +70,7 @@ impl Way {
         self.below.last().map_or(&self.beginning, |(_, directory)| directory)
     }
 
-    fn walk(mut self, path: &Path) -> io::Result<OwnedFd> {
+    fn walk(&mut self, path: &Path, foreign: Foreign) -> io::Result<OwnedFd> {
         let (mut left, mut links) = (Vec::new(), 0);
         put_before(&mut left, path);
         while let Some(name) = left.pop() {
@@ -71,7 +88,12 @@ impl Way {
                         return Err(Errno::ELOOP.into());
                     }
                     if !is_trusted(&fstat(self.here())?, &stat) {
-                        return Err(io::Error::other(ForeignLink { link: self.path_of(&name), owner: stat.st_uid }));
+                        let link = ForeignLink { link: self.path_of(&name), owner: stat.st_uid };
+                        let is_of_another = self.followed.as_ref().is_some_and(|followed| followed.owner != link.owner);
+                        if foreign == Foreign::None || is_of_another {
+                            return Err(io::Error::other(link));
+                        }
+                        self.followed = Some(link);
                     }
                     let target = readlinkat(&found, "")?;
                     if target.as_bytes().starts_with(b"/") {
@@ -88,7 +110,7 @@ impl Way {
                 _ => return Err(Errno::ENOTDIR.into()),
             }
         }
-        Ok(self.below.pop().map_or(self.beginning, |(_, directory)| directory))
+        self.below.pop().map_or_else(|| self.beginning.try_clone(), |(_, directory)| Ok(directory))
     }
 
     fn path_of(&self, name: &OsStr) -> PathBuf {
@@ -139,7 +161,11 @@ mod tests {
     }
 
     fn opened(root: &Path, path: &str) -> Result<PathBuf, String> {
-        let opened = open_way(Some(root), Path::new(path), OFlag::empty()).map_err(|error| error.to_string())?;
+        opened_with(root, path, Foreign::ToTheirOwn)
+    }
+
+    fn opened_with(root: &Path, path: &str, foreign: Foreign) -> Result<PathBuf, String> {
+        let opened = open_way(Some(root), Path::new(path), OFlag::empty(), foreign).map_err(|error| error.to_string())?;
         let real = fs::read_link(super::super::through(&opened)).unwrap();
         Ok(Path::new("/").join(real.strip_prefix(fs::canonicalize(root).unwrap()).unwrap()))
     }
@@ -156,8 +182,52 @@ mod tests {
         for (path, link) in [("/home/link/inner", "/home/link"), ("/to-link/inner", "/home/link"), ("/open/link", "/open/link")] {
             assert_eq!(opened(tree.path(), path), Err(format!("{link} {refused}")), "{path}");
         }
+        for path in ["/home/link/inner", "/to-link/inner"] {
+            assert!(opened_with(tree.path(), path, Foreign::None).unwrap_err().starts_with("/home/link is a symbolic link"), "{path}");
+        }
         assert!(opened(tree.path(), "/round/x").unwrap_err().contains("symbolic links"));
         assert!(opened(tree.path(), "/by-root/file/x").unwrap_err().contains("directory"));
         assert!(opened(tree.path(), "/by-root/none").unwrap_err().contains("No such file"));
+    }
+
+    /// As Capistrano lays them: `current` beside `releases`, and all of it belongs to the user who deploys.
+    #[test]
+    fn a_link_of_another_user_is_followed_to_what_that_user_owns() {
+        assert!(nix::unistd::geteuid().is_root(), "only root can make what belongs to another user");
+        let tree = tempfile::tempdir().unwrap();
+        let at = |path: &str| tree.path().join(path);
+        for directory in ["shop/releases/1/config", "shop/releases/1/root", "theirs"] {
+            fs::create_dir_all(at(directory)).unwrap();
+        }
+        symlink("releases/1", at("shop/current")).unwrap();
+        symlink("current/config", at("shop/config")).unwrap();
+        symlink("/etc", at("shop/etc")).unwrap();
+        symlink("/theirs", at("shop/theirs")).unwrap();
+        symlink("/shop/config", at("theirs/config")).unwrap();
+        fs::create_dir_all(at("etc")).unwrap();
+        for path in ["shop", "shop/releases", "shop/releases/1", "shop/releases/1/config"] {
+            lchown(at(path), Some(1000), Some(1000)).unwrap();
+        }
+        for path in ["shop/current", "shop/config", "shop/etc", "shop/theirs"] {
+            lchown(at(path), Some(1000), Some(1000)).unwrap();
+        }
+        for path in ["theirs", "theirs/config"] {
+            lchown(at(path), Some(1001), Some(1001)).unwrap();
+        }
+
+        for path in ["/shop/current/config", "/shop/config"] {
+            assert_eq!(opened(tree.path(), path), Ok("/shop/releases/1/config".into()), "{path}");
+            assert!(opened_with(tree.path(), path, Foreign::None).is_err(), "{path}");
+        }
+        for (path, link) in [
+            ("/shop/current/root", "/shop/current"),
+            ("/shop/etc", "/shop/etc"),
+            ("/shop/theirs", "/shop/theirs"),
+            ("/theirs/config", "/shop/config"),
+            ("/shop/current/none/../../../../etc", "No such file"),
+        ] {
+            let said = opened(tree.path(), path).unwrap_err();
+            assert!(said.starts_with(link) || said.contains(link), "{path}: {said}");
+        }
     }
 }

@@ -44,6 +44,7 @@ pub(super) async fn read(files: &dyn Files, setup: &mut Setup) -> Result<Asked, 
     let mut layers = Layers::default();
     layers.add_directory(Path::new(LAYERS), files).await;
     setup.layers = layers.sources.keys().map(|name| PathBuf::from(&**name)).collect();
+    setup.notes.append(&mut layers.passed_over);
     if layers.nodes.is_empty() && layers.mistakes.is_empty() {
         setup.notes.push(format!("there is no layer in {LAYERS}: all is up to user data"));
         return Ok(Asked::default());

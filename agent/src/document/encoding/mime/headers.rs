@@ -50,12 +50,17 @@ pub(super) fn cut(entity: &[u8]) -> Cut<'_> {
     cut_before(entity, |line, first| !is_header(line.content) && (first || !begins_blank(line.content)))
 }
 
-/// Cuts also before a line that is a header by its form alone, such as `version: 1`.
+/// Cuts also before a line that is a header by its form alone, such as `version: 1`. One with a capital letter, such as
+/// `Priority: normal`, is of the headers if they end as they should.
 pub(super) fn cut_strictly(entity: &[u8]) -> Cut<'_> {
-    cut_before(entity, |line, first| match name(line.content) {
-        Some(name) => !is_name_of_mime(name),
-        None => first || !begins_blank(line.content),
-    })
+    let cut_at_unknown = |is_known: fn(&[u8]) -> bool| {
+        cut_before(entity, move |line, first| match name(line.content) {
+            Some(name) => !is_known(name),
+            None => first || !begins_blank(line.content),
+        })
+    };
+    let whole = cut_at_unknown(|name| is_name_of_mime(name) || name.first().is_some_and(u8::is_ascii_uppercase));
+    if whole.ended { whole } else { cut_at_unknown(is_name_of_mime) }
 }
 
 fn cut_before<'a>(entity: &'a [u8], is_body: impl Fn(&Line<'a>, bool) -> bool) -> Cut<'a> {

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{KEYS, gzip, holds, mime, part};
+use super::{KEYS, gzip, holds, instance, mime, part};
 
 #[test]
 fn a_part_whose_headers_do_not_end_is_a_mistake() {
@@ -137,5 +137,101 @@ fn a_part_that_is_nearly_found_is_a_mistake() {
     holds(&[
         ("after the end", early.into(), &format!("user data, outside of its parts:2:1: {outside}")),
         ("before the first", late.into(), &format!("user data, outside of its parts:2:1: {outside}")),
+    ]);
+}
+
+const NOTHING: &str = "is a MIME message without a text/x-ingot part";
+
+#[test]
+fn a_cloud_config_is_one_by_its_type_too() {
+    let held = |kind: &str| format!("user data, part 1:1:1: this is a part of the type `{kind}`, and holds a boot document [version]");
+    for kind in ["text/cloud-config", "text/plain"] {
+        holds(&[(kind, mime(&[&part(kind, "ingot:\n  version: 1\n")]).into(), &held(kind))]);
+    }
+    holds(&[
+        ("a slip", mime(&[&part("text/cloud-config", "Ingot:\n  version: 1\n")]).into(), &held("text/cloud-config")),
+        ("a word", mime(&[&part("text/plain", "ingot: is a tool\n")]).into(), NOTHING),
+    ]);
+}
+
+#[test]
+fn keys_of_another_program_are_left_to_it() {
+    for (kind, body) in [
+        ("text/plain", "version: \"3.8\"\nservices: {web: {image: nginx}}\nvolumes: {data: {}}\n"),
+        ("text/plain", "version: \"3.8\"\nservices:\n  web: {image: nginx}\n  a: [\n"),
+        ("application/x-yaml", "services: {web: {image: nginx}}\nvolumes: {data: {}}\n"),
+        ("application/json", "{\"files\": {\"a\": 1}}"),
+        ("application/json", "{\"version\": 2, \"values\": {\"a\": 1}}"),
+        ("text/yaml", "version: 1\nfiles: [a]\n"),
+        ("text/plain", "services: {}\n"),
+        ("text/plain", "#cloud-config\nwrite_files:\n- path: /a\n  content: |\n    Content-Type: text/x-ingot\n"),
+        ("text/cloud-config", "#cloud-config\nwrite_files:\n- content: |\n    MIME-Version: 1.0\n    Content-Type: text/x-ingot\n"),
+    ] {
+        let alone = mime(&[&part(kind, body)]);
+        let beside = mime(&[&part("text/x-ingot", KEYS), &part(kind, body)]);
+        holds(&[(body, alone.into(), NOTHING), (body, beside.into(), "runs version files services")]);
+    }
+    for (body, keys) in [
+        ("files:\n  /etc/a: { content: a }\n", "files"),
+        ("values: {}\nfiles: {}\n", "values files"),
+        ("version: 1\nvalues: { a: 1 }\ninclude: [ssm:/a]\n", "version values"),
+    ] {
+        let expected = format!("user data, part 1:1:1: this is a part of the type `text/plain`, and holds a boot document [{keys}]");
+        holds(&[(body, mime(&[&part("text/plain", body)]).into(), &expected)]);
+    }
+}
+
+#[test]
+fn a_damaged_document_in_a_part_of_another_type_is_a_mistake() {
+    let at = |kind: &str| format!("user data, part 1:1:1: this is a part of the type `{kind}`, and holds a boot document");
+    let (head, tail) = (b"--b\nContent-Type: text/plain\n\n".as_slice(), b"\n--b--\n".as_slice());
+    let around = b"Content-Type: multipart/mixed; boundary=b\n\n".as_slice();
+    let latin = [around, head, b"#ingot\nversion: 1\nvalues: {}\n# caf\xe9\n", tail].concat();
+    assert_eq!(instance(latin), format!("{} [version values]", at("text/plain")));
+
+    let encoded = STANDARD.encode("#ingot\nversion: 1\nvalues: { a: 1 }\n# the end\n");
+    let cut = &encoded[..encoded.len() - 3];
+    let message = mime(&[&format!("Content-Type: application/octet-stream\nContent-Transfer-Encoding: base64\n\n{cut}")]);
+    assert_eq!(instance(message), format!("{} [version values]", at("application/octet-stream")));
+
+    let xz = STANDARD.encode(b"\xfd7zXZ\0\0\x04");
+    let in_xz = |kind: &str| mime(&[&format!("Content-Type: {kind}\nContent-Transfer-Encoding: base64\n\n{xz}")]);
+    assert_eq!(instance(in_xz("text/plain")), "user data: user data, part 1 is xz, which ingot does not read");
+    assert_eq!(instance(in_xz("application/octet-stream")), NOTHING);
+
+    for (kind, body, place) in [
+        ("text/plain", "#ignot\nversion: 1\nvalues: { a: [\n", "1:1"),
+        ("text/plain", "# web\n#Ingot\nvalues: { a: [\n", "2:1"),
+        ("text/jinja2", "## template: jinja\n#ingot\nversion: {{ x }}\n", "2:1"),
+        ("text/jinja2", "## template: jinja\n#cloud-config\ningot:\n  version: {{ x }}\n", "3:1"),
+    ] {
+        let said = instance(mime(&[&part(kind, body)]));
+        assert!(said.starts_with(&at(kind).replace("1:1:1", &format!("1:{place}"))), "{body}: {said}");
+    }
+    assert_eq!(instance(mime(&[&part("text/jinja2", "## template: jinja\n#cloud-config\nservices:\n  ingot: {{ x }}\n")])), NOTHING);
+}
+
+#[test]
+fn a_header_that_is_not_known_is_one() {
+    let ours = |headers: &str| mime(&[&part(&format!("text/x-ingot\n{headers}"), KEYS)]);
+    let unended = "user data, part 1:1:1: the headers of this part do not end with an empty line";
+    holds(&[
+        ("with a value", ours("Priority: normal").into(), "runs version files services"),
+        ("on two lines", ours("Organization: a\n b\nContent-Disposition: attachment").into(), "runs version files services"),
+        ("without an end", ours("version: 1").replace("version: 1\n\nversion: 1", "Version: 1").into(), unended),
+    ]);
+}
+
+#[test]
+fn a_message_of_others_need_not_be_closed() {
+    let open = |parts: &[&str]| mime(parts).replace("\n--b--\n", "\n");
+    let script = part("text/x-shellscript", "#!/bin/sh\necho");
+    let (ours, cut) =
+        (part("text/x-ingot", KEYS), "user data: user data is a broken MIME message: it ends inside a part, without the closing delimiter");
+    holds(&[
+        ("of others", open(&[&script, &part("text/cloud-config", "#cloud-config\n")]).into(), NOTHING),
+        ("that ends with ours", open(&[&script, &ours]).into(), cut),
+        ("that begins with ours", open(&[&ours, &script]).into(), cut),
+        ("with ours in another type", open(&[&script, &part("text/plain", KEYS)]).into(), cut),
     ]);
 }
