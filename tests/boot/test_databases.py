@@ -121,7 +121,7 @@ def test_a_secret_that_is_no_credentials(agent, aws, server):
     for secret, why in (
         ("just text", "not a JSON object"),
         ({"password": "p"}, "no `username`"),
-        ({"username": 1, "password": "p"}, "`username`"),
+        ({"username": ["shop"], "password": "p"}, "`username`"),
     ):
         fails(agent, plain(server, aws, credentials=secret), why, "keep it as RDS does")
 

@@ -41,6 +41,8 @@ pub(crate) fn partition(region: &str) -> &'static str {
     PREFIXES.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
 
+const PARAMETER_FORM: &str = "write it as in arn:aws:ssm:eu-central-1:123456789012:parameter/prod/token";
+
 /// Checks the name of a secret of Secrets Manager. Only what begins like an ARN can be wrong.
 pub(crate) fn check_secret(id: &str) -> Result<(), Objection> {
     const FORM: &str = "write it as in arn:aws:secretsmanager:eu-central-1:123456789012:secret:prod/db-a1b2c3";
@@ -59,12 +61,17 @@ pub(crate) fn check_secret(id: &str) -> Result<(), Objection> {
 
 /// Checks the name of a parameter of Parameter Store. Only what begins like an ARN can be wrong.
 pub(crate) fn check_parameter(name: &str) -> Result<(), Objection> {
-    const FORM: &str = "write it as in arn:aws:ssm:eu-central-1:123456789012:parameter/prod/token";
-    let Some(arn) = of("parameter", "ssm", name, FORM)? else { return Ok(()) };
+    let Some(arn) = of("parameter", "ssm", name, PARAMETER_FORM)? else { return Ok(()) };
     match arn.resource.strip_prefix("parameter/") {
         Some(name) if !name.is_empty() => Ok(()),
-        _ => Err(Objection::new(format!("`{name}` is not the ARN of a parameter"), FORM)),
+        _ => Err(Objection::new(format!("`{name}` is not the ARN of a parameter"), PARAMETER_FORM)),
     }
+}
+
+/// As [`check_parameter`], where a secret of Secrets Manager would not do in its place.
+pub(crate) fn check_nothing_but_parameter(name: &str) -> Result<(), Objection> {
+    let is_secret = || Arn::parse(name).is_some_and(|arn| arn.service == "secretsmanager");
+    check_parameter(name).map_err(|wrong| if is_secret() { Objection { hint: PARAMETER_FORM.into(), ..wrong } } else { wrong })
 }
 
 /// The ARN of a `thing` of `service`, as far as all ARNs are alike.
@@ -73,7 +80,8 @@ fn of<'a>(thing: &str, service: &str, name: &'a str, form: &str) -> Result<Optio
         return Ok(None);
     }
     let malformed = || Objection::new(format!("`{name}` is not the ARN of a {thing}"), form);
-    let arn = Arn::parse(name).filter(|arn| is_region(arn.region) && is_account(arn.account)).ok_or_else(malformed)?;
+    let arn = Arn::parse(name).filter(|arn| is_region(arn.region) && (is_account(arn.account) || is_of_aws(arn)));
+    let arn = arn.ok_or_else(malformed)?;
     let other = match arn.service {
         "ssm" => Some("parameter"),
         "secretsmanager" => Some("secrets_manager"),
@@ -97,6 +105,13 @@ fn is_region(text: &str) -> bool {
     let number = parts.next().is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()));
     let words: Vec<&str> = parts.collect();
     number && words.len() >= 2 && words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_lowercase()))
+}
+
+/// Whether it names a public parameter of AWS, which is of no account.
+///
+/// Source: <https://docs.aws.amazon.com/systems-manager/latest/userguide/parameter-store-public-parameters.html>
+fn is_of_aws(arn: &Arn<'_>) -> bool {
+    arn.service == "ssm" && arn.account.is_empty() && arn.resource.starts_with("parameter/aws/")
 }
 
 fn is_account(text: &str) -> bool {
@@ -124,9 +139,25 @@ mod tests {
             "/prod/token:3",
             "arn:aws:ssm:us-east-1:123456789012:parameter/prod/token:3",
             "arn:aws:ssm:us-east-1:123456789012:parameter/token",
+            "arn:aws:ssm:us-east-1::parameter/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-arm64",
         ] {
             assert_eq!(check_parameter(name), Ok(()), "{name}");
+            assert_eq!(check_nothing_but_parameter(name), Ok(()), "{name}");
         }
+    }
+
+    #[test]
+    fn only_public_parameters_are_of_no_account() {
+        for name in ["arn:aws:ssm:us-east-1::parameter/prod/token", "arn:aws:secretsmanager:us-east-1::secret:aws/db"] {
+            assert!(check_parameter(name).is_err(), "{name}");
+        }
+        assert!(check_secret("arn:aws:secretsmanager:us-east-1::secret:parameter/aws/db").is_err());
+    }
+
+    #[test]
+    fn no_secret_is_advised_where_only_a_parameter_will_do() {
+        let wrong = check_nothing_but_parameter("arn:aws:secretsmanager:eu-central-1:123456789012:secret:db").unwrap_err();
+        assert!(wrong.message.ends_with("is not the ARN of a parameter") && wrong.hint == PARAMETER_FORM, "{wrong:?}");
     }
 
     #[test]

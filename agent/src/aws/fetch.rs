@@ -23,6 +23,7 @@ use self::gather::Gather;
 use self::once::Once;
 use self::pace::Pace;
 use self::regions::Regions;
+use crate::aws::arn::Arn;
 use crate::aws::client::call::Call;
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 use crate::aws::secrets_manager::{SecretRequest, SecretValue, SecretVersion, SecretsManager};
@@ -110,11 +111,12 @@ impl SecretsInner {
             self.pace.ready().await;
             let batch = self.gather.get(&request.id).await;
             match &batch.answers {
-                Ok(answers) => {
-                    if let Some(answer) = answers.get(&request.id) {
-                        return answer.clone();
-                    }
-                }
+                Ok(answers) => match answers.get(&request.id) {
+                    // It may be of another account, whose secrets AWS documents for GetSecretValue alone.
+                    Some(Err(error)) if Arn::parse(&request.id).is_some() && is_of_one(error) => {}
+                    Some(answer) => return answer.clone(),
+                    None => {}
+                },
                 Err(error) if error.kind == AwsErrorKind::Denied => {
                     if !self.batch_denied.replace(true) {
                         log::info!(action = "secretsmanager:BatchGetSecretValue"; "not allowed, reading secrets one by one");

@@ -19,6 +19,7 @@ use futures_util::future::join_all;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::aws::arn;
 use crate::aws::fetch::Parameters;
 use crate::aws::s3::{self, Objects, Source};
 use crate::aws::{AwsError, ParameterValue};
@@ -134,7 +135,10 @@ impl Include {
                 Err(objection) if text.starts_with("s3://") => return Err(objection),
                 Err(_) => return wrong(&format!("`{text}` is no place of a document"), "write s3://BUCKET/KEY or ssm:/NAME"),
             },
-            (None, Some(name)) if !name.is_empty() => What::Parameter(name),
+            (None, Some(name)) if !name.is_empty() => {
+                arn::check_nothing_but_parameter(&name)?;
+                What::Parameter(name)
+            }
             (None, Some(_)) => return wrong("this names no parameter", "write ssm:/NAME"),
             _ => return wrong("a document has one place, `s3` or `ssm`", "give just one of the two"),
         };
@@ -354,6 +358,7 @@ include:
   - 's3://shop/{{values.x}}'
   - 'ssm:'
   - { parameter: /x }
+  - ssm:arn:aws:ssm:Frankfurt:123456789012:parameter/x
 ",
         );
         let notes = set_aside(&mut layers);
@@ -370,6 +375,7 @@ include:
         doc:9:5: a document is included before anything is known that it could refer to
         doc:10:5: this names no parameter
         doc:11:18: unknown key `parameter`
+        doc:12:5: `arn:aws:ssm:Frankfurt:123456789012:parameter/x` is not the ARN of a parameter
         ");
     }
 }

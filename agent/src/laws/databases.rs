@@ -241,6 +241,29 @@ async fn who_has_used_the_old_password_is_named() {
     assert_eq!(instance.machine.file("/etc/old").unwrap().0, "rotated");
 }
 
+/// The old value may have gone around by way of another database, which takes it still.
+#[tokio::test(start_paused = true)]
+async fn who_has_used_the_old_password_of_another_database_is_named() {
+    let text = "
+version: 1
+secrets: { db: { secrets_manager: db } }
+databases:
+  first: { instance: first, credentials: secrets.db }
+  main: { instance: shop, credentials: secrets.db, after: [files./etc/old], timeout: 10m }
+files:
+  /etc/old: { content: '{{databases.first.password}}' }
+  /etc/port: { content: '{{databases.first.port}}' }
+";
+    let mut instance = rotated(text, Duration::from_secs(4));
+    let database = || Database { engine: "postgres".into(), master_user: "shop".into(), ..Database::default() };
+    let rds = FakeRds::new(instance.machine.clone(), REGION)
+        .with_database(Kind::Instance, "first", database(), Some("hunter2hunter2".into()))
+        .with_database(Kind::Instance, "shop", database(), Some("rotated".into()));
+    instance.rds = Rc::new(rds);
+    let error = instance.boot().await.error("databases.main").to_owned();
+    assert!(error.starts_with("secrets.db changed during this boot, and files./etc/old already used its old value"), "{error}");
+}
+
 /// Of a server that gets the password after its secret has it.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_is_late_with_a_rotated_password_is_waited_for() {
@@ -293,6 +316,34 @@ async fn a_password_that_rds_does_not_manage_is_an_error_at_once() {
     RDS does not manage the master password of shop
       hint: have RDS manage it (`aws rds modify-db-instance --db-instance-identifier shop --manage-master-user-password`, or modify-db-cluster), or name a secret in `credentials:`
     ");
+}
+
+/// Between the look at a database and the reading of its secret: files were written with a placeholder.
+#[tokio::test(start_paused = true)]
+async fn a_password_that_rds_manages_no_longer_is_not_made_up() {
+    let instance = managing(MANAGED);
+    instance.boot_well().await;
+    instance.rds.stop_managing_after(instance.rds.count("DescribeDBInstances") + 1);
+    let error = instance.boot().await.error("databases.main").to_owned();
+    assert!(error.starts_with("RDS does not manage the master password of shop"), "{error}");
+    assert_eq!(instance.machine.file("/etc/db").unwrap().0, format!("shop {BY_RDS}"));
+}
+
+/// Whoever answers in place of a server that is not verified could take any password.
+#[tokio::test(start_paused = true)]
+async fn a_login_that_proves_nothing_leaves_the_password_to_rds() {
+    for is_doubtful in [true, false] {
+        let mut instance = instance(RESTORED);
+        let tags = [("ingot:restored-from", "golden"), ("ingot:password", "pending")];
+        let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let database = Database { engine: "mysql".into(), master_user: "shop".into(), tags, ..Database::default() };
+        let rds = FakeRds::new(instance.machine.clone(), REGION);
+        instance.rds = Rc::new(rds.with_database(Kind::Instance, "shop", database, None));
+        instance.machine.network().change(&ENDPOINT.replace("5432", "3306"), |server| server.is_doubtful = is_doubtful);
+        instance.boot_well().await;
+        assert!(is_settled(&instance));
+        assert_eq!(instance.rds.count("ModifyDBInstance"), usize::from(is_doubtful));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,11 +3,12 @@
 use serde_json::Value as Json;
 
 use super::{Plan, PlanNode};
-use crate::address::Address;
+use crate::address::{Address, CREDENTIALS};
 use crate::template::{Template, descend};
 
 impl Plan {
-    /// What to say of a secret that was read as `value`; nothing where no line break reaches a text that refers to it.
+    /// What to say of a secret that was read as `value`; nothing where no line break reaches a text that refers to it, or the
+    /// login of a database.
     ///
     /// The last line of a key in PEM form ends with a line break by rights.
     pub(crate) fn line_break_of(&self, address: &Address, value: &Json) -> Option<String> {
@@ -25,9 +26,26 @@ impl Plan {
             }
         }
         let names: Vec<String> = told.iter().map(|path| path.join(".")).collect();
-        let first = names.first()?;
-        let verb = if names.len() == 1 { "ends" } else { "end" };
-        Some(format!("{} {verb} with a line break, which is kept; {{{{trim {first}}}}} removes it", names.join(" and ")))
+        let of_texts = names.first().map(|first| {
+            let verb = if names.len() == 1 { "ends" } else { "end" };
+            format!("{} {verb} with a line break, which is kept; {{{{trim {first}}}}} removes it", names.join(" and "))
+        });
+        let remarks: Vec<String> = of_texts.into_iter().chain(self.line_break_of_credentials(address, value)).collect();
+        (!remarks.is_empty()).then(|| remarks.join("; "))
+    }
+
+    /// What to say of a secret with which databases are logged in to.
+    fn line_break_of_credentials(&self, address: &Address, value: &Json) -> Option<String> {
+        let logs_in =
+            |node: &&PlanNode| node.address.kind() == "databases" && node.step.shape(node.address.key()).watches.contains(&address);
+        let databases: Vec<&str> = self.nodes.iter().filter(logs_in).map(|node| node.address.as_str()).collect();
+        let fields = CREDENTIALS.iter().filter(|field| value.get(field).is_some_and(any_ends_with_one));
+        let names: Vec<String> = fields.map(|field| format!("{address}.{field}")).collect();
+        if databases.is_empty() || names.is_empty() {
+            return None;
+        }
+        let (names, databases) = (names.join(" and "), databases.join(" and "));
+        Some(format!("{names} with a line break at the end is what {databases} gets at the login; store it without one"))
     }
 
     fn uses_untrimmed(&self, node: &PlanNode, path: &[String]) -> bool {
@@ -60,11 +78,12 @@ mod tests {
     use crate::document::source::Layers;
 
     fn told(content: &str, value: &Json) -> Option<String> {
+        told_of(&format!("files: {{ /etc/a: {{ content: {} }} }}", json!(content)), value)
+    }
+
+    fn told_of(steps: &str, value: &Json) -> Option<String> {
         let mut layers = Layers::default();
-        let text = format!(
-            "#ingot\nversion: 1\nsecrets: {{ db: {{ secrets_manager: db }} }}\nfiles: {{ /etc/a: {{ content: {} }} }}\n",
-            json!(content)
-        );
+        let text = format!("#ingot\nversion: 1\nsecrets: {{ db: {{ secrets_manager: db }} }}\n{steps}\n");
         layers.add_named("test", text.as_bytes());
         let plan = Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap();
         plan.line_break_of(&Address::new("secrets", "db"), value)
@@ -79,6 +98,18 @@ mod tests {
             told("{{secrets.db.a}} {{env secrets.db.b}} {{secrets.db.c}}", &json!({"a": "1\n", "b": "2\n", "c": "3"})).as_deref(),
             Some("secrets.db.a and secrets.db.b end with a line break, which is kept; {{trim secrets.db.a}} removes it")
         );
+    }
+
+    #[test]
+    fn says_which_login_gets_a_line_break() {
+        let database = "databases: { main: { instance: shop, credentials: secrets.db } }";
+        let value = json!({"username": "shop", "password": "hunter2\n", "engine": "postgres\n"});
+        let login = "secrets.db.password with a line break at the end is what databases.main gets at the login; store it without one";
+        assert_eq!(told_of(database, &value).as_deref(), Some(login));
+        let both = format!("{database}\nfiles: {{ /etc/a: {{ content: '{{{{secrets.db.password}}}}' }} }}");
+        let said = told_of(&both, &value).unwrap();
+        assert!(said.starts_with("secrets.db.password ends with") && said.ends_with(login), "{said}");
+        assert_eq!(told_of(database, &json!({"username": "shop", "password": "hunter2"})), None);
     }
 
     #[test]

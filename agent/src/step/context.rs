@@ -51,6 +51,8 @@ pub(crate) struct Known {
     given: RefCell<BTreeMap<Address, serde_json::Value>>,
     /// Which steps have been given which secrets.
     used: RefCell<BTreeMap<Reference, BTreeSet<Address>>>,
+    /// Databases that offer the credentials in a secret as their own.
+    lenders: RefCell<BTreeMap<Address, Address>>,
     /// Secrets that have changed since, and the steps that have the value from before.
     stale: RefCell<BTreeMap<Address, BTreeSet<Address>>>,
     /// In a rehearsal: references for which nobody gave a value, so that a placeholder stands in.
@@ -123,9 +125,27 @@ impl Known {
     }
 
     fn note_use(&self, user: &Address, references: &[Reference]) {
-        for reference in references.iter().filter(|reference| reference.root() == "secrets") {
-            self.used.borrow_mut().entry(reference.clone()).or_default().insert(user.clone());
+        for reference in references {
+            let of_secret = if reference.root() == "secrets" { Some(reference.clone()) } else { self.lent(reference) };
+            if let Some(of_secret) = of_secret {
+                self.used.borrow_mut().entry(of_secret).or_default().insert(user.clone());
+            }
         }
+    }
+
+    /// Says that a database offers what is in a secret.
+    pub(crate) fn note_lender(&self, database: &Address, secret: &Address) {
+        self.lenders.borrow_mut().insert(database.clone(), secret.clone());
+    }
+
+    /// The use of a secret that the use of a database's credentials is.
+    fn lent(&self, reference: &Reference) -> Option<Reference> {
+        let secret = self.lenders.borrow().get(&reference.address()?)?.clone();
+        let fields = reference.segments.get(2..)?;
+        // A reference to all of a database is one to its credentials, too.
+        let is_lent = fields.first().is_none_or(|field| CREDENTIALS.contains(&field.as_str()));
+        let segments = [secret.kind(), secret.key()].into_iter().map(str::to_owned).chain(fields.iter().cloned());
+        is_lent.then(|| Reference { segments: segments.collect(), ..reference.clone() })
     }
 
     /// Wipes the outputs that are secrets: nobody needs them any more.

@@ -124,6 +124,9 @@ impl Step for Database {
         {
             return Err(Unsuitable::Stale { secret: secret.clone(), users }.into());
         }
+        if let Some(secret) = self.secret() {
+            cx.world.known.note_lender(cx.address, secret);
+        }
         let (mut value, login) = match self.name(cx)? {
             None => self.of_host(cx).await?,
             Some(name) => self.of_rds(&name, cx).await?,
@@ -166,7 +169,11 @@ impl Database {
     async fn of_rds(&self, name: &Name, cx: &Context<'_>) -> Result<(Value, Option<Login>), DatabaseError> {
         let missing = || Unsuitable::Missing { kind: name.kind, id: name.id.clone() };
         let found = cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?.ok_or_else(missing)?;
-        let login = self.login(Some(&found), cx).await?;
+        // It may have changed since it was inspected, and what steps get from here on is no placeholder.
+        if !self.has_credentials(&name.id, &found)? {
+            return Err(Unsuitable::SecretNotMade { id: name.id.clone() }.into());
+        }
+        let login = self.login(Some((&name.id, &found)), cx).await?;
         let (endpoint, port) = found.endpoint.ok_or_else(missing)?;
         let known = |text: String| Some(text).filter(|text| !text.is_empty());
         let value = json!({

@@ -216,6 +216,40 @@ fn arn(region: &str, n: usize) -> String {
     format!("arn:aws:secretsmanager:{region}:210987654321:secret:s{n:02}-a1b2c3")
 }
 
+/// As Secrets Manager may do with secrets of other accounts: read alone they are given.
+struct OwnBatchesOnly(FakeSecretsManager);
+
+#[async_trait::async_trait(?Send)]
+impl SecretsManager for OwnBatchesOnly {
+    async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError> {
+        let refused = |id: &String| {
+            let call = Call::new(crate::aws::secrets_manager::SERVICE, "BatchGetSecretValue", id);
+            id.starts_with("arn:").then(|| call.refused(Some("ResourceNotFoundException"), None, Some(400)))
+        };
+        let answers = self.0.batch(ids).await?;
+        Ok(ids.iter().zip(answers).map(|(id, answer)| refused(id).map(Err).map_or(answer, Some)).collect())
+    }
+
+    async fn elsewhere(&self, region: &str, id: &str) -> Result<Option<Rc<dyn SecretsManager>>, AwsError> {
+        self.0.elsewhere(region, id).await
+    }
+
+    async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError> {
+        self.0.get(secret).await
+    }
+}
+
+#[tokio::test]
+async fn a_secret_of_another_account_that_a_batch_refuses_is_read_alone() {
+    let foreign = arn("eu-central-1", 0);
+    let fake = Rc::new(OwnBatchesOnly(many(2).with(&foreign, "theirs")));
+    let secrets = Secrets::new(fake.clone());
+    let (own, theirs) = (current("s00"), current(&foreign));
+    let (own, theirs) = futures_util::join!(secrets.get(&own), secrets.get(&theirs));
+    assert_eq!((text(&own.unwrap()), text(&theirs.unwrap())), ("value 0", "theirs"));
+    assert_eq!((fake.0.count("BatchGetSecretValue"), fake.0.count("GetSecretValue")), (1, 1));
+}
+
 /// An ARN of another region was looked for in this one.
 #[tokio::test]
 async fn each_region_is_asked_for_what_its_arns_name() {

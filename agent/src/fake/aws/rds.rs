@@ -69,6 +69,8 @@ struct Trouble {
     failures: BTreeMap<String, (String, usize)>,
     /// Actions whose next answers never arrive, though they took effect.
     lost: BTreeMap<String, usize>,
+    /// The description from which on RDS manages no password any more.
+    unmanaged_from: Option<usize>,
 }
 
 impl FakeRds {
@@ -134,6 +136,11 @@ impl FakeRds {
         self.trouble.borrow_mut().lost.insert(operation.into(), times);
     }
 
+    /// Has RDS manage no password any more, once instances have been described so many times.
+    pub(crate) fn stop_managing_after(&self, descriptions: usize) {
+        self.trouble.borrow_mut().unmanaged_from = Some(descriptions + 1);
+    }
+
     fn put(&self, kind: Kind, id: &str, database: Database, password: Option<SecretText>, pace: Pace) {
         let engine = database.engine.as_str();
         let port = if engine.contains("postgres") { 5432 } else { 3306 };
@@ -150,7 +157,7 @@ impl FakeRds {
             ..database
         };
         let made_at = self.machine.elapsed();
-        let server = FakeDatabase { up_at: made_at + pace.logins, password, refusal: None };
+        let server = FakeDatabase { up_at: made_at + pace.logins, password, refusal: None, is_doubtful: false };
         self.machine.network().serve(&at(&database), server);
         self.account.borrow_mut().databases.insert((kind, id.to_owned()), Held { database, made_at, pace });
     }
@@ -205,7 +212,11 @@ impl Rds for FakeRds {
             let database = Database { engine: engine.into(), version: "17.4".into(), members, master_secret, ..Database::default() };
             self.put(name.kind, &name.id, database, None, Pace::default());
         }
-        Ok(self.now(name.kind, &name.id))
+        let unmanaged = self.trouble.borrow().unmanaged_from.is_some_and(|from| self.count("DescribeDBInstances") >= from);
+        Ok(self.now(name.kind, &name.id).map(|found| match unmanaged {
+            true => Database { master_secret: None, ..found },
+            false => found,
+        }))
     }
 
     async fn snapshots(&self, query: &SnapshotQuery) -> Result<Vec<Snapshot>, AwsError> {

@@ -13,7 +13,8 @@ impl Databases for FakeMachine {
         let at = target.at();
         let network = self.network();
         let servers = network.0.borrow();
-        let answer = || Server { version: version(target), checked_password: target.login.is_some() };
+        let doubtful = servers.get(&at).is_some_and(|server| server.is_doubtful);
+        let answer = || Server { version: version(target), checked_password: target.login.is_some() && !doubtful };
         let Some(server) = servers.get(&at) else {
             // In a rehearsal whatever is named is there.
             let why = format!("cannot resolve {}: there is no such name", target.host);

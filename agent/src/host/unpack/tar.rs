@@ -121,7 +121,7 @@ fn time(text: &str) -> Option<TimeSpec> {
     }
     let nanoseconds: i64 = format!("{fraction:0<9.9}").parse().ok()?;
     Some(match whole.starts_with('-') && nanoseconds > 0 {
-        true => TimeSpec::new(seconds - 1, 1_000_000_000 - nanoseconds),
+        true => TimeSpec::new(seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds),
         false => TimeSpec::new(seconds, nanoseconds),
     })
 }
@@ -138,7 +138,7 @@ mod tests {
         assert_eq!(read("1700000000.9999999999"), Some((1_700_000_000, 999_999_999)));
         assert_eq!(read("-1.25"), Some((-2, 750_000_000)));
         assert_eq!(read("-0.5"), Some((-1, 500_000_000)));
-        for wrong in ["", "x", "1.x", "1.-5", "1e9", "."] {
+        for wrong in ["", "x", "1.x", "1.-5", "1e9", ".", "-9223372036854775808.5"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

@@ -67,7 +67,6 @@ pub(super) async fn knock(stream: TcpStream, target: &Target, roots: &Roots) -> 
     };
     let version = greeting.server_version_str();
     let version = Some(version.strip_prefix(OLD_REPLICAS).unwrap_or(&version).to_owned());
-    let server = Server { version, checked_password: target.login.is_some() };
     let offers_tls = greeting.capabilities().contains(CapabilityFlags::CLIENT_SSL);
     let wants_tls = match target.tls {
         Tls::Disable => false,
@@ -81,8 +80,12 @@ pub(super) async fn knock(stream: TcpStream, target: &Target, roots: &Roots) -> 
         packets.wire = tls::encrypt(packets.wire, target, roots).await?;
     }
     match &target.login {
-        Some(login) => log_in(packets, login, &greeting, capabilities).await.map(|()| server),
-        None => Ok(server),
+        Some(login) => {
+            // Any server can answer a scramble with a welcome.
+            let checked_password = packets.wire.trust == Trust::Verified;
+            log_in(packets, login, &greeting, capabilities).await.map(|()| Server { version, checked_password })
+        }
+        None => Ok(Server { version, checked_password: false }),
     }
 }
 

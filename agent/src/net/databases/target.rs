@@ -84,6 +84,7 @@ pub(crate) struct Login {
 pub(crate) struct Server {
     /// What it says it is, such as `15.8` or `10.11.6-MariaDB`; `None` where it tells only those who log in.
     pub(crate) version: Option<String>,
-    /// Whether it was given the password, and accepted it.
+    /// Whether it was given the password, and it is certain that who accepted it knows the password: a verified server, or
+    /// one that has proved it.
     pub(crate) checked_password: bool,
 }

@@ -69,7 +69,12 @@ impl Roots {
     async fn of_this_machine(&self) -> Result<Trusted, Refusal> {
         let mut system = None;
         for path in SYSTEM {
-            system = self.in_file(Path::new(path)).await?;
+            // One that is being written, or empty, is as good as none. What the author of the document or of the image has
+            // named is not passed over.
+            system = self.in_file(Path::new(path)).await.unwrap_or_else(|refusal| {
+                log::warn!(path = path; "{refusal}, passing over it");
+                None
+            });
             if system.is_some() {
                 break;
             }
@@ -198,5 +203,32 @@ impl ServerCertVerifier for Lenient {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.strict.supported_verify_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::host::files::DiskFiles;
+
+    #[tokio::test]
+    async fn a_bundle_of_the_system_without_certificates_is_as_good_as_none() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |path: &str, content: &str| {
+            let path = root.path().join(path.trim_start_matches('/'));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        };
+        let roots = || Roots::new(Rc::new(DiskFiles::new(Some(root.path().to_owned()))));
+        write(SYSTEM[0], "");
+        write(SYSTEM[1], "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        assert_eq!(roots().get(None).await.unwrap().from, "Mozilla's certificate authorities");
+        let named = roots().get(Some(Path::new(SYSTEM[0]))).await.err().unwrap();
+        assert!(matches!(named, Refusal::Roots { .. }), "{named}");
+        write(BAKED, "");
+        let baked = roots().get(None).await.err().unwrap();
+        assert!(matches!(&baked, Refusal::Roots { path, .. } if path == BAKED), "{baked}");
     }
 }

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::release;
+use crate::aws::arn;
 use crate::aws::s3::Source;
 use crate::digest::Sha256;
 use crate::failure::Objection;
@@ -17,6 +18,9 @@ use crate::text::Text;
 
 /// How many releases are kept.
 const KEEP: u32 = 3;
+
+/// How deep a release may be, and so how many levels of an archive can be removed.
+const LEVELS: u8 = 200;
 
 /// A release of an application, unpacked from an archive.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -48,7 +52,7 @@ pub(super) struct Fields {
     pub(super) file: Option<String>,
     /// Number of leading directories to remove from each name in the archive. Default: 0.
     #[serde(default)]
-    #[schemars(range(max = 200))]
+    #[schemars(range(max = LEVELS))]
     pub(super) strip_components: u8,
     /// Symbolic links that may leave the release: a path in the release, and the absolute path that the link may lead to
     /// or below. A path without `*` is made a link if the archive has none there. Default: none.
@@ -87,6 +91,9 @@ impl Fields {
             }
             (None, None, Some(_)) => {}
             _ => return Err(Objection::new("a bundle has one source, `s3`, `parameter` or `url`", "give just one of the three")),
+        }
+        if self.strip_components > LEVELS {
+            return Err(Objection::new(format!("`strip_components` is at most {LEVELS}"), "give the number of directories to remove"));
         }
         Ok(self)
     }
@@ -139,6 +146,8 @@ impl Fields {
                 Ok(_) => {}
             }
         }
+        let parameter = self.parameter.as_ref().filter(|text| text.is_plain());
+        found.extend(parameter.and_then(|text| arn::check_nothing_but_parameter(text.raw()).err()));
         if self.sha256.as_ref().is_some_and(|text| text.is_plain() && Sha256::parse(text.raw()).is_none()) {
             found.push(objection("`sha256` is no SHA-256 digest".into(), "write the 64 digits that `sha256sum` prints"));
         }
@@ -176,6 +185,60 @@ impl Fields {
             }
             found.extend(install::path_objection(&to.to_string_lossy()));
         }
+        found.extend(self.links_behind_links());
         found
+    }
+
+    /// Links that would have to be made behind another one: nothing is ever written through a link.
+    fn links_behind_links(&self) -> impl Iterator<Item = Objection> {
+        let made = || self.links.keys().filter(|name| !name.contains(['*', '?', '[']));
+        made().flat_map(move |name| {
+            let above = made().filter(move |above| *above != name && Path::new(name).starts_with(above));
+            above.map(move |above| {
+                Objection::new(
+                    format!("the link `{name}` would lie behind the link `{above}`"),
+                    format!("keep one of the two in `links`; {above} may lead to a directory that has the other"),
+                )
+            })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn messages(more: Value) -> Vec<String> {
+        let mut fields = json!({"into": "/opt/shop"});
+        fields.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let fields: Fields = serde_json::from_value(fields).unwrap();
+        match fields.check() {
+            Ok(fields) => fields.objections(false).into_iter().map(|found| found.message).collect(),
+            Err(wrong) => vec![wrong.message],
+        }
+    }
+
+    #[test]
+    fn no_link_lies_behind_another() {
+        let links = |links: Value| messages(json!({"s3": "s3://shop/a.tar", "links": links}));
+        assert_eq!(links(json!({"shared": "/srv/a", "shared/x": "/srv/b"})), ["the link `shared/x` would lie behind the link `shared`"]);
+        assert_eq!(links(json!({"shared": "/srv/a", "shared-x": "/srv/b", "log/x": "/srv/c", "log/*": "/srv"})), [""; 0]);
+    }
+
+    #[test]
+    fn as_many_levels_are_removed_as_a_release_may_have() {
+        let stripped = |levels: u8| messages(json!({"s3": "s3://shop/a.tar", "strip_components": levels}));
+        assert_eq!(stripped(200), [""; 0]);
+        assert_eq!(stripped(201), ["`strip_components` is at most 200"]);
+    }
+
+    #[test]
+    fn the_arn_of_a_parameter_is_checked() {
+        let of = |parameter: &str| messages(json!({"parameter": parameter}));
+        assert_eq!(of("arn:aws:ssm:eu-central-1:123456789012:parameter/shop"), [""; 0]);
+        let wrong = "arn:aws:ssm:Frankfurt:123456789012:parameter/shop";
+        assert_eq!(of(wrong), [format!("`{wrong}` is not the ARN of a parameter")]);
     }
 }

@@ -22,8 +22,8 @@ const MAKING: &str = "creating";
 
 impl Database {
     /// Whom to log in as. `None` if the document does not say, or in a rehearsal that does not know the secret. `found` is
-    /// the database in RDS, if it is one.
-    pub(super) async fn login(&self, found: Option<&rds::Database>, cx: &Context<'_>) -> Result<Option<Login>, DatabaseError> {
+    /// the identifier of the database in RDS, if it is one, and what RDS says of it.
+    pub(super) async fn login(&self, found: Option<(&str, &rds::Database)>, cx: &Context<'_>) -> Result<Option<Login>, DatabaseError> {
         match &self.credentials {
             None => Ok(None),
             Some(Credentials::Secret(address)) => {
@@ -35,10 +35,15 @@ impl Database {
                 }
                 Ok(Some(login(&secret, address.as_str())?))
             }
-            Some(Credentials::Managed) => match found.and_then(|found| found.master_secret.as_ref()) {
-                Some(secret) if !secret.arn.is_empty() => Ok(Some(managed(secret, cx).await?)),
-                _ => Ok(None),
-            },
+            Some(Credentials::Managed) => {
+                let Some((id, found)) = found else { return Ok(None) };
+                match &found.master_secret {
+                    None => Err(Unsuitable::NotManaged { id: id.into() }.into()),
+                    // As only a rehearsal makes it up.
+                    Some(secret) if secret.arn.is_empty() => Ok(None),
+                    Some(secret) => Ok(Some(managed(secret, cx).await?)),
+                }
+            }
         }
     }
 
@@ -110,6 +115,8 @@ fn login(secret: &Scope, name: &str) -> Result<Login, Unsuitable> {
     let field = |name: &str| match secret.get(&[name.to_owned()]) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(SecretText::from(text.as_str())).filter(|text| !text.expose().is_empty())),
+        // A password of digits, from a writer that took it for a number: with the digits that stand there.
+        Some(Value::Number(number)) => Ok(Some(SecretText::from(number.as_str()))),
         Some(_) => Err(wrong(format!("has something else than text for `{name}`"))),
     };
     let needed = |name: &str| field(name)?.ok_or_else(|| wrong(format!("has no `{name}`, or an empty one")));
@@ -139,6 +146,12 @@ mod tests {
             let error = of(fields.clone()).unwrap_err().to_string();
             assert!(error.starts_with(why), "{fields}: {error}");
         }
+    }
+
+    #[test]
+    fn a_password_of_digits_is_one_without_quotes_too() {
+        let fields: Value = serde_json::from_str(r#"{"username": "shop", "password": 12345678901234567890123}"#).unwrap();
+        assert_eq!(login(&fields.into(), "secrets.db").unwrap().password, SecretText::from("12345678901234567890123"));
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Database {
         if !self.has_credentials(&name.id, found)? {
             return Ok(None);
         }
-        let login = self.login(Some(found), cx).await?;
+        let login = self.login(Some((&name.id, found)), cx).await?;
         Ok(Some(Target { host, port, engine, tls: self.tls, ca: self.ca.clone(), login }))
     }
 

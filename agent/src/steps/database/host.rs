@@ -17,7 +17,7 @@ const LONGEST_LABEL: usize = 63;
 const LONGEST_NAME: usize = 253;
 
 /// What a reference stands for while only its surroundings are judged.
-const SOMETHING: &str = "x";
+const SOMETHING: &str = "\u{1}";
 
 /// The host as it is connected to: an address in brackets without them.
 ///
@@ -29,15 +29,7 @@ pub(super) fn checked(host: &str) -> Result<&str, Objection> {
     if host.trim().is_empty() {
         return wrong("`host` is empty".into(), "write the name or address of the database's host".into());
     }
-    if let Some((_, rest)) = host.split_once("://") {
-        return wrong("`host` is a URL".into(), instead_of_url(rest));
-    }
-    if host.starts_with('/') {
-        return wrong("`host` is a path".into(), "write a host name: databases are reached by TCP, not by a socket in a directory".into());
-    }
-    if host.contains(['@', '/']) {
-        return wrong("`host` has more in it than a host".into(), instead_of_url(host));
-    }
+    nothing_but_a_host(host)?;
     if host.contains(char::is_whitespace) {
         let bare: String = host.split_whitespace().collect();
         return wrong(format!("`host` has a blank in it: {host:?}"), format!("write `host: {bare}`"));
@@ -56,7 +48,22 @@ pub(super) fn checked(host: &str) -> Result<&str, Objection> {
     }
 }
 
-/// The mistakes in a `host` that can be seen before its references are known.
+/// Refuses what is in no host, whatever the references beside it stand for.
+fn nothing_but_a_host(host: &str) -> Result<(), Objection> {
+    let wrong = |message: &str, hint: String| Err(Objection::new(message, hint));
+    if let Some((_, rest)) = host.split_once("://") {
+        return wrong("`host` is a URL", instead_of_url(rest));
+    }
+    if host.starts_with('/') {
+        return wrong("`host` is a path", "write a host name: databases are reached by TCP, not by a socket in a directory".into());
+    }
+    if host.contains(['@', '/']) {
+        return wrong("`host` has more in it than a host", instead_of_url(host));
+    }
+    Ok(())
+}
+
+/// The mistakes in a `host` that can be seen before its references are known, and that no value can mend.
 pub(super) fn objection(host: &Text) -> Option<Objection> {
     if host.is_plain() {
         return checked(host.raw()).err();
@@ -65,12 +72,25 @@ pub(super) fn objection(host: &Text) -> Option<Objection> {
     let mut scope = Scope::new();
     template.references().iter().for_each(|reference| scope.insert(&reference.segments, SOMETHING.into()));
     let rendered = template.render(&scope).ok()?;
-    checked(rendered.expose()).err()
+    around_references(rendered.expose()).err()
+}
+
+/// The parts of a name or address may come from values: only what surrounds them is judged here.
+fn around_references(host: &str) -> Result<(), Objection> {
+    nothing_but_a_host(host)?;
+    if host.contains(char::is_whitespace) {
+        return Err(Objection::new("`host` has a blank in it", "remove the blank"));
+    }
+    let outside = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(host, |(_, rest)| rest);
+    match outside.split_once(':') {
+        Some((name, port)) if !port.contains(':') => with_port(name, port).map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn with_port(host: &str, port: &str) -> Result<&'static str, Objection> {
-    let message = if port == SOMETHING { "`host` ends with a port".into() } else { format!("`host` ends with a port, `:{port}`") };
-    let host = if host == SOMETHING { "the host" } else { host };
+    let message = if port.contains(SOMETHING) { "`host` ends with a port".into() } else { format!("`host` ends with a port, `:{port}`") };
+    let host = if host.is_empty() || host.contains(SOMETHING) { "the host" } else { host };
     Err(match port.parse::<u16>() {
         Ok(port) if port > 0 => Objection::new(message, format!("keep {host} in `host`, and add `port: {port}`")),
         _ => Objection::new(message, format!("keep {host} in `host`; a port has a field of its own, as in `port: 5432`")),
@@ -196,9 +216,19 @@ mod tests {
             ("db-{{values.env}}.internal", false),
             ("{{values.db}}:5432", true),
             ("db.{{values.domain}}:{{values.port}}", true),
+            ("[{{values.db}}]:5432", true),
             ("postgres://{{values.db}}/shop", true),
+            ("{{values.db}}/shop", true),
+            ("{{values.db}} .internal", true),
+            // What a value can make right.
+            ("10.0.{{values.n}}.5", false),
+            ("{{values.net}}.5", false),
+            ("fd00::{{values.n}}", false),
+            ("[{{values.address}}]", false),
         ] {
-            assert_eq!(objection(&Text::new(host)).is_some(), found, "{host}");
+            let objection = objection(&Text::new(host));
+            assert_eq!(objection.is_some(), found, "{host}");
+            assert!(!format!("{objection:?}").contains("\\u{1}"), "{objection:?}");
         }
     }
 }

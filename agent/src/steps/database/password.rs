@@ -1,7 +1,8 @@
 //! The master password of a restored database: that of the snapshot, until somebody sets another.
 //!
 //! Only ever of a database that says in its own tags that ingot has restored it, and that this is still to be done. To set
-//! it twice is no harm, so each instance of a fleet may try; the one that finds the login taken takes the tag away.
+//! it twice is no harm, so each instance of a fleet may try; the one that finds the login taken takes the tag away. Where it is
+//! not certain that it was the database that has checked the password, that is RDS's word for having set it.
 
 use super::decide::{self, PASSWORD};
 use super::fields::Database;
@@ -11,7 +12,7 @@ use crate::address::Address;
 use crate::aws::rds::{self, MasterPassword, Name};
 use crate::backoff::Backoff;
 use crate::failure::Failure;
-use crate::net::databases::{Login, Refusal, Server, Target};
+use crate::net::databases::{Login, Target};
 use crate::step::Context;
 
 /// RDS has it in a state in which it takes no other password: that passes.
@@ -25,12 +26,9 @@ pub(super) async fn set(database: &Database, cx: &Context<'_>) -> Result<(), Dat
     }
     let (found, target) = wait::with_endpoint(database, &name, &wait).await?;
     if let Some(login) = &target.login {
-        let server = match database.secret() {
+        match database.secret() {
             Some(secret) => set_to(login, secret, &name, &found, &target, &wait).await?,
-            None => wait::until_login(&name, found.clone(), &target, true, &wait).await?,
-        };
-        if !server.checked_password {
-            return Err(DatabaseError::Refused(Refusal::Unasked { at: target.at() }));
+            None => drop(wait::until_login(&name, found.clone(), &target, true, &wait).await?),
         }
     }
     cx.world.aws.rds.remove_tag(&found.arn, PASSWORD).await.map_err(DatabaseError::Rds)?;
@@ -46,21 +44,22 @@ async fn set_to(
     found: &rds::Database,
     target: &Target,
     wait: &Wait<'_>,
-) -> Result<Server, DatabaseError> {
+) -> Result<(), DatabaseError> {
     if !found.master_user.is_empty() && login.user.expose() != found.master_user {
         let (id, master) = (name.id.clone(), found.master_user.clone());
         return Err(Unsuitable::MasterUser { id, master, secret: secret.clone() }.into());
     }
-    // It is the server itself that says whether there is anything to change.
+    // It is the server itself that says whether there is anything to change, if its word counts.
     match wait::until_login(name, found.clone(), target, false, wait).await {
-        Err(DatabaseError::Refused(refusal)) if refusal.is_wrong_password() => {
-            let cx = wait.context();
-            let is_done = async |_: &rds::Database| is_right(target, cx).await;
-            change(name, &MasterPassword::Given(login.password.clone()), is_done, wait).await?;
-            wait::until_login(name, found.clone(), target, true, wait).await
-        }
-        done => done,
+        Ok(server) if server.checked_password => return Ok(()),
+        Ok(_) => {}
+        Err(DatabaseError::Refused(refusal)) if refusal.is_wrong_password() => {}
+        Err(error) => return Err(error),
     }
+    let cx = wait.context();
+    let is_done = async |_: &rds::Database| is_right(target, cx).await;
+    change(name, &MasterPassword::Given(login.password.clone()), is_done, wait).await?;
+    wait::until_login(name, found.clone(), target, true, wait).await.map(drop)
 }
 
 /// Has RDS manage the password, unless it does, once it has made the database.
@@ -83,7 +82,7 @@ async fn have_managed(name: &Name, wait: &Wait<'_>) -> Result<(), DatabaseError>
 /// Whether the password is right already: another instance has set it, or it is that of the snapshot.
 async fn is_right(target: &Target, cx: &Context<'_>) -> Result<bool, DatabaseError> {
     match cx.net().databases.knock(target).await {
-        Ok(_) => Ok(true),
+        Ok(server) => Ok(server.checked_password),
         Err(refusal) if refusal.is_transient() || refusal.is_wrong_password() => Ok(false),
         Err(refusal) => Err(DatabaseError::Refused(clean(refusal, cx))),
     }

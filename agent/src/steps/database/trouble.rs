@@ -51,6 +51,8 @@ pub(crate) enum Unsuitable {
     Secret { secret: String, why: String },
     #[error("RDS does not manage the master password of {id}")]
     NotManaged { id: String },
+    #[error("RDS has not made the secret of {id} yet")]
+    SecretNotMade { id: String },
     #[error("{why}")]
     Host { why: Objection },
     #[error("{secret} changed during this boot, and {} already used its old value", join(.users))]
@@ -84,11 +86,14 @@ impl Failure for Unsuitable {
             Self::MasterUser { master, .. } => {
                 format!("put the user name {master} into the secret: only the master user gets a password with a restore")
             }
-            Self::Secret { .. } => "keep it as RDS does: {\"username\": \"…\", \"password\": \"…\", \"dbname\": \"…\"}".into(),
+            Self::Secret { .. } => "keep it as RDS does: {\"username\": \"…\", \"password\": \"…\", \"dbname\": \"…\"}; a secret with \
+                 `parameter:` needs `json: true` as well"
+                .into(),
             Self::NotManaged { id } => format!(
                 "have RDS manage it (`aws rds modify-db-instance --db-instance-identifier {id} --manage-master-user-password`, or \
                  modify-db-cluster), or name a secret in `credentials:`"
             ),
+            Self::SecretNotMade { id } => format!("look at `aws rds describe-events --source-identifier {id}`"),
             Self::Host { why } => why.hint.clone(),
             Self::Stale { .. } => "boot again; to have a step wait for the password that is accepted, refer to `password` of the \
                  database in place of the secret"
@@ -132,6 +137,7 @@ impl Failure for DatabaseError {
         match self {
             Self::Rds(source) | Self::Secret(source) => source.is_transient(),
             Self::Refused(source) => source.is_transient(),
+            Self::Unsuitable(source) => matches!(source, Unsuitable::SecretNotMade { .. }),
             _ => false,
         }
     }

@@ -6,20 +6,23 @@ use super::scalar;
 use crate::template::refusal::Refusal;
 use crate::template::scope::Buffer;
 
-/// Escapes `:` and `\`, and what would make a field match anything (`*`) or a line a comment (`#`).
+/// Escapes `:` and `\`, and a value that is nothing but `*`, which would match anything. No other backslash is undone by
+/// every reader: Go's pgx undoes just these two. A `#` makes a comment only of a line, and that begins with a host, whose name
+/// never has one.
 ///
 /// # Errors
 ///
 /// A line break or a NUL: a line of the file is an entry, and nothing escapes its end.
 ///
-/// Source: PostgreSQL, "The Password File", and `passwordFromFile` in libpq's fe-connect.c
+/// Source: PostgreSQL, "The Password File", `passwordFromFile` and `pwdfMatchesString` in libpq's fe-connect.c, and
+/// `parseLine` in <https://github.com/jackc/pgpassfile>.
 pub(in crate::template) fn pgpass(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
     let text = scalar(value)?;
     if text.contains(['\n', '\r', '\0']) {
         return Err(Refusal::of_content("holds a line break or a NUL, which a password file cannot hold"));
     }
-    for (n, character) in text.chars().enumerate() {
-        if matches!(character, ':' | '\\') || (n == 0 && matches!(character, '*' | '#')) {
+    for character in text.chars() {
+        if matches!(character, ':' | '\\') || text.as_str() == "*" {
             out.push('\\');
         }
         out.push(character);
@@ -34,12 +37,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_separates_matches_and_comments() {
+    fn escapes_what_separates_and_what_matches_anything() {
         for (text, expected) in [
             ("plain", Some("plain")),
             (r"a:b\c", Some(r"a\:b\\c")),
             ("*", Some(r"\*")),
-            ("#1*", Some(r"\#1*")),
+            ("*a", Some("*a")),
+            ("#1*", Some("#1*")),
             ("", Some("")),
             ("a\nb", None),
             ("a\r", None),
