@@ -150,7 +150,8 @@ fn is_of_time(why: &CertificateError) -> bool {
 
 fn in_words(why: &CertificateError) -> String {
     match why {
-        CertificateError::UnknownIssuer => "it is issued by somebody else".into(),
+        // The signature does not fit where an authority has the name of one that is trusted, and another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => "it is issued by somebody else".into(),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name".into(),
         why => why.to_string(),
     }
