@@ -89,7 +89,7 @@ def rendered(directory: Path, content: str, values: dict[str, str] = NASTY):
         f"/etc/{key}": {"content": content.replace("VALUE", f"secrets.s.{key}"), "required": False} for key in names.values()
     }
     document = directory / "boot.yaml"
-    document.write_text("#ingot\n" + json.dumps({"version": 1, "secrets": {"s": {"parameter": "/s"}}, "files": files}))
+    document.write_text("#ingot\n" + json.dumps({"version": 1, "secrets": {"s": {"secrets_manager": "s"}}, "files": files}))
     facts = directory / "facts.yaml"
     facts.write_text("secrets:\n  s:\n" + "".join(f"    {key}: {quoted(values[name])}\n" for name, key in names.items()))
     command = [binary(), "dry-run", "--json", "--facts", facts, "--out", directory / "out", document]
