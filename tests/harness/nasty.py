@@ -6,6 +6,7 @@ from pathlib import Path
 
 from harness.agent import binary
 
+# A NUL is not among them: neither a document nor a file of facts can hold one.
 NASTY = {
     "plain": "correct-horse",
     "empty": "",
@@ -63,7 +64,6 @@ NASTY = {
     "byte order mark": "a\ufeffb",
     "zero-width space": "a\u200bb",
     "control characters": "a\x01\x1b[0m\x7f",
-    "NUL": "a\0b",
     "noncharacter": "a\uffffb",
     "long": "long " * 12_000,
     "longest": "x" * 130_816,
