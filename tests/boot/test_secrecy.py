@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import subprocess
 import urllib.parse
 from pathlib import Path
@@ -38,7 +39,8 @@ def test_no_part_of_a_secret_shows_where_a_line_is_cut(agent, aws):
     assert result.code == FAILED, result
     lines = [line for line in result.stderr.splitlines() if line.startswith("commands.x| ")]
     assert len(lines) == 40 and any(len(line) > LINE_LIMIT for line in lines)
-    assert agent.leaks(result, pieces(PASSWORD, 4)) == []
+    # Not shorter: `atte` is in `attempts`, too.
+    assert agent.leaks(result, pieces(PASSWORD, 5)) == []
 
 
 def test_no_secret_shows_in_any_of_its_spellings(agent, aws):
@@ -209,6 +211,10 @@ def test_names_that_no_program_can_take_are_mistakes(agent, tmp_path):
     assert result.code == BAD_DOCUMENT and len(result.json["mistakes"]) == 4, result
 
 
+def without_times(text: str) -> str:
+    return re.sub(r"[0-9.]+ s\b", "", text)
+
+
 def test_output_that_is_lost_is_a_failure(agent, tmp_path, ingot):
     path = tmp_path / "boot.yaml"
     path.write_text("version: 1\nfiles: { /etc/a: { content: a } }\n")
@@ -233,4 +239,4 @@ def test_output_that_is_lost_is_a_failure(agent, tmp_path, ingot):
         gone = subprocess.run(run, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, env=agent.env)
         os.close(writer)
         read = subprocess.run(run, capture_output=True, text=True, timeout=PATIENCE, env=agent.env)
-        assert (gone.returncode, gone.stderr) == (read.returncode, read.stderr), command
+        assert (gone.returncode, without_times(gone.stderr)) == (read.returncode, without_times(read.stderr)), command

@@ -116,7 +116,9 @@ def test_its_own_signals_are_sent_if_they_can_be_read(waited_for, aws, imds, for
 
 
 # What a layer of an image may be as well.
-LAYERS = ("no marker", "no marker, after a comment", "JSON")
+LAYERS = (
+    "no marker", "no marker, after a comment", "JSON", "a blank in the marker", "the marker after keys", "the marker after `---`",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("form", [*UNREADABLE, *READABLE])
@@ -138,7 +140,7 @@ def test_an_instance_without_any_document_is_not_called_done(waited_for, aws, im
     result = waited_for.boot(None, "--json")
     assert result.code == DONE, result
     assert (result.json["outcome"], result.json["document"], result.json["steps"]) == ("no document", None, []), result
-    assert aws.statuses() == [] and aws.results() == []
+    assert aws.statuses() == [] and aws.results() == [None]
     root = ["--root", str(waited_for.root)]
     status = waited_for.run("status", *root, "--wait")
     assert (status.code, status.stdout.split(" after ")[0]) == (4, "no document"), status
