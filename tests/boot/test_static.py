@@ -13,7 +13,7 @@ from harness.host.dns import Dns
 from harness.tls import Tls
 
 PASSWORD = "hunter2-correct-horse"
-SIZE_LIMIT = 8_000_000
+SIZE_LIMIT = 8 << 20
 
 DOCUMENT = """\
 #ingot

@@ -48,31 +48,37 @@ struct Adviser<'a> {
 
 impl Adviser<'_> {
     fn text(&mut self, text: &Text, item: &Item, helper: Option<&'static str>) {
-        let Ok(template) = Template::parse(text.raw()) else { return };
+        let Some(template) = of_interest(text.raw()) else { return };
         let start = text.place().unwrap_or(&item.place);
         for bare in template.bare() {
-            let place = place::in_text(&self.sources, start, bare.position.line, &bare.written);
-            self.judge(&bare, helper, place);
+            // Only for what is said: a text is searched for each place in it.
+            if let Some((message, hint)) = self.judge(&bare, helper) {
+                let place = place::in_text(&self.sources, start, bare.position.line, &bare.written);
+                self.found.push(Mistake::at(&place, message, hint));
+            }
         }
     }
 
     fn file(&mut self, path: &Path, text: &Arc<str>, helper: Option<&'static str>) {
-        let Ok(template) = Template::parse(text) else { return };
+        let Some(template) = of_interest(text) else { return };
         let file: Arc<str> = path.display().to_string().into();
         self.sources.insert(file.clone(), text.clone());
         for bare in template.bare() {
-            let place = Place { file: file.clone(), line: bare.position.line, column: bare.position.column };
-            self.judge(&bare, helper, place);
+            if let Some((message, hint)) = self.judge(&bare, helper) {
+                let place = Place { file: file.clone(), line: bare.position.line, column: bare.position.column };
+                self.found.push(Mistake::at(&place, message, hint));
+            }
         }
     }
 
-    fn judge(&mut self, bare: &Bare, helper: Option<&'static str>, place: Place) {
+    /// What is to be said of it, and the hint.
+    fn judge(&self, bare: &Bare, helper: Option<&'static str>) -> Option<(String, String)> {
         let secret = bare.origins.iter().any(|origin| is_secret(origin));
         if bare.place == Stands::ForDocker {
-            return self.judge_docker(bare, helper, &place);
+            return judge_docker(bare, helper);
         }
         let no_value = match bare.inert {
-            Some(Inert::Comment) => return,
+            Some(Inert::Comment) => return None,
             Some(Inert::Header) => helper == Some("ini"),
             Some(Inert::BlockText) => helper == Some("yaml"),
             None => false,
@@ -83,7 +89,7 @@ impl Adviser<'_> {
             Some(helper) if secret || bare.origins.iter().any(|origin| self.is_text(origin)) => {
                 (helper, "a line break or a quote in it changes the file")
             }
-            _ => return,
+            _ => return None,
         };
         let argument = &bare.argument;
         let hint = match bare.place {
@@ -93,14 +99,7 @@ impl Adviser<'_> {
             }
             _ => format!("write {{{{{helper} {argument}}}}}"),
         };
-        self.found.push(Mistake::at(&place, format!("`{}` is printed as it is, and {consequence}", bare.written), hint));
-    }
-
-    fn judge_docker(&mut self, bare: &Bare, helper: Option<&'static str>, place: &Place) {
-        if helper == Some("env") {
-            let message = format!("`{}` is written for docker, and this file is parsed as systemd reads it", bare.written);
-            self.found.push(Mistake::at(place, message, "set `format: none`"));
-        }
+        Some((format!("`{}` is printed as it is, and {consequence}", bare.written), hint))
     }
 
     fn is_text(&self, origin: &[String]) -> bool {
@@ -110,6 +109,17 @@ impl Adviser<'_> {
             _ => false,
         }
     }
+}
+
+fn judge_docker(bare: &Bare, helper: Option<&'static str>) -> Option<(String, String)> {
+    let message = || format!("`{}` is written for docker, and this file is parsed as systemd reads it", bare.written);
+    (helper == Some("env")).then(|| (message(), "set `format: none`".to_owned()))
+}
+
+/// The template in `text`, if anything can be said of it. Most texts name none of these, and are not parsed once more.
+fn of_interest(text: &str) -> Option<Template> {
+    let is_named = ["secrets", "databases", "values", facts::TAGS, "docker"].iter().any(|name| text.contains(name));
+    if is_named { Template::parse(text).ok() } else { None }
 }
 
 /// Whether there is a string at `path`, or below it.
