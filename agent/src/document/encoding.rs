@@ -5,7 +5,7 @@
 //! of content ([`marker`]), for `text/x-ingot` parts of a MIME message ([`mime`]), and for what cloud-init knows
 //! ([`beginnings`]). Whatever else there is, was meant for somebody, and most likely for ingot: it is an error, or a
 //! document with a [`Slip`]. So is what [`claims`] finds to be ours where ingot does not read it. What is damaged is an
-//! error and never «no document»: an instance must not come up without its document because of a bad copy.
+//! error and never "no document": an instance must not come up without its document because of a bad copy.
 //!
 //! Makes no document of a text, and fetches nothing: the first is the business of the boot document, the second of its
 //! source.

@@ -65,7 +65,7 @@ impl DocumentError {
         Self { mistakes, sources, word: "" }
     }
 
-    /// What an author should know, though it is no mistake.
+    /// What an author should know, though it is not a mistake.
     pub(crate) fn warnings(mistakes: Vec<Mistake>, sources: Sources) -> Self {
         Self { word: "warning: ", ..Self::new(mistakes, sources) }
     }

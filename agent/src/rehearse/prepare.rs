@@ -18,7 +18,7 @@ const BAKED: &str = "boot.d";
 /// What came of documents.
 pub(crate) struct Prepared {
     pub(crate) plan: Result<Plan, DocumentError>,
-    /// What the author should know, though it is no mistake.
+    /// What the author should know, though it is not a mistake.
     pub(crate) warnings: DocumentError,
     /// Documents that are included, and were not read.
     pub(crate) unread: Vec<String>,

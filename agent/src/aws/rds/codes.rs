@@ -1,6 +1,6 @@
 //! What can be done about RDS's errors, by AWS's code.
 //!
-//! Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, «Errors» of each action.
+//! Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, "Errors" of each action.
 
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 
@@ -101,7 +101,7 @@ mod tests {
 
     /// Every fault that RDS documents for the actions that are called here, throttling and permissions apart.
     ///
-    /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, «Errors» of `RestoreDBInstanceFromDBSnapshot`,
+    /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/APIReference/>, "Errors" of `RestoreDBInstanceFromDBSnapshot`,
     /// `RestoreDBClusterFromSnapshot`, `CreateDBInstance`, `ModifyDBInstance`, `ModifyDBCluster` and `RemoveTagsFromResource`.
     #[test]
     fn only_what_may_pass_is_tried_again() {

@@ -48,7 +48,7 @@ async fn user_data_that_is_no_document_as_it_stands_sends_its_own_signals() {
         assert_eq!((site.signals(), site.outcomes()), (vec![SignalStatus::Failure], vec!["changed signals.stack".to_owned()]));
         assert!(site.machine.file("/etc/x").is_none());
     }
-    // An answer of IMDS without a body is not «no user data».
+    // An answer of IMDS without a body is not "no user data".
     let site = Site::with("");
     site.machine.add_file("/etc/ingot/boot.d/10.yaml", &unmarked);
     assert_eq!((site.boot().await, site.signals()), (Ending::Document, vec![SignalStatus::Failure]));

@@ -23,7 +23,7 @@ pub(super) fn known(bytes: &[u8]) -> Option<&'static str> {
 
 /// The text of UTF-16, with a byte order mark or known by its first two characters. `None` if it is none.
 ///
-/// PowerShell's `>` and Notepad's «Unicode» write it.
+/// PowerShell's `>` and Notepad's "Unicode" write it.
 pub(super) fn utf16(bytes: &[u8]) -> Option<String> {
     let little = match bytes {
         [0xff, 0xfe, ..] => true,

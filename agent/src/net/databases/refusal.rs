@@ -115,7 +115,7 @@ impl Verdict {
             "57P03" | "57P01" | "57P02" => Self::Starting,
             "53300" | "53400" => Self::Full,
             "28P01" => Self::WrongPassword,
-            // «no pg_hba.conf entry for host …, no encryption»; before version 14, «SSL off».
+            // "no pg_hba.conf entry for host …, no encryption"; before version 14, "SSL off".
             "28000" if message.contains("no encryption") || message.contains("SSL off") => Self::NeedsTls,
             "28000" if message.contains("rejects") || message.contains("no pg_hba.conf entry") => Self::NotAllowed,
             "28000" => Self::WrongPassword,
@@ -158,7 +158,7 @@ impl Verdict {
             // ER_CON_COUNT_ERROR, ER_TOO_MANY_USER_CONNECTIONS, ER_USER_LIMIT_REACHED, ER_OUT_OF_RESOURCES.
             1040 | 1203 | 1226 | 1041 => Self::Full,
             1045 | 1698 => Self::WrongPassword,
-            // The errors of a client, relayed by MaxScale; ProxySQL's «max connect timeout»; RDS Proxy's wait for a connection.
+            // The errors of a client, relayed by MaxScale; ProxySQL's "max connect timeout"; RDS Proxy's wait for a connection.
             2002 | 2003 | 2006 | 2013 | 9001 | 9501 => Self::Detached,
             1129 => Self::Blocked,
             1130 | 1044 => Self::NotAllowed,

@@ -44,7 +44,7 @@ pub(super) struct Cut<'a> {
     pub(super) ended: bool,
 }
 
-/// Cuts at the first empty line, or before the first line that is no header. Python's `email`, and so cloud-init, goes on
+/// Cuts at the first empty line, or before the first line that is not a header. Python's `email`, and so cloud-init, goes on
 /// reading there.
 pub(super) fn cut(entity: &[u8]) -> Cut<'_> {
     cut_before(entity, |line, first| !is_header(line.content) && (first || !begins_blank(line.content)))
