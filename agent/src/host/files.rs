@@ -2,7 +2,7 @@
 //!
 //! Every operation that may wait for a disk runs on a thread beside: the first touch of a block on a volume restored from
 //! a snapshot takes tens of milliseconds, an fsync about as long, and other steps go on meanwhile. What is in memory is done
-//! at once, for two threads that wake each other take longer ([`memory`](super::memory)). What each does, and how a root is
+//! at once, for two threads that wake each other take longer ([`memory`]). What each does, and how a root is
 //! kept, is in [`tree`](super::tree).
 
 use std::cell::RefCell;

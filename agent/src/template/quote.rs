@@ -21,7 +21,7 @@ use super::scope::Buffer;
 use crate::number;
 
 /// A TOML value: basic strings, numbers, booleans, arrays, inline tables. TOML has no null, and no integers above
-/// 2^63 - 1. Here and below, a [number](crate::number) keeps its digits wherever the format has them.
+/// 2^63 - 1. Here and below, a [number] keeps its digits wherever the format has them.
 ///
 /// Source: <https://toml.io/en/v1.0.0>
 pub(super) fn toml(value: &Value, out: &mut Buffer) -> Result<(), Refusal> {
