@@ -5,6 +5,7 @@ mod bus;
 mod connection;
 mod exec;
 pub(crate) mod file;
+mod launch;
 mod unit;
 mod wire;
 
@@ -21,6 +22,7 @@ use self::connection::Answer;
 pub(crate) use self::exec::Ended;
 #[cfg(test)]
 pub(crate) use self::exec::Helper;
+pub(crate) use self::launch::Launch;
 use self::unit::PROPERTIES;
 pub(crate) use self::unit::{Checked, Unit};
 use super::commands::{Commands, End, Invocation, SEARCH_PATH};
@@ -39,6 +41,16 @@ pub(crate) trait Units {
     async fn restart(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
     /// As [`start`](Units::start).
     async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
+
+    /// Stops a unit and waits for the job, at most `timeout`. Does nothing to one that is not up.
+    async fn stop(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
+
+    /// Makes a transient unit and starts it, and waits until its program was executed, at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If it is there already, or its program could not be executed. One whose program ends at once is no error here.
+    async fn launch(&self, launch: &Launch, timeout: Duration) -> Result<(), HostError>;
 
     /// Makes systemd forget that a unit has failed, and how often it was started of late.
     async fn reset_failed(&self, unit: &str) -> Result<(), HostError>;
@@ -156,6 +168,17 @@ impl Units for Systemctl {
 
     async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
         self.job("reload", "ReloadUnit", unit, timeout).await
+    }
+
+    async fn stop(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        self.job("stop", "StopUnit", unit, timeout).await
+    }
+
+    async fn launch(&self, launch: &Launch, timeout: Duration) -> Result<(), HostError> {
+        let argv = launch.argv();
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let (end, lines) = self.run(&argv, timeout).await?;
+        succeeded("start", &launch.unit, end, &lines, timeout)
     }
 
     async fn reset_failed(&self, unit: &str) -> Result<(), HostError> {

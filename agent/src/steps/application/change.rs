@@ -1,0 +1,41 @@
+//! What can differ between an application and what it should be.
+
+use std::fmt;
+
+use super::generation::{Placed, Slot};
+
+/// One difference between an application and what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Writes down what is about to run, and the environment of its processes.
+    Prepare { slot: Slot, placed: Placed },
+    /// Stops processes of the generation before, so that their successors can start.
+    Stop { slot: Slot, placed: Placed, processes: Vec<String> },
+    Launch { slot: Slot, placed: Placed, process: String },
+    /// Waits until the new `web` serves.
+    Prove { slot: Slot, placed: Placed },
+    /// Leads requests to a slot, from one moment to the next.
+    Switch { slot: Slot, placed: Placed, from: Option<String> },
+    /// Looks whether the processes beside `web` stay up.
+    Settle { slot: Slot, placed: Placed },
+    /// Waits for the requests in a slot to end, stops what is there, and frees it.
+    Retire { slot: Slot, placed: Placed },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prepare { placed, .. } => write!(f, "write the environment of {placed}"),
+            Self::Stop { placed, processes, .. } => write!(f, "stop {} of {placed}", processes.join(", ")),
+            Self::Launch { placed, process, .. } => {
+                let command = placed.generation.processes.get(process).map_or("", String::as_str);
+                write!(f, "start {process} of {placed}: {command}")
+            }
+            Self::Prove { placed, .. } => write!(f, "wait until {placed} serves on port {}", placed.port),
+            Self::Switch { placed, from: None, .. } => write!(f, "lead requests to {placed}"),
+            Self::Switch { placed, from: Some(from), .. } => write!(f, "lead requests to {placed} instead of {from}"),
+            Self::Settle { placed, .. } => write!(f, "see that the other processes of {placed} stay up"),
+            Self::Retire { placed, .. } => write!(f, "drain and stop {placed}"),
+        }
+    }
+}

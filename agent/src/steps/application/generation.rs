@@ -1,0 +1,125 @@
+//! A generation: one release together with all that its processes are started with.
+//!
+//! Whatever of that changes makes another generation, which runs beside the one before until it has proved itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::fields::WEB;
+use crate::host::Launch;
+
+/// One of the two places of an application. A generation runs in one while the other is free, or holds the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Slot {
+    A,
+    B,
+}
+
+impl Slot {
+    pub(super) const BOTH: [Self; 2] = [Self::A, Self::B];
+
+    pub(super) fn other(self) -> Self {
+        match self {
+            Self::A => Self::B,
+            Self::B => Self::A,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::A => "a",
+            Self::B => "b",
+        }
+    }
+
+    /// What `$PORT` is in this slot, for an application that is reached at `port`.
+    pub(super) fn port(self, port: u16, overlaps: bool) -> u16 {
+        match (overlaps, self) {
+            (false, _) => port,
+            (true, Self::A) => 10_000 + port,
+            (true, Self::B) => 20_000 + port,
+        }
+    }
+}
+
+/// All that a generation is, but for its place and its secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Generation {
+    /// The directory of the release.
+    pub(super) release: PathBuf,
+    pub(super) version: String,
+    /// Lines for a shell, by the names of the processes.
+    pub(super) processes: BTreeMap<String, String>,
+    pub(super) user: String,
+    /// The variables that are no secrets.
+    pub(super) environment: BTreeMap<String, String>,
+    /// The names of those that are.
+    pub(super) secrets: Vec<String>,
+    pub(super) stop_signal: String,
+    pub(super) stop_grace_ms: u64,
+    /// More properties of its units.
+    pub(super) properties: Vec<String>,
+}
+
+/// A generation, and where it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Placed {
+    /// Counts the generations of an application on this instance.
+    pub(super) number: u32,
+    /// What `$PORT` is.
+    pub(super) port: u16,
+    pub(super) generation: Generation,
+}
+
+impl Placed {
+    /// The unit of a process.
+    pub(super) fn unit(&self, application: &str, process: &str) -> String {
+        format!("{application}-{process}-{}.service", self.number)
+    }
+
+    pub(super) fn units<'a>(&'a self, application: &'a str) -> impl Iterator<Item = String> + 'a {
+        self.generation.processes.keys().map(|process| self.unit(application, process))
+    }
+
+    /// The file that systemd reads the environment of its processes from: in memory, and root's alone.
+    pub(super) fn environment_file(&self, application: &str) -> PathBuf {
+        format!("/run/ingot/applications/{application}/{}.env", self.number).into()
+    }
+
+    /// How a process of it is started.
+    pub(super) fn launch(&self, application: &str, process: &str) -> Option<Launch> {
+        let generation = &self.generation;
+        Some(Launch {
+            unit: self.unit(application, process),
+            description: format!("{process} of {application} {}", generation.version),
+            identifier: format!("{application}-{process}"),
+            command: generation.processes.get(process)?.clone(),
+            directory: generation.release.clone(),
+            user: generation.user.clone(),
+            environment_file: self.environment_file(application),
+            stop_signal: generation.stop_signal.clone(),
+            stop_grace: Duration::from_millis(generation.stop_grace_ms),
+            properties: generation.properties.clone(),
+        })
+    }
+
+    /// The names of its processes, `web` first.
+    pub(super) fn processes(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = self.generation.processes.keys().map(String::as_str).collect();
+        names.sort_by_key(|name| *name != WEB);
+        names
+    }
+}
+
+impl fmt::Display for Placed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (generation {})", self.generation.version, self.number)
+    }
+}

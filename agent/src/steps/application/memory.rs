@@ -1,0 +1,48 @@
+//! What is remembered of an application: what is in its two slots, and which of them serves. Without secrets, so that it
+//! can be brought back after a reboot where nobody can be asked.
+
+use super::generation::{Placed, Slot};
+use crate::host::state::{Entry, EntryState, Record};
+use crate::host::{Clock, HostError};
+
+const CURRENT: &str = "current";
+
+/// What an application is on this machine.
+pub(super) struct Memory<'a> {
+    pub(super) record: &'a Record,
+    pub(super) boot_id: &'a str,
+    pub(super) clock: &'a dyn Clock,
+}
+
+impl Memory<'_> {
+    /// What is in a slot, and whether it has proved that it serves.
+    pub(super) fn slot(&self, slot: Slot) -> Option<(Placed, bool)> {
+        let entry = self.record.get(slot.name())?;
+        let placed = serde_json::from_str(entry.detail.as_deref()?).ok()?;
+        Some((placed, entry.state == EntryState::Done))
+    }
+
+    /// The slot that serves.
+    pub(super) fn current(&self) -> Option<Slot> {
+        let name = self.record.get(CURRENT)?.detail?;
+        Slot::BOTH.into_iter().find(|slot| slot.name() == name)
+    }
+
+    pub(super) async fn set_slot(&self, slot: Slot, placed: &Placed, proven: bool) -> Result<(), HostError> {
+        let detail = serde_json::to_string(placed).expect("it is plain data");
+        let state = if proven { EntryState::Done } else { EntryState::Started };
+        self.record.put(slot.name(), self.entry(state, detail)).await
+    }
+
+    pub(super) async fn clear(&self, slot: Slot) -> Result<(), HostError> {
+        self.record.remove(slot.name()).await
+    }
+
+    pub(super) async fn set_current(&self, slot: Slot) -> Result<(), HostError> {
+        self.record.put(CURRENT, self.entry(EntryState::Done, slot.name().to_owned())).await
+    }
+
+    fn entry(&self, state: EntryState, detail: String) -> Entry {
+        Entry { state, boot_id: self.boot_id.to_owned(), at: self.clock.now().to_string(), detail: Some(detail) }
+    }
+}
