@@ -37,10 +37,10 @@ class Kind:
     pause: float
     post: bool = False
     keep_alive: bool = True
-    # Seconds the application is asked to take.
-    wait: float = 0.0
-    # Seconds between the two halves of the body.
-    body_pause: float = 0.0
+    # Whether the application is asked to take as long as anything may.
+    long: bool = False
+    # Whether there is a pause between the two halves of the body.
+    slow_body: bool = False
 
 
 KINDS = {
@@ -48,11 +48,11 @@ KINDS = {
     "get-tight": Kind(2, 0.002),
     "get-new-connection": Kind(6, 0.08, keep_alive=False),
     "get-idle": Kind(6, 5.0),
-    "get-long": Kind(3, 0.1, wait=10.0),
+    "get-long": Kind(3, 0.1, long=True),
     "post": Kind(12, 0.02, post=True),
     "post-idle": Kind(6, 5.0, post=True),
-    "post-slow": Kind(10, 0.1, post=True, body_pause=3.0),
-    "post-long": Kind(3, 0.1, post=True, wait=10.0),
+    "post-slow": Kind(10, 0.1, post=True, slow_body=True),
+    "post-long": Kind(3, 0.1, post=True, long=True),
 }
 
 
@@ -61,8 +61,8 @@ class Lost(Exception):
 
 
 class Load:
-    def __init__(self, host, port, tls=None, websocket=None):
-        self.host, self.port, self.tls, self.websocket = host, port, tls, websocket
+    def __init__(self, host, port, longest, tls=None, websocket=None):
+        self.host, self.port, self.longest, self.tls, self.websocket = host, port, longest, tls, websocket
         self.stopping = asyncio.Event()
         self.counts = collections.defaultdict(collections.Counter)
         self.slowest = collections.defaultdict(float)
@@ -128,14 +128,14 @@ class Load:
         """One request; true if the connection ends with it."""
         body = os.urandom(random.choice((10, 700, 9000, 70_000))) if kind.post else b""
         head = [f"{'POST' if kind.post else 'GET'} /x HTTP/1.1", f"Host: {self.host}", f"X-Id: {request}"]
-        head += [f"X-Wait: {kind.wait}"] if kind.wait else []
+        head += [f"X-Wait: {self.longest}"] if kind.long else []
         head += [f"Content-Length: {len(body)}"] if kind.post else []
         head += [] if kind.keep_alive else ["Connection: close"]
-        half = len(body) // 2 if kind.body_pause else len(body)
+        half = len(body) // 2 if kind.slow_body else len(body)
         writer.write("\r\n".join([*head, "", ""]).encode() + body[:half])
         await writer.drain()
-        if kind.body_pause:
-            await asyncio.sleep(random.uniform(0.5, 1) * kind.body_pause)
+        if kind.slow_body:
+            await asyncio.sleep(random.uniform(0.1, 0.3) * self.longest)
             writer.write(body[half:])
         status, headers, answer = await read_answer(reader)
         if status != 200:
@@ -166,7 +166,7 @@ class Load:
         accept = base64.b64encode(hashlib.sha1(key + WEBSOCKET_GUID).digest())
         if b" 101 " not in lines[0] or b"sec-websocket-accept: " + accept.lower() not in [line.lower() for line in lines]:
             raise Lost(f"no WebSocket: {lines[0]!r}")
-        end = time.monotonic() + random.uniform(2, 8)
+        end = time.monotonic() + random.uniform(0.2, 0.8) * self.longest
         while time.monotonic() < end and not self.stopping.is_set():
             text = os.urandom(8).hex().encode()
             self.counts["websocket"]["messages"] += 1
@@ -216,11 +216,18 @@ async def main():
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("result")
+    parser.add_argument("--longest", type=float, default=10, help="seconds that the slowest requests take")
     parser.add_argument("--duration", type=float, help="seconds; until SIGTERM without it")
     parser.add_argument("--websocket", metavar="PATH")
     parser.add_argument("--tls", action="store_true", help="https, whatever the certificate")
     asked = parser.parse_args()
-    load = Load(asked.host, asked.port, ssl._create_unverified_context() if asked.tls else None, asked.websocket)
+    load = Load(
+        asked.host,
+        asked.port,
+        asked.longest,
+        ssl._create_unverified_context() if asked.tls else None,
+        asked.websocket,
+    )
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, load.stopping.set)
     if asked.duration:

@@ -1,0 +1,3 @@
+//! `applications:` — the proxy in front of them.
+
+pub(crate) mod proxy;
