@@ -16,7 +16,7 @@ from harness.host.container import Machine
 
 pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or "")
 
-SNAPSHOTS = REPOSITORY / "agent/src/steps/application/proxy/snapshots"
+SNAPSHOTS = Path(__file__).with_name("proxy")
 PROXY = "/run/ingot/proxy"
 PORTS = {"a": 15000, "b": 15001}
 # An address from which nobody is believed, as no balancer has it.
@@ -25,11 +25,17 @@ OUTSIDE = "203.0.113.7"
 
 def snapshot(name: str) -> str:
     """What a unit test has written, without insta's own header."""
-    return next(SNAPSHOTS.glob(f"*__{name}.snap")).read_text().split("---\n", 2)[2]
+    return (SNAPSHOTS / f"{name}.snap").read_text().split("---\n", 2)[2]
 
 
 class Proxied(Machine):
     """A machine with the proxy's unit, and with releases in the two slots of `shop`."""
+
+    def make(self) -> None:
+        super().make()
+        # In this harness alone, IMDS has port 80 of the machine.
+        self.undo.remove(self.imds.__exit__)
+        self.imds.__exit__()
 
     def put(self, path: str, content: str, mode: str = "644") -> None:
         done = self.run("install", "-D", f"--mode={mode}", "/dev/stdin", path, stdin=content)
@@ -57,7 +63,8 @@ class Proxied(Machine):
             self.put(f"/opt/shop/releases/{slot}/robots.txt", "User-agent: *\n")
             self.put(f"/opt/shop/releases/{slot}/secret", "not to be served\n")
             self.must("ln", "-s", f"/opt/shop/releases/{slot}", f"{PROXY}/slots/shop-{slot}/release")
-        self.must("systemctl", "start", "ingot-proxy.service")
+        started = self.run("systemctl", "start", "ingot-proxy.service")
+        assert started.code == 0, self.journal("-u", "ingot-proxy.service")
 
     def point(self, site: str, slot: str) -> None:
         """The switch: one rename."""
@@ -140,8 +147,7 @@ def test_static_files_are_served_from_the_release_and_nothing_beside_them(machin
     for path in ("/assets../secret", "/assets/../secret", "/assets/..%2f..%2fsecret", "/assets/%2e%2e/%2e%2e/secret"):
         assert "not to be served" not in machine.curl("--path-as-is", f"http://127.0.0.1{path}"), path
     answer = machine.curl("-D", "-", "-o", "/dev/null", "-H", "Accept-Encoding: gzip", "http://127.0.0.1/assets/long.css")
-    assert "Content-Encoding: gzip" in answer and "Server: nginx\r" in answer + "\r", answer
-    assert "nginx/" not in answer
+    assert "\nContent-Encoding: gzip\n" in answer and "\nServer: nginx\n" in answer, answer
 
 
 def test_a_body_has_a_limit_and_below_it_comes_whole(machine):

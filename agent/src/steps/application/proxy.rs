@@ -224,10 +224,12 @@ mod tests {
         };
         let tls = json!({"certificate": "{{secrets.site.certificate}}", "key": "{{secrets.site.key}}"});
         let files = json!({"/assets": "public/assets", "/robots.txt": "robots.txt"});
-        insta::assert_snapshot!("nginx.conf", nginx.conf());
         let site = |site: &Site<'_>, fields| proxy(fields).site(site, &nginx).unwrap();
-        insta::assert_snapshot!("shop.conf", site(&shop, json!({"static": files, "tls": tls})));
-        insta::assert_snapshot!("alone.conf", site(&alone, json!({"listen": 8081, "body": "1k", "timeout": "1s"})));
-        insta::assert_snapshot!("php.conf", site(&php, json!({"listen": [8082, 8083]})));
+        insta::with_settings!({ snapshot_path => "../../../../tests/machine/proxy", prepend_module_to_snapshot => false }, {
+            insta::assert_snapshot!("nginx.conf", nginx.conf());
+            insta::assert_snapshot!("shop.conf", site(&shop, json!({"static": files, "tls": tls})));
+            insta::assert_snapshot!("alone.conf", site(&alone, json!({"listen": 8081, "body": "1k", "timeout": "1s"})));
+            insta::assert_snapshot!("php.conf", site(&php, json!({"listen": [8082, 8083]})));
+        });
     }
 }
