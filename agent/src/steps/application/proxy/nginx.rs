@@ -65,7 +65,7 @@ worker_rlimit_nofile 65536;
 # Workers of a former configuration end once their requests have, WebSockets included.
 worker_shutdown_timeout 1h;
 pid /run/ingot/proxy/nginx.pid;
-error_log stderr warn;
+error_log stderr error;
 
 events {
     worker_connections 8192;

@@ -175,6 +175,7 @@ const FRONT_HEADERS: &str = r#"        proxy_set_header Host $ingot_host;
 
 /// What every slot has: it lets everything pass as the front has sent it, which has added some headers.
 const SLOT: &str = r#"    access_log off;
+    absolute_redirect off;
     client_max_body_size 0;
     client_header_buffer_size 16k;
     large_client_header_buffers 8 64k;
