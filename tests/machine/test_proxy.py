@@ -1,4 +1,4 @@
-"""The configuration that ingot writes for nginx, given to a real one under systemd: what it answers, and what a switch loses.
+"""The configuration that ingot writes, given to a real nginx under systemd: what it answers, and what a switch loses.
 
 The configuration is the snapshots of the unit tests, which are what ingot writes.
 """
@@ -73,7 +73,7 @@ class Proxied(Machine):
         self.must("mv", "-T", new, f"{PROXY}/{site}")
 
     def start(self, port: int, generation: str) -> None:
-        environment = [f"--setenv=PORT={port}", f"--setenv=GENERATION={generation}", "--setenv=PYTHONDONTWRITEBYTECODE=1"]
+        environment = [f"--setenv=PORT={port}", f"--setenv=GENERATION={generation}"]
         self.must("systemd-run", "--quiet", f"--unit=web-{generation}", *environment, "python3", "-S", "/opt/echo.py")
         self.wait_until(f"curl -sf http://127.0.0.1:{port}/ | grep -q gen={generation}")
 
@@ -135,7 +135,8 @@ def test_a_balancer_is_believed_and_a_client_is_not(machine):
     assert not {"forwarded", "x-forwarded-host", "proxy"} & set(seen)
 
     seen = headers(machine, "-H", "Host: shop.example.com:443", "https://127.0.0.1/headers")
-    assert (seen["x-forwarded-proto"], seen["x-forwarded-port"], seen["host"]) == ("https", "443", "shop.example.com:443")
+    assert (seen["x-forwarded-proto"], seen["x-forwarded-port"]) == ("https", "443")
+    assert seen["host"] == "shop.example.com:443"
     assert seen["connection"] == "close"
 
 
@@ -146,7 +147,8 @@ def test_static_files_are_served_from_the_release_and_nothing_beside_them(machin
     assert machine.curl("-o", "/dev/null", "-w", "%{redirect_url}", "http://127.0.0.1/assets").endswith("/assets/")
     for path in ("/assets../secret", "/assets/../secret", "/assets/..%2f..%2fsecret", "/assets/%2e%2e/%2e%2e/secret"):
         assert "not to be served" not in machine.curl("--path-as-is", f"http://127.0.0.1{path}"), path
-    answer = machine.curl("-D", "-", "-o", "/dev/null", "-H", "Accept-Encoding: gzip", "http://127.0.0.1/assets/long.css")
+    zipped = ["-D", "-", "-o", "/dev/null", "-H", "Accept-Encoding: gzip"]
+    answer = machine.curl(*zipped, "http://127.0.0.1/assets/long.css")
     assert "\nContent-Encoding: gzip\n" in answer and "\nServer: nginx\n" in answer, answer
 
 
@@ -200,7 +202,7 @@ def test_it_comes_back_after_a_kill(machine):
 
 
 def switch(machine: Proxied, switches: int, longest: float) -> dict:
-    """Switches between two slots under load, each time once nobody is served by the old one any more. What the load saw."""
+    """Switches between two slots under load, and stops the old release once it serves nobody. What the load saw."""
     run = ["systemd-run", "--quiet", "--unit=load", "-p", "LimitNOFILE=4096", "python3", "-S", "/opt/load.py"]
     machine.must(*run, f"--longest={longest}", "--websocket=/ws", "127.0.0.1", "80", "/run/load.json")
     serving, slot = "first", "a"

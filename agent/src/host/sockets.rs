@@ -1,8 +1,8 @@
 //! Sockets of this machine, as the kernel lists them: how many connections there are to an application that is to be
 //! stopped, and who listens where.
 //!
-//! Listening sockets and connections of other network namespaces, such as those of a container with its own network, are
-//! not seen. A connection to such a container by way of this machine's loopback is: by its other end.
+//! Listening sockets and connections of other network namespaces, such as those of a container with its own network,
+//! are not seen. A connection to such a container by way of this machine's loopback is: by its other end.
 
 mod kernel;
 mod tables;
@@ -57,9 +57,9 @@ pub(crate) struct Holder {
 }
 
 impl Listener {
-    /// Whether another socket that is to listen on `at` cannot: same port, and one of the two listens on every address of
-    /// that family, or both on the same one. A socket on every IPv6 address takes those of IPv4 too, unless it was told
-    /// not to, which the kernel does not show: it is taken for one that does.
+    /// Whether another socket that is to listen on `at` cannot: same port, and one of the two listens on every address
+    /// of that family, or both on the same one. A socket on every IPv6 address takes those of IPv4 too, unless it was
+    /// told not to, which the kernel does not show: it is taken for one that does.
     pub(crate) fn is_in_the_way_of(&self, at: SocketAddr) -> bool {
         let (ours, other) = (self.at.ip(), at.ip());
         let same_family = ours.is_ipv4() == other.is_ipv4();

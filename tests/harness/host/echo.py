@@ -1,7 +1,8 @@
 """The application that ``load.py`` asks: ``PORT=… GENERATION=… python3 echo.py``. Dies at once on SIGTERM.
 
-HTTP/1.1 with kept-alive connections, and WebSockets. Each answer names the request and the body it belongs to, so a mixed-up
-or shortened one is seen, and the generation that gave it. ``/headers`` answers with the request's headers as JSON.
+HTTP/1.1 with kept-alive connections, and WebSockets. Each answer names the request and the body it belongs to, so a
+mixed-up or shortened one is seen, and the generation that gave it. ``/headers`` answers with the request's headers as
+JSON.
 """
 
 import asyncio

@@ -1,11 +1,11 @@
-"""HTTP load that notices one lost request: ``python3 load.py HOST PORT RESULT [--duration S] [--websocket PATH] [--tls]``.
+"""HTTP load that notices one lost request: ``python3 load.py HOST PORT RESULT [--websocket PATH]``.
 
 Runs until SIGTERM (or for ``--duration`` seconds), lets every request in flight finish, and writes RESULT as JSON. A
-request counts as sent with its first byte, and as lost unless its answer is complete and correct: nothing is retried. Only
-the standard library is used, so that it also runs in a container's bare Python.
+request counts as sent with its first byte, and as lost unless its answer is complete and correct: nothing is retried.
+Only the standard library is used, so that it also runs in a container's bare Python.
 
-The application has to answer ``id=<X-Id> len=<bytes of the body> crc=<crc32 of the body> gen=<any word>``, after as many
-seconds as ``X-Wait`` says, and to echo the text frames of a WebSocket: ``echo.py`` does.
+The application has to answer ``id=<X-Id> len=<bytes of the body> crc=<crc32 of the body> gen=<any word>``, after as
+many seconds as ``X-Wait`` says, and to echo the text frames of a WebSocket: ``echo.py`` does.
 """
 
 import argparse
@@ -147,7 +147,7 @@ class Load:
         return headers.get("connection", "").lower() == "close" or not kind.keep_alive
 
     async def talk(self):
-        """Sessions of a WebSocket of some seconds each; every message has to be echoed, and the session to end in order."""
+        """Sessions of a WebSocket, one after the other: every message is echoed, and each session ends in order."""
         while not self.stopping.is_set():
             self.counts["websocket"]["sent"] += 1
             try:
@@ -163,8 +163,8 @@ class Load:
         head = f"GET {self.websocket} HTTP/1.1\r\nHost: {self.host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         writer.write(head.encode() + b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + key + b"\r\n\r\n")
         lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
-        accept = base64.b64encode(hashlib.sha1(key + WEBSOCKET_GUID).digest())
-        if b" 101 " not in lines[0] or b"sec-websocket-accept: " + accept.lower() not in [line.lower() for line in lines]:
+        accept = b"sec-websocket-accept: " + base64.b64encode(hashlib.sha1(key + WEBSOCKET_GUID).digest()).lower()
+        if b" 101 " not in lines[0] or accept not in [line.lower() for line in lines]:
             raise Lost(f"no WebSocket: {lines[0]!r}")
         end = time.monotonic() + random.uniform(0.2, 0.8) * self.longest
         while time.monotonic() < end and not self.stopping.is_set():
@@ -184,7 +184,7 @@ class Load:
 
 
 async def read_answer(reader):
-    """Status, headers by lower-case name, and body of one answer with Content-Length, chunks, or the connection's end."""
+    """Status, headers by lower-case name, and body, which ends by its length, by chunks, or with the connection."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
     if headers.get("transfer-encoding", "").lower() == "chunked":

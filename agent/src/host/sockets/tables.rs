@@ -51,8 +51,8 @@ fn tcp(table: &str) -> impl Iterator<Item = Tcp<'_>> {
     })
 }
 
-/// `0100007F:1F90`: words in the byte order of the machine, one of them for IPv4 and four for IPv6; the port as a number.
-/// An IPv4 address in an IPv6 one is taken for what it is.
+/// `0100007F:1F90`: words in the byte order of the machine, one of them for IPv4 and four for IPv6; the port as a
+/// number. An IPv4 address in an IPv6 one is taken for what it is.
 fn address(field: &str) -> Option<SocketAddr> {
     let (ip, port) = field.split_once(':')?;
     let word = |at: usize| Some(u32::from_str_radix(ip.get(at..at + 8)?, 16).ok()?.to_ne_bytes());
@@ -79,8 +79,8 @@ fn is_connected(state: &[u8]) -> bool {
     state == UNIX_CONNECTING || state == UNIX_CONNECTED
 }
 
-/// State and path of a line such as `0000000000000000: 00000003 00000000 00000000 0001 03 27145 /run/a socket`. The inode is
-/// padded, and what follows one blank is the path as it is.
+/// State and path of a line such as `0000000000000000: 00000003 00000000 00000000 0001 03 27145 /run/a socket`. The
+/// inode is padded, and what follows one blank is the path as it is.
 fn unix(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut rest = line;
     let mut next = || {
@@ -109,8 +109,8 @@ mod tests {
     use super::*;
 
     /// As Linux 6.1 on x86_64 prints them: a listener on 127.0.0.1:8080, a connection to it that waits to be accepted
-    /// (its inode is 0), one that was accepted, the other ends of both, one on its way, one that is over, and one to a port
-    /// 8080 elsewhere.
+    /// (its inode is 0), one that was accepted, the other ends of both, one on its way, one that is over, and one to a
+    /// port 8080 elsewhere.
     const TCP: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000001 00:00000000 00000000     0        0 27145 1 0000000000000000 100 0 0 10 0
    1: 0100007F:1F90 0100007F:A001 01 00000000:00000009 00:00000000 00000000     0        0 0 1 0000000000000000 20 4 30 10 -1

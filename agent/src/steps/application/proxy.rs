@@ -10,12 +10,12 @@
 //! # or proxy: none
 //! ```
 //!
-//! nginx resolves the path of a UNIX socket with each connect(2), after it has read the request. So a request is passed to
-//! the socket behind a symbolic link ([`Place::Current`]), where the same nginx listens for the slot of one release and
-//! passes on to that release's port: a rename of the link is the whole switch, and nginx is never reloaded for it.
+//! nginx resolves the path of a UNIX socket with each connect(2), after it has read the request. So a request is passed
+//! to the socket behind a symbolic link ([`Place::Current`]), where the same nginx listens for the slot of one release
+//! and passes on to that release's port: a rename of the link is the whole switch, and nginx is never reloaded for it.
 //!
-//! All of this is pure: what is found on the machine comes in as [`Nginx`], what has to be written goes out as text. When
-//! nginx is started, and when the link is switched, is decided elsewhere.
+//! All of this is pure: what is found on the machine comes in as [`Nginx`], what has to be written goes out as text.
+//! When nginx is started, and when the link is switched, is decided elsewhere.
 
 mod fields;
 mod nginx;

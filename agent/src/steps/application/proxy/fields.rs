@@ -28,7 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Fields {
     /// Port for http, or a list of ports; `[]` where `tls` alone is served. Default: 80.
     listen: Option<Ports>,
-    /// Files that nginx serves from the release: the path of a URL, and the directory or file in the release. Default: none.
+    /// Files that nginx serves from the release: the path of a URL, and the directory or file in the release. Default:
+    /// none.
     #[serde(default, rename = "static")]
     files: BTreeMap<String, String>,
     /// Maximum size of a request's body; a larger one gets status 413. Default: 10m.
@@ -139,8 +140,9 @@ pub(super) fn is_release_path(path: &str) -> bool {
     !inside.is_empty() && is_plain(inside)
 }
 
-/// Whether a path, without a slash at its front, has none but names in it that mean nothing to nginx. What stands in nginx's
-/// configuration is quoted as well; `$` would be a variable in any case, and `%` is not what a location is compared with.
+/// Whether a path, without a slash at its front, has none but names in it that mean nothing to nginx. What stands in
+/// nginx's configuration is quoted as well; `$` would be a variable in any case, and `%` is not what a location is
+/// compared with.
 fn is_plain(path: &str) -> bool {
     let is_name = |name: &str| !matches!(name, "" | "." | "..");
     let is_harmless = |letter: char| letter.is_alphanumeric() || "/-._~@+,=!".contains(letter);

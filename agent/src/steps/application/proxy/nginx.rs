@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use super::place::SITES;
 
-/// The users that the distributions' nginx works as: Debian's and Ubuntu's, and Amazon Linux's. The first that exists is it.
+/// The users that the distributions' nginx works as: Debian's and Ubuntu's, and Amazon Linux's. The first that exists
+/// is it.
 pub(crate) const WORKER_USERS: [&str; 2] = ["www-data", "nginx"];
 
 /// What has to be known of a machine and its nginx to write a configuration for it.
@@ -22,8 +23,8 @@ pub(crate) struct Nginx {
 pub(crate) struct Version(u32, u32, u32);
 
 impl Version {
-    /// With `keepalive_min_timeout`: a worker that is to end lets idle connections of clients be for so long, and does not
-    /// close one on which a request is coming. Source: nginx's CHANGES.
+    /// With `keepalive_min_timeout`: a worker that is to end lets idle connections of clients be for so long, and does
+    /// not close one on which a request is coming. Source: nginx's CHANGES.
     const KEEPALIVE_MIN_TIMEOUT: Self = Self(1, 27, 4);
 
     /// With the directive `http2`, in place of a parameter of `listen`. Source: nginx's CHANGES.
@@ -58,8 +59,8 @@ impl Nginx {
 
 const HEAD: &str = "# Written by ingot, and again whenever the document is applied.\n";
 
-/// Each request that is proxied has four of a worker's connections: client, front, slot, application. The path of the log
-/// is journald's own, which is there whether or not anybody provides /dev/log.
+/// Each request that is proxied has four of a worker's connections: client, front, slot, application. The path of the
+/// log is journald's own, which is there whether or not anybody provides /dev/log.
 const MAIN: &str = r#"worker_processes auto;
 worker_rlimit_nofile 65536;
 # Workers of a former configuration end once their requests have, WebSockets included.
@@ -80,8 +81,8 @@ http {
     tcp_nopush on;
 "#;
 
-/// Peers on private addresses are balancers and this machine: what they say of the client is believed. A balancer adds the
-/// address that it sees to the end of `X-Forwarded-For`, so what a client has put there is left of it.
+/// Peers on private addresses are balancers and this machine: what they say of the client is believed. A balancer adds
+/// the address that it sees to the end of `X-Forwarded-For`, so what a client has put there is left of it.
 const HTTP: &str = r#"
     client_body_temp_path /var/cache/ingot-proxy/body;
     proxy_temp_path /var/cache/ingot-proxy/proxy;

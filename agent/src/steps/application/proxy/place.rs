@@ -10,11 +10,12 @@ pub(crate) const SITES: &str = "/run/ingot/proxy/sites";
 /// Names that no application can have, since its link would be in the way of these.
 const TAKEN: [&str; 5] = ["nginx.conf", "nginx.pid", "sites", "slots", "tls"];
 
-/// The longest name of an application: the path of a UNIX socket has at most 107 bytes, unix(7), and nothing is to be near
-/// that.
+/// The longest name of an application: the path of a UNIX socket has at most 107 bytes, unix(7), and nothing is to be
+/// near that.
 const LONGEST: usize = 48;
 
-/// What is wrong with an application's name where its proxy is concerned. It stands in paths and in nginx's configuration.
+/// What is wrong with an application's name where its proxy is concerned. It stands in paths and in nginx's
+/// configuration.
 pub(crate) fn name_objection(name: &str) -> Option<Objection> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     if name.is_empty() || name.starts_with('.') || !name.bytes().all(is_plain) {

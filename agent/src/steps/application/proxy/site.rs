@@ -8,8 +8,9 @@ use super::fields::{Fields, is_release_path};
 use super::nginx::Nginx;
 use super::place::{Place, Slot};
 
-/// An application as its proxy sees it. What is passed to is always written out, never an `upstream`: of those nginx keeps
-/// connections since 1.29.7, whatever it says to the other end (seen with 1.30.6). None of it changes with a release, so that nginx is not reloaded for one.
+/// An application as its proxy sees it. What is passed to is always written out, never an `upstream`: of those nginx
+/// keeps connections since 1.29.7, whatever it says to the other end (seen with 1.30.6). None of it changes with a
+/// release, so that nginx is not reloaded for one.
 #[derive(Debug, Clone)]
 pub(crate) struct Site<'a> {
     /// Its name, without anything wrong with it by [`name_objection`](super::name_objection).
@@ -19,8 +20,8 @@ pub(crate) struct Site<'a> {
     /// The port that a release listens on, in slot a and in slot b.
     pub(crate) slots: [u16; 2],
     pub(crate) speaks: Upstream<'a>,
-    /// Whether certificate and key are in their places: without them nginx would not start. After a reboot they come back
-    /// with the document.
+    /// Whether certificate and key are in their places: without them nginx would not start. After a reboot they come
+    /// back with the document.
     pub(crate) has_certificate: bool,
 }
 
@@ -54,8 +55,8 @@ fn path(path: &Path) -> Quoted<std::path::Display<'_>> {
 /// How long nginx waits for more than the slowest answer: the front is to be the first that gives up, and say why.
 const LONGER: Duration = Duration::from_secs(5);
 
-/// An idle connection outlives a balancer's, which is as long as people let the slowest answer be: the one that closes first
-/// is to be the one that does not send. 60s is the default of an Application Load Balancer.
+/// An idle connection outlives a balancer's, which is as long as people let the slowest answer be: the one that closes
+/// first is to be the one that does not send. 60s is the default of an Application Load Balancer.
 const IDLE: Duration = Duration::from_secs(75);
 
 impl Site<'_> {
@@ -188,7 +189,8 @@ const SLOT: &str = r#"    access_log off;
     }
 "#;
 
-/// The front has read the request, and keeps the answer for slow clients. What an application tells nginx is for the front.
+/// The front has read the request, and keeps the answer for slow clients. What an application tells nginx is for the
+/// front.
 const SLOT_HTTP: &str = r#"        proxy_buffering off;
         proxy_request_buffering off;
         proxy_set_header Host $http_host;
@@ -201,8 +203,9 @@ const SLOT_HTTP: &str = r#"        proxy_buffering off;
         proxy_pass_header X-Accel-Charset;
 "#;
 
-/// Files that are there are served as they are, but for hidden ones; everything else is index.php's. What follows the name
-/// of a script is its path, and a script that is not there is not asked for: another one could be run in its place.
+/// Files that are there are served as they are, but for hidden ones; everything else is index.php's. What follows the
+/// name of a script is its path, and a script that is not there is not asked for: another one could be run in its
+/// place.
 const PHP: &str = r#"    index index.php index.html;
     location / {
         try_files $uri $uri/ /index.php$is_args$args;
