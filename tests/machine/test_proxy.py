@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from harness import tls
-from harness.agent import REPOSITORY
+from harness.agent import PATIENCE, REPOSITORY
 from harness.host import container, load
 from harness.host.container import Machine
 
@@ -212,7 +212,7 @@ def switch(machine: Proxied, switches: int, longest: float) -> dict:
         machine.start(PORTS[slot], serving)
         machine.point("shop", slot)
         assert machine.curl("http://127.0.0.1/assets/name.txt") == f"{slot}\n"
-        looks, deadline = 0, time.monotonic() + 3 * longest + 20
+        looks, deadline = 0, time.monotonic() + 3 * longest + 2 * PATIENCE
         while looks < 3:
             looks = looks + 1 if machine.connections(old_slot) == 0 else 0
             assert time.monotonic() < deadline, f"{machine.connections(old_slot)} connections to {old_slot}"

@@ -23,6 +23,9 @@ pub(crate) trait Sockets {
     /// The number of connections to `endpoints` that somebody may still be served over. Those that wait to be accepted
     /// count; those that the other end has closed do not. An established connection over loopback may count twice, once
     /// for each of its ends.
+    ///
+    /// The kernel lists TCP in some 50 to 100 ms of a core where it remembers 10,000 connections, and UNIX sockets in
+    /// 0.1 ms. Whoever waits asks for a path until there are none, and only then for the port behind it.
     async fn connections(&self, endpoints: &[Endpoint]) -> Result<usize, HostError>;
 
     /// Every TCP socket that accepts connections, with the processes that hold it, by address.
