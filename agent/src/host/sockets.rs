@@ -60,6 +60,11 @@ pub(crate) struct Holder {
 }
 
 impl Listener {
+    /// Whether a process of `unit` holds it.
+    pub(crate) fn is_of(&self, unit: &str) -> bool {
+        self.holders.iter().any(|holder| holder.unit.as_deref() == Some(unit))
+    }
+
     /// Whether another socket that is to listen on `at` cannot: same port, and one of the two listens on every address
     /// of that family, or both on the same one. A socket on every IPv6 address takes those of IPv4 too, unless it was
     /// told not to, which the kernel does not show: it is taken for one that does.
