@@ -23,6 +23,7 @@ pub(crate) mod mounts;
 pub(crate) mod opened;
 pub(crate) mod outlet;
 pub(crate) mod reading;
+pub(crate) mod sockets;
 pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod tree;
@@ -56,12 +57,13 @@ pub(crate) struct Host {
     pub(crate) mounts: Rc<dyn mounts::Mounts>,
     pub(crate) reading: Rc<dyn reading::Reading>,
     pub(crate) directories: Rc<dyn unpack::Directories>,
+    pub(crate) sockets: Rc<dyn sockets::Sockets>,
     pub(crate) clock: Rc<dyn Clock>,
 }
 
 impl Host {
-    /// The machine we are on. With a `root`, files and users are those below it; programs, units and the network are
-    /// always those of the running system.
+    /// The machine we are on. With a `root`, files and users are those below it; programs, units, sockets and the network
+    /// are always those of the running system.
     pub(crate) fn this_machine(root: Option<PathBuf>) -> Self {
         let commands: Rc<dyn Commands> = Rc::new(commands::ProcessCommands);
         let files: Rc<dyn Files> = Rc::new(files::DiskFiles::new(root.clone()));
@@ -73,6 +75,7 @@ impl Host {
             mounts: Rc::new(mounts::kernel::KernelMounts::new(root, Rc::clone(&commands))),
             disks: Rc::new(disks::attached::AttachedDisks::new(Rc::clone(&commands))),
             units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),
+            sockets: Rc::new(sockets::KernelSockets),
             clock: Rc::new(clock::SystemClock::start()),
             commands,
         }

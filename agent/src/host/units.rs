@@ -219,7 +219,7 @@ impl Units for Systemctl {
 
     fn own(&self) -> Option<String> {
         let path = Path::new("/proc/self/cgroup");
-        own_of(&std::fs::read_to_string(path).ok()?)
+        unit_of(&std::fs::read_to_string(path).ok()?)
     }
 }
 
@@ -241,8 +241,9 @@ fn parse(lines: &[String]) -> Vec<Unit> {
     blocks.map(|block| block.iter().filter_map(|line| line.split_once('=')).fold(Unit::default(), Unit::with)).collect()
 }
 
-/// The innermost service of our control group: of `0::/path` (version 2), else of `1:name=systemd:/path` (version 1).
-fn own_of(cgroup: &str) -> Option<String> {
+/// The innermost service of a process, by its /proc/PID/cgroup: of `0::/path` (version 2), else of `1:name=systemd:/path`
+/// (version 1).
+pub(super) fn unit_of(cgroup: &str) -> Option<String> {
     let path = |controllers: &str| {
         cgroup.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -382,7 +383,7 @@ mod tests {
 
     #[test]
     fn finds_its_own_unit() {
-        let own = |cgroup: &str| own_of(cgroup);
+        let own = |cgroup: &str| unit_of(cgroup);
         assert_eq!(own("0::/system.slice/ingot.service\n").as_deref(), Some("ingot.service"));
         let hybrid = "12:cpu,cpuacct:/\n1:name=systemd:/system.slice/cloud-final.service\n0::/\n";
         assert_eq!(own(hybrid).as_deref(), Some("cloud-final.service"));

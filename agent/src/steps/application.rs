@@ -27,6 +27,7 @@ mod generation;
 mod ground;
 mod memory;
 mod prove;
+mod proxy;
 mod restore;
 mod trouble;
 
