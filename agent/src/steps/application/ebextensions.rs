@@ -23,12 +23,16 @@ mod yaml;
 
 pub(crate) use self::entries::{Command, Content, File, Run};
 use self::yaml::{Entry, Node, Value};
+use crate::failure::nearest;
 use crate::steps::application::release::{Kind, Release};
 use crate::steps::application::remark::Remark;
 
 const DIRECTORY: &str = ".ebextensions";
 
 const ENVIRONMENT: &str = "aws:elasticbeanstalk:application:environment";
+
+/// What is read of a file.
+const SECTIONS: [&str; 4] = ["files", "commands", "container_commands", "option_settings"];
 
 /// What is done before anything of the release runs, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +113,7 @@ impl Extensions {
             self.option_settings(file, &entry.node);
         }
         for entry in node.entries() {
-            if !["files", "commands", "container_commands", "option_settings"].contains(&entry.key.as_str()) {
+            if !SECTIONS.contains(&entry.key.as_str()) {
                 self.warnings.push(Remark::at(file, entry.line, format!("`{}` is not read", entry.key), elsewhere(&entry.key)));
             }
         }
@@ -190,14 +194,18 @@ fn unread_option(file: &str, line: usize, option: &str) -> Remark {
 }
 
 /// Where what is asked for belongs with ingot.
-fn elsewhere(key: &str) -> &'static str {
-    match key {
+fn elsewhere(key: &str) -> String {
+    let hint = match key {
         "packages" | "sources" => "install it in the image",
         "users" | "groups" => "make them in the image",
         "services" => "name the unit under `services:` of the document",
         "Resources" | "Outputs" | "Parameters" | "Mappings" | "Conditions" => "put it into the template of the stack",
-        _ => "remove it",
-    }
+        _ => match nearest(key, SECTIONS) {
+            Some(near) => return format!("did you mean `{near}`?"),
+            None => "remove it",
+        },
+    };
+    hint.to_owned()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One entry of `commands`, `container_commands` or `files`.
 
 use super::yaml::{Entry, Node, Value};
+use crate::failure::nearest;
 use crate::steps::application::remark::Remark;
 
 /// What is run: by the shell, or as it is.
@@ -161,6 +162,10 @@ pub(super) fn text(file: &str, key: &str, node: &Node) -> Result<String, Remark>
 fn name_unknown(file: &str, entry: &Entry, known: &[&str], warnings: &mut Vec<Remark>) {
     for field in entry.node.entries().iter().filter(|field| !known.contains(&field.key.as_str())) {
         let message = format!("`{}` of `{}` is not read", field.key, entry.key);
-        warnings.push(Remark::at(file, field.line, message, format!("known here: {}", known.join(", "))));
+        let hint = match nearest(&field.key, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known here: {}", known.join(", ")),
+        };
+        warnings.push(Remark::at(file, field.line, message, hint));
     }
 }

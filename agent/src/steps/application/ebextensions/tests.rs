@@ -113,6 +113,11 @@ fn what_is_ignored_is_said() {
         said(&other.warnings),
         ".ebextensions/a.yaml: this file is not read, since its name does not end with .config; rename it to a.config\n"
     );
+    let misspelled = of("container_command: {}\ncontainer_commands: { a: { command: x, ignore_errors: true } }\n");
+    insta::assert_snapshot!(said(&misspelled.warnings), @r"
+    .ebextensions/a.config:2: `ignore_errors` of `a` is not read; did you mean `ignoreErrors`?
+    .ebextensions/a.config:1: `container_command` is not read; did you mean `container_commands`?
+    ");
     assert_eq!(of("# nothing\n"), Extensions::default());
     assert_eq!(of("container_commands:\n").mistakes, []);
 }
