@@ -21,14 +21,23 @@
 
 mod change;
 mod decide;
+pub(crate) mod ebextensions;
 mod environment;
 mod fields;
+mod front;
 mod generation;
 mod ground;
+pub(crate) mod hooks;
+pub(crate) mod judge;
 mod memory;
+pub(crate) mod platforms;
+pub(crate) mod procfile;
 mod prove;
 mod proxy;
+pub(crate) mod release;
+pub(crate) mod remark;
 mod restore;
+mod slot;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -42,7 +51,8 @@ use self::decide::{Found, Wanted};
 use self::environment::is_secret;
 pub(crate) use self::fields::Application;
 pub(crate) use self::restore::{Missing, bring_back};
-use self::generation::{Generation, Slot};
+use self::generation::Generation;
+use self::slot::Slot;
 use self::ground::Ground;
 use self::memory::Memory;
 use self::trouble::ApplicationError;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::generation::{Placed, Slot};
+use super::generation::Placed;
+use super::slot::Slot;
 
 /// One difference between an application and what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::change::Change;
 use super::fields::Overlap;
-use super::generation::{Generation, Placed, Slot};
+use super::generation::{Generation, Placed};
+use super::slot::Slot;
 
 /// What was found on the machine.
 #[derive(Debug, Default)]

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::decide::Found;
-use super::generation::{Placed, Slot};
+use super::generation::Placed;
+use super::slot::Slot;
 use super::memory::Memory;
 use crate::host::{Attributes, Host, HostError};
 use crate::steps::health::{Health, Illness, health};

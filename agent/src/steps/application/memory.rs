@@ -1,7 +1,8 @@
 //! What is remembered of an application: what is in its two slots, and which of them serves. Without secrets, so that it
 //! can be brought back after a reboot where nobody can be asked.
 
-use super::generation::{Placed, Slot};
+use super::generation::Placed;
+use super::slot::Slot;
 use crate::host::state::{Entry, EntryState, Record};
 use crate::host::{Clock, HostError};
 

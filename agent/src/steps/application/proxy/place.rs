@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::failure::Objection;
+use crate::steps::application::slot::Slot;
 
 /// `sites/APP.conf`, one for each application.
 pub(crate) const SITES: &str = "/run/ingot/proxy/sites";
@@ -28,32 +29,6 @@ pub(crate) fn name_objection(name: &str) -> Option<Objection> {
     TAKEN.contains(&name).then(|| Objection::new(format!("an application cannot be called `{name}`"), "give it another name"))
 }
 
-/// Of two releases of an application, the one that serves is in one slot, and the next one starts in the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Slot {
-    A,
-    B,
-}
-
-impl Slot {
-    pub(crate) const BOTH: [Self; 2] = [Self::A, Self::B];
-
-    /// `a` or `b`.
-    pub(crate) fn letter(self) -> char {
-        match self {
-            Self::A => 'a',
-            Self::B => 'b',
-        }
-    }
-
-    pub(crate) fn other(self) -> Self {
-        match self {
-            Self::A => Self::B,
-            Self::B => Self::A,
-        }
-    }
-}
-
 /// A file or directory of the proxy. [`path`](Place::path) says where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place<'a> {
@@ -77,7 +52,7 @@ pub(crate) enum Place<'a> {
 
 impl Place<'_> {
     pub(crate) fn path(self) -> PathBuf {
-        let slot = |name: &str, slot: Slot| format!("slots/{name}-{}", slot.letter());
+        let slot = |name: &str, slot: Slot| format!("slots/{name}-{}", slot.name());
         let below = match self {
             Self::Conf => "nginx.conf".to_owned(),
             Self::Site(name) => return format!("{SITES}/{name}.conf").into(),

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::fields::{Fields, is_release_path};
 use super::nginx::Nginx;
-use super::place::{Place, Slot};
+use super::place::Place;
+use crate::steps::application::slot::Slot;
 
 /// An application as its proxy sees it. What is passed to is always written out, never an `upstream`: of those nginx
 /// keeps connections since 1.29.7, whatever it says to the other end (seen with 1.30.6). None of it changes with a
