@@ -118,13 +118,7 @@ impl Record {
         Self::within(Path::new(INSTANCES).join(as_name(instance)), name, files, owner, instance).await
     }
 
-    async fn within(
-        directory: PathBuf,
-        name: &str,
-        files: Rc<dyn Files>,
-        owner: (u32, u32),
-        instance: &str,
-    ) -> Result<Self, HostError> {
+    async fn within(directory: PathBuf, name: &str, files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
         let path = directory.join(format!("{name}.json"));
         let content = files.read(&path, LIMIT).await;
         let is_other = |kind| !matches!(kind, FileKind::File | FileKind::Symlink);

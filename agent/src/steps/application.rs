@@ -4,7 +4,7 @@
 //! applications:
 //!   shop:
 //!     bundle: bundles.app
-//!     run: { web: "bin/shop --port $PORT", jobs: "bin/shop jobs" }   # default: the release's Procfile
+//!     run: { web: "bin/shop --port $PORT", jobs: "bin/shop jobs" }   # default: the release's Procfile, else its platform's command
 //!     user: shop
 //!     environment: { DATABASE_URL: "{{secrets.db.url}}" }
 //!     port: 5000                                   # where this machine reaches it, whichever release serves
@@ -19,6 +19,7 @@
 //! the new one fails at any point, the one before goes on serving. [`decide`] says what is to be done, and is pure; [`ground`]
 //! does it; [`memory`] is what outlasts a reboot.
 
+mod build;
 mod change;
 mod decide;
 pub(crate) mod ebextensions;
@@ -46,24 +47,33 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use self::build::{Recipe, Run};
 use self::change::Change;
 use self::decide::{Found, Wanted};
 use self::environment::is_secret;
 pub(crate) use self::fields::Application;
-pub(crate) use self::restore::{Missing, bring_back};
-use self::generation::Generation;
-use self::slot::Slot;
+use self::generation::{Generation, Placed};
 use self::ground::Ground;
+use self::hooks::{Moment, Occasion};
+use self::judge::{Examined, examine};
 use self::memory::Memory;
+use self::platforms::Speaks;
+use self::proxy::{FastCgi, Upstream};
+use self::release::Release;
+pub(crate) use self::restore::{Missing, bring_back};
+use self::slot::Slot;
 use self::trouble::ApplicationError;
 use crate::failure::{Explanation, Objection};
-use crate::host::HostError;
 use crate::host::state::Record;
+use crate::host::{HostError, SEARCH_PATH};
 use crate::step::{Context, Order, Outputs, Phase, Progress, Shape, Step};
-use crate::text::Text;
+use crate::text::{SecretText, Text};
 
-/// Starting and draining, beside the limits that the application itself sets.
-const PATIENCE: Duration = Duration::from_secs(300);
+/// Builds, starting and draining, beside the limits that the application itself sets.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// How long requests are waited for where no proxy says how long one may take.
+const DRAIN: Duration = Duration::from_secs(60);
 
 /// An environment file is as large as the variables of one program may be.
 const ENVIRONMENT_LIMIT: u64 = 4 << 20;
@@ -73,18 +83,23 @@ const ENVIRONMENT_LIMIT: u64 = 4 << 20;
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>.
 const WITHOUT_METADATA: &str = "IPAddressDeny=169.254.169.254/32 fd00:ec2::254/128";
 
+/// Tells a program of a release that it is to do what one instance of a fleet does for all: this one is alone.
+const LEADER: (&str, &str) = ("EB_IS_COMMAND_LEADER", "true");
+
 impl Step for Application {
     type Change = Change;
     type Error = ApplicationError;
 
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         let ready = self.ready.http.as_ref().map_or_else(String::new, |path| format!(", ready by {}", shown(path)));
-        format!("{} on port {}{ready}", self.bundle, self.port)
+        let port = self.port.map_or_else(String::new, |port| format!(" on port {port}"));
+        format!("{}{port}{ready}", self.bundle)
     }
 
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        let texts = self.run.values().chain(self.environment.values()).chain(&self.ready.http).chain(self.proxy.texts());
         Shape {
-            texts: self.run.values().chain(self.environment.values()).chain(&self.ready.http).collect(),
+            texts: texts.collect(),
             watches: vec![&self.bundle],
             offers: Some(&["port", "release", "version"]),
             order: Order::BeforeServices,
@@ -110,28 +125,41 @@ impl Step for Application {
         let ground = ground(&record, cx);
         let mut found = ground.found().await.map_err(ApplicationError::Host)?;
         self.find_stale(&mut found, cx).await?;
-        let wanted = Wanted { application: cx.key(), generation: self.generation(cx).await?, port: self.port, overlap: &self.overlap };
-        Ok(wanted.changes(&found))
+        let (generation, examined) = self.generation(cx).await?;
+        let port = self.port.unwrap_or(examined.port);
+        let front = self.front_changes(port, &upstream(&examined), cx).await?;
+        let build = self.recipe(&generation, &examined, &ground, cx).await?;
+        let hooks = self.due_hooks(&found, &generation, &examined);
+        let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
+        let changes = wanted.changes(&found);
+        if !changes.is_empty() {
+            examined.warnings.iter().for_each(|warning| cx.progress(Progress::Warning(format!("{warning:#}"))));
+        }
+        Ok(changes)
     }
 
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
-        let (slot, is_new) = match &change {
-            Change::Prepare { slot, .. } | Change::Launch { slot, .. } | Change::Prove { slot, .. } => (*slot, true),
-            Change::Settle { slot, .. } | Change::Switch { slot, .. } => (*slot, true),
-            Change::Stop { slot, .. } | Change::Retire { slot, .. } => (*slot, false),
+        let failed = |slot: &Slot| Some(*slot);
+        let slot = match &change {
+            Change::Prepare { slot, .. } | Change::Launch { slot, .. } | Change::Prove { slot, .. } => failed(slot),
+            Change::Settle { slot, .. } | Change::Switch { slot, .. } | Change::Hooks { slot, .. } => failed(slot),
+            // What is stopped is what was before.
+            Change::Stop { slot, .. } => Some(slot.other()),
+            Change::Configure { .. } | Change::Serve { .. } => ground.candidate(),
+            Change::Build { .. } | Change::Retire { .. } => None,
         };
-        match self.make(&change, &ground, cx).await {
-            Err(error) if is_new => Err(self.go_back(slot, error, &ground, cx).await),
-            made => made,
+        match (self.make(&change, &ground, cx).await, slot) {
+            (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
+            (made, _) => made,
         }
     }
 
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, ApplicationError> {
-        let known = &cx.world.known;
-        let (release, version) = (known.text(&self.bundle, "release"), known.text(&self.bundle, "version"));
-        Ok(Outputs { value: json!({ "port": self.port, "release": release, "version": version }), stamp: None })
+        let (generation, examined) = self.generation(cx).await?;
+        let port = self.port.unwrap_or(examined.port);
+        Ok(Outputs { value: json!({ "port": port, "release": generation.release, "version": generation.version }), stamp: None })
     }
 }
 
@@ -142,6 +170,13 @@ impl Application {
 
     async fn make(&self, change: &Change, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let done = match change {
+            Change::Build { release, recipe } => return self.build(release, recipe, ground, cx).await,
+            Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
+            Change::Configure { .. } => {
+                let (_, examined) = self.generation(cx).await?;
+                return self.configure(self.port.unwrap_or(examined.port), &upstream(&examined), ground, cx).await;
+            }
+            Change::Serve { reload } => return self.serve(*reload, cx).await,
             Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
             Change::Stop { placed, processes, .. } => {
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
@@ -151,38 +186,27 @@ impl Application {
             Change::Prove { placed, .. } => return prove::serves(&self.ready, placed, ground, cx).await,
             Change::Switch { slot, .. } => ground.switch(*slot).await,
             Change::Settle { placed, .. } => return prove::settles(placed, ground, cx).await,
-            Change::Retire { slot, placed } => {
-                cx.waiting(format!("for {placed} to stop"));
-                ground.retire(*slot, placed).await
-            }
+            Change::Retire { slot, placed } => self.retire(*slot, placed, ground, cx).await,
         };
         done.map_err(ApplicationError::Host)
+    }
+
+    /// Waits for the requests in a slot that serves no new ones, and stops what is there.
+    async fn retire(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
+        cx.waiting(format!("for the requests that {placed} still answers"));
+        let limit = self.proxy.timeout().unwrap_or(DRAIN).min(cx.time_left());
+        if !ground.drained(slot, placed, limit).await? {
+            cx.progress(Progress::Warning(format!("{placed} still had connections after {limit:?}, and was asked to stop")));
+        }
+        cx.waiting(format!("for {placed} to stop"));
+        ground.retire(slot, placed).await
     }
 
     /// After a failure in a slot: the generation in the other one, if there is one that served, serves again.
     async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
         let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven);
         let Some((placed, _)) = before else { return error };
-        let back = async {
-            let found = ground.found().await?;
-            let down: Vec<&str> = placed.processes().into_iter().filter(|name| !found.running.contains(&placed.unit(cx.key(), name))).collect();
-            let (new, other) = (ground.memory.slot(failed), failed.other());
-            let stopped = new.as_ref().map(|(new, _)| (new.processes(), new));
-            // First those that their predecessors cannot start beside.
-            if let Some((names, new)) = &stopped {
-                let alone: Vec<&str> = names.iter().copied().filter(|name| !self.overlap.covers(name)).collect();
-                ground.stop(new, &alone).await?;
-            }
-            for process in down {
-                ground.launch(&placed, process, time_to_go_back(cx)).await?;
-            }
-            ground.switch(other).await?;
-            if let Some((_, new)) = &stopped {
-                ground.retire(failed, new).await?;
-            }
-            Ok::<(), HostError>(())
-        };
-        match back.await {
+        match ground.go_back(failed, &placed, self.overlap(), time_to_go_back(cx)).await {
             Ok(()) => error.keeping(Some(placed.generation.version.clone())),
             Err(trouble) => {
                 cx.progress(Progress::Warning(format!("cannot go back to {placed}: {}", Explanation::of(&trouble))));
@@ -191,14 +215,18 @@ impl Application {
         }
     }
 
-    /// What is wanted to run.
-    async fn generation(&self, cx: &Context<'_>) -> Result<Generation, ApplicationError> {
+    /// What is wanted to run, and what the release says of it.
+    async fn generation(&self, cx: &Context<'_>) -> Result<(Generation, Examined), ApplicationError> {
         let known = &cx.world.known;
         let text = |field: &str| known.text(&self.bundle, field).unwrap_or_default();
         let (release, version) = (PathBuf::from(text("release")), text("version"));
-        let processes = self.processes(&release, &version, cx)?;
+        let examined = self.examined(&release, &version, cx).await?;
+        let mut environment: BTreeMap<String, String> = examined.environment.iter().cloned().collect();
+        if !examined.path.is_empty() {
+            environment.insert("PATH".to_owned(), search_path(&release, examined.path));
+        }
         let (secret, plain): (Vec<_>, Vec<_>) = self.environment.iter().partition(|(_, text)| is_secret(text));
-        let mut environment = BTreeMap::new();
+        secret.iter().for_each(|(name, _)| drop(environment.remove(*name)));
         for (name, text) in plain {
             let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
             environment.insert(name.clone(), value.expose().to_owned());
@@ -207,34 +235,118 @@ impl Application {
         if !self.aws {
             properties.push(WITHOUT_METADATA.to_owned());
         }
-        Ok(Generation {
-            user: match &self.user {
-                Some(user) => user.clone(),
-                None => {
-                    let stat = cx.host().files.stat(&release).await.map_err(ApplicationError::Host)?;
-                    stat.map_or(0, |stat| stat.attributes.uid).to_string()
-                }
-            },
+        let user = match &self.user {
+            Some(user) => user.clone(),
+            None => owner(&release, cx).await?.0.to_string(),
+        };
+        let generation = Generation {
+            user,
             release,
             version,
-            processes,
+            processes: examined.processes.iter().map(|process| (process.name.clone(), process.command.clone())).collect(),
             environment,
             secrets: secret.into_iter().map(|(name, _)| name.clone()).collect(),
             stop_signal: self.stop.signal().to_owned(),
             stop_grace_ms: u64::try_from(self.stop.grace().as_millis()).unwrap_or(u64::MAX),
             properties,
-        })
+            has_runtime_directory: examined.needs_runtime_directory,
+        };
+        Ok((generation, examined))
     }
 
-    fn processes(&self, release: &Path, version: &str, cx: &Context<'_>) -> Result<BTreeMap<String, String>, ApplicationError> {
-        if self.run.is_empty() {
-            return Err(ApplicationError::NoProcesses { version: version.to_owned(), release: release.to_owned() });
-        }
+    /// What the release shows, once that can run.
+    async fn examined(&self, release: &Path, version: &str, cx: &Context<'_>) -> Result<Examined, ApplicationError> {
         let render = |(name, command): (&String, &Text)| {
             let line = cx.render(command).map_err(|source| ApplicationError::Render { what: format!("run.{name}"), source })?;
             Ok((name.clone(), line.expose().to_owned()))
         };
-        self.run.iter().map(render).collect()
+        let run = self.run.iter().map(render).collect::<Result<BTreeMap<_, _>, ApplicationError>>()?;
+        let shown = Release::read(release, &*cx.host().files).await.map_err(ApplicationError::Host)?;
+        let mut examined = examine(&shown, (!run.is_empty()).then_some(&run));
+        match examined.mistakes.is_empty() {
+            true => Ok(examined),
+            false => Err(ApplicationError::Release { version: version.to_owned(), remarks: std::mem::take(&mut examined.mistakes) }),
+        }
+    }
+
+    /// How the release is built, unless that is done.
+    async fn recipe(
+        &self,
+        generation: &Generation,
+        examined: &Examined,
+        ground: &Ground<'_>,
+        cx: &Context<'_>,
+    ) -> Result<Option<Recipe>, ApplicationError> {
+        let stat = cx.host().files.stat(&generation.release).await.map_err(ApplicationError::Host)?;
+        let of = format!("{}:{}", generation.release.display(), stat.map_or(0, |stat| stat.inode));
+        Ok(match ground.memory.built() {
+            Some((recipe, true)) if recipe.of == of => None,
+            Some((recipe, false)) if recipe.of == of => Some(recipe),
+            _ => Some(Recipe::new(of, examined, &self.build)).filter(|recipe| !recipe.is_empty()),
+        })
+    }
+
+    async fn build(&self, release: &Path, recipe: &Recipe, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        ground.memory.set_built(recipe, false).await.map_err(ApplicationError::Host)?;
+        let owner = owner(release, cx).await?;
+        build::write(recipe, release, owner, cx).await.map_err(ApplicationError::Host)?;
+        let user = cx.host().users.user(&owner.0.to_string()).await.ok();
+        let environment = self.variables(None, cx).await?;
+        let run = Run { release, path: &recipe.path, environment: &environment, user };
+        for argv in &recipe.commands {
+            run.run(argv, &argv.join(" "), cx).await?;
+        }
+        ground.memory.set_built(recipe, true).await.map_err(ApplicationError::Host)
+    }
+
+    /// The hooks that this change of the application runs, by their moment.
+    fn due_hooks(&self, found: &Found, generation: &Generation, examined: &Examined) -> BTreeMap<Moment, Vec<String>> {
+        if !self.hooks {
+            return BTreeMap::new();
+        }
+        let occasion = if found.serves(&generation.release) { Occasion::Configuration } else { Occasion::Release };
+        Moment::ALL.into_iter().map(|moment| (moment, build::hooks(examined, occasion, moment))).collect()
+    }
+
+    async fn run_hooks(
+        &self,
+        placed: &Placed,
+        moment: Moment,
+        hooks: &[String],
+        ground: &Ground<'_>,
+        cx: &Context<'_>,
+    ) -> Result<(), ApplicationError> {
+        let release = &placed.generation.release;
+        let mut environment = self.variables(Some(placed.port), cx).await?;
+        environment.push((LEADER.0.to_owned(), LEADER.1.into()));
+        let run = Run { release, path: &[], environment: &environment, user: None };
+        for hook in hooks {
+            let path = release.join(hook);
+            if let Some(stat) = cx.host().files.stat(&path).await.map_err(ApplicationError::Host)?
+                && stat.attributes.mode & 0o100 == 0
+            {
+                let attributes = crate::host::Attributes { mode: stat.attributes.mode | 0o755, ..stat.attributes };
+                cx.host().files.set_attributes(&path, attributes).await.map_err(ApplicationError::Host)?;
+            }
+            run.run(&[path.display().to_string()], hook, cx).await?;
+        }
+        match moment {
+            Moment::Postdeploy => ground.memory.set_hooked(placed.number).await.map_err(ApplicationError::Host),
+            Moment::Prebuild | Moment::Predeploy => Ok(()),
+        }
+    }
+
+    /// The variables of a program of the release, secrets included.
+    async fn variables(&self, port: Option<u16>, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
+        let (generation, _) = self.generation(cx).await?;
+        let mut variables: Vec<(String, SecretText)> =
+            port.map(|port| ("PORT".to_owned(), port.to_string().as_str().into())).into_iter().collect();
+        variables.extend(generation.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
+        for (name, text) in self.environment.iter().filter(|(_, text)| is_secret(text)) {
+            let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
+            variables.push((name.clone(), value));
+        }
+        Ok(variables)
     }
 
     /// Finds out which slots run with other secrets than those of today. A file that is gone tells nothing: so are its
@@ -262,4 +374,22 @@ fn time_to_go_back(cx: &Context<'_>) -> Duration {
 fn ground<'a>(record: &'a Record, cx: &'a Context<'_>) -> Ground<'a> {
     let memory = Memory { record, boot_id: &cx.world.boot_id, clock: &*cx.host().clock };
     Ground { application: cx.key(), host: cx.host(), memory }
+}
+
+/// User and group of a release.
+async fn owner(release: &Path, cx: &Context<'_>) -> Result<(u32, u32), ApplicationError> {
+    let stat = cx.host().files.stat(release).await.map_err(ApplicationError::Host)?;
+    Ok(stat.map_or((0, 0), |stat| (stat.attributes.uid, stat.attributes.gid)))
+}
+
+fn search_path(release: &Path, own: &[&str]) -> String {
+    let own = own.iter().map(|path| format!("{}/{path}:", release.display()));
+    own.chain([SEARCH_PATH.to_owned()]).collect()
+}
+
+fn upstream(examined: &Examined) -> Upstream<'static> {
+    match examined.speaks {
+        Speaks::Http => Upstream::Http,
+        Speaks::FastCgi { root } => Upstream::FastCgi(FastCgi { root }),
+    }
 }

@@ -1,31 +1,90 @@
 //! What can differ between an application and what it should be.
 
 use std::fmt;
+use std::path::PathBuf;
 
+use super::build::Recipe;
 use super::generation::Placed;
+use super::hooks::Moment;
 use super::slot::Slot;
 
 /// One difference between an application and what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
+    /// Makes the release ready to run, in its own directory.
+    Build {
+        release: PathBuf,
+        recipe: Recipe,
+    },
+    /// Runs hooks of the release, in their order.
+    Hooks {
+        slot: Slot,
+        placed: Placed,
+        moment: Moment,
+        hooks: Vec<String>,
+    },
     /// Writes down what is about to run, and the environment of its processes.
-    Prepare { slot: Slot, placed: Placed },
+    Prepare {
+        slot: Slot,
+        placed: Placed,
+    },
     /// Stops processes of the generation before, so that their successors can start.
-    Stop { slot: Slot, placed: Placed, processes: Vec<String> },
-    Launch { slot: Slot, placed: Placed, process: String },
+    Stop {
+        slot: Slot,
+        placed: Placed,
+        processes: Vec<String>,
+    },
+    Launch {
+        slot: Slot,
+        placed: Placed,
+        process: String,
+    },
     /// Waits until the new `web` serves.
-    Prove { slot: Slot, placed: Placed },
+    Prove {
+        slot: Slot,
+        placed: Placed,
+    },
+    /// Writes the configuration of the proxy.
+    Configure {
+        ports: Vec<u16>,
+    },
+    /// Starts the proxy, or has it read its configuration.
+    Serve {
+        reload: bool,
+    },
     /// Leads requests to a slot, from one moment to the next.
-    Switch { slot: Slot, placed: Placed, from: Option<String> },
+    Switch {
+        slot: Slot,
+        placed: Placed,
+        from: Option<String>,
+    },
     /// Looks whether the processes beside `web` stay up.
-    Settle { slot: Slot, placed: Placed },
+    Settle {
+        slot: Slot,
+        placed: Placed,
+    },
     /// Waits for the requests in a slot to end, stops what is there, and frees it.
-    Retire { slot: Slot, placed: Placed },
+    Retire {
+        slot: Slot,
+        placed: Placed,
+    },
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Build { release, recipe } => {
+                let commands: Vec<String> = recipe.commands.iter().map(|argv| argv.join(" ")).collect();
+                write!(f, "build {}", release.display())?;
+                if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; ")) }
+            }
+            Self::Hooks { placed, moment, hooks, .. } => write!(f, "run the {} hooks of {placed}: {}", moment.name(), hooks.join(", ")),
+            Self::Configure { ports } => {
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                write!(f, "configure the proxy on port {}", ports.join(", "))
+            }
+            Self::Serve { reload: false } => f.write_str("start the proxy"),
+            Self::Serve { reload: true } => f.write_str("reload the proxy"),
             Self::Prepare { placed, .. } => write!(f, "write the environment of {placed}"),
             Self::Stop { placed, processes, .. } => write!(f, "stop {} of {placed}", processes.join(", ")),
             Self::Launch { placed, process, .. } => {

@@ -1,10 +1,14 @@
 //! What has to be done to an application, decided from what was found. Pure.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
+use super::build::Recipe;
 use super::change::Change;
 use super::fields::Overlap;
 use super::generation::{Generation, Placed};
+use super::hooks::Moment;
+use super::procfile::WEB;
 use super::slot::Slot;
 
 /// What was found on the machine.
@@ -20,6 +24,8 @@ pub(super) struct Found {
     pub(super) running: BTreeSet<String>,
     /// Those of them that are up.
     pub(super) up: BTreeSet<String>,
+    /// The generation whose hooks have all run.
+    pub(super) hooked: Option<u32>,
     /// The slots whose processes run with other secrets than those of today.
     pub(super) stale: BTreeSet<Slot>,
 }
@@ -27,6 +33,11 @@ pub(super) struct Found {
 impl Found {
     fn placed(&self, slot: Slot) -> Option<&Placed> {
         self.slots[slot as usize].as_ref().map(|(placed, _)| placed)
+    }
+
+    /// Whether the release that serves is in this directory.
+    pub(super) fn serves(&self, release: &Path) -> bool {
+        self.current.and_then(|slot| self.placed(slot)).is_some_and(|placed| placed.generation.release == release)
     }
 
     fn is_proven(&self, slot: Slot) -> bool {
@@ -45,6 +56,12 @@ pub(super) struct Wanted<'a> {
     pub(super) generation: Generation,
     pub(super) port: u16,
     pub(super) overlap: &'a Overlap,
+    /// How its release is built, unless it is.
+    pub(super) build: Option<Recipe>,
+    /// The hooks that another generation runs, by their moment.
+    pub(super) hooks: BTreeMap<Moment, Vec<String>>,
+    /// What differs of the proxy.
+    pub(super) front: Vec<Change>,
 }
 
 impl Wanted<'_> {
@@ -54,7 +71,7 @@ impl Wanted<'_> {
     }
 
     fn overlaps(&self) -> bool {
-        self.overlap.covers(super::fields::WEB)
+        self.overlap.covers(WEB)
     }
 
     /// The changes that make the application what it should be, in their order.
@@ -77,9 +94,16 @@ impl Wanted<'_> {
             changes.extend(found.placed(slot.other()).and_then(|before| self.stopped(slot.other(), before, found)));
             changes.extend(down.iter().map(|process| launch(slot, placed, process)));
         }
-        if !is_up || !found.is_led || !found.is_proven(slot) {
+        let is_sound = is_up && found.is_led && found.is_proven(slot);
+        if !is_sound {
             changes.push(Change::Prove { slot, placed: placed.clone() });
+        }
+        changes.extend(self.front.iter().cloned());
+        if !is_sound {
             changes.push(Change::Switch { slot, placed: placed.clone(), from: None });
+        }
+        if found.hooked != Some(placed.number) {
+            changes.extend(self.hooks(Moment::Postdeploy, slot, placed));
         }
         changes.extend(self.retired(slot.other(), found));
         changes
@@ -99,8 +123,11 @@ impl Wanted<'_> {
         };
         let before = current.and_then(|current| Some((current, found.placed(current)?)));
         let (first, later): (Vec<&str>, Vec<&str>) =
-            placed.processes().into_iter().partition(|process| *process == super::fields::WEB || self.overlap.covers(process));
+            placed.processes().into_iter().partition(|process| *process == WEB || self.overlap.covers(process));
         let stop = || before.and_then(|(slot, before)| self.stopped(slot, before, found));
+        changes.extend(self.hooks(Moment::Prebuild, slot, &placed));
+        changes.extend(self.build.iter().map(|recipe| Change::Build { release: self.generation.release.clone(), recipe: recipe.clone() }));
+        changes.extend(self.hooks(Moment::Predeploy, slot, &placed));
         changes.push(Change::Prepare { slot, placed: placed.clone() });
         if !self.overlaps() {
             changes.extend(stop());
@@ -108,6 +135,7 @@ impl Wanted<'_> {
         let starts = |process: &&str| !found.runs(self.application, &placed, process);
         changes.extend(first.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
         changes.push(Change::Prove { slot, placed: placed.clone() });
+        changes.extend(self.front.iter().cloned());
         changes.push(Change::Switch { slot, placed: placed.clone(), from: before.map(|(_, before)| before.generation.version.clone()) });
         if self.overlaps() {
             changes.extend(stop());
@@ -116,8 +144,14 @@ impl Wanted<'_> {
         if !later.is_empty() {
             changes.push(Change::Settle { slot, placed: placed.clone() });
         }
+        changes.extend(self.hooks(Moment::Postdeploy, slot, &placed));
         changes.extend(before.map(|(slot, before)| Change::Retire { slot, placed: before.clone() }));
         changes
+    }
+
+    fn hooks(&self, moment: Moment, slot: Slot, placed: &Placed) -> Option<Change> {
+        let hooks = self.hooks.get(&moment).filter(|hooks| !hooks.is_empty())?;
+        Some(Change::Hooks { slot, placed: placed.clone(), moment, hooks: hooks.clone() })
     }
 
     /// The processes before that do not run beside their successors.
@@ -145,10 +179,7 @@ fn next(found: &Found) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
-    use crate::steps::application::fields::WEB;
 
     fn generation(version: &str) -> Generation {
         let processes = [(WEB, "serve"), ("jobs", "work")].map(|(name, command)| (name.to_owned(), command.to_owned()));
@@ -162,6 +193,7 @@ mod tests {
             stop_signal: "SIGTERM".into(),
             stop_grace_ms: 30_000,
             properties: Vec::new(),
+            has_runtime_directory: false,
         }
     }
 
@@ -179,12 +211,14 @@ mod tests {
             is_led: true,
             running: units.clone(),
             up: units,
+            hooked: None,
             stale: BTreeSet::new(),
         }
     }
 
     fn changes(version: &str, overlap: &Overlap, found: &Found) -> Vec<String> {
-        let wanted = Wanted { application: "shop", generation: generation(version), port: 5000, overlap };
+        let (build, hooks, front) = (None, BTreeMap::new(), Vec::new());
+        let wanted = Wanted { application: "shop", generation: generation(version), port: 5000, overlap, build, hooks, front };
         wanted.changes(found).iter().map(ToString::to_string).collect()
     }
 

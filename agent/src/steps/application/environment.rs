@@ -11,7 +11,8 @@ use crate::text::Text;
 
 /// Whether what a text is made of is a secret.
 pub(super) fn is_secret(text: &Text) -> bool {
-    !text.is_plain() && Template::parse(text.raw()).is_ok_and(|template| template.references().iter().any(|reference| reference.is_secret()))
+    !text.is_plain()
+        && Template::parse(text.raw()).is_ok_and(|template| template.references().iter().any(|reference| reference.is_secret()))
 }
 
 impl Application {

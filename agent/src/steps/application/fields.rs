@@ -6,16 +6,13 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::platforms::PORT;
+use super::procfile::WEB;
+use super::proxy::{Proxy, name_objection};
 use crate::address::Address;
 use crate::failure::Objection;
 use crate::step::fields::TimeLimit;
 use crate::text::{Text, shown_on_a_line};
-
-/// The process that serves requests.
-pub(super) const WEB: &str = "web";
-
-/// Where an application listens when nobody says so.
-const PORT: u16 = 5000;
 
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_GRACE: Duration = Duration::from_secs(30);
@@ -40,10 +37,13 @@ pub(crate) struct Application {
     /// Environment variables of every process, in addition to PORT, PATH, HOME, USER, LOGNAME and SHELL.
     #[serde(default)]
     pub(super) environment: BTreeMap<String, Text>,
-    /// Port at which this machine reaches the application. Below 10000 with `overlap`. Default: 5000.
-    #[serde(default = "port")]
+    /// Port at which this machine reaches the application. Below 10000 with `overlap`. Default: that of the release's
+    /// platform, or 5000.
     #[schemars(range(min = 1))]
-    pub(super) port: u16,
+    pub(super) port: Option<u16>,
+    /// nginx in front of the application, or `none`. Default: it listens on port 80.
+    #[serde(default)]
+    pub(super) proxy: Proxy,
     /// How `web` proves that it serves. Default: it accepts connections on `$PORT` within 60s.
     #[serde(default)]
     pub(super) ready: Ready,
@@ -54,6 +54,13 @@ pub(crate) struct Application {
     /// processes that do. `false` stops the old release first. Default: true.
     #[serde(default)]
     pub(super) overlap: Overlap,
+    /// Programs that build the release in its own directory, each with its arguments, before it counts. Default: the
+    /// release's Buildfile.
+    #[serde(default)]
+    pub(super) build: Vec<Vec<String>>,
+    /// Whether the release's `.platform/hooks` and `.platform/confighooks` run, as root. Default: true.
+    #[serde(default = "yes")]
+    pub(super) hooks: bool,
     /// Whether processes can reach the instance metadata service, and with it the credentials of the instance. Default: true.
     #[serde(default = "yes")]
     pub(super) aws: bool,
@@ -115,10 +122,6 @@ pub(super) struct Resources {
     pub(super) files: Option<u32>,
 }
 
-fn port() -> u16 {
-    PORT
-}
-
 fn yes() -> bool {
     true
 }
@@ -178,10 +181,9 @@ impl Application {
         }
         found.extend(self.wrong_processes());
         found.extend(self.environment.keys().filter_map(|name| variable(name)));
-        if self.port == 0 || (self.overlap.covers(WEB) && self.port >= PORTS_OF_OVERLAP) {
-            let message = format!("`port` is {}, and an application that overlaps needs one from 1 to 9999", self.port);
-            found.push(Objection::new(message, "choose a lower port, or set `overlap: false`"));
-        }
+        found.extend(self.wrong_ports());
+        found.extend(self.proxy.objections(self.port()));
+        found.extend(name_objection(key).filter(|_| is_name(key)));
         if let Some(path) = self.ready.http.as_ref().filter(|path| path.is_plain() && !path.raw().starts_with('/')) {
             let message = format!("`{}` is not a path to probe", shown_on_a_line(path.raw()));
             found.push(Objection::new(message, "write the path alone, as in `http: /health`: the port is that of the new release"));
@@ -191,6 +193,30 @@ impl Application {
         }));
         found.extend(self.resources.wrong());
         found
+    }
+
+    /// The port while the release is not known.
+    pub(super) fn port(&self) -> u16 {
+        self.port.unwrap_or(PORT)
+    }
+
+    /// Which processes overlap. Without a proxy nobody can lead requests from one release to the next.
+    pub(super) fn overlap(&self) -> &Overlap {
+        if matches!(self.proxy, Proxy::None) { &Overlap::Web(false) } else { &self.overlap }
+    }
+
+    fn wrong_ports(&self) -> Option<Objection> {
+        let overlaps = self.overlap().covers(WEB);
+        if self.port() == 0 || (overlaps && self.port() >= PORTS_OF_OVERLAP) {
+            let message = format!("`port` is {}, and an application that overlaps needs one from 1 to 9999", self.port());
+            return Some(Objection::new(message, "choose a lower port, or set `overlap: false`"));
+        }
+        (matches!(self.overlap, Overlap::Of(_)) && matches!(self.proxy, Proxy::None)).then(|| {
+            Objection::new(
+                "`overlap` needs the proxy, which leads requests from one release to the next",
+                "remove `proxy: none`, or set `overlap: false`",
+            )
+        })
     }
 
     fn wrong_processes(&self) -> Vec<Objection> {
@@ -254,5 +280,6 @@ fn variable(name: &str) -> Option<Objection> {
 }
 
 fn is_signal(name: &str) -> bool {
-    name.strip_prefix("SIG").is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '+'))
+    name.strip_prefix("SIG")
+        .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '+'))
 }

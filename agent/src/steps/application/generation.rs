@@ -30,6 +30,8 @@ pub(crate) struct Generation {
     pub(super) stop_grace_ms: u64,
     /// More properties of its units.
     pub(super) properties: Vec<String>,
+    /// Whether systemd makes each process a directory of its own below /run.
+    pub(super) has_runtime_directory: bool,
 }
 
 /// A generation, and where it runs.
@@ -61,8 +63,13 @@ impl Placed {
     /// How a process of it is started.
     pub(super) fn launch(&self, application: &str, process: &str) -> Option<Launch> {
         let generation = &self.generation;
+        let unit = self.unit(application, process);
+        let mut properties = generation.properties.clone();
+        if generation.has_runtime_directory {
+            properties.push(format!("RuntimeDirectory={}", unit.trim_end_matches(".service")));
+        }
         Some(Launch {
-            unit: self.unit(application, process),
+            unit,
             description: format!("{process} of {application} {}", generation.version),
             identifier: format!("{application}-{process}"),
             command: generation.processes.get(process)?.clone(),
@@ -71,7 +78,7 @@ impl Placed {
             environment_file: self.environment_file(application),
             stop_signal: generation.stop_signal.clone(),
             stop_grace: Duration::from_millis(generation.stop_grace_ms),
-            properties: generation.properties.clone(),
+            properties,
         })
     }
 

@@ -1,7 +1,7 @@
 //! An application on this machine: what is there of it, and the few things that are done to it. Dull: what is to be done, and
 //! in which order, is decided elsewhere.
 //!
-//! Requests find the release that serves by a symbolic link, [`link`], which leads to the directory of a slot. The link is
+//! Requests find the release that serves by a symbolic link, [`Place::Current`], which leads to the directory of a slot. The link is
 //! renamed over the one before, so that there is always one, and whoever follows it gets to one release or the other.
 
 use std::collections::BTreeMap;
@@ -9,9 +9,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::decide::Found;
+use super::fields::Overlap;
 use super::generation::Placed;
-use super::slot::Slot;
 use super::memory::Memory;
+use super::proxy::Place;
+use super::slot::Slot;
+use crate::host::sockets::Endpoint;
 use crate::host::{Attributes, Host, HostError};
 use crate::steps::health::{Health, Illness, health};
 use crate::steps::install::staged;
@@ -19,14 +22,14 @@ use crate::steps::install::staged;
 /// How much longer than its grace a stop may take: systemd kills what is left, and tidies up.
 const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Where requests to an application are led.
-fn link(application: &str) -> PathBuf {
-    format!("/run/ingot/proxy/{application}").into()
-}
+/// How often it is asked whether requests are still in a slot, and how many answers in a row have to be that there are none:
+/// one that nginx has just accepted is between two sockets.
+const DRAINED_EVERY: Duration = Duration::from_millis(50);
+const DRAINED_AFTER: u32 = 3;
 
-/// What is known of a slot while the machine is up.
-fn directory(application: &str, slot: Slot) -> PathBuf {
-    format!("/run/ingot/proxy/slots/{application}-{}", slot.name()).into()
+/// Where the link leads that requests follow: from its own directory, so that it means the same below another root.
+fn target(application: &str, slot: Slot) -> PathBuf {
+    format!("slots/{application}-{}", slot.name()).into()
 }
 
 pub(super) struct Ground<'a> {
@@ -38,13 +41,14 @@ pub(super) struct Ground<'a> {
 impl Ground<'_> {
     /// What is there, but for what its secrets tell.
     pub(super) async fn found(&self) -> Result<Found, HostError> {
-        let led = self.host.directories.link(&link(self.application)).await?;
-        let led = led.and_then(|to| Slot::BOTH.into_iter().find(|slot| directory(self.application, *slot) == to));
+        let led = self.host.directories.link(&Place::Current(self.application).path()).await?;
+        let led = led.and_then(|to| Slot::BOTH.into_iter().find(|slot| target(self.application, *slot) == to));
         let slots = Slot::BOTH.map(|slot| self.memory.slot(slot));
         let known = |slot: &Slot| slots[*slot as usize].is_some();
         // Requests go where the link leads, whatever was written down before or after it was switched.
         let current = led.filter(known).or(self.memory.current().filter(known));
-        let mut found = Found { is_led: led.is_some() && led == current, slots, current, ..Found::default() };
+        let is_led = led.is_some() && led == current;
+        let mut found = Found { is_led, slots, current, hooked: self.memory.hooked(), ..Found::default() };
         let units: Vec<String> = found.slots.iter().flatten().flat_map(|(placed, _)| placed.units(self.application)).collect();
         for (name, unit) in units.iter().zip(self.host.units.show(&units).await?) {
             match health(&unit) {
@@ -75,9 +79,8 @@ impl Ground<'_> {
         let (uid, gid) = self.host.users.own();
         files.stage(&staged(&path), environment, Attributes { mode: 0o600, uid, gid }).await?;
         files.install(&staged(&path), &path).await?;
-        let slot = directory(self.application, slot);
-        files.create_directory(&slot, 0o755).await?;
-        directories.switch(&slot.join("release"), &placed.generation.release).await
+        files.create_directory(&Place::Slot(self.application, slot).path(), 0o755).await?;
+        directories.switch(&Place::Release(self.application, slot).path(), &placed.generation.release).await
     }
 
     pub(super) async fn launch(&self, placed: &Placed, process: &str, within: Duration) -> Result<(), HostError> {
@@ -103,11 +106,30 @@ impl Ground<'_> {
         if let Some((placed, false)) = self.memory.slot(slot) {
             self.memory.set_slot(slot, &placed, true).await?;
         }
-        let target = directory(self.application, slot);
-        if self.host.directories.link(&link(self.application)).await?.as_ref() != Some(&target) {
-            self.host.directories.switch(&link(self.application), &target).await?;
+        let (link, target) = (Place::Current(self.application).path(), target(self.application, slot));
+        if self.host.directories.link(&link).await?.as_ref() != Some(&target) {
+            self.host.directories.switch(&link, &target).await?;
         }
         if self.memory.current() == Some(slot) { Ok(()) } else { self.memory.set_current(slot).await }
+    }
+
+    /// Waits until no request is in a slot any more, at most `limit`. Says whether that is so.
+    pub(super) async fn drained(&self, slot: Slot, placed: &Placed, limit: Duration) -> Result<bool, HostError> {
+        let clock = &self.host.clock;
+        let begun = clock.elapsed();
+        // The socket first: the table of TCP is long.
+        for endpoint in [Endpoint::Path(Place::Socket(self.application, slot).path()), Endpoint::Port(placed.port)] {
+            let mut idle = 0;
+            while idle < DRAINED_AFTER {
+                if clock.elapsed() - begun >= limit {
+                    return Ok(false);
+                }
+                let connections = self.host.sockets.connections(std::slice::from_ref(&endpoint)).await?;
+                idle = if connections == 0 { idle + 1 } else { 0 };
+                clock.sleep(DRAINED_EVERY).await;
+            }
+        }
+        Ok(true)
     }
 
     /// Stops whatever is left in a slot that serves nobody, and frees it.
@@ -118,8 +140,34 @@ impl Ground<'_> {
         }
         self.stop(placed, &placed.processes()).await?;
         self.host.files.remove(&placed.environment_file(self.application)).await?;
-        self.host.directories.remove(&directory(self.application, slot)).await?;
+        self.host.files.remove(&Place::Release(self.application, slot).path()).await?;
         self.memory.clear(slot).await
+    }
+
+    /// The slot of the generation that has not proved itself, if there is one.
+    pub(super) fn candidate(&self) -> Option<Slot> {
+        Slot::BOTH.into_iter().find(|slot| self.memory.slot(*slot).is_some_and(|(_, proven)| !proven))
+    }
+
+    /// Leads requests back to `placed`, which is in the slot beside `failed`, and frees that.
+    pub(super) async fn go_back(&self, failed: Slot, placed: &Placed, overlap: &Overlap, within: Duration) -> Result<(), HostError> {
+        let new = self.memory.slot(failed).map(|(new, _)| new);
+        // First those that their predecessors cannot start beside.
+        if let Some(new) = &new {
+            let alone: Vec<&str> = new.processes().into_iter().filter(|name| !overlap.covers(name)).collect();
+            self.stop(new, &alone).await?;
+        }
+        let found = self.found().await?;
+        for process in placed.processes() {
+            if !found.running.contains(&placed.unit(self.application, process)) {
+                self.launch(placed, process, within).await?;
+            }
+        }
+        self.switch(failed.other()).await?;
+        match &new {
+            Some(new) => self.retire(failed, new).await,
+            None => Ok(()),
+        }
     }
 
     /// The restarts of the processes of a generation, by name, with the units that are not up.

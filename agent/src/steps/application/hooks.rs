@@ -27,7 +27,7 @@ pub(crate) enum Moment {
 }
 
 impl Moment {
-    const ALL: [Self; 3] = [Self::Prebuild, Self::Predeploy, Self::Postdeploy];
+    pub(crate) const ALL: [Self; 3] = [Self::Prebuild, Self::Predeploy, Self::Postdeploy];
 
     /// The name of its directory.
     pub(crate) fn name(self) -> &'static str {

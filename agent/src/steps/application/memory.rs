@@ -1,12 +1,17 @@
 //! What is remembered of an application: what is in its two slots, and which of them serves. Without secrets, so that it
 //! can be brought back after a reboot where nobody can be asked.
 
+use super::build::Recipe;
+use super::front::Front;
 use super::generation::Placed;
 use super::slot::Slot;
 use crate::host::state::{Entry, EntryState, Record};
 use crate::host::{Clock, HostError};
 
 const CURRENT: &str = "current";
+const BUILT: &str = "built";
+const FRONT: &str = "proxy";
+const HOOKED: &str = "hooks";
 
 /// What an application is on this machine.
 pub(super) struct Memory<'a> {
@@ -41,6 +46,39 @@ impl Memory<'_> {
 
     pub(super) async fn set_current(&self, slot: Slot) -> Result<(), HostError> {
         self.record.put(CURRENT, self.entry(EntryState::Done, slot.name().to_owned())).await
+    }
+
+    /// The release that was built last, and whether it came to an end.
+    pub(super) fn built(&self) -> Option<(Recipe, bool)> {
+        let entry = self.record.get(BUILT)?;
+        Some((serde_json::from_str(entry.detail.as_deref()?).ok()?, entry.state == EntryState::Done))
+    }
+
+    pub(super) async fn set_built(&self, recipe: &Recipe, done: bool) -> Result<(), HostError> {
+        let detail = serde_json::to_string(recipe).expect("it is plain data");
+        self.record.put(BUILT, self.entry(if done { EntryState::Done } else { EntryState::Started }, detail)).await
+    }
+
+    /// The proxy as it was last configured, without secrets.
+    pub(super) fn front(&self) -> Option<Front> {
+        serde_json::from_str(self.record.get(FRONT)?.detail.as_deref()?).ok()
+    }
+
+    pub(super) async fn set_front(&self, front: &Front) -> Result<(), HostError> {
+        if self.front().as_ref() == Some(front) {
+            return Ok(());
+        }
+        let detail = serde_json::to_string(front).expect("it is plain data");
+        self.record.put(FRONT, self.entry(EntryState::Done, detail)).await
+    }
+
+    /// The generation whose hooks have all run.
+    pub(super) fn hooked(&self) -> Option<u32> {
+        self.record.get(HOOKED)?.detail?.parse().ok()
+    }
+
+    pub(super) async fn set_hooked(&self, number: u32) -> Result<(), HostError> {
+        self.record.put(HOOKED, self.entry(EntryState::Done, number.to_string())).await
     }
 
     fn entry(&self, state: EntryState, detail: String) -> Entry {

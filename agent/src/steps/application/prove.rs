@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::fields::{Ready, WEB};
+use super::fields::Ready;
 use super::generation::Placed;
 use super::ground::Ground;
+use super::procfile::WEB;
+use super::proxy::elsewhere;
 use super::trouble::ApplicationError;
 use crate::backoff::Backoff;
 use crate::host::Unit;
@@ -49,6 +51,10 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
         if waited + pause >= limit {
             let unit = placed.unit(ground.application, WEB);
             let said = said(&unit, cx).await;
+            let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
+            if let Some(at) = elsewhere(placed.port, &unit, &listeners).first() {
+                return Err(ApplicationError::Elsewhere { version: placed.to_string(), at: *at, port: placed.port, kept: None, said });
+            }
             return Err(ApplicationError::NotReady { version: placed.to_string(), unit, waited, last, kept: None, said });
         }
         clock.sleep(pause).await;

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::environment::remembered;
+use super::front;
 use super::ground::Ground;
 use super::memory::Memory;
 use crate::failure::Explanation;
@@ -64,5 +65,8 @@ async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<
         }
     }
     ground.switch(slot).await.map_err(explained)?;
+    if let Some(front) = ground.memory.front() {
+        front::bring_back(&front, name, host).await.map_err(explained)?;
+    }
     Ok(Vec::new())
 }

@@ -1,8 +1,9 @@
 //! Why an application does not serve.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::remark::Remark;
 use crate::failure::Failure;
 use crate::host::HostError;
 use crate::step::fields::{Excerpt, rounded};
@@ -15,13 +16,58 @@ pub(crate) enum ApplicationError {
     Render { what: String, source: TemplateError },
     #[error("`environment.{name}` {why}")]
     Variable { name: String, why: &'static str },
-    #[error("the release {version} has no process `web`: `run` is not set, and {} has no Procfile", release.display())]
-    NoProcesses { version: String, release: PathBuf },
+    /// What is wrong with the release itself.
+    #[error("the release {version} cannot run: {}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Release { version: String, remarks: Vec<Remark> },
+    #[error("nginx cannot be asked for its version{}", if why.is_empty() { String::new() } else { format!(": {why}") })]
+    NoProxy { why: String },
+    #[error("port {port} is in use by {by}")]
+    PortTaken { port: u16, by: String },
+    #[error("the proxy does not serve: {why}")]
+    Proxy {
+        why: String,
+        #[source]
+        said: Excerpt,
+    },
+    #[error("{what} {how}{}", going_on(kept.as_ref()))]
+    Program {
+        what: String,
+        how: String,
+        kept: Option<String>,
+        #[source]
+        said: Excerpt,
+    },
     /// `kept` is the version that goes on serving, if there is one.
     #[error("{process} of {version} {what}{}", going_on(kept.as_ref()))]
-    Ended { process: String, version: String, unit: String, what: String, kept: Option<String>, #[source] said: Excerpt },
+    Ended {
+        process: String,
+        version: String,
+        unit: String,
+        what: String,
+        kept: Option<String>,
+        #[source]
+        said: Excerpt,
+    },
     #[error("{version} was not ready after {:?}: {last}{}", rounded(*waited), going_on(kept.as_ref()))]
-    NotReady { version: String, unit: String, waited: Duration, last: String, kept: Option<String>, #[source] said: Excerpt },
+    NotReady {
+        version: String,
+        unit: String,
+        waited: Duration,
+        last: String,
+        kept: Option<String>,
+        #[source]
+        said: Excerpt,
+    },
+    /// It listens on another port than its `$PORT`.
+    #[error("web of {version} listens on {at} and not on $PORT, which is {port}{}", going_on(kept.as_ref()))]
+    Elsewhere {
+        version: String,
+        at: SocketAddr,
+        port: u16,
+        kept: Option<String>,
+        #[source]
+        said: Excerpt,
+    },
     #[error(transparent)]
     Host(HostError),
 }
@@ -33,7 +79,9 @@ fn going_on(kept: Option<&String>) -> String {
 impl ApplicationError {
     /// The same, with the version that goes on serving.
     pub(super) fn keeping(mut self, version: Option<String>) -> Self {
-        if let Self::Ended { kept, .. } | Self::NotReady { kept, .. } = &mut self {
+        if let Self::Ended { kept, .. } | Self::NotReady { kept, .. } | Self::Program { kept, .. } | Self::Elsewhere { kept, .. } =
+            &mut self
+        {
             *kept = version;
         }
         self
@@ -45,10 +93,15 @@ impl Failure for ApplicationError {
         match self {
             Self::Render { source, .. } => source.hint(),
             Self::Variable { .. } => Some("pass the value in a file, and its path in the environment".into()),
-            Self::NoProcesses { .. } => {
-                Some("add a Procfile with a line `web: COMMAND` to the release, or `run:` to the application".into())
-            }
+            Self::Release { remarks, .. } => remarks.first().map(|remark| remark.objection.hint.clone()),
+            Self::NoProxy { .. } => Some("install nginx in the image, or set `proxy: none`".into()),
+            Self::PortTaken { .. } => Some("stop what listens there, or give the proxy another port by `proxy: { listen: … }`".into()),
+            Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
+            Self::Program { .. } => Some("run it by hand in the directory of the release, as the same user".into()),
             Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for all it said")),
+            Self::Elsewhere { at, .. } => {
+                Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
+            }
             Self::Host(source) => source.hint(),
         }
     }

@@ -23,6 +23,9 @@ pub(crate) struct Nginx {
 pub(crate) struct Version(u32, u32, u32);
 
 impl Version {
+    /// What every distribution that ingot is for has at least.
+    pub(crate) const OLDEST: Self = Self(1, 18, 0);
+
     /// With `keepalive_min_timeout`: a worker that is to end lets idle connections of clients be for so long, and does
     /// not close one on which a request is coming. Source: nginx's CHANGES.
     const KEEPALIVE_MIN_TIMEOUT: Self = Self(1, 27, 4);
