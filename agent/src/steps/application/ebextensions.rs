@@ -22,7 +22,7 @@ mod entries;
 mod yaml;
 
 pub(crate) use self::entries::{Command, Content, File, Run};
-use self::yaml::{Entry, Node, Value};
+use self::yaml::{Entry, Node, Parsed, Value};
 use crate::failure::nearest;
 use crate::steps::application::release::{Kind, Release};
 use crate::steps::application::remark::Remark;
@@ -72,7 +72,7 @@ impl Extensions {
     }
 
     fn read(&mut self, file: &str, text: &str) {
-        let (node, twice) = match yaml::parse(text) {
+        let Parsed { root, twice } = match yaml::parse(text) {
             Ok(read) => read,
             Err(refusal) => {
                 self.mistakes.push(Remark::at(file, refusal.line, refusal.message, "correct the line, or the one before"));
@@ -87,7 +87,7 @@ impl Extensions {
                 "rename one of the two",
             ));
         }
-        let Some(node) = node else { return };
+        let Some(node) = root else { return };
         if !matches!(node.value, Value::Map(_)) {
             self.mistakes.push(Remark::at(file, node.line, "this is not a map", "begin with a key such as `container_commands:`"));
             return;

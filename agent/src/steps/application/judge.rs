@@ -201,7 +201,7 @@ mod tests {
             (NamedBy::Procfile, vec!["web: node web.js".into(), "jobs: node jobs.js".into()])
         );
         let examined = of(&[EXPRESS]);
-        assert_eq!((examined.named_by, lines(&examined)), (NamedBy::Platform, vec!["web: npm start".to_owned()]));
+        assert_eq!((examined.named_by, lines(&examined)), (NamedBy::Platform, vec!["web: exec npm start".to_owned()]));
     }
 
     #[test]

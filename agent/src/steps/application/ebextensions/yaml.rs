@@ -38,15 +38,23 @@ pub(super) struct Refusal {
     pub(super) message: String,
 }
 
-/// The tree of a text and the keys that are there twice, with their lines; no tree if there is nothing but comments.
-pub(super) fn parse(text: &str) -> Result<(Option<Node>, Vec<(String, usize)>), Refusal> {
+/// What a text is.
+#[derive(Debug)]
+pub(super) struct Parsed {
+    /// `None` if there is nothing but comments.
+    pub(super) root: Option<Node>,
+    /// Keys that are there a second time, with the line of that.
+    pub(super) twice: Vec<(String, usize)>,
+}
+
+pub(super) fn parse(text: &str) -> Result<Parsed, Refusal> {
     let mut builder = Builder { open: Vec::new(), anchors: BTreeMap::new(), root: None, twice: Vec::new(), nodes: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = event
             .map_err(|error| Refusal { line: error.marker().line().max(1), message: format!("this is not YAML: {}", error.info()) })?;
         builder.event(event, span)?;
     }
-    Ok((builder.root, builder.twice))
+    Ok(Parsed { root: builder.root, twice: builder.twice })
 }
 
 /// A list or a map that is not closed yet.
@@ -174,8 +182,7 @@ mod tests {
 
     #[test]
     fn scalars_are_the_text_that_was_written() {
-        let (node, _) = parse("a: 0640\nb: true\nc: '1'\nd:\n  - 1.20\n").unwrap();
-        let node = node.unwrap();
+        let node = parse("a: 0640\nb: true\nc: '1'\nd:\n  - 1.20\n").unwrap().root.unwrap();
         let scalars: Vec<Option<&str>> = node.entries().iter().map(|entry| entry.node.scalar()).collect();
         assert_eq!(scalars, [Some("0640"), Some("true"), Some("1"), None]);
         assert_eq!(node.entries()[3].line, 4);
@@ -184,17 +191,16 @@ mod tests {
     /// Tabs are how many editors indent JSON.
     #[test]
     fn json_is_read_with_its_lines() {
-        let (node, _) = parse("{\n\t\"a\": {\n\t\t\"b\": \"c\\n\"\n\t}\n}\n").unwrap();
-        let node = node.unwrap();
+        let node = parse("{\n\t\"a\": {\n\t\t\"b\": \"c\\n\"\n\t}\n}\n").unwrap().root.unwrap();
         let entry = &node.entries()[0];
         assert_eq!((entry.line, entry.node.entries()[0].line, entry.node.entries()[0].node.scalar()), (2, 3, Some("c\n")));
     }
 
     #[test]
     fn of_equal_keys_the_last_one_counts_and_is_named() {
-        let (node, twice) = parse("a: 1\nb: 2\na: 3\n").unwrap();
-        assert_eq!(twice, [("a".to_owned(), 3)]);
-        assert_eq!(node.unwrap().entries().len(), 2);
+        let parsed = parse("a: 1\nb: 2\na: 3\n").unwrap();
+        assert_eq!(parsed.twice, [("a".to_owned(), 3)]);
+        assert_eq!(parsed.root.unwrap().entries().len(), 2);
     }
 
     #[test]

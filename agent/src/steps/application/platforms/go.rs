@@ -13,7 +13,7 @@ pub(super) fn go(release: &Release) -> Option<Platform> {
     let program = PROGRAMS.into_iter().find(|name| release.is_program(name));
     let source = SOURCES.into_iter().find(|name| release.is_file(name));
     let sign = program.or(source)?;
-    let launch = Launch::web(format!("exec {}", program.unwrap_or(PROGRAMS[0])), &[]);
+    let launch = Launch::web(format!("exec ./{}", program.unwrap_or(PROGRAMS[0])), &[]);
     let mut platform = Platform::new("Go", sign, Ok(launch));
     if program.is_none() && !release.is_file(BUILDFILE) {
         platform.programs = vec![Program::new("go")];
@@ -47,7 +47,7 @@ mod tests {
     fn a_program_that_is_there_is_not_built() {
         for program in PROGRAMS {
             let platform = of(&[(&format!("+{program}"), "\x7fELF"), ("go.mod", "")]);
-            assert_eq!(platform.launch.unwrap().processes[0].command, format!("exec {program}"));
+            assert_eq!(platform.launch.unwrap().processes[0].command, format!("exec ./{program}"));
             assert_eq!((platform.dependencies.len(), platform.programs.len()), (0, 0));
         }
     }

@@ -62,10 +62,10 @@ fn parsed(text: &str) -> Result<Value, Remark> {
 
 fn launch(release: &Release, manifest: &Value) -> Result<Launch, Remark> {
     if manifest["scripts"]["start"].is_string() {
-        return Ok(Launch::web("npm start", &[NODE, NPM]));
+        return Ok(Launch::web("exec npm start", &[NODE, NPM]));
     }
     match ["app.js", "server.js"].into_iter().find(|name| release.is_file(name)) {
-        Some(script) => Ok(Launch::web(format!("node {script}"), &[NODE])),
+        Some(script) => Ok(Launch::web(format!("exec node {script}"), &[NODE])),
         None => {
             let message = "there is no `start` script, and neither app.js nor server.js";
             Err(Remark::of(MANIFEST, message, "add `\"start\": \"node index.js\"` to its `scripts`, or add a Procfile"))
@@ -104,9 +104,9 @@ mod tests {
 
     #[test]
     fn starts_what_beanstalk_starts() {
-        assert_eq!(command(&of(&[("package.json", EXPRESS), ("app.js", "")])), "npm start");
-        assert_eq!(command(&of(&[("package.json", "{}"), ("app.js", ""), ("server.js", "")])), "node app.js");
-        assert_eq!(command(&of(&[("server.js", "")])), "node server.js");
+        assert_eq!(command(&of(&[("package.json", EXPRESS), ("app.js", "")])), "exec npm start");
+        assert_eq!(command(&of(&[("package.json", "{}"), ("app.js", ""), ("server.js", "")])), "exec node app.js");
+        assert_eq!(command(&of(&[("server.js", "")])), "exec node server.js");
         assert_eq!(of(&[("server.js", "")]).port, 8080);
     }
 

@@ -111,7 +111,8 @@ pub(crate) struct Launch {
 }
 
 impl Launch {
-    /// One process that serves requests by HTTP.
+    /// One process that serves requests by HTTP. `exec` in its command makes it the process that systemd knows: dash keeps a
+    /// shell around a program otherwise.
     pub(crate) fn web(command: impl Into<String>, programs: &[Program]) -> Self {
         Self { processes: vec![Process::new(WEB, command)], programs: programs.to_vec(), ..Self::default() }
     }

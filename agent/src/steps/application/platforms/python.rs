@@ -65,7 +65,7 @@ fn launch(release: &Release) -> Result<Launch, Remark> {
         let message = "there is neither a Procfile nor the module `application`, which gunicorn is started with by itself";
         return Err(Remark::new(message, format!("add a Procfile with `web: gunicorn --bind 127.0.0.1:$PORT {module}`")));
     }
-    let mut launch = Launch::web(format!("{GUNICORN} application"), &[PYTHON]);
+    let mut launch = Launch::web(format!("exec {GUNICORN} application"), &[PYTHON]);
     if !brings_environment(release) && !names_gunicorn(release) {
         // One of the image would not see what is installed into the release.
         if dependencies(release).is_empty() {
@@ -101,7 +101,7 @@ mod tests {
     fn gunicorn_starts_the_module_application() {
         let platform = of(&[("application.py", ""), ("requirements.txt", "flask\nGunicorn==23\n")]);
         let launch = platform.launch.unwrap();
-        assert_eq!(launch.processes[0].command, "gunicorn --bind 127.0.0.1:$PORT --workers 1 --threads 15 application");
+        assert_eq!(launch.processes[0].command, "exec gunicorn --bind 127.0.0.1:$PORT --workers 1 --threads 15 application");
         assert_eq!((platform.port, platform.path, launch.dependencies.len()), (8000, [".venv/bin"].as_slice(), 0));
         assert!(of(&[("application/__init__.py", ""), ("requirements.txt", "")]).launch.is_ok());
     }

@@ -58,10 +58,10 @@ fn launch(release: &Release) -> Result<Launch, Remark> {
         return Err(Remark::new("there is neither a Procfile nor a config.ru, which puma is started with by itself", hint));
     }
     if !release.is_file(GEMFILE) {
-        return Ok(Launch::web(PUMA, &[RUBY, Program::new("puma")]));
+        return Ok(Launch::web(format!("exec {PUMA}"), &[RUBY, Program::new("puma")]));
     }
     match [GEMFILE, LOCK].into_iter().any(|file| text(release, file).contains("puma")) {
-        true => Ok(Launch::web(format!("bundle exec {PUMA}"), &[RUBY, BUNDLE])),
+        true => Ok(Launch::web(format!("exec bundle exec {PUMA}"), &[RUBY, BUNDLE])),
         false => Err(Remark::of(GEMFILE, "it does not name puma, so bundler would not find it", "add `gem \"puma\"`, or a Procfile")),
     }
 }
@@ -85,8 +85,8 @@ mod tests {
     #[test]
     fn puma_serves_the_rackup_file() {
         let platform = of(&[("Gemfile", "gem 'sinatra'\ngem 'puma'\n"), ("Gemfile.lock", ""), ("config.ru", "")]);
-        assert_eq!(platform.launch.unwrap().processes[0].command, "bundle exec puma -b tcp://127.0.0.1:$PORT");
-        assert_eq!(of(&[("config.ru", "")]).launch.unwrap().processes[0].command, "puma -b tcp://127.0.0.1:$PORT");
+        assert_eq!(platform.launch.unwrap().processes[0].command, "exec bundle exec puma -b tcp://127.0.0.1:$PORT");
+        assert_eq!(of(&[("config.ru", "")]).launch.unwrap().processes[0].command, "exec puma -b tcp://127.0.0.1:$PORT");
     }
 
     #[test]
