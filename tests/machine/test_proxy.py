@@ -80,6 +80,12 @@ class Proxied(Machine):
     def stop(self, generation: str) -> None:
         self.must("systemctl", "stop", f"web-{generation}.service")
 
+    def start_first_again(self, serving: str) -> None:
+        """As it was before the test."""
+        self.stop(serving)
+        self.start(PORTS["a"], "first")
+        self.point("shop", "a")
+
     def serves(self, slot: str) -> bool:
         """Whether somebody is served by a slot. The kernel lists TCP slowly on a busy machine, so that comes last."""
         path = re.compile(rf" 0[23] +\d+ {PROXY}/slots/shop-{slot}/http\.sock$", re.MULTILINE)
@@ -202,10 +208,33 @@ def test_it_comes_back_after_a_kill(machine):
     machine.wait_until(f"test $(systemctl show ingot-proxy.service -P MainPID) != {main} && curl -sf http://127.0.0.1/")
 
 
-def switch(machine: Proxied, switches: int, longest: float) -> dict:
-    """Switches between two slots under load, and stops the old release once it serves nobody. What the load saw."""
+def test_a_stop_lets_requests_finish(machine):
+    ask = ["curl", "-sS", "-H", "X-Wait: 3", "-o", "/run/slow", "http://127.0.0.1/"]
+    machine.must("systemd-run", "--quiet", "--unit=slow", *ask)
+    machine.wait_for(lambda: machine.serves("a"), PATIENCE, "the request to reach the application")
+    machine.must("systemctl", "stop", "ingot-proxy.service")
+    assert "gen=first" in machine.must("cat", "/run/slow")
+    assert machine.show("ingot-proxy.service", "Result") == {"Result": "success"}
+    machine.must("systemctl", "start", "ingot-proxy.service")
+    assert machine.status("http://127.0.0.1/") == "200"
+
+
+def begin_load(machine: Proxied, longest: float) -> None:
     run = ["systemd-run", "--quiet", "--unit=load", "-p", "LimitNOFILE=4096", "python3", "-S", "/opt/load.py"]
     machine.must(*run, f"--longest={longest}", "--websocket=/ws", "127.0.0.1", "80", "/run/load.json")
+    # Every kind of client has a request with the application by then, the slowest among them.
+    machine.wait_until("test $(journalctl -t shop_access -o cat --since=-5s | wc -l) -gt 300")
+
+
+def end_load(machine: Proxied) -> dict:
+    machine.must("systemctl", "kill", "--signal=SIGTERM", "load.service")
+    machine.wait_until("! systemctl is-active --quiet load.service")
+    return json.loads(machine.must("cat", "/run/load.json"))
+
+
+def switch(machine: Proxied, switches: int, longest: float) -> dict:
+    """Switches between two slots under load, and stops the old release once it serves nobody. What the load saw."""
+    begin_load(machine, longest)
     serving, slot = "first", "a"
     for number in range(switches):
         old, old_slot = serving, slot
@@ -219,12 +248,9 @@ def switch(machine: Proxied, switches: int, longest: float) -> dict:
             assert time.monotonic() < deadline, f"somebody is still served by {old} in slot {old_slot}"
         # It dies with the signal: whatever it had in hand would be lost.
         machine.stop(old)
-    machine.must("systemctl", "kill", "--signal=SIGTERM", "load.service")
-    machine.wait_until("! systemctl is-active --quiet load.service")
-    if slot != "a":
-        machine.start(PORTS["a"], "first-again")
-        machine.point("shop", "a")
-    return json.loads(machine.must("cat", "/run/load.json"))
+    result = end_load(machine)
+    machine.start_first_again(serving)
+    return result
 
 
 @pytest.mark.parametrize(
@@ -238,3 +264,14 @@ def test_a_switch_by_rename_loses_no_request(machine, switches, longest):
     assert all(result["kinds"][kind]["sent"] > 0 for kind in [*load.KINDS, "websocket"]), result["kinds"]
     # Requests reached the releases in between, too, and none of them was told to come back.
     assert len(result["generations"]) == switches + 1
+
+
+def test_the_load_notices_a_release_that_is_stopped_too_early(machine):
+    """What the test above would say if nobody waited for the old release."""
+    begin_load(machine, 3.0)
+    machine.start(PORTS["b"], "next")
+    machine.point("shop", "b")
+    machine.stop("first")
+    result = end_load(machine)
+    machine.start_first_again("next")
+    assert 0 < result["lost"] < result["sent"] / 2, result
