@@ -127,7 +127,7 @@ impl Step for Application {
         self.find_stale(&mut found, cx).await?;
         let (generation, examined) = self.generation(cx).await?;
         let port = self.port.unwrap_or(examined.port);
-        let front = self.front_changes(port, &upstream(&examined), cx).await?;
+        let front = self.front_changes(port, &upstream(&examined), &ground, cx).await?;
         let build = self.recipe(&generation, &examined, &ground, cx).await?;
         let hooks = self.due_hooks(&found, &generation, &examined);
         let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
@@ -176,7 +176,7 @@ impl Application {
                 let (_, examined) = self.generation(cx).await?;
                 return self.configure(self.port.unwrap_or(examined.port), &upstream(&examined), ground, cx).await;
             }
-            Change::Serve { reload } => return self.serve(*reload, cx).await,
+            Change::Serve { .. } => return self.serve(cx).await,
             Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
             Change::Stop { placed, processes, .. } => {
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
@@ -204,15 +204,18 @@ impl Application {
 
     /// After a failure in a slot: the generation in the other one, if there is one that served, serves again.
     async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
-        let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven);
-        let Some((placed, _)) = before else { return error };
-        match ground.go_back(failed, &placed, self.overlap(), time_to_go_back(cx)).await {
-            Ok(()) => error.keeping(Some(placed.generation.version.clone())),
-            Err(trouble) => {
-                cx.progress(Progress::Warning(format!("cannot go back to {placed}: {}", Explanation::of(&trouble))));
-                error
-            }
+        let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven).map(|(placed, _)| placed);
+        let back = match (&before, ground.memory.slot(failed)) {
+            (Some(placed), _) => ground.go_back(failed, placed, self.overlap(), time_to_go_back(cx)).await,
+            // What serves is left as it is, though something of it has failed.
+            (None, Some((new, _))) if ground.memory.current() != Some(failed) => ground.retire(failed, &new).await,
+            (None, _) => Ok(()),
+        };
+        if let Err(trouble) = back {
+            cx.progress(Progress::Warning(format!("cannot undo what was begun: {}", Explanation::of(&trouble))));
+            return error;
         }
+        error.keeping(before.map(|placed| placed.generation.version))
     }
 
     /// What is wanted to run, and what the release says of it.
@@ -354,7 +357,7 @@ impl Application {
     async fn find_stale(&self, found: &mut Found, cx: &Context<'_>) -> Result<(), ApplicationError> {
         for slot in Slot::BOTH {
             let Some((placed, _)) = &found.slots[slot as usize] else { continue };
-            let path = placed.environment_file(cx.key());
+            let path = placed.environment_file();
             let written = cx.host().files.read(&path, ENVIRONMENT_LIMIT).await.map_err(ApplicationError::Host)?;
             if let Some(written) = written
                 && *written != *self.environment_file(placed, cx)?

@@ -86,16 +86,20 @@ impl fmt::Display for Change {
             Self::Serve { reload: false } => f.write_str("start the proxy"),
             Self::Serve { reload: true } => f.write_str("reload the proxy"),
             Self::Prepare { placed, .. } => write!(f, "write the environment of {placed}"),
-            Self::Stop { placed, processes, .. } => write!(f, "stop {} of {placed}", processes.join(", ")),
+            Self::Stop { placed, processes, .. } => write!(f, "stop {}", units(placed, processes.iter().map(String::as_str))),
             Self::Launch { placed, process, .. } => {
                 let command = placed.generation.processes.get(process).map_or("", String::as_str);
-                write!(f, "start {process} of {placed}: {command}")
+                write!(f, "start {}: {command}", placed.unit(process))
             }
             Self::Prove { placed, .. } => write!(f, "wait until {placed} serves on port {}", placed.port),
             Self::Switch { placed, from: None, .. } => write!(f, "lead requests to {placed}"),
             Self::Switch { placed, from: Some(from), .. } => write!(f, "lead requests to {placed} instead of {from}"),
             Self::Settle { placed, .. } => write!(f, "see that the other processes of {placed} stay up"),
-            Self::Retire { placed, .. } => write!(f, "drain and stop {placed}"),
+            Self::Retire { placed, .. } => write!(f, "drain and stop {}", units(placed, placed.processes())),
         }
     }
+}
+
+fn units<'p>(placed: &Placed, processes: impl IntoIterator<Item = &'p str>) -> String {
+    processes.into_iter().map(|process| placed.unit(process)).collect::<Vec<_>>().join(", ")
 }

@@ -44,8 +44,8 @@ impl Found {
         self.slots[slot as usize].as_ref().is_some_and(|(_, proven)| *proven)
     }
 
-    fn runs(&self, application: &str, placed: &Placed, process: &str) -> bool {
-        self.running.contains(&placed.unit(application, process))
+    fn runs(&self, placed: &Placed, process: &str) -> bool {
+        self.running.contains(&placed.unit(process))
     }
 }
 
@@ -85,8 +85,8 @@ impl Wanted<'_> {
     /// What is current is what is wanted: whatever of it does not run is started.
     fn kept(&self, slot: Slot, found: &Found) -> Vec<Change> {
         let Some(placed) = found.placed(slot) else { return Vec::new() };
-        let down: Vec<&str> = placed.processes().into_iter().filter(|process| !found.runs(self.application, placed, process)).collect();
-        let is_up = placed.units(self.application).all(|unit| found.up.contains(&unit));
+        let down: Vec<&str> = placed.processes().into_iter().filter(|process| !found.runs(placed, process)).collect();
+        let is_up = placed.units().all(|unit| found.up.contains(&unit));
         let mut changes = Vec::new();
         if !down.is_empty() {
             changes.push(Change::Prepare { slot, placed: placed.clone() });
@@ -118,7 +118,12 @@ impl Wanted<'_> {
             Some(placed) if self.is(slot, found) => placed.clone(),
             _ => {
                 changes.extend(self.retired(slot, found));
-                Placed { number: next(found), port: slot.port(self.port, self.overlaps()), generation: self.generation.clone() }
+                Placed {
+                    application: self.application.to_owned(),
+                    number: next(found),
+                    port: slot.port(self.port, self.overlaps()),
+                    generation: self.generation.clone(),
+                }
             }
         };
         let before = current.and_then(|current| Some((current, found.placed(current)?)));
@@ -132,7 +137,7 @@ impl Wanted<'_> {
         if !self.overlaps() {
             changes.extend(stop());
         }
-        let starts = |process: &&str| !found.runs(self.application, &placed, process);
+        let starts = |process: &&str| !found.runs(&placed, process);
         changes.extend(first.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
         changes.push(Change::Prove { slot, placed: placed.clone() });
         changes.extend(self.front.iter().cloned());
@@ -156,7 +161,7 @@ impl Wanted<'_> {
 
     /// The processes before that do not run beside their successors.
     fn stopped(&self, slot: Slot, before: &Placed, found: &Found) -> Option<Change> {
-        let runs = before.processes().into_iter().filter(|process| found.runs(self.application, before, process));
+        let runs = before.processes().into_iter().filter(|process| found.runs(before, process));
         let processes: Vec<String> = runs.filter(|process| !self.overlap.covers(process)).map(str::to_owned).collect();
         (!processes.is_empty()).then(|| Change::Stop { slot, placed: before.clone(), processes })
     }
@@ -198,13 +203,13 @@ mod tests {
     }
 
     fn placed(number: u32, version: &str, slot: Slot) -> Placed {
-        Placed { number, port: slot.port(5000, true), generation: generation(version) }
+        Placed { application: "shop".into(), number, port: slot.port(5000, true), generation: generation(version) }
     }
 
     /// A machine on which version 1 serves in slot a.
     fn serving() -> Found {
         let one = placed(1, "1", Slot::A);
-        let units: BTreeSet<String> = one.units("shop").collect();
+        let units: BTreeSet<String> = one.units().collect();
         Found {
             slots: [Some((one, true)), None],
             current: Some(Slot::A),
@@ -229,12 +234,12 @@ mod tests {
         assert_eq!(
             changes("1", WEB_ALONE, &Found::default()),
             [
-                "write the environment of 1 (generation 1)",
-                "start web of 1 (generation 1): serve",
-                "wait until 1 (generation 1) serves on port 15000",
-                "lead requests to 1 (generation 1)",
-                "start jobs of 1 (generation 1): work",
-                "see that the other processes of 1 (generation 1) stay up",
+                "write the environment of shop 1 (generation 1)",
+                "start shop-web-1.service: serve",
+                "wait until shop 1 (generation 1) serves on port 15000",
+                "lead requests to shop 1 (generation 1)",
+                "start shop-jobs-1.service: work",
+                "see that the other processes of shop 1 (generation 1) stay up",
             ]
         );
     }
@@ -249,14 +254,14 @@ mod tests {
         assert_eq!(
             changes("2", WEB_ALONE, &serving()),
             [
-                "write the environment of 2 (generation 2)",
-                "start web of 2 (generation 2): serve",
-                "wait until 2 (generation 2) serves on port 25000",
-                "lead requests to 2 (generation 2) instead of 1",
-                "stop jobs of 1 (generation 1)",
-                "start jobs of 2 (generation 2): work",
-                "see that the other processes of 2 (generation 2) stay up",
-                "drain and stop 1 (generation 1)",
+                "write the environment of shop 2 (generation 2)",
+                "start shop-web-2.service: serve",
+                "wait until shop 2 (generation 2) serves on port 25000",
+                "lead requests to shop 2 (generation 2) instead of 1",
+                "stop shop-jobs-1.service",
+                "start shop-jobs-2.service: work",
+                "see that the other processes of shop 2 (generation 2) stay up",
+                "drain and stop shop-web-1.service, shop-jobs-1.service",
             ]
         );
     }
@@ -266,40 +271,44 @@ mod tests {
         let found = Found { slots: [Some((Placed { port: 5000, ..placed(1, "1", Slot::A) }, true)), None], ..serving() };
         let made = changes("2", &Overlap::Web(false), &found);
         let at = |line: &str| made.iter().position(|made| made.starts_with(line)).unwrap_or_else(|| panic!("{line} is not in {made:?}"));
-        assert!(at("stop web, jobs of 1") < at("start web of 2"));
-        assert_eq!(at("drain and stop 1"), made.len() - 1);
+        assert!(at("stop shop-web-1.service, shop-jobs-1.service") < at("start shop-web-2.service"));
+        assert_eq!(at("drain and stop shop-web-1.service"), made.len() - 1);
     }
 
     #[test]
     fn other_secrets_make_another_generation_of_the_same_release() {
         let found = Found { stale: [Slot::A].into(), ..serving() };
-        assert!(changes("1", WEB_ALONE, &found).contains(&"start web of 1 (generation 2): serve".to_owned()));
+        assert!(changes("1", WEB_ALONE, &found).contains(&"start shop-web-2.service: serve".to_owned()));
     }
 
     #[test]
     fn after_a_reboot_the_same_generation_starts_again() {
         let found = Found { is_led: false, running: BTreeSet::new(), up: BTreeSet::new(), ..serving() };
         let made = changes("1", WEB_ALONE, &found);
-        assert!(made.contains(&"start web of 1 (generation 1): serve".to_owned()), "{made:?}");
-        assert!(made.contains(&"lead requests to 1 (generation 1)".to_owned()), "{made:?}");
+        assert!(made.contains(&"start shop-web-1.service: serve".to_owned()), "{made:?}");
+        assert!(made.contains(&"lead requests to shop 1 (generation 1)".to_owned()), "{made:?}");
     }
 
     #[test]
     fn a_switch_that_was_cut_off_goes_on() {
         let two = placed(2, "2", Slot::B);
         let mut found = serving();
-        found.running.insert(two.unit("shop", WEB));
+        found.running.insert(two.unit(WEB));
         found.slots[1] = Some((two.clone(), false));
         let made = changes("2", WEB_ALONE, &found);
-        assert!(!made.iter().any(|line| line.starts_with("start web")) && made[0].ends_with("(generation 2)"), "{made:?}");
+        assert!(!made.iter().any(|line| line.starts_with("start shop-web")) && made[0].ends_with("(generation 2)"), "{made:?}");
 
         // The link was switched already.
         let mut found = Found { current: Some(Slot::B), ..found };
-        found.up.insert(two.unit("shop", WEB));
+        found.up.insert(two.unit(WEB));
         found.slots[1] = Some((two, true));
         let made = changes("2", WEB_ALONE, &found);
         let at = |line: &str| made.iter().position(|made| made.starts_with(line)).unwrap_or_else(|| panic!("{line} is not in {made:?}"));
-        assert!(at("stop jobs of 1") < at("start jobs of 2") && at("start jobs of 2") < at("drain and stop 1"), "{made:?}");
+        assert!(
+            at("stop shop-jobs-1.service") < at("start shop-jobs-2.service")
+                && at("start shop-jobs-2.service") < at("drain and stop shop-web-1.service"),
+            "{made:?}"
+        );
     }
 
     #[test]
@@ -307,8 +316,8 @@ mod tests {
         let mut found = serving();
         found.slots[1] = Some((placed(4, "3", Slot::B), false));
         let made = changes("2", WEB_ALONE, &found);
-        assert_eq!(made[0], "drain and stop 3 (generation 4)");
-        assert!(made.contains(&"start web of 2 (generation 5): serve".to_owned()), "{made:?}");
-        assert_eq!(changes("1", WEB_ALONE, &found), ["drain and stop 3 (generation 4)"]);
+        assert_eq!(made[0], "drain and stop shop-web-4.service, shop-jobs-4.service");
+        assert!(made.contains(&"start shop-web-5.service: serve".to_owned()), "{made:?}");
+        assert_eq!(changes("1", WEB_ALONE, &found), ["drain and stop shop-web-4.service, shop-jobs-4.service"]);
     }
 }

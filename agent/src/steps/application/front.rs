@@ -37,6 +37,8 @@ const LINES: usize = 5;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Front {
+    /// What it was configured for: asking nginx again takes a program.
+    pub(super) version: Version,
     pub(super) nginx: String,
     /// Without TLS, since its key is not remembered.
     pub(super) site: String,
@@ -51,15 +53,20 @@ struct File {
 
 impl Application {
     /// What differs of the proxy; nothing where the application has none.
-    pub(super) async fn front_changes(&self, port: u16, speaks: &Upstream<'_>, cx: &Context<'_>) -> Result<Vec<Change>, ApplicationError> {
+    pub(super) async fn front_changes(
+        &self,
+        port: u16,
+        speaks: &Upstream<'_>,
+        ground: &Ground<'_>,
+        cx: &Context<'_>,
+    ) -> Result<Vec<Change>, ApplicationError> {
         if matches!(self.proxy, Proxy::None) {
             return Ok(Vec::new());
         }
-        let nginx = nginx(cx.host()).await?;
-        let mut differs = false;
-        for file in self.front_files(port, speaks, &nginx, cx)? {
-            let found = cx.host().files.read(&file.path, LIMIT).await.map_err(ApplicationError::Host)?;
-            differs |= found.is_none_or(|found| *found != *file.content);
+        let mut differs = true;
+        if let Some(front) = ground.memory.front() {
+            let nginx = nginx(front.version, cx.host()).await.map_err(ApplicationError::Host)?;
+            differs = self.differs(&self.front_files(port, speaks, &nginx, cx)?, cx).await?;
         }
         let unit = cx.host().units.show(&[UNIT.to_owned()]).await.map_err(ApplicationError::Host)?;
         let is_up = unit.first().is_some_and(|unit| unit.active == "active");
@@ -71,6 +78,16 @@ impl Application {
             changes.push(Change::Serve { reload: is_up });
         }
         Ok(changes)
+    }
+
+    async fn differs(&self, files: &[File], cx: &Context<'_>) -> Result<bool, ApplicationError> {
+        for file in files {
+            let found = cx.host().files.read(&file.path, LIMIT).await.map_err(ApplicationError::Host)?;
+            if found.is_none_or(|found| *found != *file.content) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn front_files(&self, port: u16, speaks: &Upstream<'_>, nginx: &Nginx, cx: &Context<'_>) -> Result<Vec<File>, ApplicationError> {
@@ -102,10 +119,10 @@ impl Application {
         ground: &Ground<'_>,
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
-        let nginx = nginx(cx.host()).await?;
+        let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;
         let slots = Slot::BOTH.map(|slot| slot.port(port, self.overlap().covers(WEB)));
         let site = Site { name: cx.key(), port, slots, speaks: speaks.clone(), has_certificate: false };
-        let front = Front { nginx: nginx.conf(), site: self.proxy.site(&site, &nginx).unwrap_or_default() };
+        let front = Front { version: nginx.version, nginx: nginx.conf(), site: self.proxy.site(&site, &nginx).unwrap_or_default() };
         ground.memory.set_front(&front).await.map_err(ApplicationError::Host)?;
         for file in self.front_files(port, speaks, &nginx, cx)? {
             write(&file.path, &file.content, file.mode, cx.host()).await.map_err(ApplicationError::Host)?;
@@ -114,16 +131,26 @@ impl Application {
     }
 
     /// Starts nginx, or has it read its configuration.
-    pub(super) async fn serve(&self, reload: bool, cx: &Context<'_>) -> Result<(), ApplicationError> {
+    pub(super) async fn serve(&self, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let units = &cx.host().units;
-        if !reload {
-            let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
-            if let Some((port, by)) = taken(&self.proxy.ports(), &listeners) {
-                return Err(ApplicationError::PortTaken { port, by: by.to_string() });
-            }
-        }
+        let unit = units.show(&[UNIT.to_owned()]).await.map_err(ApplicationError::Host)?;
+        let state = unit.first().map_or("", |unit| unit.active.as_str());
         let within = STARTED_WITHIN.min(cx.time_left());
-        let done = if reload { units.reload(UNIT, within).await } else { units.start(UNIT, within).await };
+        let done = match state {
+            "active" | "reloading" => units.reload(UNIT, within).await,
+            "inactive" | "failed" => {
+                let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
+                if let Some((port, by)) = taken(&self.proxy.ports(), &listeners) {
+                    return Err(ApplicationError::PortTaken { port, by: by.to_string() });
+                }
+                units.start(UNIT, within).await
+            }
+            // Another application starts it, and it may have read the configuration before ours was there.
+            _ => match units.start(UNIT, within).await {
+                Ok(()) => units.reload(UNIT, within).await,
+                failed => failed,
+            },
+        };
         match done {
             Ok(()) => Ok(()),
             Err(source) => {
@@ -163,8 +190,8 @@ async fn write(path: &Path, content: &[u8], mode: u32, host: &Host) -> Result<()
     host.files.install(&staged(path), path).await
 }
 
-/// What has to be known of nginx to configure it. A version that does not tell is taken for an old one.
-async fn nginx(host: &Host) -> Result<Nginx, ApplicationError> {
+/// The version of nginx. One that does not tell is taken for an old one.
+async fn version(host: &Host) -> Result<Version, ApplicationError> {
     let invocation = Invocation {
         argv: [NGINX, "-v"].map(Into::into).to_vec(),
         environment: vec![("PATH".into(), SEARCH_PATH.into())],
@@ -174,13 +201,17 @@ async fn nginx(host: &Host) -> Result<Nginx, ApplicationError> {
     };
     let mut said = String::new();
     match host.commands.run(&invocation, &mut |line| said.push_str(line)).await {
-        Ok(End::Exited(0)) => {}
-        Ok(_) => return Err(ApplicationError::NoProxy { why: said }),
+        Ok(End::Exited(0)) => Ok(Version::parse(&said).unwrap_or(Version::OLDEST)),
+        Ok(_) => Err(ApplicationError::NoProxy { why: said }),
         Err(HostError::Spawn { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            return Err(ApplicationError::NoProxy { why: String::new() });
+            Err(ApplicationError::NoProxy { why: String::new() })
         }
-        Err(error) => return Err(ApplicationError::Host(error)),
+        Err(error) => Err(ApplicationError::Host(error)),
     }
+}
+
+/// What has to be known of a machine to configure nginx for it.
+async fn nginx(version: Version, host: &Host) -> Result<Nginx, HostError> {
     let mut user = WORKER_USERS[0];
     for name in WORKER_USERS {
         if host.users.user(name).await.is_ok() {
@@ -188,6 +219,6 @@ async fn nginx(host: &Host) -> Result<Nginx, ApplicationError> {
             break;
         }
     }
-    let ipv6 = host.files.stat(Path::new("/proc/net/if_inet6")).await.map_err(ApplicationError::Host)?.is_some();
-    Ok(Nginx { version: Version::parse(&said).unwrap_or(Version::OLDEST), user, ipv6 })
+    let ipv6 = host.files.stat(Path::new("/proc/net/if_inet6")).await?.is_some();
+    Ok(Nginx { version, user, ipv6 })
 }

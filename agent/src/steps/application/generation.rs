@@ -38,6 +38,7 @@ pub(crate) struct Generation {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Placed {
+    pub(super) application: String,
     /// Counts the generations of an application on this instance.
     pub(super) number: u32,
     /// What `$PORT` is.
@@ -47,23 +48,23 @@ pub(crate) struct Placed {
 
 impl Placed {
     /// The unit of a process.
-    pub(super) fn unit(&self, application: &str, process: &str) -> String {
-        format!("{application}-{process}-{}.service", self.number)
+    pub(super) fn unit(&self, process: &str) -> String {
+        format!("{}-{process}-{}.service", self.application, self.number)
     }
 
-    pub(super) fn units<'a>(&'a self, application: &'a str) -> impl Iterator<Item = String> + 'a {
-        self.generation.processes.keys().map(|process| self.unit(application, process))
+    pub(super) fn units(&self) -> impl Iterator<Item = String> {
+        self.generation.processes.keys().map(|process| self.unit(process))
     }
 
     /// The file that systemd reads the environment of its processes from: in memory, and root's alone.
-    pub(super) fn environment_file(&self, application: &str) -> PathBuf {
-        format!("/run/ingot/applications/{application}/{}.env", self.number).into()
+    pub(super) fn environment_file(&self) -> PathBuf {
+        format!("/run/ingot/applications/{}/{}.env", self.application, self.number).into()
     }
 
     /// How a process of it is started.
-    pub(super) fn launch(&self, application: &str, process: &str) -> Option<Launch> {
-        let generation = &self.generation;
-        let unit = self.unit(application, process);
+    pub(super) fn launch(&self, process: &str) -> Option<Launch> {
+        let (application, generation) = (&self.application, &self.generation);
+        let unit = self.unit(process);
         let mut properties = generation.properties.clone();
         if generation.has_runtime_directory {
             properties.push(format!("RuntimeDirectory={}", unit.trim_end_matches(".service")));
@@ -75,7 +76,7 @@ impl Placed {
             command: generation.processes.get(process)?.clone(),
             directory: generation.release.clone(),
             user: generation.user.clone(),
-            environment_file: self.environment_file(application),
+            environment_file: self.environment_file(),
             stop_signal: generation.stop_signal.clone(),
             stop_grace: Duration::from_millis(generation.stop_grace_ms),
             properties,
@@ -92,6 +93,6 @@ impl Placed {
 
 impl fmt::Display for Placed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (generation {})", self.generation.version, self.number)
+        write!(f, "{} {} (generation {})", self.application, self.generation.version, self.number)
     }
 }

@@ -49,7 +49,7 @@ impl Ground<'_> {
         let current = led.filter(known).or(self.memory.current().filter(known));
         let is_led = led.is_some() && led == current;
         let mut found = Found { is_led, slots, current, hooked: self.memory.hooked(), ..Found::default() };
-        let units: Vec<String> = found.slots.iter().flatten().flat_map(|(placed, _)| placed.units(self.application)).collect();
+        let units: Vec<String> = found.slots.iter().flatten().flat_map(|(placed, _)| placed.units()).collect();
         for (name, unit) in units.iter().zip(self.host.units.show(&units).await?) {
             match health(&unit) {
                 Health::Sound if unit.active == "active" => {
@@ -72,7 +72,7 @@ impl Ground<'_> {
         if !is_known {
             self.memory.set_slot(slot, placed, false).await?;
         }
-        let path = placed.environment_file(self.application);
+        let path = placed.environment_file();
         if let Some(parent) = path.parent() {
             files.create_directory(parent, 0o700).await?;
         }
@@ -84,14 +84,14 @@ impl Ground<'_> {
     }
 
     pub(super) async fn launch(&self, placed: &Placed, process: &str, within: Duration) -> Result<(), HostError> {
-        let Some(launch) = placed.launch(self.application, process) else { return Ok(()) };
+        let Some(launch) = placed.launch(process) else { return Ok(()) };
         self.host.units.launch(&launch, within).await
     }
 
     /// Stops processes, all at the same time.
     pub(super) async fn stop(&self, placed: &Placed, processes: &[&str]) -> Result<(), HostError> {
         let within = Duration::from_millis(placed.generation.stop_grace_ms) + KILLED_WITHIN;
-        let units: Vec<String> = processes.iter().map(|process| placed.unit(self.application, process)).collect();
+        let units: Vec<String> = processes.iter().map(|process| placed.unit(process)).collect();
         let shown = self.host.units.show(&units).await?;
         let there = units.iter().zip(&shown).filter(|(_, unit)| unit.active != "inactive");
         let stops = there.map(|(name, unit)| async move {
@@ -139,7 +139,7 @@ impl Ground<'_> {
             self.memory.set_current(slot.other()).await?;
         }
         self.stop(placed, &placed.processes()).await?;
-        self.host.files.remove(&placed.environment_file(self.application)).await?;
+        self.host.files.remove(&placed.environment_file()).await?;
         self.host.files.remove(&Place::Release(self.application, slot).path()).await?;
         self.memory.clear(slot).await
     }
@@ -159,7 +159,7 @@ impl Ground<'_> {
         }
         let found = self.found().await?;
         for process in placed.processes() {
-            if !found.running.contains(&placed.unit(self.application, process)) {
+            if !found.running.contains(&placed.unit(process)) {
                 self.launch(placed, process, within).await?;
             }
         }
@@ -173,7 +173,7 @@ impl Ground<'_> {
     /// The restarts of the processes of a generation, by name, with the units that are not up.
     pub(super) async fn states(&self, placed: &Placed) -> Result<BTreeMap<String, crate::host::Unit>, HostError> {
         let names = placed.processes();
-        let units: Vec<String> = names.iter().map(|process| placed.unit(self.application, process)).collect();
+        let units: Vec<String> = names.iter().map(|process| placed.unit(process)).collect();
         let shown = self.host.units.show(&units).await?;
         Ok(names.into_iter().map(str::to_owned).zip(shown).collect())
     }

@@ -49,7 +49,7 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
         }
         let (waited, pause) = (clock.elapsed() - begun, pauses.next());
         if waited + pause >= limit {
-            let unit = placed.unit(ground.application, WEB);
+            let unit = placed.unit(WEB);
             let said = said(&unit, cx).await;
             let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
             if let Some(at) = elsewhere(placed.port, &unit, &listeners).first() {
@@ -73,7 +73,7 @@ async fn stays(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context
         }
         clock.sleep(STAYS_EVERY.min(ready.stays() - waited)).await;
         if let Err(last) = probe(ready, placed, ONE_PROBE, cx).await? {
-            let unit = placed.unit(ground.application, WEB);
+            let unit = placed.unit(WEB);
             let (said, last) = (said(&unit, cx).await, format!("it was ready, and then was not: {}", cx.redact(&last)));
             let waited = clock.elapsed() - begun;
             return Err(ApplicationError::NotReady { version: placed.to_string(), unit, waited, last, kept: None, said });
@@ -113,7 +113,7 @@ async fn is_hopeful(placed: &Placed, allowed: u32, ground: &Ground<'_>, cx: &Con
             Health::Sound | Health::Moving => unit.restarts >= allowed,
         };
         if is_ill && !is_unknown {
-            let name = placed.unit(ground.application, &process);
+            let name = placed.unit(&process);
             let (said, what) = (said(&name, cx).await, ending(&unit));
             return Err(ApplicationError::Ended { process, version: placed.to_string(), unit: name, what, kept: None, said });
         }

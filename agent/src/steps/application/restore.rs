@@ -60,7 +60,7 @@ async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<
     let environment = remembered(placed).map_err(|error| Explanation::of(&error))?;
     ground.prepare(slot, placed, &environment).await.map_err(explained)?;
     for process in placed.processes() {
-        if !found.running.contains(&placed.unit(name, process)) {
+        if !found.running.contains(&placed.unit(process)) {
             ground.launch(placed, process, LAUNCHED_WITHIN).await.map_err(explained)?;
         }
     }

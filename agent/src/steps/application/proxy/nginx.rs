@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde::{Deserialize, Serialize};
+
 use super::place::SITES;
 
 /// The users that the distributions' nginx works as: Debian's and Ubuntu's, and Amazon Linux's. The first that exists
@@ -19,7 +21,7 @@ pub(crate) struct Nginx {
 }
 
 /// Of nginx, such as 1.22.1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Version(u32, u32, u32);
 
 impl Version {
