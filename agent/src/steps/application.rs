@@ -104,6 +104,7 @@ impl Step for Application {
             offers: Some(&["port", "release", "version"]),
             order: Order::BeforeServices,
             phase: Phase::Serve,
+            ports: self.ports(),
             patience: PATIENCE + self.ready.timeout() + self.stop.grace(),
             ..Shape::default()
         }

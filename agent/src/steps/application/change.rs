@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::build::Recipe;
 use super::generation::Placed;
 use super::hooks::Moment;
+use super::proxy::UNIT;
 use super::slot::Slot;
 
 /// One difference between an application and what it should be.
@@ -83,8 +84,8 @@ impl fmt::Display for Change {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
                 write!(f, "configure the proxy on port {}", ports.join(", "))
             }
-            Self::Serve { reload: false } => f.write_str("start the proxy"),
-            Self::Serve { reload: true } => f.write_str("reload the proxy"),
+            Self::Serve { reload: false } => write!(f, "start {UNIT}"),
+            Self::Serve { reload: true } => write!(f, "reload {UNIT}"),
             Self::Prepare { placed, .. } => write!(f, "write the environment of {placed}"),
             Self::Stop { placed, processes, .. } => write!(f, "stop {}", units(placed, processes.iter().map(String::as_str))),
             Self::Launch { placed, process, .. } => {

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use super::platforms::PORT;
 use super::procfile::WEB;
 use super::proxy::{Proxy, name_objection};
+use super::slot::Slot;
 use crate::address::Address;
 use crate::failure::Objection;
 use crate::step::fields::TimeLimit;
@@ -198,6 +199,15 @@ impl Application {
     /// The port while the release is not known.
     pub(super) fn port(&self) -> u16 {
         self.port.unwrap_or(PORT)
+    }
+
+    /// Every port of this machine that it listens on, each once.
+    pub(super) fn ports(&self) -> Vec<u16> {
+        let own = Slot::BOTH.map(|slot| slot.port(self.port(), self.overlap().covers(WEB)));
+        let mut ports: Vec<u16> = self.proxy.ports().into_iter().chain([self.port()]).chain(own).collect();
+        ports.sort_unstable();
+        ports.dedup();
+        ports
     }
 
     /// Which processes overlap. Without a proxy nobody can lead requests from one release to the next.

@@ -31,8 +31,8 @@ impl Slot {
     pub(crate) fn port(self, port: u16, overlaps: bool) -> u16 {
         match (overlaps, self) {
             (false, _) => port,
-            (true, Self::A) => 10_000 + port,
-            (true, Self::B) => 20_000 + port,
+            (true, Self::A) => port.saturating_add(10_000),
+            (true, Self::B) => port.saturating_add(20_000),
         }
     }
 }
