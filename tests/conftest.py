@@ -8,9 +8,12 @@ from harness import agent as agents
 from harness.agent import DONE, Agent
 from harness.aws.account import Aws
 from harness.aws.imds import Imds
+from harness.aws.login import started
 from harness.aws.proxy import REGION
 from harness.aws.restore import TAGS
+from harness.aws.store import Store
 from harness.host import loop
+from harness.host.databases import Postgres
 from harness.host.whole import DOCUMENTS, Places
 from moto import mock_aws
 
@@ -53,6 +56,28 @@ def imds():
 def agent(ingot, tmp_path, aws, imds):
     """ingot on a bare machine, with this IMDS and this AWS."""
     return Agent(tmp_path, {**imds.env, **aws.env})
+
+
+@pytest.fixture
+def store():
+    """An S3 with what a test puts there, and plain servers beside it."""
+    with Store() as server:
+        yield server
+
+
+@pytest.fixture
+def with_store(agent, store):
+    """ingot on a bare machine whose S3 is that store."""
+    agent.env.update(store.env)
+    return agent
+
+
+@pytest.fixture
+def postgres():
+    """A PostgreSQL server that has been set up and is stopped."""
+    with started(Postgres) as server:
+        server.stop()
+        yield server
 
 
 @pytest.fixture(scope="session")

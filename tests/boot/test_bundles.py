@@ -21,15 +21,8 @@ INTO = "/opt/shop"
 
 
 @pytest.fixture
-def store():
-    with Store() as server:
-        yield server
-
-
-@pytest.fixture
-def machine(agent, store):
-    agent.env.update(store.env)
-    return agent
+def machine(with_store):
+    return with_store
 
 
 def bundle(source: str = "s3://shop-releases/shop-1.tar.gz", **fields) -> str:

@@ -19,15 +19,9 @@ INTO = "/opt/shop"
 
 
 @pytest.fixture
-def store():
-    with Store() as server:
-        yield server
-
-
-@pytest.fixture
-def boot(agent, store):
+def boot(with_store, store):
     """Boots with a release of this content. Its directory, if it counts."""
-    agent.env.update(store.env)
+    agent = with_store
 
     def boot(content: bytes, name: str = "shop", **fields):
         store.put(f"shop-releases/{name}", content)
@@ -41,9 +35,9 @@ def boot(agent, store):
 
 
 @pytest.fixture
-def refused(agent, store):
+def refused(with_store, store):
     """Boots with a release that ingot does not take. What it says of it, with its hint."""
-    agent.env.update(store.env)
+    agent = with_store
 
     def refused(content: bytes, **fields) -> str:
         store.put("shop-releases/shop", content)

@@ -7,7 +7,6 @@ import tarfile
 
 import pytest
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, document, until
-from harness.aws.store import Store
 from harness.host.archives import entry, packed, release, tar, zipped
 
 INTO = "/opt/shop"
@@ -16,15 +15,8 @@ JAR = zipped(("META-INF/MANIFEST.MF", 0, b"Manifest-Version: 1.0\n"), system=0)
 
 
 @pytest.fixture
-def store():
-    with Store() as server:
-        yield server
-
-
-@pytest.fixture
-def machine(agent, store):
-    agent.env.update(store.env)
-    return agent
+def machine(with_store):
+    return with_store
 
 
 def bundle(name: str, more: dict | None = None, **fields) -> str:

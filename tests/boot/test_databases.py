@@ -20,13 +20,6 @@ def server(request):
 
 
 @pytest.fixture
-def postgres():
-    with started(Postgres) as server:
-        server.stop()
-        yield server
-
-
-@pytest.fixture
 def mariadb():
     with started(MariaDb) as server:
         server.stop()

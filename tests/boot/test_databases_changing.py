@@ -3,21 +3,13 @@
 import pytest
 from harness.agent import DONE, FAILED
 from harness.aws.login import CREDENTIALS, KINDS, SECRET, USER, fails, plain, ready, started, waits
-from harness.host.databases import PgBouncer, Postgres
+from harness.host.databases import PgBouncer
 
 
 @pytest.fixture(params=KINDS)
 def server(request):
     """A server that takes logins."""
     with started(KINDS[request.param]) as server:
-        yield server
-
-
-@pytest.fixture
-def postgres():
-    """A server that has been set up and is stopped."""
-    with started(Postgres) as server:
-        server.stop()
         yield server
 
 

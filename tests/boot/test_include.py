@@ -6,19 +6,12 @@ import json
 
 import pytest
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, UNREACHABLE
-from harness.aws.store import Store, error
+from harness.aws.store import error
 
 
 @pytest.fixture
-def store():
-    with Store() as server:
-        yield server
-
-
-@pytest.fixture
-def machine(agent, store):
-    agent.env.update(store.env)
-    return agent
+def machine(with_store):
+    return with_store
 
 
 def including(*includes, **sections) -> str:

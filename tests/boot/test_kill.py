@@ -1,11 +1,16 @@
 """Killed without warning at any moment and started again, a boot ends as if it had not been killed."""
 
+import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from harness.agent import DONE, Agent, ends, until
+from harness.chance import seed
 
 SLOW = 0.05
+# A boot waits more than it works.
+AT_ONCE = 8
 
 DOCUMENT = """\
 #ingot
@@ -59,19 +64,32 @@ def ends_equal(agent: Agent, whole: dict) -> None:
     assert "changed" not in after.outcomes().values()
 
 
-def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(machine):
+@pytest.mark.parametrize("kills", [pytest.param(16, id="some"), pytest.param(220, id="all", marks=pytest.mark.slow)])
+def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(machine, kills):
+    """By lot, and twice in a row now and then."""
     undisturbed = machine()
     result = undisturbed.boot(undisturbed.document)
     assert result.code == DONE, result
     whole = undisturbed.tree()
-    moments = 16
-    for moment in range(moments):
-        agent = machine()
-        running = agent.start_boot(agent.document)
-        time.sleep(result.seconds * (moment + 0.5) / moments)
-        running.kill()
-        running.wait()
-        ends_equal(agent, whole)
+    begun = seed()
+
+    def killed(agent: Agent, number: int) -> str | None:
+        chance = random.Random(f"{begun} {number}")
+        moments = [chance.random() * result.seconds for _ in range(chance.choice([1, 1, 1, 2]))]
+        try:
+            for moment in moments:
+                running = agent.start_boot(agent.document)
+                time.sleep(moment)
+                running.kill()
+                running.wait()
+            ends_equal(agent, whole)
+        except AssertionError as error:
+            return f"{number}, {moments}: {error}"
+
+    agents = [machine() for _ in range(kills)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        wrong = [why for why in pool.map(killed, agents, range(kills)) if why]
+    assert not wrong, f"INGOT_SEED={begun}: {len(wrong)} of {kills}\n" + "\n".join(wrong)
 
 
 @pytest.mark.parametrize(

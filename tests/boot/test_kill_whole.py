@@ -1,15 +1,18 @@
 """A whole machine, killed at every boundary there is: each exchange with AWS or IMDS, each file that takes its place, each
-write that reaches the disk. The next boot ends as if it had not been killed, with one volume, attached once.
+write that reaches the disk; and at moments that nobody has chosen. The next boot ends as if it had not been killed, with one volume, attached once.
 
 A command that was under way runs again, as its documentation says; one that is on record as done does not.
 """
 
 import json
+import random
 import re
+import time
 from dataclasses import dataclass
 
 import pytest
 from harness.agent import DONE, comes
+from harness.chance import seed
 from harness.host.whole import DOCUMENTS, SECRETS
 
 # By these files take their place, reach the disk and go, and the disk is mounted.
@@ -140,3 +143,27 @@ def test_killed_at_every_change_of_the_disk(places, whole, tmp_path, share):
     places.each(tmp_path / "killed", rows, cell)
     # Threads share the work anew each time, and some may have had less.
     assert len(ended) > len(rows) / 2, (ended, rows)
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(places, whole, tmp_path):
+    """A kill comes where no boundary was thought of: in the middle of a write, of a wait, of an end."""
+    begun = seed()
+    chance = random.Random(begun)
+    rows = [(chance.choice(DOCUMENTS), chance.random()) for _ in range(60)]
+    over = []
+
+    def cell(place, machine, row):
+        document, moment = row
+        machine.use(document)
+        running = machine.start_boot(None)
+        time.sleep(moment * whole[document].seconds)
+        running.kill()
+        if running.wait().code == DONE:
+            over.append(row)
+        ends_whole(machine, whole)
+
+    print(f"INGOT_SEED={begun}")
+    places.each(tmp_path, rows, cell)
+    # Some boots are faster than the first was.
+    assert len(over) <= len(rows) / 2, over

@@ -5,15 +5,9 @@ import signal
 import pytest
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, document, until, waits_for
 from harness.aws.account import INSTANCE
+from harness.aws.waiting import GROUP, HOOK, RESOURCE, SIGNALS, STACK, TAGS, waits_for_instance
 from harness.tls import Tls
 
-STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
-TAGS = {
-    "aws:cloudformation:stack-name": STACK,
-    "aws:cloudformation:logical-id": RESOURCE,
-    "aws:autoscaling:groupName": GROUP,
-}
-SIGNALS = {"stack": {"cloudformation": {}}, "hook": {"lifecycle_hook": {"name": HOOK}}}
 GOOD = {"a": {"run": ["/bin/true"]}}
 BAD = {"a": {"run": ["/bin/sh", "-c", "echo no good; exit 3"]}}
 
@@ -21,9 +15,7 @@ BAD = {"a": {"run": ["/bin/sh", "-c", "echo no good; exit 3"]}}
 @pytest.fixture
 def waited_for(agent, aws, imds, monkeypatch):
     """ingot on an instance for which a stack and a group wait. What still runs when the test is over is ended."""
-    imds.configure(tags=TAGS, lifecycle="InService")
-    aws.stack(STACK, RESOURCE)
-    aws.group(GROUP, {HOOK: 300})
+    waits_for_instance(aws, imds)
     started, start = [], agent.start
     monkeypatch.setattr(agent, "start", lambda *args, **more: started.append(start(*args, **more)) or started[-1])
     yield agent
@@ -154,8 +146,7 @@ def test_a_hook_waits_for_as_long_as_a_boot_goes_on(agent, aws, imds, tmp_path):
 
 def test_whom_it_goes_to_is_asked_where_metadata_shows_no_tags(agent, aws, imds):
     imds.configure(tags=None)
-    aws.stack(STACK, RESOURCE)
-    aws.group(GROUP, {HOOK: 300})
+    waits_for_instance(aws)
     aws.instance()
     aws.client("autoscaling").update_auto_scaling_group(AutoScalingGroupName=GROUP, MaxSize=1)
     aws.client("autoscaling").attach_instances(InstanceIds=[INSTANCE], AutoScalingGroupName=GROUP)

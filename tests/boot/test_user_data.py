@@ -9,13 +9,8 @@ import zipfile
 
 import pytest
 from harness.agent import BAD_DOCUMENT, DONE, document
+from harness.aws.waiting import HOOK, waits_for_instance
 
-STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
-TAGS = {
-    "aws:cloudformation:stack-name": STACK,
-    "aws:cloudformation:logical-id": RESOURCE,
-    "aws:autoscaling:groupName": GROUP,
-}
 SIGNALS = "signals: { stack: { cloudformation: {} }, hook: { lifecycle_hook: { name: ready } } }\n"
 KEYS = f"version: 1\nfiles:\n  /etc/sent: {{ content: sent }}\n\n{SIGNALS}"
 MARKED = "#ingot\n" + KEYS
@@ -87,9 +82,7 @@ READABLE = {
 @pytest.fixture
 def waited_for(agent, aws, imds):
     """ingot on an instance for which a stack and a group wait."""
-    imds.configure(tags=TAGS, lifecycle="InService")
-    aws.stack(STACK, RESOURCE)
-    aws.group(GROUP, {HOOK: 300})
+    waits_for_instance(aws, imds)
     return agent
 
 

@@ -82,6 +82,34 @@ fn warns_of_values_that_no_helper_quotes() {
     assert_eq!(ran.stderr.matches(": warning: ").count(), 4, "{ran}");
 }
 
+/// It was refused, though a drop-in of the image may have what the unit file lacks.
+#[test]
+fn warns_of_a_reload_that_only_the_image_can_know() {
+    let document = r#"version: 1
+files:
+  /etc/systemd/system/plain.service: { content: "[Service]\nExecStart=/bin/plain\n" }
+  /etc/systemd/system/good.service: { content: "[Service]\nExecStart=/bin/good\n" }
+  /etc/systemd/system/good.service.d/reload.conf: { content: "[Service]\nExecReload=/bin/good --reload\n" }
+  /etc/plain.conf: { content: x }
+services:
+  plain.service: { reload_on: [files./etc/plain.conf] }
+  good.service: { reload_on: [files./etc/plain.conf] }
+"#;
+    let desk = tempfile::tempdir().unwrap();
+    write(&desk.path().join("boot.yaml"), document);
+    insta::assert_snapshot!(Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run().exits(0), @r"
+    boot.yaml:8:3: warning: plain.service can be reloaded only if the image has an ExecReload= for it: /etc/systemd/system/plain.service has none
+        8 |   plain.service: { reload_on: [files./etc/plain.conf] }
+          |   ^
+     hint: give /etc/systemd/system/plain.service an ExecReload=, if no drop-in of the image has one
+
+    no mistakes in 6 steps, 1 warning
+    --- stderr ---
+    note: boot.yaml is a layer: as user data, it has to begin with the line `#ingot`
+    --- exit code 0 ---
+    ");
+}
+
 #[test]
 fn a_document_that_is_not_there_is_named() {
     insta::assert_snapshot!(Ingot::new(["check", "nowhere.yaml"]).run().exits(78), @r"

@@ -61,7 +61,7 @@ REASONS = {
     ),
     "exec-condition": (
         "[Service]\nType=oneshot\nExecCondition=/bin/false\nExecStart=/bin/true\n",
-        "was skipped by systemd: ",
+        "was skipped by systemd: its ExecCondition=",
     ),
     "post": (
         f"[Service]\n{STAY}ExecStartPost=/bin/sh -c 'exit 3'\n",

@@ -6,17 +6,12 @@ import signal
 
 import pytest
 from harness.agent import DONE, FAILED, Agent, alive, document, until, waits_for
-from harness.aws.imds import Imds
+from harness.aws.restore import report
+from harness.aws.waiting import SIGNALS, waits_for_instance
 from harness.host.archives import release
+from harness.host.images import SMALLEST, blank
 from harness.host.stuck import Frozen, Silent
 
-STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
-TAGS = {
-    "aws:cloudformation:stack-name": STACK,
-    "aws:cloudformation:logical-id": RESOURCE,
-    "aws:autoscaling:groupName": GROUP,
-}
-SIGNALS = {"stack": {"cloudformation": {}}, "hook": {"lifecycle_hook": {"name": HOOK}}}
 STUCK = "/srv/stuck"
 
 # What is on another disk, and has to be done whatever hangs.
@@ -28,9 +23,7 @@ OTHERS = {
 
 @pytest.fixture
 def machine(tmp_path, disks, aws, imds):
-    imds.configure(tags=TAGS, lifecycle="InService")
-    aws.stack(STACK, RESOURCE)
-    aws.group(GROUP, {HOOK: 300})
+    waits_for_instance(aws, imds)
     return Agent(tmp_path, {**imds.env, **aws.env}, inside=disks)
 
 
@@ -46,11 +39,6 @@ def merged(*all_sections: dict) -> str:
         for kind, steps in more.items():
             sections[kind] = {**sections.get(kind, {}), **steps}
     return document(**sections)
-
-
-def report(machine) -> dict:
-    path = machine.root / "run/ingot/report.json"
-    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def over(machine, running, stuck):
@@ -99,6 +87,44 @@ def test_one_step_that_hangs_costs_itself_and_no_other(machine, stuck, aws, kind
     assert [step for step, outcome in result.outcomes().items() if outcome == "failed"] == [address], result
     assert aws.statuses() == ["SUCCESS"] and aws.results() == ["CONTINUE"]
     assert result.code == DONE, result
+
+
+class FrozenDisk(Frozen):
+    """A blank disk whose content is a file on what is frozen: what is written to it waits."""
+
+    def __init__(self, disks, image, at):
+        super().__init__(disks, image, at)
+        self.disk = disks.attach(blank(disks.seen(at) / "disk.img", SMALLEST["ext4"]))
+
+
+def test_a_volume_that_hangs_costs_itself_and_no_other(machine, disks, tmp_path, aws):
+    with FrozenDisk(disks, tmp_path / "stuck.img", tmp_path / "stuck") as stuck:
+        volume = {"from": {"device": stuck.disk.node}, "filesystem": "ext4", **LATE}
+        running = machine.start_boot(merged(OTHERS, {"volumes": {"late": volume}}))
+        result = over(machine, running, stuck)
+    assert [step for step, outcome in result.outcomes().items() if outcome == "failed"] == ["volumes.late"], result
+    assert 2 <= lasted(result, "volumes.late") <= SOON, result
+    assert aws.statuses() == ["SUCCESS"] and aws.results() == ["CONTINUE"] and result.code == DONE, result
+
+
+# A service manager that knows one unit: ordered after ingot, so that ingot looks for the line that says so.
+SYSTEMCTL = """#!/bin/sh
+case "$1" in show) printf 'Id=late.service\nLoadState=loaded\nActiveState=inactive\nAfter=ingot.service\n\
+FragmentPath=/etc/systemd/system/late.service\nDropInPaths=/etc/systemd/system/late.service.d/order.conf\n' ;; esac
+"""
+
+
+def test_drop_ins_of_a_service_that_hang_cost_it_and_no_other(machine, disks, tmp_path, aws):
+    disks.install("systemctl", SYSTEMCTL)
+    # A real one would answer over its socket.
+    disks.run("mount", "-t", "tmpfs", "tmpfs", "/run")
+    machine.write("/etc/systemd/system/late.service", "[Service]\nExecStart=/bin/true\n")
+    with Silent(disks, tmp_path / "stuck.img", machine.root / "etc/systemd/system/late.service.d") as stuck:
+        running = machine.start_boot(merged(OTHERS, {"services": {"late.service": LATE}}))
+        result = over(machine, running, stuck)
+    assert [step for step, outcome in result.outcomes().items() if outcome == "failed"] == ["services.late.service"], result
+    assert 2 <= lasted(result, "services.late.service") <= SOON, result
+    assert aws.statuses() == ["SUCCESS"] and aws.results() == ["CONTINUE"] and result.code == DONE, result
 
 
 def test_a_hundred_files_that_hang_keep_no_other_from_its_thread(machine, stuck, aws):

@@ -30,6 +30,9 @@ const IPV6_ENDPOINT: &str = "http://[fd00:ec2::254]";
 
 const ROLES: &str = "meta-data/iam/security-credentials/";
 
+/// The longest name of a role, in characters. Source: <https://docs.aws.amazon.com/IAM/latest/APIReference/API_Role.html>
+const LONGEST_ROLE: usize = 64;
+
 /// How patiently IMDS is asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Patience {
@@ -62,7 +65,8 @@ struct Shared {
     /// Until when a missing role is waited for, by everybody: fixed by the first who asks.
     role_deadline: std::sync::OnceLock<Instant>,
     tags: Mutex<BTreeMap<String, Arc<OnceCell<Option<String>>>>>,
-    waiting: Mutex<Option<Waiting>>,
+    /// What did not come at the first try, by path.
+    waiting: Mutex<BTreeMap<String, Waiting>>,
 }
 
 struct Waiting {
@@ -98,10 +102,10 @@ impl Imds {
         }))
     }
 
-    /// What is being waited for, for people: `for IMDS: connection refused, 12 tries, 9 s`. `None` if nothing is.
+    /// What is being waited for the longest, for people: `for IMDS: connection refused, 12 tries, 9 s`. `None` if nothing is.
     pub(crate) fn waiting(&self) -> Option<String> {
         let waiting = self.waiting_now();
-        let Waiting { since, tries, last } = waiting.as_ref()?;
+        let Waiting { since, tries, last } = waiting.values().min_by_key(|waiting| waiting.since)?;
         let tries = if *tries == 1 { "1 try".into() } else { format!("{tries} tries") };
         Some(format!("for IMDS: {last}, {tries}, {} s", since.elapsed().as_secs()))
     }
@@ -118,10 +122,10 @@ impl Imds {
             }
             let pause = pauses.next();
             if Instant::now() + pause > deadline {
-                *self.waiting_now() = None;
+                self.waiting_now().remove(ROLES);
                 return Ok(None);
             }
-            self.note("no role yet");
+            self.note(ROLES, "no role yet");
             sleep(pause).await;
         }
     }
@@ -130,7 +134,11 @@ impl Imds {
         let missing = || ImdsError::NotFound { path: ROLES.into() };
         let body = self.read(ROLES, self.0.patience.budget).await?.ok_or_else(missing)?;
         let text = text(ROLES, body)?;
-        text.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned).ok_or_else(missing)
+        let role = text.lines().map(str::trim).find(|line| !line.is_empty()).ok_or_else(missing)?;
+        if !is_role(role) {
+            return Err(ImdsError::Malformed { path: ROLES.into(), why: "no name of a role".into() });
+        }
+        Ok(role.to_owned())
     }
 
     /// The JSON that holds the role's credentials, and what time it is by IMDS: their end is given in that.
@@ -153,7 +161,7 @@ impl Imds {
         let deadline = Instant::now() + budget;
         let mut last = None;
         let read = timeout_at(deadline, self.read_patiently(path, &mut last)).await;
-        let waiting = self.waiting_now().take();
+        let waiting = self.waiting_now().remove(path);
         read.unwrap_or_else(|_| {
             let last = last.or(waiting.map(|waiting| waiting.last)).unwrap_or_else(|| "no answer in time".into());
             Err(ImdsError::Unreachable { waited: budget, last })
@@ -165,7 +173,7 @@ impl Imds {
         let mut pauses = patience.pauses.pauses();
         let mut renewed = false;
         loop {
-            let session = self.session(last).await?;
+            let session = self.session(path, last).await?;
             let again = match transport.get(&session, path, session.rung + pauses.taken as usize, patience.attempt).await {
                 Ok(answer) => match (answer.busy(), answer.status) {
                     (Some(busy), _) => busy,
@@ -181,13 +189,13 @@ impl Imds {
                 Err(Miss::Final(error)) => return Err(error),
                 Err(Miss::Again(again)) => again,
             };
-            self.pause(&mut pauses, again, last).await;
+            self.pause(path, &mut pauses, again, last).await;
         }
     }
 
-    /// The token, fetched if there is none. Whoever comes while it is being fetched waits for that one, and a refusal
-    /// is everyone's too.
-    async fn session(&self, last: &mut Option<String>) -> Result<Session, ImdsError> {
+    /// The token, fetched for `path` if there is none. Whoever comes while it is being fetched waits for that one, and a
+    /// refusal is everyone's too.
+    async fn session(&self, path: &str, last: &mut Option<String>) -> Result<Session, ImdsError> {
         let mut held = self.0.session.lock().await;
         if let Some(known) = &*held {
             return known.clone();
@@ -197,7 +205,7 @@ impl Imds {
             match self.0.transport.token(pauses.taken as usize, self.0.patience.attempt).await {
                 Ok(session) => return held.insert(Ok(session)).clone(),
                 Err(Miss::Final(error)) => return held.insert(Err(error)).clone(),
-                Err(Miss::Again(again)) => self.pause(&mut pauses, again, last).await,
+                Err(Miss::Again(again)) => self.pause(path, &mut pauses, again, last).await,
             }
         }
     }
@@ -210,21 +218,21 @@ impl Imds {
         }
     }
 
-    async fn pause(&self, pauses: &mut Pauses, again: Again, last: &mut Option<String>) {
-        self.note(&again.why);
+    async fn pause(&self, path: &str, pauses: &mut Pauses, again: Again, last: &mut Option<String>) {
+        self.note(path, &again.why);
         log::debug!(why = again.why.as_str(); "waiting for the instance metadata service");
         *last = Some(again.why);
         sleep(pauses.next().max(again.retry_after.unwrap_or_default())).await;
     }
 
-    fn note(&self, why: &str) {
+    fn note(&self, path: &str, why: &str) {
         let mut waiting = self.waiting_now();
-        let waiting = waiting.get_or_insert_with(|| Waiting { since: Instant::now(), tries: 0, last: String::new() });
+        let waiting = waiting.entry(path.to_owned()).or_insert_with(|| Waiting { since: Instant::now(), tries: 0, last: String::new() });
         waiting.tries += 1;
         why.clone_into(&mut waiting.last);
     }
 
-    fn waiting_now(&self) -> MutexGuard<'_, Option<Waiting>> {
+    fn waiting_now(&self) -> MutexGuard<'_, BTreeMap<String, Waiting>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -281,6 +289,11 @@ fn url(endpoint: &str) -> Result<Url, ImdsError> {
 
 fn text(path: &str, body: Vec<u8>) -> Result<String, ImdsError> {
     String::from_utf8(body).map_err(|_| ImdsError::Malformed { path: path.into(), why: "not UTF-8".into() })
+}
+
+/// Whether IAM would take this as the name of a role: what else stands there is no answer of IMDS.
+fn is_role(name: &str) -> bool {
+    name.len() <= LONGEST_ROLE && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
 }
 
 /// `segment` as one segment of a path. Tag keys hold colons and slashes.

@@ -97,7 +97,7 @@ pub(crate) fn take(layer: &mut Node, mistakes: &mut Vec<Mistake>) -> Vec<Include
         Value::Null => Vec::new(),
         Value::Sequence(items) => items.iter().filter_map(|item| read(item, mistakes)).collect(),
         _ => {
-            let message = format!("`{KEY}` is a list, and this is {}", list.describe());
+            let message = format!("`{KEY}` is a list, and this is {}", list.value.describe());
             mistakes.push(Mistake::at(&list.place, message, "write it as in `include: [s3://BUCKET/KEY, ssm:/NAME]`"));
             Vec::new()
         }

@@ -109,7 +109,7 @@ impl BootDocument {
     }
 
     fn expected_map(&mut self, key: &Key, node: &Node) {
-        let message = format!("`{}` is a map, and this is {}", key.name, node.describe());
+        let message = format!("`{}` is a map, and this is {}", key.name, node.value.describe());
         self.mistakes.push(Mistake::at(&node.place, message, "write `name: { … }` below it, one line for each"));
     }
 
@@ -149,13 +149,17 @@ impl BootDocument {
             self.mistakes.push(Mistake::at(&key.place, "this key is empty", "give the step a name"));
             return None;
         }
-        if key.name.contains(|character| matches!(character, '\n' | '\t') || is_unshowable(character)) {
+        let is_plain = key.name.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if !is_plain && key.name.contains(|character| matches!(character, '\n' | '\t') || is_unshowable(character)) {
             let message = format!("`{}` holds a line break or another control character", shown_on_a_line(&key.name).replace('\t', "\\t"));
             self.mistakes.push(Mistake::at(&key.place, message, "give the step a name of printable characters"));
             return None;
         }
         let step = (kind.decode)(node, &mut self.mistakes);
-        let common = decode::decode::<Common>(&common_part(node), &mut self.mistakes);
+        let common = match common_part(node) {
+            Some(part) => decode::decode(&part, &mut self.mistakes),
+            None => Some(Common::default()),
+        };
         let (step, mut common) = (step?, common?);
         let after = common.after.take().map(|texts| texts.iter().filter_map(|text| self.address(text, node)).collect());
         Some(Item { place: key.place.clone(), common, after, step })
@@ -181,11 +185,9 @@ impl BootDocument {
     }
 }
 
-/// The part of a step that is read apart from its kind.
-fn common_part(node: &Node) -> Node {
-    let entries = match &node.value {
-        Value::Map(entries) => entries.iter().filter(|(key, _)| COMMON.contains(&key.name.as_str())).cloned().collect(),
-        _ => Vec::new(),
-    };
-    Node { place: node.place.clone(), value: Value::Map(entries) }
+/// The part of a step that is read apart from its kind, if it has one.
+fn common_part(node: &Node) -> Option<Node> {
+    let Value::Map(entries) = &node.value else { return None };
+    let entries: Vec<(Key, Node)> = entries.iter().filter(|(key, _)| COMMON.contains(&key.name.as_str())).cloned().collect();
+    (!entries.is_empty()).then(|| Node { place: node.place.clone(), value: Value::Map(entries) })
 }

@@ -100,7 +100,7 @@ impl Layers {
             Value::Map(_) => self.nodes.push(node),
             Value::Null => self.mistakes.push(empty(&node.place.file)),
             _ => {
-                let message = format!("a boot document is a map, and this is {}", node.describe());
+                let message = format!("a boot document is a map, and this is {}", node.value.describe());
                 self.mistakes.push(Mistake::at(&node.place, message, "begin with `version: 1`"));
             }
         }

@@ -36,6 +36,20 @@ pub(crate) enum Value {
     Map(Vec<(Key, Node)>),
 }
 
+impl Value {
+    /// What it is, with its article, for messages.
+    pub(crate) fn describe(&self) -> &'static str {
+        match self {
+            Self::Null => "nothing",
+            Self::Bool(..) => "a boolean",
+            Self::Number(_) => "a number",
+            Self::String(_) => "a string",
+            Self::Sequence(_) => "a list",
+            Self::Map(_) => "a map",
+        }
+    }
+}
+
 /// A key of a map, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -65,18 +79,6 @@ impl Node {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node),
             _ => None,
-        }
-    }
-
-    /// What it is, with its article, for messages.
-    pub(crate) fn describe(&self) -> &'static str {
-        match self.value {
-            Value::Null => "nothing",
-            Value::Bool(..) => "a boolean",
-            Value::Number(_) => "a number",
-            Value::String(_) => "a string",
-            Value::Sequence(_) => "a list",
-            Value::Map(_) => "a map",
         }
     }
 

@@ -6,7 +6,8 @@
 //!
 //! - [`work`] has a thread to itself and waits for no other. What ingot keeps for itself, such as its record, goes this way.
 //! - [`Threads::work`] waits for its turn: [`AT_ONCE`] at a time. An operation that is [`LATE`] no longer counts among those,
-//!   so that the others go on; while [`LATE_ON_ONE_MOUNT`] are late on one mount, no other begins there.
+//!   so that the others go on; while [`LATE_ON_ONE_MOUNT`] are late on one mount, no other begins there. What is mounted is
+//!   read without the lock: while somebody else mounts what does not answer, the kernel makes that wait as well.
 //! - There are [`THREADS`] at most. Beyond that, an operation is refused.
 //!
 //! An operation of several system calls asks [`still_wanted`](super::wanted::still_wanted) before each that changes something. Once its step has
@@ -78,9 +79,21 @@ pub(super) struct Threads(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     kind: Kind,
-    /// Locked for moments, never while something is carried out.
+    /// Locked for moments, never during a system call that may wait.
     state: Mutex<State>,
     called: Condvar,
+    /// Where something is mounted. The table of the kernel's, but for tests.
+    mounts: fn() -> Vec<PathBuf>,
+}
+
+/// What a thread does next.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// The operation at this place of the queue.
+    Begin(usize),
+    /// So many are late that it depends on where they lie.
+    LookAtMounts,
+    Wait,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +110,8 @@ struct State {
     /// Threads that were called, or started, and have not looked yet.
     called: usize,
     starting: usize,
+    /// Whether one of them is looking at the mounts.
+    looking: bool,
     numbers: u64,
 }
 
@@ -131,7 +146,11 @@ impl Threads {
     }
 
     fn with(kind: Kind, late: Duration) -> Self {
-        Self(Arc::new(Shared { kind, state: Mutex::new(State { late, ..State::default() }), called: Condvar::new() }))
+        Self::with_mounts(kind, late, mounts)
+    }
+
+    fn with_mounts(kind: Kind, late: Duration, mounts: fn() -> Vec<PathBuf>) -> Self {
+        Self(Arc::new(Shared { kind, state: Mutex::new(State { late, ..State::default() }), called: Condvar::new(), mounts }))
     }
 
     /// As [`work`](fn@work). What has not begun when its caller gives up is not done. `at` is where `path` lies in the mounts of this
@@ -203,8 +222,8 @@ impl Shared {
     /// If there is no thread for it, and none that will be free soon.
     fn engage(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         // One that fell asleep while there was nothing to wait for would not look in time.
-        let looks = state.watching + state.called + state.starting > 0;
-        if state.next(self.kind, Instant::now()).is_none() && (state.queue.is_empty() || looks) {
+        let looks = state.looking || state.watching + state.called + state.starting > 0;
+        if state.next(self.kind, Instant::now(), None) == Next::Wait && (state.queue.is_empty() || looks) {
             return Ok(());
         }
         if state.idle == 0 {
@@ -238,9 +257,21 @@ impl Shared {
     fn run(self: Arc<Self>) {
         let mut state = self.state();
         state.starting -= 1;
+        let mut mounts = None;
         loop {
             let now = Instant::now();
-            if let Some(job) = state.next(self.kind, now).and_then(|at| state.queue.remove(at)) {
+            let next = state.next(self.kind, now, mounts.take().as_deref());
+            if next == Next::LookAtMounts {
+                state.looking = true;
+                drop(state);
+                mounts = Some((self.mounts)());
+                state = self.state();
+                state.looking = false;
+                continue;
+            }
+            if let Next::Begin(at) = next
+                && let Some(job) = state.queue.remove(at)
+            {
                 let Job { number, at, wanted, work } = job;
                 state.under_way.insert(number, UnderWay { since: now, at });
                 // Where there is no other thread, this one goes on with the rest, unless it hangs.
@@ -286,21 +317,21 @@ impl Shared {
 }
 
 impl State {
-    /// Which of the queue may begin.
-    fn next(&self, kind: Kind, now: Instant) -> Option<usize> {
+    /// What may begin, by `mounts`, as far as they are known.
+    fn next(&self, kind: Kind, now: Instant, mounts: Option<&[PathBuf]>) -> Next {
         if self.queue.is_empty() || (kind == Kind::Turns && self.fresh(now) + self.called + self.starting >= AT_ONCE) {
-            return None;
+            return Next::Wait;
         }
         let late = || self.under_way.values().filter(|under_way| self.is_late(under_way, now)).map(|under_way| under_way.at.as_path());
         if kind != Kind::Turns || late().count() < LATE_ON_ONE_MOUNT {
-            return Some(0);
+            return Next::Begin(0);
         }
-        // Without the table of mounts, all of it is one.
-        let mounts: Vec<PathBuf> = mountinfo::lines().unwrap_or_default().into_iter().map(|line| line.mounted.at).collect();
+        let Some(mounts) = mounts else { return if self.looking { Next::Wait } else { Next::LookAtMounts } };
         let mount = |path: &Path| mounts.iter().filter(|at| path.starts_with(at)).max_by_key(|at| at.as_os_str().len()).cloned();
         let mut late_on: BTreeMap<Option<PathBuf>, usize> = BTreeMap::new();
         late().for_each(|path| *late_on.entry(mount(path)).or_default() += 1);
-        self.queue.iter().position(|job| late_on.get(&mount(&job.at)).is_none_or(|late| *late < LATE_ON_ONE_MOUNT))
+        let may_begin = |job: &Job| late_on.get(&mount(&job.at)).is_none_or(|late| *late < LATE_ON_ONE_MOUNT);
+        self.queue.iter().position(may_begin).map_or(Next::Wait, Next::Begin)
     }
 
     fn is_late(&self, under_way: &UnderWay, now: Instant) -> bool {
@@ -317,6 +348,11 @@ impl State {
         let fresh = self.under_way.values().filter(|under_way| !self.is_late(under_way, now));
         fresh.map(|under_way| (under_way.since + self.late).saturating_duration_since(now)).min().unwrap_or(IDLE)
     }
+}
+
+/// Without the table, all of it is one mount.
+fn mounts() -> Vec<PathBuf> {
+    mountinfo::lines().unwrap_or_default().into_iter().map(|line| line.mounted.at).collect()
 }
 
 fn carry_out(wanted: Arc<AtomicBool>, work: Box<dyn FnOnce() + Send>) {

@@ -54,7 +54,7 @@ impl HostError {
 impl Failure for HostError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Path { path, source, .. } => match source.kind() {
+            Self::Path { operation, path, source } => match source.kind() {
                 io::ErrorKind::Other => {
                     let link = &source.get_ref()?.downcast_ref::<ForeignLink>()?.link;
                     Some(format!("make it a directory, or a link of root's: `chown -h root:root {}`", link.display()))
@@ -64,7 +64,8 @@ impl Failure for HostError {
                 io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
                 io::ErrorKind::ReadOnlyFilesystem => Some(format!("remount the filesystem of {} read-write", path.display())),
                 io::ErrorKind::NotADirectory => Some(format!("a parent of {} is a file: move it away", path.display())),
-                _ => advice::limit(source),
+                io::ErrorKind::IsADirectory => Some(format!("move the directory {} away", path.display())),
+                _ => advice::limit(source).or_else(|| advice::way(source, operation, path)),
             },
             Self::NoThread { source, .. } => Some(match source.kind() {
                 io::ErrorKind::WouldBlock => "allow ingot more threads: `TasksMax=` of its unit, or `ulimit -u`".into(),

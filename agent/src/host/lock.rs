@@ -31,6 +31,9 @@ const REPLACED: u32 = 8;
 /// The bits by which others than its owner can change what is in a directory.
 const OTHERS_WRITE: u32 = 0o022;
 
+/// What opening something else than a file of this process's user fails with.
+const NO_FILE_OF_OURS: [Errno; 3] = [Errno::ELOOP, Errno::EACCES, Errno::ENXIO];
+
 /// Whoever holds it makes the boot of this machine.
 pub(crate) const BOOT: &str = "/run/ingot/lock";
 
@@ -98,8 +101,10 @@ fn close_to_others(directory: &Path, files: &Now) -> Result<(), HostError> {
 fn open_own(path: &Path, files: &Now) -> Result<Option<File>, HostError> {
     match files.open_now(path, OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, 0o600) {
         Ok(opened) => Ok(opened.filter(|file| fstat(file).is_ok_and(|stat| is_private(&stat)))),
-        // A symbolic link, or a file of another user.
-        Err(HostError::Path { source, .. }) if [Some(Errno::ELOOP as i32), Some(Errno::EACCES as i32)].contains(&source.raw_os_error()) => {
+        // A symbolic link, a file of another user, or a socket.
+        Err(HostError::Path { source, .. })
+            if source.raw_os_error().is_some_and(|errno| NO_FILE_OF_OURS.contains(&Errno::from_raw(errno))) =>
+        {
             Ok(None)
         }
         Err(error) => Err(error),
@@ -152,7 +157,8 @@ pub(crate) async fn holder(path: &Path, files: &DiskFiles) -> Result<Option<Hold
 }
 
 fn holder_now(path: &Path, files: &Now) -> Result<Option<Holder>, HostError> {
-    let mut file = match files.open_now(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW, 0) {
+    // Not blocking: where a FIFO lies in its place, opening must not wait for a writer.
+    let mut file = match files.open_now(path, OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK, 0) {
         Ok(Some(file)) => file,
         Ok(None) => return Ok(None),
         Err(HostError::Path { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => return holder_by_kernel(path, files),
@@ -308,6 +314,11 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
         drop(Lock::take(path, &files).await.unwrap());
         assert!(std::fs::symlink_metadata(&file).unwrap().is_file());
+
+        std::fs::remove_file(&file).unwrap();
+        let _listening = std::os::unix::net::UnixListener::bind(&file).unwrap();
+        drop(Lock::take(path, &files).await.unwrap());
+        assert!(std::fs::symlink_metadata(&file).unwrap().is_file());
     }
 
     /// Two found the same file that others could open, and the slower one took away the lock of the faster one.
@@ -323,6 +334,17 @@ mod tests {
         drop(lock);
         std::fs::remove_file(root.path().join("run/ingot/lock")).unwrap();
         assert!(slower().await.is_none());
+        drop(Lock::take(path, &files).await.unwrap());
+    }
+
+    /// Opening a FIFO waits for who writes to it, and nobody does.
+    #[tokio::test]
+    async fn who_asks_does_not_wait_for_a_fifo() {
+        let (path, root) = (Path::new(BOOT), tempfile::tempdir().unwrap());
+        let files = place(root.path());
+        nix::unistd::mkfifo(&root.path().join("run/ingot/lock"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+        let asked = tokio::time::timeout(std::time::Duration::from_secs(60), holder(path, &files));
+        assert!(!matches!(asked.await.unwrap(), Ok(Some(_))));
         drop(Lock::take(path, &files).await.unwrap());
     }
 

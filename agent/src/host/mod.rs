@@ -28,6 +28,8 @@ pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod tree;
 pub(crate) mod units;
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+mod unlinked;
 pub(crate) mod unpack;
 pub(crate) mod users;
 mod wanted;

@@ -72,8 +72,12 @@ impl AnyStep for Watched {
         self.step.content()
     }
 
-    fn objections_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
-        self.step.objections_beside(key, written)
+    fn quoted_by(&self, key: &str) -> Option<&'static str> {
+        self.step.quoted_by(key)
+    }
+
+    fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
+        self.step.advice_beside(key, written)
     }
 
     fn unit<'a>(&self, key: &'a str) -> Option<&'a str> {

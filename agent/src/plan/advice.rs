@@ -5,68 +5,41 @@
 //! [secret](crate::address::is_secret) cannot hold these. Only for people at a desk: an instance boots with
 //! such a document, and its report has nothing to add.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use serde_json::Value as Json;
 
-use super::place;
-use super::values::Values;
 use crate::address::{EACH, is_secret};
-use crate::document::error::{Mistake, Sources};
-use crate::document::source::TemplateTexts;
-use crate::document::{BootDocument, Item};
+use crate::document::error::Mistake;
 use crate::facts;
 use crate::template::{Bare, Inert, Stands, Template, descend};
-use crate::text::{Place, Text};
+use crate::text::Place;
 
 /// Helpers that write a whole value, so that text beside it has to go through them too.
 const WHOLE: [&str; 5] = ["env", "json", "shell", "toml", "yaml"];
 
-/// What is to be said, and the texts that it is about.
-pub(crate) fn advice(document: &BootDocument, templates: &TemplateTexts) -> (Vec<Mistake>, Sources) {
-    let values = Values::read(&document.values, &mut Vec::new());
-    let mut adviser = Adviser { values: values.written(), sources: document.sources.clone(), found: Vec::new() };
-    for (address, item) in &document.items {
-        let shape = item.step.shape(address.key());
-        let file = item.step.template();
-        for (n, text) in shape.texts.iter().enumerate().filter(|(_, text)| !text.is_plain()) {
-            adviser.text(text, item, shape.quoted_by.filter(|_| n == 0 && file.is_none()));
-        }
-        if let Some((path, Ok(text))) = file.and_then(|path| templates.get_key_value(path)) {
-            adviser.file(path, text, shape.quoted_by);
-        }
-    }
-    (adviser.found, adviser.sources)
-}
-
-struct Adviser<'a> {
+/// Collects what is to be said.
+#[derive(Debug)]
+pub(super) struct Adviser<'a> {
     values: &'a Json,
-    sources: Sources,
-    found: Vec<Mistake>,
+    found: &'a mut Vec<Mistake>,
 }
 
-impl Adviser<'_> {
-    fn text(&mut self, text: &Text, item: &Item, helper: Option<&'static str>) {
-        let Some(template) = of_interest(text.raw()) else { return };
-        let start = text.place().unwrap_or(&item.place);
-        for bare in template.bare() {
-            // Only for what is said: a text is searched for each place in it.
-            if let Some((message, hint)) = self.judge(&bare, helper) {
-                let place = place::in_text(&self.sources, start, bare.position.line, &bare.written);
-                self.found.push(Mistake::at(&place, message, hint));
-            }
-        }
+impl<'a> Adviser<'a> {
+    pub(super) fn new(values: &'a Json, found: &'a mut Vec<Mistake>) -> Self {
+        Self { values, found }
     }
 
-    fn file(&mut self, path: &Path, text: &Arc<str>, helper: Option<&'static str>) {
-        let Some(template) = of_interest(text) else { return };
-        let file: Arc<str> = path.display().to_string().into();
-        self.sources.insert(file.clone(), text.clone());
+    /// Looks at `template`, which is `text` compiled. `helper` quotes for the format of what it becomes, and `place` finds
+    /// where one of its values stands: only for what is said, since it searches the document.
+    pub(super) fn look_at(&mut self, template: &Template, text: &str, helper: Option<&'static str>, place: impl Fn(&Bare) -> Place) {
+        // Most texts refer to nothing that anything can be said of.
+        let of_interest = |path: &[String]| is_secret(path) || self.is_text(path);
+        let may_be_for_docker = helper == Some("env") && text.contains("docker");
+        if !may_be_for_docker && !template.references().iter().any(|reference| of_interest(&reference.segments)) {
+            return;
+        }
         for bare in template.bare() {
             if let Some((message, hint)) = self.judge(&bare, helper) {
-                let place = Place { file: file.clone(), line: bare.position.line, column: bare.position.column };
-                self.found.push(Mistake::at(&place, message, hint));
+                self.found.push(Mistake::at(&place(&bare), message, hint));
             }
         }
     }
@@ -116,12 +89,6 @@ fn judge_docker(bare: &Bare, helper: Option<&'static str>) -> Option<(String, St
     (helper == Some("env")).then(|| (message(), "set `format: none`".to_owned()))
 }
 
-/// The template in `text`, if anything can be said of it. Most texts name none of these, and are not parsed once more.
-fn of_interest(text: &str) -> Option<Template> {
-    let is_named = ["secrets", "databases", "values", facts::TAGS, "docker"].iter().any(|name| text.contains(name));
-    if is_named { Template::parse(text).ok() } else { None }
-}
-
 /// Whether there is a string at `path`, or below it.
 fn holds_text(value: &Json, path: &[String]) -> bool {
     match (path.split_first(), value) {
@@ -137,8 +104,9 @@ fn holds_text(value: &Json, path: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::document::source::Layers;
+    use crate::document::BootDocument;
+    use crate::document::source::{Layers, TemplateTexts};
+    use crate::plan::Plan;
 
     fn advised(files: &str) -> Vec<String> {
         let text = format!(
@@ -149,8 +117,9 @@ mod tests {
         layers.add_named("test", text.as_bytes());
         let document = BootDocument::of(layers);
         assert_eq!(document.mistakes, [], "{text}");
-        let (found, _) = advice(&document, &TemplateTexts::new());
-        found.into_iter().map(|mistake| format!("{} / {}", mistake.message, mistake.hint.unwrap())).collect()
+        let (plan, warnings) = Plan::compile_with_advice(document, &TemplateTexts::new());
+        plan.unwrap();
+        warnings.entries().into_iter().map(|entry| format!("{} / {}", entry.message, entry.hint.unwrap())).collect()
     }
 
     fn file(path: &str, content: &str) -> Vec<String> {

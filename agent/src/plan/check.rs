@@ -13,10 +13,11 @@ use crate::document::tree::Node;
 use crate::document::{Item, KINDS};
 use crate::facts;
 use crate::failure::nearest;
+use crate::plan::advice::Adviser;
 use crate::plan::place;
 use crate::plan::values::Values;
 use crate::step::{HasFields, Order, Shape, Shapes, Written};
-use crate::template::{Scope, Template, TemplateError, descend};
+use crate::template::{Bare, Scope, Template, TemplateError, descend};
 use crate::text::{Place, Text};
 
 pub(crate) struct Checker<'a> {
@@ -25,6 +26,8 @@ pub(crate) struct Checker<'a> {
     broken: &'a [Address],
     sources: &'a mut Sources,
     mistakes: &'a mut Vec<Mistake>,
+    /// What an author should know, though it is not a mistake; `None` where nobody asks.
+    advice: Option<&'a mut Vec<Mistake>>,
 }
 
 impl<'a> Checker<'a> {
@@ -34,8 +37,9 @@ impl<'a> Checker<'a> {
         broken: &'a [Address],
         sources: &'a mut Sources,
         mistakes: &'a mut Vec<Mistake>,
+        advice: Option<&'a mut Vec<Mistake>>,
     ) -> Self {
-        Self { items, shapes, broken, sources, mistakes }
+        Self { items, shapes, broken, sources, mistakes, advice }
     }
 
     pub(crate) fn values(&mut self, node: &Node) -> Values {
@@ -92,22 +96,19 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Adds what is wrong with a step beside what others write.
-    pub(crate) fn beside(&mut self) {
-        let sources = &*self.sources;
+    /// Adds the advice about a step beside what others write.
+    pub(crate) fn beside(&mut self, texts: &TemplateTexts) {
+        let Some(advice) = &mut self.advice else { return };
         let text = |item: &'a Item| match (item.step.content(), item.step.template()) {
             (Some(text), _) => Some(text.raw()),
-            (None, Some(path)) => sources.get(path.to_str()?).map(|text| &**text),
+            (None, Some(path)) => texts.get(path)?.as_deref().ok(),
             (None, None) => None,
         };
-        let written = self.items.iter().filter(|(address, _)| address.kind() == "files");
-        let written: Written<'_> = written.filter_map(|(address, item)| Some((Path::new(address.key()), text(item)?))).collect();
-        if written.is_empty() {
-            return;
-        }
+        let files = self.items.iter().filter(|(address, _)| address.kind() == "files");
+        let written = Written::new(Box::new(move || files.filter_map(|(address, item)| Some((address.key(), text(item)?))).collect()));
         for (address, item) in self.items {
-            for objection in item.step.objections_beside(address.key(), &written) {
-                self.mistakes.push(Mistake::of(&item.place, objection));
+            for objection in item.step.advice_beside(address.key(), &written) {
+                advice.push(Mistake::of(&item.place, objection));
             }
         }
     }
@@ -127,16 +128,22 @@ impl<'a> Checker<'a> {
         templates: &BTreeMap<PathBuf, Template>,
     ) -> Vec<Reference> {
         let mut references: Vec<Reference> = Vec::new();
-        for text in &shape.texts {
+        let file = item.step.template();
+        for (n, text) in shape.texts.iter().enumerate() {
             let start = text.place().unwrap_or(&item.place);
             let Some(template) = self.parse(text, start) else { continue };
             for reference in template.references() {
                 self.resolve(reference, values, |this| this.place_in_text(start, &template, reference));
             }
             self.fits(&template, values, start);
+            if let Some(advice) = &mut self.advice {
+                let helper = if n == 0 && file.is_none() { item.step.quoted_by(address.key()) } else { None };
+                let place = |bare: &Bare| place::in_text(self.sources, start, bare.position.line, &bare.written);
+                Adviser::new(values.written(), advice).look_at(&template, text.raw(), helper, place);
+            }
             references.extend_from_slice(template.references());
         }
-        if let Some((path, template)) = item.step.template().and_then(|path| templates.get_key_value(path)) {
+        if let Some((path, template)) = file.and_then(|path| templates.get_key_value(path)) {
             for reference in template.references() {
                 self.resolve(reference, values, |_| {
                     let (line, column) = template.position_of(reference).map_or((1, 1), |position| (position.line, position.column));
@@ -144,6 +151,10 @@ impl<'a> Checker<'a> {
                 });
             }
             self.fits(template, values, &Place { file: path.display().to_string().into(), line: 1, column: 1 });
+            if let (Some(advice), Some((file, text))) = (&mut self.advice, self.sources.get_key_value(&*path.to_string_lossy())) {
+                let place = |bare: &Bare| Place { file: file.clone(), line: bare.position.line, column: bare.position.column };
+                Adviser::new(values.written(), advice).look_at(template, text, item.step.quoted_by(address.key()), place);
+            }
             references.extend_from_slice(template.references());
         }
         references.sort_unstable();

@@ -23,13 +23,12 @@ use futures_util::future::LocalBoxFuture;
 
 use crate::address::{Address, Reference};
 use crate::document::BootDocument;
-use crate::document::error::DocumentError;
+use crate::document::error::{DocumentError, Mistake};
 use crate::document::source::TemplateTexts;
 use crate::failure::Explanation;
 use crate::step::{AnyStep, AsksAws, Context, Outline, Outputs, Phase, Shapes, Siblings};
 use crate::template::Template;
 
-pub(crate) use advice::advice;
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
 pub(crate) use values::Values;
 
@@ -67,14 +66,29 @@ impl Plan {
     ///
     /// Every mistake at once, those met while the document was read included.
     pub(crate) fn compile(document: BootDocument, texts: &TemplateTexts) -> Result<Self, DocumentError> {
+        Self::compile_and_advise(document, texts, None)
+    }
+
+    /// As [`compile`](Self::compile), with what the author should know though it is not a mistake.
+    pub(crate) fn compile_with_advice(document: BootDocument, texts: &TemplateTexts) -> (Result<Self, DocumentError>, DocumentError) {
+        let (mut advice, mut sources) = (Vec::new(), document.sources.clone());
+        let plan = Self::compile_and_advise(document, texts, Some(&mut advice));
+        if !advice.is_empty() {
+            let files = texts.iter().filter_map(|(path, text)| Some((path.display().to_string().into(), text.as_ref().ok()?.clone())));
+            sources.extend(files);
+        }
+        (plan, DocumentError::warnings(advice, sources))
+    }
+
+    fn compile_and_advise(document: BootDocument, texts: &TemplateTexts, advice: Option<&mut Vec<Mistake>>) -> Result<Self, DocumentError> {
         let BootDocument { values, items, broken, mut sources, mut mistakes } = document;
         let shapes = Shapes::in_order(items.iter().map(|(address, item)| (address, item.step.shape(address.key()))));
         let (values, templates, nodes) = {
-            let mut checker = check::Checker::new(&items, &shapes, &broken, &mut sources, &mut mistakes);
+            let mut checker = check::Checker::new(&items, &shapes, &broken, &mut sources, &mut mistakes, advice);
             let values = checker.values(&values);
             let templates = checker.templates(texts);
             let nodes = checker.nodes(&values, &templates);
-            checker.beside();
+            checker.beside(texts);
             (values, templates, nodes)
         };
         ports::check(&items, &shapes, &mut mistakes);

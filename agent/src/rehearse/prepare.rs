@@ -10,7 +10,7 @@ use crate::document::{BootDocument, include};
 use crate::failure::Explanation;
 use crate::host::Files;
 use crate::host::environment::{self, absolute};
-use crate::plan::{self, Plan};
+use crate::plan::Plan;
 
 /// The directory of an image's layers, by its last part.
 const BAKED: &str = "boot.d";
@@ -73,9 +73,8 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
     let mut beside: Vec<PathBuf> = documents.iter().flat_map(|path| around(&absolute(path))).collect();
     beside.dedup();
     let templates = source::read_templates(&document.template_paths(), &beside, files).await;
-    let (warnings, sources) = plan::advice(&document, &templates);
-    let warnings = DocumentError::warnings(warnings, sources);
-    Ok(Prepared { plan: Plan::compile(document, &templates), warnings, unread, unmarked })
+    let (plan, warnings) = Plan::compile_with_advice(document, &templates);
+    Ok(Prepared { plan, warnings, unread, unmarked })
 }
 
 /// Where `templates/` may stand: beside the document or, as in an image, beside the `boot.d/` that it lies in.

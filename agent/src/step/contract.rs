@@ -41,13 +41,19 @@ pub(crate) trait Step: fmt::Debug {
         Vec::new()
     }
 
-    /// What the document itself says it writes, as far as that is known before a boot: for those that may object to it.
+    /// What the document itself says it writes, as far as that is known before a boot: for those whose advice depends on it.
     fn content(&self) -> Option<&Text> {
         None
     }
 
-    /// What is wrong with it beside other steps. `written` is what the document writes to a path, a template as it stands.
-    fn objections_beside(&self, _key: &str, _written: &Written<'_>) -> Vec<Objection> {
+    /// The helper that quotes for what its content is, where that is known. Its content is its template or, where it has
+    /// none, the first of its texts.
+    fn quoted_by(&self, _key: &str) -> Option<&'static str> {
+        None
+    }
+
+    /// What its author should know, though it is not a mistake, in view of what the document writes.
+    fn advice_beside(&self, _key: &str, _written: &Written<'_>) -> Vec<Objection> {
         Vec::new()
     }
 
@@ -120,8 +126,12 @@ impl<S: Step> AnyStep for S {
         Step::content(self)
     }
 
-    fn objections_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
-        Step::objections_beside(self, key, written)
+    fn quoted_by(&self, key: &str) -> Option<&'static str> {
+        Step::quoted_by(self, key)
+    }
+
+    fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
+        Step::advice_beside(self, key, written)
     }
 
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>> {

@@ -1,5 +1,6 @@
 //! A step with its types erased, as plans hold it.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -22,7 +23,8 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn companions(&self, key: &str) -> Vec<Companion>;
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
     fn content(&self) -> Option<&Text>;
-    fn objections_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection>;
+    fn quoted_by(&self, key: &str) -> Option<&'static str>;
+    fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection>;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs>;
     fn unit<'a>(&self, key: &'a str) -> Option<&'a str>;
@@ -53,8 +55,9 @@ pub(crate) enum Judgment {
     Restarted,
 }
 
-/// What a document writes to the paths of this machine, each text as its author wrote it, with its references.
-pub(crate) type Written<'a> = BTreeMap<&'a Path, &'a str>;
+/// What a document writes to the paths of this machine, each text as its author wrote it, with its references. Collected
+/// for the first step that asks.
+pub(crate) type Written<'a> = LazyCell<BTreeMap<&'a str, &'a str>, Box<dyn FnOnce() -> BTreeMap<&'a str, &'a str> + 'a>>;
 
 /// A step that comes with another one.
 #[derive(Debug)]

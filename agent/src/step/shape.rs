@@ -18,9 +18,6 @@ pub(crate) struct Shape<'a> {
     pub(crate) texts: Vec<&'a Text>,
     /// Whole steps it names; files among them are installed together.
     pub(crate) watches: Vec<&'a Address>,
-    /// The helper that quotes for what its content is, where that is known. Its content is its template or, where it has
-    /// none, the first of its texts.
-    pub(crate) quoted_by: Option<&'static str>,
     /// The names of its outputs; `None` where only running it tells. Default: it offers nothing.
     pub(crate) offers: Option<&'static [&'static str]>,
     /// Whether what it offers has fields. Default: only running it tells.
@@ -58,7 +55,6 @@ impl Default for Shape<'_> {
         Self {
             texts: Vec::new(),
             watches: Vec::new(),
-            quoted_by: None,
             offers: Some(&[]),
             fields: HasFields::Unknown,
             public: &[],

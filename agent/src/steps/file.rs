@@ -109,7 +109,6 @@ impl Step for File {
         let path = Cow::Borrowed(Path::new(key));
         Shape {
             texts: content.into_iter().chain(&self.fields.check).collect(),
-            quoted_by: self.fields.encoding.is_none().then(|| template::helper_for(&path, self.fields.format)).flatten(),
             offers: Some(&["path"]),
             foretold: Some(path.clone()),
             paths: vec![path],
@@ -123,6 +122,10 @@ impl Step for File {
             Content::Template(path) => Some(path),
             Content::Inline(_) => None,
         }
+    }
+
+    fn quoted_by(&self, key: &str) -> Option<&'static str> {
+        self.fields.encoding.is_none().then(|| template::helper_for(Path::new(key), self.fields.format)).flatten()
     }
 
     fn content(&self) -> Option<&Text> {

@@ -126,8 +126,8 @@ impl Step for Service {
         objections
     }
 
-    fn objections_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
-        if self.reload_on.is_empty() { Vec::new() } else { definitions::reload_objection(key, written).into_iter().collect() }
+    fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
+        if self.reload_on.is_empty() { Vec::new() } else { definitions::reload_advice(key, written).into_iter().collect() }
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, ServiceError> {

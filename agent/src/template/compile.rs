@@ -7,6 +7,7 @@ use handlebars::template::{BlockParam, HelperTemplate, Parameter, TemplateElemen
 use handlebars::{Template as Parsed, TemplateErrorReason};
 use serde_json::Value;
 
+use super::braces::first_pair;
 use super::error::TemplateError;
 use super::helpers::Helper;
 use super::path::{self, Written};
@@ -328,10 +329,14 @@ fn unclosed_block(source: &str) -> Option<(&str, usize)> {
 
 /// Where `source` is nested deeper than the parser should be asked to go.
 fn too_deep(source: &str) -> Option<usize> {
+    // Each level takes a character at least.
+    if source.len() <= DEEPEST {
+        return None;
+    }
     let mut blocks = 0_usize;
     source.match_indices("{{").map(|(offset, _)| offset).find(|offset| {
         let inside = &source[offset + 2..];
-        let inside = &inside[..inside.find("}}").unwrap_or(inside.len())];
+        let inside = &inside[..first_pair(inside, b'}').unwrap_or(inside.len())];
         match inside.trim_start_matches('~').bytes().next() {
             Some(b'#') => blocks += 1,
             Some(b'/') => blocks = blocks.saturating_sub(1),
@@ -339,13 +344,14 @@ fn too_deep(source: &str) -> Option<usize> {
         }
         let mut brackets = 0_usize;
         blocks > DEEPEST
-            || inside.bytes().any(|byte| {
-                match byte {
-                    b'(' | b'[' | b'{' => brackets += 1,
-                    b')' | b']' | b'}' => brackets = brackets.saturating_sub(1),
-                    _ => {}
-                }
-                brackets > DEEPEST
-            })
+            || inside.len() > DEEPEST
+                && inside.bytes().any(|byte| {
+                    match byte {
+                        b'(' | b'[' | b'{' => brackets += 1,
+                        b')' | b']' | b'}' => brackets = brackets.saturating_sub(1),
+                        _ => {}
+                    }
+                    brackets > DEEPEST
+                })
     })
 }

@@ -12,6 +12,10 @@ const LENGTH: usize = if cfg!(test) { 1 } else { 1024 };
 
 /// The parts, and how many lines stand before each.
 pub(super) fn of(source: &str) -> Vec<(&str, usize)> {
+    // Most texts of a document are shorter than that.
+    if source.len() <= LENGTH {
+        return vec![(source, 0)];
+    }
     let mut parts = Vec::new();
     let (mut start, mut lines_before) = (0, 0);
     for cut in cuts(source) {
@@ -30,7 +34,7 @@ fn cuts(source: &str) -> Vec<usize> {
     let mut cuts = Vec::new();
     let (mut open, mut after_plain, mut at) = (0_usize, false, 0);
     // To the parser a `~` is not over at the next text, but at the next tag that is no comment.
-    let mut trimming = false;
+    let (has_tilde, mut trimming) = (source.contains('~'), false);
     while at < source.len() {
         let end = source[at..].find('\n').map_or(source.len(), |newline| at + newline + 1);
         let Some((next, plain)) = line(source, at, end, &mut open) else { break };
@@ -38,7 +42,7 @@ fn cuts(source: &str) -> Vec<usize> {
             cuts.push(at);
         }
         after_plain = plain && !trimming;
-        trimming = source[at..next].contains('~') || (trimming && !(plain && source[at..next].contains("{{")));
+        trimming = has_tilde && (source[at..next].contains('~') || (trimming && !(plain && source[at..next].contains("{{"))));
         at = next;
     }
     cuts
@@ -47,7 +51,7 @@ fn cuts(source: &str) -> Vec<usize> {
 /// Reads the line from `at` to `end`, and further if a tag does. Gives where the next one begins, and whether this one is
 /// plain; nothing where that cannot be said.
 fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option<(usize, bool)> {
-    let mut plain = *open == 0 && !source[at..end].trim().is_empty() && !source[at..end].contains('~');
+    let mut plain = *open == 0 && !source[at..end].trim_start().is_empty() && !source[at..end].contains('~');
     while let Some(tag) = first_pair(&source[at..end], b'{').map(|found| at + found) {
         let inner = &source[tag + 2..];
         if source[..tag].ends_with('\\') || inner.starts_with("{{") {
@@ -64,7 +68,7 @@ fn line(source: &str, mut at: usize, mut end: usize, open: &mut usize) -> Option
             b'#' | b'^' => (*open, plain) = (*open + 1, false),
             b'/' => (*open, plain) = (open.checked_sub(1)?, false),
             // A quoted text may hold anything.
-            _ if content.matches(['"', '\'']).count() % 2 == 1 => return None,
+            _ if content.bytes().filter(|byte| matches!(byte, b'"' | b'\'')).count() % 2 == 1 => return None,
             first => plain &= (first.is_ascii_alphanumeric() || first == b'@') && !kind.starts_with("else") && !content.contains('\n'),
         }
         at = tag + 2 + closes + first_pair(&inner[closes..], b'}')? + 2;

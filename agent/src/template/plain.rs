@@ -38,7 +38,9 @@ fn expression(inside: &str, tag: Position) -> Option<Expression> {
     };
     let mut words = inside.split(' ').filter(|word| !word.is_empty());
     let first = words.next()?;
-    match Helper::named(first) {
+    // No helper has a dot in its name, and nearly every path has.
+    let helper = if first.as_bytes().contains(&b'.') { None } else { Helper::named(first) };
+    match helper {
         None if BLOCKS.contains(&first) || first.starts_with("else") || words.next().is_some() => None,
         None => word(first).map(Expression::Path),
         Some(helper) => {

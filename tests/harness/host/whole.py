@@ -25,6 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from harness.agent import Agent, Result, document
+from harness.aws import waiting
 from harness.aws.account import INSTANCE, Aws
 from harness.aws.imds import Imds
 from harness.aws.proxy import REGION
@@ -51,13 +52,7 @@ TOOLS = release("zip", {"VERSION": b"1\n"})
 UNFINISHED = re.compile(r"\.ingot-staged\.|\.json\.new|\.json\.bad")
 OF_S3 = document(files={"/etc/app/of-s3": {"content": "from S3\n"}})
 OF_SSM = document(files={"/etc/app/of-ssm": {"content": "from SSM\n"}})
-STACK, RESOURCE, GROUP, HOOK = "shop", "WebGroup", "web", "ready"
-INSTANCE_TAGS = {
-    "role": "web",
-    "aws:cloudformation:stack-name": STACK,
-    "aws:cloudformation:logical-id": RESOURCE,
-    "aws:autoscaling:groupName": GROUP,
-}
+INSTANCE_TAGS = {"role": "web", **waiting.TAGS}
 
 
 def text(out: Path, held: bool = False) -> str:
@@ -91,7 +86,7 @@ def text(out: Path, held: bool = False) -> str:
             }
         },
         bundles={"app": {"parameter": "/shop/release", "sha256": DIGEST, "into": "/opt/shop"}},
-        signals={"stack": {"cloudformation": {}}, "hook": {"lifecycle_hook": {"name": HOOK}}},
+        signals=waiting.SIGNALS,
         files={
             "/etc/app/database": {"content": "{{databases.main.endpoint}} {{databases.main.engine}}\n"},
             "/etc/app/release": {"content": "{{bundles.app.version}}\n"},
@@ -272,8 +267,7 @@ class Whole:
         self.postgres.run(f"ALTER ROLE \"{LOGIN['username']}\" PASSWORD 'of the snapshot'")
         aws.rds(port=self.postgres.port, admin={"engine": "postgres", "user": ADMIN, "password": ADMINS})
         aws.db_snapshot("golden", TAGS)
-        aws.stack(STACK, RESOURCE)
-        aws.group(GROUP, {HOOK: 300})
+        waiting.waits_for_instance(aws)
         directory.mkdir(parents=True, exist_ok=True)
         return Machine(directory, self)
 

@@ -4,15 +4,23 @@ use std::time::Duration;
 
 use super::error::AwsErrorKind;
 
+/// The most that is shown of what a service says, in bytes. AWS's own words are a few hundred; a stand-in may say
+/// anything.
+const LONGEST: usize = 4096;
+
 /// A code without the side that EC2 sometimes says to be at fault: `Client.RequestLimitExceeded`.
 pub(super) fn bare(code: &str) -> &str {
-    code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code)
+    shown(code.strip_prefix("Client.").or_else(|| code.strip_prefix("Server.")).unwrap_or(code))
 }
 
 /// A message without what EC2 appends to a refusal: kilobytes that only `aws sts decode-authorization-message` can
 /// read.
 pub(super) fn readable(message: &str) -> &str {
-    message.split("Encoded authorization failure message").next().unwrap_or_default().trim()
+    shown(message.split("Encoded authorization failure message").next().unwrap_or_default().trim())
+}
+
+fn shown(said: &str) -> &str {
+    &said[..said.floor_char_boundary(LONGEST)]
 }
 
 /// How long a `Retry-After` header asks to wait.
@@ -102,5 +110,12 @@ mod tests {
         let message = "User: arn:aws:sts::1:assumed-role/shop/i-0 is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/kms-thing";
         assert_eq!(kind(Some("AccessDeniedException"), Some(message), Some(400)), AwsErrorKind::Denied);
         assert_eq!(kind(Some("AccessDeniedException"), Some("Access to KMS is not allowed"), Some(400)), AwsErrorKind::KmsDenied);
+    }
+
+    #[test]
+    fn what_a_service_says_is_not_shown_without_an_end() {
+        let long = "ü".repeat(LONGEST);
+        assert_eq!((readable(&long).len(), bare(&long).len()), (LONGEST, LONGEST));
+        assert_eq!(bare("Client.RequestLimitExceeded"), "RequestLimitExceeded");
     }
 }

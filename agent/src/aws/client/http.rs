@@ -19,6 +19,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
+use http_body_util::Limited;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -38,6 +39,10 @@ const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long one call may take in all. Answers are small, and a slow one is retried by the step.
 pub(in crate::aws) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The longest answer that is read, in bytes; an object of S3 is none. A page of 1000 volumes has about 2 MB, twenty secrets
+/// of 64 KiB each at most 8 MB in JSON's longest spelling.
+pub(super) const ANSWER_LIMIT: usize = 16 << 20;
 
 /// A handle on the client. Clones share everything.
 #[derive(Debug, Clone)]
@@ -179,7 +184,8 @@ impl HttpConnector for Connector {
             *request.timeout_mut() = Some(CALL_TIMEOUT);
             let response: http::Response<reqwest::Body> = client.execute(request).await.map_err(connector_error)?.into();
             exchange.answered(response.status().as_u16());
-            HttpResponse::try_from(response.map(SdkBody::from_body_1_x)).map_err(|error| ConnectorError::other(error.into(), None))
+            let limited = |body| SdkBody::from_body_1_x(Limited::new(body, ANSWER_LIMIT));
+            HttpResponse::try_from(response.map(limited)).map_err(|error| ConnectorError::other(error.into(), None))
         })
     }
 }

@@ -20,14 +20,11 @@ use super::call::Call;
 use super::classify::retry_after;
 use super::connection::Connection;
 use super::error::{AwsError, AwsErrorKind, Service};
-use super::http::CALL_TIMEOUT;
+use super::http::{ANSWER_LIMIT, CALL_TIMEOUT};
 use super::signing::Signing;
 use crate::text::SecretText;
 
 pub(in crate::aws) use xml::Element;
-
-/// The longest answer that is read, in bytes. A page of 1000 volumes has about 2 MB.
-const ANSWER_LIMIT: usize = 16 << 20;
 
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 

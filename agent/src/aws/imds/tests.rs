@@ -187,6 +187,27 @@ async fn a_role_may_be_late() {
 }
 
 #[tokio::test]
+async fn a_read_that_ends_does_not_hide_that_another_waits() {
+    let server = at_first("user-data", vec![Reply::new(503, "").header("retry-after", "3600")]);
+    let patience = Patience { budget: Duration::from_secs(60), ..QUICK };
+    let imds = Imds::new(Http::new(None), Some(&server.url), patience).unwrap();
+    let mut user_data = std::pin::pin!(imds.user_data());
+    while imds.waiting().is_none() {
+        assert!(tokio::time::timeout(Duration::from_millis(10), &mut user_data).await.is_err());
+    }
+    imds.identity().await.unwrap();
+    assert!(imds.waiting().unwrap().starts_with("for IMDS: status 503, 1 try"), "{:?}", imds.waiting());
+}
+
+#[tokio::test]
+async fn what_iam_would_not_take_is_no_role() {
+    for name in ["r".repeat(LONGEST_ROLE + 1), "<html>".into(), "../../user-data".into(), "two words".into()] {
+        let server = at_first("security-credentials/", vec![Reply::new(200, name.clone())]);
+        assert!(matches!(imds(&server).role_within(Duration::ZERO).await, Err(ImdsError::Malformed { .. })), "{name}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_an_identity_document_is_malformed() {
     let server = at_first("document", vec![Reply::new(200, "<html>")]);
     assert!(matches!(imds(&server).identity().await, Err(ImdsError::Malformed { .. })));

@@ -58,20 +58,9 @@ pub(super) fn refusal(found: &Value, expected: &str) -> (String, String) {
             return (format!("{text} is out of range"), hint(found, &wanted));
         }
         (Value::Number(text), Wanted::Whole(_)) => text,
-        _ => describe(found),
+        _ => found.describe(),
     };
     (format!("expected {}, found {what}", wanted.name()), hint(found, &wanted))
-}
-
-fn describe(found: &Value) -> &'static str {
-    match found {
-        Value::Null => "nothing",
-        Value::Bool(..) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Sequence(_) => "a list",
-        Value::Map(_) => "a map",
-    }
 }
 
 fn hint(found: &Value, wanted: &Wanted<'_>) -> String {

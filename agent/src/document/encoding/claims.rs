@@ -277,6 +277,14 @@ pub(super) fn is_generic_text(kind: &str) -> bool {
     is_generic(kind) && kind != "application/octet-stream"
 }
 
+/// Whether a part that cannot be read beyond `text` may hold a document of ours, or the `ingot:` of a cloud-config, in the
+/// rest.
+pub(super) fn may_go_on_as_ours(kind: &str, text: &str) -> bool {
+    let may_hold_ours = for_cloud_init(text.as_bytes()).is_none_or(|what| matches!(what, CLOUD_CONFIG | ARCHIVE | TEMPLATE));
+    let is_compressed = kind.ends_with("gzip") || kind.ends_with("zstd");
+    may_hold_ours && (is_generic_text(kind) || (!text.is_empty() && (is_generic(kind) || is_compressed)))
+}
+
 /// Whether a type says little of what a part is: what tools write unless told, and what people leave as it was.
 fn is_generic(kind: &str) -> bool {
     const GENERIC: [&str; 6] = ["", "text/plain", "text/cloud-config", "text/jinja2", "text/x-shellscript", "application/octet-stream"];

@@ -29,7 +29,7 @@ use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use self::headers::{Cut, Headers, Kind, MAX_HEADERS, broken, cut, cut_strictly, is_header};
 use self::lines::lines;
 use super::beginnings::{MARKER, begins_as_message};
-use super::claims::{in_part, is_generic_text, is_our_type};
+use super::claims::{in_part, is_generic_text, is_our_type, may_go_on_as_ours};
 use super::error::{Encoding, EncodingError};
 use super::marker::shown;
 use super::part::{Part, WHOLE, readable};
@@ -38,6 +38,9 @@ use super::unwrap::{self, Fault};
 
 /// How deep multiparts may nest. A part that holds the message of another tool makes two.
 const MAX_DEPTH: usize = 8;
+
+/// Bytes of a character of UTF-8 at the most: a text that is cut may end within one.
+const LONGEST_CHARACTER: usize = 4;
 
 /// Whether `content` begins with headers, and one of them is of MIME.
 pub(crate) fn is_message(content: &[u8]) -> bool {
@@ -162,7 +165,16 @@ impl Walk {
             Err(EncodingError::Corrupt { encoding: Encoding::Base64, .. }) => Cow::Owned(unwrap::whole_base64(body, limit)),
             Err(_) => return Ok(None),
         };
-        let Ok(unwrapped) = unwrap::unwrap(&decoded, limit) else { return Ok(None) };
+        let unwrapped = match unwrap::unwrap(&decoded, limit) {
+            Ok(unwrapped) => unwrapped,
+            Err(fault) => {
+                let rest = unwrap::as_far_as_it_goes(&decoded, limit);
+                let text = readable(&rest);
+                let is_text = text.len() + LONGEST_CHARACTER > rest.len();
+                let may_be_ours = is_text && may_go_on_as_ours(kind, text);
+                return if in_part(kind, text).is_none() && may_be_ours { Err(fault.of(name)) } else { Ok(Some(text.to_owned())) };
+            }
+        };
         self.left_for_others -= unwrapped.largest;
         match Part::read(name, &unwrapped.bytes) {
             Ok(part) => Ok(Some(part.text)),

@@ -69,6 +69,32 @@ fn unwrap_once(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, Fault> {
     }
 }
 
+/// What can be read of bytes that [`unwrap`] refuses: each encoding is taken off as far as it goes, up to `limit` bytes.
+pub(crate) fn as_far_as_it_goes(bytes: &[u8], limit: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    for _ in 0..MAX_LAYERS {
+        bytes = if is_gzip(&bytes) {
+            whole_part(MultiGzDecoder::new(bytes.as_slice()), limit)
+        } else if is_zstd(&bytes) {
+            zstd_decoder(&bytes).map(|decoder| whole_part(decoder, limit)).unwrap_or_default()
+        } else if is_base64(&bytes) && begins_as_ours(&bytes, MAX_LAYERS) {
+            whole_base64(&bytes, limit)
+        } else {
+            break;
+        };
+    }
+    bytes.truncate(limit);
+    bytes
+}
+
+/// What comes before the place that is damaged.
+fn whole_part(reader: impl Read, limit: usize) -> Vec<u8> {
+    let mut output = Vec::new();
+    // What was read before the error is there all the same.
+    let _ = reader.take(limit as u64).read_to_end(&mut output);
+    output
+}
+
 /// By the magic number, of which one byte may be all that arrived.
 fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&GZIP_MAGIC) || bytes == &GZIP_MAGIC[..1]
@@ -97,8 +123,7 @@ fn gunzip(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
 
 fn unzstd(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
     let corrupt = |error: std::io::Error| Fault::Corrupt(Encoding::Zstd, error.into());
-    let mut decoder = zstd::Decoder::with_buffer(bytes).map_err(corrupt)?;
-    decoder.window_log_max(MAX_ZSTD_WINDOW).map_err(corrupt)?;
+    let decoder = zstd_decoder(bytes).map_err(corrupt)?;
     let mut output = Vec::new();
     // Frame by frame; each is compared with the length and the checksum that it states.
     read_up_to(limit, decoder, &mut output).map_err(|error| match error {
@@ -107,6 +132,12 @@ fn unzstd(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Fault> {
         Stopped::By(error) => corrupt(error),
     })?;
     Ok(output)
+}
+
+fn zstd_decoder(bytes: &[u8]) -> std::io::Result<zstd::Decoder<'static, &[u8]>> {
+    let mut decoder = zstd::Decoder::with_buffer(bytes)?;
+    decoder.window_log_max(MAX_ZSTD_WINDOW)?;
+    Ok(decoder)
 }
 
 /// What the decoder says of a frame that asks for more than [`MAX_ZSTD_WINDOW`].

@@ -103,6 +103,43 @@ async fn so_many_late_ones_on_a_mount_keep_it_from_taking_every_thread() {
     assert!(all.await.iter().all(Result::is_ok));
 }
 
+/// While a mount of somebody else's hangs, so does the table of mounts. It was read with the lock held that the runtime
+/// thread takes as well.
+#[tokio::test]
+async fn the_table_of_mounts_is_read_without_the_lock() {
+    static IS_READ: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+    static MAY_END: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+    fn set((flag, changed): &(Mutex<bool>, Condvar)) {
+        *flag.lock().unwrap() = true;
+        changed.notify_all();
+    }
+    fn wait((flag, changed): &(Mutex<bool>, Condvar)) {
+        drop(changed.wait_while(flag.lock().unwrap(), |is_set| !*is_set).unwrap());
+    }
+    fn table_that_hangs() -> Vec<PathBuf> {
+        set(&IS_READ);
+        wait(&MAY_END);
+        vec!["/".into(), "/proc".into()]
+    }
+    let threads = Threads::with_mounts(Kind::Turns, LATE, table_that_hangs);
+    let (hanging, _begun) = Hanging::new();
+    let mut all = std::pin::pin!(join_all((0..2 * LATE_ON_ONE_MOUNT).map(|_| hanging.one(&threads))));
+    assert!(poll_immediate(&mut all).await.is_none());
+    wait(&IS_READ);
+    let (locked, is_locked) = channel();
+    let shared = Arc::clone(&threads.0);
+    thread::spawn(move || {
+        drop(shared.state());
+        locked.send(()).unwrap();
+    });
+    assert!(is_locked.recv_timeout(Duration::from_secs(10)).is_ok(), "the lock is held");
+    let of_proc = threads.work("wait for", Path::new("/proc/x"), Path::new("/proc/x"), || Ok(7));
+    set(&MAY_END);
+    assert_eq!(of_proc.await.unwrap(), 7);
+    hanging.let_go();
+    assert!(all.await.iter().all(Result::is_ok));
+}
+
 /// A thread that had fallen asleep with nothing to wait for was taken for one that looks again, five seconds later.
 #[tokio::test]
 async fn a_thread_that_sleeps_does_not_keep_others_from_looking() {

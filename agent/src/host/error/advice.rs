@@ -1,6 +1,7 @@
-//! What to do about a program that is missing, and about a mount that the kernel refused.
+//! What to do about a program that is missing, a path that leads nowhere, and a mount that the kernel refused.
 
 use std::io;
+use std::path::Path;
 
 use nix::errno::Errno;
 
@@ -21,6 +22,16 @@ pub(super) fn limit(refusal: &io::Error) -> Option<String> {
     match refusal.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EMFILE) => Some("raise `ulimit -n`, or `LimitNOFILE=` of the unit".into()),
         Some(Errno::ENFILE) => Some("raise `sysctl fs.file-max`, or find what keeps files open by `lsof`".into()),
+        _ => None,
+    }
+}
+
+/// What to do about a path that leads nowhere, since links on its way go round in a circle or to what is not there.
+pub(super) fn way(refusal: &io::Error, operation: &str, path: &Path) -> Option<String> {
+    match (refusal.raw_os_error().map(Errno::from_raw), operation) {
+        (Some(Errno::ELOOP), _) | (Some(Errno::ENOENT), "create directory") => {
+            Some(format!("see by `namei {}` where the links on its way lead", path.display()))
+        }
         _ => None,
     }
 }

@@ -4,13 +4,14 @@
 //! it is told to read everything again.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 use std::path::Path;
 
 use super::trouble::{ServiceError, show};
 use crate::address::Address;
 use crate::failure::Objection;
 use crate::host::Unit;
-use crate::host::units::file::drop_in_directories;
+use crate::host::units::file::{drop_in_directories, template_of};
 use crate::step::{Context, Written};
 
 /// What generators read: those of systemd, of Podman (Quadlet), and of other packages.
@@ -75,21 +76,25 @@ pub(super) fn loaded(key: &str, unit: &Unit, generated: bool) -> Result<(), Serv
     }
 }
 
-/// What is wrong with reloading a unit that the document itself writes: it does not say how.
-pub(super) fn reload_objection(key: &str, written: &Written<'_>) -> Option<Objection> {
-    let template = key.split_once('@').and_then(|(stem, rest)| Some(format!("{stem}@.{}", rest.rsplit_once('.')?.1)));
-    let names: Vec<&str> = std::iter::once(key).chain(template.as_deref()).collect();
-    let unit_files = || names.iter().flat_map(|name| UNIT_DIRECTORIES.map(|directory| Path::new(directory).join(name)));
-    let (file, text) = unit_files().find_map(|path| Some((path.clone(), *written.get(path.as_path())?)))?;
-    let directories = drop_in_directories(key);
-    let drop_ins = written.iter().filter(|(path, _)| {
-        let directory = path.parent().and_then(Path::file_name).and_then(|name| name.to_str());
-        directory.is_some_and(|directory| directories.iter().any(|known| known == directory))
+/// What to say of reloading a service whose unit file the document writes, and which does not say how. It is not a mistake: a
+/// drop-in of the image may say it, and only the boot knows.
+pub(super) fn reload_advice(key: &str, written: &Written<'_>) -> Option<Objection> {
+    // A mount is reloaded by mounting it again.
+    if !key.ends_with(".service") {
+        return None;
+    }
+    let template = template_of(key);
+    let names = || std::iter::once(key).chain(template.as_deref());
+    let unit_files = names().flat_map(|name| UNIT_DIRECTORIES.map(|directory| format!("{directory}/{name}")));
+    let (file, text) = unit_files.into_iter().find_map(|path| Some((path.clone(), *written.get(path.as_str())?)))?;
+    let drop_ins = drop_in_directories(key).into_iter().flat_map(|own| UNIT_DIRECTORIES.map(|directory| format!("{directory}/{own}/")));
+    let mut drop_ins = drop_ins.flat_map(|directory| {
+        let from_here = written.range::<str, _>((Bound::Included(directory.as_str()), Bound::Unbounded));
+        from_here.take_while(|(path, _)| path.starts_with(&directory)).map(|(_, text)| *text).collect::<Vec<_>>()
     });
-    let mut texts = drop_ins.map(|(_, text)| *text).chain([text]);
-    texts.all(lacks_a_reload).then(|| {
-        let hint = format!("give {} an ExecReload=, or use `restart_on:` instead of `reload_on:`", file.display());
-        Objection::new(format!("{key} cannot be reloaded: {} has no ExecReload=", file.display()), hint)
+    (lacks_a_reload(text) && drop_ins.all(lacks_a_reload)).then(|| {
+        let hint = format!("give {file} an ExecReload=, if no drop-in of the image has one");
+        Objection::new(format!("{key} can be reloaded only if the image has an ExecReload= for it: {file} has none"), hint)
     })
 }
 
@@ -111,23 +116,36 @@ mod tests {
         assert_eq!(found, ["bundles.app", "commands.pull", "files./etc/containers/systemd/web.container", "files./etc/fstab"]);
     }
 
+    /// What is said of reloading `key` in a document that writes these files.
+    fn advised(key: &str, files: &[(&str, &str)]) -> Option<String> {
+        let files = files.iter().copied().collect();
+        reload_advice(key, &Written::new(Box::new(move || files))).map(|advice| advice.message)
+    }
+
+    /// A drop-in in the image may have what the unit file in the document lacks: this was a mistake.
     #[test]
-    fn a_unit_that_the_document_writes_has_to_say_how_it_is_reloaded() {
-        let unit = (Path::new("/etc/systemd/system/x.service"), "[Service]\nExecStart={{values.x}}\n");
-        let refused = |written: &[(&Path, &str)]| reload_objection("x.service", &written.iter().copied().collect()).map(|o| o.message);
-        assert_eq!(refused(&[unit]).as_deref(), Some("x.service cannot be reloaded: /etc/systemd/system/x.service has no ExecReload="));
-        assert_eq!(refused(&[]), None, "it is in the image, perhaps");
-        let drop_in = (Path::new("/etc/systemd/system/x.service.d/a.conf"), "[Service]\nExecReload=/x\n");
-        assert_eq!(refused(&[unit, drop_in]), None);
-        for directory in ["shop-.service.d", "service.d"] {
-            let drop_in = Path::new("/etc/systemd/system").join(directory).join("a.conf");
-            let unit = Path::new("/etc/systemd/system/shop-web.service");
-            let written = Written::from([(unit, "[Service]\n"), (drop_in.as_path(), "[Service]\nExecReload=/x\n")]);
-            assert_eq!(reload_objection("shop-web.service", &written), None, "{directory}");
+    fn it_is_told_of_a_unit_of_the_document_that_it_does_not_say_how_it_is_reloaded() {
+        let unit = ("/etc/systemd/system/x.service", "[Service]\nExecStart={{values.x}}\n");
+        let said = "x.service can be reloaded only if the image has an ExecReload= for it: /etc/systemd/system/x.service has none";
+        assert_eq!(advised("x.service", &[unit]).as_deref(), Some(said));
+        assert_eq!(advised("x.service", &[]), None, "it is in the image");
+        let reload = "[Service]\nExecReload=/x\n";
+        assert_eq!(advised("x.service", &[unit, ("/etc/systemd/system/x.service.d/a.conf", reload)]), None);
+        assert!(advised("x.service", &[unit, ("/etc/systemd/system/x.service.d/a.conf", "[Service]\nUser=x\n")]).is_some());
+        for directory in ["/etc/systemd/system/shop-.service.d", "/usr/lib/systemd/system/service.d"] {
+            let drop_in = format!("{directory}/a.conf");
+            let files = [("/etc/systemd/system/shop-web.service", "[Service]\n"), (drop_in.as_str(), reload)];
+            assert_eq!(advised("shop-web.service", &files), None, "{directory}");
         }
-        assert_eq!(refused(&[(unit.0, "[Service]\nType=notify-reload\n")]), None);
-        assert_eq!(refused(&[(unit.0, "[Service]\n{{values.more}}\n")]), None, "who knows");
-        let template = Written::from([(Path::new("/etc/systemd/system/x@.service"), "[Service]\n")]);
-        assert!(reload_objection("x@1.service", &template).is_some() && reload_objection("y@1.service", &template).is_none());
+        assert_eq!(advised("x.service", &[(unit.0, "[Service]\nType=notify-reload\n")]), None);
+        assert_eq!(advised("x.service", &[(unit.0, "[Service]\n{{values.more}}\n")]), None, "who knows");
+        let template = [("/etc/systemd/system/x@.service", "[Service]\n")];
+        assert!(advised("x@1.service", &template).is_some() && advised("y@1.service", &template).is_none());
+    }
+
+    /// It was refused for an ExecReload= that no mount has.
+    #[test]
+    fn a_mount_is_reloaded_without_being_told_how() {
+        assert_eq!(advised("srv.mount", &[("/etc/systemd/system/srv.mount", "[Mount]\nWhat=/dev/sdf\nWhere=/srv\n")]), None);
     }
 }

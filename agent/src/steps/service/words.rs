@@ -11,16 +11,13 @@ pub(super) fn words(unit: &Unit, others: &[Unit]) -> (String, Option<String>) {
     match health(unit) {
         Health::Ill(Illness::Failed) => failure(unit),
         Health::Ill(Illness::Restarting) => (format!("is restarting: it {}{}", end(unit), restarts(unit)), None),
+        Health::Ill(Illness::Skipped | Illness::Refused) if unit.result == "exec-condition" => exec_condition(unit),
         Health::Ill(Illness::Skipped) => {
             let hint = format!("make the condition true before {name} starts, or remove it from the unit: see `systemctl cat {name}`");
             (
                 format!("was skipped by systemd: {}", unmet(unit, "Condition", "a condition of its unit (Condition…= or ExecCondition=)")),
                 Some(hint),
             )
-        }
-        Health::Ill(Illness::Refused) if unit.result == "exec-condition" => {
-            let program = unit.helper.as_ref().map_or_else(String::new, |helper| format!(" ({}) {}", helper.program, helper.ended));
-            (format!("was skipped by systemd: its ExecCondition={program}"), None)
         }
         Health::Ill(Illness::Refused) => {
             let hint = format!("make the assertion true before {name} starts: see `systemctl cat {name}`");
@@ -61,6 +58,15 @@ fn unmet(unit: &Unit, prefix: &str, one_of_them: &str) -> String {
         ([], all) => format!("not all of these were met: {}", all.join(", ")),
         (unmet, _) => format!("these were not met: {}", unmet.join(", ")),
     }
+}
+
+fn exec_condition(unit: &Unit) -> (String, Option<String>) {
+    let name = &unit.id;
+    // systemd does not tell how its program ended once it has forgotten the unit.
+    let program = unit.helper.as_ref().filter(|helper| helper.setting == "ExecCondition");
+    let ended = program.map_or_else(|| " was not met".to_owned(), |helper| format!(" ({}) {}", helper.program, helper.ended));
+    let hint = format!("make the ExecCondition= of {name} succeed, or remove it from the unit: see `systemctl cat {name}`");
+    (format!("was skipped by systemd: its ExecCondition={ended}"), Some(hint))
 }
 
 fn stopped(unit: &Unit, others: &[Unit]) -> (String, Option<String>) {
@@ -186,6 +192,12 @@ mod tests {
             ),
         ] {
             assert_eq!(says(&skipped(conditions)), format!("was skipped by systemd: {said}"));
+        }
+        for condition in [Checked::MET, Checked::UNMET] {
+            let by_program = Unit { condition, result: "exec-condition".into(), ..down(Ended::default()) };
+            assert_eq!(says(&by_program), "was skipped by systemd: its ExecCondition= was not met");
+            let by_program = Unit { helper: helper("ExecCondition", 1), ..by_program };
+            assert_eq!(says(&by_program), "was skipped by systemd: its ExecCondition= (/bin/sh) exited with 1");
         }
         let refused = Unit {
             condition: Checked::MET,

@@ -211,6 +211,44 @@ fn a_damaged_document_in_a_part_of_another_type_is_a_mistake() {
     assert_eq!(instance(mime(&[&part("text/jinja2", "## template: jinja\n#cloud-config\nservices:\n  ingot: {{ x }}\n")])), NOTHING);
 }
 
+/// A truncated gzip was passed over, and the instance came up well without the document in it.
+#[test]
+fn compressed_content_that_is_cut_short_in_a_part_of_another_type_is_a_mistake_if_it_may_be_ours() {
+    let gzipped = |text: &str| gzip(text.as_bytes());
+    let zstd = |text: &str| zstd::encode_all(text.as_bytes(), 3).unwrap();
+    let with = |kind: &str, bytes: &[u8]| {
+        instance(mime(&[&format!("Content-Type: {kind}\nContent-Transfer-Encoding: base64\n\n{}", STANDARD.encode(bytes))]))
+    };
+    // No two lines are alike, so that what is cut off is not in what is left.
+    let many: String = (0..200).map(|number| format!("# {:x}\n", number * 7919 + number * number)).collect();
+    let damaged = "user data: user data, part 1 is gzip that is damaged or cut short: ";
+    for kind in ["text/plain", "text/cloud-config", "text/x-shellscript", "application/octet-stream", "application/gzip"] {
+        let ours = format!("user data, part 1:1:1: this is a part of the type `{kind}`, and holds a boot document");
+        let whole = gzipped(&format!("#ingot\nversion: 1\n{many}"));
+        let cut = &whole[..whole.len() / 2];
+        assert!(with(kind, cut).starts_with(&ours), "{kind}: {}", with(kind, cut));
+        let in_base64 = &STANDARD.encode(&whole)[..whole.len() / 2 * 4 / 3];
+        assert!(with(kind, in_base64.as_bytes()).starts_with(&ours), "in base64, {kind}: {}", with(kind, in_base64.as_bytes()));
+        let in_zstd = zstd(&format!("#ingot\nversion: 1\n{}", many.repeat(200)));
+        let said = with(kind, &in_zstd[..in_zstd.len() - 8]);
+        assert!(said.starts_with(&ours), "in zstd, {kind}: {said}");
+        let unknown = gzipped(&many);
+        assert!(with(kind, &unknown[..unknown.len() / 2]).starts_with(damaged), "{kind}");
+        let config = gzipped(&format!("#cloud-config\n{many}ingot: {{ version: 1 }}\n"));
+        assert!(with(kind, &config[..config.len() / 2]).starts_with(damaged), "{kind}");
+        let script = gzipped(&format!("#!/bin/sh\n{many}"));
+        assert_eq!(with(kind, &script[..script.len() / 2]), NOTHING, "{kind}");
+        assert_eq!(with(kind, &gzipped(&many)), NOTHING, "whole, {kind}");
+    }
+    // The header of gzip alone.
+    let nothing_is_left = &gzipped(&many)[..10];
+    assert!(with("text/plain", nothing_is_left).starts_with(damaged));
+    assert_eq!(with("application/octet-stream", nothing_is_left), NOTHING, "as any other binary");
+    assert_eq!(with("image/png", nothing_is_left), NOTHING);
+    let binary: Vec<u8> = (0..4000_u32).flat_map(|number| (number * number).to_le_bytes()).collect();
+    assert_eq!(with("application/octet-stream", &gzip(&binary)[..2000]), NOTHING, "a program");
+}
+
 #[test]
 fn a_header_that_is_not_known_is_one() {
     let ours = |headers: &str| mime(&[&part(&format!("text/x-ingot\n{headers}"), KEYS)]);

@@ -1,0 +1,51 @@
+//! What a static binary need not link of libc and of the unwinder: our definitions take the place of theirs, and what only
+//! theirs need stays out.
+//!
+//! None of it can be of use there. `getaddrinfo` would load shared objects for NSS, which a static binary must not; names
+//! are found by [`net::resolver`](crate::net). `dlsym` has no table to look in. Nothing unwinds, as a panic aborts, and
+//! without the tables that the linker leaves out no stack can be walked either: the printer of backtraces never has a frame.
+
+use std::ffi::{c_char, c_int, c_void};
+use std::process::abort;
+use std::ptr::null;
+
+use nix::libc::{EAI_FAIL, addrinfo};
+
+/// Of `_Unwind_Backtrace`: there are no more frames.
+const END_OF_STACK: c_int = 5;
+
+#[unsafe(no_mangle)]
+extern "C" fn getaddrinfo(_: *const c_char, _: *const c_char, _: *const addrinfo, _: *mut *mut addrinfo) -> c_int {
+    EAI_FAIL
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn freeaddrinfo(_: *mut addrinfo) {}
+
+#[unsafe(no_mangle)]
+extern "C" fn gai_strerror(_: c_int) -> *const c_char {
+    c"a static program has no getaddrinfo".as_ptr()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn dlsym(_: *mut c_void, _: *const c_char) -> *const c_void {
+    null()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn _Unwind_Backtrace(_: *const c_void, _: *mut c_void) -> c_int {
+    END_OF_STACK
+}
+
+/// The rest of the unwinder, which is linked, and never called.
+macro_rules! never_called {
+    ($($name:ident)*) => {
+        $(#[unsafe(no_mangle)] extern "C" fn $name() -> ! { abort() })*
+    };
+}
+
+never_called! {
+    _Unwind_ForcedUnwind _Unwind_GetCFA _Unwind_GetDataRelBase _Unwind_GetIP _Unwind_GetIPInfo
+    _Unwind_GetLanguageSpecificData _Unwind_GetRegionStart _Unwind_GetTextRelBase _Unwind_Resume _Unwind_SetGR
+    _Unwind_SetIP
+}
