@@ -35,6 +35,7 @@ pub(crate) mod platforms;
 pub(crate) mod procfile;
 mod prove;
 mod proxy;
+mod recipe;
 pub(crate) mod release;
 pub(crate) mod remark;
 mod restore;
@@ -47,17 +48,17 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use self::build::{Recipe, Run};
 use self::change::Change;
 use self::decide::{Found, Wanted};
 use self::environment::is_secret;
 pub(crate) use self::fields::Application;
 use self::generation::{Generation, Placed};
-use self::ground::Ground;
-use self::hooks::{Moment, Occasion};
+pub(crate) use self::ground::in_use;
+use self::ground::{Ground, owner};
 use self::judge::{Examined, examine};
 use self::memory::Memory;
 use self::platforms::Speaks;
+use self::procfile::WEB;
 use self::proxy::{FastCgi, Upstream};
 use self::release::Release;
 pub(crate) use self::restore::{Missing, bring_back};
@@ -67,7 +68,7 @@ use crate::failure::{Explanation, Objection};
 use crate::host::state::Record;
 use crate::host::{HostError, SEARCH_PATH};
 use crate::step::{Context, Order, Outputs, Phase, Progress, Shape, Step};
-use crate::text::{SecretText, Text};
+use crate::text::Text;
 
 /// Builds, starting and draining, beside the limits that the application itself sets.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -82,9 +83,6 @@ const ENVIRONMENT_LIMIT: u64 = 4 << 20;
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>.
 const WITHOUT_METADATA: &str = "IPAddressDeny=169.254.169.254/32 fd00:ec2::254/128";
-
-/// Tells a program of a release that it is to do what one instance of a fleet does for all: this one is alone.
-const LEADER: (&str, &str) = ("EB_IS_COMMAND_LEADER", "true");
 
 impl Step for Application {
     type Change = Change;
@@ -153,7 +151,11 @@ impl Step for Application {
         };
         match (self.make(&change, &ground, cx).await, slot) {
             (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
-            (made, _) => made,
+            (Err(error), None) => {
+                let serves = ground.memory.current().and_then(|slot| ground.memory.slot(slot));
+                Err(error.keeping(serves.map(|(placed, _)| placed.generation.version)))
+            }
+            (Ok(()), _) => Ok(()),
         }
     }
 
@@ -183,7 +185,7 @@ impl Application {
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
                 ground.stop(placed, &processes.iter().map(String::as_str).collect::<Vec<_>>()).await
             }
-            Change::Launch { placed, process, .. } => ground.launch(placed, process, cx.time_left()).await,
+            Change::Launch { placed, process, .. } => return prove::launched(placed, process, ground, cx).await,
             Change::Prove { placed, .. } => return prove::serves(&self.ready, placed, ground, cx).await,
             Change::Switch { slot, .. } => ground.switch(*slot).await,
             Change::Settle { placed, .. } => return prove::settles(placed, ground, cx).await,
@@ -207,9 +209,11 @@ impl Application {
     async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
         let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven).map(|(placed, _)| placed);
         let back = match (&before, ground.memory.slot(failed)) {
-            (Some(placed), _) => ground.go_back(failed, placed, self.overlap(), time_to_go_back(cx)).await,
+            (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
             // What serves is left as it is, though something of it has failed.
-            (None, Some((new, _))) if ground.memory.current() != Some(failed) => ground.retire(failed, &new).await,
+            (None, Some((new, _))) if ground.memory.current() != Some(failed) => {
+                ground.retire(failed, &new).await.map_err(ApplicationError::Host)
+            }
             (None, _) => Ok(()),
         };
         if let Err(trouble) = back {
@@ -217,6 +221,13 @@ impl Application {
             return error;
         }
         error.keeping(before.map(|placed| placed.generation.version))
+    }
+
+    /// Has the generation before serve, and waits until it does where it had to be started.
+    async fn serve_again(&self, failed: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        let was_down = !ground.found().await.map_err(ApplicationError::Host)?.running.contains(&placed.unit(WEB));
+        ground.go_back(failed, placed, self.overlap(), time_to_go_back(cx)).await.map_err(ApplicationError::Host)?;
+        if was_down { prove::serves(&self.ready, placed, ground, cx).await } else { Ok(()) }
     }
 
     /// What is wanted to run, and what the release says of it.
@@ -241,7 +252,7 @@ impl Application {
         }
         let user = match &self.user {
             Some(user) => user.clone(),
-            None => owner(&release, cx).await?.0.to_string(),
+            None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
         };
         let generation = Generation {
             user,
@@ -273,86 +284,6 @@ impl Application {
         }
     }
 
-    /// How the release is built, unless that is done.
-    async fn recipe(
-        &self,
-        generation: &Generation,
-        examined: &Examined,
-        ground: &Ground<'_>,
-        cx: &Context<'_>,
-    ) -> Result<Option<Recipe>, ApplicationError> {
-        let stat = cx.host().files.stat(&generation.release).await.map_err(ApplicationError::Host)?;
-        let of = format!("{}:{}", generation.release.display(), stat.map_or(0, |stat| stat.inode));
-        Ok(match ground.memory.built() {
-            Some((recipe, true)) if recipe.of == of => None,
-            Some((recipe, false)) if recipe.of == of => Some(recipe),
-            _ => Some(Recipe::new(of, examined, &self.build)).filter(|recipe| !recipe.is_empty()),
-        })
-    }
-
-    async fn build(&self, release: &Path, recipe: &Recipe, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
-        ground.memory.set_built(recipe, false).await.map_err(ApplicationError::Host)?;
-        let owner = owner(release, cx).await?;
-        build::write(recipe, release, owner, cx).await.map_err(ApplicationError::Host)?;
-        let user = cx.host().users.user(&owner.0.to_string()).await.ok();
-        let environment = self.variables(None, cx).await?;
-        let run = Run { release, path: &recipe.path, environment: &environment, user };
-        for argv in &recipe.commands {
-            run.run(argv, &argv.join(" "), cx).await?;
-        }
-        ground.memory.set_built(recipe, true).await.map_err(ApplicationError::Host)
-    }
-
-    /// The hooks that this change of the application runs, by their moment.
-    fn due_hooks(&self, found: &Found, generation: &Generation, examined: &Examined) -> BTreeMap<Moment, Vec<String>> {
-        if !self.hooks {
-            return BTreeMap::new();
-        }
-        let occasion = if found.serves(&generation.release) { Occasion::Configuration } else { Occasion::Release };
-        Moment::ALL.into_iter().map(|moment| (moment, build::hooks(examined, occasion, moment))).collect()
-    }
-
-    async fn run_hooks(
-        &self,
-        placed: &Placed,
-        moment: Moment,
-        hooks: &[String],
-        ground: &Ground<'_>,
-        cx: &Context<'_>,
-    ) -> Result<(), ApplicationError> {
-        let release = &placed.generation.release;
-        let mut environment = self.variables(Some(placed.port), cx).await?;
-        environment.push((LEADER.0.to_owned(), LEADER.1.into()));
-        let run = Run { release, path: &[], environment: &environment, user: None };
-        for hook in hooks {
-            let path = release.join(hook);
-            if let Some(stat) = cx.host().files.stat(&path).await.map_err(ApplicationError::Host)?
-                && stat.attributes.mode & 0o100 == 0
-            {
-                let attributes = crate::host::Attributes { mode: stat.attributes.mode | 0o755, ..stat.attributes };
-                cx.host().files.set_attributes(&path, attributes).await.map_err(ApplicationError::Host)?;
-            }
-            run.run(&[path.display().to_string()], hook, cx).await?;
-        }
-        match moment {
-            Moment::Postdeploy => ground.memory.set_hooked(placed.number).await.map_err(ApplicationError::Host),
-            Moment::Prebuild | Moment::Predeploy => Ok(()),
-        }
-    }
-
-    /// The variables of a program of the release, secrets included.
-    async fn variables(&self, port: Option<u16>, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
-        let (generation, _) = self.generation(cx).await?;
-        let mut variables: Vec<(String, SecretText)> =
-            port.map(|port| ("PORT".to_owned(), port.to_string().as_str().into())).into_iter().collect();
-        variables.extend(generation.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
-        for (name, text) in self.environment.iter().filter(|(_, text)| is_secret(text)) {
-            let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
-            variables.push((name.clone(), value));
-        }
-        Ok(variables)
-    }
-
     /// Finds out which slots run with other secrets than those of today. A file that is gone tells nothing: so are its
     /// processes then.
     async fn find_stale(&self, found: &mut Found, cx: &Context<'_>) -> Result<(), ApplicationError> {
@@ -378,12 +309,6 @@ fn time_to_go_back(cx: &Context<'_>) -> Duration {
 fn ground<'a>(record: &'a Record, cx: &'a Context<'_>) -> Ground<'a> {
     let memory = Memory { record, boot_id: &cx.world.boot_id, clock: &*cx.host().clock };
     Ground { application: cx.key(), host: cx.host(), memory }
-}
-
-/// User and group of a release.
-async fn owner(release: &Path, cx: &Context<'_>) -> Result<(u32, u32), ApplicationError> {
-    let stat = cx.host().files.stat(release).await.map_err(ApplicationError::Host)?;
-    Ok(stat.map_or((0, 0), |stat| (stat.attributes.uid, stat.attributes.gid)))
 }
 
 fn search_path(release: &Path, own: &[&str]) -> String {

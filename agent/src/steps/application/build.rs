@@ -3,13 +3,18 @@
 //! A release is built once. What was begun is remembered, with its commands: after a kill they run again, for half of what they
 //! install looks like a release that brings it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::decide::Found;
+use super::environment::is_secret;
+use super::fields::Application;
+use super::generation::{Generation, Placed};
+use super::ground::{Ground, owner};
 use super::hooks::{Moment, Occasion};
 use super::judge::Examined;
+use super::recipe::{Recipe, hooks, shown};
 use super::trouble::ApplicationError;
 use crate::host::{Attributes, End, HostError, Invocation, SEARCH_PATH, User};
 use crate::step::fields::Excerpt;
@@ -19,42 +24,8 @@ use crate::text::SecretText;
 /// How many lines of a program's output go to the journal.
 const OUTPUT_LINES: usize = 10_000;
 
-/// How a release is built.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Recipe {
-    /// Which directory this was: its path, and what tells it from a later one of the same path.
-    pub(super) of: String,
-    /// Files to write: path in the release, content, permission bits.
-    pub(super) writes: Vec<(String, String, u32)>,
-    /// Programs with their arguments, run one after the other in the release's directory.
-    pub(super) commands: Vec<Vec<String>>,
-    /// Directories of the release that go to the front of PATH.
-    pub(super) path: Vec<String>,
-}
-
-impl Recipe {
-    /// By what the release shows, and what the document adds.
-    pub(super) fn new(of: String, examined: &Examined, build: &[Vec<String>]) -> Self {
-        let shell = |command: &String| ["/bin/sh", "-c", command].map(str::to_owned).to_vec();
-        let buildfile = examined.build.iter().map(|process| shell(&process.command));
-        Self {
-            of,
-            writes: examined.made.iter().map(|made| (made.path.clone(), made.content.clone(), made.mode)).collect(),
-            commands: examined
-                .dependencies
-                .iter()
-                .cloned()
-                .chain(if build.is_empty() { buildfile.collect() } else { build.to_vec() })
-                .collect(),
-            path: examined.path.iter().map(|path| (*path).to_owned()).collect(),
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.commands.is_empty()
-    }
-}
+/// Tells a program of a release that it is to do what one instance of a fleet does for all: this one is alone.
+const LEADER: (&str, &str) = ("EB_IS_COMMAND_LEADER", "true");
 
 /// A program of a release, and what it is run with.
 pub(super) struct Run<'a> {
@@ -124,8 +95,101 @@ pub(super) async fn write(recipe: &Recipe, release: &Path, owner: (u32, u32), cx
     Ok(())
 }
 
-/// The hooks that are due: paths in the release, in their order.
-pub(super) fn hooks(examined: &Examined, occasion: Occasion, moment: Moment) -> Vec<String> {
-    let due = examined.hooks.hooks.iter().filter(|hook| hook.occasion == occasion && hook.moment == moment);
-    due.map(|hook| hook.path.clone()).collect()
+impl Application {
+    /// How the release is built, unless that is done.
+    pub(super) async fn recipe(
+        &self,
+        generation: &Generation,
+        examined: &Examined,
+        ground: &Ground<'_>,
+        cx: &Context<'_>,
+    ) -> Result<Option<Recipe>, ApplicationError> {
+        let stat = cx.host().files.stat(&generation.release).await.map_err(ApplicationError::Host)?;
+        let of = format!("{}:{}", generation.release.display(), stat.map_or(0, |stat| stat.inode));
+        Ok(match ground.memory.built(&generation.release) {
+            Some((recipe, true)) if recipe.of == of => None,
+            Some((recipe, false)) if recipe.of == of => Some(recipe),
+            _ => Some(Recipe::new(of, examined, &self.build)).filter(|recipe| !recipe.is_empty()),
+        })
+    }
+
+    pub(super) async fn build(
+        &self,
+        release: &Path,
+        recipe: &Recipe,
+        ground: &Ground<'_>,
+        cx: &Context<'_>,
+    ) -> Result<(), ApplicationError> {
+        self.forget_gone(ground, cx).await.map_err(ApplicationError::Host)?;
+        ground.memory.set_built(release, recipe, false).await.map_err(ApplicationError::Host)?;
+        let owner = owner(release, cx.host()).await.map_err(ApplicationError::Host)?;
+        write(recipe, release, owner, cx).await.map_err(ApplicationError::Host)?;
+        let user = cx.host().users.user(&owner.0.to_string()).await.ok();
+        let environment = self.variables(None, cx).await?;
+        let run = Run { release, path: &recipe.path, environment: &environment, user };
+        for argv in &recipe.commands {
+            run.run(argv, &shown(argv), cx).await?;
+        }
+        ground.memory.set_built(release, recipe, true).await.map_err(ApplicationError::Host)
+    }
+
+    /// Forgets how releases were built that are no longer there.
+    async fn forget_gone(&self, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
+        for release in ground.memory.releases() {
+            if cx.host().files.stat(&release).await?.is_none() {
+                ground.memory.forget_built(&release).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The hooks that this change of the application runs, by their moment.
+    pub(super) fn due_hooks(&self, found: &Found, generation: &Generation, examined: &Examined) -> BTreeMap<Moment, Vec<String>> {
+        if !self.hooks {
+            return BTreeMap::new();
+        }
+        let occasion = if found.serves(&generation.release) { Occasion::Configuration } else { Occasion::Release };
+        Moment::ALL.into_iter().map(|moment| (moment, hooks(examined, occasion, moment))).collect()
+    }
+
+    pub(super) async fn run_hooks(
+        &self,
+        placed: &Placed,
+        moment: Moment,
+        hooks: &[String],
+        ground: &Ground<'_>,
+        cx: &Context<'_>,
+    ) -> Result<(), ApplicationError> {
+        let release = &placed.generation.release;
+        let mut environment = self.variables(Some(placed.port), cx).await?;
+        environment.push((LEADER.0.to_owned(), LEADER.1.into()));
+        let run = Run { release, path: &[], environment: &environment, user: None };
+        for hook in hooks {
+            let path = release.join(hook);
+            if let Some(stat) = cx.host().files.stat(&path).await.map_err(ApplicationError::Host)?
+                && stat.attributes.mode & 0o100 == 0
+            {
+                let attributes = Attributes { mode: stat.attributes.mode | 0o755, ..stat.attributes };
+                cx.host().files.set_attributes(&path, attributes).await.map_err(ApplicationError::Host)?;
+            }
+            run.run(&[path.display().to_string()], hook, cx).await?;
+        }
+        match moment {
+            Moment::Postdeploy => ground.memory.set_hooked(placed.number).await.map_err(ApplicationError::Host),
+            Moment::Prebuild | Moment::Predeploy => Ok(()),
+        }
+    }
+
+    /// The variables of a program of the release, secrets included.
+    pub(super) async fn variables(&self, port: Option<u16>, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
+        let (generation, _) = self.generation(cx).await?;
+        let mut variables: Vec<(String, SecretText)> =
+            port.map(|port| ("PORT".to_owned(), port.to_string().as_str().into())).into_iter().collect();
+        variables.extend(generation.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
+        for (name, text) in self.environment.iter().filter(|(_, text)| is_secret(text)) {
+            let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
+            variables.push((name.clone(), value));
+        }
+        Ok(variables)
+    }
 }

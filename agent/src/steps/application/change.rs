@@ -3,10 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::build::Recipe;
 use super::generation::Placed;
 use super::hooks::Moment;
 use super::proxy::UNIT;
+use super::recipe::{Recipe, shown};
 use super::slot::Slot;
 
 /// One difference between an application and what it should be.
@@ -75,7 +75,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Build { release, recipe } => {
-                let commands: Vec<String> = recipe.commands.iter().map(|argv| argv.join(" ")).collect();
+                let commands: Vec<String> = recipe.commands.iter().map(|argv| shown(argv)).collect();
                 write!(f, "build {}", release.display())?;
                 if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; ")) }
             }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::build::Recipe;
 use super::change::Change;
 use super::fields::Overlap;
 use super::generation::{Generation, Placed};
 use super::hooks::Moment;
 use super::procfile::WEB;
+use super::recipe::Recipe;
 use super::slot::Slot;
 
 /// What was found on the machine.
@@ -26,6 +26,8 @@ pub(super) struct Found {
     pub(super) up: BTreeSet<String>,
     /// The generation whose hooks have all run.
     pub(super) hooked: Option<u32>,
+    /// The highest number of a generation that is gone.
+    pub(super) last: u32,
     /// The slots whose processes run with other secrets than those of today.
     pub(super) stale: BTreeSet<Slot>,
 }
@@ -91,7 +93,7 @@ impl Wanted<'_> {
         if !down.is_empty() {
             changes.push(Change::Prepare { slot, placed: placed.clone() });
             // Left by a switch that was cut off.
-            changes.extend(found.placed(slot.other()).and_then(|before| self.stopped(slot.other(), before, found)));
+            changes.extend(found.placed(slot.other()).and_then(|before| self.stopped(slot.other(), before, true, found)));
             changes.extend(down.iter().map(|process| launch(slot, placed, process)));
         }
         let is_sound = is_up && found.is_led && found.is_proven(slot);
@@ -129,20 +131,25 @@ impl Wanted<'_> {
         let before = current.and_then(|current| Some((current, found.placed(current)?)));
         let (first, later): (Vec<&str>, Vec<&str>) =
             placed.processes().into_iter().partition(|process| *process == WEB || self.overlap.covers(process));
-        let stop = || before.and_then(|(slot, before)| self.stopped(slot, before, found));
+        // The port of one that does not overlap is the proxy's, for the neighbors of one that does.
+        let is_beside = self.overlaps() && before.is_none_or(|(_, before)| before.port != self.port);
+        let stop = || before.and_then(|(slot, before)| self.stopped(slot, before, is_beside, found));
         changes.extend(self.hooks(Moment::Prebuild, slot, &placed));
         changes.extend(self.build.iter().map(|recipe| Change::Build { release: self.generation.release.clone(), recipe: recipe.clone() }));
         changes.extend(self.hooks(Moment::Predeploy, slot, &placed));
         changes.push(Change::Prepare { slot, placed: placed.clone() });
-        if !self.overlaps() {
+        if !is_beside {
             changes.extend(stop());
+            changes.extend(self.front.iter().cloned());
         }
         let starts = |process: &&str| !found.runs(&placed, process);
         changes.extend(first.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
         changes.push(Change::Prove { slot, placed: placed.clone() });
-        changes.extend(self.front.iter().cloned());
+        if is_beside {
+            changes.extend(self.front.iter().cloned());
+        }
         changes.push(Change::Switch { slot, placed: placed.clone(), from: before.map(|(_, before)| before.generation.version.clone()) });
-        if self.overlaps() {
+        if is_beside {
             changes.extend(stop());
         }
         changes.extend(later.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
@@ -159,10 +166,10 @@ impl Wanted<'_> {
         Some(Change::Hooks { slot, placed: placed.clone(), moment, hooks: hooks.clone() })
     }
 
-    /// The processes before that do not run beside their successors.
-    fn stopped(&self, slot: Slot, before: &Placed, found: &Found) -> Option<Change> {
+    /// The processes before that do not run beside their successors: of two that are not side by side, all.
+    fn stopped(&self, slot: Slot, before: &Placed, is_beside: bool, found: &Found) -> Option<Change> {
         let runs = before.processes().into_iter().filter(|process| found.runs(before, process));
-        let processes: Vec<String> = runs.filter(|process| !self.overlap.covers(process)).map(str::to_owned).collect();
+        let processes: Vec<String> = runs.filter(|process| !is_beside || !self.overlap.covers(process)).map(str::to_owned).collect();
         (!processes.is_empty()).then(|| Change::Stop { slot, placed: before.clone(), processes })
     }
 
@@ -179,7 +186,7 @@ fn launch(slot: Slot, placed: &Placed, process: &str) -> Change {
 /// One more than any generation that is known.
 fn next(found: &Found) -> u32 {
     let numbers = found.slots.iter().flatten().map(|(placed, _)| placed.number);
-    numbers.max().unwrap_or(0) + 1
+    numbers.chain([found.last]).max().unwrap_or(0) + 1
 }
 
 #[cfg(test)]
@@ -217,6 +224,7 @@ mod tests {
             running: units.clone(),
             up: units,
             hooked: None,
+            last: 0,
             stale: BTreeSet::new(),
         }
     }

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::change::Change;
 use super::fields::Application;
 use super::ground::Ground;
+use super::memory::Front;
 use super::procfile::WEB;
 use super::proxy::{Nginx, Place, Proxy, Site, UNIT, Upstream, Version, WORKER_USERS, taken};
 use super::slot::Slot;
@@ -32,17 +32,6 @@ const LIMIT: u64 = 1 << 20;
 
 /// How many last lines of nginx an error shows.
 const LINES: usize = 5;
-
-/// Files of the proxy that hold no secret: what is remembered of it, to be written again after a reboot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Front {
-    /// What it was configured for: asking nginx again takes a program.
-    pub(super) version: Version,
-    pub(super) nginx: String,
-    /// Without TLS, since its key is not remembered.
-    pub(super) site: String,
-}
 
 /// A file of the proxy, as it should be.
 struct File {
@@ -119,6 +108,10 @@ impl Application {
         ground: &Ground<'_>,
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
+        let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
+        if let Some((port, by)) = taken(&self.proxy.ports(), &listeners) {
+            return Err(ApplicationError::PortTaken { port, by: by.to_string() });
+        }
         let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;
         let slots = Slot::BOTH.map(|slot| slot.port(port, self.overlap().covers(WEB)));
         let site = Site { name: cx.key(), port, slots, speaks: speaks.clone(), has_certificate: false };
@@ -138,13 +131,7 @@ impl Application {
         let within = STARTED_WITHIN.min(cx.time_left());
         let done = match state {
             "active" | "reloading" => units.reload(UNIT, within).await,
-            "inactive" | "failed" => {
-                let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
-                if let Some((port, by)) = taken(&self.proxy.ports(), &listeners) {
-                    return Err(ApplicationError::PortTaken { port, by: by.to_string() });
-                }
-                units.start(UNIT, within).await
-            }
+            "inactive" | "failed" => units.start(UNIT, within).await,
             // Another application starts it, and it may have read the configuration before ours was there.
             _ => match units.start(UNIT, within).await {
                 Ok(()) => units.reload(UNIT, within).await,

@@ -4,8 +4,8 @@
 //! Requests find the release that serves by a symbolic link, [`Place::Current`], which leads to the directory of a slot. The link is
 //! renamed over the one before, so that there is always one, and whoever follows it gets to one release or the other.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::decide::Found;
@@ -32,6 +32,16 @@ fn target(application: &str, slot: Slot) -> PathBuf {
     format!("slots/{application}-{}", slot.name()).into()
 }
 
+/// The directories of all releases that are in a slot of an application.
+pub(crate) async fn in_use(host: &Host) -> Result<BTreeSet<PathBuf>, HostError> {
+    let slots = Place::slots();
+    let mut found = BTreeSet::new();
+    for name in host.files.list(&slots).await? {
+        found.extend(host.directories.link(&slots.join(name).join("release")).await?);
+    }
+    Ok(found)
+}
+
 pub(super) struct Ground<'a> {
     pub(super) application: &'a str,
     pub(super) host: &'a Host,
@@ -48,7 +58,8 @@ impl Ground<'_> {
         // Requests go where the link leads, whatever was written down before or after it was switched.
         let current = led.filter(known).or(self.memory.current().filter(known));
         let is_led = led.is_some() && led == current;
-        let mut found = Found { is_led, slots, current, hooked: self.memory.hooked(), ..Found::default() };
+        let (hooked, last) = (self.memory.hooked(), self.memory.last());
+        let mut found = Found { is_led, slots, current, hooked, last, ..Found::default() };
         let units: Vec<String> = found.slots.iter().flatten().flat_map(|(placed, _)| placed.units()).collect();
         for (name, unit) in units.iter().zip(self.host.units.show(&units).await?) {
             match health(&unit) {
@@ -141,7 +152,7 @@ impl Ground<'_> {
         self.stop(placed, &placed.processes()).await?;
         self.host.files.remove(&placed.environment_file()).await?;
         self.host.files.remove(&Place::Release(self.application, slot).path()).await?;
-        self.memory.clear(slot).await
+        self.memory.retire(slot, placed.number).await
     }
 
     /// The slot of the generation that has not proved itself, if there is one.
@@ -164,9 +175,22 @@ impl Ground<'_> {
             }
         }
         self.switch(failed.other()).await?;
+        self.point_current(placed).await?;
         match &new {
             Some(new) => self.retire(failed, new).await,
             None => Ok(()),
+        }
+    }
+
+    /// Has the bundle's `current` lead to the release that serves.
+    async fn point_current(&self, placed: &Placed) -> Result<(), HostError> {
+        let release = &placed.generation.release;
+        let (Some(releases), Some(name)) = (release.parent(), release.file_name()) else { return Ok(()) };
+        let Some(current) = releases.parent().map(|into| into.join("current")) else { return Ok(()) };
+        let target = Path::new("releases").join(name);
+        match self.host.directories.link(&current).await? {
+            Some(found) if found != target => self.host.directories.switch(&current, &target).await,
+            _ => Ok(()),
         }
     }
 
@@ -177,4 +201,10 @@ impl Ground<'_> {
         let shown = self.host.units.show(&units).await?;
         Ok(names.into_iter().map(str::to_owned).zip(shown).collect())
     }
+}
+
+/// User and group of a release.
+pub(super) async fn owner(release: &Path, host: &Host) -> Result<(u32, u32), HostError> {
+    let stat = host.files.stat(release).await?;
+    Ok(stat.map_or((0, 0), |stat| (stat.attributes.uid, stat.attributes.gid)))
 }

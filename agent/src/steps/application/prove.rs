@@ -31,6 +31,13 @@ const SETTLE: Duration = Duration::from_millis(250);
 /// How many last lines of a process an error shows.
 const LINES: usize = 10;
 
+/// Starts a process. One that ends before systemd says that it was started is told as one that ends.
+pub(super) async fn launched(placed: &Placed, process: &str, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+    let Err(error) = ground.launch(placed, process, cx.time_left()).await else { return Ok(()) };
+    is_hopeful(placed, 1, ground, cx).await?;
+    Err(ApplicationError::Host(error))
+}
+
 /// Waits until `web` of a generation answers, and then for as long as it has to stay so.
 pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let clock = &cx.host().clock;
@@ -73,6 +80,7 @@ async fn stays(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context
         }
         clock.sleep(STAYS_EVERY.min(ready.stays() - waited)).await;
         if let Err(last) = probe(ready, placed, ONE_PROBE, cx).await? {
+            is_hopeful(placed, 1, ground, cx).await?;
             let unit = placed.unit(WEB);
             let (said, last) = (said(&unit, cx).await, format!("it was ready, and then was not: {}", cx.redact(&last)));
             let waited = clock.elapsed() - begun;

@@ -48,7 +48,7 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Excerpt,
     },
-    #[error("{version} was not ready after {:?}: {last}{}", rounded(*waited), going_on(kept.as_ref()))]
+    #[error("{version} was not ready after {:?}: {last}{}", in_milliseconds(*waited), going_on(kept.as_ref()))]
     NotReady {
         version: String,
         unit: String,
@@ -70,6 +70,11 @@ pub(crate) enum ApplicationError {
     },
     #[error(transparent)]
     Host(HostError),
+}
+
+/// `105ms` and not `105.746886ms`.
+fn in_milliseconds(waited: Duration) -> Duration {
+    rounded(Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)))
 }
 
 fn going_on(kept: Option<&String>) -> String {
