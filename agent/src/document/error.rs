@@ -70,6 +70,12 @@ impl DocumentError {
         Self { word: "warning: ", ..Self::new(mistakes, sources) }
     }
 
+    /// The same, with one more.
+    pub(crate) fn with(mut self, mistake: Mistake) -> Self {
+        self.mistakes.push(mistake);
+        Self { word: self.word, ..Self::new(self.mistakes, self.sources) }
+    }
+
     /// Parts what a further layer may bring from what is wrong in any case; `None` if nothing is.
     pub(crate) fn without_what_may_come(self) -> (Option<Self>, Vec<Mistake>) {
         let (later, now): (Vec<Mistake>, Vec<Mistake>) = self.mistakes.into_iter().partition(|mistake| mistake.may_come_later);
