@@ -83,7 +83,9 @@ fn around_references(host: &str) -> Result<(), Objection> {
     }
     let outside = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(host, |(_, rest)| rest);
     match outside.split_once(':') {
-        Some((name, port)) if !port.contains(':') && !(port.contains(SOMETHING) && may_be_group(name)) => with_port(name, port).map(drop),
+        // What comes from a value may be the rest of an address.
+        Some((name, port)) if port.contains(SOMETHING) && may_be_group(name) => Ok(()),
+        Some((name, port)) if !port.contains(':') => with_port(name, port).map(drop),
         _ => Ok(()),
     }
 }
