@@ -142,8 +142,12 @@ impl Redactor {
 
 impl Known {
     fn learn(&mut self, secret: &str) {
-        self.common.extend(secret.lines().map(str::trim).filter(|line| !line.is_empty() && !common::is_secret(line)).map(str::to_owned));
-        if !common::is_secret(secret.trim()) {
+        let whole = secret.trim();
+        if !common::is_secret(whole) {
+            // Braces and the like are in every file, and in no scalar that anyone keeps.
+            if whole.contains(char::is_alphanumeric) {
+                self.common.insert(whole.to_owned());
+            }
             return;
         }
         // Output arrives line by line, so a secret of several lines is looked for line by line.

@@ -135,7 +135,7 @@ def test_the_authorities_of_rds_are_trusted_in_addition_to_the_systems(agent, aw
     ca, other = server.encrypt_and_start(name="localhost").read_text(), Authority().write(agent.path("/other.pem")).read_text()
     agent.write("/etc/ingot/rds-ca.pem", other)
     text = plain(server, aws, host="localhost", tls="verify")
-    fails(agent, text, "not trusted by /etc/ingot/rds-ca.pem or ", "issued by somebody else")
+    fails(agent, text, "not trusted by /etc/ingot/rds-ca.pem or ", "an unknown certificate authority issued it")
     agent.write("/etc/ssl/certs/ca-certificates.crt", ca)
     ready(agent, text)
     agent.write("/etc/ssl/certs/ca-certificates.crt", other)
@@ -145,7 +145,7 @@ def test_the_authorities_of_rds_are_trusted_in_addition_to_the_systems(agent, aw
 
 def test_a_certificate_that_nobody_vouches_for(agent, aws, server):
     server.encrypt_and_start(name="localhost")
-    fails(agent, plain(server, aws, host="localhost", tls="verify"), "not trusted", "issued by somebody else", "/etc/ingot/rds-ca.pem")
+    fails(agent, plain(server, aws, host="localhost", tls="verify"), "not trusted", "an unknown certificate authority issued it", "/etc/ingot/rds-ca.pem")
     for tls in ("require", "prefer"):
         ready(agent, plain(server, aws, host="localhost", tls=tls))
 

@@ -173,6 +173,27 @@ fn a_document_without_a_marker_is_noted_unless_it_is_a_layer() {
     }
 }
 
+/// An instance refuses it, and `check` said no more than that it is a layer.
+#[test]
+fn a_comment_that_was_meant_as_the_marker_is_a_warning() {
+    let desk = tempfile::tempdir().unwrap();
+    for (marker, place, message) in [
+        ("# ingot: web\n", "1:1", "`# ingot: web` is not the marker `#ingot`"),
+        ("---\n#ingot\n", "2:1", "the marker `#ingot` comes after the first line of the document"),
+    ] {
+        for path in ["boot.yaml", "boot.d/10.yaml"] {
+            write(&desk.path().join(path), &format!("{marker}version: 1\nvalues: {{}}\n"));
+        }
+        let ran = Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run().exits(0);
+        let warning = format!("boot.yaml:{place}: warning: {message}, so this document is refused as user data\n");
+        assert!(ran.stdout.starts_with(&warning) && ran.stderr.is_empty(), "{ran}");
+        let json = Ingot::new(["check", "--json", "boot.yaml"]).directory(desk.path()).run().exits(0).json();
+        assert_eq!(json["warnings"].as_array().map(Vec::len), Some(1), "{json}");
+        let ran = Ingot::new(["check", "boot.d/10.yaml"]).directory(desk.path()).run().exits(0);
+        assert!(!ran.stdout.contains("warning") && ran.stderr.is_empty(), "{ran}");
+    }
+}
+
 #[test]
 fn a_marker_that_an_instance_does_not_accept_is_shown_with_its_line() {
     let desk = tempfile::tempdir().unwrap();

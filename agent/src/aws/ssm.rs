@@ -86,19 +86,23 @@ impl ParameterStore for LiveParameterStore {
         let mut values = BTreeMap::new();
         let mut next_token = None;
         for _ in 0..PAGE_LIMIT {
-            let page = client.get_parameters_by_path().path(path).recursive(true).with_decryption(true).set_next_token(next_token);
+            let page = client.get_parameters_by_path().path(path).recursive(true).with_decryption(true).set_next_token(next_token.clone());
             let page = self.connection.http.clock().signed(|| page.clone().send()).await.map_err(|error| call.failed(error))?;
             for found in page.parameters.unwrap_or_default().into_iter().filter_map(Found::new) {
                 let name = found.name.strip_prefix(path).unwrap_or(&found.name).trim_start_matches('/');
                 values.insert(name.to_owned(), found.value);
             }
             // A page may be empty and still not be the last.
-            next_token = page.next_token.filter(|token| !token.is_empty());
-            if next_token.is_none() {
+            let token = page.next_token.filter(|token| !token.is_empty());
+            if token.is_none() {
                 return Ok(values.into_iter().collect());
             }
+            if token == next_token {
+                break;
+            }
+            next_token = token;
         }
-        Err(call.malformed("the pages do not end"))
+        Err(call.endless())
     }
 }
 

@@ -70,6 +70,12 @@ impl DocumentError {
         Self { word: "warning: ", ..Self::new(mistakes, sources) }
     }
 
+    /// The same, with one more.
+    pub(crate) fn with(mut self, mistake: Mistake) -> Self {
+        self.mistakes.push(mistake);
+        Self { word: self.word, ..Self::new(self.mistakes, self.sources) }
+    }
+
     /// Parts what a further layer may bring from what is wrong in any case; `None` if nothing is.
     pub(crate) fn without_what_may_come(self) -> (Option<Self>, Vec<Mistake>) {
         let (later, now): (Vec<Mistake>, Vec<Mistake>) = self.mistakes.into_iter().partition(|mistake| mistake.may_come_later);
@@ -78,13 +84,14 @@ impl DocumentError {
 
     /// The same for machines.
     pub(crate) fn entries(&self) -> Vec<Entry> {
+        let lines = self.lines_by_file();
         self.mistakes
             .iter()
             .map(|mistake| Entry {
                 file: mistake.place.as_ref().map(|place| place.file.to_string()),
                 line: mistake.place.as_ref().map(|place| place.line),
                 column: mistake.place.as_ref().map(|place| place.column),
-                source: mistake.place.as_ref().and_then(|place| self.line(place)),
+                source: mistake.place.as_ref().and_then(|place| line_at(&lines, place)),
                 message: mistake.message.clone(),
                 hint: mistake.hint.clone(),
                 may_come_later: mistake.may_come_later,
@@ -102,9 +109,14 @@ impl DocumentError {
         self.mistakes.iter().map(line).collect()
     }
 
-    fn line(&self, place: &Place) -> Option<String> {
-        self.sources.get(&place.file)?.lines().nth(place.line.checked_sub(1)?).map(without_signatures)
+    fn lines_by_file(&self) -> BTreeMap<&str, Vec<&str>> {
+        self.sources.iter().map(|(file, text)| (&**file, text.lines().collect())).collect()
     }
+}
+
+/// The line that a mistake is about, as it may be shown.
+fn line_at(lines: &BTreeMap<&str, Vec<&str>>, place: &Place) -> Option<String> {
+    lines.get(&*place.file)?.get(place.line.checked_sub(1)?).map(|line| without_signatures(line))
 }
 
 /// One mistake in `--json`.
@@ -127,6 +139,7 @@ const SHOWN_WIDTH: usize = 120;
 
 impl fmt::Display for DocumentError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.lines_by_file();
         for (index, mistake) in self.mistakes.iter().enumerate() {
             if index > 0 {
                 f.write_str("\n\n")?;
@@ -135,7 +148,7 @@ impl fmt::Display for DocumentError {
                 Some(place) => write!(f, "{place}: {}{}", self.word, mistake.message)?,
                 None => write!(f, "{}{}", self.word, mistake.message)?,
             }
-            if let Some((place, line)) = mistake.place.as_ref().and_then(|place| Some((place, self.line(place)?))) {
+            if let Some((place, line)) = mistake.place.as_ref().and_then(|place| Some((place, line_at(&lines, place)?))) {
                 let (shown, column) = cut(&line, place.column);
                 write!(f, "\n{:>5} | {shown}\n      | {:>column$}", place.line, "^")?;
             }

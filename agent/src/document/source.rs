@@ -22,6 +22,15 @@ pub(crate) const LAYERS: &str = "/etc/ingot/boot.d";
 /// Layers and templates larger than this are refused: the same bound as for unwrapped user data.
 pub(crate) const SIZE_LIMIT: u64 = 16 * 1024 * 1024;
 
+/// Whether a document begins with `#ingot`, as user data has to.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Marker {
+    Found,
+    Missing,
+    /// A comment was meant as the marker. The mistake is one of user data alone.
+    Misspelled(Mistake),
+}
+
 /// The layers of one boot, in order, and every mistake met so far.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Layers {
@@ -125,7 +134,7 @@ impl Layers {
     /// Adds a document that somebody named: in any form of user data, or as plain YAML without `#ingot`. Anything else is
     /// a mistake, since it was meant to be a document. Returns whether the document has its marker, so that it could be user
     /// data.
-    pub(crate) fn add_named(&mut self, name: &str, bytes: &[u8]) -> bool {
+    pub(crate) fn add_named(&mut self, name: &str, bytes: &[u8]) -> Marker {
         let not_a_document = |what: &str| {
             let hint = "give the boot document itself: YAML that begins with `version: 1`";
             Mistake::of_a_file(format!("{name}: this is {what}, not a boot document"), Some(hint.into()))
@@ -137,7 +146,7 @@ impl Layers {
                     match &part.slip {
                         Some(slip) if slip.only_unmarked => {
                             self.add_text(&own, &part.text);
-                            return false;
+                            return marker(&own, &part.text, slip);
                         }
                         _ => self.add_part(&own, part),
                     }
@@ -153,14 +162,14 @@ impl Layers {
             Err(EncodingError::Empty { .. }) => self.mistakes.push(empty(name)),
             Err(error) => self.unreadable(Path::new(name), &error),
         }
-        true
+        Marker::Found
     }
 
     /// Adds a document whose place makes it a layer, such as one in `boot.d/` or one that is included: plain YAML is one by
     /// its keys, whatever its comments look like. Everything else is as if somebody had named it.
     pub(crate) fn add_layer(&mut self, name: &str, bytes: &[u8]) {
         match encoding::plain(bytes) {
-            Some(text) if has_keys(&text) => self.add_text(name, &text),
+            Some(text) if has_keys(&text) || is_broken_with_keys(&text) => self.add_text(name, &text),
             _ => {
                 self.add_named(name, bytes);
             }
@@ -243,12 +252,29 @@ impl Layers {
     }
 }
 
+/// What of the marker is in a text without it.
+fn marker(name: &str, text: &str, slip: &Slip) -> Marker {
+    let is_comment = text.lines().nth(slip.line - 1).is_some_and(|line| line.trim_start().starts_with('#'));
+    if !is_comment {
+        return Marker::Missing;
+    }
+    let place = Place { file: name.into(), line: slip.line, column: slip.column };
+    let message = format!("{}, so this document is refused as user data", slip.objection.message);
+    Marker::Misspelled(Mistake::at(&place, message, slip.objection.hint.clone()))
+}
+
 /// Whether a text is a map with a key of ours.
 fn has_keys(text: &str) -> bool {
     match tree::parse(&Arc::from(""), text).0.map(|node| node.value) {
         Some(Value::Map(entries)) => entries.iter().any(|(key, _)| registry::top_level().any(|name| name == key.name)),
         _ => false,
     }
+}
+
+/// Whether a text is not quite YAML, and has a key of ours at the start of a line. A script for an interpreter is none.
+fn is_broken_with_keys(text: &str) -> bool {
+    let is_key = |line: &str| registry::top_level().any(|name| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')));
+    !text.starts_with("#!/") && text.lines().any(is_key) && tree::parse(&Arc::from(""), text).0.is_none()
 }
 
 /// Whether a file was meant as a layer, by a name that is not that of one. `10.yaml.off` and `10.yaml~` were put aside.

@@ -14,10 +14,12 @@ mod written;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::future::Future;
+use std::rc::Rc;
 use std::time::Duration;
 
 use futures_util::future::{LocalBoxFuture, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Notify;
 
 use crate::address::Address;
 use crate::failure::Explanation;
@@ -26,6 +28,7 @@ use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{Outcome, StepReport};
 use crate::step::{Outputs, Progress, Verdict, World};
+use proof::Proof;
 use schedule::{Ended, Schedule};
 use unit::context;
 use verdict::{told_last, verdict};
@@ -46,7 +49,7 @@ const LAST_LOOK: usize = usize::MAX;
 /// Why a boot is ended early.
 #[derive(Debug)]
 pub(crate) enum Halt {
-    /// Its time is over: it has failed, and signals say so.
+    /// Its time is over: what still runs fails, and signals tell what the boot came to.
     Deadline(Explanation),
     /// Somebody has asked for it. The next boot goes on where this one was, so nobody is told that it failed.
     Asked(Explanation),
@@ -77,6 +80,8 @@ pub(crate) struct Execution<'a> {
     /// What comes after everything and is free to start, but for the last look.
     held: Vec<usize>,
     is_looking: bool,
+    /// Notified of each service that the last look finds dead.
+    failed: Rc<Notify>,
     stopped: bool,
 }
 
@@ -93,7 +98,8 @@ impl<'a> Execution<'a> {
             awaited.insert(LAST_LOOK);
         }
         let (schedule, running) = (Schedule::new(&plan.units), FuturesUnordered::new());
-        Self { plan, world, recorder, schedule, running, awaited, held: Vec::new(), is_looking: false, stopped: false }
+        let (held, failed) = (Vec::new(), Rc::new(Notify::new()));
+        Self { plan, world, recorder, schedule, running, awaited, held, is_looking: false, failed, stopped: false }
     }
 
     /// Runs until every step has ended that the boot waits for; `stop` ends it early, and says why.
@@ -133,18 +139,13 @@ impl<'a> Execution<'a> {
         let clock = self.world.host.clock.clone();
         let mut unproven = Vec::new();
         if self.awaited.remove(&LAST_LOOK) {
-            unproven = tokio::select! {
-                biased;
-                unproven = proof::glance(self.plan, self.world, self.recorder) => unproven,
-                () = clock.sleep(GLANCE) => proof::claimed(self.plan, self.recorder),
-            };
+            unproven = Proof { plan: self.plan, world: self.world, recorder: self.recorder }.glance(GLANCE).await;
         }
         self.end(why, &told_last(self.plan));
         self.end_unproven(&unproven, why);
-        self.world.known.set_verdict(|| {
-            let redactor = &self.world.redactor;
-            verdict(self.plan, self.recorder, redactor).unwrap_or_else(|| Verdict::failed(None, &why.message, redactor))
-        });
+        // If only optional steps were cut off, the boot is degraded, and that is a success.
+        let redactor = &self.world.redactor;
+        self.world.known.set_verdict(|| verdict(self.plan, self.recorder, redactor).unwrap_or(Verdict::Well));
         for unit in self.schedule.cut_off() {
             self.plan.units[unit].members.iter().for_each(|member| self.recorder.skipped(*member, None));
         }
@@ -193,7 +194,13 @@ impl<'a> Execution<'a> {
             if !all && self.awaited.is_empty() {
                 return;
             }
-            let Some((unit, ended)) = self.running.next().await else { return };
+            let ended = tokio::select! {
+                biased;
+                ended = self.running.next() => ended,
+                // Whoever waits for the boot is told at once.
+                () = self.failed.notified() => continue,
+            };
+            let Some((unit, ended)) = ended else { return };
             self.awaited.remove(&unit);
             if unit == LAST_LOOK {
                 continue;
@@ -213,8 +220,9 @@ impl<'a> Execution<'a> {
         let is_open = self.awaited.contains(&LAST_LOOK);
         if is_open && !self.is_looking && self.awaited.iter().all(|unit| *unit == LAST_LOOK || plan.units[*unit].last) {
             self.is_looking = true;
+            let failed = self.failed.clone();
             self.running.push(Box::pin(async move {
-                proof::look(plan, world, recorder).await;
+                Proof { plan, world, recorder }.look(&failed).await;
                 (LAST_LOOK, Ended::Well)
             }));
         }

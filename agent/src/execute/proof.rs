@@ -1,16 +1,20 @@
 //! The last look: every unit of a service at once, when all else has ended and nobody has been told of the boot yet.
 //!
 //! A step ends when its unit is up. What becomes of it later nobody would see: it may die a second after, or be stopped by
-//! a unit that conflicts with it. What is right for a unit, and how long it may take, is decided by its step.
+//! a unit that conflicts with it. What is right for a unit, and how long it may take, is decided by its step. What is known
+//! of one is recorded at once, whatever the others wait for.
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::sync::Notify;
 
 use super::unit::context;
 use crate::backoff::Backoff;
 use crate::failure::Explanation;
-use crate::host::HostError;
+use crate::host::{HostError, Unit};
 use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::report::event::Recorder;
@@ -22,6 +26,9 @@ const ANSWERS: Duration = Duration::from_secs(10);
 /// How long a unit is watched that was restarted. One that fails time and again fails within this, as a rule: systemd
 /// restarts it after 100 ms, unless its RestartSec= says otherwise.
 const WATCHED: Duration = Duration::from_secs(5);
+
+/// What is left of the time of a last glance for recording what was seen.
+const RECORDED_WITHIN: Duration = Duration::from_millis(200);
 
 /// The steps whose units are to be up, those that have failed or did not run apart.
 pub(super) fn claimed(plan: &Plan, recorder: &Recorder) -> Vec<usize> {
@@ -49,69 +56,136 @@ struct Open {
     restarted: Option<Duration>,
 }
 
-fn all(plan: &Plan, recorder: &Recorder) -> Vec<Open> {
-    claimed(plan, recorder).into_iter().map(|at| Open { at, moved: false, restarted: None }).collect()
+/// The last look at the services of a boot.
+pub(super) struct Proof<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) world: &'a World,
+    pub(super) recorder: &'a Recorder,
 }
 
-/// Looks at all of them until each is known to be up, and fails the steps whose units are not.
-pub(super) async fn look(plan: &Plan, world: &World, recorder: &Recorder) {
-    let (clock, mut pauses) = (&world.host.clock, Backoff::PROBE.pauses());
-    let begun = clock.elapsed();
-    let mut left = all(plan, recorder);
-    loop {
-        let waited = clock.elapsed() - begun;
-        match once(&left, waited, false, plan, world, recorder).await {
-            Ok(open) => left = open,
-            Err(error) if waited >= ANSWERS => {
-                let error = Explanation::of(&error);
-                return left.iter().for_each(|open| recorder.finished(open.at, Outcome::Failed, Some(&error)));
+impl Proof<'_> {
+    /// Looks at all of them until each is known to be up, and fails the steps whose units are not. Notifies `failed` of each
+    /// that fails.
+    pub(super) async fn look(&self, failed: &Notify) {
+        let (clock, mut pauses) = (&self.world.host.clock, Backoff::PROBE.pauses());
+        let begun = clock.elapsed();
+        let mut unanswered_since = None;
+        let mut judging = FuturesUnordered::new();
+        let mut left = self.all();
+        loop {
+            let (asked, waited) = (std::mem::take(&mut left), clock.elapsed() - begun);
+            match meanwhile(&mut judging, &mut left, self.shown(&asked)).await {
+                Ok(found) => {
+                    unanswered_since = None;
+                    judging.extend(asked.into_iter().zip(found).map(|(open, found)| self.judged(open, found, waited, failed)));
+                }
+                Err(error) if waited - *unanswered_since.get_or_insert(waited) >= ANSWERS => {
+                    let error = Explanation::of(&error);
+                    asked.iter().for_each(|open| self.recorder.finished(open.at, Outcome::Failed, Some(&error)));
+                    failed.notify_one();
+                }
+                Err(error) => {
+                    log::debug!("{error}");
+                    left.extend(asked);
+                }
             }
-            Err(error) => log::debug!("{error}"),
+            while left.is_empty() {
+                let Some(again) = judging.next().await else { return };
+                left.extend(again);
+            }
+            meanwhile(&mut judging, &mut left, clock.sleep(pauses.next())).await;
         }
-        if left.is_empty() {
-            return;
+    }
+
+    /// Looks at all of them once, for no longer than `within`, and fails the steps whose units are not up. Returns those of
+    /// which nobody can say.
+    pub(super) async fn glance(&self, within: Duration) -> Vec<usize> {
+        let clock = &self.world.host.clock;
+        let end = clock.elapsed() + within;
+        let left = self.all();
+        let mut unknown: Vec<usize> = left.iter().map(|open| open.at).collect();
+        let glanced = async {
+            let Ok(found) = self.shown(&left).await else { return };
+            let deadline = end.saturating_sub(RECORDED_WITHIN);
+            let mut judging: FuturesUnordered<_> =
+                left.iter().zip(&found).map(|(open, found)| self.glanced(*open, found, deadline)).collect();
+            while let Some((at, is_known)) = judging.next().await {
+                unknown.retain(|open| !(is_known && *open == at));
+            }
+        };
+        tokio::select! {
+            biased;
+            () = glanced => {}
+            () = clock.sleep(within) => {}
         }
-        for open in &left {
-            let what = if open.restarted.is_some() { "to see whether its unit stays up" } else { "for its unit to settle" };
-            recorder.progress(open.at, &Progress::Waiting(what.into()));
+        unknown
+    }
+
+    fn all(&self) -> Vec<Open> {
+        claimed(self.plan, self.recorder).into_iter().map(|at| Open { at, moved: false, restarted: None }).collect()
+    }
+
+    /// Their units, as systemd tells of them.
+    async fn shown(&self, open: &[Open]) -> Result<Vec<Unit>, HostError> {
+        if open.is_empty() {
+            return Ok(Vec::new());
         }
-        clock.sleep(pauses.next()).await;
+        let names: Vec<String> = open.iter().filter_map(|open| unit(self.plan, open.at)).map(str::to_owned).collect();
+        self.world.host.units.show(&names).await
+    }
+
+    /// Judges one and records that. Returns it if it has to be looked at again.
+    async fn judged(&self, open: Open, found: Unit, waited: Duration, failed: &Notify) -> Option<Open> {
+        let look = Look { waited, is_last: false, moved: open.moved, restarted: open.restarted.is_some() };
+        let is_watched = open.restarted.is_some_and(|since| waited.saturating_sub(since) < WATCHED);
+        let again = match self.judge(open.at, &found, look, Duration::MAX).await {
+            Ok(Judgment::Sound) if is_watched => open,
+            Ok(Judgment::Sound) => {
+                self.recorder.rested(open.at);
+                return None;
+            }
+            Ok(Judgment::Open) => Open { moved: true, ..open },
+            Ok(Judgment::Restarted) => Open { restarted: Some(waited), ..open },
+            Err(error) => {
+                self.recorder.finished(open.at, Outcome::Failed, Some(&error));
+                failed.notify_one();
+                return None;
+            }
+        };
+        let what = if again.restarted.is_some() { "to see whether its unit stays up" } else { "for its unit to settle" };
+        self.recorder.progress(again.at, &Progress::Waiting(what.into()));
+        Some(again)
+    }
+
+    /// Judges one for the last time, until `deadline`. Returns whether anything can be said of it.
+    async fn glanced(&self, open: Open, found: &Unit, deadline: Duration) -> (usize, bool) {
+        let look = Look { waited: Duration::ZERO, is_last: true, moved: false, restarted: false };
+        match self.judge(open.at, found, look, deadline).await {
+            Ok(Judgment::Sound) => self.recorder.rested(open.at),
+            Ok(Judgment::Open | Judgment::Restarted) => return (open.at, false),
+            Err(error) => self.recorder.finished(open.at, Outcome::Failed, Some(&error)),
+        }
+        (open.at, true)
+    }
+
+    async fn judge(&self, at: usize, found: &Unit, look: Look, deadline: Duration) -> Result<Judgment, Explanation> {
+        let observer = move |progress: Progress| self.recorder.progress(at, &progress);
+        self.plan.nodes[at].step.judge(found, look, &context(self.plan, at, self.world, &observer, deadline)).await
     }
 }
 
-/// Looks at all of them once, and fails the steps whose units are not up. Returns those of which nobody can say.
-pub(super) async fn glance(plan: &Plan, world: &World, recorder: &Recorder) -> Vec<usize> {
-    let left = all(plan, recorder);
-    let open = once(&left, Duration::ZERO, true, plan, world, recorder).await.unwrap_or(left);
-    open.iter().map(|open| open.at).collect()
-}
-
-/// One look at those that are left. Returns those to look at again.
-async fn once(
-    left: &[Open],
-    waited: Duration,
-    is_last: bool,
-    plan: &Plan,
-    world: &World,
-    recorder: &Recorder,
-) -> Result<Vec<Open>, HostError> {
-    let names: Vec<String> = left.iter().filter_map(|open| unit(plan, open.at)).map(str::to_owned).collect();
-    let found = world.host.units.show(&names).await?;
-    let judged = join_all(left.iter().zip(&found).map(|(open, found)| async move {
-        let observer = move |progress: Progress| recorder.progress(open.at, &progress);
-        let look = Look { waited, is_last, moved: open.moved, restarted: open.restarted.is_some() };
-        plan.nodes[open.at].step.judge(found, look, &context(plan, open.at, world, &observer, Duration::MAX)).await
-    }));
-    let mut again = Vec::new();
-    for (open, judged) in left.iter().zip(judged.await) {
-        let is_watched = !is_last && open.restarted.is_some_and(|since| waited.saturating_sub(since) < WATCHED);
-        match judged {
-            Ok(Judgment::Sound) if is_watched => again.push(*open),
-            Ok(Judgment::Sound) => recorder.rested(open.at),
-            Ok(Judgment::Open) => again.push(Open { moved: true, ..*open }),
-            Ok(Judgment::Restarted) => again.push(Open { restarted: Some(waited), ..*open }),
-            Err(error) => recorder.finished(open.at, Outcome::Failed, Some(&error)),
+/// Waits for `awaited`, and takes up meanwhile what is judged: `left` are those to look at again.
+async fn meanwhile<T>(
+    judging: &mut FuturesUnordered<impl Future<Output = Option<Open>>>,
+    left: &mut Vec<Open>,
+    awaited: impl Future<Output = T>,
+) -> T {
+    let mut awaited = pin!(awaited);
+    loop {
+        tokio::select! {
+            biased;
+            Some(again) = judging.next() => left.extend(again),
+            done = &mut awaited => return done,
         }
     }
-    Ok(again)
 }

@@ -100,8 +100,14 @@ impl Failure for HostError {
 
 /// A symbolic link that is not followed on the way to something that is changed: see [`tree`](super::tree).
 #[derive(Debug, thiserror::Error)]
-#[error("{} is a symbolic link of the user {owner}, in a directory that others than root can write to", link.display())]
+#[error("{} is a symbolic link of the user {owner}, {}", link.display(), match leads_to {
+    None => "in a directory that others than root can write to".to_owned(),
+    Some((target, 0)) => format!("and leads to {}, which belongs to root", target.display()),
+    Some((target, other)) => format!("and leads to {}, which belongs to the user {other}", target.display()),
+})]
 pub(crate) struct ForeignLink {
     pub(crate) link: PathBuf,
     pub(crate) owner: u32,
+    /// What it leads to, with the owner of that, where this is what is wrong.
+    pub(crate) leads_to: Option<(PathBuf, u32)>,
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use crate::aws::rds::{Database, Kind, Snapshot};
+use crate::aws::rds::{Database, Kind, Rds as _, Snapshot};
 use crate::aws::{SecretRequest, SecretValue};
 use crate::fake::aws::{BY_RDS, FakeParameterStore, FakeRds, FakeSecretsManager, Pace, managed};
 use crate::host::Clock as _;
@@ -145,6 +145,24 @@ async fn a_database_in_a_state_to_take_no_password_gets_it_later() {
     assert!(is_settled(&instance) && instance.rds.count("ModifyDBInstance") == 6);
 }
 
+/// Every instance of a fleet set it in turn: a server that is not verified cannot say that it has checked the password.
+#[tokio::test(start_paused = true)]
+async fn a_password_that_another_instance_has_set_is_not_set_again() {
+    let instance = instance(RESTORED);
+    instance.rds.set_pace(slow());
+    instance.rds.fail("ModifyDBInstance", "InvalidDBInstanceState", 1);
+    let another = async {
+        while instance.rds.count("ModifyDBInstance") == 0 {
+            instance.machine.host().clock.sleep(Duration::from_millis(10)).await;
+        }
+        let password = Some("hunter2hunter2".into());
+        instance.machine.network().change(ENDPOINT, |server| (server.password, server.is_doubtful) = (password, true));
+        instance.rds.remove_tag(&database(&instance).arn, "ingot:password").await.unwrap();
+    };
+    tokio::join!(instance.boot_well(), another);
+    assert!(is_settled(&instance) && instance.rds.count("ModifyDBInstance") == 1);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_restore_that_fails_ends_the_wait() {
     for ends_in in ["failed", "incompatible-network"] {
@@ -233,7 +251,7 @@ async fn who_has_used_the_old_password_is_named() {
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("databases.main"), @r"
     secrets.db changed during this boot, and files./etc/old already used its old value
-      hint: boot again; to have a step wait for the password that is accepted, refer to `password` of the database in place of the secret
+      hint: boot again; to have a step wait for the password that is accepted, refer to `databases.main.password`
     ");
     // It is not written with a password that nobody takes, and the next boot writes all of them.
     assert!(instance.machine.file("/etc/new").is_none());

@@ -156,6 +156,82 @@ async fn one_that_idles_behind_its_socket_is_up() {
     }
 }
 
+/// Ten seconds after the look began, one question without an answer failed every service.
+#[tokio::test(start_paused = true)]
+async fn one_question_without_an_answer_late_in_the_look_is_asked_again() {
+    let instance = instance(TWO);
+    instance.machine.add_unit(FakeUnit::new("x.service").reloads(Duration::from_secs(60)));
+    instance.machine.on_command("slow", |_, _| Outcome::Takes(Duration::from_secs(5), End::Exited(0)));
+    let hiccup = async {
+        instance.machine.host().clock.sleep(Duration::from_secs(40)).await;
+        instance.machine.does_not_answer(1);
+    };
+    let (booted, ()) = tokio::join!(instance.boot(), hiccup);
+    assert_eq!(booted.report.outcome, BootOutcome::Done, "{}", booted.transcript.text());
+}
+
+/// One service that was restarted is probed for a minute, and another one is dead.
+const PROBED: &str = "
+version: 1
+services:
+  x.service: { after: [], ready: { exec: [/bin/asks], timeout: 60s } }
+  y.service: { after: [] }
+commands: { slow: { run: [/bin/slow] } }
+signals: { stack: { cloudformation: { stack: s, resource: r } } }
+";
+
+fn probed() -> Instance {
+    let instance = instance(PROBED);
+    instance.machine.add_unit(FakeUnit::new("x.service").restarts(&[1]));
+    instance.machine.add_unit(FakeUnit::new("y.service").dies(Duration::from_secs(1), 3));
+    instance.machine.on_command("slow", |_, _| Outcome::Takes(Duration::from_secs(5), End::Exited(0)));
+    let asked = Cell::new(0);
+    instance.machine.on_command("asks", move |_, _| {
+        asked.set(asked.get() + 1);
+        Outcome::Ends(End::Exited(i32::from(asked.get() > 1)))
+    });
+    instance
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_dead_is_told_at_once_while_another_is_probed() {
+    let booted = probed().boot().await;
+    assert!(booted.error("services.y.service").starts_with("y.service exited with 3"));
+    for step in ["services.y.service", "signals.stack"] {
+        assert!(self::step(&booted, step).finished_ms.unwrap() < 7_000.0, "{step}: {}", booted.transcript.text());
+    }
+    assert!(self::step(&booted, "services.x.service").finished_ms.unwrap() > 60_000.0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_is_dead_keeps_its_reason_when_the_boot_is_stopped() {
+    let instance = probed();
+    let clock = instance.machine.host().clock;
+    let stop = async {
+        clock.sleep(Duration::from_secs(20)).await;
+        Halt::Asked(Explanation::new("it was stopped", None))
+    };
+    let booted = instance.boot_until(stop).await;
+    assert!(booted.error("services.y.service").starts_with("y.service exited with 3"), "{}", booted.error("services.y.service"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_journal_that_is_slow_at_the_deadline_costs_no_other_service() {
+    let text = TWO.replace("run: [/bin/slow]", "run: [/bin/slow], required: false");
+    let instance = instance(&text.replace("x.service: {", "y.service: { after: [] }, x.service: {"));
+    let dead = FakeUnit::new("x.service").dies(Duration::from_secs(1), 3).journal(&["no licence"]).journal_takes(Duration::from_secs(5));
+    instance.machine.add_unit(dead);
+    instance.machine.on_command("slow", |_, _| Outcome::Takes(Duration::from_secs(5), End::Exited(0)));
+    let clock = instance.machine.host().clock;
+    let stop = async {
+        clock.sleep(Duration::from_secs(3)).await;
+        Halt::Deadline(Explanation::new("it was stopped", None))
+    };
+    let booted = instance.boot_until(stop).await;
+    assert!(booted.error("services.x.service").starts_with("x.service exited with 3"), "{}", booted.error("services.x.service"));
+    assert_eq!(step(&booted, "services.y.service").error, None);
+}
+
 /// Stops a boot with a service when this has passed.
 async fn halted(text: &str, unit: FakeUnit, after: Duration, halt: impl FnOnce(Explanation) -> Halt) -> Booted {
     let instance = instance(text);
@@ -191,6 +267,9 @@ async fn a_deadline_that_passes_while_something_optional_runs_has_its_last_look(
 
     let booted = halted(&text, FakeUnit::new("x.service"), at, Halt::Deadline).await;
     assert_eq!(booted.report.outcome, BootOutcome::Degraded);
+    // A degraded boot is a success, for those who are told as for those who read the report.
+    let signal = step(&booted, "signals.stack");
+    assert_eq!(signal.changes, ["signal SUCCESS to stack s, resource r"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -45,6 +45,11 @@ pub(crate) trait Databases {
     /// With a login in `target`, a query has to be answered: a pooler accepts logins before its database does. Without one,
     /// it is enough that the engine answers its handshake, and not that it is starting.
     async fn knock(&self, target: &Target) -> Result<Server, Refusal>;
+
+    /// What to tell people of the certificate authorities that were used.
+    fn remark(&self) -> Option<String> {
+        None
+    }
 }
 
 /// [`Databases`] over the network of this machine.
@@ -87,6 +92,10 @@ impl NetDatabases {
 
 #[async_trait(?Send)]
 impl Databases for NetDatabases {
+    fn remark(&self) -> Option<String> {
+        self.roots.remark()
+    }
+
     async fn knock(&self, target: &Target) -> Result<Server, Refusal> {
         if let Some(server) = self.fresh(target) {
             return Ok(server);

@@ -51,7 +51,9 @@ impl<'a> Adviser<'a> {
             return judge_docker(bare, helper);
         }
         let no_value = match bare.inert {
-            Some(Inert::Comment) => return None,
+            Some(Inert::Comment(sign)) if is_comment(sign, helper) => return None,
+            Some(Inert::Remark) if matches!(helper, None | Some("shell" | "toml" | "yaml")) => return None,
+            Some(Inert::Comment(_) | Inert::Remark) => false,
             Some(Inert::Header) => helper == Some("ini"),
             Some(Inert::BlockText) => helper == Some("yaml"),
             None => false,
@@ -81,6 +83,17 @@ impl<'a> Adviser<'a> {
             [root, fact, ..] if root == "instance" => fact == facts::TAGS,
             _ => false,
         }
+    }
+}
+
+/// Whether a line that begins with `sign` is a comment in the format that `helper` writes.
+fn is_comment(sign: &str, helper: Option<&'static str>) -> bool {
+    match helper {
+        Some("xml") => sign == "<!--",
+        Some("properties") => matches!(sign, "#" | "!"),
+        Some("env" | "ini") => matches!(sign, "#" | ";"),
+        Some("shell" | "toml" | "yaml" | "pgpass") => sign == "#",
+        _ => true,
     }
 }
 
@@ -171,12 +184,19 @@ mod tests {
             ("/etc/a.ini", "; made for {{values.name}}\n[{{values.name}}]\na = 1\n"),
             ("/etc/a.xml", "<!-- made for {{values.name}} -->\n<a/>\n"),
             ("/etc/a.yaml", "a: |\n  hello {{values.name}}\n"),
+            ("/etc/a.properties", "! made for {{values.name}}\na=1\n"),
+            ("/etc/a.toml", "a = 1 # made for {{values.name}}\n"),
             ("/etc/a.conf", "hook https://hooks.example.com/services/{{secrets.db}}\n"),
         ] {
             assert_eq!(file(path, content), [""; 0], "{content}");
         }
         for (path, content) in [
             ("/etc/a.toml", "[{{values.name}}]\n"),
+            // No comments in this format.
+            ("/opt/a.sh", "; {{values.name}}\n"),
+            ("/opt/a.sh", "// {{values.name}}\n"),
+            ("/etc/a.xml", "# {{values.name}}\n"),
+            ("/etc/a.env", "a=1 # {{values.name}}\n"),
             ("/etc/a.yaml", "a: |\n  b\nc:\n  d: {{values.name}}\n"),
             ("/etc/a.yaml", "a: |\n  b: postgres://u:{{secrets.db}}@h/d\n"),
         ] {

@@ -180,6 +180,15 @@ fn in_a_file_with_secrets_no_scalar_is_too_common() {
     assert_eq!(redactor.redact("pin=4711 tls: true"), "pin=4711 tls: true");
 }
 
+/// The braces of one key in JSON made a row of marks of every file with secrets.
+#[test]
+fn lines_of_a_secret_and_signs_are_no_scalars() {
+    let redactor = redactor(json!({"key": "{\n  \"a\": [\n  ],\n  \"kty\": \"hunter22\"\n}\n", "sign": "--", "pin": "47"}));
+    for (line, clean) in [("{", "{"), ("  ],", "  ],"), ("a -- b", "a -- b"), ("pin = 47", "pin = [redacted]")] {
+        assert_eq!(redactor.redact_content(line), clean);
+    }
+}
+
 #[test]
 fn a_short_secret_beside_an_escape_goes() {
     for (secret, lines) in [
@@ -255,9 +264,12 @@ fn the_time_hardly_grows_with_the_secrets() {
     let large = |n: u8| STANDARD.encode((0..45_000_u32).map(|at| (at.wrapping_mul(0x9E37_79B1) >> 24) as u8 ^ n).collect::<Vec<_>>());
     let took = |redactor: &Redactor| {
         let now = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
-        let began = now();
-        redactor.redact(&line);
-        std::time::Duration::from(now() - began).as_secs_f64()
+        let fastest = (0..5).map(|_| {
+            let began = now();
+            redactor.redact(&line);
+            std::time::Duration::from(now() - began)
+        });
+        fastest.min().unwrap_or_default().as_secs_f64()
     };
     let (few, many) = (took(&redactor(json!("hunter22"))), took(&redactor(json!((0..6).map(large).collect::<Vec<_>>()))));
     assert!(many < 3.0 * few, "{few} s, then {many} s");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::aws::AwsError;
 use crate::aws::live::Aws;
 use crate::document::error::{DocumentError, Mistake};
-use crate::document::source::{self, Layers, SIZE_LIMIT};
+use crate::document::source::{self, Layers, Marker, SIZE_LIMIT};
 use crate::document::{BootDocument, include};
 use crate::failure::Explanation;
 use crate::host::Files;
@@ -34,7 +34,7 @@ pub(crate) struct Prepared {
 /// If a document that is included could not be read.
 pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&Aws>) -> Result<Prepared, AwsError> {
     let mut layers = Layers::default();
-    let mut unmarked = None;
+    let (mut unmarked, mut misspelled) = (None, None);
     for path in documents {
         let (name, read) = if path.as_os_str() == "-" {
             ("standard input".to_owned(), environment::standard_input(SIZE_LIMIT).map(|bytes| Some(bytes.into())))
@@ -44,13 +44,15 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
         match read {
             Ok(Some(bytes)) => {
                 // Of several documents, only the last one can be user data.
-                let is_marked = if path.parent().is_some_and(|parent| parent.ends_with(BAKED)) {
+                let marker = if path.parent().is_some_and(|parent| parent.ends_with(BAKED)) {
                     layers.add_layer(&name, &bytes);
-                    true
+                    Marker::Found
                 } else {
                     layers.add_named(&name, &bytes)
                 };
-                unmarked = (!is_marked).then(|| format!("{name} is a layer: as user data, it has to begin with the line `#ingot`"));
+                unmarked =
+                    (marker == Marker::Missing).then(|| format!("{name} is a layer: as user data, it has to begin with the line `#ingot`"));
+                misspelled = if let Marker::Misspelled(mistake) = marker { Some(mistake) } else { None };
             }
             Ok(None) => {
                 let message = format!("there is no document {name}");
@@ -74,6 +76,10 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
     beside.dedup();
     let templates = source::read_templates(&document.template_paths(), &beside, files).await;
     let (plan, warnings) = Plan::compile_with_advice(document, &templates);
+    let warnings = match misspelled {
+        Some(mistake) => warnings.with(mistake),
+        None => warnings,
+    };
     Ok(Prepared { plan, warnings, unread, unmarked })
 }
 

@@ -37,7 +37,7 @@ use crate::address::CREDENTIALS;
 use crate::aws::rds::Name;
 use crate::failure::{Failure, Objection};
 use crate::net::databases::{Login, Refusal, Server};
-use crate::step::{AsksAws, Context, Outputs, Shape, Step};
+use crate::step::{AsksAws, Context, Outputs, Progress, Shape, Step};
 use crate::text::Text;
 
 pub(crate) use self::fields::Database;
@@ -122,7 +122,7 @@ impl Step for Database {
         if let Some(secret) = self.secret()
             && let Some(users) = cx.world.known.stale(secret)
         {
-            return Err(Unsuitable::Stale { secret: secret.clone(), users }.into());
+            return Err(Unsuitable::Stale { database: cx.address.clone(), secret: secret.clone(), users }.into());
         }
         if let Some(secret) = self.secret() {
             cx.world.known.note_lender(cx.address, secret);
@@ -148,6 +148,9 @@ impl Step for Database {
             if made_up && value["version"].is_null() {
                 value["version"] = cx.make_up("version").into();
             }
+        }
+        if let Some(remark) = cx.net().databases.remark() {
+            cx.progress(Progress::Warning(remark));
         }
         Ok(Outputs { value, stamp: None })
     }

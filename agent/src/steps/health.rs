@@ -44,9 +44,9 @@ pub(crate) fn health(unit: &Unit) -> Health {
     }
 }
 
-/// Of a timer nobody can tell whether it was stopped or, with `RemainAfterElapse=no`, has no time left to elapse at.
+/// Of a timer with `RemainAfterElapse=no` nobody can tell whether it was stopped or has no time left to elapse at.
 fn down(unit: &Unit) -> Health {
-    let has_elapsed = unit.id.ends_with(".timer") && unit.result == "success";
+    let has_elapsed = unit.id.ends_with(".timer") && unit.ends_elapsed && unit.result == "success";
     Health::Ill(if unit.condition.is_unmet() {
         Illness::Skipped
     } else if unit.assertion.is_unmet() || unit.result == "exec-condition" {
@@ -110,7 +110,9 @@ mod tests {
         let ended = Unit { main: Ended::exited(0), ..unit("inactive", "dead", "simple") };
         assert_eq!(health(&ended), Health::Ill(Illness::Ended));
         assert_eq!(health(&unit("inactive", "dead", "")), Health::Ill(Illness::Stopped), "a socket, a mount");
-        let timer = Unit { id: "x.timer".into(), ..unit("inactive", "dead", "") };
+        let timer = Unit { id: "x.timer".into(), ends_elapsed: true, ..unit("inactive", "dead", "") };
+        let stopped = Unit { ends_elapsed: false, ..timer.clone() };
+        assert_eq!(health(&stopped), Health::Ill(Illness::Stopped), "it stays up after it has elapsed");
         assert_eq!(health(&timer), Health::Sound, "it has elapsed, and RemainAfterElapse=no");
         assert_eq!(health(&Unit { result: "resources".into(), ..timer }), Health::Ill(Illness::Stopped));
     }

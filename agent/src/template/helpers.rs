@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_becomes_too_large_is_refused() {
-        let refused = Err(Refusal::of_content("becomes larger than 16 MiB"));
+        let refused = Err(Refusal::of_content("becomes larger than 16 MiB").hint("use a shorter text"));
         assert_eq!(call("join", &[json!(vec!["a"; 4_000]), json!("b".repeat(5_000))]), refused);
         assert_eq!(call("url", &[json!(" ".repeat(6 << 20))]), refused);
         assert_eq!(call("json", &[json!("\"".repeat(9 << 20))]), refused);

@@ -44,7 +44,7 @@ impl Refusal {
 
     /// Refuses what a helper would make of so many bytes, before they are there.
     pub(super) fn beyond_limit(bytes: usize) -> Result<(), Self> {
-        if bytes <= SIZE_LIMIT { Ok(()) } else { Err(Self::of_content("becomes larger than 16 MiB")) }
+        if bytes <= SIZE_LIMIT { Ok(()) } else { Err(Self::of_content("becomes larger than 16 MiB").hint("use a shorter text")) }
     }
 
     pub(super) fn hint(self, hint: &'static str) -> Self {

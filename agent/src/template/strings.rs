@@ -32,7 +32,8 @@ pub(super) fn replace(value: &Value, from: &Value, to: &Value) -> Result<Wiped, 
     let text = scalar(value)?;
     let from = not_empty(from)?;
     let to = scalar(to).map_err(|refusal| refusal.at(2))?;
-    Refusal::beyond_limit(text.matches(from).count().saturating_mul(to.len()).saturating_add(text.len()))?;
+    let count = text.matches(from).count();
+    Refusal::beyond_limit((text.len() - count * from.len()).saturating_add(count.saturating_mul(to.len())))?;
     let mut out = Buffer::new();
     for (n, part) in text.split(from).enumerate() {
         if n > 0 {
@@ -131,10 +132,13 @@ mod tests {
     #[test]
     fn what_would_become_too_large_is_refused_before_it_is_made() {
         let large = json!(format!("{}{}", "a".repeat(5_000), "b".repeat(60_000)));
-        let refused = Err(Refusal::of_content("becomes larger than 16 MiB"));
+        let refused = Err(Refusal::of_content("becomes larger than 16 MiB").hint("use a shorter text"));
         assert_eq!(plain(replace(&large, &json!("a"), &large)), refused);
         assert_eq!(plain(concat(&[&large; 300])), refused);
         assert!(replace(&large, &json!("a"), &json!("cc")).is_ok());
+        // As long as before.
+        let long = json!("a".repeat(9 << 20));
+        assert!(replace(&long, &json!("a"), &json!("b")).is_ok());
         assert!(split(&json!("a".repeat(1_000_000)), &json!("a")).is_err());
     }
 

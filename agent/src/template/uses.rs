@@ -2,6 +2,9 @@
 //!
 //! Only for advice to the author: what a template may do is decided where it is compiled and rendered.
 
+#[cfg(test)]
+mod tests;
+
 use super::helpers::Helper;
 use super::position::Position;
 use super::tree::{Base, Block, BlockKind, Expression, Node};
@@ -27,8 +30,10 @@ pub(crate) struct Bare {
 /// Where text stands that is no value to some formats, so that nothing is to be quoted for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inert {
-    /// A comment that is a line of its own.
-    Comment,
+    /// A comment that is a line of its own, with the sign that it begins with: one of some formats.
+    Comment(&'static str),
+    /// What follows a `#` in a line.
+    Remark,
     /// A line in brackets, as the header of a section.
     Header,
     /// The lines of a YAML block scalar: `a: |`.
@@ -52,7 +57,7 @@ pub(crate) enum Stands {
 
 /// Every value that is printed bare. One that is all there is in a template is a file of its own, and not among them.
 pub(super) fn bare(nodes: &[Node]) -> Vec<Bare> {
-    let mut walk = Walk { levels: Vec::new(), before: String::new(), found: Vec::new() };
+    let mut walk = Walk { levels: Vec::new(), before: String::new(), line: 0, above: Vec::new(), found: Vec::new() };
     let blank = |node: &&Node| matches!(node, Node::Text(text) if text.trim().is_empty());
     if nodes.iter().filter(|node| !blank(node)).count() > 1 || !matches!(nodes.first(), Some(Node::Print(_))) {
         walk.nodes(nodes, "");
@@ -65,15 +70,30 @@ struct Walk {
     levels: Vec<Vec<Vec<String>>>,
     /// What stands before.
     before: String,
+    /// Where in that the present line begins.
+    line: usize,
+    /// Of the lines above those that enclose the last of them, outermost first: each is indented less than the next.
+    above: Vec<Above>,
     found: Vec<Bare>,
 }
+
+/// A line above.
+#[derive(Debug, Clone, Copy)]
+struct Above {
+    indent: usize,
+    /// Whether what is indented more is the text of a block scalar.
+    begins_text: bool,
+}
+
+/// How much of a line is looked at on each side of a value, in bytes: a file may be one line of megabytes.
+const NEAR: usize = 4096;
 
 impl Walk {
     /// `after`: what follows the nodes in the last line.
     fn nodes(&mut self, nodes: &[Node], after: &str) {
         for (n, node) in nodes.iter().enumerate() {
             match node {
-                Node::Text(text) => self.before.push_str(text),
+                Node::Text(text) => self.text(text),
                 Node::Print(expression) => {
                     self.print(expression, &rest_of_line(&nodes[n + 1..], after));
                     self.before.push(TAG);
@@ -81,6 +101,27 @@ impl Walk {
                 Node::Block(block) => self.block(block, &rest_of_line(&nodes[n + 1..], after)),
             }
         }
+    }
+
+    fn text(&mut self, text: &str) {
+        let mut from = self.before.len();
+        self.before.push_str(text);
+        while let Some(length) = self.before[from..].find('\n') {
+            let line = &self.before[self.line..from + length];
+            if !line.trim().is_empty() {
+                let indent = indent(line);
+                self.above.truncate(self.enclosing(indent));
+                let within_text = self.above.last().is_some_and(|above| above.begins_text);
+                self.above.push(Above { indent, begins_text: within_text || announces_block_text(line) });
+            }
+            from += length + 1;
+            self.line = from;
+        }
+    }
+
+    /// How many of the lines above enclose one that is indented so far.
+    fn enclosing(&self, indent: usize) -> usize {
+        self.above.partition_point(|above| above.indent < indent)
     }
 
     fn print(&mut self, expression: &Expression, after: &str) {
@@ -94,14 +135,20 @@ impl Walk {
                 Expression::Call(call) => format!("({} …)", call.helper.name()),
                 _ => written.clone(),
             };
-            let (above, line) = self.before.rsplit_once('\n').unwrap_or(("", &self.before));
-            let place = if is_for_docker(expression) { Stands::ForDocker } else { place(line, after) };
-            self.found.push(Bare { written, argument, origins, position, place, inert: inert(above, line, after) });
+            let line = &self.before[self.line..];
+            let near = &line[line.ceil_char_boundary(line.len().saturating_sub(NEAR))..];
+            let place = if is_for_docker(expression) { Stands::ForDocker } else { place(near, after) };
+            let enclosing = self.enclosing(indent(line)).checked_sub(1).map(|last| self.above[last]);
+            let in_block_text = enclosing.is_some_and(|above| above.begins_text);
+            let inert = inert(line, after)
+                .or_else(|| in_block_text.then_some(Inert::BlockText))
+                .or_else(|| is_remark(near).then_some(Inert::Remark));
+            self.found.push(Bare { written, argument, origins, position, place, inert });
         }
     }
 
     fn block(&mut self, block: &Block, after: &str) {
-        let before = self.before.len();
+        let (before, line, above) = (self.before.len(), self.line, self.above.clone());
         let opens_level = !matches!(block.kind, BlockKind::If { .. });
         if opens_level {
             let mut about = self.origins(&block.subject);
@@ -114,10 +161,16 @@ impl Walk {
         if opens_level {
             self.levels.pop();
         }
-        self.before.truncate(before);
+        self.go_back(before, line, above.clone());
         self.nodes(block.otherwise.as_deref().unwrap_or_default(), after);
-        self.before.truncate(before);
+        self.go_back(before, line, above);
         self.before.push(TAG);
+    }
+
+    /// Forgets what a block has put there.
+    fn go_back(&mut self, before: usize, line: usize, above: Vec<Above>) {
+        self.before.truncate(before);
+        (self.line, self.above) = (line, above);
     }
 
     /// The paths that the text of an expression comes from, if it is not quoted.
@@ -157,16 +210,22 @@ fn first_path(expression: &Expression) -> Option<String> {
     }
 }
 
-/// What `nodes` put into the line that they begin in, and `after` behind them.
+/// What `nodes` put into the line that they begin in, and `after` behind them, as far as it is [near](NEAR).
 fn rest_of_line(nodes: &[Node], after: &str) -> String {
     let mut rest = String::new();
     for node in nodes {
         match node {
-            Node::Text(text) => match text.find('\n') {
-                Some(newline) => return rest + &text[..newline],
-                None => rest.push_str(text),
-            },
+            Node::Text(text) => {
+                let near = &text[..text.floor_char_boundary(NEAR)];
+                match near.find('\n') {
+                    Some(newline) => return rest + &near[..newline],
+                    None => rest.push_str(near),
+                }
+            }
             Node::Print(_) | Node::Block(_) => rest.push(TAG),
+        }
+        if rest.len() >= NEAR {
+            return rest;
         }
     }
     rest + after
@@ -188,34 +247,25 @@ fn place(before: &str, after: &str) -> Stands {
     if begins && ends { Stands::Alone } else { Stands::Within }
 }
 
-fn inert(above: &str, before: &str, after: &str) -> Option<Inert> {
+/// How comments begin, in one format or another.
+const COMMENTS: [&str; 5] = ["#", ";", "!", "//", "<!--"];
+
+fn inert(before: &str, after: &str) -> Option<Inert> {
     let begins = before.trim_start();
-    if begins.starts_with(['#', ';']) || begins.starts_with("//") || begins.starts_with("<!--") {
-        return Some(Inert::Comment);
+    if let Some(sign) = COMMENTS.into_iter().find(|sign| begins.starts_with(sign)) {
+        return Some(Inert::Comment(sign));
     }
-    if begins.starts_with('[') && after.trim_end().ends_with(']') {
-        return Some(Inert::Header);
-    }
-    in_block_text(above, before).then_some(Inert::BlockText)
+    (begins.starts_with('[') && after.trim_end().ends_with(']')).then_some(Inert::Header)
 }
 
-/// Whether a line with `before` at its beginning is one of a block scalar: of the lines above that are indented less and
-/// less, one announces it.
-fn in_block_text(above: &str, before: &str) -> bool {
-    let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();
-    let mut innermost = indent(before);
-    for line in above.lines().rev().filter(|line| !line.trim().is_empty()) {
-        if innermost == 0 {
-            return false;
-        }
-        if indent(line) < innermost {
-            innermost = indent(line);
-            if announces_block_text(line) {
-                return true;
-            }
-        }
-    }
-    false
+/// Whether a line has a `#` after white space and outside of quotes.
+fn is_remark(before: &str) -> bool {
+    let mut signs = before.match_indices(" #").map(|(at, _)| &before[..at]);
+    signs.any(|begun| ['"', '\''].iter().all(|quote| begun.matches(*quote).count() % 2 == 0))
+}
+
+fn indent(line: &str) -> usize {
+    line.len() - line.trim_start_matches(' ').len()
 }
 
 /// Whether a line ends with `|` or `>` and what YAML allows behind it, as a word of its own behind a key or a dash.
@@ -259,91 +309,5 @@ fn uses(expression: &Expression, path: &[String]) -> bool {
         Expression::Path(used) => used.is_reference() && used.segments == path,
         Expression::Call(call) if call.helper == Helper::Trim || call.helper.decides() => false,
         Expression::Call(call) => call.arguments.iter().any(|argument| uses(argument, path)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::template::compile::compile;
-
-    fn found(source: &str) -> Vec<String> {
-        let bare = bare(&compile(source).unwrap());
-        bare.iter()
-            .map(|bare| {
-                let origins: Vec<String> = bare.origins.iter().map(|origin| origin.join(".")).collect();
-                format!("{} from {} at {}, {:?}", bare.argument, origins.join(" "), bare.position, bare.place)
-            })
-            .collect()
-    }
-
-    #[test]
-    fn finds_what_is_printed_without_quoting() {
-        for (source, expected) in [
-            ("a={{env x.a}} {{json x.b}} {{has x.c}} {{base64 x.d}} {{url x.e}}", &[][..]),
-            ("a = {{x.a}}\n", &["x.a from x.a at 1:7, Alone"]),
-            ("a = \"{{x.a}}\"", &["x.a from x.a at 1:8, InQuotes"]),
-            ("a = \"b-{{x.a}}\"", &["x.a from x.a at 1:10, Within"]),
-            ("a: [{{x.a}}, {{x.b}}]", &["x.a from x.a at 1:7, Alone", "x.b from x.b at 1:16, Alone"]),
-            ("a={{default x.a (join x.b \",\")}}", &["(default …) from x.a x.b at 1:3, Alone"]),
-            ("a={{default x.a \"b\"}}", &["(default …) from x.a at 1:3, Alone"]),
-            ("a={{lookup x.a x.b}}", &["(lookup …) from x.a.* at 1:3, Alone"]),
-            ("{{#each x.l}}\na={{this}}{{b}}{{@index}}\n{{/each}}", &["this from x.l.* at 2:5, Within", "b from x.l.*.b at 2:13, Within"]),
-            ("{{#each x.l as |i|}}a={{i.c}}\n{{/each}}", &["i.c from x.l.*.c at 1:25, Alone"]),
-            ("{{#with x.w}}a={{b}}{{/with}}", &["b from x.w.b at 1:18, Alone"]),
-            ("{{#if x.i}}a={{x.a}}{{else}}a={{x.b}}{{/if}}", &["x.a from x.a at 1:16, Alone", "x.b from x.b at 1:33, Alone"]),
-            ("{{x.whole}}\n", &[]),
-            ("{{x.a}}{{x.b}}", &["x.a from x.a at 1:3, Within", "x.b from x.b at 1:10, Within"]),
-        ] {
-            assert_eq!(found(source), expected, "{source}");
-        }
-    }
-
-    #[test]
-    fn knows_the_parts_of_a_url() {
-        for (source, expected) in [
-            ("u=postgres://{{x.u}}:{{x.p}}@{{x.h}}:{{x.n}}/{{x.d}}?a={{x.q}}\n", "InUrl InUrl Within Within Within InUrl"),
-            ("u=http://{{x.h}}/a b {{x.b}}", "Within Within"),
-            ("u=\"http://{{x.u}}@h\" {{x.b}}", "InUrl Within"),
-            ("u=http://h:80/{{x.b}}", "Within"),
-            ("u=http://h:80/{{x.b}}/a?b={{x.b}}&c={{x.b}}", "Within InUrl InUrl"),
-            ("u=http://h:80/a#{{x.b}}", "Within"),
-            ("u={{x.b}}://h", "Within"),
-        ] {
-            let places: Vec<String> = bare(&compile(source).unwrap()).iter().map(|bare| format!("{:?}", bare.place)).collect();
-            assert_eq!(places.join(" "), expected, "{source}");
-        }
-    }
-
-    #[test]
-    fn knows_text_that_is_no_value() {
-        for (source, expected) in [
-            ("# for {{x.a}}\n  ; for {{x.a}}\n// {{x.a}}\n<!-- {{x.a}} -->\n", "Comment Comment Comment Comment"),
-            ("a={{x.a}} # b\n#b\nc={{x.a}}", "None None"),
-            ("[{{x.a}}]\n[a {{x.a}} b]\na=[{{x.a}}]\n", "Header Header None"),
-            ("a: |\n  b {{x.a}}\n\n    {{x.a}}\nc: {{x.a}}\n", "BlockText BlockText None"),
-            ("a:\n  - >2-  # folded\n      b\n     {{x.a}}\n  - {{x.a}}\n", "BlockText None"),
-            ("a: |\n  b\nc:\n  d: {{x.a}}\n", "None"),
-            ("a |\n  {{x.a}}\na: b|\n  {{x.a}}\n", "None None"),
-            ("a: |\n{{#each x.l}}  {{this}}\n{{/each}}b: {{x.a}}\n", "BlockText None"),
-        ] {
-            let name = |bare: &Bare| bare.inert.map_or("None".to_owned(), |inert| format!("{inert:?}"));
-            let found: Vec<String> = bare(&compile(source).unwrap()).iter().map(name).collect();
-            assert_eq!(found.join(" "), expected, "{source}");
-        }
-    }
-
-    #[test]
-    fn knows_what_is_not_trimmed() {
-        let path = ["x".to_owned(), "a".to_owned()];
-        for (source, expected) in [
-            ("{{trim x.a}}{{env (trim x.a)}}{{has x.a}}{{x.b}}", false),
-            ("{{x.a}}", true),
-            ("{{trim (default x.a x.b)}}", false),
-            ("{{env x.a}}{{trim x.a}}", true),
-            ("{{#if x.b}}{{else}}{{x.a}}{{/if}}", true),
-        ] {
-            assert_eq!(untrimmed(&compile(source).unwrap(), &path), expected, "{source}");
-        }
     }
 }

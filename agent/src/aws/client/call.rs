@@ -45,6 +45,11 @@ impl Call {
         self.error(AwsErrorKind::Malformed, why)
     }
 
+    /// One page after the other, without an end: another try would find them again.
+    pub(crate) fn endless(&self) -> AwsError {
+        self.error(AwsErrorKind::Endless, "the pages do not end")
+    }
+
     pub(crate) fn failed<E>(&self, error: SdkError<E, HttpResponse>) -> AwsError
     where
         E: ProvideErrorMetadata + Error + 'static,
@@ -104,7 +109,7 @@ impl Call {
             AwsErrorKind::NoCredentials | AwsErrorKind::NoEndpoint | AwsErrorKind::Untrusted | AwsErrorKind::Invalid => {
                 "the request was not accepted"
             }
-            AwsErrorKind::Malformed => "the answer cannot be understood",
+            AwsErrorKind::Malformed | AwsErrorKind::Endless => "the answer cannot be understood",
         };
         let said = match (message, code, status) {
             (Some(message), _, _) => format!("{what}: {message}"),

@@ -89,6 +89,8 @@ pub(crate) enum AwsErrorKind {
     Invalid,
     /// An answer that could not be understood.
     Malformed,
+    /// An answer that has another page after every page.
+    Endless,
 }
 
 impl Failure for AwsError {
@@ -130,7 +132,7 @@ impl Failure for AwsError {
                 "check this machine's clock with `timedatectl`: by it, the certificate of the endpoint is not valid now".into()
             }
             AwsErrorKind::Invalid => "correct the name in the document".into(),
-            AwsErrorKind::Malformed => "look for a proxy between this machine and AWS that alters answers".into(),
+            AwsErrorKind::Malformed | AwsErrorKind::Endless => "look for a proxy between this machine and AWS that alters answers".into(),
         })
     }
 

@@ -55,7 +55,7 @@ impl LiveEc2 {
                 return Ok(found);
             }
         }
-        Err(call.malformed("the pages do not end"))
+        Err(call.endless())
     }
 
     async fn done(&self, call: &Call, parameters: Parameters) -> Result<(), AwsError> {

@@ -185,7 +185,25 @@ fn again(error: &reqwest::Error, connected: bool) -> Miss {
     Miss::Again(Again { why: reason(error), retry_after: None, connected })
 }
 
+/// The longest pause that an answer may ask for: a larger number is a mistake of what answers in place of IMDS.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
 /// `Retry-After` in seconds; IMDS has no use for its other form, a date.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok();
+    seconds.map(|seconds| Duration::from_secs(seconds).min(LONGEST_PAUSE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_answer_makes_a_pause_of_years() {
+        let after = |value: &str| retry_after(&HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from_str(value).unwrap())]));
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(after("3"), seconds(3));
+        assert_eq!([after("3600"), after("1000000000000000000")], [seconds(60); 2]);
+        assert_eq!([after("1000000000000000000000"), after("Mon, 30 Nov 2026 00:00:00 GMT")], [None; 2]);
+    }
 }

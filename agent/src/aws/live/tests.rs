@@ -164,6 +164,16 @@ async fn a_batch_answers_for_each_secret() {
     assert_eq!(server.requests().len(), 2);
 }
 
+/// It was asked for until the time of the step was over, a thousand pages each time.
+#[tokio::test]
+async fn pages_that_never_end_are_no_reason_for_another_try() {
+    let server = Loopback::serve(|_| Reply::new(200, r#"{"Parameters": [], "NextToken": "again"}"#));
+    let error = aws(&server.url).parameters.under("/f/").await.unwrap_err();
+    assert_eq!(error.to_string(), "GetParametersByPath /f/: the pages do not end");
+    assert!(!error.is_transient());
+    assert_eq!(server.requests().len(), 2);
+}
+
 #[tokio::test]
 async fn parameters_keep_their_type_and_a_tree_has_pages() {
     let server = Loopback::serve(|request| match action(request) {

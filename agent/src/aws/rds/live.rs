@@ -82,7 +82,7 @@ impl Rds for LiveRds {
                 return Ok(found);
             }
         }
-        Err(call.malformed("the pages do not end"))
+        Err(call.endless())
     }
 
     async fn restore(&self, restore: &Restore) -> Result<(), AwsError> {

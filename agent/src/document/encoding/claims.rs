@@ -1,11 +1,12 @@
 //! What of a text is ours, though it does not begin as a boot document: keys, and parts of messages.
 //!
-//! Looks at the top level only, where there is YAML to tell it, and at nothing that begins with `#!`: a script may write a boot document.
+//! Looks at the top level only, where there is YAML to tell it, and at nothing that begins with `#!`: a script may write a
+//! boot document.
 
 use std::sync::Arc;
 
 use super::beginnings::{ARCHIVE, CLOUD_CONFIG, MARKER, SCRIPT, TEMPLATE, begins_as_message, begins_with, for_cloud_init};
-use super::marker::{Head, head, shown, slips_to_ingot};
+use super::marker::{Head, head, shown, slips_in, slips_to_ingot};
 use super::slip::Slip;
 use crate::document::registry::{self, INCLUDE, KINDS, VERSION};
 use crate::document::tree::{self, Key, Node, Value};
@@ -38,7 +39,7 @@ fn keys(text: &str) -> Option<Keys> {
         && match node.get("version").map(|version| &version.value) {
             Some(Value::Number(version) | Value::String(version)) => version == VERSION && (ours > 1 || entries.len() == 1),
             Some(_) => false,
-            None => ours == entries.len() && steps_are_ours(entries),
+            None => ours == entries.len() && (steps_are_ours(entries) || is_of_no_other(entries)),
         };
     Some(Keys { at: (first.place.line, first.place.column), ours })
 }
@@ -51,6 +52,20 @@ fn steps_are_ours(entries: &[(Key, Node)]) -> bool {
         .flat_map(|(kind, steps)| steps.iter().map(|(_, step)| (kind.decode)(step, &mut Vec::new()).is_some()))
         .collect();
     steps.iter().all(|is_ours| *is_ours) && (!steps.is_empty() || entries.len() > 1)
+}
+
+/// Whether a map whose keys are all ours has steps, and no key that a file of Docker Compose has as well. A step of it may
+/// then have a mistake.
+fn is_of_no_other(entries: &[(Key, Node)]) -> bool {
+    /// Source: <https://docs.docker.com/reference/compose-file/>.
+    const COMPOSE: [&str; 4] = ["services", "secrets", "volumes", INCLUDE];
+
+    let is_map = |(_, step): &(Key, Node)| matches!(step.value, Value::Map(_));
+    let has_steps = |(key, node): &(Key, Node)| {
+        let is_kind = KINDS.iter().any(|kind| kind.name == key.name);
+        is_kind && matches!(&node.value, Value::Map(steps) if !steps.is_empty() && steps.iter().all(is_map))
+    };
+    entries.iter().any(has_steps) && !entries.iter().any(|(key, _)| COMPOSE.contains(&key.name.as_str()))
 }
 
 fn keys_by_lines(text: &str) -> Option<Keys> {
@@ -149,11 +164,25 @@ fn names_ours(text: &str) -> Option<(usize, usize)> {
     text.lines().position(names).map(|index| (index + 1, 1))
 }
 
-/// Where a key `ingot` stands that is indented or in a list, with a key of a document right below it.
+/// Where a template names something of ours, be it between tags or in braces.
+fn in_template(text: &str) -> Option<(usize, usize)> {
+    names_ours(text).or_else(|| key_inside(text))
+}
+
+/// Where a key `ingot` stands that is indented or in a list, with a key of a document right below it. The text of a block
+/// scalar, such as that of a file to be written, is passed over.
 fn key_inside(text: &str) -> Option<(usize, usize)> {
     let is_ours = |line: &str| key_of(line).is_some_and(|(_, key)| registry::top_level().any(|known| known == key));
     let mut lines = text.lines().enumerate().peekable();
+    let mut block_text = None;
     while let Some((index, line)) = lines.next() {
+        let indent = line.len() - line.trim_start_matches(' ').len();
+        if line.trim().is_empty() || block_text.is_some_and(|within| indent > within) {
+            continue;
+        }
+        let line_end = line.trim_end().trim_end_matches(['+', '-']);
+        let is_begun = [": |", ": >", "- |", "- >"].iter().any(|end| line_end.ends_with(end));
+        block_text = is_begun.then_some(indent);
         let Some((column, _)) = key_of(line).filter(|(_, key)| slips_to_ingot(key) <= 1) else { continue };
         let beside = line.split_once(':').map_or("", |(_, value)| value);
         if is_ours(beside) || lines.peek().is_some_and(|(_, below)| is_ours(below)) {
@@ -174,7 +203,7 @@ fn in_archive(text: &str) -> Option<(usize, usize)> {
         };
         let kind = text_of(item.get("type")).to_ascii_lowercase();
         let content = text_of(item.get("content").or(Some(item)));
-        let is_ours = is_nearly_our_type(&kind) || in_part(&kind, &content).is_some();
+        let is_ours = is_nearly_our_type(&kind) || in_text_part(&kind, &content).is_some();
         is_ours.then_some((item.place.line, item.place.column))
     })
 }
@@ -199,7 +228,7 @@ pub(super) fn is_node_config(text: &str) -> bool {
 pub(super) fn in_other(what: &str, text: &str) -> Option<Slip> {
     let at = match what {
         ARCHIVE => in_archive(text)?,
-        TEMPLATE => names_ours(text)?,
+        TEMPLATE => in_template(text)?,
         _ => return None,
     };
     let message = format!("this names a boot document inside of {what}, where ingot does not read it");
@@ -210,6 +239,15 @@ pub(super) fn in_other(what: &str, text: &str) -> Option<Slip> {
 /// What of ours is in a part of a MIME message that has another type. `kind` is that type, in lower case; empty if the part
 /// has none.
 pub(super) fn in_part(kind: &str, text: &str) -> Option<Slip> {
+    let is_archive = for_cloud_init(text.as_bytes()) == Some(ARCHIVE) || kind == "text/cloud-config-archive";
+    match is_archive {
+        true => in_other(ARCHIVE, text),
+        false => in_text_part(kind, text),
+    }
+}
+
+/// The same of anything but an archive, whose items are looked at by this: archives within archives are not.
+fn in_text_part(kind: &str, text: &str) -> Option<Slip> {
     let first = for_cloud_init(text.as_bytes());
     if first == Some(SCRIPT) {
         return None;
@@ -218,15 +256,19 @@ pub(super) fn in_part(kind: &str, text: &str) -> Option<Slip> {
         Head::Marked => text.lines().position(|line| begins_with(line.as_bytes(), MARKER)).map(|index| (index + 1, 1)),
         Head::Slip(slip) => {
             let line = text.lines().nth(slip.line - 1).unwrap_or_default();
-            let is_meant =
-                if is_generic(kind) { line.trim() == MARKER || !slip.only_unmarked } else { line.trim() == MARKER && line != MARKER };
+            // `#info`, `#init` and `#into` are two letters from `#ingot`, and begin comments of other programs.
+            let is_near = || slips_in(line) <= 1 || keys(text).is_some();
+            let is_meant = match is_generic(kind) {
+                true => line.trim() == MARKER || (!slip.only_unmarked && is_near()),
+                false => line.trim() == MARKER && line != MARKER,
+            };
             is_meant.then_some((slip.line, slip.column))
         }
         Head::Unmarked => None,
     };
     let is_config = first == Some(CLOUD_CONFIG) || (kind == "text/cloud-config" && first.is_none());
     let in_text = || match first {
-        Some(TEMPLATE) => names_ours(text),
+        Some(TEMPLATE) => in_template(text),
         _ if is_config => key_at_top(text).or_else(|| in_cloud_config(text).map(|slip| (slip.line, slip.column))),
         _ => map_at_top(text).or_else(|| keys(text).filter(|keys| keys.ours).map(|keys| keys.at)),
     };
@@ -275,6 +317,11 @@ pub(super) fn is_our_type(line: &str) -> bool {
 /// Whether a part of a type like that is a text. What cannot be read as one is then nobody's.
 pub(super) fn is_generic_text(kind: &str) -> bool {
     is_generic(kind) && kind != "application/octet-stream"
+}
+
+/// Whether a type is what tools give to programs and to files of any kind: a script, or a part without a type.
+pub(super) fn is_script_or_attachment(kind: &str) -> bool {
+    matches!(kind, "" | "text/x-shellscript")
 }
 
 /// Whether a part that cannot be read beyond `text` may hold a document of ours, or the `ingot:` of a cloud-config, in the

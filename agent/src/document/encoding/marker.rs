@@ -48,9 +48,7 @@ fn slip_of(line: &str, number: usize) -> Option<Slip> {
         let hint = "write `#ingot` at the start of its line; in Terraform, `<<-` removes the indentation of a heredoc";
         return Some(Slip::at((number, column), "the marker `#ingot` is not at the start of its line", hint));
     }
-    let word_at = comment.find(char::is_alphanumeric)?;
-    let (before, rest) = comment.split_at(word_at);
-    let (word, after) = rest.split_at(rest.find(|character: char| !character.is_alphanumeric()).unwrap_or(rest.len()));
+    let (before, word, after) = first_word(comment)?;
     let slips = slips_to_ingot(word);
     let (glued, alone) = (!before.contains(is_blank), !after.contains(char::is_alphanumeric));
     if slips > 1 && !(slips == 2 && glued && alone) {
@@ -60,6 +58,18 @@ fn slip_of(line: &str, number: usize) -> Option<Slip> {
     let slip = Slip::at((number, column), message, "write the line as `#ingot`, in lower case and without a space");
     // A comment such as `# ingot`, or `# ingot reads this before user data`, is fine in a layer.
     Some(Slip { only_unmarked: !glued, ..slip })
+}
+
+/// The first word of a line, and what stands before and after it.
+fn first_word(line: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = line.split_at(line.find(char::is_alphanumeric)?);
+    let (word, after) = rest.split_at(rest.find(|character: char| !character.is_alphanumeric()).unwrap_or(rest.len()));
+    Some((before, word, after))
+}
+
+/// How many letters lie between the first word of a line and `ingot`.
+pub(super) fn slips_in(line: &str) -> usize {
+    first_word(line).map_or(usize::MAX, |(_, word, _)| slips_to_ingot(word))
 }
 
 /// How many letters lie between a word and `ingot`, in whichever case.

@@ -29,12 +29,13 @@ use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use self::headers::{Cut, Headers, Kind, MAX_HEADERS, broken, cut, cut_strictly, is_header};
 use self::lines::lines;
 use super::beginnings::{MARKER, begins_as_message};
-use super::claims::{in_part, is_generic_text, is_our_type, may_go_on_as_ours};
+use super::claims::{in_part, is_generic_text, is_our_type, is_script_or_attachment, may_go_on_as_ours};
 use super::error::{Encoding, EncodingError};
 use super::marker::shown;
 use super::part::{Part, WHOLE, readable};
 use super::slip::Slip;
 use super::unwrap::{self, Fault};
+use crate::failure::{Explanation, Failure as _};
 
 /// How deep multiparts may nest. A part that holds the message of another tool makes two.
 const MAX_DEPTH: usize = 8;
@@ -61,12 +62,12 @@ fn without_envelope(content: &[u8]) -> &[u8] {
 /// The `text/x-ingot` parts of `message` in their order, whose sizes once unwrapped add up to at most `limit`; and, each with
 /// a slip, what other parts hold of ours.
 pub(crate) fn documents(message: &[u8], limit: usize) -> Result<Vec<Part>, EncodingError> {
-    let mut walk = Walk { left: limit, left_for_others: limit, leaves: 0, is_cut: false, documents: Vec::new() };
+    let mut walk = Walk { left: limit, left_for_others: limit, leaves: 0, is_cut: false, documents: Vec::new(), unread: Vec::new() };
     walk.entity(without_envelope(message), 0, "")?;
     if walk.is_cut && !walk.documents.is_empty() {
         return Err(broken("it ends inside a part, without the closing delimiter"));
     }
-    Ok(walk.documents)
+    walk.with_unread()
 }
 
 struct Walk {
@@ -78,9 +79,33 @@ struct Walk {
     /// Whether a multipart ends inside a part. cloud-init reads that; a document may have been longer.
     is_cut: bool,
     documents: Vec<Part>,
+    unread: Vec<Unread>,
+}
+
+/// A part that cannot be read, and may hold a document.
+struct Unread {
+    name: String,
+    why: EncodingError,
+    /// Whether its type is the one that tools give to scripts and attachments.
+    is_passable: bool,
 }
 
 impl Walk {
+    /// The parts, among them those that cannot be read. An author who has sent a document in a part of our type knows that
+    /// type, so a binary script or attachment beside it is what it seems. The others are mistakes beside the documents
+    /// whose signals are sent.
+    fn with_unread(mut self) -> Result<Vec<Part>, EncodingError> {
+        if self.documents.is_empty() {
+            return self.unread.into_iter().next().map_or(Ok(Vec::new()), |unread| Err(unread.why));
+        }
+        let has_sound = self.documents.iter().any(|part| part.slip.is_none());
+        for Unread { name, why, .. } in self.unread.into_iter().filter(|unread| !(has_sound && unread.is_passable)) {
+            let slip = Slip::at((1, 1), with_causes(&why), why.hint().unwrap_or_default());
+            self.documents.push(Part { name, text: String::new(), slip: Some(slip) });
+        }
+        Ok(self.documents)
+    }
+
     /// Takes what `entity`, the message or a part of it with its own headers, holds of ours. `boundary` is that of the
     /// multipart around it.
     fn entity(&mut self, entity: &[u8], depth: usize, boundary: &str) -> Result<(), EncodingError> {
@@ -104,15 +129,29 @@ impl Walk {
             }
             Kind::Document | Kind::Nearly(_) => {
                 self.leaves += 1;
-                let part = self.document(entity, depth, &headers)?;
-                self.documents.push(part);
+                match self.document(entity, depth, &headers) {
+                    Ok(part) => self.documents.push(part),
+                    Err(why @ EncodingError::TooLarge { .. }) => return Err(why),
+                    Err(why) => {
+                        let name = self.name(depth, headers.file_name.as_deref());
+                        self.unread.push(Unread { name, why, is_passable: false });
+                    }
+                }
                 Ok(())
             }
             Kind::Other(kind) => {
                 self.leaves += 1;
                 let name = self.name(depth, headers.file_name.as_deref());
                 for body in [body, cut_strictly(entity).body] {
-                    let Some(text) = self.text_of_other(kind, &name, body, &headers.transfer_encoding)? else { continue };
+                    let text = match self.text_of_other(kind, &name, body, &headers.transfer_encoding) {
+                        Ok(Some(text)) => text,
+                        Ok(None) => continue,
+                        Err(why) => {
+                            let is_passable = matches!(why, EncodingError::Unread { .. }) && is_script_or_attachment(kind);
+                            self.unread.push(Unread { name, why, is_passable });
+                            break;
+                        }
+                    };
                     if let Some(slip) = in_part(kind, &text).or_else(|| delimiter_in(&text, boundary)) {
                         self.documents.push(Part { name, text, slip: Some(slip) });
                         break;
@@ -193,6 +232,12 @@ fn decode<'a>(body: &'a [u8], transfer_encoding: &str, limit: usize, name: &str)
         "quoted-printable" => Cow::Owned(decode_quoted_printable(body).map_err(|fault| fault.of(name))?),
         _ => return Err(EncodingError::BrokenMessage { part: name.to_owned(), why: "its Content-Transfer-Encoding is unknown" }),
     })
+}
+
+/// An error and its causes in one line.
+fn with_causes(error: &EncodingError) -> String {
+    let Explanation { message, causes, .. } = Explanation::of(error);
+    std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": ")
 }
 
 fn unended(message: &str) -> Slip {

@@ -74,7 +74,7 @@ fn instance(bytes: impl AsRef<[u8]>) -> String {
 fn desk(bytes: impl AsRef<[u8]>) -> String {
     let mut layers = Layers::default();
     let marked = layers.add_named("user data", bytes.as_ref());
-    if marked { told(&layers) } else { format!("layer: {}", told(&layers)) }
+    if marked == Marker::Found { told(&layers) } else { format!("layer: {}", told(&layers)) }
 }
 
 fn holds(cases: &[(&str, Vec<u8>, &str)]) {

@@ -23,6 +23,8 @@ pub(crate) struct FakeUnit {
     /// It failed too often, and is not started until that is forgotten.
     limited: bool,
     pub(super) journal: Vec<String>,
+    /// How long its journal takes to be read.
+    pub(super) journal_takes: Duration,
     /// When it was last started, on the machine's clock.
     since: Option<Duration>,
     starts: u32,
@@ -73,6 +75,7 @@ impl FakeUnit {
             made_of: None,
             limited: false,
             journal: Vec::new(),
+            journal_takes: Duration::ZERO,
             since: None,
             starts: 0,
             transient: false,
@@ -206,6 +209,11 @@ impl FakeUnit {
 
     pub(crate) fn journal(mut self, lines: &[&str]) -> Self {
         self.journal = lines.iter().map(|&line| line.into()).collect();
+        self
+    }
+
+    pub(crate) fn journal_takes(mut self, time: Duration) -> Self {
+        self.journal_takes = time;
         self
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::FakeMachine;
-use super::manager::{OWN, refused};
+use super::manager::{FakeUnit, OWN, refused};
 use crate::host::{Clock as _, HostError, Launch, Unit, Units};
 
 impl FakeMachine {
@@ -86,7 +86,10 @@ impl Units for FakeMachine {
 
     async fn journal(&self, unit: &str, lines: usize) -> Vec<String> {
         self.alive().await;
-        let journal = self.0.units.borrow().get(unit).journal;
+        let FakeUnit { journal, journal_takes, .. } = self.0.units.borrow().get(unit);
+        if !journal_takes.is_zero() {
+            self.sleep(journal_takes).await;
+        }
         journal[journal.len().saturating_sub(lines)..].to_vec()
     }
 
@@ -97,7 +100,6 @@ impl Units for FakeMachine {
 
 #[cfg(test)]
 mod tests {
-    use super::super::manager::FakeUnit;
     use super::*;
 
     const PATIENCE: Duration = Duration::from_secs(30);

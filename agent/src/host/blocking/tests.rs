@@ -157,7 +157,7 @@ async fn a_thread_that_sleeps_does_not_keep_others_from_looking() {
     (0..AT_ONCE).for_each(|_| begun.recv().unwrap());
     let since = Instant::now();
     number(&threads, || ()).await;
-    assert!(since.elapsed() < IDLE / 2, "{:?}", since.elapsed());
+    assert!(since.elapsed() < IDLE, "{:?}", since.elapsed());
     hanging.let_go();
     assert!(all.await.iter().all(Result::is_ok));
 }

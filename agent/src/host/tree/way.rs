@@ -3,7 +3,9 @@
 //! Root that writes to `/srv/shop/config/x` must not write to `/etc/x` because the user `shop` has made `config` a link to
 //! `/etc`. A link is followed if it belongs to root or to this process's own user, or if only these can write to the
 //! directory it is in. Links of one other user are followed to what belongs to that user too, unless something is mounted
-//! there: a deploy user has a `current` beside its `releases`, and gains nothing by a link to its own. The kernel's `protected_symlinks` guards directories with the sticky bit only (proc_sys_fs(5)).
+//! there: a deploy user has a `current` beside its `releases`, and gains nothing by a link to its own. What lies below the
+//! end of such a link is as it is in any directory of that user. The kernel's `protected_symlinks` guards directories with
+//! the sticky bit only (proc_sys_fs(5)).
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -49,20 +51,23 @@ pub(super) fn open_way(root: Option<&Path>, path: &Path, kind: OFlag, foreign: F
         opened => return Ok(opened?),
     }
     let beginning = root.map_or_else(|| open("/", flags | OFlag::O_DIRECTORY, Mode::empty()), Ok)?;
-    let mut way = Way { beginning, below: Vec::new(), followed: None };
-    let opened = way.walk(path, foreign)?;
-    match way.followed {
-        Some(link) if fstat(&opened)?.st_uid != link.owner => Err(io::Error::other(link)),
-        _ => Ok(opened),
-    }
+    Way { beginning, below: Vec::new(), followed: Vec::new() }.walk(path, foreign)
 }
 
 /// The directories from the root to where the walk is, each with its name.
 struct Way {
     beginning: OwnedFd,
     below: Vec<(OsString, OwnedFd)>,
-    /// The last link of another user that was followed.
-    followed: Option<ForeignLink>,
+    /// The links of another user that were followed and whose ends are not reached yet.
+    followed: Vec<Followed>,
+}
+
+/// A link of another user.
+struct Followed {
+    link: PathBuf,
+    owner: u32,
+    /// How many parts of the path are left where the link ends.
+    left: usize,
 }
 
 impl Way {
@@ -71,11 +76,12 @@ impl Way {
     }
 
     fn walk(&mut self, path: &Path, foreign: Foreign) -> io::Result<OwnedFd> {
-        let (mut left, mut links) = (Vec::new(), 0);
+        let (mut left, mut links, mut owner) = (Vec::new(), 0, None);
         put_before(&mut left, path);
         while let Some(name) = left.pop() {
             if name == ".." {
                 self.below.pop();
+                self.end_links(left.len(), None)?;
                 continue;
             }
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -88,12 +94,12 @@ impl Way {
                         return Err(Errno::ELOOP.into());
                     }
                     if !is_trusted(&fstat(self.here())?, &stat) {
-                        let link = ForeignLink { link: self.path_of(&name), owner: stat.st_uid };
-                        let is_of_another = self.followed.as_ref().is_some_and(|followed| followed.owner != link.owner);
-                        if foreign == Foreign::None || is_of_another {
-                            return Err(io::Error::other(link));
+                        let link = self.path_of(&name);
+                        if foreign == Foreign::None || owner.is_some_and(|owner| owner != stat.st_uid) {
+                            return Err(io::Error::other(ForeignLink { link, owner: stat.st_uid, leads_to: None }));
                         }
-                        self.followed = Some(link);
+                        owner = Some(stat.st_uid);
+                        self.followed.push(Followed { link, owner: stat.st_uid, left: left.len() });
                     }
                     let target = readlinkat(&found, "")?;
                     if target.as_bytes().starts_with(b"/") {
@@ -106,15 +112,33 @@ impl Way {
                     let directory = openat(self.here(), name.as_os_str(), flags | OFlag::O_DIRECTORY, Mode::empty())?;
                     self.below.push((name, directory));
                 }
-                _ if left.is_empty() => return Ok(found),
+                _ if left.is_empty() => {
+                    self.end_links(0, Some((name.as_os_str(), stat.st_uid)))?;
+                    return Ok(found);
+                }
                 _ => return Err(Errno::ENOTDIR.into()),
             }
+            self.end_links(left.len(), None)?;
         }
         self.below.pop().map_or_else(|| self.beginning.try_clone(), |(_, directory)| Ok(directory))
     }
 
+    /// Checks the links that end with so many parts of the path left: here, or at the file `at`, of a name and an owner.
+    fn end_links(&mut self, left: usize, at: Option<(&OsStr, u32)>) -> io::Result<()> {
+        while let Some(Followed { link, owner, .. }) = self.followed.pop_if(|followed| followed.left == left) {
+            let (name, found) = match at {
+                Some((name, owner)) => (name, owner),
+                None => (OsStr::new(""), fstat(self.here())?.st_uid),
+            };
+            if found != owner {
+                return Err(io::Error::other(ForeignLink { link, owner, leads_to: Some((self.path_of(name), found)) }));
+            }
+        }
+        Ok(())
+    }
+
     fn path_of(&self, name: &OsStr) -> PathBuf {
-        let names = self.below.iter().map(|(name, _)| name.as_os_str()).chain([name]);
+        let names = self.below.iter().map(|(name, _)| name.as_os_str()).chain([name]).filter(|name| !name.is_empty());
         Path::new("/").components().map(|root| root.as_os_str()).chain(names).collect()
     }
 }
@@ -178,7 +202,7 @@ mod tests {
             assert_eq!(opened(tree.path(), path), Ok("/real/inner".into()), "{path}");
         }
         assert_eq!(opened(tree.path(), "/by-root/file"), Ok("/real/file".into()));
-        let refused = "is a symbolic link of the user 1000, in a directory that others than root can write to";
+        let refused = "is a symbolic link of the user 1000, and leads to /real, which belongs to root";
         for (path, link) in [("/home/link/inner", "/home/link"), ("/to-link/inner", "/home/link"), ("/open/link", "/open/link")] {
             assert_eq!(opened(tree.path(), path), Err(format!("{link} {refused}")), "{path}");
         }
@@ -202,13 +226,17 @@ mod tests {
         symlink("releases/1", at("shop/current")).unwrap();
         symlink("current/config", at("shop/config")).unwrap();
         symlink("/etc", at("shop/etc")).unwrap();
+        symlink("../etc/file", at("shop/file")).unwrap();
+        symlink("etc", at("shop/twice")).unwrap();
+        symlink("releases/../..", at("shop/up")).unwrap();
         symlink("/theirs", at("shop/theirs")).unwrap();
         symlink("/shop/config", at("theirs/config")).unwrap();
         fs::create_dir_all(at("etc")).unwrap();
+        fs::write(at("etc/file"), "").unwrap();
         for path in ["shop", "shop/releases", "shop/releases/1", "shop/releases/1/config"] {
             lchown(at(path), Some(1000), Some(1000)).unwrap();
         }
-        for path in ["shop/current", "shop/config", "shop/etc", "shop/theirs"] {
+        for path in ["shop/current", "shop/config", "shop/etc", "shop/theirs", "shop/file", "shop/twice", "shop/up"] {
             lchown(at(path), Some(1000), Some(1000)).unwrap();
         }
         for path in ["theirs", "theirs/config"] {
@@ -219,15 +247,38 @@ mod tests {
             assert_eq!(opened(tree.path(), path), Ok("/shop/releases/1/config".into()), "{path}");
             assert!(opened_with(tree.path(), path, Foreign::None).is_err(), "{path}");
         }
-        for (path, link) in [
-            ("/shop/current/root", "/shop/current"),
-            ("/shop/etc", "/shop/etc"),
-            ("/shop/theirs", "/shop/theirs"),
-            ("/theirs/config", "/shop/config"),
-            ("/shop/current/none/../../../../etc", "No such file"),
+        // As in `releases/1` itself: its owner can do with it what it likes, and has laid no link there.
+        assert_eq!(opened(tree.path(), "/shop/current/root"), Ok("/shop/releases/1/root".into()));
+        for (path, expected) in [
+            ("/shop/etc", "/shop/etc is a symbolic link of the user 1000, and leads to /etc, which belongs to root"),
+            ("/shop/etc/x", "/shop/etc is a symbolic link of the user 1000, and leads to /etc, which belongs to root"),
+            ("/shop/up/shop", "/shop/up is a symbolic link of the user 1000, and leads to /, which belongs to root"),
+            ("/shop/file", "/shop/file is a symbolic link of the user 1000, and leads to /etc/file, which belongs to root"),
+            ("/shop/theirs", "/shop/theirs is a symbolic link of the user 1000, and leads to /theirs, which belongs to the user 1001"),
+            ("/shop/twice/x", "/shop/etc is a symbolic link of the user 1000, and leads to /etc, which belongs to root"),
+            ("/theirs/config", "/shop/config is a symbolic link of the user 1000, in a directory that others than root can write to"),
+            ("/shop/current/none/../../../../etc", "No such file or directory (os error 2)"),
         ] {
-            let said = opened(tree.path(), path).unwrap_err();
-            assert!(said.starts_with(link) || said.contains(link), "{path}: {said}");
+            assert_eq!(opened(tree.path(), path).unwrap_err(), expected, "{path}");
         }
+    }
+
+    /// What the first boot made for root, the second one refused.
+    #[test]
+    fn what_is_made_behind_a_link_of_another_user_is_found_again() {
+        assert!(nix::unistd::geteuid().is_root(), "only root can make what belongs to another user");
+        let directory = tempfile::tempdir().unwrap();
+        let at = |path: &str| directory.path().join(path);
+        fs::create_dir_all(at("shop/releases/1")).unwrap();
+        symlink("releases/1", at("shop/current")).unwrap();
+        for path in ["shop", "shop/releases", "shop/releases/1", "shop/current"] {
+            lchown(at(path), Some(1000), Some(1000)).unwrap();
+        }
+        let tree = super::super::Tree { root: Some(directory.path().to_owned()) };
+        for _boot in 0..2 {
+            tree.create_directory(Path::new("/shop/current/config/more"), 0o755, &mut |_, _| {}).unwrap();
+            tree.parent_to_change(Path::new("/shop/current/config/more/app.env")).unwrap();
+        }
+        assert!(at("shop/releases/1/config/more").is_dir());
     }
 }

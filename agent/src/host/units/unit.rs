@@ -32,6 +32,7 @@ pub(super) const PROPERTIES: &[&str] = &[
     "ExecStartPre",
     "ExecStartPost",
     "RemainAfterExit",
+    "RemainAfterElapse",
     "ConditionResult",
     "ConditionTimestampMonotonic",
     "Conditions",
@@ -63,6 +64,8 @@ pub(crate) struct Unit {
     pub(crate) service_type: String,
     /// RemainAfterExit
     pub(crate) remains: bool,
+    /// Whether RemainAfterElapse is no: a timer that goes down by itself once it has elapsed for the last time
+    pub(crate) ends_elapsed: bool,
     /// After
     pub(crate) after: Vec<String>,
     /// Requires, BindsTo, Wants, Upholds: what is started with it
@@ -136,6 +139,7 @@ impl Unit {
             "NRestarts" => self.restarts = value.parse().unwrap_or(0),
             "Type" => self.service_type = text(),
             "RemainAfterExit" => self.remains = value == "yes",
+            "RemainAfterElapse" => self.ends_elapsed = value == "no",
             "After" => self.after = list().collect(),
             "Requires" | "BindsTo" | "Wants" | "Upholds" => self.pulls.extend(list()),
             "Conflicts" | "ConflictedBy" => self.conflicts.extend(list()),

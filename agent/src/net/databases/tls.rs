@@ -1,9 +1,9 @@
 //! TLS with a database: which certificate authorities are trusted, and what becomes of a certificate that is not.
 //!
 //! Those that the document names, and no others; where it names none, those of the system, or else Mozilla's, and RDS's in
-//! addition where the image has them ([`BAKED`]): an RDS Proxy has a certificate of Amazon's public authority. A certificate that they do not vouch for is an error only where
-//! it was to be verified; elsewhere the connection is encrypted all the same, and it is known that anybody may be at its
-//! other end.
+//! addition where the image has them ([`BAKED`]): an RDS Proxy has a certificate of Amazon's public authority. A certificate
+//! that they do not vouch for is an error only where it was to be verified; elsewhere the connection is encrypted all the
+//! same, and it is known that anybody may be at its other end.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ const LIMIT: u64 = 4 << 20;
 pub(super) struct Roots {
     files: Rc<dyn Files>,
     read: RefCell<BTreeMap<Option<PathBuf>, Trusted>>,
+    /// Why those of the system are not used.
+    passed_over: RefCell<Option<Refusal>>,
 }
 
 #[derive(Clone)]
@@ -47,7 +49,13 @@ struct Trusted {
 
 impl Roots {
     pub(super) fn new(files: Rc<dyn Files>) -> Self {
-        Self { files, read: RefCell::default() }
+        Self { files, read: RefCell::default(), passed_over: RefCell::default() }
+    }
+
+    /// What to tell people, if those of the system could not be read.
+    pub(super) fn remark(&self) -> Option<String> {
+        let passed_over = self.passed_over.borrow();
+        passed_over.as_ref().map(|refusal| format!("{refusal}; Mozilla's certificate authorities are used instead"))
     }
 
     async fn get(&self, named: Option<&Path>) -> Result<Trusted, Refusal> {
@@ -72,10 +80,11 @@ impl Roots {
             // One that is being written, or empty, is as good as none. What the author of the document or of the image has
             // named is not passed over.
             system = self.in_file(Path::new(path)).await.unwrap_or_else(|refusal| {
-                log::warn!(path = path; "{refusal}, passing over it");
+                self.passed_over.replace(Some(refusal));
                 None
             });
             if system.is_some() {
+                self.passed_over.take();
                 break;
             }
         }
@@ -151,7 +160,7 @@ fn is_of_time(why: &CertificateError) -> bool {
 fn in_words(why: &CertificateError) -> String {
     match why {
         // The signature does not fit where an authority has the name of one that is trusted, and another key.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => "it is issued by somebody else".into(),
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => "an unknown certificate authority issued it".into(),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => "it is for another name".into(),
         why => why.to_string(),
     }
@@ -225,7 +234,10 @@ mod tests {
         let roots = || Roots::new(Rc::new(DiskFiles::new(Some(root.path().to_owned()))));
         write(SYSTEM[0], "");
         write(SYSTEM[1], "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
-        assert_eq!(roots().get(None).await.unwrap().from, "Mozilla's certificate authorities");
+        let system = roots();
+        assert_eq!(system.get(None).await.unwrap().from, "Mozilla's certificate authorities");
+        let remark = system.remark().unwrap();
+        assert!(remark.contains(SYSTEM[1]) && remark.ends_with("; Mozilla's certificate authorities are used instead"), "{remark}");
         let named = roots().get(Some(Path::new(SYSTEM[0]))).await.err().unwrap();
         assert!(matches!(named, Refusal::Roots { .. }), "{named}");
         write(BAKED, "");

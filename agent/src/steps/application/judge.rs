@@ -63,7 +63,7 @@ pub(crate) fn examine(release: &Release, run: Option<&BTreeMap<String, String>>)
     };
     let mut platforms = platforms::recognise(release, named_by == NamedBy::Platform).into_iter();
     let platform = platforms.next();
-    let mut warnings = of_names(release, named_by, procfile.is_some());
+    let mut warnings = of_names(release);
     warnings.extend(platforms.filter_map(|other| passed_over(&other, platform.as_ref())));
     let mut mistakes: Vec<Remark> = release.astray().map(astray).collect();
     let Processes { processes: build, mistakes: of_build } = procfile::buildfile(release).unwrap_or_default();
@@ -128,16 +128,13 @@ fn launch(platform: Option<&Platform>, mistakes: &mut Vec<Remark>) -> Launch {
 }
 
 /// Files whose names show that something else was meant.
-fn of_names(release: &Release, named_by: NamedBy, has_procfile: bool) -> Vec<Remark> {
+fn of_names(release: &Release) -> Vec<Remark> {
     let mut warnings: Vec<Remark> = [PROCFILE, BUILDFILE]
         .into_iter()
         .filter(|wanted| !release.is_file(wanted))
         .filter_map(|wanted| Some((procfile::misnamed(release, wanted)?, wanted)))
         .map(|(found, wanted)| Remark::of(found, format!("this is not read: the name is `{wanted}`"), format!("rename it to {wanted}")))
         .collect();
-    if named_by == NamedBy::Document && has_procfile {
-        warnings.push(Remark::of(PROCFILE, "this is not read, since `run:` of the document replaces it", "remove one of the two"));
-    }
     warnings.extend(release.cut.iter().map(|directory| {
         Remark::of(directory, "there are more than 2000 entries here; the rest was not looked at", "bundle only what the release needs")
     }));
@@ -194,7 +191,6 @@ mod tests {
         let run = BTreeMap::from([("web".to_owned(), "node other.js".to_owned())]);
         let examined = examine(&release, Some(&run));
         assert_eq!((examined.named_by, lines(&examined)), (NamedBy::Document, vec!["web: node other.js".to_owned()]));
-        assert_eq!(examined.warnings[0].to_string(), "Procfile: this is not read, since `run:` of the document replaces it");
         let examined = examine(&release, None);
         assert_eq!(
             (examined.named_by, lines(&examined)),

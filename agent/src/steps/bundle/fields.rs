@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::release;
 use crate::aws::arn;
@@ -51,7 +51,7 @@ pub(super) struct Fields {
     /// removed, and the file decompressed.
     pub(super) file: Option<String>,
     /// Number of leading directories to remove from each name in the archive. Default: 0.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "levels")]
     #[schemars(range(max = LEVELS))]
     pub(super) strip_components: u8,
     /// Symbolic links that may leave the release: a path in the release, and the absolute path that the link may lead to
@@ -193,15 +193,20 @@ impl Fields {
     fn links_behind_links(&self) -> impl Iterator<Item = Objection> {
         let made = || self.links.keys().filter(|name| !name.contains(['*', '?', '[']));
         made().flat_map(move |name| {
-            let above = made().filter(move |above| *above != name && Path::new(name).starts_with(above));
+            let above = made().filter(move |above| Path::new(above) != Path::new(name) && Path::new(name).starts_with(above));
             above.map(move |above| {
                 Objection::new(
-                    format!("the link `{name}` would lie behind the link `{above}`"),
-                    format!("keep one of the two in `links`; {above} may lead to a directory that has the other"),
+                    format!("the link `{name}` is below the link `{above}`"),
+                    format!("keep one of the two in `links`, and put the other into the directory that {above} leads to"),
                 )
             })
         })
     }
+}
+
+/// A number of levels. One that is too large for the type is refused as others above [`LEVELS`] are.
+fn levels<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    Ok(u8::try_from(u64::deserialize(deserializer)?).unwrap_or(u8::MAX))
 }
 
 #[cfg(test)]
@@ -223,15 +228,17 @@ mod tests {
     #[test]
     fn no_link_lies_behind_another() {
         let links = |links: Value| messages(json!({"s3": "s3://shop/a.tar", "links": links}));
-        assert_eq!(links(json!({"shared": "/srv/a", "shared/x": "/srv/b"})), ["the link `shared/x` would lie behind the link `shared`"]);
+        assert_eq!(links(json!({"shared": "/srv/a", "shared/x": "/srv/b"})), ["the link `shared/x` is below the link `shared`"]);
+        // One mistake, and not that each is below the other.
+        assert_eq!(links(json!({"shared": "/srv/a", "shared/": "/srv/b"})), ["`shared/` is not the path of a link in the release"]);
         assert_eq!(links(json!({"shared": "/srv/a", "shared-x": "/srv/b", "log/x": "/srv/c", "log/*": "/srv"})), [""; 0]);
     }
 
     #[test]
     fn as_many_levels_are_removed_as_a_release_may_have() {
-        let stripped = |levels: u8| messages(json!({"s3": "s3://shop/a.tar", "strip_components": levels}));
+        let stripped = |levels: u64| messages(json!({"s3": "s3://shop/a.tar", "strip_components": levels}));
         assert_eq!(stripped(200), [""; 0]);
-        assert_eq!(stripped(201), ["`strip_components` is at most 200"]);
+        assert_eq!([201, 256, u64::MAX].map(stripped), [["`strip_components` is at most 200"]; 3]);
     }
 
     #[test]

@@ -83,9 +83,19 @@ fn around_references(host: &str) -> Result<(), Objection> {
     }
     let outside = host.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(host, |(_, rest)| rest);
     match outside.split_once(':') {
+        // What comes from a value may be the rest of an address.
+        Some((name, port)) if port.contains(SOMETHING) && may_be_group(name) => Ok(()),
         Some((name, port)) if !port.contains(':') => with_port(name, port).map(drop),
         _ => Ok(()),
     }
+}
+
+/// Whether an IPv6 address may begin with this. `db` and `cafe` are rather names: the first group of an address that is in
+/// use has a digit or, in the ranges for local use, begins with `f`.
+fn may_be_group(text: &str) -> bool {
+    let is_group = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_local = text.len() == 4 && text.to_ascii_lowercase().starts_with('f');
+    is_group && (is_local || text.bytes().any(|byte| byte.is_ascii_digit()))
 }
 
 fn with_port(host: &str, port: &str) -> Result<&'static str, Objection> {
@@ -224,6 +234,11 @@ mod tests {
             ("10.0.{{values.n}}.5", false),
             ("{{values.net}}.5", false),
             ("fd00::{{values.n}}", false),
+            ("fd00:{{values.rest}}", false),
+            ("2001:{{values.rest}}", false),
+            ("fdab:{{values.rest}}", false),
+            ("db:{{values.port}}", true),
+            ("fd00:{{values.n}}{{values.rest}}", false),
             ("[{{values.address}}]", false),
         ] {
             let objection = objection(&Text::new(host));

@@ -57,8 +57,9 @@ async fn set_to(
         Err(error) => return Err(error),
     }
     let cx = wait.context();
-    let is_done = async |_: &rds::Database| is_right(target, cx).await;
-    change(name, &MasterPassword::Given(login.password.clone()), is_done, wait).await?;
+    // A server that is not verified cannot say so. That the tag is gone is RDS's word: another instance has set it.
+    let is_done = async |found: &rds::Database| Ok(!decide::is_pending(found) || is_right(target, cx).await?);
+    change(name, &MasterPassword::Given(login.password.clone()), &found.status, is_done, wait).await?;
     wait::until_login(name, found.clone(), target, true, wait).await.map(drop)
 }
 
@@ -75,7 +76,7 @@ async fn have_managed(name: &Name, wait: &Wait<'_>) -> Result<(), DatabaseError>
     };
     match found.master_secret {
         Some(_) => Ok(()),
-        None => change(name, &MasterPassword::Managed, async |found| Ok(found.master_secret.is_some()), wait).await,
+        None => change(name, &MasterPassword::Managed, &found.status, async |found| Ok(found.master_secret.is_some()), wait).await,
     }
 }
 
@@ -88,27 +89,29 @@ async fn is_right(target: &Target, cx: &Context<'_>) -> Result<bool, DatabaseErr
     }
 }
 
-/// Has RDS set the password, as soon as it is in a state to, unless that `is_done` by then.
+/// Has RDS set the password, as soon as it is in a state to, unless that `is_done` by then. `status` is what RDS said last.
 async fn change(
     name: &Name,
     password: &MasterPassword,
+    status: &str,
     is_done: impl AsyncFn(&rds::Database) -> Result<bool, DatabaseError>,
     wait: &Wait<'_>,
 ) -> Result<(), DatabaseError> {
     let cx = wait.context();
-    let mut pauses = Backoff::DATABASE.pauses();
+    let (mut pauses, mut status) = (Backoff::DATABASE.pauses(), status.to_owned());
     loop {
         let busy = match cx.world.aws.rds.set_password(name, password).await {
             Ok(()) => return Ok(()),
             Err(error) if BUSY.contains(&error.code.as_str()) => error,
             Err(error) => return Err(DatabaseError::Rds(error)),
         };
+        let what = format!("{} to be in a state to get its password ({status})", name.id);
+        wait.pause(&what, &|| busy.hint(), pauses.next()).await?;
         let found = wait::described(name, cx).await?;
         decide::fit(name, &found)?;
-        let what = format!("{} to be in a state to get its password ({})", name.id, found.status);
-        wait.pause(&what, &|| busy.hint(), pauses.next()).await?;
         if is_done(&found).await? {
             return Ok(());
         }
+        status = found.status;
     }
 }

@@ -56,7 +56,7 @@ pub(crate) enum Unsuitable {
     #[error("{why}")]
     Host { why: Objection },
     #[error("{secret} changed during this boot, and {} already used its old value", join(.users))]
-    Stale { secret: Address, users: Vec<Address> },
+    Stale { database: Address, secret: Address, users: Vec<Address> },
 }
 
 /// What a server said, without secrets: it tells the user's name.
@@ -95,9 +95,9 @@ impl Failure for Unsuitable {
             ),
             Self::SecretNotMade { id } => format!("look at `aws rds describe-events --source-identifier {id}`"),
             Self::Host { why } => why.hint.clone(),
-            Self::Stale { .. } => "boot again; to have a step wait for the password that is accepted, refer to `password` of the \
-                 database in place of the secret"
-                .into(),
+            Self::Stale { database, .. } => {
+                format!("boot again; to have a step wait for the password that is accepted, refer to `{database}.password`")
+            }
         })
     }
 }

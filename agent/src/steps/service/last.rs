@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::trouble::{ServiceError, died, failed, slow, unproven};
+use super::trouble::{ServiceError, in_time, slow, unproven};
 use crate::host::Unit;
 use crate::step::{Context, Judgment, Look, Progress};
 use crate::steps::health::{Health, Illness, has_an_end, health};
@@ -26,7 +26,7 @@ pub(super) async fn judge(found: &Unit, look: Look, ready: Option<&Ready>, cx: &
         }
         Health::Ill(_) if found.active == "inactive" && has_an_end(found) => Ok(Judgment::Sound),
         Health::Ill(_) if ready::idles(found, cx).await.map_err(ServiceError::Host)? => Ok(Judgment::Sound),
-        Health::Ill(_) => Err(failed(found.clone(), cx).await),
+        Health::Ill(_) => Err(in_time(found, restarts, cx).await),
     }
 }
 
@@ -34,7 +34,7 @@ pub(super) async fn judge(found: &Unit, look: Look, ready: Option<&Ready>, cx: &
 async fn up(found: &Unit, restarts: u32, look: Look, ready: Option<&Ready>, cx: &Context<'_>) -> Result<Judgment, ServiceError> {
     let is_restarted = restarts > 0;
     if is_restarted && (look.restarted || restarts >= RESTARTS) {
-        return Err(died(restarts, cx).await);
+        return Err(in_time(found, restarts, cx).await);
     }
     if is_restarted {
         let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };

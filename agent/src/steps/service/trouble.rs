@@ -63,9 +63,32 @@ pub(super) async fn failed(unit: Unit, cx: &Context<'_>) -> ServiceError {
 
 /// What became of a unit that died and was started again, so many times, after its step was done.
 pub(super) async fn died(times: u32, cx: &Context<'_>) -> ServiceError {
+    ServiceError::Failed { unit: cx.key().to_owned(), how: died_so_often(times), hint: None, said: journal(cx).await }
+}
+
+fn died_so_often(times: u32) -> String {
     let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
-    let how = format!("failed after it had started, and systemd restarted it {times}");
-    ServiceError::Failed { unit: cx.key().to_owned(), how, hint: None, said: journal(cx).await }
+    format!("failed after it had started, and systemd restarted it {times}")
+}
+
+/// What [`failed`] says, or [`died`] if the unit was restarted so many times and is up; without the journal if that takes
+/// longer than there is time.
+pub(super) async fn in_time(unit: &Unit, restarts: u32, cx: &Context<'_>) -> ServiceError {
+    let is_up = health(unit) == Health::Sound;
+    let whole = async {
+        match is_up {
+            true => died(restarts, cx).await,
+            false => failed(unit.clone(), cx).await,
+        }
+    };
+    let (how, hint) = if is_up { (died_so_often(restarts), None) } else { words(unit, &[]) };
+    tokio::select! {
+        biased;
+        whole = whole => whole,
+        () = cx.host().clock.sleep(cx.time_left()) => {
+            ServiceError::Failed { unit: cx.key().to_owned(), how, hint, said: Excerpt::default() }
+        }
+    }
 }
 
 /// What became of a unit whose job did not end well.

@@ -273,3 +273,87 @@ fn a_message_of_others_need_not_be_closed() {
         ("with ours in another type", open(&[&script, &part("text/plain", KEYS)]).into(), cut),
     ]);
 }
+
+/// The signals of the document were not sent.
+#[test]
+fn a_part_that_cannot_be_read_does_not_hide_the_others() {
+    let encoded = |headers: &str, bytes: &[u8]| format!("{headers}Content-Transfer-Encoding: base64\n\n{}", STANDARD.encode(bytes));
+    let (zip, program) = (b"PK\x03\x04abcdef".as_slice(), b"\x7fELF\x02\x01".as_slice());
+    let ours = part("text/x-ingot", KEYS);
+    // What has the type of scripts and attachments is one, beside a document with the right type.
+    for other in [
+        encoded("Content-Disposition: attachment; filename=\"a.zip\"\n", zip),
+        encoded("Content-Type: text/x-shellscript\n", program),
+        encoded("Content-Type: text/x-shellscript\n", &gzip(program)),
+    ] {
+        assert_eq!(instance(mime(&[&ours, &other])), "runs version files services", "{other}");
+        assert_eq!(instance(mime(&[&other, &ours])), "runs version files services", "{other}");
+        assert!(instance(mime(&[&other])).starts_with("user data: user data, part 1"), "{other}");
+    }
+    let unread =
+        |what: &str| format!("user data, part 2:1:1: user data, part 2 is {what}, which ingot does not read [version files services]");
+    for (kind, bytes, what) in
+        [("text/plain", zip, "a zip archive"), ("text/x-ingot", zip, "a zip archive"), ("text/cloud-config", b"\xfd7zXZ\0\0", "xz")]
+    {
+        let other = encoded(&format!("Content-Type: {kind}\n"), bytes);
+        assert_eq!(instance(mime(&[&ours, &other])), unread(what), "{kind}");
+    }
+}
+
+#[test]
+fn comments_that_come_near_are_left_to_other_programs() {
+    let none = "is a MIME message without a text/x-ingot part";
+    for word in ["#info", "#init", "#into", "#input", "#not"] {
+        for (kind, body) in [("text/plain", "hello\n"), ("text/cloud-config", "packages: [nginx]\n"), ("text/x-shellscript", "\necho\n")] {
+            assert_eq!(instance(mime(&[&part(kind, &format!("{word}\n{body}"))])), none, "{word} in {kind}");
+        }
+    }
+    for (word, body) in [("#ignot", "hello\n"), ("#Ingot", "hello\n"), ("#inngott", KEYS), ("#info", KEYS)] {
+        let said = instance(mime(&[&part("text/plain", &format!("{word}\n{body}"))]));
+        assert!(said.starts_with("user data, part 1:1:1: this is a part of the type `text/plain`"), "{word}: {said}");
+    }
+}
+
+#[test]
+fn a_document_inside_of_an_archive_or_a_template_is_a_mistake() {
+    let archive = "#cloud-config-archive\n- type: text/x-ingot\n  content: x\n";
+    for kind in ["text/plain", "text/cloud-config-archive", "text/cloud-config"] {
+        let said = instance(mime(&[&part(kind, archive)]));
+        assert!(said.starts_with("user data, part 1:2:3: this names a boot document inside of a cloud-config archive"), "{kind}: {said}");
+    }
+    let head = "## template: jinja\n#cloud-config\n";
+    for template in ["{ingot: {version: 1}}\n", "{% if v1.region %}\n  ingot:\n    version: 1\n{% endif %}\n"] {
+        let said = instance(format!("{head}{template}"));
+        assert!(said.contains("this names a boot document inside of a cloud-init template"), "{said}");
+        let said = instance(mime(&[&part("text/jinja2", &format!("{head}{template}"))]));
+        assert!(said.contains("this is a part of the type `text/jinja2`, and holds a boot document"), "{said}");
+    }
+    let writes = format!("{head}write_files:\n- path: /a\n  content: |\n    ingot:\n      version: 1\n");
+    assert_eq!(instance(writes), "is a cloud-init template");
+}
+
+/// Without `version`, they could be steps of a file of Compose.
+#[test]
+fn keys_that_no_other_program_has_are_ours_with_a_mistake_in_them() {
+    let misspelt = "files:\n  /etc/a: { contnet: a }\n";
+    let said = instance(mime(&[&part("text/plain", misspelt)]));
+    assert!(said.starts_with("user data, part 1:1:1: this is a part of the type `text/plain`, and holds a boot document"), "{said}");
+    for other in ["services:\n  web: { image: nginx }\n", "services: { web: { image: a } }\nvolumes: { a: {} }\n", "values: { a: 1 }\n"] {
+        assert_eq!(instance(mime(&[&part("text/plain", other)])), "is a MIME message without a text/x-ingot part", "{other}");
+    }
+}
+
+/// It was told as one of another program.
+#[test]
+fn a_layer_with_a_mistake_in_its_yaml_is_told_as_a_layer() {
+    let layer = |text: &str| {
+        let mut layers = super::Layers::default();
+        layers.add_layer("user data", text.as_bytes());
+        super::told(&layers)
+    };
+    for comment in ["#! base", "#include of base", "#part-handler", "# web"] {
+        let said = layer(&format!("{comment}\nversion: 1\nfiles: [\n"));
+        assert!(said.contains("this is not YAML"), "{comment}: {said}");
+    }
+    assert_eq!(layer("#!/bin/sh\ncat <<END\nversion: 1\nfiles: [\nEND\n"), "user data: this is a shell script, not a boot document");
+}

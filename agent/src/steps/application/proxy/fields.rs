@@ -28,8 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 pub(crate) struct Fields {
     /// Port for http, or a list of ports; `[]` where `tls` alone is served. Default: 80.
     listen: Option<Ports>,
-    /// Files that nginx serves from the release: the path of a URL, and the directory or file in the release. Default:
-    /// none.
+    /// Files that nginx serves from the release: the path of a URL, and the directory or file in the release.
     #[serde(default, rename = "static")]
     files: BTreeMap<String, String>,
     /// Maximum size of a request's body; a larger one gets status 413. Default: 10m.
