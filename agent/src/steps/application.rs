@@ -124,7 +124,10 @@ impl Step for Application {
         let ground = ground(&record, cx);
         let mut found = ground.found().await.map_err(ApplicationError::Host)?;
         self.find_stale(&mut found, cx).await?;
-        let (generation, examined) = self.generation(cx).await?;
+        let (generation, examined) = match self.generation(cx).await {
+            Err(ApplicationError::Release { version, remarks, .. }) => return Ok(vec![Change::Refuse { version, remarks }]),
+            known => known?,
+        };
         let port = self.port.unwrap_or(examined.port);
         let front = self.front_changes(port, &upstream(&examined), &ground, cx).await?;
         let build = self.recipe(&generation, &examined, &ground, cx).await?;
@@ -147,13 +150,18 @@ impl Step for Application {
             // What is stopped is what was before.
             Change::Stop { slot, .. } => Some(slot.other()),
             Change::Configure { .. } | Change::Serve { .. } => ground.candidate(),
-            Change::Build { .. } | Change::Retire { .. } => None,
+            Change::Refuse { .. } | Change::Build { .. } | Change::Retire { .. } => None,
         };
         match (self.make(&change, &ground, cx).await, slot) {
             (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
             (Err(error), None) => {
-                let serves = ground.memory.current().and_then(|slot| ground.memory.slot(slot));
-                Err(error.keeping(serves.map(|(placed, _)| placed.generation.version)))
+                let serves = ground.memory.current().and_then(|slot| ground.memory.slot(slot)).map(|(placed, _)| placed);
+                if let Some(placed) = &serves
+                    && let Err(trouble) = ground.point_current(placed).await
+                {
+                    cx.progress(Progress::Warning(Explanation::of(&trouble).to_string()));
+                }
+                Err(error.keeping(serves.map(|placed| placed.generation.version)))
             }
             (Ok(()), _) => Ok(()),
         }
@@ -173,6 +181,9 @@ impl Application {
 
     async fn make(&self, change: &Change, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let done = match change {
+            Change::Refuse { version, remarks } => {
+                return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
+            }
             Change::Build { release, recipe } => return self.build(release, recipe, ground, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
             Change::Configure { .. } => {
@@ -280,7 +291,9 @@ impl Application {
         let mut examined = examine(&shown, (!run.is_empty()).then_some(&run));
         match examined.mistakes.is_empty() {
             true => Ok(examined),
-            false => Err(ApplicationError::Release { version: version.to_owned(), remarks: std::mem::take(&mut examined.mistakes) }),
+            false => {
+                Err(ApplicationError::Release { version: version.to_owned(), remarks: std::mem::take(&mut examined.mistakes), kept: None })
+            }
         }
     }
 

@@ -7,11 +7,17 @@ use super::generation::Placed;
 use super::hooks::Moment;
 use super::proxy::UNIT;
 use super::recipe::{Recipe, shown};
+use super::remark::Remark;
 use super::slot::Slot;
 
 /// One difference between an application and what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
+    /// The release cannot run: what serves goes on serving.
+    Refuse {
+        version: String,
+        remarks: Vec<Remark>,
+    },
     /// Makes the release ready to run, in its own directory.
     Build {
         release: PathBuf,
@@ -74,6 +80,7 @@ pub(crate) enum Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Refuse { version, .. } => write!(f, "refuse {version}, which cannot run"),
             Self::Build { release, recipe } => {
                 let commands: Vec<String> = recipe.commands.iter().map(|argv| shown(argv)).collect();
                 write!(f, "build {}", release.display())?;

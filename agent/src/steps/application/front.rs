@@ -110,7 +110,7 @@ impl Application {
     ) -> Result<(), ApplicationError> {
         let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
         if let Some((port, by)) = taken(&self.proxy.ports(), &listeners) {
-            return Err(ApplicationError::PortTaken { port, by: by.to_string() });
+            return Err(ApplicationError::PortTaken { port, by: by.to_string(), kept: None });
         }
         let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;
         let slots = Slot::BOTH.map(|slot| slot.port(port, self.overlap().covers(WEB)));

@@ -183,7 +183,7 @@ impl Ground<'_> {
     }
 
     /// Has the bundle's `current` lead to the release that serves.
-    async fn point_current(&self, placed: &Placed) -> Result<(), HostError> {
+    pub(super) async fn point_current(&self, placed: &Placed) -> Result<(), HostError> {
         let release = &placed.generation.release;
         let (Some(releases), Some(name)) = (release.parent(), release.file_name()) else { return Ok(()) };
         let Some(current) = releases.parent().map(|into| into.join("current")) else { return Ok(()) };

@@ -1,5 +1,6 @@
 //! Whether a generation serves: its `web` answers, stays up, and so do the others.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::fields::Ready;
@@ -33,6 +34,13 @@ const LINES: usize = 10;
 
 /// Starts a process. One that ends before systemd says that it was started is told as one that ends.
 pub(super) async fn launched(placed: &Placed, process: &str, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+    if process == WEB {
+        let (at, unit) = (SocketAddr::from((Ipv4Addr::LOCALHOST, placed.port)), placed.unit(WEB));
+        let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
+        if let Some(by) = listeners.iter().find(|listener| listener.is_in_the_way_of(at) && !listener.is_of(&unit)) {
+            return Err(ApplicationError::PortTaken { port: placed.port, by: by.to_string(), kept: None });
+        }
+    }
     let Err(error) = ground.launch(placed, process, cx.time_left()).await else { return Ok(()) };
     is_hopeful(placed, 1, ground, cx).await?;
     Err(ApplicationError::Host(error))

@@ -17,12 +17,12 @@ pub(crate) enum ApplicationError {
     #[error("`environment.{name}` {why}")]
     Variable { name: String, why: &'static str },
     /// What is wrong with the release itself.
-    #[error("the release {version} cannot run: {}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Release { version: String, remarks: Vec<Remark> },
+    #[error("the release {version} cannot run: {}{}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), going_on(kept.as_ref()))]
+    Release { version: String, remarks: Vec<Remark>, kept: Option<String> },
     #[error("nginx cannot be asked for its version{}", if why.is_empty() { String::new() } else { format!(": {why}") })]
     NoProxy { why: String },
-    #[error("port {port} is in use by {by}")]
-    PortTaken { port: u16, by: String },
+    #[error("port {port} is in use by {by}{}", going_on(kept.as_ref()))]
+    PortTaken { port: u16, by: String, kept: Option<String> },
     #[error("the proxy does not serve: {why}")]
     Proxy {
         why: String,
@@ -84,8 +84,12 @@ fn going_on(kept: Option<&String>) -> String {
 impl ApplicationError {
     /// The same, with the version that goes on serving.
     pub(super) fn keeping(mut self, version: Option<String>) -> Self {
-        if let Self::Ended { kept, .. } | Self::NotReady { kept, .. } | Self::Program { kept, .. } | Self::Elsewhere { kept, .. } =
-            &mut self
+        if let Self::Release { kept, .. }
+        | Self::PortTaken { kept, .. }
+        | Self::Ended { kept, .. }
+        | Self::NotReady { kept, .. }
+        | Self::Program { kept, .. }
+        | Self::Elsewhere { kept, .. } = &mut self
         {
             *kept = version;
         }
@@ -100,7 +104,7 @@ impl Failure for ApplicationError {
             Self::Variable { .. } => Some("pass the value in a file, and its path in the environment".into()),
             Self::Release { remarks, .. } => remarks.first().map(|remark| remark.objection.hint.clone()),
             Self::NoProxy { .. } => Some("install nginx in the image, or set `proxy: none`".into()),
-            Self::PortTaken { .. } => Some("stop what listens there, or give the proxy another port by `proxy: { listen: … }`".into()),
+            Self::PortTaken { .. } => Some("stop what listens there, or choose another `port` or, for the proxy, another `listen`".into()),
             Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
             Self::Program { .. } => Some("run it by hand in the directory of the release, as the same user".into()),
             Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for all it said")),
