@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     Bug,
     /// AWS or the instance metadata service could not be reached in time.
     Unreachable,
-    /// The document is wrong.
+    /// The document is wrong, or the release that a dry run was given.
     Document,
 }
 

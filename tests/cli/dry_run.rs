@@ -1,6 +1,8 @@
 //! `ingot dry-run`: every example rehearsed as on a laptop, without root, network or a home directory.
 
 mod program;
+#[path = "dry_run/release.rs"]
+mod release;
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;

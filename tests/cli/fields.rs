@@ -179,7 +179,12 @@ fn kind_of(shape: &Value) -> String {
     let plural = |items: &Value| {
         let one = type_of(items);
         one.split(" or ")
-            .map(|word| if word.ends_with('s') { format!("{word}es") } else { format!("{word}s") })
+            .map(|word| match word.split_once([' ', ',']) {
+                Some(("list", rest)) => format!("lists {rest}"),
+                Some((first, rest)) => format!("{first}s,{rest}"),
+                None if word.ends_with('s') => format!("{word}es"),
+                None => format!("{word}s"),
+            })
             .collect::<Vec<_>>()
             .join(" or ")
     };

@@ -160,13 +160,14 @@ class TestIngot:
     def test_installs_binary_units_and_directories(self, builder, checksum):
         builder.succeed("ingot", INGOT_SHA256=checksum)
         assert builder.mode("/usr/bin/ingot") == 0o755
-        for unit in ("ingot.service", "ingot.target", "ingot-mounts.service"):
+        for unit in ("ingot.service", "ingot.target", "ingot-mounts.service", "ingot-applications.service", "ingot-proxy.service"):
             assert builder.mode(f"/usr/lib/systemd/system/{unit}") == 0o644
         for directory in ("boot.d", "templates"):
             assert builder.mode(f"/etc/ingot/{directory}") == 0o755
         assert (builder.root / UNITS / "multi-user.target.wants/ingot.service").is_symlink()
         assert (builder.root / UNITS / "multi-user.target.wants/ingot.target").is_symlink()
         assert (builder.root / UNITS / "local-fs.target.wants/ingot-mounts.service").is_symlink()
+        assert (builder.root / UNITS / "multi-user.target.wants/ingot-applications.service").is_symlink()
 
     def refused(self, builder, checksum: str) -> str:
         said = builder.fail("ingot", INGOT_SHA256=checksum)

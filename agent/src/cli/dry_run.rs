@@ -26,11 +26,14 @@ pub(crate) struct Args {
     /// Read real secrets with your own AWS credentials; show redacted diffs only
     #[arg(long, conflicts_with = "out")]
     live: bool,
+    /// Show what the unpacked release in this directory would run, and its mistakes
+    #[arg(long, value_name = "DIR")]
+    release: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
-    let Args { documents, facts, out, diff, live } = args;
-    let rehearsal = match rehearse(&Request { documents, facts, out, diff, live }, environment).await {
+    let Args { documents, facts, out, diff, live, release } = args;
+    let rehearsal = match rehearse(&Request { documents, facts, out, diff, live, release }, environment).await {
         Ok(rehearsal) => rehearsal,
         Err(refusal) => {
             let (exit, message) = match refusal {
@@ -48,6 +51,9 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     } else {
         data(&rehearsal.text());
         rehearsal.notes.iter().for_each(|note| talk(&format!("note: {note}")));
+    }
+    if rehearsal.has_mistakes() {
+        return Exit::Document;
     }
     match rehearsal.ending() {
         Ending::Failed => Exit::Failed,

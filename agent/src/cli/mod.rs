@@ -8,6 +8,7 @@ mod generate;
 mod logging;
 mod output;
 mod record_preload;
+mod restore_applications;
 mod restore_mounts;
 mod root;
 mod seal;
@@ -49,6 +50,7 @@ enum Command {
     RecordPreload(record_preload::Args),
     /// Restore the mounts of this instance's last boot, without network or document
     RestoreMounts(restore_mounts::Args),
+    RestoreApplications(restore_applications::Args),
     /// Check that this machine is fit to be imaged: no secrets, no machine-specific state, and a working boot setup
     Seal(seal::Args),
     /// Print the JSON Schema of boot documents, for editors
@@ -104,6 +106,7 @@ pub(crate) fn run() -> Exit {
             Command::Analyze(args) => analyze::run(args, cli.json).await,
             Command::RecordPreload(args) => record_preload::run(args, cli.json).await,
             Command::RestoreMounts(args) => restore_mounts::run(args).await,
+            Command::RestoreApplications(args) => restore_applications::run(args).await,
             Command::Seal(args) => seal::run(args, cli.json, &environment).await,
             Command::Schema => generate::schema(),
             Command::Completions { shell } => generate::completions(shell, Cli::command()),

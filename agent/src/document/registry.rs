@@ -10,6 +10,7 @@ use crate::document::error::Mistake;
 use crate::document::tree::Node;
 use crate::step::fields::TimeLimit;
 use crate::step::{AnyStep, Phase, Step};
+use crate::steps::application::Application;
 use crate::steps::bundle::Bundle;
 use crate::steps::command::Command;
 use crate::steps::credential::Credential;
@@ -33,6 +34,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<Credential>("credentials"),
     Kind::of::<Command>("commands"),
     Kind::of::<Service>("services"),
+    Kind::of::<Application>("applications"),
     Kind::of::<Signal>("signals"),
 ];
 

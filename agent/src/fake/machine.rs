@@ -14,7 +14,7 @@
 //! | `manager` | units of systemd | `unit` |
 //! | `accounts` | users | `user` |
 //! | `storage` | disks and mounts | `disk` |
-//! | `listeners` | services that are probed | `probe` |
+//! | `listeners` | services that are probed, and their sockets | `probe`, `sockets` |
 //! | `network` | databases | `database` |
 //! | `life` | the process | `clock` |
 
@@ -34,6 +34,7 @@ mod probe;
 mod programs;
 mod reading;
 mod snapshot;
+mod sockets;
 mod storage;
 mod tree;
 mod unit;
@@ -139,6 +140,7 @@ impl FakeMachine {
             mounts: Rc::new(self.clone()),
             reading: Rc::new(self.clone()),
             directories: Rc::new(self.clone()),
+            sockets: Rc::new(self.clone()),
             clock: Rc::new(self.clone()),
         }
     }

@@ -23,6 +23,7 @@ pub(crate) mod mounts;
 pub(crate) mod opened;
 pub(crate) mod outlet;
 pub(crate) mod reading;
+pub(crate) mod sockets;
 pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod tree;
@@ -44,7 +45,7 @@ pub(crate) use files::Files;
 pub(crate) use lines::OnLine;
 #[cfg(test)]
 pub(crate) use units::Helper;
-pub(crate) use units::{Checked, Ended, Unit, Units};
+pub(crate) use units::{Checked, Ended, Launch, Unit, Units};
 pub(crate) use users::{User, Users};
 
 /// Everything a step may do to, or ask of, this machine.
@@ -58,12 +59,13 @@ pub(crate) struct Host {
     pub(crate) mounts: Rc<dyn mounts::Mounts>,
     pub(crate) reading: Rc<dyn reading::Reading>,
     pub(crate) directories: Rc<dyn unpack::Directories>,
+    pub(crate) sockets: Rc<dyn sockets::Sockets>,
     pub(crate) clock: Rc<dyn Clock>,
 }
 
 impl Host {
-    /// The machine we are on. With a `root`, files and users are those below it; programs, units and the network are
-    /// always those of the running system.
+    /// The machine we are on. With a `root`, files and users are those below it; programs, units, sockets and the network
+    /// are always those of the running system.
     pub(crate) fn this_machine(root: Option<PathBuf>) -> Self {
         let commands: Rc<dyn Commands> = Rc::new(commands::ProcessCommands);
         let files: Rc<dyn Files> = Rc::new(files::DiskFiles::new(root.clone()));
@@ -75,6 +77,7 @@ impl Host {
             mounts: Rc::new(mounts::kernel::KernelMounts::new(root, Rc::clone(&commands))),
             disks: Rc::new(disks::attached::AttachedDisks::new(Rc::clone(&commands))),
             units: Rc::new(units::Systemctl::new(Rc::clone(&commands))),
+            sockets: Rc::new(sockets::KernelSockets),
             clock: Rc::new(clock::SystemClock::start()),
             commands,
         }

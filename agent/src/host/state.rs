@@ -99,8 +99,26 @@ impl Record {
         Self::named(&address.replace('/', "!"), self.files.clone(), self.owner, &self.instance).await
     }
 
+    /// The record of one application, in a file of its own: what runs is brought back after a reboot without anything else.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Record::load).
+    pub(crate) async fn application(&self, name: &str) -> Result<Self, HostError> {
+        let directory = self.applications();
+        Self::within(directory, name, self.files.clone(), self.owner, &self.instance).await
+    }
+
+    /// The directory of the records of applications.
+    pub(crate) fn applications(&self) -> PathBuf {
+        Path::new(INSTANCES).join(as_name(&self.instance)).join("applications")
+    }
+
     async fn named(name: &str, files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
-        let directory = Path::new(INSTANCES).join(as_name(instance));
+        Self::within(Path::new(INSTANCES).join(as_name(instance)), name, files, owner, instance).await
+    }
+
+    async fn within(directory: PathBuf, name: &str, files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
         let path = directory.join(format!("{name}.json"));
         let content = files.read(&path, LIMIT).await;
         let is_other = |kind| !matches!(kind, FileKind::File | FileKind::Symlink);

@@ -5,6 +5,7 @@ mod bus;
 mod connection;
 mod exec;
 pub(crate) mod file;
+mod launch;
 mod unit;
 mod wire;
 
@@ -21,6 +22,7 @@ use self::connection::Answer;
 pub(crate) use self::exec::Ended;
 #[cfg(test)]
 pub(crate) use self::exec::Helper;
+pub(crate) use self::launch::Launch;
 use self::unit::PROPERTIES;
 pub(crate) use self::unit::{Checked, Unit};
 use super::commands::{Commands, End, Invocation, SEARCH_PATH};
@@ -39,6 +41,16 @@ pub(crate) trait Units {
     async fn restart(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
     /// As [`start`](Units::start).
     async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
+
+    /// Stops a unit and waits for the job, at most `timeout`. Does nothing to one that is not up.
+    async fn stop(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
+
+    /// Makes a transient unit and starts it, and waits until its program was executed, at most `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If it is there already, or its program could not be executed. One whose program ends at once is no error here.
+    async fn launch(&self, launch: &Launch, timeout: Duration) -> Result<(), HostError>;
 
     /// Makes systemd forget that a unit has failed, and how often it was started of late.
     async fn reset_failed(&self, unit: &str) -> Result<(), HostError>;
@@ -158,6 +170,17 @@ impl Units for Systemctl {
         self.job("reload", "ReloadUnit", unit, timeout).await
     }
 
+    async fn stop(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        self.job("stop", "StopUnit", unit, timeout).await
+    }
+
+    async fn launch(&self, launch: &Launch, timeout: Duration) -> Result<(), HostError> {
+        let argv = launch.argv();
+        let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+        let (end, lines) = self.run(&argv, timeout).await?;
+        succeeded("start", &launch.unit, end, &lines, timeout)
+    }
+
     async fn reset_failed(&self, unit: &str) -> Result<(), HostError> {
         if bus::is_name(unit)
             && let Ok(answered) = timeout(SOON, self.bus.reset_failed(unit)).await
@@ -196,7 +219,7 @@ impl Units for Systemctl {
 
     fn own(&self) -> Option<String> {
         let path = Path::new("/proc/self/cgroup");
-        own_of(&std::fs::read_to_string(path).ok()?)
+        unit_of(&std::fs::read_to_string(path).ok()?)
     }
 }
 
@@ -218,8 +241,9 @@ fn parse(lines: &[String]) -> Vec<Unit> {
     blocks.map(|block| block.iter().filter_map(|line| line.split_once('=')).fold(Unit::default(), Unit::with)).collect()
 }
 
-/// The innermost service of our control group: of `0::/path` (version 2), else of `1:name=systemd:/path` (version 1).
-fn own_of(cgroup: &str) -> Option<String> {
+/// The innermost service of a process, by its /proc/PID/cgroup: of `0::/path` (version 2), else of `1:name=systemd:/path`
+/// (version 1).
+pub(super) fn unit_of(cgroup: &str) -> Option<String> {
     let path = |controllers: &str| {
         cgroup.lines().find_map(|line| {
             let mut fields = line.splitn(3, ':').skip(1);
@@ -359,7 +383,7 @@ mod tests {
 
     #[test]
     fn finds_its_own_unit() {
-        let own = |cgroup: &str| own_of(cgroup);
+        let own = |cgroup: &str| unit_of(cgroup);
         assert_eq!(own("0::/system.slice/ingot.service\n").as_deref(), Some("ingot.service"));
         let hybrid = "12:cpu,cpuacct:/\n1:name=systemd:/system.slice/cloud-final.service\n0::/\n";
         assert_eq!(own(hybrid).as_deref(), Some("cloud-final.service"));

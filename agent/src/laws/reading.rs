@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::fake::machine::FakeMachine;
-use crate::host::{HostError, Unit, Units};
+use crate::host::{HostError, Launch, Unit, Units};
 use crate::laws::example::Example;
 
 /// Contents by path; `None` where there was no file.
@@ -92,6 +92,14 @@ impl Units for ReadingUnits {
     async fn reload(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
         let _reading = self.reading(unit, &self.at_reload);
         self.machine.reload(unit, timeout).await
+    }
+
+    async fn stop(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
+        self.machine.stop(unit, timeout).await
+    }
+
+    async fn launch(&self, launch: &Launch, timeout: Duration) -> Result<(), HostError> {
+        self.machine.launch(launch, timeout).await
     }
 
     async fn reset_failed(&self, unit: &str) -> Result<(), HostError> {

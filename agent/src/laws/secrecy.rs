@@ -61,7 +61,13 @@ fn public(instance: &Instance, booted: &Booted) -> String {
     let snapshot = instance.machine.snapshot().to_string();
     for path in snapshot.lines().filter_map(|line| line.split("  ").next()) {
         let ours = ["/run/ingot/", "/var/lib/ingot/"].iter().any(|directory| path.starts_with(directory));
-        if let Some((content, _)) = instance.machine.file(path).filter(|_| ours) {
+        // What systemd gives to processes, as root alone may read it.
+        let environment = path.starts_with("/run/ingot/applications/") && path.ends_with(".env");
+        if let Some((content, attributes)) = instance.machine.file(path).filter(|_| ours) {
+            if environment {
+                assert_eq!((attributes.mode, attributes.uid), (0o600, 0), "{path}");
+                continue;
+            }
             writeln!(all, "{path}: {content}").unwrap();
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
 use crate::document::error::Mistake;
-use crate::plan::unit::{Need, Rest, Unit, dependents};
+use crate::plan::unit::{Need, Rest, Unit, dependents, needed_by};
 use crate::plan::{phases, rest};
 use crate::step::{Order, Phase, Shapes};
 
@@ -23,6 +23,7 @@ pub(crate) fn units(
     let index = |address: &Address| addresses.binary_search(&address).ok();
     let (mut units, unit_of) = grouped(items, shapes, &index);
     find_needs(&mut units, &unit_of, items, shapes, references, &index);
+    put_services_last(&mut units, &unit_of, items, shapes);
     report_cycles(&units, &addresses, items, mistakes);
     phases::place(&mut units, items, shapes, mistakes);
     if mistakes.is_empty() {
@@ -44,7 +45,7 @@ fn grouped(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, index: &dyn Fn(
                 members: Vec::new(),
                 needs: Vec::new(),
                 rest: match order {
-                    Order::AfterTheRest if item.after.is_none() => Rest::After(0),
+                    Order::AfterTheRest | Order::BeforeServices if item.after.is_none() => Rest::After(0),
                     Order::ByReferences => Rest::ALL,
                     _ => Rest::Apart,
                 },
@@ -86,6 +87,24 @@ fn find_needs(
     for unit in units {
         unit.needs.sort_unstable_by_key(|need| (need.unit, !need.uses));
         unit.needs.dedup_by_key(|need| need.unit);
+    }
+}
+
+/// Services without `after:` come after the applications, unless these wait for them.
+fn put_services_last(units: &mut [Unit], unit_of: &[usize], items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>) {
+    let of = |order: Order| {
+        let all = items.values().zip(shapes.values()).enumerate();
+        let found = all.filter(move |(_, (item, shape))| shape.order == order && (order == Order::BeforeServices || item.after.is_none()));
+        found.map(|(at, _)| unit_of[at]).collect::<Vec<_>>()
+    };
+    for application in of(Order::BeforeServices) {
+        let needed = needed_by(&[application], units);
+        for service in of(Order::AfterTheRest) {
+            let is_named = units[service].needs.iter().any(|need| need.unit == application);
+            if !needed.contains(&service) && !is_named {
+                units[service].needs.push(Need { unit: application, uses: false });
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ mod graph;
 mod line_breaks;
 mod phases;
 mod place;
+mod ports;
 pub(crate) mod preview;
 mod rest;
 mod unit;
@@ -90,6 +91,7 @@ impl Plan {
             checker.beside(texts);
             (values, templates, nodes)
         };
+        ports::check(&items, &shapes, &mut mistakes);
         let units = graph::units(&items, &shapes, &nodes, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(DocumentError::new(mistakes, sources));

@@ -3,7 +3,7 @@
 //! [`rehearsal`] uses the plan, the conductor and the steps of a real boot. The answers of the metadata service, of AWS and
 //! of steps are [`given`] by the user or are placeholders; with `--live`, secrets and documents are read from AWS ([`live`]).
 //! [`files`] compares and writes the rendered files, [`desk`] runs the programs that check them, and [`show`] prints the
-//! result. [`prepare`] reads the documents, also for `ingot check`.
+//! result. [`release`] reads the release of an application. [`prepare`] reads the documents, also for `ingot check`.
 
 mod desk;
 mod files;
@@ -11,6 +11,7 @@ mod given;
 mod live;
 pub(crate) mod prepare;
 mod rehearsal;
+mod release;
 mod request;
 mod show;
 

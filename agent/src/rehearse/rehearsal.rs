@@ -26,6 +26,7 @@ use crate::rehearse::files::{self, Rendered};
 use crate::rehearse::given::Given;
 use crate::rehearse::live;
 use crate::rehearse::prepare::{self, Prepared};
+use crate::rehearse::release::Shown;
 use crate::rehearse::request::{Refusal, Request};
 use crate::report::Report;
 use crate::report::event::Listener;
@@ -38,6 +39,8 @@ pub(crate) struct Rehearsal {
     pub(super) known: Rc<Known>,
     pub(super) files: Vec<Rendered>,
     pub(super) diffs: Vec<String>,
+    /// What the release that was given would run.
+    pub(super) release: Option<Shown>,
     /// What a reader of the result should know.
     pub(crate) notes: Vec<String>,
 }
@@ -47,6 +50,10 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     let desk = DiskFiles::new(None);
     let connection = if request.live { Some(live::connection(environment, &desk).await?) } else { None };
     let (plan, warnings, unread) = plan(request, &desk, connection.clone()).await?;
+    let release = match &request.release {
+        Some(directory) => Some(Shown::read(directory, &plan, &desk).await?),
+        None => None,
+    };
     let mut given = given(request.facts.as_deref(), &desk).await?;
     let machine = FakeMachine::rehearsal();
     let programs = request.out.as_deref().map(|out| Rc::new(DeskCommands::new(machine.clone(), absolute(out))));
@@ -77,7 +84,7 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     let missing = programs.iter().flat_map(|programs| programs.missing());
     let unchecked = missing.map(|program| format!("not checked: {program} is not on this machine"));
     let notes = unread.chain(warnings).chain(standing_in).chain(report.warnings.iter().cloned()).chain(unchecked).collect();
-    Ok(Rehearsal { report, known: boot.world().known.clone(), files, diffs, notes, plan })
+    Ok(Rehearsal { report, known: boot.world().known.clone(), files, diffs, release, notes, plan })
 }
 
 /// Compiles the plan. Returns the warnings about the document and the included documents that were not read, too.

@@ -17,6 +17,8 @@ pub(crate) struct Request {
     pub(crate) diff: Option<PathBuf>,
     /// Whether to read secrets and included documents from AWS.
     pub(crate) live: bool,
+    /// The directory of a release to read as that of the document's application.
+    pub(crate) release: Option<PathBuf>,
 }
 
 /// Why a dry run did not start, or could not write its files. Each message is for people.

@@ -6,6 +6,7 @@ use crate::boot::Ending;
 use crate::execute::schedule;
 use crate::plan::preview::{self, Rehearsed};
 use crate::rehearse::rehearsal::Rehearsal;
+use crate::rehearse::release::Shown;
 use crate::report::StepReport;
 use crate::report::console::told;
 use crate::text::Text;
@@ -24,7 +25,16 @@ impl Rehearsal {
             text.push_str(diff.trim_end());
             text.push('\n');
         }
+        if let Some(release) = &self.release {
+            text.push('\n');
+            text.push_str(&release.text());
+        }
         text
+    }
+
+    /// Whether the release that was given has mistakes.
+    pub(crate) fn has_mistakes(&self) -> bool {
+        self.release.as_ref().is_some_and(Shown::has_mistakes)
     }
 
     /// The same for programs, with the notes.
@@ -37,6 +47,9 @@ impl Rehearsal {
         value["files"] = files.collect();
         value["diffs"] = json!(self.diffs);
         value["notes"] = json!(self.notes);
+        if let Some(release) = &self.release {
+            value["release"] = release.json();
+        }
         value
     }
 

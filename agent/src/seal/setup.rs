@@ -41,6 +41,9 @@ pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Re
     if asked.mounts {
         setup.findings.extend(wrong_with_ours("ingot-mounts.service", &units.find("ingot-mounts.service")?));
     }
+    if asked.applications {
+        setup.findings.extend(wrong_with_ours("ingot-applications.service", &units.find("ingot-applications.service")?));
+    }
     let start = Start::read(&units, &asked.units)?;
     for name in &asked.units {
         let unit = units.find(name)?;

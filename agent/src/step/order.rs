@@ -5,6 +5,8 @@
 pub(crate) enum Order {
     /// As soon as its references are there.
     ByReferences,
+    /// As [`AfterTheRest`](Order::AfterTheRest), and all of those come after it.
+    BeforeServices,
     /// After every step that is [`ByReferences`](Order::ByReferences).
     AfterTheRest,
     /// As soon as its references are there; and nobody waits for it who does not name it, the end of the boot included.

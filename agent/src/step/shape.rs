@@ -40,6 +40,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) paths: Vec<Cow<'a, Path>>,
     /// Where it puts a whole tree, so that paths below lie in it: a mount point, the current release of a bundle.
     pub(crate) mounts_at: Option<Cow<'a, Path>>,
+    /// The ports of this machine that it listens on. No other step may.
+    pub(crate) ports: Vec<u16>,
     /// How long it may take when its author gave it no `timeout:`. Default: a minute.
     pub(crate) patience: Duration,
     /// Whether there is anything to do [`meanwhile`](crate::step::Step::meanwhile).
@@ -63,6 +65,7 @@ impl Default for Shape<'_> {
             unfolds: false,
             paths: Vec::new(),
             mounts_at: None,
+            ports: Vec::new(),
             patience: PATIENCE,
             goes_on_meanwhile: false,
             asks_aws: AsksAws::Never,

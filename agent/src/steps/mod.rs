@@ -5,6 +5,7 @@
 //! a file here that implements [`Step`](crate::step::Step), a line in [`document::KINDS`](crate::document::KINDS),
 //! an example in `tests/documents/`.
 
+pub(crate) mod application;
 pub(crate) mod bundle;
 pub(crate) mod command;
 pub(crate) mod credential;

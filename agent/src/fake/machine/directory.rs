@@ -82,6 +82,9 @@ impl Directories for FakeMachine {
     }
 }
 
+/// What an archive that nobody has looked into says of its processes.
+const PROCFILE: &[u8] = b"web: <the command of the release>\n";
+
 struct FakeUnpack {
     machine: FakeMachine,
     wanted: Unpacking,
@@ -109,8 +112,12 @@ impl Unpack for FakeUnpack {
             Form::File { name, mode, .. } => (name.as_str(), *mode),
         };
         let path = wanted.into.join(name);
+        let is_invented = matches!(wanted.form, Form::Archive { .. }) && machine.0.any_archive.get();
         let made = machine.change_directories("write", &path, |tree| {
             tree.stage(&path, &content, Attributes { mode, ..wanted.attributes })?;
+            if is_invented {
+                tree.stage(&wanted.into.join("Procfile"), PROCFILE, Attributes { mode, ..wanted.attributes })?;
+            }
             tree.hand_over(&wanted.into, wanted.attributes)
         });
         made.await.map_err(UnpackError::Host)?;

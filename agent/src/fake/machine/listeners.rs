@@ -1,11 +1,16 @@
-//! What answers probes on a machine in memory.
+//! What answers probes on a machine in memory, and the sockets that there are.
 
 use std::collections::BTreeMap;
+
+use crate::host::sockets::{Endpoint, Listener};
 
 #[derive(Default)]
 pub(super) struct Listeners {
     pub(super) units: BTreeMap<String, String>,
     pub(super) answers: BTreeMap<String, u16>,
+    /// Sockets that accept connections, beside those that probes are answered by.
+    pub(super) sockets: Vec<Listener>,
+    pub(super) connections: BTreeMap<Endpoint, usize>,
 }
 
 impl Listeners {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::host::{Checked, Ended, HostError, Unit};
+use crate::host::{Checked, Ended, HostError, Launch, Unit};
 
 /// The unit that ingot runs in: at work, and with a job, for as long as we can see.
 pub(super) const OWN: &str = "ingot.service";
@@ -28,6 +28,7 @@ pub(crate) struct FakeUnit {
     /// When it was last started, on the machine's clock.
     since: Option<Duration>,
     starts: u32,
+    transient: bool,
     pub(super) reloads: u32,
 }
 
@@ -77,8 +78,16 @@ impl FakeUnit {
             journal_takes: Duration::ZERO,
             since: None,
             starts: 0,
+            transient: false,
             reloads: 0,
         }
+    }
+
+    /// One that is there as long as it is up.
+    fn launched(name: &str) -> Self {
+        let mut unit = Self::new(name).service_type("exec");
+        unit.transient = true;
+        unit
     }
 
     /// Its `LoadState` is another, such as `masked` or `not-found`.
@@ -281,7 +290,30 @@ impl Manager {
     }
 
     pub(super) fn stop_all(&mut self) {
+        self.units.retain(|_, unit| !unit.transient);
         self.units.values_mut().for_each(|unit| unit.since = None);
+    }
+
+    /// Says whether there was anything to stop. A transient unit is gone then.
+    pub(super) fn stop(&mut self, name: &str) -> bool {
+        let Some(unit) = self.units.get_mut(name) else { return false };
+        let was_up = unit.since.take().is_some();
+        if unit.transient {
+            self.units.remove(name);
+        }
+        was_up
+    }
+
+    /// Makes a transient unit. How it goes on is what was said of a unit of its name, if anything was.
+    pub(super) fn launch(&mut self, launch: &Launch, now: Duration) -> Result<bool, HostError> {
+        let name = launch.unit.as_str();
+        let unit = self.units.entry(name.to_owned()).or_insert_with(|| FakeUnit::launched(name));
+        if unit.since.is_some() {
+            return refused("start", name, format!("Failed to start transient service unit: Unit {name} was already loaded."));
+        }
+        unit.since = Some(now);
+        unit.starts += 1;
+        Ok(true)
     }
 
     pub(super) fn is_active(&self, name: &str, now: Duration) -> bool {

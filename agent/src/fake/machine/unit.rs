@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::FakeMachine;
 use super::manager::{FakeUnit, OWN, refused};
-use crate::host::{Clock as _, HostError, Unit, Units};
+use crate::host::{Clock as _, HostError, Launch, Unit, Units};
 
 impl FakeMachine {
     /// systemd does not answer so many of the next questions.
@@ -49,6 +49,14 @@ impl Units for FakeMachine {
 
     async fn restart(&self, unit: &str, timeout: Duration) -> Result<(), HostError> {
         self.start_unit("restart", unit, true, timeout).await
+    }
+
+    async fn stop(&self, name: &str, _timeout: Duration) -> Result<(), HostError> {
+        self.change(|| Ok(self.0.units.borrow_mut().stop(name))).await
+    }
+
+    async fn launch(&self, launch: &Launch, _timeout: Duration) -> Result<(), HostError> {
+        self.change(|| self.0.units.borrow_mut().launch(launch, self.elapsed())).await
     }
 
     async fn reload(&self, name: &str, _timeout: Duration) -> Result<(), HostError> {

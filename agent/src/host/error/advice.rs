@@ -12,6 +12,7 @@ pub(super) fn package(program: &str) -> Option<&'static str> {
         "mkfs.ext4" | "e2fsck" | "resize2fs" => "e2fsprogs",
         "mkfs.btrfs" | "btrfs" => "btrfs-progs",
         "mkswap" => "util-linux",
+        "nginx" | "/usr/sbin/nginx" => "nginx",
         _ => return None,
     })
 }

@@ -22,6 +22,7 @@ pub(super) struct Asked {
     pub(super) units: Vec<String>,
     /// Whether they mount anything.
     pub(super) mounts: bool,
+    pub(super) applications: bool,
     /// The programs they run, as far as they say where these are.
     pub(super) programs: BTreeSet<PathBuf>,
     files: BTreeSet<PathBuf>,
@@ -82,6 +83,7 @@ fn asked(document: &BootDocument) -> Asked {
         |kind: &'static str| document.items.keys().chain(&document.broken).filter(move |address| address.kind() == kind).map(Address::key);
     asked.units = of_kind("services").map(str::to_owned).collect();
     asked.mounts = of_kind("mounts").next().is_some();
+    asked.applications = of_kind("applications").next().is_some();
     asked.files = of_kind("files").map(PathBuf::from).collect();
     asked.mounted = of_kind("mounts").map(PathBuf::from).collect();
     for item in document.items.values() {

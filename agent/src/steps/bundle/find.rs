@@ -1,6 +1,6 @@
 //! What there is of a bundle on the machine, and what is to be done about it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::change::Change;
@@ -8,6 +8,7 @@ use super::release::{self, Layout, Mark, Release};
 use super::trouble::BundleError;
 use crate::host::{Attributes, FileKind};
 use crate::step::Context;
+use crate::steps::application;
 
 /// No mark is nearly as long.
 const MARK_LIMIT: u64 = 64 << 10;
@@ -23,6 +24,8 @@ pub(super) struct Found {
     pub(super) marks: BTreeMap<String, Marked>,
     /// Names of directories that were being made.
     pub(super) staged: Vec<PathBuf>,
+    /// Releases that applications run.
+    pub(super) in_use: BTreeSet<PathBuf>,
     /// What is at the wanted release's place.
     pub(super) wanted: Option<(FileKind, Attributes)>,
     /// What is at the place of its only file, where it has just one.
@@ -56,6 +59,7 @@ pub(super) async fn find(layout: Layout<'_>, wanted: &Release, cx: &Context<'_>)
             found.marks.insert(version.to_owned(), Marked { mark, changed_ns: stat.changed_ns, is_there });
         }
     }
+    found.in_use = application::in_use(host).await.map_err(BundleError::Host)?;
     let stat = host.files.stat(&layout.release(&wanted.version)).await.map_err(BundleError::Host)?;
     found.wanted = stat.map(|stat| (stat.kind, stat.attributes));
     if let Some(path) = layout.file(wanted) {
@@ -101,7 +105,8 @@ pub(super) fn changes(
         changes.push(Change::Switch { link: layout.current(), from: found.current.clone(), to: target });
     }
     let current = found.current.as_deref().and_then(release::version_of);
-    let outlived = outlived(wanted, current.as_deref(), keep, found).into_iter();
+    let outlived =
+        outlived(wanted, current.as_deref(), keep, found).into_iter().filter(|version| !found.in_use.contains(&layout.release(version)));
     changes.extend(outlived.map(|version| Change::RemoveRelease { release: layout.release(&version), mark: layout.mark(&version) }));
     Ok(changes)
 }

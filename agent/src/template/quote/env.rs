@@ -15,8 +15,9 @@
 use serde_json::Value;
 
 use super::scalar;
-use crate::template::refusal::Refusal;
+use crate::template::refusal::{Reason, Refusal};
 use crate::template::scope::Buffer;
+use crate::text::SecretText;
 
 /// Bytes of a value that Linux hands to a program: `MAX_ARG_STRLEN` less room for the name, an `=` and a NUL.
 const LONGEST: usize = 32 * 4096 - 256;
@@ -60,6 +61,25 @@ pub(in crate::template) fn env(value: &Value, reader: Option<&Value>, out: &mut 
         }
     }
     Ok(())
+}
+
+/// A value as systemd reads it back from an `EnvironmentFile=`.
+///
+/// # Errors
+///
+/// What it is or holds that no variable can, as the end of a sentence.
+pub(crate) fn environment_value(text: &str) -> Result<SecretText, &'static str> {
+    let content = |refusal: Refusal| match refusal.reason {
+        Reason::Content(why) => why,
+        Reason::Type { found, .. } => found,
+    };
+    if text.len() > LONGEST {
+        return Err("is longer than the 128 KiB that Linux allows a variable");
+    }
+    refuse_what_systemd_does(text).map_err(content)?;
+    let mut out = Buffer::with_capacity(text.len() + 2);
+    for_systemd(text, &mut out);
+    Ok(out.into_secret())
 }
 
 /// Whether there is no form of a value that systemd, shells and dotenv libraries all read back.

@@ -1,0 +1,54 @@
+//! Sockets of a machine in memory: none but those it was told of.
+
+use async_trait::async_trait;
+
+use super::FakeMachine;
+use crate::host::HostError;
+use crate::host::sockets::{Endpoint, Listener, Sockets};
+
+#[async_trait(?Send)]
+impl Sockets for FakeMachine {
+    async fn connections(&self, endpoints: &[Endpoint]) -> Result<usize, HostError> {
+        self.alive().await;
+        let known = &self.0.listeners.borrow().connections;
+        Ok(endpoints.iter().filter_map(|endpoint| known.get(endpoint)).sum())
+    }
+
+    async fn listeners(&self) -> Result<Vec<Listener>, HostError> {
+        self.alive().await;
+        Ok(self.0.listeners.borrow().sockets.clone())
+    }
+}
+
+#[cfg(test)]
+impl FakeMachine {
+    /// Has `count` connections to `endpoint` from now on.
+    pub(crate) fn set_connections(&self, endpoint: Endpoint, count: usize) {
+        self.0.listeners.borrow_mut().connections.insert(endpoint, count);
+    }
+
+    /// Has a socket that accepts connections.
+    pub(crate) fn add_socket(&self, listener: Listener) {
+        self.0.listeners.borrow_mut().sockets.push(listener);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::sockets::Holder;
+
+    #[tokio::test]
+    async fn has_no_sockets_but_those_it_was_told_of() {
+        let machine = FakeMachine::new_instance();
+        let sockets = machine.host().sockets;
+        let port = Endpoint::Port(8080);
+        assert_eq!(sockets.connections(std::slice::from_ref(&port)).await.unwrap(), 0);
+        assert!(sockets.listeners().await.unwrap().is_empty());
+        machine.set_connections(port.clone(), 2);
+        let holders = vec![Holder { pid: 812, name: "apache2".into(), unit: None }];
+        machine.add_socket(Listener { at: "0.0.0.0:80".parse().unwrap(), holders });
+        assert_eq!(sockets.connections(&[Endpoint::Port(80), port]).await.unwrap(), 2);
+        assert_eq!(sockets.listeners().await.unwrap()[0].at.port(), 80);
+    }
+}

@@ -1,0 +1,337 @@
+//! `applications:` — a release that runs, is kept running, and is replaced by the next one without a lost request.
+//!
+//! ```yaml
+//! applications:
+//!   shop:
+//!     bundle: bundles.app
+//!     run: { web: "bin/shop --port $PORT", jobs: "bin/shop jobs" }   # default: the release's Procfile, else its platform's command
+//!     user: shop
+//!     environment: { DATABASE_URL: "{{secrets.db.url}}" }
+//!     port: 5000                                   # where this machine reaches it, whichever release serves
+//!     ready: { http: /health, timeout: 60s }
+//!     stop: { signal: SIGTERM, grace: 30s }
+//!     overlap: true                                # web alone; [web, clock] widens; false: stop, then start
+//! ```
+//!
+//! Each process is a transient unit of systemd: [`launch`](crate::host::Launch). What is run with the same release, commands,
+//! environment and limits is one [`generation`]; an application has two slots for them. A new generation is started in the
+//! free slot, proves that it serves, gets the requests by one rename, and only then is the one before drained and stopped. Where
+//! the new one fails at any point, the one before goes on serving. [`decide`] says what is to be done, and is pure; [`ground`]
+//! does it; [`memory`] is what outlasts a reboot.
+
+mod build;
+mod change;
+mod decide;
+pub(crate) mod ebextensions;
+mod environment;
+mod fields;
+mod front;
+mod generation;
+mod ground;
+pub(crate) mod hooks;
+pub(crate) mod judge;
+mod memory;
+pub(crate) mod platforms;
+pub(crate) mod procfile;
+mod prove;
+mod proxy;
+mod recipe;
+pub(crate) mod release;
+pub(crate) mod remark;
+mod restore;
+mod slot;
+mod trouble;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+
+use self::change::Change;
+use self::decide::{Found, Wanted};
+use self::environment::is_secret;
+pub(crate) use self::fields::Application;
+use self::generation::{Generation, Placed};
+pub(crate) use self::ground::in_use;
+use self::ground::{Ground, owner};
+use self::judge::{Examined, examine};
+use self::memory::Memory;
+use self::platforms::Speaks;
+use self::procfile::WEB;
+use self::proxy::{FastCgi, Upstream};
+use self::release::Release;
+pub(crate) use self::restore::{Missing, bring_back};
+use self::slot::Slot;
+use self::trouble::ApplicationError;
+use crate::failure::{Explanation, Objection};
+use crate::host::state::Record;
+use crate::host::{HostError, SEARCH_PATH};
+use crate::step::{Context, Order, Outputs, Phase, Progress, Shape, Step};
+use crate::text::Text;
+
+/// Builds, starting and draining, beside the limits that the application itself sets.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// How long requests are waited for where no proxy says how long one may take.
+const DRAIN: Duration = Duration::from_secs(60);
+
+/// An environment file is as large as the variables of one program may be.
+const ENVIRONMENT_LIMIT: u64 = 4 << 20;
+
+/// What keeps processes from the instance metadata service.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html>.
+const WITHOUT_METADATA: &str = "IPAddressDeny=169.254.169.254/32 fd00:ec2::254/128";
+
+impl Step for Application {
+    type Change = Change;
+    type Error = ApplicationError;
+
+    fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
+        let ready = self.ready.http.as_ref().map_or_else(String::new, |path| format!(", ready by {}", shown(path)));
+        let port = self.port.map_or_else(String::new, |port| format!(" on port {port}"));
+        format!("{}{port}{ready}", self.bundle)
+    }
+
+    fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
+        let texts = self.run.values().chain(self.environment.values()).chain(&self.ready.http).chain(self.proxy.texts());
+        Shape {
+            texts: texts.collect(),
+            watches: vec![&self.bundle],
+            offers: Some(&["port", "release", "version"]),
+            order: Order::BeforeServices,
+            phase: Phase::Serve,
+            ports: self.ports(),
+            patience: PATIENCE + self.ready.timeout() + self.stop.grace(),
+            ..Shape::default()
+        }
+    }
+
+    fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {
+        let mut found = self.wrong(key);
+        found.extend(self.run.iter().filter(|(_, command)| is_secret(command)).map(|(name, _)| {
+            Objection::new(
+                format!("the command of `{name}` holds a secret, and anybody on the machine can read commands"),
+                "pass it in `environment:`, and write its variable in the command",
+            )
+        }));
+        found
+    }
+
+    async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, ApplicationError> {
+        let record = self.record(cx).await?;
+        let ground = ground(&record, cx);
+        let mut found = ground.found().await.map_err(ApplicationError::Host)?;
+        self.find_stale(&mut found, cx).await?;
+        let (generation, examined) = match self.generation(cx).await {
+            Err(ApplicationError::Release { version, remarks, .. }) => return Ok(vec![Change::Refuse { version, remarks }]),
+            known => known?,
+        };
+        let port = self.port.unwrap_or(examined.port);
+        let front = self.front_changes(port, &upstream(&examined), &ground, cx).await?;
+        let build = self.recipe(&generation, &examined, &ground, cx).await?;
+        let hooks = self.due_hooks(&found, &generation, &examined);
+        let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
+        let changes = wanted.changes(&found);
+        if !changes.is_empty() {
+            examined.warnings.iter().for_each(|warning| cx.progress(Progress::Warning(format!("{warning:#}"))));
+        }
+        Ok(changes)
+    }
+
+    async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        let record = self.record(cx).await?;
+        let ground = ground(&record, cx);
+        let failed = |slot: &Slot| Some(*slot);
+        let slot = match &change {
+            Change::Prepare { slot, .. } | Change::Launch { slot, .. } | Change::Prove { slot, .. } => failed(slot),
+            Change::Settle { slot, .. } | Change::Switch { slot, .. } | Change::Hooks { slot, .. } => failed(slot),
+            // What is stopped is what was before.
+            Change::Stop { slot, .. } => Some(slot.other()),
+            Change::Configure { .. } | Change::Serve { .. } => ground.candidate(),
+            Change::Refuse { .. } | Change::Build { .. } | Change::Retire { .. } => None,
+        };
+        match (self.make(&change, &ground, cx).await, slot) {
+            (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
+            (Err(error), None) => {
+                let serves = ground.memory.current().and_then(|slot| ground.memory.slot(slot)).map(|(placed, _)| placed);
+                if let Some(placed) = &serves
+                    && let Err(trouble) = ground.point_current(placed).await
+                {
+                    cx.progress(Progress::Warning(Explanation::of(&trouble).to_string()));
+                }
+                Err(error.keeping(serves.map(|placed| placed.generation.version)))
+            }
+            (Ok(()), _) => Ok(()),
+        }
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, ApplicationError> {
+        let (generation, examined) = self.generation(cx).await?;
+        let port = self.port.unwrap_or(examined.port);
+        Ok(Outputs { value: json!({ "port": port, "release": generation.release, "version": generation.version }), stamp: None })
+    }
+}
+
+impl Application {
+    async fn record(&self, cx: &Context<'_>) -> Result<Record, ApplicationError> {
+        cx.world.record.application(cx.key()).await.map_err(ApplicationError::Host)
+    }
+
+    async fn make(&self, change: &Change, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        let done = match change {
+            Change::Refuse { version, remarks } => {
+                return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
+            }
+            Change::Build { release, recipe } => return self.build(release, recipe, ground, cx).await,
+            Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
+            Change::Configure { .. } => {
+                let (_, examined) = self.generation(cx).await?;
+                return self.configure(self.port.unwrap_or(examined.port), &upstream(&examined), ground, cx).await;
+            }
+            Change::Serve { .. } => return self.serve(cx).await,
+            Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
+            Change::Stop { placed, processes, .. } => {
+                cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
+                ground.stop(placed, &processes.iter().map(String::as_str).collect::<Vec<_>>()).await
+            }
+            Change::Launch { placed, process, .. } => return prove::launched(placed, process, ground, cx).await,
+            Change::Prove { placed, .. } => return prove::serves(&self.ready, placed, ground, cx).await,
+            Change::Switch { slot, .. } => ground.switch(*slot).await,
+            Change::Settle { placed, .. } => return prove::settles(placed, ground, cx).await,
+            Change::Retire { slot, placed } => self.retire(*slot, placed, ground, cx).await,
+        };
+        done.map_err(ApplicationError::Host)
+    }
+
+    /// Waits for the requests in a slot that serves no new ones, and stops what is there.
+    async fn retire(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
+        cx.waiting(format!("for the requests that {placed} still answers"));
+        let limit = self.proxy.timeout().unwrap_or(DRAIN).min(cx.time_left());
+        if !ground.drained(slot, placed, limit).await? {
+            cx.progress(Progress::Warning(format!("{placed} still had connections after {limit:?}, and was asked to stop")));
+        }
+        cx.waiting(format!("for {placed} to stop"));
+        ground.retire(slot, placed).await
+    }
+
+    /// After a failure in a slot: the generation in the other one, if there is one that served, serves again.
+    async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
+        let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven).map(|(placed, _)| placed);
+        let back = match (&before, ground.memory.slot(failed)) {
+            (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
+            // What serves is left as it is, though something of it has failed.
+            (None, Some((new, _))) if ground.memory.current() != Some(failed) => {
+                ground.retire(failed, &new).await.map_err(ApplicationError::Host)
+            }
+            (None, _) => Ok(()),
+        };
+        if let Err(trouble) = back {
+            cx.progress(Progress::Warning(format!("cannot undo what was begun: {}", Explanation::of(&trouble))));
+            return error;
+        }
+        error.keeping(before.map(|placed| placed.generation.version))
+    }
+
+    /// Has the generation before serve, and waits until it does where it had to be started.
+    async fn serve_again(&self, failed: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        let was_down = !ground.found().await.map_err(ApplicationError::Host)?.running.contains(&placed.unit(WEB));
+        ground.go_back(failed, placed, self.overlap(), time_to_go_back(cx)).await.map_err(ApplicationError::Host)?;
+        if was_down { prove::serves(&self.ready, placed, ground, cx).await } else { Ok(()) }
+    }
+
+    /// What is wanted to run, and what the release says of it.
+    async fn generation(&self, cx: &Context<'_>) -> Result<(Generation, Examined), ApplicationError> {
+        let known = &cx.world.known;
+        let text = |field: &str| known.text(&self.bundle, field).unwrap_or_default();
+        let (release, version) = (PathBuf::from(text("release")), text("version"));
+        let examined = self.examined(&release, &version, cx).await?;
+        let mut environment: BTreeMap<String, String> = examined.environment.iter().cloned().collect();
+        if !examined.path.is_empty() {
+            environment.insert("PATH".to_owned(), search_path(&release, examined.path));
+        }
+        let (secret, plain): (Vec<_>, Vec<_>) = self.environment.iter().partition(|(_, text)| is_secret(text));
+        secret.iter().for_each(|(name, _)| drop(environment.remove(*name)));
+        for (name, text) in plain {
+            let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
+            environment.insert(name.clone(), value.expose().to_owned());
+        }
+        let mut properties = self.resources.properties();
+        if !self.aws {
+            properties.push(WITHOUT_METADATA.to_owned());
+        }
+        let user = match &self.user {
+            Some(user) => user.clone(),
+            None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
+        };
+        let generation = Generation {
+            user,
+            release,
+            version,
+            processes: examined.processes.iter().map(|process| (process.name.clone(), process.command.clone())).collect(),
+            environment,
+            secrets: secret.into_iter().map(|(name, _)| name.clone()).collect(),
+            stop_signal: self.stop.signal().to_owned(),
+            stop_grace_ms: u64::try_from(self.stop.grace().as_millis()).unwrap_or(u64::MAX),
+            properties,
+            has_runtime_directory: examined.needs_runtime_directory,
+        };
+        Ok((generation, examined))
+    }
+
+    /// What the release shows, once that can run.
+    async fn examined(&self, release: &Path, version: &str, cx: &Context<'_>) -> Result<Examined, ApplicationError> {
+        let render = |(name, command): (&String, &Text)| {
+            let line = cx.render(command).map_err(|source| ApplicationError::Render { what: format!("run.{name}"), source })?;
+            Ok((name.clone(), line.expose().to_owned()))
+        };
+        let run = self.run.iter().map(render).collect::<Result<BTreeMap<_, _>, ApplicationError>>()?;
+        let shown = Release::read(release, &*cx.host().files).await.map_err(ApplicationError::Host)?;
+        let mut examined = examine(&shown, (!run.is_empty()).then_some(&run));
+        match examined.mistakes.is_empty() {
+            true => Ok(examined),
+            false => {
+                Err(ApplicationError::Release { version: version.to_owned(), remarks: std::mem::take(&mut examined.mistakes), kept: None })
+            }
+        }
+    }
+
+    /// Finds out which slots run with other secrets than those of today. A file that is gone tells nothing: so are its
+    /// processes then.
+    async fn find_stale(&self, found: &mut Found, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        for slot in Slot::BOTH {
+            let Some((placed, _)) = &found.slots[slot as usize] else { continue };
+            let path = placed.environment_file();
+            let written = cx.host().files.read(&path, ENVIRONMENT_LIMIT).await.map_err(ApplicationError::Host)?;
+            if let Some(written) = written
+                && *written != *self.environment_file(placed, cx)?
+            {
+                found.stale.insert(slot);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Going back has a time of its own: that of the step may be over.
+fn time_to_go_back(cx: &Context<'_>) -> Duration {
+    cx.time_left().max(Duration::from_secs(30))
+}
+
+fn ground<'a>(record: &'a Record, cx: &'a Context<'_>) -> Ground<'a> {
+    let memory = Memory { record, boot_id: &cx.world.boot_id, clock: &*cx.host().clock };
+    Ground { application: cx.key(), host: cx.host(), memory }
+}
+
+fn search_path(release: &Path, own: &[&str]) -> String {
+    let own = own.iter().map(|path| format!("{}/{path}:", release.display()));
+    own.chain([SEARCH_PATH.to_owned()]).collect()
+}
+
+fn upstream(examined: &Examined) -> Upstream<'static> {
+    match examined.speaks {
+        Speaks::Http => Upstream::Http,
+        Speaks::FastCgi { root } => Upstream::FastCgi(FastCgi { root }),
+    }
+}

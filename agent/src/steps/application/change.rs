@@ -1,0 +1,113 @@
+//! What can differ between an application and what it should be.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::generation::Placed;
+use super::hooks::Moment;
+use super::proxy::UNIT;
+use super::recipe::{Recipe, shown};
+use super::remark::Remark;
+use super::slot::Slot;
+
+/// One difference between an application and what it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// The release cannot run: what serves goes on serving.
+    Refuse {
+        version: String,
+        remarks: Vec<Remark>,
+    },
+    /// Makes the release ready to run, in its own directory.
+    Build {
+        release: PathBuf,
+        recipe: Recipe,
+    },
+    /// Runs hooks of the release, in their order.
+    Hooks {
+        slot: Slot,
+        placed: Placed,
+        moment: Moment,
+        hooks: Vec<String>,
+    },
+    /// Writes down what is about to run, and the environment of its processes.
+    Prepare {
+        slot: Slot,
+        placed: Placed,
+    },
+    /// Stops processes of the generation before, so that their successors can start.
+    Stop {
+        slot: Slot,
+        placed: Placed,
+        processes: Vec<String>,
+    },
+    Launch {
+        slot: Slot,
+        placed: Placed,
+        process: String,
+    },
+    /// Waits until the new `web` serves.
+    Prove {
+        slot: Slot,
+        placed: Placed,
+    },
+    /// Writes the configuration of the proxy.
+    Configure {
+        ports: Vec<u16>,
+    },
+    /// Starts the proxy, or has it read its configuration.
+    Serve {
+        reload: bool,
+    },
+    /// Leads requests to a slot, from one moment to the next.
+    Switch {
+        slot: Slot,
+        placed: Placed,
+        from: Option<String>,
+    },
+    /// Looks whether the processes beside `web` stay up.
+    Settle {
+        slot: Slot,
+        placed: Placed,
+    },
+    /// Waits for the requests in a slot to end, stops what is there, and frees it.
+    Retire {
+        slot: Slot,
+        placed: Placed,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refuse { version, .. } => write!(f, "refuse {version}, which cannot run"),
+            Self::Build { release, recipe } => {
+                let commands: Vec<String> = recipe.commands.iter().map(|argv| shown(argv)).collect();
+                write!(f, "build {}", release.display())?;
+                if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; ")) }
+            }
+            Self::Hooks { placed, moment, hooks, .. } => write!(f, "run the {} hooks of {placed}: {}", moment.name(), hooks.join(", ")),
+            Self::Configure { ports } => {
+                let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
+                write!(f, "configure the proxy on port {}", ports.join(", "))
+            }
+            Self::Serve { reload: false } => write!(f, "start {UNIT}"),
+            Self::Serve { reload: true } => write!(f, "reload {UNIT}"),
+            Self::Prepare { placed, .. } => write!(f, "write the environment of {placed}"),
+            Self::Stop { placed, processes, .. } => write!(f, "stop {}", units(placed, processes.iter().map(String::as_str))),
+            Self::Launch { placed, process, .. } => {
+                let command = placed.generation.processes.get(process).map_or("", String::as_str);
+                write!(f, "start {}: {command}", placed.unit(process))
+            }
+            Self::Prove { placed, .. } => write!(f, "wait until {placed} serves on port {}", placed.port),
+            Self::Switch { placed, from: None, .. } => write!(f, "lead requests to {placed}"),
+            Self::Switch { placed, from: Some(from), .. } => write!(f, "lead requests to {placed} instead of {from}"),
+            Self::Settle { placed, .. } => write!(f, "see that the other processes of {placed} stay up"),
+            Self::Retire { placed, .. } => write!(f, "drain and stop {}", units(placed, placed.processes())),
+        }
+    }
+}
+
+fn units<'p>(placed: &Placed, processes: impl IntoIterator<Item = &'p str>) -> String {
+    processes.into_iter().map(|process| placed.unit(process)).collect::<Vec<_>>().join(", ")
+}

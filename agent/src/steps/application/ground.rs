@@ -1,0 +1,210 @@
+//! An application on this machine: what is there of it, and the few things that are done to it. Dull: what is to be done, and
+//! in which order, is decided elsewhere.
+//!
+//! Requests find the release that serves by a symbolic link, [`Place::Current`], which leads to the directory of a slot. The link is
+//! renamed over the one before, so that there is always one, and whoever follows it gets to one release or the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::decide::Found;
+use super::fields::Overlap;
+use super::generation::Placed;
+use super::memory::Memory;
+use super::proxy::Place;
+use super::slot::Slot;
+use crate::host::sockets::Endpoint;
+use crate::host::{Attributes, Host, HostError};
+use crate::steps::health::{Health, Illness, health};
+use crate::steps::install::staged;
+
+/// How much longer than its grace a stop may take: systemd kills what is left, and tidies up.
+const KILLED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether requests are still in a slot, and how many answers in a row have to be that there are none:
+/// one that nginx has just accepted is between two sockets.
+const DRAINED_EVERY: Duration = Duration::from_millis(50);
+const DRAINED_AFTER: u32 = 3;
+
+/// Where the link leads that requests follow: from its own directory, so that it means the same below another root.
+fn target(application: &str, slot: Slot) -> PathBuf {
+    format!("slots/{application}-{}", slot.name()).into()
+}
+
+/// The directories of all releases that are in a slot of an application.
+pub(crate) async fn in_use(host: &Host) -> Result<BTreeSet<PathBuf>, HostError> {
+    let slots = Place::slots();
+    let mut found = BTreeSet::new();
+    for name in host.files.list(&slots).await? {
+        found.extend(host.directories.link(&slots.join(name).join("release")).await?);
+    }
+    Ok(found)
+}
+
+pub(super) struct Ground<'a> {
+    pub(super) application: &'a str,
+    pub(super) host: &'a Host,
+    pub(super) memory: Memory<'a>,
+}
+
+impl Ground<'_> {
+    /// What is there, but for what its secrets tell.
+    pub(super) async fn found(&self) -> Result<Found, HostError> {
+        let led = self.host.directories.link(&Place::Current(self.application).path()).await?;
+        let led = led.and_then(|to| Slot::BOTH.into_iter().find(|slot| target(self.application, *slot) == to));
+        let slots = Slot::BOTH.map(|slot| self.memory.slot(slot));
+        let known = |slot: &Slot| slots[*slot as usize].is_some();
+        // Requests go where the link leads, whatever was written down before or after it was switched.
+        let current = led.filter(known).or(self.memory.current().filter(known));
+        let is_led = led.is_some() && led == current;
+        let (hooked, last) = (self.memory.hooked(), self.memory.last());
+        let mut found = Found { is_led, slots, current, hooked, last, ..Found::default() };
+        let units: Vec<String> = found.slots.iter().flatten().flat_map(|(placed, _)| placed.units()).collect();
+        for (name, unit) in units.iter().zip(self.host.units.show(&units).await?) {
+            match health(&unit) {
+                Health::Sound if unit.active == "active" => {
+                    found.up.insert(name.clone());
+                    found.running.insert(name.clone());
+                }
+                Health::Moving | Health::Ill(Illness::Restarting) => {
+                    found.running.insert(name.clone());
+                }
+                Health::Sound | Health::Ill(_) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes down what is about to run, before any of it does.
+    pub(super) async fn prepare(&self, slot: Slot, placed: &Placed, environment: &[u8]) -> Result<(), HostError> {
+        let (files, directories) = (&self.host.files, &self.host.directories);
+        let is_known = self.memory.slot(slot).is_some_and(|(known, _)| known == *placed);
+        if !is_known {
+            self.memory.set_slot(slot, placed, false).await?;
+        }
+        let path = placed.environment_file();
+        if let Some(parent) = path.parent() {
+            files.create_directory(parent, 0o700).await?;
+        }
+        let (uid, gid) = self.host.users.own();
+        files.stage(&staged(&path), environment, Attributes { mode: 0o600, uid, gid }).await?;
+        files.install(&staged(&path), &path).await?;
+        files.create_directory(&Place::Slot(self.application, slot).path(), 0o755).await?;
+        directories.switch(&Place::Release(self.application, slot).path(), &placed.generation.release).await
+    }
+
+    pub(super) async fn launch(&self, placed: &Placed, process: &str, within: Duration) -> Result<(), HostError> {
+        let Some(launch) = placed.launch(process) else { return Ok(()) };
+        self.host.units.launch(&launch, within).await
+    }
+
+    /// Stops processes, all at the same time.
+    pub(super) async fn stop(&self, placed: &Placed, processes: &[&str]) -> Result<(), HostError> {
+        let within = Duration::from_millis(placed.generation.stop_grace_ms) + KILLED_WITHIN;
+        let units: Vec<String> = processes.iter().map(|process| placed.unit(process)).collect();
+        let shown = self.host.units.show(&units).await?;
+        let there = units.iter().zip(&shown).filter(|(_, unit)| unit.active != "inactive");
+        let stops = there.map(|(name, unit)| async move {
+            self.host.units.stop(name, within).await?;
+            if unit.active == "failed" { self.host.units.reset_failed(name).await } else { Ok(()) }
+        });
+        futures_util::future::join_all(stops).await.into_iter().collect()
+    }
+
+    /// Has requests led to a slot.
+    pub(super) async fn switch(&self, slot: Slot) -> Result<(), HostError> {
+        if let Some((placed, false)) = self.memory.slot(slot) {
+            self.memory.set_slot(slot, &placed, true).await?;
+        }
+        let (link, target) = (Place::Current(self.application).path(), target(self.application, slot));
+        if self.host.directories.link(&link).await?.as_ref() != Some(&target) {
+            self.host.directories.switch(&link, &target).await?;
+        }
+        if self.memory.current() == Some(slot) { Ok(()) } else { self.memory.set_current(slot).await }
+    }
+
+    /// Waits until no request is in a slot any more, at most `limit`. Says whether that is so.
+    pub(super) async fn drained(&self, slot: Slot, placed: &Placed, limit: Duration) -> Result<bool, HostError> {
+        let clock = &self.host.clock;
+        let begun = clock.elapsed();
+        // The socket first: the table of TCP is long.
+        for endpoint in [Endpoint::Path(Place::Socket(self.application, slot).path()), Endpoint::Port(placed.port)] {
+            let mut idle = 0;
+            while idle < DRAINED_AFTER {
+                if clock.elapsed() - begun >= limit {
+                    return Ok(false);
+                }
+                let connections = self.host.sockets.connections(std::slice::from_ref(&endpoint)).await?;
+                idle = if connections == 0 { idle + 1 } else { 0 };
+                clock.sleep(DRAINED_EVERY).await;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Stops whatever is left in a slot that serves nobody, and frees it.
+    pub(super) async fn retire(&self, slot: Slot, placed: &Placed) -> Result<(), HostError> {
+        // A switch that was cut off has led requests to the other, and not written it down.
+        if self.memory.current() == Some(slot) && self.memory.slot(slot.other()).is_some() {
+            self.memory.set_current(slot.other()).await?;
+        }
+        self.stop(placed, &placed.processes()).await?;
+        self.host.files.remove(&placed.environment_file()).await?;
+        self.host.files.remove(&Place::Release(self.application, slot).path()).await?;
+        self.memory.retire(slot, placed.number).await
+    }
+
+    /// The slot of the generation that has not proved itself, if there is one.
+    pub(super) fn candidate(&self) -> Option<Slot> {
+        Slot::BOTH.into_iter().find(|slot| self.memory.slot(*slot).is_some_and(|(_, proven)| !proven))
+    }
+
+    /// Leads requests back to `placed`, which is in the slot beside `failed`, and frees that.
+    pub(super) async fn go_back(&self, failed: Slot, placed: &Placed, overlap: &Overlap, within: Duration) -> Result<(), HostError> {
+        let new = self.memory.slot(failed).map(|(new, _)| new);
+        // First those that their predecessors cannot start beside.
+        if let Some(new) = &new {
+            let alone: Vec<&str> = new.processes().into_iter().filter(|name| !overlap.covers(name)).collect();
+            self.stop(new, &alone).await?;
+        }
+        let found = self.found().await?;
+        for process in placed.processes() {
+            if !found.running.contains(&placed.unit(process)) {
+                self.launch(placed, process, within).await?;
+            }
+        }
+        self.switch(failed.other()).await?;
+        self.point_current(placed).await?;
+        match &new {
+            Some(new) => self.retire(failed, new).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Has the bundle's `current` lead to the release that serves.
+    pub(super) async fn point_current(&self, placed: &Placed) -> Result<(), HostError> {
+        let release = &placed.generation.release;
+        let (Some(releases), Some(name)) = (release.parent(), release.file_name()) else { return Ok(()) };
+        let Some(current) = releases.parent().map(|into| into.join("current")) else { return Ok(()) };
+        let target = Path::new("releases").join(name);
+        match self.host.directories.link(&current).await? {
+            Some(found) if found != target => self.host.directories.switch(&current, &target).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// The restarts of the processes of a generation, by name, with the units that are not up.
+    pub(super) async fn states(&self, placed: &Placed) -> Result<BTreeMap<String, crate::host::Unit>, HostError> {
+        let names = placed.processes();
+        let units: Vec<String> = names.iter().map(|process| placed.unit(process)).collect();
+        let shown = self.host.units.show(&units).await?;
+        Ok(names.into_iter().map(str::to_owned).zip(shown).collect())
+    }
+}
+
+/// User and group of a release.
+pub(super) async fn owner(release: &Path, host: &Host) -> Result<(u32, u32), HostError> {
+    let stat = host.files.stat(release).await?;
+    Ok(stat.map_or((0, 0), |stat| (stat.attributes.uid, stat.attributes.gid)))
+}

@@ -1,0 +1,265 @@
+//! Everything that a release says of how it runs, in one value: what the step carries out and the dry run prints.
+//!
+//! Where the processes come from: `run:` of the document, else the Procfile, else what the platform runs by itself.
+
+use std::collections::BTreeMap;
+
+use super::ebextensions::Extensions;
+use super::hooks::Hooks;
+use super::platforms::{self, Argv, Launch, Made, PORT, Platform, Program, Speaks};
+use super::procfile::{self, BUILDFILE, PROCFILE, Process, Processes, WEB};
+use super::release::Release;
+use super::remark::Remark;
+
+/// What names the processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NamedBy {
+    /// `run:`.
+    Document,
+    Procfile,
+    /// Nothing else does.
+    Platform,
+}
+
+/// What a release would run, and what is wrong with it.
+#[derive(Debug)]
+pub(crate) struct Examined {
+    /// `None` if it looks like none that is known; with a Procfile, that is no mistake.
+    pub(crate) platform: Option<Platform>,
+    pub(crate) named_by: NamedBy,
+    /// `web` first, then in the order in which they are named.
+    pub(crate) processes: Vec<Process>,
+    /// Where it listens unless the document says another port.
+    pub(crate) port: u16,
+    pub(crate) speaks: Speaks,
+    /// Files that are written into the release, before anything of it runs.
+    pub(crate) made: Vec<Made>,
+    /// What installs dependencies into the release, one after the other, in its directory.
+    pub(crate) dependencies: Vec<Argv>,
+    /// The lines of the Buildfile, which run after the dependencies.
+    pub(crate) build: Vec<Process>,
+    /// Variables of the platform, then those of `.ebextensions`; later ones replace earlier ones.
+    pub(crate) environment: Vec<(String, String)>,
+    /// Directories of the release that go to the front of PATH.
+    pub(crate) path: &'static [&'static str],
+    /// Programs that the image has to have.
+    pub(crate) programs: Vec<Program>,
+    /// See [`Launch::needs_runtime_directory`].
+    pub(crate) needs_runtime_directory: bool,
+    pub(crate) hooks: Hooks,
+    pub(crate) extensions: Extensions,
+    /// In the order of files and lines, as the mistakes are.
+    pub(crate) warnings: Vec<Remark>,
+    pub(crate) mistakes: Vec<Remark>,
+}
+
+/// Judges a release. `run` is that of the document, with its commands as they are to be run.
+pub(crate) fn examine(release: &Release, run: Option<&BTreeMap<String, String>>) -> Examined {
+    let procfile = procfile::procfile(release);
+    let named_by = match (run, &procfile) {
+        (Some(_), _) => NamedBy::Document,
+        (None, Some(_)) => NamedBy::Procfile,
+        (None, None) => NamedBy::Platform,
+    };
+    let mut platforms = platforms::recognise(release, named_by == NamedBy::Platform).into_iter();
+    let platform = platforms.next();
+    let mut warnings = of_names(release);
+    warnings.extend(platforms.filter_map(|other| passed_over(&other, platform.as_ref())));
+    let mut mistakes: Vec<Remark> = release.astray().map(astray).collect();
+    let Processes { processes: build, mistakes: of_build } = procfile::buildfile(release).unwrap_or_default();
+    mistakes.extend(of_build);
+    let (launch, processes) = match (run, procfile) {
+        (Some(run), _) => (Launch::default(), run.iter().map(|(name, command)| Process::new(name, command)).collect()),
+        (None, Some(Processes { processes, mistakes: wrong })) => {
+            mistakes.extend(wrong);
+            (Launch::default(), processes)
+        }
+        (None, None) => {
+            let mut launch = launch(platform.as_ref(), &mut mistakes);
+            let processes = std::mem::take(&mut launch.processes);
+            (launch, processes)
+        }
+    };
+    let (hooks, extensions) = (Hooks::of(release), Extensions::of(release));
+    let of_platform = platform.iter().flat_map(|platform| &platform.warnings);
+    warnings.extend(hooks.warnings.iter().chain(&extensions.warnings).chain(of_platform).cloned());
+    let of_platform = platform.iter().flat_map(|platform| &platform.mistakes);
+    mistakes.extend(hooks.mistakes.iter().chain(&extensions.mistakes).chain(of_platform).cloned());
+    let dependencies = platform.iter().flat_map(|platform| &platform.dependencies).cloned().chain(launch.dependencies).collect();
+    Examined {
+        named_by,
+        processes: web_first(processes),
+        port: platform.as_ref().map_or(PORT, |platform| platform.port),
+        speaks: launch.speaks,
+        made: launch.made,
+        dependencies,
+        build,
+        environment: environment(platform.as_ref(), &extensions),
+        path: platform.as_ref().map_or(&[], |platform| platform.path),
+        programs: programs(platform.as_ref(), &launch.programs),
+        needs_runtime_directory: launch.needs_runtime_directory,
+        hooks,
+        extensions,
+        warnings: in_order(warnings),
+        mistakes: in_order(mistakes),
+        platform,
+    }
+}
+
+fn astray(directory: &str) -> Remark {
+    Remark::of(directory, "this link leads out of the release, or nowhere", "put the directory itself into the bundle")
+}
+
+/// What the platform runs by itself; where that is not known, the reason is a mistake.
+fn launch(platform: Option<&Platform>, mistakes: &mut Vec<Remark>) -> Launch {
+    let why = match platform.map(|platform| &platform.launch) {
+        Some(Ok(launch)) => return launch.clone(),
+        Some(Err(why)) => why.clone(),
+        None => Remark::new(
+            "nothing says what this release runs: it has no Procfile, and looks like no platform that ingot knows",
+            "add a Procfile with a line such as `web: bin/shop --port $PORT`",
+        ),
+    };
+    // A file that cannot be read says nothing of what it would run: one mistake is enough.
+    if platform.is_none_or(|platform| platform.mistakes.is_empty()) {
+        mistakes.push(why);
+    }
+    Launch::default()
+}
+
+/// Files whose names show that something else was meant.
+fn of_names(release: &Release) -> Vec<Remark> {
+    let mut warnings: Vec<Remark> = [PROCFILE, BUILDFILE]
+        .into_iter()
+        .filter(|wanted| !release.is_file(wanted))
+        .filter_map(|wanted| Some((procfile::misnamed(release, wanted)?, wanted)))
+        .map(|(found, wanted)| Remark::of(found, format!("this is not read: the name is `{wanted}`"), format!("rename it to {wanted}")))
+        .collect();
+    warnings.extend(release.cut.iter().map(|directory| {
+        Remark::of(directory, "there are more than 2000 entries here; the rest was not looked at", "bundle only what the release needs")
+    }));
+    warnings
+}
+
+/// Another platform that it looks like; what would be installed for it is not.
+fn passed_over(other: &Platform, taken: Option<&Platform>) -> Option<Remark> {
+    let taken = taken.filter(|_| !other.dependencies.is_empty())?;
+    let message = format!("this looks like {} as well; the release is taken for {}, which {} shows", other.name, taken.name, taken.sign);
+    Some(Remark::of(&other.sign, message, "if both are needed, install the rest by a Buildfile"))
+}
+
+fn web_first(mut processes: Vec<Process>) -> Vec<Process> {
+    processes.sort_by_key(|process| process.name != WEB);
+    processes
+}
+
+fn environment(platform: Option<&Platform>, extensions: &Extensions) -> Vec<(String, String)> {
+    let of_platform = platform.into_iter().flat_map(|platform| &platform.environment);
+    let of_platform = of_platform.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    of_platform.chain(extensions.environment.iter().cloned()).collect()
+}
+
+fn programs(platform: Option<&Platform>, of_launch: &[Program]) -> Vec<Program> {
+    let mut programs: Vec<Program> = platform.into_iter().flat_map(|platform| &platform.programs).chain(of_launch).copied().collect();
+    programs.sort_unstable();
+    programs.dedup();
+    programs
+}
+
+fn in_order(mut remarks: Vec<Remark>) -> Vec<Remark> {
+    remarks.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
+    remarks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(files: &[(&str, &str)]) -> Examined {
+        examine(&Release::of(files), None)
+    }
+
+    fn lines(examined: &Examined) -> Vec<String> {
+        examined.processes.iter().map(|process| format!("{}: {}", process.name, process.command)).collect()
+    }
+
+    const EXPRESS: (&str, &str) = ("package.json", r#"{"scripts":{"start":"node ."},"dependencies":{"express":"5"}}"#);
+
+    #[test]
+    fn processes_come_from_the_document_else_the_procfile_else_the_platform() {
+        let release = Release::of(&[EXPRESS, ("Procfile", "jobs: node jobs.js\nweb: node web.js\n")]);
+        let run = BTreeMap::from([("web".to_owned(), "node other.js".to_owned())]);
+        let examined = examine(&release, Some(&run));
+        assert_eq!((examined.named_by, lines(&examined)), (NamedBy::Document, vec!["web: node other.js".to_owned()]));
+        let examined = examine(&release, None);
+        assert_eq!(
+            (examined.named_by, lines(&examined)),
+            (NamedBy::Procfile, vec!["web: node web.js".into(), "jobs: node jobs.js".into()])
+        );
+        let examined = of(&[EXPRESS]);
+        assert_eq!((examined.named_by, lines(&examined)), (NamedBy::Platform, vec!["web: exec npm start".to_owned()]));
+    }
+
+    #[test]
+    fn a_procfile_keeps_the_rest_of_its_platform() {
+        let examined = of(&[EXPRESS, ("Procfile", "web: node web.js\n"), ("Buildfile", "b: npm run build\n")]);
+        assert_eq!((examined.port, examined.dependencies.len(), examined.build.len()), (8080, 1, 1));
+        assert_eq!(examined.path, ["node_modules/.bin"]);
+        assert_eq!(examined.programs.iter().map(|program| program.name).collect::<Vec<_>>(), ["node", "npm"]);
+        // PHP is spoken to by FastCGI only where php-fpm is what runs.
+        assert_eq!(of(&[("index.php", ""), ("Procfile", "web: php -S 127.0.0.1:$PORT\n")]).speaks, Speaks::Http);
+        assert_eq!(of(&[("index.php", "")]).speaks, Speaks::FastCgi { root: "" });
+    }
+
+    #[test]
+    fn what_only_matters_by_itself_is_no_mistake_beside_a_procfile() {
+        let two = [("a.jar", ""), ("b.jar", "")];
+        assert_eq!(of(&two).mistakes.len(), 1);
+        assert_eq!(of(&[two[0], two[1], ("Procfile", "web: java -jar a.jar\n")]).mistakes, []);
+        let unknown = of(&[("README.md", "")]);
+        assert!(unknown.mistakes[0].to_string().starts_with("nothing says what this release runs"));
+        assert_eq!((unknown.port, unknown.platform), (5000, None));
+        assert_eq!(of(&[("run.sh", ""), ("Procfile", "web: ./run.sh\n")]).mistakes, []);
+    }
+
+    #[test]
+    fn mistakes_of_all_parts_are_in_the_order_of_files_and_lines() {
+        let examined = of(&[
+            ("package.json", "{"),
+            ("Procfile", "web: a\nb\n"),
+            ("Buildfile", "c\n"),
+            (".platform/hooks/prebuild/a.sh", "echo\n"),
+            (".ebextensions/a.config", "a: [\n"),
+        ]);
+        let places: Vec<String> = examined.mistakes.iter().map(|mistake| format!("{:?}:{:?}", mistake.file, mistake.line)).collect();
+        insta::assert_snapshot!(places.join("\n"), @r#"
+        Some(".ebextensions/a.config"):Some(2)
+        Some(".platform/hooks/prebuild/a.sh"):Some(1)
+        Some("Buildfile"):Some(1)
+        Some("Procfile"):Some(2)
+        Some("package.json"):Some(1)
+        "#);
+        assert_eq!(examined.warnings.iter().filter(|warning| warning.to_string().contains("run bit")).count(), 1);
+    }
+
+    #[test]
+    fn a_second_platform_is_named_where_it_would_have_installed_something() {
+        let examined = of(&[EXPRESS, ("Gemfile", "gem 'puma'\n"), ("Gemfile.lock", ""), ("config.ru", "")]);
+        assert_eq!(
+            examined.warnings[0].to_string(),
+            "package.json: this looks like Node.js as well; the release is taken for Ruby, which Gemfile shows"
+        );
+        assert_eq!(
+            of(&[("procfile", "web: x\n"), ("server.js", "")]).warnings[0].to_string(),
+            "procfile: this is not read: the name is `Procfile`"
+        );
+    }
+
+    #[test]
+    fn variables_of_the_release_come_after_those_of_the_platform() {
+        let settings = "option_settings: { 'aws:elasticbeanstalk:application:environment': { RACK_ENV: staging } }\n";
+        let examined = of(&[("config.ru", ""), (".ebextensions/a.config", settings)]);
+        let values: Vec<&str> = examined.environment.iter().map(|(_, value)| value.as_str()).collect();
+        assert_eq!(values, ["production", "staging"]);
+    }
+}

@@ -1,0 +1,123 @@
+//! What is remembered of an application: what is in its two slots, and which of them serves. Without secrets, so that it
+//! can be brought back after a reboot where nobody can be asked.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::generation::Placed;
+use super::proxy::Version;
+use super::recipe::Recipe;
+use super::slot::Slot;
+use crate::host::state::{Entry, EntryState, Record};
+use crate::host::{Clock, HostError};
+
+const CURRENT: &str = "current";
+/// Followed by the directory of a release.
+const BUILT: &str = "built ";
+const LAST: &str = "last";
+const FRONT: &str = "proxy";
+const HOOKED: &str = "hooks";
+
+/// Files of the proxy that hold no secret: what is remembered of it, to be written again after a reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Front {
+    /// What it was configured for: asking nginx again takes a program.
+    pub(super) version: Version,
+    pub(super) nginx: String,
+    /// Without TLS, since its key is not remembered.
+    pub(super) site: String,
+}
+
+/// What an application is on this machine.
+pub(super) struct Memory<'a> {
+    pub(super) record: &'a Record,
+    pub(super) boot_id: &'a str,
+    pub(super) clock: &'a dyn Clock,
+}
+
+impl Memory<'_> {
+    /// What is in a slot, and whether it has proved that it serves.
+    pub(super) fn slot(&self, slot: Slot) -> Option<(Placed, bool)> {
+        let entry = self.record.get(slot.name())?;
+        let placed = serde_json::from_str(entry.detail.as_deref()?).ok()?;
+        Some((placed, entry.state == EntryState::Done))
+    }
+
+    /// The slot that serves.
+    pub(super) fn current(&self) -> Option<Slot> {
+        let name = self.record.get(CURRENT)?.detail?;
+        Slot::BOTH.into_iter().find(|slot| slot.name() == name)
+    }
+
+    pub(super) async fn set_slot(&self, slot: Slot, placed: &Placed, proven: bool) -> Result<(), HostError> {
+        let detail = serde_json::to_string(placed).expect("it is plain data");
+        let state = if proven { EntryState::Done } else { EntryState::Started };
+        self.record.put(slot.name(), self.entry(state, detail)).await
+    }
+
+    pub(super) async fn set_current(&self, slot: Slot) -> Result<(), HostError> {
+        self.record.put(CURRENT, self.entry(EntryState::Done, slot.name().to_owned())).await
+    }
+
+    /// The highest number that a generation has had which is no longer in a slot.
+    pub(super) fn last(&self) -> u32 {
+        self.record.get(LAST).and_then(|entry| entry.detail?.parse().ok()).unwrap_or(0)
+    }
+
+    /// Frees a slot. Its number is not given again: the journal would mix what two generations printed.
+    pub(super) async fn retire(&self, slot: Slot, number: u32) -> Result<(), HostError> {
+        if number > self.last() {
+            self.record.put(LAST, self.entry(EntryState::Done, number.to_string())).await?;
+        }
+        self.record.remove(slot.name()).await
+    }
+
+    /// The directories of the releases that were built, or begun.
+    pub(super) fn releases(&self) -> Vec<PathBuf> {
+        self.record.below(BUILT).into_iter().filter_map(|(name, _)| Some(name.strip_prefix(BUILT)?.into())).collect()
+    }
+
+    pub(super) async fn forget_built(&self, release: &Path) -> Result<(), HostError> {
+        self.record.remove(&format!("{BUILT}{}", release.display())).await
+    }
+
+    /// How a release was built, and whether that came to an end.
+    pub(super) fn built(&self, release: &Path) -> Option<(Recipe, bool)> {
+        let entry = self.record.get(&format!("{BUILT}{}", release.display()))?;
+        Some((serde_json::from_str(entry.detail.as_deref()?).ok()?, entry.state == EntryState::Done))
+    }
+
+    pub(super) async fn set_built(&self, release: &Path, recipe: &Recipe, done: bool) -> Result<(), HostError> {
+        let detail = serde_json::to_string(recipe).expect("it is plain data");
+        let state = if done { EntryState::Done } else { EntryState::Started };
+        self.record.put(&format!("{BUILT}{}", release.display()), self.entry(state, detail)).await
+    }
+
+    /// The proxy as it was last configured, without secrets.
+    pub(super) fn front(&self) -> Option<Front> {
+        serde_json::from_str(self.record.get(FRONT)?.detail.as_deref()?).ok()
+    }
+
+    pub(super) async fn set_front(&self, front: &Front) -> Result<(), HostError> {
+        if self.front().as_ref() == Some(front) {
+            return Ok(());
+        }
+        let detail = serde_json::to_string(front).expect("it is plain data");
+        self.record.put(FRONT, self.entry(EntryState::Done, detail)).await
+    }
+
+    /// The generation whose hooks have all run.
+    pub(super) fn hooked(&self) -> Option<u32> {
+        self.record.get(HOOKED)?.detail?.parse().ok()
+    }
+
+    pub(super) async fn set_hooked(&self, number: u32) -> Result<(), HostError> {
+        self.record.put(HOOKED, self.entry(EntryState::Done, number.to_string())).await
+    }
+
+    fn entry(&self, state: EntryState, detail: String) -> Entry {
+        Entry { state, boot_id: self.boot_id.to_owned(), at: self.clock.now().to_string(), detail: Some(detail) }
+    }
+}

@@ -1,0 +1,62 @@
+//! Go, or any program that is built already: `bin/application` or `application`, else what `go build` makes of the source.
+
+use super::platform::{Launch, Platform, Program, argv};
+use crate::steps::application::procfile::BUILDFILE;
+use crate::steps::application::release::Release;
+
+/// Where a program is looked for, and what is built.
+const PROGRAMS: [&str; 2] = ["bin/application", "application"];
+
+const SOURCES: [&str; 2] = ["application.go", "go.mod"];
+
+pub(super) fn go(release: &Release) -> Option<Platform> {
+    let program = PROGRAMS.into_iter().find(|name| release.is_program(name));
+    let source = SOURCES.into_iter().find(|name| release.is_file(name));
+    let sign = program.or(source)?;
+    let launch = Launch::web(format!("exec ./{}", program.unwrap_or(PROGRAMS[0])), &[]);
+    let mut platform = Platform::new("Go", sign, Ok(launch));
+    if program.is_none() && !release.is_file(BUILDFILE) {
+        platform.programs = vec![Program::new("go")];
+        platform.dependencies = vec![argv(&["/bin/sh", "-c", &build(release)])];
+    }
+    Some(platform)
+}
+
+/// Go needs a place for its caches, and a user of a service often has no home. One inside the release is shared with no
+/// other release, and goes when the program is built. (`-modcacherw`: Go makes its cache read-only.)
+///
+/// Source: <https://go.dev/ref/mod#environment-variables>
+fn build(release: &Release) -> String {
+    let what = if release.is_file(SOURCES[0]) { SOURCES[0] } else { "." };
+    format!(
+        "set -e; GOPATH=\"$PWD/.ingot/go\" GOCACHE=\"$PWD/.ingot/go/build\" GOFLAGS=\"-modcacherw $GOFLAGS\" \
+         go build -o {} {what}; rm -rf .ingot/go",
+        PROGRAMS[0]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(files: &[(&str, &str)]) -> Platform {
+        go(&Release::of(files)).unwrap()
+    }
+
+    #[test]
+    fn a_program_that_is_there_is_not_built() {
+        for program in PROGRAMS {
+            let platform = of(&[(&format!("+{program}"), "\x7fELF"), ("go.mod", "")]);
+            assert_eq!(platform.launch.unwrap().processes[0].command, format!("exec ./{program}"));
+            assert_eq!((platform.dependencies.len(), platform.programs.len()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn source_is_built_into_the_release() {
+        let build = |files: &[(&str, &str)]| of(files).dependencies[0][2].clone();
+        assert!(build(&[("application.go", "")]).contains("go build -o bin/application application.go;"));
+        assert!(build(&[("go.mod", ""), ("main.go", "")]).contains("go build -o bin/application .;"));
+        assert_eq!(of(&[("go.mod", ""), ("Buildfile", "x: y\n")]).dependencies.len(), 0);
+    }
+}

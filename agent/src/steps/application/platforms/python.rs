@@ -1,0 +1,139 @@
+//! Python: gunicorn with the module `application`; dependencies in a virtual environment of the release.
+
+use super::platform::{Argv, Launch, Platform, Program, argv};
+use crate::steps::application::release::Release;
+use crate::steps::application::remark::Remark;
+
+/// What dependencies are read from, the first that is there.
+const REQUIREMENTS: [&str; 3] = ["requirements.txt", "Pipfile.lock", "Pipfile"];
+
+/// Modules that a WSGI application is often found in; only the first is started without being asked for.
+const MODULES: [&str; 5] = ["application", "app", "wsgi", "main", "server"];
+
+/// As Elastic Beanstalk starts it: one worker with 15 threads.
+///
+/// Source: <https://docs.gunicorn.org/en/stable/run.html>
+const GUNICORN: &str = "gunicorn --bind 127.0.0.1:$PORT --workers 1 --threads 15";
+
+const PYTHON: Program = Program::new("python3");
+
+pub(super) fn python(release: &Release) -> Option<Platform> {
+    let sign = REQUIREMENTS.into_iter().find(|name| release.is_file(name)).or_else(|| {
+        let names = ["application.py", "pyproject.toml", "manage.py", "app.py", "wsgi.py"];
+        names.into_iter().find(|name| release.is_file(name))
+    })?;
+    let mut platform = Platform::new("Python", sign, launch(release));
+    platform.port = 8000;
+    platform.path = &[".venv/bin"];
+    // Without it, what the application prints comes to the journal when its buffer is full.
+    platform.environment = vec![("PYTHONUNBUFFERED", "1")];
+    platform.dependencies = dependencies(release);
+    if !platform.dependencies.is_empty() {
+        platform.programs = vec![PYTHON];
+    } else if sign == "pyproject.toml" && !brings_environment(release) {
+        let hint = "export its dependencies to requirements.txt";
+        platform.warnings.push(Remark::of(sign, "the dependencies of this file are not installed", hint));
+    }
+    Some(platform)
+}
+
+/// A virtual environment, by the directory of its programs.
+fn brings_environment(release: &Release) -> bool {
+    release.is_directory(".venv/bin")
+}
+
+/// Nothing is shared with another release: a `pip` that fails leaves what serves alone.
+fn dependencies(release: &Release) -> Vec<Argv> {
+    let Some(file) = REQUIREMENTS.into_iter().find(|name| release.is_file(name) && !brings_environment(release)) else {
+        return Vec::new();
+    };
+    let environment = argv(&["python3", "-m", "venv", ".venv"]);
+    if file == "requirements.txt" {
+        return vec![environment, argv(&[".venv/bin/pip", "install", "-r", file])];
+    }
+    // pipenv takes a `.venv` beside the Pipfile for its own.
+    let sync: &[&str] = if file == "Pipfile.lock" { &["sync"] } else { &["install", "--skip-lock"] };
+    let pipenv = argv(&["env", "PIPENV_VENV_IN_PROJECT=1", "PIPENV_IGNORE_VIRTUALENVS=1", ".venv/bin/pipenv"]);
+    let pipenv = pipenv.into_iter().chain(argv(sync)).collect();
+    vec![environment, argv(&[".venv/bin/pip", "install", "pipenv"]), pipenv]
+}
+
+fn launch(release: &Release) -> Result<Launch, Remark> {
+    let is_module = |name: &str| release.is_file(&format!("{name}.py")) || release.is_file(&format!("{name}/__init__.py"));
+    if !is_module(MODULES[0]) {
+        let module = MODULES.into_iter().find(|name| is_module(name)).map_or("shop.wsgi".to_owned(), |name| format!("{name}:app"));
+        let message = "there is neither a Procfile nor the module `application`, which gunicorn is started with by itself";
+        return Err(Remark::new(message, format!("add a Procfile with `web: gunicorn --bind 127.0.0.1:$PORT {module}`")));
+    }
+    let mut launch = Launch::web(format!("exec {GUNICORN} application"), &[PYTHON]);
+    if !brings_environment(release) && !names_gunicorn(release) {
+        // One of the image would not see what is installed into the release.
+        if dependencies(release).is_empty() {
+            launch.dependencies.push(argv(&["python3", "-m", "venv", ".venv"]));
+        }
+        launch.dependencies.push(argv(&[".venv/bin/pip", "install", "gunicorn"]));
+    }
+    Ok(launch)
+}
+
+fn names_gunicorn(release: &Release) -> bool {
+    let requirements = release.text("requirements.txt").and_then(Result::ok).unwrap_or_default();
+    requirements.lines().any(|line| {
+        let line = line.trim_start().to_ascii_lowercase();
+        line.strip_prefix("gunicorn")
+            .is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric() || "-_".contains(next)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(files: &[(&str, &str)]) -> Platform {
+        python(&Release::of(files)).unwrap()
+    }
+
+    fn lines(commands: &[Argv]) -> Vec<String> {
+        commands.iter().map(|argv| argv.join(" ")).collect()
+    }
+
+    #[test]
+    fn gunicorn_starts_the_module_application() {
+        let platform = of(&[("application.py", ""), ("requirements.txt", "flask\nGunicorn==23\n")]);
+        let launch = platform.launch.unwrap();
+        assert_eq!(launch.processes[0].command, "exec gunicorn --bind 127.0.0.1:$PORT --workers 1 --threads 15 application");
+        assert_eq!((platform.port, platform.path, launch.dependencies.len()), (8000, [".venv/bin"].as_slice(), 0));
+        assert!(of(&[("application/__init__.py", ""), ("requirements.txt", "")]).launch.is_ok());
+    }
+
+    #[test]
+    fn gunicorn_is_installed_where_nothing_names_it() {
+        for requirements in ["flask\n", "gunicorn-thrift\n", "# gunicorn\n"] {
+            let launch = of(&[("application.py", ""), ("requirements.txt", requirements)]).launch.unwrap();
+            assert_eq!(lines(&launch.dependencies), [".venv/bin/pip install gunicorn"], "{requirements}");
+        }
+        let launch = of(&[("application.py", "")]).launch.unwrap();
+        assert_eq!(lines(&launch.dependencies), ["python3 -m venv .venv", ".venv/bin/pip install gunicorn"]);
+        assert!(of(&[("application.py", ""), (".venv/bin/", "")]).launch.unwrap().dependencies.is_empty());
+    }
+
+    #[test]
+    fn dependencies_are_of_this_release_alone() {
+        let install = |files: &[(&str, &str)]| lines(&of(files).dependencies);
+        assert_eq!(
+            install(&[("requirements.txt", ""), ("Pipfile", "")]),
+            ["python3 -m venv .venv", ".venv/bin/pip install -r requirements.txt"]
+        );
+        assert!(install(&[("Pipfile", ""), ("Pipfile.lock", "")])[2].ends_with(".venv/bin/pipenv sync"));
+        assert!(install(&[("requirements.txt", ""), (".venv/bin/", "")]).is_empty());
+        assert_eq!(of(&[("pyproject.toml", "")]).warnings.len(), 1);
+    }
+
+    #[test]
+    fn a_release_without_the_module_is_told_which_line_to_write() {
+        let error = of(&[("requirements.txt", ""), ("app.py", "")]).launch.unwrap_err();
+        assert!(format!("{error:#}").ends_with("add a Procfile with `web: gunicorn --bind 127.0.0.1:$PORT app:app`"), "{error:#}");
+        let error = of(&[("manage.py", "")]).launch.unwrap_err();
+        assert!(format!("{error:#}").ends_with("$PORT shop.wsgi`"), "{error:#}");
+    }
+}

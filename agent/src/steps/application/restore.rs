@@ -1,0 +1,72 @@
+//! Applications that come back by themselves after a reboot, before IMDS or a network is asked for anything.
+//!
+//! What runs is kept in the records of this instance, without secrets: a generation whose environment holds one waits for the
+//! boot, which reads it again. The step looks at all of them again later, as always.
+
+use std::time::Duration;
+
+use super::environment::remembered;
+use super::front;
+use super::ground::Ground;
+use super::memory::Memory;
+use crate::failure::Explanation;
+use crate::host::state::Record;
+use crate::host::{Host, HostError};
+
+/// systemd executes a program within moments.
+const LAUNCHED_WITHIN: Duration = Duration::from_secs(30);
+
+/// What did not come back, in sentences for people.
+#[derive(Debug, Default)]
+pub(crate) struct Missing {
+    /// What waits for a secret.
+    pub(crate) waiting: Vec<String>,
+    /// What could not be started.
+    pub(crate) failed: Vec<String>,
+}
+
+/// Starts whatever of this instance's applications does not run, in the release that served last.
+pub(crate) async fn bring_back(record: &Record, host: &Host, boot_id: &str) -> Missing {
+    let mut missing = Missing::default();
+    let names = match host.files.list(&record.applications()).await {
+        Ok(names) => names,
+        Err(error) => return Missing { failed: vec![Explanation::of(&error).to_string()], ..missing },
+    };
+    for name in names.iter().filter_map(|name| name.strip_suffix(".json")).filter(|name| !name.starts_with('.')) {
+        match one(name, record, host, boot_id).await {
+            Ok(secrets) if secrets.is_empty() => {}
+            Ok(secrets) => {
+                let secrets = secrets.join(", ");
+                missing.waiting.push(format!("applications.{name} waits for ingot.service, which reads the secrets in {secrets}"));
+            }
+            Err(error) => missing.failed.push(format!("applications.{name}: {error}")),
+        }
+    }
+    missing
+}
+
+/// Starts one application, unless it waits for variables that are secrets: these are returned.
+async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<Vec<String>, Explanation> {
+    let explained = |error: HostError| Explanation::of(&error);
+    let record = record.application(name).await.map_err(explained)?;
+    let ground = Ground { application: name, host, memory: Memory { record: &record, boot_id, clock: &*host.clock } };
+    let found = ground.found().await.map_err(explained)?;
+    let Some((slot, (placed, _))) = found.current.and_then(|slot| Some((slot, found.slots[slot as usize].as_ref()?))) else {
+        return Ok(Vec::new());
+    };
+    if !placed.generation.secrets.is_empty() {
+        return Ok(placed.generation.secrets.clone());
+    }
+    let environment = remembered(placed).map_err(|error| Explanation::of(&error))?;
+    ground.prepare(slot, placed, &environment).await.map_err(explained)?;
+    for process in placed.processes() {
+        if !found.running.contains(&placed.unit(process)) {
+            ground.launch(placed, process, LAUNCHED_WITHIN).await.map_err(explained)?;
+        }
+    }
+    ground.switch(slot).await.map_err(explained)?;
+    if let Some(front) = ground.memory.front() {
+        front::bring_back(&front, name, host).await.map_err(explained)?;
+    }
+    Ok(Vec::new())
+}

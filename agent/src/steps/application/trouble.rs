@@ -1,0 +1,121 @@
+//! Why an application does not serve.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::remark::Remark;
+use crate::failure::Failure;
+use crate::host::HostError;
+use crate::step::fields::{Excerpt, rounded};
+use crate::template::TemplateError;
+
+/// Why an application does not serve, or not in the release that is wanted.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplicationError {
+    #[error("cannot render {what}")]
+    Render { what: String, source: TemplateError },
+    #[error("`environment.{name}` {why}")]
+    Variable { name: String, why: &'static str },
+    /// What is wrong with the release itself.
+    #[error("the release {version} cannot run: {}{}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), going_on(kept.as_ref()))]
+    Release { version: String, remarks: Vec<Remark>, kept: Option<String> },
+    #[error("nginx cannot be asked for its version{}", if why.is_empty() { String::new() } else { format!(": {why}") })]
+    NoProxy { why: String },
+    #[error("port {port} is in use by {by}{}", going_on(kept.as_ref()))]
+    PortTaken { port: u16, by: String, kept: Option<String> },
+    #[error("the proxy does not serve: {why}")]
+    Proxy {
+        why: String,
+        #[source]
+        said: Excerpt,
+    },
+    #[error("{what} {how}{}", going_on(kept.as_ref()))]
+    Program {
+        what: String,
+        how: String,
+        kept: Option<String>,
+        #[source]
+        said: Excerpt,
+    },
+    /// `kept` is the version that goes on serving, if there is one.
+    #[error("{process} of {version} {what}{}", going_on(kept.as_ref()))]
+    Ended {
+        process: String,
+        version: String,
+        unit: String,
+        what: String,
+        kept: Option<String>,
+        #[source]
+        said: Excerpt,
+    },
+    #[error("{version} was not ready after {:?}: {last}{}", in_milliseconds(*waited), going_on(kept.as_ref()))]
+    NotReady {
+        version: String,
+        unit: String,
+        waited: Duration,
+        last: String,
+        kept: Option<String>,
+        #[source]
+        said: Excerpt,
+    },
+    /// It listens on another port than its `$PORT`.
+    #[error("web of {version} listens on {at} and not on $PORT, which is {port}{}", going_on(kept.as_ref()))]
+    Elsewhere {
+        version: String,
+        at: SocketAddr,
+        port: u16,
+        kept: Option<String>,
+        #[source]
+        said: Excerpt,
+    },
+    #[error(transparent)]
+    Host(HostError),
+}
+
+/// `105ms` and not `105.746886ms`.
+fn in_milliseconds(waited: Duration) -> Duration {
+    rounded(Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)))
+}
+
+fn going_on(kept: Option<&String>) -> String {
+    kept.map_or_else(String::new, |kept| format!("; {kept} goes on serving"))
+}
+
+impl ApplicationError {
+    /// The same, with the version that goes on serving.
+    pub(super) fn keeping(mut self, version: Option<String>) -> Self {
+        if let Self::Release { kept, .. }
+        | Self::PortTaken { kept, .. }
+        | Self::Ended { kept, .. }
+        | Self::NotReady { kept, .. }
+        | Self::Program { kept, .. }
+        | Self::Elsewhere { kept, .. } = &mut self
+        {
+            *kept = version;
+        }
+        self
+    }
+}
+
+impl Failure for ApplicationError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Render { source, .. } => source.hint(),
+            Self::Variable { .. } => Some("pass the value in a file, and its path in the environment".into()),
+            Self::Release { remarks, .. } => remarks.first().map(|remark| remark.objection.hint.clone()),
+            Self::NoProxy { .. } => Some("install nginx in the image, or set `proxy: none`".into()),
+            Self::PortTaken { .. } => Some("stop what listens there, or choose another `port` or, for the proxy, another `listen`".into()),
+            Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
+            Self::Program { .. } => Some("run it by hand in the directory of the release, as the same user".into()),
+            Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for all it said")),
+            Self::Elsewhere { at, .. } => {
+                Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
+            }
+            Self::Host(source) => source.hint(),
+        }
+    }
+
+    fn is_transient(&self) -> bool {
+        matches!(self, Self::Host(source) if source.is_transient())
+    }
+}
