@@ -3,7 +3,7 @@
     with Deployed() as machine:
         machine.begin()
         machine.upload("shop-1", release_of(1))
-        assert machine.deploy(shop("shop-1")).code == 0
+        machine.succeed(shop("shop-1"))
         assert machine.generation() == "1"
 
 A gate is a place in a release that a test can close: what comes there waits until it is opened again.
@@ -14,7 +14,7 @@ import json
 import time
 from pathlib import Path
 
-from harness.agent import PATIENCE, Result, document
+from harness.agent import DONE, FAILED, PATIENCE, Result, document
 
 from . import archives, load
 from .container import Machine
@@ -99,6 +99,22 @@ class Deployed(Machine):
         ingot = ["ingot", "boot", "--user-data", "-"]
         done = self.run("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--", *ingot, stdin=text, timeout=timeout)
         return Result(ingot[1:], done.code, done.stdout, done.stderr, time.monotonic() - begun, self.report())
+
+    def succeed(self, text: str) -> Result:
+        """`deploy`, which has to end well."""
+        result = self.deploy(text)
+        assert result.code == DONE, f"{result}\n{self.told()}"
+        return result
+
+    def fail(self, text: str, address: str = "applications.shop") -> str:
+        """`deploy`, which has to fail in one step. Why it did."""
+        result = self.deploy(text)
+        assert result.code == FAILED, f"{result}\n{self.told()}"
+        return result.failure(address)
+
+    def told(self) -> str:
+        """The journal of applications and proxy, without the requests of the load."""
+        return self.journal("-u", "shop-*", "-u", "ingot-applications.service")
 
     def report(self) -> dict | None:
         found = self.run("cat", "/run/ingot/report.json")
