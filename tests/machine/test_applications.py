@@ -4,7 +4,7 @@ import json
 
 import pytest
 from harness.host import container
-from harness.host.deployed import LISTEN, Deployed, release_of, shop, web
+from harness.host.deployed import GATES, LISTEN, Deployed, release_of, shop, web
 
 pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or "")
 
@@ -162,7 +162,6 @@ def test_a_bad_release_gets_no_request_and_the_old_one_serves_throughout(machine
     text = shop(bad, ready={"http": "/health", "timeout": "60s", **ready})
     failure = machine.fail(text, "applications.shop" if wanted else "bundles.app")
     nothing_lost(machine.end_load(), "1")
-    print(failure)
     assert [text for text in wanted if text not in failure] == [], failure
     # Neither restarted nor joined by anything, and the document that names it has nothing to change.
     assert machine.pids() == serving
@@ -189,7 +188,7 @@ def test_without_overlap_a_bad_release_is_followed_by_the_one_before(bare):
     bare.upload("bad", release_of("bad", runs("echo no database here; exit 5")))
     failure = bare.fail(shop("bad", **alone))
     assert "no database here" in failure and "shop-1 goes on serving" in failure, failure
-    assert bare.generation() == "1" and bare.units() == ["shop-jobs-1", "shop-web-1"]
+    assert bare.generation() == "1" and bare.units() == ["shop-jobs-1", "shop-web-1"], bare.told()
     bare.succeed(shop("shop-2", **alone))
     assert bare.generation() == "2"
 
@@ -321,3 +320,23 @@ def test_after_a_kill_the_release_before_is_as_good_as_any(machine, serving):
     machine.open("start")
     assert machine.pids() == serving
     nothing_lost(machine.end_load(), "1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["start", "stop"])
+def test_power_fails_during_a_switch(bare, moment):
+    bare.succeed(shop("shop-1"))
+    bare.upload("cut", release_of("cut", GATED))
+    bare.close(moment)
+    bare.begin_deploy(shop("cut"))
+    bare.wait_at(moment)
+    bare.power_cut()
+    (bare.root / f"{GATES}/{moment}".lstrip("/")).unlink()
+    bare.boot()
+    assert bare.wait_until_ended("ingot-applications.service")["Result"] == "success", bare.journal()
+    # Without the document, and without IMDS: what served last, whole.
+    serving = "1" if moment == "start" else "cut"
+    bare.wait_for(lambda: bare.generation() == serving, 60, "the application to answer")
+    assert bare.units() == [f"shop-{process}-{'1' if moment == 'start' else '2'}" for process in ("jobs", "web")]
+    bare.succeed(shop("cut"))
+    assert bare.generation() == "cut" and names(bare.units()) == ["shop-jobs", "shop-web"]

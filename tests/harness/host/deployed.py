@@ -110,6 +110,7 @@ class Deployed(Machine):
         """`deploy`, which has to fail in one step. Why it did."""
         result = self.deploy(text)
         assert result.code == FAILED, f"{result}\n{self.told()}"
+        print(result.stderr)
         return result.failure(address)
 
     def told(self) -> str:
