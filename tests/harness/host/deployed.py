@@ -39,8 +39,9 @@ trap 'bin/gate stop; exit 0' TERM
 while :; do sleep 0.1; done
 """
 
-# This container is no instance: what DMI says is for the one unit that has nobody else to ask.
-DMI = "[Service]\nTemporaryFileSystem=/sys/class\nBindReadOnlyPaths=/etc/dmi:/sys/class/dmi/id\n"
+# This container has no DMI, by which ingot knows which instance it is on where nobody can be asked.
+DMI = ("TemporaryFileSystem=/sys/class", "BindReadOnlyPaths=/etc/dmi:/sys/class/dmi/id")
+BOOT = ["systemd-run", "--quiet", *(f"--property={line}" for line in DMI)]
 
 
 def web(generation) -> str:
@@ -75,7 +76,7 @@ class Deployed(Machine):
         self.write("/opt/load.py", Path(load.__file__).read_text())
         self.write("/etc/dmi/sys_vendor", "Amazon EC2\n")
         self.write("/etc/dmi/board_asset_tag", "i-0abc123def4567890\n")
-        self.write("/etc/systemd/system/ingot-applications.service.d/dmi.conf", DMI)
+        self.write("/etc/systemd/system/ingot-applications.service.d/dmi.conf", "\n".join(["[Service]", *DMI, ""]))
         self.boot()
         self.must("useradd", "--system", "shop")
         self.must("install", "-d", "--mode=1777", GATES)
@@ -97,7 +98,7 @@ class Deployed(Machine):
         """`ingot boot`, as systemd runs it."""
         begun = time.monotonic()
         ingot = ["ingot", "boot", "--user-data", "-"]
-        done = self.run("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--", *ingot, stdin=text, timeout=timeout)
+        done = self.run(*BOOT, "--pipe", "--wait", "--collect", "--", *ingot, stdin=text, timeout=timeout)
         return Result(ingot[1:], done.code, done.stdout, done.stderr, time.monotonic() - begun, self.report())
 
     def succeed(self, text: str) -> Result:
@@ -125,7 +126,7 @@ class Deployed(Machine):
         """The same, without waiting for its end. Its unit."""
         self.must("install", "--mode=600", "/dev/stdin", "/run/boot.yaml", stdin=text)
         unit = f"boot-{next(self.boots)}.service"
-        self.must("systemd-run", "--quiet", f"--unit={unit}", "--", "ingot", "boot", "--user-data", "/run/boot.yaml")
+        self.must(*BOOT, f"--unit={unit}", "--", "ingot", "boot", "--user-data", "/run/boot.yaml")
         return unit
 
     def close(self, gate: str) -> None:
