@@ -225,6 +225,21 @@ def test_a_port_in_use_is_named_while_the_proxy_serves(machine, serving):
     assert machine.generation() == "1"
 
 
+def test_the_port_of_a_slot_in_use_is_named(machine, serving):
+    """Whoever has it would answer in place of the release that is to prove itself."""
+    [web] = [pid for unit, pid in serving.items() if "-web-" in unit]
+    free = "25000" if "PORT=15000" in machine.must("cat", f"/proc/{web}/environ").split("\0") else "15000"
+    environment = [f"--setenv=PORT={free}", "--setenv=GENERATION=other"]
+    machine.must("systemd-run", "--quiet", "--unit=other", *environment, "python3", "-S", "/opt/shop/current/bin/echo.py")
+    machine.wait_until(f"curl -sf http://127.0.0.1:{free}/")
+    try:
+        failure = machine.fail(shop("shop-2"))
+        assert machine.generation() == "1" and machine.pids() == serving
+    finally:
+        machine.must("systemctl", "stop", "other.service")
+    assert f"port {free} is in use by python3" in failure and "other.service" in failure, failure
+
+
 def test_without_nginx_nothing_is_switched(bare):
     bare.must("mv", "/usr/sbin/nginx", "/root/nginx")
     assert "install nginx in the image" in bare.fail(shop("shop-1"))

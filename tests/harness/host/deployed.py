@@ -40,8 +40,17 @@ while :; do sleep 0.1; done
 """
 
 # This container has no DMI, by which ingot knows which instance it is on where nobody can be asked.
-DMI = ("TemporaryFileSystem=/sys/class", "BindReadOnlyPaths=/etc/dmi:/sys/class/dmi/id")
-BOOT = ["systemd-run", "--quiet", *(f"--property={line}" for line in DMI)]
+DMI = """\
+[Unit]
+DefaultDependencies=no
+Before=sysinit.target
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=sh -c 'mount -t tmpfs tmpfs /sys/class && mkdir /sys/class/dmi && ln -s /etc/dmi /sys/class/dmi/id'
+[Install]
+WantedBy=sysinit.target
+"""
 
 
 def web(generation) -> str:
@@ -72,11 +81,11 @@ class Deployed(Machine):
         """Boots, with ingot, the user of the applications, and the load's program."""
         self.boots = itertools.count(1)
         self.install_ingot(enabled=False)
-        self.enable("ingot-applications.service")
         self.write("/opt/load.py", Path(load.__file__).read_text())
         self.write("/etc/dmi/sys_vendor", "Amazon EC2\n")
         self.write("/etc/dmi/board_asset_tag", "i-0abc123def4567890\n")
-        self.write("/etc/systemd/system/ingot-applications.service.d/dmi.conf", "\n".join(["[Service]", *DMI, ""]))
+        self.write("/etc/systemd/system/dmi.service", DMI)
+        self.enable("dmi.service", "ingot-applications.service")
         self.boot()
         self.must("useradd", "--system", "shop")
         self.must("install", "-d", "--mode=1777", GATES)
@@ -98,7 +107,7 @@ class Deployed(Machine):
         """`ingot boot`, as systemd runs it."""
         begun = time.monotonic()
         ingot = ["ingot", "boot", "--user-data", "-"]
-        done = self.run(*BOOT, "--pipe", "--wait", "--collect", "--", *ingot, stdin=text, timeout=timeout)
+        done = self.run("systemd-run", "--quiet", "--pipe", "--wait", "--collect", "--", *ingot, stdin=text, timeout=timeout)
         return Result(ingot[1:], done.code, done.stdout, done.stderr, time.monotonic() - begun, self.report())
 
     def succeed(self, text: str) -> Result:
@@ -126,7 +135,7 @@ class Deployed(Machine):
         """The same, without waiting for its end. Its unit."""
         self.must("install", "--mode=600", "/dev/stdin", "/run/boot.yaml", stdin=text)
         unit = f"boot-{next(self.boots)}.service"
-        self.must(*BOOT, f"--unit={unit}", "--", "ingot", "boot", "--user-data", "/run/boot.yaml")
+        self.must("systemd-run", "--quiet", f"--unit={unit}", "--", "ingot", "boot", "--user-data", "/run/boot.yaml")
         return unit
 
     def close(self, gate: str) -> None:
