@@ -138,6 +138,8 @@ def runs(command: str) -> dict[str, str]:
     return {"Procfile": f"web: {command}\njobs: exec bin/jobs\n"}
 
 
+RUNS_APP = runs("exec python3 -S bin/app")
+
 # What the release is, what the document says besides, and what the message has to say.
 BAD = {
     "exits-at-once": (runs("echo no database here; exit 5"), {}, ["web of shop", "exited with 5", "no database here"]),
@@ -145,16 +147,15 @@ BAD = {
     "hook": ({".platform/hooks/predeploy/01.sh": "#!/bin/sh\necho no schema; exit 3\n"}, {}, ["predeploy/01.sh exited with 3", "no schema"]),
     "build": ({"Buildfile": "compile: echo no compiler; exit 4\n"}, {}, ["exited with 4", "no compiler"]),
     "never-ready": (runs("echo still loading; exec sleep 1000"), {"timeout": "3s"}, ["not ready after", "refused", "still loading"]),
-    "answers-500": (runs("exec python3 -S bin/app") | {"bin/app": ANSWERS_500}, {"timeout": "3s"}, ["status 500", "cannot read the catalog"]),
-    "dies-soon": (runs("exec python3 -S bin/app") | {"bin/app": DIES_AFTER_ONE}, {"for": "5s"}, ["web of shop", "cannot read the catalog"]),
-    "elsewhere": (runs("PORT=9123 exec python3 -S bin/echo.py"), {"timeout": "3s"}, ["web of shop", "listens on 127.0.0.1:9123 and not on $PORT"]),
+    "answers-500": (RUNS_APP | {"bin/app": ANSWERS_500}, {"timeout": "3s"}, ["status 500", "cannot read the catalog"]),
+    "dies-soon": (RUNS_APP | {"bin/app": DIES_AFTER_ONE}, {"for": "5s"}, ["shop dies-soon", "cannot read the catalog"]),
+    "elsewhere": (runs("PORT=9123 exec python3 -S bin/echo.py"), {"timeout": "3s"}, ["listens on 127.0.0.1:9123 and not on $PORT"]),
     "without-web": ({"Procfile": "worker: exec bin/jobs\n"}, {}, ["Procfile", "no process is named `web`"]),
     "crlf": ({"Procfile": f"web: {web(9)}\r\njobs: exec bin/jobs\r\n"}, {}, ["Procfile:1", "CR LF"]),
 }
-QUICK = "exits-at-once"
 
 
-@pytest.mark.parametrize("bad", [pytest.param(bad, marks=[] if bad == QUICK else pytest.mark.slow) for bad in BAD])
+@pytest.mark.parametrize("bad", BAD)
 def test_a_bad_release_gets_no_request_and_the_old_one_serves_throughout(machine, serving, bad):
     files, ready, wanted = BAD[bad]
     machine.upload(bad, files if isinstance(files, bytes) else release_of("bad", files))
@@ -322,7 +323,6 @@ def test_a_switch_that_is_killed_while_it_drains_loses_nothing(machine, serving)
     assert names(machine.units()) == ["shop-jobs", "shop-web"]
 
 
-@pytest.mark.slow
 def test_after_a_kill_the_release_before_is_as_good_as_any(machine, serving):
     machine.begin_load()
     machine.upload("left", release_of("left", GATED))
@@ -337,7 +337,6 @@ def test_after_a_kill_the_release_before_is_as_good_as_any(machine, serving):
     nothing_lost(machine.end_load(), "1")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["start", "stop"])
 def test_power_fails_during_a_switch(bare, moment):
     bare.succeed(shop("shop-1"))
