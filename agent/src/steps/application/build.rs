@@ -56,7 +56,7 @@ impl Run<'_> {
             End::Signalled(signal) => format!("was ended by signal {signal}"),
             End::TimedOut => "did not end in time".to_owned(),
         };
-        Err(ApplicationError::Program { what: what.to_owned(), how, kept: None, said })
+        Err(ApplicationError::Program { what: what.to_owned(), how, kept: None, said: Box::new(said) })
     }
 
     fn invocation(&self, argv: &[String], timeout: Duration) -> Invocation {

@@ -7,11 +7,12 @@ use super::fields::Ready;
 use super::generation::Placed;
 use super::ground::Ground;
 use super::procfile::WEB;
-use super::proxy::elsewhere;
+use super::proxy::{UNIT, elsewhere};
 use super::trouble::ApplicationError;
 use crate::backoff::Backoff;
 use crate::host::Unit;
 use crate::step::Context;
+use crate::step::fields::Excerpt;
 use crate::steps::health::{Health, Illness, health};
 
 /// One probe may take no longer.
@@ -26,6 +27,9 @@ const RESTARTS: u32 = 3;
 /// How often `web` is asked while it has to stay ready.
 const STAYS_EVERY: Duration = Duration::from_millis(50);
 
+/// How long the proxy may take to close a port that it no longer listens on.
+const GIVEN_UP_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long the processes beside `web` are watched.
 const SETTLE: Duration = Duration::from_millis(250);
 
@@ -35,15 +39,29 @@ const LINES: usize = 10;
 /// Starts a process. One that ends before systemd says that it was started is told as one that ends.
 pub(super) async fn launched(placed: &Placed, process: &str, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     if process == WEB {
-        let (at, unit) = (SocketAddr::from((Ipv4Addr::LOCALHOST, placed.port)), placed.unit(WEB));
-        let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
-        if let Some(by) = listeners.iter().find(|listener| listener.is_in_the_way_of(at) && !listener.is_of(&unit)) {
-            return Err(ApplicationError::PortTaken { port: placed.port, by: by.to_string(), kept: None });
-        }
+        port_is_free(placed, cx).await?;
     }
     let Err(error) = ground.launch(placed, process, cx.time_left()).await else { return Ok(()) };
     is_hopeful(placed, 1, ground, cx).await?;
     Err(ApplicationError::Host(error))
+}
+
+/// Fails where a stranger listens on the port of a generation: its answers would pass for those of the release. The proxy is
+/// waited for: it may still give the port up, a moment after it has read its new configuration.
+async fn port_is_free(placed: &Placed, cx: &Context<'_>) -> Result<(), ApplicationError> {
+    let (at, unit) = (SocketAddr::from((Ipv4Addr::LOCALHOST, placed.port)), placed.unit(WEB));
+    let clock = &cx.host().clock;
+    let begun = clock.elapsed();
+    loop {
+        let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
+        let Some(by) = listeners.iter().find(|listener| listener.is_in_the_way_of(at) && !listener.is_of(&unit)) else {
+            return Ok(());
+        };
+        if !by.is_of(UNIT) || clock.elapsed() - begun >= GIVEN_UP_WITHIN {
+            return Err(ApplicationError::PortTaken { port: placed.port, by: by.to_string(), kept: None });
+        }
+        clock.sleep(STAYS_EVERY).await;
+    }
 }
 
 /// Waits until `web` of a generation answers, and then for as long as it has to stay so.
@@ -148,6 +166,6 @@ fn ending(unit: &Unit) -> String {
 }
 
 /// The last lines of a unit.
-async fn said(unit: &str, cx: &Context<'_>) -> crate::step::fields::Excerpt {
-    cx.host().units.journal(unit, LINES).await.iter().map(|line| cx.redact(line)).collect()
+async fn said(unit: &str, cx: &Context<'_>) -> Box<Excerpt> {
+    Box::new(cx.host().units.journal(unit, LINES).await.iter().map(|line| cx.redact(line)).collect())
 }

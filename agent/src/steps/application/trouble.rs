@@ -18,24 +18,24 @@ pub(crate) enum ApplicationError {
     Variable { name: String, why: &'static str },
     /// What is wrong with the release itself.
     #[error("the release {version} cannot run: {}{}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), going_on(kept.as_ref()))]
-    Release { version: String, remarks: Vec<Remark>, kept: Option<String> },
+    Release { version: String, remarks: Vec<Remark>, kept: Option<Box<str>> },
     #[error("nginx cannot be asked for its version{}", if why.is_empty() { String::new() } else { format!(": {why}") })]
     NoProxy { why: String },
     #[error("port {port} is in use by {by}{}", going_on(kept.as_ref()))]
-    PortTaken { port: u16, by: String, kept: Option<String> },
+    PortTaken { port: u16, by: String, kept: Option<Box<str>> },
     #[error("the proxy does not serve: {why}")]
     Proxy {
         why: String,
         #[source]
-        said: Excerpt,
+        said: Box<Excerpt>,
     },
     #[error("{what} {how}{}", going_on(kept.as_ref()))]
     Program {
         what: String,
         how: String,
-        kept: Option<String>,
+        kept: Option<Box<str>>,
         #[source]
-        said: Excerpt,
+        said: Box<Excerpt>,
     },
     /// `kept` is the version that goes on serving, if there is one.
     #[error("{process} of {version} {what}{}", going_on(kept.as_ref()))]
@@ -44,9 +44,9 @@ pub(crate) enum ApplicationError {
         version: String,
         unit: String,
         what: String,
-        kept: Option<String>,
+        kept: Option<Box<str>>,
         #[source]
-        said: Excerpt,
+        said: Box<Excerpt>,
     },
     #[error("{version} was not ready after {:?}: {last}{}", in_milliseconds(*waited), going_on(kept.as_ref()))]
     NotReady {
@@ -54,9 +54,9 @@ pub(crate) enum ApplicationError {
         unit: String,
         waited: Duration,
         last: String,
-        kept: Option<String>,
+        kept: Option<Box<str>>,
         #[source]
-        said: Excerpt,
+        said: Box<Excerpt>,
     },
     /// It listens on another port than its `$PORT`.
     #[error("web of {version} listens on {at} and not on $PORT, which is {port}{}", going_on(kept.as_ref()))]
@@ -64,9 +64,9 @@ pub(crate) enum ApplicationError {
         version: String,
         at: SocketAddr,
         port: u16,
-        kept: Option<String>,
+        kept: Option<Box<str>>,
         #[source]
-        said: Excerpt,
+        said: Box<Excerpt>,
     },
     #[error(transparent)]
     Host(HostError),
@@ -77,7 +77,7 @@ fn in_milliseconds(waited: Duration) -> Duration {
     rounded(Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)))
 }
 
-fn going_on(kept: Option<&String>) -> String {
+fn going_on(kept: Option<&Box<str>>) -> String {
     kept.map_or_else(String::new, |kept| format!("; {kept} goes on serving"))
 }
 
@@ -91,7 +91,7 @@ impl ApplicationError {
         | Self::Program { kept, .. }
         | Self::Elsewhere { kept, .. } = &mut self
         {
-            *kept = version;
+            *kept = version.map(Into::into);
         }
         self
     }
