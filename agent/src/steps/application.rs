@@ -16,7 +16,7 @@
 //! Each process is a transient unit of systemd: [`launch`](crate::host::Launch). What is run with the same release, commands,
 //! environment and limits is one [`generation`]; an application has two slots for them. A new generation is started in the
 //! free slot, proves that it serves, gets the requests by one rename, and only then is the one before drained and stopped. Where
-//! the new one fails at any point, the one before goes on serving. [`decide`] says what is to be done, and is pure; [`ground`]
+//! the new one fails at any point, the one before goes on serving. [`decide`] says what is to be done, and is pure; [`mod@ground`]
 //! does it; [`memory`] is what outlasts a reboot.
 
 mod build;

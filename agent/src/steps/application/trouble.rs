@@ -17,11 +17,11 @@ pub(crate) enum ApplicationError {
     #[error("`environment.{name}` {why}")]
     Variable { name: String, why: &'static str },
     /// What is wrong with the release itself.
-    #[error("the release {version} cannot run: {}{}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), going_on(kept.as_ref()))]
+    #[error("the release {version} cannot run: {}{}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), going_on(kept.as_deref()))]
     Release { version: String, remarks: Vec<Remark>, kept: Option<Box<str>> },
     #[error("nginx cannot be asked for its version{}", if why.is_empty() { String::new() } else { format!(": {why}") })]
     NoProxy { why: String },
-    #[error("port {port} is in use by {by}{}", going_on(kept.as_ref()))]
+    #[error("port {port} is in use by {by}{}", going_on(kept.as_deref()))]
     PortTaken { port: u16, by: String, kept: Option<Box<str>> },
     #[error("the proxy does not serve: {why}")]
     Proxy {
@@ -29,7 +29,7 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
-    #[error("{what} {how}{}", going_on(kept.as_ref()))]
+    #[error("{what} {how}{}", going_on(kept.as_deref()))]
     Program {
         what: String,
         how: String,
@@ -38,7 +38,7 @@ pub(crate) enum ApplicationError {
         said: Box<Excerpt>,
     },
     /// `kept` is the version that goes on serving, if there is one.
-    #[error("{process} of {version} {what}{}", going_on(kept.as_ref()))]
+    #[error("{process} of {version} {what}{}", going_on(kept.as_deref()))]
     Ended {
         process: String,
         version: String,
@@ -48,7 +48,7 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
-    #[error("{version} was not ready after {:?}: {last}{}", in_milliseconds(*waited), going_on(kept.as_ref()))]
+    #[error("{version} was not ready after {:?}: {last}{}", in_milliseconds(*waited), going_on(kept.as_deref()))]
     NotReady {
         version: String,
         unit: String,
@@ -59,7 +59,7 @@ pub(crate) enum ApplicationError {
         said: Box<Excerpt>,
     },
     /// It listens on another port than its `$PORT`.
-    #[error("web of {version} listens on {at} and not on $PORT, which is {port}{}", going_on(kept.as_ref()))]
+    #[error("web of {version} listens on {at} and not on $PORT, which is {port}{}", going_on(kept.as_deref()))]
     Elsewhere {
         version: String,
         at: SocketAddr,
@@ -77,7 +77,7 @@ fn in_milliseconds(waited: Duration) -> Duration {
     rounded(Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX)))
 }
 
-fn going_on(kept: Option<&Box<str>>) -> String {
+fn going_on(kept: Option<&str>) -> String {
     kept.map_or_else(String::new, |kept| format!("; {kept} goes on serving"))
 }
 
