@@ -108,10 +108,17 @@ def test_its_own_signals_are_sent_if_they_can_be_read(waited_for, aws, imds, for
     fails(waited_for, aws)
 
 
-# What a layer of an image may be as well.
-LAYERS = (
-    "no marker", "no marker, after a comment", "JSON", "a blank in the marker", "the marker after keys", "the marker after `---`",
-)  # fmt: skip
+# What a layer of an image may be as well, and what is said of it.
+LAYER = "has to begin with the line `#ingot`"
+REFUSED = "is refused as user data"
+LAYERS = {
+    "no marker": LAYER,
+    "no marker, after a comment": LAYER,
+    "JSON": LAYER,
+    "a blank in the marker": REFUSED,
+    "the marker after keys": REFUSED,
+    "the marker after `---`": REFUSED,
+}
 
 
 @pytest.mark.parametrize("form", [*UNREADABLE, *READABLE])
@@ -125,7 +132,7 @@ def test_a_desk_says_the_same(agent, tmp_path, form):
         if form not in LAYERS:
             assert "hint: " in named.stdout + named.stderr, named
         elif command == "check":
-            assert "has to begin with the line `#ingot`" in named.stderr, named
+            assert LAYERS[form] in named.stdout + named.stderr, named
 
 
 def test_an_instance_without_any_document_is_not_called_done(waited_for, aws, imds):
