@@ -49,7 +49,7 @@ pub(crate) trait Units {
     ///
     /// # Errors
     ///
-    /// If it is there already, or its program could not be executed. One whose program ends at once is no error here.
+    /// If it is there already, or its program could not be executed. A program that ends at once is not an error here.
     async fn launch(&self, launch: &Launch, timeout: Duration) -> Result<(), HostError>;
 
     /// Makes systemd forget that a unit has failed, and how often it was started of late.

@@ -173,7 +173,7 @@ impl Wanted<'_> {
         (!processes.is_empty()).then(|| Change::Stop { slot, placed: before.clone(), processes })
     }
 
-    /// What lies in a slot that is to be free.
+    /// The generation in a slot that has to be empty, to be stopped.
     fn retired(&self, slot: Slot, found: &Found) -> Option<Change> {
         found.placed(slot).map(|placed| Change::Retire { slot, placed: placed.clone() })
     }
