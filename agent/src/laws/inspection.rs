@@ -80,10 +80,6 @@ impl AnyStep for Watched {
         self.step.advice_beside(key, written)
     }
 
-    fn unit<'a>(&self, key: &'a str) -> Option<&'a str> {
-        self.step.unit(key)
-    }
-
     fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {
         self.step.judge(found, look, cx)
     }

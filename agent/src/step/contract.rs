@@ -79,12 +79,7 @@ pub(crate) trait Step: fmt::Debug {
     /// What other steps may refer to, read once nothing is left to change.
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, Self::Error>;
 
-    /// The unit of systemd that has to be up, or to have done its work, when the boot ends.
-    fn unit<'a>(&self, _key: &'a str) -> Option<&'a str> {
-        None
-    }
-
-    /// Judges that unit as it is once every step has ended, this one well.
+    /// Judges one of its units, which it named by [`Known::set_units`](crate::step::Known::set_units), as it is once every step has ended, this one well.
     ///
     /// # Errors
     ///
@@ -143,10 +138,6 @@ impl<S: Step> AnyStep for S {
 
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs> {
         Box::pin(async move { Step::outputs(self, cx).await.map_err(|error| Explanation::of(&error)) })
-    }
-
-    fn unit<'a>(&self, key: &'a str) -> Option<&'a str> {
-        Step::unit(self, key)
     }
 
     fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {

@@ -27,7 +27,6 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection>;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs>;
-    fn unit<'a>(&self, key: &'a str) -> Option<&'a str>;
     fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment>;
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 }

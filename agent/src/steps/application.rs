@@ -52,22 +52,21 @@ use self::change::Change;
 use self::decide::{Found, Wanted};
 use self::environment::is_secret;
 pub(crate) use self::fields::Application;
+use self::front::Facing;
 use self::generation::{Generation, Placed};
 pub(crate) use self::ground::in_use;
 use self::ground::{Ground, owner};
 use self::judge::{Examined, examine};
 use self::memory::Memory;
-use self::platforms::Speaks;
 use self::procfile::WEB;
-use self::proxy::{FastCgi, Upstream};
 use self::release::Release;
 pub(crate) use self::restore::{Missing, bring_back};
 use self::slot::Slot;
 use self::trouble::ApplicationError;
 use crate::failure::{Explanation, Objection};
 use crate::host::state::Record;
-use crate::host::{HostError, SEARCH_PATH};
-use crate::step::{Context, Order, Outputs, Phase, Progress, Shape, Step};
+use crate::host::{HostError, SEARCH_PATH, Unit};
+use crate::step::{Context, Judgment, Look, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
 /// Builds, starting and draining, beside the limits that the application itself sets.
@@ -103,6 +102,7 @@ impl Step for Application {
             order: Order::BeforeServices,
             phase: Phase::Serve,
             ports: self.ports(),
+            has_units: true,
             patience: PATIENCE + self.ready.timeout() + self.stop.grace(),
             ..Shape::default()
         }
@@ -129,7 +129,7 @@ impl Step for Application {
             known => known?,
         };
         let port = self.port.unwrap_or(examined.port);
-        let front = self.front_changes(port, &upstream(&examined), &ground, cx).await?;
+        let front = self.front_changes(Facing { port, speaks: examined.speaks }, &ground, cx).await?;
         let build = self.recipe(&generation, &examined, &ground, cx).await?;
         let hooks = self.due_hooks(&found, &generation, &examined);
         let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
@@ -155,7 +155,7 @@ impl Step for Application {
         match (self.make(&change, &ground, cx).await, slot) {
             (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
             (Err(error), None) => {
-                let serves = ground.memory.current().and_then(|slot| ground.memory.slot(slot)).map(|(placed, _)| placed);
+                let serves = ground.serving().map(|(_, placed)| placed);
                 if let Some(placed) = &serves
                     && let Err(trouble) = ground.point_current(placed).await
                 {
@@ -168,9 +168,20 @@ impl Step for Application {
     }
 
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, ApplicationError> {
-        let (generation, examined) = self.generation(cx).await?;
-        let port = self.port.unwrap_or(examined.port);
-        Ok(Outputs { value: json!({ "port": port, "release": generation.release, "version": generation.version }), stamp: None })
+        let record = self.record(cx).await?;
+        let ground = ground(&record, cx);
+        let Some((slot, placed)) = ground.serving() else { return Err(ApplicationError::Lost) };
+        let states = ground.states(&placed).await.map_err(ApplicationError::Host)?;
+        let units = states.into_iter().map(|(process, unit)| (placed.unit(&process), unit.restarts));
+        cx.world.known.set_units(cx.address, units.collect());
+        let port = slot.reached_at(placed.port, self.overlap().covers(WEB));
+        let Generation { release, version, .. } = placed.generation;
+        Ok(Outputs { value: json!({ "port": port, "release": release, "version": version }), stamp: None })
+    }
+
+    async fn judge(&self, found: &Unit, look: Look, cx: &Context<'_>) -> Result<Judgment, ApplicationError> {
+        let record = self.record(cx).await?;
+        prove::judge(found, look, &ground(&record, cx), cx).await
     }
 }
 
@@ -184,12 +195,9 @@ impl Application {
             Change::Refuse { version, remarks } => {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
-            Change::Build { release, recipe } => return self.build(release, recipe, ground, cx).await,
+            Change::Build { placed, recipe } => return self.build(placed, recipe, ground, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
-            Change::Configure { .. } => {
-                let (_, examined) = self.generation(cx).await?;
-                return self.configure(self.port.unwrap_or(examined.port), &upstream(&examined), ground, cx).await;
-            }
+            Change::Configure { site, .. } => return self.configure(*site, ground, cx).await,
             Change::Serve { .. } => return self.serve(cx).await,
             Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
             Change::Stop { placed, processes, .. } => {
@@ -327,11 +335,4 @@ fn ground<'a>(record: &'a Record, cx: &'a Context<'_>) -> Ground<'a> {
 fn search_path(release: &Path, own: &[&str]) -> String {
     let own = own.iter().map(|path| format!("{}/{path}:", release.display()));
     own.chain([SEARCH_PATH.to_owned()]).collect()
-}
-
-fn upstream(examined: &Examined) -> Upstream<'static> {
-    match examined.speaks {
-        Speaks::Http => Upstream::Http,
-        Speaks::FastCgi { root } => Upstream::FastCgi(FastCgi { root }),
-    }
 }

@@ -115,17 +115,18 @@ impl Application {
 
     pub(super) async fn build(
         &self,
-        release: &Path,
+        placed: &Placed,
         recipe: &Recipe,
         ground: &Ground<'_>,
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
+        let release = &placed.generation.release;
         self.forget_gone(ground, cx).await.map_err(ApplicationError::Host)?;
         ground.memory.set_built(release, recipe, false).await.map_err(ApplicationError::Host)?;
         let owner = owner(release, cx.host()).await.map_err(ApplicationError::Host)?;
         write(recipe, release, owner, cx).await.map_err(ApplicationError::Host)?;
         let user = cx.host().users.user(&owner.0.to_string()).await.ok();
-        let environment = self.variables(None, cx).await?;
+        let environment = self.variables(&placed.generation, cx)?;
         let run = Run { release, path: &recipe.path, environment: &environment, user };
         for argv in &recipe.commands {
             run.run(argv, &shown(argv), cx).await?;
@@ -161,8 +162,8 @@ impl Application {
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
         let release = &placed.generation.release;
-        let mut environment = self.variables(Some(placed.port), cx).await?;
-        environment.push((LEADER.0.to_owned(), LEADER.1.into()));
+        let mut environment = self.variables(&placed.generation, cx)?;
+        environment.extend([("PORT".to_owned(), placed.port.to_string().as_str().into()), (LEADER.0.to_owned(), LEADER.1.into())]);
         let run = Run { release, path: &[], environment: &environment, user: None };
         for hook in hooks {
             let path = release.join(hook);
@@ -181,11 +182,9 @@ impl Application {
     }
 
     /// The variables of a program of the release, secrets included.
-    pub(super) async fn variables(&self, port: Option<u16>, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
-        let (generation, _) = self.generation(cx).await?;
-        let mut variables: Vec<(String, SecretText)> =
-            port.map(|port| ("PORT".to_owned(), port.to_string().as_str().into())).into_iter().collect();
-        variables.extend(generation.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
+    fn variables(&self, generation: &Generation, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
+        let plain = generation.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        let mut variables: Vec<(String, SecretText)> = plain.collect();
         for (name, text) in self.environment.iter().filter(|(_, text)| is_secret(text)) {
             let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
             variables.push((name.clone(), value));

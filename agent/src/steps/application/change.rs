@@ -1,8 +1,8 @@
 //! What can differ between an application and what it should be.
 
 use std::fmt;
-use std::path::PathBuf;
 
+use super::front::Facing;
 use super::generation::Placed;
 use super::hooks::Moment;
 use super::proxy::UNIT;
@@ -20,7 +20,7 @@ pub(crate) enum Change {
     },
     /// Makes the release ready to run, in its own directory.
     Build {
-        release: PathBuf,
+        placed: Placed,
         recipe: Recipe,
     },
     /// Runs hooks of the release, in their order.
@@ -53,6 +53,7 @@ pub(crate) enum Change {
     },
     /// Writes the configuration of the proxy.
     Configure {
+        site: Facing,
         ports: Vec<u16>,
     },
     /// Starts the proxy, or has it read its configuration.
@@ -81,13 +82,13 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refuse { version, .. } => write!(f, "refuse {version}, which cannot run"),
-            Self::Build { release, recipe } => {
+            Self::Build { placed, recipe } => {
                 let commands: Vec<String> = recipe.commands.iter().map(|argv| shown(argv)).collect();
-                write!(f, "build {}", release.display())?;
+                write!(f, "build {}", placed.generation.release.display())?;
                 if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; ")) }
             }
             Self::Hooks { placed, moment, hooks, .. } => write!(f, "run the {} hooks of {placed}: {}", moment.name(), hooks.join(", ")),
-            Self::Configure { ports } => {
+            Self::Configure { ports, .. } => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
                 write!(f, "configure the proxy on port {}", ports.join(", "))
             }

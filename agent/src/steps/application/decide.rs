@@ -135,7 +135,7 @@ impl Wanted<'_> {
         let is_beside = self.overlaps() && before.is_none_or(|(_, before)| before.port != self.port);
         let stop = || before.and_then(|(slot, before)| self.stopped(slot, before, is_beside, found));
         changes.extend(self.hooks(Moment::Prebuild, slot, &placed));
-        changes.extend(self.build.iter().map(|recipe| Change::Build { release: self.generation.release.clone(), recipe: recipe.clone() }));
+        changes.extend(self.build.iter().map(|recipe| Change::Build { placed: placed.clone(), recipe: recipe.clone() }));
         changes.extend(self.hooks(Moment::Predeploy, slot, &placed));
         changes.push(Change::Prepare { slot, placed: placed.clone() });
         if !is_beside {

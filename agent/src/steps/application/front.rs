@@ -9,8 +9,9 @@ use super::change::Change;
 use super::fields::Application;
 use super::ground::Ground;
 use super::memory::Front;
+use super::platforms::Speaks;
 use super::procfile::WEB;
-use super::proxy::{Nginx, Place, Proxy, Site, UNIT, Upstream, Version, WORKER_USERS, taken};
+use super::proxy::{FastCgi, Nginx, Place, Proxy, Site, UNIT, Upstream, Version, WORKER_USERS, taken};
 use super::slot::Slot;
 use super::trouble::ApplicationError;
 use crate::host::{Attributes, End, Host, HostError, Invocation, SEARCH_PATH};
@@ -33,6 +34,14 @@ const LIMIT: u64 = 1 << 20;
 /// How many last lines of nginx an error shows.
 const LINES: usize = 5;
 
+/// What the proxy leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Facing {
+    /// Where this machine reaches the application.
+    pub(super) port: u16,
+    pub(super) speaks: Speaks,
+}
+
 /// A file of the proxy, as it should be.
 struct File {
     path: PathBuf,
@@ -42,26 +51,20 @@ struct File {
 
 impl Application {
     /// What differs of the proxy; nothing where the application has none.
-    pub(super) async fn front_changes(
-        &self,
-        port: u16,
-        speaks: &Upstream<'_>,
-        ground: &Ground<'_>,
-        cx: &Context<'_>,
-    ) -> Result<Vec<Change>, ApplicationError> {
+    pub(super) async fn front_changes(&self, site: Facing, ground: &Ground<'_>, cx: &Context<'_>) -> Result<Vec<Change>, ApplicationError> {
         if matches!(self.proxy, Proxy::None) {
             return Ok(Vec::new());
         }
         let mut differs = true;
         if let Some(front) = ground.memory.front() {
             let nginx = nginx(front.version, cx.host()).await.map_err(ApplicationError::Host)?;
-            differs = self.differs(&self.front_files(port, speaks, &nginx, cx)?, cx).await?;
+            differs = self.differs(&self.front_files(site, &nginx, cx)?, cx).await?;
         }
         let unit = cx.host().units.show(&[UNIT.to_owned()]).await.map_err(ApplicationError::Host)?;
         let is_up = unit.first().is_some_and(|unit| unit.active == "active");
         let mut changes = Vec::new();
         if differs {
-            changes.push(Change::Configure { ports: self.proxy.ports() });
+            changes.push(Change::Configure { site, ports: self.proxy.ports() });
         }
         if differs || !is_up {
             changes.push(Change::Serve { reload: is_up });
@@ -79,12 +82,18 @@ impl Application {
         Ok(false)
     }
 
-    fn front_files(&self, port: u16, speaks: &Upstream<'_>, nginx: &Nginx, cx: &Context<'_>) -> Result<Vec<File>, ApplicationError> {
-        let name = cx.key();
-        let site = |has_certificate| {
-            let slots = Slot::BOTH.map(|slot| slot.port(port, self.overlap().covers(WEB)));
-            self.proxy.site(&Site { name, port, slots, speaks: speaks.clone(), has_certificate }, nginx).unwrap_or_default()
+    /// nginx's configuration of this application.
+    fn site(&self, name: &str, of: Facing, has_certificate: bool, nginx: &Nginx) -> String {
+        let slots = Slot::BOTH.map(|slot| slot.port(of.port, self.overlap().covers(WEB)));
+        let speaks = match of.speaks {
+            Speaks::Http => Upstream::Http,
+            Speaks::FastCgi { root } => Upstream::FastCgi(FastCgi { root }),
         };
+        self.proxy.site(&Site { name, port: of.port, slots, speaks, has_certificate }, nginx).unwrap_or_default()
+    }
+
+    fn front_files(&self, site: Facing, nginx: &Nginx, cx: &Context<'_>) -> Result<Vec<File>, ApplicationError> {
+        let name = cx.key();
         let plain = |path: Place<'_>, text: String| File { path: path.path(), content: Zeroizing::new(text.into_bytes()), mode: 0o644 };
         let mut files = Vec::new();
         if let Some(tls) = self.proxy.tls() {
@@ -96,28 +105,20 @@ impl Application {
             }
         }
         files.push(plain(Place::Conf, nginx.conf()));
-        files.push(plain(Place::Site(name), site(true)));
+        files.push(plain(Place::Site(name), self.site(name, site, true, nginx)));
         Ok(files)
     }
 
     /// Writes what differs.
-    pub(super) async fn configure(
-        &self,
-        port: u16,
-        speaks: &Upstream<'_>,
-        ground: &Ground<'_>,
-        cx: &Context<'_>,
-    ) -> Result<(), ApplicationError> {
+    pub(super) async fn configure(&self, site: Facing, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
         if let Some((port, by)) = taken(&self.proxy.ports(), &listeners) {
             return Err(ApplicationError::PortTaken { port, by: by.to_string(), kept: None });
         }
         let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;
-        let slots = Slot::BOTH.map(|slot| slot.port(port, self.overlap().covers(WEB)));
-        let site = Site { name: cx.key(), port, slots, speaks: speaks.clone(), has_certificate: false };
-        let front = Front { version: nginx.version, nginx: nginx.conf(), site: self.proxy.site(&site, &nginx).unwrap_or_default() };
+        let front = Front { version: nginx.version, nginx: nginx.conf(), site: self.site(cx.key(), site, false, &nginx) };
         ground.memory.set_front(&front).await.map_err(ApplicationError::Host)?;
-        for file in self.front_files(port, speaks, &nginx, cx)? {
+        for file in self.front_files(site, &nginx, cx)? {
             write(&file.path, &file.content, file.mode, cx.host()).await.map_err(ApplicationError::Host)?;
         }
         directories(cx.key(), cx.host()).await.map_err(ApplicationError::Host)

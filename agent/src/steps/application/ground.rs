@@ -155,6 +155,12 @@ impl Ground<'_> {
         self.memory.retire(slot, placed.number).await
     }
 
+    /// The generation that serves, or served last, and its slot.
+    pub(super) fn serving(&self) -> Option<(Slot, Placed)> {
+        let slot = self.memory.current()?;
+        Some((slot, self.memory.slot(slot)?.0))
+    }
+
     /// The slot of the generation that has not proved itself, if there is one.
     pub(super) fn candidate(&self) -> Option<Slot> {
         Slot::BOTH.into_iter().find(|slot| self.memory.slot(*slot).is_some_and(|(_, proven)| !proven))

@@ -11,8 +11,8 @@ use super::proxy::{UNIT, elsewhere};
 use super::trouble::ApplicationError;
 use crate::backoff::Backoff;
 use crate::host::Unit;
-use crate::step::Context;
 use crate::step::fields::Excerpt;
+use crate::step::{Context, Judgment, Look, Progress};
 use crate::steps::health::{Health, Illness, health};
 
 /// One probe may take no longer.
@@ -32,6 +32,9 @@ const GIVEN_UP_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long the processes beside `web` are watched.
 const SETTLE: Duration = Duration::from_millis(250);
+
+/// How long a process may take to stop, or to be started again, when the boot ends.
+const SETTLES: Duration = Duration::from_secs(10);
 
 /// How many last lines of a process an error shows.
 const LINES: usize = 10;
@@ -119,6 +122,29 @@ async fn stays(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context
 pub(super) async fn settles(placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     cx.host().clock.sleep(SETTLE).await;
     is_hopeful(placed, 1, ground, cx).await
+}
+
+/// Judges a unit of the generation that serves as it is when the boot ends. As with services, one restart may be meant.
+pub(super) async fn judge(found: &Unit, look: Look, ground: &Ground<'_>, cx: &Context<'_>) -> Result<Judgment, ApplicationError> {
+    let known = &cx.world.known;
+    let restarts = known.restarts_since(cx.address, &found.id, found.restarts);
+    let has_time = !look.is_last && look.waited < SETTLES;
+    match health(found) {
+        Health::Sound if restarts == 0 => return Ok(Judgment::Sound),
+        Health::Sound if !look.restarted && restarts < RESTARTS => {
+            let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
+            cx.progress(Progress::Warning(format!("{} ended after it had started, and systemd restarted it {times}", found.id)));
+            known.set_restarts(cx.address, &found.id, found.restarts);
+            return Ok(if look.is_last { Judgment::Sound } else { Judgment::Restarted });
+        }
+        Health::Moving if look.is_last || has_time => return Ok(Judgment::Open),
+        Health::Ill(Illness::Restarting) if restarts == 0 && !look.restarted && has_time => return Ok(Judgment::Open),
+        Health::Sound | Health::Moving | Health::Ill(_) => {}
+    }
+    let Some((_, placed)) = ground.serving() else { return Err(ApplicationError::Lost) };
+    let process = placed.processes().into_iter().find(|process| placed.unit(process) == found.id).unwrap_or(WEB).to_owned();
+    let (said, what) = (said(&found.id, cx).await, ending(found));
+    Err(ApplicationError::Ended { process, version: placed.to_string(), unit: found.id.clone(), what, kept: None, said })
 }
 
 async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_>) -> Result<Result<(), String>, ApplicationError> {

@@ -68,6 +68,8 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
+    #[error("the record of what serves is gone")]
+    Lost,
     #[error(transparent)]
     Host(HostError),
 }
@@ -111,6 +113,7 @@ impl Failure for ApplicationError {
             Self::Elsewhere { at, .. } => {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
+            Self::Lost => Some("run `ingot boot` again".into()),
             Self::Host(source) => source.hint(),
         }
     }

@@ -7,7 +7,7 @@ use crate::steps::application::remark::Remark;
 pub(crate) const PORT: u16 = 5000;
 
 /// What requests are passed by.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Speaks {
     #[default]
     Http,
