@@ -12,7 +12,7 @@ use crate::plan::Plan;
 use crate::rehearse::request::Refusal;
 use crate::steps::application::ebextensions::{Before, Command, Content, Run};
 use crate::steps::application::hooks::{Form, Hook, Occasion};
-use crate::steps::application::judge::{Examined, NamedBy, examine};
+use crate::steps::application::judge::{Asked, Examined, NamedBy, examine};
 use crate::steps::application::platforms::{Made, Speaks};
 use crate::steps::application::procfile::Process;
 use crate::steps::application::release::Release;
@@ -45,7 +45,7 @@ impl Shown {
         let release = Release::read(&path, desk).await?;
         let mut applications = plan.nodes.iter().map(|node| &node.address).filter(|address| address.kind() == APPLICATIONS).cloned();
         let (application, others) = (applications.next(), applications.collect());
-        Ok(Self { directory: shown, application, others, examined: examine(&release, None) })
+        Ok(Self { directory: shown, application, others, examined: examine(&release, Asked::default()) })
     }
 
     pub(super) fn has_mistakes(&self) -> bool {

@@ -39,6 +39,7 @@ mod recipe;
 pub(crate) mod release;
 pub(crate) mod remark;
 mod restore;
+mod rollback;
 mod slot;
 mod trouble;
 
@@ -53,27 +54,24 @@ use self::decide::{Found, Wanted};
 use self::environment::is_secret;
 pub(crate) use self::fields::Application;
 use self::front::Facing;
-use self::generation::{Generation, Placed};
+use self::generation::Generation;
 pub(crate) use self::ground::in_use;
 use self::ground::{Ground, owner};
-use self::judge::{Examined, examine};
-use self::memory::Memory;
+use self::judge::{Asked, Examined, examine};
+use self::memory::{Memory, Moment};
 use self::procfile::WEB;
 use self::release::Release;
-pub(crate) use self::restore::{Missing, bring_back};
+pub(crate) use self::restore::bring_back;
 use self::slot::Slot;
 use self::trouble::ApplicationError;
-use crate::failure::{Explanation, Objection};
+use crate::failure::Objection;
 use crate::host::state::Record;
-use crate::host::{HostError, SEARCH_PATH, Unit};
+use crate::host::{SEARCH_PATH, Unit};
 use crate::step::{Context, Judgment, Look, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
 /// Builds, starting and draining, beside the limits that the application itself sets.
 const PATIENCE: Duration = Duration::from_secs(900);
-
-/// How long requests are waited for where no proxy says how long one may take.
-const DRAIN: Duration = Duration::from_secs(60);
 
 /// An environment file is as large as the variables of one program may be.
 const ENVIRONMENT_LIMIT: u64 = 4 << 20;
@@ -103,7 +101,7 @@ impl Step for Application {
             phase: Phase::Serve,
             ports: self.ports(),
             has_units: true,
-            patience: PATIENCE + self.ready.timeout() + self.stop.grace(),
+            patience: PATIENCE + self.ready.timeout() + self.stop.grace() + self.time_to_go_back(),
             ..Shape::default()
         }
     }
@@ -123,6 +121,9 @@ impl Step for Application {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
         let mut found = ground.found().await.map_err(ApplicationError::Host)?;
+        if found.is_lost {
+            return Err(ApplicationError::Lost);
+        }
         self.find_stale(&mut found, cx).await?;
         let (generation, examined) = match self.generation(cx).await {
             Err(ApplicationError::Release { version, remarks, .. }) => return Ok(vec![Change::Refuse { version, remarks }]),
@@ -130,8 +131,8 @@ impl Step for Application {
         };
         let port = self.port.unwrap_or(examined.port);
         let front = self.front_changes(Facing { port, speaks: examined.speaks }, &ground, cx).await?;
-        let build = self.recipe(&generation, &examined, &ground, cx).await?;
-        let hooks = self.due_hooks(&found, &generation, &examined);
+        let build = self.recipe(&generation, &examined, cx).await?;
+        let hooks = self.due_hooks(&examined);
         let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
         let changes = wanted.changes(&found);
         if !changes.is_empty() {
@@ -143,27 +144,15 @@ impl Step for Application {
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
-        let failed = |slot: &Slot| Some(*slot);
-        let slot = match &change {
-            Change::Prepare { slot, .. } | Change::Launch { slot, .. } | Change::Prove { slot, .. } => failed(slot),
-            Change::Settle { slot, .. } | Change::Switch { slot, .. } | Change::Hooks { slot, .. } => failed(slot),
-            // What is stopped is what was before.
-            Change::Stop { slot, .. } => Some(slot.other()),
-            Change::Configure { .. } | Change::Serve { .. } => ground.candidate(),
-            Change::Refuse { .. } | Change::Build { .. } | Change::Retire { .. } => None,
-        };
-        match (self.make(&change, &ground, cx).await, slot) {
-            (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
-            (Err(error), None) => {
-                let serves = ground.serving().map(|(_, placed)| placed);
-                if let Some(placed) = &serves
-                    && let Err(trouble) = ground.point_current(placed).await
-                {
-                    cx.progress(Progress::Warning(Explanation::of(&trouble).to_string()));
-                }
-                Err(error.keeping(serves.map(|placed| placed.generation.version)))
-            }
-            (Ok(()), _) => Ok(()),
+        // Going back takes time, too.
+        let reserve = self.time_to_go_back().min(cx.patience / 2);
+        let hurried = Context { deadline: cx.deadline.saturating_sub(reserve), ..*cx };
+        match self.make(&change, &ground, &hurried).await {
+            Err(error) => Err(match change.fails_in(&ground) {
+                Some(slot) => self.go_back(slot, error, &ground, cx).await,
+                None => error,
+            }),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -195,7 +184,7 @@ impl Application {
             Change::Refuse { version, remarks } => {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
-            Change::Build { placed, recipe } => return self.build(placed, recipe, ground, cx).await,
+            Change::Build { placed, recipe } => return self.build(placed, recipe, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
             Change::Configure { site, .. } => return self.configure(*site, ground, cx).await,
             Change::Serve { .. } => return self.serve(cx).await,
@@ -207,46 +196,10 @@ impl Application {
             Change::Launch { placed, process, .. } => return prove::launched(placed, process, ground, cx).await,
             Change::Prove { placed, .. } => return prove::serves(&self.ready, placed, ground, cx).await,
             Change::Switch { slot, .. } => ground.switch(*slot).await,
-            Change::Settle { placed, .. } => return prove::settles(placed, ground, cx).await,
+            Change::Settle { placed, .. } => return prove::settles(&self.ready, placed, ground, cx).await,
             Change::Retire { slot, placed } => self.retire(*slot, placed, ground, cx).await,
         };
         done.map_err(ApplicationError::Host)
-    }
-
-    /// Waits for the requests in a slot that serves no new ones, and stops what is there.
-    async fn retire(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
-        cx.waiting(format!("for the requests that {placed} still answers"));
-        let limit = self.proxy.timeout().unwrap_or(DRAIN).min(cx.time_left());
-        if !ground.drained(slot, placed, limit).await? {
-            cx.progress(Progress::Warning(format!("{placed} still had connections after {limit:?}, and was asked to stop")));
-        }
-        cx.waiting(format!("for {placed} to stop"));
-        ground.retire(slot, placed).await
-    }
-
-    /// After a failure in a slot: the generation in the other one, if there is one that served, serves again.
-    async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
-        let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven).map(|(placed, _)| placed);
-        let back = match (&before, ground.memory.slot(failed)) {
-            (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
-            // What serves is left as it is, though something of it has failed.
-            (None, Some((new, _))) if ground.memory.current() != Some(failed) => {
-                ground.retire(failed, &new).await.map_err(ApplicationError::Host)
-            }
-            (None, _) => Ok(()),
-        };
-        if let Err(trouble) = back {
-            cx.progress(Progress::Warning(format!("cannot undo what was begun: {}", Explanation::of(&trouble))));
-            return error;
-        }
-        error.keeping(before.map(|placed| placed.generation.version))
-    }
-
-    /// Has the generation before serve, and waits until it does where it had to be started.
-    async fn serve_again(&self, failed: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
-        let was_down = !ground.found().await.map_err(ApplicationError::Host)?.running.contains(&placed.unit(WEB));
-        ground.go_back(failed, placed, self.overlap(), time_to_go_back(cx)).await.map_err(ApplicationError::Host)?;
-        if was_down { prove::serves(&self.ready, placed, ground, cx).await } else { Ok(()) }
     }
 
     /// What is wanted to run, and what the release says of it.
@@ -296,7 +249,8 @@ impl Application {
         };
         let run = self.run.iter().map(render).collect::<Result<BTreeMap<_, _>, ApplicationError>>()?;
         let shown = Release::read(release, &*cx.host().files).await.map_err(ApplicationError::Host)?;
-        let mut examined = examine(&shown, (!run.is_empty()).then_some(&run));
+        let run = (!run.is_empty()).then_some(&run);
+        let mut examined = examine(&shown, Asked { run, builds: !self.build.is_empty(), ignores_hooks: !self.hooks });
         match examined.mistakes.is_empty() {
             true => Ok(examined),
             false => {
@@ -322,13 +276,8 @@ impl Application {
     }
 }
 
-/// Going back has a time of its own: that of the step may be over.
-fn time_to_go_back(cx: &Context<'_>) -> Duration {
-    cx.time_left().max(Duration::from_secs(30))
-}
-
 fn ground<'a>(record: &'a Record, cx: &'a Context<'_>) -> Ground<'a> {
-    let memory = Memory { record, boot_id: &cx.world.boot_id, clock: &*cx.host().clock };
+    let memory = Memory { record, moment: Moment { boot_id: &cx.world.boot_id, clock: &*cx.host().clock } };
     Ground { application: cx.key(), host: cx.host(), memory }
 }
 

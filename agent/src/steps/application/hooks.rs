@@ -11,6 +11,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/platforms-linux-extend.html>
 
+use serde::{Deserialize, Serialize};
+
 use crate::failure::nearest;
 use crate::steps::application::release::{Entry, Kind, Release};
 use crate::steps::application::remark::Remark;
@@ -45,16 +47,18 @@ impl Moment {
 }
 
 /// What a deployment changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Occasion {
     /// Another release: `hooks`.
+    #[default]
     Release,
     /// The configuration alone: `confighooks`.
     Configuration,
 }
 
 impl Occasion {
-    const ALL: [Self; 2] = [Self::Release, Self::Configuration];
+    pub(crate) const ALL: [Self; 2] = [Self::Release, Self::Configuration];
 
     pub(crate) fn directory(self) -> &'static str {
         match self {

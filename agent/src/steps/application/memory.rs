@@ -33,8 +33,26 @@ pub(super) struct Front {
 /// What an application is on this machine.
 pub(super) struct Memory<'a> {
     pub(super) record: &'a Record,
+    pub(super) moment: Moment<'a>,
+}
+
+/// The releases that this instance has built, for all applications: two may run the same.
+pub(super) struct Builds<'a> {
+    pub(super) record: &'a Record,
+    pub(super) moment: Moment<'a>,
+}
+
+/// When something is noted.
+#[derive(Clone, Copy)]
+pub(super) struct Moment<'a> {
     pub(super) boot_id: &'a str,
     pub(super) clock: &'a dyn Clock,
+}
+
+impl Moment<'_> {
+    fn entry(self, state: EntryState, detail: String) -> Entry {
+        Entry { state, boot_id: self.boot_id.to_owned(), at: self.clock.now().to_string(), detail: Some(detail) }
+    }
 }
 
 impl Memory<'_> {
@@ -54,11 +72,11 @@ impl Memory<'_> {
     pub(super) async fn set_slot(&self, slot: Slot, placed: &Placed, proven: bool) -> Result<(), HostError> {
         let detail = serde_json::to_string(placed).expect("it is plain data");
         let state = if proven { EntryState::Done } else { EntryState::Started };
-        self.record.put(slot.name(), self.entry(state, detail)).await
+        self.record.put(slot.name(), self.moment.entry(state, detail)).await
     }
 
     pub(super) async fn set_current(&self, slot: Slot) -> Result<(), HostError> {
-        self.record.put(CURRENT, self.entry(EntryState::Done, slot.name().to_owned())).await
+        self.record.put(CURRENT, self.moment.entry(EntryState::Done, slot.name().to_owned())).await
     }
 
     /// The highest number that a generation has had which is no longer in a slot.
@@ -69,30 +87,9 @@ impl Memory<'_> {
     /// Frees a slot. Its number is not given again: the journal would mix what two generations printed.
     pub(super) async fn retire(&self, slot: Slot, number: u32) -> Result<(), HostError> {
         if number > self.last() {
-            self.record.put(LAST, self.entry(EntryState::Done, number.to_string())).await?;
+            self.record.put(LAST, self.moment.entry(EntryState::Done, number.to_string())).await?;
         }
         self.record.remove(slot.name()).await
-    }
-
-    /// The directories of the releases that were built, or begun.
-    pub(super) fn releases(&self) -> Vec<PathBuf> {
-        self.record.below(BUILT).into_iter().filter_map(|(name, _)| Some(name.strip_prefix(BUILT)?.into())).collect()
-    }
-
-    pub(super) async fn forget_built(&self, release: &Path) -> Result<(), HostError> {
-        self.record.remove(&format!("{BUILT}{}", release.display())).await
-    }
-
-    /// How a release was built, and whether that came to an end.
-    pub(super) fn built(&self, release: &Path) -> Option<(Recipe, bool)> {
-        let entry = self.record.get(&format!("{BUILT}{}", release.display()))?;
-        Some((serde_json::from_str(entry.detail.as_deref()?).ok()?, entry.state == EntryState::Done))
-    }
-
-    pub(super) async fn set_built(&self, release: &Path, recipe: &Recipe, done: bool) -> Result<(), HostError> {
-        let detail = serde_json::to_string(recipe).expect("it is plain data");
-        let state = if done { EntryState::Done } else { EntryState::Started };
-        self.record.put(&format!("{BUILT}{}", release.display()), self.entry(state, detail)).await
     }
 
     /// The proxy as it was last configured, without secrets.
@@ -105,7 +102,7 @@ impl Memory<'_> {
             return Ok(());
         }
         let detail = serde_json::to_string(front).expect("it is plain data");
-        self.record.put(FRONT, self.entry(EntryState::Done, detail)).await
+        self.record.put(FRONT, self.moment.entry(EntryState::Done, detail)).await
     }
 
     /// The generation whose hooks have all run.
@@ -114,10 +111,29 @@ impl Memory<'_> {
     }
 
     pub(super) async fn set_hooked(&self, number: u32) -> Result<(), HostError> {
-        self.record.put(HOOKED, self.entry(EntryState::Done, number.to_string())).await
+        self.record.put(HOOKED, self.moment.entry(EntryState::Done, number.to_string())).await
+    }
+}
+
+impl Builds<'_> {
+    /// The directories of the releases that were built, or begun.
+    pub(super) fn all(&self) -> Vec<PathBuf> {
+        self.record.below(BUILT).into_iter().filter_map(|(name, _)| Some(name.strip_prefix(BUILT)?.into())).collect()
     }
 
-    fn entry(&self, state: EntryState, detail: String) -> Entry {
-        Entry { state, boot_id: self.boot_id.to_owned(), at: self.clock.now().to_string(), detail: Some(detail) }
+    pub(super) async fn forget(&self, release: &Path) -> Result<(), HostError> {
+        self.record.remove(&format!("{BUILT}{}", release.display())).await
+    }
+
+    /// How a release was built, and whether that came to an end.
+    pub(super) fn of(&self, release: &Path) -> Option<(Recipe, bool)> {
+        let entry = self.record.get(&format!("{BUILT}{}", release.display()))?;
+        Some((serde_json::from_str(entry.detail.as_deref()?).ok()?, entry.state == EntryState::Done))
+    }
+
+    pub(super) async fn set(&self, release: &Path, recipe: &Recipe, done: bool) -> Result<(), HostError> {
+        let detail = serde_json::to_string(recipe).expect("it is plain data");
+        let state = if done { EntryState::Done } else { EntryState::Started };
+        self.record.put(&format!("{BUILT}{}", release.display()), self.moment.entry(state, detail)).await
     }
 }

@@ -20,6 +20,10 @@ use crate::steps::application::remark::Remark;
 pub(crate) const WEB: &str = "web";
 
 pub(crate) const PROCFILE: &str = "Procfile";
+
+/// The longest name of a process, or of an application: unit names are made of both, and have to fit into 255 characters.
+pub(crate) const LONGEST_NAME: usize = 64;
+
 pub(crate) const BUILDFILE: &str = "Buildfile";
 
 /// A name, and a command for `/bin/sh -c`.
@@ -120,6 +124,7 @@ fn parsed(line: &str) -> Result<(&str, &str), String> {
         _ if !name.chars().all(is_name) => {
             Err(format!("`{name}` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed"))
         }
+        _ if name.len() > LONGEST_NAME => Err(format!("the name `{}…` is longer than {LONGEST_NAME} characters", &name[..16])),
         "" => Err(format!("there is no command after `{name}:`")),
         command => Ok((name, command)),
     }

@@ -1,5 +1,6 @@
 //! Whether a generation serves: its `web` answers, stays up, and so do the others.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -30,8 +31,9 @@ const STAYS_EVERY: Duration = Duration::from_millis(50);
 /// How long the proxy may take to close a port that it no longer listens on.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long the processes beside `web` are watched.
-const SETTLE: Duration = Duration::from_millis(250);
+/// How long a generation is watched before the one before is stopped, at least. systemd rests a second before it starts an
+/// ended program again.
+const WATCHED: Duration = Duration::from_secs(2);
 
 /// How long a process may take to stop, or to be started again, when the boot ends.
 const SETTLES: Duration = Duration::from_secs(10);
@@ -45,7 +47,7 @@ pub(super) async fn launched(placed: &Placed, process: &str, ground: &Ground<'_>
         port_is_free(placed, cx).await?;
     }
     let Err(error) = ground.launch(placed, process, cx.time_left()).await else { return Ok(()) };
-    is_hopeful(placed, 1, ground, cx).await?;
+    is_hopeful(placed, &Restarts::new(), 1, ground, cx).await?;
     Err(ApplicationError::Host(error))
 }
 
@@ -72,6 +74,7 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
     let clock = &cx.host().clock;
     let (begun, limit) = (clock.elapsed(), ready.timeout().min(cx.time_left()));
     let (mut pauses, mut looked) = (Backoff::PROBE.pauses(), begun);
+    let before = restarts(placed, ground).await?;
     loop {
         let within = ONE_PROBE.min(limit.saturating_sub(clock.elapsed() - begun)).max(Backoff::PROBE.first);
         let last = match probe(ready, placed, within, cx).await? {
@@ -81,7 +84,7 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
         cx.waiting(format!("for {placed} to be ready on port {} ({last})", placed.port));
         if clock.elapsed() - looked >= STATE_EVERY {
             looked = clock.elapsed();
-            is_hopeful(placed, RESTARTS, ground, cx).await?;
+            is_hopeful(placed, &before, RESTARTS, ground, cx).await?;
         }
         let (waited, pause) = (clock.elapsed() - begun, pauses.next());
         if waited + pause >= limit {
@@ -101,27 +104,54 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
 async fn stays(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let clock = &cx.host().clock;
     let begun = clock.elapsed();
+    // What it took until it was ready does not count.
+    let before = restarts(placed, ground).await?;
     loop {
-        is_hopeful(placed, 1, ground, cx).await?;
+        is_hopeful(placed, &before, 1, ground, cx).await?;
         let waited = clock.elapsed() - begun;
         if waited >= ready.stays() {
             return Ok(());
         }
         clock.sleep(STAYS_EVERY.min(ready.stays() - waited)).await;
-        if let Err(last) = probe(ready, placed, ONE_PROBE, cx).await? {
-            is_hopeful(placed, 1, ground, cx).await?;
-            let unit = placed.unit(WEB);
-            let (said, last) = (said(&unit, cx).await, format!("it was ready, and then was not: {}", cx.redact(&last)));
-            let waited = clock.elapsed() - begun;
-            return Err(ApplicationError::NotReady { version: placed.to_string(), unit, waited, last, kept: None, said });
-        }
+        still_answers(ready, placed, &before, begun, ground, cx).await?;
     }
 }
 
-/// Looks whether all processes of a generation are up, and stay so for a moment.
-pub(super) async fn settles(placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
-    cx.host().clock.sleep(SETTLE).await;
-    is_hopeful(placed, 1, ground, cx).await
+/// Looks whether all processes of a generation are up and stay so, and `web` still answers.
+pub(super) async fn settles(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+    let clock = &cx.host().clock;
+    let (begun, before) = (clock.elapsed(), restarts(placed, ground).await?);
+    cx.waiting(format!("to see whether {placed} stays up"));
+    while clock.elapsed() - begun < ready.stays().max(WATCHED) {
+        clock.sleep(STATE_EVERY).await;
+        is_hopeful(placed, &before, 1, ground, cx).await?;
+    }
+    still_answers(ready, placed, &before, begun, ground, cx).await
+}
+
+/// Asks a `web` that was ready once more.
+async fn still_answers(
+    ready: &Ready,
+    placed: &Placed,
+    before: &Restarts,
+    begun: Duration,
+    ground: &Ground<'_>,
+    cx: &Context<'_>,
+) -> Result<(), ApplicationError> {
+    let Err(last) = probe(ready, placed, ONE_PROBE, cx).await? else { return Ok(()) };
+    is_hopeful(placed, before, 1, ground, cx).await?;
+    let unit = placed.unit(WEB);
+    let (said, last) = (said(&unit, cx).await, format!("it stopped being ready: {}", cx.redact(&last)));
+    let waited = cx.host().clock.elapsed() - begun;
+    Err(ApplicationError::NotReady { version: placed.to_string(), unit, waited, last, kept: None, said })
+}
+
+/// How often systemd has restarted each process of a generation.
+type Restarts = BTreeMap<String, u32>;
+
+async fn restarts(placed: &Placed, ground: &Ground<'_>) -> Result<Restarts, ApplicationError> {
+    let states = ground.states(placed).await.map_err(ApplicationError::Host)?;
+    Ok(states.into_iter().map(|(process, unit)| (process, unit.restarts)).collect())
 }
 
 /// Judges a unit of the generation that serves as it is when the boot ends. As with services, one restart may be meant.
@@ -161,16 +191,24 @@ async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_
     })
 }
 
-/// Fails once a process has ended for good, or so often that it will not stay up.
-async fn is_hopeful(placed: &Placed, allowed: u32, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+/// Fails once a process has ended for good, or so often since `before` that it will not stay up.
+async fn is_hopeful(
+    placed: &Placed,
+    before: &Restarts,
+    allowed: u32,
+    ground: &Ground<'_>,
+    cx: &Context<'_>,
+) -> Result<(), ApplicationError> {
     for (process, unit) in ground.states(placed).await.map_err(ApplicationError::Host)? {
         // Those that are still to be started are not known.
         let is_unknown = unit.active == "inactive" && unit.load == "not-found";
+        // It counts from zero again once somebody has started it anew.
+        let restarts = unit.restarts.saturating_sub(before.get(&process).copied().unwrap_or(0));
         let is_ill = match health(&unit) {
-            Health::Ill(Illness::Restarting) => unit.restarts + 1 >= allowed,
+            Health::Ill(Illness::Restarting) => restarts + 1 >= allowed,
             Health::Ill(Illness::Stopped) if unit.restarts == 0 && !unit.main.was_stopped() && process != WEB => false,
             Health::Ill(_) => true,
-            Health::Sound | Health::Moving => unit.restarts >= allowed,
+            Health::Sound | Health::Moving => restarts >= allowed,
         };
         if is_ill && !is_unknown {
             let name = placed.unit(&process);

@@ -19,7 +19,7 @@ pub(crate) enum ApplicationError {
     /// What is wrong with the release itself.
     #[error("the release {version} cannot run: {}{}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), going_on(kept.as_deref()))]
     Release { version: String, remarks: Vec<Remark>, kept: Option<Box<str>> },
-    #[error("nginx cannot be asked for its version{}", if why.is_empty() { String::new() } else { format!(": {why}") })]
+    #[error("cannot read nginx's version{}", if why.is_empty() { String::new() } else { format!(": {why}") })]
     NoProxy { why: String },
     #[error("port {port} is in use by {by}{}", going_on(kept.as_deref()))]
     PortTaken { port: u16, by: String, kept: Option<Box<str>> },
@@ -59,7 +59,7 @@ pub(crate) enum ApplicationError {
         said: Box<Excerpt>,
     },
     /// It listens on another port than its `$PORT`.
-    #[error("web of {version} listens on {at} and not on $PORT, which is {port}{}", going_on(kept.as_deref()))]
+    #[error("web of {version} listens on {at} and not on {}{}", if at.port() == *port { format!("127.0.0.1:{port}") } else { format!("$PORT, which is {port}") }, going_on(kept.as_deref()))]
     Elsewhere {
         version: String,
         at: SocketAddr,
@@ -68,7 +68,8 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
-    #[error("the record of what serves is gone")]
+    /// Nothing is known of what serves.
+    #[error("a release serves of which ingot's record is gone or cannot be read")]
     Lost,
     #[error(transparent)]
     Host(HostError),
@@ -110,10 +111,11 @@ impl Failure for ApplicationError {
             Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
             Self::Program { .. } => Some("run it by hand in the directory of the release, as the same user".into()),
             Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for all it said")),
+            Self::Elsewhere { at, port, .. } if at.port() == *port => Some("have it listen on 127.0.0.1, or on all addresses".into()),
             Self::Elsewhere { at, .. } => {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
-            Self::Lost => Some("run `ingot boot` again".into()),
+            Self::Lost => Some("stop its units, remove its link below /run/ingot/proxy, and run `ingot boot`".into()),
             Self::Host(source) => source.hint(),
         }
     }
