@@ -41,6 +41,7 @@ pub(crate) mod remark;
 mod restore;
 mod rollback;
 mod slot;
+pub(crate) mod status;
 mod trouble;
 
 use std::collections::BTreeMap;

@@ -36,18 +36,12 @@ fn target(application: &str, slot: Slot) -> PathBuf {
 /// of them has to be there.
 pub(crate) async fn in_use(host: &Host, record: &Record) -> Result<BTreeSet<PathBuf>, HostError> {
     let mut found = BTreeSet::new();
-    for name in names(host, record).await? {
+    for name in record.applications().await? {
         let record = record.application(&name).await?;
         let memory = Memory { record: &record, moment: Moment { boot_id: "", clock: &*host.clock } };
         found.extend(Slot::BOTH.into_iter().filter_map(|slot| Some(memory.slot(slot)?.0.generation.release)));
     }
     Ok(found)
-}
-
-/// The names of the applications that this instance remembers.
-pub(super) async fn names(host: &Host, record: &Record) -> Result<Vec<String>, HostError> {
-    let files = host.files.list(&record.applications()).await?;
-    Ok(files.iter().filter(|name| !name.starts_with('.')).filter_map(|name| name.strip_suffix(".json")).map(str::to_owned).collect())
 }
 
 pub(super) struct Ground<'a> {

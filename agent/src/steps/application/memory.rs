@@ -18,6 +18,7 @@ const BUILT: &str = "built ";
 const LAST: &str = "last";
 const FRONT: &str = "proxy";
 const HOOKED: &str = "hooks";
+const BEFORE: &str = "before";
 
 /// Files of the proxy that hold no secret: what is remembered of it, to be written again after a reboot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +70,17 @@ impl Memory<'_> {
         Slot::BOTH.into_iter().find(|slot| slot.name() == name)
     }
 
+    /// Since when the current slot serves.
+    pub(super) fn since(&self) -> Option<String> {
+        Some(self.record.get(CURRENT)?.at)
+    }
+
+    /// The release that served before, and when it was stopped.
+    pub(super) fn before(&self) -> Option<(String, String)> {
+        let entry = self.record.get(BEFORE)?;
+        Some((entry.detail?, entry.at))
+    }
+
     pub(super) async fn set_slot(&self, slot: Slot, placed: &Placed, proven: bool) -> Result<(), HostError> {
         let detail = serde_json::to_string(placed).expect("it is plain data");
         let state = if proven { EntryState::Done } else { EntryState::Started };
@@ -86,6 +98,9 @@ impl Memory<'_> {
 
     /// Frees a slot. Its number is not given again: the journal would mix what two generations printed.
     pub(super) async fn retire(&self, slot: Slot, number: u32) -> Result<(), HostError> {
+        if let Some((placed, true)) = self.slot(slot) {
+            self.record.put(BEFORE, self.moment.entry(EntryState::Done, placed.generation.version)).await?;
+        }
         if number > self.last() {
             self.record.put(LAST, self.moment.entry(EntryState::Done, number.to_string())).await?;
         }

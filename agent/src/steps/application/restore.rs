@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::environment::remembered;
 use super::front;
-use super::ground::{Ground, names};
+use super::ground::Ground;
 use super::memory::{Memory, Moment};
 use crate::failure::Explanation;
 use crate::host::state::Record;
@@ -28,7 +28,7 @@ pub(crate) struct Missing {
 /// Starts whatever of this instance's applications does not run, in the release that served last.
 pub(crate) async fn bring_back(record: &Record, host: &Host, boot_id: &str) -> Missing {
     let mut missing = Missing::default();
-    let names = match names(host, record).await {
+    let names = match record.applications().await {
         Ok(names) => names,
         Err(error) => return Missing { failed: vec![Explanation::of(&error).to_string()], ..missing },
     };
