@@ -105,11 +105,15 @@ impl Ground<'_> {
         let units: Vec<String> = processes.iter().map(|process| placed.unit(process)).collect();
         let shown = self.host.units.show(&units).await?;
         let there = units.iter().zip(&shown).filter(|(_, unit)| unit.active != "inactive");
-        let stops = there.map(|(name, unit)| async move {
-            self.host.units.stop(name, within).await?;
-            if unit.active == "failed" { self.host.units.reset_failed(name).await } else { Ok(()) }
-        });
-        futures_util::future::join_all(stops).await.into_iter().collect()
+        let stops = there.map(|(name, _)| self.host.units.stop(name, within));
+        futures_util::future::join_all(stops).await.into_iter().collect::<Result<(), _>>()?;
+        // Whatever status they ended with: systemd would keep each as one that has failed.
+        for (name, unit) in units.iter().zip(self.host.units.show(&units).await?) {
+            if unit.active == "failed" {
+                self.host.units.reset_failed(name).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Has requests led to a slot.

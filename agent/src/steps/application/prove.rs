@@ -30,6 +30,9 @@ const STAYS_EVERY: Duration = Duration::from_millis(50);
 /// How long the proxy may take to close a port that it no longer listens on.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long systemd may take to see that a process has ended whose port is closed already.
+const SEEN_WITHIN: Duration = Duration::from_millis(500);
+
 /// How long the processes beside `web` are watched.
 const SETTLE: Duration = Duration::from_millis(250);
 
@@ -106,7 +109,11 @@ async fn stays(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context
         }
         clock.sleep(STAYS_EVERY.min(ready.stays() - waited)).await;
         if let Err(last) = probe(ready, placed, ONE_PROBE, cx).await? {
-            is_hopeful(placed, 1, ground, cx).await?;
+            let failed = clock.elapsed();
+            while clock.elapsed() - failed < SEEN_WITHIN {
+                is_hopeful(placed, 1, ground, cx).await?;
+                clock.sleep(STAYS_EVERY).await;
+            }
             let unit = placed.unit(WEB);
             let (said, last) = (said(&unit, cx).await, format!("it was ready, and then was not: {}", cx.redact(&last)));
             let waited = clock.elapsed() - begun;
@@ -167,5 +174,5 @@ fn ending(unit: &Unit) -> String {
 
 /// The last lines of a unit.
 async fn said(unit: &str, cx: &Context<'_>) -> Box<Excerpt> {
-    Box::new(cx.host().units.journal(unit, LINES).await.iter().map(|line| cx.redact(line)).collect())
+    Box::new(cx.host().units.output(unit, LINES).await.iter().map(|line| cx.redact(line)).collect())
 }
