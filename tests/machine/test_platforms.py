@@ -10,21 +10,22 @@ pytestmark = [
     pytest.mark.slow,
 ]
 
-# The hooks of each, whether it speaks WebSocket, how its broken release fails, and a program without which it cannot run.
+# The hooks of each, whether it speaks WebSocket, variables that its process has besides those of the document, how its broken
+# release fails, and a program without which it cannot run.
 PLATFORMS = {
-    "flask": (["predeploy"], True, "exited with", "python3"),
-    "express": (["prebuild", "postdeploy"], True, "exited with", "npm"),
-    "sinatra": (["predeploy"], False, "exited with", "bundle"),
-    "php": (["postdeploy"], False, "status 500", "php-fpm8.2"),
-    "tomcat": (["predeploy"], True, "status 404", "java"),
-    "java": (["predeploy"], False, "exited with", "java"),
-    "binary": (["prebuild", "predeploy"], False, "exited with", None),
+    "flask": (["predeploy"], True, {"FLASK_ENV": "production", "PYTHONUNBUFFERED": "1"}, "exited with", "python3"),
+    "express": (["prebuild", "postdeploy"], True, {}, "exited with", "npm"),
+    "sinatra": (["predeploy"], False, {"RACK_ENV": "production"}, "exited with", "bundle"),
+    "php": (["postdeploy"], False, {}, "status 500", "php-fpm8.2"),
+    "tomcat": (["predeploy"], True, {}, "status 404", "java"),
+    "java": (["predeploy"], False, {}, "exited with", "java"),
+    "binary": (["prebuild", "predeploy"], False, {}, "exited with", None),
 }
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
 def test_a_bundle_runs_is_replaced_and_outlives_a_broken_one(ingot, name):
-    hooks, has_websocket, fails, program = PLATFORMS[name]
+    hooks, has_websocket, variables, fails, program = PLATFORMS[name]
     with Platform(name) as machine:
         machine.begin()
         for release in (1, 2, "broken"):
@@ -33,8 +34,10 @@ def test_a_bundle_runs_is_replaced_and_outlives_a_broken_one(ingot, name):
         print(f"{name}: {result.seconds:.1f} s from nothing")
         assert machine.generation() == "1"
         assert machine.must("cat", f"/var/lib/hooks/{name}").split() == hooks
-        for pid in machine.pids().values():
-            assert machine.must("ps", "-o", "user=", "-p", pid).strip() == "webapp"
+        [pid] = machine.pids().values()
+        assert machine.must("ps", "-o", "user=", "-p", pid).strip() == "webapp"
+        environment = machine.must("cat", f"/proc/{pid}/environ").split("\0")
+        assert [f"{key}={value}" for key, value in variables.items() if f"{key}={value}" not in environment] == [], environment
 
         machine.begin_load(websocket=has_websocket)
         result = machine.succeed(machine.document(2))
@@ -51,7 +54,7 @@ def test_a_bundle_runs_is_replaced_and_outlives_a_broken_one(ingot, name):
         assert "the catalog cannot be read" in failure, failure
         assert "systemd" not in failure and "Main process exited" not in failure, failure
         assert [unit.rpartition("-")[2] for unit in machine.units()] == ["2"], machine.units()
-        assert machine.must("systemctl", "--failed", "--plain", "--no-legend", "shop-*") == ""
+        assert machine.must("systemctl", "list-units", "--failed", "--plain", "--no-legend", "shop-*") == ""
         if name == "php":
             for path in (".env", ".platform/hooks/postdeploy/01_opcache.sh", ".ingot/php-fpm.conf", "src/../.env", "%2eenv"):
                 url = f"http://127.0.0.1:{machine.listen}/{path}"

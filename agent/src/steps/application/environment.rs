@@ -16,10 +16,11 @@ pub(super) fn is_secret(text: &Text) -> bool {
 }
 
 impl Application {
-    /// The file of a generation: one variable a line, in the quotes that systemd undoes.
+    /// The file of a generation: one variable a line, in the quotes that systemd undoes. Those of its platform and of its
+    /// `.ebextensions` are among the ones that are remembered.
     pub(super) fn environment_file(&self, placed: &Placed, cx: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
-        let mut file = Zeroizing::new(format!("PORT={}\n", placed.port).into_bytes());
-        for (name, text) in &self.environment {
+        let mut file = remembered(placed)?;
+        for (name, text) in self.environment.iter().filter(|(_, text)| is_secret(text)) {
             let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
             append(&mut file, name, value.expose())?;
         }
@@ -27,7 +28,7 @@ impl Application {
     }
 }
 
-/// The same of a generation without secrets, whose variables are all remembered.
+/// The same without its secrets, which are not remembered.
 pub(super) fn remembered(placed: &Placed) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
     let mut file = Zeroizing::new(format!("PORT={}\n", placed.port).into_bytes());
     placed.generation.environment.iter().try_for_each(|(name, value)| append(&mut file, name, value))?;
