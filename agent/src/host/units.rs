@@ -61,6 +61,10 @@ pub(crate) trait Units {
     /// The last `lines` journal lines of a unit of this boot, oldest first; empty if there is no journal.
     async fn journal(&self, unit: &str, lines: usize) -> Vec<String>;
 
+    /// The last `lines` lines that the programs of a unit wrote in this boot, without what systemd says of them; as
+    /// [`journal`](Units::journal).
+    async fn output(&self, unit: &str, lines: usize) -> Vec<String>;
+
     /// The unit this process runs in, such as `ingot.service` or `cloud-final.service` (from /proc/self/cgroup).
     fn own(&self) -> Option<String>;
 }
@@ -198,8 +202,24 @@ impl Units for Systemctl {
     }
 
     async fn journal(&self, unit: &str, lines: usize) -> Vec<String> {
+        self.last_lines(&["-u", unit], lines).await
+    }
+
+    async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
+        self.last_lines(&[&format!("_SYSTEMD_UNIT={unit}")], lines).await
+    }
+
+    fn own(&self) -> Option<String> {
+        let path = Path::new("/proc/self/cgroup");
+        unit_of(&std::fs::read_to_string(path).ok()?)
+    }
+}
+
+impl Systemctl {
+    /// The last lines of the journal of this boot that `which` chooses.
+    async fn last_lines(&self, which: &[&str], lines: usize) -> Vec<String> {
         let count = lines.to_string();
-        let argv = ["journalctl", "-b", "-o", "cat", "-n", &count, "-u", unit, "--no-pager", "--quiet"];
+        let argv = [&["journalctl", "-b", "-o", "cat", "-n", count.as_str(), "--no-pager", "--quiet"], which].concat();
         match self.run(&argv, JOURNAL).await {
             Ok((End::Exited(0), mut said)) => {
                 // One entry may have several lines.
@@ -215,11 +235,6 @@ impl Units for Systemctl {
                 Vec::new()
             }
         }
-    }
-
-    fn own(&self) -> Option<String> {
-        let path = Path::new("/proc/self/cgroup");
-        unit_of(&std::fs::read_to_string(path).ok()?)
     }
 }
 
@@ -375,8 +390,12 @@ mod tests {
 
     #[tokio::test]
     async fn the_journal_is_short_or_empty() {
-        let (_, systemctl_with_journal) = systemctl(End::Exited(0), &["one", "two", "three"]);
+        let (canned, systemctl_with_journal) = systemctl(End::Exited(0), &["one", "two", "three"]);
         assert_eq!(systemctl_with_journal.journal("x.service", 2).await, ["two", "three"]);
+        assert_eq!(systemctl_with_journal.output("x.service", 2).await, ["two", "three"]);
+        let asked =
+            ["-u x.service", "_SYSTEMD_UNIT=x.service"].map(|which| format!("journalctl -b -o cat -n 2 --no-pager --quiet {which}"));
+        assert_eq!(*canned.ran.borrow(), asked);
         let (_, without) = systemctl(End::Exited(1), &["No journal files were found."]);
         assert!(without.journal("x.service", 2).await.is_empty());
     }

@@ -33,6 +33,7 @@ pub(crate) mod judge;
 mod memory;
 pub(crate) mod platforms;
 pub(crate) mod procfile;
+mod programs;
 mod prove;
 mod proxy;
 mod recipe;
@@ -137,6 +138,11 @@ impl Step for Application {
         let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
         let changes = wanted.changes(&found);
         if !changes.is_empty() {
+            let generation = &wanted.generation;
+            let remarks = programs::lacking(&examined, &generation.environment, cx.host()).await.map_err(ApplicationError::Host)?;
+            if !remarks.is_empty() {
+                return Ok(vec![Change::Refuse { version: generation.version.clone(), remarks }]);
+            }
             examined.warnings.iter().for_each(|warning| cx.progress(Progress::Warning(format!("{warning:#}"))));
         }
         Ok(changes)

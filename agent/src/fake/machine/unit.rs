@@ -100,6 +100,10 @@ impl Units for FakeMachine {
         journal[journal.len().saturating_sub(lines)..].to_vec()
     }
 
+    async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
+        self.journal(unit, lines).await
+    }
+
     fn own(&self) -> Option<String> {
         Some(OWN.into())
     }

@@ -31,6 +31,10 @@ const DIRECTORY: &str = ".ebextensions";
 
 const ENVIRONMENT: &str = "aws:elasticbeanstalk:application:environment";
 
+/// The namespace of Python, and what of it is read.
+pub(crate) const PYTHON: &str = "aws:elasticbeanstalk:container:python";
+const OF_PYTHON: [&str; 3] = ["WSGIPath", "NumProcesses", "NumThreads"];
+
 /// What is read of a file.
 const SECTIONS: [&str; 4] = ["files", "commands", "container_commands", "option_settings"];
 
@@ -48,6 +52,8 @@ pub(crate) struct Extensions {
     pub(crate) container_commands: Vec<Command>,
     /// Variables. Of equal names the last one counts; what the document says goes before these.
     pub(crate) environment: Vec<(String, String)>,
+    /// Options of [`PYTHON`], likewise.
+    pub(crate) python: Vec<(String, String)>,
     pub(crate) warnings: Vec<Remark>,
     pub(crate) mistakes: Vec<Remark>,
 }
@@ -171,14 +177,18 @@ impl Extensions {
     }
 
     fn option(&mut self, file: &str, namespace: &str, name: &str, value: &Node, line: usize) {
-        if namespace != ENVIRONMENT {
-            self.warnings.push(unread_option(file, line, &format!("{namespace}: {name}")));
-            return;
-        }
+        let known = match namespace {
+            ENVIRONMENT => &mut self.environment,
+            PYTHON if OF_PYTHON.contains(&name) => &mut self.python,
+            _ => {
+                self.warnings.push(unread_option(file, line, &format!("{namespace}: {name}")));
+                return;
+            }
+        };
         match entries::text(file, name, value) {
             Ok(text) => {
-                self.environment.retain(|(known, _)| known != name);
-                self.environment.push((name.to_owned(), text));
+                known.retain(|(known, _)| known != name);
+                known.push((name.to_owned(), text));
             }
             Err(mistake) => self.mistakes.push(mistake),
         }

@@ -16,7 +16,8 @@ pub(super) fn is_secret(text: &Text) -> bool {
 }
 
 impl Application {
-    /// The file of a generation: one variable a line, in the quotes that systemd undoes.
+    /// The file of a generation: one variable a line, in the quotes that systemd undoes. Those of its platform and of its
+    /// `.ebextensions` are among the ones that are remembered.
     pub(super) fn environment_file(&self, placed: &Placed, cx: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
         let mut file = remembered(placed)?;
         for (name, value) in self.secret_variables(&placed.generation, cx)? {

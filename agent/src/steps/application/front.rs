@@ -142,7 +142,7 @@ impl Application {
         match done {
             Ok(()) => Ok(()),
             Err(source) => {
-                let said: Excerpt = units.journal(UNIT, LINES).await.iter().map(|line| cx.redact(line)).collect();
+                let said: Excerpt = units.output(UNIT, LINES).await.iter().map(|line| cx.redact(line)).collect();
                 Err(ApplicationError::Proxy { why: source.to_string(), said: Box::new(said) })
             }
         }

@@ -35,6 +35,9 @@ const GIVEN_UP_WITHIN: Duration = Duration::from_secs(5);
 /// ended program again.
 const WATCHED: Duration = Duration::from_secs(2);
 
+/// How long systemd may take to see that a process has ended whose port is closed already.
+const SEEN_WITHIN: Duration = Duration::from_millis(500);
+
 /// How long a process may take to stop, or to be started again, when the boot ends.
 const SETTLES: Duration = Duration::from_secs(10);
 
@@ -139,10 +142,15 @@ async fn still_answers(
     cx: &Context<'_>,
 ) -> Result<(), ApplicationError> {
     let Err(last) = probe(ready, placed, ONE_PROBE, cx).await? else { return Ok(()) };
-    is_hopeful(placed, before, 1, ground, cx).await?;
+    let clock = &cx.host().clock;
+    let failed = clock.elapsed();
+    while clock.elapsed() - failed < SEEN_WITHIN {
+        is_hopeful(placed, before, 1, ground, cx).await?;
+        clock.sleep(STAYS_EVERY).await;
+    }
     let unit = placed.unit(WEB);
     let (said, last) = (said(&unit, cx).await, format!("it stopped being ready: {}", cx.redact(&last)));
-    let waited = cx.host().clock.elapsed() - begun;
+    let waited = clock.elapsed() - begun;
     Err(ApplicationError::NotReady { version: placed.to_string(), unit, waited, last, kept: None, said })
 }
 
@@ -231,5 +239,5 @@ fn ending(unit: &Unit) -> String {
 
 /// The last lines of a unit.
 async fn said(unit: &str, cx: &Context<'_>) -> Box<Excerpt> {
-    Box::new(cx.host().units.journal(unit, LINES).await.iter().map(|line| cx.redact(line)).collect())
+    Box::new(cx.host().units.output(unit, LINES).await.iter().map(|line| cx.redact(line)).collect())
 }

@@ -85,7 +85,9 @@ impl Site<'_> {
         for (url, release_path) in fields.files() {
             let file = Place::Current(name).path().join("release").join(release_path);
             writeln!(text, "    location = {} {{ alias {}; }}", Quoted(url), path(&file))?;
-            writeln!(text, "    location ^~ {} {{ alias {}; }}", Quoted(format!("{url}/")), Quoted(format!("{}/", file.display())))?;
+            writeln!(text, "    location ^~ {} {{", Quoted(format!("{url}/")))?;
+            writeln!(text, "        alias {};", Quoted(format!("{}/", file.display())))?;
+            writeln!(text, "        location ~ {} {{ return 404; }}\n    }}", Quoted(hidden_below(url)))?;
         }
         let socket = Place::Current(name).path().join("http.sock");
         writeln!(text, "    location / {{")?;
@@ -143,6 +145,11 @@ impl Site<'_> {
 fn seconds(time: Duration) -> String {
     const LONGEST: Duration = Duration::from_secs(24 * 24 * 60 * 60);
     format!("{}ms", time.min(LONGEST).as_millis())
+}
+
+/// What is hidden below the path of a URL: a `.git` or a `.env` that came along with the files beside it.
+fn hidden_below(url: &str) -> String {
+    format!(r"^\Q{url}\E/(.*/)?\.(?!well-known/)")
 }
 
 /// What every site's front has.
