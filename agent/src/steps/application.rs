@@ -248,6 +248,18 @@ impl Application {
         Ok((generation, examined))
     }
 
+    /// What a release would run, with the commands of the document as they are written there.
+    pub(crate) fn judged(&self, release: &Release) -> Examined {
+        let run: BTreeMap<String, String> = self.run.iter().map(|(name, text)| (name.clone(), text.raw().to_owned())).collect();
+        let mut examined = examine(release, self.asked(&run));
+        examined.port = self.port.unwrap_or(examined.port);
+        examined
+    }
+
+    fn asked<'r>(&self, run: &'r BTreeMap<String, String>) -> Asked<'r> {
+        Asked { run: (!run.is_empty()).then_some(run), builds: !self.build.is_empty(), ignores_hooks: !self.hooks }
+    }
+
     /// What the release shows, once that can run.
     async fn examined(&self, release: &Path, version: &str, cx: &Context<'_>) -> Result<Examined, ApplicationError> {
         let render = |(name, command): (&String, &Text)| {
@@ -256,8 +268,7 @@ impl Application {
         };
         let run = self.run.iter().map(render).collect::<Result<BTreeMap<_, _>, ApplicationError>>()?;
         let shown = Release::read(release, &*cx.host().files).await.map_err(ApplicationError::Host)?;
-        let run = (!run.is_empty()).then_some(&run);
-        let mut examined = examine(&shown, Asked { run, builds: !self.build.is_empty(), ignores_hooks: !self.hooks });
+        let mut examined = examine(&shown, self.asked(&run));
         match examined.mistakes.is_empty() {
             true => Ok(examined),
             false => {

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::fake::machine::FakeMachine;
     use crate::host::Attributes;
-    use crate::steps::application::judge::examine;
+    use crate::steps::application::judge::{Asked, examine};
     use crate::steps::application::release::Release;
 
     async fn machine(programs: &[&str]) -> Host {
@@ -98,7 +98,7 @@ mod tests {
 
     async fn lacks(files: &[(&str, &str)], environment: &[(&str, &str)], programs: &[&str]) -> Vec<String> {
         let environment = environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let remarks = lacking(&examine(&Release::of(files), None), &environment, &machine(programs).await).await.unwrap();
+        let remarks = lacking(&examine(&Release::of(files), Asked::default()), &environment, &machine(programs).await).await.unwrap();
         remarks.iter().map(|remark| format!("{remark:#}")).collect()
     }
 
