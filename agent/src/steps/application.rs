@@ -271,7 +271,12 @@ impl Application {
             Some(user) => user.clone(),
             None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
         };
+        let scripts = match examined.speaks {
+            Speaks::Http => None,
+            Speaks::FastCgi { root } => Some(release.join(root)),
+        };
         let generation = Generation {
+            scripts,
             user,
             release,
             version,

@@ -23,7 +23,7 @@ from .deployed import BUCKET, Deployed
 from .systemd import must
 
 SOURCES = REPOSITORY / "tests/machine/platforms"
-CACHE = REPOSITORY / ".cache/platforms"
+CACHE = (REPOSITORY / ".cache").resolve() / "platforms"
 
 # Python of the image, for which wheels are fetched.
 PYTHON = "3.11"
@@ -31,6 +31,7 @@ PYTHON = "3.11"
 # Makes gems of what Debian has installed, and the index that bundler reads them by.
 GEMS = r"""
 require "fileutils"
+require "tmpdir"
 require "rubygems/package"
 names, found = %w[puma sinatra], {}
 while (name = names.shift)
@@ -41,8 +42,8 @@ end
 FileUtils.mkdir_p "/opt/gems/gems"
 found.each do |name, spec|
   Dir.mktmpdir do |directory|
-    package = [name, "ruby-#{name}"].find { |package| system("dpkg-query", "-s", package, out: File::NULL, err: File::NULL) }
-    `dpkg -L #{package.tr("_", "-")}`.split.each do |path|
+    package = [name, "ruby-#{name.tr("_", "-")}"].find { |package| system("dpkg-query", "-s", package, out: File::NULL, err: File::NULL) }
+    `dpkg -L #{package}`.split.each do |path|
       within = path[%r{/(?:vendor_ruby(?:/\d[\d.]*)?|gems/[^/]+/lib)/(.+)}, 1] or next
       File.file?(path) or next
       FileUtils.mkdir_p File.dirname("#{directory}/lib/#{within}")
@@ -204,8 +205,8 @@ def fetch_wheels(requirements: Path, directory: Path) -> None:
 def fetch_packages(manifest: Path, directory: Path) -> None:
     directory.mkdir()
     shutil.copy(manifest, directory)
-    cache = f"--cache={directory}/cache"
-    must("npm", "install", "--prefix", str(directory), cache, "--no-audit", "--no-fund", "--ignore-scripts")
+    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--omit-lockfile-registry-resolved=false"]
+    must("env", f"--chdir={directory}", "npm", "install", f"--cache={directory}/cache", *options)
     shutil.rmtree(directory / "node_modules")
 
 

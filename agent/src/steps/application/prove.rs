@@ -1,6 +1,7 @@
 //! Whether a generation serves: its `web` answers, stays up, and so do the others.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use super::fields::Ready;
@@ -74,6 +75,8 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
     let (mut pauses, mut looked) = (Backoff::PROBE.pauses(), begun);
     loop {
         let within = ONE_PROBE.min(limit.saturating_sub(clock.elapsed() - begun)).max(Backoff::PROBE.first);
+        // A message names it.
+        let within = Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let last = match probe(ready, placed, within, cx).await? {
             Ok(()) => return stays(ready, placed, ground, cx).await,
             Err(last) => cx.redact(&last),
@@ -134,12 +137,21 @@ async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_
         return Ok(probes.tcp(&format!("127.0.0.1:{}", placed.port), within).await);
     };
     let path = cx.render(path).map_err(|source| ApplicationError::Render { what: "ready.http".into(), source })?;
-    let answered = probes.http(&format!("http://127.0.0.1:{}{}", placed.port, path.expose()), within).await;
+    let answered = match &placed.generation.scripts {
+        None => probes.http(&format!("http://127.0.0.1:{}{}", placed.port, path.expose()), within).await,
+        Some(scripts) => probes.fastcgi(placed.port, &script(scripts, path.expose()), path.expose(), within).await,
+    };
     Ok(match answered {
         Ok(200..400) => Ok(()),
         Ok(status) => Err(format!("status {status}")),
         Err(why) => Err(why),
     })
+}
+
+/// The script that nginx would have asked for a path: the one that it names, else the front script.
+fn script(scripts: &Path, target: &str) -> String {
+    let path = target.split('?').next().unwrap_or_default().trim_start_matches('/');
+    scripts.join(if path.ends_with(".php") { path } else { "index.php" }).display().to_string()
 }
 
 /// Fails once a process has ended for good, or so often that it will not stay up.
