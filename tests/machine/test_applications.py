@@ -4,7 +4,7 @@ import json
 
 import pytest
 from harness.host import container
-from harness.host.bad import BAD, runs
+from harness.host.bad import AMONG_SWITCHES, BAD, mixed, runs
 from harness.host.deployed import GATES, LISTEN, Deployed, release_of, shop
 
 pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or "")
@@ -138,6 +138,23 @@ def test_a_bad_release_gets_no_request_and_the_old_one_serves_throughout(machine
     assert machine.pids() == serving
 
 
+@pytest.mark.slow
+def test_fifty_switches_with_bad_releases_among_them_lose_no_request(machine, serving):
+    for bad in AMONG_SWITCHES:
+        machine.upload(bad, BAD[bad].release)
+    machine.begin_load()
+    current = "1"
+    for release in mixed(50):
+        if release in BAD:
+            machine.fail(shop(release, ready={"http": "/health", "timeout": "60s", **BAD[release].ready}), BAD[release].address)
+        else:
+            machine.succeed(shop(release))
+            current = release.removeprefix("shop-")
+        assert machine.generation() == current
+    nothing_lost(machine.end_load(), "1", "2")
+    assert names(machine.units()) == ["shop-jobs", "shop-web"]
+
+
 def test_bad_releases_in_a_row_leave_the_one_that_serves_on_the_disk(machine, serving):
     for bad in ("bad-1", "bad-2", "bad-3"):
         machine.upload(bad, release_of("bad", {"Procfile": "worker: exec bin/jobs\n"}))
@@ -171,12 +188,13 @@ def test_overlap_can_be_given_up_and_taken_up_again(machine, serving):
 # What is wrong with the machine.
 
 
-def test_a_port_in_use_is_named_with_who_has_it(bare):
-    bare.must("systemd-run", "--quiet", "--unit=other", "python3", "-m", "http.server", str(LISTEN))
-    bare.wait_until(f"curl -sf http://127.0.0.1:{LISTEN}/")
+@pytest.mark.parametrize("port", [LISTEN, 5000])
+def test_a_port_in_use_is_named_with_who_has_it(bare, port):
+    bare.must("systemd-run", "--quiet", "--unit=other", "python3", "-m", "http.server", str(port))
+    bare.wait_until(f"curl -sf http://127.0.0.1:{port}/")
     failure = bare.fail(shop("shop-1"))
     pid = bare.show("other.service", "MainPID")["MainPID"]
-    assert f"port {LISTEN} is in use by python3 (pid {pid}, other.service)" in failure
+    assert f"port {port} is in use by python3 (pid {pid}, other.service)" in failure
     bare.must("systemctl", "stop", "other.service")
     bare.succeed(shop("shop-1"))
     assert bare.generation() == "1"

@@ -7,6 +7,7 @@
 """
 
 import dataclasses
+import itertools
 
 from .deployed import release_of, web
 
@@ -65,3 +66,13 @@ BAD = {
     "crlf": Bad({"Procfile": f"web: {web(9)}\r\njobs: exec bin/jobs\r\n"}, {}, ("Procfile:1", "CR LF")),
     "without-program": Bad({"Procfile": None, "server.js": ""}, {}, ("the image has no `node`, which Node.js needs",)),
 }
+
+# Those that are tried among the switches of a test and of the bench, one after the other.
+AMONG_SWITCHES = ("does-not-unpack", "build", "exits-at-once", "never-ready", "answers-500", "dies-soon")
+
+
+def mixed(number: int):
+    """The releases of `number` switches from `shop-1`: `shop-2` and `shop-1` in turn, and after every three of those a bad one."""
+    bad, good = itertools.cycle(AMONG_SWITCHES), itertools.cycle(("shop-2", "shop-1"))
+    for turn in range(number):
+        yield next(bad) if turn % 4 == 3 else next(good)

@@ -44,7 +44,7 @@ found.each do |name, spec|
   Dir.mktmpdir do |directory|
     package = [name, "ruby-#{name.tr("_", "-")}"].find { |package| system("dpkg-query", "-s", package, out: File::NULL, err: File::NULL) }
     `dpkg -L #{package}`.split.each do |path|
-      within = path[%r{/(?:vendor_ruby(?:/\d[\d.]*)?|gems/[^/]+/lib)/(.+)}, 1] or next
+      within = path[%r{/(?:vendor_ruby(?:/\d[\d.]*)?|gems/[^/]+/lib|extensions/[^/]+/[^/]+/[^/]+)/(.+)}, 1] or next
       File.file?(path) or next
       FileUtils.mkdir_p File.dirname("#{directory}/lib/#{within}")
       FileUtils.cp path, "#{directory}/lib/#{within}"

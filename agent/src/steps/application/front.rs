@@ -10,7 +10,7 @@ use super::fields::Application;
 use super::ground::Ground;
 use super::memory::Front;
 use super::procfile::WEB;
-use super::proxy::{Nginx, Place, Proxy, Site, UNIT, Upstream, Version, WORKER_USERS, taken};
+use super::proxy::{Nginx, Place, Proxy, Site, UNIT, Upstream, Version, WORKER_USERS, taken, taken_here};
 use super::slot::Slot;
 use super::trouble::ApplicationError;
 use crate::host::{Attributes, End, Host, HostError, Invocation, SEARCH_PATH};
@@ -109,11 +109,12 @@ impl Application {
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
         let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
-        if let Some((port, by)) = taken(&self.proxy.ports(), &listeners) {
+        let slots = Slot::BOTH.map(|slot| slot.port(port, self.overlap().covers(WEB)));
+        let own = (!slots.contains(&port)).then(|| taken_here(port, &listeners)).flatten();
+        if let Some((port, by)) = taken(&self.proxy.ports(), &listeners).or(own.map(|by| (port, by))) {
             return Err(ApplicationError::PortTaken { port, by: by.to_string(), kept: None });
         }
         let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;
-        let slots = Slot::BOTH.map(|slot| slot.port(port, self.overlap().covers(WEB)));
         let site = Site { name: cx.key(), port, slots, speaks: speaks.clone(), has_certificate: false };
         let front = Front { version: nginx.version, nginx: nginx.conf(), site: self.proxy.site(&site, &nginx).unwrap_or_default() };
         ground.memory.set_front(&front).await.map_err(ApplicationError::Host)?;
