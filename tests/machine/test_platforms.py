@@ -1,14 +1,11 @@
 """Real applications of the platforms of Elastic Beanstalk, as source bundles with hooks: run, replaced under load, and kept
-while a release that does not serve is tried. A container has its own tests, and .NET is not to be had."""
+while a release that does not serve is tried. Containers have tests of their own; .NET was not run."""
 
 import pytest
 from harness.host import container
 from harness.host.platforms import Platform
 
-pytestmark = [
-    pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or ""),
-    pytest.mark.slow,
-]
+pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or "")
 
 # The hooks of each, whether it speaks WebSocket, variables that its process has besides those of the document, how its broken
 # release fails, and a program without which it cannot run.
@@ -23,7 +20,8 @@ PLATFORMS = {
 }
 
 
-@pytest.mark.parametrize("name", PLATFORMS)
+# The binary needs no runtime in the image, so it is tried on each push.
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name == "binary" else [pytest.mark.slow]) for name in PLATFORMS])
 def test_a_bundle_runs_is_replaced_and_outlives_a_broken_one(ingot, name):
     hooks, has_websocket, variables, fails, program = PLATFORMS[name]
     with Platform(name) as machine:

@@ -66,24 +66,29 @@ end
 """
 
 
+RUNTIMES = (
+    "python3,python3-venv,nodejs,npm,ruby,ruby-bundler,puma,ruby-sinatra,php-fpm,php-cli,composer,unzip,tomcat10,"
+    "openjdk-17-jdk-headless"
+)
+
+
 class Platform(Deployed):
-    packages = ",".join(
-        "python3,python3-venv,nodejs,npm,ruby,ruby-bundler,puma,ruby-sinatra,php-fpm,php-cli,composer,unzip,tomcat10,"
-        "openjdk-17-jdk-headless".split(",")
-    )
     # Node.js and Tomcat have 8080 themselves.
     listen = 8088
 
     def __init__(self, name: str):
         super().__init__()
         self.name = name
+        # A binary needs none, so that its test is a cheap one.
+        self.packages = "" if name == "binary" else RUNTIMES
         self.sources = SOURCES / name
 
     def make_root(self, base: str) -> None:
         super().make_root(base)
         # A golden image: they are there, and nobody starts them but ingot.
-        units = [path.stem for path in (self.root / "usr/lib/systemd/system").glob("php*-fpm.service")]
-        must("systemctl", "--quiet", f"--root={self.root}", "disable", "tomcat10", *units)
+        for pattern in ("php*-fpm.service", "tomcat*.service"):
+            for unit in (self.root / "usr/lib/systemd/system").glob(pattern):
+                must("systemctl", "--quiet", f"--root={self.root}", "disable", unit.name)
 
     def begin(self) -> None:
         super().begin()
