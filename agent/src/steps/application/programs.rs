@@ -9,11 +9,7 @@ use super::remark::Remark;
 use crate::host::{FileKind, Host, HostError, SEARCH_PATH};
 
 /// The programs that are not there. `environment` is that of the release's processes.
-pub(super) async fn lacking(
-    examined: &Examined,
-    environment: &BTreeMap<String, String>,
-    host: &Host,
-) -> Result<Vec<Remark>, HostError> {
+pub(super) async fn lacking(examined: &Examined, environment: &BTreeMap<String, String>, host: &Host) -> Result<Vec<Remark>, HostError> {
     let platform = examined.platform.as_ref().map_or("this release", |platform| platform.name);
     let mut remarks = Vec::new();
     for program in &examined.programs {

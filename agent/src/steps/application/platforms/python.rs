@@ -127,7 +127,9 @@ mod tests {
     fn options_of_elastic_beanstalk_name_another_module() {
         let with = |options: &str| {
             let options = format!("option_settings:\n  aws:elasticbeanstalk:container:python:\n{options}");
-            of(&[("requirements.txt", ""), (".ebextensions/django.config", &options)]).launch.map(|launch| launch.processes[0].command.clone())
+            of(&[("requirements.txt", ""), (".ebextensions/django.config", &options)])
+                .launch
+                .map(|launch| launch.processes[0].command.clone())
         };
         let wanted = "exec gunicorn --bind 127.0.0.1:$PORT --workers 3 --threads 20 shop.wsgi:application";
         assert_eq!(with("    WSGIPath: shop.wsgi:application\n    NumProcesses: 3\n    NumThreads: 20\n").unwrap(), wanted);
