@@ -1,14 +1,11 @@
 """Real applications of the platforms of Elastic Beanstalk, as source bundles with hooks: run, replaced under load, and kept
-while a release that does not serve is tried. A container has its own tests, and .NET is not to be had."""
+while a release that does not serve is tried. Containers have tests of their own; .NET was not run."""
 
 import pytest
 from harness.host import container
 from harness.host.platforms import Platform
 
-pytestmark = [
-    pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or ""),
-    pytest.mark.slow,
-]
+pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or "")
 
 # The hooks of each, whether it speaks WebSocket, variables that its process has besides those of the document, how its broken
 # release fails, and a program without which it cannot run.
@@ -17,13 +14,14 @@ PLATFORMS = {
     "express": (["prebuild", "postdeploy"], True, {}, "exited with", "npm"),
     "sinatra": (["predeploy"], False, {"RACK_ENV": "production"}, "exited with", "bundle"),
     "php": (["postdeploy"], False, {}, "status 500", "php-fpm8.2"),
-    "tomcat": (["predeploy"], True, {}, "status 404", "java"),
+    "tomcat": (["predeploy"], True, {}, "status", "java"),
     "java": (["predeploy"], False, {}, "exited with", "java"),
     "binary": (["prebuild", "predeploy"], False, {}, "exited with", None),
 }
 
 
-@pytest.mark.parametrize("name", PLATFORMS)
+# The binary needs no runtime in the image, so it is tried on each push.
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[] if name == "binary" else [pytest.mark.slow]) for name in PLATFORMS])
 def test_a_bundle_runs_is_replaced_and_outlives_a_broken_one(ingot, name):
     hooks, has_websocket, variables, fails, program = PLATFORMS[name]
     with Platform(name) as machine:
@@ -43,7 +41,7 @@ def test_a_bundle_runs_is_replaced_and_outlives_a_broken_one(ingot, name):
         result = machine.succeed(machine.document(2))
         print(f"{name}: {result.seconds:.1f} s for a switch under load")
         assert machine.generation() == "2"
-        failure = machine.fail(machine.document("broken", ready="15s"))
+        failure = machine.fail(machine.document("broken", ready="30s"))
         assert machine.generation() == "2"
         load = machine.end_load()
         print(f"{name}: {load['sent']} requests, {load['lost']} lost, {load['slowest']}")
@@ -66,8 +64,8 @@ def test_a_bundle_runs_is_replaced_and_outlives_a_broken_one(ingot, name):
 
 def a_missing_program_is_named(machine, program):
     path = machine.must("sh", "-c", f"command -v {program}").strip()
-    machine.must("mv", path, f"{path}.away")
+    machine.must("mv", path, "/root/away")
     failure = machine.fail(machine.document(2, environment={"LOG_LEVEL": "debug"}))
     assert f"the image has no `{program.rstrip('.0123456789') if program.startswith('php') else program}`" in failure, failure
     assert machine.generation() == "2" and len(machine.units()) == 1
-    machine.must("mv", f"{path}.away", path)
+    machine.must("mv", "/root/away", path)

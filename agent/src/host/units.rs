@@ -6,6 +6,7 @@ mod connection;
 mod exec;
 pub(crate) mod file;
 mod launch;
+mod own;
 mod unit;
 mod wire;
 
@@ -23,6 +24,7 @@ pub(crate) use self::exec::Ended;
 #[cfg(test)]
 pub(crate) use self::exec::Helper;
 pub(crate) use self::launch::Launch;
+pub(super) use self::own::unit_of;
 use self::unit::PROPERTIES;
 pub(crate) use self::unit::{Checked, Unit};
 use super::commands::{Commands, End, Invocation, SEARCH_PATH};
@@ -256,20 +258,6 @@ fn parse(lines: &[String]) -> Vec<Unit> {
     blocks.map(|block| block.iter().filter_map(|line| line.split_once('=')).fold(Unit::default(), Unit::with)).collect()
 }
 
-/// The innermost service of a process, by its /proc/PID/cgroup: of `0::/path` (version 2), else of `1:name=systemd:/path`
-/// (version 1).
-pub(super) fn unit_of(cgroup: &str) -> Option<String> {
-    let path = |controllers: &str| {
-        cgroup.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            (fields.next()? == controllers).then(|| fields.next()).flatten()
-        })
-    };
-    let service = |path: &str| path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned);
-    // A hybrid machine has both, and the empty one may be anywhere.
-    path("name=systemd").and_then(service).or_else(|| path("").and_then(service))
-}
-
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
@@ -398,17 +386,5 @@ mod tests {
         assert_eq!(*canned.ran.borrow(), asked);
         let (_, without) = systemctl(End::Exited(1), &["No journal files were found."]);
         assert!(without.journal("x.service", 2).await.is_empty());
-    }
-
-    #[test]
-    fn finds_its_own_unit() {
-        let own = |cgroup: &str| unit_of(cgroup);
-        assert_eq!(own("0::/system.slice/ingot.service\n").as_deref(), Some("ingot.service"));
-        let hybrid = "12:cpu,cpuacct:/\n1:name=systemd:/system.slice/cloud-final.service\n0::/\n";
-        assert_eq!(own(hybrid).as_deref(), Some("cloud-final.service"));
-        let nested = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/ingot.service/inner\n";
-        assert_eq!(own(nested).as_deref(), Some("ingot.service"));
-        assert_eq!(own("0::/user.slice/user-0.slice/session-1.scope\n"), None);
-        assert_eq!(own("0::/\n"), None);
     }
 }

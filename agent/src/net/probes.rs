@@ -3,6 +3,8 @@
 //! Names are those of /etc/hosts, `localhost` above all. A probe is of a service of this machine, and what it waits
 //! for is not to depend on a name server.
 
+mod fastcgi;
+
 use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -11,11 +13,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::host::blocking;
 
 const HOSTS: &str = "/etc/hosts";
+
+/// The headers of an answer are shorter, in bytes; what comes after them is not looked at.
+const FASTCGI_LIMIT: u64 = 64 << 10;
 
 /// Asks a service of this machine whether it serves.
 #[async_trait(?Send)]
@@ -28,6 +34,8 @@ pub(crate) trait Probes {
     async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String>;
     /// One TCP connection to `host:port`.
     async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String>;
+    /// One GET of `target` by FastCGI, from a port of this machine: the status code, as [`http`](Probes::http).
+    async fn fastcgi(&self, port: u16, script: &str, target: &str, timeout: Duration) -> Result<u16, String>;
 }
 
 /// Probes of this machine. The client is made by the first http probe, because TLS costs a little.
@@ -67,6 +75,21 @@ impl Probes for NetProbes {
             Err(refused)
         };
         tokio::time::timeout(timeout, connect).await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
+    }
+
+    async fn fastcgi(&self, port: u16, script: &str, target: &str, timeout: Duration) -> Result<u16, String> {
+        let ask = async {
+            let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+            connection.write_all(&fastcgi::get(script, target)).await?;
+            let mut answer = Vec::new();
+            connection.take(FASTCGI_LIMIT).read_to_end(&mut answer).await?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        match tokio::time::timeout(timeout, ask).await {
+            Err(_) => Err(format!("no answer within {timeout:?}")),
+            Ok(Err(error)) => Err(in_short(&error)),
+            Ok(Ok(answer)) => fastcgi::status(&answer).ok_or_else(|| "the answer is not one of FastCGI".to_owned()),
+        }
     }
 }
 

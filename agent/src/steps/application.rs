@@ -61,6 +61,7 @@ pub(crate) use self::ground::in_use;
 use self::ground::{Ground, owner};
 use self::judge::{Asked, Examined, examine};
 use self::memory::{Memory, Moment};
+use self::platforms::Speaks;
 use self::procfile::WEB;
 use self::release::Release;
 pub(crate) use self::restore::bring_back;
@@ -233,7 +234,12 @@ impl Application {
             Some(user) => user.clone(),
             None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
         };
+        let scripts = match examined.speaks {
+            Speaks::Http => None,
+            Speaks::FastCgi { root } => Some(release.join(root)),
+        };
         let generation = Generation {
+            scripts,
             user,
             release,
             version,

@@ -57,15 +57,15 @@ def web(generation) -> str:
     return f"bin/gate start; GENERATION={generation} exec python3 -S bin/echo.py"
 
 
-def release_of(generation, files: dict[str, str] | None = None) -> dict[str, bytes]:
-    """A release that serves, with a process beside `web`; `files` replace or add to its own."""
+def release_of(generation, files: dict[str, str | None] | None = None) -> dict[str, bytes]:
+    """A release that serves, with a process beside `web`; `files` replace or add to its own, or remove them by `None`."""
     own = {
         "Procfile": f"web: {web(generation)}\njobs: exec bin/jobs\n",
         "bin/echo.py": Path(load.__file__).with_name("echo.py").read_text(),
         "bin/gate": GATE,
         "bin/jobs": JOBS,
     }
-    return {name: text.encode() for name, text in {**own, **(files or {})}.items()}
+    return {name: text.encode() for name, text in {**own, **(files or {})}.items() if text is not None}
 
 
 def shop(key: str, *, bundle: dict | None = None, secrets: dict | None = None, **fields) -> str:

@@ -23,7 +23,7 @@ from .deployed import BUCKET, Deployed
 from .systemd import must
 
 SOURCES = REPOSITORY / "tests/machine/platforms"
-CACHE = REPOSITORY / ".cache/platforms"
+CACHE = (REPOSITORY / ".cache").resolve() / "platforms"
 
 # Python of the image, for which wheels are fetched.
 PYTHON = "3.11"
@@ -31,6 +31,7 @@ PYTHON = "3.11"
 # Makes gems of what Debian has installed, and the index that bundler reads them by.
 GEMS = r"""
 require "fileutils"
+require "tmpdir"
 require "rubygems/package"
 names, found = %w[puma sinatra], {}
 while (name = names.shift)
@@ -41,9 +42,9 @@ end
 FileUtils.mkdir_p "/opt/gems/gems"
 found.each do |name, spec|
   Dir.mktmpdir do |directory|
-    package = [name, "ruby-#{name}"].find { |package| system("dpkg-query", "-s", package, out: File::NULL, err: File::NULL) }
-    `dpkg -L #{package.tr("_", "-")}`.split.each do |path|
-      within = path[%r{/(?:vendor_ruby(?:/\d[\d.]*)?|gems/[^/]+/lib)/(.+)}, 1] or next
+    package = [name, "ruby-#{name.tr("_", "-")}"].find { |package| system("dpkg-query", "-s", package, out: File::NULL, err: File::NULL) }
+    `dpkg -L #{package}`.split.each do |path|
+      within = path[%r{/(?:vendor_ruby(?:/\d[\d.]*)?|gems/[^/]+/lib|extensions/[^/]+/[^/]+/[^/]+)/(.+)}, 1] or next
       File.file?(path) or next
       FileUtils.mkdir_p File.dirname("#{directory}/lib/#{within}")
       FileUtils.cp path, "#{directory}/lib/#{within}"
@@ -65,24 +66,29 @@ end
 """
 
 
+RUNTIMES = (
+    "python3,python3-venv,nodejs,npm,ruby,ruby-bundler,puma,ruby-sinatra,php-fpm,php-cli,composer,unzip,tomcat10,"
+    "openjdk-17-jdk-headless"
+)
+
+
 class Platform(Deployed):
-    packages = ",".join(
-        "python3,python3-venv,nodejs,npm,ruby,ruby-bundler,puma,ruby-sinatra,php-fpm,php-cli,composer,unzip,tomcat10,"
-        "openjdk-17-jdk-headless".split(",")
-    )
     # Node.js and Tomcat have 8080 themselves.
     listen = 8088
 
     def __init__(self, name: str):
         super().__init__()
         self.name = name
+        # A binary needs none, so that its test is a cheap one.
+        self.packages = "" if name == "binary" else RUNTIMES
         self.sources = SOURCES / name
 
     def make_root(self, base: str) -> None:
         super().make_root(base)
         # A golden image: they are there, and nobody starts them but ingot.
-        units = [path.stem for path in (self.root / "usr/lib/systemd/system").glob("php*-fpm.service")]
-        must("systemctl", "--quiet", f"--root={self.root}", "disable", "tomcat10", *units)
+        for pattern in ("php*-fpm.service", "tomcat*.service"):
+            for unit in (self.root / "usr/lib/systemd/system").glob(pattern):
+                must("systemctl", "--quiet", f"--root={self.root}", "disable", unit.name)
 
     def begin(self) -> None:
         super().begin()
@@ -204,8 +210,8 @@ def fetch_wheels(requirements: Path, directory: Path) -> None:
 def fetch_packages(manifest: Path, directory: Path) -> None:
     directory.mkdir()
     shutil.copy(manifest, directory)
-    cache = f"--cache={directory}/cache"
-    must("npm", "install", "--prefix", str(directory), cache, "--no-audit", "--no-fund", "--ignore-scripts")
+    options = ["--no-audit", "--no-fund", "--ignore-scripts", "--omit-lockfile-registry-resolved=false"]
+    must("env", f"--chdir={directory}", "npm", "install", f"--cache={directory}/cache", *options)
     shutil.rmtree(directory / "node_modules")
 
 

@@ -28,4 +28,8 @@ impl Probes for FakeMachine {
     async fn tcp(&self, address: &str, _timeout: Duration) -> Result<(), String> {
         self.connect(address).await
     }
+
+    async fn fastcgi(&self, port: u16, _script: &str, target: &str, timeout: Duration) -> Result<u16, String> {
+        self.http(&format!("http://127.0.0.1:{port}{target}"), timeout).await
+    }
 }

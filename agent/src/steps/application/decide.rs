@@ -213,6 +213,7 @@ mod tests {
             stop_signal: "SIGTERM".into(),
             stop_grace_ms: 30_000,
             properties: Vec::new(),
+            scripts: None,
             has_runtime_directory: false,
         }
     }

@@ -11,7 +11,7 @@ use super::ground::Ground;
 use super::memory::Front;
 use super::platforms::Speaks;
 use super::procfile::WEB;
-use super::proxy::{FastCgi, Nginx, Place, Proxy, Site, UNIT, Upstream, Version, WORKER_USERS, taken};
+use super::proxy::{FastCgi, Nginx, Place, Proxy, Site, UNIT, Upstream, Version, WORKER_USERS, taken, taken_here};
 use super::slot::Slot;
 use super::trouble::ApplicationError;
 use crate::host::{Attributes, End, Host, HostError, Invocation, SEARCH_PATH};
@@ -112,7 +112,9 @@ impl Application {
     /// Writes what differs.
     pub(super) async fn configure(&self, site: Facing, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
-        if let Some((port, by)) = taken(&self.proxy.ports(), &listeners) {
+        let slots = Slot::BOTH.map(|slot| slot.port(site.port, self.overlap().covers(WEB)));
+        let own = (!slots.contains(&site.port)).then(|| taken_here(site.port, &listeners)).flatten();
+        if let Some((port, by)) = taken(&self.proxy.ports(), &listeners).or(own.map(|by| (site.port, by))) {
             return Err(ApplicationError::PortTaken { port, by: by.to_string(), kept: None });
         }
         let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;

@@ -30,6 +30,9 @@ pub(crate) struct Generation {
     pub(super) stop_grace_ms: u64,
     /// More properties of its units.
     pub(super) properties: Vec<String>,
+    /// Where the scripts are of a `web` that speaks FastCGI; `None` of one that speaks HTTP.
+    #[serde(default)]
+    pub(super) scripts: Option<PathBuf>,
     /// Whether systemd makes each process a directory of its own below /run.
     pub(super) has_runtime_directory: bool,
 }

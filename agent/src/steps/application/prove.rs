@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use super::fields::Ready;
@@ -18,6 +19,10 @@ use crate::steps::health::{Health, Illness, health};
 
 /// One probe may take no longer.
 const ONE_PROBE: Duration = Duration::from_secs(5);
+
+/// How long `web` is asked without longer pauses, and those: the pauses are what a switch takes beyond the process itself.
+const EAGER_FOR: Duration = Duration::from_secs(1);
+const EAGER: Duration = Duration::from_millis(10);
 
 /// How often the units are looked at while `web` is probed.
 const STATE_EVERY: Duration = Duration::from_millis(250);
@@ -41,8 +46,8 @@ const SEEN_WITHIN: Duration = Duration::from_millis(500);
 /// How long a process may take to stop, or to be started again, when the boot ends.
 const SETTLES: Duration = Duration::from_secs(10);
 
-/// How many last lines of a process an error shows.
-const LINES: usize = 10;
+/// How many last lines of a process are looked at for those that an error shows.
+const LINES: usize = 100;
 
 /// Starts a process. One that ends before systemd says that it was started is told as one that ends.
 pub(super) async fn launched(placed: &Placed, process: &str, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
@@ -65,7 +70,9 @@ async fn port_is_free(placed: &Placed, cx: &Context<'_>) -> Result<(), Applicati
         let Some(by) = listeners.iter().find(|listener| listener.is_in_the_way_of(at) && !listener.is_of(&unit)) else {
             return Ok(());
         };
-        if !by.is_of(UNIT) || clock.elapsed() - begun >= GIVEN_UP_WITHIN {
+        // A process that is just ending is not seen any more, and its socket still is.
+        let may_go = by.is_of(UNIT) || by.holders.is_empty();
+        if !may_go || clock.elapsed() - begun >= GIVEN_UP_WITHIN {
             return Err(ApplicationError::PortTaken { port: placed.port, by: by.to_string(), kept: None });
         }
         clock.sleep(STAYS_EVERY).await;
@@ -80,6 +87,8 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
     let before = restarts(placed, ground).await?;
     loop {
         let within = ONE_PROBE.min(limit.saturating_sub(clock.elapsed() - begun)).max(Backoff::PROBE.first);
+        // A message names it.
+        let within = Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let last = match probe(ready, placed, within, cx).await? {
             Ok(()) => return stays(ready, placed, ground, cx).await,
             Err(last) => cx.redact(&last),
@@ -89,7 +98,8 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
             looked = clock.elapsed();
             is_hopeful(placed, &before, RESTARTS, ground, cx).await?;
         }
-        let (waited, pause) = (clock.elapsed() - begun, pauses.next());
+        let waited = clock.elapsed() - begun;
+        let pause = if waited < EAGER_FOR { pauses.next().min(EAGER) } else { pauses.next() };
         if waited + pause >= limit {
             let unit = placed.unit(WEB);
             let said = said(&unit, cx).await;
@@ -191,12 +201,21 @@ async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_
         return Ok(probes.tcp(&format!("127.0.0.1:{}", placed.port), within).await);
     };
     let path = cx.render(path).map_err(|source| ApplicationError::Render { what: "ready.http".into(), source })?;
-    let answered = probes.http(&format!("http://127.0.0.1:{}{}", placed.port, path.expose()), within).await;
+    let answered = match &placed.generation.scripts {
+        None => probes.http(&format!("http://127.0.0.1:{}{}", placed.port, path.expose()), within).await,
+        Some(scripts) => probes.fastcgi(placed.port, &script(scripts, path.expose()), path.expose(), within).await,
+    };
     Ok(match answered {
         Ok(200..400) => Ok(()),
         Ok(status) => Err(format!("status {status}")),
         Err(why) => Err(why),
     })
+}
+
+/// The script that nginx would have asked for a path: the one that it names, else the front script.
+fn script(scripts: &Path, target: &str) -> String {
+    let path = target.split('?').next().unwrap_or_default().trim_start_matches('/');
+    scripts.join(if path.ends_with(".php") { path } else { "index.php" }).display().to_string()
 }
 
 /// Fails once a process has ended for good, or so often since `before` that it will not stay up.
@@ -239,5 +258,29 @@ fn ending(unit: &Unit) -> String {
 
 /// The last lines of a unit.
 async fn said(unit: &str, cx: &Context<'_>) -> Box<Excerpt> {
-    Box::new(cx.host().units.output(unit, LINES).await.iter().map(|line| cx.redact(line)).collect())
+    let lines = cx.host().units.output(unit, LINES).await;
+    Box::new(lines.iter().filter(|line| !is_frame(line)).map(|line| cx.redact(line)).collect())
+}
+
+/// A line of a stack trace of Java or of Node.js: dozens of them follow the one line that says what is wrong.
+fn is_frame(line: &str) -> bool {
+    line.starts_with([' ', '\t']) && line.trim_start().starts_with("at ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_a_stack_trace_are_known() {
+        for (line, expected) in [
+            ("\tat shop.Echo.init(Echo.java:22)", true),
+            ("    at Object.<anonymous> (/opt/shop/server.js:9:32)", true),
+            ("Caused by: java.lang.IllegalStateException: no catalog", false),
+            ("at noon the catalog was read", false),
+            ("  attempts: 3", false),
+        ] {
+            assert_eq!(is_frame(line), expected, "{line}");
+        }
+    }
 }

@@ -33,7 +33,7 @@ use self::fields::Fields;
 pub(crate) use self::fields::Tls;
 pub(crate) use self::nginx::{Nginx, Version, WORKER_USERS};
 pub(crate) use self::place::{Place, name_objection};
-pub(crate) use self::ports::{UNIT, elsewhere, taken};
+pub(crate) use self::ports::{UNIT, elsewhere, taken, taken_here};
 pub(crate) use self::site::{FastCgi, Site, Upstream};
 use crate::failure::Objection;
 use crate::step::fields::OrMap;

@@ -4,6 +4,7 @@ import zlib
 
 from flask import Flask, Response, request
 from flask_sock import Sock
+from simple_websocket import ConnectionClosed
 
 RELEASE = pathlib.Path(__file__).with_name("RELEASE").read_text().strip()
 if RELEASE == "broken":
@@ -29,5 +30,9 @@ def echo(path):
 
 @sock.route("/ws")
 def talk(ws):
-    while True:
-        ws.send(ws.receive())
+    try:
+        while True:
+            ws.send(ws.receive())
+    except ConnectionClosed:
+        # Its thread has yet to confirm the end; the socket is closed when this returns.
+        ws.thread.join(5)

@@ -17,6 +17,12 @@ pub(crate) fn taken<'l>(ports: &[u16], listeners: &'l [Listener]) -> Option<(u16
     })
 }
 
+/// Who else has the application's own port, on which the proxy listens for this machine alone.
+pub(crate) fn taken_here(port: u16, listeners: &[Listener]) -> Option<&Listener> {
+    let at = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    listeners.iter().find(|listener| !listener.is_of(UNIT) && listener.is_in_the_way_of(at))
+}
+
 /// Where the processes of `unit` listen, if requests that nginx passes to 127.0.0.1 at `port` do not come to any of
 /// them. Empty if they do, and if they do not listen at all: then they have just not come that far.
 ///
@@ -38,6 +44,19 @@ mod tests {
     fn listener(at: &str, unit: &str) -> Listener {
         let holder = Holder { pid: 812, name: "x".into(), unit: Some(unit.into()) };
         Listener { at: at.parse().unwrap(), holders: vec![holder] }
+    }
+
+    #[test]
+    fn the_own_port_is_taken_by_whoever_has_it_on_loopback() {
+        for (at, unit, is_taken) in [
+            ("0.0.0.0:5000", "other.service", true),
+            ("127.0.0.1:5000", "other.service", true),
+            ("127.0.0.1:5000", UNIT, false),
+            ("10.0.0.1:5000", "other.service", false),
+            ("127.0.0.1:5001", "other.service", false),
+        ] {
+            assert_eq!(taken_here(5000, &[listener(at, unit)]).is_some(), is_taken, "{at} {unit}");
+        }
     }
 
     #[test]
