@@ -11,6 +11,7 @@ use super::slip::Slip;
 use super::unread::{PROGRAM, ZIP};
 use crate::document::registry::{self, INCLUDE, KINDS, VERSION};
 use crate::document::tree::{self, Key, Node, Value};
+use crate::template::announces_block_text;
 
 /// The key of a cloud-config under which it holds a boot document.
 const KEY: &str = "ingot";
@@ -181,9 +182,7 @@ fn key_inside(text: &str) -> Option<(usize, usize)> {
         if line.trim().is_empty() || block_text.is_some_and(|within| indent > within) {
             continue;
         }
-        let line_end = line.trim_end().trim_end_matches(['+', '-']);
-        let is_begun = [": |", ": >", "- |", "- >"].iter().any(|end| line_end.ends_with(end));
-        block_text = is_begun.then_some(indent);
+        block_text = announces_block_text(line).then_some(indent);
         let Some((column, _)) = key_of(line).filter(|(_, key)| slips_to_ingot(key) <= 1) else { continue };
         let beside = line.split_once(':').map_or("", |(_, value)| value);
         if is_ours(beside) || lines.peek().is_some_and(|(_, below)| is_ours(below)) {

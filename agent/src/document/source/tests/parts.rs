@@ -359,8 +359,10 @@ fn a_document_inside_of_an_archive_or_a_template_is_a_mistake() {
         let said = instance(mime(&[&part("text/jinja2", &format!("{head}{template}"))]));
         assert!(said.contains("this is a part of the type `text/jinja2`, and holds a boot document"), "{said}");
     }
-    let writes = format!("{head}write_files:\n- path: /a\n  content: |\n    ingot:\n      version: 1\n");
-    assert_eq!(instance(writes), "is a cloud-init template");
+    for sign in ["|", "|2", "|-", ">2-", "| # of the web server"] {
+        let writes = format!("{head}write_files:\n- path: /a\n  content: {sign}\n    ingot:\n      version: 1\n");
+        assert_eq!(instance(writes), "is a cloud-init template", "{sign}");
+    }
 }
 
 /// Without `version`, they could be steps of a file of Compose.
