@@ -21,6 +21,8 @@
 mod entries;
 mod yaml;
 
+use std::collections::BTreeSet;
+
 pub(crate) use self::entries::{Command, Content, File, Run};
 use self::yaml::{Entry, Node, Parsed, Value};
 use crate::failure::nearest;
@@ -68,6 +70,7 @@ impl Extensions {
                 found.warnings.push(Remark::of(path, "this file is not read, since its name does not end with .config", hint));
             }
         }
+        found.environment = last_of_each(found.environment);
         found
     }
 
@@ -176,13 +179,18 @@ impl Extensions {
             return;
         }
         match entries::text(file, name, value) {
-            Ok(text) => {
-                self.environment.retain(|(known, _)| known != name);
-                self.environment.push((name.to_owned(), text));
-            }
+            Ok(text) => self.environment.push((name.to_owned(), text)),
             Err(mistake) => self.mistakes.push(mistake),
         }
     }
+}
+
+/// Of equal names the last one counts, and its place.
+fn last_of_each(variables: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut known = BTreeSet::new();
+    let mut left: Vec<_> = variables.into_iter().rev().filter(|(name, _)| known.insert(name.clone())).collect();
+    left.reverse();
+    left
 }
 
 fn taken<T>(read: Result<T, Remark>, mistakes: &mut Vec<Remark>) -> Option<T> {
