@@ -31,7 +31,7 @@ pub(crate) async fn run(args: Args) -> Exit {
             if missing.failed.is_empty() {
                 return Exit::Done;
             }
-            talk("  hint: the next `ingot boot` looks at them again, and says more");
+            talk("  hint: the next `ingot boot` retries and gives details");
             Exit::Failed
         }
         Err(error) => {

@@ -33,7 +33,7 @@ pub(crate) async fn run(args: Args) -> Exit {
         Ok(troubles) if troubles.is_empty() => Exit::Done,
         Ok(troubles) => {
             troubles.iter().for_each(|trouble| talk(trouble));
-            talk("  hint: the next `ingot boot` looks at them again, and says more");
+            talk("  hint: the next `ingot boot` retries and gives details");
             Exit::Failed
         }
         Err(error) => {

@@ -83,12 +83,7 @@ impl Extensions {
             }
         };
         for (key, line) in twice {
-            self.warnings.push(Remark::at(
-                file,
-                line,
-                format!("`{key}` is here a second time, so the first is ignored"),
-                "rename one of the two",
-            ));
+            self.warnings.push(Remark::at(file, line, format!("`{key}` is named twice, so the first is ignored"), "rename one of the two"));
         }
         let Some(node) = root else { return };
         if !matches!(node.value, Value::Map(_)) {
