@@ -172,7 +172,7 @@ def test_without_overlap_a_bad_release_is_followed_by_the_one_before(bare):
     assert bare.generation() == "1"
     bare.upload("bad", release_of("bad", runs("echo no database here; exit 5")))
     failure = bare.fail(shop("bad", **alone))
-    assert "no database here" in failure and "shop-1 goes on serving" in failure, failure
+    assert "no database here" in failure and "shop-1 keeps serving" in failure, failure
     assert bare.generation() == "1" and bare.units() == ["shop-jobs-1", "shop-web-1"], bare.told()
     bare.succeed(shop("shop-2", **alone))
     assert bare.generation() == "2"

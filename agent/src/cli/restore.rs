@@ -48,6 +48,6 @@ pub(super) fn told(troubles: &[String]) -> Exit {
     if troubles.is_empty() {
         return Exit::Done;
     }
-    talk("  hint: the next `ingot boot` tries again, and gives details");
+    talk("  hint: the next `ingot boot` retries and gives details");
     Exit::Failed
 }

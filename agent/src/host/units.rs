@@ -158,7 +158,7 @@ impl Units for Systemctl {
         succeeded("show", &asked, end, &lines, ANSWER)?;
         let shown = parse(&lines);
         if shown.len() != units.len() {
-            let said = format!("it told of {} units and not of {}", shown.len(), units.len());
+            let said = format!("it described {} units, expected {}", shown.len(), units.len());
             return Err(HostError::Systemctl { verb: "show", unit: asked, said });
         }
         Ok(shown)
@@ -357,7 +357,7 @@ mod tests {
     async fn asks_for_as_many_units_as_it_is_told_of() {
         let (_, systemctl) = systemctl(End::Exited(0), SHOWN);
         let error = systemctl.show(&["a.service".into()]).await.unwrap_err();
-        assert_eq!(error.to_string(), "systemctl show a.service failed: it told of 2 units and not of 1");
+        assert_eq!(error.to_string(), "systemctl show a.service failed: it described 2 units, expected 1");
     }
 
     #[tokio::test]

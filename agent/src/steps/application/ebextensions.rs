@@ -21,6 +21,8 @@
 mod entries;
 mod yaml;
 
+use std::collections::BTreeSet;
+
 pub(crate) use self::entries::{Command, Content, File, Run};
 use self::yaml::{Entry, Node, Parsed, Value};
 use crate::failure::nearest;
@@ -74,6 +76,8 @@ impl Extensions {
                 found.warnings.push(Remark::of(path, "this file is not read, since its name does not end with .config", hint));
             }
         }
+        found.environment = last_of_each(found.environment);
+        found.python = last_of_each(found.python);
         found
     }
 
@@ -86,12 +90,7 @@ impl Extensions {
             }
         };
         for (key, line) in twice {
-            self.warnings.push(Remark::at(
-                file,
-                line,
-                format!("`{key}` is here a second time, so the first is ignored"),
-                "rename one of the two",
-            ));
+            self.warnings.push(Remark::at(file, line, format!("`{key}` is named twice, so the first is ignored"), "rename one of the two"));
         }
         let Some(node) = root else { return };
         if !matches!(node.value, Value::Map(_)) {
@@ -186,13 +185,18 @@ impl Extensions {
             }
         };
         match entries::text(file, name, value) {
-            Ok(text) => {
-                known.retain(|(known, _)| known != name);
-                known.push((name.to_owned(), text));
-            }
+            Ok(text) => known.push((name.to_owned(), text)),
             Err(mistake) => self.mistakes.push(mistake),
         }
     }
+}
+
+/// Of equal names the last one counts, and its place.
+fn last_of_each(variables: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut known = BTreeSet::new();
+    let mut left: Vec<_> = variables.into_iter().rev().filter(|(name, _)| known.insert(name.clone())).collect();
+    left.reverse();
+    left
 }
 
 fn taken<T>(read: Result<T, Remark>, mistakes: &mut Vec<Remark>) -> Option<T> {

@@ -157,7 +157,7 @@ fn of_names(release: &Release) -> Vec<Remark> {
 /// Another platform that it looks like; what would be installed for it is not.
 fn passed_over(other: &Platform, taken: Option<&Platform>) -> Option<Remark> {
     let taken = taken.filter(|_| !other.dependencies.is_empty())?;
-    let message = format!("this looks like {} as well; the release is taken for {}, which {} shows", other.name, taken.name, taken.sign);
+    let message = format!("this looks like {} as well; {} identifies the release as {}", other.name, taken.sign, taken.name);
     Some(Remark::of(&other.sign, message, "if both are needed, install the rest by a Buildfile"))
 }
 
@@ -260,7 +260,7 @@ mod tests {
         let examined = of(&[EXPRESS, ("Gemfile", "gem 'puma'\n"), ("Gemfile.lock", ""), ("config.ru", "")]);
         assert_eq!(
             examined.warnings[0].to_string(),
-            "package.json: this looks like Node.js as well; the release is taken for Ruby, which Gemfile shows"
+            "package.json: this looks like Node.js as well; Gemfile identifies the release as Ruby"
         );
         assert_eq!(
             of(&[("procfile", "web: x\n"), ("server.js", "")]).warnings[0].to_string(),

@@ -91,7 +91,7 @@ fn read(file: &str, release: &Release) -> Option<Processes> {
         };
         match lines.get(name) {
             Some(first) => {
-                let message = format!("`{name}` is here a second time; first in line {first}");
+                let message = format!("`{name}` is named twice, first on line {first}");
                 read.mistakes.push(Remark::at(file, number, message, "rename one of the two"));
             }
             None => {
@@ -102,7 +102,7 @@ fn read(file: &str, release: &Release) -> Option<Processes> {
     }
     if let Some(number) = text.split('\n').position(|line| line.ends_with('\r')) {
         let hint = format!("run `sed -i 's/\\r$//' {file}`");
-        read.mistakes.push(Remark::at(file, number + 1, "the line ends with CR LF, as Windows writes it", hint));
+        read.mistakes.push(Remark::at(file, number + 1, "the line ends with CR LF", hint));
     }
     if read.processes.is_empty() && read.mistakes.is_empty() {
         read.mistakes.push(Remark::of(
@@ -161,7 +161,7 @@ mod tests {
         Procfile:4: `b c` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:5: there is no command after `jobs:`; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:6: there is space around the name `web`; write the line as `NAME: COMMAND`, without space before NAME
-        Procfile:7: `web` is here a second time; first in line 1; rename one of the two
+        Procfile:7: `web` is named twice, first on line 1; rename one of the two
         Procfile:8: `té` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME
         ");
     }
@@ -172,10 +172,7 @@ mod tests {
         assert_eq!(mistakes("Web: x\n"), ["Procfile: no process is named `web`; write `web` for `Web`"]);
         let none = "Procfile: the file names no process; add a line such as `web: bin/shop --port $PORT`, or remove the file";
         assert_eq!(mistakes("# web: x\n"), [none]);
-        assert_eq!(
-            mistakes("# a\r\nweb: x\r\njobs: y\r\n"),
-            ["Procfile:1: the line ends with CR LF, as Windows writes it; run `sed -i 's/\\r$//' Procfile`"]
-        );
+        assert_eq!(mistakes("# a\r\nweb: x\r\njobs: y\r\n"), ["Procfile:1: the line ends with CR LF; run `sed -i 's/\\r$//' Procfile`"]);
     }
 
     #[test]
