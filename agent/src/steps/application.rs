@@ -58,6 +58,7 @@ pub(crate) use self::ground::in_use;
 use self::ground::{Ground, owner};
 use self::judge::{Examined, examine};
 use self::memory::Memory;
+use self::platforms::Speaks;
 use self::procfile::WEB;
 use self::release::Release;
 pub(crate) use self::restore::{Missing, bring_back};
@@ -128,12 +129,20 @@ impl Step for Application {
             Err(ApplicationError::Release { version, remarks, .. }) => return Ok(vec![Change::Refuse { version, remarks }]),
             known => known?,
         };
-        let port = self.port.unwrap_or(examined.port);
-        let front = self.front_changes(Facing { port, speaks: examined.speaks }, &ground, cx).await?;
+        let (port, overlap, php) = (self.port.unwrap_or(examined.port), self.overlap(), generation.php.clone());
         let build = self.recipe(&generation, &examined, &ground, cx).await?;
         let hooks = self.due_hooks(&found, &generation, &examined);
-        let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
-        let changes = wanted.changes(&found);
+        let followed = self.followed(cx).await?;
+        let is_free = |slot: &Slot| followed.iter().all(|former| !former.has(slot.port(port, overlap.covers(WEB))));
+        let first = Slot::BOTH.into_iter().find(is_free).unwrap_or(Slot::A);
+        let mut wanted = Wanted { application: cx.key(), generation, port, overlap, build, hooks, front: Vec::new(), first };
+        let slot = wanted.slot(&found);
+        wanted.front = self.front_changes(Facing { slot, port, php }, &followed, &ground, cx).await?;
+        let mut changes = wanted.changes(&found);
+        // Only those that it cannot start beside go first.
+        let (in_the_way, others): (Vec<_>, Vec<_>) = followed.iter().partition(|former| former.has(port) || !is_free(&slot));
+        changes.splice(0..0, in_the_way.into_iter().map(front::former::Former::change));
+        changes.extend(others.into_iter().map(front::former::Former::change));
         if !changes.is_empty() {
             examined.warnings.iter().for_each(|warning| cx.progress(Progress::Warning(format!("{warning:#}"))));
         }
@@ -149,8 +158,8 @@ impl Step for Application {
             Change::Settle { slot, .. } | Change::Switch { slot, .. } | Change::Hooks { slot, .. } => failed(slot),
             // What is stopped is what was before.
             Change::Stop { slot, .. } => Some(slot.other()),
-            Change::Configure { .. } | Change::Serve { .. } => ground.candidate(),
-            Change::Refuse { .. } | Change::Build { .. } | Change::Retire { .. } => None,
+            Change::Configure { .. } | Change::Serve { .. } | Change::Withdraw { .. } => ground.candidate(),
+            Change::Refuse { .. } | Change::Build { .. } | Change::Retire { .. } | Change::Depart { .. } => None,
         };
         match (self.make(&change, &ground, cx).await, slot) {
             (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
@@ -197,8 +206,10 @@ impl Application {
             }
             Change::Build { placed, recipe } => return self.build(placed, recipe, ground, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
-            Change::Configure { site, .. } => return self.configure(*site, ground, cx).await,
-            Change::Serve { .. } => return self.serve(cx).await,
+            Change::Configure { site, leaving, .. } => return self.configure(site, leaving, ground, cx).await,
+            Change::Serve { slot, .. } => return self.serve(*slot, ground, cx).await,
+            Change::Withdraw { slot, .. } => return self.withdraw(*slot, ground, cx).await,
+            Change::Depart { application, .. } => return front::former::depart(application, cx).await,
             Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
             Change::Stop { placed, processes, .. } => {
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
@@ -230,9 +241,10 @@ impl Application {
         let back = match (&before, ground.memory.slot(failed)) {
             (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
             // What serves is left as it is, though something of it has failed.
-            (None, Some((new, _))) if ground.memory.current() != Some(failed) => {
-                ground.retire(failed, &new).await.map_err(ApplicationError::Host)
-            }
+            (None, Some((new, _))) if ground.memory.current() != Some(failed) => match ground.retire(failed, &new).await {
+                Ok(()) => front::restore(ground.memory.current(), ground, cx).await,
+                Err(error) => Err(ApplicationError::Host(error)),
+            },
             (None, _) => Ok(()),
         };
         if let Err(trouble) = back {
@@ -245,8 +257,17 @@ impl Application {
     /// Has the generation before serve, and waits until it does where it had to be started.
     async fn serve_again(&self, failed: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let was_down = !ground.found().await.map_err(ApplicationError::Host)?.running.contains(&placed.unit(WEB));
-        ground.go_back(failed, placed, self.overlap(), time_to_go_back(cx)).await.map_err(ApplicationError::Host)?;
-        if was_down { prove::serves(&self.ready, placed, ground, cx).await } else { Ok(()) }
+        ground.make_room(failed, self.overlap()).await.map_err(ApplicationError::Host)?;
+        if !was_down {
+            // It gets its requests back at once. The proxy leads to both until it has read its former configuration.
+            ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
+        }
+        let restored = front::restore(Some(failed.other()), ground, cx).await;
+        ground.go_back(failed, placed, time_to_go_back(cx)).await.map_err(ApplicationError::Host)?;
+        if was_down {
+            prove::serves(&self.ready, placed, ground, cx).await?;
+        }
+        restored
     }
 
     /// What is wanted to run, and what the release says of it.
@@ -284,6 +305,10 @@ impl Application {
             stop_grace_ms: u64::try_from(self.stop.grace().as_millis()).unwrap_or(u64::MAX),
             properties,
             has_runtime_directory: examined.needs_runtime_directory,
+            php: match examined.speaks {
+                Speaks::Http => None,
+                Speaks::FastCgi { root } => Some(root.to_owned()),
+            },
         };
         Ok((generation, examined))
     }

@@ -51,14 +51,21 @@ pub(crate) enum Change {
         slot: Slot,
         placed: Placed,
     },
-    /// Writes the configuration of the proxy.
+    /// Writes the configuration of the proxy, in place of that of applications that are leaving.
     Configure {
         site: Facing,
         ports: Vec<u16>,
+        leaving: Vec<String>,
     },
     /// Starts the proxy, or has it read its configuration.
     Serve {
+        slot: Slot,
         reload: bool,
+    },
+    /// Has the proxy serve an application no more.
+    Withdraw {
+        application: String,
+        slot: Slot,
     },
     /// Leads requests to a slot, from one moment to the next.
     Switch {
@@ -76,6 +83,11 @@ pub(crate) enum Change {
         slot: Slot,
         placed: Placed,
     },
+    /// Drains and stops an application that the document no longer has.
+    Depart {
+        application: String,
+        units: Vec<String>,
+    },
 }
 
 impl fmt::Display for Change {
@@ -88,12 +100,14 @@ impl fmt::Display for Change {
                 if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; ")) }
             }
             Self::Hooks { placed, moment, hooks, .. } => write!(f, "run the {} hooks of {placed}: {}", moment.name(), hooks.join(", ")),
-            Self::Configure { ports, .. } => {
+            Self::Configure { ports, leaving, .. } => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-                write!(f, "configure the proxy on port {}", ports.join(", "))
+                write!(f, "configure the proxy on port {}", ports.join(", "))?;
+                if leaving.is_empty() { Ok(()) } else { write!(f, " in place of {}", leaving.join(", ")) }
             }
-            Self::Serve { reload: false } => write!(f, "start {UNIT}"),
-            Self::Serve { reload: true } => write!(f, "reload {UNIT}"),
+            Self::Serve { reload: false, .. } => write!(f, "start {UNIT}"),
+            Self::Serve { reload: true, .. } => write!(f, "reload {UNIT}"),
+            Self::Withdraw { application, .. } => write!(f, "remove {application} from {UNIT}"),
             Self::Prepare { placed, .. } => write!(f, "write the environment of {placed}"),
             Self::Stop { placed, processes, .. } => write!(f, "stop {}", units(placed, processes.iter().map(String::as_str))),
             Self::Launch { placed, process, .. } => {
@@ -105,6 +119,10 @@ impl fmt::Display for Change {
             Self::Switch { placed, from: Some(from), .. } => write!(f, "lead requests to {placed} instead of {from}"),
             Self::Settle { placed, .. } => write!(f, "see that the other processes of {placed} stay up"),
             Self::Retire { placed, .. } => write!(f, "drain and stop {}", units(placed, placed.processes())),
+            Self::Depart { application, units } if units.is_empty() => write!(f, "forget {application}, which the document no longer has"),
+            Self::Depart { application, units } => {
+                write!(f, "drain and stop {} of {application}, which the document no longer has", units.join(", "))
+            }
         }
     }
 }

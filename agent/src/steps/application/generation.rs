@@ -32,6 +32,9 @@ pub(crate) struct Generation {
     pub(super) properties: Vec<String>,
     /// Whether systemd makes each process a directory of its own below /run.
     pub(super) has_runtime_directory: bool,
+    /// Where `web` speaks FastCGI: the directory of the release that has index.php; empty for the release itself.
+    #[serde(default)]
+    pub(super) php: Option<String>,
 }
 
 /// A generation, and where it runs.

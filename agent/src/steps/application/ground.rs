@@ -166,14 +166,16 @@ impl Ground<'_> {
         Slot::BOTH.into_iter().find(|slot| self.memory.slot(*slot).is_some_and(|(_, proven)| !proven))
     }
 
+    /// Stops those processes of a generation that failed that their predecessors cannot start beside.
+    pub(super) async fn make_room(&self, failed: Slot, overlap: &Overlap) -> Result<(), HostError> {
+        let Some((new, _)) = self.memory.slot(failed) else { return Ok(()) };
+        let alone: Vec<&str> = new.processes().into_iter().filter(|name| !overlap.covers(name)).collect();
+        self.stop(&new, &alone).await
+    }
+
     /// Leads requests back to `placed`, which is in the slot beside `failed`, and frees that.
-    pub(super) async fn go_back(&self, failed: Slot, placed: &Placed, overlap: &Overlap, within: Duration) -> Result<(), HostError> {
+    pub(super) async fn go_back(&self, failed: Slot, placed: &Placed, within: Duration) -> Result<(), HostError> {
         let new = self.memory.slot(failed).map(|(new, _)| new);
-        // First those that their predecessors cannot start beside.
-        if let Some(new) = &new {
-            let alone: Vec<&str> = new.processes().into_iter().filter(|name| !overlap.covers(name)).collect();
-            self.stop(new, &alone).await?;
-        }
         let found = self.found().await?;
         for process in placed.processes() {
             if !found.running.contains(&placed.unit(process)) {

@@ -153,7 +153,14 @@ async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_
         return Ok(probes.tcp(&format!("127.0.0.1:{}", placed.port), within).await);
     };
     let path = cx.render(path).map_err(|source| ApplicationError::Render { what: "ready.http".into(), source })?;
-    let answered = probes.http(&format!("http://127.0.0.1:{}{}", placed.port, path.expose()), within).await;
+    let answered = match &placed.generation.php {
+        // What php-fpm speaks. nginx, which speaks it for clients, may not be configured for this release yet.
+        Some(root) => {
+            let (at, root) = (SocketAddr::from((Ipv4Addr::LOCALHOST, placed.port)), placed.generation.release.join(root));
+            probes.fastcgi(at, root.to_string_lossy().trim_end_matches('/'), path.expose(), within).await
+        }
+        None => probes.http(&format!("http://127.0.0.1:{}{}", placed.port, path.expose()), within).await,
+    };
     Ok(match answered {
         Ok(200..400) => Ok(()),
         Ok(status) => Err(format!("status {status}")),

@@ -65,8 +65,6 @@ async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<
         }
     }
     ground.switch(slot).await.map_err(explained)?;
-    if let Some(front) = ground.memory.front() {
-        front::bring_back(&front, name, host).await.map_err(explained)?;
-    }
+    front::bring_back(slot, &ground).await.map_err(explained)?;
     Ok(Vec::new())
 }
