@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.
 
 SNAPSHOTS = Path(__file__).with_name("proxy")
 PROXY = "/run/ingot/proxy"
-PORTS = {"a": 15000, "b": 15001}
+PORTS = {"a": 15000, "b": 25000}
 # An address from which nobody is believed, as no balancer has it.
 OUTSIDE = "203.0.113.7"
 

@@ -109,6 +109,16 @@ impl Record {
         Self::within(directory, name, self.files.clone(), self.owner, &self.instance).await
     }
 
+    /// Removes the record of one application.
+    ///
+    /// # Errors
+    ///
+    /// If it stays.
+    pub(crate) async fn forget_application(&self, name: &str) -> Result<(), HostError> {
+        let directory = Path::new(INSTANCES).join(as_name(&self.instance)).join("applications");
+        self.files.remove(&directory.join(format!("{name}.json"))).await
+    }
+
     /// The names of the applications that anything is remembered of.
     ///
     /// # Errors

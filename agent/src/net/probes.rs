@@ -3,8 +3,6 @@
 //! Names are those of /etc/hosts, `localhost` above all. A probe is of a service of this machine, and what it waits
 //! for is not to depend on a name server.
 
-mod fastcgi;
-
 use std::cell::OnceCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -13,15 +11,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use super::fastcgi;
 use crate::host::blocking;
 
 const HOSTS: &str = "/etc/hosts";
-
-/// The headers of an answer are shorter, in bytes; what comes after them is not looked at.
-const FASTCGI_LIMIT: u64 = 64 << 10;
 
 /// Asks a service of this machine whether it serves.
 #[async_trait(?Send)]
@@ -32,10 +27,14 @@ pub(crate) trait Probes {
     ///
     /// A sentence for people: what did not work.
     async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String>;
+    /// One GET by FastCGI, of the scripts below the directory `root`: the status code.
+    ///
+    /// # Errors
+    ///
+    /// As [`http`](Probes::http).
+    async fn fastcgi(&self, at: SocketAddr, root: &str, path: &str, timeout: Duration) -> Result<u16, String>;
     /// One TCP connection to `host:port`.
     async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String>;
-    /// One GET of `target` by FastCGI, from a port of this machine: the status code, as [`http`](Probes::http).
-    async fn fastcgi(&self, port: u16, script: &str, target: &str, timeout: Duration) -> Result<u16, String>;
 }
 
 /// Probes of this machine. The client is made by the first http probe, because TLS costs a little.
@@ -61,6 +60,15 @@ impl Probes for NetProbes {
         answer.map(|response| response.status().as_u16()).map_err(|error| explained(&error, timeout))
     }
 
+    async fn fastcgi(&self, at: SocketAddr, root: &str, path: &str, timeout: Duration) -> Result<u16, String> {
+        let parameters = fastcgi::parameters(root, path);
+        let ask = async { fastcgi::ask(&mut TcpStream::connect(at).await?, &parameters).await };
+        match tokio::time::timeout(timeout, ask).await {
+            Ok(asked) => asked.map_err(|error| in_short(&error)),
+            Err(_) => Err(format!("no answer within {timeout:?}")),
+        }
+    }
+
     async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String> {
         let (host, port) = split(address).ok_or_else(|| format!("{address} is no host:port"))?;
         let connect = async {
@@ -75,21 +83,6 @@ impl Probes for NetProbes {
             Err(refused)
         };
         tokio::time::timeout(timeout, connect).await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
-    }
-
-    async fn fastcgi(&self, port: u16, script: &str, target: &str, timeout: Duration) -> Result<u16, String> {
-        let ask = async {
-            let mut connection = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
-            connection.write_all(&fastcgi::get(script, target)).await?;
-            let mut answer = Vec::new();
-            connection.take(FASTCGI_LIMIT).read_to_end(&mut answer).await?;
-            Ok::<_, std::io::Error>(answer)
-        };
-        match tokio::time::timeout(timeout, ask).await {
-            Err(_) => Err(format!("no answer within {timeout:?}")),
-            Ok(Err(error)) => Err(in_short(&error)),
-            Ok(Ok(answer)) => fastcgi::status(&answer).ok_or_else(|| "the answer is not one of FastCGI".to_owned()),
-        }
     }
 }
 
@@ -143,6 +136,9 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 /// «connection refused», without the number.
 fn in_short(error: &std::io::Error) -> String {
+    if error.raw_os_error().is_none() {
+        return error.to_string();
+    }
     let text = error.to_string().to_lowercase();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -266,6 +266,9 @@ pub(crate) enum Progress {
 pub(crate) trait Siblings {
     /// What a step offers, read anew.
     fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>>;
+
+    /// The keys of all steps of one kind that listen, with their ports: also of those that are left out of this boot.
+    fn listening(&self, kind: &str) -> Vec<(&str, &[u16])>;
 }
 
 /// One step's view of the boot.

@@ -132,12 +132,20 @@ impl Step for Application {
             Err(ApplicationError::Release { version, remarks, .. }) => return Ok(vec![Change::Refuse { version, remarks }]),
             known => known?,
         };
-        let port = self.port.unwrap_or(examined.port);
-        let front = self.front_changes(Facing { port, speaks: examined.speaks }, &ground, cx).await?;
+        let (port, overlap, php) = (self.port.unwrap_or(examined.port), self.overlap(), generation.php.clone());
         let build = self.recipe(&generation, &examined, cx).await?;
         let hooks = self.due_hooks(&examined);
-        let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
-        let changes = wanted.changes(&found);
+        let followed = self.followed(cx).await?;
+        let is_free = |slot: &Slot| followed.iter().all(|former| !former.has(slot.port(port, overlap.covers(WEB))));
+        let first = Slot::BOTH.into_iter().find(is_free).unwrap_or(Slot::A);
+        let mut wanted = Wanted { application: cx.key(), generation, port, overlap, build, hooks, front: Vec::new(), first };
+        let slot = wanted.slot(&found);
+        wanted.front = self.front_changes(Facing { slot, port, php }, &followed, &ground, cx).await?;
+        let mut changes = wanted.changes(&found);
+        // Only those that it cannot start beside go first.
+        let (in_the_way, others): (Vec<_>, Vec<_>) = followed.iter().partition(|former| former.has(port) || !is_free(&slot));
+        changes.splice(0..0, in_the_way.into_iter().map(front::former::Former::change));
+        changes.extend(others.into_iter().map(front::former::Former::change));
         if !changes.is_empty() {
             let generation = &wanted.generation;
             let remarks = programs::lacking(&examined, &generation.environment, cx.host()).await.map_err(ApplicationError::Host)?;
@@ -194,8 +202,10 @@ impl Application {
             }
             Change::Build { placed, recipe } => return self.build(placed, recipe, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
-            Change::Configure { site, .. } => return self.configure(*site, ground, cx).await,
-            Change::Serve { .. } => return self.serve(cx).await,
+            Change::Configure { site, leaving, .. } => return self.configure(site, leaving, ground, cx).await,
+            Change::Serve { slot, .. } => return self.serve(*slot, ground, cx).await,
+            Change::Withdraw { slot, .. } => return self.withdraw(*slot, ground, cx).await,
+            Change::Depart { application, .. } => return front::former::depart(application, cx).await,
             Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
             Change::Stop { placed, processes, .. } => {
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
@@ -234,12 +244,7 @@ impl Application {
             Some(user) => user.clone(),
             None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
         };
-        let scripts = match examined.speaks {
-            Speaks::Http => None,
-            Speaks::FastCgi { root } => Some(release.join(root)),
-        };
         let generation = Generation {
-            scripts,
             user,
             release,
             version,
@@ -250,6 +255,10 @@ impl Application {
             stop_grace_ms: u64::try_from(self.stop.grace().as_millis()).unwrap_or(u64::MAX),
             properties,
             has_runtime_directory: examined.needs_runtime_directory,
+            php: match examined.speaks {
+                Speaks::Http => None,
+                Speaks::FastCgi { root } => Some(root.to_owned()),
+            },
         };
         Ok((generation, examined))
     }

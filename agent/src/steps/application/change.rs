@@ -52,14 +52,21 @@ pub(crate) enum Change {
         slot: Slot,
         placed: Placed,
     },
-    /// Writes the configuration of the proxy.
+    /// Writes the configuration of the proxy, in place of that of applications that are leaving.
     Configure {
         site: Facing,
         ports: Vec<u16>,
+        leaving: Vec<String>,
     },
     /// Starts the proxy, or has it read its configuration.
     Serve {
+        slot: Slot,
         reload: bool,
+    },
+    /// Has the proxy serve an application no more.
+    Withdraw {
+        application: String,
+        slot: Slot,
     },
     /// Leads requests to a slot, from one moment to the next.
     Switch {
@@ -77,6 +84,11 @@ pub(crate) enum Change {
         slot: Slot,
         placed: Placed,
     },
+    /// Drains and stops an application that the document no longer has.
+    Depart {
+        application: String,
+        units: Vec<String>,
+    },
 }
 
 impl fmt::Display for Change {
@@ -89,12 +101,14 @@ impl fmt::Display for Change {
                 if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; ")) }
             }
             Self::Hooks { placed, moment, hooks, .. } => write!(f, "run the {} hooks of {placed}: {}", moment.name(), hooks.join(", ")),
-            Self::Configure { ports, .. } => {
+            Self::Configure { ports, leaving, .. } => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-                write!(f, "configure the proxy on port {}", ports.join(", "))
+                write!(f, "configure the proxy on port {}", ports.join(", "))?;
+                if leaving.is_empty() { Ok(()) } else { write!(f, " in place of {}", leaving.join(", ")) }
             }
-            Self::Serve { reload: false } => write!(f, "start {UNIT}"),
-            Self::Serve { reload: true } => write!(f, "reload {UNIT}"),
+            Self::Serve { reload: false, .. } => write!(f, "start {UNIT}"),
+            Self::Serve { reload: true, .. } => write!(f, "reload {UNIT}"),
+            Self::Withdraw { application, .. } => write!(f, "remove {application} from {UNIT}"),
             Self::Prepare { placed, .. } => write!(f, "write the environment of {placed}"),
             Self::Stop { placed, processes, .. } => write!(f, "stop {}", units(placed, processes.iter().map(String::as_str))),
             Self::Launch { placed, process, .. } => {
@@ -106,6 +120,10 @@ impl fmt::Display for Change {
             Self::Switch { placed, from: Some(from), .. } => write!(f, "switch requests to {placed} instead of {from}"),
             Self::Settle { placed, .. } => write!(f, "check that {placed} stays up"),
             Self::Retire { placed, .. } => write!(f, "drain and stop {}", units(placed, placed.processes())),
+            Self::Depart { application, units } if units.is_empty() => write!(f, "forget {application}, which the document no longer has"),
+            Self::Depart { application, units } => {
+                write!(f, "drain and stop {} of {application}, which the document no longer has", units.join(", "))
+            }
         }
     }
 }
@@ -118,9 +136,9 @@ impl Change {
             Self::Settle { slot, .. } | Self::Switch { slot, .. } | Self::Hooks { slot, .. } => Some(*slot),
             // What is stopped is what was before.
             Self::Stop { slot, .. } => Some(slot.other()),
-            Self::Configure { .. } | Self::Serve { .. } => ground.candidate(),
+            Self::Configure { .. } | Self::Serve { .. } | Self::Withdraw { .. } => ground.candidate(),
             Self::Refuse { .. } | Self::Build { .. } => Some(ground.serving().map_or(Slot::A, |(slot, _)| slot.other())),
-            Self::Retire { .. } => None,
+            Self::Retire { .. } | Self::Depart { .. } => None,
         }
     }
 }

@@ -66,6 +66,8 @@ pub(super) struct Wanted<'a> {
     pub(super) hooks: BTreeMap<(Occasion, Moment), Vec<String>>,
     /// What differs of the proxy.
     pub(super) front: Vec<Change>,
+    /// Where the first generation goes.
+    pub(super) first: Slot,
 }
 
 impl Wanted<'_> {
@@ -76,6 +78,14 @@ impl Wanted<'_> {
 
     fn overlaps(&self) -> bool {
         self.overlap.covers(WEB)
+    }
+
+    /// Where the generation that is wanted is, or is to be.
+    pub(super) fn slot(&self, found: &Found) -> Slot {
+        match found.current {
+            Some(current) if self.is(current, found) => current,
+            current => current.map_or(self.first, Slot::other),
+        }
     }
 
     /// The changes that make the application what it should be, in their order.
@@ -119,7 +129,7 @@ impl Wanted<'_> {
 
     /// Another generation comes in the place of what is current, if anything is.
     fn replaced(&self, current: Option<Slot>, found: &Found) -> Vec<Change> {
-        let slot = current.map_or(Slot::A, Slot::other);
+        let slot = current.map_or(self.first, Slot::other);
         let mut changes = Vec::new();
         let placed = match found.placed(slot) {
             // A switch that was cut off goes on.
@@ -213,8 +223,8 @@ mod tests {
             stop_signal: "SIGTERM".into(),
             stop_grace_ms: 30_000,
             properties: Vec::new(),
-            scripts: None,
             has_runtime_directory: false,
+            php: None,
         }
     }
 
@@ -247,7 +257,8 @@ mod tests {
 
     fn changes(version: &str, overlap: &Overlap, found: &Found) -> Vec<String> {
         let (build, hooks, front) = (None, BTreeMap::new(), Vec::new());
-        let wanted = Wanted { application: "shop", generation: generation(version), port: 5000, overlap, build, hooks, front };
+        let (port, first) = (5000, Slot::A);
+        let wanted = Wanted { application: "shop", generation: generation(version), port, overlap, build, hooks, front, first };
         wanted.changes(found).iter().map(ToString::to_string).collect()
     }
 

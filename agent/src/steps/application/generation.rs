@@ -30,11 +30,11 @@ pub(crate) struct Generation {
     pub(super) stop_grace_ms: u64,
     /// More properties of its units.
     pub(super) properties: Vec<String>,
-    /// Where the scripts are of a `web` that speaks FastCGI; `None` of one that speaks HTTP.
-    #[serde(default)]
-    pub(super) scripts: Option<PathBuf>,
     /// Whether systemd makes each process a directory of its own below /run.
     pub(super) has_runtime_directory: bool,
+    /// Where `web` speaks FastCGI: the directory of the release that has index.php; empty for the release itself.
+    #[serde(default)]
+    pub(super) php: Option<String>,
 }
 
 /// A generation, and where it runs.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::generation::Placed;
-use super::proxy::Version;
+use super::proxy::{Behind, Version};
 use super::recipe::Recipe;
 use super::slot::Slot;
 use crate::host::state::{Entry, EntryState, Record};
@@ -16,19 +16,32 @@ const CURRENT: &str = "current";
 /// Followed by the directory of a release.
 const BUILT: &str = "built ";
 const LAST: &str = "last";
-const FRONT: &str = "proxy";
+/// Followed by a slot.
+const FRONT: &str = "proxy ";
+const NEXT: &str = "proxy next";
 const HOOKED: &str = "hooks";
 const BEFORE: &str = "before";
 
-/// Files of the proxy that hold no secret: what is remembered of it, to be written again after a reboot.
+/// Files of the proxy that hold no secret: what is remembered of it, to be written again after a reboot, or after a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(super) struct Front {
     /// What it was configured for: asking nginx again takes a program.
     pub(super) version: Version,
+    /// The program that said so, as it was then.
+    pub(super) program: Option<String>,
     pub(super) nginx: String,
-    /// Without TLS, since its key is not remembered.
     pub(super) site: String,
+    pub(super) slots: [Behind; 2],
+    pub(super) tls: Option<WithTls>,
+}
+
+/// What is not there after a reboot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct WithTls {
+    /// What certificate and key are called by, as in [`Place::Certificate`](super::proxy::Place).
+    pub(super) certificate: String,
+    /// The site without them.
+    pub(super) without: String,
 }
 
 /// What an application is on this machine.
@@ -88,6 +101,10 @@ impl Memory<'_> {
     }
 
     pub(super) async fn set_current(&self, slot: Slot) -> Result<(), HostError> {
+        // Its proxy is the one there was: the slot beside may be freed.
+        if let (None, Some(front)) = (self.front(slot), self.front(slot.other())) {
+            self.set_front(slot, front.as_ref()).await?;
+        }
         self.record.put(CURRENT, self.moment.entry(EntryState::Done, slot.name().to_owned())).await
     }
 
@@ -104,20 +121,36 @@ impl Memory<'_> {
         if number > self.last() {
             self.record.put(LAST, self.moment.entry(EntryState::Done, number.to_string())).await?;
         }
+        let front = format!("{FRONT}{}", slot.name());
+        if self.record.get(&front).is_some() {
+            self.record.remove(&front).await?;
+        }
         self.record.remove(slot.name()).await
     }
 
-    /// The proxy as it was last configured, without secrets.
-    pub(super) fn front(&self) -> Option<Front> {
-        serde_json::from_str(self.record.get(FRONT)?.detail.as_deref()?).ok()
+    /// The proxy as it was configured for what is in a slot: `Some(None)` where that is to have none, `None` where nobody has
+    /// said anything.
+    pub(super) fn front(&self, slot: Slot) -> Option<Option<Front>> {
+        serde_json::from_str(self.record.get(&format!("{FRONT}{}", slot.name()))?.detail.as_deref()?).ok()
     }
 
-    pub(super) async fn set_front(&self, front: &Front) -> Result<(), HostError> {
-        if self.front().as_ref() == Some(front) {
-            return Ok(());
-        }
-        let detail = serde_json::to_string(front).expect("it is plain data");
-        self.record.put(FRONT, self.moment.entry(EntryState::Done, detail)).await
+    pub(super) async fn set_front(&self, slot: Slot, front: Option<&Front>) -> Result<(), HostError> {
+        let detail = serde_json::to_string(&front).expect("it is plain data");
+        self.record.put(&format!("{FRONT}{}", slot.name()), self.moment.entry(EntryState::Done, detail)).await
+    }
+
+    /// What is on disk, or about to be, and has not been read by nginx.
+    pub(super) fn next_front(&self) -> Option<Option<Front>> {
+        serde_json::from_str(self.record.get(NEXT)?.detail.as_deref()?).ok()
+    }
+
+    pub(super) async fn set_next_front(&self, front: Option<&Front>) -> Result<(), HostError> {
+        let detail = serde_json::to_string(&front).expect("it is plain data");
+        self.record.put(NEXT, self.moment.entry(EntryState::Started, detail)).await
+    }
+
+    pub(super) async fn forget_next_front(&self) -> Result<(), HostError> {
+        if self.record.get(NEXT).is_some() { self.record.remove(NEXT).await } else { Ok(()) }
     }
 
     /// The generation whose hooks have all run.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
 use std::time::Duration;
 
 use super::fields::Ready;
@@ -201,21 +200,19 @@ async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_
         return Ok(probes.tcp(&format!("127.0.0.1:{}", placed.port), within).await);
     };
     let path = cx.render(path).map_err(|source| ApplicationError::Render { what: "ready.http".into(), source })?;
-    let answered = match &placed.generation.scripts {
+    let answered = match &placed.generation.php {
+        // What php-fpm speaks. nginx, which speaks it for clients, may not be configured for this release yet.
+        Some(root) => {
+            let (at, root) = (SocketAddr::from((Ipv4Addr::LOCALHOST, placed.port)), placed.generation.release.join(root));
+            probes.fastcgi(at, root.to_string_lossy().trim_end_matches('/'), path.expose(), within).await
+        }
         None => probes.http(&format!("http://127.0.0.1:{}{}", placed.port, path.expose()), within).await,
-        Some(scripts) => probes.fastcgi(placed.port, &script(scripts, path.expose()), path.expose(), within).await,
     };
     Ok(match answered {
         Ok(200..400) => Ok(()),
         Ok(status) => Err(format!("status {status}")),
         Err(why) => Err(why),
     })
-}
-
-/// The script that nginx would have asked for a path: the one that it names, else the front script.
-fn script(scripts: &Path, target: &str) -> String {
-    let path = target.split('?').next().unwrap_or_default().trim_start_matches('/');
-    scripts.join(if path.ends_with(".php") { path } else { "index.php" }).display().to_string()
 }
 
 /// Fails once a process has ended for good, or so often since `before` that it will not stay up.

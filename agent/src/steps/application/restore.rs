@@ -69,8 +69,6 @@ async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<
         }
     }
     ground.switch(slot).await.map_err(explained)?;
-    if let Some(front) = ground.memory.front() {
-        front::bring_back(&front, name, host).await.map_err(explained)?;
-    }
+    front::bring_back(slot, &ground).await.map_err(explained)?;
     failed.map_or(Ok(Vec::new()), |error| Err(explained(error)))
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::fields::Application;
+use super::front;
 use super::generation::Placed;
 use super::ground::{Ground, KILLED_WITHIN};
 use super::procfile::WEB;
@@ -38,9 +39,10 @@ impl Application {
         let back = match (&before, ground.memory.slot(failed)) {
             (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
             // What serves is left as it is, though something of it has failed.
-            (None, Some((new, _))) if ground.memory.current() != Some(failed) => {
-                ground.retire(failed, &new).await.map_err(ApplicationError::Host)
-            }
+            (None, Some((new, _))) if ground.memory.current() != Some(failed) => match ground.retire(failed, &new).await {
+                Ok(()) => front::restore(ground.memory.current(), ground, cx).await,
+                Err(error) => Err(ApplicationError::Host(error)),
+            },
             (None, _) => Ok(()),
         };
         if let Err(trouble) = back {
@@ -60,14 +62,19 @@ impl Application {
             let environment = self.environment_file(placed, cx)?;
             ground.prepare(failed.other(), placed, &environment).await.map_err(ApplicationError::Host)?;
         }
+        if runs(WEB) {
+            // It gets its requests back at once. The proxy passes to both until it has read its former configuration.
+            ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
+        }
+        let restored = front::restore(Some(failed.other()), ground, cx).await;
         if !runs(WEB) {
             if let Some(new) = new.as_ref().filter(|new| new.port == placed.port) {
                 ground.stop(new, &new.processes()).await.map_err(ApplicationError::Host)?;
             }
             prove::launched(placed, WEB, ground, cx).await?;
             prove::serves(&self.ready, placed, ground, cx).await?;
+            ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
         }
-        ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
         ground.point_current(placed).await.map_err(ApplicationError::Host)?;
         if let Some(new) = &new {
             let alone: Vec<&str> = new.processes().into_iter().filter(|name| !self.overlap().covers(name)).collect();
@@ -76,10 +83,10 @@ impl Application {
         for process in placed.processes().into_iter().filter(|process| *process != WEB && !runs(process)) {
             prove::launched(placed, process, ground, cx).await?;
         }
-        match &new {
-            Some(new) => self.retire(failed, new, ground, cx).await.map_err(ApplicationError::Host),
-            None => Ok(()),
+        if let Some(new) = &new {
+            self.retire(failed, new, ground, cx).await.map_err(ApplicationError::Host)?;
         }
+        restored
     }
 
     /// Stopping what has failed, and proving once more what served before.

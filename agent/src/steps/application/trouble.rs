@@ -19,13 +19,21 @@ pub(crate) enum ApplicationError {
     /// What is wrong with the release itself.
     #[error("the release {version} cannot run: {}{}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), going_on(kept.as_deref()))]
     Release { version: String, remarks: Vec<Remark>, kept: Option<Box<str>> },
-    #[error("cannot read nginx's version{}", if why.is_empty() { String::new() } else { format!(": {why}") })]
-    NoProxy { why: String },
+    #[error("cannot run `nginx -v`{}{}", if why.is_empty() { String::new() } else { format!(": {why}") }, going_on(kept.as_deref()))]
+    NoProxy { why: String, kept: Option<Box<str>> },
     #[error("port {port} is in use by {by}{}", going_on(kept.as_deref()))]
     PortTaken { port: u16, by: String, kept: Option<Box<str>> },
-    #[error("the proxy does not serve: {why}")]
+    #[error("nginx rejects the configuration of the proxy{}", going_on(kept.as_deref()))]
+    Rejected {
+        hint: &'static str,
+        kept: Option<Box<str>>,
+        #[source]
+        said: Box<Excerpt>,
+    },
+    #[error("the proxy does not serve: {why}{}", going_on(kept.as_deref()))]
     Proxy {
         why: String,
+        kept: Option<Box<str>>,
         #[source]
         said: Box<Excerpt>,
     },
@@ -89,6 +97,9 @@ impl ApplicationError {
     pub(super) fn keeping(mut self, version: Option<String>) -> Self {
         if let Self::Release { kept, .. }
         | Self::PortTaken { kept, .. }
+        | Self::NoProxy { kept, .. }
+        | Self::Rejected { kept, .. }
+        | Self::Proxy { kept, .. }
         | Self::Ended { kept, .. }
         | Self::NotReady { kept, .. }
         | Self::Program { kept, .. }
@@ -107,8 +118,15 @@ impl Failure for ApplicationError {
             Self::Variable { .. } => Some("pass the value in a file, and its path in the environment".into()),
             Self::Release { remarks, .. } => remarks.first().map(|remark| remark.objection.hint.clone()),
             Self::NoProxy { .. } => Some("install nginx in the image, or set `proxy: none`".into()),
-            Self::PortTaken { .. } => Some("stop what listens there, or choose another `port` or, for the proxy, another `listen`".into()),
-            Self::Proxy { said, .. } => Some(to_correct(&said.to_string()).into()),
+            Self::PortTaken { port, .. } => Some(match port {
+                // Only then may it be that of a slot.
+                10_000.. => {
+                    "stop what listens there, or choose another `port`: with `overlap`, releases listen 10000 and 20000 above it".into()
+                }
+                _ => "stop what listens there, or choose another `port` or, for the proxy, another `listen`".into(),
+            }),
+            Self::Rejected { hint, .. } => Some((*hint).into()),
+            Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
             Self::Program { .. } => Some("run it by hand in the directory of the release, as the same user".into()),
             Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for all it said")),
             Self::Elsewhere { at, port, .. } if at.port() == *port => Some("have it listen on 127.0.0.1, or on all addresses".into()),
@@ -122,40 +140,5 @@ impl Failure for ApplicationError {
 
     fn is_transient(&self) -> bool {
         matches!(self, Self::Host(source) if source.is_transient())
-    }
-}
-
-/// What to do about a configuration that nginx refuses, by its last lines.
-fn to_correct(said: &str) -> &'static str {
-    let refused = |signs: &[&str]| said.lines().any(|line| line.contains("[emerg]") && signs.iter().any(|sign| line.contains(sign)));
-    if refused(&["SSL_CTX_", "cannot load certificate"]) {
-        "correct `certificate` and `key` of `tls`: both in PEM, and the key that of the first certificate"
-    } else if refused(&["bind() to", "duplicate listen"]) {
-        "give the proxy another `listen`, or stop what listens there"
-    } else {
-        "run `journalctl -b -u ingot-proxy.service`"
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_nginx_refuses_is_told_with_the_field_to_correct() {
-        for (said, hint) in [
-            ("nginx: [emerg] SSL_CTX_use_PrivateKey(\"/run/a.key\") failed (SSL: key values mismatch)", "correct `certificate` and `key`"),
-            ("nginx: [emerg] cannot load certificate \"/run/a.crt\": PEM_read_bio_X509_AUX() failed", "correct `certificate` and `key`"),
-            ("nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)", "give the proxy another `listen`"),
-            (
-                "nginx: [emerg] duplicate listen options for 0.0.0.0:80 in /run/ingot/proxy/sites/b.conf:3",
-                "give the proxy another `listen`",
-            ),
-            ("upstream said: cannot load certificate", "run `journalctl"),
-        ] {
-            let said = Box::new(["ready".to_owned(), said.to_owned()].into_iter().collect());
-            let error = ApplicationError::Proxy { why: "it failed".into(), said };
-            assert!(error.hint().unwrap().starts_with(hint), "{error:?}: {:?}", error.hint());
-        }
     }
 }
