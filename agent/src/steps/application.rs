@@ -24,6 +24,7 @@ mod change;
 mod decide;
 pub(crate) mod ebextensions;
 mod environment;
+mod extend;
 mod fields;
 mod front;
 mod generation;
@@ -135,8 +136,9 @@ impl Step for Application {
         let port = self.port.unwrap_or(examined.port);
         let front = self.front_changes(Facing { port, speaks: examined.speaks }, &ground, cx).await?;
         let build = self.recipe(&generation, &examined, cx).await?;
+        let extensions = self.due_extensions(&generation, &examined, &ground, cx).await?;
         let hooks = self.due_hooks(&examined);
-        let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
+        let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, extensions, hooks, front };
         let changes = wanted.changes(&found);
         if !changes.is_empty() {
             let generation = &wanted.generation;
@@ -193,6 +195,7 @@ impl Application {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
             Change::Build { placed, recipe } => return self.build(placed, recipe, cx).await,
+            Change::Extend { placed, extension } => return self.extend(placed, extension, ground, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
             Change::Configure { site, .. } => return self.configure(*site, ground, cx).await,
             Change::Serve { .. } => return self.serve(cx).await,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::extend::Extension;
 use super::front::Facing;
 use super::generation::Placed;
 use super::ground::Ground;
@@ -18,6 +19,11 @@ pub(crate) enum Change {
     Refuse {
         version: String,
         remarks: Vec<Remark>,
+    },
+    /// Carries out what `.ebextensions` say.
+    Extend {
+        placed: Placed,
+        extension: Extension,
     },
     /// Makes the release ready to run, in its own directory.
     Build {
@@ -88,6 +94,9 @@ impl fmt::Display for Change {
                 write!(f, "build {}", placed.generation.release.display())?;
                 if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; ")) }
             }
+            Self::Extend { placed, extension } => {
+                write!(f, "carry out {extension:#} of {}: {extension}", placed.generation.release.display())
+            }
             Self::Hooks { placed, moment, hooks, .. } => write!(f, "run the {} hooks of {placed}: {}", moment.name(), hooks.join(", ")),
             Self::Configure { ports, .. } => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
@@ -119,7 +128,9 @@ impl Change {
             // What is stopped is what was before.
             Self::Stop { slot, .. } => Some(slot.other()),
             Self::Configure { .. } | Self::Serve { .. } => ground.candidate(),
-            Self::Refuse { .. } | Self::Build { .. } => Some(ground.serving().map_or(Slot::A, |(slot, _)| slot.other())),
+            Self::Refuse { .. } | Self::Build { .. } | Self::Extend { .. } => {
+                Some(ground.serving().map_or(Slot::A, |(slot, _)| slot.other()))
+            }
             Self::Retire { .. } => None,
         }
     }

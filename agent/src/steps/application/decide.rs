@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::change::Change;
+use super::extend::Extension;
 use super::fields::Overlap;
 use super::generation::{Generation, Placed};
 use super::hooks::{Moment, Occasion};
@@ -62,6 +63,8 @@ pub(super) struct Wanted<'a> {
     pub(super) overlap: &'a Overlap,
     /// How its release is built, unless it is.
     pub(super) build: Option<Recipe>,
+    /// What is carried out before its build, and after that.
+    pub(super) extensions: [Option<Extension>; 2],
     /// The hooks of the release.
     pub(super) hooks: BTreeMap<(Occasion, Moment), Vec<String>>,
     /// What differs of the proxy.
@@ -141,8 +144,12 @@ impl Wanted<'_> {
         // The port of one that does not overlap is the proxy's, for the neighbors of one that does.
         let is_beside = self.overlaps() && before.is_none_or(|(_, before)| before.port != self.port);
         let stop = || before.and_then(|(slot, before)| self.stopped(slot, before, is_beside, found));
+        let [before_build, after_build] = self.extensions.clone();
+        let extend = |extension| Change::Extend { placed: placed.clone(), extension };
+        changes.extend(before_build.map(extend));
         changes.extend(self.hooks(Moment::Prebuild, slot, &placed));
         changes.extend(self.build.iter().map(|recipe| Change::Build { placed: placed.clone(), recipe: recipe.clone() }));
+        changes.extend(after_build.map(extend));
         changes.extend(self.hooks(Moment::Predeploy, slot, &placed));
         changes.push(Change::Prepare { slot, placed: placed.clone() });
         if !is_beside {
@@ -246,8 +253,8 @@ mod tests {
     }
 
     fn changes(version: &str, overlap: &Overlap, found: &Found) -> Vec<String> {
-        let (build, hooks, front) = (None, BTreeMap::new(), Vec::new());
-        let wanted = Wanted { application: "shop", generation: generation(version), port: 5000, overlap, build, hooks, front };
+        let (build, extensions, hooks, front) = (None, [None, None], BTreeMap::new(), Vec::new());
+        let wanted = Wanted { application: "shop", generation: generation(version), port: 5000, overlap, build, extensions, hooks, front };
         wanted.changes(found).iter().map(ToString::to_string).collect()
     }
 

@@ -56,7 +56,7 @@ pub(crate) struct Application {
     /// release's Buildfile.
     #[serde(default)]
     pub(super) build: Vec<Vec<String>>,
-    /// Whether the release's `.platform/hooks` and `.platform/confighooks` run, as root. Default: true.
+    /// Whether the release's `.platform/hooks`, `.platform/confighooks` and `.ebextensions` run, as root. Default: true.
     #[serde(default = "yes")]
     pub(super) hooks: bool,
     /// Whether processes can reach the instance metadata service, and with it the credentials of the instance. Default: true.

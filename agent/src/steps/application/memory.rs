@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::extend::Stage;
 use super::generation::Placed;
 use super::proxy::Version;
 use super::recipe::Recipe;
@@ -105,6 +106,26 @@ impl Memory<'_> {
             self.record.put(LAST, self.moment.entry(EntryState::Done, number.to_string())).await?;
         }
         self.record.remove(slot.name()).await
+    }
+
+    /// The releases of which `.ebextensions` were carried out: what was, and the directory.
+    pub(super) fn all_extended(&self) -> Vec<(Stage, PathBuf)> {
+        let below = |stage: Stage| self.record.below(stage.key()).into_iter().map(move |(key, _)| (stage, key[stage.key().len()..].into()));
+        Stage::BOTH.into_iter().flat_map(below).collect()
+    }
+
+    /// Which directory it was that `.ebextensions` were carried out of.
+    pub(super) fn extended(&self, stage: Stage, release: &Path) -> Option<String> {
+        self.record.get(&format!("{}{}", stage.key(), release.display()))?.detail
+    }
+
+    /// `None` forgets it.
+    pub(super) async fn set_extended(&self, stage: Stage, release: &Path, of: Option<&str>) -> Result<(), HostError> {
+        let key = format!("{}{}", stage.key(), release.display());
+        match of {
+            Some(of) => self.record.put(&key, self.moment.entry(EntryState::Done, of.to_owned())).await,
+            None => self.record.remove(&key).await,
+        }
     }
 
     /// The proxy as it was last configured, without secrets.

@@ -37,6 +37,9 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
+    /// An entry of `.ebextensions`, by its file and line.
+    #[error("{what} cannot be carried out{}", going_on(kept.as_deref()))]
+    Entry { what: String, kept: Option<Box<str>>, source: HostError },
     /// `kept` is the version that goes on serving, if there is one.
     #[error("{process} of {version} {what}{}", going_on(kept.as_deref()))]
     Ended {
@@ -92,6 +95,7 @@ impl ApplicationError {
         | Self::Ended { kept, .. }
         | Self::NotReady { kept, .. }
         | Self::Program { kept, .. }
+        | Self::Entry { kept, .. }
         | Self::Elsewhere { kept, .. } = &mut self
         {
             *kept = version.map(Into::into);
@@ -116,7 +120,7 @@ impl Failure for ApplicationError {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
             Self::Lost => Some("stop its units, remove its link below /run/ingot/proxy, and run `ingot boot`".into()),
-            Self::Host(source) => source.hint(),
+            Self::Entry { source, .. } | Self::Host(source) => source.hint(),
         }
     }
 
