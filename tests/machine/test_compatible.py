@@ -121,3 +121,79 @@ def test_extensions_that_were_killed_run_again(machine, serving):
     machine.open("b")
     machine.succeed(shop("gated"))
     assert order(machine) == ["a", "b", "b"] and machine.generation() == "gated"
+
+
+# compatible_with: beanstalk.
+
+BEANSTALK = {"compatible_with": "beanstalk", "user": None, "environment": {"QUOTED": "it's \"x\" $HOME\ny", "PLAIN": "1"}}
+GET = "/opt/elasticbeanstalk/bin/get-config"
+SCRIPT = f"""\
+#!/bin/sh
+set -e
+{GET} environment -k QUOTED >/srv/quoted
+test "$(readlink -f /var/app/staging)" = "$PWD"
+test "$({GET} platformconfig -k AppUser)" = webapp
+set -a; . /opt/elasticbeanstalk/deployment/env
+test "$PLAIN" = 1
+"""
+
+
+def compatible(key: str, **fields) -> str:
+    """The document of an application that is compatible; fields of None are left out."""
+    text = json.loads(shop(key, bundle={"owner": "webapp"}, **{**BEANSTALK, **fields}).removeprefix("#ingot\n"))
+    application = text["applications"]["shop"]
+    text["applications"]["shop"] = {name: value for name, value in application.items() if value is not None}
+    return "#ingot\n" + json.dumps(text)
+
+
+def test_scripts_find_what_elastic_beanstalk_has(machine, serving):
+    for number in (1, 2):
+        files = {".platform/hooks/predeploy/1": SCRIPT, "Procfile": "web: echo here; exec python3 -S bin/echo.py\n"}
+        machine.upload(f"compatible-{number}", release_of(number, files))
+    machine.succeed(compatible("compatible-1"))
+    assert machine.must("cat", "/srv/quoted") == "it's \"x\" $HOME\ny\n"
+    assert json.loads(machine.must(GET, "environment"))["QUOTED"] == "it's \"x\" $HOME\ny"
+    assert machine.must(GET, "environment", "--output", "YAML").splitlines()[0] == '"PLAIN": "1"'
+    assert machine.must("ps", "-o", "user=", "-p", web_pid(machine)).strip() == "webapp"
+    assert machine.must("readlink", "-f", "/var/app/current").strip() == "/opt/shop/releases/compatible-1"
+    for path in ("/opt/elasticbeanstalk/deployment/env", "/run/ingot/applications/shop/beanstalk.json"):
+        assert machine.must("stat", "-L", "-c", "%a %U", path) == "600 root\n"
+    assert machine.run("runuser", "-u", "nobody", "--", GET, "environment").code != 0
+    machine.must("test", "-d", "/opt/elasticbeanstalk/tasks/taillogs.d")
+    machine.wait_until("grep -q 'shop-web.*here' /var/log/web.stdout.log")
+    print(machine.must("systemctl", "show", "-p", "MemoryCurrent,CPUUsageNSec", "ingot-log-shop-web.service"))
+    print(machine.must("sh", "-c", "grep -E 'VmRSS|RssAnon|ctxt' /proc/$(systemctl show -P MainPID ingot-log-shop-web.service)/status"))
+
+    assert "changed" not in machine.succeed(compatible("compatible-1")).outcomes().values()
+    machine.succeed(compatible("compatible-2"))
+    assert machine.must("readlink", "-f", "/var/app/current").strip() == "/opt/shop/releases/compatible-2"
+
+    machine.succeed(shop("shop-1"))
+    for path in ("/var/app/current", "/var/app/staging", "/opt/elasticbeanstalk/deployment/env", GET):
+        assert machine.run("test", "-L", path).code != 0 and machine.run("test", "-e", path).code != 0, path
+    assert machine.run("systemctl", "is-active", "ingot-log-shop-web.service").code != 0
+
+
+def test_variables_that_a_hook_appends_are_refused(machine, serving):
+    hook = "#!/bin/sh\necho A=b >>/opt/elasticbeanstalk/deployment/env\n"
+    machine.upload("appends", release_of("appends", {".platform/hooks/predeploy/1": hook}))
+    failure = machine.fail(compatible("appends"))
+    assert "hooks/predeploy/1 has changed /opt/elasticbeanstalk/deployment/env" in failure, failure
+    assert machine.generation() == "1" and machine.pids() == serving
+
+
+def test_without_the_user_nothing_is_done(machine, serving):
+    machine.must("userdel", "webapp")
+    try:
+        failure = machine.fail(compatible("shop-2").replace('"owner": "webapp"', '"owner": "shop"'))
+    finally:
+        machine.must("useradd", "--system", "webapp")
+    assert "no user `webapp`" in failure and "useradd --system webapp" in failure, failure
+    assert machine.pids() == serving
+
+
+def test_only_one_application_is_compatible(machine):
+    text = json.loads(compatible("shop-1").removeprefix("#ingot\n"))
+    text["applications"]["other"] = {**text["applications"]["shop"], "port": 5100, "proxy": {"listen": 8081}}
+    done = machine.run("ingot", "check", "-", stdin="#ingot\n" + json.dumps(text))
+    assert "applications.shop says `compatible_with: beanstalk`, and so does applications.other" in done.stdout + done.stderr, done

@@ -19,6 +19,7 @@
 //! the new one fails at any point, the one before goes on serving. [`decide`] says what is to be done, and is pure; [`mod@ground`]
 //! does it; [`memory`] is what outlasts a reboot.
 
+mod beanstalk;
 mod build;
 mod change;
 mod decide;
@@ -105,6 +106,7 @@ impl Step for Application {
             phase: Phase::Serve,
             ports: self.ports(),
             has_units: true,
+            only_one: self.is_for_beanstalk().then_some("says `compatible_with: beanstalk`"),
             patience: PATIENCE + self.ready.timeout() + self.stop.grace() + self.time_to_go_back(),
             ..Shape::default()
         }
@@ -134,12 +136,14 @@ impl Step for Application {
             known => known?,
         };
         let port = self.port.unwrap_or(examined.port);
-        let front = self.front_changes(Facing { port, speaks: examined.speaks }, &ground, cx).await?;
+        let site = Facing { port, speaks: examined.speaks, snippets: examined.snippets.clone() };
+        let front = self.front_changes(site, &ground, cx).await?;
         let build = self.recipe(&generation, &examined, cx).await?;
         let extensions = self.due_extensions(&generation, &examined, &ground, cx).await?;
         let hooks = self.due_hooks(&examined);
         let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, extensions, hooks, front };
-        let changes = wanted.changes(&found);
+        let mut changes = self.compatible(&wanted.generation, port, &ground, cx).await?;
+        changes.extend(wanted.changes(&found));
         if !changes.is_empty() {
             let generation = &wanted.generation;
             let remarks = programs::lacking(&examined, &generation.environment, cx.host()).await.map_err(ApplicationError::Host)?;
@@ -195,9 +199,11 @@ impl Application {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
             Change::Build { placed, recipe } => return self.build(placed, recipe, cx).await,
+            Change::Provide { part, generation, port } => return self.provide(part, generation, *port, ground, cx).await,
             Change::Extend { placed, extension } => return self.extend(placed, extension, ground, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
-            Change::Configure { site, .. } => return self.configure(*site, ground, cx).await,
+            Change::Check { site } => return self.check(site, cx).await,
+            Change::Configure { site, .. } => return self.configure(site, ground, cx).await,
             Change::Serve { .. } => return self.serve(cx).await,
             Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
             Change::Stop { placed, processes, .. } => {
@@ -235,6 +241,7 @@ impl Application {
         }
         let user = match &self.user {
             Some(user) => user.clone(),
+            None if self.is_for_beanstalk() => cx.host().users.user(beanstalk::USER).await.map_err(ApplicationError::Host)?.name,
             None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
         };
         let scripts = match examined.speaks {
@@ -266,7 +273,7 @@ impl Application {
     }
 
     fn asked<'r>(&self, run: &'r BTreeMap<String, String>) -> Asked<'r> {
-        Asked { run: (!run.is_empty()).then_some(run), builds: !self.build.is_empty(), ignores_hooks: !self.hooks }
+        Asked { run: (!run.is_empty()).then_some(run), builds: !self.build.is_empty(), ignores_hooks: !self.hooks, reads_nginx: self.is_for_beanstalk() }
     }
 
     /// What the release shows, once that can run.

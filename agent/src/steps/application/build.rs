@@ -164,6 +164,9 @@ impl Application {
         let mut environment = self.variables(&placed.generation, cx)?;
         environment.extend([("PORT".to_owned(), placed.port.to_string().as_str().into()), (LEADER.0.to_owned(), LEADER.1.into())]);
         let run = Run { release, environment: &environment, user: None };
+        if moment.is_before_the_switch() {
+            self.point_staging(release, cx.host()).await.map_err(ApplicationError::Host)?;
+        }
         for hook in hooks {
             let path = release.join(hook);
             if let Some(stat) = cx.host().files.stat(&path).await.map_err(ApplicationError::Host)?
@@ -172,7 +175,9 @@ impl Application {
                 let attributes = Attributes { mode: stat.attributes.mode | 0o755, ..stat.attributes };
                 cx.host().files.set_attributes(&path, attributes).await.map_err(ApplicationError::Host)?;
             }
+            let before = self.handed_over(cx).await?;
             run.run(&[path.display().to_string()], hook, cx).await?;
+            self.is_unchanged(before, hook, cx).await?;
         }
         match moment {
             Moment::Postdeploy => ground.memory.set_hooked(placed.number).await.map_err(ApplicationError::Host),

@@ -151,16 +151,19 @@ impl Wanted<'_> {
         changes.extend(self.build.iter().map(|recipe| Change::Build { placed: placed.clone(), recipe: recipe.clone() }));
         changes.extend(after_build.map(extend));
         changes.extend(self.hooks(Moment::Predeploy, slot, &placed));
+        let is_check = |change: &Change| matches!(change, Change::Check { .. });
+        let (checks, front): (Vec<Change>, Vec<Change>) = self.front.iter().cloned().partition(is_check);
+        changes.extend(checks);
         changes.push(Change::Prepare { slot, placed: placed.clone() });
         if !is_beside {
             changes.extend(stop());
-            changes.extend(self.front.iter().cloned());
+            changes.extend(front.iter().cloned());
         }
         let starts = |process: &&str| !found.runs(&placed, process);
         changes.extend(first.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
         changes.push(Change::Prove { slot, placed: placed.clone() });
         if is_beside {
-            changes.extend(self.front.iter().cloned());
+            changes.extend(front.iter().cloned());
         }
         changes.push(Change::Switch { slot, placed: placed.clone(), from: before.map(|(_, before)| before.generation.version.clone()) });
         if is_beside {

@@ -98,10 +98,15 @@ impl Application {
         let release = &placed.generation.release;
         let mut variables = self.variables(&placed.generation, cx)?;
         variables.push((LEADER.0.to_owned(), LEADER.1.into()));
+        self.point_staging(release, cx.host()).await.map_err(ApplicationError::Host)?;
         for entry in &extension.entries {
             match entry {
                 Before::Write(file) => write(file, cx).await.map_err(|error| failed(&told(&file.place, &file.path), error))?,
-                Before::Run(command) => extension.run(command, release, &variables, cx).await?,
+                Before::Run(command) => {
+                    let before = self.handed_over(cx).await?;
+                    extension.run(command, release, &variables, cx).await?;
+                    self.is_unchanged(before, &told(&command.place, &command.name), cx).await?;
+                }
             }
         }
         remember(release, extension, ground).await.map_err(ApplicationError::Host)

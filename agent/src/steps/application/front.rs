@@ -11,7 +11,8 @@ use super::ground::Ground;
 use super::memory::Front;
 use super::platforms::Speaks;
 use super::procfile::WEB;
-use super::proxy::{FastCgi, Nginx, Place, Proxy, Site, UNIT, Upstream, Version, WORKER_USERS, taken, taken_here};
+use super::proxy::{FastCgi, Nginx, Place, Proxy, SITES, Site, Snippets, UNIT, Upstream, Version, WORKER_USERS, origin, taken, taken_here};
+use super::remark::Remark;
 use super::slot::Slot;
 use super::trouble::ApplicationError;
 use crate::host::{Attributes, End, Host, HostError, Invocation, SEARCH_PATH};
@@ -35,11 +36,13 @@ const LIMIT: u64 = 1 << 20;
 const LINES: usize = 5;
 
 /// What the proxy leads to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Facing {
     /// Where this machine reaches the application.
     pub(super) port: u16,
     pub(super) speaks: Speaks,
+    /// What the release adds.
+    pub(super) snippets: Snippets,
 }
 
 /// A file of the proxy, as it should be.
@@ -58,11 +61,14 @@ impl Application {
         let mut differs = true;
         if let Some(front) = ground.memory.front() {
             let nginx = nginx(front.version, cx.host()).await.map_err(ApplicationError::Host)?;
-            differs = self.differs(&self.front_files(site, &nginx, cx)?, cx).await?;
+            differs = self.differs(&self.front_files(&site, &nginx, cx)?, cx).await?;
         }
         let unit = cx.host().units.show(&[UNIT.to_owned()]).await.map_err(ApplicationError::Host)?;
         let is_up = unit.first().is_some_and(|unit| unit.active == "active");
         let mut changes = Vec::new();
+        if differs && !site.snippets.is_empty() {
+            changes.push(Change::Check { site: site.clone() });
+        }
         if differs {
             changes.push(Change::Configure { site, ports: self.proxy.ports() });
         }
@@ -83,16 +89,17 @@ impl Application {
     }
 
     /// nginx's configuration of this application.
-    fn site(&self, name: &str, of: Facing, has_certificate: bool, nginx: &Nginx) -> String {
+    fn site(&self, name: &str, of: &Facing, has_certificate: bool, nginx: &Nginx) -> String {
         let slots = Slot::BOTH.map(|slot| slot.port(of.port, self.overlap().covers(WEB)));
         let speaks = match of.speaks {
             Speaks::Http => Upstream::Http,
             Speaks::FastCgi { root } => Upstream::FastCgi(FastCgi { root }),
         };
-        self.proxy.site(&Site { name, port: of.port, slots, speaks, has_certificate }, nginx).unwrap_or_default()
+        let site = Site { name, port: of.port, slots, speaks, has_certificate };
+        self.proxy.site_with(&of.snippets, &site, nginx).unwrap_or_default()
     }
 
-    fn front_files(&self, site: Facing, nginx: &Nginx, cx: &Context<'_>) -> Result<Vec<File>, ApplicationError> {
+    fn front_files(&self, site: &Facing, nginx: &Nginx, cx: &Context<'_>) -> Result<Vec<File>, ApplicationError> {
         let name = cx.key();
         let plain = |path: Place<'_>, text: String| File { path: path.path(), content: Zeroizing::new(text.into_bytes()), mode: 0o644 };
         let mut files = Vec::new();
@@ -110,7 +117,7 @@ impl Application {
     }
 
     /// Writes what differs.
-    pub(super) async fn configure(&self, site: Facing, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+    pub(super) async fn configure(&self, site: &Facing, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
         let slots = Slot::BOTH.map(|slot| slot.port(site.port, self.overlap().covers(WEB)));
         let own = (!slots.contains(&site.port)).then(|| taken_here(site.port, &listeners)).flatten();
@@ -124,6 +131,29 @@ impl Application {
             write(&file.path, &file.content, file.mode, cx.host()).await.map_err(ApplicationError::Host)?;
         }
         directories(cx.key(), cx.host()).await.map_err(ApplicationError::Host)
+    }
+
+    /// Has nginx read the configuration as it would be with what the release adds. Nothing that nginx reads is touched.
+    pub(super) async fn check(&self, site: &Facing, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        let host = cx.host();
+        let nginx = nginx(version(host).await?, host).await.map_err(ApplicationError::Host)?;
+        let text = self.site(cx.key(), site, false, &nginx);
+        let (end, said) = try_out(cx.key(), &text, &nginx, host).await.map_err(ApplicationError::Host)?;
+        if end == End::Exited(0) {
+            return Ok(());
+        }
+        let line = said.iter().find(|line| line.contains("[emerg]")).or(said.last()).cloned().unwrap_or_default();
+        // After the level, a worker says who it is: `[emerg] 619#619: unknown directive …`.
+        let why = line.split("[emerg] ").last().unwrap_or_default();
+        let why = why.split_once(": ").filter(|(who, _)| who.contains('#')).map_or(why, |(_, why)| why);
+        let at = why.rsplit_once(':').and_then(|(_, line)| origin(&text, line.trim().parse().ok()?));
+        let Some((file, line)) = at else {
+            return Err(ApplicationError::Proxy { why: cx.redact(why), said: Box::new(said.iter().map(|line| cx.redact(line)).collect()) });
+        };
+        let message = why.rsplit_once(" in ").map_or(why, |(message, _)| message);
+        let mistake = Remark::at(file, line, format!("nginx: {message}"), "correct it, or remove the directive");
+        let version = cx.world.known.text(&self.bundle, "version").unwrap_or_default();
+        Err(ApplicationError::Release { version, remarks: vec![mistake], kept: None })
     }
 
     /// Starts nginx, or has it read its configuration.
@@ -149,6 +179,31 @@ impl Application {
             }
         }
     }
+}
+
+/// Tells how `nginx -t` ends for a configuration with this one of an application, and what it says.
+async fn try_out(name: &str, text: &str, nginx: &Nginx, host: &Host) -> Result<(End, Vec<String>), HostError> {
+    // In the same directory, from which nginx reads relative paths.
+    let (main, site) = (Place::Conf.path().with_file_name(".tried.conf"), Path::new(SITES).join(format!(".tried.{name}")));
+    let own = format!("{name}.conf");
+    let others = host.files.list(Path::new(SITES)).await?.into_iter().filter(|other| !other.starts_with('.') && *other != own);
+    let all: String = others.chain([format!(".tried.{name}")]).map(|site| format!("include {SITES}/{site};\n")).collect();
+    write(&main, nginx.conf().replace(&format!("include {SITES}/*.conf;"), &all).as_bytes(), 0o644, host).await?;
+    write(&site, text.as_bytes(), 0o644, host).await?;
+    directories(name, host).await?;
+    host.files.create_directory(Path::new("/var/cache/ingot-proxy"), 0o755).await?;
+    let invocation = Invocation {
+        argv: [NGINX, "-t", "-q", "-c", &main.display().to_string()].map(Into::into).to_vec(),
+        environment: vec![("PATH".into(), SEARCH_PATH.into())],
+        directory: "/".into(),
+        user: None,
+        timeout: STARTED_WITHIN,
+    };
+    let mut said = Vec::new();
+    let end = host.commands.run(&invocation, &mut |line| said.push(line.to_owned())).await?;
+    host.files.remove(&main).await?;
+    host.files.remove(&site).await?;
+    Ok((end, said))
 }
 
 /// Writes what is remembered of a proxy, and starts it.

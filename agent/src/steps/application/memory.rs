@@ -18,6 +18,7 @@ const CURRENT: &str = "current";
 const BUILT: &str = "built ";
 const LAST: &str = "last";
 const FRONT: &str = "proxy";
+const COMPATIBLE: &str = "beanstalk";
 const HOOKED: &str = "hooks";
 const BEFORE: &str = "before";
 
@@ -125,6 +126,23 @@ impl Memory<'_> {
         match of {
             Some(of) => self.record.put(&key, self.moment.entry(EntryState::Done, of.to_owned())).await,
             None => self.record.remove(&key).await,
+        }
+    }
+
+    /// The processes of which a log is written, where anything was put for Elastic Beanstalk's scripts.
+    pub(super) fn compatible(&self) -> Option<Vec<String>> {
+        serde_json::from_str(self.record.get(COMPATIBLE)?.detail.as_deref()?).ok()
+    }
+
+    /// `None` forgets it.
+    pub(super) async fn set_compatible(&self, logged: Option<&[String]>) -> Result<(), HostError> {
+        match logged {
+            Some(logged) if self.compatible().as_deref() == Some(logged) => Ok(()),
+            Some(logged) => {
+                let detail = serde_json::to_string(logged).expect("it is plain data");
+                self.record.put(COMPATIBLE, self.moment.entry(EntryState::Done, detail)).await
+            }
+            None => self.record.remove(COMPATIBLE).await,
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use super::change::Change;
 use super::fields::Application;
+use super::front::Facing;
 use super::generation::Placed;
 use super::ground::{Ground, KILLED_WITHIN};
 use super::procfile::WEB;
@@ -69,6 +71,7 @@ impl Application {
         }
         ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
         ground.point_current(placed).await.map_err(ApplicationError::Host)?;
+        self.face_again(failed.other(), placed, ground, cx).await?;
         if let Some(new) = &new {
             let alone: Vec<&str> = new.processes().into_iter().filter(|name| !self.overlap().covers(name)).collect();
             ground.stop(new, &alone).await.map_err(ApplicationError::Host)?;
@@ -80,6 +83,25 @@ impl Application {
             Some(new) => self.retire(failed, new, ground, cx).await.map_err(ApplicationError::Host),
             None => Ok(()),
         }
+    }
+
+    /// Takes back what a newer release has added to nginx's configuration.
+    async fn face_again(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        if !self.is_for_beanstalk() {
+            return Ok(());
+        }
+        let examined = self.examined(&placed.generation.release, &placed.generation.version, cx).await?;
+        let port = slot.reached_at(placed.port, self.overlap().covers(WEB));
+        let site = Facing { port, speaks: examined.speaks, snippets: examined.snippets };
+        for change in self.front_changes(site, ground, cx).await? {
+            match change {
+                Change::Configure { site, .. } => self.configure(&site, ground, cx).await?,
+                Change::Serve { .. } => self.serve(cx).await?,
+                // It has served before.
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Stopping what has failed, and proving once more what served before.
