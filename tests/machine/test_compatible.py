@@ -197,3 +197,90 @@ def test_only_one_application_is_compatible(machine):
     text["applications"]["other"] = {**text["applications"]["shop"], "port": 5100, "proxy": {"listen": 8081}}
     done = machine.run("ingot", "check", "-", stdin="#ingot\n" + json.dumps(text))
     assert "applications.shop says `compatible_with: beanstalk`, and so does applications.other" in done.stdout + done.stderr, done
+
+
+# .platform/nginx.
+
+CONF = ".platform/nginx/conf.d"
+ADDED = {
+    f"{CONF}/a.conf": "client_max_body_size 1k;\nserver_tokens on;\nadd_header X-Release NUMBER;\nmap $uri $page { default page; }\n",
+    f"{CONF}/elasticbeanstalk/b.conf": "location = /page { return 200 \"$page of NUMBER\\n\"; }\n",
+}
+
+
+def adding(number: int, **files: str) -> dict[str, bytes]:
+    """A release that adds to nginx's configuration."""
+    own = {name: text.replace("NUMBER", str(number)) for name, text in {**ADDED, **files}.items()}
+    return release_of(number, own)
+
+
+def reloads(machine) -> int:
+    return machine.journal("-u", "ingot-proxy.service").count("Reloaded ingot-proxy.service")
+
+
+def curl(machine, *arguments: str) -> str:
+    return machine.must("curl", "-sS", "--max-time", "20", *arguments)
+
+
+def page(machine) -> str:
+    return curl(machine, "http://127.0.0.1:8080/page").strip()
+
+
+def test_what_a_release_adds_to_nginx_comes_and_goes_with_it(machine, serving):
+    for number in (1, 2):
+        machine.upload(f"adding-{number}", adding(number))
+    machine.upload("same-2", adding(2))
+    machine.succeed(compatible("adding-1"))
+    assert page(machine) == "page of 1" and machine.generation() == "1"
+    head = curl(machine, "-D", "-", "-o", "/dev/null", "http://127.0.0.1:8080/")
+    assert head.count("X-Release: 1") == 1 and "Server: nginx/" in head, head
+    status = ["-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "x" * 1025]
+    assert curl(machine, *status, "http://127.0.0.1:8080/") == "413"
+    assert "changed" not in machine.succeed(compatible("adding-1")).outcomes().values()
+
+    machine.succeed(compatible("adding-2"))
+    assert page(machine) == "page of 2" and machine.generation() == "2"
+    before = reloads(machine)
+    machine.succeed(compatible("same-2"))
+    assert reloads(machine) == before and page(machine) == "page of 2"
+    machine.succeed(compatible("adding-1"))
+    assert page(machine) == "page of 1" and machine.generation() == "1"
+    machine.succeed(compatible("shop-2"))
+    assert "page of" not in page(machine)
+
+
+BAD_NGINX = {
+    "unknown": ({f"{CONF}/z.conf": "# a\nno_such_directive on;\n"}, [f"{CONF}/z.conf:2: nginx: unknown directive", "no_such_directive"]),
+    "server": ({f"{CONF}/elasticbeanstalk/z.conf": "\n\nlocation /a { nonsense 1; }\n"}, [f"{CONF}/elasticbeanstalk/z.conf:3: nginx: unknown"]),
+    "open": ({f"{CONF}/z.conf": "a {\n"}, [f"{CONF}/z.conf:1: this `{{` is not closed"]),
+    "whole": ({".platform/nginx/nginx.conf": "user nginx;\n"}, [".platform/nginx/nginx.conf: this would replace", "conf.d/elasticbeanstalk/*.conf"]),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_NGINX)
+def test_what_nginx_does_not_read_is_named_and_nothing_is_switched(machine, bad):
+    machine.upload("adding-1", adding(1))
+    machine.succeed(compatible("adding-1"))
+    pids, before = machine.pids(), reloads(machine)
+    files, wanted = BAD_NGINX[bad]
+    machine.upload(f"nginx-{bad}", adding(9, **files))
+    failure = machine.fail(compatible(f"nginx-{bad}"))
+    assert [text for text in wanted if text not in failure] == [] and "adding-1 goes on serving" in failure, failure
+    assert (machine.pids(), reloads(machine), page(machine)) == (pids, before, "page of 1")
+
+
+def test_a_release_that_fails_after_the_switch_takes_its_configuration_back(machine):
+    machine.upload("adding-1", adding(1))
+    machine.succeed(compatible("adding-1"))
+    machine.upload("late", adding(7, **{".platform/hooks/postdeploy/1": "#!/bin/sh\nexit 7\n"}))
+    assert "postdeploy/1 exited with 7" in machine.fail(compatible("late"))
+    assert page(machine) == "page of 1" and machine.generation() == "1"
+
+
+def test_a_location_of_its_own_reaches_the_application(machine):
+    root = "location / {\n    proxy_pass http://127.0.0.1:5000;\n    add_header X-Own yes;\n}\n"
+    machine.upload("root", release_of("root", {f"{CONF}/elasticbeanstalk/00_application.conf": root}))
+    machine.succeed(compatible("root"))
+    for _ in range(4):
+        assert "X-Own: yes" in curl(machine, "-D", "-", "-o", "/dev/null", "http://127.0.0.1:8080/")
+        assert machine.generation() == machine.generation(5000) == "root"

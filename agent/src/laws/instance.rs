@@ -72,6 +72,7 @@ impl Instance {
     pub(super) fn with_aws(example: &Example, secrets: FakeSecretsManager, parameters: FakeParameterStore) -> Self {
         let machine = FakeMachine::rehearsal();
         machine.add_to_releases(".ebextensions/01_law.config", EXTENSIONS);
+        machine.add_to_releases(".platform/nginx/conf.d/law.conf", "client_max_body_size 1m;\n");
         example.templates.iter().for_each(|(path, text)| machine.add_file(path, text));
         let units = ReadingUnits::of(example, &machine);
         let (secrets, parameters) = (Rc::new(secrets), Rc::new(parameters));

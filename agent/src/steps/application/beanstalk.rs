@@ -10,7 +10,6 @@
 //! All of it is inspected and put right in every boot. Nothing of it changes with a release but the variables: the links
 //! lead through the proxy's own, which is renamed by the switch.
 
-use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +22,7 @@ use super::change::Change;
 use super::fields::Application;
 use super::generation::Generation;
 use super::ground::Ground;
+use super::part::{Part, log, log_unit};
 use super::proxy::{Place, Proxy};
 use super::trouble::ApplicationError;
 use crate::host::{Attributes, Host, HostError, Launch};
@@ -57,50 +57,6 @@ const LIMIT: u64 = 4 << 20;
 #[serde(rename_all = "lowercase")]
 pub(super) enum Compatible {
     Beanstalk,
-}
-
-/// One thing that scripts look for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Part {
-    Directory(PathBuf),
-    Link {
-        at: PathBuf,
-        to: PathBuf,
-    },
-    File {
-        path: PathBuf,
-        mode: u32,
-    },
-    /// A process of whom a log is written.
-    Log(String),
-    /// A process that is no longer there.
-    NoLog(String),
-    /// Everything, where the document no longer asks for it.
-    Nothing(Vec<PathBuf>),
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory(path) => write!(f, "create directory {}", path.display()),
-            Self::Link { at, to } => write!(f, "link {} to {}", at.display(), to.display()),
-            Self::File { path, mode } => write!(f, "write {} (mode {mode:04o})", path.display()),
-            Self::Log(process) => write!(f, "write the log of {process} to {}", log(process)),
-            Self::NoLog(process) => write!(f, "stop writing {}", log(process)),
-            Self::Nothing(paths) => {
-                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-                write!(f, "remove what was compatible with Elastic Beanstalk: {}", paths.join(", "))
-            }
-        }
-    }
-}
-
-fn log(process: &str) -> String {
-    format!("/var/log/{process}.stdout.log")
-}
-
-fn log_unit(application: &str, process: &str) -> String {
-    format!("ingot-log-{application}-{process}.service")
 }
 
 /// Files in memory, root's alone: the variables for shells and systemd, and all that `get-config` tells.
@@ -152,7 +108,7 @@ impl Application {
             }
             let units: Vec<String> = generation.processes.keys().map(|process| log_unit(name, process)).collect();
             let shown = host.units.show(&units).await.map_err(ApplicationError::Host)?;
-            let down = generation.processes.keys().zip(shown).filter(|(_, unit)| unit.active != "active");
+            let down = generation.processes.keys().zip(shown).filter(|(_, unit)| matches!(unit.active.as_str(), "inactive" | "failed"));
             parts.extend(down.map(|(process, _)| Part::Log(process.clone())));
             let gone = logged.into_iter().flatten().filter(|process| !generation.processes.contains_key(process));
             parts.extend(gone.map(Part::NoLog));
@@ -256,7 +212,8 @@ impl Application {
         let proxy = if matches!(self.proxy, Proxy::None) { "none" } else { "nginx" };
         let _ = write!(
             out,
-            r#"{{"platformconfig":{{"AppDeployDir":"{CURRENT}/","AppStagingDir":"{STAGING}/","AppUser":"{USER}","ApplicationPort":"{port}","ProxyServer":"{proxy}"}},"#
+            r#"{{"platformconfig":{{"AppDeployDir":"{CURRENT}/","AppStagingDir":"{STAGING}/","AppUser":"{}","ApplicationPort":"{port}","ProxyServer":"{proxy}"}},"#,
+            generation.user
         );
         let _ = write!(out, r#""container":{{"application_port":"{port}","instance_port":"80","proxy_server":"{proxy}"}},"addons":{{}},"#);
         let _ =
@@ -325,6 +282,9 @@ fn follower(application: &str, process: &str) -> Launch {
         environment_file: "/dev/null".into(),
         stop_signal: "SIGTERM".into(),
         stop_grace: Duration::from_secs(5),
-        properties: vec!["MemoryHigh=32M".into()],
+        // In a container, what these hide would show it another boot, whose journal is empty.
+        properties: ["Clock", "ControlGroups", "KernelLogs", "KernelModules", "KernelTunables"]
+            .map(|what| format!("Protect{what}=no"))
+            .into(),
     }
 }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use super::beanstalk::Part;
-use super::extend::Extension;
+use super::extension::Extension;
 use super::front::Facing;
 use super::generation::{Generation, Placed};
 use super::ground::Ground;
 use super::hooks::Moment;
+use super::part::Part;
 use super::proxy::UNIT;
 use super::recipe::{Recipe, shown};
 use super::remark::Remark;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::change::Change;
-use super::extend::Extension;
+use super::extension::Extension;
 use super::fields::Overlap;
 use super::generation::{Generation, Placed};
 use super::hooks::{Moment, Occasion};

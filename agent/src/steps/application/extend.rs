@@ -3,11 +3,11 @@
 //! What changes the machine cannot be inspected, so each of the two is done once for each release on each machine, and
 //! remembered as a build is: after a kill it is done again from the start. What it was is read from the release again.
 
-use std::fmt;
 use std::path::Path;
 
 use super::build::{LEADER, Run, identity};
 use super::ebextensions::{self, Before, Command, Content, File};
+use super::extension::{Extension, Stage};
 use super::fields::Application;
 use super::generation::{Generation, Placed};
 use super::ground::Ground;
@@ -21,50 +21,6 @@ use crate::text::SecretText;
 
 /// As CloudFormation's helpers create a file that says no mode.
 const MODE: u32 = 0o644;
-
-/// When entries are carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// `files` and `commands`, in `/`.
-    Before,
-    /// `container_commands`, in the release.
-    After,
-}
-
-impl Stage {
-    pub(super) const BOTH: [Self; 2] = [Self::Before, Self::After];
-
-    /// What it is remembered by, followed by the directory of a release.
-    pub(super) fn key(self) -> &'static str {
-        match self {
-            Self::Before => "ebextensions ",
-            Self::After => "container commands ",
-        }
-    }
-}
-
-/// Entries that are due.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Extension {
-    /// As of a [`Recipe`](super::recipe::Recipe).
-    of: String,
-    stage: Stage,
-    entries: Vec<Before>,
-}
-
-/// Prints the entries; in the alternate form (`{:#}`) what they are.
-impl fmt::Display for Extension {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if f.alternate() {
-            return f.write_str(if self.stage == Stage::Before { ".ebextensions" } else { "the container commands" });
-        }
-        let told = |entry: &Before| match entry {
-            Before::Write(file) => format!("write {}", file.path),
-            Before::Run(command) => format!("run {}", command.name),
-        };
-        f.write_str(&self.entries.iter().map(told).collect::<Vec<_>>().join(", "))
-    }
-}
 
 impl Application {
     /// What of `.ebextensions` was not carried out yet, before and after the build. They are programs of the release that run

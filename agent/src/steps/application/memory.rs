@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::extend::Stage;
+use super::extension::Stage;
 use super::generation::Placed;
 use super::proxy::Version;
 use super::recipe::Recipe;

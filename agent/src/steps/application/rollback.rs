@@ -71,7 +71,9 @@ impl Application {
         }
         ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
         ground.point_current(placed).await.map_err(ApplicationError::Host)?;
-        self.face_again(failed.other(), placed, ground, cx).await?;
+        if let Err(trouble) = self.face_again(failed.other(), placed, ground, cx).await {
+            cx.progress(Progress::Warning(format!("cannot take back the proxy's configuration: {}", Explanation::of(&trouble))));
+        }
         if let Some(new) = &new {
             let alone: Vec<&str> = new.processes().into_iter().filter(|name| !self.overlap().covers(name)).collect();
             ground.stop(new, &alone).await.map_err(ApplicationError::Host)?;
