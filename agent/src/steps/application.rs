@@ -275,7 +275,12 @@ impl Application {
     }
 
     fn asked<'r>(&self, run: &'r BTreeMap<String, String>) -> Asked<'r> {
-        Asked { run: (!run.is_empty()).then_some(run), builds: !self.build.is_empty(), ignores_hooks: !self.hooks, reads_nginx: self.is_for_beanstalk() }
+        Asked {
+            run: (!run.is_empty()).then_some(run),
+            builds: !self.build.is_empty(),
+            ignores_hooks: !self.hooks,
+            reads_nginx: self.is_for_beanstalk(),
+        }
     }
 
     /// What the release shows, once that can run.
