@@ -5,6 +5,7 @@ mod boot;
 mod check;
 mod dry_run;
 mod generate;
+mod get_config;
 mod logging;
 mod output;
 mod record_preload;
@@ -52,6 +53,8 @@ enum Command {
     /// Restore the mounts of this instance's last boot, without network or document
     RestoreMounts(restore_mounts::Args),
     RestoreApplications(restore_applications::Args),
+    #[command(hide = true)]
+    GetConfig(get_config::Args),
     /// Check that this machine is fit to be imaged: no secrets, no machine-specific state, and a working boot setup
     Seal(seal::Args),
     /// Print the JSON Schema of boot documents, for editors
@@ -108,6 +111,7 @@ pub(crate) fn run() -> Exit {
             Command::RecordPreload(args) => record_preload::run(args, cli.json).await,
             Command::RestoreMounts(args) => restore_mounts::run(args).await,
             Command::RestoreApplications(args) => restore_applications::run(args).await,
+            Command::GetConfig(args) => get_config::run(args).await,
             Command::Seal(args) => seal::run(args, cli.json, &environment).await,
             Command::Schema => generate::schema(),
             Command::Completions { shell } => generate::completions(shell, Cli::command()),

@@ -83,6 +83,8 @@ struct Machine {
     free: Cell<u64>,
     /// Whether an archive is taken for the one that was asked for, whatever its digest.
     any_archive: Cell<bool>,
+    /// Files of every release that is made up, besides its Procfile.
+    of_releases: RefCell<Vec<(String, String)>>,
     switched_on: Instant,
     /// The process that holds the lock of the boot.
     boot_lock: Cell<Option<u32>>,
@@ -104,6 +106,7 @@ impl FakeMachine {
             boots: Cell::new(1),
             free: Cell::new(1 << 40),
             any_archive: Cell::default(),
+            of_releases: RefCell::default(),
             switched_on: Instant::now(),
             boot_lock: Cell::default(),
             life: Life::default(),

@@ -47,6 +47,10 @@ pub(super) struct Instance {
     pub(super) values: Vec<String>,
 }
 
+/// Of every release: what changes the machine besides its processes.
+const EXTENSIONS: &str = "files:\n  /etc/cron.d/law: { mode: '000600', content: a }\ncommands:\n  01_first: { command: first }\n\
+                          container_commands:\n  01_migrate: { command: migrate, leader_only: true }\n";
+
 impl Instance {
     /// A new instance, with a secret for everything the example asks for, and services that are only ready while they run.
     pub(super) async fn of(example: &Example) -> Self {
@@ -67,6 +71,8 @@ impl Instance {
     /// A new instance in an account of which the law says itself what is in it.
     pub(super) fn with_aws(example: &Example, secrets: FakeSecretsManager, parameters: FakeParameterStore) -> Self {
         let machine = FakeMachine::rehearsal();
+        machine.add_to_releases(".ebextensions/01_law.config", EXTENSIONS);
+        machine.add_to_releases(".platform/nginx/conf.d/law.conf", "client_max_body_size 1m;\n");
         example.templates.iter().for_each(|(path, text)| machine.add_file(path, text));
         let units = ReadingUnits::of(example, &machine);
         let (secrets, parameters) = (Rc::new(secrets), Rc::new(parameters));

@@ -62,7 +62,7 @@ fn public(instance: &Instance, booted: &Booted) -> String {
     for path in snapshot.lines().filter_map(|line| line.split("  ").next()) {
         let ours = ["/run/ingot/", "/var/lib/ingot/"].iter().any(|directory| path.starts_with(directory));
         // What systemd gives to processes, as root alone may read it.
-        let environment = path.starts_with("/run/ingot/applications/") && path.ends_with(".env");
+        let environment = path.starts_with("/run/ingot/applications/") && (path.ends_with(".env") || path.ends_with("/beanstalk.json"));
         if let Some((content, attributes)) = instance.machine.file(path).filter(|_| ours) {
             if environment {
                 assert_eq!((attributes.mode, attributes.uid), (0o600, 0), "{path}");

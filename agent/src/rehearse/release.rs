@@ -178,7 +178,7 @@ fn before_json(before: &Before) -> Value {
         Before::Write(file) => {
             let (encoding, bytes) = match &file.content {
                 Content::Text(text) => ("plain", text.len()),
-                Content::Base64(text) => ("base64", text.len()),
+                Content::Base64(bytes) => ("base64", bytes.len()),
             };
             json!({
                 "write": file.path,

@@ -81,7 +81,12 @@ pub(crate) const TRACES: &[Trace] = &[
             "/run/cloud-init",
         ],
     ),
-    trace("ingot-state", "what ingot knows of an instance", Whole, &["/var/lib/ingot", "/run/ingot", "/run/credstore"]),
+    trace(
+        "ingot-state",
+        "what ingot knows of an instance",
+        Whole,
+        &["/var/lib/ingot", "/run/ingot", "/run/credstore", "/opt/elasticbeanstalk/deployment/env"],
+    ),
     trace("hostname", "the name that EC2 gave to the build machine", Hostname, &["/etc/hostname"]),
     trace("resolver", "the name servers of the build machine", Resolver, &["/etc/resolv.conf"]),
     trace(

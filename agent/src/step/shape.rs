@@ -42,6 +42,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) mounts_at: Option<Cow<'a, Path>>,
     /// The ports of this machine that it listens on. No other step may.
     pub(crate) ports: Vec<u16>,
+    /// What it does that only one step of a document may, as in `listens`.
+    pub(crate) only_one: Option<&'static str>,
     /// How long it may take when its author gave it no `timeout:`. Default: a minute.
     pub(crate) patience: Duration,
     /// Whether there is anything to do [`meanwhile`](crate::step::Step::meanwhile).
@@ -71,6 +73,7 @@ impl Default for Shape<'_> {
             patience: PATIENCE,
             goes_on_meanwhile: false,
             has_units: false,
+            only_one: None,
             asks_aws: AsksAws::Never,
         }
     }

@@ -19,11 +19,14 @@
 //! the new one fails at any point, the one before goes on serving. [`decide`] says what is to be done, and is pure; [`mod@ground`]
 //! does it; [`memory`] is what outlasts a reboot.
 
+mod beanstalk;
 mod build;
 mod change;
 mod decide;
 pub(crate) mod ebextensions;
 mod environment;
+mod extend;
+mod extension;
 mod fields;
 mod front;
 mod generation;
@@ -31,6 +34,7 @@ mod ground;
 pub(crate) mod hooks;
 pub(crate) mod judge;
 mod memory;
+mod part;
 pub(crate) mod platforms;
 pub(crate) mod procfile;
 mod programs;
@@ -104,6 +108,7 @@ impl Step for Application {
             phase: Phase::Serve,
             ports: self.ports(),
             has_units: true,
+            only_one: self.is_for_beanstalk().then_some("says `compatible_with: beanstalk`"),
             patience: PATIENCE + self.ready.timeout() + self.stop.grace() + self.time_to_go_back(),
             ..Shape::default()
         }
@@ -134,14 +139,16 @@ impl Step for Application {
         };
         let (port, overlap, php) = (self.port.unwrap_or(examined.port), self.overlap(), generation.php.clone());
         let build = self.recipe(&generation, &examined, cx).await?;
+        let extensions = self.due_extensions(&generation, &examined, &ground, cx).await?;
         let hooks = self.due_hooks(&examined);
         let followed = self.followed(cx).await?;
         let is_free = |slot: &Slot| followed.iter().all(|former| !former.has(slot.port(port, overlap.covers(WEB))));
         let first = Slot::BOTH.into_iter().find(is_free).unwrap_or(Slot::A);
-        let mut wanted = Wanted { application: cx.key(), generation, port, overlap, build, hooks, front: Vec::new(), first };
+        let mut wanted = Wanted { application: cx.key(), generation, port, overlap, build, extensions, hooks, front: Vec::new(), first };
         let slot = wanted.slot(&found);
-        wanted.front = self.front_changes(Facing { slot, port, php }, &followed, &ground, cx).await?;
-        let mut changes = wanted.changes(&found);
+        wanted.front = self.front_changes(Facing { slot, port, php, snippets: examined.snippets.clone() }, &followed, &ground, cx).await?;
+        let mut changes = self.compatible(&wanted.generation, port, &ground, cx).await?;
+        changes.extend(wanted.changes(&found));
         // Only those that it cannot start beside go first.
         let (in_the_way, others): (Vec<_>, Vec<_>) = followed.iter().partition(|former| former.has(port) || !is_free(&slot));
         changes.splice(0..0, in_the_way.into_iter().map(front::former::Former::change));
@@ -201,7 +208,10 @@ impl Application {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
             Change::Build { placed, recipe } => return self.build(placed, recipe, cx).await,
+            Change::Provide { part, generation, port } => return self.provide(part, generation, *port, ground, cx).await,
+            Change::Extend { placed, extension } => return self.extend(placed, extension, ground, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
+            Change::Check { site } => return self.check(site, ground, cx).await,
             Change::Configure { site, leaving, .. } => return self.configure(site, leaving, ground, cx).await,
             Change::Serve { slot, .. } => return self.serve(*slot, ground, cx).await,
             Change::Withdraw { slot, .. } => return self.withdraw(*slot, ground, cx).await,
@@ -242,6 +252,7 @@ impl Application {
         }
         let user = match &self.user {
             Some(user) => user.clone(),
+            None if self.is_for_beanstalk() => cx.host().users.user(beanstalk::USER).await.map_err(ApplicationError::Host)?.name,
             None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
         };
         let generation = Generation {
@@ -272,7 +283,12 @@ impl Application {
     }
 
     fn asked<'r>(&self, run: &'r BTreeMap<String, String>) -> Asked<'r> {
-        Asked { run: (!run.is_empty()).then_some(run), builds: !self.build.is_empty(), ignores_hooks: !self.hooks }
+        Asked {
+            run: (!run.is_empty()).then_some(run),
+            builds: !self.build.is_empty(),
+            ignores_hooks: !self.hooks,
+            reads_nginx: self.is_for_beanstalk(),
+        }
     }
 
     /// What the release shows, once that can run.

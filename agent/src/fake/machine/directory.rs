@@ -85,6 +85,14 @@ impl Directories for FakeMachine {
 /// What an archive that nobody has looked into says of its processes.
 const PROCFILE: &[u8] = b"web: <the command of the release>\n";
 
+#[cfg(test)]
+impl FakeMachine {
+    /// Has every release that is made up bring a file.
+    pub(crate) fn add_to_releases(&self, path: &str, content: &str) {
+        self.0.of_releases.borrow_mut().push((path.to_owned(), content.to_owned()));
+    }
+}
+
 struct FakeUnpack {
     machine: FakeMachine,
     wanted: Unpacking,
@@ -116,7 +124,13 @@ impl Unpack for FakeUnpack {
         let made = machine.change_directories("write", &path, |tree| {
             tree.stage(&path, &content, Attributes { mode, ..wanted.attributes })?;
             if is_invented {
-                tree.stage(&wanted.into.join("Procfile"), PROCFILE, Attributes { mode, ..wanted.attributes })?;
+                let attributes = Attributes { mode, ..wanted.attributes };
+                tree.stage(&wanted.into.join("Procfile"), PROCFILE, attributes)?;
+                for (name, content) in &*machine.0.of_releases.borrow() {
+                    let path = wanted.into.join(name);
+                    tree.create_directory(path.parent().unwrap_or(&path), 0o755)?;
+                    tree.stage(&path, content.as_bytes(), attributes)?;
+                }
             }
             tree.hand_over(&wanted.into, wanted.attributes)
         });

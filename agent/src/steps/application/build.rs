@@ -24,7 +24,7 @@ use crate::text::SecretText;
 const OUTPUT_LINES: usize = 10_000;
 
 /// Tells a program of a release that it is to do what one instance of a fleet does for all: this one is alone.
-const LEADER: (&str, &str) = ("EB_IS_COMMAND_LEADER", "true");
+pub(super) const LEADER: (&str, &str) = ("EB_IS_COMMAND_LEADER", "true");
 
 /// A program of a release, and what it is run with.
 pub(super) struct Run<'a> {
@@ -35,7 +35,7 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Runs a program to its end, in the release's directory. `what` names it in an error.
+    /// Runs a program to its end, in the release's directory, or in another one that stands for it. `what` names it in an error.
     pub(super) async fn run(&self, argv: &[String], what: &str, cx: &Context<'_>) -> Result<(), ApplicationError> {
         cx.waiting(format!("for {what} to end"));
         let (mut said, mut lines) = (Excerpt::default(), 0);
@@ -91,6 +91,12 @@ pub(super) async fn write(recipe: &Recipe, release: &Path, owner: (u32, u32), cx
     Ok(())
 }
 
+/// Which directory this is: its path, and what tells it from a later one of the same path.
+pub(super) async fn identity(release: &Path, host: &Host) -> Result<String, HostError> {
+    let stat = host.files.stat(release).await?;
+    Ok(format!("{}:{}", release.display(), stat.map_or(0, |stat| stat.inode)))
+}
+
 impl Application {
     /// How the release is built, unless that is done.
     pub(super) async fn recipe(
@@ -99,8 +105,7 @@ impl Application {
         examined: &Examined,
         cx: &Context<'_>,
     ) -> Result<Option<Recipe>, ApplicationError> {
-        let stat = cx.host().files.stat(&generation.release).await.map_err(ApplicationError::Host)?;
-        let of = format!("{}:{}", generation.release.display(), stat.map_or(0, |stat| stat.inode));
+        let of = identity(&generation.release, cx.host()).await.map_err(ApplicationError::Host)?;
         let recipe = Recipe::new(of, examined, &self.build);
         Ok(match builds(cx).of(&generation.release) {
             Some((built, true)) if built.of == recipe.of => {
@@ -159,6 +164,9 @@ impl Application {
         let mut environment = self.variables(&placed.generation, cx)?;
         environment.extend([("PORT".to_owned(), placed.port.to_string().as_str().into()), (LEADER.0.to_owned(), LEADER.1.into())]);
         let run = Run { release, environment: &environment, user: None };
+        if moment.is_before_the_switch() {
+            self.point_staging(release, cx.host()).await.map_err(ApplicationError::Host)?;
+        }
         for hook in hooks {
             let path = release.join(hook);
             if let Some(stat) = cx.host().files.stat(&path).await.map_err(ApplicationError::Host)?
@@ -167,7 +175,9 @@ impl Application {
                 let attributes = Attributes { mode: stat.attributes.mode | 0o755, ..stat.attributes };
                 cx.host().files.set_attributes(&path, attributes).await.map_err(ApplicationError::Host)?;
             }
+            let before = self.handed_over(cx).await?;
             run.run(&[path.display().to_string()], hook, cx).await?;
+            self.is_unchanged(before, hook, cx).await?;
         }
         match moment {
             Moment::Postdeploy => ground.memory.set_hooked(placed.number).await.map_err(ApplicationError::Host),
@@ -176,7 +186,7 @@ impl Application {
     }
 
     /// The variables of a program of the release, secrets included.
-    fn variables(&self, generation: &Generation, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
+    pub(super) fn variables(&self, generation: &Generation, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
         let plain = generation.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         let mut variables: Vec<(String, SecretText)> = plain.collect();
         variables.extend(self.secret_variables(generation, cx)?);

@@ -2,10 +2,12 @@
 
 use std::fmt;
 
+use super::extension::Extension;
 use super::front::Facing;
-use super::generation::Placed;
+use super::generation::{Generation, Placed};
 use super::ground::Ground;
 use super::hooks::Moment;
+use super::part::Part;
 use super::proxy::UNIT;
 use super::recipe::{Recipe, shown};
 use super::remark::Remark;
@@ -18,6 +20,17 @@ pub(crate) enum Change {
     Refuse {
         version: String,
         remarks: Vec<Remark>,
+    },
+    /// Puts something where scripts for Elastic Beanstalk look for it.
+    Provide {
+        part: Part,
+        generation: Box<Generation>,
+        port: u16,
+    },
+    /// Carries out what `.ebextensions` say.
+    Extend {
+        placed: Placed,
+        extension: Extension,
     },
     /// Makes the release ready to run, in its own directory.
     Build {
@@ -51,6 +64,10 @@ pub(crate) enum Change {
     Prove {
         slot: Slot,
         placed: Placed,
+    },
+    /// Has nginx read the configuration of the proxy as it would be, before anything is touched.
+    Check {
+        site: Facing,
     },
     /// Writes the configuration of the proxy, in place of that of applications that are leaving.
     Configure {
@@ -100,7 +117,12 @@ impl fmt::Display for Change {
                 write!(f, "build {}", placed.generation.release.display())?;
                 if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; ")) }
             }
+            Self::Provide { part, .. } => part.fmt(f),
+            Self::Extend { placed, extension } => {
+                write!(f, "carry out {extension:#} of {}: {extension}", placed.generation.release.display())
+            }
             Self::Hooks { placed, moment, hooks, .. } => write!(f, "run the {} hooks of {placed}: {}", moment.name(), hooks.join(", ")),
+            Self::Check { .. } => f.write_str("have nginx check what the release adds to its configuration"),
             Self::Configure { ports, leaving, .. } => {
                 let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
                 write!(f, "configure the proxy on port {}", ports.join(", "))?;
@@ -137,8 +159,10 @@ impl Change {
             // What is stopped is what was before.
             Self::Stop { slot, .. } => Some(slot.other()),
             Self::Configure { .. } | Self::Serve { .. } | Self::Withdraw { .. } => ground.candidate(),
-            Self::Refuse { .. } | Self::Build { .. } => Some(ground.serving().map_or(Slot::A, |(slot, _)| slot.other())),
-            Self::Retire { .. } | Self::Depart { .. } => None,
+            Self::Refuse { .. } | Self::Check { .. } | Self::Build { .. } | Self::Extend { .. } => {
+                Some(ground.serving().map_or(Slot::A, |(slot, _)| slot.other()))
+            }
+            Self::Provide { .. } | Self::Retire { .. } | Self::Depart { .. } => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use super::change::Change;
+use super::extension::Extension;
 use super::fields::Overlap;
 use super::generation::{Generation, Placed};
 use super::hooks::{Moment, Occasion};
@@ -62,6 +63,8 @@ pub(super) struct Wanted<'a> {
     pub(super) overlap: &'a Overlap,
     /// How its release is built, unless it is.
     pub(super) build: Option<Recipe>,
+    /// What is carried out before its build, and after that.
+    pub(super) extensions: [Option<Extension>; 2],
     /// The hooks of the release.
     pub(super) hooks: BTreeMap<(Occasion, Moment), Vec<String>>,
     /// What differs of the proxy.
@@ -151,19 +154,26 @@ impl Wanted<'_> {
         // The port of one that does not overlap is the proxy's, for the neighbors of one that does.
         let is_beside = self.overlaps() && before.is_none_or(|(_, before)| before.port != self.port);
         let stop = || before.and_then(|(slot, before)| self.stopped(slot, before, is_beside, found));
+        let [before_build, after_build] = self.extensions.clone();
+        let extend = |extension| Change::Extend { placed: placed.clone(), extension };
+        changes.extend(before_build.map(extend));
         changes.extend(self.hooks(Moment::Prebuild, slot, &placed));
         changes.extend(self.build.iter().map(|recipe| Change::Build { placed: placed.clone(), recipe: recipe.clone() }));
+        changes.extend(after_build.map(extend));
         changes.extend(self.hooks(Moment::Predeploy, slot, &placed));
+        let is_check = |change: &Change| matches!(change, Change::Check { .. });
+        let (checks, front): (Vec<Change>, Vec<Change>) = self.front.iter().cloned().partition(is_check);
+        changes.extend(checks);
         changes.push(Change::Prepare { slot, placed: placed.clone() });
         if !is_beside {
             changes.extend(stop());
-            changes.extend(self.front.iter().cloned());
+            changes.extend(front.iter().cloned());
         }
         let starts = |process: &&str| !found.runs(&placed, process);
         changes.extend(first.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
         changes.push(Change::Prove { slot, placed: placed.clone() });
         if is_beside {
-            changes.extend(self.front.iter().cloned());
+            changes.extend(front.iter().cloned());
         }
         changes.push(Change::Switch { slot, placed: placed.clone(), from: before.map(|(_, before)| before.generation.version.clone()) });
         if is_beside {
@@ -256,9 +266,9 @@ mod tests {
     }
 
     fn changes(version: &str, overlap: &Overlap, found: &Found) -> Vec<String> {
-        let (build, hooks, front) = (None, BTreeMap::new(), Vec::new());
+        let (build, extensions, hooks, front) = (None, [None, None], BTreeMap::new(), Vec::new());
         let (port, first) = (5000, Slot::A);
-        let wanted = Wanted { application: "shop", generation: generation(version), port, overlap, build, hooks, front, first };
+        let wanted = Wanted { application: "shop", generation: generation(version), port, overlap, build, extensions, hooks, front, first };
         wanted.changes(found).iter().map(ToString::to_string).collect()
     }
 

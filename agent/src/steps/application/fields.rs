@@ -6,6 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::beanstalk::Compatible;
 use super::platforms::PORT;
 use super::procfile::{LONGEST_NAME, WEB};
 use super::proxy::{Proxy, name_objection};
@@ -30,7 +31,7 @@ pub(crate) struct Application {
     /// Processes by name, each a line for `/bin/sh`. `web` serves requests on `$PORT`. Default: the release's Procfile.
     #[serde(default)]
     pub(super) run: BTreeMap<String, Text>,
-    /// User that runs the processes: a name or ID. Default: the owner of the release.
+    /// User that runs the processes: a name or ID. Default: the owner of the release; `webapp` with `compatible_with`.
     pub(super) user: Option<String>,
     /// Environment variables of every process, in addition to PORT, PATH, HOME, USER, LOGNAME and SHELL.
     #[serde(default)]
@@ -56,12 +57,15 @@ pub(crate) struct Application {
     /// release's Buildfile.
     #[serde(default)]
     pub(super) build: Vec<Vec<String>>,
-    /// Whether the release's `.platform/hooks` and `.platform/confighooks` run, as root. Default: true.
+    /// Whether the release's `.platform/hooks`, `.platform/confighooks` and `.ebextensions` run, as root. Default: true.
     #[serde(default = "yes")]
     pub(super) hooks: bool,
     /// Whether processes can reach the instance metadata service, and with it the credentials of the instance. Default: true.
     #[serde(default = "yes")]
     pub(super) aws: bool,
+    /// `beanstalk` provides the paths, the user and `get-config` that an application written for Elastic Beanstalk looks for, and
+    /// reads its `.platform/nginx`. One application of a document may have it. Default: none of that.
+    pub(super) compatible_with: Option<Compatible>,
     /// Limits of each process.
     #[serde(default)]
     pub(super) resources: Resources,

@@ -5,6 +5,7 @@
 //! ([`files`]), counts once nginx listens by it ([`serve`]), and the one before comes back after a failure ([`restore`]).
 //! Sites of applications that have no proxy any more, or are in no document, go by [`former`].
 
+mod check;
 mod files;
 pub(super) mod former;
 mod restore;
@@ -18,7 +19,7 @@ use super::fields::Application;
 use super::ground::Ground;
 use super::memory::{Front, WithTls};
 use super::procfile::WEB;
-use super::proxy::{Behind, Nginx, Place, Proxy, Site, UNIT, Version, WORKER_USERS};
+use super::proxy::{Behind, Nginx, Place, Proxy, Site, Snippets, UNIT, Version, WORKER_USERS};
 use super::slot::Slot;
 use super::trouble::ApplicationError;
 use crate::digest::Hasher;
@@ -48,6 +49,8 @@ pub(crate) struct Facing {
     pub(super) port: u16,
     /// As in [`Behind`].
     pub(super) php: Option<String>,
+    /// What the release adds.
+    pub(super) snippets: Snippets,
 }
 
 /// The configuration of an application's proxy, with its secrets.
@@ -84,6 +87,9 @@ impl Application {
         let is_up = unit.first().is_some_and(|unit| unit.active == "active");
         let slot = site.slot;
         let mut changes = Vec::new();
+        if differs && !site.snippets.is_empty() {
+            changes.push(Change::Check { site: site.clone() });
+        }
         if differs {
             let in_the_way = followed.iter().filter(|former| former.is_in_the_way_of(&self.ports()));
             let leaving = in_the_way.map(|former| former.name.clone()).collect();
@@ -120,8 +126,8 @@ impl Application {
         }
         let slots = self.behind(site, ground);
         let text = |certificate| {
-            let site = Site { name, port: site.port, slots: slots.clone(), certificate };
-            self.proxy.site(&site, nginx).unwrap_or_default()
+            let facing = Site { name, port: site.port, slots: slots.clone(), certificate };
+            self.proxy.site_with(&site.snippets, &facing, nginx).unwrap_or_default()
         };
         let (whole, without) = (text(certificate.as_deref()), text(None));
         files.push(File::new(Place::Conf.path(), &nginx.conf(), 0o644));

@@ -8,6 +8,7 @@ use super::ebextensions::Extensions;
 use super::hooks::Hooks;
 use super::platforms::{self, Argv, Launch, Made, PORT, Platform, Program, Speaks};
 use super::procfile::{self, BUILDFILE, PROCFILE, Process, Processes, WEB};
+use super::proxy::Snippets;
 use super::release::Release;
 use super::remark::Remark;
 
@@ -48,6 +49,8 @@ pub(crate) struct Examined {
     pub(crate) needs_runtime_directory: bool,
     pub(crate) hooks: Hooks,
     pub(crate) extensions: Extensions,
+    /// What it adds to nginx's configuration; nothing where that is not asked for.
+    pub(crate) snippets: Snippets,
     /// In the order of files and lines, as the mistakes are.
     pub(crate) warnings: Vec<Remark>,
     pub(crate) mistakes: Vec<Remark>,
@@ -62,6 +65,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) builds: bool,
     /// Whether the hooks do not count.
     pub(crate) ignores_hooks: bool,
+    /// Whether it is compatible with Elastic Beanstalk, so that `.platform/nginx` counts.
+    pub(crate) reads_nginx: bool,
 }
 
 /// Judges a release.
@@ -99,7 +104,16 @@ pub(crate) fn examine(release: &Release, asked: Asked<'_>) -> Examined {
     let of_hooks = hooks.mistakes.iter().filter(|_| !asked.ignores_hooks);
     mistakes.extend(of_hooks.chain(&extensions.mistakes).chain(of_platform).cloned());
     let dependencies = platform.iter().flat_map(|platform| &platform.dependencies).cloned().chain(launch.dependencies).collect();
+    let snippets = Snippets::of(release);
+    let snippets = if asked.reads_nginx {
+        mistakes.extend(snippets.mistakes.iter().cloned());
+        snippets
+    } else {
+        warnings.extend(snippets.unread());
+        Snippets::default()
+    };
     Examined {
+        snippets,
         named_by,
         processes: web_first(processes),
         port: platform.as_ref().map_or(PORT, |platform| platform.port),

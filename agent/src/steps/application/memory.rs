@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::extension::Stage;
 use super::generation::Placed;
 use super::proxy::{Behind, Version};
 use super::recipe::Recipe;
@@ -19,6 +20,7 @@ const LAST: &str = "last";
 /// Followed by a slot.
 const FRONT: &str = "proxy ";
 const NEXT: &str = "proxy next";
+const COMPATIBLE: &str = "beanstalk";
 const HOOKED: &str = "hooks";
 const BEFORE: &str = "before";
 
@@ -126,6 +128,43 @@ impl Memory<'_> {
             self.record.remove(&front).await?;
         }
         self.record.remove(slot.name()).await
+    }
+
+    /// The releases of which `.ebextensions` were carried out: what was, and the directory.
+    pub(super) fn all_extended(&self) -> Vec<(Stage, PathBuf)> {
+        let below = |stage: Stage| self.record.below(stage.key()).into_iter().map(move |(key, _)| (stage, key[stage.key().len()..].into()));
+        Stage::BOTH.into_iter().flat_map(below).collect()
+    }
+
+    /// Which directory it was that `.ebextensions` were carried out of.
+    pub(super) fn extended(&self, stage: Stage, release: &Path) -> Option<String> {
+        self.record.get(&format!("{}{}", stage.key(), release.display()))?.detail
+    }
+
+    /// `None` forgets it.
+    pub(super) async fn set_extended(&self, stage: Stage, release: &Path, of: Option<&str>) -> Result<(), HostError> {
+        let key = format!("{}{}", stage.key(), release.display());
+        match of {
+            Some(of) => self.record.put(&key, self.moment.entry(EntryState::Done, of.to_owned())).await,
+            None => self.record.remove(&key).await,
+        }
+    }
+
+    /// The processes of which a log is written, where anything was put for Elastic Beanstalk's scripts.
+    pub(super) fn compatible(&self) -> Option<Vec<String>> {
+        serde_json::from_str(self.record.get(COMPATIBLE)?.detail.as_deref()?).ok()
+    }
+
+    /// `None` forgets it.
+    pub(super) async fn set_compatible(&self, logged: Option<&[String]>) -> Result<(), HostError> {
+        match logged {
+            Some(logged) if self.compatible().as_deref() == Some(logged) => Ok(()),
+            Some(logged) => {
+                let detail = serde_json::to_string(logged).expect("it is plain data");
+                self.record.put(COMPATIBLE, self.moment.entry(EntryState::Done, detail)).await
+            }
+            None => self.record.remove(COMPATIBLE).await,
+        }
     }
 
     /// The proxy as it was configured for what is in a slot: `Some(None)` where that is to have none, `None` where nobody has

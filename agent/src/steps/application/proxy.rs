@@ -17,12 +17,14 @@
 //! All of this is pure: what is found on the machine comes in as [`Nginx`], what has to be written goes out as text.
 //! When nginx is started, and when the link is switched, is decided elsewhere.
 
+mod compatible;
 mod fields;
 mod nginx;
 mod place;
 mod ports;
 mod site;
 mod size;
+mod snippets;
 
 use std::time::Duration;
 
@@ -35,6 +37,7 @@ pub(crate) use self::nginx::{Nginx, Version, WORKER_USERS};
 pub(crate) use self::place::{Place, SITES, name_objection};
 pub(crate) use self::ports::{UNIT, elsewhere, taken};
 pub(crate) use self::site::{Behind, Site};
+pub(crate) use self::snippets::{Snippets, origin};
 use crate::failure::Objection;
 use crate::step::fields::OrMap;
 use crate::text::Text;
@@ -123,6 +126,14 @@ impl Proxy {
         match self {
             Self::Nginx(fields) => Some(site.conf(fields, nginx)),
             Self::None => None,
+        }
+    }
+
+    /// The same, with what a release adds.
+    pub(crate) fn site_with(&self, snippets: &Snippets, site: &Site<'_>, nginx: &Nginx) -> Option<String> {
+        match self {
+            Self::Nginx(fields) if !snippets.is_empty() => Some(site.conf_with(snippets, fields, nginx)),
+            _ => self.site(site, nginx),
         }
     }
 }

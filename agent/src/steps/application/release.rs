@@ -21,7 +21,15 @@ pub(crate) const FILE_LIMIT: u64 = 256 << 10;
 const TOTAL_LIMIT: u64 = 8 << 20;
 
 /// Directories whose entries are looked at, besides the top level.
-const ENTERED: [&str; 4] = [".ebextensions", ".platform", ".platform/hooks", ".platform/confighooks"];
+const ENTERED: [&str; 7] = [
+    ".ebextensions",
+    ".platform",
+    ".platform/hooks",
+    ".platform/confighooks",
+    ".platform/nginx",
+    ".platform/nginx/conf.d",
+    ".platform/nginx/conf.d/elasticbeanstalk",
+];
 
 /// Where hooks lie, one directory for each moment.
 const HOOKS: [&str; 2] = [".platform/hooks", ".platform/confighooks"];
@@ -224,7 +232,8 @@ fn is_entered(path: &str) -> bool {
 
 fn is_read(path: &str) -> bool {
     let is_extension = parent(path) == ".ebextensions" && path.ends_with(".config");
-    READ.contains(&path) || is_extension || HOOKS.contains(&parent(parent(path)))
+    let is_of_nginx = path.starts_with(".platform/nginx/conf.d/") && path.ends_with(".conf");
+    READ.contains(&path) || is_extension || is_of_nginx || HOOKS.contains(&parent(parent(path)))
 }
 
 #[cfg(test)]

@@ -45,6 +45,11 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
+    /// An entry of `.ebextensions`, by its file and line.
+    #[error("{what} cannot be carried out{}", going_on(kept.as_deref()))]
+    Entry { what: String, kept: Option<Box<str>>, source: HostError },
+    #[error("{what} has changed /opt/elasticbeanstalk/deployment/env, and no process reads what it wrote{}", going_on(kept.as_deref()))]
+    Appended { what: String, kept: Option<Box<str>> },
     /// `kept` is the version that goes on serving, if there is one.
     #[error("{process} of {version} {what}{}", going_on(kept.as_deref()))]
     Ended {
@@ -103,6 +108,8 @@ impl ApplicationError {
         | Self::Ended { kept, .. }
         | Self::NotReady { kept, .. }
         | Self::Program { kept, .. }
+        | Self::Entry { kept, .. }
+        | Self::Appended { kept, .. }
         | Self::Elsewhere { kept, .. } = &mut self
         {
             *kept = version.map(Into::into);
@@ -134,7 +141,10 @@ impl Failure for ApplicationError {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
             Self::Lost => Some("stop its units, remove its link below /run/ingot/proxy, and run `ingot boot`".into()),
-            Self::Host(source) => source.hint(),
+            Self::Appended { .. } => {
+                Some("set the variable under `environment:` of the application, as a reference where it is a secret".into())
+            }
+            Self::Entry { source, .. } | Self::Host(source) => source.hint(),
         }
     }
 

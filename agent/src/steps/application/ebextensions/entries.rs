@@ -1,5 +1,8 @@
 //! One entry of `commands`, `container_commands` or `files`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::yaml::{Entry, Node, Value};
 use crate::failure::nearest;
 use crate::steps::application::remark::Remark;
@@ -32,7 +35,8 @@ pub(crate) struct Command {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Content {
     Text(String),
-    Base64(String),
+    /// What was encoded.
+    Base64(Vec<u8>),
 }
 
 /// A file to write.
@@ -98,7 +102,13 @@ pub(super) fn file(file: &str, entry: &Entry, warnings: &mut Vec<Remark>) -> Res
     };
     let is_base64 = optional("encoding")?.as_deref() == Some("base64");
     let content = match (optional("content")?, optional("source")?) {
-        (Some(content), _) if is_base64 => Content::Base64(content),
+        (Some(content), _) if is_base64 => {
+            let letters: String = content.split_ascii_whitespace().collect();
+            Content::Base64(STANDARD.decode(letters).map_err(|_| {
+                let message = format!("the content of `{}` is not base64", entry.key);
+                Remark::at(file, entry.line, message, "encode it with `base64`, or remove `encoding`")
+            })?)
+        }
         (Some(content), _) => Content::Text(content),
         (None, Some(source)) => {
             let hint = "put the file into the bundle, or fetch it with a command";
@@ -120,7 +130,9 @@ pub(super) fn file(file: &str, entry: &Entry, warnings: &mut Vec<Remark>) -> Res
 fn mode(file: &str, field: &Entry) -> Result<u32, Remark> {
     let written = text(file, "mode", &field.node)?;
     let is_octal = (3..=6).contains(&written.len()) && written.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
-    u32::from_str_radix(&written, 8).ok().filter(|_| is_octal).map(|mode| mode & 0o7777).ok_or_else(|| {
+    // The first two digits of a regular file, where they are given.
+    let is_file = |mode: &u32| is_octal && matches!(mode >> 12, 0 | 0o10);
+    u32::from_str_radix(&written, 8).ok().filter(is_file).map(|mode| mode & 0o7777).ok_or_else(|| {
         Remark::at(file, field.line, format!("`{written}` is not a file mode"), "write six octal digits in quotes, such as \"000755\"")
     })
 }

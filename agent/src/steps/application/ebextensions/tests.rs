@@ -128,3 +128,18 @@ fn a_test_of_a_command_of_the_leader_is_ignored() {
     assert_eq!(found.container_commands[0].test, None);
     assert_eq!(found.warnings.len(), 1);
 }
+
+#[test]
+fn the_content_of_a_file_may_be_encoded() {
+    let found = of("files:\n  /a: { content: \"aGVs\\nbG8=\", encoding: base64 }\n  /b: { content: '!', encoding: base64 }\n");
+    let [Before::Write(file)] = found.before.as_slice() else { panic!("{:?}", found.before) };
+    assert_eq!(file.content, Content::Base64(b"hello".to_vec()));
+    insta::assert_snapshot!(said(&found.mistakes), @".ebextensions/a.config:3: the content of `/b` is not base64; encode it with `base64`, or remove `encoding`");
+}
+
+/// The first digits of this mode make it a symbolic link.
+#[test]
+fn a_mode_of_something_else_than_a_file_is_a_mistake() {
+    let found = of("files:\n  /a: { content: /b, mode: '120777' }\n  /c: { content: d, mode: '100640' }\n");
+    assert_eq!((found.mistakes.len(), found.before.len()), (1, 1));
+}

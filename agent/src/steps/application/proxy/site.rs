@@ -70,7 +70,7 @@ impl Site<'_> {
         text
     }
 
-    fn write_front(&self, text: &mut String, fields: &Fields, nginx: &Nginx) -> fmt::Result {
+    pub(super) fn write_front(&self, text: &mut String, fields: &Fields, nginx: &Nginx) -> fmt::Result {
         let (timeout, name) = (fields.timeout(), self.name);
         let idle = seconds(IDLE.max(timeout + 3 * LONGER));
         let tag = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
@@ -123,7 +123,7 @@ impl Site<'_> {
         writeln!(text, "    ssl_certificate_key {};", path(&Place::Key(certificate).path()))
     }
 
-    fn write_slot(&self, text: &mut String, slot: Slot, behind: &Behind, fields: &Fields) -> fmt::Result {
+    pub(super) fn write_slot(&self, text: &mut String, slot: Slot, behind: &Behind, fields: &Fields) -> fmt::Result {
         let socket = Place::Socket(self.name, slot).path();
         writeln!(text, "server {{\n    listen {} backlog=4096;", Quoted(format!("unix:{}", socket.display())))?;
         text.push_str(SLOT);
@@ -200,7 +200,7 @@ const FRONT_HEADERS: &str = r#"        proxy_set_header Host $ingot_host;
 "#;
 
 /// What every slot has: it lets everything pass as the front has sent it, which has added some headers.
-const SLOT: &str = r#"    access_log off;
+pub(super) const SLOT: &str = r#"    access_log off;
     absolute_redirect off;
     client_max_body_size 0;
     client_header_buffer_size 16k;
@@ -216,7 +216,7 @@ const SLOT: &str = r#"    access_log off;
 
 /// The front has read the request, and keeps the answer for slow clients. What an application tells nginx is for the
 /// front.
-const SLOT_HTTP: &str = r#"        proxy_buffering off;
+pub(super) const SLOT_HTTP: &str = r#"        proxy_buffering off;
         proxy_request_buffering off;
         proxy_set_header Host $http_host;
         proxy_set_header Connection $ingot_connection;

@@ -1,0 +1,163 @@
+//! `.ebextensions` of a release, carried out: files and commands before it is built, container commands after that.
+//!
+//! What changes the machine cannot be inspected, so each of the two is done once for each release on each machine, and
+//! remembered as a build is: after a kill it is done again from the start. What it was is read from the release again.
+
+use std::path::Path;
+
+use super::build::{LEADER, Run, identity};
+use super::ebextensions::{self, Before, Command, Content, File};
+use super::extension::{Extension, Stage};
+use super::fields::Application;
+use super::generation::{Generation, Placed};
+use super::ground::Ground;
+use super::judge::Examined;
+use super::trouble::ApplicationError;
+use crate::failure::Explanation;
+use crate::host::{Attributes, HostError};
+use crate::step::{Context, Progress};
+use crate::steps::install::staged;
+use crate::text::SecretText;
+
+/// As CloudFormation's helpers create a file that says no mode.
+const MODE: u32 = 0o644;
+
+impl Application {
+    /// What of `.ebextensions` was not carried out yet, before and after the build. They are programs of the release that run
+    /// as root, as hooks are.
+    pub(super) async fn due_extensions(
+        &self,
+        generation: &Generation,
+        examined: &Examined,
+        ground: &Ground<'_>,
+        cx: &Context<'_>,
+    ) -> Result<[Option<Extension>; 2], ApplicationError> {
+        let found = &examined.extensions;
+        if !self.hooks || (found.before.is_empty() && found.container_commands.is_empty()) {
+            return Ok([None, None]);
+        }
+        let of = identity(&generation.release, cx.host()).await.map_err(ApplicationError::Host)?;
+        let after = found.container_commands.iter().cloned().map(Before::Run).collect();
+        Ok([(Stage::Before, found.before.clone()), (Stage::After, after)].map(|(stage, entries)| {
+            let is_due = !entries.is_empty() && ground.memory.extended(stage, &generation.release).as_ref() != Some(&of);
+            is_due.then(|| Extension { of: of.clone(), stage, entries })
+        }))
+    }
+
+    pub(super) async fn extend(
+        &self,
+        placed: &Placed,
+        extension: &Extension,
+        ground: &Ground<'_>,
+        cx: &Context<'_>,
+    ) -> Result<(), ApplicationError> {
+        let release = &placed.generation.release;
+        let mut variables = self.variables(&placed.generation, cx)?;
+        variables.push((LEADER.0.to_owned(), LEADER.1.into()));
+        self.point_staging(release, cx.host()).await.map_err(ApplicationError::Host)?;
+        for entry in &extension.entries {
+            match entry {
+                Before::Write(file) => write(file, cx).await.map_err(|error| failed(&told(&file.place, &file.path), error))?,
+                Before::Run(command) => {
+                    let before = self.handed_over(cx).await?;
+                    extension.run(command, release, &variables, cx).await?;
+                    self.is_unchanged(before, &told(&command.place, &command.name), cx).await?;
+                }
+            }
+        }
+        remember(release, extension, ground).await.map_err(ApplicationError::Host)
+    }
+}
+
+/// Remembers what was done, and forgets what was done to releases that are no longer there.
+async fn remember(release: &Path, extension: &Extension, ground: &Ground<'_>) -> Result<(), HostError> {
+    for (stage, gone) in ground.memory.all_extended() {
+        if ground.host.files.stat(&gone).await?.is_none() {
+            ground.memory.set_extended(stage, &gone, None).await?;
+        }
+    }
+    ground.memory.set_extended(extension.stage, release, Some(&extension.of)).await
+}
+
+impl Extension {
+    /// Runs a command, if its test says so.
+    async fn run(
+        &self,
+        command: &Command,
+        release: &Path,
+        variables: &[(String, SecretText)],
+        cx: &Context<'_>,
+    ) -> Result<(), ApplicationError> {
+        let what = told(&command.place, &command.name);
+        let base: &Path = if self.stage == Stage::Before { Path::new("/") } else { release };
+        let directory = command.cwd.as_ref().map_or_else(|| base.to_owned(), |cwd| base.join(cwd));
+        // Those of its own replace all others, but programs are still found.
+        let kept = variables.iter().filter(|(name, _)| command.env.is_empty() || name == "PATH").cloned();
+        let own = command.env.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
+        let environment: Vec<(String, SecretText)> = kept.chain(own).collect();
+        let run = Run { release: &directory, environment: &environment, user: None };
+        if let Some(test) = &command.test {
+            match run.run(&argv(test), &format!("the test of {what}"), cx).await {
+                Ok(()) => {}
+                Err(ApplicationError::Program { how, .. }) => {
+                    cx.progress(Progress::Output(format!("{what} is not run: its test {how}")));
+                    return Ok(());
+                }
+                Err(error) => return Err(of_host(&what, error)),
+            }
+        }
+        match run.run(&argv(&command.run), &what, cx).await {
+            Err(error) if command.ignore_errors => {
+                let error = of_host(&what, error);
+                cx.progress(Progress::Warning(format!("{}; `ignoreErrors` is set, so it is passed over", Explanation::of(&error).message)));
+                Ok(())
+            }
+            done => done.map_err(|error| of_host(&what, error)),
+        }
+    }
+}
+
+/// How an entry is named where it fails.
+fn told((file, line): &(String, usize), name: &str) -> String {
+    format!("{file}:{line}: `{name}`")
+}
+
+fn failed(what: &str, source: HostError) -> ApplicationError {
+    ApplicationError::Entry { what: what.to_owned(), kept: None, source }
+}
+
+fn of_host(what: &str, error: ApplicationError) -> ApplicationError {
+    match error {
+        ApplicationError::Host(source) => failed(what, source),
+        other => other,
+    }
+}
+
+fn argv(run: &ebextensions::Run) -> Vec<String> {
+    match run {
+        ebextensions::Run::Shell(line) => ["/bin/sh", "-c", line].map(str::to_owned).into(),
+        ebextensions::Run::Argv(words) => words.clone(),
+    }
+}
+
+/// Replaces a file in one step. What was there is not kept beside it: cron and others would read both.
+async fn write(file: &File, cx: &Context<'_>) -> Result<(), HostError> {
+    let (files, users) = (&cx.host().files, &cx.host().users);
+    let (mut uid, mut gid) = users.own();
+    if let Some(owner) = &file.owner {
+        uid = users.user(owner).await?.uid;
+    }
+    if let Some(group) = &file.group {
+        gid = users.group(group).await?;
+    }
+    let content = match &file.content {
+        Content::Text(text) => text.as_bytes(),
+        Content::Base64(bytes) => bytes,
+    };
+    let path = Path::new(&file.path);
+    if let Some(parent) = path.parent() {
+        files.create_directory(parent, 0o755).await?;
+    }
+    files.stage(&staged(path), content, Attributes { mode: file.mode.unwrap_or(MODE), uid, gid }).await?;
+    files.install(&staged(path), path).await
+}

@@ -1,0 +1,35 @@
+//! What a release adds to nginx's configuration is tried before anything is stopped or started for it.
+
+use super::super::fields::Application;
+use super::super::ground::Ground;
+use super::super::proxy::origin;
+use super::super::remark::Remark;
+use super::super::trouble::ApplicationError;
+use super::{Facing, ONE_AT_A_TIME, files, nginx, version};
+use crate::step::Context;
+
+impl Application {
+    /// Has nginx judge the configuration as it would be. Nothing that nginx reads is touched.
+    pub(in super::super) async fn check(&self, site: &Facing, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        let lock = ONE_AT_A_TIME.with(Clone::clone);
+        let _alone = lock.lock().await;
+        let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;
+        let configured = self.configured(site, &nginx, None, ground, cx)?;
+        let judged = files::accepted(&configured, &[], cx).await;
+        let Err(ApplicationError::Rejected { said, .. }) = &judged else { return judged };
+        let Some(mistake) = said.to_string().lines().find_map(|line| of_release(line, &configured.front.site)) else { return judged };
+        let version = cx.world.known.text(&self.bundle, "version").unwrap_or_default();
+        Err(ApplicationError::Release { version, remarks: vec![mistake], kept: None })
+    }
+}
+
+/// The mistake of a release that a line of nginx is about: `[emerg] 619#619: unknown directive "x" in FILE:LINE`.
+fn of_release(line: &str, site: &str) -> Option<Remark> {
+    let (_, why) = line.split_once("[emerg] ")?;
+    // After the level, a worker says who it is.
+    let why = why.split_once(": ").filter(|(who, _)| who.contains('#')).map_or(why, |(_, why)| why);
+    let (_, number) = why.rsplit_once(':')?;
+    let (file, line) = origin(site, number.trim().parse().ok()?)?;
+    let message = why.rsplit_once(" in ").map_or(why, |(message, _)| message);
+    Some(Remark::at(file, line, format!("nginx: {message}"), "correct it, or remove the directive"))
+}

@@ -1,0 +1,211 @@
+//! `.platform/nginx` of a release: what it adds to nginx's configuration, with `compatible_with: beanstalk`.
+//!
+//! | file | is put |
+//! |---|---|
+//! | `conf.d/*.conf` | into `http {}`, before the application's `server {}` |
+//! | `conf.d/elasticbeanstalk/*.conf` | into that `server {}` |
+//! | `nginx.conf` | nowhere: it would replace what leads requests from one release to the next |
+//!
+//! All are written into the application's own file, each after a line that says where it is from, so that an error of nginx
+//! is told by the line of the release. What they set, ingot's own configuration leaves out. Pure.
+
+mod statements;
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use self::statements::{Statement, statements};
+use crate::steps::application::release::{Kind, Release};
+use crate::steps::application::remark::Remark;
+
+const DIRECTORY: &str = ".platform/nginx";
+const HTTP: &str = ".platform/nginx/conf.d";
+const SERVER: &str = ".platform/nginx/conf.d/elasticbeanstalk";
+
+/// Begins the line before what is from a release, and is followed by its file, a colon and its line.
+const FROM: &str = "# from ";
+/// The line after it.
+const END: &str = "# of ingot\n";
+
+/// Directives that may stand more than once, and that therefore leave those of ingot alone.
+const REPEATED: [&str; 8] =
+    ["access_log", "add_header", "include", "listen", "location", "log_format", "proxy_set_header", "set_real_ip_from"];
+
+/// One file, its text, and where its directives are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Snippet {
+    path: String,
+    text: String,
+    statements: Vec<Statement>,
+}
+
+/// What a release adds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Snippets {
+    http: Vec<Snippet>,
+    server: Vec<Snippet>,
+    pub(crate) mistakes: Vec<Remark>,
+}
+
+impl Snippets {
+    pub(crate) fn of(release: &Release) -> Self {
+        let mut mistakes = Vec::new();
+        if release.is_file(".platform/nginx/nginx.conf") {
+            let message = "this would replace the configuration by which ingot leads requests from one release to the next";
+            let hint = format!("move what it adds to {HTTP}/*.conf (into http) and {SERVER}/*.conf (into server), and remove it");
+            mistakes.push(Remark::of(".platform/nginx/nginx.conf", message, hint));
+        }
+        let mut within = |directory: &str| {
+            let mut found = Vec::new();
+            for (name, _) in release.within(directory).filter(|(name, entry)| name.ends_with(".conf") && entry.kind != Kind::Directory) {
+                let path = format!("{directory}/{name}");
+                match release.text(&path) {
+                    Some(Ok(text)) => match statements(text) {
+                        Ok(statements) => found.push(Snippet { path, text: text.to_owned(), statements }),
+                        Err((line, message)) => mistakes.push(Remark::at(path, line, message, "correct the line, or one before")),
+                    },
+                    Some(Err(mistake)) => mistakes.push(mistake),
+                    None => {}
+                }
+            }
+            found
+        };
+        let (http, server) = (within(HTTP), within(SERVER));
+        Self { http, server, mistakes }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.http.is_empty() && self.server.is_empty() && self.mistakes.is_empty()
+    }
+
+    /// That nobody reads them, of a release whose application does not ask for it.
+    pub(crate) fn unread(&self) -> Option<Remark> {
+        let hint = "set it, or use `proxy:` of the application";
+        (!self.is_empty()).then(|| Remark::of(DIRECTORY, "this is read only with `compatible_with: beanstalk`", hint))
+    }
+
+    /// Whether they have a `location /` of their own for the server.
+    pub(super) fn has_root(&self) -> bool {
+        self.server
+            .iter()
+            .flat_map(|snippet| &snippet.statements)
+            .any(|statement| statement.is_block && statement.words == ["location", "/"])
+    }
+
+    /// Whether they pass requests on by themselves.
+    pub(super) fn has_servers(&self) -> bool {
+        let servers = self.http.iter().flat_map(|snippet| &snippet.statements);
+        self.has_root() || servers.into_iter().any(|statement| matches!(statement.name(), "server" | "upstream"))
+    }
+
+    /// Whether they say how long an application may take.
+    pub(super) fn has_timeouts(&self) -> bool {
+        self.http.iter().chain(&self.server).any(|snippet| snippet.text.contains("proxy_read_timeout"))
+    }
+
+    /// Directives of ingot's that stand aside for those of the same name.
+    pub(super) fn names(&self) -> BTreeSet<&str> {
+        let all = self.http.iter().chain(&self.server).flat_map(|snippet| &snippet.statements);
+        all.filter(|statement| !statement.is_block).map(Statement::name).filter(|name| !REPEATED.contains(name)).collect()
+    }
+
+    /// For `http {}`, and for the server. What ingot's own `http {}` sets as well, which is in `main`, could not stand there
+    /// a second time: it comes to the server.
+    pub(super) fn texts(&self, main: &str) -> (String, String) {
+        let own = own_names(main);
+        let (mut http, mut server) = (String::new(), String::new());
+        for snippet in &self.http {
+            let mut text = snippet.text.clone();
+            for statement in snippet.statements.iter().filter(|statement| !statement.is_block && own.contains(statement.name())) {
+                append(&mut server, &snippet.path, statement.line, &snippet.text[statement.span.clone()]);
+                blank(&mut text, statement.span.clone());
+            }
+            append(&mut http, &snippet.path, 1, &text);
+        }
+        for snippet in &self.server {
+            append(&mut server, &snippet.path, 1, &snippet.text);
+        }
+        (http, server)
+    }
+}
+
+fn append(to: &mut String, path: &str, line: usize, text: &str) {
+    to.extend([FROM, path, ":", &line.to_string(), "\n", text]);
+    to.push_str(if text.ends_with('\n') { "" } else { "\n" });
+    to.push_str(END);
+}
+
+/// Takes out a part, so that what follows stays in its line.
+fn blank(text: &mut String, part: Range<usize>) {
+    let lines = text[part.clone()].matches('\n').count();
+    let blank = "\n".repeat(lines) + &" ".repeat(part.len() - lines);
+    text.replace_range(part, &blank);
+}
+
+/// The directives in `http {}` of a configuration that may stand there only once.
+fn own_names(main: &str) -> BTreeSet<String> {
+    let inner = main.split_once("http {").and_then(|(_, inner)| inner.rsplit_once('}')).map_or("", |(inner, _)| inner);
+    let found = statements(inner).unwrap_or_default().into_iter().filter(|statement| !statement.is_block);
+    found.map(|statement| statement.name().to_owned()).filter(|name| !REPEATED.contains(&name.as_str())).collect()
+}
+
+/// Where a line of the application's configuration is from, if that is the release.
+pub(crate) fn origin(site: &str, line: usize) -> Option<(&str, usize)> {
+    let lines: Vec<&str> = site.lines().take(line.checked_sub(1)?).collect();
+    let back = lines.iter().rev().position(|line| line.starts_with(FROM) || line.starts_with(END.trim_end()))?;
+    let (path, first) = lines[lines.len() - 1 - back].strip_prefix(FROM)?.rsplit_once(':')?;
+    Some((path, first.parse::<usize>().ok()? + back))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(remarks: &[Remark]) -> String {
+        remarks.iter().map(|remark| format!("{remark}\n")).collect()
+    }
+
+    const MAIN: &str = "user a;\nhttp {\n    server_tokens off;\n    map $a $b { default 1; }\n    access_log off;\n}\n";
+
+    #[test]
+    fn what_ingot_sets_as_well_comes_to_the_server() {
+        let found = Snippets::of(&Release::of(&[
+            (".platform/nginx/conf.d/a.conf", "# ours\nserver_tokens\n  on;\nclient_max_body_size 50M;\nmap $x $y { default '}'; }\n"),
+            (".platform/nginx/conf.d/elasticbeanstalk/b.conf", "location / { return 200; }"),
+            (".platform/nginx/conf.d/README", "}"),
+        ]));
+        assert_eq!(said(&found.mistakes), "");
+        assert!(found.has_root() && !found.has_timeouts());
+        assert_eq!(found.names().into_iter().collect::<Vec<_>>(), ["client_max_body_size", "server_tokens"]);
+        let (http, server) = found.texts(MAIN);
+        assert!(!http.contains("server_tokens") && http.contains("\nclient_max_body_size 50M;\nmap $x"), "{http}");
+        assert!(server.contains("server_tokens\n  on;\n") && server.contains("location / { return 200; }\n# of ingot"), "{server}");
+        let at = |text: &str, part: &str| text.lines().position(|line| line.contains(part)).map(|line| line + 1).unwrap();
+        assert_eq!(origin(&http, at(&http, "50M")), Some((".platform/nginx/conf.d/a.conf", 4)));
+        assert_eq!(origin(&server, at(&server, "  on;")), Some((".platform/nginx/conf.d/a.conf", 3)));
+        assert_eq!(origin(&format!("{http}user a;\n"), http.lines().count() + 1), None);
+    }
+
+    #[test]
+    fn what_does_not_hold_together_is_a_mistake_in_its_line() {
+        let texts = ["a b;\n}\n", "a {\n b;\n", "a b\n", "a {\n b }\n", "a 'b;\n", "\n;\n", "{\n}\n"];
+        let said: String =
+            texts.map(|text| said(&Snippets::of(&Release::of(&[(".platform/nginx/conf.d/a.conf", text)])).mistakes)).concat();
+        insta::assert_snapshot!(said, @r"
+        .platform/nginx/conf.d/a.conf:2: this `}` closes nothing
+        .platform/nginx/conf.d/a.conf:1: this `{` is not closed
+        .platform/nginx/conf.d/a.conf:1: this directive does not end with `;`
+        .platform/nginx/conf.d/a.conf:2: this directive does not end with `;`
+        .platform/nginx/conf.d/a.conf:1: this quote is not closed
+        .platform/nginx/conf.d/a.conf:2: there is no directive before this
+        .platform/nginx/conf.d/a.conf:1: there is no directive before this
+        ");
+    }
+
+    #[test]
+    fn a_whole_configuration_is_a_mistake() {
+        let found = Snippets::of(&Release::of(&[(".platform/nginx/nginx.conf", "user nginx;\n")]));
+        assert_eq!(found.mistakes.len(), 1);
+        assert!(!found.is_empty() && found.unread().is_some());
+    }
+}
