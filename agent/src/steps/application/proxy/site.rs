@@ -85,9 +85,9 @@ impl Site<'_> {
         for (url, release_path) in fields.files() {
             let file = Place::Current(name).path().join("release").join(release_path);
             writeln!(text, "    location = {} {{ alias {}; }}", Quoted(url), path(&file))?;
-            writeln!(text, "    location ^~ {} {{", Quoted(format!("{url}/")))?;
-            writeln!(text, "        alias {};", Quoted(format!("{}/", file.display())))?;
-            writeln!(text, "        location ~ {} {{ return 404; }}\n    }}", Quoted(hidden_below(url)))?;
+            let (below, directory) = (Quoted(format!("{url}/")), Quoted(format!("{}/", file.display())));
+            let hidden = Quoted(hidden_below(url));
+            writeln!(text, "    location ^~ {below} {{ alias {directory}; location ~ {hidden} {{ return 404; }} }}")?;
         }
         let socket = Place::Current(name).path().join("http.sock");
         writeln!(text, "    location / {{")?;
@@ -307,9 +307,9 @@ mod tests {
         let conf = conf(json!({"static": {"/assets/": "./public/assets/", "/favicon.ico": "favicon.ico"}}), &SHOP, "nginx/1.22.1");
         insta::assert_snapshot!(lines(&conf, &["location = ", "location ^~ "]).join("\n"), @r#"
         location = "/assets" { alias "/run/ingot/proxy/shop/release/public/assets"; }
-        location ^~ "/assets/" { alias "/run/ingot/proxy/shop/release/public/assets/"; }
+        location ^~ "/assets/" { alias "/run/ingot/proxy/shop/release/public/assets/"; location ~ "^\\Q/assets\\E/(.*/)?\\.(?!well-known/)" { return 404; } }
         location = "/favicon.ico" { alias "/run/ingot/proxy/shop/release/favicon.ico"; }
-        location ^~ "/favicon.ico/" { alias "/run/ingot/proxy/shop/release/favicon.ico/"; }
+        location ^~ "/favicon.ico/" { alias "/run/ingot/proxy/shop/release/favicon.ico/"; location ~ "^\\Q/favicon.ico\\E/(.*/)?\\.(?!well-known/)" { return 404; } }
         "#);
     }
 
@@ -381,7 +381,8 @@ mod tests {
                 let (with, without) = (SHOP.conf(&fields, &nginx), SHOP.conf(&Fields::default(), &nginx));
                 assert_eq!(with.lines().count(), without.lines().count() + 2);
                 let added: Vec<&str> = with.lines().filter(|line| !without.contains(line)).collect();
-                assert!(added.iter().all(|line| line.matches(['{', '}', ';']).count() == 3 && line.matches('"').count() == 4 && !line.contains('$')), "{added:?}");
+                let signs = |line: &&str| (line.matches(['{', '}', ';']).count(), line.matches('"').count());
+                assert!(added.iter().all(|line| matches!(signs(line), (3, 4) | (6, 6)) && !line.contains('$')), "{added:?}");
             }
         }
     }
