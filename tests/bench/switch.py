@@ -83,8 +83,8 @@ def mixed_switches(machine: Deployed, number: int) -> list[float]:
 
 
 def restarts(machine: Deployed, number: int) -> list[float]:
-    unit = next(unit for unit in machine.units() if "-web-" in unit)
-    pid = machine.show(f"{unit}.service", "MainPID")["MainPID"]
+    # One that has just stopped may still be listed.
+    unit, pid = next((unit, pid) for unit, pid in machine.pids().items() if "-web-" in unit and pid != "0")
     variables = machine.must("cat", f"/proc/{pid}/environ").split("\0")
     port = next(int(variable.removeprefix("PORT=")) for variable in variables if variable.startswith("PORT="))
     taken = [first_answer(machine, port, " gen=", "systemctl", "restart", f"{unit}.service") for _ in range(1 + number)]

@@ -259,9 +259,9 @@ async fn said(unit: &str, cx: &Context<'_>) -> Box<Excerpt> {
     Box::new(lines.iter().filter(|line| !is_frame(line)).map(|line| cx.redact(line)).collect())
 }
 
-/// A line of a stack trace of Java or of Node.js: dozens of them follow the one line that says what is wrong.
+/// A line of a stack trace of Java, of Node.js or of Ruby: dozens of them follow the one line that says what is wrong.
 fn is_frame(line: &str) -> bool {
-    line.starts_with([' ', '\t']) && line.trim_start().starts_with("at ")
+    line.starts_with([' ', '\t']) && ["at ", "from /"].iter().any(|begin| line.trim_start().starts_with(begin))
 }
 
 #[cfg(test)]
@@ -273,6 +273,7 @@ mod tests {
         for (line, expected) in [
             ("\tat shop.Echo.init(Echo.java:22)", true),
             ("    at Object.<anonymous> (/opt/shop/server.js:9:32)", true),
+            ("\tfrom /opt/shop/config.ru:1:in `require_relative'", true),
             ("Caused by: java.lang.IllegalStateException: no catalog", false),
             ("at noon the catalog was read", false),
             ("  attempts: 3", false),

@@ -43,6 +43,7 @@ fn reads_what_is_about_the_application() {
     assert_eq!(said(&found.mistakes), "");
     let variables = [("DJANGO_SETTINGS_MODULE", "shop.settings"), ("WORKERS", "3")];
     assert_eq!(found.environment, variables.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    assert_eq!(found.python[0].0, "WSGIPath");
     let [Before::Write(file), Before::Run(a), Before::Run(b)] = found.before.as_slice() else { panic!("{:?}", found.before) };
     assert_eq!((file.path.as_str(), file.mode, file.owner.as_deref()), ("/etc/cron.d/shop", Some(0o644), Some("root")));
     assert_eq!(file.content, Content::Text("* * * * * root true\n".into()));
@@ -56,7 +57,6 @@ fn reads_what_is_about_the_application() {
 #[test]
 fn whatever_else_is_there_is_named_with_its_line() {
     insta::assert_snapshot!(said(&of(DJANGO).warnings), @r"
-    .ebextensions/a.config:6: the option `aws:elasticbeanstalk:container:python: WSGIPath` is not read; set what it is about in the document or in the image
     .ebextensions/a.config:7: `packages` is not read; install it in the image
     .ebextensions/a.config:22: `Resources` is not read; put it into the template of the stack
     ");
