@@ -26,6 +26,7 @@ pub(crate) mod reading;
 pub(crate) mod sockets;
 pub(crate) mod startup;
 pub(crate) mod state;
+pub(crate) mod successor;
 pub(crate) mod tree;
 pub(crate) mod units;
 #[cfg(all(target_env = "gnu", target_feature = "crt-static"))]

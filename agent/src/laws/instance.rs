@@ -12,6 +12,7 @@ use crate::boot::{Boot, Ground, Request, StandIn, UserData};
 use crate::execute::Halt;
 use crate::facts;
 use crate::fake::aws::{
+    FakeRegistries,
     FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager,
 };
 use crate::fake::machine::{FakeMachine, Snapshot};
@@ -161,6 +162,7 @@ impl Instance {
             objects: self.objects.clone(),
             stacks: self.stacks.clone(),
             groups: self.groups.clone(),
+            registries: Rc::new(FakeRegistries),
         }
     }
 

@@ -21,6 +21,7 @@
 
 mod build;
 mod change;
+pub(crate) mod container;
 mod decide;
 pub(crate) mod ebextensions;
 mod environment;
@@ -67,7 +68,7 @@ use self::trouble::ApplicationError;
 use crate::failure::{Explanation, Objection};
 use crate::host::state::Record;
 use crate::host::{HostError, SEARCH_PATH};
-use crate::step::{Context, Order, Outputs, Phase, Progress, Shape, Step};
+use crate::step::{AsksAws, Context, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
 /// Builds, starting and draining, beside the limits that the application itself sets.
@@ -91,14 +92,18 @@ impl Step for Application {
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         let ready = self.ready.http.as_ref().map_or_else(String::new, |path| format!(", ready by {}", shown(path)));
         let port = self.port.map_or_else(String::new, |port| format!(" on port {port}"));
-        format!("{}{port}{ready}", self.bundle)
+        let what = self.image.as_ref().map(|image| shown(image)).or_else(|| Some(self.bundle.as_ref()?.to_string()));
+        format!("{}{port}{ready}", what.unwrap_or_default())
     }
 
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
-        let texts = self.run.values().chain(self.environment.values()).chain(&self.ready.http).chain(self.proxy.texts());
+        let texts = self.run.values().chain(&self.image).chain(self.environment.values()).chain(&self.ready.http).chain(self.proxy.texts());
         Shape {
             texts: texts.collect(),
-            watches: vec![&self.bundle],
+            watches: self.bundle.iter().collect(),
+            // What an image runs is known once it is here.
+            unfolds: self.image.is_some(),
+            asks_aws: if self.image.is_some() { AsksAws::UnlessDone } else { AsksAws::Never },
             offers: Some(&["port", "release", "version"]),
             order: Order::BeforeServices,
             phase: Phase::Serve,
@@ -122,6 +127,9 @@ impl Step for Application {
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, ApplicationError> {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
+        if let Some(image) = self.missing_image(&ground, cx).await? {
+            return Ok(vec![Change::Pull { image }]);
+        }
         let mut found = ground.found().await.map_err(ApplicationError::Host)?;
         self.find_stale(&mut found, cx).await?;
         let (generation, examined) = match self.generation(cx).await {
@@ -150,7 +158,7 @@ impl Step for Application {
             // What is stopped is what was before.
             Change::Stop { slot, .. } => Some(slot.other()),
             Change::Configure { .. } | Change::Serve { .. } => ground.candidate(),
-            Change::Refuse { .. } | Change::Build { .. } | Change::Retire { .. } => None,
+            Change::Refuse { .. } | Change::Pull { .. } | Change::Build { .. } | Change::Retire { .. } => None,
         };
         match (self.make(&change, &ground, cx).await, slot) {
             (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
@@ -170,7 +178,10 @@ impl Step for Application {
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, ApplicationError> {
         let (generation, examined) = self.generation(cx).await?;
         let port = self.port.unwrap_or(examined.port);
-        Ok(Outputs { value: json!({ "port": port, "release": generation.release, "version": generation.version }), stamp: None })
+        let record = self.record(cx).await?;
+        let image = self.contained(&ground(&record, cx), cx)?.map(|image| image.release.into());
+        let release = image.unwrap_or(generation.release);
+        Ok(Outputs { value: json!({ "port": port, "release": release, "version": generation.version }), stamp: None })
     }
 }
 
@@ -184,6 +195,7 @@ impl Application {
             Change::Refuse { version, remarks } => {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
+            Change::Pull { .. } => return self.pull(ground, cx).await,
             Change::Build { release, recipe } => return self.build(release, recipe, ground, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
             Change::Configure { .. } => {
@@ -200,7 +212,10 @@ impl Application {
             Change::Prove { placed, .. } => return prove::serves(&self.ready, placed, ground, cx).await,
             Change::Switch { slot, .. } => ground.switch(*slot).await,
             Change::Settle { placed, .. } => return prove::settles(placed, ground, cx).await,
-            Change::Retire { slot, placed } => self.retire(*slot, placed, ground, cx).await,
+            Change::Retire { slot, placed } => match self.retire(*slot, placed, ground, cx).await {
+                Ok(()) => ground.sweep().await,
+                failed => failed,
+            },
         };
         done.map_err(ApplicationError::Host)
     }
@@ -243,10 +258,17 @@ impl Application {
 
     /// What is wanted to run, and what the release says of it.
     async fn generation(&self, cx: &Context<'_>) -> Result<(Generation, Examined), ApplicationError> {
-        let known = &cx.world.known;
-        let text = |field: &str| known.text(&self.bundle, field).unwrap_or_default();
-        let (release, version) = (PathBuf::from(text("release")), text("version"));
-        let examined = self.examined(&release, &version, cx).await?;
+        let record = self.record(cx).await?;
+        let image = self.contained(&ground(&record, cx), cx)?;
+        let text = |field: &str| self.bundle.as_ref().and_then(|bundle| cx.world.known.text(bundle, field)).unwrap_or_default();
+        let (release, version, examined) = match &image {
+            Some(image) => ("/".into(), image.version.clone(), examine(&Release::default(), Some(&image.processes))),
+            None => {
+                let (release, version) = (PathBuf::from(text("release")), text("version"));
+                let examined = self.examined(&release, &version, cx).await?;
+                (release, version, examined)
+            }
+        };
         let mut environment: BTreeMap<String, String> = examined.environment.iter().cloned().collect();
         if !examined.path.is_empty() {
             environment.insert("PATH".to_owned(), search_path(&release, examined.path));
@@ -262,6 +284,8 @@ impl Application {
             properties.push(WITHOUT_METADATA.to_owned());
         }
         let user = match &self.user {
+            // As its engine: `user` is that of the container.
+            _ if image.is_some() => "root".to_owned(),
             Some(user) => user.clone(),
             None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
         };
@@ -276,6 +300,7 @@ impl Application {
             stop_grace_ms: u64::try_from(self.stop.grace().as_millis()).unwrap_or(u64::MAX),
             properties,
             has_runtime_directory: examined.needs_runtime_directory,
+            container: image.map(|image| image.container),
         };
         Ok((generation, examined))
     }

@@ -22,6 +22,9 @@ pub(crate) struct Launch {
     pub(crate) user: String,
     /// Read by systemd as root when the program starts, so that its variables stand in no unit.
     pub(crate) environment_file: PathBuf,
+    /// Whether its program runs a container: that has a sandbox of its own, manages control groups, and takes the environment
+    /// by its standard input.
+    pub(crate) contained: bool,
     /// What a stop sends first, such as `SIGTERM`.
     pub(crate) stop_signal: String,
     /// How long after that it is killed.
@@ -43,6 +46,9 @@ const SANDBOX: &[&str] = &[
     "RestrictRealtime=yes",
 ];
 
+/// An engine passes the signal on to what it runs, and is the only one that gets it.
+const CONTAINED: &[&str] = &["Delegate=yes", "KillMode=mixed", "LimitCORE=0:infinity"];
+
 /// How long systemd rests before it starts an ended program again.
 const RESTART: &str = "RestartSec=1s";
 
@@ -55,13 +61,14 @@ impl Launch {
         let mut property = |text: String| argv.push(format!("--property={text}"));
         property(format!("User={}", self.user));
         property(format!("WorkingDirectory={}", self.directory.display()));
-        property(format!("EnvironmentFile={}", self.environment_file.display()));
+        let environment = if self.contained { "StandardInput=file:" } else { "EnvironmentFile=" };
+        property(format!("{environment}{}", self.environment_file.display()));
         property(format!("SyslogIdentifier={}", self.identifier));
         // However often its program ends, and however it does.
         ["Restart=always", RESTART, "StartLimitIntervalSec=0"].iter().for_each(|text| property((*text).to_owned()));
         property(format!("KillSignal={}", self.stop_signal));
         property(format!("TimeoutStopSec={}ms", self.stop_grace.as_millis()));
-        SANDBOX.iter().for_each(|text| property((*text).to_owned()));
+        if self.contained { CONTAINED } else { SANDBOX }.iter().for_each(|text| property((*text).to_owned()));
         self.properties.iter().for_each(|text| property(text.clone()));
         // systemd would fill in `${NAME}` itself: the shell is to do that.
         argv.extend(["--".to_owned(), "/bin/sh".to_owned(), "-c".to_owned(), self.command.replace('$', "$$")]);
@@ -83,6 +90,7 @@ mod tests {
             directory: "/opt/shop/releases/1".into(),
             user: "shop".into(),
             environment_file: "/run/ingot/applications/shop/1.env".into(),
+            contained: false,
             stop_signal: "SIGTERM".into(),
             stop_grace: Duration::from_millis(1500),
             properties: vec!["MemoryMax=1G".into()],

@@ -18,6 +18,10 @@ pub(crate) enum Change {
         version: String,
         remarks: Vec<Remark>,
     },
+    /// Brings an image here: what it runs is known only then.
+    Pull {
+        image: String,
+    },
     /// Makes the release ready to run, in its own directory.
     Build {
         release: PathBuf,
@@ -81,6 +85,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refuse { version, .. } => write!(f, "refuse {version}, which cannot run"),
+            Self::Pull { image } => write!(f, "pull {image}"),
             Self::Build { release, recipe } => {
                 let commands: Vec<String> = recipe.commands.iter().map(|argv| shown(argv)).collect();
                 write!(f, "build {}", release.display())?;

@@ -206,6 +206,7 @@ mod tests {
             stop_grace_ms: 30_000,
             properties: Vec::new(),
             has_runtime_directory: false,
+            container: None,
         }
     }
 

@@ -28,12 +28,15 @@ const LONGEST_NAME: usize = 64;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Application {
-    /// Bundle whose release runs: `bundles.NAME`.
-    pub(super) bundle: Address,
-    /// Processes by name, each a line for `/bin/sh`. `web` serves requests on `$PORT`. Default: the release's Procfile.
+    /// Bundle whose release runs: `bundles.NAME`. Either this or `image`.
+    pub(super) bundle: Option<Address>,
+    /// Container image that runs, in place of a bundle: `REGISTRY/REPOSITORY:TAG` or `REGISTRY/REPOSITORY@sha256:DIGEST`.
+    pub(super) image: Option<Text>,
+    /// Processes by name, each a line for `/bin/sh`. `web` serves requests on `$PORT`. Default: the release's Procfile. Of an
+    /// image, each is a line of words that replaces its CMD; default: `web` alone, with the image's CMD.
     #[serde(default)]
     pub(super) run: BTreeMap<String, Text>,
-    /// User that runs the processes: a name or ID. Default: the owner of the release.
+    /// User that runs the processes: a name or ID. Default: the owner of the release, or the image's own.
     pub(super) user: Option<String>,
     /// Environment variables of every process, in addition to PORT, PATH, HOME, USER, LOGNAME and SHELL.
     #[serde(default)]
@@ -158,9 +161,14 @@ impl Overlap {
 }
 
 impl Resources {
+    /// The number of open files.
+    pub(super) fn files(&self) -> u32 {
+        self.files.unwrap_or(65_536)
+    }
+
     /// As properties of a unit.
     pub(super) fn properties(&self) -> Vec<String> {
-        let mut properties = vec![format!("LimitNOFILE={}", self.files.unwrap_or(65_536))];
+        let mut properties = vec![format!("LimitNOFILE={}", self.files())];
         properties.extend(self.memory.iter().map(|memory| format!("MemoryMax={memory}")));
         properties.extend(self.cpu.iter().map(|cpu| format!("CPUQuota={cpu}")));
         properties.extend(self.tasks.iter().map(|tasks| format!("TasksMax={tasks}")));
@@ -176,10 +184,7 @@ impl Application {
             let message = format!("`{}` is not the name of an application", shown_on_a_line(key));
             found.push(Objection::new(message, "use up to 64 letters, digits, hyphens and underscores"));
         }
-        if self.bundle.kind() != "bundles" {
-            let message = format!("the release of an application comes from a bundle, and {} is not one", self.bundle);
-            found.push(Objection::new(message, "name a step of `bundles:`, as in `bundle: bundles.app`"));
-        }
+        found.extend(self.wrong_release());
         found.extend(self.wrong_processes());
         found.extend(self.environment.keys().filter_map(|name| variable(name)));
         found.extend(self.wrong_ports());

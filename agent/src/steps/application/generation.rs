@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::container::{Container, Run};
 use super::procfile::WEB;
 use crate::host::Launch;
 
@@ -32,6 +33,9 @@ pub(crate) struct Generation {
     pub(super) properties: Vec<String>,
     /// Whether systemd makes each process a directory of its own below /run.
     pub(super) has_runtime_directory: bool,
+    /// What its processes run in, if not in this machine's own tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) container: Option<Container>,
 }
 
 /// A generation, and where it runs.
@@ -66,6 +70,19 @@ impl Placed {
         let (application, generation) = (&self.application, &self.generation);
         let unit = self.unit(process);
         let mut properties = generation.properties.clone();
+        let mut command = generation.processes.get(process)?.clone();
+        if let Some(container) = &generation.container {
+            let run = Run {
+                name: unit.trim_end_matches(".service"),
+                application,
+                process,
+                port: self.port,
+                stop_signal: &generation.stop_signal,
+                grace: Duration::from_millis(generation.stop_grace_ms),
+            };
+            command = container.line(&run);
+            properties.extend(container.properties(&run));
+        }
         if generation.has_runtime_directory {
             properties.push(format!("RuntimeDirectory={}", unit.trim_end_matches(".service")));
         }
@@ -73,14 +90,19 @@ impl Placed {
             unit,
             description: format!("{process} of {application} {}", generation.version),
             identifier: format!("{application}-{process}"),
-            command: generation.processes.get(process)?.clone(),
+            command,
             directory: generation.release.clone(),
             user: generation.user.clone(),
             environment_file: self.environment_file(),
+            contained: generation.container.is_some(),
             stop_signal: generation.stop_signal.clone(),
             stop_grace: Duration::from_millis(generation.stop_grace_ms),
             properties,
         })
+    }
+
+    pub(super) fn container(&self) -> Option<&Container> {
+        self.generation.container.as_ref()
     }
 
     /// The names of its processes, `web` first.

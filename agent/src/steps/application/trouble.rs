@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::container::trouble::ContainerError;
 use super::remark::Remark;
 use crate::failure::Failure;
 use crate::host::HostError;
@@ -68,8 +69,16 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
+    #[error("{source}{}", going_on(kept.as_deref()))]
+    Container { source: Box<ContainerError>, kept: Option<Box<str>> },
     #[error(transparent)]
     Host(HostError),
+}
+
+impl From<ContainerError> for ApplicationError {
+    fn from(source: ContainerError) -> Self {
+        Self::Container { source: Box::new(source), kept: None }
+    }
 }
 
 /// `105ms` and not `105.746886ms`.
@@ -89,6 +98,7 @@ impl ApplicationError {
         | Self::Ended { kept, .. }
         | Self::NotReady { kept, .. }
         | Self::Program { kept, .. }
+        | Self::Container { kept, .. }
         | Self::Elsewhere { kept, .. } = &mut self
         {
             *kept = version.map(Into::into);
@@ -111,11 +121,16 @@ impl Failure for ApplicationError {
             Self::Elsewhere { at, .. } => {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
+            Self::Container { source, .. } => source.hint(),
             Self::Host(source) => source.hint(),
         }
     }
 
     fn is_transient(&self) -> bool {
-        matches!(self, Self::Host(source) if source.is_transient())
+        match self {
+            Self::Host(source) => source.is_transient(),
+            Self::Container { source, .. } => source.is_transient(),
+            _ => false,
+        }
     }
 }

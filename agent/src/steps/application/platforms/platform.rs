@@ -46,7 +46,7 @@ pub(crate) fn argv(words: &[&str]) -> Argv {
 }
 
 /// A text as one word of the shell.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "._+-@%/:".contains(character);
     if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }

@@ -1,0 +1,113 @@
+//! How a container is started, stopped and cleared away, as lines for a unit. Pure.
+
+use std::time::Duration;
+
+use super::Container;
+use super::engine::Engine;
+use crate::steps::application::platforms::quoted;
+use crate::steps::application::procfile::WEB;
+
+/// Where the container finds the program that takes in its environment.
+const INSIDE: &str = "/.ingot";
+
+/// How much longer than the grace `docker stop` may take: it kills what is left, and waits for that.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// A container of a generation.
+pub(in crate::steps::application) struct Run<'a> {
+    /// Unique on this machine.
+    pub(in crate::steps::application) name: &'a str,
+    pub(in crate::steps::application) application: &'a str,
+    pub(in crate::steps::application) process: &'a str,
+    /// Of its slot, where this machine reaches `web`.
+    pub(in crate::steps::application) port: u16,
+    pub(in crate::steps::application) stop_signal: &'a str,
+    pub(in crate::steps::application) grace: Duration,
+}
+
+impl Container {
+    /// Runs it in the foreground. Whatever has its name is from a run that was cut off.
+    pub(in crate::steps::application) fn line(&self, run: &Run<'_>) -> String {
+        let inside = self.port.unwrap_or(run.port);
+        let seconds = run.grace.as_secs().max(1).to_string();
+        let mut words: Vec<String> = ["run", "--rm", "--interactive", "--log-driver=none", "--no-healthcheck", "--pull=never"].map(str::to_owned).into();
+        let mut options = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        options("--name", run.name.to_owned());
+        options("--label", format!("{}={}", LABEL, run.application));
+        options("--stop-signal", run.stop_signal.to_owned());
+        options("--stop-timeout", seconds);
+        options("--volume", format!("{}:{INSIDE}:ro", self.ingot.display()));
+        options("--entrypoint", INSIDE.to_owned());
+        if run.process == WEB {
+            options("--publish", format!("127.0.0.1:{}:{inside}", run.port));
+        }
+        if self.engine == Engine::Podman {
+            // The limits of the unit hold for what is in its control group. Variables of a proxy would be written down.
+            words.extend(["--replace", "--cgroups=split", "--http-proxy=false", "--sdnotify=ignore"].map(str::to_owned));
+        }
+        words.extend(self.options.iter().cloned());
+        words.extend([self.image.clone(), "contained".to_owned(), format!("--port={inside}"), "--".to_owned()]);
+        words.extend(self.programs.get(run.process).into_iter().flatten().cloned());
+        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        let clear = match self.engine {
+            Engine::Podman => String::new(),
+            Engine::Docker => format!("docker rm --force {} >/dev/null 2>&1; ", run.name),
+        };
+        format!("{clear}exec {} {}", self.engine.program(), words.join(" "))
+    }
+
+    /// Properties of its unit: how what is left of it is cleared away, whatever ended it.
+    pub(in crate::steps::application) fn properties(&self, run: &Run<'_>) -> Vec<String> {
+        let (name, seconds) = (run.name, run.grace.as_secs().max(1));
+        let shell = |line: String| format!("/bin/sh -c \"{line}\"");
+        match self.engine {
+            Engine::Podman => {
+                vec![format!("ExecStopPost=-{}", shell(format!("podman rm --force --ignore --volumes --time 0 {name} >/dev/null")))]
+            }
+            // Its containers are processes of the daemon.
+            Engine::Docker => vec![
+                "Wants=docker.service".to_owned(),
+                format!("ExecStop=-{}", shell(format!("exec docker stop --time {seconds} {name} >/dev/null"))),
+                format!("ExecStopPost=-{}", shell(format!("docker rm --force --volumes {name} >/dev/null 2>&1"))),
+                format!("TimeoutStopSec={}ms", (run.grace + KILLED_WITHIN).as_millis()),
+            ],
+        }
+    }
+}
+
+/// The label of every container of an application.
+pub(super) const LABEL: &str = "ingot.application";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(engine: Engine) -> Container {
+        Container {
+            engine,
+            image: "05ab".into(),
+            port: Some(8080),
+            options: vec!["--user".into(), "app".into()],
+            programs: [(WEB.to_owned(), vec!["/bin/shop".to_owned(), "--port=$PORT".to_owned()])].into(),
+            ingot: "/usr/bin/ingot".into(),
+        }
+    }
+
+    fn run() -> Run<'static> {
+        let grace = Duration::from_secs(30);
+        Run { name: "shop-web-3", application: "shop", process: WEB, port: 15000, stop_signal: "SIGQUIT", grace }
+    }
+
+    #[test]
+    fn podman_runs_in_the_unit() {
+        insta::assert_snapshot!(container(Engine::Podman).line(&run()), @"exec podman run --rm --interactive --log-driver=none --no-healthcheck --pull=never --name shop-web-3 --label 'ingot.application=shop' --stop-signal SIGQUIT --stop-timeout 30 --volume /usr/bin/ingot:/.ingot:ro --entrypoint /.ingot --publish 127.0.0.1:15000:8080 --replace '--cgroups=split' '--http-proxy=false' '--sdnotify=ignore' --user app 05ab contained '--port=8080' -- /bin/shop '--port=$PORT'");
+        insta::assert_snapshot!(container(Engine::Podman).properties(&run()).join("\n"), @"");
+    }
+
+    #[test]
+    fn docker_is_cleared_away_by_name() {
+        let container = container(Engine::Docker);
+        assert!(container.line(&run()).starts_with("docker rm --force shop-web-3 >/dev/null 2>&1; exec docker run --rm "));
+        insta::assert_snapshot!(container.properties(&run()).join("\n"), @"");
+    }
+}
