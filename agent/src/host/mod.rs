@@ -46,7 +46,7 @@ pub(crate) use files::Files;
 pub(crate) use lines::OnLine;
 #[cfg(test)]
 pub(crate) use units::Helper;
-pub(crate) use units::{Checked, Ended, Launch, Unit, Units};
+pub(crate) use units::{Checked, Ended, Launch, Manner, Unit, Units};
 pub(crate) use users::{User, Users};
 
 /// Everything a step may do to, or ask of, this machine.

@@ -22,7 +22,7 @@ use self::connection::Answer;
 pub(crate) use self::exec::Ended;
 #[cfg(test)]
 pub(crate) use self::exec::Helper;
-pub(crate) use self::launch::Launch;
+pub(crate) use self::launch::{Launch, Manner};
 use self::unit::PROPERTIES;
 pub(crate) use self::unit::{Checked, Unit};
 use super::commands::{Commands, End, Invocation, SEARCH_PATH};

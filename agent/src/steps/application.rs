@@ -283,9 +283,11 @@ impl Application {
         if !self.aws {
             properties.push(WITHOUT_METADATA.to_owned());
         }
+        let inside = self.inside(examined.contents.as_ref(), &release, cx).await?;
+        let container = image.map(|image| image.container).or(inside.container);
         let user = match &self.user {
             // As its engine: `user` is that of the container.
-            _ if image.is_some() => "root".to_owned(),
+            _ if container.is_some() || inside.composition.is_some() => "root".to_owned(),
             Some(user) => user.clone(),
             None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
         };
@@ -300,7 +302,8 @@ impl Application {
             stop_grace_ms: u64::try_from(self.stop.grace().as_millis()).unwrap_or(u64::MAX),
             properties,
             has_runtime_directory: examined.needs_runtime_directory,
-            container: image.map(|image| image.container),
+            container,
+            composition: inside.composition,
         };
         Ok((generation, examined))
     }

@@ -10,11 +10,12 @@ The registry is docker-registry behind a certificate of the harness; the passwor
 
 import json
 
-from harness.agent import document
+from harness.agent import PATIENCE, document
 from harness.aws.proxy import ACCOUNT, REGION
 from harness.tls import Authority
 
 from .deployed import LISTEN, Deployed
+from .systemd import must
 
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
 PASSWORD = f"{ACCOUNT}-auth-token"
@@ -102,6 +103,12 @@ class Contained(Deployed):
         super().begin()
         self.wait_until("curl -sk -o /dev/null https://127.0.0.1/v2/")
 
+    def boot(self, timeout: float = PATIENCE) -> float:
+        """The network namespace outlives a boot, and with it what an engine has set up in it."""
+        forget = "iptables -t nat -F; iptables -t nat -X; ip link delete cni-podman0; :"
+        must("ip", "netns", "exec", self.netns, "chroot", str(self.root), "sh", "-c", forget)
+        return super().boot(timeout)
+
     def make_image(self, name: str, generation, *, command: list[str] = HTTPD, shell: bool = False, changes: tuple[str, ...] = ()) -> None:
         """An image of this machine: a server without anything else, or with a shell."""
         said = [f"CMD {json.dumps(command)}", "EXPOSE 8080/tcp", *changes]
@@ -127,3 +134,10 @@ class Contained(Deployed):
         """The process of the image, by its number on this machine."""
         [name] = [name for name in self.containers() if f"-{process}-" in name]
         return self.must("podman", "inspect", "--format", "{{.State.Pid}}", name).strip()
+
+    def push_foreign(self, name: str, architecture: str) -> None:
+        """The same for another processor."""
+        whole = f"{REGISTRY}/{name}"
+        self.must("sh", "-c", f"printf 'FROM scratch\\nCMD [\"/x\"]\\n' | podman build --quiet --arch {architecture} --tag {whole} -")
+        self.must("podman", "push", "--quiet", *PUSHED_BY, whole)
+        self.must("podman", "rmi", "--force", whole)

@@ -106,8 +106,9 @@ impl Application {
     ) -> Result<Option<Recipe>, ApplicationError> {
         let stat = cx.host().files.stat(&generation.release).await.map_err(ApplicationError::Host)?;
         let of = format!("{}:{}", generation.release.display(), stat.map_or(0, |stat| stat.inode));
+        let is_whole = !self.has_lost_image(generation.container.as_ref(), ground, cx).await?;
         Ok(match ground.memory.built(&generation.release) {
-            Some((recipe, true)) if recipe.of == of => None,
+            Some((recipe, true)) if recipe.of == of && is_whole => None,
             Some((recipe, false)) if recipe.of == of => Some(recipe),
             _ => Some(Recipe::new(of, examined, &self.build)).filter(|recipe| !recipe.is_empty()),
         })
@@ -129,6 +130,11 @@ impl Application {
         let run = Run { release, path: &recipe.path, environment: &environment, user };
         for argv in &recipe.commands {
             run.run(argv, &shown(argv), cx).await?;
+        }
+        if recipe.images
+            && let (_, Examined { contents: Some(contents), .. }) = self.generation(cx).await?
+        {
+            self.make_inside(&contents, release, ground, cx).await?;
         }
         ground.memory.set_built(release, recipe, true).await.map_err(ApplicationError::Host)
     }

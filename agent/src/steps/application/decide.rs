@@ -207,6 +207,7 @@ mod tests {
             properties: Vec::new(),
             has_runtime_directory: false,
             container: None,
+            composition: None,
         }
     }
 

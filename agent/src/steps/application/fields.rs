@@ -122,7 +122,7 @@ pub(super) struct Resources {
     pub(super) cpu: Option<String>,
     /// Number of threads and child processes.
     pub(super) tasks: Option<u32>,
-    /// Number of open files. Default: 65536.
+    /// Number of open files. Default: 65536, or that of the container engine.
     pub(super) files: Option<u32>,
 }
 
@@ -161,14 +161,9 @@ impl Overlap {
 }
 
 impl Resources {
-    /// The number of open files.
-    pub(super) fn files(&self) -> u32 {
-        self.files.unwrap_or(65_536)
-    }
-
     /// As properties of a unit.
     pub(super) fn properties(&self) -> Vec<String> {
-        let mut properties = vec![format!("LimitNOFILE={}", self.files())];
+        let mut properties = vec![format!("LimitNOFILE={}", self.files.unwrap_or(65_536))];
         properties.extend(self.memory.iter().map(|memory| format!("MemoryMax={memory}")));
         properties.extend(self.cpu.iter().map(|cpu| format!("CPUQuota={cpu}")));
         properties.extend(self.tasks.iter().map(|tasks| format!("TasksMax={tasks}")));

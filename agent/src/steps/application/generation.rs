@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::container::{Container, Run};
+use super::container::{Composed, Composition, Container, Run};
 use super::procfile::WEB;
-use crate::host::Launch;
+use crate::host::{Launch, Manner};
 
 /// All that a generation is, but for its place and its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub(crate) struct Generation {
     /// What its processes run in, if not in this machine's own tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) container: Option<Container>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) composition: Option<Composition>,
 }
 
 /// A generation, and where it runs.
@@ -65,23 +67,22 @@ impl Placed {
         format!("/run/ingot/applications/{}/{}.env", self.application, self.number).into()
     }
 
-    /// How a process of it is started.
-    pub(super) fn launch(&self, process: &str) -> Option<Launch> {
+    /// How a process of it is started; `container` is that of the generation, with what its image says.
+    pub(super) fn launch(&self, process: &str, container: Option<&Container>) -> Option<Launch> {
         let (application, generation) = (&self.application, &self.generation);
         let unit = self.unit(process);
         let mut properties = generation.properties.clone();
         let mut command = generation.processes.get(process)?.clone();
-        if let Some(container) = &generation.container {
-            let run = Run {
-                name: unit.trim_end_matches(".service"),
-                application,
-                process,
-                port: self.port,
-                stop_signal: &generation.stop_signal,
-                grace: Duration::from_millis(generation.stop_grace_ms),
-            };
-            command = container.line(&run);
+        let (grace, mut manner) = (Duration::from_millis(generation.stop_grace_ms), Manner::Program);
+        if let Some(container) = container {
+            let (name, stop_signal) = (unit.trim_end_matches(".service"), generation.stop_signal.as_str());
+            let run = Run { name, application, process, port: self.port, stop_signal, grace };
+            (command, manner) = (container.line(&run), Manner::Container);
             properties.extend(container.properties(&run));
+        } else if let Some(composition) = &generation.composition {
+            let of = Composed { application, port: self.port, grace };
+            (command, manner) = (composition.line(&of), Manner::Composition);
+            properties.extend(composition.properties(&of));
         }
         if generation.has_runtime_directory {
             properties.push(format!("RuntimeDirectory={}", unit.trim_end_matches(".service")));
@@ -94,9 +95,9 @@ impl Placed {
             directory: generation.release.clone(),
             user: generation.user.clone(),
             environment_file: self.environment_file(),
-            contained: generation.container.is_some(),
+            manner,
             stop_signal: generation.stop_signal.clone(),
-            stop_grace: Duration::from_millis(generation.stop_grace_ms),
+            stop_grace: grace,
             properties,
         })
     }

@@ -17,6 +17,9 @@ pub(crate) struct Recipe {
     pub(super) commands: Vec<Vec<String>>,
     /// Directories of the release that go to the front of PATH.
     pub(super) path: Vec<String>,
+    /// Whether images are made for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) images: bool,
 }
 
 impl Recipe {
@@ -34,11 +37,12 @@ impl Recipe {
                 .chain(if build.is_empty() { buildfile.collect() } else { build.to_vec() })
                 .collect(),
             path: examined.path.iter().map(|path| (*path).to_owned()).collect(),
+            images: examined.contents.is_some(),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.commands.is_empty()
+        self.writes.is_empty() && self.commands.is_empty() && !self.images
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::engine::Engine;
 use super::image::Image;
 use super::trouble::{ContainerError, Refusal};
-use crate::host::{End, Host, HostError, Invocation, SEARCH_PATH};
+use crate::host::{End, Host, HostError, Invocation, OnLine, SEARCH_PATH};
 use crate::step::fields::Excerpt;
 use crate::step::{Context, Progress};
 
@@ -40,7 +40,7 @@ impl Engine {
                 lines.push(line.to_owned());
             }
         };
-        let end = host.commands.run(&self.invocation(arguments, "/".as_ref(), ANSWERS_WITHIN), &mut on_line).await?;
+        let end = run(&self.argv(arguments), &[], "/".as_ref(), ANSWERS_WITHIN, host, &mut on_line).await?;
         Ok((end, lines))
     }
 
@@ -88,20 +88,27 @@ impl Engine {
             cx.progress(Progress::Output(line.clone()));
             said.push(line);
         };
-        let invocation = self.invocation(arguments, directory, cx.time_left());
-        let end = cx.host().commands.run(&invocation, &mut on_line).await.map_err(ContainerError::Host)?;
+        let end = run(&self.argv(arguments), &[], directory, cx.time_left(), cx.host(), &mut on_line).await.map_err(ContainerError::Host)?;
         Ok((end, said, refusal))
     }
 
-    fn invocation(self, arguments: &[&str], directory: &Path, timeout: Duration) -> Invocation {
-        Invocation {
-            argv: [self.program()].into_iter().chain(arguments.iter().copied()).map(Into::into).collect(),
-            environment: [("PATH", SEARCH_PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")]
-                .map(|(name, value)| (name.to_owned(), value.into()))
-                .into(),
-            directory: directory.to_owned(),
-            user: None,
-            timeout,
-        }
+    fn argv<'a>(self, arguments: &[&'a str]) -> Vec<&'a str> {
+        [self.program()].into_iter().chain(arguments.iter().copied()).collect()
     }
+}
+
+/// Runs a program of an engine, as root.
+pub(super) async fn run(
+    argv: &[&str],
+    variables: &[(String, String)],
+    directory: &Path,
+    timeout: Duration,
+    host: &Host,
+    on_line: OnLine<'_>,
+) -> Result<End, HostError> {
+    let base = [("PATH", SEARCH_PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")];
+    let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    let environment = base.into_iter().chain(variables).map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let argv = argv.iter().map(|word| (*word).into()).collect();
+    host.commands.run(&Invocation { argv, environment, directory: directory.to_owned(), user: None, timeout }, on_line).await
 }

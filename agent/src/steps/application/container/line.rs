@@ -30,6 +30,11 @@ impl Container {
     pub(in crate::steps::application) fn line(&self, run: &Run<'_>) -> String {
         let inside = self.port.unwrap_or(run.port);
         let seconds = run.grace.as_secs().max(1).to_string();
+        let global = match self.engine {
+            // What becomes of the container stands in the journal of the unit anyway.
+            Engine::Podman => vec!["--events-backend=file".to_owned()],
+            Engine::Docker => Vec::new(),
+        };
         let mut words: Vec<String> = ["run", "--rm", "--interactive", "--log-driver=none", "--no-healthcheck", "--pull=never"].map(str::to_owned).into();
         let mut options = |name: &str, value: String| words.extend([name.to_owned(), value]);
         options("--name", run.name.to_owned());
@@ -48,7 +53,7 @@ impl Container {
         words.extend(self.options.iter().cloned());
         words.extend([self.image.clone(), "contained".to_owned(), format!("--port={inside}"), "--".to_owned()]);
         words.extend(self.programs.get(run.process).into_iter().flatten().cloned());
-        let words: Vec<String> = words.iter().map(|word| quoted(word)).collect();
+        let words: Vec<String> = global.iter().chain(&words).map(|word| quoted(word)).collect();
         let clear = match self.engine {
             Engine::Podman => String::new(),
             Engine::Docker => format!("docker rm --force {} >/dev/null 2>&1; ", run.name),

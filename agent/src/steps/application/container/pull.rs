@@ -59,11 +59,7 @@ impl Application {
         if !is_enough {
             fetch(engine, &reference, cx).await?;
         }
-        let found = engine.image(&name, cx.host()).await.map_err(ApplicationError::Host)?;
-        let image = found.unwrap_or_default();
-        if !image.runs_on(machine()) {
-            return Err(ContainerError::Architecture { image: name, is: image.architecture, machine: machine() }.into());
-        }
+        let image = runnable(engine, &name, cx).await?;
         let is_known = ground.memory.pins().iter().any(|(_, pin)| pin.image == image.id && pin.is_ours);
         let was_here = before.is_some_and(|before| before.id == image.id) && !is_known;
         let pin = pinned(engine, image, &reference.name(), !was_here);
@@ -101,15 +97,22 @@ impl Application {
             port: pin.port,
             options: self.options(pin.engine)?,
             programs,
+            entrypoint: None,
+            command: None,
             ingot: own_program(),
         };
         Ok(Some(Contained { container, release: pin.pinned, version: reference.version(), processes }))
     }
 
     /// What of the application's fields are options of an engine.
-    fn options(&self, engine: Engine) -> Result<Vec<String>, ContainerError> {
-        let files = self.resources.files();
-        let mut options = vec!["--ulimit".to_owned(), format!("nofile={files}:{files}")];
+    pub(super) fn options(&self, engine: Engine) -> Result<Vec<String>, ContainerError> {
+        let mut options = Vec::new();
+        if let Some(files) = self.resources.files {
+            options.extend(["--ulimit".to_owned(), format!("nofile={files}:{files}")]);
+        }
+        if let Some(tasks) = self.resources.tasks {
+            options.extend(["--pids-limit".to_owned(), tasks.to_string()]);
+        }
         if let Some(user) = &self.user {
             options.extend(["--user".to_owned(), user.clone()]);
         }
@@ -135,14 +138,11 @@ fn for_docker(resources: &Resources) -> Result<Vec<String>, ContainerError> {
     if let Some(cpu) = resources.cpu.as_ref().and_then(|cpu| cpu.strip_suffix('%')?.parse::<u32>().ok()) {
         options.extend(["--cpus".to_owned(), format!("{}.{:02}", cpu / 100, cpu % 100)]);
     }
-    if let Some(tasks) = resources.tasks {
-        options.extend(["--pids-limit".to_owned(), tasks.to_string()]);
-    }
     Ok(options)
 }
 
 /// Pulls, logged in for just as long.
-async fn fetch(engine: Engine, reference: &Reference, cx: &Context<'_>) -> Result<(), ContainerError> {
+pub(super) async fn fetch(engine: Engine, reference: &Reference, cx: &Context<'_>) -> Result<(), ContainerError> {
     let name = reference.to_string();
     let login = Login::to(std::slice::from_ref(&reference.registry), cx).await?;
     let mut arguments = login.arguments(engine, "pull");
@@ -154,7 +154,16 @@ async fn fetch(engine: Engine, reference: &Reference, cx: &Context<'_>) -> Resul
     pulled
 }
 
-fn pinned(engine: Engine, image: Image, repository: &str, is_ours: bool) -> Pin {
+/// What an image that is here says of itself, unless it is for another machine.
+pub(super) async fn runnable(engine: Engine, name: &str, cx: &Context<'_>) -> Result<Image, ContainerError> {
+    let image = engine.image(name, cx.host()).await.map_err(ContainerError::Host)?.unwrap_or_default();
+    match image.runs_on(machine()) {
+        true => Ok(image),
+        false => Err(ContainerError::Architecture { image: name.to_owned(), is: image.architecture, machine: machine() }),
+    }
+}
+
+pub(super) fn pinned(engine: Engine, image: Image, repository: &str, is_ours: bool) -> Pin {
     let pinned = image.pinned(repository);
     let Image { id, entrypoint, command, port, .. } = image;
     Pin { engine, image: id, pinned, port, entrypoint, command, is_ours }

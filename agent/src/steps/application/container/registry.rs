@@ -58,6 +58,12 @@ impl Login {
         words.into_iter().map(str::to_owned).collect()
     }
 
+    /// The same as variables, for programs that have no such arguments.
+    pub(super) fn variables(&self) -> Vec<(String, String)> {
+        let (file, directory) = (self.file().display().to_string(), self.directory.display().to_string());
+        if self.is_there { vec![("REGISTRY_AUTH_FILE".to_owned(), file), ("DOCKER_CONFIG".to_owned(), directory)] } else { Vec::new() }
+    }
+
     /// Removes the passwords.
     pub(super) async fn end(&self, cx: &Context<'_>) -> Result<(), ContainerError> {
         forget(cx).await

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Pin;
 use super::engine::Engine;
 use super::line::LABEL;
+use super::release::{OURS, image_of};
 use crate::host::{End, HostError};
 use crate::steps::application::ground::Ground;
 use crate::steps::application::slot::Slot;
@@ -17,15 +18,29 @@ impl Ground<'_> {
     /// somebody else.
     pub(in crate::steps::application) async fn sweep(&self) -> Result<(), HostError> {
         let slots: Vec<_> = Slot::BOTH.into_iter().filter_map(|slot| self.memory.slot(slot)).collect();
-        let used: BTreeSet<&str> = slots.iter().filter_map(|(placed, _)| Some(placed.container()?.image.as_str())).collect();
+        let used: BTreeSet<&str> = slots.iter().filter_map(|(placed, _)| Some(placed.container()?.image())).collect();
         let pins = self.memory.pins();
         let Some(engine) = pins.first().map(|(_, pin)| pin.engine) else { return Ok(()) };
-        let kept: Vec<&(String, Pin)> = pins.iter().enumerate().filter(|(at, (_, pin))| *at < KEEP || used.contains(pin.image.as_str())).map(|(_, pin)| pin).collect();
-        let needed: BTreeSet<&str> = kept.iter().map(|(_, pin)| pin.image.as_str()).chain(used.iter().copied()).collect();
-        for (name, pin) in pins.iter().filter(|pin| !kept.contains(pin)) {
+        let mut releases = BTreeSet::new();
+        for release in self.memory.releases() {
+            if self.host.files.stat(&release).await?.is_some() {
+                releases.insert(image_of(self.application, &release));
+            }
+        }
+        let (made, pulled): (Vec<_>, Vec<_>) = pins.iter().partition(|(name, _)| name.starts_with(OURS));
+        let is_used = |(name, pin): &(String, Pin)| used.contains(pin.image.as_str()) || used.contains(name.as_str());
+        let kept = |at: usize, pin: &(String, Pin)| at < KEEP || is_used(pin);
+        let (kept, gone): (Vec<_>, Vec<_>) = pulled.into_iter().enumerate().partition(|(at, pin)| kept(*at, pin));
+        let needed: BTreeSet<&str> = kept.iter().map(|(_, (_, pin))| pin.image.as_str()).chain(used.iter().copied()).collect();
+        for (_, (name, pin)) in gone {
             if pin.is_ours && !needed.contains(pin.image.as_str()) {
                 pin.engine.ask(&["image", "rm", &pin.image], self.host).await?;
             }
+            self.memory.forget_pin(name).await?;
+        }
+        // By name: two releases may have built the same.
+        for (name, pin) in made.into_iter().filter(|pin| !is_used(pin) && !releases.contains(&pin.0)) {
+            pin.engine.ask(&["image", "rm", name], self.host).await?;
             self.memory.forget_pin(name).await?;
         }
         let names: BTreeSet<String> = slots.iter().flat_map(|(placed, _)| placed.units()).collect();

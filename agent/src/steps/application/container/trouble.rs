@@ -12,6 +12,18 @@ use crate::step::fields::Excerpt;
 pub(crate) enum ContainerError {
     #[error("neither podman nor docker is installed")]
     NoEngine,
+    #[error("no program for compose files is installed")]
+    NoCompose,
+    #[error("{program} cannot {what}: {refusal}")]
+    Compose {
+        program: String,
+        what: String,
+        refusal: Refusal,
+        #[source]
+        said: Box<Excerpt>,
+    },
+    #[error("{0} cannot be kept with a compose file, whose containers are not in the unit of the application")]
+    Composed(&'static str),
     #[error("`{name}` {why}")]
     Name { name: String, why: &'static str },
     #[error("cannot log in to {}", registry.host)]
@@ -94,6 +106,26 @@ fn action(line: &str) -> Option<String> {
     Some(word.trim_end_matches(['.', ',', '"']).to_owned())
 }
 
+impl Refusal {
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Daemon => "enable docker.service in the image of this machine, and run `systemctl status docker`".into(),
+            Self::Denied(action) => {
+                let action = action.as_deref().unwrap_or("ecr:BatchGetImage and ecr:GetDownloadUrlForLayer");
+                format!(
+                    "allow {action} on the repository in the instance's role and, if it belongs to another account, in the \
+                     repository's policy"
+                )
+            }
+            Self::NotFound => "push it, or correct the repository or the tag in the document".into(),
+            Self::Architecture => "build it for this processor too, as in `docker buildx build --platform linux/amd64,linux/arm64`".into(),
+            Self::DiskFull => "give the disk of /var/lib more room, or remove images that nobody needs".into(),
+            Self::Syntax => "correct the name in the document".into(),
+            Self::Passing => return None,
+        })
+    }
+}
+
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
@@ -117,20 +149,12 @@ impl Failure for ContainerError {
                 crate::aws::AwsErrorKind::Denied => "allow ecr:GetAuthorizationToken on * in the instance's role".into(),
                 _ => hint,
             }),
-            Self::Engine { refusal, what, engine, .. } => match refusal {
-                Refusal::Daemon => "enable docker.service in the image of this machine, and run `systemctl status docker`".into(),
-                Refusal::Denied(Some(action)) => format!(
-                    "allow {action} on the repository in the instance's role and, if it belongs to another account, in the repository's policy"
-                ),
-                Refusal::Denied(None) => "allow ecr:BatchGetImage and ecr:GetDownloadUrlForLayer on the repository in the instance's role \
-                     and, if it belongs to another account, in the repository's policy"
-                    .into(),
-                Refusal::NotFound => "push it, or correct the repository or the tag in the document".into(),
-                Refusal::Architecture => "build it for this processor too, as in `docker buildx build --platform linux/amd64,linux/arm64`".into(),
-                Refusal::DiskFull => "give the disk of /var/lib more room, or remove images that nobody needs".into(),
-                Refusal::Syntax => "correct the name in the document".into(),
-                Refusal::Passing => format!("run `{} {what}` by hand", engine.program()),
-            },
+            Self::Engine { refusal, what, engine, .. } => refusal.hint().unwrap_or_else(|| format!("run `{} {what}` by hand", engine.program())),
+            Self::Compose { refusal, program, .. } => {
+                refusal.hint().unwrap_or_else(|| format!("run `{program}` by hand in the directory of the release"))
+            }
+            Self::NoCompose => "install docker-compose-plugin or podman-compose in the image of this machine".into(),
+            Self::Composed(_) => "limit the services in the compose file, and remove the field".into(),
             Self::Architecture { machine, .. } => format!("build it for linux/{machine}"),
             Self::Idle { .. } => "name the command as `run: { web: … }`, or give the image a CMD".into(),
             Self::Command { .. } => "end the quote, or put a backslash before it".into(),
@@ -143,7 +167,8 @@ impl Failure for ContainerError {
     fn is_transient(&self) -> bool {
         match self {
             Self::Login { source, .. } => source.is_transient(),
-            Self::Engine { refusal, .. } => *refusal == Refusal::Passing,
+            // A build that fails would fail again.
+            Self::Engine { refusal, what, .. } => *refusal == Refusal::Passing && what.starts_with("pull"),
             Self::Host(source) => source.is_transient(),
             _ => false,
         }

@@ -95,6 +95,25 @@ impl Platform {
     }
 }
 
+/// What the processes of a release run in, if not in this machine's own tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Contents {
+    /// An image: the one of that name, or what the Dockerfile builds.
+    Image {
+        name: Option<String>,
+        /// Where it listens, unless the image says that.
+        port: Option<u16>,
+        /// Directory of the machine, a colon, and the one inside.
+        volumes: Vec<String>,
+        entrypoint: Option<String>,
+        command: Option<String>,
+        /// The registries that a build reads from.
+        registries: Vec<String>,
+    },
+    /// The services of a compose file.
+    Services { file: &'static str, registries: Vec<String> },
+}
+
 /// What a platform runs by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Launch {
@@ -108,6 +127,7 @@ pub(crate) struct Launch {
     /// Its processes write below `$RUNTIME_DIRECTORY`: a directory of their own that systemd makes for each
     /// (`RuntimeDirectory=`), and removes with it.
     pub(crate) needs_runtime_directory: bool,
+    pub(crate) contents: Option<Contents>,
 }
 
 impl Launch {
