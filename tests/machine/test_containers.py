@@ -258,3 +258,38 @@ def test_services_of_a_compose_file_are_a_project_of_each_slot(machine):
     assert len(slots) == 2 and any(" down " in line for line in ran), ran
     machine.succeed(shop("shop:1"))
     assert machine.generation() == "1"
+
+
+DOCKER = """\
+#!/bin/sh
+[ "$1" = --version ] && exit 0
+echo 'Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?' >&2
+exit 1
+"""
+
+
+def test_docker_without_its_daemon_is_told_as_that(machine, serving):
+    machine.must("mv", "/usr/bin/podman", "/root/podman")
+    machine.write("/usr/local/bin/docker", DOCKER, 0o755)
+    try:
+        failure = machine.fail(shop("shop:unknown"))
+    finally:
+        machine.must("mv", "/root/podman", "/usr/bin/podman")
+        machine.must("rm", "/usr/local/bin/docker")
+    assert "its daemon does not run" in failure and "docker.service" in failure, failure
+    assert machine.pids() == serving
+
+
+def test_a_pull_is_retried_until_the_registry_answers(machine, serving):
+    machine.push("shop:late", "late")
+    machine.must("systemctl", "stop", "docker-registry.service")
+    unit = machine.begin_deploy(shop("shop:late"))
+    machine.wait_until(f"journalctl -u {unit} -o cat | grep -q 'cannot pull'")
+    machine.must("systemctl", "start", "docker-registry.service")
+    machine.wait_for(lambda: machine.generation() == "late", 120, "the image to serve")
+
+
+def test_a_password_that_a_killed_boot_has_left_is_removed_by_the_next(machine, serving):
+    machine.must("install", "-D", "--mode=600", "/dev/null", "/run/ingot/registries/shop/config.json")
+    machine.succeed(shop("shop:1"))
+    assert machine.run("test", "-e", "/run/ingot/registries/shop/config.json").code != 0

@@ -12,8 +12,8 @@ use crate::boot::{Boot, Ground, Request, StandIn, UserData};
 use crate::execute::Halt;
 use crate::facts;
 use crate::fake::aws::{
-    FakeRegistries,
-    FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager,
+    FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, FakeRegistries,
+    FakeSecretsManager,
 };
 use crate::fake::machine::{FakeMachine, Snapshot};
 use crate::host::{Host, identity};

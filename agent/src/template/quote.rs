@@ -4,11 +4,11 @@
 //! number or boolean. What a format cannot hold is refused: a wrong file is worse than none.
 
 pub(super) mod env;
-pub(super) mod variables;
 pub(super) mod ini;
 pub(super) mod pgpass;
 pub(super) mod properties;
 pub(super) mod url;
+pub(super) mod variables;
 pub(super) mod xml;
 
 use std::borrow::Cow;

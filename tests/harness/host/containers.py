@@ -55,6 +55,7 @@ LIBRARIES = "ld-linux-x86-64.so.2 libc.so.6 libgcc_s.so.1 libm.so.6"
 BUILD = f"""\
 set -e
 tree=$(mktemp -d)
+chmod 755 $tree
 mkdir -p $tree/bin $tree/www $tree/lib64 $tree/lib/x86_64-linux-gnu $tree/etc $tree/tmp
 cp /bin/busybox $tree/bin/httpd
 for name in {LIBRARIES}; do cp -L /lib/x86_64-linux-gnu/$name $tree/lib/x86_64-linux-gnu/; done

@@ -24,8 +24,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use self::engine::Engine;
 pub(super) use self::compose::Composed;
+use self::engine::Engine;
 pub(super) use self::line::Run;
 use super::procfile::WEB;
 

@@ -102,6 +102,11 @@ impl Placed {
         })
     }
 
+    /// Whether it is the services of a compose file.
+    pub(super) fn has_services(&self) -> bool {
+        self.generation.composition.is_some()
+    }
+
     pub(super) fn container(&self) -> Option<&Container> {
         self.generation.container.as_ref()
     }

@@ -90,7 +90,7 @@ impl Ground<'_> {
         let (uid, gid) = self.host.users.own();
         files.stage(&staged(&path), environment, Attributes { mode: 0o600, uid, gid }).await?;
         files.install(&staged(&path), &path).await?;
-        if placed.generation.composition.is_some() {
+        if placed.has_services() {
             self.link_variables(placed).await?;
         }
         files.create_directory(&Place::Slot(self.application, slot).path(), 0o755).await?;

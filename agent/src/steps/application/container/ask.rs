@@ -46,8 +46,12 @@ impl Engine {
 
     /// Whether an image is here, by its name or its ID.
     pub(super) async fn has(self, image: &str, host: &Host) -> Result<bool, HostError> {
-        let (end, _) = self.ask(&["image", "inspect", "--format", "{{.Id}}", image], host).await?;
-        Ok(end == End::Exited(0))
+        match self.ask(&["image", "inspect", "--format", "{{.Id}}", image], host).await {
+            Ok((end, _)) => Ok(end == End::Exited(0)),
+            // Neither it nor its images are here any more.
+            Err(HostError::Spawn { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// What an image that is here says of itself. A machine in memory says nothing.
@@ -88,7 +92,8 @@ impl Engine {
             cx.progress(Progress::Output(line.clone()));
             said.push(line);
         };
-        let end = run(&self.argv(arguments), &[], directory, cx.time_left(), cx.host(), &mut on_line).await.map_err(ContainerError::Host)?;
+        let end =
+            run(&self.argv(arguments), &[], directory, cx.time_left(), cx.host(), &mut on_line).await.map_err(ContainerError::Host)?;
         Ok((end, said, refusal))
     }
 

@@ -60,7 +60,9 @@ async fn work(argv: &[&str], variables: &[(String, String)], release: &Path, wha
     };
     match run(argv, variables, release, cx.time_left(), cx.host(), &mut on_line).await.map_err(ContainerError::Host)? {
         End::Exited(0) => Ok(()),
-        _ => Err(ContainerError::Compose { program: argv[..argv.len() - 3].join(" "), what: what.to_owned(), refusal, said: Box::new(said) }),
+        _ => {
+            Err(ContainerError::Compose { program: argv[..argv.len() - 3].join(" "), what: what.to_owned(), refusal, said: Box::new(said) })
+        }
     }
 }
 

@@ -35,7 +35,8 @@ impl Container {
             Engine::Podman => vec!["--events-backend=file".to_owned()],
             Engine::Docker => Vec::new(),
         };
-        let mut words: Vec<String> = ["run", "--rm", "--interactive", "--log-driver=none", "--no-healthcheck", "--pull=never"].map(str::to_owned).into();
+        let mut words: Vec<String> =
+            ["run", "--rm", "--interactive", "--log-driver=none", "--no-healthcheck", "--pull=never"].map(str::to_owned).into();
         let mut options = |name: &str, value: String| words.extend([name.to_owned(), value]);
         options("--name", run.name.to_owned());
         options("--label", format!("{}={}", LABEL, run.application));
@@ -72,7 +73,7 @@ impl Container {
             // Its containers are processes of the daemon.
             Engine::Docker => vec![
                 "Wants=docker.service".to_owned(),
-                format!("ExecStop=-{}", shell(format!("exec docker stop --time {seconds} {name} >/dev/null"))),
+                format!("ExecStop=-{}", shell(format!("exec docker stop -t {seconds} {name} >/dev/null"))),
                 format!("ExecStopPost=-{}", shell(format!("docker rm --force --volumes {name} >/dev/null 2>&1"))),
                 format!("TimeoutStopSec={}ms", (run.grace + KILLED_WITHIN).as_millis()),
             ],
@@ -94,6 +95,8 @@ mod tests {
             port: Some(8080),
             options: vec!["--user".into(), "app".into()],
             programs: [(WEB.to_owned(), vec!["/bin/shop".to_owned(), "--port=$PORT".to_owned()])].into(),
+            entrypoint: None,
+            command: None,
             ingot: "/usr/bin/ingot".into(),
         }
     }

@@ -100,9 +100,8 @@ fn is_tag(text: &str) -> bool {
 
 fn is_host(text: &str) -> bool {
     let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-    let is_label = |label: &str| {
-        !label.is_empty() && !label.starts_with('-') && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-    };
+    let is_label =
+        |label: &str| !label.is_empty() && !label.starts_with('-') && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     host.split('.').all(is_label) && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
@@ -137,7 +136,9 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        for text in ["", "Shop", "shop:", "shop:a b", "--privileged", "shop@sha256:12", "shop;id", "a//b", "host:x/shop", "shop:-1", "$(id)"] {
+        for text in
+            ["", "Shop", "shop:", "shop:a b", "--privileged", "shop@sha256:12", "shop;id", "a//b", "host:x/shop", "shop:-1", "$(id)"]
+        {
             assert!(Reference::parse(text).is_err(), "{text}");
         }
     }

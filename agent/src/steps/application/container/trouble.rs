@@ -145,11 +145,15 @@ impl Failure for ContainerError {
         Some(match self {
             Self::NoEngine => "install podman in the image of this machine".into(),
             Self::Name { .. } => "write `REGISTRY/REPOSITORY:TAG`, or `REGISTRY/REPOSITORY@sha256:DIGEST`".into(),
-            Self::Login { source, .. } => return source.hint().map(|hint| match source.kind {
-                crate::aws::AwsErrorKind::Denied => "allow ecr:GetAuthorizationToken on * in the instance's role".into(),
-                _ => hint,
-            }),
-            Self::Engine { refusal, what, engine, .. } => refusal.hint().unwrap_or_else(|| format!("run `{} {what}` by hand", engine.program())),
+            Self::Login { source, .. } => {
+                return source.hint().map(|hint| match source.kind {
+                    crate::aws::AwsErrorKind::Denied => "allow ecr:GetAuthorizationToken on * in the instance's role".into(),
+                    _ => hint,
+                });
+            }
+            Self::Engine { refusal, what, engine, .. } => {
+                refusal.hint().unwrap_or_else(|| format!("run `{} {what}` by hand", engine.program()))
+            }
             Self::Compose { refusal, program, .. } => {
                 refusal.hint().unwrap_or_else(|| format!("run `{program}` by hand in the directory of the release"))
             }
@@ -186,7 +190,10 @@ mod tests {
     #[test]
     fn what_engines_say_is_understood() {
         for (line, refusal) in [
-            ("Error: initializing source docker://r/shop:9: reading manifest 9 in r/shop: manifest unknown: manifest unknown", Refusal::NotFound),
+            (
+                "Error: initializing source docker://r/shop:9: reading manifest 9 in r/shop: manifest unknown: manifest unknown",
+                Refusal::NotFound,
+            ),
             ("name unknown: The repository with name 'shop' does not exist in the registry with id '1'", Refusal::NotFound),
             ("Error: reading manifest 1 in r/shop: unauthorized: authentication required", Refusal::Denied(None)),
             (

@@ -47,14 +47,19 @@ mod tests {
 
     #[test]
     fn words_are_those_of_a_shell() {
-        assert_eq!(words(r#"bin/shop  --port "$PORT" 'a b' c\ d "e\"f" '' "#).unwrap(), ["bin/shop", "--port", "$PORT", "a b", "c d", "e\"f", ""]);
+        assert_eq!(
+            words(r#"bin/shop  --port "$PORT" 'a b' c\ d "e\"f" '' "#).unwrap(),
+            ["bin/shop", "--port", "$PORT", "a b", "c d", "e\"f", ""]
+        );
         assert!(words("sh -c 'x").is_err() && words("").unwrap().is_empty());
     }
 
     #[test]
     fn variables_are_filled_in() {
         let value = |name: &str| (name == "PORT").then(|| "8080".to_owned());
-        for (word, is) in [("$PORT", "8080"), ("a${PORT}b", "a8080b"), ("$$PORT", "$PORT"), ("$NONE-", "-"), ("5$", "5$"), ("${PORT", "${PORT")] {
+        for (word, is) in
+            [("$PORT", "8080"), ("a${PORT}b", "a8080b"), ("$$PORT", "$PORT"), ("$NONE-", "-"), ("5$", "5$"), ("${PORT", "${PORT")]
+        {
             assert_eq!(expanded(word, &value), is, "{word}");
         }
     }

@@ -126,7 +126,8 @@ mod tests {
 
     #[test]
     fn a_dockerfile_is_built_and_its_first_port_published() {
-        let text = "FROM 123456789012.dkr.ecr.eu-west-1.amazonaws.com/base AS b\nFROM x\nCOPY --from=r.example/y /a /b\nexpose 8000/tcp 9000\n";
+        let text =
+            "FROM 123456789012.dkr.ecr.eu-west-1.amazonaws.com/base AS b\nFROM x\nCOPY --from=r.example/y /a /b\nexpose 8000/tcp 9000\n";
         let platform = of(&[("Dockerfile", text), ("Dockerrun.aws.json", r#"{"AWSEBDockerrunVersion":"1"}"#)]);
         let Contents::Image { name: None, port: Some(8000), registries, .. } = contents(&platform) else { panic!("{platform:?}") };
         assert_eq!(registries, ["123456789012.dkr.ecr.eu-west-1.amazonaws.com", "r.example"]);
@@ -150,7 +151,9 @@ mod tests {
             "Command": "serve --all" }"#;
         let platform = of(&[("Dockerrun.aws.json", text)]);
         assert_eq!(platform.mistakes.len(), 0);
-        let Contents::Image { name: Some(name), port: Some(8000), volumes, command, .. } = contents(&platform) else { panic!("{platform:?}") };
+        let Contents::Image { name: Some(name), port: Some(8000), volumes, command, .. } = contents(&platform) else {
+            panic!("{platform:?}")
+        };
         assert_eq!((name.as_str(), volumes[0].as_str()), ("123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop:1.2", "/srv:/data"));
         assert_eq!(command.as_deref(), Some("serve --all"));
     }
