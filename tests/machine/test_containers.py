@@ -293,3 +293,23 @@ def test_a_password_that_a_killed_boot_has_left_is_removed_by_the_next(machine, 
     machine.must("install", "-D", "--mode=600", "/dev/null", "/run/ingot/registries/shop/config.json")
     machine.succeed(shop("shop:1"))
     assert machine.run("test", "-e", "/run/ingot/registries/shop/config.json").code != 0
+
+
+def test_a_full_disk_is_told_as_that(machine, serving):
+    machine.push("shop:large", "large")
+    machine.must("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/var/tmp")
+    try:
+        failure = machine.fail(shop("shop:large"))
+    finally:
+        machine.must("umount", "/var/tmp")
+    assert "the disk is full" in failure, failure
+    assert machine.pids() == serving
+
+
+@pytest.mark.parametrize("aws", [True, False])
+def test_a_container_reaches_the_metadata_service_only_if_it_may(machine, aws):
+    machine.push("shop:asks", "asks", shell=True)
+    machine.succeed(shop("shop:asks", aws=aws))
+    ask = "wget -T 3 -O- http://169.254.169.254/latest/meta-data/"
+    done = machine.run("podman", "exec", machine.containers()[0], "/bin/sh", "-c", ask)
+    assert ("401" in done.stderr) == aws, done

@@ -127,10 +127,10 @@ impl Step for Application {
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, ApplicationError> {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
-        if let Some(image) = self.missing_image(&ground, cx).await? {
+        let mut found = ground.found().await.map_err(ApplicationError::Host)?;
+        if let Some(image) = self.missing_image(&found, &ground, cx).await? {
             return Ok(vec![Change::Pull { image }]);
         }
-        let mut found = ground.found().await.map_err(ApplicationError::Host)?;
         self.find_stale(&mut found, cx).await?;
         let (generation, examined) = match self.generation(cx).await {
             Err(ApplicationError::Release { version, remarks, .. }) => return Ok(vec![Change::Refuse { version, remarks }]),

@@ -11,6 +11,7 @@ use super::words::words;
 use super::{Container, Pin};
 use crate::host::environment::own_program;
 use crate::step::Context;
+use crate::steps::application::decide::Found;
 use crate::steps::application::fields::{Application, Resources};
 use crate::steps::application::ground::Ground;
 use crate::steps::application::procfile::WEB;
@@ -38,6 +39,7 @@ impl Application {
     /// The image to pull, unless what its name means is known, and here.
     pub(in crate::steps::application) async fn missing_image(
         &self,
+        found: &Found,
         ground: &Ground<'_>,
         cx: &Context<'_>,
     ) -> Result<Option<String>, ApplicationError> {
@@ -45,6 +47,7 @@ impl Application {
         registry::forget(cx).await?;
         let name = reference.to_string();
         Ok(match ground.memory.pin(&name) {
+            Some(pin) if found.runs_image(&pin.image) => None,
             Some(pin) if pin.engine.has(&pin.image, cx.host()).await.map_err(ApplicationError::Host)? => None,
             _ => Some(name),
         })

@@ -64,10 +64,11 @@ pub(crate) enum Refusal {
     Architecture,
     DiskFull,
     Syntax,
+    Untrusted,
 }
 
 /// Words of podman, docker, and registries, each in lower case.
-const WORDS: [(&str, Refusal); 17] = [
+const WORDS: [(&str, Refusal); 18] = [
     ("cannot connect to the docker daemon", Refusal::Daemon),
     ("is the docker daemon running", Refusal::Daemon),
     ("no space left on device", Refusal::DiskFull),
@@ -85,12 +86,14 @@ const WORDS: [(&str, Refusal); 17] = [
     ("repository does not exist", Refusal::NotFound),
     ("no such image", Refusal::NotFound),
     ("invalid reference format", Refusal::Syntax),
+    ("x509:", Refusal::Untrusted),
 ];
 
 impl Refusal {
     /// The same, or what another line says. The first that says anything counts, but for one that is more exact.
     pub(super) fn or(&self, line: &str) -> Self {
-        let lower = line.to_ascii_lowercase();
+        // That is of a file, not of a registry.
+        let lower = line.to_ascii_lowercase().replace("permission denied", "");
         let found = WORDS.iter().find(|(words, _)| lower.contains(words)).map(|(_, refusal)| refusal);
         match (self, found) {
             (Self::Passing | Self::Denied(None), Some(Self::Denied(None))) => Self::Denied(action(line)),
@@ -121,6 +124,9 @@ impl Refusal {
             Self::Architecture => "build it for this processor too, as in `docker buildx build --platform linux/amd64,linux/arm64`".into(),
             Self::DiskFull => "give the disk of /var/lib more room, or remove images that nobody needs".into(),
             Self::Syntax => "correct the name in the document".into(),
+            Self::Untrusted => {
+                "put the certificate of its authority into /etc/containers/certs.d/REGISTRY/ca.crt, for docker below /etc/docker".into()
+            }
             Self::Passing => return None,
         })
     }
@@ -136,6 +142,7 @@ impl std::fmt::Display for Refusal {
             Self::Architecture => "the registry has no image for this machine's processor",
             Self::DiskFull => "the disk is full",
             Self::Syntax => "this is not the name of an image",
+            Self::Untrusted => "the registry's certificate is not trusted",
         })
     }
 }
@@ -204,6 +211,8 @@ mod tests {
             ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock. Is the docker daemon running?", Refusal::Daemon),
             ("no matching manifest for linux/arm64/v8 in the manifest list entries", Refusal::Architecture),
             ("pinging container registry r: Get \"https://r/v2/\": dial tcp: connection refused", Refusal::Passing),
+            ("tls: failed to verify certificate: x509: certificate signed by unknown authority", Refusal::Untrusted),
+            ("COPY a /b: permission denied", Refusal::Passing),
             ("received unexpected HTTP status: 503 Service Unavailable", Refusal::Passing),
         ] {
             assert_eq!(judged(&["Trying to pull r/shop...", line, "Error: exit status 125"]), refusal, "{line}");
