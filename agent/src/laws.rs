@@ -12,6 +12,7 @@
 //! | a release counts when it is whole, and what is there is not asked for again | [`bundles`] |
 //! | whoever waits hears of it once, at once, and until they have taken it | [`signals`] |
 //! | a warm pool gets what is prepared, and nothing that serves | [`phases`] |
+//! | the proxy leads where releases are, and what failed or went leaves nothing of itself | [`proxies`] |
 //! | one database for a fleet, and a wait that ends with the first login | [`databases`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
 //! | a large document is no trouble, nor a large fleet | [`size`], [`fleet`] |
@@ -19,6 +20,7 @@
 //! An example is tried by being there: [`example`] reads the directory. [`instance`] is what it is booted on.
 
 mod again;
+mod applications;
 mod bundles;
 mod databases;
 mod example;
@@ -32,6 +34,7 @@ mod killed;
 mod mounts;
 mod patience;
 mod phases;
+mod proxies;
 mod reading;
 mod schema;
 mod secrecy;

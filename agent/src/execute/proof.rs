@@ -1,4 +1,4 @@
-//! The last look: every unit of a service at once, when all else has ended and nobody has been told of the boot yet.
+//! The last look: every unit of a service or an application at once, when all else has ended and nobody has been told of the boot yet.
 //!
 //! A step ends when its unit is up. What becomes of it later nobody would see: it may die a second after, or be stopped by
 //! a unit that conflicts with it. What is right for a unit, and how long it may take, is decided by its step. What is known
@@ -34,29 +34,26 @@ const RECORDED_WITHIN: Duration = Duration::from_millis(200);
 pub(super) fn claimed(plan: &Plan, recorder: &Recorder) -> Vec<usize> {
     let report = recorder.report();
     let is_well = |at: &usize| matches!(report.steps[*at].outcome, Outcome::Changed | Outcome::Unchanged);
-    (0..plan.nodes.len()).filter(is_well).filter(|at| unit(plan, *at).is_some()).collect()
+    (0..plan.nodes.len()).filter(|at| plan.nodes[*at].outline.has_units).filter(is_well).collect()
 }
 
 /// Whether there is anything to look at in the end.
 pub(super) fn is_due(plan: &Plan) -> bool {
-    (0..plan.nodes.len()).any(|at| unit(plan, at).is_some())
+    plan.nodes.iter().any(|node| node.outline.has_units)
 }
 
-fn unit(plan: &Plan, at: usize) -> Option<&str> {
-    let node = &plan.nodes[at];
-    node.step.unit(node.address.key())
-}
-
-/// A step of which nothing final can be said yet, and what was seen of its unit.
-#[derive(Debug, Clone, Copy)]
+/// A unit of which nothing final can be said yet, and what was seen of it.
+#[derive(Debug, Clone)]
 struct Open {
+    /// Its step.
     at: usize,
+    unit: String,
     moved: bool,
     /// When it was first found restarted.
     restarted: Option<Duration>,
 }
 
-/// The last look at the services of a boot.
+/// The last look at the services and applications of a boot.
 pub(super) struct Proof<'a> {
     pub(super) plan: &'a Plan,
     pub(super) world: &'a World,
@@ -108,9 +105,12 @@ impl Proof<'_> {
             let Ok(found) = self.shown(&left).await else { return };
             let deadline = end.saturating_sub(RECORDED_WITHIN);
             let mut judging: FuturesUnordered<_> =
-                left.iter().zip(&found).map(|(open, found)| self.glanced(*open, found, deadline)).collect();
+                left.iter().zip(&found).map(|(open, found)| self.glanced(open, found, deadline)).collect();
             while let Some((at, is_known)) = judging.next().await {
-                unknown.retain(|open| !(is_known && *open == at));
+                // Of several units of a step, each has to be known.
+                if is_known && let Some(known) = unknown.iter().position(|open| *open == at) {
+                    unknown.swap_remove(known);
+                }
             }
         };
         tokio::select! {
@@ -118,11 +118,17 @@ impl Proof<'_> {
             () = glanced => {}
             () = clock.sleep(within) => {}
         }
+        unknown.sort_unstable();
+        unknown.dedup();
         unknown
     }
 
     fn all(&self) -> Vec<Open> {
-        claimed(self.plan, self.recorder).into_iter().map(|at| Open { at, moved: false, restarted: None }).collect()
+        let units = |at: usize| {
+            let units = self.world.known.units(&self.plan.nodes[at].address);
+            units.into_iter().map(move |unit| Open { at, unit, moved: false, restarted: None })
+        };
+        claimed(self.plan, self.recorder).into_iter().flat_map(units).collect()
     }
 
     /// Their units, as systemd tells of them.
@@ -130,7 +136,7 @@ impl Proof<'_> {
         if open.is_empty() {
             return Ok(Vec::new());
         }
-        let names: Vec<String> = open.iter().filter_map(|open| unit(self.plan, open.at)).map(str::to_owned).collect();
+        let names: Vec<String> = open.iter().map(|open| open.unit.clone()).collect();
         self.world.host.units.show(&names).await
     }
 
@@ -158,7 +164,7 @@ impl Proof<'_> {
     }
 
     /// Judges one for the last time, until `deadline`. Returns whether anything can be said of it.
-    async fn glanced(&self, open: Open, found: &Unit, deadline: Duration) -> (usize, bool) {
+    async fn glanced(&self, open: &Open, found: &Unit, deadline: Duration) -> (usize, bool) {
         let look = Look { waited: Duration::ZERO, is_last: true, moved: false, restarted: false };
         match self.judge(open.at, found, look, deadline).await {
             Ok(Judgment::Sound) => self.recorder.rested(open.at),

@@ -1,5 +1,6 @@
 //! Inspect changes nothing; a preview names exactly the changes that are made; afterwards nothing is left to change.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending, poll_fn};
@@ -44,6 +45,10 @@ async fn alone<T>(what: &Address, future: impl Future<Output = T>) -> T {
 }
 
 impl AnyStep for Watched {
+    fn any(&self) -> &dyn Any {
+        self.step.any()
+    }
+
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         self.step.summary(shown)
     }
@@ -78,10 +83,6 @@ impl AnyStep for Watched {
 
     fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {
         self.step.advice_beside(key, written)
-    }
-
-    fn unit<'a>(&self, key: &'a str) -> Option<&'a str> {
-        self.step.unit(key)
     }
 
     fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {

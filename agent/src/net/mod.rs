@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this module is what the rule points to")]
 
 pub(crate) mod databases;
+mod fastcgi;
 pub(crate) mod probes;
 pub(crate) mod resolver;
 

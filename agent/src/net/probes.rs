@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::net::TcpStream;
 
+use super::fastcgi;
 use crate::host::blocking;
 
 const HOSTS: &str = "/etc/hosts";
@@ -26,6 +27,12 @@ pub(crate) trait Probes {
     ///
     /// A sentence for people: what did not work.
     async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String>;
+    /// One GET by FastCGI, of the scripts below the directory `root`: the status code.
+    ///
+    /// # Errors
+    ///
+    /// As [`http`](Probes::http).
+    async fn fastcgi(&self, at: SocketAddr, root: &str, path: &str, timeout: Duration) -> Result<u16, String>;
     /// One TCP connection to `host:port`.
     async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String>;
 }
@@ -51,6 +58,15 @@ impl Probes for NetProbes {
     async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String> {
         let answer = self.client()?.get(url).timeout(timeout).send().await;
         answer.map(|response| response.status().as_u16()).map_err(|error| explained(&error, timeout))
+    }
+
+    async fn fastcgi(&self, at: SocketAddr, root: &str, path: &str, timeout: Duration) -> Result<u16, String> {
+        let parameters = fastcgi::parameters(root, path);
+        let ask = async { fastcgi::ask(&mut TcpStream::connect(at).await?, &parameters).await };
+        match tokio::time::timeout(timeout, ask).await {
+            Ok(asked) => asked.map_err(|error| in_short(&error)),
+            Err(_) => Err(format!("no answer within {timeout:?}")),
+        }
     }
 
     async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String> {
@@ -120,6 +136,9 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 /// «connection refused», without the number.
 fn in_short(error: &std::io::Error) -> String {
+    if error.raw_os_error().is_none() {
+        return error.to_string();
+    }
     let text = error.to_string().to_lowercase();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

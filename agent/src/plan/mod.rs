@@ -43,6 +43,8 @@ pub(crate) struct Plan {
     pub(crate) values: Values,
     /// Whether it matters in which phase this instance is.
     pub(crate) heeds_phase: bool,
+    /// Every step of the document that listens, and its ports.
+    listening: Vec<(Address, Vec<u16>)>,
 }
 
 /// One step of the plan.
@@ -97,6 +99,8 @@ impl Plan {
             return Err(DocumentError::new(mistakes, sources));
         }
         let heeds_phase = items.values().any(|item| item.common.phase.is_some()) || shapes.values().any(|shape| shape.heeds_phase);
+        let of_steps = items.keys().zip(shapes.values()).filter(|(_, shape)| !shape.ports.is_empty());
+        let listening = of_steps.map(|(address, shape)| (address.clone(), shape.ports.clone())).collect();
         let kept: Vec<(Duration, Outline)> = shapes.values().map(|shape| (shape.patience, shape.outline())).collect();
         let nodes = items
             .into_iter()
@@ -112,7 +116,7 @@ impl Plan {
                 address,
             })
             .collect();
-        Ok(Self { nodes, units, templates, values, heeds_phase })
+        Ok(Self { nodes, units, templates, values, heeds_phase, listening })
     }
 
     /// Every reference of the plan, in values too.
@@ -256,6 +260,11 @@ impl Siblings for Plan {
             let cx = Context { address: &node.address, references: &node.references, holds_secret: node.holds_secret, ..*cx };
             node.step.outputs(&cx).await
         })
+    }
+
+    fn listening(&self, kind: &str) -> Vec<(&str, &[u16])> {
+        let of_kind = self.listening.iter().filter(|(address, _)| address.kind() == kind);
+        of_kind.map(|(address, ports)| (address.key(), ports.as_slice())).collect()
     }
 }
 

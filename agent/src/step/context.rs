@@ -59,8 +59,9 @@ pub(crate) struct Known {
     placeholders: RefCell<BTreeSet<String>>,
     /// What the boot came to, once that is known.
     verdict: RefCell<Option<Verdict>>,
-    /// How often systemd had started the unit of a step again by itself when the step last looked at it.
-    restarts: RefCell<BTreeMap<Address, u32>>,
+    /// The units of each step that has some, and how often systemd had started each again by itself when the step last
+    /// looked at it.
+    units: RefCell<BTreeMap<Address, BTreeMap<String, u32>>>,
 }
 
 impl Known {
@@ -89,14 +90,24 @@ impl Known {
         self.foretold.borrow_mut().insert(address);
     }
 
-    pub(crate) fn set_restarts(&self, address: &Address, restarts: u32) {
-        self.restarts.borrow_mut().insert(address.clone(), restarts);
+    /// Names the units of a step, each with its restarts until now, in place of those before.
+    pub(crate) fn set_units(&self, address: &Address, units: BTreeMap<String, u32>) {
+        self.units.borrow_mut().insert(address.clone(), units);
     }
 
-    /// How often systemd has restarted the unit since, of so many restarts now. It counts from zero again once somebody
-    /// else has restarted the unit.
-    pub(crate) fn restarts_since(&self, address: &Address, now: u32) -> u32 {
-        let before = self.restarts.borrow().get(address).copied().unwrap_or(0);
+    pub(crate) fn set_restarts(&self, address: &Address, unit: &str, restarts: u32) {
+        self.units.borrow_mut().entry(address.clone()).or_default().insert(unit.to_owned(), restarts);
+    }
+
+    /// The names of the units of a step that is done.
+    pub(crate) fn units(&self, address: &Address) -> Vec<String> {
+        self.units.borrow().get(address).map_or_else(Vec::new, |units| units.keys().cloned().collect())
+    }
+
+    /// How often systemd has restarted a unit since, of so many restarts now. It counts from zero again once somebody
+    /// else has restarted it.
+    pub(crate) fn restarts_since(&self, address: &Address, unit: &str, now: u32) -> u32 {
+        let before = self.units.borrow().get(address).and_then(|units| units.get(unit)).copied().unwrap_or(0);
         now.checked_sub(before).unwrap_or(now)
     }
 
@@ -255,6 +266,9 @@ pub(crate) enum Progress {
 pub(crate) trait Siblings {
     /// What a step offers, read anew.
     fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>>;
+
+    /// The keys of all steps of one kind that listen, with their ports: also of those that are left out of this boot.
+    fn listening(&self, kind: &str) -> Vec<(&str, &[u16])>;
 }
 
 /// One step's view of the boot.

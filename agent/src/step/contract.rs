@@ -1,5 +1,6 @@
 //! The trait that every kind of step implements, and the erasing of its types.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
@@ -79,12 +80,7 @@ pub(crate) trait Step: fmt::Debug {
     /// What other steps may refer to, read once nothing is left to change.
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, Self::Error>;
 
-    /// The unit of systemd that has to be up, or to have done its work, when the boot ends.
-    fn unit<'a>(&self, _key: &'a str) -> Option<&'a str> {
-        None
-    }
-
-    /// Judges that unit as it is once every step has ended, this one well.
+    /// Judges one of its units, which it named by [`Known::set_units`](crate::step::Known::set_units), as it is once every step has ended, this one well.
     ///
     /// # Errors
     ///
@@ -97,7 +93,11 @@ pub(crate) trait Step: fmt::Debug {
     async fn meanwhile(&self, _cx: &Context<'_>) {}
 }
 
-impl<S: Step> AnyStep for S {
+impl<S: Step + 'static> AnyStep for S {
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         Step::summary(self, shown)
     }
@@ -143,10 +143,6 @@ impl<S: Step> AnyStep for S {
 
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs> {
         Box::pin(async move { Step::outputs(self, cx).await.map_err(|error| Explanation::of(&error)) })
-    }
-
-    fn unit<'a>(&self, key: &'a str) -> Option<&'a str> {
-        Step::unit(self, key)
     }
 
     fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment> {

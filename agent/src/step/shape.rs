@@ -46,6 +46,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) patience: Duration,
     /// Whether there is anything to do [`meanwhile`](crate::step::Step::meanwhile).
     pub(crate) goes_on_meanwhile: bool,
+    /// Whether it has units of systemd that have to be up, or to have done their work, when the boot ends.
+    pub(crate) has_units: bool,
     /// Default: [`AsksAws::Never`].
     pub(crate) asks_aws: AsksAws,
 }
@@ -68,6 +70,7 @@ impl Default for Shape<'_> {
             ports: Vec::new(),
             patience: PATIENCE,
             goes_on_meanwhile: false,
+            has_units: false,
             asks_aws: AsksAws::Never,
         }
     }
@@ -80,6 +83,7 @@ impl Shape<'_> {
             foretold: self.foretold.as_deref().map(Path::to_owned),
             unfolds: self.unfolds,
             goes_on_meanwhile: self.goes_on_meanwhile,
+            has_units: self.has_units,
             asks_aws: self.asks_aws,
         }
     }
@@ -91,6 +95,7 @@ pub(crate) struct Outline {
     pub(crate) foretold: Option<PathBuf>,
     pub(crate) unfolds: bool,
     pub(crate) goes_on_meanwhile: bool,
+    pub(crate) has_units: bool,
     pub(crate) asks_aws: AsksAws,
 }
 

@@ -34,13 +34,16 @@ pub(crate) mod judge;
 mod memory;
 pub(crate) mod platforms;
 pub(crate) mod procfile;
+mod programs;
 mod prove;
 mod proxy;
 mod recipe;
 pub(crate) mod release;
 pub(crate) mod remark;
 mod restore;
+mod rollback;
 mod slot;
+pub(crate) mod status;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -53,29 +56,26 @@ use self::change::Change;
 use self::decide::{Found, Wanted};
 use self::environment::is_secret;
 pub(crate) use self::fields::Application;
-use self::generation::{Generation, Placed};
+use self::front::Facing;
+use self::generation::Generation;
 pub(crate) use self::ground::in_use;
 use self::ground::{Ground, owner};
-use self::judge::{Examined, examine};
-use self::memory::Memory;
+use self::judge::{Asked, Examined, examine};
+use self::memory::{Memory, Moment};
 use self::platforms::Speaks;
 use self::procfile::WEB;
-use self::proxy::{FastCgi, Upstream};
 use self::release::Release;
-pub(crate) use self::restore::{Missing, bring_back};
+pub(crate) use self::restore::bring_back;
 use self::slot::Slot;
 use self::trouble::ApplicationError;
-use crate::failure::{Explanation, Objection};
+use crate::failure::Objection;
 use crate::host::state::Record;
-use crate::host::{HostError, SEARCH_PATH};
-use crate::step::{AsksAws, Context, Order, Outputs, Phase, Progress, Shape, Step};
+use crate::host::{SEARCH_PATH, Unit};
+use crate::step::{AsksAws, Context, Judgment, Look, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
 /// Builds, starting and draining, beside the limits that the application itself sets.
 const PATIENCE: Duration = Duration::from_secs(900);
-
-/// How long requests are waited for where no proxy says how long one may take.
-const DRAIN: Duration = Duration::from_secs(60);
 
 /// An environment file is as large as the variables of one program may be.
 const ENVIRONMENT_LIMIT: u64 = 4 << 20;
@@ -108,7 +108,8 @@ impl Step for Application {
             order: Order::BeforeServices,
             phase: Phase::Serve,
             ports: self.ports(),
-            patience: PATIENCE + self.ready.timeout() + self.stop.grace(),
+            has_units: true,
+            patience: PATIENCE + self.ready.timeout() + self.stop.grace() + self.time_to_go_back(),
             ..Shape::default()
         }
     }
@@ -128,6 +129,9 @@ impl Step for Application {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
         let mut found = ground.found().await.map_err(ApplicationError::Host)?;
+        if found.is_lost {
+            return Err(ApplicationError::Lost);
+        }
         if let Some(image) = self.missing_image(&found, &ground, cx).await? {
             return Ok(vec![Change::Pull { image }]);
         }
@@ -136,13 +140,26 @@ impl Step for Application {
             Err(ApplicationError::Release { version, remarks, .. }) => return Ok(vec![Change::Refuse { version, remarks }]),
             known => known?,
         };
-        let port = self.port.unwrap_or(examined.port);
-        let front = self.front_changes(port, &upstream(&examined), &ground, cx).await?;
-        let build = self.recipe(&generation, &examined, &ground, cx).await?;
-        let hooks = self.due_hooks(&found, &generation, &examined);
-        let wanted = Wanted { application: cx.key(), generation, port, overlap: self.overlap(), build, hooks, front };
-        let changes = wanted.changes(&found);
+        let (port, overlap, php) = (self.port.unwrap_or(examined.port), self.overlap(), generation.php.clone());
+        let build = self.recipe(&generation, &examined, cx).await?;
+        let hooks = self.due_hooks(&examined);
+        let followed = self.followed(cx).await?;
+        let is_free = |slot: &Slot| followed.iter().all(|former| !former.has(slot.port(port, overlap.covers(WEB))));
+        let first = Slot::BOTH.into_iter().find(is_free).unwrap_or(Slot::A);
+        let mut wanted = Wanted { application: cx.key(), generation, port, overlap, build, hooks, front: Vec::new(), first };
+        let slot = wanted.slot(&found);
+        wanted.front = self.front_changes(Facing { slot, port, php }, &followed, &ground, cx).await?;
+        let mut changes = wanted.changes(&found);
+        // Only those that it cannot start beside go first.
+        let (in_the_way, others): (Vec<_>, Vec<_>) = followed.iter().partition(|former| former.has(port) || !is_free(&slot));
+        changes.splice(0..0, in_the_way.into_iter().map(front::former::Former::change));
+        changes.extend(others.into_iter().map(front::former::Former::change));
         if !changes.is_empty() {
+            let generation = &wanted.generation;
+            let remarks = programs::lacking(&examined, &generation.environment, cx.host()).await.map_err(ApplicationError::Host)?;
+            if !remarks.is_empty() {
+                return Ok(vec![Change::Refuse { version: generation.version.clone(), remarks }]);
+            }
             examined.warnings.iter().for_each(|warning| cx.progress(Progress::Warning(format!("{warning:#}"))));
         }
         Ok(changes)
@@ -151,37 +168,35 @@ impl Step for Application {
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
-        let failed = |slot: &Slot| Some(*slot);
-        let slot = match &change {
-            Change::Prepare { slot, .. } | Change::Launch { slot, .. } | Change::Prove { slot, .. } => failed(slot),
-            Change::Settle { slot, .. } | Change::Switch { slot, .. } | Change::Hooks { slot, .. } => failed(slot),
-            // What is stopped is what was before.
-            Change::Stop { slot, .. } => Some(slot.other()),
-            Change::Configure { .. } | Change::Serve { .. } => ground.candidate(),
-            Change::Refuse { .. } | Change::Pull { .. } | Change::Build { .. } | Change::Retire { .. } => None,
-        };
-        match (self.make(&change, &ground, cx).await, slot) {
-            (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
-            (Err(error), None) => {
-                let serves = ground.memory.current().and_then(|slot| ground.memory.slot(slot)).map(|(placed, _)| placed);
-                if let Some(placed) = &serves
-                    && let Err(trouble) = ground.point_current(placed).await
-                {
-                    cx.progress(Progress::Warning(Explanation::of(&trouble).to_string()));
-                }
-                Err(error.keeping(serves.map(|placed| placed.generation.version)))
-            }
-            (Ok(()), _) => Ok(()),
+        // Going back takes time, too.
+        let reserve = self.time_to_go_back().min(cx.patience / 2);
+        let hurried = Context { deadline: cx.deadline.saturating_sub(reserve), ..*cx };
+        match self.make(&change, &ground, &hurried).await {
+            Err(error) => Err(match change.fails_in(&ground) {
+                Some(slot) => self.go_back(slot, error, &ground, cx).await,
+                None => error,
+            }),
+            Ok(()) => Ok(()),
         }
     }
 
     async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, ApplicationError> {
-        let (generation, examined) = self.generation(cx).await?;
-        let port = self.port.unwrap_or(examined.port);
         let record = self.record(cx).await?;
-        let image = self.contained(&ground(&record, cx), cx)?.map(|image| image.release.into());
-        let release = image.unwrap_or(generation.release);
-        Ok(Outputs { value: json!({ "port": port, "release": release, "version": generation.version }), stamp: None })
+        let ground = ground(&record, cx);
+        let Some((slot, placed)) = ground.serving() else { return Err(ApplicationError::Lost) };
+        let states = ground.states(&placed).await.map_err(ApplicationError::Host)?;
+        let units = states.into_iter().map(|(process, unit)| (placed.unit(&process), unit.restarts));
+        cx.world.known.set_units(cx.address, units.collect());
+        let port = slot.reached_at(placed.port, self.overlap().covers(WEB));
+        let pinned = placed.container().and_then(|container| ground.memory.pinned(container.image())).map(PathBuf::from);
+        let Generation { release, version, .. } = placed.generation;
+        let release = pinned.unwrap_or(release);
+        Ok(Outputs { value: json!({ "port": port, "release": release, "version": version }), stamp: None })
+    }
+
+    async fn judge(&self, found: &Unit, look: Look, cx: &Context<'_>) -> Result<Judgment, ApplicationError> {
+        let record = self.record(cx).await?;
+        prove::judge(found, look, &ground(&record, cx), cx).await
     }
 }
 
@@ -196,13 +211,12 @@ impl Application {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
             Change::Pull { .. } => return self.pull(ground, cx).await,
-            Change::Build { release, recipe } => return self.build(release, recipe, ground, cx).await,
+            Change::Build { placed, recipe } => return self.build(placed, recipe, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
-            Change::Configure { .. } => {
-                let (_, examined) = self.generation(cx).await?;
-                return self.configure(self.port.unwrap_or(examined.port), &upstream(&examined), ground, cx).await;
-            }
-            Change::Serve { .. } => return self.serve(cx).await,
+            Change::Configure { site, leaving, .. } => return self.configure(site, leaving, ground, cx).await,
+            Change::Serve { slot, .. } => return self.serve(*slot, ground, cx).await,
+            Change::Withdraw { slot, .. } => return self.withdraw(*slot, ground, cx).await,
+            Change::Depart { application, .. } => return front::former::depart(application, cx).await,
             Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
             Change::Stop { placed, processes, .. } => {
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
@@ -211,7 +225,7 @@ impl Application {
             Change::Launch { placed, process, .. } => return prove::launched(placed, process, ground, cx).await,
             Change::Prove { placed, .. } => return prove::serves(&self.ready, placed, ground, cx).await,
             Change::Switch { slot, .. } => ground.switch(*slot).await,
-            Change::Settle { placed, .. } => return prove::settles(placed, ground, cx).await,
+            Change::Settle { placed, .. } => return prove::settles(&self.ready, placed, ground, cx).await,
             Change::Retire { slot, placed } => match self.retire(*slot, placed, ground, cx).await {
                 Ok(()) => ground.sweep().await,
                 failed => failed,
@@ -220,49 +234,13 @@ impl Application {
         done.map_err(ApplicationError::Host)
     }
 
-    /// Waits for the requests in a slot that serves no new ones, and stops what is there.
-    async fn retire(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
-        cx.waiting(format!("for the requests that {placed} still answers"));
-        let limit = self.proxy.timeout().unwrap_or(DRAIN).min(cx.time_left());
-        if !ground.drained(slot, placed, limit).await? {
-            cx.progress(Progress::Warning(format!("{placed} still had connections after {limit:?}, and was asked to stop")));
-        }
-        cx.waiting(format!("for {placed} to stop"));
-        ground.retire(slot, placed).await
-    }
-
-    /// After a failure in a slot: the generation in the other one, if there is one that served, serves again.
-    async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
-        let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven).map(|(placed, _)| placed);
-        let back = match (&before, ground.memory.slot(failed)) {
-            (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
-            // What serves is left as it is, though something of it has failed.
-            (None, Some((new, _))) if ground.memory.current() != Some(failed) => {
-                ground.retire(failed, &new).await.map_err(ApplicationError::Host)
-            }
-            (None, _) => Ok(()),
-        };
-        if let Err(trouble) = back {
-            cx.progress(Progress::Warning(format!("cannot undo what was begun: {}", Explanation::of(&trouble))));
-            return error;
-        }
-        error.keeping(before.map(|placed| placed.generation.version))
-    }
-
-    /// Has the generation before serve, and waits until it does where it had to be started.
-    async fn serve_again(&self, failed: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
-        let was_down = !ground.found().await.map_err(ApplicationError::Host)?.running.contains(&placed.unit(WEB));
-        ground.go_back(failed, placed, self.overlap(), time_to_go_back(cx)).await.map_err(ApplicationError::Host)?;
-        if was_down { prove::serves(&self.ready, placed, ground, cx).await } else { Ok(()) }
-    }
-
     /// What is wanted to run, and what the release says of it.
     async fn generation(&self, cx: &Context<'_>) -> Result<(Generation, Examined), ApplicationError> {
         let record = self.record(cx).await?;
         let image = self.contained(&ground(&record, cx), cx)?;
         let text = |field: &str| self.bundle.as_ref().and_then(|bundle| cx.world.known.text(bundle, field)).unwrap_or_default();
         let (release, version, examined) = match &image {
-            Some(image) => ("/".into(), image.version.clone(), examine(&Release::default(), Some(&image.processes))),
+            Some(image) => ("/".into(), image.version.clone(), examine(&Release::default(), self.asked(&image.processes))),
             None => {
                 let (release, version) = (PathBuf::from(text("release")), text("version"));
                 let examined = self.examined(&release, &version, cx).await?;
@@ -304,8 +282,24 @@ impl Application {
             has_runtime_directory: examined.needs_runtime_directory,
             container,
             composition: inside.composition,
+            php: match examined.speaks {
+                Speaks::Http => None,
+                Speaks::FastCgi { root } => Some(root.to_owned()),
+            },
         };
         Ok((generation, examined))
+    }
+
+    /// What a release would run, with the commands of the document as they are written there.
+    pub(crate) fn judged(&self, release: &Release) -> Examined {
+        let run: BTreeMap<String, String> = self.run.iter().map(|(name, text)| (name.clone(), text.raw().to_owned())).collect();
+        let mut examined = examine(release, self.asked(&run));
+        examined.port = self.port.unwrap_or(examined.port);
+        examined
+    }
+
+    fn asked<'r>(&self, run: &'r BTreeMap<String, String>) -> Asked<'r> {
+        Asked { run: (!run.is_empty()).then_some(run), builds: !self.build.is_empty(), ignores_hooks: !self.hooks }
     }
 
     /// What the release shows, once that can run.
@@ -316,7 +310,7 @@ impl Application {
         };
         let run = self.run.iter().map(render).collect::<Result<BTreeMap<_, _>, ApplicationError>>()?;
         let shown = Release::read(release, &*cx.host().files).await.map_err(ApplicationError::Host)?;
-        let mut examined = examine(&shown, (!run.is_empty()).then_some(&run));
+        let mut examined = examine(&shown, self.asked(&run));
         match examined.mistakes.is_empty() {
             true => Ok(examined),
             false => {
@@ -342,24 +336,12 @@ impl Application {
     }
 }
 
-/// Going back has a time of its own: that of the step may be over.
-fn time_to_go_back(cx: &Context<'_>) -> Duration {
-    cx.time_left().max(Duration::from_secs(30))
-}
-
 fn ground<'a>(record: &'a Record, cx: &'a Context<'_>) -> Ground<'a> {
-    let memory = Memory { record, boot_id: &cx.world.boot_id, clock: &*cx.host().clock };
+    let memory = Memory { record, moment: Moment { boot_id: &cx.world.boot_id, clock: &*cx.host().clock } };
     Ground { application: cx.key(), host: cx.host(), memory }
 }
 
 fn search_path(release: &Path, own: &[&str]) -> String {
     let own = own.iter().map(|path| format!("{}/{path}:", release.display()));
     own.chain([SEARCH_PATH.to_owned()]).collect()
-}
-
-fn upstream(examined: &Examined) -> Upstream<'static> {
-    match examined.speaks {
-        Speaks::Http => Upstream::Http,
-        Speaks::FastCgi { root } => Upstream::FastCgi(FastCgi { root }),
-    }
 }

@@ -261,7 +261,7 @@ fn broken(unit: &Unit, restarts_before: u32, allowed: u32) -> bool {
 pub(crate) async fn look(cx: &Context<'_>) -> Result<Unit, HostError> {
     let units = cx.host().units.show(&[cx.key().to_owned()]).await?;
     let unit = units.into_iter().next().unwrap_or_default();
-    cx.world.known.set_restarts(cx.address, unit.restarts);
+    cx.world.known.set_restarts(cx.address, cx.key(), unit.restarts);
     Ok(unit)
 }
 

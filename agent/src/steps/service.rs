@@ -105,6 +105,7 @@ impl Step for Service {
             watches: self.watches(),
             order: Order::AfterTheRest,
             phase: Phase::Serve,
+            has_units: true,
             patience: PATIENCE + self.ready.as_ref().map_or(Duration::ZERO, Ready::timeout),
             ..Shape::default()
         }
@@ -179,10 +180,6 @@ impl Step for Service {
             return Err(unproven(not_ready, cx).await);
         }
         Ok(Outputs::default())
-    }
-
-    fn unit<'a>(&self, key: &'a str) -> Option<&'a str> {
-        Some(key)
     }
 
     async fn judge(&self, found: &Unit, look: Look, cx: &Context<'_>) -> Result<Judgment, ServiceError> {

@@ -57,7 +57,7 @@ pub(crate) use self::quote::env::{dotenv_value, environment_value};
 pub(crate) use self::quote::variables::environment_variables;
 pub(crate) use self::render::Told;
 pub(crate) use self::scope::{SIZE_LIMIT, Scope, descend};
-pub(crate) use self::uses::{Bare, Inert, Stands};
+pub(crate) use self::uses::{Bare, Inert, Stands, announces_block_text};
 
 /// Where template files lie in an image.
 pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";

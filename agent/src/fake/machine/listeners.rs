@@ -1,8 +1,14 @@
 //! What answers probes on a machine in memory, and the sockets that there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use crate::host::sockets::{Endpoint, Listener};
+use crate::host::sockets::{Endpoint, Holder, Listener};
+
+/// The unit of nginx, which listens where the sites say that it has read last.
+pub(super) const PROXY: &str = "ingot-proxy.service";
+pub(super) const SITES: &str = "/run/ingot/proxy/sites";
+const MASTER: u32 = 1000;
 
 #[derive(Default)]
 pub(super) struct Listeners {
@@ -11,11 +17,31 @@ pub(super) struct Listeners {
     /// Sockets that accept connections, beside those that probes are answered by.
     pub(super) sockets: Vec<Listener>,
     pub(super) connections: BTreeMap<Endpoint, usize>,
+    /// Where nginx listens while it is up, and how often it has read that.
+    sites: (BTreeSet<SocketAddr>, u32),
+    /// From now on nginx is told to read its sites, and does not.
+    pub(super) is_deaf: bool,
 }
 
 impl Listeners {
     pub(super) fn bind(&mut self, at: &str, unit: &str) {
         self.units.insert(at.to_owned(), unit.to_owned());
+    }
+
+    /// nginx reads its sites; each time, other workers serve by them.
+    pub(super) fn read(&mut self, sites: &str) {
+        let values = sites.lines().filter_map(|line| line.trim().strip_prefix("listen ")?.split([' ', ';']).next());
+        let everywhere = |port: &str| Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.parse().ok()?));
+        if !self.is_deaf {
+            let addresses = values.filter_map(|value| value.parse().ok().or_else(|| everywhere(value)));
+            self.sites = (addresses.collect(), self.sites.1 + 1);
+        }
+    }
+
+    /// The sockets of nginx while it is up.
+    pub(super) fn of_proxy(&self) -> impl Iterator<Item = Listener> {
+        let holder = |pid| Holder { pid, name: "nginx".into(), unit: Some(PROXY.into()) };
+        self.sites.0.iter().map(move |at| Listener { at: *at, holders: [MASTER, MASTER + self.sites.1].map(holder).into() })
     }
 
     pub(super) fn answer(&mut self, url: &str, status: u16) {

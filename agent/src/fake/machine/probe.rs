@@ -1,5 +1,6 @@
 //! Probes of a machine in memory: answered by units, or just answered.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,6 +24,12 @@ impl Probes for FakeMachine {
     async fn http(&self, url: &str, _timeout: Duration) -> Result<u16, String> {
         self.connect(url).await?;
         Ok(self.0.listeners.borrow().answers.get(url).copied().unwrap_or(200))
+    }
+
+    async fn fastcgi(&self, at: SocketAddr, _root: &str, path: &str, _timeout: Duration) -> Result<u16, String> {
+        let url = format!("fastcgi://{at}{path}");
+        self.connect(&url).await?;
+        Ok(self.0.listeners.borrow().answers.get(&url).copied().unwrap_or(200))
     }
 
     async fn tcp(&self, address: &str, _timeout: Duration) -> Result<(), String> {

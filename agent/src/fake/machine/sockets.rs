@@ -3,8 +3,9 @@
 use async_trait::async_trait;
 
 use super::FakeMachine;
-use crate::host::HostError;
+use super::listeners::PROXY;
 use crate::host::sockets::{Endpoint, Listener, Sockets};
+use crate::host::{Clock as _, HostError};
 
 #[async_trait(?Send)]
 impl Sockets for FakeMachine {
@@ -16,7 +17,9 @@ impl Sockets for FakeMachine {
 
     async fn listeners(&self) -> Result<Vec<Listener>, HostError> {
         self.alive().await;
-        Ok(self.0.listeners.borrow().sockets.clone())
+        let listeners = self.0.listeners.borrow();
+        let of_proxy = self.0.units.borrow().is_active(PROXY, self.elapsed()).then(|| listeners.of_proxy());
+        Ok(listeners.sockets.iter().cloned().chain(of_proxy.into_iter().flatten()).collect())
     }
 }
 
@@ -25,6 +28,11 @@ impl FakeMachine {
     /// Has `count` connections to `endpoint` from now on.
     pub(crate) fn set_connections(&self, endpoint: Endpoint, count: usize) {
         self.0.listeners.borrow_mut().connections.insert(endpoint, count);
+    }
+
+    /// From now on nginx takes up no other configuration, as where it cannot bind a port.
+    pub(crate) fn is_deaf(&self, is_deaf: bool) {
+        self.0.listeners.borrow_mut().is_deaf = is_deaf;
     }
 
     /// Has a socket that accepts connections.

@@ -1,10 +1,12 @@
 //! systemd of a machine in memory.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::FakeMachine;
+use super::listeners::{PROXY, SITES};
 use super::manager::{FakeUnit, OWN, refused};
 use crate::host::{Clock as _, HostError, Launch, Unit, Units};
 
@@ -12,6 +14,16 @@ impl FakeMachine {
     /// systemd does not answer so many of the next questions.
     pub(crate) fn does_not_answer(&self, questions: u32) {
         self.0.units.borrow_mut().unanswered = questions;
+    }
+
+    /// A unit was started, or has reloaded.
+    fn read_sites(&self, unit: &str) {
+        let tree = self.0.tree.borrow();
+        let of_site = |path: &PathBuf| path.parent() == Some(Path::new(SITES)) && path.extension().is_some_and(|end| end == "conf");
+        if unit == PROXY {
+            let sites = tree.files().into_iter().filter(of_site).filter_map(|path| Some(tree.file(&path)?.0));
+            self.0.listeners.borrow_mut().read(&sites.collect::<String>());
+        }
     }
 
     async fn start_unit(&self, verb: &'static str, name: &str, again: bool, timeout: Duration) -> Result<(), HostError> {
@@ -22,7 +34,14 @@ impl FakeMachine {
             self.sleep(timeout).await;
             return Err(over());
         }
-        self.change(|| self.0.units.borrow_mut().start(verb, name, again, self.elapsed())).await?;
+        self.change(|| {
+            let started = self.0.units.borrow_mut().start(verb, name, again, self.elapsed())?;
+            if started {
+                self.read_sites(name);
+            }
+            Ok(started)
+        })
+        .await?;
         let (wait, told) = self.0.units.borrow().get(name).told(verb, self.elapsed());
         if !wait.is_zero() {
             self.sleep(wait.min(timeout)).await;
@@ -56,7 +75,14 @@ impl Units for FakeMachine {
     }
 
     async fn launch(&self, launch: &Launch, _timeout: Duration) -> Result<(), HostError> {
-        self.change(|| self.0.units.borrow_mut().launch(launch, self.elapsed())).await
+        self.change(|| {
+            let path = &launch.environment_file;
+            if self.0.tree.borrow().file(path).is_none() {
+                return refused("start", &launch.unit, format!("Failed to load environment files: {} is not there", path.display()));
+            }
+            self.0.units.borrow_mut().launch(launch, self.elapsed())
+        })
+        .await
     }
 
     async fn reload(&self, name: &str, _timeout: Duration) -> Result<(), HostError> {
@@ -71,6 +97,7 @@ impl Units for FakeMachine {
             if let Some(unit) = manager.units.get_mut(name) {
                 unit.reloads += 1;
             }
+            self.read_sites(name);
             Ok(true)
         })
         .await
@@ -91,6 +118,10 @@ impl Units for FakeMachine {
             self.sleep(journal_takes).await;
         }
         journal[journal.len().saturating_sub(lines)..].to_vec()
+    }
+
+    async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
+        self.journal(unit, lines).await
     }
 
     fn own(&self) -> Option<String> {

@@ -59,6 +59,8 @@ const SANDBOX: &[&str] = &[
 /// An engine passes the signal on to what it runs, and is the only one that gets it. It ends with the status of that, which is
 /// no failure of a unit that was stopped.
 const CONTAINED: &[&str] = &["CollectMode=inactive-or-failed", "Delegate=yes", "KillMode=mixed", "LimitCORE=0:infinity"];
+/// What a program ends with that was asked to by SIGTERM, and ends by itself: Java and shells do.
+const ENDED_AS_ASKED: &str = "SuccessExitStatus=143";
 
 /// How long systemd rests before it starts an ended program again.
 const RESTART: &str = "RestartSec=1s";
@@ -76,7 +78,7 @@ impl Launch {
         property(format!("{environment}{}", self.environment_file.display()));
         property(format!("SyslogIdentifier={}", self.identifier));
         // However often its program ends, and however it does.
-        ["Restart=always", RESTART, "StartLimitIntervalSec=0"].iter().for_each(|text| property((*text).to_owned()));
+        ["Restart=always", RESTART, "StartLimitIntervalSec=0", ENDED_AS_ASKED].iter().for_each(|text| property((*text).to_owned()));
         property(format!("KillSignal={}", self.stop_signal));
         property(format!("TimeoutStopSec={}ms", self.stop_grace.as_millis()));
         if self.manner == Manner::Program { SANDBOX } else { CONTAINED }.iter().for_each(|text| property((*text).to_owned()));

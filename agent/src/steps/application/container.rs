@@ -74,6 +74,9 @@ pub(crate) struct Pin {
     command: Vec<String>,
     /// Whether it was not here before: what others have brought is theirs.
     is_ours: bool,
+    /// The release that it was made for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    release: Option<PathBuf>,
 }
 
 impl Container {
@@ -104,6 +107,10 @@ impl Container {
 }
 
 impl Pin {
+    pub(super) fn is_of(&self, image: &str) -> bool {
+        self.image == image && self.release.is_none()
+    }
+
     /// Whether the image says nothing of what it runs.
     fn is_idle(&self) -> bool {
         self.entrypoint.is_empty() && self.command.is_empty()

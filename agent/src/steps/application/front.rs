@@ -1,22 +1,32 @@
-//! The proxy of an application on this machine: its configuration as it should be, and what differs.
+//! The proxy of an application on this machine: what differs of it, decided from what is there.
+//!
+//! The site has an entry for each slot, and each says what is really in that slot: while one release follows another of
+//! another port or platform, both are passed to as they listen. What nginx reads is tested before it is in its place
+//! ([`files`]), counts once nginx listens by it ([`serve`]), and the one before comes back after a failure ([`restore`]).
+//! Sites of applications that have no proxy any more, or are in no document, go by [`former`].
 
-use std::path::{Path, PathBuf};
+mod files;
+pub(super) mod former;
+mod restore;
+mod serve;
+
+use std::path::Path;
 use std::time::Duration;
-
-use zeroize::Zeroizing;
 
 use super::change::Change;
 use super::fields::Application;
 use super::ground::Ground;
-use super::memory::Front;
+use super::memory::{Front, WithTls};
 use super::procfile::WEB;
-use super::proxy::{Nginx, Place, Proxy, Site, UNIT, Upstream, Version, WORKER_USERS, taken};
+use super::proxy::{Behind, Nginx, Place, Proxy, Site, UNIT, Version, WORKER_USERS};
 use super::slot::Slot;
 use super::trouble::ApplicationError;
-use crate::host::{Attributes, End, Host, HostError, Invocation, SEARCH_PATH};
+use crate::digest::Hasher;
+use crate::host::{End, Host, HostError, Invocation, SEARCH_PATH};
 use crate::step::Context;
-use crate::step::fields::Excerpt;
-use crate::steps::install::staged;
+use files::File;
+use former::Former;
+pub(super) use restore::{bring_back, restore};
 
 /// The path of nginx in all distributions, as in the unit.
 const NGINX: &str = "/usr/sbin/nginx";
@@ -24,177 +34,153 @@ const NGINX: &str = "/usr/sbin/nginx";
 /// `nginx -v` prints a line.
 const VERSION_WITHIN: Duration = Duration::from_secs(10);
 
-/// As long as nginx may take to read its configuration, and to bind its ports.
-const STARTED_WITHIN: Duration = Duration::from_secs(30);
+thread_local! {
+    /// One nginx serves all applications, and reads all their sites: one writes at a time.
+    static ONE_AT_A_TIME: std::rc::Rc<tokio::sync::Mutex<()>> = std::rc::Rc::default();
+}
 
-/// A configuration has kilobytes.
-const LIMIT: u64 = 1 << 20;
+/// What the proxy leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facing {
+    /// Where the release is, or is to be.
+    pub(super) slot: Slot,
+    /// Where this machine reaches the application.
+    pub(super) port: u16,
+    /// As in [`Behind`].
+    pub(super) php: Option<String>,
+}
 
-/// How many last lines of nginx an error shows.
-const LINES: usize = 5;
-
-/// A file of the proxy, as it should be.
-struct File {
-    path: PathBuf,
-    content: Zeroizing<Vec<u8>>,
-    mode: u32,
+/// The configuration of an application's proxy, with its secrets.
+struct Configured {
+    front: Front,
+    /// In the order in which they are written.
+    files: Vec<File>,
 }
 
 impl Application {
-    /// What differs of the proxy; nothing where the application has none.
+    /// What differs of the proxy.
     pub(super) async fn front_changes(
         &self,
-        port: u16,
-        speaks: &Upstream<'_>,
+        site: Facing,
+        followed: &[Former],
         ground: &Ground<'_>,
         cx: &Context<'_>,
     ) -> Result<Vec<Change>, ApplicationError> {
+        let (memory, host) = (&ground.memory, cx.host());
+        let is_read = memory.next_front().is_none();
         if matches!(self.proxy, Proxy::None) {
-            return Ok(Vec::new());
+            let is_there = host.files.stat(&Place::Site(cx.key()).path()).await.map_err(ApplicationError::Host)?.is_some();
+            let application = cx.key().to_owned();
+            return Ok(Vec::from_iter((is_there || !is_read).then_some(Change::Withdraw { application, slot: site.slot })));
         }
         let mut differs = true;
-        if let Some(front) = ground.memory.front() {
-            let nginx = nginx(front.version, cx.host()).await.map_err(ApplicationError::Host)?;
-            differs = self.differs(&self.front_files(port, speaks, &nginx, cx)?, cx).await?;
+        if let Some(front) = known(site.slot, ground)
+            && front.program == program(host).await?
+        {
+            let nginx = nginx(front.version, host).await.map_err(ApplicationError::Host)?;
+            differs = files::differ(&self.configured(&site, &nginx, None, ground, cx)?.files, host).await?;
         }
-        let unit = cx.host().units.show(&[UNIT.to_owned()]).await.map_err(ApplicationError::Host)?;
+        let unit = host.units.show(&[UNIT.to_owned()]).await.map_err(ApplicationError::Host)?;
         let is_up = unit.first().is_some_and(|unit| unit.active == "active");
+        let slot = site.slot;
         let mut changes = Vec::new();
         if differs {
-            changes.push(Change::Configure { ports: self.proxy.ports() });
+            let in_the_way = followed.iter().filter(|former| former.is_in_the_way_of(&self.ports()));
+            let leaving = in_the_way.map(|former| former.name.clone()).collect();
+            changes.push(Change::Configure { site, ports: self.proxy.ports(), leaving });
         }
-        if differs || !is_up {
-            changes.push(Change::Serve { reload: is_up });
+        if differs || !is_up || !is_read {
+            changes.push(Change::Serve { slot, reload: is_up });
         }
         Ok(changes)
     }
 
-    async fn differs(&self, files: &[File], cx: &Context<'_>) -> Result<bool, ApplicationError> {
-        for file in files {
-            let found = cx.host().files.read(&file.path, LIMIT).await.map_err(ApplicationError::Host)?;
-            if found.is_none_or(|found| *found != *file.content) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
-
-    fn front_files(&self, port: u16, speaks: &Upstream<'_>, nginx: &Nginx, cx: &Context<'_>) -> Result<Vec<File>, ApplicationError> {
-        let name = cx.key();
-        let site = |has_certificate| {
-            let slots = Slot::BOTH.map(|slot| slot.port(port, self.overlap().covers(WEB)));
-            self.proxy.site(&Site { name, port, slots, speaks: speaks.clone(), has_certificate }, nginx).unwrap_or_default()
-        };
-        let plain = |path: Place<'_>, text: String| File { path: path.path(), content: Zeroizing::new(text.into_bytes()), mode: 0o644 };
-        let mut files = Vec::new();
-        if let Some(tls) = self.proxy.tls() {
-            for (place, text, mode) in [(Place::Certificate(name), &tls.certificate, 0o644), (Place::Key(name), &tls.key, 0o600)] {
-                let what = || "proxy.tls".to_owned();
-                let value = cx.render(text).map_err(|source| ApplicationError::Render { what: what(), source })?;
-                let content = Zeroizing::new(value.expose().as_bytes().to_vec());
-                files.push(File { path: place.path(), content, mode });
-            }
-        }
-        files.push(plain(Place::Conf, nginx.conf()));
-        files.push(plain(Place::Site(name), site(true)));
-        Ok(files)
-    }
-
-    /// Writes what differs.
-    pub(super) async fn configure(
+    /// The configuration as it is to be.
+    fn configured(
         &self,
-        port: u16,
-        speaks: &Upstream<'_>,
+        site: &Facing,
+        nginx: &Nginx,
+        program: Option<String>,
         ground: &Ground<'_>,
         cx: &Context<'_>,
-    ) -> Result<(), ApplicationError> {
-        let listeners = cx.host().sockets.listeners().await.map_err(ApplicationError::Host)?;
-        if let Some((port, by)) = taken(&self.proxy.ports(), &listeners) {
-            return Err(ApplicationError::PortTaken { port, by: by.to_string(), kept: None });
+    ) -> Result<Configured, ApplicationError> {
+        let name = cx.key();
+        let mut files = Vec::new();
+        let mut certificate = None;
+        if let Some(tls) = self.proxy.tls() {
+            let render = |text| cx.render(text).map_err(|source| ApplicationError::Render { what: "proxy.tls".to_owned(), source });
+            let (chain, key) = (render(&tls.certificate)?, render(&tls.key)?);
+            // Another pair has other files: those before are still there to go back to.
+            let mut digest = Hasher::new();
+            [chain.expose(), "\0", key.expose()].iter().for_each(|part| digest.update(part.as_bytes()));
+            let called = format!("{name}.{}", digest.finish().short(8));
+            files.push(File::new(Place::Certificate(&called).path(), chain.expose(), 0o644));
+            files.push(File::new(Place::Key(&called).path(), key.expose(), 0o600));
+            certificate = Some(called);
         }
-        let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;
-        let slots = Slot::BOTH.map(|slot| slot.port(port, self.overlap().covers(WEB)));
-        let site = Site { name: cx.key(), port, slots, speaks: speaks.clone(), has_certificate: false };
-        let front = Front { version: nginx.version, nginx: nginx.conf(), site: self.proxy.site(&site, &nginx).unwrap_or_default() };
-        ground.memory.set_front(&front).await.map_err(ApplicationError::Host)?;
-        for file in self.front_files(port, speaks, &nginx, cx)? {
-            write(&file.path, &file.content, file.mode, cx.host()).await.map_err(ApplicationError::Host)?;
-        }
-        directories(cx.key(), cx.host()).await.map_err(ApplicationError::Host)
-    }
-
-    /// Starts nginx, or has it read its configuration.
-    pub(super) async fn serve(&self, cx: &Context<'_>) -> Result<(), ApplicationError> {
-        let units = &cx.host().units;
-        let unit = units.show(&[UNIT.to_owned()]).await.map_err(ApplicationError::Host)?;
-        let state = unit.first().map_or("", |unit| unit.active.as_str());
-        let within = STARTED_WITHIN.min(cx.time_left());
-        let done = match state {
-            "active" | "reloading" => units.reload(UNIT, within).await,
-            "inactive" | "failed" => units.start(UNIT, within).await,
-            // Another application starts it, and it may have read the configuration before ours was there.
-            _ => match units.start(UNIT, within).await {
-                Ok(()) => units.reload(UNIT, within).await,
-                failed => failed,
-            },
+        let slots = self.behind(site, ground);
+        let text = |certificate| {
+            let site = Site { name, port: site.port, slots: slots.clone(), certificate };
+            self.proxy.site(&site, nginx).unwrap_or_default()
         };
-        match done {
-            Ok(()) => Ok(()),
-            Err(source) => {
-                let said: Excerpt = units.journal(UNIT, LINES).await.iter().map(|line| cx.redact(line)).collect();
-                Err(ApplicationError::Proxy { why: source.to_string(), said: Box::new(said) })
+        let (whole, without) = (text(certificate.as_deref()), text(None));
+        files.push(File::new(Place::Conf.path(), &nginx.conf(), 0o644));
+        files.push(File::new(Place::Site(name).path(), &whole, 0o644));
+        let tls = certificate.map(|certificate| WithTls { certificate, without });
+        let front = Front { version: nginx.version, program, nginx: nginx.conf(), site: whole, slots, tls };
+        Ok(Configured { front, files })
+    }
+
+    /// What is behind each slot. What is, or was, in the one beside is passed to as before: to change that would be another
+    /// reload.
+    fn behind(&self, site: &Facing, ground: &Ground<'_>) -> [Behind; 2] {
+        let overlaps = self.overlap().covers(WEB);
+        Slot::BOTH.map(|slot| {
+            let wanted = Behind { port: slot.port(site.port, overlaps), php: site.php.clone() };
+            if slot == site.slot {
+                return wanted;
             }
-        }
+            let there = ground.memory.slot(slot).map(|(placed, _)| Behind { port: placed.port, php: placed.generation.php });
+            let found = there.or_else(|| Some(known(site.slot, ground)?.slots[slot as usize].clone()));
+            // nginx has the application's own port itself, and would pass requests round and round.
+            found.filter(|found| !overlaps || found.port != site.port).unwrap_or(wanted)
+        })
     }
 }
 
-/// Writes what is remembered of a proxy, and starts it.
-pub(super) async fn bring_back(front: &Front, application: &str, host: &Host) -> Result<(), HostError> {
-    for (place, text) in [(Place::Conf, &front.nginx), (Place::Site(application), &front.site)] {
-        write(&place.path(), text.as_bytes(), 0o644, host).await?;
-    }
-    directories(application, host).await?;
-    host.units.start(UNIT, STARTED_WITHIN).await
+/// What the proxy is configured with, for a slot or for the one beside.
+fn known(slot: Slot, ground: &Ground<'_>) -> Option<Front> {
+    ground.memory.front(slot).or_else(|| ground.memory.front(slot.other())).flatten()
 }
 
-/// nginx binds the sockets of both slots when it starts.
-async fn directories(application: &str, host: &Host) -> Result<(), HostError> {
-    for slot in Slot::BOTH {
-        host.files.create_directory(&Place::Slot(application, slot).path(), 0o755).await?;
-    }
-    Ok(())
-}
-
-async fn write(path: &Path, content: &[u8], mode: u32, host: &Host) -> Result<(), HostError> {
-    if host.files.read(path, LIMIT).await?.is_some_and(|found| *found == *content) {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        host.files.create_directory(parent, 0o755).await?;
-    }
-    let (uid, gid) = host.users.own();
-    host.files.stage(&staged(path), content, Attributes { mode, uid, gid }).await?;
-    host.files.install(&staged(path), path).await
+/// nginx's program as it is now: another one may be of another version.
+async fn program(host: &Host) -> Result<Option<String>, ApplicationError> {
+    let stat = host.files.stat(Path::new(NGINX)).await.map_err(ApplicationError::Host)?;
+    Ok(stat.map(|stat| format!("{} {}", stat.inode, stat.changed_ns)))
 }
 
 /// The version of nginx. One that does not tell is taken for an old one.
 async fn version(host: &Host) -> Result<Version, ApplicationError> {
-    let invocation = Invocation {
-        argv: [NGINX, "-v"].map(Into::into).to_vec(),
-        environment: vec![("PATH".into(), SEARCH_PATH.into())],
-        directory: "/".into(),
-        user: None,
-        timeout: VERSION_WITHIN,
-    };
     let mut said = String::new();
-    match host.commands.run(&invocation, &mut |line| said.push_str(line)).await {
+    match run(&["-v"], VERSION_WITHIN, &mut |line| said.push_str(line), host).await {
         Ok(End::Exited(0)) => Ok(Version::parse(&said).unwrap_or(Version::OLDEST)),
-        Ok(_) => Err(ApplicationError::NoProxy { why: said }),
+        Ok(_) => Err(ApplicationError::NoProxy { why: said, kept: None }),
         Err(HostError::Spawn { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Err(ApplicationError::NoProxy { why: String::new() })
+            Err(ApplicationError::NoProxy { why: String::new(), kept: None })
         }
         Err(error) => Err(ApplicationError::Host(error)),
     }
+}
+
+async fn run(arguments: &[&str], timeout: Duration, on_line: &mut dyn FnMut(&str), host: &Host) -> Result<End, HostError> {
+    let invocation = Invocation {
+        argv: [NGINX].iter().chain(arguments).map(|word| (*word).into()).collect(),
+        environment: vec![("PATH".into(), SEARCH_PATH.into())],
+        directory: "/".into(),
+        user: None,
+        timeout,
+    };
+    host.commands.run(&invocation, on_line).await
 }
 
 /// What has to be known of a machine to configure nginx for it.

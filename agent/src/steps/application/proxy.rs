@@ -32,9 +32,9 @@ use serde::Deserialize;
 use self::fields::Fields;
 pub(crate) use self::fields::Tls;
 pub(crate) use self::nginx::{Nginx, Version, WORKER_USERS};
-pub(crate) use self::place::{Place, name_objection};
+pub(crate) use self::place::{Place, SITES, name_objection};
 pub(crate) use self::ports::{UNIT, elsewhere, taken};
-pub(crate) use self::site::{FastCgi, Site, Upstream};
+pub(crate) use self::site::{Behind, Site};
 use crate::failure::Objection;
 use crate::step::fields::OrMap;
 use crate::text::Text;
@@ -220,15 +220,12 @@ mod tests {
     #[test]
     fn a_whole_configuration() {
         let nginx = Nginx { version: Version::parse("nginx/1.22.1").unwrap(), user: WORKER_USERS[0], ipv6: true };
-        let shop = Site { name: "shop", port: 5000, slots: [15_000, 15_001], speaks: Upstream::Http, has_certificate: true };
-        let alone = Site { name: "alone", port: 5001, slots: [5001, 5001], ..shop.clone() };
-        let php = Site {
-            name: "php",
-            port: 5002,
-            slots: [15_002, 15_003],
-            speaks: Upstream::FastCgi(FastCgi { root: "public" }),
-            ..shop.clone()
-        };
+        let behind = |port, php: Option<&str>| Behind { port, php: php.map(str::to_owned) };
+        let slots = [behind(15_000, None), behind(25_000, None)];
+        let shop = Site { name: "shop", port: 5000, slots, certificate: Some("shop") };
+        let alone = Site { name: "alone", port: 5001, slots: [behind(5001, None), behind(5001, None)], ..shop.clone() };
+        let slots = [behind(15_002, Some("public")), behind(25_002, Some("public"))];
+        let php = Site { name: "php", port: 5002, slots, ..shop.clone() };
         let tls = json!({"certificate": "{{secrets.site.certificate}}", "key": "{{secrets.site.key}}"});
         let files = json!({"/assets": "public/assets", "/robots.txt": "robots.txt"});
         let site = |site: &Site<'_>, fields| proxy(fields).site(site, &nginx).unwrap();

@@ -35,4 +35,9 @@ impl Slot {
             (true, Self::B) => port.saturating_add(20_000),
         }
     }
+
+    /// The port at which an application is reached that has `own` in this slot.
+    pub(crate) fn reached_at(self, own: u16, overlaps: bool) -> u16 {
+        own - self.port(0, overlaps)
+    }
 }

@@ -20,13 +20,21 @@ pub(crate) enum ApplicationError {
     /// What is wrong with the release itself.
     #[error("the release {version} cannot run: {}{}", remarks.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "), going_on(kept.as_deref()))]
     Release { version: String, remarks: Vec<Remark>, kept: Option<Box<str>> },
-    #[error("nginx cannot be asked for its version{}", if why.is_empty() { String::new() } else { format!(": {why}") })]
-    NoProxy { why: String },
+    #[error("cannot run `nginx -v`{}{}", if why.is_empty() { String::new() } else { format!(": {why}") }, going_on(kept.as_deref()))]
+    NoProxy { why: String, kept: Option<Box<str>> },
     #[error("port {port} is in use by {by}{}", going_on(kept.as_deref()))]
     PortTaken { port: u16, by: String, kept: Option<Box<str>> },
-    #[error("the proxy does not serve: {why}")]
+    #[error("nginx rejects the configuration of the proxy{}", going_on(kept.as_deref()))]
+    Rejected {
+        hint: &'static str,
+        kept: Option<Box<str>>,
+        #[source]
+        said: Box<Excerpt>,
+    },
+    #[error("the proxy does not serve: {why}{}", going_on(kept.as_deref()))]
     Proxy {
         why: String,
+        kept: Option<Box<str>>,
         #[source]
         said: Box<Excerpt>,
     },
@@ -60,7 +68,7 @@ pub(crate) enum ApplicationError {
         said: Box<Excerpt>,
     },
     /// It listens on another port than its `$PORT`.
-    #[error("web of {version} listens on {at} and not on $PORT, which is {port}{}", going_on(kept.as_deref()))]
+    #[error("web of {version} listens on {at} and not on {}{}", if at.port() == *port { format!("127.0.0.1:{port}") } else { format!("$PORT, which is {port}") }, going_on(kept.as_deref()))]
     Elsewhere {
         version: String,
         at: SocketAddr,
@@ -71,6 +79,9 @@ pub(crate) enum ApplicationError {
     },
     #[error("{source}{}", going_on(kept.as_deref()))]
     Container { source: Box<ContainerError>, kept: Option<Box<str>> },
+    /// Nothing is known of what serves.
+    #[error("a release serves of which ingot's record is gone or cannot be read")]
+    Lost,
     #[error(transparent)]
     Host(HostError),
 }
@@ -87,7 +98,7 @@ fn in_milliseconds(waited: Duration) -> Duration {
 }
 
 fn going_on(kept: Option<&str>) -> String {
-    kept.map_or_else(String::new, |kept| format!("; {kept} goes on serving"))
+    kept.map_or_else(String::new, |kept| format!("; {kept} keeps serving"))
 }
 
 impl ApplicationError {
@@ -95,6 +106,9 @@ impl ApplicationError {
     pub(super) fn keeping(mut self, version: Option<String>) -> Self {
         if let Self::Release { kept, .. }
         | Self::PortTaken { kept, .. }
+        | Self::NoProxy { kept, .. }
+        | Self::Rejected { kept, .. }
+        | Self::Proxy { kept, .. }
         | Self::Ended { kept, .. }
         | Self::NotReady { kept, .. }
         | Self::Program { kept, .. }
@@ -114,14 +128,23 @@ impl Failure for ApplicationError {
             Self::Variable { .. } => Some("pass the value in a file, and its path in the environment".into()),
             Self::Release { remarks, .. } => remarks.first().map(|remark| remark.objection.hint.clone()),
             Self::NoProxy { .. } => Some("install nginx in the image, or set `proxy: none`".into()),
-            Self::PortTaken { .. } => Some("stop what listens there, or choose another `port` or, for the proxy, another `listen`".into()),
+            Self::PortTaken { port, .. } => Some(match port {
+                // Only then may it be that of a slot.
+                10_000.. => {
+                    "stop what listens there, or choose another `port`: with `overlap`, releases listen 10000 and 20000 above it".into()
+                }
+                _ => "stop what listens there, or choose another `port` or, for the proxy, another `listen`".into(),
+            }),
+            Self::Rejected { hint, .. } => Some((*hint).into()),
             Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
             Self::Program { .. } => Some("run it by hand in the directory of the release, as the same user".into()),
             Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for all it said")),
+            Self::Elsewhere { at, port, .. } if at.port() == *port => Some("have it listen on 127.0.0.1, or on all addresses".into()),
             Self::Elsewhere { at, .. } => {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
             Self::Container { source, .. } => source.hint(),
+            Self::Lost => Some("stop its units, remove its link below /run/ingot/proxy, and run `ingot boot`".into()),
             Self::Host(source) => source.hint(),
         }
     }

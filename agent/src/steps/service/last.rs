@@ -13,7 +13,7 @@ const SETTLES: Duration = Duration::from_secs(10);
 
 /// What is to be said of the unit of a service as it is now.
 pub(super) async fn judge(found: &Unit, look: Look, ready: Option<&Ready>, cx: &Context<'_>) -> Result<Judgment, ServiceError> {
-    let restarts = cx.world.known.restarts_since(cx.address, found.restarts);
+    let restarts = cx.world.known.restarts_since(cx.address, cx.key(), found.restarts);
     match health(found) {
         Health::Sound => up(found, restarts, look, ready, cx).await,
         // That it ran was seen when it did. A timer may run it once more at any time, and how that ends is not asked.
@@ -48,7 +48,7 @@ async fn up(found: &Unit, restarts: u32, look: Look, ready: Option<&Ready>, cx: 
         return Err(unproven(not_ready, cx).await);
     }
     // Restarts while it was probed are for the next look to see.
-    cx.world.known.set_restarts(cx.address, found.restarts);
+    cx.world.known.set_restarts(cx.address, cx.key(), found.restarts);
     Ok(if is_restarted && !look.is_last { Judgment::Restarted } else { Judgment::Sound })
 }
 

@@ -20,8 +20,6 @@ use crate::steps::application::trouble::ApplicationError;
 /// What an application runs whose release is an image.
 pub(in crate::steps::application) struct Contained {
     pub(in crate::steps::application) container: Container,
-    /// The name that means this image for ever.
-    pub(in crate::steps::application) release: String,
     pub(in crate::steps::application) version: String,
     /// What each process runs, for people.
     pub(in crate::steps::application) processes: BTreeMap<String, String>,
@@ -104,7 +102,7 @@ impl Application {
             command: None,
             ingot: own_program(),
         };
-        Ok(Some(Contained { container, release: pin.pinned, version: reference.version(), processes }))
+        Ok(Some(Contained { container, version: reference.version(), processes }))
     }
 
     /// What of the application's fields are options of an engine.
@@ -169,5 +167,5 @@ pub(super) async fn runnable(engine: Engine, name: &str, cx: &Context<'_>) -> Re
 pub(super) fn pinned(engine: Engine, image: Image, repository: &str, is_ours: bool) -> Pin {
     let pinned = image.pinned(repository);
     let Image { id, entrypoint, command, port, .. } = image;
-    Pin { engine, image: id, pinned, port, entrypoint, command, is_ours }
+    Pin { engine, image: id, pinned, port, entrypoint, command, is_ours, release: None }
 }

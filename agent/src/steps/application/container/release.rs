@@ -10,11 +10,11 @@ use super::reference::Reference;
 use super::registry::Login;
 use super::trouble::ContainerError;
 use super::words::words;
-use super::{Composition, Container, compose};
+use super::{Composition, Container, Pin, compose};
 use crate::host::environment::own_program;
 use crate::step::Context;
 use crate::steps::application::fields::Application;
-use crate::steps::application::ground::Ground;
+use crate::steps::application::ground;
 use crate::steps::application::platforms::Contents;
 use crate::steps::application::procfile::WEB;
 use crate::steps::application::trouble::ApplicationError;
@@ -22,8 +22,8 @@ use crate::steps::application::trouble::ApplicationError;
 /// The registry and the first part of the name of every image that ingot makes.
 pub(super) const OURS: &str = "localhost/ingot";
 
-/// The image of a release.
-pub(super) fn image_of(application: &str, release: &Path) -> String {
+/// The image that an application has of a release.
+fn image_of(application: &str, release: &Path) -> String {
     let directory = release.file_name().unwrap_or_default().to_string_lossy();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     let tag: String = directory.chars().map(|c| if is_plain(c) { c } else { '_' }).take(120).collect();
@@ -56,7 +56,7 @@ impl Application {
                     return Err(ContainerError::Composed("`aws: false`").into());
                 }
                 let program = compose::program(cx.host()).await?;
-                Ok(Inside { composition: Some(Composition { program, file: (*file).to_owned() }), container: None })
+                Ok(Inside { composition: Some(Composition { program, file: file.clone() }), container: None })
             }
             Some(Contents::Image { port, volumes, entrypoint, command, .. }) => {
                 let engine = Engine::find(cx.host()).await?;
@@ -80,12 +80,11 @@ impl Application {
     /// Makes what a release runs in: its image, or those of its services.
     pub(in crate::steps::application) async fn make_inside(
         &self,
-        contents: &Contents,
+        contents: Option<&Contents>,
         release: &Path,
-        ground: &Ground<'_>,
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
-        let name = image_of(cx.key(), release);
+        let (Some(contents), name) = (contents, image_of(cx.key(), release)) else { return Ok(()) };
         match contents {
             Contents::Services { file, registries } => return Ok(compose::make(file, registries, release, cx).await?),
             Contents::Image { name: None, registries, .. } => {
@@ -109,22 +108,23 @@ impl Application {
             }
         }
         let engine = Engine::find(cx.host()).await?;
-        let pin = pinned(engine, runnable(engine, &name, cx).await?, "", true);
+        let pin = Pin { release: Some(release.to_owned()), ..pinned(engine, runnable(engine, &name, cx).await?, "", true) };
         if pin.is_idle() {
             return Err(ContainerError::Idle { image: name }.into());
         }
-        ground.memory.set_pin(&name, &pin).await.map_err(ApplicationError::Host)
+        let record = cx.world.record.application(cx.key()).await.map_err(ApplicationError::Host)?;
+        ground(&record, cx).memory.set_pin(&name, &pin).await.map_err(ApplicationError::Host)
     }
 
     /// Whether the image of a release is gone that was made: somebody has cleaned up.
     pub(in crate::steps::application) async fn has_lost_image(
         &self,
         container: Option<&Container>,
-        ground: &Ground<'_>,
         cx: &Context<'_>,
     ) -> Result<bool, ApplicationError> {
         let Some(container) = container.filter(|container| container.image.starts_with(OURS)) else { return Ok(false) };
-        match ground.memory.pin(&container.image) {
+        let record = cx.world.record.application(cx.key()).await.map_err(ApplicationError::Host)?;
+        match ground(&record, cx).memory.pin(&container.image) {
             Some(pin) => Ok(!pin.engine.has(&pin.image, cx.host()).await.map_err(ApplicationError::Host)?),
             None => Ok(true),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Pin;
 use super::engine::Engine;
 use super::line::LABEL;
-use super::release::{OURS, image_of};
+use super::release::OURS;
 use crate::host::{End, HostError};
 use crate::steps::application::ground::Ground;
 use crate::steps::application::slot::Slot;
@@ -21,12 +21,6 @@ impl Ground<'_> {
         let used: BTreeSet<&str> = slots.iter().filter_map(|(placed, _)| Some(placed.container()?.image())).collect();
         let pins = self.memory.pins();
         let Some(engine) = pins.first().map(|(_, pin)| pin.engine) else { return Ok(()) };
-        let mut releases = BTreeSet::new();
-        for release in self.memory.releases() {
-            if self.host.files.stat(&release).await?.is_some() {
-                releases.insert(image_of(self.application, &release));
-            }
-        }
         let (made, pulled): (Vec<_>, Vec<_>) = pins.iter().partition(|(name, _)| name.starts_with(OURS));
         let is_used = |(name, pin): &(String, Pin)| used.contains(pin.image.as_str()) || used.contains(name.as_str());
         let kept = |at: usize, pin: &(String, Pin)| at < KEEP || is_used(pin);
@@ -38,10 +32,16 @@ impl Ground<'_> {
             }
             self.memory.forget_pin(name).await?;
         }
-        // By name: two releases may have built the same.
-        for (name, pin) in made.into_iter().filter(|pin| !is_used(pin) && !releases.contains(&pin.0)) {
-            pin.engine.ask(&["image", "rm", name], self.host).await?;
-            self.memory.forget_pin(name).await?;
+        for (name, pin) in made.into_iter().filter(|pin| !is_used(pin)) {
+            let is_there = match &pin.release {
+                Some(release) => self.host.files.stat(release).await?.is_some(),
+                None => false,
+            };
+            if !is_there {
+                // By name: two releases may have built the same.
+                pin.engine.ask(&["image", "rm", name], self.host).await?;
+                self.memory.forget_pin(name).await?;
+            }
         }
         let names: BTreeSet<String> = slots.iter().flat_map(|(placed, _)| placed.units()).collect();
         self.clear_containers(engine, &names).await

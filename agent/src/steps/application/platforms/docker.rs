@@ -99,7 +99,7 @@ fn compose(file: &'static str, release: &Release) -> Platform {
     let (launch, text) = match release.text(file).unwrap_or(Ok("")) {
         Ok(text) => {
             let images = text.lines().filter_map(|line| Some(line.trim().strip_prefix("image:")?.trim().trim_matches(['"', '\''])));
-            let contents = Some(Contents::Services { file, registries: registries(images) });
+            let contents = Some(Contents::Services { file: file.to_owned(), registries: registries(images) });
             (Ok(Launch { contents, ..Launch::web(format!("the services of {file}"), &[ENGINE]) }), text)
         }
         Err(mistake) => (Err(mistake), ""),
@@ -137,8 +137,8 @@ mod tests {
     #[test]
     fn a_compose_file_goes_before_a_dockerfile_and_has_to_use_the_port() {
         let platform = of(&[("docker-compose.yml", "services:\n  web:\n    image: 'r.example/web:1'\n"), ("Dockerfile", "")]);
-        let Contents::Services { file: "docker-compose.yml", registries } = contents(&platform) else { panic!("{platform:?}") };
-        assert_eq!(registries, ["r.example"]);
+        let Contents::Services { file, registries } = contents(&platform) else { panic!("{platform:?}") };
+        assert_eq!((file.as_str(), registries), ("docker-compose.yml", vec!["r.example".to_owned()]));
         let said: Vec<String> = platform.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(said, ["docker-compose.yml: no service is published on $PORT, so two releases cannot run side by side"]);
         assert!(of(&[("compose.yaml", "ports: ['127.0.0.1:${PORT}:80']\n")]).warnings.is_empty());

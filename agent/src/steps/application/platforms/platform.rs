@@ -1,5 +1,7 @@
 //! What a platform says of a release: how its dependencies are installed, and what it runs where nobody says it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::steps::application::procfile::{Process, WEB};
 use crate::steps::application::remark::Remark;
 
@@ -7,7 +9,7 @@ use crate::steps::application::remark::Remark;
 pub(crate) const PORT: u16 = 5000;
 
 /// What requests are passed by.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Speaks {
     #[default]
     Http,
@@ -19,7 +21,7 @@ pub(crate) enum Speaks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    /// Other names, and absolute paths with wildcards.
+    /// Absolute paths with wildcards, and paths below the directory that a variable names, such as `$JAVA_HOME/bin/java`.
     pub(crate) or: &'static [&'static str],
 }
 
@@ -96,7 +98,7 @@ impl Platform {
 }
 
 /// What the processes of a release run in, if not in this machine's own tree.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Contents {
     /// An image: the one of that name, or what the Dockerfile builds.
     Image {
@@ -111,7 +113,7 @@ pub(crate) enum Contents {
         registries: Vec<String>,
     },
     /// The services of a compose file.
-    Services { file: &'static str, registries: Vec<String> },
+    Services { file: String, registries: Vec<String> },
 }
 
 /// What a platform runs by itself.

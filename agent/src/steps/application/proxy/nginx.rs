@@ -87,7 +87,10 @@ http {
 "#;
 
 /// Peers on private addresses are balancers and this machine: what they say of the client is believed. A balancer adds
-/// the address that it sees to the end of `X-Forwarded-For`, so what a client has put there is left of it.
+/// the address that it sees to the end of `X-Forwarded-For`, so what a client has put there is left of it. It does not
+/// touch `X-Forwarded-Host` and `Forwarded`, which are the client's words even then.
+///
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/x-forwarded-headers.html>.
 const HTTP: &str = r#"
     client_body_temp_path /var/cache/ingot-proxy/body;
     proxy_temp_path /var/cache/ingot-proxy/proxy;
@@ -131,14 +134,6 @@ const HTTP: &str = r#"
     map "$ingot_trusted:$http_x_forwarded_port" $ingot_forwarded_port {
         default $server_port;
         "~^1:(?<ingot_given_port>[0-9]+)$" $ingot_given_port;
-    }
-    map $ingot_trusted $ingot_forwarded_host {
-        default "";
-        1 $http_x_forwarded_host;
-    }
-    map $ingot_trusted $ingot_forwarded {
-        default "";
-        1 $http_forwarded;
     }
     map $http_x_forwarded_proto $ingot_https {
         default "";

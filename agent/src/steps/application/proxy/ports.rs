@@ -7,13 +7,14 @@ use crate::host::sockets::Listener;
 /// The unit that the proxy runs in.
 pub(crate) const UNIT: &str = "ingot-proxy.service";
 
-/// The first of the ports that the proxy is to listen on, on every address, that somebody else has, and who that is.
-pub(crate) fn taken<'l>(ports: &[u16], listeners: &'l [Listener]) -> Option<(u16, &'l Listener)> {
-    let other = |listener: &&Listener| !listener.is_of(UNIT);
-    ports.iter().find_map(|port| {
-        let everywhere = [SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port))];
-        let in_the_way = |listener: &&Listener| everywhere.iter().any(|at| listener.is_in_the_way_of(*at));
-        listeners.iter().filter(other).find(in_the_way).map(|listener| (*port, listener))
+/// The first of the ports that the proxy is to listen on that somebody else has, and who that is: `ports` on every address,
+/// and `own` on loopback alone.
+pub(crate) fn taken<'l>(ports: &[u16], own: Option<u16>, listeners: &'l [Listener]) -> Option<(u16, &'l Listener)> {
+    let everywhere = |port: &u16| [SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port)), SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port))];
+    let wanted = ports.iter().flat_map(everywhere).chain(own.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))));
+    wanted.into_iter().find_map(|at| {
+        let in_the_way = |listener: &&Listener| !listener.is_of(UNIT) && listener.is_in_the_way_of(at);
+        listeners.iter().find(in_the_way).map(|listener| (at.port(), listener))
     })
 }
 
@@ -43,13 +44,18 @@ mod tests {
     #[test]
     fn a_port_is_taken_by_anybody_but_the_proxy_itself() {
         let own = [listener("0.0.0.0:80", UNIT), listener("[::]:80", UNIT)];
-        assert_eq!(taken(&[80, 443], &own), None);
+        assert_eq!(taken(&[80, 443], None, &own), None);
         for at in ["0.0.0.0:443", "127.0.0.1:443", "[::]:443", "[::1]:443"] {
             let apache = [listener("0.0.0.0:22", "ssh.service"), listener(at, "apache2.service")];
-            let (port, by) = taken(&[80, 443], &apache).unwrap();
+            let (port, by) = taken(&[80, 443], None, &apache).unwrap();
             assert_eq!((port, by.to_string().as_str()), (443, "x (pid 812, apache2.service)"), "{at}");
         }
-        assert_eq!(taken(&[80], &[]), None);
+        assert_eq!(taken(&[80], Some(5000), &[]), None);
+        // The application's own port is wanted on loopback alone.
+        let registry = |at| [listener(at, "registry.service")];
+        assert_eq!(taken(&[80], Some(5000), &registry("127.0.0.1:5000")).map(|(port, _)| port), Some(5000));
+        assert_eq!(taken(&[80], Some(5000), &registry("10.0.0.1:5000")), None);
+        assert_eq!(taken(&[80], None, &registry("127.0.0.1:5000")), None);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::fields::{Fields, is_release_path};
 use super::nginx::Nginx;
 use super::place::Place;
@@ -18,26 +20,22 @@ pub(crate) struct Site<'a> {
     pub(crate) name: &'a str,
     /// Its own port. Where no slot has it, nginx listens there, on loopback, for what else runs on this machine.
     pub(crate) port: u16,
-    /// The port that a release listens on, in slot a and in slot b.
-    pub(crate) slots: [u16; 2],
-    pub(crate) speaks: Upstream<'a>,
-    /// Whether certificate and key are in their places: without them nginx would not start. After a reboot they come
-    /// back with the document.
-    pub(crate) has_certificate: bool,
+    /// What is passed to, in slot a and in slot b.
+    pub(crate) slots: [Behind; 2],
+    /// What certificate and key are called by, in their places. Without them nginx would not start: after a reboot they
+    /// come back with the document.
+    pub(crate) certificate: Option<&'a str>,
 }
 
-/// What a release speaks on its port.
-#[derive(Debug, Clone)]
-pub(crate) enum Upstream<'a> {
-    Http,
-    FastCgi(FastCgi<'a>),
-}
-
-/// PHP.
-#[derive(Debug, Clone)]
-pub(crate) struct FastCgi<'a> {
-    /// The directory of the release that has index.php, such as `public`; empty for the release itself.
-    pub(crate) root: &'a str,
+/// The release behind a slot, as nginx has to know it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Behind {
+    /// The port that it listens on.
+    pub(crate) port: u16,
+    /// Where it speaks FastCGI: the directory of the release that has index.php, such as `public`; empty for the release
+    /// itself.
+    #[serde(default)]
+    pub(crate) php: Option<String>,
 }
 
 /// A string in nginx's configuration. Its variables have no escape: what holds a `$` does not come this far.
@@ -66,8 +64,8 @@ impl Site<'_> {
         let mut text = String::new();
         // Written to a String, which does not fail.
         let _ = self.write_front(&mut text, fields, nginx);
-        for (slot, port) in Slot::BOTH.into_iter().zip(self.slots) {
-            let _ = self.write_slot(&mut text, slot, port, fields);
+        for (slot, behind) in Slot::BOTH.into_iter().zip(&self.slots) {
+            let _ = self.write_slot(&mut text, slot, behind, fields);
         }
         text
     }
@@ -76,16 +74,25 @@ impl Site<'_> {
         let (timeout, name) = (fields.timeout(), self.name);
         let idle = seconds(IDLE.max(timeout + 3 * LONGER));
         let tag = name.replace(|letter: char| !letter.is_ascii_alphanumeric(), "_");
-        writeln!(text, "server {{")?;
-        self.write_listen(text, fields, nginx)?;
+        let mut listen = String::new();
+        self.write_listen(&mut listen, fields, nginx)?;
+        if listen.is_empty() {
+            // nginx would listen on port 80.
+            return Ok(());
+        }
+        write!(text, "server {{\n{listen}")?;
         writeln!(text, "    access_log syslog:server=unix:/run/systemd/journal/dev-log,nohostname,tag={tag:.25}_access ingot;")?;
         writeln!(text, "    client_max_body_size {};", fields.body())?;
         writeln!(text, "    keepalive_timeout {idle};")?;
         text.push_str(FRONT);
+        let release = Place::Current(name).path().join("release");
+        let links = no_foreign_links(&release);
         for (url, release_path) in fields.files() {
-            let file = Place::Current(name).path().join("release").join(release_path);
-            writeln!(text, "    location = {} {{ alias {}; }}", Quoted(url), path(&file))?;
-            writeln!(text, "    location ^~ {} {{ alias {}; }}", Quoted(format!("{url}/")), Quoted(format!("{}/", file.display())))?;
+            let file = release.join(release_path);
+            let (below, directory) = (format!("{url}/"), format!("{}/", file.display()));
+            writeln!(text, "    location = {} {{ alias {}; {links} }}", Quoted(url), path(&file))?;
+            write!(text, "    location ^~ {} {{ alias {}; {links} ", Quoted(&below), Quoted(directory))?;
+            writeln!(text, "location ~ {} {{ return 404; }} }}", Quoted(format!("^{}(.*/)?{HIDDEN}", escaped(&below))))?;
         }
         let socket = Place::Current(name).path().join("http.sock");
         writeln!(text, "    location / {{")?;
@@ -102,41 +109,57 @@ impl Site<'_> {
         for port in fields.plain_ports() {
             everywhere(text, port, "")?;
         }
-        if !self.slots.contains(&self.port) {
+        if self.slots.iter().all(|behind| behind.port != self.port) {
             writeln!(text, "    listen 127.0.0.1:{} backlog=4096;", self.port)?;
         }
-        let Some(tls) = fields.tls.as_ref().filter(|_| self.has_certificate) else { return Ok(()) };
+        let Some((tls, certificate)) = fields.tls.as_ref().zip(self.certificate) else { return Ok(()) };
         if nginx.version.has_http2_directive() {
             everywhere(text, tls.port(), " ssl")?;
             writeln!(text, "    http2 on;")?;
         } else {
             everywhere(text, tls.port(), " ssl http2")?;
         }
-        writeln!(text, "    ssl_certificate {};", path(&Place::Certificate(self.name).path()))?;
-        writeln!(text, "    ssl_certificate_key {};", path(&Place::Key(self.name).path()))
+        writeln!(text, "    ssl_certificate {};", path(&Place::Certificate(certificate).path()))?;
+        writeln!(text, "    ssl_certificate_key {};", path(&Place::Key(certificate).path()))
     }
 
-    fn write_slot(&self, text: &mut String, slot: Slot, port: u16, fields: &Fields) -> fmt::Result {
+    fn write_slot(&self, text: &mut String, slot: Slot, behind: &Behind, fields: &Fields) -> fmt::Result {
         let socket = Place::Socket(self.name, slot).path();
         writeln!(text, "server {{\n    listen {} backlog=4096;", Quoted(format!("unix:{}", socket.display())))?;
         text.push_str(SLOT);
         let longer = seconds(fields.timeout() + LONGER);
-        match &self.speaks {
-            Upstream::Http => {
+        let port = behind.port;
+        match &behind.php {
+            None => {
                 writeln!(text, "    location / {{\n        proxy_pass http://127.0.0.1:{port};")?;
                 writeln!(text, "        proxy_read_timeout {longer};\n        proxy_send_timeout {longer};\n{SLOT_HTTP}    }}\n}}\n")
             }
-            Upstream::FastCgi(php) => {
+            Some(root) => {
                 let release = Place::Release(self.name, slot).path();
                 // What leaves the release is not served. It was refused before, with its reason.
-                let root = if is_release_path(php.root) { release.join(php.root) } else { release };
+                let root = if is_release_path(root) { release.join(root) } else { release };
                 writeln!(text, "    root {};", path(&root))?;
+                writeln!(text, "    {}", no_foreign_links(&Place::Release(self.name, slot).path()))?;
                 text.push_str(PHP);
                 writeln!(text, "        fastcgi_pass 127.0.0.1:{port};")?;
                 writeln!(text, "        fastcgi_read_timeout {longer};\n        fastcgi_send_timeout {longer};\n{FASTCGI}    }}\n}}\n")
             }
         }
     }
+}
+
+/// A link in the release leads to what its own owner has: else whoever can write there reads all that nginx can.
+fn no_foreign_links(release: &Path) -> String {
+    format!("disable_symlinks if_not_owner {};", Quoted(format!("from={}", release.display())))
+}
+
+/// What follows `/` in the path of a file that is not for clients, such as .env or .git/config.
+const HIDDEN: &str = r"\.(?!well-known/)";
+
+/// A path in a regular expression.
+fn escaped(path: &str) -> String {
+    let special = |letter: char| letter.is_ascii_punctuation() && letter != '/';
+    path.chars().flat_map(|letter| special(letter).then_some('\\').into_iter().chain([letter])).collect()
 }
 
 /// In a unit that nginx reads everywhere; it keeps milliseconds in 32 bits, and 24 days are for ever.
@@ -162,7 +185,8 @@ const FRONT: &str = r#"    absolute_redirect off;
     }
 "#;
 
-/// What an application is told. `Proxy` would be HTTP_PROXY to a CGI program.
+/// What an application is told. Of `X-Forwarded-Host` and `Forwarded` no balancer of AWS knows, so they are a client's:
+/// frameworks make links of them. `Proxy` would be HTTP_PROXY to a CGI program.
 const FRONT_HEADERS: &str = r#"        proxy_set_header Host $ingot_host;
         proxy_set_header Connection $ingot_connection;
         proxy_set_header Upgrade $http_upgrade;
@@ -170,8 +194,8 @@ const FRONT_HEADERS: &str = r#"        proxy_set_header Host $ingot_host;
         proxy_set_header X-Forwarded-For $ingot_forwarded_for;
         proxy_set_header X-Forwarded-Proto $ingot_forwarded_proto;
         proxy_set_header X-Forwarded-Port $ingot_forwarded_port;
-        proxy_set_header X-Forwarded-Host $ingot_forwarded_host;
-        proxy_set_header Forwarded $ingot_forwarded;
+        proxy_set_header X-Forwarded-Host "";
+        proxy_set_header Forwarded "";
         proxy_set_header Proxy "";
 "#;
 
@@ -253,129 +277,4 @@ const FASTCGI: &str = r#"        fastcgi_buffering off;
 "#;
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-    use crate::steps::application::proxy::nginx::Version;
-
-    const SHOP: Site<'_> = Site { name: "shop", port: 5000, slots: [15_000, 15_001], speaks: Upstream::Http, has_certificate: true };
-
-    fn conf(fields: Value, site: &Site<'_>, version: &str) -> String {
-        let fields: Fields = serde_json::from_value(fields).unwrap();
-        site.conf(&fields, &Nginx { version: Version::parse(version).unwrap(), user: "www-data", ipv6: true })
-    }
-
-    /// The lines with one of `words`, without what is at both ends.
-    fn lines<'c>(conf: &'c str, words: &[&str]) -> Vec<&'c str> {
-        conf.lines().map(str::trim).filter(|line| words.iter().any(|word| line.starts_with(word))).collect()
-    }
-
-    #[test]
-    fn a_request_goes_through_the_link_to_a_slot_and_on_to_its_port() {
-        let conf = conf(json!({}), &SHOP, "nginx/1.22.1");
-        insta::assert_snapshot!(lines(&conf, &["listen", "proxy_pass ", "client_max_body", "proxy_read", "keepalive"]).join("\n"), @r#"
-        listen 80 backlog=4096;
-        listen [::]:80 backlog=4096;
-        listen 127.0.0.1:5000 backlog=4096;
-        client_max_body_size 10485760;
-        keepalive_timeout 75000ms;
-        proxy_pass "http://unix:/run/ingot/proxy/shop/http.sock";
-        proxy_read_timeout 60000ms;
-        listen "unix:/run/ingot/proxy/slots/shop-a/http.sock" backlog=4096;
-        client_max_body_size 0;
-        keepalive_timeout 0;
-        proxy_pass http://127.0.0.1:15000;
-        proxy_read_timeout 65000ms;
-        listen "unix:/run/ingot/proxy/slots/shop-b/http.sock" backlog=4096;
-        client_max_body_size 0;
-        keepalive_timeout 0;
-        proxy_pass http://127.0.0.1:15001;
-        proxy_read_timeout 65000ms;
-        "#);
-    }
-
-    #[test]
-    fn static_files_come_through_the_same_link() {
-        let conf = conf(json!({"static": {"/assets/": "./public/assets/", "/favicon.ico": "favicon.ico"}}), &SHOP, "nginx/1.22.1");
-        insta::assert_snapshot!(lines(&conf, &["location = ", "location ^~ "]).join("\n"), @r#"
-        location = "/assets" { alias "/run/ingot/proxy/shop/release/public/assets"; }
-        location ^~ "/assets/" { alias "/run/ingot/proxy/shop/release/public/assets/"; }
-        location = "/favicon.ico" { alias "/run/ingot/proxy/shop/release/favicon.ico"; }
-        location ^~ "/favicon.ico/" { alias "/run/ingot/proxy/shop/release/favicon.ico/"; }
-        "#);
-    }
-
-    #[test]
-    fn tls_is_written_as_the_version_of_nginx_reads_it() {
-        let tls = json!({"tls": {"certificate": "{{a}}", "key": "{{b}}", "listen": 8443}});
-        let old = conf(tls.clone(), &SHOP, "nginx/1.22.1");
-        assert_eq!(lines(&old, &["listen 8443", "http2"]), ["listen 8443 backlog=4096 ssl http2;"]);
-        let new = conf(tls.clone(), &SHOP, "nginx/1.28.0");
-        assert_eq!(lines(&new, &["listen 8443", "http2"]), ["listen 8443 backlog=4096 ssl;", "http2 on;"]);
-        assert_eq!(lines(&new, &["ssl_certificate_key"]), ["ssl_certificate_key \"/run/ingot/proxy/tls/shop.key\";"]);
-        let without = conf(tls, &Site { has_certificate: false, ..SHOP }, "nginx/1.28.0");
-        assert_eq!(lines(&without, &["listen 8443", "ssl", "http2"]), [""; 0]);
-        assert_eq!(lines(&without, &["listen 80 "]).len(), 1);
-    }
-
-    /// Without overlap the release has the application's port itself.
-    #[test]
-    fn neighbours_reach_the_present_release_at_the_applications_port() {
-        assert_eq!(lines(&conf(json!({}), &SHOP, "nginx/1.22.1"), &["listen 127"]), ["listen 127.0.0.1:5000 backlog=4096;"]);
-        let alone = conf(json!({}), &Site { slots: [5000, 5000], ..SHOP }, "nginx/1.22.1");
-        assert_eq!(lines(&alone, &["listen 127"]), [""; 0]);
-        assert_eq!(lines(&alone, &["proxy_pass http"]), ["proxy_pass http://127.0.0.1:5000;"; 2]);
-    }
-
-    #[test]
-    fn does_not_listen_on_ipv6_where_there_is_none() {
-        let nginx = Nginx { version: Version::parse("nginx/1.22.1").unwrap(), user: "nginx", ipv6: false };
-        let conf = SHOP.conf(&Fields::default(), &nginx);
-        assert!(!conf.contains("[::]"), "{conf}");
-    }
-
-    #[test]
-    fn a_balancers_idle_timeout_is_outlived() {
-        let idle = |timeout: &str| conf(json!({"timeout": timeout}), &SHOP, "nginx/1.22.1");
-        assert_eq!(
-            lines(&idle("5m"), &["keepalive_timeout", "proxy_read_timeout"])[..2],
-            ["keepalive_timeout 315000ms;", "proxy_read_timeout 300000ms;"]
-        );
-        assert_eq!(lines(&idle("8000h"), &["proxy_read_timeout"])[0], "proxy_read_timeout 2073600000ms;");
-    }
-
-    #[test]
-    fn php_is_asked_by_fastcgi_in_the_slot() {
-        let php = |root| Site { speaks: Upstream::FastCgi(FastCgi { root }), ..SHOP };
-        let public = conf(json!({}), &php("public"), "nginx/1.22.1");
-        assert_eq!(
-            lines(&public, &["root", "fastcgi_pass "])[..2],
-            ["root \"/run/ingot/proxy/slots/shop-a/release/public\";", "fastcgi_pass 127.0.0.1:15000;"]
-        );
-        for root in ["", "/etc", "../..", "a$b", "a\"; b"] {
-            let conf = conf(json!({}), &php(root), "nginx/1.22.1");
-            assert_eq!(lines(&conf, &["root"])[0], "root \"/run/ingot/proxy/slots/shop-a/release\";", "{root}");
-        }
-    }
-
-    #[test]
-    fn what_is_quoted_stays_in_its_quotes() {
-        assert_eq!(Quoted("a\"; b \\").to_string(), "\"a\\\"; b \\\\\"");
-    }
-
-    proptest::proptest! {
-        /// Whatever path is not refused, it adds its two locations and nothing else.
-        #[test]
-        fn no_path_adds_a_directive(url in "/\\PC{0,12}", release in "\\PC{1,12}") {
-            let fields: Fields = serde_json::from_value(json!({"static": {url: release}})).unwrap();
-            if fields.objections(5000).is_empty() {
-                let nginx = Nginx { version: Version::parse("nginx/1.22.1").unwrap(), user: "nginx", ipv6: true };
-                let (with, without) = (SHOP.conf(&fields, &nginx), SHOP.conf(&Fields::default(), &nginx));
-                assert_eq!(with.lines().count(), without.lines().count() + 2);
-                let added: Vec<&str> = with.lines().filter(|line| !without.contains(line)).collect();
-                assert!(added.iter().all(|line| line.matches(['{', '}', ';']).count() == 3 && line.matches('"').count() == 4 && !line.contains('$')), "{added:?}");
-            }
-        }
-    }
-}
+mod tests;

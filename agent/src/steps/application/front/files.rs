@@ -1,0 +1,178 @@
+//! The files of the proxy: how they come to their places, and how nginx judges them before they do.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::super::proxy::{Place, SITES};
+use super::super::slot::Slot;
+use super::super::trouble::ApplicationError;
+use super::{Configured, run};
+use crate::host::{Attributes, End, Host, HostError};
+use crate::step::Context;
+use crate::step::fields::Excerpt;
+use crate::steps::install::staged;
+
+/// A configuration has kilobytes.
+const LIMIT: u64 = 1 << 20;
+
+/// nginx reads a configuration in milliseconds.
+const TESTED_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where all of the proxy is, and where a copy of its configuration is tested.
+const PROXY: &str = "/run/ingot/proxy/";
+const TESTED: &str = "/run/ingot/proxy/.tested/";
+
+/// Where nginx keeps bodies: its unit makes that, which may not have run yet.
+const CACHE: &str = "/var/cache/ingot-proxy/";
+
+/// A file of the proxy, as it should be.
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    content: Zeroizing<Vec<u8>>,
+    mode: u32,
+}
+
+impl File {
+    pub(super) fn new(path: PathBuf, content: &str, mode: u32) -> Self {
+        Self { path, content: Zeroizing::new(content.as_bytes().to_vec()), mode }
+    }
+
+    /// Writes it, unless it is as it should be.
+    pub(super) async fn write(&self, host: &Host) -> Result<(), HostError> {
+        if host.files.read(&self.path, LIMIT).await?.is_some_and(|found| *found == *self.content) {
+            return Ok(());
+        }
+        if let Some(parent) = self.path.parent() {
+            host.files.create_directory(parent, 0o755).await?;
+        }
+        let (uid, gid) = host.users.own();
+        host.files.stage(&staged(&self.path), &self.content, Attributes { mode: self.mode, uid, gid }).await?;
+        host.files.install(&staged(&self.path), &self.path).await
+    }
+}
+
+/// Whether any of them is not as it should be.
+pub(super) async fn differ(files: &[File], host: &Host) -> Result<bool, ApplicationError> {
+    for file in files {
+        let found = host.files.read(&file.path, LIMIT).await.map_err(ApplicationError::Host)?;
+        if found.is_none_or(|found| *found != *file.content) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// nginx binds the sockets of both slots when it starts.
+pub(super) async fn directories(application: &str, host: &Host) -> Result<(), HostError> {
+    for slot in Slot::BOTH {
+        host.files.create_directory(&Place::Slot(application, slot).path(), 0o755).await?;
+    }
+    Ok(())
+}
+
+/// The text of a site as it is on disk.
+pub(super) async fn on_disk(application: &str, host: &Host) -> Result<Option<String>, HostError> {
+    let found = host.files.read(&Place::Site(application).path(), LIMIT).await?;
+    Ok(found.map(|found| String::from_utf8_lossy(&found).into_owned()))
+}
+
+/// Removes certificates and keys of an application but for those that a site of it may still need.
+pub(super) async fn sweep(application: &str, needed: &[&str], host: &Host) -> Result<(), HostError> {
+    let tls = Path::new(PROXY).join("tls");
+    let own = format!("{application}.");
+    for name in host.files.list(&tls).await? {
+        let called = name.rsplit_once('.').map_or("", |(called, _)| called);
+        if name.starts_with(&own) && !needed.contains(&called) {
+            host.files.remove(&tls.join(&name)).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Has nginx judge a configuration before anything of it is in its place: a copy of all sites, without those of `leaving`.
+pub(super) async fn accepted(configured: &Configured, leaving: &[String], cx: &Context<'_>) -> Result<(), ApplicationError> {
+    let host = cx.host();
+    let judged = judged(configured, leaving, host).await;
+    let removed = host.directories.remove(Path::new(TESTED)).await;
+    let (end, said) = judged.map_err(ApplicationError::Host)?;
+    removed.map_err(ApplicationError::Host)?;
+    match end {
+        End::Exited(0) => Ok(()),
+        _ => {
+            let hint = hint(&said);
+            let said: Excerpt = said.iter().map(|line| cx.redact(&line.replace(TESTED, PROXY))).collect();
+            Err(ApplicationError::Rejected { hint, kept: None, said: Box::new(said) })
+        }
+    }
+}
+
+async fn judged(configured: &Configured, leaving: &[String], host: &Host) -> Result<(End, Vec<String>), HostError> {
+    host.directories.remove(Path::new(TESTED)).await?;
+    host.files.create_directory(Path::new(TESTED), 0o700).await?;
+    let elsewhere = |path: &Path| PathBuf::from(path.to_string_lossy().replacen(PROXY, TESTED, 1));
+    for name in host.files.list(Path::new(SITES)).await? {
+        let path = Path::new(SITES).join(&name);
+        let stays = name.strip_suffix(".conf").is_some_and(|name| !name.starts_with('.') && !leaving.iter().any(|left| left == name));
+        if let Some(content) = host.files.read(&path, LIMIT).await?.filter(|_| stays) {
+            File { path: elsewhere(&path), content, mode: 0o600 }.write(host).await?;
+        }
+    }
+    for file in &configured.files {
+        // Only what is copied is elsewhere: sockets are where they are, and nginx passes over those that it cannot bind anew.
+        let content = if file.path == Place::Conf.path() {
+            replaced(&file.content, &[(PROXY, TESTED), (CACHE, TESTED)])
+        } else {
+            let called = configured.front.tls.as_ref().map_or("", |tls| &tls.certificate);
+            let tls = [".crt", ".key"].map(|end| (format!("{PROXY}tls/{called}{end}"), format!("{TESTED}tls/{called}{end}")));
+            replaced(&file.content, &[(&tls[0].0, &tls[0].1), (&tls[1].0, &tls[1].1)])
+        };
+        File { path: elsewhere(&file.path), content, mode: 0o600 }.write(host).await?;
+    }
+    let conf = host.files.located(&elsewhere(&Place::Conf.path()));
+    let mut said = Vec::new();
+    let end = run(&["-t", "-q", "-c", &conf.to_string_lossy()], TESTED_WITHIN, &mut |line| said.push(line.to_owned()), host).await?;
+    Ok((end, said))
+}
+
+/// The same bytes with other paths; what is not text, as no key is, stays as it is.
+fn replaced(content: &[u8], paths: &[(&str, &str)]) -> Zeroizing<Vec<u8>> {
+    let Ok(text) = std::str::from_utf8(content) else { return Zeroizing::new(content.to_vec()) };
+    let mut text = Zeroizing::new(text.to_owned());
+    for (from, to) in paths {
+        if text.contains(from) {
+            text = Zeroizing::new(text.replace(from, to));
+        }
+    }
+    Zeroizing::new(text.as_bytes().to_vec())
+}
+
+/// What to do about what nginx said.
+fn hint(said: &[String]) -> &'static str {
+    let is_about = |words: &[&str]| said.iter().any(|line| words.iter().any(|word| line.contains(word)));
+    match () {
+        () if is_about(&["key values mismatch"]) => "give `proxy.tls` a certificate and the key that it was made for",
+        () if is_about(&["certificate", "PEM", "SSL"]) => {
+            "check `proxy.tls`: its certificate and its key in PEM, the key without a passphrase"
+        }
+        () if is_about(&["listen", "bind()"]) => "check `proxy.listen` and `port`",
+        () => "check the fields of `proxy`",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nginx_rejects_is_told_by_the_field_to_correct() {
+        let hint = |line: &str| hint(&[line.to_owned()]);
+        assert!(
+            hint("SSL_CTX_use_PrivateKey(\"a.key\") failed (SSL: error:05800074:x509 certificate routines::key values mismatch)")
+                .contains("the key that")
+        );
+        assert!(hint("cannot load certificate \"/run/a.crt\": PEM_read_bio_X509_AUX() failed").contains("`proxy.tls`"));
+        assert!(hint("unknown directive \"lisn\"").contains("fields of `proxy`"));
+    }
+}

@@ -1,0 +1,146 @@
+//! What serves no more: the site of an application without a proxy, and applications that the document no longer has.
+//!
+//! These are stopped, and forgotten, as a change of the application that follows them: the one that is to have a port of
+//! theirs, else the first by name. Their releases and their data stay as they are. Where the successor needs their ports
+//! from nginx, both sites are exchanged in one reload; they are stopped once the successor has its requests.
+
+use std::time::Duration;
+
+use super::super::change::Change;
+use super::super::fields::Application;
+use super::super::generation::Placed;
+use super::super::ground::Ground;
+use super::super::memory::{Memory, Moment};
+use super::super::proxy::Place;
+use super::super::slot::Slot;
+use super::super::trouble::ApplicationError;
+use super::restore::{served, write};
+use super::serve::{addresses, read};
+use super::{ONE_AT_A_TIME, files};
+use crate::host::HostError;
+use crate::host::state::Record;
+use crate::step::{Context, Progress};
+
+/// How long requests to it are waited for: nobody says any more how long one may take.
+const DRAIN: Duration = Duration::from_secs(60);
+
+const KIND: &str = "applications";
+
+/// An application of this instance that the document no longer has.
+pub(in super::super) struct Former {
+    pub(in super::super) name: String,
+    /// What is in its slots.
+    pub(in super::super) placed: Vec<Placed>,
+    /// The ports of its site.
+    ports: Vec<u16>,
+}
+
+impl Former {
+    pub(in super::super) fn change(&self) -> Change {
+        Change::Depart { application: self.name.clone(), units: self.placed.iter().flat_map(Placed::units).collect() }
+    }
+
+    /// Whether nginx cannot serve it beside an application on these ports.
+    pub(in super::super) fn is_in_the_way_of(&self, ports: &[u16]) -> bool {
+        self.ports.iter().any(|port| ports.contains(port))
+    }
+
+    /// Whether a process of it may listen on a port.
+    pub(in super::super) fn has(&self, port: u16) -> bool {
+        self.placed.iter().any(|placed| placed.port == port)
+    }
+}
+
+impl Application {
+    /// The applications that this one follows.
+    pub(in super::super) async fn followed(&self, cx: &Context<'_>) -> Result<Vec<Former>, ApplicationError> {
+        let present = cx.siblings.listening(KIND);
+        let mut followed = Vec::new();
+        for (name, record) in former(cx).await.map_err(ApplicationError::Host)? {
+            let memory = memory(&record, cx);
+            let placed: Vec<Placed> = Slot::BOTH.iter().filter_map(|slot| Some(memory.slot(*slot)?.0)).collect();
+            let fronts = Slot::BOTH.iter().filter_map(|slot| memory.front(*slot).flatten());
+            let ports: Vec<u16> = fronts.flat_map(|front| addresses(&front.site)).map(|at| at.port()).collect();
+            let all: Vec<u16> = placed.iter().map(|placed| placed.port).chain(ports.iter().copied()).collect();
+            let heir = present.iter().find(|(_, ports)| ports.iter().any(|port| all.contains(port))).or(present.first());
+            if heir.is_some_and(|(key, _)| *key == cx.key()) {
+                followed.push(Former { name, placed, ports });
+            }
+        }
+        Ok(followed)
+    }
+
+    /// Removes the site of an application that is to have no proxy, and has nginx give up its ports.
+    pub(in super::super) async fn withdraw(&self, slot: Slot, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        let lock = ONE_AT_A_TIME.with(Clone::clone);
+        let _alone = lock.lock().await;
+        gone(cx.key(), &ground.memory, cx).await?;
+        read(slot, None, ground, cx).await.map_err(ApplicationError::Host)
+    }
+}
+
+/// Stops an application that the document no longer has, and forgets it.
+pub(in super::super) async fn depart(application: &str, cx: &Context<'_>) -> Result<(), ApplicationError> {
+    let lock = ONE_AT_A_TIME.with(Clone::clone);
+    let record = cx.world.record.application(application).await.map_err(ApplicationError::Host)?;
+    let ground = Ground { application, host: cx.host(), memory: memory(&record, cx) };
+    let alone = lock.lock().await;
+    let is_there = files::on_disk(application, cx.host()).await.map_err(ApplicationError::Host)?.is_some();
+    if is_there || ground.memory.next_front().is_some() {
+        gone(application, &ground.memory, cx).await?;
+    }
+    drop(alone);
+    let stopped = async {
+        for slot in Slot::BOTH {
+            let Some((placed, _)) = ground.memory.slot(slot) else { continue };
+            cx.waiting(format!("for the requests that {placed} still answers"));
+            let limit = DRAIN.min(cx.time_left());
+            if !ground.drained(slot, &placed, limit).await? {
+                cx.progress(Progress::Warning(format!("{placed} still had connections after {limit:?}, and was asked to stop")));
+            }
+            ground.retire(slot, &placed).await?;
+        }
+        cx.host().files.remove(&Place::Current(application).path()).await?;
+        files::sweep(application, &[], cx.host()).await?;
+        cx.world.record.forget_application(application).await
+    };
+    stopped.await.map_err(ApplicationError::Host)
+}
+
+/// Removes a site, and has nginx serve without it.
+async fn gone(application: &str, memory: &Memory<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+    memory.set_next_front(None).await.map_err(ApplicationError::Host)?;
+    cx.host().files.remove(&Place::Site(application).path()).await.map_err(ApplicationError::Host)?;
+    served("", cx).await
+}
+
+/// Writes the sites of former applications that were removed for one that does not serve after all.
+pub(super) async fn come_back(cx: &Context<'_>) -> Result<(), HostError> {
+    for (name, record) in former(cx).await? {
+        let memory = memory(&record, cx);
+        let front = memory.current().and_then(|slot| memory.front(slot)).flatten();
+        if let Some(front) = front
+            && files::on_disk(&name, cx.host()).await?.is_none()
+        {
+            write(&front, &front.site, &name, cx.host()).await?;
+        }
+    }
+    Ok(())
+}
+
+/// The applications of this instance that the document does not have, by name.
+async fn former(cx: &Context<'_>) -> Result<Vec<(String, Record)>, HostError> {
+    let present = cx.siblings.listening(KIND);
+    let mut found = Vec::new();
+    for name in cx.world.record.applications().await? {
+        if present.iter().all(|(key, _)| *key != name) {
+            let record = cx.world.record.application(&name).await?;
+            found.push((name, record));
+        }
+    }
+    Ok(found)
+}
+
+fn memory<'a>(record: &'a Record, cx: &'a Context<'_>) -> Memory<'a> {
+    Memory { record, moment: Moment { boot_id: &cx.world.boot_id, clock: &*cx.host().clock } }
+}
