@@ -44,3 +44,34 @@ impl Application {
         found
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn said(fields: Value) -> Vec<String> {
+        let application: Application = serde_json::from_value(fields).unwrap();
+        application.wrong_release().into_iter().map(|objection| objection.message).collect()
+    }
+
+    #[test]
+    fn exactly_one_of_bundle_and_image_is_named() {
+        assert_eq!(said(json!({})), ["nothing names what runs: `bundle` or `image`"]);
+        assert_eq!(said(json!({"bundle": "bundles.app", "image": "shop"})), ["both `bundle` and `image` name what runs"]);
+        assert_eq!(said(json!({"image": "registry.example/shop:{{values.version}}"})), [""; 0]);
+        assert_eq!(said(json!({"bundle": "bundles.app"})), [""; 0]);
+    }
+
+    #[test]
+    fn what_belongs_to_a_release_is_refused_beside_an_image() {
+        let image = json!({"image": "Shop:1", "build": [["make"]], "proxy": {"static": {"/assets": "public"}}});
+        insta::assert_snapshot!(said(image).join("\n"), @r"
+        `Shop:1` is not the name of an image: write `registry/repository:tag`, the repository in lower case
+        an image is not built on the machine that runs it
+        `proxy.static` serves directories of a release, and an image has none
+        ");
+        assert!(said(json!({"image": "shop:{{secrets.db.tag}}"}))[0].contains("holds a secret"));
+    }
+}
