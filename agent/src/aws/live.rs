@@ -12,6 +12,8 @@ use super::cloudformation::live::LiveCloudFormation;
 use super::credentials::ImdsCredentials;
 use super::ec2::Ec2;
 use super::ec2::live::LiveEc2;
+use super::ecr::Registries;
+use super::ecr::live::LiveRegistries;
 use super::fetch::{Parameters, Secrets};
 use super::imds::Imds;
 use super::rds::Rds;
@@ -35,6 +37,7 @@ pub(crate) struct Aws {
     pub(crate) objects: Rc<dyn Objects>,
     pub(crate) stacks: Rc<dyn CloudFormation>,
     pub(crate) groups: Rc<dyn AutoScaling>,
+    pub(crate) registries: Rc<dyn Registries>,
     /// Where documents are included from: real also where all else is not.
     pub(crate) documents: Rc<dyn Objects>,
 }
@@ -49,13 +52,14 @@ pub(crate) struct Services {
     pub(crate) objects: Rc<dyn Objects>,
     pub(crate) stacks: Rc<dyn CloudFormation>,
     pub(crate) groups: Rc<dyn AutoScaling>,
+    pub(crate) registries: Rc<dyn Registries>,
 }
 
 impl Aws {
     pub(crate) fn new(services: Services) -> Self {
-        let Services { secrets, parameters, ec2, rds, objects, stacks, groups } = services;
+        let Services { secrets, parameters, ec2, rds, objects, stacks, groups, registries } = services;
         let (secrets, parameters) = (Secrets::new(secrets), Parameters::new(parameters));
-        Self { secrets, parameters, ec2, rds, documents: objects.clone(), objects, stacks, groups }
+        Self { secrets, parameters, ec2, rds, documents: objects.clone(), objects, stacks, groups, registries }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -72,6 +76,7 @@ impl Aws {
             objects: Rc::new(LiveObjects::new(connection.clone())),
             stacks: Rc::new(LiveCloudFormation::new(connection.clone())),
             groups: Rc::new(LiveAutoScaling::new(connection.clone())),
+            registries: Rc::new(LiveRegistries::new(connection.clone())),
             ec2: Rc::new(LiveEc2::new(connection, metadata)),
         })
     }

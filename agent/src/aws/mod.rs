@@ -12,6 +12,7 @@ pub(crate) mod client;
 pub(crate) mod cloudformation;
 pub(crate) mod credentials;
 pub(crate) mod ec2;
+pub(crate) mod ecr;
 pub(crate) mod fetch;
 pub(crate) mod imds;
 pub(crate) mod live;

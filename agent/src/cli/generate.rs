@@ -20,7 +20,7 @@ pub(crate) fn man(mut command: clap::Command) -> Exit {
     let mut out = Vec::new();
     command.build();
     let rendered = clap_mangen::Man::new(command.clone()).render(&mut out);
-    let pages = command.get_subcommands().filter(|command| command.get_name() != "help");
+    let pages = command.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set());
     let rendered = pages.fold(rendered, |done, command| done.and_then(|()| clap_mangen::Man::new(command.clone()).render(&mut out)));
     rendered.expect("writing to memory does not fail");
     data(&String::from_utf8_lossy(&out));

@@ -3,6 +3,7 @@
 mod analyze;
 mod boot;
 mod check;
+mod contained;
 mod dry_run;
 mod generate;
 mod get_config;
@@ -57,6 +58,8 @@ enum Command {
     GetConfig(get_config::Args),
     /// Check that this machine is fit to be imaged: no secrets, no machine-specific state, and a working boot setup
     Seal(seal::Args),
+    #[command(hide = true)]
+    Contained(contained::Args),
     /// Print the JSON Schema of boot documents, for editors
     Schema,
     /// Print shell completions
@@ -87,6 +90,10 @@ pub(crate) fn run() -> Exit {
             return written(Exit::Done);
         }
     };
+    // Its limits and its memory are those of the program that it becomes.
+    if let Command::Contained(args) = &cli.command {
+        return contained::run(args);
+    }
     if !environment::can_open(FILES) {
         talk(&format!("cannot start: {FILES} more files cannot be opened\n  hint: raise `ulimit -n`, or `LimitNOFILE=` of the unit"));
         return Exit::Failed;
@@ -112,6 +119,7 @@ pub(crate) fn run() -> Exit {
             Command::RestoreMounts(args) => restore_mounts::run(args).await,
             Command::RestoreApplications(args) => restore_applications::run(args).await,
             Command::GetConfig(args) => get_config::run(args).await,
+            Command::Contained(args) => contained::run(&args),
             Command::Seal(args) => seal::run(args, cli.json, &environment).await,
             Command::Schema => generate::schema(),
             Command::Completions { shell } => generate::completions(shell, Cli::command()),

@@ -7,6 +7,7 @@ mod calls;
 mod ec2;
 mod objects;
 mod rds;
+mod registries;
 mod signals;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub(crate) use objects::FakeObjects;
 pub(crate) use rds::FakeRds;
 #[cfg(test)]
 pub(crate) use rds::{BY_RDS, Pace, managed};
+pub(crate) use registries::FakeRegistries;
 pub(crate) use signals::{FakeAutoScaling, FakeCloudFormation};
 
 /// An account for a rehearsal, with nothing in it but what `ec2` and `rds` have; every object that is asked for is there,
@@ -37,6 +39,7 @@ pub(crate) fn services(ec2: Rc<FakeEc2>, rds: Rc<FakeRds>) -> Services {
         parameters: Rc::new(FakeParameterStore::default().inventing(|name| Some(ParameterValue::Text(named_by(name).into())))),
         stacks: Rc::new(FakeCloudFormation::new(ec2.machine())),
         groups: Rc::new(FakeAutoScaling::new(ec2.machine())),
+        registries: Rc::new(FakeRegistries),
         ec2,
         rds,
         objects: Rc::new(FakeObjects::inventing()),

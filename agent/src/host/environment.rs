@@ -193,6 +193,11 @@ pub(crate) fn harden() {
     }
 }
 
+/// The program that this process is.
+pub(crate) fn own_program() -> PathBuf {
+    std::env::current_exe().unwrap_or_else(|_| "/usr/bin/ingot".into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::files::DiskFiles;

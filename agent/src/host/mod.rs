@@ -26,6 +26,7 @@ pub(crate) mod reading;
 pub(crate) mod sockets;
 pub(crate) mod startup;
 pub(crate) mod state;
+pub(crate) mod successor;
 pub(crate) mod tree;
 pub(crate) mod units;
 #[cfg(all(target_arch = "x86_64", target_env = "gnu", target_feature = "crt-static", panic = "abort"))]
@@ -45,7 +46,7 @@ pub(crate) use files::Files;
 pub(crate) use lines::OnLine;
 #[cfg(test)]
 pub(crate) use units::Helper;
-pub(crate) use units::{Checked, Ended, Launch, Unit, Units};
+pub(crate) use units::{Checked, Ended, Launch, Manner, Unit, Units};
 pub(crate) use users::{User, Users};
 
 /// Everything a step may do to, or ask of, this machine.

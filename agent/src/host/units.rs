@@ -23,7 +23,7 @@ use self::connection::Answer;
 pub(crate) use self::exec::Ended;
 #[cfg(test)]
 pub(crate) use self::exec::Helper;
-pub(crate) use self::launch::Launch;
+pub(crate) use self::launch::{Launch, Manner};
 pub(super) use self::own::unit_of;
 use self::unit::PROPERTIES;
 pub(crate) use self::unit::{Checked, Unit};

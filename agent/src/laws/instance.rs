@@ -12,7 +12,8 @@ use crate::boot::{Boot, Ground, Request, StandIn, UserData};
 use crate::execute::Halt;
 use crate::facts;
 use crate::fake::aws::{
-    FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, FakeSecretsManager,
+    FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, FakeRegistries,
+    FakeSecretsManager,
 };
 use crate::fake::machine::{FakeMachine, Snapshot};
 use crate::host::{Host, identity};
@@ -167,6 +168,7 @@ impl Instance {
             objects: self.objects.clone(),
             stacks: self.stacks.clone(),
             groups: self.groups.clone(),
+            registries: Rc::new(FakeRegistries),
         }
     }
 

@@ -22,6 +22,7 @@
 mod beanstalk;
 mod build;
 mod change;
+pub(crate) mod container;
 mod decide;
 pub(crate) mod ebextensions;
 mod environment;
@@ -74,7 +75,7 @@ use self::trouble::ApplicationError;
 use crate::failure::Objection;
 use crate::host::state::Record;
 use crate::host::{SEARCH_PATH, Unit};
-use crate::step::{Context, Judgment, Look, Order, Outputs, Phase, Progress, Shape, Step};
+use crate::step::{AsksAws, Context, Judgment, Look, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
 /// Builds, starting and draining, beside the limits that the application itself sets.
@@ -95,14 +96,18 @@ impl Step for Application {
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         let ready = self.ready.http.as_ref().map_or_else(String::new, |path| format!(", ready by {}", shown(path)));
         let port = self.port.map_or_else(String::new, |port| format!(" on port {port}"));
-        format!("{}{port}{ready}", self.bundle)
+        let what = self.image.as_ref().map(|image| shown(image)).or_else(|| Some(self.bundle.as_ref()?.to_string()));
+        format!("{}{port}{ready}", what.unwrap_or_default())
     }
 
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
-        let texts = self.run.values().chain(self.environment.values()).chain(&self.ready.http).chain(self.proxy.texts());
+        let texts = self.run.values().chain(&self.image).chain(self.environment.values()).chain(&self.ready.http).chain(self.proxy.texts());
         Shape {
             texts: texts.collect(),
-            watches: vec![&self.bundle],
+            watches: self.bundle.iter().collect(),
+            // What an image runs is known once it is here.
+            unfolds: self.image.is_some(),
+            asks_aws: if self.image.is_some() { AsksAws::UnlessDone } else { AsksAws::Never },
             offers: Some(&["port", "release", "version"]),
             order: Order::BeforeServices,
             phase: Phase::Serve,
@@ -131,6 +136,9 @@ impl Step for Application {
         let mut found = ground.found().await.map_err(ApplicationError::Host)?;
         if found.is_lost {
             return Err(ApplicationError::Lost);
+        }
+        if let Some(image) = self.missing_image(&found, &ground, cx).await? {
+            return Ok(vec![Change::Pull { image }]);
         }
         self.find_stale(&mut found, cx).await?;
         let (generation, examined) = match self.generation(cx).await {
@@ -187,7 +195,9 @@ impl Step for Application {
         let units = states.into_iter().map(|(process, unit)| (placed.unit(&process), unit.restarts));
         cx.world.known.set_units(cx.address, units.collect());
         let port = slot.reached_at(placed.port, self.overlap().covers(WEB));
+        let pinned = placed.container().and_then(|container| ground.memory.pinned(container.image())).map(PathBuf::from);
         let Generation { release, version, .. } = placed.generation;
+        let release = pinned.unwrap_or(release);
         Ok(Outputs { value: json!({ "port": port, "release": release, "version": version }), stamp: None })
     }
 
@@ -207,6 +217,7 @@ impl Application {
             Change::Refuse { version, remarks } => {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
+            Change::Pull { .. } => return self.pull(ground, cx).await,
             Change::Build { placed, recipe } => return self.build(placed, recipe, cx).await,
             Change::Provide { part, generation, port } => return self.provide(part, generation, *port, ground, cx).await,
             Change::Extend { placed, extension } => return self.extend(placed, extension, ground, cx).await,
@@ -225,17 +236,27 @@ impl Application {
             Change::Prove { placed, .. } => return prove::serves(&self.ready, placed, ground, cx).await,
             Change::Switch { slot, .. } => ground.switch(*slot).await,
             Change::Settle { placed, .. } => return prove::settles(&self.ready, placed, ground, cx).await,
-            Change::Retire { slot, placed } => self.retire(*slot, placed, ground, cx).await,
+            Change::Retire { slot, placed } => match self.retire(*slot, placed, ground, cx).await {
+                Ok(()) => ground.sweep().await,
+                failed => failed,
+            },
         };
         done.map_err(ApplicationError::Host)
     }
 
     /// What is wanted to run, and what the release says of it.
     async fn generation(&self, cx: &Context<'_>) -> Result<(Generation, Examined), ApplicationError> {
-        let known = &cx.world.known;
-        let text = |field: &str| known.text(&self.bundle, field).unwrap_or_default();
-        let (release, version) = (PathBuf::from(text("release")), text("version"));
-        let examined = self.examined(&release, &version, cx).await?;
+        let record = self.record(cx).await?;
+        let image = self.contained(&ground(&record, cx), cx)?;
+        let text = |field: &str| self.bundle.as_ref().and_then(|bundle| cx.world.known.text(bundle, field)).unwrap_or_default();
+        let (release, version, examined) = match &image {
+            Some(image) => ("/".into(), image.version.clone(), examine(&Release::default(), self.asked(&image.processes))),
+            None => {
+                let (release, version) = (PathBuf::from(text("release")), text("version"));
+                let examined = self.examined(&release, &version, cx).await?;
+                (release, version, examined)
+            }
+        };
         let mut environment: BTreeMap<String, String> = examined.environment.iter().cloned().collect();
         if !examined.path.is_empty() {
             environment.insert("PATH".to_owned(), search_path(&release, examined.path));
@@ -250,7 +271,11 @@ impl Application {
         if !self.aws {
             properties.push(WITHOUT_METADATA.to_owned());
         }
+        let inside = self.inside(examined.contents.as_ref(), &release, cx).await?;
+        let container = image.map(|image| image.container).or(inside.container);
         let user = match &self.user {
+            // As its engine: `user` is that of the container.
+            _ if container.is_some() || inside.composition.is_some() => "root".to_owned(),
             Some(user) => user.clone(),
             None if self.is_for_beanstalk() => cx.host().users.user(beanstalk::USER).await.map_err(ApplicationError::Host)?.name,
             None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
@@ -266,6 +291,8 @@ impl Application {
             stop_grace_ms: u64::try_from(self.stop.grace().as_millis()).unwrap_or(u64::MAX),
             properties,
             has_runtime_directory: examined.needs_runtime_directory,
+            container,
+            composition: inside.composition,
             php: match examined.speaks {
                 Speaks::Http => None,
                 Speaks::FastCgi { root } => Some(root.to_owned()),

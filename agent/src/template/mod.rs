@@ -53,7 +53,8 @@ use crate::text::SecretText;
 
 pub(crate) use self::error::TemplateError;
 pub(crate) use self::formats::{Format, FormatError, helper_for};
-pub(crate) use self::quote::env::environment_value;
+pub(crate) use self::quote::env::{dotenv_value, environment_value};
+pub(crate) use self::quote::variables::environment_variables;
 pub(crate) use self::render::Told;
 pub(crate) use self::scope::{SIZE_LIMIT, Scope, descend};
 pub(crate) use self::uses::{Bare, Inert, Stands, announces_block_text};

@@ -8,6 +8,7 @@ pub(super) mod ini;
 pub(super) mod pgpass;
 pub(super) mod properties;
 pub(super) mod url;
+pub(super) mod variables;
 pub(super) mod xml;
 
 use std::borrow::Cow;

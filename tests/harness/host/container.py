@@ -38,6 +38,10 @@ def unavailable() -> str | None:
 class Machine(Systemd):
     # More of Debian than `debian-root` has by itself, with commas between.
     packages = ""
+    # More options of systemd-nspawn.
+    options: tuple[str, ...] = ()
+    # Variables of systemd-nspawn.
+    environment: dict[str, str] = {}
 
     def __init__(self, *, user_data: bytes | str | None = None, **imds):
         self.surroundings = Surroundings({"user_data": user_data, **imds})
@@ -100,11 +104,12 @@ class Machine(Systemd):
         self.nspawn = subprocess.Popen(
             ["systemd-nspawn", "--quiet", f"--directory={self.root}", "--boot", "--register=no", "--keep-unit"]
             + [f"--network-namespace-path=/run/netns/{self.netns}", "--console=read-only", "--machine=machine"]
-            + ["--resolv-conf=off", "--timezone=off", "--link-journal=no"],
+            + [*self.options, "--resolv-conf=off", "--timezone=off", "--link-journal=no"],
             stdin=subprocess.DEVNULL,
             stdout=self.console_file,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={**os.environ, **self.environment},
         )
         self.leader = self.wait_for(self.find_leader, timeout, "PID 1 of the container")
         self.wait_for(

@@ -90,6 +90,15 @@ impl Connection {
         Ok(Place { region, url, variant })
     }
 
+    /// Where ECR is called: its endpoints begin with another word, but for FIPS and dual stack.
+    ///
+    /// Source: <https://docs.aws.amazon.com/general/latest/gr/ecr.html>.
+    pub(in crate::aws) async fn place_of_ecr(&self) -> Result<Place, PlaceError> {
+        let variant = Variant::of(&self.endpoints).map_err(PlaceError::Endpoint)?;
+        let first = if variant.fips || variant.dual_stack { "ecr" } else { "api.ecr" };
+        self.place(first, "ECR").await
+    }
+
     /// The configuration of an SDK client.
     ///
     /// # Errors
@@ -121,8 +130,8 @@ impl Connection {
 
 /// Where a service is called.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) region: String,
+pub(in crate::aws) struct Place {
+    pub(in crate::aws) region: String,
     pub(super) url: String,
     variant: Variant,
 }
@@ -131,7 +140,7 @@ impl Place {
     /// # Errors
     ///
     /// If the user has named an endpoint that is not a URL.
-    pub(super) fn parsed(&self) -> Result<reqwest::Url, PlaceError> {
+    pub(in crate::aws) fn parsed(&self) -> Result<reqwest::Url, PlaceError> {
         self.url.parse().map_err(|_| PlaceError::Endpoint(EndpointError::Unreadable { url: self.url.clone() }))
     }
 }

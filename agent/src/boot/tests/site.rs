@@ -19,7 +19,9 @@ use crate::boot::request::{Request, UserData};
 use crate::boot::stand_in::StandIn;
 use crate::document::error::DocumentError;
 use crate::failure::Explanation;
-use crate::fake::aws::{FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, services};
+use crate::fake::aws::{
+    FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, FakeRegistries, services,
+};
 use crate::fake::machine::{FakeMachine, INSTANCE};
 use crate::report::event::Listener;
 use crate::report::{REPORT, Report};
@@ -72,6 +74,7 @@ impl Site {
             objects: self.objects.clone(),
             stacks: self.stacks.clone(),
             groups: self.groups.clone(),
+            registries: Rc::new(FakeRegistries),
             ..services(ec2, rds)
         };
         let host = self.machine.host();

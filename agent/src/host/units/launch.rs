@@ -22,12 +22,25 @@ pub(crate) struct Launch {
     pub(crate) user: String,
     /// Read by systemd as root when the program starts, so that its variables stand in no unit.
     pub(crate) environment_file: PathBuf,
+    pub(crate) manner: Manner,
     /// What a stop sends first, such as `SIGTERM`.
     pub(crate) stop_signal: String,
     /// How long after that it is killed.
     pub(crate) stop_grace: Duration,
     /// More properties, each `Name=value` as in a unit file.
     pub(crate) properties: Vec<String>,
+}
+
+/// What kind of a program it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// One of this machine, which never needs what the sandbox takes from it.
+    Program,
+    /// It runs a container: that has a sandbox of its own, manages control groups, and takes the environment by its standard
+    /// input, so that the engine does not have it.
+    Container,
+    /// It runs several, and fills the environment into their configuration.
+    Composition,
 }
 
 /// What a program that worked for a user never misses. Its own user already keeps it from other files than its own.
@@ -43,6 +56,9 @@ const SANDBOX: &[&str] = &[
     "RestrictRealtime=yes",
 ];
 
+/// An engine passes the signal on to what it runs, and is the only one that gets it. It ends with the status of that, which is
+/// no failure of a unit that was stopped.
+const CONTAINED: &[&str] = &["CollectMode=inactive-or-failed", "Delegate=yes", "KillMode=mixed", "LimitCORE=0:infinity"];
 /// What a program ends with that was asked to by SIGTERM, and ends by itself: Java and shells do.
 const ENDED_AS_ASKED: &str = "SuccessExitStatus=143";
 
@@ -58,13 +74,14 @@ impl Launch {
         let mut property = |text: String| argv.push(format!("--property={text}"));
         property(format!("User={}", self.user));
         property(format!("WorkingDirectory={}", self.directory.display()));
-        property(format!("EnvironmentFile={}", self.environment_file.display()));
+        let environment = if self.manner == Manner::Container { "StandardInput=file:" } else { "EnvironmentFile=" };
+        property(format!("{environment}{}", self.environment_file.display()));
         property(format!("SyslogIdentifier={}", self.identifier));
         // However often its program ends, and however it does.
         ["Restart=always", RESTART, "StartLimitIntervalSec=0", ENDED_AS_ASKED].iter().for_each(|text| property((*text).to_owned()));
         property(format!("KillSignal={}", self.stop_signal));
         property(format!("TimeoutStopSec={}ms", self.stop_grace.as_millis()));
-        SANDBOX.iter().for_each(|text| property((*text).to_owned()));
+        if self.manner == Manner::Program { SANDBOX } else { CONTAINED }.iter().for_each(|text| property((*text).to_owned()));
         self.properties.iter().for_each(|text| property(text.clone()));
         // systemd would fill in `${NAME}` itself: the shell is to do that.
         argv.extend(["--".to_owned(), "/bin/sh".to_owned(), "-c".to_owned(), self.command.replace('$', "$$")]);
@@ -86,6 +103,7 @@ mod tests {
             directory: "/opt/shop/releases/1".into(),
             user: "shop".into(),
             environment_file: "/run/ingot/applications/shop/1.env".into(),
+            manner: Manner::Program,
             stop_signal: "SIGTERM".into(),
             stop_grace: Duration::from_millis(1500),
             properties: vec!["MemoryMax=1G".into()],

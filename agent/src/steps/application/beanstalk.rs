@@ -25,7 +25,7 @@ use super::ground::Ground;
 use super::part::{Part, log, log_unit};
 use super::proxy::{Place, Proxy};
 use super::trouble::ApplicationError;
-use crate::host::{Attributes, Host, HostError, Launch};
+use crate::host::{Attributes, Host, HostError, Launch, Manner};
 use crate::step::Context;
 use crate::steps::install::staged;
 use crate::template::environment_value;
@@ -273,6 +273,7 @@ async fn put(part: &Part, content: &[u8], ground: &Ground<'_>) -> Result<(), Hos
 fn follower(application: &str, process: &str) -> Launch {
     let tag = format!("{application}-{process}");
     Launch {
+        manner: Manner::Program,
         unit: log_unit(application, process),
         description: format!("{} for what reads it by this name", log(process)),
         identifier: "ingot-log".into(),

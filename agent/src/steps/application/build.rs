@@ -107,8 +107,9 @@ impl Application {
     ) -> Result<Option<Recipe>, ApplicationError> {
         let of = identity(&generation.release, cx.host()).await.map_err(ApplicationError::Host)?;
         let recipe = Recipe::new(of, examined, &self.build);
+        let is_whole = !self.has_lost_image(generation.container.as_ref(), cx).await?;
         Ok(match builds(cx).of(&generation.release) {
-            Some((built, true)) if built.of == recipe.of => {
+            Some((built, true)) if is_whole && built.of == recipe.of => {
                 if built.build != recipe.build {
                     let said = format!("{} was built before `build:` changed; the change counts for the next release", generation.version);
                     cx.progress(Progress::Warning(said));
@@ -128,7 +129,7 @@ impl Application {
         let _turn = turn.lock().await;
         // Another application runs the same release, and was faster.
         if builds.of(release).is_some_and(|(built, is_done)| is_done && built == *recipe) {
-            return Ok(());
+            return self.make_inside(recipe.contents.as_ref(), release, cx).await;
         }
         forget_gone(&builds, cx.host()).await.map_err(ApplicationError::Host)?;
         builds.set(release, recipe, false).await.map_err(ApplicationError::Host)?;
@@ -140,6 +141,7 @@ impl Application {
         for argv in recipe.commands() {
             run.run(argv, &shown(argv), cx).await?;
         }
+        self.make_inside(recipe.contents.as_ref(), release, cx).await?;
         builds.set(release, recipe, true).await.map_err(ApplicationError::Host)
     }
 

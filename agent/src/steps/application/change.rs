@@ -32,6 +32,10 @@ pub(crate) enum Change {
         placed: Placed,
         extension: Extension,
     },
+    /// Brings an image here: what it runs is known only then.
+    Pull {
+        image: String,
+    },
     /// Makes the release ready to run, in its own directory.
     Build {
         placed: Placed,
@@ -112,6 +116,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refuse { version, .. } => write!(f, "reject {version}: it cannot run"),
+            Self::Pull { image } => write!(f, "pull {image}"),
             Self::Build { placed, recipe } => {
                 let commands: Vec<String> = recipe.commands().map(|argv| shown(argv)).collect();
                 write!(f, "build {}", placed.generation.release.display())?;
@@ -159,7 +164,7 @@ impl Change {
             // What is stopped is what was before.
             Self::Stop { slot, .. } => Some(slot.other()),
             Self::Configure { .. } | Self::Serve { .. } | Self::Withdraw { .. } => ground.candidate(),
-            Self::Refuse { .. } | Self::Check { .. } | Self::Build { .. } | Self::Extend { .. } => {
+            Self::Refuse { .. } | Self::Pull { .. } | Self::Check { .. } | Self::Build { .. } | Self::Extend { .. } => {
                 Some(ground.serving().map_or(Slot::A, |(slot, _)| slot.other()))
             }
             Self::Provide { .. } | Self::Retire { .. } | Self::Depart { .. } => None,

@@ -45,6 +45,13 @@ impl Found {
         self.current.and_then(|slot| self.placed(slot)).is_some_and(|placed| placed.generation.release == release)
     }
 
+    /// Whether containers of this image run.
+    pub(super) fn runs_image(&self, image: &str) -> bool {
+        let is_of_it = |placed: &Placed| placed.container().is_some_and(|container| container.image() == image);
+        let runs = |placed: &Placed| placed.units().all(|unit| self.running.contains(&unit));
+        self.slots.iter().flatten().any(|(placed, _)| is_of_it(placed) && runs(placed))
+    }
+
     fn is_proven(&self, slot: Slot) -> bool {
         self.slots[slot as usize].as_ref().is_some_and(|(_, proven)| *proven)
     }
@@ -234,6 +241,8 @@ mod tests {
             stop_grace_ms: 30_000,
             properties: Vec::new(),
             has_runtime_directory: false,
+            container: None,
+            composition: None,
             php: None,
         }
     }

@@ -6,7 +6,7 @@ use super::fields::Application;
 use super::generation::{Generation, Placed};
 use super::trouble::ApplicationError;
 use crate::step::Context;
-use crate::template::{Template, environment_value};
+use crate::template::{Template, dotenv_value, environment_value};
 use crate::text::{SecretText, Text};
 
 /// Whether what a text is made of is a secret.
@@ -21,7 +21,7 @@ impl Application {
     pub(super) fn environment_file(&self, placed: &Placed, cx: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
         let mut file = remembered(placed)?;
         for (name, value) in self.secret_variables(&placed.generation, cx)? {
-            append(&mut file, &name, value.expose())?;
+            append(&mut file, &name, value.expose(), placed)?;
         }
         Ok(file)
     }
@@ -41,12 +41,14 @@ impl Application {
 /// The same without secrets: what is remembered of a generation.
 pub(super) fn remembered(placed: &Placed) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
     let mut file = Zeroizing::new(format!("PORT={}\n", placed.port).into_bytes());
-    placed.generation.environment.iter().try_for_each(|(name, value)| append(&mut file, name, value))?;
+    placed.generation.environment.iter().try_for_each(|(name, value)| append(&mut file, name, value, placed))?;
     Ok(file)
 }
 
-fn append(file: &mut Zeroizing<Vec<u8>>, name: &str, value: &str) -> Result<(), ApplicationError> {
-    let value = environment_value(value).map_err(|why| ApplicationError::Variable { name: name.to_owned(), why })?;
+fn append(file: &mut Zeroizing<Vec<u8>>, name: &str, value: &str, placed: &Placed) -> Result<(), ApplicationError> {
+    // Compose and podman read the file as well, and each undoes other quotes.
+    let form = if placed.has_services() { dotenv_value } else { environment_value };
+    let value = form(value).map_err(|why| ApplicationError::Variable { name: name.to_owned(), why })?;
     // Grown by hand: what a vector leaves behind when it grows by itself is not wiped.
     let mut grown = Zeroizing::new(Vec::with_capacity(file.len() + name.len() + value.expose().len() + 2));
     grown.extend_from_slice(file);

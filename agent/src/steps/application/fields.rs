@@ -26,12 +26,16 @@ const PORTS_OF_OVERLAP: u16 = 10_000;
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Application {
-    /// Bundle whose release runs: `bundles.NAME`.
-    pub(super) bundle: Address,
-    /// Processes by name, each a line for `/bin/sh`. `web` serves requests on `$PORT`. Default: the release's Procfile.
+    /// Bundle whose release runs: `bundles.NAME`. Either this or `image`.
+    pub(super) bundle: Option<Address>,
+    /// Container image that runs, in place of a bundle: `REGISTRY/REPOSITORY:TAG` or `REGISTRY/REPOSITORY@sha256:DIGEST`.
+    pub(super) image: Option<Text>,
+    /// Processes by name, each a line for `/bin/sh`. `web` serves requests on `$PORT`. Default: the release's Procfile. Of an
+    /// image, each is a line of words that replaces its CMD; default: `web` alone, with the image's CMD.
     #[serde(default)]
     pub(super) run: BTreeMap<String, Text>,
-    /// User that runs the processes: a name or ID. Default: the owner of the release; `webapp` with `compatible_with`.
+    /// User that runs the processes: a name or ID. Default: the owner of the release, or the image's own; `webapp` with
+    /// `compatible_with`.
     pub(super) user: Option<String>,
     /// Environment variables of every process, in addition to PORT, PATH, HOME, USER, LOGNAME and SHELL.
     #[serde(default)]
@@ -120,7 +124,7 @@ pub(super) struct Resources {
     pub(super) cpu: Option<String>,
     /// Number of threads and child processes.
     pub(super) tasks: Option<u32>,
-    /// Number of open files. Default: 65536.
+    /// Number of open files. Default: 65536, or that of the container engine.
     pub(super) files: Option<u32>,
 }
 
@@ -177,10 +181,7 @@ impl Application {
             let message = format!("`{}` is not the name of an application", shown_on_a_line(key));
             found.push(Objection::new(message, "use up to 64 letters, digits, hyphens and underscores"));
         }
-        if self.bundle.kind() != "bundles" {
-            let message = format!("the release of an application comes from a bundle, and {} is not one", self.bundle);
-            found.push(Objection::new(message, "name a step of `bundles:`, as in `bundle: bundles.app`"));
-        }
+        found.extend(self.wrong_release());
         found.extend(self.wrong_processes());
         found.extend(self.environment.keys().filter_map(|name| variable(name)));
         found.extend(self.wrong_ports());

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::container::{Composed, Composition, Container, Run};
 use super::hooks::Occasion;
 use super::procfile::WEB;
-use crate::host::Launch;
+use crate::host::{Launch, Manner};
 
 /// All that a generation is, but for its place and its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +33,11 @@ pub(crate) struct Generation {
     pub(super) properties: Vec<String>,
     /// Whether systemd makes each process a directory of its own below /run.
     pub(super) has_runtime_directory: bool,
+    /// What its processes run in, if not in this machine's own tree.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) container: Option<Container>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) composition: Option<Composition>,
     /// Where `web` speaks FastCGI: the directory of the release that has index.php; empty for the release itself.
     #[serde(default)]
     pub(super) php: Option<String>,
@@ -66,11 +72,23 @@ impl Placed {
         format!("/run/ingot/applications/{}/{}.env", self.application, self.number).into()
     }
 
-    /// How a process of it is started.
-    pub(super) fn launch(&self, process: &str) -> Option<Launch> {
+    /// How a process of it is started; `container` is that of the generation, with what its image says.
+    pub(super) fn launch(&self, process: &str, container: Option<&Container>) -> Option<Launch> {
         let (application, generation) = (&self.application, &self.generation);
         let unit = self.unit(process);
         let mut properties = generation.properties.clone();
+        let mut command = generation.processes.get(process)?.clone();
+        let (grace, mut manner) = (Duration::from_millis(generation.stop_grace_ms), Manner::Program);
+        if let Some(container) = container {
+            let (name, stop_signal) = (unit.trim_end_matches(".service"), generation.stop_signal.as_str());
+            let run = Run { name, application, process, port: self.port, stop_signal, grace };
+            (command, manner) = (container.line(&run), Manner::Container);
+            properties.extend(container.properties(&run));
+        } else if let Some(composition) = &generation.composition {
+            let of = Composed { application, port: self.port, grace };
+            (command, manner) = (composition.line(&of), Manner::Composition);
+            properties.extend(composition.properties(&of));
+        }
         if generation.has_runtime_directory {
             properties.push(format!("RuntimeDirectory={}", unit.trim_end_matches(".service")));
         }
@@ -78,14 +96,24 @@ impl Placed {
             unit,
             description: format!("{process} of {application} {}", generation.version),
             identifier: format!("{application}-{process}"),
-            command: generation.processes.get(process)?.clone(),
+            command,
             directory: generation.release.clone(),
             user: generation.user.clone(),
             environment_file: self.environment_file(),
+            manner,
             stop_signal: generation.stop_signal.clone(),
-            stop_grace: Duration::from_millis(generation.stop_grace_ms),
+            stop_grace: grace,
             properties,
         })
+    }
+
+    /// Whether it is the services of a compose file.
+    pub(super) fn has_services(&self) -> bool {
+        self.generation.composition.is_some()
+    }
+
+    pub(super) fn container(&self) -> Option<&Container> {
+        self.generation.container.as_ref()
     }
 
     /// The names of its processes, `web` first.

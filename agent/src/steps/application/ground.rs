@@ -15,7 +15,7 @@ use super::proxy::Place;
 use super::slot::Slot;
 use crate::host::sockets::Endpoint;
 use crate::host::state::Record;
-use crate::host::{Attributes, Host, HostError};
+use crate::host::{Attributes, FileKind, Host, HostError};
 use crate::steps::health::{Health, Illness, health};
 use crate::steps::install::staged;
 
@@ -93,12 +93,23 @@ impl Ground<'_> {
         let (uid, gid) = self.host.users.own();
         files.stage(&staged(&path), environment, Attributes { mode: 0o600, uid, gid }).await?;
         files.install(&staged(&path), &path).await?;
+        if placed.has_services() {
+            self.link_variables(placed).await?;
+        }
         files.create_directory(&Place::Slot(self.application, slot).path(), 0o755).await?;
         directories.switch(&Place::Release(self.application, slot).path(), &placed.generation.release).await
     }
 
+    /// Compose reads `.env` of the release: a link to the file below /run, unless the release has a file of its own.
+    async fn link_variables(&self, placed: &Placed) -> Result<(), HostError> {
+        let link = placed.generation.release.join(".env");
+        let is_own = self.host.files.stat(&link).await?.is_some_and(|stat| stat.kind != FileKind::Symlink);
+        if is_own { Ok(()) } else { self.host.directories.switch(&link, &placed.environment_file()).await }
+    }
+
     pub(super) async fn launch(&self, placed: &Placed, process: &str, within: Duration) -> Result<(), HostError> {
-        let Some(launch) = placed.launch(process) else { return Ok(()) };
+        let container = placed.container().map(|container| container.completed(self.memory.pin(container.image())));
+        let Some(launch) = placed.launch(process, container.as_ref()) else { return Ok(()) };
         self.host.units.launch(&launch, within).await
     }
 

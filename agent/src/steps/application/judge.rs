@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::ebextensions::Extensions;
 use super::hooks::Hooks;
-use super::platforms::{self, Argv, Launch, Made, PORT, Platform, Program, Speaks};
+use super::platforms::{self, Argv, Contents, Launch, Made, PORT, Platform, Program, Speaks};
 use super::procfile::{self, BUILDFILE, PROCFILE, Process, Processes, WEB};
 use super::proxy::Snippets;
 use super::release::Release;
@@ -47,6 +47,8 @@ pub(crate) struct Examined {
     pub(crate) programs: Vec<Program>,
     /// See [`Launch::needs_runtime_directory`].
     pub(crate) needs_runtime_directory: bool,
+    /// What the processes run in, if not in this machine's own tree.
+    pub(crate) contents: Option<Contents>,
     pub(crate) hooks: Hooks,
     pub(crate) extensions: Extensions,
     /// What it adds to nginx's configuration; nothing where that is not asked for.
@@ -125,6 +127,7 @@ pub(crate) fn examine(release: &Release, asked: Asked<'_>) -> Examined {
         path: platform.as_ref().map_or(&[], |platform| platform.path),
         programs: programs(platform.as_ref(), &launch.programs),
         needs_runtime_directory: launch.needs_runtime_directory,
+        contents: launch.contents,
         hooks,
         extensions,
         warnings: in_order(warnings),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::container::Pin;
 use super::extension::Stage;
 use super::generation::Placed;
 use super::proxy::{Behind, Version};
@@ -22,6 +23,8 @@ const FRONT: &str = "proxy ";
 const NEXT: &str = "proxy next";
 const COMPATIBLE: &str = "beanstalk";
 const HOOKED: &str = "hooks";
+/// Followed by the name of an image.
+const IMAGE: &str = "image ";
 const BEFORE: &str = "before";
 
 /// Files of the proxy that hold no secret: what is remembered of it, to be written again after a reboot, or after a failure.
@@ -199,6 +202,36 @@ impl Memory<'_> {
 
     pub(super) async fn set_hooked(&self, number: u32) -> Result<(), HostError> {
         self.record.put(HOOKED, self.moment.entry(EntryState::Done, number.to_string())).await
+    }
+
+    /// What the name of an image meant when it was pulled.
+    pub(super) fn pin(&self, name: &str) -> Option<Pin> {
+        serde_json::from_str(self.record.get(&format!("{IMAGE}{name}"))?.detail.as_deref()?).ok()
+    }
+
+    /// All of them by their names, the last one first.
+    pub(super) fn pins(&self) -> Vec<(String, Pin)> {
+        let parsed = |(name, entry): (String, Entry)| {
+            let pin = serde_json::from_str(entry.detail.as_deref()?).ok()?;
+            Some((entry.at, (name.strip_prefix(IMAGE)?.to_owned(), pin)))
+        };
+        let mut pins: Vec<(String, (String, Pin))> = self.record.below(IMAGE).into_iter().filter_map(parsed).collect();
+        pins.sort_by(|(one, _), (other, _)| other.cmp(one));
+        pins.into_iter().map(|(_, pin)| pin).collect()
+    }
+
+    /// The name for ever of an image that was pulled.
+    pub(super) fn pinned(&self, image: &str) -> Option<String> {
+        self.pins().into_iter().map(|(_, pin)| pin).find(|pin| pin.is_of(image)).map(|pin| pin.pinned)
+    }
+
+    pub(super) async fn set_pin(&self, name: &str, pin: &Pin) -> Result<(), HostError> {
+        let detail = serde_json::to_string(pin).expect("it is plain data");
+        self.record.put(&format!("{IMAGE}{name}"), self.moment.entry(EntryState::Done, detail)).await
+    }
+
+    pub(super) async fn forget_pin(&self, name: &str) -> Result<(), HostError> {
+        self.record.remove(&format!("{IMAGE}{name}")).await
     }
 }
 

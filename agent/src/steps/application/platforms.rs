@@ -15,7 +15,7 @@ mod ruby;
 mod tomcat;
 
 use super::release::Release;
-pub(crate) use platform::{Argv, Launch, Made, PORT, Platform, Program, Speaks};
+pub(crate) use platform::{Argv, Contents, Launch, Made, PORT, Platform, Program, Speaks, quoted};
 
 /// One platform that a release may be of.
 type Recogniser = fn(&Release) -> Option<Platform>;

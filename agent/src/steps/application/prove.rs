@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::container::Container;
 use super::fields::Ready;
 use super::generation::Placed;
 use super::ground::Ground;
@@ -106,6 +107,10 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
             if let Some(at) = elsewhere(placed.port, &unit, &listeners).first() {
                 return Err(ApplicationError::Elsewhere { version: placed.to_string(), at: *at, port: placed.port, kept: None, said });
             }
+            let last = match placed.container().and_then(Container::port) {
+                Some(port) => format!("{last} (inside the container it has to listen on port {port} of all addresses)"),
+                None => last,
+            };
             return Err(ApplicationError::NotReady { version: placed.to_string(), unit, waited, last, kept: None, said });
         }
         clock.sleep(pause).await;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::judge::Examined;
+use super::platforms::Contents;
 
 /// How a release is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub(crate) struct Recipe {
     pub(super) dependencies: Vec<Vec<String>>,
     /// Those that build it, run after them: `build:` of the document, or the lines of the Buildfile.
     pub(super) build: Vec<Vec<String>>,
+    /// What it is run in, if images are made for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) contents: Option<Contents>,
 }
 
 impl Recipe {
@@ -27,6 +31,7 @@ impl Recipe {
             writes: examined.made.iter().map(|made| (made.path.clone(), made.content.clone(), made.mode)).collect(),
             dependencies: examined.dependencies.clone(),
             build: if build.is_empty() { buildfile.collect() } else { build.to_vec() },
+            contents: examined.contents.clone(),
         }
     }
 
@@ -35,7 +40,7 @@ impl Recipe {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.commands().next().is_none()
+        self.writes.is_empty() && self.commands().next().is_none() && self.contents.is_none()
     }
 }
 

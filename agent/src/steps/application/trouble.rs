@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::container::trouble::ContainerError;
 use super::remark::Remark;
 use crate::failure::Failure;
 use crate::host::HostError;
@@ -81,11 +82,19 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
+    #[error("{source}{}", going_on(kept.as_deref()))]
+    Container { source: Box<ContainerError>, kept: Option<Box<str>> },
     /// Nothing is known of what serves.
     #[error("a release serves of which ingot's record is gone or cannot be read")]
     Lost,
     #[error(transparent)]
     Host(HostError),
+}
+
+impl From<ContainerError> for ApplicationError {
+    fn from(source: ContainerError) -> Self {
+        Self::Container { source: Box::new(source), kept: None }
+    }
 }
 
 /// `105ms` and not `105.746886ms`.
@@ -110,6 +119,7 @@ impl ApplicationError {
         | Self::Program { kept, .. }
         | Self::Entry { kept, .. }
         | Self::Appended { kept, .. }
+        | Self::Container { kept, .. }
         | Self::Elsewhere { kept, .. } = &mut self
         {
             *kept = version.map(Into::into);
@@ -140,6 +150,7 @@ impl Failure for ApplicationError {
             Self::Elsewhere { at, .. } => {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
+            Self::Container { source, .. } => source.hint(),
             Self::Lost => Some("stop its units, remove its link below /run/ingot/proxy, and run `ingot boot`".into()),
             Self::Appended { .. } => {
                 Some("set the variable under `environment:` of the application, as a reference where it is a secret".into())
@@ -149,6 +160,10 @@ impl Failure for ApplicationError {
     }
 
     fn is_transient(&self) -> bool {
-        matches!(self, Self::Host(source) if source.is_transient())
+        match self {
+            Self::Host(source) => source.is_transient(),
+            Self::Container { source, .. } => source.is_transient(),
+            _ => false,
+        }
     }
 }

@@ -82,6 +82,18 @@ pub(crate) fn environment_value(text: &str) -> Result<SecretText, &'static str> 
     Ok(out.into_secret())
 }
 
+/// The same in the form that most readers agree on, which systemd reads too: without quotes wherever that is possible.
+///
+/// # Errors
+///
+/// As [`environment_value`].
+pub(crate) fn dotenv_value(text: &str) -> Result<SecretText, &'static str> {
+    match common_form(text) {
+        Ok(None) if text.len() <= LONGEST => Ok(text.into()),
+        _ => environment_value(text),
+    }
+}
+
 /// Whether there is no form of a value that systemd, shells and dotenv libraries all read back.
 pub(in crate::template) fn is_for_systemd_only(value: &Value) -> bool {
     scalar(value).is_ok_and(|text| common_form(&text).is_err())

@@ -18,7 +18,7 @@ impl Application {
         let judged = files::accepted(&configured, &[], cx).await;
         let Err(ApplicationError::Rejected { said, .. }) = &judged else { return judged };
         let Some(mistake) = said.to_string().lines().find_map(|line| of_release(line, &configured.front.site)) else { return judged };
-        let version = cx.world.known.text(&self.bundle, "version").unwrap_or_default();
+        let version = self.bundle.as_ref().and_then(|bundle| cx.world.known.text(bundle, "version")).unwrap_or_default();
         Err(ApplicationError::Release { version, remarks: vec![mistake], kept: None })
     }
 }

@@ -1,11 +1,11 @@
 //! Docker: a compose file, else a Dockerfile, else the image that a Dockerrun.aws.json (version 1) names.
 //!
-//! The commands work with podman as well, which takes the same arguments.
+//! How it is built, pulled and run is the business of [`container`](crate::steps::application::container).
 
 mod dockerrun;
 
 use self::dockerrun::{DOCKERRUN, Dockerrun, dockerrun};
-use super::platform::{Launch, Platform, Program, argv, quoted};
+use super::platform::{Contents, Launch, Platform, Program};
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
 
@@ -17,12 +17,6 @@ const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml",
 const DOCKERFILE: &str = "Dockerfile";
 
 const ENGINE: Program = Program { name: "docker", or: &["podman"] };
-
-/// Whichever the image has.
-const RUN: &str = "engine=$(command -v docker || command -v podman)";
-
-/// The image of this release: the name of its directory, as far as a tag may hold it.
-const IMAGE: &str = "\"ingot:$(basename \"$PWD\" | tr -c 'A-Za-z0-9_.\\n-' _)\"";
 
 pub(super) fn docker(release: &Release) -> Option<Platform> {
     if let Some(file) = COMPOSE.into_iter().find(|name| release.is_file(name)) {
@@ -39,8 +33,8 @@ pub(super) fn docker(release: &Release) -> Option<Platform> {
     };
     let sign = if has_dockerfile { DOCKERFILE } else { DOCKERRUN };
     let launch = match (&run.image, has_dockerfile) {
-        (_, true) => Ok(container(IMAGE, exposed(release).or(run.port), &run)),
-        (Some(image), false) => Ok(container(&quoted(image), run.port, &run)),
+        (_, true) => Ok(image(None, exposed(release).or(run.port), &run, froms(release))),
+        (Some(name), false) => Ok(image(Some(name.clone()), run.port, &run, Vec::new())),
         (None, false) => {
             Err(Remark::of(DOCKERRUN, "it names no image, and there is no Dockerfile", "add `Image: { Name: … }` or a Dockerfile"))
         }
@@ -48,11 +42,6 @@ pub(super) fn docker(release: &Release) -> Option<Platform> {
     let mut platform = Platform::new("Docker", sign, launch);
     platform.warnings.extend(run.warnings);
     platform.programs = vec![ENGINE];
-    if has_dockerfile {
-        platform.dependencies = vec![argv(&["/bin/sh", "-c", &format!("{RUN}; exec \"$engine\" build --tag {IMAGE} .")])];
-    } else if let Some(image) = run.image.filter(|_| run.update) {
-        platform.dependencies = vec![argv(&["/bin/sh", "-c", &format!("{RUN}; exec \"$engine\" pull {}", quoted(&image))])];
-    }
     // One of the launch is the same mistake, less exactly.
     if let Some(mistake) = mistake {
         platform.launch = Err(mistake);
@@ -60,14 +49,38 @@ pub(super) fn docker(release: &Release) -> Option<Platform> {
     Some(platform)
 }
 
-/// Publishes the port of the container on that of the slot. A container without a port of its own gets `$PORT`.
-fn container(image: &str, port: Option<u16>, run: &Dockerrun) -> Launch {
-    let port = port.map_or_else(|| "$PORT".to_owned(), |port| port.to_string());
-    let volumes: String = run.volumes.iter().map(|(host, inside)| format!(" --volume {}", quoted(&format!("{host}:{inside}")))).collect();
-    let entrypoint = run.entrypoint.as_ref().map_or_else(String::new, |entrypoint| format!(" --entrypoint {}", quoted(entrypoint)));
-    let command = run.command.as_ref().map_or_else(String::new, |command| format!(" {command}"));
-    let options = format!("--rm --init --publish 127.0.0.1:$PORT:{port} --env PORT={port}{volumes}{entrypoint}");
-    Launch::web(format!("{RUN}; exec \"$engine\" run {options} {image}{command}"), &[ENGINE])
+fn image(name: Option<String>, port: Option<u16>, run: &Dockerrun, registries: Vec<String>) -> Launch {
+    let command = format!("a container of {}", name.as_deref().unwrap_or(DOCKERFILE));
+    let contents = Contents::Image {
+        name,
+        port,
+        volumes: run.volumes.iter().map(|(host, inside)| format!("{host}:{inside}")).collect(),
+        entrypoint: run.entrypoint.clone(),
+        command: run.command.clone(),
+        registries,
+    };
+    Launch { contents: Some(contents), ..Launch::web(command, &[ENGINE]) }
+}
+
+/// The registries that a Dockerfile's stages begin with.
+fn froms(release: &Release) -> Vec<String> {
+    let text = release.text(DOCKERFILE).and_then(Result::ok).unwrap_or_default();
+    let images = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        words.next().filter(|word| word.eq_ignore_ascii_case("FROM") || word.eq_ignore_ascii_case("COPY"))?;
+        let mut words = words.map(|word| word.strip_prefix("--from=").unwrap_or(word));
+        words.find(|word| !word.starts_with("--"))
+    });
+    registries(images)
+}
+
+/// The hosts of images, each once.
+fn registries<'a>(images: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let hosts = images.filter_map(|image| image.split_once('/').map(|(host, _)| host.to_owned()));
+    let mut hosts: Vec<String> = hosts.filter(|host| host.contains('.')).collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    hosts
 }
 
 /// The first port that a Dockerfile exposes.
@@ -83,20 +96,18 @@ fn exposed(release: &Release) -> Option<u16> {
 }
 
 fn compose(file: &'static str, release: &Release) -> Platform {
-    let command = format!("{RUN}; exec \"$engine\" compose --file {file} up --abort-on-container-exit");
     let (launch, text) = match release.text(file).unwrap_or(Ok("")) {
-        Ok(text) => (Ok(Launch::web(command, &[ENGINE])), text),
+        Ok(text) => {
+            let images = text.lines().filter_map(|line| Some(line.trim().strip_prefix("image:")?.trim().trim_matches(['"', '\''])));
+            let contents = Some(Contents::Services { file: file.to_owned(), registries: registries(images) });
+            (Ok(Launch { contents, ..Launch::web(format!("the services of {file}"), &[ENGINE]) }), text)
+        }
         Err(mistake) => (Err(mistake), ""),
     };
     let mut platform = Platform::new("Docker", file, launch);
     if !text.contains("${PORT") && !text.contains("$PORT") {
         let hint = "publish the port as `127.0.0.1:${PORT}:8000`, or set `overlap: false` and `proxy: none`";
         platform.warnings.push(Remark::of(file, "no service is published on $PORT, so two releases cannot run side by side", hint));
-    }
-    let line = text.lines().position(|line| line.contains("env_file") && line.contains(".env"));
-    if let Some(line) = line.filter(|_| !release.is_file(".env")) {
-        let hint = "name the variables under `environment:` of the service, without values";
-        platform.warnings.push(Remark::at(file, line + 1, "ingot writes no .env: the environment would lie on disk", hint));
     }
     platform
 }
@@ -109,29 +120,27 @@ mod tests {
         docker(&Release::of(files)).unwrap()
     }
 
-    fn command(platform: &Platform) -> String {
-        platform.launch.as_ref().unwrap().processes[0].command.replace(IMAGE, "IMAGE").replace(RUN, "RUN")
+    fn contents(platform: &Platform) -> Contents {
+        platform.launch.as_ref().unwrap().contents.clone().unwrap()
     }
 
     #[test]
     fn a_dockerfile_is_built_and_its_first_port_published() {
-        let platform = of(&[("Dockerfile", "FROM x\nexpose 8000/tcp 9000\n"), ("Dockerrun.aws.json", r#"{"AWSEBDockerrunVersion":"1"}"#)]);
-        assert_eq!(command(&platform), "RUN; exec \"$engine\" run --rm --init --publish 127.0.0.1:$PORT:8000 --env PORT=8000 IMAGE");
-        assert!(platform.dependencies[0][2].ends_with(&format!("build --tag {IMAGE} .")));
-        assert!(
-            command(&of(&[("Dockerfile", "FROM x\nEXPOSE ${P}\n")])).contains("--publish 127.0.0.1:$PORT:$PORT --env PORT=$PORT IMAGE")
-        );
+        let text =
+            "FROM 123456789012.dkr.ecr.eu-west-1.amazonaws.com/base AS b\nFROM x\nCOPY --from=r.example/y /a /b\nexpose 8000/tcp 9000\n";
+        let platform = of(&[("Dockerfile", text), ("Dockerrun.aws.json", r#"{"AWSEBDockerrunVersion":"1"}"#)]);
+        let Contents::Image { name: None, port: Some(8000), registries, .. } = contents(&platform) else { panic!("{platform:?}") };
+        assert_eq!(registries, ["123456789012.dkr.ecr.eu-west-1.amazonaws.com", "r.example"]);
+        assert!(matches!(contents(&of(&[("Dockerfile", "FROM x\nEXPOSE ${P}\n")])), Contents::Image { port: None, .. }));
     }
 
     #[test]
     fn a_compose_file_goes_before_a_dockerfile_and_has_to_use_the_port() {
-        let platform = of(&[("docker-compose.yml", "services:\n  web:\n    env_file: .env\n"), ("Dockerfile", "")]);
-        assert_eq!(command(&platform), "RUN; exec \"$engine\" compose --file docker-compose.yml up --abort-on-container-exit");
+        let platform = of(&[("docker-compose.yml", "services:\n  web:\n    image: 'r.example/web:1'\n"), ("Dockerfile", "")]);
+        let Contents::Services { file, registries } = contents(&platform) else { panic!("{platform:?}") };
+        assert_eq!((file.as_str(), registries), ("docker-compose.yml", vec!["r.example".to_owned()]));
         let said: Vec<String> = platform.warnings.iter().map(ToString::to_string).collect();
-        insta::assert_snapshot!(said.join("\n"), @r"
-        docker-compose.yml: no service is published on $PORT, so two releases cannot run side by side
-        docker-compose.yml:3: ingot writes no .env: the environment would lie on disk
-        ");
+        assert_eq!(said, ["docker-compose.yml: no service is published on $PORT, so two releases cannot run side by side"]);
         assert!(of(&[("compose.yaml", "ports: ['127.0.0.1:${PORT}:80']\n")]).warnings.is_empty());
     }
 
@@ -142,10 +151,11 @@ mod tests {
             "Command": "serve --all" }"#;
         let platform = of(&[("Dockerrun.aws.json", text)]);
         assert_eq!(platform.mistakes.len(), 0);
-        let expected = "RUN; exec \"$engine\" run --rm --init --publish 127.0.0.1:$PORT:8000 --env PORT=8000 \
-                        --volume /srv:/data 123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop:1.2 serve --all";
-        assert_eq!(command(&platform), expected);
-        assert!(platform.dependencies[0][2].contains("pull 123456789012"));
+        let Contents::Image { name: Some(name), port: Some(8000), volumes, command, .. } = contents(&platform) else {
+            panic!("{platform:?}")
+        };
+        assert_eq!((name.as_str(), volumes[0].as_str()), ("123456789012.dkr.ecr.eu-west-1.amazonaws.com/shop:1.2", "/srv:/data"));
+        assert_eq!(command.as_deref(), Some("serve --all"));
     }
 
     #[test]

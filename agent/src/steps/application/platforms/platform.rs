@@ -1,5 +1,7 @@
 //! What a platform says of a release: how its dependencies are installed, and what it runs where nobody says it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::steps::application::procfile::{Process, WEB};
 use crate::steps::application::remark::Remark;
 
@@ -46,7 +48,7 @@ pub(crate) fn argv(words: &[&str]) -> Argv {
 }
 
 /// A text as one word of the shell.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     let is_plain = |character: char| character.is_ascii_alphanumeric() || "._+-@%/:".contains(character);
     if !text.is_empty() && text.chars().all(is_plain) { text.to_owned() } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
@@ -95,6 +97,25 @@ impl Platform {
     }
 }
 
+/// What the processes of a release run in, if not in this machine's own tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Contents {
+    /// An image: the one of that name, or what the Dockerfile builds.
+    Image {
+        name: Option<String>,
+        /// Where it listens, unless the image says that.
+        port: Option<u16>,
+        /// Directory of the machine, a colon, and the one inside.
+        volumes: Vec<String>,
+        entrypoint: Option<String>,
+        command: Option<String>,
+        /// The registries that a build reads from.
+        registries: Vec<String>,
+    },
+    /// The services of a compose file.
+    Services { file: String, registries: Vec<String> },
+}
+
 /// What a platform runs by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Launch {
@@ -108,6 +129,7 @@ pub(crate) struct Launch {
     /// Its processes write below `$RUNTIME_DIRECTORY`: a directory of their own that systemd makes for each
     /// (`RuntimeDirectory=`), and removes with it.
     pub(crate) needs_runtime_directory: bool,
+    pub(crate) contents: Option<Contents>,
 }
 
 impl Launch {

@@ -13,8 +13,6 @@ pub(super) const DOCKERRUN: &str = "Dockerrun.aws.json";
 #[derive(Debug, Default)]
 pub(super) struct Dockerrun {
     pub(super) image: Option<String>,
-    /// Whether the image is pulled even if it is there.
-    pub(super) update: bool,
     pub(super) port: Option<u16>,
     /// Directory of the machine, and of the container.
     pub(super) volumes: Vec<(String, String)>,
@@ -46,7 +44,6 @@ fn parsed(text: &str) -> Result<Dockerrun, Remark> {
     let ignored = ["Authentication", "Logging"].into_iter().filter(|key| !value[*key].is_null());
     Ok(Dockerrun {
         image: text(&value["Image"]["Name"]),
-        update: written(&value["Image"]["Update"]).is_none_or(|update| update == "true"),
         port: written(&value["Ports"][0]["ContainerPort"]).and_then(|port| port.parse().ok()),
         volumes: value["Volumes"].as_array().into_iter().flatten().filter_map(volume).collect(),
         entrypoint: text(&value["Entrypoint"]),

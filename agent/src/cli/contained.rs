@@ -1,0 +1,40 @@
+//! `ingot contained`: what a container of an application starts with. Not for people.
+//!
+//! Reads variables from its standard input, as `environment:` was written for systemd, and becomes the program of the image.
+//! So neither the engine's configuration nor a command line ever holds them.
+
+use std::collections::BTreeMap;
+
+use crate::cli::output::talk;
+use crate::exit::Exit;
+use crate::host::successor;
+use crate::steps::application::container::words::expanded;
+use crate::template::environment_variables;
+
+/// Run the program of an image with the environment that stands on the standard input
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// PORT inside the container
+    #[arg(long)]
+    port: u16,
+    /// The program and its arguments, with `$NAME` for variables
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Exit {
+    let text = match successor::input() {
+        Ok(text) => text,
+        Err(error) => {
+            talk(&format!("cannot read the environment: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let mut variables: BTreeMap<String, String> = environment_variables(&text).into_iter().collect();
+    variables.insert("PORT".to_owned(), args.port.to_string());
+    let value = |name: &str| variables.get(name).cloned().or_else(|| successor::variable(name));
+    let argv: Vec<String> = args.command.iter().map(|word| expanded(word, &value)).collect();
+    let Err(error) = successor::become_program(&argv, &variables);
+    talk(&format!("cannot run {}: {error}", argv[0]));
+    Exit::Failed
+}

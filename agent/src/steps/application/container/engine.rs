@@ -1,0 +1,22 @@
+//! podman or docker.
+
+use serde::{Deserialize, Serialize};
+
+/// A program that runs containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Engine {
+    Podman,
+    Docker,
+}
+
+impl Engine {
+    pub(super) const BOTH: [Self; 2] = [Self::Podman, Self::Docker];
+
+    pub(crate) fn program(self) -> &'static str {
+        match self {
+            Self::Podman => "podman",
+            Self::Docker => "docker",
+        }
+    }
+}

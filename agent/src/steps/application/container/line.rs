@@ -1,0 +1,133 @@
+//! How a container is started, stopped and cleared away, as lines for a unit. Pure.
+
+use std::time::Duration;
+
+use super::Container;
+use super::engine::Engine;
+use crate::steps::application::platforms::quoted;
+use crate::steps::application::procfile::WEB;
+
+/// Where the container finds the program that takes in its environment.
+const INSIDE: &str = "/.ingot";
+
+/// How much longer than the grace `docker stop` may take: it kills what is left, and waits for that.
+const KILLED_WITHIN: Duration = Duration::from_secs(5);
+
+/// A container of a generation.
+pub(in crate::steps::application) struct Run<'a> {
+    /// Unique on this machine.
+    pub(in crate::steps::application) name: &'a str,
+    pub(in crate::steps::application) application: &'a str,
+    pub(in crate::steps::application) process: &'a str,
+    /// Of its slot, where this machine reaches `web`.
+    pub(in crate::steps::application) port: u16,
+    pub(in crate::steps::application) stop_signal: &'a str,
+    pub(in crate::steps::application) grace: Duration,
+}
+
+impl Container {
+    /// Runs it in the foreground. Whatever has its name is from a run that was cut off.
+    pub(in crate::steps::application) fn line(&self, run: &Run<'_>) -> String {
+        let inside = self.port.unwrap_or(run.port);
+        let seconds = run.grace.as_secs().max(1).to_string();
+        let global = match self.engine {
+            // What becomes of the container stands in the journal of the unit anyway.
+            Engine::Podman => vec!["--events-backend=file".to_owned()],
+            Engine::Docker => Vec::new(),
+        };
+        let mut words: Vec<String> =
+            ["run", "--rm", "--interactive", "--log-driver=none", "--no-healthcheck", "--pull=never"].map(str::to_owned).into();
+        let mut options = |name: &str, value: String| words.extend([name.to_owned(), value]);
+        options("--name", run.name.to_owned());
+        options("--label", format!("{}={}", LABEL, run.application));
+        options("--stop-signal", run.stop_signal.to_owned());
+        options("--stop-timeout", seconds);
+        options("--volume", format!("{}:{INSIDE}:ro", self.ingot.display()));
+        options("--entrypoint", INSIDE.to_owned());
+        if run.process == WEB {
+            options("--publish", format!("127.0.0.1:{}:{inside}", run.port));
+        }
+        if self.engine == Engine::Podman {
+            // The limits of the unit hold for what is in its control group. Variables of a proxy would be written down.
+            words.extend(["--replace", "--cgroups=split", "--http-proxy=false", "--sdnotify=ignore"].map(str::to_owned));
+        }
+        words.extend(self.options.iter().cloned());
+        words.extend([self.image.clone(), "contained".to_owned(), format!("--port={inside}"), "--".to_owned()]);
+        words.extend(self.programs.get(run.process).into_iter().flatten().cloned());
+        let words: Vec<String> = global.iter().chain(&words).map(|word| quoted(word)).collect();
+        let clear = match self.engine {
+            Engine::Podman => String::new(),
+            Engine::Docker => format!("docker rm --force {} >/dev/null 2>&1; ", run.name),
+        };
+        format!("{clear}exec {} {}", self.engine.program(), words.join(" "))
+    }
+
+    /// Properties of its unit: how what is left of it is cleared away, whatever ended it.
+    pub(in crate::steps::application) fn properties(&self, run: &Run<'_>) -> Vec<String> {
+        let (name, seconds) = (run.name, run.grace.as_secs().max(1));
+        let shell = |line: String| format!("/bin/sh -c \"{line}\"");
+        match self.engine {
+            Engine::Podman => {
+                vec![format!("ExecStopPost=-{}", shell(format!("podman rm --force --ignore --volumes --time 0 {name} >/dev/null")))]
+            }
+            // Its containers are processes of the daemon.
+            Engine::Docker => vec![
+                "Wants=docker.service".to_owned(),
+                format!("ExecStop=-{}", shell(format!("exec docker stop -t {seconds} {name} >/dev/null"))),
+                format!("ExecStopPost=-{}", shell(format!("docker rm --force --volumes {name} >/dev/null 2>&1"))),
+                format!("TimeoutStopSec={}ms", (run.grace + KILLED_WITHIN).as_millis()),
+            ],
+        }
+    }
+}
+
+/// The label of every container of an application.
+pub(super) const LABEL: &str = "ingot.application";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(engine: Engine) -> Container {
+        Container {
+            engine,
+            image: "05ab".into(),
+            port: Some(8080),
+            options: vec!["--user".into(), "app".into()],
+            programs: [(WEB.to_owned(), vec!["/bin/shop".to_owned(), "--port=$PORT".to_owned()])].into(),
+            entrypoint: None,
+            command: None,
+            ingot: "/usr/bin/ingot".into(),
+        }
+    }
+
+    fn run() -> Run<'static> {
+        let grace = Duration::from_secs(30);
+        Run { name: "shop-web-3", application: "shop", process: WEB, port: 15000, stop_signal: "SIGQUIT", grace }
+    }
+
+    #[test]
+    fn podman_runs_in_the_unit() {
+        let line = container(Engine::Podman).line(&run());
+        assert!(line.starts_with("exec podman '--events-backend=file' run --rm --interactive '--log-driver=none' "), "{line}");
+        assert!(line.ends_with(" --user app 05ab contained '--port=8080' -- /bin/shop '--port=$PORT'"), "{line}");
+        for wanted in
+            ["--name shop-web-3", "--publish 127.0.0.1:15000:8080", "'--cgroups=split'", "'--http-proxy=false'", "--stop-signal SIGQUIT"]
+        {
+            assert!(line.contains(wanted), "{wanted} is missing in {line}");
+        }
+        let cleared = "ExecStopPost=-/bin/sh -c \"podman rm --force --ignore --volumes --time 0 shop-web-3 >/dev/null\"";
+        assert_eq!(container(Engine::Podman).properties(&run()), [cleared]);
+        // Nothing but `web` is published.
+        assert!(!container(Engine::Podman).line(&Run { process: "jobs", ..run() }).contains("--publish"));
+    }
+
+    #[test]
+    fn docker_is_cleared_away_by_name() {
+        let container = container(Engine::Docker);
+        assert!(container.line(&run()).starts_with("docker rm --force shop-web-3 >/dev/null 2>&1; exec docker run --rm "));
+        let properties = container.properties(&run());
+        assert_eq!(properties[1], "ExecStop=-/bin/sh -c \"exec docker stop -t 30 shop-web-3 >/dev/null\"");
+        assert_eq!((properties[0].as_str(), properties[3].as_str()), ("Wants=docker.service", "TimeoutStopSec=35000ms"));
+    }
+}

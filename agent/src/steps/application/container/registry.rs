@@ -1,0 +1,96 @@
+//! Logging in to a registry, for as long as one pull takes: a file below /run that an engine reads, and that is gone afterwards.
+
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::engine::Engine;
+use super::trouble::ContainerError;
+use crate::aws::ecr::Registry;
+use crate::host::{Attributes, Host};
+use crate::step::Context;
+use crate::steps::install::staged;
+
+/// The passwords of the registries that an application is pulled from.
+pub(super) struct Login {
+    directory: PathBuf,
+    is_there: bool,
+}
+
+impl Login {
+    /// Logs in to those registries that are ECR's. Others are asked without a password, or with what the machine has.
+    pub(super) async fn to(registries: &[String], cx: &Context<'_>) -> Result<Self, ContainerError> {
+        let mut entries = Vec::new();
+        for registry in registries.iter().filter_map(|host| Registry::parse(host)) {
+            cx.asking(format!("for a password of {}", registry.host));
+            let token = cx.world.aws.registries.token(&registry).await;
+            let token = token.map_err(|source| ContainerError::Login { registry: registry.clone(), source })?;
+            entries.push((registry.host, token));
+        }
+        let login = Self { directory: directory(cx.key()), is_there: !entries.is_empty() };
+        if login.is_there {
+            let mut content = Zeroizing::new(String::with_capacity(64 << 10));
+            content.push_str("{\"auths\":{");
+            for (at, (host, token)) in entries.iter().enumerate() {
+                content.push_str(if at > 0 { "," } else { "" });
+                content.push_str(&format!("\"{host}\":{{\"auth\":\""));
+                content.push_str(token.expose());
+                content.push_str("\"}");
+            }
+            content.push_str("}}");
+            write(&login.file(), content.as_bytes(), cx.host()).await.map_err(ContainerError::Host)?;
+        }
+        Ok(login)
+    }
+
+    fn file(&self) -> PathBuf {
+        self.directory.join("config.json")
+    }
+
+    /// What goes before the other arguments of a pull.
+    pub(super) fn arguments(&self, engine: Engine, verb: &str) -> Vec<String> {
+        let (file, directory) = (self.file().display().to_string(), self.directory.display().to_string());
+        let words: Vec<&str> = match (self.is_there, engine) {
+            (false, _) => vec![verb],
+            (true, Engine::Podman) => vec![verb, "--authfile", &file],
+            (true, Engine::Docker) => vec!["--config", &directory, verb],
+        };
+        words.into_iter().map(str::to_owned).collect()
+    }
+
+    /// The same as variables, for programs that have no such arguments.
+    pub(super) fn variables(&self) -> Vec<(String, String)> {
+        let (file, directory) = (self.file().display().to_string(), self.directory.display().to_string());
+        if self.is_there { vec![("REGISTRY_AUTH_FILE".to_owned(), file), ("DOCKER_CONFIG".to_owned(), directory)] } else { Vec::new() }
+    }
+
+    /// Removes the passwords.
+    pub(super) async fn end(&self, cx: &Context<'_>) -> Result<(), ContainerError> {
+        forget(cx).await
+    }
+}
+
+/// Removes passwords that a pull has left which was cut off.
+pub(super) async fn forget(cx: &Context<'_>) -> Result<(), ContainerError> {
+    let files = &cx.host().files;
+    let file = directory(cx.key()).join("config.json");
+    for path in [staged(&file), file] {
+        if files.stat(&path).await.map_err(ContainerError::Host)?.is_some() {
+            files.remove(&path).await.map_err(ContainerError::Host)?;
+        }
+    }
+    Ok(())
+}
+
+fn directory(application: &str) -> PathBuf {
+    format!("/run/ingot/registries/{application}").into()
+}
+
+async fn write(path: &Path, content: &[u8], host: &Host) -> Result<(), crate::host::HostError> {
+    if let Some(parent) = path.parent() {
+        host.files.create_directory(parent, 0o700).await?;
+    }
+    let (uid, gid) = host.users.own();
+    host.files.stage(&staged(path), content, Attributes { mode: 0o600, uid, gid }).await?;
+    host.files.install(&staged(path), path).await
+}

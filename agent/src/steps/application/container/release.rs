@@ -1,0 +1,146 @@
+//! Releases that are run in containers: what their Dockerfile builds, the image that they name, or the services of a compose
+//! file. Each is made once, with the release, and known by a name of ours from then on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::engine::Engine;
+use super::pull::{fetch, pinned, runnable};
+use super::reference::Reference;
+use super::registry::Login;
+use super::trouble::ContainerError;
+use super::words::words;
+use super::{Composition, Container, Pin, compose};
+use crate::host::environment::own_program;
+use crate::step::Context;
+use crate::steps::application::fields::Application;
+use crate::steps::application::ground;
+use crate::steps::application::platforms::Contents;
+use crate::steps::application::procfile::WEB;
+use crate::steps::application::trouble::ApplicationError;
+
+/// The registry and the first part of the name of every image that ingot makes.
+pub(super) const OURS: &str = "localhost/ingot";
+
+/// The image that an application has of a release.
+fn image_of(application: &str, release: &Path) -> String {
+    let directory = release.file_name().unwrap_or_default().to_string_lossy();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    let tag: String = directory.chars().map(|c| if is_plain(c) { c } else { '_' }).take(120).collect();
+    format!("{OURS}/{}:r{tag}", application.to_ascii_lowercase())
+}
+
+/// What the processes of a release run in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::steps::application) struct Inside {
+    pub(in crate::steps::application) container: Option<Container>,
+    pub(in crate::steps::application) composition: Option<Composition>,
+}
+
+impl Application {
+    /// What a release runs in, as its files say it.
+    pub(in crate::steps::application) async fn inside(
+        &self,
+        contents: Option<&Contents>,
+        release: &Path,
+        cx: &Context<'_>,
+    ) -> Result<Inside, ApplicationError> {
+        let split = |line: &Option<String>| {
+            let words = line.as_ref().map(|line| words(line)).transpose();
+            words.map_err(|why| ContainerError::Command { process: WEB.to_owned(), why })
+        };
+        match contents {
+            None => Ok(Inside::default()),
+            Some(Contents::Services { file, .. }) => {
+                if !self.aws {
+                    return Err(ContainerError::Composed("`aws: false`").into());
+                }
+                let program = compose::program(cx.host()).await?;
+                Ok(Inside { composition: Some(Composition { program, file: file.clone() }), container: None })
+            }
+            Some(Contents::Image { port, volumes, entrypoint, command, .. }) => {
+                let engine = Engine::find(cx.host()).await?;
+                let mut options = self.options(engine)?;
+                options.extend(volumes.iter().flat_map(|volume| ["--volume".to_owned(), volume.clone()]));
+                let container = Container {
+                    engine,
+                    image: image_of(cx.key(), release),
+                    port: *port,
+                    options,
+                    programs: BTreeMap::new(),
+                    entrypoint: split(entrypoint)?,
+                    command: split(command)?,
+                    ingot: own_program(),
+                };
+                Ok(Inside { container: Some(container), composition: None })
+            }
+        }
+    }
+
+    /// Makes what a release runs in: its image, or those of its services.
+    pub(in crate::steps::application) async fn make_inside(
+        &self,
+        contents: Option<&Contents>,
+        release: &Path,
+        cx: &Context<'_>,
+    ) -> Result<(), ApplicationError> {
+        let (Some(contents), name) = (contents, image_of(cx.key(), release)) else { return Ok(()) };
+        match contents {
+            Contents::Services { file, registries } => return Ok(compose::make(file, registries, release, cx).await?),
+            Contents::Image { name: None, registries, .. } => {
+                let engine = Engine::find(cx.host()).await?;
+                let login = Login::to(registries, cx).await?;
+                let mut arguments = login.arguments(engine, "build");
+                arguments.extend(["--tag".to_owned(), name.clone(), ".".to_owned()]);
+                cx.waiting(format!("for the image of {} to be built", release.display()));
+                let built = engine.work(&words_of(&arguments), release, "build the Dockerfile", cx).await;
+                login.end(cx).await?;
+                built?;
+            }
+            Contents::Image { name: Some(from), .. } => {
+                let reference = Reference::parse(from).map_err(|why| ContainerError::Name { name: from.clone(), why })?;
+                let engine = Engine::find(cx.host()).await?;
+                if !reference.is_local() {
+                    fetch(engine, &reference, cx).await?;
+                }
+                let tag = ["tag", &reference.to_string(), &name];
+                engine.work(&tag, "/".as_ref(), &format!("tag {from}"), cx).await?;
+            }
+        }
+        let engine = Engine::find(cx.host()).await?;
+        let pin = Pin { release: Some(release.to_owned()), ..pinned(engine, runnable(engine, &name, cx).await?, "", true) };
+        if pin.is_idle() {
+            return Err(ContainerError::Idle { image: name }.into());
+        }
+        let record = cx.world.record.application(cx.key()).await.map_err(ApplicationError::Host)?;
+        ground(&record, cx).memory.set_pin(&name, &pin).await.map_err(ApplicationError::Host)
+    }
+
+    /// Whether the image of a release is gone that was made: somebody has cleaned up.
+    pub(in crate::steps::application) async fn has_lost_image(
+        &self,
+        container: Option<&Container>,
+        cx: &Context<'_>,
+    ) -> Result<bool, ApplicationError> {
+        let Some(container) = container.filter(|container| container.image.starts_with(OURS)) else { return Ok(false) };
+        let record = cx.world.record.application(cx.key()).await.map_err(ApplicationError::Host)?;
+        match ground(&record, cx).memory.pin(&container.image) {
+            Some(pin) => Ok(!pin.engine.has(&pin.image, cx.host()).await.map_err(ApplicationError::Host)?),
+            None => Ok(true),
+        }
+    }
+}
+
+fn words_of(words: &[String]) -> Vec<&str> {
+    words.iter().map(String::as_str).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_image_of_a_release_has_a_name_of_its_own() {
+        assert_eq!(image_of("Shop", "/opt/shop/releases/shop-1.2+a".as_ref()), "localhost/ingot/shop:rshop-1.2_a");
+    }
+}
