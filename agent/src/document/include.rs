@@ -80,6 +80,7 @@ impl fmt::Display for Include {
 }
 
 /// The JSON Schema of the list.
+#[cfg(test)]
 pub(crate) fn schema(generator: &mut schemars::SchemaGenerator) -> serde_json::Value {
     serde_json::json!({
         "type": ["array", "null"],

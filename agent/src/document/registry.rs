@@ -52,11 +52,12 @@ pub(crate) fn top_level() -> impl Iterator<Item = &'static str> {
 /// Reads one step; its mistakes are added to those known.
 type Decode = fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>>;
 
-/// One kind of step: how it is read, and what its JSON Schema is.
+/// One kind of step: how it is read, and what its JSON Schema is, which tests compare with the one that the program carries.
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(super) decode: Decode,
+    #[cfg(test)]
     pub(super) schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
 
@@ -65,6 +66,7 @@ impl Kind {
         Self {
             name,
             decode: |node, mistakes| decode_without::<S>(node, &COMMON, mistakes).map(|step| Box::new(step) as Box<dyn AnyStep>),
+            #[cfg(test)]
             schema: S::json_schema,
         }
     }

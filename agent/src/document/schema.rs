@@ -1,34 +1,70 @@
-//! The JSON Schema of boot documents, for editors: made of the same types that read them.
+//! The JSON Schema of boot documents, for editors.
+//!
+//! It is made of the same types that read them, and kept in `schema.json`: tests compare the two, and the program carries
+//! the file alone.
 
-use schemars::JsonSchema;
-use schemars::generate::SchemaSettings;
-use serde_json::{Map, Value, json};
+use std::io::Read as _;
 
-use crate::document::include;
-use crate::document::registry::{Common, KINDS};
+use flate2::read::MultiGzDecoder;
+
+/// The file, as the build packs it.
+const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.json.gz"));
 
 /// The schema of one document. A layer of several may leave out `version`, which this asks for.
-pub(crate) fn schema() -> Value {
-    let mut generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
-    let common = Common::json_schema(&mut generator).to_value();
-    let mut properties = Map::new();
-    properties.insert("version".into(), json!({ "const": 1, "description": "The version of this format." }));
-    properties.insert(include::KEY.into(), include::schema(&mut generator));
-    properties.insert("values".into(), json!({ "type": ["object", "null"], "description": "Your own facts; later layers override them." }));
-    for kind in KINDS {
-        let mut step = (kind.schema)(&mut generator).to_value();
-        if let (Some(fields), Some(common)) = (step.get_mut("properties").and_then(Value::as_object_mut), common["properties"].as_object())
-        {
-            fields.extend(common.clone());
+pub(crate) fn schema() -> String {
+    let mut text = String::new();
+    MultiGzDecoder::new(PACKED).read_to_string(&mut text).expect("what the build has packed can be unpacked");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use schemars::JsonSchema;
+    use schemars::generate::SchemaSettings;
+    use serde_json::{Map, Value, json};
+
+    use crate::document::include;
+    use crate::document::registry::{Common, KINDS};
+
+    /// The schema that the types make.
+    fn made() -> Value {
+        let mut generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+        let common = Common::json_schema(&mut generator).to_value();
+        let mut properties = Map::new();
+        properties.insert("version".into(), json!({ "const": 1, "description": "The version of this format." }));
+        properties.insert(include::KEY.into(), include::schema(&mut generator));
+        properties
+            .insert("values".into(), json!({ "type": ["object", "null"], "description": "Your own facts; later layers override them." }));
+        for kind in KINDS {
+            let mut step = (kind.schema)(&mut generator).to_value();
+            if let (Some(fields), Some(common)) =
+                (step.get_mut("properties").and_then(Value::as_object_mut), common["properties"].as_object())
+            {
+                fields.extend(common.clone());
+            }
+            properties.insert(kind.name.into(), json!({ "type": ["object", "null"], "additionalProperties": step }));
         }
-        properties.insert(kind.name.into(), json!({ "type": ["object", "null"], "additionalProperties": step }));
+        json!({
+            "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": "ingot boot document",
+            "type": "object",
+            "required": ["version"],
+            "additionalProperties": false,
+            "properties": properties,
+        })
     }
-    json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "ingot boot document",
-        "type": "object",
-        "required": ["version"],
-        "additionalProperties": false,
-        "properties": properties,
-    })
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "it rewrites a file of the sources when it is asked to")]
+    fn the_file_is_what_the_types_make() {
+        let made = format!("{}\n", serde_json::to_string_pretty(&made()).unwrap());
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/src/document/schema.json");
+        if std::env::var_os("INGOT_UPDATE_DOCS").is_some() {
+            std::fs::write(file, made).unwrap();
+            return;
+        }
+        let kept = std::fs::read_to_string(file).unwrap();
+        assert!(kept == made, "run `INGOT_UPDATE_DOCS=1 cargo test --lib document::schema`, then read the difference");
+        assert!(super::schema() == kept);
+    }
 }

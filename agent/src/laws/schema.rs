@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
-use crate::document::BootDocument;
-use crate::document::schema::schema;
+use crate::document::{self, BootDocument};
 use crate::document::source::Layers;
 use crate::laws::example::{below, examples};
+
+fn schema() -> Value {
+    serde_json::from_str(&document::schema::schema()).unwrap()
+}
 
 /// Whether ingot finds anything wrong with a document before it looks for what is between its steps.
 fn is_wrong(document: &Value) -> bool {
