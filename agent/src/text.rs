@@ -2,11 +2,14 @@
 //! text is shown ([`shown`]).
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde::de::Visitor;
+use serde::de::value::StrDeserializer;
 use zeroize::Zeroizing;
 
 /// Where something stands in the input, for messages. Line and column count from 1.
@@ -32,8 +35,8 @@ pub(crate) struct Text {
     place: Option<Place>,
 }
 
-/// The name under which [`Text`] asks a deserializer for the place as well: `line:column:file`, a NUL, the string.
-/// A deserializer that does not know it hands over the bare string.
+/// The name under which [`Text`] asks a deserializer for the place as well, which [`placed`] hands over. A deserializer that
+/// does not know it hands over the bare string.
 pub(crate) const TEXT_WITH_PLACE: &str = "$ingot::Text";
 
 impl Text {
@@ -75,9 +78,9 @@ impl fmt::Display for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
+        struct TextVisitor;
 
-        impl<'de> serde::de::Visitor<'de> for Visitor {
+        impl<'de> Visitor<'de> for TextVisitor {
             type Value = Text;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -89,22 +92,27 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Text, D::Error> {
-                let joined = String::deserialize(deserializer)?;
-                Ok(place_and_text(&joined).unwrap_or_else(|| Text::new(joined)))
+                let (place, raw) = (PLACE.take(), String::deserialize(deserializer)?);
+                Ok(match place {
+                    Some(place) => Text::at(raw, place),
+                    None => Text::new(raw),
+                })
             }
         }
 
-        deserializer.deserialize_newtype_struct(TEXT_WITH_PLACE, Visitor)
+        deserializer.deserialize_newtype_struct(TEXT_WITH_PLACE, TextVisitor)
     }
 }
 
-fn place_and_text(joined: &str) -> Option<Text> {
-    let (place, raw) = joined.split_once('\0')?;
-    let mut parts = place.splitn(3, ':');
-    let line = parts.next()?.parse().ok()?;
-    let column = parts.next()?.parse().ok()?;
-    let file = parts.next()?.into();
-    Some(Text::at(raw, Place { file, line, column }))
+thread_local! {
+    /// The place of the text that is being read: serde has no way for it from a deserializer to a type.
+    static PLACE: Cell<Option<Place>> = const { Cell::new(None) };
+}
+
+/// Hands a string over with its place, for a deserializer that knows [`TEXT_WITH_PLACE`].
+pub(crate) fn placed<'de, V: Visitor<'de>, E: serde::de::Error>(text: &str, place: &Place, visitor: V) -> Result<V::Value, E> {
+    PLACE.set(Some(place.clone()));
+    visitor.visit_newtype_struct(StrDeserializer::new(text))
 }
 
 impl JsonSchema for Text {
@@ -231,8 +239,25 @@ mod tests {
     }
 
     #[test]
-    fn a_place_survives_colons_in_the_file_name() {
-        let text = place_and_text("3:7:C:x.yaml\0a:b").unwrap();
-        assert_eq!((text.raw(), text.place().unwrap().to_string()), ("a:b", "C:x.yaml:3:7".to_owned()));
+    fn a_place_is_of_the_text_it_was_handed_over_with() {
+        type Bare<'a> = StrDeserializer<'a, serde::de::value::Error>;
+        struct Placing(Place);
+
+        impl<'de> serde::Deserializer<'de> for Placing {
+            type Error = serde::de::value::Error;
+
+            fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+                placed("a:b", &self.0, visitor)
+            }
+
+            serde::forward_to_deserialize_any! {
+                bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit unit_struct
+                newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+            }
+        }
+
+        let place = Place { file: "C:x.yaml".into(), line: 3, column: 7 };
+        assert_eq!(Text::deserialize(Placing(place.clone())), Ok(Text::at("a:b", place)));
+        assert_eq!(Text::deserialize(Bare::new("a:b")), Ok(Text::new("a:b")));
     }
 }

@@ -71,6 +71,9 @@ impl Key {
 /// Deeper nesting is refused: it is no document, and would exhaust the stack of whatever walks it.
 const DEPTH_LIMIT: usize = 64;
 
+/// Of so many keys each new one is compared with all: a table costs more.
+const FEW_KEYS: usize = 8;
+
 /// Aliases may copy values; this many nodes in all are more than any document needs, and few enough for memory.
 const NODE_LIMIT: usize = 1_000_000;
 
@@ -134,7 +137,7 @@ pub(crate) fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>)
 /// A collection that is still open.
 enum Open {
     Sequence { place: Place, anchor: usize, items: Vec<Node> },
-    Map { place: Place, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key>, names: BTreeMap<String, usize> },
+    Map { place: Place, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key>, lines: BTreeMap<String, usize> },
 }
 
 struct Builder {
@@ -173,7 +176,7 @@ impl Builder {
             }
             Event::SequenceStart(anchor, _) => self.open(Open::Sequence { place, anchor, items: Vec::new() })?,
             Event::MappingStart(anchor, _) => {
-                self.open(Open::Map { place, anchor, entries: Vec::new(), key: None, names: BTreeMap::new() })?
+                self.open(Open::Map { place, anchor, entries: Vec::new(), key: None, lines: BTreeMap::new() })?
             }
             Event::SequenceEnd => {
                 if let Some(Open::Sequence { place, anchor, items }) = self.stack.pop() {
@@ -217,19 +220,14 @@ impl Builder {
     }
 
     fn key(&mut self, new: Key) {
-        let Some(Open::Map { names, key, .. }) = self.stack.last_mut() else { return };
+        let Some(Open::Map { entries, lines, key, .. }) = self.stack.last_mut() else { return };
         if new.name == "<<" {
             let hint = "write the keys out, or put what is shared into a layer of its own";
             self.mistakes.push(Mistake::at(&new.place, "merge keys (`<<`) are not part of boot documents", hint));
         }
-        match names.entry(new.name.clone()) {
-            Entry::Vacant(entry) => {
-                entry.insert(new.place.line);
-            }
-            Entry::Occupied(first) => {
-                let message = format!("the key `{}` stands here a second time; first in line {}", new.name, first.get());
-                self.mistakes.push(Mistake::at(&new.place, message, "keep one of the two"));
-            }
+        if let Some(first) = earlier(entries, lines, &new) {
+            let message = format!("the key `{}` stands here a second time; first in line {first}", new.name);
+            self.mistakes.push(Mistake::at(&new.place, message, "keep one of the two"));
         }
         *key = Some(new);
     }
@@ -252,6 +250,24 @@ impl Builder {
             },
         }
         Ok(())
+    }
+}
+
+/// The line in which a map that is still open already has the key `new`. `lines` is kept up to date once they are many.
+fn earlier(entries: &[(Key, Node)], lines: &mut BTreeMap<String, usize>, new: &Key) -> Option<usize> {
+    if entries.len() < FEW_KEYS {
+        return entries.iter().find(|(key, _)| key.name == new.name).map(|(key, _)| key.place.line);
+    }
+    if lines.is_empty() {
+        // The first of equal keys counts.
+        lines.extend(entries.iter().rev().map(|(key, _)| (key.name.clone(), key.place.line)));
+    }
+    match lines.entry(new.name.clone()) {
+        Entry::Vacant(entry) => {
+            entry.insert(new.place.line);
+            None
+        }
+        Entry::Occupied(first) => Some(*first.get()),
     }
 }
 

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::document::{self, BootDocument};
 use crate::document::source::Layers;
+use crate::document::{self, BootDocument};
 use crate::laws::example::{below, examples};
 
 fn schema() -> Value {

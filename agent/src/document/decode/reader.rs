@@ -2,7 +2,7 @@
 //!
 //! Used by [`decode`](super::decode) alone, which says what to pass over and keeps what was found.
 
-use serde::de::value::{StrDeserializer, StringDeserializer};
+use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -10,7 +10,7 @@ use super::error::DecodeError;
 use super::reading::{Numbered, ROOT, Reading};
 use crate::document::tree::{Key, Node, Value};
 use crate::number;
-use crate::text::TEXT_WITH_PLACE;
+use crate::text::{TEXT_WITH_PLACE, placed};
 
 /// One value, and the reading it is part of.
 #[derive(Clone, Copy)]
@@ -78,12 +78,7 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
             return visitor.visit_newtype_struct(self).map_err(|error: DecodeError| self.tie(error));
         }
         match &self.at.node.value {
-            Value::String(text) => {
-                let place = &self.at.node.place;
-                let joined = format!("{}:{}:{}\0{text}", place.line, place.column, place.file);
-                let with_place: StringDeserializer<DecodeError> = joined.into_deserializer();
-                visitor.visit_newtype_struct(with_place)
-            }
+            Value::String(text) => placed(text, &self.at.node.place, visitor),
             _ => Err(serde::de::Error::invalid_type(self.unexpected(), &visitor)),
         }
         .map_err(|error: DecodeError| self.tie(error))

@@ -102,18 +102,21 @@ impl Tree {
         let mut rest: VecDeque<OsString> = parts(path);
         let mut real = PathBuf::from("/");
         let mut links = 0;
+        let mut here = self.body(&real);
         while let Some(part) = rest.pop_front() {
             if part == ".." {
                 real.pop();
+                here = self.body(&real);
                 continue;
             }
-            match self.nodes.get(&real).map(|node| &node.body) {
+            match here {
                 Some(Body::Directory) => {}
                 Some(_) => return Err(Errno::ENOTDIR),
                 None => return Err(Errno::ENOENT),
             }
             real.push(part);
-            let Some(Body::Symlink(target)) = self.nodes.get(&real).map(|node| &node.body) else { continue };
+            here = self.body(&real);
+            let Some(Body::Symlink(target)) = here else { continue };
             if rest.is_empty() && !follow {
                 continue;
             }
@@ -125,9 +128,15 @@ impl Tree {
             if target.is_absolute() {
                 real = PathBuf::from("/");
             }
+            here = self.body(&real);
             parts(target).into_iter().rev().for_each(|part| rest.push_front(part));
         }
         Ok(real)
+    }
+
+    /// What is at a real path. To compare paths takes long: nobody asks twice.
+    fn body(&self, real: &Path) -> Option<&Body> {
+        self.nodes.get(real).map(|node| &node.body)
     }
 
     /// The real path, as far as it exists.

@@ -9,7 +9,9 @@ use aws_credential_types::provider::error::CredentialsError;
 
 use super::*;
 use crate::aws::client::connection::RegionSource;
+use crate::aws::client::error::AwsErrorKind;
 use crate::aws::client::http::Http;
+use crate::aws::client::http::{ANSWER_LIMIT, CALL_TIMEOUT};
 use crate::aws::ec2::SERVICE;
 use crate::aws::loopback::{Loopback, Reply};
 use crate::failure::Failure;
