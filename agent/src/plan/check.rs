@@ -145,7 +145,7 @@ impl<'a> Checker<'a> {
                 };
                 Adviser::new(values.written(), advice).look_at(&template, text.raw(), helper, place);
             }
-            references.extend_from_slice(template.references());
+            references.append(&mut template.into_references());
         }
         if let Some((path, template)) = file.and_then(|path| templates.get_key_value(path)) {
             for reference in template.references() {

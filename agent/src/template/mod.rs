@@ -100,6 +100,11 @@ impl Template {
         &self.0.references
     }
 
+    /// The same, for whoever needs the template no more.
+    pub(crate) fn into_references(self) -> Vec<Reference> {
+        Rc::try_unwrap(self.0).map_or_else(|shared| shared.references.clone(), |compiled| compiled.references)
+    }
+
     /// Where one of the [`references`](Self::references) stands first.
     pub(crate) fn position_of(&self, reference: &Reference) -> Option<Position> {
         let n = self.0.references.iter().position(|known| known == reference)?;
