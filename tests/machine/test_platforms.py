@@ -48,7 +48,7 @@ def test_a_bundle_runs_is_replaced_and_outlives_a_broken_one(ingot, name):
         assert load["lost"] == 0, load["losses"]
         assert load["sent"] > 300 and set(load["generations"]) == {"1", "2"}, load["generations"]
 
-        assert fails in failure and "2 goes on serving" in failure, failure
+        assert fails in failure and "2 keeps serving" in failure, failure
         assert "the catalog cannot be read" in failure, failure
         assert "systemd" not in failure and "Main process exited" not in failure, failure
         # systemd may list one that was stopped until it has forgotten it.

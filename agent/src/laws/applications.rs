@@ -45,7 +45,7 @@ async fn a_release_that_fails_after_a_reboot_leaves_the_one_before_to_serve() {
     let instance = serving(SHOP, [FakeUnit::new("shop-web-2.service").loops(3)]).await;
     instance.machine.reboot();
     let error = the_first_serves(&instance).await;
-    assert!(error.contains("exited with 3") && error.contains("shop-1 goes on serving"), "{error}");
+    assert!(error.contains("exited with 3") && error.contains("shop-1 keeps serving"), "{error}");
 }
 
 /// Its build fails, so that nothing of it is started.
@@ -56,7 +56,7 @@ async fn a_release_that_is_not_built_after_a_reboot_leaves_the_one_before_to_ser
     instance.machine.on_command("build", |_, _| Outcome::Ends(End::Exited(4)));
     instance.machine.reboot();
     let error = the_first_serves(&instance).await;
-    assert!(error.starts_with("/bin/build exited with 4; shop-1 goes on serving"), "{error}");
+    assert!(error.starts_with("/bin/build exited with 4; shop-1 keeps serving"), "{error}");
 }
 
 /// As a JVM does: it ends with 143.

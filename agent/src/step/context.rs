@@ -18,8 +18,7 @@ use crate::host::Host;
 use crate::host::state::Record;
 use crate::net::Net;
 use crate::redaction::Redactor;
-use crate::step::amount::Amount;
-use crate::step::{Claims, Definitions, Outputs, Phase, Verdict};
+use crate::step::{Claims, Definitions, Outputs, Phase, Progress, Verdict};
 use crate::template::{Scope, Template, TemplateError, Told};
 use crate::text::{SecretText, Text};
 
@@ -243,23 +242,6 @@ impl Known {
         }
         scope
     }
-}
-
-/// What a step says while it runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// What it is waiting for, as in «waiting for …».
-    Waiting(String),
-    /// The same of an answer of AWS: until it is there, AWS could not be reached.
-    Asking(String),
-    /// What it has asked for was refused, or nobody answered, and it asks again without beginning anew.
-    Refused(Explanation),
-    /// How far it has come with what it reads.
-    Advanced(Amount),
-    /// A line that a program of this step printed, without secrets.
-    Output(String),
-    /// Something an operator should know, though it stops nothing.
-    Warning(String),
 }
 
 /// The other steps of a plan.

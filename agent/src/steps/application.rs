@@ -16,7 +16,7 @@
 //! Each process is a transient unit of systemd: [`launch`](crate::host::Launch). What is run with the same release, commands,
 //! environment and limits is one [`generation`]; an application has two slots for them. A new generation is started in the
 //! free slot, proves that it serves, gets the requests by one rename, and only then is the one before drained and stopped. Where
-//! the new one fails at any point, the one before goes on serving. [`decide`] says what is to be done, and is pure; [`mod@ground`]
+//! the new one fails at any point, the one before keeps serving. [`decide`] says what is to be done, and is pure; [`mod@ground`]
 //! does it; [`memory`] is what outlasts a reboot.
 
 mod beanstalk;
@@ -28,6 +28,7 @@ pub(crate) mod ebextensions;
 mod environment;
 mod extend;
 mod extension;
+mod facing;
 mod fields;
 mod front;
 mod generation;
@@ -59,8 +60,8 @@ use serde_json::json;
 use self::change::Change;
 use self::decide::{Found, Wanted};
 use self::environment::is_secret;
+use self::facing::Facing;
 pub(crate) use self::fields::Application;
-use self::front::Facing;
 use self::generation::Generation;
 pub(crate) use self::ground::in_use;
 use self::ground::{Ground, owner};
@@ -179,7 +180,7 @@ impl Step for Application {
         let reserve = self.time_to_go_back().min(cx.patience / 2);
         let hurried = Context { deadline: cx.deadline.saturating_sub(reserve), ..*cx };
         match self.make(&change, &ground, &hurried).await {
-            Err(error) => Err(match change.fails_in(&ground) {
+            Err(error) => Err(match rollback::fails_in(&change, &ground) {
                 Some(slot) => self.go_back(slot, error, &ground, cx).await,
                 None => error,
             }),

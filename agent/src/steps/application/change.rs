@@ -3,9 +3,8 @@
 use std::fmt;
 
 use super::extension::Extension;
-use super::front::Facing;
+use super::facing::Facing;
 use super::generation::{Generation, Placed};
-use super::ground::Ground;
 use super::hooks::Moment;
 use super::part::Part;
 use super::proxy::UNIT;
@@ -16,7 +15,7 @@ use super::slot::Slot;
 /// One difference between an application and what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// The release cannot run: what serves goes on serving.
+    /// The release cannot run: what serves keeps serving.
     Refuse {
         version: String,
         remarks: Vec<Remark>,
@@ -151,23 +150,6 @@ impl fmt::Display for Change {
             Self::Depart { application, units } => {
                 write!(f, "drain and stop {} of {application}, which the document no longer has", units.join(", "))
             }
-        }
-    }
-}
-
-impl Change {
-    /// The slot that is freed if this fails, for what is in the other to go on serving.
-    pub(super) fn fails_in(&self, ground: &Ground<'_>) -> Option<Slot> {
-        match self {
-            Self::Prepare { slot, .. } | Self::Launch { slot, .. } | Self::Prove { slot, .. } => Some(*slot),
-            Self::Settle { slot, .. } | Self::Switch { slot, .. } | Self::Hooks { slot, .. } => Some(*slot),
-            // What is stopped is what was before.
-            Self::Stop { slot, .. } => Some(slot.other()),
-            Self::Configure { .. } | Self::Serve { .. } | Self::Withdraw { .. } => ground.candidate(),
-            Self::Refuse { .. } | Self::Pull { .. } | Self::Check { .. } | Self::Build { .. } | Self::Extend { .. } => {
-                Some(ground.serving().map_or(Slot::A, |(slot, _)| slot.other()))
-            }
-            Self::Provide { .. } | Self::Retire { .. } | Self::Depart { .. } => None,
         }
     }
 }

@@ -15,11 +15,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::change::Change;
+use super::facing::Facing;
 use super::fields::Application;
 use super::ground::Ground;
 use super::memory::{Front, WithTls};
 use super::procfile::WEB;
-use super::proxy::{Behind, Nginx, Place, Proxy, Site, Snippets, UNIT, Version, WORKER_USERS};
+use super::proxy::{Behind, Nginx, Place, Proxy, Site, UNIT, Version, WORKER_USERS};
 use super::slot::Slot;
 use super::trouble::ApplicationError;
 use crate::digest::Hasher;
@@ -38,19 +39,6 @@ const VERSION_WITHIN: Duration = Duration::from_secs(10);
 thread_local! {
     /// One nginx serves all applications, and reads all their sites: one writes at a time.
     static ONE_AT_A_TIME: std::rc::Rc<tokio::sync::Mutex<()>> = std::rc::Rc::default();
-}
-
-/// What the proxy leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Facing {
-    /// Where the release is, or is to be.
-    pub(super) slot: Slot,
-    /// Where this machine reaches the application.
-    pub(super) port: u16,
-    /// As in [`Behind`].
-    pub(super) php: Option<String>,
-    /// What the release adds.
-    pub(super) snippets: Snippets,
 }
 
 /// The configuration of an application's proxy, with its secrets.

@@ -179,11 +179,6 @@ impl Ground<'_> {
         Some((slot, self.memory.slot(slot)?.0))
     }
 
-    /// The slot of the generation that has not proved itself, if there is one.
-    pub(super) fn candidate(&self) -> Option<Slot> {
-        Slot::BOTH.into_iter().find(|slot| self.memory.slot(*slot).is_some_and(|(_, proven)| !proven))
-    }
-
     /// Has the bundle's `current` lead to the release that serves.
     pub(super) async fn point_current(&self, placed: &Placed) -> Result<(), HostError> {
         let release = &placed.generation.release;

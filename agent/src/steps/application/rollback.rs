@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::change::Change;
 use super::fields::Application;
 use super::front;
 use super::generation::Placed;
@@ -17,6 +18,23 @@ use crate::steps::health::{Health, health};
 
 /// How long requests are waited for where no proxy says how long one may take.
 const DRAIN: Duration = Duration::from_secs(60);
+
+/// The slot that is freed if a change fails, for what is in the other to keep serving.
+pub(super) fn fails_in(change: &Change, ground: &Ground<'_>) -> Option<Slot> {
+    let unless_it_serves = |slot: Slot| Some(slot).filter(|slot| ground.memory.current() != Some(*slot));
+    match change {
+        Change::Prepare { slot, .. } | Change::Launch { slot, .. } | Change::Prove { slot, .. } => Some(*slot),
+        Change::Settle { slot, .. } | Change::Switch { slot, .. } | Change::Hooks { slot, .. } => Some(*slot),
+        // What is stopped is what was before.
+        Change::Stop { slot, .. } => Some(slot.other()),
+        Change::Configure { site, .. } => unless_it_serves(site.slot),
+        Change::Serve { slot, .. } | Change::Withdraw { slot, .. } => unless_it_serves(*slot),
+        Change::Refuse { .. } | Change::Pull { .. } | Change::Check { .. } | Change::Build { .. } | Change::Extend { .. } => {
+            Some(ground.serving().map_or(Slot::A, |(slot, _)| slot.other()))
+        }
+        Change::Provide { .. } | Change::Retire { .. } | Change::Depart { .. } => None,
+    }
+}
 
 impl Application {
     /// Waits for the requests in a slot that serves no new ones, and stops what is there.

@@ -51,7 +51,7 @@ pub(crate) enum ApplicationError {
     Entry { what: String, kept: Option<Box<str>>, source: HostError },
     #[error("{what} has changed /opt/elasticbeanstalk/deployment/env, and no process reads what it wrote{}", going_on(kept.as_deref()))]
     Appended { what: String, kept: Option<Box<str>> },
-    /// `kept` is the version that goes on serving, if there is one.
+    /// `kept` is the version that keeps serving, if there is one.
     #[error("{process} of {version} {what}{}", going_on(kept.as_deref()))]
     Ended {
         process: String,
@@ -107,7 +107,7 @@ fn going_on(kept: Option<&str>) -> String {
 }
 
 impl ApplicationError {
-    /// The same, with the version that goes on serving.
+    /// The same, with the version that keeps serving.
     pub(super) fn keeping(mut self, version: Option<String>) -> Self {
         if let Self::Release { kept, .. }
         | Self::PortTaken { kept, .. }

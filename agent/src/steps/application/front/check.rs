@@ -1,11 +1,12 @@
 //! What a release adds to nginx's configuration is tried before anything is stopped or started for it.
 
+use super::super::facing::Facing;
 use super::super::fields::Application;
 use super::super::ground::Ground;
 use super::super::proxy::origin;
 use super::super::remark::Remark;
 use super::super::trouble::ApplicationError;
-use super::{Facing, ONE_AT_A_TIME, files, nginx, version};
+use super::{ONE_AT_A_TIME, files, nginx, version};
 use crate::step::Context;
 
 impl Application {

@@ -1,4 +1,4 @@
-//! Puts the proxy back as it was: after a failure, for the generation that goes on serving; after a reboot, for the one that
+//! Puts the proxy back as it was: after a failure, for the generation that keeps serving; after a reboot, for the one that
 //! served last.
 
 use super::super::ground::Ground;

@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use super::super::facing::Facing;
 use super::super::fields::Application;
 use super::super::ground::Ground;
 use super::super::procfile::WEB;
 use super::super::proxy::{Place, UNIT, taken};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
-use super::{Facing, ONE_AT_A_TIME, files, known, nginx, program, restore, version};
+use super::{ONE_AT_A_TIME, files, known, nginx, program, restore, version};
 use crate::failure::Explanation;
 use crate::host::HostError;
 use crate::host::sockets::Listener;
