@@ -99,7 +99,7 @@ def test_an_entry_that_fails_is_named_and_the_old_release_serves_on(machine, ser
     config, wanted = BAD_EXTENSIONS[bad]
     machine.upload(f"bad-{bad}", release_of(bad, {".ebextensions/a.config": config}))
     failure = machine.fail(shop(f"bad-{bad}", timeout="10s"))
-    assert [text for text in wanted if text not in failure] == [] and "shop-1 goes on serving" in failure, failure
+    assert [text for text in wanted if text not in failure] == [] and "shop-1 keeps serving" in failure, failure
     assert machine.pids() == serving and machine.generation() == "1"
 
 
@@ -265,7 +265,7 @@ def test_what_nginx_does_not_read_is_named_and_nothing_is_switched(machine, bad)
     files, wanted = BAD_NGINX[bad]
     machine.upload(f"nginx-{bad}", adding(9, **files))
     failure = machine.fail(compatible(f"nginx-{bad}"))
-    assert [text for text in wanted if text not in failure] == [] and "adding-1 goes on serving" in failure, failure
+    assert [text for text in wanted if text not in failure] == [] and "adding-1 keeps serving" in failure, failure
     assert (machine.pids(), reloads(machine), page(machine)) == (pids, before, "page of 1")
 
 
