@@ -65,7 +65,8 @@ impl Args {
             settings.insert(VARIABLES.to_owned(), variables);
         }
         let mut value = known.remove(&self.what).ok_or_else(|| {
-            let names: Vec<&str> = known.keys().map(String::as_str).collect();
+            let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
+            names.sort_unstable();
             format!("there is no `{}` to print\n  hint: ask for one of {}", self.what, names.join(", "))
         })?;
         for part in [&self.namespace, &self.option_name, &self.key].into_iter().flatten() {

@@ -116,6 +116,7 @@ impl FakeMachine {
         {
             machine.add_directory(directory);
         }
+        machine.add_file("/dev/null", "");
         machine.add_file("/etc/machine-id", "0123456789abcdef0123456789abcdef\n");
         machine.add_file("/sys/class/dmi/id/sys_vendor", "Amazon EC2\n");
         machine.add_file("/sys/class/dmi/id/board_asset_tag", &format!("{INSTANCE}\n"));

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::change::Change;
@@ -210,14 +211,22 @@ impl Application {
             return Ok(out);
         }
         let proxy = if matches!(self.proxy, Proxy::None) { "none" } else { "nginx" };
-        let _ = write!(
-            out,
-            r#"{{"platformconfig":{{"AppDeployDir":"{CURRENT}/","AppStagingDir":"{STAGING}/","AppUser":"{}","ApplicationPort":"{port}","ProxyServer":"{proxy}"}},"#,
-            generation.user
-        );
-        let _ = write!(out, r#""container":{{"application_port":"{port}","instance_port":"80","proxy_server":"{proxy}"}},"addons":{{}},"#);
-        let _ =
-            write!(out, r#""optionsettings":{{"aws:elasticbeanstalk:environment:proxy":{{"ProxyServer":"{proxy}"}}}},"environment":{{"#);
+        let port = port.to_string();
+        let plain = json!({
+            "addons": {},
+            "container": { "application_port": port, "instance_port": "80", "proxy_server": proxy },
+            "optionsettings": { "aws:elasticbeanstalk:environment:proxy": { "ProxyServer": proxy } },
+            "platformconfig": {
+                "AppDeployDir": format!("{CURRENT}/"),
+                "AppStagingDir": format!("{STAGING}/"),
+                "AppUser": generation.user,
+                "ApplicationPort": port,
+                "ProxyServer": proxy,
+            },
+        });
+        let plain = plain.to_string();
+        out.extend_from_slice(plain[..plain.len() - 1].as_bytes());
+        out.extend_from_slice(b",\"environment\":{");
         for (number, (name, value)) in variables.iter().enumerate() {
             out.extend_from_slice(if number == 0 { b"" } else { b"," });
             let _ = serde_json::to_writer(&mut *out, name);

@@ -107,13 +107,9 @@ pub(crate) fn examine(release: &Release, asked: Asked<'_>) -> Examined {
     mistakes.extend(of_hooks.chain(&extensions.mistakes).chain(of_platform).cloned());
     let dependencies = platform.iter().flat_map(|platform| &platform.dependencies).cloned().chain(launch.dependencies).collect();
     let snippets = Snippets::of(release);
-    let snippets = if asked.reads_nginx {
-        mistakes.extend(snippets.mistakes.iter().cloned());
-        snippets
-    } else {
-        warnings.extend(snippets.unread());
-        Snippets::default()
-    };
+    warnings.extend(snippets.unread().filter(|_| !asked.reads_nginx));
+    let snippets = if asked.reads_nginx { snippets } else { Snippets::default() };
+    mistakes.extend(snippets.mistakes.iter().cloned());
     Examined {
         snippets,
         named_by,

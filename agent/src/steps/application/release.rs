@@ -302,6 +302,8 @@ mod tests {
             ".platform/hooks/prebuild",
             ".platform/hooks/prebuild/01.sh",
             ".platform/nginx",
+            ".platform/nginx/conf.d",
+            ".platform/nginx/conf.d/a.conf",
             "Procfile",
             "app.js",
             "src",
@@ -310,7 +312,8 @@ mod tests {
         ];
         assert_eq!(paths, expected);
         let read: Vec<&str> = release.entries.iter().filter(|(_, entry)| entry.content.is_some()).map(|(path, _)| path.as_str()).collect();
-        assert_eq!(read, [".ebextensions/a.config", ".platform/hooks/prebuild/01.sh", "Procfile"]);
+        let expected = [".ebextensions/a.config", ".platform/hooks/prebuild/01.sh", ".platform/nginx/conf.d/a.conf", "Procfile"];
+        assert_eq!(read, expected);
     }
 
     #[tokio::test(start_paused = true)]
