@@ -305,6 +305,15 @@ async fn part_of_a_document_stops_no_application() {
     changes_nothing(&mut instance).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_document_without_applications_says_what_goes_on() {
+    let mut instance = instance(&shop(1, "port: 5000"));
+    instance.boot_well().await;
+    turn_to(&mut instance, "\nversion: 1\n");
+    let warnings = instance.boot_well().await.report.warnings;
+    insta::assert_snapshot!(warnings.join("\n"), @"the document has no application any more, and applications.shop goes on: run `systemctl stop shop-jobs-1.service shop-web-1.service ingot-proxy.service`, and remove /var/lib/ingot/instances/i-0123456789abcdef0/applications/shop.json");
+}
+
 /// nginx takes a server that says nothing for one on port 80.
 #[tokio::test(start_paused = true)]
 async fn tls_alone_is_no_http_after_a_reboot() {
@@ -368,4 +377,37 @@ async fn two_applications_are_configured_one_after_the_other() {
     assert_eq!(failed, BootOutcome::Done);
     assert_eq!(ports(&instance).await, ["0.0.0.0:80", "0.0.0.0:8081", "127.0.0.1:5000", "127.0.0.1:7000"]);
     assert!(instance.machine.file(SITE).is_some());
+}
+
+/// Node's port is 8080; planning knows of 5000.
+#[tokio::test(start_paused = true)]
+async fn the_port_of_a_platform_is_not_the_proxys() {
+    let text = shop(1, "proxy: { listen: 8080 }").replace("run: { web: bin/web, jobs: bin/jobs }, ", "");
+    let instance = instance(&text);
+    let release = "/opt/app/releases/app-1";
+    instance.boot().await;
+    instance.machine.add_file(&format!("{release}/package.json"), "{\"scripts\": {\"start\": \"node app.js\"}}");
+    instance.machine.restart_process();
+    insta::assert_snapshot!(instance.boot().await.error("applications.shop"), @r"
+    the release's platform has port 8080, and so has the proxy
+      hint: give one of the two another `port`, or the proxy another `listen`
+    ");
+}
+
+/// php-fpm does not speak HTTP.
+#[tokio::test(start_paused = true)]
+async fn php_is_probed_by_what_it_speaks() {
+    let text = shop(1, "port: 5000, ready: { http: /health }").replace("run: { web: bin/web, jobs: bin/jobs }, ", "");
+    let mut instance = instance(&text);
+    instance.boot().await;
+    instance.machine.add_file("/opt/app/releases/app-1/public/index.php", "<?php");
+    instance.machine.add_answer("http://127.0.0.1:15000/health", 400);
+    instance.machine.add_answer("fastcgi://127.0.0.1:15000/health", 503);
+    instance.machine.restart_process();
+    let error = instance.boot().await.error("applications.shop");
+    assert!(error.contains("status 503"), "{error}");
+    instance.machine.add_answer("fastcgi://127.0.0.1:15000/health", 204);
+    turn_to(&mut instance, &text);
+    instance.boot_well().await;
+    assert_eq!(table(&instance)[2..], ["fastcgi_pass 127.0.0.1:15000;", "fastcgi_pass 127.0.0.1:25000;"]);
 }

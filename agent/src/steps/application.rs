@@ -52,6 +52,7 @@ use self::change::Change;
 use self::decide::{Found, Wanted};
 use self::environment::is_secret;
 pub(crate) use self::fields::Application;
+pub(crate) use self::front::former::{KIND, left_behind};
 use self::front::Facing;
 use self::generation::{Generation, Placed};
 pub(crate) use self::ground::in_use;
@@ -130,6 +131,7 @@ impl Step for Application {
             known => known?,
         };
         let (port, overlap, php) = (self.port.unwrap_or(examined.port), self.overlap(), generation.php.clone());
+        self.has_no_clash(port, cx)?;
         let build = self.recipe(&generation, &examined, &ground, cx).await?;
         let hooks = self.due_hooks(&found, &generation, &examined);
         let followed = self.followed(cx).await?;
