@@ -112,6 +112,15 @@ impl Ground<'_> {
         futures_util::future::join_all(stops).await.into_iter().collect()
     }
 
+    /// Has requests led to a slot of an application that takes another's place: at once, from the first that it is asked.
+    pub(super) async fn lead_first(&self, slot: Slot) -> Result<(), HostError> {
+        let link = Place::Current(self.application).path();
+        match self.host.directories.link(&link).await? {
+            Some(_) => Ok(()),
+            None => self.host.directories.switch(&link, &target(self.application, slot)).await,
+        }
+    }
+
     /// Has requests led to a slot.
     pub(super) async fn switch(&self, slot: Slot) -> Result<(), HostError> {
         if let Some((placed, false)) = self.memory.slot(slot) {
