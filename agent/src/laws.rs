@@ -20,6 +20,7 @@
 //! An example is tried by being there: [`example`] reads the directory. [`instance`] is what it is booted on.
 
 mod again;
+mod applications;
 mod bundles;
 mod databases;
 mod example;

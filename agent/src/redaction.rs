@@ -143,17 +143,20 @@ impl Redactor {
 impl Known {
     fn learn(&mut self, secret: &str) {
         let whole = secret.trim();
-        if !common::is_secret(whole) {
+        let (secrets, short): (Vec<&str>, Vec<&str>) = secret.lines().map(str::trim).partition(|line| common::is_secret(line));
+        if !common::is_json_of_lines(whole) {
             // Braces and the like are in every file, and in no scalar that anyone keeps.
-            if whole.contains(char::is_alphanumeric) {
-                self.common.insert(whole.to_owned());
-            }
+            let scalars = short.into_iter().filter(|line| line.contains(char::is_alphanumeric));
+            self.common.extend(scalars.map(str::to_owned));
+        }
+        if !common::is_secret(whole) {
             return;
         }
-        // Output arrives line by line, so a secret of several lines is looked for line by line.
-        for line in secret.lines().map(str::trim).filter(|line| common::is_secret(line)) {
-            self.plain.add(line.as_bytes());
-            self.bare.add(View::of(line.as_bytes()).unescaped(&mut |_| {}).bare().text());
+        // Output arrives line by line, so a secret of several lines is looked for line by line. What has no line that is a
+        // secret, such as a list of codes, is one as a whole.
+        for secret in if secrets.is_empty() { vec![whole] } else { secrets } {
+            self.plain.add(secret.as_bytes());
+            self.bare.add(View::of(secret.as_bytes()).unescaped(&mut |_| {}).bare().text());
         }
         // With its line breaks for what is decoded, and without them for lines that are broken anew.
         let joined = Zeroizing::new(secret.lines().collect::<String>());

@@ -3,14 +3,16 @@
 
     .venv/bin/python tests/bench/switch.py [-n SWITCHES] [--json] [--longest SECONDS]
 
-In a container with systemd and nginx. Both releases are unpacked already: each switch goes back to a kept one. Time is
-from exec of `ingot boot` to the first answer of the new release to a client that connects anew all the time; and from
-exec of `systemctl restart` to the first answer on the process's own port. Both are measured without load; the switches
-once more under that of `harness/host/load.py`, which counts a request without a complete and correct answer as lost.
-Prints a Markdown table.
+In a container with systemd and nginx. Both releases are unpacked already: each switch goes back to a kept one, with
+`ready:`. Time is from exec of `ingot boot` to the first answer of the new release to a client that connects anew all the
+time; and from exec of `systemctl restart` to the first answer on the process's own port. Both are measured without load.
+ingot's own part is the difference of the two medians. The switches are made once more under the load of
+`harness/host/load.py`, which counts a request without a complete and correct answer as lost; every fourth of those is to a
+release that does not serve, each in its own way. Prints a Markdown table.
 """
 
 import argparse
+import contextlib
 import json
 import statistics
 import sys
@@ -19,6 +21,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness.agent import binary  # noqa: E402
 from harness.host import container  # noqa: E402
+from harness.host.bad import AMONG_SWITCHES, BAD, mixed  # noqa: E402
 from harness.host.deployed import LISTEN, Deployed, release_of, shop  # noqa: E402
 
 # Runs inside: what it waits for is seen within a millisecond. Arguments: port, what the answer has to contain, command.
@@ -62,6 +65,23 @@ def switches(machine: Deployed, number: int) -> list[float]:
     return taken
 
 
+def mixed_switches(machine: Deployed, number: int) -> list[float]:
+    """The same, of the releases that serve: among them are some that do not, which have to leave everything as it was."""
+    taken, current = [], "1"
+    for turn, release in enumerate(mixed(number)):
+        if bad := BAD.get(release):
+            # What it prints is for a person.
+            with contextlib.redirect_stdout(sys.stderr):
+                machine.fail(shop(release, ready={"http": "/health", "timeout": "60s", **bad.ready}), bad.address)
+        else:
+            current = release.removeprefix("shop-")
+            command = ("ingot", "boot", "--user-data", "-")
+            taken.append(first_answer(machine, LISTEN, f" gen={current}\n", *command, stdin=shop(release)))
+        assert machine.generation() == current, release
+        print(f"switch {turn + 1} under load: {release}", file=sys.stderr)
+    return taken
+
+
 def restarts(machine: Deployed, number: int) -> list[float]:
     unit = next(unit for unit in machine.units() if "-web-" in unit)
     pid = machine.show(f"{unit}.service", "MainPID")["MainPID"]
@@ -98,18 +118,20 @@ def main() -> None:
             assert result.code == 0, result
         cold = restarts(machine, arguments.n)
         quiet = switches(machine, arguments.n + arguments.n % 2)
+        for bad in AMONG_SWITCHES:
+            machine.upload(bad, BAD[bad].release)
         machine.begin_load(arguments.longest)
-        loaded = switches(machine, arguments.n)
+        loaded = mixed_switches(machine, arguments.n)
         load = machine.end_load()
     own = statistics.median(quiet) - statistics.median(cold)
 
     if arguments.json:
         milliseconds = {"switch": quiet, "switch_under_load": loaded, "restart": cold, "own": own}
-        print(json.dumps({"switches": len(loaded), "requests": load["sent"], "lost": load["lost"], "milliseconds": milliseconds}))
+        print(json.dumps({"switches": arguments.n, "bad": arguments.n - len(loaded), "requests": load["sent"], "lost": load["lost"], "milliseconds": milliseconds}))
         return
     print(f"{binary()}; median (least–most)\n")
-    columns = ["switches under load", "requests", "lost", "first answer under load, ms", "without load, ms", "systemctl restart, ms"]
-    values = [str(len(loaded)), str(load["sent"]), str(load["lost"]), shown(loaded), shown(quiet), shown(cold)]
+    columns = ["switches under load", "of them to bad releases", "requests", "lost", "first answer under load, ms", "without load, ms", "systemctl restart, ms"]
+    values = [str(arguments.n), str(arguments.n - len(loaded)), str(load["sent"]), str(load["lost"]), shown(loaded), shown(quiet), shown(cold)]
     print("|", " | ".join([*columns, "ingot's own, ms"]), "|")
     print("|---" * (len(columns) + 1) + "|")
     print("|", " | ".join([*values, f"{own:.0f}"]), "|")

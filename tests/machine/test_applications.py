@@ -4,7 +4,8 @@ import json
 
 import pytest
 from harness.host import container
-from harness.host.deployed import GATES, LISTEN, Deployed, release_of, shop, web
+from harness.host.bad import AMONG_SWITCHES, BAD, mixed, runs
+from harness.host.deployed import GATES, LISTEN, Deployed, release_of, shop
 
 pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or "")
 
@@ -120,55 +121,38 @@ def test_going_back_to_a_kept_release_downloads_and_builds_nothing(machine):
 
 # Releases that do not serve.
 
-ANSWERS_500 = """\
-import http.server, os
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(500)
-        self.end_headers()
-    def log_message(self, *_):
-        pass
-print("cannot read the catalog", flush=True)
-http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
-DIES_AFTER_ONE = ANSWERS_500.replace("500", "204").replace("serve_forever()", "handle_request()")
-
-
-def runs(command: str) -> dict[str, str]:
-    return {"Procfile": f"web: {command}\njobs: exec bin/jobs\n"}
-
-
-RUNS_APP = runs("exec python3 -S bin/app")
-
-# What the release is, what the document says besides, and what the message has to say.
-BAD = {
-    "exits-at-once": (runs("echo no database here; exit 5"), {}, ["web of shop", "exited with 5", "no database here"]),
-    "does-not-unpack": (b"\x1f\x8b nothing like it", {}, []),
-    "hook": ({".platform/hooks/predeploy/01.sh": "#!/bin/sh\necho no schema; exit 3\n"}, {}, ["predeploy/01.sh exited with 3", "no schema"]),
-    "build": ({"Buildfile": "compile: echo no compiler; exit 4\n"}, {}, ["exited with 4", "no compiler"]),
-    "never-ready": (runs("echo still loading; exec sleep 1000"), {"timeout": "3s"}, ["not ready after", "refused", "still loading"]),
-    "answers-500": (RUNS_APP | {"bin/app": ANSWERS_500}, {"timeout": "3s"}, ["status 500", "cannot read the catalog"]),
-    "dies-soon": (RUNS_APP | {"bin/app": DIES_AFTER_ONE}, {"for": "5s"}, ["shop dies-soon", "cannot read the catalog"]),
-    "elsewhere": (runs("PORT=9123 exec python3 -S bin/echo.py"), {"timeout": "3s"}, ["listens on 127.0.0.1:9123 and not on $PORT"]),
-    "without-web": ({"Procfile": "worker: exec bin/jobs\n"}, {}, ["Procfile", "no process is named `web`"]),
-    "crlf": ({"Procfile": f"web: {web(9)}\r\njobs: exec bin/jobs\r\n"}, {}, ["Procfile:1", "CR LF"]),
-}
-
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_release_gets_no_request_and_the_old_one_serves_throughout(machine, serving, bad):
-    files, ready, wanted = BAD[bad]
-    machine.upload(bad, files if isinstance(files, bytes) else release_of("bad", files))
+    release = BAD[bad]
+    machine.upload(bad, release.release)
     machine.begin_load()
-    text = shop(bad, ready={"http": "/health", "timeout": "60s", **ready})
-    failure = machine.fail(text, "applications.shop" if wanted else "bundles.app")
+    failure = machine.fail(shop(bad, ready={"http": "/health", "timeout": "60s", **release.ready}), release.address)
     nothing_lost(machine.end_load(), "1")
-    assert [text for text in wanted if text not in failure] == [], failure
+    assert [text for text in release.says if text not in failure] == [], failure
+    assert "systemd" not in failure.partition("hint:")[0] and "Main process" not in failure, "nothing but its own last words"
     # Neither restarted nor joined by anything, and the document that names it has nothing to change.
     assert machine.pids() == serving
     assert machine.must("readlink", "/opt/shop/current") == "releases/shop-1\n"
     machine.succeed(shop("shop-1"))
     assert machine.pids() == serving
+
+
+@pytest.mark.slow
+def test_fifty_switches_with_bad_releases_among_them_lose_no_request(machine, serving):
+    for bad in AMONG_SWITCHES:
+        machine.upload(bad, BAD[bad].release)
+    machine.begin_load()
+    current = "1"
+    for release in mixed(50):
+        if release in BAD:
+            machine.fail(shop(release, ready={"http": "/health", "timeout": "60s", **BAD[release].ready}), BAD[release].address)
+        else:
+            machine.succeed(shop(release))
+            current = release.removeprefix("shop-")
+        assert machine.generation() == current
+    nothing_lost(machine.end_load(), "1", "2")
+    assert names(machine.units()) == ["shop-jobs", "shop-web"]
 
 
 def test_bad_releases_in_a_row_leave_the_one_that_serves_on_the_disk(machine, serving):
@@ -188,7 +172,7 @@ def test_without_overlap_a_bad_release_is_followed_by_the_one_before(bare):
     assert bare.generation() == "1"
     bare.upload("bad", release_of("bad", runs("echo no database here; exit 5")))
     failure = bare.fail(shop("bad", **alone))
-    assert "no database here" in failure and "shop-1 goes on serving" in failure, failure
+    assert "no database here" in failure and "shop-1 keeps serving" in failure, failure
     assert bare.generation() == "1" and bare.units() == ["shop-jobs-1", "shop-web-1"], bare.told()
     bare.succeed(shop("shop-2", **alone))
     assert bare.generation() == "2"
@@ -204,12 +188,13 @@ def test_overlap_can_be_given_up_and_taken_up_again(machine, serving):
 # What is wrong with the machine.
 
 
-def test_a_port_in_use_is_named_with_who_has_it(bare):
-    bare.must("systemd-run", "--quiet", "--unit=other", "python3", "-m", "http.server", str(LISTEN))
-    bare.wait_until(f"curl -sf http://127.0.0.1:{LISTEN}/")
+@pytest.mark.parametrize("port", [LISTEN, 5000])
+def test_a_port_in_use_is_named_with_who_has_it(bare, port):
+    bare.must("systemd-run", "--quiet", "--unit=other", "python3", "-m", "http.server", str(port))
+    bare.wait_until(f"curl -sf http://127.0.0.1:{port}/")
     failure = bare.fail(shop("shop-1"))
     pid = bare.show("other.service", "MainPID")["MainPID"]
-    assert f"port {LISTEN} is in use by python3 (pid {pid}, other.service)" in failure
+    assert f"port {port} is in use by python3 (pid {pid}, other.service)" in failure
     bare.must("systemctl", "stop", "other.service")
     bare.succeed(shop("shop-1"))
     assert bare.generation() == "1"

@@ -8,6 +8,7 @@ mod generate;
 mod logging;
 mod output;
 mod record_preload;
+mod restore;
 mod restore_applications;
 mod restore_mounts;
 mod root;

@@ -9,11 +9,12 @@ use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
 use crate::host::files::DiskFiles;
-use crate::host::{Clock, Files, HostError, environment, lock};
+use crate::host::{Clock, Files, Host, HostError, environment, identity, lock};
 use crate::report::console::{summary, told};
 use crate::report::{BootOutcome, Outcome, REPORT, Report, StepReport};
 use crate::seal::attestation::Attestation;
 use crate::step::fields::TimeLimit;
+use crate::steps::application::status::{Status, status};
 
 /// A report of ten thousand steps is smaller than this.
 const REPORT_LIMIT: u64 = 64 * 1024 * 1024;
@@ -35,7 +36,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, json: bool) -> Exit {
-    let files = DiskFiles::new(args.root.root);
+    let files = DiskFiles::new(args.root.root.clone());
     let clock = SystemClock::start();
     loop {
         let (exit, report) = match look(&files).await {
@@ -48,7 +49,8 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
         let over = !matches!(exit, Exit::Running | Exit::NeverRan);
         if over || !args.wait || clock.elapsed() >= args.timeout.0 {
             let image = Image::read(&files).await;
-            show(report.as_ref(), exit, image.as_ref(), json);
+            let applications = applications(report.as_ref(), args.root.root).await;
+            show(report.as_ref(), exit, image.as_ref(), &applications, json);
             return exit;
         }
         clock.sleep(LOOK_EVERY).await;
@@ -70,6 +72,21 @@ async fn look(files: &DiskFiles) -> Result<(Exit, Option<Report>), HostError> {
         Some(BootOutcome::Failed | BootOutcome::Running) => Exit::Failed,
     };
     Ok((exit, report))
+}
+
+/// The applications of this instance; none for who may not read what is remembered of them.
+async fn applications(report: Option<&Report>, root: Option<PathBuf>) -> Vec<Status> {
+    let host = Host::this_machine(root);
+    let of_report = report.and_then(|report| report.instance.clone());
+    let instance = match of_report {
+        Some(id) => Some(id),
+        None => identity::dmi(&*host.files).await,
+    };
+    let Some(instance) = instance else { return Vec::new() };
+    status(&instance, &host).await.unwrap_or_else(|error| {
+        log::debug!("{error}");
+        Vec::new()
+    })
 }
 
 /// The image of this machine, if it was sealed.
@@ -94,7 +111,7 @@ impl Image {
     }
 }
 
-fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, json: bool) {
+fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, applications: &[Status], json: bool) {
     let word = match exit {
         Exit::Done => "done",
         Exit::Degraded => "degraded",
@@ -108,6 +125,9 @@ fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, json: bool) 
         let mut status = serde_json::json!({ "status": word, "report": report });
         if let Some(goes_on) = beside {
             status["beside"] = if goes_on { "running" } else { "cut off" }.into();
+        }
+        if !applications.is_empty() {
+            status["applications"] = serde_json::json!(applications);
         }
         if let Some(image) = image {
             status["image"] = serde_json::json!(image.attestation);
@@ -147,6 +167,7 @@ fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, json: bool) 
     for warning in &report.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
+    applications.iter().for_each(|application| text.push_str(&application.text()));
     text.push_str(&about_image);
     data(&text);
 }

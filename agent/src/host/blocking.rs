@@ -7,7 +7,8 @@
 //! - [`work`] has a thread to itself and waits for no other. What ingot keeps for itself, such as its record, goes this way.
 //! - [`Threads::work`] waits for its turn: [`AT_ONCE`] at a time. An operation that is [`LATE`] no longer counts among those,
 //!   so that the others go on; while [`LATE_ON_ONE_MOUNT`] are late on one mount, no other begins there. What is mounted is
-//!   read without the lock: while somebody else mounts what does not answer, the kernel makes that wait as well.
+//!   read without the lock: while somebody else mounts what does not answer, the kernel makes that wait as well. Once that is
+//!   late, each directory counts as a mount.
 //! - There are [`THREADS`] at most. Beyond that, an operation is refused.
 //!
 //! An operation of several system calls asks [`still_wanted`](super::wanted::still_wanted) before each that changes something. Once its step has
@@ -110,8 +111,8 @@ struct State {
     /// Threads that were called, or started, and have not looked yet.
     called: usize,
     starting: usize,
-    /// Whether one of them is looking at the mounts.
-    looking: bool,
+    /// Since when one of them has been looking at the mounts.
+    looking: Option<Instant>,
     numbers: u64,
 }
 
@@ -222,7 +223,7 @@ impl Shared {
     /// If there is no thread for it, and none that will be free soon.
     fn engage(self: &Arc<Self>, state: &mut State) -> io::Result<()> {
         // One that fell asleep while there was nothing to wait for would not look in time.
-        let looks = state.looking || state.watching + state.called + state.starting > 0;
+        let looks = state.watching + state.called + state.starting > 0;
         if state.next(self.kind, Instant::now(), None) == Next::Wait && (state.queue.is_empty() || looks) {
             return Ok(());
         }
@@ -262,11 +263,13 @@ impl Shared {
             let now = Instant::now();
             let next = state.next(self.kind, now, mounts.take().as_deref());
             if next == Next::LookAtMounts {
-                state.looking = true;
+                state.looking = Some(now);
+                // Another thread looks whether this one is late.
+                let _ = self.engage(&mut state);
                 drop(state);
                 mounts = Some((self.mounts)());
                 state = self.state();
-                state.looking = false;
+                state.looking = None;
                 continue;
             }
             if let Next::Begin(at) = next
@@ -326,8 +329,17 @@ impl State {
         if kind != Kind::Turns || late().count() < LATE_ON_ONE_MOUNT {
             return Next::Begin(0);
         }
-        let Some(mounts) = mounts else { return if self.looking { Next::Wait } else { Next::LookAtMounts } };
-        let mount = |path: &Path| mounts.iter().filter(|at| path.starts_with(at)).max_by_key(|at| at.as_os_str().len()).cloned();
+        match self.looking {
+            _ if mounts.is_some() => {}
+            None => return Next::LookAtMounts,
+            Some(since) if now.saturating_duration_since(since) < self.late => return Next::Wait,
+            // That look may never end.
+            Some(_) => {}
+        }
+        let mount = |path: &Path| match mounts {
+            Some(mounts) => mounts.iter().filter(|at| path.starts_with(at)).max_by_key(|at| at.as_os_str().len()).cloned(),
+            None => path.parent().map(Path::to_owned),
+        };
         let mut late_on: BTreeMap<Option<PathBuf>, usize> = BTreeMap::new();
         late().for_each(|path| *late_on.entry(mount(path)).or_default() += 1);
         let may_begin = |job: &Job| late_on.get(&mount(&job.at)).is_none_or(|late| *late < LATE_ON_ONE_MOUNT);
@@ -343,10 +355,11 @@ impl State {
         self.under_way.values().filter(|under_way| !self.is_late(under_way, now)).count()
     }
 
-    /// How long until one more is late.
+    /// How long until one more is late, or the look at the mounts.
     fn next_late(&self, now: Instant) -> Duration {
-        let fresh = self.under_way.values().filter(|under_way| !self.is_late(under_way, now));
-        fresh.map(|under_way| (under_way.since + self.late).saturating_duration_since(now)).min().unwrap_or(IDLE)
+        let since = self.under_way.values().map(|under_way| under_way.since).chain(self.looking);
+        let left = since.map(|since| (since + self.late).saturating_duration_since(now)).filter(|left| !left.is_zero());
+        left.min().unwrap_or(IDLE)
     }
 }
 

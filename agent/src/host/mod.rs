@@ -28,7 +28,7 @@ pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod tree;
 pub(crate) mod units;
-#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
+#[cfg(all(target_arch = "x86_64", target_env = "gnu", target_feature = "crt-static", panic = "abort"))]
 mod unlinked;
 pub(crate) mod unpack;
 pub(crate) mod users;

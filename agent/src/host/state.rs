@@ -105,13 +105,52 @@ impl Record {
     ///
     /// As [`load`](Record::load).
     pub(crate) async fn application(&self, name: &str) -> Result<Self, HostError> {
-        let directory = self.applications();
+        let directory = Path::new(INSTANCES).join(as_name(&self.instance)).join("applications");
         Self::within(directory, name, self.files.clone(), self.owner, &self.instance).await
     }
 
-    /// The directory of the records of applications.
-    pub(crate) fn applications(&self) -> PathBuf {
-        Path::new(INSTANCES).join(as_name(&self.instance)).join("applications")
+    /// Removes the record of one application.
+    ///
+    /// # Errors
+    ///
+    /// If it stays.
+    pub(crate) async fn forget_application(&self, name: &str) -> Result<(), HostError> {
+        self.files.remove(&self.application_path(name)).await
+    }
+
+    pub(crate) fn application_path(&self, name: &str) -> PathBuf {
+        Path::new(INSTANCES).join(as_name(&self.instance)).join("applications").join(format!("{name}.json"))
+    }
+
+    /// The names of the applications that anything is remembered of.
+    ///
+    /// # Errors
+    ///
+    /// If the directory of their records cannot be read.
+    pub(crate) async fn applications(&self) -> Result<Vec<String>, HostError> {
+        Self::application_names(&*self.files, &self.instance).await
+    }
+
+    /// The same for somebody who only looks: one that is not to be trusted stays where it is, and reads as empty.
+    ///
+    /// # Errors
+    ///
+    /// If it is there and cannot be read.
+    pub(crate) async fn glance(files: Rc<dyn Files>, instance: &str, name: &str) -> Result<Self, HostError> {
+        let directory = Path::new(INSTANCES).join(as_name(instance)).join("applications");
+        let content = files.read(&directory.join(format!("{name}.json")), LIMIT).await?;
+        let entries = content.and_then(|content| parse(&content, instance).ok()).unwrap_or_default();
+        Ok(Self::of(directory, name, files, (0, 0), instance, entries, None))
+    }
+
+    /// The names of the applications of an instance that anything is remembered of.
+    ///
+    /// # Errors
+    ///
+    /// If the directory of their records cannot be read.
+    pub(crate) async fn application_names(files: &dyn Files, instance: &str) -> Result<Vec<String>, HostError> {
+        let found = files.list(&Path::new(INSTANCES).join(as_name(instance)).join("applications")).await?;
+        Ok(found.iter().filter(|name| !name.starts_with('.')).filter_map(|name| name.strip_suffix(".json")).map(str::to_owned).collect())
     }
 
     async fn named(name: &str, files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
@@ -136,17 +175,29 @@ impl Record {
             Some(why) => Some(set_aside(&*files, &path, &why).await),
             None => None,
         };
-        Ok(Self {
+        Ok(Self::of(directory, name, files, owner, instance, entries, distrusted))
+    }
+
+    fn of(
+        directory: PathBuf,
+        name: &str,
+        files: Rc<dyn Files>,
+        owner: (u32, u32),
+        instance: &str,
+        entries: BTreeMap<String, Entry>,
+        distrusted: Option<String>,
+    ) -> Self {
+        Self {
             files,
             owner,
             instance: instance.to_owned(),
-            path,
+            path: directory.join(format!("{name}.json")),
             staged: directory.join(format!(".{name}.json.new")),
             entries: RefCell::new(entries),
             distrusted,
             changes: Cell::new(0),
             written: Mutex::new(0),
-        })
+        }
     }
 
     /// What was there in place of a record, if it was not to be trusted: what has become of it, and why.

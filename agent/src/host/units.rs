@@ -6,6 +6,7 @@ mod connection;
 mod exec;
 pub(crate) mod file;
 mod launch;
+mod own;
 mod unit;
 mod wire;
 
@@ -23,6 +24,7 @@ pub(crate) use self::exec::Ended;
 #[cfg(test)]
 pub(crate) use self::exec::Helper;
 pub(crate) use self::launch::Launch;
+pub(super) use self::own::unit_of;
 use self::unit::PROPERTIES;
 pub(crate) use self::unit::{Checked, Unit};
 use super::commands::{Commands, End, Invocation, SEARCH_PATH};
@@ -60,6 +62,10 @@ pub(crate) trait Units {
 
     /// The last `lines` journal lines of a unit of this boot, oldest first; empty if there is no journal.
     async fn journal(&self, unit: &str, lines: usize) -> Vec<String>;
+
+    /// The last `lines` lines that the programs of a unit wrote in this boot, without what systemd says of them; as
+    /// [`journal`](Units::journal).
+    async fn output(&self, unit: &str, lines: usize) -> Vec<String>;
 
     /// The unit this process runs in, such as `ingot.service` or `cloud-final.service` (from /proc/self/cgroup).
     fn own(&self) -> Option<String>;
@@ -152,7 +158,7 @@ impl Units for Systemctl {
         succeeded("show", &asked, end, &lines, ANSWER)?;
         let shown = parse(&lines);
         if shown.len() != units.len() {
-            let said = format!("it told of {} units and not of {}", shown.len(), units.len());
+            let said = format!("it described {} units, expected {}", shown.len(), units.len());
             return Err(HostError::Systemctl { verb: "show", unit: asked, said });
         }
         Ok(shown)
@@ -198,8 +204,24 @@ impl Units for Systemctl {
     }
 
     async fn journal(&self, unit: &str, lines: usize) -> Vec<String> {
+        self.last_lines(&["-u", unit], lines).await
+    }
+
+    async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
+        self.last_lines(&[&format!("_SYSTEMD_UNIT={unit}")], lines).await
+    }
+
+    fn own(&self) -> Option<String> {
+        let path = Path::new("/proc/self/cgroup");
+        unit_of(&std::fs::read_to_string(path).ok()?)
+    }
+}
+
+impl Systemctl {
+    /// The last lines of the journal of this boot that `which` chooses.
+    async fn last_lines(&self, which: &[&str], lines: usize) -> Vec<String> {
         let count = lines.to_string();
-        let argv = ["journalctl", "-b", "-o", "cat", "-n", &count, "-u", unit, "--no-pager", "--quiet"];
+        let argv = [&["journalctl", "-b", "-o", "cat", "-n", count.as_str(), "--no-pager", "--quiet"], which].concat();
         match self.run(&argv, JOURNAL).await {
             Ok((End::Exited(0), mut said)) => {
                 // One entry may have several lines.
@@ -215,11 +237,6 @@ impl Units for Systemctl {
                 Vec::new()
             }
         }
-    }
-
-    fn own(&self) -> Option<String> {
-        let path = Path::new("/proc/self/cgroup");
-        unit_of(&std::fs::read_to_string(path).ok()?)
     }
 }
 
@@ -239,20 +256,6 @@ fn succeeded(verb: &'static str, unit: &str, end: End, lines: &[String], waited:
 fn parse(lines: &[String]) -> Vec<Unit> {
     let blocks = lines.split(|line| line.is_empty()).filter(|block| block.iter().any(|line| line.starts_with("Id=")));
     blocks.map(|block| block.iter().filter_map(|line| line.split_once('=')).fold(Unit::default(), Unit::with)).collect()
-}
-
-/// The innermost service of a process, by its /proc/PID/cgroup: of `0::/path` (version 2), else of `1:name=systemd:/path`
-/// (version 1).
-pub(super) fn unit_of(cgroup: &str) -> Option<String> {
-    let path = |controllers: &str| {
-        cgroup.lines().find_map(|line| {
-            let mut fields = line.splitn(3, ':').skip(1);
-            (fields.next()? == controllers).then(|| fields.next()).flatten()
-        })
-    };
-    let service = |path: &str| path.rsplit('/').find(|part| part.ends_with(".service")).map(str::to_owned);
-    // A hybrid machine has both, and the empty one may be anywhere.
-    path("name=systemd").and_then(service).or_else(|| path("").and_then(service))
 }
 
 #[cfg(test)]
@@ -354,7 +357,7 @@ mod tests {
     async fn asks_for_as_many_units_as_it_is_told_of() {
         let (_, systemctl) = systemctl(End::Exited(0), SHOWN);
         let error = systemctl.show(&["a.service".into()]).await.unwrap_err();
-        assert_eq!(error.to_string(), "systemctl show a.service failed: it told of 2 units and not of 1");
+        assert_eq!(error.to_string(), "systemctl show a.service failed: it described 2 units, expected 1");
     }
 
     #[tokio::test]
@@ -375,21 +378,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_journal_is_short_or_empty() {
-        let (_, systemctl_with_journal) = systemctl(End::Exited(0), &["one", "two", "three"]);
+        let (canned, systemctl_with_journal) = systemctl(End::Exited(0), &["one", "two", "three"]);
         assert_eq!(systemctl_with_journal.journal("x.service", 2).await, ["two", "three"]);
+        assert_eq!(systemctl_with_journal.output("x.service", 2).await, ["two", "three"]);
+        let asked =
+            ["-u x.service", "_SYSTEMD_UNIT=x.service"].map(|which| format!("journalctl -b -o cat -n 2 --no-pager --quiet {which}"));
+        assert_eq!(*canned.ran.borrow(), asked);
         let (_, without) = systemctl(End::Exited(1), &["No journal files were found."]);
         assert!(without.journal("x.service", 2).await.is_empty());
-    }
-
-    #[test]
-    fn finds_its_own_unit() {
-        let own = |cgroup: &str| unit_of(cgroup);
-        assert_eq!(own("0::/system.slice/ingot.service\n").as_deref(), Some("ingot.service"));
-        let hybrid = "12:cpu,cpuacct:/\n1:name=systemd:/system.slice/cloud-final.service\n0::/\n";
-        assert_eq!(own(hybrid).as_deref(), Some("cloud-final.service"));
-        let nested = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/ingot.service/inner\n";
-        assert_eq!(own(nested).as_deref(), Some("ingot.service"));
-        assert_eq!(own("0::/user.slice/user-0.slice/session-1.scope\n"), None);
-        assert_eq!(own("0::/\n"), None);
     }
 }

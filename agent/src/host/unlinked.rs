@@ -4,6 +4,9 @@
 //! None of it can be of use there. `getaddrinfo` would load shared objects for NSS, which a static binary must not; names
 //! are found by [`net::resolver`](crate::net). `dlsym` has no table to look in. Nothing unwinds, as a panic aborts, and
 //! without the tables that the linker leaves out no stack can be walked either: the printer of backtraces never has a frame.
+//!
+//! Only where the alias `dist` links (`.cargo/config.toml`): a program that unwinds, such as a static test, needs the
+//! unwinder, and on other machines nothing tells the linker to take these definitions in place of the others.
 
 use std::ffi::{c_char, c_int, c_void};
 use std::process::abort;

@@ -1,5 +1,6 @@
 //! Inspect changes nothing; a preview names exactly the changes that are made; afterwards nothing is left to change.
 
+use std::any::Any;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, pending, poll_fn};
@@ -44,6 +45,10 @@ async fn alone<T>(what: &Address, future: impl Future<Output = T>) -> T {
 }
 
 impl AnyStep for Watched {
+    fn any(&self) -> &dyn Any {
+        self.step.any()
+    }
+
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         self.step.summary(shown)
     }

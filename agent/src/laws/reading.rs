@@ -114,6 +114,10 @@ impl Units for ReadingUnits {
         self.machine.journal(unit, lines).await
     }
 
+    async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
+        self.machine.output(unit, lines).await
+    }
+
     fn own(&self) -> Option<String> {
         self.machine.own()
     }

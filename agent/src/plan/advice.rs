@@ -30,7 +30,7 @@ impl<'a> Adviser<'a> {
 
     /// Looks at `template`, which is `text` compiled. `helper` quotes for the format of what it becomes, and `place` finds
     /// where one of its values stands: only for what is said, since it searches the document.
-    pub(super) fn look_at(&mut self, template: &Template, text: &str, helper: Option<&'static str>, place: impl Fn(&Bare) -> Place) {
+    pub(super) fn look_at(&mut self, template: &Template, text: &str, helper: Option<&'static str>, mut place: impl FnMut(&Bare) -> Place) {
         // Most texts refer to nothing that anything can be said of.
         let of_interest = |path: &[String]| is_secret(path) || self.is_text(path);
         let may_be_for_docker = helper == Some("env") && text.contains("docker");

@@ -1,6 +1,5 @@
 //! Finds what is wrong between steps: references to nothing, templates that are not there, secrets in the open.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -139,10 +138,10 @@ impl<'a> Checker<'a> {
             self.fits(&template, values, start);
             if let Some(advice) = &mut self.advice {
                 let helper = if n == 0 && file.is_none() { item.step.quoted_by(address.key()) } else { None };
-                let lines = OnceCell::new();
+                let mut search = None;
                 let place = |bare: &Bare| {
-                    let lines = lines.get_or_init(|| place::lines_from(self.sources, start));
-                    place::in_lines(lines, start, bare.position.line, &bare.written)
+                    let search = search.get_or_insert_with(|| place::Search::of(self.sources, start));
+                    search.find(bare.position.line, &bare.written)
                 };
                 Adviser::new(values.written(), advice).look_at(&template, text.raw(), helper, place);
             }

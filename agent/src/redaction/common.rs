@@ -37,6 +37,11 @@ pub(super) fn is_secret(value: &str) -> bool {
     value.len() >= SHORTEST && !is_port(value) && !WORDS.iter().any(|word| word.eq_ignore_ascii_case(value))
 }
 
+/// Whether `secret` is a list or an object of JSON, on lines of its own: what such a line holds is no scalar by itself.
+pub(super) fn is_json_of_lines(secret: &str) -> bool {
+    secret.starts_with(['{', '[']) && secret.contains('\n') && serde_json::from_str::<serde::de::IgnoredAny>(secret).is_ok()
+}
+
 /// Whether it is a number such as a port has.
 fn is_port(value: &str) -> bool {
     value.bytes().all(|byte| byte.is_ascii_digit()) && value.parse::<u16>().is_ok()

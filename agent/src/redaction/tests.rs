@@ -189,6 +189,28 @@ fn lines_of_a_secret_and_signs_are_no_scalars() {
     }
 }
 
+/// A list of codes was printed line by line in a diff, and as a whole in a log.
+#[test]
+fn every_line_of_a_secret_of_short_lines_goes() {
+    let secret = "4711\n0815\ntrue\n12";
+    let redactor = redactor(json!(secret));
+    for (line, clean) in [("4711", MARK), ("  - 0815", "  - [redacted]"), ("flag: true", "flag: [redacted]"), ("12", MARK), ("{", "{")] {
+        assert_eq!(redactor.redact_content(line), clean);
+        assert_eq!(redactor.redact(line), line, "in a log these are ports and flags");
+    }
+    let json = serde_json::Value::from(secret).to_string();
+    for whole in [STANDARD.encode(secret), STANDARD_NO_PAD.encode(secret), json, secret.replace('\n', "%0A"), secret.replace('\n', "\\n")] {
+        let clean = redactor.redact(&format!("codes={whole}"));
+        assert!(clean.contains(MARK) && !clean.contains("4711") && clean.len() < 24, "{whole} became {clean}");
+    }
+    let tiny = {
+        let tiny = Redactor::default();
+        tiny.learn(&json!("1\n2"), &[]);
+        tiny
+    };
+    assert_eq!((tiny.redact_content("a 2"), tiny.redact("a 2")), ("a [redacted]".into(), "a 2".into()));
+}
+
 #[test]
 fn a_short_secret_beside_an_escape_goes() {
     for (secret, lines) in [

@@ -10,16 +10,14 @@ use crate::host::environment::absolute;
 use crate::host::{FileKind, Files};
 use crate::plan::Plan;
 use crate::rehearse::request::Refusal;
+use crate::steps::application::Application;
 use crate::steps::application::ebextensions::{Before, Command, Content, Run};
 use crate::steps::application::hooks::{Form, Hook, Occasion};
-use crate::steps::application::judge::{Examined, NamedBy, examine};
+use crate::steps::application::judge::{Asked, Examined, NamedBy, examine};
 use crate::steps::application::platforms::{Made, Speaks};
 use crate::steps::application::procfile::Process;
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
-
-/// The kind of step that has releases.
-const APPLICATIONS: &str = "applications";
 
 /// A release on the desk.
 pub(super) struct Shown {
@@ -43,9 +41,14 @@ impl Shown {
             return Err(Refusal::Usage(format!("there is no directory {shown}\n  hint: name the directory of an unpacked release")));
         }
         let release = Release::read(&path, desk).await?;
-        let mut applications = plan.nodes.iter().map(|node| &node.address).filter(|address| address.kind() == APPLICATIONS).cloned();
-        let (application, others) = (applications.next(), applications.collect());
-        Ok(Self { directory: shown, application, others, examined: examine(&release, None) })
+        let mut applications = plan.nodes.iter().filter_map(|node| Some((&node.address, node.step.any().downcast_ref::<Application>()?)));
+        let first = applications.next();
+        let examined = match first {
+            Some((_, application)) => application.judged(&release),
+            None => examine(&release, Asked::default()),
+        };
+        let (application, others) = (first.map(|(address, _)| address.clone()), applications.map(|(address, _)| address.clone()).collect());
+        Ok(Self { directory: shown, application, others, examined })
     }
 
     pub(super) fn has_mistakes(&self) -> bool {

@@ -2,6 +2,10 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use tokio::sync::Mutex;
 
 use crate::host::disks::DeviceNumber;
 use crate::step::device_name;
@@ -17,6 +21,8 @@ pub(crate) struct Claims {
     ready: RefCell<BTreeSet<String>>,
     /// Filesystems by their UUIDs, and the device that has been mounted by each.
     filesystems: RefCell<BTreeMap<String, DeviceNumber>>,
+    /// Releases that are built, one application at a time.
+    builds: RefCell<BTreeMap<PathBuf, Rc<Mutex<()>>>>,
 }
 
 impl Claims {
@@ -33,6 +39,11 @@ impl Claims {
     /// Takes a volume for a step, unless another step has it.
     pub(crate) fn volume(&self, volume: &str, step: &str) -> bool {
         *self.volumes.borrow_mut().entry(volume.to_owned()).or_insert_with(|| step.to_owned()) == step
+    }
+
+    /// Whose turn it is to build a release.
+    pub(crate) fn building(&self, release: &Path) -> Rc<Mutex<()>> {
+        self.builds.borrow_mut().entry(release.to_owned()).or_default().clone()
     }
 
     /// Takes a UUID for the filesystem on a device, unless the one on another device has it: a clone.

@@ -1,5 +1,6 @@
 //! The trait that every kind of step implements, and the erasing of its types.
 
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
@@ -92,7 +93,11 @@ pub(crate) trait Step: fmt::Debug {
     async fn meanwhile(&self, _cx: &Context<'_>) {}
 }
 
-impl<S: Step> AnyStep for S {
+impl<S: Step + 'static> AnyStep for S {
+    fn any(&self) -> &dyn Any {
+        self
+    }
+
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         Step::summary(self, shown)
     }

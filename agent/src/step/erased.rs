@@ -1,5 +1,6 @@
 //! A step with its types erased, as plans hold it.
 
+use std::any::Any;
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,6 +17,8 @@ use crate::text::Text;
 
 /// A [`Step`](crate::step::Step) with its types erased.
 pub(crate) trait AnyStep: fmt::Debug {
+    /// The step itself, for who knows its kind.
+    fn any(&self) -> &dyn Any;
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String;
     fn shape<'a>(&'a self, key: &'a str) -> Shape<'a>;
     fn template(&self) -> Option<&Path>;

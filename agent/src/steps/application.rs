@@ -33,13 +33,16 @@ pub(crate) mod judge;
 mod memory;
 pub(crate) mod platforms;
 pub(crate) mod procfile;
+mod programs;
 mod prove;
 mod proxy;
 mod recipe;
 pub(crate) mod release;
 pub(crate) mod remark;
 mod restore;
+mod rollback;
 mod slot;
+pub(crate) mod status;
 mod trouble;
 
 use std::collections::BTreeMap;
@@ -52,30 +55,27 @@ use self::change::Change;
 use self::decide::{Found, Wanted};
 use self::environment::is_secret;
 pub(crate) use self::fields::Application;
-pub(crate) use self::front::former::{KIND, left_behind};
 use self::front::Facing;
-use self::generation::{Generation, Placed};
+pub(crate) use self::front::former::{KIND, left_behind};
+use self::generation::Generation;
 pub(crate) use self::ground::in_use;
 use self::ground::{Ground, owner};
-use self::judge::{Examined, examine};
-use self::memory::Memory;
+use self::judge::{Asked, Examined, examine};
+use self::memory::{Memory, Moment};
 use self::platforms::Speaks;
 use self::procfile::WEB;
 use self::release::Release;
-pub(crate) use self::restore::{Missing, bring_back};
+pub(crate) use self::restore::bring_back;
 use self::slot::Slot;
 use self::trouble::ApplicationError;
-use crate::failure::{Explanation, Objection};
+use crate::failure::Objection;
 use crate::host::state::Record;
-use crate::host::{HostError, SEARCH_PATH, Unit};
+use crate::host::{SEARCH_PATH, Unit};
 use crate::step::{Context, Judgment, Look, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
 /// Builds, starting and draining, beside the limits that the application itself sets.
 const PATIENCE: Duration = Duration::from_secs(900);
-
-/// How long requests are waited for where no proxy says how long one may take.
-const DRAIN: Duration = Duration::from_secs(60);
 
 /// An environment file is as large as the variables of one program may be.
 const ENVIRONMENT_LIMIT: u64 = 4 << 20;
@@ -105,7 +105,7 @@ impl Step for Application {
             phase: Phase::Serve,
             ports: self.ports(),
             has_units: true,
-            patience: PATIENCE + self.ready.timeout() + self.stop.grace(),
+            patience: PATIENCE + self.ready.timeout() + self.stop.grace() + self.time_to_go_back(),
             ..Shape::default()
         }
     }
@@ -125,6 +125,9 @@ impl Step for Application {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
         let mut found = ground.found().await.map_err(ApplicationError::Host)?;
+        if found.is_lost {
+            return Err(ApplicationError::Lost);
+        }
         self.find_stale(&mut found, cx).await?;
         let (generation, examined) = match self.generation(cx).await {
             Err(ApplicationError::Release { version, remarks, .. }) => return Ok(vec![Change::Refuse { version, remarks }]),
@@ -132,8 +135,8 @@ impl Step for Application {
         };
         let (port, overlap, php) = (self.port.unwrap_or(examined.port), self.overlap(), generation.php.clone());
         self.has_no_clash(port, cx)?;
-        let build = self.recipe(&generation, &examined, &ground, cx).await?;
-        let hooks = self.due_hooks(&found, &generation, &examined);
+        let build = self.recipe(&generation, &examined, cx).await?;
+        let hooks = self.due_hooks(&examined);
         let followed = self.followed(cx).await?;
         let is_free = |slot: &Slot| followed.iter().all(|former| !former.has(slot.port(port, overlap.covers(WEB))));
         let first = Slot::BOTH.into_iter().find(is_free).unwrap_or(Slot::A);
@@ -146,6 +149,11 @@ impl Step for Application {
         changes.splice(0..0, in_the_way.into_iter().map(front::former::Former::change));
         changes.extend(others.into_iter().map(front::former::Former::change));
         if !changes.is_empty() {
+            let generation = &wanted.generation;
+            let remarks = programs::lacking(&examined, &generation.environment, cx.host()).await.map_err(ApplicationError::Host)?;
+            if !remarks.is_empty() {
+                return Ok(vec![Change::Refuse { version: generation.version.clone(), remarks }]);
+            }
             examined.warnings.iter().for_each(|warning| cx.progress(Progress::Warning(format!("{warning:#}"))));
         }
         Ok(changes)
@@ -154,27 +162,15 @@ impl Step for Application {
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let record = self.record(cx).await?;
         let ground = ground(&record, cx);
-        let failed = |slot: &Slot| Some(*slot);
-        let slot = match &change {
-            Change::Prepare { slot, .. } | Change::Launch { slot, .. } | Change::Prove { slot, .. } => failed(slot),
-            Change::Settle { slot, .. } | Change::Switch { slot, .. } | Change::Hooks { slot, .. } => failed(slot),
-            // What is stopped is what was before.
-            Change::Stop { slot, .. } => Some(slot.other()),
-            Change::Configure { .. } | Change::Serve { .. } | Change::Withdraw { .. } => ground.candidate(),
-            Change::Refuse { .. } | Change::Build { .. } | Change::Retire { .. } | Change::Depart { .. } => None,
-        };
-        match (self.make(&change, &ground, cx).await, slot) {
-            (Err(error), Some(slot)) => Err(self.go_back(slot, error, &ground, cx).await),
-            (Err(error), None) => {
-                let serves = ground.serving().map(|(_, placed)| placed);
-                if let Some(placed) = &serves
-                    && let Err(trouble) = ground.point_current(placed).await
-                {
-                    cx.progress(Progress::Warning(Explanation::of(&trouble).to_string()));
-                }
-                Err(error.keeping(serves.map(|placed| placed.generation.version)))
-            }
-            (Ok(()), _) => Ok(()),
+        // Going back takes time, too.
+        let reserve = self.time_to_go_back().min(cx.patience / 2);
+        let hurried = Context { deadline: cx.deadline.saturating_sub(reserve), ..*cx };
+        match self.make(&change, &ground, &hurried).await {
+            Err(error) => Err(match change.fails_in(&ground) {
+                Some(slot) => self.go_back(slot, error, &ground, cx).await,
+                None => error,
+            }),
+            Ok(()) => Ok(()),
         }
     }
 
@@ -206,7 +202,7 @@ impl Application {
             Change::Refuse { version, remarks } => {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
-            Change::Build { placed, recipe } => return self.build(placed, recipe, ground, cx).await,
+            Change::Build { placed, recipe } => return self.build(placed, recipe, cx).await,
             Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
             Change::Configure { site, leaving, .. } => return self.configure(site, leaving, ground, cx).await,
             Change::Serve { slot, .. } => return self.serve(*slot, ground, cx).await,
@@ -220,56 +216,10 @@ impl Application {
             Change::Launch { placed, process, .. } => return prove::launched(placed, process, ground, cx).await,
             Change::Prove { placed, .. } => return prove::serves(&self.ready, placed, ground, cx).await,
             Change::Switch { slot, .. } => ground.switch(*slot).await,
-            Change::Settle { placed, .. } => return prove::settles(placed, ground, cx).await,
+            Change::Settle { placed, .. } => return prove::settles(&self.ready, placed, ground, cx).await,
             Change::Retire { slot, placed } => self.retire(*slot, placed, ground, cx).await,
         };
         done.map_err(ApplicationError::Host)
-    }
-
-    /// Waits for the requests in a slot that serves no new ones, and stops what is there.
-    async fn retire(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
-        cx.waiting(format!("for the requests that {placed} still answers"));
-        let limit = self.proxy.timeout().unwrap_or(DRAIN).min(cx.time_left());
-        if !ground.drained(slot, placed, limit).await? {
-            cx.progress(Progress::Warning(format!("{placed} still had connections after {limit:?}, and was asked to stop")));
-        }
-        cx.waiting(format!("for {placed} to stop"));
-        ground.retire(slot, placed).await
-    }
-
-    /// After a failure in a slot: the generation in the other one, if there is one that served, serves again.
-    async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
-        let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven).map(|(placed, _)| placed);
-        let back = match (&before, ground.memory.slot(failed)) {
-            (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
-            // What serves is left as it is, though something of it has failed.
-            (None, Some((new, _))) if ground.memory.current() != Some(failed) => match ground.retire(failed, &new).await {
-                Ok(()) => front::restore(ground.memory.current(), ground, cx).await,
-                Err(error) => Err(ApplicationError::Host(error)),
-            },
-            (None, _) => Ok(()),
-        };
-        if let Err(trouble) = back {
-            cx.progress(Progress::Warning(format!("cannot undo what was begun: {}", Explanation::of(&trouble))));
-            return error;
-        }
-        error.keeping(before.map(|placed| placed.generation.version))
-    }
-
-    /// Has the generation before serve, and waits until it does where it had to be started.
-    async fn serve_again(&self, failed: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
-        let was_down = !ground.found().await.map_err(ApplicationError::Host)?.running.contains(&placed.unit(WEB));
-        ground.make_room(failed, self.overlap()).await.map_err(ApplicationError::Host)?;
-        if !was_down {
-            // It gets its requests back at once. The proxy leads to both until it has read its former configuration.
-            ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
-        }
-        let restored = front::restore(Some(failed.other()), ground, cx).await;
-        ground.go_back(failed, placed, time_to_go_back(cx)).await.map_err(ApplicationError::Host)?;
-        if was_down {
-            prove::serves(&self.ready, placed, ground, cx).await?;
-        }
-        restored
     }
 
     /// What is wanted to run, and what the release says of it.
@@ -315,6 +265,18 @@ impl Application {
         Ok((generation, examined))
     }
 
+    /// What a release would run, with the commands of the document as they are written there.
+    pub(crate) fn judged(&self, release: &Release) -> Examined {
+        let run: BTreeMap<String, String> = self.run.iter().map(|(name, text)| (name.clone(), text.raw().to_owned())).collect();
+        let mut examined = examine(release, self.asked(&run));
+        examined.port = self.port.unwrap_or(examined.port);
+        examined
+    }
+
+    fn asked<'r>(&self, run: &'r BTreeMap<String, String>) -> Asked<'r> {
+        Asked { run: (!run.is_empty()).then_some(run), builds: !self.build.is_empty(), ignores_hooks: !self.hooks }
+    }
+
     /// What the release shows, once that can run.
     async fn examined(&self, release: &Path, version: &str, cx: &Context<'_>) -> Result<Examined, ApplicationError> {
         let render = |(name, command): (&String, &Text)| {
@@ -323,7 +285,7 @@ impl Application {
         };
         let run = self.run.iter().map(render).collect::<Result<BTreeMap<_, _>, ApplicationError>>()?;
         let shown = Release::read(release, &*cx.host().files).await.map_err(ApplicationError::Host)?;
-        let mut examined = examine(&shown, (!run.is_empty()).then_some(&run));
+        let mut examined = examine(&shown, self.asked(&run));
         match examined.mistakes.is_empty() {
             true => Ok(examined),
             false => {
@@ -349,13 +311,8 @@ impl Application {
     }
 }
 
-/// Going back has a time of its own: that of the step may be over.
-fn time_to_go_back(cx: &Context<'_>) -> Duration {
-    cx.time_left().max(Duration::from_secs(30))
-}
-
 fn ground<'a>(record: &'a Record, cx: &'a Context<'_>) -> Ground<'a> {
-    let memory = Memory { record, boot_id: &cx.world.boot_id, clock: &*cx.host().clock };
+    let memory = Memory { record, moment: Moment { boot_id: &cx.world.boot_id, clock: &*cx.host().clock } };
     Ground { application: cx.key(), host: cx.host(), memory }
 }
 

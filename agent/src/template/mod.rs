@@ -56,7 +56,7 @@ pub(crate) use self::formats::{Format, FormatError, helper_for};
 pub(crate) use self::quote::env::environment_value;
 pub(crate) use self::render::Told;
 pub(crate) use self::scope::{SIZE_LIMIT, Scope, descend};
-pub(crate) use self::uses::{Bare, Inert, Stands};
+pub(crate) use self::uses::{Bare, Inert, Stands, announces_block_text};
 
 /// Where template files lie in an image.
 pub(crate) const TEMPLATES: &str = "/etc/ingot/templates";

@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::rc::Rc;
+
 use super::helpers::Helper;
 use super::position::Position;
 use super::tree::{Base, Block, BlockKind, Expression, Node};
@@ -57,7 +59,7 @@ pub(crate) enum Stands {
 
 /// Every value that is printed bare. One that is all there is in a template is a file of its own, and not among them.
 pub(super) fn bare(nodes: &[Node]) -> Vec<Bare> {
-    let mut walk = Walk { levels: Vec::new(), before: String::new(), line: 0, above: Vec::new(), found: Vec::new() };
+    let mut walk = Walk { levels: Vec::new(), before: String::new(), line: 0, above: None, found: Vec::new() };
     let blank = |node: &&Node| matches!(node, Node::Text(text) if text.trim().is_empty());
     if nodes.iter().filter(|node| !blank(node)).count() > 1 || !matches!(nodes.first(), Some(Node::Print(_))) {
         walk.nodes(nodes, "");
@@ -72,17 +74,19 @@ struct Walk {
     before: String,
     /// Where in that the present line begins.
     line: usize,
-    /// Of the lines above those that enclose the last of them, outermost first: each is indented less than the next.
-    above: Vec<Above>,
+    /// The last line above.
+    above: Option<Rc<Above>>,
     found: Vec<Bare>,
 }
 
-/// A line above.
-#[derive(Debug, Clone, Copy)]
+/// A line above. Shared, as what a block puts there is forgotten when it ends.
+#[derive(Debug)]
 struct Above {
     indent: usize,
     /// Whether what is indented more is the text of a block scalar.
     begins_text: bool,
+    /// The next one above it that is indented less.
+    enclosing: Option<Rc<Self>>,
 }
 
 /// How much of a line is looked at on each side of a value, in bytes: a file may be one line of megabytes.
@@ -110,18 +114,18 @@ impl Walk {
             let line = &self.before[self.line..from + length];
             if !line.trim().is_empty() {
                 let indent = indent(line);
-                self.above.truncate(self.enclosing(indent));
-                let within_text = self.above.last().is_some_and(|above| above.begins_text);
-                self.above.push(Above { indent, begins_text: within_text || announces_block_text(line) });
+                let enclosing = self.enclosing(indent).cloned();
+                let within_text = enclosing.as_ref().is_some_and(|above| above.begins_text);
+                self.above = Some(Rc::new(Above { indent, begins_text: within_text || announces_block_text(line), enclosing }));
             }
             from += length + 1;
             self.line = from;
         }
     }
 
-    /// How many of the lines above enclose one that is indented so far.
-    fn enclosing(&self, indent: usize) -> usize {
-        self.above.partition_point(|above| above.indent < indent)
+    /// The nearest of the lines above that encloses one that is indented so far.
+    fn enclosing(&self, indent: usize) -> Option<&Rc<Above>> {
+        std::iter::successors(self.above.as_ref(), |above| above.enclosing.as_ref()).find(|above| above.indent < indent)
     }
 
     fn print(&mut self, expression: &Expression, after: &str) {
@@ -137,10 +141,10 @@ impl Walk {
             };
             let line = &self.before[self.line..];
             let near = &line[line.ceil_char_boundary(line.len().saturating_sub(NEAR))..];
+            let head = &line[..line.floor_char_boundary(NEAR)];
             let place = if is_for_docker(expression) { Stands::ForDocker } else { place(near, after) };
-            let enclosing = self.enclosing(indent(line)).checked_sub(1).map(|last| self.above[last]);
-            let in_block_text = enclosing.is_some_and(|above| above.begins_text);
-            let inert = inert(line, after)
+            let in_block_text = self.enclosing(indent(head)).is_some_and(|above| above.begins_text);
+            let inert = inert(head, after)
                 .or_else(|| in_block_text.then_some(Inert::BlockText))
                 .or_else(|| is_remark(near).then_some(Inert::Remark));
             self.found.push(Bare { written, argument, origins, position, place, inert });
@@ -161,16 +165,16 @@ impl Walk {
         if opens_level {
             self.levels.pop();
         }
-        self.go_back(before, line, above.clone());
+        self.go_back(before, line, above.as_ref());
         self.nodes(block.otherwise.as_deref().unwrap_or_default(), after);
-        self.go_back(before, line, above);
+        self.go_back(before, line, above.as_ref());
         self.before.push(TAG);
     }
 
     /// Forgets what a block has put there.
-    fn go_back(&mut self, before: usize, line: usize, above: Vec<Above>) {
+    fn go_back(&mut self, before: usize, line: usize, above: Option<&Rc<Above>>) {
         self.before.truncate(before);
-        (self.line, self.above) = (line, above);
+        (self.line, self.above) = (line, above.cloned());
     }
 
     /// The paths that the text of an expression comes from, if it is not quoted.
@@ -260,8 +264,17 @@ fn inert(before: &str, after: &str) -> Option<Inert> {
 
 /// Whether a line has a `#` after white space and outside of quotes.
 fn is_remark(before: &str) -> bool {
-    let mut signs = before.match_indices(" #").map(|(at, _)| &before[..at]);
-    signs.any(|begun| ['"', '\''].iter().all(|quote| begun.matches(*quote).count() % 2 == 0))
+    let (mut in_double, mut in_single, mut last) = (false, false, 0);
+    for byte in before.bytes() {
+        match byte {
+            b'"' => in_double = !in_double,
+            b'\'' => in_single = !in_single,
+            b'#' if last == b' ' && !in_double && !in_single => return true,
+            _ => {}
+        }
+        last = byte;
+    }
+    false
 }
 
 fn indent(line: &str) -> usize {
@@ -269,7 +282,7 @@ fn indent(line: &str) -> usize {
 }
 
 /// Whether a line ends with `|` or `>` and what YAML allows behind it, as a word of its own behind a key or a dash.
-fn announces_block_text(line: &str) -> bool {
+pub(crate) fn announces_block_text(line: &str) -> bool {
     let line = line.split(" #").next().unwrap_or_default().trim_end();
     let Some((key, sign)) = line.rsplit_once(' ') else { return false };
     let indicators = sign.strip_prefix(['|', '>']);

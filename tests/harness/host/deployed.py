@@ -57,15 +57,15 @@ def web(generation) -> str:
     return f"bin/gate start; GENERATION={generation} exec python3 -S bin/echo.py"
 
 
-def release_of(generation, files: dict[str, str] | None = None) -> dict[str, bytes]:
-    """A release that serves, with a process beside `web`; `files` replace or add to its own."""
+def release_of(generation, files: dict[str, str | None] | None = None) -> dict[str, bytes]:
+    """A release that serves, with a process beside `web`; `files` replace or add to its own, or remove them by `None`."""
     own = {
         "Procfile": f"web: {web(generation)}\njobs: exec bin/jobs\n",
         "bin/echo.py": Path(load.__file__).with_name("echo.py").read_text(),
         "bin/gate": GATE,
         "bin/jobs": JOBS,
     }
-    return {name: text.encode() for name, text in {**own, **(files or {})}.items()}
+    return {name: text.encode() for name, text in {**own, **(files or {})}.items() if text is not None}
 
 
 def shop(key: str, *, bundle: dict | None = None, secrets: dict | None = None, **fields) -> str:
@@ -77,6 +77,9 @@ def shop(key: str, *, bundle: dict | None = None, secrets: dict | None = None, *
 
 
 class Deployed(Machine):
+    # Where the proxy listens.
+    listen = LISTEN
+
     def begin(self) -> None:
         """Boots, with ingot, the user of the applications, and the load's program."""
         self.boots = itertools.count(1)
@@ -156,9 +159,9 @@ class Deployed(Machine):
 
     # What serves.
 
-    def generation(self, port: int = LISTEN) -> str:
+    def generation(self, port: int | None = None) -> str:
         """The generation that answers; what is wrong where none does."""
-        done = self.run("curl", "-sS", "--max-time", "20", f"http://127.0.0.1:{port}/")
+        done = self.run("curl", "-sS", "--max-time", "20", f"http://127.0.0.1:{port or self.listen}/")
         return done.stdout.rpartition(" gen=")[2].strip() if " gen=" in done.stdout else str(done)
 
     def units(self, application: str = "shop") -> list[str]:
@@ -171,10 +174,11 @@ class Deployed(Machine):
 
     # Load.
 
-    def begin_load(self, longest: float = 2.0) -> None:
+    def begin_load(self, longest: float = 2.0, websocket: bool = True) -> None:
         run = ["systemd-run", "--quiet", "--unit=load", "-p", "LimitNOFILE=4096", "python3", "-S", "/opt/load.py"]
         since = self.must("date", "+%s.%N").strip()
-        self.must(*run, f"--longest={longest}", "--websocket=/ws", "127.0.0.1", str(LISTEN), "/run/load.json")
+        talk = ["--websocket=/ws"] if websocket else []
+        self.must(*run, f"--longest={longest}", *talk, "127.0.0.1", str(self.listen), "/run/load.json")
         # Every kind of client has a request with the application by then, the slowest among them.
         self.wait_until(f"test $(journalctl -t shop_access -o cat --since=@{since} | wc -l) -gt 300")
 

@@ -129,7 +129,7 @@ class Load:
         body = os.urandom(random.choice((10, 700, 9000, 70_000))) if kind.post else b""
         head = [f"{'POST' if kind.post else 'GET'} /x HTTP/1.1", f"Host: {self.host}", f"X-Id: {request}"]
         head += [f"X-Wait: {self.longest}"] if kind.long else []
-        head += [f"Content-Length: {len(body)}"] if kind.post else []
+        head += ["Content-Type: application/octet-stream", f"Content-Length: {len(body)}"] if kind.post else []
         head += [] if kind.keep_alive else ["Connection: close"]
         half = len(body) // 2 if kind.slow_body else len(body)
         writer.write("\r\n".join([*head, "", ""]).encode() + body[:half])

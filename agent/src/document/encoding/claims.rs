@@ -8,8 +8,10 @@ use std::sync::Arc;
 use super::beginnings::{ARCHIVE, CLOUD_CONFIG, MARKER, SCRIPT, TEMPLATE, begins_as_message, begins_with, for_cloud_init};
 use super::marker::{Head, head, shown, slips_in, slips_to_ingot};
 use super::slip::Slip;
+use super::unread::{PROGRAM, ZIP};
 use crate::document::registry::{self, INCLUDE, KINDS, VERSION};
 use crate::document::tree::{self, Key, Node, Value};
+use crate::template::announces_block_text;
 
 /// The key of a cloud-config under which it holds a boot document.
 const KEY: &str = "ingot";
@@ -180,9 +182,7 @@ fn key_inside(text: &str) -> Option<(usize, usize)> {
         if line.trim().is_empty() || block_text.is_some_and(|within| indent > within) {
             continue;
         }
-        let line_end = line.trim_end().trim_end_matches(['+', '-']);
-        let is_begun = [": |", ": >", "- |", "- >"].iter().any(|end| line_end.ends_with(end));
-        block_text = is_begun.then_some(indent);
+        block_text = announces_block_text(line).then_some(indent);
         let Some((column, _)) = key_of(line).filter(|(_, key)| slips_to_ingot(key) <= 1) else { continue };
         let beside = line.split_once(':').map_or("", |(_, value)| value);
         if is_ours(beside) || lines.peek().is_some_and(|(_, below)| is_ours(below)) {
@@ -319,9 +319,18 @@ pub(super) fn is_generic_text(kind: &str) -> bool {
     is_generic(kind) && kind != "application/octet-stream"
 }
 
-/// Whether a type is what tools give to programs and to files of any kind: a script, or a part without a type.
-pub(super) fn is_script_or_attachment(kind: &str) -> bool {
-    matches!(kind, "" | "text/x-shellscript")
+/// Whether what cannot be read is plainly for another program: a program among the scripts, or an archive that is named as
+/// one. Tools give either the type of scripts, or none.
+pub(super) fn is_of_others(what: &str, kind: &str, file_name: &str) -> bool {
+    const ARCHIVES: [&str; 4] = [".zip", ".jar", ".war", ".whl"];
+
+    let is_archive = || what == ZIP && ARCHIVES.iter().any(|end| file_name.to_ascii_lowercase().ends_with(end));
+    matches!(kind, "" | "text/x-shellscript") && (what == PROGRAM || is_archive())
+}
+
+/// Whether the text of a part of a type like that is one that cloud-init knows, or holds what is told as ours.
+pub(super) fn is_for_others(kind: &str, text: &str) -> bool {
+    for_cloud_init(text.as_bytes()).is_some() || in_part(kind, text).is_some()
 }
 
 /// Whether a part that cannot be read beyond `text` may hold a document of ours, or the `ingot:` of a cloud-config, in the

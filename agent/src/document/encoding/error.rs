@@ -81,7 +81,7 @@ impl Failure for EncodingError {
             }
             Self::NotText { part, .. } => format!("save {part} as UTF-8"),
             Self::Empty { .. } => "launch the instance with a boot document that begins with `#ingot`, or without any user data".into(),
-            Self::Unread { what: "UTF-32", part } => format!("save {part} as UTF-8"),
+            Self::Unread { what: "UTF-16" | "UTF-32", part } => format!("save {part} as UTF-8"),
             Self::Unread { what: "a program", .. } => "send a boot document, or a script that installs the program".into(),
             Self::Unread { .. } => "compress it with gzip or zstd, or send it as it is".into(),
             Self::BrokenMessage { .. } => "make it with `cloud-init devel make-mime` or Terraform's cloudinit_config, not by hand".into(),

@@ -29,11 +29,12 @@ use mail_parser::decoders::quoted_printable::quoted_printable_decode;
 use self::headers::{Cut, Headers, Kind, MAX_HEADERS, broken, cut, cut_strictly, is_header};
 use self::lines::lines;
 use super::beginnings::{MARKER, begins_as_message};
-use super::claims::{in_part, is_generic_text, is_our_type, is_script_or_attachment, may_go_on_as_ours};
+use super::claims::{in_part, is_for_others, is_generic_text, is_of_others, is_our_type, may_go_on_as_ours};
 use super::error::{Encoding, EncodingError};
 use super::marker::shown;
 use super::part::{Part, WHOLE, readable};
 use super::slip::Slip;
+use super::unread::UTF_16;
 use super::unwrap::{self, Fault};
 use crate::failure::{Explanation, Failure as _};
 
@@ -86,14 +87,14 @@ struct Walk {
 struct Unread {
     name: String,
     why: EncodingError,
-    /// Whether its type is the one that tools give to scripts and attachments.
+    /// Whether it is plainly for another program, as long as a part of ours is there.
     is_passable: bool,
 }
 
 impl Walk {
     /// The parts, among them those that cannot be read. An author who has sent a document in a part of our type knows that
-    /// type, so a binary script or attachment beside it is what it seems. The others are mistakes beside the documents
-    /// whose signals are sent.
+    /// type, so a binary script or an archive beside it is what it seems. What is compressed may be the second half of the
+    /// document: such parts are mistakes, beside the documents whose signals are sent.
     fn with_unread(mut self) -> Result<Vec<Part>, EncodingError> {
         if self.documents.is_empty() {
             return self.unread.into_iter().next().map_or(Ok(Vec::new()), |unread| Err(unread.why));
@@ -147,7 +148,8 @@ impl Walk {
                         Ok(Some(text)) => text,
                         Ok(None) => continue,
                         Err(why) => {
-                            let is_passable = matches!(why, EncodingError::Unread { .. }) && is_script_or_attachment(kind);
+                            let file_name = headers.file_name.as_deref().unwrap_or_default();
+                            let is_passable = matches!(why, EncodingError::Unread { what, .. } if is_of_others(what, kind, file_name));
                             self.unread.push(Unread { name, why, is_passable });
                             break;
                         }
@@ -216,6 +218,9 @@ impl Walk {
         };
         self.left_for_others -= unwrapped.largest;
         match Part::read(name, &unwrapped.bytes) {
+            Ok(part) if part.slip.is_some() && is_generic_text(kind) && !is_for_others(kind, &part.text) => {
+                Err(EncodingError::Unread { part: name.to_owned(), what: UTF_16 })
+            }
             Ok(part) => Ok(Some(part.text)),
             Err(EncodingError::NotText { .. }) => Ok(Some(readable(&unwrapped.bytes).to_owned())),
             Err(error) if is_generic_text(kind) => Err(error),

@@ -1,11 +1,15 @@
 //! Encodings that ingot does not read, known so that a message can name them.
 
+pub(super) const ZIP: &str = "a zip archive";
+pub(super) const PROGRAM: &str = "a program";
+pub(super) const UTF_16: &str = "UTF-16";
+
 /// By the first bytes, as file(1) tells them.
 const BEGINNINGS: [(&[u8], &str); 12] = [
     (b"\xfd7zXZ\0", "xz"),
     (b"BZh", "bzip2"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"PK\x05\x06", "a zip archive"),
+    (b"PK\x03\x04", ZIP),
+    (b"PK\x05\x06", ZIP),
     (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
     (b"LZIP", "lzip"),
     (b"\x04\x22\x4d\x18", "lz4"),
@@ -13,7 +17,7 @@ const BEGINNINGS: [(&[u8], &str); 12] = [
     (b"\x78\x9c", "zlib"),
     (b"\x1f\x9d", "compress"),
     (b"\xff\xfe\0\0", "UTF-32"),
-    (b"\x7fELF", "a program"),
+    (b"\x7fELF", PROGRAM),
 ];
 
 /// What `bytes` are, if it is known and not read.

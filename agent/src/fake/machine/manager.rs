@@ -29,6 +29,9 @@ pub(crate) struct FakeUnit {
     since: Option<Duration>,
     starts: u32,
     transient: bool,
+    stops_badly: bool,
+    /// It was stopped, and stopped badly.
+    is_left: bool,
     pub(super) reloads: u32,
 }
 
@@ -79,6 +82,8 @@ impl FakeUnit {
             since: None,
             starts: 0,
             transient: false,
+            stops_badly: false,
+            is_left: false,
             reloads: 0,
         }
     }
@@ -118,6 +123,12 @@ impl FakeUnit {
     pub(crate) fn fails(mut self, exit_status: i32) -> Self {
         self.course = Course::Fails;
         self.exit_status = exit_status;
+        self
+    }
+
+    /// Its program does not end with 0 when it is stopped: systemd keeps it as failed, and its name with it.
+    pub(crate) fn stops_badly(mut self) -> Self {
+        self.stops_badly = true;
         self
     }
 
@@ -223,6 +234,7 @@ impl FakeUnit {
         let (active, sub, result) = match (running, self.course) {
             _ if self.shown.id == OWN => ("activating", "start", "success"),
             _ if self.limited => ("failed", "failed", "start-limit-hit"),
+            _ if self.is_left => ("failed", "failed", "exit-code"),
             (None, _) | (Some(_), Course::Ends | Course::Skipped | Course::Idles) => ("inactive", "dead", "success"),
             (Some(running), Course::Late(by)) if running < by => ("activating", "start", "success"),
             (Some(running), Course::Dies(after)) if running >= after => ("failed", "failed", "exit-code"),
@@ -291,13 +303,14 @@ impl Manager {
 
     pub(super) fn stop_all(&mut self) {
         self.units.retain(|_, unit| !unit.transient);
-        self.units.values_mut().for_each(|unit| unit.since = None);
+        self.units.values_mut().for_each(|unit| (unit.since, unit.is_left) = (None, false));
     }
 
     /// Says whether there was anything to stop. A transient unit is gone then.
     pub(super) fn stop(&mut self, name: &str) -> bool {
         let Some(unit) = self.units.get_mut(name) else { return false };
         let was_up = unit.since.take().is_some();
+        unit.is_left = was_up && unit.stops_badly;
         if unit.transient {
             self.units.remove(name);
         }
@@ -308,7 +321,7 @@ impl Manager {
     pub(super) fn launch(&mut self, launch: &Launch, now: Duration) -> Result<bool, HostError> {
         let name = launch.unit.as_str();
         let unit = self.units.entry(name.to_owned()).or_insert_with(|| FakeUnit::launched(name));
-        if unit.since.is_some() {
+        if unit.since.is_some() || unit.is_left {
             return refused("start", name, format!("Failed to start transient service unit: Unit {name} was already loaded."));
         }
         unit.since = Some(now);
@@ -351,7 +364,7 @@ impl Manager {
 
     /// Says whether there was anything to forget.
     pub(super) fn forget_failure(&mut self, name: &str) -> bool {
-        self.units.get_mut(name).is_some_and(|unit| std::mem::take(&mut unit.limited))
+        self.units.get_mut(name).is_some_and(|unit| std::mem::take(&mut unit.limited) | std::mem::take(&mut unit.is_left))
     }
 
     /// Starts a unit and, first, what it requires. Says whether anything changed.

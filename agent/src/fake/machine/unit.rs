@@ -75,7 +75,14 @@ impl Units for FakeMachine {
     }
 
     async fn launch(&self, launch: &Launch, _timeout: Duration) -> Result<(), HostError> {
-        self.change(|| self.0.units.borrow_mut().launch(launch, self.elapsed())).await
+        self.change(|| {
+            let path = &launch.environment_file;
+            if self.0.tree.borrow().file(path).is_none() {
+                return refused("start", &launch.unit, format!("Failed to load environment files: {} is not there", path.display()));
+            }
+            self.0.units.borrow_mut().launch(launch, self.elapsed())
+        })
+        .await
     }
 
     async fn reload(&self, name: &str, _timeout: Duration) -> Result<(), HostError> {
@@ -111,6 +118,10 @@ impl Units for FakeMachine {
             self.sleep(journal_takes).await;
         }
         journal[journal.len().saturating_sub(lines)..].to_vec()
+    }
+
+    async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
+        self.journal(unit, lines).await
     }
 
     fn own(&self) -> Option<String> {

@@ -140,6 +140,30 @@ async fn the_table_of_mounts_is_read_without_the_lock() {
     assert!(all.await.iter().all(Result::is_ok));
 }
 
+/// Everything waited for that look, on whatever file system it was.
+#[tokio::test]
+async fn a_look_at_the_mounts_that_hangs_keeps_no_other_mount_waiting() {
+    static MAY_END: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+    fn table_that_hangs() -> Vec<PathBuf> {
+        drop(MAY_END.1.wait_while(MAY_END.0.lock().unwrap(), |may_end| !*may_end).unwrap());
+        vec!["/".into(), "/proc".into()]
+    }
+    let threads = Threads::with_mounts(Kind::Turns, LATE, table_that_hangs);
+    let (hanging, begun) = Hanging::new();
+    let mut all = std::pin::pin!(join_all((0..2 * LATE_ON_ONE_MOUNT).map(|_| hanging.one(&threads))));
+    assert!(poll_immediate(&mut all).await.is_none());
+    let since = Instant::now();
+    let of_proc = threads.work("wait for", Path::new("/proc/x"), Path::new("/proc/x"), || Ok(7));
+    assert_eq!(tokio::time::timeout(Duration::from_secs(20), of_proc).await.unwrap().unwrap(), 7);
+    assert!(since.elapsed() < IDLE, "{:?}", since.elapsed());
+    let begun = begun.try_iter().count();
+    assert!((LATE_ON_ONE_MOUNT..=LATE_ON_ONE_MOUNT + AT_ONCE).contains(&begun), "{begun}");
+    *MAY_END.0.lock().unwrap() = true;
+    MAY_END.1.notify_all();
+    hanging.let_go();
+    assert!(all.await.iter().all(Result::is_ok));
+}
+
 /// A thread that had fallen asleep with nothing to wait for was taken for one that looks again, five seconds later.
 #[tokio::test]
 async fn a_thread_that_sleeps_does_not_keep_others_from_looking() {

@@ -43,6 +43,9 @@ const SANDBOX: &[&str] = &[
     "RestrictRealtime=yes",
 ];
 
+/// What a program ends with that was asked to by SIGTERM, and ends by itself: Java and shells do.
+const ENDED_AS_ASKED: &str = "SuccessExitStatus=143";
+
 /// How long systemd rests before it starts an ended program again.
 const RESTART: &str = "RestartSec=1s";
 
@@ -58,7 +61,7 @@ impl Launch {
         property(format!("EnvironmentFile={}", self.environment_file.display()));
         property(format!("SyslogIdentifier={}", self.identifier));
         // However often its program ends, and however it does.
-        ["Restart=always", RESTART, "StartLimitIntervalSec=0"].iter().for_each(|text| property((*text).to_owned()));
+        ["Restart=always", RESTART, "StartLimitIntervalSec=0", ENDED_AS_ASKED].iter().for_each(|text| property((*text).to_owned()));
         property(format!("KillSignal={}", self.stop_signal));
         property(format!("TimeoutStopSec={}ms", self.stop_grace.as_millis()));
         SANDBOX.iter().for_each(|text| property((*text).to_owned()));

@@ -40,6 +40,7 @@ pub(super) const PROPERTIES: &[&str] = &[
     "AssertTimestampMonotonic",
     "Asserts",
     "CanReload",
+    "ActiveEnterTimestamp",
 ];
 
 /// What systemd has told of an object without being asked: its properties as they last changed, of those in [`PROPERTIES`].
@@ -95,6 +96,8 @@ pub(crate) struct Unit {
     pub(crate) conditions: Vec<(String, bool)>,
     /// CanReload
     pub(crate) can_reload: bool,
+    /// ActiveEnterTimestamp: when it last came up, in microseconds since 1970; 0 if it has not
+    pub(crate) up_since: i64,
 }
 
 /// What came of the conditions of a unit when it was last to be started.
@@ -158,6 +161,7 @@ impl Unit {
             "AssertTimestampMonotonic" => self.assertion.at_all = value != "0",
             "Conditions" | "Asserts" => self.conditions.extend(value.split(ENTRY).filter_map(condition)),
             "CanReload" => self.can_reload = value == "yes",
+            "ActiveEnterTimestamp" => self.up_since = value.parse().unwrap_or(0),
             _ => {}
         }
         self

@@ -7,16 +7,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::decide::Found;
-use super::environment::is_secret;
 use super::fields::Application;
 use super::generation::{Generation, Placed};
 use super::ground::{Ground, owner};
 use super::hooks::{Moment, Occasion};
 use super::judge::Examined;
-use super::recipe::{Recipe, hooks, shown};
+use super::memory::{self, Builds};
+use super::recipe::{Recipe, shown};
 use super::trouble::ApplicationError;
-use crate::host::{Attributes, End, HostError, Invocation, SEARCH_PATH, User};
+use crate::host::{Attributes, End, Host, HostError, Invocation, SEARCH_PATH, User};
 use crate::step::fields::Excerpt;
 use crate::step::{Context, Progress};
 use crate::text::SecretText;
@@ -30,7 +29,6 @@ const LEADER: (&str, &str) = ("EB_IS_COMMAND_LEADER", "true");
 /// A program of a release, and what it is run with.
 pub(super) struct Run<'a> {
     pub(super) release: &'a Path,
-    pub(super) path: &'a [String],
     pub(super) environment: &'a [(String, SecretText)],
     /// `None` runs as ingot does.
     pub(super) user: Option<User>,
@@ -60,13 +58,11 @@ impl Run<'_> {
     }
 
     fn invocation(&self, argv: &[String], timeout: Duration) -> Invocation {
-        let own = self.path.iter().map(|path| format!("{}/{path}:", self.release.display()));
-        let path: String = own.chain([SEARCH_PATH.to_owned()]).collect();
         let (name, home) = self.user.as_ref().map_or(("root", Path::new("/root")), |user| (&user.name, &user.home));
         let home = home.display().to_string();
-        let base = [("PATH", path.as_str()), ("LANG", "C.UTF-8"), ("USER", name), ("LOGNAME", name), ("HOME", &home)];
+        let base = [("PATH", SEARCH_PATH), ("LANG", "C.UTF-8"), ("USER", name), ("LOGNAME", name), ("HOME", &home)];
         let mut environment: Vec<(String, SecretText)> = base.map(|(name, value)| (name.to_owned(), value.into())).into();
-        for (name, value) in self.environment.iter().filter(|(name, _)| name != "PATH") {
+        for (name, value) in self.environment {
             environment.retain(|(known, _)| known != name);
             environment.push((name.clone(), value.clone()));
         }
@@ -101,56 +97,54 @@ impl Application {
         &self,
         generation: &Generation,
         examined: &Examined,
-        ground: &Ground<'_>,
         cx: &Context<'_>,
     ) -> Result<Option<Recipe>, ApplicationError> {
         let stat = cx.host().files.stat(&generation.release).await.map_err(ApplicationError::Host)?;
         let of = format!("{}:{}", generation.release.display(), stat.map_or(0, |stat| stat.inode));
-        Ok(match ground.memory.built(&generation.release) {
-            Some((recipe, true)) if recipe.of == of => None,
-            Some((recipe, false)) if recipe.of == of => Some(recipe),
-            _ => Some(Recipe::new(of, examined, &self.build)).filter(|recipe| !recipe.is_empty()),
+        let recipe = Recipe::new(of, examined, &self.build);
+        Ok(match builds(cx).of(&generation.release) {
+            Some((built, true)) if built.of == recipe.of => {
+                if built.build != recipe.build {
+                    let said = format!("{} was built before `build:` changed; the change counts for the next release", generation.version);
+                    cx.progress(Progress::Warning(said));
+                }
+                None
+            }
+            // Half of what dependencies install looks like a release that brings them; the document may have been corrected.
+            Some((begun, false)) if begun.of == recipe.of => Some(Recipe { build: recipe.build, ..begun }),
+            _ => Some(recipe).filter(|recipe| !recipe.is_empty()),
         })
     }
 
-    pub(super) async fn build(
-        &self,
-        placed: &Placed,
-        recipe: &Recipe,
-        ground: &Ground<'_>,
-        cx: &Context<'_>,
-    ) -> Result<(), ApplicationError> {
+    pub(super) async fn build(&self, placed: &Placed, recipe: &Recipe, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let release = &placed.generation.release;
-        self.forget_gone(ground, cx).await.map_err(ApplicationError::Host)?;
-        ground.memory.set_built(release, recipe, false).await.map_err(ApplicationError::Host)?;
+        let builds = builds(cx);
+        let turn = cx.world.claims.building(release);
+        let _turn = turn.lock().await;
+        // Another application runs the same release, and was faster.
+        if builds.of(release).is_some_and(|(built, is_done)| is_done && built == *recipe) {
+            return Ok(());
+        }
+        forget_gone(&builds, cx.host()).await.map_err(ApplicationError::Host)?;
+        builds.set(release, recipe, false).await.map_err(ApplicationError::Host)?;
         let owner = owner(release, cx.host()).await.map_err(ApplicationError::Host)?;
         write(recipe, release, owner, cx).await.map_err(ApplicationError::Host)?;
-        let user = cx.host().users.user(&owner.0.to_string()).await.ok();
+        let user = builder(release, owner, cx.host()).await.map_err(ApplicationError::Host)?;
         let environment = self.variables(&placed.generation, cx)?;
-        let run = Run { release, path: &recipe.path, environment: &environment, user };
-        for argv in &recipe.commands {
+        let run = Run { release, environment: &environment, user: Some(user) };
+        for argv in recipe.commands() {
             run.run(argv, &shown(argv), cx).await?;
         }
-        ground.memory.set_built(release, recipe, true).await.map_err(ApplicationError::Host)
+        builds.set(release, recipe, true).await.map_err(ApplicationError::Host)
     }
 
-    /// Forgets how releases were built that are no longer there.
-    async fn forget_gone(&self, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
-        for release in ground.memory.releases() {
-            if cx.host().files.stat(&release).await?.is_none() {
-                ground.memory.forget_built(&release).await?;
-            }
+    /// The hooks of the release, by what they are for and when they run.
+    pub(super) fn due_hooks(&self, examined: &Examined) -> BTreeMap<(Occasion, Moment), Vec<String>> {
+        let mut due: BTreeMap<_, Vec<String>> = BTreeMap::new();
+        for hook in examined.hooks.hooks.iter().filter(|_| self.hooks) {
+            due.entry((hook.occasion, hook.moment)).or_default().push(hook.path.clone());
         }
-        Ok(())
-    }
-
-    /// The hooks that this change of the application runs, by their moment.
-    pub(super) fn due_hooks(&self, found: &Found, generation: &Generation, examined: &Examined) -> BTreeMap<Moment, Vec<String>> {
-        if !self.hooks {
-            return BTreeMap::new();
-        }
-        let occasion = if found.serves(&generation.release) { Occasion::Configuration } else { Occasion::Release };
-        Moment::ALL.into_iter().map(|moment| (moment, hooks(examined, occasion, moment))).collect()
+        due
     }
 
     pub(super) async fn run_hooks(
@@ -164,7 +158,7 @@ impl Application {
         let release = &placed.generation.release;
         let mut environment = self.variables(&placed.generation, cx)?;
         environment.extend([("PORT".to_owned(), placed.port.to_string().as_str().into()), (LEADER.0.to_owned(), LEADER.1.into())]);
-        let run = Run { release, path: &[], environment: &environment, user: None };
+        let run = Run { release, environment: &environment, user: None };
         for hook in hooks {
             let path = release.join(hook);
             if let Some(stat) = cx.host().files.stat(&path).await.map_err(ApplicationError::Host)?
@@ -185,10 +179,30 @@ impl Application {
     fn variables(&self, generation: &Generation, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
         let plain = generation.environment.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         let mut variables: Vec<(String, SecretText)> = plain.collect();
-        for (name, text) in self.environment.iter().filter(|(_, text)| is_secret(text)) {
-            let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
-            variables.push((name.clone(), value));
-        }
+        variables.extend(self.secret_variables(generation, cx)?);
         Ok(variables)
     }
+}
+
+/// The user whose programs build a release: its owner, who may have no name here.
+async fn builder(release: &Path, owner: (u32, u32), host: &Host) -> Result<User, HostError> {
+    let (uid, gid) = owner;
+    match host.users.user(&uid.to_string()).await {
+        Err(HostError::NoUser { .. }) => Ok(User { name: uid.to_string(), uid, gid, home: release.to_owned(), groups: vec![gid] }),
+        known => known,
+    }
+}
+
+fn builds<'a>(cx: &'a Context<'_>) -> Builds<'a> {
+    Builds { record: &cx.world.record, moment: memory::Moment { boot_id: &cx.world.boot_id, clock: &*cx.host().clock } }
+}
+
+/// Forgets how releases were built that are no longer there.
+async fn forget_gone(builds: &Builds<'_>, host: &Host) -> Result<(), HostError> {
+    for release in builds.all() {
+        if host.files.stat(&release).await?.is_none() {
+            builds.forget(&release).await?;
+        }
+    }
+    Ok(())
 }

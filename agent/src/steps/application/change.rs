@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::front::Facing;
 use super::generation::Placed;
+use super::ground::Ground;
 use super::hooks::Moment;
 use super::proxy::UNIT;
 use super::recipe::{Recipe, shown};
@@ -73,7 +74,7 @@ pub(crate) enum Change {
         placed: Placed,
         from: Option<String>,
     },
-    /// Looks whether the processes beside `web` stay up.
+    /// Looks whether all processes stay up: after this, the generation before is stopped.
     Settle {
         slot: Slot,
         placed: Placed,
@@ -93,9 +94,9 @@ pub(crate) enum Change {
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refuse { version, .. } => write!(f, "refuse {version}, which cannot run"),
+            Self::Refuse { version, .. } => write!(f, "reject {version}: it cannot run"),
             Self::Build { placed, recipe } => {
-                let commands: Vec<String> = recipe.commands.iter().map(|argv| shown(argv)).collect();
+                let commands: Vec<String> = recipe.commands().map(|argv| shown(argv)).collect();
                 write!(f, "build {}", placed.generation.release.display())?;
                 if commands.is_empty() { Ok(()) } else { write!(f, ": {}", commands.join("; ")) }
             }
@@ -115,14 +116,29 @@ impl fmt::Display for Change {
                 write!(f, "start {}: {command}", placed.unit(process))
             }
             Self::Prove { placed, .. } => write!(f, "wait until {placed} serves on port {}", placed.port),
-            Self::Switch { placed, from: None, .. } => write!(f, "lead requests to {placed}"),
-            Self::Switch { placed, from: Some(from), .. } => write!(f, "lead requests to {placed} instead of {from}"),
-            Self::Settle { placed, .. } => write!(f, "see that the other processes of {placed} stay up"),
+            Self::Switch { placed, from: None, .. } => write!(f, "switch requests to {placed}"),
+            Self::Switch { placed, from: Some(from), .. } => write!(f, "switch requests to {placed} instead of {from}"),
+            Self::Settle { placed, .. } => write!(f, "check that {placed} stays up"),
             Self::Retire { placed, .. } => write!(f, "drain and stop {}", units(placed, placed.processes())),
             Self::Depart { application, units } if units.is_empty() => write!(f, "forget {application}, which the document no longer has"),
             Self::Depart { application, units } => {
                 write!(f, "drain and stop {} of {application}, which the document no longer has", units.join(", "))
             }
+        }
+    }
+}
+
+impl Change {
+    /// The slot that is freed if this fails, for what is in the other to go on serving.
+    pub(super) fn fails_in(&self, ground: &Ground<'_>) -> Option<Slot> {
+        match self {
+            Self::Prepare { slot, .. } | Self::Launch { slot, .. } | Self::Prove { slot, .. } => Some(*slot),
+            Self::Settle { slot, .. } | Self::Switch { slot, .. } | Self::Hooks { slot, .. } => Some(*slot),
+            // What is stopped is what was before.
+            Self::Stop { slot, .. } => Some(slot.other()),
+            Self::Configure { .. } | Self::Serve { .. } | Self::Withdraw { .. } => ground.candidate(),
+            Self::Refuse { .. } | Self::Build { .. } => Some(ground.serving().map_or(Slot::A, |(slot, _)| slot.other())),
+            Self::Retire { .. } | Self::Depart { .. } => None,
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::change::Change;
 use super::fields::Overlap;
 use super::generation::{Generation, Placed};
-use super::hooks::Moment;
+use super::hooks::{Moment, Occasion};
 use super::procfile::WEB;
 use super::recipe::Recipe;
 use super::slot::Slot;
@@ -20,6 +20,8 @@ pub(super) struct Found {
     pub(super) current: Option<Slot>,
     /// Whether requests are led there now.
     pub(super) is_led: bool,
+    /// Whether requests are led somewhere of which nothing is remembered.
+    pub(super) is_lost: bool,
     /// Units that run, or are about to.
     pub(super) running: BTreeSet<String>,
     /// Those of them that are up.
@@ -38,7 +40,7 @@ impl Found {
     }
 
     /// Whether the release that serves is in this directory.
-    pub(super) fn serves(&self, release: &Path) -> bool {
+    fn serves(&self, release: &Path) -> bool {
         self.current.and_then(|slot| self.placed(slot)).is_some_and(|placed| placed.generation.release == release)
     }
 
@@ -60,8 +62,8 @@ pub(super) struct Wanted<'a> {
     pub(super) overlap: &'a Overlap,
     /// How its release is built, unless it is.
     pub(super) build: Option<Recipe>,
-    /// The hooks that another generation runs, by their moment.
-    pub(super) hooks: BTreeMap<Moment, Vec<String>>,
+    /// The hooks of the release.
+    pub(super) hooks: BTreeMap<(Occasion, Moment), Vec<String>>,
     /// What differs of the proxy.
     pub(super) front: Vec<Change>,
     /// Where the first generation goes.
@@ -117,7 +119,11 @@ impl Wanted<'_> {
         if found.hooked != Some(placed.number) {
             changes.extend(self.hooks(Moment::Postdeploy, slot, placed));
         }
-        changes.extend(self.retired(slot.other(), found));
+        let retired = self.retired(slot.other(), found);
+        if !is_sound && retired.is_some() {
+            changes.push(Change::Settle { slot, placed: placed.clone() });
+        }
+        changes.extend(retired);
         changes
     }
 
@@ -134,6 +140,7 @@ impl Wanted<'_> {
                     application: self.application.to_owned(),
                     number: next(found),
                     port: slot.port(self.port, self.overlaps()),
+                    occasion: if found.serves(&self.generation.release) { Occasion::Configuration } else { Occasion::Release },
                     generation: self.generation.clone(),
                 }
             }
@@ -163,16 +170,17 @@ impl Wanted<'_> {
             changes.extend(stop());
         }
         changes.extend(later.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
-        if !later.is_empty() {
+        changes.extend(self.hooks(Moment::Postdeploy, slot, &placed));
+        // Last: after this, nothing is left to go back to.
+        if before.is_some() || !later.is_empty() {
             changes.push(Change::Settle { slot, placed: placed.clone() });
         }
-        changes.extend(self.hooks(Moment::Postdeploy, slot, &placed));
         changes.extend(before.map(|(slot, before)| Change::Retire { slot, placed: before.clone() }));
         changes
     }
 
     fn hooks(&self, moment: Moment, slot: Slot, placed: &Placed) -> Option<Change> {
-        let hooks = self.hooks.get(&moment).filter(|hooks| !hooks.is_empty())?;
+        let hooks = self.hooks.get(&(placed.occasion, moment)).filter(|hooks| !hooks.is_empty())?;
         Some(Change::Hooks { slot, placed: placed.clone(), moment, hooks: hooks.clone() })
     }
 
@@ -221,7 +229,13 @@ mod tests {
     }
 
     fn placed(number: u32, version: &str, slot: Slot) -> Placed {
-        Placed { application: "shop".into(), number, port: slot.port(5000, true), generation: generation(version) }
+        Placed {
+            application: "shop".into(),
+            number,
+            port: slot.port(5000, true),
+            occasion: Occasion::Release,
+            generation: generation(version),
+        }
     }
 
     /// A machine on which version 1 serves in slot a.
@@ -232,6 +246,7 @@ mod tests {
             slots: [Some((one, true)), None],
             current: Some(Slot::A),
             is_led: true,
+            is_lost: false,
             running: units.clone(),
             up: units,
             hooked: None,
@@ -257,9 +272,9 @@ mod tests {
                 "write the environment of shop 1 (generation 1)",
                 "start shop-web-1.service: serve",
                 "wait until shop 1 (generation 1) serves on port 15000",
-                "lead requests to shop 1 (generation 1)",
+                "switch requests to shop 1 (generation 1)",
                 "start shop-jobs-1.service: work",
-                "see that the other processes of shop 1 (generation 1) stay up",
+                "check that shop 1 (generation 1) stays up",
             ]
         );
     }
@@ -277,10 +292,10 @@ mod tests {
                 "write the environment of shop 2 (generation 2)",
                 "start shop-web-2.service: serve",
                 "wait until shop 2 (generation 2) serves on port 25000",
-                "lead requests to shop 2 (generation 2) instead of 1",
+                "switch requests to shop 2 (generation 2) instead of 1",
                 "stop shop-jobs-1.service",
                 "start shop-jobs-2.service: work",
-                "see that the other processes of shop 2 (generation 2) stay up",
+                "check that shop 2 (generation 2) stays up",
                 "drain and stop shop-web-1.service, shop-jobs-1.service",
             ]
         );
@@ -306,7 +321,7 @@ mod tests {
         let found = Found { is_led: false, running: BTreeSet::new(), up: BTreeSet::new(), ..serving() };
         let made = changes("1", WEB_ALONE, &found);
         assert!(made.contains(&"start shop-web-1.service: serve".to_owned()), "{made:?}");
-        assert!(made.contains(&"lead requests to shop 1 (generation 1)".to_owned()), "{made:?}");
+        assert!(made.contains(&"switch requests to shop 1 (generation 1)".to_owned()), "{made:?}");
     }
 
     #[test]

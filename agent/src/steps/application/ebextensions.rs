@@ -21,6 +21,8 @@
 mod entries;
 mod yaml;
 
+use std::collections::BTreeSet;
+
 pub(crate) use self::entries::{Command, Content, File, Run};
 use self::yaml::{Entry, Node, Parsed, Value};
 use crate::failure::nearest;
@@ -30,6 +32,10 @@ use crate::steps::application::remark::Remark;
 const DIRECTORY: &str = ".ebextensions";
 
 const ENVIRONMENT: &str = "aws:elasticbeanstalk:application:environment";
+
+/// The namespace of Python, and what of it is read.
+pub(crate) const PYTHON: &str = "aws:elasticbeanstalk:container:python";
+const OF_PYTHON: [&str; 3] = ["WSGIPath", "NumProcesses", "NumThreads"];
 
 /// What is read of a file.
 const SECTIONS: [&str; 4] = ["files", "commands", "container_commands", "option_settings"];
@@ -48,6 +54,8 @@ pub(crate) struct Extensions {
     pub(crate) container_commands: Vec<Command>,
     /// Variables. Of equal names the last one counts; what the document says goes before these.
     pub(crate) environment: Vec<(String, String)>,
+    /// Options of [`PYTHON`], likewise.
+    pub(crate) python: Vec<(String, String)>,
     pub(crate) warnings: Vec<Remark>,
     pub(crate) mistakes: Vec<Remark>,
 }
@@ -68,6 +76,8 @@ impl Extensions {
                 found.warnings.push(Remark::of(path, "this file is not read, since its name does not end with .config", hint));
             }
         }
+        found.environment = last_of_each(found.environment);
+        found.python = last_of_each(found.python);
         found
     }
 
@@ -80,12 +90,7 @@ impl Extensions {
             }
         };
         for (key, line) in twice {
-            self.warnings.push(Remark::at(
-                file,
-                line,
-                format!("`{key}` is here a second time, so the first is ignored"),
-                "rename one of the two",
-            ));
+            self.warnings.push(Remark::at(file, line, format!("`{key}` is named twice, so the first is ignored"), "rename one of the two"));
         }
         let Some(node) = root else { return };
         if !matches!(node.value, Value::Map(_)) {
@@ -171,18 +176,27 @@ impl Extensions {
     }
 
     fn option(&mut self, file: &str, namespace: &str, name: &str, value: &Node, line: usize) {
-        if namespace != ENVIRONMENT {
-            self.warnings.push(unread_option(file, line, &format!("{namespace}: {name}")));
-            return;
-        }
-        match entries::text(file, name, value) {
-            Ok(text) => {
-                self.environment.retain(|(known, _)| known != name);
-                self.environment.push((name.to_owned(), text));
+        let known = match namespace {
+            ENVIRONMENT => &mut self.environment,
+            PYTHON if OF_PYTHON.contains(&name) => &mut self.python,
+            _ => {
+                self.warnings.push(unread_option(file, line, &format!("{namespace}: {name}")));
+                return;
             }
+        };
+        match entries::text(file, name, value) {
+            Ok(text) => known.push((name.to_owned(), text)),
             Err(mistake) => self.mistakes.push(mistake),
         }
     }
+}
+
+/// Of equal names the last one counts, and its place.
+fn last_of_each(variables: Vec<(String, String)>) -> Vec<(String, String)> {
+    let mut known = BTreeSet::new();
+    let mut left: Vec<_> = variables.into_iter().rev().filter(|(name, _)| known.insert(name.clone())).collect();
+    left.reverse();
+    left
 }
 
 fn taken<T>(read: Result<T, Remark>, mistakes: &mut Vec<Remark>) -> Option<T> {

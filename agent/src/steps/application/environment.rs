@@ -3,11 +3,11 @@
 use zeroize::Zeroizing;
 
 use super::fields::Application;
-use super::generation::Placed;
+use super::generation::{Generation, Placed};
 use super::trouble::ApplicationError;
 use crate::step::Context;
 use crate::template::{Template, environment_value};
-use crate::text::Text;
+use crate::text::{SecretText, Text};
 
 /// Whether what a text is made of is a secret.
 pub(super) fn is_secret(text: &Text) -> bool {
@@ -16,18 +16,29 @@ pub(super) fn is_secret(text: &Text) -> bool {
 }
 
 impl Application {
-    /// The file of a generation: one variable a line, in the quotes that systemd undoes.
+    /// The file of a generation: one variable a line, in the quotes that systemd undoes. Those of its platform and of its
+    /// `.ebextensions` are among the ones that are remembered.
     pub(super) fn environment_file(&self, placed: &Placed, cx: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
-        let mut file = Zeroizing::new(format!("PORT={}\n", placed.port).into_bytes());
-        for (name, text) in &self.environment {
-            let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
-            append(&mut file, name, value.expose())?;
+        let mut file = remembered(placed)?;
+        for (name, value) in self.secret_variables(&placed.generation, cx)? {
+            append(&mut file, &name, value.expose())?;
         }
         Ok(file)
     }
+
+    /// The variables of a generation that are secrets. One that the document no longer has cannot be known.
+    pub(super) fn secret_variables(&self, of: &Generation, cx: &Context<'_>) -> Result<Vec<(String, SecretText)>, ApplicationError> {
+        let known = of.secrets.iter().filter_map(|name| Some((name, self.environment.get(name)?)));
+        known
+            .map(|(name, text)| {
+                let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
+                Ok((name.clone(), value))
+            })
+            .collect()
+    }
 }
 
-/// The same of a generation without secrets, whose variables are all remembered.
+/// The same without secrets: what is remembered of a generation.
 pub(super) fn remembered(placed: &Placed) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
     let mut file = Zeroizing::new(format!("PORT={}\n", placed.port).into_bytes());
     placed.generation.environment.iter().try_for_each(|(name, value)| append(&mut file, name, value))?;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::platforms::PORT;
-use super::procfile::WEB;
+use super::procfile::{LONGEST_NAME, WEB};
 use super::proxy::{Proxy, name_objection};
 use super::slot::Slot;
 use crate::address::Address;
@@ -20,9 +20,6 @@ const STOP_GRACE: Duration = Duration::from_secs(30);
 
 /// Ports of applications that overlap end here: those of their two slots are 10,000 and 20,000 above.
 const PORTS_OF_OVERLAP: u16 = 10_000;
-
-/// The longest name: unit names are made of it, and have to fit into 255 characters.
-const LONGEST_NAME: usize = 64;
 
 /// A release that runs: its processes, kept running, and replaced by those of the next release.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

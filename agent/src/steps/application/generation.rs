@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::hooks::Occasion;
 use super::procfile::WEB;
 use crate::host::Launch;
 
 /// All that a generation is, but for its place and its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Generation {
     /// The directory of the release.
     pub(super) release: PathBuf,
@@ -39,13 +39,15 @@ pub(crate) struct Generation {
 
 /// A generation, and where it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Placed {
     pub(super) application: String,
     /// Counts the generations of an application on this instance.
     pub(super) number: u32,
     /// What `$PORT` is.
     pub(super) port: u16,
+    /// What it changed when it came, which says whose hooks it runs.
+    #[serde(default)]
+    pub(super) occasion: Occasion,
     pub(super) generation: Generation,
 }
 

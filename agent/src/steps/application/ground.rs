@@ -9,18 +9,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::decide::Found;
-use super::fields::Overlap;
 use super::generation::Placed;
-use super::memory::Memory;
+use super::memory::{Memory, Moment};
 use super::proxy::Place;
 use super::slot::Slot;
 use crate::host::sockets::Endpoint;
+use crate::host::state::Record;
 use crate::host::{Attributes, Host, HostError};
 use crate::steps::health::{Health, Illness, health};
 use crate::steps::install::staged;
 
 /// How much longer than its grace a stop may take: systemd kills what is left, and tidies up.
-const KILLED_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How often it is asked whether requests are still in a slot, and how many answers in a row have to be that there are none:
 /// one that nginx has just accepted is between two sockets.
@@ -32,12 +32,14 @@ fn target(application: &str, slot: Slot) -> PathBuf {
     format!("slots/{application}-{}", slot.name()).into()
 }
 
-/// The directories of all releases that are in a slot of an application.
-pub(crate) async fn in_use(host: &Host) -> Result<BTreeSet<PathBuf>, HostError> {
-    let slots = Place::slots();
+/// The directories of all releases that are in a slot of an application, as they are remembered: after a reboot, no process
+/// of them has to be there.
+pub(crate) async fn in_use(host: &Host, record: &Record) -> Result<BTreeSet<PathBuf>, HostError> {
     let mut found = BTreeSet::new();
-    for name in host.files.list(&slots).await? {
-        found.extend(host.directories.link(&slots.join(name).join("release")).await?);
+    for name in record.applications().await? {
+        let record = record.application(&name).await?;
+        let memory = Memory { record: &record, moment: Moment { boot_id: "", clock: &*host.clock } };
+        found.extend(Slot::BOTH.into_iter().filter_map(|slot| Some(memory.slot(slot)?.0.generation.release)));
     }
     Ok(found)
 }
@@ -58,8 +60,9 @@ impl Ground<'_> {
         // Requests go where the link leads, whatever was written down before or after it was switched.
         let current = led.filter(known).or(self.memory.current().filter(known));
         let is_led = led.is_some() && led == current;
+        let is_lost = led.is_some() && current.is_none();
         let (hooked, last) = (self.memory.hooked(), self.memory.last());
-        let mut found = Found { is_led, slots, current, hooked, last, ..Found::default() };
+        let mut found = Found { is_led, is_lost, slots, current, hooked, last, ..Found::default() };
         let units: Vec<String> = found.slots.iter().flatten().flat_map(|(placed, _)| placed.units()).collect();
         for (name, unit) in units.iter().zip(self.host.units.show(&units).await?) {
             match health(&unit) {
@@ -104,12 +107,16 @@ impl Ground<'_> {
         let within = Duration::from_millis(placed.generation.stop_grace_ms) + KILLED_WITHIN;
         let units: Vec<String> = processes.iter().map(|process| placed.unit(process)).collect();
         let shown = self.host.units.show(&units).await?;
-        let there = units.iter().zip(&shown).filter(|(_, unit)| unit.active != "inactive");
-        let stops = there.map(|(name, unit)| async move {
-            self.host.units.stop(name, within).await?;
-            if unit.active == "failed" { self.host.units.reset_failed(name).await } else { Ok(()) }
-        });
-        futures_util::future::join_all(stops).await.into_iter().collect()
+        let there: Vec<String> =
+            units.into_iter().zip(&shown).filter(|(_, unit)| unit.active != "inactive").map(|(name, _)| name).collect();
+        let stops = there.iter().map(|name| self.host.units.stop(name, within));
+        futures_util::future::join_all(stops).await.into_iter().collect::<Result<(), _>>()?;
+        // One that did not end as it was asked to stays loaded, and its name is not free.
+        let left = self.host.units.show(&there).await?;
+        for (name, _) in there.iter().zip(&left).filter(|(_, unit)| unit.active == "failed") {
+            self.host.units.reset_failed(name).await?;
+        }
+        Ok(())
     }
 
     /// Has requests led to a slot of an application that takes another's place: at once, from the first that it is asked.
@@ -173,30 +180,6 @@ impl Ground<'_> {
     /// The slot of the generation that has not proved itself, if there is one.
     pub(super) fn candidate(&self) -> Option<Slot> {
         Slot::BOTH.into_iter().find(|slot| self.memory.slot(*slot).is_some_and(|(_, proven)| !proven))
-    }
-
-    /// Stops those processes of a generation that failed that their predecessors cannot start beside.
-    pub(super) async fn make_room(&self, failed: Slot, overlap: &Overlap) -> Result<(), HostError> {
-        let Some((new, _)) = self.memory.slot(failed) else { return Ok(()) };
-        let alone: Vec<&str> = new.processes().into_iter().filter(|name| !overlap.covers(name)).collect();
-        self.stop(&new, &alone).await
-    }
-
-    /// Leads requests back to `placed`, which is in the slot beside `failed`, and frees that.
-    pub(super) async fn go_back(&self, failed: Slot, placed: &Placed, within: Duration) -> Result<(), HostError> {
-        let new = self.memory.slot(failed).map(|(new, _)| new);
-        let found = self.found().await?;
-        for process in placed.processes() {
-            if !found.running.contains(&placed.unit(process)) {
-                self.launch(placed, process, within).await?;
-            }
-        }
-        self.switch(failed.other()).await?;
-        self.point_current(placed).await?;
-        match &new {
-            Some(new) => self.retire(failed, new).await,
-            None => Ok(()),
-        }
     }
 
     /// Has the bundle's `current` lead to the release that serves.

@@ -11,6 +11,8 @@
 //!
 //! Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/platforms-linux-extend.html>
 
+use serde::{Deserialize, Serialize};
+
 use crate::failure::nearest;
 use crate::steps::application::release::{Entry, Kind, Release};
 use crate::steps::application::remark::Remark;
@@ -45,16 +47,18 @@ impl Moment {
 }
 
 /// What a deployment changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Occasion {
     /// Another release: `hooks`.
+    #[default]
     Release,
     /// The configuration alone: `confighooks`.
     Configuration,
 }
 
 impl Occasion {
-    const ALL: [Self; 2] = [Self::Release, Self::Configuration];
+    pub(crate) const ALL: [Self; 2] = [Self::Release, Self::Configuration];
 
     pub(crate) fn directory(self) -> &'static str {
         match self {
@@ -121,7 +125,7 @@ impl Hooks {
         match entry.kind {
             Kind::Directory => {
                 let hint = format!("move its files to {}/{}", occasion.directory(), moment.name());
-                self.warnings.push(Remark::of(path, "directories of hooks are not entered", hint));
+                self.warnings.push(Remark::of(path, "subdirectories of hooks are ignored", hint));
             }
             Kind::Astray | Kind::Other => {
                 let hint = "put the program itself into the bundle";
@@ -134,7 +138,7 @@ impl Hooks {
                     self.mistakes.push(mistake);
                 } else if let Some(line) = content.and_then(carriage_return) {
                     let hint = format!("run `sed -i 's/\\r$//' {path}`");
-                    self.warnings.push(Remark::at(&path, line, "the line ends with CR LF, as Windows writes it", hint));
+                    self.warnings.push(Remark::at(&path, line, "the line ends with CR LF", hint));
                 }
                 if lacks_run_bit {
                     let hint = format!("run `chmod +x {path}`, or `git update-index --chmod=+x {path}` on Windows");
@@ -167,7 +171,7 @@ fn flaw(path: &str, content: &[u8]) -> Option<Remark> {
     }
     if content.starts_with("\u{feff}#!".as_bytes()) {
         let hint = format!("run `sed -i '1s/^\\xef\\xbb\\xbf//' {path}`");
-        return Some(Remark::at(path, 1, "a byte order mark stands before `#!`, so the kernel does not see it", hint));
+        return Some(Remark::at(path, 1, "the file begins with a byte order mark, which hides `#!` from the kernel", hint));
     }
     let Some(interpreter) = first.strip_prefix(b"#!") else {
         let hint = "begin it with a line such as `#!/bin/bash`, or move it out of the hooks";
@@ -239,7 +243,7 @@ mod tests {
         .platform/hooks/prebuild/1:1: the `#!` line ends with CR LF, so the interpreter would be `/bin/bash\r`
         .platform/hooks/prebuild/2:1: this is neither a program nor a script with a `#!` line
         .platform/hooks/prebuild/3:1: this is neither a program nor a script with a `#!` line
-        .platform/hooks/prebuild/4:1: a byte order mark stands before `#!`, so the kernel does not see it
+        .platform/hooks/prebuild/4:1: the file begins with a byte order mark, which hides `#!` from the kernel
         .platform/hooks/prebuild/5:1: the `#!` line names no interpreter
         .platform/hooks/prebuild/6:1: the interpreter `bash` is not an absolute path
         ");
@@ -253,7 +257,7 @@ mod tests {
         assert_eq!(hooks.hooks[0].form, Form::Script { crlf: true });
         assert_eq!(hooks.mistakes, []);
         insta::assert_snapshot!(said(&hooks.warnings).join("\n"), @r"
-        .platform/hooks/predeploy/a.sh:2: the line ends with CR LF, as Windows writes it
+        .platform/hooks/predeploy/a.sh:2: the line ends with CR LF
         .platform/hooks/predeploy/a.sh: there is no run bit; ingot sets it
         ");
     }
@@ -268,7 +272,7 @@ mod tests {
         assert_eq!(hooks.hooks, []);
         let said: Vec<String> = hooks.warnings.iter().map(|warning| format!("{warning:#}")).collect();
         insta::assert_snapshot!(said.join("\n"), @r"
-        .platform/hooks/prebuild/lib: directories of hooks are not entered; move its files to .platform/hooks/prebuild
+        .platform/hooks/prebuild/lib: subdirectories of hooks are ignored; move its files to .platform/hooks/prebuild
         .platform/hooks/a.sh: this is not a directory of hooks, so nothing of it runs; known here: prebuild, predeploy, postdeploy
         .platform/hooks/pre-deploy: this is not a directory of hooks, so nothing of it runs; did you mean `predeploy`?
         ");

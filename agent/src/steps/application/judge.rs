@@ -53,8 +53,20 @@ pub(crate) struct Examined {
     pub(crate) mistakes: Vec<Remark>,
 }
 
-/// Judges a release. `run` is that of the document, with its commands as they are to be run.
-pub(crate) fn examine(release: &Release, run: Option<&BTreeMap<String, String>>) -> Examined {
+/// What a document says in place of the release.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Asked<'a> {
+    /// Its `run:`, with the commands as they are to be run.
+    pub(crate) run: Option<&'a BTreeMap<String, String>>,
+    /// Whether it has `build:`, so that the Buildfile does not count.
+    pub(crate) builds: bool,
+    /// Whether the hooks do not count.
+    pub(crate) ignores_hooks: bool,
+}
+
+/// Judges a release.
+pub(crate) fn examine(release: &Release, asked: Asked<'_>) -> Examined {
+    let run = asked.run;
     let procfile = procfile::procfile(release);
     let named_by = match (run, &procfile) {
         (Some(_), _) => NamedBy::Document,
@@ -67,7 +79,7 @@ pub(crate) fn examine(release: &Release, run: Option<&BTreeMap<String, String>>)
     warnings.extend(platforms.filter_map(|other| passed_over(&other, platform.as_ref())));
     let mut mistakes: Vec<Remark> = release.astray().map(astray).collect();
     let Processes { processes: build, mistakes: of_build } = procfile::buildfile(release).unwrap_or_default();
-    mistakes.extend(of_build);
+    mistakes.extend(of_build.into_iter().filter(|_| !asked.builds));
     let (launch, processes) = match (run, procfile) {
         (Some(run), _) => (Launch::default(), run.iter().map(|(name, command)| Process::new(name, command)).collect()),
         (None, Some(Processes { processes, mistakes: wrong })) => {
@@ -84,7 +96,8 @@ pub(crate) fn examine(release: &Release, run: Option<&BTreeMap<String, String>>)
     let of_platform = platform.iter().flat_map(|platform| &platform.warnings);
     warnings.extend(hooks.warnings.iter().chain(&extensions.warnings).chain(of_platform).cloned());
     let of_platform = platform.iter().flat_map(|platform| &platform.mistakes);
-    mistakes.extend(hooks.mistakes.iter().chain(&extensions.mistakes).chain(of_platform).cloned());
+    let of_hooks = hooks.mistakes.iter().filter(|_| !asked.ignores_hooks);
+    mistakes.extend(of_hooks.chain(&extensions.mistakes).chain(of_platform).cloned());
     let dependencies = platform.iter().flat_map(|platform| &platform.dependencies).cloned().chain(launch.dependencies).collect();
     Examined {
         named_by,
@@ -144,7 +157,7 @@ fn of_names(release: &Release) -> Vec<Remark> {
 /// Another platform that it looks like; what would be installed for it is not.
 fn passed_over(other: &Platform, taken: Option<&Platform>) -> Option<Remark> {
     let taken = taken.filter(|_| !other.dependencies.is_empty())?;
-    let message = format!("this looks like {} as well; the release is taken for {}, which {} shows", other.name, taken.name, taken.sign);
+    let message = format!("this looks like {} as well; {} identifies the release as {}", other.name, taken.sign, taken.name);
     Some(Remark::of(&other.sign, message, "if both are needed, install the rest by a Buildfile"))
 }
 
@@ -176,7 +189,7 @@ mod tests {
     use super::*;
 
     fn of(files: &[(&str, &str)]) -> Examined {
-        examine(&Release::of(files), None)
+        examine(&Release::of(files), Asked::default())
     }
 
     fn lines(examined: &Examined) -> Vec<String> {
@@ -189,9 +202,9 @@ mod tests {
     fn processes_come_from_the_document_else_the_procfile_else_the_platform() {
         let release = Release::of(&[EXPRESS, ("Procfile", "jobs: node jobs.js\nweb: node web.js\n")]);
         let run = BTreeMap::from([("web".to_owned(), "node other.js".to_owned())]);
-        let examined = examine(&release, Some(&run));
+        let examined = examine(&release, Asked { run: Some(&run), ..Asked::default() });
         assert_eq!((examined.named_by, lines(&examined)), (NamedBy::Document, vec!["web: node other.js".to_owned()]));
-        let examined = examine(&release, None);
+        let examined = examine(&release, Asked::default());
         assert_eq!(
             (examined.named_by, lines(&examined)),
             (NamedBy::Procfile, vec!["web: node web.js".into(), "jobs: node jobs.js".into()])
@@ -247,7 +260,7 @@ mod tests {
         let examined = of(&[EXPRESS, ("Gemfile", "gem 'puma'\n"), ("Gemfile.lock", ""), ("config.ru", "")]);
         assert_eq!(
             examined.warnings[0].to_string(),
-            "package.json: this looks like Node.js as well; the release is taken for Ruby, which Gemfile shows"
+            "package.json: this looks like Node.js as well; Gemfile identifies the release as Ruby"
         );
         assert_eq!(
             of(&[("procfile", "web: x\n"), ("server.js", "")]).warnings[0].to_string(),

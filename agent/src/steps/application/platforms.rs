@@ -66,7 +66,7 @@ mod tests {
         ] {
             assert_eq!(names(&[(file, "")], true), [name], "{file}");
         }
-        assert!(names(&[("README.md", ""), ("bin/application", ""), ("src/index.php", "")], true).is_empty());
+        assert!(names(&[("README.md", ""), ("bin/shop", ""), ("src/index.php", "")], true).is_empty());
     }
 
     #[test]

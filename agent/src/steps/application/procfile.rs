@@ -20,6 +20,10 @@ use crate::steps::application::remark::Remark;
 pub(crate) const WEB: &str = "web";
 
 pub(crate) const PROCFILE: &str = "Procfile";
+
+/// The longest name of a process, or of an application: unit names are made of both, and have to fit into 255 characters.
+pub(crate) const LONGEST_NAME: usize = 64;
+
 pub(crate) const BUILDFILE: &str = "Buildfile";
 
 /// A name, and a command for `/bin/sh -c`.
@@ -87,7 +91,7 @@ fn read(file: &str, release: &Release) -> Option<Processes> {
         };
         match lines.get(name) {
             Some(first) => {
-                let message = format!("`{name}` is here a second time; first in line {first}");
+                let message = format!("`{name}` is named twice, first on line {first}");
                 read.mistakes.push(Remark::at(file, number, message, "rename one of the two"));
             }
             None => {
@@ -98,7 +102,7 @@ fn read(file: &str, release: &Release) -> Option<Processes> {
     }
     if let Some(number) = text.split('\n').position(|line| line.ends_with('\r')) {
         let hint = format!("run `sed -i 's/\\r$//' {file}`");
-        read.mistakes.push(Remark::at(file, number + 1, "the line ends with CR LF, as Windows writes it", hint));
+        read.mistakes.push(Remark::at(file, number + 1, "the line ends with CR LF", hint));
     }
     if read.processes.is_empty() && read.mistakes.is_empty() {
         read.mistakes.push(Remark::of(
@@ -120,6 +124,7 @@ fn parsed(line: &str) -> Result<(&str, &str), String> {
         _ if !name.chars().all(is_name) => {
             Err(format!("`{name}` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed"))
         }
+        _ if name.len() > LONGEST_NAME => Err(format!("the name `{}…` is longer than {LONGEST_NAME} characters", &name[..16])),
         "" => Err(format!("there is no command after `{name}:`")),
         command => Ok((name, command)),
     }
@@ -156,7 +161,7 @@ mod tests {
         Procfile:4: `b c` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:5: there is no command after `jobs:`; write the line as `NAME: COMMAND`, without space before NAME
         Procfile:6: there is space around the name `web`; write the line as `NAME: COMMAND`, without space before NAME
-        Procfile:7: `web` is here a second time; first in line 1; rename one of the two
+        Procfile:7: `web` is named twice, first on line 1; rename one of the two
         Procfile:8: `té` is not a name of a process: only ASCII letters, digits, `_` and `-` are allowed; write the line as `NAME: COMMAND`, without space before NAME
         ");
     }
@@ -167,10 +172,7 @@ mod tests {
         assert_eq!(mistakes("Web: x\n"), ["Procfile: no process is named `web`; write `web` for `Web`"]);
         let none = "Procfile: the file names no process; add a line such as `web: bin/shop --port $PORT`, or remove the file";
         assert_eq!(mistakes("# web: x\n"), [none]);
-        assert_eq!(
-            mistakes("# a\r\nweb: x\r\njobs: y\r\n"),
-            ["Procfile:1: the line ends with CR LF, as Windows writes it; run `sed -i 's/\\r$//' Procfile`"]
-        );
+        assert_eq!(mistakes("# a\r\nweb: x\r\njobs: y\r\n"), ["Procfile:1: the line ends with CR LF; run `sed -i 's/\\r$//' Procfile`"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whether a generation serves: its `web` answers, stays up, and so do the others.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ use crate::steps::health::{Health, Illness, health};
 /// One probe may take no longer.
 const ONE_PROBE: Duration = Duration::from_secs(5);
 
+/// How long `web` is asked without longer pauses, and those: the pauses are what a switch takes beyond the process itself.
+const EAGER_FOR: Duration = Duration::from_secs(1);
+const EAGER: Duration = Duration::from_millis(10);
+
 /// How often the units are looked at while `web` is probed.
 const STATE_EVERY: Duration = Duration::from_millis(250);
 
@@ -30,14 +35,18 @@ const STAYS_EVERY: Duration = Duration::from_millis(50);
 /// How long the proxy may take to close a port that it no longer listens on.
 const GIVEN_UP_WITHIN: Duration = Duration::from_secs(5);
 
-/// How long the processes beside `web` are watched.
-const SETTLE: Duration = Duration::from_millis(250);
+/// How long a generation is watched before the one before is stopped, at least. systemd rests a second before it starts an
+/// ended program again.
+const WATCHED: Duration = Duration::from_secs(2);
+
+/// How long systemd may take to see that a process has ended whose port is closed already.
+const SEEN_WITHIN: Duration = Duration::from_millis(500);
 
 /// How long a process may take to stop, or to be started again, when the boot ends.
 const SETTLES: Duration = Duration::from_secs(10);
 
-/// How many last lines of a process an error shows.
-const LINES: usize = 10;
+/// How many last lines of a process are looked at for those that an error shows.
+const LINES: usize = 100;
 
 /// Starts a process. One that ends before systemd says that it was started is told as one that ends.
 pub(super) async fn launched(placed: &Placed, process: &str, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
@@ -45,7 +54,7 @@ pub(super) async fn launched(placed: &Placed, process: &str, ground: &Ground<'_>
         port_is_free(placed, cx).await?;
     }
     let Err(error) = ground.launch(placed, process, cx.time_left()).await else { return Ok(()) };
-    is_hopeful(placed, 1, ground, cx).await?;
+    is_hopeful(placed, &Restarts::new(), 1, ground, cx).await?;
     Err(ApplicationError::Host(error))
 }
 
@@ -60,7 +69,9 @@ async fn port_is_free(placed: &Placed, cx: &Context<'_>) -> Result<(), Applicati
         let Some(by) = listeners.iter().find(|listener| listener.is_in_the_way_of(at) && !listener.is_of(&unit)) else {
             return Ok(());
         };
-        if !by.is_of(UNIT) || clock.elapsed() - begun >= GIVEN_UP_WITHIN {
+        // A process that is just ending is not seen any more, and its socket still is.
+        let may_go = by.is_of(UNIT) || by.holders.is_empty();
+        if !may_go || clock.elapsed() - begun >= GIVEN_UP_WITHIN {
             return Err(ApplicationError::PortTaken { port: placed.port, by: by.to_string(), kept: None });
         }
         clock.sleep(STAYS_EVERY).await;
@@ -72,8 +83,11 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
     let clock = &cx.host().clock;
     let (begun, limit) = (clock.elapsed(), ready.timeout().min(cx.time_left()));
     let (mut pauses, mut looked) = (Backoff::PROBE.pauses(), begun);
+    let before = restarts(placed, ground).await?;
     loop {
         let within = ONE_PROBE.min(limit.saturating_sub(clock.elapsed() - begun)).max(Backoff::PROBE.first);
+        // A message names it.
+        let within = Duration::from_millis(u64::try_from(within.as_millis()).unwrap_or(u64::MAX));
         let last = match probe(ready, placed, within, cx).await? {
             Ok(()) => return stays(ready, placed, ground, cx).await,
             Err(last) => cx.redact(&last),
@@ -81,9 +95,10 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
         cx.waiting(format!("for {placed} to be ready on port {} ({last})", placed.port));
         if clock.elapsed() - looked >= STATE_EVERY {
             looked = clock.elapsed();
-            is_hopeful(placed, RESTARTS, ground, cx).await?;
+            is_hopeful(placed, &before, RESTARTS, ground, cx).await?;
         }
-        let (waited, pause) = (clock.elapsed() - begun, pauses.next());
+        let waited = clock.elapsed() - begun;
+        let pause = if waited < EAGER_FOR { pauses.next().min(EAGER) } else { pauses.next() };
         if waited + pause >= limit {
             let unit = placed.unit(WEB);
             let said = said(&unit, cx).await;
@@ -101,27 +116,59 @@ pub(super) async fn serves(ready: &Ready, placed: &Placed, ground: &Ground<'_>, 
 async fn stays(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let clock = &cx.host().clock;
     let begun = clock.elapsed();
+    // What it took until it was ready does not count.
+    let before = restarts(placed, ground).await?;
     loop {
-        is_hopeful(placed, 1, ground, cx).await?;
+        is_hopeful(placed, &before, 1, ground, cx).await?;
         let waited = clock.elapsed() - begun;
         if waited >= ready.stays() {
             return Ok(());
         }
         clock.sleep(STAYS_EVERY.min(ready.stays() - waited)).await;
-        if let Err(last) = probe(ready, placed, ONE_PROBE, cx).await? {
-            is_hopeful(placed, 1, ground, cx).await?;
-            let unit = placed.unit(WEB);
-            let (said, last) = (said(&unit, cx).await, format!("it was ready, and then was not: {}", cx.redact(&last)));
-            let waited = clock.elapsed() - begun;
-            return Err(ApplicationError::NotReady { version: placed.to_string(), unit, waited, last, kept: None, said });
-        }
+        still_answers(ready, placed, &before, begun, ground, cx).await?;
     }
 }
 
-/// Looks whether all processes of a generation are up, and stay so for a moment.
-pub(super) async fn settles(placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
-    cx.host().clock.sleep(SETTLE).await;
-    is_hopeful(placed, 1, ground, cx).await
+/// Looks whether all processes of a generation are up and stay so, and `web` still answers.
+pub(super) async fn settles(ready: &Ready, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+    let clock = &cx.host().clock;
+    let (begun, before) = (clock.elapsed(), restarts(placed, ground).await?);
+    cx.waiting(format!("to see whether {placed} stays up"));
+    while clock.elapsed() - begun < ready.stays().max(WATCHED) {
+        clock.sleep(STATE_EVERY).await;
+        is_hopeful(placed, &before, 1, ground, cx).await?;
+    }
+    still_answers(ready, placed, &before, begun, ground, cx).await
+}
+
+/// Asks a `web` that was ready once more.
+async fn still_answers(
+    ready: &Ready,
+    placed: &Placed,
+    before: &Restarts,
+    begun: Duration,
+    ground: &Ground<'_>,
+    cx: &Context<'_>,
+) -> Result<(), ApplicationError> {
+    let Err(last) = probe(ready, placed, ONE_PROBE, cx).await? else { return Ok(()) };
+    let clock = &cx.host().clock;
+    let failed = clock.elapsed();
+    while clock.elapsed() - failed < SEEN_WITHIN {
+        is_hopeful(placed, before, 1, ground, cx).await?;
+        clock.sleep(STAYS_EVERY).await;
+    }
+    let unit = placed.unit(WEB);
+    let (said, last) = (said(&unit, cx).await, format!("it stopped being ready: {}", cx.redact(&last)));
+    let waited = clock.elapsed() - begun;
+    Err(ApplicationError::NotReady { version: placed.to_string(), unit, waited, last, kept: None, said })
+}
+
+/// How often systemd has restarted each process of a generation.
+type Restarts = BTreeMap<String, u32>;
+
+async fn restarts(placed: &Placed, ground: &Ground<'_>) -> Result<Restarts, ApplicationError> {
+    let states = ground.states(placed).await.map_err(ApplicationError::Host)?;
+    Ok(states.into_iter().map(|(process, unit)| (process, unit.restarts)).collect())
 }
 
 /// Judges a unit of the generation that serves as it is when the boot ends. As with services, one restart may be meant.
@@ -168,16 +215,24 @@ async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_
     })
 }
 
-/// Fails once a process has ended for good, or so often that it will not stay up.
-async fn is_hopeful(placed: &Placed, allowed: u32, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+/// Fails once a process has ended for good, or so often since `before` that it will not stay up.
+async fn is_hopeful(
+    placed: &Placed,
+    before: &Restarts,
+    allowed: u32,
+    ground: &Ground<'_>,
+    cx: &Context<'_>,
+) -> Result<(), ApplicationError> {
     for (process, unit) in ground.states(placed).await.map_err(ApplicationError::Host)? {
         // Those that are still to be started are not known.
         let is_unknown = unit.active == "inactive" && unit.load == "not-found";
+        // It counts from zero again once somebody has started it anew.
+        let restarts = unit.restarts.saturating_sub(before.get(&process).copied().unwrap_or(0));
         let is_ill = match health(&unit) {
-            Health::Ill(Illness::Restarting) => unit.restarts + 1 >= allowed,
+            Health::Ill(Illness::Restarting) => restarts + 1 >= allowed,
             Health::Ill(Illness::Stopped) if unit.restarts == 0 && !unit.main.was_stopped() && process != WEB => false,
             Health::Ill(_) => true,
-            Health::Sound | Health::Moving => unit.restarts >= allowed,
+            Health::Sound | Health::Moving => restarts >= allowed,
         };
         if is_ill && !is_unknown {
             let name = placed.unit(&process);
@@ -200,5 +255,29 @@ fn ending(unit: &Unit) -> String {
 
 /// The last lines of a unit.
 async fn said(unit: &str, cx: &Context<'_>) -> Box<Excerpt> {
-    Box::new(cx.host().units.journal(unit, LINES).await.iter().map(|line| cx.redact(line)).collect())
+    let lines = cx.host().units.output(unit, LINES).await;
+    Box::new(lines.iter().filter(|line| !is_frame(line)).map(|line| cx.redact(line)).collect())
+}
+
+/// A line of a stack trace of Java or of Node.js: dozens of them follow the one line that says what is wrong.
+fn is_frame(line: &str) -> bool {
+    line.starts_with([' ', '\t']) && line.trim_start().starts_with("at ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_of_a_stack_trace_are_known() {
+        for (line, expected) in [
+            ("\tat shop.Echo.init(Echo.java:22)", true),
+            ("    at Object.<anonymous> (/opt/shop/server.js:9:32)", true),
+            ("Caused by: java.lang.IllegalStateException: no catalog", false),
+            ("at noon the catalog was read", false),
+            ("  attempts: 3", false),
+        ] {
+            assert_eq!(is_frame(line), expected, "{line}");
+        }
+    }
 }

@@ -2,21 +2,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::hooks::{Moment, Occasion};
 use super::judge::Examined;
 
 /// How a release is built.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Recipe {
     /// Which directory this was: its path, and what tells it from a later one of the same path.
     pub(super) of: String,
     /// Files to write: path in the release, content, permission bits.
     pub(super) writes: Vec<(String, String, u32)>,
-    /// Programs with their arguments, run one after the other in the release's directory.
-    pub(super) commands: Vec<Vec<String>>,
-    /// Directories of the release that go to the front of PATH.
-    pub(super) path: Vec<String>,
+    /// Programs with their arguments that install dependencies, run one after the other in the release's directory.
+    pub(super) dependencies: Vec<Vec<String>>,
+    /// Those that build it, run after them: `build:` of the document, or the lines of the Buildfile.
+    pub(super) build: Vec<Vec<String>>,
 }
 
 impl Recipe {
@@ -27,18 +25,17 @@ impl Recipe {
         Self {
             of,
             writes: examined.made.iter().map(|made| (made.path.clone(), made.content.clone(), made.mode)).collect(),
-            commands: examined
-                .dependencies
-                .iter()
-                .cloned()
-                .chain(if build.is_empty() { buildfile.collect() } else { build.to_vec() })
-                .collect(),
-            path: examined.path.iter().map(|path| (*path).to_owned()).collect(),
+            dependencies: examined.dependencies.clone(),
+            build: if build.is_empty() { buildfile.collect() } else { build.to_vec() },
         }
     }
 
+    pub(super) fn commands(&self) -> impl Iterator<Item = &Vec<String>> {
+        self.dependencies.iter().chain(&self.build)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.writes.is_empty() && self.commands.is_empty()
+        self.writes.is_empty() && self.commands().next().is_none()
     }
 }
 
@@ -48,10 +45,4 @@ pub(super) fn shown(argv: &[String]) -> String {
         [shell, option, line] if shell == "/bin/sh" && option == "-c" => format!("`{line}` of the Buildfile"),
         _ => argv.join(" "),
     }
-}
-
-/// The hooks that are due: paths in the release, in their order.
-pub(super) fn hooks(examined: &Examined, occasion: Occasion, moment: Moment) -> Vec<String> {
-    let due = examined.hooks.hooks.iter().filter(|hook| hook.occasion == occasion && hook.moment == moment);
-    due.map(|hook| hook.path.clone()).collect()
 }

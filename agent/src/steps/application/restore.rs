@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::environment::remembered;
 use super::front;
 use super::ground::Ground;
-use super::memory::Memory;
+use super::memory::{Memory, Moment};
 use crate::failure::Explanation;
 use crate::host::state::Record;
 use crate::host::{Host, HostError};
@@ -28,11 +28,11 @@ pub(crate) struct Missing {
 /// Starts whatever of this instance's applications does not run, in the release that served last.
 pub(crate) async fn bring_back(record: &Record, host: &Host, boot_id: &str) -> Missing {
     let mut missing = Missing::default();
-    let names = match host.files.list(&record.applications()).await {
+    let names = match record.applications().await {
         Ok(names) => names,
         Err(error) => return Missing { failed: vec![Explanation::of(&error).to_string()], ..missing },
     };
-    for name in names.iter().filter_map(|name| name.strip_suffix(".json")).filter(|name| !name.starts_with('.')) {
+    for name in &names {
         match one(name, record, host, boot_id).await {
             Ok(secrets) if secrets.is_empty() => {}
             Ok(secrets) => {
@@ -49,7 +49,7 @@ pub(crate) async fn bring_back(record: &Record, host: &Host, boot_id: &str) -> M
 async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<Vec<String>, Explanation> {
     let explained = |error: HostError| Explanation::of(&error);
     let record = record.application(name).await.map_err(explained)?;
-    let ground = Ground { application: name, host, memory: Memory { record: &record, boot_id, clock: &*host.clock } };
+    let ground = Ground { application: name, host, memory: Memory { record: &record, moment: Moment { boot_id, clock: &*host.clock } } };
     let found = ground.found().await.map_err(explained)?;
     let Some((slot, (placed, _))) = found.current.and_then(|slot| Some((slot, found.slots[slot as usize].as_ref()?))) else {
         return Ok(Vec::new());
@@ -59,12 +59,16 @@ async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<
     }
     let environment = remembered(placed).map_err(|error| Explanation::of(&error))?;
     ground.prepare(slot, placed, &environment).await.map_err(explained)?;
+    // Requests need `web` alone: what fails of the others does not keep it from them.
+    let mut failed = None;
     for process in placed.processes() {
-        if !found.running.contains(&placed.unit(process)) {
-            ground.launch(placed, process, LAUNCHED_WITHIN).await.map_err(explained)?;
+        if !found.running.contains(&placed.unit(process))
+            && let Err(error) = ground.launch(placed, process, LAUNCHED_WITHIN).await
+        {
+            failed.get_or_insert(error);
         }
     }
     ground.switch(slot).await.map_err(explained)?;
     front::bring_back(slot, &ground).await.map_err(explained)?;
-    Ok(Vec::new())
+    failed.map_or(Ok(Vec::new()), |error| Err(explained(error)))
 }

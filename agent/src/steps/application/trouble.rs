@@ -70,7 +70,7 @@ pub(crate) enum ApplicationError {
         said: Box<Excerpt>,
     },
     /// It listens on another port than its `$PORT`.
-    #[error("web of {version} listens on {at} and not on $PORT, which is {port}{}", going_on(kept.as_deref()))]
+    #[error("web of {version} listens on {at} and not on {}{}", if at.port() == *port { format!("127.0.0.1:{port}") } else { format!("$PORT, which is {port}") }, going_on(kept.as_deref()))]
     Elsewhere {
         version: String,
         at: SocketAddr,
@@ -79,7 +79,8 @@ pub(crate) enum ApplicationError {
         #[source]
         said: Box<Excerpt>,
     },
-    #[error("the record of what serves is gone")]
+    /// Nothing is known of what serves.
+    #[error("a release serves of which ingot's record is gone or cannot be read")]
     Lost,
     #[error(transparent)]
     Host(HostError),
@@ -91,7 +92,7 @@ fn in_milliseconds(waited: Duration) -> Duration {
 }
 
 fn going_on(kept: Option<&str>) -> String {
-    kept.map_or_else(String::new, |kept| format!("; {kept} goes on serving"))
+    kept.map_or_else(String::new, |kept| format!("; {kept} keeps serving"))
 }
 
 impl ApplicationError {
@@ -132,10 +133,11 @@ impl Failure for ApplicationError {
             Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
             Self::Program { .. } => Some("run it by hand in the directory of the release, as the same user".into()),
             Self::Ended { unit, .. } | Self::NotReady { unit, .. } => Some(format!("run `journalctl -b -u {unit}` for all it said")),
+            Self::Elsewhere { at, port, .. } if at.port() == *port => Some("have it listen on 127.0.0.1, or on all addresses".into()),
             Self::Elsewhere { at, .. } => {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
-            Self::Lost => Some("run `ingot boot` again".into()),
+            Self::Lost => Some("stop its units, remove its link below /run/ingot/proxy, and run `ingot boot`".into()),
             Self::Host(source) => source.hint(),
         }
     }

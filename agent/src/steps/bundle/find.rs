@@ -59,7 +59,7 @@ pub(super) async fn find(layout: Layout<'_>, wanted: &Release, cx: &Context<'_>)
             found.marks.insert(version.to_owned(), Marked { mark, changed_ns: stat.changed_ns, is_there });
         }
     }
-    found.in_use = application::in_use(host).await.map_err(BundleError::Host)?;
+    found.in_use = application::in_use(host, &cx.world.record).await.map_err(BundleError::Host)?;
     let stat = host.files.stat(&layout.release(&wanted.version)).await.map_err(BundleError::Host)?;
     found.wanted = stat.map(|stat| (stat.kind, stat.attributes));
     if let Some(path) = layout.file(wanted) {
@@ -95,6 +95,9 @@ pub(super) fn changes(
     if !is_whole {
         let replaces = mark.is_some_and(|marked| marked.is_there);
         let to = layout.release(&wanted.version);
+        if replaces && found.in_use.contains(&to) {
+            return Err(BundleError::InUse { at: to });
+        }
         changes.push(Change::Fetch { release: Box::new(wanted.clone()), to, attributes, replaces, unpacked: Default::default() });
     } else if found.wanted.is_some_and(|(_, now)| now != attributes) || found.file.map(|(_, now)| now) != own {
         let file = layout.file(wanted).zip(own);

@@ -22,6 +22,8 @@ pub(crate) enum BundleError {
     Unpack { from: String, source: UnpackError },
     #[error("{} is there already, and ingot has not made it", at.display())]
     InTheWay { at: PathBuf },
+    #[error("{} is in use by an application, and the document makes another release of the same name", at.display())]
+    InUse { at: PathBuf },
     #[error("{from} is of {length} bytes, and the filesystem of {} has room for {free}", at.display())]
     NoRoom { from: String, length: u64, free: u64, at: PathBuf },
     #[error(transparent)]
@@ -36,6 +38,7 @@ impl Failure for BundleError {
             Self::Fetch(source) => source.hint(),
             Self::Unpack { source, .. } => source.hint(),
             Self::InTheWay { at } => Some(format!("move {} away, or give the bundle another `into` or `version`", at.display())),
+            Self::InUse { .. } => Some("give the bundle another `version`".into()),
             Self::NoRoom { length, free, at, .. } => Some(format!(
                 "free {} bytes and what comes of the archive on the filesystem of {}, or make it larger",
                 length.saturating_sub(*free),

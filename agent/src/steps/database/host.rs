@@ -90,12 +90,16 @@ fn around_references(host: &str) -> Result<(), Objection> {
     }
 }
 
-/// Whether an IPv6 address may begin with this. `db` and `cafe` are rather names: the first group of an address that is in
-/// use has a digit or, in the ranges for local use, begins with `f`.
+/// Whether an IPv6 address in use may begin with this. `db1` and `cafe` are rather names: addresses that are routed begin with
+/// four digits of which the first is 2 or 3, and those for local use with `fc`, `fd` or `fe80`. What is nothing but digits is no
+/// name.
+///
+/// Source: <https://www.iana.org/assignments/ipv6-address-space/ipv6-address-space.xhtml>.
 fn may_be_group(text: &str) -> bool {
     let is_group = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let is_local = text.len() == 4 && text.to_ascii_lowercase().starts_with('f');
-    is_group && (is_local || text.bytes().any(|byte| byte.is_ascii_digit()))
+    let begins = |begins: &[&str]| begins.iter().any(|begin| text.to_ascii_lowercase().starts_with(begin));
+    let is_in_use = text.len() == 4 && begins(&["2", "3", "fc", "fd", "fe80"]);
+    is_group && (is_in_use || text.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn with_port(host: &str, port: &str) -> Result<&'static str, Objection> {
@@ -238,6 +242,13 @@ mod tests {
             ("2001:{{values.rest}}", false),
             ("fdab:{{values.rest}}", false),
             ("db:{{values.port}}", true),
+            ("db1:{{values.port}}", true),
+            ("db01:{{values.port}}", true),
+            ("a1:{{values.port}}", true),
+            ("feed:{{values.port}}", true),
+            ("64:{{values.rest}}", false),
+            ("2a05:{{values.rest}}", false),
+            ("FE80:{{values.rest}}", false),
             ("fd00:{{values.n}}{{values.rest}}", false),
             ("[{{values.address}}]", false),
         ] {

@@ -51,6 +51,29 @@ fn knows_the_parts_of_a_url() {
     }
 }
 
+/// A second per 12 KB of a line: each `#` was counted from the start, and each block copied the lines above.
+#[test]
+fn the_time_grows_with_the_text() {
+    let now = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+    let indented: String = (0..400).map(|n| format!("{}a:\n", " ".repeat(n))).collect();
+    let many = |before: &str, one: &str| {
+        // In pieces: the parser has its own sums.
+        let rest = (0..4_000).map(|_| one);
+        std::iter::once(before).chain(rest).flat_map(|piece| compile(piece).unwrap()).collect::<Vec<Node>>()
+    };
+    for compiled in [
+        many(&format!("a: \"{}", " #".repeat(3_000)), "{{x.a}}"),
+        many(&format!("a: {}", "' #' ".repeat(3_000)), "{{x.a}}"),
+        many(&indented, "{{#if x.b}}{{x.a}}{{/if}}"),
+        many(&" ".repeat(100_000), "{{x.a}}"),
+    ] {
+        let began = now();
+        assert_eq!(bare(&compiled).len(), 4_000);
+        let took = std::time::Duration::from(now() - began);
+        assert!(took.as_secs() < 4, "{took:?}");
+    }
+}
+
 #[test]
 fn knows_text_that_is_no_value() {
     for (source, expected) in [
@@ -77,9 +100,9 @@ fn knows_text_that_is_no_value() {
 #[test]
 fn the_work_grows_with_the_template_alone() {
     let before = |source: &str| {
-        let mut walk = Walk { levels: Vec::new(), before: String::new(), line: 0, above: Vec::new(), found: Vec::new() };
+        let mut walk = Walk { levels: Vec::new(), before: String::new(), line: 0, above: None, found: Vec::new() };
         walk.nodes(&compile(source).unwrap(), "");
-        let deepest = walk.above.len();
+        let deepest = std::iter::successors(walk.above.as_ref(), |above| above.enclosing.as_ref()).count();
         (walk.found.len(), deepest)
     };
     assert_eq!(before(&"  a: {{x.a}}\n".repeat(20_000)), (20_000, 1));

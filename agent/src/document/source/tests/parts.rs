@@ -280,7 +280,7 @@ fn a_part_that_cannot_be_read_does_not_hide_the_others() {
     let encoded = |headers: &str, bytes: &[u8]| format!("{headers}Content-Transfer-Encoding: base64\n\n{}", STANDARD.encode(bytes));
     let (zip, program) = (b"PK\x03\x04abcdef".as_slice(), b"\x7fELF\x02\x01".as_slice());
     let ours = part("text/x-ingot", KEYS);
-    // What has the type of scripts and attachments is one, beside a document with the right type.
+    // A binary script and what is named as an archive are for others, beside a document with the right type.
     for other in [
         encoded("Content-Disposition: attachment; filename=\"a.zip\"\n", zip),
         encoded("Content-Type: text/x-shellscript\n", program),
@@ -298,6 +298,37 @@ fn a_part_that_cannot_be_read_does_not_hide_the_others() {
         let other = encoded(&format!("Content-Type: {kind}\n"), bytes);
         assert_eq!(instance(mime(&[&ours, &other])), unread(what), "{kind}");
     }
+}
+
+/// Half of a document in a part like that was left out, and the instance came up well.
+#[test]
+fn an_encoding_that_is_not_read_is_a_mistake_beside_a_document_too() {
+    let ours = part("text/x-ingot", KEYS);
+    let encoded = |headers: &str, bytes: &[u8]| format!("{headers}Content-Transfer-Encoding: base64\n\n{}", STANDARD.encode(bytes));
+    let utf16 = |text: &str| [b"\xff\xfe".to_vec(), text.encode_utf16().flat_map(u16::to_le_bytes).collect()].concat();
+    let half = utf16("  /etc/b: { content: b }\n");
+    let unread = |what: &str| format!("user data, part 2:1:1: user data, part 2 is {what}, which ingot does not read");
+    for headers in ["", "Content-Type: text/x-shellscript\n"] {
+        for (bytes, what) in [
+            (b"\xfd7zXZ\0\0\x04".as_slice(), "xz"),
+            (b"BZh91AY&SY", "bzip2"),
+            (b"PK\x03\x04abcdef", "a zip archive"),
+            (&gzip(b"\xfd7zXZ\0\0\x04"), "xz"),
+            (&half, "UTF-16"),
+        ] {
+            let said = instance(mime(&[&ours, &encoded(headers, bytes)]));
+            assert_eq!(said, format!("{} [version files services]", unread(what)), "{headers}");
+        }
+        let script = encoded(headers, b"#!/bin/sh\necho\n");
+        let wide = encoded(headers, &utf16("#!/bin/sh\necho\n"));
+        let program = encoded(headers, b"\x7fELF\x02\x01");
+        for other in [script, wide, program] {
+            assert_eq!(instance(mime(&[&ours, &other])), "runs version files services", "{other}");
+        }
+    }
+    let named = |name: &str| encoded(&format!("Content-Disposition: attachment; filename=\"{name}\"\n"), b"PK\x03\x04abcdef");
+    assert_eq!(instance(mime(&[&ours, &named("Tools.ZIP")])), "runs version files services");
+    assert!(instance(mime(&[&ours, &named("db.yaml")])).contains("part 2 (db.yaml) is a zip archive"));
 }
 
 #[test]
@@ -328,8 +359,10 @@ fn a_document_inside_of_an_archive_or_a_template_is_a_mistake() {
         let said = instance(mime(&[&part("text/jinja2", &format!("{head}{template}"))]));
         assert!(said.contains("this is a part of the type `text/jinja2`, and holds a boot document"), "{said}");
     }
-    let writes = format!("{head}write_files:\n- path: /a\n  content: |\n    ingot:\n      version: 1\n");
-    assert_eq!(instance(writes), "is a cloud-init template");
+    for sign in ["|", "|2", "|-", ">2-", "| # of the web server"] {
+        let writes = format!("{head}write_files:\n- path: /a\n  content: {sign}\n    ingot:\n      version: 1\n");
+        assert_eq!(instance(writes), "is a cloud-init template", "{sign}");
+    }
 }
 
 /// Without `version`, they could be steps of a file of Compose.

@@ -154,7 +154,7 @@ pub(super) fn text(file: &str, key: &str, node: &Node) -> Result<String, Remark>
         Value::Scalar(text) => Ok(text.clone()),
         Value::Map(entries) if entries.iter().any(|entry| is_function(&entry.key)) => Err(function()),
         Value::Map(_) | Value::List(_) => {
-            Err(Remark::at(file, node.line, format!("`{key}` is not a text"), "write it on one line, in quotes"))
+            Err(Remark::at(file, node.line, format!("`{key}` is not a string"), "write it on one line, in quotes"))
         }
     }
 }

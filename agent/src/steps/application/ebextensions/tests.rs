@@ -105,7 +105,7 @@ fn what_is_ignored_is_said() {
         "commands:\n  a: { command: x, leader_only: true }\ncontainer_commands:\n  b: { command: y, leader_only: true, test: z }\n  b: { command: y2 }\n",
     );
     insta::assert_snapshot!(said(&found.warnings), @r"
-    .ebextensions/a.config:5: `b` is here a second time, so the first is ignored; rename one of the two
+    .ebextensions/a.config:5: `b` is named twice, so the first is ignored; rename one of the two
     .ebextensions/a.config:2: `leader_only` of `a` is not read; known here: command, cwd, env, test, ignoreErrors
     ");
     let other = Extensions::of(&Release::of(&[(".ebextensions/a.yaml", "x: y\n"), (".ebextensions/README.md", "")]));

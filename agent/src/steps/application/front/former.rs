@@ -10,7 +10,7 @@ use super::super::change::Change;
 use super::super::fields::Application;
 use super::super::generation::Placed;
 use super::super::ground::Ground;
-use super::super::memory::Memory;
+use super::super::memory::{Memory, Moment};
 use super::super::proxy::{Place, UNIT};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
@@ -102,7 +102,7 @@ pub(in super::super) async fn depart(application: &str, cx: &Context<'_>) -> Res
         }
         cx.host().files.remove(&Place::Current(application).path()).await?;
         files::sweep(application, &[], cx.host()).await?;
-        cx.host().files.remove(&cx.world.record.applications().join(format!("{application}.json"))).await
+        cx.world.record.forget_application(application).await
     };
     stopped.await.map_err(ApplicationError::Host)
 }
@@ -132,10 +132,10 @@ pub(super) async fn come_back(cx: &Context<'_>) -> Result<(), HostError> {
 async fn former(cx: &Context<'_>) -> Result<Vec<(String, Record)>, HostError> {
     let present = cx.siblings.listening(KIND);
     let mut found = Vec::new();
-    for file in cx.host().files.list(&cx.world.record.applications()).await? {
-        let Some(name) = file.strip_suffix(".json").filter(|name| !name.starts_with('.')) else { continue };
+    for name in cx.world.record.applications().await? {
         if present.iter().all(|(key, _)| *key != name) {
-            found.push((name.to_owned(), cx.world.record.application(name).await?));
+            let record = cx.world.record.application(&name).await?;
+            found.push((name, record));
         }
     }
     Ok(found)
@@ -144,10 +144,9 @@ async fn former(cx: &Context<'_>) -> Result<Vec<(String, Record)>, HostError> {
 /// What goes on running on an instance whose document has no application that could follow it, in sentences for people.
 pub(crate) async fn left_behind(record: &Record, host: &Host) -> Result<Vec<String>, HostError> {
     let mut sentences = Vec::new();
-    for file in host.files.list(&record.applications()).await? {
-        let Some(name) = file.strip_suffix(".json").filter(|name| !name.starts_with('.')) else { continue };
-        let own = record.application(name).await?;
-        let memory = Memory { record: &own, boot_id: "", clock: &*host.clock };
+    for name in record.applications().await? {
+        let own = record.application(&name).await?;
+        let memory = Memory { record: &own, moment: Moment { boot_id: "", clock: &*host.clock } };
         let placed = Slot::BOTH.iter().filter_map(|slot| Some(memory.slot(*slot)?.0));
         let mut units: Vec<String> = placed.flat_map(|placed| placed.units().collect::<Vec<_>>()).collect();
         if !units.is_empty() {
@@ -155,7 +154,7 @@ pub(crate) async fn left_behind(record: &Record, host: &Host) -> Result<Vec<Stri
             sentences.push(format!(
                 "the document has no application any more, and applications.{name} goes on: run `systemctl stop {}`, and remove {}",
                 units.join(" "),
-                record.applications().join(&file).display(),
+                record.application_path(&name).display(),
             ));
         }
     }
@@ -163,5 +162,5 @@ pub(crate) async fn left_behind(record: &Record, host: &Host) -> Result<Vec<Stri
 }
 
 fn memory<'a>(record: &'a Record, cx: &'a Context<'_>) -> Memory<'a> {
-    Memory { record, boot_id: &cx.world.boot_id, clock: &*cx.host().clock }
+    Memory { record, moment: Moment { boot_id: &cx.world.boot_id, clock: &*cx.host().clock } }
 }

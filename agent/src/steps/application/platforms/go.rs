@@ -3,6 +3,7 @@
 use super::platform::{Launch, Platform, Program, argv};
 use crate::steps::application::procfile::BUILDFILE;
 use crate::steps::application::release::Release;
+use crate::steps::application::remark::Remark;
 
 /// Where a program is looked for, and what is built.
 const PROGRAMS: [&str; 2] = ["bin/application", "application"];
@@ -12,12 +13,18 @@ const SOURCES: [&str; 2] = ["application.go", "go.mod"];
 pub(super) fn go(release: &Release) -> Option<Platform> {
     let program = PROGRAMS.into_iter().find(|name| release.is_program(name));
     let source = SOURCES.into_iter().find(|name| release.is_file(name));
+    // An archive made on Windows has no run bits.
+    let without_bit = PROGRAMS.into_iter().find(|name| release.is_file(name)).filter(|_| program.or(source).is_none());
+    if let Some(name) = without_bit {
+        let hint = format!("run `chmod +x {name}` before you bundle it, or add a Procfile with `web: sh {name}` if it is a script");
+        return Some(Platform::new("Go", name, Err(Remark::of(name, "there is no run bit, so it cannot be started", hint))));
+    }
     let sign = program.or(source)?;
     let launch = Launch::web(format!("exec ./{}", program.unwrap_or(PROGRAMS[0])), &[]);
     let mut platform = Platform::new("Go", sign, Ok(launch));
     if program.is_none() && !release.is_file(BUILDFILE) {
         platform.programs = vec![Program::new("go")];
-        platform.dependencies = vec![argv(&["/bin/sh", "-c", &build(release)])];
+        platform.dependencies = vec![argv(&["/bin/sh", "-ec", &build(release)])];
     }
     Some(platform)
 }
@@ -29,7 +36,7 @@ pub(super) fn go(release: &Release) -> Option<Platform> {
 fn build(release: &Release) -> String {
     let what = if release.is_file(SOURCES[0]) { SOURCES[0] } else { "." };
     format!(
-        "set -e; GOPATH=\"$PWD/.ingot/go\" GOCACHE=\"$PWD/.ingot/go/build\" GOFLAGS=\"-modcacherw $GOFLAGS\" \
+        "GOPATH=\"$PWD/.ingot/go\" GOCACHE=\"$PWD/.ingot/go/build\" GOFLAGS=\"-modcacherw $GOFLAGS\" \
          go build -o {} {what}; rm -rf .ingot/go",
         PROGRAMS[0]
     )
@@ -58,5 +65,12 @@ mod tests {
         assert!(build(&[("application.go", "")]).contains("go build -o bin/application application.go;"));
         assert!(build(&[("go.mod", ""), ("main.go", "")]).contains("go build -o bin/application .;"));
         assert_eq!(of(&[("go.mod", ""), ("Buildfile", "x: y\n")]).dependencies.len(), 0);
+    }
+
+    #[test]
+    fn a_program_without_a_run_bit_is_named() {
+        let error = of(&[("bin/application", "\x7fELF")]).launch.unwrap_err();
+        assert_eq!(error.to_string(), "bin/application: there is no run bit, so it cannot be started");
+        assert!(of(&[("bin/application", ""), ("application.go", "")]).launch.is_ok(), "it is built anew");
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::platform::{Argv, Launch, Platform, Program, argv};
+use crate::steps::application::ebextensions::Extensions;
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
 
@@ -81,11 +82,17 @@ fn dependencies(release: &Release, manifest: &Value) -> Vec<Argv> {
     };
     let is_wanted =
         DEPENDENCIES.iter().any(|key| holds(&manifest[*key])) || SCRIPTS.iter().any(|script| manifest["scripts"][*script].is_string());
-    match is_wanted && !release.is_directory("node_modules") {
-        true if LOCKS.iter().any(|lock| release.is_file(lock)) => vec![argv(&["npm", "ci", "--omit=dev"])],
-        true => vec![argv(&["npm", "install", "--omit=dev"])],
-        false => Vec::new(),
+    if !is_wanted || release.is_directory("node_modules") {
+        return Vec::new();
     }
+    let install = if LOCKS.iter().any(|lock| release.is_file(lock)) { "ci" } else { "install" };
+    let mut command = argv(&["npm", install]);
+    // As on Elastic Beanstalk: what is compiled after the installation needs its compiler.
+    let variables = Extensions::of(release).environment;
+    if !variables.iter().any(|(name, value)| name == "NPM_USE_PRODUCTION" && value == "false") {
+        command.push("--omit=dev".to_owned());
+    }
+    vec![command]
 }
 
 #[cfg(test)]
@@ -115,6 +122,8 @@ mod tests {
         let install = |files: &[(&str, &str)]| of(files).dependencies.iter().map(|argv| argv.join(" ")).collect::<Vec<_>>();
         assert_eq!(install(&[("package.json", EXPRESS), ("package-lock.json", "")]), ["npm ci --omit=dev"]);
         assert_eq!(install(&[("package.json", EXPRESS)]), ["npm install --omit=dev"]);
+        let options = "option_settings:\n  aws:elasticbeanstalk:application:environment: { NPM_USE_PRODUCTION: false }\n";
+        assert_eq!(install(&[("package.json", EXPRESS), (".ebextensions/npm.config", options)]), ["npm install"]);
         assert!(install(&[("package.json", EXPRESS), ("node_modules/", "")]).is_empty());
         assert!(install(&[("package.json", r#"{"dependencies":{}}"#)]).is_empty());
         assert!(install(&[("app.js", "")]).is_empty());

@@ -19,7 +19,7 @@ pub(crate) enum Speaks {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Program {
     pub(crate) name: &'static str,
-    /// Other names, and absolute paths with wildcards.
+    /// Absolute paths with wildcards, and paths below the directory that a variable names, such as `$JAVA_HOME/bin/java`.
     pub(crate) or: &'static [&'static str],
 }
 

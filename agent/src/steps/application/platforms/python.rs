@@ -1,6 +1,7 @@
 //! Python: gunicorn with the module `application`; dependencies in a virtual environment of the release.
 
-use super::platform::{Argv, Launch, Platform, Program, argv};
+use super::platform::{Argv, Launch, Platform, Program, argv, quoted};
+use crate::steps::application::ebextensions::Extensions;
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
 
@@ -10,10 +11,24 @@ const REQUIREMENTS: [&str; 3] = ["requirements.txt", "Pipfile.lock", "Pipfile"];
 /// Modules that a WSGI application is often found in; only the first is started without being asked for.
 const MODULES: [&str; 5] = ["application", "app", "wsgi", "main", "server"];
 
-/// As Elastic Beanstalk starts it: one worker with 15 threads.
+/// As Elastic Beanstalk starts it, with what its options have by default: one worker with 15 threads.
 ///
 /// Source: <https://docs.gunicorn.org/en/stable/run.html>
-const GUNICORN: &str = "gunicorn --bind 127.0.0.1:$PORT --workers 1 --threads 15";
+fn gunicorn(options: &Extensions, module: &str) -> String {
+    let number = |name: &str, default| option(options, name).and_then(|text| text.trim().parse::<u16>().ok()).unwrap_or(default);
+    let (workers, threads) = (number("NumProcesses", 1), number("NumThreads", 15));
+    format!("exec gunicorn --bind 127.0.0.1:$PORT --workers {workers} --threads {threads} {}", quoted(module))
+}
+
+fn option<'a>(options: &'a Extensions, name: &str) -> Option<&'a str> {
+    options.python.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+/// The module that `WSGIPath` names; on the older platforms it is the path of a file.
+fn named_module(options: &Extensions) -> Option<String> {
+    let path = option(options, "WSGIPath")?.trim();
+    Some(path.strip_suffix(".py").map_or_else(|| path.to_owned(), |path| path.replace('/', ".")))
+}
 
 const PYTHON: Program = Program::new("python3");
 
@@ -60,12 +75,14 @@ fn dependencies(release: &Release) -> Vec<Argv> {
 
 fn launch(release: &Release) -> Result<Launch, Remark> {
     let is_module = |name: &str| release.is_file(&format!("{name}.py")) || release.is_file(&format!("{name}/__init__.py"));
-    if !is_module(MODULES[0]) {
+    let options = Extensions::of(release);
+    let named = named_module(&options);
+    if named.is_none() && !is_module(MODULES[0]) {
         let module = MODULES.into_iter().find(|name| is_module(name)).map_or("shop.wsgi".to_owned(), |name| format!("{name}:app"));
         let message = "there is neither a Procfile nor the module `application`, which gunicorn is started with by itself";
         return Err(Remark::new(message, format!("add a Procfile with `web: gunicorn --bind 127.0.0.1:$PORT {module}`")));
     }
-    let mut launch = Launch::web(format!("exec {GUNICORN} application"), &[PYTHON]);
+    let mut launch = Launch::web(gunicorn(&options, named.as_deref().unwrap_or(MODULES[0])), &[PYTHON]);
     if !brings_environment(release) && !names_gunicorn(release) {
         // One of the image would not see what is installed into the release.
         if dependencies(release).is_empty() {
@@ -104,6 +121,21 @@ mod tests {
         assert_eq!(launch.processes[0].command, "exec gunicorn --bind 127.0.0.1:$PORT --workers 1 --threads 15 application");
         assert_eq!((platform.port, platform.path, launch.dependencies.len()), (8000, [".venv/bin"].as_slice(), 0));
         assert!(of(&[("application/__init__.py", ""), ("requirements.txt", "")]).launch.is_ok());
+    }
+
+    #[test]
+    fn options_of_elastic_beanstalk_name_another_module() {
+        let with = |options: &str| {
+            let options = format!("option_settings:\n  aws:elasticbeanstalk:container:python:\n{options}");
+            of(&[("requirements.txt", ""), (".ebextensions/django.config", &options)])
+                .launch
+                .map(|launch| launch.processes[0].command.clone())
+        };
+        let wanted = "exec gunicorn --bind 127.0.0.1:$PORT --workers 3 --threads 20 shop.wsgi:application";
+        assert_eq!(with("    WSGIPath: shop.wsgi:application\n    NumProcesses: 3\n    NumThreads: 20\n").unwrap(), wanted);
+        assert!(with("    WSGIPath: shop/wsgi.py\n").unwrap().ends_with("--workers 1 --threads 15 shop.wsgi"));
+        assert!(with("    WSGIPath: a; b\n").unwrap().ends_with("'a; b'"));
+        assert!(with("    NumThreads: 20\n").is_err());
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) fn ruby(release: &Release) -> Option<Platform> {
     }
     if compiles_assets(release) {
         let compile = "[ \"$RAILS_SKIP_ASSET_COMPILATION\" = true ] || exec bundle exec rake assets:precompile";
-        platform.dependencies.push(argv(&["/bin/sh", "-c", compile]));
+        platform.dependencies.push(argv(&["/bin/sh", "-ec", compile]));
     }
     if !platform.dependencies.is_empty() {
         platform.programs = vec![RUBY, BUNDLE];

@@ -10,9 +10,12 @@ use crate::steps::application::release::Release;
 /// Tomcat never serves what is in here.
 const INSIDE: &str = "WEB-INF";
 
-const TOMCAT: Program = Program { name: "catalina.sh", or: &["/usr/share/tomcat*/bin/catalina.sh", "/opt/tomcat/bin/catalina.sh"] };
+const TOMCAT: Program = Program {
+    name: "catalina.sh",
+    or: &["$CATALINA_HOME/bin/catalina.sh", "/usr/share/tomcat*/bin/catalina.sh", "/opt/tomcat/bin/catalina.sh"],
+};
 
-const JAVA: Program = Program::new("java");
+const JAVA: Program = Program { name: "java", or: &["$JAVA_HOME/bin/java"] };
 
 pub(super) fn tomcat(release: &Release) -> Option<Platform> {
     let wars: Vec<&str> = release.ending(".war").collect();

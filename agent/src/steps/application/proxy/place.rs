@@ -51,11 +51,6 @@ pub(crate) enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// The directory of the slots of all applications.
-    pub(crate) fn slots() -> PathBuf {
-        "/run/ingot/proxy/slots".into()
-    }
-
     pub(crate) fn path(self) -> PathBuf {
         let slot = |name: &str, slot: Slot| format!("slots/{name}-{}", slot.name());
         let below = match self {

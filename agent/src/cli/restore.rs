@@ -1,0 +1,53 @@
+//! What `ingot restore-mounts` and `ingot restore-applications` have in common: they work by what is remembered of this
+//! instance, before there is a network.
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::cli::output::talk;
+use crate::exit::Exit;
+use crate::failure::{Explanation, Failure};
+use crate::host::files::DiskFiles;
+use crate::host::lock::{BOOT, Lock, LockError};
+use crate::host::state::Record;
+use crate::host::{Host, identity};
+
+/// This machine, and what is remembered of the instance that it is. Nobody else works on it meanwhile.
+pub(super) struct Remembered {
+    pub(super) host: Host,
+    pub(super) record: Record,
+    _lock: Lock,
+}
+
+impl Remembered {
+    /// `None` where there is nothing to do here: a boot is at work, and does the same, or only the metadata service knows
+    /// which instance this is.
+    pub(super) async fn open(root: Option<PathBuf>) -> Result<Option<Self>, Explanation> {
+        let explained = |error: &dyn Failure| Explanation::of(error);
+        let disk = Rc::new(DiskFiles::new(root.clone()));
+        let lock = match Lock::take(BOOT.as_ref(), &disk).await {
+            Ok(lock) => lock,
+            Err(LockError::Held { .. }) => return Ok(None),
+            Err(error) => return Err(explained(&error)),
+        };
+        let Some(id) = identity::dmi(&*disk).await else {
+            talk(
+                "this machine does not say which instance it is: `ingot boot` asks the instance metadata service, and restores what was there",
+            );
+            return Ok(None);
+        };
+        let host = Host { files: disk.clone(), ..Host::this_machine(root) };
+        let record = Record::load(disk, host.users.own(), &id).await.map_err(|error| explained(&error))?;
+        Ok(Some(Self { host, record, _lock: lock }))
+    }
+}
+
+/// Prints what did not come back, and whether all did.
+pub(super) fn told(troubles: &[String]) -> Exit {
+    troubles.iter().for_each(|trouble| talk(trouble));
+    if troubles.is_empty() {
+        return Exit::Done;
+    }
+    talk("  hint: the next `ingot boot` retries and gives details");
+    Exit::Failed
+}

@@ -1,0 +1,96 @@
+//! Going back to the generation before, and stopping the one that is done with.
+
+use std::time::Duration;
+
+use super::fields::Application;
+use super::front;
+use super::generation::Placed;
+use super::ground::{Ground, KILLED_WITHIN};
+use super::procfile::WEB;
+use super::prove;
+use super::slot::Slot;
+use super::trouble::ApplicationError;
+use crate::failure::Explanation;
+use crate::host::HostError;
+use crate::step::{Context, Progress};
+use crate::steps::health::{Health, health};
+
+/// How long requests are waited for where no proxy says how long one may take.
+const DRAIN: Duration = Duration::from_secs(60);
+
+impl Application {
+    /// Waits for the requests in a slot that serves no new ones, and stops what is there.
+    pub(super) async fn retire(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {
+        // Of one that does not run, the connections are those of another on the same port.
+        if ground.states(placed).await?.get(WEB).is_some_and(|web| health(web) == Health::Sound) {
+            cx.waiting(format!("for the requests that {placed} still answers"));
+            let limit = self.proxy.timeout().unwrap_or(DRAIN).min(cx.time_left().saturating_sub(self.stop.grace()));
+            if !ground.drained(slot, placed, limit).await? {
+                cx.progress(Progress::Warning(format!("{placed} still had connections after {limit:?}, and was asked to stop")));
+            }
+        }
+        cx.waiting(format!("for {placed} to stop"));
+        ground.retire(slot, placed).await
+    }
+
+    /// After a failure in a slot: the generation in the other one, if there is one that served, serves again.
+    pub(super) async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
+        let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven).map(|(placed, _)| placed);
+        let back = match (&before, ground.memory.slot(failed)) {
+            (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
+            // What serves is left as it is, though something of it has failed.
+            (None, Some((new, _))) if ground.memory.current() != Some(failed) => match ground.retire(failed, &new).await {
+                Ok(()) => front::restore(ground.memory.current(), ground, cx).await,
+                Err(error) => Err(ApplicationError::Host(error)),
+            },
+            (None, _) => Ok(()),
+        };
+        if let Err(trouble) = back {
+            cx.progress(Progress::Warning(format!("cannot roll back: {}", Explanation::of(&trouble))));
+            return error;
+        }
+        error.keeping(before.map(|placed| placed.generation.version))
+    }
+
+    /// Has the generation before serve, which is in the slot beside `failed`, and frees that. After a reboot, nothing of it has
+    /// to be there but its record.
+    async fn serve_again(&self, failed: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        let found = ground.found().await.map_err(ApplicationError::Host)?;
+        let new = ground.memory.slot(failed).map(|(new, _)| new);
+        let runs = |process: &str| found.running.contains(&placed.unit(process));
+        if !placed.processes().into_iter().all(runs) {
+            let environment = self.environment_file(placed, cx)?;
+            ground.prepare(failed.other(), placed, &environment).await.map_err(ApplicationError::Host)?;
+        }
+        if runs(WEB) {
+            // It gets its requests back at once. The proxy passes to both until it has read its former configuration.
+            ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
+        }
+        let restored = front::restore(Some(failed.other()), ground, cx).await;
+        if !runs(WEB) {
+            if let Some(new) = new.as_ref().filter(|new| new.port == placed.port) {
+                ground.stop(new, &new.processes()).await.map_err(ApplicationError::Host)?;
+            }
+            prove::launched(placed, WEB, ground, cx).await?;
+            prove::serves(&self.ready, placed, ground, cx).await?;
+            ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
+        }
+        ground.point_current(placed).await.map_err(ApplicationError::Host)?;
+        if let Some(new) = &new {
+            let alone: Vec<&str> = new.processes().into_iter().filter(|name| !self.overlap().covers(name)).collect();
+            ground.stop(new, &alone).await.map_err(ApplicationError::Host)?;
+        }
+        for process in placed.processes().into_iter().filter(|process| *process != WEB && !runs(process)) {
+            prove::launched(placed, process, ground, cx).await?;
+        }
+        if let Some(new) = &new {
+            self.retire(failed, new, ground, cx).await.map_err(ApplicationError::Host)?;
+        }
+        restored
+    }
+
+    /// Stopping what has failed, and proving once more what served before.
+    pub(super) fn time_to_go_back(&self) -> Duration {
+        self.ready.timeout() + self.stop.grace() + KILLED_WITHIN
+    }
+}

@@ -1,0 +1,2 @@
+#!/bin/sh
+[ -x bin/application ] && echo predeploy >> /var/lib/hooks/binary

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+set -e
+node --version
+echo prebuild >> /var/lib/hooks/express

@@ -1,0 +1,4 @@
+#!/bin/bash
+set -e
+java -version
+echo predeploy >> /var/lib/hooks/java
