@@ -59,7 +59,8 @@ impl Ground<'_> {
         let known = |slot: &Slot| slots[*slot as usize].is_some();
         // Requests go where the link leads, whatever was written down before or after it was switched.
         let current = led.filter(known).or(self.memory.current().filter(known));
-        let is_led = led.is_some() && led == current;
+        // One that was cut off before it was written down is made again: what serves is told by what is written.
+        let is_led = led.is_some() && led == current && led == self.memory.current();
         let is_lost = led.is_some() && current.is_none();
         let (hooked, last) = (self.memory.hooked(), self.memory.last());
         let mut found = Found { is_led, is_lost, slots, current, hooked, last, ..Found::default() };
