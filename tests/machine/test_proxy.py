@@ -65,6 +65,13 @@ class Proxied(Machine):
                 self.put(f"/opt/shop/releases/{slot}/public/assets/{hidden}", "not to be served\n")
             self.put(f"/opt/shop/releases/{slot}/public/assets/.well-known/security.txt", "Contact: x\n")
             self.put(f"/opt/shop/releases/{slot}/secret", "not to be served\n")
+            for hidden in (".env", ".git/config", "below/.htpasswd"):
+                self.put(f"/opt/shop/releases/{slot}/public/assets/{hidden}", "not to be served\n")
+            self.put(f"/opt/shop/releases/{slot}/public/assets/.well-known/security.txt", "Contact: us\n")
+            self.put(f"/opt/shop/releases/{slot}/shared.txt", "shared\n")
+            self.must("ln", "-s", "../../shared.txt", f"/opt/shop/releases/{slot}/public/assets/own")
+            self.must("ln", "-s", "/etc/passwd", f"/opt/shop/releases/{slot}/public/assets/foreign")
+            self.must("chown", "-hR", "games:games", f"/opt/shop/releases/{slot}")
             self.must("ln", "-s", f"/opt/shop/releases/{slot}", f"{PROXY}/slots/shop-{slot}/release")
         started = self.run("systemctl", "start", "ingot-proxy.service")
         assert started.code == 0, self.journal("-u", "ingot-proxy.service")
@@ -138,6 +145,8 @@ def test_a_balancer_is_believed_and_a_client_is_not(machine):
     assert seen["x-forwarded-for"] == "198.51.100.1, 127.0.0.1"
     assert (seen["x-forwarded-proto"], seen["x-forwarded-port"], seen["x-real-ip"]) == ("https", "443", "198.51.100.1")
     assert "proxy" not in seen and seen["host"] == "127.0.0.1"
+    # No balancer of AWS writes or removes these.
+    assert not {"forwarded", "x-forwarded-host"} & set(seen)
 
     seen = headers(machine, *spoofed, "--interface", OUTSIDE, f"http://{OUTSIDE}/headers")
     assert seen["x-forwarded-for"] == seen["x-real-ip"] == OUTSIDE
@@ -160,6 +169,12 @@ def test_static_files_are_served_from_the_release_and_nothing_beside_them(machin
         assert machine.status("--path-as-is", f"http://127.0.0.1/assets{path}") == "404", path
     for path in ("/assets../secret", "/assets/../secret", "/assets/..%2f..%2fsecret", "/assets/%2e%2e/%2e%2e/secret"):
         assert "not to be served" not in machine.curl("--path-as-is", f"http://127.0.0.1{path}"), path
+    for path in (".env", ".git/config", "below/.htpasswd", "below/%2ehtpasswd", "%2Eenv"):
+        assert machine.status("--path-as-is", f"http://127.0.0.1/assets/{path}") == "404", path
+    assert machine.curl("http://127.0.0.1/assets/.well-known/security.txt") == "Contact: us\n"
+    # A link is followed to what its own owner has.
+    assert machine.curl("http://127.0.0.1/assets/own") == "shared\n"
+    assert machine.status("http://127.0.0.1/assets/foreign") == "403"
     zipped = ["-D", "-", "-o", "/dev/null", "-H", "Accept-Encoding: gzip"]
     answer = machine.curl(*zipped, "http://127.0.0.1/assets/long.css")
     assert "\nContent-Encoding: gzip\n" in answer and "\nServer: nginx\n" in answer, answer

@@ -8,7 +8,8 @@ use crate::boot::stop::Stop;
 use crate::failure::Explanation;
 use crate::host::state::Record;
 use crate::plan::Plan;
-use crate::step::Phase;
+use crate::step::{Phase, Siblings as _};
+use crate::steps::application;
 use crate::steps::mount::remembered;
 
 impl Boot {
@@ -37,6 +38,12 @@ impl Boot {
             // A failure matters only at the next reboot, so this boot goes on.
             if let Err(error) = remembered::forget_others(&world.record, &kept).await {
                 self.note(&Explanation::of(&error).to_string());
+            }
+            if plan.listening(application::KIND).is_empty() {
+                match application::left_behind(&world.record, &self.ground.host).await {
+                    Ok(sentences) => sentences.iter().for_each(|sentence| self.note(sentence)),
+                    Err(error) => self.note(&Explanation::of(&error).to_string()),
+                }
             }
         }
         self.learn_facts(plan, identity.as_ref()).await

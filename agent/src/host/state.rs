@@ -115,8 +115,11 @@ impl Record {
     ///
     /// If it stays.
     pub(crate) async fn forget_application(&self, name: &str) -> Result<(), HostError> {
-        let directory = Path::new(INSTANCES).join(as_name(&self.instance)).join("applications");
-        self.files.remove(&directory.join(format!("{name}.json"))).await
+        self.files.remove(&self.application_path(name)).await
+    }
+
+    pub(crate) fn application_path(&self, name: &str) -> PathBuf {
+        Path::new(INSTANCES).join(as_name(&self.instance)).join("applications").join(format!("{name}.json"))
     }
 
     /// The names of the applications that anything is remembered of.

@@ -1,6 +1,8 @@
 //! The proxy leads where the releases really are, at every moment; what was tried and failed leaves nothing of itself; what is
 //! in no document any more is gone.
 
+mod former;
+
 use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
 use crate::fake::machine::{FakeUnit, Outcome};
 use crate::host::sockets::{Holder, Listener};
@@ -232,22 +234,6 @@ async fn killed_in_any_change_the_proxy_ends_as_if_it_had_not_been() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn without_a_proxy_nothing_of_it_is_left() {
-    let mut instance = instance(&shop(1, "port: 5000"));
-    instance.boot_well().await;
-    turn_to(&mut instance, &shop(1, "port: 5000, proxy: none"));
-    let booted = instance.boot_well().await;
-    assert!(booted.transcript.text().contains("remove shop from ingot-proxy.service"), "{}", booted.transcript.text());
-    assert_eq!((site(&instance, "shop"), ports(&instance).await), (None, Vec::new()));
-    changes_nothing(&mut instance).await;
-    reboot(&instance).await;
-    assert_eq!((site(&instance, "shop"), ports(&instance).await), (None, Vec::new()), "a reboot brings it back");
-    turn_to(&mut instance, &shop(1, "port: 5000"));
-    instance.boot_well().await;
-    assert_eq!(ports(&instance).await, ["0.0.0.0:80", "127.0.0.1:5000"]);
-}
-
 /// Off and on, and `ingot restore-applications`.
 async fn reboot(instance: &Instance) {
     instance.machine.reboot();
@@ -256,53 +242,6 @@ async fn reboot(instance: &Instance) {
     let record = Record::load(host.files.clone(), host.users.own(), &id).await.unwrap();
     let missing = bring_back(&record, &host, "another").await;
     assert!(missing.failed.is_empty(), "{missing:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn another_name_is_another_application_and_the_one_before_goes() {
-    let mut instance = instance(&shop(1, "port: 5000"));
-    instance.boot_well().await;
-    turn_to(&mut instance, &document("store", 2, "port: 5000"));
-
-    // Where the new one fails, the one before serves on.
-    let was = proxy(&instance).await;
-    instance.machine.is_deaf(true);
-    instance.boot().await.error("applications.store");
-    assert_eq!(proxy(&instance).await, was);
-    instance.machine.is_deaf(false);
-    assert!(instance.machine.snapshot().to_string().contains("shop-web-1.service  active"), "{}", instance.machine.snapshot());
-
-    instance.machine.restart_process();
-    let text = instance.boot_well().await.transcript.text();
-    assert!(text.contains("configure the proxy on port 80 in place of shop"), "{text}");
-    assert!(text.contains("drain and stop shop-jobs-1.service, shop-web-1.service of shop, which the document no longer has"), "{text}");
-    assert_eq!((site(&instance, "shop"), ports(&instance).await), (None, vec!["0.0.0.0:80".to_owned(), "127.0.0.1:5000".to_owned()]));
-    assert!(!instance.machine.snapshot().to_string().contains("shop-web-1.service"), "{}", instance.machine.snapshot());
-    changes_nothing(&mut instance).await;
-    reboot(&instance).await;
-    assert_eq!(site(&instance, "shop"), None, "a reboot brings it back");
-}
-
-#[tokio::test(start_paused = true)]
-async fn part_of_a_document_stops_no_application() {
-    let two = shop(1, "port: 5000").replace(
-        "applications: {",
-        "applications: { admin: { bundle: bundles.app, run: { web: bin/web }, user: shop, port: 7000, proxy: { listen: 8081 } },",
-    );
-    let mut instance = instance(&two);
-    instance.boot_well().await;
-    turn_to(&mut instance, &two);
-    let mut process = instance.process().await;
-    process.plan.only(&["applications.admin".parse().unwrap()]).unwrap();
-    let booted = process.run(std::future::pending()).await;
-    assert!(booted.changed().is_empty(), "{}", booted.transcript.text());
-
-    // What is in the document no more goes with any that is.
-    turn_to(&mut instance, &shop(1, "port: 5000"));
-    let text = instance.boot_well().await.transcript.text();
-    assert!(text.contains("drain and stop admin-web-1.service of admin"), "{text}");
-    assert!(!ports(&instance).await.contains(&"0.0.0.0:8081".to_owned()));
-    changes_nothing(&mut instance).await;
 }
 
 /// nginx takes a server that says nothing for one on port 80.
@@ -368,4 +307,37 @@ async fn two_applications_are_configured_one_after_the_other() {
     assert_eq!(failed, BootOutcome::Done);
     assert_eq!(ports(&instance).await, ["0.0.0.0:80", "0.0.0.0:8081", "127.0.0.1:5000", "127.0.0.1:7000"]);
     assert!(instance.machine.file(SITE).is_some());
+}
+
+/// Node's port is 8080; planning knows of 5000.
+#[tokio::test(start_paused = true)]
+async fn the_port_of_a_platform_is_not_the_proxys() {
+    let text = shop(1, "proxy: { listen: 8080 }").replace("run: { web: bin/web, jobs: bin/jobs }, ", "");
+    let instance = instance(&text);
+    let release = "/opt/app/releases/app-1";
+    instance.boot().await;
+    instance.machine.add_file(&format!("{release}/package.json"), "{\"scripts\": {\"start\": \"node app.js\"}}");
+    instance.machine.restart_process();
+    insta::assert_snapshot!(instance.boot().await.error("applications.shop"), @r"
+    the release's platform has port 8080, and so has the proxy
+      hint: give one of the two another `port`, or the proxy another `listen`
+    ");
+}
+
+/// php-fpm does not speak HTTP.
+#[tokio::test(start_paused = true)]
+async fn php_is_probed_by_what_it_speaks() {
+    let text = shop(1, "port: 5000, ready: { http: /health }").replace("run: { web: bin/web, jobs: bin/jobs }, ", "");
+    let mut instance = instance(&text);
+    instance.boot().await;
+    instance.machine.add_file("/opt/app/releases/app-1/public/index.php", "<?php");
+    instance.machine.add_answer("http://127.0.0.1:15000/health", 400);
+    instance.machine.add_answer("fastcgi://127.0.0.1:15000/health", 503);
+    instance.machine.restart_process();
+    let error = instance.boot().await.error("applications.shop");
+    assert!(error.contains("status 503"), "{error}");
+    instance.machine.add_answer("fastcgi://127.0.0.1:15000/health", 204);
+    turn_to(&mut instance, &text);
+    instance.boot_well().await;
+    assert_eq!(table(&instance)[2..], ["fastcgi_pass 127.0.0.1:15000;", "fastcgi_pass 127.0.0.1:25000;"]);
 }

@@ -62,6 +62,7 @@ use self::decide::{Found, Wanted};
 use self::environment::is_secret;
 use self::facing::Facing;
 pub(crate) use self::fields::Application;
+pub(crate) use self::front::former::{KIND, left_behind};
 use self::generation::Generation;
 pub(crate) use self::ground::in_use;
 use self::ground::{Ground, owner};
@@ -147,6 +148,7 @@ impl Step for Application {
             known => known?,
         };
         let (port, overlap, php) = (self.port.unwrap_or(examined.port), self.overlap(), generation.php.clone());
+        self.has_no_clash(port, cx)?;
         let build = self.recipe(&generation, &examined, cx).await?;
         let extensions = self.due_extensions(&generation, &examined, &ground, cx).await?;
         let hooks = self.due_hooks(&examined);

@@ -89,6 +89,21 @@ impl Application {
         Ok(changes)
     }
 
+    /// Fails where the port of the release's platform, which planning did not know, is one that the proxy or another
+    /// application has.
+    pub(super) fn has_no_clash(&self, port: u16, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        let overlaps = self.overlap().covers(WEB);
+        let own = || Slot::BOTH.iter().map(|slot| slot.port(port, overlaps)).chain([port]);
+        let others = cx.siblings.listening(former::KIND).into_iter().filter(|(key, _)| *key != cx.key());
+        let of_others = others.map(|(key, ports)| (format!("{}.{key}", former::KIND), ports.to_vec()));
+        for (by, ports) in [("the proxy".to_owned(), self.proxy.ports())].into_iter().chain(of_others) {
+            if self.port.is_none() && own().any(|own| ports.contains(&own)) {
+                return Err(ApplicationError::Clash { port, by });
+            }
+        }
+        Ok(())
+    }
+
     /// The configuration as it is to be.
     fn configured(
         &self,

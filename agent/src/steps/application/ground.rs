@@ -59,7 +59,8 @@ impl Ground<'_> {
         let known = |slot: &Slot| slots[*slot as usize].is_some();
         // Requests go where the link leads, whatever was written down before or after it was switched.
         let current = led.filter(known).or(self.memory.current().filter(known));
-        let is_led = led.is_some() && led == current;
+        // One that was cut off before it was written down is made again: what serves is told by what is written.
+        let is_led = led.is_some() && led == current && led == self.memory.current();
         let is_lost = led.is_some() && current.is_none();
         let (hooked, last) = (self.memory.hooked(), self.memory.last());
         let mut found = Found { is_led, is_lost, slots, current, hooked, last, ..Found::default() };
@@ -128,6 +129,15 @@ impl Ground<'_> {
             self.host.units.reset_failed(name).await?;
         }
         Ok(())
+    }
+
+    /// Has requests led to a slot of an application that takes another's place: at once, from the first that it is asked.
+    pub(super) async fn lead_first(&self, slot: Slot) -> Result<(), HostError> {
+        let link = Place::Current(self.application).path();
+        match self.host.directories.link(&link).await? {
+            Some(_) => Ok(()),
+            None => self.host.directories.switch(&link, &target(self.application, slot)).await,
+        }
     }
 
     /// Has requests led to a slot.

@@ -24,6 +24,9 @@ pub(crate) enum ApplicationError {
     NoProxy { why: String, kept: Option<Box<str>> },
     #[error("port {port} is in use by {by}{}", going_on(kept.as_deref()))]
     PortTaken { port: u16, by: String, kept: Option<Box<str>> },
+    /// Of a port that only the release tells.
+    #[error("the release's platform has port {port}, and so has {by}")]
+    Clash { port: u16, by: String },
     #[error("nginx rejects the configuration of the proxy{}", going_on(kept.as_deref()))]
     Rejected {
         hint: &'static str,
@@ -142,6 +145,7 @@ impl Failure for ApplicationError {
                 }
                 _ => "stop what listens there, or choose another `port` or, for the proxy, another `listen`".into(),
             }),
+            Self::Clash { .. } => Some("give one of the two another `port`, or the proxy another `listen`".into()),
             Self::Rejected { hint, .. } => Some((*hint).into()),
             Self::Proxy { .. } => Some("run `journalctl -b -u ingot-proxy.service`".into()),
             Self::Program { .. } => Some("run it by hand in the directory of the release, as the same user".into()),

@@ -11,20 +11,20 @@ use super::super::fields::Application;
 use super::super::generation::Placed;
 use super::super::ground::Ground;
 use super::super::memory::{Memory, Moment};
-use super::super::proxy::Place;
+use super::super::proxy::{Place, UNIT};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
 use super::restore::{served, write};
 use super::serve::{addresses, read};
 use super::{ONE_AT_A_TIME, files};
-use crate::host::HostError;
 use crate::host::state::Record;
+use crate::host::{Host, HostError};
 use crate::step::{Context, Progress};
 
 /// How long requests to it are waited for: nobody says any more how long one may take.
 const DRAIN: Duration = Duration::from_secs(60);
 
-const KIND: &str = "applications";
+pub(crate) const KIND: &str = "applications";
 
 /// An application of this instance that the document no longer has.
 pub(in super::super) struct Former {
@@ -139,6 +139,26 @@ async fn former(cx: &Context<'_>) -> Result<Vec<(String, Record)>, HostError> {
         }
     }
     Ok(found)
+}
+
+/// What goes on running on an instance whose document has no application that could follow it, in sentences for people.
+pub(crate) async fn left_behind(record: &Record, host: &Host) -> Result<Vec<String>, HostError> {
+    let mut sentences = Vec::new();
+    for name in record.applications().await? {
+        let own = record.application(&name).await?;
+        let memory = Memory { record: &own, moment: Moment { boot_id: "", clock: &*host.clock } };
+        let placed = Slot::BOTH.iter().filter_map(|slot| Some(memory.slot(*slot)?.0));
+        let mut units: Vec<String> = placed.flat_map(|placed| placed.units().collect::<Vec<_>>()).collect();
+        if !units.is_empty() {
+            units.extend(Slot::BOTH.iter().any(|slot| memory.front(*slot).flatten().is_some()).then(|| UNIT.to_owned()));
+            sentences.push(format!(
+                "the document has no application any more, and applications.{name} goes on: run `systemctl stop {}`, and remove {}",
+                units.join(" "),
+                record.application_path(&name).display(),
+            ));
+        }
+    }
+    Ok(sentences)
 }
 
 fn memory<'a>(record: &'a Record, cx: &'a Context<'_>) -> Memory<'a> {

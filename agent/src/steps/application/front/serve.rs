@@ -54,6 +54,9 @@ impl Application {
         let written = async {
             // From here on, whoever looks knows that nginx may not have read what is there.
             ground.memory.set_next_front(Some(&configured.front)).await?;
+            if !leaving.is_empty() {
+                ground.lead_first(site.slot).await?;
+            }
             for name in leaving {
                 host.files.remove(&Place::Site(name).path()).await?;
             }
