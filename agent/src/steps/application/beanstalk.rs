@@ -14,13 +14,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::change::Change;
-use super::fields::Application;
+use super::fields::{Application, Compatible};
 use super::generation::Generation;
 use super::ground::Ground;
 use super::part::{Part, log, log_unit};
@@ -52,13 +50,6 @@ const ROTATE: &str =
 const WITHIN: Duration = Duration::from_secs(30);
 
 const LIMIT: u64 = 4 << 20;
-
-/// What an application is compatible with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Compatible {
-    Beanstalk,
-}
 
 /// Files in memory, root's alone: the variables for shells and systemd, and all that `get-config` tells.
 fn own(application: &str, end: &str) -> PathBuf {

@@ -6,7 +6,6 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::beanstalk::Compatible;
 use super::platforms::PORT;
 use super::procfile::{LONGEST_NAME, WEB};
 use super::proxy::{Proxy, name_objection};
@@ -73,6 +72,13 @@ pub(crate) struct Application {
     /// Limits of each process.
     #[serde(default)]
     pub(super) resources: Resources,
+}
+
+/// What an application is compatible with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Compatible {
+    Beanstalk,
 }
 
 /// How `web` proves that it serves.
