@@ -128,7 +128,7 @@ async fn a_failure_puts_the_proxy_back_as_it_was() {
         turn_to(&mut instance, &(shop(2, &after.replace("TLS", tls)) + secrets));
         fail_jobs(&instance, "shop", 2);
         let booted = instance.boot().await;
-        assert!(booted.error("applications.shop").contains("app-1 goes on serving"), "{}", booted.transcript.text());
+        assert!(booted.error("applications.shop").contains("app-1 keeps serving"), "{}", booted.transcript.text());
         assert_eq!(proxy(&instance).await.1, was.1, "{after}: nginx has other ports");
         let without_tls = |files: Vec<String>| files.into_iter().filter(|file| !file.contains("/tls/")).collect::<Vec<_>>();
         assert_eq!(without_tls(proxy(&instance).await.0), without_tls(was.0), "{after}");
@@ -154,7 +154,7 @@ async fn what_nginx_rejects_is_never_in_its_place() {
     for _ in 0..2 {
         let booted = instance.boot().await;
         insta::allow_duplicates! { insta::assert_snapshot!(booted.error("applications.shop"), @r#"
-        nginx rejects the configuration of the proxy; app-1 goes on serving: its last words were
+        nginx rejects the configuration of the proxy; app-1 keeps serving: its last words were
           | nginx: [emerg] invalid number of arguments in "listen" directive in /run/ingot/proxy/sites/shop.conf:2
           hint: check `proxy.listen` and `port`
         "#) };
@@ -173,7 +173,7 @@ async fn a_reload_counts_once_nginx_listens_by_it() {
     turn_to(&mut instance, &shop(1, "port: 5000, proxy: { listen: 82 }"));
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("applications.shop"), @r"
-    the proxy does not serve: it does not listen on 0.0.0.0:82, 10s after it was told to; app-1 goes on serving: its last words were
+    the proxy does not serve: it does not listen on 0.0.0.0:82, 10s after it was told to; app-1 keeps serving: its last words were
       | bind() to 0.0.0.0:82 failed (98: Address already in use)
       hint: run `journalctl -b -u ingot-proxy.service`
     ");
@@ -331,13 +331,13 @@ async fn php_is_probed_by_what_it_speaks() {
     let mut instance = instance(&text);
     instance.boot().await;
     instance.machine.add_file("/opt/app/releases/app-1/public/index.php", "<?php");
-    instance.machine.add_answer("http://127.0.0.1:15000/health", 400);
-    instance.machine.add_answer("fastcgi://127.0.0.1:15000/health", 503);
+    instance.machine.add_answer("http://127.0.0.1:25000/health", 400);
+    instance.machine.add_answer("fastcgi://127.0.0.1:25000/health", 503);
     instance.machine.restart_process();
     let error = instance.boot().await.error("applications.shop");
     assert!(error.contains("status 503"), "{error}");
-    instance.machine.add_answer("fastcgi://127.0.0.1:15000/health", 204);
+    instance.machine.add_answer("fastcgi://127.0.0.1:25000/health", 204);
     turn_to(&mut instance, &text);
     instance.boot_well().await;
-    assert_eq!(table(&instance)[2..], ["fastcgi_pass 127.0.0.1:15000;", "fastcgi_pass 127.0.0.1:25000;"]);
+    assert_eq!(table(&instance)[2..], ["proxy_pass http://127.0.0.1:15000;", "fastcgi_pass 127.0.0.1:25000;"]);
 }
