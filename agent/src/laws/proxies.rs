@@ -154,7 +154,7 @@ async fn what_nginx_rejects_is_never_in_its_place() {
     for _ in 0..2 {
         let booted = instance.boot().await;
         insta::allow_duplicates! { insta::assert_snapshot!(booted.error("applications.shop"), @r#"
-        nginx rejects the configuration of the proxy; app-1 keeps serving: its last words were
+        nginx rejects the configuration of the proxy: its last words were
           | nginx: [emerg] invalid number of arguments in "listen" directive in /run/ingot/proxy/sites/shop.conf:2
           hint: check `proxy.listen` and `port`
         "#) };
@@ -173,7 +173,7 @@ async fn a_reload_counts_once_nginx_listens_by_it() {
     turn_to(&mut instance, &shop(1, "port: 5000, proxy: { listen: 82 }"));
     let booted = instance.boot().await;
     insta::assert_snapshot!(booted.error("applications.shop"), @r"
-    the proxy does not serve: it does not listen on 0.0.0.0:82, 10s after it was told to; app-1 keeps serving: its last words were
+    the proxy does not serve: it does not listen on 0.0.0.0:82, 10s after it was told to: its last words were
       | bind() to 0.0.0.0:82 failed (98: Address already in use)
       hint: run `journalctl -b -u ingot-proxy.service`
     ");
@@ -322,22 +322,4 @@ async fn the_port_of_a_platform_is_not_the_proxys() {
     the release's platform has port 8080, and so has the proxy
       hint: give one of the two another `port`, or the proxy another `listen`
     ");
-}
-
-/// php-fpm does not speak HTTP.
-#[tokio::test(start_paused = true)]
-async fn php_is_probed_by_what_it_speaks() {
-    let text = shop(1, "port: 5000, ready: { http: /health }").replace("run: { web: bin/web, jobs: bin/jobs }, ", "");
-    let mut instance = instance(&text);
-    instance.boot().await;
-    instance.machine.add_file("/opt/app/releases/app-1/public/index.php", "<?php");
-    instance.machine.add_answer("http://127.0.0.1:25000/health", 400);
-    instance.machine.add_answer("fastcgi://127.0.0.1:25000/health", 503);
-    instance.machine.restart_process();
-    let error = instance.boot().await.error("applications.shop");
-    assert!(error.contains("status 503"), "{error}");
-    instance.machine.add_answer("fastcgi://127.0.0.1:25000/health", 204);
-    turn_to(&mut instance, &text);
-    instance.boot_well().await;
-    assert_eq!(table(&instance)[2..], ["proxy_pass http://127.0.0.1:15000;", "fastcgi_pass 127.0.0.1:25000;"]);
 }
