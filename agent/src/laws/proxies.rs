@@ -323,21 +323,3 @@ async fn the_port_of_a_platform_is_not_the_proxys() {
       hint: give one of the two another `port`, or the proxy another `listen`
     ");
 }
-
-/// php-fpm does not speak HTTP.
-#[tokio::test(start_paused = true)]
-async fn php_is_probed_by_what_it_speaks() {
-    let text = shop(1, "port: 5000, ready: { http: /health }").replace("run: { web: bin/web, jobs: bin/jobs }, ", "");
-    let mut instance = instance(&text);
-    instance.boot().await;
-    instance.machine.add_file("/opt/app/releases/app-1/public/index.php", "<?php");
-    instance.machine.add_answer("http://127.0.0.1:15000/health", 400);
-    instance.machine.add_answer("fastcgi://127.0.0.1:15000/health", 503);
-    instance.machine.restart_process();
-    let error = instance.boot().await.error("applications.shop");
-    assert!(error.contains("status 503"), "{error}");
-    instance.machine.add_answer("fastcgi://127.0.0.1:15000/health", 204);
-    turn_to(&mut instance, &text);
-    instance.boot_well().await;
-    assert_eq!(table(&instance)[2..], ["fastcgi_pass 127.0.0.1:15000;", "fastcgi_pass 127.0.0.1:25000;"]);
-}

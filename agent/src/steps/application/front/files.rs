@@ -78,6 +78,11 @@ pub(super) async fn on_disk(application: &str, host: &Host) -> Result<Option<Str
     Ok(found.map(|found| String::from_utf8_lossy(&found).into_owned()))
 }
 
+/// The slots of a site alone.
+pub(super) fn without_front(site: &str) -> &str {
+    site.find("server {\n    listen \"unix:").map_or("", |at| &site[at..])
+}
+
 /// Removes certificates and keys of an application but for those that a site of it may still need.
 pub(super) async fn sweep(application: &str, needed: &[&str], host: &Host) -> Result<(), HostError> {
     let tls = Path::new(PROXY).join("tls");
@@ -91,7 +96,7 @@ pub(super) async fn sweep(application: &str, needed: &[&str], host: &Host) -> Re
     Ok(())
 }
 
-/// Has nginx judge a configuration before anything of it is in its place: a copy of all sites, without those of `leaving`.
+/// Has nginx judge a configuration before anything of it is in its place: a copy of all sites, without the fronts of those that are `leaving`.
 pub(super) async fn accepted(configured: &Configured, leaving: &[String], cx: &Context<'_>) -> Result<(), ApplicationError> {
     let host = cx.host();
     let judged = judged(configured, leaving, host).await;
@@ -114,8 +119,11 @@ async fn judged(configured: &Configured, leaving: &[String], host: &Host) -> Res
     let elsewhere = |path: &Path| PathBuf::from(path.to_string_lossy().replacen(PROXY, TESTED, 1));
     for name in host.files.list(Path::new(SITES)).await? {
         let path = Path::new(SITES).join(&name);
-        let stays = name.strip_suffix(".conf").is_some_and(|name| !name.starts_with('.') && !leaving.iter().any(|left| left == name));
-        if let Some(content) = host.files.read(&path, LIMIT).await?.filter(|_| stays) {
+        let Some(application) = name.strip_suffix(".conf").filter(|name| !name.starts_with('.')) else { continue };
+        if let Some(mut content) = host.files.read(&path, LIMIT).await? {
+            if leaving.iter().any(|left| left == application) {
+                content = Zeroizing::new(without_front(&String::from_utf8_lossy(&content)).as_bytes().to_vec());
+            }
             File { path: elsewhere(&path), content, mode: 0o600 }.write(host).await?;
         }
     }

@@ -120,7 +120,7 @@ pub(super) async fn come_back(cx: &Context<'_>) -> Result<(), HostError> {
         let memory = memory(&record, cx);
         let front = memory.current().and_then(|slot| memory.front(slot)).flatten();
         if let Some(front) = front
-            && files::on_disk(&name, cx.host()).await?.is_none()
+            && files::on_disk(&name, cx.host()).await?.is_none_or(|site| site == files::without_front(&front.site))
         {
             write(&front, &front.site, &name, cx.host()).await?;
         }

@@ -49,6 +49,9 @@ pub(in super::super) async fn restore(to: Option<Slot>, ground: &Ground<'_>, cx:
             None => host.files.remove(&Place::Site(ground.application).path()).await?,
         }
         if to.is_none() {
+            if Slot::BOTH.iter().all(|slot| memory.slot(*slot).is_none()) {
+                host.files.remove(&Place::Current(ground.application).path()).await?;
+            }
             former::come_back(cx).await?;
         }
         Ok(Some(site.unwrap_or_default()))

@@ -58,7 +58,10 @@ impl Application {
                 ground.lead_first(site.slot).await?;
             }
             for name in leaving {
-                host.files.remove(&Place::Site(name).path()).await?;
+                // Workers of before pass requests to its slots until they are gone.
+                if let Some(site) = files::on_disk(name, host).await? {
+                    files::File::new(Place::Site(name).path(), files::without_front(&site), 0o644).write(host).await?;
+                }
             }
             for file in &configured.files {
                 file.write(host).await?;
