@@ -158,9 +158,10 @@ impl Failure for ContainerError {
                     _ => hint,
                 });
             }
-            Self::Engine { refusal, what, engine, .. } => {
-                refusal.hint().unwrap_or_else(|| format!("run `{} {what}` by hand", engine.program()))
-            }
+            Self::Engine { refusal, what, engine, .. } => refusal.hint().unwrap_or_else(|| match what.starts_with("build") {
+                true => format!("run `{} build .` by hand in the directory of the release", engine.program()),
+                false => format!("run `{} {what}` by hand", engine.program()),
+            }),
             Self::Compose { refusal, program, .. } => {
                 refusal.hint().unwrap_or_else(|| format!("run `{program}` by hand in the directory of the release"))
             }
