@@ -98,7 +98,7 @@ impl Step for Application {
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         let ready = self.ready.http.as_ref().map_or_else(String::new, |path| format!(", ready by {}", shown(path)));
         let port = self.port.map_or_else(String::new, |port| format!(" on port {port}"));
-        let what = self.image.as_ref().map(|image| shown(image)).or_else(|| Some(self.bundle.as_ref()?.to_string()));
+        let what = self.image.as_ref().map(shown).or_else(|| Some(self.bundle.as_ref()?.to_string()));
         format!("{}{port}{ready}", what.unwrap_or_default())
     }
 

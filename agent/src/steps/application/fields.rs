@@ -29,8 +29,8 @@ pub(crate) struct Application {
     pub(super) bundle: Option<Address>,
     /// Container image that runs, in place of a bundle: `REGISTRY/REPOSITORY:TAG` or `REGISTRY/REPOSITORY@sha256:DIGEST`.
     pub(super) image: Option<Text>,
-    /// Processes by name, each a line for `/bin/sh`. `web` serves requests on `$PORT`. Default: the release's Procfile. Of an
-    /// image, each is a line of words that replaces its CMD; default: `web` alone, with the image's CMD.
+    /// Processes by name, each a line for `/bin/sh`; of an image, words that replace its CMD. `web` serves requests on
+    /// `$PORT`. Default: the release's Procfile, or the image's CMD.
     #[serde(default)]
     pub(super) run: BTreeMap<String, Text>,
     /// User that runs the processes: a name or ID. Default: the owner of the release, or the image's own; `webapp` with

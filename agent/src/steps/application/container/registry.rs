@@ -24,7 +24,7 @@ impl Login {
         for registry in registries.iter().filter_map(|host| Registry::parse(host)) {
             cx.asking(format!("for a password of {}", registry.host));
             let token = cx.world.aws.registries.token(&registry).await;
-            let token = token.map_err(|source| ContainerError::Login { registry: registry.clone(), source })?;
+            let token = token.map_err(|source| ContainerError::Login { registry: registry.host.clone(), source: Box::new(source) })?;
             entries.push((registry.host, token));
         }
         let login = Self { directory: directory(cx.key()), is_there: !entries.is_empty() };

@@ -2,7 +2,6 @@
 
 use super::engine::Engine;
 use crate::aws::AwsError;
-use crate::aws::ecr::Registry;
 use crate::failure::Failure;
 use crate::host::HostError;
 use crate::step::fields::Excerpt;
@@ -26,8 +25,8 @@ pub(crate) enum ContainerError {
     Composed(&'static str),
     #[error("`{name}` {why}")]
     Name { name: String, why: &'static str },
-    #[error("cannot log in to {}", registry.host)]
-    Login { registry: Registry, source: AwsError },
+    #[error("cannot log in to {registry}")]
+    Login { registry: String, source: Box<AwsError> },
     #[error("{}: {refusal}", engine.program().to_owned() + " cannot " + what)]
     Engine {
         engine: Engine,
@@ -158,9 +157,10 @@ impl Failure for ContainerError {
                     _ => hint,
                 });
             }
-            Self::Engine { refusal, what, engine, .. } => {
-                refusal.hint().unwrap_or_else(|| format!("run `{} {what}` by hand", engine.program()))
-            }
+            Self::Engine { refusal, what, engine, .. } => refusal.hint().unwrap_or_else(|| match what.starts_with("build") {
+                true => format!("run `{} build .` by hand in the directory of the release", engine.program()),
+                false => format!("run `{} {what}` by hand", engine.program()),
+            }),
             Self::Compose { refusal, program, .. } => {
                 refusal.hint().unwrap_or_else(|| format!("run `{program}` by hand in the directory of the release"))
             }

@@ -16,7 +16,7 @@ const COMPOSE: [&str; 4] = ["compose.yaml", "compose.yml", "docker-compose.yml",
 
 const DOCKERFILE: &str = "Dockerfile";
 
-const ENGINE: Program = Program { name: "docker", or: &["podman"] };
+const ENGINE: Program = Program { name: "docker", or: &["/usr/bin/podman", "/usr/local/bin/podman"] };
 
 pub(super) fn docker(release: &Release) -> Option<Platform> {
     if let Some(file) = COMPOSE.into_iter().find(|name| release.is_file(name)) {
