@@ -184,7 +184,7 @@ impl Step for Application {
         match self.make(&change, &ground, &hurried).await {
             Err(error) => Err(match rollback::fails_in(&change, &ground) {
                 Some(slot) => self.go_back(slot, error, &ground, cx).await,
-                None => error,
+                None => error.keeping(rollback::serving(&ground).await),
             }),
             Ok(()) => Ok(()),
         }

@@ -101,9 +101,9 @@ impl Application {
             let units: Vec<String> = generation.processes.keys().map(|process| log_unit(name, process)).collect();
             let shown = host.units.show(&units).await.map_err(ApplicationError::Host)?;
             let down = generation.processes.keys().zip(shown).filter(|(_, unit)| matches!(unit.active.as_str(), "inactive" | "failed"));
-            parts.extend(down.map(|(process, _)| Part::Log(process.clone())));
+            parts.extend(down.map(|(process, _)| Part::Log(process.clone(), log_unit(name, process))));
             let gone = logged.into_iter().flatten().filter(|process| !generation.processes.contains_key(process));
-            parts.extend(gone.map(Part::NoLog));
+            parts.extend(gone.map(|process| Part::NoLog(process.clone(), log_unit(name, &process))));
         } else if logged.is_some() {
             let mut paths = Vec::new();
             for part in self.parts(name) {
@@ -131,7 +131,7 @@ impl Application {
                 let wanted = self.content(path, generation, port, cx)?;
                 stat.is_none_or(|stat| stat.attributes.mode != *mode) || found.is_none_or(|found| *found != *wanted)
             }
-            Part::Log(_) | Part::NoLog(_) | Part::Nothing(_) => true,
+            Part::Log(..) | Part::NoLog(..) | Part::Nothing(_) => true,
         })
     }
 
@@ -244,16 +244,15 @@ async fn put(part: &Part, content: &[u8], ground: &Ground<'_>) -> Result<(), Hos
             files.stage(&staged(path), content, Attributes { mode: *mode, uid, gid }).await?;
             files.install(&staged(path), path).await?;
         }
-        Part::Log(process) => {
-            let unit = log_unit(ground.application, process);
+        Part::Log(process, unit) => {
             // One that has failed is still known by its name.
-            units.reset_failed(&unit).await.ok();
+            units.reset_failed(unit).await.ok();
             units.launch(&follower(ground.application, process), WITHIN).await?;
             logged.retain(|known| known != process);
             logged.push(process.clone());
         }
-        Part::NoLog(process) => {
-            units.stop(&log_unit(ground.application, process), WITHIN).await?;
+        Part::NoLog(process, unit) => {
+            units.stop(unit, WITHIN).await?;
             logged.retain(|known| known != process);
         }
         Part::Nothing(paths) => {

@@ -52,6 +52,9 @@ impl Application {
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
         let release = &placed.generation.release;
+        // Of two applications with the same release, one after the other.
+        let turn = cx.world.claims.building(release);
+        let _turn = turn.lock().await;
         let mut variables = self.variables(&placed.generation, cx)?;
         variables.push((LEADER.0.to_owned(), LEADER.1.into()));
         self.point_staging(release, cx.host()).await.map_err(ApplicationError::Host)?;

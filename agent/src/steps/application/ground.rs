@@ -61,7 +61,11 @@ impl Ground<'_> {
         let current = led.filter(known).or(self.memory.current().filter(known));
         // One that was cut off before it was written down is made again: what serves is told by what is written.
         let is_led = led.is_some() && led == current && led == self.memory.current();
-        let is_lost = led.is_some() && current.is_none();
+        let is_lost = match led.filter(|_| current.is_none()) {
+            // Where it was stopped, this is gone.
+            Some(slot) => self.host.directories.link(&Place::Release(self.application, slot).path()).await?.is_some(),
+            None => false,
+        };
         let (hooked, last) = (self.memory.hooked(), self.memory.last());
         let mut found = Found { is_led, is_lost, slots, current, hooked, last, ..Found::default() };
         let units: Vec<String> = found.slots.iter().flatten().flat_map(|(placed, _)| placed.units()).collect();

@@ -15,10 +15,10 @@ pub(crate) enum Part {
         path: PathBuf,
         mode: u32,
     },
-    /// A process of whom a log is written.
-    Log(String),
-    /// A process that is no longer there.
-    NoLog(String),
+    /// A process of which a log is written, and the unit that does.
+    Log(String, String),
+    /// A process that is no longer there, and the same unit.
+    NoLog(String, String),
     /// Everything, where the document no longer asks for it.
     Nothing(Vec<PathBuf>),
 }
@@ -29,8 +29,8 @@ impl fmt::Display for Part {
             Self::Directory(path) => write!(f, "create directory {}", path.display()),
             Self::Link { at, to } => write!(f, "link {} to {}", at.display(), to.display()),
             Self::File { path, mode } => write!(f, "write {} (mode {mode:04o})", path.display()),
-            Self::Log(process) => write!(f, "write the log of {process} to {}", log(process)),
-            Self::NoLog(process) => write!(f, "stop writing {}", log(process)),
+            Self::Log(process, unit) => write!(f, "write the log of {process} to {} by {unit}", log(process)),
+            Self::NoLog(process, unit) => write!(f, "stop {unit}, which writes {}", log(process)),
             Self::Nothing(paths) => {
                 let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
                 write!(f, "remove what was compatible with Elastic Beanstalk: {}", paths.join(", "))

@@ -36,6 +36,14 @@ pub(super) fn fails_in(change: &Change, ground: &Ground<'_>) -> Option<Slot> {
     }
 }
 
+/// The version that serves, if its `web` is up.
+pub(super) async fn serving(ground: &Ground<'_>) -> Option<String> {
+    let (_, placed) = ground.serving()?;
+    let states = ground.states(&placed).await.ok()?;
+    let is_up = states.get(WEB).is_some_and(|web| health(web) == Health::Sound);
+    is_up.then_some(placed.generation.version)
+}
+
 impl Application {
     /// Waits for the requests in a slot that serves no new ones, and stops what is there.
     pub(super) async fn retire(&self, slot: Slot, placed: &Placed, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), HostError> {

@@ -42,8 +42,11 @@ impl Application {
         cx: &Context<'_>,
     ) -> Result<Option<String>, ApplicationError> {
         let Some(reference) = self.reference(cx)? else { return Ok(None) };
-        registry::forget(cx).await?;
         let name = reference.to_string();
+        // What was cut off has left a password, and is ended.
+        if registry::is_left(cx).await? {
+            return Ok(Some(name));
+        }
         Ok(match ground.memory.pin(&name) {
             Some(pin) if found.runs_image(&pin.image) => None,
             Some(pin) if pin.engine.has(&pin.image, cx.host()).await.map_err(ApplicationError::Host)? => None,
@@ -54,6 +57,7 @@ impl Application {
     /// Pulls an image, and writes down what its name means. One that is named by its digest and is here already is not pulled.
     pub(in crate::steps::application) async fn pull(&self, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let Some(reference) = self.reference(cx)? else { return Ok(()) };
+        registry::forget(cx).await?;
         let (name, engine) = (reference.to_string(), Engine::find(cx.host()).await?);
         let before = engine.image(&name, cx.host()).await.map_err(ApplicationError::Host)?;
         let is_enough = (reference.is_fixed() || reference.is_local()) && before.is_some();

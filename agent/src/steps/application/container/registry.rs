@@ -70,6 +70,17 @@ impl Login {
     }
 }
 
+/// Whether a pull that was cut off has left passwords.
+pub(super) async fn is_left(cx: &Context<'_>) -> Result<bool, ContainerError> {
+    let file = directory(cx.key()).join("config.json");
+    for path in [staged(&file), file] {
+        if cx.host().files.stat(&path).await.map_err(ContainerError::Host)?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Removes passwords that a pull has left which was cut off.
 pub(super) async fn forget(cx: &Context<'_>) -> Result<(), ContainerError> {
     let files = &cx.host().files;
