@@ -23,6 +23,8 @@ pub(crate) struct Claims {
     filesystems: RefCell<BTreeMap<String, DeviceNumber>>,
     /// Releases that are built, one application at a time.
     builds: RefCell<BTreeMap<PathBuf, Rc<Mutex<()>>>>,
+    /// The proxy's configuration, written for one application at a time: all have one nginx.
+    proxy: Rc<Mutex<()>>,
 }
 
 impl Claims {
@@ -44,6 +46,11 @@ impl Claims {
     /// Whose turn it is to build a release.
     pub(crate) fn building(&self, release: &Path) -> Rc<Mutex<()>> {
         self.builds.borrow_mut().entry(release.to_owned()).or_default().clone()
+    }
+
+    /// Whose turn it is to write the proxy's configuration.
+    pub(crate) fn proxy(&self) -> Rc<Mutex<()>> {
+        Rc::clone(&self.proxy)
     }
 
     /// Takes a UUID for the filesystem on a device, unless the one on another device has it: a clone.

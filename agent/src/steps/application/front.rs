@@ -8,11 +8,10 @@
 mod check;
 mod files;
 pub(super) mod former;
+mod machine;
 mod restore;
 mod serve;
-
-use std::path::Path;
-use std::time::Duration;
+mod taken_up;
 
 use super::change::Change;
 use super::facing::Facing;
@@ -20,33 +19,15 @@ use super::fields::Application;
 use super::ground::Ground;
 use super::memory::{Front, WithTls};
 use super::procfile::WEB;
-use super::proxy::{Behind, Nginx, Place, Proxy, Site, UNIT, Version, WORKER_USERS};
+use super::proxy::{Behind, Nginx, Place, Proxy, Site, UNIT};
 use super::slot::Slot;
 use super::trouble::ApplicationError;
 use crate::digest::Hasher;
-use crate::host::{End, Host, HostError, Invocation, SEARCH_PATH};
 use crate::step::Context;
-use files::File;
+use files::{Configured, File};
 use former::Former;
+use machine::{nginx, program};
 pub(super) use restore::{bring_back, restore};
-
-/// The path of nginx in all distributions, as in the unit.
-const NGINX: &str = "/usr/sbin/nginx";
-
-/// `nginx -v` prints a line.
-const VERSION_WITHIN: Duration = Duration::from_secs(10);
-
-thread_local! {
-    /// One nginx serves all applications, and reads all their sites: one writes at a time.
-    static ONE_AT_A_TIME: std::rc::Rc<tokio::sync::Mutex<()>> = std::rc::Rc::default();
-}
-
-/// The configuration of an application's proxy, with its secrets.
-struct Configured {
-    front: Front,
-    /// In the order in which they are written.
-    files: Vec<File>,
-}
 
 impl Application {
     /// What differs of the proxy.
@@ -65,7 +46,7 @@ impl Application {
             return Ok(Vec::from_iter((is_there || !is_read).then_some(Change::Withdraw { application, slot: site.slot })));
         }
         let mut differs = true;
-        if let Some(front) = known(site.slot, ground)
+        if let Some(front) = ground.memory.known_front(site.slot)
             && front.program == program(host).await?
         {
             let nginx = nginx(front.version, host).await.map_err(ApplicationError::Host)?;
@@ -150,57 +131,9 @@ impl Application {
                 return wanted;
             }
             let there = ground.memory.slot(slot).map(|(placed, _)| Behind { port: placed.port, php: placed.generation.php });
-            let found = there.or_else(|| Some(known(site.slot, ground)?.slots[slot as usize].clone()));
+            let found = there.or_else(|| Some(ground.memory.known_front(site.slot)?.slots[slot as usize].clone()));
             // nginx has the application's own port itself, and would pass requests round and round.
             found.filter(|found| !overlaps || found.port != site.port).unwrap_or(wanted)
         })
     }
-}
-
-/// What the proxy is configured with, for a slot or for the one beside.
-fn known(slot: Slot, ground: &Ground<'_>) -> Option<Front> {
-    ground.memory.front(slot).or_else(|| ground.memory.front(slot.other())).flatten()
-}
-
-/// nginx's program as it is now: another one may be of another version.
-async fn program(host: &Host) -> Result<Option<String>, ApplicationError> {
-    let stat = host.files.stat(Path::new(NGINX)).await.map_err(ApplicationError::Host)?;
-    Ok(stat.map(|stat| format!("{} {}", stat.inode, stat.changed_ns)))
-}
-
-/// The version of nginx. One that does not tell is taken for an old one.
-async fn version(host: &Host) -> Result<Version, ApplicationError> {
-    let mut said = String::new();
-    match run(&["-v"], VERSION_WITHIN, &mut |line| said.push_str(line), host).await {
-        Ok(End::Exited(0)) => Ok(Version::parse(&said).unwrap_or(Version::OLDEST)),
-        Ok(_) => Err(ApplicationError::NoProxy { why: said, kept: None }),
-        Err(HostError::Spawn { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            Err(ApplicationError::NoProxy { why: String::new(), kept: None })
-        }
-        Err(error) => Err(ApplicationError::Host(error)),
-    }
-}
-
-async fn run(arguments: &[&str], timeout: Duration, on_line: &mut dyn FnMut(&str), host: &Host) -> Result<End, HostError> {
-    let invocation = Invocation {
-        argv: [NGINX].iter().chain(arguments).map(|word| (*word).into()).collect(),
-        environment: vec![("PATH".into(), SEARCH_PATH.into())],
-        directory: "/".into(),
-        user: None,
-        timeout,
-    };
-    host.commands.run(&invocation, on_line).await
-}
-
-/// What has to be known of a machine to configure nginx for it.
-async fn nginx(version: Version, host: &Host) -> Result<Nginx, HostError> {
-    let mut user = WORKER_USERS[0];
-    for name in WORKER_USERS {
-        if host.users.user(name).await.is_ok() {
-            user = name;
-            break;
-        }
-    }
-    let ipv6 = host.files.stat(Path::new("/proc/net/if_inet6")).await?.is_some();
-    Ok(Nginx { version, user, ipv6 })
 }

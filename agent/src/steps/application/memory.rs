@@ -181,6 +181,11 @@ impl Memory<'_> {
         self.record.put(&format!("{FRONT}{}", slot.name()), self.moment.entry(EntryState::Done, detail)).await
     }
 
+    /// The same for a slot, or else for the one beside.
+    pub(super) fn known_front(&self, slot: Slot) -> Option<Front> {
+        self.front(slot).or_else(|| self.front(slot.other())).flatten()
+    }
+
     /// What is on disk, or about to be, and has not been read by nginx.
     pub(super) fn next_front(&self) -> Option<Option<Front>> {
         serde_json::from_str(self.record.get(NEXT)?.detail.as_deref()?).ok()

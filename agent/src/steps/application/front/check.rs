@@ -6,13 +6,14 @@ use super::super::ground::Ground;
 use super::super::proxy::origin;
 use super::super::remark::Remark;
 use super::super::trouble::ApplicationError;
-use super::{ONE_AT_A_TIME, files, nginx, version};
+use super::files;
+use super::machine::{nginx, version};
 use crate::step::Context;
 
 impl Application {
     /// Has nginx judge the configuration as it would be. Nothing that nginx reads is touched.
     pub(in super::super) async fn check(&self, site: &Facing, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
-        let lock = ONE_AT_A_TIME.with(Clone::clone);
+        let lock = cx.world.claims.proxy();
         let _alone = lock.lock().await;
         let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;
         let configured = self.configured(site, &nginx, None, ground, cx)?;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
+use super::super::memory::Front;
 use super::super::proxy::{Place, SITES};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
-use super::{Configured, run};
+use super::machine::run;
 use crate::host::{Attributes, End, Host, HostError};
 use crate::step::Context;
 use crate::step::fields::Excerpt;
@@ -26,6 +27,13 @@ const TESTED: &str = "/run/ingot/proxy/.tested/";
 
 /// Where nginx keeps bodies: its unit makes that, which may not have run yet.
 const CACHE: &str = "/var/cache/ingot-proxy/";
+
+/// The configuration of an application's proxy, with its secrets.
+pub(super) struct Configured {
+    pub(super) front: Front,
+    /// In the order in which they are written.
+    pub(super) files: Vec<File>,
+}
 
 /// A file of the proxy, as it should be.
 pub(super) struct File {
@@ -81,6 +89,18 @@ pub(super) async fn on_disk(application: &str, host: &Host) -> Result<Option<Str
 /// The slots of a site alone.
 pub(super) fn without_front(site: &str) -> &str {
     site.find("server {\n    listen \"unix:").map_or("", |at| &site[at..])
+}
+
+/// The site of a configuration: without TLS as long as its key is not here.
+pub(super) fn site(front: &Front, has_tls: bool) -> &str {
+    front.tls.as_ref().filter(|_| !has_tls).map_or(&front.site, |tls| &tls.without)
+}
+
+/// Writes a configuration that is remembered.
+pub(super) async fn write(front: &Front, site: &str, application: &str, host: &Host) -> Result<(), HostError> {
+    directories(application, host).await?;
+    File::new(Place::Conf.path(), &front.nginx, 0o644).write(host).await?;
+    File::new(Place::Site(application).path(), site, 0o644).write(host).await
 }
 
 /// Removes certificates and keys of an application but for those that a site of it may still need.

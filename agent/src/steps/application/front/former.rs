@@ -14,9 +14,8 @@ use super::super::memory::{Memory, Moment};
 use super::super::proxy::{Place, UNIT};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
-use super::restore::{served, write};
-use super::serve::{addresses, read};
-use super::{ONE_AT_A_TIME, files};
+use super::files::{self, write};
+use super::taken_up::{addresses, read, served};
 use crate::host::state::Record;
 use crate::host::{Host, HostError};
 use crate::step::{Context, Progress};
@@ -72,7 +71,7 @@ impl Application {
 
     /// Removes the site of an application that is to have no proxy, and has nginx give up its ports.
     pub(in super::super) async fn withdraw(&self, slot: Slot, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
-        let lock = ONE_AT_A_TIME.with(Clone::clone);
+        let lock = cx.world.claims.proxy();
         let _alone = lock.lock().await;
         gone(cx.key(), &ground.memory, cx).await?;
         read(slot, None, ground, cx).await.map_err(ApplicationError::Host)
@@ -81,7 +80,7 @@ impl Application {
 
 /// Stops an application that the document no longer has, and forgets it.
 pub(in super::super) async fn depart(application: &str, cx: &Context<'_>) -> Result<(), ApplicationError> {
-    let lock = ONE_AT_A_TIME.with(Clone::clone);
+    let lock = cx.world.claims.proxy();
     let record = cx.world.record.application(application).await.map_err(ApplicationError::Host)?;
     let ground = Ground { application, host: cx.host(), memory: memory(&record, cx) };
     let alone = lock.lock().await;
