@@ -63,8 +63,8 @@ pub(crate) trait Units {
     /// The last `lines` journal lines of a unit of this boot, oldest first; empty if there is no journal.
     async fn journal(&self, unit: &str, lines: usize) -> Vec<String>;
 
-    /// The last `lines` lines that the programs of a unit wrote in this boot, without what systemd says of them; as
-    /// [`journal`](Units::journal).
+    /// The last `lines` lines that the programs of a unit printed or sent to syslog in this boot, without what systemd says
+    /// of them; as [`journal`](Units::journal).
     async fn output(&self, unit: &str, lines: usize) -> Vec<String>;
 
     /// The unit this process runs in, such as `ingot.service` or `cloud-final.service` (from /proc/self/cgroup).
@@ -208,7 +208,9 @@ impl Units for Systemctl {
     }
 
     async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
-        self.last_lines(&[&format!("_SYSTEMD_UNIT={unit}")], lines).await
+        // What systemd does in the name of a unit until its program runs is logged there as well, by the journal's own socket.
+        let of = format!("_SYSTEMD_UNIT={unit}");
+        self.last_lines(&[&of, "_TRANSPORT=stdout", "+", &of, "_TRANSPORT=syslog"], lines).await
     }
 
     fn own(&self) -> Option<String> {
@@ -381,8 +383,8 @@ mod tests {
         let (canned, systemctl_with_journal) = systemctl(End::Exited(0), &["one", "two", "three"]);
         assert_eq!(systemctl_with_journal.journal("x.service", 2).await, ["two", "three"]);
         assert_eq!(systemctl_with_journal.output("x.service", 2).await, ["two", "three"]);
-        let asked =
-            ["-u x.service", "_SYSTEMD_UNIT=x.service"].map(|which| format!("journalctl -b -o cat -n 2 --no-pager --quiet {which}"));
+        let asked = ["-u x.service", "_SYSTEMD_UNIT=x.service _TRANSPORT=stdout + _SYSTEMD_UNIT=x.service _TRANSPORT=syslog"]
+            .map(|which| format!("journalctl -b -o cat -n 2 --no-pager --quiet {which}"));
         assert_eq!(*canned.ran.borrow(), asked);
         let (_, without) = systemctl(End::Exited(1), &["No journal files were found."]);
         assert!(without.journal("x.service", 2).await.is_empty());

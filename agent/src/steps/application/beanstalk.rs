@@ -216,7 +216,7 @@ impl Application {
             },
         });
         let plain = plain.to_string();
-        out.extend_from_slice(plain[..plain.len() - 1].as_bytes());
+        out.extend_from_slice(&plain.as_bytes()[..plain.len() - 1]);
         out.extend_from_slice(b",\"environment\":{");
         for (number, (name, value)) in variables.iter().enumerate() {
             out.extend_from_slice(if number == 0 { b"" } else { b"," });

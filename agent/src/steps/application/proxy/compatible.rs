@@ -36,7 +36,8 @@ impl Site<'_> {
             let is_of_server = line.starts_with("    ") && !line.starts_with("     ");
             let is_timeout = TIMEOUTS.iter().any(|timeout| line.starts_with(timeout));
             let stands_aside = (is_of_server || is_timeout) && line.ends_with(';') && names.contains(name);
-            if !is_in_root && !stands_aside && !(has_own_port && line.starts_with(&loopback)) {
+            let is_own_port = has_own_port && line.starts_with(&loopback);
+            if !(is_in_root || stands_aside || is_own_port) {
                 text.extend([line, "\n"]);
             }
             is_in_root &= line != "    }";

@@ -72,11 +72,7 @@ fn word_end(bytes: &[u8], from: usize) -> Option<usize> {
             byte if quote == Some(*byte) => return Some(at + 1),
             // A variable, as in `${name}`.
             b'$' if bytes.get(at + 1) == Some(&b'{') => at += 1,
-            b';' | b'{' => {
-                if quote.is_none() {
-                    return Some(at);
-                }
-            }
+            b';' | b'{' if quote.is_none() => return Some(at),
             byte if quote.is_none() && byte.is_ascii_whitespace() => return Some(at),
             _ => {}
         }
