@@ -63,7 +63,6 @@ class Proxied(Machine):
             self.put(f"/opt/shop/releases/{slot}/robots.txt", "User-agent: *\n")
             for hidden in (".env", ".git/config", "img/.cache/x", ".well-known/.env"):
                 self.put(f"/opt/shop/releases/{slot}/public/assets/{hidden}", "not to be served\n")
-            self.put(f"/opt/shop/releases/{slot}/public/assets/.well-known/security.txt", "Contact: x\n")
             self.put(f"/opt/shop/releases/{slot}/secret", "not to be served\n")
             for hidden in (".env", ".git/config", "below/.htpasswd"):
                 self.put(f"/opt/shop/releases/{slot}/public/assets/{hidden}", "not to be served\n")
@@ -164,7 +163,6 @@ def test_static_files_are_served_from_the_release_and_nothing_beside_them(machin
     assert machine.curl("http://127.0.0.1/robots.txt") == "User-agent: *\n"
     assert machine.status("http://127.0.0.1/assets/missing") == "404"
     assert machine.curl("-o", "/dev/null", "-w", "%{redirect_url}", "http://127.0.0.1/assets").endswith("/assets/")
-    assert machine.curl("http://127.0.0.1/assets/.well-known/security.txt") == "Contact: x\n"
     for path in ("/.env", "/.git/config", "/%2egit/config", "/img/.cache/x", "/.well-known/.env", "/.well-known/../.env"):
         assert machine.status("--path-as-is", f"http://127.0.0.1/assets{path}") == "404", path
     for path in ("/assets../secret", "/assets/../secret", "/assets/..%2f..%2fsecret", "/assets/%2e%2e/%2e%2e/secret"):

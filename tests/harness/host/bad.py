@@ -64,7 +64,7 @@ BAD = {
     "elsewhere": Bad(runs("PORT=9123 exec python3 -S bin/echo.py"), SOON, ("listens on 127.0.0.1:9123 and not on $PORT",)),
     "without-web": Bad({"Procfile": "worker: exec bin/jobs\n"}, {}, ("Procfile", "no process is named `web`")),
     "crlf": Bad({"Procfile": f"web: {web(9)}\r\njobs: exec bin/jobs\r\n"}, {}, ("Procfile:1", "CR LF")),
-    "without-program": Bad({"Procfile": None, "server.js": ""}, {}, ("the image has no `node`, which Node.js needs",)),
+    "without-program": Bad({"Procfile": None, "shop.runtimeconfig.json": "{}", "shop.dll": ""}, {}, ("the image has no `dotnet`, which .NET needs",)),
 }
 
 # Those that are tried among the switches of a test and of the bench, one after the other.
