@@ -4,6 +4,8 @@
 //! None of it can be of use there. `getaddrinfo` would load shared objects for NSS, which a static binary must not; names
 //! are found by [`net::resolver`](crate::net). `dlsym` has no table to look in. Nothing unwinds, as a panic aborts, and
 //! without the tables that the linker leaves out no stack can be walked either: the printer of backtraces never has a frame.
+//! `pthread_getattr_np` finds the end of a stack for the standard library, which then says of a program that overflowed it
+//! what it died of; it reads `/proc/self/maps` for that, by all of `sscanf`. Without it, such a program dies of the same signal.
 //!
 //! Only where the alias `dist` links (`.cargo/config.toml`): a program that unwinds, such as a static test, needs the
 //! unwinder, and on other machines nothing tells the linker to take these definitions in place of the others.
@@ -12,7 +14,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::process::abort;
 use std::ptr::null;
 
-use nix::libc::{EAI_FAIL, addrinfo};
+use nix::libc::{EAI_FAIL, ENOSYS, addrinfo, pthread_attr_t, pthread_t};
 
 /// Of `_Unwind_Backtrace`: there are no more frames.
 const END_OF_STACK: c_int = 5;
@@ -38,6 +40,11 @@ extern "C" fn dlsym(_: *mut c_void, _: *const c_char) -> *const c_void {
 #[unsafe(no_mangle)]
 extern "C" fn _Unwind_Backtrace(_: *const c_void, _: *mut c_void) -> c_int {
     END_OF_STACK
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn pthread_getattr_np(_: pthread_t, _: *mut pthread_attr_t) -> c_int {
+    ENOSYS
 }
 
 /// The rest of the unwinder, which is linked, and never called.

@@ -2,7 +2,7 @@
 //!
 //! The site has an entry for each slot, and each says what is really in that slot: while one release follows another of
 //! another port or platform, both are passed to as they listen. What nginx reads is tested before it is in its place
-//! ([`files`]), counts once nginx listens by it ([`serve`]), and the one before comes back after a failure ([`restore`]).
+//! ([`files`]), counts once nginx listens by it ([`serve`]), and the one before comes back after a failure ([`mod@restore`]).
 //! Sites of applications that have no proxy any more, or are in no document, go by [`former`].
 
 mod check;
