@@ -18,6 +18,23 @@ pub(crate) trait Registries {
     async fn token(&self, registry: &Registry) -> Result<SecretText, AwsError>;
 }
 
+/// The domains of AWS's partitions: a password goes to no other host, whatever its name begins with.
+///
+/// Source: the partitions of the SDKs (`dnsSuffix` and `dualStackDnsSuffix`).
+const DOMAINS: [&str; 11] = [
+    "amazonaws.com",
+    "amazonaws.com.cn",
+    "amazonaws.eu",
+    "on.aws",
+    "on.amazonwebservices.com.cn",
+    "on.amazonwebservices.eu",
+    "c2s.ic.gov",
+    "sc2s.sgov.gov",
+    "csp.hci.ic.gov",
+    "cloud.adc-e.uk",
+    "api.aws",
+];
+
 /// A registry of ECR, by its host.
 ///
 /// Source: <https://docs.aws.amazon.com/general/latest/gr/ecr.html>.
@@ -40,9 +57,12 @@ impl Registry {
             _ => return None,
         };
         let is_region = region.contains('-') && region.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        let domain: Vec<&str> = labels.collect();
-        let is_domain = domain.len() >= 2 && domain.iter().all(|label| !label.is_empty() && !label.contains(':'));
-        (is_region && is_domain).then(|| Self { host: host.to_owned(), account: account.to_owned(), region: region.to_owned() })
+        let domain = labels.collect::<Vec<_>>().join(".");
+        (is_region && DOMAINS.contains(&domain.as_str())).then(|| Self {
+            host: host.to_owned(),
+            account: account.to_owned(),
+            region: region.to_owned(),
+        })
     }
 }
 
@@ -61,6 +81,9 @@ mod tests {
         ] {
             let registry = Registry::parse(host).unwrap();
             assert_eq!((registry.account.as_str(), registry.region.as_str()), ("123456789012", region), "{host}");
+        }
+        for host in ["123456789012.dkr.ecr.eu-west-1.evil.example", "123456789012.dkr.ecr.eu-west-1.amazonaws.com.evil.example"] {
+            assert_eq!(Registry::parse(host), None, "{host}");
         }
         for host in ["public.ecr.aws", "docker.io", "1234.dkr.ecr.eu-west-1.amazonaws.com", "123456789012.dkr.ecr.eu-west-1", "localhost"] {
             assert_eq!(Registry::parse(host), None, "{host}");

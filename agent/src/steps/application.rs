@@ -184,7 +184,7 @@ impl Step for Application {
         match self.make(&change, &ground, &hurried).await {
             Err(error) => Err(match rollback::fails_in(&change, &ground) {
                 Some(slot) => self.go_back(slot, error, &ground, cx).await,
-                None => error.keeping(rollback::serving(&ground).await),
+                None => self.not_in_a_slot(error, &ground, cx).await,
             }),
             Ok(()) => Ok(()),
         }
@@ -266,6 +266,8 @@ impl Application {
         }
         let (secret, plain): (Vec<_>, Vec<_>) = self.environment.iter().partition(|(_, text)| is_secret(text));
         secret.iter().for_each(|(name, _)| drop(environment.remove(*name)));
+        // Which port that is, only the slot says.
+        environment.remove("PORT");
         for (name, text) in plain {
             let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
             environment.insert(name.clone(), value.expose().to_owned());

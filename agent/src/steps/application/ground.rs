@@ -106,7 +106,7 @@ impl Ground<'_> {
     }
 
     /// Compose reads `.env` of the release: a link to the file below /run, unless the release has a file of its own.
-    async fn link_variables(&self, placed: &Placed) -> Result<(), HostError> {
+    pub(super) async fn link_variables(&self, placed: &Placed) -> Result<(), HostError> {
         let link = placed.generation.release.join(".env");
         let is_own = self.host.files.stat(&link).await?.is_some_and(|stat| stat.kind != FileKind::Symlink);
         if is_own { Ok(()) } else { self.host.directories.switch(&link, &placed.environment_file()).await }

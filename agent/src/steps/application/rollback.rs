@@ -59,16 +59,28 @@ impl Application {
         ground.retire(slot, placed).await
     }
 
+    /// After a failure in no slot: what serves goes on, or comes up first where a reboot has ended it.
+    pub(super) async fn not_in_a_slot(&self, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
+        match (serving(ground).await, ground.memory.current()) {
+            (None, Some(slot)) => self.go_back(slot.other(), error, ground, cx).await,
+            (version, _) => error.keeping(version),
+        }
+    }
+
     /// After a failure in a slot: the generation in the other one, if there is one that served, serves again.
     pub(super) async fn go_back(&self, failed: Slot, error: ApplicationError, ground: &Ground<'_>, cx: &Context<'_>) -> ApplicationError {
         let before = ground.memory.slot(failed.other()).filter(|(_, proven)| *proven).map(|(placed, _)| placed);
         let back = match (&before, ground.memory.slot(failed)) {
             (Some(placed), _) => self.serve_again(failed, placed, ground, cx).await,
             // What serves is left as it is, though something of it has failed.
-            (None, Some((new, _))) if ground.memory.current() != Some(failed) => match ground.retire(failed, &new).await {
-                Ok(()) => front::restore(ground.memory.current(), ground, cx).await,
-                Err(error) => Err(ApplicationError::Host(error)),
-            },
+            (None, Some((new, _))) if ground.memory.current() != Some(failed) => {
+                // What was remembered of the proxy goes with the slot.
+                let restored = front::restore(ground.memory.current(), ground, cx).await;
+                match ground.retire(failed, &new).await {
+                    Ok(()) => restored,
+                    Err(error) => Err(ApplicationError::Host(error)),
+                }
+            }
             (None, _) => Ok(()),
         };
         if let Err(trouble) = back {
@@ -84,19 +96,33 @@ impl Application {
         let found = ground.found().await.map_err(ApplicationError::Host)?;
         let new = ground.memory.slot(failed).map(|(new, _)| new);
         let runs = |process: &str| found.running.contains(&placed.unit(process));
-        if !placed.processes().into_iter().all(runs) {
+        if let Some(new) = &new {
+            // Whatever comes in between, it is not what is gone back to.
+            ground.memory.set_slot(failed, new, false).await.map_err(ApplicationError::Host)?;
+        }
+        // The environment that it had, unless a reboot has taken that: what runs of it has it still.
+        let has_environment = ground.host.files.stat(&placed.environment_file()).await.map_err(ApplicationError::Host)?.is_some();
+        if !has_environment {
+            for name in placed.generation.secrets.iter().filter(|name| !self.environment.contains_key(*name)) {
+                cx.progress(Progress::Warning(format!("{placed} starts without {name}, which `environment` no longer has")));
+            }
             let environment = self.environment_file(placed, cx)?;
             ground.prepare(failed.other(), placed, &environment).await.map_err(ApplicationError::Host)?;
+        }
+        if placed.has_services() {
+            ground.link_variables(placed).await.map_err(ApplicationError::Host)?;
         }
         if runs(WEB) {
             // It gets its requests back at once. The proxy passes to both until it has read its former configuration.
             ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
         }
+        // One that does not overlap has the port of the other, or that of the proxy.
+        let in_the_way = |new: &&Placed| !runs(WEB) && (new.port == placed.port || !Slot::is_apart(new.port));
+        if let Some(new) = new.as_ref().filter(in_the_way) {
+            ground.stop(new, &new.processes()).await.map_err(ApplicationError::Host)?;
+        }
         let restored = front::restore(Some(failed.other()), ground, cx).await;
         if !runs(WEB) {
-            if let Some(new) = new.as_ref().filter(|new| new.port == placed.port) {
-                ground.stop(new, &new.processes()).await.map_err(ApplicationError::Host)?;
-            }
             prove::launched(placed, WEB, ground, cx).await?;
             prove::serves(&self.ready, placed, ground, cx).await?;
             ground.switch(failed.other()).await.map_err(ApplicationError::Host)?;
@@ -106,13 +132,16 @@ impl Application {
             let alone: Vec<&str> = new.processes().into_iter().filter(|name| !self.overlap().covers(name)).collect();
             ground.stop(new, &alone).await.map_err(ApplicationError::Host)?;
         }
+        let mut failed_beside = None;
         for process in placed.processes().into_iter().filter(|process| *process != WEB && !runs(process)) {
-            prove::launched(placed, process, ground, cx).await?;
+            if let Err(error) = prove::launched(placed, process, ground, cx).await {
+                failed_beside.get_or_insert(error);
+            }
         }
         if let Some(new) = &new {
             self.retire(failed, new, ground, cx).await.map_err(ApplicationError::Host)?;
         }
-        restored
+        failed_beside.map_or(restored, Err)
     }
 
     /// Stopping what has failed, and proving once more what served before.

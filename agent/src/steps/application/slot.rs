@@ -36,6 +36,11 @@ impl Slot {
         }
     }
 
+    /// Whether a port is that of a slot which overlaps: no application and no proxy has such a port itself.
+    pub(crate) fn is_apart(port: u16) -> bool {
+        port >= 10_000
+    }
+
     /// The port at which an application is reached that has `own` in this slot.
     pub(crate) fn reached_at(self, own: u16, overlaps: bool) -> u16 {
         own - self.port(0, overlaps)
