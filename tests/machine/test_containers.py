@@ -132,7 +132,7 @@ def test_a_stop_reaches_the_process_of_the_image(machine):
     assert machine.containers() == []
 
 
-@pytest.mark.parametrize("killed", ["engine", "monitor", "process"])
+@pytest.mark.parametrize("killed", ["engine", *(pytest.param(killed, marks=pytest.mark.slow) for killed in ("monitor", "process"))])
 def test_nothing_is_left_over_and_it_comes_back_after_a_kill(machine, serving, killed):
     [unit] = machine.units()
     inside = machine.inside()
@@ -143,6 +143,7 @@ def test_nothing_is_left_over_and_it_comes_back_after_a_kill(machine, serving, k
     assert machine.containers() == [unit] and machine.inside() != inside
 
 
+@pytest.mark.slow
 def test_limits_of_the_unit_hold_for_the_container(machine):
     machine.succeed(shop("shop:1", resources={"memory": "200M"}))
     [unit] = machine.units()
@@ -151,6 +152,7 @@ def test_limits_of_the_unit_hold_for_the_container(machine):
     assert machine.show(f"{unit}.service", "MemoryMax")["MemoryMax"] == str(200 << 20)
 
 
+@pytest.mark.slow
 def test_processes_beside_web_have_commands_of_their_own(machine):
     machine.push("shop:two", "two", shell=True)
     run = {"web": "/bin/httpd -f -p $PORT -h /www", "jobs": "/bin/sh -c 'echo working on $LOG_LEVEL; sleep 1000'"}
@@ -204,6 +206,7 @@ def dockerfile(number, more: str = "") -> dict[str, bytes]:
     return {"Dockerfile": text.encode(), "index.html": f"web gen={number}\n".encode()}
 
 
+@pytest.mark.slow
 def test_a_dockerfile_from_ecr_is_built_once_with_its_release(machine):
     for number in ("b1", "b2"):
         machine.upload(number, dockerfile(number))
@@ -242,6 +245,7 @@ case " $* " in *" up "*) echo "up with $LOG_LEVEL"; exec busybox httpd -f -p "12
 """
 
 
+@pytest.mark.slow
 def test_services_of_a_compose_file_are_a_project_of_each_slot(machine):
     machine.write("/usr/local/bin/podman-compose", COMPOSE, 0o755)
     files = {"compose.yaml": b"services: { web: { image: x, ports: ['127.0.0.1:${PORT}:80'], env_file: .env } }\n"}
@@ -280,6 +284,7 @@ def test_docker_without_its_daemon_is_told_as_that(machine, serving):
     assert machine.pids() == serving
 
 
+@pytest.mark.slow
 def test_a_pull_is_retried_until_the_registry_answers(machine, serving):
     machine.push("shop:late", "late")
     machine.must("systemctl", "stop", "docker-registry.service")
@@ -295,6 +300,7 @@ def test_a_password_that_a_killed_boot_has_left_is_removed_by_the_next(machine, 
     assert machine.run("test", "-e", "/run/ingot/registries/shop/config.json").code != 0
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_told_as_that(machine, serving):
     machine.push("shop:large", "large")
     machine.must("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", "/var/tmp")
