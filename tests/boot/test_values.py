@@ -39,7 +39,8 @@ def test_a_number_is_redacted_as_it_was_written_and_as_it_is_written_again(agent
     )
     result = agent.boot(text)
     assert result.code == DONE, result
-    leaks = [(text, agent.leaks(result, [text])) for text in ("12345678901234567890123", "1.0E+5", "100000")]
+    # With the blank before it: a time in the report may hold the same digits, as in 6.521000000000001.
+    leaks = [(text, agent.leaks(result, [text])) for text in ("12345678901234567890123", "1.0E+5", " 100000")]
     assert [leak for leak in leaks if leak[1]] == [], result.stderr
     # Three characters are too short to be a secret.
     assert "[redacted] 1E5 [redacted] [redacted]" in result.stderr
