@@ -14,7 +14,7 @@ async fn killed_everywhere(example: &Example, how: &str, again: impl Fn(&FakeMac
     whole.boot_well().await;
     let changes = whole.machine.mutations() - begun;
     let apart = changes / KILLS + 1;
-    let seed: u64 = std::env::var_os("INGOT_SEED").and_then(|seed| seed.to_str()?.parse().ok()).unwrap_or(0);
+    let seed: u64 = option_env!("INGOT_SEED").and_then(|seed| seed.parse().ok()).unwrap_or(0);
     for count in (seed % apart..=changes).step_by(usize::try_from(apart).unwrap()) {
         let what = format!("{}, killed in change {count} of {changes} and {how}", example.name);
         let instance = Instance::of(example).await;
