@@ -107,6 +107,19 @@ def test_a_switch_under_load_loses_no_request(machine, serving):
     assert machine.must("readlink", "-f", "/opt/shop/current").strip().endswith("/shop-2")
 
 
+def test_status_shows_what_serves_and_what_did_before(machine, serving):
+    machine.succeed(shop("shop-2"))
+    shown = json.loads(machine.must("ingot", "status", "--json"))["applications"]
+    assert [(one["name"], one["version"], one["is_led"], one["before"]["version"]) for one in shown] == [("shop", "shop-2", True, "shop-1")]
+    processes = {process["name"]: process for process in shown[0]["processes"]}
+    assert {name: (one["state"], one["restarts"]) for name, one in processes.items()} == {"jobs": ("active", 0), "web": ("active", 0)}
+    assert all(one["since"] for one in [*processes.values(), shown[0]])
+    text = machine.must("ingot", "status")
+    assert "applications.shop: shop-2 since " in text and ", before it shop-1 until " in text and "\n  web: active since " in text, text
+    # What is remembered of applications is root's.
+    assert "before it" not in machine.must("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "ingot", "status")
+
+
 def test_going_back_to_a_kept_release_downloads_and_builds_nothing(machine):
     for number in (1, 2):
         files = {"Buildfile": "compile: echo built >>compiled\n"}

@@ -31,7 +31,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 ///
 /// # Errors
 ///
-/// Why it could not; there is no other way to return.
+/// Why it could not. It returns only then.
 pub(crate) fn become_program(argv: &[String], variables: &BTreeMap<String, String>) -> io::Result<Infallible> {
     let (program, arguments) = argv.split_first().ok_or(io::ErrorKind::InvalidInput)?;
     Err(Command::new(program).args(arguments).envs(variables).stdin(Stdio::null()).exec())

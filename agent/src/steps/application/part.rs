@@ -17,7 +17,7 @@ pub(crate) enum Part {
     },
     /// A process of which a log is written, and the unit that does.
     Log(String, String),
-    /// A process that is no longer there, and the same unit.
+    /// A process that is gone, and the unit that still writes its log.
     NoLog(String, String),
     /// Everything, where the document no longer asks for it.
     Nothing(Vec<PathBuf>),
