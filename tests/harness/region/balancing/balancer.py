@@ -1,0 +1,290 @@
+"""Load balancers as a program of its own: HTTP/1.1 and WebSockets, by the routes that it is told on stdin.
+
+    {"routes": {"ADDRESS:PORT": [{"if": [CONDITION…], "then": ACTION}…]}}    replaces all
+    {"busy": "ADDRESS:PORT"}                                                 how many requests a target has
+    {"cut": "ADDRESS:PORT"}                                                  closes what is open to it
+
+The first rule that fits counts. Each line is answered by one of JSON. What it imitates of an Application Load Balancer:
+<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html> (503 without a
+target, 502 for one that fails, 504 for one that takes too long) and
+<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html> (round robin). A request that
+was written to a target is never written again; one whose target refuses the connection goes to the next. That a
+connection of a target that has gone away is kept, and fails the next request on it, is told of ALB too.
+"""
+
+import asyncio
+import fnmatch
+import itertools
+import json
+import random
+import sys
+
+# Seconds. An idle connection to a target is closed after less than the usual keep-alive timeout of a server.
+CONNECT, IDLE, ANSWER = 5, 4, 60
+
+
+class Backend:
+    """One target."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.host, _, port = name.rpartition(":")
+        self.port = int(port)
+        self.busy = 0
+        self.idle: list = []
+        self.open: set = set()
+
+    async def connect(self):
+        """A connection, and whether it is new."""
+        now = asyncio.get_running_loop().time()
+        while self.idle:
+            reader, writer, since = self.idle.pop()
+            if now - since < IDLE and not reader.at_eof() and not writer.is_closing():
+                return reader, writer, False
+            self.close(writer)
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(self.host, self.port), CONNECT)
+        self.open.add(writer)
+        return reader, writer, True
+
+    def keep(self, reader, writer) -> None:
+        self.idle.append((reader, writer, asyncio.get_running_loop().time()))
+
+    def close(self, writer) -> None:
+        self.open.discard(writer)
+        writer.close()
+
+    def cut(self) -> None:
+        for writer in list(self.open):
+            writer.transport.abort()
+        self.open.clear()
+        self.idle.clear()
+
+
+class Balancers:
+    def __init__(self):
+        self.routes: dict[str, list] = {}
+        self.servers: dict = {}
+        self.backends: dict[str, Backend] = {}
+        self.turn = itertools.count()
+
+    async def told(self, line: str):
+        message = json.loads(line)
+        if "busy" in message:
+            return self.backend(message["busy"]).busy
+        if "cut" in message:
+            return self.backend(message["cut"]).cut()
+        self.routes = message["routes"]
+        for name in self.servers.keys() - self.routes.keys():
+            self.servers.pop(name).close()
+        for name in self.routes.keys() - self.servers.keys():
+            host, _, port = name.rpartition(":")
+            self.servers[name] = await asyncio.start_server(
+                lambda reader, writer, name=name: self.client(name, reader, writer), host, int(port), backlog=1024
+            )
+        return None
+
+    def backend(self, name: str) -> Backend:
+        return self.backends.setdefault(name, Backend(name))
+
+    # Requests.
+
+    async def client(self, name: str, reader, writer) -> None:
+        try:
+            while (head := await read_head(reader)) and await self.request(name, head, reader, writer):
+                pass
+        except (OSError, asyncio.IncompleteReadError, ValueError, IndexError):
+            pass
+        finally:
+            writer.close()
+
+    async def request(self, name: str, head, reader, writer) -> bool:
+        """Answers one request. Whether another may follow on this connection."""
+        lines, headers = head
+        body = await read_body(reader, headers)
+        keep = headers.get("connection", "").lower() != "close" and not lines[0].endswith("1.0")
+        action = self.choose(name, lines[0], headers)
+        if "forward" not in action:
+            writer.write(plain(action, headers, keep))
+            return keep
+        tried: set = set()
+        while target := self.target(action["forward"], tried):
+            tried.add(target.name)
+            target.busy += 1
+            try:
+                reader_, writer_, _ = await target.connect()
+            except (OSError, asyncio.TimeoutError):
+                target.busy -= 1
+                continue
+            try:
+                if headers.get("upgrade", "").lower() == "websocket":
+                    return await tunnel(lines, (reader, writer), (reader_, writer_))
+                return await self.forward(target, (lines, headers, body), (reader_, writer_), writer, keep)
+            finally:
+                target.busy -= 1
+                if writer_ not in [kept for _, kept, _ in target.idle]:
+                    target.close(writer_)
+        writer.write(refusal(502 if tried else 503, keep))
+        return keep
+
+    async def forward(self, target, asked, connection, client, keep: bool) -> bool:
+        lines, headers, body = asked
+        reader, writer = connection
+        try:
+            passed = [
+                line
+                for line in lines
+                if not line.lower().startswith(("connection:", "transfer-encoding:", "content-length:"))
+            ]
+            if body or "content-length" in headers or "transfer-encoding" in headers:
+                passed.append(f"Content-Length: {len(body)}")
+            writer.write(joined(passed) + body)
+            answer, said = await asyncio.wait_for(read_head(reader), ANSWER) or fail()
+            empty = lines[0].startswith("HEAD ") or answer[0].split()[1] in ("204", "304")
+            content = b"" if empty else await asyncio.wait_for(read_body(reader, said, until_end=True), ANSWER)
+        except asyncio.TimeoutError:
+            client.write(refusal(504, keep))
+            return keep
+        except (OSError, asyncio.IncompleteReadError, ValueError):
+            client.write(refusal(502, keep))
+            return keep
+        lasting = "content-length" in said or "transfer-encoding" in said or empty
+        if lasting and said.get("connection", "").lower() != "close":
+            target.keep(reader, writer)
+        kept = [
+            line
+            for line in answer
+            if not line.lower().startswith(("connection:", "keep-alive:", "transfer-encoding:", "content-length:"))
+        ]
+        length = said.get("content-length", "0") if empty else str(len(content))
+        client.write(
+            joined([*kept, f"Content-Length: {length}", f"Connection: {'keep-alive' if keep else 'close'}"]) + content
+        )
+        await client.drain()
+        return keep
+
+    # Rules.
+
+    def choose(self, name: str, line: str, headers: dict) -> dict:
+        for rule in self.routes.get(name, []):
+            if all(holds(condition, line, headers) for condition in rule["if"]):
+                return rule["then"]
+        return {"forward": []}
+
+    def target(self, forward: list, tried: set) -> Backend | None:
+        """By weight among groups, one after the other within a group."""
+        weights = [weight for weight, _ in forward]
+        if not sum(weights):
+            return None
+        # Another target of a group that was drawn is tried, not another group.
+        for _ in range(20):
+            (members,) = random.choices([members for _, members in forward], weights)
+            able = [name for name in members if name not in tried]
+            if able:
+                return self.backend(able[next(self.turn) % len(able)])
+            if not tried:
+                return None
+        return None
+
+
+def holds(condition: dict, line: str, headers: dict) -> bool:
+    field = condition.get("Field")
+    if field == "host-header":
+        return matches(headers.get("host", "").partition(":")[0], condition.get("HostHeaderConfig", condition))
+    if field == "path-pattern":
+        return matches(line.split()[1].partition("?")[0], condition.get("PathPatternConfig", condition))
+    if field == "http-header":
+        config = condition["HttpHeaderConfig"]
+        return matches(headers.get(config["HttpHeaderName"].lower(), ""), config)
+    return False
+
+
+def matches(text: str, config: dict) -> bool:
+    return any(fnmatch.fnmatchcase(text, pattern) for pattern in config.get("Values", []))
+
+
+def plain(action: dict, headers: dict, keep: bool) -> bytes:
+    """The answer of a redirect or a fixed response."""
+    if fixed := action.get("FixedResponseConfig"):
+        text = fixed.get("MessageBody", "").encode()
+        return answered(int(fixed["StatusCode"]), keep, text)
+    redirect = action.get("RedirectConfig", {})
+    host = redirect.get("Host", "#{host}").replace("#{host}", headers.get("host", "").partition(":")[0])
+    where = f"{redirect.get('Protocol', 'HTTP').lower()}://{host}:{redirect.get('Port', '80')}/"
+    return answered(int(redirect.get("StatusCode", "HTTP_302").removeprefix("HTTP_")), keep, b"", f"Location: {where}")
+
+
+def answered(status: int, keep: bool, text: bytes, *more: str) -> bytes:
+    connection = f"Connection: {'keep-alive' if keep else 'close'}"
+    return (
+        joined([f"HTTP/1.1 {status} {status}", "Server: awselb/2.0", f"Content-Length: {len(text)}", connection, *more])
+        + text
+    )
+
+
+def refusal(status: int, keep: bool) -> bytes:
+    return answered(status, keep, b"")
+
+
+def joined(lines: list[str]) -> bytes:
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+def fail():
+    raise ValueError("no answer")
+
+
+async def tunnel(lines: list[str], client, target) -> bool:
+    """A WebSocket: all that either side writes, until one ends it."""
+    target[1].write(joined(lines))
+
+    async def pipe(reader, writer) -> None:
+        try:
+            while piece := await reader.read(1 << 16):
+                writer.write(piece)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            if writer.can_write_eof() and not writer.is_closing():
+                writer.write_eof()
+
+    await asyncio.gather(pipe(client[0], target[1]), pipe(target[0], client[1]))
+    return False
+
+
+async def read_head(reader):
+    """Lines, and headers by names in lower case; None at the end of the connection."""
+    try:
+        raw = await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        return None
+    lines = raw[:-4].decode("latin-1").split("\r\n")
+    return lines, {
+        name.strip().lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])
+    }
+
+
+async def read_body(reader, headers: dict, until_end: bool = False) -> bytes:
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        body = b""
+        while size := int((await reader.readline()).split(b";")[0], 16):
+            body += (await reader.readexactly(size + 2))[:-2]
+        await reader.readuntil(b"\r\n")
+        return body
+    if "content-length" in headers:
+        return await reader.readexactly(int(headers["content-length"]))
+    return await reader.read() if until_end else b""
+
+
+async def main() -> None:
+    balancers = Balancers()
+    told = asyncio.StreamReader(limit=1 << 22)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(told), sys.stdin)
+    while line := await told.readline():
+        print(json.dumps(await balancers.told(line.decode())), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,1 @@
+"""What is launched: `launched` says of which kind, `container` and `scripted` are the two kinds there are."""

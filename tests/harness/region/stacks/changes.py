@@ -1,0 +1,97 @@
+"""Change sets: what an update would do.
+
+<https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeChangeSet.html>. Compared are properties,
+with a name in place of each resource's attributes; what refers to a changed resource's attribute changes with it
+("dynamic").
+"""
+
+import json
+import uuid
+
+from harness.aws.proxy import ACCOUNT, REGION
+
+from ..engine import now
+from .operations import REPLACES_INSTANCES, declared
+from .replacing import replaces
+from .resources import GROUP
+from .template import Template
+
+NOTHING = "The submitted information didn't contain changes. Submit different information to create a change set."
+
+
+def make(stack, given: dict, template: Template, text: str, parameters: dict) -> dict:
+    kind = given.get("ChangeSetType", "UPDATE")
+    changes = compare(stack, template)
+    name = given["ChangeSetName"]
+    made = {
+        "ChangeSetId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:changeSet/{name}/{uuid.uuid4()}",
+        "ChangeSetName": name,
+        "StackId": stack.id,
+        "StackName": stack.name,
+        "CreationTime": now(),
+        "Parameters": [
+            {"ParameterKey": key, "ParameterValue": value} for key, value in template.parameters.texts.items()
+        ],
+        "ExecutionStatus": "AVAILABLE" if changes else "UNAVAILABLE",
+        "Status": "CREATE_COMPLETE" if changes else "FAILED",
+        "Changes": changes,
+        "IncludeNestedStacks": False,
+        "Tags": given.get("Tags", []),
+    }
+    if not changes:
+        made["StatusReason"] = NOTHING
+    stack.change_sets[name] = {"said": made, "kind": kind, "text": text, "parameters": parameters, "given": given}
+    return made
+
+
+def compare(stack, template: Template) -> list[dict]:
+    """Both sides with names in place of attributes, so that only what somebody changed differs."""
+    before = stack.template
+    there, wanted = (before.order() if before and stack.resources else []), template.order()
+    stand_in = lambda name, attribute: f"{name}.{attribute}"  # noqa: E731
+    found, changed = [], set()
+    for name in wanted:
+        new = evaluated(template, name, stand_in)
+        if name not in there:
+            found.append(change(stack, "Add", name, new))
+            continue
+        old = evaluated(before, name, stand_in)
+        keys = [key for key in {*old.properties, *new.properties} if old.properties.get(key) != new.properties.get(key)]
+        dynamic = [
+            key
+            for key, value in new.properties.items()
+            if any(f"{one}." in json.dumps(value, default=str) for one in changed)
+        ]
+        if keys or dynamic:
+            changed.add(name)
+            found.append(change(stack, "Modify", name, new, keys, [key for key in dynamic if key not in keys]))
+    found += [change(stack, "Remove", name, evaluated(before, name, stand_in)) for name in there if name not in wanted]
+    return found
+
+
+def evaluated(template: Template, name: str, stand_in):
+    former, template.resource = template.resource, stand_in
+    try:
+        return declared(template, name)
+    finally:
+        template.resource = former
+
+
+def change(stack, action: str, name: str, resource, keys: list[str] = (), dynamic: list[str] = ()) -> dict:
+    there = stack.resources.get(name)
+    said = {"Action": action, "LogicalResourceId": name, "ResourceType": resource.type, "Scope": [], "Details": []}
+    if there:
+        said["PhysicalResourceId"] = there.physical
+    if action == "Modify":
+        renewed = resource.type == GROUP and any(key in REPLACES_INSTANCES for key in (*keys, *dynamic))
+        whole = renewed and replaces(resource.policies.get("UpdatePolicy", {}))
+        said["Replacement"] = "True" if whole else "False"
+        said["Scope"] = ["Properties"]
+        said["Details"] = [detail(key, "Static") for key in keys] + [detail(key, "Dynamic") for key in dynamic]
+    return {"Type": "Resource", "ResourceChange": said}
+
+
+def detail(key: str, evaluation: str) -> dict:
+    source = "DirectModification" if evaluation == "Static" else "ResourceAttribute"
+    target = {"Attribute": "Properties", "Name": key, "RequiresRecreation": "Never"}
+    return {"Target": target, "Evaluation": evaluation, "ChangeSource": source}

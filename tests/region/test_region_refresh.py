@@ -1,0 +1,97 @@
+"""The region's instance refreshes."""
+
+import base64
+
+import pytest
+from botocore.exceptions import ClientError
+from harness.region.group import refresh
+from harness.region.instances.scripted import Outcome
+from harness.region.small import IMPATIENT, Shop, fast
+
+
+def made(region, capacity: int = 2) -> Shop:
+    shop = Shop(region, creation=False)
+    shop.create(Release="v1", Capacity=str(capacity))
+    region.in_service(capacity)
+    region.wait(lambda: len(region.group().targets()[0].routable()) == capacity, "healthy targets")
+    return shop
+
+
+def another_version(region, release: str) -> dict:
+    """A version of the launch template with this release."""
+    group = region.group()
+    text = f'#ingot\nvalues:\n  release: "{release}"\n'
+    data = {
+        "ImageId": "ami-12c6146b",
+        "InstanceType": "m7g.large",
+        "UserData": base64.b64encode(text.encode()).decode(),
+    }
+    made = region.client("ec2").create_launch_template_version(
+        LaunchTemplateId=group.launch["LaunchTemplateId"], LaunchTemplateData=data
+    )
+    return {
+        "LaunchTemplateId": group.launch["LaunchTemplateId"],
+        "Version": str(made["LaunchTemplateVersion"]["VersionNumber"]),
+    }
+
+
+def start(region, launch: dict, **preferences) -> dict:
+    return region.client("autoscaling").start_instance_refresh(
+        AutoScalingGroupName=region.group().name,
+        DesiredConfiguration={"LaunchTemplate": launch},
+        Preferences=preferences,
+    )
+
+
+def described(region) -> dict:
+    name = region.group().name
+    return region.client("autoscaling").describe_instance_refreshes(AutoScalingGroupName=name)["InstanceRefreshes"][0]
+
+
+def end(region) -> dict:
+    return region.poll(lambda: (one := described(region)) and "EndTime" in one and one, "the end of the refresh")
+
+
+@pytest.mark.parametrize("bounds", [(100, 200), (50, 100), (100, 100)])
+def test_all_instances_are_replaced(bounds):
+    with fast() as region:
+        shop = made(region)
+        launch = another_version(region, "v2")
+        start(region, launch, MinHealthyPercentage=bounds[0], MaxHealthyPercentage=bounds[1])
+        with pytest.raises(ClientError, match="already in progress"):
+            start(region, launch)
+        said = end(region)
+        assert (said["Status"], said["PercentageComplete"]) == ("Successful", 100)
+        region.in_service(2)
+        assert shop.releases() == ["v2", "v2"]
+        assert region.group().launch["Version"] == launch["Version"]
+
+
+def test_a_refresh_that_makes_no_progress_fails_and_goes_back(monkeypatch):
+    monkeypatch.setattr(refresh, "PATIENCE", 300)
+    with fast(IMPATIENT, bad=Outcome("abandons")) as region:
+        shop = made(region)
+        start(
+            region,
+            another_version(region, "bad"),
+            MinHealthyPercentage=100,
+            MaxHealthyPercentage=150,
+            AutoRollback=True,
+        )
+        assert end(region)["Status"] == "RollbackSuccessful"
+        region.in_service(2)
+        assert shop.releases() == ["v1", "v1"]
+        assert region.group().launch["Version"] == "1"
+
+
+def test_a_refresh_can_be_cancelled_and_stays_where_it_was():
+    with fast(slow=Outcome(boot=30)) as region:
+        shop = made(region)
+        start(region, another_version(region, "slow"), MinHealthyPercentage=50, MaxHealthyPercentage=100)
+        region.wait(lambda: len(region.instances()) == 1, "the first that is gone")
+        name = {"AutoScalingGroupName": region.group().name}
+        region.client("autoscaling").cancel_instance_refresh(**name)
+        assert end(region)["Status"] == "Cancelled"
+        assert shop.releases() == ["v1"]
+        with pytest.raises(ClientError, match="No in progress or pending Instance Refresh"):
+            region.client("autoscaling").cancel_instance_refresh(**name)
