@@ -1,4 +1,4 @@
-//! Packs the texts that ingot carries within it.
+//! Packs the texts that ingot carries within it, and finds out which libc it is linked with.
 #![expect(clippy::disallowed_methods, reason = "a build script reads the sources, and writes beside them")]
 
 use std::error::Error;
@@ -8,13 +8,39 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-const SCHEMA: &str = "src/document/schema.json";
+const TEXTS: [&str; 3] = ["src/document/schema.json", "src/seal/gitleaks.toml", "src/seal/ingot.toml"];
+
+/// The libc whose parts `host::unlinked` knows one by one.
+const KNOWN: &str = "2.36";
+
+#[cfg(target_env = "gnu")]
+fn glibc() -> Option<String> {
+    unsafe extern "C" {
+        safe fn gnu_get_libc_version() -> *const std::ffi::c_char;
+    }
+    // SAFETY: it is a constant of libc.
+    let version = unsafe { std::ffi::CStr::from_ptr(gnu_get_libc_version()) };
+    version.to_str().ok().map(str::to_owned)
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn glibc() -> Option<String> {
+    None
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed={SCHEMA}");
-    let mut packed = GzEncoder::new(Vec::new(), Compression::best());
-    packed.write_all(&std::fs::read(SCHEMA)?)?;
     let directory = std::env::var_os("OUT_DIR").ok_or("cargo names the directory to write to")?;
-    std::fs::write(Path::new(&directory).join("schema.json.gz"), packed.finish()?)?;
+    for text in TEXTS {
+        println!("cargo::rerun-if-changed={text}");
+        let mut packed = GzEncoder::new(Vec::new(), Compression::best());
+        packed.write_all(&std::fs::read(text)?)?;
+        let name = text.rsplit('/').next().unwrap_or(text);
+        std::fs::write(Path::new(&directory).join(format!("{name}.gz")), packed.finish()?)?;
+    }
+    println!("cargo::rustc-check-cfg=cfg(glibc_2_36)");
+    let is_cross = std::env::var("HOST") != std::env::var("TARGET");
+    if !is_cross && glibc().as_deref() == Some(KNOWN) {
+        println!("cargo::rustc-cfg=glibc_2_36");
+    }
     Ok(())
 }

@@ -67,6 +67,11 @@ impl Backoff {
     pub(crate) const IMDS: Self =
         Self { first: Duration::from_millis(20), growth: (3, 2), longest: Duration::from_secs(2), spread: Spread::Quarter };
 
+    /// A look at a claim that another instance holds, by a whole fleet: soon, since most of what is claimed takes seconds, and
+    /// spread.
+    pub(crate) const CLAIM: Self =
+        Self { first: Duration::from_millis(500), growth: (3, 2), longest: Duration::from_secs(5), spread: Spread::Fifth };
+
     /// A look at the state of a volume in EC2. Creating or attaching one takes seconds at least.
     pub(crate) const VOLUME: Self =
         Self { first: Duration::from_secs(1), growth: (9, 5), longest: Duration::from_secs(10), spread: Spread::None };
@@ -83,6 +88,24 @@ impl Backoff {
     /// RDS.
     pub(crate) const DATABASE_CHECK: Self =
         Self { first: Duration::from_secs(20), growth: (1, 1), longest: Duration::from_secs(20), spread: Spread::Fifth };
+
+    /// A look at the health of this instance behind a load balancer, whose own checks are seconds apart; spread, as a fleet
+    /// that boots together shares a quota.
+    pub(crate) const TARGET: Self =
+        Self { first: Duration::from_secs(1), growth: (3, 2), longest: Duration::from_secs(5), spread: Spread::Fifth };
+
+    /// A call that a worker makes again and again although AWS refuses it: somebody has to give a right or make a queue.
+    pub(crate) const REFUSED: Self =
+        Self { first: Duration::from_secs(5), growth: (2, 1), longest: Duration::from_secs(60), spread: Spread::Fifth };
+
+    /// A probe of an application that a worker waits for. Others may take what it does not.
+    pub(crate) const FEEDING: Self =
+        Self { first: Duration::from_millis(100), growth: (3, 2), longest: Duration::from_secs(2), spread: Spread::None };
+
+    /// The rest of an application that was gone while it had messages, before a worker asks it again: one of them may end it
+    /// each time.
+    pub(crate) const TRUSTING: Self =
+        Self { first: Duration::from_millis(500), growth: (2, 1), longest: Duration::from_secs(30), spread: Spread::None };
 
     /// A probe of a service on this machine. A service that starts slowly is probed four times a second: its readiness
     /// is noticed at most that late.

@@ -113,13 +113,13 @@ impl fmt::Display for Explanation {
 ///
 /// It is carried as it is from where it is known to where it is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Objection {
-    pub(crate) message: String,
-    pub(crate) hint: String,
+pub struct Objection {
+    pub message: String,
+    pub hint: String,
 }
 
 impl Objection {
-    pub(crate) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: hint.into() }
     }
 }
@@ -144,7 +144,7 @@ impl From<Objection> for Box<dyn Error + Send + Sync> {
 /// The known word nearest to `word`, if one is near enough to be meant: for hints.
 ///
 /// Two slips of the finger, or one in a word of two or three letters, or the same beginning.
-pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     let word = word.to_lowercase();
     let near = |candidate: &&'k str| {
         let candidate = candidate.to_lowercase();

@@ -11,35 +11,50 @@
 //! | one volume for each step, whatever EC2 does; what is refused stays as it was | [`volumes`], [`mounts`] |
 //! | a release counts when it is whole, and what is there is not asked for again | [`bundles`] |
 //! | whoever waits hears of it once, at once, and until they have taken it | [`signals`] |
+//! | a success is told of what is healthy, and of a failure there is evidence first | [`healthy`], [`evidence`] |
+//! | an address moves to what serves, and to nothing else | [`addresses`] |
 //! | a warm pool gets what is prepared, and nothing that serves | [`phases`] |
+//! | scripts find the variables of what serves, and installers are not root | [`scripts`] |
+//! | a worker lets an application finish before that is stopped | [`fed`] |
 //! | the proxy leads where releases are, and what failed or went leaves nothing of itself | [`proxies`] |
+//! | what is done once for a fleet is done on one instance, and the others go on after it | [`claims`] |
+//! | a worker gets the periodic tasks of the release that was fetched | [`periodic`] |
 //! | one database for a fleet, and a wait that ends with the first login | [`databases`] |
+//! | Auto Scaling is asked to replace what stays down, and nothing else | [`watched`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
 //! | a large document is no trouble, nor a large fleet | [`size`], [`fleet`] |
 //!
 //! An example is tried by being there: [`example`] reads the directory. [`instance`] is what it is booted on.
 
+mod addresses;
 mod again;
 mod applications;
 mod bundles;
+mod claims;
 mod databases;
+mod evidence;
 mod example;
 mod failures;
+mod fed;
 mod fetching;
 mod fleet;
+mod healthy;
 mod inspection;
 mod instance;
 mod invented;
 mod killed;
 mod mounts;
 mod patience;
+mod periodic;
 mod phases;
 mod proxies;
 mod reading;
 mod schema;
+mod scripts;
 mod secrecy;
 mod services;
 mod signals;
 mod size;
 mod transcript;
 mod volumes;
+mod watched;

@@ -7,6 +7,8 @@
 //! | `cli` | the command line: one file for each subcommand, arguments and printing |
 //! | `boot` | the conductor of one boot: lock, layers, plan, steps, report, signals |
 //! | `rehearse` | the same on a desk: facts given or standing in, files rendered, differences |
+//! | `drain` | the end of the machine: its work is finished, and whoever waits for that is told |
+//! | `worker` | what goes on after the boot: messages of a queue, posted to an application |
 //! | `seal` | whether an image holds a secret or anything of the machine it was made on |
 //! | `document` | what the user wrote: user data unwrapped, layers merged, every mistake with its line |
 //! | `plan` | what runs after what: references checked, cycles found; pure |
@@ -25,29 +27,37 @@
 //!
 //! Only `host`, `net`, `image` and `aws` touch the world. A file imports from its own room, or from those to the left of it:
 //! words ← `host` ← `net` ← `image` ← `aws` ← `fake` ← `template facts` ← `step` ← `steps` ← `document` ← `plan` ← `report` ←
-//! `execute` ← `boot rehearse seal` ← `cli`. `laws` tries all of it on every example, and `measured` shows the pure parts to
-//! the benchmarks.
+//! `execute` ← `boot rehearse seal worker drain` ← `cli`. `laws` tries all of it on every example, `measured` shows the pure
+//! parts to the benchmarks, and `desk` and `bundled` are what `ingot-fleet` uses of all this.
 
 mod address;
 mod aws;
 mod backoff;
 mod boot;
+#[doc(hidden)]
+pub mod bundled;
 mod cli;
+#[doc(hidden)]
+pub mod desk;
 mod digest;
 mod document;
+mod drain;
 mod execute;
 mod exit;
 mod facts;
 mod failure;
 mod fake;
+mod gather;
 mod host;
 mod image;
+mod json;
 #[cfg(test)]
 mod laws;
 #[doc(hidden)]
 pub mod measured;
 mod net;
 mod number;
+mod packed;
 mod plan;
 mod redaction;
 mod rehearse;
@@ -57,6 +67,7 @@ mod step;
 mod steps;
 mod template;
 mod text;
+mod worker;
 
 /// Runs ingot with the arguments of this process.
 pub fn main() -> std::process::ExitCode {

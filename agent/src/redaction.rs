@@ -42,6 +42,9 @@ const BROKEN_ESCAPE: usize = 6;
 /// So many bytes of a secret are not there by accident.
 const SURELY_BEGUN: usize = 4;
 
+/// Lines of base64 are broken behind so many bytes or more: 60, 64 or 76 signs.
+const BROKEN_FROM: usize = 45;
+
 /// Lines of a binary secret that are shorter than this are no text that anyone would print.
 const BINARY_LINE_FROM: usize = 8;
 
@@ -230,7 +233,15 @@ impl Known {
         if depth == 0 || (depth < DEPTH && !unescaped.text().is_ascii()) {
             return;
         }
-        base64::decoded(&unescaped, &mut |base64::Decoded { view, at_the_end }| {
+        let is_line = depth == DEPTH;
+        base64::decoded(&unescaped, &mut |base64::Decoded { view, at_the_start, at_the_end }| {
+            // Programs break base64 into lines, and each line comes alone.
+            if is_line && at_the_end && view.text().len() >= BROKEN_FROM {
+                search_begun(&self.plain, &view, found);
+            }
+            if is_line && at_the_start && at_the_end {
+                search_ended(&self.plain, &view, found);
+            }
             let cut = cut && at_the_end;
             if self.pieces.holds(view.text(), looked) {
                 found(view.place(0..view.text().len()));
@@ -253,6 +264,21 @@ fn search(needles: &Needles, view: &View, cut: bool, found: &mut dyn FnMut(Range
         if let Some(from) = needles.begun_at_the_end(whole).filter(|from| broken == 0 || whole.len() - from >= SURELY_BEGUN) {
             found(view.place(from..text.len()));
         }
+    }
+}
+
+/// Tells where in the line a needle begins that goes on in the next line.
+fn search_begun(needles: &Needles, view: &View, found: &mut dyn FnMut(Range<u32>)) {
+    let text = view.text();
+    if let Some(from) = needles.begun_at_the_end(text).filter(|from| text.len() - from >= SURELY_BEGUN) {
+        found(view.place(from..text.len()));
+    }
+}
+
+/// Tells where in the line a needle ends that began in the line before.
+fn search_ended(needles: &Needles, view: &View, found: &mut dyn FnMut(Range<u32>)) {
+    if let Some(to) = needles.ended_at_the_start(view.text()).filter(|to| *to >= SURELY_BEGUN) {
+        found(view.place(0..to));
     }
 }
 

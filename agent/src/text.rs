@@ -14,10 +14,10 @@ use zeroize::Zeroizing;
 
 /// Where something stands in the input, for messages. Line and column count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
-    pub(crate) file: Arc<str>,
-    pub(crate) line: usize,
-    pub(crate) column: usize,
+pub struct Place {
+    pub file: Arc<str>,
+    pub line: usize,
+    pub column: usize,
 }
 
 impl fmt::Display for Place {
@@ -161,7 +161,7 @@ impl fmt::Debug for SecretText {
 
 /// `text` as a terminal or a log may show it: without characters that move the cursor, change colors or reorder what is
 /// read. They are escaped, as `\x1b` or `\u{202e}`; line breaks and tabs stay.
-pub(crate) fn shown(text: &str) -> Cow<'_, str> {
+pub fn shown(text: &str) -> Cow<'_, str> {
     if is_plain(text) { Cow::Borrowed(text) } else { escaped(text, is_unshowable) }
 }
 
@@ -206,7 +206,7 @@ fn escaped(text: &str, is_escaped: fn(char) -> bool) -> Cow<'_, str> {
 
 /// `json`, a document of JSON, with everything escaped that is not to be shown. It means the same: such characters are
 /// found only within strings.
-pub(crate) fn shown_in_json(json: &str) -> Cow<'_, str> {
+pub fn shown_in_json(json: &str) -> Cow<'_, str> {
     if is_plain(json) || !json.contains(is_unshowable) {
         return Cow::Borrowed(json);
     }

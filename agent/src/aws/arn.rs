@@ -1,4 +1,4 @@
-//! ARNs of secrets and parameters: what they say of where to ask, and whether they can be right at all.
+//! ARNs of secrets, parameters and target groups: what they say of where to ask, and whether they can be right at all.
 
 use crate::failure::Objection;
 
@@ -72,6 +72,17 @@ pub(crate) fn check_parameter(name: &str) -> Result<(), Objection> {
 pub(crate) fn check_nothing_but_parameter(name: &str) -> Result<(), Objection> {
     let is_secret = || Arn::parse(name).is_some_and(|arn| arn.service == "secretsmanager");
     check_parameter(name).map_err(|wrong| if is_secret() { Objection { hint: PARAMETER_FORM.into(), ..wrong } } else { wrong })
+}
+
+/// Checks the ARN of a target group of Elastic Load Balancing.
+pub(crate) fn check_target_group(arn: &str) -> Result<(), Objection> {
+    const FORM: &str = "write what `Ref` of a target group returns, as in \
+                        arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef";
+    let parts = of("target group", "elasticloadbalancing", arn, FORM)?;
+    match parts.and_then(|arn| arn.resource.strip_prefix("targetgroup/")?.split_once('/')) {
+        Some((name, id)) if !name.is_empty() && !id.is_empty() => Ok(()),
+        _ => Err(Objection::new(format!("`{arn}` is not the ARN of a target group"), FORM)),
+    }
 }
 
 /// The ARN of a `thing` of `service`, as far as all ARNs are alike.
@@ -158,6 +169,21 @@ mod tests {
     fn no_secret_is_advised_where_only_a_parameter_will_do() {
         let wrong = check_nothing_but_parameter("arn:aws:secretsmanager:eu-central-1:123456789012:secret:db").unwrap_err();
         assert!(wrong.message.ends_with("is not the ARN of a parameter") && wrong.hint == PARAMETER_FORM, "{wrong:?}");
+    }
+
+    #[test]
+    fn a_target_group_is_named_by_a_whole_arn() {
+        let good = "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web/0123456789abcdef";
+        assert_eq!(check_target_group(good), Ok(()));
+        for wrong in [
+            "web",
+            "arn:aws:elasticloadbalancing:eu-central-1:123456789012:targetgroup/web",
+            "arn:aws:elasticloadbalancing:eu-central-1:123456789012:loadbalancer/app/web/0123456789abcdef",
+            "arn:aws:elasticloadbalancing:cn-north-1:123456789012:targetgroup/web/0123456789abcdef",
+            "arn:aws:ec2:eu-central-1:123456789012:targetgroup/web/0123456789abcdef",
+        ] {
+            assert!(check_target_group(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

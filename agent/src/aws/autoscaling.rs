@@ -1,4 +1,4 @@
-//! Auto Scaling, as far as its lifecycle hooks wait for instances.
+//! Auto Scaling, as far as its lifecycle hooks wait for instances, and as far as it replaces them.
 
 pub(super) mod live;
 
@@ -23,11 +23,17 @@ pub(crate) trait AutoScaling {
     /// DescribeLifecycleHooks: every launch hook of a group.
     async fn launch_hooks(&self, group: &str) -> Result<Vec<Hook>, AwsError>;
 
+    /// DescribeLifecycleHooks: every hook of a group that waits for instances that are to end.
+    async fn leaving_hooks(&self, group: &str) -> Result<Vec<Hook>, AwsError>;
+
     /// CompleteLifecycleAction. See [`no_action`] for where there is none.
     async fn complete(&self, action: &LifecycleAction, result: ActionResult) -> Result<(), AwsError>;
 
     /// RecordLifecycleActionHeartbeat: the hook's timeout begins anew. As [`complete`](AutoScaling::complete).
     async fn heartbeat(&self, action: &LifecycleAction) -> Result<(), AwsError>;
+
+    /// SetInstanceHealth: the group replaces an instance, unless its grace period is not over.
+    async fn set_unhealthy(&self, instance: &str) -> Result<(), AwsError>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! The instance's own credentials, from its role, by IMDS.
 //!
-//! Fetched once for everybody who asks at the same time, kept until shortly before they expire, and kept longer if no
-//! new ones can be had. Their time is counted by the monotonic clock, from IMDS's own idea of now: this machine's may be off
-//! by years. The credentials of a person at a dev box are in [`caller`](super::caller).
+//! Callers at the same time share one request to IMDS. Credentials are kept until shortly before they expire or until AWS
+//! refuses them, and longer if no new ones can be had. Their age is counted by the monotonic clock, from the time that IMDS
+//! states: the machine's own may be off by years. The monotonic clock stands still while a machine hibernates; then AWS's
+//! refusal shows that they have expired. The credentials of a person at a dev box are in [`caller`](super::caller).
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,14 +19,18 @@ use zeroize::Zeroizing;
 
 use super::imds::Imds;
 use crate::aws::client::credentials_failure::CredentialsFailure;
+use crate::json::of_bytes;
 
 /// How long before they expire credentials are replaced. IMDS has new ones at least five minutes before that.
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instance-metadata-security-credentials.html>
 const REFRESH_AHEAD: Duration = Duration::from_secs(300);
 
-/// How long a refresh may hold up a call that the old credentials would still serve, and the pause after it failed.
-const REFRESH_BUDGET: Duration = Duration::from_secs(10);
+/// How long a refresh may hold up calls that the old credentials would still serve.
+const REFRESH_BUDGET: Duration = Duration::from_secs(3);
+
+/// The pause after a refresh that failed.
+const REFRESH_AGAIN: Duration = Duration::from_secs(10);
 
 /// How long a role may be late after launch, as seen in the field (amazon-eks-ami, pull request 2179).
 pub(crate) const ROLE_PATIENCE: Duration = Duration::from_secs(60);
@@ -66,14 +71,15 @@ impl ImdsCredentials {
     async fn get(&self) -> Result<Credentials, CredentialsFailure> {
         let mut held = self.0.held.lock().await;
         let now = Instant::now();
+        let are_refused = self.0.imds.http().take_refusal();
         match &mut *held {
-            Some(held) if now < held.refresh => Ok(held.credentials.clone()),
+            Some(held) if now < held.refresh && !are_refused => Ok(held.credentials.clone()),
             Some(old) if now < old.expires => {
                 match self.fetch(REFRESH_BUDGET).await {
                     Ok(new) => *old = new,
                     Err(error) => {
                         log::warn!(error = error.to_string().as_str(); "cannot refresh the credentials, the old ones still serve");
-                        old.refresh = Instant::now() + REFRESH_BUDGET;
+                        old.refresh = Instant::now() + REFRESH_AGAIN;
                     }
                 }
                 Ok(old.credentials.clone())
@@ -129,7 +135,7 @@ struct Document {
 fn parse(role: &str, body: &[u8], now: SystemTime) -> Result<Held, CredentialsFailure> {
     let malformed = |why: &str| CredentialsFailure::Malformed { role: role.into(), why: why.into() };
     // serde's own message could quote the value it stumbled over.
-    let document: Document = serde_json::from_slice(body).map_err(|_| malformed("not the JSON of credentials"))?;
+    let document: Document = of_bytes(body).map_err(|_| malformed("not the JSON of credentials"))?;
     if document.code != "Success" {
         let Document { code, message, .. } = document;
         return Err(CredentialsFailure::Refused { role: role.into(), code, message });
@@ -196,6 +202,31 @@ mod tests {
             assert_eq!(credentials.provide_credentials().await.unwrap().access_key_id(), expected);
         }
         assert_eq!(server.count("/shop"), 3);
+    }
+
+    /// A worker runs for months: its instance profile may be replaced meanwhile, or the machine hibernate.
+    #[tokio::test]
+    async fn those_that_aws_refuses_are_replaced_by_those_of_the_role_of_now() {
+        let is_replaced = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let now = is_replaced.clone();
+        let server = Loopback::serve(move |request| {
+            let (role, key) = if now.load(std::sync::atomic::Ordering::SeqCst) { ("new", "AKIA2") } else { ("old", "AKIA1") };
+            match request.path.strip_prefix("/latest/meta-data/iam/security-credentials/") {
+                Some("") => Reply::new(200, role),
+                Some(asked) if asked == role => Reply::new(200, document(key, 21_600)),
+                None => Reply::new(200, "TOKEN"),
+                Some(_) => Reply::new(404, ""),
+            }
+        });
+        let imds = Imds::new(Http::new(None), Some(&server.url), Patience::default()).unwrap();
+        let credentials = ImdsCredentials::new(imds.clone(), Duration::ZERO);
+        let key = async || credentials.provide_credentials().await.unwrap().access_key_id().to_owned();
+        assert_eq!(key().await, "AKIA1");
+        is_replaced.store(true, std::sync::atomic::Ordering::SeqCst);
+        assert_eq!(key().await, "AKIA1", "nobody has said a word against them");
+        imds.http().refuse_credentials();
+        assert_eq!((key().await, key().await), ("AKIA2".into(), "AKIA2".into()));
+        assert_eq!(server.count("/new"), 1);
     }
 
     #[tokio::test]

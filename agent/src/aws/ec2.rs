@@ -1,4 +1,4 @@
-//! EC2's volumes and snapshots, and tags.
+//! EC2's volumes and snapshots, its elastic addresses, and tags.
 //!
 //! The types here hold what steps decide by, in AWS's own words where those are states.
 
@@ -15,7 +15,7 @@ use crate::aws::client::error::{AwsError, Service};
 /// The name of EC2 in IAM, and what its errors mean.
 pub(crate) const SERVICE: &Service = &Service { name: "ec2", hint: codes::hint, is_transient: codes::is_transient };
 
-/// EC2, as far as volumes and tags are concerned. Every list is read to its last page.
+/// EC2, as far as volumes, addresses and tags are concerned. Every list is read to its last page.
 #[async_trait(?Send)]
 pub(crate) trait Ec2 {
     /// This instance and its zone, from the identity document.
@@ -44,12 +44,34 @@ pub(crate) trait Ec2 {
 
     /// DescribeTags: every tag of a resource, those of AWS's own included.
     async fn tags(&self, resource: &str) -> Result<BTreeMap<String, String>, AwsError>;
+
+    /// DescribeAddresses of one address. One that does not exist is an error with the code `InvalidAllocationID.NotFound`.
+    async fn address(&self, allocation: &str) -> Result<ElasticAddress, AwsError>;
+
+    /// This instance's primary network interface, from instance metadata.
+    async fn primary_interface(&self) -> Result<String, AwsError>;
+
+    /// AssociateAddress with a network interface, whoever has the address until now.
+    async fn associate_address(&self, allocation: &str, interface: &str) -> Result<(), AwsError>;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Here {
     pub(crate) instance: String,
     pub(crate) zone: String,
+    /// The primary private address of the primary network interface. Empty where it has none.
+    pub(crate) private_ip: String,
+}
+
+/// An elastic IP address, and who has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ElasticAddress {
+    pub(crate) public_ip: String,
+    pub(crate) instance: Option<String>,
+    /// Of an instance, or of what AWS runs, such as a NAT gateway.
+    pub(crate) interface: Option<String>,
+    /// Which of the interface's addresses it stands for.
+    pub(crate) private_ip: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -28,6 +28,7 @@ use crate::aws::client::call::Call;
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 use crate::aws::secrets_manager::{SecretRequest, SecretValue, SecretVersion, SecretsManager};
 use crate::aws::ssm::{self, ParameterStore, ParameterValue};
+use crate::gather::Gather as _;
 
 /// BatchGetSecretValue's own limit.
 const SECRETS_PER_CALL: usize = 20;
@@ -92,7 +93,7 @@ impl SecretsInner {
                     return Ok(BTreeMap::new());
                 }
                 let answers = pace.note(service.batch(&ids).await)?;
-                Ok(ids.into_iter().zip(answers).filter_map(|(id, answer)| Some((id, answer?))).collect())
+                Ok(ids.into_iter().zip(answers).filter_map(|(id, answer)| Some((id, answer?))).gather())
             }
         });
         Self {
@@ -219,7 +220,7 @@ impl ParametersInner {
 
 async fn values(service: &dyn ParameterStore, names: Vec<String>) -> Result<BTreeMap<String, ParameterValue>, AwsError> {
     let answers = service.batch(&names).await?;
-    Ok(names.into_iter().zip(answers).filter_map(|(name, answer)| Some((name, answer?))).collect())
+    Ok(names.into_iter().zip(answers).filter_map(|(name, answer)| Some((name, answer?))).gather())
 }
 
 /// Whether one bad apple can have spoilt the whole batch, so that the others deserve a call of their own.

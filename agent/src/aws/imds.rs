@@ -1,10 +1,12 @@
 //! The instance metadata service, version 2 only, and never through a proxy.
 //!
 //! One token serves the whole boot, asked for once however many reads begin together. Each item is read once and
-//! kept, but for user data, which only the start of a boot wants, and what changes, the target lifecycle state. What every status and every silence means is in
-//! [`Imds::read`]; a single request in [`exchange`].
+//! kept, but for user data, which only the start of a boot wants, and what changes: the target lifecycle state, the role and
+//! its credentials. What every status and every silence means is in [`Imds::read`]; a single request in [`exchange`].
 //!
 //! An error is never read as «there is none»: that would boot an instance from half of its document.
+
+use crate::json::of_bytes;
 
 mod exchange;
 #[cfg(test)]
@@ -21,12 +23,15 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use self::exchange::{Again, Answer, Miss, Session, Transport};
 use crate::aws::client::http::Http;
-use crate::aws::metadata::{Identity, ImdsError, Metadata};
+use crate::aws::metadata::{Identity, ImdsError, Metadata, Notice};
 use crate::backoff::{Backoff, Pauses};
 
 const IPV4_ENDPOINT: &str = "http://169.254.169.254";
 /// For subnets without IPv4.
 const IPV6_ENDPOINT: &str = "http://[fd00:ec2::254]";
+
+/// How long a refusal of the token holds: for reads that begin together. IMDS can be turned on again while the machine runs.
+const REFUSED_FOR: Duration = Duration::from_secs(10);
 
 const ROLES: &str = "meta-data/iam/security-credentials/";
 
@@ -58,10 +63,9 @@ pub(crate) struct Imds(Arc<Shared>);
 struct Shared {
     transport: Transport,
     patience: Patience,
-    /// The token, or why there is none and never will be.
-    session: tokio::sync::Mutex<Option<Result<Session, ImdsError>>>,
+    /// The token, or why there is none, with since when.
+    session: tokio::sync::Mutex<Option<(Instant, Result<Session, ImdsError>)>>,
     identity: OnceCell<Identity>,
-    role: OnceCell<String>,
     /// Until when a missing role is waited for, by everybody: fixed by the first who asks.
     role_deadline: std::sync::OnceLock<Instant>,
     tags: Mutex<BTreeMap<String, Arc<OnceCell<Option<String>>>>>,
@@ -95,11 +99,15 @@ impl Imds {
             patience,
             session: tokio::sync::Mutex::default(),
             identity: OnceCell::new(),
-            role: OnceCell::new(),
             role_deadline: std::sync::OnceLock::new(),
             tags: Mutex::default(),
             waiting: Mutex::default(),
         }))
+    }
+
+    /// The client that all calls of this process share.
+    pub(super) fn http(&self) -> &Http {
+        &self.0.transport.http
     }
 
     /// What is being waited for the longest, for people: `for IMDS: connection refused, 12 tries, 9 s`. `None` if nothing is.
@@ -110,13 +118,14 @@ impl Imds {
         Some(format!("for IMDS: {last}, {tries}, {} s", since.elapsed().as_secs()))
     }
 
-    /// The role's name, waiting at most `patience` for one to appear: right after launch it may be late.
+    /// The role's name, waiting at most `patience` for one to appear: right after launch it may be late. Read anew each time,
+    /// since an instance can be given another role.
     pub(super) async fn role_within(&self, patience: Duration) -> Result<Option<String>, ImdsError> {
         let deadline = *self.0.role_deadline.get_or_init(|| Instant::now() + patience);
         let mut pauses = self.0.patience.pauses.pauses();
         loop {
-            match self.0.role.get_or_try_init(|| self.read_role()).await {
-                Ok(role) => return Ok(Some(role.clone())),
+            match self.read_role().await {
+                Ok(role) => return Ok(Some(role)),
                 Err(ImdsError::NotFound { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -197,14 +206,16 @@ impl Imds {
     /// refusal is everyone's too.
     async fn session(&self, path: &str, last: &mut Option<String>) -> Result<Session, ImdsError> {
         let mut held = self.0.session.lock().await;
-        if let Some(known) = &*held {
-            return known.clone();
+        match &*held {
+            Some((since, Err(_))) if since.elapsed() > REFUSED_FOR => {}
+            Some((_, known)) => return known.clone(),
+            None => {}
         }
         let mut pauses = self.0.patience.pauses.pauses();
         loop {
             match self.0.transport.token(pauses.taken as usize, self.0.patience.attempt).await {
-                Ok(session) => return held.insert(Ok(session)).clone(),
-                Err(Miss::Final(error)) => return held.insert(Err(error)).clone(),
+                Ok(session) => return held.insert((Instant::now(), Ok(session))).1.clone(),
+                Err(Miss::Final(error)) => return held.insert((Instant::now(), Err(error))).1.clone(),
                 Err(Miss::Again(again)) => self.pause(path, &mut pauses, again, last).await,
             }
         }
@@ -213,7 +224,7 @@ impl Imds {
     /// Drops a token that IMDS no longer knows, unless another read has replaced it already.
     async fn forget(&self, gone: &Session) {
         let mut held = self.0.session.lock().await;
-        if matches!(&*held, Some(Ok(session)) if session == gone) {
+        if matches!(&*held, Some((_, Ok(session))) if session == gone) {
             *held = None;
         }
     }
@@ -234,6 +245,13 @@ impl Imds {
 
     fn waiting_now(&self) -> MutexGuard<'_, BTreeMap<String, Waiting>> {
         self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// An item that changes.
+    async fn of_now(&self, path: &str) -> Result<Option<String>, ImdsError> {
+        let body = self.read(path, self.0.patience.budget).await?;
+        let found = body.map(|body| text(path, body)).transpose()?;
+        Ok(found.map(|found| found.trim().to_owned()).filter(|found| !found.is_empty()))
     }
 
     async fn read_tag(&self, key: &str) -> Result<Option<String>, ImdsError> {
@@ -259,7 +277,7 @@ impl Metadata for Imds {
         const PATH: &str = "dynamic/instance-identity/document";
         let identity = self.0.identity.get_or_try_init(|| async {
             let body = self.read(PATH, self.0.patience.budget).await?.ok_or(ImdsError::NotFound { path: PATH.into() })?;
-            serde_json::from_slice(&body).map_err(|error| ImdsError::Malformed { path: PATH.into(), why: error.to_string() })
+            of_bytes(&body).map_err(|error| ImdsError::Malformed { path: PATH.into(), why: error.to_string() })
         });
         identity.await.cloned()
     }
@@ -274,9 +292,20 @@ impl Metadata for Imds {
     }
 
     async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError> {
-        const PATH: &str = "meta-data/autoscaling/target-lifecycle-state";
-        let state = self.read(PATH, self.0.patience.budget).await?.map(|body| text(PATH, body)).transpose()?;
-        Ok(state.map(|state| state.trim().to_owned()).filter(|state| !state.is_empty()))
+        self.of_now("meta-data/autoscaling/target-lifecycle-state").await
+    }
+
+    async fn notice(&self, notice: Notice) -> Result<Option<String>, ImdsError> {
+        self.of_now(notice.path()).await
+    }
+
+    async fn primary_interface(&self) -> Result<String, ImdsError> {
+        let item = async |path: String| {
+            let body = self.read(&path, self.0.patience.budget).await?.ok_or(ImdsError::NotFound { path: path.clone() })?;
+            text(&path, body).map(|text| text.trim().to_owned())
+        };
+        let mac = item("meta-data/mac".into()).await?;
+        item(format!("meta-data/network/interfaces/macs/{}/interface-id", escaped(&mac))).await
     }
 }
 

@@ -7,6 +7,8 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::autoscaling::AutoScaling;
 use super::autoscaling::live::LiveAutoScaling;
+use super::balancers::Balancers;
+use super::balancers::live::LiveBalancers;
 use super::cloudformation::CloudFormation;
 use super::cloudformation::live::LiveCloudFormation;
 use super::credentials::ImdsCredentials;
@@ -37,6 +39,7 @@ pub(crate) struct Aws {
     pub(crate) objects: Rc<dyn Objects>,
     pub(crate) stacks: Rc<dyn CloudFormation>,
     pub(crate) groups: Rc<dyn AutoScaling>,
+    pub(crate) balancers: Rc<dyn Balancers>,
     pub(crate) registries: Rc<dyn Registries>,
     /// Where documents are included from: real also where all else is not.
     pub(crate) documents: Rc<dyn Objects>,
@@ -52,14 +55,15 @@ pub(crate) struct Services {
     pub(crate) objects: Rc<dyn Objects>,
     pub(crate) stacks: Rc<dyn CloudFormation>,
     pub(crate) groups: Rc<dyn AutoScaling>,
+    pub(crate) balancers: Rc<dyn Balancers>,
     pub(crate) registries: Rc<dyn Registries>,
 }
 
 impl Aws {
     pub(crate) fn new(services: Services) -> Self {
-        let Services { secrets, parameters, ec2, rds, objects, stacks, groups, registries } = services;
+        let Services { secrets, parameters, ec2, rds, objects, stacks, groups, balancers, registries } = services;
         let (secrets, parameters) = (Secrets::new(secrets), Parameters::new(parameters));
-        Self { secrets, parameters, ec2, rds, documents: objects.clone(), objects, stacks, groups, registries }
+        Self { secrets, parameters, ec2, rds, documents: objects.clone(), objects, stacks, groups, balancers, registries }
     }
 
     /// AWS as an instance sees it: its own role, its own region. Nothing is asked or made before it is needed.
@@ -76,6 +80,7 @@ impl Aws {
             objects: Rc::new(LiveObjects::new(connection.clone())),
             stacks: Rc::new(LiveCloudFormation::new(connection.clone())),
             groups: Rc::new(LiveAutoScaling::new(connection.clone())),
+            balancers: Rc::new(LiveBalancers::new(connection.clone())),
             registries: Rc::new(LiveRegistries::new(connection.clone())),
             ec2: Rc::new(LiveEc2::new(connection, metadata)),
         })

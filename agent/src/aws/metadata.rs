@@ -26,6 +26,34 @@ pub(crate) trait Metadata {
     /// The state in which an Auto Scaling group wants this instance: `InService`, `Warmed:Stopped` … `None` if it
     /// belongs to no group, or the group has not decided yet. Read anew each time.
     async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError>;
+
+    /// What EC2 has announced of this instance. `None` if nothing. Read anew each time.
+    async fn notice(&self, notice: Notice) -> Result<Option<String>, ImdsError>;
+
+    /// The id of this instance's primary network interface.
+    async fn primary_interface(&self) -> Result<String, ImdsError>;
+}
+
+/// What EC2 announces of an instance that it may take away.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html>, and the page on
+/// rebalance recommendations beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notice {
+    /// A Spot Instance is interrupted, two minutes from then: `{"action": "terminate", "time": "2026-11-30T15:34:43Z"}`.
+    Interruption,
+    /// It is likelier than before that it will be: `{"noticeTime": "2026-11-30T15:34:43Z"}`.
+    Rebalance,
+}
+
+impl Notice {
+    /// The item of IMDS.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Interruption => "meta-data/spot/instance-action",
+            Self::Rebalance => "meta-data/events/recommendations/rebalance",
+        }
+    }
 }
 
 /// What the instance identity document says.

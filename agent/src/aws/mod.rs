@@ -7,9 +7,11 @@
 
 pub(crate) mod arn;
 pub(crate) mod autoscaling;
+pub(crate) mod balancers;
 pub(crate) mod caller;
 pub(crate) mod client;
 pub(crate) mod cloudformation;
+pub(crate) mod cloudwatch;
 pub(crate) mod credentials;
 pub(crate) mod ec2;
 pub(crate) mod ecr;
@@ -22,10 +24,11 @@ pub(crate) mod metadata;
 pub(crate) mod rds;
 pub(crate) mod s3;
 pub(crate) mod secrets_manager;
+pub(crate) mod sqs;
 pub(crate) mod ssm;
 pub(crate) mod variables;
 
 pub(crate) use self::client::error::{AwsError, AwsErrorKind};
-pub(crate) use self::metadata::{Identity, ImdsError, Metadata};
+pub(crate) use self::metadata::{Identity, ImdsError, Metadata, Notice};
 pub(crate) use self::secrets_manager::{SecretRequest, SecretValue, SecretVersion, SecretsManager};
 pub(crate) use self::ssm::{ParameterStore, ParameterValue};

@@ -1,17 +1,23 @@
-//! Large objects: of S3 buckets, by signed requests, and of plain HTTPS servers.
+//! Objects: of S3 buckets, by signed requests, and of plain HTTPS servers.
 //!
-//! [`Objects::open`] asks for the beginning and so learns length and version; what follows comes by several ranges at
-//! once, in order. A connection that is cut off or falls silent costs what was under way on it, and no more.
+//! [`Objects::open`] is for large ones. It asks for the beginning and so learns length and version; what follows comes by
+//! several ranges at once, in order. A connection that is cut off or falls silent costs what was under way on it, and no
+//! more. [`Objects::look`] and [`Objects::write`] read and write small ones whole, with one request, and know them apart by
+//! their ETags: a write may depend on what is there.
 //!
 //! What is in them, and whether that is what it should be, is for those who read them to say.
 
+mod claim;
 mod codes;
 mod get;
 pub(super) mod live;
 mod parts;
 mod place;
+mod put;
+mod upload;
 
 use std::fmt;
+use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -20,8 +26,13 @@ use crate::aws::client::error::{AwsError, Service};
 use crate::digest::Sha256;
 use crate::failure::Objection;
 
+pub(crate) use claim::ClaimObject;
+pub(crate) use codes::PUT;
+pub(crate) use live::LiveObjects;
+pub(crate) use upload::Upload;
+
 /// The name of S3 in IAM, and what its errors mean.
-pub(crate) const SERVICE: &Service = &Service { name: "s3", hint: codes::hint, is_transient: |_| false };
+pub(crate) const SERVICE: &Service = &Service { name: "s3", hint: codes::hint, is_transient: codes::is_transient };
 
 /// Stands in place of a service for a plain HTTPS server.
 const HTTPS: &Service = &Service { name: "https", hint: codes::hint_of_a_server, is_transient: |_| false };
@@ -92,6 +103,38 @@ impl fmt::Display for Source {
     }
 }
 
+/// Where several objects are: a bucket, and how their keys begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    bucket: String,
+    /// Empty, or ends with a slash.
+    prefix: String,
+}
+
+impl Prefix {
+    /// Reads `s3://BUCKET/PREFIX/`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    pub(crate) fn parse(text: &str) -> Result<Self, Objection> {
+        let wrong = |why: String| Objection::new(why, "write s3://BUCKET/PREFIX/");
+        if !text.starts_with("s3://") || !text.ends_with('/') {
+            return Err(wrong(format!("`{}` is not a prefix in S3", without_query(text))));
+        }
+        // With a key, it has to be the place of an object.
+        match Source::parse(&format!("{text}key")).map_err(|objection| wrong(objection.message))? {
+            Source::S3 { bucket, key, .. } => Ok(Self { bucket, prefix: key[..key.len() - "key".len()].to_owned() }),
+            Source::Https(_) => Err(wrong("it is not a prefix in S3".into())),
+        }
+    }
+
+    /// The object whose key ends so.
+    pub(crate) fn object(&self, end: &str) -> Source {
+        Source::S3 { bucket: self.bucket.clone(), key: format!("{}{end}", self.prefix), version_id: None }
+    }
+}
+
 fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
@@ -105,11 +148,62 @@ pub(crate) struct About {
     pub(crate) sha256: Option<Sha256>,
 }
 
-/// Opens objects.
+/// Reads and writes objects.
 #[async_trait(?Send)]
 pub(crate) trait Objects {
     /// Asks for an object; `digest` is whether S3 is to be asked for its digest, too.
     async fn open(&self, source: &Source, digest: bool) -> Result<Box<dyn Object>, AwsError>;
+
+    /// GetObject of a small object in S3, at most [`SMALL`] bytes long. `None` if there is no such object.
+    async fn look(&self, source: &Source) -> Result<Option<Found>, AwsError>;
+
+    /// PutObject: writes an object to S3, in one try, and notes what S3 does about that.
+    ///
+    /// # Errors
+    ///
+    /// See [`is_refused_condition`] for an object that is not as `only` wants it. Whether it was written is not known after
+    /// one that is transient.
+    async fn write(&self, source: &Source, body: Bytes, only: Only<'_>, upload: Option<&Upload>) -> Result<Written, AwsError>;
+}
+
+/// The longest object that is read whole, in bytes.
+pub(crate) const SMALL: usize = 64 << 10;
+
+/// On which condition S3 writes an object.
+///
+/// Source: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html>.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Only<'a> {
+    /// On none: it replaces what is there.
+    Always,
+    /// If there is no object of that key.
+    IfAbsent,
+    /// If the object is the one with this ETag.
+    IfMatch(&'a str),
+}
+
+/// A small object, as S3 has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// With its quotation marks. Objects of the same content may have the same.
+    pub(crate) etag: String,
+    /// When it was written, by the clock of S3, in whole seconds.
+    pub(crate) modified: SystemTime,
+    /// When S3 answered, by the same clock.
+    pub(crate) date: SystemTime,
+    pub(crate) body: Bytes,
+}
+
+/// The answer to a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// As in [`Found`].
+    pub(crate) etag: String,
+}
+
+/// Whether a write was refused because the object is not as [`Only`] wanted it: it is there already, is another, or is gone.
+pub(crate) fn is_refused_condition(error: &AwsError) -> bool {
+    error.service == SERVICE && error.operation == PUT && matches!(error.code.as_str(), codes::CONDITION | codes::NO_KEY)
 }
 
 /// An object that is coming. Dropping it stops that.
@@ -155,6 +249,16 @@ pub(crate) async fn read(objects: &dyn Objects, source: &Source, limit: usize) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_places_of_several_objects() {
+        for (text, object) in [("s3://shop/", "s3://shop/a/b"), ("s3://shop/prod/claims/", "s3://shop/prod/claims/a/b")] {
+            assert_eq!(Prefix::parse(text).unwrap().object("a/b").to_string(), object);
+        }
+        for wrong in ["", "/", "s3://", "s3:///", "s3://shop", "s3://shop/claims", "s3://s/", "s3://shop/../", "https://shop/claims/"] {
+            assert!(Prefix::parse(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn reads_the_two_kinds_of_places() {

@@ -6,18 +6,24 @@ use std::fmt;
 use std::rc::Rc;
 
 use async_trait::async_trait;
-use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::operation::batch_get_secret_value::{BatchGetSecretValue, BatchGetSecretValueInput, BatchGetSecretValueOutput};
+use aws_sdk_secretsmanager::operation::get_secret_value::{GetSecretValue, GetSecretValueInput, GetSecretValueOutput};
 use aws_sdk_secretsmanager::primitives::Blob;
-use tokio::sync::OnceCell;
+use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
+use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin as _;
+use aws_smithy_types::config_bag::FrozenLayer;
 use zeroize::Zeroizing;
 
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
-use crate::aws::client::error::{AwsError, Service};
+use crate::aws::client::error::{AwsError, AwsErrorKind, Service};
 use crate::text::SecretText;
 
 /// The name of Secrets Manager in IAM, and what its errors mean.
 pub(crate) const SERVICE: &Service = &Service::plain("secretsmanager");
+
+/// What an output is that cannot be.
+const OTHER: &str = "the answer is not that of this call";
 
 /// Secrets Manager.
 #[async_trait(?Send)]
@@ -62,22 +68,19 @@ impl fmt::Debug for SecretValue {
     }
 }
 
-/// Secrets Manager as AWS runs it. The client is made at the first call.
+/// Secrets Manager as AWS runs it.
 pub(crate) struct LiveSecretsManager {
     connection: Connection,
-    client: OnceCell<Client>,
 }
 
 impl LiveSecretsManager {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, client: OnceCell::new() }
+        Self { connection }
     }
 
-    async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
-        let made = self
-            .client
-            .get_or_try_init(|| async { self.connection.config(SERVICE.name, "SECRETS_MANAGER").await.map(|config| Client::new(&config)) });
-        made.await.map_err(|error| call.unplaced(error))
+    async fn operate(&self, call: &Call, operation: Option<FrozenLayer>, input: Input) -> Result<Output, AwsError> {
+        let place = self.connection.place(SERVICE.name, "SECRETS_MANAGER").await.map_err(|error| call.unplaced(error))?;
+        self.connection.operate(call, &place, operation, input).await
     }
 }
 
@@ -85,10 +88,10 @@ impl LiveSecretsManager {
 impl SecretsManager for LiveSecretsManager {
     async fn batch(&self, ids: &[String]) -> Result<Vec<Option<Result<SecretValue, AwsError>>>, AwsError> {
         let call = Call::new(SERVICE, "BatchGetSecretValue", ids.join(", "));
-        let client = self.client(&call).await?;
-        let request = client.batch_get_secret_value().set_secret_id_list(Some(ids.to_vec()));
-        let answer = self.connection.http.clock().signed(|| request.clone().send()).await;
-        let answer = answer.map_err(|error| call.failed(error))?;
+        let input = BatchGetSecretValueInput::builder().set_secret_id_list(Some(ids.to_vec())).build();
+        let input = input.map_err(|error| call.error(AwsErrorKind::Invalid, error.to_string()))?;
+        let output = self.operate(&call, BatchGetSecretValue::new().config(), Input::erase(input)).await?;
+        let answer: BatchGetSecretValueOutput = output.downcast().map_err(|_| call.malformed(OTHER))?;
 
         let found: Vec<_> = (answer.secret_values.unwrap_or_default().into_iter())
             .map(|entry| (entry.name, entry.arn, value(entry.secret_string, entry.secret_binary)))
@@ -115,14 +118,15 @@ impl SecretsManager for LiveSecretsManager {
 
     async fn get(&self, secret: &SecretRequest) -> Result<SecretValue, AwsError> {
         let call = Call::new(SERVICE, "GetSecretValue", &secret.id);
-        let request = self.client(&call).await?.get_secret_value().secret_id(&secret.id);
-        let request = match &secret.version {
-            SecretVersion::Current => request,
-            SecretVersion::Stage(stage) => request.version_stage(stage),
-            SecretVersion::Id(id) => request.version_id(id),
+        let input = GetSecretValueInput::builder().secret_id(&secret.id);
+        let input = match &secret.version {
+            SecretVersion::Current => input,
+            SecretVersion::Stage(stage) => input.version_stage(stage),
+            SecretVersion::Id(id) => input.version_id(id),
         };
-        let answer = self.connection.http.clock().signed(|| request.clone().send()).await;
-        let answer = answer.map_err(|error| call.failed(error))?;
+        let input = input.build().map_err(|error| call.error(AwsErrorKind::Invalid, error.to_string()))?;
+        let output = self.operate(&call, GetSecretValue::new().config(), Input::erase(input)).await?;
+        let answer: GetSecretValueOutput = output.downcast().map_err(|_| call.malformed(OTHER))?;
         value(answer.secret_string, answer.secret_binary).ok_or_else(|| call.malformed("the secret has no value"))
     }
 }

@@ -6,13 +6,16 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use async_trait::async_trait;
-use aws_sdk_ssm::Client;
+use aws_sdk_ssm::operation::get_parameters::{GetParameters, GetParametersInput, GetParametersOutput};
+use aws_sdk_ssm::operation::get_parameters_by_path::{GetParametersByPath, GetParametersByPathInput, GetParametersByPathOutput};
 use aws_sdk_ssm::types::{Parameter, ParameterType};
-use tokio::sync::OnceCell;
+use aws_smithy_runtime_api::client::interceptors::context::{Input, Output};
+use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin as _;
+use aws_smithy_types::config_bag::FrozenLayer;
 
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
-use crate::aws::client::error::{AwsError, Service};
+use crate::aws::client::error::{AwsError, AwsErrorKind, Service};
 use crate::text::SecretText;
 
 /// The name of Parameter Store in IAM, and what its errors mean.
@@ -40,24 +43,25 @@ pub(crate) enum ParameterValue {
     List(Vec<SecretText>),
 }
 
+/// What an output is that cannot be.
+const OTHER: &str = "the answer is not that of this call";
+
 /// More pages than any tree has: a parameter store of 10 000 standard parameters, 10 a page.
 const PAGE_LIMIT: usize = 1_000;
 
-/// Parameter Store as AWS runs it. The client is made at the first call.
+/// Parameter Store as AWS runs it.
 pub(crate) struct LiveParameterStore {
     connection: Connection,
-    client: OnceCell<Client>,
 }
 
 impl LiveParameterStore {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, client: OnceCell::new() }
+        Self { connection }
     }
 
-    async fn client(&self, call: &Call) -> Result<&Client, AwsError> {
-        let made =
-            self.client.get_or_try_init(|| async { self.connection.config(SERVICE.name, "SSM").await.map(|config| Client::new(&config)) });
-        made.await.map_err(|error| call.unplaced(error))
+    async fn operate(&self, call: &Call, operation: Option<FrozenLayer>, input: Input) -> Result<Output, AwsError> {
+        let place = self.connection.place(SERVICE.name, "SSM").await.map_err(|error| call.unplaced(error))?;
+        self.connection.operate(call, &place, operation, input).await
     }
 }
 
@@ -65,9 +69,10 @@ impl LiveParameterStore {
 impl ParameterStore for LiveParameterStore {
     async fn batch(&self, names: &[String]) -> Result<Vec<Option<ParameterValue>>, AwsError> {
         let call = Call::new(SERVICE, "GetParameters", names.join(", "));
-        let request = self.client(&call).await?.get_parameters().set_names(Some(names.to_vec())).with_decryption(true);
-        let answer = self.connection.http.clock().signed(|| request.clone().send()).await;
-        let answer = answer.map_err(|error| call.failed(error))?;
+        let input = GetParametersInput::builder().set_names(Some(names.to_vec())).with_decryption(true).build();
+        let input = input.map_err(|error| call.error(AwsErrorKind::Invalid, error.to_string()))?;
+        let output = self.operate(&call, GetParameters::new().config(), Input::erase(input)).await?;
+        let answer: GetParametersOutput = output.downcast().map_err(|_| call.malformed(OTHER))?;
 
         let found: Vec<Found> = answer.parameters.unwrap_or_default().into_iter().filter_map(Found::new).collect();
         let value_of = |name: &String| found.iter().find(|found| found.is_called(name)).map(|found| found.value.clone());
@@ -82,12 +87,14 @@ impl ParameterStore for LiveParameterStore {
 
     async fn under(&self, path: &str) -> Result<Vec<(String, ParameterValue)>, AwsError> {
         let call = Call::new(SERVICE, "GetParametersByPath", path);
-        let client = self.client(&call).await?;
         let mut values = BTreeMap::new();
         let mut next_token = None;
         for _ in 0..PAGE_LIMIT {
-            let page = client.get_parameters_by_path().path(path).recursive(true).with_decryption(true).set_next_token(next_token.clone());
-            let page = self.connection.http.clock().signed(|| page.clone().send()).await.map_err(|error| call.failed(error))?;
+            let input = GetParametersByPathInput::builder().path(path).recursive(true).with_decryption(true);
+            let input = input.set_next_token(next_token.clone()).build();
+            let input = input.map_err(|error| call.error(AwsErrorKind::Invalid, error.to_string()))?;
+            let output = self.operate(&call, GetParametersByPath::new().config(), Input::erase(input)).await?;
+            let page: GetParametersByPathOutput = output.downcast().map_err(|_| call.malformed(OTHER))?;
             for found in page.parameters.unwrap_or_default().into_iter().filter_map(Found::new) {
                 let name = found.name.strip_prefix(path).unwrap_or(&found.name).trim_start_matches('/');
                 values.insert(name.to_owned(), found.value);

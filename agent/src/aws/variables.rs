@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::aws::client::endpoint::{USE_DUAL_STACK, USE_FIPS};
+use crate::gather::Gather as _;
 use crate::host::environment::{Aws, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::{Files, HostError};
@@ -23,5 +24,5 @@ pub(crate) async fn ca_bundle(variables: &Aws) -> Result<Option<Vec<u8>>, HostEr
 pub(crate) fn endpoints(variables: &Aws) -> BTreeMap<String, String> {
     let kinds = [USE_FIPS, USE_DUAL_STACK].into_iter().filter_map(|name| Some((name, variables.get(name)?)));
     let own = variables.beginning("AWS_ENDPOINT_URL");
-    own.chain(kinds).map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    own.chain(kinds).map(|(name, value)| (name.to_owned(), value.to_owned())).gather()
 }

@@ -6,13 +6,15 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::join;
+
 use crate::boot::audience::{Audience, Ending};
 use crate::boot::ground::Ground;
 use crate::boot::identify::Identified;
 use crate::boot::request::Request;
 use crate::boot::state::Boot;
 use crate::boot::stop::{Asked, Stop, stopped, stopped_by};
-use crate::execute::{Execution, Halt};
+use crate::execute::{Execution, Halt, testify};
 use crate::failure::Explanation;
 use crate::plan::Plan;
 use crate::step::Phase;
@@ -64,8 +66,12 @@ impl Boot {
         let ending = self.carry_out(&mut execution, stop).await;
         match ending {
             // A signal that ended the last steps also ends the process. It does not come a second time.
-            Ending::Done if !was_asked.get() => self.go_on(execution, asked).await,
-            ending => Next::End(ending),
+            ending if was_asked.get() => Next::End(ending),
+            Ending::Done => join(self.go_on(execution, asked), self.testify(&plan)).await.0,
+            ending => {
+                self.testify(&plan).await;
+                Next::End(ending)
+            }
         }
     }
 
@@ -84,8 +90,8 @@ impl Boot {
     /// Runs the stages before the first step.
     pub(crate) async fn reach(&self) -> Result<Plan, Stop> {
         let Identified { record, earlier } = self.identify().await?;
-        let (layers, identity) = self.read_layers(earlier).await?;
-        let (plan, phase) = self.compile(layers).await?;
+        let (layers, mut identity) = self.read_layers(earlier).await?;
+        let (plan, phase) = self.compile(layers, &mut identity).await?;
         self.remember(&plan, phase, identity, record).await?;
         Ok(plan)
     }
@@ -96,9 +102,20 @@ impl Boot {
     }
 
     /// Runs the steps to the end of the boot, or until `stop` ends it, and completes the report.
-    pub(crate) async fn carry_out(&self, execution: &mut Execution<'_>, stop: impl Future<Output = Halt>) -> Ending {
+    pub(crate) async fn carry_out<'a>(&'a self, execution: &mut Execution<'a>, stop: impl Future<Output = Halt>) -> Ending {
+        self.keep_release_with(execution);
         execution.boot(async { stop.await.map(|why| self.stopped_steps(why)) }).await;
+        if self.request.release.is_some() {
+            // Nobody boots again to go on with what was asked for once.
+            execution.go_back().await;
+        }
+        self.release_ended().await;
         self.close().await
+    }
+
+    /// Writes the evidence of the whole boot, where the document asks for it.
+    pub(crate) async fn testify(&self, plan: &Plan) {
+        testify(plan, self.world(), &self.recorder, &*self.ground.lock).await;
     }
 
     /// Runs the steps that outlast the boot to their end, or until `stop` ends them.
@@ -108,6 +125,11 @@ impl Boot {
 
     /// Runs what follows a successful boot.
     async fn go_on(&self, mut execution: Execution<'_>, asked: Asked<'_>) -> Next {
+        if self.request.release.is_some() {
+            // Whoever asked waits for the exit code. What outlasts a boot, and the pool, are for the process that systemd runs.
+            execution.leave_beside(&*self.ground.lock).await;
+            return Next::End(Ending::Done);
+        }
         if self.world().phase == Phase::Serve || !self.request.is_whole() {
             self.beside(&mut execution, async { stopped_by(asked.await) }).await;
             return Next::End(Ending::Done);

@@ -1,6 +1,7 @@
-//! A boot that ends before its first step: report it, and send its signals if they can be read.
+//! A boot that ends before its first step: report it, and send its signals if they can be read, its evidence among them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::boot::audience::Ending;
 use crate::boot::state::Boot;
@@ -8,12 +9,15 @@ use crate::boot::stop::{Asked, Stop, enough};
 use crate::document::BootDocument;
 use crate::document::error::{DocumentError, Entry};
 use crate::document::source::Layers;
-use crate::execute::Execution;
+use crate::execute::{Execution, LAST_WORDS, testify};
 use crate::failure::Explanation;
 use crate::host::state::Record;
 use crate::plan::Plan;
 use crate::report::Trouble;
 use crate::step::{Verdict, World};
+
+/// How long the disk has to give the record of this instance. Whoever waits for the instance does not wait for that.
+const READ_WITHIN: Duration = Duration::from_secs(3);
 
 impl Boot {
     /// Reports a boot that ended before its first step, and sends its signals.
@@ -21,19 +25,26 @@ impl Boot {
         match stop {
             Stop::Refused(message) => Ending::Refused(message),
             Stop::AlreadyDone => Ending::AlreadyDone,
+            Stop::Superseded(why) => Ending::Superseded(why.to_string()),
             Stop::Document(error) => {
                 self.audience.mistakes(&error);
-                let trouble = document_trouble(&error);
-                self.send_signals(&trouble, asked).await;
-                self.recorder.amend(|report| report.error = Some(trouble));
+                let sent = self.send_signals(document_trouble(&error), asked).await;
+                self.close().await;
+                self.testify_of(sent).await;
+                Ending::Document
+            }
+            Stop::Release(error) => {
+                self.audience.mistakes(&error);
+                self.recorder.amend(|report| report.error = Some(document_trouble(&error)));
                 self.close().await;
                 Ending::Document
             }
+            Stop::Failed(error) if error.unreachable && !self.including.get() => self.failed(&error).await,
             Stop::Failed(error) => {
-                if !error.unreachable {
-                    self.send_signals(&Trouble::from(&error), asked).await;
-                }
-                self.failed(&error).await
+                let sent = self.send_signals(Trouble::from(&error), asked).await;
+                let ending = self.failed(&error).await;
+                self.testify_of(sent).await;
+                ending
             }
             Stop::Asked(error) => self.failed(&error).await,
         }
@@ -45,33 +56,65 @@ impl Boot {
         self.close().await
     }
 
-    /// Sends the signals that can be read, within a limited time.
-    async fn send_signals(&self, trouble: &Trouble, mut asked: Asked<'_>) {
-        let Some(layers) = self.layers.take() else { return };
-        let found = tokio::select! {
-            biased;
-            found = self.signals_of(layers) => found,
-            _ = enough(self.clock(), asked.as_mut()) => None,
-        };
-        let Some((plan, world)) = found else { return };
+    /// Sends the signals that can be read, within a limited time. Returns them with their world, if there are any.
+    async fn send_signals(&self, trouble: Trouble, mut asked: Asked<'_>) -> Option<(Plan, World)> {
         let reason = std::iter::once(&trouble.message).chain(trouble.causes.first()).cloned().collect::<Vec<_>>().join(": ");
+        // Evidence holds it.
+        self.recorder.amend(|report| report.error = Some(trouble));
+        let found = async {
+            let layers = match self.layers.take() {
+                Some(layers) => layers,
+                // Who holds the lock, or has asked for another release, tells whoever waits for this instance.
+                None if self.hangs.get() && self.request.release.is_none() => self.user_data_alone().await?,
+                None => return None,
+            };
+            self.signals_of(layers).await
+        };
+        let (plan, world) = tokio::select! {
+            biased;
+            found = found => found?,
+            _ = enough(LAST_WORDS, self.clock(), asked.as_mut()) => return None,
+        };
         world.known.set_verdict(|| Verdict::failed(None, &reason, &world.redactor));
-        Execution::new(&plan, &world, &self.recorder).boot(enough(self.clock(), asked)).await;
+        let mut execution = Execution::new(&plan, &world, &self.recorder);
+        let within = LAST_WORDS + execution.held_for();
+        execution.boot(enough(within, self.clock(), asked)).await;
+        drop(execution);
+        Some((plan, world))
+    }
+
+    async fn testify_of(&self, sent: Option<(Plan, World)>) {
+        if let Some((plan, world)) = sent {
+            testify(&plan, &world, &self.recorder, &*self.ground.lock).await;
+        }
     }
 
     /// Compiles the signals of layers, and the world for them. `None` if that fails.
     async fn signals_of(&self, layers: Layers) -> Option<(Plan, World)> {
         let metadata = self.cloud.get()?.metadata();
-        let mut plan = Plan::compile(BootDocument::signals_of(layers), &BTreeMap::new()).ok()?;
+        let mut document = BootDocument::signals_of(layers);
+        let mut identity = None;
+        // A signal of which nobody can say whether it is due is sent: somebody may be waiting for it.
+        let _ = self.leave_out(&mut document, &mut identity).await;
+        document.mistakes.clear();
+        let mut plan = Plan::compile(document, &BTreeMap::new()).ok()?;
         let made = async {
             let phase = self.phase(&plan).await?;
             plan.in_phase(phase);
-            let identity = Some(metadata.identity().await?);
+            if identity.is_none() {
+                identity = Some(metadata.identity().await?);
+            }
             let id = self.id(identity.as_ref()).await;
+            self.recorder.amend(|report| report.instance = Some(id.clone()));
             let host = &self.ground.host;
-            let record = Record::load(host.files.clone(), host.users.own(), &id).await?;
-            let world = self.new_world(record, phase);
-            let facts = self.facts_of(&plan, identity.as_ref()).await?;
+            let (files, own) = (host.files.clone(), host.users.own());
+            let record = tokio::select! {
+                biased;
+                record = Record::load(files.clone(), own, &id) => record.unwrap_or_else(|_| Record::unread(files, own, &id)),
+                () = self.clock().sleep(READ_WITHIN) => Record::unread(files, own, &id),
+            };
+            let world = self.new_world(record, phase, Some("the boot ended before it had read any secret"));
+            let facts = self.facts_of(plan.tags(), identity.as_ref()).await?;
             // A value may be the reason of the failure. Signals that refer to one then fail, and the others are sent.
             world.known.set_root("values", plan.values.resolve(&facts).unwrap_or_default());
             world.known.set_root("instance", facts);

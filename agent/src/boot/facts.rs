@@ -1,6 +1,6 @@
 //! Read what a plan needs from the metadata service: facts, tags, and the phase of the instance.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::aws::autoscaling::GROUP_TAG;
 use crate::aws::{Identity, ImdsError};
 use crate::boot::state::Boot;
-use crate::boot::stop::Stop;
+use crate::boot::stop::{Stop, unfilled};
 use crate::execute::publish;
 use crate::facts;
 use crate::failure::Explanation;
@@ -47,11 +47,8 @@ impl Boot {
 
     /// Gives facts and values to the steps, and facts to units by a file.
     pub(super) async fn learn_facts(&self, plan: &Plan, identity: Option<&Identity>) -> Result<(), Stop> {
-        let instance = self.facts_of(plan, identity).await?;
-        let values = plan.values.resolve(&instance).map_err(|(place, error)| {
-            let error = Explanation::of(&error);
-            Stop::Failed(Explanation { message: format!("{place}: {}", error.message), ..error })
-        })?;
+        let instance = self.facts_of(plan.tags(), identity).await?;
+        let values = plan.values.resolve(&instance).map_err(|(place, error)| unfilled(&place, &error))?;
         // A boot that reads no facts keeps the file of an earlier boot.
         if identity.is_some() {
             let (lines, left_out) = facts::environment_file(&instance);
@@ -60,7 +57,9 @@ impl Boot {
                     "{FACTS_FILE} leaves out the fact `{fact}`: its value has characters that an environment file cannot hold"
                 ));
             }
+            self.needs_disk(FACTS_FILE);
             publish(Path::new(FACTS_FILE), lines.as_bytes(), &self.ground.host).await?;
+            self.has_it();
         }
         let known = &self.world().known;
         known.set_root("instance", instance);
@@ -68,12 +67,12 @@ impl Boot {
         Ok(())
     }
 
-    /// Reads the facts that a plan needs.
-    pub(super) async fn facts_of(&self, plan: &Plan, identity: Option<&Identity>) -> Result<Value, Stop> {
+    /// Reads these tags, and makes the facts.
+    pub(super) async fn facts_of(&self, keys: BTreeSet<&str>, identity: Option<&Identity>) -> Result<Value, Stop> {
         let metadata = self.cloud().metadata();
         let mut tags = BTreeMap::new();
         let mut disabled = None;
-        let read = plan.tags().into_iter().map(|key| join(std::future::ready(key), metadata.tag(key)));
+        let read = keys.into_iter().map(|key| join(std::future::ready(key), metadata.tag(key)));
         for (key, tag) in join_all(read).await {
             match tag {
                 Ok(Some(value)) => {

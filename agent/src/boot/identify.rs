@@ -6,14 +6,26 @@ use std::time::Duration;
 use crate::boot::state::Boot;
 use crate::boot::stop::Stop;
 use crate::document::source::SIZE_LIMIT;
-use crate::host::lock::LockError;
-use crate::host::state::Record;
+use crate::host::lock::{BOOT, LockError};
+use crate::host::state::{Record, STATE};
 use crate::host::{Files, identity};
+use crate::json::of_bytes;
 use crate::report::{REPORT, Report};
+use crate::steps::drain::is_drained;
 use crate::steps::mount::remembered;
 
-/// How often ingot tries a lock that another boot holds.
+/// How often ingot tries a lock that another boot holds: seldom after a while, for a drain may hold it for hours.
 const LOCK_EVERY: Duration = Duration::from_millis(20);
+const LOCK_SELDOM: Duration = Duration::from_secs(1);
+const A_WHILE: Duration = Duration::from_secs(60);
+
+/// How a boot came by the lock.
+enum Turn {
+    /// It was free.
+    First,
+    /// Another process had it, and let go of it. With the report that was there when this boot began to wait.
+    After(Option<Box<Report>>),
+}
 
 /// What is known about this instance without the network.
 pub(super) struct Identified {
@@ -26,10 +38,14 @@ pub(super) struct Identified {
 impl Boot {
     pub(super) async fn identify(&self) -> Result<Identified, Stop> {
         let host = &self.ground.host;
+        self.needs_disk("/sys");
         let dmi = identity::dmi(&*host.files).await;
+        self.has_it();
         let dmi = self.dmi.get_or_init(|| dmi);
         self.connect().await.map_err(Stop::Failed)?;
-        let waited = self.take_lock().await?;
+        let turn = self.take_lock().await?;
+        self.needs_disk(STATE);
+        self.is_still_wanted().await?;
         // cloud-init and systemd may both start ingot in one boot of the machine. One of them is enough.
         let record = match dmi {
             Some(id) => Some(self.record_of(id).await?),
@@ -37,31 +53,47 @@ impl Boot {
         };
         // Mounts are restored first, because the network may not be there.
         if let Some(record) = record.as_ref().filter(|_| self.request.is_whole()) {
+            self.waiting.replace(Some(("for the mounts of the last boot to come back".into(), false)));
             let troubles = remembered::bring_back(record, host, Duration::ZERO).await;
             troubles.iter().for_each(|trouble| self.note(trouble));
             self.recorder.phase("mounts");
         }
+        self.needs_disk(REPORT);
         let called_by_cloud_init = host.units.own().is_some_and(|unit| unit.starts_with("cloud-"));
-        let may_be_the_same = self.request.is_whole() && (waited || called_by_cloud_init);
-        let earlier = if may_be_the_same { last_report(&*host.files).await } else { None };
+        let may_be_the_same = self.request.is_whole() && (called_by_cloud_init || matches!(turn, Turn::After(_)));
+        let mut earlier = if may_be_the_same { last_report(&*host.files).await } else { None };
+        // Not every holder of the lock is a boot. Its own report says when that ended, by a clock that may have been set since.
+        if let (false, Turn::After(before)) = (called_by_cloud_init, &turn) {
+            earlier = earlier.filter(|report| before.as_ref().is_none_or(|before| ending(before) != ending(report)));
+        }
+        // What the report tells of may have been taken down by a drain, before that boot's lock was ours.
+        let boot_id = self.recorder.report().boot_id.clone();
+        if earlier.is_some() && is_drained(host, &boot_id).await {
+            earlier = None;
+        }
+        self.has_it();
         Ok(Identified { record, earlier })
     }
 
-    /// Takes the lock, and waits for its holder. Returns whether it had to wait.
-    async fn take_lock(&self) -> Result<bool, Stop> {
-        let mut waited = false;
+    /// Takes the lock, and waits for its holder.
+    async fn take_lock(&self) -> Result<Turn, Stop> {
+        let (mut turn, begun) = (Turn::First, self.clock().elapsed());
         loop {
-            match self.ground.lock.take().await {
+            self.needs_disk(BOOT);
+            let taken = self.ground.lock.take().await;
+            self.has_it();
+            match taken {
                 Ok(lock) => {
                     *self.lock.borrow_mut() = Some(lock);
-                    return Ok(waited);
+                    return Ok(turn);
                 }
                 Err(error @ LockError::Held { .. }) => {
-                    if !waited {
+                    if matches!(turn, Turn::First) {
                         self.audience.say(&format!("{error}: waiting for it to end"));
+                        turn = Turn::After(last_report(&*self.ground.host.files).await.map(Box::new));
                     }
-                    waited = true;
-                    self.clock().sleep(LOCK_EVERY).await;
+                    let is_long = self.clock().elapsed() - begun > A_WHILE;
+                    self.clock().sleep(if is_long { LOCK_SELDOM } else { LOCK_EVERY }).await;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -69,8 +101,13 @@ impl Boot {
     }
 }
 
+/// Which boot a report is of, and whether that is over.
+fn ending(report: &Report) -> (&str, Option<&str>) {
+    (&report.started_at, report.finished_at.as_deref())
+}
+
 /// Reads the report of the boot before this one, which ours will replace.
 async fn last_report(files: &dyn Files) -> Option<Report> {
     let bytes = files.read(Path::new(REPORT), SIZE_LIMIT).await.ok()??;
-    serde_json::from_slice(&bytes).ok()
+    of_bytes(&bytes).ok()
 }

@@ -20,6 +20,8 @@ impl Boot {
         }
         let (aws, clock) = (self.cloud().aws(), self.clock());
         let begun = clock.elapsed();
+        self.including.set(true);
+        self.waiting.replace(Some(("for the documents that are included".into(), true)));
         for attempt in 1.. {
             let mut tried = Layers { nodes: layers.nodes.clone(), ..Layers::default() };
             let Err(error) = include::resolve(&mut tried, &aws.parameters, &*aws.documents).await else {
@@ -27,6 +29,7 @@ impl Boot {
                 layers.sources.append(&mut tried.sources);
                 layers.mistakes.append(&mut tried.mistakes);
                 self.waiting.take();
+                self.including.set(false);
                 self.recorder.amend(|report| report.waiting = None);
                 return Ok(true);
             };

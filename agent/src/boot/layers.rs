@@ -14,7 +14,9 @@ use crate::boot::state::Boot;
 use crate::boot::stop::Stop;
 use crate::document::source::{LAYERS, Layers, SIZE_LIMIT};
 use crate::execute::write_report;
-use crate::host::{blocking, environment};
+use crate::failure::Explanation;
+use crate::host::state::STATE;
+use crate::host::{HostError, blocking, environment};
 use crate::report::{BootOutcome, Report};
 use crate::step::Phase;
 
@@ -26,7 +28,7 @@ impl Boot {
     /// `earlier` is the report of a boot that may have been the same.
     pub(super) async fn read_layers(&self, earlier: Option<Report>) -> Result<(Layers, Option<Identity>), Stop> {
         let user_data = &self.request.user_data;
-        let (mut layers, identity) = match user_data {
+        let (mut layers, mut identity) = match user_data {
             UserData::Metadata => {
                 let (layers, identity) = self.layers_of_instance().await?;
                 (layers, Some(identity))
@@ -46,12 +48,20 @@ impl Boot {
         if layers.nodes.is_empty() && layers.mistakes.is_empty() {
             self.note(&format!("there is no boot document, neither a layer in {LAYERS} nor one by --user-data {user_data}"));
             self.recorder.amend(|report| report.undocumented = true);
+            if let Some(asked) = &self.request.release {
+                let message = format!("{} cannot be booted: this instance has no boot document", asked.wanted);
+                return Err(Stop::Failed(Explanation::new(message, Some("launch the instance with a boot document".into()))));
+            }
             return Ok((layers, identity));
         }
+        self.needs_disk(STATE);
+        self.add_release(&mut layers, &mut identity).await?;
+        self.has_it();
         let digest = layers.digest();
         // A boot of some steps is not a boot of the document.
         self.recorder.amend(|report| report.document = self.request.is_whole().then(|| digest.clone()));
         if earlier.is_some_and(|earlier| is_same_boot(&earlier, &digest, &self.recorder.report().boot_id)) {
+            self.remember_request().await;
             return Err(Stop::AlreadyDone);
         }
         Ok((layers, identity))
@@ -60,10 +70,12 @@ impl Boot {
     /// Reads the layers of the image.
     async fn baked(&self) -> Layers {
         let mut layers = Layers::default();
+        self.needs_disk(&self.request.layers.as_ref().map_or(LAYERS.into(), |directory| directory.to_string_lossy()));
         match &self.request.layers {
             None => layers.add_directory(Path::new(LAYERS), &*self.ground.host.files).await,
             Some(directory) => layers.add_directory(directory, &*self.ground.outside).await,
         }
+        self.has_it();
         layers.passed_over.iter().for_each(|passed_over| self.note(passed_over));
         layers
     }
@@ -94,7 +106,9 @@ impl Boot {
 
     async fn layers_with_file(&self, named: &str, path: &Path) -> Result<Layers, Stop> {
         let mut layers = self.baked().await;
+        self.waiting.replace(Some((format!("for the disk that has {}", path.display()), false)));
         let found = self.ground.outside.read(path, SIZE_LIMIT).await?;
+        self.waiting.take();
         let bytes = found.ok_or_else(|| Stop::Refused(format!("there is no file {}", path.display())))?;
         layers.add_named(named, &bytes);
         Ok(layers)
@@ -102,13 +116,30 @@ impl Boot {
 
     async fn layers_with_standard_input(&self, read: &OnceCell<Vec<u8>>) -> Result<Layers, Stop> {
         let mut layers = self.baked().await;
-        if read.get().is_none() {
-            // On its own thread, because the writer may be slow, and the deadline and SIGTERM must still take effect.
-            let bytes = blocking::work("read", Path::new("standard input"), || environment::standard_input(SIZE_LIMIT)).await?;
-            read.get_or_init(|| bytes);
-        }
-        layers.add_named("standard input", read.get().map(Vec::as_slice).unwrap_or_default());
+        self.waiting.replace(Some(("for the end of standard input".into(), false)));
+        layers.add_named("standard input", standard_input(read).await?);
+        self.waiting.take();
         Ok(layers)
+    }
+
+    /// The user data alone, for a boot that is over before it could read the layers of the image: whoever waits for this
+    /// instance is named there most often. `None` if it names nobody.
+    pub(super) async fn user_data_alone(&self) -> Option<Layers> {
+        let mut layers = Layers::default();
+        match &self.request.user_data {
+            UserData::Metadata => {
+                layers.add_user_data(&self.cloud.get()?.metadata().user_data().await.ok()??);
+            }
+            UserData::Nothing => {}
+            UserData::File { named, path } => {
+                layers.add_named(named, &self.ground.outside.read(path, SIZE_LIMIT).await.ok()??);
+            }
+            UserData::StandardInput(read) => {
+                layers.add_named("standard input", standard_input(read).await.ok()?);
+            }
+        }
+        self.keep_signals(&layers);
+        self.layers.take()
     }
 
     /// Reports, again and again, what the boot waits for from the metadata service. Never ends.
@@ -121,9 +152,21 @@ impl Boot {
                 self.recorder.amend(|report| report.waiting = Some(reason));
             }
             // For `ingot status`. If the report cannot be written, the end of the boot says so.
-            let _ = write_report(&self.ground.host, &self.recorder).await;
+            if self.lock.borrow().is_some() {
+                let _ = write_report(&self.ground.host, &self.recorder).await;
+            }
         }
     }
+}
+
+/// What standard input holds, which is read once.
+async fn standard_input(read: &OnceCell<Vec<u8>>) -> Result<&[u8], HostError> {
+    if read.get().is_none() {
+        // On its own thread, because the writer may be slow, and the deadline and SIGTERM must still take effect.
+        let bytes = blocking::work("read", Path::new("standard input"), || environment::standard_input(SIZE_LIMIT)).await?;
+        read.get_or_init(|| bytes);
+    }
+    Ok(read.get().map(Vec::as_slice).unwrap_or_default())
 }
 
 /// Whether an earlier boot had the same document and succeeded.

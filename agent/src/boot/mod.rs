@@ -11,7 +11,9 @@
 //! | 4 | [`remember`] | the world that the steps see: record, [`facts`], values |
 //!
 //! [`conductor`] runs the stages, then the steps, then the steps that outlast the boot. [`ended`] reports a boot that ends
-//! before its first step, and still sends its signals. [`close`] completes the report. [`state`] is what all of these share.
+//! before its first step, and still sends its signals. [`release`] has this instance run another release, and keeps that once it
+//! has gone well. [`close`] completes the report. [`state`] is what all of these share. [`in_force`](mod@in_force) reads the
+//! document without a boot.
 
 mod audience;
 mod close;
@@ -22,8 +24,11 @@ mod ended;
 mod facts;
 mod ground;
 mod identify;
+mod in_force;
+mod in_hand;
 mod include;
 mod layers;
+mod release;
 mod remember;
 mod request;
 mod stand_in;
@@ -31,10 +36,16 @@ mod state;
 mod stop;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 pub(crate) use audience::{Audience, Ending};
+pub(crate) use cloud::Cloud;
 pub(crate) use conductor::boot;
 pub(crate) use ground::Ground;
+pub(crate) use in_force::in_force;
+pub(crate) use in_hand::Asked;
 pub(crate) use request::{Request, UserData};
 pub(crate) use stand_in::StandIn;
 pub(crate) use state::Boot;
+pub(crate) use stop::Stop;
+pub(crate) use wanted::Wanted;

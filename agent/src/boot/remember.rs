@@ -6,11 +6,11 @@ use crate::aws::Identity;
 use crate::boot::state::Boot;
 use crate::boot::stop::Stop;
 use crate::failure::Explanation;
-use crate::host::state::Record;
+use crate::host::state::{Record, STATE};
 use crate::plan::Plan;
 use crate::step::{Phase, Siblings as _};
-use crate::steps::application;
 use crate::steps::mount::remembered;
+use crate::steps::{application, drain, worker};
 
 impl Boot {
     /// Makes the world of the steps. `identity` and `record` are those that earlier stages have read, if any.
@@ -26,11 +26,12 @@ impl Boot {
         }
         let id = self.id(identity.as_ref()).await;
         self.recorder.amend(|report| report.instance = Some(id.clone()));
+        self.needs_disk(STATE);
         let record = match record {
             Some(record) => record,
             None => self.record_of(&id).await?,
         };
-        let world = self.enter(record, phase);
+        let world = self.enter(record, phase, plan.hides.as_deref());
         // A boot of some steps does not know every mount of the document.
         if self.request.is_whole() && phase == Phase::Serve {
             let mut kept: BTreeSet<&str> = BTreeSet::new();
@@ -45,7 +46,19 @@ impl Boot {
                     Err(error) => self.note(&Explanation::of(&error).to_string()),
                 }
             }
+            if !plan.nodes.iter().any(|node| node.address.kind() == drain::KIND) {
+                match drain::end(&self.ground.host).await {
+                    Ok(true) => self.note(&format!("the document has no `drains` any more: {} is stopped", drain::UNIT)),
+                    Ok(false) => {}
+                    Err(error) => self.note(&Explanation::of(&error).to_string()),
+                }
+            }
+            match worker::left_behind(&kept, &self.ground.host).await {
+                Ok(sentences) => sentences.iter().for_each(|sentence| self.note(sentence)),
+                Err(error) => self.note(&Explanation::of(&error).to_string()),
+            }
         }
+        self.has_it();
         self.learn_facts(plan, identity.as_ref()).await
     }
 }

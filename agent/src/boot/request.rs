@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::address::Address;
+use crate::boot::in_hand::Asked;
 
 /// The options of one boot, without the command line.
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Request {
     pub(crate) layers: Option<PathBuf>,
     /// The steps to run, with their dependencies. Empty for the whole document.
     pub(crate) only: Vec<Address>,
+    /// The release to run from now on; `None` for the one that is in force.
+    pub(crate) release: Option<Asked>,
     /// When the boot fails, counted from its start.
     pub(crate) deadline: Duration,
     /// Whether systemd started this process to boot the machine it runs on. The report then has the times of the machine's

@@ -1,7 +1,7 @@
 //! The state of one boot, which its stages share.
 
 use std::any::Any;
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 
 use crate::aws::Identity;
@@ -9,6 +9,7 @@ use crate::aws::client::exchanges::Exchange;
 use crate::boot::audience::Audience;
 use crate::boot::cloud::Cloud;
 use crate::boot::ground::Ground;
+use crate::boot::in_hand::InHand;
 use crate::boot::request::Request;
 use crate::boot::stop::Stop;
 use crate::document::source::Layers;
@@ -17,7 +18,7 @@ use crate::host::state::Record;
 use crate::host::{Clock, environment, identity};
 use crate::report::event::Recorder;
 use crate::report::{ExchangeReport, Report, milliseconds};
-use crate::step::{Known, Phase, World};
+use crate::step::{Account, Known, Phase, World};
 
 /// The map of a document that holds its signals.
 const SIGNALS: &str = "signals";
@@ -27,7 +28,7 @@ pub(crate) struct Boot {
     pub(super) request: Rc<Request>,
     pub(super) ground: Ground,
     pub(super) audience: Rc<dyn Audience>,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Rc<Recorder>,
     /// Held until the report is written: only the holder of the lock may write it.
     pub(super) lock: RefCell<Option<Box<dyn Any>>>,
     pub(super) cloud: OnceCell<Rc<dyn Cloud>>,
@@ -37,6 +38,12 @@ pub(crate) struct Boot {
     pub(super) layers: RefCell<Option<Layers>>,
     /// What the boot waits for, other than the metadata service, and whether it did not answer at all.
     pub(super) waiting: RefCell<Option<(String, bool)>>,
+    /// Whether it waits for a disk of this machine, and so may never have come to its user data.
+    pub(super) hangs: Cell<bool>,
+    /// Whether it reads included documents. Those who wait for the instance may be reached where these are not.
+    pub(super) including: Cell<bool>,
+    /// The release that is asked for, or in force.
+    pub(super) release: RefCell<Option<InHand>>,
     world: OnceCell<World>,
 }
 
@@ -46,7 +53,7 @@ impl Boot {
         let boot_id = environment::boot_id(&*ground.outside).await.unwrap_or_default();
         let clock = ground.host.clock.clone();
         Self {
-            recorder: Recorder::new(Report::begin(clock.now(), boot_id), audience.listeners(), clock),
+            recorder: Rc::new(Recorder::new(Report::begin(clock.now(), boot_id), audience.listeners(), clock)),
             request,
             ground,
             audience,
@@ -55,6 +62,9 @@ impl Boot {
             dmi: OnceCell::new(),
             layers: RefCell::default(),
             waiting: RefCell::default(),
+            hangs: Cell::default(),
+            including: Cell::default(),
+            release: RefCell::default(),
             world: OnceCell::new(),
         }
     }
@@ -78,16 +88,21 @@ impl Boot {
         &*self.ground.host.clock
     }
 
-    /// Makes the world that the steps see, once.
-    pub(crate) fn enter(&self, record: Record, phase: Phase) -> &World {
-        self.world.get_or_init(|| self.new_world(record, phase))
+    /// Makes the world that the steps see, once. `hides` is why not every secret of the document is among them.
+    pub(crate) fn enter(&self, record: Record, phase: Phase, hides: Option<&str>) -> &World {
+        self.world.get_or_init(|| self.new_world(record, phase, hides))
     }
 
     pub(crate) fn world(&self) -> &World {
         self.world.get().expect("a boot that has a plan has a world")
     }
 
-    pub(super) fn new_world(&self, record: Record, phase: Phase) -> World {
+    pub(super) fn new_world(&self, record: Record, phase: Phase, hides: Option<&str>) -> World {
+        let (recorder, hides) = (self.recorder.clone(), hides.map(str::to_owned));
+        let account = move || {
+            let account = recorder.account();
+            Account { unread: account.unread.or_else(|| hides.clone()), ..account }
+        };
         World {
             host: self.ground.host.clone(),
             net: self.ground.net.clone(),
@@ -99,6 +114,9 @@ impl Boot {
             claims: Rc::default(),
             definitions: Rc::default(),
             phase,
+            account: Rc::new(account),
+            waiting: Rc::default(),
+            in_force: self.release.borrow().as_ref().and_then(|in_hand| in_hand.goes_back_to.clone()),
         }
     }
 
@@ -121,8 +139,23 @@ impl Boot {
         Ok(record)
     }
 
+    /// Notes that the next thing is to come from the disk that has `what`: if that hangs, this is what the boot waited for.
+    pub(super) fn needs_disk(&self, what: &str) {
+        self.waiting.replace(Some((format!("for the disk that has {what}"), false)));
+        self.hangs.set(true);
+    }
+
+    /// Notes that the disk has given it.
+    pub(super) fn has_it(&self) {
+        self.waiting.take();
+        self.hangs.set(false);
+    }
+
     /// Adds a warning to the report and to the log.
     pub(super) fn note(&self, text: &str) {
+        if self.recorder.report().warnings.iter().any(|known| known == text) {
+            return;
+        }
         log::warn!("{text}");
         self.recorder.amend(|report| report.warnings.push(text.to_owned()));
     }

@@ -5,9 +5,11 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use crate::document::error::DocumentError;
-use crate::execute::{Halt, LAST_WORDS};
+use crate::execute::Halt;
 use crate::failure::{Explanation, Failure};
 use crate::host::Clock;
+use crate::template::TemplateError;
+use crate::text::Place;
 
 /// Completes with the name of a signal, such as SIGTERM, when one asks the boot to end.
 pub(super) type Asked<'a> = Pin<&'a mut dyn Future<Output = &'static str>>;
@@ -16,6 +18,8 @@ pub(super) type Asked<'a> = Pin<&'a mut dyn Future<Output = &'static str>>;
 #[derive(Debug)]
 pub(crate) enum Stop {
     Document(DocumentError),
+    /// What is wrong is the release that was asked for. Nobody who waits for this instance is told of a slip.
+    Release(DocumentError),
     /// The request is invalid.
     Refused(String),
     Failed(Explanation),
@@ -23,6 +27,8 @@ pub(crate) enum Stop {
     Asked(Explanation),
     /// Another process has just completed the same boot.
     AlreadyDone,
+    /// Another release was asked for meanwhile.
+    Superseded(Explanation),
 }
 
 impl<F: Failure> From<F> for Stop {
@@ -44,13 +50,19 @@ pub(super) async fn stopped(deadline: Duration, clock: &dyn Clock, asked: Asked<
     }
 }
 
-/// Completes when the time for the last signals of a boot is over, or when a signal asks for it.
-pub(super) async fn enough(clock: &dyn Clock, asked: Asked<'_>) -> Halt {
+/// Completes when the time `within` which a boot sends its last signals is over, or when a signal asks for it.
+pub(super) async fn enough(within: Duration, clock: &dyn Clock, asked: Asked<'_>) -> Halt {
     tokio::select! {
         biased;
         signal = asked => Halt::Asked(stopped_by(signal)),
-        () = clock.sleep(LAST_WORDS) => Halt::Asked(Explanation::new(format!("AWS did not take it within {LAST_WORDS:?}"), None)),
+        () = clock.sleep(within) => Halt::Asked(Explanation::new(format!("AWS did not take it within {within:?}"), None)),
     }
+}
+
+/// A value of the document cannot be filled in.
+pub(super) fn unfilled(place: &Place, error: &TemplateError) -> Stop {
+    let error = Explanation::of(error);
+    Stop::Failed(Explanation { message: format!("{place}: {}", error.message), ..error })
 }
 
 pub(super) fn stopped_by(signal: &str) -> Explanation {

@@ -3,14 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Subcommand, ValueHint};
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use crate::cli::output::{self, data, talk};
+use crate::document::encoding::as_far_as_it_goes;
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::Files;
 use crate::host::environment::absolute;
 use crate::host::files::DiskFiles;
+use crate::json::of_bytes;
 use crate::report::timeline::picture::svg;
 use crate::report::timeline::{Link, mark, spoken};
 use crate::report::{IdleKind, REPORT, Report};
@@ -32,7 +36,7 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Default, clap::Args)]
 struct Of {
-    /// Report file of any machine [default: /run/ingot/report.json]
+    /// Report or evidence of any machine, as a file [default: /run/ingot/report.json]
     #[arg(value_name = "REPORT", value_hint = ValueHint::FilePath)]
     report: Option<PathBuf>,
 }
@@ -45,6 +49,13 @@ enum Verb {
     Chain(Of),
     /// Print a timeline as SVG
     Plot(Of),
+}
+
+/// What evidence holds, as far as it is about time.
+#[derive(Deserialize)]
+struct Evidence<'a> {
+    #[serde(borrow)]
+    report: &'a RawValue,
 }
 
 pub(crate) async fn run(args: Args, as_json: bool) -> Exit {
@@ -80,7 +91,9 @@ async fn read(path: &Path) -> Result<Report, (Exit, String)> {
     let bytes = bytes.ok_or_else(|| {
         (Exit::Usage, format!("there is no report {shown}\n  hint: run `ingot boot` first, or name the report of another machine"))
     })?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    let bytes = as_far_as_it_goes(&bytes, REPORT_LIMIT as usize);
+    let kept = of_bytes(&bytes).map(|Evidence { report }| report.get().as_bytes());
+    of_bytes(kept.unwrap_or(&bytes)).map_err(|error| {
         (Exit::Usage, format!("{shown} is no report of ingot: {error}\n  hint: copy {REPORT} of the machine that was booted"))
     })
 }

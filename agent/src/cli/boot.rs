@@ -3,11 +3,13 @@
 use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::address::Address;
-use crate::boot::{self, Audience, Ending, Ground, Request, UserData};
+use crate::boot::{self, Asked, Audience, Ending, Ground, Request, UserData, Wanted};
+use crate::cli::account::Account;
 use crate::cli::logging;
 use crate::cli::output::{self, talk};
 use crate::cli::root::Root;
@@ -16,6 +18,7 @@ use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::environment::{self, Environment, absolute};
 use crate::host::outlet::{self, Stderr};
+use crate::host::startup;
 use crate::report::console::{Console, told};
 use crate::report::event::Listener;
 use crate::report::journal::{self, Journal};
@@ -37,6 +40,9 @@ pub(crate) struct Args {
     layers: Option<PathBuf>,
     #[command(flatten)]
     root: Root,
+    /// Run this release from now on, or the one that the instance was launched with
+    #[arg(long, value_name = "NAME@sha256:DIGEST|launched", conflicts_with = "only")]
+    release: Option<Wanted>,
     /// Run only this step and what it needs; can be repeated
     #[arg(long, value_name = "ADDRESS")]
     only: Vec<Address>,
@@ -52,27 +58,45 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
         logging::to_stderr();
     }
     let started_by_systemd = environment.invocation_id.is_some() && args.root.root.is_none();
+    let at = startup::process_began(Duration::ZERO).unwrap_or_default();
+    let account = args.release.as_ref().map(|_| Account::default());
     let request = Request {
         user_data: user_data(args.user_data),
         layers: args.layers.as_deref().map(absolute),
         only: args.only,
+        release: args.release.map(|wanted| Asked { wanted, at }),
         deadline: args.deadline.0,
         started_by_systemd,
     };
     let ground = || Ground::this_machine(args.root.root.clone(), environment.aws.clone());
-    let spectators = Spectators { json, in_journal, started_by_systemd, environment: environment.clone() };
-    match boot::boot(request, ground, Rc::new(spectators), asked()).await {
+    let spectators = Spectators { json, in_journal, started_by_systemd, environment: environment.clone(), account: account.clone() };
+    let tell = |word: &str, message: &str| match &account {
+        Some(account) => account.print_word(word, message, json),
+        None => talk(message),
+    };
+    let boot = boot::boot(request, ground, Rc::new(spectators), asked());
+    let ending = tokio::select! {
+        biased;
+        ending = boot => ending,
+        // What was cut off takes its time to go back.
+        () = insisted(), if account.is_some() => return Exit::Failed,
+    };
+    match ending {
         Ending::Done => Exit::Done,
         Ending::Failed => Exit::Failed,
         Ending::Unreachable => Exit::Unreachable,
         Ending::Document => Exit::Document,
         Ending::AlreadyDone => {
-            talk("another ingot has just done this boot");
+            tell("done", "another ingot has just done this boot");
             environment::ready();
             Exit::Done
         }
+        Ending::Superseded(message) => {
+            tell("superseded", &message);
+            Exit::Failed
+        }
         Ending::Refused(message) => {
-            talk(&message);
+            tell("refused", &message);
             Exit::Usage
         }
     }
@@ -100,12 +124,20 @@ async fn asked() -> &'static str {
     }
 }
 
+/// Completes when it is asked to end once more.
+async fn insisted() {
+    asked().await;
+    asked().await;
+}
+
 /// Shows a boot on the terminal or in the journal, on the machine's console, to programs and to systemd.
 struct Spectators {
     json: bool,
     in_journal: bool,
     started_by_systemd: bool,
     environment: Environment,
+    /// What is printed for who asked for a release.
+    account: Option<Account>,
 }
 
 impl Spectators {
@@ -124,6 +156,9 @@ impl Audience for Spectators {
         if !self.hear_twice() {
             let width = self.environment.stderr_is_terminal.then(|| self.environment.columns.unwrap_or(80));
             listeners.push(Box::new(Console::new(Box::<Stderr>::default(), width)));
+        }
+        if let Some(account) = &self.account {
+            listeners.push(Box::new(Console::new(Box::new(account.clone()), None)));
         }
         listeners
     }
@@ -154,8 +189,10 @@ impl Audience for Spectators {
             let line = format!("ingot: the boot failed: {address}{what}; see `ingot status`");
             environment::console(&shown_on_a_line(&line));
         }
-        if self.json {
-            output::json(report);
+        match &self.account {
+            Some(account) => account.print(report, self.json),
+            None if self.json => output::json(report),
+            None => {}
         }
         // Units ordered after ingot wait for a successful boot. systemd sees a failure by the exit code.
         if *ending == Ending::Done {

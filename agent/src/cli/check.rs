@@ -19,11 +19,16 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args, json: bool) -> Exit {
-    let prepared = prepare::plan(&args.documents, &DiskFiles::new(None), None).await;
-    let Prepared { plan, warnings, unread, unmarked } = prepared.expect("without AWS, there is nothing that could not be read");
+    let prepared = prepare::plan(&args.documents, &DiskFiles::new(None), None, None).await;
+    let Prepared { plan, warnings, unread, unmarked, .. } = prepared.expect("without AWS, there is nothing that could not be read");
     let whole = unread.is_empty();
+    let mut due = Vec::new();
     let (steps, mistakes, missing) = match plan {
-        Ok(plan) => (plan.nodes.len(), None, Vec::new()),
+        Ok(plan) => {
+            due.extend(plan.not_due.iter().map(|address| format!("{address} is not due: its `when:` is false")));
+            due.extend(plan.open.iter().map(|(address, when)| format!("{address} is due where `{when}` is true")));
+            (plan.nodes.len(), None, Vec::new())
+        }
         Err(error) if whole => (0, Some(error), Vec::new()),
         Err(error) => {
             // What is missing may be in what was not read.
@@ -41,8 +46,8 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
     let warned = if mistakes.is_none() { warnings.entries() } else { Vec::new() };
     if json {
         let mut found = json!({ "mistakes": mistakes.as_ref().map(DocumentError::entries).unwrap_or_default() });
-        if mistakes.is_some() || !whole || !notes.is_empty() {
-            found["notes"] = json!(notes);
+        if mistakes.is_some() || !whole || !notes.is_empty() || !due.is_empty() {
+            found["notes"] = json!(notes.iter().chain(&due).collect::<Vec<_>>());
         }
         if !warned.is_empty() {
             found["warnings"] = json!(warned);
@@ -51,12 +56,19 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
     } else {
         match &mistakes {
             Some(error) => data(&error.to_string()),
-            None if warned.is_empty() => data(&verdict(steps, whole)),
-            None => data(&format!("{warnings}\n\n{}, {}", verdict(steps, whole), counted(warned.len(), "warning"))),
+            None if warned.is_empty() => data(&lines(verdict(steps, whole), &due)),
+            None => {
+                let verdict = format!("{warnings}\n\n{}, {}", verdict(steps, whole), counted(warned.len(), "warning"));
+                data(&lines(verdict, &due));
+            }
         }
         notes.iter().for_each(|note| talk(&format!("note: {note}")));
     }
     if mistakes.is_some() { Exit::Document } else { Exit::Done }
+}
+
+fn lines(verdict: String, more: &[String]) -> String {
+    std::iter::once(verdict).chain(more.iter().cloned()).collect::<Vec<_>>().join("\n")
 }
 
 fn verdict(steps: usize, whole: bool) -> String {

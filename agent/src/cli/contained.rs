@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::output::talk;
 use crate::exit::Exit;
+use crate::gather::Gather as _;
 use crate::host::successor;
 use crate::steps::application::container::words::expanded;
 use crate::template::environment_variables;
@@ -30,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Exit {
             return Exit::Failed;
         }
     };
-    let mut variables: BTreeMap<String, String> = environment_variables(&text).into_iter().collect();
+    let mut variables: BTreeMap<String, String> = environment_variables(&text).into_iter().gather();
     variables.insert("PORT".to_owned(), args.port.to_string());
     let value = |name: &str| variables.get(name).cloned().or_else(|| successor::variable(name));
     let argv: Vec<String> = args.command.iter().map(|word| expanded(word, &value)).collect();

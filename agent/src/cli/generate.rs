@@ -1,5 +1,8 @@
 //! `ingot schema`, `ingot completions`, `ingot man`: what is made of ingot's own definitions.
 
+use clap::ValueEnum;
+use clap_complete::{generate, shells};
+
 use crate::cli::output::data;
 use crate::exit::Exit;
 
@@ -8,9 +11,21 @@ pub(crate) fn schema() -> Exit {
     Exit::Done
 }
 
-pub(crate) fn completions(shell: clap_complete::Shell, mut command: clap::Command) -> Exit {
+/// The shells of the systems that ingot runs on.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Shell {
+    Bash,
+    Fish,
+    Zsh,
+}
+
+pub(crate) fn completions(shell: Shell, mut command: clap::Command) -> Exit {
     let mut out = Vec::new();
-    clap_complete::generate(shell, &mut command, "ingot", &mut out);
+    match shell {
+        Shell::Bash => generate(shells::Bash, &mut command, "ingot", &mut out),
+        Shell::Fish => generate(shells::Fish, &mut command, "ingot", &mut out),
+        Shell::Zsh => generate(shells::Zsh, &mut command, "ingot", &mut out),
+    }
     data(&String::from_utf8_lossy(&out));
     Exit::Done
 }

@@ -11,6 +11,7 @@ use crate::cli::output::{data, talk};
 use crate::exit::Exit;
 use crate::host::Files as _;
 use crate::host::files::DiskFiles;
+use crate::json::of_bytes;
 
 const VARIABLES: &str = "aws:elasticbeanstalk:application:environment";
 
@@ -41,7 +42,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> Exit {
     let at = args.from.display();
     let read = match DiskFiles::new(None).read(&args.from, LIMIT).await {
-        Ok(Some(content)) => serde_json::from_slice(&content).map_err(|_| format!("{at} is not what ingot wrote")),
+        Ok(Some(content)) => of_bytes(&content).map_err(|_| format!("{at} is not what ingot wrote")),
         Ok(None) => Err(format!("{at} is not there\n  hint: wait for ingot.service, or run `ingot boot`")),
         Err(error) => Err(format!("{error}\n  hint: run it as root: it shows secrets")),
     };

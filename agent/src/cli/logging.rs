@@ -25,7 +25,12 @@ pub(crate) fn to_journal() -> bool {
 
 /// Sends warnings to stderr. The lines of steps are left out: the console listener prints those.
 pub(crate) fn to_stderr() {
-    install(Ours(Box::new(Stderr)));
+    install(Ours(Box::new(Stderr(log::Level::Warn))));
+}
+
+/// Sends what goes on to stderr as well, for a command that a person waits for.
+pub(crate) fn all_to_stderr() {
+    install(Ours(Box::new(Stderr(log::Level::Info))));
 }
 
 fn install(logger: Ours) {
@@ -117,16 +122,20 @@ impl Entry {
     }
 }
 
-struct Stderr;
+/// Up to a level.
+struct Stderr(log::Level);
 
 impl log::Log for Stderr {
     fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.level() <= log::Level::Warn && metadata.target() != TARGET
+        metadata.level() <= self.0 && metadata.target() != TARGET
     }
 
     fn log(&self, record: &log::Record<'_>) {
         if self.enabled(record.metadata()) {
-            talk(&format!("{}: {}", record.level().as_str().to_lowercase(), record.args()));
+            match record.level() {
+                log::Level::Info => talk(&record.args().to_string()),
+                level => talk(&format!("{}: {}", level.as_str().to_lowercase(), record.args())),
+            }
         }
     }
 

@@ -1,9 +1,11 @@
 //! The command line. stdout is data, stderr is talk.
 
+mod account;
 mod analyze;
 mod boot;
 mod check;
 mod contained;
+mod drain;
 mod dry_run;
 mod generate;
 mod get_config;
@@ -15,7 +17,11 @@ mod restore_applications;
 mod restore_mounts;
 mod root;
 mod seal;
+mod show;
 mod status;
+mod watch_application;
+mod worker;
+mod worker_status;
 
 use std::io::Write as _;
 
@@ -45,6 +51,8 @@ enum Command {
     DryRun(dry_run::Args),
     /// Report every error of a document
     Check(check::Args),
+    /// Show the merged document, each key with the layer it is from
+    Show(show::Args),
     /// Show the status of the current or last boot
     Status(status::Args),
     /// Show where the time of a boot was spent
@@ -54,6 +62,12 @@ enum Command {
     /// Restore the mounts of this instance's last boot, without network or document
     RestoreMounts(restore_mounts::Args),
     RestoreApplications(restore_applications::Args),
+    /// Take messages from a queue and post them to an application, until SIGTERM
+    Worker(worker::Args),
+    /// Watch for the end of this machine, and finish its work in order
+    Drain(drain::Args),
+    #[command(hide = true)]
+    WatchApplication(watch_application::Args),
     #[command(hide = true)]
     GetConfig(get_config::Args),
     /// Check that this machine is fit to be imaged: no secrets, no machine-specific state, and a working boot setup
@@ -65,7 +79,7 @@ enum Command {
     /// Print shell completions
     Completions {
         /// Shell to generate completions for
-        shell: clap_complete::Shell,
+        shell: generate::Shell,
     },
     /// Print the manual page
     Man,
@@ -113,11 +127,15 @@ pub(crate) fn run() -> Exit {
             Command::Boot(args) => boot::run(args, cli.json, &environment).await,
             Command::DryRun(args) => dry_run::run(args, cli.json, &environment).await,
             Command::Check(args) => check::run(args, cli.json).await,
+            Command::Show(args) => show::run(args, cli.json, &environment).await,
             Command::Status(args) => status::run(args, cli.json).await,
             Command::Analyze(args) => analyze::run(args, cli.json).await,
             Command::RecordPreload(args) => record_preload::run(args, cli.json).await,
             Command::RestoreMounts(args) => restore_mounts::run(args).await,
             Command::RestoreApplications(args) => restore_applications::run(args).await,
+            Command::WatchApplication(args) => watch_application::run(args, &environment).await,
+            Command::Worker(args) => worker::run(args, &environment).await,
+            Command::Drain(args) => drain::run(args, &environment).await,
             Command::GetConfig(args) => get_config::run(args).await,
             Command::Contained(args) => contained::run(&args),
             Command::Seal(args) => seal::run(args, cli.json, &environment).await,

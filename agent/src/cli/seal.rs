@@ -9,7 +9,7 @@ use crate::cli::root::Root;
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
-use crate::host::environment::{Environment, absolute};
+use crate::host::environment::Environment;
 use crate::host::files::DiskFiles;
 use crate::host::{HostError, lock};
 use crate::image::builder;
@@ -31,7 +31,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
     let clock = SystemClock::start();
-    let root = args.root.root.map_or_else(|| PathBuf::from("/"), |root| absolute(&root));
+    let root = args.root.root.unwrap_or_else(|| PathBuf::from("/"));
     let live = builder::is_this_machine(&root);
     let files = DiskFiles::new(Some(root.clone()));
     match objection(&root, live, args.scrub, &files).await {

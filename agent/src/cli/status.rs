@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use crate::cli::output::{self, data, talk};
 use crate::cli::root::Root;
+use crate::cli::worker_status;
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
 use crate::host::files::DiskFiles;
 use crate::host::{Clock, Files, Host, HostError, environment, identity, lock};
+use crate::json::of_bytes;
 use crate::report::console::{summary, told};
 use crate::report::{BootOutcome, Outcome, REPORT, Report, StepReport};
 use crate::seal::attestation::Attestation;
@@ -22,6 +24,9 @@ const REPORT_LIMIT: u64 = 64 * 1024 * 1024;
 /// How often a boot is looked at that is waited for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a disk may take to give what a status is made of. Of one that hangs, nobody would ever hear.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
 /// Show the status of the current or last boot
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -33,23 +38,54 @@ pub(crate) struct Args {
     timeout: TimeLimit,
     #[command(flatten)]
     root: Root,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+/// What is shown in place of the boot.
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    Worker(worker_status::Args),
 }
 
 pub(crate) async fn run(args: Args, json: bool) -> Exit {
+    if let Some(What::Worker(mut of)) = args.what {
+        of.root.root = of.root.root.or(args.root.root);
+        return worker_status::run(of, json).await;
+    }
     let files = DiskFiles::new(args.root.root.clone());
     let clock = SystemClock::start();
     loop {
-        let (exit, report) = match look(&files).await {
-            Ok(found) => found,
-            Err(error) => {
+        let left = if args.wait { args.timeout.0.saturating_sub(clock.elapsed()) } else { Duration::ZERO };
+        let within = left.max(ANSWERS_WITHIN);
+        let looked = tokio::select! {
+            biased;
+            looked = look(&files) => looked,
+            () = clock.sleep(within) => {
+                talk(&format!("the disk that has {REPORT} has not answered for {within:?}"));
+                return Exit::Failed;
+            }
+        };
+        let is_late = !args.wait || clock.elapsed() >= args.timeout.0;
+        let (exit, report) = match looked {
+            Ok((exit, Ok(report))) => (exit, report),
+            // The boot that is waited for puts its own in its place.
+            Ok((exit, Err(_))) if !is_late => (exit, None),
+            Ok((_, Err(error))) | Err(error) => {
                 talk(&Explanation::of(&error).to_string());
                 return Exit::Failed;
             }
         };
         let over = !matches!(exit, Exit::Running | Exit::NeverRan);
-        if over || !args.wait || clock.elapsed() >= args.timeout.0 {
-            let image = Image::read(&files).await;
-            let applications = applications(report.as_ref(), args.root.root).await;
+        if over || is_late {
+            let (image, applications) = tokio::select! {
+                biased;
+                beside = async { (Image::read(&files).await, applications(report.as_ref(), args.root.root.clone()).await) } => beside,
+                () = clock.sleep(ANSWERS_WITHIN) => {
+                    talk(&format!("the image and the applications are left out: their disk has not answered for {ANSWERS_WITHIN:?}"));
+                    (None, Vec::new())
+                }
+            };
             show(report.as_ref(), exit, image.as_ref(), &applications, json);
             return exit;
         }
@@ -57,11 +93,18 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
     }
 }
 
-async fn look(files: &DiskFiles) -> Result<(Exit, Option<Report>), HostError> {
+/// The status, and the report or why it is none.
+async fn look(files: &DiskFiles) -> Result<(Exit, Result<Option<Report>, HostError>), HostError> {
     // The lock before the report: a boot that ends in between has written its report before it let go of the lock.
     let held = lock::holder(Path::new(lock::BOOT), files).await?.is_some();
-    let report = files.read(Path::new(REPORT), REPORT_LIMIT).await?;
-    let report: Option<Report> = report.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let report = files.read(Path::new(REPORT), REPORT_LIMIT).await?.map(|bytes| of_bytes::<Report>(&bytes)).transpose();
+    let report = match report {
+        Err(error) if !held => {
+            let source = std::io::Error::other(format!("it is damaged: {error}"));
+            return Ok((Exit::NeverRan, Err(HostError::Path { operation: "read", path: REPORT.into(), source })));
+        }
+        report => report.unwrap_or_default(),
+    };
     let exit = match report.as_ref().map(|report| report.outcome) {
         _ if held => Exit::Running,
         None => Exit::NeverRan,
@@ -71,7 +114,7 @@ async fn look(files: &DiskFiles) -> Result<(Exit, Option<Report>), HostError> {
         // «Running», and nobody is: it was cut off.
         Some(BootOutcome::Failed | BootOutcome::Running) => Exit::Failed,
     };
-    Ok((exit, report))
+    Ok((exit, Ok(report)))
 }
 
 /// The applications of this instance; none for who may not read what is remembered of them.
@@ -167,9 +210,20 @@ fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, applications
     for warning in &report.warnings {
         text.push_str(&format!("warning: {warning}\n"));
     }
+    text.push_str(&of_document(report));
     applications.iter().for_each(|application| text.push_str(&application.text()));
     text.push_str(&about_image);
     data(&text);
+}
+
+/// Which release the document was for, and what of it is not due here.
+fn of_document(report: &Report) -> String {
+    let mut text = report.release.as_ref().map_or_else(String::new, |release| format!("release: {release}\n"));
+    if !report.not_due.is_empty() {
+        let names: Vec<&str> = report.not_due.iter().map(|address| address.as_str()).collect();
+        text.push_str(&format!("not due, by `when:`: {}\n", names.join(", ")));
+    }
+    text
 }
 
 /// What a step is at.

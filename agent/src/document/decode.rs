@@ -17,7 +17,7 @@ use crate::document::error::Mistake;
 use crate::document::tree::Node;
 
 /// Reads `node` as a `T`. `None` if it has mistakes; they are all in `mistakes` then.
-pub(crate) fn decode<T: DeserializeOwned>(node: &Node, mistakes: &mut Vec<Mistake>) -> Option<T> {
+pub fn decode<T: DeserializeOwned>(node: &Node, mistakes: &mut Vec<Mistake>) -> Option<T> {
     decode_without(node, &[], mistakes)
 }
 
@@ -114,7 +114,7 @@ mod tests {
     fn mistakes_after_a_value_that_was_set_aside_are_found() {
         let (_, mistakes) = read("inner: {name: [x, {y: z}], nam: 1}\nrun: [{a: [b]}, c, 5]\nlimit: soon\n");
         insta::assert_snapshot!(mistakes.join("\n"), @r#"
-        x:1:15: expected a string, found a list (write it in the form that is expected here)
+        x:1:15: expected a string, found a list (write a string)
         x:2:7: expected a string, found a map (put a value that begins with {{ in quotes)
         x:2:20: expected a string, found a number (put it in quotes: "5")
         x:3:8: `soon` is not a length of time (write a number and its unit, as in 90s, 20m or 1h30m)

@@ -35,6 +35,7 @@ pub(crate) use self::claims::in_cloud_config;
 pub(crate) use self::error::EncodingError;
 pub(crate) use self::part::{Part, WHOLE};
 pub(crate) use self::slip::Slip;
+pub(crate) use self::unwrap::as_far_as_it_goes;
 
 /// What user data turned out to be.
 #[derive(Clone, PartialEq, Eq)]

@@ -8,26 +8,27 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::failure::{Failure, Objection};
+use crate::gather::Gather as _;
 use crate::template::TemplateError;
 use crate::text::{Place, is_unshowable};
 
 /// One mistake. Its message is a lower-case fragment, its hint one imperative sentence.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mistake {
-    pub(crate) place: Option<Place>,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+pub struct Mistake {
+    pub place: Option<Place>,
+    pub message: String,
+    pub hint: Option<String>,
     /// Whether it is something missing that a further layer, such as user data, may bring.
     pub(crate) may_come_later: bool,
 }
 
 impl Mistake {
-    pub(crate) fn at(place: &Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub fn at(place: &Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()), may_come_later: false }
     }
 
     /// An objection to the value at `place`.
-    pub(crate) fn of(place: &Place, objection: Objection) -> Self {
+    pub fn of(place: &Place, objection: Objection) -> Self {
         Self::at(place, objection.message, objection.hint)
     }
 
@@ -42,17 +43,17 @@ impl Mistake {
     }
 
     /// A mistake that has no line, such as a file that is not there.
-    pub(crate) fn of_a_file(message: impl Into<String>, hint: Option<String>) -> Self {
+    pub fn of_a_file(message: impl Into<String>, hint: Option<String>) -> Self {
         Self { place: None, message: message.into(), hint, may_come_later: false }
     }
 }
 
 /// The text of every document that was read, by the name it goes by in a [`Place`].
-pub(crate) type Sources = BTreeMap<Arc<str>, Arc<str>>;
+pub type Sources = BTreeMap<Arc<str>, Arc<str>>;
 
 /// Every mistake of a document, in the order of files and lines.
 #[derive(Debug, thiserror::Error)]
-pub(crate) struct DocumentError {
+pub struct DocumentError {
     mistakes: Vec<Mistake>,
     sources: Sources,
     /// Stands before each message.
@@ -60,15 +61,20 @@ pub(crate) struct DocumentError {
 }
 
 impl DocumentError {
-    pub(crate) fn new(mut mistakes: Vec<Mistake>, sources: Sources) -> Self {
+    pub fn new(mut mistakes: Vec<Mistake>, sources: Sources) -> Self {
         mistakes.sort_unstable_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
         mistakes.dedup();
         Self { mistakes, sources, word: "" }
     }
 
     /// What an author should know, though it is not a mistake.
-    pub(crate) fn warnings(mistakes: Vec<Mistake>, sources: Sources) -> Self {
+    pub fn warnings(mistakes: Vec<Mistake>, sources: Sources) -> Self {
         Self { word: "warning: ", ..Self::new(mistakes, sources) }
+    }
+
+    /// The mistakes, and the texts that they are in.
+    pub(crate) fn into_parts(self) -> (Vec<Mistake>, Sources) {
+        (self.mistakes, self.sources)
     }
 
     /// The same, with one more.
@@ -84,7 +90,7 @@ impl DocumentError {
     }
 
     /// The same for machines.
-    pub(crate) fn entries(&self) -> Vec<Entry> {
+    pub fn entries(&self) -> Vec<Entry> {
         let mut lines = Lines::of(&self.sources);
         self.mistakes
             .iter()
@@ -113,14 +119,14 @@ impl DocumentError {
 
 /// One mistake in `--json`.
 #[derive(Debug, Serialize)]
-pub(crate) struct Entry {
-    pub(crate) file: Option<String>,
-    pub(crate) line: Option<usize>,
-    pub(crate) column: Option<usize>,
+pub struct Entry {
+    pub file: Option<String>,
+    pub line: Option<usize>,
+    pub column: Option<usize>,
     /// The line itself. A long one is cut around the column.
-    pub(crate) source: Option<String>,
-    pub(crate) message: String,
-    pub(crate) hint: Option<String>,
+    pub source: Option<String>,
+    pub message: String,
+    pub hint: Option<String>,
     /// See [`Mistake::may_come_later`].
     #[serde(skip)]
     pub(crate) may_come_later: bool,
@@ -168,7 +174,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn of(sources: &'a Sources) -> Self {
-        Self { by_file: sources.iter().map(|(file, text)| (&**file, text.lines().collect())).collect(), last: None }
+        Self { by_file: sources.iter().map(|(file, text)| (&**file, text.lines().collect())).gather(), last: None }
     }
 
     /// As much of the line as `width` characters hold, without [signatures](Walk), and where the column of `place` is in it.

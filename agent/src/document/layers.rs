@@ -7,7 +7,7 @@ use crate::document::tree::{Key, Node, Value};
 /// Merges `over` into `base`: maps key by key, everything else replaced, and `null` removes.
 ///
 /// Key and value keep the place where they were last written, so that a mistake is shown in the layer that made it.
-pub(crate) fn merge(base: &mut Node, over: Node) {
+pub fn merge(base: &mut Node, over: Node) {
     let Value::Map(entries) = over.value else {
         *base = over;
         return;

@@ -8,22 +8,25 @@ pub(crate) mod decode;
 pub(crate) mod encoding;
 pub(crate) mod error;
 pub(crate) mod include;
-mod layers;
+pub(crate) mod layers;
+pub(crate) mod names;
 mod registry;
 pub(crate) mod schema;
+pub(crate) mod show;
 pub(crate) mod source;
 pub(crate) mod tree;
+mod when;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::address::Address;
 use crate::document::error::{Mistake, Sources};
-use crate::document::registry::{COMMON, Common, Kind, VERSION};
+use crate::document::registry::{CLAIMS, COMMON, Common, Kind, VERSION};
 use crate::document::source::Layers;
 use crate::document::tree::{Key, Node, Value};
 use crate::step::{AnyStep, Companion, Order};
-use crate::text::{Place, Text, is_unshowable, shown_on_a_line};
+use crate::text::{Place, Text};
 
 pub(crate) use crate::document::registry::KINDS;
 
@@ -34,7 +37,11 @@ pub(crate) struct Item {
     pub(crate) common: Common,
     /// `after:`, each with its place; `None` where the author said nothing.
     pub(crate) after: Option<Vec<(Address, Place)>>,
+    /// `when:`, as long as nobody has decided it.
+    pub(crate) when: Option<Text>,
     pub(crate) step: Box<dyn AnyStep>,
+    /// As it was written, on a desk.
+    pub(crate) written: Option<Node>,
 }
 
 /// A merged document, and every mistake met so far.
@@ -42,16 +49,31 @@ pub(crate) struct Item {
 pub(crate) struct BootDocument {
     /// `values:`, with places; strings in it may hold references to facts and other values.
     pub(crate) values: Node,
+    /// `claims:`, with its place.
+    pub(crate) claims: Option<Text>,
     pub(crate) items: BTreeMap<Address, Item>,
     /// Steps that are there but have mistakes of their own: referring to them is not another one.
     pub(crate) broken: Vec<Address>,
+    /// Steps that are not there, for their `when:` is false.
+    pub(crate) not_due: Vec<Address>,
     pub(crate) sources: Sources,
     pub(crate) mistakes: Vec<Mistake>,
+    /// Whether it is looked at on a desk, where there is time to look at it more closely.
+    pub(crate) on_a_desk: bool,
 }
 
 impl BootDocument {
     /// Merges layers and reads them as steps. Never fails: mistakes are collected, for planning may find more.
     pub(crate) fn of(layers: Layers) -> Self {
+        Self::read_from(layers, false)
+    }
+
+    /// The same on a desk.
+    pub(crate) fn of_a_desk(layers: Layers) -> Self {
+        Self::read_from(layers, true)
+    }
+
+    fn read_from(layers: Layers, on_a_desk: bool) -> Self {
         let Layers { mut nodes, sources, mut mistakes, passed_over: _ } = layers;
         // Whoever has not read them by now cannot.
         for node in &mut nodes {
@@ -60,7 +82,9 @@ impl BootDocument {
         }
         let nowhere = Place { file: "".into(), line: 1, column: 1 };
         let empty = Node { place: nowhere, value: Value::Map(Vec::new()) };
-        let mut document = Self { values: empty.clone(), items: BTreeMap::new(), broken: Vec::new(), sources, mistakes };
+        let (broken, not_due) = (Vec::new(), Vec::new());
+        let mut document =
+            Self { values: empty.clone(), claims: None, items: BTreeMap::new(), broken, not_due, sources, mistakes, on_a_desk };
         let mut nodes = nodes.into_iter();
         let Some(mut merged) = nodes.next() else { return document };
         nodes.for_each(|node| layers::merge(&mut merged, node));
@@ -90,6 +114,7 @@ impl BootDocument {
                     Value::Null => {}
                     _ => self.expected_map(&key, &node),
                 },
+                CLAIMS => self.read_claims(node),
                 name => match KINDS.iter().find(|kind| kind.name == name) {
                     Some(kind) => self.read_kind(kind, &key, node),
                     None => {
@@ -105,6 +130,17 @@ impl BootDocument {
         if node.value != Value::Number(VERSION.to_owned()) {
             let message = format!("this ingot reads version {VERSION} of the document, written as a number");
             self.mistakes.push(Mistake::at(&node.place, message, "write `version: 1`, or install an ingot that reads this document"));
+        }
+    }
+
+    fn read_claims(&mut self, node: Node) {
+        match node.value {
+            Value::String(place) => self.claims = Some(Text::at(place, node.place)),
+            Value::Null => {}
+            value => {
+                let message = format!("`{CLAIMS}` is a place in S3, and this is {}", value.describe());
+                self.mistakes.push(Mistake::at(&node.place, message, "write s3://BUCKET/PREFIX/"));
+            }
         }
     }
 
@@ -126,9 +162,11 @@ impl BootDocument {
                     for Companion { address: companion, step, required } in item.step.companions(&key.name) {
                         let common = Common { required: Some(required), ..Common::default() };
                         let after = Some(vec![(address.clone(), item.place.clone())]);
-                        self.items.insert(companion, Item { place: item.place.clone(), common, after, step });
+                        let (place, when) = (item.place.clone(), item.when.clone());
+                        self.items.insert(companion, Item { place, common, after, when, step, written: None });
                     }
-                    self.items.insert(address, item);
+                    let written = self.on_a_desk.then_some(node);
+                    self.items.insert(address, Item { written, ..item });
                 }
                 None => self.broken.push(address),
             }
@@ -149,20 +187,24 @@ impl BootDocument {
             self.mistakes.push(Mistake::at(&key.place, "this key is empty", "give the step a name"));
             return None;
         }
-        let is_plain = key.name.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        if !is_plain && key.name.contains(|character| matches!(character, '\n' | '\t') || is_unshowable(character)) {
-            let message = format!("`{}` holds a line break or another control character", shown_on_a_line(&key.name).replace('\t', "\\t"));
-            self.mistakes.push(Mistake::at(&key.place, message, "give the step a name of printable characters"));
+        if let Some(mistake) = names::of_step(key) {
+            self.mistakes.push(mistake);
             return None;
         }
+        let known = self.mistakes.len();
         let step = (kind.decode)(node, &mut self.mistakes);
+        // A credential is nothing but a text, and so may be what stands in a field that is misspelled.
+        if self.mistakes.len() == known && !matches!(node.value, Value::String(_)) {
+            names::check(node, &mut self.mistakes);
+        }
         let common = match common_part(node) {
             Some(part) => decode::decode(&part, &mut self.mistakes),
             None => Some(Common::default()),
         };
         let (step, mut common) = (step?, common?);
         let after = common.after.take().map(|texts| texts.iter().filter_map(|text| self.address(text, node)).collect());
-        Some(Item { place: key.place.clone(), common, after, step })
+        let when = common.when.take().zip(node.get("when")).map(|(when, node)| Text::at(when.0, node.place.clone()));
+        Some(Item { place: key.place.clone(), common, after, when, step, written: None })
     }
 
     fn address(&mut self, text: &Text, node: &Node) -> Option<(Address, Place)> {

@@ -8,19 +8,23 @@ use crate::address::Address;
 use crate::document::decode::decode_without;
 use crate::document::error::Mistake;
 use crate::document::tree::Node;
+use crate::document::when::When;
 use crate::step::fields::TimeLimit;
 use crate::step::{AnyStep, Phase, Step};
+use crate::steps::address::ElasticIp;
 use crate::steps::application::Application;
 use crate::steps::bundle::Bundle;
 use crate::steps::command::Command;
 use crate::steps::credential::Credential;
 use crate::steps::database::Database;
+use crate::steps::drain::Drain;
 use crate::steps::file::File;
 use crate::steps::mount::Mount;
 use crate::steps::secret::Secret;
 use crate::steps::service::Service;
 use crate::steps::signal::Signal;
 use crate::steps::volume::Volume;
+use crate::steps::worker::Worker;
 use crate::text::Text;
 
 /// Every kind of step, by the name of its map. A new kind is one line here.
@@ -35,6 +39,9 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<Command>("commands"),
     Kind::of::<Service>("services"),
     Kind::of::<Application>("applications"),
+    Kind::of::<Worker>("workers"),
+    Kind::of::<Drain>("drains"),
+    Kind::of::<ElasticIp>("addresses"),
     Kind::of::<Signal>("signals"),
 ];
 
@@ -44,19 +51,22 @@ pub(super) const VERSION: &str = "1";
 /// The key of the list of documents to include.
 pub(crate) const INCLUDE: &str = "include";
 
+/// The key of the place where the instances of a fleet choose one of them.
+pub(crate) const CLAIMS: &str = "claims";
+
 /// Every key at the top level of a document.
 pub(crate) fn top_level() -> impl Iterator<Item = &'static str> {
-    ["version", INCLUDE, "values"].into_iter().chain(KINDS.iter().map(|kind| kind.name))
+    ["version", INCLUDE, "values", CLAIMS].into_iter().chain(KINDS.iter().map(|kind| kind.name))
 }
 
 /// Reads one step; its mistakes are added to those known.
-type Decode = fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>>;
+pub(crate) type Decode = fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>>;
 
 /// One kind of step: how it is read, and what its JSON Schema is, which tests compare with the one that the program carries.
 #[derive(Debug)]
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
-    pub(super) decode: Decode,
+    pub(crate) decode: Decode,
     #[cfg(test)]
     pub(super) schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
@@ -73,7 +83,7 @@ impl Kind {
 }
 
 /// Fields that every step may have.
-pub(super) const COMMON: [&str; 4] = ["after", "timeout", "required", "phase"];
+pub(super) const COMMON: [&str; 5] = ["after", "timeout", "required", "phase", "when"];
 
 /// What any step may say.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -90,4 +100,6 @@ pub(crate) struct Common {
     /// When the step is due in a warm pool. Default: `warm`; `serve` for services, `cloudformation` signals and their
     /// dependents.
     pub(crate) phase: Option<Phase>,
+    /// Whether the step is there: true, false, or a template of values and facts that becomes one of them. Default: true.
+    pub(super) when: Option<When>,
 }

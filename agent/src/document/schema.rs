@@ -3,18 +3,11 @@
 //! It is made of the same types that read them, and kept in `schema.json`: tests compare the two, and the program carries
 //! the file alone.
 
-use std::io::Read as _;
-
-use flate2::read::MultiGzDecoder;
-
-/// The file, as the build packs it.
-const PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.json.gz"));
+use crate::packed;
 
 /// The schema of one document. A layer of several may leave out `version`, which this asks for.
 pub(crate) fn schema() -> String {
-    let mut text = String::new();
-    MultiGzDecoder::new(PACKED).read_to_string(&mut text).expect("what the build has packed can be unpacked");
-    text
+    packed::text(packed::SCHEMA)
 }
 
 #[cfg(test)]
@@ -24,7 +17,7 @@ mod tests {
     use serde_json::{Map, Value, json};
 
     use crate::document::include;
-    use crate::document::registry::{Common, KINDS};
+    use crate::document::registry::{CLAIMS, Common, KINDS};
 
     /// The schema that the types make.
     fn made() -> Value {
@@ -35,6 +28,14 @@ mod tests {
         properties.insert(include::KEY.into(), include::schema(&mut generator));
         properties
             .insert("values".into(), json!({ "type": ["object", "null"], "description": "Your own facts; later layers override them." }));
+        properties.insert(
+            CLAIMS.into(),
+            json!({
+                "type": ["string", "null"],
+                "pattern": "^s3://.+/$|\\{\\{",
+                "description": "Where the instances of an environment choose one of them: `s3://BUCKET/PREFIX/`. For `once: release` and `once: fleet`, for `leader_only` commands of applications, and for `cron` of workers.",
+            }),
+        );
         for kind in KINDS {
             let mut step = (kind.schema)(&mut generator).to_value();
             if let (Some(fields), Some(common)) =

@@ -19,13 +19,13 @@ use crate::text::Place;
 
 /// A value, and where it stands.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Node {
-    pub(crate) place: Place,
-    pub(crate) value: Value,
+pub struct Node {
+    pub place: Place,
+    pub value: Value,
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value {
+pub enum Value {
     Null,
     /// With the word that was written, such as `True`.
     Bool(bool, &'static str),
@@ -38,7 +38,7 @@ pub(crate) enum Value {
 
 impl Value {
     /// What it is, with its article, for messages.
-    pub(crate) fn describe(&self) -> &'static str {
+    pub fn describe(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
             Self::Bool(..) => "a boolean",
@@ -52,14 +52,14 @@ impl Value {
 
 /// A key of a map, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Key {
-    pub(crate) place: Place,
-    pub(crate) name: String,
+pub struct Key {
+    pub place: Place,
+    pub name: String,
 }
 
 impl Key {
     /// The mistake of a key that is not among `known`.
-    pub(crate) fn unknown(&self, known: &[&str]) -> Mistake {
+    pub fn unknown(&self, known: &[&str]) -> Mistake {
         let hint = match nearest(&self.name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known here: {}", known.join(", ")),
@@ -78,14 +78,14 @@ const FEW_KEYS: usize = 8;
 const NODE_LIMIT: usize = 1_000_000;
 
 impl Node {
-    pub(crate) fn get(&self, name: &str) -> Option<&Node> {
+    pub fn get(&self, name: &str) -> Option<&Node> {
         match &self.value {
             Value::Map(entries) => entries.iter().find(|(key, _)| key.name == name).map(|(_, node)| node),
             _ => None,
         }
     }
 
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
             Value::Bool(value, _) => (*value).into(),
@@ -112,7 +112,7 @@ impl Node {
 ///
 /// Duplicate keys, tags and merge keys leave a tree in which more mistakes may be found. A mistake of YAML itself leaves
 /// none.
-pub(crate) fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>) {
+pub fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>) {
     let mut builder =
         Builder { file: file.clone(), stack: Vec::new(), anchors: BTreeMap::new(), root: None, mistakes: Vec::new(), nodes: 0 };
     for event in Parser::new_from_str(text) {
@@ -281,6 +281,11 @@ fn depth(node: &Node) -> usize {
         Value::Map(entries) => 1 + entries.iter().map(|(_, node)| depth(node)).max().unwrap_or(0),
         _ => 1,
     }
+}
+
+/// Whether an unquoted scalar is a string.
+pub(crate) fn is_string(text: &str) -> bool {
+    matches!(plain(text), Value::String(_))
 }
 
 /// The value of an unquoted scalar.

@@ -1,12 +1,16 @@
 //! Runs a plan: every step the moment what it needs is done.
 //!
 //! Dull on purpose. [`schedule`] says what may run, steps decide what to do, [`mod@unit`] has them do it, and [`retry`] says
-//! when to try again; [`proof`] looks at all services once more before a boot is called good; what is here only puts them
-//! together; [`written`] keeps the report of it on disk.
+//! when to try again; [`fallback`] sees to what was up before; [`proof`] looks at all services once more before a boot is
+//! called good; what is here only puts them together; [`written`] keeps the report of it on disk.
 
+mod early;
+mod evidence;
+mod fallback;
 mod proof;
 mod retry;
 pub(crate) mod schedule;
+mod turns;
 mod unit;
 mod verdict;
 mod written;
@@ -27,24 +31,32 @@ use crate::host::lock::BootLock;
 use crate::plan::Plan;
 use crate::report::event::Recorder;
 use crate::report::{Outcome, StepReport};
-use crate::step::{Outputs, Progress, Verdict, World};
+use crate::step::{Held, Outputs, Progress, Turn, Verdict, World};
+pub(crate) use evidence::testify;
 use proof::Proof;
 use schedule::{Ended, Schedule};
+use turns::Hold;
 use unit::context;
-use verdict::{told_last, verdict};
+use verdict::verdict;
 pub(crate) use written::{publish, write_afterwards, write_report};
 
 /// How long signals may take of a boot that is over: its deadline has passed, or it ended before its first step.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(20);
 
-/// How long systemd may take to tell of all services once the time of the boot is over.
-const GLANCE: Duration = Duration::from_secs(2);
-
-/// How long a disk may take for the last report, where that is not in memory: the process has to end.
-const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
-
-/// Stands among the units for the last look at all services, which the boot waits for as for any unit.
-const LAST_LOOK: usize = usize::MAX;
+/// What the end of a boot waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Awaited {
+    /// A unit of the plan.
+    Unit(usize),
+    /// What a unit falls back on before its turn has come.
+    Early(usize),
+    /// What a unit that has failed, or never runs, falls back on.
+    Fallen(usize),
+    /// What is done once all of this has gone well, and before anybody is told so.
+    BeforeTold,
+    /// The last look at all services.
+    LastLook,
+}
 
 /// Why a boot is ended early.
 #[derive(Debug)]
@@ -74,12 +86,22 @@ pub(crate) struct Execution<'a> {
     world: &'a World,
     recorder: &'a Recorder,
     schedule: Schedule,
-    running: FuturesUnordered<LocalBoxFuture<'a, (usize, Ended)>>,
-    /// Units that the boot waits for: all but those beside it.
-    awaited: BTreeSet<usize>,
+    running: FuturesUnordered<LocalBoxFuture<'a, (Awaited, Ended)>>,
+    /// Of the units, all but those beside the boot.
+    awaited: BTreeSet<Awaited>,
     /// What comes after everything and is free to start, but for the last look.
     held: Vec<usize>,
+    /// Units that fall back on something before their turn has come, and what has to have ended for that.
+    early: Vec<(usize, Vec<usize>)>,
+    /// Units that have failed, or never run, and fall back on something once all they need has ended: it may be known by then
+    /// what that takes.
+    fallen: Vec<usize>,
+    /// Units that were cut off, and go back to something.
+    cut: Vec<usize>,
     is_looking: bool,
+    before_told: Option<LocalBoxFuture<'a, ()>>,
+    /// How signals stand to the evidence of a failure.
+    hold: Hold,
     /// Notified of each service that the last look finds dead.
     failed: Rc<Notify>,
     stopped: bool,
@@ -87,19 +109,31 @@ pub(crate) struct Execution<'a> {
 
 impl<'a> Execution<'a> {
     pub(crate) fn new(plan: &'a Plan, world: &'a World, recorder: &'a Recorder) -> Self {
-        let mut awaited = plan.awaited();
-        recorder.amend(|report| report.steps = steps_of(plan, &awaited));
+        let units = plan.awaited();
+        recorder.amend(|report| report.steps = steps_of(plan, &units));
         for node in &plan.nodes {
             if let Some(path) = &node.outline.foretold {
                 world.known.foretell(node.address.clone(), Outputs::at(path));
             }
         }
+        let mut awaited = BTreeSet::new();
+        awaited.extend(units.into_iter().map(Awaited::Unit));
         if proof::is_due(plan) {
-            awaited.insert(LAST_LOOK);
+            awaited.insert(Awaited::LastLook);
         }
         let (schedule, running) = (Schedule::new(&plan.units), FuturesUnordered::new());
-        let (held, failed) = (Vec::new(), Rc::new(Notify::new()));
-        Self { plan, world, recorder, schedule, running, awaited, held, is_looking: false, failed, stopped: false }
+        let (held, fallen, cut, failed) = (Vec::new(), Vec::new(), Vec::new(), Rc::new(Notify::new()));
+        let (is_looking, hold, stopped) = (false, Hold::Not, false);
+        let before_told = None;
+        let early = unit::early(plan);
+        Self { plan, world, recorder, schedule, running, awaited, held, early, fallen, cut, is_looking, before_told, hold, failed, stopped }
+    }
+
+    /// Has the boot do this once all its steps have ended but those that come after everything. It bounds itself, and adds to
+    /// the report what goes wrong.
+    pub(crate) fn before_told(&mut self, work: LocalBoxFuture<'a, ()>) {
+        self.before_told = Some(work);
+        self.awaited.insert(Awaited::BeforeTold);
     }
 
     /// Runs until every step has ended that the boot waits for; `stop` ends it early, and says why.
@@ -108,12 +142,12 @@ impl<'a> Execution<'a> {
     /// ends it: whoever started us is to hear of the failure at once.
     pub(crate) async fn boot(&mut self, stop: impl Future<Output = Halt>) {
         let (host, recorder) = (&self.world.host, self.recorder);
-        let meanwhile = meanwhile(self.plan, self.world, recorder);
+        let mut meanwhile = meanwhile(self.plan, self.world, recorder);
         let stopped = tokio::select! {
             biased;
             () = self.run(false) => None,
             never = written::keep(host, recorder) => match never {},
-            never = meanwhile => match never {},
+            never = &mut meanwhile => match never {},
             why = stop => Some(why),
         };
         match stopped {
@@ -124,43 +158,17 @@ impl<'a> Execution<'a> {
             Some(Halt::Asked(why)) => {
                 self.abort(&why);
                 // Without this it would be a good boot whose services nobody has looked at.
-                if self.awaited.remove(&LAST_LOOK) && (self.is_looking || !recorder.report().has_failed()) {
+                if self.awaited.remove(&Awaited::LastLook) && (self.is_looking || !recorder.report().has_failed()) {
                     self.end_unproven(&proof::claimed(self.plan, recorder), &why);
                 }
             }
-            Some(Halt::Deadline(why)) => self.cut_off(&why).await,
+            // Until they are told, hooks wait for as long as they hear of it.
+            Some(Halt::Deadline(why)) => tokio::select! {
+                biased;
+                () = self.cut_off(&why) => {}
+                never = &mut meanwhile => match never {},
+            },
         }
-    }
-
-    /// Ends a boot whose time is over, but for its signals.
-    async fn cut_off(&mut self, why: &Explanation) {
-        self.running.clear();
-        self.held.clear();
-        let clock = self.world.host.clock.clone();
-        let mut unproven = Vec::new();
-        if self.awaited.remove(&LAST_LOOK) {
-            unproven = Proof { plan: self.plan, world: self.world, recorder: self.recorder }.glance(GLANCE).await;
-        }
-        self.end(why, &told_last(self.plan));
-        self.end_unproven(&unproven, why);
-        // If only optional steps were cut off, the boot is degraded, and that is a success.
-        let redactor = &self.world.redactor;
-        self.world.known.set_verdict(|| verdict(self.plan, self.recorder, redactor).unwrap_or(Verdict::Well));
-        for unit in self.schedule.cut_off() {
-            self.plan.units[unit].members.iter().for_each(|member| self.recorder.skipped(*member, None));
-        }
-        tokio::select! {
-            biased;
-            () = self.run(true) => {}
-            () = clock.sleep(LAST_WORDS) => {}
-        }
-        self.abort(why);
-    }
-
-    /// Fails services of which nobody can say whether they are still up.
-    fn end_unproven(&self, unproven: &[usize], why: &Explanation) {
-        let why = why.clone().while_waiting(Some("to see whether it is still up"), false);
-        unproven.iter().for_each(|at| self.recorder.finished(*at, Outcome::Failed, Some(&why)));
     }
 
     /// Runs what stands beside a boot that is over. Whoever calls this has written the report; it is kept up to date
@@ -180,10 +188,14 @@ impl<'a> Execution<'a> {
         if let Some(why) = why {
             self.abort(&why);
         }
-        tokio::select! {
-            biased;
-            () = written::write_afterwards(host, recorder, lock) => {}
-            () = host.clock.sleep(WRITTEN_WITHIN) => log::warn!("the report is not complete: the disk has not answered for {WRITTEN_WITHIN:?}"),
+        written::written_within(host, recorder, lock).await;
+    }
+
+    /// Leaves out what still runs beside a boot that is over, without counting it as failed.
+    pub(crate) async fn leave_beside(&mut self, lock: &dyn BootLock) {
+        if !self.running.is_empty() {
+            self.leave();
+            written::written_within(&self.world.host, self.recorder, lock).await;
         }
     }
 
@@ -194,22 +206,37 @@ impl<'a> Execution<'a> {
             if !all && self.awaited.is_empty() {
                 return;
             }
+            let left = match self.hold {
+                Hold::Until { then, .. } => Some(then.saturating_sub(self.world.host.clock.elapsed())),
+                Hold::Not | Hold::Over => None,
+            };
             let ended = tokio::select! {
                 biased;
-                ended = self.running.next() => ended,
+                ended = self.running.next(), if left.is_none() || !self.running.is_empty() => ended,
+                () = self.world.host.clock.sleep(left.unwrap_or_default()), if left.is_some() => {
+                    self.hold = self.hold.once_over(self.world.host.clock.elapsed(), self.world.waiting.upload.silent_for());
+                    continue;
+                }
                 // Whoever waits for the boot is told at once.
                 () = self.failed.notified() => continue,
             };
-            let Some((unit, ended)) = ended else { return };
-            self.awaited.remove(&unit);
-            if unit == LAST_LOOK {
-                continue;
-            }
-            for (skipped, needs) in self.schedule.finished(unit, ended) {
-                self.awaited.remove(&skipped);
-                let needs = self.plan.nodes[self.plan.units[needs].members[0]].address.clone();
-                self.plan.units[skipped].members.iter().for_each(|member| self.recorder.skipped(*member, Some(needs.clone())));
-            }
+            let Some((what, ended)) = ended else { return };
+            self.note_end(what, ended);
+        }
+    }
+
+    /// Notes that something has ended, and what never runs because of it.
+    fn note_end(&mut self, what: Awaited, ended: Ended) {
+        let is_awaited = self.awaited.remove(&what);
+        let Awaited::Unit(unit) = what else { return };
+        if ended != Ended::Well {
+            self.falls_behind(unit, is_awaited);
+        }
+        for (skipped, needs) in self.schedule.finished(unit, ended) {
+            let is_awaited = self.awaited.remove(&Awaited::Unit(skipped));
+            self.falls_behind(skipped, is_awaited);
+            let needs = self.plan.nodes[self.plan.units[needs].members[0]].address.clone();
+            self.plan.units[skipped].members.iter().for_each(|member| self.recorder.skipped(*member, Some(needs.clone())));
         }
     }
 
@@ -217,54 +244,92 @@ impl<'a> Execution<'a> {
     fn start_ready(&mut self) {
         let (plan, world, recorder) = (self.plan, self.world, self.recorder);
         self.held.extend(std::iter::from_fn(|| self.schedule.next_ready()));
-        let is_open = self.awaited.contains(&LAST_LOOK);
-        if is_open && !self.is_looking && self.awaited.iter().all(|unit| *unit == LAST_LOOK || plan.units[*unit].last) {
+        self.start_fallbacks();
+        let is_last = |unit: &usize| plan.units[*unit].last;
+        let is_looked_for = self.awaited.contains(&Awaited::LastLook);
+        let is_open = is_looked_for || self.awaited.contains(&Awaited::BeforeTold);
+        let comes_after = |what: &Awaited| match what {
+            Awaited::Unit(unit) => is_last(unit),
+            Awaited::Early(_) | Awaited::Fallen(_) => false,
+            Awaited::BeforeTold | Awaited::LastLook => true,
+        };
+        let is_over = is_open && self.awaited.iter().all(comes_after);
+        if is_over
+            && !is_looked_for
+            && let Some(work) = self.before_told.take()
+        {
+            self.running.push(Box::pin(async move {
+                work.await;
+                (Awaited::BeforeTold, Ended::Well)
+            }));
+        }
+        if is_over && is_looked_for && !self.is_looking {
             self.is_looking = true;
             let failed = self.failed.clone();
             self.running.push(Box::pin(async move {
                 Proof { plan, world, recorder }.look(&failed).await;
-                (LAST_LOOK, Ended::Well)
+                (Awaited::LastLook, Ended::Well)
             }));
         }
-        let is_last = |unit: &usize| plan.units[*unit].last;
         // Of a boot that has failed, whoever waits is told at once.
         let must_wait = is_open && self.held.iter().any(is_last) && verdict(plan, recorder, &world.redactor).is_none();
         let (start, hold): (Vec<usize>, Vec<usize>) =
-            std::mem::take(&mut self.held).into_iter().partition(|unit| !must_wait || !is_last(unit));
+            std::mem::take(&mut self.held).into_iter().partition(|unit| !self.is_early(*unit) && (!must_wait || !is_last(unit)));
         self.held = hold;
-        for unit in start {
-            if plan.units[unit].last {
-                world.known.set_verdict(|| verdict(plan, recorder, &world.redactor).unwrap_or(Verdict::Well));
-            }
-            self.running.push(Box::pin(async move { (unit, unit::run(plan, unit, world, recorder).await) }));
+        let (last, now): (Vec<usize>, Vec<usize>) = start.into_iter().partition(is_last);
+        now.into_iter().for_each(|unit| self.start(unit));
+        if !last.is_empty() {
+            self.start_last(last);
         }
     }
 
-    /// Ends what still runs, and skips the rest.
-    fn abort(&mut self, why: &Explanation) {
-        self.stopped = true;
-        self.running.clear();
-        self.end(why, &BTreeSet::new());
-    }
-
-    /// Notes the end of every step that has none, but for `spared`.
-    fn end(&self, why: &Explanation, spared: &BTreeSet<usize>) {
-        let left: Vec<(usize, Option<Explanation>)> = {
-            let report = self.recorder.report();
-            let steps = report.steps.iter().enumerate().filter(|(at, _)| !spared.contains(at));
-            let left = steps.filter_map(|(at, step)| match step.outcome {
-                Outcome::Running => Some((at, Some(step.cut_off(why.clone())))),
-                Outcome::Pending => Some((at, None)),
-                _ => None,
-            });
-            left.collect()
-        };
-        for (at, why) in left {
-            match why {
-                Some(why) => self.recorder.finished(at, Outcome::Failed, Some(&why)),
-                None => self.recorder.skipped(at, None),
+    /// Starts those of the signals that have to wait for no other.
+    fn start_last(&mut self, ready: Vec<usize>) {
+        let world = self.world;
+        world.waiting.tell();
+        world.known.set_verdict(|| verdict(self.plan, self.recorder, &world.redactor).unwrap_or(Verdict::Well));
+        let failed = world.known.verdict() != Verdict::Well;
+        if failed && self.hold == Hold::Not {
+            let (now, Held { surely, longest }) = (world.host.clock.elapsed(), self.held());
+            self.hold = Hold::Until { then: now + surely, last: now + longest };
+        }
+        if !self.is_left(Turn::Evidence) {
+            self.hold = Hold::Over;
+        }
+        for unit in ready {
+            if turns::must_wait(self.turn(unit), failed, self.hold, |turn| self.is_left(turn)) {
+                self.held.push(unit);
+            } else {
+                self.start(unit);
             }
         }
+    }
+
+    fn start(&mut self, unit: usize) {
+        let (plan, world, recorder) = (self.plan, self.world, self.recorder);
+        self.early.retain(|(early, _)| *early != unit);
+        self.running.push(Box::pin(async move { (Awaited::Unit(unit), unit::run(plan, unit, world, recorder).await) }));
+    }
+
+    fn turn(&self, unit: usize) -> Turn {
+        self.plan.nodes[self.plan.units[unit].members[0]].outline.turn
+    }
+
+    /// Whether any signal of this turn has not ended.
+    fn is_left(&self, turn: Turn) -> bool {
+        let of_turn = |unit: usize| self.plan.units[unit].last && self.turn(unit) == turn;
+        self.awaited.iter().any(|what| matches!(what, Awaited::Unit(unit) if of_turn(*unit)))
+    }
+
+    /// How long signals of a failure would wait from now on for its evidence, at the most.
+    pub(crate) fn held_for(&self) -> Duration {
+        self.held().longest
+    }
+
+    fn held(&self) -> Held {
+        let waiting = &self.world.waiting;
+        let now = self.world.host.clock.elapsed();
+        if self.is_left(Turn::Evidence) { Held::of(waiting.hook_left(now), waiting.left(now)) } else { Held::default() }
     }
 }
 

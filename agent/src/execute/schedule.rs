@@ -90,8 +90,7 @@ impl Schedule {
         schedule
     }
 
-    /// Gives up all but what comes after everything, which may start now. Returns the units among those that will never
-    /// run: what they use is not there.
+    /// Gives up all but what comes after everything, which may start now. Returns the units of those that never run.
     pub(crate) fn cut_off(&mut self) -> Vec<usize> {
         self.ready.clear();
         let mut skipped = Vec::new();
@@ -106,6 +105,11 @@ impl Schedule {
         }
         self.last.clear();
         skipped
+    }
+
+    /// Whether a unit has ended, or will never run.
+    pub(crate) fn has_ended(&self, unit: usize) -> bool {
+        self.states[unit] == State::Ended
     }
 
     /// A unit that can start now; it counts as started.

@@ -1,9 +1,10 @@
 //! Runs one unit to its end, with retries, within its time.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
 use super::retry;
 use super::schedule::Ended;
@@ -11,7 +12,7 @@ use crate::failure::Explanation;
 use crate::plan::{Plan, Unit};
 use crate::report::Outcome;
 use crate::report::event::Recorder;
-use crate::step::{Context, Difference, Progress, World};
+use crate::step::{Context, Difference, Fallback, Progress, World};
 
 /// Far more changes, one after the other, than any step asks for.
 const ROUNDS: u32 = 32;
@@ -48,11 +49,44 @@ pub(super) async fn run(plan: &Plan, unit: usize, world: &World, recorder: &Reco
     Ended::Badly { required: why.iter().any(|failure| plan.nodes[failure.member].required) }
 }
 
+/// The units that fall back on something before their turn has come, and what has to have ended for that.
+pub(super) fn early(plan: &Plan) -> Vec<(usize, Vec<usize>)> {
+    (0..plan.units.len()).filter(|unit| falls_back(plan, *unit)).map(|unit| (unit, plan.needed_to_resume(unit))).collect()
+}
+
+/// Whether any member of a unit falls back on something.
+pub(super) fn falls_back(plan: &Plan, unit: usize) -> bool {
+    plan.units[unit].members.iter().any(|member| plan.nodes[*member].outline.falls_back)
+}
+
+/// Has the members that fall back on something do so, within the time that each has, and at most `limit`.
+pub(super) async fn fall_back(plan: &Plan, unit: usize, world: &World, recorder: &Recorder, when: Fallback, limit: Duration) {
+    let clock = &world.host.clock;
+    for at in plan.units[unit].members.iter().filter(|at| plan.nodes[**at].outline.falls_back) {
+        let observer = move |progress: Progress| {
+            // What it waits for itself is what it waits for.
+            if when == Fallback::Instead || matches!(progress, Progress::Output(_) | Progress::Warning(_)) {
+                recorder.progress(*at, &progress);
+            }
+        };
+        let node = &plan.nodes[*at];
+        let limit = limit.min(node.patience);
+        let cx = context(plan, *at, world, &observer, clock.elapsed() + limit);
+        tokio::select! {
+            biased;
+            () = node.step.fall_back(when, &cx) => {}
+            () = clock.sleep(limit + GRACE) => {}
+        }
+        recorder.rested(*at);
+    }
+}
+
 /// Tries until it is done, or there is no point in another try.
 async fn converged(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder) -> Result<(), Failed> {
     let clock = &world.host.clock;
     let patience = unit.members.iter().map(|member| plan.nodes[*member].patience).max().unwrap_or_default();
-    let deadline = clock.elapsed() + patience;
+    let began = clock.elapsed();
+    let deadline = began + patience;
     unit.members.iter().for_each(|member| recorder.started(*member));
     let mut attempts = 0;
     loop {
@@ -60,12 +94,14 @@ async fn converged(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder)
         let left = (deadline + GRACE).saturating_sub(clock.elapsed());
         let tried = tokio::select! {
             biased;
-            tried = converge(plan, unit, world, recorder, deadline) => tried,
-            () = clock.sleep(left) => Err(too_slow(patience, unit, recorder)),
+            tried = converge(plan, unit, world, recorder, began) => tried,
+            () = clock.sleep(left) => Err(all_too_slow(plan, unit, recorder)),
         };
         let Err(why) = tried else { return Ok(()) };
         let mut errors = why.iter().filter_map(|failure| Some((failure.member, failure.error.as_ref()?)));
-        let left = deadline.saturating_sub(clock.elapsed());
+        // Whose time is over is not tried again, whatever the others have left.
+        let ends = |member: usize| (began + plan.nodes[member].patience).saturating_sub(clock.elapsed());
+        let left = errors.clone().map(|(member, _)| ends(member)).min().unwrap_or_default();
         let pause = retry::pause(errors.clone().map(|(_, error)| error), attempts, left);
         let (Some(pause), Some((first, error))) = (pause, errors.next()) else { return Err(Failed { attempts, why }) };
         recorder.retrying(first, error, pause, attempts);
@@ -80,23 +116,27 @@ fn after_tries(error: &Explanation, attempts: u32) -> Explanation {
     }
 }
 
-/// Every member, with what it was waiting for when its time was over.
-fn too_slow(patience: Duration, unit: &Unit, recorder: &Recorder) -> Vec<MemberFailure> {
-    let report = recorder.report();
-    let error = |member: usize| {
-        let step = &report.steps[member];
-        let hint = "give it a longer `timeout:`, or find out what it waits for";
-        step.cut_off(Explanation::new(format!("it did not end within {patience:?}"), Some(hint.into())))
-    };
-    unit.members.iter().map(|member| MemberFailure { member: *member, error: Some(error(*member)) }).collect()
+/// A member whose time is over, with what it was waiting for.
+fn too_slow(plan: &Plan, member: usize, recorder: &Recorder) -> Explanation {
+    let patience = plan.nodes[member].patience;
+    let hint = "give it a longer `timeout:`, or find out what it waits for";
+    recorder.report().steps[member].cut_off(Explanation::new(format!("it did not end within {patience:?}"), Some(hint.into())))
+}
+
+fn all_too_slow(plan: &Plan, unit: &Unit, recorder: &Recorder) -> Vec<MemberFailure> {
+    unit.members.iter().map(|member| MemberFailure { member: *member, error: Some(too_slow(plan, *member, recorder)) }).collect()
 }
 
 /// Makes changes until nothing differs, and learns what every member offers. On a failure, every member is named: those
 /// that failed with their error, the others, which were held back, without.
-async fn converge(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder, deadline: Duration) -> Result<(), Vec<MemberFailure>> {
+async fn converge(plan: &Plan, unit: &Unit, world: &World, recorder: &Recorder, began: Duration) -> Result<(), Vec<MemberFailure>> {
     let observers: Vec<_> = unit.members.iter().map(|at| move |progress: Progress| recorder.progress(*at, &progress)).collect();
-    let contexts: Vec<Context<'_>> =
-        unit.members.iter().zip(&observers).map(|(at, observer)| context(plan, *at, world, observer, deadline)).collect();
+    let contexts: Vec<Context<'_>> = unit
+        .members
+        .iter()
+        .zip(&observers)
+        .map(|(at, observer)| context(plan, *at, world, observer, began + plan.nodes[*at].patience))
+        .collect();
     let members = || unit.members.iter().zip(&contexts);
     let unfolds = unit.members.iter().any(|at| plan.nodes[*at].outline.unfolds);
     for round in 1.. {
@@ -137,23 +177,51 @@ async fn round_of_changes(
     recorder: &Recorder,
 ) -> Result<Vec<String>, Vec<MemberFailure>> {
     let lines = RefCell::new(Vec::new());
-    let staged = join_all(unit.members.iter().zip(contexts).map(|(at, cx)| async {
-        let difference = match plan.nodes[*at].step.inspect(cx).await {
-            Ok(difference) => difference,
-            Err(error) => return (None, Err(error)),
+    let found: Vec<OnceCell<Box<dyn Difference + '_>>> = contexts.iter().map(|_| OnceCell::new()).collect();
+    let mut staging = FuturesUnordered::new();
+    for (nth, (at, cx)) in unit.members.iter().zip(contexts).enumerate() {
+        let (found, lines) = (&found[nth], &lines);
+        let staged = async move {
+            let difference = plan.nodes[*at].step.inspect(cx).await?;
+            let difference = found.get_or_init(|| difference);
+            recorder.changing(*at, &difference.lines());
+            lines.borrow_mut().extend(difference.lines());
+            difference.stage().await
         };
-        recorder.changing(*at, &difference.lines());
-        lines.borrow_mut().extend(difference.lines());
-        let staged = difference.stage().await;
-        (Some(difference), staged)
-    }));
-    let (found, staged): (Vec<Option<Box<dyn Difference + '_>>>, Vec<_>) = staged.await.into_iter().unzip();
+        staging.push(async move {
+            let clock = &cx.host().clock;
+            tokio::select! {
+                biased;
+                staged = staged => (nth, staged),
+                // Others of the unit may have more time.
+                () = clock.sleep((cx.deadline + GRACE).saturating_sub(clock.elapsed())) => (nth, Err(too_slow(plan, *at, recorder))),
+            }
+        });
+    }
+    let mut staged: Vec<Result<(), Explanation>> = contexts.iter().map(|_| Ok(())).collect();
+    let (clock, mut over) = (&contexts[0].host().clock, None);
+    loop {
+        let left = over.map(|over: Duration| over.saturating_sub(clock.elapsed()));
+        tokio::select! {
+            biased;
+            ended = staging.next() => match ended {
+                Some((nth, ended)) => staged[nth] = ended,
+                None => break,
+            },
+            () = clock.sleep(left.unwrap_or_default()), if left.is_some() => break,
+        }
+        // What fails as fast is told as well; there is no point in what takes longer.
+        if over.is_none() && staged.iter().any(Result::is_err) {
+            over = Some(clock.elapsed() + GRACE);
+        }
+    }
+    drop(staging);
     if staged.iter().any(Result::is_err) {
-        join_all(found.iter().flatten().map(|difference| difference.abandon())).await;
+        join_all(found.iter().filter_map(OnceCell::get).map(|difference| difference.abandon())).await;
         return Err(named(unit, staged));
     }
     // All of them at once: the shorter the time in which old and new files stand side by side, the better.
-    let applied = join_all(found.into_iter().flatten().map(|difference| difference.apply())).await;
+    let applied = join_all(found.into_iter().filter_map(OnceCell::into_inner).map(|difference| difference.apply())).await;
     if applied.iter().any(Result::is_err) {
         return Err(named(unit, applied));
     }

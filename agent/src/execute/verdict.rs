@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::gather::Gather as _;
 use crate::plan::Plan;
 use crate::redaction::Redactor;
 use crate::report::Outcome;
@@ -11,6 +12,9 @@ use crate::step::Verdict;
 /// What a boot has come to that has failed: its first failure.
 pub(super) fn verdict(plan: &Plan, recorder: &Recorder, redactor: &Redactor) -> Option<Verdict> {
     let report = recorder.report();
+    if let Some(trouble) = &report.error {
+        return Some(Verdict::failed(None, &trouble.message, redactor));
+    }
     let last = told_last(plan);
     let steps = || report.steps.iter().enumerate().filter(|(at, step)| step.required && !last.contains(at)).map(|(_, step)| step);
     let failed = steps().filter_map(|step| Some((step, step.error.as_ref()?)));
@@ -27,5 +31,5 @@ pub(super) fn verdict(plan: &Plan, recorder: &Recorder, redactor: &Redactor) -> 
 
 /// The steps that come after everything.
 pub(super) fn told_last(plan: &Plan) -> BTreeSet<usize> {
-    plan.units.iter().filter(|unit| unit.last).flat_map(|unit| unit.members.iter().copied()).collect()
+    plan.units.iter().filter(|unit| unit.last).flat_map(|unit| unit.members.iter().copied()).gather()
 }

@@ -8,9 +8,13 @@ use serde::Deserialize;
 
 use crate::host::lock::BootLock;
 use crate::host::{Attributes, Host, HostError};
+use crate::json::of_bytes;
 use crate::report::REPORT;
 use crate::report::event::Recorder;
 use crate::text::shown_in_json;
+
+/// How long a disk may take for the last report, where that is not in memory: the process has to end.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How far the report on disk may lag behind what happened.
 const EVERY: Duration = Duration::from_millis(100);
@@ -46,6 +50,15 @@ pub(super) async fn keep_afterwards(host: &Host, recorder: &Recorder, lock: &dyn
     }
 }
 
+/// As [`write_afterwards`], for no longer than a disk may take.
+pub(super) async fn written_within(host: &Host, recorder: &Recorder, lock: &dyn BootLock) {
+    tokio::select! {
+        biased;
+        () = write_afterwards(host, recorder, lock) => {}
+        () = host.clock.sleep(WRITTEN_WITHIN) => log::warn!("the report is not complete: the disk has not answered for {WRITTEN_WITHIN:?}"),
+    }
+}
+
 /// Writes the report once more, unless a later boot has written its own or is about to: that holds the lock until its
 /// last word is written, which is longer than this takes.
 pub(crate) async fn write_afterwards(host: &Host, recorder: &Recorder, lock: &dyn BootLock) {
@@ -68,7 +81,7 @@ async fn is_ours(host: &Host, recorder: &Recorder) -> bool {
 
     let Ok(Some(bytes)) = host.files.read(Path::new(REPORT), LIMIT).await else { return false };
     let ours = recorder.report();
-    serde_json::from_slice(&bytes).is_ok_and(|whose: Whose| whose.pid == ours.pid && whose.started_at == ours.started_at)
+    of_bytes(&bytes).is_ok_and(|whose: Whose| whose.pid == ours.pid && whose.started_at == ours.started_at)
 }
 
 /// Brings the report to its place, whole, for everybody to read.

@@ -3,9 +3,12 @@
 //! A fake behaves: what is put in can be read back, and what was never put in is refused as AWS would refuse it.
 //! It counts the calls made, by action.
 
+mod balancers;
 mod calls;
 mod ec2;
 mod objects;
+#[cfg(test)]
+mod queue;
 mod rds;
 mod registries;
 mod signals;
@@ -19,12 +22,15 @@ use self::calls::Calls;
 use crate::aws::client::call::Call;
 use crate::aws::live::Services;
 use crate::aws::{
-    AwsError, Identity, ImdsError, Metadata, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion, SecretsManager,
-    secrets_manager, ssm,
+    AwsError, Identity, ImdsError, Metadata, Notice, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretVersion,
+    SecretsManager, secrets_manager, ssm,
 };
 
+pub(crate) use balancers::FakeBalancers;
 pub(crate) use ec2::FakeEc2;
 pub(crate) use objects::FakeObjects;
+#[cfg(test)]
+pub(crate) use queue::FakeQueue;
 pub(crate) use rds::FakeRds;
 #[cfg(test)]
 pub(crate) use rds::{BY_RDS, Pace, managed};
@@ -39,6 +45,7 @@ pub(crate) fn services(ec2: Rc<FakeEc2>, rds: Rc<FakeRds>) -> Services {
         parameters: Rc::new(FakeParameterStore::default().inventing(|name| Some(ParameterValue::Text(named_by(name).into())))),
         stacks: Rc::new(FakeCloudFormation::new(ec2.machine())),
         groups: Rc::new(FakeAutoScaling::new(ec2.machine())),
+        balancers: Rc::new(FakeBalancers::default()),
         registries: Rc::new(FakeRegistries),
         ec2,
         rds,
@@ -188,6 +195,8 @@ pub(crate) struct FakeMetadata {
     /// `None` if tags are not shown in metadata.
     pub(crate) tags: Option<BTreeMap<String, String>>,
     pub(crate) target_lifecycle_state: Option<String>,
+    /// What EC2 has announced.
+    pub(crate) notices: Vec<(Notice, String)>,
     /// What every read fails with.
     pub(crate) failure: Option<ImdsError>,
 }
@@ -215,6 +224,14 @@ impl Metadata for FakeMetadata {
 
     async fn target_lifecycle_state(&self) -> Result<Option<String>, ImdsError> {
         self.read(self.target_lifecycle_state.clone())
+    }
+
+    async fn notice(&self, notice: Notice) -> Result<Option<String>, ImdsError> {
+        self.read(self.notices.iter().find(|(known, _)| *known == notice).map(|(_, text)| text.clone()))
+    }
+
+    async fn primary_interface(&self) -> Result<String, ImdsError> {
+        self.read("eni-0123456789abcdef0".to_owned())
     }
 }
 

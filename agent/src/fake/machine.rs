@@ -14,7 +14,7 @@
 //! | `manager` | units of systemd | `unit` |
 //! | `accounts` | users | `user` |
 //! | `storage` | disks and mounts | `disk` |
-//! | `listeners` | services that are probed, and their sockets | `probe`, `sockets` |
+//! | `listeners` | services that are probed, and their sockets | `probe`, `sockets`, `holds` |
 //! | `network` | databases | `database` |
 //! | `life` | the process | `clock` |
 
@@ -25,6 +25,7 @@ mod database;
 mod directory;
 mod disk;
 mod file;
+mod holds;
 mod life;
 mod listeners;
 mod lock;
@@ -84,7 +85,7 @@ struct Machine {
     /// Whether an archive is taken for the one that was asked for, whatever its digest.
     any_archive: Cell<bool>,
     /// Files of every release that is made up, besides its Procfile.
-    of_releases: RefCell<Vec<(String, String)>>,
+    of_releases: RefCell<Vec<(String, Option<String>)>>,
     switched_on: Instant,
     /// The process that holds the lock of the boot.
     boot_lock: Cell<Option<u32>>,
@@ -150,7 +151,7 @@ impl FakeMachine {
     }
 
     pub(crate) fn net(&self) -> Net {
-        Net { probes: Rc::new(self.clone()), databases: Rc::new(self.clone()) }
+        Net { probes: Rc::new(self.clone()), databases: Rc::new(self.clone()), holds: Rc::new(self.clone()) }
     }
 
     /// Puts a file there, as the image would: root's, mode 0644, with the directories above it. No change is counted.

@@ -46,6 +46,9 @@ const THREADS: usize = 512;
 /// How long a thread waits for its next operation.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// So long waits one that does not end.
+const FOR_EVER: Duration = Duration::from_hours(24);
+
 /// The threads of [`work`].
 static ALONE: LazyLock<Threads> = LazyLock::new(|| Threads::of(Kind::Alone));
 
@@ -304,7 +307,9 @@ impl Shared {
     /// Waits until it is called or, while something waits for its turn, until an operation is late.
     fn wait<'a>(&self, mut state: MutexGuard<'a, State>) -> (MutexGuard<'a, State>, bool) {
         let now = Instant::now();
-        let until = now + if state.queue.is_empty() { IDLE } else { state.next_late(now) };
+        // One that stays has no reason to look again.
+        let idle = if self.kind == Kind::Staying { FOR_EVER } else { IDLE };
+        let until = now + if state.queue.is_empty() { idle } else { state.next_late(now) };
         loop {
             if state.called > 0 {
                 state.called -= 1;

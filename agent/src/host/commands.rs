@@ -4,7 +4,11 @@
 //! but for those that have made a session of theirs. What such a daemon still writes once the program itself has
 //! ended is not waited for: it has to send its output elsewhere.
 //!
+//! One that may run only as long as somebody says so has a [`Lease`].
+//!
 //! `--root` means nothing here: programs are those of the running system, and see its files.
+
+mod lease;
 
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
@@ -30,6 +34,9 @@ use super::lines::{Lines, OnLine};
 use super::users::User;
 use super::wanted::still_wanted;
 use crate::text::SecretText;
+
+pub(crate) use lease::Lease;
+use lease::{Entry, Guard};
 
 /// Runs programs.
 #[async_trait(?Send)]
@@ -60,6 +67,9 @@ pub(crate) struct Invocation {
     /// `None` runs as we do.
     pub(crate) user: Option<User>,
     pub(crate) timeout: Duration,
+    /// Kills the program with all that it has started, whatever becomes of us, once it is over. What a program leaves running
+    /// that ended well is spared.
+    pub(crate) lease: Option<Lease>,
 }
 
 /// How a program ended.
@@ -116,6 +126,7 @@ struct Running {
     group: Pid,
     output: Output,
     done: bool,
+    guard: Option<Guard>,
 }
 
 impl Running {
@@ -150,7 +161,9 @@ impl Running {
                 .stdout(writer.try_clone()?)
                 .stderr(writer)
                 .kill_on_drop(true);
-            become_alone(&mut command, invocation.user.as_ref());
+            let watched = invocation.lease.as_ref().map(Guard::start).transpose()?;
+            let (guard, entry) = watched.map_or((None, None), |(guard, entry)| (Some(guard), Some(entry)));
+            become_alone(&mut command, invocation.user.as_ref(), entry);
             // The disk may have hung until now.
             still_wanted()?;
             let child = command.spawn()?;
@@ -158,7 +171,7 @@ impl Running {
             drop(command);
             let group = child.id().and_then(|pid| i32::try_from(pid).ok()).map(Pid::from_raw);
             let group = group.ok_or_else(|| io::Error::other("the process has no id"))?;
-            Ok(Self { child, group, output: Output::new(reader)?, done: false })
+            Ok(Self { child, group, output: Output::new(reader)?, done: false, guard })
         };
         start().map_err(|source| spawn(invocation, source))
     }
@@ -172,6 +185,7 @@ impl Running {
             }
         };
         self.done = true;
+        self.guard.iter_mut().for_each(|guard| guard.spares = status.success());
         Ok(status)
     }
 
@@ -194,6 +208,8 @@ impl Running {
             let _ = timeout(REAP, self.end(lines)).await;
             self.done = true;
         }
+        // However politely it ended: its time was over.
+        self.guard.iter_mut().for_each(|guard| guard.spares = false);
         self.drain(lines).await;
     }
 
@@ -205,7 +221,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.done {
+        if !self.done || self.guard.as_ref().is_some_and(|guard| !guard.spares) {
             self.signal(Signal::SIGKILL);
         }
     }
@@ -234,7 +250,7 @@ impl Output {
 }
 
 /// Makes the program start in a session of its own, as `user`, and die with us.
-fn become_alone(command: &mut Command, user: Option<&User>) {
+fn become_alone(command: &mut Command, user: Option<&User>, entry: Option<Entry>) {
     let root = nix::unistd::geteuid().is_root();
     let ours = |user: &&User| !root && (user.uid, user.gid) == (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     // Without root there is nothing to change, and setgroups(2) would be refused.
@@ -245,6 +261,9 @@ fn become_alone(command: &mut Command, user: Option<&User>) {
     let parent = nix::unistd::getpid();
     let alone = move || -> io::Result<()> {
         setsid()?;
+        if let Some(entry) = entry {
+            entry.enter()?;
+        }
         if let Some((uid, gid, groups)) = &user {
             setgroups(groups)?;
             setgid(*gid)?;

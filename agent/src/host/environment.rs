@@ -3,15 +3,19 @@
 
 use std::ffi::OsString;
 use std::fs::OpenOptions;
-use std::io::{IsTerminal as _, Read as _, Write as _};
+use std::io::{self, IsTerminal as _, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::libc;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::error::HostError;
 use super::files::Files;
+use crate::gather::Gather as _;
 use crate::text::SecretText;
 
 /// The environment variables that ingot heeds, and what its standard streams are.
@@ -64,7 +68,7 @@ impl Aws {
 
     /// Every variable, for whoever looks for credentials among them.
     pub(crate) fn all(&self) -> std::collections::BTreeMap<String, String> {
-        self.0.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).collect()
+        self.0.iter().map(|(name, value)| (name.clone(), value.expose().to_owned())).gather()
     }
 
     /// A variable that is a secret, such as `AWS_SECRET_ACCESS_KEY`. `None` if unset or empty.
@@ -158,7 +162,16 @@ pub(crate) fn console(line: &str) {
 /// Tells the service manager that this unit is up, if it wants to know (`Type=notify`).
 pub(crate) fn ready() {
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
-        log::warn!("cannot tell systemd that the boot is over: {error}");
+        log::warn!("cannot tell systemd that this unit is up: {error}");
+    }
+}
+
+/// Tells the service manager that this unit stops, and that this may take so long from now on.
+pub(crate) fn stopping(within: Duration) {
+    let microseconds = u32::try_from(within.as_micros()).unwrap_or(u32::MAX);
+    let states = [sd_notify::NotifyState::Stopping, sd_notify::NotifyState::ExtendTimeoutUsec(microseconds)];
+    if let Err(error) = sd_notify::notify(&states) {
+        log::warn!("cannot tell systemd that this takes longer: {error}");
     }
 }
 
@@ -169,9 +182,24 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
 
 /// Whether there is a process of this number.
 pub(crate) fn is_there(pid: u32) -> bool {
-    let pid = i32::try_from(pid).map(nix::unistd::Pid::from_raw);
+    let pid = i32::try_from(pid).map(Pid::from_raw);
     // One of another user may not be signalled, and is there all the same.
-    pid.is_ok_and(|pid| nix::sys::signal::kill(pid, None) != Err(nix::errno::Errno::ESRCH))
+    pid.is_ok_and(|pid| kill(pid, None) != Err(nix::errno::Errno::ESRCH))
+}
+
+/// Asks the process of this number to end, as SIGTERM does.
+///
+/// # Errors
+///
+/// If the process has ended, or is not ingot: its number may belong to another process by now.
+pub(super) fn end_ingot(pid: u32) -> io::Result<()> {
+    // Names are for everybody, while `exe` is not for a unit with fewer capabilities than that process.
+    let name = |process: &str| std::fs::read(format!("/proc/{process}/comm"));
+    if name(&pid.to_string())? != name("self")? {
+        return Err(io::Error::other("it is no ingot"));
+    }
+    let pid = i32::try_from(pid).map_err(io::Error::other)?;
+    Ok(kill(Pid::from_raw(pid), Signal::SIGTERM)?)
 }
 
 /// Whether so many more files can be opened. Libraries of ours end the process where they cannot open theirs.
@@ -221,5 +249,27 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let error = boot_id(&DiskFiles::new(Some(empty.path().to_owned()))).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot read /proc/sys/kernel/random/boot_id");
+    }
+
+    #[test]
+    fn only_an_ingot_is_asked_to_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let comm = |process: &str| std::fs::read_to_string(format!("/proc/{process}/comm")).unwrap();
+        let namesake = directory.path().join(comm("self").trim());
+        std::os::unix::fs::symlink("/bin/sleep", &namesake).unwrap();
+        for (program, is_ingot) in [(Path::new("/bin/sleep"), false), (&namesake, true)] {
+            let mut process = std::process::Command::new(program).arg("60").spawn().unwrap();
+            // The program begins before it has its name.
+            while comm(&process.id().to_string()) == comm("thread-self") {
+                std::thread::yield_now();
+            }
+            let ended = end_ingot(process.id());
+            if ended.is_err() {
+                process.kill().unwrap();
+            }
+            let signal = std::os::unix::process::ExitStatusExt::signal(&process.wait().unwrap());
+            assert_eq!(signal == Some(libc::SIGTERM), is_ingot, "{ended:?}, {signal:?}");
+            assert!(end_ingot(process.id()).is_err());
+        }
     }
 }

@@ -45,6 +45,9 @@ pub(crate) trait Files {
     /// something is installed in them.
     async fn create_directory(&self, path: &Path, mode: u32) -> Result<(), HostError>;
 
+    /// The same, where each that is created has this mode and owner from its first moment.
+    async fn create_directory_of(&self, path: &Path, attributes: Attributes) -> Result<(), HostError>;
+
     /// Creates `staged` anew (what lay there is removed), gives it owner and mode while it is empty, writes it and
     /// brings it to disk. A failure leaves nothing behind.
     async fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError>;
@@ -60,6 +63,9 @@ pub(crate) trait Files {
 
     /// `path` without symbolic links, as the kernel names it in its tables. What does not exist yet is kept as it is.
     async fn resolved(&self, path: &Path) -> Result<PathBuf, HostError>;
+
+    /// The same of a place to mount on, without following links that another user may have laid.
+    async fn mount_point(&self, path: &Path) -> Result<PathBuf, HostError>;
 
     /// Where `path` really lies, for a program that is given it: below `--root`, if there is one.
     fn located(&self, path: &Path) -> PathBuf;
@@ -126,7 +132,12 @@ impl Grown {
     }
 
     fn create(&self, path: &Path, mode: u32, tree: &Tree) -> io::Result<()> {
-        tree.create_directory(path, mode, &mut |directory, growth| self.noted().note(directory, growth))
+        tree.create_directory(path, mode, None, &mut |directory, growth| self.noted().note(directory, growth))
+    }
+
+    fn create_of(&self, path: &Path, attributes: Attributes, tree: &Tree) -> io::Result<()> {
+        let Attributes { mode, uid, gid } = attributes;
+        tree.create_directory(path, mode, Some((uid, gid)), &mut |directory, growth| self.noted().note(directory, growth))
     }
 
     /// What of these leads to `path`.
@@ -255,6 +266,13 @@ impl Files for DiskFiles {
             .await
     }
 
+    async fn create_directory_of(&self, path: &Path, attributes: Attributes) -> Result<(), HostError> {
+        let (operation, grown) = ("create directory", self.grown.clone());
+        let create =
+            move |tree: &Tree, path: &Path| grown.create_of(path, attributes, tree).map_err(|source| failed(operation, path, source));
+        self.on_disk(operation, path, create).await
+    }
+
     async fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
         let turn = self.turn(staged).await;
         let content = Zeroizing::new(content.to_vec());
@@ -288,6 +306,10 @@ impl Files for DiskFiles {
 
     async fn resolved(&self, path: &Path) -> Result<PathBuf, HostError> {
         self.on_disk("look at", path, |tree, path| tree.resolved(path).map_err(|e| failed("look at", path, e))).await
+    }
+
+    async fn mount_point(&self, path: &Path) -> Result<PathBuf, HostError> {
+        self.on_disk("mount at", path, |tree, path| tree.mount_point(path).map_err(|e| failed("mount at", path, e))).await
     }
 
     fn located(&self, path: &Path) -> PathBuf {

@@ -23,6 +23,7 @@ pub(crate) mod mounts;
 pub(crate) mod opened;
 pub(crate) mod outlet;
 pub(crate) mod reading;
+mod resident;
 pub(crate) mod sockets;
 pub(crate) mod startup;
 pub(crate) mod state;
@@ -40,7 +41,7 @@ use std::rc::Rc;
 
 pub(crate) use attributes::{Attributes, FileKind, Stat};
 pub(crate) use clock::Clock;
-pub(crate) use commands::{Commands, End, Invocation, SEARCH_PATH};
+pub(crate) use commands::{Commands, End, Invocation, Lease, SEARCH_PATH};
 pub(crate) use error::HostError;
 pub(crate) use files::Files;
 pub(crate) use lines::OnLine;

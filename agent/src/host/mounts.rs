@@ -54,10 +54,10 @@ pub(crate) struct MountCall {
     pub(crate) data: String,
 }
 
-/// The mount that is at `path`, where symbolic links may lead there.
+/// The mount that is at `path`, where symbolic links may lead there that no other user can have laid.
 pub(crate) async fn seen<'t>(table: &'t [Mounted], path: &Path, files: &dyn Files) -> Result<Option<&'t Mounted>, HostError> {
     match at(table, path) {
-        None => Ok(at(table, &files.resolved(path).await?)),
+        None => Ok(at(table, &files.mount_point(path).await?)),
         found => Ok(found),
     }
 }

@@ -28,6 +28,9 @@ pub(crate) trait Sockets {
     /// 0.1 ms. Whoever waits asks for a path until there are none, and only then for the port behind it.
     async fn connections(&self, endpoints: &[Endpoint]) -> Result<usize, HostError>;
 
+    /// How many TCP connections this machine has accepted since it started, those over loopback included.
+    async fn accepted(&self) -> Result<u64, HostError>;
+
     /// Every TCP socket that accepts connections, with the processes that hold it, by address.
     async fn listeners(&self) -> Result<Vec<Listener>, HostError>;
 }

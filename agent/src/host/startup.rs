@@ -41,6 +41,7 @@ pub(crate) async fn read(commands: &dyn Commands, process: Duration) -> Option<S
         directory: PathBuf::from("/"),
         user: None,
         timeout: Duration::from_secs(5),
+        lease: None,
     };
     let mut said = Vec::new();
     let end = commands.run(&invocation, &mut |line| said.push(line.to_owned())).await;

@@ -16,12 +16,16 @@ use tokio::sync::Mutex;
 
 use crate::digest::Sha256;
 use crate::failure::Explanation;
+use crate::json::of_bytes;
 
 use super::attributes::{Attributes, FileKind};
 use super::error::HostError;
 use super::files::Files;
 
-const INSTANCES: &str = "/var/lib/ingot/instances";
+/// Where ingot keeps what it remembers.
+pub(crate) const STATE: &str = "/var/lib/ingot";
+
+pub(crate) const INSTANCES: &str = "/var/lib/ingot/instances";
 
 /// A record has a line for each command and signal: kilobytes.
 const LIMIT: u64 = 16 << 20;
@@ -40,6 +44,8 @@ pub(crate) struct Record {
     staged: PathBuf,
     entries: RefCell<BTreeMap<String, Entry>>,
     distrusted: Option<String>,
+    /// Nobody knows what the file holds, so it is not written either.
+    is_unread: bool,
     /// Counts the changes of `entries`.
     changes: Cell<u64>,
     /// Up to which change the file is written. Who holds it, writes for everyone who waits.
@@ -89,6 +95,12 @@ impl Record {
         Self::named("record", files, owner, instance).await
     }
 
+    /// A record that the disk does not give: empty, and what it is told is remembered by nobody else. The one on the disk
+    /// stays as it is.
+    pub(crate) fn unread(files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Self {
+        Self { is_unread: true, ..Self::of(directory(instance), "record", files, owner, instance, BTreeMap::new(), None) }
+    }
+
     /// The record of one step in a file of its own. Who goes on beside a boot that is over needs one: later boots write
     /// the other, and neither is to overwrite what the other remembers.
     ///
@@ -105,7 +117,7 @@ impl Record {
     ///
     /// As [`load`](Record::load).
     pub(crate) async fn application(&self, name: &str) -> Result<Self, HostError> {
-        let directory = Path::new(INSTANCES).join(as_name(&self.instance)).join("applications");
+        let directory = directory(&self.instance).join("applications");
         Self::within(directory, name, self.files.clone(), self.owner, &self.instance).await
     }
 
@@ -119,7 +131,7 @@ impl Record {
     }
 
     pub(crate) fn application_path(&self, name: &str) -> PathBuf {
-        Path::new(INSTANCES).join(as_name(&self.instance)).join("applications").join(format!("{name}.json"))
+        directory(&self.instance).join("applications").join(format!("{name}.json"))
     }
 
     /// The names of the applications that anything is remembered of.
@@ -137,7 +149,7 @@ impl Record {
     ///
     /// If it is there and cannot be read.
     pub(crate) async fn glance(files: Rc<dyn Files>, instance: &str, name: &str) -> Result<Self, HostError> {
-        let directory = Path::new(INSTANCES).join(as_name(instance)).join("applications");
+        let directory = directory(instance).join("applications");
         let content = files.read(&directory.join(format!("{name}.json")), LIMIT).await?;
         let entries = content.and_then(|content| parse(&content, instance).ok()).unwrap_or_default();
         Ok(Self::of(directory, name, files, (0, 0), instance, entries, None))
@@ -149,12 +161,12 @@ impl Record {
     ///
     /// If the directory of their records cannot be read.
     pub(crate) async fn application_names(files: &dyn Files, instance: &str) -> Result<Vec<String>, HostError> {
-        let found = files.list(&Path::new(INSTANCES).join(as_name(instance)).join("applications")).await?;
+        let found = files.list(&directory(instance).join("applications")).await?;
         Ok(found.iter().filter(|name| !name.starts_with('.')).filter_map(|name| name.strip_suffix(".json")).map(str::to_owned).collect())
     }
 
     async fn named(name: &str, files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
-        Self::within(Path::new(INSTANCES).join(as_name(instance)), name, files, owner, instance).await
+        Self::within(directory(instance), name, files, owner, instance).await
     }
 
     async fn within(directory: PathBuf, name: &str, files: Rc<dyn Files>, owner: (u32, u32), instance: &str) -> Result<Self, HostError> {
@@ -195,9 +207,15 @@ impl Record {
             staged: directory.join(format!(".{name}.json.new")),
             entries: RefCell::new(entries),
             distrusted,
+            is_unread: false,
             changes: Cell::new(0),
             written: Mutex::new(0),
         }
+    }
+
+    /// Whose memory it is.
+    pub(crate) fn instance(&self) -> &str {
+        &self.instance
     }
 
     /// What was there in place of a record, if it was not to be trusted: what has become of it, and why.
@@ -266,6 +284,10 @@ impl Record {
     }
 
     async fn write(&self) -> Result<(), HostError> {
+        if self.is_unread {
+            let source = std::io::Error::other("it could not be read");
+            return Err(HostError::Path { operation: "add to", path: self.path.clone(), source });
+        }
         let content = self.content();
         let (uid, gid) = self.owner;
         if let Some(directory) = self.path.parent() {
@@ -287,7 +309,7 @@ impl Record {
 
 /// The entries of a record's file, or why it is not to be trusted.
 fn parse(content: &[u8], instance: &str) -> Result<BTreeMap<String, Entry>, String> {
-    let on_disk: OnDisk = serde_json::from_slice(content).map_err(|error| format!("it does not parse: {error}"))?;
+    let on_disk: OnDisk = of_bytes(content).map_err(|error| format!("it does not parse: {error}"))?;
     if on_disk.version != VERSION {
         return Err(format!("it is of version {}, and this ingot knows {VERSION}", on_disk.version));
     }
@@ -319,6 +341,11 @@ async fn set_aside(files: &dyn Files, path: &Path, why: &str) -> String {
 fn checksum(entries: &BTreeMap<String, Entry>) -> String {
     let canonical = serde_json::to_vec(entries).unwrap_or_default();
     Sha256::of(&canonical).to_string()
+}
+
+/// Where everything lies that is kept for one instance alone.
+pub(crate) fn directory(instance: &str) -> PathBuf {
+    Path::new(INSTANCES).join(as_name(instance))
 }
 
 /// `instance` as the name of a directory: the metadata service, or a stand-in for it, must not choose the path.

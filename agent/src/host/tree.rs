@@ -6,6 +6,7 @@
 //! links that other users may have laid: [`way`]. Used by [`files`](super::files); [`scrub`](crate::image::scrub) has ways of
 //! its own.
 
+mod owned;
 mod way;
 
 use std::ffi::{CString, OsStr, OsString};
@@ -45,12 +46,21 @@ impl Tree {
 
     /// `path` without symbolic links, as far as it exists.
     pub(crate) fn resolved(&self, path: &Path) -> io::Result<PathBuf> {
+        self.resolved_by(path, &|known| self.open(known, OFlag::O_PATH | OFlag::O_CLOEXEC, 0))
+    }
+
+    /// The same of a place to mount on: [`way`] says which links are not followed.
+    pub(crate) fn mount_point(&self, path: &Path) -> io::Result<PathBuf> {
+        self.resolved_by(path, &|known| self.open_to_change(known))
+    }
+
+    fn resolved_by(&self, path: &Path, open: &dyn Fn(&Path) -> io::Result<OwnedFd>) -> io::Result<PathBuf> {
         let root = match self.root.as_ref().map(fs::canonicalize).map(found).transpose()? {
             Some(None) => return Ok(path.to_owned()),
             root => root.flatten(),
         };
         for known in path.ancestors() {
-            let Some(opened) = found(self.open(known, OFlag::O_PATH | OFlag::O_CLOEXEC, 0))? else { continue };
+            let Some(opened) = found(open(known))? else { continue };
             let real = fs::read_link(through(&opened))?;
             let below = root.as_ref().map_or(Ok(real.as_path()), |root| real.strip_prefix(root)).unwrap_or(Path::new(""));
             let rest = path.strip_prefix(known).unwrap_or(Path::new(""));
@@ -154,7 +164,13 @@ impl Tree {
 
     /// Creates a directory and its missing parents. `grown` is told of each directory that gets a new one in it, before and
     /// after: those are not on disk yet.
-    pub(crate) fn create_directory(&self, path: &Path, mode: u32, grown: &mut dyn FnMut(&Path, Growth)) -> io::Result<()> {
+    pub(crate) fn create_directory(
+        &self,
+        path: &Path,
+        mode: u32,
+        owner: Option<(u32, u32)>,
+        grown: &mut dyn FnMut(&Path, Growth),
+    ) -> io::Result<()> {
         if let Some(root) = &self.root {
             fs::create_dir_all(root)?;
         }
@@ -176,9 +192,14 @@ impl Tree {
             grown(Growth::Begins);
             // Right from the first moment, but for what the umask takes away: nobody repairs the mode of what exists, and the
             // power may fail before the next call.
-            let made = mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode));
+            let made = match owner {
+                None => mkdirat(&parent, name.as_os_str(), Mode::from_bits_truncate(mode)),
+                Some(owner) => owned::make(&parent, &name, Mode::from_bits_truncate(mode), owner),
+            };
             grown(if made.is_ok() { Growth::Created } else { Growth::Failed });
             match made {
+                // That one has its mode, and by now its owner may have put another in its place.
+                Ok(()) if owner.is_some() => {}
                 Ok(()) => {
                     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
                     let made = openat(&parent, name.as_os_str(), flags, Mode::empty())?;

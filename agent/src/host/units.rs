@@ -5,6 +5,8 @@ mod bus;
 mod connection;
 mod exec;
 pub(crate) mod file;
+mod invocation;
+mod journal;
 mod launch;
 mod own;
 mod unit;
@@ -23,13 +25,14 @@ use self::connection::Answer;
 pub(crate) use self::exec::Ended;
 #[cfg(test)]
 pub(crate) use self::exec::Helper;
+use self::invocation::invocation;
+pub(crate) use self::journal::{Log, Reading};
 pub(crate) use self::launch::{Launch, Manner};
 pub(super) use self::own::unit_of;
 use self::unit::PROPERTIES;
 pub(crate) use self::unit::{Checked, Unit};
-use super::commands::{Commands, End, Invocation, SEARCH_PATH};
+use super::commands::{Commands, End};
 use super::error::HostError;
-use crate::text::SecretText;
 
 /// The service manager: systemd, by systemctl and journalctl.
 #[async_trait(?Send)]
@@ -46,6 +49,9 @@ pub(crate) trait Units {
 
     /// Stops a unit and waits for the job, at most `timeout`. Does nothing to one that is not up.
     async fn stop(&self, unit: &str, timeout: Duration) -> Result<(), HostError>;
+
+    /// Sends SIGTERM to the main process of a unit, without a job: also while systemd waits with its own, as at a shutdown.
+    async fn terminate(&self, unit: &str) -> Result<(), HostError>;
 
     /// Makes a transient unit and starts it, and waits until its program was executed, at most `timeout`.
     ///
@@ -67,6 +73,13 @@ pub(crate) trait Units {
     /// of them; as [`journal`](Units::journal).
     async fn output(&self, unit: &str, lines: usize) -> Vec<String>;
 
+    /// The journal of the units that `unit` names, which may be a pattern, in this boot: its newest lines, of at most `most`
+    /// bytes, as far as they can be read `within` this time.
+    async fn log(&self, unit: &str, most: usize, within: Duration) -> Log;
+
+    /// Has systemd tell nothing any more, until it is asked again: it tells everybody who is connected of each job.
+    async fn rest(&self);
+
     /// The unit this process runs in, such as `ingot.service` or `cloud-final.service` (from /proc/self/cgroup).
     fn own(&self) -> Option<String>;
 }
@@ -77,9 +90,6 @@ const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long it is waited for an answer over the socket, before systemctl asks for the same.
 const SOON: Duration = Duration::from_secs(5);
-
-/// The journal is for error messages; a slow disk must not hold up the message.
-const JOURNAL: Duration = Duration::from_secs(5);
 
 /// How many last lines of systemctl's own output an error keeps.
 const SAID: usize = 5;
@@ -107,16 +117,8 @@ impl Systemctl {
     }
 
     async fn run(&self, argv: &[&str], timeout: Duration) -> Result<(End, Vec<String>), HostError> {
-        let variables = [("PATH", SEARCH_PATH), ("LC_ALL", "C"), ("SYSTEMD_COLORS", "0"), ("SYSTEMD_PAGER", "")];
-        let invocation = Invocation {
-            argv: argv.iter().copied().map(SecretText::from).collect(),
-            environment: variables.map(|(name, value)| (name.to_owned(), value.into())).to_vec(),
-            directory: "/".into(),
-            user: None,
-            timeout,
-        };
         let mut lines = Vec::new();
-        let end = self.commands.run(&invocation, &mut |line| lines.push(line.to_owned())).await?;
+        let end = self.commands.run(&invocation(argv, timeout), &mut |line| lines.push(line.to_owned())).await?;
         Ok((end, lines))
     }
 
@@ -180,6 +182,12 @@ impl Units for Systemctl {
         self.job("stop", "StopUnit", unit, timeout).await
     }
 
+    async fn terminate(&self, unit: &str) -> Result<(), HostError> {
+        let argv = ["systemctl", "--no-ask-password", "kill", "--kill-whom=main", "--signal=SIGTERM", "--", unit];
+        let (end, lines) = self.run(&argv, ANSWER).await?;
+        succeeded("kill", unit, end, &lines, ANSWER)
+    }
+
     async fn launch(&self, launch: &Launch, timeout: Duration) -> Result<(), HostError> {
         let argv = launch.argv();
         let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
@@ -204,41 +212,26 @@ impl Units for Systemctl {
     }
 
     async fn journal(&self, unit: &str, lines: usize) -> Vec<String> {
-        self.last_lines(&["-u", unit], lines).await
+        journal::last_lines(&*self.commands, &["-u", unit], lines).await
     }
 
     async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
         // What systemd does in the name of a unit until its program runs is logged there as well, by the journal's own socket.
         let of = format!("_SYSTEMD_UNIT={unit}");
-        self.last_lines(&[&of, "_TRANSPORT=stdout", "+", &of, "_TRANSPORT=syslog"], lines).await
+        journal::last_lines(&*self.commands, &[&of, "_TRANSPORT=stdout", "+", &of, "_TRANSPORT=syslog"], lines).await
+    }
+
+    async fn log(&self, unit: &str, most: usize, within: Duration) -> Log {
+        journal::read(&*self.commands, unit, most, within).await
+    }
+
+    async fn rest(&self) {
+        self.bus.close().await;
     }
 
     fn own(&self) -> Option<String> {
         let path = Path::new("/proc/self/cgroup");
         unit_of(&std::fs::read_to_string(path).ok()?)
-    }
-}
-
-impl Systemctl {
-    /// The last lines of the journal of this boot that `which` chooses.
-    async fn last_lines(&self, which: &[&str], lines: usize) -> Vec<String> {
-        let count = lines.to_string();
-        let argv = [&["journalctl", "-b", "-o", "cat", "-n", count.as_str(), "--no-pager", "--quiet"], which].concat();
-        match self.run(&argv, JOURNAL).await {
-            Ok((End::Exited(0), mut said)) => {
-                // One entry may have several lines.
-                said.drain(..said.len().saturating_sub(lines));
-                said
-            }
-            Ok((end, said)) => {
-                log::debug!("journalctl ended with {end:?}: {}", said.join("; "));
-                Vec::new()
-            }
-            Err(error) => {
-                log::debug!("{error}");
-                Vec::new()
-            }
-        }
     }
 }
 
@@ -265,7 +258,9 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
+    use crate::host::commands::Invocation;
     use crate::host::lines::OnLine;
+    use crate::text::SecretText;
 
     /// Answers every program with the same lines, and keeps what was run.
     #[derive(Default)]

@@ -7,8 +7,15 @@
 //! `pthread_getattr_np` finds the end of a stack for the standard library, which then says of a program that overflowed it
 //! what it died of; it reads `/proc/self/maps` for that, by all of `sscanf`. Without it, such a program dies of the same signal.
 //!
+//! [`streams`] and [`strings`] do the same for more of libc, of the one version whose parts are known.
+//!
 //! Only where the alias `dist` links (`.cargo/config.toml`): a program that unwinds, such as a static test, needs the
 //! unwinder, and on other machines nothing tells the linker to take these definitions in place of the others.
+
+#[cfg(glibc_2_36)]
+mod streams;
+#[cfg(glibc_2_36)]
+mod strings;
 
 use std::ffi::{c_char, c_int, c_void};
 use std::process::abort;

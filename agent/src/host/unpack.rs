@@ -12,6 +12,7 @@ mod entry;
 mod error;
 mod feed;
 mod format;
+pub(crate) mod judge;
 mod limit;
 mod links;
 mod members;

@@ -13,7 +13,7 @@ const ANOTHER: &str = "i-0fedcba9876543210";
 fn lost_by_a_reboot(example: &Example, address: &str) -> bool {
     let (kind, key) = address.split_once('.').unwrap();
     match kind {
-        "services" | "credentials" | "applications" => true,
+        "services" | "credentials" | "applications" | "workers" | "drains" => true,
         "commands" => matches!(example.field(kind, key, "once"), Some("boot" | "always")),
         "mounts" => !comes_back(&example.tree, key),
         // Its group may wait again, as when it comes out of a warm pool.

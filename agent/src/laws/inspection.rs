@@ -18,7 +18,7 @@ use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Judgment, Look, Outputs, Shape, Written};
+use crate::step::{AnyStep, Companion, Context, Difference, Fallback, Judgment, Look, Outputs, Shape, Written};
 use crate::text::Text;
 
 /// Far more turns than any inspection needs.
@@ -110,6 +110,10 @@ impl AnyStep for Watched {
 
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
         self.step.meanwhile(cx)
+    }
+
+    fn fall_back<'a>(&'a self, when: Fallback, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        self.step.fall_back(when, cx)
     }
 }
 

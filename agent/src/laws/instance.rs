@@ -6,13 +6,15 @@ use std::future::{Future, pending};
 use std::rc::Rc;
 use std::time::Duration;
 
+use futures_util::future::LocalBoxFuture;
+
 use crate::aws::Identity;
 use crate::aws::live::{Aws, Services};
 use crate::boot::{Boot, Ground, Request, StandIn, UserData};
 use crate::execute::Halt;
 use crate::facts;
 use crate::fake::aws::{
-    FakeAutoScaling, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, FakeRegistries,
+    FakeAutoScaling, FakeBalancers, FakeCloudFormation, FakeEc2, FakeMetadata, FakeObjects, FakeParameterStore, FakeRds, FakeRegistries,
     FakeSecretsManager,
 };
 use crate::fake::machine::{FakeMachine, Snapshot};
@@ -40,6 +42,7 @@ pub(super) struct Instance {
     pub(super) objects: Rc<FakeObjects>,
     pub(super) stacks: Rc<FakeCloudFormation>,
     pub(super) groups: Rc<FakeAutoScaling>,
+    pub(super) balancers: Rc<FakeBalancers>,
     /// What the group wants of the instance.
     pub(super) phase: Cell<Phase>,
     /// Whether metadata shows tags.
@@ -81,6 +84,7 @@ impl Instance {
         let rds = Rc::new(FakeRds::new(machine.clone(), REGION).inventing());
         let objects = Rc::new(FakeObjects::inventing());
         let (stacks, groups) = (Rc::new(FakeCloudFormation::new(machine.clone())), Rc::new(FakeAutoScaling::new(machine.clone())));
+        let balanced = machine.clone();
         let (phase, shows_tags) = (Cell::new(Phase::Serve), Cell::new(true));
         Self {
             example: example.clone(),
@@ -93,6 +97,7 @@ impl Instance {
             objects,
             stacks,
             groups,
+            balancers: Rc::new(FakeBalancers::new(balanced)),
             phase,
             shows_tags,
             values: Vec::new(),
@@ -131,8 +136,14 @@ impl Instance {
     /// The same, with another AWS.
     pub(super) async fn process_with(&self, services: Services) -> Process {
         let transcript = Transcript::default();
-        let request =
-            Request { user_data: UserData::Metadata, layers: None, only: Vec::new(), deadline: Duration::MAX, started_by_systemd: false };
+        let request = Request {
+            user_data: UserData::Metadata,
+            layers: None,
+            only: Vec::new(),
+            release: None,
+            deadline: Duration::MAX,
+            started_by_systemd: false,
+        };
         let boot = Boot::begin(Rc::new(request), self.ground(services).await, Rc::new(transcript.clone())).await;
         let plan = boot.reach().await.unwrap_or_else(|stop| panic!("{}: {stop:?}", self.example.name));
         Process { boot, plan, transcript }
@@ -147,6 +158,7 @@ impl Instance {
             identity: self.identity().await,
             tags: self.shows_tags.get().then(|| tags(&plan)),
             target_lifecycle_state: Some(if self.phase.get() == Phase::Warm { "Warmed:Stopped".into() } else { "InService".into() }),
+            notices: Vec::new(),
             failure: None,
         };
         Ground {
@@ -168,6 +180,7 @@ impl Instance {
             objects: self.objects.clone(),
             stacks: self.stacks.clone(),
             groups: self.groups.clone(),
+            balancers: self.balancers.clone(),
             registries: Rc::new(FakeRegistries),
         }
     }
@@ -222,9 +235,16 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) async fn run(self, stop: impl Future<Output = Halt>) -> Booted {
+        self.run_with(None, stop).await
+    }
+
+    /// The same, with what is done before anybody is told.
+    pub(super) async fn run_with(self, before_told: Option<LocalBoxFuture<'static, ()>>, stop: impl Future<Output = Halt>) -> Booted {
         let Self { boot, plan, transcript } = self;
         let mut execution = boot.execution(&plan);
+        before_told.into_iter().for_each(|work| execution.before_told(work));
         boot.carry_out(&mut execution, stop).await;
+        boot.testify(&plan).await;
         boot.beside(&mut execution, pending()).await;
         drop(execution);
         let (report, world) = (boot.recorder.report().clone(), boot.world().clone());

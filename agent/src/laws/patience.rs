@@ -1,12 +1,13 @@
 //! Every wait has an end, and that names what was waited for.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::pending;
 use std::rc::Rc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::aws::autoscaling::ActionResult;
 use crate::aws::live::Services;
 use crate::aws::{AwsError, SecretRequest, SecretValue, SecretsManager};
 use crate::execute::Halt;
@@ -171,4 +172,56 @@ services: { shop.service: {} }
     assert_eq!(booted.error("commands.slow"), "the boot's deadline of 5s passed, while it was waiting for /bin/slow to end");
     assert_eq!(booted.report.outcome, BootOutcome::Failed);
     assert_eq!(instance.boot_well().await.changed(), ["commands.behind", "commands.slow", "services.shop.service"]);
+}
+
+/// What two applications of one release build in turn.
+fn two_applications(times: &str) -> Instance {
+    let instance = instance(&format!(
+        "
+version: 1
+bundles: {{ app: {{ s3: s3://shop-releases/shop-1.zip, into: /opt/shop }} }}
+applications:
+  admin: {{ bundle: bundles.app, build: [[/bin/build]], run: {{ web: serve }}, port: 7000, proxy: {{ listen: 81 }} {times} }}
+  shop: {{ bundle: bundles.app, build: [[/bin/build]], run: {{ web: serve }} }}
+"
+    ));
+    instance.machine.on_command("build", |_, _| Outcome::Takes(Duration::from_secs(600), End::Exited(0)));
+    instance
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_whose_release_another_one_builds() {
+    let booted = two_applications("").boot_well().await;
+    let idle = &booted.report.steps.iter().find(|step| step.address.as_str() == "applications.admin").unwrap().idle;
+    assert!(idle.iter().any(|idle| idle.why == "for another application that builds the same release"), "{idle:?}");
+
+    let booted = two_applications(", timeout: 5m").boot().await;
+    insta::assert_snapshot!(booted.error("applications.admin"), @r"
+    another application that builds the same release took longer than this one has time
+      hint: give this application a longer `timeout:`, or find out what the other one waits for
+    ");
+    assert!(took(&booted, "applications.admin") <= 301.0);
+}
+
+/// Half of it would leave nobody knowing how it stands.
+#[tokio::test(start_paused = true)]
+async fn what_is_done_before_anybody_is_told_is_finished_though_the_deadline_passes() {
+    let signals = "stack: { cloudformation: { stack: s, resource: W } }, hook: { lifecycle_hook: { group: web, name: ready } }";
+    let instance = instance(&format!("version: 1\nfiles: {{ /etc/a: {{ content: a }} }}\nsignals: {{ {signals} }}\n"));
+    instance.groups.set(None, &[("ready", 30)]);
+    let (clock, done) = (instance.machine.host().clock, Rc::new(Cell::new(false)));
+    let stop = async {
+        instance.machine.host().clock.sleep(Duration::from_secs(60)).await;
+        Halt::Deadline(Explanation::new("the deadline passed", None))
+    };
+    let is_done = done.clone();
+    let work = Box::pin(async move {
+        clock.sleep(Duration::from_secs(95)).await;
+        is_done.set(true);
+    });
+    instance.process().await.run_with(Some(work), stop).await;
+    assert!(done.get());
+    assert_eq!(instance.stacks.signals().len(), 1, "and then it is told");
+    let over: Vec<ActionResult> = instance.groups.over().into_iter().map(|(_, result)| result).collect();
+    assert_eq!(over, [ActionResult::Continue], "the hook has waited");
 }

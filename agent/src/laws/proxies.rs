@@ -43,7 +43,7 @@ fn turn_to(instance: &mut Instance, text: &str) {
 
 /// The next release's jobs, which do not stay up.
 fn fail_jobs(instance: &Instance, name: &str, number: u32) {
-    instance.machine.add_unit(FakeUnit::new(&format!("{name}-jobs-{number}.service")).fails(1));
+    instance.machine.add_unit(FakeUnit::new(&format!("{name}.jobs-{number}.service")).fails(1));
 }
 
 fn site(instance: &Instance, name: &str) -> Option<String> {
@@ -143,7 +143,7 @@ async fn what_nginx_rejects_is_never_in_its_place() {
     let mut instance = instance(&shop(1, "port: 5000"));
     instance.boot_well().await;
     let was = proxy(&instance).await;
-    instance.machine.on_command("nginx", |invocation, on_line| {
+    instance.machine.on_command("systemd-run", |invocation, on_line| {
         if invocation.argv.iter().map(SecretText::expose).any(|word| word == "-t") {
             on_line("nginx: [emerg] invalid number of arguments in \"listen\" directive in /run/ingot/proxy/.tested/sites/shop.conf:2");
             return Outcome::Ends(End::Exited(1));
@@ -196,12 +196,20 @@ async fn the_applications_own_port_is_looked_at_too() {
 
 #[tokio::test(start_paused = true)]
 async fn killed_in_any_change_the_proxy_ends_as_if_it_had_not_been() {
+    let built = "build: [[/bin/build]]";
     let documents = [
-        (shop(1, "port: 5000"), shop(2, "port: 6000")),
-        (shop(1, "port: 5000"), shop(2, "port: 5000, proxy: none")),
-        (shop(1, "port: 5000"), document("store", 2, "port: 5000")),
+        (shop(1, "port: 5000"), shop(2, "port: 6000"), vec!["0.0.0.0:80", "127.0.0.1:6000"]),
+        (shop(1, "port: 5000"), shop(2, "port: 5000, proxy: none"), vec![]),
+        (shop(1, "port: 5000"), document("store", 2, "port: 5000"), vec!["0.0.0.0:80", "127.0.0.1:5000"]),
+        (shop(1, "proxy: none, port: 8080"), shop(2, "port: 5000, proxy: { listen: 8080 }"), vec!["0.0.0.0:8080", "127.0.0.1:5000"]),
+        (
+            shop(1, &format!("overlap: false, {built}")),
+            shop(2, &format!("overlap: false, proxy: {{ listen: 81 }}, {built}")),
+            vec!["0.0.0.0:81"],
+        ),
+        (shop(1, &format!("overlap: false, {built}")), shop(2, &format!("overlap: false, proxy: none, {built}")), vec![]),
     ];
-    for (old, new) in documents {
+    for (old, new, expected) in documents {
         for count in 0.. {
             let mut instance = instance(&old);
             instance.boot_well().await;
@@ -218,14 +226,7 @@ async fn killed_in_any_change_the_proxy_ends_as_if_it_had_not_been() {
             changes_nothing(&mut instance).await;
             let (files, ports) = proxy(&instance).await;
             assert!(!files.iter().any(|file| file.contains("staged") || file.contains(".tested")), "killed in change {count}: {files:?}");
-            let expected: Vec<&str> = if new.contains("none") {
-                Vec::new()
-            } else if new.contains("6000") {
-                vec!["0.0.0.0:80", "127.0.0.1:6000"]
-            } else {
-                vec!["0.0.0.0:80", "127.0.0.1:5000"]
-            };
-            assert_eq!(ports, expected, "killed in change {count}");
+            assert_eq!(ports, expected, "killed in change {count} on the way to {new}");
             if !died {
                 assert_ne!((files, ports), was);
                 break;
@@ -273,6 +274,39 @@ async fn tls_alone_is_no_http_after_a_reboot() {
     instance.machine.restart_process();
     instance.boot_well().await;
     assert_eq!(site(&instance, "shop"), Some(whole));
+}
+
+/// The boot has read its certificate again, whatever becomes of the next release.
+#[tokio::test(start_paused = true)]
+async fn after_a_reboot_what_serves_has_its_certificate_while_the_next_one_is_built_and_where_that_fails() {
+    let tls = "proxy: { listen: [], tls: { certificate: \"{{secrets.site.certificate}}\", key: \"{{secrets.site.key}}\" } }";
+    for environment in ["", ", environment: { KEY: \"{{secrets.site.key}}\" }"] {
+        let text = |version| {
+            shop(version, &format!("port: 5000, build: [[/bin/build]], {tls}{environment}"))
+                + "secrets: { site: { secrets_manager: site } }"
+        };
+        let mut instance = instance(&text(1));
+        instance.secrets = std::rc::Rc::new(
+            FakeSecretsManager::default()
+                .with("site", "{\"certificate\": \"-----BEGIN CERTIFICATE-----\", \"key\": \"-----BEGIN PRIVATE KEY-----\"}"),
+        );
+        instance.boot_well().await;
+        let whole = site(&instance, "shop").unwrap();
+        reboot(&instance).await;
+        assert_ne!(site(&instance, "shop").as_ref(), Some(&whole));
+        turn_to(&mut instance, &text(2));
+        let (machine, seen) = (instance.machine.clone(), std::rc::Rc::new(std::cell::RefCell::new(None)));
+        let during = std::rc::Rc::clone(&seen);
+        instance.machine.on_command("build", move |_, _| {
+            *during.borrow_mut() = machine.file(SITE).map(|(text, _)| text);
+            Outcome::Ends(End::Exited(4))
+        });
+        let booted = instance.boot().await;
+        assert!(booted.error("applications.shop").contains("app-1 keeps serving"), "{}", booted.transcript.text());
+        assert_eq!(seen.borrow().as_ref(), Some(&whole), "while it was built");
+        assert_eq!(site(&instance, "shop"), Some(whole), "after it has failed");
+        assert_eq!(ports(&instance).await, ["0.0.0.0:443", "127.0.0.1:5000"]);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::fake::machine::FakeMachine;
+use crate::host::units::Log;
 use crate::host::{HostError, Launch, Unit, Units};
 use crate::laws::example::Example;
 
@@ -98,6 +99,10 @@ impl Units for ReadingUnits {
         self.machine.stop(unit, timeout).await
     }
 
+    async fn terminate(&self, unit: &str) -> Result<(), HostError> {
+        self.machine.terminate(unit).await
+    }
+
     async fn launch(&self, launch: &Launch, timeout: Duration) -> Result<(), HostError> {
         self.machine.launch(launch, timeout).await
     }
@@ -117,6 +122,12 @@ impl Units for ReadingUnits {
     async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
         self.machine.output(unit, lines).await
     }
+
+    async fn log(&self, unit: &str, most: usize, within: Duration) -> Log {
+        self.machine.log(unit, most, within).await
+    }
+
+    async fn rest(&self) {}
 
     fn own(&self) -> Option<String> {
         self.machine.own()

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use super::fastcgi;
@@ -35,6 +36,9 @@ pub(crate) trait Probes {
     async fn fastcgi(&self, at: SocketAddr, root: &str, path: &str, timeout: Duration) -> Result<u16, String>;
     /// One TCP connection to `host:port`.
     async fn tcp(&self, address: &str, timeout: Duration) -> Result<(), String>;
+    /// One TCP connection to a port of this machine that a container engine publishes: it has to stay. docker accepts before
+    /// anybody listens inside, and closes what it cannot pass on.
+    async fn published(&self, port: u16, timeout: Duration) -> Result<(), String>;
 }
 
 /// Probes of this machine. The client is made by the first http probe, because TLS costs a little.
@@ -84,7 +88,22 @@ impl Probes for NetProbes {
         };
         tokio::time::timeout(timeout, connect).await.unwrap_or_else(|_| Err(format!("no answer within {timeout:?}")))
     }
+
+    async fn published(&self, port: u16, timeout: Duration) -> Result<(), String> {
+        let late = || format!("no answer within {timeout:?}");
+        let connect = TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let mut stream = tokio::time::timeout(timeout, connect).await.map_err(|_| late())?.map_err(|error| in_short(&error))?;
+        match tokio::time::timeout(STAYS, stream.read(&mut [0; 1])).await {
+            Ok(Ok(0) | Err(_)) => Err("the connection was closed at once: nobody listens inside yet".to_owned()),
+            Ok(Ok(_)) | Err(_) => Ok(()),
+        }
+    }
 }
+
+/// How long a connection to a published port has to stay. docker's proxy is refused by the container at once.
+///
+/// Source: moby's cmd/docker-proxy/tcp_proxy_linux.go, `clientLoop`.
+const STAYS: Duration = Duration::from_millis(200);
 
 fn client() -> Result<reqwest::Client, Box<dyn std::error::Error>> {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
@@ -219,6 +238,22 @@ mod tests {
     async fn tells_the_status_and_follows_no_redirect() {
         let port = server("HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n").await;
         assert_eq!(NetProbes::default().http(&format!("http://localhost:{port}/health"), SOON).await, Ok(302));
+    }
+
+    /// As docker's proxy does it.
+    #[tokio::test]
+    async fn a_published_port_behind_which_nobody_listens_does_not_serve() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let probes = NetProbes::default();
+        let accepted = async { drop(listener.accept().await.unwrap()) };
+        let (probed, ()) = tokio::join!(probes.published(port, SOON), accepted);
+        assert_eq!(probed, Err("the connection was closed at once: nobody listens inside yet".to_owned()));
+        assert_eq!(probes.tcp(&format!("127.0.0.1:{port}"), SOON).await, Ok(()));
+        // Those that wait for what they are asked are there.
+        assert_eq!(NetProbes::default().published(server("").await, SOON).await, Ok(()));
+        drop(listener);
+        assert_eq!(probes.published(port, SOON).await, Err("connection refused".to_owned()));
     }
 
     #[tokio::test]

@@ -117,22 +117,13 @@ fn holds_text(value: &Json, path: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::document::BootDocument;
-    use crate::document::source::{Layers, TemplateTexts};
-    use crate::plan::Plan;
+    use crate::plan::tests;
 
     fn advised(files: &str) -> Vec<String> {
-        let text = format!(
-            "#ingot\nversion: 1\nvalues: {{ name: shop, port: 80, debug: true, hosts: [a, b], ports: [1, 2] }}\n\
-             secrets: {{ db: {{ parameter: /db }} }}\nvolumes: {{ d: {{ from: {{ device: /dev/sdf }} }} }}\n{files}\n"
-        );
-        let mut layers = Layers::default();
-        layers.add_named("test", text.as_bytes());
-        let document = BootDocument::of(layers);
-        assert_eq!(document.mistakes, [], "{text}");
-        let (plan, warnings) = Plan::compile_with_advice(document, &TemplateTexts::new());
-        plan.unwrap();
-        warnings.entries().into_iter().map(|entry| format!("{} / {}", entry.message, entry.hint.unwrap())).collect()
+        tests::advised(&format!(
+            "values: {{ name: shop, port: 80, debug: true, hosts: [a, b], ports: [1, 2] }}\n\
+             secrets: {{ db: {{ parameter: /db }} }}\nvolumes: {{ d: {{ from: {{ device: /dev/sdf }} }} }}\n{files}"
+        ))
     }
 
     fn file(path: &str, content: &str) -> Vec<String> {

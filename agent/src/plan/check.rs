@@ -13,9 +13,10 @@ use crate::document::tree::Node;
 use crate::document::{Item, KINDS};
 use crate::facts;
 use crate::failure::nearest;
+use crate::gather::Gather as _;
 use crate::plan::advice::Adviser;
-use crate::plan::place;
 use crate::plan::values::Values;
+use crate::plan::{grace, place, trust};
 use crate::step::{HasFields, Order, Shape, Shapes, Written};
 use crate::template::{Bare, Scope, Template, TemplateError, descend};
 use crate::text::{Place, Text};
@@ -24,22 +25,25 @@ pub(crate) struct Checker<'a> {
     items: &'a BTreeMap<Address, Item>,
     shapes: &'a Shapes<'a>,
     broken: &'a [Address],
+    not_due: &'a [Address],
     sources: &'a mut Sources,
     mistakes: &'a mut Vec<Mistake>,
     /// What an author should know, though it is not a mistake; `None` where nobody asks.
     advice: Option<&'a mut Vec<Mistake>>,
+    /// Of what is in `sources` and is looked for places in.
+    index: place::Index,
 }
 
 impl<'a> Checker<'a> {
     pub(crate) fn new(
         items: &'a BTreeMap<Address, Item>,
         shapes: &'a Shapes<'a>,
-        broken: &'a [Address],
+        (broken, not_due): (&'a [Address], &'a [Address]),
         sources: &'a mut Sources,
         mistakes: &'a mut Vec<Mistake>,
         advice: Option<&'a mut Vec<Mistake>>,
     ) -> Self {
-        Self { items, shapes, broken, sources, mistakes, advice }
+        Self { items, shapes, broken, not_due, sources, mistakes, advice, index: place::Index::default() }
     }
 
     pub(crate) fn values(&mut self, node: &Node) -> Values {
@@ -105,12 +109,14 @@ impl<'a> Checker<'a> {
             (None, None) => None,
         };
         let files = self.items.iter().filter(|(address, _)| address.kind() == "files");
-        let written = Written::new(Box::new(move || files.filter_map(|(address, item)| Some((address.key(), text(item)?))).collect()));
+        let written = Written::new(Box::new(move || files.filter_map(|(address, item)| Some((address.key(), text(item)?))).gather()));
         for (address, item) in self.items {
             for objection in item.step.advice_beside(address.key(), &written) {
                 advice.push(Mistake::of(&item.place, objection));
             }
         }
+        trust::advise(self.items, self.shapes, advice);
+        grace::advise(self.items, advice);
     }
 
     /// Every reference of every step, in the order of the steps, checked.
@@ -140,7 +146,7 @@ impl<'a> Checker<'a> {
                 let helper = if n == 0 && file.is_none() { item.step.quoted_by(address.key()) } else { None };
                 let mut search = None;
                 let place = |bare: &Bare| {
-                    let search = search.get_or_insert_with(|| place::Search::of(self.sources, start));
+                    let search = search.get_or_insert_with(|| place::Search::of(&self.index, self.sources, start));
                     search.find(bare.position.line, &bare.written)
                 };
                 Adviser::new(values.written(), advice).look_at(&template, text.raw(), helper, place);
@@ -163,11 +169,12 @@ impl<'a> Checker<'a> {
         }
         references.sort_unstable();
         references.dedup();
+        self.open_uses(address, item, &references);
         for (target, place) in item.after.iter().flatten() {
-            self.names(target, place, address);
+            self.names(target, place, address, false);
         }
         for target in &shape.watches {
-            self.names(target, &item.place, address);
+            self.names(target, &item.place, address, shape.needs_watched);
         }
         let secret = references.iter().any(Reference::is_secret);
         for objection in item.step.objections(address.key(), secret) {
@@ -176,13 +183,27 @@ impl<'a> Checker<'a> {
         references
     }
 
+    /// Adds the advice about the use of a step that may not be due where this one is.
+    fn open_uses(&mut self, address: &Address, item: &Item, references: &[Reference]) {
+        let Some(advice) = &mut self.advice else { return };
+        let used = references.iter().filter(|reference| reference.usage != Usage::Tested).filter_map(Reference::address);
+        let mut open: Vec<(Address, &Text)> = used.filter_map(|used| Some((used.clone(), self.items.get(&used)?.when.as_ref()?))).collect();
+        open.dedup();
+        for (used, when) in open.iter().filter(|(_, when)| item.when.as_ref().map(Text::raw) != Some(when.raw())) {
+            let message = format!("{address} uses {used}, which is only there where `{}` is true", when.raw());
+            advice.push(Mistake::at(&item.place, message, "give both the same `when:`, unless one follows from the other"));
+        }
+    }
+
     /// Fills in what goes over lists of values within each other, and finds out now that it becomes too large.
     fn fits(&mut self, template: &Template, values: &Values, start: &Place) {
         if !template.multiplies() || template.references().iter().any(|reference| reference.root() != "values") {
             return;
         }
         let Ok(known) = values.resolve(&Json::Null) else { return };
-        if let Err(error @ TemplateError::TooLarge { .. }) = template.render(&Scope::from(serde_json::json!({ "values": known }))) {
+        if let Err(error @ TemplateError::TooLarge { .. }) =
+            template.render(&Scope::from(Json::Object([("values".to_owned(), known)].into_iter().collect())))
+        {
             self.mistakes.push(Mistake::of_template(start, &error));
         }
     }
@@ -202,19 +223,22 @@ impl<'a> Checker<'a> {
 
     fn place_in_text(&self, start: &Place, template: &Template, reference: &Reference) -> Place {
         let line = template.position_of(reference).map_or(1, |position| position.line);
-        place::in_text(self.sources, start, line, &reference.written)
+        place::in_text(&self.index, self.sources, start, line, &reference.written)
     }
 
-    /// Checks that a whole step that is named is there.
-    fn names(&mut self, target: &Address, place: &Place, own: &Address) {
+    /// Checks that a whole step that is named is there, or is one that is not due and that nobody needs.
+    fn names(&mut self, target: &Address, place: &Place, own: &Address, is_needed: bool) {
         if target == own {
             self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
         } else if self.shapes.get(target).is_some_and(|shape| shape.order == Order::AfterEverything) {
             let message = format!("{own} cannot wait for {target}, which comes after everything");
             self.mistakes.push(Mistake::at(place, message, "take it away"));
-        } else if !self.is_declared(target) {
+        } else if !self.is_declared(target) && (is_needed || !self.not_due.contains(target)) {
             let (hint, known) = self.nearest_address(target);
-            let wrong = Wrong { message: format!("there is no step {target}"), hint, may_come_later: !known };
+            let wrong = match self.not_due.contains(target) {
+                true => left_out(&format!("{own} needs {target}"), target),
+                false => Wrong { message: format!("there is no step {target}"), hint, may_come_later: !known },
+            };
             self.mistakes.push(wrong.at(place));
         }
     }
@@ -262,6 +286,9 @@ impl<'a> Checker<'a> {
         if !self.is_declared(&address) {
             let tested = reference.usage == Usage::Tested;
             return (!tested).then(|| {
+                if self.not_due.contains(&address) {
+                    return left_out(&format!("`{reference}` is not there"), &address);
+                }
                 let (hint, known) = self.nearest_address(&address);
                 Wrong { message: format!("`{reference}` refers to nothing: there is no step {address}"), hint, may_come_later: !known }
             });
@@ -279,8 +306,14 @@ impl<'a> Checker<'a> {
     }
 }
 
+/// What is wrong with the use of a step that is not due.
+fn left_out(what: &str, target: &Address) -> Wrong {
+    let message = format!("{what}: {target} is not due, for its `when:` is false");
+    Wrong::new(message, "give both the same `when:`, or use it only where {{#if (has …)}} finds it")
+}
+
 /// What is wrong with a reference.
-struct Wrong {
+pub(super) struct Wrong {
     message: String,
     hint: String,
     /// See [`Mistake::may_come_later`]. A slip of the finger will not come.
@@ -288,11 +321,11 @@ struct Wrong {
 }
 
 impl Wrong {
-    fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { message: message.into(), hint: hint.into(), may_come_later: false }
     }
 
-    fn at(self, place: &Place) -> Mistake {
+    pub(super) fn at(self, place: &Place) -> Mistake {
         Mistake { may_come_later: self.may_come_later, ..Mistake::at(place, self.message, self.hint) }
     }
 }
@@ -312,7 +345,7 @@ fn in_fields(reference: &Reference, address: &Address, fields: HasFields) -> Opt
     }
 }
 
-fn in_values(reference: &Reference, tree: &Json) -> Option<Wrong> {
+pub(super) fn in_values(reference: &Reference, tree: &Json) -> Option<Wrong> {
     let mut at = tree;
     for (depth, segment) in reference.segments.iter().enumerate().skip(1) {
         match descend(at, std::slice::from_ref(segment)) {
@@ -346,7 +379,7 @@ fn in_values(reference: &Reference, tree: &Json) -> Option<Wrong> {
     })
 }
 
-fn in_facts(reference: &Reference) -> Option<Wrong> {
+pub(super) fn in_facts(reference: &Reference) -> Option<Wrong> {
     let Some(name) = reference.segments.get(1) else {
         return Some(Wrong::new("`instance` alone names no fact", "name one, as in instance.id"));
     };

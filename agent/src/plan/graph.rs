@@ -8,9 +8,10 @@ use std::path::Path;
 use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
 use crate::document::error::Mistake;
-use crate::plan::unit::{Need, Rest, Unit, dependents, needed_by};
+use crate::gather::Gather as _;
+use crate::plan::unit::{Need, Rest, Unit, dependents, dependents_of, needed_by};
 use crate::plan::{phases, rest};
-use crate::step::{Order, Phase, Shapes};
+use crate::step::{Order, Phase, Shape, Shapes};
 
 /// Groups steps into units and finds their edges; cycles are mistakes.
 pub(crate) fn units(
@@ -45,6 +46,8 @@ fn grouped(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, index: &dyn Fn(
                 members: Vec::new(),
                 needs: Vec::new(),
                 rest: match order {
+                    // Whatever else it comes after.
+                    Order::AfterServices => Rest::After(0),
                     Order::AfterTheRest | Order::BeforeServices if item.after.is_none() => Rest::After(0),
                     Order::ByReferences => Rest::ALL,
                     _ => Rest::Apart,
@@ -90,11 +93,12 @@ fn find_needs(
     }
 }
 
-/// Services without `after:` come after the applications, unless these wait for them.
+/// Services without `after:` come after the applications, unless these wait for them; what comes after services comes after
+/// both.
 fn put_services_last(units: &mut [Unit], unit_of: &[usize], items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>) {
     let of = |order: Order| {
         let all = items.values().zip(shapes.values()).enumerate();
-        let found = all.filter(move |(_, (item, shape))| shape.order == order && (order == Order::BeforeServices || item.after.is_none()));
+        let found = all.filter(move |(_, (item, shape))| shape.order == order && (order != Order::AfterTheRest || item.after.is_none()));
         found.map(|(at, _)| unit_of[at]).collect::<Vec<_>>()
     };
     for application in of(Order::BeforeServices) {
@@ -103,6 +107,16 @@ fn put_services_last(units: &mut [Unit], unit_of: &[usize], items: &BTreeMap<Add
             let is_named = units[service].needs.iter().any(|need| need.unit == application);
             if !needed.contains(&service) && !is_named {
                 units[service].needs.push(Need { unit: application, uses: false });
+            }
+        }
+    }
+    let serves = |shape: &Shape<'_>| matches!(shape.order, Order::AfterTheRest | Order::BeforeServices);
+    let serving: Vec<usize> = shapes.values().enumerate().filter(|(_, shape)| serves(shape)).map(|(at, _)| unit_of[at]).collect();
+    for last in of(Order::AfterServices) {
+        let behind = dependents_of(&[last], units);
+        for unit in serving.iter().copied().filter(|unit| !behind.contains(unit)) {
+            if !units[last].needs.iter().any(|need| need.unit == unit) {
+                units[last].needs.push(Need { unit, uses: false });
             }
         }
     }
@@ -147,7 +161,7 @@ fn groups(shapes: &Shapes<'_>, index: &dyn Fn(&Address) -> Option<usize>) -> Vec
 
 /// Names every cycle in full.
 fn report_cycles(units: &[Unit], addresses: &[&Address], items: &BTreeMap<Address, Item>, mistakes: &mut Vec<Mistake>) {
-    let mut left: BTreeSet<usize> = (0..units.len()).collect();
+    let mut left: BTreeSet<usize> = (0..units.len()).gather();
     let mut unmet: Vec<usize> = units.iter().map(|unit| unit.needs.len()).collect();
     let dependents = dependents(units);
     let mut free: Vec<usize> = left.iter().copied().filter(|at| unmet[*at] == 0).collect();

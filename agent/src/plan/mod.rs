@@ -5,13 +5,24 @@
 
 mod advice;
 mod check;
+mod claims;
+mod current;
+pub(crate) mod due;
+mod evidence;
+mod filled;
+mod grace;
 mod graph;
 mod line_breaks;
+mod longest;
 mod phases;
 mod place;
 mod ports;
 pub(crate) mod preview;
+mod release;
 mod rest;
+mod resumed;
+mod siblings;
+mod trust;
 mod unit;
 mod values;
 
@@ -19,18 +30,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use futures_util::future::LocalBoxFuture;
-
 use crate::address::{Address, Reference};
 use crate::document::BootDocument;
 use crate::document::error::{DocumentError, Mistake};
 use crate::document::source::TemplateTexts;
-use crate::failure::Explanation;
-use crate::step::{AnyStep, AsksAws, Context, Outline, Outputs, Phase, Shapes, Siblings};
+use crate::step::{AnyStep, AsksAws, Leader, Outline, Phase, Shapes};
+use crate::steps::drain;
 use crate::template::Template;
+use crate::text::Text;
 
+pub(crate) use release::{Known, OfRelease};
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
-pub(crate) use values::Values;
+pub(crate) use values::{Facts, Values};
+
+/// The kinds of steps whose units are stopped when the machine ends.
+const SERVING: [&str; 4] = ["services", "applications", "workers", "mounts"];
 
 /// What runs, after what.
 #[derive(Debug)]
@@ -43,8 +57,18 @@ pub(crate) struct Plan {
     pub(crate) values: Values,
     /// Whether it matters in which phase this instance is.
     pub(crate) heeds_phase: bool,
+    /// Steps that are not there, for their `when:` is false.
+    pub(crate) not_due: Vec<Address>,
+    /// Steps that count as due since the facts are not known that decide it, each with its `when:`.
+    pub(crate) open: Vec<(Address, String)>,
+    claims: Option<Text>,
+    /// Why not every secret of the document is in it.
+    pub(crate) hides: Option<String>,
     /// Every step of the document that listens, and its ports.
     listening: Vec<(Address, Vec<u16>)>,
+    leaders: BTreeMap<Address, Leader>,
+    /// As [`Siblings::serving`](crate::step::Siblings::serving).
+    serving: Vec<Address>,
 }
 
 /// One step of the plan.
@@ -82,18 +106,29 @@ impl Plan {
         (plan, DocumentError::warnings(advice, sources))
     }
 
-    fn compile_and_advise(document: BootDocument, texts: &TemplateTexts, advice: Option<&mut Vec<Mistake>>) -> Result<Self, DocumentError> {
-        let BootDocument { values, items, broken, mut sources, mut mistakes } = document;
+    fn compile_and_advise(
+        mut document: BootDocument,
+        texts: &TemplateTexts,
+        advice: Option<&mut Vec<Mistake>>,
+    ) -> Result<Self, DocumentError> {
+        // A value that cannot be filled in has mistakes, which are found below.
+        let _ = due::settle(&mut document, Facts::None);
+        let BootDocument { values, claims, items, broken, not_due, mut sources, mut mistakes, on_a_desk } = document;
         let shapes = Shapes::in_order(items.iter().map(|(address, item)| (address, item.step.shape(address.key()))));
         let (values, templates, nodes) = {
-            let mut checker = check::Checker::new(&items, &shapes, &broken, &mut sources, &mut mistakes, advice);
+            let mut checker = check::Checker::new(&items, &shapes, (&broken, &not_due), &mut sources, &mut mistakes, advice);
             let values = checker.values(&values);
             let templates = checker.templates(texts);
             let nodes = checker.nodes(&values, &templates);
             checker.beside(texts);
             (values, templates, nodes)
         };
+        if on_a_desk {
+            filled::check(&items, &nodes, &values, &mut mistakes);
+        }
         ports::check(&items, &shapes, &mut mistakes);
+        claims::check(claims.as_ref(), &items, &shapes, &values, &mut mistakes);
+        evidence::check(&items, &values, &mut mistakes);
         let units = graph::units(&items, &shapes, &nodes, &mut mistakes);
         if !mistakes.is_empty() {
             return Err(DocumentError::new(mistakes, sources));
@@ -101,6 +136,14 @@ impl Plan {
         let heeds_phase = items.values().any(|item| item.common.phase.is_some()) || shapes.values().any(|shape| shape.heeds_phase);
         let of_steps = items.keys().zip(shapes.values()).filter(|(_, shape)| !shape.ports.is_empty());
         let listening = of_steps.map(|(address, shape)| (address.clone(), shape.ports.clone())).collect();
+        let leaders = current::leaders(&items, &shapes, &nodes);
+        // A drain alone asks for it.
+        let drains = items.keys().any(|address| address.kind() == drain::KIND);
+        let in_order = if drains { unit::in_order(&units) } else { Vec::new() };
+        let serving = in_order.into_iter().flat_map(|at| &units[at].members);
+        let addresses: Vec<&Address> = items.keys().collect();
+        let serving = serving.map(|at| addresses[*at]).filter(|address| SERVING.contains(&address.kind())).cloned().collect();
+        let open = items.iter().filter_map(|(address, item)| Some((address.clone(), item.when.as_ref()?.raw().to_owned()))).collect();
         let kept: Vec<(Duration, Outline)> = shapes.values().map(|shape| (shape.patience, shape.outline())).collect();
         let nodes = items
             .into_iter()
@@ -116,7 +159,7 @@ impl Plan {
                 address,
             })
             .collect();
-        Ok(Self { nodes, units, templates, values, heeds_phase, listening })
+        Ok(Self { nodes, units, templates, values, heeds_phase, not_due, open, claims, hides: None, listening, leaders, serving })
     }
 
     /// Every reference of the plan, in values too.
@@ -136,13 +179,7 @@ impl Plan {
 
     /// The keys of the tags that are referred to.
     pub(crate) fn tags(&self) -> BTreeSet<&str> {
-        let tags = self.references().filter_map(|reference| match reference.segments.as_slice() {
-            [root, tags, key, ..] if root == "instance" && tags == crate::facts::TAGS => Some(key.as_str()),
-            _ => None,
-        });
-        let mut keys = BTreeSet::new();
-        keys.extend(tags);
-        keys
+        tags(self.references())
     }
 
     /// References to `instance`, `secrets` and whatever else only a running machine knows, for placeholders.
@@ -204,6 +241,9 @@ impl Plan {
         let mut keep = BTreeSet::new();
         let mut next = Vec::new();
         for address in addresses {
+            if self.not_due.contains(address) {
+                return Err(format!("{address} is not due: its `when:` is false"));
+            }
             let Some(unit) = self.units.iter().position(|unit| unit.members.iter().any(|at| self.nodes[*at].address == *address)) else {
                 let known = self.nodes.iter().map(|node| node.address.as_str());
                 let near =
@@ -241,31 +281,27 @@ impl Plan {
                 Unit { members: unit.members.iter().filter_map(|at| place(&members, *at)).collect(), needs: needs.collect(), ..*unit }
             })
             .collect();
-        let mut at = 0;
-        self.nodes.retain(|_| {
+        let (mut at, hides) = (0, &mut self.hides);
+        self.nodes.retain(|node| {
             at += 1;
-            place(&members, at - 1).is_some()
+            let is_kept = place(&members, at - 1).is_some();
+            if !is_kept && node.address.kind() == "secrets" {
+                *hides = Some(format!("{} was left out of this boot", node.address));
+            }
+            is_kept
         });
     }
 }
 
-impl Siblings for Plan {
-    fn outputs<'a>(&'a self, address: &'a Address, cx: &'a Context<'a>) -> LocalBoxFuture<'a, Result<Outputs, Explanation>> {
-        Box::pin(async move {
-            let missing = || Explanation::new(format!("there is no step {address}"), None);
-            let node = self.nodes.iter().find(|node| node.address == *address).ok_or_else(missing)?;
-            if let Some(given) = cx.world.known.given(address) {
-                return Ok(given);
-            }
-            let cx = Context { address: &node.address, references: &node.references, holds_secret: node.holds_secret, ..*cx };
-            node.step.outputs(&cx).await
-        })
-    }
-
-    fn listening(&self, kind: &str) -> Vec<(&str, &[u16])> {
-        let of_kind = self.listening.iter().filter(|(address, _)| address.kind() == kind);
-        of_kind.map(|(address, ports)| (address.key(), ports.as_slice())).collect()
-    }
+/// The keys of the tags among what is referred to.
+pub(crate) fn tags<'a>(references: impl IntoIterator<Item = &'a Reference>) -> BTreeSet<&'a str> {
+    let tags = references.into_iter().filter_map(|reference| match reference.segments.as_slice() {
+        [root, tags, key, ..] if root == "instance" && tags == crate::facts::TAGS => Some(key.as_str()),
+        _ => None,
+    });
+    let mut keys = BTreeSet::new();
+    keys.extend(tags);
+    keys
 }
 
 /// The place that one of those that are kept has once the others are gone. They are in their order.
@@ -282,6 +318,51 @@ mod tests {
         let mut layers = Layers::default();
         layers.add_named("test", format!("#ingot\nversion: 1\n{steps}\n").as_bytes());
         Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap()
+    }
+
+    /// Each warning about a document that has no mistakes, with its hint.
+    pub(super) fn advised(steps: &str) -> Vec<String> {
+        let mut layers = Layers::default();
+        layers.add_named("test", format!("#ingot\nversion: 1\n{steps}\n").as_bytes());
+        let (plan, warnings) = Plan::compile_with_advice(BootDocument::of(layers), &BTreeMap::new());
+        assert!(plan.is_ok(), "{steps}");
+        warnings.entries().into_iter().map(|entry| format!("{} / {}", entry.message, entry.hint.unwrap())).collect()
+    }
+
+    fn mistake(steps: &str) -> String {
+        let mut layers = Layers::default();
+        let bundle = "bundles: { app: { s3: s3://shop/app.zip, into: /opt/app } }";
+        layers.add_named("test", format!("#ingot\nversion: 1\n{bundle}\napplications:\n{steps}\n").as_bytes());
+        Plan::compile(BootDocument::of(layers), &BTreeMap::new()).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn two_applications_do_not_build_one_release_in_two_ways() {
+        let two = |one: &str, other: &str| {
+            mistake(&format!("  a: {{ bundle: bundles.app {one} }}\n  b: {{ bundle: bundles.app, port: 6000, proxy: none {other} }}"))
+        };
+        let found = two("", ", build: [[make]]");
+        assert!(found.contains("applications.b builds bundles.app by other commands than applications.a"), "{found}");
+        assert_eq!(two(", build: [[make]]", ", build: [[make]]"), "");
+    }
+
+    #[test]
+    fn an_application_has_time_to_go_back() {
+        let found = mistake("  a: { bundle: bundles.app, timeout: 90s }");
+        assert!(found.contains("`timeout` of applications.a is 90s; half of it is for going back, which may take 100.05s"), "{found}");
+        assert!(mistake("  a: { bundle: bundles.app, timeout: 120s, ready: { timeout: 20s } }").contains("60.05s"));
+        assert_eq!(mistake("  a: { bundle: bundles.app, timeout: 121s, ready: { timeout: 20s } }"), "");
+    }
+
+    #[test]
+    fn what_is_asked_for_after_a_reboot_is_no_secret() {
+        let with = |fields: &str| {
+            mistake(&format!(
+                "  a: {{ bundle: bundles.app, ready: {{ http: '/health?key={{{{secrets.key}}}}' }} {fields} }}\nsecrets: {{ key: {{ secrets_manager: key }} }}"
+            ))
+        };
+        assert!(with(", set_instance_health: true").contains("`ready.http` holds a secret"));
+        assert_eq!(with(""), "");
     }
 
     #[test]

@@ -1,51 +1,105 @@
 //! Where a path of a template stands in a document.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::document::error::Sources;
 use crate::text::Place;
 
-/// Finds `written` again in the lines of the document, from where its string begins at `start`. `line` is its line within
-/// the string, from 1. Where it is not found, the beginning is near enough.
-pub(super) fn in_text(sources: &Sources, start: &Place, line: usize, written: &str) -> Place {
-    Search::within(sources, start, line + 1).find(line, written)
+/// How many characters of a line are gone through to get to a column, at most.
+const STRIDE: usize = 256;
+
+/// How many bytes of a line are searched: a document may be one line, with thousands of strings in it.
+const WINDOW: usize = 64 << 10;
+
+/// The documents, each gone through once however many places in it are looked for.
+#[derive(Debug, Default)]
+pub(super) struct Index(RefCell<BTreeMap<Arc<str>, Rc<Indexed>>>);
+
+/// One document.
+#[derive(Debug)]
+struct Indexed {
+    text: Arc<str>,
+    /// Where each line begins, in bytes.
+    lines: Vec<usize>,
+    /// Where every so manieth character is, of lines that have as many.
+    columns: BTreeMap<usize, Vec<usize>>,
 }
 
-/// The same, for those who look for many in one string: what was gone through for one is not gone through for the next, since a
-/// document may be one line.
+impl Index {
+    fn of(&self, sources: &Sources, file: &Arc<str>) -> Rc<Indexed> {
+        let indexed = || Rc::new(Indexed::of(sources.get(file).cloned().unwrap_or_else(|| "".into())));
+        self.0.borrow_mut().entry(file.clone()).or_insert_with(indexed).clone()
+    }
+}
+
+impl Indexed {
+    fn of(text: Arc<str>) -> Self {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
+        let mut indexed = Self { text, lines, columns: BTreeMap::new() };
+        for n in 0..indexed.lines.len() {
+            let line = indexed.line(n);
+            if line.len() > STRIDE {
+                let columns = line.char_indices().step_by(STRIDE).map(|(at, _)| at).collect();
+                indexed.columns.insert(n, columns);
+            }
+        }
+        indexed
+    }
+
+    /// A line without its end; empty where there is none.
+    fn line(&self, n: usize) -> &str {
+        let Some(begin) = self.lines.get(n) else { return "" };
+        let end = self.lines.get(n + 1).map_or(self.text.len(), |next| next - 1);
+        self.text[*begin..end].trim_end_matches('\r')
+    }
+
+    /// The line at a byte of it, as much as is searched.
+    fn window(&self, n: usize, from: usize) -> &str {
+        let rest = self.line(n).get(from..).unwrap_or_default();
+        &rest[..rest.floor_char_boundary(WINDOW)]
+    }
+
+    /// The byte of a line at a column, which counts from 1.
+    fn byte(&self, n: usize, column: usize) -> usize {
+        let (line, before) = (self.line(n), column.saturating_sub(1));
+        let stride = self.columns.get(&n).and_then(|columns| Some((columns.get(before / STRIDE)?, before % STRIDE)));
+        let (from, before) = stride.map_or((0, before), |(from, before)| (*from, before));
+        line[from..].char_indices().nth(before).map_or(line.len(), |(at, _)| from + at)
+    }
+
+    /// The column of a byte of a line.
+    fn column(&self, n: usize, byte: usize) -> usize {
+        let known = self.columns.get(&n).map_or(0, |columns| columns.partition_point(|at| *at <= byte).saturating_sub(1));
+        let from = self.columns.get(&n).map_or(0, |columns| columns[known]);
+        known * STRIDE + self.line(n)[from..byte].chars().count() + 1
+    }
+}
+
+/// Finds `written` again in the lines of the document, from where its string begins at `start`. `line` is its line within
+/// the string, from 1. Where it is not found, the beginning is near enough.
+pub(super) fn in_text(index: &Index, sources: &Sources, start: &Place, line: usize, written: &str) -> Place {
+    Search::of(index, sources, start).find(line, written)
+}
+
+/// The same, for those who look for many in one string: what was gone through for one is not gone through for the next.
 pub(super) struct Search<'a> {
     start: &'a Place,
-    /// The lines of the document from the one in which the string begins.
-    lines: Vec<&'a str>,
+    indexed: Rc<Indexed>,
     /// How many bytes of the first line come before the string.
     begin: usize,
     found: BTreeMap<(usize, String), Place>,
-    last: Last,
-}
-
-/// Where something was found.
-#[derive(Default)]
-struct Last {
-    line: usize,
-    /// How many bytes of the line come before it, and how many characters.
-    bytes: usize,
-    characters: usize,
+    /// Where the last one was found: its line, and how many bytes of that come before it.
+    last: (usize, usize),
 }
 
 impl<'a> Search<'a> {
-    pub(super) fn of(sources: &'a Sources, start: &'a Place) -> Self {
-        Self::within(sources, start, usize::MAX)
-    }
-
-    fn within(sources: &'a Sources, start: &'a Place, lines: usize) -> Self {
-        let lines: Vec<&str> = sources.get(&start.file).map_or("", |text| text).lines().skip(start.line - 1).take(lines).collect();
-        let begin = lines.first().map_or(0, |first| {
-            let mut rest = first.chars();
-            // Faster than to look at each.
-            let _ = start.column.checked_sub(2).and_then(|before| rest.nth(before));
-            first.len() - rest.as_str().len()
-        });
-        Self { start, lines, begin, found: BTreeMap::new(), last: Last::default() }
+    pub(super) fn of(index: &Index, sources: &Sources, start: &'a Place) -> Self {
+        let indexed = index.of(sources, &start.file);
+        let begin = indexed.byte(start.line - 1, start.column);
+        Self { start, indexed, begin, found: BTreeMap::new(), last: (0, 0) }
     }
 
     /// Where `written` stands that is in this line of the string.
@@ -60,30 +114,27 @@ impl<'a> Search<'a> {
     }
 
     fn look(&mut self, line: usize, written: &str) -> Option<Place> {
-        let count = self.lines.len().min(line + 1);
+        let first = self.start.line - 1;
+        let count = (self.indexed.lines.len() - first.min(self.indexed.lines.len())).min(line + 1);
         // The text of a block begins in the line after its mark. A line break that is escaped is none in the document.
-        let block = self.lines.first().is_some_and(|first| first[self.begin..].starts_with(['|', '>']));
+        let block = self.indexed.line(first)[self.begin..].starts_with(['|', '>']);
         let likely = Some(if block { line } else { line - 1 }).filter(|likely| *likely < count);
         let (n, at) = likely.into_iter().chain(0..count).find_map(|n| Some((n, self.look_in_line(n, written)?)))?;
-        let mut last = if n == self.last.line && at >= self.last.bytes { std::mem::take(&mut self.last) } else { Last::default() };
-        last = Last { line: n, bytes: at, characters: last.characters + self.lines[n][last.bytes..at].chars().count() };
-        let column = last.characters + 1;
-        self.last = last;
-        Some(Place { file: self.start.file.clone(), line: self.start.line + n, column })
+        self.last = (n, at);
+        Some(Place { file: self.start.file.clone(), line: self.start.line + n, column: self.indexed.column(first + n, at) })
     }
 
     /// How many bytes come before it: rather behind the last one than before it.
     fn look_in_line(&self, n: usize, written: &str) -> Option<usize> {
         let begin = if n == 0 { self.begin } else { 0 };
-        let behind = Some(self.last.bytes).filter(|bytes| n == self.last.line && *bytes > begin);
-        behind.into_iter().chain([begin]).find_map(|from| Some(from + self.lines[n][from..].find(written)?))
+        let behind = Some(self.last.1).filter(|bytes| n == self.last.0 && *bytes > begin);
+        let line = self.start.line - 1 + n;
+        behind.into_iter().chain([begin]).find_map(|from| Some(from + self.indexed.window(line, from).find(written)?))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]
@@ -91,10 +142,40 @@ mod tests {
         let file: Arc<str> = "a".into();
         let sources = Sources::from([(file.clone(), "x: \"ä {{a.b}} {{c}} {{a.bc}} {{c}}\"\n  ä: |\n    {{d}}\n".into())]);
         let start = Place { file: file.clone(), line: 1, column: 4 };
-        let mut search = Search::of(&sources, &start);
+        let index = Index::default();
+        let mut search = Search::of(&index, &sources, &start);
         let found = ["a.b", "c", "a.bc", "c", "x"].map(|written| search.find(1, written).column);
         assert_eq!(found, [9, 17, 23, 17, 4]);
         let block = Place { file, line: 2, column: 6 };
-        assert_eq!(in_text(&sources, &block, 1, "d"), Place { line: 3, column: 7, ..block.clone() });
+        assert_eq!(in_text(&index, &sources, &block, 1, "d"), Place { line: 3, column: 7, ..block.clone() });
+    }
+
+    #[test]
+    fn columns_of_a_long_line_are_counted_in_characters() {
+        let file: Arc<str> = "a".into();
+        let line = "ä{{b}}".repeat(1000);
+        let sources = Sources::from([(file.clone(), format!("x\r\n{line}\ny").into())]);
+        let index = Index::default();
+        for n in [0, 1, 41, 42, 43, 500, 999] {
+            let start = Place { file: file.clone(), line: 2, column: n * 6 + 1 };
+            assert_eq!(in_text(&index, &sources, &start, 1, "b").column, n * 6 + 4, "{n}");
+        }
+        let beyond = Place { file, line: 2, column: 90_000 };
+        assert_eq!(in_text(&index, &sources, &beyond, 1, "b"), beyond);
+    }
+
+    /// 8,000 warnings in one line of 400 KB took 30 s.
+    #[test]
+    fn many_strings_of_one_line_are_each_found_at_once() {
+        let file: Arc<str> = "a".into();
+        let sources = Sources::from([(file.clone(), "{\"ä\": \"{{b}}\"}, ".repeat(16_000).into())]);
+        let now = || nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+        let (began, index) = (now(), Index::default());
+        for n in 0..16_000 {
+            let start = Place { file: file.clone(), line: 1, column: n * 16 + 7 };
+            assert_eq!(in_text(&index, &sources, &start, 1, "b").column, n * 16 + 10);
+        }
+        let took = std::time::Duration::from(now() - began);
+        assert!(took.as_secs() < 4, "{took:?}");
     }
 }

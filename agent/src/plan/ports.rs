@@ -1,4 +1,5 @@
-//! Ports and whatever else there is one of: of two steps that would have the same, only the first could.
+//! Ports and whatever else there is one of: of two steps that would have the same, only the first could. And time, of which
+//! there has to be enough.
 
 use std::collections::BTreeMap;
 
@@ -7,17 +8,34 @@ use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::step::Shapes;
 
-/// Adds a mistake for each step that wants what a step before it has.
+/// Adds a mistake for each step that wants what a step before it has. Of steps of which nobody knows yet whether they are due,
+/// perhaps only one is.
 pub(crate) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
     let mut taken: BTreeMap<u16, &Address> = BTreeMap::new();
     let mut alone: BTreeMap<&str, &Address> = BTreeMap::new();
-    for ((address, item), shape) in items.iter().zip(shapes.values()) {
+    let mut made: BTreeMap<&Address, (&str, &Address)> = BTreeMap::new();
+    for ((address, item), shape) in items.iter().zip(shapes.values()).filter(|((_, item), _)| item.when.is_none()) {
         if let Some(what) = shape.only_one {
             let by = *alone.entry(what).or_insert(address);
             if by != address {
                 let message = format!("{address} {what}, and so does {by}");
                 mistakes.push(Mistake::at(&item.place, message, "keep it in one of the two"));
             }
+        }
+        if let Some((of, how)) = &shape.makes {
+            let (first, by) = *made.entry(*of).or_insert((how, address));
+            if first != how {
+                let message = format!("{address} builds {of} by other commands than {by}, and both have its one directory");
+                let hint = "give both the same `build`, or each a bundle of its own with another `into`";
+                mistakes.push(Mistake::at(&item.place, message, hint));
+            }
+        }
+        if let Some(limit) = item.common.timeout
+            && limit.0 <= 2 * shape.reserve
+        {
+            let (limit, reserve) = (limit.0, shape.reserve);
+            let message = format!("`timeout` of {address} is {limit:?}; half of it is for going back, which may take {reserve:?}");
+            mistakes.push(Mistake::at(&item.place, message, "make it longer, or shorten `ready.timeout` or `stop.grace`"));
         }
         let clash = shape.ports.iter().find_map(|port| Some((port, taken.get(port)?)));
         if let Some((port, by)) = clash {

@@ -54,6 +54,10 @@ pub(crate) fn text(plan: &Plan, order: &[usize], rehearsal: &Rehearsal, shown: &
             let _ = writeln!(out, "  {:width$}  (installed together: {})", "", names.join(", "));
         }
     }
+    if !plan.not_due.is_empty() {
+        let names: Vec<&str> = plan.not_due.iter().map(Address::as_str).collect();
+        let _ = writeln!(out, "\nNot due, by `when:`: {}", names.join(", "));
+    }
     out
 }
 
@@ -76,7 +80,11 @@ pub(crate) fn json(plan: &Plan, order: &[usize], rehearsal: &Rehearsal, shown: &
             "error": step.map(|step| &step.error),
         })
     });
-    json!({ "version": 1, "at_once": at_once(plan, order), "steps": entries.collect::<Vec<_>>() })
+    let mut value = json!({ "version": 1, "at_once": at_once(plan, order), "steps": entries.collect::<Vec<_>>() });
+    if !plan.not_due.is_empty() {
+        value["not_due"] = json!(plan.not_due);
+    }
+    value
 }
 
 fn after(plan: &Plan, unit: &Unit) -> Option<String> {

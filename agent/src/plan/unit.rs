@@ -96,3 +96,26 @@ pub(super) fn dependents(units: &[Unit]) -> Vec<Vec<usize>> {
     }
     dependents
 }
+
+/// The units one after the other, each after those that it waits for.
+pub(super) fn in_order(units: &[Unit]) -> Vec<usize> {
+    // Who waits for the rest comes after all of it, in the order of the row.
+    let place = |unit: &Unit| if let Rest::After(place) = unit.rest { place + 1 } else { 0 };
+    let mut starts: Vec<usize> = (0..units.len()).collect();
+    starts.sort_unstable_by_key(|at| (place(&units[*at]), *at));
+    let (mut found, mut seen) = (Vec::with_capacity(units.len()), vec![false; units.len()]);
+    for start in starts {
+        // Each with how many of its needs were looked at. Chains are long: no recursion.
+        let mut open = vec![(start, 0)];
+        while let Some((at, looked)) = open.pop() {
+            if looked == 0 && std::mem::replace(&mut seen[at], true) {
+                continue;
+            }
+            match units[at].needs.get(looked) {
+                Some(need) => open.extend([(at, looked + 1), (need.unit, 0)]),
+                None => found.push(at),
+            }
+        }
+    }
+    found
+}

@@ -2,17 +2,54 @@
 
 use serde_json::Value as Json;
 
-use crate::address::Reference;
+use crate::address::{Reference, Usage};
 use crate::document::error::Mistake;
 use crate::document::tree::{Node, Value};
 use crate::template::{SIZE_LIMIT, Scope, Template, TemplateError, descend};
 use crate::text::Place;
+
+/// Which facts of the instance are known.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Facts<'a> {
+    None,
+    /// Those that somebody has given, on a desk. Any other is not known, but for those that are only tested.
+    Given(&'a Json),
+    All(&'a Json),
+}
+
+impl<'a> Facts<'a> {
+    /// The `instance` object, as far as it is known.
+    pub(super) fn known(self) -> Option<&'a Json> {
+        match self {
+            Self::None => None,
+            Self::Given(instance) | Self::All(instance) => Some(instance),
+        }
+    }
+
+    /// Whether a fact that is referred to is not known.
+    fn is_open(self, reference: &Reference) -> bool {
+        let is_missing = |instance| reference.usage != Usage::Tested && descend(instance, &reference.segments[1..]).is_none();
+        reference.root() == "instance"
+            && match self {
+                Self::None => true,
+                Self::Given(instance) => is_missing(instance),
+                Self::All(_) => false,
+            }
+    }
+}
 
 /// The values of a document, with those that have to be rendered in the order in which that can be done.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     tree: Json,
     texts: Vec<ValueText>,
+}
+
+/// Values that are filled in.
+pub(super) struct Filled<'a> {
+    pub(super) tree: Json,
+    /// The paths of those that stay as they were written.
+    pub(super) open: Vec<&'a [String]>,
 }
 
 #[derive(Debug)]
@@ -47,15 +84,37 @@ impl Values {
         &self.tree
     }
 
+    /// The paths of the values that refer to one at `path`, at however many removes.
+    pub(super) fn depending_on(&self, path: &[String]) -> Vec<Vec<String>> {
+        let mut found: Vec<Vec<String>> = Vec::new();
+        for text in &self.texts {
+            let mut wanted = text.template.references().iter().filter(|reference| reference.root() == "values");
+            let is_one = |wanted: &[String]| touches(wanted, path) || found.iter().any(|found| touches(wanted, found));
+            if wanted.any(|reference| is_one(&reference.segments[1..])) {
+                found.push(text.path.clone());
+            }
+        }
+        found
+    }
+
     /// Fills in the references, now that the facts are known.
     pub(crate) fn resolve(&self, instance: &Json) -> Result<Json, (Place, TemplateError)> {
-        let mut tree = self.tree.clone();
+        self.fill(Facts::All(instance)).map(|filled| filled.tree)
+    }
+
+    /// Fills in the references. What depends on a fact that is not known stays open.
+    pub(super) fn fill(&self, facts: Facts<'_>) -> Result<Filled<'_>, (Place, TemplateError)> {
+        let (mut tree, mut open) = (self.tree.clone(), Vec::new());
         // A value may hold another one twice, which holds another one twice.
         let mut total = 0;
         for text in &self.texts {
+            if text.template.references().iter().any(|reference| is_open(reference, facts, &open)) {
+                open.push(text.path.as_slice());
+                continue;
+            }
             let mut scope = Scope::new();
             for reference in text.template.references() {
-                let root = if reference.root() == "instance" { instance } else { &tree };
+                let root = if reference.root() == "instance" { facts.known().unwrap_or(&Json::Null) } else { &tree };
                 if let Some(value) = descend(root, &reference.segments[1..]) {
                     scope.insert(&reference.segments, value.clone());
                 }
@@ -74,8 +133,19 @@ impl Values {
                 *slot = Json::from(rendered.expose());
             }
         }
-        Ok(tree)
+        Ok(Filled { tree, open })
     }
+}
+
+/// Whether what is referred to is not known with these facts. `open` are the paths of values that are not.
+pub(super) fn is_open(reference: &Reference, facts: Facts<'_>, open: &[&[String]]) -> bool {
+    let path = &reference.segments[1..];
+    facts.is_open(reference) || reference.root() == "values" && open.iter().any(|open| touches(open, path))
+}
+
+/// Whether one of two paths leads through the other.
+pub(super) fn touches(one: &[String], other: &[String]) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }
 
 fn find_texts(node: &Node, path: &mut Vec<String>, texts: &mut Vec<ValueText>, mistakes: &mut Vec<Mistake>) {
@@ -102,8 +172,7 @@ fn in_order(texts: Vec<ValueText>, mistakes: &mut Vec<Mistake>) -> Vec<ValueText
         .map(|text| {
             let wanted = text.template.references().iter().filter(|reference| reference.root() == "values");
             let wanted: Vec<&[String]> = wanted.map(|reference| &reference.segments[1..]).collect();
-            let touches = |path: &[String]| wanted.iter().any(|wanted| path.starts_with(wanted) || wanted.starts_with(path));
-            (0..texts.len()).filter(|other| touches(&texts[*other].path)).collect()
+            (0..texts.len()).filter(|other| wanted.iter().any(|wanted| touches(wanted, &texts[*other].path))).collect()
         })
         .collect();
     let mut done = vec![false; texts.len()];

@@ -8,6 +8,8 @@ const SHORTEST: usize = 6;
 /// A stretch of a text that may be base64, decoded as if it began at its first, second, third or fourth sign.
 pub(super) struct Decoded {
     pub(super) view: View,
+    /// Whether its beginning is the beginning of the text.
+    pub(super) at_the_start: bool,
     /// Whether its end is the end of the text.
     pub(super) at_the_end: bool,
 }
@@ -29,7 +31,10 @@ fn decoded_in_one_line(text: &View, each: &mut dyn FnMut(Decoded)) {
             // The padding belongs to what is replaced.
             let padding = signs[at + length..].iter().take(2).take_while(|sign| **sign == b'=').count();
             let at_the_end = at + length + padding == signs.len();
-            (0..4).for_each(|skipped| each(Decoded { view: read(text, at + skipped, at + length, padding), at_the_end }));
+            (0..4).for_each(|skipped| {
+                let at_the_start = at + skipped == 0;
+                each(Decoded { view: read(text, at + skipped, at + length, padding), at_the_start, at_the_end });
+            });
         }
         at += length.max(1);
     }

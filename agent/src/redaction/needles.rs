@@ -74,6 +74,15 @@ impl Needles {
         };
         self.all.iter().filter_map(longest).max().map(|length| text.len() - length)
     }
+
+    /// Where at the start of `text` one ends that began before it.
+    pub(super) fn ended_at_the_start(&self, text: &[u8]) -> Option<usize> {
+        let longest = |needle: &Zeroizing<Vec<u8>>| {
+            let most = (needle.len() - 1).min(text.len());
+            (1..=most).rev().find(|length| text.starts_with(&needle[needle.len() - *length..]))
+        };
+        self.all.iter().filter_map(longest).max()
+    }
 }
 
 /// How many values [`start_of`] has.

@@ -19,6 +19,8 @@ const SECRETS: &str = "secrets";
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     tree: Map<String, Value>,
+    /// The references that have a placeholder.
+    placeholders: BTreeSet<String>,
 }
 
 impl Given {
@@ -48,7 +50,7 @@ impl Given {
                 return Err(format!("{name}: unknown key `{key}`\n  hint: {hint}"));
             }
         }
-        Ok(Self { tree })
+        Ok(Self { tree, placeholders: BTreeSet::new() })
     }
 
     /// Offers secrets as the real ones would be: a text that is a JSON object by its fields, where the document wants that.
@@ -72,7 +74,6 @@ impl Given {
     /// Fills in a placeholder for every fact and output that the plan refers to and nobody gave. Returns the references
     /// that got one. What is only tested, by `has` or `default`, stays missing.
     pub(crate) fn complete(&mut self, plan: &Plan) -> BTreeSet<String> {
-        let mut placeholders = BTreeSet::new();
         for reference in plan.unknowns().into_iter().filter(|reference| reference.usage != Usage::Tested) {
             let mut at = self.tree.entry(reference.root()).or_insert_with(|| json!({}));
             let mut invented = false;
@@ -88,10 +89,10 @@ impl Given {
                 at = fields.get_mut(segment).expect("it was put there");
             }
             if invented {
-                placeholders.insert(reference.to_string());
+                self.placeholders.insert(reference.to_string());
             }
         }
-        placeholders
+        self.placeholders.clone()
     }
 
     /// The `instance` object.

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::aws::caller::{Caller, CallerError, Choice, exported};
 use crate::aws::client::connection::Connection;
-use crate::aws::client::http::Http;
+use crate::aws::client::http::{Bounds, Http};
 use crate::aws::variables::{ca_bundle, endpoints};
 use crate::document::source::SIZE_LIMIT;
 use crate::host::commands::ProcessCommands;
@@ -22,7 +22,10 @@ const CLI_TIMEOUT: Duration = Duration::from_secs(60);
 /// How many lines of what the AWS CLI said an error shows.
 const CLI_LINES: usize = 5;
 
-pub(super) async fn connection(environment: &Environment, desk: &dyn Files) -> Result<Connection, Refusal> {
+/// # Errors
+///
+/// If there are no credentials, or no region is set.
+pub(crate) async fn connection(environment: &Environment, desk: &dyn Files, bounds: Bounds) -> Result<Connection, Refusal> {
     let in_home = |name: &str| environment.home.as_deref().map(|home| Path::new(home).join(".aws").join(name));
     let named = |variable: &str| environment.aws.get(variable).map(|path| below_home(path, environment));
     let credentials_file = text(named("AWS_SHARED_CREDENTIALS_FILE").or_else(|| in_home("credentials")), desk).await?;
@@ -34,7 +37,7 @@ pub(super) async fn connection(environment: &Environment, desk: &dyn Files) -> R
         config_file: config_file.as_deref().map(String::as_str),
     };
     let region = caller.region()?.ok_or_else(|| Refusal::Usage("no region is set\n  hint: set AWS_REGION".into()))?;
-    let http = Http::new(ca_bundle(&environment.aws).await?);
+    let http = Http::within(bounds, ca_bundle(&environment.aws).await?);
     let credentials = match caller.choice()? {
         Choice::Keys(credentials) => credentials,
         Choice::Elsewhere { how } => from_cli(how, caller.named_profile(), environment).await?,
@@ -70,6 +73,7 @@ async fn from_cli(how: &'static str, profile: Option<&str>, environment: &Enviro
         directory: absolute(Path::new(".")),
         user: None,
         timeout: CLI_TIMEOUT,
+        lease: None,
     };
     let mut lines: Vec<Zeroizing<String>> = Vec::new();
     let ended = ProcessCommands.run(&invocation, &mut |line| lines.push(Zeroizing::new(line.to_owned()))).await;

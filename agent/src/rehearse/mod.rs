@@ -8,7 +8,7 @@
 mod desk;
 mod files;
 mod given;
-mod live;
+pub(crate) mod live;
 pub(crate) mod prepare;
 mod rehearsal;
 mod release;

@@ -10,7 +10,8 @@ use crate::document::{BootDocument, include};
 use crate::failure::Explanation;
 use crate::host::Files;
 use crate::host::environment::{self, absolute};
-use crate::plan::Plan;
+use crate::plan::{Facts, Plan, due};
+use crate::rehearse::given::Given;
 
 /// The directory of an image's layers, by its last part.
 const BAKED: &str = "boot.d";
@@ -27,12 +28,48 @@ pub(crate) struct Prepared {
 }
 
 /// Reads documents as layers, in the order given (`-` is standard input), finds their templates, and plans. What they
-/// include is read from `aws`, or left out where there is none.
+/// include is read from `aws`, or left out where there is none. Which steps are due is decided by the facts that are `given`;
+/// what depends on another fact counts as due.
 ///
 /// # Errors
 ///
 /// If a document that is included could not be read.
-pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&Aws>) -> Result<Prepared, AwsError> {
+pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&Aws>, given: Option<&Given>) -> Result<Prepared, AwsError> {
+    let Read { mut layers, unmarked, misspelled } = read(documents, files).await;
+    let unread = match aws {
+        Some(aws) => {
+            include::resolve(&mut layers, &aws.parameters, &*aws.documents).await?;
+            Vec::new()
+        }
+        None => include::set_aside(&mut layers),
+    };
+    let mut document = BootDocument::of_a_desk(layers);
+    if let Some(given) = given {
+        // A value that cannot be filled in is told of once the plan is made.
+        let _ = due::settle(&mut document, Facts::Given(&given.instance()));
+    }
+    let mut beside: Vec<PathBuf> = documents.iter().flat_map(|path| around(&absolute(path))).collect();
+    beside.dedup();
+    let templates = source::read_templates(&document.template_paths(), &beside, files).await;
+    let (plan, warnings) = Plan::compile_with_advice(document, &templates);
+    let warnings = match misspelled {
+        Some(mistake) => warnings.with(mistake),
+        None => warnings,
+    };
+    Ok(Prepared { plan, warnings, unread, unmarked })
+}
+
+/// Documents as layers.
+pub(crate) struct Read {
+    pub(crate) layers: Layers,
+    /// See [`Prepared::unmarked`].
+    pub(crate) unmarked: Option<String>,
+    /// That the last document has its marker misspelled.
+    pub(crate) misspelled: Option<Mistake>,
+}
+
+/// Reads documents as layers, in the order given.
+pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
     let mut layers = Layers::default();
     let (mut unmarked, mut misspelled) = (None, None);
     for path in documents {
@@ -64,23 +101,7 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
             }
         }
     }
-    let unread = match aws {
-        Some(aws) => {
-            include::resolve(&mut layers, &aws.parameters, &*aws.documents).await?;
-            Vec::new()
-        }
-        None => include::set_aside(&mut layers),
-    };
-    let document = BootDocument::of(layers);
-    let mut beside: Vec<PathBuf> = documents.iter().flat_map(|path| around(&absolute(path))).collect();
-    beside.dedup();
-    let templates = source::read_templates(&document.template_paths(), &beside, files).await;
-    let (plan, warnings) = Plan::compile_with_advice(document, &templates);
-    let warnings = match misspelled {
-        Some(mistake) => warnings.with(mistake),
-        None => warnings,
-    };
-    Ok(Prepared { plan, warnings, unread, unmarked })
+    Read { layers, unmarked, misspelled }
 }
 
 /// Where `templates/` may stand: beside the document or, as in an image, beside the `boot.d/` that it lies in.
@@ -88,4 +109,41 @@ fn around(document: &Path) -> Vec<PathBuf> {
     let directory = document.parent();
     let above = directory.filter(|directory| directory.ends_with(BAKED)).and_then(Path::parent);
     directory.into_iter().chain(above).map(Path::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::machine::FakeMachine;
+
+    const DOCUMENT: &str = r#"version: 1
+values: { on: "{{instance.tags.on}}", web: "{{eq instance.tags.role 'web'}}" }
+commands:
+  lead: { run: [/bin/lead], when: "{{instance.tags.leader}}" }
+  on: { run: [/bin/on], when: "{{values.on}}" }
+  tested: { run: [/bin/tested], when: "{{default instance.tags.none 'false'}}" }
+bundles: { app: { s3: s3://shop/app.tar, into: /opt/app, when: "{{values.web}}" } }
+files: { /etc/a: { content: "{{bundles.app.path}}", when: "{{not (eq instance.tags.role 'jobs')}}" } }
+"#;
+
+    /// Which steps are open and which are not due, by these facts.
+    async fn decided(facts: &str) -> (Vec<String>, Vec<String>) {
+        let machine = FakeMachine::new_instance();
+        machine.add_file("/home/boot.yaml", DOCUMENT);
+        let given = Given::parse("facts.yaml", facts).unwrap();
+        let prepared = plan(&["/home/boot.yaml".into()], &*machine.host().files, None, Some(&given)).await.unwrap();
+        let plan = prepared.plan.unwrap_or_else(|error| panic!("{facts}: {error}"));
+        let open = plan.open.iter().map(|(address, _)| address.to_string());
+        (open.collect(), plan.not_due.iter().map(ToString::to_string).collect())
+    }
+
+    /// What stood in for a fact was neither true nor false, which made the document a wrong one; or it was not `web`.
+    #[tokio::test]
+    async fn what_depends_on_a_fact_that_nobody_gave_is_open() {
+        let (open, not_due) = decided("").await;
+        assert_eq!(open, ["bundles.app", "commands.lead", "commands.on", "files./etc/a"]);
+        assert_eq!(not_due, ["commands.tested"]);
+        let (open, not_due) = decided("instance: { tags: { role: web, on: false } }").await;
+        assert_eq!((open, not_due), (vec!["commands.lead".to_owned()], vec!["commands.on".to_owned(), "commands.tested".to_owned()]));
+    }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::aws::client::connection::Connection;
+use crate::aws::client::http::Bounds;
 use crate::aws::live::Aws;
 use crate::boot::{Audience, Boot, Ending, Ground, StandIn, UserData};
 use crate::document::error::DocumentError;
@@ -16,6 +17,7 @@ use crate::document::source::SIZE_LIMIT;
 use crate::failure::{Explanation, Failure};
 use crate::fake::aws::{FakeEc2, FakeMetadata, FakeRds};
 use crate::fake::machine::{FakeMachine, INSTANCE};
+use crate::gather::Gather as _;
 use crate::host::environment::{Environment, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::state::Record;
@@ -29,6 +31,7 @@ use crate::rehearse::prepare::{self, Prepared};
 use crate::rehearse::release::Shown;
 use crate::rehearse::request::{Refusal, Request};
 use crate::report::Report;
+use crate::report::console::told;
 use crate::report::event::Listener;
 use crate::step::{Known, Phase, World};
 
@@ -45,16 +48,29 @@ pub(crate) struct Rehearsal {
     pub(crate) notes: Vec<String>,
 }
 
+impl Rehearsal {
+    /// Why a step would fail, if it would.
+    pub(crate) fn failure(&self, address: &str) -> Option<String> {
+        let step = self.report.steps.iter().find(|step| step.address.as_str() == address)?;
+        step.error.as_ref().map(told)
+    }
+
+    /// What a step has written to `path`.
+    pub(crate) fn file(&self, path: &Path) -> Option<&[u8]> {
+        self.files.iter().find(|file| file.path == path).map(|file| file.content.as_slice())
+    }
+}
+
 /// Rehearses a boot. Writes only below [`Request::out`].
 pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Result<Rehearsal, Refusal> {
     let desk = DiskFiles::new(None);
-    let connection = if request.live { Some(live::connection(environment, &desk).await?) } else { None };
-    let (plan, warnings, unread) = plan(request, &desk, connection.clone()).await?;
+    let connection = if request.live { Some(live::connection(environment, &desk, Bounds::BOOT).await?) } else { None };
+    let mut given = given(request.facts.as_deref(), &desk).await?;
+    let Planned { plan, warnings, unread } = plan(request, &desk, connection.clone(), &given).await?;
     let release = match &request.release {
         Some(directory) => Some(Shown::read(directory, &plan, &desk).await?),
         None => None,
     };
-    let mut given = given(request.facts.as_deref(), &desk).await?;
     let machine = FakeMachine::rehearsal();
     let programs = request.out.as_deref().map(|out| Rc::new(DeskCommands::new(machine.clone(), absolute(out))));
     let host = match &programs {
@@ -80,21 +96,32 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     };
     let report = boot.recorder.report().clone();
     let standing_in = standing_in(&boot.world().known, &plan);
+    let open = plan
+        .open
+        .iter()
+        .map(|(address, when)| format!("{address} counts as due, which it is where `{when}` is true; give the facts in --facts"));
     let unread = unread.into_iter().map(|note| format!("{note}; --live reads it"));
     let missing = programs.iter().flat_map(|programs| programs.missing());
     let unchecked = missing.map(|program| format!("not checked: {program} is not on this machine"));
-    let notes = unread.chain(warnings).chain(standing_in).chain(report.warnings.iter().cloned()).chain(unchecked).collect();
+    let notes = unread.chain(warnings).chain(open).chain(standing_in).chain(report.warnings.iter().cloned()).chain(unchecked).collect();
     Ok(Rehearsal { report, known: boot.world().known.clone(), files, diffs, release, notes, plan })
 }
 
-/// Compiles the plan. Returns the warnings about the document and the included documents that were not read, too.
-async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection>) -> Result<(Plan, Vec<String>, Vec<String>), Refusal> {
+/// A plan, and what a reader should know of it.
+struct Planned {
+    plan: Plan,
+    warnings: Vec<String>,
+    /// Included documents that were not read.
+    unread: Vec<String>,
+}
+
+async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection>, given: &Given) -> Result<Planned, Refusal> {
     let of_documents = connection.map(|connection| {
         let machine = FakeMachine::rehearsal();
         let (ec2, rds) = (Rc::new(FakeEc2::new(machine.clone(), "")), Rc::new(FakeRds::new(machine, "")));
         Aws::of_caller(connection, crate::fake::aws::services(ec2, rds))
     });
-    let prepared = prepare::plan(&request.documents, desk, of_documents.as_ref()).await;
+    let prepared = prepare::plan(&request.documents, desk, of_documents.as_ref(), Some(given)).await;
     let Prepared { plan, warnings, unread, .. } = prepared.map_err(|error| match error.is_unreachable() {
         true => Refusal::Unreachable(Explanation::of(&error).to_string()),
         false => error.into(),
@@ -103,7 +130,7 @@ async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection
         let unread: String = unread.iter().map(|note| format!("\n\nnote: {note}; --live reads it")).collect();
         Refusal::Document(format!("{error}{unread}"))
     })?;
-    Ok((plan, warnings.lines(), unread))
+    Ok(Planned { plan, warnings: warnings.lines(), unread })
 }
 
 async fn given(facts: Option<&Path>, desk: &DiskFiles) -> Result<Given, Refusal> {
@@ -134,6 +161,7 @@ async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refu
         user_data: UserData::Nothing,
         layers: None,
         only: Vec::new(),
+        release: None,
         deadline: Duration::MAX,
         started_by_systemd: false,
     };
@@ -146,7 +174,7 @@ async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refu
     };
     let boot = Boot::begin(Rc::new(request), ground, Rc::new(Nobody)).await;
     boot.connect().await?;
-    boot.enter(Record::load(host.files.clone(), host.users.own(), INSTANCE).await?, Phase::Serve);
+    boot.enter(Record::load(host.files.clone(), host.users.own(), INSTANCE).await?, Phase::Serve, None);
     Ok(boot)
 }
 
@@ -182,7 +210,7 @@ fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -
 
 /// A note that names the placeholders that something refers to.
 fn standing_in(known: &Known, plan: &Plan) -> Option<String> {
-    let referred_to: BTreeSet<String> = plan.references().map(ToString::to_string).collect();
+    let referred_to: BTreeSet<String> = plan.references().map(ToString::to_string).gather();
     let names: Vec<String> = known.placeholders().intersection(&referred_to).cloned().collect();
     (!names.is_empty()).then(|| format!("placeholders stand in for {}; give them in --facts", names.join(", ")))
 }

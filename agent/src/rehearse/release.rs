@@ -18,6 +18,9 @@ use crate::steps::application::platforms::{Made, Speaks};
 use crate::steps::application::procfile::Process;
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
+use crate::steps::worker::Worker;
+use crate::steps::worker::cron::{FILE, tasks};
+use crate::steps::worker::settings::Task;
 
 /// A release on the desk.
 pub(super) struct Shown {
@@ -27,6 +30,8 @@ pub(super) struct Shown {
     application: Option<Address>,
     others: Vec<Address>,
     examined: Examined,
+    /// What a worker of the document sends.
+    periodic: Vec<Task>,
 }
 
 impl Shown {
@@ -43,12 +48,20 @@ impl Shown {
         let release = Release::read(&path, desk).await?;
         let mut applications = plan.nodes.iter().filter_map(|node| Some((&node.address, node.step.any().downcast_ref::<Application>()?)));
         let first = applications.next();
-        let examined = match first {
+        let mut examined = match first {
             Some((_, application)) => application.judged(&release),
             None => examine(&release, Asked::default()),
         };
+        let is_read = plan.nodes.iter().any(|node| node.step.any().downcast_ref::<Worker>().is_some_and(Worker::reads_releases));
+        let periodic = match release.text(FILE).filter(|_| is_read).map(|text| tasks(text.map_err(|remark| vec![remark])?)) {
+            Some(Err(mistakes)) => {
+                examined.mistakes.extend(mistakes);
+                Vec::new()
+            }
+            read => read.and_then(Result::ok).unwrap_or_default(),
+        };
         let (application, others) = (first.map(|(address, _)| address.clone()), applications.map(|(address, _)| address.clone()).collect());
-        Ok(Self { directory: shown, application, others, examined })
+        Ok(Self { directory: shown, application, others, examined, periodic })
     }
 
     pub(super) fn has_mistakes(&self) -> bool {
@@ -95,6 +108,7 @@ impl Shown {
         let extensions = of.extensions.before.iter().map(before).chain(of.extensions.container_commands.iter().map(container_command));
         let mut environment: Vec<String> = of.environment.iter().map(|(name, _)| name.clone()).collect();
         environment.dedup();
+        let otherwise = (!of.others.is_empty()).then(|| format!("{}, if the image lacks what this one needs", of.others.join(", ")));
         let joined = |words: Vec<String>| if words.is_empty() { Vec::new() } else { vec![words.join(", ")] };
         vec![
             ("processes", processes),
@@ -104,9 +118,11 @@ impl Shown {
             ("writes", of.made.iter().map(|made| format!("{} (mode {:04o})", made.path, made.mode)).collect()),
             ("environment", joined(environment)),
             ("PATH", joined(of.path.iter().map(|path| (*path).to_owned()).collect())),
+            ("otherwise", otherwise.into_iter().collect()),
             ("needs", joined(of.programs.iter().map(|program| program.name.to_owned()).collect())),
             ("hooks", of.hooks.hooks.iter().map(hook).collect()),
             (".ebextensions", extensions.collect()),
+            (FILE, self.periodic.iter().map(|task| format!("{}: {} to {}", task.name, task.schedule, task.path)).collect()),
         ]
     }
 
@@ -153,7 +169,7 @@ impl Shown {
             "dependencies": of.dependencies,
             "build": processes(&of.build),
             "writes": of.made.iter().map(made).collect::<Vec<_>>(),
-            "needs_runtime_directory": of.needs_runtime_directory,
+            "needs_directories": of.needs_directories,
             "environment": of.environment.iter().map(|(name, _)| name).collect::<Vec<_>>(),
             "path": of.path,
             "needs": of.programs.iter().map(|program| json!({ "name": program.name, "or": program.or })).collect::<Vec<_>>(),
@@ -162,6 +178,7 @@ impl Shown {
                 "before": of.extensions.before.iter().map(before_json).collect::<Vec<_>>(),
                 "container_commands": of.extensions.container_commands.iter().map(command_json).collect::<Vec<_>>(),
             },
+            "cron": self.periodic.iter().map(|task| json!({ "name": task.name, "schedule": task.schedule, "url": task.path })).collect::<Vec<_>>(),
             "warnings": of.warnings.iter().map(entry).collect::<Vec<_>>(),
             "mistakes": of.mistakes.iter().map(entry).collect::<Vec<_>>(),
         })

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::boot::Ending;
 use crate::execute::schedule;
+use crate::gather::Gather as _;
 use crate::plan::preview::{self, Rehearsed};
 use crate::rehearse::rehearsal::Rehearsal;
 use crate::rehearse::release::Shown;
@@ -54,7 +55,7 @@ impl Rehearsal {
     }
 
     fn steps(&self) -> preview::Rehearsal {
-        self.report.steps.iter().map(|step| (step.address.clone(), rehearsed(step))).collect()
+        self.report.steps.iter().map(|step| (step.address.clone(), rehearsed(step))).gather()
     }
 }
 

@@ -8,8 +8,8 @@ use crate::address::Address;
 use crate::failure::Explanation;
 use crate::host::Clock;
 use crate::report::{Idle, IdleKind, Outcome, Report, StepReport, Trouble, milliseconds};
-use crate::step::Progress;
 use crate::step::amount::Amount;
+use crate::step::{Account, Progress};
 
 /// One thing that happened to one step.
 #[derive(Debug)]
@@ -53,6 +53,21 @@ impl Recorder {
 
     pub(crate) fn report(&self) -> Ref<'_, Report> {
         self.report.borrow()
+    }
+
+    /// The boot as it is now, for steps.
+    pub(crate) fn account(&self) -> Account {
+        let report = self.report.borrow();
+        let json = serde_json::to_string(&*report).expect("a report is plain data");
+        let instance = report.instance.clone().unwrap_or_else(|| "local".into());
+        let is_read = |step: &&StepReport| matches!(step.outcome, Outcome::Unchanged | Outcome::Changed);
+        let mut secrets = report.steps.iter().filter(|step| step.address.kind() == "secrets");
+        let unread = secrets.find(|step| !is_read(step)).map(|step| format!("{} was not read", step.address));
+        let failure = report.first_failure().filter(|_| report.has_failed()).map(|(at, trouble)| {
+            let causes: String = trouble.causes.iter().map(|cause| format!(": {cause}")).collect();
+            at.map_or_else(String::new, |address| format!("{address}: ")) + &trouble.message + &causes
+        });
+        Account { began: report.started_at.clone(), instance, report: json, failure, unread }
     }
 
     /// How often the report has changed.
@@ -136,6 +151,13 @@ impl Recorder {
                 });
                 self.tell(at, &Event::Advanced(amount, self.clock.elapsed()));
             }
+            Progress::Answered => self.change(at, |step, now| {
+                // What took no time is not worth a line.
+                step.idle.pop_if(|idle| idle.to_ms.is_none() && now - idle.from_ms < NOTHING);
+                goes_on(step, now);
+                step.waiting = None;
+                step.unreachable = false;
+            }),
             Progress::Output(line) => self.tell(at, &Event::Output(line)),
             Progress::Warning(text) => {
                 // A step that is inspected or tried again says the same again.
@@ -217,6 +239,9 @@ impl Recorder {
 fn last_wait(step: &StepReport) -> Option<&String> {
     step.idle.iter().rev().find(|idle| idle.kind == IdleKind::Waiting).map(|idle| &idle.why)
 }
+
+/// In milliseconds.
+const NOTHING: f64 = 0.05;
 
 /// What is kept of a step that waits time and again: the first pauses tell the story.
 const PAUSES: usize = 200;

@@ -10,6 +10,7 @@ pub(crate) mod marks;
 pub(crate) mod timeline;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,12 @@ pub(crate) struct Report {
     /// Which phase of the document this was, where it has any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) phase: Option<Phase>,
+    /// The release, where one was asked for or another than that of the launch is in force.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) release: Option<ReleaseReport>,
+    /// Steps of the document that are not there, for their `when:` is false.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) not_due: Vec<Address>,
     /// What the boot is waiting for before there are steps.
     pub(crate) waiting: Option<String>,
     /// What went wrong before there were steps.
@@ -70,6 +77,28 @@ pub(crate) struct Report {
     /// How the machine came to start this process, where systemd says it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) startup: Option<Startup>,
+}
+
+/// Which release a boot was for: NAME@sha256:DIGEST, or `launched`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReleaseReport {
+    /// The one that the boot had.
+    pub(crate) wanted: String,
+    /// The one that the next boot has.
+    pub(crate) in_force: String,
+    /// Why that is another one although the boot has gone well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) not_kept: Option<String>,
+}
+
+impl fmt::Display for ReleaseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.wanted == self.in_force {
+            true => f.write_str(&self.wanted),
+            false => write!(f, "{} is in force, {} was asked for", self.in_force, self.wanted),
+        }?;
+        self.not_kept.as_ref().map_or(Ok(()), |why| write!(f, "; {why}"))
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -236,6 +265,8 @@ impl Report {
             document: None,
             undocumented: false,
             phase: None,
+            release: None,
+            not_due: Vec::new(),
             waiting: None,
             error: None,
             warnings: Vec::new(),

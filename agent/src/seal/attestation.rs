@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::host::environment::Build;
 use crate::host::{Files, HostError};
+use crate::json::of_bytes;
 use crate::seal::finding::Allowed;
 use crate::seal::secrets::Scan;
 use crate::seal::setup::{BINARY, BINARY_LIMIT, Setup};
@@ -115,7 +116,7 @@ impl Attestation {
     /// That of this image. `None` if it has none that can be read: it is for people, and stops nothing.
     pub(crate) async fn read(files: &dyn Files) -> Option<Self> {
         let bytes = files.read(Path::new(PATH), SIZE_LIMIT).await.ok()??;
-        serde_json::from_slice(&bytes).ok()
+        of_bytes(&bytes).ok()
     }
 
     /// What is no longer as it was sealed.

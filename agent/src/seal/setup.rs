@@ -23,6 +23,9 @@ use crate::host::{Files, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 use crate::seal::finding::Finding;
 
+/// The unit of which those of workers are instances.
+const TEMPLATE: &str = "ingot-worker@.service";
+
 /// Looks at everything. `live` where the image is the machine on which this process runs.
 pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Result<Setup, HostError> {
     let mut setup = Setup::default();
@@ -44,11 +47,16 @@ pub(crate) async fn check(image: &Scrubber, files: &dyn Files, live: bool) -> Re
     if asked.applications {
         setup.findings.extend(wrong_with_ours("ingot-applications.service", &units.find("ingot-applications.service")?));
     }
-    let start = Start::read(&units, &asked.units)?;
-    for name in &asked.units {
+    for name in &asked.own {
+        let hint = format!("install {name} of the release in /usr/lib/systemd/system");
+        setup.findings.extend(not_there(name, &units.find(name)?, hint));
+    }
+    let started: Vec<String> = asked.units.iter().chain(&asked.workers).cloned().collect();
+    let start = Start::read(&units, &started)?;
+    for name in &started {
         let unit = units.find(name)?;
         setup.units.extend(unit.file.clone());
-        let found = wrong_with(name, &unit, &asked);
+        let found = if asked.workers.contains(name) { wrong_with_worker(name, &unit) } else { wrong_with(name, &unit, &asked) };
         if unit.file.is_some() && !unit.masked {
             setup.findings.extend(wrong_in_company(name, &unit, &start)?);
         }
@@ -78,21 +86,44 @@ fn no_host_keys(image: &Scrubber) -> Result<Option<String>, HostError> {
     Ok((!is_made).then(|| "nothing in the image makes new host keys: sshd will not start; add a unit that runs `ssh-keygen -A`".into()))
 }
 
-/// A unit of ingot's own: systemd is to start it.
-fn wrong_with_ours(name: &str, unit: &Unit) -> Option<Finding> {
+/// A unit of ingot's own that has to be there.
+fn not_there(name: &str, unit: &Unit, hint: String) -> Option<Finding> {
     let installed = Path::new("/usr/lib/systemd/system").join(name);
     let Some(file) = &unit.file else {
-        let hint = format!("install {name} of the release in /usr/lib/systemd/system, and run `systemctl enable {name}`");
         return Some(finding(installed, None, "unit-missing", format!("there is no {name} in the image"), hint));
     };
-    if unit.masked {
-        return Some(finding(file, None, "unit-masked", format!("{name} is masked"), format!("run `systemctl unmask {name}`")));
+    unit.masked.then(|| finding(file, None, "unit-masked", format!("{name} is masked"), format!("run `systemctl unmask {name}`")))
+}
+
+/// A unit of ingot's own: systemd is to start it.
+fn wrong_with_ours(name: &str, unit: &Unit) -> Option<Finding> {
+    let hint = format!("install {name} of the release in /usr/lib/systemd/system, and run `systemctl enable {name}`");
+    if let Some(found) = not_there(name, unit, hint) {
+        return Some(found);
     }
+    let file = unit.file.as_ref()?;
     let is_enabled = unit.enabled_by.is_some() || unit.enabled_by_preset;
     (!is_enabled).then(|| {
         let says = format!("{name} is not enabled: no boot starts it");
         finding(file, None, "unit-disabled", says, format!("run `systemctl enable {name}`"))
     })
+}
+
+/// The unit of a worker: an instance of a unit of ingot's own, which ingot is to start.
+fn wrong_with_worker(name: &str, unit: &Unit) -> Vec<Finding> {
+    let (path, says, hint) = match &unit.file {
+        None => (
+            Path::new("/usr/lib/systemd/system").join(TEMPLATE),
+            format!("there is no {TEMPLATE} in the image, and {name} is to be started"),
+            format!("install {TEMPLATE} of the release in /usr/lib/systemd/system; do not enable it"),
+        ),
+        Some(file) if unit.masked => {
+            (file.clone(), format!("it is masked, and {name} is to be started"), format!("run `systemctl unmask {name} {TEMPLATE}`"))
+        }
+        Some(_) => return wrong_with(name, unit, &Asked::default()),
+    };
+    let rule = if unit.masked { "unit-masked" } else { "unit-missing" };
+    vec![finding(path, None, rule, says, hint)]
 }
 
 /// A unit that ingot is to start.

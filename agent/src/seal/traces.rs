@@ -85,7 +85,7 @@ pub(crate) const TRACES: &[Trace] = &[
         "ingot-state",
         "what ingot knows of an instance",
         Whole,
-        &["/var/lib/ingot", "/run/ingot", "/run/credstore", "/opt/elasticbeanstalk/deployment/env"],
+        &["/var/lib/ingot", "/run/ingot", "/run/ingot-worker", "/run/credstore", "/opt/elasticbeanstalk/deployment/env"],
     ),
     trace("hostname", "the name that EC2 gave to the build machine", Hostname, &["/etc/hostname"]),
     trace("resolver", "the name servers of the build machine", Resolver, &["/etc/resolv.conf"]),

@@ -1,7 +1,6 @@
 //! What a step sees of the world while it runs.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
-use crate::address::{Address, CREDENTIALS, Reference};
+use crate::address::{Address, Reference};
 use crate::aws::live::Aws;
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::backoff::Backoff;
@@ -18,8 +17,8 @@ use crate::host::Host;
 use crate::host::state::Record;
 use crate::net::Net;
 use crate::redaction::Redactor;
-use crate::step::{Claims, Definitions, Outputs, Phase, Progress, Verdict};
-use crate::template::{Scope, Template, TemplateError, Told};
+use crate::step::{Account, Claims, Definitions, InForce, Known, Leader, Outputs, Phase, Progress, Waiting};
+use crate::template::{Template, TemplateError, Told};
 use crate::text::{SecretText, Text};
 
 /// The worlds outside, and what is remembered of this instance.
@@ -35,213 +34,10 @@ pub(crate) struct World {
     pub(crate) claims: Rc<Claims>,
     pub(crate) definitions: Rc<Definitions>,
     pub(crate) phase: Phase,
-}
-
-/// Facts, values, and the outputs of the steps that are done.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    /// `instance` and `values`.
-    roots: RefCell<BTreeMap<String, Scope>>,
-    /// What each finished step offers, wiped when the boot is over, and its stamp.
-    outputs: RefCell<BTreeMap<Address, (Scope, Option<String>)>>,
-    /// Steps whose outputs are known before they are done.
-    foretold: RefCell<BTreeSet<Address>>,
-    /// In a rehearsal: what steps would offer, since nobody is asked for it.
-    given: RefCell<BTreeMap<Address, serde_json::Value>>,
-    /// Which steps have been given which secrets.
-    used: RefCell<BTreeMap<Reference, BTreeSet<Address>>>,
-    /// Databases that offer the credentials in a secret as their own.
-    lenders: RefCell<BTreeMap<Address, Address>>,
-    /// Secrets that have changed since, and the steps that have the value from before.
-    stale: RefCell<BTreeMap<Address, BTreeSet<Address>>>,
-    /// In a rehearsal: references for which nobody gave a value, so that a placeholder stands in.
-    placeholders: RefCell<BTreeSet<String>>,
-    /// What the boot came to, once that is known.
-    verdict: RefCell<Option<Verdict>>,
-    /// The units of each step that has some, and how often systemd had started each again by itself when the step last
-    /// looked at it.
-    units: RefCell<BTreeMap<Address, BTreeMap<String, u32>>>,
-}
-
-impl Known {
-    pub(crate) fn set_root(&self, name: &str, value: serde_json::Value) {
-        self.roots.borrow_mut().insert(name.to_owned(), value.into());
-    }
-
-    /// Says what the boot came to, as signals tell it. The first word counts.
-    pub(crate) fn set_verdict(&self, verdict: impl FnOnce() -> Verdict) {
-        self.verdict.borrow_mut().get_or_insert_with(verdict);
-    }
-
-    /// What the boot came to; before anybody has said so, a good end.
-    pub(crate) fn verdict(&self) -> Verdict {
-        self.verdict.borrow().clone().unwrap_or(Verdict::Well)
-    }
-
-    pub(crate) fn set_outputs(&self, address: Address, outputs: Outputs) {
-        self.foretold.borrow_mut().remove(&address);
-        self.outputs.borrow_mut().insert(address, (outputs.value.into(), outputs.stamp));
-    }
-
-    /// Says what a step will offer that is not done yet.
-    pub(crate) fn foretell(&self, address: Address, outputs: Outputs) {
-        self.set_outputs(address.clone(), outputs);
-        self.foretold.borrow_mut().insert(address);
-    }
-
-    /// Names the units of a step, each with its restarts until now, in place of those before.
-    pub(crate) fn set_units(&self, address: &Address, units: BTreeMap<String, u32>) {
-        self.units.borrow_mut().insert(address.clone(), units);
-    }
-
-    pub(crate) fn set_restarts(&self, address: &Address, unit: &str, restarts: u32) {
-        self.units.borrow_mut().entry(address.clone()).or_default().insert(unit.to_owned(), restarts);
-    }
-
-    /// The names of the units of a step that is done.
-    pub(crate) fn units(&self, address: &Address) -> Vec<String> {
-        self.units.borrow().get(address).map_or_else(Vec::new, |units| units.keys().cloned().collect())
-    }
-
-    /// How often systemd has restarted a unit since, of so many restarts now. It counts from zero again once somebody
-    /// else has restarted it.
-    pub(crate) fn restarts_since(&self, address: &Address, unit: &str, now: u32) -> u32 {
-        let before = self.units.borrow().get(address).and_then(|units| units.get(unit)).copied().unwrap_or(0);
-        now.checked_sub(before).unwrap_or(now)
-    }
-
-    /// The steps that are done.
-    pub(crate) fn done(&self) -> BTreeSet<Address> {
-        let foretold = self.foretold.borrow();
-        self.outputs.borrow().keys().filter(|address| !foretold.contains(*address)).cloned().collect()
-    }
-
-    /// Takes other outputs of a secret that was read again, and notes the steps that were given what was there before.
-    pub(crate) fn replace_outputs(&self, address: &Address, outputs: Outputs) {
-        let Some(before) = self.output(address) else { return };
-        self.set_outputs(address.clone(), outputs);
-        let now = self.output(address).unwrap_or_else(Scope::new);
-        for (reference, users) in self.used.borrow().iter().filter(|(reference, _)| reference.address().as_ref() == Some(address)) {
-            let path = &reference.segments[2..];
-            if before.get(path) != now.get(path) {
-                self.stale.borrow_mut().entry(address.clone()).or_default().extend(users.iter().cloned());
-            }
-        }
-    }
-
-    /// The steps that were given a secret that has changed since, if there are any.
-    pub(crate) fn stale(&self, secret: &Address) -> Option<Vec<Address>> {
-        self.stale.borrow().get(secret).map(|users| users.iter().cloned().collect())
-    }
-
-    fn note_use(&self, user: &Address, references: &[Reference]) {
-        for reference in references {
-            let of_secret = if reference.root() == "secrets" { Some(reference.clone()) } else { self.lent(reference) };
-            if let Some(of_secret) = of_secret {
-                self.used.borrow_mut().entry(of_secret).or_default().insert(user.clone());
-            }
-        }
-    }
-
-    /// Says that a database offers what is in a secret.
-    pub(crate) fn note_lender(&self, database: &Address, secret: &Address) {
-        self.lenders.borrow_mut().insert(database.clone(), secret.clone());
-    }
-
-    /// The use of a secret that the use of a database's credentials is.
-    fn lent(&self, reference: &Reference) -> Option<Reference> {
-        let secret = self.lenders.borrow().get(&reference.address()?)?.clone();
-        let fields = reference.segments.get(2..)?;
-        // A reference to all of a database is one to its credentials, too.
-        let is_lent = fields.first().is_none_or(|field| CREDENTIALS.contains(&field.as_str()));
-        let segments = [secret.kind(), secret.key()].into_iter().map(str::to_owned).chain(fields.iter().cloned());
-        is_lent.then(|| Reference { segments: segments.collect(), ..reference.clone() })
-    }
-
-    /// Wipes the outputs that are secrets: nobody needs them any more.
-    pub(crate) fn forget_secrets(&self) {
-        let mut outputs = self.outputs.borrow_mut();
-        outputs.retain(|address, _| address.kind() != "secrets");
-        for (address, (value, _)) in outputs.iter_mut() {
-            for name in CREDENTIALS.map(str::to_owned) {
-                if address.kind() == "databases" && value.get(std::slice::from_ref(&name)).is_some() {
-                    value.insert(&[name], serde_json::Value::Null);
-                }
-            }
-        }
-    }
-
-    /// Says what a step offers in place of the step itself.
-    pub(crate) fn give(&self, address: Address, value: serde_json::Value) {
-        self.given.borrow_mut().insert(address, value);
-    }
-
-    pub(crate) fn given(&self, address: &Address) -> Option<Outputs> {
-        self.given.borrow().get(address).map(|value| Outputs { value: value.clone(), stamp: None })
-    }
-
-    /// Where the file of a step that is done lies.
-    pub(crate) fn path(&self, address: &Address) -> Option<PathBuf> {
-        self.text(address, "path").map(PathBuf::from)
-    }
-
-    /// A string that a step that is done offers.
-    pub(crate) fn text(&self, address: &Address, field: &str) -> Option<String> {
-        self.outputs.borrow().get(address)?.0.get(&[field.to_owned()])?.as_str().map(str::to_owned)
-    }
-
-    /// The secret that a missing path is a field of, where that is one text.
-    fn text_above(&self, template: &Template, path: &str) -> Option<String> {
-        let missing = template.references().iter().find(|reference| reference.to_string() == path)?;
-        let address = missing.address().filter(|address| address.kind() == "secrets" && missing.segments.len() > 2)?;
-        self.outputs.borrow().get(&address)?.0.get(&[])?.is_string().then(|| address.to_string())
-    }
-
-    /// Everything that a step that is done offers.
-    pub(crate) fn output(&self, address: &Address) -> Option<Scope> {
-        self.outputs.borrow().get(address).map(|(value, _)| value.clone())
-    }
-
-    /// The references for which a placeholder stands in.
-    pub(crate) fn placeholders(&self) -> BTreeSet<String> {
-        self.placeholders.borrow().clone()
-    }
-
-    pub(crate) fn set_placeholders(&self, references: BTreeSet<String>) {
-        *self.placeholders.borrow_mut() = references;
-    }
-
-    pub(crate) fn stamp(&self, address: &Address) -> Option<String> {
-        self.outputs.borrow().get(address).and_then(|(_, stamp)| stamp.clone())
-    }
-
-    /// A document string as people may see it: facts and values are filled in, as far as they are known; a string that
-    /// refers to anything else, such as a secret, stays as it was written.
-    pub(crate) fn shown(&self, text: &Text) -> String {
-        let plain = |template: &Template| template.references().iter().all(|reference| self.roots.borrow().contains_key(reference.root()));
-        let template = Template::parse(text.raw()).ok().filter(plain);
-        let rendered = template.and_then(|template| template.render(&self.scope(template.references())).ok());
-        rendered.map_or_else(|| text.raw().to_owned(), |rendered| rendered.expose().to_owned())
-    }
-
-    /// A scope that holds what `references` name and nothing else: a template cannot see a secret it does not use.
-    pub(crate) fn scope(&self, references: &[Reference]) -> Scope {
-        let (roots, outputs) = (self.roots.borrow(), self.outputs.borrow());
-        let mut scope = Scope::new();
-        for reference in references {
-            let found = match roots.get(reference.root()) {
-                Some(root) => root.get(&reference.segments[1..]),
-                None => {
-                    let step = reference.address().and_then(|address| outputs.get(&address));
-                    step.and_then(|(value, _)| value.get(&reference.segments[2..]))
-                }
-            };
-            if let Some(value) = found {
-                scope.insert(&reference.segments, value.clone());
-            }
-        }
-        scope
-    }
+    pub(crate) account: Rc<dyn Fn() -> Account>,
+    pub(crate) waiting: Rc<Waiting>,
+    /// The release that a reboot goes back to, while another one is tried.
+    pub(crate) in_force: Option<InForce>,
 }
 
 /// The other steps of a plan.
@@ -251,6 +47,22 @@ pub(crate) trait Siblings {
 
     /// The keys of all steps of one kind that listen, with their ports: also of those that are left out of this boot.
     fn listening(&self, kind: &str) -> Vec<(&str, &[u16])>;
+
+    /// The application that leads the `current` of a bundle, the first of several by name. Also if it is left out of this boot.
+    fn leader(&self, bundle: &Address) -> Option<&Leader>;
+
+    /// `claims:` of the document.
+    fn claims(&self) -> Option<&Text>;
+
+    /// The services, applications, workers and mounts, each after those that it waits for: also those that are left out of this
+    /// boot.
+    fn serving(&self) -> &[Address];
+
+    /// The places in S3 where evidence is written, as far as they can be told.
+    fn evidence(&self, cx: &Context<'_>) -> Vec<String>;
+
+    /// Writes the evidence that the document asks for of a boot that is about to fail, until S3 takes it.
+    fn testify<'a>(&'a self, cx: &'a Context<'a>) -> LocalBoxFuture<'a, ()>;
 }
 
 /// One step's view of the boot.
@@ -326,8 +138,12 @@ impl Context<'_> {
         self.progress(Progress::Asking(reason.into()));
     }
 
-    /// A reference of this step for which only a placeholder is known: this is a rehearsal, and what is rendered may be
-    /// of another shape than the real thing.
+    /// What was waited for has answered: later failures have other reasons.
+    pub(crate) fn answered(&self) {
+        self.progress(Progress::Answered);
+    }
+
+    /// A reference of this step for which only a placeholder is known: what a rehearsal renders may have another shape.
     pub(crate) fn placeholder(&self) -> Option<String> {
         let placeholders = self.world.known.placeholders.borrow();
         self.references.iter().map(ToString::to_string).find(|reference| placeholders.contains(reference))
@@ -349,8 +165,7 @@ impl Context<'_> {
 
     /// Makes a call to EC2, and makes it again as long as EC2 refuses it for its quota and this step has time.
     ///
-    /// In place: a step that began anew would repeat every call before this one, and of a fleet that boots at once most
-    /// would never come to its end.
+    /// In place: a step that began anew would repeat every call before this one, and most of a fleet would never end.
     pub(crate) async fn unthrottled<T, F>(&self, call: impl Fn() -> F) -> Result<T, AwsError>
     where
         F: Future<Output = Result<T, AwsError>>,

@@ -9,7 +9,7 @@ use std::pin::Pin;
 use crate::failure::{Explanation, Failure, Objection};
 use crate::host::Unit;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Judgment, Look, Outputs, Shape, Written};
+use crate::step::{AnyStep, Companion, Context, Difference, Fallback, Judgment, Look, Outputs, Shape, Written};
 use crate::text::Text;
 
 /// One kind of thing a boot document can ask for.
@@ -91,6 +91,10 @@ pub(crate) trait Step: fmt::Debug {
 
     /// What it does from the beginning of a boot, beside everything, for as long as the boot goes on: then it is dropped.
     async fn meanwhile(&self, _cx: &Context<'_>) {}
+
+    /// What it does where it has failed, or never runs since a step failed that it needs, and before its turn has come: it sees
+    /// to it that what was up before is up. How that ends, it tells as its progress.
+    async fn fall_back(&self, _when: Fallback, _cx: &Context<'_>) {}
 }
 
 impl<S: Step + 'static> AnyStep for S {
@@ -151,6 +155,10 @@ impl<S: Step + 'static> AnyStep for S {
 
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
         Box::pin(Step::meanwhile(self, cx))
+    }
+
+    fn fall_back<'a>(&'a self, when: Fallback, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+        Box::pin(Step::fall_back(self, when, cx))
     }
 }
 

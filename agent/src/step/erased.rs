@@ -32,6 +32,16 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs>;
     fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment>;
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+    fn fall_back<'a>(&'a self, when: Fallback, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+}
+
+/// When a step falls back on what was up before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// Until its turn comes: what it waits for may take long.
+    Meanwhile,
+    /// In place of its turn.
+    Instead,
 }
 
 /// One look at the unit of a step at the end of a boot.

@@ -12,9 +12,11 @@ use serde::de::{Unexpected, Visitor};
 
 use crate::failure::Objection;
 
-/// A length of time, written `90s`, `20m`, `1h 30m` or `500ms`.
+/// A length of time, written `90s`, `20m`, `1h 30m`, `4d` or `500ms`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TimeLimit(pub(crate) Duration);
+pub struct TimeLimit(pub Duration);
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A year is for ever; clocks overflow further on.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -38,8 +40,16 @@ impl std::str::FromStr for TimeLimit {
 
     fn from_str(text: &str) -> Result<Self, Objection> {
         let refuse = || Objection::new(format!("`{text}` is not a length of time"), "write a number and its unit, as in 90s, 20m or 1h30m");
-        let parsed: jiff::SignedDuration = text.parse().map_err(|_| refuse())?;
-        let duration = Duration::try_from(parsed).map_err(|_| refuse())?;
+        // jiff has no days, which are not all equally long by the clock on the wall.
+        let (days, rest) = match text.split_once('d') {
+            Some((days, rest)) if days.bytes().all(|byte| byte.is_ascii_digit()) => (days.parse().map_err(|_| refuse())?, rest.trim()),
+            _ => (0, text),
+        };
+        let rest = match (days, rest) {
+            (1.., "") => Duration::ZERO,
+            _ => rest.parse::<jiff::SignedDuration>().ok().and_then(|parsed| Duration::try_from(parsed).ok()).ok_or_else(refuse)?,
+        };
+        let duration = rest.saturating_add(DAY.saturating_mul(days));
         if duration.is_zero() || duration > LONGEST { Err(refuse()) } else { Ok(Self(duration)) }
     }
 }
@@ -217,6 +227,10 @@ impl Excerpt {
         }
         self.lines.push_back(line);
     }
+
+    pub(crate) fn lines(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(String::as_str)
+    }
 }
 
 impl FromIterator<String> for Excerpt {
@@ -245,10 +259,12 @@ mod tests {
 
     #[test]
     fn reads_lengths_of_time() {
-        for (text, seconds) in [("90s", 90.0), ("20m", 1200.0), ("1h30m", 5400.0), ("1h 30m", 5400.0), ("500ms", 0.5)] {
+        for (text, seconds) in
+            [("90s", 90.0), ("20m", 1200.0), ("1h30m", 5400.0), ("1h 30m", 5400.0), ("500ms", 0.5), ("4d", 345_600.0), ("1d 2h", 93_600.0)]
+        {
             assert_eq!(text.parse::<TimeLimit>().unwrap().0.as_secs_f64(), seconds, "{text}");
         }
-        for text in ["", "90", "-5s", "0s", "soon", "9223372036854775807s"] {
+        for text in ["", "90", "-5s", "0s", "soon", "9223372036854775807s", "0d", "d", "366d", "99999999999d", "1day"] {
             assert!(text.parse::<TimeLimit>().is_err(), "{text}");
         }
     }

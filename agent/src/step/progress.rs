@@ -10,6 +10,8 @@ pub(crate) enum Progress {
     Waiting(String),
     /// The same of an answer of AWS: until it is there, AWS could not be reached.
     Asking(String),
+    /// What was waited for, or AWS was asked for, is there.
+    Answered,
     /// What it has asked for was refused, or nobody answered, and it asks again without beginning anew.
     Refused(Explanation),
     /// How far it has come with what it reads.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::address::Address;
-use crate::step::{Order, Phase};
+use crate::step::{Order, Phase, Turn};
 use crate::text::Text;
 
 /// The patience of a step that waits for nobody but this machine.
@@ -18,6 +18,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) texts: Vec<&'a Text>,
     /// Whole steps it names; files among them are installed together.
     pub(crate) watches: Vec<&'a Address>,
+    /// Whether it cannot do without any of these, so that it is a mistake if one is not due.
+    pub(crate) needs_watched: bool,
     /// The names of its outputs; `None` where only running it tells. Default: it offers nothing.
     pub(crate) offers: Option<&'static [&'static str]>,
     /// Whether what it offers has fields. Default: only running it tells.
@@ -29,6 +31,8 @@ pub(crate) struct Shape<'a> {
     pub(crate) foretold: Option<Cow<'a, Path>>,
     /// Where it stands when its author gave it no `after:`. Default: [`Order::ByReferences`].
     pub(crate) order: Order,
+    /// Of what comes after everything: whom it waits for. Default: [`Turn::Any`].
+    pub(crate) turn: Turn,
     /// From which phase on it is due when its author says nothing. Default: [`Phase::Warm`].
     pub(crate) phase: Phase,
     /// Whether what it does depends on the phase, so that this has to be known.
@@ -44,10 +48,22 @@ pub(crate) struct Shape<'a> {
     pub(crate) ports: Vec<u16>,
     /// What it does that only one step of a document may, as in `listens`.
     pub(crate) only_one: Option<&'static str>,
+    /// What one instance of the fleet does for all of them. Default: nothing.
+    pub(crate) claims: Option<Claiming>,
+    /// The user to whom it gives what it puts on the machine.
+    pub(crate) owner: Option<&'a str>,
+    /// The step whose files root runs for it, and the user that its own processes run as; `None` is the owner of those files.
+    pub(crate) trusts: Option<(&'a Address, Option<&'a str>)>,
     /// How long it may take when its author gave it no `timeout:`. Default: a minute.
     pub(crate) patience: Duration,
+    /// What of that it keeps for what it does after a failure. A `timeout:` has to be longer.
+    pub(crate) reserve: Duration,
+    /// The step whose output it works on, and how: two steps cannot make two things of one.
+    pub(crate) makes: Option<(&'a Address, String)>,
     /// Whether there is anything to do [`meanwhile`](crate::step::Step::meanwhile).
     pub(crate) goes_on_meanwhile: bool,
+    /// Whether it has something to [`fall_back`](crate::step::Step::fall_back) on.
+    pub(crate) falls_back: bool,
     /// Whether it has units of systemd that have to be up, or to have done their work, when the boot ends.
     pub(crate) has_units: bool,
     /// Default: [`AsksAws::Never`].
@@ -59,19 +75,27 @@ impl Default for Shape<'_> {
         Self {
             texts: Vec::new(),
             watches: Vec::new(),
+            needs_watched: false,
             offers: Some(&[]),
             fields: HasFields::Unknown,
             public: &[],
             foretold: None,
             order: Order::ByReferences,
+            turn: Turn::Any,
             phase: Phase::Warm,
             heeds_phase: false,
             unfolds: false,
             paths: Vec::new(),
             mounts_at: None,
             ports: Vec::new(),
+            claims: None,
+            owner: None,
+            trusts: None,
             patience: PATIENCE,
+            reserve: Duration::ZERO,
+            makes: None,
             goes_on_meanwhile: false,
+            falls_back: false,
             has_units: false,
             only_one: None,
             asks_aws: AsksAws::Never,
@@ -86,8 +110,10 @@ impl Shape<'_> {
             foretold: self.foretold.as_deref().map(Path::to_owned),
             unfolds: self.unfolds,
             goes_on_meanwhile: self.goes_on_meanwhile,
+            falls_back: self.falls_back,
             has_units: self.has_units,
             asks_aws: self.asks_aws,
+            turn: self.turn,
         }
     }
 }
@@ -98,8 +124,19 @@ pub(crate) struct Outline {
     pub(crate) foretold: Option<PathBuf>,
     pub(crate) unfolds: bool,
     pub(crate) goes_on_meanwhile: bool,
+    pub(crate) falls_back: bool,
     pub(crate) has_units: bool,
     pub(crate) asks_aws: AsksAws,
+    pub(crate) turn: Turn,
+}
+
+/// That a step claims something: see [`claims`](crate::net::claims).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claiming {
+    /// What the author wrote, if nothing goes without `claims:`; otherwise each instance does it for itself.
+    pub(crate) says: Option<&'static str>,
+    /// The values of the document that claims are told apart by.
+    pub(crate) values: &'static [&'static str],
 }
 
 /// Whether what a step offers has fields.
@@ -140,6 +177,11 @@ impl<'a> Shapes<'a> {
 
     pub(crate) fn get(&self, address: &Address) -> Option<&Shape<'a>> {
         self.shapes.binary_search_by_key(&address, |(address, _)| address).ok().map(|at| &self.shapes[at].1)
+    }
+
+    /// In the order of the addresses.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Address, &Shape<'a>)> {
+        self.shapes.iter().map(|(address, shape)| (*address, shape))
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -24,17 +24,23 @@ mod build;
 mod change;
 pub(crate) mod container;
 mod decide;
+mod door;
 pub(crate) mod ebextensions;
 mod environment;
+mod examined;
 mod extend;
 mod extension;
 mod facing;
+mod fed;
 mod fields;
 mod front;
 mod generation;
 mod ground;
 pub(crate) mod hooks;
 pub(crate) mod judge;
+mod lead;
+pub(crate) mod leave;
+mod loan;
 mod memory;
 mod part;
 pub(crate) mod platforms;
@@ -50,15 +56,18 @@ mod rollback;
 mod slot;
 pub(crate) mod status;
 mod trouble;
+mod turn;
+pub(crate) mod watch;
+mod watched;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
 
 use self::change::Change;
-use self::decide::{Found, Wanted};
+use self::decide::Wanted;
+pub(crate) use self::door::door;
 use self::environment::is_secret;
 use self::facing::Facing;
 pub(crate) use self::fields::Application;
@@ -66,25 +75,22 @@ pub(crate) use self::front::former::{KIND, left_behind};
 use self::generation::Generation;
 pub(crate) use self::ground::in_use;
 use self::ground::{Ground, owner};
-use self::judge::{Asked, Examined, examine};
+use self::judge::Examined;
 use self::memory::{Memory, Moment};
 use self::platforms::Speaks;
 use self::procfile::WEB;
-use self::release::Release;
 pub(crate) use self::restore::bring_back;
 use self::slot::Slot;
 use self::trouble::ApplicationError;
 use crate::failure::Objection;
+use crate::gather::Gather as _;
+use crate::host::Unit;
 use crate::host::state::Record;
-use crate::host::{SEARCH_PATH, Unit};
-use crate::step::{AsksAws, Context, Judgment, Look, Order, Outputs, Phase, Progress, Shape, Step};
+use crate::step::{AsksAws, Context, Fallback, Judgment, Look, Order, Outputs, Phase, Progress, Shape, Step};
 use crate::text::Text;
 
 /// Builds, starting and draining, beside the limits that the application itself sets.
 const PATIENCE: Duration = Duration::from_secs(900);
-
-/// An environment file is as large as the variables of one program may be.
-const ENVIRONMENT_LIMIT: u64 = 4 << 20;
 
 /// What keeps processes from the instance metadata service.
 ///
@@ -107,16 +113,22 @@ impl Step for Application {
         Shape {
             texts: texts.collect(),
             watches: self.bundle.iter().collect(),
+            needs_watched: true,
             // What an image runs is known once it is here.
             unfolds: self.image.is_some(),
+            claims: self.claiming(),
             asks_aws: if self.image.is_some() { AsksAws::UnlessDone } else { AsksAws::Never },
             offers: Some(&["port", "release", "version"]),
             order: Order::BeforeServices,
             phase: Phase::Serve,
             ports: self.ports(),
             has_units: true,
+            falls_back: true,
+            trusts: self.bundle.as_ref().filter(|_| self.hooks).map(|bundle| (bundle, self.runs_as())),
             only_one: self.is_for_beanstalk().then_some("says `compatible_with: beanstalk`"),
-            patience: PATIENCE + self.ready.timeout() + self.stop.grace() + self.time_to_go_back(),
+            patience: PATIENCE + self.ready.timeout() + 2 * self.ready.stays() + self.stop.grace() + self.time_to_go_back(),
+            reserve: self.time_to_go_back(),
+            makes: self.bundle.as_ref().map(|bundle| (bundle, format!("{:?}", self.build))),
             ..Shape::default()
         }
     }
@@ -129,6 +141,7 @@ impl Step for Application {
                 "pass it in `environment:`, and write its variable in the command",
             )
         }));
+        found.extend(self.wrong_watch());
         found
     }
 
@@ -139,8 +152,13 @@ impl Step for Application {
         if found.is_lost {
             return Err(ApplicationError::Lost);
         }
-        if let Some(image) = self.missing_image(&found, &ground, cx).await? {
-            return Ok(vec![Change::Pull { image }]);
+        // What has its requests counts as proven, unless nobody has looked.
+        found.is_led &= !cx.world.known.is_unproven(cx.address);
+        if let Some(slot) = found.current {
+            found.lacks_certificate = self.lacks_certificate(slot, &ground, cx).await.map_err(ApplicationError::Host)?;
+        }
+        if let Some(pull) = self.missing_image(&found, &ground, cx).await? {
+            return Ok(found.resumed().into_iter().chain([pull]).collect());
         }
         self.find_stale(&mut found, cx).await?;
         let (generation, examined) = match self.generation(cx).await {
@@ -155,22 +173,36 @@ impl Step for Application {
         let followed = self.followed(cx).await?;
         let is_free = |slot: &Slot| followed.iter().all(|former| !former.has(slot.port(port, overlap.covers(WEB))));
         let first = Slot::BOTH.into_iter().find(is_free).unwrap_or(Slot::A);
-        let mut wanted = Wanted { application: cx.key(), generation, port, overlap, build, extensions, hooks, front: Vec::new(), first };
+        let current = match self.leads_current(cx) {
+            true => ground.current_elsewhere(&generation.release).await.map_err(ApplicationError::Host)?,
+            false => None,
+        };
+        let (front, listens) = (Vec::new(), self.proxy.ports());
+        let mut wanted =
+            Wanted { application: cx.key(), generation, port, listens, overlap, build, extensions, hooks, front, first, current };
         let slot = wanted.slot(&found);
-        wanted.front = self.front_changes(Facing { slot, port, php, snippets: examined.snippets.clone() }, &followed, &ground, cx).await?;
-        let mut changes = self.compatible(&wanted.generation, port, &ground, cx).await?;
+        let site = Facing { slot, port, php, snippets: examined.snippets.clone() };
+        wanted.front = self.front_changes(site, &followed, wanted.resumed(&found).is_some(), &ground, cx).await?;
+        let parts = self.compatible(&wanted.generation, port, &ground, cx).await?;
+        // A process that goes is logged until it is gone.
+        let (mut changes, farewells): (Vec<_>, Vec<_>) = parts.into_iter().partition(|change| !change.is_farewell());
         changes.extend(wanted.changes(&found));
         // Only those that it cannot start beside go first.
         let (in_the_way, others): (Vec<_>, Vec<_>) = followed.iter().partition(|former| former.has(port) || !is_free(&slot));
         changes.splice(0..0, in_the_way.into_iter().map(front::former::Former::change));
         changes.extend(others.into_iter().map(front::former::Former::change));
+        changes.extend(farewells);
+        changes.extend(self.watch_changes(&ground, cx).await?);
         if !changes.is_empty() {
             let generation = &wanted.generation;
-            let remarks = programs::lacking(&examined, &generation.environment, cx.host()).await.map_err(ApplicationError::Host)?;
+            let mut remarks = programs::lacking(&examined, &generation.environment, cx.host()).await.map_err(ApplicationError::Host)?;
+            remarks.extend(self.current_of_before(cx).and_then(|current| programs::of_before(&examined.processes, &current)));
             if !remarks.is_empty() {
                 return Ok(vec![Change::Refuse { version: generation.version.clone(), remarks }]);
             }
-            examined.warnings.iter().for_each(|warning| cx.progress(Progress::Warning(format!("{warning:#}"))));
+            let untrusted = loan::untrusted(&examined, generation, self.hooks, cx.host()).await.map_err(ApplicationError::Host)?;
+            let warnings = examined.warnings.iter().map(|warning| format!("{warning:#}")).chain(untrusted);
+            warnings.for_each(|warning| cx.progress(Progress::Warning(warning)));
         }
         Ok(changes)
     }
@@ -182,10 +214,14 @@ impl Step for Application {
         let reserve = self.time_to_go_back().min(cx.patience / 2);
         let hurried = Context { deadline: cx.deadline.saturating_sub(reserve), ..*cx };
         match self.make(&change, &ground, &hurried).await {
-            Err(error) => Err(match rollback::fails_in(&change, &ground) {
-                Some(slot) => self.go_back(slot, error, &ground, cx).await,
-                None => self.not_in_a_slot(error, &ground, cx).await,
-            }),
+            Err(error) => {
+                let error = match rollback::fails_in(&change, &ground) {
+                    Some(slot) => self.go_back(slot, error, &ground, cx).await,
+                    None => self.not_in_a_slot(error, &ground, cx).await,
+                };
+                self.hand_back(&ground, cx).await;
+                Err(error)
+            }
             Ok(()) => Ok(()),
         }
     }
@@ -196,21 +232,40 @@ impl Step for Application {
         let Some((slot, placed)) = ground.serving() else { return Err(ApplicationError::Lost) };
         let states = ground.states(&placed).await.map_err(ApplicationError::Host)?;
         let units = states.into_iter().map(|(process, unit)| (placed.unit(&process), unit.restarts));
-        cx.world.known.set_units(cx.address, units.collect());
+        cx.world.known.set_units(cx.address, units.gather());
         let port = slot.reached_at(placed.port, self.overlap().covers(WEB));
         let pinned = placed.container().and_then(|container| ground.memory.pinned(container.image())).map(PathBuf::from);
+        let door =
+            self.door(&placed.generation, port, cx).map_err(|source| ApplicationError::Render { what: "ready.http".into(), source })?;
         let Generation { release, version, .. } = placed.generation;
         let release = pinned.unwrap_or(release);
-        Ok(Outputs { value: json!({ "port": port, "release": release, "version": version }), stamp: None })
+        Ok(Outputs { value: json!({ "port": port, "release": release, "version": version, door::FIELD: door }), stamp: None })
     }
 
     async fn judge(&self, found: &Unit, look: Look, cx: &Context<'_>) -> Result<Judgment, ApplicationError> {
         let record = self.record(cx).await?;
         prove::judge(found, look, &ground(&record, cx), cx).await
     }
+
+    async fn fall_back(&self, when: Fallback, cx: &Context<'_>) {
+        let Ok(record) = self.record(cx).await else { return };
+        let ground = ground(&record, cx);
+        match when {
+            Fallback::Meanwhile => self.serve_meanwhile(&ground, cx).await,
+            Fallback::Instead => {
+                self.serve_as_before(&ground, cx).await;
+                self.hand_back(&ground, cx).await;
+            }
+        }
+    }
 }
 
 impl Application {
+    /// The container image that it runs.
+    pub(crate) fn image(&self) -> Option<&Text> {
+        self.image.as_ref()
+    }
+
     async fn record(&self, cx: &Context<'_>) -> Result<Record, ApplicationError> {
         cx.world.record.application(cx.key()).await.map_err(ApplicationError::Host)
     }
@@ -220,31 +275,55 @@ impl Application {
             Change::Refuse { version, remarks } => {
                 return Err(ApplicationError::Release { version: version.clone(), remarks: remarks.clone(), kept: None });
             }
+            Change::Resume { slot, placed } => {
+                self.resume(*slot, placed, ground, cx).await;
+                return Ok(());
+            }
             Change::Pull { .. } => return self.pull(ground, cx).await,
             Change::Build { placed, recipe } => return self.build(placed, recipe, cx).await,
             Change::Provide { part, generation, port } => return self.provide(part, generation, *port, ground, cx).await,
             Change::Extend { placed, extension } => return self.extend(placed, extension, ground, cx).await,
-            Change::Hooks { placed, moment, hooks, .. } => return self.run_hooks(placed, *moment, hooks, ground, cx).await,
+            Change::Hooks { placed, moment, hooks, .. } => return self.lead_hooks(placed, *moment, hooks, ground, cx).await,
             Change::Check { site } => return self.check(site, ground, cx).await,
             Change::Configure { site, leaving, .. } => return self.configure(site, leaving, ground, cx).await,
             Change::Serve { slot, .. } => return self.serve(*slot, ground, cx).await,
             Change::Withdraw { slot, .. } => return self.withdraw(*slot, ground, cx).await,
             Change::Depart { application, .. } => return front::former::depart(application, cx).await,
             Change::Prepare { slot, placed } => ground.prepare(*slot, placed, &self.environment_file(placed, cx)?).await,
-            Change::Stop { placed, processes, .. } => {
+            Change::Stop { slot, placed, processes } => {
+                // What comes after has its time, too.
+                let left = cx.time_left().saturating_sub(self.time_to_go_back()) / 2;
+                let _held = self.held(*slot, placed, processes, left, cx).await.map_err(ApplicationError::Host)?;
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
                 ground.stop(placed, &processes.iter().map(String::as_str).collect::<Vec<_>>()).await
             }
             Change::Launch { placed, process, .. } => return prove::launched(placed, process, ground, cx).await,
             Change::Prove { placed, .. } => return prove::serves(&self.ready, placed, ground, cx).await,
-            Change::Switch { slot, .. } => ground.switch(*slot).await,
+            Change::Switch { slot, .. } => {
+                cx.world.known.set_unproven(cx.address, false);
+                ground.switch(*slot).await
+            }
+            Change::Watch { watched, .. } => ground.watch(watched).await,
+            Change::Unwatch { .. } => ground.unwatch().await,
+            Change::Point { placed, .. } => ground.point_current(placed).await,
             Change::Settle { placed, .. } => return prove::settles(&self.ready, placed, ground, cx).await,
             Change::Retire { slot, placed } => match self.retire(*slot, placed, ground, cx).await {
-                Ok(()) => ground.sweep().await,
+                Ok(()) => ground.sweep(&cx.world.record).await,
                 failed => failed,
             },
         };
         done.map_err(ApplicationError::Host)
+    }
+
+    /// The `current` of its bundle, if that leads to the release before until the next one serves.
+    fn current_of_before(&self, cx: &Context<'_>) -> Option<String> {
+        let bundle = self.bundle.as_ref()?;
+        cx.siblings.leader(bundle).filter(|leader| leader.switches).and_then(|_| cx.world.known.text(bundle, "path"))
+    }
+
+    /// Whether this is the application that has the `current` of its bundle lead to what serves.
+    fn leads_current(&self, cx: &Context<'_>) -> bool {
+        self.bundle.as_ref().and_then(|bundle| cx.siblings.leader(bundle)).is_some_and(|leader| leader.application == cx.key())
     }
 
     /// What is wanted to run, and what the release says of it.
@@ -253,25 +332,14 @@ impl Application {
         let image = self.contained(&ground(&record, cx), cx)?;
         let text = |field: &str| self.bundle.as_ref().and_then(|bundle| cx.world.known.text(bundle, field)).unwrap_or_default();
         let (release, version, examined) = match &image {
-            Some(image) => ("/".into(), image.version.clone(), examine(&Release::default(), self.asked(&image.processes))),
+            Some(image) => ("/".into(), image.version.clone(), self.of_an_image(&image.processes)),
             None => {
                 let (release, version) = (PathBuf::from(text("release")), text("version"));
                 let examined = self.examined(&release, &version, cx).await?;
                 (release, version, examined)
             }
         };
-        let mut environment: BTreeMap<String, String> = examined.environment.iter().cloned().collect();
-        if !examined.path.is_empty() {
-            environment.insert("PATH".to_owned(), search_path(&release, examined.path));
-        }
-        let (secret, plain): (Vec<_>, Vec<_>) = self.environment.iter().partition(|(_, text)| is_secret(text));
-        secret.iter().for_each(|(name, _)| drop(environment.remove(*name)));
-        // Which port that is, only the slot says.
-        environment.remove("PORT");
-        for (name, text) in plain {
-            let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
-            environment.insert(name.clone(), value.expose().to_owned());
-        }
+        let environment = self.plain_variables(&examined, &release, cx)?;
         let mut properties = self.resources.properties();
         if !self.aws {
             properties.push(WITHOUT_METADATA.to_owned());
@@ -282,20 +350,20 @@ impl Application {
             // As its engine: `user` is that of the container.
             _ if container.is_some() || inside.composition.is_some() => "root".to_owned(),
             Some(user) => user.clone(),
-            None if self.is_for_beanstalk() => cx.host().users.user(beanstalk::USER).await.map_err(ApplicationError::Host)?.name,
+            None if self.is_for_beanstalk() => cx.host().users.user(fields::USER).await.map_err(ApplicationError::Host)?.name,
             None => owner(&release, cx.host()).await.map_err(ApplicationError::Host)?.0.to_string(),
         };
         let generation = Generation {
             user,
             release,
             version,
-            processes: examined.processes.iter().map(|process| (process.name.clone(), process.command.clone())).collect(),
+            processes: examined.processes.iter().map(|process| (process.name.clone(), process.command.clone())).gather(),
             environment,
-            secrets: secret.into_iter().map(|(name, _)| name.clone()).collect(),
+            secrets: self.environment.iter().filter(|(_, text)| is_secret(text)).map(|(name, _)| name.clone()).collect(),
             stop_signal: self.stop.signal().to_owned(),
             stop_grace_ms: u64::try_from(self.stop.grace().as_millis()).unwrap_or(u64::MAX),
             properties,
-            has_runtime_directory: examined.needs_runtime_directory,
+            has_directories: examined.needs_directories,
             container,
             composition: inside.composition,
             php: match examined.speaks {
@@ -305,64 +373,9 @@ impl Application {
         };
         Ok((generation, examined))
     }
-
-    /// What a release would run, with the commands of the document as they are written there.
-    pub(crate) fn judged(&self, release: &Release) -> Examined {
-        let run: BTreeMap<String, String> = self.run.iter().map(|(name, text)| (name.clone(), text.raw().to_owned())).collect();
-        let mut examined = examine(release, self.asked(&run));
-        examined.port = self.port.unwrap_or(examined.port);
-        examined
-    }
-
-    fn asked<'r>(&self, run: &'r BTreeMap<String, String>) -> Asked<'r> {
-        Asked {
-            run: (!run.is_empty()).then_some(run),
-            builds: !self.build.is_empty(),
-            ignores_hooks: !self.hooks,
-            reads_nginx: self.is_for_beanstalk(),
-        }
-    }
-
-    /// What the release shows, once that can run.
-    async fn examined(&self, release: &Path, version: &str, cx: &Context<'_>) -> Result<Examined, ApplicationError> {
-        let render = |(name, command): (&String, &Text)| {
-            let line = cx.render(command).map_err(|source| ApplicationError::Render { what: format!("run.{name}"), source })?;
-            Ok((name.clone(), line.expose().to_owned()))
-        };
-        let run = self.run.iter().map(render).collect::<Result<BTreeMap<_, _>, ApplicationError>>()?;
-        let shown = Release::read(release, &*cx.host().files).await.map_err(ApplicationError::Host)?;
-        let mut examined = examine(&shown, self.asked(&run));
-        match examined.mistakes.is_empty() {
-            true => Ok(examined),
-            false => {
-                Err(ApplicationError::Release { version: version.to_owned(), remarks: std::mem::take(&mut examined.mistakes), kept: None })
-            }
-        }
-    }
-
-    /// Finds out which slots run with other secrets than those of today. A file that is gone tells nothing: so are its
-    /// processes then.
-    async fn find_stale(&self, found: &mut Found, cx: &Context<'_>) -> Result<(), ApplicationError> {
-        for slot in Slot::BOTH {
-            let Some((placed, _)) = &found.slots[slot as usize] else { continue };
-            let path = placed.environment_file();
-            let written = cx.host().files.read(&path, ENVIRONMENT_LIMIT).await.map_err(ApplicationError::Host)?;
-            if let Some(written) = written
-                && *written != *self.environment_file(placed, cx)?
-            {
-                found.stale.insert(slot);
-            }
-        }
-        Ok(())
-    }
 }
 
 fn ground<'a>(record: &'a Record, cx: &'a Context<'_>) -> Ground<'a> {
     let memory = Memory { record, moment: Moment { boot_id: &cx.world.boot_id, clock: &*cx.host().clock } };
     Ground { application: cx.key(), host: cx.host(), memory }
-}
-
-fn search_path(release: &Path, own: &[&str]) -> String {
-    let own = own.iter().map(|path| format!("{}/{path}:", release.display()));
-    own.chain([SEARCH_PATH.to_owned()]).collect()
 }

@@ -13,8 +13,8 @@
 //! ```
 //!
 //! The archive is unpacked while it comes, out of sight; it gets its name when all of it is verified and on disk, and
-//! `current` is switched from one moment to the next. A release that was whole once is only switched to. What is whole and
-//! current needs no network: a mark beside each release says what it is.
+//! `current` is switched from one moment to the next: by the bundle, or by the application that runs it. A release that was
+//! whole once is only switched to. What is whole and current needs no network: a mark beside each release says what it is.
 //!
 //! How archives are fetched is the business of [`s3`](crate::aws::s3), and what they may hold that of
 //! [`unpack`](crate::host::unpack).
@@ -91,6 +91,7 @@ impl Step for Bundle {
             mounts_at: Some(self.layout().current().into()),
             patience: PATIENCE,
             asks_aws: self.fields.asks_aws(),
+            owner: self.fields.owner.as_deref(),
             ..Shape::default()
         }
     }
@@ -102,7 +103,8 @@ impl Step for Bundle {
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, BundleError> {
         let wanted = self.wanted(cx).await?;
         let found = find::find(self.layout(), &wanted, cx).await?;
-        find::changes(self.layout(), &wanted, self.attributes(cx).await?, self.fields.keep(), &found)
+        let leads = cx.siblings.leader(cx.address).is_none_or(|leader| !leader.switches);
+        find::changes(self.layout(), &wanted, self.attributes(cx).await?, self.fields.keep(), leads, &found)
     }
 
     async fn stage(&self, change: &Change, cx: &Context<'_>) -> Result<(), BundleError> {

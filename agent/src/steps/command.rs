@@ -7,12 +7,16 @@
 //!     as: shop                                # default: the user ingot runs as
 //!     environment: { PGPASSWORD: "{{secrets.db.password}}" }     # all it gets besides PATH, HOME, USER and LANG
 //!     working_directory: /opt/shop            # default: the user's home, or /
-//!     once: instance                          # or boot, or always. Default: instance
+//!     once: instance                          # or boot, always, release, fleet. Default: instance
+//!     run_on: [bundles.app]                   # and again once one of these, or its arguments, has changed
 //! ```
 //!
 //! What a program did cannot be inspected, so a record is kept: before it starts and after it has ended well. One that
 //! failed, or was cut off, runs again at the next boot; write it so that this does no harm. Its output goes to the
 //! journal, without secrets.
+
+mod once;
+mod run_on;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -23,11 +27,14 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::run_on::Start;
+use crate::address::Address;
 use crate::failure::{Failure, Objection};
 use crate::host::state::{Entry, EntryState as Recorded};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH, User};
 use crate::step::fields::Excerpt;
-use crate::step::{Context, Outputs, Progress, Shape, Step};
+use crate::step::{AsksAws, Context, Outputs, Progress, Shape, Step};
+use crate::steps::claiming::ClaimingError;
 use crate::template::TemplateError;
 use crate::text::{SecretText, Text, shown_on_a_line};
 
@@ -52,9 +59,12 @@ pub(crate) struct Command {
     environment: BTreeMap<String, Text>,
     /// Directory in which the program starts. Default: the home of `as`, or `/` without `as`.
     working_directory: Option<PathBuf>,
-    /// How often the program runs. Default: `instance`.
+    /// How often the program runs, and on how many instances. Default: `instance`.
     #[serde(default)]
     once: Once,
+    /// Files, credentials, commands and bundles whose change has the program run again, as does a change of its arguments,
+    /// variables, user or directory. An empty list is for those alone. Default: it runs as `once` says.
+    run_on: Option<Vec<Address>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
@@ -67,6 +77,10 @@ enum Once {
     Boot,
     /// Every time ingot runs.
     Always,
+    /// Once for a release, on one instance of the fleet: the others wait for it. Needs `claims:`.
+    Release,
+    /// Once for the environment, on one instance of the fleet: the others wait for it. Needs `claims:`.
+    Fleet,
 }
 
 fn not_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<Text>, D::Error> {
@@ -85,6 +99,8 @@ pub(crate) struct Change {
     user: Option<String>,
     /// The record of a run that did not end well, if there was one.
     again: bool,
+    /// What has changed since the last run, where that is why it runs.
+    because: Vec<String>,
 }
 
 impl fmt::Display for Change {
@@ -92,6 +108,9 @@ impl fmt::Display for Change {
         write!(f, "run {}", self.run)?;
         if let Some(user) = &self.user {
             write!(f, " as {user}")?;
+        }
+        if !self.because.is_empty() {
+            return write!(f, " again, for {}", self.because.join(", "));
         }
         if self.again { f.write_str(" again, since it did not end well before") } else { Ok(()) }
     }
@@ -106,6 +125,8 @@ impl Step for Command {
             Once::Instance => "once for this instance".into(),
             Once::Boot => "once a boot".into(),
             Once::Always => "each time".into(),
+            Once::Release => "once for a release, on one instance".into(),
+            Once::Fleet => "once for the fleet, on one instance".into(),
         }
     }
 
@@ -116,9 +137,12 @@ impl Step for Command {
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
         let program = self.run.first().filter(|program| program.is_plain()).map(|program| Path::new(program.raw()));
         Shape {
+            watches: self.run_on.iter().flatten().collect(),
             texts: self.run.iter().chain(self.environment.values()).collect(),
             paths: program.into_iter().chain(self.working_directory.as_deref()).map(Cow::Borrowed).collect(),
             patience: PATIENCE,
+            claims: self.claiming(),
+            asks_aws: if self.claiming().is_some() { AsksAws::UnlessDone } else { AsksAws::Never },
             ..Shape::default()
         }
     }
@@ -133,16 +157,43 @@ impl Step for Command {
                     "write the name alone, without `=`, and its value behind the colon",
                 )
             })
+            .chain(run_on::objections(self.run_on.as_deref().unwrap_or_default()))
+            .chain(self.run_on.as_ref().and(self.scope()).map(|_| {
+                Objection::new(
+                    "`run_on` has it run again on this instance, and `once` on one instance of the fleet only",
+                    "take `run_on` away, or write `once: instance`",
+                )
+            }))
             .collect()
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, CommandError> {
         let recorded = cx.world.record.get(cx.address.as_str());
-        Ok(self.due(recorded.as_ref(), &cx.world.boot_id, &|text| cx.shown(text)).into_iter().collect())
+        let recorded = recorded.filter(|entry| entry.state != Recorded::Done || self.is_of_now(entry, cx));
+        let changed = self.inputs(cx).map(|present| run_on::changed(recorded.as_ref().and_then(|entry| entry.detail.as_deref()), &present));
+        let changed = changed.unwrap_or_default();
+        Ok(self.due(recorded.as_ref(), &cx.world.boot_id, changed, &|text| cx.shown(text)).into_iter().collect())
     }
 
     async fn apply(&self, _change: Change, cx: &Context<'_>) -> Result<(), CommandError> {
         let invocation = self.invocation(cx).await?;
+        match self.scope() {
+            Some(scope) => self.run_once(scope, invocation, cx).await,
+            None => {
+                self.run(&invocation, cx).await?;
+                self.record(Recorded::Done, cx).await
+            }
+        }
+    }
+
+    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, CommandError> {
+        Ok(Outputs { value: serde_json::Value::Null, stamp: cx.world.record.get(cx.address.as_str()).map(|entry| entry.at) })
+    }
+}
+
+impl Command {
+    /// Runs it, and remembers that it has begun.
+    async fn run(&self, invocation: &Invocation, cx: &Context<'_>) -> Result<(), CommandError> {
         self.record(Recorded::Started, cx).await?;
         cx.waiting(format!("for {} to end", self.run[0]));
         let mut said = Excerpt::default();
@@ -160,32 +211,35 @@ impl Step for Command {
             said.push(line);
         };
         let run = self.run[0].to_string();
-        let end = cx.host().commands.run(&invocation, &mut on_line).await;
+        let end = cx.host().commands.run(invocation, &mut on_line).await;
         match end.map_err(|error| CommandError::Host(error.of_program(run.clone())))? {
-            End::Exited(0) => self.record(Recorded::Done, cx).await,
+            End::Exited(0) => Ok(()),
             End::Exited(status) => Err(CommandError::Exited { run, status, said }),
             End::Signalled(signal) => Err(CommandError::Signalled { run, signal, said }),
             End::TimedOut => Err(CommandError::TimedOut { run, after: cx.patience, said }),
         }
     }
 
-    async fn outputs(&self, cx: &Context<'_>) -> Result<Outputs, CommandError> {
-        Ok(Outputs { value: serde_json::Value::Null, stamp: cx.world.record.get(cx.address.as_str()).map(|entry| entry.at) })
+    /// What it would run with now; `None` where it does not matter.
+    fn inputs(&self, cx: &Context<'_>) -> Option<String> {
+        let Self { run, environment, user, working_directory, run_on, .. } = self;
+        let start = Start { run, environment, user: user.as_deref(), directory: working_directory.as_deref() };
+        Some(run_on::present(run_on.as_ref()?, &start, cx))
     }
-}
 
-impl Command {
     /// Whether it is to run, by what is on record of it.
-    fn due(&self, recorded: Option<&Entry>, boot_id: &str, shown: &dyn Fn(&Text) -> String) -> Option<Change> {
+    fn due(&self, recorded: Option<&Entry>, boot_id: &str, changed: Vec<String>, shown: &dyn Fn(&Text) -> String) -> Option<Change> {
         let done = recorded.is_some_and(|entry| match self.once {
-            Once::Instance => entry.state == Recorded::Done,
+            Once::Instance | Once::Release | Once::Fleet => entry.state == Recorded::Done,
             // Without /proc nobody knows which boot this is.
             Once::Boot => entry.state == Recorded::Done && entry.boot_id == boot_id && !boot_id.is_empty(),
             Once::Always => false,
         });
         let words: Vec<String> = self.run.iter().map(|word| quoted(&shown(word))).collect();
         let again = recorded.is_some_and(|entry| entry.state == Recorded::Started);
-        (!done).then(|| Change { run: words.join(" "), user: self.user.clone(), again })
+        // Of a first run, and of one that was cut off, that is not the reason.
+        let because = if done { changed } else { Vec::new() };
+        (!done || !because.is_empty()).then(|| Change { run: words.join(" "), user: self.user.clone(), again, because })
     }
 
     async fn invocation(&self, cx: &Context<'_>) -> Result<Invocation, CommandError> {
@@ -206,11 +260,13 @@ impl Command {
             directory: self.working_directory.clone().unwrap_or_else(|| home.to_owned()),
             user,
             timeout: cx.time_left(),
+            lease: None,
         })
     }
 
     async fn record(&self, state: Recorded, cx: &Context<'_>) -> Result<(), CommandError> {
-        let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at: cx.host().clock.now().to_string(), detail: None };
+        let detail = self.mark(cx).or_else(|| self.inputs(cx));
+        let entry = Entry { state, boot_id: cx.world.boot_id.clone(), at: cx.host().clock.now().to_string(), detail };
         cx.world.record.put(cx.address.as_str(), entry).await.map_err(CommandError::Host)
     }
 }
@@ -255,6 +311,8 @@ pub(crate) enum CommandError {
         said: Excerpt,
     },
     #[error(transparent)]
+    Claiming(ClaimingError),
+    #[error(transparent)]
     Host(HostError),
 }
 
@@ -266,8 +324,13 @@ impl Failure for CommandError {
                 Some("read its whole output with `journalctl -t ingot`; it runs again at the next boot".into())
             }
             Self::TimedOut { .. } => Some("give the command a longer `timeout:`, or find out what it waits for".into()),
+            Self::Claiming(source) => source.hint(),
             Self::Host(source) => source.hint(),
         }
+    }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Claiming(source) if source.is_unreachable())
     }
 
     fn is_transient(&self) -> bool {
@@ -300,14 +363,25 @@ mod tests {
             ("always", Some(entry(Recorded::Done, "b")), true),
         ];
         for (once, recorded, due) in rows {
-            assert_eq!(command(once).due(recorded.as_ref(), "b", &|text| text.raw().to_owned()).is_some(), due, "{once} {recorded:?}");
+            assert_eq!(
+                command(once).due(recorded.as_ref(), "b", Vec::new(), &|text| text.raw().to_owned()).is_some(),
+                due,
+                "{once} {recorded:?}"
+            );
         }
     }
 
     #[test]
     fn says_that_it_runs_again() {
-        let change = command("instance").due(Some(&entry(Recorded::Started, "a")), "b", &|text| text.raw().to_owned()).unwrap();
+        let change = command("instance").due(Some(&entry(Recorded::Started, "a")), "b", Vec::new(), &|text| text.raw().to_owned()).unwrap();
         assert_eq!(change.to_string(), r#"run /bin/migrate "to here" as shop again, since it did not end well before"#);
+    }
+
+    #[test]
+    fn runs_again_for_what_has_changed() {
+        let due = |state| command("instance").due(Some(&entry(state, "b")), "b", vec!["files./a".into()], &|text| text.raw().to_owned());
+        assert_eq!(due(Recorded::Done).unwrap().to_string(), r#"run /bin/migrate "to here" as shop again, for files./a"#);
+        assert!(due(Recorded::Started).unwrap().to_string().ends_with("since it did not end well before"));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::failure::{Failure, Objection};
 use crate::host::HostError;
 use crate::step::fields::Mode;
 use crate::step::{Context, Outputs, Shape, Step};
-use crate::steps::install::{self, Change, Wanted};
+use crate::steps::install::{self, Change, Directories, Wanted};
 use crate::template::TemplateError;
 use crate::text::Text;
 
@@ -72,7 +72,7 @@ impl Step for Credential {
             owner: None,
             group: None,
             mode: Mode(0o600),
-            directory_mode: 0o700,
+            directories: Directories::Own(0o700),
         };
         install::inspect(wanted, cx).await.map_err(CredentialError::Host)
     }

@@ -75,6 +75,7 @@ impl Step for Database {
         Shape {
             texts: self.strings(),
             watches: self.secret().into_iter().collect(),
+            needs_watched: true,
             offers: Some(match (&self.credentials, self.is_managed()) {
                 (None, _) => &OFFERED[..OFFERED.len() - CREDENTIALS.len()],
                 // RDS's own secret names no database.
@@ -95,9 +96,15 @@ impl Step for Database {
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, DatabaseError> {
         let Some(name) = self.name(cx)? else {
             let target = self.plain(self.login(None, cx).await?, cx)?;
-            return self.knocked(cx.net().databases.knock(&target).await, &target.at(), cx);
+            wait::knocks(&target.at(), cx);
+            let knocked = cx.net().databases.knock(&target).await;
+            cx.answered();
+            return self.knocked(knocked, &target.at(), cx);
         };
-        let Some(found) = cx.world.aws.rds.database(&name).await.map_err(DatabaseError::Rds)? else {
+        cx.asking(format!("for RDS to describe {}", name.id));
+        let found = cx.world.aws.rds.database(&name).await.map_err(DatabaseError::Rds)?;
+        cx.answered();
+        let Some(found) = found else {
             return Ok(vec![self.restoring(&name, cx).await?]);
         };
         decide::fit(&name, &found)?;
@@ -105,7 +112,9 @@ impl Step for Database {
             return Ok(vec![change]);
         }
         let Some(target) = self.target(&name, &found, cx).await? else { return Ok(vec![Change::Await { database: name.id }]) };
+        wait::knocks(&name.id, cx);
         let knocked = cx.net().databases.knock(&target).await;
+        cx.answered();
         self.knocked(knocked, &name.id, cx)
     }
 
@@ -160,6 +169,7 @@ impl Database {
     /// What a database with a host of its own offers, and whom it lets in.
     async fn of_host(&self, cx: &Context<'_>) -> Result<(Value, Option<Login>), DatabaseError> {
         let target = self.plain(self.login(None, cx).await?, cx)?;
+        wait::knocks(&target.at(), cx);
         let server = cx.net().databases.knock(&target).await.map_err(|refusal| DatabaseError::Refused(clean(refusal, cx)))?;
         let value = json!({
             "endpoint": target.host, "port": target.port, "engine": target.engine.name(), "version": server.version,
@@ -171,7 +181,9 @@ impl Database {
     /// What a database of RDS offers, and whom it lets in.
     async fn of_rds(&self, name: &Name, cx: &Context<'_>) -> Result<(Value, Option<Login>), DatabaseError> {
         let missing = || Unsuitable::Missing { kind: name.kind, id: name.id.clone() };
+        cx.asking(format!("for RDS to describe {}", name.id));
         let found = cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?.ok_or_else(missing)?;
+        cx.answered();
         // It may have changed since it was inspected, and what steps get from here on is no placeholder.
         if !self.has_credentials(&name.id, &found)? {
             return Err(Unsuitable::SecretNotMade { id: name.id.clone() }.into());

@@ -7,6 +7,7 @@
 //!     owner: shop                                    # default: the user ingot runs as
 //!     mode: "0640"                                   # default: 0644, or 0600 where it holds a secret
 //!     format: toml                                   # default: by the extension of the path
+//!     directories: { owner: shop, mode: "0750" }     # those that are made on the way; default: as the one they are made in
 //!     check: [shop, --check, "{path}"]               # run on the staged file; it is installed only if this succeeds
 //! ```
 //!
@@ -25,7 +26,7 @@ use crate::failure::{Failure, Objection};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH};
 use crate::step::fields::{Excerpt, Mode};
 use crate::step::{Context, Outputs, Progress, Shape, Step};
-use crate::steps::install::{self, Change, Wanted};
+use crate::steps::install::{self, Change, Directories, Wanted};
 use crate::template::{self, Format, FormatError, TEMPLATES, TemplateError};
 use crate::text::{SecretText, Text};
 
@@ -62,6 +63,9 @@ struct Fields {
     group: Option<String>,
     /// Permissions. Default: 0644, or 0600 if the file holds a secret.
     mode: Option<Mode>,
+    /// The directories that ingot makes on the way to it; those that exist are left alone. Default: they belong to `owner` below
+    /// a directory that belongs to `owner`, such as its home, and to the user that runs ingot elsewhere; mode 0755.
+    directories: Option<OnTheWay>,
     /// Format that the content must parse as. Default: by the extension of the path.
     format: Option<Format>,
     /// `base64` if the rendered content is base64 of the bytes to write.
@@ -69,6 +73,18 @@ struct Fields {
     /// Command that validates the new file before it replaces the old one; `{path}` is the temporary file.
     #[serde(default)]
     check: Vec<Text>,
+}
+
+/// The directories that are made on the way to a file.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct OnTheWay {
+    /// Owner: a user name or ID. Default: the owner of the file.
+    owner: Option<String>,
+    /// Group: a name or ID. Default: the primary group of the owner.
+    group: Option<String>,
+    /// Permissions. Default: 0755.
+    mode: Option<Mode>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -160,7 +176,7 @@ impl Step for File {
             owner: self.fields.owner.clone(),
             group: self.fields.group.clone(),
             mode: self.fields.mode.unwrap_or(if cx.holds_secret { Mode(0o600) } else { Mode(0o644) }),
-            directory_mode: 0o755,
+            directories: self.directories(),
         };
         install::inspect(wanted, cx).await.map_err(FileError::Host)
     }
@@ -187,6 +203,17 @@ impl Step for File {
 }
 
 impl File {
+    fn directories(&self) -> Directories {
+        match &self.fields.directories {
+            None => Directories::AsFound(0o755),
+            Some(OnTheWay { owner, group, mode }) => Directories::Given {
+                owner: owner.clone().or_else(|| self.fields.owner.clone()),
+                group: group.clone(),
+                mode: mode.unwrap_or(Mode(0o755)),
+            },
+        }
+    }
+
     fn content(&self, cx: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, FileError> {
         let rendered = match &self.content {
             Content::Template(path) => {
@@ -241,6 +268,7 @@ impl File {
             directory: "/".into(),
             user: None,
             timeout: cx.time_left(),
+            lease: None,
         };
         let mut said = Excerpt::default();
         match cx.host().commands.run(&invocation, &mut |line| said.push(cx.redact(line))).await {

@@ -20,8 +20,22 @@ pub(crate) struct Wanted {
     pub(crate) owner: Option<String>,
     pub(crate) group: Option<String>,
     pub(crate) mode: Mode,
-    /// Mode of the directories that have to be made for it.
-    pub(crate) directory_mode: u32,
+    /// The directories that have to be made for it.
+    pub(crate) directories: Directories,
+}
+
+/// Owner and mode of the directories that are made on the way to a file. What is there is left alone.
+#[derive(Debug, Clone)]
+pub(crate) enum Directories {
+    /// They belong to the user ingot runs as and have this mode.
+    Own(u32),
+    /// They belong to whom the file does, below a directory that does so as well, such as its owner's home; else as [`Own`](Self::Own).
+    AsFound(u32),
+    Given {
+        owner: Option<String>,
+        group: Option<String>,
+        mode: Mode,
+    },
 }
 
 /// One difference between a file and what it should be.
@@ -106,9 +120,37 @@ pub(crate) async fn stage(change: &Change, cx: &Context<'_>) -> Result<(), HostE
     let Change::Write(wanted) = change else { return Ok(()) };
     let attributes = attributes(wanted, cx).await?;
     if let Some(parent) = wanted.path.parent() {
-        cx.host().files.create_directory(parent, wanted.directory_mode).await?;
+        make_directories(parent, wanted, attributes, cx).await?;
     }
     cx.host().files.stage(&staged(&wanted.path), &wanted.content, attributes).await
+}
+
+async fn make_directories(path: &Path, wanted: &Wanted, file: Attributes, cx: &Context<'_>) -> Result<(), HostError> {
+    let files = &cx.host().files;
+    match &wanted.directories {
+        Directories::Own(mode) => files.create_directory(path, *mode).await,
+        Directories::Given { owner, group, mode } => {
+            let attributes = owned(owner.as_deref(), group.as_deref(), *mode, cx).await?;
+            files.create_directory_of(path, attributes).await
+        }
+        Directories::AsFound(mode) => {
+            let is_others = file.uid != cx.host().users.own().0;
+            if is_others && nearest_owner(path, cx).await? == Some(file.uid) {
+                return files.create_directory_of(path, Attributes { mode: *mode, ..file }).await;
+            }
+            files.create_directory(path, *mode).await
+        }
+    }
+}
+
+/// Who owns the nearest directory on the way that is there; `None` if the whole way is.
+async fn nearest_owner(path: &Path, cx: &Context<'_>) -> Result<Option<u32>, HostError> {
+    for (steps, above) in path.ancestors().enumerate() {
+        if let Some(found) = cx.host().files.stat(above).await? {
+            return Ok((steps > 0).then_some(found.attributes.uid));
+        }
+    }
+    Ok(None)
 }
 
 /// Removes what [`stage`] made, but for directories. What cannot be removed is found by the next boot.

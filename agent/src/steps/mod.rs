@@ -5,11 +5,14 @@
 //! a file here that implements [`Step`](crate::step::Step), a line in [`document::KINDS`](crate::document::KINDS),
 //! an example in `tests/documents/`.
 
+pub(crate) mod address;
 pub(crate) mod application;
 pub(crate) mod bundle;
+pub(crate) mod claiming;
 pub(crate) mod command;
 pub(crate) mod credential;
 pub(crate) mod database;
+pub(crate) mod drain;
 pub(crate) mod file;
 mod health;
 pub(crate) mod install;
@@ -22,6 +25,7 @@ pub(crate) mod service;
 pub(crate) mod signal;
 mod stamps;
 pub(crate) mod volume;
+pub(crate) mod worker;
 
 #[cfg(test)]
 mod tests {
@@ -93,11 +97,18 @@ mod tests {
     }
 
     #[test]
+    fn an_address_asks_in_every_boot() {
+        assert_eq!(asks::<address::ElasticIp>(json!({"elastic_ip": "eipalloc-1"})), AsksAws::Always);
+    }
+
+    #[test]
     fn what_is_of_this_machine_alone_never_asks() {
         assert_eq!(asks::<file::File>(json!({"content": "a"})), AsksAws::Never);
         assert_eq!(asks::<file::File>(json!({"template": "a.hbs"})), AsksAws::Never);
         assert_eq!(asks::<credential::Credential>(json!("a")), AsksAws::Never);
         assert_eq!(asks::<command::Command>(json!({"run": ["/bin/true"]})), AsksAws::Never);
+        assert_eq!(asks::<worker::Worker>(json!({"queue": "a", "to": "http://127.0.0.1:5000"})), AsksAws::Never);
+        assert_eq!(asks::<drain::Drain>(json!({"lifecycle_hook": {}})), AsksAws::Never);
         assert_eq!(asks::<service::Service>(json!({})), AsksAws::Never);
         assert_eq!(asks::<service::Service>(json!({"ready": {"http": "http://127.0.0.1/"}})), AsksAws::Never);
         assert_eq!(asks::<mount::Mount>(json!({"device": "/dev/sdf", "preload": ["db"]})), AsksAws::Never);

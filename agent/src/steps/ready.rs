@@ -134,6 +134,7 @@ impl Ready {
                     directory: "/".into(),
                     user: None,
                     timeout: within,
+                    lease: None,
                 };
                 let mut last = String::new();
                 let mut on_line = |line: &str| last = cx.redact(line);

@@ -6,6 +6,8 @@
 //!   web:   { cloudformation: { stack: shop, resource: WebGroup } }
 //!   wait:  { cloudformation: { wait_condition_url: "{{secrets.wait}}" } }    # the only one that takes a reason along
 //!   hook:  { lifecycle_hook: { name: ready } }         # group by the tag; no name needed where there is one launch hook
+//!   lb:    { cloudformation: {}, targets: ["{{values.target_group}}"] }      # a success once the balancer finds it healthy
+//!   proof: { s3: "s3://shop-evidence/shop/prod/", logs: [shop.service] }     # report and journal of a boot that failed
 //! ```
 //!
 //! A signal comes after everything, however that ended; after the failure of a required step at once, for nothing can
@@ -14,32 +16,45 @@
 //! of a failure who has been told of a success: a stack waits for the first boot only. A lifecycle hook waits again when
 //! the instance leaves a warm pool, so it is told once in each phase of each start of the machine.
 //!
-//! Whom a signal goes to is found in [`target`]; that a hook waits as long as the boot goes on is the business of
+//! Whom a signal goes to is found in [`target`]; whether the balancer finds it healthy, in [`healthy`]; what evidence is, in
+//! [`evidence`]; that a hook waits as long as the boot goes on is the business of
 //! [`heartbeat`]; when it is time, that of [`Order::AfterEverything`].
 
+mod due;
+mod evidence;
 mod fields;
+mod healthy;
 mod heartbeat;
+mod seen;
 mod target;
 mod trouble;
+mod zstd;
 
 use std::fmt;
 use std::time::Duration;
 
+use self::due::{detail, is_due, result, told};
+use self::evidence::{Evidence, On};
 use self::fields::{To, WaitUrl};
 use self::target::Target;
-use crate::aws::autoscaling::{ActionResult, no_action};
+use crate::aws::autoscaling::no_action;
 use crate::aws::cloudformation::{ResourceSignal, SignalStatus, WaitSignal, waits_no_more};
-use crate::failure::{Explanation, Objection};
+use crate::backoff::Backoff;
+use crate::failure::{Explanation, Failure, Objection};
 use crate::host::state::{Entry, EntryState};
 use crate::step::verdict::Verdict;
-use crate::step::{AsksAws, Context, Order, Outputs, Phase, Progress, Shape, Step};
+use crate::step::{AsksAws, Context, Held, Order, Outputs, Phase, Progress, Shape, Step, Turn};
 use crate::text::Text;
 
+pub(crate) use self::evidence::{Ended, Moment, of_end};
 pub(crate) use self::fields::Signal;
 pub(crate) use self::trouble::SignalError;
 
 /// As long as any other call to AWS is tried.
 const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Evidence that S3 has not taken by then is of no use to anybody: the instance may be gone.
+const PATIENCE_FOR_EVIDENCE: Duration = Duration::from_secs(30);
 
 /// Twice as long is less than what a boot has left for its signals once its deadline has passed.
 const RECORDED_WITHIN: Duration = Duration::from_secs(3);
@@ -49,12 +64,21 @@ pub(crate) struct Change {
     target: Target,
     status: SignalStatus,
     reason: Option<String>,
+    /// ARNs of target groups to wait for.
+    healthy_in: Vec<String>,
 }
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&told(&self.target, self.status))?;
-        self.reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+        if !self.healthy_in.is_empty() {
+            let names: Vec<String> = self.healthy_in.iter().map(|group| seen::name(group)).collect();
+            write!(f, " once it is healthy in {}", names.join(", "))?;
+        }
+        match (&self.target, &self.reason) {
+            (Target::Evidence(_), _) | (_, None) => Ok(()),
+            (_, Some(reason)) => write!(f, ": {reason}"),
+        }
     }
 }
 
@@ -64,7 +88,12 @@ impl Step for Signal {
 
     fn summary(&self, shown: &dyn Fn(&Text) -> String) -> String {
         match &self.to {
+            To::Resource { .. } if !self.targets.is_empty() => {
+                "what the boot came to, to CloudFormation; a success once load balancers find it healthy".into()
+            }
             To::Resource { .. } => "what the boot came to, to CloudFormation".into(),
+            To::Evidence(Evidence { s3, on: On::Failure, .. }) => format!("report and journal of a failed boot, to {}", shown(s3)),
+            To::Evidence(Evidence { s3, .. }) => format!("report and journal of the boot, to {}", shown(s3)),
             To::WaitCondition(_) => "what the boot came to, to a wait condition".into(),
             To::Hook { name: Some(name), .. } => format!("what the boot came to, to the lifecycle hook {}", shown(name)),
             To::Hook { name: None, .. } => "what the boot came to, to the lifecycle hook".into(),
@@ -73,14 +102,22 @@ impl Step for Signal {
 
     fn shape<'a>(&'a self, _key: &'a str) -> Shape<'a> {
         let hook = matches!(self.to, To::Hook { .. });
+        let evidence = matches!(self.to, To::Evidence(_));
+        let turn = match (&self.to, self.targets.is_empty()) {
+            (To::Evidence(_), _) => Turn::Evidence,
+            (To::Hook { .. }, _) => Turn::Hook,
+            (_, false) => Turn::AfterHooks,
+            (_, true) => Turn::Any,
+        };
         Shape {
             texts: self.texts(),
             order: Order::AfterEverything,
+            turn,
             // A stack waits for instances that serve.
-            phase: if hook { Phase::Warm } else { Phase::Serve },
+            phase: if hook || evidence { Phase::Warm } else { Phase::Serve },
             heeds_phase: hook,
             goes_on_meanwhile: hook,
-            patience: PATIENCE,
+            patience: if evidence { PATIENCE_FOR_EVIDENCE } else { PATIENCE },
             asks_aws: if matches!(self.to, To::WaitCondition(_)) { AsksAws::Never } else { AsksAws::UnlessDone },
             ..Shape::default()
         }
@@ -92,24 +129,126 @@ impl Step for Signal {
             To::WaitCondition(WaitUrl(url)) if url.is_plain() && !url.raw().starts_with("https://") => {
                 objection("the URL of a wait condition begins with https://", "give it what `Ref` of the wait condition's handle says")
             }
-            To::WaitCondition(_) => Vec::new(),
+            To::WaitCondition(_) => self.wrong_targets().collect(),
             _ if secret => objection("the name of one who waits cannot be a secret", "everybody may see it: write it into the document"),
-            _ => Vec::new(),
+            To::Evidence(evidence) => evidence.objections(),
+            _ => self.wrong_targets().collect(),
         }
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, SignalError> {
+        let verdict = cx.world.known.verdict();
+        if verdict == Verdict::Well && matches!(self.to, To::Evidence(_)) {
+            // That of a good boot is written once it is over.
+            return Ok(Vec::new());
+        }
         let target = self.target(cx).await?;
-        let (status, reason) = match cx.world.known.verdict() {
-            Verdict::Well => (SignalStatus::Success, None),
-            Verdict::Failed { reason } => (SignalStatus::Failure, Some(reason)),
+        let (status, reason, healthy_in) = match verdict {
+            Verdict::Well => match self.groups(cx) {
+                Ok(groups) => (SignalStatus::Success, None, groups),
+                // Somebody waits: it is told once this is applied.
+                Err(why) if cx.world.waiting.is_telling() => (SignalStatus::Failure, Some(Explanation::of(&why).message), Vec::new()),
+                Err(why) => return Err(why),
+            },
+            Verdict::Failed { reason } => (SignalStatus::Failure, Some(reason), Vec::new()),
         };
         let recorded = cx.world.record.get(cx.address.as_str());
         let due = is_due(&target, status, recorded.as_ref(), &cx.world.boot_id, cx.world.phase);
-        Ok(due.then_some(Change { target, status, reason }).into_iter().collect())
+        Ok(due.then_some(Change { target, status, reason, healthy_in }).into_iter().collect())
     }
 
     async fn apply(&self, change: Change, cx: &Context<'_>) -> Result<(), SignalError> {
+        if let (To::Evidence(evidence), Target::Evidence(place)) = (&self.to, &change.target) {
+            return evidence.send(place, Moment::Failure, cx).await;
+        }
+        if cx.world.known.verdict() == Verdict::Well
+            && let Err(why) = self.groups(cx)
+        {
+            return self.tell_unhealthy(change, why, cx).await;
+        }
+        if change.healthy_in.is_empty() {
+            return self.tell(change, cx).await;
+        }
+        match healthy::wait(&change.healthy_in, &self.instance(cx)?, cx).await {
+            Ok(()) => {
+                cx.world.waiting.set_unhealthy(cx.address, None);
+                self.tell(change, cx).await
+            }
+            Err(unhealthy) => self.tell_unhealthy(change, unhealthy, cx).await,
+        }
+    }
+
+    async fn outputs(&self, _cx: &Context<'_>) -> Result<Outputs, SignalError> {
+        Ok(Outputs::default())
+    }
+
+    async fn meanwhile(&self, cx: &Context<'_>) {
+        heartbeat::keep(self, cx).await;
+    }
+}
+
+impl Signal {
+    /// Whether it keeps evidence of a boot that is over.
+    pub(crate) fn testifies(&self, failed: bool) -> bool {
+        matches!(&self.to, To::Evidence(evidence) if failed || evidence.on == On::Always)
+    }
+
+    /// Where it keeps evidence.
+    pub(crate) fn prefix(&self) -> Option<&Text> {
+        if let To::Evidence(evidence) = &self.to { Some(&evidence.s3) } else { None }
+    }
+
+    /// Writes evidence, until S3 takes it.
+    ///
+    /// # Errors
+    ///
+    /// What is not worth another try.
+    pub(crate) async fn testify(&self, moment: Moment, cx: &Context<'_>) -> Result<(), SignalError> {
+        let To::Evidence(evidence) = &self.to else { return Ok(()) };
+        let place = evidence.place(cx)?;
+        for tries in 1.. {
+            match evidence.send(&place, moment, cx).await {
+                Err(error) if error.is_transient() => cx.host().clock.sleep(Backoff::CALL.pause(tries, error.retry_after())).await,
+                ended => return ended,
+            }
+        }
+        unreachable!("it is tried until it ends")
+    }
+
+    /// Tells of a failure in place of a success: the instance was not found healthy in time.
+    async fn tell_unhealthy(&self, change: Change, why: SignalError, cx: &Context<'_>) -> Result<(), SignalError> {
+        let reason = Explanation::of(&why);
+        let reason = [&[reason.message], reason.causes.as_slice()].concat().join(": ");
+        self.testify_first(&reason, cx).await;
+        let failure = Change { status: SignalStatus::Failure, reason: Some(reason), healthy_in: Vec::new(), ..change };
+        cx.progress(Progress::Output(failure.to_string()));
+        match self.tell(failure, cx).await {
+            // It begins anew, and tells so at once.
+            Err(error) if error.is_transient() => Err(error),
+            _ => Err(why),
+        }
+    }
+
+    /// Has the evidence of this failure written before anybody hears of it: what the boot had written as it came to its end
+    /// knew of none. Load balancers know the instance only once its hooks are complete, so no hook waits any more.
+    async fn testify_first(&self, reason: &str, cx: &Context<'_>) {
+        let (waiting, clock) = (&cx.world.waiting, &cx.host().clock);
+        let Verdict::Failed { reason } = Verdict::failed(Some(cx.address), reason, &cx.world.redactor) else { return };
+        // Begun anew, as at the deadline of the boot, it may have been cut off while this was written.
+        if waiting.set_unhealthy(cx.address, Some(reason)) {
+            return;
+        }
+        let left = waiting.left(clock.elapsed()).into_iter().fold(cx.time_left(), Duration::min);
+        tokio::select! {
+            biased;
+            () = cx.siblings.testify(cx) => {}
+            () = clock.sleep(Held::of(None, Some(left)).longest) => {}
+        }
+        waiting.has_testified(cx.address);
+    }
+
+    /// Sends a signal, and notes before and after how far it has come.
+    async fn tell(&self, change: Change, cx: &Context<'_>) -> Result<(), SignalError> {
         let detail = detail(&change.target, change.status, cx.world.phase);
         record(EntryState::Started, &detail, cx).await;
         cx.asking(format!("for AWS to take it: {}", told(&change.target, change.status)));
@@ -129,16 +268,6 @@ impl Step for Signal {
         Ok(())
     }
 
-    async fn outputs(&self, _cx: &Context<'_>) -> Result<Outputs, SignalError> {
-        Ok(Outputs::default())
-    }
-
-    async fn meanwhile(&self, cx: &Context<'_>) {
-        heartbeat::keep(self, cx).await;
-    }
-}
-
-impl Signal {
     async fn send(&self, change: &Change, cx: &Context<'_>) -> Result<(), SignalError> {
         let (aws, status) = (&cx.world.aws, change.status);
         let sent = match &change.target {
@@ -152,44 +281,9 @@ impl Signal {
                 aws.stacks.signal_wait_condition(url, &signal).await
             }
             Target::Hook(action) => aws.groups.complete(action, result(status)).await,
+            Target::Evidence(_) => Ok(()),
         };
         sent.map_err(SignalError::Refused)
-    }
-}
-
-fn result(status: SignalStatus) -> ActionResult {
-    match status {
-        SignalStatus::Success => ActionResult::Continue,
-        SignalStatus::Failure => ActionResult::Abandon,
-    }
-}
-
-/// What is told to whom, for people.
-fn told(target: &Target, status: SignalStatus) -> String {
-    match target {
-        Target::Resource { stack, resource } => format!("signal {} to stack {stack}, resource {resource}", status.word()),
-        Target::WaitCondition { .. } => format!("signal {} to the wait condition", status.word()),
-        Target::Hook(action) => format!("complete lifecycle hook {} of group {} with {}", action.hook, action.group, result(status).word()),
-    }
-}
-
-/// The same for the record: it tells two targets apart, and holds no URL.
-fn detail(target: &Target, status: SignalStatus, phase: Phase) -> String {
-    match target {
-        Target::Resource { .. } => told(target, status),
-        Target::WaitCondition { digest, .. } => format!("{} {digest}", told(target, status)),
-        Target::Hook(_) => format!("{} in phase {}", told(target, status), phase.word()),
-    }
-}
-
-/// Whether a signal is to be sent, by what is on record of the last one.
-fn is_due(target: &Target, status: SignalStatus, recorded: Option<&Entry>, boot_id: &str, phase: Phase) -> bool {
-    let Some(entry) = recorded.filter(|entry| entry.state == EntryState::Done) else { return true };
-    let was_told = |status| entry.detail.as_deref() == Some(&*detail(target, status, phase));
-    match target {
-        // Without /proc nobody knows which boot this is.
-        Target::Hook(_) => !was_told(status) || entry.boot_id != boot_id || boot_id.is_empty(),
-        _ => !was_told(status) && !was_told(SignalStatus::Success),
     }
 }
 
@@ -214,18 +308,9 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::aws::autoscaling::LifecycleAction;
 
     fn read(fields: serde_json::Value) -> Result<Signal, String> {
         serde_json::from_value(fields).map_err(|error| error.to_string())
-    }
-
-    fn stack() -> Target {
-        Target::Resource { stack: "shop".into(), resource: "Web".into() }
-    }
-
-    fn hook() -> Target {
-        Target::Hook(LifecycleAction { group: "shop".into(), hook: "ready".into(), instance: "i-0".into() })
     }
 
     #[test]
@@ -246,35 +331,5 @@ mod tests {
         let signal = read(json!({ "cloudformation": { "wait_condition_url": "https://s3cr3t" } })).unwrap();
         let summary = signal.summary(&|text| text.raw().to_owned());
         assert!(!format!("{signal:?} {summary}").contains("s3cr3t"));
-    }
-
-    #[test]
-    fn is_due_until_it_was_taken_and_a_success_is_the_last_word() {
-        use SignalStatus::{Failure, Success};
-        let entry = |state, target: &Target, status| Entry {
-            state,
-            boot_id: "b".into(),
-            at: String::new(),
-            detail: Some(detail(target, status, Phase::Serve)),
-        };
-        let (started, done) = (EntryState::Started, EntryState::Done);
-        let other = Target::Resource { stack: "other".into(), resource: "Web".into() };
-        let rows = [
-            // What is on record, the boot and its phase, what is to be told: is it due?
-            (None, "b", Phase::Serve, stack(), Success, true),
-            (Some(entry(started, &stack(), Success)), "b", Phase::Serve, stack(), Success, true),
-            (Some(entry(done, &stack(), Success)), "c", Phase::Serve, stack(), Success, false),
-            (Some(entry(done, &stack(), Failure)), "b", Phase::Serve, stack(), Success, true),
-            (Some(entry(done, &stack(), Failure)), "c", Phase::Serve, stack(), Failure, false),
-            (Some(entry(done, &stack(), Success)), "c", Phase::Serve, stack(), Failure, false),
-            (Some(entry(done, &stack(), Success)), "b", Phase::Serve, other, Success, true),
-            (Some(entry(done, &hook(), Success)), "b", Phase::Serve, hook(), Success, false),
-            (Some(entry(done, &hook(), Success)), "b", Phase::Warm, hook(), Success, true),
-            (Some(entry(done, &hook(), Success)), "c", Phase::Serve, hook(), Success, true),
-            (Some(entry(done, &hook(), Failure)), "b", Phase::Serve, hook(), Success, true),
-        ];
-        for (recorded, boot, phase, target, status, due) in rows {
-            assert_eq!(is_due(&target, status, recorded.as_ref(), boot, phase), due, "{recorded:?} {boot} {phase:?} {target:?} {status:?}");
-        }
     }
 }

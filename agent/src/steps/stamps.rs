@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::address::Address;
+use crate::gather::Gather as _;
 use crate::step::Context;
 
 /// What the watched steps put on the machine, each with its stamp.
@@ -17,7 +18,7 @@ impl Stamps {
     /// Reads what [`Display`](fmt::Display) wrote.
     pub(crate) fn parse(recorded: &str) -> Self {
         let lines = recorded.lines().filter_map(|line| line.split_once(' '));
-        Self(lines.filter_map(|(stamp, address)| Some((address.parse().ok()?, stamp.to_owned()))).collect())
+        Self(lines.filter_map(|(stamp, address)| Some((address.parse().ok()?, stamp.to_owned()))).gather())
     }
 }
 
@@ -30,5 +31,5 @@ impl fmt::Display for Stamps {
 /// The stamps of the watched steps as they are now.
 pub(crate) fn stamps(watches: &[&Address], cx: &Context<'_>) -> Stamps {
     let stamp = |address: &&Address| Some(((*address).clone(), cx.world.known.stamp(address)?));
-    Stamps(watches.iter().filter_map(stamp).collect())
+    Stamps(watches.iter().filter_map(stamp).gather())
 }

@@ -13,6 +13,7 @@ use crate::aws::client::query::{Api, Element, Parameters, Query};
 const AUTO_SCALING: Api = Api { service: SERVICE, variable: "AUTO_SCALING", version: "2011-01-01" };
 
 const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
+const TERMINATING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
 
 pub(crate) struct LiveAutoScaling {
     query: Query,
@@ -28,6 +29,14 @@ impl LiveAutoScaling {
         let answer = self.query.call(call, parameters).await?;
         answer.child(&format!("{}Result", call.operation)).cloned().ok_or_else(|| incomplete(call))
     }
+
+    /// The hooks of a group that wait at one of the two ends of an instance.
+    async fn hooks(&self, group: &str, transition: &str) -> Result<Vec<Hook>, AwsError> {
+        let call = Call::new(SERVICE, "DescribeLifecycleHooks", group);
+        let answer = self.ask(&call, Parameters::default().with("AutoScalingGroupName", group)).await?;
+        let there = answer.items("LifecycleHooks").filter(|hook| hook.text("LifecycleTransition") == Some(transition));
+        there.map(hook).collect::<Option<_>>().ok_or_else(|| incomplete(&call))
+    }
 }
 
 #[async_trait(?Send)]
@@ -40,10 +49,11 @@ impl AutoScaling for LiveAutoScaling {
     }
 
     async fn launch_hooks(&self, group: &str) -> Result<Vec<Hook>, AwsError> {
-        let call = Call::new(SERVICE, "DescribeLifecycleHooks", group);
-        let answer = self.ask(&call, Parameters::default().with("AutoScalingGroupName", group)).await?;
-        let launch = answer.items("LifecycleHooks").filter(|hook| hook.text("LifecycleTransition") == Some(LAUNCHING));
-        launch.map(hook).collect::<Option<_>>().ok_or_else(|| incomplete(&call))
+        self.hooks(group, LAUNCHING).await
+    }
+
+    async fn leaving_hooks(&self, group: &str) -> Result<Vec<Hook>, AwsError> {
+        self.hooks(group, TERMINATING).await
     }
 
     async fn complete(&self, action: &LifecycleAction, result: ActionResult) -> Result<(), AwsError> {
@@ -53,6 +63,12 @@ impl AutoScaling for LiveAutoScaling {
 
     async fn heartbeat(&self, action: &LifecycleAction) -> Result<(), AwsError> {
         self.query.call(&call("RecordLifecycleActionHeartbeat", action), named(action)).await.map(drop)
+    }
+
+    async fn set_unhealthy(&self, instance: &str) -> Result<(), AwsError> {
+        let call = Call::new(SERVICE, "SetInstanceHealth", instance);
+        let parameters = Parameters::default().with("InstanceId", instance).with("HealthStatus", "Unhealthy");
+        self.query.call(&call, parameters.with("ShouldRespectGracePeriod", "true")).await.map(drop)
     }
 }
 

@@ -1,13 +1,10 @@
-//! One call to AWS, and how its failure becomes an [`AwsError`], whatever layer of the SDK it comes from.
+//! One call to AWS, and how its failure becomes an [`AwsError`], whatever layer it comes from.
 
 use std::error::Error;
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-use super::classify::{bare, kind, readable, retry_after};
+use super::classify::{bare, kind, readable};
 use super::connection::PlaceError;
 use super::credentials_failure::CredentialsFailure;
 use super::error::{AwsError, AwsErrorKind, Service};
@@ -48,28 +45,6 @@ impl Call {
     /// One page after the other, without an end: another try would find them again.
     pub(crate) fn endless(&self) -> AwsError {
         self.error(AwsErrorKind::Endless, "the pages do not end")
-    }
-
-    pub(crate) fn failed<E>(&self, error: SdkError<E, HttpResponse>) -> AwsError
-    where
-        E: ProvideErrorMetadata + Error + 'static,
-    {
-        if let Some(known) = self.known(&error) {
-            return known;
-        }
-        let raw = error.raw_response();
-        let status = raw.map(|raw| raw.status().as_u16());
-        let mut classified = match &error {
-            SdkError::ServiceError(refusal) => self.refused(refusal.err().code(), refusal.err().message(), status),
-            SdkError::ConstructionFailure(_) => self.error(AwsErrorKind::Invalid, reason(&error)),
-            // The head was there; either the connection broke in the body, or the body is not what it should be.
-            SdkError::ResponseError(_) if find::<reqwest::Error>(&error).is_none() && status.is_some_and(|status| status < 500) => {
-                self.malformed("the answer cannot be understood")
-            }
-            _ => self.error(AwsErrorKind::Unreachable, reason(&error)),
-        };
-        classified.retry_after = retry_after(raw.and_then(|raw| raw.headers().get("retry-after")));
-        classified
     }
 
     /// The error of a call that got no whole answer.
@@ -149,6 +124,7 @@ mod tests {
             ("UnauthorizedOperation", "You are not authorized to perform this operation.", Denied),
             ("AuthFailure", "AWS was not able to validate the provided access credentials", Expired),
             ("AuthFailure", "Not authorized for images: [ami-0]", Denied),
+            ("AuthFailure", "You do not have permission to access the specified resource.", Denied),
             ("RequestLimitExceeded", "Request limit exceeded.", Throttled),
             ("Client.RequestLimitExceeded", "Request limit exceeded.", Throttled),
             ("InvalidSnapshot.NotFound", "The snapshot 'snap-0' does not exist.", NotFound),

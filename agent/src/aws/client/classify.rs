@@ -45,24 +45,26 @@ pub(super) fn kind(code: Option<&str>, message: Option<&str>, status: Option<u16
         | "RequestThrottledException"
         | "TooManyUpdates"
         | "SlowDown"
+        | "OverLimit"
+        | "KmsThrottled"
         | "KMSThrottlingException" => AwsErrorKind::Throttled,
         "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" | "NotAuthorized" | "UnauthorizedException" => {
             // The name of a secret may contain `kms`, but never `kms:`.
             let speaks_of_kms = ["kms:", "access to kms", "kms key", "ciphertext"].iter().any(|phrase| message.contains(phrase));
             if speaks_of_kms { AwsErrorKind::KmsDenied } else { AwsErrorKind::Denied }
         }
-        "DecryptionFailure" | "DecryptionFailureException" | "EncryptionFailure" | "InvalidKeyId" => AwsErrorKind::KmsDenied,
-        "CustomerKeyHasBeenRevoked" => AwsErrorKind::KmsDenied,
-        code if code.starts_with("KMS") || code.starts_with("InvalidKmsKey") || code.starts_with("InvalidKMSKey") => {
+        "DecryptionFailure" | "DecryptionFailureException" | "EncryptionFailure" | "InvalidKeyId" | "CustomerKeyHasBeenRevoked" => {
             AwsErrorKind::KmsDenied
         }
+        code if ["KMS", "Kms", "InvalidKmsKey", "InvalidKMSKey"].iter().any(|start| code.starts_with(start)) => AwsErrorKind::KmsDenied,
         "ResourceNotFoundException" | "ParameterNotFound" | "ParameterVersionNotFound" | "NotFoundException" => AwsErrorKind::NotFound,
-        code if code.ends_with(".NotFound") => AwsErrorKind::NotFound,
+        "QueueDoesNotExist" => AwsErrorKind::NotFound,
+        code if code.ends_with(".NotFound") || code.ends_with(".NonExistentQueue") => AwsErrorKind::NotFound,
         "InvalidRequestException" if message.contains("marked for deletion") || message.contains("scheduled for deletion") => {
             AwsErrorKind::NotFound
         }
-        // EC2 uses this code for a resource as well: `Not authorized for images`.
-        "AuthFailure" if message.contains("authorized") => AwsErrorKind::Denied,
+        // EC2 uses this code for a resource as well: `Not authorized for images`, `You do not have permission to access …`.
+        "AuthFailure" if message.contains("authorized") || message.contains("permission") => AwsErrorKind::Denied,
         "ExpiredToken"
         | "ExpiredTokenException"
         | "RequestExpired"

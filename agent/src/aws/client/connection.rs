@@ -8,13 +8,6 @@ use std::rc::Rc;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_sdk_ssm::config::IdentityCache;
-use aws_smithy_async::rt::sleep::TokioSleep;
-use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
-use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
-use aws_smithy_types::retry::RetryConfig;
-use aws_types::SdkConfig;
-use aws_types::region::Region;
 
 use super::endpoint::{self, EndpointError, Variant};
 use super::http::Http;
@@ -81,13 +74,13 @@ impl Connection {
     /// # Errors
     ///
     /// As [`region`](Connection::region); or if the variables ask for an endpoint that does not exist.
-    pub(super) async fn place(&self, service: &str, variable: &str) -> Result<Place, PlaceError> {
+    pub(in crate::aws) async fn place(&self, service: &str, variable: &str) -> Result<Place, PlaceError> {
         let variant = Variant::of(&self.endpoints).map_err(PlaceError::Endpoint)?;
         let region = self.region().await.map_err(PlaceError::Region)?;
         let url = endpoint::resolve(service, &region, variant, self.endpoint(variable)).await.map_err(PlaceError::Endpoint)?;
         // Meanwhile credentials may be on their way.
         self.http.open_ahead(&url);
-        Ok(Place { region, url, variant })
+        Ok(Place { region, parsed: url.parse().ok(), url })
     }
 
     /// Where ECR is called: its endpoints begin with another word, but for FIPS and dual stack.
@@ -98,34 +91,6 @@ impl Connection {
         let first = if variant.fips || variant.dual_stack { "ecr" } else { "api.ecr" };
         self.place(first, "ECR").await
     }
-
-    /// The configuration of an SDK client.
-    ///
-    /// # Errors
-    ///
-    /// As [`place`](Connection::place).
-    pub(in crate::aws) async fn config(&self, service: &str, variable: &str) -> Result<SdkConfig, PlaceError> {
-        let Place { region, variant, .. } = self.place(service, variable).await?;
-        let mut config = SdkConfig::builder()
-            .behavior_version(BehaviorVersion::latest())
-            .region(Region::new(region))
-            .use_fips(variant.fips)
-            .use_dual_stack(variant.dual_stack)
-            .credentials_provider(self.credentials.clone())
-            // Our provider keeps them itself; the SDK's cache would give up a late role after five seconds.
-            .identity_cache(IdentityCache::no_cache())
-            .http_client(self.http.for_sdk())
-            .sleep_impl(TokioSleep::new())
-            .time_source(self.http.clock().clone())
-            // Theirs believes any answer, and would add itself to ours.
-            .disable_clock_skew_correction(true)
-            // Steps try again, with full jitter and where it shows.
-            .retry_config(RetryConfig::disabled())
-            // Answers are small, and one that stalls is cut off by the client's own timeout.
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
-        config.set_endpoint_url(self.endpoint(variable).map(str::to_owned));
-        Ok(config.build())
-    }
 }
 
 /// Where a service is called.
@@ -133,7 +98,7 @@ impl Connection {
 pub(in crate::aws) struct Place {
     pub(in crate::aws) region: String,
     pub(super) url: String,
-    variant: Variant,
+    parsed: Option<reqwest::Url>,
 }
 
 impl Place {
@@ -141,7 +106,7 @@ impl Place {
     ///
     /// If the user has named an endpoint that is not a URL.
     pub(in crate::aws) fn parsed(&self) -> Result<reqwest::Url, PlaceError> {
-        self.url.parse().map_err(|_| PlaceError::Endpoint(EndpointError::Unreadable { url: self.url.clone() }))
+        self.parsed.clone().ok_or_else(|| PlaceError::Endpoint(EndpointError::Unreadable { url: self.url.clone() }))
     }
 }
 

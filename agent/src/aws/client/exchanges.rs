@@ -4,12 +4,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// More exchanges than any boot makes that goes well; what comes after is not kept.
-const LIMIT: usize = 10_000;
-
 /// The exchanges made so far. Clones share them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Exchanges(Arc<Mutex<Vec<Exchange>>>);
+#[derive(Debug, Clone)]
+pub(crate) struct Exchanges {
+    made: Arc<Mutex<Vec<Exchange>>>,
+    limit: usize,
+}
 
 /// A request, and the first of its answer.
 #[derive(Debug, Clone)]
@@ -24,10 +24,15 @@ pub(crate) struct Exchange {
 }
 
 impl Exchanges {
+    /// Those of a process that remembers at most so many.
+    pub(super) fn at_most(limit: usize) -> Self {
+        Self { made: Arc::default(), limit }
+    }
+
     /// Notes that a request is about to be sent.
     pub(in crate::aws) fn begin(&self, what: impl Into<String>) -> Ongoing {
         let mut all = self.all();
-        let at = (all.len() < LIMIT).then_some(all.len());
+        let at = (all.len() < self.limit).then_some(all.len());
         if at.is_some() {
             all.push(Exchange { what: what.into(), began: Instant::now(), took: None, status: None });
         }
@@ -40,7 +45,7 @@ impl Exchanges {
     }
 
     fn all(&self) -> MutexGuard<'_, Vec<Exchange>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -75,7 +80,7 @@ mod tests {
 
     #[test]
     fn an_exchange_ends_with_its_answer_or_without() {
-        let exchanges = Exchanges::default();
+        let exchanges = Exchanges::at_most(2);
         let (first, second) = (exchanges.begin("PUT api/token"), exchanges.begin("GetParameters"));
         first.answered(200);
         let found = |all: Vec<Exchange>| all.into_iter().map(|one| (one.what, one.took.is_some(), one.status)).collect::<Vec<_>>();

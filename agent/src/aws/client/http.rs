@@ -1,7 +1,6 @@
 //! The one HTTP client: one connection pool, one TLS configuration, one resolver.
 //!
-//! [`Http::client`] is for calls to AWS, [`Http::for_sdk`] the same client in the shape the AWS SDK wants, and
-//! [`Http::plain`] one without TLS for the instance metadata service. Both are made at their first use: a boot
+//! [`Http::client`] is for calls to AWS, and [`Http::plain`] one without TLS for the instance metadata service. Both are made at their first use: a boot
 //! talks to IMDS first, and should not build a root store before its first byte leaves.
 //!
 //! Who signs calls takes the time from [`Http::clock`], one for all of them as well.
@@ -11,15 +10,10 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpClient, SharedHttpConnector, http_client_fn};
-use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
-use aws_smithy_runtime_api::client::result::ConnectorError;
-use aws_smithy_types::body::SdkBody;
-use bytes::Bytes;
-use http_body_util::Limited;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
@@ -27,6 +21,7 @@ use rustls_pki_types::pem::PemObject;
 use super::ahead::Ahead;
 use super::error::AwsErrorKind;
 use super::exchanges::Exchanges;
+use super::signature::Keys;
 use super::skew::SigningClock;
 use crate::net::resolver::SystemResolver;
 
@@ -34,13 +29,36 @@ use crate::net::resolver::SystemResolver;
 /// rest is packet loss, and a new try beats waiting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long the other side may be silent in the middle of an answer.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// What bounds the calls of a process.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// How long the other side may be silent, before an answer and in the middle of one.
+    read: Duration,
+    /// How long one call may take in all. Answers are small, and a slow one is retried by the step.
+    call: Duration,
+    /// How many exchanges are remembered.
+    exchanges: usize,
+    /// The longest answer that is read, in bytes; an object of S3 is none.
+    answer: usize,
+}
 
-/// How long one call may take in all. Answers are small, and a slow one is retried by the step.
-pub(in crate::aws) const CALL_TIMEOUT: Duration = Duration::from_secs(20);
+impl Bounds {
+    /// A boot, which ends, and shows what it asked.
+    pub(crate) const BOOT: Self =
+        Self { read: Duration::from_secs(10), call: Duration::from_secs(20), exchanges: 10_000, answer: ANSWER_LIMIT };
 
-/// The longest answer that is read, in bytes; an object of S3 is none. A page of 1000 volumes has about 2 MB, twenty secrets
+    /// For tests of what is not to take longer.
+    #[cfg(test)]
+    pub(crate) const IMPATIENT: Self =
+        Self { read: Duration::from_secs(10), call: Duration::from_secs(1), exchanges: 0, answer: ANSWER_LIMIT };
+
+    /// A process that polls for as long as the machine runs: AWS keeps an empty answer back for up to 20 s. One brings ten
+    /// messages of 1 MiB, of which JSON makes up to six times as much.
+    pub(crate) const LONG_POLLS: Self =
+        Self { read: Duration::from_secs(30), call: Duration::from_secs(40), exchanges: 0, answer: 64 << 20 };
+}
+
+/// The longest answer to a boot, in bytes. A page of 1000 volumes has about 2 MB, twenty secrets
 /// of 64 KiB each at most 8 MB in JSON's longest spelling.
 pub(super) const ANSWER_LIMIT: usize = 16 << 20;
 
@@ -51,22 +69,34 @@ pub(crate) struct Http(Arc<Shared>);
 struct Shared {
     ca_bundle: Option<Vec<u8>>,
     resolver: SystemResolver,
+    bounds: Bounds,
     exchanges: Exchanges,
-    client: OnceLock<Result<reqwest::Client, HttpError>>,
+    client: Mutex<Option<Result<reqwest::Client, HttpError>>>,
     ahead: Ahead,
     clock: SigningClock,
+    keys: Keys,
+    /// Whether AWS has refused the credentials that calls are signed with, since somebody asked last.
+    are_refused: AtomicBool,
 }
 
 impl Http {
     /// `ca_bundle` holds certificates in PEM that are trusted besides Mozilla's roots.
     pub(crate) fn new(ca_bundle: Option<Vec<u8>>) -> Self {
+        Self::within(Bounds::BOOT, ca_bundle)
+    }
+
+    /// As [`new`](Http::new), with other bounds than those of a boot.
+    pub(crate) fn within(bounds: Bounds, ca_bundle: Option<Vec<u8>>) -> Self {
         Self(Arc::new(Shared {
             ca_bundle,
             resolver: SystemResolver::default(),
-            exchanges: Exchanges::default(),
-            client: OnceLock::new(),
+            bounds,
+            exchanges: Exchanges::at_most(bounds.exchanges),
+            client: Mutex::default(),
             ahead: Ahead::default(),
             clock: SigningClock::default(),
+            keys: Keys::default(),
+            are_refused: AtomicBool::default(),
         }))
     }
 
@@ -75,9 +105,34 @@ impl Http {
         &self.0.exchanges
     }
 
+    /// How long one call may take in all.
+    pub(in crate::aws) fn call_timeout(&self) -> Duration {
+        self.0.bounds.call
+    }
+
+    /// The key that calls are signed with.
+    pub(super) fn keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    /// The longest answer that is read, in bytes.
+    pub(super) fn answer_limit(&self) -> usize {
+        self.0.bounds.answer
+    }
+
     /// The time to sign calls with.
     pub(crate) fn clock(&self) -> &SigningClock {
         &self.0.clock
+    }
+
+    /// Says that AWS has refused the credentials: they are over, no longer known, or of a role without this right.
+    pub(in crate::aws) fn refuse_credentials(&self) {
+        self.0.are_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether AWS has refused the credentials since this was asked last.
+    pub(in crate::aws) fn take_refusal(&self) -> bool {
+        self.0.are_refused.swap(false, Ordering::Relaxed)
     }
 
     /// The client for AWS, made now if this is the first time.
@@ -86,7 +141,13 @@ impl Http {
     ///
     /// [`HttpError`], the same each time, if the CA bundle cannot be used.
     pub(crate) fn client(&self) -> Result<reqwest::Client, HttpError> {
-        self.0.client.get_or_init(|| self.build()).clone()
+        let mut client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner);
+        client.get_or_insert_with(|| self.build()).clone()
+    }
+
+    /// Makes later calls connect anew: the address that this instance is known by has changed.
+    pub(in crate::aws) fn forget_connections(&self) {
+        *self.0.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Begins to connect to where `url` leads: a call to it will be made soon. Once for each place, and without a word where
@@ -101,7 +162,7 @@ impl Http {
         let tls = trusting(roots(self.0.ca_bundle.as_deref())?)?;
         self.bare(tls)
             .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(READ_TIMEOUT)
+            .read_timeout(self.0.bounds.read)
             .connector_layer(self.0.ahead.clone())
             .build()
             .map_err(|error| HttpError::Build { why: reason(&error) })
@@ -126,12 +187,6 @@ impl Http {
             .retry(reqwest::retry::never())
             .referer(false)
             .http1_only()
-    }
-
-    /// The client for AWS as the SDK calls it. The SDK's own timeouts are not applied: those above are.
-    pub(crate) fn for_sdk(&self) -> SharedHttpClient {
-        let connector = SharedHttpConnector::new(Connector(self.clone()));
-        http_client_fn(move |_, _| connector.clone())
     }
 }
 
@@ -163,41 +218,6 @@ fn trusting(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, HttpEr
         .with_safe_default_protocol_versions()
         .map_err(|error| HttpError::Build { why: error.to_string() })?;
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
-}
-
-#[derive(Debug)]
-struct Connector(Http);
-
-impl HttpConnector for Connector {
-    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
-        let client = self.0.client();
-        let target = request.headers().get("x-amz-target").and_then(|target| target.rsplit('.').next());
-        let exchange = self.0.exchanges().begin(target.unwrap_or("a call"));
-        HttpConnectorFuture::new(async move {
-            let client = client.map_err(|error| ConnectorError::user(error.into()))?;
-            let request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
-            let request = request.map(|body| match body.bytes() {
-                Some(bytes) => reqwest::Body::from(Bytes::copy_from_slice(bytes)),
-                None => reqwest::Body::wrap(body),
-            });
-            let mut request = reqwest::Request::try_from(request).map_err(|error| ConnectorError::user(error.into()))?;
-            *request.timeout_mut() = Some(CALL_TIMEOUT);
-            let response: http::Response<reqwest::Body> = client.execute(request).await.map_err(connector_error)?.into();
-            exchange.answered(response.status().as_u16());
-            let limited = |body| SdkBody::from_body_1_x(Limited::new(body, ANSWER_LIMIT));
-            HttpResponse::try_from(response.map(limited)).map_err(|error| ConnectorError::other(error.into(), None))
-        })
-    }
-}
-
-fn connector_error(error: reqwest::Error) -> ConnectorError {
-    if error.is_timeout() {
-        ConnectorError::timeout(error.into())
-    } else if error.is_builder() {
-        ConnectorError::user(error.into())
-    } else {
-        ConnectorError::io(error.into())
-    }
 }
 
 impl Resolve for SystemResolver {

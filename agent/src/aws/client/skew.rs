@@ -8,16 +8,11 @@
 //! Nothing but the refusal of a signed request is believed, and the clock of the machine is left to those who set it.
 //! Certificates are judged by the machine's own time: see [`AwsErrorKind::Untimely`](super::error::AwsErrorKind::Untimely).
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
-use aws_smithy_async::time::TimeSource;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::date_time::Format;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::classify::bare;
 
@@ -46,7 +41,10 @@ const CODES: [&str; 8] = [
 
 /// A handle on the time that requests are signed with. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SigningClock(Arc<Mutex<Option<Learnt>>>);
+pub(crate) struct SigningClock(Arc<Mutex<Option<Learnt>>>, Arc<Mutex<Option<(SystemTime, Instant)>>>);
+
+/// How long what an answer said of AWS's time is good enough.
+const FRESH: Duration = Duration::from_secs(60);
 
 /// What time it was by AWS.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +68,20 @@ impl SigningClock {
         learnt.map_or_else(SystemTime::now, |Learnt { time, at, .. }| time + at.elapsed())
     }
 
+    /// What time it is by AWS, to a second or two, whatever this machine's clock says: for what AWS's times are compared with.
+    pub(crate) fn by_aws(&self) -> SystemTime {
+        let heard = *self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        heard.map_or_else(|| self.now(), |(time, at)| time + at.elapsed())
+    }
+
+    /// Takes in the `Date` of an answer.
+    pub(in crate::aws) fn heard(&self, date: Option<&str>) {
+        let mut heard = self.1.lock().unwrap_or_else(PoisonError::into_inner);
+        if heard.is_none_or(|(_, at)| at.elapsed() > FRESH) {
+            *heard = date.and_then(parsed).map(|time| (time, Instant::now())).or(*heard);
+        }
+    }
+
     /// Takes in the refusal of a request that was signed at `signed`: its code and its `Date`. Whether it was refused for
     /// that time, so that another try, made at once, has another.
     pub(in crate::aws) fn corrected_by(&self, code: Option<&str>, date: Option<&str>, signed: SystemTime) -> bool {
@@ -89,19 +101,6 @@ impl SigningClock {
         true
     }
 
-    /// Makes a signed call of an SDK, and makes it again if it was refused for the time of its signature.
-    pub(in crate::aws) async fn signed<T, E, F>(&self, call: impl Fn() -> F) -> Result<T, SdkError<E, HttpResponse>>
-    where
-        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
-        E: ProvideErrorMetadata,
-    {
-        let signed = self.now();
-        let answer = call().await;
-        let Err(SdkError::ServiceError(refusal)) = &answer else { return answer };
-        let date = refusal.raw().headers().get("date");
-        if self.corrected_by(refusal.err().code(), date, signed) { call().await } else { answer }
-    }
-
     /// What an operator should know of this machine's clock, if AWS has found it to be wrong.
     pub(crate) fn warning(&self) -> Option<String> {
         let off = self.learnt().as_ref()?.off;
@@ -114,13 +113,6 @@ impl SigningClock {
 
     fn learnt(&self) -> MutexGuard<'_, Option<Learnt>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// For the SDKs.
-impl TimeSource for SigningClock {
-    fn now(&self) -> SystemTime {
-        Self::now(self)
     }
 }
 
@@ -186,6 +178,15 @@ mod tests {
     }
 
     #[test]
+    fn the_time_by_aws_is_that_of_its_answers() {
+        let clock = SigningClock::default();
+        clock.heard(None);
+        assert!(is_near(clock.by_aws(), SystemTime::now()));
+        clock.heard(Some(DATE));
+        assert!(is_near(clock.by_aws(), date()) && is_near(clock.now(), SystemTime::now()));
+    }
+
+    #[test]
     fn believes_nothing_but_a_refusal_that_is_of_time() {
         let wrong = date() - YEAR;
         for (code, date, signed) in [
@@ -233,7 +234,7 @@ mod tests {
     fn says_by_how_much_the_clock_is_wrong() {
         let warned = |off| {
             let learnt = Learnt { time: date(), at: Instant::now(), off };
-            SigningClock(Arc::new(Mutex::new(Some(learnt)))).warning()
+            SigningClock(Arc::new(Mutex::new(Some(learnt))), Arc::default()).warning()
         };
         let warning = warned(Off::Behind(3 * YEAR)).unwrap();
         assert_eq!(warning, "this machine's clock is 1095 days behind AWS's: requests are signed with AWS's time");

@@ -7,7 +7,7 @@ use super::{CloudFormation, ResourceSignal, SERVICE, WaitSignal};
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
 use crate::aws::client::error::{AwsError, AwsErrorKind};
-use crate::aws::client::http::{CALL_TIMEOUT, Http};
+use crate::aws::client::http::Http;
 use crate::aws::client::query::{Api, Parameters, Query};
 use crate::text::SecretText;
 
@@ -41,7 +41,7 @@ impl CloudFormation for LiveCloudFormation {
         let call = Call::new(SERVICE, "PUT", "to the wait condition");
         let url: Url = url.expose().parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "what is given is no URL"))?;
         let mut request = reqwest::Request::new(Method::PUT, url);
-        *request.timeout_mut() = Some(CALL_TIMEOUT);
+        *request.timeout_mut() = Some(self.http.call_timeout());
         // No Content-Type: the signature in the URL is of none.
         *request.body_mut() = Some(serde_json::to_vec(signal).expect("a signal is plain data").into());
         let client = self.http.client().map_err(|error| call.unsent(&error))?;

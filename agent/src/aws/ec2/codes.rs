@@ -7,6 +7,11 @@ use crate::aws::client::error::{AwsError, AwsErrorKind};
 /// What can be done about an error of EC2; `None` where that is the same for every service.
 pub(super) fn hint(error: &AwsError) -> Option<String> {
     let AwsError { operation, resource, what, code, .. } = error;
+    if is_held(error) {
+        let hint =
+            "wait until whatever has the address is gone: AWS does not take it from a NAT gateway or a load balancer; or name another";
+        return Some(hint.into());
+    }
     if let Some(hint) = by_code(code, &what.to_ascii_lowercase()) {
         return Some(hint.into());
     }
@@ -14,12 +19,17 @@ pub(super) fn hint(error: &AwsError) -> Option<String> {
         AwsErrorKind::Denied | AwsErrorKind::KmsDenied if missing_permission(what).is_some() => missing_permission(what),
         AwsErrorKind::Denied => Some(match *operation {
             // These know no resources.
-            "DescribeSnapshots" | "DescribeVolumes" | "DescribeTags" => format!("allow ec2:{operation} on * in the instance's role"),
+            "DescribeSnapshots" | "DescribeVolumes" | "DescribeTags" | "DescribeAddresses" => {
+                format!("allow ec2:{operation} on * in the instance's role")
+            }
             "CreateVolume" => {
                 "allow ec2:CreateVolume on volumes and snapshots, and ec2:CreateTags on volumes, in the instance's role".into()
             }
             "AttachVolume" | "DetachVolume" => {
                 format!("allow ec2:{operation} on {resource} and on this instance in the instance's role")
+            }
+            "AssociateAddress" => {
+                format!("allow ec2:AssociateAddress on {resource} and on network interfaces in the instance's role")
             }
             _ => return None,
         }),
@@ -67,6 +77,15 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
         }
         "InvalidSnapshot.NotFound" => "name a snapshot of this region that is this account's, or shared with it",
         "InvalidVolume.NotFound" => "name a volume of this account and region",
+        "InvalidAllocationID.NotFound" | "InvalidAllocationID.Malformed" => {
+            "name an elastic IP address of this account and region by its allocation ID: `aws ec2 describe-addresses` shows it"
+        }
+        "AuthFailure" if said.contains("belong to you") => {
+            "name an elastic IP address of this account: it cannot be moved between accounts"
+        }
+        "OperationNotPermitted" if said.contains("address") || said.contains("interface") => {
+            "name an address that no NAT gateway and no load balancer has: AWS does not let those be taken away"
+        }
         "TagLimitExceeded" => "give fewer tags: a resource takes 50",
         "TagPolicyViolation" => "give the tags that the organization's tag policy asks for",
         "OptInRequired" => "have the account subscribed to EC2 in this region",
@@ -76,7 +95,16 @@ fn by_code(code: &str, said: &str) -> Option<&'static str> {
 
 /// Whether trying again may help, where the kind of the error does not say so.
 pub(super) fn is_transient(error: &AwsError) -> bool {
-    matches!(error.code.as_str(), "InsufficientVolumeCapacity" | "ConcurrentTagAccess")
+    matches!(error.code.as_str(), "InsufficientVolumeCapacity" | "ConcurrentTagAccess") || is_held(error)
+}
+
+/// Whether an address is not to be had, which AWS answers of one that a NAT gateway or a load balancer has, and for minutes of
+/// one whose holder is being replaced.
+///
+/// Source: <https://github.com/hashicorp/terraform-provider-aws/issues/3572>, <https://github.com/AndrewGuenther/fck-nat/issues/122>.
+fn is_held(error: &AwsError) -> bool {
+    let is_refused = error.operation == "AssociateAddress" && error.code == "AuthFailure";
+    is_refused && error.what.to_ascii_lowercase().contains("permission")
 }
 
 /// What EC2 says is missing: «… is not authorized to perform: ec2:CreateTags on resource: arn:aws:ec2:… because …».
@@ -156,12 +184,24 @@ mod tests {
             ("InvalidKmsKey.InvalidState", "", "enable the volume's KMS key"),
             ("QuotaExceeded", "The cumulative volume initialization rate is reached", "ask for a lower initialization rate"),
             ("RequestLimitExceeded", "", "raise the account's quota for CreateVolume"),
+            ("InvalidAllocationID.NotFound", "", "name an elastic IP address of this account"),
+            ("AuthFailure", "The address 'eipalloc-1' does not belong to you.", "name an elastic IP address of this account"),
             ("SomethingNew", "", "correct what the message names"),
         ];
         for (code, message, begins) in table {
             let hinted = hint("CreateVolume", code, message);
             assert!(hinted.starts_with(begins), "{code}: {hinted}");
         }
+    }
+
+    #[test]
+    fn an_address_may_be_let_go() {
+        let held = error("AssociateAddress", "AuthFailure", "You do not have permission to access the specified resource.");
+        assert_eq!(held.to_string(), "AssociateAddress vol-1: access denied: You do not have permission to access the specified resource.");
+        assert!(held.hint().unwrap().starts_with("wait until whatever has the address is gone"), "{:?}", held.hint());
+        assert!(held.is_transient());
+        let foreign = error("AssociateAddress", "AuthFailure", "The address 'eipalloc-1' does not belong to you.");
+        assert!(!foreign.is_transient());
     }
 
     #[test]

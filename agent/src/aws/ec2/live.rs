@@ -8,13 +8,15 @@ use std::rc::Rc;
 
 use async_trait::async_trait;
 
-use super::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
+use super::{Attachment, Ec2, ElasticAddress, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
 use crate::aws::client::credentials_failure::CredentialsFailure;
 use crate::aws::client::error::AwsError;
+use crate::aws::client::http::Http;
 use crate::aws::client::query::{Api, Element, Parameters, Query};
-use crate::aws::metadata::Metadata;
+use crate::aws::metadata::{ImdsError, Metadata};
+use crate::gather::Gather as _;
 
 const EC2: Api = Api { service: SERVICE, variable: "EC2", version: "2016-11-15" };
 
@@ -25,13 +27,14 @@ const PAGE: u32 = 1_000;
 const PAGE_LIMIT: usize = 1_000;
 
 pub(crate) struct LiveEc2 {
+    http: Http,
     query: Query,
     metadata: Rc<dyn Metadata>,
 }
 
 impl LiveEc2 {
     pub(crate) fn new(connection: Connection, metadata: Rc<dyn Metadata>) -> Self {
-        Self { query: Query::new(connection, EC2), metadata }
+        Self { http: connection.http.clone(), query: Query::new(connection, EC2), metadata }
     }
 
     /// Every item of a list, from every page.
@@ -67,14 +70,11 @@ impl LiveEc2 {
 impl Ec2 for LiveEc2 {
     async fn here(&self) -> Result<Here, AwsError> {
         let call = Call::new(SERVICE, "identity", "document");
-        let identity = self.metadata.identity().await.map_err(|error| {
-            let failure = CredentialsFailure::Imds(error);
-            call.error(failure.kind(), failure.to_string())
-        })?;
+        let identity = self.metadata.identity().await.map_err(|error| unknown(&call, error))?;
         if identity.availability_zone.is_empty() {
             return Err(call.malformed("it does not say this instance's zone"));
         }
-        Ok(Here { instance: identity.instance_id, zone: identity.availability_zone })
+        Ok(Here { instance: identity.instance_id, zone: identity.availability_zone, private_ip: identity.private_ip })
     }
 
     async fn snapshots(&self, query: &SnapshotQuery) -> Result<Vec<Snapshot>, AwsError> {
@@ -141,8 +141,43 @@ impl Ec2 for LiveEc2 {
         let call = Call::new(SERVICE, "DescribeTags", resource);
         let filter = [("resource-id".to_owned(), resource)];
         let parameters = filtered(Parameters::default().with("MaxResults", PAGE), filter.into_iter());
-        Ok(self.list(&call, &parameters, "tagSet", tag).await?.into_iter().collect())
+        Ok(self.list(&call, &parameters, "tagSet", tag).await?.into_iter().gather())
     }
+
+    async fn address(&self, allocation: &str) -> Result<ElasticAddress, AwsError> {
+        let call = Call::new(SERVICE, "DescribeAddresses", allocation);
+        let answer = self.query.call(&call, Parameters::default().list("AllocationId", [allocation])).await?;
+        answer.items("addressesSet").next().and_then(address).ok_or_else(|| incomplete(&call))
+    }
+
+    async fn primary_interface(&self) -> Result<String, AwsError> {
+        let call = Call::new(SERVICE, "primary", "network interface");
+        self.metadata.primary_interface().await.map_err(|error| unknown(&call, error))
+    }
+
+    async fn associate_address(&self, allocation: &str, interface: &str) -> Result<(), AwsError> {
+        let call = Call::new(SERVICE, "AssociateAddress", allocation);
+        let parameters = Parameters::default().with("AllocationId", allocation).with("NetworkInterfaceId", interface);
+        let associated = self.done(&call, parameters.with("AllowReassociation", true)).await;
+        // Whatever was connected from the address before hears nothing more.
+        self.http.forget_connections();
+        associated
+    }
+}
+
+fn unknown(call: &Call, error: ImdsError) -> AwsError {
+    let failure = CredentialsFailure::Imds(error);
+    call.error(failure.kind(), failure.to_string())
+}
+
+fn address(element: &Element) -> Option<ElasticAddress> {
+    let text = |name| element.text(name).map(str::to_owned);
+    Some(ElasticAddress {
+        public_ip: text("publicIp")?,
+        instance: text("instanceId"),
+        interface: text("networkInterfaceId"),
+        private_ip: text("privateIpAddress"),
+    })
 }
 
 fn tagged(parameters: Parameters, name: &str, tags: &BTreeMap<String, String>) -> Parameters {
@@ -207,7 +242,7 @@ fn attachment(element: &Element) -> Option<Attachment> {
 }
 
 fn tags(element: &Element) -> BTreeMap<String, String> {
-    element.items("tagSet").filter_map(tag).collect()
+    element.items("tagSet").filter_map(tag).gather()
 }
 
 fn tag(item: &Element) -> Option<(String, String)> {

@@ -2,26 +2,17 @@
 //!
 //! Source: <https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_GetAuthorizationToken.html>.
 
-use std::time::SystemTime;
-
 use async_trait::async_trait;
-use aws_credential_types::provider::ProvideCredentials as _;
-use aws_sigv4::http_request::SigningSettings;
-use reqwest::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
+use bytes::Bytes;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use super::{Registries, Registry, SERVICE};
 use crate::aws::client::call::Call;
-use crate::aws::client::classify::retry_after;
 use crate::aws::client::connection::Connection;
-use crate::aws::client::error::{AwsError, AwsErrorKind};
-use crate::aws::client::http::CALL_TIMEOUT;
-use crate::aws::client::signing::Signing;
+use crate::aws::client::error::AwsError;
+use crate::json::of_bytes;
 use crate::text::SecretText;
-
-/// More than an answer is long, in bytes: it holds one token of 2 KiB or so.
-const ANSWER_LIMIT: usize = 64 << 10;
 
 const OPERATION: &str = "GetAuthorizationToken";
 const TARGET: &str = "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken";
@@ -30,16 +21,11 @@ pub(crate) struct LiveRegistries {
     connection: Connection,
 }
 
-/// A token, or why there is none.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+/// What ECR answers.
+#[derive(Debug, Deserialize)]
 struct Answer {
     #[serde(rename = "authorizationData")]
     data: Vec<Token>,
-    #[serde(rename = "__type")]
-    code: Option<String>,
-    #[serde(alias = "Message")]
-    message: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -54,52 +40,9 @@ impl std::fmt::Debug for Token {
     }
 }
 
-/// A call that ECR has refused.
-struct Refusal {
-    error: AwsError,
-    /// What time it was by ECR.
-    date: Option<String>,
-}
-
 impl LiveRegistries {
     pub(crate) fn new(connection: Connection) -> Self {
         Self { connection }
-    }
-
-    async fn exchange(&self, connection: &Connection, call: &Call, time: SystemTime) -> Result<Result<SecretText, Refusal>, AwsError> {
-        let place = connection.place_of_ecr().await.map_err(|error| call.unplaced(error))?;
-        let mut request = reqwest::Request::new(reqwest::Method::POST, place.parsed().map_err(|error| call.unplaced(error))?);
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.1"));
-        request.headers_mut().insert("x-amz-target", HeaderValue::from_static(TARGET));
-        let identity = connection.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
-        let signing = Signing { service: SERVICE.name, region: &place.region, time, settings: SigningSettings::default() };
-        signing.sign(&mut request, b"{}", &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
-        *request.timeout_mut() = Some(CALL_TIMEOUT);
-        *request.body_mut() = Some("{}".into());
-
-        let client = connection.http.client().map_err(|error| call.unsent(&error))?;
-        let exchange = connection.http.exchanges().begin(call.operation);
-        let mut response = client.execute(request).await.map_err(|error| call.unsent(&error))?;
-        exchange.answered(response.status().as_u16());
-        let (status, headers) = (response.status(), response.headers().clone());
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let mut body = Zeroizing::new(Vec::with_capacity(ANSWER_LIMIT));
-        while let Some(chunk) = response.chunk().await.map_err(|error| call.unsent(&error))? {
-            if body.len() + chunk.len() > ANSWER_LIMIT {
-                return Err(call.malformed("the answer is too long"));
-            }
-            body.extend_from_slice(&chunk);
-        }
-        let answer: Result<Answer, _> = serde_json::from_slice(&body);
-        if status.is_success() {
-            let token = answer.ok().and_then(|answer| answer.data.into_iter().next());
-            let token = token.ok_or_else(|| call.malformed("the answer holds no token"))?;
-            return Ok(Ok(token.token.into()));
-        }
-        let Answer { code, message, .. } = answer.unwrap_or_default();
-        let refused = call.refused(code.as_deref(), message.as_deref(), Some(status.as_u16()));
-        let error = AwsError { retry_after: retry_after(text(RETRY_AFTER)), ..refused };
-        Ok(Err(Refusal { error, date: text(DATE).map(str::to_owned) }))
     }
 }
 
@@ -109,16 +52,10 @@ impl Registries for LiveRegistries {
         let call = Call::new(SERVICE, OPERATION, &registry.host);
         let elsewhere = self.connection.elsewhere(&registry.region).await.map_err(|error| call.unplaced(error))?;
         let connection = elsewhere.as_ref().unwrap_or(&self.connection);
-        let clock = connection.http.clock();
-        let signed = clock.now();
-        let refusal = match self.exchange(connection, &call, signed).await? {
-            Ok(token) => return Ok(token),
-            Err(refusal) => refusal,
-        };
-        if !clock.corrected_by(Some(&refusal.error.code), refusal.date.as_deref(), signed) {
-            return Err(refusal.error);
-        }
-        self.exchange(connection, &call, clock.now()).await?.map_err(|refusal| refusal.error)
+        let place = connection.place_of_ecr().await.map_err(|error| call.unplaced(error))?;
+        let answer = Zeroizing::new(connection.json(&call, &place, TARGET, Bytes::from_static(b"{}")).await?);
+        let token = of_bytes(&answer).ok().and_then(|Answer { data }| data.into_iter().next());
+        Ok(token.ok_or_else(|| call.malformed("the answer holds no token"))?.token.into())
     }
 }
 

@@ -37,7 +37,7 @@ const TOKEN_TTL_SECONDS: &str = "x-aws-ec2-metadata-token-ttl-seconds";
 
 /// Where IMDS is, and the clients to reach it: one per connect timeout, made when needed.
 pub(super) struct Transport {
-    http: Http,
+    pub(super) http: Http,
     endpoint: Url,
     /// Tried when `endpoint` does not connect.
     other: Option<Url>,

@@ -49,7 +49,7 @@ fn imds(server: &Loopback) -> Imds {
 }
 
 #[tokio::test]
-async fn reads_everything_with_one_token_and_nothing_twice() {
+async fn reads_everything_with_one_token_and_nothing_twice_that_does_not_change() {
     let server = Loopback::serve(whole);
     let imds = imds(&server);
     for _ in 0..2 {
@@ -60,7 +60,7 @@ async fn reads_everything_with_one_token_and_nothing_twice() {
         assert_eq!(tag.unwrap().as_deref(), Some("shop"));
     }
     assert_eq!(imds.user_data().await.unwrap().unwrap(), b"#ingot\n\x1f\x8b\xff");
-    assert_eq!(server.requests().len(), 5, "{:?}", server.requests());
+    assert_eq!((server.requests().len(), server.count("security-credentials/")), (6, 2), "{:?}", server.requests());
     assert_eq!(imds.waiting(), None);
 }
 
@@ -76,6 +76,19 @@ async fn a_status_of_the_token_request_that_is_final_stops_at_once() {
         assert_eq!(identity.unwrap_err().to_string(), error.to_string());
         assert_eq!(server.requests().len(), 1, "{status}: reads that begin together share the refusal");
     }
+}
+
+/// A worker runs for months, and IMDS can be turned off and on meanwhile.
+#[tokio::test]
+async fn a_refusal_of_the_token_does_not_hold_for_ever() {
+    let server = at_first("api/token", vec![Reply::new(403, "")]);
+    let imds = imds(&server);
+    assert!(imds.user_data().await.is_err() && imds.user_data().await.is_err());
+    assert_eq!(server.requests().len(), 1);
+    tokio::time::pause();
+    tokio::time::advance(REFUSED_FOR + Duration::from_millis(1)).await;
+    tokio::time::resume();
+    assert!(imds.user_data().await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -236,6 +236,32 @@ async fn an_instance_asks_imds_for_region_and_credentials_once() {
     assert_eq!(signed.len(), 2);
 }
 
+/// As after a machine has hibernated: by its own clock the credentials have hours left.
+#[tokio::test]
+async fn a_call_is_made_again_with_the_credentials_of_now() {
+    for (code, calls) in [("ExpiredTokenException", 2), ("AccessDeniedException", 2), ("ResourceNotFoundException", 1)] {
+        let fetched = std::sync::atomic::AtomicUsize::new(0);
+        let server = Loopback::serve(move |request| match request.path.as_str() {
+            "/latest/api/token" => Reply::new(200, "T"),
+            "/latest/meta-data/iam/security-credentials/" => Reply::new(200, "shop"),
+            "/latest/meta-data/iam/security-credentials/shop" => {
+                let token = fetched.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let key = r#""Code": "Success", "AccessKeyId": "A", "SecretAccessKey": "s", "Expiration": "2099-01-01T00:00:00Z""#;
+                Reply::new(200, format!(r#"{{{key}, "Token": "t{token}"}}"#))
+            }
+            _ if request.header("x-amz-security-token") == Some("t0") => Reply::new(400, format!(r#"{{"__type": "{code}"}}"#)),
+            _ => Reply::new(200, r#"{"SecretString": "x"}"#),
+        });
+        let http = Http::new(None);
+        let imds = Imds::new(http.clone(), Some(&server.url), Patience::default()).unwrap();
+        let credentials = SharedCredentialsProvider::new(ImdsCredentials::new(imds, std::time::Duration::ZERO));
+        let connection = Connection { http, region: RegionSource::Known("eu-west-1".into()), credentials, endpoints: at(&server.url) };
+        let aws = Aws::of_caller(connection, others());
+        assert_eq!(aws.secrets.get(&request("a")).await.is_ok(), calls == 2, "{code}");
+        assert_eq!(server.requests().iter().filter(|request| request.method == "POST").count(), calls, "{code}");
+    }
+}
+
 #[tokio::test]
 async fn says_that_it_is_imds_that_does_not_answer_or_the_role_that_is_missing() {
     let server = Loopback::serve(|request| match request.path.as_str() {
@@ -273,7 +299,7 @@ fn a_service_may_have_an_endpoint_of_its_own() {
 }
 
 #[tokio::test]
-async fn an_sdk_client_follows_the_switches_and_never_falls_back() {
+async fn an_sdk_operation_follows_the_switches_and_never_falls_back() {
     let on = |name: &str| BTreeMap::from([(name.to_owned(), "true".to_owned())]);
     let connection = |endpoints: BTreeMap<String, String>| Connection {
         http: Http::new(None),
@@ -281,10 +307,9 @@ async fn an_sdk_client_follows_the_switches_and_never_falls_back() {
         credentials: SharedCredentialsProvider::new(Credentials::new("a", "b", None, None, "test")),
         endpoints,
     };
-    let config = connection(on("AWS_USE_FIPS_ENDPOINT")).config("ssm", "SSM").await.unwrap();
-    assert_eq!((config.use_fips(), config.use_dual_stack(), config.endpoint_url()), (Some(true), Some(false), None));
-    let config = connection(on("AWS_USE_DUALSTACK_ENDPOINT")).config("ssm", "SSM").await.unwrap();
-    assert_eq!((config.use_fips(), config.use_dual_stack()), (Some(false), Some(true)));
+    let host = async |name| connection(on(name)).place("ssm", "SSM").await.unwrap().parsed().unwrap().to_string();
+    assert_eq!(host("AWS_USE_FIPS_ENDPOINT").await, "https://ssm-fips.eu-west-1.amazonaws.com/");
+    assert_eq!(host("AWS_USE_DUALSTACK_ENDPOINT").await, "https://ssm.eu-west-1.api.aws/");
 
     let server = Loopback::serve(|_| Reply::new(200, "{}"));
     let both: BTreeMap<_, _> = on("AWS_USE_FIPS_ENDPOINT").into_iter().chain(at(&server.url)).collect();

@@ -13,6 +13,7 @@ use crate::aws::client::call::Call;
 use crate::aws::client::connection::Connection;
 use crate::aws::client::error::AwsError;
 use crate::aws::client::query::{Api, Element, Parameters, Query};
+use crate::gather::Gather as _;
 
 const RDS: Api = Api { service: SERVICE, variable: "RDS", version: "2014-10-31" };
 
@@ -208,7 +209,7 @@ fn snapshot(element: &Element, id: &str) -> Option<Snapshot> {
 
 fn tags(element: &Element) -> BTreeMap<String, String> {
     let tag = |item: &Element| Some((item.text("Key")?.to_owned(), item.text("Value").unwrap_or_default().to_owned()));
-    element.items("TagList").filter_map(tag).collect()
+    element.items("TagList").filter_map(tag).gather()
 }
 
 #[cfg(test)]

@@ -4,15 +4,38 @@
 
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 
+/// What a write is called in IAM.
+pub(crate) const PUT: &str = "PutObject";
+
 /// The code that [`get`](super::get) gives to an answer that belongs to another version of the object.
-pub(super) const CHANGED: &str = "PreconditionFailed";
+pub(super) const CHANGED: &str = CONDITION;
+
+/// The code of a condition that does not hold.
+pub(super) const CONDITION: &str = "PreconditionFailed";
+
+/// The code of an object that is not there.
+pub(super) const NO_KEY: &str = "NoSuchKey";
+
+/// The codes of two writes of one key, or two changes of one bucket, at the same time.
+const CONFLICT: &str = "ConditionalRequestConflict";
+const ABORTED: &str = "OperationAborted";
+
+/// The code of what a store like S3 cannot do.
+const UNKNOWN: &str = "NotImplemented";
+
+/// Whether another try may help, where the kind of the error does not say so.
+pub(super) fn is_transient(error: &AwsError) -> bool {
+    matches!(error.code.as_str(), CONFLICT | ABORTED)
+}
 
 /// What kind of error a code of S3 is that no other service has.
 pub(super) fn kind(code: &str, message: &str) -> Option<AwsErrorKind> {
     Some(match code {
-        "NoSuchKey" | "NoSuchBucket" | "NoSuchVersion" => AwsErrorKind::NotFound,
+        NO_KEY | "NoSuchBucket" | "NoSuchVersion" => AwsErrorKind::NotFound,
         "SlowDown" => AwsErrorKind::Throttled,
-        CHANGED | "OperationAborted" => AwsErrorKind::Unreachable,
+        CHANGED => AwsErrorKind::Unreachable,
+        // It answers, and says what it cannot do.
+        CONFLICT | ABORTED | UNKNOWN => AwsErrorKind::Invalid,
         "InvalidAccessKeyId" => AwsErrorKind::Expired,
         "AccessDenied" if message.contains("kms:") => AwsErrorKind::KmsDenied,
         code if code.starts_with("KMS.") => AwsErrorKind::KmsDenied,
@@ -35,19 +58,26 @@ pub(super) fn hint_of_a_server(error: &AwsError) -> Option<String> {
 
 /// What to do about an error of S3; `None` where that is the same for every service.
 pub(super) fn hint(error: &AwsError) -> Option<String> {
-    let AwsError { resource, operation, .. } = error;
+    let (resource, operation) = (&error.resource, error.operation);
     let place = resource.split(" (version").next().unwrap_or_default().trim_start_matches("s3://");
     let arn = format!("arn:aws:s3:::{place}");
     Some(match (error.code.as_str(), error.kind) {
         ("NoSuchBucket", _) => "correct the bucket's name in the document".into(),
         ("NoSuchVersion", _) => "correct `version_id`, which the bucket must still keep".into(),
-        ("NoSuchKey", _) => format!("upload {resource}, or correct the key in the document"),
+        (NO_KEY, _) => format!("upload {resource}, or correct the key in the document"),
+        (CONFLICT | ABORTED, _) => "if it stays so, find out who else writes to this key at the same time".into(),
+        (UNKNOWN, _) => "use a bucket of S3, or a store that writes on the conditions If-None-Match and If-Match".into(),
+        (CONDITION, _) if operation == PUT => "find out who else writes to this key".into(),
         (CHANGED, _) => "publish a release under a key of its own, and never over one that is there".into(),
         ("InvalidObjectState", _) => "restore the object from Glacier first: `aws s3api restore-object`".into(),
         ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed", _) => {
             "find the bucket's region with `aws s3api get-bucket-location`, and take AWS_ENDPOINT_URL away".into()
         }
+        (_, AwsErrorKind::KmsDenied) if operation == PUT => {
+            "allow kms:GenerateDataKey and kms:Decrypt on the bucket's key in the instance's role and in the key's policy".into()
+        }
         (_, AwsErrorKind::KmsDenied) => "allow kms:Decrypt on the object's key in the instance's role and in the key's policy".into(),
+        (_, AwsErrorKind::Denied) if operation == PUT => format!("allow s3:PutObject on {arn} in the instance's role"),
         // Without s3:ListBucket S3 does not say whether there is such a key.
         (_, AwsErrorKind::Denied) => format!(
             "allow s3:{operation} on {arn} in the instance's role; or the key is not there, which S3 only says to those who have s3:ListBucket"

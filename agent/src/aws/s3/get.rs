@@ -1,14 +1,17 @@
-//! One request for a range of an object, and what the answer says.
+//! Requests for one object: a range of it, and what the answer says. Whole objects are read and written in [`put`](super::put).
 
 use std::time::SystemTime;
 
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sigv4::http_request::{PayloadChecksumKind, PercentEncodingMode, SigningSettings, UriPathNormalizationMode};
-use reqwest::header::{CONTENT_RANGE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER};
+use bytes::Bytes;
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
+};
 use reqwest::{Method, Response, StatusCode, Url};
 
-use super::SERVICE;
 use super::codes::{self, CHANGED};
+use super::{SERVICE, Upload};
 use crate::aws::client::call::Call;
 use crate::aws::client::classify::retry_after;
 use crate::aws::client::error::{AwsError, AwsErrorKind};
@@ -22,7 +25,7 @@ const REFUSAL_LIMIT: usize = 64 << 10;
 
 /// Everything that a request for the same object needs again.
 #[derive(Debug, Clone)]
-pub(super) struct Getter {
+pub(super) struct Requester {
     pub(super) http: Http,
     pub(super) url: Url,
     /// By whom and for which region requests are signed; `None` for a plain server.
@@ -87,7 +90,7 @@ impl Refusal {
     }
 }
 
-impl Getter {
+impl Requester {
     /// Asks for some bytes, of `version` if it is given.
     pub(super) async fn get(&self, span: Span, version: Option<&Version>) -> Result<Answer, Refusal> {
         let call = &self.call;
@@ -96,7 +99,7 @@ impl Getter {
         // A weak one may not be asked for; the answer says which version it is all the same.
         let strong = version.and_then(|version| version.etag.clone()).filter(|etag| !etag.starts_with("W/"));
         headers.extend(strong.map(|etag| (IF_MATCH, etag)));
-        let (response, signed) = self.send(Method::GET, headers).await?;
+        let (response, signed) = self.send(Method::GET, headers, None).await?;
         let answered = Version::of(response.headers());
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
@@ -124,36 +127,63 @@ impl Getter {
 
     /// The digest that S3 keeps of the whole object. It says so to a HEAD, and not with a part.
     pub(super) async fn sha256(&self) -> Result<Option<Sha256>, AwsError> {
-        let (response, signed) = self.send(Method::HEAD, Vec::new()).await?;
+        let (response, signed) = self.send(Method::HEAD, Vec::new(), None).await?;
         match response.status() {
             StatusCode::OK => Ok(whole_sha256(response.headers())),
             _ => Err(self.refusal(response, signed).await.error(&self.call)),
         }
     }
 
-    /// Sends a request. The answer, and the time it was signed with.
-    async fn send(&self, method: Method, headers: Vec<(HeaderName, String)>) -> Result<(Response, SystemTime), AwsError> {
+    /// Sends a request, with a body if it writes. The answer, and the time it was signed with.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        headers: Vec<(HeaderName, String)>,
+        body: Option<(Bytes, Option<&Upload>)>,
+    ) -> Result<(Response, SystemTime), AwsError> {
         let call = &self.call;
         let client = self.http.client().map_err(|error| call.unsent(&error))?;
         let time = self.http.clock().now();
         let mut request = reqwest::Request::new(method, self.url.clone());
+        // A part may be long; what else is asked for is short.
+        if headers.iter().all(|(name, _)| *name != RANGE) {
+            *request.timeout_mut() = Some(self.http.call_timeout());
+        }
         for (name, value) in headers {
             let value = HeaderValue::from_str(&value).map_err(|_| call.malformed("the server's ETag is no header"))?;
             request.headers_mut().insert(name, value);
         }
         if let Some((credentials, region)) = &self.signer {
-            request.headers_mut().insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
+            if body.is_none() {
+                request.headers_mut().insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
+            }
             let identity = credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
             let signing = Signing { service: SERVICE.name, region, time, settings: as_s3_signs() };
-            signing.sign(&mut request, b"", &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
+            let signed = body.as_ref().map_or(&[][..], |(body, _)| body);
+            signing.sign(&mut request, signed, &identity).map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
+        }
+        let upload = body.as_ref().and_then(|(_, upload)| *upload);
+        if let Some((body, _)) = body {
+            *request.body_mut() = Some(match upload {
+                Some(upload) => {
+                    // Without it, it would come in chunks, which S3 does not take.
+                    request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+                    upload.body(body)
+                }
+                None => body.into(),
+            });
         }
         let exchange = self.http.exchanges().begin(call.operation);
         let response = client.execute(request).await.map_err(|error| call.unsent(&error))?;
         exchange.answered(response.status().as_u16());
+        if self.signer.is_some() {
+            self.http.clock().heard(response.headers().get(DATE).and_then(|date| date.to_str().ok()));
+        }
+        upload.into_iter().for_each(Upload::moves);
         Ok((response, time))
     }
 
-    async fn refusal(&self, response: Response, signed: SystemTime) -> Refusal {
+    pub(super) async fn refusal(&self, response: Response, signed: SystemTime) -> Refusal {
         let call = &self.call;
         let (status, headers) = (response.status(), response.headers().clone());
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
@@ -179,6 +209,10 @@ impl Getter {
             error.kind = kind;
         }
         error.retry_after = retry_after(text(RETRY_AFTER.as_str()));
+        if matches!(error.kind, AwsErrorKind::Expired | AwsErrorKind::Denied) {
+            // The next try has those of a role that has replaced another, if there is one.
+            self.http.refuse_credentials();
+        }
         if self.http.clock().corrected_by(code, text("date"), signed) {
             return Refusal::Clock(error);
         }

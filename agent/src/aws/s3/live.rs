@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
-use super::get::{Getter, Refusal, Span};
+use super::get::{Refusal, Requester, Span};
 use super::parts::{PART, Parts};
-use super::{About, HTTPS, Object, Objects, SERVICE, Source, place};
+use super::{About, Found, HTTPS, Object, Objects, Only, PUT, SERVICE, Source, Upload, Written, place};
 use crate::aws::client::call::Call;
 use crate::aws::client::connection::{Connection, PlaceError};
 use crate::aws::client::error::{AwsError, AwsErrorKind};
@@ -26,7 +27,7 @@ impl LiveObjects {
         Self { connection, regions: RefCell::default() }
     }
 
-    async fn getter(&self, source: &Source, call: &Call) -> Result<Getter, AwsError> {
+    async fn requester(&self, source: &Source, call: &Call) -> Result<Requester, AwsError> {
         let (url, signer) = match source {
             Source::Https(url) => (url.clone(), None),
             Source::S3 { bucket, key, version_id } => {
@@ -42,7 +43,28 @@ impl LiveObjects {
             }
         };
         let url = url.parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "it has no URL that can be called"))?;
-        Ok(Getter { http: self.connection.http.clone(), url, signer, call: call.clone() })
+        Ok(Requester { http: self.connection.http.clone(), url, signer, call: call.clone() })
+    }
+
+    /// Makes a requester ask where a refusal says, if it has not been sent on too often.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, where it does not send us on.
+    async fn send_on(&self, requester: &mut Requester, source: &Source, refusal: Refusal, times: usize) -> Result<(), AwsError> {
+        match (refusal, source) {
+            (Refusal::Region(region, _), Source::S3 { bucket, .. }) if times <= REDIRECTS => {
+                self.regions.borrow_mut().insert(bucket.clone(), region);
+                *requester = self.requester(source, &requester.call).await?;
+                Ok(())
+            }
+            (Refusal::Clock(_), _) if times <= REDIRECTS => Ok(()),
+            (Refusal::Location(url), Source::Https(_)) if times <= REDIRECTS => {
+                requester.url = url;
+                Ok(())
+            }
+            (refusal, _) => Err(refusal.error(&requester.call)),
+        }
     }
 }
 
@@ -54,32 +76,45 @@ impl Objects for LiveObjects {
             Source::S3 { version_id: None, .. } => Call::new(SERVICE, "GetObject", source.to_string()),
             Source::S3 { .. } => Call::new(SERVICE, "GetObjectVersion", source.to_string()),
         };
-        let mut getter = self.getter(source, &call).await?;
-        let mut sent_on = 0;
-        loop {
-            let refusal = match getter.get(Span { first: 0, last: Some(PART - 1) }, None).await {
+        let mut requester = self.requester(source, &call).await?;
+        for times in 1.. {
+            let refusal = match requester.get(Span { first: 0, last: Some(PART - 1) }, None).await {
                 Ok(answer) => {
                     let is_s3 = matches!(source, Source::S3 { .. });
                     let sha256 = match answer.sha256 {
-                        None if digest && is_s3 => getter.sha256().await?,
+                        None if digest && is_s3 => requester.sha256().await?,
                         known => known.filter(|_| is_s3),
                     };
                     let about = About { length: answer.length, sha256 };
-                    return Ok(Box::new(Parts::new(getter, answer, about)));
+                    return Ok(Box::new(Parts::new(requester, answer, about)));
                 }
-                Err(Refusal::Empty) => return Ok(Box::new(Parts::empty(getter))),
+                Err(Refusal::Empty) => return Ok(Box::new(Parts::empty(requester))),
                 Err(refusal) => refusal,
             };
-            sent_on += 1;
-            match (refusal, source) {
-                (Refusal::Region(region, _), Source::S3 { bucket, .. }) if sent_on <= REDIRECTS => {
-                    self.regions.borrow_mut().insert(bucket.clone(), region);
-                    getter = self.getter(source, &call).await?;
-                }
-                (Refusal::Clock(_), _) if sent_on <= REDIRECTS => {}
-                (Refusal::Location(url), Source::Https(_)) if sent_on <= REDIRECTS => getter.url = url,
-                (refusal, _) => return Err(refusal.error(&call)),
+            self.send_on(&mut requester, source, refusal, times).await?;
+        }
+        unreachable!("it is sent on until it ends")
+    }
+
+    async fn look(&self, source: &Source) -> Result<Option<Found>, AwsError> {
+        let mut requester = self.requester(source, &Call::new(SERVICE, "GetObject", source.to_string())).await?;
+        for times in 1.. {
+            match requester.look().await {
+                Ok(found) => return Ok(found),
+                Err(refusal) => self.send_on(&mut requester, source, refusal, times).await?,
             }
         }
+        unreachable!("it is sent on until it ends")
+    }
+
+    async fn write(&self, source: &Source, body: Bytes, only: Only<'_>, upload: Option<&Upload>) -> Result<Written, AwsError> {
+        let mut requester = self.requester(source, &Call::new(SERVICE, PUT, source.to_string())).await?;
+        for times in 1.. {
+            match requester.put(body.clone(), only, upload).await {
+                Ok(written) => return Ok(written),
+                Err(refusal) => self.send_on(&mut requester, source, refusal, times).await?,
+            }
+        }
+        unreachable!("it is sent on until it ends")
     }
 }

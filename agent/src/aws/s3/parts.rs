@@ -12,7 +12,7 @@ use tokio::select;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use super::get::{Answer, Getter, Span, Version};
+use super::get::{Answer, Requester, Span, Version};
 use super::{About, Object, Piece};
 use crate::aws::client::error::AwsError;
 use crate::backoff::Backoff;
@@ -34,7 +34,7 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// An object of which the first range has been answered.
 pub(super) struct Parts {
-    getter: Getter,
+    requester: Requester,
     version: Version,
     about: About,
     ready: VecDeque<Bytes>,
@@ -60,24 +60,24 @@ impl Drop for Task {
 
 impl Parts {
     /// `answer` is that to a request for the first [`PART`] bytes.
-    pub(super) fn new(getter: Getter, answer: Answer, about: About) -> Self {
+    pub(super) fn new(requester: Requester, answer: Answer, about: About) -> Self {
         let refusals = unbounded_channel();
         let version = answer.version.clone();
         let coming = match (answer.is_part, answer.length) {
             (true, Some(length)) => {
                 let span = Span { first: 0, last: Some(PART.min(length).saturating_sub(1)) };
-                let first = Task(tokio::spawn(fetch(getter.clone(), version.clone(), span, Some(answer), refusals.0.clone())));
+                let first = Task(tokio::spawn(fetch(requester.clone(), version.clone(), span, Some(answer), refusals.0.clone())));
                 Coming::Ranges { next: PART.min(length), length, tasks: VecDeque::from([first]) }
             }
             _ => Coming::Stream { answer, at: 0 },
         };
-        Self { getter, version, about, ready: VecDeque::new(), coming, refusals }
+        Self { requester, version, about, ready: VecDeque::new(), coming, refusals }
     }
 
     /// An object without a single byte.
-    pub(super) fn empty(getter: Getter) -> Self {
+    pub(super) fn empty(requester: Requester) -> Self {
         let about = About { length: Some(0), sha256: None };
-        Self { getter, version: Version::default(), about, ready: VecDeque::new(), coming: Coming::Over, refusals: unbounded_channel() }
+        Self { requester, version: Version::default(), about, ready: VecDeque::new(), coming: Coming::Over, refusals: unbounded_channel() }
     }
 }
 
@@ -99,7 +99,7 @@ impl Object for Parts {
                         let end = (*next + PART).min(*length);
                         let span = Span { first: *next, last: Some(end - 1) };
                         tasks.push_back(Task(tokio::spawn(fetch(
-                            self.getter.clone(),
+                            self.requester.clone(),
                             self.version.clone(),
                             span,
                             None,
@@ -112,7 +112,7 @@ impl Object for Parts {
                         continue;
                     };
                     select! {
-                        fetched = &mut task.0 => self.ready.extend(fetched.map_err(|lost| self.getter.call.unsent(&lost))??),
+                        fetched = &mut task.0 => self.ready.extend(fetched.map_err(|lost| self.requester.call.unsent(&lost))??),
                         Some(refusal) = self.refusals.1.recv() => {
                             tasks.push_front(task);
                             return Ok(Some(Piece::Refused(refusal)));
@@ -120,7 +120,7 @@ impl Object for Parts {
                     }
                 }
                 Coming::Stream { answer, at } => {
-                    let (call, length) = (&self.getter.call, self.about.length);
+                    let (call, length) = (&self.requester.call, self.about.length);
                     let cut = match answer.response.chunk().await {
                         Ok(Some(bytes)) => {
                             *at += bytes.len() as u64;
@@ -135,7 +135,7 @@ impl Object for Parts {
                     };
                     let span = Span { first: *at, last: None };
                     log::debug!(at = *at; "{cut}: asking for the rest");
-                    *answer = match self.getter.get(span, Some(&self.version)).await {
+                    *answer = match self.requester.get(span, Some(&self.version)).await {
                         Ok(answer) if answer.is_part => answer,
                         // The server cannot go on in the middle: all has to begin anew.
                         _ => return Err(cut),
@@ -148,7 +148,7 @@ impl Object for Parts {
 
 /// Fetches one range, and what is missing of it after each connection that was cut off.
 async fn fetch(
-    getter: Getter,
+    requester: Requester,
     version: Version,
     span: Span,
     mut answer: Option<Answer>,
@@ -159,7 +159,7 @@ async fn fetch(
     loop {
         let before = length;
         let left = Span { first: span.first + length, ..span };
-        let error = match receive(&getter, &version, left, answer.take(), wanted, &mut fetched, &mut length).await {
+        let error = match receive(&requester, &version, left, answer.take(), wanted, &mut fetched, &mut length).await {
             Ok(()) => return Ok(fetched),
             Err(error) => error,
         };
@@ -176,7 +176,7 @@ async fn fetch(
 }
 
 async fn receive(
-    getter: &Getter,
+    requester: &Requester,
     version: &Version,
     left: Span,
     answer: Option<Answer>,
@@ -184,10 +184,10 @@ async fn receive(
     fetched: &mut Vec<Bytes>,
     length: &mut u64,
 ) -> Result<(), AwsError> {
-    let call = &getter.call;
+    let call = &requester.call;
     let mut answer = match answer {
         Some(answer) => answer,
-        None => getter.get(left, Some(version)).await.map_err(|refusal| refusal.error(call))?,
+        None => requester.get(left, Some(version)).await.map_err(|refusal| refusal.error(call))?,
     };
     if !answer.is_part {
         return Err(call.malformed("it gave ranges before, and now the whole"));

@@ -93,66 +93,6 @@ async fn a_machine_without_a_document_warns_and_is_not_called_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_lock_is_waited_for_and_mentioned_once() {
-    let site = Site::with(DOCUMENT);
-    let lock = site.machine.lock_by(7).unwrap();
-    let release = async {
-        site.asked_after(5).await;
-        assert_eq!(site.on_disk().map(|report| report.outcome), None, "only the holder of the lock writes a report");
-        drop(lock);
-    };
-    let (ending, ()) = futures_util::join!(site.boot(), release);
-    assert_eq!(ending, Ending::Done);
-    assert_eq!(site.said(), ["another ingot is at work (process 7): waiting for it to end"]);
-    assert!(site.report().elapsed_ms >= 5_000.0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_lock_that_stays_held_fails_the_boot_at_the_deadline_without_a_report() {
-    let site = Site::with(DOCUMENT);
-    let _lock = site.machine.lock_by(7).unwrap();
-    let request = Request { deadline: Duration::from_secs(9), ..request() };
-    assert_eq!(site.boot_as(request).await, Ending::Failed);
-    assert_eq!(site.error(), "the boot's deadline of 9s passed");
-    assert!(site.on_disk().is_none() && site.machine.file("/etc/x").is_none());
-}
-
-/// Boots, then boots again after a wait for the lock of another process.
-async fn boot_behind(site: &Site, first: Ending) -> Ending {
-    assert_eq!(site.boot().await, first);
-    let lock = site.machine.lock_by(7).unwrap();
-    let release = async {
-        site.asked_after(1).await;
-        drop(lock);
-    };
-    futures_util::join!(site.boot(), release).0
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_boot_that_another_process_has_just_completed_is_not_repeated() {
-    let site = Site::with(DOCUMENT);
-    assert_eq!(boot_behind(&site, Ending::Done).await, Ending::AlreadyDone);
-    assert_eq!((site.reported(), site.signals().len()), (1, 1));
-    assert_eq!(site.on_disk().unwrap().outcome, BootOutcome::Done);
-    // Without a wait for the lock, and not started by cloud-init, it is repeated.
-    assert_eq!(site.boot().await, Ending::Done);
-    assert_eq!(site.reported(), 2);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_boot_that_failed_is_repeated() {
-    let site = Site::with("#ingot\nversion: 1\ncommands: { a: { run: [/bin/a] } }\n");
-    let fail = std::rc::Rc::new(std::cell::Cell::new(true));
-    let failing = fail.clone();
-    site.machine.on_command("a", move |_, _| {
-        let code = i32::from(failing.replace(false));
-        crate::fake::machine::Outcome::Ends(crate::host::End::Exited(code))
-    });
-    assert_eq!(boot_behind(&site, Ending::Failed).await, Ending::Done);
-    assert_eq!(site.report().outcome, BootOutcome::Done);
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_record_that_cannot_be_read_fails_the_boot_before_any_request() {
     let site = Site::with(DOCUMENT);
     site.machine.add_file("/var/lib/ingot/instances", "no directory");

@@ -29,6 +29,24 @@ async fn a_mistake_is_shown_and_then_signalled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mistake_leaves_evidence_before_it_is_signalled() {
+    let signals = "signals: { proof: { s3: 's3://shop-evidence/x/' }, stack:";
+    let site = Site::with(&DOCUMENT.replace("files:", "fils:").replace("signals: { stack:", signals));
+    assert_eq!(site.boot().await, Ending::Document);
+    assert_eq!((site.signals(), site.objects.writes()), (vec![SignalStatus::Failure], 2));
+    let [(_, packed)] = &site.objects.all()[..] else { panic!("{:?}", site.objects.all()) };
+    let content = String::from_utf8(zstd::stream::decode_all(&packed[..]).unwrap()).unwrap();
+    assert!(content.contains(r#""reason":"the boot document has a mistake: user data:3:1: unknown key `fils`"#), "{content}");
+    assert!(content.contains(r#""outcome":"failed""#), "{content}");
+    // A bucket that never answers costs the signals nothing of their own time.
+    let site = Site::with(&DOCUMENT.replace("files:", "fils:").replace("signals: { stack:", signals));
+    site.objects.refuse_writes(Some(""));
+    site.stacks.refuse("SignalResource", "Throttling", 1_000_000);
+    assert_eq!(site.boot().await, Ending::Document);
+    assert!((25_000.0..26_000.0).contains(&site.report().elapsed_ms), "{}", site.report().elapsed_ms);
+}
+
+#[tokio::test(start_paused = true)]
 async fn user_data_that_is_cut_off_is_signalled_by_the_layers_of_the_image() {
     let cut_off = Some(b"\x1f\x8b\x08\0".to_vec());
     let site = Site::of(Rc::new(FakeMetadata { user_data: cut_off, ..metadata() }));

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 
 use crate::aws::cloudformation::SignalStatus;
 use crate::aws::live::{Aws, Services};
-use crate::aws::{Identity, ImdsError, Metadata};
+use crate::aws::{Identity, ImdsError, Metadata, Notice};
 use crate::boot::audience::{Audience, Ending};
 use crate::boot::conductor::boot;
 use crate::boot::ground::Ground;
@@ -99,6 +99,27 @@ impl Site {
         boot(request, || self.ground(), self.watcher.clone(), asked).await
     }
 
+    /// Two boots that wait for the lock of another process for a second, and then one for the other.
+    pub(super) async fn boot_in_turn(&self, first: Request, second: Request) -> (Ending, Ending) {
+        self.boot_and(first, async {}, second).await
+    }
+
+    /// The same, with something that comes before the second one has the lock.
+    pub(super) async fn boot_and(&self, first: Request, between: impl Future<Output = ()>, second: Request) -> (Ending, Ending) {
+        let lock = self.machine.lock_by(7).unwrap();
+        let release = async {
+            self.asked_after(1).await;
+            drop(lock);
+        };
+        let first = async {
+            let ending = self.boot_as(first).await;
+            between.await;
+            ending
+        };
+        let (first, second, ()) = futures_util::join!(first, self.boot_as(second), release);
+        (first, second)
+    }
+
     /// Completes after this time, as SIGTERM does.
     pub(super) async fn asked_after(&self, seconds: u64) -> &'static str {
         self.machine.host().clock.sleep(Duration::from_secs(seconds)).await;
@@ -147,6 +168,7 @@ pub(super) fn request() -> Request {
         user_data: UserData::Metadata,
         layers: None,
         only: Vec::new(),
+        release: None,
         deadline: Duration::from_secs(1_800),
         started_by_systemd: false,
     }
@@ -213,6 +235,14 @@ impl Slow {
 
 #[async_trait(?Send)]
 impl Metadata for Slow {
+    async fn notice(&self, notice: Notice) -> Result<Option<String>, ImdsError> {
+        self.answers.notice(notice).await
+    }
+
+    async fn primary_interface(&self) -> Result<String, ImdsError> {
+        self.answers.primary_interface().await
+    }
+
     async fn user_data(&self) -> Result<Option<Vec<u8>>, ImdsError> {
         match self.takes {
             Some(takes) => crate::host::Clock::sleep(&crate::host::clock::SystemClock::start(), takes).await,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::boot::audience::Ending;
 use crate::boot::request::{Request, UserData};
 use crate::boot::tests::site::{DOCUMENT, Site, request};
+use crate::fake::machine::FakeUnit;
 use crate::report::BootOutcome;
 
 #[tokio::test(start_paused = true)]
@@ -56,4 +57,18 @@ async fn a_failed_optional_step_degrades_the_boot() {
     site.machine.add_file("/x.hbs", "{{instance.tags.none}}");
     assert_eq!(site.boot().await, Ending::Done);
     assert_eq!(site.report().outcome, BootOutcome::Degraded);
+}
+
+/// Its watcher drained the machine by what no document said any more, and health paths answered 503 for ever.
+#[tokio::test(start_paused = true)]
+async fn what_watched_for_the_end_ends_with_a_document_that_does_not_want_it() {
+    for request in [request(), Request { only: vec!["files./etc/x".parse().unwrap()], ..request() }] {
+        let site = Site::with(DOCUMENT);
+        let (is_whole, left) = (request.is_whole(), ["/run/ingot/drain.json", "/run/ingot/proxy/leaving"]);
+        left.iter().for_each(|path| site.machine.add_file(path, "{}"));
+        site.machine.add_unit(FakeUnit::new("ingot-drain.service").active());
+        assert_eq!(site.boot_as(request).await, Ending::Done);
+        assert_eq!(left.map(|path| site.machine.file(path).is_none()), [is_whole; 2]);
+        assert_eq!(site.machine.snapshot().to_string().contains("ingot-drain.service  active"), !is_whole);
+    }
 }

@@ -88,9 +88,9 @@ fn hint(found: &Value, wanted: &Wanted<'_>) -> String {
             _ => "write true or false".into(),
         },
         (Wanted::Truth, _) => "write true or false".into(),
-        (Wanted::List, Value::Null | Value::Bool(..) | Value::Number(_) | Value::String(_)) => "write a list: [ … ]".into(),
+        (Wanted::List, _) => "write a list: [ … ]".into(),
         (Wanted::Map, _) => "write `{ key: value, … }`".into(),
-        _ => "write it in the form that is expected here".into(),
+        _ => format!("write {}", wanted.name()),
     }
 }
 

@@ -14,16 +14,22 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use self::account::{Account, Held, has, matches, no_volume, refused};
+use self::account::{Account, Held, has, matches, no_address, no_volume, refused};
 use self::trouble::Trouble;
 use super::calls::Calls;
 use crate::aws::client::call::Call;
-use crate::aws::ec2::{Attachment, Ec2, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
+use crate::aws::ec2::{Attachment, Ec2, ElasticAddress, Here, NewVolume, SERVICE, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::fake::machine::{FakeMachine, INSTANCE};
 use crate::host::disks::{Content, Disks, Origin};
 use crate::host::identity;
 use crate::host::mounts::Mounts;
+
+/// The primary network interface of the instance.
+const PRIMARY: &str = "eni-0123456789abcdef0";
+
+/// Its primary private address.
+const PRIVATE: &str = "10.0.0.7";
 
 /// EC2 as one instance sees it.
 pub(crate) struct FakeEc2 {
@@ -130,7 +136,7 @@ impl FakeEc2 {
 impl Ec2 for FakeEc2 {
     async fn here(&self) -> Result<Here, AwsError> {
         let instance = identity::dmi(&*self.machine.host().files).await;
-        Ok(Here { instance: instance.unwrap_or_else(|| INSTANCE.into()), zone: self.zone.clone() })
+        Ok(Here { instance: instance.unwrap_or_else(|| INSTANCE.into()), zone: self.zone.clone(), private_ip: PRIVATE.into() })
     }
 
     async fn snapshots(&self, query: &SnapshotQuery) -> Result<Vec<Snapshot>, AwsError> {
@@ -281,5 +287,32 @@ impl Ec2 for FakeEc2 {
         let account = self.account.borrow();
         let of_volume = account.volumes.get(resource).map(|held| &held.volume.tags);
         Ok(of_volume.unwrap_or(&account.instance_tags).clone())
+    }
+
+    async fn address(&self, allocation: &str) -> Result<ElasticAddress, AwsError> {
+        let call = Call::new(SERVICE, "DescribeAddresses", allocation);
+        self.begin(&call).await?;
+        let mut account = self.account.borrow_mut();
+        if self.inventing {
+            account.invent_address(allocation);
+        }
+        account.addresses.get(allocation).cloned().ok_or_else(|| no_address(&call, allocation))
+    }
+
+    async fn primary_interface(&self) -> Result<String, AwsError> {
+        Ok(PRIMARY.into())
+    }
+
+    async fn associate_address(&self, allocation: &str, interface: &str) -> Result<(), AwsError> {
+        let call = Call::new(SERVICE, "AssociateAddress", allocation);
+        let here = self.here().await?.instance;
+        self.change(&call, |account| {
+            let address = account.addresses.get_mut(allocation).ok_or_else(|| no_address(&call, allocation))?;
+            let before = address.clone();
+            (address.interface, address.private_ip) = (Some(interface.into()), Some(PRIVATE.into()));
+            address.instance = Some(here);
+            Ok(((), before != *address))
+        })
+        .await
     }
 }

@@ -2,14 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::calls::Calls;
-use crate::aws::AwsError;
 use crate::aws::client::call::Call;
-use crate::aws::s3::{About, Object, Objects, Piece, SERVICE, Source};
+use crate::aws::s3::{About, Found, Object, Objects, Only, PUT, Piece, SERVICE, Source, Upload, Written};
+use crate::aws::{AwsError, AwsErrorKind};
 use crate::digest::Sha256;
 
 /// How much comes at a time.
@@ -17,24 +19,54 @@ const PIECE: usize = 5;
 
 #[derive(Default)]
 pub(crate) struct FakeObjects {
-    objects: RefCell<BTreeMap<Source, Vec<u8>>>,
+    objects: RefCell<BTreeMap<Source, Kept>>,
     /// Whether S3 keeps digests.
     digests: Cell<bool>,
     invent: bool,
     /// How many reads are cut off in the middle.
     cut: Cell<usize>,
+    clock: StoreClock,
+    /// What every write is refused with.
+    refusal: Cell<Option<&'static str>>,
+    /// For how many seconds S3 takes a write, a little in each.
+    slow: Cell<u32>,
+    /// What nobody answers for.
+    silent: RefCell<Vec<Source>>,
     calls: Calls,
 }
 
+/// An object, and when it was written.
+#[derive(Clone)]
+struct Kept {
+    content: Bytes,
+    modified: SystemTime,
+}
+
+/// Goes on as tokio's clock does.
+struct StoreClock(Instant);
+
+impl Default for StoreClock {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl StoreClock {
+    /// In whole seconds, as S3 says it; in November 2026.
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_793_491_200 + self.0.elapsed().as_secs())
+    }
+}
+
 impl FakeObjects {
-    /// Every object is there, and holds its own name; S3 keeps its digest.
+    /// Every object is there, and holds its own name; S3 keeps its digest. Only for small objects it counts what was written.
     pub(crate) fn inventing() -> Self {
         Self { invent: true, digests: Cell::new(true), ..Self::default() }
     }
 
     /// Puts an object there, or another in its place.
     pub(crate) fn put(&self, source: &str, content: &str) {
-        self.objects.borrow_mut().insert(Source::parse(source).expect("a place of an object"), content.into());
+        self.keep(&Source::parse(source).expect("a place of an object"), content.to_owned().into());
     }
 
     /// From now on S3 keeps the digests of what is there.
@@ -47,10 +79,30 @@ impl FakeObjects {
         self.cut.set(times);
     }
 
+    /// Never answers for this one.
+    pub(crate) fn be_silent_about(&self, source: &str) {
+        self.silent.borrow_mut().extend(Source::parse(source).ok());
+    }
+
     /// How often an object was asked for.
     pub(crate) fn count(&self) -> usize {
         self.calls.count("GetObject")
     }
+
+    fn keep(&self, source: &Source, content: Bytes) {
+        let kept = Kept { content, modified: self.clock.now() };
+        self.objects.borrow_mut().insert(source.clone(), kept);
+    }
+}
+
+/// As that of S3, made of the content alone.
+fn etag(content: &[u8]) -> String {
+    format!("\"{}\"", Sha256::of(content).short(16))
+}
+
+fn no_such_key(call: &Call) -> AwsError {
+    let error = call.refused(Some("NoSuchKey"), Some("The specified key does not exist."), Some(404));
+    AwsError { kind: AwsErrorKind::NotFound, ..error }
 }
 
 #[async_trait(?Send)]
@@ -58,15 +110,50 @@ impl Objects for FakeObjects {
     async fn open(&self, source: &Source, digest: bool) -> Result<Box<dyn Object>, AwsError> {
         let call = Call::new(SERVICE, "GetObject", source.to_string());
         self.calls.begin(call.service, call.operation, &[source.to_string()]).await?;
-        let known = self.objects.borrow().get(source).cloned();
-        let content = known.or_else(|| self.invent.then(|| source.to_string().into_bytes()));
-        let content = content.ok_or_else(|| call.refused(Some("NoSuchKey"), Some("The specified key does not exist."), Some(404)));
-        let content = content.map_err(|error| AwsError { kind: crate::aws::AwsErrorKind::NotFound, ..error })?;
+        if self.silent.borrow().contains(source) {
+            std::future::pending::<()>().await;
+        }
+        let known = self.objects.borrow().get(source).map(|kept| kept.content.clone());
+        let content = known.or_else(|| self.invent.then(|| source.to_string().into()));
+        let content = content.ok_or_else(|| no_such_key(&call))?;
         let sha256 = (digest && self.digests.get()).then(|| Sha256::of(&content));
         let about = About { length: Some(content.len() as u64), sha256 };
         let cut = self.cut.get() > 0;
         self.cut.set(self.cut.get().saturating_sub(1));
-        Ok(Box::new(FakeObject { call, about, left: content.into(), cut }))
+        Ok(Box::new(FakeObject { call, about, left: content, cut }))
+    }
+
+    async fn look(&self, source: &Source) -> Result<Option<Found>, AwsError> {
+        self.calls.begin(SERVICE, "GetObject", &[source.to_string()]).await?;
+        let kept = self.objects.borrow().get(source).cloned();
+        Ok(kept.map(|Kept { content: body, modified }| Found { etag: etag(&body), modified, date: self.clock.now(), body }))
+    }
+
+    async fn write(&self, source: &Source, body: Bytes, only: Only<'_>, upload: Option<&Upload>) -> Result<Written, AwsError> {
+        let call = Call::new(SERVICE, PUT, source.to_string());
+        self.calls.begin(call.service, call.operation, &[source.to_string()]).await?;
+        for _ in 0..self.slow.get() {
+            upload.into_iter().for_each(Upload::moves);
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        match self.refusal.get() {
+            None => {}
+            Some("") => std::future::pending().await,
+            Some(code) => return Err(call.refused(Some(code), Some("it was to fail"), Some(403))),
+        }
+        let known = self.objects.borrow().get(source).map(|kept| etag(&kept.content));
+        let holds = match (only, &known) {
+            (Only::IfMatch(_), None) => return Err(no_such_key(&call)),
+            (Only::IfMatch(wanted), Some(known)) => wanted == known,
+            (Only::IfAbsent, known) => known.is_none(),
+            (Only::Always, _) => true,
+        };
+        if !holds {
+            return Err(call.refused(Some("PreconditionFailed"), None, Some(412)));
+        }
+        let written = Written { etag: etag(&body) };
+        self.keep(source, body);
+        Ok(written)
     }
 }
 
@@ -86,9 +173,37 @@ impl Object for FakeObject {
     async fn next(&mut self) -> Result<Option<Piece>, AwsError> {
         tokio::task::yield_now().await;
         if self.cut && self.left.len() as u64 <= self.about.length.unwrap_or_default() / 2 {
-            return Err(self.call.error(crate::aws::AwsErrorKind::Unreachable, "no answer in time"));
+            return Err(self.call.error(AwsErrorKind::Unreachable, "no answer in time"));
         }
         let piece = self.left.split_to(self.left.len().min(PIECE));
         Ok((!piece.is_empty()).then_some(Piece::Bytes(piece)))
+    }
+}
+
+/// What tests state and ask.
+#[cfg(test)]
+mod knobs {
+    use super::{Bytes, FakeObjects, PUT, Source};
+
+    impl FakeObjects {
+        /// Refuses every write with a code from now on; an empty one is never answered.
+        pub(crate) fn refuse_writes(&self, code: Option<&'static str>) {
+            self.refusal.set(code);
+        }
+
+        /// Takes so many seconds for each write from now on, and something of it in each.
+        pub(crate) fn take_writes_slowly(&self, seconds: u32) {
+            self.slow.set(seconds);
+        }
+
+        /// How many writes were begun.
+        pub(crate) fn writes(&self) -> usize {
+            self.calls.count(PUT)
+        }
+
+        /// Every object, with its place.
+        pub(crate) fn all(&self) -> Vec<(Source, Bytes)> {
+            self.objects.borrow().iter().map(|(source, kept)| (source.clone(), kept.content.clone())).collect()
+        }
     }
 }

@@ -133,6 +133,8 @@ pub(crate) struct FakeAutoScaling {
     hooks: RefCell<Option<Vec<Hook>>>,
     /// Actions that are over, with what they came to.
     over: RefCell<BTreeMap<LifecycleAction, ActionResult>>,
+    /// When the actions begin: before that, the load balancer lets go of the instance.
+    begins: Cell<Duration>,
     /// When each action began, or had its last heartbeat.
     beats: RefCell<BTreeMap<LifecycleAction, Vec<Duration>>>,
 }
@@ -140,7 +142,7 @@ pub(crate) struct FakeAutoScaling {
 impl FakeAutoScaling {
     pub(crate) fn new(machine: FakeMachine) -> Self {
         let (group, hooks, over, beats) = (RefCell::default(), RefCell::default(), RefCell::default(), RefCell::default());
-        Self { service: Service::new(machine), group, hooks, over, beats }
+        Self { service: Service::new(machine), group, hooks, over, begins: Cell::default(), beats }
     }
 
     fn hooks(&self) -> Vec<Hook> {
@@ -151,13 +153,14 @@ impl FakeAutoScaling {
     /// Whether an action is waited for, by the time it is now.
     fn waits(&self, call: &Call, action: &LifecycleAction) -> Result<(), AwsError> {
         let now = self.service.machine.elapsed();
-        let last = self.beats.borrow().get(action).and_then(|beats| beats.last().copied()).unwrap_or_default();
+        let begins = self.begins.get();
+        let last = self.beats.borrow().get(action).and_then(|beats| beats.last().copied()).unwrap_or(begins);
         let timeout =
             self.hooks().into_iter().find(|hook| hook.name == action.hook).map_or(HEARTBEAT_TIMEOUT, |hook| hook.heartbeat_timeout);
         if now > last + timeout {
             self.over.borrow_mut().entry(action.clone()).or_insert(ActionResult::Abandon);
         }
-        if self.over.borrow().contains_key(action) {
+        if now < begins || self.over.borrow().contains_key(action) {
             let message = format!("No active Lifecycle Action found with instance ID {}", action.instance);
             return Err(call.refused(Some("ValidationError"), Some(&message), Some(400)));
         }
@@ -177,6 +180,10 @@ impl AutoScaling for FakeAutoScaling {
         Ok(self.hooks())
     }
 
+    async fn leaving_hooks(&self, group: &str) -> Result<Vec<Hook>, AwsError> {
+        self.launch_hooks(group).await
+    }
+
     async fn complete(&self, action: &LifecycleAction, result: ActionResult) -> Result<(), AwsError> {
         let call = Call::new(autoscaling::SERVICE, "CompleteLifecycleAction", format!("{} of {}", action.hook, action.group));
         let completed = || {
@@ -194,6 +201,15 @@ impl AutoScaling for FakeAutoScaling {
         let now = self.service.machine.elapsed();
         self.beats.borrow_mut().entry(action.clone()).or_default().push(now);
         self.service.trouble.lose_answer(&call)
+    }
+
+    async fn set_unhealthy(&self, instance: &str) -> Result<(), AwsError> {
+        let call = Call::new(autoscaling::SERVICE, "SetInstanceHealth", instance);
+        if self.group.borrow().is_none() {
+            let message = format!("Instance Id not found - No managed instance found for instance ID: {instance}");
+            return Err(call.refused(Some("ValidationError"), Some(&message), Some(400)));
+        }
+        self.service.change(&call, || Ok(true)).await
     }
 }
 
@@ -251,6 +267,11 @@ mod knobs {
             let hook = |(name, seconds): &(&str, u64)| Hook { name: (*name).into(), heartbeat_timeout: Duration::from_secs(*seconds) };
             *self.group.borrow_mut() = group.map(str::to_owned);
             *self.hooks.borrow_mut() = Some(hooks.iter().map(hook).collect());
+        }
+
+        /// The actions begin after so long.
+        pub(crate) fn begins_after(&self, seconds: u64) {
+            self.begins.set(Duration::from_secs(seconds));
         }
 
         /// The hooks wait again: the instance leaves the warm pool.

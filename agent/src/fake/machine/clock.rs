@@ -20,9 +20,17 @@ impl Clock for FakeMachine {
         self.0.switched_on.elapsed()
     }
 
+    fn passed(&self) -> Duration {
+        self.elapsed()
+    }
+
     async fn sleep(&self, duration: Duration) {
         self.alive().await;
         tokio::time::sleep(duration).await;
         self.alive().await;
+    }
+
+    async fn rest(&self, duration: Duration) {
+        self.sleep(duration).await;
     }
 }

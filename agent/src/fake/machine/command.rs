@@ -56,6 +56,7 @@ mod tests {
             directory: "/".into(),
             user: None,
             timeout: Duration::from_secs(10),
+            lease: None,
         }
     }
 

@@ -45,7 +45,7 @@ impl Directories for FakeMachine {
     async fn unpack(&self, wanted: Unpacking) -> Result<Box<dyn Unpack>, UnpackError> {
         let made = self.change_directories("create directory", &wanted.into, |tree| {
             tree.remove_all(&wanted.into)?;
-            tree.create_directory(&wanted.into, 0o700)
+            tree.create_directory(&wanted.into, 0o700, (0, 0))
         });
         made.await.map_err(UnpackError::Host)?;
         Ok(Box::new(FakeUnpack { machine: self.clone(), wanted, content: Vec::new() }))
@@ -82,14 +82,19 @@ impl Directories for FakeMachine {
     }
 }
 
-/// What an archive that nobody has looked into says of its processes.
-const PROCFILE: &[u8] = b"web: <the command of the release>\n";
+/// What an archive that nobody has looked into says of its processes, and of its periodic tasks.
+const SAID: [(&str, &[u8]); 2] = [("Procfile", b"web: <the command of the release>\n"), ("cron.yaml", b"version: 1\ncron: []\n")];
 
 #[cfg(test)]
 impl FakeMachine {
     /// Has every release that is made up bring a file.
     pub(crate) fn add_to_releases(&self, path: &str, content: &str) {
-        self.0.of_releases.borrow_mut().push((path.to_owned(), content.to_owned()));
+        self.0.of_releases.borrow_mut().push((path.to_owned(), Some(content.to_owned())));
+    }
+
+    /// Has no release that is made up bring a file.
+    pub(crate) fn leave_out_of_releases(&self, path: &str) {
+        self.0.of_releases.borrow_mut().push((path.to_owned(), None));
     }
 }
 
@@ -125,10 +130,13 @@ impl Unpack for FakeUnpack {
             tree.stage(&path, &content, Attributes { mode, ..wanted.attributes })?;
             if is_invented {
                 let attributes = Attributes { mode, ..wanted.attributes };
-                tree.stage(&wanted.into.join("Procfile"), PROCFILE, attributes)?;
-                for (name, content) in &*machine.0.of_releases.borrow() {
+                let own = machine.0.of_releases.borrow();
+                for (name, content) in SAID.iter().filter(|(name, _)| !own.iter().any(|(own, _)| own == name)) {
+                    tree.stage(&wanted.into.join(name), content, attributes)?;
+                }
+                for (name, content) in own.iter().filter_map(|(name, content)| Some((name, content.as_ref()?))) {
                     let path = wanted.into.join(name);
-                    tree.create_directory(path.parent().unwrap_or(&path), 0o755)?;
+                    tree.create_directory(path.parent().unwrap_or(&path), 0o755, (0, 0))?;
                     tree.stage(&path, content.as_bytes(), attributes)?;
                 }
             }

@@ -61,7 +61,12 @@ impl Files for FakeMachine {
     }
 
     async fn create_directory(&self, path: &Path, mode: u32) -> Result<(), HostError> {
-        self.change_files("create directory", path, |tree| tree.create_directory(path, mode)).await
+        self.change_files("create directory", path, |tree| tree.create_directory(path, mode, (0, 0))).await
+    }
+
+    async fn create_directory_of(&self, path: &Path, attributes: Attributes) -> Result<(), HostError> {
+        let Attributes { mode, uid, gid } = attributes;
+        self.change_files("create directory", path, |tree| tree.create_directory(path, mode, (uid, gid))).await
     }
 
     async fn stage(&self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<(), HostError> {
@@ -83,6 +88,10 @@ impl Files for FakeMachine {
     async fn resolved(&self, path: &Path) -> Result<PathBuf, HostError> {
         self.alive().await;
         self.0.tree.borrow().resolved(path).map_err(|errno| failed("look at", path, errno))
+    }
+
+    async fn mount_point(&self, path: &Path) -> Result<PathBuf, HostError> {
+        self.resolved(path).await
     }
 
     fn located(&self, path: &Path) -> PathBuf {

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
+use crate::gather::Gather as _;
 use crate::host::sockets::{Endpoint, Holder, Listener};
 
 /// The unit of nginx, which listens where the sites say that it has read last.
@@ -17,8 +19,13 @@ pub(super) struct Listeners {
     /// Sockets that accept connections, beside those that probes are answered by.
     pub(super) sockets: Vec<Listener>,
     pub(super) connections: BTreeMap<Endpoint, usize>,
+    /// When a connection is accepted.
+    pub(super) accepted: Vec<Duration>,
     /// Where nginx listens while it is up, and how often it has read that.
     sites: (BTreeSet<SocketAddr>, u32),
+    /// How long a worker has something in hand, and who has held it.
+    pub(super) in_hand_for: Duration,
+    pub(super) holds: Vec<String>,
     /// From now on nginx is told to read its sites, and does not.
     pub(super) is_deaf: bool,
 }
@@ -34,7 +41,7 @@ impl Listeners {
         let everywhere = |port: &str| Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.parse().ok()?));
         if !self.is_deaf {
             let addresses = values.filter_map(|value| value.parse().ok().or_else(|| everywhere(value)));
-            self.sites = (addresses.collect(), self.sites.1 + 1);
+            self.sites = (addresses.gather(), self.sites.1 + 1);
         }
     }
 

@@ -1,18 +1,20 @@
 //! The lock of the boot of a machine in memory.
 
 use std::any::Any;
+use std::io;
 
 use async_trait::async_trait;
 
 use super::FakeMachine;
 use crate::host::lock::{BootLock, LockError};
 
-/// The lock, held until this is dropped.
-struct Held(FakeMachine);
+/// The lock, held by this process until this is dropped.
+struct Held(FakeMachine, u32);
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.0.0.boot_lock.set(None);
+        let holder = self.0.0.boot_lock.get();
+        self.0.0.boot_lock.set(holder.filter(|holder| *holder != self.1));
     }
 }
 
@@ -23,7 +25,7 @@ impl FakeMachine {
             return Err(LockError::Held { pid: Some(holder) });
         }
         self.0.boot_lock.set(Some(pid));
-        Ok(Box::new(Held(self.clone())))
+        Ok(Box::new(Held(self.clone(), pid)))
     }
 }
 
@@ -35,5 +37,12 @@ impl BootLock for FakeMachine {
 
     async fn is_free(&self) -> bool {
         self.0.boot_lock.get().is_none()
+    }
+
+    async fn end(&self, pid: u32) -> io::Result<()> {
+        // It does so at once.
+        let holder = self.0.boot_lock.get();
+        self.0.boot_lock.set(holder.filter(|holder| *holder != pid));
+        Ok(())
     }
 }

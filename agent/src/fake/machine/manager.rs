@@ -34,6 +34,9 @@ pub(crate) struct FakeUnit {
     stops_badly: bool,
     /// It was stopped, and stopped badly.
     is_left: bool,
+    /// How long its program takes to end, and when the one that was stopped last will have.
+    stops_within: Duration,
+    stops_at: Duration,
     pub(super) reloads: u32,
 }
 
@@ -88,21 +91,34 @@ impl Manager {
     }
 
     /// Says whether there was anything to stop. A transient unit is gone then.
-    pub(super) fn stop(&mut self, name: &str) -> bool {
+    pub(super) fn stop(&mut self, name: &str, now: Duration) -> bool {
         let Some(unit) = self.units.get_mut(name) else { return false };
         let was_up = unit.since.take().is_some();
         unit.is_left = was_up && unit.stops_badly;
+        if was_up {
+            unit.stops_at = now + unit.stops_within;
+        }
         if unit.transient {
             self.units.remove(name);
         }
         was_up
     }
 
+    /// How long a unit takes to end that was stopped.
+    pub(super) fn stops_for(&self, name: &str, now: Duration) -> Duration {
+        self.units.get(name).map_or(Duration::ZERO, |unit| unit.stops_at.saturating_sub(now))
+    }
+
+    /// Says whether there was anything to end. Its program ends at once.
+    pub(super) fn terminate(&mut self, name: &str) -> bool {
+        self.units.get_mut(name).is_some_and(|unit| unit.since.take().is_some())
+    }
+
     /// Makes a transient unit. How it goes on is what was said of a unit of its name, if anything was.
     pub(super) fn launch(&mut self, launch: &Launch, now: Duration) -> Result<bool, HostError> {
         let name = launch.unit.as_str();
         let unit = self.units.entry(name.to_owned()).or_insert_with(|| FakeUnit::launched(name));
-        if unit.since.is_some() || unit.is_left {
+        if unit.since.is_some() || unit.is_left || unit.stops_at > now {
             return refused("start", name, format!("Failed to start transient service unit: Unit {name} was already loaded."));
         }
         unit.since = Some(now);

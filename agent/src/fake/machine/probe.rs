@@ -35,4 +35,8 @@ impl Probes for FakeMachine {
     async fn tcp(&self, address: &str, _timeout: Duration) -> Result<(), String> {
         self.connect(address).await
     }
+
+    async fn published(&self, port: u16, _timeout: Duration) -> Result<(), String> {
+        self.connect(&format!("127.0.0.1:{port}")).await
+    }
 }

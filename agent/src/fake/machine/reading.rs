@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 
 use super::FakeMachine;
+use crate::gather::Gather as _;
 use crate::host::HostError;
 use crate::host::lock::Holder;
 use crate::host::reading::{Claim, DeviceToRead, FilesToRead, OnAdvance, Reading, WasRead};
@@ -20,7 +21,7 @@ impl Reading for FakeMachine {
         self.alive().await;
         let selection = &wanted.selection;
         let (whole, ended) = selection.whole();
-        let mut unmatched: BTreeSet<usize> = (0..selection.len()).collect();
+        let mut unmatched: BTreeSet<usize> = (0..selection.len()).gather();
         unmatched.retain(|at| !ended.contains(at));
         let mut read = WasRead::default();
         for path in self.files() {

@@ -15,6 +15,13 @@ impl Sockets for FakeMachine {
         Ok(endpoints.iter().filter_map(|endpoint| known.get(endpoint)).sum())
     }
 
+    async fn accepted(&self) -> Result<u64, HostError> {
+        self.alive().await;
+        let listeners = self.0.listeners.borrow();
+        let now = self.elapsed();
+        Ok(listeners.accepted.iter().filter(|at| **at <= now).count() as u64)
+    }
+
     async fn listeners(&self) -> Result<Vec<Listener>, HostError> {
         self.alive().await;
         let listeners = self.0.listeners.borrow();
@@ -28,6 +35,11 @@ impl FakeMachine {
     /// Has `count` connections to `endpoint` from now on.
     pub(crate) fn set_connections(&self, endpoint: Endpoint, count: usize) {
         self.0.listeners.borrow_mut().connections.insert(endpoint, count);
+    }
+
+    /// Has a connection accepted at each of these times, in seconds.
+    pub(crate) fn accept_at(&self, times: &[u64]) {
+        self.0.listeners.borrow_mut().accepted.extend(times.iter().map(|at| std::time::Duration::from_secs(*at)));
     }
 
     /// From now on nginx takes up no other configuration, as where it cannot bind a port.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nix::mount::MsFlags;
 
+use crate::gather::Gather as _;
 use crate::host::HostError;
 use crate::host::disks::{Content, Device, DeviceNumber, Disk, Origin, Wanted};
 use crate::host::mounts::Mounted;
@@ -87,7 +88,7 @@ impl Storage {
             lines.insert(format!("at {}", mounted.at.display()), format!("{source} {} {:?}", mounted.filesystem, mounted.options));
         }
         if !self.swaps.is_empty() {
-            let swaps: BTreeSet<Option<String>> = self.swaps.iter().map(|number| self.named(*number)).collect();
+            let swaps: BTreeSet<Option<String>> = self.swaps.iter().map(|number| self.named(*number)).gather();
             lines.insert("swap on".into(), format!("{swaps:?}"));
         }
     }

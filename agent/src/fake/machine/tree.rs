@@ -15,8 +15,9 @@ const LINKS: u32 = 40;
 
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// By their real paths. Every parent of a node is a directory of this map.
-    nodes: BTreeMap<PathBuf, Node>,
+    /// By their real paths. Every parent of a node is a directory of this map. Compared as bytes, since paths are compared
+    /// part by part, which takes ten times as long.
+    nodes: BTreeMap<OsString, Node>,
     /// The last inode and the last change time that were given out.
     moment: u64,
 }
@@ -49,7 +50,7 @@ impl Tree {
     }
 
     pub(super) fn add_directory(&mut self, path: &Path) {
-        if !self.nodes.contains_key(path) {
+        if !self.nodes.contains_key(path.as_os_str()) {
             self.add(path, Body::Directory, rooted(if path == Path::new("/tmp") { 0o1777 } else { 0o755 }));
         }
     }
@@ -62,11 +63,11 @@ impl Tree {
         if let Some(parent) = path.parent() {
             self.add_directory(parent);
         }
-        self.put(path.to_owned(), body, attributes);
+        self.put(path.components().collect(), body, attributes);
     }
 
     pub(super) fn file(&self, path: &Path) -> Option<(String, Attributes)> {
-        let node = self.nodes.get(&self.resolve(path, true).ok()?)?;
+        let node = self.at(&self.resolve(path, true).ok()?)?;
         match &node.body {
             Body::File(content) => Some((String::from_utf8_lossy(content).into_owned(), node.attributes)),
             Body::Directory | Body::Symlink(_) => None,
@@ -74,12 +75,13 @@ impl Tree {
     }
 
     pub(super) fn files(&self) -> Vec<PathBuf> {
-        self.nodes.iter().filter(|(_, node)| matches!(node.body, Body::File(_))).map(|(path, _)| path.clone()).collect()
+        self.nodes.iter().filter(|(_, node)| matches!(node.body, Body::File(_))).map(|(path, _)| path.into()).collect()
     }
 
     /// Empties directories.
     pub(super) fn clear(&mut self, directories: &[&Path]) {
-        self.nodes.retain(|path, _| !directories.iter().any(|directory| path != directory && path.starts_with(directory)));
+        self.nodes
+            .retain(|path, _| !directories.iter().any(|directory| Path::new(path) != *directory && Path::new(path).starts_with(directory)));
     }
 
     pub(super) fn describe(&self, lines: &mut BTreeMap<String, String>) {
@@ -93,7 +95,7 @@ impl Tree {
                 Body::Directory => "directory".to_owned(),
                 Body::Symlink(target) => format!("link to {}", target.display()),
             };
-            lines.insert(path.display().to_string(), format!("{mode:04o} {uid}:{gid} {body}"));
+            lines.insert(Path::new(path).display().to_string(), format!("{mode:04o} {uid}:{gid} {body}"));
         }
     }
 
@@ -134,9 +136,13 @@ impl Tree {
         Ok(real)
     }
 
-    /// What is at a real path. To compare paths takes long: nobody asks twice.
+    /// What is at a real path.
+    fn at(&self, real: &Path) -> Option<&Node> {
+        self.nodes.get(real.as_os_str())
+    }
+
     fn body(&self, real: &Path) -> Option<&Body> {
-        self.nodes.get(real).map(|node| &node.body)
+        self.at(real).map(|node| &node.body)
     }
 
     /// The real path, as far as it exists.
@@ -152,7 +158,7 @@ impl Tree {
 
     pub(super) fn node(&self, path: &Path, follow: bool) -> Result<Option<&Node>, Errno> {
         match self.resolve(path, follow) {
-            Ok(real) => Ok(self.nodes.get(&real)),
+            Ok(real) => Ok(self.at(&real)),
             Err(Errno::ENOENT) => Ok(None),
             Err(other) => Err(other),
         }
@@ -161,7 +167,7 @@ impl Tree {
     /// Where something may be put: its directory is there.
     fn place(&self, path: &Path) -> Result<PathBuf, Errno> {
         let real = self.resolve(path, false)?;
-        match real.parent().map(|parent| self.nodes.get(parent)) {
+        match real.parent().map(|parent| self.at(parent)) {
             Some(Some(_)) => Ok(real),
             Some(None) => Err(Errno::ENOENT),
             None => Err(Errno::EISDIR),
@@ -171,17 +177,17 @@ impl Tree {
     /// What is in a directory, in order.
     pub(super) fn names(&self, directory: &Path) -> Result<Vec<String>, Errno> {
         let real = self.resolve(directory, true)?;
-        let inside = self.nodes.keys().filter(|path| path.parent() == Some(&real));
+        let inside = self.nodes.keys().map(Path::new).filter(|path| path.parent() == Some(&real));
         Ok(inside.filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned())).collect())
     }
 
     pub(super) fn is_directory(&self, real: &Path) -> bool {
-        self.nodes.get(real).is_some_and(|node| matches!(node.body, Body::Directory))
+        self.body(real).is_some_and(|body| matches!(body, Body::Directory))
     }
 
     fn put(&mut self, real: PathBuf, body: Body, attributes: Attributes) {
         self.moment += 1;
-        self.nodes.insert(real, Node { body, attributes, inode: self.moment, changed: self.moment });
+        self.nodes.insert(real.into(), Node { body, attributes, inode: self.moment, changed: self.moment });
     }
 
     pub(super) fn stage(&mut self, staged: &Path, content: &[u8], attributes: Attributes) -> Result<bool, Errno> {
@@ -195,7 +201,7 @@ impl Tree {
 
     pub(super) fn install(&mut self, staged: &Path, path: &Path) -> Result<bool, Errno> {
         let (from, to) = (self.place(staged)?, self.place(path)?);
-        let node = self.nodes.get(&from).ok_or(Errno::ENOENT)?;
+        let node = self.at(&from).ok_or(Errno::ENOENT)?;
         if matches!(node.body, Body::Directory) {
             // Nobody here renames directories, and what is below them would have to come along.
             return Err(Errno::EXDEV);
@@ -203,18 +209,18 @@ impl Tree {
         if self.is_directory(&to) {
             return Err(Errno::EISDIR);
         }
-        if let Some(mut node) = self.nodes.remove(&from) {
+        if let Some(mut node) = self.nodes.remove(from.as_os_str()) {
             self.moment += 1;
             node.changed = self.moment;
-            self.nodes.insert(to, node);
+            self.nodes.insert(to.into(), node);
         }
         Ok(true)
     }
 
-    pub(super) fn create_directory(&mut self, path: &Path, mode: u32) -> Result<bool, Errno> {
+    pub(super) fn create_directory(&mut self, path: &Path, mode: u32, (uid, gid): (u32, u32)) -> Result<bool, Errno> {
         let mut missing = Vec::new();
         for part in path.ancestors() {
-            match self.resolve(part, true).map(|real| self.nodes.get(&real)) {
+            match self.resolve(part, true).map(|real| self.at(&real)) {
                 Ok(Some(Node { body: Body::Directory, .. })) => break,
                 Ok(Some(_)) => return Err(Errno::ENOTDIR),
                 Ok(None) | Err(Errno::ENOENT) => missing.push(part),
@@ -223,11 +229,11 @@ impl Tree {
         }
         for part in missing.iter().rev() {
             let real = self.place(part)?;
-            if self.nodes.contains_key(&real) {
+            if self.at(&real).is_some() {
                 // A link that leads nowhere.
                 return Err(Errno::ENOENT);
             }
-            self.put(real, Body::Directory, rooted(mode));
+            self.put(real, Body::Directory, Attributes { mode, uid, gid });
         }
         Ok(!missing.is_empty())
     }
@@ -235,7 +241,7 @@ impl Tree {
     pub(super) fn set_attributes(&mut self, path: &Path, attributes: Attributes) -> Result<bool, Errno> {
         let real = self.resolve(path, false)?;
         self.moment += 1;
-        let node = self.nodes.get_mut(&real).ok_or(Errno::ENOENT)?;
+        let node = self.nodes.get_mut(real.as_os_str()).ok_or(Errno::ENOENT)?;
         if matches!(node.body, Body::Symlink(_)) {
             return Err(Errno::ELOOP);
         }
@@ -255,7 +261,7 @@ impl Tree {
         if self.is_directory(&real) {
             return Err(Errno::EISDIR);
         }
-        Ok(self.nodes.remove(&real).is_some())
+        Ok(self.nodes.remove(real.as_os_str()).is_some())
     }
 
     /// Removes what is at `path`, with all below it. Whether there was anything.
@@ -265,22 +271,23 @@ impl Tree {
             place => place?,
         };
         let before = self.nodes.len();
-        self.nodes.retain(|path, _| !path.starts_with(&real));
+        self.nodes.retain(|path, _| !Path::new(path).starts_with(&real));
         Ok(self.nodes.len() < before)
     }
 
     /// Renames a directory; what has that name already goes.
     pub(super) fn put_directory(&mut self, from: &Path, to: &Path) -> Result<bool, Errno> {
         let (from, to) = (self.place(from)?, self.place(to)?);
-        if !self.nodes.contains_key(&from) {
+        if self.at(&from).is_none() {
             return Err(Errno::ENOENT);
         }
-        self.nodes.retain(|path, _| !path.starts_with(&to));
-        let moved: Vec<PathBuf> = self.nodes.keys().filter(|path| path.starts_with(&from)).cloned().collect();
+        self.nodes.retain(|path, _| !Path::new(path).starts_with(&to));
+        let moved: Vec<PathBuf> = self.nodes.keys().map(PathBuf::from).filter(|path| path.starts_with(&from)).collect();
         for path in moved {
             let rest = path.strip_prefix(&from).unwrap_or(Path::new("")).to_owned();
-            if let Some(node) = self.nodes.remove(&path) {
-                self.nodes.insert(to.components().chain(rest.components()).collect(), node);
+            if let Some(node) = self.nodes.remove(path.as_os_str()) {
+                let path: PathBuf = to.components().chain(rest.components()).collect();
+                self.nodes.insert(path.into(), node);
             }
         }
         Ok(true)
@@ -291,8 +298,8 @@ impl Tree {
         if !self.is_directory(&real) {
             return Err(Errno::ENOENT);
         }
-        for (path, node) in self.nodes.iter_mut().filter(|(path, _)| path.starts_with(&real)) {
-            let mode = if *path == real { attributes.mode } else { node.attributes.mode };
+        for (path, node) in self.nodes.iter_mut().filter(|(path, _)| Path::new(path).starts_with(&real)) {
+            let mode = if Path::new(path) == real { attributes.mode } else { node.attributes.mode };
             node.attributes = Attributes { mode, ..attributes };
         }
         Ok(true)

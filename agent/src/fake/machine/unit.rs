@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use super::FakeMachine;
 use super::listeners::{PROXY, SITES};
 use super::manager::{FakeUnit, OWN, refused};
+use crate::host::units::{Log, Reading};
 use crate::host::{Clock as _, HostError, Launch, Unit, Units};
 
 impl FakeMachine {
@@ -70,8 +71,17 @@ impl Units for FakeMachine {
         self.start_unit("restart", unit, true, timeout).await
     }
 
-    async fn stop(&self, name: &str, _timeout: Duration) -> Result<(), HostError> {
-        self.change(|| Ok(self.0.units.borrow_mut().stop(name))).await
+    async fn stop(&self, name: &str, timeout: Duration) -> Result<(), HostError> {
+        self.change(|| Ok(self.0.units.borrow_mut().stop(name, self.elapsed()))).await?;
+        let wait = self.0.units.borrow().stops_for(name, self.elapsed());
+        if !wait.is_zero() {
+            self.sleep(wait.min(timeout)).await;
+        }
+        if wait > timeout { Err(HostError::SystemctlTimeout { verb: "stop", unit: name.into(), waited: timeout }) } else { Ok(()) }
+    }
+
+    async fn terminate(&self, name: &str) -> Result<(), HostError> {
+        self.change(|| Ok(self.0.units.borrow_mut().terminate(name))).await
     }
 
     async fn launch(&self, launch: &Launch, _timeout: Duration) -> Result<(), HostError> {
@@ -123,6 +133,19 @@ impl Units for FakeMachine {
     async fn output(&self, unit: &str, lines: usize) -> Vec<String> {
         self.journal(unit, lines).await
     }
+
+    async fn log(&self, unit: &str, most: usize, within: Duration) -> Log {
+        let FakeUnit { journal_takes, .. } = self.0.units.borrow().get(unit);
+        if journal_takes > within {
+            self.sleep(within).await;
+            return Log { newest_first: Vec::new(), is_cut: true };
+        }
+        let mut reading = Reading::new(most);
+        self.journal(unit, usize::MAX).await.iter().rev().for_each(|line| reading.push(line));
+        reading.end()
+    }
+
+    async fn rest(&self) {}
 
     fn own(&self) -> Option<String> {
         Some(OWN.into())

@@ -27,7 +27,7 @@ use crate::host::blocking;
 use crate::host::commands::Commands;
 use crate::host::device_number::DeviceNumber;
 use crate::host::error::HostError;
-use crate::host::tree::failed;
+use crate::host::tree::{Tree, failed, through};
 
 /// The disks of this machine.
 pub(crate) struct AttachedDisks {
@@ -61,7 +61,7 @@ impl Disks for AttachedDisks {
     async fn behind(&self, node: &Path) -> Result<Option<(Disk, Option<u32>)>, HostError> {
         let (sysfs, path, operation) = (self.sysfs.clone(), node.to_owned(), "look at");
         blocking::work(operation, node, move || {
-            let behind = number_of(&path).and_then(|number| number.map_or(Ok(None), |number| sysfs.behind(number)));
+            let behind = found_by(&path).and_then(|number| number.map_or(Ok(None), |number| sysfs.behind(number)));
             behind.map_err(|source| failed(operation, &path, source))
         })
         .await
@@ -86,6 +86,15 @@ impl Disks for AttachedDisks {
 
     async fn grow(&self, device: &Device, filesystem: Filesystem, at: &Path, timeout: Duration) -> Result<(), HostError> {
         self.tools.grow(device, filesystem, at, timeout).await
+    }
+}
+
+/// The number of a block device, unless a link on the way to it may have been laid by another user.
+fn found_by(node: &Path) -> io::Result<Option<DeviceNumber>> {
+    match Tree::default().open_to_change(node) {
+        Ok(opened) => number_of(&through(&opened)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

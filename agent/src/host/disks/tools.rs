@@ -82,6 +82,7 @@ pub(in crate::host) async fn run_tool(
         directory: "/".into(),
         user: None,
         timeout,
+        lease: None,
     };
     let mut lines: Vec<String> = Vec::new();
     let end = commands.run(&invocation, &mut |line| lines.push(line.trim().to_owned())).await?;

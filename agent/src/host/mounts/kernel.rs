@@ -20,7 +20,7 @@ use crate::host::device_number::DeviceNumber;
 use crate::host::disks::{self, Device};
 use crate::host::error::HostError;
 use crate::host::mountinfo::{self, Line, Mounted, TABLE};
-use crate::host::tree::{Tree, failed};
+use crate::host::tree::{Tree, failed, through};
 use crate::host::wanted::still_wanted;
 
 const SWAPS: &str = "/proc/swaps";
@@ -63,6 +63,12 @@ impl Mounts for KernelMounts {
     }
 
     async fn mount_by(&self, program: &str, call: &MountCall, timeout: Duration) -> Result<(), HostError> {
+        let (tree, wanted) = (self.tree.clone(), call.at.clone());
+        // The program follows whatever is there. Its mount point was judged before, maybe long ago.
+        blocking::work("mount at", &call.at, move || {
+            tree.open_to_change(&wanted).map(drop).map_err(|source| failed("mount at", &wanted, source))
+        })
+        .await?;
         let at = self.tree.located(&call.at);
         let mut argv = vec![program.to_owned(), call.source.clone(), at.to_string_lossy().into_owned()];
         if !call.data.is_empty() {
@@ -72,9 +78,13 @@ impl Mounts for KernelMounts {
     }
 
     async fn unmount(&self, at: &Path) -> Result<(), HostError> {
-        let (path, named) = (self.tree.located(at), at.to_owned());
+        let (tree, named) = (self.tree.clone(), at.to_owned());
         blocking::work("unmount", at, move || {
-            nix::mount::umount2(&path, nix::mount::MntFlags::UMOUNT_NOFOLLOW).map_err(|errno| failed("unmount", &named, errno.into()))
+            let unmounted = tree.parent_to_change(&named).and_then(|(parent, name)| {
+                let path = through(&parent).join(name);
+                Ok(nix::mount::umount2(&path, nix::mount::MntFlags::UMOUNT_NOFOLLOW)?)
+            });
+            unmounted.map_err(|source| failed("unmount", &named, source))
         })
         .await
     }

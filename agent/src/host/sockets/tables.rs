@@ -42,6 +42,13 @@ pub(super) fn tcp_listeners(table: &str) -> impl Iterator<Item = (SocketAddr, u6
     tcp(table).filter(|socket| socket.state == LISTEN).map(|socket| (socket.local, socket.inode))
 }
 
+/// `PassiveOpens` of /proc/net/snmp: a line of names, and one of numbers.
+pub(super) fn passive_opens(counters: &str) -> Option<u64> {
+    let mut lines = counters.lines().filter_map(|line| line.strip_prefix("Tcp:"));
+    let at = lines.next()?.split_ascii_whitespace().position(|name| name == "PassiveOpens")?;
+    lines.next()?.split_ascii_whitespace().nth(at)?.parse().ok()
+}
+
 fn tcp(table: &str) -> impl Iterator<Item = Tcp<'_>> {
     table.lines().filter_map(|line| {
         // sl, local address, remote address, state, queues, timer, retransmits, uid, timeout, inode.
@@ -111,6 +118,13 @@ pub(super) fn socket_inode(link: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connections_that_were_accepted_are_counted_by_the_kernel() {
+        let counters = "Ip: Forwarding\nIp: 1\nTcp: RtoMin ActiveOpens PassiveOpens\nTcp: 200 7 42\nUdp: In\nUdp: 1\n";
+        assert_eq!(passive_opens(counters), Some(42));
+        assert_eq!([passive_opens(""), passive_opens("Tcp: A\nTcp: 1\n")], [None; 2]);
+    }
 
     /// As Linux 6.1 on x86_64 prints them: a listener on 127.0.0.1:8080, a connection to it that waits to be accepted
     /// (its inode is 0), one that was accepted, the other ends of both, one on its way, one that is over, and one to a

@@ -276,7 +276,7 @@ mod tests {
         }
         let tree = super::super::Tree { root: Some(directory.path().to_owned()) };
         for _boot in 0..2 {
-            tree.create_directory(Path::new("/shop/current/config/more"), 0o755, &mut |_, _| {}).unwrap();
+            tree.create_directory(Path::new("/shop/current/config/more"), 0o755, None, &mut |_, _| {}).unwrap();
             tree.parent_to_change(Path::new("/shop/current/config/more/app.env")).unwrap();
         }
         assert!(at("shop/releases/1/config/more").is_dir());

@@ -45,6 +45,10 @@ impl Bus {
         Ok(open.insert(Connection::open(&self.socket).await?).clone())
     }
 
+    pub(super) async fn close(&self) {
+        *self.open.lock().await = None;
+    }
+
     /// The units as systemd knows them, in the order asked for.
     ///
     /// # Errors

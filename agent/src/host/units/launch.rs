@@ -65,6 +65,9 @@ const ENDED_AS_ASKED: &str = "SuccessExitStatus=143";
 /// How long systemd rests before it starts an ended program again.
 const RESTART: &str = "RestartSec=1s";
 
+/// A shutdown stops it only once the machine is drained, where anything drains it, and workers have finished.
+const BEFORE: &str = "Before=ingot-drain.service ingot-workers.target";
+
 impl Launch {
     /// The call that makes it. systemd-run returns once the program was executed, or could not be.
     pub(super) fn argv(&self) -> Vec<String> {
@@ -78,7 +81,7 @@ impl Launch {
         property(format!("{environment}{}", self.environment_file.display()));
         property(format!("SyslogIdentifier={}", self.identifier));
         // However often its program ends, and however it does.
-        ["Restart=always", RESTART, "StartLimitIntervalSec=0", ENDED_AS_ASKED].iter().for_each(|text| property((*text).to_owned()));
+        ["Restart=always", RESTART, "StartLimitIntervalSec=0", ENDED_AS_ASKED, BEFORE].iter().for_each(|text| property((*text).to_owned()));
         property(format!("KillSignal={}", self.stop_signal));
         property(format!("TimeoutStopSec={}ms", self.stop_grace.as_millis()));
         if self.manner == Manner::Program { SANDBOX } else { CONTAINED }.iter().for_each(|text| property((*text).to_owned()));
@@ -96,9 +99,9 @@ mod tests {
     #[test]
     fn the_shell_fills_in_variables_and_systemd_does_not() {
         let launch = Launch {
-            unit: "shop-web-1.service".into(),
+            unit: "shop.web-1.service".into(),
             description: "web of shop".into(),
-            identifier: "shop-web".into(),
+            identifier: "shop.web".into(),
             command: "bin/shop --port ${PORT} $$".into(),
             directory: "/opt/shop/releases/1".into(),
             user: "shop".into(),
@@ -110,7 +113,8 @@ mod tests {
         };
         let argv = launch.argv();
         assert_eq!(argv[argv.len() - 4..], ["--", "/bin/sh", "-c", "bin/shop --port $${PORT} $$$$"]);
-        for wanted in ["--property=TimeoutStopSec=1500ms", "--property=MemoryMax=1G", "--property=User=shop"] {
+        let before = "--property=Before=ingot-drain.service ingot-workers.target";
+        for wanted in ["--property=TimeoutStopSec=1500ms", "--property=MemoryMax=1G", "--property=User=shop", before] {
             assert!(argv.iter().any(|word| word == wanted), "{wanted} is missing in {argv:?}");
         }
     }

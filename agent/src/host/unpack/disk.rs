@@ -272,11 +272,12 @@ fn hand_over(directory: &OwnedFd, attributes: Attributes) -> io::Result<()> {
         still_wanted()?;
         let name = entry?.file_name();
         let found = described(&fstatat(directory, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW)?);
+        let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
+        // Before what is in it: whoever had it adds nothing behind us.
+        fchownat(directory, name.as_os_str(), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
         if found.kind == FileKind::Directory {
             hand_over(&open_below(directory, &name)?, attributes)?;
         }
-        let (uid, gid) = (Uid::from_raw(attributes.uid), Gid::from_raw(attributes.gid));
-        fchownat(directory, name.as_os_str(), Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use nix::sys::time::TimeSpec;
 use rawzip::time::{UtcDateTime, ZipDateTimeKind};
 use rawzip::{
     CompressionMethod, CreatorSystem, ErrorKind, FileReader, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ReaderAt as _, ZipArchive,
-    ZipFileHeaderRecord,
+    ZipFileHeaderRecord, ZipVerification,
 };
 
 use super::Unpacking;
@@ -121,19 +121,21 @@ fn take(archive: &ZipArchive<FileReader>, entry: &ZipFileHeaderRecord<'_>, surve
     }
     let found = archive.get_entry(entry.wayfinder()).map_err(wrong)?;
     let reader = found.reader();
-    let mut content: Box<dyn Read> = match entry.compression_method() {
-        CompressionMethod::STORE => Box::new(found.verifying_reader(reader)),
-        CompressionMethod::DEFLATE => Box::new(found.verifying_reader(flate2::read::DeflateDecoder::new(reader))),
+    let wanted = reader.claim_verifier();
+    let unpacked: Box<dyn Read + '_> = match entry.compression_method() {
+        CompressionMethod::STORE => Box::new(reader),
+        CompressionMethod::DEFLATE => Box::new(flate2::read::DeflateDecoder::new(reader)),
         CompressionMethod::ZSTD => {
             let mut decoder = ::zstd::Decoder::new(reader).map_err(broken)?;
             decoder.window_log_max(WINDOW).map_err(broken)?;
-            Box::new(found.verifying_reader(decoder))
+            Box::new(decoder)
         }
         other => {
             let message = format!("in this zip, `{}` is compressed by method {other}, which ingot does not read", shown());
             return Err(UnpackError::Unreadable(Objection::new(message, "make the zip with deflate, the method of `zip -r`")));
         }
     };
+    let mut content = Verified { unpacked, wanted, crc: flate2::Crc::new(), size: 0 };
     if unix & KIND == LINK {
         let mut target = Vec::new();
         content.take(TARGET).read_to_end(&mut target).map_err(broken)?;
@@ -174,6 +176,27 @@ pub(super) fn unwritten(error: io::Error, wanted: &Unpacking) -> UnpackError {
             UnpackError::NoSpace { name: "the archive".into(), at: wanted.into.clone() }
         }
         _ => UnpackError::Host(failed("write the archive to", &wanted.into, error)),
+    }
+}
+
+/// What a file unpacks to, held against the list of contents at its end. By flate2's checksum, which is linked anyway.
+struct Verified<'a> {
+    unpacked: Box<dyn Read + 'a>,
+    wanted: ZipVerification,
+    crc: flate2::Crc,
+    size: u64,
+}
+
+impl Read for Verified<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.unpacked.read(buffer)?;
+        self.crc.update(&buffer[..read]);
+        self.size += read as u64;
+        if (read == 0 && !buffer.is_empty()) || self.size > self.wanted.uncompressed_size {
+            let found = ZipVerification { crc: self.crc.sum(), uncompressed_size: self.size };
+            self.wanted.valid(found).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        }
+        Ok(read)
     }
 }
 

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 
 use crate::aws::client::error::Service;
-use crate::aws::ec2::{self, Ec2, Here, NewVolume, Snapshot, SnapshotQuery, Volume, VolumeQuery};
+use crate::aws::ec2::{self, Ec2, ElasticAddress, Here, NewVolume, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::aws::live::Services;
 use crate::aws::{
     AwsError, AwsErrorKind, ParameterStore, ParameterValue, SecretRequest, SecretValue, SecretsManager, secrets_manager, ssm,
@@ -166,6 +166,18 @@ impl ParameterStore for Metered {
 
 #[async_trait(?Send)]
 impl Ec2 for Metered {
+    async fn address(&self, allocation: &str) -> Result<ElasticAddress, AwsError> {
+        self.own.ec2.address(allocation).await
+    }
+
+    async fn primary_interface(&self) -> Result<String, AwsError> {
+        self.own.ec2.primary_interface().await
+    }
+
+    async fn associate_address(&self, allocation: &str, interface: &str) -> Result<(), AwsError> {
+        self.own.ec2.associate_address(allocation, interface).await
+    }
+
     async fn here(&self) -> Result<Here, AwsError> {
         self.own.ec2.here().await
     }

@@ -30,14 +30,14 @@ async fn another_name_is_another_application_and_the_one_before_goes() {
     instance.boot().await.error("applications.store");
     assert_eq!(proxy(&instance).await, was);
     instance.machine.is_deaf(false);
-    assert!(instance.machine.snapshot().to_string().contains("shop-web-1.service  active"), "{}", instance.machine.snapshot());
+    assert!(instance.machine.snapshot().to_string().contains("shop.web-1.service  active"), "{}", instance.machine.snapshot());
 
     instance.machine.restart_process();
     let text = instance.boot_well().await.transcript.text();
     assert!(text.contains("configure the proxy on port 80 in place of shop"), "{text}");
-    assert!(text.contains("drain and stop shop-jobs-1.service, shop-web-1.service of shop, which the document no longer has"), "{text}");
+    assert!(text.contains("drain and stop shop.jobs-1.service, shop.web-1.service of shop, which the document no longer has"), "{text}");
     assert_eq!((site(&instance, "shop"), ports(&instance).await), (None, vec!["0.0.0.0:80".to_owned(), "127.0.0.1:5000".to_owned()]));
-    assert!(!instance.machine.snapshot().to_string().contains("shop-web-1.service"), "{}", instance.machine.snapshot());
+    assert!(!instance.machine.snapshot().to_string().contains("shop.web-1.service"), "{}", instance.machine.snapshot());
     changes_nothing(&mut instance).await;
     reboot(&instance).await;
     assert_eq!(site(&instance, "shop"), None, "a reboot brings it back");
@@ -60,7 +60,7 @@ async fn part_of_a_document_stops_no_application() {
     // What is in the document no more goes with any that is.
     turn_to(&mut instance, &shop(1, "port: 5000"));
     let text = instance.boot_well().await.transcript.text();
-    assert!(text.contains("drain and stop admin-web-1.service of admin"), "{text}");
+    assert!(text.contains("drain and stop admin.web-1.service of admin"), "{text}");
     assert!(!ports(&instance).await.contains(&"0.0.0.0:8081".to_owned()));
     changes_nothing(&mut instance).await;
 }
@@ -71,5 +71,5 @@ async fn a_document_without_applications_says_what_goes_on() {
     instance.boot_well().await;
     turn_to(&mut instance, "\nversion: 1\n");
     let warnings = instance.boot_well().await.report.warnings;
-    insta::assert_snapshot!(warnings.join("\n"), @"the document has no application any more, and applications.shop goes on: run `systemctl stop shop-jobs-1.service shop-web-1.service ingot-proxy.service`, and remove /var/lib/ingot/instances/i-0123456789abcdef0/applications/shop.json");
+    insta::assert_snapshot!(warnings.join("\n"), @"the document has no application any more, and applications.shop goes on: run `systemctl stop shop.jobs-1.service shop.web-1.service ingot-proxy.service`, and remove /var/lib/ingot/instances/i-0123456789abcdef0/applications/shop.json");
 }

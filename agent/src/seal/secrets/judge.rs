@@ -11,6 +11,7 @@ use std::path::Path;
 use aho_corasick::Input;
 use aho_corasick::automaton::{Automaton as _, OverlappingState};
 
+use crate::gather::Gather as _;
 use crate::image::contents::Part;
 use crate::seal::finding::Finding;
 
@@ -44,7 +45,7 @@ impl Notes {
         let path = path.to_string_lossy().into_owned();
         let about = rules.of_files.iter().copied().filter(|rule| rules.rules[*rule].is_about(&path));
         let (names, of_file): (Vec<_>, Vec<_>) = about.partition(|rule| rules.rules[*rule].is_about_names());
-        let found = names.into_iter().map(|rule| (0, rule)).collect();
+        let found = names.into_iter().map(|rule| (0, rule)).gather();
         let slow = rules.slow.iter().copied();
         let not_of_file = slow.filter(|rule| !rules.rules[*rule].is_about(&path)).collect();
         Self { path, guesses, of_file, not_of_file, found, keystore: None }

@@ -10,12 +10,10 @@ use serde::Deserialize;
 
 use super::allowance::{Allowance, AllowanceText};
 use super::rule::{Rule, RuleText};
-
-const GITLEAKS: &str = include_str!("../gitleaks.toml");
-const OURS: &str = include_str!("../ingot.toml");
+use crate::packed;
 
 /// The names of the two, with the releases that they are of.
-const SETS: [(&str, &str); 2] = [("gitleaks 8.30.1", GITLEAKS), (concat!("ingot ", env!("CARGO_PKG_VERSION")), OURS)];
+const SETS: [(&str, &[u8]); 2] = [("gitleaks 8.30.1", packed::GITLEAKS), (concat!("ingot ", env!("CARGO_PKG_VERSION")), packed::RULES)];
 
 /// A file of rules.
 #[derive(Debug, Deserialize)]
@@ -60,7 +58,7 @@ impl Rules {
         let mut rules = Vec::new();
         let mut sets = BTreeMap::new();
         for (name, source) in SETS {
-            let text: RulesText = toml::from_str(source).expect("the tests have read these rules");
+            let text: RulesText = toml::from_str(&packed::text(source)).expect("the tests have read these rules");
             let everywhere = text.allowlist.iter().chain(&text.allowlists).filter(|list| list.target_rules.is_empty());
             allowances.extend(everywhere.map(|list| Allowance::compile(list).expect("the tests have compiled this")));
             sets.insert(name.to_owned(), text.rules.len());
@@ -106,7 +104,7 @@ mod tests {
     #[test]
     fn the_sets_are_called_as_their_files_say() {
         for (name, source) in SETS.iter().filter(|(name, _)| name.starts_with("gitleaks")) {
-            assert!(source.starts_with(&format!("# The default rules of {name},")), "{name}");
+            assert!(packed::text(source).starts_with(&format!("# The default rules of {name},")), "{name}");
         }
         let rules = Rules::load();
         assert_eq!(rules.sets.values().sum::<usize>(), rules.rules.len());

@@ -11,18 +11,24 @@ use crate::address::Address;
 use crate::document::BootDocument;
 use crate::document::error::Entry;
 use crate::document::source::{self, LAYERS, Layers};
+use crate::gather::Gather as _;
 use crate::host::{FileKind, Files, HostError};
 use crate::plan::Plan;
+use crate::steps::worker::unit;
 use crate::template::TEMPLATES;
 
 /// What the layers want of the image.
 #[derive(Debug, Default)]
 pub(super) struct Asked {
-    /// The units they start.
+    /// The units they start, those of workers apart.
     pub(super) units: Vec<String>,
+    /// The units of workers.
+    pub(super) workers: Vec<String>,
     /// Whether they mount anything.
     pub(super) mounts: bool,
     pub(super) applications: bool,
+    /// The units of ingot's own that it starts itself.
+    pub(super) own: Vec<&'static str>,
     /// The programs they run, as far as they say where these are.
     pub(super) programs: BTreeSet<PathBuf>,
     files: BTreeSet<PathBuf>,
@@ -82,9 +88,14 @@ fn asked(document: &BootDocument) -> Asked {
     let of_kind =
         |kind: &'static str| document.items.keys().chain(&document.broken).filter(move |address| address.kind() == kind).map(Address::key);
     asked.units = of_kind("services").map(str::to_owned).collect();
+    asked.workers = of_kind("workers").map(unit).collect();
     asked.mounts = of_kind("mounts").next().is_some();
     asked.applications = of_kind("applications").next().is_some();
-    asked.files = of_kind("files").map(PathBuf::from).collect();
+    let of_drains = of_kind("drains").next().map(|_| "ingot-drain.service");
+    // A drain has it stand between itself and what is stopped after it.
+    let beside_drains = of_drains.map(|_| "ingot-after@.target");
+    asked.own = [of_drains, beside_drains].into_iter().flatten().collect();
+    asked.files = of_kind("files").map(PathBuf::from).gather();
     asked.mounted = of_kind("mounts").map(PathBuf::from).collect();
     for item in document.items.values() {
         let programs = item.step.programs().into_iter().filter(|program| program.is_plain() && program.raw().starts_with('/'));

@@ -10,6 +10,7 @@ use super::Trace;
 use super::found::{Action, Found, TEXT_LIMIT, one};
 use crate::host::{FileKind, HostError};
 use crate::image::scrub::{Scrubber, Spot};
+use crate::json::of_bytes;
 
 /// Where cloud-init says what it was told, while the build machine runs.
 const INSTANCE_DATA: &str = "/run/cloud-init/instance-data.json";
@@ -107,7 +108,7 @@ fn key_and_comment(line: &str) -> Option<(&str, &str)> {
 }
 
 fn keys_of_launch(instance_data: &[u8]) -> Vec<String> {
-    let data: serde_json::Value = serde_json::from_slice(instance_data).unwrap_or_default();
+    let data: serde_json::Value = of_bytes(instance_data).unwrap_or_default();
     let lines = data["v1"]["public_ssh_keys"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str);
     lines.filter_map(|line| Some(key_and_comment(line)?.0.to_owned())).collect()
 }

@@ -22,15 +22,14 @@ use super::fields::{Application, Compatible};
 use super::generation::Generation;
 use super::ground::Ground;
 use super::part::{Part, log, log_unit};
+use super::procfile::WEB;
 use super::proxy::{Place, Proxy};
 use super::trouble::ApplicationError;
+use crate::failure::Explanation;
 use crate::host::{Attributes, Host, HostError, Launch, Manner};
-use crate::step::Context;
+use crate::step::{Context, Progress};
 use crate::steps::install::staged;
 use crate::template::environment_value;
-
-/// The user of its processes.
-pub(super) const USER: &str = "webapp";
 
 const CURRENT: &str = "/var/app/current";
 const STAGING: &str = "/var/app/staging";
@@ -159,23 +158,51 @@ impl Application {
         host.directories.switch(Path::new(STAGING), release).await
     }
 
-    /// The variables as scripts find them, to see whether one changes them.
-    pub(super) async fn handed_over(&self, cx: &Context<'_>) -> Result<Option<Zeroizing<Vec<u8>>>, ApplicationError> {
-        if !self.is_for_beanstalk() {
-            return Ok(None);
+    /// The variables as scripts of a release find them, to see whether one changes them.
+    pub(super) async fn handed_over(&self, release: &Path, cx: &Context<'_>) -> Result<HandedOver, ApplicationError> {
+        let (host, mut links) = (cx.host(), Vec::new());
+        let own = own(cx.key(), "env");
+        for at in [PathBuf::from(ENV), release.join(".env")] {
+            let to = host.directories.link(&at).await.map_err(ApplicationError::Host)?;
+            let is_ours = |to: &PathBuf| to.starts_with(own.parent().unwrap_or(&own));
+            links.extend(to.filter(is_ours).map(|to| (at, to)));
         }
-        cx.host().files.read(&own(cx.key(), "env"), LIMIT).await.map_err(ApplicationError::Host)
+        let content = match self.is_for_beanstalk() {
+            true => host.files.read(&own, LIMIT).await.map_err(ApplicationError::Host)?,
+            false => None,
+        };
+        Ok(HandedOver { content, links })
     }
 
-    /// Fails where a script has changed the variables since: no process would read that.
+    /// Fails where a script has changed the variables since: no process would read that. `sed -i` puts a file, with every secret,
+    /// in the place of a link.
     pub(super) async fn is_unchanged(
         &self,
-        before: Option<Zeroizing<Vec<u8>>>,
+        before: &HandedOver,
+        release: &Path,
         what: &str,
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
-        let same = self.handed_over(cx).await? == before;
-        if same { Ok(()) } else { Err(ApplicationError::Appended { what: what.to_owned(), kept: None }) }
+        if self.handed_over(release, cx).await? == *before {
+            return Ok(());
+        }
+        for (at, to) in &before.links {
+            cx.host().directories.switch(at, to).await.map_err(ApplicationError::Host)?;
+        }
+        Err(ApplicationError::Appended { what: what.to_owned(), kept: None })
+    }
+
+    /// After a failure, has scripts find the variables of what serves.
+    pub(super) async fn hand_back(&self, ground: &Ground<'_>, cx: &Context<'_>) {
+        let Some((slot, placed)) = ground.serving().filter(|_| self.is_for_beanstalk()) else { return };
+        let port = slot.reached_at(placed.port, self.overlap().covers(WEB));
+        for path in [own(cx.key(), "env"), own(cx.key(), "json")] {
+            let part = Part::File { path, mode: 0o600 };
+            if let Err(error) = self.provide(&part, &placed.generation, port, ground, cx).await {
+                let error = Explanation::of(&error);
+                cx.progress(Progress::Warning(format!("scripts do not find the variables of {placed}: {}", error.message)));
+            }
+        }
     }
 
     fn content(&self, path: &Path, generation: &Generation, port: u16, cx: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, ApplicationError> {
@@ -229,6 +256,30 @@ impl Application {
     }
 }
 
+/// What scripts find: the variables, and the links that lead to them.
+#[derive(PartialEq, Eq)]
+pub(super) struct HandedOver {
+    content: Option<Zeroizing<Vec<u8>>>,
+    links: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Ground<'_> {
+    /// Removes what was put for the scripts of an application that is no more, as far as no other has taken its place.
+    pub(super) async fn clear_compatible(&self) -> Result<(), HostError> {
+        let (files, directories) = (&self.host.files, &self.host.directories);
+        for process in self.memory.compatible().into_iter().flatten() {
+            self.host.units.stop(&log_unit(self.application, &process), WITHIN).await?;
+        }
+        let current = Place::Current(self.application).path().join("release");
+        if directories.link(Path::new(CURRENT)).await? == Some(current) {
+            for path in [CURRENT, STAGING, VENV, NGINX, GET_CONFIG, ROTATION, ENV] {
+                files.remove(Path::new(path)).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
 async fn put(part: &Part, content: &[u8], ground: &Ground<'_>) -> Result<(), HostError> {
     let (files, directories, units) = (&ground.host.files, &ground.host.directories, &ground.host.units);
     let mut logged = ground.memory.compatible().unwrap_or_default();
@@ -270,7 +321,7 @@ async fn put(part: &Part, content: &[u8], ground: &Ground<'_>) -> Result<(), Hos
 
 /// Follows the journal of a process. What it has printed in this boot before comes first.
 fn follower(application: &str, process: &str) -> Launch {
-    let tag = format!("{application}-{process}");
+    let tag = format!("{application}.{process}");
     Launch {
         manner: Manner::Program,
         unit: log_unit(application, process),

@@ -9,22 +9,23 @@ use std::time::Duration;
 
 use super::fields::Application;
 use super::generation::{Generation, Placed};
-use super::ground::{Ground, owner};
+use super::ground::owner;
 use super::hooks::{Moment, Occasion};
 use super::judge::Examined;
+use super::lead::Led;
+use super::loan::{self, Loan};
 use super::memory::{self, Builds};
 use super::recipe::{Recipe, shown};
 use super::trouble::ApplicationError;
-use crate::host::{Attributes, End, Host, HostError, Invocation, SEARCH_PATH, User};
+use super::turn::{BUILDS, turn};
+use crate::host::{Attributes, End, Host, HostError, Invocation, Lease, SEARCH_PATH, User};
 use crate::step::fields::Excerpt;
 use crate::step::{Context, Progress};
+use crate::steps::claiming;
 use crate::text::SecretText;
 
 /// How many lines of a program's output go to the journal.
 const OUTPUT_LINES: usize = 10_000;
-
-/// Tells a program of a release that it is to do what one instance of a fleet does for all: this one is alone.
-pub(super) const LEADER: (&str, &str) = ("EB_IS_COMMAND_LEADER", "true");
 
 /// A program of a release, and what it is run with.
 pub(super) struct Run<'a> {
@@ -32,6 +33,8 @@ pub(super) struct Run<'a> {
     pub(super) environment: &'a [(String, SecretText)],
     /// `None` runs as ingot does.
     pub(super) user: Option<User>,
+    /// Where it is done for others as well.
+    pub(super) lease: Option<Lease>,
 }
 
 impl Run<'_> {
@@ -47,7 +50,7 @@ impl Run<'_> {
             }
             said.push(line);
         };
-        let end = cx.host().commands.run(&self.invocation(argv, cx.time_left()), &mut on_line).await;
+        let end = cx.host().commands.run(&self.invocation(argv, self.time_left(cx)), &mut on_line).await;
         let how = match end.map_err(ApplicationError::Host)? {
             End::Exited(0) => return Ok(()),
             End::Exited(status) => format!("exited with {status}"),
@@ -55,6 +58,10 @@ impl Run<'_> {
             End::TimedOut => "did not end in time".to_owned(),
         };
         Err(ApplicationError::Program { what: what.to_owned(), how, kept: None, said: Box::new(said) })
+    }
+
+    fn time_left(&self, cx: &Context<'_>) -> Duration {
+        if self.lease.is_some() { claiming::time_left(cx) } else { cx.time_left() }
     }
 
     fn invocation(&self, argv: &[String], timeout: Duration) -> Invocation {
@@ -72,13 +79,14 @@ impl Run<'_> {
             directory: self.release.to_owned(),
             user: self.user.clone(),
             timeout,
+            lease: self.lease.clone(),
         }
     }
 }
 
 /// Writes the files of a recipe, as the release's owner has the others.
 pub(super) async fn write(recipe: &Recipe, release: &Path, owner: (u32, u32), cx: &Context<'_>) -> Result<(), HostError> {
-    for (path, content, mode) in &recipe.writes {
+    for (path, content, mode) in recipe.files() {
         let path = release.join(path);
         if let Some(parent) = path.parent() {
             cx.host().files.create_directory(parent, 0o755).await?;
@@ -108,16 +116,21 @@ impl Application {
         let of = identity(&generation.release, cx.host()).await.map_err(ApplicationError::Host)?;
         let recipe = Recipe::new(of, examined, &self.build);
         let is_whole = !self.has_lost_image(generation.container.as_ref(), cx).await?;
-        Ok(match builds(cx).of(&generation.release) {
-            Some((built, true)) if is_whole && built.of == recipe.of => {
-                if built.build != recipe.build {
-                    let said = format!("{} was built before `build:` changed; the change counts for the next release", generation.version);
-                    cx.progress(Progress::Warning(said));
-                }
-                None
+        let before = builds(cx).of(&generation.release).filter(|(before, _)| before.of == recipe.of);
+        // What another application needs besides may have failed.
+        let done = before.as_ref().filter(|_| is_whole).and_then(|(before, is_done)| before.done(*is_done));
+        if let Some(done) = done.filter(|done| done.covers(&recipe)) {
+            if done.build != recipe.build {
+                let said = format!("{} was built before `build:` changed; the change counts for the next release", generation.version);
+                cx.progress(Progress::Warning(said));
             }
-            // Half of what dependencies install looks like a release that brings them; the document may have been corrected.
-            Some((begun, false)) if begun.of == recipe.of => Some(Recipe { build: recipe.build, ..begun }),
+            return Ok(None);
+        }
+        Ok(match before {
+            // What another application of the release needs may not be there. Half of what dependencies install looks like a
+            // release that brings them; the document may have been corrected.
+            Some((built, true)) if is_whole => Some(built.added(recipe)),
+            Some((begun, false)) => Some(begun.and(recipe)),
             _ => Some(recipe).filter(|recipe| !recipe.is_empty()),
         })
     }
@@ -125,24 +138,75 @@ impl Application {
     pub(super) async fn build(&self, placed: &Placed, recipe: &Recipe, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let release = &placed.generation.release;
         let builds = builds(cx);
-        let turn = cx.world.claims.building(release);
-        let _turn = turn.lock().await;
+        let lock = cx.world.claims.building(release);
+        let _turn = turn(&lock, BUILDS, cx).await?;
         // Another application runs the same release, and was faster.
-        if builds.of(release).is_some_and(|(built, is_done)| is_done && built == *recipe) {
-            return self.make_inside(recipe.contents.as_ref(), release, cx).await;
+        let before = builds.of(release).filter(|(before, _)| before.of == recipe.of);
+        let done = before.as_ref().and_then(|(before, is_done)| before.done(*is_done));
+        if done.is_some_and(|done| done.covers(recipe)) {
+            return self.make_inside(recipe.contents.as_ref(), placed, cx).await;
         }
+        let recipe = &match before {
+            Some((built, true)) => built.added(recipe.clone()),
+            Some((begun, false)) => begun.and(recipe.clone()),
+            None => Recipe { had: None, ..recipe.clone() },
+        };
         forget_gone(&builds, cx.host()).await.map_err(ApplicationError::Host)?;
         builds.set(release, recipe, false).await.map_err(ApplicationError::Host)?;
         let owner = owner(release, cx.host()).await.map_err(ApplicationError::Host)?;
         write(recipe, release, owner, cx).await.map_err(ApplicationError::Host)?;
-        let user = builder(release, owner, cx.host()).await.map_err(ApplicationError::Host)?;
-        let environment = self.variables(&placed.generation, cx)?;
-        let run = Run { release, environment: &environment, user: Some(user) };
-        for argv in recipe.commands() {
-            run.run(argv, &shown(argv), cx).await?;
+        self.run_all(recipe, owner, &placed.generation, cx).await?;
+        self.make_inside(recipe.contents.as_ref(), placed, cx).await?;
+        builds.set(release, &Recipe { had: None, ..recipe.clone() }, true).await.map_err(ApplicationError::Host)
+    }
+
+    /// Runs the commands of a recipe: as the owner of the release, or as the user of its processes where that is root.
+    async fn run_all(&self, recipe: &Recipe, owner: (u32, u32), generation: &Generation, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        if recipe.commands().next().is_none() {
+            return Ok(());
         }
-        self.make_inside(recipe.contents.as_ref(), release, cx).await?;
-        builds.set(release, recipe, true).await.map_err(ApplicationError::Host)
+        let loan = Loan::to(&generation.user, &generation.release, cx.host()).await.map_err(ApplicationError::Host)?;
+        let built = self.run_as(loan.as_ref(), recipe, owner, generation, cx).await;
+        let ended = match &loan {
+            Some(loan) => loan.end(cx.host()).await,
+            None => Ok(()),
+        };
+        built.and(ended.map_err(ApplicationError::Host))
+    }
+
+    async fn run_as(
+        &self,
+        loan: Option<&Loan>,
+        recipe: &Recipe,
+        owner: (u32, u32),
+        generation: &Generation,
+        cx: &Context<'_>,
+    ) -> Result<(), ApplicationError> {
+        let (release, host) = (&generation.release, cx.host());
+        let begun = async {
+            let mut user = match loan {
+                Some(loan) => loan.user().clone(),
+                None => builder(release, owner, host).await?,
+            };
+            let scratch = loan::scratch(release, &mut user, host).await?;
+            match loan {
+                Some(loan) => loan.begin(host).await?,
+                None => scratch.give(owner, host).await?,
+            }
+            Ok((user, scratch))
+        };
+        let (user, scratch) = begun.await.map_err(ApplicationError::Host)?;
+        let mut environment = scratch.variables();
+        environment.extend(self.variables(generation, cx)?);
+        let run = Run { release, environment: &environment, user: Some(user), lease: None };
+        let mut built = Ok(());
+        for argv in recipe.commands() {
+            built = run.run(argv, &shown(argv), cx).await;
+            if built.is_err() {
+                break;
+            }
+        }
+        built.and(scratch.clear(host).await.map_err(ApplicationError::Host))
     }
 
     /// The hooks of the release, by what they are for and when they run.
@@ -159,13 +223,13 @@ impl Application {
         placed: &Placed,
         moment: Moment,
         hooks: &[String],
-        ground: &Ground<'_>,
+        led: Led,
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
         let release = &placed.generation.release;
         let mut environment = self.variables(&placed.generation, cx)?;
-        environment.extend([("PORT".to_owned(), placed.port.to_string().as_str().into()), (LEADER.0.to_owned(), LEADER.1.into())]);
-        let run = Run { release, environment: &environment, user: None };
+        environment.extend([("PORT".to_owned(), placed.port.to_string().as_str().into()), led.variable()]);
+        let run = Run { release, environment: &environment, user: None, lease: led.lease() };
         if moment.is_before_the_switch() {
             self.point_staging(release, cx.host()).await.map_err(ApplicationError::Host)?;
         }
@@ -177,14 +241,11 @@ impl Application {
                 let attributes = Attributes { mode: stat.attributes.mode | 0o755, ..stat.attributes };
                 cx.host().files.set_attributes(&path, attributes).await.map_err(ApplicationError::Host)?;
             }
-            let before = self.handed_over(cx).await?;
+            let before = self.handed_over(release, cx).await?;
             run.run(&[path.display().to_string()], hook, cx).await?;
-            self.is_unchanged(before, hook, cx).await?;
+            self.is_unchanged(&before, release, hook, cx).await?;
         }
-        match moment {
-            Moment::Postdeploy => ground.memory.set_hooked(placed.number).await.map_err(ApplicationError::Host),
-            Moment::Prebuild | Moment::Predeploy => Ok(()),
-        }
+        Ok(())
     }
 
     /// The variables of a program of the release, secrets included.

@@ -1,6 +1,7 @@
 //! What can differ between an application and what it should be.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use super::extension::Extension;
 use super::facing::Facing;
@@ -11,6 +12,7 @@ use super::proxy::UNIT;
 use super::recipe::{Recipe, shown};
 use super::remark::Remark;
 use super::slot::Slot;
+use super::watched::Watched;
 
 /// One difference between an application and what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +21,12 @@ pub(crate) enum Change {
     Refuse {
         version: String,
         remarks: Vec<Remark>,
+    },
+    /// Has the release that served last serve while the next one is made ready: since a reboot it does not run, or its proxy has
+    /// no certificate.
+    Resume {
+        slot: Slot,
+        placed: Placed,
     },
     /// Puts something where scripts for Elastic Beanstalk look for it.
     Provide {
@@ -34,6 +42,8 @@ pub(crate) enum Change {
     /// Brings an image here: what it runs is known only then.
     Pull {
         image: String,
+        /// The daemon does not run that knows whether it is here.
+        is_asleep: bool,
     },
     /// Makes the release ready to run, in its own directory.
     Build {
@@ -94,6 +104,12 @@ pub(crate) enum Change {
         placed: Placed,
         from: Option<String>,
     },
+    /// Has the bundle's `current` lead to the release that serves.
+    Point {
+        slot: Slot,
+        placed: Placed,
+        link: PathBuf,
+    },
     /// Looks whether all processes stay up: after this, the generation before is stopped.
     Settle {
         slot: Slot,
@@ -104,6 +120,14 @@ pub(crate) enum Change {
         slot: Slot,
         placed: Placed,
     },
+    /// Has it looked at from now on.
+    Watch {
+        unit: String,
+        watched: Watched,
+    },
+    Unwatch {
+        unit: String,
+    },
     /// Drains and stops an application that the document no longer has.
     Depart {
         application: String,
@@ -111,11 +135,20 @@ pub(crate) enum Change {
     },
 }
 
+impl Change {
+    /// Whether it ends the log of a process that is gone.
+    pub(super) fn is_farewell(&self) -> bool {
+        matches!(self, Self::Provide { part: Part::NoLog(..), .. })
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refuse { version, .. } => write!(f, "reject {version}: it cannot run"),
-            Self::Pull { image } => write!(f, "pull {image}"),
+            Self::Resume { placed, .. } => write!(f, "have {} serve until its successor does", units(placed, placed.processes())),
+            Self::Pull { image, is_asleep: false } => write!(f, "pull {image}"),
+            Self::Pull { image, is_asleep: true } => write!(f, "start docker.service, and pull {image} unless it is here"),
             Self::Build { placed, recipe } => {
                 let commands: Vec<String> = recipe.commands().map(|argv| shown(argv)).collect();
                 write!(f, "build {}", placed.generation.release.display())?;
@@ -144,8 +177,16 @@ impl fmt::Display for Change {
             Self::Prove { placed, .. } => write!(f, "wait until {placed} serves on port {}", placed.port),
             Self::Switch { placed, from: None, .. } => write!(f, "switch requests to {placed}"),
             Self::Switch { placed, from: Some(from), .. } => write!(f, "switch requests to {placed} instead of {from}"),
+            Self::Point { placed, link, .. } => {
+                let name = placed.generation.release.file_name().unwrap_or_default().display();
+                write!(f, "switch {} to releases/{name}", link.display())
+            }
             Self::Settle { placed, .. } => write!(f, "check that {placed} stays up"),
             Self::Retire { placed, .. } => write!(f, "drain and stop {}", units(placed, placed.processes())),
+            Self::Watch { unit, watched } => {
+                write!(f, "start {unit}, which has Auto Scaling replace this instance when web is down for {:?}", watched.after())
+            }
+            Self::Unwatch { unit } => write!(f, "stop {unit}"),
             Self::Depart { application, units } if units.is_empty() => write!(f, "forget {application}, which the document no longer has"),
             Self::Depart { application, units } => {
                 write!(f, "drain and stop {} of {application}, which the document no longer has", units.join(", "))

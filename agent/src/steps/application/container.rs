@@ -10,10 +10,12 @@ mod compose;
 mod engine;
 mod image;
 mod line;
+mod own;
 mod pull;
 pub(crate) mod reference;
 mod registry;
 mod release;
+mod services;
 mod sweep;
 pub(super) mod trouble;
 pub(crate) mod words;
@@ -58,6 +60,9 @@ pub(crate) struct Composition {
     /// `docker compose`, for example.
     program: Vec<String>,
     file: String,
+    /// Whether ingot names the images that are built, by a file beside.
+    #[serde(default)]
+    names_images: bool,
 }
 
 /// What the name of an image meant when it was pulled.

@@ -1,7 +1,7 @@
 //! What has to be done to an application, decided from what was found. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::change::Change;
 use super::extension::Extension;
@@ -33,6 +33,8 @@ pub(super) struct Found {
     pub(super) last: u32,
     /// The slots whose processes run with other secrets than those of today.
     pub(super) stale: BTreeSet<Slot>,
+    /// Whether the proxy of what serves lacks its certificate since a reboot.
+    pub(super) lacks_certificate: bool,
 }
 
 impl Found {
@@ -52,6 +54,14 @@ impl Found {
         self.slots.iter().flatten().any(|(placed, _)| is_of_it(placed) && runs(placed))
     }
 
+    /// Has the generation that served last serve again, where its `web` does not run, or its proxy has no certificate: after a
+    /// reboot, one with secrets waits for those.
+    pub(super) fn resumed(&self) -> Option<Change> {
+        let slot = self.current.filter(|slot| self.is_proven(*slot))?;
+        let placed = self.placed(slot).filter(|placed| self.lacks_certificate || !self.runs(placed, WEB))?;
+        Some(Change::Resume { slot, placed: placed.clone() })
+    }
+
     fn is_proven(&self, slot: Slot) -> bool {
         self.slots[slot as usize].as_ref().is_some_and(|(_, proven)| *proven)
     }
@@ -61,12 +71,25 @@ impl Found {
     }
 }
 
+/// How a generation follows the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// Both run, until requests have been led from one to the other.
+    Beside,
+    /// The next one is proven beside the one before, whose port is then the proxy's: that one stops before the proxy listens.
+    HandedOver,
+    /// The one before stops before the next one starts.
+    Alone,
+}
+
 /// What is wanted of an application.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) application: &'a str,
     pub(super) generation: Generation,
     pub(super) port: u16,
+    /// The ports of its proxy, besides that.
+    pub(super) listens: Vec<u16>,
     pub(super) overlap: &'a Overlap,
     /// How its release is built, unless it is.
     pub(super) build: Option<Recipe>,
@@ -78,6 +101,8 @@ pub(super) struct Wanted<'a> {
     pub(super) front: Vec<Change>,
     /// Where the first generation goes.
     pub(super) first: Slot,
+    /// The `current` of its bundle, where that leads to another release and is for this application to switch.
+    pub(super) current: Option<PathBuf>,
 }
 
 impl Wanted<'_> {
@@ -111,11 +136,12 @@ impl Wanted<'_> {
         let Some(placed) = found.placed(slot) else { return Vec::new() };
         let down: Vec<&str> = placed.processes().into_iter().filter(|process| !found.runs(placed, process)).collect();
         let is_up = placed.units().all(|unit| found.up.contains(&unit));
+        let runs = |placed: &Placed, process: &str| found.runs(placed, process);
         let mut changes = Vec::new();
         if !down.is_empty() {
             changes.push(Change::Prepare { slot, placed: placed.clone() });
             // Left by a switch that was cut off.
-            changes.extend(found.placed(slot.other()).and_then(|before| self.stopped(slot.other(), before, true, found)));
+            changes.extend(found.placed(slot.other()).and_then(|before| self.stopped(slot.other(), before, true, &runs)));
             changes.extend(down.iter().map(|process| launch(slot, placed, process)));
         }
         let is_sound = is_up && found.is_led && found.is_proven(slot);
@@ -126,6 +152,7 @@ impl Wanted<'_> {
         if !is_sound {
             changes.push(Change::Switch { slot, placed: placed.clone(), from: None });
         }
+        changes.extend(self.pointed(slot, placed));
         if found.hooked != Some(placed.number) {
             changes.extend(self.hooks(Moment::Postdeploy, slot, placed));
         }
@@ -137,53 +164,58 @@ impl Wanted<'_> {
         changes
     }
 
+    /// What served last serves until its successor does, unless that is what is wanted.
+    pub(super) fn resumed(&self, found: &Found) -> Option<Change> {
+        let slot = self.slot(found);
+        let before = found.current.filter(|current| *current != slot).and_then(|current| found.placed(current))?;
+        let next = found.placed(slot).filter(|_| self.is(slot, found));
+        // Both cannot have one port.
+        let is_taken = next.is_some_and(|next| next.port == before.port && found.runs(next, WEB));
+        let is_near = || {
+            self.turn(Some(before)) == Turn::Alone && self.made(slot, &next.cloned().unwrap_or_else(|| self.placed(slot, found))).is_empty()
+        };
+        // One that is stopped before its successor starts is worth it only where that is some way off.
+        found.resumed().filter(|_| !is_taken && !is_near())
+    }
+
     /// Another generation comes in the place of what is current, if anything is.
     fn replaced(&self, current: Option<Slot>, found: &Found) -> Vec<Change> {
         let slot = current.map_or(self.first, Slot::other);
-        let mut changes = Vec::new();
-        let placed = match found.placed(slot) {
-            // A switch that was cut off goes on.
-            Some(placed) if self.is(slot, found) => placed.clone(),
-            _ => {
-                changes.extend(self.retired(slot, found));
-                Placed {
-                    application: self.application.to_owned(),
-                    number: next(found),
-                    port: slot.port(self.port, self.overlaps()),
-                    occasion: if found.serves(&self.generation.release) { Occasion::Configuration } else { Occasion::Release },
-                    generation: self.generation.clone(),
-                }
-            }
-        };
+        // A switch that was cut off goes on.
+        let begun = found.placed(slot).filter(|_| self.is(slot, found)).cloned();
+        let retired = if begun.is_some() { None } else { self.retired(slot, found) };
+        let placed = begun.unwrap_or_else(|| self.placed(slot, found));
         let before = current.and_then(|current| Some((current, found.placed(current)?)));
         let (first, later): (Vec<&str>, Vec<&str>) =
             placed.processes().into_iter().partition(|process| *process == WEB || self.overlap.covers(process));
-        // The port of one that does not overlap is the proxy's, for the neighbors of one that does.
-        let is_beside = self.overlaps() && before.is_none_or(|(_, before)| before.port != self.port);
-        let stop = || before.and_then(|(slot, before)| self.stopped(slot, before, is_beside, found));
-        let [before_build, after_build] = self.extensions.clone();
-        let extend = |extension| Change::Extend { placed: placed.clone(), extension };
-        changes.extend(before_build.map(extend));
-        changes.extend(self.hooks(Moment::Prebuild, slot, &placed));
-        changes.extend(self.build.iter().map(|recipe| Change::Build { placed: placed.clone(), recipe: recipe.clone() }));
-        changes.extend(after_build.map(extend));
-        changes.extend(self.hooks(Moment::Predeploy, slot, &placed));
-        let is_check = |change: &Change| matches!(change, Change::Check { .. });
-        let (checks, front): (Vec<Change>, Vec<Change>) = self.front.iter().cloned().partition(is_check);
+        let turn = self.turn(before.map(|(_, before)| before));
+        let made = self.made(slot, &placed);
+        let resumed = self.resumed(found);
+        let runs = |placed: &Placed, process: &str| resumed.is_some() || found.runs(placed, process);
+        let stop = || before.and_then(|(slot, before)| self.stopped(slot, before, turn == Turn::Beside, &runs));
+        let (checks, front): (Vec<Change>, Vec<Change>) =
+            self.front.iter().cloned().partition(|change| matches!(change, Change::Check { .. }));
+        let mut changes = Vec::from_iter(resumed.clone());
+        changes.extend(retired);
+        changes.extend(made);
         changes.extend(checks);
         changes.push(Change::Prepare { slot, placed: placed.clone() });
-        if !is_beside {
+        if turn == Turn::Alone {
             changes.extend(stop());
             changes.extend(front.iter().cloned());
         }
         let starts = |process: &&str| !found.runs(&placed, process);
         changes.extend(first.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
         changes.push(Change::Prove { slot, placed: placed.clone() });
-        if is_beside {
-            changes.extend(front.iter().cloned());
+        if turn == Turn::HandedOver {
+            changes.extend(stop());
+        }
+        if turn != Turn::Alone {
+            changes.extend(front);
         }
         changes.push(Change::Switch { slot, placed: placed.clone(), from: before.map(|(_, before)| before.generation.version.clone()) });
-        if is_beside {
+        changes.extend(self.pointed(slot, &placed));
+        if turn == Turn::Beside {
             changes.extend(stop());
         }
         changes.extend(later.iter().filter(|process| starts(process)).map(|process| launch(slot, &placed, process)));
@@ -196,15 +228,51 @@ impl Wanted<'_> {
         changes
     }
 
+    /// The generation that is wanted, in a slot.
+    fn placed(&self, slot: Slot, found: &Found) -> Placed {
+        Placed {
+            application: self.application.to_owned(),
+            number: next(found),
+            port: slot.port(self.port, self.overlaps()),
+            occasion: if found.serves(&self.generation.release) { Occasion::Configuration } else { Occasion::Release },
+            generation: self.generation.clone(),
+        }
+    }
+
+    fn turn(&self, before: Option<&Placed>) -> Turn {
+        match before {
+            _ if !self.overlaps() => Turn::Alone,
+            Some(before) if before.port == self.port || self.listens.contains(&before.port) => Turn::HandedOver,
+            _ => Turn::Beside,
+        }
+    }
+
+    /// What makes the release ready to run.
+    fn made(&self, slot: Slot, placed: &Placed) -> Vec<Change> {
+        let [before_build, after_build] = self.extensions.clone();
+        let extend = |extension| Change::Extend { placed: placed.clone(), extension };
+        let mut changes = Vec::from_iter(before_build.map(extend));
+        changes.extend(self.hooks(Moment::Prebuild, slot, placed));
+        changes.extend(self.build.iter().map(|recipe| Change::Build { placed: placed.clone(), recipe: recipe.clone() }));
+        changes.extend(after_build.map(extend));
+        changes.extend(self.hooks(Moment::Predeploy, slot, placed));
+        changes
+    }
+
     fn hooks(&self, moment: Moment, slot: Slot, placed: &Placed) -> Option<Change> {
         let hooks = self.hooks.get(&(placed.occasion, moment)).filter(|hooks| !hooks.is_empty())?;
         Some(Change::Hooks { slot, placed: placed.clone(), moment, hooks: hooks.clone() })
     }
 
+    fn pointed(&self, slot: Slot, placed: &Placed) -> Option<Change> {
+        let link = self.current.clone()?;
+        Some(Change::Point { slot, placed: placed.clone(), link })
+    }
+
     /// The processes before that do not run beside their successors: of two that are not side by side, all.
-    fn stopped(&self, slot: Slot, before: &Placed, is_beside: bool, found: &Found) -> Option<Change> {
-        let runs = before.processes().into_iter().filter(|process| found.runs(before, process));
-        let processes: Vec<String> = runs.filter(|process| !is_beside || !self.overlap.covers(process)).map(str::to_owned).collect();
+    fn stopped(&self, slot: Slot, before: &Placed, is_beside: bool, runs: &dyn Fn(&Placed, &str) -> bool) -> Option<Change> {
+        let running = before.processes().into_iter().filter(|process| runs(before, process));
+        let processes: Vec<String> = running.filter(|process| !is_beside || !self.overlap.covers(process)).map(str::to_owned).collect();
         (!processes.is_empty()).then(|| Change::Stop { slot, placed: before.clone(), processes })
     }
 
@@ -225,153 +293,4 @@ fn next(found: &Found) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn generation(version: &str) -> Generation {
-        let processes = [(WEB, "serve"), ("jobs", "work")].map(|(name, command)| (name.to_owned(), command.to_owned()));
-        Generation {
-            release: format!("/opt/shop/releases/{version}").into(),
-            version: version.into(),
-            processes: processes.into(),
-            user: "shop".into(),
-            environment: BTreeMap::new(),
-            secrets: Vec::new(),
-            stop_signal: "SIGTERM".into(),
-            stop_grace_ms: 30_000,
-            properties: Vec::new(),
-            has_runtime_directory: false,
-            container: None,
-            composition: None,
-            php: None,
-        }
-    }
-
-    fn placed(number: u32, version: &str, slot: Slot) -> Placed {
-        Placed {
-            application: "shop".into(),
-            number,
-            port: slot.port(5000, true),
-            occasion: Occasion::Release,
-            generation: generation(version),
-        }
-    }
-
-    /// A machine on which version 1 serves in slot a.
-    fn serving() -> Found {
-        let one = placed(1, "1", Slot::A);
-        let units: BTreeSet<String> = one.units().collect();
-        Found {
-            slots: [Some((one, true)), None],
-            current: Some(Slot::A),
-            is_led: true,
-            is_lost: false,
-            running: units.clone(),
-            up: units,
-            hooked: None,
-            last: 0,
-            stale: BTreeSet::new(),
-        }
-    }
-
-    fn changes(version: &str, overlap: &Overlap, found: &Found) -> Vec<String> {
-        let (build, extensions, hooks, front) = (None, [None, None], BTreeMap::new(), Vec::new());
-        let (port, first) = (5000, Slot::A);
-        let wanted = Wanted { application: "shop", generation: generation(version), port, overlap, build, extensions, hooks, front, first };
-        wanted.changes(found).iter().map(ToString::to_string).collect()
-    }
-
-    const WEB_ALONE: &Overlap = &Overlap::Web(true);
-
-    #[test]
-    fn the_first_release_is_started_and_gets_requests_once_it_serves() {
-        assert_eq!(
-            changes("1", WEB_ALONE, &Found::default()),
-            [
-                "write the environment of shop 1 (generation 1)",
-                "start shop-web-1.service: serve",
-                "wait until shop 1 (generation 1) serves on port 15000",
-                "switch requests to shop 1 (generation 1)",
-                "start shop-jobs-1.service: work",
-                "check that shop 1 (generation 1) stays up",
-            ]
-        );
-    }
-
-    #[test]
-    fn what_serves_is_left_alone() {
-        assert!(changes("1", WEB_ALONE, &serving()).is_empty());
-    }
-
-    #[test]
-    fn the_next_release_is_proven_beside_the_one_that_serves() {
-        assert_eq!(
-            changes("2", WEB_ALONE, &serving()),
-            [
-                "write the environment of shop 2 (generation 2)",
-                "start shop-web-2.service: serve",
-                "wait until shop 2 (generation 2) serves on port 25000",
-                "switch requests to shop 2 (generation 2) instead of 1",
-                "stop shop-jobs-1.service",
-                "start shop-jobs-2.service: work",
-                "check that shop 2 (generation 2) stays up",
-                "drain and stop shop-web-1.service, shop-jobs-1.service",
-            ]
-        );
-    }
-
-    #[test]
-    fn without_overlap_the_old_one_stops_first() {
-        let found = Found { slots: [Some((Placed { port: 5000, ..placed(1, "1", Slot::A) }, true)), None], ..serving() };
-        let made = changes("2", &Overlap::Web(false), &found);
-        let at = |line: &str| made.iter().position(|made| made.starts_with(line)).unwrap_or_else(|| panic!("{line} is not in {made:?}"));
-        assert!(at("stop shop-web-1.service, shop-jobs-1.service") < at("start shop-web-2.service"));
-        assert_eq!(at("drain and stop shop-web-1.service"), made.len() - 1);
-    }
-
-    #[test]
-    fn other_secrets_make_another_generation_of_the_same_release() {
-        let found = Found { stale: [Slot::A].into(), ..serving() };
-        assert!(changes("1", WEB_ALONE, &found).contains(&"start shop-web-2.service: serve".to_owned()));
-    }
-
-    #[test]
-    fn after_a_reboot_the_same_generation_starts_again() {
-        let found = Found { is_led: false, running: BTreeSet::new(), up: BTreeSet::new(), ..serving() };
-        let made = changes("1", WEB_ALONE, &found);
-        assert!(made.contains(&"start shop-web-1.service: serve".to_owned()), "{made:?}");
-        assert!(made.contains(&"switch requests to shop 1 (generation 1)".to_owned()), "{made:?}");
-    }
-
-    #[test]
-    fn a_switch_that_was_cut_off_goes_on() {
-        let two = placed(2, "2", Slot::B);
-        let mut found = serving();
-        found.running.insert(two.unit(WEB));
-        found.slots[1] = Some((two.clone(), false));
-        let made = changes("2", WEB_ALONE, &found);
-        assert!(!made.iter().any(|line| line.starts_with("start shop-web")) && made[0].ends_with("(generation 2)"), "{made:?}");
-
-        // The link was switched already.
-        let mut found = Found { current: Some(Slot::B), ..found };
-        found.up.insert(two.unit(WEB));
-        found.slots[1] = Some((two, true));
-        let made = changes("2", WEB_ALONE, &found);
-        let at = |line: &str| made.iter().position(|made| made.starts_with(line)).unwrap_or_else(|| panic!("{line} is not in {made:?}"));
-        assert!(
-            at("stop shop-jobs-1.service") < at("start shop-jobs-2.service")
-                && at("start shop-jobs-2.service") < at("drain and stop shop-web-1.service"),
-            "{made:?}"
-        );
-    }
-
-    #[test]
-    fn what_another_document_left_in_the_free_slot_goes_first() {
-        let mut found = serving();
-        found.slots[1] = Some((placed(4, "3", Slot::B), false));
-        let made = changes("2", WEB_ALONE, &found);
-        assert_eq!(made[0], "drain and stop shop-web-4.service, shop-jobs-4.service");
-        assert!(made.contains(&"start shop-web-5.service: serve".to_owned()), "{made:?}");
-        assert_eq!(changes("1", WEB_ALONE, &found), ["drain and stop shop-web-4.service, shop-jobs-4.service"]);
-    }
-}
+mod tests;

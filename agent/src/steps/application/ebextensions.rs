@@ -19,7 +19,7 @@
 //! Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/customize-containers-ec2.html>
 
 mod entries;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::collections::BTreeSet;
 
@@ -109,10 +109,10 @@ impl Extensions {
             self.before.extend(commands.into_iter().map(Before::Run));
         }
         if let Some(entry) = section("container_commands") {
-            let mut commands = self.commands(file, entry, true);
-            // Stable: by name among themselves.
-            commands.sort_by_key(|command| !command.leader_only);
-            self.container_commands.extend(commands);
+            // By name among themselves.
+            let (of_leader, others): (Vec<_>, Vec<_>) =
+                self.commands(file, entry, true).into_iter().partition(|command| command.leader_only);
+            self.container_commands.extend(of_leader.into_iter().chain(others));
         }
         if let Some(entry) = section("option_settings") {
             self.option_settings(file, &entry.node);
@@ -141,7 +141,7 @@ impl Extensions {
             self.mistakes.push(Remark::at(file, section.line, format!("`{}` is not a map", section.key), hint));
         }
         let mut entries: Vec<&Entry> = section.node.entries().iter().collect();
-        entries.sort_by(|one, other| one.key.cmp(&other.key));
+        entries.sort_unstable_by(|one, other| (&one.key, one.line).cmp(&(&other.key, other.line)));
         entries
     }
 

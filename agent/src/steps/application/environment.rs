@@ -1,13 +1,24 @@
 //! The environment of an application's processes, as the file that systemd reads it from.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use zeroize::Zeroizing;
 
+use super::decide::Found;
 use super::fields::Application;
 use super::generation::{Generation, Placed};
+use super::judge::Examined;
+use super::slot::Slot;
 use super::trouble::ApplicationError;
+use crate::gather::Gather as _;
+use crate::host::SEARCH_PATH;
 use crate::step::Context;
 use crate::template::{Template, dotenv_value, environment_value};
 use crate::text::{SecretText, Text};
+
+/// An environment file is as large as the variables of one program may be.
+const ENVIRONMENT_LIMIT: u64 = 4 << 20;
 
 /// Whether what a text is made of is a secret.
 pub(super) fn is_secret(text: &Text) -> bool {
@@ -24,6 +35,47 @@ impl Application {
             append(&mut file, &name, value.expose(), placed)?;
         }
         Ok(file)
+    }
+
+    /// Finds out which slots run with other secrets than those of today. A file that is gone tells nothing: so are its
+    /// processes then.
+    pub(super) async fn find_stale(&self, found: &mut Found, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        for slot in Slot::BOTH {
+            let Some((placed, _)) = &found.slots[slot as usize] else { continue };
+            let path = placed.environment_file();
+            let written = cx.host().files.read(&path, ENVIRONMENT_LIMIT).await.map_err(ApplicationError::Host)?;
+            if let Some(written) = written
+                && *written != *self.environment_file(placed, cx)?
+            {
+                found.stale.insert(slot);
+            }
+        }
+        Ok(())
+    }
+
+    /// The variables of a release that are no secrets: those of its platform, of its `.ebextensions`, and of the document.
+    pub(super) fn plain_variables(
+        &self,
+        examined: &Examined,
+        release: &Path,
+        cx: &Context<'_>,
+    ) -> Result<BTreeMap<String, String>, ApplicationError> {
+        let mut environment: BTreeMap<String, String> = examined.environment.iter().cloned().gather();
+        if !examined.path.is_empty() {
+            let own = examined.path.iter().map(|path| format!("{}/{path}:", release.display()));
+            environment.insert("PATH".to_owned(), own.chain([SEARCH_PATH.to_owned()]).collect());
+        }
+        // Which port that is, only the slot says.
+        environment.remove("PORT");
+        for (name, text) in &self.environment {
+            if is_secret(text) {
+                environment.remove(name);
+                continue;
+            }
+            let value = cx.render(text).map_err(|source| ApplicationError::Render { what: format!("environment.{name}"), source })?;
+            environment.insert(name.clone(), value.expose().to_owned());
+        }
+        Ok(environment)
     }
 
     /// The variables of a generation that are secrets. One that the document no longer has cannot be known.

@@ -5,14 +5,16 @@
 
 use std::path::Path;
 
-use super::build::{LEADER, Run, identity};
+use super::build::{Run, identity};
 use super::ebextensions::{self, Before, Command, Content, File};
 use super::extension::{Extension, Stage};
 use super::fields::Application;
 use super::generation::{Generation, Placed};
 use super::ground::Ground;
 use super::judge::Examined;
+use super::lead::Led;
 use super::trouble::ApplicationError;
+use super::turn::{BUILDS, turn};
 use crate::failure::Explanation;
 use crate::host::{Attributes, HostError};
 use crate::step::{Context, Progress};
@@ -53,22 +55,47 @@ impl Application {
     ) -> Result<(), ApplicationError> {
         let release = &placed.generation.release;
         // Of two applications with the same release, one after the other.
-        let turn = cx.world.claims.building(release);
-        let _turn = turn.lock().await;
-        let mut variables = self.variables(&placed.generation, cx)?;
-        variables.push((LEADER.0.to_owned(), LEADER.1.into()));
+        let lock = cx.world.claims.building(release);
+        let _turn = turn(&lock, BUILDS, cx).await?;
         self.point_staging(release, cx.host()).await.map_err(ApplicationError::Host)?;
-        for entry in &extension.entries {
+        if extension.stage == Stage::Before || cx.siblings.claims().is_none() {
+            let led = if cx.siblings.claims().is_some() { Led::Follows } else { Led::Leads(None) };
+            self.carry_out(placed, extension, &|_| true, led, cx).await?;
+        } else {
+            let of_leader = |entry: &Before| matches!(entry, Before::Run(command) if command.leader_only);
+            let work = async |led| self.carry_out(placed, extension, &of_leader, led, cx).await;
+            let leads = self.lead("container_commands", cx, work).await?;
+            let led = if leads { Led::Leads(None) } else { Led::Follows };
+            self.carry_out(placed, extension, &|entry| !of_leader(entry), led, cx).await?;
+        }
+        remember(release, extension, ground).await.map_err(ApplicationError::Host)
+    }
+}
+
+impl Application {
+    /// Carries out those entries that are `due`, in their order.
+    async fn carry_out(
+        &self,
+        placed: &Placed,
+        extension: &Extension,
+        due: &dyn Fn(&Before) -> bool,
+        led: Led,
+        cx: &Context<'_>,
+    ) -> Result<(), ApplicationError> {
+        let release = &placed.generation.release;
+        let mut variables = self.variables(&placed.generation, cx)?;
+        variables.push(led.variable());
+        for entry in extension.entries.iter().filter(|entry| due(entry)) {
             match entry {
                 Before::Write(file) => write(file, cx).await.map_err(|error| failed(&told(&file.place, &file.path), error))?,
                 Before::Run(command) => {
-                    let before = self.handed_over(cx).await?;
-                    extension.run(command, release, &variables, cx).await?;
-                    self.is_unchanged(before, &told(&command.place, &command.name), cx).await?;
+                    let before = self.handed_over(release, cx).await?;
+                    extension.run(command, release, &variables, &led, cx).await?;
+                    self.is_unchanged(&before, release, &told(&command.place, &command.name), cx).await?;
                 }
             }
         }
-        remember(release, extension, ground).await.map_err(ApplicationError::Host)
+        Ok(())
     }
 }
 
@@ -89,6 +116,7 @@ impl Extension {
         command: &Command,
         release: &Path,
         variables: &[(String, SecretText)],
+        led: &Led,
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
         let what = told(&command.place, &command.name);
@@ -98,7 +126,7 @@ impl Extension {
         let kept = variables.iter().filter(|(name, _)| command.env.is_empty() || name == "PATH").cloned();
         let own = command.env.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
         let environment: Vec<(String, SecretText)> = kept.chain(own).collect();
-        let run = Run { release: &directory, environment: &environment, user: None };
+        let run = Run { release: &directory, environment: &environment, user: None, lease: led.lease() };
         if let Some(test) = &command.test {
             match run.run(&argv(test), &format!("the test of {what}"), cx).await {
                 Ok(()) => {}

@@ -15,8 +15,15 @@ use crate::failure::Objection;
 use crate::step::fields::TimeLimit;
 use crate::text::{Text, shown_on_a_line};
 
+/// The user of what is compatible with Elastic Beanstalk.
+pub(super) const USER: &str = "webapp";
+
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_GRACE: Duration = Duration::from_secs(30);
+
+/// How long an application is down before its instance is replaced, and how long at least: it is looked at every 30 s.
+const STAYS_DOWN: Duration = Duration::from_secs(300);
+const STAYS_DOWN_AT_LEAST: Duration = Duration::from_secs(60);
 
 /// Ports of applications that overlap end here: those of their two slots are 10,000 and 20,000 above.
 const PORTS_OF_OVERLAP: u16 = 10_000;
@@ -72,6 +79,18 @@ pub(crate) struct Application {
     /// Limits of each process.
     #[serde(default)]
     pub(super) resources: Resources,
+    /// Whether Auto Scaling is asked to replace the instance when `web` stays down: `true` asks after 5m, a duration after
+    /// that. Default: false.
+    #[serde(default)]
+    pub(super) set_instance_health: SetInstanceHealth,
+}
+
+/// After what time Auto Scaling is asked to replace the instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub(super) enum SetInstanceHealth {
+    Usual(bool),
+    After(TimeLimit),
 }
 
 /// What an application is compatible with.
@@ -90,7 +109,7 @@ pub(super) struct Ready {
     pub(super) http: Option<Text>,
     /// Time limit for becoming ready. Default: 60s.
     pub(super) timeout: Option<TimeLimit>,
-    /// How long it has to stay ready before it gets requests. Default: 100ms.
+    /// How long it has to stay ready before it gets requests. Default: 50ms.
     #[serde(rename = "for")]
     pub(super) stays: Option<TimeLimit>,
 }
@@ -112,6 +131,22 @@ pub(super) struct Stop {
 pub(super) enum Overlap {
     Web(bool),
     Of(Vec<String>),
+}
+
+impl Default for SetInstanceHealth {
+    fn default() -> Self {
+        Self::Usual(false)
+    }
+}
+
+impl SetInstanceHealth {
+    /// `None` where it is not asked.
+    pub(super) fn after(self) -> Option<Duration> {
+        match self {
+            Self::Usual(asks) => asks.then_some(STAYS_DOWN),
+            Self::After(limit) => Some(limit.0),
+        }
+    }
 }
 
 impl Default for Overlap {
@@ -144,7 +179,7 @@ impl Ready {
     }
 
     pub(super) fn stays(&self) -> Duration {
-        self.stays.map_or(Duration::from_millis(100), |limit| limit.0)
+        self.stays.map_or(Duration::from_millis(50), |limit| limit.0)
     }
 }
 
@@ -201,7 +236,16 @@ impl Application {
             Objection::new(format!("`{}` is not a signal", shown_on_a_line(name)), "write its name, such as SIGTERM, SIGQUIT or SIGUSR2")
         }));
         found.extend(self.resources.wrong());
+        if self.set_instance_health.after().is_some_and(|after| after < STAYS_DOWN_AT_LEAST) {
+            let message = format!("`set_instance_health` is shorter than {STAYS_DOWN_AT_LEAST:?}, and a restart may take as long");
+            found.push(Objection::new(message, "write `true`, which is 5m, or a duration from 1m on"));
+        }
         found
+    }
+
+    /// The user of its processes, as the document alone tells it; `None` is the owner of the release.
+    pub(super) fn runs_as(&self) -> Option<&str> {
+        self.user.as_deref().or(self.is_for_beanstalk().then_some(USER))
     }
 
     /// The port while the release is not known.

@@ -14,6 +14,7 @@ mod serve;
 mod taken_up;
 
 use super::change::Change;
+use super::environment::is_secret;
 use super::facing::Facing;
 use super::fields::Application;
 use super::ground::Ground;
@@ -24,29 +25,36 @@ use super::slot::Slot;
 use super::trouble::ApplicationError;
 use crate::digest::Hasher;
 use crate::step::Context;
+use crate::text::SecretText;
 use files::{Configured, File};
 use former::Former;
 use machine::{nginx, program};
-pub(super) use restore::{bring_back, restore};
+pub(super) use restore::{bring_back, lacks_proxy};
 
 impl Application {
-    /// What differs of the proxy.
+    /// What differs of the proxy. `is_resumed` says whether it comes to be as it was before that is made.
     pub(super) async fn front_changes(
         &self,
         site: Facing,
         followed: &[Former],
+        is_resumed: bool,
         ground: &Ground<'_>,
         cx: &Context<'_>,
     ) -> Result<Vec<Change>, ApplicationError> {
         let (memory, host) = (&ground.memory, cx.host());
+        // What serves until then takes the proxy back, if it had one.
+        let is_taken_back = is_resumed && memory.known_front(site.slot.other()).is_some();
         let is_read = memory.next_front().is_none();
         if matches!(self.proxy, Proxy::None) {
             let is_there = host.files.stat(&Place::Site(cx.key()).path()).await.map_err(ApplicationError::Host)?.is_some();
             let application = cx.key().to_owned();
-            return Ok(Vec::from_iter((is_there || !is_read).then_some(Change::Withdraw { application, slot: site.slot })));
+            return Ok(Vec::from_iter(
+                (is_there || !is_read || is_taken_back).then_some(Change::Withdraw { application, slot: site.slot }),
+            ));
         }
         let mut differs = true;
-        if let Some(front) = ground.memory.known_front(site.slot)
+        if !is_resumed
+            && let Some(front) = ground.memory.known_front(site.slot)
             && front.program == program(host).await?
         {
             let nginx = nginx(front.version, host).await.map_err(ApplicationError::Host)?;
@@ -85,6 +93,22 @@ impl Application {
         Ok(())
     }
 
+    /// The certificate of the document and its key, and what both are called by.
+    fn certificate(&self, cx: &Context<'_>) -> Result<Option<(String, [File; 2])>, ApplicationError> {
+        let Some(tls) = self.proxy.tls() else { return Ok(None) };
+        let render = |text| cx.render(text).map_err(|source| ApplicationError::Render { what: "proxy.tls".to_owned(), source });
+        let (chain, key) = (render(&tls.certificate)?, render(&tls.key)?);
+        // Another pair has other files: those before are still there to go back to.
+        let mut digest = Hasher::new();
+        [chain.expose(), "\0", key.expose()].iter().for_each(|part| digest.update(part.as_bytes()));
+        let called = format!("{}.{}", cx.key(), digest.finish().short(8));
+        let pair = [
+            File::new(Place::Certificate(&called).path(), chain.expose(), 0o644),
+            File::new(Place::Key(&called).path(), key.expose(), 0o600),
+        ];
+        Ok(Some((called, pair)))
+    }
+
     /// The configuration as it is to be.
     fn configured(
         &self,
@@ -95,22 +119,12 @@ impl Application {
         cx: &Context<'_>,
     ) -> Result<Configured, ApplicationError> {
         let name = cx.key();
-        let mut files = Vec::new();
-        let mut certificate = None;
-        if let Some(tls) = self.proxy.tls() {
-            let render = |text| cx.render(text).map_err(|source| ApplicationError::Render { what: "proxy.tls".to_owned(), source });
-            let (chain, key) = (render(&tls.certificate)?, render(&tls.key)?);
-            // Another pair has other files: those before are still there to go back to.
-            let mut digest = Hasher::new();
-            [chain.expose(), "\0", key.expose()].iter().for_each(|part| digest.update(part.as_bytes()));
-            let called = format!("{name}.{}", digest.finish().short(8));
-            files.push(File::new(Place::Certificate(&called).path(), chain.expose(), 0o644));
-            files.push(File::new(Place::Key(&called).path(), key.expose(), 0o600));
-            certificate = Some(called);
-        }
+        let (certificate, mut files) = self.certificate(cx)?.map_or((None, Vec::new()), |(called, pair)| (Some(called), pair.into()));
         let slots = self.behind(site, ground);
+        let health = self.ready.http.as_ref().filter(|path| !is_secret(path)).map(|path| cx.render(path)).transpose();
+        let health = health.map_err(|source| ApplicationError::Render { what: "ready.http".to_owned(), source })?;
         let text = |certificate| {
-            let facing = Site { name, port: site.port, slots: slots.clone(), certificate };
+            let facing = Site { name, port: site.port, slots: slots.clone(), certificate, health: health.as_ref().map(SecretText::expose) };
             self.proxy.site_with(&site.snippets, &facing, nginx).unwrap_or_default()
         };
         let (whole, without) = (text(certificate.as_deref()), text(None));

@@ -31,8 +31,9 @@ pub(crate) struct Generation {
     pub(super) stop_grace_ms: u64,
     /// More properties of its units.
     pub(super) properties: Vec<String>,
-    /// Whether systemd makes each process a directory of its own below /run.
-    pub(super) has_runtime_directory: bool,
+    /// Whether systemd makes each process directories of its own, below /run and below /var/cache.
+    #[serde(default, alias = "has_runtime_directory")]
+    pub(super) has_directories: bool,
     /// What its processes run in, if not in this machine's own tree.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) container: Option<Container>,
@@ -58,9 +59,9 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    /// The unit of a process.
+    /// The unit of a process. No name of either holds a dot, so that no two processes share a unit.
     pub(super) fn unit(&self, process: &str) -> String {
-        format!("{}-{process}-{}.service", self.application, self.number)
+        format!("{}.{process}-{}.service", self.application, self.number)
     }
 
     pub(super) fn units(&self) -> impl Iterator<Item = String> {
@@ -89,13 +90,17 @@ impl Placed {
             (command, manner) = (composition.line(&of), Manner::Composition);
             properties.extend(composition.properties(&of));
         }
-        if generation.has_runtime_directory {
-            properties.push(format!("RuntimeDirectory={}", unit.trim_end_matches(".service")));
+        if generation.has_directories {
+            let name = unit.trim_end_matches(".service");
+            properties.push(format!("RuntimeDirectory={name}"));
+            properties.push(format!("CacheDirectory=ingot-applications/{name}"));
+            // Root's, who alone may remove the directory itself.
+            properties.push(format!("ExecStopPost=+-/bin/rm -rf /var/cache/ingot-applications/{name}"));
         }
         Some(Launch {
             unit,
             description: format!("{process} of {application} {}", generation.version),
-            identifier: format!("{application}-{process}"),
+            identifier: format!("{application}.{process}"),
             command,
             directory: generation.release.clone(),
             user: generation.user.clone(),
@@ -118,9 +123,9 @@ impl Placed {
 
     /// The names of its processes, `web` first.
     pub(super) fn processes(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = self.generation.processes.keys().map(String::as_str).collect();
-        names.sort_by_key(|name| *name != WEB);
-        names
+        let processes = &self.generation.processes;
+        let web = processes.contains_key(WEB).then_some(WEB);
+        web.into_iter().chain(processes.keys().map(String::as_str).filter(|name| *name != WEB)).collect()
     }
 }
 

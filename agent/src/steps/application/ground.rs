@@ -13,6 +13,7 @@ use super::generation::Placed;
 use super::memory::{Memory, Moment};
 use super::proxy::Place;
 use super::slot::Slot;
+use crate::gather::Gather as _;
 use crate::host::sockets::Endpoint;
 use crate::host::state::Record;
 use crate::host::{Attributes, FileKind, Host, HostError};
@@ -86,27 +87,41 @@ impl Ground<'_> {
 
     /// Writes down what is about to run, before any of it does.
     pub(super) async fn prepare(&self, slot: Slot, placed: &Placed, environment: &[u8]) -> Result<(), HostError> {
-        let (files, directories) = (&self.host.files, &self.host.directories);
         let is_known = self.memory.slot(slot).is_some_and(|(known, _)| known == *placed);
         if !is_known {
             self.memory.set_slot(slot, placed, false).await?;
         }
-        let path = placed.environment_file();
+        self.write_variables(placed, environment).await?;
+        self.place(slot, placed).await
+    }
+
+    /// Writes the environment of a generation where its processes are given it from.
+    pub(super) async fn write_variables(&self, placed: &Placed, environment: &[u8]) -> Result<(), HostError> {
+        let (files, path) = (&self.host.files, placed.environment_file());
         if let Some(parent) = path.parent() {
             files.create_directory(parent, 0o700).await?;
         }
         let (uid, gid) = self.host.users.own();
         files.stage(&staged(&path), environment, Attributes { mode: 0o600, uid, gid }).await?;
         files.install(&staged(&path), &path).await?;
+        if placed.has_services() { self.link_variables(placed).await } else { Ok(()) }
+    }
+
+    /// Puts a generation where its slot, and compose, look for it.
+    pub(super) async fn place(&self, slot: Slot, placed: &Placed) -> Result<(), HostError> {
         if placed.has_services() {
             self.link_variables(placed).await?;
         }
-        files.create_directory(&Place::Slot(self.application, slot).path(), 0o755).await?;
-        directories.switch(&Place::Release(self.application, slot).path(), &placed.generation.release).await
+        let (link, release) = (Place::Release(self.application, slot).path(), &placed.generation.release);
+        if self.host.directories.link(&link).await?.as_ref() == Some(release) {
+            return Ok(());
+        }
+        self.host.files.create_directory(&Place::Slot(self.application, slot).path(), 0o755).await?;
+        self.host.directories.switch(&link, release).await
     }
 
     /// Compose reads `.env` of the release: a link to the file below /run, unless the release has a file of its own.
-    pub(super) async fn link_variables(&self, placed: &Placed) -> Result<(), HostError> {
+    async fn link_variables(&self, placed: &Placed) -> Result<(), HostError> {
         let link = placed.generation.release.join(".env");
         let is_own = self.host.files.stat(&link).await?.is_some_and(|stat| stat.kind != FileKind::Symlink);
         if is_own { Ok(()) } else { self.host.directories.switch(&link, &placed.environment_file()).await }
@@ -133,6 +148,14 @@ impl Ground<'_> {
             self.host.units.reset_failed(name).await?;
         }
         Ok(())
+    }
+
+    /// Waits for the end of what was asked to stop: it counts as running, and its name is not free.
+    pub(super) async fn gone(&self, placed: &Placed) -> Result<(), HostError> {
+        let states = self.states(placed).await?;
+        let going: Vec<&str> =
+            states.iter().filter(|(_, unit)| unit.active == "deactivating").map(|(process, _)| process.as_str()).collect();
+        if going.is_empty() { Ok(()) } else { self.stop(placed, &going).await }
     }
 
     /// Has requests led to a slot of an application that takes another's place: at once, from the first that it is asked.
@@ -195,14 +218,17 @@ impl Ground<'_> {
 
     /// Has the bundle's `current` lead to the release that serves.
     pub(super) async fn point_current(&self, placed: &Placed) -> Result<(), HostError> {
-        let release = &placed.generation.release;
-        let (Some(releases), Some(name)) = (release.parent(), release.file_name()) else { return Ok(()) };
-        let Some(current) = releases.parent().map(|into| into.join("current")) else { return Ok(()) };
-        let target = Path::new("releases").join(name);
-        match self.host.directories.link(&current).await? {
-            Some(found) if found != target => self.host.directories.switch(&current, &target).await,
-            _ => Ok(()),
+        match current_of(&placed.generation.release) {
+            Some((current, target)) => self.host.directories.switch(&current, &target).await,
+            None => Ok(()),
         }
+    }
+
+    /// The `current` of a bundle, where it does not lead to `release`.
+    pub(super) async fn current_elsewhere(&self, release: &Path) -> Result<Option<PathBuf>, HostError> {
+        let Some((current, target)) = current_of(release) else { return Ok(None) };
+        let found = self.host.directories.link(&current).await?;
+        Ok((found.as_ref() != Some(&target)).then_some(current))
     }
 
     /// The restarts of the processes of a generation, by name, with the units that are not up.
@@ -210,8 +236,14 @@ impl Ground<'_> {
         let names = placed.processes();
         let units: Vec<String> = names.iter().map(|process| placed.unit(process)).collect();
         let shown = self.host.units.show(&units).await?;
-        Ok(names.into_iter().map(str::to_owned).zip(shown).collect())
+        Ok(names.into_iter().map(str::to_owned).zip(shown).gather())
     }
+}
+
+/// The `current` of the bundle that a release is of, and where that leads if the release serves: from its own directory.
+fn current_of(release: &Path) -> Option<(PathBuf, PathBuf)> {
+    let (releases, name) = (release.parent()?, release.file_name()?);
+    Some((releases.parent()?.join("current"), Path::new("releases").join(name)))
 }
 
 /// User and group of a release.

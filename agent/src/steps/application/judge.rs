@@ -27,6 +27,8 @@ pub(crate) enum NamedBy {
 pub(crate) struct Examined {
     /// `None` if it looks like none that is known; with a Procfile, that is no mistake.
     pub(crate) platform: Option<Platform>,
+    /// Others that it looks like as well, and that could run it.
+    pub(crate) others: Vec<&'static str>,
     pub(crate) named_by: NamedBy,
     /// `web` first, then in the order in which they are named.
     pub(crate) processes: Vec<Process>,
@@ -45,8 +47,8 @@ pub(crate) struct Examined {
     pub(crate) path: &'static [&'static str],
     /// Programs that the image has to have.
     pub(crate) programs: Vec<Program>,
-    /// See [`Launch::needs_runtime_directory`].
-    pub(crate) needs_runtime_directory: bool,
+    /// See [`Launch::needs_directories`].
+    pub(crate) needs_directories: bool,
     /// What the processes run in, if not in this machine's own tree.
     pub(crate) contents: Option<Contents>,
     pub(crate) hooks: Hooks,
@@ -65,6 +67,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) run: Option<&'a BTreeMap<String, String>>,
     /// Whether it has `build:`, so that the Buildfile does not count.
     pub(crate) builds: bool,
+    /// Platforms that it is not of, whatever it looks like.
+    pub(crate) without: &'a [&'static str],
     /// Whether the hooks do not count.
     pub(crate) ignores_hooks: bool,
     /// Whether it is compatible with Elastic Beanstalk, so that `.platform/nginx` counts.
@@ -73,38 +77,36 @@ pub(crate) struct Asked<'a> {
 
 /// Judges a release.
 pub(crate) fn examine(release: &Release, asked: Asked<'_>) -> Examined {
-    let run = asked.run;
     let procfile = procfile::procfile(release);
-    let named_by = match (run, &procfile) {
+    let named_by = match (asked.run, &procfile) {
         (Some(_), _) => NamedBy::Document,
         (None, Some(_)) => NamedBy::Procfile,
         (None, None) => NamedBy::Platform,
     };
-    let mut platforms = platforms::recognise(release, named_by == NamedBy::Platform).into_iter();
-    let platform = platforms.next();
+    let is_by_itself = named_by == NamedBy::Platform;
+    let known = platforms::recognise(release, is_by_itself).into_iter();
+    let mut platforms = known.filter(|platform| !asked.without.contains(&platform.name));
+    let mut platform = platforms.next();
+    let others: Vec<Platform> = platforms.collect();
     let mut warnings = of_names(release);
-    warnings.extend(platforms.filter_map(|other| passed_over(&other, platform.as_ref())));
+    warnings.extend(others.iter().filter_map(|other| passed_over(other, platform.as_ref())));
+    let others = others.iter().filter(|other| !is_by_itself || other.launch.is_ok()).map(|other| other.name).collect();
     let mut mistakes: Vec<Remark> = release.astray().map(astray).collect();
     let Processes { processes: build, mistakes: of_build } = procfile::buildfile(release).unwrap_or_default();
     mistakes.extend(of_build.into_iter().filter(|_| !asked.builds));
-    let (launch, processes) = match (run, procfile) {
-        (Some(run), _) => (Launch::default(), run.iter().map(|(name, command)| Process::new(name, command)).collect()),
-        (None, Some(Processes { processes, mistakes: wrong })) => {
-            mistakes.extend(wrong);
-            (Launch::default(), processes)
-        }
-        (None, None) => {
-            let mut launch = launch(platform.as_ref(), &mut mistakes);
-            let processes = std::mem::take(&mut launch.processes);
-            (launch, processes)
-        }
-    };
-    let (hooks, extensions) = (Hooks::of(release), Extensions::of(release));
+    let (launch, processes) = launched(asked.run, procfile, platform.as_ref(), &mut mistakes);
+    if let Some(platform) = &mut platform {
+        spare(platform, asked.builds, is_by_itself, &processes);
+    }
+    let (mut hooks, mut extensions) = (Hooks::of(release), Extensions::of(release));
+    if asked.ignores_hooks {
+        // What they set still counts.
+        (hooks, extensions.before, extensions.container_commands) = (Hooks::default(), Vec::new(), Vec::new());
+    }
     let of_platform = platform.iter().flat_map(|platform| &platform.warnings);
     warnings.extend(hooks.warnings.iter().chain(&extensions.warnings).chain(of_platform).cloned());
     let of_platform = platform.iter().flat_map(|platform| &platform.mistakes);
-    let of_hooks = hooks.mistakes.iter().filter(|_| !asked.ignores_hooks);
-    mistakes.extend(of_hooks.chain(&extensions.mistakes).chain(of_platform).cloned());
+    mistakes.extend(hooks.mistakes.iter().chain(&extensions.mistakes).chain(of_platform).cloned());
     let dependencies = platform.iter().flat_map(|platform| &platform.dependencies).cloned().chain(launch.dependencies).collect();
     let snippets = Snippets::of(release);
     warnings.extend(snippets.unread().filter(|_| !asked.reads_nginx));
@@ -112,6 +114,7 @@ pub(crate) fn examine(release: &Release, asked: Asked<'_>) -> Examined {
     mistakes.extend(snippets.mistakes.iter().cloned());
     Examined {
         snippets,
+        others,
         named_by,
         processes: web_first(processes),
         port: platform.as_ref().map_or(PORT, |platform| platform.port),
@@ -122,13 +125,43 @@ pub(crate) fn examine(release: &Release, asked: Asked<'_>) -> Examined {
         environment: environment(platform.as_ref(), &extensions),
         path: platform.as_ref().map_or(&[], |platform| platform.path),
         programs: programs(platform.as_ref(), &launch.programs),
-        needs_runtime_directory: launch.needs_runtime_directory,
+        needs_directories: launch.needs_directories,
         contents: launch.contents,
         hooks,
         extensions,
         warnings: in_order(warnings),
         mistakes: in_order(mistakes),
         platform,
+    }
+}
+
+/// How it is launched, and its processes: those of the document, of its Procfile, or what its platform runs by itself.
+fn launched(
+    run: Option<&BTreeMap<String, String>>,
+    procfile: Option<Processes>,
+    platform: Option<&Platform>,
+    mistakes: &mut Vec<Remark>,
+) -> (Launch, Vec<Process>) {
+    match (run, procfile) {
+        (Some(run), _) => (Launch::default(), run.iter().map(|(name, command)| Process::new(name, command)).collect()),
+        (None, Some(Processes { processes, mistakes: wrong })) => {
+            mistakes.extend(wrong);
+            (Launch::default(), processes)
+        }
+        (None, None) => {
+            let mut launch = launch(platform, mistakes);
+            let processes = std::mem::take(&mut launch.processes);
+            (launch, processes)
+        }
+    }
+}
+
+/// Leaves out what makes a program that no process runs, or that the document builds in another way.
+fn spare(platform: &mut Platform, builds: bool, is_by_itself: bool, processes: &[Process]) {
+    let Some(program) = platform.makes else { return };
+    if builds || !(is_by_itself || processes.iter().any(|process| process.command.contains(program))) {
+        platform.dependencies.clear();
+        platform.programs.clear();
     }
 }
 
@@ -175,7 +208,9 @@ fn passed_over(other: &Platform, taken: Option<&Platform>) -> Option<Remark> {
 }
 
 fn web_first(mut processes: Vec<Process>) -> Vec<Process> {
-    processes.sort_by_key(|process| process.name != WEB);
+    if let Some(at) = processes.iter().position(|process| process.name == WEB) {
+        processes[..=at].rotate_right(1);
+    }
     processes
 }
 
@@ -279,6 +314,28 @@ mod tests {
             of(&[("procfile", "web: x\n"), ("server.js", "")]).warnings[0].to_string(),
             "procfile: this is not read: the name is `Procfile`"
         );
+    }
+
+    #[test]
+    fn source_of_go_is_built_where_its_program_runs() {
+        let built = |procfile: &str, asked: Asked<'_>| {
+            let release = Release::of(&[("go.mod", ""), ("main.go", ""), ("Procfile", procfile)]);
+            let examined = examine(&release, asked);
+            (examined.dependencies.len(), examined.programs.len())
+        };
+        assert_eq!(built("web: bin/application --port $PORT\n", Asked::default()), (1, 1));
+        assert_eq!(built("web: bin/shop\n", Asked::default()), (0, 0));
+        assert_eq!(built("web: bin/application\n", Asked { builds: true, ..Asked::default() }), (0, 0));
+        assert_eq!(of(&[("go.mod", ""), ("main.go", "")]).dependencies.len(), 1);
+    }
+
+    #[test]
+    fn a_platform_that_is_left_out_leaves_the_next() {
+        let release = Release::of(&[EXPRESS, ("requirements.txt", ""), ("application.py", "")]);
+        let examined = examine(&release, Asked::default());
+        assert_eq!((examined.platform.map(|platform| platform.name), examined.others), (Some("Python"), vec!["Node.js"]));
+        let examined = examine(&release, Asked { without: &["Python"], ..Asked::default() });
+        assert_eq!((examined.platform.map(|platform| platform.name), examined.others), (Some("Node.js"), vec![]));
     }
 
     #[test]

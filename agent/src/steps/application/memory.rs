@@ -11,6 +11,7 @@ use super::generation::Placed;
 use super::proxy::{Behind, Version};
 use super::recipe::Recipe;
 use super::slot::Slot;
+use super::watched::Watched;
 use crate::host::state::{Entry, EntryState, Record};
 use crate::host::{Clock, HostError};
 
@@ -26,6 +27,7 @@ const HOOKED: &str = "hooks";
 /// Followed by the name of an image.
 const IMAGE: &str = "image ";
 const BEFORE: &str = "before";
+const WATCHED: &str = "watch";
 
 /// Files of the proxy that hold no secret: what is remembered of it, to be written again after a reboot, or after a failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,6 +211,18 @@ impl Memory<'_> {
         self.record.put(HOOKED, self.moment.entry(EntryState::Done, number.to_string())).await
     }
 
+    /// How it is watched.
+    pub(super) fn watched(&self) -> Option<Watched> {
+        serde_json::from_str(self.record.get(WATCHED)?.detail.as_deref()?).ok()
+    }
+
+    /// `None` forgets it.
+    pub(super) async fn set_watched(&self, watched: Option<&Watched>) -> Result<(), HostError> {
+        let Some(watched) = watched else { return self.record.remove(WATCHED).await };
+        let detail = serde_json::to_string(watched).expect("it is plain data");
+        self.record.put(WATCHED, self.moment.entry(EntryState::Done, detail)).await
+    }
+
     /// What the name of an image meant when it was pulled.
     pub(super) fn pin(&self, name: &str) -> Option<Pin> {
         serde_json::from_str(self.record.get(&format!("{IMAGE}{name}"))?.detail.as_deref()?).ok()
@@ -221,7 +235,7 @@ impl Memory<'_> {
             Some((entry.at, (name.strip_prefix(IMAGE)?.to_owned(), pin)))
         };
         let mut pins: Vec<(String, (String, Pin))> = self.record.below(IMAGE).into_iter().filter_map(parsed).collect();
-        pins.sort_by(|(one, _), (other, _)| other.cmp(one));
+        pins.sort_unstable_by(|(one, (name, _)), (other, (other_name, _))| other.cmp(one).then_with(|| name.cmp(other_name)));
         pins.into_iter().map(|(_, pin)| pin).collect()
     }
 

@@ -46,5 +46,5 @@ pub(super) fn log(process: &str) -> String {
 
 /// The unit that writes it.
 pub(super) fn log_unit(application: &str, process: &str) -> String {
-    format!("ingot-log-{application}-{process}.service")
+    format!("ingot-log-{application}.{process}.service")
 }

@@ -28,8 +28,15 @@ const PLATFORMS: &[Recogniser] = &[tomcat::tomcat, java::java, dotnet::dotnet, g
 ///
 /// A container has its own way to start, so a release with a Procfile is not one: its Dockerfile is for somewhere else.
 pub(crate) fn recognise(release: &Release, by_itself: bool) -> Vec<Platform> {
-    let container = by_itself.then(|| docker::docker(release)).flatten();
-    container.into_iter().chain(PLATFORMS.iter().filter_map(|recogniser| recogniser(release))).collect()
+    let others: Vec<Platform> = PLATFORMS.iter().filter_map(|recogniser| recogniser(release)).collect();
+    let runs_otherwise = others.iter().any(|platform| platform.launch.is_ok());
+    let container = by_itself.then(|| docker::docker(release, runs_otherwise)).flatten();
+    let mut found: Vec<Platform> = container.into_iter().chain(others).collect();
+    if let Some(first) = found.first_mut().filter(|_| by_itself) {
+        let warning = docker::for_the_desk(release, runs_otherwise, first.name);
+        first.warnings.extend(warning);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -73,6 +80,29 @@ mod tests {
     fn assets_do_not_make_an_application_of_node() {
         assert_eq!(names(&[("package.json", "{}"), ("Gemfile", "")], true)[0], "Ruby");
         assert_eq!(names(&[("package.json", "{}"), ("composer.json", "{}")], true)[0], "PHP");
+    }
+
+    #[test]
+    fn a_compose_file_that_publishes_no_port_is_for_the_desk() {
+        let node = ("package.json", r#"{"scripts":{"start":"node ."}}"#);
+        let desk = ("docker-compose.yml", "services: { db: { image: postgres } }\n");
+        assert_eq!(names(&[node, desk], true), ["Node.js"]);
+        let said = recognise(&Release::of(&[node, desk]), true)[0].warnings[0].to_string();
+        assert_eq!(said, "docker-compose.yml: this is not read: it publishes nothing on $PORT, and Node.js runs the release");
+        assert_eq!(names(&[node, ("docker-compose.yml", "ports: ['127.0.0.1:${PORT}:80']\n")], true)[0], "Docker");
+        assert_eq!(names(&[("package.json", "{}"), desk], true)[0], "Docker", "nothing else can run it");
+        let found = recognise(&Release::of(&[node, desk, ("Dockerfile", "FROM node\n")]), true);
+        assert_eq!((found[0].name, found[0].sign.as_str()), ("Docker", "Dockerfile"));
+    }
+
+    #[test]
+    fn what_says_what_runs_counts_wherever_it_is_in_the_list() {
+        for sign in
+            ["app.py", "server.js", "config.ru", "go.mod", "index.php", "pom.xml", "a.jar", "a.war", "WEB-INF", "Dockerfile", "public"]
+        {
+            assert!(crate::steps::application::release::tells(sign), "{sign}");
+        }
+        assert!(!crate::steps::application::release::tells("upload-1.jpg"));
     }
 
     #[test]

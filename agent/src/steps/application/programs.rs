@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::judge::Examined;
+use super::judge::{Asked, Examined, examine};
 use super::platforms::Program;
+use super::procfile::Process;
+use super::release::Release;
 use super::remark::Remark;
+use super::trouble::ApplicationError;
 use crate::host::{FileKind, Host, HostError, SEARCH_PATH};
 
 /// The programs that are not there. `environment` is that of the release's processes.
@@ -20,6 +23,45 @@ pub(super) async fn lacking(examined: &Examined, environment: &BTreeMap<String, 
         }
     }
     Ok(remarks)
+}
+
+/// A process of a release that would run the one before: `current` leads there until this one serves.
+pub(super) fn of_before(processes: &[Process], current: &str) -> Option<Remark> {
+    let process = processes.iter().find(|process| process.command.contains(current))?;
+    let message = format!("`{}` runs {current}, which leads to the release before until this one serves", process.name);
+    Some(Remark::new(message, "write the path within the release: a process runs in its directory"))
+}
+
+/// Variables that are no secrets.
+type Variables = BTreeMap<String, String>;
+
+/// Judges a release as the first platform that it looks like whose programs the image has; where there is none, as the first.
+/// `environment` is that of its processes.
+pub(super) async fn fitting(
+    release: &Release,
+    asked: Asked<'_>,
+    environment: &dyn Fn(&Examined) -> Result<Variables, ApplicationError>,
+    host: &Host,
+) -> Result<Examined, ApplicationError> {
+    let first = examine(release, asked);
+    if first.others.is_empty() {
+        return Ok(first);
+    }
+    let lacks = async |examined: &Examined| lacking(examined, &environment(examined)?, host).await.map_err(ApplicationError::Host);
+    let lacked = lacks(&first).await?;
+    let (Some(lacked), Some(platform)) = (lacked.into_iter().next(), &first.platform) else { return Ok(first) };
+    let mut without = vec![platform.name];
+    while without.len() <= first.others.len() {
+        let mut next = examine(release, Asked { without: &without, ..asked });
+        let Some(other) = next.platform.as_ref().map(|platform| platform.name) else { break };
+        if next.mistakes.is_empty() && lacks(&next).await?.is_empty() {
+            let message = format!("{}, so the release is taken for one of {other}", lacked.objection.message);
+            next.warnings.push(Remark::of(&platform.sign, message, lacked.objection.hint));
+            return Ok(next);
+        }
+        without.push(other);
+    }
+    Ok(first)
 }
 
 /// Where it was looked for besides the directories of PATH.
@@ -83,8 +125,6 @@ mod tests {
     use super::*;
     use crate::fake::machine::FakeMachine;
     use crate::host::Attributes;
-    use crate::steps::application::judge::{Asked, examine};
-    use crate::steps::application::release::Release;
 
     async fn machine(programs: &[&str]) -> Host {
         let machine = FakeMachine::new_instance();
@@ -123,6 +163,21 @@ mod tests {
         assert!(lacks(&war, &own, &["/srv/tomcat/bin/catalina.sh", "/srv/jdk/bin/java"]).await.is_empty());
         assert_eq!(lacks(&war, &[], &["/srv/tomcat/bin/catalina.sh", "/srv/jdk/bin/java"]).await.len(), 2);
         assert!(lacks(&[("a.jar", "")], &[("PATH", "/srv/jdk/bin:/bin")], &["/srv/jdk/bin/java"]).await.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_platform_without_its_programs_gives_way_to_one_that_has_them() {
+        let files = [EXPRESS, ("requirements.txt", ""), ("application.py", "")];
+        let taken = async |programs: &[&str]| {
+            let host = machine(programs).await;
+            let fitting = fitting(&Release::of(&files), Asked::default(), &|_| Ok(BTreeMap::new()), &host).await.unwrap();
+            (fitting.platform.unwrap().name, fitting.warnings.last().map(ToString::to_string).unwrap_or_default())
+        };
+        let node = ["/usr/bin/node", "/usr/bin/npm"];
+        let said = "requirements.txt: the image has no `python3`, which Python needs, so the release is taken for one of Node.js";
+        assert_eq!(taken(&node).await, ("Node.js", said.to_owned()));
+        assert_eq!(taken(&["/usr/bin/python3", node[0], node[1]]).await.0, "Python");
+        assert_eq!(taken(&[]).await.0, "Python", "the first is the one to install");
     }
 
     #[tokio::test(start_paused = true)]

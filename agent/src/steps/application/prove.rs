@@ -12,13 +12,16 @@ use super::procfile::WEB;
 use super::proxy::{UNIT, elsewhere};
 use super::trouble::ApplicationError;
 use crate::backoff::Backoff;
+use crate::gather::Gather as _;
 use crate::host::Unit;
+use crate::net::Net;
 use crate::step::fields::Excerpt;
 use crate::step::{Context, Judgment, Look, Progress};
 use crate::steps::health::{Health, Illness, health};
+use crate::text::SecretText;
 
 /// One probe may take no longer.
-const ONE_PROBE: Duration = Duration::from_secs(5);
+pub(super) const ONE_PROBE: Duration = Duration::from_secs(5);
 
 /// How long `web` is asked without longer pauses, and those: the pauses are what a switch takes beyond the process itself.
 const EAGER_FOR: Duration = Duration::from_secs(1);
@@ -173,7 +176,7 @@ type Restarts = BTreeMap<String, u32>;
 
 async fn restarts(placed: &Placed, ground: &Ground<'_>) -> Result<Restarts, ApplicationError> {
     let states = ground.states(placed).await.map_err(ApplicationError::Host)?;
-    Ok(states.into_iter().map(|(process, unit)| (process, unit.restarts)).collect())
+    Ok(states.into_iter().map(|(process, unit)| (process, unit.restarts)).gather())
 }
 
 /// Judges a unit of the generation that serves as it is when the boot ends. As with services, one restart may be meant.
@@ -200,24 +203,33 @@ pub(super) async fn judge(found: &Unit, look: Look, ground: &Ground<'_>, cx: &Co
 }
 
 async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_>) -> Result<Result<(), String>, ApplicationError> {
-    let probes = &cx.net().probes;
-    let Some(path) = &ready.http else {
-        return Ok(probes.tcp(&format!("127.0.0.1:{}", placed.port), within).await);
+    let render = |path| cx.render(path).map_err(|source| ApplicationError::Render { what: "ready.http".into(), source });
+    let path = ready.http.as_ref().map(render).transpose()?;
+    Ok(probed(path.as_ref().map(SecretText::expose), placed, within, cx.net()).await)
+}
+
+/// Asks `web` of a generation once: for a path, or for a connection.
+pub(super) async fn probed(path: Option<&str>, placed: &Placed, within: Duration, net: &Net) -> Result<(), String> {
+    let probes = &net.probes;
+    let Some(path) = path else {
+        return match placed.container().is_some() || placed.has_services() {
+            true => probes.published(placed.port, within).await,
+            false => probes.tcp(&format!("127.0.0.1:{}", placed.port), within).await,
+        };
     };
-    let path = cx.render(path).map_err(|source| ApplicationError::Render { what: "ready.http".into(), source })?;
     let answered = match &placed.generation.php {
         // What php-fpm speaks. nginx, which speaks it for clients, may not be configured for this release yet.
         Some(root) => {
             let (at, root) = (SocketAddr::from((Ipv4Addr::LOCALHOST, placed.port)), placed.generation.release.join(root));
-            probes.fastcgi(at, root.to_string_lossy().trim_end_matches('/'), path.expose(), within).await
+            probes.fastcgi(at, root.to_string_lossy().trim_end_matches('/'), path, within).await
         }
-        None => probes.http(&format!("http://127.0.0.1:{}{}", placed.port, path.expose()), within).await,
+        None => probes.http(&format!("http://127.0.0.1:{}{path}", placed.port), within).await,
     };
-    Ok(match answered {
+    match answered {
         Ok(200..400) => Ok(()),
         Ok(status) => Err(format!("status {status}")),
         Err(why) => Err(why),
-    })
+    }
 }
 
 /// Fails once a process has ended for good, or so often since `before` that it will not stay up.

@@ -113,6 +113,14 @@ impl Proxy {
         }
     }
 
+    /// The first of the ports on which nginx speaks HTTP without TLS.
+    pub(crate) fn plain_port(&self) -> Option<u16> {
+        match self {
+            Self::Nginx(fields) => fields.plain_ports().first().copied(),
+            Self::None => None,
+        }
+    }
+
     /// How long the application may say nothing while it answers.
     pub(crate) fn timeout(&self) -> Option<Duration> {
         match self {
@@ -233,7 +241,7 @@ mod tests {
         let nginx = Nginx { version: Version::parse("nginx/1.22.1").unwrap(), user: WORKER_USERS[0], ipv6: true };
         let behind = |port, php: Option<&str>| Behind { port, php: php.map(str::to_owned) };
         let slots = [behind(15_000, None), behind(25_000, None)];
-        let shop = Site { name: "shop", port: 5000, slots, certificate: Some("shop") };
+        let shop = Site { name: "shop", port: 5000, slots, certificate: Some("shop"), health: None };
         let alone = Site { name: "alone", port: 5001, slots: [behind(5001, None), behind(5001, None)], ..shop.clone() };
         let slots = [behind(15_002, Some("public")), behind(25_002, Some("public"))];
         let php = Site { name: "php", port: 5002, slots, ..shop.clone() };

@@ -19,6 +19,10 @@ pub(crate) struct Recipe {
     /// What it is run in, if images are made for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) contents: Option<Contents>,
+    /// How many of the dependencies were installed, and of the files written, when something was to be added to a release that
+    /// was built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) had: Option<(usize, usize)>,
 }
 
 impl Recipe {
@@ -32,11 +36,58 @@ impl Recipe {
             dependencies: examined.dependencies.clone(),
             build: if build.is_empty() { buildfile.collect() } else { build.to_vec() },
             contents: examined.contents.clone(),
+            had: None,
         }
     }
 
+    /// What is run: of an addition, what is added.
     pub(super) fn commands(&self) -> impl Iterator<Item = &Vec<String>> {
-        self.dependencies.iter().chain(&self.build)
+        let build = self.build.iter().filter(|_| self.had.is_none());
+        self.dependencies.iter().skip(self.had.unwrap_or_default().0).chain(build)
+    }
+
+    /// The files that are written: of an addition, those that are added.
+    pub(super) fn files(&self) -> impl Iterator<Item = &(String, String, u32)> {
+        self.writes.iter().skip(self.had.unwrap_or_default().1)
+    }
+
+    /// What is certainly done of this one, which is done as a whole or has begun.
+    pub(super) fn done(&self, is_whole: bool) -> Option<Self> {
+        let mut done = self.clone();
+        if !is_whole {
+            let (dependencies, writes) = done.had.take()?;
+            done.dependencies.truncate(dependencies);
+            done.writes.truncate(writes);
+        }
+        Some(done)
+    }
+
+    /// Whether all that `other` writes and installs is of this one, too: of one release, two applications may need different
+    /// things. By what it is built is the same for both.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let writes = |path: &str| self.writes.iter().any(|(own, ..)| own == path);
+        other.writes.iter().all(|(path, ..)| writes(path)) && other.dependencies.iter().all(|argv| self.dependencies.contains(argv))
+    }
+
+    /// This one, which is done, and what else `other` writes and installs. Another application may serve from the release by now:
+    /// nothing of it is done again.
+    pub(super) fn added(self, other: Self) -> Self {
+        let (had, build) = ((self.dependencies.len(), self.writes.len()), self.build.clone());
+        Self { had: Some(had), build, ..self.and(other) }
+    }
+
+    /// What this one writes and installs, and what else `other` does, which says how it is built and what it is run in.
+    pub(super) fn and(self, mut other: Self) -> Self {
+        other.writes.retain(|(path, ..)| self.writes.iter().all(|(own, ..)| own != path));
+        other.dependencies.retain(|argv| !self.dependencies.contains(argv));
+        Self {
+            writes: self.writes.into_iter().chain(other.writes).collect(),
+            dependencies: self.dependencies.into_iter().chain(other.dependencies).collect(),
+            contents: other.contents.or(self.contents),
+            build: if self.had.is_some() { self.build } else { other.build },
+            had: self.had,
+            of: other.of,
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -49,5 +100,52 @@ pub(super) fn shown(argv: &[String]) -> String {
     match argv {
         [shell, option, line] if shell == "/bin/sh" && option == "-c" => format!("`{line}` of the Buildfile"),
         _ => argv.join(" "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recipe(dependencies: &[&str]) -> Recipe {
+        let dependencies = dependencies.iter().map(|line| line.split(' ').map(str::to_owned).collect()).collect();
+        Recipe { of: "/opt/shop/releases/1:7".into(), dependencies, ..Recipe::default() }
+    }
+
+    /// The other application names its own command, and does not need the server of the platform.
+    #[test]
+    fn what_another_application_of_a_release_needs_is_installed_too() {
+        let (bare, whole) =
+            (recipe(&["pip install -r requirements.txt"]), recipe(&["pip install -r requirements.txt", "pip install gunicorn"]));
+        assert!(!bare.covers(&whole) && whole.covers(&bare));
+        let both = bare.clone().and(whole.clone());
+        assert_eq!(both, whole);
+        assert_eq!(whole.clone().and(bare), whole, "neither takes away what the other has");
+    }
+
+    #[test]
+    fn what_is_added_to_a_release_that_is_built_is_all_that_is_done_to_it() {
+        let of = |dependencies: &[&str], build: &str| Recipe { build: vec![vec![build.to_owned()]], ..recipe(dependencies) };
+        let lines = |recipe: &Recipe| recipe.commands().map(|argv| argv.join(" ")).collect::<Vec<_>>();
+        let added = of(&["npm ci"], "make").added(of(&["npm ci", "pip install gunicorn"], "make"));
+        assert_eq!(lines(&added), ["pip install gunicorn"]);
+        assert!(added.done(false).unwrap().covers(&of(&["npm ci"], "make")) && !added.done(false).unwrap().covers(&added));
+        assert_eq!(of(&["npm ci"], "make").done(false), None, "it was not built before");
+        // Cut off before that was done.
+        assert_eq!(lines(&added.clone().and(of(&["npm ci"], "make"))), ["pip install gunicorn"]);
+        let done = Recipe { had: None, ..added };
+        assert_eq!(done, of(&["npm ci", "pip install gunicorn"], "make"));
+    }
+
+    /// Those of the first application were put back under its processes.
+    #[test]
+    fn files_that_are_there_are_not_written_again() {
+        let of = |paths: &[&str]| Recipe {
+            writes: paths.iter().map(|path| ((*path).to_owned(), String::new(), 0o644)).collect(),
+            ..recipe(&[])
+        };
+        let added = of(&["php.ini"]).added(of(&["php.ini", "pool.conf"]));
+        assert_eq!(added.files().map(|(path, ..)| path.as_str()).collect::<Vec<_>>(), ["pool.conf"]);
+        assert_eq!(of(&["php.ini"]).files().count(), 1);
     }
 }

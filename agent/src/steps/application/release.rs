@@ -4,14 +4,17 @@
 //! level, the hooks, `.ebextensions` and a few paths by name are looked at; only the files that are judged by their content
 //! are read. Links are followed within the release and never out of it.
 
+mod places;
 mod text;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub(super) use self::places::tells;
+use self::places::{PROBED, is_entered, is_read};
 use crate::host::{FileKind, Files, HostError, Stat};
 
-/// Entries of one directory that are looked at. A top level with more is not that of an application.
+/// Entries of one directory that are looked at, besides those that say what runs.
 const ENTRIES_LIMIT: usize = 2000;
 
 /// A larger file is not read, in bytes. Files of this kind are a few kilobytes; a hook that is larger is a program.
@@ -19,51 +22,6 @@ pub(crate) const FILE_LIMIT: u64 = 256 << 10;
 
 /// What is read of one release in all, in bytes.
 const TOTAL_LIMIT: u64 = 8 << 20;
-
-/// Directories whose entries are looked at, besides the top level.
-const ENTERED: [&str; 7] = [
-    ".ebextensions",
-    ".platform",
-    ".platform/hooks",
-    ".platform/confighooks",
-    ".platform/nginx",
-    ".platform/nginx/conf.d",
-    ".platform/nginx/conf.d/elasticbeanstalk",
-];
-
-/// Where hooks lie, one directory for each moment.
-const HOOKS: [&str; 2] = [".platform/hooks", ".platform/confighooks"];
-
-/// Paths below the top level that say something by being there.
-const PROBED: [&str; 11] = [
-    ".venv/bin",
-    "META-INF/MANIFEST.MF",
-    "application/__init__.py",
-    "bin/application",
-    "config/application.rb",
-    "public/assets",
-    "public/index.php",
-    "vendor/autoload.php",
-    "vendor/bundle",
-    "web/index.php",
-    "wsgi/__init__.py",
-];
-
-/// Files of the top level that are read.
-const READ: [&str; 12] = [
-    "Buildfile",
-    "Dockerfile",
-    "Dockerrun.aws.json",
-    "Gemfile",
-    "Gemfile.lock",
-    "Procfile",
-    "compose.yaml",
-    "compose.yml",
-    "docker-compose.yaml",
-    "docker-compose.yml",
-    "package.json",
-    "requirements.txt",
-];
 
 /// A release: what was found, by its path in the release, with `/` between the parts.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,7 +69,8 @@ impl Release {
         while let Some((directory, real)) = open.pop() {
             let mut names = files.list(&real).await?;
             if names.len() > ENTRIES_LIMIT {
-                names.truncate(ENTRIES_LIMIT);
+                let rest = names.split_off(ENTRIES_LIMIT);
+                names.extend(rest.into_iter().filter(|name| directory.is_empty() && tells(name)));
                 reader.release.cut.push(if directory.is_empty() { ".".into() } else { directory.clone() });
             }
             for name in names {
@@ -220,20 +179,6 @@ impl Reader<'_> {
     fn note(&mut self, path: &str, entry: Entry) {
         self.release.entries.insert(path.to_owned(), entry);
     }
-}
-
-fn parent(path: &str) -> &str {
-    path.rsplit_once('/').map_or("", |(parent, _)| parent)
-}
-
-fn is_entered(path: &str) -> bool {
-    ENTERED.contains(&path) || HOOKS.contains(&parent(path))
-}
-
-fn is_read(path: &str) -> bool {
-    let is_extension = parent(path) == ".ebextensions" && path.ends_with(".config");
-    let is_of_nginx = path.starts_with(".platform/nginx/conf.d/") && path.ends_with(".conf");
-    READ.contains(&path) || is_extension || is_of_nginx || HOOKS.contains(&parent(parent(path)))
 }
 
 #[cfg(test)]
@@ -350,12 +295,17 @@ mod tests {
         for number in 0..ENTRIES_LIMIT {
             machine.add_file(&format!("/opt/shop/releases/1/files-{number}"), "");
         }
+        for late in ["package.json", "server.js", "shop.jar", "public/index.php", "uploads.txt"] {
+            machine.add_file(&format!("/opt/shop/releases/1/{late}"), "");
+        }
         let release = read(&machine).await;
         assert_eq!(release.entry("Procfile").unwrap().content, Some(Content::TooLarge));
+        assert!(["package.json", "server.js", "shop.jar", "public/index.php"].iter().all(|late| release.is_file(late)));
+        assert!(!release.is_file("uploads.txt"));
         let read: usize = release.entries.keys().filter_map(|path| Some(release.bytes(path)?.len())).sum();
         assert_eq!(read as u64, TOTAL_LIMIT);
         assert_eq!(release.cut, ["."]);
-        assert_eq!(release.within("").count(), ENTRIES_LIMIT);
+        assert_eq!(release.within("").count(), ENTRIES_LIMIT + 4);
     }
 
     #[tokio::test(start_paused = true)]

@@ -54,7 +54,10 @@ async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<
     let Some((slot, (placed, _))) = found.current.and_then(|slot| Some((slot, found.slots[slot as usize].as_ref()?))) else {
         return Ok(Vec::new());
     };
+    // First, also for what waits for a secret: whether it comes up is what is watched.
+    let watched = ground.watch_again().await;
     if !placed.generation.secrets.is_empty() {
+        watched.map_err(explained)?;
         return Ok(placed.generation.secrets.clone());
     }
     let environment = remembered(placed).map_err(|error| Explanation::of(&error))?;
@@ -70,5 +73,6 @@ async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<
     }
     ground.switch(slot).await.map_err(explained)?;
     front::bring_back(slot, &ground).await.map_err(explained)?;
+    watched.map_err(explained)?;
     failed.map_or(Ok(Vec::new()), |error| Err(explained(error)))
 }

@@ -108,7 +108,7 @@ mod tests {
         let text = |text: &str| text.to_owned();
         let process = |name: &str, restarts, since: Option<&str>| Process {
             name: text(name),
-            unit: format!("shop-{name}-2.service"),
+            unit: format!("shop.{name}-2.service"),
             state: text(if since.is_some() { "active" } else { "inactive" }),
             restarts,
             since: since.map(text),

@@ -8,6 +8,7 @@ use super::remark::Remark;
 use crate::failure::Failure;
 use crate::host::HostError;
 use crate::step::fields::{Excerpt, rounded};
+use crate::steps::claiming::ClaimingError;
 use crate::template::TemplateError;
 
 /// Why an application does not serve, or not in the release that is wanted.
@@ -87,11 +88,23 @@ pub(crate) enum ApplicationError {
     },
     #[error("{source}{}", going_on(kept.as_deref()))]
     Container { source: Box<ContainerError>, kept: Option<Box<str>> },
+    /// What is done by one application at a time.
+    #[error("another application {what} took longer than this one has time")]
+    Turn { what: &'static str },
     /// Nothing is known of what serves.
     #[error("a release serves of which ingot's record is gone or cannot be read")]
     Lost,
+    /// Of what one instance does for all.
+    #[error("{source}{}", going_on(kept.as_deref()))]
+    Claiming { source: Box<ClaimingError>, kept: Option<Box<str>> },
     #[error(transparent)]
     Host(HostError),
+}
+
+impl From<ClaimingError> for ApplicationError {
+    fn from(source: ClaimingError) -> Self {
+        Self::Claiming { source: Box::new(source), kept: None }
+    }
 }
 
 impl From<ContainerError> for ApplicationError {
@@ -123,6 +136,7 @@ impl ApplicationError {
         | Self::Entry { kept, .. }
         | Self::Appended { kept, .. }
         | Self::Container { kept, .. }
+        | Self::Claiming { kept, .. }
         | Self::Elsewhere { kept, .. } = &mut self
         {
             *kept = version.map(Into::into);
@@ -155,12 +169,18 @@ impl Failure for ApplicationError {
                 Some(format!("have it listen on $PORT; if it cannot, set `port: {}` and `overlap: false`", at.port()))
             }
             Self::Container { source, .. } => source.hint(),
+            Self::Turn { .. } => Some("give this application a longer `timeout:`, or find out what the other one waits for".into()),
+            Self::Claiming { source, .. } => source.hint(),
             Self::Lost => Some("stop its units, remove its link below /run/ingot/proxy, and run `ingot boot`".into()),
             Self::Appended { .. } => {
                 Some("set the variable under `environment:` of the application, as a reference where it is a secret".into())
             }
             Self::Entry { source, .. } | Self::Host(source) => source.hint(),
         }
+    }
+
+    fn is_unreachable(&self) -> bool {
+        matches!(self, Self::Claiming { source, .. } if source.is_unreachable())
     }
 
     fn is_transient(&self) -> bool {

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 use super::change::Change;
 use super::release::{self, Layout, Mark, Release};
 use super::trouble::BundleError;
+use crate::gather::Gather as _;
 use crate::host::{Attributes, FileKind};
-use crate::step::Context;
+use crate::json::of_bytes;
+use crate::step::{Context, InForce};
 use crate::steps::application;
 
 /// No mark is nearly as long.
@@ -26,6 +28,8 @@ pub(super) struct Found {
     pub(super) staged: Vec<PathBuf>,
     /// Releases that applications run.
     pub(super) in_use: BTreeSet<PathBuf>,
+    /// Those of which one is what a reboot goes back to, while another one is tried.
+    pub(super) in_force: BTreeSet<String>,
     /// What is at the wanted release's place.
     pub(super) wanted: Option<(FileKind, Attributes)>,
     /// What is at the place of its only file, where it has just one.
@@ -53,13 +57,16 @@ pub(super) async fn find(layout: Layout<'_>, wanted: &Release, cx: &Context<'_>)
             let (read, stat) = (host.files.read(&path, MARK_LIMIT).await, host.files.stat(&path).await);
             let (Some(content), Some(stat)) = (read.map_err(BundleError::Host)?, stat.map_err(BundleError::Host)?) else { continue };
             // One that cannot be read says nothing: the release is fetched anew if it is wanted, and left alone if not.
-            let Ok(mark) = serde_json::from_slice(&content) else { continue };
+            let Ok(mark) = of_bytes(&content) else { continue };
             let directory = host.files.stat(&layout.release(version)).await.map_err(BundleError::Host)?;
             let is_there = directory.is_some_and(|stat| stat.kind == FileKind::Directory);
             found.marks.insert(version.to_owned(), Marked { mark, changed_ns: stat.changed_ns, is_there });
         }
     }
     found.in_use = application::in_use(host, &cx.world.record).await.map_err(BundleError::Host)?;
+    if let Some(in_force) = &cx.world.in_force {
+        found.in_force = spared(in_force, &found.marks);
+    }
     let stat = host.files.stat(&layout.release(&wanted.version)).await.map_err(BundleError::Host)?;
     found.wanted = stat.map(|stat| (stat.kind, stat.attributes));
     if let Some(path) = layout.file(wanted) {
@@ -69,12 +76,26 @@ pub(super) async fn find(layout: Layout<'_>, wanted: &Release, cx: &Context<'_>)
     Ok(found)
 }
 
-/// Decides what to do.
+/// What may be the release in force: by its digest or, of a bundle whose digest is another one, by its name.
+fn spared(in_force: &InForce, marks: &BTreeMap<String, Marked>) -> BTreeSet<String> {
+    let (mut by_digest, mut by_name) = (BTreeSet::new(), BTreeSet::new());
+    for (version, Marked { mark, .. }) in marks {
+        if in_force.has(&mark.sha256) {
+            by_digest.insert(version.clone());
+        } else if in_force.may_have(&mark.source) {
+            by_name.insert(version.clone());
+        }
+    }
+    if by_digest.is_empty() { by_name } else { by_digest }
+}
+
+/// Decides what to do. Unless the bundle `leads`, an application has `current` lead to another release than it does.
 pub(super) fn changes(
     layout: Layout<'_>,
     wanted: &Release,
     attributes: Attributes,
     keep: usize,
+    leads: bool,
     found: &Found,
 ) -> Result<Vec<Change>, BundleError> {
     let mark = found.marks.get(&wanted.version);
@@ -104,7 +125,7 @@ pub(super) fn changes(
         changes.push(Change::HandOver { release: layout.release(&wanted.version), attributes, file });
     }
     let target = release::target(&wanted.version);
-    if found.current.as_deref() != Some(&*target) {
+    if found.current.is_none() || (leads && found.current.as_deref() != Some(&*target)) {
         changes.push(Change::Switch { link: layout.current(), from: found.current.clone(), to: target });
     }
     let current = found.current.as_deref().and_then(release::version_of);
@@ -114,10 +135,12 @@ pub(super) fn changes(
     Ok(changes)
 }
 
-/// Releases beyond what is kept, the oldest. What `current` leads to is never among them: it may be running.
+/// Releases beyond what is kept, the oldest. What `current` leads to is never among them: it may be running. Nor is the one
+/// in force: a reboot goes back to it, and S3 may not have it any more.
 fn outlived(wanted: &Release, current: Option<&str>, keep: usize, found: &Found) -> Vec<String> {
-    let is_kept = |version: &str| version == wanted.version || Some(version) == current;
-    let kept = 1 + usize::from(current.is_some_and(|current| current != wanted.version && found.marks.contains_key(current)));
+    let spared: BTreeSet<&str> = current.into_iter().chain(found.in_force.iter().map(String::as_str)).chain([&*wanted.version]).gather();
+    let is_kept = |version: &str| spared.contains(version);
+    let kept = spared.iter().filter(|version| **version == wanted.version || found.marks.contains_key(**version)).count();
     let mut others: Vec<(&String, &Marked)> = found.marks.iter().filter(|(version, _)| !is_kept(version)).collect();
     // Those that are not whole count for nothing, and go first.
     others.sort_unstable_by_key(|(_, marked)| (!(marked.mark.whole && marked.is_there), std::cmp::Reverse(marked.changed_ns)));
@@ -179,7 +202,7 @@ mod tests {
         if found.marks.get(&wanted.version).is_some_and(|marked| marked.is_there) {
             found.wanted = Some((FileKind::Directory, ATTRIBUTES));
         }
-        match changes(Layout(Path::new("/app")), wanted, ATTRIBUTES, keep, &found) {
+        match changes(Layout(Path::new("/app")), wanted, ATTRIBUTES, keep, true, &found) {
             Ok(changes) => changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             Err(error) => error.to_string(),
         }
@@ -196,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn current_is_left_to_the_application_that_runs_it() {
+        let lines = |found: Found| {
+            let changes = changes(Layout(Path::new("/app")), &wanted("2"), ATTRIBUTES, 1, false, &found).unwrap();
+            changes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        };
+        assert_eq!(lines(found(Some("1"), &["1"])), "unpack s3://shop/x.tar to /app/releases/2");
+        // As long as nothing serves, it leads nobody astray.
+        assert_eq!(lines(found(None, &[])), "unpack s3://shop/x.tar to /app/releases/2; switch /app/current to releases/2");
+    }
+
+    #[test]
     fn goes_back_to_what_is_kept_without_fetching() {
         assert_eq!(lines("1", 3, found(Some("2"), &["1", "2"])), "switch /app/current from releases/2 to releases/1");
     }
@@ -207,6 +241,30 @@ mod tests {
         assert!(lines("5", 1, four()).ends_with("releases/5; remove /app/releases/3; remove /app/releases/2; remove /app/releases/1"));
         assert_eq!(lines("4", 1, four()), "remove /app/releases/3; remove /app/releases/2; remove /app/releases/1");
         assert_eq!(lines("4", 9, four()), "");
+    }
+
+    /// Several releases that failed late, one after the other, pushed out the one that a reboot goes back to.
+    #[test]
+    fn the_release_in_force_stays_while_others_are_tried() {
+        let tried = || Found { in_force: ["1".to_owned()].into(), ..found(Some("3"), &["1", "2", "3"]) };
+        assert!(lines("4", 3, tried()).ends_with("to releases/4; remove /app/releases/2"), "{}", lines("4", 3, tried()));
+        assert!(lines("4", 1, tried()).ends_with("to releases/4; remove /app/releases/2"), "{}", lines("4", 1, tried()));
+        let in_force = InForce { name: Some("v1".into()), sha256: Some("12".into()) };
+        assert!(in_force.may_have("s3://shop/app-v1.tar") && in_force.may_have("s3://shop/app-v1-rc1.tar"));
+        assert!(!in_force.may_have("s3://shop/app-v10.tar") && in_force.has("12") && !in_force.has("34"));
+    }
+
+    /// A later release whose name begins with that of the one in force was taken for it.
+    #[test]
+    fn the_release_in_force_is_known_by_its_digest_and_else_all_that_may_be_it_stay() {
+        let mut marks = found(None, &["1", "2", "3"]).marks;
+        for (version, name) in [("1", "v1"), ("2", "v1-rc1"), ("3", "v2")] {
+            marks.get_mut(version).unwrap().mark.source = format!("s3://shop/app-{name}.tar");
+        }
+        let spared = |sha256: Option<String>| Vec::from_iter(spared(&InForce { name: Some("v1".into()), sha256 }, &marks));
+        assert_eq!(spared(Some(marks["1"].mark.sha256.clone())), ["1"]);
+        assert_eq!(spared(Some("12".into())), ["1", "2"]);
+        assert_eq!(spared(None), ["1", "2"]);
     }
 
     #[test]

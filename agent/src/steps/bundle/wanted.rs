@@ -20,7 +20,10 @@ impl Bundle {
         let place = match &fields.parameter {
             Some(name) => {
                 let name = rendered(name, "parameter", cx)?;
-                match cx.world.aws.parameters.get(&name).await.map_err(BundleError::Fetch)? {
+                cx.asking(format!("for parameter {name}"));
+                let value = cx.world.aws.parameters.get(&name).await.map_err(BundleError::Fetch)?;
+                cx.answered();
+                match value {
                     ParameterValue::Text(text) => text.expose().trim().to_owned(),
                     ParameterValue::List(_) => {
                         let what = format!("the parameter {name} is a list, and names no one release");

@@ -96,6 +96,7 @@ impl Database {
 }
 
 async fn managed(secret: &MasterSecret, cx: &Context<'_>) -> Result<Login, DatabaseError> {
+    cx.asking(format!("for secret {}", secret.arn));
     let request = SecretRequest { id: secret.arn.clone(), version: SecretVersion::Current };
     let value = match cx.world.aws.secrets.get(&request).await.map_err(DatabaseError::Secret)? {
         SecretValue::Text(text) => serde_json::from_str(text.expose()).unwrap_or(Value::Null),

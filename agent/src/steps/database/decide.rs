@@ -157,6 +157,7 @@ impl Database {
             OrMap::Map(newest) => (None, rendered(&newest.newest_with_tags, cx)?),
         };
         let query = SnapshotQuery { kind, id, tags };
+        cx.asking("for RDS to say which snapshots there are");
         let newest = newest(&query, cx.world.aws.rds.snapshots(&query).await.map_err(DatabaseError::Rds)?)?;
         Ok((query.id.unwrap_or(newest.id), newest.engine))
     }
@@ -174,7 +175,11 @@ fn render(text: &Text, cx: &Context<'_>) -> Result<String, DatabaseError> {
 }
 
 fn rendered(tags: &BTreeMap<String, Text>, cx: &Context<'_>) -> Result<BTreeMap<String, String>, DatabaseError> {
-    tags.iter().map(|(key, value)| Ok((key.clone(), render(value, cx)?))).collect()
+    let mut rendered = BTreeMap::new();
+    for (key, value) in tags {
+        rendered.insert(key.clone(), render(value, cx)?);
+    }
+    Ok(rendered)
 }
 
 #[cfg(test)]

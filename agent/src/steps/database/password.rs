@@ -31,6 +31,7 @@ pub(super) async fn set(database: &Database, cx: &Context<'_>) -> Result<(), Dat
             None => drop(wait::until_login(&name, found.clone(), &target, true, &wait).await?),
         }
     }
+    cx.asking(format!("for RDS to note that {} has its password", name.id));
     cx.world.aws.rds.remove_tag(&found.arn, PASSWORD).await.map_err(DatabaseError::Rds)?;
     // Until RDS shows that, the next look would find it undone.
     wait::seen(&name, |found| !decide::is_pending(found), cx).await
@@ -67,7 +68,7 @@ async fn set_to(
 async fn have_managed(name: &Name, wait: &Wait<'_>) -> Result<(), DatabaseError> {
     let mut pauses = Backoff::DATABASE_OF_A_FLEET.pauses();
     let found = loop {
-        let found = wait::described(name, wait.context()).await?;
+        let found = wait::described(name, wait).await?;
         decide::fit(name, &found)?;
         if found.endpoint.is_some() {
             break found;
@@ -99,6 +100,7 @@ async fn change(
 ) -> Result<(), DatabaseError> {
     let cx = wait.context();
     let (mut pauses, mut status) = (Backoff::DATABASE.pauses(), status.to_owned());
+    wait.asks(&format!("take the password of {}", name.id));
     loop {
         let busy = match cx.world.aws.rds.set_password(name, password).await {
             Ok(()) => return Ok(()),
@@ -107,7 +109,7 @@ async fn change(
         };
         let what = format!("{} to be in a state to get its password ({status})", name.id);
         wait.pause(&what, &|| busy.hint(), pauses.next()).await?;
-        let found = wait::described(name, cx).await?;
+        let found = wait::described(name, wait).await?;
         decide::fit(name, &found)?;
         if is_done(&found).await? {
             return Ok(());

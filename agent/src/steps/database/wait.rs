@@ -59,6 +59,19 @@ impl<'a> Wait<'a> {
         self.cx
     }
 
+    /// Says what RDS is asked for, unless something else is waited for already, of which this is only a look.
+    pub(super) fn asking(&self, what: &str) {
+        if self.said.borrow().0.is_empty() {
+            self.cx.asking(format!("for RDS to {what}"));
+        }
+    }
+
+    /// Says it in any case.
+    pub(super) fn asks(&self, what: &str) {
+        self.said.take();
+        self.asking(what);
+    }
+
     fn waited(&self) -> Duration {
         self.cx.host().clock.elapsed().saturating_sub(self.begun)
     }
@@ -112,6 +125,7 @@ pub(super) async fn seen(name: &Name, as_wanted: impl Fn(&rds::Database) -> bool
     let wait = Wait::new(cx);
     let mut pauses = Backoff::DATABASE.pauses();
     loop {
+        wait.asking(&format!("describe {}", name.id));
         match cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)? {
             Some(found) if as_wanted(&found) => return Ok(()),
             None if wait.waited() >= UNSEEN => return Err(Unsuitable::Missing { kind: name.kind, id: name.id.clone() }.into()),
@@ -149,7 +163,7 @@ pub(super) async fn attempt(database: &Database, wait: &Wait<'_>) -> Result<Opti
 pub(super) async fn with_endpoint(database: &Database, name: &Name, wait: &Wait<'_>) -> Result<(rds::Database, Target), DatabaseError> {
     let mut pauses = Backoff::DATABASE_OF_A_FLEET.pauses();
     loop {
-        let found = described(name, wait.cx).await?;
+        let found = described(name, wait).await?;
         decide::fit(name, &found)?;
         if let Some(target) = database.target(name, &found, wait.cx).await? {
             return Ok((found, target));
@@ -229,6 +243,11 @@ async fn without_members(cluster: &rds::Database, cx: &Context<'_>) -> Option<Un
     hopeless
 }
 
+/// Says that a database is asked for a login: it may take the connection, and say nothing.
+pub(super) fn knocks(name: &str, cx: &Context<'_>) {
+    cx.waiting(format!("for {name} to take logins (no answer yet)"));
+}
+
 /// Knocks until a login is taken, or what is said will not pass.
 async fn knocking(
     name: &str,
@@ -237,6 +256,7 @@ async fn knocking(
     patient: impl AsyncFn(&Refusal) -> Result<bool, DatabaseError>,
     wait: &Wait<'_>,
 ) -> Result<Server, DatabaseError> {
+    knocks(name, wait.cx);
     loop {
         let refusal = match wait.cx.net().databases.knock(target).await {
             Ok(server) => return Ok(server),
@@ -256,7 +276,8 @@ async fn knocking(
 }
 
 /// A database that is known to be there.
-pub(super) async fn described(name: &Name, cx: &Context<'_>) -> Result<rds::Database, DatabaseError> {
-    let found = cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?;
+pub(super) async fn described(name: &Name, wait: &Wait<'_>) -> Result<rds::Database, DatabaseError> {
+    wait.asking(&format!("describe {}", name.id));
+    let found = wait.cx.world.aws.rds.database(name).await.map_err(DatabaseError::Rds)?;
     Ok(found.ok_or_else(|| Unsuitable::Missing { kind: name.kind, id: name.id.clone() })?)
 }

@@ -36,7 +36,7 @@ const NOT_FILESYSTEMS: &[&str] = &[
 
 impl Mount {
     pub(super) async fn inspect_block(&self, options: Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
-        let at = &cx.host().files.resolved(Path::new(cx.key())).await.map_err(MountError::Host)?;
+        let at = &cx.host().files.mount_point(Path::new(cx.key())).await.map_err(MountError::Host)?;
         let (disk, device) = self.block(cx).await?;
         let table = cx.host().mounts.table().await.map_err(MountError::Host)?;
         let content = cx.host().disks.content(&device.node).await.map_err(MountError::Host)?;
@@ -99,7 +99,7 @@ impl Mount {
 
     /// A bind mount, a network filesystem, or one of the kernel's own.
     pub(super) async fn inspect_other(&self, options: Options, cx: &Context<'_>) -> Result<Vec<Change>, MountError> {
-        let at = &cx.host().files.resolved(Path::new(cx.key())).await.map_err(MountError::Host)?;
+        let at = &cx.host().files.mount_point(Path::new(cx.key())).await.map_err(MountError::Host)?;
         let kind = self.kind.clone().unwrap_or_default();
         let source = match &self.device {
             Some(device) => render(device, cx)?,

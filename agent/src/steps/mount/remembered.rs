@@ -154,7 +154,10 @@ impl Away {
             Self::NoDisk(volume) => format!("there is no disk that says it is {volume}"),
             Self::NoPartition(number) => format!("its disk has no partition {number} any more"),
             Self::Content(found) => format!("its disk holds {found}, to be looked at first"),
-            Self::Host(error) => Explanation::of(error).message,
+            Self::Host(error) => {
+                let why = Explanation::of(error);
+                [vec![why.message], why.causes].concat().join(": ")
+            }
         }
     }
 }

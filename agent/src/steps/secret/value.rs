@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::aws::{ParameterValue, SecretValue};
+use crate::gather::Gather as _;
 use crate::number;
 use crate::step::HasFields;
 
@@ -76,7 +77,7 @@ fn leaf(parameter: &ParameterValue) -> Value {
 pub(super) fn tree(path: &str, found: &[(String, ParameterValue)]) -> Result<Value, LeafAndBranch> {
     let segments = |name: &str| name.split('/').filter(|segment| !segment.is_empty()).map(str::to_owned).collect::<Vec<_>>();
     let named = |segments: &[String]| format!("{}/{}", path.trim_end_matches('/'), segments.join("/"));
-    let leaves: BTreeSet<Vec<String>> = found.iter().map(|(name, _)| segments(name)).collect();
+    let leaves: BTreeSet<Vec<String>> = found.iter().map(|(name, _)| segments(name)).gather();
     let mut root = Value::Object(Map::new());
     for (name, parameter) in found {
         let segments = segments(name);

@@ -10,6 +10,7 @@ use std::path::Path;
 use super::trouble::{ServiceError, show};
 use crate::address::Address;
 use crate::failure::Objection;
+use crate::gather::Gather as _;
 use crate::host::Unit;
 use crate::host::units::file::{drop_in_directories, template_of};
 use crate::step::{Context, Written};
@@ -46,7 +47,7 @@ pub(super) fn inputs(done: BTreeSet<Address>) -> BTreeSet<Address> {
         "commands" | "bundles" => true,
         _ => false,
     };
-    done.into_iter().filter(is_input).collect()
+    done.into_iter().filter(is_input).gather()
 }
 
 /// Has systemd read its unit files again, unless another service of this boot has had it do so meanwhile.

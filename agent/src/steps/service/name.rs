@@ -8,6 +8,11 @@ const KINDS: [&str; 6] = ["service", "socket", "target", "timer", "path", "mount
 /// Kinds that can be reloaded. Source: systemctl(1).
 const RELOADED: [&str; 2] = ["service", "mount"];
 
+/// What the name of a unit is of. Source: systemd.unit(5).
+fn is_of_a_unit(character: char) -> bool {
+    character.is_ascii_alphanumeric() || ":-_.\\@".contains(character)
+}
+
 /// What is wrong with `key` as the name of a unit that is to be started.
 pub(super) fn objection(key: &str) -> Option<Objection> {
     let no_unit = || {
@@ -17,6 +22,10 @@ pub(super) fn objection(key: &str) -> Option<Objection> {
     let Some((stem, kind)) = key.rsplit_once('.').filter(|(stem, _)| !stem.is_empty() && !key.contains('/')) else {
         return no_unit();
     };
+    if let Some(wrong) = key.chars().find(|character| !is_of_a_unit(*character)) {
+        let message = format!("`{key}` is not the name of a unit: it holds `{wrong}`");
+        return Some(Objection::new(message, "write letters, digits and : - _ . @ \\ alone; the name of a step is no template"));
+    }
     let instead = match kind {
         "automount" => format!("use `mounts:`, or name {stem}.mount"),
         "swap" => "use `mounts:` with `type: swap`".to_owned(),
@@ -49,13 +58,26 @@ mod tests {
 
     #[test]
     fn a_name_says_whether_a_unit_can_be_started() {
-        for name in ["a.service", "a@b.service", "a-b.socket", "srv-data.mount", "multi-user.target", "a@b@c.timer", "x.y.path"] {
+        for name in [
+            "a.service",
+            "a@b.service",
+            "a-b.socket",
+            "srv-data.mount",
+            "multi-user.target",
+            "a@b@c.timer",
+            "x.y.path",
+            "srv-a\\x20b.mount",
+            "a:b_c.service",
+        ] {
             assert_eq!(objection(name), None, "{name}");
         }
         for (name, says) in [
             ("a", "`a` is not the name of a unit"),
             (".service", "`.service` is not the name of a unit"),
             ("a/b.service", "`a/b.service` is not the name of a unit"),
+            ("a b.service", "`a b.service` is not the name of a unit: it holds ` `"),
+            ("{{values.a}}.service", "`{{values.a}}.service` is not the name of a unit: it holds `{`"),
+            ("ä.service", "`ä.service` is not the name of a unit: it holds `ä`"),
             ("a.srvice", "`a.srvice` is not the name of a unit"),
             ("a@.service", "a@.service is a template unit, which cannot be started without an instance"),
             ("srv.automount", "srv.automount cannot be a service: ingot does not start automount units"),

@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::evidence::{Evidence, On};
+use crate::aws::arn::check_target_group;
 use crate::aws::autoscaling::GROUP_TAG;
 use crate::failure::Objection;
 use crate::text::Text;
@@ -12,13 +14,15 @@ use crate::text::Text;
 pub(super) const STACK_TAG: &str = "aws:cloudformation:stack-name";
 pub(super) const RESOURCE_TAG: &str = "aws:cloudformation:logical-id";
 
-/// A report of the result of the boot, to CloudFormation or Auto Scaling.
+/// A report of the result of the boot, to CloudFormation, to Auto Scaling or into S3.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(try_from = "Fields")]
 #[schemars(with = "Fields")]
 pub(crate) struct Signal {
     pub(super) to: To,
     pub(super) instance: Text,
+    /// Target groups that find this instance healthy before a success is told.
+    pub(super) targets: Vec<Text>,
 }
 
 #[derive(Debug, Clone)]
@@ -26,6 +30,7 @@ pub(super) enum To {
     Resource { stack: Named, resource: Named },
     WaitCondition(WaitUrl),
     Hook { name: Option<Text>, group: Named },
+    Evidence(Evidence),
 }
 
 impl Signal {
@@ -35,20 +40,36 @@ impl Signal {
             To::Resource { stack, resource } => vec![&stack.text, &resource.text],
             To::WaitCondition(WaitUrl(url)) => vec![url],
             To::Hook { name, group } => name.iter().chain([&group.text]).collect(),
+            // It is named by what the report says.
+            To::Evidence(Evidence { s3, logs, .. }) => return [s3].into_iter().chain(logs).collect(),
         };
-        to.into_iter().chain([&self.instance]).collect()
+        to.into_iter().chain([&self.instance]).chain(&self.targets).collect()
+    }
+
+    /// What is wrong with target groups that are written out.
+    pub(super) fn wrong_targets(&self) -> impl Iterator<Item = Objection> {
+        self.targets.iter().filter(|target| target.is_plain()).filter_map(|target| check_target_group(target.raw()).err())
     }
 }
 
-/// A report of the result of the boot, to CloudFormation or Auto Scaling.
+/// A report of the result of the boot, to CloudFormation, to Auto Scaling or into S3.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("oneOf" = [{"required": ["cloudformation"]}, {"required": ["lifecycle_hook"]}]))]
+#[schemars(extend("oneOf" = [{"required": ["cloudformation"]}, {"required": ["lifecycle_hook"]}, {"required": ["s3"]}]))]
+#[schemars(extend("dependentRequired" = {"targets": ["cloudformation"], "logs": ["s3"], "on": ["s3"]}))]
 struct Fields {
     /// Stack that waits for its resource: by a CreationPolicy, an UpdatePolicy or a wait condition.
     cloudformation: Option<StackFields>,
     /// Launch lifecycle hook of an Auto Scaling group.
     lifecycle_hook: Option<HookFields>,
+    /// Bucket and prefix for the evidence of the boot: `s3://BUCKET/PREFIX/`.
+    s3: Option<Text>,
+    /// ARNs of target groups. SUCCESS is signaled once all of them find this instance healthy. Default: none.
+    targets: Option<Vec<Text>>,
+    /// Units whose journal since the start of the machine is part of the evidence; `shop-*` names several. Default: none.
+    logs: Option<Vec<Text>>,
+    /// Which boots leave evidence. Default: `failure`.
+    on: Option<On>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -76,18 +97,32 @@ impl TryFrom<Fields> for Signal {
     type Error = Objection;
 
     fn try_from(fields: Fields) -> Result<Self, Objection> {
-        let to = match (fields.cloudformation, fields.lifecycle_hook) {
-            (Some(StackFields { stack: None, resource: None, wait_condition_url: Some(url) }), None) => To::WaitCondition(WaitUrl(url)),
-            (Some(StackFields { wait_condition_url: Some(_), .. }), None) => {
+        let Fields { cloudformation, lifecycle_hook, s3, targets, logs, on } = fields;
+        if s3.is_none() && (logs.is_some() || on.is_some()) {
+            return Err(Objection::new("`logs` and `on` are about evidence", "give them to a signal with `s3:`"));
+        }
+        if cloudformation.is_none() && targets.is_some() {
+            let hint = "give them to a `cloudformation` signal: a load balancer gets to know the instance after its hook";
+            return Err(Objection::new("`targets` are waited for before a stack is told", hint));
+        }
+        let to = match (cloudformation, lifecycle_hook, s3) {
+            (Some(StackFields { stack: None, resource: None, wait_condition_url: Some(url) }), None, None) => {
+                To::WaitCondition(WaitUrl(url))
+            }
+            (Some(StackFields { wait_condition_url: Some(_), .. }), None, None) => {
                 return Err(Objection::new("`wait_condition_url` says all there is to say", "leave `stack` and `resource` out"));
             }
-            (Some(StackFields { stack, resource, .. }), None) => {
+            (Some(StackFields { stack, resource, .. }), None, None) => {
                 To::Resource { stack: Named::or_tag(stack, STACK_TAG), resource: Named::or_tag(resource, RESOURCE_TAG) }
             }
-            (None, Some(HookFields { name, group })) => To::Hook { name, group: Named::or_tag(group, GROUP_TAG) },
-            _ => return Err(Objection::new("a signal goes to one who waits", "write `cloudformation: {}` or `lifecycle_hook: {}`")),
+            (None, Some(HookFields { name, group }), None) => To::Hook { name, group: Named::or_tag(group, GROUP_TAG) },
+            (None, None, Some(s3)) => To::Evidence(Evidence { s3, logs: logs.unwrap_or_default(), on: on.unwrap_or_default() }),
+            _ => {
+                let hint = "write one of `cloudformation: {}`, `lifecycle_hook: {}` and `s3: s3://BUCKET/PREFIX/`";
+                return Err(Objection::new("a signal goes to one receiver", hint));
+            }
         };
-        Ok(Self { to, instance: Text::new("{{instance.id}}") })
+        Ok(Self { to, instance: Text::new("{{instance.id}}"), targets: targets.unwrap_or_default() })
     }
 }
 

@@ -44,9 +44,11 @@ pub(super) async fn keep(signal: &Signal, cx: &Context<'_>) {
         match cx.world.aws.groups.heartbeat(&action).await {
             Ok(()) => {
                 attempt = 0;
+                // The shortest timeout there is, where it is not known.
+                cx.world.waiting.hook_lasts(cx.address, cx.host().clock.elapsed() + 3 * every);
                 cx.host().clock.sleep(every).await;
             }
-            Err(error) if no_action(&error) => return,
+            Err(error) if no_action(&error) => return cx.world.waiting.hook_is_over(cx.address),
             Err(error) => {
                 attempt += 1;
                 let transient = error.is_transient();

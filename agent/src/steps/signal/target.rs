@@ -5,7 +5,9 @@
 
 use super::fields::{Named, RESOURCE_TAG, STACK_TAG, Signal, To, WaitUrl};
 use super::trouble::SignalError;
+use crate::aws::arn::check_target_group;
 use crate::aws::autoscaling::{Hook, LifecycleAction};
+use crate::aws::s3::Source;
 use crate::digest::Sha256;
 use crate::step::Context;
 use crate::text::SecretText;
@@ -34,6 +36,7 @@ pub(super) enum Target {
         digest: String,
     },
     Hook(LifecycleAction),
+    Evidence(Source),
 }
 
 impl Signal {
@@ -47,7 +50,11 @@ impl Signal {
                 let (stack, resource) = (stack.filled(cx)?, resource.filled(cx)?);
                 let tags = match (&stack, &resource) {
                     (Some(_), Some(_)) => Default::default(),
-                    _ => cx.world.aws.ec2.tags(&self.instance(cx)?).await.map_err(SignalError::FindTags)?,
+                    _ => {
+                        let instance = self.instance(cx)?;
+                        cx.asking(format!("for EC2 to show the tags of {instance}"));
+                        cx.world.aws.ec2.tags(&instance).await.map_err(SignalError::FindTags)?
+                    }
                 };
                 let or_tag =
                     |found: Option<String>, tag: &'static str| found.or_else(|| tags.get(tag).cloned()).ok_or(SignalError::NoTag { tag });
@@ -59,15 +66,31 @@ impl Signal {
                 let digest = Sha256::of(url.expose().as_bytes()).short(6);
                 Ok(Target::WaitCondition { url, digest })
             }
+            To::Evidence(evidence) => evidence.place(cx).map(Target::Evidence),
             To::Hook { .. } => {
                 let (group, instance) = self.group(cx).await?;
                 let hook = match self.hook_name(cx)? {
                     Some(name) => name,
-                    None => only(cx.world.aws.groups.launch_hooks(&group).await.map_err(SignalError::FindHook)?, &group)?.name,
+                    None => {
+                        cx.asking(format!("for Auto Scaling to show the hooks of {group}"));
+                        only(cx.world.aws.groups.launch_hooks(&group).await.map_err(SignalError::FindHook)?, &group)?.name
+                    }
                 };
                 Ok(Target::Hook(LifecycleAction { group, hook, instance }))
             }
         }
+    }
+
+    /// The ARNs of the target groups that a success waits for.
+    pub(super) fn groups(&self, cx: &Context<'_>) -> Result<Vec<String>, SignalError> {
+        let group = |text| {
+            let group = cx.render(text).map_err(SignalError::Render)?.expose().to_owned();
+            match check_target_group(&group) {
+                Err(objection) if cx.placeholder().is_none() => Err(SignalError::Place(objection)),
+                _ => Ok(group),
+            }
+        };
+        self.targets.iter().map(group).collect()
     }
 
     /// The group whose hook waits, and the instance it waits for.
@@ -76,7 +99,10 @@ impl Signal {
         let To::Hook { group, .. } = &self.to else { return Err(SignalError::NoGroup { instance }) };
         let group = match group.filled(cx)? {
             Some(group) => Some(group),
-            None => cx.world.aws.groups.group_of(&instance).await.map_err(SignalError::FindGroup)?,
+            None => {
+                cx.asking(format!("for Auto Scaling to show the group of {instance}"));
+                cx.world.aws.groups.group_of(&instance).await.map_err(SignalError::FindGroup)?
+            }
         };
         match group {
             Some(group) => Ok((group, instance)),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::seen::{self, Seen};
 use crate::aws::{AwsError, AwsErrorKind};
-use crate::failure::Failure;
+use crate::failure::{Failure, Objection};
 use crate::template::TemplateError;
 
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +27,14 @@ pub(crate) enum SignalError {
     FindHook(#[source] AwsError),
     #[error("no heartbeat was sent")]
     Heartbeat(#[source] AwsError),
+    #[error("cannot find out whether this instance is healthy behind its load balancer")]
+    FindHealth(#[source] AwsError),
+    #[error("this instance is not healthy behind its load balancer{}: {}", seen::after(*waited), seen::listed(seen))]
+    Unhealthy { waited: Duration, seen: Vec<Seen> },
+    #[error("{}", .0.message)]
+    Place(Objection),
+    #[error("the evidence is {size} bytes long without any journal, more than 1 MiB")]
+    TooLarge { size: usize },
     #[error(transparent)]
     Refused(AwsError),
 }
@@ -37,9 +46,12 @@ fn listed(names: &[String]) -> String {
 impl SignalError {
     fn aws(&self) -> Option<&AwsError> {
         match self {
-            Self::FindTags(error) | Self::FindGroup(error) | Self::FindHook(error) | Self::Heartbeat(error) | Self::Refused(error) => {
-                Some(error)
-            }
+            Self::FindTags(error)
+            | Self::FindGroup(error)
+            | Self::FindHook(error)
+            | Self::FindHealth(error)
+            | Self::Heartbeat(error)
+            | Self::Refused(error) => Some(error),
             _ => None,
         }
     }
@@ -61,6 +73,9 @@ impl Failure for SignalError {
             }
             Self::WhichHook { names, .. } if names.is_empty() => "give the group a launch hook, or take this signal out".into(),
             Self::WhichHook { .. } => "name one of them: `lifecycle_hook: { name: … }`".into(),
+            Self::Unhealthy { seen, .. } => return seen.first().map(|seen| seen.hint().into()),
+            Self::Place(objection) => objection.hint.clone(),
+            Self::TooLarge { .. } => "make the document smaller, or take the evidence out".into(),
             Self::NoHook { .. } => "correct the name of the hook in the document".into(),
             Self::FindHook(_) if denied => "allow autoscaling:DescribeLifecycleHooks on * in the instance's role".into(),
             // Of a URL that is signed no role is asked.
@@ -70,9 +85,12 @@ impl Failure for SignalError {
             Self::Refused(error) if error.operation == "PUT" && error.kind == AwsErrorKind::NoEndpoint => {
                 "give it what `Ref` of the wait condition's handle says".into()
             }
-            Self::FindTags(error) | Self::FindGroup(error) | Self::FindHook(error) | Self::Heartbeat(error) | Self::Refused(error) => {
-                return error.hint();
-            }
+            Self::FindTags(error)
+            | Self::FindGroup(error)
+            | Self::FindHook(error)
+            | Self::FindHealth(error)
+            | Self::Heartbeat(error)
+            | Self::Refused(error) => return error.hint(),
         })
     }
 

@@ -10,6 +10,7 @@ use super::waiting::still;
 use crate::aws::AwsError;
 use crate::aws::ec2::{Here, VolumeQuery};
 use crate::backoff::Backoff;
+use crate::gather::Gather as _;
 use crate::host::disks::{Disk, DiskWatch, Wanted};
 use crate::step::Context;
 use crate::step::device_name::bare;
@@ -44,16 +45,17 @@ pub(super) async fn attach(volume: &str, reused: bool, ready: bool, cx: &Context
         available(volume, reused, cx).await?;
     }
     let ec2 = &cx.world.aws.ec2;
+    cx.asking(format!("for EC2 to attach {volume}"));
     let here = ec2.here().await.map_err(VolumeError::Ec2)?;
     let attached = VolumeQuery { attached_to: Some(here.instance.clone()), ..VolumeQuery::default() };
     let attached = cx.unthrottled(|| ec2.volumes(&attached)).await.map_err(VolumeError::Ec2)?;
     let of_ec2 = attached.iter().flat_map(|volume| &volume.attachments).filter(|attachment| attachment.instance == here.instance);
     let of_kernel = cx.host().disks.all().await.map_err(VolumeError::Host)?;
     let used = of_ec2.map(|attachment| &attachment.device).chain(of_kernel.iter().filter_map(|disk| disk.attached_as.as_ref()));
-    let used = used.chain(&memory.burnt).map(|name| bare(name)).collect();
+    let used = used.chain(&memory.burnt).map(|name| bare(name)).gather();
     let name = cx.world.claims.device_name(&used, cx.address.as_str()).ok_or(Unsuitable::NoNameLeft)?;
     let mut watch = cx.host().disks.watch().map_err(VolumeError::Host)?;
-    cx.waiting(format!("for EC2 to attach {volume} as {name}"));
+    cx.asking(format!("for EC2 to attach {volume} as {name}"));
     if let Err(error) = cx.unthrottled(|| ec2.attach_volume(volume, &here.instance, &name)).await {
         return match error.code.as_str() {
             _ if error.what.contains("not 'running'") => Err(Unsuitable::NotRunning { instance: here.instance }.into()),
@@ -118,7 +120,7 @@ pub(super) async fn adopt(volume: &str, reused: bool, cx: &Context<'_>) -> Resul
 async fn detach(volume: &str, name: String, look: &Look, mut memory: Memory, here: &Here, cx: &Context<'_>) -> Result<(), VolumeError> {
     memory.burnt.insert(name);
     memory.keep(cx).await.map_err(VolumeError::Host)?;
-    cx.waiting(format!("for EC2 to detach {volume}, which was attaching for too long"));
+    cx.asking(format!("for EC2 to detach {volume}, which was attaching for too long"));
     match cx.unthrottled(|| cx.world.aws.ec2.detach_volume(volume, &here.instance)).await {
         Ok(()) => {}
         // It is, by now.

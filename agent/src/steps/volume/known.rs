@@ -18,7 +18,11 @@ pub(super) fn render(text: &Text, cx: &Context<'_>) -> Result<String, VolumeErro
 }
 
 pub(super) fn tags(texts: &BTreeMap<String, Text>, cx: &Context<'_>) -> Result<BTreeMap<String, String>, VolumeError> {
-    texts.iter().map(|(key, text)| Ok((key.clone(), render(text, cx)?))).collect()
+    let mut tags = BTreeMap::new();
+    for (key, text) in texts {
+        tags.insert(key.clone(), render(text, cx)?);
+    }
+    Ok(tags)
 }
 
 /// Every volume that a query finds.

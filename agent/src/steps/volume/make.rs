@@ -8,6 +8,7 @@ use super::waiting::{UNSEEN, still};
 use crate::aws::ec2::{NewVolume, VolumeQuery};
 use crate::backoff::Backoff;
 use crate::failure::Failure;
+use crate::gather::Gather as _;
 use crate::step::Context;
 
 /// Makes a volume, and waits until it can be attached.
@@ -48,7 +49,7 @@ pub(super) async fn make(request: &NewVolume, failed: u32, source: &str, cx: &Co
 /// What came of an earlier request for this step, once EC2 shows it.
 async fn earlier(request: &NewVolume, cx: &Context<'_>) -> Result<Option<String>, VolumeError> {
     let own = [INSTANCE, ADDRESS].into_iter().filter_map(|tag| Some((tag.to_owned(), request.tags.get(tag)?.clone())));
-    let query = VolumeQuery { tags: own.collect(), ..VolumeQuery::default() };
+    let query = VolumeQuery { tags: own.gather(), ..VolumeQuery::default() };
     let begun = cx.host().clock.elapsed();
     let mut pauses = Backoff::VOLUME.pauses();
     loop {

@@ -35,8 +35,10 @@ impl Volume {
 
     /// What EC2 has yet to be told of a volume whose disk is there.
     pub(super) async fn settle(&self, volume: &str, disk: Disk, cx: &Context<'_>) -> Result<Found, VolumeError> {
+        cx.asking(format!("for EC2 to describe {volume}"));
         let here = cx.world.aws.ec2.here().await.map_err(VolumeError::Ec2)?;
         let known = describe(volume, cx).await?;
+        cx.answered();
         let known =
             known.ok_or(Unsuitable::Gone { volume: volume.to_owned(), state: "not known to EC2, though its disk is here".into() })?;
         let ours = self.is_made();

@@ -52,6 +52,14 @@ async fn an_action_is_named_by_its_instance() {
 }
 
 #[tokio::test]
+async fn an_instance_that_is_unhealthy_has_its_grace_period_still() {
+    let server = serve("");
+    groups(&server).set_unhealthy("i-0").await.unwrap();
+    let expected = "Action=SetInstanceHealth&InstanceId=i-0&HealthStatus=Unhealthy&ShouldRespectGracePeriod=true";
+    assert_eq!(last(&server), expected);
+}
+
+#[tokio::test]
 async fn a_group_says_which_launch_hooks_it_has() {
     let server = serve(
         "<LifecycleHooks><member><LifecycleHookName>ready</LifecycleHookName><HeartbeatTimeout>300</HeartbeatTimeout>

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 
 use super::*;
 use crate::aws::client::connection::RegionSource;
 use crate::aws::client::error::AwsErrorKind;
-use crate::aws::client::http::{ANSWER_LIMIT, CALL_TIMEOUT, Http};
+use crate::aws::client::http::{ANSWER_LIMIT, Http};
 use crate::aws::ec2::SERVICE;
 use crate::aws::loopback::{Loopback, Reply};
 use crate::failure::Failure;
@@ -73,10 +73,11 @@ async fn a_call_is_a_signed_form() {
 #[tokio::test]
 async fn a_signature_is_that_of_other_sdks() {
     let query = query("");
-    let request =
-        query.signed(&call(), &Parameters::default().with("VolumeId", "vol 1&ü*"), query.connection.http.clock().now()).await.unwrap();
+    let message = query.message(&call(), &Parameters::default().with("VolumeId", "vol 1&ü*"));
+    let (place, time) = (query.place(&call()).await.unwrap(), query.connection.http.clock().now());
+    let request = query.connection.signed(&call(), &place, &message, time).await.unwrap();
     assert_eq!(request.url().as_str(), "https://ec2.eu-west-1.amazonaws.com/");
-    assert_eq!(request.timeout(), Some(&CALL_TIMEOUT));
+    assert_eq!(request.timeout(), Some(&query.connection.http.call_timeout()));
     let authorization = &request.headers()["authorization"];
     assert!(authorization.is_sensitive() && !format!("{request:?}").contains("\"session\""), "{request:?}");
     let (_, signature) = authorization.to_str().unwrap().split_once("Signature=").unwrap();

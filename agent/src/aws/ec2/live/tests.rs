@@ -190,7 +190,27 @@ async fn what_is_done_to_a_volume_names_it() {
     let server = serve(|_| "<tagSet><item><resourceId>i-0</resourceId><key>aws:a</key><value>b</value></item></tagSet>".into());
     assert_eq!(self::ec2(&server).tags("i-0").await.unwrap(), tags(&[("aws:a", "b")]));
     assert_eq!(sent(&server), ["Action=DescribeTags", "MaxResults=1000", "Filter.1.Name=resource-id", "Filter.1.Value.1=i-0"]);
-    assert_eq!(ec2.here().await.unwrap(), Here { instance: "i-0".into(), zone: "eu-west-1a".into() });
+    assert_eq!(ec2.here().await.unwrap(), Here { instance: "i-0".into(), zone: "eu-west-1a".into(), private_ip: String::new() });
+}
+
+#[tokio::test]
+async fn an_address_is_looked_up_and_goes_to_the_interface_that_is_named() {
+    let server = serve(|_| {
+        "<addressesSet><item><publicIp>203.0.113.7</publicIp><allocationId>eipalloc-1</allocationId><instanceId>i-1</instanceId>\
+         <networkInterfaceId>eni-1</networkInterfaceId><privateIpAddress>10.0.0.8</privateIpAddress></item></addressesSet>"
+            .into()
+    });
+    let (instance, interface, private_ip) = (Some("i-1".into()), Some("eni-1".into()), Some("10.0.0.8".into()));
+    let expected = ElasticAddress { public_ip: "203.0.113.7".into(), instance, interface, private_ip };
+    assert_eq!(ec2(&server).address("eipalloc-1").await.unwrap(), expected);
+    assert_eq!(sent(&server), ["Action=DescribeAddresses", "AllocationId.1=eipalloc-1"]);
+    let server = serve(|_| "<return>true</return><associationId>eipassoc-1</associationId>".into());
+    let ec2 = ec2(&server);
+    let primary = ec2.primary_interface().await.unwrap();
+    assert_eq!(primary, "eni-0123456789abcdef0");
+    ec2.associate_address("eipalloc-1", &primary).await.unwrap();
+    let named = format!("NetworkInterfaceId={primary}");
+    assert_eq!(sent(&server), ["Action=AssociateAddress", "AllocationId=eipalloc-1", &named, "AllowReassociation=true"]);
 }
 
 #[tokio::test]

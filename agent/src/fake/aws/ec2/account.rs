@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::aws::AwsError;
 use crate::aws::client::call::Call;
-use crate::aws::ec2::{Attachment, NewVolume, Snapshot, Volume, VolumeQuery};
+use crate::aws::ec2::{Attachment, ElasticAddress, NewVolume, Snapshot, Volume, VolumeQuery};
 use crate::digest::Sha256;
 use crate::host::disks::Content;
 
@@ -16,6 +16,7 @@ pub(super) struct Account {
     /// What each client token was used for.
     pub(super) tokens: BTreeMap<String, (NewVolume, String)>,
     pub(super) instance_tags: BTreeMap<String, String>,
+    pub(super) addresses: BTreeMap<String, ElasticAddress>,
 }
 
 pub(super) struct Held {
@@ -132,4 +133,8 @@ pub(super) fn refused(call: &Call, code: &str, message: &str) -> AwsError {
 
 pub(super) fn no_volume(call: &Call, id: &str) -> AwsError {
     refused(call, "InvalidVolume.NotFound", &format!("The volume '{id}' does not exist."))
+}
+
+pub(super) fn no_address(call: &Call, id: &str) -> AwsError {
+    refused(call, "InvalidAllocationID.NotFound", &format!("The allocation ID '{id}' does not exist"))
 }

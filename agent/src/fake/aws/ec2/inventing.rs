@@ -1,7 +1,7 @@
-//! What a rehearsal makes up: a snapshot or a volume for whatever a document names.
+//! What a rehearsal makes up: a snapshot, a volume or an address for whatever a document names.
 
 use super::account::{Account, Held, has, made_up};
-use crate::aws::ec2::{Snapshot, SnapshotQuery, Volume, VolumeQuery};
+use crate::aws::ec2::{ElasticAddress, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::host::disks::Content;
 
 /// The size of whatever is made up, in GiB.
@@ -46,6 +46,13 @@ impl Account {
             let id = made_up("vol", &format!("{tags:?}"));
             self.put(id, query, zone);
         }
+    }
+
+    /// One that somebody may have.
+    pub(super) fn invent_address(&mut self, allocation: &str) {
+        let instance = Some("wherever it is now".into());
+        let address = ElasticAddress { public_ip: "<its address>".into(), instance, interface: None, private_ip: None };
+        self.addresses.entry(allocation.into()).or_insert(address);
     }
 
     fn put(&mut self, id: String, query: &VolumeQuery, zone: &str) {

@@ -66,6 +66,7 @@ impl Trouble {
 #[cfg(test)]
 mod knobs {
     use super::Failure;
+    use crate::aws::ec2::ElasticAddress;
     use crate::fake::aws::ec2::FakeEc2;
 
     impl FakeEc2 {
@@ -86,8 +87,12 @@ mod knobs {
 
         /// Has the next `times` calls of an action fail with one of EC2's codes.
         pub(crate) fn fail(&self, operation: &str, code: &str, times: usize) {
-            let message = format!("{operation} was to fail with {code}");
-            let failure = Failure { operation: operation.into(), code: code.into(), message, left: times };
+            self.refuse(operation, code, &format!("{operation} was to fail with {code}"), times);
+        }
+
+        /// The same in EC2's own words.
+        pub(crate) fn refuse(&self, operation: &str, code: &str, message: &str, times: usize) {
+            let failure = Failure { operation: operation.into(), code: code.into(), message: message.into(), left: times };
             self.trouble.borrow_mut().failures.push(failure);
         }
 
@@ -125,6 +130,33 @@ mod knobs {
         /// Has another instance attach a volume now.
         pub(crate) fn taken_by(&self, volume: &str, instance: &str) {
             self.account.borrow_mut().volumes.get_mut(volume).expect("a volume that is there").attach(instance, "/dev/sdf", "attached");
+        }
+
+        /// Puts an elastic address there, or gives it to another instance.
+        pub(crate) fn address_of(&self, allocation: &str, instance: Option<&str>) {
+            let (public_ip, instance) = ("203.0.113.7".into(), instance.map(str::to_owned));
+            let address = ElasticAddress { public_ip, instance, interface: None, private_ip: None };
+            self.account.borrow_mut().addresses.insert(allocation.into(), address);
+        }
+
+        /// Gives an elastic address to a network interface of this instance, and to one of its private addresses.
+        pub(crate) fn address_on(&self, allocation: &str, interface: &str, private_ip: &str) {
+            self.address_of(allocation, Some(crate::fake::machine::INSTANCE));
+            let mut account = self.account.borrow_mut();
+            let address = account.addresses.get_mut(allocation).expect("it is there");
+            (address.interface, address.private_ip) = (Some(interface.into()), Some(private_ip.into()));
+        }
+
+        /// Which network interface has an elastic address, and which of its own stands for it.
+        pub(crate) fn interface(&self, allocation: &str) -> Option<(String, String)> {
+            let account = self.account.borrow();
+            let address = account.addresses.get(allocation)?;
+            Some((address.interface.clone()?, address.private_ip.clone()?))
+        }
+
+        /// Which instance has an elastic address.
+        pub(crate) fn holder(&self, allocation: &str) -> Option<String> {
+            self.account.borrow().addresses.get(allocation)?.instance.clone()
         }
 
         /// Puts a volume into another state, such as `deleting`.

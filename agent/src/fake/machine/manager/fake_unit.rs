@@ -26,6 +26,8 @@ impl FakeUnit {
             transient: false,
             stops_badly: false,
             is_left: false,
+            stops_within: Duration::ZERO,
+            stops_at: Duration::ZERO,
             reloads: 0,
         }
     }
@@ -71,6 +73,12 @@ impl FakeUnit {
     /// Its program does not end with 0 when it is stopped: systemd keeps it as failed, and its name with it.
     pub(crate) fn stops_badly(mut self) -> Self {
         self.stops_badly = true;
+        self
+    }
+
+    /// Its program takes this long to end once it is stopped.
+    pub(crate) fn stops_within(mut self, time: Duration) -> Self {
+        self.stops_within = time;
         self
     }
 
@@ -125,6 +133,12 @@ impl FakeUnit {
         self
     }
 
+    /// What starts it.
+    pub(crate) fn triggered_by(mut self, unit: &str) -> Self {
+        self.shown.triggered_by.push(unit.into());
+        self
+    }
+
     pub(crate) fn conflicts(mut self, unit: &str) -> Self {
         self.shown.conflicts.push(unit.into());
         self
@@ -176,6 +190,7 @@ impl FakeUnit {
         let (active, sub, result) = match (running, self.course) {
             _ if self.shown.id == OWN => ("activating", "start", "success"),
             _ if self.limited => ("failed", "failed", "start-limit-hit"),
+            _ if self.stops_at > now => ("deactivating", "stop-sigterm", "success"),
             _ if self.is_left => ("failed", "failed", "exit-code"),
             (None, _) | (Some(_), Course::Ends | Course::Skipped | Course::Idles) => ("inactive", "dead", "success"),
             (Some(running), Course::Late(by)) if running < by => ("activating", "start", "success"),

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::engine::Engine;
+use super::engine::{Engine, INSPECT};
 use super::image::Image;
 use super::trouble::{ContainerError, Refusal};
 use crate::host::{End, Host, HostError, Invocation, OnLine, SEARCH_PATH};
 use crate::step::fields::Excerpt;
 use crate::step::{Context, Progress};
+use crate::text::SecretText;
 
 /// Questions that need no network.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
@@ -44,35 +45,62 @@ impl Engine {
         Ok((end, lines))
     }
 
-    /// Whether an image is here, by its name or its ID.
-    pub(super) async fn has(self, image: &str, host: &Host) -> Result<bool, HostError> {
-        match self.ask(&["image", "inspect", "--format", "{{.Id}}", image], host).await {
-            Ok((end, _)) => Ok(end == End::Exited(0)),
+    /// Whether an image is here, by its name or its ID; `None` where the daemon that knows does not run.
+    pub(super) async fn has(self, image: &str, cx: &Context<'_>) -> Result<Option<bool>, ContainerError> {
+        match self.inspect(image, cx).await {
+            Ok(found) => Ok(Some(found.is_some())),
+            Err(ContainerError::Engine { refusal: Refusal::Daemon, .. }) => Ok(None),
             // Neither it nor its images are here any more.
-            Err(HostError::Spawn { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(ContainerError::Host(HostError::Spawn { source, .. })) if source.kind() == std::io::ErrorKind::NotFound => Ok(Some(false)),
             Err(error) => Err(error),
         }
     }
 
     /// What an image that is here says of itself. A machine in memory says nothing.
-    pub(super) async fn image(self, name: &str, host: &Host) -> Result<Option<Image>, HostError> {
-        let (end, lines) = self.ask(&["image", "inspect", name], host).await?;
-        if end != End::Exited(0) {
-            return Ok(None);
+    pub(super) async fn image(self, name: &str, cx: &Context<'_>) -> Result<Option<Image>, ContainerError> {
+        let found = match self.inspect(name, cx).await {
+            Err(ContainerError::Engine { refusal: Refusal::Daemon, .. }) if self == Self::Docker => {
+                start_docker(cx).await;
+                self.inspect(name, cx).await
+            }
+            found => found,
+        };
+        let Some(lines) = found? else { return Ok(None) };
+        if lines.is_empty() {
+            return Ok(Some(Image { id: name.to_owned(), command: vec!["serve".to_owned()], ..Image::default() }));
         }
-        let rehearsed = || Image { id: name.to_owned(), command: vec!["serve".to_owned()], ..Image::default() };
-        Ok(Some(if lines.is_empty() { rehearsed() } else { Image::parse(&lines.join("\n")).unwrap_or_default() }))
+        match Image::said(&lines) {
+            Some(image) => Ok(Some(image)),
+            None => Err(self.failed(name, Refusal::Passing, &lines, cx)),
+        }
+    }
+
+    /// What it prints of an image: `None` if it says that it has none of that name. Whatever else keeps it from telling says
+    /// nothing of the image.
+    async fn inspect(self, image: &str, cx: &Context<'_>) -> Result<Option<Vec<String>>, ContainerError> {
+        let (end, lines) = self.ask(&["image", "inspect", image], cx.host()).await.map_err(ContainerError::Host)?;
+        if end == End::Exited(0) {
+            return Ok(Some(lines));
+        }
+        match lines.iter().fold(Refusal::Passing, |refusal, line| refusal.or(line)) {
+            Refusal::NotFound => Ok(None),
+            refusal => Err(self.failed(image, refusal, &lines, cx)),
+        }
+    }
+
+    fn failed(self, image: &str, refusal: Refusal, lines: &[String], cx: &Context<'_>) -> ContainerError {
+        let said = lines.iter().map(|line| cx.redact(line)).collect();
+        ContainerError::Engine { engine: self, what: format!("{INSPECT} {image}"), refusal, said: Box::new(said) }
     }
 
     /// Works for the application, with its output in the journal. What goes wrong is judged by what it said last.
     pub(super) async fn work(self, arguments: &[&str], directory: &Path, what: &str, cx: &Context<'_>) -> Result<(), ContainerError> {
-        let (end, said, refusal) = self.attempt(arguments, directory, cx).await?;
+        let argv = self.argv(arguments);
+        let (end, said, refusal) = work(&argv, &[], directory, cx).await?;
         let (end, said, refusal) = match refusal {
             Refusal::Daemon if self == Self::Docker && end != End::Exited(0) => {
-                cx.waiting("for docker.service to start");
-                // Its failure shows in the next answer.
-                let _ = cx.host().units.start("docker.service", STARTED_WITHIN.min(cx.time_left())).await;
-                self.attempt(arguments, directory, cx).await?
+                start_docker(cx).await;
+                work(&argv, &[], directory, cx).await?
             }
             _ => (end, said, refusal),
         };
@@ -84,36 +112,49 @@ impl Engine {
         Err(ContainerError::Engine { engine: self, what: what.to_owned(), refusal, said: Box::new(said) })
     }
 
-    async fn attempt(self, arguments: &[&str], directory: &Path, cx: &Context<'_>) -> Result<(End, Excerpt, Refusal), ContainerError> {
-        let (mut said, mut refusal) = (Excerpt::default(), Refusal::Passing);
-        let mut on_line = |line: &str| {
-            let line = cx.redact(line);
-            refusal = refusal.or(&line);
-            cx.progress(Progress::Output(line.clone()));
-            said.push(line);
-        };
-        let end =
-            run(&self.argv(arguments), &[], directory, cx.time_left(), cx.host(), &mut on_line).await.map_err(ContainerError::Host)?;
-        Ok((end, said, refusal))
-    }
-
     fn argv<'a>(self, arguments: &[&'a str]) -> Vec<&'a str> {
         [self.program()].into_iter().chain(arguments.iter().copied()).collect()
     }
 }
 
+async fn start_docker(cx: &Context<'_>) {
+    cx.waiting("for docker.service to start");
+    // Its failure shows in the next answer.
+    let _ = cx.host().units.start("docker.service", STARTED_WITHIN.min(cx.time_left())).await;
+}
+
+/// Runs a program of an engine for as long as the step has time, with its output in the journal. How it ended, what it said last,
+/// and what that means if it ended badly.
+pub(super) async fn work(
+    argv: &[&str],
+    variables: &[(String, SecretText)],
+    directory: &Path,
+    cx: &Context<'_>,
+) -> Result<(End, Excerpt, Refusal), ContainerError> {
+    let (mut said, mut refusal) = (Excerpt::default(), Refusal::Passing);
+    let mut on_line = |line: &str| {
+        let line = cx.redact(line);
+        refusal = refusal.or(&line);
+        cx.progress(Progress::Output(line.clone()));
+        said.push(line);
+    };
+    let end = run(argv, variables, directory, cx.time_left(), cx.host(), &mut on_line).await.map_err(ContainerError::Host)?;
+    Ok((end, said, refusal))
+}
+
 /// Runs a program of an engine, as root.
 pub(super) async fn run(
     argv: &[&str],
-    variables: &[(String, String)],
+    variables: &[(String, SecretText)],
     directory: &Path,
     timeout: Duration,
     host: &Host,
     on_line: OnLine<'_>,
 ) -> Result<End, HostError> {
     let base = [("PATH", SEARCH_PATH), ("HOME", "/root"), ("LANG", "C.UTF-8")];
-    let variables = variables.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    let environment = base.into_iter().chain(variables).map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let own = |name: &str| variables.iter().any(|(known, _)| known == name);
+    let base = base.into_iter().filter(|(name, _)| !own(name)).map(|(name, value)| (name.to_owned(), value.into()));
+    let environment = base.chain(variables.iter().cloned()).collect();
     let argv = argv.iter().map(|word| (*word).into()).collect();
-    host.commands.run(&Invocation { argv, environment, directory: directory.to_owned(), user: None, timeout }, on_line).await
+    host.commands.run(&Invocation { argv, environment, directory: directory.to_owned(), user: None, timeout, lease: None }, on_line).await
 }

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What a question about an image is called in an error.
+pub(super) const INSPECT: &str = "inspect";
+
 /// A program that runs containers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -42,8 +42,15 @@ struct Config {
 }
 
 impl Image {
-    /// Reads what `image inspect` prints of one image; `None` if it is not that.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Reads what `image inspect` has said of one image; `None` if it is not that. What stands around the list are warnings,
+    /// which come by the same pipe.
+    pub(super) fn said(lines: &[String]) -> Option<Self> {
+        let begin = lines.iter().position(|line| line.starts_with('['))?;
+        let end = lines.iter().rposition(|line| line.ends_with(']'))?;
+        Self::parse(&lines.get(begin..=end)?.join("\n"))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
         let found: Vec<Inspected> = serde_json::from_str(text).ok()?;
         let found = found.into_iter().next()?;
         let config = found.config.unwrap_or_default();
@@ -106,5 +113,15 @@ mod tests {
         let docker = r#"[{"Id":"sha256:05ab","Config":{"Env":["PORT=3000"],"ExposedPorts":null,"Entrypoint":null,"Cmd":null}}]"#;
         assert_eq!(Image::parse(docker).unwrap().port, Some(3000));
         assert_eq!(Image::parse("[]"), None);
+    }
+
+    #[test]
+    fn warnings_around_the_answer_are_passed_over() {
+        let said = |text: &str| Image::said(&text.lines().map(str::to_owned).collect::<Vec<_>>()).map(|image| image.id);
+        let warning = "time=\"2026-01-01\" level=warning msg=\"cgroup v2: [systemd] is not available\"";
+        assert_eq!(said(&format!("{warning}\n[\n {{\"Id\": \"05ab\"}}\n]\n{warning}")).as_deref(), Some("05ab"));
+        assert_eq!(said("[{\"Id\":\"05ab\"}]").as_deref(), Some("05ab"));
+        assert_eq!(said(warning), None);
+        assert_eq!(said("]\n["), None);
     }
 }

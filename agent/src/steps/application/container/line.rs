@@ -103,7 +103,7 @@ mod tests {
 
     fn run() -> Run<'static> {
         let grace = Duration::from_secs(30);
-        Run { name: "shop-web-3", application: "shop", process: WEB, port: 15000, stop_signal: "SIGQUIT", grace }
+        Run { name: "shop.web-3", application: "shop", process: WEB, port: 15000, stop_signal: "SIGQUIT", grace }
     }
 
     #[test]
@@ -112,11 +112,11 @@ mod tests {
         assert!(line.starts_with("exec podman '--events-backend=file' run --rm --interactive '--log-driver=none' "), "{line}");
         assert!(line.ends_with(" --user app 05ab contained '--port=8080' -- /bin/shop '--port=$PORT'"), "{line}");
         for wanted in
-            ["--name shop-web-3", "--publish 127.0.0.1:15000:8080", "'--cgroups=split'", "'--http-proxy=false'", "--stop-signal SIGQUIT"]
+            ["--name shop.web-3", "--publish 127.0.0.1:15000:8080", "'--cgroups=split'", "'--http-proxy=false'", "--stop-signal SIGQUIT"]
         {
             assert!(line.contains(wanted), "{wanted} is missing in {line}");
         }
-        let cleared = "ExecStopPost=-/bin/sh -c \"podman rm --force --ignore --volumes --time 0 shop-web-3 >/dev/null\"";
+        let cleared = "ExecStopPost=-/bin/sh -c \"podman rm --force --ignore --volumes --time 0 shop.web-3 >/dev/null\"";
         assert_eq!(container(Engine::Podman).properties(&run()), [cleared]);
         // Nothing but `web` is published.
         assert!(!container(Engine::Podman).line(&Run { process: "jobs", ..run() }).contains("--publish"));
@@ -125,9 +125,9 @@ mod tests {
     #[test]
     fn docker_is_cleared_away_by_name() {
         let container = container(Engine::Docker);
-        assert!(container.line(&run()).starts_with("docker rm --force shop-web-3 >/dev/null 2>&1; exec docker run --rm "));
+        assert!(container.line(&run()).starts_with("docker rm --force shop.web-3 >/dev/null 2>&1; exec docker run --rm "));
         let properties = container.properties(&run());
-        assert_eq!(properties[1], "ExecStop=-/bin/sh -c \"exec docker stop -t 30 shop-web-3 >/dev/null\"");
+        assert_eq!(properties[1], "ExecStop=-/bin/sh -c \"exec docker stop -t 30 shop.web-3 >/dev/null\"");
         assert_eq!((properties[0].as_str(), properties[3].as_str()), ("Wants=docker.service", "TimeoutStopSec=35000ms"));
     }
 }

@@ -9,8 +9,10 @@ use super::registry::{self, Login};
 use super::trouble::ContainerError;
 use super::words::words;
 use super::{Container, Pin};
+use crate::gather::Gather as _;
 use crate::host::environment::own_program;
 use crate::step::Context;
+use crate::steps::application::change::Change;
 use crate::steps::application::decide::Found;
 use crate::steps::application::fields::{Application, Resources};
 use crate::steps::application::ground::Ground;
@@ -34,24 +36,25 @@ impl Application {
         parsed.map(Some).map_err(|why| ContainerError::Name { name: name.expose().to_owned(), why }.into())
     }
 
-    /// The image to pull, unless what its name means is known, and here.
+    /// The pull of the image, unless what its name means is known, and here.
     pub(in crate::steps::application) async fn missing_image(
         &self,
         found: &Found,
         ground: &Ground<'_>,
         cx: &Context<'_>,
-    ) -> Result<Option<String>, ApplicationError> {
+    ) -> Result<Option<Change>, ApplicationError> {
         let Some(reference) = self.reference(cx)? else { return Ok(None) };
-        let name = reference.to_string();
+        let (image, pin) = (reference.to_string(), ground.memory.pin(&reference.to_string()));
         // What was cut off has left a password, and is ended.
         if registry::is_left(cx).await? {
-            return Ok(Some(name));
+            return Ok(Some(Change::Pull { image, is_asleep: false }));
         }
-        Ok(match ground.memory.pin(&name) {
-            Some(pin) if found.runs_image(&pin.image) => None,
-            Some(pin) if pin.engine.has(&pin.image, cx.host()).await.map_err(ApplicationError::Host)? => None,
-            _ => Some(name),
-        })
+        let is_here = match &pin {
+            Some(pin) if found.runs_image(&pin.image) => Some(true),
+            Some(pin) => pin.engine.has(&pin.image, cx).await?,
+            None => Some(false),
+        };
+        Ok((is_here != Some(true)).then_some(Change::Pull { image, is_asleep: is_here.is_none() }))
     }
 
     /// Pulls an image, and writes down what its name means. One that is named by its digest and is here already is not pulled.
@@ -59,7 +62,13 @@ impl Application {
         let Some(reference) = self.reference(cx)? else { return Ok(()) };
         registry::forget(cx).await?;
         let (name, engine) = (reference.to_string(), Engine::find(cx.host()).await?);
-        let before = engine.image(&name, cx.host()).await.map_err(ApplicationError::Host)?;
+        let before = engine.image(&name, cx).await?;
+        // Its daemon did not run before, and knows it after all: a tag is not asked for again.
+        if let Some(pin) = ground.memory.pin(&name)
+            && pin.engine.has(&pin.image, cx).await? == Some(true)
+        {
+            return Ok(());
+        }
         let is_enough = (reference.is_fixed() || reference.is_local()) && before.is_some();
         if !is_enough {
             fetch(engine, &reference, cx).await?;
@@ -95,7 +104,7 @@ impl Application {
         if programs.values().any(Vec::is_empty) {
             return Err(ContainerError::Idle { image: name }.into());
         }
-        let processes = programs.iter().map(|(process, words)| (process.clone(), words.join(" "))).collect();
+        let processes = programs.iter().map(|(process, words)| (process.clone(), words.join(" "))).gather();
         let container = Container {
             engine: pin.engine,
             image: pin.image,
@@ -161,7 +170,8 @@ pub(super) async fn fetch(engine: Engine, reference: &Reference, cx: &Context<'_
 
 /// What an image that is here says of itself, unless it is for another machine.
 pub(super) async fn runnable(engine: Engine, name: &str, cx: &Context<'_>) -> Result<Image, ContainerError> {
-    let image = engine.image(name, cx.host()).await.map_err(ContainerError::Host)?.unwrap_or_default();
+    let found = engine.image(name, cx).await?;
+    let image = found.ok_or_else(|| ContainerError::NotHere { image: name.to_owned() })?;
     match image.runs_on(machine()) {
         true => Ok(image),
         false => Err(ContainerError::Architecture { image: name.to_owned(), is: image.architecture, machine: machine() }),

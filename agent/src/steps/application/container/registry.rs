@@ -10,6 +10,7 @@ use crate::aws::ecr::Registry;
 use crate::host::{Attributes, Host};
 use crate::step::Context;
 use crate::steps::install::staged;
+use crate::text::SecretText;
 
 /// The passwords of the registries that an application is pulled from.
 pub(super) struct Login {
@@ -59,9 +60,10 @@ impl Login {
     }
 
     /// The same as variables, for programs that have no such arguments.
-    pub(super) fn variables(&self) -> Vec<(String, String)> {
-        let (file, directory) = (self.file().display().to_string(), self.directory.display().to_string());
-        if self.is_there { vec![("REGISTRY_AUTH_FILE".to_owned(), file), ("DOCKER_CONFIG".to_owned(), directory)] } else { Vec::new() }
+    pub(super) fn variables(&self) -> Vec<(String, SecretText)> {
+        let variables = [("REGISTRY_AUTH_FILE", self.file()), ("DOCKER_CONFIG", self.directory.clone())];
+        let variables = variables.map(|(name, path)| (name.to_owned(), path.display().to_string().into()));
+        variables.into_iter().filter(|_| self.is_there).collect()
     }
 
     /// Removes the passwords.

@@ -5,30 +5,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use super::engine::Engine;
+use super::own::{OURS, image_of};
 use super::pull::{fetch, pinned, runnable};
 use super::reference::Reference;
 use super::registry::Login;
+use super::services::Services;
 use super::trouble::ContainerError;
 use super::words::words;
 use super::{Composition, Container, Pin, compose};
 use crate::host::environment::own_program;
 use crate::step::Context;
 use crate::steps::application::fields::Application;
+use crate::steps::application::generation::Placed;
 use crate::steps::application::ground;
 use crate::steps::application::platforms::Contents;
 use crate::steps::application::procfile::WEB;
 use crate::steps::application::trouble::ApplicationError;
-
-/// The registry and the first part of the name of every image that ingot makes.
-pub(super) const OURS: &str = "localhost/ingot";
-
-/// The image that an application has of a release.
-fn image_of(application: &str, release: &Path) -> String {
-    let directory = release.file_name().unwrap_or_default().to_string_lossy();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
-    let tag: String = directory.chars().map(|c| if is_plain(c) { c } else { '_' }).take(120).collect();
-    format!("{OURS}/{}:r{tag}", application.to_ascii_lowercase())
-}
 
 /// What the processes of a release run in.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -51,12 +43,13 @@ impl Application {
         };
         match contents {
             None => Ok(Inside::default()),
-            Some(Contents::Services { file, .. }) => {
+            Some(Contents::Services { file, built, .. }) => {
                 if !self.aws {
                     return Err(ContainerError::Composed("`aws: false`").into());
                 }
                 let program = compose::program(cx.host()).await?;
-                Ok(Inside { composition: Some(Composition { program, file: file.clone() }), container: None })
+                let composition = Composition { program, file: file.clone(), names_images: !built.is_empty() };
+                Ok(Inside { composition: Some(composition), container: None })
             }
             Some(Contents::Image { port, volumes, entrypoint, command, .. }) => {
                 let engine = Engine::find(cx.host()).await?;
@@ -64,7 +57,7 @@ impl Application {
                 options.extend(volumes.iter().flat_map(|volume| ["--volume".to_owned(), volume.clone()]));
                 let container = Container {
                     engine,
-                    image: image_of(cx.key(), release),
+                    image: image_of(cx.key(), release, None),
                     port: *port,
                     options,
                     programs: BTreeMap::new(),
@@ -81,12 +74,15 @@ impl Application {
     pub(in crate::steps::application) async fn make_inside(
         &self,
         contents: Option<&Contents>,
-        release: &Path,
+        placed: &Placed,
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
-        let (Some(contents), name) = (contents, image_of(cx.key(), release)) else { return Ok(()) };
+        let release = &placed.generation.release;
+        let (Some(contents), name) = (contents, image_of(cx.key(), release, None)) else { return Ok(()) };
         match contents {
-            Contents::Services { file, registries } => return Ok(compose::make(file, registries, release, cx).await?),
+            Contents::Services { file, registries, images, built } => {
+                return self.make_services(&Services { file, registries, images, built }, placed, cx).await;
+            }
             Contents::Image { name: None, registries, .. } => {
                 let engine = Engine::find(cx.host()).await?;
                 let login = Login::to(registries, cx).await?;
@@ -100,11 +96,16 @@ impl Application {
             Contents::Image { name: Some(from), .. } => {
                 let reference = Reference::parse(from).map_err(|why| ContainerError::Name { name: from.clone(), why })?;
                 let engine = Engine::find(cx.host()).await?;
+                let pulled = reference.to_string();
+                let was_here = engine.image(&pulled, cx).await?.is_some();
                 if !reference.is_local() {
                     fetch(engine, &reference, cx).await?;
                 }
-                let tag = ["tag", &reference.to_string(), &name];
-                engine.work(&tag, "/".as_ref(), &format!("tag {from}"), cx).await?;
+                engine.work(&["tag", &pulled, &name], "/".as_ref(), &format!("tag {from}"), cx).await?;
+                // By its other name it would stay for ever.
+                if !was_here {
+                    engine.ask(&["image", "rm", &pulled], cx.host()).await.map_err(ApplicationError::Host)?;
+                }
             }
         }
         let engine = Engine::find(cx.host()).await?;
@@ -125,7 +126,7 @@ impl Application {
         let Some(container) = container.filter(|container| container.image.starts_with(OURS)) else { return Ok(false) };
         let record = cx.world.record.application(cx.key()).await.map_err(ApplicationError::Host)?;
         match ground(&record, cx).memory.pin(&container.image) {
-            Some(pin) => Ok(!pin.engine.has(&pin.image, cx.host()).await.map_err(ApplicationError::Host)?),
+            Some(pin) => Ok(pin.engine.has(&pin.image, cx).await? == Some(false)),
             None => Ok(true),
         }
     }
@@ -133,14 +134,4 @@ impl Application {
 
 fn words_of(words: &[String]) -> Vec<&str> {
     words.iter().map(String::as_str).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_image_of_a_release_has_a_name_of_its_own() {
-        assert_eq!(image_of("Shop", "/opt/shop/releases/shop-1.2+a".as_ref()), "localhost/ingot/shop:rshop-1.2_a");
-    }
 }

@@ -1,6 +1,6 @@
 //! Why a container does not run, and what its engine means by its words.
 
-use super::engine::Engine;
+use super::engine::{Engine, INSPECT};
 use crate::aws::AwsError;
 use crate::failure::Failure;
 use crate::host::HostError;
@@ -67,7 +67,7 @@ pub(crate) enum Refusal {
 }
 
 /// Words of podman, docker, and registries, each in lower case.
-const WORDS: [(&str, Refusal); 18] = [
+const WORDS: [(&str, Refusal); 19] = [
     ("cannot connect to the docker daemon", Refusal::Daemon),
     ("is the docker daemon running", Refusal::Daemon),
     ("no space left on device", Refusal::DiskFull),
@@ -84,6 +84,7 @@ const WORDS: [(&str, Refusal); 18] = [
     ("name unknown", Refusal::NotFound),
     ("repository does not exist", Refusal::NotFound),
     ("no such image", Refusal::NotFound),
+    ("image not known", Refusal::NotFound),
     ("invalid reference format", Refusal::Syntax),
     ("x509:", Refusal::Untrusted),
 ];
@@ -179,7 +180,7 @@ impl Failure for ContainerError {
         match self {
             Self::Login { source, .. } => source.is_transient(),
             // A build that fails would fail again.
-            Self::Engine { refusal, what, .. } => *refusal == Refusal::Passing && what.starts_with("pull"),
+            Self::Engine { refusal, what, .. } => *refusal == Refusal::Passing && (what.starts_with("pull") || what.starts_with(INSPECT)),
             Self::Host(source) => source.is_transient(),
             _ => false,
         }
@@ -212,6 +213,8 @@ mod tests {
             ("no matching manifest for linux/arm64/v8 in the manifest list entries", Refusal::Architecture),
             ("pinging container registry r: Get \"https://r/v2/\": dial tcp: connection refused", Refusal::Passing),
             ("tls: failed to verify certificate: x509: certificate signed by unknown authority", Refusal::Untrusted),
+            ("Error: r/shop:9: image not known", Refusal::NotFound),
+            ("Error response from daemon: No such image: shop:9", Refusal::NotFound),
             ("COPY a /b: permission denied", Refusal::Passing),
             ("received unexpected HTTP status: 503 Service Unavailable", Refusal::Passing),
         ] {

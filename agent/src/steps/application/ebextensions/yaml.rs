@@ -11,43 +11,43 @@ const NODE_LIMIT: usize = 50_000;
 const DEPTH_LIMIT: usize = 32;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Counts from 1.
-    pub(super) line: usize,
-    pub(super) value: Value,
+    pub(crate) line: usize,
+    pub(crate) value: Value,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Scalar(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) key: String,
-    pub(super) line: usize,
-    pub(super) node: Node,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) line: usize,
+    pub(crate) node: Node,
 }
 
 /// A text that is not YAML: the line and what is wrong.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) line: usize,
-    pub(super) message: String,
+pub(crate) struct Refusal {
+    pub(crate) line: usize,
+    pub(crate) message: String,
 }
 
 /// What a text is.
 #[derive(Debug)]
-pub(super) struct Parsed {
+pub(crate) struct Parsed {
     /// `None` if there is nothing but comments.
-    pub(super) root: Option<Node>,
+    pub(crate) root: Option<Node>,
     /// Keys that are there a second time, with the line of that.
-    pub(super) twice: Vec<(String, usize)>,
+    pub(crate) twice: Vec<(String, usize)>,
 }
 
-pub(super) fn parse(text: &str) -> Result<Parsed, Refusal> {
+pub(crate) fn parse(text: &str) -> Result<Parsed, Refusal> {
     let mut builder = Builder { open: Vec::new(), anchors: BTreeMap::new(), root: None, twice: Vec::new(), nodes: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = event
@@ -160,14 +160,14 @@ impl Builder {
 
 impl Node {
     /// The entries of a map; none of anything else.
-    pub(super) fn entries(&self) -> &[Entry] {
+    pub(crate) fn entries(&self) -> &[Entry] {
         match &self.value {
             Value::Map(entries) => entries,
             Value::Scalar(_) | Value::List(_) => &[],
         }
     }
 
-    pub(super) fn scalar(&self) -> Option<&str> {
+    pub(crate) fn scalar(&self) -> Option<&str> {
         match &self.value {
             Value::Scalar(text) => Some(text),
             Value::List(_) | Value::Map(_) => None,

@@ -6,6 +6,7 @@ use super::super::ground::Ground;
 use super::super::proxy::origin;
 use super::super::remark::Remark;
 use super::super::trouble::ApplicationError;
+use super::super::turn::{CONFIGURES, turn};
 use super::files;
 use super::machine::{nginx, version};
 use crate::step::Context;
@@ -14,7 +15,7 @@ impl Application {
     /// Has nginx judge the configuration as it would be. Nothing that nginx reads is touched.
     pub(in super::super) async fn check(&self, site: &Facing, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let lock = cx.world.claims.proxy();
-        let _alone = lock.lock().await;
+        let _alone = turn(&lock, CONFIGURES, cx).await?;
         let nginx = nginx(version(cx.host()).await?, cx.host()).await.map_err(ApplicationError::Host)?;
         let configured = self.configured(site, &nginx, None, ground, cx)?;
         let judged = files::accepted(&configured, &[], cx).await;

@@ -1,7 +1,6 @@
 //! The files of the proxy: how they come to their places, and how nginx judges them before they do.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -9,7 +8,7 @@ use super::super::memory::Front;
 use super::super::proxy::{Place, SITES};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
-use super::machine::run;
+use super::machine::tested;
 use crate::host::{Attributes, End, Host, HostError};
 use crate::step::Context;
 use crate::step::fields::Excerpt;
@@ -17,9 +16,6 @@ use crate::steps::install::staged;
 
 /// A configuration has kilobytes.
 const LIMIT: u64 = 1 << 20;
-
-/// nginx reads a configuration in milliseconds.
-const TESTED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Where all of the proxy is, and where a copy of its configuration is tested.
 const PROXY: &str = "/run/ingot/proxy/";
@@ -160,7 +156,7 @@ async fn judged(configured: &Configured, leaving: &[String], host: &Host) -> Res
     }
     let conf = host.files.located(&elsewhere(&Place::Conf.path()));
     let mut said = Vec::new();
-    let end = run(&["-t", "-q", "-c", &conf.to_string_lossy()], TESTED_WITHIN, &mut |line| said.push(line.to_owned()), host).await?;
+    let end = tested(&conf.to_string_lossy(), &mut |line| said.push(line.to_owned()), host).await?;
     Ok((end, said))
 }
 
@@ -184,6 +180,7 @@ fn hint(said: &[String]) -> &'static str {
         () if is_about(&["certificate", "PEM", "SSL"]) => {
             "check `proxy.tls`: its certificate and its key in PEM, the key without a passphrase"
         }
+        () if is_about(&["Read-only file system"]) => "have the release write its logs below /var/log/nginx, and nothing else",
         () if is_about(&["listen", "bind()"]) => "check `proxy.listen` and `port`",
         () => "check the fields of `proxy`",
     }
@@ -202,5 +199,6 @@ mod tests {
         );
         assert!(hint("cannot load certificate \"/run/a.crt\": PEM_read_bio_X509_AUX() failed").contains("`proxy.tls`"));
         assert!(hint("unknown directive \"lisn\"").contains("fields of `proxy`"));
+        assert!(hint("open() \"/etc/cron.d/a\" failed (30: Read-only file system)").contains("/var/log/nginx"));
     }
 }

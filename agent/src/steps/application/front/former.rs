@@ -4,9 +4,11 @@
 //! theirs, else the first by name. Their releases and their data stay as they are. Where the successor needs their ports
 //! from nginx, both sites are exchanged in one reload; they are stopped once the successor has its requests.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::change::Change;
+use super::super::fed::held;
 use super::super::fields::Application;
 use super::super::generation::Placed;
 use super::super::ground::Ground;
@@ -14,6 +16,8 @@ use super::super::memory::{Memory, Moment};
 use super::super::proxy::{Place, UNIT};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
+use super::super::turn::{CONFIGURES, turn};
+use super::super::watch::timer;
 use super::files::{self, write};
 use super::taken_up::{addresses, read, served};
 use crate::host::state::Record;
@@ -72,7 +76,7 @@ impl Application {
     /// Removes the site of an application that is to have no proxy, and has nginx give up its ports.
     pub(in super::super) async fn withdraw(&self, slot: Slot, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let lock = cx.world.claims.proxy();
-        let _alone = lock.lock().await;
+        let _alone = turn(&lock, CONFIGURES, cx).await?;
         gone(cx.key(), &ground.memory, cx).await?;
         read(slot, None, ground, cx).await.map_err(ApplicationError::Host)
     }
@@ -83,15 +87,17 @@ pub(in super::super) async fn depart(application: &str, cx: &Context<'_>) -> Res
     let lock = cx.world.claims.proxy();
     let record = cx.world.record.application(application).await.map_err(ApplicationError::Host)?;
     let ground = Ground { application, host: cx.host(), memory: memory(&record, cx) };
-    let alone = lock.lock().await;
+    let alone = turn(&lock, CONFIGURES, cx).await?;
     let is_there = files::on_disk(application, cx.host()).await.map_err(ApplicationError::Host)?.is_some();
     if is_there || ground.memory.next_front().is_some() {
         gone(application, &ground.memory, cx).await?;
     }
     drop(alone);
     let stopped = async {
+        ground.unwatch().await?;
         for slot in Slot::BOTH {
             let Some((placed, _)) = ground.memory.slot(slot) else { continue };
+            let _held = held(&placed, &[], DRAIN.min(cx.time_left()), cx).await?;
             cx.waiting(format!("for the requests that {placed} still answers"));
             let limit = DRAIN.min(cx.time_left());
             if !ground.drained(slot, &placed, limit).await? {
@@ -99,11 +105,21 @@ pub(in super::super) async fn depart(application: &str, cx: &Context<'_>) -> Res
             }
             ground.retire(slot, &placed).await?;
         }
+        ground.clear_compatible().await?;
+        ground.clear_images(cx.key(), &cx.world.record).await?;
         cx.host().files.remove(&Place::Current(application).path()).await?;
         files::sweep(application, &[], cx.host()).await?;
+        for directory in Slot::BOTH.map(|slot| Place::Slot(application, slot).path()).into_iter().chain(own_directories(application)) {
+            cx.host().directories.remove(&directory).await?;
+        }
         cx.world.record.forget_application(application).await
     };
     stopped.await.map_err(ApplicationError::Host)
+}
+
+/// What is of an application alone below /run.
+fn own_directories(application: &str) -> [PathBuf; 2] {
+    ["applications", "registries"].map(|of| format!("/run/ingot/{of}/{application}").into())
 }
 
 /// Removes a site, and has nginx serve without it.
@@ -149,6 +165,8 @@ pub(crate) async fn left_behind(record: &Record, host: &Host) -> Result<Vec<Stri
         let placed = Slot::BOTH.iter().filter_map(|slot| Some(memory.slot(*slot)?.0));
         let mut units: Vec<String> = placed.flat_map(|placed| placed.units().collect::<Vec<_>>()).collect();
         if !units.is_empty() {
+            // First: whatever is stopped is down.
+            units.splice(0..0, memory.watched().map(|_| timer(&name)));
             units.extend(Slot::BOTH.iter().any(|slot| memory.front(*slot).flatten().is_some()).then(|| UNIT.to_owned()));
             sentences.push(format!(
                 "the document has no application any more, and applications.{name} goes on: run `systemctl stop {}`, and remove {}",

@@ -1,26 +1,67 @@
 //! Puts the proxy back as it was: after a failure, for the generation that keeps serving; after a reboot, for the one that
 //! served last.
 
+use super::super::fields::Application;
 use super::super::ground::Ground;
 use super::super::memory::Front;
 use super::super::proxy::{Place, UNIT};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
+use super::super::turn::{CONFIGURES, turn};
 use super::files::{self, site, write};
 use super::former;
 use super::taken_up::served;
-use crate::host::HostError;
+use crate::host::{Host, HostError};
 use crate::step::Context;
 use std::time::Duration;
 
 /// systemd starts nginx once it has read its configuration and bound its ports.
 const STARTED_WITHIN: Duration = Duration::from_secs(30);
 
+impl Application {
+    /// Has the proxy serve as it did for what is in a slot. After a reboot it has no certificate, and gets the one of the
+    /// document, if that is still the same.
+    pub(in super::super) async fn restore(&self, to: Option<Slot>, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+        if let Some(slot) = to
+            && self.lacks_certificate(slot, ground, cx).await.map_err(ApplicationError::Host)?
+            && let Some((_, pair)) = self.certificate(cx)?
+        {
+            for file in &pair {
+                file.write(cx.host()).await.map_err(ApplicationError::Host)?;
+            }
+        }
+        restore(to, ground, cx).await
+    }
+
+    /// Whether the proxy of what is in a slot serves without its certificate, which the document has.
+    pub(in super::super) async fn lacks_certificate(&self, slot: Slot, ground: &Ground<'_>, cx: &Context<'_>) -> Result<bool, HostError> {
+        let tls = ground.memory.front(slot).flatten().and_then(|front| front.tls);
+        // One that cannot be rendered is not known.
+        let (Some(tls), Ok(Some((called, _)))) = (tls, self.certificate(cx)) else { return Ok(false) };
+        Ok(tls.certificate == called && !has_key(&tls.certificate, cx.host()).await?)
+    }
+}
+
+/// Whether nginx is to serve what is in a slot, and is not there: it may not have come up after a reboot.
+pub(in super::super) async fn lacks_proxy(slot: Slot, ground: &Ground<'_>) -> Result<bool, HostError> {
+    Ok(ground.memory.front(slot).flatten().is_some() && is_down(ground.host).await?)
+}
+
+async fn is_down(host: &Host) -> Result<bool, HostError> {
+    let shown = host.units.show(&[UNIT.to_owned()]).await?;
+    // One that cannot bind its port is started again and again, and never gets as far as `failed`.
+    Ok(shown.iter().any(|unit| !matches!(unit.active.as_str(), "active" | "reloading")))
+}
+
+async fn has_key(certificate: &str, host: &Host) -> Result<bool, HostError> {
+    Ok(host.files.stat(&Place::Key(certificate).path()).await?.is_some())
+}
+
 /// Has the proxy serve as it did for what is in a slot; for none, as before the application had one. Does nothing where it
 /// does so.
-pub(in super::super) async fn restore(to: Option<Slot>, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
+pub(super) async fn restore(to: Option<Slot>, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
     let lock = cx.world.claims.proxy();
-    let _alone = lock.lock().await;
+    let _alone = turn(&lock, CONFIGURES, cx).await?;
     let (memory, host) = (&ground.memory, cx.host());
     let next = memory.next_front();
     if next.is_none() && Slot::BOTH.iter().all(|slot| memory.front(*slot).is_none()) {
@@ -28,7 +69,7 @@ pub(in super::super) async fn restore(to: Option<Slot>, ground: &Ground<'_>, cx:
     }
     let before = to.and_then(|slot| memory.front(slot)).flatten();
     let has_tls = async |front: &Front| match &front.tls {
-        Some(tls) => Ok(host.files.stat(&Place::Key(&tls.certificate).path()).await?.is_some()),
+        Some(tls) => has_key(&tls.certificate, host).await,
         None => Ok(false),
     };
     let put_back = async {
@@ -36,10 +77,17 @@ pub(in super::super) async fn restore(to: Option<Slot>, ground: &Ground<'_>, cx:
             Some(front) => Some(site(front, has_tls(front).await?)),
             None => None,
         };
-        if next.is_none() && files::on_disk(ground.application, host).await?.as_deref() == site {
+        let is_there = next.is_none() && files::on_disk(ground.application, host).await?.as_deref() == site;
+        if is_there && (site.is_none() || !is_down(host).await?) {
             return Ok(None);
         }
         memory.set_next_front(before.as_ref()).await?;
+        if let Some(slot) = to
+            && memory.front(slot).is_none()
+        {
+            // Nobody had said so: it had none before either.
+            memory.set_front(slot, None).await?;
+        }
         match &before {
             Some(front) => write(front, site.unwrap_or_default(), ground.application, host).await?,
             None => host.files.remove(&Place::Site(ground.application).path()).await?,

@@ -8,6 +8,7 @@ use super::super::procfile::WEB;
 use super::super::proxy::{Place, taken};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
+use super::super::turn::{CONFIGURES, turn};
 use super::machine::{nginx, program, version};
 use super::taken_up::{read, taken_up};
 use super::{files, restore};
@@ -24,7 +25,7 @@ impl Application {
         cx: &Context<'_>,
     ) -> Result<(), ApplicationError> {
         let lock = cx.world.claims.proxy();
-        let _alone = lock.lock().await;
+        let _alone = turn(&lock, CONFIGURES, cx).await?;
         let host = cx.host();
         let listeners = host.sockets.listeners().await.map_err(ApplicationError::Host)?;
         let own = self.overlap().covers(WEB).then_some(site.port);
@@ -60,7 +61,7 @@ impl Application {
     /// before is put back.
     pub(in super::super) async fn serve(&self, slot: Slot, ground: &Ground<'_>, cx: &Context<'_>) -> Result<(), ApplicationError> {
         let lock = cx.world.claims.proxy();
-        let alone = lock.lock().await;
+        let alone = turn(&lock, CONFIGURES, cx).await?;
         let next = ground.memory.next_front();
         let site = files::on_disk(cx.key(), cx.host()).await.map_err(ApplicationError::Host)?.unwrap_or_default();
         let Err(error) = taken_up(&site, cx).await else {

@@ -11,6 +11,7 @@ use super::super::proxy::{SITES, UNIT};
 use super::super::slot::Slot;
 use super::super::trouble::ApplicationError;
 use super::files;
+use crate::gather::Gather as _;
 use crate::host::HostError;
 use crate::host::sockets::Listener;
 use crate::step::Context;
@@ -99,14 +100,14 @@ async fn not_served(why: String, cx: &Context<'_>) -> ApplicationError {
 /// The processes of the proxy that accept connections.
 fn pids(listeners: &[Listener]) -> BTreeSet<u32> {
     let holders = listeners.iter().flat_map(|listener| &listener.holders);
-    holders.filter(|holder| holder.unit.as_deref() == Some(UNIT)).map(|holder| holder.pid).collect()
+    holders.filter(|holder| holder.unit.as_deref() == Some(UNIT)).map(|holder| holder.pid).gather()
 }
 
 /// The TCP addresses that a site listens on.
 pub(super) fn addresses(site: &str) -> BTreeSet<SocketAddr> {
     let values = site.lines().filter_map(|line| line.trim().strip_prefix("listen ")?.split([' ', ';']).next());
     let everywhere = |port: &str| Some(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port.parse().ok()?));
-    values.filter_map(|value| value.parse().ok().or_else(|| everywhere(value))).collect()
+    values.filter_map(|value| value.parse().ok().or_else(|| everywhere(value))).gather()
 }
 
 #[cfg(test)]

@@ -2,8 +2,10 @@
 //!
 //! How it is built, pulled and run is the business of [`container`](crate::steps::application::container).
 
+mod compose;
 mod dockerrun;
 
+use self::compose::{Services, services};
 use self::dockerrun::{DOCKERRUN, Dockerrun, dockerrun};
 use super::platform::{Contents, Launch, Platform, Program};
 use crate::steps::application::release::Release;
@@ -18,9 +20,12 @@ const DOCKERFILE: &str = "Dockerfile";
 
 const ENGINE: Program = Program { name: "docker", or: &["/usr/bin/podman", "/usr/local/bin/podman"] };
 
-pub(super) fn docker(release: &Release) -> Option<Platform> {
-    if let Some(file) = COMPOSE.into_iter().find(|name| release.is_file(name)) {
-        return Some(compose(file, release));
+/// `runs_otherwise` says that the release looks like another platform that can run it.
+pub(super) fn docker(release: &Release, runs_otherwise: bool) -> Option<Platform> {
+    if let Some((file, is_for_the_desk)) = compose_file(release, runs_otherwise)
+        && !is_for_the_desk
+    {
+        return Some(composed(file, release));
     }
     let has_dockerfile = release.is_file(DOCKERFILE);
     if !has_dockerfile && !release.is_file(DOCKERRUN) {
@@ -47,6 +52,25 @@ pub(super) fn docker(release: &Release) -> Option<Platform> {
         platform.launch = Err(mistake);
     }
     Some(platform)
+}
+
+/// The compose file, and whether it only brings up what its author needs beside the application, such as a database: it publishes
+/// nothing where requests come to, and something else can run the release.
+fn compose_file(release: &Release, runs_otherwise: bool) -> Option<(&'static str, bool)> {
+    let file = COMPOSE.into_iter().find(|name| release.is_file(name))?;
+    let text = release.text(file).and_then(Result::ok).unwrap_or_default();
+    Some((file, runs_otherwise && !uses_port(text)))
+}
+
+fn uses_port(text: &str) -> bool {
+    text.contains("${PORT") || text.contains("$PORT")
+}
+
+/// What to say of a compose file that is not read.
+pub(super) fn for_the_desk(release: &Release, runs_otherwise: bool, platform: &str) -> Option<Remark> {
+    let (file, _) = compose_file(release, runs_otherwise).filter(|(_, is_for_the_desk)| *is_for_the_desk)?;
+    let hint = "publish a service as `127.0.0.1:${PORT}:8000` to have it run the release, or leave it out of the bundle";
+    Some(Remark::of(file, format!("this is not read: it publishes nothing on $PORT, and {platform} runs the release"), hint))
 }
 
 fn image(name: Option<String>, port: Option<u16>, run: &Dockerrun, registries: Vec<String>) -> Launch {
@@ -95,17 +119,18 @@ fn exposed(release: &Release) -> Option<u16> {
     ports.filter_map(|port| port.split('/').next()?.parse().ok()).next()
 }
 
-fn compose(file: &'static str, release: &Release) -> Platform {
+fn composed(file: &'static str, release: &Release) -> Platform {
     let (launch, text) = match release.text(file).unwrap_or(Ok("")) {
         Ok(text) => {
-            let images = text.lines().filter_map(|line| Some(line.trim().strip_prefix("image:")?.trim().trim_matches(['"', '\''])));
-            let contents = Some(Contents::Services { file: file.to_owned(), registries: registries(images) });
+            let Services { images, built } = services(text);
+            let registries = registries(images.iter().map(String::as_str));
+            let contents = Some(Contents::Services { file: file.to_owned(), registries, images, built });
             (Ok(Launch { contents, ..Launch::web(format!("the services of {file}"), &[ENGINE]) }), text)
         }
         Err(mistake) => (Err(mistake), ""),
     };
     let mut platform = Platform::new("Docker", file, launch);
-    if !text.contains("${PORT") && !text.contains("$PORT") {
+    if !uses_port(text) {
         let hint = "publish the port as `127.0.0.1:${PORT}:8000`, or set `overlap: false` and `proxy: none`";
         platform.warnings.push(Remark::of(file, "no service is published on $PORT, so two releases cannot run side by side", hint));
     }
@@ -117,7 +142,7 @@ mod tests {
     use super::*;
 
     fn of(files: &[(&str, &str)]) -> Platform {
-        docker(&Release::of(files)).unwrap()
+        docker(&Release::of(files), false).unwrap()
     }
 
     fn contents(platform: &Platform) -> Contents {
@@ -137,7 +162,7 @@ mod tests {
     #[test]
     fn a_compose_file_goes_before_a_dockerfile_and_has_to_use_the_port() {
         let platform = of(&[("docker-compose.yml", "services:\n  web:\n    image: 'r.example/web:1'\n"), ("Dockerfile", "")]);
-        let Contents::Services { file, registries } = contents(&platform) else { panic!("{platform:?}") };
+        let Contents::Services { file, registries, .. } = contents(&platform) else { panic!("{platform:?}") };
         assert_eq!((file.as_str(), registries), ("docker-compose.yml", vec!["r.example".to_owned()]));
         let said: Vec<String> = platform.warnings.iter().map(ToString::to_string).collect();
         assert_eq!(said, ["docker-compose.yml: no service is published on $PORT, so two releases cannot run side by side"]);

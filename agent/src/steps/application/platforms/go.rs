@@ -17,7 +17,7 @@ pub(super) fn go(release: &Release) -> Option<Platform> {
     let without_bit = PROGRAMS.into_iter().find(|name| release.is_file(name)).filter(|_| program.or(source).is_none());
     if let Some(name) = without_bit {
         let hint = format!("run `chmod +x {name}` before you bundle it, or add a Procfile with `web: sh {name}` if it is a script");
-        return Some(Platform::new("Go", name, Err(Remark::of(name, "there is no run bit, so it cannot be started", hint))));
+        return Some(Platform::new("Go", name, Err(Remark::of(name, "it has no run bit, so it cannot be started", hint))));
     }
     let sign = program.or(source)?;
     let launch = Launch::web(format!("exec ./{}", program.unwrap_or(PROGRAMS[0])), &[]);
@@ -25,6 +25,7 @@ pub(super) fn go(release: &Release) -> Option<Platform> {
     if program.is_none() && !release.is_file(BUILDFILE) {
         platform.programs = vec![Program::new("go")];
         platform.dependencies = vec![argv(&["/bin/sh", "-ec", &build(release)])];
+        platform.makes = Some(PROGRAMS[0]);
     }
     Some(platform)
 }
@@ -70,7 +71,7 @@ mod tests {
     #[test]
     fn a_program_without_a_run_bit_is_named() {
         let error = of(&[("bin/application", "\x7fELF")]).launch.unwrap_err();
-        assert_eq!(error.to_string(), "bin/application: there is no run bit, so it cannot be started");
+        assert_eq!(error.to_string(), "bin/application: it has no run bit, so it cannot be started");
         assert!(of(&[("bin/application", ""), ("application.go", "")]).launch.is_ok(), "it is built anew");
     }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Platform {
     pub(crate) port: u16,
     /// What installs the dependencies into the release; empty where the release has none, or brings them.
     pub(crate) dependencies: Vec<Argv>,
+    /// The program of the release that those commands make, if that is all they are for.
+    pub(crate) makes: Option<&'static str>,
     /// Programs of the image that those commands need.
     pub(crate) programs: Vec<Program>,
     /// Variables for builds, hooks and processes. What the document says goes before these.
@@ -87,6 +89,7 @@ impl Platform {
             sign: sign.into(),
             port: PORT,
             dependencies: Vec::new(),
+            makes: None,
             programs: Vec::new(),
             environment: Vec::new(),
             path: &[],
@@ -113,7 +116,16 @@ pub(crate) enum Contents {
         registries: Vec<String>,
     },
     /// The services of a compose file.
-    Services { file: String, registries: Vec<String> },
+    Services {
+        file: String,
+        registries: Vec<String>,
+        /// The images that it names.
+        #[serde(default)]
+        images: Vec<String>,
+        /// The services whose images are built from the release.
+        #[serde(default)]
+        built: Vec<String>,
+    },
 }
 
 /// What a platform runs by itself.
@@ -126,9 +138,9 @@ pub(crate) struct Launch {
     /// What is installed for these processes, after the dependencies.
     pub(crate) dependencies: Vec<Argv>,
     pub(crate) made: Vec<Made>,
-    /// Its processes write below `$RUNTIME_DIRECTORY`: a directory of their own that systemd makes for each
-    /// (`RuntimeDirectory=`), and removes with it.
-    pub(crate) needs_runtime_directory: bool,
+    /// Its processes write below `$RUNTIME_DIRECTORY`, in memory, and below `$CACHE_DIRECTORY`, on the disk: directories of their
+    /// own that systemd makes for each (`RuntimeDirectory=`, `CacheDirectory=`), and that go with it.
+    pub(crate) needs_directories: bool,
     pub(crate) contents: Option<Contents>,
 }
 

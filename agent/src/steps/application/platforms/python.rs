@@ -30,6 +30,9 @@ fn named_module(options: &Extensions) -> Option<String> {
     Some(path.strip_suffix(".py").map_or_else(|| path.to_owned(), |path| path.replace('/', ".")))
 }
 
+/// What a build leaves in a release.
+const OWN: &str = ".ingot";
+
 const PYTHON: Program = Program::new("python3");
 
 pub(super) fn python(release: &Release) -> Option<Platform> {
@@ -83,9 +86,14 @@ fn launch(release: &Release) -> Result<Launch, Remark> {
         return Err(Remark::new(message, format!("add a Procfile with `web: gunicorn --bind 127.0.0.1:$PORT {module}`")));
     }
     let mut launch = Launch::web(gunicorn(&options, named.as_deref().unwrap_or(MODULES[0])), &[PYTHON]);
-    if !brings_environment(release) && !names_gunicorn(release) {
+    // An environment that ingot has made may be that of another application, which runs something else.
+    let lacks_gunicorn = match brings_environment(release) {
+        true => release.is_directory(OWN) && !release.is_file(".venv/bin/gunicorn"),
+        false => true,
+    };
+    if lacks_gunicorn && !names_gunicorn(release) {
         // One of the image would not see what is installed into the release.
-        if dependencies(release).is_empty() {
+        if dependencies(release).is_empty() && !brings_environment(release) {
             launch.dependencies.push(argv(&["python3", "-m", "venv", ".venv"]));
         }
         launch.dependencies.push(argv(&[".venv/bin/pip", "install", "gunicorn"]));
@@ -146,7 +154,11 @@ mod tests {
         }
         let launch = of(&[("application.py", "")]).launch.unwrap();
         assert_eq!(lines(&launch.dependencies), ["python3 -m venv .venv", ".venv/bin/pip install gunicorn"]);
-        assert!(of(&[("application.py", ""), (".venv/bin/", "")]).launch.unwrap().dependencies.is_empty());
+        let brought = [("application.py", ""), (".venv/bin/", "")];
+        assert!(of(&brought).launch.unwrap().dependencies.is_empty());
+        let launch = |more| of(&[brought[0], (".ingot/cache/", ""), (".venv/bin/python3", ""), more]).launch.unwrap();
+        assert_eq!(lines(&launch(("a", "")).dependencies), [".venv/bin/pip install gunicorn"], "for another application");
+        assert!(launch((".venv/bin/gunicorn", "")).dependencies.is_empty());
     }
 
     #[test]

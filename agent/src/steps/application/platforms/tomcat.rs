@@ -1,7 +1,8 @@
 //! Tomcat: one or more wars, or the one that the release is, unpacked.
 //!
-//! Each process gets a `CATALINA_BASE` of its own below `$RUNTIME_DIRECTORY`, so two releases share neither a port nor a
-//! work directory. A script that ingot writes into the release makes it.
+//! Each process gets a `CATALINA_BASE` of its own, so two releases share neither a port nor a work directory: its configuration,
+//! which has the variables in it, is below `$RUNTIME_DIRECTORY`, and what is large below `$CACHE_DIRECTORY`. A script that ingot
+//! writes into the release makes it.
 
 use super::platform::{Launch, Made, Platform, Program};
 use crate::steps::application::procfile::{Process, WEB};
@@ -30,7 +31,7 @@ pub(super) fn tomcat(release: &Release) -> Option<Platform> {
             Made { path: format!("{directory}/server.xml"), content: SERVER.replace("@CONTEXT@", context), mode: 0o644 },
             Made { path: format!("{directory}/start"), content: start(directory, &wars, is_war), mode: 0o755 },
         ],
-        needs_runtime_directory: true,
+        needs_directories: true,
         ..Launch::default()
     };
     let mut platform = Platform::new("Tomcat", sign, Ok(launch));
@@ -73,7 +74,7 @@ mod tests {
         assert_eq!(launch.processes[0].command, "exec /bin/sh WEB-INF/ingot/start");
         assert!(launch.made[0].content.contains("<Context path=\"\" docBase=\"${ingot.release}\"/>"));
         assert!(launch.made.iter().all(|made| made.path.starts_with("WEB-INF/ingot/")));
-        assert!(!launch.made[1].content.contains(".war") && launch.needs_runtime_directory);
+        assert!(!launch.made[1].content.contains(".war") && launch.needs_directories);
     }
 
     #[test]

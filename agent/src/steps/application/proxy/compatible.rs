@@ -74,7 +74,7 @@ mod tests {
 
     fn conf(files: &[(&str, &str)]) -> String {
         let slots = [15_000, 25_000].map(|port| Behind { port, php: None });
-        let site = Site { name: "shop", port: 5000, slots, certificate: None };
+        let site = Site { name: "shop", port: 5000, slots, certificate: None, health: None };
         let nginx = Nginx { version: Version::parse("nginx/1.22.1").unwrap(), user: "www-data", ipv6: true };
         site.conf_with(&Snippets::of(&Release::of(files)), &Fields::default(), &nginx)
     }

@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn a_release_that_listens_elsewhere_is_known_by_where() {
-        let web = "shop-web-1a2b3c4d.service";
+        let web = "shop.web-1a2b3c4d.service";
         let found = |listeners: &[Listener]| elsewhere(15_000, web, listeners).iter().map(ToString::to_string).collect::<Vec<_>>();
         assert_eq!(found(&[listener("127.0.0.1:3000", web), listener("0.0.0.0:22", "ssh.service")]), ["127.0.0.1:3000"]);
         // nginx connects by IPv4.

@@ -10,6 +10,7 @@ use super::fields::{Fields, is_release_path};
 use super::nginx::Nginx;
 use super::place::Place;
 use crate::steps::application::slot::Slot;
+use crate::steps::drain::LEAVING;
 
 /// An application as its proxy sees it. What is passed to is always written out, never an `upstream`: of those nginx
 /// keeps connections since 1.29.7, whatever it says to the other end (seen with 1.30.6). None of it changes with a
@@ -25,6 +26,8 @@ pub(crate) struct Site<'a> {
     /// What certificate and key are called by, in their places. Without them nginx would not start: after a reboot they
     /// come back with the document.
     pub(crate) certificate: Option<&'a str>,
+    /// The path that says whether it is ready: load balancers ask for it, too.
+    pub(crate) health: Option<&'a str>,
 }
 
 /// The release behind a slot, as nginx has to know it.
@@ -85,6 +88,7 @@ impl Site<'_> {
         writeln!(text, "    client_max_body_size {};", fields.body())?;
         writeln!(text, "    keepalive_timeout {idle};")?;
         text.push_str(FRONT);
+        self.write_leaving(text)?;
         let release = Place::Current(name).path().join("release");
         let links = no_foreign_links(&release);
         for (url, release_path) in fields.files() {
@@ -99,6 +103,26 @@ impl Site<'_> {
         writeln!(text, "        proxy_pass {};", Quoted(format!("http://unix:{}", socket.display())))?;
         writeln!(text, "        proxy_read_timeout {0};\n        proxy_send_timeout {0};", seconds(timeout))?;
         writeln!(text, "{FRONT_HEADERS}    }}\n}}\n")
+    }
+
+    /// Has load balancers send no more requests while the machine is drained. nginx looks at the file when they ask: it is
+    /// not reloaded for that.
+    fn write_leaving(&self, text: &mut String) -> fmt::Result {
+        // What follows a question mark is not part of what is compared.
+        let path = self.health.map(|path| path.split('?').next().unwrap_or(path)).filter(|path| !path.contains('$'));
+        let Some(path) = path else { return Ok(()) };
+        writeln!(text, "    set $ingot_leaving \"\";")?;
+        // nginx knows a path decoded, and without what is double in it.
+        match path.contains('%') || path.contains("//") {
+            true => write!(text, "    if ($request_uri ~ {})", Quoted(format!("^{}([?]|$)", escaped(path))))?,
+            false => write!(text, "    if ($uri = {})", Quoted(path))?,
+        }
+        writeln!(text, " {{ set $ingot_leaving {LEAVING}; }}")?;
+        if path == "/" {
+            // Everybody comes here.
+            writeln!(text, "    if ($http_user_agent !~ {}) {{ set $ingot_leaving \"\"; }}", Quoted(CHECKERS))?;
+        }
+        writeln!(text, "    if (-f $ingot_leaving) {{ return 503; }}")
     }
 
     fn write_listen(&self, text: &mut String, fields: &Fields, nginx: &Nginx) -> fmt::Result {
@@ -152,6 +176,12 @@ impl Site<'_> {
 fn no_foreign_links(release: &Path) -> String {
     format!("disable_symlinks if_not_owner {};", Quoted(format!("from={}", release.display())))
 }
+
+/// Health checks of AWS.
+///
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/target-group-health-checks.html>,
+/// <https://docs.aws.amazon.com/Route53/latest/DeveloperGuide/dns-failover-determining-health-of-endpoints.html>.
+const CHECKERS: &str = "^(ELB-HealthChecker/|Amazon-Route53-Health-Check-Service)";
 
 /// What follows `/` in the path of a file that is not for clients, such as .env or .git/config.
 const HIDDEN: &str = r"\.(?!well-known/)";

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use self::statements::{Statement, statements};
+use crate::gather::Gather as _;
 use crate::steps::application::release::{Kind, Release};
 use crate::steps::application::remark::Remark;
 
@@ -28,8 +29,8 @@ const FROM: &str = "# from ";
 const END: &str = "# of ingot\n";
 
 /// Directives that may stand more than once, and that therefore leave those of ingot alone.
-const REPEATED: [&str; 8] =
-    ["access_log", "add_header", "include", "listen", "location", "log_format", "proxy_set_header", "set_real_ip_from"];
+const REPEATED: [&str; 10] =
+    ["access_log", "add_header", "if", "include", "listen", "location", "log_format", "proxy_set_header", "set", "set_real_ip_from"];
 
 /// One file, its text, and where its directives are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,7 +107,7 @@ impl Snippets {
     /// Directives of ingot's that stand aside for those of the same name.
     pub(super) fn names(&self) -> BTreeSet<&str> {
         let all = self.http.iter().chain(&self.server).flat_map(|snippet| &snippet.statements);
-        all.filter(|statement| !statement.is_block).map(Statement::name).filter(|name| !REPEATED.contains(name)).collect()
+        all.filter(|statement| !statement.is_block).map(Statement::name).filter(|name| !REPEATED.contains(name)).gather()
     }
 
     /// For `http {}`, and for the server. What ingot's own `http {}` sets as well, which is in `main`, could not stand there
@@ -146,7 +147,7 @@ fn blank(text: &mut String, part: Range<usize>) {
 fn own_names(main: &str) -> BTreeSet<String> {
     let inner = main.split_once("http {").and_then(|(_, inner)| inner.rsplit_once('}')).map_or("", |(inner, _)| inner);
     let found = statements(inner).unwrap_or_default().into_iter().filter(|statement| !statement.is_block);
-    found.map(|statement| statement.name().to_owned()).filter(|name| !REPEATED.contains(&name.as_str())).collect()
+    found.map(|statement| statement.name().to_owned()).filter(|name| !REPEATED.contains(&name.as_str())).gather()
 }
 
 /// Where a line of the application's configuration is from, if that is the release.

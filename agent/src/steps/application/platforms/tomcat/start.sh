@@ -2,6 +2,7 @@
 # Made by ingot: starts the Tomcat of the image with a directory of this process's own.
 set -eu
 base=$RUNTIME_DIRECTORY
+disk=$CACHE_DIRECTORY
 home=
 for candidate in "${CATALINA_HOME:-}" $(ls -d /usr/share/tomcat[0-9]* 2>/dev/null | sort -Vr) /usr/share/tomcat /opt/tomcat; do
   if [ -r "$candidate/bin/catalina.sh" ]; then home=$candidate; break; fi
@@ -10,7 +11,13 @@ if [ -z "$home" ]; then
   echo "no Tomcat: neither CATALINA_HOME, /usr/share/tomcat* nor /opt/tomcat has bin/catalina.sh" >&2
   exit 1
 fi
-mkdir -p "$base/conf" "$base/logs" "$base/temp" "$base/webapps" "$base/work"
+mkdir -p "$base/conf"
+for name in logs temp webapps work; do
+  # The power may have failed while it ran.
+  rm -rf "${disk:?}/$name"
+  mkdir "$disk/$name"
+  ln -sfn "$disk/$name" "$base/$name"
+done
 cp @DIRECTORY@/server.xml "$base/conf/server.xml"
 settings() {
   for directory in "$home/conf" "$home/etc" "/etc/${home##*/}"; do

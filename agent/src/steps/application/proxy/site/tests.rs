@@ -7,7 +7,7 @@ const fn on(port: u16) -> Behind {
     Behind { port, php: None }
 }
 
-const SHOP: Site<'_> = Site { name: "shop", port: 5000, slots: [on(15_000), on(25_000)], certificate: Some("shop") };
+const SHOP: Site<'_> = Site { name: "shop", port: 5000, slots: [on(15_000), on(25_000)], certificate: Some("shop"), health: None };
 
 fn conf(fields: Value, site: &Site<'_>, version: &str) -> String {
     let fields: Fields = serde_json::from_value(fields).unwrap();
@@ -141,4 +141,29 @@ proptest::proptest! {
             assert!(added.iter().all(|line| matches!(signs(line), (4, 6, false) | (7, 8, false))), "{added:?}");
         }
     }
+}
+
+/// A file says so: nothing is reloaded, and of other requests nothing is looked at.
+#[test]
+fn the_path_of_health_answers_503_while_the_machine_is_drained() {
+    let conf = |health| conf(json!({}), &Site { health, ..SHOP }, "nginx/1.22.1");
+    insta::assert_snapshot!(lines(&conf(Some("/health?deep=1")), &["set $", "if ("]).join("\n"), @r#"
+    set $ingot_leaving "";
+    if ($uri = "/health") { set $ingot_leaving /run/ingot/proxy/leaving; }
+    if (-f $ingot_leaving) { return 503; }
+    "#);
+    for without in [None, Some("/$x")] {
+        assert!(!conf(without).contains("leaving"));
+    }
+    // Where everybody comes, only those are told who ask for nothing else.
+    insta::assert_snapshot!(lines(&conf(Some("/")), &["if ("]).join("\n"), @r#"
+    if ($uri = "/") { set $ingot_leaving /run/ingot/proxy/leaving; }
+    if ($http_user_agent !~ "^(ELB-HealthChecker/|Amazon-Route53-Health-Check-Service)") { set $ingot_leaving ""; }
+    if (-f $ingot_leaving) { return 503; }
+    "#);
+    // nginx compares what it has decoded.
+    insta::assert_snapshot!(lines(&conf(Some("/is%20up//x.y")), &["if ("]).join("\n"), @r#"
+    if ($request_uri ~ "^/is\\%20up//x\\.y([?]|$)") { set $ingot_leaving /run/ingot/proxy/leaving; }
+    if (-f $ingot_leaving) { return 503; }
+    "#);
 }

@@ -1,0 +1,138 @@
+//! One signed call over the shared client, whatever its protocol: a body goes out, a body comes back.
+//!
+//! It tries once, and once more at once if the call was refused for the time it was signed with, or for credentials of which
+//! there are newer ones; steps try again.
+
+use std::time::SystemTime;
+
+use aws_credential_types::provider::ProvideCredentials;
+use aws_sigv4::http_request::SigningSettings;
+use bytes::Bytes;
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Request, Response};
+
+use super::call::Call;
+use super::classify::retry_after;
+use super::connection::{Connection, Place};
+use super::error::{AwsError, AwsErrorKind};
+use super::signature::Signature;
+use super::signing::Signing;
+
+/// The header in which temporary credentials say whose they are.
+const TOKEN: &str = "x-amz-security-token";
+
+/// What is sent: headers and body of a POST.
+pub(in crate::aws) struct Message {
+    pub(in crate::aws) headers: HeaderMap,
+    pub(in crate::aws) body: Bytes,
+}
+
+/// An answer of success.
+#[derive(Debug)]
+pub(in crate::aws) struct Answer {
+    pub(in crate::aws) status: u16,
+    pub(in crate::aws) body: Vec<u8>,
+}
+
+/// Code and message of a refusal.
+#[derive(Debug, Default)]
+pub(in crate::aws) struct Refused {
+    pub(in crate::aws) code: Option<String>,
+    pub(in crate::aws) message: Option<String>,
+}
+
+/// Reads what a refusal says in its headers and its body.
+pub(in crate::aws) type ReadRefusal = fn(&HeaderMap, &[u8]) -> Refused;
+
+/// A call that the service has refused.
+struct Refusal {
+    error: AwsError,
+    /// What time it was by the service.
+    date: Option<String>,
+}
+
+impl Connection {
+    /// Sends `message` to `place`, signed.
+    ///
+    /// # Errors
+    ///
+    /// If the service refuses the call, or gives no whole answer.
+    pub(in crate::aws) async fn post(&self, call: &Call, place: &Place, message: &Message, read: ReadRefusal) -> Result<Answer, AwsError> {
+        let clock = self.http.clock();
+        let mut signed = clock.now();
+        let mut is_second = false;
+        loop {
+            let request = self.signed(call, place, message, signed).await?;
+            let token = request.headers().get(TOKEN).cloned();
+            let refusal = match self.exchange(request, call, read).await? {
+                Ok(answer) => return Ok(answer),
+                Err(refusal) => refusal,
+            };
+            let is_corrected = clock.corrected_by(Some(&refusal.error.code), refusal.date.as_deref(), signed);
+            if is_second || !(is_corrected || self.has_newer(&refusal.error, token.as_ref()).await) {
+                return Err(refusal.error);
+            }
+            (signed, is_second) = (clock.now(), true);
+        }
+    }
+
+    /// Whether there are other credentials than those that AWS has refused by `error`: of a role that has replaced another, or
+    /// after a machine has hibernated.
+    async fn has_newer(&self, error: &AwsError, token: Option<&HeaderValue>) -> bool {
+        if !matches!(error.kind, AwsErrorKind::Expired | AwsErrorKind::Denied) {
+            return false;
+        }
+        self.http.refuse_credentials();
+        let now = self.credentials.provide_credentials().await;
+        now.is_ok_and(|now| now.session_token().map(str::as_bytes) != token.map(HeaderValue::as_bytes))
+    }
+
+    /// The request, signed at `time`.
+    pub(super) async fn signed(&self, call: &Call, place: &Place, message: &Message, time: SystemTime) -> Result<Request, AwsError> {
+        let mut request = Request::new(Method::POST, place.parsed().map_err(|error| call.unplaced(error))?);
+        request.headers_mut().clone_from(&message.headers);
+        let credentials = self.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?;
+        let (service, region) = (call.service.name, &*place.region);
+        let signature = Signature { credentials: &credentials, service, region, time };
+        if signature.sign(&mut request, &message.body, self.http.keys()).is_none() {
+            let signing = Signing { service, region, time, settings: SigningSettings::default() };
+            let signed = signing.sign(&mut request, &message.body, &credentials.into());
+            signed.map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
+        }
+        *request.timeout_mut() = Some(self.http.call_timeout());
+        *request.body_mut() = Some(message.body.clone().into());
+        Ok(request)
+    }
+
+    /// Makes one call. What the service refuses is not yet an error.
+    async fn exchange(&self, request: Request, call: &Call, read: ReadRefusal) -> Result<Result<Answer, Refusal>, AwsError> {
+        let client = self.http.client().map_err(|error| call.unsent(&error))?;
+        let exchange = self.http.exchanges().begin(call.operation);
+        let response = client.execute(request).await.map_err(|error| call.unsent(&error))?;
+        let status = response.status();
+        exchange.answered(status.as_u16());
+        let headers = response.headers().clone();
+        let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+        self.http.clock().heard(text(DATE));
+        let body = whole(call, response, self.http.answer_limit()).await?;
+        if status.is_success() {
+            return Ok(Ok(Answer { status: status.as_u16(), body }));
+        }
+        let Refused { code, message } = read(&headers, &body);
+        let refused = call.refused(code.as_deref(), message.as_deref(), Some(status.as_u16()));
+        let error = AwsError { retry_after: retry_after(text(RETRY_AFTER)), ..refused };
+        Ok(Err(Refusal { error, date: text(DATE).map(str::to_owned) }))
+    }
+}
+
+/// Reads an answer, as far as it may go.
+async fn whole(call: &Call, mut response: Response, limit: usize) -> Result<Vec<u8>, AwsError> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| call.unsent(&error))? {
+        if body.len() + chunk.len() > limit {
+            return Err(call.malformed("the answer is too long"));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
+}

@@ -1,0 +1,287 @@
+//! `--release`: another release for this instance than the one that it was launched with.
+//!
+//! A layer after user data, `values.release` and `values.release_sha256`, that is kept for this instance alone:
+//! `/var/lib/ingot/instances/ID/release.yaml`. A boot that is asked for a release has the layer in memory, and keeps it once it
+//! has gone well, before anybody is told so; until then the former one is in force, and a reboot in the middle ends on that. In
+//! a warm pool only a part of the document has run, so nothing is kept there. Nothing is changed before the bundles of the
+//! release are here and verified: [`put_release_first`](Plan::put_release_first).
+//!
+//! Of several requests the last one wins: one that has waited for the lock is dropped if another that was made after it has
+//! got as far as to change this instance.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::Address;
+use crate::aws::Identity;
+use crate::boot::in_hand::{Asked, InHand};
+use crate::boot::state::Boot;
+use crate::boot::stop::Stop;
+use crate::boot::wanted::Wanted;
+use crate::document::error::{DocumentError, Mistake, Sources};
+use crate::document::source::Layers;
+use crate::execute::{Execution, publish};
+use crate::failure::Explanation;
+use crate::host::{Attributes, HostError, state};
+use crate::json::of_bytes;
+use crate::plan::{Known, OfRelease, Plan};
+use crate::report::{Outcome, ReleaseReport, Report, StepReport, Trouble};
+use crate::step::Phase;
+use crate::steps::install::staged;
+
+/// Which request was the last one to change this instance. In memory, as are the processes that it is about.
+const LAST: &str = "/run/ingot/release.json";
+
+/// What is kept of an instance's release, as a layer.
+const FILE: &str = "release.yaml";
+
+/// What is kept has a few lines.
+const LIMIT: u64 = 64 << 10;
+
+/// How long the disk may take: whoever asked waits for the end of the boot.
+const WRITTEN_WITHIN: Duration = Duration::from_secs(20);
+
+/// The request that was the last one to change this instance.
+#[derive(Serialize, Deserialize)]
+struct Last {
+    boot_id: String,
+    asked_us: u64,
+    release: String,
+    is_kept: bool,
+}
+
+impl Boot {
+    /// Drops a request if one that was made after it has changed this instance. Called with the lock held.
+    pub(super) async fn is_still_wanted(&self) -> Result<(), Stop> {
+        let Some(asked) = &self.request.release else { return Ok(()) };
+        let boot_id = self.recorder.report().boot_id.clone();
+        let found = self.ground.host.files.read(Path::new(LAST), LIMIT).await.ok().flatten();
+        let last = found.and_then(|bytes| of_bytes::<Last>(&bytes).ok());
+        let Some(last) = last.filter(|last| last.boot_id == boot_id && last.asked_us > microseconds(asked)) else { return Ok(()) };
+        let then = if last.is_kept { "is in force" } else { "has failed after it had changed this instance" };
+        let message = format!("{} was asked for after {}, and {then}", last.release, asked.wanted);
+        Err(Stop::Superseded(Explanation::new(message, Some("ask for the release that is wanted once more".into()))))
+    }
+
+    /// Notes a request that found everything as it wants it: it was the last one all the same.
+    pub(super) async fn remember_request(&self) {
+        if let (Some(asked), Some((_, wanted, _))) = (&self.request.release, self.in_hand()) {
+            self.write_last(asked, &wanted, true).await;
+        }
+    }
+
+    /// Adds the layer of the release that is asked for or, if none is, of the one that is in force.
+    pub(super) async fn add_release(&self, layers: &mut Layers, identity: &mut Option<Identity>) -> Result<(), Stop> {
+        let asked = self.request.release.as_ref().map(|asked| asked.wanted.clone());
+        // It is kept by the name of the instance.
+        let is_unknown = self.dmi.get().cloned().flatten().is_none() && identity.is_none();
+        if is_unknown && (asked.is_some() || self.is_any_kept().await?) {
+            *identity = Some(self.cloud().metadata().identity().await?);
+        }
+        let path = state::directory(&self.id(identity.as_ref()).await).join(FILE);
+        let kept = self.ground.host.files.read(&path, LIMIT).await?;
+        let former = match kept.map(|bytes| Wanted::of_layer(&bytes)) {
+            None => Some(Wanted::Launched),
+            Some(former) => former,
+        };
+        let wanted = match (asked, &former) {
+            (Some(asked), _) => asked,
+            (None, Some(former)) => former.clone(),
+            (None, None) => return Err(damaged(&path)),
+        };
+        let in_force = former.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+        if self.request.release.is_some() || wanted != Wanted::Launched {
+            let release = ReleaseReport { wanted: wanted.to_string(), in_force, not_kept: None };
+            self.recorder.amend(|report| report.release = Some(release));
+        }
+        let goes_back_to = match &former {
+            Some(former) if *former != wanted => Some(former.in_force(layers)),
+            _ => None,
+        };
+        if let Some(layer) = wanted.layer() {
+            layers.add(&path.display().to_string(), &layer);
+            self.keep_signals(layers);
+        }
+        *self.release.borrow_mut() = Some(InHand { path, wanted, bundles: Vec::new(), goes_back_to, is_kept: Some(false) });
+        Ok(())
+    }
+
+    /// Whether a release is kept for this instance or one that this machine was before.
+    async fn is_any_kept(&self) -> Result<bool, HostError> {
+        let files = &self.ground.host.files;
+        for instance in files.list(Path::new(state::INSTANCES)).await? {
+            if files.stat(&state::directory(&instance).join(FILE)).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Has the bundles of a release that is asked for come before every change. `known` is what the whole document refers to.
+    pub(super) fn put_release_first(&self, plan: &mut Plan, known: Known) -> Result<(), Stop> {
+        let Some(asked) = &self.request.release else { return Ok(()) };
+        let OfRelease { bundles, known: here } = plan.put_release_first();
+        if let Some(in_hand) = &mut *self.release.borrow_mut() {
+            in_hand.bundles = bundles;
+        }
+        // What it was launched with is as user data says.
+        if asked.wanted == Wanted::Launched {
+            return Ok(());
+        }
+        let wanted = &asked.wanted;
+        let message = match (known.is_named || here.is_named, known.is_verified || here.is_verified) {
+            (true, true) => return Ok(()),
+            (false, _) => format!("no step refers to values.release: `--release {wanted}` would change nothing"),
+            (true, false) => format!("no step refers to values.release_sha256: `--release {wanted}` would not be verified"),
+        };
+        let hint =
+            "name both in the bundle, as in `s3: \"s3://BUCKET/{{values.release}}.tar.zst\"` and `sha256: \"{{values.release_sha256}}\"`";
+        Err(Stop::Release(mistake(message, hint)))
+    }
+
+    /// Has the release that is asked for kept once the steps have gone well.
+    pub(super) fn keep_release_with<'a>(&'a self, execution: &mut Execution<'a>) {
+        if self.request.release.is_some() && self.world().phase == Phase::Serve {
+            execution.before_told(Box::pin(self.keep_release()));
+        }
+    }
+
+    /// Keeps the release that was asked for, if the boot has gone well: from here on it is the one in force.
+    async fn keep_release(&self) {
+        // Signals have not been sent yet, and may be required.
+        let has_failed = |step: &StepReport| step.required && matches!(step.outcome, Outcome::Failed | Outcome::Skipped);
+        if self.recorder.report().steps.iter().any(has_failed) {
+            return;
+        }
+        let Some((path, wanted, missing)) = self.in_hand() else { return };
+        self.mark_kept(None);
+        let kept = match missing {
+            Some(bundle) => {
+                let message = format!("{bundle} has failed, and is `required: false`: the release is not complete");
+                Err(Explanation::new(message, Some(format!("see why {bundle} has failed, and ask for the release once more"))))
+            }
+            None => tokio::select! {
+                biased;
+                kept = self.write_release(&path, &wanted) => kept.map_err(|error| Explanation::of(&error)),
+                () = self.clock().sleep(WRITTEN_WITHIN) => {
+                    return self.not_known(&wanted, &format!("the disk has not answered for {WRITTEN_WITHIN:?}"));
+                }
+            },
+        };
+        match kept {
+            Ok(()) => {
+                let wanted = wanted.to_string();
+                self.recorder
+                    .amend(|report| report.release = Some(ReleaseReport { wanted: wanted.clone(), in_force: wanted, not_kept: None }));
+                self.mark_kept(Some(true));
+            }
+            Err(why) => {
+                let hint = why.hint.clone().or_else(|| Some("find out why, and ask for the release once more".into()));
+                let message = format!("{wanted} is not kept, and a reboot goes back: {}", why.message);
+                self.amend_error(&Explanation { message, hint, ..why });
+            }
+        }
+    }
+
+    /// Says what has become of the release that was asked for, and remembers the request if it has changed this instance.
+    pub(super) async fn release_ended(&self) {
+        let Some(asked) = &self.request.release else { return };
+        let Some((_, wanted, missing)) = self.in_hand() else { return };
+        let is_kept = self.release.borrow().as_ref().and_then(|in_hand| in_hand.is_kept);
+        if self.world().phase == Phase::Warm {
+            let why = "it is not kept, for this instance waits in a warm pool: ask for it again once it is in service";
+            let amend = |release: &mut ReleaseReport| release.not_kept = Some(why.to_owned());
+            return self.recorder.amend(|report| report.release.iter_mut().for_each(amend));
+        }
+        let is_told = self.recorder.report().error.is_some();
+        if !is_told && is_kept.is_none() {
+            self.not_known(&wanted, "the boot was ended while this was written");
+        } else if !is_told && is_kept == Some(false) && !self.recorder.report().has_failed() {
+            let message = format!("{wanted} is not kept, and a reboot goes back: the boot was ended before");
+            self.amend_error(&Explanation::new(message, Some("ask for the release once more".into())));
+        }
+        let has_changed = |report: &Report| report.steps.iter().any(|step| step.address.kind() != "signals" && !step.changes.is_empty());
+        if missing.is_some() || is_kept != Some(true) && !has_changed(&self.recorder.report()) {
+            return;
+        }
+        self.write_last(asked, &wanted, is_kept == Some(true)).await;
+    }
+
+    async fn write_last(&self, asked: &Asked, wanted: &Wanted, is_kept: bool) {
+        let boot_id = self.recorder.report().boot_id.clone();
+        let last = Last { boot_id, asked_us: microseconds(asked), release: wanted.to_string(), is_kept };
+        let content = serde_json::to_vec(&last).expect("it is plain data");
+        tokio::select! {
+            biased;
+            written = publish(Path::new(LAST), &content, &self.ground.host) => {
+                if let Err(error) = written {
+                    self.note(&Explanation::of(&error).to_string());
+                }
+            }
+            () = self.clock().sleep(WRITTEN_WITHIN) => self.note(&format!("{LAST}: the disk has not answered for {WRITTEN_WITHIN:?}")),
+        }
+    }
+
+    /// Where the release that is asked for is kept, which one it is, and the bundle of it that is not here, if any.
+    fn in_hand(&self) -> Option<(PathBuf, Wanted, Option<Address>)> {
+        let in_hand = self.release.borrow();
+        let in_hand = in_hand.as_ref()?;
+        Some((in_hand.path.clone(), in_hand.wanted.clone(), self.missing(&in_hand.bundles)))
+    }
+
+    fn mark_kept(&self, is_kept: Option<bool>) {
+        if let Some(in_hand) = &mut *self.release.borrow_mut() {
+            in_hand.is_kept = is_kept;
+        }
+    }
+
+    fn not_known(&self, wanted: &Wanted, why: &str) {
+        let message = format!("nobody knows whether {wanted} is kept: {why}");
+        self.amend_error(&Explanation::new(message, Some("ask for it once more".into())));
+    }
+
+    fn amend_error(&self, why: &Explanation) {
+        self.recorder.amend(|report| report.error = Some(Trouble::from(why)));
+    }
+
+    /// A bundle of the release that is not here.
+    fn missing(&self, bundles: &[Address]) -> Option<Address> {
+        let report = self.recorder.report();
+        let is_bad = |outcome| !matches!(outcome, Outcome::Unchanged | Outcome::Changed);
+        let bad = report.steps.iter().find(|step| bundles.contains(&step.address) && is_bad(step.outcome));
+        bad.map(|step| step.address.clone())
+    }
+
+    async fn write_release(&self, path: &Path, wanted: &Wanted) -> Result<(), HostError> {
+        let host = &self.ground.host;
+        let (uid, gid) = host.users.own();
+        if let Some(directory) = path.parent() {
+            host.files.create_directory(directory, 0o700).await?;
+        }
+        let content = wanted.layer().unwrap_or_else(|| Wanted::NO_LAYER.to_owned());
+        host.files.stage(&staged(path), content.as_bytes(), Attributes { mode: 0o600, uid, gid }).await?;
+        host.files.install(&staged(path), path).await?;
+        match wanted {
+            // What is removed may come back if the power fails: as what says the same.
+            Wanted::Launched => host.files.remove(path).await,
+            Wanted::Release { .. } => Ok(()),
+        }
+    }
+}
+
+/// What is kept is not what ingot wrote.
+fn damaged(path: &Path) -> Stop {
+    let message = format!("{}: this is not the layer of a release that ingot has written", path.display());
+    Stop::Document(mistake(message, "name the release: `ingot boot --release NAME@sha256:DIGEST`, or `--release launched`"))
+}
+
+fn mistake(message: String, hint: &str) -> DocumentError {
+    DocumentError::new(vec![Mistake::of_a_file(message, Some(hint.into()))], Sources::new())
+}
+
+/// When a request was made.
+fn microseconds(asked: &Asked) -> u64 {
+    u64::try_from(asked.at.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,96 @@
+//! What `ingot-fleet` takes from this library, and nothing else: YAML with places and all of its mistakes at once, and
+//! the check of boot documents that no instance has yet. `ingot` itself does not use this file, so the linker leaves
+//! it out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::digest;
+use crate::document::BootDocument;
+use crate::document::include;
+use crate::document::source::{self, Layers};
+use crate::host::files::DiskFiles;
+use crate::plan::Plan;
+use crate::steps::worker::cron;
+
+pub use crate::document::decode::decode;
+pub use crate::document::error::{DocumentError, Entry, Mistake, Sources};
+pub use crate::document::layers::merge;
+pub use crate::document::show::yaml;
+pub use crate::document::tree::{Key, Node, Value, parse};
+pub use crate::failure::{Objection, nearest};
+pub use crate::step::fields::TimeLimit;
+pub use crate::text::{Place, shown, shown_in_json};
+
+/// The largest document that an instance reads, in bytes.
+pub const LARGEST_DOCUMENT: u64 = source::SIZE_LIMIT;
+
+/// One layer of a boot document.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// As messages call it.
+    pub name: String,
+    pub content: Vec<u8>,
+}
+
+/// What came of layers.
+#[derive(Debug)]
+pub struct Checked {
+    /// How many steps there are; 0 if there are mistakes.
+    pub steps: usize,
+    pub mistakes: Vec<Mistake>,
+    /// What the author should know, though it is not a mistake.
+    pub warnings: Vec<Mistake>,
+    pub sources: Sources,
+    /// Documents that are included, and were not read.
+    pub notes: Vec<String>,
+    /// The longest that a boot takes by the time limits of its steps.
+    pub longest: Duration,
+}
+
+/// Checks layers as `ingot check` does, the last one on top. Templates of the image are looked for in `templates/` of
+/// each directory of `beside`. Nothing is read from AWS, and what a document that is not read may bring is not a
+/// mistake.
+pub async fn check(layers: &[Layer], beside: &[PathBuf]) -> Checked {
+    let mut all = Layers::default();
+    for Layer { name, content } in layers {
+        all.add_layer(name, content);
+    }
+    let mut notes = std::mem::take(&mut all.passed_over);
+    let unread = include::set_aside(&mut all);
+    let whole = unread.is_empty();
+    notes.extend(unread);
+    let sources = all.sources.clone();
+    let document = BootDocument::of(all);
+    let templates = source::read_templates(&document.template_paths(), beside, &DiskFiles::new(None)).await;
+    let (plan, warnings) = Plan::compile_with_advice(document, &templates);
+    let (warnings, of_warnings) = warnings.into_parts();
+    let checked = Checked { steps: 0, mistakes: Vec::new(), warnings, sources, notes, longest: Duration::ZERO };
+    match plan {
+        Ok(plan) => {
+            let sources = of_warnings.into_iter().chain(checked.sources).collect();
+            Checked { steps: plan.nodes.len(), longest: plan.longest(), sources, ..checked }
+        }
+        Err(error) => {
+            let error = if whole { Some(error) } else { error.without_what_may_come().0 };
+            let (mistakes, sources) = error.map(DocumentError::into_parts).unwrap_or_default();
+            let sources = sources.into_iter().chain(checked.sources).collect();
+            // Correcting a mistake may change what warnings are about.
+            Checked { mistakes, warnings: Vec::new(), sources, ..checked }
+        }
+    }
+}
+
+/// Reads a cron expression of five fields.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub fn check_cron(written: &str) -> Result<(), Objection> {
+    cron::Schedule::parse(written).map(|_| ())
+}
+
+/// The SHA-256 of bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    digest::Sha256::of(bytes).to_string()
+}

@@ -1,0 +1,114 @@
+//! Line breaks and other control characters in what names something: an address, a user, a secret, a bucket.
+//!
+//! Nothing has such a name, and what asks for it says so late, and in words of its own. Texts that are handed on as they are
+//! may hold anything.
+
+use crate::document::error::Mistake;
+use crate::document::tree::{Key, Node, Value};
+use crate::text::{is_unshowable, shown_on_a_line};
+
+/// Fields that are no names, of whatever kind: what programs and files get, certificates, and tags, which may be any text.
+const TEXTS: [&str; 13] = [
+    "content",
+    "run",
+    "check",
+    "exec",
+    "environment",
+    "ca",
+    "certificate",
+    "key",
+    "build",
+    "when",
+    "tags",
+    "with_tags",
+    "newest_with_tags",
+];
+
+/// Whether the field holds free text, not a name.
+pub(crate) fn is_text(field: &str) -> bool {
+    TEXTS.contains(&field)
+}
+
+/// What is wrong with the name of a step.
+pub(super) fn of_step(key: &Key) -> Option<Mistake> {
+    is_broken(&key.name).then(|| {
+        let message = format!("`{}` holds a line break or another control character", shown(&key.name));
+        Mistake::at(&key.place, message, "give the step a name of printable characters")
+    })
+}
+
+/// Finds the names below `node` that nothing can have.
+pub(super) fn check(node: &Node, mistakes: &mut Vec<Mistake>) {
+    match &node.value {
+        Value::String(text) if is_broken(text) && is_broken(&without_templates(text)) => {
+            let message = format!("`{}` holds a line break or another control character", shown(text));
+            mistakes.push(Mistake::at(&node.place, message, "take it away; in YAML, `>-` folds lines and leaves no line break at the end"));
+        }
+        Value::Sequence(items) => items.iter().for_each(|item| check(item, mistakes)),
+        Value::Map(entries) => {
+            for (_, node) in entries.iter().filter(|(key, _)| !is_text(&key.name)) {
+                check(node, mistakes);
+            }
+        }
+        Value::String(_) | Value::Null | Value::Bool(..) | Value::Number(_) => {}
+    }
+}
+
+fn is_broken(text: &str) -> bool {
+    let is_plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    !is_plain && text.contains(|character| matches!(character, '\n' | '\t') || is_unshowable(character))
+}
+
+/// A line break within a template is in nothing that is made of it.
+fn without_templates(text: &str) -> String {
+    let mut parts = text.split("{{");
+    let mut without = parts.next().unwrap_or_default().to_owned();
+    parts.for_each(|part| without.push_str(part.split_once("}}").map_or("", |(_, rest)| rest)));
+    without
+}
+
+fn shown(text: &str) -> String {
+    shown_on_a_line(text).replace('\t', "\\t")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::document::BootDocument;
+    use crate::document::source::Layers;
+
+    fn mistakes(fields: &str) -> Vec<String> {
+        let mut layers = Layers::default();
+        layers.add("doc", &format!("version: 1\n{fields}\n"));
+        BootDocument::of(layers).mistakes.into_iter().map(|mistake| mistake.message).collect()
+    }
+
+    #[test]
+    fn nothing_has_a_name_with_a_line_break() {
+        for fields in [
+            r#"services: { a.service: { ready: { http: "http://a\nb/" } } }"#,
+            r#"services: { a.service: { ready: { tcp: "a\nb:1" } } }"#,
+            r#"files: { /etc/a: { content: a, owner: "ro\not" } }"#,
+            r#"secrets: { a: { secrets_manager: "x\ny" } }"#,
+            r#"secrets: { a: { secrets_manager: "{{values.x}}\n" } }"#,
+            r#"mounts: { /srv/a: { device: "/dev/a\tb", options: ["a\u0007"] } }"#,
+            r#"volumes: { a: { from: { volume: "vol-\u202e1" } } }"#,
+            r#"bundles: { a: { s3: "s3://a/b\r", into: /opt/a, links: { "x": "/a\nb" } } }"#,
+        ] {
+            let found = mistakes(fields);
+            assert!(!found.is_empty() && found.iter().all(|said| said.contains("control character")), "{fields}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_handed_on_may_hold_anything() {
+        for fields in [
+            r#"files: { /etc/a: { content: "a\n\tb\u0007", check: [sh, -c, "a\nb"] } }"#,
+            r#"commands: { a: { run: [sh, -c, "a\nb"], environment: { A: "a\nb" } } }"#,
+            r#"credentials: { a: "a\nb" }"#,
+            r#"secrets: { a: { secrets_manager: "{{#if (has values.x)}}a{{else\n}}b{{/if}}" } }"#,
+            r#"files: { /etc/ä: { content: a, owner: "ü" } }"#,
+        ] {
+            assert_eq!(mistakes(fields), [""; 0], "{fields}");
+        }
+    }
+}

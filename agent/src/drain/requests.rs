@@ -1,0 +1,141 @@
+//! When the last request has come: by the load balancer, or by the connections that this machine accepts. Pure.
+
+use std::time::Duration;
+
+use super::sign::Sign;
+
+/// How long nobody may have connected for the last request to count as the last.
+const QUIET: Duration = Duration::from_secs(10);
+
+/// How long Auto Scaling may take to take a terminated instance out of its target groups.
+const TAKEN_OUT: Duration = Duration::from_secs(15);
+
+/// Whether a target that is unhealthy gets no more requests, so long after requests began to be drained. One that Auto Scaling
+/// is about to take out of its group is waited for; if it has not by then, the group is another's, which is told by the health
+/// path alone.
+pub(super) fn counts_as_sick(sign: Sign, passed: Duration) -> bool {
+    !sign.serves_to_the_end() && (sign != Sign::Terminated || passed >= TAKEN_OUT)
+}
+
+/// What is known of requests that may still come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// The target groups that still list this instance, in words.
+    Listed(Vec<String>),
+    /// How many connections this machine has accepted.
+    Accepted(u64),
+    /// Nothing.
+    Unknown,
+}
+
+/// What follows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// It goes on, for this reason.
+    Wait(String),
+    /// It is over, for this reason.
+    Over(String),
+}
+
+/// Looks at requests, one after the other. Times are those since the drain of requests began.
+#[derive(Debug)]
+pub(super) struct Requests {
+    /// The least, where no target group tells.
+    deregistration: Duration,
+    /// Whether they are served for all the time that there is, unless target groups tell when they end.
+    to_the_end: bool,
+    accepted: Option<(u64, Duration)>,
+}
+
+impl Requests {
+    pub(super) fn new(deregistration: Duration, to_the_end: bool) -> Self {
+        Self { deregistration, to_the_end, accepted: None }
+    }
+
+    /// Takes in what was seen at `now`, with `left` of the time for requests.
+    pub(super) fn look(&mut self, seen: Seen, now: Duration, left: Duration) -> Turn {
+        let whole = |duration: Duration| Duration::from_secs(duration.as_secs());
+        if left.is_zero() {
+            return Turn::Over(match seen {
+                Seen::Listed(groups) => format!("the time is over; still listed: {}", groups.join(", ")),
+                Seen::Accepted(_) | Seen::Unknown => "the time is over".into(),
+            });
+        }
+        match seen {
+            Seen::Listed(groups) if groups.is_empty() => Turn::Over("no target group lists this instance".into()),
+            Seen::Listed(groups) => Turn::Wait(format!("the load balancer to let go of this instance: {}", groups.join(", "))),
+            Seen::Unknown => Turn::Wait("the end of the time for requests".into()),
+            Seen::Accepted(count) => {
+                let (_, since) = *self.accepted.get_or_insert((count, now));
+                let since = if self.accepted.is_some_and(|(known, _)| known != count) { now } else { since };
+                self.accepted = Some((count, since));
+                if self.to_the_end {
+                    return Turn::Wait("the end of the time for requests".into());
+                }
+                match (self.deregistration.saturating_sub(now), QUIET.saturating_sub(now - since)) {
+                    (Duration::ZERO, Duration::ZERO) => Turn::Over(format!("nobody has connected for {:?}", whole(now - since))),
+                    (Duration::ZERO, _) => Turn::Wait(format!("{QUIET:?} without a new connection")),
+                    _ => Turn::Wait(format!("{:?} for load balancers to let go of this instance", self.deregistration)),
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEFT: Duration = Duration::from_secs(60);
+
+    fn looked(requests: &mut Requests, at: u64, seen: Seen) -> String {
+        match requests.look(seen, Duration::from_secs(at), LEFT) {
+            Turn::Wait(why) => format!("wait for {why}"),
+            Turn::Over(why) => format!("over: {why}"),
+        }
+    }
+
+    fn requests() -> Requests {
+        Requests::new(Duration::from_secs(30), false)
+    }
+
+    #[test]
+    fn without_target_groups_it_is_quiet_for_a_while_after_deregistration() {
+        let mut requests = requests();
+        let looks = [(0, 5), (10, 5), (28, 6), (31, 6), (37, 6), (38, 6)];
+        let told: Vec<String> = looks.map(|(at, count)| looked(&mut requests, at, Seen::Accepted(count))).into();
+        assert_eq!(
+            told,
+            [
+                "wait for 30s for load balancers to let go of this instance",
+                "wait for 30s for load balancers to let go of this instance",
+                "wait for 30s for load balancers to let go of this instance",
+                "wait for 10s without a new connection",
+                "wait for 10s without a new connection",
+                "over: nobody has connected for 10s",
+            ]
+        );
+    }
+
+    #[test]
+    fn with_target_groups_it_is_over_once_none_lists_this_instance() {
+        let mut requests = requests();
+        let draining = || Seen::Listed(vec!["web is draining (Target.DeregistrationInProgress)".into()]);
+        let told = looked(&mut requests, 40, draining());
+        assert_eq!(told, "wait for the load balancer to let go of this instance: web is draining (Target.DeregistrationInProgress)");
+        assert_eq!(looked(&mut requests, 41, Seen::Listed(Vec::new())), "over: no target group lists this instance");
+        // Where it was cut off, the load balancer may be done by the first look.
+        assert_eq!(looked(&mut self::requests(), 0, Seen::Listed(Vec::new())), "over: no target group lists this instance");
+        let late = requests.look(draining(), LEFT, Duration::ZERO);
+        assert_eq!(late, Turn::Over("the time is over; still listed: web is draining (Target.DeregistrationInProgress)".into()));
+    }
+
+    #[test]
+    fn an_interrupted_machine_serves_as_long_as_it_can() {
+        let mut requests = Requests::new(Duration::from_secs(30), true);
+        assert_eq!(looked(&mut requests, 59, Seen::Accepted(1)), "wait for the end of the time for requests");
+        assert_eq!(requests.look(Seen::Accepted(1), LEFT, Duration::ZERO), Turn::Over("the time is over".into()));
+        // As does one of which nothing is known.
+        assert_eq!(looked(&mut self::requests(), 59, Seen::Unknown), "wait for the end of the time for requests");
+    }
+}

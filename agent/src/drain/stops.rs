@@ -1,0 +1,71 @@
+//! Units are stopped, those that came last first: each has its own time, as long as there is any.
+
+use std::time::Duration;
+
+use super::leave::Leaving;
+use super::outlook::Outlook;
+use super::sign::Sign;
+use crate::failure::Explanation;
+use crate::host::HostError;
+use crate::steps::application::leave::{stop, stop_proxy, stop_unit};
+
+/// systemd stops a socket, a path or a timer at once.
+const TRIGGER_WITHIN: Duration = Duration::from_secs(10);
+
+impl Leaving<'_> {
+    /// Stops services and applications. A unit ends by its own `TimeoutStopSec=`; what is not down in time goes on to stop, and
+    /// the next one is asked.
+    pub(super) async fn units(&self, outlook: &Outlook) {
+        let (host, mut has_proxy) = (&self.ground.host, true);
+        let serving: Vec<&String> = self.settings.last_first().collect();
+        let within = |done: usize| outlook.share(host.clock.elapsed(), u32::try_from(serving.len() + 1 - done).unwrap_or(u32::MAX));
+        // One that was still starting, or that systemd has started again.
+        for unit in self.workers_up().await.unwrap_or_default() {
+            told(&unit.id, stop_unit(&unit.id, within(0), host).await);
+        }
+        for (done, address) in serving.iter().enumerate() {
+            log::info!("waiting for {address} to stop");
+            let stopped = match address.split_once('.') {
+                Some(("applications", name)) => {
+                    if std::mem::take(&mut has_proxy) {
+                        told("the proxy", stop_proxy(within(done), host).await);
+                    }
+                    self.application(name, within(done + 1)).await
+                }
+                Some((_, unit)) => self.service(unit, within(done + 1), outlook.sign).await,
+                None => continue,
+            };
+            told(address, stopped);
+        }
+    }
+
+    async fn application(&self, name: &str, within: Duration) -> Result<(), HostError> {
+        let record = self.instance().await?;
+        tokio::select! {
+            biased;
+            stopped = stop(name, &record, &self.ground.host) => stopped,
+            () = self.ground.host.clock.sleep(within) => {
+                Err(HostError::SystemctlTimeout { verb: "stop", unit: format!("applications.{name}"), waited: within })
+            }
+        }
+    }
+
+    /// What would start it again is stopped before, on a machine that does not come back.
+    async fn service(&self, unit: &str, within: Duration, sign: Sign) -> Result<(), HostError> {
+        let host = &self.ground.host;
+        if sign.is_resumed() {
+            let shown = host.units.show(&[unit.to_owned()]).await.unwrap_or_default();
+            for trigger in shown.iter().flat_map(|unit| &unit.triggered_by) {
+                told(trigger, stop_unit(trigger, TRIGGER_WITHIN.min(within), host).await);
+            }
+        }
+        stop_unit(unit, within, host).await
+    }
+}
+
+fn told(what: &str, stopped: Result<(), HostError>) {
+    match stopped {
+        Ok(()) => log::info!("stopped {what}"),
+        Err(error) => log::warn!("{what} was not stopped: {}", Explanation::of(&error)),
+    }
+}

@@ -1,0 +1,123 @@
+//! An archive, read to its end without writing anything: what an instance would refuse is refused before it is published.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, SyncSender};
+use std::thread;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::Sender;
+
+use super::error::{UnpackError, broken, damaged};
+use super::feed::{Fed, Feed, feed};
+use super::format::{self, BEGINNING, Format};
+use super::limit::Limit;
+use super::links::Links;
+use super::read::unpack;
+use super::sink::Sink;
+use super::write::{CHUNK, Op};
+use super::{Form, Unpacking};
+use crate::host::attributes::Attributes;
+
+/// How many entries may be on their way.
+const WAITING: usize = 4;
+
+/// What an archive is, by what it begins with, and how many entries it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) format: &'static str,
+    pub(crate) entries: u64,
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Reads an archive of `length` bytes; `scratch` is a file for one that has to be there whole.
+///
+/// Links may lead anywhere, and it may be of any size: the boot document says which ones may, and how large it may be.
+pub(crate) fn judge(mut content: impl Read + Send, length: u64, scratch: File) -> Result<Judged, UnpackError> {
+    let attributes = Attributes { mode: 0o755, uid: 0, gid: 0 };
+    let links = Links::new(PathBuf::from("/"), std::iter::once(("**".to_owned(), PathBuf::from("/"))).collect());
+    let form = Form::Archive { strip_components: 0, links: links.clone() };
+    let wanted = Unpacking { into: PathBuf::from("/"), attributes, form, sha256: None, length: Some(length), limit: Some(u64::MAX) };
+    let (send, fed) = feed();
+    let (ops, taken) = mpsc::sync_channel(WAITING);
+    thread::scope(|scope| {
+        scope.spawn(move || taken.into_iter().for_each(drop));
+        let pushing = scope.spawn(move || push(&mut content, &send));
+        // On a thread of its own, too: it waits for the first, which a runtime's thread may not.
+        let reading = scope.spawn(move || read(fed, &wanted, scratch, ops, links));
+        let judged = reading.join().unwrap_or_else(|_| Err(damaged("the thread that reads it is lost")));
+        // A file that cannot be read is the reason for what the reader says.
+        pushing.join().unwrap_or(Ok(())).map_err(broken)?;
+        judged
+    })
+}
+
+fn push(content: &mut impl Read, to: &Sender<Fed>) -> io::Result<()> {
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let piece = match content.read(&mut buffer)? {
+            0 => Fed::End,
+            length => Fed::Piece(Bytes::copy_from_slice(&buffer[..length])),
+        };
+        let is_end = matches!(piece, Fed::End);
+        // Nobody takes it who has found what is wrong.
+        if to.blocking_send(piece).is_err() || is_end {
+            return Ok(());
+        }
+    }
+}
+
+fn read(mut fed: Feed, wanted: &Unpacking, scratch: File, ops: SyncSender<Op>, links: Links) -> Result<Judged, UnpackError> {
+    let (_, spare) = mpsc::channel();
+    let limit = Limit::new(wanted.limit, wanted.length);
+    let mut sink = Sink { ops, spare, limit, strip: 0, links, warnings: Vec::new(), entries: 0 };
+    let format = name(&format::of(fed.beginning(BEGINNING).map_err(broken)?));
+    unpack(fed, wanted, || Ok(scratch), u64::MAX, &mut sink)?;
+    Ok(Judged { format, entries: sink.entries, warnings: sink.warnings })
+}
+
+/// What a format is called.
+const fn name(format: &Format) -> &'static str {
+    match format {
+        Format::Gzip => "tar.gz",
+        Format::Zstd => "tar.zst",
+        Format::Zip => "zip",
+        Format::Tar => "tar",
+        Format::Foreign(_) => "none",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(content: &[u8]) -> Result<Judged, String> {
+        judge(content, content.len() as u64, tempfile::tempfile().unwrap()).map_err(|error| error.to_string())
+    }
+
+    fn tar(names: &[&str]) -> Vec<u8> {
+        let mut builder = ::tar::Builder::new(Vec::new());
+        for name in names {
+            let mut header = ::tar::Header::new_gnu();
+            header.set_size(1000);
+            header.set_mode(0o644);
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_cksum();
+            builder.append(&header, [7; 1000].as_slice()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn tells_what_an_instance_would() {
+        let good = tar(&["a", "b/c"]);
+        assert_eq!(judged(&good), Ok(Judged { format: "tar", entries: 2, warnings: Vec::new() }));
+        let packed = ::zstd::encode_all(&*good, 3).unwrap();
+        assert_eq!(judged(&packed).map(|judged| judged.format), Ok("tar.zst"));
+        assert_eq!(judged(&packed[..packed.len() - 9]).unwrap_err(), "the archive is damaged: it ends in the middle");
+        assert!(judged(&tar(&["a", "../b"])).unwrap_err().contains("leads out of its directory"));
+        assert_eq!(judged(b"{}").unwrap_err(), "this is no archive: it looks like JSON");
+        assert_eq!(judged(b"").unwrap_err(), "this is no archive: it looks like nothing at all, an empty file");
+    }
+}

@@ -1,0 +1,268 @@
+//! A claim that is ours: kept while something is done, and ended.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use super::claimant::{Claimant, within};
+use super::{CALL, Claim, ClaimError, Ending, LOST_AFTER, RENEWED_EVERY, State, WATCHED_AFTER};
+use crate::backoff::Backoff;
+use crate::failure::Explanation;
+
+/// The pause after a renewal that failed.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A claim of ours. Dropped, it is left to others, once it is stale.
+pub(crate) struct Held<'a> {
+    by: Claimant<'a>,
+    claim: Claim,
+    etag: String,
+    /// When the last write was sent that the store has answered, by [`passed`](crate::host::Clock::passed).
+    renewed: Duration,
+}
+
+/// What became of a write.
+enum Wrote {
+    Kept,
+    /// The answer to an earlier write was lost: it is ours, and by now the ETag is known.
+    Again,
+    /// It says already what it was to say.
+    Ended,
+    /// It is of another.
+    Not(String),
+}
+
+impl<'a> Held<'a> {
+    pub(super) fn new(by: Claimant<'a>, claim: Claim, etag: String, renewed: Duration) -> Self {
+        Self { by, claim, etag, renewed }
+    }
+
+    /// For how long what is done under it may go on if this process is stopped, hangs or dies: a little longer than it is ours.
+    pub(crate) fn lease(&self) -> Duration {
+        self.left() + WATCHED_AFTER
+    }
+
+    /// For how long it is ours.
+    fn left(&self) -> Duration {
+        (self.renewed + LOST_AFTER).saturating_sub(self.by.clock.passed())
+    }
+
+    /// Renews it until `work` has ended, and tells `extend` the lease from then on. `work` has to be dropped after an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// If the claim is lost.
+    pub(crate) async fn during(
+        &mut self,
+        extend: &dyn Fn(Duration),
+        work: Pin<&mut (dyn Future<Output = ()> + '_)>,
+    ) -> Result<(), ClaimError> {
+        tokio::select! {
+            error = self.keep(extend) => Err(error),
+            () = work => Ok(()),
+        }
+    }
+
+    /// Goes on for as long as it can be renewed.
+    async fn keep(&mut self, extend: &dyn Fn(Duration)) -> ClaimError {
+        let mut trouble = None;
+        loop {
+            let due = (self.renewed + RENEWED_EVERY).saturating_sub(self.by.clock.passed());
+            // No longer at a time: after a suspension, a timer goes on where it was.
+            let pause = if trouble.is_some() { AGAIN } else { due.min(AGAIN) };
+            self.by.clock.sleep(pause.min(self.left())).await;
+            if self.left().is_zero() {
+                return self.lost(trouble);
+            }
+            if due > AGAIN {
+                continue;
+            }
+            match self.write(CALL.min(self.left())).await {
+                Ok(Wrote::Kept) => {
+                    extend(self.lease());
+                    trouble = None;
+                }
+                Ok(Wrote::Again) => trouble = Some(answer_lost()),
+                Ok(Wrote::Ended) => return self.taken_over(self.claim.holder.clone()),
+                Ok(Wrote::Not(by)) => return self.taken_over(by),
+                Err(why) => {
+                    (self.by.waiting)(format!("for {} to be renewed: {}", self.by.store.name(), why.message));
+                    trouble = Some(why);
+                }
+            }
+        }
+    }
+
+    /// Says how it ended.
+    ///
+    /// # Errors
+    ///
+    /// If it is lost, or the store does not take it in time.
+    pub(crate) async fn end(mut self, ending: Ending) -> Result<(), ClaimError> {
+        // What ended badly may have been stopped for the lease. Another does it again.
+        let is_done = ending == Ending::Done;
+        if !is_done && self.left().is_zero() {
+            return Err(self.lost(None));
+        }
+        self.claim.state = State::Ended(ending);
+        for tries in 1.. {
+            let why = match self.write(CALL).await {
+                Ok(Wrote::Kept | Wrote::Ended) => return Ok(()),
+                Ok(Wrote::Again) => answer_lost(),
+                Ok(Wrote::Not(by)) => return Err(self.taken_over(by)),
+                Err(why) => why,
+            };
+            let pause = Backoff::CALL.pause(tries, why.retry_after);
+            // As long as nobody can take it over, any error is borne, as in a renewal: what is done would be done again. What ended
+            // badly is, and is to be told.
+            let is_final = !why.transient && (!is_done || self.left() <= pause);
+            if is_final || self.by.clock.elapsed() + pause >= self.by.until {
+                return Err(ClaimError::Untold { name: self.by.store.name(), why: why.into() });
+            }
+            (self.by.waiting)(format!("for {} to take the result: {}", self.by.store.name(), why.message));
+            self.by.clock.sleep(pause).await;
+        }
+        unreachable!("it is tried until it ends")
+    }
+
+    /// Writes the claim as it is now, in at most `time` and another look.
+    async fn write(&mut self, time: Duration) -> Result<Wrote, Explanation> {
+        self.claim.renewal += 1;
+        let (clock, store) = (self.by.clock, self.by.store);
+        let sent = clock.passed();
+        if let Some(etag) = within(time, clock, store.write(self.claim.written(), Some(&self.etag))).await? {
+            self.etag = etag;
+            self.renewed = sent;
+            return Ok(Wrote::Kept);
+        }
+        let left = time.saturating_sub(clock.passed().saturating_sub(sent));
+        let seen = within(left, clock, store.look()).await?;
+        let Some((seen, found)) = seen.and_then(|seen| Some((Claim::parse(&seen.body)?, seen.etag))) else {
+            return Ok(Wrote::Not("somebody who removed it".into()));
+        };
+        Ok(match seen.state {
+            _ if !seen.is_of(&self.by.me) => Wrote::Not(seen.holder),
+            State::Ended(_) => Wrote::Ended,
+            State::Held => {
+                self.etag = found;
+                Wrote::Again
+            }
+        })
+    }
+
+    fn lost(&self, why: Option<Explanation>) -> ClaimError {
+        let why = why.unwrap_or_else(|| Explanation::new("ingot was paused", None));
+        ClaimError::Lost { name: self.by.store.name(), after: LOST_AFTER, why: why.into() }
+    }
+
+    fn taken_over(&self, by: String) -> ClaimError {
+        ClaimError::TakenOver { name: self.by.store.name(), by }
+    }
+}
+
+fn answer_lost() -> Explanation {
+    Explanation { transient: true, ..Explanation::new("the answer to an earlier write was lost", None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::future::pending;
+    use std::pin::pin;
+
+    use async_trait::async_trait;
+
+    use super::super::stand_in::{Answer, StandIn};
+    use super::super::{Taken, Wanter};
+    use super::*;
+    use crate::host::Clock;
+    use crate::host::clock::SystemClock;
+
+    /// A clock of a machine that may be suspended.
+    struct Suspended {
+        clock: SystemClock,
+        slept: Cell<Duration>,
+    }
+
+    #[async_trait(?Send)]
+    impl Clock for Suspended {
+        fn now(&self) -> jiff::Timestamp {
+            self.clock.now()
+        }
+
+        fn elapsed(&self) -> Duration {
+            self.clock.elapsed()
+        }
+
+        fn passed(&self) -> Duration {
+            self.elapsed() + self.slept.get()
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            self.clock.sleep(duration).await;
+        }
+
+        async fn rest(&self, duration: Duration) {
+            self.clock.sleep(duration).await;
+        }
+    }
+
+    /// It takes everything, until a test says otherwise.
+    fn store() -> StandIn {
+        StandIn::answering((0, Answer::Refused), Answer::Written)
+    }
+
+    async fn held<'a>(store: &'a StandIn, clock: &'a Suspended) -> Held<'a> {
+        let me = Wanter { holder: "i-1".into(), attempt: "a".into() };
+        let claimant = Claimant { store, clock, me, release: "v1".into(), until: Duration::from_secs(600), waiting: &|_| {} };
+        let Ok(Taken::Ours(held)) = claimant.take().await else { panic!("it is nobody else's") };
+        held
+    }
+
+    fn clock() -> Suspended {
+        Suspended { clock: SystemClock::start(), slept: Cell::default() }
+    }
+
+    fn failed() -> Ending {
+        Ending::Failed { why: "killed".into(), exit: None, said: Vec::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_suspension_counts_as_soon_as_it_is_over() {
+        let (store, clock) = (store(), clock());
+        let mut held = held(&store, &clock).await;
+        let suspended = async {
+            clock.sleep(Duration::from_millis(1_500)).await;
+            clock.slept.set(LOST_AFTER);
+            pending::<()>().await;
+        };
+        let lost = held.during(&|_| {}, pin!(suspended)).await.unwrap_err();
+        assert!(matches!(lost, ClaimError::Lost { .. }), "{lost}");
+        assert!(clock.elapsed() < Duration::from_millis(2_600), "{:?}", clock.elapsed());
+    }
+
+    /// The others were told that it had failed, and it was only over.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_killed_in_a_suspension_is_left_to_another() {
+        let (store, clock) = (store(), clock());
+        let held = held(&store, &clock).await;
+        clock.slept.set(LOST_AFTER);
+        assert!(matches!(held.end(failed()).await, Err(ClaimError::Lost { .. })));
+        assert_eq!(store.writes.get(), 1, "nothing was said of it");
+    }
+
+    /// What had gone well was done again by another, for an answer that would have passed.
+    #[tokio::test(start_paused = true)]
+    async fn that_it_is_done_is_told_until_another_may_take_it_over() {
+        let (store, clock) = (store(), clock());
+        let ours = held(&store, &clock).await;
+        store.first.set((2, Answer::Refused));
+        ours.end(Ending::Done).await.unwrap();
+        assert_eq!(store.writes.get(), 4);
+        let (store, clock) = (self::store(), self::clock());
+        let ours = held(&store, &clock).await;
+        store.first.set((u32::MAX, Answer::Refused));
+        assert!(matches!(ours.end(Ending::Done).await, Err(ClaimError::Untold { .. })));
+        assert!(clock.elapsed() < LOST_AFTER + Duration::from_secs(1), "{:?}", clock.elapsed());
+    }
+}

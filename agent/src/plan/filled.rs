@@ -1,0 +1,146 @@
+//! What is wrong with a step once the values that are known are filled in, as on a desk: what an instance would find as soon
+//! as it comes to the step, and a host with a port is wrong wherever it is written. Texts that are handed on as they are, such
+//! as the content of a file, are not looked at: they may be long, and there is little that can be wrong with them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+
+use crate::address::{Address, Reference, Usage};
+use crate::document::error::Mistake;
+use crate::document::names::is_text;
+use crate::document::tree::{Node, Value};
+use crate::document::{Item, KINDS};
+use crate::failure::Objection;
+use crate::plan::values::{Facts, Filled, Values, is_open};
+use crate::template::{Scope, Template, TemplateError, descend};
+
+/// Reads every step once more with its values in it, and adds what is wrong with it then and was not before. `references` are
+/// those of the steps, in their order.
+pub(super) fn check(items: &BTreeMap<Address, Item>, references: &[Vec<Reference>], values: &Values, mistakes: &mut Vec<Mistake>) {
+    let mut known = None;
+    for ((address, item), references) in items.iter().zip(references).filter(|(_, references)| !references.is_empty()) {
+        let Some(mut node) = item.written.as_ref().filter(|node| has_template(node)).cloned() else { continue };
+        if known.is_none() {
+            known = Known::of(values);
+        }
+        // Whatever keeps them from being filled in is told where they are.
+        let Some(known) = &known else { return };
+        let (mut found, mut changed) = (Vec::new(), false);
+        known.fill(&mut node, &mut changed, &mut found);
+        if changed
+            && let Some(kind) = KINDS.iter().find(|kind| kind.name == address.kind())
+            && let Some(step) = (kind.decode)(&node, &mut found)
+        {
+            let secret = references.iter().any(Reference::is_secret);
+            let before = item.step.objections(address.key(), secret);
+            let is_new = |objection: &Objection| !before.iter().any(|known| known.message == objection.message);
+            let new = step.objections(address.key(), secret).into_iter().filter(is_new);
+            found.extend(new.map(|objection| Mistake::of(&item.place, objection)));
+        }
+        mistakes.append(&mut found);
+    }
+}
+
+fn has_template(node: &Node) -> bool {
+    match &node.value {
+        Value::Sequence(items) => items.iter().any(has_template),
+        Value::Map(entries) => entries.iter().any(|(key, node)| !is_text(&key.name) && has_template(node)),
+        Value::String(text) => text.contains("{{"),
+        Value::Null | Value::Bool(..) | Value::Number(_) => false,
+    }
+}
+
+/// What a document knows without an instance.
+struct Known<'a> {
+    values: Json,
+    scope: Scope,
+    open: Vec<&'a [String]>,
+}
+
+impl<'a> Known<'a> {
+    fn of(values: &'a Values) -> Option<Self> {
+        let Filled { tree, open } = values.fill(Facts::None).ok()?;
+        let values = Json::Object([("values".to_owned(), tree)].into_iter().collect());
+        Some(Self { scope: Scope::from(values.clone()), values, open })
+    }
+
+    /// Fills in the strings that refer to nothing else.
+    fn fill(&self, node: &mut Node, changed: &mut bool, mistakes: &mut Vec<Mistake>) {
+        match &mut node.value {
+            Value::Sequence(items) => items.iter_mut().for_each(|item| self.fill(item, changed, mistakes)),
+            Value::Map(entries) => {
+                entries.iter_mut().filter(|(key, _)| !is_text(&key.name)).for_each(|(_, node)| self.fill(node, changed, mistakes));
+            }
+            Value::String(text) if text.contains("{{") => {
+                // Others have told what does not parse.
+                let Ok(template) = Template::parse(text) else { return };
+                if !template.references().iter().all(|reference| self.has(reference)) {
+                    return;
+                }
+                match template.render(&self.scope) {
+                    // What is written with braces on purpose would be a template again.
+                    Ok(filled) if !filled.expose().contains("{{") => {
+                        *changed = true;
+                        *text = filled.expose().to_owned();
+                    }
+                    Ok(_) | Err(TemplateError::TooLarge { .. }) => {}
+                    Err(error) => mistakes.push(Mistake::of_template(&node.place, &error)),
+                }
+            }
+            Value::String(_) | Value::Null | Value::Bool(..) | Value::Number(_) => {}
+        }
+    }
+
+    fn has(&self, reference: &Reference) -> bool {
+        reference.root() == "values"
+            && !is_open(reference, Facts::None, &self.open)
+            && (reference.usage == Usage::Tested || descend(&self.values, &reference.segments).is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use crate::document::BootDocument;
+    use crate::document::source::Layers;
+    use crate::plan::Plan;
+
+    fn mistakes(text: &str) -> String {
+        let mut layers = Layers::default();
+        layers.add("doc", &format!("version: 1\n{text}\n"));
+        let (plan, _) = Plan::compile_with_advice(BootDocument::of_a_desk(layers), &BTreeMap::new());
+        plan.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_value_makes_of_a_field_is_looked_at() {
+        for (text, says) in [
+            ("values: { h: 'q:1' }\ndatabases: { d: { host: '{{values.h}}', engine: postgres } }", "ends with a port"),
+            (
+                "values: { v: '1' }\nbundles: { a: { s3: 's3://b/app-{{values.v}}.tar.gz', into: /opt/a } }",
+                "`b` is not the name of a bucket",
+            ),
+            ("values: { v: b, w: '{{values.v}}' }\nbundles: { a: { s3: 's3://{{values.w}}/a.tar', into: /opt/a } }", "name of a bucket"),
+            ("values: { n: '!!!' }\nsecrets: { s: { secrets_manager: '{{unbase64 values.n}}' } }", "base64"),
+            ("values: { a: x }\nmounts: { /srv/a: { device: '{{values.a}}' } }", "`x` is not an absolute path"),
+        ] {
+            let said = mistakes(text);
+            assert!(said.contains(says), "{text}: {said}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_left_alone() {
+        for text in [
+            "values: { h: '{{instance.region}}:1' }\ndatabases: { d: { host: '{{values.h}}', engine: postgres } }",
+            "values: { h: db }\ndatabases: { d: { host: '{{values.h}}.{{instance.region}}', engine: postgres } }",
+            "values: { h: db }\ndatabases: { d: { host: '{{values.h}}.internal', engine: postgres } }",
+            "values: { v: 1.20 }\nbundles: { a: { s3: 's3://shop/app-{{values.v}}.tar.gz', into: /opt/a } }",
+            "values: { v: a }\nfiles: { /etc/a: { content: '{{values.v}} \\{{ left }}' } }",
+        ] {
+            assert_eq!(mistakes(text), "", "{text}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! What an application waits for after a reboot, before what served last serves again: not for the next release.
+
+use super::Plan;
+use super::unit::needed_by;
+
+impl Plan {
+    /// The units that a unit needs, but for bundles and what needs these. One that waits for the rest needs of that files which
+    /// are written at once: they may be gone since the reboot.
+    pub(crate) fn needed_to_resume(&self, unit: usize) -> Vec<usize> {
+        let is_of = |at: usize, known: &dyn Fn(&str) -> bool| {
+            let needed = needed_by(&[at], &self.units);
+            needed.iter().flat_map(|at| &self.units[*at].members).all(|member| known(self.nodes[*member].address.kind()))
+        };
+        let own = &self.units[unit];
+        let needs = own.needs.iter().map(|need| need.unit).filter(|at| is_of(*at, &|kind| kind != "bundles"));
+        let of_files = |at: &usize| self.nodes[self.units[*at].members[0]].address.kind() == "files";
+        let files = (0..self.units.len()).filter(|at| own.waits_for_rest() && of_files(at));
+        let files = files.filter(|at| is_of(*at, &|kind| matches!(kind, "files" | "secrets")));
+        needs.chain(files).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::document::BootDocument;
+    use crate::document::source::Layers;
+
+    fn needed(steps: &str) -> Vec<String> {
+        let mut layers = Layers::default();
+        layers.add_named("test", format!("#ingot\nversion: 1\n{steps}").as_bytes());
+        let plan = Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap();
+        let unit = plan.units.iter().position(|unit| plan.nodes[unit.members[0]].address.kind() == "applications").unwrap();
+        let mut names: Vec<String> =
+            plan.needed_to_resume(unit).into_iter().map(|at| plan.nodes[plan.units[at].members[0]].address.to_string()).collect();
+        names.dedup();
+        names
+    }
+
+    #[test]
+    fn the_next_release_is_not_among_it() {
+        let steps = "secrets: { db: { parameter: /db } }
+bundles: { app: { s3: s3://shop/a.tar, into: /opt/a } }
+commands: { migrate: { run: [/bin/migrate], after: [bundles.app] }, slow: { run: [/bin/slow] } }
+files: { /run/key: { mode: '0600', content: '{{secrets.db}}' }, /etc/a: { content: '{{bundles.app.version}}' } }
+";
+        let shop = |more: &str| {
+            format!("{steps}applications: {{ shop: {{ bundle: bundles.app, environment: {{ DB: '{{{{secrets.db}}}}' }} {more} }} }}\n")
+        };
+        assert_eq!(needed(&shop("")), ["secrets.db", "files./run/key"]);
+        assert_eq!(needed(&shop(", after: [commands.migrate, commands.slow]")), ["commands.slow", "secrets.db"]);
+    }
+}

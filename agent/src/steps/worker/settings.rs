@@ -1,0 +1,144 @@
+//! What a worker is started with: made by the boot, read by the daemon. It holds no secret.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How long a worker may take to find its queue.
+pub(crate) const START: Duration = Duration::from_secs(120);
+
+/// Where settings of workers are.
+pub(crate) const DIRECTORY: &str = "/run/ingot/workers";
+
+/// How long the settings of a worker may be: a few hundred bytes, and some for each periodic task.
+pub(crate) const LIMIT: u64 = 1 << 20;
+
+/// Where a worker listens for whoever is about to stop its application.
+pub(crate) fn hold(name: &str) -> PathBuf {
+    format!("/run/ingot-worker/{name}/hold").into()
+}
+
+/// Everything that a worker has to know. Times are in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    /// Name, URL or ARN.
+    pub(crate) queue: String,
+    pub(crate) to: Target,
+    pub(crate) concurrency: usize,
+    #[serde(serialize_with = "as_ms", deserialize_with = "of_ms")]
+    pub(crate) visibility: Duration,
+    #[serde(serialize_with = "as_ms", deserialize_with = "of_ms")]
+    pub(crate) max_duration: Duration,
+    #[serde(serialize_with = "as_ms", deserialize_with = "of_ms")]
+    pub(crate) timeout: Duration,
+    #[serde(serialize_with = "as_ms", deserialize_with = "of_ms")]
+    pub(crate) drain: Duration,
+    pub(crate) retry: Retry,
+    #[serde(serialize_with = "as_ms", deserialize_with = "of_ms")]
+    pub(crate) retention: Duration,
+    pub(crate) mime_type: String,
+    pub(crate) metrics: bool,
+    /// What it sends to its queue when that is due.
+    #[serde(default)]
+    pub(crate) tasks: Vec<Task>,
+    /// Where due times are claimed, if they are.
+    #[serde(default)]
+    pub(crate) claims: Option<Claims>,
+}
+
+/// A periodic task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Task {
+    pub(crate) name: String,
+    pub(crate) schedule: String,
+    pub(crate) time_zone: String,
+    pub(crate) path: String,
+    /// How late a time may be sent.
+    #[serde(serialize_with = "as_ms", deserialize_with = "of_ms")]
+    pub(crate) catch_up: Duration,
+}
+
+/// Where the instances of a fleet claim due times.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Claims {
+    /// `s3://BUCKET/PREFIX/`.
+    pub(crate) below: String,
+    /// This instance.
+    pub(crate) holder: String,
+}
+
+/// Where messages go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Target {
+    /// Where it is reached, whichever release serves.
+    pub(crate) at: SocketAddr,
+    /// Of an application whose releases overlap: where the one that serves listens itself.
+    pub(crate) slots: Option<Slots>,
+    pub(crate) path: String,
+    /// The path that answers with 200 to 399 when it is ready; else a connection is enough.
+    pub(crate) ready: Option<String>,
+    /// Whether a container engine accepts connections in its place, also while nobody listens inside.
+    pub(crate) published: bool,
+}
+
+/// The ports of an application's two slots, and the link that leads to the one that serves: it ends in `-a` or `-b`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Slots {
+    pub(crate) link: PathBuf,
+    pub(crate) a: u16,
+    pub(crate) b: u16,
+}
+
+/// How long a message is hidden after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Retry {
+    #[serde(serialize_with = "as_ms", deserialize_with = "of_ms")]
+    pub(crate) delay: Duration,
+    /// The longest, where it doubles with each reception.
+    #[serde(serialize_with = "as_ms_or_none", deserialize_with = "of_ms_or_none")]
+    pub(crate) doubled_up_to: Option<Duration>,
+}
+
+#[cfg(test)]
+impl Settings {
+    /// Those of a worker without periodic tasks, which posts to port 5000 of this machine.
+    pub(crate) fn of_queue(queue: &str) -> Self {
+        Self {
+            queue: queue.into(),
+            to: Target { at: ([127, 0, 0, 1], 5000).into(), slots: None, path: "/".into(), ready: None, published: false },
+            concurrency: 5,
+            visibility: Duration::from_secs(30),
+            max_duration: Duration::from_secs(3600),
+            timeout: Duration::from_secs(3600),
+            drain: Duration::from_secs(60),
+            retry: Retry { delay: Duration::from_secs(2), doubled_up_to: None },
+            retention: Duration::from_secs(86_400),
+            mime_type: "application/json".into(),
+            metrics: false,
+            tasks: Vec::new(),
+            claims: None,
+        }
+    }
+}
+
+fn as_ms<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(ms(*duration))
+}
+
+fn of_ms<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    u64::deserialize(deserializer).map(Duration::from_millis)
+}
+
+fn as_ms_or_none<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(ms).serialize(serializer)
+}
+
+fn of_ms_or_none<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_millis))
+}
+
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,327 @@
+//! What a worker does next, by what has happened. Pure: it gives orders, the daemon carries them out and tells how they ended.
+//!
+//! It asks for messages only while the application is ready and only for as many as can be handled. What comes while it is
+//! not waits for a probe: a message that goes back has used up one of the deliveries that its queue grants. Asked to stop, a
+//! worker takes no more: receptions that are on their way are waited for, and what they bring goes back at once; what is
+//! handled has the time that the document gives it.
+
+mod happened;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::gate::Gate;
+use super::hand::{Hand, Ticket};
+use super::pause::Pause;
+use super::status::{Doing, Status};
+use crate::aws::AwsError;
+use crate::aws::sqs::{BATCH, LONG_POLL, Message, Receive, Rejected};
+use crate::failure::Explanation;
+use crate::net::posts::Answered;
+use crate::steps::worker::settings::Settings;
+
+/// How many receptions go on at the same time while each brings all that it asks for.
+const RECEPTIONS: usize = 5;
+
+/// How long receptions that are on their way when the worker stops are waited for. SQS does not notice that nobody waits any
+/// longer: what it hands out then is hidden for the whole of `visibility`.
+///
+/// Source: <https://github.com/aws/aws-sdk-java-v2/issues/1395>, <https://github.com/aws/aws-sdk-js/issues/2350>.
+const ON_ITS_WAY: Duration = Duration::from_secs(LONG_POLL + 1);
+
+/// How long SQS may take to be told what became of the last messages.
+const SETTLING: Duration = Duration::from_secs(30);
+
+/// How long a message waits for an application that is tried with others.
+const WAITS: Duration = Duration::from_secs(5);
+
+/// When a periodic message comes again whose time could not be claimed. Each time is one of the deliveries that its queue grants.
+const CLAIMED_AGAIN: Duration = Duration::from_secs(120);
+
+/// What is to be done.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Order {
+    Receive(Receive),
+    Post {
+        ticket: Ticket,
+        message: Message,
+    },
+    Delete(Vec<(Ticket, String)>),
+    /// Hide each from others for so long.
+    Hide(Vec<(Ticket, String, Duration)>),
+    /// Ask whether the application is ready.
+    Probe,
+    /// Leave the answers of receptions that are on their way.
+    LeaveReceptions,
+    /// Cut off all requests.
+    CutOff,
+}
+
+/// What has happened.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// `time`: by SQS.
+    Received {
+        wanted: Receive,
+        asked: Duration,
+        time: Timestamp,
+        result: Result<Vec<Message>, AwsError>,
+    },
+    Posted {
+        ticket: Ticket,
+        receive_count: u32,
+        answered: Answered,
+        took: Duration,
+    },
+    Deleted {
+        tickets: Vec<Ticket>,
+        asked: Duration,
+        result: Result<Vec<Rejected>, AwsError>,
+    },
+    Hidden {
+        hidden: Vec<(Ticket, Duration)>,
+        asked: Duration,
+        result: Result<Vec<Rejected>, AwsError>,
+    },
+    /// A periodic message that is not posted.
+    Withheld {
+        ticket: Ticket,
+        why: Withheld,
+    },
+    /// `is_late`: there was no answer.
+    Probed {
+        answer: Result<(), String>,
+        is_late: bool,
+    },
+    /// Whether somebody is about to stop the application.
+    Held(bool),
+    /// The worker is asked to stop; the second time, at once.
+    Stop,
+}
+
+/// Why a periodic message is not posted.
+#[derive(Debug)]
+pub(super) enum Withheld {
+    /// Another one of the same due time is, or was.
+    Duplicate,
+    /// Nobody can tell now whether that is so.
+    Unclaimed(Explanation),
+    /// Meanwhile somebody is about to stop the application.
+    Held,
+}
+
+pub(super) struct Course {
+    settings: Settings,
+    fifo: bool,
+    hand: Hand,
+    /// What was received and is not posted yet, with since when.
+    waiting: Vec<(Ticket, Message, Duration)>,
+    gate: Gate,
+    leaving: Option<Leaving>,
+    receptions: Receptions,
+    receiving: Pause,
+    deleting: Pause,
+    hiding: Pause,
+    status: Status,
+    events: u64,
+}
+
+/// Receptions that are on their way.
+#[derive(Debug, Default)]
+struct Receptions {
+    count: usize,
+    /// How many messages they may bring.
+    asked: usize,
+    /// Whether the last one brought all that it asked for.
+    is_full: bool,
+    /// Of a FIFO queue: those whose answer was lost, which are made again as they were.
+    lost: Vec<Receive>,
+}
+
+/// The end of a worker.
+#[derive(Debug, Clone, Copy)]
+struct Leaving {
+    since: Duration,
+    until: Duration,
+    has_cut_off: bool,
+    /// Since when nothing is handled.
+    idle: Option<Duration>,
+}
+
+impl Course {
+    pub(super) fn new(settings: Settings, fifo: bool, status: Status) -> Self {
+        let hand = Hand::new(settings.concurrency, fifo, settings.visibility);
+        Self {
+            fifo,
+            hand,
+            waiting: Vec::new(),
+            gate: Gate::default(),
+            leaving: None,
+            receptions: Receptions::default(),
+            receiving: Pause::default(),
+            deleting: Pause::default(),
+            hiding: Pause::default(),
+            events: 0,
+            status: Status { concurrency: settings.concurrency, queue: settings.queue.clone(), ..status },
+            settings,
+        }
+    }
+
+    /// What is to be done now.
+    pub(super) fn orders(&mut self, now: Duration) -> Vec<Order> {
+        let mut orders = Vec::new();
+        match self.leaving {
+            Some(leaving) => self.leave(leaving, now, &mut orders),
+            None => {
+                orders.extend(self.gate.asks(now, self.hand.open() > 0).then_some(Order::Probe));
+                self.post(now, &mut orders);
+                while let Some(wanted) = self.reception(now) {
+                    self.receptions.count += 1;
+                    self.receptions.asked += wanted.most;
+                    orders.push(Order::Receive(wanted));
+                }
+            }
+        }
+        while self.deleting.rest(now).is_none() {
+            let due = self.hand.take_deletions(now);
+            if due.is_empty() {
+                break;
+            }
+            orders.push(Order::Delete(due));
+        }
+        loop {
+            let due = self.hand.take_changes(now, self.hiding.rest(now).is_some());
+            if due.is_empty() {
+                break;
+            }
+            orders.push(Order::Hide(due));
+        }
+        orders
+    }
+
+    /// Posts what waits, as far as the application may have it, and gives back what waits in vain.
+    fn post(&mut self, now: Duration, orders: &mut Vec<Order>) {
+        let is_in_vain = self.gate.has_failed() || self.gate.is_held();
+        let mut may = if self.gate.is_open() { self.gate.window().saturating_sub(self.hand.handling()) } else { 0 };
+        for (ticket, message, since) in std::mem::take(&mut self.waiting) {
+            if may > 0 {
+                may -= 1;
+                self.hand.handle(ticket);
+                orders.push(Order::Post { ticket, message });
+            } else if is_in_vain || (self.gate.is_open() && now >= since + WAITS) {
+                self.hand.give_back(ticket, Duration::ZERO);
+            } else {
+                self.waiting.push((ticket, message, since));
+            }
+        }
+    }
+
+    fn leave(&mut self, leaving: Leaving, now: Duration, orders: &mut Vec<Order>) {
+        for (ticket, ..) in self.waiting.drain(..) {
+            self.hand.give_back(ticket, Duration::ZERO);
+        }
+        if self.receptions.count > 0 && now >= self.receptions_end(leaving) {
+            self.receptions = Receptions::default();
+            orders.push(Order::LeaveReceptions);
+        }
+        let mut leaving = leaving;
+        if now >= leaving.until && !leaving.has_cut_off {
+            if self.hand.handling() > 0 {
+                log::warn!("{} messages are not done in time: others get them now", self.hand.handling());
+            }
+            leaving.has_cut_off = true;
+            self.hand.give_all_back();
+            orders.push(Order::CutOff);
+        }
+        if self.hand.handling() == 0 {
+            leaving.idle.get_or_insert(now);
+        }
+        self.leaving = Some(leaving);
+    }
+
+    /// Until when a worker that stops waits for receptions: not for longer than it does for messages.
+    fn receptions_end(&self, leaving: Leaving) -> Duration {
+        (leaving.since + ON_ITS_WAY).min(leaving.until.max(leaving.since + Duration::from_secs(1)))
+    }
+
+    /// The next reception, if one is due.
+    fn reception(&mut self, now: Duration) -> Option<Receive> {
+        if !self.gate.is_open() || self.receiving.rest(now).is_some() {
+            return None;
+        }
+        let free = self.hand.free(self.receptions.asked, self.gate.window());
+        let most = if self.fifo { 1 } else { BATCH };
+        let is_due = match self.receptions.count {
+            0 => free > 0,
+            count => (self.receptions.is_full || !self.receptions.lost.is_empty()) && count < RECEPTIONS && free >= most,
+        };
+        if !is_due {
+            return None;
+        }
+        if let Some(lost) = self.receptions.lost.pop() {
+            return Some(lost);
+        }
+        let attempt = self.fifo.then(|| format!("{:032x}", fastrand::u128(..)));
+        Some(Receive { most: most.min(free), visibility: self.settings.visibility, attempt })
+    }
+
+    /// When something is due that is not due now.
+    pub(super) fn next_due(&self, now: Duration) -> Option<Duration> {
+        let own = match self.leaving {
+            Some(leaving) => {
+                let receptions = (self.receptions.count > 0).then(|| self.receptions_end(leaving));
+                let cut = (!leaving.has_cut_off).then_some(leaving.until);
+                let settled = leaving.idle.map(|idle| idle + SETTLING);
+                receptions.into_iter().chain(cut).chain(settled).min()
+            }
+            None => {
+                let receiving = self.receiving.rest(now).filter(|_| self.gate.is_open());
+                let waiting = self.waiting.first().map(|(.., since)| *since + WAITS).filter(|_| self.gate.is_open());
+                self.gate.next_due(self.hand.open() > 0).into_iter().chain(receiving).chain(waiting).min()
+            }
+        };
+        let deletion = self.hand.next_deletion().map(|due| self.deleting.rest(now).map_or(due, |rest| due.max(rest)));
+        let change = self.hand.next_change(self.hiding.rest(now));
+        own.into_iter().chain(deletion).chain(change).min()
+    }
+
+    /// Whether a worker that was asked to stop has stopped.
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        let is_settled = |idle: Duration| (self.hand.len() == 0 && self.receptions.count == 0) || now >= idle + SETTLING;
+        self.leaving.is_some_and(|leaving| leaving.idle.is_some_and(is_settled))
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.gate.is_held()
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// How much has happened.
+    pub(super) fn events(&self) -> u64 {
+        self.events
+    }
+
+    fn waiting(&self, now: Duration) -> Option<&str> {
+        let why = || [&self.receiving, &self.deleting, &self.hiding].into_iter().find_map(|pause| pause.why(now));
+        self.gate.why().or_else(why)
+    }
+
+    pub(super) fn doing(&self, now: Duration) -> Doing {
+        match (self.leaving.is_some(), self.waiting(now)) {
+            (true, _) => Doing::Draining,
+            (false, Some(_)) => Doing::Paused,
+            (false, None) => Doing::Working,
+        }
+    }
+
+    /// What it says of itself.
+    pub(super) fn status(&self, now: Duration) -> Status {
+        let (doing, waiting) = (self.doing(now), self.waiting(now).map(str::to_owned));
+        let (in_hand, oldest_sent_ms) = (self.hand.open(), self.hand.oldest_ms());
+        Status { doing, waiting, in_hand, oldest_sent_ms, ..self.status.clone() }
+    }
+}

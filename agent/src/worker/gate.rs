@@ -1,0 +1,320 @@
+//! Whether the application is ready, as far as that is known, and how many messages it may have at the same time. While it is
+//! not, no messages are asked for, and those that come wait for what a probe says. Pure.
+//!
+//! One that was gone is tried with one message first, and with twice as many after each answer: a message that ends it takes
+//! few others with it, and is soon known.
+
+use std::time::Duration;
+
+use crate::backoff::Backoff;
+
+/// How often an application is asked that answers in a way that leaves it open.
+const AFTER_A_FAILURE: Duration = Duration::from_secs(5);
+
+/// How often one is asked that has messages and says nothing.
+const WHILE_BUSY: Duration = Duration::from_secs(10);
+
+/// As many answers of a proxy in a row, and none of the application's own, say that it is gone.
+const SUSPECTS: u32 = 5;
+
+/// What an answer says of the application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It works, or asks to be left alone for a while.
+    Alive,
+    /// It answers, and fails.
+    Failed,
+    /// It does not answer in time.
+    Silent,
+    /// It may be gone: a proxy in front of it has answered in its place.
+    Suspect,
+    /// It is gone.
+    Gone,
+}
+
+/// Why no messages are taken while it is held.
+const HELD: &str = "the application is being replaced";
+
+/// Begins shut: what was never ready is asked first.
+#[derive(Debug)]
+pub(super) struct Gate {
+    is_open: bool,
+    /// Whether somebody is about to stop it.
+    is_held: bool,
+    is_asking: bool,
+    /// Whether another one may have been asked than is there now.
+    is_outdated: bool,
+    /// Probes that failed, one after the other.
+    tries: u32,
+    /// When a shut one is asked next.
+    next: Duration,
+    /// How often it was gone, since it last had as many messages as it may.
+    doubts: u32,
+    /// As many messages it may have.
+    window: usize,
+    suspects: u32,
+    /// Whether an answer has left it open whether it is ready.
+    is_suspected: bool,
+    /// When it was last known to be ready.
+    known: Duration,
+    /// Why it is not ready.
+    why: String,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            is_open: false,
+            is_held: false,
+            is_asking: false,
+            is_outdated: false,
+            tries: 0,
+            next: Duration::ZERO,
+            doubts: 0,
+            window: usize::MAX,
+            suspects: 0,
+            is_suspected: false,
+            known: Duration::ZERO,
+            why: String::new(),
+        }
+    }
+}
+
+impl Gate {
+    pub(super) fn is_open(&self) -> bool {
+        self.is_open && !self.is_held
+    }
+
+    /// How many messages it may have at the same time.
+    pub(super) fn window(&self) -> usize {
+        self.window
+    }
+
+    /// Whether the application is to be asked now. `is_busy`: it has messages.
+    pub(super) fn asks(&mut self, now: Duration, is_busy: bool) -> bool {
+        let is_due = self.next_due(is_busy).is_some_and(|due| now >= due);
+        self.is_asking |= is_due;
+        is_due
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Somebody is about to stop the application, or is done with that: whether another one is there then is asked.
+    pub(super) fn hold(&mut self, held: bool, now: Duration) {
+        match held {
+            true => self.is_held = true,
+            false => *self = Self { next: now, is_asking: self.is_asking, is_outdated: self.is_asking, ..Self::default() },
+        }
+    }
+
+    /// When the application is to be asked.
+    pub(super) fn next_due(&self, is_busy: bool) -> Option<Duration> {
+        match self.is_open {
+            _ if self.is_asking || self.is_held => None,
+            false => Some(self.next),
+            true if self.is_suspected => Some(self.known + AFTER_A_FAILURE),
+            true => is_busy.then_some(self.known + WHILE_BUSY),
+        }
+    }
+
+    /// What an answer to a message says. `room`: as many as it may have when nothing is wrong.
+    pub(super) fn answered(&mut self, sign: Sign, now: Duration, room: usize) {
+        match sign {
+            Sign::Alive => (self.is_suspected, self.known, self.suspects) = (false, now, 0),
+            Sign::Failed => (self.is_suspected, self.suspects) = (true, 0),
+            Sign::Silent => self.is_suspected = true,
+            Sign::Suspect => {
+                (self.is_suspected, self.suspects) = (true, self.suspects + 1);
+                if self.suspects >= SUSPECTS {
+                    self.doubt(now);
+                }
+            }
+            Sign::Gone => self.doubt(now),
+        }
+        if matches!(sign, Sign::Alive | Sign::Failed) && self.window < usize::MAX {
+            self.window *= 2;
+            if self.window >= room {
+                (self.window, self.doubts) = (usize::MAX, 0);
+            }
+        }
+    }
+
+    /// The application may be gone. However soon it is ready again, it rests: each time for longer.
+    fn doubt(&mut self, now: Duration) {
+        if self.is_open {
+            self.doubts += 1;
+            self.shut(now + Backoff::TRUSTING.pause(self.doubts, None), 0);
+        }
+    }
+
+    fn shut(&mut self, next: Duration, tries: u32) {
+        (self.is_open, self.window, self.suspects, self.is_suspected) = (false, 1, 0, false);
+        (self.next, self.tries) = (next, tries);
+    }
+
+    /// What the application has answered to a probe; `is_late` if it has not, in all the time of one.
+    pub(super) fn probed(&mut self, answer: Result<(), String>, is_late: bool, now: Duration) {
+        self.is_asking = false;
+        if std::mem::take(&mut self.is_outdated) {
+            return;
+        }
+        self.known = now;
+        let was_suspected = std::mem::take(&mut self.is_suspected);
+        let Err(why) = answer else {
+            if !self.why.is_empty() {
+                log::info!("the application is ready");
+            }
+            (self.is_open, self.why) = (true, String::new());
+            return;
+        };
+        // One that does a message at a time has none for a probe meanwhile.
+        if self.is_open && is_late && !was_suspected {
+            return;
+        }
+        let tries = if self.is_open { 1 } else { self.tries + 1 };
+        let next = now + Backoff::FEEDING.pause(tries, None);
+        if self.is_open {
+            self.shut(next, tries);
+        } else {
+            (self.next, self.tries) = (next, tries);
+        }
+        if self.why != why {
+            log::warn!("the application is not ready ({why}): no messages are taken until it is");
+            self.why = why;
+        }
+    }
+
+    /// Whether a probe has said that it is not ready.
+    pub(super) fn has_failed(&self) -> bool {
+        !self.is_open && self.tries > 0
+    }
+
+    /// Why no messages are taken.
+    pub(super) fn why(&self) -> Option<&str> {
+        match self.is_held {
+            true => Some(HELD),
+            false => (!self.is_open).then_some(if self.why.is_empty() { "asking whether the application is ready" } else { &self.why }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOM: usize = 4;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn open() -> Gate {
+        let mut gate = Gate::default();
+        assert!(gate.asks(at(0), false));
+        gate.probed(Ok(()), false, at(0));
+        gate
+    }
+
+    #[test]
+    fn it_opens_when_the_application_is_ready_and_shuts_when_it_is_gone() {
+        let mut gate = Gate::default();
+        assert!(gate.asks(at(10), false) && !gate.asks(at(10), false) && gate.next_due(false).is_none(), "once at a time");
+        gate.probed(Err("connection refused".into()), false, at(10));
+        assert_eq!((gate.is_open(), gate.has_failed(), gate.why()), (false, true, Some("connection refused")));
+        assert!(!gate.asks(at(10), false));
+        let due = gate.next_due(false).unwrap();
+        assert!(gate.asks(due, false));
+        gate.probed(Ok(()), false, due);
+        assert!(gate.is_open() && gate.why().is_none() && gate.next_due(false).is_none() && gate.window() == usize::MAX);
+        gate.answered(Sign::Gone, at(20), ROOM);
+        gate.answered(Sign::Gone, at(30), ROOM);
+        assert_eq!(
+            (gate.is_open(), gate.has_failed(), gate.next_due(true)),
+            (false, false, Some(at(20) + Backoff::TRUSTING.pause(1, None)))
+        );
+        assert!(gate.why().is_some());
+    }
+
+    #[test]
+    fn one_that_is_gone_again_and_again_rests_for_longer_and_gets_one_message() {
+        let mut gate = open();
+        let mut rests = Vec::new();
+        for _ in 0..9 {
+            gate.answered(Sign::Gone, at(100), ROOM);
+            rests.push((gate.next_due(false).unwrap() - at(100)).as_millis());
+            assert!(gate.asks(at(200), false));
+            gate.probed(Ok(()), false, at(200));
+            assert_eq!(gate.window(), 1);
+        }
+        assert_eq!(rests, [500, 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000]);
+        gate.answered(Sign::Failed, at(201), ROOM);
+        assert_eq!(gate.window(), 2);
+        gate.answered(Sign::Alive, at(202), ROOM);
+        assert_eq!(gate.window(), usize::MAX);
+        gate.answered(Sign::Gone, at(300), ROOM);
+        assert_eq!(gate.next_due(false), Some(at(300) + Duration::from_millis(500)), "it is trusted as before");
+    }
+
+    #[test]
+    fn one_that_fails_is_asked_and_one_that_works_is_not() {
+        let mut gate = open();
+        gate.answered(Sign::Alive, at(8), ROOM);
+        assert_eq!((gate.next_due(true), gate.next_due(false)), (Some(at(18)), None));
+        gate.answered(Sign::Failed, at(9), ROOM);
+        assert_eq!(gate.next_due(false), Some(at(13)));
+        assert!(gate.asks(at(13), false) && gate.is_open());
+        gate.probed(Err("status 503".into()), false, at(13));
+        assert_eq!((gate.is_open(), gate.why()), (false, Some("status 503")));
+    }
+
+    #[test]
+    fn one_that_is_busy_may_have_no_time_for_a_probe() {
+        let mut gate = open();
+        assert!(gate.asks(at(10), true));
+        gate.probed(Err("no answer within 5s".into()), true, at(15));
+        assert!(gate.is_open());
+        gate.answered(Sign::Silent, at(20), ROOM);
+        assert!(gate.asks(at(20), true));
+        gate.probed(Err("no answer within 5s".into()), true, at(25));
+        assert!(!gate.is_open(), "a message has had no answer either");
+    }
+
+    #[test]
+    fn answers_of_a_proxy_alone_say_that_it_is_gone() {
+        let mut gate = open();
+        (0..4).for_each(|_| gate.answered(Sign::Suspect, at(1), ROOM));
+        gate.answered(Sign::Alive, at(1), ROOM);
+        (0..4).for_each(|_| gate.answered(Sign::Suspect, at(1), ROOM));
+        assert!(gate.is_open());
+        gate.answered(Sign::Suspect, at(1), ROOM);
+        assert!(!gate.is_open());
+    }
+
+    #[test]
+    fn what_the_one_before_has_answered_says_nothing_of_the_next() {
+        let mut gate = open();
+        assert!(gate.asks(at(10), true));
+        gate.hold(true, at(11));
+        gate.hold(false, at(12));
+        assert!(!gate.asks(at(12), false), "one at a time");
+        gate.probed(Ok(()), false, at(13));
+        assert!(!gate.is_open() && gate.asks(at(13), false));
+        gate.probed(Ok(()), false, at(14));
+        assert!(gate.is_open());
+    }
+
+    #[test]
+    fn it_is_shut_while_it_is_held_and_asks_afterwards() {
+        let mut gate = open();
+        gate.hold(true, at(10));
+        gate.answered(Sign::Gone, at(10), ROOM);
+        assert_eq!((gate.is_open(), gate.asks(at(20), true), gate.next_due(true), gate.why()), (false, false, None, Some(HELD)));
+        // One that was asked before.
+        gate.probed(Ok(()), false, at(10));
+        assert!(!gate.is_open());
+        gate.hold(false, at(20));
+        assert!(!gate.is_open() && gate.asks(at(20), false) && gate.why() != Some(HELD));
+    }
+}

@@ -1,0 +1,227 @@
+//! The messages that a worker has in hand: which are handled, which are to be deleted, which go back, and how long each is
+//! hidden from others. Pure: it knows what is due, and others do it.
+//!
+//! A message is in hand from its reception until SQS has taken its deletion or its return. Of a standard queue, at most
+//! [`SLACK`] that are done wait for that beside those that are being handled, so that a kill at any moment has no more of them
+//! delivered twice than that, and a queue whose messages cannot be given back is not emptied into this worker.
+
+mod held;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use self::held::{Changing, Doing, Held};
+use crate::aws::sqs::{BATCH, Message};
+
+/// How many messages that are done may wait for SQS without taking the place of another.
+const SLACK: usize = BATCH;
+
+/// How long a deletion waits for others to go with it.
+const GATHERING: Duration = Duration::from_millis(100);
+
+/// The rest between calls for what others would see soon, where SQS is else to be left alone.
+const URGENT: Duration = Duration::from_secs(1);
+
+/// What names a message in hand.
+pub(super) type Ticket = u64;
+
+#[derive(Debug)]
+pub(super) struct Hand {
+    room: usize,
+    fifo: bool,
+    visibility: Duration,
+    held: BTreeMap<Ticket, Held>,
+    next: Ticket,
+    /// When calls for what is urgent may be made.
+    urgent_from: Duration,
+}
+
+/// What a message is that was received.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Taken {
+    New(Ticket),
+    /// It is in hand already: SQS delivers some twice.
+    Again,
+}
+
+impl Hand {
+    pub(super) fn new(room: usize, fifo: bool, visibility: Duration) -> Self {
+        Self { room, fifo, visibility, held: BTreeMap::new(), next: 0, urgent_from: Duration::ZERO }
+    }
+
+    /// Takes a message that was asked for at `asked`. It waits until it is [handled](Self::handle).
+    pub(super) fn take(&mut self, message: &Message, asked: Duration, now: Duration) -> Taken {
+        if let Some(held) = self.held.values_mut().find(|held| held.id == message.id) {
+            held.again(message, asked, now, self.visibility);
+            return Taken::Again;
+        }
+        self.next += 1;
+        self.held.insert(self.next, Held::new(message, asked, now, self.visibility));
+        Taken::New(self.next)
+    }
+
+    fn count(&self, is: fn(&Doing) -> bool) -> usize {
+        self.held.values().filter(|held| is(&held.doing)).count()
+    }
+
+    /// How many more may be asked for, where `asked` are already and `window` may be handled at the same time.
+    pub(super) fn free(&self, asked: usize, window: usize) -> usize {
+        let done = self.count(|doing| !matches!(doing, Doing::Waiting | Doing::Handling));
+        let slack = if self.fifo { 0 } else { SLACK };
+        self.room.min(window).saturating_sub(self.held.len() - done + done.saturating_sub(slack) + asked)
+    }
+
+    pub(super) fn handling(&self) -> usize {
+        self.count(|doing| *doing == Doing::Handling)
+    }
+
+    /// How many are handled or wait for that.
+    pub(super) fn open(&self) -> usize {
+        self.count(|doing| matches!(doing, Doing::Waiting | Doing::Handling))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    /// When the oldest of them was sent, in milliseconds since 1970.
+    pub(super) fn oldest_ms(&self) -> Option<i64> {
+        self.held.values().filter_map(|held| held.sent_ms).min()
+    }
+
+    pub(super) fn id(&self, ticket: Ticket) -> &str {
+        self.held.get(&ticket).map_or("", |held| &held.id)
+    }
+
+    pub(super) fn handle(&mut self, ticket: Ticket) {
+        self.set(ticket, Doing::Handling);
+    }
+
+    pub(super) fn handled(&mut self, ticket: Ticket, now: Duration) {
+        self.set(ticket, Doing::Handled { since: now });
+    }
+
+    /// Gives a message back: it is visible after this.
+    pub(super) fn give_back(&mut self, ticket: Ticket, after: Duration) {
+        self.set(ticket, Doing::Returning { after });
+    }
+
+    /// Gives back all that are being handled.
+    pub(super) fn give_all_back(&mut self) {
+        for held in self.held.values_mut().filter(|held| matches!(held.doing, Doing::Waiting | Doing::Handling)) {
+            held.doing = Doing::Returning { after: Duration::ZERO };
+        }
+    }
+
+    fn set(&mut self, ticket: Ticket, doing: Doing) {
+        if let Some(held) = self.held.get_mut(&ticket) {
+            held.doing = doing;
+        }
+    }
+
+    /// Those that are to be deleted now, in one call.
+    pub(super) fn take_deletions(&mut self, now: Duration) -> Vec<(Ticket, String)> {
+        if self.next_deletion().is_none_or(|due| now < due) {
+            return Vec::new();
+        }
+        let waiting = self.held.iter_mut().filter(|(_, held)| matches!(held.doing, Doing::Handled { .. }));
+        waiting
+            .take(BATCH)
+            .map(|(ticket, held)| {
+                held.doing = Doing::Deleting { generation: held.generation };
+                (*ticket, held.receipt.clone())
+            })
+            .collect()
+    }
+
+    /// When a deletion is due.
+    pub(super) fn next_deletion(&self) -> Option<Duration> {
+        let since = |held: &Held| if let Doing::Handled { since } = held.doing { Some(since) } else { None };
+        let waiting = || self.held.values().filter_map(since);
+        let first = waiting().min()?;
+        Some(if self.fifo || waiting().count() >= BATCH { first } else { first + GATHERING })
+    }
+
+    /// A deletion that has to be tried again.
+    pub(super) fn still_there(&mut self, ticket: Ticket, now: Duration) {
+        self.handled(ticket, now);
+    }
+
+    /// SQS has deleted it, or never will. One that was received again meanwhile is not deleted by the older receipt.
+    pub(super) fn deleted(&mut self, ticket: Ticket, now: Duration) {
+        match self.held.get(&ticket).map(|held| (held.doing, held.generation)) {
+            Some((Doing::Deleting { generation }, newest)) if generation != newest => self.still_there(ticket, now),
+            _ => drop(self.held.remove(&ticket)),
+        }
+    }
+
+    /// Those whose visibility is to be changed now, in one call: what goes back, and what is handled for long. Where SQS is
+    /// to be left alone, only what others would see soon.
+    pub(super) fn take_changes(&mut self, now: Duration, is_resting: bool) -> Vec<(Ticket, String, Duration)> {
+        if is_resting && now < self.urgent_from {
+            return Vec::new();
+        }
+        let visibility = self.visibility;
+        let is_due = |held: &Held| {
+            let due = if is_resting { held.urgent_at(visibility) } else { held.change_due(visibility) };
+            due.is_some_and(|due| now >= due)
+        };
+        let changes: Vec<_> = self
+            .held
+            .iter_mut()
+            .filter(|(_, held)| is_due(held))
+            .take(BATCH)
+            .map(|(ticket, held)| {
+                held.changing = Some(Changing { generation: held.generation, is_return: held.is_returning() });
+                (*ticket, held.receipt.clone(), held.hidden_for(visibility, now))
+            })
+            .collect();
+        if is_resting && !changes.is_empty() {
+            self.urgent_from = now + URGENT;
+        }
+        changes
+    }
+
+    /// The message whose visibility is no longer being changed, and whether it was to go back; `None` if it was received
+    /// again meanwhile, so that what became of its older receipt does not matter.
+    fn changed(&mut self, ticket: Ticket) -> Option<(&mut Held, bool)> {
+        let held = self.held.get_mut(&ticket)?;
+        let Changing { generation, is_return } = held.changing.take()?;
+        (generation == held.generation).then_some((held, is_return))
+    }
+
+    /// SQS hides it for so long, from `asked` on. What went back is out of hand.
+    pub(super) fn hidden(&mut self, ticket: Ticket, asked: Duration, length: Duration, now: Duration) {
+        match self.changed(ticket) {
+            Some((_, true)) => drop(self.held.remove(&ticket)),
+            Some((held, false)) => held.hide(asked, length, now),
+            None => {}
+        }
+    }
+
+    /// SQS has not changed it, and may yet. What others see again anyway is out of hand.
+    pub(super) fn not_hidden(&mut self, ticket: Ticket, now: Duration) {
+        if self.changed(ticket).is_some_and(|(held, _)| held.is_returning() && held.is_seen(now)) {
+            self.held.remove(&ticket);
+        }
+    }
+
+    /// SQS will not change it: it is gone, or another has received it. One that is being handled is handled to its end.
+    pub(super) fn is_lost(&mut self, ticket: Ticket) {
+        match self.changed(ticket) {
+            Some((held, _)) if held.is_returning() => drop(self.held.remove(&ticket)),
+            Some((held, _)) => held.is_lost(),
+            None => {}
+        }
+    }
+
+    /// When a change of visibility is due; where SQS is to be left alone until `rest`, when one is urgent, at the soonest.
+    pub(super) fn next_change(&self, rest: Option<Duration>) -> Option<Duration> {
+        let due = self.held.values().filter_map(|held| held.change_due(self.visibility)).min();
+        let Some(rest) = rest else { return due };
+        let urgent = self.held.values().filter_map(|held| held.urgent_at(self.visibility)).min();
+        due.map(|due| due.max(rest)).into_iter().chain(urgent.map(|urgent| urgent.max(self.urgent_from))).min()
+    }
+}

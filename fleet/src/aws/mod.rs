@@ -1,0 +1,80 @@
+//! AWS, as the AWS CLI knows it: region and credentials from the environment, profiles, SSO, roles and programs.
+
+pub(crate) mod objects;
+pub(crate) mod records;
+pub(crate) mod releases;
+pub(crate) mod s3;
+mod trouble;
+
+#[cfg(test)]
+pub(crate) mod fake;
+
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials as _;
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+
+use self::trouble::Call;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// How long a connection may take to be made, and an answer to begin. The largest answers are lists of a thousand names.
+const CONNECT: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(20);
+
+/// How often a call is made that is throttled or gets no answer; the pauses between are of 1, 2, 4 seconds at the most.
+const ATTEMPTS: u32 = 4;
+
+/// AWS with credentials that were there a moment ago.
+#[derive(Debug)]
+pub(crate) struct Aws {
+    pub(crate) sdk: SdkConfig,
+    pub(crate) region: String,
+}
+
+impl Aws {
+    /// Finds region and credentials.
+    pub(crate) async fn connect() -> Result<Self, Failure> {
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build();
+        let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
+        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client()?).timeout_config(timeouts);
+        let sdk = loader.retry_config(retries).load().await;
+        let Some(region) = sdk.region().map(ToString::to_string) else {
+            return Err(Failure::new(Exit::Usage, "no region is configured").hint("set AWS_REGION, or `region` in the profile"));
+        };
+        let Some(provider) = sdk.credentials_provider() else {
+            return Err(Failure::new(Exit::Failed, "there are no credentials").hint(trouble::LOG_IN));
+        };
+        provider.provide_credentials().await.map_err(|error| trouble::no_credentials(&error))?;
+        Ok(Self { sdk, region })
+    }
+
+    /// Who calls: an ARN, as CloudTrail has it.
+    pub(crate) async fn caller(&self) -> Result<String, Failure> {
+        let call = Call { action: "sts:GetCallerIdentity", doing: "ask who calls", on: "AWS STS".into(), region: &self.region };
+        let answer = aws_sdk_sts::Client::new(&self.sdk).get_caller_identity().send().await;
+        let answer = answer.map_err(|error| trouble::of(&error).failure(&call))?;
+        Ok(answer.arn().unwrap_or("unknown").to_owned())
+    }
+}
+
+/// The HTTPS client of all calls. `AWS_CA_BUNDLE` names certificates to trust besides those of the system, as for the AWS CLI.
+fn client() -> Result<SharedHttpClient, Failure> {
+    let mut trusted = TrustStore::default();
+    if let Some(file) = std::env::var_os("AWS_CA_BUNDLE").filter(|file| !file.is_empty()) {
+        let unread = |error| {
+            Failure::new(Exit::Usage, format!("cannot read AWS_CA_BUNDLE, {}", file.display()))
+                .because(&error)
+                .hint("correct or unset AWS_CA_BUNDLE")
+        };
+        trusted.add_pem_certificate(std::fs::read(&file).map_err(unread)?);
+    }
+    let context = TlsContext::builder().with_trust_store(trusted).build();
+    let context = context.map_err(|error| Failure::new(Exit::Failed, "cannot set up TLS").because(&error))?;
+    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    Ok(aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(context).build_https())
+}

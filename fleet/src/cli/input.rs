@@ -1,0 +1,55 @@
+//! fleet.yaml as the verbs get it.
+
+use std::path::Path;
+
+use ingot::desk::{DocumentError, nearest};
+
+use crate::cli::output::talk;
+use crate::exit::Exit;
+use crate::files;
+use crate::fleet::{self, Environment, Fleet, Read};
+
+/// A larger fleet.yaml is none.
+const LARGEST: u64 = 4 << 20;
+
+/// Reads fleet.yaml, mistakes included.
+pub(super) fn read(file: &Path) -> Result<Read, Exit> {
+    let name = file.display().to_string();
+    let content = files::read(file, LARGEST).map_err(|why| {
+        talk(&format!("cannot read {name}: {why}\n  hint: run ingot-fleet where fleet.yaml is, or name it with --file"));
+        Exit::Usage
+    })?;
+    let text = String::from_utf8(content).map_err(|_| {
+        talk(&format!("{name} is not UTF-8 text\n  hint: save it as UTF-8"));
+        Exit::Document
+    })?;
+    Ok(fleet::read(&name, &text))
+}
+
+/// The same, where mistakes are the end.
+pub(super) fn sound(file: &Path) -> Result<Read, Exit> {
+    let Read { fleet, sources, mistakes } = read(file)?;
+    if !mistakes.is_empty() {
+        talk(&DocumentError::new(mistakes, sources).to_string());
+        return Err(Exit::Document);
+    }
+    Ok(Read { fleet, sources, mistakes })
+}
+
+/// The directory that the paths in it begin at.
+pub(super) fn directory(file: &Path) -> &Path {
+    file.parent().unwrap_or(Path::new(""))
+}
+
+/// An environment by its name.
+pub(super) fn environment<'f>(fleet: &'f Fleet, name: &str) -> Result<&'f Environment, Exit> {
+    let names = || fleet.environments.iter().map(|environment| environment.key.name.as_str());
+    fleet.environments.iter().find(|environment| environment.key.name == name).ok_or_else(|| {
+        let hint = match nearest(name, names()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("there are: {}", names().collect::<Vec<_>>().join(", ")),
+        };
+        talk(&format!("there is no environment `{name}` in fleet.yaml\n  hint: {hint}"));
+        Exit::Usage
+    })
+}

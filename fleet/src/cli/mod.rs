@@ -1,0 +1,99 @@
+//! The command line. Results go to stdout, messages to stderr.
+
+mod check;
+mod config;
+mod generate;
+mod input;
+mod output;
+mod progress;
+mod prune;
+mod release;
+mod releases;
+mod render;
+mod uses;
+
+use std::path::PathBuf;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Check environments of golden images, show what they come to, and make releases for them
+#[derive(Debug, Parser)]
+#[command(name = "ingot-fleet", version, about, propagate_version = true)]
+struct Cli {
+    /// Print JSON on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// The application and its environments
+    #[arg(long, global = true, value_name = "FILE", default_value = "fleet.yaml")]
+    file: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Report every error of fleet.yaml and of the documents it names, offline
+    Check,
+    Render(render::Args),
+    Config(config::Args),
+    Release(release::Args),
+    Releases(releases::Args),
+    /// Print the JSON Schema of fleet.yaml, for editors
+    Schema,
+    Completions(generate::Completions),
+    /// Print the manual page
+    Man,
+}
+
+/// Runs the command that this process was started with.
+pub(crate) fn run() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return output::usage(&error),
+    };
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::talk(&format!("cannot start: {error}"));
+            return Exit::Failed;
+        }
+    };
+    let exit = runtime.block_on(async {
+        match cli.command {
+            Command::Check => check::run(&cli.file, cli.json).await,
+            Command::Render(args) => render::run(&args, &cli.file, cli.json).await,
+            Command::Config(args) => config::run(&args, &cli.file, cli.json),
+            Command::Release(args) => ended(release::run(args, &cli.file, cli.json).await),
+            Command::Releases(args) => ended(releases::run(args, &cli.file, cli.json).await),
+            Command::Schema => generate::schema(),
+            Command::Completions(args) => generate::completions(&args, Cli::command()),
+            Command::Man => generate::man(Cli::command()),
+        }
+    });
+    // A connection that is still being closed must not hold up the exit.
+    runtime.shutdown_background();
+    output::written(exit)
+}
+
+fn ended(done: Result<(), Failure>) -> Exit {
+    match done {
+        Ok(()) => Exit::Done,
+        Err(failure) => {
+            output::talk(&failure.to_string());
+            failure.exit
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}

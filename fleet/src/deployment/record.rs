@@ -1,0 +1,236 @@
+//! The record of one deployment, `APP/environments/ENV/deployments/N.json`: what is to run, who asked for it, and how it ended.
+//!
+//! Whoever makes the object has the lock of the environment: two records of one number cannot be. It is changed once more,
+//! when the deployment ends. Reading and writing objects is the business of [`records`](crate::aws::records).
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256;
+use crate::release::name::Name;
+
+/// What this version writes and reads. A field more is another schema: who rewrites a record must not lose any.
+const SCHEMA: u32 = 1;
+
+/// What a deployment is to bring about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Goal {
+    pub(crate) release: Release,
+    /// The AMI that `image:` was resolved to.
+    pub(crate) image: String,
+    pub(crate) document: Document,
+    pub(crate) policy: Policy,
+    pub(crate) capacity: Capacity,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Release {
+    pub(crate) name: Name,
+    pub(crate) sha256: Sha256,
+}
+
+/// The boot document with its properties, an object that never changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Document {
+    pub(crate) key: String,
+    pub(crate) sha256: Sha256,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Policy {
+    AllAtOnce,
+    Rolling,
+    RollingWithBatch,
+    Immutable,
+    TrafficSplitting,
+    InPlace,
+}
+
+/// How many instances there were to be when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Capacity {
+    pub(crate) min: u32,
+    pub(crate) desired: u32,
+    pub(crate) max: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum State {
+    UnderWay,
+    /// Every instance in service runs what was asked for.
+    Good,
+    /// It failed by itself, and everything is as before.
+    Failed,
+    /// Somebody ended it, and everything is as before.
+    Undone,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnderWay => "under way",
+            Self::Good => "good",
+            Self::Failed => "failed",
+            Self::Undone => "undone",
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    schema: u32,
+    pub(crate) application: String,
+    pub(crate) environment: String,
+    pub(crate) number: u64,
+    /// A word that no other attempt has: by it whoever made the record knows it again, when the answer got lost.
+    pub(crate) attempt: String,
+    pub(crate) goal: Goal,
+    pub(crate) by: String,
+    pub(crate) began: Timestamp,
+    pub(crate) state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<Timestamp>,
+    /// Why it did not end well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<String>,
+}
+
+/// Who begins a deployment, when, and by which word the attempt is known.
+#[derive(Debug, Clone)]
+pub(crate) struct Beginner {
+    pub(crate) by: String,
+    pub(crate) at: Timestamp,
+    pub(crate) attempt: String,
+}
+
+/// Why an object that should be a record is none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoRecord {
+    #[error("it was written by a newer ingot-fleet (schema {0})")]
+    Newer(u32),
+    #[error("it is not the record of a deployment")]
+    Foreign(#[source] serde_json::Error),
+    #[error("it is the record of deployment {number} of {environment} of {application}")]
+    Another { application: String, environment: String, number: u64 },
+    #[error("{0}")]
+    Impossible(&'static str),
+}
+
+impl Record {
+    /// Reads the record of one deployment.
+    pub(crate) fn read(content: &[u8], application: &str, environment: &str, number: u64) -> Result<Self, NoRecord> {
+        #[derive(Deserialize)]
+        struct Head {
+            schema: u32,
+        }
+        let head: Head = serde_json::from_slice(content).map_err(NoRecord::Foreign)?;
+        if head.schema > SCHEMA {
+            return Err(NoRecord::Newer(head.schema));
+        }
+        let found: Self = serde_json::from_slice(content).map_err(NoRecord::Foreign)?;
+        if (found.application.as_str(), found.environment.as_str(), found.number) != (application, environment, number) {
+            let Self { application, environment, number, .. } = found;
+            return Err(NoRecord::Another { application, environment, number });
+        }
+        match (found.state == State::UnderWay, found.ended.is_some()) {
+            (true, true) => Err(NoRecord::Impossible("it is under way and has ended")),
+            (false, false) => Err(NoRecord::Impossible("it has ended, and does not say when")),
+            _ => Ok(found),
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn begin(application: &str, environment: &str, number: u64, goal: Goal, beginner: Beginner) -> Self {
+        let Beginner { by, at, attempt } = beginner;
+        let (application, environment) = (application.to_owned(), environment.to_owned());
+        Self {
+            schema: SCHEMA,
+            application,
+            environment,
+            number,
+            attempt,
+            goal,
+            by,
+            began: at,
+            state: State::UnderWay,
+            ended: None,
+            cause: None,
+        }
+    }
+
+    /// The same deployment, ended.
+    pub(crate) fn end(&self, state: State, at: Timestamp, cause: Option<String>) -> Self {
+        Self { state, ended: Some(at), cause, ..self.clone() }
+    }
+
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut content = serde_json::to_vec_pretty(self).expect("a record has only strings for keys");
+        content.push(b'\n');
+        content
+    }
+
+    /// One line for people: which, how it stands, since when, by whom.
+    pub(crate) fn told(&self) -> String {
+        let Self { number, environment, state, by, .. } = self;
+        let (verb, at) = self.ended.map_or(("begun", self.began), |ended| ("ended", ended));
+        format!("deployment {number} of {environment} ({}) is {state}: {verb} {at} by {by}", self.goal.release.name)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn goal(release: &str) -> Goal {
+        Goal {
+            release: Release { name: release.parse().unwrap(), sha256: Sha256::of(release.as_bytes()) },
+            image: "ami-0123456789abcdef0".into(),
+            document: Document { key: "shop/environments/prod/documents/x.yaml".into(), sha256: Sha256::of(b"x") },
+            policy: Policy::RollingWithBatch,
+            capacity: Capacity { min: 2, desired: 4, max: 8 },
+        }
+    }
+
+    pub(crate) fn beginner(by: &str) -> Beginner {
+        let attempt = format!("{by}-1");
+        Beginner { by: by.into(), at: "2026-11-30T23:00:00Z".parse().unwrap(), attempt }
+    }
+
+    fn record() -> Record {
+        Record::begin("shop", "prod", 7, goal("v1"), beginner("ann"))
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let begun = record();
+        let ended = begun.end(State::Failed, "2026-11-30T23:05:00Z".parse().unwrap(), Some("services.shop did not start".into()));
+        for record in [begun, ended] {
+            assert_eq!(Record::read(&record.write(), "shop", "prod", 7).unwrap(), record);
+        }
+        assert_eq!(record().told(), "deployment 7 of prod (v1) is under way: begun 2026-11-30T23:00:00Z by ann");
+    }
+
+    #[test]
+    fn says_what_is_none() {
+        let read = |text: &str, number| Record::read(text.as_bytes(), "shop", "prod", number).unwrap_err();
+        let text = String::from_utf8(record().write()).unwrap();
+        for torn in [&text[..text.len() / 2], "", "[]", "{\"schema\": \"1\"}", &text.replace("\"goal\"", "\"aim\"")] {
+            assert!(matches!(read(torn, 7), NoRecord::Foreign(_)), "{torn}");
+        }
+        // A field that this version does not know would be lost when the record is changed.
+        assert!(matches!(read(&text.replacen('{', "{\"more\": 1,", 1), 7), NoRecord::Foreign(_)));
+        assert!(matches!(read("{\"schema\": 2, \"state\": \"paused\"}", 7), NoRecord::Newer(2)));
+        assert_eq!(read(&text, 8).to_string(), "it is the record of deployment 7 of prod of shop");
+        assert!(matches!(read(&text.replace("under_way", "good"), 7), NoRecord::Impossible(_)));
+    }
+}

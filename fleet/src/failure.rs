@@ -1,0 +1,79 @@
+//! What an operator is told when something goes wrong: what, why, what to do now; and with which code that ends.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::exit::Exit;
+
+/// One failure. The message names the operation and the object; the cause is not part of it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    message: String,
+    cause: Option<String>,
+    hint: Option<String>,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), cause: None, hint: None }
+    }
+
+    /// Adds one imperative sentence that can be done now.
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds the cause, with all that lies behind it.
+    pub(crate) fn because(mut self, cause: &(dyn Error + 'static)) -> Self {
+        self.cause = Some(chain(cause));
+        self
+    }
+
+    /// Adds the cause, in words.
+    pub(crate) fn why(mut self, cause: impl Into<String>) -> Self {
+        self.cause = Some(cause.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if let Some(cause) = &self.cause {
+            write!(f, ": {cause}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n  hint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An error and what lies behind it, on one line. Libraries repeat their cause in their own message; a reader needs it once.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let more = cause.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_each_thing_once() {
+        let cause = std::io::Error::other(std::io::Error::other("permission denied"));
+        let failure = Failure::new(Exit::Failed, "cannot read x").because(&cause).hint("run it as yourself");
+        assert_eq!(failure.to_string(), "cannot read x: permission denied\n  hint: run it as yourself");
+    }
+}

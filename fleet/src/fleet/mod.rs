@@ -1,0 +1,73 @@
+//! fleet.yaml: one application and its environments.
+//!
+//! ```yaml
+//! version: 1
+//! application: shop
+//! releases: s3://shop-releases/
+//! defaults: { image: ssm:/golden/shop/arm64, instances: { types: [m7g.large] } }
+//! environments:
+//!   prod: { tier: web, network: { vpc: vpc-…, subnets: [subnet-…, subnet-…] }, document: boot/prod.yaml }
+//! ```
+//!
+//! Every mistake is found offline and at once, with its place. Documents are read by [`stack`](crate::stack).
+
+mod applies;
+mod length;
+mod names;
+pub(crate) mod origin;
+mod reading;
+pub(crate) mod schema;
+mod settings;
+mod site;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use ingot::desk::{Key, Node, Place};
+
+pub(crate) use self::length::Length;
+pub(crate) use self::names::Releases;
+pub(crate) use self::reading::{Read, read};
+pub(crate) use self::settings::{Policy, Settings};
+pub(crate) use self::site::{Mode, Site, Tier};
+pub(crate) use self::words::has_form;
+
+/// A fleet.yaml.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    /// A stand-in if it could not be read, as for `releases`: the rest is checked all the same.
+    pub(crate) application: String,
+    pub(crate) releases: Releases,
+    /// Those whose settings could be read.
+    pub(crate) environments: Vec<Environment>,
+}
+
+/// One environment.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    /// Its name as it is written.
+    pub(crate) key: Key,
+    /// Its name, or a stand-in for one that is wrong.
+    pub(crate) name: String,
+    pub(crate) tier: Tier,
+    pub(crate) mode: Mode,
+    /// With the defaults of `defaults:` and of the format.
+    pub(crate) settings: Settings,
+    /// `defaults:` and the environment, merged.
+    pub(crate) node: Node,
+    /// What the environment itself says.
+    pub(crate) own: Node,
+    /// Whether nothing is wrong with its settings.
+    pub(crate) is_sound: bool,
+}
+
+impl Environment {
+    /// Where a setting is named, or what it would be part of.
+    pub(crate) fn place(&self, path: &str) -> &Place {
+        site::key_place(&self.node, path).unwrap_or(&self.key.place)
+    }
+
+    pub(crate) fn site(&self) -> Site<'_> {
+        Site { tier: self.tier, mode: self.mode, key: &self.key, node: &self.node, broken: &[], mistakes: Vec::new() }
+    }
+}

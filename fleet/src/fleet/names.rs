@@ -1,0 +1,113 @@
+//! Names of applications and environments, and where releases are.
+
+use std::fmt;
+
+use ingot::desk::Objection;
+
+use crate::fleet::words::has_form;
+
+/// The longest name of a load balancer and of a target group.
+///
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/APIReference/API_CreateTargetGroup.html>
+const LONGEST_OF_TARGETS: usize = 32;
+
+/// Checks the name of an application or an environment, as the templates take it.
+pub(super) fn check(name: &str) -> Result<(), Objection> {
+    let hint = "write 1 to 31 lower-case letters, digits and hyphens, a letter first and no hyphen last";
+    match has_form(name, "[a-z]([a-z0-9-]{0,29}[a-z0-9])?") {
+        true => Ok(()),
+        false => Err(Objection::new(format!("`{name}` is not a name that CloudFormation and load balancers take"), hint)),
+    }
+}
+
+/// Checks the name of an environment beside that of its application: both are in the names of what it consists of.
+pub(super) fn check_together(application: &str, environment: &str) -> Result<(), Objection> {
+    let stack = format!("{application}-{environment}");
+    let wrong = |message: String, hint: String| Err(Objection::new(message, hint));
+    if stack == "ingot-account" {
+        return wrong("`ingot-account` is the stack of the account".into(), "give the environment another name".into());
+    }
+    if environment == "edge" || environment.starts_with("edge-") {
+        return wrong(
+            format!("`{stack}` may be the stack of an edge"),
+            "give the environment a name that does not begin with `edge`".into(),
+        );
+    }
+    if stack.len() > LONGEST_OF_TARGETS {
+        let message = format!("`{stack}` has {} characters, and target groups have {LONGEST_OF_TARGETS} at the most", stack.len());
+        return wrong(message, format!("shorten the name by {}", stack.len() - LONGEST_OF_TARGETS));
+    }
+    Ok(())
+}
+
+/// Where releases are: `s3://BUCKET/PREFIX/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Releases {
+    pub(crate) bucket: String,
+    /// Empty, or with a slash at its end.
+    pub(crate) prefix: String,
+}
+
+impl Releases {
+    pub(super) fn parse(text: &str) -> Result<Self, Objection> {
+        let wrong = |message: String, hint: &str| Err(Objection::new(message, hint));
+        let Some((bucket, prefix)) = text.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) else {
+            return wrong(format!("`{text}` is not a place in S3"), "write s3://BUCKET/ or s3://BUCKET/PREFIX/");
+        };
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let is_address = bucket.split('.').count() == 4 && bucket.split('.').all(is_number);
+        let reserved = bucket.starts_with("xn--") || bucket.ends_with("-s3alias") || bucket.ends_with("--ol-s3");
+        if !has_form(bucket, "[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]") || bucket.contains("..") || is_address || reserved {
+            let hint = "write a bucket of 3 to 63 lower-case letters, digits, points and hyphens";
+            return wrong(format!("`{bucket}` is not the name of a bucket"), hint);
+        }
+        if !text.ends_with('/') {
+            return wrong(format!("`{text}` does not end with a slash"), "add `/` at its end");
+        }
+        if !has_form(prefix, "([A-Za-z0-9][A-Za-z0-9._-]*/)*") {
+            return wrong(format!("`{prefix}` is not a prefix"), "write letters, digits and . _ - between slashes, such as team/");
+        }
+        Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+    }
+}
+
+impl fmt::Display for Releases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_are_named_as_s3_names_them() {
+        for text in ["s3://shop-releases/", "s3://acme.releases/team/shop/"] {
+            assert_eq!(Releases::parse(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "shop",
+            "s3://Shop/",
+            "s3://ab/",
+            "s3://10.0.0.1/",
+            "s3://a..b/",
+            "s3://shop-releases",
+            "s3://shop-releases/a//b/",
+            "s3://xn--shop/",
+        ] {
+            assert!(Releases::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_stack_has_the_name_of_a_target_group() {
+        assert!(check_together("shop", "prod").is_ok());
+        for (application, environment) in [("ingot", "account"), ("shop", "edge-blue"), ("an-application-of-some-length", "production")] {
+            assert!(check_together(application, environment).is_err(), "{application}-{environment}");
+        }
+        for name in ["Shop", "1shop", "shop-", "shop_1", "", "a-name-that-is-longer-than-thirty-1"] {
+            assert!(check(name).is_err(), "{name}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! From the text of fleet.yaml to a [`Fleet`], and every mistake of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use ingot::desk::{self, Key, Mistake, Node, Objection, Place, Sources, Value};
+
+use crate::fleet::site::{Mode, Site, Tier};
+use crate::fleet::{Environment, Fleet, Releases, Settings, applies, names};
+
+/// The version of the format.
+const VERSION: &str = "1";
+
+/// What fleet.yaml says.
+pub(super) const KEYS: [&str; 5] = ["version", "application", "releases", "defaults", "environments"];
+
+/// What came of a text.
+#[derive(Debug)]
+pub(crate) struct Read {
+    pub(crate) fleet: Fleet,
+    pub(crate) sources: Sources,
+    pub(crate) mistakes: Vec<Mistake>,
+}
+
+/// Reads fleet.yaml. `name` is what messages call it.
+pub(crate) fn read(name: &str, text: &str) -> Read {
+    let file: Arc<str> = name.into();
+    let (root, mistakes) = desk::parse(&file, text);
+    let releases = Releases { bucket: "releases".into(), prefix: String::new() };
+    let fleet = Fleet { application: "application".into(), releases, environments: Vec::new() };
+    let mut read = Read { fleet, sources: Sources::from([(file, text.into())]), mistakes };
+    match root {
+        Some(root) => read.root(&root),
+        None if read.mistakes.is_empty() => {
+            read.mistakes.push(Mistake::of_a_file(format!("{name}: this file is empty"), Some("begin with `version: 1`".into())));
+        }
+        None => {}
+    }
+    read
+}
+
+impl Read {
+    fn root(&mut self, root: &Node) {
+        let Value::Map(entries) = &root.value else {
+            let message = format!("fleet.yaml is a map, and this is {}", root.value.describe());
+            return self.mistakes.push(Mistake::at(&root.place, message, "begin with `version: 1`"));
+        };
+        for (key, _) in entries.iter().filter(|(key, _)| !KEYS.contains(&key.name.as_str())) {
+            self.mistakes.push(key.unknown(&KEYS));
+        }
+        match root.get("version") {
+            None => self.mistakes.push(Mistake::at(&root.place, "`version` is missing", "add `version: 1` at the top")),
+            Some(node) if node.value != Value::Number(VERSION.to_owned()) => {
+                let message = format!("this ingot-fleet reads version {VERSION} of fleet.yaml, written as a number");
+                let hint = "write `version: 1`, or install an ingot-fleet that reads this file";
+                self.mistakes.push(Mistake::at(&node.place, message, hint));
+            }
+            Some(_) => {}
+        }
+        let application = self.text(root, "application", "add `application: NAME`").map(|(name, node)| (name.to_owned(), node));
+        if let Some((name, node)) = application
+            && self.note(node, names::check(&name)).is_some()
+        {
+            self.fleet.application = name;
+        }
+        if let Some((text, node)) = self.text(root, "releases", "add `releases: s3://BUCKET/`")
+            && let Some(releases) = self.note(node, Releases::parse(text))
+        {
+            self.fleet.releases = releases;
+        }
+        // Whose names are wrong has no parameters.
+        let is_sound = self.mistakes.is_empty();
+        self.environments(root, is_sound);
+    }
+
+    fn note<T>(&mut self, node: &Node, result: Result<T, Objection>) -> Option<T> {
+        result.map_err(|objection| self.mistakes.push(Mistake::of(&node.place, objection))).ok()
+    }
+
+    fn text<'a>(&mut self, root: &'a Node, name: &str, hint: &str) -> Option<(&'a str, &'a Node)> {
+        let Some(node) = root.get(name) else {
+            self.mistakes.push(Mistake::at(&root.place, format!("`{name}` is missing"), hint));
+            return None;
+        };
+        match &node.value {
+            Value::String(text) => Some((text, node)),
+            value => {
+                let hint = match value {
+                    Value::Number(written) => format!("put it in quotes: \"{written}\""),
+                    _ => hint.replace("add", "write"),
+                };
+                self.mistakes.push(Mistake::at(&node.place, format!("expected a string, found {}", value.describe()), hint));
+                None
+            }
+        }
+    }
+
+    fn environments(&mut self, root: &Node, is_sound: bool) {
+        let defaults = root.get("defaults").filter(|node| node.value != Value::Null);
+        if let Some(defaults) = defaults {
+            // Also what no environment has of it.
+            let mut defaults = defaults.clone();
+            tidy(&mut defaults);
+            let _: Option<Settings> = desk::decode(&defaults, &mut self.mistakes);
+        }
+        let hint = "add `environments:`, and below it `NAME: { tier: web, … }`";
+        match root.get("environments").map(|node| (&node.place, &node.value)) {
+            Some((_, Value::Map(entries))) if !entries.is_empty() => {
+                for (key, own) in entries {
+                    self.environment((key, own), defaults, is_sound);
+                }
+            }
+            Some((place, Value::Map(_) | Value::Null)) => self.mistakes.push(Mistake::at(place, "there is no environment", hint)),
+            Some((place, value)) => {
+                let message = format!("`environments` is a map, and this is {}", value.describe());
+                self.mistakes.push(Mistake::at(place, message, "write `NAME: { tier: web, … }` below it"));
+            }
+            None => self.mistakes.push(Mistake::at(&root.place, "`environments` is missing", hint)),
+        }
+    }
+
+    /// The settings without those that cannot be read, and where these stand.
+    fn decoded(&mut self, node: &Node) -> (Option<Settings>, Vec<Place>) {
+        let mut found = Vec::new();
+        if let Some(settings) = desk::decode(node, &mut found) {
+            return (Some(settings), Vec::new());
+        }
+        let broken: Vec<Place> = found.iter().filter_map(|mistake| mistake.place.clone()).collect();
+        self.mistakes.append(&mut found);
+        let mut rest = node.clone();
+        without(&mut rest, &broken);
+        (desk::decode(&rest, &mut Vec::new()), broken)
+    }
+
+    fn environment(&mut self, (key, own): (&Key, &Node), defaults: Option<&Node>, is_sound: bool) {
+        let before = self.mistakes.len();
+        let name = names::check(&key.name).and_then(|()| names::check_together(&self.fleet.application, &key.name));
+        let name = match name {
+            Ok(()) => key.name.clone(),
+            Err(objection) => {
+                self.mistakes.push(Mistake::of(&key.place, objection));
+                "environment".to_owned()
+            }
+        };
+        if !matches!(own.value, Value::Map(_)) {
+            let message = format!("`{}` is an environment, which is a map, and this is {}", key.name, own.value.describe());
+            return self.mistakes.push(Mistake::at(&own.place, message, "write `{ tier: web, … }`"));
+        }
+        let mut node = defaults.cloned().unwrap_or_else(|| Node { place: own.place.clone(), value: Value::Map(Vec::new()) });
+        desk::merge(&mut node, own.clone());
+        tidy(&mut node);
+        let (tier, mode) = kind(&node);
+        if let Some(tier) = tier {
+            self.mistakes.extend(applies::keep_what_applies(&mut node, own, tier, mode));
+        }
+        let (settings, broken) = self.decoded(&node);
+        let Some((mut settings, tier)) = settings.zip(tier) else {
+            if node.get("tier").is_none() {
+                let message = format!("`tier` is missing in {}", key.name);
+                self.mistakes.push(Mistake::at(&key.place, message, "add `tier: web` or `tier: worker`"));
+            }
+            return;
+        };
+        let mut site = Site { tier, mode, key, node: &node, broken: &broken, mistakes: Vec::new() };
+        settings.check(&mut site);
+        self.mistakes.extend(site.mistakes);
+        settings.complete(tier, mode);
+        let is_sound = is_sound && self.mistakes.len() == before;
+        self.fleet.environments.push(Environment { key: key.clone(), name, tier, mode, settings, node, own: own.clone(), is_sound });
+    }
+}
+
+/// Takes out what `null` has removed, also where there was nothing to remove, and the second of equal keys, which have
+/// been told of.
+fn tidy(node: &mut Node) {
+    let Value::Map(entries) = &mut node.value else { return };
+    let mut seen = BTreeSet::new();
+    entries.retain(|(key, node)| node.value != Value::Null && seen.insert(key.name.clone()));
+    entries.iter_mut().for_each(|(_, node)| tidy(node));
+}
+
+/// Takes out what stands at these places.
+fn without(node: &mut Node, places: &[Place]) {
+    match &mut node.value {
+        Value::Map(entries) => {
+            entries.retain(|(key, node)| !places.contains(&key.place) && !places.contains(&node.place));
+            entries.iter_mut().for_each(|(_, node)| without(node, places));
+        }
+        Value::Sequence(items) => {
+            items.retain(|node| !places.contains(&node.place));
+            items.iter_mut().for_each(|node| without(node, places));
+        }
+        _ => {}
+    }
+}
+
+/// What an environment is; what is written wrong is found when it is decoded.
+fn kind(node: &Node) -> (Option<Tier>, Mode) {
+    let word = |name: &str| match node.get(name).map(|node| &node.value) {
+        Some(Value::String(word)) => word.as_str(),
+        _ => "",
+    };
+    let tier = match word("tier") {
+        "web" => Some(Tier::Web),
+        "worker" => Some(Tier::Worker),
+        _ => None,
+    };
+    (tier, if word("mode") == "single_instance" { Mode::SingleInstance } else { Mode::HighlyAvailable })
+}

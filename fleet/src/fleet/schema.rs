@@ -1,0 +1,58 @@
+//! The JSON Schema of fleet.yaml, for editors: made of the types that read it.
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Value, json};
+
+use crate::fleet::Settings;
+
+pub(crate) fn schema() -> Value {
+    let mut generator = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true).into_generator();
+    let mut settings = generator.root_schema_for::<Settings>().to_value();
+    tidy(&mut settings);
+    if let Some(fields) = settings.as_object_mut() {
+        fields.remove("$schema");
+        fields.remove("title");
+    }
+    let mut defaults = settings.clone();
+    defaults["type"] = json!(["object", "null"]);
+    defaults["description"] = json!("What holds for every environment, unless it says otherwise.");
+    settings["description"] = json!("One environment.");
+    let name = "^[a-z]([a-z0-9-]{0,29}[a-z0-9])?$";
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "fleet.yaml of ingot-fleet",
+        "type": "object",
+        "required": ["version", "application", "releases", "environments"],
+        "additionalProperties": false,
+        "properties": {
+            "version": { "const": 1, "description": "The version of this format." },
+            "application": { "type": "string", "pattern": name, "description": "Name of the application." },
+            "releases": {
+                "type": "string",
+                "pattern": "^s3://[a-z0-9][a-z0-9.-]+/(.*/)?$",
+                "description": "Where releases, boot documents and records are: `s3://BUCKET/` or `s3://BUCKET/PREFIX/`.",
+            },
+            "defaults": defaults,
+            "environments": {
+                "type": "object",
+                "minProperties": 1,
+                "additionalProperties": false,
+                "patternProperties": { name: settings },
+                "description": "Environments, by name. A stack is called APPLICATION-ENVIRONMENT, which is 32 characters at the most.",
+            },
+        },
+    })
+}
+
+/// Takes out what says nothing to an editor: defaults are said in descriptions.
+fn tidy(node: &mut Value) {
+    match node {
+        Value::Object(fields) => {
+            // A field may have that name, too.
+            fields.retain(|name, value| name != "default" || value.get("type").is_some());
+            fields.values_mut().for_each(tidy);
+        }
+        Value::Array(items) => items.iter_mut().for_each(tidy),
+        _ => {}
+    }
+}

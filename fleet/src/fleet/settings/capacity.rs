@@ -1,0 +1,81 @@
+//! Numbers of instances, by what depends on them: the group, the policy of deployments, the warm pool.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::settings::deployment::{Deployment, Policy};
+use crate::fleet::settings::instances::Instances;
+use crate::fleet::site::{Mode, Site, Tier};
+use crate::fleet::words::Whole;
+
+/// Stopped instances.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct WarmPool {
+    /// Number of instances. Required.
+    pub(crate) min: Option<Whole<1, 1000>>,
+}
+
+pub(super) fn check(instances: &Instances, deployment: &Deployment, warm_pool: Option<&WarmPool>, site: &mut Site<'_>) {
+    let parts =
+        ["instances.min", "instances.max", "instances.types", "instances.spot", "deployment.policy", "deployment.batch", "warm_pool"];
+    if site.mode == Mode::SingleInstance || parts.into_iter().any(|part| site.is_broken(part)) {
+        return;
+    }
+    let (min, max) = (instances.min(site.tier, site.mode), instances.max(site.mode));
+    if site.tier == Tier::Web && min == 0 {
+        site.wrong("instances.min", "a web environment without instances serves nothing", "write 1 or more; only a worker may have 0");
+    }
+    if min > max {
+        let (path, hint) = match instances.min {
+            Some(_) => ("instances.min", format!("lower `min` to {max}, or raise `max` to {min}")),
+            None => ("instances.max", format!("raise `max` to {min}, or set `min: {max}`")),
+        };
+        return site.wrong(path, format!("`min` is {min}, more than `max`, which is {max}"), hint);
+    }
+    of_policy(deployment, (min.max(1), max), site);
+    if let Some(pool) = warm_pool {
+        of_warm_pool(pool, instances, max, site);
+    }
+}
+
+/// What CloudFormation needs to roll: it lets instances in service only up to one below `max`.
+fn of_policy(deployment: &Deployment, (min, max): (u32, u32), site: &mut Site<'_>) {
+    let batch = deployment.batch().of(min);
+    if deployment.batch().of(max) > max {
+        let message = format!("a batch of {} is more than `max`, which is {max}", deployment.batch());
+        return site.wrong("deployment.batch", message, format!("write {max} or less, or a percentage"));
+    }
+    match deployment.policy() {
+        Policy::Rolling if site.tier == Tier::Web && batch >= min => {
+            let message = format!("rolling replaces {batch} at a time, and leaves none of `min: {min}` in service");
+            let (path, hint) = match min {
+                1 => ("deployment.policy", "set `policy: rolling_with_batch`, or raise `min` to 2".to_owned()),
+                _ => ("deployment.batch", format!("write {} or less, or set `policy: rolling_with_batch`", min - 1)),
+            };
+            site.wrong(path, message, hint);
+        }
+        Policy::RollingWithBatch if min + batch > max => {
+            let message = format!("rolling_with_batch runs {} instances for a while, `min` and a batch, and `max` is {max}", min + batch);
+            site.wrong("instances.max", message, format!("raise `max` to {}, or set `policy: rolling`", min + batch));
+        }
+        _ => {}
+    }
+}
+
+fn of_warm_pool(pool: &WarmPool, instances: &Instances, max: u32, site: &mut Site<'_>) {
+    if instances.types.len() > 1 {
+        site.wrong_key("warm_pool", "a warm pool takes one instance type", "keep one of `instances.types`, or remove `warm_pool`");
+    }
+    if instances.spot.is_some_and(|spot| spot.0 > 0) {
+        site.wrong_key("warm_pool", "a warm pool takes no Spot Instances", "set `spot: 0%`, or remove `warm_pool`");
+    }
+    match pool.min {
+        None => site.missing("warm_pool.min", "add `min: 1`, or more, to `warm_pool:`"),
+        Some(min) if min.0 > max => {
+            let message = format!("a warm pool of {} never fills: the group has {max} instances at the most", min.0);
+            site.wrong("warm_pool.min", message, format!("write {max} or less"));
+        }
+        Some(_) => {}
+    }
+}

@@ -1,0 +1,73 @@
+//! `database:` — an RDS instance that belongs to the environment.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::site::Site;
+use crate::fleet::words::{self, DatabaseClass, DatabaseName, DatabaseUser, Whole, Word};
+
+/// Database of an environment.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Database {
+    /// Class of the instance. Required.
+    pub(crate) class: Option<Word<DatabaseClass>>,
+    /// Engine, that of the snapshot if there is one. Counts at creation only. Default: postgres.
+    pub(crate) engine: Option<Engine>,
+    /// Where its data comes from. Counts at creation only. Default: a new database.
+    pub(crate) restore_from: Option<Restore>,
+    /// Size in GiB, at least that of the snapshot. Default: 20.
+    pub(crate) storage_gib: Option<Whole<20, 65536>>,
+    /// Name of the database. Counts at creation only. Default: app.
+    pub(crate) name: Option<Word<DatabaseName>>,
+    /// Master user of a new database; RDS makes and rotates the password. Counts at creation only. Default: app.
+    pub(crate) user: Option<Word<DatabaseUser>>,
+    /// Whether there is a standby in another zone. Default: false.
+    pub(crate) multi_az: Option<bool>,
+    /// What stays when the environment is deleted. Default: snapshot.
+    pub(crate) on_delete: Option<OnDelete>,
+}
+
+/// Engines of RDS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum Engine {
+    Postgres,
+    Mysql,
+    Mariadb,
+}
+
+/// Where data comes from.
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Restore {
+    /// Name or ARN of a snapshot.
+    pub(crate) snapshot: Word<words::Snapshot>,
+}
+
+/// What stays of a database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum OnDelete {
+    /// A last snapshot.
+    Snapshot,
+}
+
+impl Database {
+    pub(super) fn check(&self, site: &mut Site<'_>) {
+        if self.class.is_none() {
+            site.missing("database.class", "add `class: db.t4g.micro`, or another class, to `database:`");
+        }
+    }
+
+    pub(super) fn complete(&mut self) {
+        self.engine.get_or_insert(Engine::Postgres);
+        self.storage_gib.get_or_insert(Whole(20));
+        self.name.get_or_insert_with(|| Word::parse("app").expect("it is a name"));
+        self.user.get_or_insert_with(|| Word::parse("app").expect("it is a name"));
+        self.multi_az.get_or_insert(false);
+        self.on_delete.get_or_insert(OnDelete::Snapshot);
+    }
+}

@@ -1,0 +1,86 @@
+//! `load_balancer:` — how clients reach a web environment that is highly available.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::fleet::length::Length;
+use crate::fleet::site::Site;
+use crate::fleet::words::{Certificate, Edge, HealthPath, Whole, Word};
+
+/// Load balancer of an environment: its own, or that of an edge.
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LoadBalancer {
+    /// ARN of the certificate in ACM. Default: HTTP without TLS.
+    pub(crate) certificate: Option<Word<Certificate>>,
+    /// Whether HTTP is redirected to HTTPS. Needs `certificate`. Default: true with a certificate.
+    pub(crate) redirect_http: Option<bool>,
+    /// Path that the load balancer asks each instance for; 200 is healthy. Default: /health.
+    pub(crate) health_check: Option<Word<HealthPath>>,
+    /// How long requests may take to end when an instance leaves, 1s to 1h. Default: 30s.
+    pub(crate) deregistration: Option<Length>,
+    /// Whether it is reached from the internet. Default: true.
+    pub(crate) public: Option<bool>,
+    /// Port of the instances that it connects to. Default: 80.
+    pub(crate) port: Option<Whole<1, 65535>>,
+    /// Edge whose load balancer serves this environment, in place of one of its own.
+    pub(crate) edge: Option<Word<Edge>>,
+    /// Slot of the edge that this environment is.
+    pub(crate) slot: Option<Slot>,
+}
+
+/// One of the two target groups of an edge.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(inline)]
+pub(crate) enum Slot {
+    A,
+    B,
+}
+
+impl LoadBalancer {
+    pub(super) fn check(&self, site: &mut Site<'_>) {
+        site.within(
+            "load_balancer.deregistration",
+            self.deregistration,
+            Length::seconds(1),
+            Length::hours(1),
+            "a target group waits for an hour at the most",
+        );
+        let is_broken = |name: &str| site.is_broken(&format!("load_balancer.{name}"));
+        if ["edge", "slot", "certificate"].into_iter().any(is_broken) {
+            return;
+        }
+        match (&self.edge, self.slot) {
+            (Some(_), None) => site.missing("load_balancer.slot", "add `slot: a` or `slot: b`"),
+            (None, Some(_)) => site.wrong("load_balancer.slot", "a slot is part of an edge, and none is named", "add `edge: NAME`"),
+            _ => {}
+        }
+        if self.edge.is_some() {
+            let own = [
+                ("certificate", self.certificate.is_some()),
+                ("redirect_http", self.redirect_http.is_some()),
+                ("public", self.public.is_some()),
+            ];
+            for (name, _) in own.into_iter().filter(|(_, is_given)| *is_given) {
+                let message = format!("`{name}` is a matter of the edge, which has the load balancer");
+                site.wrong_key(&format!("load_balancer.{name}"), message, format!("remove `{name}`, or `edge` and `slot`"));
+            }
+        } else if self.redirect_http == Some(true) && self.certificate.is_none() {
+            let message = "HTTP cannot be redirected to HTTPS without a certificate";
+            site.wrong("load_balancer.redirect_http", message, "add `certificate: arn:…`, or remove `redirect_http`");
+        }
+    }
+
+    pub(super) fn complete(&mut self) {
+        self.health_check.get_or_insert_with(|| Word::parse("/health").expect("it is a path"));
+        self.deregistration.get_or_insert(Length::seconds(30));
+        self.port.get_or_insert(Whole(80));
+        if self.edge.is_none() {
+            self.public.get_or_insert(true);
+            if self.certificate.is_some() {
+                self.redirect_http.get_or_insert(true);
+            }
+        }
+    }
+}

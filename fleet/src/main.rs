@@ -1,0 +1,32 @@
+//! `ingot-fleet` checks the environments of an application, and shows what they come to: many instances, each of which
+//! `ingot` makes right.
+//!
+//! | where | what |
+//! |---|---|
+//! | `cli` | the command line: one file for each verb |
+//! | `stack` | what an environment comes to: template, parameters, boot document, user data; offline |
+//! | `fleet` | fleet.yaml: settings, defaults, origins, every mistake with its line; pure |
+//! | `aws` | the only code that calls AWS |
+//! | `deployment` | what is recorded of deployments, and what follows from it; pure |
+//! | `release` | releases: packed, named, described |
+//! | `files` | the files of an application: the only code that reads them |
+//! | `place`, `digest`, `exit`, `failure` | the words that all of these share |
+//!
+//! A file imports only from its own room, or from those to the left of it: words ← `files` ← `release` ← `deployment` ←
+//! `aws` ← `fleet` ← `stack` ← `cli`. What is taken from the agent is in `ingot::desk` and `ingot::bundled`.
+
+mod aws;
+mod cli;
+mod deployment;
+mod digest;
+mod exit;
+mod failure;
+mod files;
+mod fleet;
+mod place;
+mod release;
+mod stack;
+
+fn main() -> std::process::ExitCode {
+    cli::run().into()
+}

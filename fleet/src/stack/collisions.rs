@@ -1,0 +1,85 @@
+//! What a document says that the template says, too.
+//!
+//! User data is on top of the document, so what both say would be lost without a word. Fields that the template leaves
+//! out, such as `logs` of `signals.evidence`, are the document's.
+
+use std::time::Duration;
+
+use ingot::desk::{Key, Mistake, Node, TimeLimit, Value};
+
+use crate::fleet::{Environment, Site};
+
+/// The mistakes of a document, all layers merged, to which the template adds `added`.
+pub(super) fn find(document: &Node, added: &Node) -> Vec<Mistake> {
+    let mut mistakes = Vec::new();
+    both(document, added, "", &mut mistakes);
+    second_signals(document, added, &mut mistakes);
+    second_drains(document, added, &mut mistakes);
+    mistakes
+}
+
+fn entries(node: &Node) -> &[(Key, Node)] {
+    match &node.value {
+        Value::Map(entries) => entries,
+        _ => &[],
+    }
+}
+
+fn both(document: &Node, added: &Node, above: &str, mistakes: &mut Vec<Mistake>) {
+    for (key, own) in entries(document) {
+        let Some(of_template) = added.get(&key.name) else { continue };
+        let path = format!("{above}{}", key.name);
+        let are_maps = matches!((&own.value, &of_template.value), (Value::Map(_), Value::Map(_)));
+        if are_maps {
+            both(own, of_template, &format!("{path}."), mistakes);
+        } else if own.to_json() != of_template.to_json() {
+            let message = format!("the template of the environment sets `{path}`, and this would be lost");
+            mistakes.push(Mistake::at(&key.place, message, format!("remove `{path}`")));
+        }
+    }
+}
+
+/// An instance has one drain, that of the template.
+fn second_drains(document: &Node, added: &Node, mistakes: &mut Vec<Mistake>) {
+    let of_template = added.get("drains");
+    for (key, _) in document.get("drains").into_iter().flat_map(entries) {
+        if of_template.is_some_and(|drains| drains.get(&key.name).is_none()) {
+            let message = format!("an instance has one drain, and `drains.leave` of the template is another than `drains.{}`", key.name);
+            mistakes.push(Mistake::at(&key.place, message, "give its fields, such as `grace`, to `drains.leave`"));
+        }
+    }
+}
+
+/// Signals that tell whoever the template's signals tell, without what these wait for.
+fn second_signals(document: &Node, added: &Node, mistakes: &mut Vec<Mistake>) {
+    let Some(signals) = document.get("signals") else { return };
+    let own = entries(signals).iter().filter(|(key, _)| added.get("signals").is_none_or(|added| added.get(&key.name).is_none()));
+    for (key, signal) in own {
+        let stack = signal.get("cloudformation").filter(|to| to.get("wait_condition_url").is_none() && to.get("resource").is_none());
+        let hook = signal.get("lifecycle_hook").filter(|to| match to.get("name").map(|name| &name.value) {
+            Some(Value::String(name)) => name == "ready",
+            _ => true,
+        });
+        let (who, name) = match (stack, hook) {
+            (Some(_), _) => ("CloudFormation", "stack"),
+            (None, Some(_)) => ("the hook `ready`", "hook"),
+            (None, None) => continue,
+        };
+        let message = format!("`signals.{}` tells {who}, as `signals.{name}` of the template does", key.name);
+        mistakes.push(Mistake::at(&key.place, message, format!("remove it; fields such as `timeout` may be given to `signals.{name}`")));
+    }
+}
+
+/// Holds the queue's visibility to that of the document's workers: a message must not come back while it is handled.
+pub(super) fn check_queue(document: &Node, environment: &Environment, site: &mut Site<'_>) {
+    let Some(visibility) = environment.settings.queue.visibility.map(|length| Duration::from_secs(length.0)) else { return };
+    for (key, worker) in document.get("workers").into_iter().flat_map(entries) {
+        let Some(Value::String(text)) = worker.get("visibility").map(|node| &node.value) else { continue };
+        if let Ok(TimeLimit(of_worker)) = text.parse()
+            && of_worker > visibility
+        {
+            let message = format!("the queue hides messages for less than `visibility: {text}` of workers.{}", key.name);
+            site.wrong("queue.visibility", message, format!("write `visibility: {text}` or more in `queue:`"));
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What an environment comes to: the stack of its template, its parameters, and the boot document of its instances.
+//! Offline.
+//!
+//! The templates are the only place that says what an environment consists of. Their user data is evaluated as
+//! CloudFormation would, with [stand-ins](standing_in) for what only AWS knows, so that documents are checked with
+//! what instances get.
+
+mod collisions;
+mod constraints;
+mod document;
+mod functions;
+mod known;
+mod parameters;
+mod standing_in;
+mod template;
+mod uncarried;
+
+use std::path::Path;
+
+use ingot::desk::{self, Checked, Layer, Mistake, Node, Sources};
+
+pub(crate) use self::document::Document;
+pub(crate) use self::parameters::{Given, Parameter};
+use crate::fleet::{Environment, Fleet};
+use crate::stack::document::Found;
+use crate::stack::functions::Chosen;
+use crate::stack::known::Known;
+use crate::stack::template::Template;
+
+/// The most user data of an instance, in bytes, before it is encoded.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>
+const LARGEST_USER_DATA: usize = 16 * 1024;
+
+/// What an environment comes to.
+#[derive(Debug)]
+pub(crate) struct Stack {
+    pub(crate) name: String,
+    /// File name of the template.
+    pub(crate) template: &'static str,
+    pub(crate) parameters: Vec<Parameter>,
+    /// What would be uploaded.
+    pub(crate) document: Document,
+    pub(crate) user_data: String,
+}
+
+/// What was found on the way to it.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) mistakes: Vec<Mistake>,
+    pub(crate) warnings: Vec<Mistake>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) sources: Sources,
+    /// How many steps the whole document has.
+    pub(crate) steps: usize,
+}
+
+/// Makes the stack of an environment. `directory` is that of fleet.yaml. There is none where mistakes leave nothing to
+/// make.
+pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Path) -> (Option<Stack>, Findings) {
+    let mut findings = Findings { notes: uncarried::notes(environment), ..Findings::default() };
+    let Found { layers, document, mut site } = document::find(environment, directory);
+    let Some(document) = document else {
+        findings.mistakes = site.mistakes;
+        return (None, findings);
+    };
+    let template = Template::of(environment.tier);
+    let known =
+        Known { application: &fleet.application, releases: &fleet.releases, environment, document: &document.sha256, longest: None };
+    let mut parameters = parameters::of(&known, &template);
+    let user_data = Chosen::of(&template, &parameters, &known).user_data();
+    let whole = document.whole(&layers);
+    let added = user_data_node(environment, &user_data);
+    site.mistakes.extend(collisions::find(&whole, &added));
+    collisions::check_queue(&whole, environment, &mut site);
+    let checked = check(&layers, &document, &added, environment, directory).await;
+    if checked.mistakes.is_empty() {
+        let longest = Some(checked.longest);
+        parameters = parameters::of(&Known { longest, ..known }, &template);
+    }
+    if environment.is_sound {
+        constraints::check(&template, &parameters, &Chosen::of(&template, &parameters, &known), &mut site);
+    }
+    if user_data.len() > LARGEST_USER_DATA {
+        let message = format!("user data comes to {} bytes, and EC2 takes {LARGEST_USER_DATA}", user_data.len());
+        site.wrong("", message, "shorten the names in it");
+    }
+    // What collides has been told of: the rest would follow from it.
+    let collides = !site.mistakes.is_empty();
+    findings.mistakes = site.mistakes;
+    findings
+        .mistakes
+        .extend(checked.mistakes.into_iter().filter_map(|mistake| of_documents(mistake, environment, &checked.sources, collides)));
+    findings.warnings = checked.warnings;
+    findings.sources = checked.sources;
+    findings.steps = checked.steps;
+    findings.notes.extend(checked.notes.into_iter().map(|note| format!("{}: {note}", environment.key.name)));
+    let name = known.stack();
+    (Some(Stack { name, template: template.name, parameters, document, user_data }), findings)
+}
+
+/// User data as a tree, without the document that it includes.
+fn user_data_node(environment: &Environment, user_data: &str) -> Node {
+    let (node, _) = desk::parse(&user_data_name(&environment.key.name).as_str().into(), user_data);
+    let mut node = node.expect("the template's user data is YAML");
+    if let desk::Value::Map(entries) = &mut node.value {
+        entries.retain(|(key, _)| key.name != "include");
+    }
+    node
+}
+
+/// A mistake at its place in the files of the user: that of a property is in fleet.yaml. None of user data, if the
+/// document collides with that.
+fn of_documents(mut mistake: Mistake, environment: &Environment, sources: &Sources, collides: bool) -> Option<Mistake> {
+    let name = &environment.key.name;
+    let Some(place) = &mistake.place else { return Some(mistake) };
+    if collides && *place.file == *user_data_name(name) {
+        return None;
+    }
+    if *place.file != *properties_name(name) {
+        return Some(mistake);
+    }
+    let line = sources.get(&place.file).and_then(|text| text.lines().nth(place.line - 1)).unwrap_or_default();
+    let property = line.trim_start().split(':').next().unwrap_or_default();
+    let place = environment.place(&format!("properties.{property}")).clone();
+    mistake.place = Some(place);
+    Some(mistake)
+}
+
+fn user_data_name(environment: &str) -> String {
+    format!("user data of {environment}")
+}
+
+fn properties_name(environment: &str) -> String {
+    format!("properties of {environment}")
+}
+
+/// Checks all layers as an instance would have them.
+async fn check(layers: &[Layer], document: &Document, added: &Node, environment: &Environment, directory: &Path) -> Checked {
+    let name = &environment.key.name;
+    let mut all = layers.to_vec();
+    all.push(document.written.clone());
+    if !environment.settings.properties.is_empty() {
+        all.push(Layer { name: properties_name(name), content: desk::yaml(&document.properties).into_bytes() });
+    }
+    all.push(Layer { name: user_data_name(name), content: desk::yaml(added).into_bytes() });
+    let beside = layers.iter().chain([&document.written]).filter_map(|layer| Path::new(&layer.name).parent());
+    let mut places = vec![directory.to_owned()];
+    for directory in beside {
+        places.extend([Some(directory), directory.parent()].into_iter().flatten().map(std::path::absolute).filter_map(Result::ok));
+    }
+    places.dedup();
+    desk::check(&all, &places).await
+}

@@ -1,0 +1,64 @@
+//! The templates in `fleet/templates/`, as data.
+
+use serde_json::{Value as Json, json};
+use serde_yaml::Value as Yaml;
+
+use crate::fleet::Tier;
+
+const WEB: &str = include_str!("../../templates/web.yaml");
+const WORKER: &str = include_str!("../../templates/worker.yaml");
+
+/// A template, with the long form of every function.
+#[derive(Debug)]
+pub(crate) struct Template {
+    pub(crate) name: &'static str,
+    root: Json,
+}
+
+impl Template {
+    pub(crate) fn of(tier: Tier) -> Self {
+        let (name, text) = match tier {
+            Tier::Web => ("web.yaml", WEB),
+            Tier::Worker => ("worker.yaml", WORKER),
+        };
+        Self { name, root: plain(serde_yaml::from_str(text).expect("the templates are YAML")) }
+    }
+
+    /// A section, such as `Conditions`, or what is below a name in it.
+    pub(super) fn section(&self, name: &str) -> &Json {
+        &self.root[name]
+    }
+
+    pub(super) fn parameter(&self, name: &str) -> Option<&Json> {
+        self.root["Parameters"].get(name)
+    }
+}
+
+/// A scalar as CloudFormation compares it.
+pub(super) fn text(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+/// YAML with the short forms of functions as JSON with the long ones.
+fn plain(value: Yaml) -> Json {
+    match value {
+        Yaml::Tagged(tagged) => {
+            let tag = tagged.tag.to_string();
+            let value = plain(tagged.value);
+            match (tag.trim_start_matches('!'), value) {
+                (name @ ("Ref" | "Condition"), value) => json!({ name: value }),
+                ("GetAtt", Json::String(path)) => {
+                    let (resource, attribute) = path.split_once('.').unwrap_or((&path, ""));
+                    json!({ "Fn::GetAtt": [resource, attribute] })
+                }
+                (name, value) => json!({ format!("Fn::{name}"): value }),
+            }
+        }
+        Yaml::Sequence(items) => items.into_iter().map(plain).collect(),
+        Yaml::Mapping(entries) => {
+            let entry = |(key, value): (Yaml, Yaml)| (text(&plain(key)), plain(value));
+            Json::Object(entries.into_iter().map(entry).collect())
+        }
+        scalar => serde_json::to_value(scalar).expect("scalars of YAML are some of JSON"),
+    }
+}

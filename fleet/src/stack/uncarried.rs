@@ -1,0 +1,20 @@
+//! Settings that the templates of this version do not carry.
+
+use crate::fleet::{Environment, Policy};
+
+/// A note for each that an environment has.
+pub(super) fn notes(environment: &Environment) -> Vec<String> {
+    let settings = &environment.settings;
+    let balancer = &settings.load_balancer;
+    let said = [
+        ("load_balancer.edge", balancer.edge.is_some()),
+        ("load_balancer.redirect_http: false", balancer.redirect_http == Some(false) && balancer.certificate.is_some()),
+        ("queue.url", settings.queue.url.is_some()),
+        ("refresh", settings.refresh.is_some()),
+        ("on_rotation", !settings.on_rotation.is_empty()),
+        ("deployment.policy: traffic_splitting", settings.deployment.policy() == Policy::TrafficSplitting),
+    ];
+    let name = &environment.key.name;
+    let said = said.into_iter().filter(|(_, is_said)| *is_said);
+    said.map(|(setting, _)| format!("{name}: the templates of this version do not carry `{setting}`: it has no effect yet")).collect()
+}

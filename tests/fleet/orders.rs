@@ -1,0 +1,34 @@
+//! What a hint has to be: something that can be done.
+
+/// How a hint begins.
+const ORDERS: [&str; 24] = [
+    "add ",
+    "begin ",
+    "change ",
+    "correct ",
+    "define ",
+    "did you mean ",
+    "give ",
+    "install ",
+    "keep ",
+    "known here: ",
+    "look at ",
+    "lower ",
+    "make ",
+    "move ",
+    "put ",
+    "raise ",
+    "remove ",
+    "save ",
+    "set ",
+    "shorten ",
+    "split ",
+    "take ",
+    "use ",
+    "write ",
+];
+
+/// Whether a hint is an order, and a fragment as the house has them.
+pub(crate) fn is_order(hint: &str) -> bool {
+    ORDERS.iter().any(|order| hint.starts_with(order)) && !hint.ends_with('.')
+}
