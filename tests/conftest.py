@@ -11,8 +11,10 @@ from harness.aws.imds import Imds
 from harness.aws.login import started
 from harness.aws.proxy import REGION
 from harness.aws.restore import TAGS
+from harness.aws.sqs import Sqs
 from harness.aws.store import Store
 from harness.host import loop
+from harness.host.consumer import Consumer
 from harness.host.databases import Postgres
 from harness.host.whole import DOCUMENTS, Places
 from moto import mock_aws
@@ -50,6 +52,26 @@ def imds():
     """An IMDS with nothing in it; tests say what by `imds.configure(…)`."""
     with Imds() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def sqs_server():
+    with Sqs() as server:
+        yield server
+
+
+@pytest.fixture
+def sqs(sqs_server):
+    """An SQS without queues, which does on a bad day what a test asks for."""
+    sqs_server.reset()
+    return sqs_server
+
+
+@pytest.fixture
+def consumer():
+    """An application that takes what a worker posts."""
+    with Consumer() as consumer:
+        yield consumer
 
 
 @pytest.fixture

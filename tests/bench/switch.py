@@ -84,7 +84,7 @@ def mixed_switches(machine: Deployed, number: int) -> list[float]:
 
 def restarts(machine: Deployed, number: int) -> list[float]:
     # One that has just stopped may still be listed.
-    unit, pid = next((unit, pid) for unit, pid in machine.pids().items() if "-web-" in unit and pid != "0")
+    unit, pid = next((unit, pid) for unit, pid in machine.pids().items() if ".web-" in unit and pid != "0")
     variables = machine.must("cat", f"/proc/{pid}/environ").split("\0")
     port = next(int(variable.removeprefix("PORT=")) for variable in variables if variable.startswith("PORT="))
     taken = [first_answer(machine, port, " gen=", "systemctl", "restart", f"{unit}.service") for _ in range(1 + number)]

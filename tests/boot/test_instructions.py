@@ -20,6 +20,8 @@ from harness.host import sized
 KNOWN = Path(__file__).with_name("instructions.json")
 # What another order of functions in the binary makes. What is worse, or so much better that it is to be kept, fails.
 DRIFT = 0.02
+# Threads read what a file is compared with. How often they wait for each other is up to the machine.
+WITH_THREADS = {"render": 0.1}
 # What is left of the machine, and of chance.
 NOISE = 0.002
 # Ten times the steps may take ten times the instructions, and a little more for searches in what is sorted.
@@ -72,7 +74,7 @@ def test_the_pure_parts_take_as_many_as_they_did(static, tmp_path):
         KNOWN.write_text(json.dumps(counts, indent=2) + "\n")
     known = json.loads(KNOWN.read_text())
     assert known.keys() == counts.keys()
-    wrong = {part: (known[part], count) for part, count in counts.items() if abs(count - known[part]) > DRIFT * known[part]}
+    wrong = {part: (known[part], count) for part, count in counts.items() if abs(count - known[part]) > WITH_THREADS.get(part, DRIFT) * known[part]}
     assert not wrong, "instructions, known and now"
 
 

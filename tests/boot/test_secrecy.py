@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import socket
 import subprocess
 import urllib.parse
 from pathlib import Path
@@ -111,13 +112,60 @@ def test_a_fact_that_is_null_is_absent(agent, imds):
     assert "PRIVATE_IP" not in agent.read("/run/ingot/facts.env")
 
 
-@pytest.mark.parametrize("bound", ["deadline", "timeout"])
-def test_a_first_call_that_is_never_answered_means_unreachable(agent, aws, bound):
-    aws.fault("hang", operation="GetParameters")
-    source = {"parameter": "/prod/token"} | ({"timeout": "2s"} if bound == "timeout" else {})
-    text = document(secrets={"token": source}, files={"/etc/a": {"content": "{{secrets.token}}"}})
+ASKS = {
+    "secret": ("secrets", {"secrets_manager": "prod/db"}),
+    "secret of a stage": ("secrets", {"secrets_manager": "prod/db", "version_stage": "AWSPREVIOUS"}),
+    "parameter": ("secrets", {"parameter": "/prod/token"}),
+    "tree": ("secrets", {"parameters_under": "/prod/"}),
+    "database": ("databases", {"instance": "shop"}),
+    "cluster": ("databases", {"cluster": "shop"}),
+    "restored database": ("databases", {"instance": "shop", "restore_from": {"snapshot": "golden", "class": "db.t3.micro"}}),
+    "volume": ("volumes", {"from": {"volume": "vol-0123456789abcdef0"}}),
+    "snapshot": ("volumes", {"from": {"snapshot": {"newest_with_tags": {"a": "b"}}}}),
+    "bundle": ("bundles", {"s3": "s3://releases/x.tar", "sha256": "0" * 64, "into": "/opt/b"}),
+    "bundle by a parameter": ("bundles", {"parameter": "/prod/release", "into": "/opt/b"}),
+    "address": ("addresses", {"elastic_ip": "eipalloc-0123456789abcdef0"}),
+    "stack": ("signals", {"cloudformation": {"stack": "shop", "resource": "Web"}}),
+    "stack by tags": ("signals", {"cloudformation": {}}),
+    "hook": ("signals", {"lifecycle_hook": {"name": "ready", "group": "shop"}}),
+    "hook of a group to be found": ("signals", {"lifecycle_hook": {}}),
+}
+
+
+BOUNDS = [(what, "timeout") for what in ASKS]
+BOUNDS += [(what, "deadline") for what in ("parameter", "database", "bundle by a parameter")]
+
+
+@pytest.mark.parametrize("what, bound", BOUNDS)
+def test_a_first_call_that_is_never_answered_means_unreachable(agent, aws, what, bound):
+    aws.fault("hang")
+    kind, fields = ASKS[what]
+    text = document(**{kind: {"x": fields | ({"timeout": "2s"} if bound == "timeout" else {})}})
     result = agent.boot(text, "--deadline", "3s" if bound == "deadline" else "60s")
-    assert result.code == UNREACHABLE and aws.count("GetParameters") == 1, result
+    assert result.code == UNREACHABLE and aws.calls(), result
+    assert "while it was waiting for " in result.failure(f"{kind}.x"), result
+
+
+@pytest.mark.parametrize("source", ["s3://releases/base.yaml", "ssm:/shop/base"])
+def test_an_include_that_is_never_answered_means_unreachable_and_is_told(agent, aws, source):
+    """Who waits for the instance may well be reached where the document is not."""
+    aws.stack("shop", "Web")
+    aws.fault("hang", operation="GetParameters" if source.startswith("ssm") else "GetObject")
+    text = document(include=[source], signals={"x": {"cloudformation": {"stack": "shop", "resource": "Web"}}})
+    result = agent.boot(text, "--deadline", "3s")
+    assert result.code == UNREACHABLE and "while it was waiting for the documents that are included" in result.stderr, result
+    assert result.outcomes() == {"signals.x": "changed"} and aws.count("SignalResource") == 1, result
+
+
+@pytest.mark.parametrize("engine", ["postgres", "mysql"])
+@pytest.mark.parametrize("bound", ["deadline", "timeout"])
+def test_a_database_that_says_nothing_is_named(agent, engine, bound):
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        fields = {"host": "127.0.0.1", "port": port, "engine": engine} | ({"timeout": "2s"} if bound == "timeout" else {})
+        result = agent.boot(document(databases={"x": fields}), "--deadline", "3s" if bound == "deadline" else "60s")
+    assert result.code == FAILED, result
+    assert f"while it was waiting for 127.0.0.1:{port} to take logins" in result.failure("databases.x"), result
 
 
 def test_a_command_that_outlasts_the_deadline_is_no_matter_of_aws(agent, aws):
@@ -202,6 +250,22 @@ def test_no_write_follows_the_link_of_another_user(agent):
     assert agent.read("/srv/app/y") == "y"
     os.chown(agent.path("srv/app/config"), 0, 0, follow_symlinks=False)
     assert agent.boot(document(files=files)).code == DONE and agent.read("/etc/secret.d/x") == "x"
+
+
+def test_a_root_may_be_relative(agent):
+    """A check of a file runs in another directory than we do."""
+    text = document(files={"/etc/x": {"content": "x", "check": ["/bin/cat", "{path}"]}})
+    args = ["boot", "--root", agent.root.name, "--user-data", "-"]
+    result = agent.run(*args, stdin=text, prefix=["env", "-C", str(agent.root.parent)])
+    assert result.code == DONE and agent.read("/etc/x") == "x", result
+
+
+@pytest.mark.parametrize("content", ["[]", '{"version": 1}'])
+def test_a_report_that_is_damaged_is_told_as_such(agent, content):
+    agent.write("/run/ingot/report.json", content)
+    for more in ([], ["--wait", "--timeout", "1s"]):
+        result = agent.run("status", "--root", str(agent.root), *more)
+        assert result.code == FAILED and "cannot read /run/ingot/report.json: it is damaged" in result.stderr, result
 
 
 def test_names_that_no_program_can_take_are_mistakes(agent, tmp_path):

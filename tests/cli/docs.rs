@@ -4,17 +4,18 @@
 //! `INGOT_UPDATE_DOCS=1 cargo test --test docs` rewrites the blocks that differ.
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and reads the documentation")]
 
+mod blocks;
 mod fields;
 mod program;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use blocks::{described, with_blocks};
 use program::{Ingot, write};
 use serde_json::Value;
 
 const UPDATE: &str = "INGOT_UPDATE_DOCS";
-const END: &str = "<!-- end -->";
 
 #[test]
 fn the_reference_says_what_the_schema_and_the_help_say() {
@@ -107,29 +108,4 @@ fn pages(directory: &Path) -> Vec<PathBuf> {
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// What a line opens: the kind of the block, and what it is of.
-fn opens(line: &str) -> Option<(&str, &str)> {
-    line.strip_prefix("<!-- ")?.strip_suffix(" -->")?.split_once(": ")
-}
-
-/// What the blocks of one kind are of.
-fn described(page: &str, kind: &str) -> BTreeSet<String> {
-    page.lines().filter_map(opens).filter(|(known, _)| *known == kind).map(|(_, name)| name.to_owned()).collect()
-}
-
-/// A page with the content of each block made anew.
-fn with_blocks(page: &str, content: impl Fn(&str, &str) -> String) -> String {
-    let mut made = String::new();
-    let mut lines = page.lines();
-    while let Some(line) = lines.next() {
-        made.push_str(line);
-        made.push('\n');
-        if let Some((kind, name)) = opens(line) {
-            assert!(lines.any(|line| line == END), "the block `{line}` has no `{END}`");
-            made.push_str(&format!("\n{}\n{END}\n", content(kind, name)));
-        }
-    }
-    made
 }

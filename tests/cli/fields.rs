@@ -1,12 +1,15 @@
 //! Field tables in Markdown, made from the JSON Schema of boot documents.
+#![allow(dead_code, reason = "each test program uses its own part of this")]
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
 /// What the patterns of the schema stand for.
-const PATTERNS: [(&str, &str); 4] = [
+const PATTERNS: [(&str, &str); 6] = [
     (r"^[0-9]+(\.[0-9]+)? ?[a-z]", "duration"),
+    ("^(100|[0-9]{1,2}) *%$", "percentage"),
+    ("^(100|[1-9][0-9]?) *%$", "percentage"),
     ("^0?[0-7]{3,4}$", "mode"),
     (r"^[a-z]+\..+", "address"),
     (r"^(managed$|secrets\..+)", "address or `managed`"),
@@ -53,7 +56,7 @@ fn steps(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
 }
 
 fn singular(name: &str) -> &str {
-    name.strip_suffix('s').unwrap_or(name)
+    name.strip_suffix("es").filter(|name| name.ends_with("ss")).or(name.strip_suffix('s')).unwrap_or(name)
 }
 
 fn names(node: &Value) -> BTreeSet<String> {
@@ -86,6 +89,11 @@ fn document(schema: &Value) -> String {
     table(&schema, "", &|_| false)
 }
 
+/// The tables of one map that is no step.
+pub(crate) fn map(node: &Value) -> String {
+    table(node, "", &|_| false)
+}
+
 const HEAD: &str = "| Field | Type | Description | Default |\n|---|---|---|---|\n";
 
 /// The table of a map's fields, and below it those of the maps within, unless they are described elsewhere.
@@ -107,6 +115,8 @@ fn table(node: &Value, within: &str, is_apart: &dyn Fn(&str) -> bool) -> String 
 fn row(name: &str, field: &Value, required: bool) -> String {
     let whole = describe(field);
     let (description, default) = whole.split_once("Default: ").unwrap_or((&whole, ""));
+    // Of a field that may be in another layer, so that the schema cannot ask for it.
+    let (description, required) = description.trim().strip_suffix("Required.").map_or((description, required), |rest| (rest, true));
     let words = words_of(field);
     let description = [&[description.trim().to_owned()], words.as_slice()].concat().join(" ");
     let default = if required { "required" } else { default.trim_end_matches('.') };
@@ -178,6 +188,10 @@ fn kind_of(shape: &Value) -> String {
     let kinds = shape["type"].as_array().into_iter().flatten().chain([&shape["type"]]);
     let plural = |items: &Value| {
         let one = type_of(items);
+        // Words that are written as they are.
+        if one.starts_with('`') {
+            return one;
+        }
         one.split(" or ")
             .map(|word| match word.split_once([' ', ',']) {
                 Some(("list", rest)) => format!("lists {rest}"),

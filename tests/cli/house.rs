@@ -1,4 +1,5 @@
-//! Holds the layout of `agent/src`: which room may import from which, and no circle of imports between any two files.
+//! Holds the layout of `agent/src` and `fleet/src`: which room may import from which, and no circle of imports between any
+//! two files.
 //!
 //! The files are read as text: `use` trees, paths in bodies, re-exports. An import counts for the file that defines the
 //! name; a `mod` line is not an import, nor a `pub use` of a name of the same room that the file itself does not use. Unit
@@ -14,41 +15,64 @@ use std::path::Path;
 
 use paths::House;
 
-/// The rooms, each of which imports only from those before it.
-const ORDER: [&str; 17] = [
-    "host", "net", "image", "aws", "fake", "template", "facts", "step", "steps", "document", "plan", "report", "execute", "boot",
-    "rehearse", "seal", "cli",
-];
+/// The layout of one member of the workspace.
+struct Layout {
+    src: &'static str,
+    /// What all rooms share: files that import from each other at the most.
+    words: &'static [&'static str],
+    /// The rooms, each of which imports only from those before it.
+    order: &'static [&'static str],
+    /// What holds the house together.
+    outside: &'static [&'static str],
+}
 
-/// What all rooms share: files that import from each other at the most.
-const WORDS: [&str; 8] = ["address", "backoff", "digest", "exit", "failure", "number", "redaction", "text"];
+const AGENT: Layout = Layout {
+    src: "src",
+    words: &["address", "backoff", "digest", "exit", "failure", "gather", "json", "number", "packed", "redaction", "text"],
+    order: &[
+        "host", "net", "image", "aws", "fake", "template", "facts", "step", "steps", "document", "plan", "report", "execute", "boot",
+        "rehearse", "seal", "worker", "drain", "cli",
+    ],
+    // With what `ingot-fleet` and benchmarks see of it.
+    outside: &["lib", "main", "bundled", "desk", "measured"],
+};
 
-/// The two that hold the house together, and what benchmarks see of it.
-const OUTSIDE: [&str; 3] = ["lib", "main", "measured"];
+const FLEET: Layout = Layout {
+    src: "../fleet/src",
+    words: &["digest", "exit", "failure", "files", "place"],
+    order: &["release", "deployment", "aws", "fleet", "stack", "cli"],
+    outside: &["main"],
+};
 
 /// Longer files are split by meaning.
 const LONGEST_FILE: usize = 400;
 
-fn rank(module: &str) -> Option<usize> {
-    let room = module.split("::").next().unwrap_or(module);
-    if WORDS.contains(&room) {
-        return Some(0);
+impl Layout {
+    fn house(&self) -> House {
+        House::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(self.src))
     }
-    ORDER.iter().position(|other| *other == room).map(|at| at + 1)
-}
 
-/// Every import that goes against the order of rooms.
-fn against_the_order(imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for (from, targets) in imports.iter().filter(|(from, _)| !OUTSIDE.contains(&from.as_str())) {
-        let Some(own) = rank(from) else {
-            wrong.push(format!("{from} is in no room of the order"));
-            continue;
-        };
-        let late = targets.iter().filter(|to| rank(to).is_none_or(|other| other > own));
-        wrong.extend(late.map(|to| format!("{from} imports from {to}")));
+    fn rank(&self, module: &str) -> Option<usize> {
+        let room = module.split("::").next().unwrap_or(module);
+        if self.words.contains(&room) {
+            return Some(0);
+        }
+        self.order.iter().position(|other| *other == room).map(|at| at + 1)
     }
-    wrong
+
+    /// Every import that goes against the order of rooms.
+    fn against_the_order(&self, imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for (from, targets) in imports.iter().filter(|(from, _)| !self.outside.contains(&from.as_str())) {
+            let Some(own) = self.rank(from) else {
+                wrong.push(format!("{from} is in no room of the order"));
+                continue;
+            };
+            let late = targets.iter().filter(|to| self.rank(to).is_none_or(|other| other > own));
+            wrong.extend(late.map(|to| format!("{from} imports from {to}")));
+        }
+        wrong
+    }
 }
 
 /// The circles: files that reach each other by imports, each with the imports that tie it.
@@ -79,27 +103,31 @@ fn reachable<'a>(from: &str, imports: &'a BTreeMap<String, BTreeSet<String>>) ->
     found
 }
 
-fn house() -> House {
-    House::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"))
-}
-
 #[test]
 fn rooms_import_only_from_the_rooms_before_them() {
-    let wrong = against_the_order(&house().imports());
-    assert!(wrong.is_empty(), "{} imports against the order {}:\n{}", wrong.len(), ORDER.join(" <- "), wrong.join("\n"));
+    for layout in [AGENT, FLEET] {
+        let wrong = layout.against_the_order(&layout.house().imports());
+        let order = layout.order.join(" <- ");
+        assert!(wrong.is_empty(), "{}: {} imports against the order {order}:\n{}", layout.src, wrong.len(), wrong.join("\n"));
+    }
 }
 
 #[test]
 fn no_circle_of_imports_is_left() {
-    let circles = circles(&house().imports());
-    assert!(circles.is_empty(), "{} circles:\n  {}", circles.len(), circles.join("\n  "));
+    for layout in [AGENT, FLEET] {
+        let circles = circles(&layout.house().imports());
+        assert!(circles.is_empty(), "{}: {} circles:\n  {}", layout.src, circles.len(), circles.join("\n  "));
+    }
 }
 
 #[test]
 fn no_file_is_longer_than_400_lines() {
-    let long: Vec<String> =
-        house().lengths().filter(|(_, lines)| *lines > LONGEST_FILE).map(|(file, lines)| format!("{file}: {lines}")).collect();
-    assert!(long.is_empty(), "split by meaning:\n{}", long.join("\n"));
+    for layout in [AGENT, FLEET] {
+        let house = layout.house();
+        let long = house.lengths().filter(|(_, lines)| *lines > LONGEST_FILE).map(|(file, lines)| format!("{file}: {lines}"));
+        let long: Vec<String> = long.collect();
+        assert!(long.is_empty(), "{}: split by meaning:\n{}", layout.src, long.join("\n"));
+    }
 }
 
 /// The house as the tests below build it: module and text.
@@ -114,13 +142,13 @@ fn an_import_against_the_order_is_found_wherever_it_is_written() {
         ["use crate::cli;\nfn f() { cli::x() }", "use crate::{cli::x, text};", "fn f() { crate::cli::x() }", "use super::cli::x as y;"]
     {
         let imports = built(&[("host", text), later, ("text", "")]);
-        assert_eq!(against_the_order(&imports), ["host imports from cli"], "{text}");
+        assert_eq!(AGENT.against_the_order(&imports), ["host imports from cli"], "{text}");
     }
     let used_too = built(&[("host", "pub(crate) use crate::cli::x;"), later]);
-    assert_eq!(against_the_order(&used_too), ["host imports from cli"], "a re-export of another room");
-    assert_eq!(against_the_order(&built(&[("host", "fn f() -> X { X { ..crate::cli::x() } }"), later])), ["host imports from cli"]);
+    assert_eq!(AGENT.against_the_order(&used_too), ["host imports from cli"], "a re-export of another room");
+    assert_eq!(AGENT.against_the_order(&built(&[("host", "fn f() -> X { X { ..crate::cli::x() } }"), later])), ["host imports from cli"]);
     let quoted = "// use crate::cli::x;\nconst A: &str = \"crate::cli::x\";\n#[cfg(test)]\nmod tests {\n    use crate::cli::x;\n}";
-    assert!(against_the_order(&built(&[("host", quoted), later])).is_empty());
+    assert!(AGENT.against_the_order(&built(&[("host", quoted), later])).is_empty());
 }
 
 #[test]

@@ -38,12 +38,15 @@ class Response:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     content_type: str = "text/plain"
+    # Of a body that is not sent: the answer to HEAD.
+    length: int | None = None
 
     def encode(self, *, head: bool = False, claim: int | None = None) -> bytes:
         """The bytes of this response. `claim` is a Content-Length to claim instead of the true one."""
+        length = len(self.body) if self.length is None else self.length
         lines = [f"HTTP/1.1 {self.status} {REASONS.get(self.status, 'Unknown')}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        lines += [f"Content-Type: {self.content_type}", f"Content-Length: {len(self.body) if claim is None else claim}"]
+        lines += [f"Content-Type: {self.content_type}", f"Content-Length: {length if claim is None else claim}"]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + (b"" if head else self.body)
 
 
@@ -82,6 +85,17 @@ def reset(writer: asyncio.StreamWriter) -> None:
     """Ends a connection with a RST, as a dying peer or a firewall does."""
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
+
+
+def is_gone(writer: asyncio.StreamWriter) -> bool:
+    """Whether the other end of a connection has closed it, or has ended."""
+    with socket.socket(fileno=os.dup(writer.get_extra_info("socket").fileno())) as peer:
+        try:
+            return peer.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
 
 async def send(writer: asyncio.StreamWriter, response: Response, fault: dict, head: bool) -> bool:
@@ -217,6 +231,39 @@ def bound(
         return listener
 
     return in_netns(netns, make)
+
+
+def relayed(listener: socket.socket, port: int):
+    """Leads whoever connects to a bound socket to a port of this machine's loopback. Returns what ends that."""
+    listener.listen(128)
+
+    def pipe(source: socket.socket, sink: socket.socket) -> None:
+        try:
+            while piece := source.recv(1 << 16):
+                sink.sendall(piece)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+                server = socket.create_connection(("127.0.0.1", port))
+            except OSError:
+                return
+            for ends in ((client, server), (server, client)):
+                ends[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                threading.Thread(target=pipe, args=ends, daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+
+    def end() -> None:
+        # A mere close does not wake who accepts.
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+
+    return end
 
 
 def connected(address: str, port: int, netns: str, timeout: float) -> socket.socket:

@@ -160,7 +160,9 @@ class TestIngot:
     def test_installs_binary_units_and_directories(self, builder, checksum):
         builder.succeed("ingot", INGOT_SHA256=checksum)
         assert builder.mode("/usr/bin/ingot") == 0o755
-        for unit in ("ingot.service", "ingot.target", "ingot-mounts.service", "ingot-applications.service", "ingot-proxy.service"):
+        names = ("", "-mounts", "-applications", "-proxy", "-watch@", "-worker@")
+        others = ("ingot.target", "ingot-watch@.timer", "ingot-workers.target")
+        for unit in (*(f"ingot{name}.service" for name in names), *others):
             assert builder.mode(f"/usr/lib/systemd/system/{unit}") == 0o644
         for directory in ("boot.d", "templates"):
             assert builder.mode(f"/etc/ingot/{directory}") == 0o755

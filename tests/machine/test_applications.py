@@ -4,8 +4,9 @@ import json
 
 import pytest
 from harness.host import container
-from harness.host.bad import AMONG_SWITCHES, BAD, mixed, runs
+from harness.host.bad import AMONG_SWITCHES, BAD, dies_after, mixed, runs
 from harness.host.deployed import GATES, LISTEN, Deployed, release_of, shop
+from harness.host.deployed import web as web_of
 
 pytestmark = pytest.mark.skipif(bool(container.unavailable()), reason=container.unavailable() or "")
 
@@ -41,7 +42,7 @@ def serving(machine):
     """Release 1 serves. Its units, and the process of each."""
     machine.succeed(shop("shop-1"))
     assert machine.generation() == "1"
-    assert names(machine.units()) == ["shop-jobs", "shop-web"]
+    assert names(machine.units()) == ["shop.jobs", "shop.web"]
     return machine.pids()
 
 
@@ -60,7 +61,7 @@ def nothing_lost(result: dict, *generations: str) -> None:
 def test_a_first_boot_runs_a_procfile_and_a_second_changes_nothing(bare):
     text = shop("shop-1", **SECRET)
     result = bare.succeed(text)
-    assert bare.units() == ["shop-jobs-1", "shop-web-1"]
+    assert bare.units() == ["shop.jobs-1", "shop.web-1"]
     assert bare.generation() == "1" and bare.generation(5000) == "1"
     pids = bare.pids()
     for pid in pids.values():
@@ -69,12 +70,15 @@ def test_a_first_boot_runs_a_procfile_and_a_second_changes_nothing(bare):
         assert {"PORT=15000", "LOG_LEVEL=info", f"DATABASE_URL=postgres://shop:{PASSWORD}@db/shop"} <= set(environment)
         assert bare.run("runuser", "-u", "nobody", "--", "cat", f"/proc/{pid}/environ").code != 0
 
+    # Nothing of ingot is left beside them.
+    assert bare.run("pgrep", "-x", "ingot").stdout == ""
+
     # Root and the user of the processes can read the secret, and nobody else.
     file = "/run/ingot/applications/shop/1.env"
     assert bare.must("stat", "-c", "%U %a", file) == "root 600\n"
     assert bare.run("runuser", "-u", "shop", "--", "cat", file).code != 0
     assert bare.shell(f"grep -rlsF {PASSWORD} /run /etc /var /opt /srv /tmp").stdout == f"{file}\n"
-    assert PASSWORD not in bare.must("systemctl", "show", "shop-web-1.service", "shop-jobs-1.service")
+    assert PASSWORD not in bare.must("systemctl", "show", "shop.web-1.service", "shop.jobs-1.service")
     assert PASSWORD not in bare.must("ps", "-eo", "args") + bare.journal() + bare.console()
     assert PASSWORD not in result.stdout + result.stderr + json.dumps(result.report)
     assert bare.must("ls", "/var/lib/ingot/instances/i-0abc123def4567890/applications") == "shop.json\n"
@@ -88,7 +92,7 @@ def test_another_environment_alone_replaces_the_processes(machine, serving):
     result = machine.succeed(shop("shop-1", environment={"LOG_LEVEL": "debug"}))
     assert result.outcomes()["bundles.app"] == "unchanged", result
     pids = machine.pids()
-    assert names(pids) == ["shop-jobs", "shop-web"] and not set(pids) & set(serving)
+    assert names(pids) == ["shop.jobs", "shop.web"] and not set(pids) & set(serving)
     for pid in pids.values():
         assert "LOG_LEVEL=debug" in machine.must("cat", f"/proc/{pid}/environ").split("\0")
 
@@ -102,7 +106,7 @@ def test_a_switch_under_load_loses_no_request(machine, serving):
     assert machine.generation() == "2"
     nothing_lost(machine.end_load(), "1", "2")
     units = machine.units()
-    assert names(units) == ["shop-jobs", "shop-web"] and not set(units) & set(serving), "the old ones are gone"
+    assert names(units) == ["shop.jobs", "shop.web"] and not set(units) & set(serving), "the old ones are gone"
     assert {machine.show(f"{unit}.service", "ActiveState")["ActiveState"] for unit in units} == {"active"}
     assert machine.must("readlink", "-f", "/opt/shop/current").strip().endswith("/shop-2")
 
@@ -151,11 +155,37 @@ def test_a_bad_release_gets_no_request_and_the_old_one_serves_throughout(machine
     assert machine.pids() == serving
 
 
+def test_with_the_defaults_a_release_that_dies_within_two_seconds_is_followed_by_the_one_before(machine, serving):
+    """Until then it has had requests: `for` of `ready`, which "dies-later" has above, is what keeps them from it."""
+    machine.upload("dies-within", release_of("bad", runs(dies_after(1.5))))
+    machine.begin_load()
+    failure = machine.fail(shop("dies-within"))
+    result = machine.end_load()
+    assert "web of shop dies-within" in failure and "was killed by SIGKILL" in failure and "shop-1 keeps serving" in failure, failure
+    assert set(result["generations"]) == {"1", "bad"}, result["generations"]
+    print(f"lost {result['lost']} of {result['sent']}, {result['generations']}")
+    left = machine.pids()
+    assert {unit: pid for unit, pid in left.items() if ".web-" in unit} == {unit: pid for unit, pid in serving.items() if ".web-" in unit}
+    assert names(left) == ["shop.jobs", "shop.web"] and machine.must("readlink", "/opt/shop/current") == "releases/shop-1\n"
+    machine.begin_load()
+    nothing_lost(machine.end_load(), "1")
+
+
+def test_two_processes_on_one_port_are_told_by_the_one_that_does_not_get_it(machine, serving):
+    machine.upload("one-port", release_of("bad", {"Procfile": f"web: {web_of('bad')}\napi: exec python3 -S bin/echo.py\n"}))
+    machine.begin_load()
+    failure = machine.fail(shop("one-port"))
+    # The one that has it serves until that is seen, and is drained.
+    nothing_lost(machine.end_load(), "1", "bad")
+    assert "api of shop one-port" in failure and "address already in use" in failure and "shop-1 keeps serving" in failure, failure
+    assert machine.generation() == "1" and names(machine.units()) == ["shop.jobs", "shop.web"]
+
+
 @pytest.mark.slow
 def test_fifty_switches_with_bad_releases_among_them_lose_no_request(machine, serving):
     for bad in AMONG_SWITCHES:
         machine.upload(bad, BAD[bad].release)
-    machine.begin_load()
+    machine.begin_load(longest=10)
     current = "1"
     for release in mixed(50):
         if release in BAD:
@@ -165,7 +195,7 @@ def test_fifty_switches_with_bad_releases_among_them_lose_no_request(machine, se
             current = release.removeprefix("shop-")
         assert machine.generation() == current
     nothing_lost(machine.end_load(), "1", "2")
-    assert names(machine.units()) == ["shop-jobs", "shop-web"]
+    assert names(machine.units()) == ["shop.jobs", "shop.web"]
 
 
 def test_bad_releases_in_a_row_leave_the_one_that_serves_on_the_disk(machine, serving):
@@ -174,7 +204,7 @@ def test_bad_releases_in_a_row_leave_the_one_that_serves_on_the_disk(machine, se
         machine.fail(shop(bad, bundle={"keep": 1}))
     assert machine.must("readlink", "/opt/shop/current") == "releases/shop-1\n"
     # It is as whole as it was: a process of it that ends is started again.
-    [web] = [unit for unit in serving if "-web-" in unit]
+    [web] = [unit for unit in serving if ".web-" in unit]
     machine.must("systemctl", "restart", f"{web}.service")
     machine.wait_for(lambda: machine.generation() == "1", 60, "the release that served to answer again")
 
@@ -186,7 +216,7 @@ def test_without_overlap_a_bad_release_is_followed_by_the_one_before(bare):
     bare.upload("bad", release_of("bad", runs("echo no database here; exit 5")))
     failure = bare.fail(shop("bad", **alone))
     assert "no database here" in failure and "shop-1 keeps serving" in failure, failure
-    assert bare.generation() == "1" and bare.units() == ["shop-jobs-1", "shop-web-1"], bare.told()
+    assert bare.generation() == "1" and bare.units() == ["shop.jobs-1", "shop.web-1"], bare.told()
     bare.succeed(shop("shop-2", **alone))
     assert bare.generation() == "2"
 
@@ -226,7 +256,7 @@ def test_a_port_in_use_is_named_while_the_proxy_serves(machine, serving):
 
 def test_the_port_of_a_slot_in_use_is_named(machine, serving):
     """Whoever has it would answer in place of the release that is to prove itself."""
-    [web] = [pid for unit, pid in serving.items() if "-web-" in unit]
+    [web] = [pid for unit, pid in serving.items() if ".web-" in unit]
     free = "25000" if "PORT=15000" in machine.must("cat", f"/proc/{web}/environ").split("\0") else "15000"
     environment = [f"--setenv=PORT={free}", "--setenv=GENERATION=other"]
     machine.must("systemd-run", "--quiet", "--unit=other", *environment, "python3", "-S", "/opt/shop/current/bin/echo.py")
@@ -264,14 +294,37 @@ def test_a_reboot_brings_back_what_needs_no_secret(bare):
     bare.reboot()
     assert bare.wait_until_ended("ingot-applications.service")["Result"] == "success", bare.journal()
     bare.wait_for(lambda: bare.generation() == "1", 60, "the application to answer")
-    assert bare.units() == ["shop-jobs-1", "shop-web-1"] and bare.units("vault") == []
+    assert bare.units() == ["shop.jobs-1", "shop.web-1"] and bare.units("vault") == []
     assert "applications.vault waits for ingot.service, which reads the secrets in DATABASE_URL" in bare.journal()
     pids = bare.pids()
 
     bare.find_imds()
     bare.succeed(text)
     assert bare.generation(8081) == "1" and bare.pids() == pids
-    assert bare.units("vault") == ["vault-jobs-1", "vault-web-1"]
+    assert bare.units("vault") == ["vault.jobs-1", "vault.web-1"]
+
+
+def test_after_a_reboot_a_release_with_a_secret_serves_while_the_next_one_is_built(bare):
+    bare.succeed(shop("shop-1", **SECRET))
+    bare.upload("built", release_of("built", {"Buildfile": "compile: bin/gate build\n"}))
+    bare.close("build")
+    bare.reboot()
+    bare.wait_until_ended("ingot-applications.service")
+    bare.begin_deploy(shop("built", **SECRET))
+    bare.wait_at("build")
+    bare.wait_for(lambda: bare.generation() == "1", 60, "the release before to answer")
+    assert bare.must("readlink", "/opt/shop/current") == "releases/shop-1\n"
+    bare.open("build")
+    bare.wait_for(lambda: bare.generation() == "built", 60, "the next release to answer")
+
+
+def test_after_a_reboot_a_release_with_a_secret_serves_though_the_next_one_is_not_there(bare):
+    bare.succeed(shop("shop-1", **SECRET))
+    bare.reboot()
+    bare.wait_until_ended("ingot-applications.service")
+    bare.fail(shop("missing", **SECRET), "bundles.app")
+    bare.wait_for(lambda: bare.generation() == "1", 60, "the release before to answer")
+    assert bare.units() == ["shop.jobs-1", "shop.web-1"]
 
 
 HOOK = "#!/bin/sh\nexec bin/gate {}\n"
@@ -301,7 +354,7 @@ def test_a_switch_that_is_killed_ends_on_one_whole_release(machine, serving):
         machine.open(moment)
         machine.succeed(text)
         assert machine.generation() == moment
-        assert names(machine.units()) == ["shop-jobs", "shop-web"], moment
+        assert names(machine.units()) == ["shop.jobs", "shop.web"], moment
         assert len({unit.rpartition("-")[2] for unit in machine.units()}) == 1, "of one generation"
         before = moment
     nothing_lost(machine.end_load(), "1", *MOMENTS)
@@ -318,7 +371,7 @@ def test_a_switch_that_is_killed_while_it_drains_loses_nothing(machine, serving)
     machine.succeed(shop("shop-2"))
     assert machine.generation() == "2"
     nothing_lost(machine.end_load(), "1", "2")
-    assert names(machine.units()) == ["shop-jobs", "shop-web"]
+    assert names(machine.units()) == ["shop.jobs", "shop.web"]
 
 
 def test_after_a_kill_the_release_before_is_as_good_as_any(machine, serving):
@@ -349,6 +402,6 @@ def test_power_fails_during_a_switch(bare, moment):
     # Without the document, and without IMDS: what served last, whole.
     serving = "1" if moment == "start" else "cut"
     bare.wait_for(lambda: bare.generation() == serving, 60, "the application to answer")
-    assert bare.units() == [f"shop-{process}-{'1' if moment == 'start' else '2'}" for process in ("jobs", "web")]
+    assert bare.units() == [f"shop.{process}-{'1' if moment == 'start' else '2'}" for process in ("jobs", "web")]
     bare.succeed(shop("cut"))
-    assert bare.generation() == "cut" and names(bare.units()) == ["shop-jobs", "shop-web"]
+    assert bare.generation() == "cut" and names(bare.units()) == ["shop.jobs", "shop.web"]

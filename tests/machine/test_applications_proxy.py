@@ -56,6 +56,16 @@ def test_another_port_follows_under_load(machine, serving):
     assert again["applications.shop"] == "unchanged", again
 
 
+def test_a_port_of_a_release_becomes_the_proxys_and_its_own_again(machine):
+    alone = {"proxy": "none", "port": LISTEN}
+    machine.succeed(shop("shop-1", **alone))
+    assert machine.generation() == "1"
+    machine.succeed(shop("shop-2"))
+    assert machine.generation() == machine.generation(5000) == "2"
+    machine.succeed(shop("shop-1", **alone))
+    assert machine.generation() == "1" and is_closed(machine, 5000)
+
+
 def test_a_failure_gives_the_release_before_its_ports_back(machine, serving):
     hook = {".platform/hooks/postdeploy/1": "#!/bin/sh\necho no cache; exit 3\n"}
     machine.upload("hooked", release_of("hooked", hook))
@@ -64,7 +74,7 @@ def test_a_failure_gives_the_release_before_its_ports_back(machine, serving):
     assert machine.generation() == machine.generation(5000) == "1"
     assert is_closed(machine, 6000) and is_closed(machine, 8090)
     kept = machine.pids()
-    assert {unit: pid for unit, pid in serving.items() if "-web-" in unit and pid != "0" and kept.get(unit) != pid} == {}
+    assert {unit: pid for unit, pid in serving.items() if ".web-" in unit and pid != "0" and kept.get(unit) != pid} == {}
 
 
 def test_a_certificate_with_another_key_is_rejected_and_nothing_of_it_is_left(machine, serving):
@@ -108,7 +118,7 @@ def test_another_name_takes_over_under_load(machine, serving):
     nothing_lost(lost, "1", "2")
     assert "shop, which the document no longer has" in result.stdout + result.stderr
     assert machine.generation() == machine.generation(5000) == "2"
-    assert machine.units() == [] and machine.units("store") == ["store-jobs-1", "store-web-1"]
+    assert machine.units() == [] and machine.units("store") == ["store.jobs-1", "store.web-1"]
     again = machine.succeed(renamed(shop("shop-2"), "store")).outcomes()
     assert again["applications.store"] == "unchanged", again
     machine.reboot()

@@ -82,7 +82,7 @@ def test_extensions_run_in_beanstalks_order_and_once_for_each_release(machine, s
 
 
 def web_pid(machine) -> str:
-    return next(pid for unit, pid in machine.pids().items() if "-web-" in unit)
+    return next(pid for unit, pid in machine.pids().items() if ".web-" in unit)
 
 
 BAD_EXTENSIONS = {
@@ -98,7 +98,9 @@ BAD_EXTENSIONS = {
 def test_an_entry_that_fails_is_named_and_the_old_release_serves_on(machine, serving, bad):
     config, wanted = BAD_EXTENSIONS[bad]
     machine.upload(f"bad-{bad}", release_of(bad, {".ebextensions/a.config": config}))
-    failure = machine.fail(shop(f"bad-{bad}", timeout="10s"))
+    # What is kept for going back is less than the whole.
+    soon = {"timeout": "34s", "ready": {"http": "/health", "timeout": "4s"}, "stop": {"grace": "2s"}}
+    failure = machine.fail(shop(f"bad-{bad}", **soon))
     assert [text for text in wanted if text not in failure] == [] and "shop-1 keeps serving" in failure, failure
     assert machine.pids() == serving and machine.generation() == "1"
 
@@ -160,9 +162,9 @@ def test_scripts_find_what_elastic_beanstalk_has(machine, serving):
         assert machine.must("stat", "-L", "-c", "%a %U", path) == "600 root\n"
     assert machine.run("runuser", "-u", "nobody", "--", GET, "environment").code != 0
     machine.must("test", "-d", "/opt/elasticbeanstalk/tasks/taillogs.d")
-    machine.wait_until("grep -q 'shop-web.*here' /var/log/web.stdout.log")
-    print(machine.must("systemctl", "show", "-p", "MemoryCurrent,CPUUsageNSec", "ingot-log-shop-web.service"))
-    print(machine.must("sh", "-c", "grep -E 'VmRSS|RssAnon|ctxt' /proc/$(systemctl show -P MainPID ingot-log-shop-web.service)/status"))
+    machine.wait_until("grep -q 'shop.web.*here' /var/log/web.stdout.log")
+    print(machine.must("systemctl", "show", "-p", "MemoryCurrent,CPUUsageNSec", "ingot-log-shop.web.service"))
+    print(machine.must("sh", "-c", "grep -E 'VmRSS|RssAnon|ctxt' /proc/$(systemctl show -P MainPID ingot-log-shop.web.service)/status"))
 
     assert "changed" not in machine.succeed(compatible("compatible-1")).outcomes().values()
     machine.succeed(compatible("compatible-2"))
@@ -171,15 +173,37 @@ def test_scripts_find_what_elastic_beanstalk_has(machine, serving):
     machine.succeed(shop("shop-1"))
     for path in ("/var/app/current", "/var/app/staging", "/opt/elasticbeanstalk/deployment/env", GET):
         assert machine.run("test", "-L", path).code != 0 and machine.run("test", "-e", path).code != 0, path
-    assert machine.run("systemctl", "is-active", "ingot-log-shop-web.service").code != 0
+    assert machine.run("systemctl", "is-active", "ingot-log-shop.web.service").code != 0
 
 
-def test_variables_that_a_hook_appends_are_refused(machine, serving):
-    hook = "#!/bin/sh\necho A=b >>/opt/elasticbeanstalk/deployment/env\n"
-    machine.upload("appends", release_of("appends", {".platform/hooks/predeploy/1": hook}))
-    failure = machine.fail(compatible("appends"))
-    assert "hooks/predeploy/1 has changed /opt/elasticbeanstalk/deployment/env" in failure, failure
+ENV = "/opt/elasticbeanstalk/deployment/env"
+# The second puts a file in the place of the link.
+CHANGES = {"appends": f"echo A=b >>{ENV}", "replaces": f"sed -i s/PLAIN/PLAINER/ {ENV}"}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_variables_that_a_hook_changes_are_refused(machine, serving, change):
+    machine.upload("changes", release_of("changes", {".platform/hooks/predeploy/1": f"#!/bin/sh\n{CHANGES[change]}\n"}))
+    failure = machine.fail(compatible("changes"))
+    assert f"hooks/predeploy/1 has changed {ENV}" in failure, failure
     assert machine.generation() == "1" and machine.pids() == serving
+    assert machine.must("readlink", ENV).strip() == "/run/ingot/applications/shop/beanstalk.env"
+
+
+BUILDFILE = f"""\
+who: whoami >>{ORDER}; test -d "$HOME"; touch "$XDG_CACHE_HOME/a"; touch built bin/built
+hooks: if mv .platform x || touch .platform/hooks/predeploy/2; then exit 9; fi; stat -c %U .platform/hooks/predeploy/1 >>{ORDER}
+"""
+
+
+def test_a_release_is_built_by_the_user_of_its_processes_and_is_roots_again(machine, serving):
+    machine.upload("builds", release_of("builds", {"Buildfile": BUILDFILE, ".platform/hooks/predeploy/1": "#!/bin/sh\nexit 0\n"}))
+    machine.succeed(compatible("builds").replace('"owner": "webapp"', '"owner": "root"'))
+    assert order(machine) == ["webapp", "root"]
+    release = machine.must("readlink", "-f", "/opt/shop/current").strip()
+    assert machine.must("find", release, "!", "-user", "root") == ""
+    assert machine.must("stat", "-c", "%U %a", release, f"{release}/built") == "root 755\nroot 644\n"
+    assert machine.must("ls", f"{release}/.ingot") == ""
 
 
 def test_without_the_user_nothing_is_done(machine, serving):
@@ -249,10 +273,13 @@ def test_what_a_release_adds_to_nginx_comes_and_goes_with_it(machine, serving):
     assert "page of" not in page(machine)
 
 
+# To read a configuration is to create the logs that it names.
+OUTSIDE = "/etc/cron.d/release"
 BAD_NGINX = {
     "unknown": ({f"{CONF}/z.conf": "# a\nno_such_directive on;\n"}, [f"{CONF}/z.conf:2: nginx: unknown directive", "no_such_directive"]),
     "server": ({f"{CONF}/elasticbeanstalk/z.conf": "\n\nlocation /a { nonsense 1; }\n"}, [f"{CONF}/elasticbeanstalk/z.conf:3: nginx: unknown"]),
     "open": ({f"{CONF}/z.conf": "a {\n"}, [f"{CONF}/z.conf:1: this `{{` is not closed"]),
+    "outside": ({f"{CONF}/z.conf": f"error_log {OUTSIDE};\n"}, [OUTSIDE, "Read-only file system", "below /var/log/nginx"]),
     "whole": ({".platform/nginx/nginx.conf": "user nginx;\n"}, [".platform/nginx/nginx.conf: this would replace", "conf.d/elasticbeanstalk/*.conf"]),
 }
 
@@ -266,6 +293,7 @@ def test_what_nginx_does_not_read_is_named_and_nothing_is_switched(machine, bad)
     machine.upload(f"nginx-{bad}", adding(9, **files))
     failure = machine.fail(compatible(f"nginx-{bad}"))
     assert [text for text in wanted if text not in failure] == [] and "adding-1 keeps serving" in failure, failure
+    assert machine.shell(f"test -e {OUTSIDE}").code == 1
     assert (machine.pids(), reloads(machine), page(machine)) == (pids, before, "page of 1")
 
 

@@ -158,7 +158,7 @@ def test_processes_beside_web_have_commands_of_their_own(machine):
     run = {"web": "/bin/httpd -f -p $PORT -h /www", "jobs": "/bin/sh -c 'echo working on $LOG_LEVEL; sleep 1000'"}
     machine.succeed(shop("shop:two", run=run, environment={"LOG_LEVEL": "info"}))
     assert machine.generation() == "two"
-    [jobs] = [unit for unit in machine.units() if "-jobs-" in unit]
+    [jobs] = [unit for unit in machine.units() if ".jobs-" in unit]
     machine.wait_until(f"journalctl -u {jobs} -o cat | grep -qx 'working on info'")
     assert len(machine.containers()) == 2
 
@@ -240,7 +240,7 @@ def test_a_dockerfile_that_does_not_build_leaves_the_old_one(machine, serving):
 # In the place of podman-compose: no network serves it here.
 COMPOSE = """\
 #!/bin/sh
-echo "$@" >>/run/composed
+echo "$@ for $LOG_LEVEL" >>/run/composed
 case " $* " in *" up "*) echo "up with $LOG_LEVEL"; exec busybox httpd -f -p "127.0.0.1:$PORT" -h "$PWD/www";; esac
 """
 
@@ -248,7 +248,7 @@ case " $* " in *" up "*) echo "up with $LOG_LEVEL"; exec busybox httpd -f -p "12
 @pytest.mark.slow
 def test_services_of_a_compose_file_are_a_project_of_each_slot(machine):
     machine.write("/usr/local/bin/podman-compose", COMPOSE, 0o755)
-    files = {"compose.yaml": b"services: { web: { image: x, ports: ['127.0.0.1:${PORT}:80'], env_file: .env } }\n"}
+    files = {"compose.yaml": b"services: { web: { image: x, ports: ['127.0.0.1:${PORT}:80'], env_file: .env }, cron: { build: . } }\n"}
     for number in ("c1", "c2"):
         page = {"www/index.html": f"web gen={number}\n".encode(), "www/health": b"fine\n"}
         machine.upload(number, files | page)
@@ -260,6 +260,11 @@ def test_services_of_a_compose_file_are_a_project_of_each_slot(machine):
     ran = machine.must("cat", "/run/composed").splitlines()
     slots = {line.split()[1] for line in ran if " up " in line}
     assert len(slots) == 2 and any(" down " in line for line in ran), ran
+    # Each image is built once, with what it is to run with, and has the name of its release, whatever its slot is.
+    built = [line for line in ran if " build " in line]
+    assert len(built) == 2 and all(" -f .ingot/compose.yaml build for info" in line for line in built), ran
+    assert not any("--build" in line for line in ran), ran
+    assert "localhost/ingot/shop:rc2-cron" in machine.must("cat", "/opt/shop/current/.ingot/compose.yaml")
     machine.succeed(shop("shop:1"))
     assert machine.generation() == "1"
 

@@ -413,3 +413,73 @@ def test_a_swap_area_must_be_one(machine, disk):
         pytest.skip("this kernel has no swap")
     said = fails(machine, document(mounts={"swap": {"device": disk.node, "type": "swap"}}), "mounts.swap")
     assert f"{disk.node} holds ext4, which cannot be mounted as swap" in said, said
+
+
+# Links that other users may have laid.
+
+NOBODY = 65534
+
+
+def laid(path, target, owner=NOBODY):
+    """A symbolic link in a directory of that user's."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.symlink_to(target)
+    for each in (path.parent, path):
+        os.chown(each, owner, owner, follow_symlinks=False)
+    return path
+
+
+LAID = {
+    "tmpfs": ("/srv/app/m", {"device": "tmpfs", "type": "tmpfs", "owner": "shop", "mode": "0777"}),
+    "tmpfs below a link": ("/srv/app/m/made", {"device": "tmpfs", "type": "tmpfs", "owner": "shop", "mode": "0777"}),
+    "bind": ("/srv/app/m", {"device": "/mnt", "options": ["bind"], "owner": "shop"}),
+    "source of a bind": ("/mnt", {"device": "/srv/app/m", "options": ["bind"], "owner": "shop"}),
+    "network": ("/srv/app/m", {"device": "server:/", "type": "nfs4"}),
+    "disk": ("/srv/app/m", {"device": "DISK", "owner": "shop"}),
+    "device": ("/mnt", {"device": "LINK", "owner": "shop"}),
+    "swap": ("swap", {"device": "LINK", "type": "swap"}),
+}
+
+
+@pytest.mark.parametrize("kind", LAID)
+@pytest.mark.parametrize("over", ["directory", "mount"])
+def test_no_mount_follows_the_link_of_another_user(machine, disks, tmp_path, kind, over):
+    key, fields = LAID[kind]
+    disk = disks.attach(small(tmp_path / "disk", "swap" if kind == "swap" else "ext4"))
+    # Devices are those of the machine, also with a root.
+    named = {"DISK": disk.node, "LINK": str(laid(tmp_path / "theirs/disk", disk.node))}
+    fields = {**fields, "device": named.get(fields["device"], fields["device"])}
+    machine.write("/etc/passwd", PASSWD)
+    machine.write("/etc/group", GROUP)
+    machine.path("/mnt").mkdir()
+    secret = machine.path("/etc/secret.d")
+    secret.mkdir(mode=0o700)
+    if over == "mount":
+        # What is there may look like what is asked for: then nothing is mounted, and all is given away.
+        disks.run("mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", machine.root / "etc/secret.d")
+    link = laid(machine.path("/srv/app/m"), "/etc/secret.d")
+    said = fails(machine, document(mounts={key: fields}), f"mounts.{key}")
+    assert f"is a symbolic link of the user {NOBODY}" in said and "chown -h root:root" in said, said
+    assert (secret.stat().st_mode & 0o777, secret.stat().st_uid, list(secret.iterdir())) == (0o700, 0, [])
+    if kind == "tmpfs" and over == "directory":
+        os.chown(link, 0, 0, follow_symlinks=False)
+        boots(machine, document(mounts={key: fields}))
+        assert seen(machine, "/etc/secret.d").kind == "tmpfs"
+
+
+def test_no_mount_comes_back_over_the_link_of_another_user(machine, disks):
+    machine.write("/sys/class/dmi/id/sys_vendor", "Amazon EC2\n")
+    machine.write("/sys/class/dmi/id/board_asset_tag", "i-0123456789abcdef0\n")
+    machine.path("/etc/secret.d").mkdir(parents=True, mode=0o700)
+    machine.path("/srv/app").mkdir(parents=True)
+    boots(machine, document(mounts={"/srv/app/m": {"device": "tmpfs", "type": "tmpfs"}}))
+    disks.run("umount", machine.root / "srv/app/m")
+    machine.path("/srv/app/m").rmdir()
+    laid(machine.path("/srv/app/m"), "/etc/secret.d")
+    for over in ("directory", "mount"):
+        if over == "mount":
+            disks.run("mount", "-t", "tmpfs", "-o", "mode=0700", "tmpfs", machine.root / "etc/secret.d")
+        before = disks.mounts(machine.root)
+        result = machine.run("restore-mounts", "--root", str(machine.root))
+        assert "does not come back" in result.stderr and "/srv/app/m is a symbolic link" in result.stderr, result
+        assert disks.mounts(machine.root) == before

@@ -52,8 +52,8 @@ def test_a_bundle_runs_is_replaced_and_outlives_a_broken_one(ingot, name):
         assert "the catalog cannot be read" in failure, failure
         assert "systemd" not in failure and "Main process exited" not in failure, failure
         # systemd may list one that was stopped until it has forgotten it.
-        machine.wait_for(lambda: machine.units() == ["shop-web-2"], 30, "the units of other generations to go")
-        assert machine.must("systemctl", "list-units", "--failed", "--plain", "--no-legend", "shop-*") == ""
+        machine.wait_for(lambda: machine.units() == ["shop.web-2"], 30, "the units of other generations to go")
+        assert machine.must("systemctl", "list-units", "--failed", "--plain", "--no-legend", "shop.*") == ""
         if name == "php":
             for path in (".env", ".platform/hooks/postdeploy/01_opcache.sh", ".ingot/php-fpm.conf", "src/../.env", "%2eenv"):
                 url = f"http://127.0.0.1:{machine.listen}/{path}"
@@ -68,5 +68,5 @@ def a_missing_program_is_named(machine, program):
     machine.must("mv", path, "/root/away")
     failure = machine.fail(machine.document(2, environment={"LOG_LEVEL": "debug"}))
     assert f"the image has no `{program.rstrip('.0123456789') if program.startswith('php') else program}`" in failure, failure
-    assert machine.generation() == "2" and machine.pids().keys() == {"shop-web-2"}
+    assert machine.generation() == "2" and machine.pids().keys() == {"shop.web-2"}
     machine.must("mv", "/root/away", path)

@@ -182,6 +182,75 @@ def test_a_record_that_hangs_does_not_keep_the_signals(machine, disks, tmp_path,
     assert any("this is not on record" in warning for warning in result.report["warnings"]), result
 
 
+def knows_itself(machine):
+    """As an instance of Nitro does, without the network."""
+    machine.write("/sys/class/dmi/id/sys_vendor", "Amazon EC2\n")
+    machine.write("/sys/class/dmi/id/board_asset_tag", "i-0123456789abcdef0\n")
+
+
+def tells_of_what_hangs(machine, running, stuck, aws, blocker):
+    """Though nothing of the document is done, whoever waits is told at the deadline, and what the boot waited for."""
+    until("the end of the process", lambda: not alive(str(running.process.pid)), running)
+    stuck.let_go()
+    result = running.wait()
+    assert result.code == FAILED and result.seconds < 20, result
+    assert aws.statuses() == ["FAILURE"] and aws.results() == ["ABANDON"], result
+    assert f"the boot's deadline of 4s passed, while it was waiting for the disk that has {blocker}" in result.stderr, result
+    return result
+
+
+@pytest.mark.parametrize("early", [False, True], ids=["after user data", "before user data"])
+@pytest.mark.parametrize("at", ["var/lib/ingot", "var/lib", "var"])
+def test_a_record_that_cannot_be_read_does_not_keep_the_signals(machine, disks, tmp_path, aws, at, early):
+    if early:
+        knows_itself(machine)
+    with Silent(disks, tmp_path / "stuck.img", machine.root / at) as stuck:
+        running = machine.start_boot(merged(OTHERS), "--deadline", "4s")
+        result = tells_of_what_hangs(machine, running, stuck, aws, "/var/lib/ingot")
+    assert any("this is not on record" in warning for warning in result.report["warnings"]), result
+
+
+def test_a_record_that_was_not_read_is_not_replaced(machine, disks, tmp_path, aws):
+    """What an earlier boot remembers is not lost, though this one could tell nobody's state from it."""
+    once = {"commands": {"once": {"run": ["/bin/true"], "once": "instance"}}}
+    assert machine.boot(document(**once)).code == DONE
+    [record] = (machine.root / "var/lib/ingot/instances").glob("*/record.json")
+    before = record.read_bytes()
+    with Silent(disks, tmp_path / "stuck.img", machine.root / "var/lib/ingot") as stuck:
+        running = machine.start_boot(merged(once), "--deadline", "4s")
+        tells_of_what_hangs(machine, running, stuck, aws, "/var/lib/ingot")
+    assert record.read_bytes() == before
+
+
+@pytest.mark.parametrize("source", ["imds", "standard input", "file"])
+@pytest.mark.parametrize("at, blocker", [("etc/ingot/boot.d", "/etc/ingot/boot.d"), ("etc", "/etc/ingot/boot.d"), ("run", "/run/ingot/lock")])
+def test_what_hangs_before_user_data_is_read_does_not_keep_its_signals(machine, disks, tmp_path, imds, aws, at, blocker, source):
+    text = merged(OTHERS)
+    if source == "imds":
+        imds.configure(user_data=text)
+    (tmp_path / "user-data").write_text(text)
+    with Silent(disks, tmp_path / "stuck.img", machine.root / at) as stuck:
+        more = ["--user-data", str(tmp_path / "user-data")] if source == "file" else []
+        running = machine.start_boot(text if source == "standard input" else None, "--deadline", "4s", *more)
+        tells_of_what_hangs(machine, running, stuck, aws, blocker)
+
+
+@pytest.mark.parametrize("wait", [False, True])
+@pytest.mark.parametrize("at", ["etc", "run", "var/lib/ingot"])
+def test_a_status_ends_though_a_disk_hangs(machine, disks, tmp_path, at, wait):
+    knows_itself(machine)
+    assert machine.boot(document(files={"/srv/a": {"content": "a"}})).code == DONE
+    with Silent(disks, tmp_path / "stuck.img", machine.root / at) as stuck:
+        running = machine.start("status", "--root", str(machine.root), *(["--wait", "--timeout", "2s"] if wait else []))
+        until("the end of the process", lambda: not alive(str(running.process.pid)), timeout=30)
+        stuck.let_go()
+        result = running.wait()
+    if at == "run":
+        assert result.code == FAILED and "has not answered for" in result.stderr, result
+    else:
+        assert result.code == DONE and "1 changed" in result.stdout, result
+
+
 def test_what_was_given_up_does_not_come_after_all(machine, disks, tmp_path):
     """The call that hung takes effect when the disk answers, and nothing that would have come after it."""
     root = machine.root / "srv/stuck"

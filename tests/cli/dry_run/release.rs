@@ -54,6 +54,42 @@ fn shows_what_a_release_would_run() {
     insta::assert_snapshot!("release_express", shown(&examine(&express()).run().exits(0)));
 }
 
+/// What the document says goes before what the release says.
+#[test]
+fn fields_of_the_document_count_for_a_release() {
+    let document = "version: 1
+bundles: { app: { s3: s3://shop-releases/shop-1.zip, into: /opt/shop } }
+applications:
+  shop:
+    bundle: bundles.app
+    run: { web: node other.js --port $PORT, jobs: node jobs.js }
+    build: [[npm, run, build]]
+    hooks: false
+    port: 7000
+";
+    let desk = Desk::new(document);
+    for (path, content) in EXPRESS.into_iter().chain([("Buildfile", "b: make\n"), (".platform/hooks/predeploy/02_wrong", "no hook\n")]) {
+        write(&desk.path("shop").join(path), content);
+    }
+    insta::assert_snapshot!(shown(&examine(&desk).run().exits(0)), @r"
+    Release shop of applications.shop: Node.js (package.json)
+
+      processes     web   node other.js --port $PORT
+                    jobs  node jobs.js
+                    (from run: of the document)
+      port          7000 (HTTP)
+      dependencies  npm ci --omit=dev
+      build         build: npm run build
+      environment   LOG_LEVEL
+      PATH          node_modules/.bin
+      needs         node, npm
+
+    .ebextensions/01_app.config:6: warning: `packages` is not read
+      hint: install it in the image
+    --- exit code 0 ---
+    ");
+}
+
 #[test]
 fn json_of_a_release_has_one_shape() {
     let ran = examine(&express()).args(["--json"]).run().exits(0);

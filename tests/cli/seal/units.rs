@@ -124,3 +124,57 @@ fn what_a_first_boot_enables_is_found() {
     let says = about_units(&image);
     assert!(says.len() == 1 && says[0].contains("other.service starts at boot and enables it at the first boot (Also=)"), "{says:?}");
 }
+
+/// ingot starts it with the settings that the boot has written.
+#[test]
+fn the_unit_of_a_worker_has_to_be_there_and_started_by_nobody_else() {
+    let template = "/usr/lib/systemd/system/ingot-worker@.service";
+    let unit = include_str!("../../../systemd/ingot-worker@.service");
+    let says = |also: &dyn Fn(&Image)| {
+        let image = Image::new();
+        image
+            .write("/etc/ingot/boot.d/10-shop.yaml", "version: 1\nworkers:\n  jobs: { queue: shop-jobs, to: \"http://127.0.0.1:5000\" }\n");
+        also(&image);
+        about_units(&image)
+    };
+    assert_eq!(says(&|image| image.write(template, unit)), Vec::<String>::new());
+    let missing =
+        format!("{template}: unit-missing: there is no ingot-worker@.service in the image, and ingot-worker@jobs.service is to be started");
+    assert_eq!(says(&|_| ()), [missing]);
+    let masked = says(&|image| image.link("/dev/null", "/etc/systemd/system/ingot-worker@.service"));
+    assert_eq!(
+        masked,
+        ["/etc/systemd/system/ingot-worker@.service: unit-masked: it is masked, and ingot-worker@jobs.service is to be started"]
+    );
+    let enabled = says(&|image| {
+        image.write(template, unit);
+        image.link(template, "/etc/systemd/system/multi-user.target.wants/ingot-worker@jobs.service");
+    });
+    assert!(enabled.len() == 1 && enabled[0].contains("unit-enabled: ingot-worker@jobs.service is enabled by itself"), "{enabled:?}");
+}
+
+#[test]
+fn what_workers_of_the_build_machine_left_is_a_trace() {
+    let image = Image::new();
+    image.write("/run/ingot/workers/jobs.json", "{}");
+    image.write("/run/ingot-worker/jobs/status.json", "{}");
+    let ran = image.seal(&[]);
+    for path in ["/run/ingot", "/run/ingot-worker"] {
+        assert!(ran.stdout.contains(&format!("{path}: ingot-state: ")), "{path}: {}", ran.stdout);
+    }
+}
+
+/// ingot starts them itself, so nothing enables them: they only have to be there.
+#[test]
+fn units_that_ingot_brings_and_starts_are_missed() {
+    let image = Image::new();
+    image.write("/etc/ingot/boot.d/10-shop.yaml", &format!("{LAYER}drains:\n  leave: {{}}\n"));
+    let names = ["ingot-after@.target", "ingot-drain.service"];
+    let found = about_units(&image);
+    assert_eq!(found.len(), 2, "{found:?}");
+    for (line, name) in found.iter().zip(names) {
+        assert!(line.contains(&format!("unit-missing: there is no {name} in the image")), "{found:?}");
+        image.write(&format!("/usr/lib/systemd/system/{name}"), "[Unit]\nDescription=x\n");
+    }
+    assert_eq!(about_units(&image), [""; 0]);
+}

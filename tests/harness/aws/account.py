@@ -103,11 +103,22 @@ S3_ERRORS = {
     "throttled": {"type": "SlowDown", "message": "Please reduce your request rate.", "status": 503},
     "internal": {"type": "InternalError", "message": "We encountered an internal error. Please try again.", "status": 500},
     "unavailable": {**ERRORS["unavailable"], "type": "ServiceUnavailable"},
+    "conflict": {
+        "type": "ConditionalRequestConflict",
+        "message": "The conditional request cannot succeed due to a conflicting operation against this resource.",
+        "status": 409,
+    },
+    "elsewhere": {
+        "type": "PermanentRedirect",
+        "message": "The bucket you are attempting to access must be addressed using the specified endpoint.",
+        "status": 301,
+    },
 }
 
 SERVICE_OF = {
     "GetObject": "s3",
     "HeadObject": "s3",
+    "PutObject": "s3",
     "BatchGetSecretValue": "secretsmanager",
     "GetSecretValue": "secretsmanager",
     "GetParameter": "ssm",
@@ -121,9 +132,13 @@ SERVICE_OF = {
     "ModifyInstanceAttribute": "ec2",
     "CreateTags": "ec2",
     "DescribeTags": "ec2",
+    "DescribeAddresses": "ec2",
+    "AssociateAddress": "ec2",
+    "DescribeTargetHealth": "elasticloadbalancing",
     "SignalResource": "cloudformation",
     "CompleteLifecycleAction": "autoscaling",
     "RecordLifecycleActionHeartbeat": "autoscaling",
+    "SetInstanceHealth": "autoscaling",
     "DescribeLifecycleHooks": "autoscaling",
     "DescribeAutoScalingInstances": "autoscaling",
     "DescribeDBInstances": "rds",
@@ -134,6 +149,16 @@ SERVICE_OF = {
     "ModifyDBInstance": "rds",
     "RemoveTagsFromResource": "rds",
 }
+
+
+def fault_of(kind: str, service: str, rule: dict) -> dict:
+    """A rule of `proxy.py`: a kind of its own, or one of `ERRORS` as the service words it."""
+    query = dict.fromkeys(("rds", "cloudformation", "autoscaling", "elasticloadbalancing"), QUERY_ERRORS)
+    errors = {"ec2": EC2_ERRORS, "s3": S3_ERRORS, **query}.get(service, ERRORS)
+    if kind not in errors:
+        return {"kind": kind, **rule}
+    action = f"{service}:{rule.get('operation', '')}"
+    return {"kind": "error", **errors[kind], "message": errors[kind]["message"].format(operation=action), **rule}
 
 
 class Aws:
@@ -213,16 +238,7 @@ class Aws:
 
     def fault(self, kind: str, **rule) -> None:
         """Adds a rule: a kind of `proxy.py`, or one of `ERRORS`, as its service words it."""
-        operation = rule.get("operation", "")
-        service = SERVICE_OF.get(operation, "secretsmanager")
-        query = dict.fromkeys(("rds", "cloudformation", "autoscaling"), QUERY_ERRORS)
-        errors = {"ec2": EC2_ERRORS, "s3": S3_ERRORS, **query}.get(service, ERRORS)
-        if kind in errors:
-            action = f"{service}:{operation}"
-            known = errors[kind]
-            rule = {**known, "message": known["message"].format(operation=action), **rule}
-            kind = "error"
-        self.rules["faults"].append({"kind": kind, **rule})
+        self.rules["faults"].append(fault_of(kind, SERVICE_OF.get(rule.get("operation", ""), "secretsmanager"), rule))
         self.put("/harness/rules", self.rules)
 
     def recover(self) -> None:
@@ -288,9 +304,27 @@ class Aws:
             )
             self.lifecycle_action(name, hook, instance)
 
+    def leaving(self, name: str, hook: str, timeout: int = 300) -> None:
+        """A group with a termination hook, which does not wait for anybody yet."""
+        self.group(name, {})
+        self.client("autoscaling").put_lifecycle_hook(
+            LifecycleHookName=hook,
+            AutoScalingGroupName=name,
+            LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING",
+            HeartbeatTimeout=timeout,
+        )
+
     def lifecycle_action(self, group: str, hook: str, instance: str = INSTANCE) -> None:
         """Has a hook wait, again if it did already."""
         self.make("lifecycle-action", group=group, hook=hook, instance=instance)
+
+    def target_group(self, arn: str) -> str:
+        """A target group without targets. Its ARN."""
+        return self.make("target", group=arn)
+
+    def target(self, arn: str, state: str, reason: str = "", description: str = "", *, instance: str = INSTANCE) -> None:
+        """How a target group sees the instance from here on."""
+        self.make("target", group=arn, instance=instance, state=state, reason=reason, description=description)
 
     def told(self) -> dict:
         """The "signals" that were taken, and those that were "waited" for, in order; the "actions" with their result and their beats."""
@@ -352,6 +386,19 @@ class Aws:
         if attached_as:
             self.client("ec2").attach_volume(VolumeId=id, InstanceId=instance, Device=attached_as)
         return id
+
+    def elastic_ip(self, instance: str | None = None) -> str:
+        """An elastic IP address, which an instance may have. Its allocation ID."""
+        ec2 = self.client("ec2")
+        allocation = ec2.allocate_address(Domain="vpc")["AllocationId"]
+        if instance:
+            ec2.associate_address(AllocationId=allocation, InstanceId=instance)
+        return allocation
+
+    def holder(self, allocation: str) -> str | None:
+        """The instance that has an elastic IP address."""
+        [address] = self.client("ec2").describe_addresses(AllocationIds=[allocation])["Addresses"]
+        return address.get("InstanceId")
 
     def volumes(self, *ids: str, **tags: str) -> list[dict]:
         """The volumes with these ids and tags as DescribeVolumes shows them, their tags as a dict."""

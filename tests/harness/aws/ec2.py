@@ -12,6 +12,7 @@ unless another source is named:
                        device name that is taken, or none at all ("Device names for volumes", EC2 User Guide).
     detach_volume      `detaching` comes before `available`; IncorrectState where there is nothing to detach.
     modify_attribute   DeleteOnTermination is seen in DescribeVolumes too; it is false for what is attached later.
+    addresses          one that a network interface has is its instance's.
     describe_…         Owners; pages, of five at the least, and none where ids are given; what was made just now may
                        not be seen yet ("Eventual consistency").
 
@@ -27,7 +28,7 @@ from datetime import UTC, datetime
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import EC2ClientError
-from moto.ec2.models import ec2_backends, elastic_block_store, instances
+from moto.ec2.models import ec2_backends, elastic_block_store, elastic_ip_addresses, instances
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.utils import generic_filter, random_snapshot_id, random_volume_id
@@ -87,6 +88,7 @@ class Ec2:
         modify_attribute = InstanceResponse.modify_instance_attribute
         InstanceResponse.modify_instance_attribute = lambda call: self.modify_attribute(call, modify_attribute)
         elastic_block_store.Volume.status = property(volume_state)
+        elastic_ip_addresses.ElasticAddress.instance_id = property(instance_of)
         elastic_block_store.VolumeAttachment.delete_on_termination = property(
             lambda attachment: attachment.instance.block_device_mapping[attachment.device].delete_on_termination
         )
@@ -342,6 +344,11 @@ def volume_state(volume) -> str:
     if getattr(volume, "available_at", 0) > time.monotonic():
         return "creating"
     return getattr(volume, "forced", None) or "available"
+
+
+def instance_of(address) -> str:
+    instance = address.instance or (address.eni and address.eni.instance)
+    return instance.id if instance else ""
 
 
 def described(attachment) -> dict:

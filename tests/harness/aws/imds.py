@@ -50,11 +50,15 @@ DEFAULTS = {
         "architecture": "x86_64",
         "private_ip": "10.0.1.17",
         "mac": "0a:12:34:56:78:9a",
+        "interface": "eni-0123456789abcdef0",
     },
     "role": "shop",  # None: the instance has no role, a 404
     "credentials_seconds": 6 * 3600,
+    "key_id": "ASIAIOSFODNN7EXAMPLE",
     "tags": None,  # None: tags in metadata are off, a 404
     "lifecycle": None,  # autoscaling/target-lifecycle-state; None is a 404
+    "interruption": None,  # spot/instance-action: "terminate", "stop" or "hibernate", and when; None is a 404
+    "rebalance": None,  # events/recommendations/rebalance: when it was noticed; None is a 404
     "allow_v1": False,  # reads without a token: for clients that trust only EC2's DMI to offer version 2
     "ahead": 0,  # seconds that its clock, and so the time of credentials, is ahead of this machine's
     "late": 0,  # seconds until it listens; until then connections are refused
@@ -84,7 +88,7 @@ def metadata(config: dict) -> dict:
                 "macs": {
                     instance["mac"]: {
                         "device-number": "0",
-                        "interface-id": "eni-0123456789abcdef0",
+                        "interface-id": instance["interface"],
                         "local-hostname": name,
                         "local-ipv4s": instance["private_ip"],
                         "mac": instance["mac"],
@@ -121,7 +125,7 @@ def metadata(config: dict) -> dict:
                         "Code": "Success",
                         "LastUpdated": stamp(now),
                         "Type": "AWS-HMAC",
-                        "AccessKeyId": "ASIAIOSFODNN7EXAMPLE",
+                        "AccessKeyId": config["key_id"],
                         "SecretAccessKey": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
                         "Token": "harness-session-token",
                         "Expiration": stamp(now + timedelta(seconds=config["credentials_seconds"])),
@@ -133,6 +137,11 @@ def metadata(config: dict) -> dict:
         tree["tags"] = {"instance": dict(config["tags"])}
     if config["lifecycle"]:
         tree["autoscaling"] = {"target-lifecycle-state": config["lifecycle"]}
+    if config["interruption"]:
+        action, time_ = config["interruption"]
+        tree["spot"] = {"instance-action": json.dumps({"action": action, "time": time_})}
+    if config["rebalance"]:
+        tree["events"] = {"recommendations": {"rebalance": json.dumps({"noticeTime": config["rebalance"]})}}
     return tree
 
 

@@ -8,7 +8,8 @@ call the second, which is never logged, delayed or faulted, and has `/harness/` 
     GET  /harness/calls    every call so far
     PUT  /harness/forget   empty that list, and the rules
     PUT  /harness/make     {"instance", "snapshot" or "volume": {…}}: EC2 has it, no call was made; its id.
-                           {"lifecycle-action" or "complete-stack": {…}}: one waits, or waits no more
+                           {"lifecycle-action" or "complete-stack": {…}}: one waits, or waits no more.
+                           {"target": {…}}: how a target group sees an instance
     GET  /harness/signals  what `signals.py` was told
     GET  /harness/events   volumes attached and detached, from `after` on; waits for one up to `wait` seconds
 
@@ -16,7 +17,7 @@ Its clock is `ahead` of this machine's; it says its time in each answer, and ref
 from it, as AWS does.
 
 A rule matches by `operation` ("BatchGetSecretValue", or all; what reads an object is "GetObject", what asks about it
-"HeadObject") and `containing` (a text in the request's path, range or body). Objects of a bucket "public" are anybody's. Besides the kinds of `wire.Faults` it knows:
+"HeadObject", what writes it "PutObject") and `containing` (a text in the request's path, range or body). Objects of a bucket "public" are anybody's. Besides the kinds of `wire.Faults` it knows:
 
     error         an AWS error: `status` (400), `type`, `message`, `headers`
     batch-errors  of BatchGetSecretValue: `errors`, secret id to [code, message], take the place of those values
@@ -55,13 +56,14 @@ EXPIRED = "RequestExpired", "Request has expired."
 NOT_VALIDATED = "AuthFailure", "AWS was not able to validate the provided access credentials", 401
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 EC2_VERSION = b"Version=2016-11-15"
-# Of CloudFormation and Auto Scaling.
-QUERY_VERSIONS = ("2010-05-15", "2011-01-01")
+# Of CloudFormation, Auto Scaling, STS and Elastic Load Balancing.
+QUERY_VERSIONS = ("2010-05-15", "2011-01-01", "2011-06-15", "2015-12-01")
 # Where a wait condition's handle has its URL.
 WAIT_CONDITION = "/wait-condition"
 PUBLIC = "/public/"
-OF_OBJECTS = {"GET": "GetObject", "HEAD": "HeadObject"}
-SIGNALS = ("SignalResource", "CompleteLifecycleAction", "RecordLifecycleActionHeartbeat")
+OF_OBJECTS = {"GET": "GetObject", "HEAD": "HeadObject", "PUT": "PutObject"}
+SIGNALS = ("SignalResource", "CompleteLifecycleAction", "RecordLifecycleActionHeartbeat", "SetInstanceHealth")
+TARGETS = "DescribeTargetHealth"
 RDS_VERSION = "2014-10-31"
 XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
@@ -89,14 +91,21 @@ class Moto:
         return Signals(ACCOUNT, REGION)
 
     @functools.cached_property
+    def targets(self):
+        from harness.aws.targets import Targets
+
+        return Targets()
+
+    @functools.cached_property
     def rds(self):
         """As `ec2`."""
         from harness.aws.rds import Rds
 
         return Rds(ACCOUNT, REGION)
 
-    def signal(self, call: "Call") -> wire.Response:
-        match self.signals.answer(call.form):
+    def stand_in(self, call: "Call") -> wire.Response:
+        """What signals and targets answer, which moto does not know."""
+        match (self.targets if call.operation == TARGETS else self.signals).answer(call.form):
             case (code, message):
                 return call.error(code, message)
             case inner:
@@ -109,11 +118,13 @@ class Moto:
                 getattr(self, service).configure(rules.get(service, {}))
 
     def make(self, kind: str, wanted: dict) -> str:
+        if kind == "target":
+            return self.targets.make(**wanted)
         maker = self.signals if kind in ("lifecycle-action", "complete-stack") else self.ec2
         return maker.make(kind, wanted)
 
     def forget(self) -> None:
-        for stand_in in ("ec2", "rds", "signals"):
+        for stand_in in ("ec2", "rds", "signals", "targets"):
             if stand_in in vars(self):
                 vars(self)[stand_in].forget()
 
@@ -156,6 +167,8 @@ class Moto:
             for name, value in headers:
                 if name.lower() == "content-type":
                     response.content_type = value
+                elif name.lower() == "content-length" and request.method == "HEAD":
+                    response.length = int(value)
                 elif name.lower() not in ("content-length", "connection", "server", "date"):
                     response.headers[name] = value
 
@@ -239,12 +252,12 @@ class Front:
         }
         self.calls.append(entry)
         await asyncio.sleep(self.latency + (fault.get("seconds", 1) if fault.get("kind") == "delay" else 0))
-        response = await self.answer(request, call, fault)
+        response = await self.answer(request, call, fault, writer)
         response.headers.setdefault("Date", formatdate(time.time() + self.ahead, usegmt=True))
         entry.update(status=response.status, seconds=time.monotonic() - request.at)
         return await wire.send(writer, response, fault, request.method == "HEAD")
 
-    async def answer(self, request: wire.Request, call: Call, fault: dict) -> wire.Response:
+    async def answer(self, request: wire.Request, call: Call, fault: dict, writer) -> wire.Response:
         match fault.get("kind"):
             case "status":
                 return wire.Response(fault["status"], fault.get("body", "").encode(), fault.get("headers", {}))
@@ -272,12 +285,27 @@ class Front:
             elif fault.get("kind") == "empty-page":
                 page = {"Parameters": [], "NextToken": EMPTY_PAGE}
                 return wire.Response(200, json.dumps(page).encode(), content_type="application/x-amz-json-1.1")
-        if call.operation in SIGNALS:
-            return await self.moto.do(self.moto.signal, call)
+        if call.operation in (*SIGNALS, TARGETS):
+            return await self.moto.do(self.moto.stand_in, call)
+        if call.operation == "ReceiveMessage":
+            return await self.receive(request, writer)
         response = await self.moto.answer(request)
         if fault.get("kind") == "batch-errors" and call.operation == "BatchGetSecretValue":
             response.body = with_errors(response.body, fault["errors"])
         return response
+
+    async def receive(self, request: wire.Request, writer) -> wire.Response:
+        """A long poll: moto, which has one thread, would answer nobody else meanwhile. One whose caller is gone brings nothing."""
+        asked = json.loads(request.body)
+        end = time.monotonic() + asked.get("WaitTimeSeconds", 0)
+        request.body = json.dumps({**asked, "WaitTimeSeconds": 0}).encode()
+        while True:
+            if wire.is_gone(writer):
+                return wire.Response(503)
+            response = await self.moto.answer(request)
+            if response.status != 200 or b'"MessageId"' in response.body or time.monotonic() >= end:
+                return response
+            await asyncio.sleep(0.02)
 
     def too_late(self, request: wire.Request, call: Call) -> wire.Response | None:
         """What a request gets that is signed at another time than now; each kind of service has its own words."""

@@ -1,8 +1,8 @@
 """What waits for an instance, and moto does not know: stacks that are signalled, and lifecycle actions.
 
 Stacks, groups and hooks are moto's; here is only what becomes of a signal. From the API References of CloudFormation
-(SignalResource) and of Auto Scaling (CompleteLifecycleAction, RecordLifecycleActionHeartbeat), with the wordings that
-users have posted:
+(SignalResource) and of Auto Scaling (CompleteLifecycleAction, RecordLifecycleActionHeartbeat, SetInstanceHealth, which is
+only written down), with the wordings that users have posted:
 
     SignalResource      ValidationError for a stack or resource that is not there, and for one that is complete
     a wait condition    its URL is one of S3, signed for a request without a Content-Type: any other is refused
@@ -27,6 +27,7 @@ class Signals:
     def forget(self) -> None:
         self.received: list[dict] = []
         self.waited: list[dict] = []
+        self.unhealthy: list[dict] = []
         self.complete: set[str] = set()
         self.actions: dict[tuple[str, str, str], dict] = {}
 
@@ -45,7 +46,7 @@ class Signals:
             for key, action in self.actions.items()
             for group, hook, instance in [key]
         ]
-        return {"signals": self.received, "waited": self.waited, "actions": actions}
+        return {"signals": self.received, "waited": self.waited, "actions": actions, "unhealthy": self.unhealthy}
 
     def answer(self, form: dict[str, str]) -> str | tuple[str, str]:
         """The answer's inner XML, or an error: its code and message."""
@@ -55,6 +56,8 @@ class Signals:
                     self.signal(form)
                 case "CompleteLifecycleAction":
                     self.action(form)["result"] = form["LifecycleActionResult"]
+                case "SetInstanceHealth":
+                    self.unhealthy.append({name: form[name] for name in ("InstanceId", "HealthStatus", "ShouldRespectGracePeriod")})
                 case "RecordLifecycleActionHeartbeat":
                     self.action(form)["beats"].append(time.monotonic())
         except ValueError as error:

@@ -46,7 +46,10 @@ def stand_in(type: str, made: dict[str, dict]):
 
         @classmethod
         def has_cfn_attr(cls, attr: str) -> bool:
-            return False
+            return True
+
+        def get_cfn_attribute(self, attribute: str) -> str:
+            return f"{self.physical_resource_id}.{attribute}"
 
         @classmethod
         def create_from_cloudformation_json(cls, resource_name, cloudformation_json, account_id, region_name, **_):

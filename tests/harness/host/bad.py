@@ -25,6 +25,11 @@ http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_fo
 ANSWERS_ONCE = ANSWERS_500.replace("500", "204").replace("serve_forever()", "handle_request()")
 
 
+def dies_after(seconds: float) -> str:
+    """The command of a `web` that serves as a good one does, and dies so long after it was started."""
+    return f"(sleep {seconds}; kill -KILL $$) & GENERATION=bad exec python3 -S bin/echo.py"
+
+
 @dataclasses.dataclass(frozen=True)
 class Bad:
     """What the release is, what `ready:` of the document says besides, and what the message has to say."""
@@ -57,12 +62,14 @@ BAD = {
     "build": Bad({"Buildfile": "compile: echo no compiler; exit 4\n"}, {}, ("exited with 4", "no compiler")),
     "never-ready": Bad(runs("echo still loading; exec sleep 1000"), SOON, ("not ready after", "refused", "still loading")),
     "answers-500": Bad(RUNS_APP | {"bin/app": ANSWERS_500}, SOON, ("status 500", "cannot read the catalog")),
-    "ends-soon": Bad(RUNS_APP | {"bin/app": ANSWERS_ONCE}, {"for": "5s"}, ("web of shop ends-soon", "exited with 0", "cannot read the catalog")),
+    "ends-soon": Bad(RUNS_APP | {"bin/app": ANSWERS_ONCE}, {}, ("web of shop ends-soon", "exited with 0", "cannot read the catalog")),
     "dies-soon": Bad(
-        RUNS_APP | {"bin/app": ANSWERS_ONCE + "os._exit(7)\n"}, {"for": "5s"}, ("web of shop dies-soon", "exited with 7", "cannot read the catalog")
+        RUNS_APP | {"bin/app": ANSWERS_ONCE + "os._exit(7)\n"}, {}, ("web of shop dies-soon", "exited with 7", "cannot read the catalog")
     ),
+    "dies-later": Bad(runs(dies_after(3)), {"for": "5s"}, ("web of shop dies-later", "was killed by SIGKILL")),
     "elsewhere": Bad(runs("PORT=9123 exec python3 -S bin/echo.py"), SOON, ("listens on 127.0.0.1:9123 and not on $PORT",)),
     "without-web": Bad({"Procfile": "worker: exec bin/jobs\n"}, {}, ("Procfile", "no process is named `web`")),
+    "wrong-line": Bad({"Procfile": f"web: {web(9)}\njobs exec bin/jobs\n"}, {}, ("Procfile:2", "there is no colon in this line")),
     "crlf": Bad({"Procfile": f"web: {web(9)}\r\njobs: exec bin/jobs\r\n"}, {}, ("Procfile:1", "CR LF")),
     "without-program": Bad({"Procfile": None, "shop.runtimeconfig.json": "{}", "shop.dll": ""}, {}, ("the image has no `dotnet`, which .NET needs",)),
 }

@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from harness.agent import PATIENCE
+from harness.aws.account import Aws
 
 from .systemd import AWS_PORT, Done, NotInTime, Surroundings, Systemd, must
 
@@ -43,8 +44,8 @@ class Machine(Systemd):
     # Variables of systemd-nspawn.
     environment: dict[str, str] = {}
 
-    def __init__(self, *, user_data: bytes | str | None = None, **imds):
-        self.surroundings = Surroundings({"user_data": user_data, **imds})
+    def __init__(self, *, user_data: bytes | str | None = None, aws: Aws | None = None, **imds):
+        self.surroundings = Surroundings({"user_data": user_data, **imds}, aws)
         self.undo = self.surroundings.undo
         self.nspawn: subprocess.Popen | None = None
         self.leader: int | None = None

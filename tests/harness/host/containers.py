@@ -133,7 +133,7 @@ class Contained(Deployed):
 
     def inside(self, process: str = "web") -> str:
         """The process of the image, by its number on this machine."""
-        [name] = [name for name in self.containers() if f"-{process}-" in name]
+        [name] = [name for name in self.containers() if f".{process}-" in name]
         return self.must("podman", "inspect", "--format", "{{.State.Pid}}", name).strip()
 
     def push_foreign(self, name: str, architecture: str) -> None:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 from harness.agent import DONE, FAILED, PATIENCE, Result, document
+from harness.aws.account import INSTANCE
 
 from . import archives, load
 from .container import Machine
@@ -79,6 +80,13 @@ def shop(key: str, *, bundle: dict | None = None, secrets: dict | None = None, *
 class Deployed(Machine):
     # Where the proxy listens.
     listen = LISTEN
+    instance = INSTANCE
+
+    def boot(self, timeout: float = PATIENCE) -> float:
+        """The same, until systemd-run finds a bus: PID 1 answers long before there is one."""
+        took = super().boot(timeout)
+        self.wait_until("test -S /run/dbus/system_bus_socket", timeout)
+        return took
 
     def begin(self) -> None:
         """Boots, with ingot, the user of the applications, and the load's program."""
@@ -86,12 +94,15 @@ class Deployed(Machine):
         self.install_ingot(enabled=False)
         self.write("/opt/load.py", Path(load.__file__).read_text())
         self.write("/etc/dmi/sys_vendor", "Amazon EC2\n")
-        self.write("/etc/dmi/board_asset_tag", "i-0abc123def4567890\n")
+        self.write("/etc/dmi/board_asset_tag", f"{self.instance}\n")
         self.write("/etc/systemd/system/dmi.service", DMI)
         self.enable("dmi.service", "ingot-applications.service")
         self.boot()
         self.must("useradd", "--system", "shop")
         self.must("install", "-d", "--mode=1777", GATES)
+        self.make_bucket()
+
+    def make_bucket(self) -> None:
         location = {"LocationConstraint": "eu-central-1"}
         self.aws.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=location)
 
@@ -128,7 +139,7 @@ class Deployed(Machine):
 
     def told(self) -> str:
         """The journal of applications and proxy, without the requests of the load."""
-        return self.journal("-u", "shop-*", "-u", "ingot-applications.service")
+        return self.journal("-u", "shop.*", "-u", "ingot-applications.service")
 
     def report(self) -> dict | None:
         found = self.run("cat", "/run/ingot/report.json")
@@ -166,7 +177,7 @@ class Deployed(Machine):
 
     def units(self, application: str = "shop") -> list[str]:
         """The units of an application that systemd knows, whatever their state."""
-        listed = self.must("systemctl", "list-units", "--all", "--plain", "--no-legend", f"{application}-*.service")
+        listed = self.must("systemctl", "list-units", "--all", "--plain", "--no-legend", f"{application}.*.service")
         return sorted(line.split()[0].removesuffix(".service") for line in listed.splitlines())
 
     def pids(self, application: str = "shop") -> dict[str, str]:

@@ -169,7 +169,7 @@ class Platform(Deployed):
         self.aws.client("s3").put_object(Bucket=BUCKET, Key=f"{release}.zip", Body=zipped(self.release(release)))
 
     def document(self, release, ready: str = "60s", **fields) -> str:
-        source = {"s3": f"s3://{BUCKET}/{release}.zip", "into": "/opt/shop", "owner": "webapp"}
+        source = {"s3": f"s3://{BUCKET}/{release}.zip", "into": "/opt/shop"}
         application = {
             "bundle": "bundles.app",
             "user": "webapp",

@@ -41,12 +41,13 @@ class Done:
 
 
 class Surroundings:
-    """A network namespace, and in it IMDS and AWS. `undo` ends what was begun, in reverse."""
+    """A network namespace, and in it IMDS and AWS: one of its own, or `aws`. `undo` ends what was begun, in reverse."""
 
     numbers = itertools.count()
 
-    def __init__(self, imds: dict):
+    def __init__(self, imds: dict, aws: Aws | None = None):
         self.imds_config = imds
+        self.aws = aws
         self.undo: list = []
 
     def make(self, prepare=lambda netns: None, aws_address: str = "127.0.0.1") -> None:
@@ -60,7 +61,11 @@ class Surroundings:
         self.imds = Imds(address=IMDS_ADDRESS, port=80, netns=self.netns, **self.imds_config)
         self.imds.__enter__()
         self.undo.append(self.imds.__exit__)
-        self.aws = Aws([wire.bound(aws_address, AWS_PORT, self.netns)])
+        listener = wire.bound(aws_address, AWS_PORT, self.netns)
+        if self.aws:
+            self.undo.append(wire.relayed(listener, self.aws.port))
+            return
+        self.aws = Aws([listener])
         self.aws.__enter__()
         self.undo.append(self.aws.__exit__)
 

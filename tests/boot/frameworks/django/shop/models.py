@@ -1,0 +1,2 @@
+# So that tasks are registered as soon as Django loads.
+from shop import tasks  # noqa: F401
