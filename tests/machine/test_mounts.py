@@ -2,6 +2,7 @@
 
 import os
 import struct
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,24 @@ def test_an_xfs_is_mounted_beside_its_twin(machine, disks, tmp_path):
     assert seen(machine).source == two.node
     assert "nouuid" in seen(machine).of_filesystem
     assert machine.read("/srv/data/db/table") == "rows\n"
+
+
+def test_an_xfs_is_mounted_beside_a_twin_that_only_another_namespace_sees(machine, disks, tmp_path):
+    """As that of a container that was started while the twin was mounted, and has outlived the unmount."""
+    image = small(tmp_path / "one", "xfs")
+    one, two = disks.attach(image), disks.attach(images.copy(image, tmp_path / "two"))
+    (tmp_path / "mnt").mkdir()
+    script = f"mount {one.node} {tmp_path / 'mnt'} && echo mounted && exec cat"
+    elsewhere = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script]
+    with subprocess.Popen(elsewhere, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        try:
+            assert holder.stdout.readline() == b"mounted\n"
+            boots(machine, at(device=two))
+            assert seen(machine).source == two.node
+            assert "nouuid" in seen(machine).of_filesystem
+            assert machine.read("/srv/data/db/table") == "rows\n"
+        finally:
+            holder.stdin.close()
 
 
 def test_an_xfs_without_a_twin_is_mounted_in_the_ordinary_way(machine, disks, tmp_path):

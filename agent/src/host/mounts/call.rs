@@ -77,12 +77,25 @@ fn once(tree: &Tree, call: &MountCall, flags: MsFlags, at: &OwnedFd) -> Result<(
     let filesystem = Some(call.filesystem.as_str()).filter(|name| is_first && !name.is_empty());
     let data = Some(call.data.as_str()).filter(|data| is_first && !data.is_empty());
     let log = KernelLog::from_now();
-    mount(Some(&source), &through(at), filesystem, flags, data).map_err(|errno| HostError::Mount {
+    let tried = |data: Option<&str>| mount(Some(&source), &through(at), filesystem, flags, data);
+    let done = tried(data).or_else(|errno| match beside_a_twin(call, errno) {
+        Some(further) if is_first => tried(Some(&further)).map_err(|_| errno),
+        _ => Err(errno),
+    });
+    done.map_err(|errno| HostError::Mount {
         operation: described(call),
         filesystem: call.filesystem.clone(),
         said: log.about(call.device.as_ref().map_or(Path::new(""), |device| &device.node), &call.filesystem).join("; "),
         source: errno.into(),
     })
+}
+
+/// The data to try after a refusal that may be due to another XFS of the same UUID, mounted where this process cannot see
+/// it: in the mount namespace of a container that outlived an unmount. xfs_mountfs has EINVAL for it, as for much else.
+fn beside_a_twin(call: &MountCall, errno: Errno) -> Option<String> {
+    let is_told = call.data.split(',').any(|word| word == "nouuid");
+    let may_be = errno == Errno::EINVAL && call.filesystem == "xfs" && !call.flags.contains(MsFlags::MS_REMOUNT) && !is_told;
+    may_be.then(|| if call.data.is_empty() { "nouuid".into() } else { format!("{},nouuid", call.data) })
 }
 
 fn described(call: &MountCall) -> String {
