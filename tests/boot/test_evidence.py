@@ -181,6 +181,38 @@ def test_a_good_boot_leaves_two_kilobytes_and_only_if_asked(watched, aws):
     assert length <= 2048, length
 
 
+# Units that print a lot of what does not pack, and one that prints ten lines.
+JOURNAL = r"""#!/bin/sh
+case "$*" in
+    *--sync*) ;;
+    *quiet.service*) for n in 9 8 7 6 5 4 3 2 1 0; do echo "2026-12-01T00:00:00 quiet[2]: line $n"; done ;;
+    *) head -c 1300000 /dev/urandom | base64 -w 100 | sed 's/^/2026-12-01T00:00:00 loud[1]: /' ;;
+esac
+"""
+
+
+def test_a_unit_that_prints_a_lot_takes_neither_time_nor_room_of_others(watched, aws, tmp_path):
+    """The lines of a unit were cleaned once those of the one before were, and halved as often."""
+    journalctl = tmp_path / "journalctl"
+    journalctl.write_text(JOURNAL)
+    journalctl.chmod(0o755)
+    prefix = ["unshare", "--mount", "sh", "-c", f'mount --bind {journalctl} /usr/bin/journalctl && exec "$0" "$@"']
+    # Time is up before all of that is looked through.
+    aws.secret("prod/many", {f"key{number}": f"value-{number:05}-of-a-secret" for number in range(400)})
+    text = document(
+        signals=signals(logs=["loud-1.service", "loud-2.service", "quiet.service"]),
+        secrets={"many": {"secrets_manager": "prod/many"}},
+        commands={"a": {"run": ["/bin/false"], "environment": {"KEY": "{{secrets.many.key1}}"}}},
+    )
+    result = watched.boot(text, prefix=prefix)
+    assert result.code == FAILED, result
+    [(_, (length, evidence))] = kept(aws).items()
+    lines = {unit: len(lines) for unit, lines in evidence["journal"].items()}
+    assert evidence["journal"]["quiet.service"] == [f"2026-12-01T00:00:00 quiet[2]: line {n}" for n in range(10)], lines
+    assert length <= 1 << 20 and evidence["journal_is_cut"] and lines["loud-2.service"] > 200, lines
+    assert abs(lines["loud-1.service"] - lines["loud-2.service"]) <= 50, lines
+
+
 def test_analyze_reads_it(watched, aws, tmp_path):
     assert watched.boot(document(signals=signals(), commands=BAD)).code == FAILED
     [key] = kept(aws)

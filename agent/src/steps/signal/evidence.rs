@@ -146,24 +146,23 @@ impl Evidence {
         }
         let share = RAW / units.len().max(1);
         let logs = join_all(units.iter().map(|unit| cx.host().units.log(unit, share, READ_WITHIN))).await;
-        let mut journal = Journal::default();
-        for (unit, log) in units.into_iter().zip(logs) {
-            journal.is_cut |= log.is_cut;
-            let mut lines = Vec::new();
-            for (at, line) in log.newest_first.iter().enumerate() {
-                if at % TURN == TURN - 1 {
-                    yield_now().await;
-                    // Nothing is sent that was not looked through.
-                    if clock.elapsed() > until {
-                        journal.is_cut = true;
-                        break;
-                    }
+        let mut clean: Vec<Vec<String>> = logs.iter().map(|_| Vec::new()).collect();
+        let mut is_cut = logs.iter().any(|log| log.is_cut);
+        let longest = logs.iter().map(|log| log.newest_first.len()).max().unwrap_or_default();
+        // In turns: one unit that prints a lot takes no time from the newest lines of the others.
+        'turns: for from in (0..longest).step_by(TURN) {
+            for (lines, log) in clean.iter_mut().zip(&logs).filter(|(_, log)| log.newest_first.len() > from) {
+                yield_now().await;
+                // Nothing is sent that was not looked through.
+                if from > 0 && clock.elapsed() > until {
+                    is_cut = true;
+                    break 'turns;
                 }
-                lines.push(cx.redact(line));
+                lines.extend(log.newest_first.iter().skip(from).take(TURN).map(|line| cx.redact(line)));
             }
-            lines.reverse();
-            journal.lines.insert(unit, lines);
         }
+        clean.iter_mut().for_each(|lines| lines.reverse());
+        let journal = Journal { lines: units.into_iter().zip(clean).collect(), is_cut, left_out: None };
         if journal.is_cut {
             cx.progress(Progress::Output("older lines of the journal are left out of the evidence".into()));
         }
@@ -178,14 +177,15 @@ impl Journal {
         Self { lines: BTreeMap::new(), is_cut: true, left_out: Some(why) }
     }
 
-    /// Leaves out the older half of each unit's lines. Whether there was any.
+    /// Leaves out the older half of the lines of the largest units. Whether there was any. Small units keep all of theirs.
     fn halve(&mut self) -> bool {
         self.is_cut = true;
-        self.lines.values_mut().fold(false, |any, lines| {
-            let older = lines.len().div_ceil(2);
-            lines.drain(..older);
-            any || older > 0
-        })
+        let size = |lines: &[String]| lines.iter().map(|line| line.len() + 1).sum::<usize>();
+        let largest = self.lines.values().map(|lines| size(lines)).max().unwrap_or_default();
+        for lines in self.lines.values_mut().filter(|lines| 2 * size(lines) > largest) {
+            lines.drain(..lines.len().div_ceil(2));
+        }
+        largest > 0
     }
 }
 
@@ -327,5 +327,17 @@ mod tests {
         assert!(journal.halve());
         assert_eq!((&journal.lines["a"][..], journal.is_cut), (&["3".to_owned()][..], true));
         assert!(journal.halve() && !journal.halve());
+    }
+
+    /// The last words of a service were halved away with the lines of another that prints a lot.
+    #[test]
+    fn a_small_unit_keeps_all_its_lines() {
+        let lines = |count: usize| (0..count).map(|number| format!("line {number}")).collect::<Vec<_>>();
+        let units = [("large", 1_000), ("also-large", 900), ("small", 10)];
+        let lines_of = units.iter().map(|(name, count)| ((*name).to_owned(), lines(*count))).collect();
+        let mut journal = Journal { lines: lines_of, ..Journal::default() };
+        assert!(journal.halve() && journal.halve());
+        let left = |name: &str| journal.lines[name].len();
+        assert_eq!((left("large"), left("also-large"), left("small")), (250, 225, 10));
     }
 }
