@@ -88,7 +88,9 @@ pub(crate) async fn once<E: Failure + From<ClaimingError>>(
     let told = held.end(done.as_ref().map_or_else(|error| failed(error, said(error), cx), |()| Ending::Done)).await;
     match (done, told) {
         // That is why it ended badly.
-        (Err(_), Err(lost @ (ClaimError::Lost { .. } | ClaimError::TakenOver { .. }))) => Err(ClaimingError::Claim(lost).into()),
+        (Err(_), Err(lost @ (ClaimError::Lost { .. } | ClaimError::TakenOver { .. } | ClaimError::Gone { .. }))) => {
+            Err(ClaimingError::Claim(lost).into())
+        }
         (Ok(()), told) => told.map(|()| true).map_err(|error| ClaimingError::Claim(error).into()),
         (Err(error), told) => {
             if let Err(untold) = told {

@@ -29,6 +29,8 @@ enum Wrote {
     Ended,
     /// It is of another.
     Not(String),
+    /// It is not there, or not a claim any more.
+    Gone,
 }
 
 impl<'a> Held<'a> {
@@ -38,7 +40,7 @@ impl<'a> Held<'a> {
 
     /// For how long what is done under it may go on if this process is stopped, hangs or dies: a little longer than it is ours.
     pub(crate) fn lease(&self) -> Duration {
-        self.left() + WATCHED_AFTER
+        (self.renewed + LOST_AFTER + WATCHED_AFTER).saturating_sub(self.by.clock.passed())
     }
 
     /// For how long it is ours.
@@ -57,6 +59,10 @@ impl<'a> Held<'a> {
         extend: &dyn Fn(Duration),
         work: Pin<&mut (dyn Future<Output = ()> + '_)>,
     ) -> Result<(), ClaimError> {
+        // As after a suspension while the claim was being made.
+        if self.left().is_zero() {
+            return Err(self.lost(None));
+        }
         tokio::select! {
             error = self.keep(extend) => Err(error),
             () = work => Ok(()),
@@ -85,6 +91,7 @@ impl<'a> Held<'a> {
                 Ok(Wrote::Again) => trouble = Some(answer_lost()),
                 Ok(Wrote::Ended) => return self.taken_over(self.claim.holder.clone()),
                 Ok(Wrote::Not(by)) => return self.taken_over(by),
+                Ok(Wrote::Gone) => return self.gone(),
                 Err(why) => {
                     (self.by.waiting)(format!("for {} to be renewed: {}", self.by.store.name(), why.message));
                     trouble = Some(why);
@@ -110,6 +117,7 @@ impl<'a> Held<'a> {
                 Ok(Wrote::Kept | Wrote::Ended) => return Ok(()),
                 Ok(Wrote::Again) => answer_lost(),
                 Ok(Wrote::Not(by)) => return Err(self.taken_over(by)),
+                Ok(Wrote::Gone) => return Err(self.gone()),
                 Err(why) => why,
             };
             let pause = Backoff::CALL.pause(tries, why.retry_after);
@@ -138,7 +146,7 @@ impl<'a> Held<'a> {
         let left = time.saturating_sub(clock.passed().saturating_sub(sent));
         let seen = within(left, clock, store.look()).await?;
         let Some((seen, found)) = seen.and_then(|seen| Some((Claim::parse(&seen.body)?, seen.etag))) else {
-            return Ok(Wrote::Not("somebody who removed it".into()));
+            return Ok(Wrote::Gone);
         };
         Ok(match seen.state {
             _ if !seen.is_of(&self.by.me) => Wrote::Not(seen.holder),
@@ -153,6 +161,10 @@ impl<'a> Held<'a> {
     fn lost(&self, why: Option<Explanation>) -> ClaimError {
         let why = why.unwrap_or_else(|| Explanation::new("ingot was paused", None));
         ClaimError::Lost { name: self.by.store.name(), after: LOST_AFTER, why: why.into() }
+    }
+
+    fn gone(&self) -> ClaimError {
+        ClaimError::Gone { name: self.by.store.name() }
     }
 
     fn taken_over(&self, by: String) -> ClaimError {
@@ -241,6 +253,19 @@ mod tests {
         assert!(clock.elapsed() < Duration::from_millis(2_600), "{:?}", clock.elapsed());
     }
 
+    /// It had begun, and five seconds more each time that an answer came late.
+    #[tokio::test(start_paused = true)]
+    async fn what_was_over_before_it_began_does_not_begin() {
+        let (store, clock) = (store(), clock());
+        let mut held = held(&store, &clock).await;
+        assert_eq!(held.lease(), LOST_AFTER + WATCHED_AFTER);
+        clock.slept.set(Duration::from_secs(120));
+        assert_eq!(held.lease(), Duration::ZERO);
+        let begun = Cell::new(false);
+        let lost = held.during(&|_| {}, pin!(async { begun.set(true) })).await.unwrap_err();
+        assert!(matches!(lost, ClaimError::Lost { .. }) && !begun.get(), "{lost}");
+    }
+
     /// The others were told that it had failed, and it was only over.
     #[tokio::test(start_paused = true)]
     async fn what_was_killed_in_a_suspension_is_left_to_another() {
@@ -249,6 +274,18 @@ mod tests {
         clock.slept.set(LOST_AFTER);
         assert!(matches!(held.end(failed()).await, Err(ClaimError::Lost { .. })));
         assert_eq!(store.writes.get(), 1, "nothing was said of it");
+    }
+
+    /// It was told as "somebody who removed it has taken over the claim".
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_that_was_removed_ends_what_it_is_for() {
+        let (store, clock) = (store(), clock());
+        let mut ours = held(&store, &clock).await;
+        store.written.take();
+        store.first.set((u32::MAX, Answer::NotSo));
+        let gone = ours.during(&|_| {}, pin!(pending())).await.unwrap_err();
+        assert_eq!(gone.to_string(), "the claim s3://bucket/claim was removed or overwritten, so what it is for was stopped");
+        assert!(matches!(ours.end(Ending::Done).await, Err(ClaimError::Gone { .. })));
     }
 
     /// What had gone well was done again by another, for an answer that would have passed.

@@ -22,7 +22,7 @@ pub(super) enum Answer {
 pub(super) struct StandIn {
     pub(super) first: Cell<(u32, Answer)>,
     then: Answer,
-    written: RefCell<Option<Bytes>>,
+    pub(super) written: RefCell<Option<Bytes>>,
     pub(super) writes: Cell<u32>,
 }
 

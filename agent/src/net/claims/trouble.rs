@@ -26,6 +26,8 @@ pub(crate) enum ClaimError {
     },
     #[error("{by} has taken over the claim {name}, so what it is for was stopped")]
     TakenOver { name: String, by: String },
+    #[error("the claim {name} was removed or overwritten, so what it is for was stopped")]
+    Gone { name: String },
     #[error("it has ended, and the claim {name} could not be told so")]
     Untold {
         name: String,
@@ -41,6 +43,7 @@ impl Failure for ClaimError {
             Self::NotAClaim { name } => Some(format!("delete it with `aws s3 rm {name}` if nothing else needs it, or change `claims:`")),
             Self::Held { holder, .. } => Some(format!("look at {holder}, or give the step a longer `timeout:`")),
             Self::Lost { .. } => Some("check the route to S3; another instance does it again, from the start".into()),
+            Self::Gone { .. } => Some("delete claims only once they have ended; the next boot does it again, from the start".into()),
             Self::TakenOver { .. } => {
                 Some("check whether this machine was paused; the other instance does it again, from the start".into())
             }
@@ -50,7 +53,7 @@ impl Failure for ClaimError {
     fn is_unreachable(&self) -> bool {
         match self {
             Self::Refused { why, .. } | Self::Lost { why, .. } | Self::Untold { why, .. } => why.0.unreachable,
-            Self::NotAClaim { .. } | Self::Held { .. } | Self::TakenOver { .. } => false,
+            Self::NotAClaim { .. } | Self::Held { .. } | Self::TakenOver { .. } | Self::Gone { .. } => false,
         }
     }
 }
