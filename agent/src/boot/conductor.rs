@@ -59,7 +59,7 @@ impl Boot {
         let mut execution = self.execution(&plan);
         let was_asked = Cell::new(false);
         let stop = async {
-            let halt = stopped(self.request.deadline, self.clock(), asked.as_mut()).await;
+            let halt = self.halted(asked.as_mut()).await;
             was_asked.set(matches!(halt, Halt::Asked(_)));
             halt
         };
@@ -79,12 +79,20 @@ impl Boot {
         let halt = tokio::select! {
             biased;
             reached = self.reach() => return reached,
-            halt = stopped(self.request.deadline, self.clock(), asked) => halt,
+            halt = self.halted(asked) => halt,
         };
         Err(match halt {
             Halt::Deadline(why) => Stop::Failed(self.stopped(why)),
             Halt::Asked(why) => Stop::Asked(self.stopped(why)),
         })
+    }
+
+    /// As [`stopped`]. The next boot does not go on with a release that was asked for: it has the one in force.
+    async fn halted(&self, asked: Asked<'_>) -> Halt {
+        match (stopped(self.request.deadline, self.clock(), asked).await, &self.request.release) {
+            (Halt::Asked(why), Some(_)) => Halt::Asked(Explanation { hint: Some("ask for the release once more".into()), ..why }),
+            (halt, _) => halt,
+        }
     }
 
     /// Runs the stages before the first step.

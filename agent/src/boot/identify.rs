@@ -92,6 +92,7 @@ impl Boot {
                         self.audience.say(&format!("{error}: waiting for it to end"));
                         turn = Turn::After(last_report(&*self.ground.host.files).await.map(Box::new));
                     }
+                    self.waiting.replace(Some((format!("for the lock: {error}"), false)));
                     let is_long = self.clock().elapsed() - begun > A_WHILE;
                     self.clock().sleep(if is_long { LOCK_SELDOM } else { LOCK_EVERY }).await;
                 }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::boot::audience::Ending;
+use crate::boot::in_hand::Asked;
 use crate::boot::request::Request;
 use crate::boot::tests::site::{DOCUMENT, Site, request};
+use crate::boot::wanted::Wanted;
 use crate::fake::machine::INSTANCE;
 use crate::host::state::{Entry, EntryState, Record};
 use crate::report::BootOutcome;
@@ -46,8 +48,20 @@ async fn a_lock_that_stays_held_fails_the_boot_at_the_deadline_without_a_report(
     let _lock = site.machine.lock_by(7).unwrap();
     let request = Request { deadline: Duration::from_secs(9), ..request() };
     assert_eq!(site.boot_as(request).await, Ending::Failed);
-    assert_eq!(site.error(), "the boot's deadline of 9s passed");
+    assert_eq!(site.error(), "the boot's deadline of 9s passed, while it was waiting for the lock: another ingot is at work (process 7)");
     assert!(site.on_disk().is_none() && site.machine.file("/etc/x").is_none());
+}
+
+/// Its hint was to run `ingot boot`, which has the release in force.
+#[tokio::test(start_paused = true)]
+async fn who_asked_for_a_release_is_told_to_ask_for_it_again() {
+    let site = Site::with(DOCUMENT);
+    let _lock = site.machine.lock_by(7).unwrap();
+    let request = Request { release: Some(Asked { wanted: Wanted::Launched, at: Duration::from_secs(1) }), ..request() };
+    assert_eq!(site.boot_until(request, site.asked_after(5)).await, Ending::Failed);
+    let error = site.report().error.unwrap();
+    assert_eq!(error.message, "stopped by SIGTERM, while it was waiting for the lock: another ingot is at work (process 7)");
+    assert_eq!(error.hint.as_deref(), Some("ask for the release once more"));
 }
 
 #[tokio::test(start_paused = true)]
