@@ -238,7 +238,7 @@ impl Boot {
     }
 
     fn not_known(&self, wanted: &Wanted, why: &str) {
-        let message = format!("nobody knows whether {wanted} is kept: {why}");
+        let message = format!("it is not known whether {wanted} is kept: {why}");
         self.amend_error(&Explanation::new(message, Some("ask for it once more".into())));
     }
 

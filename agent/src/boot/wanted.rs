@@ -84,7 +84,7 @@ impl FromStr for Wanted {
         }
         let hint = "write NAME@sha256:DIGEST, or `launched` for the release that the instance was launched with";
         let Some((name, digits)) = text.split_once(BETWEEN) else {
-            return Err(Objection::new(format!("`{text}` names no release with its digest"), hint));
+            return Err(Objection::new(format!("`{text}` does not name a release with its digest"), hint));
         };
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._+~-".contains(c);
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(is_plain) || name.len() > LONGEST {
@@ -94,7 +94,7 @@ impl FromStr for Wanted {
         let is_hex = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         match Sha256::parse(digits).filter(|_| is_hex) {
             Some(sha256) => Ok(Self::Release { name: name.to_owned(), sha256 }),
-            None => Err(Objection::new(format!("`{digits}` is no SHA-256 digest"), "write the 64 digits that `sha256sum` prints")),
+            None => Err(Objection::new(format!("`{digits}` is not a SHA-256 digest"), "write the 64 digits that `sha256sum` prints")),
         }
     }
 }

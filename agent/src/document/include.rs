@@ -147,7 +147,7 @@ impl Include {
             None => None,
             Some(text) => match Sha256::parse(&text) {
                 Some(sha256) => Some(sha256),
-                None => return wrong("`sha256` is no SHA-256 digest", "write the 64 digits that `sha256sum` prints"),
+                None => return wrong("`sha256` is not a SHA-256 digest", "write the 64 digits that `sha256sum` prints"),
             },
         };
         Ok(Self { what, sha256, place: place.clone() })
@@ -372,7 +372,7 @@ include:
         doc:5:5: `s3://shop` names no key in its bucket
         doc:6:5: a document has one place, `s3` or `ssm`
         doc:7:24: expected a string, found a number
-        doc:8:5: `sha256` is no SHA-256 digest
+        doc:8:5: `sha256` is not a SHA-256 digest
         doc:9:5: a document is included before anything is known that it could refer to
         doc:10:5: this names no parameter
         doc:11:18: unknown key `parameter`

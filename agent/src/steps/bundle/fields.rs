@@ -149,7 +149,7 @@ impl Fields {
         let parameter = self.parameter.as_ref().filter(|text| text.is_plain());
         found.extend(parameter.and_then(|text| arn::check_nothing_but_parameter(text.raw()).err()));
         if self.sha256.as_ref().is_some_and(|text| text.is_plain() && Sha256::parse(text.raw()).is_none()) {
-            found.push(objection("`sha256` is no SHA-256 digest".into(), "write the 64 digits that `sha256sum` prints"));
+            found.push(objection("`sha256` is not a SHA-256 digest".into(), "write the 64 digits that `sha256sum` prints"));
         }
         found.extend(self.shape_objections());
         found
