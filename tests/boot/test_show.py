@@ -146,6 +146,28 @@ def test_a_command_runs_again_on_what_has_changed(agent, tmp_path):
     assert boot("2", "y") == "x x y y "
 
 
+def test_what_arguments_refer_to_counts_but_for_secrets(agent, aws, imds, tmp_path):
+    """Beside a reference to a secret, a value that changed was not seen."""
+    ran = tmp_path / "ran"
+
+    def boot(host: str, tag: str, password: str) -> int:
+        aws.secret("prod/db", password)
+        imds.configure(tags={"role": tag})
+        environment = {"URL": "postgres://shop:{{secrets.db}}@{{values.host}}/{{instance.tags.role}}"}
+        command = {"run": ["/bin/sh", "-c", f"echo >>{ran}"], "environment": environment, "run_on": []}
+        text = document(
+            values={"host": host},
+            secrets={"db": {"secrets_manager": "prod/db"}},
+            commands={"build": command},
+        )
+        assert agent.boot(text).code == DONE
+        return len(ran.read_text().splitlines())
+
+    assert [boot("a", "web", "one-long-secret"), boot("a", "web", "another-long-secret")] == [1, 1]
+    assert [boot("b", "web", "one-long-secret"), boot("b", "jobs", "one-long-secret")] == [2, 3]
+    assert boot("b", "jobs", "one-long-secret") == 3
+
+
 def test_directories_on_the_way_belong_to_whom_the_file_does(agent):
     agent.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nshop:x:1000:1000::/home/shop:/bin/sh\n")
     agent.write("/etc/group", "root:x:0:\nshop:x:1000:\nweb:x:1001:\n")

@@ -1,17 +1,19 @@
 //! `run_on:` — a command that runs again once a file, a bundle or its own arguments have changed since it last ran well.
 //!
 //! What it ran with is on its own record: the stamps of the steps it names, and a digest of its arguments, variables, user and
-//! directory. A secret counts there as the reference that it is written as: its value is nowhere but where the document puts it.
+//! directory, with all that they refer to. A secret counts there as the reference that it is written as: its value is nowhere but
+//! where the document puts it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::address::Address;
+use crate::address::{Address, Reference};
 use crate::digest::Hasher;
 use crate::failure::Objection;
 use crate::step::Context;
 use crate::steps::stamps::{Stamps, stamps};
+use crate::template::Template;
 use crate::text::Text;
 
 /// Stands for the arguments among the stamps: no address is called so.
@@ -26,14 +28,14 @@ pub(super) struct Start<'a> {
 }
 
 impl Start<'_> {
-    fn digest(&self, shown: &dyn Fn(&Text) -> String) -> String {
+    fn digest(&self, made_of: &dyn Fn(&Text) -> String) -> String {
         let mut digest = Hasher::new();
         let mut add = |part: &str| {
             digest.update(&(part.len() as u64).to_le_bytes());
             digest.update(part.as_bytes());
         };
-        self.run.iter().for_each(|word| add(&shown(word)));
-        self.environment.iter().for_each(|(name, text)| add(&format!("{name}={}", shown(text))));
+        self.run.iter().for_each(|word| add(&made_of(word)));
+        self.environment.iter().for_each(|(name, text)| add(&format!("{name}={}", made_of(text))));
         add(self.user.unwrap_or_default());
         add(&self.directory.map_or_else(String::new, |directory| directory.display().to_string()));
         digest.finish().short(16)
@@ -43,7 +45,19 @@ impl Start<'_> {
 /// What a command that watches these steps would run with now.
 pub(super) fn present(watches: &[Address], start: &Start<'_>, cx: &Context<'_>) -> String {
     let watches: Vec<&Address> = watches.iter().collect();
-    inputs(&stamps(&watches, cx), &start.digest(&|text| cx.shown(text)))
+    inputs(&stamps(&watches, cx), &start.digest(&|text| made_of(text, cx)))
+}
+
+/// A string as it is written, and what it refers to, but for secrets.
+fn made_of(text: &Text, cx: &Context<'_>) -> String {
+    let mut made = text.raw().to_owned();
+    let references = Template::parse(text.raw()).map(Template::into_references).unwrap_or_default();
+    let plain: Vec<Reference> = references.into_iter().filter(|reference| !reference.is_secret()).collect();
+    let scope = cx.world.known.scope(&plain);
+    for value in plain.iter().filter_map(|reference| scope.get(&reference.segments)) {
+        let _ = write!(made, "\0{value}");
+    }
+    made
 }
 
 /// What is wrong with the steps that a command names.
