@@ -163,10 +163,10 @@ class Jobs:
             body = json.dumps({"id": self.sent, "seconds": seconds})
             self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)
 
-    def left(self, url: str, name: str = "ApproximateNumberOfMessages") -> int:
-        names = [name, "ApproximateNumberOfMessagesNotVisible"]
+    def left(self, url: str) -> int:
+        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        return sum(int(found[each]) for each in names)
+        return sum(int(found[name]) for name in names)
 
     def all_done(self) -> None:
         """Each message was handled, once."""
@@ -200,12 +200,10 @@ def test_workers_that_come_and_go_lose_no_message(region):
 def test_a_single_worker_has_a_successor(region):
     with Results(region) as results:
         jobs = Jobs(region, results, **SINGLE)
-        jobs.send(30, seconds=1)
-        assert jobs.shop.deploy("v2", Policy="rolling_with_batch") == "UPDATE_COMPLETE", region.told()
         jobs.send(5, seconds=0)
         jobs.all_done()
         (killed,) = region.in_service(1)
-        with replaced(region, killed, 1, "a killed worker, until another one has handled a message"):
+        with replaced(region, killed, 1, "a killed single worker, until another one has handled a message"):
             killed.kill()
             jobs.send(1, seconds=0)
             region.poll(lambda: len(results.done) == jobs.sent, "the last message")

@@ -95,3 +95,51 @@ def test_a_refresh_can_be_cancelled_and_stays_where_it_was():
         assert shop.releases() == ["v1"]
         with pytest.raises(ClientError, match="No in progress or pending Instance Refresh"):
             region.client("autoscaling").cancel_instance_refresh(**name)
+
+
+def test_a_refresh_may_be_rolled_back():
+    with fast(slow=Outcome(boot=30)) as region:
+        shop = made(region)
+        launch = another_version(region, "slow")
+        start(region, launch, MinHealthyPercentage=50, MaxHealthyPercentage=100)
+        region.wait(lambda: len(region.instances()) == 1, "the first that is gone")
+        region.client("autoscaling").rollback_instance_refresh(AutoScalingGroupName=region.group().name)
+        region.poll(lambda: described(region)["Status"] == "RollbackInProgress", "the way back")
+        for member in [one for one in region.group().members if one.used["Version"] == launch["Version"]]:
+            region.group().terminate(member, decrement=False)
+        assert end(region)["Status"] == "RollbackSuccessful"
+        region.in_service(2)
+        assert shop.releases() == ["v1", "v1"]
+
+
+def test_instances_that_match_may_be_skipped():
+    with fast() as region:
+        made(region)
+        before, launch = region.instances(), dict(region.group().launch)
+        start(region, launch, SkipMatching=True)
+        assert end(region)["Status"] == "Successful"
+        assert region.instances() == before
+        start(region, launch, MinHealthyPercentage=50)
+        assert end(region)["Status"] == "Successful"
+        region.in_service(2)
+        assert set(region.instances()) & set(before) == set()
+
+
+def test_a_refresh_stops_at_checkpoints_and_bakes():
+    with fast() as region:
+        shop = made(region)
+        start(
+            region,
+            another_version(region, "v2"),
+            MinHealthyPercentage=100,
+            MaxHealthyPercentage=150,
+            CheckpointPercentages=[50],
+            CheckpointDelay=60,
+            BakeTime=60,
+        )
+        region.poll(lambda: described(region).get("PercentageComplete") == 50, "the checkpoint")
+        region.engine.sleep(1)
+        assert (described(region)["PercentageComplete"], described(region)["Status"]) == (50, "InProgress")
+        region.poll(lambda: described(region)["Status"] == "Baking", "the bake")
+        assert end(region)["Status"] == "Successful"
+        assert shop.releases() == ["v2", "v2"]

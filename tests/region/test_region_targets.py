@@ -122,6 +122,18 @@ def test_a_target_group_that_nobody_listens_for_is_unused():
             region.client("elbv2").register_targets(TargetGroupArn=arn, Targets=[{"Id": "i-0"}])
 
 
+def test_a_refused_connection_is_a_502_and_is_not_tried_elsewhere():
+    with fast(SLOWER) as region:
+        made(region, capacity=2)
+        region.wait(lambda: len(targets(region).routable()) == 2, "two healthy targets")
+        region.engine.sleep(0.2)
+        region.instances()[0].end_process()
+        assert {get(region)[0] for _ in range(4)} == {200, 502}
+        region.wait(lambda: len(targets(region).routable()) == 1, "an unhealthy target")
+        region.engine.sleep(0.2)
+        assert {get(region)[0] for _ in range(4)} == {200}
+
+
 # Draining.
 
 
