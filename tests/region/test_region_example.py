@@ -83,13 +83,13 @@ def test_a_single_instance_serves_the_example(region, database, tmp_path):
     assert (told["lost"], set(told["generations"])) == (0, {"v1"}), (told["losses"][:10], region.told())
     assert shop.deploy("v2", Policy="rolling_with_batch") == "UPDATE_COMPLETE", region.told()
     assert migrations(database) == ["v1", "v2"]
-    (killed,) = region.in_service(1)
+    (killed,) = region.instances()
     with replaced(region, killed, 1, "a killed instance, until its successor has the address"):
         killed.kill()
         region.poll(lambda: killed not in region.instances(), "that it is noticed")
         region.poll(lambda: region.instances() and "gen=v2" in get(region, address), "an answer at the address")
     assert migrations(database) == ["v1", "v2"]
-    assert "shop v2 with log level info" in region.in_service(1)[0].journal("-t", "shop.web")
+    assert "shop v2 with log level info" in region.instances()[0].journal("-t", "shop.web")
 
 
 @contextmanager
@@ -183,13 +183,14 @@ def test_workers_that_come_and_go_lose_no_message(region):
         for count in (3, 1):
             jobs.send(30, seconds=1)
             region.client("autoscaling").set_desired_capacity(**name, DesiredCapacity=count)
-            region.in_service(count)
+            # Those that leave are still at work.
+            region.wait(lambda count=count: len(region.instances()) == count, f"{count} in service")
         jobs.send(30, seconds=1)
         assert jobs.shop.deploy("v2", Policy="rolling_with_batch") == "UPDATE_COMPLETE", region.told()
         jobs.send(5, seconds=0)
         jobs.all_done()
         assert results.ids("v1") and results.ids("v2")
-        (killed,) = region.in_service(1)
+        (killed,) = region.instances()
         with replaced(region, killed, 1, "a killed worker, until another one has handled a message"):
             killed.kill()
             jobs.send(1, seconds=0)
@@ -202,7 +203,7 @@ def test_a_single_worker_has_a_successor(region):
         jobs = Jobs(region, results, **SINGLE)
         jobs.send(5, seconds=0)
         jobs.all_done()
-        (killed,) = region.in_service(1)
+        (killed,) = region.instances()
         with replaced(region, killed, 1, "a killed single worker, until another one has handled a message"):
             killed.kill()
             jobs.send(1, seconds=0)

@@ -220,8 +220,9 @@ def test_an_update_under_load_loses_nothing(tmp_path):
 
 def an_update_under_load_loses_nothing(directory: Path) -> None:
     """GET, POST, kept-alive connections, slow requests, a WebSocket: none is lost while all instances are replaced."""
-    with fast(Pace(schedule=20, patience=4)) as region:
-        shop = Shop(region, rolling={"MinInstancesInService": 2, "PauseTime": "PT10M"})
+    # 20 s of draining are 2.5 s.
+    with fast(Pace(schedule=20, patience=8)) as region:
+        shop = Shop(region, rolling={"MinInstancesInService": 2, "PauseTime": "PT20M"})
         shop.create(Release="v1")
         region.engine.sleep(0.3)
         result = directory / "load.json"
@@ -231,7 +232,7 @@ def an_update_under_load_loses_nothing(directory: Path) -> None:
             region.balancer(),
             "8080",
             str(result),
-            "--longest=2",
+            "--longest=1",
             "--websocket=/ws",
         ]
         client = subprocess.Popen(command)
