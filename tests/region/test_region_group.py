@@ -166,6 +166,33 @@ def test_who_abandons_a_termination_ends_the_other_hooks():
         region.wait(lambda: not instance.alive(), "its end")
 
 
+def test_a_group_with_instances_is_deleted_by_force_alone():
+    """Nobody is asked to leave."""
+    with fast(v1=Outcome(leave=60)) as region:
+        made(region)
+        (instance,) = region.in_service(1)
+        client, name = region.client("autoscaling"), {"AutoScalingGroupName": region.group().name}
+        with pytest.raises(ClientError, match="cannot delete an AutoScalingGroup while there are instances"):
+            client.delete_auto_scaling_group(**name)
+        client.delete_auto_scaling_group(**name, ForceDelete=True)
+        region.wait(lambda: not region.engine.groups, "its end")
+        assert not instance.alive()
+
+
+def test_target_groups_are_detached_and_attached():
+    with fast() as region:
+        shop = made(region)
+        (instance,) = region.in_service(1)
+        targets = region.group().targets()[0]
+        client = region.client("autoscaling")
+        name = {"AutoScalingGroupName": region.group().name, "TargetGroupARNs": [shop.output("Targets")]}
+        client.detach_load_balancer_target_groups(**name)
+        assert (targets.state(instance.id), region.group().targets()) == ("draining", [])
+        region.wait(lambda: targets.state(instance.id) == "unused", "the end of draining")
+        client.attach_load_balancer_target_groups(**name)
+        region.wait(lambda: targets.state(instance.id) == "healthy", "a healthy target")
+
+
 def test_old_launch_templates_go_first():
     with fast() as region:
         shop = made(region, policy={"AutoScalingScheduledAction": {"IgnoreUnmodifiedGroupSizeProperties": True}})
