@@ -20,7 +20,8 @@ WAYS = {
 
 
 def deployed(region: Region, name: str = "web", **given: str) -> fleet.Environment:
-    shop = fleet.Environment(region, name, "version: 1\n", PauseTime="PT5M", **given)
+    # A minute here, which only what is told nothing of takes.
+    shop = fleet.Environment(region, name, "version: 1\n", PauseTime="PT30M", **given)
     for release in ("v1", "v2", "bad"):
         shop.release(release, {"VERSION": release.encode()})
     assert shop.create("v1") == "CREATE_COMPLETE", region.told()
@@ -119,7 +120,7 @@ def test_a_database_may_be_restored_and_changed():
 def test_an_environment_that_does_not_come_up_leaves_nothing():
     """Queues are kept, but not those that the failed creation has made."""
     with Region(boots(80, bad="abandons"), pace=FAST) as region:
-        jobs = fleet.Environment(region, "worker", "version: 1\n", PauseTime="PT5M")
+        jobs = fleet.Environment(region, "worker", "version: 1\n", PauseTime="PT30M")
         jobs.release("bad", {"VERSION": b"bad"})
         assert jobs.create("bad") == "ROLLBACK_COMPLETE", region.told()
         assert left(region) == (0, 0, 0)
