@@ -20,7 +20,7 @@ WAYS = {
 
 
 def deployed(region: Region, name: str = "web", **given: str) -> fleet.Environment:
-    # A minute here, which only what is told nothing of takes.
+    # A minute here: a boot that fails tells so at once.
     shop = fleet.Environment(region, name, "version: 1\n", PauseTime="PT30M", **given)
     for release in ("v1", "v2", "bad"):
         shop.release(release, {"VERSION": release.encode()})
