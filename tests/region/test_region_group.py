@@ -3,13 +3,14 @@
 import pytest
 from botocore.exceptions import ClientError
 from harness.region.delays import Pace
+from harness.region.group.hooks import Action, Hook
 from harness.region.instances.scripted import Outcome
-from harness.region.small import FAST, IMPATIENT, Shop, fast
+from harness.region.small import IMPATIENT, Shop, fast
 
 # Grace periods last longer.
 GRACEFUL = Pace(schedule=10, patience=30)
-# A heartbeat timeout of 300 s is over after 5 s.
-BEATING = Pace(schedule=50, patience=60)
+# A heartbeat timeout of 300 s is over after 2 s.
+BEATING = Pace(schedule=50, patience=150)
 
 
 def made(region, release: str = "v1", **given) -> Shop:
@@ -110,7 +111,7 @@ def test_a_heartbeat_gives_another_timeout():
         name = {"AutoScalingGroupName": region.group().name, "LifecycleHookName": "ready", "InstanceId": member.id}
         action = member.actions[0]
         for _ in range(3):
-            region.engine.sleep(2)
+            region.engine.sleep(0.8)
             region.client("autoscaling").record_lifecycle_action_heartbeat(**name)
         # Longer than one timeout by now.
         assert action.waits
@@ -133,6 +134,77 @@ def test_a_terminating_instance_waits_for_its_hook():
         region.wait(lambda: not instance.alive(), "its end")
         (other,) = region.in_service(1)
         assert other.id != instance.id
+
+
+def test_no_heartbeat_gives_more_than_100_timeouts():
+    """Nor more than 48 hours."""
+    for timeout, longest in ((300, 30_000), (7200, 172_800)):
+        action = Action(Hook("ready", "shop", "autoscaling:EC2_INSTANCE_LAUNCHING", timeout), "i-0", patience=1)
+        assert action.hook.describe()["GlobalTimeout"] == longest
+        action.begun -= longest - 1
+        action.beat()
+        assert action.waits
+        action.begun -= 2
+        assert not action.waits and action.out_of_time
+
+
+def test_who_abandons_a_termination_ends_the_other_hooks():
+    with fast(v1=Outcome(leave=60)) as region:
+        made(region)
+        (instance,) = region.in_service(1)
+        client, name = region.client("autoscaling"), {"AutoScalingGroupName": region.group().name}
+        client.put_lifecycle_hook(
+            **name, LifecycleHookName="backup", LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING"
+        )
+        client.terminate_instance_in_auto_scaling_group(
+            InstanceId=instance.id, ShouldDecrementDesiredCapacity=False
+        )
+        region.wait(lambda: "Terminating:Wait" in states(region), "an instance that waits")
+        client.complete_lifecycle_action(
+            **name, LifecycleHookName="leaving", InstanceId=instance.id, LifecycleActionResult="ABANDON"
+        )
+        region.wait(lambda: not instance.alive(), "its end")
+
+
+def test_a_group_with_instances_is_deleted_by_force_alone():
+    """Nobody is asked to leave."""
+    with fast(v1=Outcome(leave=60)) as region:
+        made(region)
+        (instance,) = region.in_service(1)
+        client, name = region.client("autoscaling"), {"AutoScalingGroupName": region.group().name}
+        with pytest.raises(ClientError, match="cannot delete an AutoScalingGroup while there are instances"):
+            client.delete_auto_scaling_group(**name)
+        client.delete_auto_scaling_group(**name, ForceDelete=True)
+        region.wait(lambda: not region.engine.groups, "its end")
+        assert not instance.alive()
+
+
+def test_target_groups_are_detached_and_attached():
+    with fast() as region:
+        shop = made(region)
+        (instance,) = region.in_service(1)
+        targets = region.group().targets()[0]
+        client = region.client("autoscaling")
+        name = {"AutoScalingGroupName": region.group().name, "TargetGroupARNs": [shop.output("Targets")]}
+        client.detach_load_balancer_target_groups(**name)
+        assert (targets.state(instance.id), region.group().targets()) == ("draining", [])
+        region.wait(lambda: targets.state(instance.id) == "unused", "the end of draining")
+        client.attach_load_balancer_target_groups(**name)
+        region.wait(lambda: targets.state(instance.id) == "healthy", "a healthy target")
+
+
+def test_old_launch_templates_go_first():
+    with fast() as region:
+        shop = made(region, policy={"AutoScalingScheduledAction": {"IgnoreUnmodifiedGroupSizeProperties": True}})
+        shop.update(Release="v2")
+        wanted(region, 2)
+        region.in_service(2)
+        assert shop.releases() == ["v1", "v2"]
+        wanted(region, 3)
+        region.in_service(3)
+        wanted(region, 2)
+        region.in_service(2)
+        assert shop.releases() == ["v2", "v2"]
 
 
 def test_a_launch_that_ec2_refuses_is_told():
@@ -245,9 +317,8 @@ def test_an_instance_in_standby_gets_no_requests_and_is_not_counted():
         region.poll(lambda: shop.health() == ["healthy", "healthy"], "both healthy")
 
 
-@pytest.mark.parametrize("pace", [FAST])
-def test_protected_instances_stay(pace):
-    with fast(pace) as region:
+def test_protected_instances_stay():
+    with fast() as region:
         made(region)
         (first,) = region.in_service(1)
         wanted(region, 2)

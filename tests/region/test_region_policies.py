@@ -1,8 +1,10 @@
 """Every policy of the fleet's templates on the region's engines, with scripted instances."""
 
+import json
 import os
 
 import pytest
+import yaml
 from harness.region import Region, fleet
 from harness.region.small import FAST, boots, releases
 
@@ -18,7 +20,8 @@ WAYS = {
 
 
 def deployed(region: Region, name: str = "web", **given: str) -> fleet.Environment:
-    shop = fleet.Environment(region, name, "version: 1\n", PauseTime="PT5M", **given)
+    # A minute here: a boot that fails tells so at once.
+    shop = fleet.Environment(region, name, "version: 1\n", PauseTime="PT30M", **given)
     for release in ("v1", "v2", "bad"):
         shop.release(release, {"VERSION": release.encode()})
     assert shop.create("v1") == "CREATE_COMPLETE", region.told()
@@ -61,13 +64,63 @@ def test_in_place_replaces_nobody():
         region.wait(lambda: releases(region) == ["v1", "v2"], "another instance")
 
 
+SINGLE = {"Mode": "single_instance", "Capacity": "1"}
+DATA = {"DatabaseClass": "db.t4g.micro", "CacheNode": "cache.t4g.small"}
+
+
+@pytest.mark.parametrize("data", [{}, DATA], ids=["plain", "with data"])
+@pytest.mark.parametrize("mode", [{}, SINGLE], ids=["several", "single"])
 @pytest.mark.parametrize("name", ["web", "worker"])
-def test_a_single_instance_gets_its_successor_first(name):
+def test_environments_come_change_and_go(name, mode, data):
     with Region(boots(80), pace=FAST) as region:
-        shop = deployed(region, name, Mode="single_instance", Capacity="1")
+        shop = deployed(region, name, **mode, **data)
+        count = 2 if (name, mode) == ("web", {}) else 1
+        (values,) = {yaml_of(instance.spec.user_data, "values") for instance in region.instances()}
+        assert ("database" in json.loads(values), "cache" in json.loads(values)) == (bool(data), bool(data))
+        # A single instance gets its successor first, too.
         assert shop.deploy("v2", Policy="rolling_with_batch") == "UPDATE_COMPLETE", region.told()
-        region.in_service(1)
-        assert releases(region) == ["v2"]
+        region.in_service(count)
+        assert releases(region) == ["v2"] * count
         shop.cloudformation.delete_stack(StackName=shop.stack)
         assert region.settled(shop.stack) == "DELETE_COMPLETE", region.told()
         assert region.engine.groups == {}
+        assert left(region) == (bool(data), 0, 2 if name == "worker" else 0)
+
+
+def yaml_of(user_data: bytes, key: str) -> str:
+    return json.dumps(yaml.safe_load(user_data)[key], sort_keys=True)
+
+
+def left(region) -> tuple[int, int, int]:
+    """What is there of snapshots, databases and queues."""
+    rds = region.client("rds")
+    snapshots = len(rds.describe_db_snapshots(SnapshotType="manual")["DBSnapshots"])
+    databases = len(rds.describe_db_instances()["DBInstances"])
+    return snapshots, databases, len(region.client("sqs").list_queues().get("QueueUrls", []))
+
+
+def test_a_database_may_be_restored_and_changed():
+    with Region(boots(80), pace=FAST) as region:
+        rds = region.client("rds")
+        golden = {"Engine": "mysql", "DBInstanceClass": "db.t4g.micro", "AllocatedStorage": 20, "MasterUsername": "shop"}
+        rds.create_db_instance(DBInstanceIdentifier="golden", **golden)
+        rds.create_db_snapshot(DBInstanceIdentifier="golden", DBSnapshotIdentifier="shop-golden")
+        rds.delete_db_instance(DBInstanceIdentifier="golden", SkipFinalSnapshot=True)
+        given = {"DatabaseClass": "db.t4g.micro", "DatabaseSnapshot": "shop-golden", "DatabaseEngine": "mysql"}
+        shop = deployed(region, **SINGLE, **given)
+        (instance,), before = region.instances(), shop.output("Database")
+        secret = region.client("secretsmanager").get_secret_value(SecretId=shop.output("DatabaseSecret"))
+        assert json.loads(secret["SecretString"])["username"] == "shop"
+        assert shop.deploy("v1", DatabaseClass="db.t4g.small", Deployment="1") == "UPDATE_COMPLETE", region.told()
+        (database,) = rds.describe_db_instances()["DBInstances"]
+        assert (database["DBInstanceIdentifier"], database["DBInstanceClass"]) == (before, "db.t4g.small")
+        assert region.in_service(1) == [instance]
+
+
+def test_an_environment_that_does_not_come_up_leaves_nothing():
+    """Queues are kept, but not those that the failed creation has made."""
+    with Region(boots(80, bad="abandons"), pace=FAST) as region:
+        jobs = fleet.Environment(region, "worker", "version: 1\n", PauseTime="PT30M")
+        jobs.release("bad", {"VERSION": b"bad"})
+        assert jobs.create("bad") == "ROLLBACK_COMPLETE", region.told()
+        assert left(region) == (0, 0, 0)

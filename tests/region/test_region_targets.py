@@ -122,6 +122,18 @@ def test_a_target_group_that_nobody_listens_for_is_unused():
             region.client("elbv2").register_targets(TargetGroupArn=arn, Targets=[{"Id": "i-0"}])
 
 
+def test_a_refused_connection_is_a_502_and_is_not_tried_elsewhere():
+    with fast(SLOWER) as region:
+        made(region, capacity=2)
+        region.wait(lambda: len(targets(region).routable()) == 2, "two healthy targets")
+        region.engine.sleep(0.2)
+        region.instances()[0].end_process()
+        assert {get(region)[0] for _ in range(4)} == {200, 502}
+        region.wait(lambda: len(targets(region).routable()) == 1, "an unhealthy target")
+        region.engine.sleep(0.2)
+        assert {get(region)[0] for _ in range(4)} == {200}
+
+
 # Draining.
 
 
@@ -208,8 +220,9 @@ def test_an_update_under_load_loses_nothing(tmp_path):
 
 def an_update_under_load_loses_nothing(directory: Path) -> None:
     """GET, POST, kept-alive connections, slow requests, a WebSocket: none is lost while all instances are replaced."""
-    with fast(Pace(schedule=20, patience=4)) as region:
-        shop = Shop(region, rolling={"MinInstancesInService": 2, "PauseTime": "PT10M"})
+    # 20 s of draining are 2.5 s.
+    with fast(Pace(schedule=20, patience=8)) as region:
+        shop = Shop(region, rolling={"MinInstancesInService": 2, "PauseTime": "PT20M"})
         shop.create(Release="v1")
         region.engine.sleep(0.3)
         result = directory / "load.json"
@@ -219,7 +232,7 @@ def an_update_under_load_loses_nothing(directory: Path) -> None:
             region.balancer(),
             "8080",
             str(result),
-            "--longest=2",
+            "--longest=1",
             "--websocket=/ws",
         ]
         client = subprocess.Popen(command)

@@ -162,6 +162,14 @@ WEB = {
         put(0, *ROLLING, "MinInstancesInService"),
         engine.rolling_updates_wait_for_signals,
     ),
+    "a batch of 1000": (
+        put(1000, "Parameters", "BatchSize", "MaxValue"),
+        engine.batches_are_at_most_a_hundred,
+    ),
+    "all of 1000 at once": (
+        put({"Fn::If": ["AllAtOnce", 1000, {"Ref": "BatchSize"}]}, *ROLLING, "MaxBatchSize"),
+        engine.batches_are_at_most_a_hundred,
+    ),
     "a pause of 90 minutes": (
         put("PT[0-9]+[MH]", "Parameters", "PauseTime", "AllowedPattern"),
         engine.pauses_are_within_an_hour,

@@ -8,8 +8,11 @@ shop.deploy("v2", Policy="rolling")
 """
 
 import hashlib
+from importlib import metadata
+from pathlib import Path
 
-from harness.host import archives
+from harness.agent import REPOSITORY
+from harness.host import archives, echo
 from harness.host.deployed import release_of
 from harness.templates import TEMPLATES, template
 
@@ -45,6 +48,22 @@ def good(generation: str) -> dict[str, bytes]:
 def bad() -> dict[str, bytes]:
     """A release that ends as soon as it is started."""
     return release_of("bad", {"Procfile": "web: echo no database here; exit 5\n"})
+
+
+EXAMPLE = REPOSITORY / "tests" / "documents" / "fleet"
+# What `pip install --target lib pg8000` brings.
+DEPENDENCIES = ("pg8000", "scramp", "asn1crypto", "python-dateutil", "six")
+
+
+def example(version: str, **more: str) -> dict[str, bytes]:
+    """A release of the application in tests/documents/fleet/app, as its build makes it; `more` are further files."""
+    app = EXAMPLE / "app"
+    files = {str(path.relative_to(app)): path.read_bytes() for path in app.glob("*/*") if path.is_file()}
+    for name in DEPENDENCIES:
+        found = [file for file in metadata.files(name) if file.suffix == ".py" or file.name == "METADATA"]
+        files |= {f"lib/{file}": file.read_binary() for file in found}
+    files["lib/echo.py"] = Path(echo.__file__).read_bytes()
+    return files | {name: text.encode() for name, text in {"VERSION": version, **more}.items()}
 
 
 def account(region) -> None:

@@ -22,6 +22,8 @@ class Network:
     prefix: tuple[str, ...] = ()
     # The first two numbers of every address.
     first: str
+    # Where the server of every database is; RDS's own names lead nowhere.
+    database: str | None = None
 
     def __init__(self) -> None:
         self.numbers = itertools.count(1)

@@ -18,10 +18,10 @@ SIZES = {"Capacity": "6", "BatchSize": "2", "MinInService": "4", "MinSize": "2",
 ROLLING = {
     ("rolling", "highly_available"): ("4", "2"),
     ("rolling_with_batch", "highly_available"): ("6", "2"),
-    ("all_at_once", "highly_available"): (0, "9"),
+    ("all_at_once", "highly_available"): (0, 100),
     ("rolling", "single_instance"): (0, "2"),
     ("rolling_with_batch", "single_instance"): ("6", "2"),
-    ("all_at_once", "single_instance"): (0, "9"),
+    ("all_at_once", "single_instance"): (0, 100),
 }
 MODES = ("highly_available", "single_instance")
 
@@ -66,6 +66,20 @@ def rolling_updates_wait_for_signals(template: dict) -> list[str]:
             wrong.append(f"{policy} of {mode} suspends {rolling.get('SuspendProcesses')}")
         if rolling.get("PauseTime") != Chosen(template).parameters["PauseTime"]:
             wrong.append(f"{policy} of {mode} has another PauseTime")
+    return wrong
+
+
+def batches_are_at_most_a_hundred(template: dict) -> list[str]:
+    """The maximum of MaxBatchSize, which cfn-lint does not know.
+
+    <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-updatepolicy.html#cfn-attributes-updatepolicy-rollingupdate-maxbatchsize>
+    """
+    wrong = []
+    for policy, mode in ROLLING:
+        size = update_policy(template, policy, mode)["AutoScalingRollingUpdate"]["MaxBatchSize"]
+        most = size if isinstance(size, int) else int(template["Parameters"]["BatchSize"]["MaxValue"])
+        if most > 100:
+            wrong.append(f"{policy} of {mode} replaces {most} at a time")
     return wrong
 
 
@@ -229,6 +243,7 @@ def the_dashboard_is_json(template: dict) -> list[str]:
 RULES = [
     each_policy_has_its_update,
     rolling_updates_wait_for_signals,
+    batches_are_at_most_a_hundred,
     pauses_are_within_an_hour,
     defaults_leave_room,
     creation_waits_for_every_instance,

@@ -47,10 +47,11 @@ def update(engine, given):
 
 def delete(engine, given):
     group = group_of(engine, given)
-    if group.members and str(given.get("ForceDelete")).lower() != "true":
+    force = str(given.get("ForceDelete")).lower() == "true"
+    if group.members and not force:
         message = "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still in the group."
         raise refused("ResourceInUse", message)
-    group.delete()
+    group.delete(force)
 
 
 def describe(engine, given):

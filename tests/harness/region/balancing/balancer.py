@@ -6,10 +6,11 @@
 
 The first rule that fits counts. Each line is answered by one of JSON. What it imitates of an Application Load Balancer:
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html> (503 without a
-target, 502 for one that fails, 504 for one that takes too long) and
-<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html> (round robin). A request that
-was written to a target is never written again; one whose target refuses the connection goes to the next. That a
-connection of a target that has gone away is kept, and fails the next request on it, is told of ALB too.
+target; 502 for one that refuses the connection, ends it with a request on it, or has not answered by the end of its
+deregistration delay; 504 for one that takes too long) and
+<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html> (round robin). Nothing is tried
+again. Connections to targets are kept for the idle timeout, so a target that ends its own earlier may fail a request:
+<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#connection-idle-timeout>.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ import json
 import random
 import sys
 
-# Seconds. An idle connection to a target is closed after less than the usual keep-alive timeout of a server.
-CONNECT, IDLE, ANSWER = 5, 4, 60
+# Seconds: the connection timeout, and the default of the idle timeout.
+CONNECT, IDLE = 10, 60
 
 
 class Backend:
@@ -35,16 +36,16 @@ class Backend:
         self.open: set = set()
 
     async def connect(self):
-        """A connection, and whether it is new."""
+        """A connection that was kept, or a new one."""
         now = asyncio.get_running_loop().time()
         while self.idle:
             reader, writer, since = self.idle.pop()
             if now - since < IDLE and not reader.at_eof() and not writer.is_closing():
-                return reader, writer, False
+                return reader, writer
             self.close(writer)
         reader, writer = await asyncio.wait_for(asyncio.open_connection(self.host, self.port), CONNECT)
         self.open.add(writer)
-        return reader, writer, True
+        return reader, writer
 
     def keep(self, reader, writer) -> None:
         self.idle.append((reader, writer, asyncio.get_running_loop().time()))
@@ -106,25 +107,31 @@ class Balancers:
         if "forward" not in action:
             writer.write(plain(action, headers, keep))
             return keep
-        tried: set = set()
-        while target := self.target(action["forward"], tried):
-            tried.add(target.name)
-            target.busy += 1
-            try:
-                reader_, writer_, _ = await target.connect()
-            except (OSError, asyncio.TimeoutError):
-                target.busy -= 1
-                continue
-            try:
-                if headers.get("upgrade", "").lower() == "websocket":
-                    return await tunnel(lines, (reader, writer), (reader_, writer_))
-                return await self.forward(target, (lines, headers, body), (reader_, writer_), writer, keep)
-            finally:
-                target.busy -= 1
-                if writer_ not in [kept for _, kept, _ in target.idle]:
-                    target.close(writer_)
-        writer.write(refusal(502 if tried else 503, keep))
-        return keep
+        target = self.target(action["forward"])
+        if target is None:
+            writer.write(refusal(503, keep))
+            return keep
+        target.busy += 1
+        try:
+            return await self.pass_on(target, (lines, headers, body), (reader, writer), keep)
+        finally:
+            target.busy -= 1
+
+    async def pass_on(self, target, asked, client, keep: bool) -> bool:
+        """Has a target answer."""
+        try:
+            reader, writer = await target.connect()
+        # A connection that takes too long is one of Python's OSErrors, too.
+        except OSError as error:
+            client[1].write(refusal(504 if isinstance(error, TimeoutError) else 502, keep))
+            return keep
+        try:
+            if asked[1].get("upgrade", "").lower() == "websocket":
+                return await tunnel(asked[0], client, (reader, writer))
+            return await self.forward(target, asked, (reader, writer), client[1], keep)
+        finally:
+            if writer not in [kept for _, kept, _ in target.idle]:
+                target.close(writer)
 
     async def forward(self, target, asked, connection, client, keep: bool) -> bool:
         lines, headers, body = asked
@@ -138,9 +145,9 @@ class Balancers:
             if body or "content-length" in headers or "transfer-encoding" in headers:
                 passed.append(f"Content-Length: {len(body)}")
             writer.write(joined(passed) + body)
-            answer, said = await asyncio.wait_for(read_head(reader), ANSWER) or fail()
+            answer, said = await asyncio.wait_for(read_head(reader), IDLE) or fail()
             empty = lines[0].startswith("HEAD ") or answer[0].split()[1] in ("204", "304")
-            content = b"" if empty else await asyncio.wait_for(read_body(reader, said, until_end=True), ANSWER)
+            content = b"" if empty else await asyncio.wait_for(read_body(reader, said, until_end=True), IDLE)
         except asyncio.TimeoutError:
             client.write(refusal(504, keep))
             return keep
@@ -170,20 +177,13 @@ class Balancers:
                 return rule["then"]
         return {"forward": []}
 
-    def target(self, forward: list, tried: set) -> Backend | None:
+    def target(self, forward: list) -> Backend | None:
         """By weight among groups, one after the other within a group."""
         weights = [weight for weight, _ in forward]
         if not sum(weights):
             return None
-        # Another target of a group that was drawn is tried, not another group.
-        for _ in range(20):
-            (members,) = random.choices([members for _, members in forward], weights)
-            able = [name for name in members if name not in tried]
-            if able:
-                return self.backend(able[next(self.turn) % len(able)])
-            if not tried:
-                return None
-        return None
+        (members,) = random.choices([members for _, members in forward], weights)
+        return self.backend(members[next(self.turn) % len(members)]) if members else None
 
 
 def holds(condition: dict, line: str, headers: dict) -> bool:

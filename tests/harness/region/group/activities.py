@@ -5,6 +5,7 @@ causes),
 <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ts-as-instancelaunchfailure.html> (failed launches),
 <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ts-as-healthchecks.html> (health checks),
 <https://docs.aws.amazon.com/autoscaling/ec2/userguide/tutorial-lifecycle-hook-instance-metadata.html> (abandoned).
+Those pages do not have the causes of a replacement, a user's health check and a refresh: these are from users' posts.
 """
 
 import uuid

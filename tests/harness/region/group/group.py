@@ -207,9 +207,15 @@ class Group:
         member.leave(text)
         return member.activity
 
-    def delete(self) -> None:
+    def delete(self, force: bool = False) -> None:
+        """Hooks of termination do not apply to a deletion by force.
+
+        <https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html#lifecycle-hooks-availability>
+        """
         self.smallest = self.largest = self.desired = 0
         self.deleting = True
+        if force:
+            self.hooks.clear()
         for member in list(self.members):
             member.leave(activities.ON_REQUEST)
         self.engine.changed()

@@ -14,7 +14,7 @@ LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
 
 # A wait lasts 48 hours or 100 times the heartbeat timeout at most, whichever is smaller (`GlobalTimeout`).
-# Source: <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_LifecycleHook.html>
+# Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html#lifecycle-hook-considerations>
 LONGEST, MOST_BEATS = 172_800, 100
 
 
@@ -70,11 +70,11 @@ class Action:
 def wait(engine, actions: list[Action]) -> Action | None:
     """Waits, with the lock held, until all are done or one is abandoned: that one. The others end with it.
 
-    "If the instance is launching … ABANDON indicates that your custom actions were unsuccessful, and that Amazon EC2
-    Auto Scaling can terminate the instance. … If the instance is terminating, both ABANDON and CONTINUE allow the
-    instance to terminate. However, ABANDON stops any remaining actions, such as other lifecycle hooks, while CONTINUE
-    allows any other lifecycle hooks to complete."
-    Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/completing-lifecycle-hooks.html>
+    "If the instance is launching, … abandon indicates that your custom actions were unsuccessful, and that Amazon EC2 Auto
+    Scaling can terminate the instance. If the instance is terminating, both abandon and continue allow the instance to
+    terminate. However, abandon stops any remaining actions, such as other lifecycle hooks, and continue allows any other
+    lifecycle hooks to complete."
+    Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/adding-lifecycle-hooks.html>
     """
 
     def abandoned() -> Action | None:

@@ -18,8 +18,7 @@ from . import activities
 from .activities import Activity
 from .hooks import LAUNCHING, TERMINATING, Action, wait
 
-# Of an instance that ends while its hook waits. Source:
-# <https://repost.aws/knowledge-center/ec2-auto-scaling-launch-errors> and users' posts.
+# Of an instance that ends while its hook waits: as users have posted it, AWS's pages do not have it.
 DIED = (
     "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: "
     "Client.InstanceInitiatedShutdown: Instance initiated shutdown"

@@ -5,11 +5,14 @@
 <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RefreshPreferences.html>:
 
 - MinHealthyPercentage of the desired capacity, rounded up, stays in service; MaxHealthyPercentage bounds all of them.
+  Where both leave no room, one is launched first if MaxHealthyPercentage was given, and terminated first if not.
 - A new instance counts once it is in service and healthy in its target groups.
 - On success the group takes the desired configuration; a failed refresh leaves what it has replaced, unless
   AutoRollback.
 - One that makes no progress for an hour fails:
   <https://docs.aws.amazon.com/autoscaling/ec2/userguide/asg-instance-refresh.html>
+
+Not here: instance warm-up, standby and protected instances, alarms.
 """
 
 import math
@@ -113,8 +116,10 @@ class Refresh:
         group, capacity = self.group, self.group.desired
         least = math.ceil(capacity * self.percent("MinHealthyPercentage", 90) / 100)
         most = max(capacity, capacity * self.percent("MaxHealthyPercentage", 100) // 100)
-        # Where neither bound leaves room, one is launched first.
-        group.surplus = min(len(old), max(most - capacity, 1 if least >= capacity else 0))
+        if least >= capacity == most:
+            given = "MaxHealthyPercentage" in self.preferences
+            least, most = (least, most + 1) if given else (least - 1, most)
+        group.surplus = min(len(old), most - capacity)
         self.total, self.done = len(old), 0
         points = [int(point) for point in self.preferences.get("CheckpointPercentages") or []]
         moved = time.monotonic()
@@ -196,8 +201,14 @@ def cancel(group) -> Refresh:
 
 
 def roll_back(group) -> Refresh:
-    """<https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RollbackInstanceRefresh.html>"""
+    """Not one without a desired configuration, or by `$Latest` or `$Default`; the wording of the refusal is ours.
+
+    <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_RollbackInstanceRefresh.html>
+    """
     refresh = active(group)
+    wanted = (refresh.desired or {}).get("LaunchTemplate", {})
+    if not wanted or wanted.get("Version") in ("$Latest", "$Default"):
+        raise refused("IrreversibleInstanceRefresh", "The instance refresh has no configuration to go back from.")
     refresh.rolls_back = True
     group.engine.changed()
     return refresh

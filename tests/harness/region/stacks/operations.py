@@ -92,13 +92,13 @@ def creation_failed(stack: Stack, failed: str, on_failure: str) -> None:
         return stack.tell(None, "CREATE_FAILED", reason)
     if on_failure == "DELETE":
         stack.tell(None, "DELETE_IN_PROGRESS", reason + "Delete requested by user.")
-        return delete(stack)
+        return delete(stack, created=True)
     stack.tell(None, "ROLLBACK_IN_PROGRESS", reason + "Rollback requested by user.")
     return undo_creation(stack)
 
 
 def undo_creation(stack: Stack) -> None:
-    remove(stack, reversed(list(stack.resources)))
+    remove(stack, reversed(list(stack.resources)), created=True)
     stack.tell(None, "ROLLBACK_COMPLETE")
 
 
@@ -208,7 +208,7 @@ def roll_back(stack: Stack) -> None:
     for resource in stack.replacements:
         remove_one(stack, resource)
     stack.replacements = []
-    remove(stack, [name for name in stack.resources if name not in former])
+    remove(stack, [name for name in stack.resources if name not in former], created=True)
     return stack.tell(None, "UPDATE_ROLLBACK_COMPLETE")
 
 
@@ -242,25 +242,30 @@ def without_replacing(policy: dict) -> dict:
 # Deletion.
 
 
-def delete(stack: Stack) -> None:
-    remove(stack, reversed(list(stack.resources)))
+def delete(stack: Stack, created: bool = False) -> None:
+    remove(stack, reversed(list(stack.resources)), created)
     stack.deleted = now()
     stack.tell(None, "DELETE_COMPLETE")
 
 
-def remove(stack: Stack, names) -> None:
+def remove(stack: Stack, names, created: bool = False) -> None:
+    """`created`: whether the operation that made them is rolled back."""
     for name in list(names):
-        remove_one(stack, stack.resources[name])
+        remove_one(stack, stack.resources[name], created)
         del stack.resources[name]
 
 
-def remove_one(stack: Stack, resource: Resource) -> None:
-    """<https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-deletionpolicy.html>: Snapshot is
-    taken as Delete here, with a note of it."""
-    kept = resource.policies.get("DeletionPolicy", "Delete") in ("Retain", "RetainExceptOnCreate")
-    if kept:
+def remove_one(stack: Stack, resource: Resource, created: bool = False) -> None:
+    """<https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/aws-attribute-deletionpolicy.html>:
+    "RetainExceptOnCreate behaves like Retain for stack operations, except for the stack operation that initially created
+    the resource. If the stack operation that created the resource is rolled back, CloudFormation deletes the resource."
+    Of what may leave a snapshot, databases do here."""
+    policy = resource.policies.get("DeletionPolicy", "Delete")
+    if policy == "Retain" or (policy == "RetainExceptOnCreate" and not created):
         return stack.tell(resource, "DELETE_SKIPPED")
     stack.tell(resource, "DELETE_IN_PROGRESS")
+    if policy == "Snapshot" and hasattr(resource.model, "snapshot"):
+        resource.model.snapshot()
     resource.remove(stack.engine)
     return stack.tell(resource, "DELETE_COMPLETE")
 

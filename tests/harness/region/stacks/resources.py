@@ -11,12 +11,12 @@ from collections.abc import Callable
 from moto.cloudformation import parsing
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.elbv2.models import FakeLoadBalancer, FakeTargetGroup
-from moto.rds.models import DBInstance
 
 from harness.aws.proxy import ACCOUNT, REGION
 
 from ..group import Group
 from .alarms import ALARM, StackAlarm
+from .data import DATABASE, SECRET, StackDatabase, StackSecret
 
 GROUP = "AWS::AutoScaling::AutoScalingGroup"
 HANDLE = "AWS::CloudFormation::WaitConditionHandle"
@@ -28,10 +28,10 @@ ATTRIBUTES: dict[type, dict[str, Callable]] = {
         "LoadBalancerFullName": lambda balancer: balancer.arn.partition(":loadbalancer/")[2],
         "CanonicalHostedZoneID": lambda balancer: "Z215JYRZR1TBD5",
     },
-    DBInstance: {
-        "MasterUserSecret.SecretArn": lambda one: f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:rds!db-0a1b-AbCdEf"
-    },
 }
+
+# Types that the region makes itself, from a name and properties.
+OWN = {ALARM: StackAlarm, DATABASE: StackDatabase, SECRET: StackSecret}
 
 
 class Kept:
@@ -57,7 +57,8 @@ class Resource:
         if isinstance(self.model, Group):
             return self.model.name
         # A few of moto's models have none.
-        return str(getattr(self.model, "physical_resource_id", None) or self.logical)
+        known = getattr(self.model, "physical_resource_id", None) or getattr(self.model, "name", None)
+        return str(known or self.logical)
 
     def attribute(self, name: str | None):
         if name is None:
@@ -93,8 +94,8 @@ class Resource:
                 {"LifecycleHookName": name, **self.properties}
             )
             self.model = Kept(self.properties.get("LifecycleHookName", name))
-        elif self.type == ALARM:
-            self.model = StackAlarm(name, self.properties)
+        elif self.type in OWN:
+            self.model = OWN[self.type](name, self.properties)
         elif self.known is None or self.type == HANDLE:
             self.model = Kept(name)
         else:
@@ -129,9 +130,9 @@ class Resource:
     def change(self, stack, properties: dict) -> None:
         """Everything but groups."""
         self.properties = properties
-        if isinstance(self.model, StackAlarm):
+        if hasattr(self.model, "put"):
             return self.model.put(properties)
-        if isinstance(self.model, Kept) or self.known is None:
+        if self.type in OWN or isinstance(self.model, Kept) or self.known is None:
             return
         update = self.known.update_from_cloudformation_json
         if hasattr(update, "__isabstractmethod__"):

@@ -10,7 +10,7 @@ The steps and their order are those that users have logged:
   hooks:
   <https://github.com/awslabs/amazon-eks-ami/issues/66>
 - the update fails with the first FAILURE, or signal that does not come, that makes MinSuccessfulInstancesPercent
-  impossible
+  impossible: nobody has written that it does not wait for the others of the batch
 """
 
 from ..group import Group

@@ -69,7 +69,7 @@ class Waiting:
             raise Cancelled
         if not self.hopeless and (missing := due - self.received) > 0 and not engine.over:
             self.timeouts += missing
-            self.stack.tell(self.resource, "UPDATE_IN_PROGRESS", events.NOT_RECEIVED.format(count=missing))
+            self.stack.tell(self.resource, self.state, events.NOT_RECEIVED.format(count=missing))
         self.judge()
 
     @property
