@@ -203,11 +203,11 @@ impl Course {
     /// Posts what waits, as far as the application may have it, and gives back what waits in vain.
     fn post(&mut self, now: Duration, orders: &mut Vec<Order>) {
         let is_in_vain = self.gate.has_failed() || self.gate.is_held();
-        let mut may = if self.gate.is_open() { self.gate.window().saturating_sub(self.hand.handling()) } else { 0 };
+        let mut may = if self.gate.is_open() { self.gate.window().saturating_sub(self.hand.tried(self.gate.trial())) } else { 0 };
         for (ticket, message, since) in std::mem::take(&mut self.waiting) {
             if may > 0 {
                 may -= 1;
-                self.hand.handle(ticket);
+                self.hand.handle(ticket, self.gate.trial());
                 orders.push(Order::Post { ticket, message });
             } else if is_in_vain || (self.gate.is_open() && now >= since + WAITS) {
                 self.hand.give_back(ticket, Duration::ZERO);
@@ -250,7 +250,7 @@ impl Course {
         if !self.gate.is_open() || self.receiving.rest(now).is_some() {
             return None;
         }
-        let free = self.hand.free(self.receptions.asked, self.gate.window());
+        let free = self.hand.free(self.receptions.asked, (self.gate.window(), self.gate.trial()));
         let most = if self.fifo { 1 } else { BATCH };
         let is_due = match self.receptions.count {
             0 => free > 0,
