@@ -179,7 +179,8 @@ def test_missed_times_are_caught_up_as_far_as_the_task_says_and_the_rest_is_told
     again = fleet.begin(fleet.document(cron))
     until("it works", lambda: fleet.task(again)["next"], again)
     time.sleep(2)
-    assert all(len(ids) == 1 for ids in fleet.came().values())
+    # What was not yet deleted when it was killed may come once more.
+    assert all(len(set(ids)) == 1 for ids in fleet.came().values())
     assert [task["missed"] for task in fleet.status(again)["tasks"]] == [0, 0]
 
 
@@ -309,6 +310,14 @@ def test_claims_that_are_denied_are_told_and_nothing_is_posted_unclaimed(make, a
     assert fleet.came() == {}
     aws.recover()
     until("it is sent", fleet.came, running)
+
+
+def test_by_hand_it_tells_that_tasks_of_a_release_are_not_there(make, consumer):
+    fleet = make()
+    worker = {"queue": fleet.name, "to": f"http://127.0.0.1:{consumer.port}", "cron": "bundles.app"}
+    bundles = {"app": {"s3": "s3://shop-releases/shop-1.tar.gz", "into": "/opt/shop"}}
+    running = fleet.begin(document(claims=f"s3://shop-releases/{BELOW}", values=VALUES, bundles=bundles, workers={"jobs": worker}))
+    assert running.wait_for_line("no periodic tasks are sent: `cron` has none but those of a release")
 
 
 def test_check_refuses_cron_without_claims(make):

@@ -149,7 +149,11 @@ async fn of_document(args: &Args, environment: &Environment) -> Result<Settings,
         return Err((Exit::Document, format!("{address}: {failure}")));
     }
     let content = rehearsal.file(&path).ok_or_else(|| (Exit::Usage, format!("the document has no {address}")))?;
-    of_bytes(content).map_err(|error| (Exit::Bug, format!("{}: {error}", path.display())))
+    let settings: Settings = of_bytes(content).map_err(|error| (Exit::Bug, format!("{}: {error}", path.display())))?;
+    if settings.tasks.is_empty() && settings.claims.is_some() {
+        log::warn!("no periodic tasks are sent: `cron` has none but those of a release, which is not fetched here");
+    }
+    Ok(settings)
 }
 
 /// The way to AWS: on an instance by its role, unless a person who tries a document has credentials.

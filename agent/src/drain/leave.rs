@@ -30,6 +30,9 @@ const COMPLETED_WITHIN: Duration = Duration::from_secs(30);
 /// How long a disk may take to remember something. What it does not remember may be done again.
 const RECORDED_WITHIN: Duration = Duration::from_secs(3);
 
+/// How often it is tried whether another process has written what it remembers.
+const TURN_EVERY: Duration = Duration::from_millis(20);
+
 /// A drain of this machine, with everything around it.
 pub(super) struct Leaving<'a> {
     pub(super) settings: &'a Settings,
@@ -46,9 +49,8 @@ impl<'a> Leaving<'a> {
     }
 
     /// What is on record may be another's work by now.
-    pub(super) async fn read_again(&mut self) -> Result<(), Explanation> {
-        self.record = record(self.settings, self.ground).await?;
-        Ok(())
+    pub(super) async fn read_again(&self) -> Result<(), Explanation> {
+        self.record.refresh().await.map_err(|error| Explanation::of(&error))
     }
 
     /// The drain that began in this boot of the machine: by which sign, and when.
@@ -213,13 +215,26 @@ impl<'a> Leaving<'a> {
         let entry = Entry { state, boot_id: self.boot_id.to_owned(), at: at.to_string(), detail: Some(detail).filter(|it| !it.is_empty()) };
         let trouble = tokio::select! {
             biased;
-            written = self.record.put(name, entry) => match written {
+            written = self.remember(name, entry) => match written {
                 Ok(()) => return,
                 Err(error) => Explanation::of(&error).to_string(),
             },
             () = self.ground.host.clock.sleep(RECORDED_WITHIN) => format!("the disk has not answered for {RECORDED_WITHIN:?}"),
         };
         log::warn!("a drain that is cut off may do this again, since it is not on record: {name}: {trouble}");
+    }
+
+    /// A drain by hand and one of a shutdown go on at the same time: neither writes over what the other remembers.
+    async fn remember(&self, name: &str, entry: Entry) -> Result<(), HostError> {
+        let host = &self.ground.host;
+        let _turn = loop {
+            match host.reading.claim(&self.settings.address).await {
+                Ok(None) => host.clock.sleep(TURN_EVERY).await,
+                turn => break turn,
+            }
+        };
+        self.record.refresh().await?;
+        self.record.put(name, entry).await
     }
 }
 

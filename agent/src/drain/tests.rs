@@ -377,3 +377,4 @@ async fn asked_to_stop_it_drains_only_if_the_machine_shuts_down() {
 
 mod ends;
 mod meanwhile;
+mod two;

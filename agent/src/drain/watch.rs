@@ -66,7 +66,8 @@ pub(crate) async fn settings(ground: &Ground) -> Result<Settings, DrainError> {
 ///
 /// # Errors
 ///
-/// If it does not come to its end, or is given up as `stop` completes: the proxy then tells again that all is well.
+/// If it does not come to its end, or is given up as `stop` completes: unless the machine shuts down, the proxy then tells again
+/// that all is well.
 pub(crate) async fn now(settings: &Settings, ground: &Ground, stop: impl Future<Output = ()>) -> Result<(), Explanation> {
     let mut held = Some(ground.lock.take().await.map_err(|error| Explanation::of(&DrainError::Lock(error)))?);
     let boot_id = boot_id(ground).await;
@@ -74,7 +75,10 @@ pub(crate) async fn now(settings: &Settings, ground: &Ground, stop: impl Future<
         biased;
         over = drain((Sign::ByHand, Sign::ByHand), settings, ground, &boot_id, &mut held) => over.map(drop),
         () = stop => {
-            ground.host.files.remove(Path::new(LEAVING)).await.map_err(|error| Explanation::of(&DrainError::Host(error)))?;
+            // A machine that shuts down goes on to be drained.
+            if !shuts_down(ground).await {
+                ground.host.files.remove(Path::new(LEAVING)).await.map_err(|error| Explanation::of(&DrainError::Host(error)))?;
+            }
             Err(Explanation::of(&DrainError::GivenUp))
         }
     }
@@ -191,7 +195,7 @@ async fn drain(
     boot_id: &str,
     held: &mut Held,
 ) -> Result<(bool, Sign), Explanation> {
-    let mut leaving = Leaving::new(settings, ground, boot_id).await?;
+    let leaving = Leaving::new(settings, ground, boot_id).await?;
     let (clock, cloud) = (&ground.host.clock, leaving.cloud.clone());
     let outlook = leaving.outlook(sign, origin);
     log::info!("{}: work in hand and requests get {:?}", sign.sentence(), rounded(outlook.left(clock.elapsed())));

@@ -42,7 +42,7 @@ mod unit;
 mod user;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -89,6 +89,8 @@ struct Machine {
     switched_on: Instant,
     /// The process that holds the lock of the boot.
     boot_lock: Cell<Option<u32>>,
+    /// What processes have claimed.
+    claimed: RefCell<BTreeSet<String>>,
     life: Life,
 }
 
@@ -110,6 +112,7 @@ impl FakeMachine {
             of_releases: RefCell::default(),
             switched_on: Instant::now(),
             boot_lock: Cell::default(),
+            claimed: RefCell::default(),
             life: Life::default(),
         }));
         for directory in

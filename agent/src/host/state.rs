@@ -213,6 +213,18 @@ impl Record {
         }
     }
 
+    /// Takes in what another process has written since.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Record::load).
+    pub(crate) async fn refresh(&self) -> Result<(), HostError> {
+        let (directory, name) = (self.path.parent().unwrap_or(&self.path), self.path.file_stem().unwrap_or_default());
+        let found = Self::within(directory.to_owned(), &name.to_string_lossy(), self.files.clone(), self.owner, &self.instance).await?;
+        self.entries.replace(found.entries.into_inner());
+        Ok(())
+    }
+
     /// Whose memory it is.
     pub(crate) fn instance(&self) -> &str {
         &self.instance

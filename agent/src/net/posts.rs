@@ -115,8 +115,11 @@ impl Posts for NetPosts {
 
     fn tidy(&self) -> Option<Duration> {
         let mut idle = self.idle.borrow_mut();
-        idle.retain(|idle| idle.since.elapsed() < IDLE);
-        idle.first().map(|idle| IDLE.saturating_sub(idle.since.elapsed()))
+        // Called between any two events, with as many of these as messages at the same time.
+        let now = idle.first().map(|_| Instant::now())?;
+        let over = idle.iter().take_while(|idle| now - idle.since >= IDLE).count();
+        idle.drain(..over);
+        idle.first().map(|idle| IDLE.saturating_sub(now - idle.since))
     }
 }
 

@@ -33,6 +33,10 @@ const ON_ITS_WAY: Duration = Duration::from_secs(LONG_POLL + 1);
 /// How long SQS may take to be told what became of the last messages.
 const SETTLING: Duration = Duration::from_secs(30);
 
+/// How long a free place waits for others to be free, where the queue has more than there is room for: else every second call
+/// would be for a single message.
+const TOGETHER: Duration = Duration::from_millis(5);
+
 /// How long a message waits for an application that is tried with others.
 const WAITS: Duration = Duration::from_secs(5);
 
@@ -135,6 +139,8 @@ struct Receptions {
     asked: usize,
     /// Whether the last one brought all that it asked for.
     is_full: bool,
+    /// Until when free places wait for others.
+    together: Option<Duration>,
     /// Of a FIFO queue: those whose answer was lost, which are made again as they were.
     lost: Vec<Receive>,
 }
@@ -203,11 +209,11 @@ impl Course {
     /// Posts what waits, as far as the application may have it, and gives back what waits in vain.
     fn post(&mut self, now: Duration, orders: &mut Vec<Order>) {
         let is_in_vain = self.gate.has_failed() || self.gate.is_held();
-        let mut may = if self.gate.is_open() { self.gate.window().saturating_sub(self.hand.handling()) } else { 0 };
+        let mut may = if self.gate.is_open() { self.gate.window().saturating_sub(self.hand.tried(self.gate.trial())) } else { 0 };
         for (ticket, message, since) in std::mem::take(&mut self.waiting) {
             if may > 0 {
                 may -= 1;
-                self.hand.handle(ticket);
+                self.hand.handle(ticket, self.gate.trial());
                 orders.push(Order::Post { ticket, message });
             } else if is_in_vain || (self.gate.is_open() && now >= since + WAITS) {
                 self.hand.give_back(ticket, Duration::ZERO);
@@ -247,17 +253,27 @@ impl Course {
 
     /// The next reception, if one is due.
     fn reception(&mut self, now: Duration) -> Option<Receive> {
+        let together = self.receptions.together.take();
         if !self.gate.is_open() || self.receiving.rest(now).is_some() {
             return None;
         }
-        let free = self.hand.free(self.receptions.asked, self.gate.window());
         let most = if self.fifo { 1 } else { BATCH };
-        let is_due = match self.receptions.count {
-            0 => free > 0,
-            count => (self.receptions.is_full || !self.receptions.lost.is_empty()) && count < RECEPTIONS && free >= most,
+        let least = match self.receptions.count {
+            0 => 1,
+            count if count < RECEPTIONS && (self.receptions.is_full || !self.receptions.lost.is_empty()) => most,
+            _ => return None,
         };
-        if !is_due {
+        let free = self.hand.free(self.receptions.asked, (self.gate.window(), self.gate.trial()));
+        if free < least {
             return None;
+        }
+        let enough = most.min(self.settings.concurrency).min(self.gate.window());
+        if free < enough && self.receptions.is_full && self.hand.open() > 0 {
+            let until = together.unwrap_or(now + TOGETHER);
+            if now < until {
+                self.receptions.together = Some(until);
+                return None;
+            }
         }
         if let Some(lost) = self.receptions.lost.pop() {
             return Some(lost);
@@ -278,7 +294,8 @@ impl Course {
             None => {
                 let receiving = self.receiving.rest(now).filter(|_| self.gate.is_open());
                 let waiting = self.waiting.first().map(|(.., since)| *since + WAITS).filter(|_| self.gate.is_open());
-                self.gate.next_due(self.hand.open() > 0).into_iter().chain(receiving).chain(waiting).min()
+                let asked = self.gate.next_due(self.hand.open() > 0).into_iter().chain(receiving);
+                asked.chain(waiting).chain(self.receptions.together).min()
             }
         };
         let deletion = self.hand.next_deletion().map(|due| self.deleting.rest(now).map_or(due, |rest| due.max(rest)));

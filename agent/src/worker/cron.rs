@@ -186,10 +186,11 @@ impl Cron {
         job.task()
     }
 
-    /// What time it is: by this machine's clock, unless that is ahead of what AWS says.
+    /// What time it is: by this machine's clock, unless that is far from what AWS says.
     fn now(&self) -> Timestamp {
         let (own, known) = (self.host.clock.now(), self.queue.time());
-        own.min(known.checked_add(LATE).unwrap_or(own))
+        let (soonest, latest) = (known.checked_sub(LATE).unwrap_or(own), known.checked_add(LATE).unwrap_or(own));
+        own.max(soonest).min(latest)
     }
 
     /// How much has happened.

@@ -2,7 +2,8 @@
 //! not, no messages are asked for, and those that come wait for what a probe says. Pure.
 //!
 //! One that was gone is tried with one message first, and with twice as many after each answer: a message that ends it takes
-//! few others with it, and is soon known.
+//! few others with it, and is soon known. What it had before, and still has, does not count: one of its processes has ended, and
+//! others go on.
 
 use std::time::Duration;
 
@@ -50,8 +51,10 @@ pub(super) struct Gate {
     next: Duration,
     /// How often it was gone, since it last had as many messages as it may.
     doubts: u32,
-    /// As many messages it may have.
+    /// As many messages of this trial it may have.
     window: usize,
+    /// Counts how often it was shut. What it was given before goes on in those of its processes that have not ended.
+    trial: u32,
     suspects: u32,
     /// Whether an answer has left it open whether it is ready.
     is_suspected: bool,
@@ -72,6 +75,7 @@ impl Default for Gate {
             next: Duration::ZERO,
             doubts: 0,
             window: usize::MAX,
+            trial: 0,
             suspects: 0,
             is_suspected: false,
             known: Duration::ZERO,
@@ -85,9 +89,14 @@ impl Gate {
         self.is_open && !self.is_held
     }
 
-    /// How many messages it may have at the same time.
+    /// How many messages of this [trial](Self::trial) it may have at the same time.
     pub(super) fn window(&self) -> usize {
         self.window
+    }
+
+    /// Which trial this is: one begins each time that it is shut.
+    pub(super) fn trial(&self) -> u32 {
+        self.trial
     }
 
     /// Whether the application is to be asked now. `is_busy`: it has messages.
@@ -105,7 +114,10 @@ impl Gate {
     pub(super) fn hold(&mut self, held: bool, now: Duration) {
         match held {
             true => self.is_held = true,
-            false => *self = Self { next: now, is_asking: self.is_asking, is_outdated: self.is_asking, ..Self::default() },
+            false => {
+                let Self { is_asking, trial, .. } = *self;
+                *self = Self { next: now, is_asking, is_outdated: is_asking, trial, ..Self::default() };
+            }
         }
     }
 
@@ -151,7 +163,7 @@ impl Gate {
 
     fn shut(&mut self, next: Duration, tries: u32) {
         (self.is_open, self.window, self.suspects, self.is_suspected) = (false, 1, 0, false);
-        (self.next, self.tries) = (next, tries);
+        (self.next, self.tries, self.trial) = (next, tries, self.trial + 1);
     }
 
     /// What the application has answered to a probe; `is_late` if it has not, in all the time of one.

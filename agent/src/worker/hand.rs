@@ -66,11 +66,23 @@ impl Hand {
         self.held.values().filter(|held| is(&held.doing)).count()
     }
 
-    /// How many more may be asked for, where `asked` are already and `window` may be handled at the same time.
-    pub(super) fn free(&self, asked: usize, window: usize) -> usize {
-        let done = self.count(|doing| !matches!(doing, Doing::Waiting | Doing::Handling));
+    /// How many more may be asked for, where `asked` are already and `window` of this trial may be handled at the same time.
+    pub(super) fn free(&self, asked: usize, (window, trial): (usize, u32)) -> usize {
+        let done = self.held.len() - self.open();
         let slack = if self.fifo { 0 } else { SLACK };
-        self.room.min(window).saturating_sub(self.held.len() - done + done.saturating_sub(slack) + asked)
+        let beyond = done.saturating_sub(slack) + asked;
+        let tried = self.tried(trial) + self.count(|doing| *doing == Doing::Waiting);
+        self.room.saturating_sub(self.open() + beyond).min(window.saturating_sub(tried + beyond))
+    }
+
+    /// How many are being handled that were posted in this trial.
+    pub(super) fn tried(&self, trial: u32) -> usize {
+        self.held.values().filter(|held| held.doing == Doing::Handling && held.trial == trial).count()
+    }
+
+    /// Whether it is the only one that was posted in this trial.
+    pub(super) fn is_tried_alone(&self, ticket: Ticket, trial: u32) -> bool {
+        self.tried(trial) == 1 && self.held.get(&ticket).is_some_and(|held| held.trial == trial)
     }
 
     pub(super) fn handling(&self) -> usize {
@@ -95,8 +107,9 @@ impl Hand {
         self.held.get(&ticket).map_or("", |held| &held.id)
     }
 
-    pub(super) fn handle(&mut self, ticket: Ticket) {
+    pub(super) fn handle(&mut self, ticket: Ticket, trial: u32) {
         self.set(ticket, Doing::Handling);
+        self.held.get_mut(&ticket).into_iter().for_each(|held| held.trial = trial);
     }
 
     pub(super) fn handled(&mut self, ticket: Ticket, now: Duration) {
@@ -165,7 +178,7 @@ impl Hand {
         }
         let visibility = self.visibility;
         let is_due = |held: &Held| {
-            let due = if is_resting { held.urgent_at(visibility) } else { held.change_due(visibility) };
+            let due = if is_resting { held.urgent_at(visibility) } else { held.change_due() };
             due.is_some_and(|due| now >= due)
         };
         let changes: Vec<_> = self
@@ -194,9 +207,10 @@ impl Hand {
 
     /// SQS hides it for so long, from `asked` on. What went back is out of hand.
     pub(super) fn hidden(&mut self, ticket: Ticket, asked: Duration, length: Duration, now: Duration) {
+        let visibility = self.visibility;
         match self.changed(ticket) {
             Some((_, true)) => drop(self.held.remove(&ticket)),
-            Some((held, false)) => held.hide(asked, length, now),
+            Some((held, false)) => held.hide(asked, length, now, visibility),
             None => {}
         }
     }
@@ -219,7 +233,7 @@ impl Hand {
 
     /// When a change of visibility is due; where SQS is to be left alone until `rest`, when one is urgent, at the soonest.
     pub(super) fn next_change(&self, rest: Option<Duration>) -> Option<Duration> {
-        let due = self.held.values().filter_map(|held| held.change_due(self.visibility)).min();
+        let due = self.held.values().filter_map(Held::change_due).min();
         let Some(rest) = rest else { return due };
         let urgent = self.held.values().filter_map(|held| held.urgent_at(self.visibility)).min();
         due.map(|due| due.max(rest)).into_iter().chain(urgent.map(|urgent| urgent.max(self.urgent_from))).min()

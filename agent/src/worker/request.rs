@@ -27,6 +27,9 @@ const PATH: &str = "beanstalk.sqsd.path";
 const TASK_NAME: &str = "beanstalk.sqsd.task_name";
 const SCHEDULED_TIME: &str = "beanstalk.sqsd.scheduled_time";
 
+/// How long a head is without attributes.
+const USUAL: usize = 1024;
+
 /// What a request needs besides its message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct About<'a> {
@@ -44,7 +47,8 @@ pub(super) fn request(message: &Message, about: About<'_>) -> Vec<u8> {
     let task = Task::of(message);
     let path = encoded(task.as_ref().map_or(about.path, |task| task.path));
     let body = if task.is_some() { "" } else { message.body.as_str() };
-    let mut head = Head(format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n"));
+    let mut head = Head(String::with_capacity(USUAL + body.len()));
+    head.0.push_str(&format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n"));
     head.line("User-Agent", USER_AGENT);
     head.line("Content-Type", about.mime_type);
     head.line("Content-Length", &body.len().to_string());
@@ -102,8 +106,12 @@ impl Head {
     fn line(&mut self, name: &str, value: &str) {
         self.0.push_str(name);
         self.0.push_str(": ");
-        // What breaks a line would begin another header.
-        self.0.extend(value.chars().map(|character| if character.is_control() && character != '\t' { ' ' } else { character }));
+        if value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            self.0.push_str(value);
+        } else {
+            // What breaks a line would begin another header.
+            self.0.extend(value.chars().map(|character| if character.is_control() && character != '\t' { ' ' } else { character }));
+        }
         self.0.push_str("\r\n");
     }
 

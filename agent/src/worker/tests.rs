@@ -4,6 +4,7 @@ mod admission;
 mod held;
 mod killed;
 mod leaving;
+mod together;
 mod trust;
 
 use std::cell::{Cell, RefCell};

@@ -1,6 +1,7 @@
 //! Reading on a machine in memory: what is meant is counted, and nothing changes.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use async_trait::async_trait;
 
@@ -10,8 +11,20 @@ use crate::host::HostError;
 use crate::host::lock::Holder;
 use crate::host::reading::{Claim, DeviceToRead, FilesToRead, OnAdvance, Reading, WasRead};
 
-#[derive(Debug)]
-struct Claimed;
+/// What a process has claimed, until this is dropped.
+struct Claimed(FakeMachine, String);
+
+impl fmt::Debug for Claimed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.1)
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        self.0.0.claimed.borrow_mut().remove(&self.1);
+    }
+}
 
 impl Claim for Claimed {}
 
@@ -58,7 +71,8 @@ impl Reading for FakeMachine {
         Ok(None)
     }
 
-    async fn claim(&self, _name: &str) -> Result<Option<Box<dyn Claim>>, HostError> {
-        Ok(Some(Box::new(Claimed)))
+    async fn claim(&self, name: &str) -> Result<Option<Box<dyn Claim>>, HostError> {
+        let is_first = self.0.claimed.borrow_mut().insert(name.to_owned());
+        Ok(is_first.then(|| -> Box<dyn Claim> { Box::new(Claimed(self.clone(), name.to_owned())) }))
     }
 }

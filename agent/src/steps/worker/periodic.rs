@@ -18,7 +18,7 @@ impl Worker {
     /// Each due time is claimed, but for a FIFO queue of a document without claims: there SQS takes the same message once.
     pub(super) fn claiming(&self) -> Option<Claiming> {
         let cron = self.cron.as_ref()?;
-        let says = match self.queue.raw().trim_end().ends_with(".fifo") {
+        let says = match self.queue.raw().trim_end().trim_end_matches('/').ends_with(".fifo") {
             false => Some("`cron`"),
             true => cron.catches_up().then_some("`cron` with a `catch_up` of more than 4m"),
         };

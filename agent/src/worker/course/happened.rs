@@ -85,7 +85,7 @@ impl Course {
     }
 
     fn posted(&mut self, ticket: Ticket, receive_count: u32, answered: &Answered, took: Duration, now: Duration, time: Timestamp) {
-        let is_suspect = self.gate.window() == 1 && self.hand.handling() == 1;
+        let is_suspect = self.gate.window() == 1 && self.hand.is_tried_alone(ticket, self.gate.trial());
         self.gate.answered(sign(answered), now, self.settings.concurrency);
         match verdict(answered, receive_count, is_suspect, &self.settings.retry, time) {
             Verdict::Delete => {

@@ -86,6 +86,29 @@ async fn a_message_that_ends_the_application_takes_no_others_to_the_dead_letters
     assert!(counts.values().all(|count| *count <= most), "{counts:?}");
 }
 
+/// All others waited for what its other processes had in hand, be it for an hour, and went back meanwhile.
+#[tokio::test(start_paused = true)]
+async fn one_process_of_the_application_that_ends_keeps_no_message_from_the_others() {
+    let long = 20;
+    let mut scene = Scene::new(false, move |body, count| match (body.parse::<usize>().unwrap(), count) {
+        (n, _) if n < long => (at(3600), status(200)),
+        (n, 1) if n == long => (Duration::from_millis(100), Answered::CutOff("its process has ended".into())),
+        _ => (Duration::from_millis(20), status(200)),
+    });
+    scene.settings.concurrency = 50;
+    scene.send(long + 1);
+    let look = async {
+        let clock = scene.machine.host().clock;
+        clock.sleep(at(3)).await;
+        (100..400).for_each(|n| scene.queue.send(&format!("{n:04}")));
+        clock.sleep(at(20)).await;
+        let counts = counts(&scene);
+        assert_eq!((counts.len(), scene.application.running.get()), (301, long), "{counts:?}");
+        assert!(counts.values().all(|count| *count <= 2), "{counts:?}");
+    };
+    tokio::select! { biased; () = scene.work_for(at(30)) => {}, () = look => {} }
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_application_that_fails_and_is_not_ready_gets_no_more() {
     let mut scene = Scene::new(false, |_, _| (Duration::from_millis(20), status(500)));
