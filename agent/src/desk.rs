@@ -10,13 +10,14 @@ use crate::document::BootDocument;
 use crate::document::include;
 use crate::document::source::{self, Layers};
 use crate::host::files::DiskFiles;
-use crate::plan::Plan;
-use crate::steps::worker::cron;
+use crate::plan::{Plan, known_text};
+use crate::steps::secret::Secret;
+use crate::steps::worker::{Worker, cron};
 
 pub use crate::document::decode::decode;
 pub use crate::document::error::{DocumentError, Entry, Mistake, Sources};
 pub use crate::document::layers::merge;
-pub use crate::document::show::yaml;
+pub use crate::document::show::bare_yaml as yaml;
 pub use crate::document::tree::{Key, Node, Value, parse};
 pub use crate::failure::{Objection, nearest};
 pub use crate::step::fields::TimeLimit;
@@ -33,6 +34,14 @@ pub struct Layer {
     pub content: Vec<u8>,
 }
 
+/// A secret that a document reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadSecret {
+    /// The key in `secrets:`.
+    pub key: String,
+    pub name: String,
+}
+
 /// What came of layers.
 #[derive(Debug)]
 pub struct Checked {
@@ -46,6 +55,10 @@ pub struct Checked {
     pub notes: Vec<String>,
     /// The longest that a boot takes by the time limits of its steps.
     pub longest: Duration,
+    /// The longest that a worker's messages may take when the machine ends; `None` without workers.
+    pub drain: Option<Duration>,
+    /// What `secrets:` reads, as far as that is known: names in Secrets Manager, and with a leading slash SSM parameters.
+    pub secrets: Vec<ReadSecret>,
 }
 
 /// Checks layers as `ingot check` does, the last one on top. Templates of the image are looked for in `templates/` of
@@ -65,11 +78,14 @@ pub async fn check(layers: &[Layer], beside: &[PathBuf]) -> Checked {
     let templates = source::read_templates(&document.template_paths(), beside, &DiskFiles::new(None)).await;
     let (plan, warnings) = Plan::compile_with_advice(document, &templates);
     let (warnings, of_warnings) = warnings.into_parts();
-    let checked = Checked { steps: 0, mistakes: Vec::new(), warnings, sources, notes, longest: Duration::ZERO };
+    let checked =
+        Checked { steps: 0, mistakes: Vec::new(), warnings, sources, notes, longest: Duration::ZERO, drain: None, secrets: Vec::new() };
     match plan {
         Ok(plan) => {
             let sources = of_warnings.into_iter().chain(checked.sources).collect();
-            Checked { steps: plan.nodes.len(), longest: plan.longest(), sources, ..checked }
+            let workers = plan.nodes.iter().filter_map(|node| node.step.any().downcast_ref::<Worker>());
+            let drain = workers.map(Worker::drain).max();
+            Checked { steps: plan.nodes.len(), longest: plan.longest(), drain, secrets: secrets_of(&plan), sources, ..checked }
         }
         Err(error) => {
             let error = if whole { Some(error) } else { error.without_what_may_come().0 };
@@ -79,6 +95,18 @@ pub async fn check(layers: &[Layer], beside: &[PathBuf]) -> Checked {
             Checked { mistakes, warnings: Vec::new(), sources, ..checked }
         }
     }
+}
+
+/// Those whose names depend on values alone.
+fn secrets_of(plan: &Plan) -> Vec<ReadSecret> {
+    let read = plan.nodes.iter().filter_map(|node| {
+        let (name, is_parameter) = node.step.any().downcast_ref::<Secret>()?.name();
+        let name = known_text(name.raw(), &plan.values).filter(|name| !name.starts_with("arn:"))?;
+        // What follows a colon is the version of a parameter.
+        let of_parameter = |name: &str| format!("/{}", name.trim_start_matches('/').split(':').next().unwrap_or_default());
+        Some(ReadSecret { key: node.address.key().to_owned(), name: if is_parameter { of_parameter(&name) } else { name } })
+    });
+    read.collect()
 }
 
 /// Reads a cron expression of five fields.

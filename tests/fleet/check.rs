@@ -90,10 +90,14 @@ const FLEET: &str = "version: 1\napplication: shop\nreleases: s3://shop-releases
                      image: ami-0123456789abcdef0\n    network: { vpc: vpc-0a1b2c3d, subnets: [subnet-0a1b2c3d, subnet-0e4f5a6b] }\n    \
                      document: boot.yaml\n    instances: { types: [m7g.large] }\n";
 
-/// Checks a fleet.yaml and a boot document in a directory of their own.
 fn checked(more: &str, document: &str) -> Ran {
+    checked_as(&format!("{FLEET}{more}"), document)
+}
+
+/// Checks a fleet.yaml and a boot document in a directory of their own.
+fn checked_as(fleet: &str, document: &str) -> Ran {
     let directory = tempfile::tempdir().unwrap();
-    write(&directory.path().join("fleet.yaml"), &format!("{FLEET}{more}"));
+    write(&directory.path().join("fleet.yaml"), fleet);
     write(&directory.path().join("boot.yaml"), document);
     fleet_in(directory.path(), ["check"])
 }
@@ -153,4 +157,49 @@ fn paths_begin_at_the_directory_of_fleet_yaml() {
     write(&directory.path().join("app/boot.yaml"), DOCUMENT);
     fleet_in(directory.path(), ["--file", "app/fleet.yaml", "check"]).exits(0);
     assert!(tests().is_dir());
+}
+
+/// Messages that take longer than the template's default: its drain gets as long.
+#[test]
+fn a_drain_that_the_template_makes_long_enough_is_no_warning() {
+    let jobs = FLEET.replace("  prod:\n    tier: web", "  jobs:\n    tier: worker");
+    let document = "version: 1\nworkers: { a: { queue: a, to: http://127.0.0.1:5000, max_duration: 6h } }\n";
+    let ran = checked_as(&jobs, document).exits(0);
+    assert!(!ran.stdout.contains("warning"), "{ran}");
+}
+
+#[test]
+fn periodic_tasks_of_no_instance_are_warned_of() {
+    let jobs =
+        FLEET.replace("  prod:\n    tier: web", "  jobs:\n    tier: worker").replace("types: [m7g.large]", "types: [m7g.large], min: 0");
+    let fleet = format!("{jobs}    schedule: [{{ cron: \"0 2 * * *\", min: 1 }}, {{ cron: \"0 4 * * *\", min: 0 }}]\n");
+    let document = "version: 1\nworkers: { a: { queue: a, to: http://127.0.0.1:5000, cron: [{ name: nightly, schedule: \"30 2 * * *\", path: /x }] } }\n";
+    let ran = checked_as(&fleet, document).exits(0);
+    for place in ["fleet.yaml:10:", "fleet.yaml:11:"] {
+        assert!(ran.stdout.contains(place) && ran.stdout.contains("warning: the periodic tasks of workers.a launch no instance"), "{ran}");
+    }
+    assert_eq!(ran.stdout.matches("launch no instance").count(), 2, "{ran}");
+}
+
+/// Until the templates carry it, another policy stands in for it, which must not bring a rule of its own.
+#[test]
+fn splitting_traffic_asks_no_room_of_a_group() {
+    let fleet = FLEET.replace("types: [m7g.large]", "types: [m7g.large], min: 4, max: 4");
+    checked_as(&format!("{fleet}    deployment: {{ policy: traffic_splitting }}\n"), DOCUMENT).exits(0);
+}
+
+/// The role of the instances reads what `secrets` lists, and nothing else.
+#[test]
+fn secrets_that_the_document_reads_beside_the_list_are_warned_of() {
+    let document = "version: 1\nsecrets:\n  a: { secrets_manager: \"{{values.environment}}/shop/a\" }\n  b: { secrets_manager: stage/b }\n  \
+                    c: { parameter: \"/prod/shop/c:3\" }\n  d: { parameters_under: /prod/shop/flags/ }\n  e: { parameter: token }\n  \
+                    f: { secrets_manager: \"{{instance.region}}/f\" }\n";
+    let listed = "    secrets: [prod/shop/*, /prod/shop/c, /prod/shop/flags/*]\n";
+    let ran = checked(listed, document).exits(0);
+    let named = |name: &str| ran.stdout.contains(&format!("reads `{name}`, which `secrets` of prod does not list"));
+    assert!(named("stage/b") && named("/token"), "{ran}");
+    assert_eq!(ran.stdout.matches("warning: ").count(), 2, "{ran}");
+    assert!(ran.stdout.contains("fleet.yaml:11:5: warning: secrets.b of the document"), "{ran}");
+    let ran = checked("", document).exits(0);
+    assert_eq!(ran.stdout.matches("fleet.yaml:5:3: warning: ").count(), 5, "{ran}");
 }

@@ -183,6 +183,14 @@ def test_what_is_not_there(app):
     assert app("release", "app", "--name", "v1", "--file", "other.yaml").code == USAGE
 
 
+def test_an_archive_is_a_file(app):
+    os.mkfifo(app.directory / "pipe")
+    for path in ("pipe", "/dev/null"):
+        result = app("release", path, "--name", "v1")
+        assert result.code == USAGE and "is neither a directory nor a file" in result.stderr and "hint: write the archive to a file" in result.stderr, result
+    assert app.aws.count() == 0
+
+
 # Killed, answered by nobody, raced.
 
 

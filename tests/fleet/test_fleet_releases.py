@@ -93,3 +93,12 @@ def test_prune_killed_in_the_middle_goes_on(four):
     assert v1["state"] == "unfinished"
     # What is not described is left alone for a day: it may be an upload.
     assert four("releases", "prune", "--keep", "3", "--yes", "--json").json == {"removed": []}
+
+
+def test_prune_tells_what_it_removed_before_something_went_wrong(four):
+    denied = {"type": "AccessDenied", "message": "Access Denied", "status": 403}
+    four.aws.fault("error", operation=DELETE_V1, containing="v2.json", **denied)
+    result = four("releases", "prune", "--keep", "2", "--yes", "--json")
+    assert result.code == FAILED and result.json == {"removed": ["v1"]} and "PrunerArns" in result.stderr, result
+    four.aws.recover()
+    assert names(four) == ["v4", "v3", "v2"]

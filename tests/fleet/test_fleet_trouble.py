@@ -78,23 +78,31 @@ def test_nobody_answers(app):
     assert result.code == UNREACHABLE and "AWS gave no answer" in result.stderr, result
 
 
+@pytest.mark.parametrize("verb", [("release", "app", "--name", "v1"), ("releases",), ("releases", "prune", "--yes"), ("config", "prod"), ("render", "prod")])
 @pytest.mark.parametrize(
-    "content, says",
+    "right, wrong, says",
     [
-        ("application: shop\n", "missing field `releases`"),
-        ("application: Shop\nreleases: s3://shop-releases/\n", "is not the name of an application"),
-        ("application: shop\nreleases: shop-releases\n", "is not a location such as s3://BUCKET/"),
-        ("application: [\n", "fleet.yaml is wrong"),
+        ("releases: s3://shop-releases/\n", "", "fleet.yaml:1:1: `releases` is missing"),
+        ("application: shop", "application: Shop", "fleet.yaml:2:14: `Shop` is not a name"),
+        ("s3://shop-releases/", "shop-releases", "fleet.yaml:3:11: `shop-releases` is not a place in S3"),
+        ("s3://shop-releases/", "s3://shop-releases", "fleet.yaml:3:11: `s3://shop-releases` does not end with a slash"),
+        ("version: 1", "version: [", "fleet.yaml:"),
+        ("releases:", "release:", "fleet.yaml:3:1: unknown key `release`"),
+        ("    tier: web", "    teir: web", "fleet.yaml:6:5: unknown key `teir`"),
+        ("    document", "    min: 1\n    document", "fleet.yaml:9:5: unknown key `min`"),
     ],
 )
-def test_a_wrong_fleet_yaml(app, content, says):
-    app.write("fleet.yaml", content)
-    result = release(app)
-    assert result.code == BAD_FLEET and says in result.stderr, result
+def test_a_wrong_fleet_yaml_is_told_by_every_verb(app, verb, right, wrong, says):
+    content = (app.directory / "fleet.yaml").read_text()
+    assert right in content
+    app.write("fleet.yaml", content.replace(right, wrong, 1))
+    result = app(*verb)
+    assert result.code == BAD_FLEET and says in result.stderr and "hint: " in result.stderr and result.stdout == "", result
+    assert app.aws.count() == 0
 
 
 def test_a_prefix_is_kept(tmp_path, aws):
-    fleet = Fleet(tmp_path, aws, f"s3://{BUCKET}/deep/down").bucket()
+    fleet = Fleet(tmp_path, aws, f"s3://{BUCKET}/deep/down/").bucket()
     fleet.write("app/Procfile", "web: x\n")
     assert release(fleet).code == DONE
     assert fleet.keys() == ["deep/down/shop/releases/v1.json", "deep/down/shop/releases/v1.tar.zst"]

@@ -22,6 +22,19 @@ BUILDS = ("target/release/ingot-fleet", "target/debug/ingot-fleet")
 BUCKET = "shop-releases"
 PATIENCE = 120
 
+# Complete; the document is read by `check`, `render` and `config` alone.
+FLEET = """version: 1
+application: shop
+releases: {releases}
+environments:
+  prod:
+    tier: web
+    image: ami-0123456789abcdef0
+    network: {{ vpc: vpc-0a1b2c3d, subnets: [subnet-0a1b2c3d, subnet-0e4f5a6b] }}
+    document: boot.yaml
+    instances: {{ types: [m7g.large] }}
+"""
+
 
 def binary() -> Path | None:
     """The binary under test: $INGOT_FLEET, or the first build there is."""
@@ -66,7 +79,7 @@ class Fleet:
             "GIT_CEILING_DIRECTORIES": str(directory),
         }
         self.s3 = aws.client("s3")
-        self.write("fleet.yaml", f"version: 1\napplication: shop\nreleases: {releases}\nenvironments: {{}}\n")
+        self.write("fleet.yaml", FLEET.format(releases=releases))
 
     def bucket(self) -> "Fleet":
         self.s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": REGION})

@@ -22,13 +22,8 @@ pub(crate) fn merged(layers: Layers) -> Option<Node> {
 }
 
 /// A document that means the same, with a comment behind each key: the file and the line where it was written last.
-pub fn yaml(document: &Node) -> String {
-    let mut lines = vec![("#ingot".to_owned(), None)];
-    if let Value::Map(entries) = &document.value {
-        for (key, node) in entries {
-            entry(&scalar(&key.name), &key.place, node, "", &mut lines);
-        }
-    }
+pub(crate) fn yaml(document: &Node) -> String {
+    let lines = lines(document);
     let width = |line: &str| line.chars().count();
     let widest = lines.iter().filter(|(_, place)| place.is_some()).map(|(line, _)| width(line)).filter(|width| *width <= 60).max();
     let mut out = String::new();
@@ -39,6 +34,22 @@ pub fn yaml(document: &Node) -> String {
         };
     }
     out
+}
+
+/// The same without comments: wherever the keys were written, it is the same text.
+pub fn bare_yaml(document: &Node) -> String {
+    lines(document).into_iter().map(|(line, _)| line + "\n").collect()
+}
+
+/// Every line of a document.
+fn lines(document: &Node) -> Lines {
+    let mut lines = vec![("#ingot".to_owned(), None)];
+    if let Value::Map(entries) = &document.value {
+        for (key, node) in entries {
+            entry(&scalar(&key.name), &key.place, node, "", &mut lines);
+        }
+    }
+    lines
 }
 
 /// The document as JSON has it.

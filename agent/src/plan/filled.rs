@@ -51,6 +51,13 @@ fn has_template(node: &Node) -> bool {
     }
 }
 
+/// A text with the values in it that are known without an instance. `None` if it needs anything else.
+pub(crate) fn known_text(text: &str, values: &Values) -> Option<String> {
+    let (known, template) = (Known::of(values)?, Template::parse(text).ok()?);
+    let is_known = template.references().iter().all(|reference| known.has(reference));
+    is_known.then(|| template.render(&known.scope).ok())?.map(|text| text.expose().to_owned())
+}
+
 /// What a document knows without an instance.
 struct Known<'a> {
     values: Json,

@@ -75,6 +75,13 @@ impl Source {
     }
 }
 
+impl Secret {
+    /// Its name in AWS, and whether that is of a parameter.
+    pub(crate) fn name(&self) -> (&Text, bool) {
+        (self.source.name(), !matches!(self.source, Source::SecretsManager { .. }))
+    }
+}
+
 /// A value from Secrets Manager or SSM Parameter Store.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -3,6 +3,7 @@
 //! `deployments/N.json` is made only where there is none, and N only where N-1 has ended: whoever makes it is the one that
 //! deploys. Answers get lost, so whoever is refused reads back whether the record is its own.
 
+use ingot::desk::LARGEST_DOCUMENT;
 use jiff::Timestamp;
 
 use super::objects::{Condition, Object, Objects, Put};
@@ -12,9 +13,6 @@ use crate::digest::Sha256;
 use crate::exit::Exit;
 use crate::failure::{Failure, chain};
 use crate::place::Place;
-
-/// The largest document that instances read, in bytes.
-const LARGEST_DOCUMENT: usize = 16 << 20;
 
 /// The records of one environment.
 #[derive(Debug)]
@@ -153,7 +151,7 @@ impl<O: Objects> Records<'_, O> {
 
     /// Keeps a boot document under its digest, once.
     pub(crate) async fn keep_document(&self, content: &[u8]) -> Result<Document, Failure> {
-        if content.len() > LARGEST_DOCUMENT {
+        if content.len() as u64 > LARGEST_DOCUMENT {
             let message = format!(
                 "the document of {} has {} bytes, more than the {LARGEST_DOCUMENT} that instances read",
                 self.environment,
@@ -162,7 +160,7 @@ impl<O: Objects> Records<'_, O> {
             return Err(Failure::new(Exit::Document, message).hint("take content out of it: into the release, the image, or secrets"));
         }
         let sha256 = Sha256::of(content);
-        let key = format!("{}{}/documents/{sha256}.yaml", self.place.environments(), self.environment);
+        let key = self.place.document(self.environment, sha256);
         // Refused: it is there, by its name the same.
         self.objects.put(&key, content.to_vec(), Condition::Absent).await?;
         Ok(Document { key, sha256 })

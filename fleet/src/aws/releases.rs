@@ -156,6 +156,11 @@ async fn describe(objects: &impl Objects, place: &Place, name: &Name) -> Result<
     })
 }
 
+/// Whether there is a description by now.
+pub(crate) async fn is_described(objects: &impl Objects, place: &Place, name: &Name) -> Result<bool, Failure> {
+    Ok(objects.get(&manifest_key(place, name)).await?.is_some())
+}
+
 impl Found {
     /// When it was made, as far as that is known.
     pub(crate) fn at(&self) -> Timestamp {

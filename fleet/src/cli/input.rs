@@ -8,6 +8,7 @@ use crate::cli::output::talk;
 use crate::exit::Exit;
 use crate::files;
 use crate::fleet::{self, Environment, Fleet, Read};
+use crate::place::Place;
 
 /// A larger fleet.yaml is none.
 const LARGEST: u64 = 4 << 20;
@@ -34,6 +35,11 @@ pub(super) fn sound(file: &Path) -> Result<Read, Exit> {
         return Err(Exit::Document);
     }
     Ok(Read { fleet, sources, mistakes })
+}
+
+/// Where releases and records are, by a fleet.yaml without mistakes.
+pub(super) fn place(file: &Path) -> Result<Place, Exit> {
+    Ok(sound(file)?.fleet.place())
 }
 
 /// The directory that the paths in it begin at.

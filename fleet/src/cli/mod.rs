@@ -66,8 +66,14 @@ pub(crate) fn run() -> Exit {
             Command::Check => check::run(&cli.file, cli.json).await,
             Command::Render(args) => render::run(&args, &cli.file, cli.json).await,
             Command::Config(args) => config::run(&args, &cli.file, cli.json),
-            Command::Release(args) => ended(release::run(args, &cli.file, cli.json).await),
-            Command::Releases(args) => ended(releases::run(args, &cli.file, cli.json).await),
+            Command::Release(args) => match input::place(&cli.file) {
+                Ok(place) => ended(release::run(args, &place, cli.json).await),
+                Err(exit) => exit,
+            },
+            Command::Releases(args) => match input::place(&cli.file) {
+                Ok(place) => ended(releases::run(args, &place, cli.json).await),
+                Err(exit) => exit,
+            },
             Command::Schema => generate::schema(),
             Command::Completions(args) => generate::completions(&args, Cli::command()),
             Command::Man => generate::man(Cli::command()),

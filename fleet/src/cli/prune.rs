@@ -1,7 +1,6 @@
 //! `ingot-fleet releases prune`: old releases go, never one that an environment may still need.
 
 use std::io::IsTerminal as _;
-use std::path::Path;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -10,11 +9,12 @@ use super::output::{data, json, talk};
 use super::progress::size;
 use super::uses::{Use, uses, uses_of};
 use crate::aws::Aws;
+use crate::aws::objects::Objects;
 use crate::aws::releases::{self, Described, Found};
 use crate::aws::s3::Bucket;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::place;
+use crate::place::Place;
 
 /// Remove old releases that no environment uses
 ///
@@ -35,12 +35,11 @@ pub(super) struct Args {
 /// An upload may go on for so long.
 const GIVEN_UP: SignedDuration = SignedDuration::from_hours(24);
 
-pub(super) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let place = place::of_fleet(file)?;
+pub(super) async fn run(args: &Args, place: &Place, as_json: bool) -> Result<(), Failure> {
     let aws = Aws::connect().await?;
     let bucket = Bucket::new(&aws, &place.bucket);
-    let found = releases::list(&bucket, &place).await?;
-    let doomed = doomed(&found, &in_use(&bucket, &place).await?, args.keep, Timestamp::now());
+    let found = releases::list(&bucket, place).await?;
+    let doomed = doomed(&found, &in_use(&bucket, place).await?, args.keep, Timestamp::now());
     if doomed.is_empty() {
         talk("nothing to remove");
         told(&[], as_json);
@@ -48,23 +47,33 @@ pub(super) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     }
     confirm(&doomed, args.yes)?;
     let mut removed = Vec::new();
-    for one in doomed {
-        // A deployment may have begun while somebody thought about it.
-        if let Some(one) = uses_of(&in_use(&bucket, &place).await?, one).first() {
+    let ended = remove(&doomed, (&bucket, place), &mut removed).await;
+    // Also what was removed before something went wrong.
+    told(&removed, as_json);
+    ended
+}
+
+/// Removes one after the other, unless what is known of it has changed while somebody thought about it.
+async fn remove<'a>(doomed: &[&'a Found], (objects, place): (&impl Objects, &Place), removed: &mut Vec<&'a Found>) -> Result<(), Failure> {
+    for &one in doomed {
+        if let Some(one) = uses_of(&in_use(objects, place).await?, one).first() {
             talk(&format!("kept {}, which {} uses now", one.release.name, one.environment));
             continue;
         }
-        releases::remove(&bucket, &place, &one.name).await?;
+        if one.described == Described::NotYet && releases::is_described(objects, place, &one.name).await? {
+            talk(&format!("kept {}, whose upload went on", one.name));
+            continue;
+        }
+        releases::remove(objects, place, &one.name).await?;
         talk(&format!("removed {}", one.name));
         removed.push(one);
     }
-    told(&removed, as_json);
     Ok(())
 }
 
 /// What the environments use. Where that is not known of one, nothing is removed.
-async fn in_use(bucket: &Bucket, place: &place::Place) -> Result<Vec<Use>, Failure> {
-    let (uses, unread) = uses(bucket, place).await?;
+async fn in_use(objects: &impl Objects, place: &Place) -> Result<Vec<Use>, Failure> {
+    let (uses, unread) = uses(objects, place).await?;
     match unread.into_iter().next() {
         Some(failure) => Err(failure),
         None => Ok(uses),
@@ -126,6 +135,7 @@ fn told(removed: &[&Found], as_json: bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::fake::Directory;
     use crate::deployment::history::Role;
     use crate::deployment::record::Release;
     use crate::digest::Sha256;
@@ -169,5 +179,23 @@ mod tests {
         assert_eq!(names(&all, &["old"], 0), [""; 0]);
         let odd = Found { described: Described::Badly("newer".into()), ..found("odd", "2020-01-01T00:00:00Z", true) };
         assert_eq!(names(&[odd], &[], 0), [""; 0], "it may be a newer ingot-fleet's");
+    }
+
+    #[test]
+    fn an_upload_that_went_on_meanwhile_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let objects = Directory::new(root.path());
+        let old = found("v1", "2026-11-29T11:00:00Z", false);
+        let removed = || {
+            let (mut removed, doomed, place) = (Vec::new(), [&old], Place::of_shop());
+            let work = remove(&doomed, (&objects, &place), &mut removed);
+            tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(work).unwrap();
+            removed.len()
+        };
+        objects.place("shop/releases/v1.tar.zst", b"one");
+        objects.place("shop/releases/v1.json", b"{}");
+        assert_eq!((removed(), objects.keys().len()), (0, 2));
+        std::fs::remove_file(root.path().join("shop/releases/v1.json")).unwrap();
+        assert_eq!((removed(), objects.keys().len()), (1, 0));
     }
 }

@@ -13,7 +13,7 @@ use crate::aws::releases::{self, Published};
 use crate::aws::s3::Bucket;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::place::{self, Place};
+use crate::place::Place;
 use crate::release::content::Content;
 use crate::release::manifest::{Maker, Manifest};
 use crate::release::name::Name;
@@ -45,8 +45,7 @@ struct Prepared {
     revision: Option<Found>,
 }
 
-pub(crate) async fn run(args: Args, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let place = place::of_fleet(file)?;
+pub(crate) async fn run(args: Args, place: &Place, as_json: bool) -> Result<(), Failure> {
     let prepared = prepare(&args)?;
     let aws = Aws::connect().await?;
     let by = aws.caller().await?;
@@ -57,9 +56,9 @@ pub(crate) async fn run(args: Args, file: &Path, as_json: bool) -> Result<(), Fa
     manifest.revision = revision.map(|found| found.revision);
     let progress = bar("uploading", content.bytes);
     let published =
-        releases::publish(&Bucket::new(&aws, &place.bucket), &place, manifest, &content, &|bytes| progress.set_position(bytes)).await;
+        releases::publish(&Bucket::new(&aws, &place.bucket), place, manifest, &content, &|bytes| progress.set_position(bytes)).await;
     progress.finish_and_clear();
-    told(&place, published?, as_json)
+    told(place, published?, as_json)
 }
 
 /// Packs or opens, and names what is to be released.
@@ -68,6 +67,10 @@ fn prepare(args: &Args) -> Result<Prepared, Failure> {
         Failure::new(Exit::Usage, format!("cannot read {}", args.from.display())).because(&error).hint("name a directory or an archive")
     })?;
     let is_directory = found.is_dir();
+    if !is_directory && !found.is_file() {
+        let message = format!("{} is neither a directory nor a file", args.from.display());
+        return Err(Failure::new(Exit::Usage, message).hint("write the archive to a file, and release that"));
+    }
     let revision = revision_of(&args.from, is_directory);
     let mut file = match is_directory {
         true => packed(&args.from, revision.as_ref().ok())?,

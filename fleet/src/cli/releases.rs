@@ -1,7 +1,5 @@
 //! `ingot-fleet releases`: what there is, and which environment uses what.
 
-use std::path::Path;
-
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
@@ -13,7 +11,7 @@ use crate::aws::Aws;
 use crate::aws::releases::{self, Described, Found};
 use crate::aws::s3::Bucket;
 use crate::failure::Failure;
-use crate::place::{self, Place};
+use crate::place::Place;
 
 /// List the releases of the application, the newest first, or remove old ones
 ///
@@ -29,20 +27,19 @@ enum Command {
     Prune(prune::Args),
 }
 
-pub(crate) async fn run(args: Args, file: &Path, as_json: bool) -> Result<(), Failure> {
+pub(crate) async fn run(args: Args, place: &Place, as_json: bool) -> Result<(), Failure> {
     if let Some(Command::Prune(args)) = args.command {
-        return prune::run(&args, file, as_json).await;
+        return prune::run(&args, place, as_json).await;
     }
-    let place = place::of_fleet(file)?;
     let aws = Aws::connect().await?;
     let bucket = Bucket::new(&aws, &place.bucket);
-    let found = releases::list(&bucket, &place).await?;
-    let (uses, unread) = uses(&bucket, &place).await?;
+    let found = releases::list(&bucket, place).await?;
+    let (uses, unread) = uses(&bucket, place).await?;
     for failure in &unread {
         talk(&format!("warning: {failure}"));
     }
     match as_json {
-        true => json(&listed(&found, &uses, &place, unread.is_empty())),
+        true => json(&listed(&found, &uses, place, unread.is_empty())),
         false if found.is_empty() => {
             talk(&format!("{} has no releases at {}", place.application, place.url(&place.releases())));
         }

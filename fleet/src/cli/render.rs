@@ -8,7 +8,6 @@ use serde_json::{Map, Value as Json, json};
 use crate::cli::input;
 use crate::cli::output::{self, data, talk};
 use crate::exit::Exit;
-use crate::fleet::Fleet;
 use crate::stack::{self, Given, Stack};
 
 /// Show what an environment comes to: parameters of its stack, boot document, user data
@@ -40,8 +39,8 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Exit {
             return Exit::Document;
         }
     };
-    let Fleet { application, releases, .. } = &read.fleet;
-    let place = format!("{releases}{application}/environments/{}/documents/{}.yaml", args.environment, stack.document.sha256);
+    let place = read.fleet.place();
+    let place = place.url(&place.document(&args.environment, &stack.document.sha256));
     if as_json {
         output::json(&document(&stack, &place));
     } else {

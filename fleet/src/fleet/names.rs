@@ -1,7 +1,5 @@
 //! Names of applications and environments, and where releases are.
 
-use std::fmt;
-
 use ingot::desk::Objection;
 
 use crate::fleet::words::has_form;
@@ -17,6 +15,14 @@ pub(super) fn check(name: &str) -> Result<(), Objection> {
     match has_form(name, "[a-z]([a-z0-9-]{0,29}[a-z0-9])?") {
         true => Ok(()),
         false => Err(Objection::new(format!("`{name}` is not a name that CloudFormation and load balancers take"), hint)),
+    }
+}
+
+/// Checks the name of an application, as the templates take it: keys of the bucket have `environments` behind it.
+pub(super) fn check_application(name: &str) -> Result<(), Objection> {
+    match name {
+        "environments" => Err(Objection::new("an application cannot be called `environments`", "give it another name")),
+        name => check(name),
     }
 }
 
@@ -71,20 +77,16 @@ impl Releases {
     }
 }
 
-impl fmt::Display for Releases {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3://{}/{}", self.bucket, self.prefix)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn buckets_are_named_as_s3_names_them() {
-        for text in ["s3://shop-releases/", "s3://acme.releases/team/shop/"] {
-            assert_eq!(Releases::parse(text).unwrap().to_string(), text);
+        for (text, bucket, prefix) in
+            [("s3://shop-releases/", "shop-releases", ""), ("s3://acme.releases/team/shop/", "acme.releases", "team/shop/")]
+        {
+            assert_eq!(Releases::parse(text).unwrap(), Releases { bucket: bucket.into(), prefix: prefix.into() });
         }
         for text in [
             "shop",

@@ -59,7 +59,7 @@ impl Read {
         }
         let application = self.text(root, "application", "add `application: NAME`").map(|(name, node)| (name.to_owned(), node));
         if let Some((name, node)) = application
-            && self.note(node, names::check(&name)).is_some()
+            && self.note(node, names::check_application(&name)).is_some()
         {
             self.fleet.application = name;
         }
@@ -119,17 +119,23 @@ impl Read {
         }
     }
 
-    /// The settings without those that cannot be read, and where these stand.
-    fn decoded(&mut self, node: &Node) -> (Option<Settings>, Vec<Place>) {
+    fn decoded(&mut self, node: &Node) -> Decoded {
         let mut found = Vec::new();
-        if let Some(settings) = desk::decode(node, &mut found) {
-            return (Some(settings), Vec::new());
+        let settings = desk::decode(node, &mut found);
+        if settings.is_some() {
+            return Decoded { settings, broken: Vec::new(), read: node.clone() };
         }
-        let broken: Vec<Place> = found.iter().filter_map(|mistake| mistake.place.clone()).collect();
+        let places = |mistakes: &[Mistake]| -> Vec<Place> { mistakes.iter().filter_map(|mistake| mistake.place.clone()).collect() };
+        let (mut read, mut again) = (node.clone(), Vec::new());
+        let broken = places(&found);
+        without(&mut read, &broken, false);
         self.mistakes.append(&mut found);
-        let mut rest = node.clone();
-        without(&mut rest, &broken);
-        (desk::decode(&rest, &mut Vec::new()), broken)
+        // What is still wrong lacks something, or all of it is.
+        let settings = desk::decode(&read, &mut again).or_else(|| {
+            without(&mut read, &places(&again), true);
+            desk::decode(&read, &mut Vec::new())
+        });
+        Decoded { settings, broken, read }
     }
 
     fn environment(&mut self, (key, own): (&Key, &Node), defaults: Option<&Node>, is_sound: bool) {
@@ -153,7 +159,7 @@ impl Read {
         if let Some(tier) = tier {
             self.mistakes.extend(applies::keep_what_applies(&mut node, own, tier, mode));
         }
-        let (settings, broken) = self.decoded(&node);
+        let Decoded { settings, broken, read } = self.decoded(&node);
         let Some((mut settings, tier)) = settings.zip(tier) else {
             if node.get("tier").is_none() {
                 let message = format!("`tier` is missing in {}", key.name);
@@ -161,13 +167,22 @@ impl Read {
             }
             return;
         };
-        let mut site = Site { tier, mode, key, node: &node, broken: &broken, mistakes: Vec::new() };
+        let mut site = Site { tier, mode, key, node: &node, read: &read, broken: &broken, mistakes: Vec::new() };
         settings.check(&mut site);
         self.mistakes.extend(site.mistakes);
         settings.complete(tier, mode);
         let is_sound = is_sound && self.mistakes.len() == before;
         self.fleet.environments.push(Environment { key: key.clone(), name, tier, mode, settings, node, own: own.clone(), is_sound });
     }
+}
+
+/// What could be read of an environment.
+struct Decoded {
+    settings: Option<Settings>,
+    /// Where values stand that could not be read.
+    broken: Vec<Place>,
+    /// The environment without these.
+    read: Node,
 }
 
 /// Takes out what `null` has removed, also where there was nothing to remove, and the second of equal keys, which have
@@ -179,16 +194,20 @@ fn tidy(node: &mut Node) {
     entries.iter_mut().for_each(|(_, node)| tidy(node));
 }
 
-/// Takes out what stands at these places.
-fn without(node: &mut Node, places: &[Place]) {
+/// Takes out what stands at these places. A map begins where its first key does: it goes as a whole only if `whole` says so.
+fn without(node: &mut Node, places: &[Place], whole: bool) {
+    let stays = |node: &Node| {
+        let begins_with_a_key = matches!(&node.value, Value::Map(entries) if entries.iter().any(|(key, _)| key.place == node.place));
+        !places.contains(&node.place) || begins_with_a_key && !whole
+    };
     match &mut node.value {
         Value::Map(entries) => {
-            entries.retain(|(key, node)| !places.contains(&key.place) && !places.contains(&node.place));
-            entries.iter_mut().for_each(|(_, node)| without(node, places));
+            entries.retain(|(key, node)| !places.contains(&key.place) && stays(node));
+            entries.iter_mut().for_each(|(_, node)| without(node, places, whole));
         }
         Value::Sequence(items) => {
-            items.retain(|node| !places.contains(&node.place));
-            items.iter_mut().for_each(|node| without(node, places));
+            items.retain(stays);
+            items.iter_mut().for_each(|node| without(node, places, whole));
         }
         _ => {}
     }

@@ -36,6 +36,8 @@ pub(crate) struct Site<'a> {
     pub(crate) key: &'a Key,
     /// `defaults:` and the environment, merged.
     pub(crate) node: &'a Node,
+    /// What of that could be read: items of lists are counted in it.
+    pub(crate) read: &'a Node,
     /// Where values stand that could not be read: what is left of the settings is checked all the same.
     pub(crate) broken: &'a [Place],
     pub(crate) mistakes: Vec<Mistake>,
@@ -54,7 +56,7 @@ impl Site<'_> {
 
     /// A mistake in the value of a setting, such as `instances.min`; of the map that it is missing in, if it is.
     pub(crate) fn wrong(&mut self, path: &str, message: impl Into<String>, hint: impl Into<String>) {
-        let place = place(self.node, path).unwrap_or(&self.key.place).clone();
+        let place = place(self.read, path).unwrap_or(&self.key.place).clone();
         self.mistakes.push(Mistake::at(&place, message, hint));
     }
 
@@ -64,20 +66,29 @@ impl Site<'_> {
 
     /// A mistake in the name of a setting.
     pub(crate) fn wrong_key(&mut self, path: &str, message: impl Into<String>, hint: impl Into<String>) {
-        let place = key_place(self.node, path).unwrap_or(&self.key.place).clone();
+        let place = key_place(self.read, path).unwrap_or(&self.key.place).clone();
         self.mistakes.push(Mistake::at(&place, message, hint));
     }
 
-    /// Whether a setting is there and could not be read, or a part of it: what follows from that is no mistake of its
-    /// own.
+    /// Whether a setting is there and could not be read, or a part of it, or what it is part of: what follows from that is
+    /// no mistake of its own.
     pub(crate) fn is_broken(&self, path: &str) -> bool {
         let Walk { node, key, rest } = walk(self.node, path);
-        rest.is_empty() && (key.is_some_and(|place| self.broken.contains(place)) || holds(node, self.broken))
+        match rest {
+            "" => key.is_some_and(|place| self.broken.contains(place)) || holds(node, self.broken),
+            // A map without it is one that could be read.
+            _ => !matches!(node.value, Value::Map(_)) && self.broken.contains(&node.place),
+        }
+    }
+
+    /// Whether all of these are not broken.
+    pub(crate) fn is_readable(&self, paths: &[&str]) -> bool {
+        !paths.iter().any(|path| self.is_broken(path))
     }
 
     pub(crate) fn missing(&mut self, path: &str, hint: impl Into<String>) {
         let is_empty = |node: &Node| matches!(&node.value, Value::Sequence(items) if items.is_empty());
-        if node(self.node, path).is_some_and(|node| !is_empty(node)) {
+        if node(self.node, path).is_some_and(|node| !is_empty(node)) || self.is_broken(path) {
             return;
         }
         let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);

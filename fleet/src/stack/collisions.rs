@@ -3,11 +3,7 @@
 //! User data is on top of the document, so what both say would be lost without a word. Fields that the template leaves
 //! out, such as `logs` of `signals.evidence`, are the document's.
 
-use std::time::Duration;
-
-use ingot::desk::{Key, Mistake, Node, TimeLimit, Value};
-
-use crate::fleet::{Environment, Site};
+use ingot::desk::{Key, Mistake, Node, Value};
 
 /// The mistakes of a document, all layers merged, to which the template adds `added`.
 pub(super) fn find(document: &Node, added: &Node) -> Vec<Mistake> {
@@ -18,7 +14,7 @@ pub(super) fn find(document: &Node, added: &Node) -> Vec<Mistake> {
     mistakes
 }
 
-fn entries(node: &Node) -> &[(Key, Node)] {
+pub(super) fn entries(node: &Node) -> &[(Key, Node)] {
     match &node.value {
         Value::Map(entries) => entries,
         _ => &[],
@@ -67,19 +63,5 @@ fn second_signals(document: &Node, added: &Node, mistakes: &mut Vec<Mistake>) {
         };
         let message = format!("`signals.{}` tells {who}, as `signals.{name}` of the template does", key.name);
         mistakes.push(Mistake::at(&key.place, message, format!("remove it; fields such as `timeout` may be given to `signals.{name}`")));
-    }
-}
-
-/// Holds the queue's visibility to that of the document's workers: a message must not come back while it is handled.
-pub(super) fn check_queue(document: &Node, environment: &Environment, site: &mut Site<'_>) {
-    let Some(visibility) = environment.settings.queue.visibility.map(|length| Duration::from_secs(length.0)) else { return };
-    for (key, worker) in document.get("workers").into_iter().flat_map(entries) {
-        let Some(Value::String(text)) = worker.get("visibility").map(|node| &node.value) else { continue };
-        if let Ok(TimeLimit(of_worker)) = text.parse()
-            && of_worker > visibility
-        {
-            let message = format!("the queue hides messages for less than `visibility: {text}` of workers.{}", key.name);
-            site.wrong("queue.visibility", message, format!("write `visibility: {text}` or more in `queue:`"));
-        }
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn check(template: &Template, parameters: &[Parameter], chosen: &Chos
         }
         for assertion in rule["Assertions"].as_array().into_iter().flatten().filter(|one| !chosen.decides(&one["Assert"])) {
             let says = assertion["AssertDescription"].as_str().unwrap_or_default();
-            site.wrong("", format!("the template refuses this environment: {says}"), "change what this names");
+            site.wrong_key("", format!("the template refuses this environment: {says}"), "change what this names");
         }
     }
 }

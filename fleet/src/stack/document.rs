@@ -1,9 +1,8 @@
 //! The boot document of an environment: its file, the layers of the image, and the properties of fleet.yaml.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use ingot::desk::{self, Key, LARGEST_DOCUMENT, Layer, Node, Place, Value, merge, parse};
+use ingot::desk::{self, Key, LARGEST_DOCUMENT, Layer, Node, Value, merge, parse};
 
 use crate::files;
 use crate::fleet::{Environment, Site};
@@ -126,11 +125,7 @@ fn over(base: &mut Option<Node>, node: Node) {
 /// `properties` as a layer: values, and the environment of each application, where that does not say otherwise.
 fn properties(environment: &Environment, whole: Option<&Node>) -> Node {
     let properties = &environment.settings.properties;
-    let place = |name: &str| {
-        let found = environment.place(&format!("properties.{name}"));
-        // Wherever fleet.yaml lies, the document is the same.
-        Place { file: Arc::from("fleet.yaml"), ..found.clone() }
-    };
+    let place = |name: &str| environment.place(&format!("properties.{name}")).clone();
     let map = |entries: Vec<(&str, Node)>| {
         let at = place("");
         let entries = entries.into_iter().map(|(name, node)| (Key { place: node.place.clone(), name: name.to_owned() }, node));

@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(read.mistakes, []);
         let (template, releases) = (Template::of(Tier::Web), &read.fleet.releases);
         let environment = &read.fleet.environments[0];
-        let known = Known { application: "shop", releases, environment, document: "0", longest: None };
+        let known = Known { application: "shop", releases, environment, document: "0", longest: None, drain: None };
         let chosen = Chosen { template: &template, parameters: BTreeMap::from([("Application", "shop")]), known: &known };
         assert_eq!(chosen.text(&json!({ "Fn::Sub": "${Application} of ${Port}" })), "shop of 80");
         assert_eq!(chosen.text(&json!({ "Fn::Join": ["-", ["a", { "Ref": "Application" }]] })), "a-shop");

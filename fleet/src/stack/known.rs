@@ -18,6 +18,8 @@ pub(crate) struct Known<'a> {
     pub(crate) document: &'a str,
     /// The longest boot of the document, where that is known.
     pub(crate) longest: Option<Duration>,
+    /// How long the messages of its workers may take when an instance leaves, where that is known.
+    pub(crate) drain: Option<Duration>,
 }
 
 impl Known<'_> {

@@ -11,9 +11,11 @@ mod document;
 mod functions;
 mod known;
 mod parameters;
+mod secrets;
 mod standing_in;
 mod template;
 mod uncarried;
+mod workers;
 
 use std::path::Path;
 
@@ -65,25 +67,27 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
         return (None, findings);
     };
     let template = Template::of(environment.tier);
-    let known =
-        Known { application: &fleet.application, releases: &fleet.releases, environment, document: &document.sha256, longest: None };
-    let mut parameters = parameters::of(&known, &template);
-    let user_data = Chosen::of(&template, &parameters, &known).user_data();
-    let whole = document.whole(&layers);
-    let added = user_data_node(environment, &user_data);
-    site.mistakes.extend(collisions::find(&whole, &added));
-    collisions::check_queue(&whole, environment, &mut site);
-    let checked = check(&layers, &document, &added, environment, directory).await;
+    let (application, releases) = (&fleet.application, &fleet.releases);
+    let mut known = Known { application, releases, environment, document: &document.sha256, longest: None, drain: None };
+    let mut made = Made::of(&template, &known);
+    let mut checked = check(&layers, &document, &made.added, environment, directory).await;
     if checked.mistakes.is_empty() {
-        let longest = Some(checked.longest);
-        parameters = parameters::of(&Known { longest, ..known }, &template);
+        known = Known { longest: Some(checked.longest), drain: checked.drain, ..known };
+        let first = std::mem::replace(&mut made, Made::of(&template, &known));
+        if made.user_data != first.user_data {
+            checked = check(&layers, &document, &made.added, environment, directory).await;
+        }
     }
+    let Made { parameters, user_data, added } = made;
+    let whole = document.whole(&layers);
+    site.mistakes.extend(collisions::find(&whole, &added));
+    workers::check_queue(&whole, environment, &mut site);
     if environment.is_sound {
         constraints::check(&template, &parameters, &Chosen::of(&template, &parameters, &known), &mut site);
     }
     if user_data.len() > LARGEST_USER_DATA {
         let message = format!("user data comes to {} bytes, and EC2 takes {LARGEST_USER_DATA}", user_data.len());
-        site.wrong("", message, "shorten the names in it");
+        site.wrong_key("", message, "shorten the names in it");
     }
     // What collides has been told of: the rest would follow from it.
     let collides = !site.mistakes.is_empty();
@@ -92,11 +96,30 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
         .mistakes
         .extend(checked.mistakes.into_iter().filter_map(|mistake| of_documents(mistake, environment, &checked.sources, collides)));
     findings.warnings = checked.warnings;
+    findings.warnings.extend(workers::never_due(&whole, environment));
+    findings.warnings.extend(secrets::unlisted(&checked.secrets, environment));
     findings.sources = checked.sources;
     findings.steps = checked.steps;
     findings.notes.extend(checked.notes.into_iter().map(|note| format!("{}: {note}", environment.key.name)));
     let name = known.stack();
     (Some(Stack { name, template: template.name, parameters, document, user_data }), findings)
+}
+
+/// What a template makes of what is known.
+struct Made {
+    parameters: Vec<Parameter>,
+    user_data: String,
+    /// The user data without the document that it includes.
+    added: Node,
+}
+
+impl Made {
+    fn of(template: &Template, known: &Known<'_>) -> Self {
+        let parameters = parameters::of(known, template);
+        let user_data = Chosen::of(template, &parameters, known).user_data();
+        let added = user_data_node(known.environment, &user_data);
+        Self { parameters, user_data, added }
+    }
 }
 
 /// User data as a tree, without the document that it includes.

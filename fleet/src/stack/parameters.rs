@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::fleet::{Environment, Length, Mode, Policy, Settings};
+use crate::fleet::{Environment, Length, Mode, Policy, Settings, Tier};
 use crate::stack::known::{ACCOUNT, Known, REGION};
 use crate::stack::template::Template;
 
@@ -13,6 +13,19 @@ const DEADLINE: Duration = Duration::from_secs(30 * 60);
 
 /// For the launch of an instance, and for a signal that would come in the last seconds.
 const MARGIN: u64 = 2;
+
+/// What an instance that leaves needs beside the messages in hand: it stops its units, too. In seconds, as in the template.
+const AROUND: u64 = 10 * 60;
+
+/// The longest that a lifecycle hook waits, in seconds, and for how many of its timeouts.
+///
+/// Source: <https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html>
+const LONGEST_HOOK: u64 = 48 * 60 * 60;
+const TIMEOUTS: u64 = 100;
+
+/// What a drain keeps of that for its end, and the shortest timeout, so that a heartbeat or two may be late.
+const AFTERWARDS: u64 = 120;
+const SHORTEST_TIMEOUT: u64 = 120;
 
 /// A value, or who knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,6 +94,7 @@ pub(super) fn of(known: &Known<'_>, template: &Template) -> Vec<Parameter> {
     of_the_network(known, &mut collected);
     let settings = &known.environment.settings;
     of_the_instances(settings, known.environment.mode, &mut collected);
+    of_the_end(known, &mut collected);
     of_the_rights(settings, &mut collected);
     of_the_schedule(settings, &mut collected);
     of_the_data(settings, &mut collected);
@@ -116,8 +130,8 @@ fn of_the_policy(known: &Known<'_>, to: &mut Collected<'_>) {
     let capacity = settings.instances.min(*tier, *mode).max(1);
     let batch = settings.deployment.batch().of(capacity).min(capacity);
     let policy = settings.deployment.policy();
-    // One that the template has: nothing is replaced at creation.
-    to.known("Policy", "deployment.policy", word(if policy == Policy::TrafficSplitting { Policy::RollingWithBatch } else { policy }));
+    // One that the template has, and that asks nothing of the sizes: nothing is replaced at creation.
+    to.known("Policy", "deployment.policy", word(if policy == Policy::TrafficSplitting { Policy::Immutable } else { policy }));
     to.known("Capacity", "instances.min", capacity);
     to.known("BatchSize", "deployment.batch", batch);
     to.known("MinInService", "deployment.batch", capacity - batch);
@@ -160,6 +174,14 @@ fn of_the_instances(settings: &Settings, mode: Mode, to: &mut Collected<'_>) {
     to.known("RequestsPerTarget", "instances.scale_on", scale.requests_per_target.map_or(0, |requests| requests.0));
     to.known("CpuPercent", "instances.scale_on", scale.cpu_percent.map_or(0, |percent| percent.0));
     to.known("MessagesPerInstance", "instances.scale_on", scale.messages_per_instance.map_or(0, |messages| messages.0));
+}
+
+/// How long an instance that leaves may take: that of a worker depends on its document.
+fn of_the_end(known: &Known<'_>, to: &mut Collected<'_>) {
+    let Some(drain) = known.drain.filter(|_| known.environment.tier == Tier::Worker) else { return };
+    let grace = (drain.as_secs() + AROUND).min(LONGEST_HOOK);
+    to.known("Grace", "document", grace);
+    to.known("LeavingTimeout", "document", (grace + AFTERWARDS).div_ceil(TIMEOUTS).max(SHORTEST_TIMEOUT));
 }
 
 /// The names of secrets as ARNs: account and region are those of the deployment.

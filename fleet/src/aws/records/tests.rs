@@ -12,7 +12,7 @@ use crate::deployment::record::tests::{beginner, goal};
 const FAULTS: [Fault; 3] = [Fault::NotSent, Fault::NotAnswered, Fault::SentTwice];
 
 fn place() -> Place {
-    Place::new("shop", "s3://acme-releases/").unwrap()
+    Place::of_shop()
 }
 
 fn run<T>(work: impl Future<Output = T>) -> T {
@@ -171,7 +171,7 @@ fn documents_are_written_once_and_not_too_large() {
     let first = run(records.keep_document(b"a")).unwrap();
     assert_eq!(run(records.keep_document(b"a")).unwrap(), first);
     assert_eq!(objects.keys(), [first.key]);
-    let failure = run(records.keep_document(&vec![b' '; LARGEST_DOCUMENT + 1])).unwrap_err();
+    let failure = run(records.keep_document(&vec![b' '; LARGEST_DOCUMENT as usize + 1])).unwrap_err();
     assert_eq!(failure.exit, Exit::Document);
     assert_eq!(objects.keys().len(), 1);
 }

@@ -10,7 +10,7 @@ const FAULTS: [Fault; 3] = [Fault::NotSent, Fault::NotAnswered, Fault::SentTwice
 const KEYS: [&str; 2] = ["shop/releases/v1.json", "shop/releases/v1.tar.zst"];
 
 fn place() -> Place {
-    Place::new("shop", "s3://acme-releases/").unwrap()
+    Place::of_shop()
 }
 
 fn content(text: &str) -> Content {

@@ -17,26 +17,34 @@ pub(crate) struct WarmPool {
 }
 
 pub(super) fn check(instances: &Instances, deployment: &Deployment, warm_pool: Option<&WarmPool>, site: &mut Site<'_>) {
-    let parts =
-        ["instances.min", "instances.max", "instances.types", "instances.spot", "deployment.policy", "deployment.batch", "warm_pool"];
-    if site.mode == Mode::SingleInstance || parts.into_iter().any(|part| site.is_broken(part)) {
+    if site.mode == Mode::SingleInstance {
         return;
     }
     let (min, max) = (instances.min(site.tier, site.mode), instances.max(site.mode));
+    if site.is_readable(&["instances.min", "instances.max"])
+        && of_sizes(instances.min.is_some(), (min, max), site)
+        && site.is_readable(&["deployment.policy", "deployment.batch"])
+    {
+        of_policy(deployment, (min.max(1), max), site);
+    }
+    if let Some(pool) = warm_pool {
+        of_warm_pool(pool, instances, deployment, site);
+    }
+}
+
+/// Returns whether there can be such a group.
+fn of_sizes(says_min: bool, (min, max): (u32, u32), site: &mut Site<'_>) -> bool {
     if site.tier == Tier::Web && min == 0 {
         site.wrong("instances.min", "a web environment without instances serves nothing", "write 1 or more; only a worker may have 0");
     }
     if min > max {
-        let (path, hint) = match instances.min {
-            Some(_) => ("instances.min", format!("lower `min` to {max}, or raise `max` to {min}")),
-            None => ("instances.max", format!("raise `max` to {min}, or set `min: {max}`")),
+        let (path, hint) = match says_min {
+            true => ("instances.min", format!("lower `min` to {max}, or raise `max` to {min}")),
+            false => ("instances.max", format!("raise `max` to {min}, or set `min: {max}`")),
         };
-        return site.wrong(path, format!("`min` is {min}, more than `max`, which is {max}"), hint);
+        site.wrong(path, format!("`min` is {min}, more than `max`, which is {max}"), hint);
     }
-    of_policy(deployment, (min.max(1), max), site);
-    if let Some(pool) = warm_pool {
-        of_warm_pool(pool, instances, max, site);
-    }
+    min <= max
 }
 
 /// What CloudFormation needs to roll: it lets instances in service only up to one below `max`.
@@ -63,19 +71,24 @@ fn of_policy(deployment: &Deployment, (min, max): (u32, u32), site: &mut Site<'_
     }
 }
 
-fn of_warm_pool(pool: &WarmPool, instances: &Instances, max: u32, site: &mut Site<'_>) {
-    if instances.types.len() > 1 {
+fn of_warm_pool(pool: &WarmPool, instances: &Instances, deployment: &Deployment, site: &mut Site<'_>) {
+    if instances.types.len() > 1 && site.is_readable(&["instances.types"]) {
         site.wrong_key("warm_pool", "a warm pool takes one instance type", "keep one of `instances.types`, or remove `warm_pool`");
     }
     if instances.spot.is_some_and(|spot| spot.0 > 0) {
         site.wrong_key("warm_pool", "a warm pool takes no Spot Instances", "set `spot: 0%`, or remove `warm_pool`");
     }
+    if deployment.policy() != Policy::Immutable && site.is_readable(&["deployment.policy"]) {
+        let message = "a warm pool needs `policy: immutable`, which replaces the pool too: the others leave former releases in it";
+        site.wrong_key("warm_pool", message, "set `deployment: { policy: immutable }`, or remove `warm_pool`");
+    }
+    let max = instances.max(site.mode);
     match pool.min {
-        None => site.missing("warm_pool.min", "add `min: 1`, or more, to `warm_pool:`"),
-        Some(min) if min.0 > max => {
+        None if site.is_readable(&["warm_pool"]) => site.missing("warm_pool.min", "add `min: 1`, or more, to `warm_pool:`"),
+        Some(min) if min.0 > max && site.is_readable(&["instances.max"]) => {
             let message = format!("a warm pool of {} never fills: the group has {max} instances at the most", min.0);
             site.wrong("warm_pool.min", message, format!("write {max} or less"));
         }
-        Some(_) => {}
+        _ => {}
     }
 }

@@ -101,7 +101,9 @@ impl Settings {
         if self.image.is_none() {
             site.missing("image", "add `image: ami-…`, or `image: ssm:/NAME`");
         }
-        self.network.check(site);
+        let has_replicas = self.cache.as_ref().and_then(|cache| cache.replicas).is_some_and(|replicas| replicas.0 > 0);
+        let zones = self.database.as_ref().map(|_| "a database").or(has_replicas.then_some("a cache with replicas"));
+        self.network.check(zones, site);
         secrets::check(&self.secrets, &self.on_rotation, site);
         for name in self.properties.keys() {
             let is_variable = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
@@ -123,6 +125,11 @@ impl Settings {
         }
         self.deployment.check(site);
         self.alarms.check(site);
+    }
+
+    /// Whether instances may read a secret, by its name.
+    pub(crate) fn allows_secret(&self, name: &str) -> bool {
+        secrets::allow(&self.secrets, name)
     }
 
     /// Puts the defaults in that depend on the tier, so that each setting can be shown.

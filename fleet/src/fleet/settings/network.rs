@@ -27,15 +27,21 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(super) fn check(&self, site: &mut Site<'_>) {
+    /// `zones` is what else needs two zones.
+    pub(super) fn check(&self, zones: Option<&str>, site: &mut Site<'_>) {
         if self.vpc.is_none() {
             site.missing("network.vpc", "add `vpc: vpc-…` to `network:`");
         }
         if self.subnets.is_empty() {
             site.missing("network.subnets", "add `subnets: [subnet-…, subnet-…]` to `network:`");
-        } else if site.is_group() && self.subnets.len() < 2 && !site.is_broken("network.subnets") {
-            let hint = "add a subnet in another zone, or set `mode: single_instance`";
-            site.wrong("network.subnets", "a highly available environment has subnets in two zones, and this is one subnet", hint);
+        } else if self.subnets.len() < 2 && !site.is_broken("network.subnets") {
+            if site.is_group() {
+                let hint = "add a subnet in another zone, or set `mode: single_instance`";
+                site.wrong("network.subnets", "a highly available environment has subnets in two zones, and this is one subnet", hint);
+            } else if let Some(what) = zones {
+                let message = format!("{what} has subnets in two zones, and this is one subnet");
+                site.wrong("network.subnets", message, "add a subnet in another zone");
+            }
         }
         let is_one = self.load_balancer_subnets.len() == 1 && !site.is_broken("network.load_balancer_subnets");
         if site.is_balanced() && is_one {

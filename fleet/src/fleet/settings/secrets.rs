@@ -37,6 +37,11 @@ pub(super) fn check(secrets: &[String], on_rotation: &BTreeMap<String, OnRotatio
     }
 }
 
+/// Whether instances may read a secret or a parameter, or a tree of these: a path with a slash behind it.
+pub(super) fn allow(secrets: &[String], name: &str) -> bool {
+    secrets.iter().any(|pattern| covers(pattern, name) || covers(pattern, &format!("{name}/")))
+}
+
 /// Whether a pattern names secrets that can be allowed, and not all of them.
 fn well_formed(pattern: &str) -> Result<(), Objection> {
     let wrong = |message: String, hint: &str| Err(Objection::new(message, hint));
