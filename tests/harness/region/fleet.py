@@ -47,9 +47,9 @@ def bad() -> dict[str, bytes]:
     return release_of("bad", {"Procfile": "web: echo no database here; exit 5\n"})
 
 
-def account(region) -> None:
-    """The stack `ingot-account`, with buckets of its own."""
-    pairs = {"ReleasesBucket": "account-releases", "EvidenceBucket": "account-evidence"}
+def account(region, releases: str = "account-releases", evidence: str = "account-evidence") -> None:
+    """The stack `ingot-account`, with these buckets."""
+    pairs = {"ReleasesBucket": releases, "EvidenceBucket": evidence}
     region.client("cloudformation").create_stack(
         StackName="ingot-account",
         TemplateBody=(TEMPLATES / "account.yaml").read_text(),
