@@ -73,10 +73,11 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 }
             }
             self.tell.look().await;
-            if until.is_some_and(|until| Instant::now() >= until) {
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
                 return Ok(Ended::StillRunning);
             }
-            sleep(PAUSE).await;
+            sleep(left.map_or(PAUSE, |left| left.min(PAUSE))).await;
         }
     }
 

@@ -6,7 +6,7 @@ use super::{Event, Evidence};
 const FOLLOWING: [&str; 4] =
     ["Resource update cancelled", "Resource creation cancelled", "The following resource(s) failed", "Rollback requested by user"];
 
-/// What CloudFormation says when somebody ends an update.
+/// What CloudFormation says of going back when somebody has ended the update; also of each operation that begins.
 const ENDED_BY_SOMEBODY: &str = "User Initiated";
 
 /// Why a deployment did not end well.
@@ -21,7 +21,8 @@ pub(crate) enum Cause {
 /// The cause, of the operations with these tokens. An instance knows best why it does not serve, then CloudFormation.
 pub(crate) fn cause(events: &[Event], evidence: &[Evidence], tokens: &[String]) -> Option<Cause> {
     let ours = || events.iter().filter(|event| event.token.as_ref().is_some_and(|token| tokens.contains(token)));
-    if ours().any(|event| event.reason.as_deref() == Some(ENDED_BY_SOMEBODY)) {
+    let is_ended = |event: &Event| event.status == "UPDATE_ROLLBACK_IN_PROGRESS" && event.reason.as_deref() == Some(ENDED_BY_SOMEBODY);
+    if ours().any(is_ended) {
         return Some(Cause::Aborted);
     }
     let first = evidence.iter().filter(|one| one.reason.is_some()).min_by_key(|one| one.at);
@@ -68,6 +69,7 @@ mod tests {
     #[test]
     fn what_follows_is_no_cause() {
         let events = [
+            event("shop-prod", "UPDATE_IN_PROGRESS", "User Initiated"),
             event("Alarm", "UPDATE_FAILED", "Resource update cancelled"),
             event("Group", "UPDATE_FAILED", "You have exceeded your quota of 8 vCPU"),
             event("shop-prod", "UPDATE_ROLLBACK_IN_PROGRESS", "The following resource(s) failed to update: [Group]. "),
