@@ -5,8 +5,12 @@ import os
 import pytest
 from harness import fleet as fleets
 from harness.agent import DONE, FAILED, USAGE
+from harness.host.container import unavailable
 from harness.region import Region, fleet
+from harness.region.delays import Pace
+from harness.region.instances.container import containers
 from harness.region.instances.scripted import Outcome
+from harness.region.network import Bridge
 from harness.region.small import FAST, boots, releases
 
 # The template's listener has port 80.
@@ -229,3 +233,22 @@ def test_what_is_not_there_is_named(tmp_path, region):
     assert operator.states() == [], "nothing was begun"
 
 
+
+
+def test_the_cause_is_what_the_instance_has_left(tmp_path, ingot):
+    """Containers that ingot boots: the evidence of one whose release ends at once."""
+    needs_binary()
+    if why := unavailable():
+        pytest.skip(why)
+    with Region(containers(fleet.image), Bridge(), pace=Pace(schedule=20)) as region:
+        operator = Operator(tmp_path, region, document=fleet.WEB.partition("drains:")[0])
+        operator.release("good", fleet.good("good"))
+        operator.release("broken", fleet.bad())
+        created = operator("create", "prod", "--release", "good")
+        assert created.code == DONE, (created, region.told())
+        failed = operator("deploy", "prod", "--release", "broken")
+        assert failed.code == FAILED, (failed, region.told())
+        cause = next(line for line in failed.stderr.splitlines() if line.startswith("deployment 2 of prod is failed"))
+        assert ": i-" in cause and "applications.shop" in cause and f"(s3://{fleet.EVIDENCE}/shop/prod/" in cause, failed
+        assert "no database here" in cause, failed
+        assert "prod runs good (deployment 1)" in failed.stderr, failed
