@@ -227,10 +227,14 @@ def test_what_is_not_there_is_named(tmp_path, region):
     ]:
         result = operator(*command)
         assert result.code == USAGE and said in result.stderr and "hint: " in result.stderr, result
+    operator.describe("in_place")
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    result = operator("deploy", "prod", "--release", "v2")
+    assert result.code == USAGE and "does not deploy by the policy in_place yet" in result.stderr, result
     region.client("ssm").delete_parameter(Name="/golden/shop")
-    result = operator("create", "prod", "--release", "v1")
+    result = operator("deploy", "prod", "--release", "v2", "--policy", "rolling")
     assert result.code == 78 and "there is no SSM parameter /golden/shop" in result.stderr, result
-    assert operator.states() == [], "nothing was begun"
+    assert operator.states() == ["good"], "nothing more was begun"
 
 
 

@@ -123,7 +123,7 @@ async fn begin(
     standing: Option<&Standing>,
 ) -> Result<Option<Kept>, Failure> {
     let environment = operator.environment();
-    let policy = asked.policy.unwrap_or_else(|| engine(environment.settings.deployment.policy()));
+    let policy = policy(asked, environment.settings.deployment.policy())?;
     let records = operator.records();
     let document = match &asked.document {
         Some(document) => document.clone(),
@@ -149,14 +149,21 @@ async fn begin(
     }
 }
 
-/// The policy of a stack. Those that are no policy of CloudFormation's are not deployed by yet.
-fn engine(policy: fleet::Policy) -> Policy {
-    match policy {
-        fleet::Policy::AllAtOnce => Policy::AllAtOnce,
-        fleet::Policy::Rolling => Policy::Rolling,
-        fleet::Policy::RollingWithBatch | fleet::Policy::TrafficSplitting | fleet::Policy::InPlace => Policy::RollingWithBatch,
-        fleet::Policy::Immutable => Policy::Immutable,
-    }
+/// By which policy what runs is replaced.
+fn policy(asked: &Asked, of_file: fleet::Policy) -> Result<Policy, Failure> {
+    let word = match (asked.policy, of_file) {
+        (Some(policy), _) => return Ok(policy),
+        (None, fleet::Policy::AllAtOnce) => return Ok(Policy::AllAtOnce),
+        (None, fleet::Policy::Rolling) => return Ok(Policy::Rolling),
+        (None, fleet::Policy::RollingWithBatch) => return Ok(Policy::RollingWithBatch),
+        (None, fleet::Policy::Immutable) => return Ok(Policy::Immutable),
+        // Nothing is replaced.
+        _ if asked.kind == Kind::Create => return Ok(Policy::RollingWithBatch),
+        (None, fleet::Policy::TrafficSplitting) => "traffic_splitting",
+        (None, fleet::Policy::InPlace) => "in_place",
+    };
+    Err(Failure::new(Exit::Usage, format!("ingot-fleet does not deploy by the policy {word} yet"))
+        .hint("take another one for this deployment: `--policy rolling_with_batch`"))
 }
 
 /// What runs now, or is to run in an environment that is new.

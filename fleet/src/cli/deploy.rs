@@ -72,6 +72,9 @@ pub(crate) struct Rollback {
     /// Environment
     #[arg(value_name = "ENV")]
     environment: String,
+    /// Policy of this deployment, in place of that of fleet.yaml
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    policy: Option<Policy>,
     #[command(flatten)]
     patience: Patience,
 }
@@ -107,7 +110,8 @@ pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Res
         return Err(Failure::new(Exit::Usage, message).hint("deploy another release: `ingot-fleet releases` lists them"));
     };
     let goal = record.goal.clone();
-    let asked = Asked { kind: Kind::Rollback, release: goal.release, image: goal.image, document: Some(goal.document), policy: None };
+    let asked =
+        Asked { kind: Kind::Rollback, release: goal.release, image: goal.image, document: Some(goal.document), policy: args.policy };
     carry_out(&operator, file, asked, args.patience.time(), as_json).await
 }
 
