@@ -10,6 +10,8 @@ pub(crate) enum Exit {
     Failed,
     /// The command line is wrong, or names what does not exist.
     Usage,
+    /// What was begun still goes on.
+    UnderWay,
     /// AWS gave no answer, or none that helps, however often it was asked.
     Unreachable,
     /// fleet.yaml or a boot document is wrong.
@@ -22,6 +24,7 @@ impl From<Exit> for process::ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::UnderWay => 4,
             Exit::Unreachable => 75,
             Exit::Document => 78,
         })

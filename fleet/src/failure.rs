@@ -19,6 +19,16 @@ impl Failure {
         Self { exit, message: message.into(), cause: None, hint: None }
     }
 
+    /// One of which the user has been told already.
+    pub(crate) fn told(exit: Exit) -> Self {
+        Self::new(exit, "")
+    }
+
+    /// Whether there is something to say.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.message.is_empty()
+    }
+
     /// Adds one imperative sentence that can be done now.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -4,19 +4,22 @@
 //! | where | what |
 //! |---|---|
 //! | `cli` | the command line: one file for each verb |
+//! | `conduct` | one deployment from its record to its end, on CloudFormation as the engine |
 //! | `stack` | what an environment comes to: template, parameters, boot document, user data; offline |
 //! | `fleet` | fleet.yaml: settings, defaults, origins, every mistake with its line; pure |
 //! | `aws` | the only code that calls AWS |
-//! | `deployment` | what is recorded of deployments, and what follows from it; pure |
+//! | `story` | what happened, as one story with one cause; pure |
+//! | `deployment` | what is recorded of deployments, what follows from it, and what comes next; pure |
 //! | `release` | releases: packed, named, described |
 //! | `files` | the files of an application: the only code that reads them |
 //! | `place`, `digest`, `exit`, `failure` | the words that all of these share |
 //!
-//! A file imports only from its own room, or from those to the left of it: words ← `files` ← `release` ← `deployment` ←
-//! `aws` ← `fleet` ← `stack` ← `cli`. What is taken from the agent is in `ingot::desk` and `ingot::bundled`.
+//! A file imports only from its own room, or from those to the left of it: words ← `files` ← `release` ← `deployment` ← `story` ←
+//! `aws` ← `fleet` ← `stack` ← `conduct` ← `cli`. What is taken from the agent is in `ingot::desk` and `ingot::bundled`.
 
 mod aws;
 mod cli;
+mod conduct;
 mod deployment;
 mod digest;
 mod exit;
@@ -26,6 +29,7 @@ mod fleet;
 mod place;
 mod release;
 mod stack;
+mod story;
 
 fn main() -> std::process::ExitCode {
     cli::run().into()

@@ -1,9 +1,13 @@
 //! AWS, as the AWS CLI knows it: region and credentials from the environment, profiles, SSO, roles and programs.
 
+pub(crate) mod evidence;
+pub(crate) mod groups;
+pub(crate) mod images;
 pub(crate) mod objects;
 pub(crate) mod records;
 pub(crate) mod releases;
 pub(crate) mod s3;
+pub(crate) mod stacks;
 mod trouble;
 
 #[cfg(test)]

@@ -30,7 +30,6 @@ pub(crate) struct Kept {
 }
 
 /// What came of beginning a deployment.
-#[cfg_attr(not(test), expect(dead_code, reason = "for `deploy`, the next verb"))]
 #[derive(Debug)]
 pub(crate) enum Begun {
     /// This one has the lock.
@@ -96,10 +95,7 @@ impl<'a, O: Objects> Records<'a, O> {
         }
         Ok(counting)
     }
-}
 
-#[cfg_attr(not(test), expect(dead_code, reason = "for `deploy`, the next verb"))]
-impl<O: Objects> Records<'_, O> {
     /// The newest record.
     pub(crate) async fn newest(&self) -> Result<Option<Kept>, Failure> {
         match self.numbers().await?.first() {

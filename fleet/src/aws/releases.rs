@@ -123,6 +123,18 @@ async fn described_before(objects: &impl Objects, place: &Place, manifest: &Mani
     Ok(Some(found))
 }
 
+/// One release by its name.
+pub(crate) async fn find(objects: &impl Objects, place: &Place, name: &Name) -> Result<Manifest, Failure> {
+    match describe(objects, place, name).await? {
+        Described::By(manifest) => Ok(*manifest),
+        Described::NotYet => Err(Failure::new(Exit::Usage, format!("there is no release {name} of {}", place.application))
+            .hint("see `ingot-fleet releases`, or make it: `ingot-fleet release DIR --name NAME`")),
+        Described::Badly(why) => Err(Failure::new(Exit::Failed, format!("the release {name} is not understood"))
+            .why(why)
+            .hint("update ingot-fleet if it says so; otherwise make the release again under another name")),
+    }
+}
+
 /// All releases of an application, the newest first.
 pub(crate) async fn list(objects: &impl Objects, place: &Place) -> Result<Vec<Found>, Failure> {
     let prefix = place.releases();

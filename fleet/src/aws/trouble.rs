@@ -22,7 +22,7 @@ pub(super) struct Call<'a> {
     pub(super) action: &'static str,
     /// In words, such as "write".
     pub(super) doing: &'static str,
-    /// A URL of S3, or a service.
+    /// A URL of S3, a service, or something of one in words.
     pub(super) on: String,
     /// The region that is called.
     pub(super) region: &'a str,
@@ -90,6 +90,11 @@ impl Trouble {
         matches!(self, Self::Answer { code, .. } if codes.contains(&code.as_str()))
     }
 
+    /// Whether the answer's message has these words. CloudFormation has one code for much.
+    pub(super) fn says(&self, words: &str) -> bool {
+        matches!(self, Self::Answer { message, .. } if message.contains(words))
+    }
+
     pub(super) fn status(&self) -> Option<u16> {
         if let Self::Answer { status, .. } = self { Some(*status) } else { None }
     }
@@ -148,6 +153,11 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
 
 /// What right is missing.
 fn denied(action: &str, on: &str) -> String {
+    if !action.starts_with("s3:") && !action.starts_with("sts:") {
+        return format!(
+            "allow {action} on {on}, as the policies Deployer and Reader of ingot-account do for roles with the tag ingot-application"
+        );
+    }
     let arn = format!("arn:aws:s3:::{}", on.trim_start_matches("s3://"));
     match action {
         "s3:GetObject" => {

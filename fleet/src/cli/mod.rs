@@ -1,16 +1,26 @@
 //! The command line. Results go to stdout, messages to stderr.
 
+mod abort;
+mod carry;
 mod check;
 mod config;
+mod deploy;
+mod events;
 mod generate;
 mod input;
+mod list;
+mod operator;
 mod output;
 mod progress;
 mod prune;
 mod release;
 mod releases;
 mod render;
+mod scale;
+mod status;
+mod terminate;
 mod uses;
+mod watch;
 
 use std::path::PathBuf;
 
@@ -19,7 +29,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
-/// Check environments of golden images, show what they come to, and make releases for them
+/// Create and deploy environments of golden images, and make releases for them
 #[derive(Debug, Parser)]
 #[command(name = "ingot-fleet", version, about, propagate_version = true)]
 struct Cli {
@@ -41,6 +51,16 @@ enum Command {
     Config(config::Args),
     Release(release::Args),
     Releases(releases::Args),
+    Create(deploy::Create),
+    Deploy(deploy::Deploy),
+    Rollback(deploy::Rollback),
+    Abort(abort::Args),
+    Scale(scale::Args),
+    Status(status::Args),
+    Events(events::Args),
+    /// List the environments of the application, and what runs in each
+    List,
+    Terminate(terminate::Args),
     /// Print the JSON Schema of fleet.yaml, for editors
     Schema,
     Completions(generate::Completions),
@@ -74,6 +94,15 @@ pub(crate) fn run() -> Exit {
                 Ok(place) => ended(releases::run(args, &place, cli.json).await),
                 Err(exit) => exit,
             },
+            Command::Create(args) => ended(deploy::create(&args, &cli.file, cli.json).await),
+            Command::Deploy(args) => ended(deploy::deploy(&args, &cli.file, cli.json).await),
+            Command::Rollback(args) => ended(deploy::rollback(&args, &cli.file, cli.json).await),
+            Command::Abort(args) => ended(abort::run(&args, &cli.file, cli.json).await),
+            Command::Scale(args) => ended(scale::run(&args, &cli.file).await),
+            Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
+            Command::List => ended(list::run(&cli.file, cli.json).await),
+            Command::Status(args) => ended(status::run(&args, &cli.file, cli.json).await),
+            Command::Terminate(args) => ended(terminate::run(&args, &cli.file).await),
             Command::Schema => generate::schema(),
             Command::Completions(args) => generate::completions(&args, Cli::command()),
             Command::Man => generate::man(Cli::command()),
@@ -88,7 +117,9 @@ fn ended(done: Result<(), Failure>) -> Exit {
     match done {
         Ok(()) => Exit::Done,
         Err(failure) => {
-            output::talk(&failure.to_string());
+            if !failure.is_silent() {
+                output::talk(&failure.to_string());
+            }
             failure.exit
         }
     }

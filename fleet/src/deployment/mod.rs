@@ -1,4 +1,5 @@
-//! Deployments: what is recorded of them, and what follows from the records. Pure.
+//! Deployments: what is recorded of them, what follows from the records, and what comes next. Pure.
 
+pub(crate) mod course;
 pub(crate) mod history;
 pub(crate) mod record;

@@ -8,6 +8,7 @@
 mod collisions;
 mod constraints;
 mod document;
+mod filled;
 mod functions;
 mod known;
 mod parameters;
@@ -22,7 +23,9 @@ use std::path::Path;
 use ingot::desk::{self, Checked, Layer, Mistake, Node, Sources};
 
 pub(crate) use self::document::Document;
+pub(crate) use self::filled::{Account, OF_CREATION, filled};
 pub(crate) use self::parameters::{Given, Parameter};
+pub(crate) use self::template::POLICY;
 use crate::fleet::{Environment, Fleet};
 use crate::stack::document::Found;
 use crate::stack::functions::Chosen;
@@ -40,6 +43,8 @@ pub(crate) struct Stack {
     pub(crate) name: String,
     /// File name of the template.
     pub(crate) template: &'static str,
+    /// The template.
+    pub(crate) body: &'static str,
     pub(crate) parameters: Vec<Parameter>,
     /// What would be uploaded.
     pub(crate) document: Document,
@@ -102,7 +107,7 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     findings.steps = checked.steps;
     findings.notes.extend(checked.notes.into_iter().map(|note| format!("{}: {note}", environment.key.name)));
     let name = known.stack();
-    (Some(Stack { name, template: template.name, parameters, document, user_data }), findings)
+    (Some(Stack { name, template: template.name, body: template.text, parameters, document, user_data }), findings)
 }
 
 /// What a template makes of what is known.

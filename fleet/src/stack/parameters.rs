@@ -247,6 +247,6 @@ fn joined(items: impl Iterator<Item = impl AsRef<str>>) -> String {
 }
 
 /// A word of fleet.yaml, as it is written there.
-fn word(value: impl Serialize) -> String {
+pub(super) fn word(value: impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }

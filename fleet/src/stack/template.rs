@@ -8,10 +8,14 @@ use crate::fleet::Tier;
 const WEB: &str = include_str!("../../templates/web.yaml");
 const WORKER: &str = include_str!("../../templates/worker.yaml");
 
+/// What updates may not do to data.
+pub(crate) const POLICY: &str = include_str!("../../templates/stack-policy.json");
+
 /// A template, with the long form of every function.
 #[derive(Debug)]
 pub(crate) struct Template {
     pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
     root: Json,
 }
 
@@ -21,7 +25,7 @@ impl Template {
             Tier::Web => ("web.yaml", WEB),
             Tier::Worker => ("worker.yaml", WORKER),
         };
-        Self { name, root: plain(serde_yaml::from_str(text).expect("the templates are YAML")) }
+        Self { name, text, root: plain(serde_yaml::from_str(text).expect("the templates are YAML")) }
     }
 
     /// A section, such as `Conditions`, or what is below a name in it.

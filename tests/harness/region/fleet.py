@@ -66,9 +66,9 @@ def example(version: str, **more: str) -> dict[str, bytes]:
     return files | {name: text.encode() for name, text in {"VERSION": version, **more}.items()}
 
 
-def account(region) -> None:
-    """The stack `ingot-account`, with buckets of its own."""
-    pairs = {"ReleasesBucket": "account-releases", "EvidenceBucket": "account-evidence"}
+def account(region, releases: str = "account-releases", evidence: str = "account-evidence") -> None:
+    """The stack `ingot-account`, with these buckets."""
+    pairs = {"ReleasesBucket": releases, "EvidenceBucket": evidence}
     region.client("cloudformation").create_stack(
         StackName="ingot-account",
         TemplateBody=(TEMPLATES / "account.yaml").read_text(),

@@ -55,8 +55,13 @@ def delete(engine, given):
 
 
 def describe(engine, given):
+    """Filters of tags' values (`tag:KEY`) are there, others are not."""
     names = given.get("AutoScalingGroupNames") or list(engine.groups)
-    return {"AutoScalingGroups": [described(engine.groups[name]) for name in names if name in engine.groups]}
+    found = [engine.groups[name] for name in names if name in engine.groups]
+    for one in given.get("Filters") or []:
+        key = one["Name"].removeprefix("tag:")
+        found = [group for group in found if any(tag["Key"] == key and tag["Value"] in one["Values"] for tag in group.tags)]
+    return {"AutoScalingGroups": [described(group) for group in found]}
 
 
 def described(group: Group) -> dict:

@@ -1,0 +1,114 @@
+//! The groups of an environment and the instances in them: Auto Scaling, and the target group behind a load balancer.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_autoscaling::types::{AutoScalingGroup, Filter};
+
+use super::Aws;
+use super::trouble::{self, Call};
+use crate::deployment::record::Capacity;
+use crate::failure::Failure;
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) capacity: Capacity,
+    pub(crate) members: Vec<Member>,
+    pub(crate) targets: Option<String>,
+}
+
+/// An instance of a group.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Member {
+    pub(crate) id: String,
+    pub(crate) zone: String,
+    /// LifecycleState, such as `InService` or `Pending:Wait`.
+    pub(crate) state: String,
+    pub(crate) is_healthy: bool,
+    /// Version of the launch template that it was launched with.
+    pub(crate) version: Option<String>,
+}
+
+/// What a target group says of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Such as `healthy`, `initial`, `draining`.
+    pub(crate) state: String,
+    pub(crate) why: Option<String>,
+}
+
+/// Auto Scaling and Elastic Load Balancing in one region.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    scaling: aws_sdk_autoscaling::Client,
+    balancing: aws_sdk_elasticloadbalancingv2::Client,
+    region: String,
+}
+
+impl Groups {
+    pub(crate) fn new(aws: &Aws) -> Self {
+        Self {
+            scaling: aws_sdk_autoscaling::Client::new(&aws.sdk),
+            balancing: aws_sdk_elasticloadbalancingv2::Client::new(&aws.sdk),
+            region: aws.region.clone(),
+        }
+    }
+
+    /// The groups of an environment: one, or two while one replaces the other.
+    pub(crate) async fn of(&self, application: &str, environment: &str) -> Result<Vec<Group>, Failure> {
+        let filter = |key: &str, value: &str| Filter::builder().name(format!("tag:ingot:{key}")).values(value).build();
+        let request = self.scaling.describe_auto_scaling_groups();
+        let request = request.filters(filter("application", application)).filters(filter("environment", environment));
+        let mut pages = request.into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let on = format!("the group of {application}-{environment}");
+            let call = || Call { action: "autoscaling:DescribeAutoScalingGroups", doing: "look at", on: on.clone(), region: &self.region };
+            let page = page.map_err(|error| trouble::of(&error).failure(&call()))?;
+            found.extend(page.auto_scaling_groups().iter().map(group));
+        }
+        Ok(found)
+    }
+
+    /// How healthy the targets of a target group are, by instance.
+    pub(crate) async fn health(&self, targets: &str) -> Result<BTreeMap<String, Target>, Failure> {
+        let on = format!("the target group {targets}");
+        let call = Call { action: "elasticloadbalancing:DescribeTargetHealth", doing: "look at", on, region: &self.region };
+        let found = self.balancing.describe_target_health().target_group_arn(targets).send().await;
+        let found = found.map_err(|error| trouble::of(&error).failure(&call))?;
+        let one = found.target_health_descriptions().iter().filter_map(|one| {
+            let health = one.target_health()?;
+            let state = health.state().map_or_else(|| "unknown".to_owned(), |state| state.as_str().to_owned());
+            Some((one.target()?.id()?.to_owned(), Target { state, why: health.description().map(str::to_owned) }))
+        });
+        Ok(one.collect())
+    }
+
+    /// Sets how many instances a group is to have.
+    pub(crate) async fn scale(&self, group: &str, wanted: u32) -> Result<(), Failure> {
+        let on = format!("the group {group}");
+        let call = Call { action: "autoscaling:SetDesiredCapacity", doing: "scale", on, region: &self.region };
+        let request = self.scaling.set_desired_capacity().auto_scaling_group_name(group);
+        let request = request.desired_capacity(i32::try_from(wanted).unwrap_or(i32::MAX)).honor_cooldown(false);
+        request.send().await.map_err(|error| trouble::of(&error).failure(&call))?;
+        Ok(())
+    }
+}
+
+fn group(found: &AutoScalingGroup) -> Group {
+    let count = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+    let members = found.instances().iter().map(|one| Member {
+        id: one.instance_id().unwrap_or_default().to_owned(),
+        zone: one.availability_zone().unwrap_or_default().to_owned(),
+        state: one.lifecycle_state().map(|state| state.as_str().to_owned()).unwrap_or_default(),
+        is_healthy: one.health_status() == Some("Healthy"),
+        version: one.launch_template().and_then(|template| template.version()).map(str::to_owned),
+    });
+    Group {
+        name: found.auto_scaling_group_name().unwrap_or_default().to_owned(),
+        capacity: Capacity { min: count(found.min_size()), desired: count(found.desired_capacity()), max: count(found.max_size()) },
+        members: members.collect(),
+        targets: found.target_group_arns().first().cloned(),
+    }
+}

@@ -1,0 +1,261 @@
+//! Stacks of CloudFormation: how one stands, what happened to it, and the few operations on it.
+
+use aws_sdk_cloudformation::Client;
+use aws_sdk_cloudformation::types::{Capability, Parameter, RollbackConfiguration, RollbackTrigger, Stack, StackEvent, Tag};
+use jiff::Timestamp;
+
+use super::Aws;
+use super::trouble::{self, Call};
+use crate::deployment::course::{Parameters, Standing};
+use crate::failure::Failure;
+use crate::story::Event;
+
+/// What the templates make: roles that have names of CloudFormation's choice.
+const CAPABILITY: Capability = Capability::CapabilityNamedIam;
+
+/// Type of the resource that events of a stack itself are about.
+const STACK: &str = "AWS::CloudFormation::Stack";
+
+/// A creation or an update.
+#[derive(Debug)]
+pub(crate) struct Order<'a> {
+    pub(crate) stack: &'a str,
+    /// By which the operation is known again, and not begun a second time.
+    pub(crate) token: String,
+    /// `None` keeps the template of the stack.
+    pub(crate) template: Option<&'a str>,
+    pub(crate) parameters: Parameters,
+    /// Parameters that keep their value.
+    pub(crate) kept: Vec<&'a str>,
+    pub(crate) tags: Parameters,
+    /// The role of CloudFormation.
+    pub(crate) role: Option<&'a str>,
+    pub(crate) watch: Watch,
+}
+
+/// What CloudFormation watches during an update and after it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Watch {
+    /// ARNs of alarms.
+    pub(crate) alarms: Vec<String>,
+    pub(crate) minutes: i32,
+}
+
+/// How a new stack is guarded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guard<'a> {
+    /// The stack policy.
+    pub(crate) policy: &'a str,
+    pub(crate) is_protected: bool,
+}
+
+/// What deployments need of CloudFormation.
+pub(crate) trait Stacks {
+    /// How a stack stands; `None` if there is none.
+    async fn standing(&self, stack: &str) -> Result<Option<Standing>, Failure>;
+
+    async fn create(&self, order: &Order<'_>, guard: Guard<'_>) -> Result<(), Failure>;
+
+    /// Returns whether there was anything to change.
+    async fn update(&self, order: &Order<'_>) -> Result<bool, Failure>;
+
+    /// Ends the update that goes on, and goes back. Returns whether one went on.
+    async fn cancel(&self, stack: &str) -> Result<bool, Failure>;
+
+    /// What happened since then, the oldest first.
+    async fn events(&self, stack: &str, since: Timestamp) -> Result<Vec<Event>, Failure>;
+}
+
+/// CloudFormation in one region.
+#[derive(Debug)]
+pub(crate) struct CloudFormation {
+    client: Client,
+    region: String,
+}
+
+impl CloudFormation {
+    pub(crate) fn new(aws: &Aws) -> Self {
+        Self { client: Client::new(&aws.sdk), region: aws.region.clone() }
+    }
+
+    fn call(&self, action: &'static str, doing: &'static str, stack: &str) -> Call<'_> {
+        Call { action, doing, on: format!("the stack {stack}"), region: &self.region }
+    }
+
+    /// The stack as AWS describes it.
+    async fn described(&self, stack: &str) -> Result<Option<Stack>, Failure> {
+        match self.client.describe_stacks().stack_name(stack).send().await {
+            Ok(found) => Ok(found.stacks.unwrap_or_default().into_iter().next()),
+            Err(error) => match trouble::of(&error) {
+                trouble if trouble.says("does not exist") => Ok(None),
+                trouble => Err(trouble.failure(&self.call("cloudformation:DescribeStacks", "look at", stack))),
+            },
+        }
+    }
+
+    /// The token of its last operation.
+    async fn token(&self, stack: &str) -> Result<Option<String>, Failure> {
+        let page = self.client.describe_stack_events().stack_name(stack).send().await;
+        let page = page.map_err(|error| trouble::of(&error).failure(&self.call("cloudformation:DescribeStackEvents", "look at", stack)))?;
+        let newest = page.stack_events().iter().find(|event| event.resource_type() == Some(STACK));
+        Ok(newest.and_then(|event| event.client_request_token().map(str::to_owned)))
+    }
+
+    /// The outputs of a stack; `None` if there is none.
+    pub(crate) async fn outputs(&self, stack: &str) -> Result<Option<Parameters>, Failure> {
+        Ok(self.described(stack).await?.map(|stack| outputs(&stack)))
+    }
+
+    /// All stacks with a tag, by name.
+    pub(crate) async fn tagged(&self, key: &str, value: &str) -> Result<Vec<(String, Standing)>, Failure> {
+        let mut pages = self.client.describe_stacks().into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| trouble::of(&error).failure(&self.call("cloudformation:DescribeStacks", "list", "")))?;
+            let is_meant = |stack: &&Stack| stack.tags().iter().any(|tag| (tag.key(), tag.value()) == (Some(key), Some(value)));
+            let of_them = page.stacks().iter().filter(is_meant);
+            found.extend(of_them.map(|stack| (stack.stack_name().unwrap_or_default().to_owned(), standing(stack, None))));
+        }
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(found)
+    }
+
+    /// What deleting a stack keeps, by logical name and ID, and how many resources it has.
+    pub(crate) async fn resources(&self, stack: &str) -> Result<(Vec<String>, usize), Failure> {
+        let mut pages = self.client.list_stack_resources().stack_name(stack).into_paginator().send();
+        let (mut kept, mut count) = (Vec::new(), 0);
+        while let Some(page) = pages.next().await {
+            let call = || self.call("cloudformation:ListStackResources", "look at", stack);
+            let page = page.map_err(|error| trouble::of(&error).failure(&call()))?;
+            for resource in page.stack_resource_summaries() {
+                count += 1;
+                // The templates' DeletionPolicy of these is Retain or Snapshot.
+                let left = match resource.resource_type().unwrap_or_default() {
+                    "AWS::SQS::Queue" => "the queue",
+                    "AWS::RDS::DBInstance" => "a last snapshot of the database",
+                    "AWS::ElastiCache::ReplicationGroup" => "a last snapshot of the cache",
+                    _ => continue,
+                };
+                kept.push(format!("{left} {}", resource.physical_resource_id().unwrap_or_default()));
+            }
+        }
+        Ok((kept, count))
+    }
+
+    /// Deletes a stack, as far as its resources let it.
+    pub(crate) async fn delete(&self, stack: &str, token: &str, role: Option<&str>) -> Result<(), Failure> {
+        let request = self.client.delete_stack().stack_name(stack).client_request_token(token).set_role_arn(role.map(str::to_owned));
+        request.send().await.map_err(|error| trouble::of(&error).failure(&self.call("cloudformation:DeleteStack", "delete", stack)))?;
+        Ok(())
+    }
+}
+
+impl Stacks for CloudFormation {
+    async fn standing(&self, stack: &str) -> Result<Option<Standing>, Failure> {
+        let Some(found) = self.described(stack).await? else { return Ok(None) };
+        Ok(Some(standing(&found, self.token(stack).await?)))
+    }
+
+    async fn create(&self, order: &Order<'_>, guard: Guard<'_>) -> Result<(), Failure> {
+        let request = self.client.create_stack().stack_name(order.stack).client_request_token(&order.token);
+        let request = request.set_template_body(order.template.map(str::to_owned)).set_parameters(Some(given(order)));
+        let request = request.set_tags(Some(tags(order))).set_role_arn(order.role.map(str::to_owned)).capabilities(CAPABILITY);
+        let request = request.stack_policy_body(guard.policy).enable_termination_protection(guard.is_protected);
+        match request.send().await {
+            Ok(_) => Ok(()),
+            Err(error) => match trouble::of(&error) {
+                // The answer of a call before got lost.
+                trouble if trouble.has(&["TokenAlreadyExistsException"]) => Ok(()),
+                trouble => Err(trouble.failure(&self.call("cloudformation:CreateStack", "create", order.stack))),
+            },
+        }
+    }
+
+    async fn update(&self, order: &Order<'_>) -> Result<bool, Failure> {
+        let request = self.client.update_stack().stack_name(order.stack).client_request_token(&order.token);
+        let request = match order.template {
+            Some(template) => request.template_body(template),
+            None => request.use_previous_template(true),
+        };
+        let request = request.set_parameters(Some(given(order))).set_tags(Some(tags(order))).set_role_arn(order.role.map(str::to_owned));
+        match request.capabilities(CAPABILITY).rollback_configuration(watched(&order.watch)).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match trouble::of(&error) {
+                trouble if trouble.says("No updates are to be performed") => Ok(false),
+                trouble if trouble.has(&["TokenAlreadyExistsException"]) => Ok(true),
+                trouble => Err(trouble.failure(&self.call("cloudformation:UpdateStack", "update", order.stack))),
+            },
+        }
+    }
+
+    async fn cancel(&self, stack: &str) -> Result<bool, Failure> {
+        match self.client.cancel_update_stack().stack_name(stack).send().await {
+            Ok(_) => Ok(true),
+            Err(error) => match trouble::of(&error) {
+                trouble if trouble.says("CancelUpdateStack cannot be called") => Ok(false),
+                trouble => Err(trouble.failure(&self.call("cloudformation:CancelUpdateStack", "end the update of", stack))),
+            },
+        }
+    }
+
+    async fn events(&self, stack: &str, since: Timestamp) -> Result<Vec<Event>, Failure> {
+        let mut pages = self.client.describe_stack_events().stack_name(stack).into_paginator().send();
+        let mut found = Vec::new();
+        'pages: while let Some(page) = pages.next().await {
+            let call = || self.call("cloudformation:DescribeStackEvents", "look at", stack);
+            let page = page.map_err(|error| trouble::of(&error).failure(&call()))?;
+            for event in page.stack_events() {
+                let Some(event) = told(event) else { continue };
+                if event.at < since {
+                    break 'pages;
+                }
+                found.push(event);
+            }
+        }
+        found.reverse();
+        Ok(found)
+    }
+}
+
+fn given(order: &Order<'_>) -> Vec<Parameter> {
+    let given = order.parameters.iter().map(|(name, value)| Parameter::builder().parameter_key(name).parameter_value(value).build());
+    let kept = order.kept.iter().map(|name| Parameter::builder().parameter_key(*name).use_previous_value(true).build());
+    given.chain(kept).collect()
+}
+
+fn tags(order: &Order<'_>) -> Vec<Tag> {
+    order.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
+}
+
+/// Said in each update: what is not said stays as it was.
+fn watched(watch: &Watch) -> RollbackConfiguration {
+    let trigger = |arn: &String| RollbackTrigger::builder().arn(arn).r#type("AWS::CloudWatch::Alarm").build();
+    let triggers = watch.alarms.iter().map(trigger).collect();
+    RollbackConfiguration::builder().set_rollback_triggers(Some(triggers)).monitoring_time_in_minutes(watch.minutes).build()
+}
+
+fn standing(stack: &Stack, token: Option<String>) -> Standing {
+    let pair = |parameter: &Parameter| Some((parameter.parameter_key()?.to_owned(), parameter.parameter_value()?.to_owned()));
+    Standing {
+        status: stack.stack_status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+        parameters: stack.parameters().iter().filter_map(pair).collect(),
+        outputs: outputs(stack),
+        token,
+        is_protected: stack.enable_termination_protection() == Some(true),
+    }
+}
+
+fn outputs(stack: &Stack) -> Parameters {
+    stack.outputs().iter().filter_map(|output| Some((output.output_key()?.to_owned(), output.output_value()?.to_owned()))).collect()
+}
+
+fn told(event: &StackEvent) -> Option<Event> {
+    let at = event.timestamp()?;
+    Some(Event {
+        at: Timestamp::new(at.secs(), at.subsec_nanos().try_into().ok()?).ok()?,
+        resource: event.logical_resource_id()?.to_owned(),
+        status: event.resource_status()?.as_str().to_owned(),
+        reason: event.resource_status_reason().map(str::to_owned),
+        token: event.client_request_token().map(str::to_owned),
+    })
+}

@@ -1,0 +1,69 @@
+//! `ingot-fleet list`: the environments of the application, and what runs in each.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use comfy_table::{ContentArrangement, Table};
+use serde_json::{Value as Json, json};
+
+use super::input;
+use super::output::{self, data, talk};
+use crate::aws::Aws;
+use crate::aws::stacks::CloudFormation;
+use crate::deployment::course::Standing;
+use crate::failure::Failure;
+
+/// One environment: of fleet.yaml, of AWS, or of both.
+struct One {
+    name: String,
+    is_in_file: bool,
+    standing: Option<Standing>,
+}
+
+pub(crate) async fn run(file: &Path, as_json: bool) -> Result<(), Failure> {
+    let read = input::sound(file).map_err(Failure::told)?;
+    let application = &read.fleet.application;
+    let stacks = CloudFormation::new(&Aws::connect().await?).tagged("ingot:application", application).await?;
+    let in_file: BTreeSet<&str> = read.fleet.environments.iter().map(|environment| environment.key.name.as_str()).collect();
+    let name_of = |stack: &str| stack.strip_prefix(application.as_str()).and_then(|rest| rest.strip_prefix('-')).map(str::to_owned);
+    let mut all: Vec<One> = stacks
+        .into_iter()
+        .filter_map(|(stack, standing)| {
+            let name = name_of(&stack)?;
+            Some(One { is_in_file: in_file.contains(name.as_str()), name, standing: Some(standing) })
+        })
+        .collect();
+    let missing = in_file.iter().filter(|name| !all.iter().any(|one| one.name == **name));
+    let missing: Vec<One> = missing.map(|name| One { name: (*name).to_owned(), is_in_file: true, standing: None }).collect();
+    all.extend(missing);
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    match as_json {
+        true => {
+            output::json(&json!({ "version": 1, "application": application, "environments": all.iter().map(entry).collect::<Vec<_>>() }))
+        }
+        false if all.is_empty() => talk(&format!("{application} has no environments")),
+        false => data(&table(&all)),
+    }
+    Ok(())
+}
+
+fn entry(one: &One) -> Json {
+    let of_stack = |name: &str| one.standing.as_ref().and_then(|standing| standing.parameter(name));
+    json!({
+        "environment": one.name, "in_file": one.is_in_file, "status": one.standing.as_ref().map(|standing| &standing.status),
+        "release": of_stack("Release"), "image": of_stack("Image"), "deployment": of_stack("Deployment"),
+    })
+}
+
+fn table(all: &[One]) -> String {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(["ENVIRONMENT", "RELEASE", "DEPLOYMENT", "IMAGE", "STACK"]);
+    for one in all {
+        let of_stack = |name: &str| one.standing.as_ref().and_then(|standing| standing.parameter(name)).unwrap_or("-").to_owned();
+        let status = one.standing.as_ref().map_or("not created", |standing| standing.status.as_str());
+        let status = if one.is_in_file { status.to_owned() } else { format!("{status}, not in fleet.yaml") };
+        table.add_row([one.name.clone(), of_stack("Release"), of_stack("Deployment"), of_stack("Image"), status]);
+    }
+    table.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n")
+}

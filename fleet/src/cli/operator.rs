@@ -1,0 +1,137 @@
+//! What the verbs of an environment begin with: fleet.yaml, AWS, and where everything is.
+
+use std::path::Path;
+
+use ingot::desk::DocumentError;
+
+use super::input;
+use super::output::talk;
+use crate::aws::Aws;
+use crate::aws::evidence::Left;
+use crate::aws::groups::Groups;
+use crate::aws::images;
+use crate::aws::records::{Kept, Records};
+use crate::aws::s3::Bucket;
+use crate::aws::stacks::CloudFormation;
+use crate::conduct::Witness;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::fleet::{Environment, Read};
+use crate::place::Place;
+use crate::stack::{self, Account, Stack};
+use crate::story::Evidence;
+
+/// The stack with what all environments share.
+const ACCOUNT: &str = "ingot-account";
+
+/// fleet.yaml and AWS.
+#[derive(Debug)]
+pub(super) struct Operator {
+    read: Read,
+    name: String,
+    pub(super) aws: Aws,
+    pub(super) place: Place,
+    pub(super) bucket: Bucket,
+    pub(super) stacks: CloudFormation,
+    pub(super) groups: Groups,
+}
+
+impl Operator {
+    /// For an environment that is in fleet.yaml.
+    pub(super) async fn of(file: &Path, environment: &str) -> Result<Self, Failure> {
+        let read = input::sound(file).map_err(Failure::told)?;
+        input::environment(&read.fleet, environment).map_err(Failure::told)?;
+        let place = Place::new(&read.fleet.application, &read.fleet.releases.to_string());
+        let place = place.map_err(|why| Failure::new(Exit::Document, "fleet.yaml is wrong").why(why))?;
+        let aws = Aws::connect().await?;
+        let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
+        Ok(Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups })
+    }
+
+    pub(super) fn environment(&self) -> &Environment {
+        input::environment(&self.read.fleet, &self.name).expect("it was found when fleet.yaml was read")
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The name of its stack.
+    pub(super) fn stack(&self) -> String {
+        format!("{}-{}", self.place.application, self.name)
+    }
+
+    pub(super) fn records(&self) -> Records<'_, Bucket> {
+        Records::new(&self.bucket, &self.place, &self.name)
+    }
+
+    /// The newest record of a deployment.
+    pub(super) async fn newest(&self) -> Result<Option<Kept>, Failure> {
+        self.records().newest().await
+    }
+
+    /// What the environment comes to, without mistakes.
+    pub(super) async fn planned(&self, file: &Path) -> Result<Stack, Failure> {
+        let (stack, found) = stack::of(&self.read.fleet, self.environment(), input::directory(file)).await;
+        match stack {
+            Some(stack) if found.mistakes.is_empty() => {
+                found.notes.iter().for_each(|note| talk(&format!("note: {note}")));
+                Ok(stack)
+            }
+            _ => {
+                let sources = self.read.sources.clone().into_iter().chain(found.sources).collect();
+                talk(&DocumentError::new(found.mistakes, sources).to_string());
+                Err(Failure::told(Exit::Document))
+            }
+        }
+    }
+
+    /// What the stack `ingot-account` has made.
+    pub(super) async fn account(&self, caller: &str) -> Result<Account, Failure> {
+        let missing = |what: &str| {
+            Failure::new(Exit::Failed, format!("{what} in {}", self.aws.region))
+                .hint("set the account up once, as docs/fleet/account.md shows, or correct AWS_REGION")
+        };
+        let Some(outputs) = self.stacks.outputs(ACCOUNT).await? else {
+            return Err(missing(&format!("there is no stack {ACCOUNT}")));
+        };
+        let output = |name: &str| outputs.get(name).cloned().ok_or_else(|| missing(&format!("the stack {ACCOUNT} has no output {name}")));
+        Ok(Account {
+            id: caller.split(':').nth(4).unwrap_or_default().to_owned(),
+            region: self.aws.region.clone(),
+            service_role: output("ServiceRole")?,
+            boundary: output("Boundary")?,
+            evidence: output("EvidenceBucket")?,
+        })
+    }
+
+    /// The image to launch from: that of the command line, or of fleet.yaml.
+    pub(super) async fn image(&self, given: Option<&str>) -> Result<String, Failure> {
+        let written = self.environment().settings.image.as_ref().map_or("", |image| image.as_str());
+        let image = given.unwrap_or(written);
+        match image.strip_prefix("ssm:") {
+            Some(parameter) => images::of_parameter(&self.aws, parameter).await,
+            None => Ok(image.to_owned()),
+        }
+    }
+}
+
+/// Reads the evidence of an environment. What cannot be read is no reason to say nothing.
+#[derive(Debug)]
+pub(super) struct Reader<'a> {
+    pub(super) bucket: Bucket,
+    pub(super) name: &'a str,
+    pub(super) application: &'a str,
+    pub(super) environment: &'a str,
+}
+
+impl Witness for Reader<'_> {
+    async fn evidence(&self, since: jiff::Timestamp) -> Vec<Evidence> {
+        let Self { bucket, name, application, environment } = self;
+        let left = Left { objects: bucket, bucket: name, application, environment };
+        left.since(since).await.unwrap_or_else(|failure| {
+            talk(&format!("warning: {failure}"));
+            Vec::new()
+        })
+    }
+}

@@ -1,0 +1,50 @@
+//! `ingot-fleet scale`: another number of instances, until scaling or a schedule changes it.
+
+use std::path::Path;
+
+use super::operator::Operator;
+use super::output::talk;
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// Set how many instances an environment has, between `min` and `max` of fleet.yaml
+///
+/// Scaling and schedules go on from there. Asks AWS for autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Environment
+    #[arg(value_name = "ENV")]
+    environment: String,
+    /// Number of instances
+    #[arg(value_name = "N")]
+    instances: u32,
+}
+
+pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
+    let operator = Operator::of(file, &args.environment).await?;
+    let name = operator.name();
+    let groups = operator.groups.of(&operator.place.application, name).await?;
+    let group = match groups.as_slice() {
+        [] => {
+            return Err(Failure::new(Exit::Usage, format!("{name} was not created yet"))
+                .hint(format!("run `ingot-fleet create {name} --release RELEASE`")));
+        }
+        [group] => group,
+        [..] => {
+            return Err(Failure::new(Exit::Failed, format!("{name} has two groups: a deployment replaces one by the other"))
+                .hint(format!("run it again when the deployment has ended: `ingot-fleet status {name}`")));
+        }
+    };
+    let (wanted, capacity) = (args.instances, group.capacity);
+    if !(capacity.min..=capacity.max).contains(&wanted) {
+        let message = format!("{wanted} is not between `min` and `max` of {name}, which are {} and {}", capacity.min, capacity.max);
+        return Err(Failure::new(Exit::Usage, message).hint("change `instances` in fleet.yaml, and deploy"));
+    }
+    if capacity.desired == wanted {
+        talk(&format!("{name} has {wanted} already: nothing to change"));
+        return Ok(());
+    }
+    operator.groups.scale(&group.name, wanted).await?;
+    talk(&format!("{name}: {} instances in place of {}; `ingot-fleet status {name}` shows them", wanted, capacity.desired));
+    Ok(())
+}

@@ -1,0 +1,135 @@
+//! `ingot-fleet status` and `list`: what runs where, and what is going on.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use comfy_table::{ContentArrangement, Table};
+use serde_json::{Value as Json, json};
+
+use super::operator::Operator;
+use super::output::{self, data};
+use crate::aws::groups::{Member, Target};
+use crate::aws::stacks::Stacks as _;
+use crate::deployment::course::{Phase, Standing};
+use crate::deployment::history::Role;
+use crate::deployment::record::{Record, State};
+use crate::failure::Failure;
+
+/// Show what an environment runs: its release, its instances, the deployment under way
+///
+/// Asks AWS for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups,
+/// elasticloadbalancing:DescribeTargetHealth, s3:ListBucket and s3:GetObject.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Environment
+    #[arg(value_name = "ENV")]
+    environment: String,
+}
+
+/// What there is to see.
+struct Seen {
+    standing: Option<Standing>,
+    newest: Option<Record>,
+    in_force: Option<Record>,
+    members: Vec<(Member, Option<Target>)>,
+}
+
+pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
+    let operator = Operator::of(file, &args.environment).await?;
+    let seen = see(&operator).await?;
+    match as_json {
+        true => output::json(&seen.json(&operator)),
+        false => data(&seen.text(&operator)),
+    }
+    Ok(())
+}
+
+async fn see(operator: &Operator) -> Result<Seen, Failure> {
+    let stack = operator.stack();
+    let records = operator.records();
+    let (standing, newest, counting) = tokio::try_join!(operator.stacks.standing(&stack), operator.newest(), records.counting())?;
+    let mut members = Vec::new();
+    for group in operator.groups.of(&operator.place.application, operator.name()).await? {
+        let mut health = match &group.targets {
+            Some(targets) => operator.groups.health(targets).await?,
+            None => BTreeMap::new(),
+        };
+        members.extend(group.members.into_iter().map(|member| {
+            let target = health.remove(&member.id);
+            (member, target)
+        }));
+    }
+    members.sort_by(|(a, _), (b, _)| a.cmp(b));
+    Ok(Seen { standing, newest: newest.map(|kept| kept.record), in_force: counting.get(Role::InForce).cloned(), members })
+}
+
+impl Seen {
+    /// The sentences that come first: what runs, and what is going on.
+    fn head(&self, operator: &Operator) -> Vec<String> {
+        let name = operator.name();
+        let Some(standing) = &self.standing else {
+            return vec![format!("{name} was not created yet")];
+        };
+        let mut lines = vec![match &self.in_force {
+            Some(record) => {
+                let since = record.ended.map(|at| format!(" since {at}")).unwrap_or_default();
+                format!("{name} runs {}{since} (deployment {}, by {})", record.goal.release.name, record.number, record.by)
+            }
+            None => format!("{name} has had no good deployment yet"),
+        }];
+        match &self.newest {
+            Some(record) if record.state == State::UnderWay => lines.push(record.told()),
+            Some(record) if record.state != State::Good => {
+                lines.push(record.told());
+                lines.extend(record.cause.clone().map(|cause| format!("  {cause}")));
+            }
+            _ => {}
+        }
+        if let Phase::Stuck(stuck) = standing.phase() {
+            let (what, hint) = stuck.way_out(&operator.stack(), name);
+            lines.push(format!("the stack {} is in {}: {what}\n  hint: {hint}", operator.stack(), standing.status));
+        } else if standing.phase() == Phase::Busy {
+            lines.push(format!("the stack {} is in {}", operator.stack(), standing.status));
+        }
+        lines
+    }
+
+    fn text(&self, operator: &Operator) -> String {
+        let mut lines = self.head(operator);
+        if !self.members.is_empty() {
+            let mut table = Table::new();
+            table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+            table.set_header(["INSTANCE", "ZONE", "STATE", "HEALTH", "TARGET"]);
+            for (member, target) in &self.members {
+                let health = if member.is_healthy { "healthy" } else { "unhealthy" };
+                let target = target.as_ref().map_or_else(
+                    || "-".to_owned(),
+                    |target| match &target.why {
+                        Some(why) => format!("{}: {why}", target.state),
+                        None => target.state.clone(),
+                    },
+                );
+                table.add_row([member.id.as_str(), &member.zone, &member.state, health, &target]);
+            }
+            lines.extend(table.lines().map(|line| line.trim().to_owned()));
+        }
+        lines.join("\n")
+    }
+
+    fn json(&self, operator: &Operator) -> Json {
+        let one = |(member, target): &(Member, Option<Target>)| {
+            json!({
+                "id": member.id, "zone": member.zone, "state": member.state, "healthy": member.is_healthy,
+                "target": target.as_ref().map(|target| json!({ "state": target.state, "why": target.why })),
+            })
+        };
+        json!({
+            "version": 1,
+            "environment": operator.name(),
+            "stack": self.standing.as_ref().map(|standing| json!({ "name": operator.stack(), "status": standing.status })),
+            "in_force": self.in_force,
+            "newest": self.newest,
+            "instances": self.members.iter().map(one).collect::<Vec<_>>(),
+        })
+    }
+}

@@ -1,0 +1,13 @@
+//! One deployment from its record to its end. CloudFormation is the engine: it goes on, and goes back, with nobody watching.
+//! What is done here is to begin its operations, to watch them, and to write down how it ended.
+
+mod follow;
+mod order;
+mod tell;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::follow::{Conductor, Ended, Witness};
+pub(crate) use self::order::Plan;
+pub(crate) use self::tell::Tell;

@@ -1,0 +1,51 @@
+//! What a deployment orders of CloudFormation.
+
+use crate::aws::stacks::{Guard, Order, Watch};
+use crate::deployment::course::{OF_POLICY, Operation, Parameters, Standing, Wanted};
+use crate::deployment::record::Record;
+use crate::stack::OF_CREATION;
+
+/// A deployment as far as it is known before it begins.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) stack: String,
+    pub(crate) template: &'a str,
+    pub(crate) wanted: Wanted,
+    pub(crate) tags: Parameters,
+    pub(crate) role: &'a str,
+    pub(crate) watch: Watch,
+    pub(crate) guard: Guard<'a>,
+}
+
+impl Plan<'_> {
+    /// The order of one operation. `standing` is that of the stack, if there is one.
+    pub(super) fn order<'o>(&'o self, operation: Operation, record: &Record, standing: Option<&'o Standing>) -> Order<'o> {
+        let has = standing.map(|standing| &standing.parameters);
+        let is_kept = |name: &&str| match operation {
+            Operation::Create => false,
+            Operation::SetPolicy => !OF_POLICY.contains(name),
+            Operation::SetRelease => OF_CREATION.contains(name),
+        };
+        let kept: Vec<&str> = has.into_iter().flatten().map(|(name, _)| name.as_str()).filter(is_kept).collect();
+        let parameters = match operation {
+            Operation::SetPolicy => self.wanted.of_policy(),
+            Operation::Create | Operation::SetRelease => self
+                .wanted
+                .all()
+                .iter()
+                .filter(|(name, _)| !kept.contains(&name.as_str()))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        };
+        Order {
+            stack: &self.stack,
+            token: operation.token(record),
+            template: (operation != Operation::SetPolicy).then_some(self.template),
+            parameters,
+            kept,
+            tags: self.tags.clone(),
+            role: Some(self.role),
+            watch: if operation == Operation::SetRelease { self.watch.clone() } else { Watch::default() },
+        }
+    }
+}

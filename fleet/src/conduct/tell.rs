@@ -1,0 +1,19 @@
+//! What is told while a deployment goes on.
+
+use crate::deployment::course::Operation;
+use crate::story::Event;
+
+/// Who is told.
+pub(crate) trait Tell {
+    /// An operation on the stack begins.
+    fn begins(&self, operation: Operation);
+
+    /// Somebody else works on the stack, which is in this status.
+    fn waits_for_others(&self, status: &str);
+
+    /// Something happened to the stack.
+    fn event(&self, event: &Event);
+
+    /// A while has passed.
+    async fn look(&self);
+}

@@ -1,0 +1,258 @@
+"""`ingot-fleet` on an environment of the region, with scripted instances. All times are those of a stand-in."""
+
+import os
+
+import pytest
+from harness import fleet as fleets
+from harness.agent import DONE, FAILED, USAGE
+from harness.host.container import unavailable
+from harness.region import Region, fleet
+from harness.region.delays import Pace
+from harness.region.instances.container import containers
+from harness.region.instances.scripted import Outcome
+from harness.region.network import Bridge
+from harness.region.small import FAST, boots, releases
+
+# The template's listener has port 80.
+pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
+
+STILL_UNDER_WAY = 4
+
+FLEET = """\
+version: 1
+application: shop
+releases: s3://shop-releases/
+environments:
+  prod:
+    tier: web
+    image: ssm:/golden/shop
+    network: {{ vpc: {vpc}, subnets: [{subnets}] }}
+    document: web.yaml
+    instances: {{ types: [m7g.large], min: 2, max: 6 }}
+    deployment: {{ policy: {policy}, batch: 1 }}
+"""
+
+
+class Operator(fleets.Fleet):
+    """`ingot-fleet` beside the fleet.yaml of one environment, with three releases."""
+
+    def __init__(self, directory, region, policy: str = "rolling", document: str = "#ingot\nversion: 1\n"):
+        super().__init__(directory, region)
+        self.region = region
+        fleet.account(region, fleet.RELEASES, fleet.EVIDENCE)
+        region.client("ssm").put_parameter(Name="/golden/shop", Type="String", Value="ami-12c6146b")
+        self.write("web.yaml", document)
+        self.describe(policy)
+        for release in ("v1", "v2", "bad"):
+            self.release(release, {"VERSION": release.encode()})
+
+    def release(self, name: str, files: dict[str, bytes]) -> None:
+        for path, content in files.items():
+            self.write(f"{name}/{path}", content, 0o755)
+        done = self("release", name, "--name", name)
+        assert done.code == DONE, done
+
+    def describe(self, policy: str) -> None:
+        subnets = self.region.client("ec2").describe_subnets()["Subnets"][:2]
+        names = ", ".join(one["SubnetId"] for one in subnets)
+        self.write("fleet.yaml", FLEET.format(vpc=subnets[0]["VpcId"], subnets=names, policy=policy))
+
+    def states(self) -> list[str]:
+        """The states of the deployments, the first one first."""
+        prefix = "shop/environments/prod/deployments/"
+        keys = sorted(key for key in self.keys() if key.startswith(prefix))
+        return [fleets.json.loads(self.read(key))["state"] for key in keys]
+
+
+def needs_binary() -> None:
+    if fleets.binary() is None:
+        pytest.skip("no binary: `cargo build -p ingot-fleet`, or name it in $INGOT_FLEET")
+
+
+@pytest.fixture
+def region():
+    needs_binary()
+    with Region(boots(80, bad="abandons"), pace=FAST) as region:
+        yield region
+
+
+@pytest.mark.parametrize("policy", ["all_at_once", "rolling", "rolling_with_batch", "immutable"])
+def test_an_environment_is_created_deployed_and_goes_back(tmp_path, region, policy):
+    operator = Operator(tmp_path, region, policy)
+    created = operator("create", "prod", "--release", "v1")
+    assert created.code == DONE and "deployment 1 of prod (v1) is good" in created.stdout, created
+    assert releases(region) == ["v1", "v1"]
+
+    deployed = operator("deploy", "prod", "--release", "v2", "--json")
+    assert deployed.code == DONE and deployed.json["state"] == "good" and deployed.json["number"] == 2, deployed
+    region.in_service(2)
+    assert releases(region) == ["v2", "v2"]
+
+    failed = operator("deploy", "prod", "--release", "bad")
+    assert failed.code == FAILED, failed
+    assert "deployment 3 of prod is failed" in failed.stderr and "FAILURE" in failed.stderr, failed
+    assert "prod runs v2 (deployment 2)" in failed.stderr, failed
+    region.in_service(2)
+    assert releases(region) == ["v2", "v2"]
+
+    back = operator("rollback", "prod")
+    assert back.code == DONE and "deployment 4 of prod (v1) is good" in back.stdout, back
+    region.in_service(2)
+    assert releases(region) == ["v1", "v1"]
+    assert operator.states() == ["good", "good", "failed", "good"]
+
+
+def test_nothing_to_change_is_success(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    again = operator("deploy", "prod", "--release", "v1")
+    assert again.code == DONE and "prod runs v1 already: nothing to change" in again.stderr, again
+    assert operator.states() == ["good"]
+    twice = operator("create", "prod", "--release", "v1")
+    assert twice.code == USAGE and "ingot-fleet deploy prod" in twice.stderr, twice
+
+
+def test_what_runs_is_told(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    before = operator("status", "prod")
+    assert before.code == DONE and before.stdout == "prod was not created yet\n", before
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    status = operator("status", "prod", "--json")
+    assert status.json["in_force"]["goal"]["release"]["name"] == "v1", status
+    assert [one["target"]["state"] for one in status.json["instances"]] == ["healthy", "healthy"], status
+    shown = operator("status", "prod").stdout.splitlines()
+    assert shown[0].startswith("prod runs v1 since "), shown
+    assert shown[1].split() == ["INSTANCE", "ZONE", "STATE", "HEALTH", "TARGET"] and len(shown) == 4, shown
+
+
+def test_an_environment_is_deleted(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    nothing = operator("terminate", "prod", "--yes")
+    assert nothing.code == DONE and "nothing to delete" in nothing.stderr, nothing
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    asked = operator("terminate", "prod")
+    assert asked.code == USAGE and "would delete shop-prod" in asked.stderr and "--yes" in asked.stderr, asked
+    gone = operator("terminate", "prod", "--yes")
+    assert gone.code == DONE and "deleted shop-prod" in gone.stderr, gone
+    assert region.instances() == []
+    anew = operator("create", "prod", "--release", "v2")
+    assert anew.code == DONE and "deployment 2 of prod (v2) is good" in anew.stdout, anew
+
+
+def test_a_creation_that_fails_has_a_way_out(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    failed = operator("create", "prod", "--release", "bad")
+    assert failed.code == FAILED and "deployment 1 of prod is failed" in failed.stderr, failed
+    assert "nothing of it serves" in failed.stderr, failed
+    again = operator("create", "prod", "--release", "v1")
+    assert again.code == FAILED and "ingot-fleet terminate prod" in again.stderr, again
+    assert operator("terminate", "prod", "--yes").code == DONE
+    assert operator("create", "prod", "--release", "v1").code == DONE
+
+
+def test_killed_in_the_middle_it_goes_on(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    operator.killed("deploy", "prod", "--release", "v2", when=lambda: region.stack("shop-prod").status == "UPDATE_IN_PROGRESS")
+    again = operator("deploy", "prod", "--release", "v2")
+    assert again.code == DONE and "following it" in again.stderr, again
+    region.in_service(2)
+    assert releases(region) == ["v2", "v2"] and operator.states() == ["good", "good"]
+
+
+def test_a_second_operator_follows_the_first(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    first = operator.start("deploy", "prod", "--release", "bad")
+    region.poll(lambda: operator.states() == ["good", "under_way"], "the record of the first")
+    second = operator("deploy", "prod", "--release", "v2")
+    first.communicate(timeout=fleets.PATIENCE)
+    assert first.returncode == FAILED and second.code == FAILED, second
+    assert "deployment 2 of prod (bad) is under way" in second.stderr, second
+    assert operator.states() == ["good", "failed"]
+    assert operator("deploy", "prod", "--release", "v2").code == DONE
+
+
+def test_the_time_is_over_before_the_deployment(tmp_path):
+    needs_binary()
+    with Region(boots(80, v2=Outcome(boot=8)), pace=FAST) as region:
+        operator = Operator(tmp_path, region)
+        assert operator("create", "prod", "--release", "v1").code == DONE
+        result = operator("deploy", "prod", "--release", "v2", "--timeout", "1s")
+        assert result.code == STILL_UNDER_WAY and "goes on" in result.stderr, result
+        assert "deployment 2 of prod (v2) is under way" in operator("status", "prod").stdout
+        assert region.settled("shop-prod") == "UPDATE_COMPLETE"
+        assert operator("deploy", "prod", "--release", "v2").code == DONE
+        assert operator.states() == ["good", "good"]
+
+
+def test_it_is_aborted(tmp_path):
+    needs_binary()
+    with Region(boots(80, bad="silent"), pace=FAST) as region:
+        operator = Operator(tmp_path, region)
+        nothing = operator("abort", "prod")
+        assert nothing.code == DONE and "nothing to end" in nothing.stderr, nothing
+        assert operator("create", "prod", "--release", "v1").code == DONE
+        first = operator.start("deploy", "prod", "--release", "bad")
+        region.poll(lambda: region.stack("shop-prod").token.startswith("ingot-2-release"), "the second update")
+        aborted = operator("abort", "prod")
+        assert aborted.code == DONE and "deployment 2 of prod (bad) is undone" in aborted.stdout, aborted
+        first.communicate(timeout=fleets.PATIENCE)
+        assert first.returncode == FAILED
+        assert releases(region) == ["v1", "v1"] and operator.states() == ["good", "undone"]
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"), ("UPDATE_FAILED", "rollback-stack"), ("DELETE_FAILED", "terminate prod")],
+)
+def test_a_stack_that_needs_a_hand_is_told_of(tmp_path, region, status, said):
+    operator = Operator(tmp_path, region)
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    region.stack("shop-prod").status = status
+    for command in (("deploy", "prod", "--release", "v2"), ("status", "prod")):
+        result = operator(*command)
+        assert said in result.stderr + result.stdout, result
+    region.stack("shop-prod").status = "UPDATE_ROLLBACK_COMPLETE"
+    assert operator("deploy", "prod", "--release", "v2").code == DONE
+
+
+def test_what_is_not_there_is_named(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    for command, said in [
+        (("deploy", "prod", "--release", "v1"), "prod was not created yet"),
+        (("create", "prod", "--release", "v9"), "there is no release v9"),
+        (("create", "stage", "--release", "v1"), "there is no environment `stage`"),
+        (("rollback", "prod"), "nothing to go back to"),
+    ]:
+        result = operator(*command)
+        assert result.code == USAGE and said in result.stderr and "hint: " in result.stderr, result
+    operator.describe("in_place")
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    result = operator("deploy", "prod", "--release", "v2")
+    assert result.code == USAGE and "does not deploy by the policy in_place yet" in result.stderr, result
+    region.client("ssm").delete_parameter(Name="/golden/shop")
+    result = operator("deploy", "prod", "--release", "v2", "--policy", "rolling")
+    assert result.code == 78 and "there is no SSM parameter /golden/shop" in result.stderr, result
+    assert operator.states() == ["good"], "nothing more was begun"
+
+
+
+
+def test_the_cause_is_what_the_instance_has_left(tmp_path, ingot):
+    """Containers that ingot boots: the evidence of one whose release ends at once."""
+    needs_binary()
+    if why := unavailable():
+        pytest.skip(why)
+    with Region(containers(fleet.image), Bridge(), pace=Pace(schedule=20)) as region:
+        operator = Operator(tmp_path, region, document=fleet.WEB.partition("drains:")[0])
+        operator.release("good", fleet.good("good"))
+        operator.release("broken", fleet.bad())
+        created = operator("create", "prod", "--release", "good")
+        assert created.code == DONE, (created, region.told())
+        failed = operator("deploy", "prod", "--release", "broken")
+        assert failed.code == FAILED, (failed, region.told())
+        cause = next(line for line in failed.stderr.splitlines() if line.startswith("deployment 2 of prod is failed"))
+        assert ": i-" in cause and "applications.shop" in cause and f"(s3://{fleet.EVIDENCE}/shop/prod/" in cause, failed
+        assert "no database here" in cause, failed
+        assert "prod runs good (deployment 1)" in failed.stderr, failed
