@@ -24,7 +24,9 @@ pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
             end = end.max(to);
             if view.text().len() >= SHORTEST {
                 let at_the_start = signs[..from].trim_ascii().is_empty();
-                each(Decoded { view, at_the_start, at_the_end: signs[to..].trim_ascii().is_empty() });
+                // A cut may leave half a byte.
+                let at_the_end = matches!(signs[to..].trim_ascii(), [] | [b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F']);
+                each(Decoded { view, at_the_start, at_the_end });
             }
         }
         at = end;
@@ -40,7 +42,7 @@ fn read(text: &View, from: usize) -> (View, usize) {
         view.push(byte, text.place(at..end));
         let blanks = signs[end..].iter().take(APART).take_while(|sign| b" :,-".contains(sign)).count();
         at = end + blanks;
-        if blanks > 0 && signs[at..].starts_with(b"0x") {
+        if blanks > 0 && matches!(signs[at..], [b'0', b'x' | b'X', ..]) {
             at += 2;
         }
     }
@@ -78,6 +80,7 @@ mod tests {
             "68:75:6e:74:65:72:32:32",
             "[68, 75, 6e, 74, 65, 72, 32, 32]",
             "{ 0x68, 0x75, 0x6e, 0x74, 0x65, 0x72, 0x32, 0x32 }",
+            "0X68,0X75,0X6E,0X74,0X65,0X72,0X32,0X32",
             "00000000: 6875 6e74 6572 3232  hunter22",
             "0000000 68 75 6e 74 65 72 32 32",
         ] {
