@@ -231,10 +231,9 @@ impl<'a> Checker<'a> {
         if target == own {
             self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
         } else if let Some(shape) = self.shapes.get(target) {
-            if shape.order == Order::AfterEverything {
-                let message = format!("{own} cannot wait for {target}, which comes after everything");
-                self.mistakes.push(Mistake::at(place, message, "take it away"));
-            }
+            let late = shape.order == Order::AfterEverything;
+            let message = late.then(|| format!("{own} cannot wait for {target}, which comes after everything"));
+            self.mistakes.extend(message.map(|message| Mistake::at(place, message, "take it away")));
         } else if !self.is_declared(target) && (is_needed || !self.not_due.contains(target)) {
             let (hint, known) = self.nearest_address(target);
             let wrong = match self.not_due.contains(target) {
