@@ -117,9 +117,10 @@ impl Reference {
         is_secret(&self.segments)
     }
 
-    /// The address of the step this refers to, taking the first two segments as kind and key.
+    /// The address of the step this refers to, taking the first two segments as kind and key. Values and facts are of none.
     pub(crate) fn address(&self) -> Option<Address> {
         match self.segments.as_slice() {
+            [root, ..] if matches!(root.as_str(), "values" | "instance") => None,
             [kind, key, ..] => Some(Address::new(kind, key)),
             _ => None,
         }

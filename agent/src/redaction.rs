@@ -3,12 +3,13 @@
 //! ingot's own messages never hold a secret, by construction ([`SecretText`](crate::text::SecretText) does not print).
 //! What a command, a unit's journal or a `check:` says is another matter: every such line passes through a [`Redactor`]
 //! that knows the secrets of this boot. It looks for them in the line as it is, in the line as it reads without quotes
-//! and escapes ([`view`]), and in what the line holds as base64 ([`base64`]); which scalars of a secret count is said in
-//! [`common`]. The time it takes grows with the length of the line, and
-//! hardly with the number of secrets.
+//! and escapes ([`view`]), and in what the line holds as base64 ([`base64`]) or in hexadecimal ([`hex`]); which scalars of a
+//! secret count is said in [`common`]. The time it takes grows with the length of the line, and hardly with the number of
+//! secrets.
 
 mod base64;
 mod common;
+mod hex;
 mod needles;
 mod pieces;
 mod view;
@@ -20,6 +21,7 @@ use std::ops::Range;
 
 use zeroize::{Zeroize as _, Zeroizing};
 
+use self::base64::Decoded;
 use self::needles::Needles;
 use self::pieces::Pieces;
 use self::view::View;
@@ -42,13 +44,10 @@ const BROKEN_ESCAPE: usize = 6;
 /// So many bytes of a secret are not there by accident.
 const SURELY_BEGUN: usize = 4;
 
-/// Lines of base64 are broken behind so many bytes or more: 60, 64 or 76 signs.
-const BROKEN_FROM: usize = 45;
-
 /// Lines of a binary secret that are shorter than this are no text that anyone would print.
 const BINARY_LINE_FROM: usize = 8;
 
-/// How often base64 is looked for in what was base64.
+/// How often base64 and hexadecimal are looked for in what was either.
 const DEPTH: usize = 2;
 
 /// Knows the secrets of this boot, in the forms in which programs print them.
@@ -93,7 +92,15 @@ impl Redactor {
         }
         let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
         match value {
-            serde_json::Value::String(text) => self.0.borrow_mut().learn(text),
+            serde_json::Value::String(text) => {
+                self.0.borrow_mut().learn(text);
+                // A program may read what is in it where ingot offers the text whole.
+                if text.trim_start().starts_with(['{', '['])
+                    && let Ok(within) = crate::number::from_json(text)
+                {
+                    self.learn_below(&within, path, public);
+                }
+            }
             // As it was written, and as helpers and programs write it again.
             serde_json::Value::Number(number) => {
                 crate::number::spellings(number).iter().for_each(|text| self.0.borrow_mut().learn(text));
@@ -221,7 +228,7 @@ impl Known {
         stretches
     }
 
-    /// Looks for secrets in a text as it is, without escapes, without quotes, and in base64.
+    /// Looks for secrets in a text as it is, without escapes, without quotes, and in base64 and hexadecimal.
     fn find_decoded(&self, text: View, cut: bool, depth: usize, looked: &Cell<usize>, found: &mut dyn FnMut(Range<u32>)) {
         search(&self.plain, &text, cut, found);
         let unescaped = text.unescaped(&mut |text| search(&self.plain, text, cut, found));
@@ -234,9 +241,9 @@ impl Known {
             return;
         }
         let is_line = depth == DEPTH;
-        base64::decoded(&unescaped, &mut |base64::Decoded { view, at_the_start, at_the_end }| {
-            // Programs break base64 into lines, and each line comes alone.
-            if is_line && at_the_end && view.text().len() >= BROKEN_FROM {
+        let mut look = |Decoded { view, at_the_start, at_the_end }, line| {
+            // Programs break what they encode into lines, and each line comes alone.
+            if is_line && at_the_end && view.text().len() >= line {
                 search_begun(&self.plain, &view, found);
             }
             if is_line && at_the_start && at_the_end {
@@ -247,7 +254,12 @@ impl Known {
                 found(view.place(0..view.text().len()));
             }
             self.find_decoded(view, cut, depth - 1, looked, found);
-        });
+        };
+        let unbroken = unescaped.unbroken();
+        for text in std::iter::once(&unescaped).chain(&unbroken) {
+            base64::decoded(text, &mut |decoded| look(decoded, base64::LINE));
+            hex::decoded(text, &mut |decoded| look(decoded, hex::LINE));
+        }
     }
 }
 

@@ -54,6 +54,11 @@ def test_no_secret_shows_in_any_of_its_spellings(agent, aws):
         "json": "".join(f"\\u{ord(letter):04X}" for letter in PASSWORD),
         "slash": PASSWORD.replace("/", "\\/"),
         "basic": "Basic " + base64.b64encode(f"shop:{PASSWORD}".encode()).decode(),
+        "hex": PASSWORD.encode().hex(),
+        "HEX": PASSWORD.encode().hex().upper(),
+        "hexdump": PASSWORD.encode().hex(" "),
+        "openssl": PASSWORD.encode().hex(":"),
+        "hex of user and password": f"shop:{PASSWORD}".encode().hex(),
     }
     for at in range(3):
         packed = base64.b64encode(b"{\"p\": \""[at:] + PASSWORD.encode() + b"\"}").decode()

@@ -47,6 +47,28 @@ def test_each_key_is_shown_with_its_layer(desk):
     assert value["notes"] == []
 
 
+def test_a_layer_that_is_listed_and_cannot_be_read_is_a_mistake(desk):
+    """A link that led nowhere, and a name in Latin-1, were passed over: the boot was a good one, without the layer."""
+    agent, layers, over = desk
+    link, latin = os.path.join(layers, "20.yaml"), os.path.join(os.fsencode(layers), b"30-caf\xe9.yaml")
+    for path, make in ((link, lambda: os.symlink("/nowhere/20.yaml", link)), (latin, lambda: open(latin, "w").close())):
+        make()
+        shown = agent.run("show", "--layers", layers, over)
+        assert shown.code == BAD_DOCUMENT and "this layer is listed, and there is no such file" in shown.stdout + shown.stderr, shown
+        boot = agent.boot("#ingot\nversion: 1\n", "--layers", layers)
+        assert boot.code == BAD_DOCUMENT, boot
+        os.remove(path)
+
+
+def test_layers_that_are_named_have_to_be_there(desk, tmp_path):
+    agent, _, over = desk
+    nowhere = str(tmp_path / "image/boot.dd")
+    shown = agent.run("show", "--layers", nowhere, over)
+    assert shown.code == BAD_DOCUMENT and f"there is no directory {nowhere}" in shown.stdout + shown.stderr, shown
+    boot = agent.boot("#ingot\nversion: 1\n", "--layers", nowhere)
+    assert boot.code == BAD_DOCUMENT and f"there is no directory {nowhere}" in boot.stderr, boot
+
+
 def test_what_is_shown_is_the_same_document(desk, tmp_path):
     agent, layers, over = desk
     shown = agent.run("show", "--layers", layers, over).stdout

@@ -60,6 +60,8 @@ READABLE = {
     "a blank in the marker": "# ingot\n" + KEYS,
     "capitals": "#Ingot\n" + KEYS,
     "a colon": "#ingot:\n" + KEYS,
+    "a marker like that of a script": "#!ingot\n" + KEYS,
+    "ingot as the interpreter": "#!/usr/bin/env -S ingot boot\n" + KEYS,
     "no marker": KEYS,
     "no marker, after a comment": "# Managed by Terraform\n" + KEYS,
     "the marker after keys": KEYS + "#ingot\n",

@@ -73,7 +73,7 @@ impl Boot {
         self.needs_disk(&self.request.layers.as_ref().map_or(LAYERS.into(), |directory| directory.to_string_lossy()));
         match &self.request.layers {
             None => layers.add_directory(Path::new(LAYERS), &*self.ground.host.files).await,
-            Some(directory) => layers.add_directory(directory, &*self.ground.outside).await,
+            Some(directory) => layers.add_named_directory(directory, &*self.ground.outside).await,
         }
         self.has_it();
         layers.passed_over.iter().for_each(|passed_over| self.note(passed_over));

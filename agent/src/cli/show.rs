@@ -71,7 +71,7 @@ async fn of_documents(args: Args) -> (Layers, Vec<String>) {
     let files = DiskFiles::new(None);
     let mut layers = Layers::default();
     if let Some(directory) = &args.layers {
-        layers.add_directory(&absolute(directory), &files).await;
+        layers.add_named_directory(&absolute(directory), &files).await;
     }
     let Read { layers: given, unmarked, misspelled } = prepare::read(&args.documents, &files).await;
     layers.nodes.extend(given.nodes);

@@ -12,7 +12,7 @@ mod wording;
 use serde::de::DeserializeOwned;
 
 use self::reader::Reader;
-use self::reading::{ROOT, Reading};
+use self::reading::{Apart, ROOT, Reading};
 use crate::document::error::Mistake;
 use crate::document::tree::Node;
 
@@ -21,8 +21,17 @@ pub fn decode<T: DeserializeOwned>(node: &Node, mistakes: &mut Vec<Mistake>) -> 
     decode_without(node, &[], mistakes)
 }
 
+/// The same, reading nothing but these keys of the outermost map.
+pub(crate) fn decode_part<T: DeserializeOwned>(node: &Node, keys: &[&'static str], mistakes: &mut Vec<Mistake>) -> Option<T> {
+    decode_apart(node, Apart::AllBut(keys), mistakes)
+}
+
 /// The same, passing over the keys `apart` of the outermost map: somebody else reads those.
 pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static str], mistakes: &mut Vec<Mistake>) -> Option<T> {
+    decode_apart(node, Apart::These(apart), mistakes)
+}
+
+fn decode_apart<T: DeserializeOwned>(node: &Node, apart: Apart<'_>, mistakes: &mut Vec<Mistake>) -> Option<T> {
     let mut reading = Reading::new(apart);
     let mut found: Vec<Mistake> = Vec::new();
     let value = loop {

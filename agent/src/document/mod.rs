@@ -197,9 +197,9 @@ impl BootDocument {
         if self.mistakes.len() == known && !matches!(node.value, Value::String(_)) {
             names::check(node, &mut self.mistakes);
         }
-        let common = match common_part(node) {
-            Some(part) => decode::decode(&part, &mut self.mistakes),
-            None => Some(Common::default()),
+        let common = match has_common_part(node) {
+            true => decode::decode_part(node, &COMMON, &mut self.mistakes),
+            false => Some(Common::default()),
         };
         let (step, mut common) = (step?, common?);
         let after = common.after.take().map(|texts| texts.iter().filter_map(|text| self.address(text, node)).collect());
@@ -227,9 +227,7 @@ impl BootDocument {
     }
 }
 
-/// The part of a step that is read apart from its kind, if it has one.
-fn common_part(node: &Node) -> Option<Node> {
-    let Value::Map(entries) = &node.value else { return None };
-    let entries: Vec<(Key, Node)> = entries.iter().filter(|(key, _)| COMMON.contains(&key.name.as_str())).cloned().collect();
-    (!entries.is_empty()).then(|| Node { place: node.place.clone(), value: Value::Map(entries) })
+/// Whether a step has a part that is read apart from its kind.
+fn has_common_part(node: &Node) -> bool {
+    matches!(&node.value, Value::Map(entries) if entries.iter().any(|(key, _)| COMMON.contains(&key.name.as_str())))
 }

@@ -71,9 +71,24 @@ impl Layers {
             }
             match files.read(&path, SIZE_LIMIT).await {
                 Ok(Some(bytes)) => self.add_bytes(&path.display().to_string(), &bytes),
-                Ok(None) => {}
+                Ok(None) => {
+                    let message = format!("{}: this layer is listed, and there is no such file", path.display());
+                    let hint = "remove it if it is a symbolic link that leads nowhere; a name has to be UTF-8";
+                    self.mistakes.push(Mistake::of_a_file(message, Some(hint.into())));
+                }
                 Err(error) => self.unreadable(&path, &error),
             }
+        }
+    }
+
+    /// The same of a directory that somebody named, so that there has to be one.
+    pub(crate) async fn add_named_directory(&mut self, directory: &Path, files: &dyn Files) {
+        match files.stat(directory).await {
+            Ok(None) => {
+                let message = format!("there is no directory {}", directory.display());
+                self.mistakes.push(Mistake::of_a_file(message, Some("correct `--layers`".into())));
+            }
+            _ => self.add_directory(directory, files).await,
         }
     }
 

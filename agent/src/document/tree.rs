@@ -121,7 +121,10 @@ pub fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>) {
             Err(error) => {
                 let marker = error.marker();
                 let place = Place { file: file.clone(), line: marker.line().max(1), column: marker.col() + 1 };
-                let hint = "look at the indentation, the quotes and the brackets of this line and the one before";
+                let hint = match error.info().contains("character escape code") {
+                    true => "write the character itself: YAML has no pairs of escapes such as `\\ud83d\\ude00`, which JSON has",
+                    false => "look at the indentation, the quotes and the brackets of this line and the one before",
+                };
                 builder.mistakes.push(Mistake::at(&place, format!("this is not YAML: {}", error.info()), hint));
                 return (None, builder.mistakes);
             }
@@ -360,6 +363,9 @@ mod tests {
         assert!(mistakes("x: &a {b: 1}\ny:\n  <<: *a\n")[0].contains("merge keys"));
         assert!(mistakes("a: 1\n---\nb: 2\n")[0].contains("second YAML document"));
         assert!(mistakes("a: [1")[0].contains("not YAML"));
+        // As Python writes JSON.
+        let (_, pair) = parse(&"x".into(), r#"a: "\ud83d\ude00""#);
+        assert!(pair[0].hint.as_ref().is_some_and(|hint| hint.contains("write the character itself")));
         assert!(mistakes("{{values.x}}: 1")[0].contains("where a key should be"));
     }
 

@@ -38,7 +38,11 @@ pub(super) fn encoded_marks() -> Vec<String> {
         let whole = STANDARD_NO_PAD.encode([&vec![b'.'; before][..], MARK.as_bytes()].concat());
         whole[(before * 8).div_ceil(6)..(before + MARK.len()) * 8 / 6].to_owned()
     });
-    [percent(true), percent(false), unicode].into_iter().chain(packed).collect()
+    [percent(true), percent(false), unicode, hex(MARK), hex(MARK).to_uppercase()].into_iter().chain(packed).collect()
+}
+
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A secret as programs encode it.
@@ -47,6 +51,7 @@ pub(super) fn spelled(secret: &str) -> Vec<String> {
     let form = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let unicode = |text: &str| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
     let mut all = vec![form(secret), every(secret), every(secret).to_uppercase(), unicode(secret), every(&unicode(secret))];
+    all.extend([hex(secret), hex(secret).to_uppercase(), hex(&format!("user:{secret}"))]);
     for before in ["", "a", "ab", "user:"] {
         let whole = format!("{before}{secret}");
         all.extend([STANDARD.encode(&whole), STANDARD_NO_PAD.encode(&whole), URL_SAFE.encode(&whole), URL_SAFE_NO_PAD.encode(&whole)]);

@@ -68,7 +68,7 @@ impl<'a> Adviser<'a> {
         };
         let argument = &bare.argument;
         let hint = match bare.place {
-            Stands::InQuotes => format!("write {{{{{helper} {argument}}}}} without the quotes around it"),
+            Stands::InQuotes if WHOLE.contains(&helper) => format!("write {{{{{helper} {argument}}}}} without the quotes around it"),
             Stands::Within | Stands::InUrl if WHOLE.contains(&helper) => {
                 format!("write the whole value with one helper, as in {{{{{helper} (concat \"text\" {argument})}}}}")
             }
@@ -243,6 +243,9 @@ mod tests {
                 "write the whole value with one helper, as in {{toml (concat \"text\" values.name)}}",
             ),
             ("/etc/a.xml", "<a>b {{values.name}}</a>", "write {{xml values.name}}"),
+            // The quotes are of the attribute, or of the value.
+            ("/etc/a.xml", "<a b=\"{{values.name}}\"/>", "write {{xml values.name}}"),
+            ("/etc/a.properties", "a = \"{{values.name}}\"", "write {{properties values.name}}"),
             ("/etc/a.env", "a=postgres://u:{{secrets.db}}@h/d\n", "write {{url secrets.db}}"),
             ("/etc/a.conf", "a postgres://u:{{secrets.db}}@h/d\n", "write {{url secrets.db}}"),
         ] {

@@ -230,9 +230,10 @@ impl<'a> Checker<'a> {
     fn names(&mut self, target: &Address, place: &Place, own: &Address, is_needed: bool) {
         if target == own {
             self.mistakes.push(Mistake::at(place, format!("{own} names itself"), "take it away"));
-        } else if self.shapes.get(target).is_some_and(|shape| shape.order == Order::AfterEverything) {
-            let message = format!("{own} cannot wait for {target}, which comes after everything");
-            self.mistakes.push(Mistake::at(place, message, "take it away"));
+        } else if let Some(shape) = self.shapes.get(target) {
+            let late = shape.order == Order::AfterEverything;
+            let message = late.then(|| format!("{own} cannot wait for {target}, which comes after everything"));
+            self.mistakes.extend(message.map(|message| Mistake::at(place, message, "take it away")));
         } else if !self.is_declared(target) && (is_needed || !self.not_due.contains(target)) {
             let (hint, known) = self.nearest_address(target);
             let wrong = match self.not_due.contains(target) {

@@ -2,13 +2,12 @@
 //!
 //! Nodes are [`Unit`]s: a step alone, or files that a service restarts on, which are staged first and renamed together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::address::{Address, Reference, Usage};
 use crate::document::Item;
 use crate::document::error::Mistake;
-use crate::gather::Gather as _;
 use crate::plan::unit::{Need, Rest, Unit, dependents, dependents_of, needed_by};
 use crate::plan::{phases, rest};
 use crate::step::{Order, Phase, Shape, Shapes};
@@ -25,10 +24,11 @@ pub(crate) fn units(
     let (mut units, unit_of) = grouped(items, shapes, &index);
     find_needs(&mut units, &unit_of, items, shapes, references, &index);
     put_services_last(&mut units, &unit_of, items, shapes);
-    report_cycles(&units, &addresses, items, mistakes);
-    phases::place(&mut units, items, shapes, mistakes);
+    let dependents = dependents(&units);
+    report_cycles(&units, &dependents, &addresses, items, mistakes);
+    phases::place(&mut units, &dependents, items, shapes, mistakes);
     if mistakes.is_empty() {
-        rest::place(&mut units);
+        rest::place(&mut units, &dependents);
     }
     units
 }
@@ -77,15 +77,14 @@ fn find_needs(
 ) {
     let mounts = mounts(shapes);
     for (at, (item, shape)) in items.values().zip(shapes.values()).enumerate() {
-        let used = references[at].iter().filter_map(|reference| Some((reference.address()?, reference.usage != Usage::Tested)));
-        let after = item.after.iter().flatten().map(|(address, _)| (address.clone(), false));
-        let watched = shape.watches.iter().map(|address| ((*address).clone(), false));
-        let named = used.chain(after).chain(watched).filter_map(|(address, uses)| Some((index(&address)?, uses)));
+        let used = references[at].iter().filter_map(|reference| Some((index(&reference.address()?)?, reference.usage != Usage::Tested)));
+        let after = item.after.iter().flatten().map(|(address, _)| address);
+        let others = after.chain(shape.watches.iter().copied()).filter_map(|address| Some((index(address)?, false)));
         // Without the mount that is to hold it, a path means another place: there is no going on without it.
         let holders = shape.paths.iter().filter_map(|path| Some((holder(path, at, &mounts)?, true)));
-        let others = holders.chain(named).map(|(target, uses)| Need { unit: unit_of[target], uses });
+        let needs = holders.chain(used).chain(others).map(|(target, uses)| Need { unit: unit_of[target], uses });
         let unit = unit_of[at];
-        units[unit].needs.extend(others.filter(|need| need.unit != unit));
+        units[unit].needs.extend(needs.filter(|need| need.unit != unit));
     }
     for unit in units {
         unit.needs.sort_unstable_by_key(|need| (need.unit, !need.uses));
@@ -105,7 +104,7 @@ fn put_services_last(units: &mut [Unit], unit_of: &[usize], items: &BTreeMap<Add
         let needed = needed_by(&[application], units);
         for service in of(Order::AfterTheRest) {
             let is_named = units[service].needs.iter().any(|need| need.unit == application);
-            if !needed.contains(&service) && !is_named {
+            if !needed.contains(service) && !is_named {
                 units[service].needs.push(Need { unit: application, uses: false });
             }
         }
@@ -113,8 +112,8 @@ fn put_services_last(units: &mut [Unit], unit_of: &[usize], items: &BTreeMap<Add
     let serves = |shape: &Shape<'_>| matches!(shape.order, Order::AfterTheRest | Order::BeforeServices);
     let serving: Vec<usize> = shapes.values().enumerate().filter(|(_, shape)| serves(shape)).map(|(at, _)| unit_of[at]).collect();
     for last in of(Order::AfterServices) {
-        let behind = dependents_of(&[last], units);
-        for unit in serving.iter().copied().filter(|unit| !behind.contains(unit)) {
+        let behind = dependents_of(&[last], &dependents(units));
+        for unit in serving.iter().copied().filter(|unit| !behind.contains(*unit)) {
             if !units[last].needs.iter().any(|need| need.unit == unit) {
                 units[last].needs.push(Need { unit, uses: false });
             }
@@ -135,7 +134,9 @@ fn mounts<'a>(shapes: &'a Shapes<'_>) -> BTreeMap<&'a Path, Vec<usize>> {
 
 /// The step that mounts what holds a path: the nearest, and not `own`.
 fn holder(path: &Path, own: usize, mounts: &BTreeMap<&Path, Vec<usize>>) -> Option<usize> {
-    path.ancestors().filter_map(|above| mounts.get(above)).find_map(|by| by.iter().rev().copied().find(|by| *by != own))
+    // Most documents mount nothing, and to take a path apart costs each step.
+    let above = if mounts.is_empty() { None } else { Some(path.ancestors()) };
+    above.into_iter().flatten().filter_map(|above| mounts.get(above)).find_map(|by| by.iter().rev().copied().find(|by| *by != own))
 }
 
 /// For each step the representative of its group: files watched by one service belong together.
@@ -160,27 +161,34 @@ fn groups(shapes: &Shapes<'_>, index: &dyn Fn(&Address) -> Option<usize>) -> Vec
 }
 
 /// Names every cycle in full.
-fn report_cycles(units: &[Unit], addresses: &[&Address], items: &BTreeMap<Address, Item>, mistakes: &mut Vec<Mistake>) {
-    let mut left: BTreeSet<usize> = (0..units.len()).gather();
+fn report_cycles(
+    units: &[Unit],
+    dependents: &[Vec<usize>],
+    addresses: &[&Address],
+    items: &BTreeMap<Address, Item>,
+    mistakes: &mut Vec<Mistake>,
+) {
+    let mut left = vec![true; units.len()];
     let mut unmet: Vec<usize> = units.iter().map(|unit| unit.needs.len()).collect();
-    let dependents = dependents(units);
-    let mut free: Vec<usize> = left.iter().copied().filter(|at| unmet[*at] == 0).collect();
+    let mut free: Vec<usize> = (0..units.len()).filter(|at| unmet[*at] == 0).collect();
+    let mut gone = 0;
     loop {
         while let Some(at) = free.pop() {
-            left.remove(&at);
+            left[at] = false;
             for dependent in &dependents[at] {
                 unmet[*dependent] = unmet[*dependent].saturating_sub(1);
-                if unmet[*dependent] == 0 && left.contains(dependent) {
+                if unmet[*dependent] == 0 && left[*dependent] {
                     free.push(*dependent);
                 }
             }
         }
         // Every unit that is left needs another that is left; following needs must come round.
-        let Some(start) = left.first().copied() else { return };
+        let Some(start) = (gone..units.len()).find(|at| left[*at]) else { return };
+        gone = start;
         let mut path = vec![start];
         let cycle = loop {
             let at = path[path.len() - 1];
-            let next = units[at].needs.iter().map(|need| need.unit).find(|need| left.contains(need));
+            let next = units[at].needs.iter().map(|need| need.unit).find(|need| left[*need]);
             let Some(next) = next else { return };
             if let Some(from) = path.iter().position(|seen| *seen == next) {
                 break path.split_off(from);

@@ -12,22 +12,28 @@ use crate::document::error::Mistake;
 use crate::step::{Phase, Shapes};
 
 /// Finds the phase of each unit.
-pub(super) fn place(units: &mut [Unit], items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistakes: &mut Vec<Mistake>) {
+pub(super) fn place(
+    units: &mut [Unit],
+    dependents: &[Vec<usize>],
+    items: &BTreeMap<Address, Item>,
+    shapes: &Shapes<'_>,
+    mistakes: &mut Vec<Mistake>,
+) {
     let items: Vec<(&Address, &Item)> = items.iter().collect();
     let phases: Vec<Phase> = items.iter().zip(shapes.values()).map(|((_, item), shape)| item.common.phase.unwrap_or(shape.phase)).collect();
     let own = |member: &usize| phases[*member];
     let later: Vec<usize> = (0..units.len()).filter(|at| units[*at].members.iter().any(|member| own(member) == Phase::Serve)).collect();
-    let later = dependents_of(&later, units);
-    for at in &later {
-        for member in &units[*at].members {
+    let later = dependents_of(&later, dependents);
+    for at in later.iter() {
+        for member in &units[at].members {
             let (address, item) = items[*member];
             if item.common.phase == Some(Phase::Warm) {
-                mistakes.push(too_early(address, item, culprit(*at, units, &items, &own, &|unit| later.contains(&unit))));
+                mistakes.push(too_early(address, item, culprit(at, units, &items, &own, &|unit| later.contains(unit))));
             }
         }
     }
     for (at, unit) in units.iter_mut().enumerate() {
-        unit.phase = if later.contains(&at) { Phase::Serve } else { Phase::Warm };
+        unit.phase = if later.contains(at) { Phase::Serve } else { Phase::Warm };
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::address::{Address, Reference};
 use crate::document::BootDocument;
 use crate::plan::rest;
-use crate::plan::unit::{Need, Rest, Unit, needed_by};
+use crate::plan::unit::{Need, Rest, Unit, dependents, needed_by};
 use crate::plan::values::{Values, touches};
 use crate::plan::{Plan, place};
 use crate::step::AnyStep;
@@ -121,7 +121,7 @@ impl Plan {
             first.truncate(1);
         }
         let before = needed_by(&first, &self.units);
-        for at in (0..self.units.len()).filter(|at| !before.contains(at)) {
+        for at in (0..self.units.len()).filter(|at| !before.contains(*at)) {
             let only_reads = self.units[at].members.iter().all(|member| self.nodes[*member].address.kind() == "secrets");
             if only_reads || self.units[at].last {
                 continue;
@@ -139,7 +139,8 @@ impl Plan {
                 Rest::Apart => Rest::Apart,
             };
         }
-        rest::place(&mut self.units);
+        let dependents = dependents(&self.units);
+        rest::place(&mut self.units, &dependents);
     }
 }
 
@@ -147,7 +148,7 @@ impl Plan {
 fn needs_another(these: &[usize], units: &[Unit]) -> bool {
     these.iter().any(|at| {
         let needs: Vec<usize> = units[*at].needs.iter().map(|need| need.unit).collect();
-        needed_by(&needs, units).iter().any(|need| these.contains(need))
+        needed_by(&needs, units).iter().any(|need| these.contains(&need))
     })
 }
 

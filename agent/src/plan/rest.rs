@@ -9,21 +9,19 @@
 //! behind the first.) So they stand in a row, each with no less behind it than the one before, and whatever is waited for by
 //! one is waited for by all before it: a number for each says everything.
 
-use std::collections::BTreeSet;
-
-use super::unit::{Rest, Unit, dependents, dependents_of, needed_by};
+use super::unit::{Rest, Unit, dependents_of, needed_by};
 
 /// Decides for each unit how it stands to the rest.
-pub(super) fn place(units: &mut [Unit]) {
+pub(super) fn place(units: &mut [Unit], dependents: &[Vec<usize>]) {
     let is_service = |unit: &Unit| !matches!(unit.rest, Rest::Part(_)) && !unit.beside && !unit.last;
     let services: Vec<usize> = (0..units.len()).filter(|at| is_service(&units[*at])).collect();
-    let behind: BTreeSet<usize> = dependents_of(&services, units);
-    let late: Vec<usize> = behind.into_iter().filter(|at| matches!(units[*at].rest, Rest::Part(_))).collect();
+    let behind = dependents_of(&services, dependents);
+    let late: Vec<usize> = behind.iter().filter(|at| matches!(units[*at].rest, Rest::Part(_))).collect();
     let needed = needed_by(&late, units);
     let waiting = services.into_iter().filter(|at| matches!(units[*at].rest, Rest::After(_)));
     // Those with nothing behind them wait for all, and come first.
-    let (others, first): (Vec<usize>, Vec<usize>) = waiting.partition(|at| needed.contains(at));
-    let mut row = Row::new(units, &late);
+    let (others, first): (Vec<usize>, Vec<usize>) = waiting.partition(|at| needed.contains(*at));
+    let mut row = Row::new(dependents, &late);
     others.into_iter().for_each(|service| row.insert(service));
     for at in late {
         units[at].rest = Rest::Part(first.len() + row.waiting_for(at).unwrap_or_default());
@@ -34,8 +32,8 @@ pub(super) fn place(units: &mut [Unit]) {
 }
 
 /// The services that wait for the rest, each with no less late units behind it than the one before.
-struct Row {
-    dependents: Vec<Vec<usize>>,
+struct Row<'a> {
+    dependents: &'a [Vec<usize>],
     services: Vec<usize>,
     /// For each late unit its class: those of one class are waited for by the same.
     class_of: Vec<Option<usize>>,
@@ -45,11 +43,11 @@ struct Row {
     met_from: Vec<Option<usize>>,
 }
 
-impl Row {
-    fn new(units: &[Unit], late: &[usize]) -> Self {
-        let mut class_of = vec![None; units.len()];
+impl<'a> Row<'a> {
+    fn new(dependents: &'a [Vec<usize>], late: &[usize]) -> Self {
+        let mut class_of = vec![None; dependents.len()];
         late.iter().for_each(|at| class_of[*at] = Some(0));
-        Self { dependents: dependents(units), services: Vec::new(), class_of, waiting: vec![0], met_from: vec![None; units.len()] }
+        Self { dependents, services: Vec::new(), class_of, waiting: vec![0], met_from: vec![None; dependents.len()] }
     }
 
     /// How many services wait for a unit, if it is a late one.
@@ -95,11 +93,14 @@ impl Row {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use proptest::prelude::*;
 
     use super::*;
     use crate::execute::schedule::{Ended, Schedule};
     use crate::plan::Need;
+    use crate::plan::unit::dependents;
     use crate::step::Phase;
 
     /// Units of which each needs some before it; every other one is a service.
@@ -129,8 +130,8 @@ mod tests {
         let waiting: Vec<usize> = services.iter().copied().filter(|at| units[*at].rest != Rest::Apart).collect();
         units.iter_mut().for_each(|unit| unit.rest = Rest::Apart);
         for service in waiting {
-            let behind = dependents_of(&[service], units);
-            for unit in (0..units.len()).filter(|at| !services.contains(at) && !behind.contains(at)) {
+            let behind = dependents_of(&[service], &dependents(units));
+            for unit in (0..units.len()).filter(|at| !services.contains(at) && !behind.contains(*at)) {
                 if !units[service].needs.iter().any(|need| need.unit == unit) {
                     units[service].needs.push(Need { unit, uses: false });
                 }
@@ -150,7 +151,8 @@ mod tests {
             mut ends in prop::collection::vec((0..24_usize, prop::bool::weighted(0.9)), 24),
         ) {
             let (mut placed, mut looked) = (units(&needs), units(&needs));
-            place(&mut placed);
+            let of_each = dependents(&placed);
+            place(&mut placed, &of_each);
             place_by_looking(&mut looked);
             let (mut one, mut other) = (Schedule::new(&placed), Schedule::new(&looked));
             let mut running = BTreeSet::new();

@@ -9,7 +9,7 @@ impl Plan {
     pub(crate) fn needed_to_resume(&self, unit: usize) -> Vec<usize> {
         let is_of = |at: usize, known: &dyn Fn(&str) -> bool| {
             let needed = needed_by(&[at], &self.units);
-            needed.iter().flat_map(|at| &self.units[*at].members).all(|member| known(self.nodes[*member].address.kind()))
+            needed.iter().flat_map(|at| &self.units[at].members).all(|member| known(self.nodes[*member].address.kind()))
         };
         let own = &self.units[unit];
         let needs = own.needs.iter().map(|need| need.unit).filter(|at| is_of(*at, &|kind| kind != "bundles"));

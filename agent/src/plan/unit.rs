@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::gather::Gather as _;
 use crate::step::Phase;
 
 /// What runs as one.
@@ -57,35 +58,45 @@ pub(crate) fn row(units: &[Unit]) -> usize {
     units.iter().map(place).max().unwrap_or(0)
 }
 
+/// Some of the units.
+pub(super) struct Met(Vec<bool>);
+
+impl Met {
+    /// Those that a walk comes to which goes on from each to what `follow` adds.
+    fn on_the_way(start: &[usize], count: usize, follow: impl Fn(usize, &mut Vec<usize>)) -> Self {
+        let (mut met, mut next) = (vec![false; count], start.to_vec());
+        while let Some(at) = next.pop() {
+            if !std::mem::replace(&mut met[at], true) {
+                follow(at, &mut next);
+            }
+        }
+        Self(met)
+    }
+
+    pub(super) fn contains(&self, at: usize) -> bool {
+        self.0[at]
+    }
+
+    /// In their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().filter_map(|(at, met)| met.then_some(at))
+    }
+}
+
 /// The units that the boot waits for: all but those that stand beside it and that no other needs.
 pub(crate) fn awaited(units: &[Unit]) -> BTreeSet<usize> {
     let own: Vec<usize> = (0..units.len()).filter(|at| !units[*at].beside).collect();
-    needed_by(&own, units)
+    needed_by(&own, units).iter().gather()
 }
 
-/// `start`, and whatever needs any of it, at however many removes.
-pub(super) fn dependents_of(start: &[usize], units: &[Unit]) -> BTreeSet<usize> {
-    let dependents = dependents(units);
-    let mut found: BTreeSet<usize> = BTreeSet::new();
-    let mut next: Vec<usize> = start.to_vec();
-    while let Some(at) = next.pop() {
-        if found.insert(at) {
-            next.extend(&dependents[at]);
-        }
-    }
-    found
+/// `start`, and whatever needs any of it, at however many removes. `dependents` are those [of each](dependents).
+pub(super) fn dependents_of(start: &[usize], dependents: &[Vec<usize>]) -> Met {
+    Met::on_the_way(start, dependents.len(), |at, next| next.extend(&dependents[at]))
 }
 
 /// `start`, and whatever any of it needs, at however many removes.
-pub(super) fn needed_by(start: &[usize], units: &[Unit]) -> BTreeSet<usize> {
-    let mut found: BTreeSet<usize> = BTreeSet::new();
-    let mut next: Vec<usize> = start.to_vec();
-    while let Some(at) = next.pop() {
-        if found.insert(at) {
-            next.extend(units[at].needs.iter().map(|need| need.unit));
-        }
-    }
-    found
+pub(super) fn needed_by(start: &[usize], units: &[Unit]) -> Met {
+    Met::on_the_way(start, units.len(), |at, next| next.extend(units[at].needs.iter().map(|need| need.unit)))
 }
 
 /// For each unit those that need it.

@@ -5,7 +5,10 @@ use super::view::View;
 /// Base64 of four bytes, the shortest secret.
 const SHORTEST: usize = 6;
 
-/// A stretch of a text that may be base64, decoded as if it began at its first, second, third or fourth sign.
+/// Lines are broken behind so many bytes or more: 60, 64 or 76 signs.
+pub(super) const LINE: usize = 45;
+
+/// A stretch of a text as it reads once decoded.
 pub(super) struct Decoded {
     pub(super) view: View,
     /// Whether its beginning is the beginning of the text.
@@ -14,15 +17,8 @@ pub(super) struct Decoded {
     pub(super) at_the_end: bool,
 }
 
-/// Tells `each` every way to read a part of `text` as base64, also where line breaks stand within it.
+/// Tells `each` every way to read a part of `text` as base64: begun at its first, second, third or fourth sign.
 pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
-    decoded_in_one_line(text, each);
-    if let Some(unbroken) = text.unbroken() {
-        decoded_in_one_line(&unbroken, each);
-    }
-}
-
-fn decoded_in_one_line(text: &View, each: &mut dyn FnMut(Decoded)) {
     let signs = text.text();
     let mut at = 0;
     while at < signs.len() {
@@ -75,10 +71,13 @@ mod tests {
 
     fn all(text: &str) -> Vec<(String, std::ops::Range<u32>)> {
         let mut all = Vec::new();
-        decoded(&View::of(text.as_bytes()), &mut |one| {
+        let whole = View::of(text.as_bytes());
+        let unbroken = whole.unbroken();
+        let mut add = |one: Decoded| {
             let bytes = one.view.text();
             all.push((String::from_utf8_lossy(bytes).into_owned(), one.view.place(0..bytes.len())));
-        });
+        };
+        std::iter::once(&whole).chain(&unbroken).for_each(|text| decoded(text, &mut add));
         all
     }
 

@@ -42,6 +42,10 @@ fn percent(text: &str, keep: &dyn Fn(u8) -> bool, lower: bool) -> String {
     out
 }
 
+fn hex(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// `text` as programs print it.
 fn printed(text: &str) -> Vec<String> {
     let json = |text: &str| serde_json::Value::from(text).to_string();
@@ -82,6 +86,16 @@ fn printed(text: &str) -> Vec<String> {
         percent(&STANDARD.encode(text), &plain, false),
         format!("Authorization: Basic {}", STANDARD.encode(format!("shop:{text}"))),
         STANDARD.encode(text).replace('/', "\\/"),
+        hex(text),
+        hex(text).to_uppercase(),
+        hex(&format!("shop:{text}")),
+        hex(&json(text)),
+        hex(&STANDARD.encode(text)),
+        STANDARD.encode(hex(text)),
+        format!("0x{}", hex(text)),
+        text.bytes().map(|byte| format!("{byte:02X}:")).collect(),
+        format!("{:02x?}", text.as_bytes()),
+        text.as_bytes().chunks(2).map(|two| two.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + " ").collect(),
     ]);
     forms
 }
@@ -111,8 +125,8 @@ fn what_a_cut_leaves_of_a_secret_is_taken_out() {
         let json = serde_json::Value::from(secret).to_string();
         let every = percent(secret, &|_| false, false);
         let unicode = secret.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
-        for form in [secret, &json[1..json.len() - 1], &every, &unicode, &STANDARD.encode(secret), &URL_SAFE.encode(format!("xy{secret}"))]
-        {
+        let base64 = [STANDARD.encode(secret), URL_SAFE.encode(format!("xy{secret}"))];
+        for form in [secret, &json[1..json.len() - 1], &every, &unicode, &base64[0], &base64[1], &hex(secret)] {
             for shown in (0..form.len()).rev().step_by(form.len() / 7 + 1).filter(|shown| form.is_char_boundary(*shown)) {
                 let line = format!("{} {}", ".".repeat(LINE_LIMIT - 1 - shown), &form[..shown]);
                 let left = redactor.redact(&line).replace(['.', ' '], "").replace(MARK, "");
@@ -186,6 +200,18 @@ fn lines_of_a_secret_and_signs_are_no_scalars() {
     let redactor = redactor(json!({"key": "{\n  \"a\": [\n  ],\n  \"kty\": \"hunter22\"\n}\n", "sign": "--", "pin": "47"}));
     for (line, clean) in [("{", "{"), ("  ],", "  ],"), ("a -- b", "a -- b"), ("pin = 47", "pin = [redacted]")] {
         assert_eq!(redactor.redact_content(line), clean);
+    }
+}
+
+/// A password in a list, or in a text within an object, was known only with all that stands around it.
+#[test]
+fn what_a_text_holds_as_json_goes_alone_as_well() {
+    let list = json!("[\"hunter22\", {\"key\": \"swordfish\"}]");
+    let within = json!({"app": "{\"db\": {\"user\": \"shop_rw\", \"password\": \"hunter22\"}}", "keys": "[\"swordfish\"]"});
+    for (secret, public) in [(list, "none"), (within, "app.db.user")] {
+        let redactor = Redactor::default();
+        redactor.learn(&secret, &[public.into()]);
+        assert_eq!(redactor.redact("shop_rw, hunter22, swordfish"), "shop_rw, [redacted], [redacted]", "{secret}");
     }
 }
 
@@ -340,6 +366,26 @@ fn base64_that_is_broken_into_lines_hides_what_goes_over_the_break() {
         }
     }
     let others = ["c29tZXRoaW5nIGVsc2U=", "constantinople", &"YWJj".repeat(19)];
+    for other in others {
+        assert_eq!(redactor.redact(other), other);
+    }
+}
+
+#[test]
+fn hexadecimal_that_is_broken_into_lines_hides_what_goes_over_the_break() {
+    let password = "correct-horse/battery+staple=42";
+    let redactor = redactor(json!({ "password": password }));
+    for (width, apart) in [(16, " "), (30, "")] {
+        for before in 0..width {
+            let text = format!("{}{password}{}", "#".repeat(before), "#".repeat(60));
+            let digits = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}{apart}")).collect::<String>();
+            let shown: Vec<String> = text.as_bytes().chunks(width).map(|line| redactor.redact(&digits(line))).collect();
+            for part in password.as_bytes().windows(5) {
+                assert!(!shown.iter().any(|line| line.contains(&digits(part))), "{width} {before}: {shown:?} holds {part:?}");
+            }
+        }
+    }
+    let others = ["0cc175b9c0f1b6a831c399e269772661", "2026-12-01 12:34:56", "fe80::dead:beef", "arn:aws:x:210987654321"];
     for other in others {
         assert_eq!(redactor.redact(other), other);
     }

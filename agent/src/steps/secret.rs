@@ -22,7 +22,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::value::{LeafAndBranch, NotAnObject, from_parameter, from_secret, object, tree};
+use self::value::{LeafAndBranch, NotAnObject, from_parameter, from_secret, tree};
 use crate::aws::{AwsError, SecretRequest, SecretValue, SecretVersion, arn};
 use crate::failure::{Failure, Objection};
 use crate::step::{AsksAws, Context, HasFields, Outputs, Progress, Shape, Step};
@@ -244,12 +244,6 @@ impl Secret {
             cx.progress(Progress::Warning(format!("`public` names `{field}`, which this secret does not have")));
         }
         cx.world.redactor.learn(&value, &self.public);
-        // A program may read fields where ingot offers the text whole.
-        if let Value::String(text) = &value
-            && let Ok(object) = object(text)
-        {
-            cx.world.redactor.learn(&object, &self.public);
-        }
         Outputs { value, stamp: None }
     }
 }

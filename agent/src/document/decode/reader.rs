@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAcc
 use serde::forward_to_deserialize_any;
 
 use super::error::DecodeError;
-use super::reading::{Numbered, ROOT, Reading};
+use super::reading::{Numbered, Reading};
 use crate::document::tree::{Key, Node, Value};
 use crate::number;
 use crate::text::{TEXT_WITH_PLACE, placed};
@@ -146,16 +146,15 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
         let Reader { at: map, reading } = self.reader;
-        let apart = if map.number == ROOT { reading.apart } else { &[] };
         for (key, node) in self.left.by_ref() {
-            if reading.is_next_aside() || apart.contains(&key.name.as_str()) {
+            if reading.is_next_aside() || reading.is_apart(map.number, &key.name) {
                 reading.pass_over(node);
                 continue;
             }
             if let Some(known) = self.known
                 && !known.contains(&key.name.as_str())
             {
-                reading.pass_over_unknown(map.number, key, node, || [known, apart].concat());
+                reading.pass_over_unknown(map.number, key, node, || [known, reading.known_apart(map.number)].concat());
                 continue;
             }
             let value = self.reader.next(node);

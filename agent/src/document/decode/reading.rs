@@ -26,8 +26,14 @@ pub(super) struct Reading<'a> {
     aside: BTreeSet<usize>,
     /// Unknown keys, by the number of their value: every reading meets them anew.
     unknown: RefCell<BTreeMap<usize, Unknown>>,
-    /// Keys of the outermost map that are read elsewhere.
-    pub(super) apart: &'a [&'static str],
+    apart: Apart<'a>,
+}
+
+/// Which keys of the outermost map are read elsewhere.
+#[derive(Clone, Copy)]
+pub(super) enum Apart<'a> {
+    These(&'a [&'static str]),
+    AllBut(&'a [&'static str]),
 }
 
 struct Unknown {
@@ -37,7 +43,7 @@ struct Unknown {
 }
 
 impl<'a> Reading<'a> {
-    pub(super) fn new(apart: &'a [&'static str]) -> Self {
+    pub(super) fn new(apart: Apart<'a>) -> Self {
         Self { next: Cell::new(ROOT), aside: BTreeSet::new(), unknown: RefCell::default(), apart }
     }
 
@@ -64,6 +70,23 @@ impl<'a> Reading<'a> {
     /// Whether the value that comes next has been set aside.
     pub(super) fn is_next_aside(&self) -> bool {
         self.aside.contains(&self.next.get())
+    }
+
+    /// Whether a key of a map is read elsewhere.
+    pub(super) fn is_apart(&self, map: usize, key: &str) -> bool {
+        map == ROOT
+            && match self.apart {
+                Apart::These(keys) => keys.contains(&key),
+                Apart::AllBut(keys) => !keys.contains(&key),
+            }
+    }
+
+    /// The keys of a map that are read elsewhere and known by name.
+    pub(super) fn known_apart(&self, map: usize) -> &'a [&'static str] {
+        match self.apart {
+            Apart::These(keys) if map == ROOT => keys,
+            _ => &[],
+        }
     }
 
     /// Makes later readings pass over a value. Returns whether it was not set aside before.

@@ -9,10 +9,11 @@ pub(super) const MARKER: &str = "#ingot";
 ///
 /// Source: `INCLUSION_TYPES_MAP` of cloud-init, `cloudinit/handlers/__init__.py`. cloud-init ignores case and white
 /// space before it.
-const CLOUD_INIT: [(&str, &str); 9] = [
+const CLOUD_INIT: [(&str, &str); 10] = [
     ("#!", SCRIPT),
     ("#cloud-config", CLOUD_CONFIG),
     ("#cloud-config-archive", ARCHIVE),
+    ("#cloud-config-jsonp", PATCH),
     ("#cloud-boothook", "a cloud boothook"),
     ("#include", "a cloud-init include list"),
     ("#include-once", "a cloud-init include list"),
@@ -24,6 +25,7 @@ const CLOUD_INIT: [(&str, &str); 9] = [
 pub(super) const SCRIPT: &str = "a shell script";
 pub(super) const CLOUD_CONFIG: &str = "a #cloud-config";
 pub(super) const ARCHIVE: &str = "a cloud-config archive";
+pub(super) const PATCH: &str = "a JSON patch of a cloud-config";
 pub(super) const TEMPLATE: &str = "a cloud-init template";
 
 /// What content for cloud-init is; `None` if it does not begin with a word of cloud-init's.

@@ -1,11 +1,11 @@
 //! What of a text is ours, though it does not begin as a boot document: keys, and parts of messages.
 //!
-//! Looks at the top level only, where there is YAML to tell it, and at nothing that begins with `#!`: a script may write a
-//! boot document.
+//! Looks at the top level only, where there is YAML to tell it, and at nothing of a script but its first line: it may write
+//! a boot document.
 
 use std::sync::Arc;
 
-use super::beginnings::{ARCHIVE, CLOUD_CONFIG, MARKER, SCRIPT, TEMPLATE, begins_as_message, begins_with, for_cloud_init};
+use super::beginnings::{ARCHIVE, CLOUD_CONFIG, MARKER, PATCH, SCRIPT, TEMPLATE, begins_as_message, begins_with, for_cloud_init};
 use super::marker::{Head, head, shown, slips_in, slips_to_ingot};
 use super::slip::Slip;
 use super::unread::{PROGRAM, ZIP};
@@ -224,10 +224,33 @@ pub(super) fn is_node_config(text: &str) -> bool {
     text.lines().any(says_so) || (text.trim_start().starts_with('{') && in_json())
 }
 
-/// What of ours is in content that cloud-init makes a cloud-config of.
+/// Where a patch of a cloud-config sets the key `ingot`.
+fn in_patch(text: &str) -> Option<(usize, usize)> {
+    let Value::Sequence(items) = tree::parse(&Arc::from(""), text).0?.value else { return None };
+    let path = |item: &Node| match item.get("path").map(|path| &path.value) {
+        Some(Value::String(path)) => path.split('/').nth(1) == Some(KEY),
+        _ => false,
+    };
+    items.iter().find(|item| path(item)).map(|item| (item.place.line, item.place.column))
+}
+
+/// What is wrong with a script that is to be run by ingot, such as `#!ingot`.
+fn in_script(text: &str) -> Option<Slip> {
+    let (index, line) = text.lines().enumerate().find(|(_, line)| !line.trim().is_empty())?;
+    let mut words = line.trim().strip_prefix("#!")?.split_whitespace();
+    let names_us = |word: &str| word.rsplit('/').next().is_some_and(|name| slips_to_ingot(name) <= 1);
+    words.any(names_us).then(|| {
+        let message = format!("`{}` is not the marker `#ingot`", shown(line.trim()));
+        Slip::at((index + 1, 1), message, "write the line as `#ingot`: a boot document is no script")
+    })
+}
+
+/// What of ours is in content that cloud-init makes a cloud-config of, or runs.
 pub(super) fn in_other(what: &str, text: &str) -> Option<Slip> {
     let at = match what {
+        SCRIPT => return in_script(text),
         ARCHIVE => in_archive(text)?,
+        PATCH => in_patch(text)?,
         TEMPLATE => in_template(text)?,
         _ => return None,
     };
@@ -250,7 +273,7 @@ pub(super) fn in_part(kind: &str, text: &str) -> Option<Slip> {
 fn in_text_part(kind: &str, text: &str) -> Option<Slip> {
     let first = for_cloud_init(text.as_bytes());
     if first == Some(SCRIPT) {
-        return None;
+        return in_script(text);
     }
     let found = match head(text) {
         Head::Marked => text.lines().position(|line| begins_with(line.as_bytes(), MARKER)).map(|index| (index + 1, 1)),

@@ -138,6 +138,7 @@ fn what_is_for_another_program_is_left_to_it() {
         ("#cloud-config\npackages: [\n".into(), "is a #cloud-config without `ingot:`"),
         ("#include\nhttps://example.com/boot\n".into(), "is a cloud-init include list"),
         ("#include-once\nhttps://example.com/boot\n".into(), "is a cloud-init include list"),
+        ("#cloud-config-jsonp\n[{\"op\": \"add\", \"path\": \"/runcmd\", \"value\": []}]\n".into(), "is a JSON patch of a cloud-config"),
         ("#cloud-boothook\n#!/bin/sh\n".into(), "is a cloud boothook"),
         ("#part-handler\ndef list_types():\n".into(), "is a part handler of cloud-init"),
         ("#cloud-config-archive\n- type: text/cloud-config\n  content: |\n    packages: []\n".into(), "is a cloud-config archive"),
@@ -211,6 +212,8 @@ fn a_marker_in_the_wrong_form_or_place_is_a_mistake() {
         ("#Ingot\r\n", "1:1: `#Ingot` is not the marker `#ingot`"),
         ("#ingot:\n", "1:1: `#ingot:` is not the marker `#ingot`"),
         ("#ignot\n", "1:1: `#ignot` is not the marker `#ingot`"),
+        ("#!ingot\n", "1:1: `#!ingot` is not the marker `#ingot`"),
+        ("#!/usr/bin/env -S ingot boot\n", "1:1: `#!/usr/bin/env -S ingot boot` is not the marker `#ingot`"),
     ];
     for (line, expected) in cases {
         holds(&[(line, format!("{line}{KEYS}").into(), &format!("user data:{expected} {kept}"))]);

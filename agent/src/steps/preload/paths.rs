@@ -62,10 +62,12 @@ impl Step for PreloadPaths {
         }
     }
 
-    fn objections(&self, _key: &str, _secret: bool) -> Vec<Objection> {
+    fn objections(&self, _key: &str, secret: bool) -> Vec<Objection> {
         let plain = self.preload.paths.iter().filter(|path| path.is_plain());
         let wrong = plain.filter_map(|path| self.pattern(path.raw()).err());
-        wrong.map(|error| Objection { message: error.to_string(), hint: error.hint().unwrap_or_default() }).collect()
+        let wrong = wrong.map(|error| Objection { message: error.to_string(), hint: error.hint().unwrap_or_default() });
+        let printed = secret.then(|| Objection::new("what is read first is printed, and a path of it holds a secret", "write plain paths"));
+        wrong.chain(printed).collect()
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, PreloadError> {
@@ -195,6 +197,13 @@ mod tests {
         `/srv/shopping` is no path or pattern below /srv/shop: it is outside (write it relative to /srv/shop)
         `a[` is no path or pattern below /srv/shop: invalid range pattern (write it relative to /srv/shop)
         ");
+    }
+
+    /// Whoever can read the report could read it there.
+    #[test]
+    fn refuses_secrets_since_paths_are_printed() {
+        let found = preload(json!(["db", "{{secrets.app.shard}}"])).objections("", true);
+        assert_eq!(found[0].message, "what is read first is printed, and a path of it holds a secret");
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn opened(text: &str, json: Option<bool>, unasked: bool) -> Result<Value, NotAnO
 }
 
 /// A text that is a JSON object.
-pub(super) fn object(text: &str) -> Result<Value, NotAnObject> {
+fn object(text: &str) -> Result<Value, NotAnObject> {
     let what = match number::from_json(text) {
         Ok(object @ Value::Object(_)) => return Ok(object),
         Ok(Value::Array(_)) => "a list",

@@ -359,6 +359,9 @@ fn a_document_inside_of_an_archive_or_a_template_is_a_mistake() {
         let said = instance(mime(&[&part("text/jinja2", &format!("{head}{template}"))]));
         assert!(said.contains("this is a part of the type `text/jinja2`, and holds a boot document"), "{said}");
     }
+    let patch = "#cloud-config-jsonp\n[{\"op\": \"add\", \"path\": \"/ingot\", \"value\": {}}]\n";
+    let said = instance(patch);
+    assert!(said.starts_with("user data:2:2: this names a boot document inside of a JSON patch of a cloud-config"), "{said}");
     for sign in ["|", "|2", "|-", ">2-", "| # of the web server"] {
         let writes = format!("{head}write_files:\n- path: /a\n  content: {sign}\n    ingot:\n      version: 1\n");
         assert_eq!(instance(writes), "is a cloud-init template", "{sign}");
