@@ -293,7 +293,7 @@ impl Application {
             Change::Stop { slot, placed, processes } => {
                 // What comes after has its time, too.
                 let left = cx.time_left().saturating_sub(self.time_to_go_back()) / 2;
-                let _held = self.held(*slot, placed, processes, left, cx).await.map_err(ApplicationError::Host)?;
+                let _held = self.held(*slot, placed, processes, left, cx).await;
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
                 ground.stop(placed, &processes.iter().map(String::as_str).collect::<Vec<_>>()).await
             }

@@ -97,7 +97,7 @@ pub(in super::super) async fn depart(application: &str, cx: &Context<'_>) -> Res
         ground.unwatch().await?;
         for slot in Slot::BOTH {
             let Some((placed, _)) = ground.memory.slot(slot) else { continue };
-            let _held = held(&placed, &[], DRAIN.min(cx.time_left()), cx).await?;
+            let _held = held(&placed, &[], DRAIN.min(cx.time_left()), cx).await;
             cx.waiting(format!("for the requests that {placed} still answers"));
             let limit = DRAIN.min(cx.time_left());
             if !ground.drained(slot, &placed, limit).await? {
