@@ -187,9 +187,10 @@ impl Step for Application {
         // A process that goes is logged until it is gone.
         let (mut changes, farewells): (Vec<_>, Vec<_>) = parts.into_iter().partition(|change| !change.is_farewell());
         changes.extend(wanted.changes(&found));
-        // Only those that it cannot start beside go first.
+        // Only those that it cannot start beside go before it does, and none before it can.
         let (in_the_way, others): (Vec<_>, Vec<_>) = followed.iter().partition(|former| former.has(port) || !is_free(&slot));
-        changes.splice(0..0, in_the_way.into_iter().map(front::former::Former::change));
+        let begins = changes.iter().position(|change| matches!(change, Change::Prepare { .. })).unwrap_or_default();
+        changes.splice(begins..begins, in_the_way.into_iter().map(front::former::Former::change));
         changes.extend(others.into_iter().map(front::former::Former::change));
         changes.extend(farewells);
         changes.extend(self.watch_changes(&ground, cx).await?);
