@@ -181,6 +181,10 @@ impl Step for Application {
         let mut wanted =
             Wanted { application: cx.key(), generation, port, listens, overlap, build, extensions, hooks, front, first, current };
         let slot = wanted.slot(&found);
+        // Nobody has asked it since it was started again, by a reboot or by systemd.
+        if found.is_led && found.current == Some(slot) {
+            found.is_led = self.answers(slot, &found, cx).await?;
+        }
         let site = Facing { slot, port, php, snippets: examined.snippets.clone() };
         wanted.front = self.front_changes(site, &followed, wanted.resumed(&found).is_some(), &ground, cx).await?;
         let parts = self.compatible(&wanted.generation, port, &ground, cx).await?;
@@ -245,7 +249,7 @@ impl Step for Application {
 
     async fn judge(&self, found: &Unit, look: Look, cx: &Context<'_>) -> Result<Judgment, ApplicationError> {
         let record = self.record(cx).await?;
-        prove::judge(found, look, &ground(&record, cx), cx).await
+        prove::judge(found, look, &self.ready, &ground(&record, cx), cx).await
     }
 
     async fn fall_back(&self, when: Fallback, cx: &Context<'_>) {
