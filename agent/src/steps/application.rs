@@ -182,20 +182,14 @@ impl Step for Application {
             Wanted { application: cx.key(), generation, port, listens, overlap, build, extensions, hooks, front, first, current };
         let slot = wanted.slot(&found);
         // Nobody has asked it since it was started again, by a reboot or by systemd.
-        if found.is_led && found.current == Some(slot) {
-            found.is_led = self.answers(slot, &found, cx).await?;
-        }
+        found.is_led &= self.answers(slot, &found, cx).await?;
         let site = Facing { slot, port, php, snippets: examined.snippets.clone() };
         wanted.front = self.front_changes(site, &followed, wanted.resumed(&found).is_some(), &ground, cx).await?;
         let parts = self.compatible(&wanted.generation, port, &ground, cx).await?;
         // A process that goes is logged until it is gone.
         let (mut changes, farewells): (Vec<_>, Vec<_>) = parts.into_iter().partition(|change| !change.is_farewell());
         changes.extend(wanted.changes(&found));
-        // Only those that it cannot start beside go before it does, and none before it can.
-        let (in_the_way, others): (Vec<_>, Vec<_>) = followed.iter().partition(|former| former.has(port) || !is_free(&slot));
-        let begins = changes.iter().position(|change| matches!(change, Change::Prepare { .. })).unwrap_or_default();
-        changes.splice(begins..begins, in_the_way.into_iter().map(front::former::Former::change));
-        changes.extend(others.into_iter().map(front::former::Former::change));
+        front::former::go(&followed, &mut changes, |former| former.has(port) || !is_free(&slot));
         changes.extend(farewells);
         changes.extend(self.watch_changes(&ground, cx).await?);
         if !changes.is_empty() {

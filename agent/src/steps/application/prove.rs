@@ -218,10 +218,10 @@ pub(super) async fn judge(
 }
 
 impl Application {
-    /// Whether `web` of the generation in a slot answers now. Of one that is not up nobody knows yet.
+    /// Whether `web` of the generation in a slot answers, if it is up and has the requests.
     pub(super) async fn answers(&self, slot: Slot, found: &Found, cx: &Context<'_>) -> Result<bool, ApplicationError> {
-        let up = found.slots[slot as usize].as_ref().filter(|(placed, _)| found.up.contains(&placed.unit(WEB)));
-        match up {
+        let placed = found.slots[slot as usize].as_ref().filter(|_| found.is_led && found.current == Some(slot));
+        match placed.filter(|(placed, _)| found.up.contains(&placed.unit(WEB))) {
             Some((placed, _)) => Ok(probe(&self.ready, placed, ONE_PROBE, cx).await?.is_ok()),
             None => Ok(true),
         }
