@@ -1,5 +1,6 @@
 //! Whatever becomes of a new release, the one before serves.
 
+mod asked;
 mod cut_off;
 mod early;
 mod fallen;

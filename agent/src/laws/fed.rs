@@ -122,3 +122,19 @@ async fn settings_that_cannot_be_read_are_told_and_hold_nothing_up() {
     let booted = instance.boot_well().await;
     assert!(booted.report.warnings.iter().any(|warning| warning.contains("strange.json")), "{:?}", booted.report.warnings);
 }
+
+/// Of two releases, none served: the next one failed, and the one before could not come back.
+#[tokio::test(start_paused = true)]
+async fn workers_that_cannot_be_listed_hold_nothing_up() {
+    let text = SHOP.split("workers:").next().unwrap().replace("overlap: true", "overlap: false");
+    let mut instance = Instance::of(&Example::of(&text)).await;
+    instance.machine.add_unit(FakeUnit::new("shop.jobs-2.service").fails(1));
+    instance.boot_well().await;
+    instance.machine.add_file("/run/ingot/workers", "");
+    instance.example = Example::of(&text.replace("shop-1.zip", "shop-2.zip"));
+    let booted = instance.boot().await;
+    let error = booted.error("applications.shop");
+    assert!(error.contains("jobs of shop shop-2 (generation 2) exited with 1; shop-1 keeps serving"), "{error}");
+    assert!(booted.report.warnings.iter().any(|warning| warning.contains("workers are not waited for")), "{:?}", booted.report.warnings);
+    assert!(instance.machine.snapshot().to_string().contains("shop.web-1.service  active"), "{}", instance.machine.snapshot());
+}

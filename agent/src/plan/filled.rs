@@ -6,14 +6,15 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
-use crate::address::{Address, Reference, Usage};
+use crate::address::{Address, Reference};
 use crate::document::error::Mistake;
 use crate::document::names::is_text;
 use crate::document::tree::{Node, Value};
 use crate::document::{Item, KINDS};
 use crate::failure::Objection;
+use crate::plan::check::in_values;
 use crate::plan::values::{Facts, Filled, Values, is_open};
-use crate::template::{Scope, Template, TemplateError, descend};
+use crate::template::{Scope, Template, TemplateError};
 
 /// Reads every step once more with its values in it, and adds what is wrong with it then and was not before. `references` are
 /// those of the steps, in their order.
@@ -60,7 +61,7 @@ pub(crate) fn known_text(text: &str, values: &Values) -> Option<String> {
 
 /// What a document knows without an instance.
 struct Known<'a> {
-    values: Json,
+    tree: Json,
     scope: Scope,
     open: Vec<&'a [String]>,
 }
@@ -68,8 +69,8 @@ struct Known<'a> {
 impl<'a> Known<'a> {
     fn of(values: &'a Values) -> Option<Self> {
         let Filled { tree, open } = values.fill(Facts::None).ok()?;
-        let values = Json::Object([("values".to_owned(), tree)].into_iter().collect());
-        Some(Self { scope: Scope::from(values.clone()), values, open })
+        let values = Json::Object([("values".to_owned(), tree.clone())].into_iter().collect());
+        Some(Self { scope: Scope::from(values), tree, open })
     }
 
     /// Fills in the strings that refer to nothing else.
@@ -99,10 +100,9 @@ impl<'a> Known<'a> {
         }
     }
 
+    /// Whether a reference can be filled in. What cannot be is told where that is found.
     fn has(&self, reference: &Reference) -> bool {
-        reference.root() == "values"
-            && !is_open(reference, Facts::None, &self.open)
-            && (reference.usage == Usage::Tested || descend(&self.values, &reference.segments).is_some())
+        reference.root() == "values" && !is_open(reference, Facts::None, &self.open) && in_values(reference, &self.tree).is_none()
     }
 }
 
@@ -135,6 +135,15 @@ mod tests {
         ] {
             let said = mistakes(text);
             assert!(said.contains(says), "{text}: {said}");
+        }
+    }
+
+    /// It was told once as what the text says, and once as what comes of it.
+    #[test]
+    fn what_cannot_be_printed_is_told_once() {
+        for value in ["", "[1]", "{ a: 1 }"] {
+            let said = mistakes(&format!("values: {{ h: {value} }}\ndatabases: {{ d: {{ host: '{{{{values.h}}}}', engine: postgres }} }}"));
+            assert_eq!(said.matches("printed as it is").count(), 1, "{said}");
         }
     }
 

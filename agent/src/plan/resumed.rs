@@ -4,8 +4,8 @@ use super::Plan;
 use super::unit::needed_by;
 
 impl Plan {
-    /// The units that a unit needs, but for bundles and what needs these. One that waits for the rest needs of that files which
-    /// are written at once: they may be gone since the reboot.
+    /// The units that a unit needs, but for bundles and what needs these. One that waits for the rest needs of that files and
+    /// mounts that come at once: they may be gone since the reboot, as network file systems are. Mounts of volumes are back.
     pub(crate) fn needed_to_resume(&self, unit: usize) -> Vec<usize> {
         let is_of = |at: usize, known: &dyn Fn(&str) -> bool| {
             let needed = needed_by(&[at], &self.units);
@@ -13,10 +13,10 @@ impl Plan {
         };
         let own = &self.units[unit];
         let needs = own.needs.iter().map(|need| need.unit).filter(|at| is_of(*at, &|kind| kind != "bundles"));
-        let of_files = |at: &usize| self.nodes[self.units[*at].members[0]].address.kind() == "files";
-        let files = (0..self.units.len()).filter(|at| own.waits_for_rest() && of_files(at));
-        let files = files.filter(|at| is_of(*at, &|kind| matches!(kind, "files" | "secrets")));
-        needs.chain(files).collect()
+        let kind = |at: usize| self.nodes[self.units[at].members[0]].address.kind();
+        let rest = (0..self.units.len()).filter(|at| own.waits_for_rest() && matches!(kind(*at), "files" | "mounts"));
+        let rest = rest.filter(|at| is_of(*at, &|kind| matches!(kind, "files" | "mounts" | "secrets")));
+        needs.chain(rest).collect()
     }
 }
 
@@ -45,11 +45,13 @@ mod tests {
 bundles: { app: { s3: s3://shop/a.tar, into: /opt/a } }
 commands: { migrate: { run: [/bin/migrate], after: [bundles.app] }, slow: { run: [/bin/slow] } }
 files: { /run/key: { mode: '0600', content: '{{secrets.db}}' }, /etc/a: { content: '{{bundles.app.version}}' } }
+volumes: { data: { from: { snapshot: snap-0a1b2c3d4e5f60718 }, filesystem: xfs } }
+mounts: { /srv/data: { device: '{{volumes.data.device}}' }, /srv/shared: { device: 'files:/', type: nfs4 } }
 ";
         let shop = |more: &str| {
             format!("{steps}applications: {{ shop: {{ bundle: bundles.app, environment: {{ DB: '{{{{secrets.db}}}}' }} {more} }} }}\n")
         };
-        assert_eq!(needed(&shop("")), ["secrets.db", "files./run/key"]);
+        assert_eq!(needed(&shop("")), ["secrets.db", "files./run/key", "mounts./srv/shared"]);
         assert_eq!(needed(&shop(", after: [commands.migrate, commands.slow]")), ["commands.slow", "secrets.db"]);
     }
 }

@@ -181,16 +181,15 @@ impl Step for Application {
         let mut wanted =
             Wanted { application: cx.key(), generation, port, listens, overlap, build, extensions, hooks, front, first, current };
         let slot = wanted.slot(&found);
+        // Nobody has asked it since it was started again, by a reboot or by systemd.
+        found.is_led &= self.answers(slot, &found, cx).await?;
         let site = Facing { slot, port, php, snippets: examined.snippets.clone() };
         wanted.front = self.front_changes(site, &followed, wanted.resumed(&found).is_some(), &ground, cx).await?;
         let parts = self.compatible(&wanted.generation, port, &ground, cx).await?;
         // A process that goes is logged until it is gone.
         let (mut changes, farewells): (Vec<_>, Vec<_>) = parts.into_iter().partition(|change| !change.is_farewell());
         changes.extend(wanted.changes(&found));
-        // Only those that it cannot start beside go first.
-        let (in_the_way, others): (Vec<_>, Vec<_>) = followed.iter().partition(|former| former.has(port) || !is_free(&slot));
-        changes.splice(0..0, in_the_way.into_iter().map(front::former::Former::change));
-        changes.extend(others.into_iter().map(front::former::Former::change));
+        front::former::go(&followed, &mut changes, |former| former.has(port) || !is_free(&slot));
         changes.extend(farewells);
         changes.extend(self.watch_changes(&ground, cx).await?);
         if !changes.is_empty() {
@@ -244,7 +243,7 @@ impl Step for Application {
 
     async fn judge(&self, found: &Unit, look: Look, cx: &Context<'_>) -> Result<Judgment, ApplicationError> {
         let record = self.record(cx).await?;
-        prove::judge(found, look, &ground(&record, cx), cx).await
+        prove::judge(found, look, &self.ready, &ground(&record, cx), cx).await
     }
 
     async fn fall_back(&self, when: Fallback, cx: &Context<'_>) {
@@ -293,7 +292,7 @@ impl Application {
             Change::Stop { slot, placed, processes } => {
                 // What comes after has its time, too.
                 let left = cx.time_left().saturating_sub(self.time_to_go_back()) / 2;
-                let _held = self.held(*slot, placed, processes, left, cx).await.map_err(ApplicationError::Host)?;
+                let _held = self.held(*slot, placed, processes, left, cx).await;
                 cx.waiting(format!("for {} of {placed} to stop", processes.join(", ")));
                 ground.stop(placed, &processes.iter().map(String::as_str).collect::<Vec<_>>()).await
             }

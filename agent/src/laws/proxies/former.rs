@@ -1,5 +1,8 @@
 //! An application without a proxy any more, and one that is in no document any more.
 
+use crate::fake::machine::Outcome;
+use crate::host::End;
+
 use super::{changes_nothing, document, instance, ports, proxy, reboot, shop, site, turn_to};
 
 #[tokio::test(start_paused = true)]
@@ -72,4 +75,22 @@ async fn a_document_without_applications_says_what_goes_on() {
     turn_to(&mut instance, "\nversion: 1\n");
     let warnings = instance.boot_well().await.report.warnings;
     insta::assert_snapshot!(warnings.join("\n"), @"the document has no application any more, and applications.shop goes on: run `systemctl stop shop.jobs-1.service shop.web-1.service ingot-proxy.service`, and remove /var/lib/ingot/instances/i-0123456789abcdef0/applications/shop.json");
+}
+
+/// It was stopped, and forgotten, before anybody knew whether the next one could be built.
+#[tokio::test(start_paused = true)]
+async fn one_whose_port_is_wanted_serves_until_its_successor_is_built() {
+    let alone = "port: 5000, overlap: false";
+    let mut instance = instance(&shop(1, alone));
+    instance.boot_well().await;
+    turn_to(&mut instance, &document("store", 2, &format!("{alone}, build: [[/bin/build]]")));
+    instance.machine.on_command("build", |_, _| Outcome::Ends(End::Exited(4)));
+    let booted = instance.boot().await;
+    assert!(booted.error("applications.store").contains("/bin/build exited with 4"), "{}", booted.transcript.text());
+    assert!(instance.machine.snapshot().to_string().contains("shop.web-1.service  active"), "{}", instance.machine.snapshot());
+
+    instance.machine.on_command("build", |_, _| Outcome::Ends(End::Exited(0)));
+    instance.machine.restart_process();
+    instance.boot_well().await;
+    assert!(!instance.machine.snapshot().to_string().contains("shop.web-1.service"), "{}", instance.machine.snapshot());
 }

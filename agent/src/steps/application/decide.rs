@@ -62,6 +62,13 @@ impl Found {
         Some(Change::Resume { slot, placed: placed.clone() })
     }
 
+    /// What served last. Power may have failed while it was gone back to: what had its requests then is not proven any more.
+    pub(super) fn served_last(&self) -> Option<(Slot, &Placed)> {
+        let current = self.current?;
+        let proven = [current, current.other()].into_iter().find(|slot| self.is_proven(*slot));
+        proven.and_then(|slot| Some((slot, self.placed(slot)?)))
+    }
+
     fn is_proven(&self, slot: Slot) -> bool {
         self.slots[slot as usize].as_ref().is_some_and(|(_, proven)| *proven)
     }
@@ -157,7 +164,8 @@ impl Wanted<'_> {
             changes.extend(self.hooks(Moment::Postdeploy, slot, placed));
         }
         let retired = self.retired(slot.other(), found);
-        if !is_sound && retired.is_some() {
+        // One that was cut off before that may not stay up, and there is still something to go back to.
+        if retired.is_some() && (!is_sound || found.is_proven(slot.other())) {
             changes.push(Change::Settle { slot, placed: placed.clone() });
         }
         changes.extend(retired);

@@ -8,7 +8,6 @@ use super::generation::Placed;
 use super::procfile::WEB;
 use super::proxy::Place;
 use super::slot::Slot;
-use crate::host::HostError;
 use crate::json::of_bytes;
 use crate::net::holds::Hold;
 use crate::step::{Context, Progress};
@@ -49,23 +48,23 @@ impl Application {
         processes: &[String],
         limit: Duration,
         cx: &Context<'_>,
-    ) -> Result<Vec<Box<dyn Hold>>, HostError> {
+    ) -> Vec<Box<dyn Hold>> {
         match processes.iter().any(|process| process == WEB) {
             true => held(placed, &self.reached(slot, placed), limit, cx).await,
-            false => Ok(Vec::new()),
+            false => Vec::new(),
         }
     }
 }
 
 /// Waits until no worker has anything in hand that a generation handles, at most `limit`, and no longer than the workers give
 /// it. They send it nothing until the holds are dropped.
-pub(super) async fn held(placed: &Placed, reached: &[u16], limit: Duration, cx: &Context<'_>) -> Result<Vec<Box<dyn Hold>>, HostError> {
-    let feeders = feeders(placed, reached, cx).await?;
+pub(super) async fn held(placed: &Placed, reached: &[u16], limit: Duration, cx: &Context<'_>) -> Vec<Box<dyn Hold>> {
+    let feeders = feeders(placed, reached, cx).await;
     let mut held = Vec::new();
     for feeder in &feeders {
         held.push(cx.net().holds.hold(&cx.host().files.located(&feeder.socket), feeder.port).await);
     }
-    let Some(drain) = feeders.iter().map(|feeder| feeder.drain).max() else { return Ok(held) };
+    let Some(drain) = feeders.iter().map(|feeder| feeder.drain).max() else { return held };
     let names = feeders.iter().map(|feeder| feeder.address.as_str()).collect::<Vec<_>>().join(" and ");
     let limit = limit.min(drain);
     cx.waiting(format!("for the messages of {names} that {placed} still handles"));
@@ -83,14 +82,19 @@ pub(super) async fn held(placed: &Placed, reached: &[u16], limit: Duration, cx: 
         let told = format!("{placed} still handled messages of {names} after {limit:?}: they are delivered again");
         cx.progress(Progress::Warning(told));
     }
-    Ok(held)
+    held
 }
 
 /// The workers of this machine that feed a generation.
-async fn feeders(placed: &Placed, reached: &[u16], cx: &Context<'_>) -> Result<Vec<Feeder>, HostError> {
+async fn feeders(placed: &Placed, reached: &[u16], cx: &Context<'_>) -> Vec<Feeder> {
     let (files, directory) = (&cx.host().files, Path::new(DIRECTORY));
     let mut found = Vec::new();
-    for file in files.list(directory).await? {
+    // Whoever goes back has to, whatever becomes of messages: those that are cut off are delivered again.
+    let listed = files.list(directory).await.unwrap_or_else(|error| {
+        cx.progress(Progress::Warning(format!("workers are not waited for: {error}")));
+        Vec::new()
+    });
+    for file in listed {
         let Some(name) = file.strip_suffix(".json").filter(|name| !name.starts_with('.')) else { continue };
         let settings = match files.read(&directory.join(&file), LIMIT).await {
             Ok(settings) => settings.and_then(|settings| of_bytes(&settings).ok()),
@@ -102,5 +106,5 @@ async fn feeders(placed: &Placed, reached: &[u16], cx: &Context<'_>) -> Result<V
         };
         found.extend(settings.and_then(|settings| Feeder::of(name, &settings, placed, reached)));
     }
-    Ok(found)
+    found
 }

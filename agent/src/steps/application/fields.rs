@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -296,6 +297,9 @@ impl Application {
         if !self.run.is_empty() && !self.run.contains_key(WEB) {
             found.push(Objection::new("`run` has no process `web`", "name the process that serves requests `web`"));
         }
+        if self.build.iter().any(|argv| argv.first().is_none_or(String::is_empty)) {
+            found.push(Objection::new("a command of `build` names no program", "write [program, argument, …]"));
+        }
         if let Overlap::Of(names) = &self.overlap
             && !names.iter().any(|name| name == WEB)
         {
@@ -307,18 +311,23 @@ impl Application {
 
 impl Resources {
     fn wrong(&self) -> Vec<Objection> {
-        let texts = [("memory", &self.memory), ("cpu", &self.cpu)];
-        let is_amount = |text: &str| {
+        let number = |number: Option<u32>| number.map(|number| number.to_string());
+        let memory = ["", "K", "M", "G", "T", "%"].as_slice();
+        let amounts = [
+            ("memory", self.memory.clone(), memory, "write a number with K, M, G, T or %, such as 512M or 40%"),
+            ("cpu", self.cpu.clone(), &["%"], "write a number with %, such as 150%"),
+            ("tasks", number(self.tasks), &[""], "write a number from 1 on"),
+            ("files", number(self.files), &[""], "write a number from 1 on"),
+        ];
+        let is_amount = |text: &str, units: &[&str]| {
             let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-            end > 0 && matches!(&text[end..], "" | "K" | "M" | "G" | "T" | "%")
+            units.contains(&&text[end..]) && text[..end].parse().is_ok_and(|number: u64| number > 0)
         };
-        let wrong = texts.into_iter().filter_map(|(name, text)| Some((name, text.as_ref().filter(|text| !is_amount(text))?)));
-        wrong
-            .map(|(name, text)| {
-                let message = format!("`resources.{name}` is `{}`, which is not an amount", shown_on_a_line(text));
-                Objection::new(message, "write a number with K, M, G, T or %, such as 512M or 150%")
-            })
-            .collect()
+        let wrong = amounts.into_iter().filter_map(|(name, text, units, hint)| {
+            let text = text.filter(|text| !is_amount(text, units))?;
+            Some(Objection::new(format!("`resources.{name}` is `{}`, which is not an amount", shown_on_a_line(&text)), hint))
+        });
+        wrong.collect()
     }
 }
 
@@ -341,7 +350,41 @@ fn variable(name: &str) -> Option<Objection> {
     })
 }
 
+/// Of the real-time ones, systemd knows those that are counted from the first.
 fn is_signal(name: &str) -> bool {
-    name.strip_prefix("SIG")
-        .is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '+'))
+    let counted = name.strip_prefix("SIGRTMIN+").and_then(|number| number.parse().ok());
+    counted.is_some_and(|number: u8| number <= 30) || name.parse::<Signal>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn said(fields: &str) -> String {
+        let mut whole = json!({"bundle": "bundles.app"});
+        whole.as_object_mut().unwrap().extend(serde_json::from_str::<serde_json::Map<_, _>>(fields).unwrap());
+        let application: Application = serde_json::from_value(whole).unwrap();
+        application.wrong("shop").into_iter().map(|objection| objection.message).collect::<Vec<_>>().join("; ")
+    }
+
+    /// systemd would refuse the unit, once the release before has stopped.
+    #[test]
+    fn what_no_unit_can_have_is_a_mistake_of_the_document() {
+        for good in ["SIGTERM", "SIGUSR2", "SIGWINCH", "SIGRTMIN+3"] {
+            assert_eq!(said(&format!(r#"{{"stop": {{"signal": "{good}"}}}}"#)), "", "{good}");
+        }
+        for bad in ["SIGFOO", "TERM", "SIG", "SIGRTMIN+31", "SIGRTMIN+"] {
+            assert_eq!(said(&format!(r#"{{"stop": {{"signal": "{bad}"}}}}"#)), format!("`{bad}` is not a signal"));
+        }
+        assert_eq!(said(r#"{"resources": {"memory": "40%", "cpu": "150%", "tasks": 1, "files": 1}}"#), "");
+        for (name, bad) in
+            [("memory", "\"0M\""), ("memory", "\"%\""), ("cpu", "\"512M\""), ("cpu", "\"2\""), ("cpu", "\"0%\""), ("tasks", "0")]
+        {
+            let said = said(&format!(r#"{{"resources": {{"{name}": {bad}}}}}"#));
+            assert_eq!(said, format!("`resources.{name}` is `{}`, which is not an amount", bad.trim_matches('"')));
+        }
+        assert_eq!(said(r#"{"build": [["make"], []]}"#), "a command of `build` names no program");
+    }
 }

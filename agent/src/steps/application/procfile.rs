@@ -126,6 +126,7 @@ fn parsed(line: &str) -> Result<(&str, &str), String> {
         }
         _ if name.len() > LONGEST_NAME => Err(format!("the name `{}…` is longer than {LONGEST_NAME} characters", &name[..16])),
         "" => Err(format!("there is no command after `{name}:`")),
+        command if command.contains('\0') => Err(format!("the command of `{name}` holds a NUL byte")),
         command => Ok((name, command)),
     }
 }
@@ -172,6 +173,8 @@ mod tests {
         assert_eq!(mistakes("Web: x\n"), ["Procfile: no process is named `web`; write `web` for `Web`"]);
         let none = "Procfile: the file names no process; add a line such as `web: bin/shop --port $PORT`, or remove the file";
         assert_eq!(mistakes("# web: x\n"), [none]);
+        let nul = mistakes("web: x\0y\n");
+        assert!(nul[0].starts_with("Procfile:1: the command of `web` holds a NUL byte"), "{nul:?}");
         assert_eq!(mistakes("# a\r\nweb: x\r\njobs: y\r\n"), ["Procfile:1: the line ends with CR LF; run `sed -i 's/\\r$//' Procfile`"]);
     }
 

@@ -5,11 +5,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use super::container::Container;
-use super::fields::Ready;
+use super::decide::Found;
+use super::fields::{Application, Ready};
 use super::generation::Placed;
 use super::ground::Ground;
 use super::procfile::WEB;
 use super::proxy::{UNIT, elsewhere};
+use super::slot::Slot;
 use super::trouble::ApplicationError;
 use crate::backoff::Backoff;
 use crate::gather::Gather as _;
@@ -180,7 +182,13 @@ async fn restarts(placed: &Placed, ground: &Ground<'_>) -> Result<Restarts, Appl
 }
 
 /// Judges a unit of the generation that serves as it is when the boot ends. As with services, one restart may be meant.
-pub(super) async fn judge(found: &Unit, look: Look, ground: &Ground<'_>, cx: &Context<'_>) -> Result<Judgment, ApplicationError> {
+pub(super) async fn judge(
+    found: &Unit,
+    look: Look,
+    ready: &Ready,
+    ground: &Ground<'_>,
+    cx: &Context<'_>,
+) -> Result<Judgment, ApplicationError> {
     let known = &cx.world.known;
     let restarts = known.restarts_since(cx.address, &found.id, found.restarts);
     let has_time = !look.is_last && look.waited < SETTLES;
@@ -190,7 +198,14 @@ pub(super) async fn judge(found: &Unit, look: Look, ground: &Ground<'_>, cx: &Co
             let times = if restarts == 1 { "once".to_owned() } else { format!("{restarts} times") };
             cx.progress(Progress::Warning(format!("{} ended after it had started, and systemd restarted it {times}", found.id)));
             known.set_restarts(cx.address, &found.id, found.restarts);
-            return Ok(if look.is_last { Judgment::Sound } else { Judgment::Restarted });
+            if look.is_last {
+                return Ok(Judgment::Sound);
+            }
+            // That it runs again is not that it serves again.
+            if let Some((_, placed)) = ground.serving().filter(|(_, placed)| placed.unit(WEB) == found.id) {
+                serves(ready, &placed, ground, cx).await?;
+            }
+            return Ok(Judgment::Restarted);
         }
         Health::Moving if look.is_last || has_time => return Ok(Judgment::Open),
         Health::Ill(Illness::Restarting) if restarts == 0 && !look.restarted && has_time => return Ok(Judgment::Open),
@@ -200,6 +215,17 @@ pub(super) async fn judge(found: &Unit, look: Look, ground: &Ground<'_>, cx: &Co
     let process = placed.processes().into_iter().find(|process| placed.unit(process) == found.id).unwrap_or(WEB).to_owned();
     let (said, what) = (said(&found.id, cx).await, ending(found));
     Err(ApplicationError::Ended { process, version: placed.to_string(), unit: found.id.clone(), what, kept: None, said })
+}
+
+impl Application {
+    /// Whether `web` of the generation in a slot answers, if it is up and has the requests.
+    pub(super) async fn answers(&self, slot: Slot, found: &Found, cx: &Context<'_>) -> Result<bool, ApplicationError> {
+        let placed = found.slots[slot as usize].as_ref().filter(|_| found.is_led && found.current == Some(slot));
+        match placed.filter(|(placed, _)| found.up.contains(&placed.unit(WEB))) {
+            Some((placed, _)) => Ok(probe(&self.ready, placed, ONE_PROBE, cx).await?.is_ok()),
+            None => Ok(true),
+        }
+    }
 }
 
 async fn probe(ready: &Ready, placed: &Placed, within: Duration, cx: &Context<'_>) -> Result<Result<(), String>, ApplicationError> {

@@ -129,12 +129,12 @@ impl Proxy {
         }
     }
 
-    /// `/run/ingot/proxy/sites/APP.conf`; `None` without a proxy.
     /// Whether nginx serves files of the release itself.
     pub(crate) fn has_static(&self) -> bool {
         matches!(self, Self::Nginx(front) if front.files().next().is_some())
     }
 
+    /// `/run/ingot/proxy/sites/APP.conf`; `None` without a proxy.
     pub(crate) fn site(&self, site: &Site<'_>, nginx: &Nginx) -> Option<String> {
         match self {
             Self::Nginx(fields) => Some(site.conf(fields, nginx)),

@@ -51,9 +51,7 @@ async fn one(name: &str, record: &Record, host: &Host, boot_id: &str) -> Result<
     let record = record.application(name).await.map_err(explained)?;
     let ground = Ground { application: name, host, memory: Memory { record: &record, moment: Moment { boot_id, clock: &*host.clock } } };
     let found = ground.found().await.map_err(explained)?;
-    let Some((slot, (placed, _))) = found.current.and_then(|slot| Some((slot, found.slots[slot as usize].as_ref()?))) else {
-        return Ok(Vec::new());
-    };
+    let Some((slot, placed)) = found.served_last() else { return Ok(Vec::new()) };
     // First, also for what waits for a secret: whether it comes up is what is watched.
     let watched = ground.watch_again().await;
     if !placed.generation.secrets.is_empty() {

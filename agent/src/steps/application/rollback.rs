@@ -56,7 +56,7 @@ impl Application {
             // One that has failed may have failed in the middle of a message.
             let is_proven = ground.memory.slot(slot).is_some_and(|(_, proven)| proven);
             let of_messages = if is_proven { left() / 2 } else { limit.min(left()) };
-            held = fed::held(placed, &self.reached(slot, placed), of_messages, cx).await?;
+            held = fed::held(placed, &self.reached(slot, placed), of_messages, cx).await;
             cx.waiting(format!("for the requests that {placed} still answers"));
             let limit = limit.min(left());
             if !ground.drained(slot, placed, limit).await? {
@@ -232,7 +232,7 @@ impl Application {
         let in_the_way = |new: &&Placed| !is_up && (new.port == placed.port || !Slot::is_apart(new.port));
         if let Some(new) = new.as_ref().filter(in_the_way) {
             let limit = DRAIN.min(cx.time_left().saturating_sub(self.time_to_go_back()));
-            let _held = fed::held(new, &self.reached(failed, new), limit, cx).await.map_err(ApplicationError::Host)?;
+            let _held = fed::held(new, &self.reached(failed, new), limit, cx).await;
             ground.stop(new, &new.processes()).await.map_err(ApplicationError::Host)?;
         }
         let restored = self.restore(Some(failed.other()), ground, cx).await;

@@ -133,6 +133,19 @@ fn a_switch_that_was_cut_off_goes_on() {
     );
 }
 
+/// Nothing was left to go back to where a process did not stay up.
+#[test]
+fn what_was_cut_off_before_it_was_seen_to_stay_up_is_looked_at_before_the_one_before_goes() {
+    let two = placed(2, "2", Slot::B);
+    let mut found = Found { current: Some(Slot::B), ..serving() };
+    for units in [&mut found.running, &mut found.up] {
+        units.extend(two.units());
+    }
+    found.slots[1] = Some((two, true));
+    let made = changes("2", WEB_ALONE, &found);
+    assert_eq!(made, ["check that shop 2 (generation 2) stays up", "drain and stop shop.web-1.service, shop.jobs-1.service"]);
+}
+
 #[test]
 fn what_another_document_left_in_the_free_slot_goes_first() {
     let mut found = serving();

@@ -39,7 +39,7 @@ pub(in super::super) struct Former {
 }
 
 impl Former {
-    pub(in super::super) fn change(&self) -> Change {
+    fn change(&self) -> Change {
         Change::Depart { application: self.name.clone(), units: self.placed.iter().flat_map(Placed::units).collect() }
     }
 
@@ -52,6 +52,15 @@ impl Former {
     pub(in super::super) fn has(&self, port: u16) -> bool {
         self.placed.iter().any(|placed| placed.port == port)
     }
+}
+
+/// Adds to the changes of an application that those which it follows go: what is in its way before it starts, and not before it
+/// can, and the others once it serves.
+pub(in super::super) fn go(followed: &[Former], changes: &mut Vec<Change>, is_in_the_way: impl Fn(&Former) -> bool) {
+    let (first, last): (Vec<&Former>, Vec<&Former>) = followed.iter().partition(|former| is_in_the_way(former));
+    let begins = changes.iter().position(|change| matches!(change, Change::Prepare { .. })).unwrap_or_default();
+    changes.splice(begins..begins, first.into_iter().map(Former::change));
+    changes.extend(last.into_iter().map(Former::change));
 }
 
 impl Application {
@@ -97,7 +106,7 @@ pub(in super::super) async fn depart(application: &str, cx: &Context<'_>) -> Res
         ground.unwatch().await?;
         for slot in Slot::BOTH {
             let Some((placed, _)) = ground.memory.slot(slot) else { continue };
-            let _held = held(&placed, &[], DRAIN.min(cx.time_left()), cx).await?;
+            let _held = held(&placed, &[], DRAIN.min(cx.time_left()), cx).await;
             cx.waiting(format!("for the requests that {placed} still answers"));
             let limit = DRAIN.min(cx.time_left());
             if !ground.drained(slot, &placed, limit).await? {
