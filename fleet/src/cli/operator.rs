@@ -41,8 +41,7 @@ impl Operator {
     pub(super) async fn of(file: &Path, environment: &str) -> Result<Self, Failure> {
         let read = input::sound(file).map_err(Failure::told)?;
         input::environment(&read.fleet, environment).map_err(Failure::told)?;
-        let place = Place::new(&read.fleet.application, &read.fleet.releases.to_string());
-        let place = place.map_err(|why| Failure::new(Exit::Document, "fleet.yaml is wrong").why(why))?;
+        let place = read.fleet.place();
         let aws = Aws::connect().await?;
         let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
         Ok(Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups })

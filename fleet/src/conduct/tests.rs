@@ -160,7 +160,7 @@ impl World {
     fn new(outcomes: &[Outcome]) -> Self {
         let root = tempfile::tempdir().unwrap();
         let objects = Directory::new(root.path());
-        let place = Place::new("shop", "s3://shop-releases/").unwrap();
+        let place = Place::of_shop();
         Self { _root: root, objects, place, fake: Fake::with(outcomes), evidence: Left(Vec::new()) }
     }
 
