@@ -134,6 +134,8 @@ impl Tell for Quiet {
 
     fn waits_for_others(&self, _: &str) {}
 
+    fn silent(&self, _: &Failure) {}
+
     fn event(&self, _: &Event) {}
 
     async fn look(&self) {}
