@@ -288,18 +288,23 @@ fn told(event: &StackEvent) -> Option<Event> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_cloudformation::primitives::DateTime;
     use aws_sdk_cloudformation::types::{ResourceStatus, StackStatus};
 
     use super::*;
 
     fn event(kind: &str, physical: &str, status: ResourceStatus) -> StackEvent {
-        let event = StackEvent::builder().stack_id("arn:s").event_id("e").stack_name("s").timestamp(0.into());
+        let event = StackEvent::builder().stack_id("arn:s").event_id("e").stack_name("s").timestamp(DateTime::from_secs(0));
         event.resource_type(kind).physical_resource_id(physical).resource_status(status).client_request_token("t").build()
     }
 
     #[test]
     fn an_old_description_is_not_believed() {
-        let stack = Stack::builder().stack_name("s").creation_time(0.into()).stack_status(StackStatus::UpdateRollbackComplete).build();
+        let stack = Stack::builder()
+            .stack_name("s")
+            .creation_time(DateTime::from_secs(0))
+            .stack_status(StackStatus::UpdateRollbackComplete)
+            .build();
         let after = |status| standing(&stack, Some(&event(STACK, "arn:s", status))).status;
         assert_eq!(after(ResourceStatus::UpdateInProgress), "UPDATE_IN_PROGRESS");
         assert_eq!(after(ResourceStatus::UpdateRollbackComplete), "UPDATE_ROLLBACK_COMPLETE");

@@ -100,8 +100,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     async fn watch(&self, kept: &Kept, way: Way<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
         let began = kept.record.began;
         let since = began.checked_sub(SKEW).unwrap_or(began);
-        let mut seen =
-            Seen { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None };
+        let mut seen = Seen { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None };
         loop {
             match self.step(kept, way, &mut seen).await {
                 Ok(Some(record)) => return Ok(Ended::With(Box::new(record))),
