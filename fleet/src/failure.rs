@@ -19,6 +19,11 @@ impl Failure {
         Self { exit, message: message.into(), cause: None, hint: None }
     }
 
+    /// What and why, without a hint.
+    pub(crate) fn sentence(&self) -> String {
+        self.cause.as_ref().map_or_else(|| self.message.clone(), |cause| format!("{}: {cause}", self.message))
+    }
+
     /// One of which the user has been told already.
     pub(crate) fn told(exit: Exit) -> Self {
         Self::new(exit, "")
@@ -50,10 +55,7 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        if let Some(cause) = &self.cause {
-            write!(f, ": {cause}")?;
-        }
+        f.write_str(&self.sentence())?;
         if let Some(hint) = &self.hint {
             write!(f, "\n  hint: {hint}")?;
         }

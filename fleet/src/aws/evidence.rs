@@ -7,8 +7,11 @@ use super::objects::Objects;
 use crate::failure::Failure;
 use crate::story::Evidence;
 
-/// So many are read: the first failures of a deployment are among its first evidence.
+/// So many failures are read: the first of a deployment is among them.
 const MOST: usize = 20;
+
+/// What the keys end with of instances that end, well or not: no boot failed.
+const OF_ENDS: &str = "-drain.json.zst";
 
 /// What is read of one.
 #[derive(Deserialize)]
@@ -30,11 +33,15 @@ impl<O: Objects> Left<'_, O> {
     /// The evidence of failures since then, the oldest first. What cannot be read is left out.
     pub(crate) async fn since(&self, since: Timestamp) -> Result<Vec<Evidence>, Failure> {
         let prefix = format!("{}/{}/", self.application, self.environment);
-        let mut keys: Vec<String> =
-            self.objects.list(&prefix).await?.into_iter().filter(|one| one.modified >= since).map(|one| one.key).collect();
+        let listed = self.objects.list(&prefix).await?.into_iter();
+        let of_boots = listed.filter(|one| one.modified >= since && !one.key.ends_with(OF_ENDS));
+        let mut keys: Vec<String> = of_boots.map(|one| one.key).collect();
         keys.sort_unstable();
         let mut found = Vec::new();
-        for key in keys.into_iter().take(MOST) {
+        for key in keys {
+            if found.len() == MOST {
+                break;
+            }
             let Some(object) = self.objects.get(&key).await? else { continue };
             if let Some(Content { written_at, reason: Some(reason) }) = read(&object.content) {
                 let instance = instance(&key).unwrap_or("an instance").to_owned();

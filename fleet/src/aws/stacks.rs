@@ -62,7 +62,7 @@ pub(crate) trait Stacks {
     /// Ends the update that goes on, and goes back. Returns whether one went on.
     async fn cancel(&self, stack: &str) -> Result<bool, Failure>;
 
-    /// What happened since then, the oldest first.
+    /// What happened since then, the oldest first. Nothing did where there is no stack.
     async fn events(&self, stack: &str, since: Timestamp) -> Result<Vec<Event>, Failure>;
 }
 
@@ -93,12 +93,22 @@ impl CloudFormation {
         }
     }
 
-    /// The token of its last operation.
-    async fn token(&self, stack: &str) -> Result<Option<String>, Failure> {
-        let page = self.client.describe_stack_events().stack_name(stack).send().await;
-        let page = page.map_err(|error| trouble::of(&error).failure(&self.call("cloudformation:DescribeStackEvents", "look at", stack)))?;
-        let newest = page.stack_events().iter().find(|event| event.resource_type() == Some(STACK));
-        Ok(newest.and_then(|event| event.client_request_token().map(str::to_owned)))
+    /// The last event of the stack itself: its operation may have hundreds of others since.
+    async fn last(&self, stack: &str) -> Result<Option<StackEvent>, Failure> {
+        let mut pages = self.client.describe_stack_events().stack_name(stack).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = match page {
+                Ok(page) => page,
+                Err(error) => match trouble::of(&error) {
+                    trouble if trouble.says("does not exist") => return Ok(None),
+                    trouble => return Err(trouble.failure(&self.call("cloudformation:DescribeStackEvents", "look at", stack))),
+                },
+            };
+            if let Some(event) = page.stack_events.unwrap_or_default().into_iter().find(is_of_the_stack) {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
     }
 
     /// The outputs of a stack; `None` if there is none.
@@ -152,8 +162,9 @@ impl CloudFormation {
 
 impl Stacks for CloudFormation {
     async fn standing(&self, stack: &str) -> Result<Option<Standing>, Failure> {
-        let Some(found) = self.described(stack).await? else { return Ok(None) };
-        Ok(Some(standing(&found, self.token(stack).await?)))
+        // In this order: an operation that began meanwhile is seen by the status.
+        let last = self.last(stack).await?;
+        Ok(self.described(stack).await?.map(|found| standing(&found, last.as_ref())))
     }
 
     async fn create(&self, order: &Order<'_>, guard: Guard<'_>) -> Result<(), Failure> {
@@ -203,7 +214,11 @@ impl Stacks for CloudFormation {
         let mut found = Vec::new();
         'pages: while let Some(page) = pages.next().await {
             let call = || self.call("cloudformation:DescribeStackEvents", "look at", stack);
-            let page = page.map_err(|error| trouble::of(&error).failure(&call()))?;
+            let page = match page.map_err(|error| trouble::of(&error)) {
+                Ok(page) => page,
+                Err(trouble) if trouble.says("does not exist") => break,
+                Err(trouble) => return Err(trouble.failure(&call())),
+            };
             for event in page.stack_events() {
                 let Some(event) = told(event) else { continue };
                 if event.at < since {
@@ -234,13 +249,24 @@ fn watched(watch: &Watch) -> RollbackConfiguration {
     RollbackConfiguration::builder().set_rollback_triggers(Some(triggers)).monitoring_time_in_minutes(watch.minutes).build()
 }
 
-fn standing(stack: &Stack, token: Option<String>) -> Standing {
+fn is_of_the_stack(event: &StackEvent) -> bool {
+    event.resource_type() == Some(STACK) && event.physical_resource_id() == event.stack_id()
+}
+
+/// How a stack stands, by its description and the last event of its own.
+fn standing(stack: &Stack, last: Option<&StackEvent>) -> Standing {
+    let described = stack.stack_status().map(|status| status.as_str()).unwrap_or_default();
+    // A description may be some seconds old.
+    let begun = last.and_then(|event| event.resource_status()).map(|status| status.as_str());
+    let begun = begun.filter(|status| status.ends_with("_IN_PROGRESS") && !described.ends_with("_IN_PROGRESS"));
+    let tag = |tag: &Tag| Some((tag.key()?.to_owned(), tag.value()?.to_owned()));
     let pair = |parameter: &Parameter| Some((parameter.parameter_key()?.to_owned(), parameter.parameter_value()?.to_owned()));
     Standing {
-        status: stack.stack_status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+        status: begun.unwrap_or(described).to_owned(),
         parameters: stack.parameters().iter().filter_map(pair).collect(),
         outputs: outputs(stack),
-        token,
+        tags: stack.tags().iter().filter_map(tag).collect(),
+        token: last.and_then(|event| event.client_request_token().map(str::to_owned)),
         is_protected: stack.enable_termination_protection() == Some(true),
     }
 }
@@ -258,4 +284,38 @@ fn told(event: &StackEvent) -> Option<Event> {
         reason: event.resource_status_reason().map(str::to_owned),
         token: event.client_request_token().map(str::to_owned),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_cloudformation::primitives::DateTime;
+    use aws_sdk_cloudformation::types::{ResourceStatus, StackStatus};
+
+    use super::*;
+
+    fn event(kind: &str, physical: &str, status: ResourceStatus) -> StackEvent {
+        let event = StackEvent::builder().stack_id("arn:s").event_id("e").stack_name("s").timestamp(DateTime::from_secs(0));
+        event.resource_type(kind).physical_resource_id(physical).resource_status(status).client_request_token("t").build()
+    }
+
+    #[test]
+    fn an_old_description_is_not_believed() {
+        let stack = Stack::builder()
+            .stack_name("s")
+            .creation_time(DateTime::from_secs(0))
+            .stack_status(StackStatus::UpdateRollbackComplete)
+            .build();
+        let after = |status| standing(&stack, Some(&event(STACK, "arn:s", status))).status;
+        assert_eq!(after(ResourceStatus::UpdateInProgress), "UPDATE_IN_PROGRESS");
+        assert_eq!(after(ResourceStatus::UpdateRollbackComplete), "UPDATE_ROLLBACK_COMPLETE");
+        assert_eq!(after(ResourceStatus::CreateComplete), "UPDATE_ROLLBACK_COMPLETE");
+        assert_eq!(standing(&stack, None).status, "UPDATE_ROLLBACK_COMPLETE");
+    }
+
+    #[test]
+    fn a_stack_within_it_is_another() {
+        assert!(is_of_the_stack(&event(STACK, "arn:s", ResourceStatus::UpdateInProgress)));
+        assert!(!is_of_the_stack(&event(STACK, "arn:nested", ResourceStatus::UpdateInProgress)));
+        assert!(!is_of_the_stack(&event("AWS::SQS::Queue", "arn:s", ResourceStatus::UpdateInProgress)));
+    }
 }

@@ -12,9 +12,9 @@ use super::output::{self, data, talk};
 use super::watch::Watcher;
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
-use crate::aws::stacks::{Guard, Stacks as _, Watch};
+use crate::aws::stacks::{CloudFormation, Guard, Watch};
 use crate::conduct::{Conductor, Ended, Plan};
-use crate::deployment::course::{OF_POLICY, Parameters, Standing, Wanted};
+use crate::deployment::course::{OF_POLICY, Parameters, Phase, Standing, Stuck, Wanted};
 use crate::deployment::history::Role;
 use crate::deployment::record::{Beginner, Capacity, Document, Goal, Policy, Record, Release, State};
 use crate::exit::Exit;
@@ -54,11 +54,9 @@ pub(super) async fn carry_out(
     let stack = operator.planned(file).await?;
     let caller = operator.aws.caller().await?;
     let account = operator.account(&caller).await?;
-    let (standing, newest) = tokio::try_join!(operator.stacks.standing(&stack.name), operator.newest())?;
+    let (standing, newest) = tokio::try_join!(operator.standing(), operator.newest())?;
     let under_way = newest.filter(|kept| kept.record.state == State::UnderWay);
-    if under_way.is_none() {
-        fits(asked.kind, operator, standing.as_ref())?;
-    }
+    fits(asked.kind, operator, standing.as_ref(), under_way.is_some())?;
     let kept = match under_way {
         Some(kept) => {
             talk(&format!("{}: following it", kept.record.told()));
@@ -72,43 +70,50 @@ pub(super) async fn carry_out(
             }
         },
     };
-    let is_another = kept.record.goal.release != asked.release || kept.record.goal.image != asked.image;
+    let goal = &kept.record.goal;
+    let document = asked.document.as_ref().map_or_else(|| stack.document.sha256.to_string(), |document| document.sha256.to_string());
+    let is_another = goal.release != asked.release || goal.image != asked.image || goal.document.sha256.to_string() != document;
     let plan = plan(operator, &stack, &account, asked.kind, &kept.record);
     let ended = follow(operator, &account, &plan, kept, until).await?;
     told(operator, ended, is_another.then_some(&asked.release), as_json).await
 }
 
 /// Follows a deployment that somebody ended, until everything is as before.
-pub(super) async fn see_undone(operator: &Operator, file: &Path, kept: Kept, as_json: bool) -> Result<(), Failure> {
-    let stack = operator.planned(file).await?;
+pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -> Result<(), Failure> {
     let account = operator.account(&operator.aws.caller().await?).await?;
-    let plan = plan(operator, &stack, &account, Kind::Rollback, &kept.record);
-    match follow(operator, &account, &plan, kept, None).await? {
-        Ended::With(record) if record.state != State::Good => {
-            if as_json {
-                output::json(&record);
-            } else {
-                data(&record.told());
-            }
-            Ok(())
-        }
-        ended => {
-            talk("it was too late to end it");
-            told(operator, ended, None, as_json).await
-        }
+    let (witness, watcher) = (witness(operator, &account), watcher(operator));
+    let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
+    let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
+    if as_json {
+        output::json(&record);
+    } else {
+        data(&record.told());
+    }
+    match record.state {
+        State::Good => Err(Failure::new(Exit::Failed, format!("it was too late to end deployment {}", record.number))
+            .hint(format!("go back with `ingot-fleet rollback {}`", operator.name()))),
+        _ => Ok(()),
     }
 }
 
 /// Whether the verb is right for what there is.
-fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>) -> Result<(), Failure> {
+fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>, goes_on: bool) -> Result<(), Failure> {
     let name = operator.name();
     match (kind, standing) {
-        (Kind::Create, Some(standing)) if standing.output("Group").is_some() => {
+        (Kind::Create, Some(standing)) if !goes_on && standing.output("Group").is_some() => {
             Err(Failure::new(Exit::Usage, format!("{name} is there already: its stack is in {}", standing.status))
                 .hint(format!("run `ingot-fleet deploy {name} --release RELEASE`")))
         }
         (Kind::Deploy | Kind::Rollback, None) => Err(Failure::new(Exit::Usage, format!("{name} was not created yet"))
             .hint(format!("run `ingot-fleet create {name} --release RELEASE`"))),
+        // A record would be in the way once the stack is sound: what it asks for may be long out of date.
+        (_, Some(standing)) if !goes_on => match standing.phase() {
+            Phase::Stuck(stuck) => {
+                let (what, hint) = stuck.way_out(&operator.stack(), name);
+                Err(Failure::new(Exit::Failed, format!("the stack {} cannot be updated", operator.stack())).why(what).hint(hint))
+            }
+            _ => Ok(()),
+        },
         _ => Ok(()),
     }
 }
@@ -206,22 +211,29 @@ fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind
 }
 
 async fn follow(operator: &Operator, account: &Account, plan: &Plan<'_>, kept: Kept, until: Option<Instant>) -> Result<Ended, Failure> {
-    let application = &operator.place.application;
-    let witness = Reader {
+    let (witness, watcher) = (witness(operator, account), watcher(operator));
+    conductor(operator, &witness, &watcher).follow(kept, plan, until).await
+}
+
+fn witness<'a>(operator: &'a Operator, account: &'a Account) -> Reader<'a> {
+    Reader {
         bucket: Bucket::new(&operator.aws, &account.evidence),
         name: &account.evidence,
-        application,
+        application: &operator.place.application,
         environment: operator.name(),
-    };
-    let watcher = Watcher::new(&operator.groups, application, operator.name());
-    let conductor = Conductor {
-        records: operator.records(),
-        stacks: &operator.stacks,
-        witness: &witness,
-        tell: &watcher,
-        environment: operator.name(),
-    };
-    conductor.follow(kept, plan, until).await
+    }
+}
+
+fn watcher(operator: &Operator) -> Watcher<'_> {
+    Watcher::new(&operator.groups, &operator.place.application, operator.name())
+}
+
+fn conductor<'a>(
+    operator: &'a Operator,
+    witness: &'a Reader<'a>,
+    tell: &'a Watcher<'a>,
+) -> Conductor<'a, Bucket, CloudFormation, Reader<'a>, Watcher<'a>> {
+    Conductor { records: operator.records(), stacks: &operator.stacks, witness, tell, environment: operator.name() }
 }
 
 fn nothing_to_change(operator: &Operator, asked: &Asked, as_json: bool) {
@@ -247,11 +259,7 @@ async fn told(operator: &Operator, ended: Ended, instead_of: Option<&Release>, a
         data(&record.told());
     }
     if record.state != State::Good {
-        let runs = operator.records().counting().await?;
-        let runs = runs.get(Role::InForce).map_or_else(
-            || "nothing of it serves".to_owned(),
-            |record| format!("{name} runs {} (deployment {})", record.goal.release.name, record.number),
-        );
+        let runs = what_runs(operator).await?;
         let failure = Failure::new(Exit::Failed, format!("deployment {} of {name} is {}", record.number, record.state));
         let failure = if let Some(cause) = record.cause { failure.why(cause) } else { failure };
         return Err(failure.hint(format!("{runs}; `ingot-fleet events {name}` shows what happened")));
@@ -263,4 +271,16 @@ async fn told(operator: &Operator, ended: Ended, instead_of: Option<&Release>, a
                 .hint("run it again"))
         }
     }
+}
+
+/// What an environment runs, in words.
+async fn what_runs(operator: &Operator) -> Result<String, Failure> {
+    let name = operator.name();
+    // Records outlive their environment: one that was deleted and could not be created again has good ones.
+    let serves = operator.standing().await?.is_some_and(|standing| standing.phase() != Phase::Stuck(Stuck::NeverCreated));
+    let counting = operator.records().counting().await?;
+    Ok(counting.get(Role::InForce).filter(|_| serves).map_or_else(
+        || "nothing of it serves".to_owned(),
+        |record| format!("{name} runs {} (deployment {})", record.goal.release.name, record.number),
+    ))
 }

@@ -32,7 +32,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         None => operator.newest().await?.map_or(Timestamp::UNIX_EPOCH, |kept| kept.record.began),
     };
     let stack = operator.stack();
-    if operator.stacks.standing(&stack).await?.is_none() {
+    if operator.standing().await?.is_none() {
         return Err(Failure::new(Exit::Usage, format!("there is no stack {stack}")).hint("`ingot-fleet list` shows what there is"));
     }
     let events = operator.stacks.events(&stack, since).await?;

@@ -12,8 +12,9 @@ use crate::aws::groups::Groups;
 use crate::aws::images;
 use crate::aws::records::{Kept, Records};
 use crate::aws::s3::Bucket;
-use crate::aws::stacks::CloudFormation;
+use crate::aws::stacks::{CloudFormation, Stacks as _};
 use crate::conduct::Witness;
+use crate::deployment::course::Standing;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Read};
@@ -58,6 +59,24 @@ impl Operator {
     /// The name of its stack.
     pub(super) fn stack(&self) -> String {
         format!("{}-{}", self.place.application, self.name)
+    }
+
+    /// How its stack stands, if it has one. A name alone is not enough: that of an environment of another application, or of
+    /// somebody's own stack, may be the same.
+    pub(super) async fn standing(&self) -> Result<Option<Standing>, Failure> {
+        let (application, stack) = (&self.place.application, self.stack());
+        match self.stacks.standing(&stack).await? {
+            Some(standing) if !standing.is_of(application, &self.name) => {
+                let whose = match (standing.parameter("Environment"), standing.parameter("Application")) {
+                    (Some(environment), Some(of)) => format!("it is that of {environment} of {of}"),
+                    _ => "it is not one of ingot-fleet's".to_owned(),
+                };
+                Err(Failure::new(Exit::Usage, format!("the stack {stack} is not that of {} of {application}", self.name))
+                    .why(whose)
+                    .hint("name the environment otherwise in fleet.yaml, or correct AWS_REGION and AWS_PROFILE"))
+            }
+            standing => Ok(standing),
+        }
     }
 
     pub(super) fn records(&self) -> Records<'_, Bucket> {

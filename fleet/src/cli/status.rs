@@ -9,7 +9,6 @@ use serde_json::{Value as Json, json};
 use super::operator::Operator;
 use super::output::{self, data};
 use crate::aws::groups::{Member, Target};
-use crate::aws::stacks::Stacks as _;
 use crate::deployment::course::{Phase, Standing};
 use crate::deployment::history::Role;
 use crate::deployment::record::{Record, State};
@@ -45,9 +44,8 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 }
 
 async fn see(operator: &Operator) -> Result<Seen, Failure> {
-    let stack = operator.stack();
     let records = operator.records();
-    let (standing, newest, counting) = tokio::try_join!(operator.stacks.standing(&stack), operator.newest(), records.counting())?;
+    let (standing, newest, counting) = tokio::try_join!(operator.standing(), operator.newest(), records.counting())?;
     let mut members = Vec::new();
     for group in operator.groups.of(&operator.place.application, operator.name()).await? {
         let mut health = match &group.targets {

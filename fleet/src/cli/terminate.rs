@@ -5,17 +5,25 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::operator::Operator;
 use super::output::talk;
 use crate::aws::stacks::Stacks as _;
-use crate::deployment::course::{Phase, Stuck};
+use crate::deployment::course::{Standing, Stuck};
 use crate::deployment::record::State;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::story::Event;
 
 /// How often the stack is looked at.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long it may be described as it was before.
+const SETTLED: Duration = Duration::from_secs(60);
+
+/// How long AWS may give no answer.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
 
 /// Delete an environment. Releases, records and evidence stay
 ///
@@ -34,9 +42,9 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
     let operator = Operator::of(file, &args.environment).await?;
     let (name, stack) = (operator.name(), operator.stack());
-    let Some(standing) = operator.stacks.standing(&stack).await? else {
+    let Some(standing) = operator.standing().await? else {
         talk(&format!("there is no stack {stack}: nothing to delete"));
-        return Ok(());
+        return end_record(&operator).await;
     };
     if standing.is_protected {
         return Err(Failure::new(Exit::Failed, format!("{name} is protected from being deleted")).hint(format!(
@@ -51,25 +59,56 @@ pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
         // The stack remembers its role.
         Err(_) => None,
     };
-    let begun = Timestamp::now();
-    operator.stacks.delete(&stack, &format!("ingot-terminate-{:016x}", fastrand::u64(..)), role.as_deref()).await?;
+    let token = format!("ingot-terminate-{:016x}", fastrand::u64(..));
+    operator.stacks.delete(&stack, &token, role.as_deref()).await?;
+    see_deleted(&operator, &token).await?;
+    end_record(&operator).await?;
+    talk(&format!("deleted {stack}"));
+    Ok(())
+}
+
+/// Waits until the stack is gone.
+async fn see_deleted(operator: &Operator, token: &str) -> Result<(), Failure> {
+    let (stack, begun) = (operator.stack(), Instant::now());
+    let mut answered = begun;
     loop {
-        match operator.stacks.standing(&stack).await? {
-            None => break,
-            Some(standing) if standing.phase() == Phase::Stuck(Stuck::HalfDeleted) => {
-                let events = operator.stacks.events(&stack, begun).await?;
-                let why = events.iter().find(|event| event.status == "DELETE_FAILED" && event.resource != stack);
-                let why = why.map(|event| format!("{}: {}", event.resource, event.reason.as_deref().unwrap_or_default()));
-                let (_, hint) = Stuck::HalfDeleted.way_out(&stack, name);
-                return Err(Failure::new(Exit::Failed, format!("{stack} is not deleted")).why(why.unwrap_or_default()).hint(hint));
+        match operator.stacks.standing(&stack).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(standing)) => {
+                answered = Instant::now();
+                // How it stood before may be described for some seconds.
+                let is_over = !standing.is_busy() && (standing.token.as_deref() == Some(token) || begun.elapsed() > SETTLED);
+                if is_over {
+                    return Err(not_deleted(operator, &standing, token).await);
+                }
             }
-            Some(_) => tokio::time::sleep(PAUSE).await,
+            Err(failure) if failure.exit == Exit::Unreachable && answered.elapsed() < PATIENCE => {
+                talk(&format!("{}; the stack is looked at again", failure.sentence()));
+            }
+            Err(failure) => return Err(failure),
         }
+        tokio::time::sleep(PAUSE).await;
     }
+}
+
+async fn not_deleted(operator: &Operator, standing: &Standing, token: &str) -> Failure {
+    let stack = operator.stack();
+    // The whole story of a stack may be long: what is wanted is of this minute or of this deletion.
+    let events = operator.stacks.events(&stack, Timestamp::UNIX_EPOCH).await.unwrap_or_default();
+    let failed = |event: &&Event| event.status == "DELETE_FAILED" && event.resource != stack;
+    let why = events.iter().filter(|event| event.token.as_deref() == Some(token)).find(failed).or_else(|| events.iter().rfind(failed));
+    let why = why.map(|event| format!("{}: {}", event.resource, event.reason.as_deref().unwrap_or_default()));
+    let (_, hint) = Stuck::HalfDeleted.way_out(&stack, operator.name());
+    Failure::new(Exit::Failed, format!("{stack} is not deleted"))
+        .why(why.unwrap_or_else(|| format!("it is in {}", standing.status)))
+        .hint(hint)
+}
+
+/// Nothing is under way in an environment that is gone.
+async fn end_record(operator: &Operator) -> Result<(), Failure> {
     if let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) {
         operator.records().finish(&kept, State::Undone, Timestamp::now(), Some("the environment was terminated".into())).await?;
     }
-    talk(&format!("deleted {stack}"));
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use super::output::talk;
 use crate::aws::groups::Groups;
 use crate::conduct::Tell;
 use crate::deployment::course::Operation;
+use crate::failure::Failure;
 use crate::story::Event;
 
 /// Tells on stderr.
@@ -51,6 +52,10 @@ impl Tell for Watcher<'_> {
 
     fn waits_for_others(&self, status: &str) {
         talk(&format!("waiting: the stack is in {status}, by somebody else"));
+    }
+
+    fn silent(&self, failure: &Failure) {
+        talk(&format!("{}; the deployment does not need this, and is looked at again", failure.sentence()));
     }
 
     fn event(&self, event: &Event) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 
 use super::order::Plan;
@@ -10,7 +10,7 @@ use super::tell::Tell;
 use crate::aws::objects::Objects;
 use crate::aws::records::{Kept, Records};
 use crate::aws::stacks::Stacks;
-use crate::deployment::course::{Next, Operation, Standing, next};
+use crate::deployment::course::{Next, Operation, Standing, Tokens, Wanted, next};
 use crate::deployment::record::{Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -18,6 +18,12 @@ use crate::story::{Cause, Evidence, cause};
 
 /// How often it is looked at.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// How long AWS may give no answer.
+const PATIENCE: Duration = Duration::from_secs(10 * 60);
+
+/// By how much the clock that wrote the record may differ from that of AWS. Requests that differ by more are refused.
+const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 /// How a deployment ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,34 +49,71 @@ pub(crate) struct Conductor<'a, O, S, W, T> {
     pub(crate) environment: &'a str,
 }
 
+/// Where a deployment is to go.
+#[derive(Debug, Clone, Copy)]
+enum Way<'a> {
+    /// On, by this plan.
+    On(&'a Plan<'a>),
+    /// Back.
+    Back { stack: &'a str },
+}
+
+/// What was seen while it was followed.
+#[derive(Debug)]
+struct Seen {
+    begun: Tokens,
+    /// Since when events are looked for, and since when they are told.
+    since: Timestamp,
+    told: Timestamp,
+    had_stack: bool,
+    waits: bool,
+    silent_since: Option<Instant>,
+}
+
+impl Way<'_> {
+    fn stack(&self) -> &str {
+        match self {
+            Self::On(plan) => &plan.stack,
+            Self::Back { stack } => stack,
+        }
+    }
+
+    fn next(&self, record: &Record, standing: Option<&Standing>, begun: &Tokens) -> Next {
+        match self {
+            Self::On(plan) => next(record, &plan.wanted, standing, begun),
+            Self::Back { .. } => next(record, &Wanted::of(record), standing, begun),
+        }
+    }
+}
+
 impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     /// Carries a deployment on until it has ended, or until then.
     pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
-        let record = &kept.record;
-        let (mut told, mut waited) = (record.began, false);
+        self.watch(&kept, Way::On(plan), until).await
+    }
+
+    /// Ends a deployment. It is good all the same where it was too late.
+    pub(crate) async fn undo(&self, kept: Kept, stack: &str) -> Result<Ended, Failure> {
+        self.watch(&kept, Way::Back { stack }, None).await
+    }
+
+    async fn watch(&self, kept: &Kept, way: Way<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
+        let began = kept.record.began;
+        let since = began.checked_sub(SKEW).unwrap_or(began);
+        let mut seen = Seen { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None };
         loop {
-            let standing = self.stacks.standing(&plan.stack).await?;
-            if standing.is_some() {
-                told = self.tell_events(&plan.stack, told).await?;
-            }
-            match next(record, &plan.wanted, standing.as_ref()) {
-                Next::Begin(operation) => self.begin(operation, &kept, plan, standing.as_ref()).await?,
-                Next::Wait => waited = false,
-                Next::WaitForOthers if !waited => {
-                    waited = true;
-                    self.tell.waits_for_others(standing.as_ref().map_or("", |standing| standing.status.as_str()));
+            match self.step(kept, way, &mut seen).await {
+                Ok(Some(record)) => return Ok(Ended::With(Box::new(record))),
+                Ok(None) => seen.silent_since = None,
+                Err(failure) if failure.exit == Exit::Unreachable => {
+                    if seen.silent_since.is_none() {
+                        self.tell.silent(&failure);
+                    }
+                    if seen.silent_since.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
+                        return Err(failure);
+                    }
                 }
-                Next::WaitForOthers => {}
-                Next::Good => return self.end(&kept, State::Good, None).await,
-                Next::Failed => match self.cause(record, &plan.stack).await? {
-                    Some(Cause::Aborted) => return self.end(&kept, State::Undone, None).await,
-                    Some(Cause::Failure(why)) => return self.end(&kept, State::Failed, Some(why)).await,
-                    None => return self.end(&kept, State::Failed, None).await,
-                },
-                Next::Stuck(stuck) => {
-                    let (what, hint) = stuck.way_out(&plan.stack, self.environment);
-                    return Err(Failure::new(Exit::Failed, format!("the stack {} cannot be updated", plan.stack)).why(what).hint(hint));
-                }
+                Err(failure) => return Err(failure),
             }
             self.tell.look().await;
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -81,46 +124,111 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         }
     }
 
-    async fn begin(&self, operation: Operation, kept: &Kept, plan: &Plan<'_>, standing: Option<&Standing>) -> Result<(), Failure> {
+    /// Looks once, and does what is next. Returns the record of a deployment that has ended.
+    async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen) -> Result<Option<Record>, Failure> {
+        let (record, stack) = (&kept.record, way.stack());
+        self.take_events(stack, seen).await?;
+        let standing = self.stacks.standing(stack).await?;
+        if standing.is_none() && seen.had_stack {
+            return self.end(kept, State::Undone, Some("the stack was deleted meanwhile".to_owned())).await.map(Some);
+        }
+        seen.had_stack |= standing.is_some();
+        let next = way.next(record, standing.as_ref(), &seen.begun);
+        match (next, way) {
+            (Next::Begin(operation), Way::On(plan)) => return self.begin(operation, kept, plan, standing.as_ref()).await,
+            (Next::Begin(_), Way::Back { .. }) => return self.end(kept, State::Undone, None).await.map(Some),
+            (Next::WaitForOthers, Way::Back { .. }) if !seen.begun.contains(&Operation::SetRelease.token(record)) => {
+                return self.end(kept, State::Undone, None).await.map(Some);
+            }
+            (Next::Wait, _) => {
+                seen.waits = false;
+                // The other one that follows it may have begun the next operation.
+                if matches!(way, Way::Back { .. }) && standing.is_some_and(|standing| standing.status == "UPDATE_IN_PROGRESS") {
+                    self.stacks.cancel(stack).await?;
+                }
+            }
+            (Next::WaitForOthers, _) => {
+                if !seen.waits {
+                    self.tell.waits_for_others(standing.as_ref().map_or("", |standing| standing.status.as_str()));
+                }
+                seen.waits = true;
+            }
+            (Next::Good, _) => return self.end(kept, State::Good, None).await.map(Some),
+            (Next::Failed, _) => return self.failed(kept, stack).await.map(Some),
+            (Next::Stuck(stuck), _) => {
+                let (what, hint) = stuck.way_out(stack, self.environment);
+                return Err(Failure::new(Exit::Failed, format!("the stack {stack} cannot be updated")).why(what).hint(hint));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins an operation, unless somebody has ended the deployment.
+    async fn begin(
+        &self,
+        operation: Operation,
+        kept: &Kept,
+        plan: &Plan<'_>,
+        standing: Option<&Standing>,
+    ) -> Result<Option<Record>, Failure> {
+        if let Some(found) = self.records.read(kept.record.number).await?
+            && found.record.state != State::UnderWay
+        {
+            return Ok(Some(found.record));
+        }
         self.tell.begins(operation);
         let order = plan.order(operation, &kept.record, standing);
         let begun = match operation {
-            Operation::Create => self.stacks.create(&order, plan.guard).await,
-            Operation::SetPolicy | Operation::SetRelease => self.stacks.update(&order).await.map(|_| ()),
+            Operation::Create => self.stacks.create(&order, plan.guard).await.map(|()| true),
+            Operation::SetPolicy | Operation::SetRelease => self.stacks.update(&order).await,
         };
-        match begun {
+        let why = match begun {
+            Ok(true) => return Ok(None),
+            // The stack deploys so already, whatever its parameters are called.
+            Ok(false) if operation == Operation::SetPolicy => {
+                return Box::pin(self.begin(Operation::SetRelease, kept, plan, standing)).await;
+            }
+            Ok(false) => Failure::new(Exit::Failed, format!("CloudFormation finds nothing to change in {}", plan.stack)),
             // It may have arrived: whoever goes on sees.
-            Err(failure) if failure.exit == Exit::Unreachable => Err(failure),
-            // Refused, so nothing goes on, and nothing was replaced.
-            Err(failure) => {
-                self.end(kept, State::Failed, Some(failure.to_string())).await?;
-                Err(failure)
-            }
-            Ok(()) => Ok(()),
+            Err(failure) if failure.exit == Exit::Unreachable => return Err(failure),
+            Err(failure) => failure,
+        };
+        // A call before, whose answer got lost, or somebody else may have begun it, or another operation.
+        let standing = self.stacks.standing(&plan.stack).await?;
+        if standing.is_some_and(|standing| standing.is_busy() || standing.token.as_ref() == Some(&order.token)) {
+            return Ok(None);
         }
+        // Refused, so nothing goes on, and nothing was replaced.
+        self.end(kept, State::Failed, Some(why.sentence())).await?;
+        Err(why)
     }
 
-    async fn tell_events(&self, stack: &str, since: Timestamp) -> Result<Timestamp, Failure> {
-        let mut last = since;
-        for event in self.stacks.events(stack, since).await? {
-            if event.at > since {
+    async fn take_events(&self, stack: &str, seen: &mut Seen) -> Result<(), Failure> {
+        for event in self.stacks.events(stack, seen.since).await? {
+            seen.begun.extend(event.token.clone());
+            seen.since = seen.since.max(event.at);
+            if event.at > seen.told {
                 self.tell.event(&event);
+                seen.told = event.at;
             }
-            last = last.max(event.at);
         }
-        Ok(last)
+        Ok(())
     }
 
-    async fn cause(&self, record: &Record, stack: &str) -> Result<Option<Cause>, Failure> {
+    async fn failed(&self, kept: &Kept, stack: &str) -> Result<Record, Failure> {
+        let record = &kept.record;
         let tokens: Vec<String> =
             [Operation::Create, Operation::SetPolicy, Operation::SetRelease].map(|operation| operation.token(record)).into();
-        let events = self.stacks.events(stack, record.began).await?;
+        let events = self.stacks.events(stack, record.began.checked_sub(SKEW).unwrap_or(record.began)).await?;
         let evidence = self.witness.evidence(record.began).await;
-        Ok(cause(&events, &evidence, &tokens))
+        match cause(&events, &evidence, &tokens) {
+            Some(Cause::Aborted) => self.end(kept, State::Undone, None).await,
+            Some(Cause::Failure(why)) => self.end(kept, State::Failed, Some(why)).await,
+            None => self.end(kept, State::Failed, None).await,
+        }
     }
 
-    async fn end(&self, kept: &Kept, state: State, why: Option<String>) -> Result<Ended, Failure> {
-        let ended = self.records.finish(kept, state, Timestamp::now(), why).await?;
-        Ok(Ended::With(Box::new(ended.record)))
+    async fn end(&self, kept: &Kept, state: State, why: Option<String>) -> Result<Record, Failure> {
+        Ok(self.records.finish(kept, state, Timestamp::now(), why).await?.record)
     }
 }

@@ -37,13 +37,17 @@ impl Plan<'_> {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
         };
+        // CloudFormation takes those that it is not told away. Whoever put them on the stack wants them there.
+        let of_others = standing.into_iter().flat_map(|standing| &standing.tags).filter(|(key, _)| !key.starts_with("aws:"));
+        let mut tags: Parameters = of_others.map(|(key, value)| (key.clone(), value.clone())).collect();
+        tags.extend(self.tags.clone());
         Order {
             stack: &self.stack,
             token: operation.token(record),
             template: (operation != Operation::SetPolicy).then_some(self.template),
             parameters,
             kept,
-            tags: self.tags.clone(),
+            tags,
             role: Some(self.role),
             watch: if operation == Operation::SetRelease { self.watch.clone() } else { Watch::default() },
         }

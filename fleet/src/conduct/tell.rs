@@ -1,6 +1,7 @@
 //! What is told while a deployment goes on.
 
 use crate::deployment::course::Operation;
+use crate::failure::Failure;
 use crate::story::Event;
 
 /// Who is told.
@@ -10,6 +11,9 @@ pub(crate) trait Tell {
 
     /// Somebody else works on the stack, which is in this status.
     fn waits_for_others(&self, status: &str);
+
+    /// AWS gives no answer for now.
+    fn silent(&self, failure: &Failure);
 
     /// Something happened to the stack.
     fn event(&self, event: &Event);

@@ -27,6 +27,10 @@ enum Outcome {
     NotBack,
     Refused,
     Unanswered,
+    /// It is begun, and the answer is that of another call: it is refused.
+    BegunAndRefused,
+    /// "No updates are to be performed."
+    Nothing,
 }
 
 /// A stack whose operations take two looks each.
@@ -38,7 +42,11 @@ struct Fake {
     /// What goes on, what the stack was before, and how many looks it takes.
     going: RefCell<Option<(Outcome, Option<Standing>, u32)>>,
     orders: RefCell<Vec<(String, Parameters)>>,
+    tags: RefCell<Vec<Parameters>>,
     looks: Cell<usize>,
+    /// So many looks get no answer.
+    silent: Cell<u32>,
+    cancelled: Cell<u32>,
 }
 
 impl Fake {
@@ -49,7 +57,9 @@ impl Fake {
     fn begin(&self, order: &Order<'_>, status: &str) -> Result<bool, Failure> {
         let outcome = self.outcomes.borrow_mut().pop().expect("no more operations");
         self.orders.borrow_mut().push((order.token.clone(), order.parameters.clone()));
+        self.tags.borrow_mut().push(order.tags.clone());
         match outcome {
+            Outcome::Nothing => return Ok(false),
             Outcome::Refused => return Err(Failure::new(Exit::Failed, "Parameter Capacity failed to satisfy constraint")),
             Outcome::Unanswered => return Err(Failure::new(Exit::Unreachable, "no answer")),
             _ => {}
@@ -59,8 +69,12 @@ impl Fake {
         parameters.extend(order.parameters.clone());
         let token = Some(order.token.clone());
         *self.stack.borrow_mut() = Some(Standing { status: status.into(), parameters, token, ..Standing::default() });
+        self.told("shop-prod", status, "User Initiated");
         *self.going.borrow_mut() = Some((outcome, before, 2));
-        Ok(true)
+        match outcome {
+            Outcome::BegunAndRefused => Err(Failure::new(Exit::Failed, "it is in UPDATE_IN_PROGRESS state and can not be updated")),
+            _ => Ok(true),
+        }
     }
 
     fn told(&self, resource: &str, status: &str, reason: &str) {
@@ -78,7 +92,7 @@ impl Fake {
         let is_new = before.is_none();
         let status = match outcome {
             Outcome::Complete if is_new => "CREATE_COMPLETE",
-            Outcome::Complete => "UPDATE_COMPLETE",
+            Outcome::Complete | Outcome::BegunAndRefused => "UPDATE_COMPLETE",
             Outcome::NotBack => "UPDATE_ROLLBACK_FAILED",
             _ if is_new => "ROLLBACK_COMPLETE",
             _ => "UPDATE_ROLLBACK_COMPLETE",
@@ -90,7 +104,8 @@ impl Fake {
         }
         let mut stack = self.stack.borrow_mut();
         let stack = stack.as_mut().unwrap();
-        if let Some(before) = before.filter(|_| outcome != Outcome::Complete) {
+        let is_done = matches!(outcome, Outcome::Complete | Outcome::BegunAndRefused);
+        if let Some(before) = before.filter(|_| !is_done) {
             stack.parameters = before.parameters;
         }
         stack.status = status.into();
@@ -100,6 +115,10 @@ impl Fake {
 impl Stacks for Fake {
     async fn standing(&self, _: &str) -> Result<Option<Standing>, Failure> {
         self.looks.set(self.looks.get() + 1);
+        if self.silent.get() > 0 {
+            self.silent.set(self.silent.get() - 1);
+            return Err(Failure::new(Exit::Unreachable, "no answer"));
+        }
         let going = self.going.take();
         match going {
             Some((outcome, before, 0)) => self.end(outcome, before),
@@ -118,7 +137,10 @@ impl Stacks for Fake {
     }
 
     async fn cancel(&self, _: &str) -> Result<bool, Failure> {
-        unreachable!("nobody follows and cancels")
+        self.cancelled.set(self.cancelled.get() + 1);
+        let going = self.going.take();
+        *self.going.borrow_mut() = going.map(|(_, before, left)| (Outcome::Aborted, before, left));
+        Ok(true)
     }
 
     async fn events(&self, _: &str, since: Timestamp) -> Result<Vec<Event>, Failure> {
@@ -133,6 +155,8 @@ impl Tell for Quiet {
     fn begins(&self, _: Operation) {}
 
     fn waits_for_others(&self, _: &str) {}
+
+    fn silent(&self, _: &Failure) {}
 
     fn event(&self, _: &Event) {}
 
@@ -174,6 +198,11 @@ impl World {
         }
     }
 
+    fn conductor(&self) -> Conductor<'_, Directory, Fake, Left, Quiet> {
+        let Self { fake, evidence, .. } = self;
+        Conductor { records: self.records(), stacks: fake, witness: evidence, tell: &Quiet, environment: "prod" }
+    }
+
     async fn follow(&self, kept: Kept) -> Result<Ended, Failure> {
         let number = kept.record.number.to_string();
         let pairs = [("Policy", "rolling"), ("Capacity", "2"), ("Release", "v1"), ("Deployment", number.as_str())];
@@ -182,14 +211,12 @@ impl World {
             stack: "shop-prod".into(),
             template: "",
             wanted: Wanted::new(wanted),
-            tags: Parameters::new(),
+            tags: [("ingot:application".to_owned(), "shop".to_owned())].into(),
             role: "",
             watch: Watch::default(),
             guard: Guard { policy: "", is_protected: false },
         };
-        let Self { fake, evidence, .. } = self;
-        let conductor = Conductor { records: self.records(), stacks: fake, witness: evidence, tell: &Quiet, environment: "prod" };
-        conductor.follow(kept, &plan, None).await
+        self.conductor().follow(kept, &plan, None).await
     }
 
     /// Creates the environment by deployment 1.
@@ -278,12 +305,10 @@ async fn what_is_refused_has_failed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_an_answer_it_stays_under_way_and_is_taken_up_again() {
+async fn without_an_answer_it_is_asked_again() {
     let world = World::created(&[Outcome::Unanswered, Outcome::Complete]).await;
-    assert_eq!(world.deployed().await.unwrap_err().exit, Exit::Unreachable);
-    assert_eq!(world.state().await, State::UnderWay);
-    let kept = world.records().newest().await.unwrap().unwrap();
-    assert_eq!(ended(world.follow(kept).await.unwrap()).state, State::Good);
+    world.fake.silent.set(30);
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good, "after a minute of silence");
     let orders = world.fake.orders.borrow();
     assert_eq!(orders[1].0, orders[2].0, "by the same token");
 }
@@ -322,4 +347,81 @@ async fn it_is_killed_at_any_look_and_taken_up_again() {
             assert_eq!(world.operations(), ["create", "policy", "release"], "each was begun once");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_any_answer_it_stays_under_way() {
+    let world = World::created(&[]).await;
+    world.fake.silent.set(u32::MAX);
+    assert_eq!(world.deployed().await.unwrap_err().exit, Exit::Unreachable);
+    assert_eq!(world.state().await, State::UnderWay);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_before_it_was_refused_goes_on() {
+    let world = World::created(&[Outcome::BegunAndRefused]).await;
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_that_changes_nothing_is_no_reason_to_wait() {
+    let world = World::created(&[Outcome::Nothing, Outcome::Complete]).await;
+    world.fake.stack.borrow_mut().as_mut().unwrap().parameters.insert("Capacity".into(), "7".into());
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
+    assert_eq!(world.operations(), ["create", "policy", "release"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_is_deleted_meanwhile_is_not_made_anew() {
+    let world = World::created(&[Outcome::Complete]).await;
+    let kept = world.begun().await;
+    let deleted = async {
+        while world.operations().len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        (*world.fake.stack.borrow_mut(), *world.fake.going.borrow_mut()) = (None, None);
+    };
+    let (record, ()) = tokio::join!(world.follow(kept), deleted);
+    let record = ended(record.unwrap());
+    assert_eq!((record.state, record.cause.as_deref()), (State::Undone, Some("the stack was deleted meanwhile")));
+    assert_eq!(world.operations(), ["create", "release"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_was_ended_begins_nothing_more() {
+    let world = World::created(&[]).await;
+    let kept = world.begun().await;
+    world.records().finish(&kept, State::Undone, Timestamp::now(), None).await.unwrap();
+    assert_eq!(ended(world.follow(kept).await.unwrap()).state, State::Undone);
+    assert_eq!(world.operations(), ["create"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_end_one_is_not_to_carry_it_on() {
+    // Between its two updates, it is over.
+    let world = World::created(&[]).await;
+    let kept = world.begun().await;
+    let policy = Operation::SetPolicy.token(&kept.record);
+    world.fake.stack.borrow_mut().as_mut().unwrap().token = Some(policy);
+    assert_eq!(ended(world.conductor().undo(kept, "shop-prod").await.unwrap()).state, State::Undone);
+    assert_eq!((world.operations().len(), world.fake.cancelled.get()), (1, 0));
+
+    // In one of them, that is ended.
+    let world = World::created(&[Outcome::Complete]).await;
+    let kept = world.begun().await;
+    let first = tokio::time::timeout(std::time::Duration::from_secs(1), world.follow(kept.clone()));
+    assert!(first.await.is_err(), "killed");
+    let record = ended(world.conductor().undo(kept, "shop-prod").await.unwrap());
+    assert_eq!(record.state, State::Undone);
+    assert!(world.fake.cancelled.get() > 0);
+    assert_eq!(world.fake.stack.borrow().as_ref().unwrap().parameters["Deployment"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_of_others_stay_on_the_stack() {
+    let world = World::created(&[Outcome::Complete]).await;
+    let tags = [("cost", "42"), ("aws:x", "y")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+    world.fake.stack.borrow_mut().as_mut().unwrap().tags = tags.into();
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
+    assert_eq!(world.fake.tags.borrow()[1].keys().collect::<Vec<_>>(), ["cost", "ingot:application"]);
 }

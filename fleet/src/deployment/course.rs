@@ -5,12 +5,18 @@
 //! deployment is, is read off the stack: its parameters, and the token of its last operation. So whoever takes over a
 //! deployment, a process that was killed included, goes on where it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::record::Record;
+use super::record::{Goal, Record};
 
 /// Parameters of a stack, by name.
 pub(crate) type Parameters = BTreeMap<String, String>;
+
+/// Tokens of operations.
+pub(crate) type Tokens = BTreeSet<String>;
+
+/// Those that say what runs, and by which deployment.
+const OF_GOAL: [&str; 5] = ["Deployment", "Release", "ReleaseSha256", "Image", "Document"];
 
 /// Those that the first update sets.
 pub(crate) const OF_POLICY: [&str; 5] = ["Policy", "BatchSize", "MinInService", "PauseTime", "Capacity"];
@@ -22,6 +28,7 @@ pub(crate) struct Standing {
     pub(crate) status: String,
     pub(crate) parameters: Parameters,
     pub(crate) outputs: Parameters,
+    pub(crate) tags: Parameters,
     /// ClientRequestToken of its last operation, where that had one.
     pub(crate) token: Option<String>,
     /// Whether it may be deleted.
@@ -72,8 +79,20 @@ impl Standing {
         }
     }
 
+    /// Whether an operation goes on.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.phase() == Phase::Busy
+    }
+
     fn has(&self, wanted: &Parameters) -> bool {
         wanted.iter().all(|(name, value)| self.parameters.get(name) == Some(value))
+    }
+
+    /// Whether this is the stack of an environment. Names do not tell: `shop-eu-prod` is `eu-prod` of `shop`, or `prod` of
+    /// `shop-eu`. Of a change set alone there is nothing yet, no parameters either.
+    pub(crate) fn is_of(&self, application: &str, environment: &str) -> bool {
+        self.phase() == Phase::Stuck(Stuck::OnlyReviewed)
+            || (self.parameter("Application"), self.parameter("Environment")) == (Some(application), Some(environment))
     }
 
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
@@ -130,30 +149,56 @@ impl Wanted {
         Self(parameters)
     }
 
+    /// What a record says alone, without the settings of its environment: enough to see how it stands.
+    pub(crate) fn of(record: &Record) -> Self {
+        let Goal { release, image, document, .. } = &record.goal;
+        let pairs = [
+            ("Deployment", record.number.to_string()),
+            ("Release", release.name.to_string()),
+            ("ReleaseSha256", release.sha256.to_string()),
+            ("Image", image.clone()),
+            ("Document", document.sha256.to_string()),
+        ];
+        Self(pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
     pub(crate) fn all(&self) -> &Parameters {
         &self.0
     }
 
     /// Those of the first update.
     pub(crate) fn of_policy(&self) -> Parameters {
-        self.0.iter().filter(|(name, _)| OF_POLICY.contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect()
+        self.among(&OF_POLICY)
+    }
+
+    fn of_goal(&self) -> Parameters {
+        self.among(&OF_GOAL)
+    }
+
+    fn among(&self, names: &[&str]) -> Parameters {
+        self.0.iter().filter(|(name, _)| names.contains(&name.as_str())).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 }
 
-/// What a deployment does next. `standing` is `None` where there is no stack.
-pub(crate) fn next(record: &Record, wanted: &Wanted, standing: Option<&Standing>) -> Next {
+/// What a deployment does next. `standing` is `None` where there is no stack; `begun` are the tokens of all operations since
+/// the deployment began, whoever has begun them.
+pub(crate) fn next(record: &Record, wanted: &Wanted, standing: Option<&Standing>, begun: &Tokens) -> Next {
     let Some(standing) = standing else { return Next::Begin(Operation::Create) };
     let is_last = |operation: Operation| standing.token.as_deref() == Some(operation.token(record).as_str());
     let is_ours = is_last(Operation::Create) || is_last(Operation::SetPolicy) || is_last(Operation::SetRelease);
-    let is_in_force = standing.parameter("Deployment") == Some(record.number.to_string().as_str());
+    let has_begun = |operation: Operation| is_last(operation) || begun.contains(&operation.token(record));
+    let is_set = standing.has(&wanted.of_policy());
     match standing.phase() {
         Phase::Busy if is_ours => Next::Wait,
         Phase::Busy => Next::WaitForOthers,
-        Phase::Stuck(Stuck::NeverCreated) if is_last(Operation::Create) => Next::Failed,
+        Phase::Stuck(Stuck::NeverCreated) if has_begun(Operation::Create) => Next::Failed,
         Phase::Stuck(stuck) => Next::Stuck(stuck),
-        Phase::Ready | Phase::WentBack if is_in_force => Next::Good,
+        Phase::Ready | Phase::WentBack if standing.has(&wanted.of_goal()) => Next::Good,
         Phase::WentBack if is_ours => Next::Failed,
-        Phase::Ready | Phase::WentBack if standing.has(&wanted.of_policy()) => Next::Begin(Operation::SetRelease),
+        // Each is begun once. It has gone back, or somebody has changed the stack after it.
+        Phase::Ready | Phase::WentBack if has_begun(Operation::SetRelease) => Next::Failed,
+        Phase::Ready | Phase::WentBack if is_set => Next::Begin(Operation::SetRelease),
+        Phase::Ready | Phase::WentBack if has_begun(Operation::SetPolicy) => Next::Failed,
         Phase::Ready | Phase::WentBack => Next::Begin(Operation::SetPolicy),
     }
 }
@@ -222,7 +267,7 @@ mod tests {
     #[test]
     fn goes_from_one_update_to_the_next() {
         use Operation::{Create, SetPolicy, SetRelease};
-        assert_eq!(next(&record(), &wanted(), None), Next::Begin(Create));
+        assert_eq!(next(&record(), &wanted(), None, &Tokens::new()), Next::Begin(Create));
         for (status, given, last, expected) in [
             ("CREATE_IN_PROGRESS", BEFORE, Some(Create), Next::Wait),
             ("CREATE_COMPLETE", DONE, Some(Create), Next::Good),
@@ -247,9 +292,40 @@ mod tests {
             ("DELETE_FAILED", BEFORE, None, Next::Stuck(Stuck::HalfDeleted)),
             ("REVIEW_IN_PROGRESS", &[], None, Next::Stuck(Stuck::OnlyReviewed)),
         ] {
-            let found = next(&record(), &wanted(), Some(&standing(status, given, last)));
+            let found = next(&record(), &wanted(), Some(&standing(status, given, last)), &Tokens::new());
             assert_eq!(found, expected, "{status} {given:?} after {last:?}");
         }
+    }
+
+    #[test]
+    fn no_operation_is_begun_twice() {
+        use Operation::{SetPolicy, SetRelease};
+        // The last operation is of somebody else: an update, or the way back with a token of its own.
+        for (status, given, begun, expected) in [
+            ("UPDATE_ROLLBACK_COMPLETE", SET, SetRelease, Next::Failed),
+            ("UPDATE_COMPLETE", SET, SetRelease, Next::Failed),
+            ("UPDATE_COMPLETE", DONE, SetRelease, Next::Good),
+            ("UPDATE_COMPLETE", SET, SetPolicy, Next::Begin(SetRelease)),
+            ("UPDATE_COMPLETE", BEFORE, SetPolicy, Next::Failed),
+        ] {
+            let found = next(&record(), &wanted(), Some(&standing(status, given, None)), &[begun.token(&record())].into());
+            assert_eq!(found, expected, "{status} {given:?} after {begun:?}");
+        }
+    }
+
+    #[test]
+    fn a_number_alone_is_no_deployment() {
+        let given = &[("Policy", "rolling"), ("Capacity", "4"), ("Release", "v1"), ("Deployment", "7")];
+        let found = next(&record(), &wanted(), Some(&standing("CREATE_COMPLETE", given, None)), &Tokens::new());
+        assert_eq!(found, Next::Begin(Operation::SetRelease), "the stack was made by hand, with the same number");
+    }
+
+    #[test]
+    fn a_name_alone_is_no_environment() {
+        let made = |given: &[(&str, &str)], status: &str| standing(status, given, None).is_of("shop", "eu-prod");
+        assert!(made(&[("Application", "shop"), ("Environment", "eu-prod")], "CREATE_COMPLETE"));
+        assert!(!made(&[("Application", "shop-eu"), ("Environment", "prod")], "CREATE_COMPLETE"));
+        assert!(!made(&[], "ROLLBACK_COMPLETE") && made(&[], "REVIEW_IN_PROGRESS"));
     }
 
     #[test]

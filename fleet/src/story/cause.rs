@@ -22,7 +22,9 @@ pub(crate) enum Cause {
 pub(crate) fn cause(events: &[Event], evidence: &[Evidence], tokens: &[String]) -> Option<Cause> {
     let ours = || events.iter().filter(|event| event.token.as_ref().is_some_and(|token| tokens.contains(token)));
     let is_ended = |event: &Event| event.status == "UPDATE_ROLLBACK_IN_PROGRESS" && event.reason.as_deref() == Some(ENDED_BY_SOMEBODY);
-    if ours().any(is_ended) {
+    // Going back may have a token of its own, of whoever has ended it.
+    let since = events.iter().skip_while(|event| !event.token.as_ref().is_some_and(|token| tokens.contains(token)));
+    if since.clone().any(is_ended) {
         return Some(Cause::Aborted);
     }
     let first = evidence.iter().filter(|one| one.reason.is_some()).min_by_key(|one| one.at);
@@ -78,5 +80,9 @@ mod tests {
         assert_eq!(told(&[event("shop-prod", "UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")], &[]).unwrap(), "it was aborted");
         assert_eq!(told(&[event("Group", "UPDATE_COMPLETE", "")], &[]), None);
         assert_eq!(cause(&events, &[], &["another".to_owned()]), None, "of another operation");
+        let mut ended = [event("shop-prod", "UPDATE_IN_PROGRESS", ""), event("shop-prod", "UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")];
+        ended[1].token = Some("Console-CancelUpdateStack-1".into());
+        assert_eq!(told(&ended, &[]).unwrap(), "it was aborted", "in the console");
+        assert_eq!(told(&ended[1..], &[]), None, "before");
     }
 }
