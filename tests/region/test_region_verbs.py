@@ -112,6 +112,22 @@ def test_nothing_to_change_is_success(tmp_path, region):
     assert twice.code == USAGE and "ingot-fleet deploy prod" in twice.stderr, twice
 
 
+def test_a_setting_that_is_gone_is_a_change_and_max_is_not_below_what_runs(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    plain = (tmp_path / "fleet.yaml").read_text()
+    operator.write("fleet.yaml", plain.replace("max: 6 }", "max: 6, scale_on: { cpu_percent: 80 } }"))
+    assert operator("create", "prod", "--release", "v1").code == DONE
+    operator.write("fleet.yaml", plain)
+    assert "nothing to change" not in operator("deploy", "prod", "--release", "v1").stderr
+    assert operator.states() == ["good", "good"]
+    assert operator("scale", "prod", "4").code == DONE
+    region.in_service(4)
+    operator.write("fleet.yaml", plain.replace("max: 6 }", "max: 3 }"))
+    result = operator("deploy", "prod", "--release", "v2")
+    assert result.code == 78 and "prod has 4 instances, more than `max`, which is 3" in result.stderr, result
+    assert "ingot-fleet scale prod 3" in result.stderr and operator.states() == ["good", "good"]
+
+
 def test_what_runs_is_told(tmp_path, region):
     operator = Operator(tmp_path, region)
     before = operator("status", "prod")

@@ -137,7 +137,7 @@ async fn begin(
     let capacity = capacity(operator).await?;
     let goal = Goal { release: asked.release.clone(), image: asked.image.clone(), document, policy, capacity };
     let wanted = filled(&stack.parameters, environment, &goal, 0, account);
-    if standing.is_some_and(|standing| has_all(standing, &wanted)) {
+    if standing.is_some_and(|standing| has_all(standing, &wanted, &stack.defaults)) {
         return Ok(None);
     }
     let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
@@ -177,14 +177,23 @@ async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
     let instances = &environment.settings.instances;
     let (min, max) = (instances.min(environment.tier, environment.mode), instances.max(environment.mode));
     let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
-    let desired = groups.iter().map(|group| group.capacity.desired).max().unwrap_or(min).clamp(min, max.max(min));
-    Ok(Capacity { min, desired, max })
+    let runs = groups.iter().map(|group| group.capacity.desired).max().unwrap_or(min);
+    if runs > max {
+        let name = operator.name();
+        let message = format!("{name} has {runs} instances, more than `max`, which is {max}");
+        return Err(Failure::new(Exit::Document, message).hint(format!(
+            "raise `instances.max` of {name} in fleet.yaml to {runs}, or end some first: `ingot-fleet scale {name} {max}`"
+        )));
+    }
+    Ok(Capacity { min, desired: runs.max(min), max })
 }
 
-/// Whether a stack has all that is wanted, but for how it would be deployed.
-fn has_all(standing: &Standing, wanted: &Parameters) -> bool {
+/// Whether a stack has all that is wanted, but for how it would be deployed. What the environment says nothing about has the
+/// default of the template.
+fn has_all(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> bool {
     let counts = |name: &str| name != "Deployment" && !OF_POLICY.contains(&name) && !OF_CREATION.contains(&name);
-    wanted.iter().filter(|(name, _)| counts(name)).all(|(name, value)| standing.parameter(name) == Some(value))
+    let all = defaults.iter().filter(|(name, _)| !wanted.contains_key(*name)).chain(wanted);
+    all.filter(|(name, _)| counts(name)).all(|(name, value)| standing.parameter(name) == Some(value))
 }
 
 fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind: Kind, record: &Record) -> Plan<'a> {
@@ -283,4 +292,21 @@ async fn what_runs(operator: &Operator) -> Result<String, Failure> {
         || "nothing of it serves".to_owned(),
         |record| format!("{name} runs {} (deployment {})", record.goal.release.name, record.number),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_goes_back_to_its_default_is_a_change() {
+        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let wanted: Parameters = pairs(&[("Release", "v1"), ("Deployment", "0"), ("Policy", "rolling")]);
+        let defaults: Parameters = pairs(&[("CpuPercent", "60"), ("Release", "x"), ("Fifo", "false")]);
+        let has = |given: &[(&str, &str)]| has_all(&Standing { parameters: pairs(given), ..Standing::default() }, &wanted, &defaults);
+        assert!(has(&[("Release", "v1"), ("Deployment", "7"), ("Policy", "immutable"), ("CpuPercent", "60"), ("Fifo", "true")]));
+        assert!(!has(&[("Release", "v1"), ("CpuPercent", "80")]), "the setting is gone from fleet.yaml");
+        assert!(!has(&[("Release", "v2"), ("CpuPercent", "60")]));
+        assert!(!has(&[("Release", "v1")]), "the template has a parameter more");
+    }
 }

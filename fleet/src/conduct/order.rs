@@ -21,10 +21,12 @@ impl Plan<'_> {
     /// The order of one operation. `standing` is that of the stack, if there is one.
     pub(super) fn order<'o>(&'o self, operation: Operation, record: &Record, standing: Option<&'o Standing>) -> Order<'o> {
         let has = standing.map(|standing| &standing.parameters);
+        let has_database = standing.is_some_and(|standing| standing.parameter("DatabaseClass").is_some_and(|class| !class.is_empty()));
         let is_kept = |name: &&str| match operation {
             Operation::Create => false,
             Operation::SetPolicy => !OF_POLICY.contains(name),
-            Operation::SetRelease => OF_CREATION.contains(name),
+            // What is of a database that is only made now is not of the past.
+            Operation::SetRelease => OF_CREATION.contains(name) && (!name.starts_with("Database") || has_database),
         };
         let kept: Vec<&str> = has.into_iter().flatten().map(|(name, _)| name.as_str()).filter(is_kept).collect();
         let parameters = match operation {

@@ -18,6 +18,7 @@ mod template;
 mod uncarried;
 mod workers;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use ingot::desk::{self, Checked, Layer, Mistake, Node, Sources};
@@ -45,6 +46,8 @@ pub(crate) struct Stack {
     pub(crate) template: &'static str,
     /// The template.
     pub(crate) body: &'static str,
+    /// What its parameters are where nobody says anything.
+    pub(crate) defaults: BTreeMap<String, String>,
     pub(crate) parameters: Vec<Parameter>,
     /// What would be uploaded.
     pub(crate) document: Document,
@@ -107,7 +110,10 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     findings.steps = checked.steps;
     findings.notes.extend(checked.notes.into_iter().map(|note| format!("{}: {note}", environment.key.name)));
     let name = known.stack();
-    (Some(Stack { name, template: template.name, body: template.text, parameters, document, user_data }), findings)
+    (
+        Some(Stack { name, template: template.name, body: template.text, defaults: template.defaults(), parameters, document, user_data }),
+        findings,
+    )
 }
 
 /// What a template makes of what is known.

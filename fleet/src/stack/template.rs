@@ -1,5 +1,7 @@
 //! The templates in `fleet/templates/`, as data.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value as Json, json};
 use serde_yaml::Value as Yaml;
 
@@ -31,6 +33,12 @@ impl Template {
     /// A section, such as `Conditions`, or what is below a name in it.
     pub(super) fn section(&self, name: &str) -> &Json {
         &self.root[name]
+    }
+
+    /// The defaults of its parameters, by name.
+    pub(super) fn defaults(&self) -> BTreeMap<String, String> {
+        let parameters = self.root["Parameters"].as_object().into_iter().flatten();
+        parameters.filter_map(|(name, declared)| Some((name.clone(), text(declared.get("Default")?)))).collect()
     }
 
     pub(super) fn parameter(&self, name: &str) -> Option<&Json> {
