@@ -1,11 +1,7 @@
 //! A machine in memory: what is put in can be read back, and what was never put in is not there.
 //!
-//! It serves `ingot dry-run`, which boots it in place of the real one, and the tests, which state the world, boot, and
-//! look at what has become of it; they never list the calls they expect. It can be rebooted, and, in tests, killed
-//! after any change.
-//!
-//! What it is made of is in one half of the files below this one, and knows nothing of the machine; the traits of
-//! [`host`](crate::host) and [`net`](crate::net) that the machine has are in the other.
+//! It serves `ingot dry-run`, which boots it in place of the real one, and the tests. One half of the files below are its
+//! parts; the other half are the traits of [`host`](crate::host) and [`net`](crate::net) that it has.
 //!
 //! | it has | of | it does |
 //! |---|---|---|

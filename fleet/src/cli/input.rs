@@ -39,7 +39,8 @@ pub(super) fn sound(file: &Path) -> Result<Read, Exit> {
 
 /// Where releases and records are, by a fleet.yaml without mistakes.
 pub(super) fn place(file: &Path) -> Result<Place, Exit> {
-    Ok(sound(file)?.fleet.place())
+    let Fleet { application, releases, .. } = sound(file)?.fleet;
+    Ok(releases.place(&application))
 }
 
 /// The directory that the paths in it begin at.

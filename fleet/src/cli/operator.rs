@@ -42,7 +42,7 @@ impl Operator {
     pub(super) async fn of(file: &Path, environment: &str) -> Result<Self, Failure> {
         let read = input::sound(file).map_err(Failure::told)?;
         input::environment(&read.fleet, environment).map_err(Failure::told)?;
-        let place = read.fleet.place();
+        let place = read.fleet.releases.place(&read.fleet.application);
         let aws = Aws::connect().await?;
         let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
         Ok(Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups })

@@ -39,7 +39,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Exit {
             return Exit::Document;
         }
     };
-    let place = read.fleet.place();
+    let place = read.fleet.releases.place(&read.fleet.application);
     let place = place.url(&place.document(&args.environment, &stack.document.sha256));
     if as_json {
         output::json(&document(&stack, &place));

@@ -6,6 +6,8 @@ mod order;
 mod tell;
 
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use self::follow::{Conductor, Ended, Witness};

@@ -31,7 +31,6 @@ pub(crate) use self::reading::{Read, read};
 pub(crate) use self::settings::{Policy, Settings};
 pub(crate) use self::site::{Mode, Site, Tier};
 pub(crate) use self::words::has_form;
-use crate::place;
 
 /// A fleet.yaml.
 #[derive(Debug)]
@@ -41,14 +40,6 @@ pub(crate) struct Fleet {
     pub(crate) releases: Releases,
     /// Those whose settings could be read.
     pub(crate) environments: Vec<Environment>,
-}
-
-impl Fleet {
-    /// Where its releases and records are.
-    pub(crate) fn place(&self) -> place::Place {
-        let Releases { bucket, prefix } = self.releases.clone();
-        place::Place { application: self.application.clone(), bucket, prefix }
-    }
 }
 
 /// One environment.

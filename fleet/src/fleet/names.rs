@@ -3,6 +3,7 @@
 use ingot::desk::Objection;
 
 use crate::fleet::words::has_form;
+use crate::place::Place;
 
 /// The longest name of a load balancer and of a target group.
 ///
@@ -55,6 +56,11 @@ pub(crate) struct Releases {
 }
 
 impl Releases {
+    /// Where an application has its releases and records.
+    pub(crate) fn place(&self, application: &str) -> Place {
+        Place { application: application.to_owned(), bucket: self.bucket.clone(), prefix: self.prefix.clone() }
+    }
+
     pub(super) fn parse(text: &str) -> Result<Self, Objection> {
         let wrong = |message: String, hint: &str| Err(Objection::new(message, hint));
         let Some((bucket, prefix)) = text.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, ""))) else {

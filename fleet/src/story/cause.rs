@@ -1,6 +1,6 @@
 //! Why a deployment failed: one sentence, from whoever knows it best.
 
-use super::{Event, Evidence};
+use super::happened::{Event, Evidence};
 
 /// Reasons that follow from another failure, and name none.
 const FOLLOWING: [&str; 4] =
