@@ -68,6 +68,14 @@ impl Environment {
     }
 
     pub(crate) fn site(&self) -> Site<'_> {
-        Site { tier: self.tier, mode: self.mode, key: &self.key, node: &self.node, read: &self.node, broken: &[], mistakes: Vec::new() }
+        Site {
+            tier: self.tier,
+            mode: self.mode,
+            key: &self.key,
+            node: &self.node,
+            understood: &self.node,
+            broken: &[],
+            mistakes: Vec::new(),
+        }
     }
 }

@@ -167,7 +167,7 @@ impl Read {
             }
             return;
         };
-        let mut site = Site { tier, mode, key, node: &node, read: &read, broken: &broken, mistakes: Vec::new() };
+        let mut site = Site { tier, mode, key, node: &node, understood: &read, broken: &broken, mistakes: Vec::new() };
         settings.check(&mut site);
         self.mistakes.extend(site.mistakes);
         settings.complete(tier, mode);

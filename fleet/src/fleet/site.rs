@@ -37,7 +37,7 @@ pub(crate) struct Site<'a> {
     /// `defaults:` and the environment, merged.
     pub(crate) node: &'a Node,
     /// What of that could be read: items of lists are counted in it.
-    pub(crate) read: &'a Node,
+    pub(crate) understood: &'a Node,
     /// Where values stand that could not be read: what is left of the settings is checked all the same.
     pub(crate) broken: &'a [Place],
     pub(crate) mistakes: Vec<Mistake>,
@@ -56,7 +56,7 @@ impl Site<'_> {
 
     /// A mistake in the value of a setting, such as `instances.min`; of the map that it is missing in, if it is.
     pub(crate) fn wrong(&mut self, path: &str, message: impl Into<String>, hint: impl Into<String>) {
-        let place = place(self.read, path).unwrap_or(&self.key.place).clone();
+        let place = place(self.understood, path).unwrap_or(&self.key.place).clone();
         self.mistakes.push(Mistake::at(&place, message, hint));
     }
 
@@ -66,7 +66,7 @@ impl Site<'_> {
 
     /// A mistake in the name of a setting.
     pub(crate) fn wrong_key(&mut self, path: &str, message: impl Into<String>, hint: impl Into<String>) {
-        let place = key_place(self.read, path).unwrap_or(&self.key.place).clone();
+        let place = key_place(self.understood, path).unwrap_or(&self.key.place).clone();
         self.mistakes.push(Mistake::at(&place, message, hint));
     }
 

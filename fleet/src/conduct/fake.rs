@@ -1,0 +1,166 @@
+//! A CloudFormation in memory, which does what a script says, and who tells nobody.
+
+use std::cell::{Cell, RefCell};
+
+use jiff::Timestamp;
+
+use super::follow::Witness;
+use super::tell::Tell;
+use crate::aws::stacks::{Guard, Order, Stacks};
+use crate::deployment::course::{Operation, Parameters, Standing};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::story::{Event, Evidence};
+
+/// How an operation of the stack ends, or what it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Complete,
+    GoesBack,
+    Aborted,
+    NotBack,
+    Refused,
+    Unanswered,
+    /// It is begun, and the answer is that of another call: it is refused.
+    BegunAndRefused,
+    /// "No updates are to be performed."
+    Nothing,
+}
+
+/// A stack whose operations take two looks each.
+#[derive(Debug, Default)]
+pub(super) struct Fake {
+    pub(super) stack: RefCell<Option<Standing>>,
+    pub(super) events: RefCell<Vec<Event>>,
+    outcomes: RefCell<Vec<Outcome>>,
+    /// What goes on, what the stack was before, and how many looks it takes.
+    pub(super) going: RefCell<Option<(Outcome, Option<Standing>, u32)>>,
+    pub(super) orders: RefCell<Vec<(String, Parameters)>>,
+    pub(super) tags: RefCell<Vec<Parameters>>,
+    pub(super) looks: Cell<usize>,
+    /// So many looks get no answer.
+    pub(super) silent: Cell<u32>,
+    pub(super) cancelled: Cell<u32>,
+}
+
+impl Fake {
+    pub(super) fn with(outcomes: &[Outcome]) -> Self {
+        Self { outcomes: RefCell::new(outcomes.iter().rev().copied().collect()), ..Self::default() }
+    }
+
+    fn begin(&self, order: &Order<'_>, status: &str) -> Result<bool, Failure> {
+        let outcome = self.outcomes.borrow_mut().pop().expect("no more operations");
+        self.orders.borrow_mut().push((order.token.clone(), order.parameters.clone()));
+        self.tags.borrow_mut().push(order.tags.clone());
+        match outcome {
+            Outcome::Nothing => return Ok(false),
+            Outcome::Refused => return Err(Failure::new(Exit::Failed, "Parameter Capacity failed to satisfy constraint")),
+            Outcome::Unanswered => return Err(Failure::new(Exit::Unreachable, "no answer")),
+            _ => {}
+        }
+        let before = self.stack.borrow().clone();
+        let mut parameters = before.clone().map(|before| before.parameters).unwrap_or_default();
+        parameters.extend(order.parameters.clone());
+        let token = Some(order.token.clone());
+        *self.stack.borrow_mut() = Some(Standing { status: status.into(), parameters, token, ..Standing::default() });
+        self.told("shop-prod", status, "User Initiated");
+        *self.going.borrow_mut() = Some((outcome, before, 2));
+        match outcome {
+            Outcome::BegunAndRefused => Err(Failure::new(Exit::Failed, "it is in UPDATE_IN_PROGRESS state and can not be updated")),
+            _ => Ok(true),
+        }
+    }
+
+    pub(super) fn told(&self, resource: &str, status: &str, reason: &str) {
+        let token = self.stack.borrow().as_ref().and_then(|stack| stack.token.clone());
+        self.events.borrow_mut().push(Event {
+            at: Timestamp::now(),
+            resource: resource.into(),
+            status: status.into(),
+            reason: Some(reason.into()),
+            token,
+        });
+    }
+
+    fn end(&self, outcome: Outcome, before: Option<Standing>) {
+        let is_new = before.is_none();
+        let status = match outcome {
+            Outcome::Complete if is_new => "CREATE_COMPLETE",
+            Outcome::Complete | Outcome::BegunAndRefused => "UPDATE_COMPLETE",
+            Outcome::NotBack => "UPDATE_ROLLBACK_FAILED",
+            _ if is_new => "ROLLBACK_COMPLETE",
+            _ => "UPDATE_ROLLBACK_COMPLETE",
+        };
+        match outcome {
+            Outcome::GoesBack => self.told("Group", "UPDATE_FAILED", "Received 1 FAILURE signal(s) out of 1"),
+            Outcome::Aborted => self.told("shop-prod", "UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated"),
+            _ => {}
+        }
+        let mut stack = self.stack.borrow_mut();
+        let stack = stack.as_mut().unwrap();
+        let is_done = matches!(outcome, Outcome::Complete | Outcome::BegunAndRefused);
+        if let Some(before) = before.filter(|_| !is_done) {
+            stack.parameters = before.parameters;
+        }
+        stack.status = status.into();
+    }
+}
+
+impl Stacks for Fake {
+    async fn standing(&self, _: &str) -> Result<Option<Standing>, Failure> {
+        self.looks.set(self.looks.get() + 1);
+        if self.silent.get() > 0 {
+            self.silent.set(self.silent.get() - 1);
+            return Err(Failure::new(Exit::Unreachable, "no answer"));
+        }
+        let going = self.going.take();
+        match going {
+            Some((outcome, before, 0)) => self.end(outcome, before),
+            Some((outcome, before, left)) => *self.going.borrow_mut() = Some((outcome, before, left - 1)),
+            None => {}
+        }
+        Ok(self.stack.borrow().clone())
+    }
+
+    async fn create(&self, order: &Order<'_>, _: Guard<'_>) -> Result<(), Failure> {
+        self.begin(order, "CREATE_IN_PROGRESS").map(|_| ())
+    }
+
+    async fn update(&self, order: &Order<'_>) -> Result<bool, Failure> {
+        self.begin(order, "UPDATE_IN_PROGRESS")
+    }
+
+    async fn cancel(&self, _: &str) -> Result<bool, Failure> {
+        self.cancelled.set(self.cancelled.get() + 1);
+        let going = self.going.take();
+        *self.going.borrow_mut() = going.map(|(_, before, left)| (Outcome::Aborted, before, left));
+        Ok(true)
+    }
+
+    async fn events(&self, _: &str, since: Timestamp) -> Result<Vec<Event>, Failure> {
+        Ok(self.events.borrow().iter().filter(|event| event.at >= since).cloned().collect())
+    }
+}
+
+/// Who tells nobody.
+pub(super) struct Quiet;
+
+impl Tell for Quiet {
+    fn begins(&self, _: Operation) {}
+
+    fn waits_for_others(&self, _: &str) {}
+
+    fn silent(&self, _: &Failure) {}
+
+    fn event(&self, _: &Event) {}
+
+    async fn look(&self) {}
+}
+
+pub(super) struct Left(pub(super) Vec<Evidence>);
+
+impl Witness for Left {
+    async fn evidence(&self, _: Timestamp) -> Vec<Evidence> {
+        self.0.clone()
+    }
+}
