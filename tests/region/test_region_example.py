@@ -187,6 +187,8 @@ def test_workers_that_come_and_go_lose_no_message(region):
             region.wait(lambda count=count: len(region.instances()) == count, f"{count} in service")
         jobs.send(30, seconds=1)
         assert jobs.shop.deploy("v2", Policy="rolling_with_batch") == "UPDATE_COMPLETE", region.told()
+        # Whoever leaves hears of it within 5 s, and takes messages until then.
+        region.in_service(1)
         jobs.send(5, seconds=0)
         jobs.all_done()
         assert results.ids("v1") and results.ids("v2")
