@@ -8,8 +8,9 @@ use crate::document::tree::{Key, Node, Value};
 use crate::text::{is_unshowable, shown_on_a_line};
 
 /// Fields that are no names, of whatever kind: what programs and files get, certificates, and tags, which may be any text.
-const TEXTS: [&str; 13] = [
+const TEXTS: [&str; 14] = [
     "content",
+    "value",
     "run",
     "check",
     "exec",
@@ -104,7 +105,7 @@ mod tests {
         for fields in [
             r#"files: { /etc/a: { content: "a\n\tb\u0007", check: [sh, -c, "a\nb"] } }"#,
             r#"commands: { a: { run: [sh, -c, "a\nb"], environment: { A: "a\nb" } } }"#,
-            r#"credentials: { a: "a\nb" }"#,
+            r#"credentials: { a: "a\nb", b: { value: "a\nb" } }"#,
             r#"secrets: { a: { secrets_manager: "{{#if (has values.x)}}a{{else\n}}b{{/if}}" } }"#,
             r#"files: { /etc/ä: { content: a, owner: "ü" } }"#,
         ] {

@@ -35,7 +35,7 @@ pub(crate) const KINDS: &[Kind] = &[
     Kind::of::<Database>("databases"),
     Kind::of::<Bundle>("bundles"),
     Kind::of::<File>("files"),
-    Kind::of::<Credential>("credentials"),
+    Kind::of::<Credential>("credentials").short_for("value"),
     Kind::of::<Command>("commands"),
     Kind::of::<Service>("services"),
     Kind::of::<Application>("applications"),
@@ -67,6 +67,8 @@ pub(crate) type Decode = fn(&Node, &mut Vec<Mistake>) -> Option<Box<dyn AnyStep>
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) decode: Decode,
+    /// The field that is meant where a step is written as anything but a map.
+    pub(super) short: Option<&'static str>,
     #[cfg(test)]
     pub(super) schema: fn(&mut schemars::SchemaGenerator) -> schemars::Schema,
 }
@@ -76,9 +78,15 @@ impl Kind {
         Self {
             name,
             decode: |node, mistakes| decode_without::<S>(node, &COMMON, mistakes).map(|step| Box::new(step) as Box<dyn AnyStep>),
+            short: None,
             #[cfg(test)]
             schema: S::json_schema,
         }
+    }
+
+    const fn short_for(mut self, field: &'static str) -> Self {
+        self.short = Some(field);
+        self
     }
 }
 
@@ -102,4 +110,36 @@ pub(crate) struct Common {
     pub(crate) phase: Option<Phase>,
     /// Whether the step is there: true, false, or a template of values and facts that becomes one of them. Default: true.
     pub(super) when: Option<When>,
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::document::BootDocument;
+    use crate::document::source::Layers;
+
+    #[test]
+    fn a_credential_is_a_text_or_a_step_with_all_fields() {
+        let document = |credentials: &str| {
+            let mut layers = Layers::default();
+            layers.add("x", &format!("version: 1\ncredentials:\n{credentials}"));
+            BootDocument::of(layers)
+        };
+        let long = document("  a: { value: b, when: true, after: [credentials.c], timeout: 5s, required: false, phase: serve }\n");
+        assert!(long.mistakes.is_empty(), "{:?}", long.mistakes);
+        for document in [document("  a: b\n"), long] {
+            let items: Vec<_> = document.items.values().collect();
+            let [item] = items[..] else { panic!("{items:?}") };
+            assert_eq!(item.step.shape("a").texts[0].raw(), "b");
+        }
+        let wrong = document("  a: 5\n  b: [c]\n  c: { value: 5 }\n  d: {}\n  e: { text: x }\n  f: { value: x, when: 3 }\n");
+        let found: Vec<String> = wrong.mistakes.iter().map(|one| format!("{}: {}", one.place.as_ref().unwrap(), one.message)).collect();
+        insta::assert_snapshot!(found.join("\n"), @r"
+        x:3:6: expected a string, found a number
+        x:4:6: expected a string, found a list
+        x:5:15: expected a string, found a number
+        x:6:6: `value` is missing here
+        x:7:8: unknown key `text`
+        x:8:24: expected true, false or a template, found a number
+        ");
+    }
 }

@@ -43,6 +43,9 @@ mod tests {
             {
                 fields.extend(common.clone());
             }
+            if let Some(short) = kind.short {
+                step = json!({ "description": step["description"], "anyOf": [step["properties"][short], step] });
+            }
             properties.insert(kind.name.into(), json!({ "type": ["object", "null"], "additionalProperties": step }));
         }
         json!({

@@ -85,6 +85,12 @@ impl Node {
         }
     }
 
+    /// A map, in the place of this node, that holds it as `name`.
+    pub(super) fn below(&self, name: &str) -> Node {
+        let key = Key { place: self.place.clone(), name: name.to_owned() };
+        Node { place: self.place.clone(), value: Value::Map(vec![(key, self.clone())]) }
+    }
+
     pub fn to_json(&self) -> serde_json::Value {
         match &self.value {
             Value::Null => serde_json::Value::Null,
@@ -212,11 +218,8 @@ impl Builder {
             return Err(too_deep(place));
         }
         if matches!(self.stack.last(), Some(Open::Map { key: None, .. })) {
-            return Err(Mistake::at(
-                place,
-                "a list or a map stands where a key should be",
-                "write a plain word as the key, and put `{{…}}` in quotes",
-            ));
+            let hint = "write a plain word as the key, and put `{{…}}` in quotes";
+            return Err(Mistake::at(place, "a list or a map stands where a key should be", hint));
         }
         self.stack.push(open);
         Ok(())

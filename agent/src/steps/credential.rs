@@ -5,7 +5,7 @@
 //!   shop-db-password: "{{secrets.db.password}}"
 //! ```
 //!
-//! It becomes /run/credstore/NAME, which systemd searches for `LoadCredential=NAME`: in memory only, readable by root
+//! This is short for `{ value: "…" }`, which also takes the fields of every step. The value becomes /run/credstore/NAME, which systemd searches for `LoadCredential=NAME`: in memory only, readable by root
 //! alone, gone with the next reboot (and made again by the boot that follows).
 
 use std::path::PathBuf;
@@ -34,8 +34,11 @@ const SIZE_LIMIT: usize = 1024 * 1024;
 
 /// A value for `LoadCredential=` of a unit.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
-#[serde(transparent)]
-pub(crate) struct Credential(Text);
+#[serde(deny_unknown_fields)]
+pub(crate) struct Credential {
+    /// The value that the unit gets, usually a reference to a secret.
+    value: Text,
+}
 
 impl Step for Credential {
     type Change = Change;
@@ -46,7 +49,7 @@ impl Step for Credential {
     }
 
     fn shape<'a>(&'a self, key: &'a str) -> Shape<'a> {
-        Shape { texts: vec![&self.0], offers: Some(&["path"]), foretold: Some(path(key).into()), ..Shape::default() }
+        Shape { texts: vec![&self.value], offers: Some(&["path"]), foretold: Some(path(key).into()), ..Shape::default() }
     }
 
     fn objections(&self, key: &str, _secret: bool) -> Vec<Objection> {
@@ -62,7 +65,7 @@ impl Step for Credential {
     }
 
     async fn inspect(&self, cx: &Context<'_>) -> Result<Vec<Change>, CredentialError> {
-        let value = cx.render(&self.0).map_err(CredentialError::Render)?;
+        let value = cx.render(&self.value).map_err(CredentialError::Render)?;
         if value.expose().len() > SIZE_LIMIT {
             return Err(CredentialError::TooLarge { size: value.expose().len() });
         }

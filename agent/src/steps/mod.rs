@@ -105,7 +105,7 @@ mod tests {
     fn what_is_of_this_machine_alone_never_asks() {
         assert_eq!(asks::<file::File>(json!({"content": "a"})), AsksAws::Never);
         assert_eq!(asks::<file::File>(json!({"template": "a.hbs"})), AsksAws::Never);
-        assert_eq!(asks::<credential::Credential>(json!("a")), AsksAws::Never);
+        assert_eq!(asks::<credential::Credential>(json!({"value": "a"})), AsksAws::Never);
         assert_eq!(asks::<command::Command>(json!({"run": ["/bin/true"]})), AsksAws::Never);
         assert_eq!(asks::<worker::Worker>(json!({"queue": "a", "to": "http://127.0.0.1:5000"})), AsksAws::Never);
         assert_eq!(asks::<drain::Drain>(json!({"lifecycle_hook": {}})), AsksAws::Never);
