@@ -1,10 +1,11 @@
 //! What `ingot-fleet` takes from this library, and nothing else: YAML with places and all of its mistakes at once, and
-//! the check of boot documents that no instance has yet. `ingot` itself does not use this file, so the linker leaves
+//! the check of boot documents that no instance has yet, and where and how AWS answers. `ingot` itself does not use this file, so the linker leaves
 //! it out.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::aws::client::endpoint::{self, Variant};
 use crate::digest;
 use crate::document::BootDocument;
 use crate::document::include;
@@ -14,6 +15,7 @@ use crate::plan::{Plan, known_text};
 use crate::steps::secret::Secret;
 use crate::steps::worker::{Worker, cron};
 
+pub use crate::aws::client::query::Element;
 pub use crate::document::decode::decode;
 pub use crate::document::error::{DocumentError, Entry, Mistake, Sources};
 pub use crate::document::layers::merge;
@@ -25,6 +27,16 @@ pub use crate::text::{Place, shown, shown_in_json};
 
 /// The largest document that an instance reads, in bytes.
 pub const LARGEST_DOCUMENT: u64 = source::SIZE_LIMIT;
+
+/// The URL of a service of AWS, such as `ec2`, in any partition.
+///
+/// # Errors
+///
+/// A sentence, if the region has no such endpoint.
+pub async fn endpoint(service: &str, region: &str, is_fips: bool, is_dual_stack: bool) -> Result<String, String> {
+    let variant = Variant { fips: is_fips, dual_stack: is_dual_stack };
+    endpoint::resolve(service, region, variant, None).await.map_err(|error| error.to_string())
+}
 
 /// One layer of a boot document.
 #[derive(Debug, Clone)]

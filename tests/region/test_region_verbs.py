@@ -4,7 +4,7 @@ import os
 
 import pytest
 from harness import fleet as fleets
-from harness.agent import DONE, FAILED, USAGE
+from harness.agent import BAD_DOCUMENT, DONE, FAILED, USAGE
 from harness.host.container import unavailable
 from harness.region import Region, fleet
 from harness.region.delays import Pace
@@ -28,7 +28,7 @@ environments:
     image: ssm:/golden/shop
     network: {{ vpc: {vpc}, subnets: [{subnets}] }}
     document: web.yaml
-    instances: {{ types: [m7g.large], min: 2, max: 6 }}
+    instances: {{ types: [m7i.large], min: 2, max: 6 }}
     deployment: {{ policy: {policy}, batch: 1 }}
 """
 
@@ -124,8 +124,31 @@ def test_a_setting_that_is_gone_is_a_change_and_max_is_not_below_what_runs(tmp_p
     region.in_service(4)
     operator.write("fleet.yaml", plain.replace("max: 6 }", "max: 3 }"))
     result = operator("deploy", "prod", "--release", "v2")
-    assert result.code == 78 and "prod has 4 instances, more than `max`, which is 3" in result.stderr, result
+    assert result.code == BAD_DOCUMENT and "prod has 4 instances, more than `max`, which is 3" in result.stderr, result
     assert "ingot-fleet scale prod 3" in result.stderr and operator.states() == ["good", "good"]
+
+
+def test_an_image_that_nothing_can_be_launched_from_is_refused(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    image = region.client("ec2").register_image(Name="golden-arm64")["ImageId"]
+    # moto's RegisterImage passes over `Architecture`.
+    region.engine.ec2.amis[image].architecture = "arm64"
+    other = operator("create", "prod", "--release", "v1", "--image", image)
+    assert other.code == BAD_DOCUMENT, other
+    assert f"the image {image} is for arm64, and `instances.types` are x86_64" in other.stderr, other
+    region.engine.ec2.amis[image].state = "pending"
+    early = operator("create", "prod", "--release", "v1", "--image", image)
+    assert early.code == BAD_DOCUMENT and f"the image {image} is pending" in early.stderr, early
+    gone = operator("create", "prod", "--release", "v1", "--image", "ami-0123456789abcdef0")
+    assert gone.code == BAD_DOCUMENT and "there is no image ami-0123456789abcdef0 in " in gone.stderr, gone
+    region.fault("denied", "ec2", operation="DescribeImages")
+    denied = operator("create", "prod", "--release", "v1")
+    assert denied.code == FAILED and "allow ec2:DescribeImages" in denied.stderr, denied
+    region.recover()
+    assert operator.states() == [] and "was not created yet" in operator("status", "prod").stdout
+
+    region.fault("throttled", "ec2", operation="DescribeImages", times=2)
+    assert operator("create", "prod", "--release", "v1").code == DONE
 
 
 def test_what_runs_is_told(tmp_path, region):

@@ -10,7 +10,7 @@ pub(crate) mod error;
 pub(crate) mod exchanges;
 pub(crate) mod http;
 pub(in crate::aws) mod json;
-pub(in crate::aws) mod query;
+pub(crate) mod query;
 mod signature;
 pub(in crate::aws) mod signed;
 pub(in crate::aws) mod signing;

@@ -1,7 +1,7 @@
-//! Golden images: the AMI that an SSM parameter names.
+//! Golden images: the AMI that an SSM parameter names, and whether instances can be launched from it.
 
-use super::Aws;
 use super::trouble::{self, Call};
+use super::{Aws, ec2};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -26,4 +26,18 @@ pub(crate) async fn of_parameter(aws: &Aws, name: &str) -> Result<String, Failur
             .why(format!("it holds `{value}`"))
             .hint("correct `image:` in fleet.yaml: the parameter holds the ID of an AMI, and nothing else")),
     }
+}
+
+/// Looks whether instances whose processors are of `architecture` can be launched from an AMI.
+pub(crate) async fn fits(aws: &Aws, id: &str, architecture: &str) -> Result<(), Failure> {
+    let image = ec2::image(aws, id).await?;
+    let not = |message: String| Failure::new(Exit::Document, message);
+    if image.state != "available" {
+        return Err(not(format!("the image {id} is {}", image.state)).hint("wait until it is available, or take another one"));
+    }
+    if image.architecture != architecture {
+        let message = format!("the image {id} is for {}, and `instances.types` are {architecture}", image.architecture);
+        return Err(not(message).hint(format!("take an image for {architecture}, or types for {}", image.architecture)));
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! AWS, as the AWS CLI knows it: region and credentials from the environment, profiles, SSO, roles and programs.
 
+pub(crate) mod ec2;
 pub(crate) mod evidence;
 pub(crate) mod groups;
 pub(crate) mod images;
@@ -7,6 +8,7 @@ pub(crate) mod objects;
 pub(crate) mod records;
 pub(crate) mod releases;
 pub(crate) mod s3;
+mod signed;
 pub(crate) mod stacks;
 mod trouble;
 
@@ -17,8 +19,9 @@ use std::time::Duration;
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use aws_credential_types::provider::ProvideCredentials as _;
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::SharedHttpConnector;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 
@@ -38,6 +41,8 @@ const ATTEMPTS: u32 = 4;
 pub(crate) struct Aws {
     pub(crate) sdk: SdkConfig,
     pub(crate) region: String,
+    /// For calls without an SDK.
+    connector: SharedHttpConnector,
 }
 
 impl Aws {
@@ -45,7 +50,10 @@ impl Aws {
     pub(crate) async fn connect() -> Result<Self, Failure> {
         let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).read_timeout(ANSWER).build();
         let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS);
-        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client()?).timeout_config(timeouts);
+        let (tls, trusted) = (tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring), trusted()?);
+        let client = aws_smithy_http_client::Builder::new().tls_provider(tls.clone()).tls_context(trusted.clone()).build_https();
+        let connector = SharedHttpConnector::new(Connector::builder().tls_provider(tls).tls_context(trusted).build());
+        let loader = aws_config::defaults(BehaviorVersion::latest()).http_client(client).timeout_config(timeouts);
         let sdk = loader.retry_config(retries).load().await;
         let Some(region) = sdk.region().map(ToString::to_string) else {
             return Err(Failure::new(Exit::Usage, "no region is configured").hint("set AWS_REGION, or `region` in the profile"));
@@ -54,7 +62,7 @@ impl Aws {
             return Err(Failure::new(Exit::Failed, "there are no credentials").hint(trouble::LOG_IN));
         };
         provider.provide_credentials().await.map_err(|error| trouble::no_credentials(&error))?;
-        Ok(Self { sdk, region })
+        Ok(Self { sdk, region, connector })
     }
 
     /// Who calls: an ARN, as CloudTrail has it.
@@ -66,8 +74,8 @@ impl Aws {
     }
 }
 
-/// The HTTPS client of all calls. `AWS_CA_BUNDLE` names certificates to trust besides those of the system, as for the AWS CLI.
-fn client() -> Result<SharedHttpClient, Failure> {
+/// Whose certificates are trusted. `AWS_CA_BUNDLE` names some besides those of the system, as for the AWS CLI.
+fn trusted() -> Result<TlsContext, Failure> {
     let mut trusted = TrustStore::default();
     if let Some(file) = std::env::var_os("AWS_CA_BUNDLE").filter(|file| !file.is_empty()) {
         let unread = |error| {
@@ -77,8 +85,5 @@ fn client() -> Result<SharedHttpClient, Failure> {
         };
         trusted.add_pem_certificate(std::fs::read(&file).map_err(unread)?);
     }
-    let context = TlsContext::builder().with_trust_store(trusted).build();
-    let context = context.map_err(|error| Failure::new(Exit::Failed, "cannot set up TLS").because(&error))?;
-    let provider = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
-    Ok(aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(context).build_https())
+    TlsContext::builder().with_trust_store(trusted).build().map_err(|error| Failure::new(Exit::Failed, "cannot set up TLS").because(&error))
 }

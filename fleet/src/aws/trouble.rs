@@ -15,6 +15,22 @@ use crate::failure::{Failure, chain};
 /// What to do where nobody is logged in.
 pub(super) const LOG_IN: &str = "log in with `aws sso login`, or name a profile in AWS_PROFILE; `aws sts get-caller-identity` must work";
 
+const AGAIN: &str = "run it again in a minute: what was done counts";
+
+/// Whether a code says that there were too many calls, or that a service is too busy.
+pub(super) fn is_throttling(code: &str) -> bool {
+    [
+        "SlowDown",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+        "RequestLimitExceeded",
+        "ServiceUnavailable",
+        "Unavailable",
+    ]
+    .contains(&code)
+}
+
 /// A call, for messages.
 #[derive(Debug)]
 pub(super) struct Call<'a> {
@@ -137,11 +153,8 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
         ("RequestTimeTooSkewed", _) => (Exit::Failed, "set the clock of this machine".to_owned()),
         ("BadDigest" | "XAmzContentSHA256Mismatch", _) => (Exit::Failed, "run it again while nothing writes to the file".to_owned()),
         ("EntityTooLarge", _) => (Exit::Failed, "make the release smaller: S3 does not take it".to_owned()),
-        (
-            "SlowDown" | "Throttling" | "ThrottlingException" | "TooManyRequestsException" | "RequestLimitExceeded" | "ServiceUnavailable",
-            _,
-        )
-        | (_, 429 | 500..) => (Exit::Unreachable, "run it again in a minute: what was done counts".to_owned()),
+        (_, 429 | 500..) => (Exit::Unreachable, AGAIN.to_owned()),
+        (code, _) if is_throttling(code) => (Exit::Unreachable, AGAIN.to_owned()),
         (code, _) if code.starts_with("KMS.") || said.contains("kms:") => {
             (Exit::Failed, "allow kms:GenerateDataKey and kms:Decrypt on the bucket's key in your role and in the key's policy".to_owned())
         }

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::operator::{Operator, Reader};
 use super::output::{self, data, talk};
 use super::watch::Watcher;
+use crate::aws::images;
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
 use crate::aws::stacks::{CloudFormation, Guard, Watch};
@@ -142,6 +143,7 @@ async fn begin(
     }
     let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let beginner = Beginner { by: caller.to_owned(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
+    images::fits(&operator.aws, &goal.image, &environment.settings.instances.architecture()).await?;
     match records.begin(goal, beginner).await? {
         Begun::Mine(kept) => {
             talk(&format!("deployment {} of {}: {}", kept.record.number, operator.name(), kept.record.goal.release.name));

@@ -15,9 +15,9 @@ pub(crate) const USE_DUAL_STACK: &str = "AWS_USE_DUALSTACK_ENDPOINT";
 
 /// Which of a service's endpoints is meant.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(in crate::aws) struct Variant {
-    pub(in crate::aws) fips: bool,
-    pub(in crate::aws) dual_stack: bool,
+pub(crate) struct Variant {
+    pub(crate) fips: bool,
+    pub(crate) dual_stack: bool,
 }
 
 impl Variant {
@@ -39,7 +39,7 @@ impl Variant {
 /// # Errors
 ///
 /// [`EndpointError::None`] if `region`'s partition has no endpoint of that variant, or one is asked for besides `own`.
-pub(in crate::aws) async fn resolve(service: &str, region: &str, variant: Variant, own: Option<&str>) -> Result<String, EndpointError> {
+pub(crate) async fn resolve(service: &str, region: &str, variant: Variant, own: Option<&str>) -> Result<String, EndpointError> {
     let none = |why: String| EndpointError::None { service: service.into(), region: region.into(), why };
     let parameters = Params::builder()
         .region(region)

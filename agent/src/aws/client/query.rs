@@ -17,7 +17,7 @@ use super::error::{AwsError, Service};
 use super::signed::{Message, Refused};
 use crate::text::SecretText;
 
-pub(in crate::aws) use xml::Element;
+pub use xml::Element;
 
 const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
 

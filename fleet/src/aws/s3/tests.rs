@@ -41,15 +41,16 @@ impl HttpConnector for Script {
 fn bucket(answers: &[Answer]) -> (Bucket, Script) {
     let script = Script(Arc::new(Mutex::new((answers.to_vec(), Vec::new()))));
     let connector = SharedHttpConnector::new(script.clone());
+    let same = connector.clone();
     let sdk = aws_config::SdkConfig::builder()
-        .http_client(http_client_fn(move |_, _| connector.clone()))
+        .http_client(http_client_fn(move |_, _| same.clone()))
         .region(aws_config::Region::new("eu-central-1"))
         .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKIA", "secret", None, None, "test")))
         .behavior_version(aws_config::BehaviorVersion::latest())
         .retry_config(aws_smithy_types::retry::RetryConfig::standard().with_max_attempts(3))
         .sleep_impl(aws_smithy_async::rt::sleep::SharedAsyncSleep::new(aws_smithy_async::rt::sleep::TokioSleep::new()))
         .build();
-    (Bucket::new(&Aws { sdk, region: "eu-central-1".into() }, "acme-releases"), script)
+    (Bucket::new(&Aws { sdk, region: "eu-central-1".into(), connector }, "acme-releases"), script)
 }
 
 impl Script {

@@ -77,6 +77,11 @@ impl Architecture {
 }
 
 impl Instances {
+    /// That of its types, as EC2 calls it: `x86_64` or `arm64`.
+    pub(crate) fn architecture(&self) -> String {
+        self.types.first().map_or(Architecture::X86, |name| Architecture::of_type(name.as_str())).to_string()
+    }
+
     /// The smallest number: that of a single instance is 1.
     pub(crate) fn min(&self, tier: Tier, mode: Mode) -> u32 {
         match mode {

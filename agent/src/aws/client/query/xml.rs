@@ -15,8 +15,8 @@ const ELEMENT_LIMIT: usize = 500_000;
 
 /// An element: its name without a prefix, and what is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(in crate::aws) struct Element {
-    pub(in crate::aws) name: String,
+pub struct Element {
+    pub name: String,
     /// Empty where there are children.
     text: String,
     children: Vec<Element>,
@@ -26,7 +26,7 @@ impl Element {
     /// # Errors
     ///
     /// A few words on what is wrong with it, without its content.
-    pub(in crate::aws) fn parse(body: &[u8]) -> Result<Self, &'static str> {
+    pub fn parse(body: &[u8]) -> Result<Self, &'static str> {
         const NOT_XML: &str = "the answer is not XML";
         let text = std::str::from_utf8(body).map_err(|_| NOT_XML)?;
         let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
@@ -54,22 +54,22 @@ impl Element {
     }
 
     /// The first child of this name.
-    pub(in crate::aws) fn child(&self, name: &str) -> Option<&Self> {
+    pub fn child(&self, name: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.name == name)
     }
 
     /// The text of a child. `None` if there is no such child, or nothing in it.
-    pub(in crate::aws) fn text(&self, name: &str) -> Option<&str> {
+    pub fn text(&self, name: &str) -> Option<&str> {
         self.child(name).map(|child| child.text.as_str()).filter(|text| !text.is_empty())
     }
 
     /// The text of a child, read as a number or a truth value.
-    pub(in crate::aws) fn parsed<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
+    pub fn parsed<T: std::str::FromStr>(&self, name: &str) -> Option<T> {
         self.text(name)?.trim().parse().ok()
     }
 
     /// What a list holds, whatever each is called there: `item`, `member`, `DBInstance`. Nothing if there is no such list.
-    pub(in crate::aws) fn items(&self, list: &str) -> impl Iterator<Item = &Self> {
+    pub fn items(&self, list: &str) -> impl Iterator<Item = &Self> {
         self.child(list).into_iter().flat_map(|list| &list.children)
     }
 }
