@@ -114,3 +114,120 @@ pub(crate) fn kept(stack: &Stack, environment: &Environment, wanted: &Parameters
     };
     kept.iter().filter_map(one).collect()
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::fleet::{Tier, read};
+    use crate::stack::OF_CREATION;
+    use crate::stack::document::Document;
+    use crate::stack::known::Known;
+    use crate::stack::parameters;
+    use crate::stack::template::Template;
+
+    /// `more` are further settings of the environment, from line 11 on.
+    pub(crate) fn environment(tier: &str, more: &str) -> Environment {
+        let text = format!(
+            "version: 1\napplication: shop\nreleases: s3://shop-releases/\nenvironments:\n  prod:\n    tier: {tier}\n    \
+             image: ami-0123456789abcdef0\n    network: {{ vpc: vpc-0a1b, subnets: [subnet-0a1b, subnet-0c2d] }}\n    \
+             document: boot.yaml\n    instances: {{ types: [m7g.large] }}\n{more}"
+        );
+        let read = read("fleet.yaml", &text);
+        assert_eq!(read.mistakes, []);
+        read.fleet.environments.into_iter().next().unwrap()
+    }
+
+    pub(crate) fn stack(environment: &Environment) -> Stack {
+        let template = Template::of(environment.tier);
+        let fleet = read("fleet.yaml", "version: 1\napplication: shop\nreleases: s3://shop-releases/\nenvironments: {}\n").fleet;
+        let known = Known { application: "shop", releases: &fleet.releases, environment, document: "0", longest: None, drain: None };
+        let written = ingot::desk::Layer { name: "boot.yaml".into(), content: Vec::new() };
+        let properties = ingot::desk::Node { place: environment.key.place.clone(), value: ingot::desk::Value::Null };
+        Stack {
+            name: "shop-prod".into(),
+            template: template.name,
+            body: template.text,
+            defaults: template.defaults(),
+            parameters: parameters::of(&known, &template),
+            contents: Vec::new(),
+            document: Document { written, properties, content: String::new(), sha256: String::new() },
+            user_data: String::new(),
+        }
+    }
+
+    /// What the stack gets of an environment.
+    pub(crate) fn wanted(stack: &Stack) -> Parameters {
+        let pair = |parameter: &crate::stack::Parameter| (parameter.name.to_owned(), parameter.given.stand_in().to_owned());
+        stack.parameters.iter().map(pair).collect()
+    }
+
+    /// A stack as it was deployed.
+    pub(crate) fn standing(stack: &Stack) -> Standing {
+        let mut parameters = stack.defaults.clone();
+        parameters.extend(wanted(stack));
+        Standing { parameters, status: "UPDATE_COMPLETE".into(), ..Standing::default() }
+    }
+
+    const DATABASE: &str = "    database: { class: db.t4g.micro }\n";
+
+    #[test]
+    fn settings_are_told_by_their_name_and_line() {
+        let before = standing(&stack(&environment("web", "")));
+        let after = environment("web", "    alarms: { error_percent: 7 }\n    metadata_hops: 2\n");
+        let found = differing(&stack(&after), &after, &wanted(&stack(&after)), &[], &before);
+        let told = |one: &Differing| (one.setting.clone().unwrap(), one.from.clone().unwrap(), one.to.clone(), one.line.clone().unwrap());
+        let expected = [("alarms.error_percent", "5", "7", "fleet.yaml:11"), ("metadata_hops", "1", "2", "fleet.yaml:12")]
+            .map(|(a, b, c, d)| (a.to_owned(), b.to_owned(), c.to_owned(), d.to_owned()));
+        assert_eq!(found.iter().map(told).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn what_is_gone_from_fleet_yaml_has_its_default_again() {
+        let before = standing(&stack(&environment("web", DATABASE)));
+        let after = environment("web", "");
+        let found = differing(&stack(&after), &after, &wanted(&stack(&after)), &OF_CREATION, &before);
+        let [one] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((one.setting.as_deref(), one.from.as_deref(), one.to.as_str()), (Some("database.class"), Some("db.t4g.micro"), ""));
+        assert_eq!((one.line.as_deref(), one.near.as_str()), (None, "fleet.yaml:5"));
+    }
+
+    #[test]
+    fn release_policy_and_sizes_are_told_elsewhere() {
+        let prod = environment("web", "");
+        let mut before = standing(&stack(&prod));
+        for name in ["Release", "Image", "Document", "Deployment", "Policy", "Capacity", "BatchSize", "PauseTime"] {
+            before.parameters.insert(name.into(), "another".into());
+        }
+        assert_eq!(differing(&stack(&prod), &prod, &wanted(&stack(&prod)), &[], &before), []);
+        // A stack of an older template, or made by hand, may lack one.
+        before.parameters.remove("MetadataHops");
+        let found = differing(&stack(&prod), &prod, &wanted(&stack(&prod)), &[], &before);
+        assert_eq!(found.iter().map(|one| one.from.clone()).collect::<Vec<_>>(), [None]);
+    }
+
+    #[test]
+    fn what_counts_at_creation_is_told_where_it_stays() {
+        let before = standing(&stack(&environment("web", DATABASE)));
+        let after = environment("web", "    database: { class: db.t4g.micro, engine: mysql }\n");
+        let found = kept(&stack(&after), &after, &wanted(&stack(&after)), &OF_CREATION, &before);
+        let [one] = found.as_slice() else { panic!("{found:?}") };
+        assert_eq!((one.setting.as_deref(), one.stays.as_str(), one.says.as_str()), (Some("database.engine"), "postgres", "mysql"));
+        assert_eq!(one.line.as_deref(), Some("fleet.yaml:11"));
+        assert_eq!(differing(&stack(&after), &after, &wanted(&stack(&after)), &OF_CREATION, &before), []);
+    }
+
+    /// Every parameter that a template has comes from an environment that says as little as possible, or is known here.
+    #[test]
+    fn no_parameter_is_without_its_setting() {
+        for tier in ["web", "worker"] {
+            let prod = environment(tier, "");
+            let (of_stack, template) = (stack(&prod), Template::of(if tier == "web" { Tier::Web } else { Tier::Worker }));
+            let known: BTreeSet<&str> =
+                of_stack.parameters.iter().map(|parameter| parameter.name).chain(LEFT_OUT.map(|(parameter, _)| parameter)).collect();
+            let missing: Vec<String> = template.defaults().into_keys().filter(|name| !known.contains(name.as_str())).collect();
+            assert!(missing.is_empty(), "{tier}: {missing:?}");
+        }
+    }
+}

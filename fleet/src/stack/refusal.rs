@@ -64,3 +64,80 @@ fn changed(cause: &Differing) -> String {
     let from = cause.from.as_deref().map_or_else(|| "not there".to_owned(), shown);
     format!("was {from} and is {}", shown(&cause.to))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::change::tests::change;
+    use crate::deployment::change::{Effect, Replaces};
+    use crate::stack::OF_CREATION;
+    use crate::stack::differing::differing;
+    use crate::stack::differing::tests::{environment, stack, standing, wanted};
+
+    /// What is said where an environment said `before`, and says `after`; the exit code, too.
+    fn refused(tier: &str, before: &str, after: &str, changes: &[Change]) -> Option<(Exit, String)> {
+        let standing = standing(&stack(&environment(tier, before)));
+        let prod = environment(tier, after);
+        let differing = differing(&stack(&prod), &prod, &wanted(&stack(&prod)), &OF_CREATION, &standing);
+        refusal(changes, &differing, &prod).map(|failure| (failure.exit, failure.to_string()))
+    }
+
+    fn named(resource: &str, change: Change) -> Change {
+        Change { resource: resource.into(), ..change }
+    }
+
+    #[test]
+    fn a_database_that_is_gone_from_fleet_yaml_is_named_with_its_line() {
+        let database = "    database: { class: db.t4g.micro }\n";
+        let removed = named("Database", change("AWS::RDS::DBInstance", Effect::Remove, &[]));
+        let (exit, text) = refused("web", database, "    metadata_hops: 2\n", &[removed]).unwrap();
+        assert_eq!(exit, Exit::Document);
+        insta::assert_snapshot!(text, @r#"
+        a deployment of prod would take data away: the database there (Database) would be removed: fleet.yaml:5: `database.class` was db.t4g.micro and is nothing
+          hint: write `database.class` as before; docs/fleet/deployments.md shows under "What would change" how to give data up on purpose
+        "#);
+    }
+
+    #[test]
+    fn an_address_that_the_mode_takes_away_is_named() {
+        let removed = named("Address", change("AWS::EC2::EIP", Effect::Remove, &[]));
+        let (exit, text) = refused("web", "    mode: single_instance\n", "    mode: highly_available\n", &[removed]).unwrap();
+        assert!(
+            exit == Exit::Document && text.contains("the address there (Address) would be removed: fleet.yaml:11: `mode` was"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_property_is_named_with_the_setting_that_it_depends_on() {
+        let replaced = named("Queue", change("AWS::SQS::Queue", Effect::Replace, &[("FifoQueue", Replaces::Always)]));
+        let (before, after) = ("    queue: { retention: 1h }\n", "    queue: { retention: 2h }\n");
+        let (exit, text) = refused("worker", before, after, std::slice::from_ref(&replaced)).unwrap();
+        // Retention changes, and has nothing to do with it.
+        assert!(
+            exit == Exit::Failed && text.contains("the queue there (Queue) would be replaced, for its FifoQueue: no setting"),
+            "{text}"
+        );
+        let prod = environment("worker", after);
+        let differing = crate::stack::Differing {
+            setting: Some("queue.fifo".into()),
+            parameter: "Fifo".into(),
+            from: Some("false".into()),
+            to: "true".into(),
+            line: None,
+            near: "fleet.yaml:11".into(),
+        };
+        let text = refusal(&[replaced], &[differing], &prod).unwrap().to_string();
+        assert!(text.contains("fleet.yaml:11: `queue.fifo` was false and is true"), "{text}");
+    }
+
+    #[test]
+    fn what_spares_data_is_not_refused() {
+        let changes = [
+            named("Database", change("AWS::RDS::DBInstance", Effect::Change, &[("DBInstanceClass", Replaces::Never)])),
+            named("Database", change("AWS::RDS::DBInstance", Effect::MayReplace, &[("MultiAZ", Replaces::Perhaps)])),
+            named("Group", change("AWS::AutoScaling::AutoScalingGroup", Effect::Replace, &[])),
+        ];
+        assert_eq!(refused("web", "", "", &changes), None);
+    }
+}
