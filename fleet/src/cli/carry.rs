@@ -146,7 +146,7 @@ async fn begin(
     let beginner = Beginner { by: caller.to_owned(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
     // CloudFormation makes no change set while it is busy.
     if let Some(standing) = standing.filter(|standing| standing.output("Group").is_some() && !standing.is_busy()) {
-        let record = ahead::record(operator, standing, goal.clone(), beginner.clone());
+        let record = ahead::record(operator, ahead::number(standing), goal.clone(), beginner.clone());
         ahead::spares_data(operator, stack, &plan(operator, stack, account, asked.kind, &record), &record, standing).await?;
     }
     images::fits(&operator.aws, &goal.image, &environment.settings.instances.architecture()).await?;

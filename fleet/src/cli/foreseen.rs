@@ -20,7 +20,7 @@ const OF_DIGESTS: usize = 12;
 pub(super) enum Foreseen {
     /// Nothing: this release runs, and all settings are as they are wanted.
     Nothing(Release),
-    First(First),
+    First(Box<First>),
     Next(Box<Next>),
 }
 
