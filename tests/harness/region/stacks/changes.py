@@ -1,11 +1,12 @@
 """Change sets: what an update would do.
 
 <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeChangeSet.html>. Compared are properties,
-with a name in place of each resource's attributes; what refers to a changed resource's attribute changes with it
-("dynamic"). Whether a property's change takes another resource is what its schema says, for resources that hold data.
+with a name in place of each resource and its attributes; what refers to a changed resource's attribute changes with it
+("dynamic"), and what refers to a resource itself does if another one may take its place. Whether a property's change takes another resource is what its schema says, for resources that hold data.
 """
 
 import json
+import re
 import uuid
 
 from harness.aws.proxy import ACCOUNT, REGION
@@ -71,7 +72,8 @@ def compare(stack, template: Template) -> list[dict]:
     """Both sides with names in place of attributes, so that only what somebody changed differs."""
     before = stack.template
     there, wanted = (before.order() if before and stack.resources else []), template.order()
-    stand_in = lambda name, attribute: f"{name}.{attribute}"  # noqa: E731
+    stand_in = lambda name, attribute: f"{name}.{attribute}" if attribute else f"{name}@"  # noqa: E731
+    # What stands for values that are not what they were.
     found, changed = [], set()
     for name in wanted:
         new = evaluated(template, name, stand_in)
@@ -83,11 +85,12 @@ def compare(stack, template: Template) -> list[dict]:
         dynamic = [
             key
             for key, value in new.properties.items()
-            if any(f"{one}." in json.dumps(value, default=str) for one in changed)
+            if any(re.search(rf"\b{re.escape(one)}", json.dumps(value, default=str)) for one in changed)
         ]
         if keys or dynamic:
-            changed.add(name)
-            found.append(change(stack, "Modify", name, new, keys, [key for key in dynamic if key not in keys]))
+            one = change(stack, "Modify", name, new, keys, [key for key in dynamic if key not in keys])
+            changed |= {f"{name}."} | ({f"{name}@"} if one["ResourceChange"]["Replacement"] != "False" else set())
+            found.append(one)
     found += [change(stack, "Remove", name, evaluated(before, name, stand_in)) for name in there if name not in wanted]
     return found
 
