@@ -14,6 +14,8 @@ mod trouble;
 
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+mod script;
 
 use std::time::Duration;
 
