@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::ahead;
 use super::ground;
 use super::operator::{Operator, Reader};
 use super::output::{self, data, talk};
@@ -98,7 +99,7 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
 }
 
 /// Whether the verb is right for what there is.
-fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>, goes_on: bool) -> Result<(), Failure> {
+pub(super) fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>, goes_on: bool) -> Result<(), Failure> {
     let name = operator.name();
     match (kind, standing) {
         (Kind::Create, Some(standing)) if !goes_on && standing.output("Group").is_some() => {
@@ -145,7 +146,16 @@ async fn begin(
     let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let beginner = Beginner { by: caller.to_owned(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
     match asked.kind {
-        Kind::Create | Kind::Deploy => ground::holds(operator, &goal).await?,
+        Kind::Create => ground::holds(operator, &goal).await?,
+        Kind::Deploy => {
+            ground::holds(operator, &goal).await?;
+            // CloudFormation makes no change set while it is busy.
+            if let Some(standing) = standing.filter(|standing| standing.output("Group").is_some() && !standing.is_busy()) {
+                let record = ahead::record(operator, standing, goal.clone(), beginner.clone());
+                ahead::spares_data(operator, stack, &plan(operator, stack, account, asked.kind, &record), &record, standing).await?;
+            }
+        }
+        // It must not need more of AWS than it takes; the policy of the stack spares data, too.
         Kind::Rollback => ground::holds_again(operator, &goal).await?,
     }
     if asked.document.is_none() {
@@ -164,7 +174,7 @@ async fn begin(
 }
 
 /// By which policy what runs is replaced.
-fn policy(asked: &Asked, of_file: fleet::Policy) -> Result<Policy, Failure> {
+pub(super) fn policy(asked: &Asked, of_file: fleet::Policy) -> Result<Policy, Failure> {
     let word = match (asked.policy, of_file) {
         (Some(policy), _) => return Ok(policy),
         (None, fleet::Policy::AllAtOnce) => return Ok(Policy::AllAtOnce),
@@ -181,7 +191,7 @@ fn policy(asked: &Asked, of_file: fleet::Policy) -> Result<Policy, Failure> {
 }
 
 /// What runs now, or is to run in an environment that is new.
-async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
+pub(super) async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
     let environment = operator.environment();
     let instances = &environment.settings.instances;
     let (min, max) = (instances.min(environment.tier, environment.mode), instances.max(environment.mode));
@@ -199,13 +209,13 @@ async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
 
 /// Whether a stack has all that is wanted, but for how it would be deployed. What the environment says nothing about has the
 /// default of the template.
-fn has_all(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> bool {
+pub(super) fn has_all(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> bool {
     let counts = |name: &str| name != "Deployment" && !OF_POLICY.contains(&name) && !OF_CREATION.contains(&name);
     let all = defaults.iter().filter(|(name, _)| !wanted.contains_key(*name)).chain(wanted);
     all.filter(|(name, _)| counts(name)).all(|(name, value)| standing.parameter(name) == Some(value))
 }
 
-fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind: Kind, record: &Record) -> Plan<'a> {
+pub(super) fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind: Kind, record: &Record) -> Plan<'a> {
     let environment = operator.environment();
     let settings = &environment.settings;
     let alarm = |name: &str| format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", account.region, account.id);
