@@ -50,14 +50,15 @@ def boots(region: Region, since: float) -> list[tuple[float, float]]:
 
 
 def least(found: list[tuple[float, float]]) -> float:
-    """The slowest of each batch, one batch after the other. Those belong to one that were launched before one of it served."""
-    total, begun, ended = 0.0, None, 0.0
+    """The slowest of each batch, one batch after the other. Who was launched before all of a batch served belongs to it."""
+    batches: list[tuple[float, float]] = []
     for launched, serves in found:
-        if begun is None or launched >= ended:
-            total += ended - (begun or ended)
-            begun = launched
-        ended = max(ended, serves)
-    return total + ended - (begun or ended)
+        if batches and launched < batches[-1][1]:
+            begun, served = batches.pop()
+            batches.append((begun, max(served, serves)))
+        else:
+            batches.append((launched, serves))
+    return sum(served - begun for begun, served in batches)
 
 
 def measured(operator: Operator, policy: str, release: str, directory: Path) -> dict:
