@@ -7,6 +7,7 @@ CloudFormation goes on alone; what it needs a second order for is made up for by
 import contextlib
 import os
 import signal
+import time
 
 import pytest
 from harness import fleet as fleets
@@ -75,6 +76,8 @@ class Killed(Operator):
 
     def rest(self) -> None:
         """Waits until CloudFormation and the group do nothing any more, with nobody looking after them."""
+        # A call that was on its way when its caller was killed arrives.
+        time.sleep(0.5)
         self.region.settled("shop-prod")
         self.region.in_service(2)
 

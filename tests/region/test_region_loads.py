@@ -64,7 +64,7 @@ def deployed(operator: Operator, directory, policy: str, longest: float) -> None
 def refused(operator: Operator, directory, policy: str, longest: float, release: str, said: list[str]) -> None:
     """A bad release under load: no request is lost, everything is as before, and the cause is told."""
     region, before = operator.region, runs(operator.region)
-    number = len(operator.states())
+    number, in_force = len(operator.states()), operator.in_force()["number"]
     with load(region, "prod", directory, longest) as told:
         result = operator("deploy", "prod", "--release", release, "--yes")
         time.sleep(longest)
@@ -72,7 +72,7 @@ def refused(operator: Operator, directory, policy: str, longest: float, release:
     assert result.code == FAILED, (result, region.told())
     cause = next(line for line in result.stderr.splitlines() if f"deployment {number + 1} of prod is failed" in line)
     assert ": i-" in cause and [word for word in said if word not in cause] == [], result
-    assert f"prod runs {before[0]} (deployment {number})" in result.stderr, result
+    assert f"prod runs {before[0]} (deployment {in_force})" in result.stderr, result
     region.in_service(len(before))
     assert runs(region) == before and operator.states()[-1] == "failed"
     assert release not in told["generations"]
@@ -142,6 +142,6 @@ def test_releases_that_ingot_boots(tmp_path, ingot, policy):
         result = operator("create", "prod", "--release", "v1")
         assert result.code == DONE, (result, region.told())
         deployed(operator, tmp_path, policy, LONG)
-        refused(operator, tmp_path, policy, LONG, "damaged", ["bundles.app", "SHA-256"])
+        refused(operator, tmp_path, policy, LONG, "damaged", ["bundles.app"])
         refused(operator, tmp_path, policy, LONG, "broken", ["applications.shop", "no database here"])
         refused(operator, tmp_path, policy, LONG, "unready", ["applications.shop"])

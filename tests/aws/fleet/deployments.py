@@ -148,7 +148,8 @@ class Trial:
         problems = [f"exit code {done.returncode}"] if done.returncode != (0 if is_good else 1) else []
         problems += [f"{in_force} is in force"] if in_force != self.runs else []
         problems += [f"requests are answered by {sorted(answered)}"] if answered != {self.runs} else []
-        problems += [f"{len(status['instances'])} instances"] if len(status["instances"]) != self.arguments.instances else []
+        in_service = len([one for one in status["instances"] if one["state"] == "InService"])
+        problems += [f"{in_service} instances in service"] if in_service != self.arguments.instances else []
         problems += ["the message does not name the step"] if not is_good and "applications.shop" not in done.stderr else []
         problems += [f"{told['lost']} of {told['sent']} requests lost"] if told["lost"] and policy not in LOSES else []
         one = {

@@ -50,6 +50,9 @@ def merged(below: dict, above: dict) -> dict:
 class Operator(fleets.Fleet):
     """`ingot-fleet` beside a fleet.yaml, with the account's stack; each environment is given what differs from USUAL."""
 
+    # A deployment of containers, one after the other.
+    patience = 900
+
     def __init__(self, directory, region, document: str = PLAIN, **environments: dict):
         super().__init__(directory, region)
         self.region = region
@@ -77,6 +80,10 @@ class Operator(fleets.Fleet):
         prefix = f"shop/environments/{environment}/deployments/"
         found = [json.loads(self.read(key)) for key in self.keys() if key.startswith(prefix)]
         return sorted(found, key=lambda record: record["number"])
+
+    def in_force(self, environment: str = "prod") -> dict:
+        """The newest good record."""
+        return [record for record in self.records(environment) if record["state"] == "good"][-1]
 
     def states(self, environment: str = "prod") -> list[str]:
         return [record["state"] for record in self.records(environment)]
@@ -125,8 +132,8 @@ class Witness(Scripted):
 
     def leave_evidence(self, reason: str) -> None:
         now = datetime.now(timezone.utc)
-        environment = self.spec.tags["ingot:environment"]
-        key = f"shop/{environment}/{now:%Y/%m/%d/%H%M%S}Z-{self.id}-{'0' * 32}-serve.json.zst"
+        application, environment = (self.spec.tags[f"ingot:{what}"] for what in ("application", "environment"))
+        key = f"{application}/{environment}/{now:%Y/%m/%d/%H%M%S}Z-{self.id}-{'0' * 32}-serve.json.zst"
         content = {"version": 1, "moment": "failure", "written_at": f"{now:%Y-%m-%dT%H:%M:%SZ}", "reason": reason, "report": {}, "journal": {}}
         body = archives.packed(json.dumps(content).encode(), "tar.zst")
         self.region.client("s3").put_object(Bucket=fleet.EVIDENCE, Key=key, Body=body)
