@@ -151,7 +151,7 @@ async fn begin(
             ground::holds(operator, &goal).await?;
             // CloudFormation makes no change set while it is busy.
             if let Some(standing) = standing.filter(|standing| standing.output("Group").is_some() && !standing.is_busy()) {
-                let record = ahead::record(operator, standing, goal.clone(), beginner.clone());
+                let record = ahead::record(operator, ahead::number(standing), goal.clone(), beginner.clone());
                 ahead::spares_data(operator, stack, &plan(operator, stack, account, asked.kind, &record), &record, standing).await?;
             }
         }

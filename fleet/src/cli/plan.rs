@@ -54,10 +54,10 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let account = operator.account(&operator.aws.caller().await?).await?;
     let standing = operator.standing().await?;
     let in_force = operator.records().counting().await?.get(Role::InForce).cloned();
-    can_be_planned(&operator, standing.as_ref()).await?;
+    let number = can_be_planned(&operator, standing.as_ref()).await?;
     let goal = goal(&operator, args, &stack, standing.as_ref(), in_force.as_ref()).await?;
     let (foreseen, refusal) = match &standing {
-        Some(standing) => next(&operator, &stack, &account, goal, standing, in_force.as_ref()).await?,
+        Some(standing) => next(&operator, (&stack, &account), (number, goal), standing, in_force.as_ref()).await?,
         None => (Foreseen::First(Box::new(first(&stack, &account, &operator, goal))), None),
     };
     if as_json {
@@ -68,10 +68,10 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     refusal.map_or(Ok(()), Err)
 }
 
-/// Whether a deployment could begin now.
-async fn can_be_planned(operator: &Operator, standing: Option<&Standing>) -> Result<(), Failure> {
-    let name = operator.name();
-    if let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) {
+/// The number that a deployment would have, if one could begin now.
+async fn can_be_planned(operator: &Operator, standing: Option<&Standing>) -> Result<u64, Failure> {
+    let (name, newest) = (operator.name(), operator.newest().await?);
+    if let Some(kept) = newest.as_ref().filter(|kept| kept.record.state == State::UnderWay) {
         return Err(Failure::new(Exit::UnderWay, kept.record.told())
             .hint(format!("run it again when it has ended; `ingot-fleet deploy {name}` follows it to its end")));
     }
@@ -80,7 +80,8 @@ async fn can_be_planned(operator: &Operator, standing: Option<&Standing>) -> Res
         return Err(Failure::new(Exit::UnderWay, format!("the stack {} is in {status}, by somebody else", operator.stack()))
             .hint(format!("run it again when that has ended; `ingot-fleet events {name}` shows what happens")));
     }
-    carry::fits(if standing.is_none() { Kind::Create } else { Kind::Deploy }, operator, standing, false)
+    carry::fits(if standing.is_none() { Kind::Create } else { Kind::Deploy }, operator, standing, false)?;
+    Ok(newest.map_or(0, |kept| kept.record.number) + 1)
 }
 
 /// What would run.
@@ -125,9 +126,8 @@ fn first(stack: &Stack, account: &Account, operator: &Operator, goal: Goal) -> F
 /// The deployment that would be the next one, and why it is refused.
 async fn next(
     operator: &Operator,
-    stack: &Stack,
-    account: &Account,
-    goal: Goal,
+    (stack, account): (&Stack, &Account),
+    (number, goal): (u64, Goal),
     standing: &Standing,
     in_force: Option<&Record>,
 ) -> Result<(Foreseen, Option<Failure>), Failure> {
@@ -136,7 +136,7 @@ async fn next(
         return Ok((Foreseen::Nothing(goal.release), None));
     }
     let (policy, capacity) = (goal.policy, goal.capacity);
-    let record = ahead::record(operator, standing, goal, Beginner { by: String::new(), at: Timestamp::now(), attempt: "plan".into() });
+    let record = ahead::record(operator, number, goal, Beginner { by: String::new(), at: Timestamp::now(), attempt: "plan".into() });
     let plan = carry::plan(operator, stack, account, Kind::Deploy, &record);
     let Ahead { changes, differing, refusal } = ahead::look(operator, stack, &plan, &record, standing).await?;
     if changes.is_empty() {
@@ -172,7 +172,12 @@ fn differences(standing: &Standing, wanted: &Parameters) -> Vec<Difference> {
         let (from, to) = (standing.parameter(parameter)?, wanted.get(parameter)?);
         (from != to).then(|| Difference { what, from: from.to_owned(), to: to.clone() })
     };
-    named.into_iter().filter_map(one).collect()
+    let mut found: Vec<Difference> = named.into_iter().filter_map(one).collect();
+    // Another release has another archive.
+    if found.iter().any(|one| one.what == "release") {
+        found.retain(|one| one.what != "archive");
+    }
+    found
 }
 
 fn before(record: &Record) -> Option<Before> {
