@@ -1,5 +1,6 @@
 //! AWS, as the AWS CLI knows it: region and credentials from the environment, profiles, SSO, roles and programs.
 
+pub(crate) mod alarms;
 pub(crate) mod ec2;
 pub(crate) mod evidence;
 pub(crate) mod groups;

@@ -1,12 +1,12 @@
 //! One deployment as the verbs have it: what is asked, against what there is; its record, its end, and what is said of it.
 
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tokio::time::Instant;
 
+use super::alarms;
+use super::consent::Consent;
 use super::operator::{Operator, Reader};
 use super::output::{self, data, talk};
 use super::watch::Watcher;
@@ -14,7 +14,7 @@ use crate::aws::images;
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
 use crate::aws::stacks::{CloudFormation, Guard, Watch};
-use crate::conduct::{Conductor, Ended, Plan};
+use crate::conduct::{Conductor, Ended, Plan, Until};
 use crate::deployment::course::{OF_POLICY, Parameters, Phase, Standing, Stuck, Wanted};
 use crate::deployment::history::Role;
 use crate::deployment::record::{Beginner, Capacity, Document, Goal, Policy, Record, Release, State};
@@ -42,17 +42,15 @@ pub(super) struct Asked {
     pub(super) document: Option<Document>,
     /// `None`: that of fleet.yaml.
     pub(super) policy: Option<Policy>,
+    /// `None`: nothing is replaced, so nobody is asked.
+    pub(super) consent: Option<Consent>,
+    /// Alarms that do not count.
+    pub(super) despite: Vec<String>,
 }
 
-pub(super) async fn carry_out(
-    operator: &Operator,
-    file: &Path,
-    asked: Asked,
-    timeout: Option<Duration>,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let until = timeout.map(|timeout| Instant::now() + timeout);
+pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: Asked, until: Until, as_json: bool) -> Result<(), Failure> {
     let stack = operator.planned(file).await?;
+    let alarms = alarms::counting(operator.environment(), &asked.despite)?;
     let caller = operator.aws.caller().await?;
     let account = operator.account(&caller).await?;
     let (standing, newest) = tokio::try_join!(operator.standing(), operator.newest())?;
@@ -63,7 +61,7 @@ pub(super) async fn carry_out(
             talk(&format!("{}: following it", kept.record.told()));
             kept
         }
-        None => match begin(operator, &stack, &account, &asked, &caller, standing.as_ref()).await? {
+        None => match begin(operator, &stack, &account, &asked, &alarms, &caller, standing.as_ref()).await? {
             Some(kept) => kept,
             None => {
                 nothing_to_change(operator, &asked, as_json);
@@ -74,9 +72,11 @@ pub(super) async fn carry_out(
     let goal = &kept.record.goal;
     let document = asked.document.as_ref().map_or_else(|| stack.document.sha256.to_string(), |document| document.sha256.to_string());
     let is_another = goal.release != asked.release || goal.image != asked.image || goal.document.sha256.to_string() != document;
-    let plan = plan(operator, &stack, &account, asked.kind, &kept.record);
-    let ended = follow(operator, &account, &plan, kept, until).await?;
-    told(operator, ended, is_another.then_some(&asked.release), as_json).await
+    let (begun, plan) = (kept.record.clone(), plan(operator, &stack, &account, asked.kind, &alarms, &kept.record));
+    match follow(operator, &account, &plan, kept, until).await? {
+        Ended::With(record) => told(operator, *record, is_another.then_some(&asked.release), as_json).await,
+        Ended::StillRunning { goes_on } => Err(still_running(&begun, goes_on, as_json)),
+    }
 }
 
 /// Follows a deployment that somebody ended, until everything is as before.
@@ -125,6 +125,7 @@ async fn begin(
     stack: &Stack,
     account: &Account,
     asked: &Asked,
+    alarms: &[&str],
     caller: &str,
     standing: Option<&Standing>,
 ) -> Result<Option<Kept>, Failure> {
@@ -138,12 +139,21 @@ async fn begin(
     let capacity = capacity(operator).await?;
     let goal = Goal { release: asked.release.clone(), image: asked.image.clone(), document, policy, capacity };
     let wanted = filled(&stack.parameters, environment, &goal, 0, account);
-    if standing.is_some_and(|standing| has_all(standing, &wanted, &stack.defaults)) {
+    let changed = standing.map(|standing| changed(standing, &wanted, &stack.defaults));
+    if changed.as_ref().is_some_and(Vec::is_empty) {
         return Ok(None);
     }
     let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let beginner = Beginner { by: caller.to_owned(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
     images::fits(&operator.aws, &goal.image, &environment.settings.instances.architecture()).await?;
+    // At creation there may be none yet: the stack makes some itself.
+    if asked.kind == Kind::Deploy {
+        alarms::look(operator, alarms).await?;
+    }
+    if let Some(consent) = asked.consent {
+        let runs = standing.and_then(|standing| standing.parameter("Release"));
+        consent.ask(&question(operator.name(), asked.kind, &goal, runs, &changed.unwrap_or_default()))?;
+    }
     match records.begin(goal, beginner).await? {
         Begun::Mine(kept) => {
             talk(&format!("deployment {} of {}: {}", kept.record.number, operator.name(), kept.record.goal.release.name));
@@ -190,22 +200,41 @@ async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
     Ok(Capacity { min, desired: runs.max(min), max })
 }
 
-/// Whether a stack has all that is wanted, but for how it would be deployed. What the environment says nothing about has the
-/// default of the template.
-fn has_all(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> bool {
+/// What a stack has otherwise than it is wanted, but for how it would be deployed. What the environment says nothing about has
+/// the default of the template.
+fn changed(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> Vec<String> {
     let counts = |name: &str| name != "Deployment" && !OF_POLICY.contains(&name) && !OF_CREATION.contains(&name);
     let all = defaults.iter().filter(|(name, _)| !wanted.contains_key(*name)).chain(wanted);
-    all.filter(|(name, _)| counts(name)).all(|(name, value)| standing.parameter(name) == Some(value))
+    let differs = |(name, value): &(&String, &String)| counts(name) && standing.parameter(name) != Some(value);
+    all.filter(differs).map(|(name, _)| name.clone()).collect()
 }
 
-fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind: Kind, record: &Record) -> Plan<'a> {
+/// What a deployment would replace. `runs` is the release that the stack has, `changed` names the parameters that change.
+fn question(name: &str, kind: Kind, goal: &Goal, runs: Option<&str>, changed: &[String]) -> String {
+    let release = goal.release.name.to_string();
+    let what = match runs {
+        Some(runs) if runs == release => {
+            let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
+            format!("deploy {release} to {name} again, with other values of {}", changed.join(", "))
+        }
+        Some(runs) if kind == Kind::Rollback => format!("take {name} back from {runs} to {release}"),
+        Some(runs) => format!("replace {runs} by {release} in {name}"),
+        None => format!("deploy {release} to {name}"),
+    };
+    let (count, policy) = (goal.capacity.desired, goal.policy.word());
+    let instances = if count == 1 { "instance" } else { "instances" };
+    format!("{what}: {count} {instances}, by the policy {policy}")
+}
+
+fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind: Kind, alarms: &[&str], record: &Record) -> Plan<'a> {
     let environment = operator.environment();
     let settings = &environment.settings;
-    let alarm = |name: &str| format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", account.region, account.id);
+    let Account { partition, region, id, .. } = account;
+    let alarm = |name: &&str| format!("arn:{partition}:cloudwatch:{region}:{id}:alarm:{name}");
     let watch = match kind {
         Kind::Rollback => Watch::default(),
         Kind::Create | Kind::Deploy => Watch {
-            alarms: settings.deployment.alarms.iter().map(|name| alarm(name.as_str())).collect(),
+            alarms: alarms.iter().map(alarm).collect(),
             minutes: settings.deployment.bake.map_or(0, |bake| i32::try_from(bake.0 / 60).unwrap_or(i32::MAX)),
         },
     };
@@ -221,7 +250,7 @@ fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind
     }
 }
 
-async fn follow(operator: &Operator, account: &Account, plan: &Plan<'_>, kept: Kept, until: Option<Instant>) -> Result<Ended, Failure> {
+async fn follow(operator: &Operator, account: &Account, plan: &Plan<'_>, kept: Kept, until: Until) -> Result<Ended, Failure> {
     let (witness, watcher) = (witness(operator, account), watcher(operator));
     conductor(operator, &witness, &watcher).follow(kept, plan, until).await
 }
@@ -254,16 +283,24 @@ fn nothing_to_change(operator: &Operator, asked: &Asked, as_json: bool) {
     }
 }
 
+/// What to say of a deployment that is followed no longer.
+fn still_running(record: &Record, goes_on: bool, as_json: bool) -> Failure {
+    let Record { number, environment, .. } = record;
+    if as_json {
+        output::json(record);
+    }
+    if goes_on {
+        Failure::new(Exit::UnderWay, format!("deployment {number} of {environment} goes on: CloudFormation ends it, or goes back"))
+            .hint(format!("run the same command again to follow it, or look with `ingot-fleet status {environment}`"))
+    } else {
+        Failure::new(Exit::UnderWay, format!("deployment {number} of {environment} is under way, and nothing replaces its instances yet"))
+            .hint(format!("run the same command again, which carries it on, or end it with `ingot-fleet abort {environment}`"))
+    }
+}
+
 /// Says how it ended. `instead_of` is what was asked for, where another deployment was followed.
-async fn told(operator: &Operator, ended: Ended, instead_of: Option<&Release>, as_json: bool) -> Result<(), Failure> {
+async fn told(operator: &Operator, record: Record, instead_of: Option<&Release>, as_json: bool) -> Result<(), Failure> {
     let name = operator.name();
-    let record = match ended {
-        Ended::With(record) => *record,
-        Ended::StillRunning => {
-            return Err(Failure::new(Exit::UnderWay, "the time is over, and the deployment goes on")
-                .hint(format!("run it again to follow it, or look with `ingot-fleet status {name}`")));
-        }
-    };
     if as_json {
         output::json(&record);
     } else {
@@ -299,16 +336,31 @@ async fn what_runs(operator: &Operator) -> Result<String, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::record::tests::goal;
 
     #[test]
     fn what_goes_back_to_its_default_is_a_change() {
         let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let wanted: Parameters = pairs(&[("Release", "v1"), ("Deployment", "0"), ("Policy", "rolling")]);
         let defaults: Parameters = pairs(&[("CpuPercent", "60"), ("Release", "x"), ("Fifo", "false")]);
-        let has = |given: &[(&str, &str)]| has_all(&Standing { parameters: pairs(given), ..Standing::default() }, &wanted, &defaults);
-        assert!(has(&[("Release", "v1"), ("Deployment", "7"), ("Policy", "immutable"), ("CpuPercent", "60"), ("Fifo", "true")]));
-        assert!(!has(&[("Release", "v1"), ("CpuPercent", "80")]), "the setting is gone from fleet.yaml");
-        assert!(!has(&[("Release", "v2"), ("CpuPercent", "60")]));
-        assert!(!has(&[("Release", "v1")]), "the template has a parameter more");
+        let of = |given: &[(&str, &str)]| changed(&Standing { parameters: pairs(given), ..Standing::default() }, &wanted, &defaults);
+        let none: [&str; 0] = [];
+        assert_eq!(of(&[("Release", "v1"), ("Deployment", "7"), ("Policy", "immutable"), ("CpuPercent", "60"), ("Fifo", "true")]), none);
+        assert_eq!(of(&[("Release", "v1"), ("CpuPercent", "80")]), ["CpuPercent"], "the setting is gone from fleet.yaml");
+        assert_eq!(of(&[("Release", "v2"), ("CpuPercent", "60")]), ["Release"]);
+        assert_eq!(of(&[("Release", "v1")]), ["CpuPercent"], "the template has a parameter more");
+    }
+
+    #[test]
+    fn the_question_names_what_is_replaced() {
+        let asked = |kind, runs, changed: &[&str]| {
+            let changed: Vec<String> = changed.iter().map(|name| (*name).to_owned()).collect();
+            question("prod", kind, &goal("v2"), runs, &changed)
+        };
+        let end = ": 4 instances, by the policy rolling_with_batch";
+        assert_eq!(asked(Kind::Deploy, Some("v1"), &["Release"]), format!("replace v1 by v2 in prod{end}"));
+        assert_eq!(asked(Kind::Rollback, Some("v3"), &["Release"]), format!("take prod back from v3 to v2{end}"));
+        let again = "deploy v2 to prod again, with other values of Document, Image";
+        assert_eq!(asked(Kind::Deploy, Some("v2"), &["Document", "Image"]), format!("{again}{end}"));
     }
 }

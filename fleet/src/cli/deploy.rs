@@ -1,10 +1,11 @@
 //! `ingot-fleet create`, `deploy` and `rollback`: an environment with a release, and another one in it.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::carry::{Asked, Kind, carry_out};
+use super::consent::Consent;
 use super::operator::Operator;
+use super::patience::Patience;
 use crate::aws::releases;
 use crate::deployment::history::Role;
 use crate::deployment::record::{Policy, Release};
@@ -25,7 +26,7 @@ pub(crate) struct Create {
 
 /// Replace what an environment runs by a release, an image, or the settings of fleet.yaml
 ///
-/// Ends when every instance in service runs it, or when everything is as before: CloudFormation goes back at the first
+/// Asks first, and begins nothing while an alarm of `deployment.alarms` is raised. Ends when every instance in service runs it, or when everything is as before: CloudFormation goes back at the first
 /// failure, also if ingot-fleet is gone. Where a deployment is under way, it is named and followed to its end instead.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Deploy {
@@ -34,6 +35,11 @@ pub(crate) struct Deploy {
     /// Policy of this deployment, in place of that of fleet.yaml
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Option<Policy>,
+    /// Alarm of `deployment.alarms` that does not count: it may be in ALARM, and CloudFormation does not watch it. May be given several times
+    #[arg(long, value_name = "ALARM")]
+    despite: Vec<String>,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,22 +57,9 @@ struct What {
     patience: Patience,
 }
 
-#[derive(Debug, clap::Args)]
-struct Patience {
-    /// How long to wait, such as 30m. Then the exit code is 4, and what was begun goes on
-    #[arg(long, value_name = "TIME", value_parser = length)]
-    timeout: Option<Length>,
-}
-
-impl Patience {
-    fn time(&self) -> Option<Duration> {
-        self.timeout.map(|length| Duration::from_secs(length.0))
-    }
-}
-
 /// Go back to the release, the image and the document of the last good deployment before the one in force
 ///
-/// That is a deployment of its own. It waits for no alarms.
+/// That is a deployment of its own, and asks first. It waits for no alarms.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
     /// Environment
@@ -75,6 +68,8 @@ pub(crate) struct Rollback {
     /// Policy of this deployment, in place of that of fleet.yaml
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Option<Policy>,
+    #[command(flatten)]
+    consent: Consent,
     #[command(flatten)]
     patience: Patience,
 }
@@ -92,14 +87,15 @@ pub(super) fn length(text: &str) -> Result<Length, String> {
 
 pub(crate) async fn create(args: &Create, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::of(file, &args.what.environment).await?;
-    let asked = asked(&args.what, &operator, Kind::Create, None).await?;
-    carry_out(&operator, file, asked, args.what.patience.time(), as_json).await
+    let asked = asked(&args.what, &operator, Kind::Create).await?;
+    carry_out(&operator, file, asked, args.what.patience.until(), as_json).await
 }
 
 pub(crate) async fn deploy(args: &Deploy, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::of(file, &args.what.environment).await?;
-    let asked = asked(&args.what, &operator, Kind::Deploy, args.policy).await?;
-    carry_out(&operator, file, asked, args.what.patience.time(), as_json).await
+    let asked = asked(&args.what, &operator, Kind::Deploy).await?;
+    let asked = Asked { policy: args.policy, consent: Some(args.consent), despite: args.despite.clone(), ..asked };
+    carry_out(&operator, file, asked, args.what.patience.until(), as_json).await
 }
 
 pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Result<(), Failure> {
@@ -110,14 +106,22 @@ pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Res
         return Err(Failure::new(Exit::Usage, message).hint("deploy another release: `ingot-fleet releases` lists them"));
     };
     let goal = record.goal.clone();
-    let asked =
-        Asked { kind: Kind::Rollback, release: goal.release, image: goal.image, document: Some(goal.document), policy: args.policy };
-    carry_out(&operator, file, asked, args.patience.time(), as_json).await
+    let asked = Asked {
+        kind: Kind::Rollback,
+        release: goal.release,
+        image: goal.image,
+        document: Some(goal.document),
+        policy: args.policy,
+        consent: Some(args.consent),
+        despite: Vec::new(),
+    };
+    carry_out(&operator, file, asked, args.patience.until(), as_json).await
 }
 
-async fn asked(what: &What, operator: &Operator, kind: Kind, policy: Option<Policy>) -> Result<Asked, Failure> {
+/// What is asked for, with nothing but a release and an image.
+async fn asked(what: &What, operator: &Operator, kind: Kind) -> Result<Asked, Failure> {
     let manifest = releases::find(&operator.bucket, &operator.place, &what.release).await?;
     let release = Release { name: manifest.name, sha256: manifest.sha256 };
     let image = operator.image(what.image.as_deref()).await?;
-    Ok(Asked { kind, release, image, document: None, policy })
+    Ok(Asked { kind, release, image, document: None, policy: None, consent: None, despite: Vec::new() })
 }

@@ -1,9 +1,11 @@
 //! The command line. Results go to stdout, messages to stderr.
 
 mod abort;
+mod alarms;
 mod carry;
 mod check;
 mod config;
+mod consent;
 mod deploy;
 mod events;
 mod generate;
@@ -11,6 +13,7 @@ mod input;
 mod list;
 mod operator;
 mod output;
+mod patience;
 mod progress;
 mod prune;
 mod release;

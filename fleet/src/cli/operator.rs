@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ingot::desk::DocumentError;
+use ingot::desk::{DocumentError, Sources};
 
 use super::input;
 use super::output::talk;
@@ -50,6 +50,11 @@ impl Operator {
 
     pub(super) fn environment(&self) -> &Environment {
         input::environment(&self.read.fleet, &self.name).expect("it was found when fleet.yaml was read")
+    }
+
+    /// fleet.yaml, for mistakes that show a line of it.
+    pub(super) fn sources(&self) -> Sources {
+        self.read.sources.clone()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -115,6 +120,7 @@ impl Operator {
         };
         let output = |name: &str| outputs.get(name).cloned().ok_or_else(|| missing(&format!("the stack {ACCOUNT} has no output {name}")));
         Ok(Account {
+            partition: caller.split(':').nth(1).unwrap_or("aws").to_owned(),
             id: caller.split(':').nth(4).unwrap_or_default().to_owned(),
             region: self.aws.region.clone(),
             service_role: output("ServiceRole")?,

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::consent::Consent;
 use super::operator::Operator;
 use super::output::talk;
 use crate::exit::Exit;
@@ -9,7 +10,7 @@ use crate::failure::Failure;
 
 /// Set how many instances an environment has, between `min` and `max` of fleet.yaml
 ///
-/// Scaling and schedules go on from there. Asks AWS for autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity.
+/// Asks first if instances are to end. Scaling and schedules go on from there. Asks AWS for autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment
@@ -18,6 +19,8 @@ pub(crate) struct Args {
     /// Number of instances
     #[arg(value_name = "N")]
     instances: u32,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
@@ -43,6 +46,10 @@ pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
     if capacity.desired == wanted {
         talk(&format!("{name} has {wanted} already: nothing to change"));
         return Ok(());
+    }
+    if wanted < capacity.desired {
+        let ending = capacity.desired - wanted;
+        args.consent.ask(&format!("scale {name} from {} instances to {wanted}: {ending} of them would end", capacity.desired))?;
     }
     operator.groups.scale(&group.name, wanted).await?;
     talk(&format!("{name}: {} instances in place of {}; `ingot-fleet status {name}` shows them", wanted, capacity.desired));

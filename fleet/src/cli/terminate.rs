@@ -1,12 +1,12 @@
 //! `ingot-fleet terminate`: an environment goes, and its data stays where it was to.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::consent::Consent;
 use super::operator::Operator;
 use super::output::talk;
 use crate::aws::stacks::Stacks as _;
@@ -34,9 +34,8 @@ pub(crate) struct Args {
     /// Environment
     #[arg(value_name = "ENV")]
     environment: String,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
@@ -52,7 +51,7 @@ pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
         )));
     }
     let (kept, gone) = operator.stacks.resources(&stack).await?;
-    confirm(&stack, &kept, gone, args.yes)?;
+    args.consent.ask(&question(&stack, &kept, gone))?;
     let role = match operator.account(&operator.aws.caller().await?).await {
         Ok(account) => Some(account.service_role),
         Err(failure) if failure.exit == Exit::Unreachable => return Err(failure),
@@ -112,20 +111,8 @@ async fn end_record(operator: &Operator) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Names what goes and what stays, and asks.
-fn confirm(stack: &str, kept: &[String], gone: usize, yes: bool) -> Result<(), Failure> {
+/// Names what goes and what stays.
+fn question(stack: &str, kept: &[String], gone: usize) -> String {
     let stays = if kept.is_empty() { "nothing of it stays".to_owned() } else { format!("of it stay: {}", kept.join(", ")) };
-    let question = format!("delete {stack}, {gone} resources; {stays}");
-    if yes {
-        talk(&question);
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::new(Exit::Usage, format!("would {question}")).hint("say --yes where nobody can be asked"));
-    }
-    match dialoguer::Confirm::new().with_prompt(question).default(false).interact() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::new(Exit::Failed, "nothing was deleted")),
-        Err(error) => Err(Failure::new(Exit::Failed, "nothing was deleted").because(&error)),
-    }
+    format!("delete {stack}, {gone} resources; {stays}")
 }

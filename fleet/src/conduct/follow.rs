@@ -30,8 +30,20 @@ const SKEW: SignedDuration = SignedDuration::from_mins(15);
 pub(crate) enum Ended {
     /// It is good, failed or undone, as its record says.
     With(Box<Record>),
-    /// It goes on: there was no more time.
-    StillRunning,
+    /// It is followed no longer.
+    StillRunning {
+        /// Whether it goes on with nobody watching: the update that sets the release, or the creation, has begun.
+        goes_on: bool,
+    },
+}
+
+/// How long a deployment is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    Ended,
+    /// CloudFormation does the rest by itself.
+    Begun,
+    At(Instant),
 }
 
 /// Who looks for the evidence of the instances that a deployment launched.
@@ -70,6 +82,13 @@ struct Seen {
     silent_since: Option<Instant>,
 }
 
+impl Seen {
+    /// Whether CloudFormation takes a deployment to its end, and back if need be.
+    fn goes_on(&self, record: &Record) -> bool {
+        [Operation::Create, Operation::SetRelease].iter().any(|operation| self.begun.contains(&operation.token(record)))
+    }
+}
+
 impl Way<'_> {
     fn stack(&self) -> &str {
         match self {
@@ -87,17 +106,17 @@ impl Way<'_> {
 }
 
 impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
-    /// Carries a deployment on until it has ended, or until then.
-    pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
+    /// Carries a deployment on.
+    pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Until) -> Result<Ended, Failure> {
         self.watch(&kept, Way::On(plan), until).await
     }
 
     /// Ends a deployment. It is good all the same where it was too late.
     pub(crate) async fn undo(&self, kept: Kept, stack: &str) -> Result<Ended, Failure> {
-        self.watch(&kept, Way::Back { stack }, None).await
+        self.watch(&kept, Way::Back { stack }, Until::Ended).await
     }
 
-    async fn watch(&self, kept: &Kept, way: Way<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
+    async fn watch(&self, kept: &Kept, way: Way<'_>, until: Until) -> Result<Ended, Failure> {
         let began = kept.record.began;
         let since = began.checked_sub(SKEW).unwrap_or(began);
         let mut seen = Seen { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None };
@@ -116,11 +135,17 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 Err(failure) => return Err(failure),
             }
             self.tell.look().await;
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Ok(Ended::StillRunning);
-            }
-            sleep(left.map_or(PAUSE, |left| left.min(PAUSE))).await;
+            let goes_on = seen.goes_on(&kept.record);
+            let pause = match until {
+                Until::Ended => PAUSE,
+                Until::Begun if goes_on => return Ok(Ended::StillRunning { goes_on }),
+                Until::Begun => PAUSE,
+                Until::At(end) => match end.saturating_duration_since(Instant::now()) {
+                    Duration::ZERO => return Ok(Ended::StillRunning { goes_on }),
+                    left => left.min(PAUSE),
+                },
+            };
+            sleep(pause).await;
         }
     }
 

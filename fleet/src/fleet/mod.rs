@@ -67,6 +67,11 @@ impl Environment {
         site::key_place(&self.node, path).unwrap_or(&self.key.place)
     }
 
+    /// Where the value of a setting stands, such as `deployment.alarms.0`, or what it would be part of.
+    pub(crate) fn value_place(&self, path: &str) -> &Place {
+        site::place(&self.node, path).unwrap_or(&self.key.place)
+    }
+
     pub(crate) fn site(&self) -> Site<'_> {
         Site {
             tier: self.tier,

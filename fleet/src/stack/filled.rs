@@ -8,6 +8,8 @@ use crate::stack::parameters::{Given, Parameter, word};
 /// Where environments are: the outputs of the stack `ingot-account`, and the account itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
+    /// `aws`, or that of China or of GovCloud.
+    pub(crate) partition: String,
     pub(crate) id: String,
     pub(crate) region: String,
     pub(crate) service_role: String,
@@ -26,9 +28,10 @@ pub(crate) fn filled(parameters: &[Parameter], environment: &Environment, goal: 
             let value = match &parameter.given {
                 Given::Known(value) => value.clone(),
                 // Names that are ARNs once it is known where.
-                Given::Later { what, .. } => {
-                    what.replace(":REGION:", &format!(":{}:", account.region)).replace(":ACCOUNT:", &format!(":{}:", account.id))
-                }
+                Given::Later { what, .. } => what
+                    .replace("arn:aws:", &format!("arn:{}:", account.partition))
+                    .replace(":REGION:", &format!(":{}:", account.region))
+                    .replace(":ACCOUNT:", &format!(":{}:", account.id)),
             };
             (parameter.name.to_owned(), value)
         })
