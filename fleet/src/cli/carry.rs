@@ -1,27 +1,25 @@
-//! One deployment as the verbs have it: what is asked, against what there is; its record, its end, and what is said of it.
+//! One deployment as the verbs have it: what is asked, against what there is; its record, and its end.
 
 use std::path::Path;
 
 use jiff::Timestamp;
-use serde_json::json;
 
-use super::alarms;
 use super::consent::Consent;
 use super::operator::{Operator, Reader};
 use super::output::{self, data, talk};
+use super::source::Source;
 use super::watch::Watcher;
+use super::{alarms, ending, freeze, guards};
 use crate::aws::images;
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
-use crate::aws::stacks::{CloudFormation, Guard, Watch};
-use crate::conduct::{Conductor, Ended, Plan, Until};
-use crate::deployment::course::{OF_POLICY, Parameters, Phase, Standing, Stuck, Wanted};
-use crate::deployment::history::Role;
-use crate::deployment::record::{Beginner, Capacity, Document, Goal, Policy, Record, Release, State};
+use crate::aws::stacks::CloudFormation;
+use crate::conduct::{Conductor, Ended, Until};
+use crate::deployment::course::{Phase, Standing};
+use crate::deployment::record::{Beginner, Document, Goal, Policy, Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::fleet;
-use crate::stack::{Account, OF_CREATION, POLICY, Stack, filled};
+use crate::stack::Account;
 
 /// Which verb asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,35 +46,74 @@ pub(super) struct Asked {
     pub(super) despite: Vec<String>,
 }
 
+impl Asked {
+    /// Whether a deployment is what is asked for. `document` is the digest of that of fleet.yaml.
+    pub(super) fn is(&self, goal: &Goal, document: Option<&str>) -> bool {
+        let has = goal.document.sha256.to_string();
+        let document = self.document.as_ref().map(|document| document.sha256.to_string()).or_else(|| document.map(str::to_owned));
+        goal.release == self.release && goal.image == self.image && document.is_none_or(|document| document == has)
+    }
+}
+
+/// What is asked for, and all that it takes.
+struct Errand<'a> {
+    operator: &'a Operator,
+    asked: &'a Asked,
+    source: Source,
+    account: Account,
+    /// Names of the alarms that count.
+    alarms: Vec<&'a str>,
+    caller: String,
+}
+
+/// What came of beginning a deployment.
+enum Beginning {
+    Record(Box<Kept>),
+    /// Nothing is to be replaced. The sentences are of what has changed of the stack itself.
+    Nothing(Vec<String>),
+}
+
 pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: Asked, until: Until, as_json: bool) -> Result<(), Failure> {
-    let stack = operator.planned(file).await?;
-    let alarms = alarms::counting(operator.environment(), &asked.despite)?;
-    let caller = operator.aws.caller().await?;
-    let account = operator.account(&caller).await?;
-    let (standing, newest) = tokio::try_join!(operator.standing(), operator.newest())?;
-    let under_way = newest.filter(|kept| kept.record.state == State::UnderWay);
+    let mut standing = operator.standing().await?;
+    let errand = Errand::of(operator, file, &asked, standing.as_ref()).await?;
+    let mut under_way = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay);
+    let is_asked = |kept: &Kept| asked.is(&kept.record.goal, errand.source.document());
+    if let Some(other) = under_way.as_ref().filter(|kept| !is_asked(kept))
+        && settled(operator, &errand.account, other).await?
+    {
+        (standing, under_way) = (operator.standing().await?, None);
+    }
     fits(asked.kind, operator, standing.as_ref(), under_way.is_some())?;
-    let kept = match under_way {
+    let (kept, is_taken_up) = match under_way {
         Some(kept) => {
             talk(&format!("{}: following it", kept.record.told()));
-            kept
+            (kept, true)
         }
-        None => match begin(operator, &stack, &account, &asked, &alarms, &caller, standing.as_ref()).await? {
-            Some(kept) => kept,
-            None => {
-                nothing_to_change(operator, &asked, as_json);
+        None => match errand.begin(standing.as_ref()).await? {
+            Beginning::Record(kept) => (*kept, false),
+            Beginning::Nothing(guards) => {
+                ending::unchanged(operator, &asked.release, &guards, as_json);
                 return Ok(());
             }
         },
     };
-    let goal = &kept.record.goal;
-    let document = asked.document.as_ref().map_or_else(|| stack.document.sha256.to_string(), |document| document.sha256.to_string());
-    let is_another = goal.release != asked.release || goal.image != asked.image || goal.document.sha256.to_string() != document;
-    let (begun, plan) = (kept.record.clone(), plan(operator, &stack, &account, asked.kind, &alarms, &kept.record));
-    match follow(operator, &account, &plan, kept, until).await? {
-        Ended::With(record) => told(operator, *record, is_another.then_some(&asked.release), as_json).await,
-        Ended::StillRunning { goes_on } => Err(still_running(&begun, goes_on, as_json)),
+    let (is_another, begun) = (!is_asked(&kept), kept.record.clone());
+    let ended = errand.follow(kept, is_taken_up, until).await?;
+    if asked.kind == Kind::Rollback {
+        freeze::keep(operator).await?;
     }
+    match ended {
+        Ended::With(record) => ending::told(operator, *record, is_another.then_some(&asked.release), as_json).await,
+        Ended::StillRunning { goes_on } => Err(ending::still_running(&begun, goes_on, as_json)),
+    }
+}
+
+/// Writes down how a deployment has ended whose end nobody has seen. Returns whether it has.
+pub(super) async fn settled(operator: &Operator, account: &Account, kept: &Kept) -> Result<bool, Failure> {
+    let (witness, watcher) = (witness(operator, account), watcher(operator));
+    let ended = conductor(operator, &witness, &watcher).settle(kept, &operator.stack()).await?;
+    ended.iter().for_each(|record| talk(&record.told()));
+    Ok(ended.is_some())
 }
 
 /// Follows a deployment that somebody ended, until everything is as before.
@@ -85,6 +122,7 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
     let (witness, watcher) = (witness(operator, &account), watcher(operator));
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
     let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
+    freeze::keep(operator).await?;
     if as_json {
         output::json(&record);
     } else {
@@ -119,94 +157,101 @@ fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>, goes_on: b
     }
 }
 
-/// Makes the record of a deployment. `None` if there is nothing to change.
-async fn begin(
-    operator: &Operator,
-    stack: &Stack,
-    account: &Account,
-    asked: &Asked,
-    alarms: &[&str],
-    caller: &str,
-    standing: Option<&Standing>,
-) -> Result<Option<Kept>, Failure> {
-    let environment = operator.environment();
-    let policy = policy(asked, environment.settings.deployment.policy())?;
-    let records = operator.records();
-    let document = match &asked.document {
-        Some(document) => document.clone(),
-        None => records.keep_document(stack.document.content.as_bytes()).await?,
-    };
-    let capacity = capacity(operator).await?;
-    let goal = Goal { release: asked.release.clone(), image: asked.image.clone(), document, policy, capacity };
-    let wanted = filled(&stack.parameters, environment, &goal, 0, account);
-    let changed = standing.map(|standing| changed(standing, &wanted, &stack.defaults));
-    if changed.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(None);
+impl<'a> Errand<'a> {
+    async fn of(operator: &'a Operator, file: &Path, asked: &'a Asked, standing: Option<&Standing>) -> Result<Self, Failure> {
+        let (source, alarms) = match operator.has_file() {
+            true => (Source::File(Box::new(operator.planned(file).await?)), alarms::counting(operator.environment(), &asked.despite)?),
+            false => (Source::Stack(standing.map(|standing| standing.parameters.clone()).unwrap_or_default()), Vec::new()),
+        };
+        let caller = operator.aws.caller().await?;
+        let account = operator.account(&caller).await?;
+        Ok(Self { operator, asked, source, account, alarms, caller })
     }
-    let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let beginner = Beginner { by: caller.to_owned(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
-    images::fits(&operator.aws, &goal.image, &environment.settings.instances.architecture()).await?;
-    // At creation there may be none yet: the stack makes some itself.
-    if asked.kind == Kind::Deploy {
-        alarms::look(operator, alarms).await?;
-    }
-    if let Some(consent) = asked.consent {
-        let runs = standing.and_then(|standing| standing.parameter("Release"));
-        consent.ask(&question(operator.name(), asked.kind, &goal, runs, &changed.unwrap_or_default()))?;
-    }
-    match records.begin(goal, beginner).await? {
-        Begun::Mine(kept) => {
-            talk(&format!("deployment {} of {}: {}", kept.record.number, operator.name(), kept.record.goal.release.name));
-            Ok(Some(kept))
+
+    /// Makes the record of a deployment, unless there is nothing to change.
+    async fn begin(&self, standing: Option<&Standing>) -> Result<Beginning, Failure> {
+        let Self { operator, asked, source, account, .. } = self;
+        let records = operator.records();
+        if asked.kind != Kind::Rollback {
+            freeze::refuse(operator).await?;
         }
-        Begun::Taken(kept) => {
-            talk(&format!("{}: following it", kept.record.told()));
-            Ok(Some(kept))
+        let policy = source.policy(operator, asked.policy, asked.kind)?;
+        let document = match (&asked.document, source) {
+            (Some(document), _) => document.clone(),
+            (None, Source::File(stack)) => records.keep_document(stack.document.content.as_bytes()).await?,
+            (None, Source::Stack(_)) => unreachable!("without fleet.yaml, only rollbacks are asked for"),
+        };
+        let capacity = source.capacity(operator).await?;
+        let goal = Goal { release: asked.release.clone(), image: asked.image.clone(), document, policy, capacity };
+        let wanted = source.wanted(operator, &goal, 0, account);
+        let changed = standing.map(|standing| source.changed(standing, &wanted));
+        if let Some(standing) = standing.filter(|_| changed.as_ref().is_some_and(Vec::is_empty)) {
+            return Ok(Beginning::Nothing(self.guard(standing).await?));
+        }
+        self.look(&goal).await?;
+        if let Some(consent) = asked.consent {
+            let runs = standing.and_then(|standing| standing.parameter("Release"));
+            consent.ask(&question(operator.name(), asked.kind, &goal, runs, &changed.unwrap_or_default()))?;
+        }
+        if let Some(standing) = standing {
+            self.guard(standing).await?;
+        }
+        self.record(goal).await
+    }
+
+    /// What AWS can be asked before anything begins.
+    async fn look(&self, goal: &Goal) -> Result<(), Failure> {
+        let Self { operator, asked, alarms, .. } = self;
+        let architecture = operator.has_file().then(|| operator.environment().settings.instances.architecture());
+        images::fits(&operator.aws, &goal.image, architecture.as_deref()).await?;
+        match asked.kind {
+            Kind::Deploy => alarms::look(operator, alarms).await,
+            // At creation there may be none yet: the stack makes some itself.
+            Kind::Create | Kind::Rollback => Ok(()),
         }
     }
-}
 
-/// By which policy what runs is replaced.
-fn policy(asked: &Asked, of_file: fleet::Policy) -> Result<Policy, Failure> {
-    let word = match (asked.policy, of_file) {
-        (Some(policy), _) => return Ok(policy),
-        (None, fleet::Policy::AllAtOnce) => return Ok(Policy::AllAtOnce),
-        (None, fleet::Policy::Rolling) => return Ok(Policy::Rolling),
-        (None, fleet::Policy::RollingWithBatch) => return Ok(Policy::RollingWithBatch),
-        (None, fleet::Policy::Immutable) => return Ok(Policy::Immutable),
-        // Nothing is replaced.
-        _ if asked.kind == Kind::Create => return Ok(Policy::RollingWithBatch),
-        (None, fleet::Policy::TrafficSplitting) => "traffic_splitting",
-        (None, fleet::Policy::InPlace) => "in_place",
-    };
-    Err(Failure::new(Exit::Usage, format!("ingot-fleet does not deploy by the policy {word} yet"))
-        .hint("take another one for this deployment: `--policy rolling_with_batch`"))
-}
-
-/// What runs now, or is to run in an environment that is new.
-async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
-    let environment = operator.environment();
-    let instances = &environment.settings.instances;
-    let (min, max) = (instances.min(environment.tier, environment.mode), instances.max(environment.mode));
-    let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
-    let runs = groups.iter().map(|group| group.capacity.desired).max().unwrap_or(min);
-    if runs > max {
-        let name = operator.name();
-        let message = format!("{name} has {runs} instances, more than `max`, which is {max}");
-        return Err(Failure::new(Exit::Document, message).hint(format!(
-            "raise `instances.max` of {name} in fleet.yaml to {runs}, or end some first: `ingot-fleet scale {name} {max}`"
-        )));
+    async fn guard(&self, standing: &Standing) -> Result<Vec<String>, Failure> {
+        match self.asked.kind {
+            Kind::Deploy => guards::set(self.operator, standing).await,
+            Kind::Create | Kind::Rollback => Ok(Vec::new()),
+        }
     }
-    Ok(Capacity { min, desired: runs.max(min), max })
-}
 
-/// What a stack has otherwise than it is wanted, but for how it would be deployed. What the environment says nothing about has
-/// the default of the template.
-fn changed(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> Vec<String> {
-    let counts = |name: &str| name != "Deployment" && !OF_POLICY.contains(&name) && !OF_CREATION.contains(&name);
-    let all = defaults.iter().filter(|(name, _)| !wanted.contains_key(*name)).chain(wanted);
-    let differs = |(name, value): &(&String, &String)| counts(name) && standing.parameter(name) != Some(value);
-    all.filter(differs).map(|(name, _)| name.clone()).collect()
+    async fn record(&self, goal: Goal) -> Result<Beginning, Failure> {
+        let Self { operator, asked, caller, .. } = self;
+        let records = operator.records();
+        let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+        let beginner = Beginner { by: caller.clone(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
+        let kept = match records.begin(goal, beginner).await? {
+            Begun::Mine(kept) => kept,
+            Begun::Taken(kept) => {
+                talk(&format!("{}: following it", kept.record.told()));
+                return Ok(Beginning::Record(Box::new(kept)));
+            }
+        };
+        // Somebody may have frozen it since it was looked at.
+        if asked.kind != Kind::Rollback
+            && let Err(failure) = freeze::refuse(operator).await
+        {
+            records.finish(&kept, State::Undone, Timestamp::now(), Some(failure.sentence())).await?;
+            return Err(failure);
+        }
+        talk(&format!("deployment {} of {}: {}", kept.record.number, operator.name(), kept.record.goal.release.name));
+        Ok(Beginning::Record(Box::new(kept)))
+    }
+
+    /// Follows a deployment. One that is taken up sets the policy for what runs now, which may be others than when it began.
+    async fn follow(&self, kept: Kept, is_taken_up: bool, until: Until) -> Result<Ended, Failure> {
+        let Self { operator, asked, source, account, alarms, .. } = self;
+        let mut record: Record = kept.record.clone();
+        if is_taken_up {
+            record.goal.capacity = source.capacity(operator).await?;
+        }
+        let plan = source.plan(operator, account, asked.kind, alarms, &record);
+        let (witness, watcher) = (witness(operator, account), watcher(operator));
+        conductor(operator, &witness, &watcher).follow(kept, &plan, until).await
+    }
 }
 
 /// What a deployment would replace. `runs` is the release that the stack has, `changed` names the parameters that change.
@@ -224,35 +269,6 @@ fn question(name: &str, kind: Kind, goal: &Goal, runs: Option<&str>, changed: &[
     let (count, policy) = (goal.capacity.desired, goal.policy.word());
     let instances = if count == 1 { "instance" } else { "instances" };
     format!("{what}: {count} {instances}, by the policy {policy}")
-}
-
-fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind: Kind, alarms: &[&str], record: &Record) -> Plan<'a> {
-    let environment = operator.environment();
-    let settings = &environment.settings;
-    let Account { partition, region, id, .. } = account;
-    let alarm = |name: &&str| format!("arn:{partition}:cloudwatch:{region}:{id}:alarm:{name}");
-    let watch = match kind {
-        Kind::Rollback => Watch::default(),
-        Kind::Create | Kind::Deploy => Watch {
-            alarms: alarms.iter().map(alarm).collect(),
-            minutes: settings.deployment.bake.map_or(0, |bake| i32::try_from(bake.0 / 60).unwrap_or(i32::MAX)),
-        },
-    };
-    let tag = |key: &str, value: &str| (format!("ingot:{key}"), value.to_owned());
-    Plan {
-        stack: stack.name.clone(),
-        template: stack.body,
-        wanted: Wanted::new(filled(&stack.parameters, environment, &record.goal, record.number, account)),
-        tags: [tag("application", &operator.place.application), tag("environment", operator.name())].into(),
-        role: &account.service_role,
-        watch,
-        guard: Guard { policy: POLICY, is_protected: settings.protect },
-    }
-}
-
-async fn follow(operator: &Operator, account: &Account, plan: &Plan<'_>, kept: Kept, until: Until) -> Result<Ended, Failure> {
-    let (witness, watcher) = (witness(operator, account), watcher(operator));
-    conductor(operator, &witness, &watcher).follow(kept, plan, until).await
 }
 
 fn witness<'a>(operator: &'a Operator, account: &'a Account) -> Reader<'a> {
@@ -276,80 +292,10 @@ fn conductor<'a>(
     Conductor { records: operator.records(), stacks: &operator.stacks, witness, tell, environment: operator.name() }
 }
 
-fn nothing_to_change(operator: &Operator, asked: &Asked, as_json: bool) {
-    talk(&format!("{} runs {} already: nothing to change", operator.name(), asked.release.name));
-    if as_json {
-        output::json(&json!({ "version": 1, "environment": operator.name(), "state": "unchanged", "release": asked.release.name }));
-    }
-}
-
-/// What to say of a deployment that is followed no longer.
-fn still_running(record: &Record, goes_on: bool, as_json: bool) -> Failure {
-    let Record { number, environment, .. } = record;
-    if as_json {
-        output::json(record);
-    }
-    if goes_on {
-        Failure::new(Exit::UnderWay, format!("deployment {number} of {environment} goes on: CloudFormation ends it, or goes back"))
-            .hint(format!("run the same command again to follow it, or look with `ingot-fleet status {environment}`"))
-    } else {
-        Failure::new(Exit::UnderWay, format!("deployment {number} of {environment} is under way, and nothing replaces its instances yet"))
-            .hint(format!("run the same command again, which carries it on, or end it with `ingot-fleet abort {environment}`"))
-    }
-}
-
-/// Says how it ended. `instead_of` is what was asked for, where another deployment was followed.
-async fn told(operator: &Operator, record: Record, instead_of: Option<&Release>, as_json: bool) -> Result<(), Failure> {
-    let name = operator.name();
-    if as_json {
-        output::json(&record);
-    } else {
-        data(&record.told());
-    }
-    if record.state != State::Good {
-        let runs = what_runs(operator).await?;
-        let failure = Failure::new(Exit::Failed, format!("deployment {} of {name} is {}", record.number, record.state));
-        let failure = if let Some(cause) = record.cause { failure.why(cause) } else { failure };
-        return Err(failure.hint(format!("{runs}; `ingot-fleet events {name}` shows what happened")));
-    }
-    match instead_of {
-        None => Ok(()),
-        Some(release) => {
-            Err(Failure::new(Exit::Failed, format!("{} was not deployed: another deployment was under way", release.name))
-                .hint("run it again"))
-        }
-    }
-}
-
-/// What an environment runs, in words.
-async fn what_runs(operator: &Operator) -> Result<String, Failure> {
-    let name = operator.name();
-    // Records outlive their environment: one that was deleted and could not be created again has good ones.
-    let serves = operator.standing().await?.is_some_and(|standing| standing.phase() != Phase::Stuck(Stuck::NeverCreated));
-    let counting = operator.records().counting().await?;
-    Ok(counting.get(Role::InForce).filter(|_| serves).map_or_else(
-        || "nothing of it serves".to_owned(),
-        |record| format!("{name} runs {} (deployment {})", record.goal.release.name, record.number),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::deployment::record::tests::goal;
-
-    #[test]
-    fn what_goes_back_to_its_default_is_a_change() {
-        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let wanted: Parameters = pairs(&[("Release", "v1"), ("Deployment", "0"), ("Policy", "rolling")]);
-        let defaults: Parameters = pairs(&[("CpuPercent", "60"), ("Release", "x"), ("Fifo", "false")]);
-        let of = |given: &[(&str, &str)]| changed(&Standing { parameters: pairs(given), ..Standing::default() }, &wanted, &defaults);
-        let none: [&str; 0] = [];
-        assert_eq!(of(&[("Release", "v1"), ("Deployment", "7"), ("Policy", "immutable"), ("CpuPercent", "60"), ("Fifo", "true")]), none);
-        assert_eq!(of(&[("Release", "v1"), ("CpuPercent", "80")]), ["CpuPercent"], "the setting is gone from fleet.yaml");
-        assert_eq!(of(&[("Release", "v2"), ("CpuPercent", "60")]), ["Release"]);
-        assert_eq!(of(&[("Release", "v1")]), ["CpuPercent"], "the template has a parameter more");
-    }
 
     #[test]
     fn the_question_names_what_is_replaced() {

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use super::carry::{Asked, Kind, carry_out};
+use super::carry::{self, Asked, Kind, carry_out};
 use super::consent::Consent;
-use super::operator::Operator;
+use super::operator::{Operator, Whose};
 use super::patience::Patience;
 use crate::aws::releases;
 use crate::deployment::history::Role;
-use crate::deployment::record::{Policy, Release};
+use crate::deployment::record::{Goal, Policy, Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::Length;
@@ -62,9 +62,8 @@ struct What {
 /// That is a deployment of its own, and asks first. It waits for no alarms.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
-    /// Environment
-    #[arg(value_name = "ENV")]
-    environment: String,
+    #[command(flatten)]
+    whose: Whose,
     /// Policy of this deployment, in place of that of fleet.yaml
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Option<Policy>,
@@ -99,23 +98,39 @@ pub(crate) async fn deploy(args: &Deploy, file: &Path, as_json: bool) -> Result<
 }
 
 pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let operator = Operator::of(file, &args.environment).await?;
-    let counting = operator.records().counting().await?;
-    let Some(record) = counting.get(Role::LastGood) else {
-        let message = format!("there is nothing to go back to: {} has had one good deployment at the most", args.environment);
+    let operator = Operator::at(file, &args.whose).await?;
+    let mut asked = last_good(&operator, args).await?;
+    if let Some(other) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay)
+        && !asked.as_ref().is_some_and(|asked| asked.is(&other.record.goal, None))
+    {
+        let account = operator.account(&operator.aws.caller().await?).await?;
+        if !carry::settled(&operator, &account, &other).await? {
+            return Err(goes_on(&other.record));
+        }
+        asked = last_good(&operator, args).await?;
+    }
+    let Some(asked) = asked else {
+        let message = format!("there is nothing to go back to: {} has had one good deployment at the most", operator.name());
         return Err(Failure::new(Exit::Usage, message).hint("deploy another release: `ingot-fleet releases` lists them"));
     };
-    let goal = record.goal.clone();
-    let asked = Asked {
-        kind: Kind::Rollback,
-        release: goal.release,
-        image: goal.image,
-        document: Some(goal.document),
-        policy: args.policy,
-        consent: Some(args.consent),
-        despite: Vec::new(),
-    };
     carry_out(&operator, file, asked, args.patience.until(), as_json).await
+}
+
+/// What a rollback asks for, if there is something to go back to.
+async fn last_good(operator: &Operator, args: &Rollback) -> Result<Option<Asked>, Failure> {
+    let counting = operator.records().counting().await?;
+    let Some(record) = counting.get(Role::LastGood) else { return Ok(None) };
+    let Goal { release, image, document, .. } = record.goal.clone();
+    let (document, consent) = (Some(document), Some(args.consent));
+    Ok(Some(Asked { kind: Kind::Rollback, release, image, document, policy: args.policy, consent, despite: Vec::new() }))
+}
+
+/// Going back while another deployment goes on is to end that one.
+fn goes_on(record: &Record) -> Failure {
+    let name = &record.environment;
+    Failure::new(Exit::Failed, format!("{name} is not rolled back while another deployment is under way")).why(record.told()).hint(format!(
+        "end it with `ingot-fleet abort {name}`, which brings back what ran before it; then roll back if that is bad as well"
+    ))
 }
 
 /// What is asked for, with nothing but a release and an image.

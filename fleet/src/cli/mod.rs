@@ -7,8 +7,11 @@ mod check;
 mod config;
 mod consent;
 mod deploy;
+mod ending;
 mod events;
+mod freeze;
 mod generate;
+mod guards;
 mod input;
 mod list;
 mod operator;
@@ -20,6 +23,7 @@ mod release;
 mod releases;
 mod render;
 mod scale;
+mod source;
 mod status;
 mod terminate;
 mod uses;
@@ -58,6 +62,7 @@ enum Command {
     Deploy(deploy::Deploy),
     Rollback(deploy::Rollback),
     Abort(abort::Args),
+    Freeze(freeze::Args),
     Scale(scale::Args),
     Status(status::Args),
     Events(events::Args),
@@ -101,6 +106,7 @@ pub(crate) fn run() -> Exit {
             Command::Deploy(args) => ended(deploy::deploy(&args, &cli.file, cli.json).await),
             Command::Rollback(args) => ended(deploy::rollback(&args, &cli.file, cli.json).await),
             Command::Abort(args) => ended(abort::run(&args, &cli.file, cli.json).await),
+            Command::Freeze(args) => ended(freeze::run(&args, &cli.file, cli.json).await),
             Command::Scale(args) => ended(scale::run(&args, &cli.file).await),
             Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
             Command::List => ended(list::run(&cli.file, cli.json).await),

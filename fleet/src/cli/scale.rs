@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::consent::Consent;
-use super::operator::Operator;
+use super::operator::{Operator, Whose};
 use super::output::talk;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -13,9 +13,8 @@ use crate::failure::Failure;
 /// Asks first if instances are to end. Scaling and schedules go on from there. Asks AWS for autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Environment
-    #[arg(value_name = "ENV")]
-    environment: String,
+    #[command(flatten)]
+    whose: Whose,
     /// Number of instances
     #[arg(value_name = "N")]
     instances: u32,
@@ -24,7 +23,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
-    let operator = Operator::of(file, &args.environment).await?;
+    let operator = Operator::at(file, &args.whose).await?;
     let name = operator.name();
     let groups = operator.groups.of(&operator.place.application, name).await?;
     let group = match groups.as_slice() {

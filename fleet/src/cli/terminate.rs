@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::consent::Consent;
-use super::operator::Operator;
+use super::freeze;
+use super::operator::{Operator, Whose};
 use super::output::talk;
 use crate::aws::stacks::Stacks as _;
 use crate::deployment::course::{Standing, Stuck};
@@ -31,15 +32,14 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// alarms go. What documents made, such as restored volumes, stays as well.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Environment
-    #[arg(value_name = "ENV")]
-    environment: String,
+    #[command(flatten)]
+    whose: Whose,
     #[command(flatten)]
     consent: Consent,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
-    let operator = Operator::of(file, &args.environment).await?;
+    let operator = Operator::at(file, &args.whose).await?;
     let (name, stack) = (operator.name(), operator.stack());
     let Some(standing) = operator.standing().await? else {
         talk(&format!("there is no stack {stack}: nothing to delete"));
@@ -49,6 +49,9 @@ pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
         return Err(Failure::new(Exit::Failed, format!("{name} is protected from being deleted")).hint(format!(
             "take the protection away: `aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {stack}`"
         )));
+    }
+    if standing.status.starts_with("UPDATE_") && standing.is_busy() {
+        return Err(busy(&operator, &standing).await);
     }
     let (kept, gone) = operator.stacks.resources(&stack).await?;
     args.consent.ask(&question(&stack, &kept, gone))?;
@@ -62,8 +65,22 @@ pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
     operator.stacks.delete(&stack, &token, role.as_deref()).await?;
     see_deleted(&operator, &token).await?;
     end_record(&operator).await?;
+    freeze::forget(&operator).await?;
     talk(&format!("deleted {stack}"));
     Ok(())
+}
+
+/// CloudFormation does not delete a stack while it is updated.
+async fn busy(operator: &Operator, standing: &Standing) -> Failure {
+    let (name, stack) = (operator.name(), operator.stack());
+    let under_way = operator.newest().await.ok().flatten().filter(|kept| kept.record.state == State::UnderWay);
+    let failure = Failure::new(Exit::Failed, format!("{stack} is not deleted while it is in {}", standing.status));
+    match under_way {
+        Some(kept) if standing.status == "UPDATE_IN_PROGRESS" => {
+            failure.why(kept.record.told()).hint(format!("end the deployment with `ingot-fleet abort {name}`, then terminate"))
+        }
+        _ => failure.hint(format!("run it again when the update has ended: `ingot-fleet status {name}`")),
+    }
 }
 
 /// Waits until the stack is gone.
@@ -81,7 +98,7 @@ async fn see_deleted(operator: &Operator, token: &str) -> Result<(), Failure> {
                     return Err(not_deleted(operator, &standing, token).await);
                 }
             }
-            Err(failure) if failure.exit == Exit::Unreachable && answered.elapsed() < PATIENCE => {
+            Err(failure) if failure.may_pass() && answered.elapsed() < PATIENCE => {
                 talk(&format!("{}; the stack is looked at again", failure.sentence()));
             }
             Err(failure) => return Err(failure),

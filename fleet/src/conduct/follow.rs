@@ -83,6 +83,12 @@ struct Seen {
 }
 
 impl Seen {
+    fn of(record: &Record) -> Self {
+        let began = record.began;
+        let since = began.checked_sub(SKEW).unwrap_or(began);
+        Self { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None }
+    }
+
     /// Whether CloudFormation takes a deployment to its end, and back if need be.
     fn goes_on(&self, record: &Record) -> bool {
         [Operation::Create, Operation::SetRelease].iter().any(|operation| self.begun.contains(&operation.token(record)))
@@ -116,15 +122,25 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         self.watch(&kept, Way::Back { stack }, Until::Ended).await
     }
 
+    /// Writes down how a deployment has ended whose end nobody has seen. `None` if it goes on, or was not begun in full.
+    pub(crate) async fn settle(&self, kept: &Kept, stack: &str) -> Result<Option<Record>, Failure> {
+        let mut seen = Seen::of(&kept.record);
+        self.take_events(stack, &mut seen).await?;
+        let standing = self.stacks.standing(stack).await?;
+        match next(&kept.record, &Wanted::of(&kept.record), standing.as_ref(), &seen.begun) {
+            Next::Good => self.end(kept, State::Good, None).await.map(Some),
+            Next::Failed => self.failed(kept, stack).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
     async fn watch(&self, kept: &Kept, way: Way<'_>, until: Until) -> Result<Ended, Failure> {
-        let began = kept.record.began;
-        let since = began.checked_sub(SKEW).unwrap_or(began);
-        let mut seen = Seen { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None };
+        let mut seen = Seen::of(&kept.record);
         loop {
             match self.step(kept, way, &mut seen).await {
                 Ok(Some(record)) => return Ok(Ended::With(Box::new(record))),
                 Ok(None) => seen.silent_since = None,
-                Err(failure) if failure.exit == Exit::Unreachable => {
+                Err(failure) if failure.may_pass() => {
                     if seen.silent_since.is_none() {
                         self.tell.silent(&failure);
                     }
@@ -242,9 +258,9 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
 
     async fn failed(&self, kept: &Kept, stack: &str) -> Result<Record, Failure> {
         let record = &kept.record;
-        let tokens: Vec<String> =
-            [Operation::Create, Operation::SetPolicy, Operation::SetRelease].map(|operation| operation.token(record)).into();
         let events = self.stacks.events(stack, record.began.checked_sub(SKEW).unwrap_or(record.began)).await?;
+        let of_them = events.iter().filter_map(|event| event.token.clone()).filter(|token| Operation::is_of(token, record));
+        let tokens: Vec<String> = of_them.collect();
         let evidence = self.witness.evidence(record.began).await;
         match cause(&events, &evidence, &tokens) {
             Some(Cause::Aborted) => self.end(kept, State::Undone, None).await,

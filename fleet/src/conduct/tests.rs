@@ -7,7 +7,7 @@ use super::follow::{Conductor, Ended, Until};
 use super::order::Plan;
 use crate::aws::fake::Directory;
 use crate::aws::records::{Begun, Kept, Records};
-use crate::aws::stacks::{Guard, Watch};
+use crate::aws::stacks::{Guard, Stacks as _, Watch};
 use crate::deployment::course::{Operation, Wanted};
 use crate::deployment::record::tests::{beginner, goal};
 use crate::deployment::record::{Record, State};
@@ -58,7 +58,7 @@ impl World {
         let wanted = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let plan = Plan {
             stack: "shop-prod".into(),
-            template: "",
+            template: Some(""),
             wanted: Wanted::new(wanted),
             tags: [("ingot:application".to_owned(), "shop".to_owned())].into(),
             role: "",
@@ -294,4 +294,31 @@ async fn what_nobody_has_begun_does_not_go_on() {
     let kept = world.begun().await;
     assert_eq!(world.follow_until(kept, soon).await.unwrap(), Ended::StillRunning { goes_on: false });
     assert_eq!(world.operations(), ["create", "policy"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_that_nobody_has_seen_is_written_down() {
+    for (outcome, expected) in [(Outcome::Complete, State::Good), (Outcome::GoesBack, State::Failed)] {
+        let world = World::created(&[outcome]).await;
+        let kept = world.begun().await;
+        assert_eq!(world.conductor().settle(&kept, "shop-prod").await.unwrap(), None, "nothing was begun");
+        world.follow_until(kept.clone(), Until::Begun).await.unwrap();
+        assert_eq!(world.conductor().settle(&kept, "shop-prod").await.unwrap(), None, "it goes on");
+        while world.fake.going.borrow().is_some() {
+            world.fake.standing("shop-prod").await.unwrap();
+        }
+        let record = world.conductor().settle(&kept, "shop-prod").await.unwrap().unwrap();
+        assert_eq!((record.state, world.state().await), (expected, expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_are_over_for_a_moment_are_waited_for() {
+    let world = World::created(&[Outcome::Complete]).await;
+    world.fake.refuses.set(30);
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good, "somebody has logged in again within a minute");
+    world.fake.refuses.set(u32::MAX);
+    let kept = World::begun(&world).await;
+    assert_eq!(world.follow(kept).await.unwrap_err().exit, Exit::Failed, "nobody did");
+    assert_eq!(world.state().await, State::UnderWay);
 }

@@ -24,7 +24,7 @@ use std::path::Path;
 use ingot::desk::{self, Checked, Layer, Mistake, Node, Sources};
 
 pub(crate) use self::document::Document;
-pub(crate) use self::filled::{Account, OF_CREATION, filled};
+pub(crate) use self::filled::{Account, OF_CREATION, filled, refilled};
 pub(crate) use self::parameters::{Given, Parameter};
 pub(crate) use self::template::POLICY;
 use crate::fleet::{Environment, Fleet};
