@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::consent::Consent;
 use super::operator::{Operator, Reader};
 use super::output::{self, data, talk};
-use super::source::Source;
+use super::source::{Kind, Source};
 use super::watch::Watcher;
 use super::{alarms, ending, freeze, guards};
 use crate::aws::images;
@@ -20,15 +20,6 @@ use crate::deployment::record::{Beginner, Document, Goal, Policy, Record, Releas
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stack::Account;
-
-/// Which verb asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Create,
-    Deploy,
-    /// Takes no alarms and no bake.
-    Rollback,
-}
 
 /// What is to run.
 #[derive(Debug)]

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use super::carry::{self, Asked, Kind, carry_out};
+use super::carry::{self, Asked, carry_out};
 use super::consent::Consent;
 use super::operator::{Operator, Whose};
 use super::patience::Patience;
+use super::source::Kind;
 use crate::aws::releases;
 use crate::deployment::history::Role;
 use crate::deployment::record::{Goal, Policy, Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::fleet::Length;
 use crate::release::name::Name;
 
 /// Create an environment, with a release
@@ -73,15 +73,11 @@ pub(crate) struct Rollback {
     patience: Patience,
 }
 
-fn policy(text: &str) -> Result<Policy, String> {
+/// A policy that ingot-fleet deploys by.
+pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let named = serde_json::from_value(text.into()).ok();
     let has_engine = |policy: &Policy| !matches!(policy, Policy::InPlace | Policy::TrafficSplitting);
     named.filter(has_engine).ok_or_else(|| "expected all_at_once, rolling, rolling_with_batch or immutable".to_owned())
-}
-
-/// A length of time as fleet.yaml has it.
-pub(super) fn length(text: &str) -> Result<Length, String> {
-    serde_json::from_value(text.into()).map_err(|_: serde_json::Error| "expected a length of time such as 90s, 20m or 1h30m".to_owned())
 }
 
 pub(crate) async fn create(args: &Create, file: &Path, as_json: bool) -> Result<(), Failure> {

@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     whose: Whose,
     /// From how long ago, such as 7d [default: since the newest deployment began]
-    #[arg(long, value_name = "TIME", value_parser = super::deploy::length)]
+    #[arg(long, value_name = "TIME", value_parser = super::patience::length)]
     since: Option<Length>,
 }
 

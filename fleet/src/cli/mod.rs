@@ -23,6 +23,7 @@ mod release;
 mod releases;
 mod render;
 mod scale;
+mod set;
 mod source;
 mod status;
 mod terminate;
@@ -64,6 +65,7 @@ enum Command {
     Abort(abort::Args),
     Freeze(freeze::Args),
     Scale(scale::Args),
+    Set(set::Args),
     Status(status::Args),
     Events(events::Args),
     /// List the environments of the application, and what runs in each
@@ -108,6 +110,7 @@ pub(crate) fn run() -> Exit {
             Command::Abort(args) => ended(abort::run(&args, &cli.file, cli.json).await),
             Command::Freeze(args) => ended(freeze::run(&args, &cli.file, cli.json).await),
             Command::Scale(args) => ended(scale::run(&args, &cli.file).await),
+            Command::Set(args) => ended(set::run(&args, &cli.file, cli.json).await),
             Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
             Command::List => ended(list::run(&cli.file, cli.json).await),
             Command::Status(args) => ended(status::run(&args, &cli.file, cli.json).await),

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::deploy::length;
 use crate::conduct::Until;
 use crate::fleet::Length;
 
@@ -27,4 +26,9 @@ impl Patience {
             None => Until::Ended,
         }
     }
+}
+
+/// A length of time as fleet.yaml has it.
+pub(super) fn length(text: &str) -> Result<Length, String> {
+    serde_json::from_value(text.into()).map_err(|_: serde_json::Error| "expected a length of time such as 90s, 20m or 1h30m".to_owned())
 }

@@ -1,6 +1,5 @@
 //! What a deployment sets on a stack: what fleet.yaml comes to, or, without fleet.yaml, what the stack has already.
 
-use super::carry::Kind;
 use super::operator::Operator;
 use crate::aws::stacks::{Guard, Watch};
 use crate::conduct::Plan;
@@ -10,6 +9,15 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet;
 use crate::stack::{self, Account, OF_CREATION, POLICY, Stack};
+
+/// Which verb asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Create,
+    Deploy,
+    /// Takes no alarms and no bake.
+    Rollback,
+}
 
 /// Where the parameters come from.
 #[derive(Debug)]
