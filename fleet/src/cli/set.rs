@@ -143,6 +143,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("fleet.yaml");
         let text = || std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, "").unwrap();
         write(&file, "new").unwrap();
         give_back(&file, "former", "new").unwrap();
         assert_eq!(text(), "former");

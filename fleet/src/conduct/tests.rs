@@ -53,9 +53,8 @@ impl World {
     }
 
     async fn follow_until(&self, kept: Kept, until: Until) -> Result<Ended, Failure> {
-        let number = kept.record.number.to_string();
-        let pairs = [("Policy", "rolling"), ("Capacity", "2"), ("Release", "v1"), ("Deployment", number.as_str())];
-        let wanted = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut wanted = Wanted::of(&kept.record).all().clone();
+        wanted.extend([("Policy", "rolling"), ("Capacity", "2")].map(|(name, value)| (name.to_owned(), value.to_owned())));
         let plan = Plan {
             stack: "shop-prod".into(),
             template: Some(""),
