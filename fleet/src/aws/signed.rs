@@ -157,9 +157,25 @@ fn apart(one: SystemTime, other: SystemTime) -> Duration {
     one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
-/// Code and message of a refusal: `<Response><Errors><Error>` of EC2.
+/// Code and message of a refusal: `<Response><Errors><Error>` of EC2, `<ErrorResponse><Error>` of all others.
 fn refusal(answer: &Element) -> (String, String) {
-    let error = answer.items("Errors").next();
+    let error = answer.items("Errors").next().or_else(|| answer.child("Error"));
     let text = |name: &str| error.and_then(|error| error.text(name)).unwrap_or_default().to_owned();
     (text("Code"), text("Message"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_read_in_both_forms() {
+        for xml in [
+            "<Response><Errors><Error><Code>C</Code><Message>m</Message></Error></Errors><RequestID>1</RequestID></Response>",
+            "<ErrorResponse><Error><Type>Sender</Type><Code>C</Code><Message>m</Message></Error><RequestId>1</RequestId></ErrorResponse>",
+        ] {
+            assert_eq!(refusal(&Element::parse(xml.as_bytes()).unwrap()), ("C".to_owned(), "m".to_owned()), "{xml}");
+        }
+        assert_eq!(refusal(&Element::default()), (String::new(), String::new()));
+    }
 }
