@@ -1,4 +1,4 @@
-//! EC2's few calls: what an image is.
+//! EC2's few calls: what an image is, and where subnets are.
 
 use super::Aws;
 use super::signed::{self, Api};
@@ -40,12 +40,53 @@ pub(crate) async fn image(aws: &Aws, id: &str) -> Result<Image, Failure> {
             });
             found.ok_or_else(none)
         }
-        Err(trouble) if missing(&trouble) => Err(none()),
+        Err(trouble) if is_missing(&trouble) => Err(none()),
         Err(trouble) => Err(trouble.failure(&call)),
     }
 }
 
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
-fn missing(trouble: &Trouble) -> bool {
+fn is_missing(trouble: &Trouble) -> bool {
     trouble.has(&["InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.Unavailable"])
+        || trouble.has(&["AuthFailure"]) && trouble.says("Not authorized for images")
 }
+
+/// Where a subnet is.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Subnet.html>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subnet {
+    pub(crate) id: String,
+    pub(crate) vpc: String,
+    pub(crate) zone: String,
+}
+
+/// Looks subnets up.
+///
+/// # Errors
+///
+/// What stands in the way: one is not there, or AWS does not say.
+pub(crate) async fn subnets(aws: &Aws, ids: &[&str]) -> Result<Vec<Subnet>, Failure> {
+    let call = Call { action: "ec2:DescribeSubnets", doing: "look up", on: "the subnets of `network:`".into(), region: &aws.region };
+    let names: Vec<String> = (1..=ids.len()).map(|number| format!("SubnetId.{number}")).collect();
+    let parameters: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(ids.iter().copied()).collect();
+    match signed::query(aws, &EC2, "DescribeSubnets", &parameters).await {
+        Ok(answer) => {
+            let found = answer.items("subnetSet").map(|subnet| {
+                let text = |name: &str| subnet.text(name).unwrap_or_default().to_owned();
+                Subnet { id: text("subnetId"), vpc: text("vpcId"), zone: text("availabilityZone") }
+            });
+            Ok(found.collect())
+        }
+        // EC2 names the first that is not there.
+        Err(Trouble::Answer { code, message, .. }) if code.starts_with("InvalidSubnetI") => {
+            Err(Failure::new(Exit::Document, format!("`network:` names a subnet that is not in {}", aws.region))
+                .why(message)
+                .hint("correct `network.subnets` and `network.load_balancer_subnets` in fleet.yaml, or AWS_REGION and AWS_PROFILE"))
+        }
+        Err(trouble) => Err(trouble.failure(&call)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

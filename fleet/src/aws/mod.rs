@@ -1,8 +1,10 @@
 //! AWS, as the AWS CLI knows it: region and credentials from the environment, profiles, SSO, roles and programs.
 
+pub(crate) mod alarms;
 pub(crate) mod changes;
 pub(crate) mod ec2;
 pub(crate) mod evidence;
+pub(crate) mod freezes;
 pub(crate) mod groups;
 pub(crate) mod images;
 pub(crate) mod launches;
@@ -16,6 +18,8 @@ mod trouble;
 
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+mod script;
 
 use std::time::Duration;
 

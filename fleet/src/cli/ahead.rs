@@ -60,7 +60,8 @@ pub(super) async fn spares_data(
 ) -> Result<(), Failure> {
     let order = plan.order(Operation::SetRelease, record, Some(standing));
     let is_same = differing(stack, operator.environment(), &order.parameters, &order.kept, standing).is_empty();
-    if is_same && operator.stacks.template(&plan.stack).await?.trim_end() == plan.template.trim_end() {
+    let template = plan.template.unwrap_or_default();
+    if is_same && operator.stacks.template(&plan.stack).await?.trim_end() == template.trim_end() {
         return Ok(());
     }
     talk("settings or template have changed: asking CloudFormation whether data would go");

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use ingot::desk::DocumentError;
+use ingot::desk::{DocumentError, Sources};
 
 use super::input;
 use super::output::talk;
 use crate::aws::Aws;
 use crate::aws::evidence::Left;
+use crate::aws::freezes::Freezes;
 use crate::aws::groups::Groups;
 use crate::aws::images;
 use crate::aws::records::{Kept, Records};
@@ -25,10 +26,22 @@ use crate::story::Evidence;
 /// The stack with what all environments share.
 const ACCOUNT: &str = "ingot-account";
 
-/// fleet.yaml and AWS.
+/// Which environment a verb is for that needs no fleet.yaml.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whose {
+    /// Environment
+    #[arg(value_name = "ENV")]
+    environment: String,
+    /// Application of the environment, where its fleet.yaml is not at hand
+    #[arg(long, value_name = "APP", conflicts_with = "file")]
+    application: Option<String>,
+}
+
+/// An environment and AWS.
 #[derive(Debug)]
 pub(super) struct Operator {
-    read: Read,
+    /// fleet.yaml, where it is at hand.
+    read: Option<Read>,
     name: String,
     pub(super) aws: Aws,
     pub(super) place: Place,
@@ -43,13 +56,48 @@ impl Operator {
         let read = input::sound(file).map_err(Failure::told)?;
         input::environment(&read.fleet, environment).map_err(Failure::told)?;
         let place = read.fleet.releases.place(&read.fleet.application);
+        Ok(Self::with(Aws::connect().await?, place, environment, Some(read)))
+    }
+
+    /// For an environment that is in fleet.yaml, or in AWS alone.
+    pub(super) async fn at(file: &Path, whose: &Whose) -> Result<Self, Failure> {
+        let Whose { environment, application } = whose;
+        let Some(application) = application else { return Self::of(file, environment).await };
         let aws = Aws::connect().await?;
+        let (stack, stacks) = (format!("{application}-{environment}"), CloudFormation::new(&aws));
+        let place = match stacks.standing(&stack).await? {
+            Some(standing) => standing.place(application),
+            None => None,
+        };
+        let place = place.ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("there is no environment {environment} of {application} in {}", aws.region))
+                .why(format!("no stack {stack} says where its releases are"))
+                .hint("correct --application, AWS_REGION or AWS_PROFILE, or run it where fleet.yaml is")
+        })?;
+        Ok(Self::with(aws, place, environment, None))
+    }
+
+    fn with(aws: Aws, place: Place, environment: &str, read: Option<Read>) -> Self {
         let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
-        Ok(Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups })
+        Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups }
+    }
+
+    /// Whether there is a fleet.yaml.
+    pub(super) fn has_file(&self) -> bool {
+        self.read.is_some()
+    }
+
+    fn read(&self) -> &Read {
+        self.read.as_ref().expect("it is of a verb that needs fleet.yaml")
     }
 
     pub(super) fn environment(&self) -> &Environment {
-        input::environment(&self.read.fleet, &self.name).expect("it was found when fleet.yaml was read")
+        input::environment(&self.read().fleet, &self.name).expect("it was found when fleet.yaml was read")
+    }
+
+    /// fleet.yaml, for mistakes that show a line of it.
+    pub(super) fn sources(&self) -> Sources {
+        self.read().sources.clone()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -83,6 +131,10 @@ impl Operator {
         Records::new(&self.bucket, &self.place, &self.name)
     }
 
+    pub(super) fn freezes(&self) -> Freezes<'_, Bucket> {
+        Freezes::new(&self.bucket, &self.place, &self.name)
+    }
+
     /// The newest record of a deployment.
     pub(super) async fn newest(&self) -> Result<Option<Kept>, Failure> {
         self.records().newest().await
@@ -90,14 +142,14 @@ impl Operator {
 
     /// What the environment comes to, without mistakes.
     pub(super) async fn planned(&self, file: &Path) -> Result<Stack, Failure> {
-        let (stack, found) = stack::of(&self.read.fleet, self.environment(), input::directory(file)).await;
+        let (stack, found) = stack::of(&self.read().fleet, self.environment(), input::directory(file)).await;
         match stack {
             Some(stack) if found.mistakes.is_empty() => {
                 found.notes.iter().for_each(|note| talk(&format!("note: {note}")));
                 Ok(stack)
             }
             _ => {
-                let sources = self.read.sources.clone().into_iter().chain(found.sources).collect();
+                let sources = self.read().sources.clone().into_iter().chain(found.sources).collect();
                 talk(&DocumentError::new(found.mistakes, sources).to_string());
                 Err(Failure::told(Exit::Document))
             }
@@ -115,6 +167,7 @@ impl Operator {
         };
         let output = |name: &str| outputs.get(name).cloned().ok_or_else(|| missing(&format!("the stack {ACCOUNT} has no output {name}")));
         Ok(Account {
+            partition: caller.split(':').nth(1).unwrap_or("aws").to_owned(),
             id: caller.split(':').nth(4).unwrap_or_default().to_owned(),
             region: self.aws.region.clone(),
             service_role: output("ServiceRole")?,

@@ -6,10 +6,12 @@ use std::path::Path;
 use comfy_table::{ContentArrangement, Table};
 use serde_json::{Value as Json, json};
 
-use super::operator::Operator;
+use super::freeze;
+use super::operator::{Operator, Whose};
 use super::output::{self, data};
 use crate::aws::groups::{Member, Target};
 use crate::deployment::course::{Phase, Standing};
+use crate::deployment::freeze::Freeze;
 use crate::deployment::history::Role;
 use crate::deployment::record::{Record, State};
 use crate::failure::Failure;
@@ -20,9 +22,8 @@ use crate::failure::Failure;
 /// elasticloadbalancing:DescribeTargetHealth, s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Environment
-    #[arg(value_name = "ENV")]
-    environment: String,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 /// What there is to see.
@@ -31,10 +32,13 @@ struct Seen {
     newest: Option<Record>,
     in_force: Option<Record>,
     members: Vec<(Member, Option<Target>)>,
+    freeze: Option<Freeze>,
+    /// Processes that are suspended in the group.
+    suspended: Vec<String>,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let operator = Operator::of(file, &args.environment).await?;
+    let operator = Operator::at(file, &args.whose).await?;
     let seen = see(&operator).await?;
     match as_json {
         true => output::json(&seen.json(&operator)),
@@ -45,20 +49,30 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 
 async fn see(operator: &Operator) -> Result<Seen, Failure> {
     let records = operator.records();
-    let (standing, newest, counting) = tokio::try_join!(operator.standing(), operator.newest(), records.counting())?;
-    let mut members = Vec::new();
+    let freezes = operator.freezes();
+    let (standing, newest, counting, freeze) =
+        tokio::try_join!(operator.standing(), operator.newest(), records.counting(), freezes.in_force())?;
+    let (mut members, mut suspended) = (Vec::new(), Vec::new());
     for group in operator.groups.of(&operator.place.application, operator.name()).await? {
         let mut health = match &group.targets {
             Some(targets) => operator.groups.health(targets).await?,
             None => BTreeMap::new(),
         };
+        suspended.extend(group.suspended);
         members.extend(group.members.into_iter().map(|member| {
             let target = health.remove(&member.id);
             (member, target)
         }));
     }
     members.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(Seen { standing, newest: newest.map(|kept| kept.record), in_force: counting.get(Role::InForce).cloned(), members })
+    Ok(Seen {
+        standing,
+        newest: newest.map(|kept| kept.record),
+        in_force: counting.get(Role::InForce).cloned(),
+        members,
+        freeze,
+        suspended,
+    })
 }
 
 impl Seen {
@@ -75,6 +89,7 @@ impl Seen {
             }
             None => format!("{name} has had no good deployment yet"),
         }];
+        lines.extend(self.freeze.iter().map(|freeze| freeze::line(freeze, name, &self.suspended)));
         match &self.newest {
             Some(record) if record.state == State::UnderWay => lines.push(record.told()),
             Some(record) if record.state != State::Good => {
@@ -127,6 +142,7 @@ impl Seen {
             "stack": self.standing.as_ref().map(|standing| json!({ "name": operator.stack(), "status": standing.status })),
             "in_force": self.in_force,
             "newest": self.newest,
+            "frozen": self.freeze,
             "instances": self.members.iter().map(one).collect::<Vec<_>>(),
         })
     }

@@ -1,0 +1,47 @@
+//! How the alarms stand that a deployment is to be watched by.
+
+use std::collections::BTreeMap;
+
+use super::Aws;
+use super::signed::{self, Api};
+use super::trouble::Call;
+use crate::failure::Failure;
+
+/// Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html>
+const CLOUDWATCH: Api = Api { service: "monitoring", variable: "AWS_ENDPOINT_URL_CLOUDWATCH", version: "2010-08-01" };
+
+/// An alarm that exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    /// `OK`, `ALARM` or `INSUFFICIENT_DATA`.
+    pub(crate) state: String,
+    /// Why it is in that state, in CloudWatch's words.
+    pub(crate) why: Option<String>,
+}
+
+impl Alarm {
+    pub(crate) fn is_raised(&self) -> bool {
+        self.state == "ALARM"
+    }
+}
+
+/// Looks alarms up, composite ones included. What does not exist is not in the answer. `names` are no more than one answer has.
+pub(crate) async fn named(aws: &Aws, names: &[&str]) -> Result<BTreeMap<String, Alarm>, Failure> {
+    if names.is_empty() {
+        // Without names, CloudWatch describes all alarms.
+        return Ok(BTreeMap::new());
+    }
+    let keys: Vec<String> = (1..=names.len()).map(|number| format!("AlarmNames.member.{number}")).collect();
+    let kinds = [("AlarmTypes.member.1", "MetricAlarm"), ("AlarmTypes.member.2", "CompositeAlarm")];
+    let parameters: Vec<(&str, &str)> = keys.iter().map(String::as_str).zip(names.iter().copied()).chain(kinds).collect();
+    let on = format!("the alarms {}", names.join(", "));
+    let call = Call { action: "cloudwatch:DescribeAlarms", doing: "look at", on, region: &aws.region };
+    let answer = signed::query(aws, &CLOUDWATCH, "DescribeAlarms", &parameters).await.map_err(|trouble| trouble.failure(&call))?;
+    let result = answer.child("DescribeAlarmsResult").into_iter();
+    let alarms = result.flat_map(|result| result.items("MetricAlarms").chain(result.items("CompositeAlarms")));
+    let read = alarms.filter_map(|alarm| {
+        let why = alarm.text("StateReason").map(str::to_owned);
+        Some((alarm.text("AlarmName")?.to_owned(), Alarm { state: alarm.text("StateValue")?.to_owned(), why }))
+    });
+    Ok(read.collect())
+}
