@@ -41,9 +41,9 @@ pub(crate) struct Target {
 /// Auto Scaling and Elastic Load Balancing in one region.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    scaling: aws_sdk_autoscaling::Client,
+    pub(super) scaling: aws_sdk_autoscaling::Client,
     balancing: aws_sdk_elasticloadbalancingv2::Client,
-    region: String,
+    pub(super) region: String,
 }
 
 impl Groups {

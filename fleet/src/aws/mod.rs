@@ -1,5 +1,7 @@
 //! AWS, as the AWS CLI knows it: region and credentials from the environment, profiles, SSO, roles and programs.
 
+pub(crate) mod activities;
+pub(crate) mod commands;
 pub(crate) mod ec2;
 pub(crate) mod evidence;
 pub(crate) mod groups;

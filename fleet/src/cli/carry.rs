@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::operator::{Operator, Reader};
+use super::operator::Operator;
 use super::output::{self, data, talk};
+use super::reader::Reader;
 use super::watch::Watcher;
 use crate::aws::images;
 use crate::aws::records::{Begun, Kept};
@@ -82,7 +83,7 @@ pub(super) async fn carry_out(
 /// Follows a deployment that somebody ended, until everything is as before.
 pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -> Result<(), Failure> {
     let account = operator.account(&operator.aws.caller().await?).await?;
-    let (witness, watcher) = (witness(operator, &account), watcher(operator));
+    let (witness, watcher) = (Reader::new(operator, &account.evidence), watcher(operator));
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
     let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
     if as_json {
@@ -222,17 +223,8 @@ fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind
 }
 
 async fn follow(operator: &Operator, account: &Account, plan: &Plan<'_>, kept: Kept, until: Option<Instant>) -> Result<Ended, Failure> {
-    let (witness, watcher) = (witness(operator, account), watcher(operator));
+    let (witness, watcher) = (Reader::new(operator, &account.evidence), watcher(operator));
     conductor(operator, &witness, &watcher).follow(kept, plan, until).await
-}
-
-fn witness<'a>(operator: &'a Operator, account: &'a Account) -> Reader<'a> {
-    Reader {
-        bucket: Bucket::new(&operator.aws, &account.evidence),
-        name: &account.evidence,
-        application: &operator.place.application,
-        environment: operator.name(),
-    }
 }
 
 fn watcher(operator: &Operator) -> Watcher<'_> {
@@ -273,7 +265,9 @@ async fn told(operator: &Operator, ended: Ended, instead_of: Option<&Release>, a
         let runs = what_runs(operator).await?;
         let failure = Failure::new(Exit::Failed, format!("deployment {} of {name} is {}", record.number, record.state));
         let failure = if let Some(cause) = record.cause { failure.why(cause) } else { failure };
-        return Err(failure.hint(format!("{runs}; `ingot-fleet events {name}` shows what happened")));
+        return Err(failure.hint(format!(
+            "{runs}; `ingot-fleet logs {name} --failed` shows what instances have left, `ingot-fleet events {name}` all that happened"
+        )));
     }
     match instead_of {
         None => Ok(()),

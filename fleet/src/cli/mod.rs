@@ -9,10 +9,12 @@ mod events;
 mod generate;
 mod input;
 mod list;
+mod logs;
 mod operator;
 mod output;
 mod progress;
 mod prune;
+mod reader;
 mod release;
 mod releases;
 mod render;
@@ -58,6 +60,7 @@ enum Command {
     Scale(scale::Args),
     Status(status::Args),
     Events(events::Args),
+    Logs(logs::Args),
     /// List the environments of the application, and what runs in each
     List,
     Terminate(terminate::Args),
@@ -100,6 +103,7 @@ pub(crate) fn run() -> Exit {
             Command::Abort(args) => ended(abort::run(&args, &cli.file, cli.json).await),
             Command::Scale(args) => ended(scale::run(&args, &cli.file).await),
             Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
+            Command::Logs(args) => ended(logs::run(&args, &cli.file, cli.json).await),
             Command::List => ended(list::run(&cli.file, cli.json).await),
             Command::Status(args) => ended(status::run(&args, &cli.file, cli.json).await),
             Command::Terminate(args) => ended(terminate::run(&args, &cli.file).await),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 
+use super::listen::{Heard, Witness, listen, why};
 use super::order::Plan;
 use super::tell::Tell;
 use crate::aws::objects::Objects;
@@ -14,7 +15,7 @@ use crate::deployment::course::{Next, Operation, Standing, Tokens, Wanted, next}
 use crate::deployment::record::{Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::story::{Cause, Evidence, cause};
+use crate::story::{Cause, Deployment};
 
 /// How often it is looked at.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -32,11 +33,6 @@ pub(crate) enum Ended {
     With(Box<Record>),
     /// It goes on: there was no more time.
     StillRunning,
-}
-
-/// Who looks for the evidence of the instances that a deployment launched.
-pub(crate) trait Witness {
-    async fn evidence(&self, since: Timestamp) -> Vec<Evidence>;
 }
 
 /// Whoever sees a deployment through.
@@ -89,20 +85,30 @@ impl Way<'_> {
 impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     /// Carries a deployment on until it has ended, or until then.
     pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
-        self.watch(&kept, Way::On(plan), until).await
+        self.attend(&kept, Way::On(plan), until).await
     }
 
     /// Ends a deployment. It is good all the same where it was too late.
     pub(crate) async fn undo(&self, kept: Kept, stack: &str) -> Result<Ended, Failure> {
-        self.watch(&kept, Way::Back { stack }, None).await
+        self.attend(&kept, Way::Back { stack }, None).await
     }
 
-    async fn watch(&self, kept: &Kept, way: Way<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
+    /// Watches the stack, and listens to the instances meanwhile.
+    async fn attend(&self, kept: &Kept, way: Way<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
+        let heard = Heard::default();
+        tokio::select! {
+            biased;
+            ended = self.watch(kept, way, until, &heard) => ended,
+            never = listen(self.witness, self.tell, &kept.record, &heard) => match never {},
+        }
+    }
+
+    async fn watch(&self, kept: &Kept, way: Way<'_>, until: Option<Instant>, heard: &Heard) -> Result<Ended, Failure> {
         let began = kept.record.began;
         let since = began.checked_sub(SKEW).unwrap_or(began);
         let mut seen = Seen { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None };
         loop {
-            match self.step(kept, way, &mut seen).await {
+            match self.step(kept, way, &mut seen, heard).await {
                 Ok(Some(record)) => return Ok(Ended::With(Box::new(record))),
                 Ok(None) => seen.silent_since = None,
                 Err(failure) if failure.exit == Exit::Unreachable => {
@@ -125,7 +131,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     }
 
     /// Looks once, and does what is next. Returns the record of a deployment that has ended.
-    async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen) -> Result<Option<Record>, Failure> {
+    async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen, heard: &Heard) -> Result<Option<Record>, Failure> {
         let (record, stack) = (&kept.record, way.stack());
         self.take_events(stack, seen).await?;
         let standing = self.stacks.standing(stack).await?;
@@ -154,9 +160,14 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 seen.waits = true;
             }
             (Next::Good, _) => return self.end(kept, State::Good, None).await.map(Some),
-            (Next::Failed, _) => return self.failed(kept, stack).await.map(Some),
+            (Next::Failed, _) => return self.failed(kept, stack, heard).await.map(Some),
             (Next::Stuck(stuck), _) => {
                 let (what, hint) = stuck.way_out(stack, self.environment);
+                let is_ours = Deployment::of(record).tokens.iter().any(|token| seen.begun.contains(token));
+                let what = match is_ours {
+                    true => format!("{what}: {}", self.why(kept, stack, heard).await?.sentence()),
+                    false => what.to_owned(),
+                };
                 return Err(Failure::new(Exit::Failed, format!("the stack {stack} cannot be updated")).why(what).hint(hint));
             }
         }
@@ -215,17 +226,17 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         Ok(())
     }
 
-    async fn failed(&self, kept: &Kept, stack: &str) -> Result<Record, Failure> {
-        let record = &kept.record;
-        let tokens: Vec<String> =
-            [Operation::Create, Operation::SetPolicy, Operation::SetRelease].map(|operation| operation.token(record)).into();
-        let events = self.stacks.events(stack, record.began.checked_sub(SKEW).unwrap_or(record.began)).await?;
-        let evidence = self.witness.evidence(record.began).await;
-        match cause(&events, &evidence, &tokens) {
-            Some(Cause::Aborted) => self.end(kept, State::Undone, None).await,
-            Some(Cause::Failure(why)) => self.end(kept, State::Failed, Some(why)).await,
-            None => self.end(kept, State::Failed, None).await,
+    async fn failed(&self, kept: &Kept, stack: &str, heard: &Heard) -> Result<Record, Failure> {
+        match self.why(kept, stack, heard).await? {
+            Cause::Aborted(why) => self.end(kept, State::Undone, Some(why)).await,
+            Cause::Failure(why) => self.end(kept, State::Failed, Some(why)).await,
         }
+    }
+
+    async fn why(&self, kept: &Kept, stack: &str, heard: &Heard) -> Result<Cause, Failure> {
+        let began = kept.record.began;
+        let events = self.stacks.events(stack, began.checked_sub(SKEW).unwrap_or(began)).await?;
+        Ok(why(self.witness, &kept.record, events, heard).await)
     }
 
     async fn end(&self, kept: &Kept, state: State, why: Option<String>) -> Result<Record, Failure> {
