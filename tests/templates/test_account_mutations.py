@@ -79,13 +79,14 @@ MUTATIONS = {
         people.people_stay_with_their_application,
     ),
     "somebody else's releases": (
-        put([{"Fn::Sub": "${Releases.Arn}/*"}], *READER, 5, "Resource"),
+        put([{"Fn::Sub": "${Releases.Arn}/*"}], *READER, 6, "Resource"),
         people.people_stay_with_their_application,
     ),
     "names of somebody else's releases": (
-        drop(*READER, 6, "Condition"),
+        drop(*READER, 7, "Condition"),
         people.people_stay_with_their_application,
     ),
+    "buckets that nobody finds": (drop(*READER, 2), people.people_find_the_buckets),
     "user data": (
         put("ec2:DescribeLaunchTemplateVersions", *READER, 0, "Action", 0),
         people.people_see_no_secrets,

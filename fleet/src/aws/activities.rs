@@ -23,10 +23,7 @@ impl Groups {
                 if begun < since {
                     break 'pages;
                 }
-                let is_failed = matches!(
-                    one.status_code(),
-                    Some(ScalingActivityStatusCode::Failed | ScalingActivityStatusCode::Cancelled)
-                );
+                let is_failed = matches!(one.status_code(), Some(ScalingActivityStatusCode::Failed | ScalingActivityStatusCode::Cancelled));
                 found.push(Activity {
                     begun,
                     ended: one.end_time().and_then(of_aws),

@@ -44,7 +44,9 @@ pub(crate) async fn run(aws: &Aws, document: &str, parameters: &[(&str, &str)], 
         Ok(sent) => sent,
         Err(error) => {
             return Err(match trouble::of(&error) {
-                trouble if trouble.has(&["InvalidInstanceId"]) => no_agent(instance, "it is not registered with Systems Manager, or not connected"),
+                trouble if trouble.has(&["InvalidInstanceId"]) => {
+                    no_agent(instance, "it is not registered with Systems Manager, or not connected")
+                }
                 trouble if trouble.has(&["InvalidDocument"]) => {
                     Failure::new(Exit::Failed, format!("there is no document {document} in {}", aws.region))
                         .hint("update the stack ingot-account to the template of this version, as docs/fleet/account.md shows")
@@ -68,7 +70,9 @@ pub(crate) async fn run(aws: &Aws, document: &str, parameters: &[(&str, &str)], 
                 }
                 Some(Status::TimedOut) => return Err(no_agent(instance, "the command was not carried out in time")),
                 Some(Status::Cancelled | Status::Cancelling) => {
-                    return Err(Failure::new(Exit::Failed, format!("somebody cancelled the command {id} on {instance}")).hint("run it again"));
+                    return Err(
+                        Failure::new(Exit::Failed, format!("somebody cancelled the command {id} on {instance}")).hint("run it again")
+                    );
                 }
                 _ => {}
             },

@@ -67,7 +67,8 @@ pub(crate) struct Known {
 
 /// Looks instances up. Those that EC2 does not know are left out.
 pub(crate) async fn instances(aws: &Aws, ids: &[&str]) -> Result<Vec<Known>, Failure> {
-    let call = Call { action: "ec2:DescribeInstances", doing: "look up", on: format!("the instances {}", ids.join(", ")), region: &aws.region };
+    let call =
+        Call { action: "ec2:DescribeInstances", doing: "look up", on: format!("the instances {}", ids.join(", ")), region: &aws.region };
     // By a filter: one that is not known is no mistake then.
     let names: Vec<String> = (1..=ids.len()).map(|number| format!("Filter.1.Value.{number}")).collect();
     let mut parameters = vec![("Filter.1.Name", "instance-id")];

@@ -48,8 +48,9 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         None => newest.as_ref().map_or(Timestamp::UNIX_EPOCH, |record| record.began),
     };
     if operator.standing().await?.is_none() {
-        return Err(Failure::new(Exit::Usage, format!("there is no stack {}", operator.stack()))
-            .hint("`ingot-fleet list` shows what there is"));
+        return Err(
+            Failure::new(Exit::Usage, format!("there is no stack {}", operator.stack())).hint("`ingot-fleet list` shows what there is")
+        );
     }
     if args.raw {
         return raw(&operator, since, as_json).await;
@@ -135,7 +136,8 @@ async fn follow(operator: &Operator, reader: &Reader<'_>, since: Timestamp, as_j
                 }
             }
         }
-        if let Some(record) = newest.filter(|record| record.state != State::UnderWay && ended.replace(record.number) != Some(record.number)) {
+        if let Some(record) = newest.filter(|record| record.state != State::UnderWay && ended.replace(record.number) != Some(record.number))
+        {
             match as_json {
                 true => output::json(&json!({ "deployment": record })),
                 false => data(&end(&record, record.cause.as_deref())),

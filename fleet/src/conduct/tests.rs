@@ -119,7 +119,8 @@ fn evidence(instance: &str, deployment: u64, reason: &str) -> Evidence {
 #[tokio::test(start_paused = true)]
 async fn one_that_fails_says_why() {
     let world = World::created(&[Outcome::GoesBack]).await;
-    let found = [evidence("i-0b", 1, "services.old: of the release before"), evidence("i-0a", 2, "applications.shop: web did not get ready")];
+    let found =
+        [evidence("i-0b", 1, "services.old: of the release before"), evidence("i-0a", 2, "applications.shop: web did not get ready")];
     world.left.evidence.borrow_mut().extend(found);
     let record = ended(world.deployed().await.unwrap());
     assert_eq!(record.state, State::Failed);

@@ -107,9 +107,8 @@ impl<'h> Span<'h> {
     fn of(events: &'h [Event], of: &Deployment) -> Self {
         let first = events.iter().position(|event| of.has(event)).unwrap_or(events.len());
         let events = &events[first..];
-        let begins = |event: &&Event| {
-            event.reason.as_deref() == Some(BY_SOMEBODY) && event.status.ends_with("_IN_PROGRESS") && !is_back(event)
-        };
+        let begins =
+            |event: &&Event| event.reason.as_deref() == Some(BY_SOMEBODY) && event.status.ends_with("_IN_PROGRESS") && !is_back(event);
         // Going back may have a token of its own, of whoever has ended the update.
         let end = events.iter().position(|event| begins(&event) && !of.has(event)).unwrap_or(events.len());
         let events = &events[..end];

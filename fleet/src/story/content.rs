@@ -137,7 +137,8 @@ mod tests {
         let key = Key::read("shop/prod/2026/11/30/200102Z-i-0a1b-0123abcd-serve.json.zst").unwrap();
         assert_eq!((key.instance.as_str(), key.began.to_string().as_str(), key.is_of_end), ("i-0a1b", "2026-11-30T20:01:02Z", false));
         assert!(Key::read("shop/prod/2026/11/30/200102Z-i-0a1b-0123abcd-drain.json.zst").unwrap().is_of_end);
-        for other in ["shop/prod/2026/11/30/note.txt", "200102Z-i-0a1b-01-serve.json.zst", "a/2026/13/30/200102Z-i-0a1b-01-serve.json.zst"] {
+        for other in ["shop/prod/2026/11/30/note.txt", "200102Z-i-0a1b-01-serve.json.zst", "a/2026/13/30/200102Z-i-0a1b-01-serve.json.zst"]
+        {
             assert_eq!(Key::read(other), None, "{other}");
         }
     }

@@ -12,15 +12,13 @@ use regex_lite::Regex;
 use super::activity::Activity;
 use super::words::on_one_line;
 
-static CAPACITY: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r"do not have sufficient (?:(\S+) )?capacity in the Availability Zone you requested(?: \(([\w-]+)\))?")
-});
+static CAPACITY: LazyLock<Regex> =
+    LazyLock::new(|| regex(r"do not have sufficient (?:(\S+) )?capacity in the Availability Zone you requested(?: \(([\w-]+)\))?"));
 static QUOTA: LazyLock<Regex> = LazyLock::new(|| regex(r"current vCPU limit of (\d+)"));
 static IMAGE: LazyLock<Regex> =
     LazyLock::new(|| regex(r"(?:image id '\[?|AMI ID |AMI )(ami-[0-9a-f]+)\]?'?,? (does not exist|is disabled|is pending)"));
 static REASON: LazyLock<Regex> = LazyLock::new(|| regex(r"Termination Reason: (?:(?:Client|Server)\.\w+: )?(.+)$"));
-static CHANGE: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"(?:increasing|decreasing|shrinking) the capacity from (\d+) to (\d+)"));
+static CHANGE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?:increasing|decreasing|shrinking) the capacity from (\d+) to (\d+)"));
 
 /// Whose doing it is that an instance did not come into service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

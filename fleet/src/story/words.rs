@@ -24,10 +24,7 @@ static CHANGING: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
             r"^Rolling update initiated\. Terminating (\d+) obsolete instance\(s\) in batches of (\d+), while keeping at least (\d+) ",
             "%R: $1 instances are replaced, at most $2 at a time, keeping $3 in service",
         ),
-        (
-            r"^Temporarily setting autoscaling group MinSize and DesiredCapacity to (\d+)",
-            "%R: has $1 instances for the time of the update",
-        ),
+        (r"^Temporarily setting autoscaling group MinSize and DesiredCapacity to (\d+)", "%R: has $1 instances for the time of the update"),
         (
             r"^New instance\(s\) added to autoscaling group - Waiting on (\d+) resource signal\(s\) with a timeout of (\w+)",
             "%R: waits up to $2 for $1 instances to serve",
@@ -61,8 +58,7 @@ static SIGNALS: LazyLock<Vec<(Regex, &str)>> = LazyLock::new(|| {
     ])
 });
 
-static HANDLER: LazyLock<Regex> =
-    LazyLock::new(|| regex(r#"(?s)^Resource handler returned message: "(.*)" \(RequestToken: [^)]*\)\s*$"#));
+static HANDLER: LazyLock<Regex> = LazyLock::new(|| regex(r#"(?s)^Resource handler returned message: "(.*)" \(RequestToken: [^)]*\)\s*$"#));
 static SERVICE: LazyLock<Regex> = LazyLock::new(|| regex(r" \(Service: [^)]*\)"));
 static DENIED: LazyLock<Regex> = LazyLock::new(|| {
     regex(r"User: \S*?(?:assumed-role|role|user)/([^/\s]+)\S* is not authorized to perform: ([\w-]+:[\w*]+)(?: on resource: (\S+))?")

@@ -15,6 +15,7 @@ SHARED = {
     ],
     ("Deployer", "LookAtCommands"): ["*"],
     ("Reader", "Look"): ["*"],
+    ("Reader", "LookAtTheAccount"): ["AWS::StackId"],
     ("Reader", "LookAtGoldenImages"): ["ssm:${AWS::Region}:${AWS::AccountId}:parameter/golden/*"],
 }
 
@@ -55,6 +56,18 @@ def people_stay_with_their_application(template: dict) -> list[str]:
             if said(resource) not in shared and not stays_with_its_application(statement, resource)
         ]
     return wrong
+
+
+def people_find_the_buckets(template: dict) -> list[str]:
+    """`ingot-fleet` reads the outputs of this stack."""
+    found = [
+        statement
+        for name, statement in of_people(template)
+        if name == "Reader"
+        and "cloudformation:DescribeStacks" in several(statement["Action"])
+        and statement["Resource"] == {"Ref": "AWS::StackId"}
+    ]
+    return [] if found else ["readers cannot look at the account's stack"]
 
 
 def what_is_updated_is_tagged(template: dict) -> list[str]:
@@ -121,6 +134,7 @@ def glass_is_broken_with_mfa(template: dict) -> list[str]:
 
 
 RULES = [
+    people_find_the_buckets,
     people_stay_with_their_application,
     what_is_updated_is_tagged,
     people_see_no_secrets,

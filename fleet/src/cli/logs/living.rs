@@ -28,13 +28,7 @@ struct Said {
     is_cut: bool,
 }
 
-pub(super) async fn ask(
-    operator: &Operator,
-    reader: &Reader<'_>,
-    instance: &str,
-    args: &Args,
-    as_json: bool,
-) -> Result<(), Failure> {
+pub(super) async fn ask(operator: &Operator, reader: &Reader<'_>, instance: &str, args: &Args, as_json: bool) -> Result<(), Failure> {
     let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
     if !groups.iter().flat_map(|group| &group.members).any(|member| member.id == instance) {
         return Err(super::not_there(operator, reader, instance).await?);
