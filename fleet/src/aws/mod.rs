@@ -6,6 +6,7 @@ pub(crate) mod ec2;
 pub(crate) mod evidence;
 pub(crate) mod groups;
 pub(crate) mod images;
+pub(crate) mod instances;
 pub(crate) mod objects;
 pub(crate) mod records;
 pub(crate) mod releases;
@@ -16,6 +17,8 @@ mod trouble;
 
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+mod script;
 
 use std::time::Duration;
 

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::ground;
 use super::operator::Operator;
 use super::output::{self, data, talk};
 use super::reader::Reader;
 use super::watch::Watcher;
-use crate::aws::images;
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
 use crate::aws::stacks::{CloudFormation, Guard, Watch};
@@ -132,9 +132,10 @@ async fn begin(
     let environment = operator.environment();
     let policy = policy(asked, environment.settings.deployment.policy())?;
     let records = operator.records();
+    let content = stack.document.content.as_bytes();
     let document = match &asked.document {
         Some(document) => document.clone(),
-        None => records.keep_document(stack.document.content.as_bytes()).await?,
+        None => records.document(content)?,
     };
     let capacity = capacity(operator).await?;
     let goal = Goal { release: asked.release.clone(), image: asked.image.clone(), document, policy, capacity };
@@ -144,7 +145,13 @@ async fn begin(
     }
     let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let beginner = Beginner { by: caller.to_owned(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
-    images::fits(&operator.aws, &goal.image, &environment.settings.instances.architecture()).await?;
+    match asked.kind {
+        Kind::Create | Kind::Deploy => ground::holds(operator, &goal).await?,
+        Kind::Rollback => ground::holds_again(operator, &goal).await?,
+    }
+    if asked.document.is_none() {
+        records.keep_document(&goal.document, content).await?;
+    }
     match records.begin(goal, beginner).await? {
         Begun::Mine(kept) => {
             talk(&format!("deployment {} of {}: {}", kept.record.number, operator.name(), kept.record.goal.release.name));

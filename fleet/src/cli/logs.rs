@@ -12,6 +12,7 @@ use self::failed::Failed;
 use super::operator::Operator;
 use super::output::{self, data};
 use super::reader::Reader;
+use crate::aws::instances;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -121,7 +122,7 @@ async fn not_there(operator: &Operator, reader: &Reader<'_>, instance: &str) -> 
     let name = operator.name();
     let with_evidence = format!("ingot-fleet logs {name} {instance} --failed");
     let is_left = reader.left().keys().await?.iter().any(|(_, key)| key.instance == instance);
-    let known = crate::aws::ec2::instances(&operator.aws, &[instance]).await?.pop();
+    let known = instances::instances(&operator.aws, &[instance]).await?.pop();
     let tag = |tag: &str| known.as_ref().and_then(|known| known.tags.get(&format!("ingot:{tag}"))).map(String::as_str);
     let is_ours = (tag("application"), tag("environment")) == (Some(operator.place.application.as_str()), Some(name));
     Ok(match (&known, is_left) {

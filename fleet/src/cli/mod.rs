@@ -7,6 +7,7 @@ mod config;
 mod deploy;
 mod events;
 mod generate;
+mod ground;
 mod input;
 mod list;
 mod logs;

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 
 use super::operator::Operator;
 use super::output::talk;
-use crate::aws::ec2;
 use crate::aws::evidence::{Known, Left};
+use crate::aws::instances;
 use crate::aws::s3::Bucket;
 use crate::conduct::Witness;
 use crate::deployment::record::Record;
@@ -64,7 +64,7 @@ impl<'a> Reader<'a> {
         new.dedup();
         // As many as one filter takes.
         for some in new.chunks(200) {
-            let found = ec2::instances(&self.operator.aws, some).await?;
+            let found = instances::instances(&self.operator.aws, some).await?;
             let mut deployments = self.deployments.borrow_mut();
             deployments.extend(some.iter().map(|id| ((*id).to_owned(), None)));
             let of = |tags: &BTreeMap<String, String>| tags.get(DEPLOYMENT).and_then(|number| number.parse().ok());
@@ -113,6 +113,6 @@ impl Witness for Reader<'_> {
     }
 
     async fn console(&self, instance: &str) -> Option<String> {
-        ec2::console(&self.operator.aws, instance).await.unwrap_or_else(|failure| self.warn(&failure))
+        instances::console(&self.operator.aws, instance).await.unwrap_or_else(|failure| self.warn(&failure))
     }
 }
