@@ -281,6 +281,7 @@ def test_who_may_not_be_asked_is_told(tmp_path):
         assert older.code == FAILED and "update the stack ingot-account" in older.stderr, older
 
 
+@pytest.mark.slow
 def test_an_agent_that_does_not_answer_is_told_of(tmp_path):
     """It takes a minute."""
     with Scene(runs=runs) as scene:

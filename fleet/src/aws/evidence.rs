@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::story::{Content, Evidence, Key, Unread};
 
 /// So many failures are read: the first of a deployment is among them.
-const MOST: usize = 20;
+const MOST: usize = 50;
 
 /// By how much the clock of an instance, which keys are made of, may differ.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);

@@ -9,6 +9,7 @@ pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod objects;
 pub(crate) mod records;
+pub(crate) mod refreshes;
 pub(crate) mod releases;
 pub(crate) mod s3;
 mod signed;

@@ -86,9 +86,9 @@ async fn overview(operator: &Operator, reader: &Reader<'_>, as_json: bool) -> Re
     if failed.found.is_empty() {
         lines.push("No failed boot has left evidence".to_owned());
     } else {
-        lines.push(
-            "Failed boots, the newest first: `ingot-fleet logs ENV --failed` shows them, with INSTANCE that one".replace("ENV", name),
-        );
+        lines.push(format!(
+            "Failed boots, the newest first: `ingot-fleet logs {name} --failed` shows them; add an instance to see that one alone"
+        ));
         lines.extend(table(failed.rows()));
         lines.extend(failed.is_cut.then(|| "There are older ones.".to_owned()));
     }

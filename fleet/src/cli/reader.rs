@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::operator::Operator;
 use super::output::talk;
@@ -14,6 +14,9 @@ use crate::conduct::Witness;
 use crate::deployment::record::Record;
 use crate::failure::Failure;
 use crate::story::{Checked, Evidence, Happened};
+
+/// By how much the clock that wrote the record may differ from those of AWS.
+const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 /// The tag of an instance that says by which deployment it was launched.
 const DEPLOYMENT: &str = "ingot:deployment";
@@ -105,14 +108,18 @@ impl<'a> Reader<'a> {
 
 impl Witness for Reader<'_> {
     async fn evidence(&self, record: &Record) -> Vec<Evidence> {
-        self.evidence_since(record.began).await
+        self.evidence_since(earlier(record)).await
     }
 
     async fn groups(&self, record: &Record) -> Happened {
-        self.groups_since(record.began).await
+        self.groups_since(earlier(record)).await
     }
 
     async fn console(&self, instance: &str) -> Option<String> {
         instances::console(&self.operator.aws, instance).await.unwrap_or_else(|failure| self.warn(&failure))
     }
+}
+
+fn earlier(record: &Record) -> Timestamp {
+    record.began.checked_sub(SKEW).unwrap_or(record.began)
 }

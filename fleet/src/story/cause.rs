@@ -60,7 +60,7 @@ pub(crate) fn left_nothing<'h>(happened: &'h Happened, of: &Deployment) -> Optio
 
 /// What is told of at once, while a deployment goes on: its own failures, and what stands in the way of launches.
 pub(crate) fn news(happened: &Happened, of: &Deployment) -> Vec<String> {
-    let launches = happened.activities.iter().filter(|one| matches!(trouble(one), Some((Fault::OfAws, _))));
+    let launches = happened.activities.iter().filter(|one| one.begun >= of.began && matches!(trouble(one), Some((Fault::OfAws, _))));
     failures(happened, of).into_iter().map(told).chain(launches.map(scaling::sentence)).collect()
 }
 

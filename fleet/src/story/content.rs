@@ -6,7 +6,8 @@ use std::io::Read as _;
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
+use serde_json::Value as Json;
 
 use super::happened::Evidence;
 
@@ -30,13 +31,14 @@ pub(crate) struct Key {
 }
 
 /// The content.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Content {
     pub(crate) moment: String,
     pub(crate) written_at: Timestamp,
     pub(crate) reason: Option<String>,
+    /// The whole report of the boot.
     #[serde(default)]
-    pub(crate) report: Report,
+    pub(crate) report: Json,
     #[serde(default)]
     pub(crate) journal: BTreeMap<String, Vec<String>>,
     #[serde(default)]
@@ -46,17 +48,15 @@ pub(crate) struct Content {
 }
 
 /// What is read of the report of a boot.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Report {
-    pub(crate) outcome: Option<String>,
-    pub(crate) elapsed_ms: Option<f64>,
     pub(crate) error: Option<Trouble>,
     pub(crate) steps: Vec<Step>,
     pub(crate) warnings: Vec<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Step {
     pub(crate) address: String,
@@ -65,7 +65,7 @@ pub(crate) struct Step {
     pub(crate) skipped_for: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Trouble {
     pub(crate) message: String,
@@ -96,6 +96,11 @@ impl Key {
 }
 
 impl Content {
+    /// What is shown of the report: nothing of one that is made otherwise.
+    pub(crate) fn report(&self) -> Report {
+        Report::deserialize(&self.report).unwrap_or_default()
+    }
+
     pub(crate) fn read(packed: &[u8]) -> Result<Self, Unread> {
         #[derive(Deserialize)]
         struct Head {

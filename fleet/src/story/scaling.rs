@@ -123,3 +123,63 @@ fn because(activity: &Activity) -> Option<String> {
 fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).expect("it is written here")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::activity::tests::activity;
+    use super::*;
+
+    fn failed(message: &str) -> Option<(Fault, String)> {
+        let launch = activity("2026-12-01T09:00:00Z", "Launching a new EC2 instance", "");
+        trouble(&Activity { is_failed: true, message: Some(message.to_owned()), ..launch })
+    }
+
+    #[test]
+    fn what_aws_lacks_is_not_the_boots_fault() {
+        for (message, why) in [
+            (
+                "UnfulfillableCapacity - Unable to fulfill capacity due to your request configuration.",
+                "AWS has no capacity for these instance types now",
+            ),
+            (
+                "Could not launch Spot Instances. MaxSpotInstanceCountExceeded - Max spot instance count exceeded.",
+                "the account's quota of Spot instances is used up",
+            ),
+            (
+                "AMI ami-0a1b2c3d is pending, and cannot be run. Launching EC2 instance failed.",
+                "the image ami-0a1b2c3d is not available yet",
+            ),
+            ("The AMI ID ami-0a1b2c3d does not exist. Launching EC2 instance failed.", "the image ami-0a1b2c3d is gone"),
+            ("The key pair 'x' does not exist. Launching EC2 instance failed.", "The key pair 'x' does not exist"),
+        ] {
+            assert_eq!(failed(message), Some((Fault::OfAws, why.to_owned())), "{message}");
+        }
+        let ended = "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: \
+                     Client.InstanceInitiatedShutdown: Instance initiated shutdown";
+        let why = "it ended before it was in service: Instance initiated shutdown";
+        assert_eq!(failed(ended), Some((Fault::OfBoot, why.to_owned())));
+        assert_eq!(trouble(&activity("2026-12-01T09:00:00Z", "Launching a new EC2 instance: i-0a", "")), None);
+    }
+
+    #[test]
+    fn each_end_says_why() {
+        let said = |cause: &str| {
+            sentence(&activity(
+                "2026-12-01T09:00:00Z",
+                "Terminating EC2 instance: i-0a",
+                &format!("At 2026-12-01T09:00:00Z an instance was {cause}."),
+            ))
+        };
+        assert_eq!(
+            said("taken out of service in response to an ELB system health check failure"),
+            "i-0a: is ended: the load balancer found it unhealthy"
+        );
+        assert_eq!(
+            said(
+                "taken out of service in response to a difference between desired and actual capacity, shrinking the capacity from 3 to 2"
+            ),
+            "i-0a: is ended: 2 instances in place of 3"
+        );
+        assert_eq!(said("ended for a reason of tomorrow"), "i-0a: is ended");
+    }
+}

@@ -35,17 +35,20 @@ pub(crate) fn tale(happened: &Happened, stack: &str) -> Vec<Line> {
         line(one.at, Source::Refresh, format!("an instance refresh, {}{why}", one.status))
     });
     let mut found: Vec<Line> = events.chain(refreshes).collect();
-    found.extend(happened.activities.iter().map(of_activity));
+    found.extend(happened.activities.iter().filter_map(of_activity));
     found.extend(happened.health.iter().filter_map(of_health));
     found.extend(happened.evidence.iter().map(of_evidence));
     found.sort_by_key(|line| line.at);
     found
 }
 
-/// What an activity adds to the story. A launch that came to nothing is told where it ended.
-fn of_activity(activity: &Activity) -> Line {
+/// What an activity adds to the story. A launch is told once there is an instance; one that came to nothing where it ended.
+fn of_activity(activity: &Activity) -> Option<Line> {
+    if activity.is_launch() && !activity.is_failed && activity.instance().is_none() {
+        return None;
+    }
     let at = activity.ended.filter(|_| activity.is_failed).unwrap_or(activity.begun);
-    Line { at, source: Source::Scaling, said: scaling::sentence(activity) }
+    Some(Line { at, source: Source::Scaling, said: scaling::sentence(activity) })
 }
 
 /// What target health adds: only what is bad.

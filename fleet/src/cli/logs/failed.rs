@@ -166,7 +166,7 @@ fn text(one: &Found, during: Option<&During>, lines: usize) -> String {
             said.push("  hint: update ingot-fleet, or read it yourself:".to_owned());
         }
         Ok(content) => {
-            said.extend(steps(&content.report, content.reason.as_deref()));
+            said.extend(steps(&content.report(), content.reason.as_deref()));
             said.extend(journal(content, lines));
         }
     }
