@@ -185,7 +185,8 @@ fn steps(report: &Report, reason: Option<&str>) -> Vec<String> {
         said.extend(trouble.hint.iter().map(|hint| indented(&format!("hint: {hint}"), "    ")));
     }
     // A report that was written before the steps had ended, or a failure that is not of a step.
-    if let Some(reason) = reason.filter(|reason| !all.iter().any(|(address, _)| reason.starts_with(&format!("{address}: ")))) {
+    let is_told = |reason: &&str| all.iter().any(|(_, trouble)| !trouble.message.is_empty() && reason.contains(&trouble.message));
+    if let Some(reason) = reason.filter(|reason| !is_told(reason)) {
         said.insert(0, indented(reason, "  "));
     }
     let skipped: Vec<&str> = report.steps.iter().filter(|step| step.outcome == "skipped").map(|step| step.address.as_str()).collect();
