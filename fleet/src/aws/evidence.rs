@@ -27,7 +27,15 @@ pub(crate) struct Left<'a, O> {
     pub(crate) environment: &'a str,
 }
 
-/// One object.
+/// An object that a boot left.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    name: String,
+    pub(crate) key: Key,
+    modified: Timestamp,
+}
+
+/// What is in one.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) key: Key,
@@ -44,25 +52,31 @@ impl<O: Objects> Left<'_, O> {
         format!("s3://{}/{key}", self.bucket)
     }
 
-    /// The evidence of failures since then, the oldest first. What cannot be read is left out.
-    pub(crate) async fn since(&self, since: Timestamp, known: &Known) -> Result<Vec<Evidence>, Failure> {
+    /// The boots that left something since then, the oldest first.
+    pub(crate) async fn boots(&self, since: Timestamp) -> Result<Vec<Boot>, Failure> {
         let mut listed = Vec::new();
         for day in days(since, Timestamp::now()) {
             listed.extend(self.objects.list(&format!("{}{day}/", self.prefix())).await?);
         }
         listed.retain(|one| one.modified >= since);
         listed.sort_by(|a, b| a.key.cmp(&b.key));
+        let boot = |one: Listed| Some(Boot { key: boot(&one.key)?, name: one.key, modified: one.modified });
+        Ok(listed.into_iter().filter_map(boot).collect())
+    }
+
+    /// The failures that they tell of. What cannot be read is left out.
+    pub(crate) async fn failures(&self, boots: &[Boot], known: &Known) -> Result<Vec<Evidence>, Failure> {
         let mut found = Vec::new();
-        for Listed { key, modified, .. } in listed {
+        for Boot { name, key, modified } in boots {
             if found.len() == MOST {
                 break;
             }
-            let at = (key, modified);
+            let at = (name.clone(), *modified);
             let before = known.borrow().get(&at).cloned();
             let failure = match before {
                 Some(failure) => failure,
                 None => {
-                    let failure = self.failure(&at.0).await?;
+                    let failure = self.failure(name, key).await?;
                     known.borrow_mut().insert(at, failure.clone());
                     failure
                 }
@@ -72,17 +86,15 @@ impl<O: Objects> Left<'_, O> {
         Ok(found)
     }
 
-    async fn failure(&self, key: &str) -> Result<Option<Evidence>, Failure> {
-        let Some(read) = Key::read(key).filter(|read| !read.is_of_end) else { return Ok(None) };
-        let Some(object) = self.objects.get(key).await? else { return Ok(None) };
-        Ok(Content::read(&object.content).ok().and_then(|content| Evidence::of(&read, &content, self.url(key))))
+    async fn failure(&self, name: &str, key: &Key) -> Result<Option<Evidence>, Failure> {
+        let Some(object) = self.objects.get(name).await? else { return Ok(None) };
+        Ok(Content::read(&object.content).ok().and_then(|content| Evidence::of(key, &content, self.url(name))))
     }
 
     /// What there is, but for ends of machines, the newest first: keys, and what they say.
     pub(crate) async fn keys(&self) -> Result<Vec<(String, Key)>, Failure> {
         let listed = self.objects.list(&self.prefix()).await?.into_iter();
-        let of_boots = listed.filter_map(|one| Some((Key::read(&one.key).filter(|key| !key.is_of_end)?, one.key)));
-        let mut found: Vec<(String, Key)> = of_boots.map(|(key, name)| (name, key)).collect();
+        let mut found: Vec<(String, Key)> = listed.filter_map(|one| Some((one.key.clone(), boot(&one.key)?))).collect();
         found.sort_by(|(_, a), (_, b)| (b.began, &b.instance).cmp(&(a.began, &a.instance)));
         Ok(found)
     }
@@ -92,6 +104,11 @@ impl<O: Objects> Left<'_, O> {
         let object = self.objects.get(name).await?;
         Ok(object.map(|object| Found { key, url: self.url(name), content: Content::read(&object.content) }))
     }
+}
+
+/// What a key says, if it is that of a boot: machines that end leave something as well.
+fn boot(key: &str) -> Option<Key> {
+    Key::read(key).filter(|key| !key.is_of_end)
 }
 
 /// The days on which boots began that left something since then, as keys have them.
@@ -126,6 +143,10 @@ mod tests {
         format!("shop/prod/{}-{instance}-0a0b-{phase}.json.zst", Timestamp::now().strftime("%Y/%m/%d/%H%M%SZ"))
     }
 
+    async fn since_then(left: &Left<'_, Directory>, since: Timestamp, known: &Known) -> Vec<Evidence> {
+        left.failures(&left.boots(since).await.unwrap(), known).await.unwrap()
+    }
+
     #[tokio::test]
     async fn only_failures_of_boots_are_read() {
         let (root, now) = (tempfile::tempdir().unwrap(), Timestamp::now());
@@ -137,9 +158,9 @@ mod tests {
         objects.place("shop/prod/2026/11/30/note.txt", b"no");
         let left = Left { objects: &objects, bucket: "e", application: "shop", environment: "prod" };
         let (since, known) = (now - SignedDuration::from_mins(1), Known::default());
-        let found = left.since(since, &known).await.unwrap();
+        let found = since_then(&left, since, &known).await;
         assert_eq!(found.iter().map(|one| (one.instance.as_str(), one.reason.as_str())).collect::<Vec<_>>(), [("i-1", "services.a: no")]);
-        assert!(left.since(now + SignedDuration::from_mins(1), &known).await.unwrap().is_empty(), "from before");
+        assert!(since_then(&left, now + SignedDuration::from_mins(1), &known).await.is_empty(), "from before");
         let keys = left.keys().await.unwrap();
         assert_eq!(keys.len(), 3);
         let (name, newer) = keys.into_iter().find(|(_, key)| key.instance == "i-4").unwrap();
@@ -154,15 +175,15 @@ mod tests {
         objects.place(&at, &packed(1, Timestamp::now(), r#""x""#));
         let left = Left { objects: &objects, bucket: "e", application: "shop", environment: "prod" };
         let (since, known) = (Timestamp::now() - SignedDuration::from_mins(1), Known::default());
-        assert_eq!(left.since(since, &known).await.unwrap().len(), 1);
+        assert_eq!(since_then(&left, since, &known).await.len(), 1);
         // Nobody changes an object without its time.
         let file = root.path().join(&at);
         let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
         objects.place(&at, b"no evidence");
         std::fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
-        assert_eq!(left.since(since, &known).await.unwrap().len(), 1, "it was read again");
+        assert_eq!(since_then(&left, since, &known).await.len(), 1, "it was read again");
         objects.place(&at, &packed(1, Timestamp::now(), "null"));
-        assert_eq!(left.since(since, &known).await.unwrap(), [], "the end of the boot is written over its failure");
+        assert_eq!(since_then(&left, since, &known).await, [], "the end of the boot is written over its failure");
     }
 
     #[test]

@@ -46,9 +46,13 @@ impl<'a> Reader<'a> {
 
     /// The evidence of failures since then, each with its deployment.
     pub(super) async fn evidence_since(&self, since: Timestamp) -> Vec<Evidence> {
-        let mut found = self.left().since(since, &self.known).await.unwrap_or_else(|failure| self.warn(&failure));
-        let ids: Vec<&str> = found.iter().map(|one| one.instance.as_str()).collect();
-        self.look_up(&ids).await.unwrap_or_else(|failure| self.warn(&failure));
+        let left = self.left();
+        let boots = left.boots(since).await.unwrap_or_else(|failure| self.warn(&failure));
+        let ids: Vec<&str> = boots.iter().map(|one| one.key.instance.as_str()).collect();
+        // Both at once: whoever waits for it wants it now.
+        let (found, looked_up) = tokio::join!(left.failures(&boots, &self.known), self.look_up(&ids));
+        looked_up.unwrap_or_else(|failure| self.warn(&failure));
+        let mut found = found.unwrap_or_else(|failure| self.warn(&failure));
         for one in &mut found {
             one.deployment = self.deployment(&one.instance);
         }

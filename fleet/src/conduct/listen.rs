@@ -12,11 +12,10 @@ use super::tell::Tell;
 use crate::deployment::record::Record;
 use crate::story::{Cause, Console, Deployment, Event, Evidence, Happened, cause_of_failure, left_nothing, line_of, news};
 
-/// How often instances are listened to. A failure is told within 5 seconds, and looking takes up to 4 where AWS is slow.
-const PAUSE: Duration = Duration::from_secs(1);
-
-/// Groups are looked at less often: their failures are not the release's.
-const OF_GROUPS: u32 = 5;
+/// How often instances are listened to, and groups, whose failures are not the release's. A failure is told within 5 seconds,
+/// also where each of AWS's answers takes one.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_OF_GROUPS: Duration = Duration::from_secs(5);
 
 /// Who knows what AWS and instances say besides the stack.
 pub(crate) trait Witness {
@@ -35,31 +34,32 @@ pub(super) type Heard = RefCell<Happened>;
 
 /// Tells of what fails, for as long as somebody listens.
 pub(super) async fn listen<W: Witness, T: Tell>(witness: &W, tell: &T, record: &Record, heard: &Heard) -> Infallible {
-    let of = Deployment::of(record);
-    let mut told = BTreeSet::new();
-    for round in 0u32.. {
-        // Both at once: the one must not wait for the other.
-        let groups = async {
-            match round % OF_GROUPS {
-                0 => witness.groups(record).await,
-                _ => Happened::default(),
-            }
-        };
-        let (evidence, groups) = tokio::join!(witness.evidence(record), groups);
-        let news = {
-            let mut heard = heard.borrow_mut();
-            heard.take(groups);
-            heard.evidence = evidence;
-            news(&heard, &of)
-        };
-        for sentence in news {
-            if told.insert(sentence.clone()) {
-                tell.news(&sentence);
-            }
+    let (of, told) = (Deployment::of(record), RefCell::new(BTreeSet::new()));
+    let tell_news = || {
+        let news = news(&heard.borrow(), &of);
+        news.into_iter().filter(|sentence| told.borrow_mut().insert(sentence.clone())).for_each(|sentence| tell.news(&sentence));
+    };
+    let to_instances = async {
+        loop {
+            let found = witness.evidence(record).await;
+            heard.borrow_mut().evidence = found;
+            tell_news();
+            sleep(PAUSE).await;
         }
-        sleep(PAUSE).await;
+    };
+    // Beside it: it may take several answers of AWS.
+    let to_groups = async {
+        loop {
+            let found = witness.groups(record).await;
+            heard.borrow_mut().take(found);
+            tell_news();
+            sleep(PAUSE_OF_GROUPS).await;
+        }
+    };
+    tokio::select! {
+        never = to_instances => never,
+        never = to_groups => never,
     }
-    std::future::pending().await
 }
 
 /// Why a deployment has failed, by all that is known of it.

@@ -60,7 +60,10 @@ pub(crate) fn left_nothing<'h>(happened: &'h Happened, of: &Deployment) -> Optio
 
 /// What is told of at once, while a deployment goes on: its own failures, and what stands in the way of launches.
 pub(crate) fn news(happened: &Happened, of: &Deployment) -> Vec<String> {
-    let launches = happened.activities.iter().filter(|one| one.begun >= of.began && matches!(trouble(one), Some((Fault::OfAws, _))));
+    let launches = happened
+        .activities
+        .iter()
+        .filter(|one| one.begun >= of.began && matches!(trouble(one), Some((Fault::NotLaunched | Fault::TakenBack, _))));
     failures(happened, of).into_iter().map(told).chain(launches.map(scaling::sentence)).collect()
 }
 
@@ -178,10 +181,11 @@ fn of_launches(activities: &[Activity], span: &Span<'_>) -> Option<String> {
     let (begun, back) = (span.begun?, span.back);
     let within = activities.iter().filter(|one| one.begun >= begun.at && back.is_none_or(|back| one.begun <= back.at));
     let (activity, (fault, why)) = within.filter_map(|one| Some((one, trouble(one)?))).next()?;
-    let what = activity.instance().map_or_else(|| "no instance could be launched".to_owned(), |id| format!("{id}: was given up"));
+    let id = activity.instance().unwrap_or("an instance");
     Some(match fault {
-        Fault::OfAws => format!("{what}: {why}. This is not the release's doing"),
-        Fault::OfBoot => format!("{what}: {why}"),
+        Fault::NotLaunched => format!("no instance could be launched: {why}. This is not the release's doing"),
+        Fault::TakenBack => format!("{id}: was given up: {why}. This is not the release's doing"),
+        Fault::OfBoot => format!("{id}: was given up: {why}"),
     })
 }
 

@@ -23,8 +23,10 @@ static CHANGE: LazyLock<Regex> = LazyLock::new(|| regex(r"(?:increasing|decreasi
 /// Whose doing it is that an instance did not come into service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// AWS launched none, or took it away: no capacity, a quota, a right, an image, a Spot interruption.
-    OfAws,
+    /// AWS launched none: no capacity, a quota, a right, an image. There may be an ID all the same.
+    NotLaunched,
+    /// AWS took it away: a Spot interruption.
+    TakenBack,
     /// The instance ended its own launch, as ingot does when a boot fails.
     OfBoot,
 }
@@ -41,7 +43,7 @@ pub(super) fn trouble(activity: &Activity) -> Option<(Fault, String)> {
         return Some((Fault::OfBoot, "its boot failed".to_owned()));
     }
     if has("SpotInstanceTermination") || has("Spot instance termination") {
-        return Some((Fault::OfAws, "AWS took the Spot instance back".to_owned()));
+        return Some((Fault::TakenBack, "AWS took the Spot instance back".to_owned()));
     }
     if let Some(why) = part(&REASON, 1) {
         return Some((Fault::OfBoot, format!("it ended before it was in service: {why}")));
@@ -66,7 +68,7 @@ pub(super) fn trouble(activity: &Activity) -> Option<(Fault, String)> {
     } else {
         on_one_line(message.trim_end_matches(" Launching EC2 instance failed.").trim_end_matches('.'))
     };
-    Some((Fault::OfAws, why))
+    Some((Fault::NotLaunched, why))
 }
 
 /// An activity as a sentence.
@@ -75,9 +77,9 @@ pub(super) fn sentence(activity: &Activity) -> String {
     let id = instance.unwrap_or("an instance");
     if let Some((fault, why)) = trouble(activity) {
         return match (fault, instance) {
-            (Fault::OfAws, None) => format!("no instance could be launched: {why}"),
+            (Fault::NotLaunched, _) => format!("no instance could be launched: {why}"),
             (_, Some(id)) => format!("{id}: is given up: {why}"),
-            (Fault::OfBoot, None) => format!("an instance is given up: {why}"),
+            (_, None) => format!("an instance is given up: {why}"),
         };
     }
     if activity.is_launch() {
@@ -152,7 +154,7 @@ mod tests {
             ("The AMI ID ami-0a1b2c3d does not exist. Launching EC2 instance failed.", "the image ami-0a1b2c3d is gone"),
             ("The key pair 'x' does not exist. Launching EC2 instance failed.", "The key pair 'x' does not exist"),
         ] {
-            assert_eq!(failed(message), Some((Fault::OfAws, why.to_owned())), "{message}");
+            assert_eq!(failed(message), Some((Fault::NotLaunched, why.to_owned())), "{message}");
         }
         let ended = "Instance became unhealthy while waiting for instance to be in InService state. Termination Reason: \
                      Client.InstanceInitiatedShutdown: Instance initiated shutdown";
