@@ -98,7 +98,7 @@ def test_an_environment_is_created_deployed_and_goes_back(tmp_path, region, poli
 
     failed = operator("deploy", "prod", "--release", "bad")
     assert failed.code == FAILED, failed
-    assert "deployment 3 of prod is failed" in failed.stderr and "FAILURE" in failed.stderr, failed
+    assert "deployment 3 of prod is failed" in failed.stderr and "reported that its boot failed" in failed.stderr, failed
     assert "prod runs v2 (deployment 2)" in failed.stderr, failed
     region.in_service(2)
     assert releases(region) == ["v2", "v2"]

@@ -13,6 +13,8 @@ NETWORK = ("Resources", "ServiceRole", "Properties", "Policies", 1, "PolicyDocum
 TRUST = ("Resources", "ServiceRole", "Properties", "AssumeRolePolicyDocument", "Statement")
 RELEASES = ("Resources", "ReleasesPolicy", "Properties", "PolicyDocument", "Statement")
 ARGUMENT = ("Resources", "BootCommand", "Properties", "Content", "parameters", "release")
+LOGS = ("Resources", "LogsCommand", "Properties", "Content")
+UNIT = (*LOGS, "parameters", "unit")
 
 # What is changed, and the rule that finds it.
 MUTATIONS = {
@@ -84,6 +86,7 @@ MUTATIONS = {
         drop(*READER, 7, "Condition"),
         people.people_stay_with_their_application,
     ),
+    "buckets that nobody finds": (drop(*READER, 2), people.people_find_the_buckets),
     "user data": (
         put("ec2:DescribeLaunchTemplateVersions", *READER, 0, "Action", 0),
         people.people_see_no_secrets,
@@ -131,7 +134,30 @@ MUTATIONS = {
     ),
     "commands for everybody's instances": (
         drop("Resources", "Deployer", "Properties", "PolicyDocument", "Statement", 7, "Condition"),
-        people.deployers_send_one_document_to_their_own,
+        people.deployers_send_two_documents_to_their_own,
+    ),
+    "any document": (
+        put(
+            {"Fn::Sub": "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:document/*"},
+            *DEPLOYER,
+            6,
+            "Resource",
+            1,
+        ),
+        people.deployers_send_two_documents_to_their_own,
+    ),
+    "any unit": (put(".*", *UNIT, "allowedPattern"), account.commands_take_checked_arguments),
+    "a unit that is an option": (
+        put("^[A-Za-z0-9:_.@*-]{1,100}$", *UNIT, "allowedPattern"),
+        account.commands_take_checked_arguments,
+    ),
+    "logs that are more than read": (
+        put(["journalctl --vacuum-size=1"], *LOGS, "mainSteps", 0, "inputs", "runCommand"),
+        account.commands_take_checked_arguments,
+    ),
+    "logs of a file": (
+        put({"type": "String"}, *LOGS, "parameters", "file"),
+        account.commands_take_checked_arguments,
     ),
     "stacks with the rights of the caller": (
         drop("Resources", "Deployer", "Properties", "PolicyDocument", "Statement", 1, "Condition"),

@@ -255,8 +255,7 @@ def test_the_account_comes_and_goes(stacks):
     assert stacks.status("ingot-account") == "CREATE_COMPLETE"
     assert set(stacks.resources("ingot-account")) == set(template("account")["Resources"])
     assert {one["Name"] for one in boto3.client("s3").list_buckets()["Buckets"]} == {"shop-releases", "shop-evidence"}
-    (document,) = boto3.client("ssm").list_documents(Filters=[{"Key": "Owner", "Values": ["Self"]}])[
-        "DocumentIdentifiers"
-    ]
-    assert document["Name"] == stacks.outputs("ingot-account")["BootCommand"] == "ingot-boot"
+    documents = boto3.client("ssm").list_documents(Filters=[{"Key": "Owner", "Values": ["Self"]}])["DocumentIdentifiers"]
+    outputs = stacks.outputs("ingot-account")
+    assert {one["Name"] for one in documents} == {outputs["BootCommand"], outputs["LogsCommand"]} == {"ingot-boot", "ingot-logs"}
     stacks.delete("ingot-account")

@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Welcome.html>
-const EC2: Api = Api { service: "ec2", variable: "AWS_ENDPOINT_URL_EC2", version: "2016-11-15" };
+pub(super) const EC2: Api = Api { service: "ec2", variable: "AWS_ENDPOINT_URL_EC2", version: "2016-11-15" };
 
 /// What DescribeImages says of an AMI.
 ///

@@ -1,24 +1,22 @@
-//! Evidence: what instances leave in S3 before they go. Its format is that of `docs/reference/evidence.md`.
+//! Evidence: what instances leave in S3 before they go. What it says is the business of [`story`](crate::story).
 
-use jiff::Timestamp;
-use serde::Deserialize;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 
-use super::objects::Objects;
+use jiff::{SignedDuration, Timestamp};
+
+use super::objects::{Listed, Objects};
 use crate::failure::Failure;
-use crate::story::Evidence;
+use crate::story::{Content, Evidence, Key, Unread};
 
 /// So many failures are read: the first of a deployment is among them.
-const MOST: usize = 20;
+const MOST: usize = 50;
 
-/// What the keys end with of instances that end, well or not: no boot failed.
-const OF_ENDS: &str = "-drain.json.zst";
+/// By how much the clock of an instance, which keys are made of, may differ.
+const SKEW: SignedDuration = SignedDuration::from_hours(1);
 
-/// What is read of one.
-#[derive(Deserialize)]
-struct Content {
-    written_at: Timestamp,
-    reason: Option<String>,
-}
+/// What was read already: objects, by key and time, and the failure that each tells of.
+pub(crate) type Known = RefCell<BTreeMap<(String, Timestamp), Option<Evidence>>>;
 
 /// Where the evidence of one environment is.
 #[derive(Debug)]
@@ -29,56 +27,170 @@ pub(crate) struct Left<'a, O> {
     pub(crate) environment: &'a str,
 }
 
+/// An object that a boot left.
+#[derive(Debug)]
+pub(crate) struct Boot {
+    name: String,
+    pub(crate) key: Key,
+    modified: Timestamp,
+}
+
+/// What is in one.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) key: Key,
+    pub(crate) url: String,
+    pub(crate) content: Result<Content, Unread>,
+}
+
 impl<O: Objects> Left<'_, O> {
-    /// The evidence of failures since then, the oldest first. What cannot be read is left out.
-    pub(crate) async fn since(&self, since: Timestamp) -> Result<Vec<Evidence>, Failure> {
-        let prefix = format!("{}/{}/", self.application, self.environment);
-        let listed = self.objects.list(&prefix).await?.into_iter();
-        let of_boots = listed.filter(|one| one.modified >= since && !one.key.ends_with(OF_ENDS));
-        let mut keys: Vec<String> = of_boots.map(|one| one.key).collect();
-        keys.sort_unstable();
+    fn prefix(&self) -> String {
+        format!("{}/{}/", self.application, self.environment)
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("s3://{}/{key}", self.bucket)
+    }
+
+    /// The boots that left something since then, the oldest first.
+    pub(crate) async fn boots(&self, since: Timestamp) -> Result<Vec<Boot>, Failure> {
+        let mut listed = Vec::new();
+        for day in days(since, Timestamp::now()) {
+            listed.extend(self.objects.list(&format!("{}{day}/", self.prefix())).await?);
+        }
+        listed.retain(|one| one.modified >= since);
+        listed.sort_by(|a, b| a.key.cmp(&b.key));
+        let boot = |one: Listed| Some(Boot { key: boot(&one.key)?, name: one.key, modified: one.modified });
+        Ok(listed.into_iter().filter_map(boot).collect())
+    }
+
+    /// The failures that they tell of. What cannot be read is left out.
+    pub(crate) async fn failures(&self, boots: &[Boot], known: &Known) -> Result<Vec<Evidence>, Failure> {
         let mut found = Vec::new();
-        for key in keys {
+        for Boot { name, key, modified } in boots {
             if found.len() == MOST {
                 break;
             }
-            let Some(object) = self.objects.get(&key).await? else { continue };
-            if let Some(Content { written_at, reason: Some(reason) }) = read(&object.content) {
-                let instance = instance(&key).unwrap_or("an instance").to_owned();
-                found.push(Evidence { instance, at: written_at, reason: Some(reason), url: format!("s3://{}/{key}", self.bucket) });
-            }
+            let at = (name.clone(), *modified);
+            let before = known.borrow().get(&at).cloned();
+            let failure = match before {
+                Some(failure) => failure,
+                None => {
+                    let failure = self.failure(name, key).await?;
+                    known.borrow_mut().insert(at, failure.clone());
+                    failure
+                }
+            };
+            found.extend(failure);
         }
         Ok(found)
     }
+
+    async fn failure(&self, name: &str, key: &Key) -> Result<Option<Evidence>, Failure> {
+        let Some(object) = self.objects.get(name).await? else { return Ok(None) };
+        Ok(Content::read(&object.content).ok().and_then(|content| Evidence::of(key, &content, self.url(name))))
+    }
+
+    /// What there is, but for ends of machines, the newest first: keys, and what they say.
+    pub(crate) async fn keys(&self) -> Result<Vec<(String, Key)>, Failure> {
+        let listed = self.objects.list(&self.prefix()).await?.into_iter();
+        let mut found: Vec<(String, Key)> = listed.filter_map(|one| Some((one.key.clone(), boot(&one.key)?))).collect();
+        found.sort_by(|(_, a), (_, b)| (b.began, &b.instance).cmp(&(a.began, &a.instance)));
+        Ok(found)
+    }
+
+    /// Reads one of them; `None` if it is gone.
+    pub(crate) async fn read(&self, name: &str, key: Key) -> Result<Option<Found>, Failure> {
+        let object = self.objects.get(name).await?;
+        Ok(object.map(|object| Found { key, url: self.url(name), content: Content::read(&object.content) }))
+    }
 }
 
-fn read(content: &[u8]) -> Option<Content> {
-    serde_json::from_slice(&zstd::decode_all(content).ok()?).ok()
+/// What a key says, if it is that of a boot: machines that end leave something as well.
+fn boot(key: &str) -> Option<Key> {
+    Key::read(key).filter(|key| !key.is_of_end)
 }
 
-/// The instance that a key names: `…/HHMMSSZ-i-0a1b-BOOT-PHASE.json.zst`.
-fn instance(key: &str) -> Option<&str> {
-    let name = key.rsplit('/').next()?;
-    let (_, rest) = name.split_once('-')?;
-    let (instance, _boot) = rest.strip_suffix(".json.zst")?.rsplit_once('-')?.0.rsplit_once('-')?;
-    Some(instance)
+/// The days on which boots began that left something since then, as keys have them.
+fn days(since: Timestamp, now: Timestamp) -> Vec<String> {
+    // Boots take at most half an hour.
+    let (first, last) = (since.checked_sub(SKEW).unwrap_or(since), now.checked_add(SKEW).unwrap_or(now));
+    let mut day = first.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let last = last.to_zoned(jiff::tz::TimeZone::UTC).date();
+    let mut found = Vec::new();
+    while day <= last {
+        found.push(day.strftime("%Y/%m/%d").to_string());
+        match day.tomorrow() {
+            Ok(next) => day = next,
+            Err(_) => break,
+        }
+    }
+    found
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::fake::Directory;
 
-    #[test]
-    fn the_key_names_the_instance() {
-        assert_eq!(instance("shop/prod/2026/11/30/200102Z-i-0a1b-0123abcd-serve.json.zst"), Some("i-0a1b"));
-        assert_eq!(instance("shop/prod/2026/11/30/note.txt"), None);
+    fn packed(version: u32, at: Timestamp, reason: &str) -> Vec<u8> {
+        let text = format!(r#"{{"version": {version}, "moment": "failure", "written_at": "{at}", "reason": {reason}, "report": {{}}}}"#);
+        zstd::encode_all(text.as_bytes(), 0).unwrap()
+    }
+
+    /// A key of now.
+    fn key(instance: &str, phase: &str) -> String {
+        format!("shop/prod/{}-{instance}-0a0b-{phase}.json.zst", Timestamp::now().strftime("%Y/%m/%d/%H%M%SZ"))
+    }
+
+    async fn since_then(left: &Left<'_, Directory>, since: Timestamp, known: &Known) -> Vec<Evidence> {
+        left.failures(&left.boots(since).await.unwrap(), known).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn only_failures_of_boots_are_read() {
+        let (root, now) = (tempfile::tempdir().unwrap(), Timestamp::now());
+        let objects = Directory::new(root.path());
+        objects.place(&key("i-1", "serve"), &packed(1, now, r#""services.a: no""#));
+        objects.place(&key("i-2", "drain"), &packed(1, now, r#""Auto Scaling terminates it""#));
+        objects.place(&key("i-3", "serve"), &packed(1, now, "null"));
+        objects.place(&key("i-4", "serve"), &packed(2, now, r#""of tomorrow""#));
+        objects.place("shop/prod/2026/11/30/note.txt", b"no");
+        let left = Left { objects: &objects, bucket: "e", application: "shop", environment: "prod" };
+        let (since, known) = (now - SignedDuration::from_mins(1), Known::default());
+        let found = since_then(&left, since, &known).await;
+        assert_eq!(found.iter().map(|one| (one.instance.as_str(), one.reason.as_str())).collect::<Vec<_>>(), [("i-1", "services.a: no")]);
+        assert!(since_then(&left, now + SignedDuration::from_mins(1), &known).await.is_empty(), "from before");
+        let keys = left.keys().await.unwrap();
+        assert_eq!(keys.len(), 3);
+        let (name, newer) = keys.into_iter().find(|(_, key)| key.instance == "i-4").unwrap();
+        assert_eq!(left.read(&name, newer).await.unwrap().unwrap().content.unwrap_err(), Unread::Newer(2));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_not_read_again() {
+        let root = tempfile::tempdir().unwrap();
+        let objects = Directory::new(root.path());
+        let at = key("i-1", "serve");
+        objects.place(&at, &packed(1, Timestamp::now(), r#""x""#));
+        let left = Left { objects: &objects, bucket: "e", application: "shop", environment: "prod" };
+        let (since, known) = (Timestamp::now() - SignedDuration::from_mins(1), Known::default());
+        assert_eq!(since_then(&left, since, &known).await.len(), 1);
+        // Nobody changes an object without its time.
+        let file = root.path().join(&at);
+        let modified = std::fs::metadata(&file).unwrap().modified().unwrap();
+        objects.place(&at, b"no evidence");
+        std::fs::File::options().write(true).open(&file).unwrap().set_modified(modified).unwrap();
+        assert_eq!(since_then(&left, since, &known).await.len(), 1, "it was read again");
+        objects.place(&at, &packed(1, Timestamp::now(), "null"));
+        assert_eq!(since_then(&left, since, &known).await, [], "the end of the boot is written over its failure");
     }
 
     #[test]
-    fn only_what_is_evidence_is_read() {
-        let packed = |text: &str| zstd::encode_all(text.as_bytes(), 0).unwrap();
-        let found = read(&packed(r#"{"version": 1, "written_at": "2026-11-30T20:00:00Z", "reason": "x", "report": {}}"#)).unwrap();
-        assert_eq!(found.reason.as_deref(), Some("x"));
-        assert!(read(&packed("[]")).is_none() && read(b"no").is_none());
+    fn days_are_those_of_keys() {
+        let at = |text: &str| text.parse().unwrap();
+        assert_eq!(days(at("2026-11-30T12:00:00Z"), at("2026-11-30T13:00:00Z")), ["2026/11/30"]);
+        assert_eq!(days(at("2026-12-01T00:30:00Z"), at("2026-12-01T00:40:00Z")), ["2026/11/30", "2026/12/01"]);
+        assert_eq!(days(at("2026-12-31T23:30:00Z"), at("2026-12-31T23:40:00Z")), ["2026/12/31", "2027/01/01"]);
     }
 }

@@ -1,15 +1,19 @@
 //! AWS, as the AWS CLI knows it: region and credentials from the environment, profiles, SSO, roles and programs.
 
+pub(crate) mod activities;
 pub(crate) mod alarms;
 pub(crate) mod changes;
+pub(crate) mod commands;
 pub(crate) mod ec2;
 pub(crate) mod evidence;
 pub(crate) mod freezes;
 pub(crate) mod groups;
 pub(crate) mod images;
+pub(crate) mod instances;
 pub(crate) mod launches;
 pub(crate) mod objects;
 pub(crate) mod records;
+pub(crate) mod refreshes;
 pub(crate) mod releases;
 pub(crate) mod s3;
 mod signed;

@@ -5,8 +5,9 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::consent::Consent;
-use super::operator::{Operator, Reader};
+use super::operator::Operator;
 use super::output::{self, data, talk};
+use super::reader::Reader;
 use super::source::{Kind, Source};
 use super::watch::Watcher;
 use super::{ahead, alarms, ending, freeze, ground, guards};
@@ -100,7 +101,7 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: Asked, un
 
 /// Writes down how a deployment has ended whose end nobody has seen. Returns whether it has.
 pub(super) async fn settled(operator: &Operator, account: &Account, kept: &Kept) -> Result<bool, Failure> {
-    let (witness, watcher) = (witness(operator, account), watcher(operator));
+    let (witness, watcher) = (Reader::new(operator, &account.evidence), watcher(operator));
     let ended = conductor(operator, &witness, &watcher).settle(kept, &operator.stack()).await?;
     ended.iter().for_each(|record| talk(&record.told()));
     Ok(ended.is_some())
@@ -109,7 +110,7 @@ pub(super) async fn settled(operator: &Operator, account: &Account, kept: &Kept)
 /// Follows a deployment that somebody ended, until everything is as before.
 pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -> Result<(), Failure> {
     let account = operator.account(&operator.aws.caller().await?).await?;
-    let (witness, watcher) = (witness(operator, &account), watcher(operator));
+    let (witness, watcher) = (Reader::new(operator, &account.evidence), watcher(operator));
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
     let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
     freeze::keep(operator).await?;
@@ -256,7 +257,7 @@ impl<'a> Errand<'a> {
             record.goal.capacity = source.capacity(operator).await?;
         }
         let plan = source.plan(operator, account, asked.kind, alarms, &record);
-        let (witness, watcher) = (witness(operator, account), watcher(operator));
+        let (witness, watcher) = (Reader::new(operator, &account.evidence), watcher(operator));
         conductor(operator, &witness, &watcher).follow(kept, &plan, until).await
     }
 }
@@ -276,15 +277,6 @@ fn question(name: &str, kind: Kind, goal: &Goal, runs: Option<&str>, changed: &[
     let (count, policy) = (goal.capacity.desired, goal.policy.word());
     let instances = if count == 1 { "instance" } else { "instances" };
     format!("{what}: {count} {instances}, by the policy {policy}")
-}
-
-fn witness<'a>(operator: &'a Operator, account: &'a Account) -> Reader<'a> {
-    Reader {
-        bucket: Bucket::new(&operator.aws, &account.evidence),
-        name: &account.evidence,
-        application: &operator.place.application,
-        environment: operator.name(),
-    }
 }
 
 fn watcher(operator: &Operator) -> Watcher<'_> {

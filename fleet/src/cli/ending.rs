@@ -50,7 +50,9 @@ pub(super) async fn told(operator: &Operator, record: Record, instead_of: Option
         let runs = what_runs(operator).await?;
         let failure = Failure::new(Exit::Failed, format!("deployment {} of {name} is {}", record.number, record.state));
         let failure = if let Some(cause) = record.cause { failure.why(cause) } else { failure };
-        return Err(failure.hint(format!("{runs}; `ingot-fleet events {name}` shows what happened")));
+        return Err(failure.hint(format!(
+            "{runs}; `ingot-fleet logs {name} --failed` shows what instances have left, `ingot-fleet events {name}` all that happened"
+        )));
     }
     match instead_of {
         None => Ok(()),

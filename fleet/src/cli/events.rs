@@ -1,20 +1,29 @@
-//! `ingot-fleet events`: what happened to the stack of an environment.
+//! `ingot-fleet events`: what happened to an environment, as a story.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::operator::{Operator, Whose};
 use super::output::{self, data, talk};
+use super::reader::Reader;
 use crate::aws::stacks::Stacks as _;
+use crate::deployment::record::{Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::Length;
+use crate::story::{Cause, Deployment, Happened, Line, cause, tale};
 
-/// Show what happened to the stack of an environment, the oldest first
+/// How often it is looked at with --follow.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Show what happened to an environment: its stack, its group, its instances, and the cause of a failure
 ///
-/// Asks AWS for cloudformation:DescribeStacks and DescribeStackEvents.
+/// Asks AWS for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups, DescribeScalingActivities and DescribeInstanceRefreshes, elasticloadbalancing:DescribeTargetHealth, ec2:DescribeInstances, s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -22,21 +31,127 @@ pub(crate) struct Args {
     /// From how long ago, such as 7d [default: since the newest deployment began]
     #[arg(long, value_name = "TIME", value_parser = super::patience::length)]
     since: Option<Length>,
+    /// Go on until it is interrupted. With --json: one object on each line
+    #[arg(long)]
+    follow: bool,
+    /// Print the events of the stack alone, in CloudFormation's words
+    #[arg(long, conflicts_with = "follow")]
+    raw: bool,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::at(file, &args.whose).await?;
+    let newest = operator.newest().await?.map(|kept| kept.record);
     let since = match args.since {
         Some(length) => Timestamp::now() - SignedDuration::from_secs(i64::try_from(length.0).unwrap_or(i64::MAX)),
-        None => operator.newest().await?.map_or(Timestamp::UNIX_EPOCH, |kept| kept.record.began),
+        None => newest.as_ref().map_or(Timestamp::UNIX_EPOCH, |record| record.began),
     };
-    let stack = operator.stack();
     if operator.standing().await?.is_none() {
-        return Err(Failure::new(Exit::Usage, format!("there is no stack {stack}")).hint("`ingot-fleet list` shows what there is"));
+        return Err(
+            Failure::new(Exit::Usage, format!("there is no stack {}", operator.stack())).hint("`ingot-fleet list` shows what there is")
+        );
     }
+    if args.raw {
+        return raw(&operator, since, as_json).await;
+    }
+    let account = operator.account(&operator.aws.caller().await?).await?;
+    let reader = Reader::new(&operator, &account.evidence);
+    if args.follow {
+        return follow(&operator, &reader, since, as_json).await;
+    }
+    let happened = look(&operator, &reader, since, Happened::default()).await?;
+    let story = tale(&happened, &operator.stack());
+    let cause = newest.as_ref().and_then(|record| why(record, &happened));
+    if as_json {
+        let (name, stack) = (operator.name(), operator.stack());
+        output::json(&json!({
+            "version": 1, "environment": name, "stack": stack, "events": happened.events, "story": story, "deployment": newest,
+            "cause": cause,
+        }));
+        return Ok(());
+    }
+    if story.is_empty() {
+        talk("nothing has happened since then");
+    } else {
+        data(&story.iter().map(line).collect::<Vec<_>>().join("\n"));
+    }
+    if let Some(record) = newest {
+        data(&end(&record, cause.as_deref()));
+    }
+    Ok(())
+}
+
+/// Finds out what happened since then, and what is known from before.
+async fn look(operator: &Operator, reader: &Reader<'_>, since: Timestamp, mut known: Happened) -> Result<Happened, Failure> {
+    let stack = operator.stack();
+    let (events, groups, evidence) =
+        tokio::join!(operator.stacks.events(&stack, since), reader.groups_since(since), reader.evidence_since(since));
+    known.take(groups);
+    Ok(Happened { events: events?, evidence, ..known })
+}
+
+/// Why a deployment did not end well, or will not.
+fn why(record: &Record, happened: &Happened) -> Option<String> {
+    match record.state {
+        State::Good => None,
+        State::UnderWay => cause(happened, &Deployment::of(record)).as_ref().map(Cause::sentence).map(str::to_owned),
+        State::Failed | State::Undone => record.cause.clone(),
+    }
+}
+
+/// How a deployment stands, with its cause.
+fn end(record: &Record, cause: Option<&str>) -> String {
+    cause.map_or_else(|| record.told(), |cause| format!("{}\n  cause: {cause}", record.told()))
+}
+
+fn line(line: &Line) -> String {
+    format!("{}  {}", line.at.strftime("%Y-%m-%dT%H:%M:%SZ"), line.said)
+}
+
+/// Tells what happens as it happens, until the process is ended.
+async fn follow(operator: &Operator, reader: &Reader<'_>, since: Timestamp, as_json: bool) -> Result<(), Failure> {
+    let (mut told, mut happened, mut ended) = (BTreeSet::new(), Happened::default(), None);
+    let mut is_silent = false;
+    loop {
+        let looked = tokio::try_join!(look(operator, reader, since, happened.clone()), operator.newest());
+        let newest = match looked {
+            Ok((found, newest)) => {
+                (happened, is_silent) = (found, false);
+                newest.map(|kept| kept.record)
+            }
+            Err(failure) if failure.exit == Exit::Unreachable => {
+                if !std::mem::replace(&mut is_silent, true) {
+                    talk(&format!("{}; it is looked at again", failure.sentence()));
+                }
+                None
+            }
+            Err(failure) => return Err(failure),
+        };
+        for one in tale(&happened, &operator.stack()) {
+            if told.insert((one.at, one.said.clone())) {
+                match as_json {
+                    true => output::json(&one),
+                    false => data(&line(&one)),
+                }
+            }
+        }
+        if let Some(record) = newest.filter(|record| record.state != State::UnderWay && ended.replace(record.number) != Some(record.number))
+        {
+            match as_json {
+                true => output::json(&json!({ "deployment": record })),
+                false => data(&end(&record, record.cause.as_deref())),
+            }
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// The events of the stack alone.
+async fn raw(operator: &Operator, since: Timestamp, as_json: bool) -> Result<(), Failure> {
+    let (name, stack) = (operator.name(), operator.stack());
     let events = operator.stacks.events(&stack, since).await?;
     if as_json {
-        output::json(&json!({ "version": 1, "environment": operator.name(), "stack": stack, "events": events }));
+        output::json(&json!({ "version": 1, "environment": name, "stack": stack, "events": events }));
     } else if events.is_empty() {
         talk("nothing has happened since then");
     } else {

@@ -17,12 +17,14 @@ mod ground;
 mod guards;
 mod input;
 mod list;
+mod logs;
 mod operator;
 mod output;
 mod patience;
 mod plan;
 mod progress;
 mod prune;
+mod reader;
 mod release;
 mod releases;
 mod render;
@@ -73,6 +75,7 @@ enum Command {
     Set(set::Args),
     Status(status::Args),
     Events(events::Args),
+    Logs(logs::Args),
     /// List the environments of the application, and what runs in each
     List,
     Terminate(terminate::Args),
@@ -118,6 +121,7 @@ pub(crate) fn run() -> Exit {
             Command::Scale(args) => ended(scale::run(&args, &cli.file).await),
             Command::Set(args) => ended(set::run(&args, &cli.file, cli.json).await),
             Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
+            Command::Logs(args) => ended(logs::run(&args, &cli.file, cli.json).await),
             Command::List => ended(list::run(&cli.file, cli.json).await),
             Command::Status(args) => ended(status::run(&args, &cli.file, cli.json).await),
             Command::Terminate(args) => ended(terminate::run(&args, &cli.file).await),

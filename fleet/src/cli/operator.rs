@@ -7,21 +7,18 @@ use ingot::desk::{DocumentError, Sources};
 use super::input;
 use super::output::talk;
 use crate::aws::Aws;
-use crate::aws::evidence::Left;
 use crate::aws::freezes::Freezes;
 use crate::aws::groups::Groups;
 use crate::aws::images;
 use crate::aws::records::{Kept, Records};
 use crate::aws::s3::Bucket;
 use crate::aws::stacks::{CloudFormation, Stacks as _};
-use crate::conduct::Witness;
 use crate::deployment::course::Standing;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Read};
 use crate::place::Place;
 use crate::stack::{self, Account, Stack};
-use crate::story::Evidence;
 
 /// The stack with what all environments share.
 const ACCOUNT: &str = "ingot-account";
@@ -184,25 +181,5 @@ impl Operator {
             Some(parameter) => images::of_parameter(&self.aws, parameter).await,
             None => Ok(image.to_owned()),
         }
-    }
-}
-
-/// Reads the evidence of an environment. What cannot be read is no reason to say nothing.
-#[derive(Debug)]
-pub(super) struct Reader<'a> {
-    pub(super) bucket: Bucket,
-    pub(super) name: &'a str,
-    pub(super) application: &'a str,
-    pub(super) environment: &'a str,
-}
-
-impl Witness for Reader<'_> {
-    async fn evidence(&self, since: jiff::Timestamp) -> Vec<Evidence> {
-        let Self { bucket, name, application, environment } = self;
-        let left = Left { objects: bucket, bucket: name, application, environment };
-        left.since(since).await.unwrap_or_else(|failure| {
-            talk(&format!("warning: {failure}"));
-            Vec::new()
-        })
     }
 }

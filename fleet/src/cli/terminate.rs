@@ -15,7 +15,7 @@ use crate::deployment::course::{Standing, Stuck};
 use crate::deployment::record::State;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::story::Event;
+use crate::story::{Event, plain};
 
 /// How often the stack is looked at.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -113,7 +113,7 @@ async fn not_deleted(operator: &Operator, standing: &Standing, token: &str) -> F
     let events = operator.stacks.events(&stack, Timestamp::UNIX_EPOCH).await.unwrap_or_default();
     let failed = |event: &&Event| event.status == "DELETE_FAILED" && event.resource != stack;
     let why = events.iter().filter(|event| event.token.as_deref() == Some(token)).find(failed).or_else(|| events.iter().rfind(failed));
-    let why = why.map(|event| format!("{}: {}", event.resource, event.reason.as_deref().unwrap_or_default()));
+    let why = why.map(|event| format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())));
     let (_, hint) = Stuck::HalfDeleted.way_out(&stack, operator.name());
     Failure::new(Exit::Failed, format!("{stack} is not deleted"))
         .why(why.unwrap_or_else(|| format!("it is in {}", standing.status)))

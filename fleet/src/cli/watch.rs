@@ -8,7 +8,7 @@ use crate::aws::groups::Groups;
 use crate::conduct::Tell;
 use crate::deployment::course::Operation;
 use crate::failure::Failure;
-use crate::story::Event;
+use crate::story::{self, Event};
 
 /// Tells on stderr.
 #[derive(Debug)]
@@ -59,11 +59,14 @@ impl Tell for Watcher<'_> {
     }
 
     fn event(&self, event: &Event) {
-        if let Some(reason) = &event.reason
-            && (event.status.ends_with("_FAILED") || reason.contains("FAILURE"))
-        {
-            talk(&format!("{}: {}: {reason}", event.resource, event.status));
+        let stack = format!("{}-{}", self.application, self.environment);
+        if let Some(said) = story::sentence(event, &stack).filter(|_| story::is_bad(event)) {
+            talk(&said);
         }
+    }
+
+    fn news(&self, sentence: &str) {
+        talk(sentence);
     }
 
     async fn look(&self) {

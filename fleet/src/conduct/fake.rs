@@ -3,14 +3,16 @@
 use std::cell::{Cell, RefCell};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
-use super::follow::Witness;
+use super::listen::Witness;
 use super::tell::Tell;
 use crate::aws::stacks::{Guard, Order, Stacks};
 use crate::deployment::course::{Operation, Parameters, Standing};
+use crate::deployment::record::Record;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::story::{Event, Evidence};
+use crate::story::{Event, Evidence, Happened};
 
 /// How an operation of the stack ends, or what it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,7 +96,11 @@ impl Fake {
             _ => "UPDATE_ROLLBACK_COMPLETE",
         };
         match outcome {
-            Outcome::GoesBack => self.told("Group", "UPDATE_FAILED", "Received 1 FAILURE signal(s) out of 1"),
+            Outcome::GoesBack => {
+                self.told("Group", "UPDATE_IN_PROGRESS", "Received FAILURE signal with UniqueId i-0c");
+                self.told("Group", "UPDATE_FAILED", "Received 1 FAILURE signal(s) out of 1");
+                self.told("shop-prod", "UPDATE_ROLLBACK_IN_PROGRESS", "The following resource(s) failed to update: [Group]. ");
+            }
             Outcome::Aborted => self.told("shop-prod", "UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated"),
             _ => {}
         }
@@ -148,8 +154,11 @@ impl Stacks for Fake {
     }
 }
 
-/// Who tells nobody.
-pub(super) struct Quiet;
+/// Who tells nobody, and remembers the news.
+#[derive(Debug, Default)]
+pub(super) struct Quiet {
+    pub(super) news: RefCell<Vec<(Instant, String)>>,
+}
 
 impl Tell for Quiet {
     fn begins(&self, _: Operation) {}
@@ -160,13 +169,31 @@ impl Tell for Quiet {
 
     fn event(&self, _: &Event) {}
 
+    fn news(&self, sentence: &str) {
+        self.news.borrow_mut().push((Instant::now(), sentence.to_owned()));
+    }
+
     async fn look(&self) {}
 }
 
-pub(super) struct Left(pub(super) Vec<Evidence>);
+/// What instances and groups have left to be found.
+#[derive(Debug, Default)]
+pub(super) struct Left {
+    pub(super) evidence: RefCell<Vec<Evidence>>,
+    pub(super) groups: RefCell<Happened>,
+    pub(super) console: Option<String>,
+}
 
 impl Witness for Left {
-    async fn evidence(&self, _: Timestamp) -> Vec<Evidence> {
-        self.0.clone()
+    async fn evidence(&self, _: &Record) -> Vec<Evidence> {
+        self.evidence.borrow().clone()
+    }
+
+    async fn groups(&self, _: &Record) -> Happened {
+        self.groups.borrow().clone()
+    }
+
+    async fn console(&self, _: &str) -> Option<String> {
+        self.console.clone()
     }
 }

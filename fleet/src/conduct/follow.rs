@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::{Instant, sleep};
 
+use super::listen::{Heard, Witness, listen, why};
 use super::order::Plan;
 use super::tell::Tell;
 use crate::aws::objects::Objects;
@@ -14,7 +15,7 @@ use crate::deployment::course::{Next, Operation, Standing, Tokens, Wanted, next}
 use crate::deployment::record::{Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::story::{Cause, Evidence, cause};
+use crate::story::{Cause, Deployment};
 
 /// How often it is looked at.
 const PAUSE: Duration = Duration::from_secs(2);
@@ -44,11 +45,6 @@ pub(crate) enum Until {
     /// CloudFormation does the rest by itself.
     Begun,
     At(Instant),
-}
-
-/// Who looks for the evidence of the instances that a deployment launched.
-pub(crate) trait Witness {
-    async fn evidence(&self, since: Timestamp) -> Vec<Evidence>;
 }
 
 /// Whoever sees a deployment through.
@@ -114,12 +110,12 @@ impl Way<'_> {
 impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     /// Carries a deployment on.
     pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Until) -> Result<Ended, Failure> {
-        self.watch(&kept, Way::On(plan), until).await
+        self.attend(&kept, Way::On(plan), until).await
     }
 
     /// Ends a deployment. It is good all the same where it was too late.
     pub(crate) async fn undo(&self, kept: Kept, stack: &str) -> Result<Ended, Failure> {
-        self.watch(&kept, Way::Back { stack }, Until::Ended).await
+        self.attend(&kept, Way::Back { stack }, Until::Ended).await
     }
 
     /// Writes down how a deployment has ended whose end nobody has seen. `None` if it goes on, or was not begun in full.
@@ -129,15 +125,25 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         let standing = self.stacks.standing(stack).await?;
         match next(&kept.record, &Wanted::of(&kept.record), standing.as_ref(), &seen.begun) {
             Next::Good => self.end(kept, State::Good, None).await.map(Some),
-            Next::Failed => self.failed(kept, stack).await.map(Some),
+            Next::Failed => self.failed(kept, stack, &Heard::default()).await.map(Some),
             _ => Ok(None),
         }
     }
 
-    async fn watch(&self, kept: &Kept, way: Way<'_>, until: Until) -> Result<Ended, Failure> {
+    /// Watches the stack, and listens to the instances meanwhile.
+    async fn attend(&self, kept: &Kept, way: Way<'_>, until: Until) -> Result<Ended, Failure> {
+        let heard = Heard::default();
+        tokio::select! {
+            biased;
+            ended = self.watch(kept, way, until, &heard) => ended,
+            never = listen(self.witness, self.tell, &kept.record, &heard) => match never {},
+        }
+    }
+
+    async fn watch(&self, kept: &Kept, way: Way<'_>, until: Until, heard: &Heard) -> Result<Ended, Failure> {
         let mut seen = Seen::of(&kept.record);
         loop {
-            match self.step(kept, way, &mut seen).await {
+            match self.step(kept, way, &mut seen, heard).await {
                 Ok(Some(record)) => return Ok(Ended::With(Box::new(record))),
                 Ok(None) => seen.silent_since = None,
                 Err(failure) if failure.may_pass() => {
@@ -166,7 +172,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     }
 
     /// Looks once, and does what is next. Returns the record of a deployment that has ended.
-    async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen) -> Result<Option<Record>, Failure> {
+    async fn step(&self, kept: &Kept, way: Way<'_>, seen: &mut Seen, heard: &Heard) -> Result<Option<Record>, Failure> {
         let (record, stack) = (&kept.record, way.stack());
         self.take_events(stack, seen).await?;
         let standing = self.stacks.standing(stack).await?;
@@ -195,9 +201,14 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 seen.waits = true;
             }
             (Next::Good, _) => return self.end(kept, State::Good, None).await.map(Some),
-            (Next::Failed, _) => return self.failed(kept, stack).await.map(Some),
+            (Next::Failed, _) => return self.failed(kept, stack, heard).await.map(Some),
             (Next::Stuck(stuck), _) => {
                 let (what, hint) = stuck.way_out(stack, self.environment);
+                let is_ours = Deployment::of(record).tokens.iter().any(|token| seen.begun.contains(token));
+                let what = match is_ours {
+                    true => format!("{what}: {}", self.why(kept, stack, heard).await?.sentence()),
+                    false => what.to_owned(),
+                };
                 return Err(Failure::new(Exit::Failed, format!("the stack {stack} cannot be updated")).why(what).hint(hint));
             }
         }
@@ -256,17 +267,17 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         Ok(())
     }
 
-    async fn failed(&self, kept: &Kept, stack: &str) -> Result<Record, Failure> {
-        let record = &kept.record;
-        let events = self.stacks.events(stack, record.began.checked_sub(SKEW).unwrap_or(record.began)).await?;
-        let of_them = events.iter().filter_map(|event| event.token.clone()).filter(|token| Operation::is_of(token, record));
-        let tokens: Vec<String> = of_them.collect();
-        let evidence = self.witness.evidence(record.began).await;
-        match cause(&events, &evidence, &tokens) {
-            Some(Cause::Aborted) => self.end(kept, State::Undone, None).await,
-            Some(Cause::Failure(why)) => self.end(kept, State::Failed, Some(why)).await,
-            None => self.end(kept, State::Failed, None).await,
+    async fn failed(&self, kept: &Kept, stack: &str, heard: &Heard) -> Result<Record, Failure> {
+        match self.why(kept, stack, heard).await? {
+            Cause::Aborted(why) => self.end(kept, State::Undone, Some(why)).await,
+            Cause::Failure(why) => self.end(kept, State::Failed, Some(why)).await,
         }
+    }
+
+    async fn why(&self, kept: &Kept, stack: &str, heard: &Heard) -> Result<Cause, Failure> {
+        let began = kept.record.began;
+        let events = self.stacks.events(stack, began.checked_sub(SKEW).unwrap_or(began)).await?;
+        Ok(why(self.witness, &kept.record, events, heard).await)
     }
 
     async fn end(&self, kept: &Kept, state: State, why: Option<String>) -> Result<Record, Failure> {

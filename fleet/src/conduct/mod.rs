@@ -2,6 +2,7 @@
 //! What is done here is to begin its operations, to watch them, and to write down how it ended.
 
 mod follow;
+mod listen;
 mod order;
 mod tell;
 
@@ -10,6 +11,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::follow::{Conductor, Ended, Until, Witness};
+pub(crate) use self::follow::{Conductor, Ended, Until};
+pub(crate) use self::listen::Witness;
 pub(crate) use self::order::Plan;
 pub(crate) use self::tell::Tell;

@@ -18,6 +18,9 @@ pub(crate) trait Tell {
     /// Something happened to the stack.
     fn event(&self, event: &Event);
 
+    /// An instance has failed, or something stands in the way of launching one.
+    fn news(&self, sentence: &str);
+
     /// A while has passed.
     async fn look(&self);
 }

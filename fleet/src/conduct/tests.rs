@@ -14,7 +14,7 @@ use crate::deployment::record::{Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::story::Evidence;
+use crate::story::{Activity, Evidence};
 
 /// One environment: its records, and its stack.
 struct World {
@@ -22,7 +22,8 @@ struct World {
     objects: Directory,
     place: Place,
     fake: Fake,
-    evidence: Left,
+    left: Left,
+    quiet: Quiet,
 }
 
 impl World {
@@ -30,7 +31,7 @@ impl World {
         let root = tempfile::tempdir().unwrap();
         let objects = Directory::new(root.path());
         let place = Place::of_shop();
-        Self { _root: root, objects, place, fake: Fake::with(outcomes), evidence: Left(Vec::new()) }
+        Self { _root: root, objects, place, fake: Fake::with(outcomes), left: Left::default(), quiet: Quiet::default() }
     }
 
     fn records(&self) -> Records<'_, Directory> {
@@ -44,8 +45,8 @@ impl World {
     }
 
     fn conductor(&self) -> Conductor<'_, Directory, Fake, Left, Quiet> {
-        let Self { fake, evidence, .. } = self;
-        Conductor { records: self.records(), stacks: fake, witness: evidence, tell: &Quiet, environment: "prod" }
+        let Self { fake, left, quiet, .. } = self;
+        Conductor { records: self.records(), stacks: fake, witness: left, tell: quiet, environment: "prod" }
     }
 
     async fn follow(&self, kept: Kept) -> Result<Ended, Failure> {
@@ -113,19 +114,59 @@ async fn a_deployment_is_two_updates() {
     assert_eq!(orders[1].1.keys().collect::<Vec<_>>(), ["Capacity", "Policy"], "the first sets nothing else");
 }
 
+fn evidence(instance: &str, deployment: u64, reason: &str) -> Evidence {
+    let (began, url) = (Timestamp::now(), format!("s3://evidence/{instance}"));
+    Evidence { instance: instance.into(), began, at: began, reason: reason.into(), url, deployment: Some(deployment) }
+}
+
 #[tokio::test(start_paused = true)]
 async fn one_that_fails_says_why() {
-    let mut world = World::created(&[Outcome::GoesBack]).await;
-    world.evidence.0.push(Evidence {
-        instance: "i-0a".into(),
-        at: Timestamp::now(),
-        reason: Some("applications.shop: web did not get ready".into()),
-        url: "s3://evidence/x".into(),
-    });
+    let world = World::created(&[Outcome::GoesBack]).await;
+    let found =
+        [evidence("i-0b", 1, "services.old: of the release before"), evidence("i-0a", 2, "applications.shop: web did not get ready")];
+    world.left.evidence.borrow_mut().extend(found);
     let record = ended(world.deployed().await.unwrap());
     assert_eq!(record.state, State::Failed);
-    assert_eq!(record.cause.unwrap(), "i-0a: applications.shop: web did not get ready (s3://evidence/x)");
+    assert_eq!(record.cause.unwrap(), "i-0a: applications.shop: web did not get ready (s3://evidence/i-0a)");
     assert_eq!(world.fake.stack.borrow().as_ref().unwrap().parameters["Deployment"], "1");
+}
+
+/// CloudFormation goes back for minutes: nobody waits for that to hear what went wrong.
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_at_once_and_once() {
+    let world = World::created(&[Outcome::Complete]).await;
+    let fails = async {
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        world.left.evidence.borrow_mut().push(evidence("i-0a", 2, "services.a: no"));
+        tokio::time::Instant::now()
+    };
+    let (_, failed) = tokio::join!(world.deployed(), fails);
+    let news = world.quiet.news.borrow();
+    assert_eq!(news.iter().map(|(_, said)| said.as_str()).collect::<Vec<_>>(), ["i-0a: services.a: no (s3://evidence/i-0a)"]);
+    assert!(news[0].0 - failed <= std::time::Duration::from_secs(1), "{:?}", news[0].0 - failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_lacks_is_told_and_does_not_end_it() {
+    let world = World::created(&[Outcome::Complete]).await;
+    world.left.groups.borrow_mut().activities.push(Activity {
+        begun: Timestamp::now(),
+        ended: Some(Timestamp::now()),
+        description: "Launching a new EC2 instance".into(),
+        cause: String::new(),
+        is_failed: true,
+        message: Some("There is no Spot capacity available (InsufficientInstanceCapacity). Launching EC2 instance failed.".into()),
+    });
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
+    let said = world.quiet.news.borrow()[0].1.clone();
+    assert_eq!(said, "no instance could be launched: AWS has no Spot capacity for these instance types now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_evidence_the_console_tells() {
+    let mut world = World::created(&[Outcome::GoesBack]).await;
+    world.left.console = Some("login:\r\ningot: the boot failed: files./etc/a: no; see `ingot status`\r\n".into());
+    assert_eq!(ended(world.deployed().await.unwrap()).cause.unwrap(), "i-0c: files./etc/a: no (its console)");
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,7 +182,7 @@ async fn a_creation_that_fails_is_over() {
 async fn one_that_somebody_ends_is_undone() {
     let world = World::created(&[Outcome::Aborted]).await;
     let record = ended(world.deployed().await.unwrap());
-    assert_eq!((record.state, record.cause), (State::Undone, None));
+    assert_eq!((record.state, record.cause.as_deref()), (State::Undone, Some("somebody ended the update")));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,88 +1,206 @@
 //! Why a deployment failed: one sentence, from whoever knows it best.
+//!
+//! In this order: what its own instances left as evidence, what the stack says, instance refreshes, scaling activities, target
+//! health, consoles. The stack may say no more than that instances have failed, or have not reported. Why that is, the others
+//! know, so they are asked first.
 
-use super::happened::{Event, Evidence};
+use std::collections::BTreeMap;
 
-/// Reasons that follow from another failure, and name none.
-const FOLLOWING: [&str; 4] =
-    ["Resource update cancelled", "Resource creation cancelled", "The following resource(s) failed", "Rollback requested by user"];
+use super::activity::Activity;
+use super::happened::{Deployment, Event, Evidence, Happened};
+use super::scaling::{self, Fault, trouble};
+use super::words::{self, BY_SOMEBODY, Failing, failing, is_back, on_one_line};
 
-/// What CloudFormation says of going back when somebody has ended the update; also of each operation that begins.
-const ENDED_BY_SOMEBODY: &str = "User Initiated";
+/// What is said where nobody knows.
+const NOBODY_KNOWS: &str = "CloudFormation went back, and neither it nor an instance says why";
 
 /// Why a deployment did not end well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// Somebody has ended it.
-    Aborted,
+    Aborted(String),
     /// In one sentence.
     Failure(String),
 }
 
-/// The cause, of the operations with these tokens. An instance knows best why it does not serve, then CloudFormation.
-pub(crate) fn cause(events: &[Event], evidence: &[Evidence], tokens: &[String]) -> Option<Cause> {
-    let ours = || events.iter().filter(|event| event.token.as_ref().is_some_and(|token| tokens.contains(token)));
-    let is_ended = |event: &Event| event.status == "UPDATE_ROLLBACK_IN_PROGRESS" && event.reason.as_deref() == Some(ENDED_BY_SOMEBODY);
-    // Going back may have a token of its own, of whoever has ended it.
-    let since = events.iter().skip_while(|event| !event.token.as_ref().is_some_and(|token| tokens.contains(token)));
-    if since.clone().any(is_ended) {
-        return Some(Cause::Aborted);
-    }
-    let first = evidence.iter().filter(|one| one.reason.is_some()).min_by_key(|one| one.at);
-    if let Some(Evidence { instance, reason: Some(reason), url, .. }) = first {
-        return Some(Cause::Failure(format!("{instance}: {reason} ({url})")));
-    }
-    let failed = ours().filter(|event| event.status.ends_with("_FAILED") || event.status.contains("ROLLBACK"));
-    let real = failed.filter_map(|event| Some((event, event.reason.as_deref()?)));
-    let mut real = real.filter(|(_, reason)| !FOLLOWING.iter().any(|following| reason.starts_with(following)));
-    real.next().map(|(event, reason)| Cause::Failure(format!("{}: {reason}", event.resource)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn event(resource: &str, status: &str, reason: &str) -> Event {
-        let reason = Some(reason.to_owned()).filter(|reason| !reason.is_empty());
-        let at = "2026-11-30T20:00:00Z".parse().unwrap();
-        Event { at, resource: resource.into(), status: status.into(), reason, token: Some("t".into()) }
-    }
-
-    fn told(events: &[Event], evidence: &[Evidence]) -> Option<String> {
-        match cause(events, evidence, &["t".to_owned()])? {
-            Cause::Aborted => Some("it was aborted".to_owned()),
-            Cause::Failure(sentence) => Some(sentence),
+impl Cause {
+    pub(crate) fn sentence(&self) -> &str {
+        match self {
+            Self::Aborted(sentence) | Self::Failure(sentence) => sentence,
         }
     }
+}
 
-    #[test]
-    fn an_instance_knows_best() {
-        let left = |instance: &str, minute: u32, reason: Option<&str>| Evidence {
-            instance: instance.into(),
-            at: format!("2026-11-30T20:{minute:02}:00Z").parse().unwrap(),
-            reason: reason.map(str::to_owned),
-            url: format!("s3://e/{instance}"),
-        };
-        let events = [event("Group", "UPDATE_FAILED", "Received 1 FAILURE signal(s) out of 1.")];
-        let evidence = [left("i-2", 9, Some("services.b: later")), left("i-1", 5, Some("services.a: did not start")), left("i-0", 1, None)];
-        assert_eq!(told(&events, &evidence).unwrap(), "i-1: services.a: did not start (s3://e/i-1)");
-        assert_eq!(told(&events, &[]).unwrap(), "Group: Received 1 FAILURE signal(s) out of 1.");
+/// The cause of a deployment that has failed.
+pub(crate) fn cause_of_failure(happened: &Happened, of: &Deployment) -> Cause {
+    cause(happened, of).unwrap_or_else(|| Cause::Failure(NOBODY_KNOWS.to_owned()))
+}
+
+/// The cause; `None` where nothing went wrong, or nobody knows of it.
+pub(crate) fn cause(happened: &Happened, of: &Deployment) -> Option<Cause> {
+    let span = Span::of(&happened.events, of);
+    if let Some(event) = span.events.iter().find(|event| is_back(event) && event.reason.as_deref() == Some(BY_SOMEBODY)) {
+        return Some(Cause::Aborted(format!("somebody ended the update{}", words::by(event))));
+    }
+    let first = of_evidence(happened, of).or_else(|| of_stack(happened, of, &span));
+    let first = first.or_else(|| of_refresh(happened, of)).or_else(|| of_launches(&happened.activities, &span));
+    let first = first.or_else(|| of_health(happened, &span, None)).or_else(|| of_console(happened, None));
+    let first = first?;
+    Some(Cause::Failure(match of_way_back(&span) {
+        Some(why) => format!("{first}; and going back has failed: {why}"),
+        None => first,
+    }))
+}
+
+/// The instance whose console may say more than everything else: it has reported a failure, and left no evidence.
+pub(crate) fn left_nothing<'h>(happened: &'h Happened, of: &Deployment) -> Option<&'h str> {
+    let is_silent = happened.evidence.iter().all(|one| !is_of(one, happened, of));
+    happened.events.iter().filter(|event| of.has(event)).find_map(words::failed_instance).filter(|_| is_silent)
+}
+
+/// What is told of at once, while a deployment goes on: its own failures, and what stands in the way of launches.
+pub(crate) fn news(happened: &Happened, of: &Deployment) -> Vec<String> {
+    let launches = happened
+        .activities
+        .iter()
+        .filter(|one| one.begun >= of.began && matches!(trouble(one), Some((Fault::NotLaunched | Fault::TakenBack, _))));
+    failures(happened, of).into_iter().map(told).chain(launches.map(scaling::sentence)).collect()
+}
+
+/// The failures of a deployment's own instances, one each, the first one first.
+fn failures<'h>(happened: &'h Happened, of: &Deployment) -> Vec<&'h Evidence> {
+    let mut first: BTreeMap<&str, &Evidence> = BTreeMap::new();
+    for one in happened.evidence.iter().filter(|one| is_of(one, happened, of)) {
+        let known = first.entry(&one.instance).or_insert(one);
+        if one.at < known.at {
+            *known = one;
+        }
+    }
+    let mut found: Vec<&Evidence> = first.into_values().collect();
+    found.sort_by_key(|one| one.at);
+    found
+}
+
+/// A failure that an instance left, as a sentence.
+pub(super) fn told(evidence: &Evidence) -> String {
+    format!("{}: {} ({})", evidence.instance, on_one_line(&evidence.reason), evidence.url)
+}
+
+/// Whether evidence is of a deployment. The instance's tags tell. Where EC2 does not know it any more, time does: it booted
+/// after the update began that replaces instances, and before going back, which launches instances of the release before.
+fn is_of(evidence: &Evidence, happened: &Happened, of: &Deployment) -> bool {
+    if let Some(deployment) = evidence.deployment {
+        return deployment == of.number;
+    }
+    let span = Span::of(&happened.events, of);
+    let begun = span.begun.map_or(of.began, |event| event.at.max(of.began));
+    evidence.began >= begun && span.back.is_none_or(|event| evidence.began <= event.at)
+}
+
+/// The events from the first of a deployment on, until another operation begins.
+struct Span<'h> {
+    events: &'h [Event],
+    /// Where its last operation begins.
+    begun: Option<&'h Event>,
+    /// Where going back begins.
+    back: Option<&'h Event>,
+}
+
+impl<'h> Span<'h> {
+    fn of(events: &'h [Event], of: &Deployment) -> Self {
+        let first = events.iter().position(|event| of.has(event)).unwrap_or(events.len());
+        let events = &events[first..];
+        let begins =
+            |event: &&Event| event.reason.as_deref() == Some(BY_SOMEBODY) && event.status.ends_with("_IN_PROGRESS") && !is_back(event);
+        // Going back may have a token of its own, of whoever has ended the update.
+        let end = events.iter().position(|event| begins(&event) && !of.has(event)).unwrap_or(events.len());
+        let events = &events[..end];
+        Self { events, begun: events.iter().rfind(begins), back: events.iter().find(|event| is_back(event)) }
     }
 
-    #[test]
-    fn what_follows_is_no_cause() {
-        let events = [
-            event("shop-prod", "UPDATE_IN_PROGRESS", "User Initiated"),
-            event("Alarm", "UPDATE_FAILED", "Resource update cancelled"),
-            event("Group", "UPDATE_FAILED", "You have exceeded your quota of 8 vCPU"),
-            event("shop-prod", "UPDATE_ROLLBACK_IN_PROGRESS", "The following resource(s) failed to update: [Group]. "),
-        ];
-        assert_eq!(told(&events, &[]).unwrap(), "Group: You have exceeded your quota of 8 vCPU");
-        assert_eq!(told(&[event("shop-prod", "UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")], &[]).unwrap(), "it was aborted");
-        assert_eq!(told(&[event("Group", "UPDATE_COMPLETE", "")], &[]), None);
-        assert_eq!(cause(&events, &[], &["another".to_owned()]), None, "of another operation");
-        let mut ended = [event("shop-prod", "UPDATE_IN_PROGRESS", ""), event("shop-prod", "UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")];
-        ended[1].token = Some("Console-CancelUpdateStack-1".into());
-        assert_eq!(told(&ended, &[]).unwrap(), "it was aborted", "in the console");
-        assert_eq!(told(&ended[1..], &[]), None, "before");
+    /// The failures before going back, or those of going back.
+    fn failed(&self, is_way_back: bool) -> impl Iterator<Item = (&'h Event, Failing)> {
+        let at = self.events.iter().position(|event| Some(event) == self.back).map_or(self.events.len(), |at| at + 1);
+        let events = if is_way_back { &self.events[at..] } else { &self.events[..at] };
+        events.iter().filter_map(|event| Some((event, failing(event)?)))
     }
+}
+
+fn of_evidence(happened: &Happened, of: &Deployment) -> Option<String> {
+    let failures = failures(happened, of);
+    let (first, others) = failures.split_first()?;
+    let same = others.iter().filter(|one| one.reason == first.reason).count();
+    let more = match (same, others.iter().find(|one| one.reason != first.reason)) {
+        (_, Some(other)) => format!("; {} failed otherwise: {}", other.instance, on_one_line(&other.reason)),
+        (0, None) => String::new(),
+        (1, None) => "; another instance failed in the same way".to_owned(),
+        (many, None) => format!("; {many} other instances failed in the same way"),
+    };
+    Some(told(first) + &more)
+}
+
+fn of_stack(happened: &Happened, of: &Deployment, span: &Span<'_>) -> Option<String> {
+    let mut signals = None;
+    for (_, failing) in span.failed(false).filter(|(event, _)| of.has(event)) {
+        match failing {
+            Failing::Says(sentence) => return Some(sentence),
+            Failing::Signals(sentence) => signals = signals.or(Some(sentence)),
+            Failing::Follows => {}
+        }
+    }
+    let signals = signals?;
+    if let Some(id) = span.events.iter().find_map(words::failed_instance) {
+        let known = of_console(happened, Some(id)).or_else(|| of_health(happened, span, Some(id)));
+        return Some(known.unwrap_or_else(|| format!("{id}: reported that its boot failed, and left no evidence")));
+    }
+    let known = of_refresh(happened, of).or_else(|| of_launches(&happened.activities, span));
+    let known = known.or_else(|| of_health(happened, span, None)).or_else(|| of_console(happened, None));
+    Some(known.unwrap_or_else(|| match span.events.iter().rev().find_map(words::patience) {
+        Some(patience) => format!("{signals}, which is {patience}; no instance says why"),
+        None => signals,
+    }))
+}
+
+fn of_way_back(span: &Span<'_>) -> Option<String> {
+    let has_failed = span.events.iter().any(|event| matches!(event.status.as_str(), "UPDATE_ROLLBACK_FAILED" | "ROLLBACK_FAILED"));
+    let why = span.failed(true).filter(|_| has_failed).find_map(|(_, failing)| match failing {
+        Failing::Says(sentence) | Failing::Signals(sentence) => Some(sentence),
+        Failing::Follows => None,
+    });
+    why.or_else(|| has_failed.then(|| "the stack does not say why".to_owned()))
+}
+
+fn of_refresh(happened: &Happened, of: &Deployment) -> Option<String> {
+    let is_failed = |status: &str| ["Failed", "RollbackFailed", "RollbackSuccessful", "Cancelled"].contains(&status);
+    let mut of_deployment = happened.refreshes.iter().filter(|one| one.at >= of.began && is_failed(&one.status));
+    of_deployment.find_map(|one| Some(format!("the instance refresh has failed: {}", on_one_line(one.reason.as_deref()?))))
+}
+
+/// What Auto Scaling says of launches. What is AWS's doing is said to be.
+fn of_launches(activities: &[Activity], span: &Span<'_>) -> Option<String> {
+    let (begun, back) = (span.begun?, span.back);
+    let within = activities.iter().filter(|one| one.begun >= begun.at && back.is_none_or(|back| one.begun <= back.at));
+    let (activity, (fault, why)) = within.filter_map(|one| Some((one, trouble(one)?))).next()?;
+    let id = activity.instance().unwrap_or("an instance");
+    Some(match fault {
+        Fault::NotLaunched => format!("no instance could be launched: {why}. This is not the release's doing"),
+        Fault::TakenBack => format!("{id}: was given up: {why}. This is not the release's doing"),
+        Fault::OfBoot => format!("{id}: was given up: {why}"),
+    })
+}
+
+/// The last that target groups said of an unhealthy instance: of this one, or of any.
+fn of_health(happened: &Happened, span: &Span<'_>, instance: Option<&str>) -> Option<String> {
+    let (begun, back) = (span.begun?, span.back);
+    let within = happened.health.iter().filter(|one| one.at >= begun.at && back.is_none_or(|back| one.at <= back.at));
+    let mut unhealthy = within.filter(|one| one.state == "unhealthy" && instance.is_none_or(|id| id == one.instance));
+    unhealthy.next_back().map(|one| {
+        let why = one.why.as_ref().map(|why| format!(": {}", on_one_line(why))).unwrap_or_default();
+        format!("{}: the load balancer found it unhealthy{why}", one.instance)
+    })
+}
+
+fn of_console(happened: &Happened, instance: Option<&str>) -> Option<String> {
+    let found = happened.consoles.iter().find(|one| instance.is_none_or(|id| id == one.instance))?;
+    Some(format!("{}: {} (its console)", found.instance, on_one_line(&found.line)))
 }

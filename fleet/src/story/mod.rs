@@ -1,7 +1,20 @@
-//! What happened, as one story with one cause: out of the events of a stack and the evidence that instances left. Pure.
+//! What happened, as one story with one cause: out of the events of a stack, scaling activities, target health and the
+//! evidence that instances left. Pure.
 
+mod activity;
 mod cause;
+mod content;
 mod happened;
+mod scaling;
+mod tale;
+mod words;
 
-pub(crate) use self::cause::{Cause, cause};
-pub(crate) use self::happened::{Event, Evidence};
+#[cfg(test)]
+mod streams;
+
+pub(crate) use self::activity::Activity;
+pub(crate) use self::cause::{Cause, cause, cause_of_failure, left_nothing, news};
+pub(crate) use self::content::{Content, Key, Report, Trouble, Unread};
+pub(crate) use self::happened::{Checked, Console, Deployment, Event, Evidence, Happened, Refresh, line_of};
+pub(crate) use self::tale::{Line, tale};
+pub(crate) use self::words::{is_bad, plain, sentence};

@@ -101,6 +101,38 @@ ARGUMENTS = {
 }
 
 
+UNITS = {
+    "*": True,
+    "shop.service": True,
+    "ingot-watch@shop.timer": True,
+    "shop.web-1.service": True,
+    "a" * 100: True,
+    "a" * 101: False,
+    "--file=/etc/shadow": False,
+    "-u": False,
+    "a b": False,
+    "a'; reboot; '": False,
+    "$(reboot)": False,
+    "a\nreboot": False,
+    "": False,
+}
+LINES = {"1": True, "50": True, "9999": True, "0": False, "10000": False, "1 -f": False, "1;reboot": False, "all": False, "": False}
+
+# The documents of Run Command: what their arguments may be, and what they run.
+COMMANDS: dict[str, tuple[dict[str, dict[str, bool]], list[str]]] = {
+    "BootCommand": ({"release": ARGUMENTS}, ["exec ingot boot --release '{{ release }}'"]),
+    "LogsCommand": (
+        {"unit": UNITS, "lines": LINES},
+        [
+            "ingot status 2>&1 | head -c 3000",
+            "echo; echo '--- journal'",
+            "journalctl --boot --quiet --no-pager --no-hostname --output short-iso --unit '{{ unit }}' --lines '{{ lines }}'"
+            " | tail -c 20000",
+        ],
+    ),
+}
+
+
 def service_role(template: dict) -> list[dict]:
     return statements(template["Resources"]["ServiceRole"]) + statements(template["Resources"]["ServiceRights"])
 
@@ -188,11 +220,17 @@ def cloudformation_may_make_what_the_templates_have(template: dict) -> list[str]
 
 
 def commands_take_checked_arguments(template: dict) -> list[str]:
-    content = template["Resources"]["BootCommand"]["Properties"]["Content"]
-    pattern = content["parameters"]["release"]["allowedPattern"]
-    wrong = [f"the argument {text!r}" for text, fits in ARGUMENTS.items() if bool(re.search(pattern, text)) != fits]
-    (command,) = content["mainSteps"][0]["inputs"]["runCommand"]
-    return wrong if command == "exec ingot boot --release '{{ release }}'" else [*wrong, f"it runs {command}"]
+    wrong = []
+    for name, (arguments, script) in COMMANDS.items():
+        content = template["Resources"][name]["Properties"]["Content"]
+        for argument, texts in arguments.items():
+            pattern = content["parameters"][argument]["allowedPattern"]
+            found = [text for text, fits in texts.items() if bool(re.search(pattern, text)) != fits]
+            wrong += [f"{name}: the argument {argument} {text!r}" for text in found]
+        wrong += [f"{name}: another argument" for _ in content["parameters"].keys() - arguments.keys()]
+        if (ran := content["mainSteps"][0]["inputs"]["runCommand"]) != script or len(content["mainSteps"]) > 1:
+            wrong.append(f"{name} runs {ran}")
+    return wrong
 
 
 def policies_fit_into_iam(template: dict) -> list[str]:

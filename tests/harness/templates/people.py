@@ -9,7 +9,10 @@ OWN_VALUE = "${aws:PrincipalTag/ingot-application}"
 # What is everybody's: the statement, and what it is on.
 SHARED = {
     ("Deployer", "GiveCloudFormationItsRole"): ["ServiceRole.Arn"],
-    ("Deployer", "DirectInstances"): ["ssm:${AWS::Region}:${AWS::AccountId}:document/${BootCommand}"],
+    ("Deployer", "DirectInstances"): [
+        "ssm:${AWS::Region}:${AWS::AccountId}:document/${BootCommand}",
+        "ssm:${AWS::Region}:${AWS::AccountId}:document/${LogsCommand}",
+    ],
     ("Deployer", "LookAtCommands"): ["*"],
     ("Reader", "Look"): ["*"],
     ("Reader", "LookAtTheAccount"): ["AWS::StackId"],
@@ -55,6 +58,18 @@ def people_stay_with_their_application(template: dict) -> list[str]:
     return wrong
 
 
+def people_find_the_buckets(template: dict) -> list[str]:
+    """`ingot-fleet` reads the outputs of this stack."""
+    found = [
+        statement
+        for name, statement in of_people(template)
+        if name == "Reader"
+        and "cloudformation:DescribeStacks" in several(statement["Action"])
+        and statement["Resource"] == {"Ref": "AWS::StackId"}
+    ]
+    return [] if found else ["readers cannot look at the account's stack"]
+
+
 def what_is_updated_is_tagged(template: dict) -> list[str]:
     """A name is not enough for what changes something: `shop-*` is also the stacks of an application `shop-admin`."""
     changing = ("UpdateEnvironments", "DirectUpdates", "Scale", "MarkWhatRuns")
@@ -77,15 +92,18 @@ def people_see_no_secrets(template: dict) -> list[str]:
     return wrong
 
 
-def deployers_send_one_document_to_their_own(template: dict) -> list[str]:
+def deployers_send_two_documents_to_their_own(template: dict) -> list[str]:
+    documents = SHARED[("Deployer", "DirectInstances")]
     wrong = []
     for statement in statements(template["Resources"]["Deployer"]):
         if "ssm:SendCommand" not in several(statement["Action"]):
             continue
-        is_document = said(statement["Resource"]).endswith(":document/${BootCommand}")
         tags = statement.get("Condition", {}).get("StringEquals", {}).get("ssm:resourceTag/ingot:application")
-        if not is_document and tags != OWN_VALUE:
-            wrong.append("deployers send commands to others")
+        for resource in several(statement["Resource"]):
+            if ":document/" in said(resource) and said(resource) not in documents:
+                wrong.append(f"deployers send {said(resource)}")
+            if said(resource) not in documents and tags != OWN_VALUE:
+                wrong.append("deployers send commands to others")
     return wrong
 
 
@@ -116,10 +134,11 @@ def glass_is_broken_with_mfa(template: dict) -> list[str]:
 
 
 RULES = [
+    people_find_the_buckets,
     people_stay_with_their_application,
     what_is_updated_is_tagged,
     people_see_no_secrets,
-    deployers_send_one_document_to_their_own,
+    deployers_send_two_documents_to_their_own,
     stacks_are_made_with_the_service_role,
     glass_is_broken_with_mfa,
 ]

@@ -1,0 +1,29 @@
+//! Instance refreshes of a group.
+
+use aws_sdk_autoscaling::types::InstanceRefresh;
+use jiff::Timestamp;
+
+use super::activities::of_aws;
+use super::groups::Groups;
+use super::trouble::{self, Call};
+use crate::failure::Failure;
+use crate::story::Refresh;
+
+impl Groups {
+    /// The newest refreshes of a group that began since then, the oldest first.
+    pub(crate) async fn refreshes(&self, group: &str, since: Timestamp) -> Result<Vec<Refresh>, Failure> {
+        let on = format!("the group {group}");
+        let call = Call { action: "autoscaling:DescribeInstanceRefreshes", doing: "look at", on, region: &self.region };
+        let answer = self.scaling.describe_instance_refreshes().auto_scaling_group_name(group).send().await;
+        let answer = answer.map_err(|error| trouble::of(&error).failure(&call))?;
+        let one = |one: &InstanceRefresh| {
+            Some(Refresh {
+                at: one.start_time().and_then(of_aws)?,
+                status: one.status().map(|status| status.as_str().to_owned()).unwrap_or_default(),
+                reason: one.status_reason().map(str::to_owned),
+            })
+        };
+        let found = answer.instance_refreshes().iter().rev().filter_map(one);
+        Ok(found.filter(|one| one.at >= since).collect())
+    }
+}

@@ -1,0 +1,82 @@
+//! Listens to the instances of a deployment and to their groups, while its stack is watched: what fails is told at once, and
+//! kept, because much of it cannot be asked for any more once everything is as before.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::tell::Tell;
+use crate::deployment::record::Record;
+use crate::story::{Cause, Console, Deployment, Event, Evidence, Happened, cause_of_failure, left_nothing, line_of, news};
+
+/// How often instances are listened to, and groups, whose failures are not the release's. A failure is told within 5 seconds,
+/// also where each of AWS's answers takes one.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_OF_GROUPS: Duration = Duration::from_secs(5);
+
+/// Who knows what AWS and instances say besides the stack.
+pub(crate) trait Witness {
+    /// The failures that instances have left as evidence since a deployment began.
+    async fn evidence(&self, record: &Record) -> Vec<Evidence>;
+
+    /// What Auto Scaling and target groups say of the groups: activities, refreshes, health.
+    async fn groups(&self, record: &Record) -> Happened;
+
+    /// What an instance has written to its console.
+    async fn console(&self, instance: &str) -> Option<String>;
+}
+
+/// What was heard so far.
+pub(super) type Heard = RefCell<Happened>;
+
+/// Tells of what fails, for as long as somebody listens.
+pub(super) async fn listen<W: Witness, T: Tell>(witness: &W, tell: &T, record: &Record, heard: &Heard) -> Infallible {
+    let (of, told) = (Deployment::of(record), RefCell::new(BTreeSet::new()));
+    let tell_news = || {
+        let news = news(&heard.borrow(), &of);
+        news.into_iter().filter(|sentence| told.borrow_mut().insert(sentence.clone())).for_each(|sentence| tell.news(&sentence));
+    };
+    let to_instances = async {
+        loop {
+            let found = witness.evidence(record).await;
+            heard.borrow_mut().evidence = found;
+            tell_news();
+            sleep(PAUSE).await;
+        }
+    };
+    // Beside it: it may take several answers of AWS.
+    let to_groups = async {
+        loop {
+            let found = witness.groups(record).await;
+            heard.borrow_mut().take(found);
+            tell_news();
+            sleep(PAUSE_OF_GROUPS).await;
+        }
+    };
+    tokio::select! {
+        never = to_instances => never,
+        never = to_groups => never,
+    }
+}
+
+/// Why a deployment has failed, by all that is known of it.
+pub(super) async fn why<W: Witness>(witness: &W, record: &Record, events: Vec<Event>, heard: &Heard) -> Cause {
+    let of = Deployment::of(record);
+    let (evidence, groups) = tokio::join!(witness.evidence(record), witness.groups(record));
+    let silent = {
+        let mut heard = heard.borrow_mut();
+        heard.take(groups);
+        heard.evidence = evidence;
+        heard.events = events;
+        left_nothing(&heard, &of).map(str::to_owned)
+    };
+    if let Some(instance) = silent
+        && let Some(line) = witness.console(&instance).await.as_deref().and_then(line_of)
+    {
+        heard.borrow_mut().consoles.push(Console { instance, line });
+    }
+    cause_of_failure(&heard.borrow(), &of)
+}

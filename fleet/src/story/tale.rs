@@ -1,0 +1,63 @@
+//! The story of a stack: everything that is known, as sentences in the order of time.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::activity::Activity;
+use super::happened::{Checked, Evidence, Happened};
+use super::{scaling, words};
+
+/// One sentence of the story.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Line {
+    pub(crate) at: Timestamp,
+    pub(crate) source: Source,
+    pub(crate) said: String,
+}
+
+/// Who says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Source {
+    Stack,
+    Scaling,
+    Targets,
+    Evidence,
+    Refresh,
+}
+
+/// The story, the oldest first. `stack` is the name of the stack.
+pub(crate) fn tale(happened: &Happened, stack: &str) -> Vec<Line> {
+    let line = |at, source, said| Line { at, source, said };
+    let events = happened.events.iter().filter_map(|one| Some(line(one.at, Source::Stack, words::sentence(one, stack)?)));
+    let refreshes = happened.refreshes.iter().map(|one| {
+        let why = one.reason.as_ref().map(|why| format!(": {}", words::on_one_line(why))).unwrap_or_default();
+        line(one.at, Source::Refresh, format!("an instance refresh, {}{why}", one.status))
+    });
+    let mut found: Vec<Line> = events.chain(refreshes).collect();
+    found.extend(happened.activities.iter().filter_map(of_activity));
+    found.extend(happened.health.iter().filter_map(of_health));
+    found.extend(happened.evidence.iter().map(of_evidence));
+    found.sort_by_key(|line| line.at);
+    found
+}
+
+/// What an activity adds to the story. A launch is told once there is an instance; one that came to nothing where it ended.
+fn of_activity(activity: &Activity) -> Option<Line> {
+    if activity.is_launch() && !activity.is_failed && activity.instance().is_none() {
+        return None;
+    }
+    let at = activity.ended.filter(|_| activity.is_failed).unwrap_or(activity.begun);
+    Some(Line { at, source: Source::Scaling, said: scaling::sentence(activity) })
+}
+
+/// What target health adds: only what is bad.
+fn of_health(health: &Checked) -> Option<Line> {
+    let why = health.why.as_ref().map(|why| format!(": {}", words::on_one_line(why))).unwrap_or_default();
+    let said = format!("{}: the load balancer finds it unhealthy{why}", health.instance);
+    (health.state == "unhealthy").then_some(Line { at: health.at, source: Source::Targets, said })
+}
+
+fn of_evidence(evidence: &Evidence) -> Line {
+    Line { at: evidence.at, source: Source::Evidence, said: super::cause::told(evidence) }
+}
