@@ -1,4 +1,9 @@
-//! EC2's few calls: what an image is.
+//! EC2's few calls: what an image is, and what is known of instances.
+
+use std::collections::BTreeMap;
+
+use ingot::desk::Element;
+use jiff::Timestamp;
 
 use super::Aws;
 use super::signed::{self, Api};
@@ -48,4 +53,68 @@ pub(crate) async fn image(aws: &Aws, id: &str) -> Result<Image, Failure> {
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
 fn missing(trouble: &Trouble) -> bool {
     trouble.has(&["InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.Unavailable"])
+}
+
+/// So many values a filter takes.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Query-Requests.html>
+const MOST_VALUES: usize = 200;
+
+/// An instance as EC2 knows it. It knows one for about an hour after its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) id: String,
+    pub(crate) image: String,
+    pub(crate) launched: Option<Timestamp>,
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+/// Looks instances up. Those that EC2 does not know are left out.
+pub(crate) async fn instances(aws: &Aws, ids: &[&str]) -> Result<Vec<Known>, Failure> {
+    let mut all = Vec::new();
+    for ids in ids.chunks(MOST_VALUES) {
+        let call = Call {
+            action: "ec2:DescribeInstances",
+            doing: "look up",
+            on: format!("the instances {}", ids.join(", ")),
+            region: &aws.region,
+        };
+        // By a filter: one that is not known is no mistake then.
+        let names: Vec<String> = (1..=ids.len()).map(|number| format!("Filter.1.Value.{number}")).collect();
+        let mut parameters = vec![("Filter.1.Name", "instance-id")];
+        parameters.extend(names.iter().map(String::as_str).zip(ids.iter().copied()));
+        let answer = signed::query(aws, &EC2, "DescribeInstances", &parameters).await.map_err(|trouble| trouble.failure(&call))?;
+        all.extend(answer.items("reservationSet").flat_map(|reservation| reservation.items("instancesSet")).filter_map(known));
+    }
+    Ok(all)
+}
+
+fn known(instance: &Element) -> Option<Known> {
+    let text = |element: &Element, name: &str| element.text(name).unwrap_or_default().to_owned();
+    Some(Known {
+        id: instance.text("instanceId")?.to_owned(),
+        image: text(instance, "imageId"),
+        launched: instance.parsed("launchTime"),
+        tags: instance.items("tagSet").map(|tag| (text(tag, "key"), text(tag, "value"))).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_instance_was_launched_with_is_read() {
+        let answer = Element::parse(
+            b"<r><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><imageId>ami-1</imageId>\
+              <launchTime>2026-12-01T09:00:00.000Z</launchTime><tagSet><item><key>ingot:deployment</key><value>7</value></item></tagSet></item>\
+              <item><imageId>ami-2</imageId></item></instancesSet></item></reservationSet></r>",
+        );
+        let answer = answer.unwrap();
+        let found: Vec<Known> = answer.items("reservationSet").flat_map(|one| one.items("instancesSet")).filter_map(known).collect();
+        let [found] = found.as_slice() else { panic!("{found:?}") };
+        let launched = found.launched.unwrap().to_string();
+        assert_eq!((found.id.as_str(), found.image.as_str(), launched.as_str()), ("i-1", "ami-1", "2026-12-01T09:00:00Z"));
+        assert_eq!(found.tags["ingot:deployment"], "7");
+    }
 }

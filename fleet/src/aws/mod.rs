@@ -1,5 +1,7 @@
 //! AWS, as the AWS CLI knows it: region and credentials from the environment, profiles, SSO, roles and programs.
 
+mod activities;
+pub(crate) mod alarms;
 pub(crate) mod ec2;
 pub(crate) mod evidence;
 pub(crate) mod groups;
@@ -37,7 +39,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 4;
 
 /// AWS with credentials that were there a moment ago.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Aws {
     pub(crate) sdk: SdkConfig,
     pub(crate) region: String,

@@ -88,9 +88,9 @@ async fn once(aws: &Aws, api: &Api, url: &str, body: &str) -> Result<Element, Tr
     Err(Trouble::Answer { status, code, message, region: None })
 }
 
-/// Code and message of a refusal: `<Response><Errors><Error>` of EC2.
+/// Code and message of a refusal: `<Response><Errors><Error>` of EC2, `<ErrorResponse><Error>` of others.
 fn refusal(answer: &Element) -> (String, String) {
-    let error = answer.items("Errors").next();
+    let error = answer.items("Errors").next().or_else(|| answer.child("Error"));
     let text = |name: &str| error.and_then(|error| error.text(name)).unwrap_or_default().to_owned();
     (text("Code"), text("Message"))
 }
@@ -120,4 +120,20 @@ async fn signed(aws: &Aws, api: &Api, url: &str, body: &str) -> Result<HttpReque
         request.headers_mut().insert(name.to_owned(), value.to_owned());
     }
     Ok(request)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_read_however_a_service_writes_it() {
+        for text in [
+            "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors></Response>",
+            "<ErrorResponse><Error><Type>Sender</Type><Code>UnauthorizedOperation</Code><Message>no</Message></Error></ErrorResponse>",
+        ] {
+            assert_eq!(refusal(&Element::parse(text.as_bytes()).unwrap()), ("UnauthorizedOperation".into(), "no".into()), "{text}");
+        }
+        assert_eq!(refusal(&Element::default()), (String::new(), String::new()));
+    }
 }
