@@ -82,7 +82,7 @@ pub(super) async fn carry_out(
 /// Follows a deployment that somebody ended, until everything is as before.
 pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -> Result<(), Failure> {
     let account = operator.account(&operator.aws.caller().await?).await?;
-    let (witness, watcher) = (witness(operator, &account), watcher(operator));
+    let (witness, watcher) = (witness(operator, &account), Watcher::back(operator));
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
     let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
     if as_json {
@@ -222,7 +222,7 @@ fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind
 }
 
 async fn follow(operator: &Operator, account: &Account, plan: &Plan<'_>, kept: Kept, until: Option<Instant>) -> Result<Ended, Failure> {
-    let (witness, watcher) = (witness(operator, account), watcher(operator));
+    let (witness, watcher) = (witness(operator, account), Watcher::of(operator, &kept.record));
     conductor(operator, &witness, &watcher).follow(kept, plan, until).await
 }
 
@@ -233,10 +233,6 @@ fn witness<'a>(operator: &'a Operator, account: &'a Account) -> Reader<'a> {
         application: &operator.place.application,
         environment: operator.name(),
     }
-}
-
-fn watcher(operator: &Operator) -> Watcher<'_> {
-    Watcher::new(&operator.groups, &operator.place.application, operator.name())
 }
 
 fn conductor<'a>(

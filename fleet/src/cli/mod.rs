@@ -2,15 +2,21 @@
 
 mod abort;
 mod carry;
+mod changes;
 mod check;
 mod config;
 mod deploy;
 mod events;
 mod generate;
 mod input;
+mod layout;
 mod list;
+mod look;
+mod members;
 mod operator;
 mod output;
+mod overview;
+mod paint;
 mod progress;
 mod prune;
 mod release;
@@ -18,6 +24,7 @@ mod releases;
 mod render;
 mod scale;
 mod status;
+mod subject;
 mod terminate;
 mod uses;
 mod watch;
@@ -58,7 +65,9 @@ enum Command {
     Scale(scale::Args),
     Status(status::Args),
     Events(events::Args),
-    /// List the environments of the application, and what runs in each
+    /// List the environments of the application, and what the stack of each is set to
+    ///
+    /// Also those that are not in fleet.yaml. `status` says how they are. Asks AWS for cloudformation:DescribeStacks.
     List,
     Terminate(terminate::Args),
     /// Print the JSON Schema of fleet.yaml, for editors

@@ -1,6 +1,7 @@
 //! What the verbs of an environment begin with: fleet.yaml, AWS, and where everything is.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use ingot::desk::DocumentError;
 
@@ -28,7 +29,7 @@ const ACCOUNT: &str = "ingot-account";
 /// fleet.yaml and AWS.
 #[derive(Debug)]
 pub(super) struct Operator {
-    read: Read,
+    read: Rc<Read>,
     name: String,
     pub(super) aws: Aws,
     pub(super) place: Place,
@@ -42,10 +43,20 @@ impl Operator {
     pub(super) async fn of(file: &Path, environment: &str) -> Result<Self, Failure> {
         let read = input::sound(file).map_err(Failure::told)?;
         input::environment(&read.fleet, environment).map_err(Failure::told)?;
-        let place = read.fleet.releases.place(&read.fleet.application);
+        Ok(Self::with(&Rc::new(read), &Aws::connect().await?, environment))
+    }
+
+    /// One for each environment that is in fleet.yaml.
+    pub(super) async fn all(file: &Path) -> Result<Vec<Self>, Failure> {
+        let read = Rc::new(input::sound(file).map_err(Failure::told)?);
         let aws = Aws::connect().await?;
-        let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
-        Ok(Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups })
+        Ok(read.fleet.environments.iter().map(|environment| Self::with(&read, &aws, &environment.key.name)).collect())
+    }
+
+    fn with(read: &Rc<Read>, aws: &Aws, environment: &str) -> Self {
+        let place = read.fleet.releases.place(&read.fleet.application);
+        let (bucket, stacks, groups) = (Bucket::new(aws, &place.bucket), CloudFormation::new(aws), Groups::new(aws));
+        Self { read: Rc::clone(read), name: environment.to_owned(), aws: aws.clone(), place, bucket, stacks, groups }
     }
 
     pub(super) fn environment(&self) -> &Environment {
