@@ -1,6 +1,6 @@
-//! What `ingot-fleet` takes from this library, and nothing else: YAML with places and all of its mistakes at once, and
-//! the check of boot documents that no instance has yet, and where and how AWS answers. `ingot` itself does not use this file, so the linker leaves
-//! it out.
+//! What `ingot-fleet` takes from this library, and nothing else: YAML with places and all of its mistakes at once, the check
+//! of boot documents that no instance has yet, and where and how AWS answers. `ingot` itself does not use this file, so the
+//! linker leaves it out.
 
 use std::path::PathBuf;
 use std::time::Duration;

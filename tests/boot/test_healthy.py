@@ -124,6 +124,19 @@ def test_killed_while_it_waits_it_waits_again(behind, aws):
     assert aws.statuses() == ["SUCCESS"] and aws.results() == ["CONTINUE"]
 
 
+@pytest.mark.parametrize("operation", ["CompleteLifecycleAction", "DescribeTargetHealth", "SignalResource"])
+@pytest.mark.parametrize("fault", ["hang", "trickle"], ids=["not-carried-out", "carried-out"])
+def test_killed_at_any_exchange_the_next_boot_tells(behind, aws, operation, fault):
+    aws.target(GROUP, "healthy")
+    aws.fault(fault, operation=operation, times=1, **({"bytes_per_second": 1} if fault == "trickle" else {}))
+    running = behind.start_boot(document(signals=waiting_for(GROUP)))
+    until("the call", lambda: aws.count(operation) > 0, running)
+    running.kill()
+    running.wait()
+    result = behind.boot(document(signals=waiting_for(GROUP)))
+    assert result.code == DONE and set(aws.statuses()) == {"SUCCESS"} and set(aws.results()) == {"CONTINUE"}, result
+
+
 def test_what_is_not_an_arn_is_a_mistake(behind):
     result = behind.boot(document(signals=waiting_for("web")))
     assert result.code == BAD_DOCUMENT and "`web` is not the ARN of a target group" in result.stderr, result

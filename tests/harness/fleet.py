@@ -65,6 +65,9 @@ class Result:
 class Fleet:
     """A directory with a fleet.yaml, and a bucket."""
 
+    # The seconds that one run may take.
+    patience = PATIENCE
+
     def __init__(self, directory: Path, aws, releases: str = f"s3://{BUCKET}/"):
         self.directory, self.aws = directory, aws
         self.env = {
@@ -109,7 +112,7 @@ class Fleet:
     def __call__(self, *args, **env: str) -> Result:
         began = time.monotonic()
         process = self.start(*args, **env)
-        stdout, stderr = process.communicate(timeout=PATIENCE)
+        stdout, stderr = process.communicate(timeout=self.patience)
         return Result(args, process.returncode, stdout, stderr, time.monotonic() - began)
 
     def killed(self, *args, when) -> None:

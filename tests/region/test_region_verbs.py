@@ -1,6 +1,7 @@
 """`ingot-fleet` on an environment of the region, with scripted instances. All times are those of a stand-in."""
 
 import os
+import re
 
 import pytest
 from harness import fleet as fleets
@@ -149,6 +150,44 @@ def test_an_image_that_nothing_can_be_launched_from_is_refused(tmp_path, region)
 
     region.fault("throttled", "ec2", operation="DescribeImages", times=2)
     assert operator("create", "prod", "--release", "v1").code == DONE
+
+
+def test_a_network_that_an_environment_cannot_be_in_is_refused(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    ec2 = region.client("ec2")
+    plain = (tmp_path / "fleet.yaml").read_text()
+    vpc, (one, other) = re.search("vpc: (vpc-[0-9a-f]+)", plain)[1], re.findall("subnet-[0-9a-f]+", plain)
+    elsewhere = ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    zone = ec2.describe_subnets(SubnetIds=[one])["Subnets"][0]["AvailabilityZone"]
+    twin = ec2.create_subnet(VpcId=vpc, CidrBlock="172.31.128.0/24", AvailabilityZone=zone)["Subnet"]["SubnetId"]
+    certificate = "arn:aws:acm:us-east-1:123456789012:certificate/1"
+    for wrong, said in (
+        (plain.replace(vpc, elsewhere), f"is a subnet of {vpc}, and `network.vpc` of prod is {elsewhere}"),
+        (plain.replace(other, "subnet-0123456789abcdef0"), "`network:` names a subnet that is not in"),
+        (plain.replace(other, twin), f"all of `network.subnets` of prod are in {zone}"),
+        (f"{plain}    load_balancer: {{ certificate: '{certificate}' }}\n", "the certificate of prod is in us-east-1"),
+    ):
+        operator.write("fleet.yaml", wrong)
+        refused = operator("create", "prod", "--release", "v1")
+        assert refused.code == BAD_DOCUMENT and said in refused.stderr and "fleet.yaml" in refused.stderr, refused
+    assert operator.states() == [] and not [key for key in operator.keys() if "/documents/" in key]
+
+
+def test_going_back_says_what_to_do_if_the_image_is_gone(tmp_path, region):
+    operator = Operator(tmp_path, region)
+    image = region.client("ec2").register_image(Name="golden")["ImageId"]
+    region.engine.ec2.amis[image].architecture = "x86_64"
+    assert operator("create", "prod", "--release", "v1", "--image", image).code == DONE
+    assert operator("deploy", "prod", "--release", "v2").code == DONE
+    region.fault("denied", "ec2", operation="DescribeImages")
+    back = operator("rollback", "prod")
+    assert back.code == DONE and "note: cannot look up the image" in back.stderr, back
+    region.recover()
+    assert operator("deploy", "prod", "--release", "v2").code == DONE
+    del region.engine.ec2.amis[image]
+    gone = operator("rollback", "prod")
+    assert gone.code == BAD_DOCUMENT and f"there is no image {image}" in gone.stderr, gone
+    assert "ingot-fleet deploy prod --release v1 --image AMI" in gone.stderr, gone
 
 
 def test_what_runs_is_told(tmp_path, region):

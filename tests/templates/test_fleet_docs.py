@@ -18,6 +18,9 @@ HOURS = 730
 CALLS = {
     "s3 ls": ["s3:ListBucket"],
     "s3 cp": ["s3:GetObject"],
+    "s3api list-object-versions": ["s3:ListBucketVersions"],
+    "s3api get-object": ["s3:GetObject", "s3:GetObjectVersion"],
+    "s3api put-object": ["s3:PutObject"],
     "sqs start-message-move-task": [
         "sqs:StartMessageMoveTask",
         "sqs:ReceiveMessage",

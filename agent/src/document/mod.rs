@@ -191,13 +191,11 @@ impl BootDocument {
             self.mistakes.push(mistake);
             return None;
         }
-        let long = kind.short.filter(|_| !matches!(node.value, Value::Map(_))).map(|field| node.below(field));
-        let node = long.as_ref().unwrap_or(node);
         let known = self.mistakes.len();
         let step = (kind.decode)(node, &mut self.mistakes);
         // A text may be what stands in a field that is misspelled.
         if self.mistakes.len() == known {
-            names::check(node, &mut self.mistakes);
+            names::check(node, kind.short, &mut self.mistakes);
         }
         let common = match has_common_part(node) {
             true => decode::decode_part(node, &COMMON, &mut self.mistakes),

@@ -8,9 +8,8 @@ use crate::document::tree::{Key, Node, Value};
 use crate::text::{is_unshowable, shown_on_a_line};
 
 /// Fields that are no names, of whatever kind: what programs and files get, certificates, and tags, which may be any text.
-const TEXTS: [&str; 14] = [
+const TEXTS: [&str; 13] = [
     "content",
-    "value",
     "run",
     "check",
     "exec",
@@ -38,17 +37,17 @@ pub(super) fn of_step(key: &Key) -> Option<Mistake> {
     })
 }
 
-/// Finds the names below `node` that nothing can have.
-pub(super) fn check(node: &Node, mistakes: &mut Vec<Mistake>) {
+/// Finds the names below `node` that nothing can have. Its field `text` holds none, whatever that is called elsewhere.
+pub(super) fn check(node: &Node, text: Option<&str>, mistakes: &mut Vec<Mistake>) {
     match &node.value {
         Value::String(text) if is_broken(text) && is_broken(&without_templates(text)) => {
             let message = format!("`{}` holds a line break or another control character", shown(text));
             mistakes.push(Mistake::at(&node.place, message, "take it away; in YAML, `>-` folds lines and leaves no line break at the end"));
         }
-        Value::Sequence(items) => items.iter().for_each(|item| check(item, mistakes)),
+        Value::Sequence(items) => items.iter().for_each(|item| check(item, None, mistakes)),
         Value::Map(entries) => {
-            for (_, node) in entries.iter().filter(|(key, _)| !is_text(&key.name)) {
-                check(node, mistakes);
+            for (_, node) in entries.iter().filter(|(key, _)| !is_text(&key.name) && Some(key.name.as_str()) != text) {
+                check(node, None, mistakes);
             }
         }
         Value::String(_) | Value::Null | Value::Bool(..) | Value::Number(_) => {}
@@ -94,6 +93,7 @@ mod tests {
             r#"mounts: { /srv/a: { device: "/dev/a\tb", options: ["a\u0007"] } }"#,
             r#"volumes: { a: { from: { volume: "vol-\u202e1" } } }"#,
             r#"bundles: { a: { s3: "s3://a/b\r", into: /opt/a, links: { "x": "/a\nb" } } }"#,
+            r#"bundles: { a: { s3: "s3://a/b", into: /opt/a, links: { value: "/a\nb" } } }"#,
         ] {
             let found = mistakes(fields);
             assert!(!found.is_empty() && found.iter().all(|said| said.contains("control character")), "{fields}: {found:?}");

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::address::Address;
 use crate::document::decode::decode_without;
 use crate::document::error::Mistake;
-use crate::document::tree::Node;
+use crate::document::tree::{Node, Value};
 use crate::document::when::When;
 use crate::step::fields::TimeLimit;
 use crate::step::{AnyStep, Phase, Step};
@@ -90,6 +90,18 @@ impl Kind {
     }
 }
 
+/// Writes the steps of a layer out in full that are written as the one field that is meant, so that layers are merged field by
+/// field.
+pub(super) fn write_out(layer: &mut Node) {
+    let Value::Map(kinds) = &mut layer.value else { return };
+    for (key, steps) in kinds {
+        let short = KINDS.iter().find(|kind| kind.name == key.name).and_then(|kind| kind.short);
+        let (Some(field), Value::Map(steps)) = (short, &mut steps.value) else { continue };
+        let is_short = |step: &Node| !matches!(step.value, Value::Map(_) | Value::Null);
+        steps.iter_mut().map(|(_, step)| step).filter(|step| is_short(step)).for_each(|step| *step = step.below(field));
+    }
+}
+
 /// Fields that every step may have.
 pub(super) const COMMON: [&str; 5] = ["after", "timeout", "required", "phase", "when"];
 
@@ -117,13 +129,33 @@ mod tests {
     use crate::document::BootDocument;
     use crate::document::source::Layers;
 
+    fn of(layers: &[&str]) -> BootDocument {
+        let mut read = Layers::default();
+        layers.iter().for_each(|credentials| read.add("x", &format!("version: 1\ncredentials:\n{credentials}")));
+        BootDocument::of(read)
+    }
+
+    fn document(credentials: &str) -> BootDocument {
+        of(&[credentials])
+    }
+
+    #[test]
+    fn both_forms_of_a_credential_are_merged_field_by_field() {
+        for (layers, value, is_required) in [
+            (["  a: b\n", "  a: { required: false }\n"], "b", Some(false)),
+            (["  a: { value: b, required: false }\n", "  a: c\n"], "c", Some(false)),
+            (["  a: b\n", "  a: c\n"], "c", None),
+        ] {
+            let document = of(&layers);
+            let item = document.items.values().next().unwrap();
+            assert_eq!((item.step.shape("a").texts[0].raw(), item.common.required), (value, is_required), "{layers:?}");
+            assert!(document.mistakes.is_empty(), "{:?}", document.mistakes);
+        }
+        assert!(of(&["  a: b\n", "  a: null\n"]).items.is_empty());
+    }
+
     #[test]
     fn a_credential_is_a_text_or_a_step_with_all_fields() {
-        let document = |credentials: &str| {
-            let mut layers = Layers::default();
-            layers.add("x", &format!("version: 1\ncredentials:\n{credentials}"));
-            BootDocument::of(layers)
-        };
         let long = document("  a: { value: b, when: true, after: [credentials.c], timeout: 5s, required: false, phase: serve }\n");
         assert!(long.mistakes.is_empty(), "{:?}", long.mistakes);
         for document in [document("  a: b\n"), long] {

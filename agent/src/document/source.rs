@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::digest::Hasher;
 use crate::document::encoding::{self, EncodingError, Part, Slip, UserData, WHOLE};
 use crate::document::error::{Mistake, Sources};
-use crate::document::registry;
+use crate::document::registry::{self, write_out};
 use crate::document::tree::{self, Key, Node, Value};
 use crate::failure::{Explanation, Failure};
 use crate::host::Files;
@@ -119,9 +119,14 @@ impl Layers {
         }
     }
 
+    fn push(&mut self, mut node: Node) {
+        write_out(&mut node);
+        self.nodes.push(node);
+    }
+
     fn add_node(&mut self, node: Node) {
         match node.value {
-            Value::Map(_) => self.nodes.push(node),
+            Value::Map(_) => self.push(node),
             Value::Null => self.mistakes.push(empty(&node.place.file)),
             _ => {
                 let message = format!("a boot document is a map, and this is {}", node.value.describe());
@@ -232,7 +237,7 @@ impl Layers {
         if entries.iter().any(is_ours) {
             entries.retain(|(key, _)| key.name != registry::INCLUDE);
             self.mistakes.extend(mistakes);
-            self.nodes.push(Node { place: node.place, value: Value::Map(entries) });
+            self.push(Node { place: node.place, value: Value::Map(entries) });
         }
     }
 

@@ -154,6 +154,7 @@ mod tests {
             "values: { h: db }\ndatabases: { d: { host: '{{values.h}}.{{instance.region}}', engine: postgres } }",
             "values: { h: db }\ndatabases: { d: { host: '{{values.h}}.internal', engine: postgres } }",
             "values: { v: 1.20 }\nbundles: { a: { s3: 's3://shop/app-{{values.v}}.tar.gz', into: /opt/a } }",
+            "values: { v: a }\ncredentials: { a: '{{values.v}}', b: { value: '{{values.v}}' } }",
             "values: { v: a }\nfiles: { /etc/a: { content: '{{values.v}} \\{{ left }}' } }",
         ] {
             assert_eq!(mistakes(text), "", "{text}");

@@ -5,8 +5,9 @@
 //!   shop-db-password: "{{secrets.db.password}}"
 //! ```
 //!
-//! This is short for `{ value: "…" }`, which also takes the fields of every step. The value becomes /run/credstore/NAME, which systemd searches for `LoadCredential=NAME`: in memory only, readable by root
-//! alone, gone with the next reboot (and made again by the boot that follows).
+//! This is short for `{ value: "…" }`, which also takes the fields of every step. The value becomes /run/credstore/NAME,
+//! which systemd searches for `LoadCredential=NAME`: in memory only, readable by root alone, gone with the next reboot (and
+//! made again by the boot that follows).
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! EC2's few calls: what an image is, and what is known of instances.
+//! EC2's few calls: what an image is, what is known of instances, and where subnets are.
 
 use std::collections::BTreeMap;
 
@@ -45,14 +45,15 @@ pub(crate) async fn image(aws: &Aws, id: &str) -> Result<Image, Failure> {
             });
             found.ok_or_else(none)
         }
-        Err(trouble) if missing(&trouble) => Err(none()),
+        Err(trouble) if is_missing(&trouble) => Err(none()),
         Err(trouble) => Err(trouble.failure(&call)),
     }
 }
 
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/errors-overview.html>
-fn missing(trouble: &Trouble) -> bool {
+fn is_missing(trouble: &Trouble) -> bool {
     trouble.has(&["InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidAMIID.Unavailable"])
+        || trouble.has(&["AuthFailure"]) && trouble.says("Not authorized for images")
 }
 
 /// So many values a filter takes.
@@ -99,22 +100,42 @@ fn known(instance: &Element) -> Option<Known> {
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Where a subnet is.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_Subnet.html>
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subnet {
+    pub(crate) id: String,
+    pub(crate) vpc: String,
+    pub(crate) zone: String,
+}
 
-    #[test]
-    fn what_an_instance_was_launched_with_is_read() {
-        let answer = Element::parse(
-            b"<r><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><imageId>ami-1</imageId>\
-              <launchTime>2026-12-01T09:00:00.000Z</launchTime><tagSet><item><key>ingot:deployment</key><value>7</value></item></tagSet></item>\
-              <item><imageId>ami-2</imageId></item></instancesSet></item></reservationSet></r>",
-        );
-        let answer = answer.unwrap();
-        let found: Vec<Known> = answer.items("reservationSet").flat_map(|one| one.items("instancesSet")).filter_map(known).collect();
-        let [found] = found.as_slice() else { panic!("{found:?}") };
-        let launched = found.launched.unwrap().to_string();
-        assert_eq!((found.id.as_str(), found.image.as_str(), launched.as_str()), ("i-1", "ami-1", "2026-12-01T09:00:00Z"));
-        assert_eq!(found.tags["ingot:deployment"], "7");
+/// Looks subnets up.
+///
+/// # Errors
+///
+/// What stands in the way: one is not there, or AWS does not say.
+pub(crate) async fn subnets(aws: &Aws, ids: &[&str]) -> Result<Vec<Subnet>, Failure> {
+    let call = Call { action: "ec2:DescribeSubnets", doing: "look up", on: "the subnets of `network:`".into(), region: &aws.region };
+    let names: Vec<String> = (1..=ids.len()).map(|number| format!("SubnetId.{number}")).collect();
+    let parameters: Vec<(&str, &str)> = names.iter().map(String::as_str).zip(ids.iter().copied()).collect();
+    match signed::query(aws, &EC2, "DescribeSubnets", &parameters).await {
+        Ok(answer) => {
+            let found = answer.items("subnetSet").map(|subnet| {
+                let text = |name: &str| subnet.text(name).unwrap_or_default().to_owned();
+                Subnet { id: text("subnetId"), vpc: text("vpcId"), zone: text("availabilityZone") }
+            });
+            Ok(found.collect())
+        }
+        // EC2 names the first that is not there.
+        Err(Trouble::Answer { code, message, .. }) if code.starts_with("InvalidSubnetI") => {
+            Err(Failure::new(Exit::Document, format!("`network:` names a subnet that is not in {}", aws.region))
+                .why(message)
+                .hint("correct `network.subnets` and `network.load_balancer_subnets` in fleet.yaml, or AWS_REGION and AWS_PROFILE"))
+        }
+        Err(trouble) => Err(trouble.failure(&call)),
     }
 }
+
+#[cfg(test)]
+mod tests;

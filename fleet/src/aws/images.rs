@@ -33,7 +33,8 @@ pub(crate) async fn fits(aws: &Aws, id: &str, architecture: &str) -> Result<(), 
     let image = ec2::image(aws, id).await?;
     let not = |message: String| Failure::new(Exit::Document, message);
     if image.state != "available" {
-        return Err(not(format!("the image {id} is {}", image.state)).hint("wait until it is available, or take another one"));
+        let hint = if image.state == "pending" { "wait until it is available, or take another one" } else { "take another image" };
+        return Err(not(format!("the image {id} is {}", image.state)).hint(hint));
     }
     if image.architecture != architecture {
         let message = format!("the image {id} is for {}, and `instances.types` are {architecture}", image.architecture);

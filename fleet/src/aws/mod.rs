@@ -2,10 +2,12 @@
 
 mod activities;
 pub(crate) mod alarms;
+pub(crate) mod changes;
 pub(crate) mod ec2;
 pub(crate) mod evidence;
 pub(crate) mod groups;
 pub(crate) mod images;
+pub(crate) mod launches;
 pub(crate) mod objects;
 pub(crate) mod records;
 pub(crate) mod releases;
@@ -16,6 +18,8 @@ mod trouble;
 
 #[cfg(test)]
 pub(crate) mod fake;
+#[cfg(test)]
+mod script;
 
 use std::time::Duration;
 

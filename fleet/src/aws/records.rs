@@ -145,8 +145,8 @@ impl<'a, O: Objects> Records<'a, O> {
         }
     }
 
-    /// Keeps a boot document under its digest, once.
-    pub(crate) async fn keep_document(&self, content: &[u8]) -> Result<Document, Failure> {
+    /// Where a boot document is kept, by its digest.
+    pub(crate) fn document(&self, content: &[u8]) -> Result<Document, Failure> {
         if content.len() as u64 > LARGEST_DOCUMENT {
             let message = format!(
                 "the document of {} has {} bytes, more than the {LARGEST_DOCUMENT} that instances read",
@@ -156,10 +156,14 @@ impl<'a, O: Objects> Records<'a, O> {
             return Err(Failure::new(Exit::Document, message).hint("take content out of it: into the release, the image, or secrets"));
         }
         let sha256 = Sha256::of(content);
-        let key = self.place.document(self.environment, sha256);
+        Ok(Document { key: self.place.document(self.environment, sha256), sha256 })
+    }
+
+    /// Keeps a boot document, once.
+    pub(crate) async fn keep_document(&self, document: &Document, content: &[u8]) -> Result<(), Failure> {
         // Refused: it is there, by its name the same.
-        self.objects.put(&key, content.to_vec(), Condition::Absent).await?;
-        Ok(Document { key, sha256 })
+        self.objects.put(&document.key, content.to_vec(), Condition::Absent).await?;
+        Ok(())
     }
 }
 

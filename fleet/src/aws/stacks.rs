@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::story::Event;
 
 /// What the templates make: roles that have names of CloudFormation's choice.
-const CAPABILITY: Capability = Capability::CapabilityNamedIam;
+pub(super) const CAPABILITY: Capability = Capability::CapabilityNamedIam;
 
 /// Type of the resource that events of a stack itself are about.
 const STACK: &str = "AWS::CloudFormation::Stack";
@@ -69,7 +69,7 @@ pub(crate) trait Stacks {
 /// CloudFormation in one region.
 #[derive(Debug)]
 pub(crate) struct CloudFormation {
-    client: Client,
+    pub(super) client: Client,
     region: String,
 }
 
@@ -78,7 +78,7 @@ impl CloudFormation {
         Self { client: Client::new(&aws.sdk), region: aws.region.clone() }
     }
 
-    fn call(&self, action: &'static str, doing: &'static str, stack: &str) -> Call<'_> {
+    pub(super) fn call(&self, action: &'static str, doing: &'static str, stack: &str) -> Call<'_> {
         Call { action, doing, on: format!("the stack {stack}"), region: &self.region }
     }
 
@@ -232,13 +232,13 @@ impl Stacks for CloudFormation {
     }
 }
 
-fn given(order: &Order<'_>) -> Vec<Parameter> {
+pub(super) fn given(order: &Order<'_>) -> Vec<Parameter> {
     let given = order.parameters.iter().map(|(name, value)| Parameter::builder().parameter_key(name).parameter_value(value).build());
     let kept = order.kept.iter().map(|name| Parameter::builder().parameter_key(*name).use_previous_value(true).build());
     given.chain(kept).collect()
 }
 
-fn tags(order: &Order<'_>) -> Vec<Tag> {
+pub(super) fn tags(order: &Order<'_>) -> Vec<Tag> {
     order.tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect()
 }
 

@@ -25,6 +25,8 @@ pub(super) fn is_throttling(code: &str) -> bool {
         "ThrottlingException",
         "TooManyRequestsException",
         "RequestLimitExceeded",
+        "RequestThrottled",
+        "RequestThrottledException",
         "ServiceUnavailable",
         "Unavailable",
     ]
@@ -133,7 +135,7 @@ impl Trouble {
 }
 
 fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &str) -> Failure {
-    let Call { action, on, .. } = call;
+    let Call { action, on, region, .. } = call;
     let why = match (code, said) {
         ("", _) => format!("AWS answers with status {status}"),
         (code, "") => code.to_owned(),
@@ -147,6 +149,9 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
         ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired", _) => {
             (Exit::Failed, format!("the credentials are over: {LOG_IN}"))
         }
+        // EC2's word for all of these.
+        ("AuthFailure", _) => (Exit::Failed, format!("the credentials are not valid, or the clock of this machine is wrong: {LOG_IN}")),
+        ("OptInRequired", _) => (Exit::Failed, format!("open the region {region} and the service for this account in the console")),
         ("InvalidAccessKeyId" | "InvalidToken" | "InvalidClientTokenId" | "SignatureDoesNotMatch" | "UnrecognizedClientException", _) => {
             (Exit::Failed, format!("the credentials are not valid: {LOG_IN}"))
         }
@@ -166,6 +171,9 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
 
 /// What right is missing.
 fn denied(action: &str, on: &str) -> String {
+    if action.starts_with("ec2:Describe") {
+        return format!("allow {action} with Resource \"*\", as the policy Reader of ingot-account does");
+    }
     if !action.starts_with("s3:") && !action.starts_with("sts:") {
         return format!(
             "allow {action} on {on}, as the policies Deployer and Reader of ingot-account do for roles with the tag ingot-application"

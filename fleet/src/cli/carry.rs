@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::ahead;
+use super::ground;
 use super::operator::{Operator, Reader};
 use super::output::{self, data, talk};
 use super::watch::Watcher;
-use crate::aws::images;
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
 use crate::aws::stacks::{CloudFormation, Guard, Watch};
@@ -98,7 +99,7 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
 }
 
 /// Whether the verb is right for what there is.
-fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>, goes_on: bool) -> Result<(), Failure> {
+pub(super) fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>, goes_on: bool) -> Result<(), Failure> {
     let name = operator.name();
     match (kind, standing) {
         (Kind::Create, Some(standing)) if !goes_on && standing.output("Group").is_some() => {
@@ -131,9 +132,10 @@ async fn begin(
     let environment = operator.environment();
     let policy = policy(asked, environment.settings.deployment.policy())?;
     let records = operator.records();
+    let content = stack.document.content.as_bytes();
     let document = match &asked.document {
         Some(document) => document.clone(),
-        None => records.keep_document(stack.document.content.as_bytes()).await?,
+        None => records.document(content)?,
     };
     let capacity = capacity(operator).await?;
     let goal = Goal { release: asked.release.clone(), image: asked.image.clone(), document, policy, capacity };
@@ -143,7 +145,22 @@ async fn begin(
     }
     let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
     let beginner = Beginner { by: caller.to_owned(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
-    images::fits(&operator.aws, &goal.image, &environment.settings.instances.architecture()).await?;
+    match asked.kind {
+        Kind::Create => ground::holds(operator, &goal).await?,
+        Kind::Deploy => {
+            ground::holds(operator, &goal).await?;
+            // CloudFormation makes no change set while it is busy.
+            if let Some(standing) = standing.filter(|standing| standing.output("Group").is_some() && !standing.is_busy()) {
+                let record = ahead::record(operator, standing, goal.clone(), beginner.clone());
+                ahead::spares_data(operator, stack, &plan(operator, stack, account, asked.kind, &record), &record, standing).await?;
+            }
+        }
+        // It must not need more of AWS than it takes; the policy of the stack spares data, too.
+        Kind::Rollback => ground::holds_again(operator, &goal).await?,
+    }
+    if asked.document.is_none() {
+        records.keep_document(&goal.document, content).await?;
+    }
     match records.begin(goal, beginner).await? {
         Begun::Mine(kept) => {
             talk(&format!("deployment {} of {}: {}", kept.record.number, operator.name(), kept.record.goal.release.name));
@@ -157,7 +174,7 @@ async fn begin(
 }
 
 /// By which policy what runs is replaced.
-fn policy(asked: &Asked, of_file: fleet::Policy) -> Result<Policy, Failure> {
+pub(super) fn policy(asked: &Asked, of_file: fleet::Policy) -> Result<Policy, Failure> {
     let word = match (asked.policy, of_file) {
         (Some(policy), _) => return Ok(policy),
         (None, fleet::Policy::AllAtOnce) => return Ok(Policy::AllAtOnce),
@@ -174,7 +191,7 @@ fn policy(asked: &Asked, of_file: fleet::Policy) -> Result<Policy, Failure> {
 }
 
 /// What runs now, or is to run in an environment that is new.
-async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
+pub(super) async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
     let environment = operator.environment();
     let instances = &environment.settings.instances;
     let (min, max) = (instances.min(environment.tier, environment.mode), instances.max(environment.mode));
@@ -192,13 +209,13 @@ async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
 
 /// Whether a stack has all that is wanted, but for how it would be deployed. What the environment says nothing about has the
 /// default of the template.
-fn has_all(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> bool {
+pub(super) fn has_all(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> bool {
     let counts = |name: &str| name != "Deployment" && !OF_POLICY.contains(&name) && !OF_CREATION.contains(&name);
     let all = defaults.iter().filter(|(name, _)| !wanted.contains_key(*name)).chain(wanted);
     all.filter(|(name, _)| counts(name)).all(|(name, value)| standing.parameter(name) == Some(value))
 }
 
-fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind: Kind, record: &Record) -> Plan<'a> {
+pub(super) fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind: Kind, record: &Record) -> Plan<'a> {
     let environment = operator.environment();
     let settings = &environment.settings;
     let alarm = |name: &str| format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", account.region, account.id);

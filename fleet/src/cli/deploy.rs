@@ -79,7 +79,8 @@ pub(crate) struct Rollback {
     patience: Patience,
 }
 
-fn policy(text: &str) -> Result<Policy, String> {
+/// A policy that there is an engine for.
+pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let named = serde_json::from_value(text.into()).ok();
     let has_engine = |policy: &Policy| !matches!(policy, Policy::InPlace | Policy::TrafficSplitting);
     named.filter(has_engine).ok_or_else(|| "expected all_at_once, rolling, rolling_with_batch or immutable".to_owned())

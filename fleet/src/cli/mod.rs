@@ -1,13 +1,16 @@
 //! The command line. Results go to stdout, messages to stderr.
 
 mod abort;
+mod ahead;
 mod carry;
 mod changes;
 mod check;
 mod config;
 mod deploy;
 mod events;
+mod foreseen;
 mod generate;
+mod ground;
 mod input;
 mod layout;
 mod list;
@@ -17,6 +20,7 @@ mod operator;
 mod output;
 mod overview;
 mod paint;
+mod plan;
 mod progress;
 mod prune;
 mod release;
@@ -58,6 +62,7 @@ enum Command {
     Config(config::Args),
     Release(release::Args),
     Releases(releases::Args),
+    Plan(plan::Args),
     Create(deploy::Create),
     Deploy(deploy::Deploy),
     Rollback(deploy::Rollback),
@@ -103,6 +108,7 @@ pub(crate) fn run() -> Exit {
                 Ok(place) => ended(releases::run(args, &place, cli.json).await),
                 Err(exit) => exit,
             },
+            Command::Plan(args) => ended(plan::run(&args, &cli.file, cli.json).await),
             Command::Create(args) => ended(deploy::create(&args, &cli.file, cli.json).await),
             Command::Deploy(args) => ended(deploy::deploy(&args, &cli.file, cli.json).await),
             Command::Rollback(args) => ended(deploy::rollback(&args, &cli.file, cli.json).await),

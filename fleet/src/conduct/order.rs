@@ -19,7 +19,7 @@ pub(crate) struct Plan<'a> {
 
 impl Plan<'_> {
     /// The order of one operation. `standing` is that of the stack, if there is one.
-    pub(super) fn order<'o>(&'o self, operation: Operation, record: &Record, standing: Option<&'o Standing>) -> Order<'o> {
+    pub(crate) fn order<'o>(&'o self, operation: Operation, record: &Record, standing: Option<&'o Standing>) -> Order<'o> {
         let has = standing.map(|standing| &standing.parameters);
         let has_database = standing.is_some_and(|standing| standing.parameter("DatabaseClass").is_some_and(|class| !class.is_empty()));
         let is_kept = |name: &&str| match operation {

@@ -16,7 +16,7 @@ pub(crate) type Parameters = BTreeMap<String, String>;
 pub(crate) type Tokens = BTreeSet<String>;
 
 /// Those that say what runs, and by which deployment.
-const OF_GOAL: [&str; 5] = ["Deployment", "Release", "ReleaseSha256", "Image", "Document"];
+pub(crate) const OF_GOAL: [&str; 5] = ["Deployment", "Release", "ReleaseSha256", "Image", "Document"];
 
 /// Those that the first update sets.
 pub(crate) const OF_POLICY: [&str; 5] = ["Policy", "BatchSize", "MinInService", "PauseTime", "Capacity"];

@@ -1,5 +1,7 @@
-//! Deployments: what is recorded of them, what follows from the records, and what comes next. Pure.
+//! Deployments: what is recorded of them, what follows from the records, what comes next, and what one would change. Pure.
 
+pub(crate) mod change;
 pub(crate) mod course;
 pub(crate) mod history;
 pub(crate) mod record;
+pub(crate) mod rollout;

@@ -47,7 +47,8 @@ fn flatten(path: &str, value: Json, leaves: &mut Vec<(String, Json)>) {
     }
 }
 
-fn origin(environment: &Environment, path: &str) -> Origin {
+/// Where the value of a setting comes from.
+pub(crate) fn origin(environment: &Environment, path: &str) -> Origin {
     let place = |node| site::node(node, path).and_then(|_| site::key_place(node, path));
     match (place(&environment.own), place(&environment.node)) {
         (Some(place), _) => Origin::Environment(place.clone()),

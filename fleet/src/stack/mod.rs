@@ -7,11 +7,14 @@
 
 mod collisions;
 mod constraints;
+mod contents;
+mod differing;
 mod document;
 mod filled;
 mod functions;
 mod known;
 mod parameters;
+mod refusal;
 mod secrets;
 mod standing_in;
 mod template;
@@ -23,9 +26,12 @@ use std::path::Path;
 
 use ingot::desk::{self, Checked, Layer, Mistake, Node, Sources};
 
+pub(crate) use self::contents::Content;
+pub(crate) use self::differing::{Differing, Kept, differing, kept};
 pub(crate) use self::document::Document;
 pub(crate) use self::filled::{Account, OF_CREATION, filled};
 pub(crate) use self::parameters::{Given, Parameter};
+pub(crate) use self::refusal::refusal;
 pub(crate) use self::template::POLICY;
 use crate::fleet::{Environment, Fleet};
 use crate::stack::document::Found;
@@ -49,6 +55,8 @@ pub(crate) struct Stack {
     /// What its parameters are where nobody says anything.
     pub(crate) defaults: BTreeMap<String, String>,
     pub(crate) parameters: Vec<Parameter>,
+    /// What it consists of.
+    pub(crate) contents: Vec<Content>,
     /// What would be uploaded.
     pub(crate) document: Document,
     pub(crate) user_data: String,
@@ -90,9 +98,11 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     let whole = document.whole(&layers);
     site.mistakes.extend(collisions::find(&whole, &added));
     workers::check_queue(&whole, environment, &mut site);
+    let chosen = Chosen::of(&template, &parameters, &known);
     if environment.is_sound {
-        constraints::check(&template, &parameters, &Chosen::of(&template, &parameters, &known), &mut site);
+        constraints::check(&template, &parameters, &chosen, &mut site);
     }
+    let contents = contents::of(&template, &chosen);
     if user_data.len() > LARGEST_USER_DATA {
         let message = format!("user data comes to {} bytes, and EC2 takes {LARGEST_USER_DATA}", user_data.len());
         site.wrong_key("", message, "shorten the names in it");
@@ -111,7 +121,16 @@ pub(crate) async fn of(fleet: &Fleet, environment: &Environment, directory: &Pat
     findings.notes.extend(checked.notes.into_iter().map(|note| format!("{}: {note}", environment.key.name)));
     let name = known.stack();
     (
-        Some(Stack { name, template: template.name, body: template.text, defaults: template.defaults(), parameters, document, user_data }),
+        Some(Stack {
+            name,
+            template: template.name,
+            body: template.text,
+            defaults: template.defaults(),
+            parameters,
+            contents,
+            document,
+            user_data,
+        }),
         findings,
     )
 }

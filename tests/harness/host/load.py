@@ -67,6 +67,8 @@ class Load:
         self.counts = collections.defaultdict(collections.Counter)
         self.slowest = collections.defaultdict(float)
         self.generations = collections.Counter()
+        # When the last request was made that a generation answered.
+        self.last = {}
         self.losses = []
 
     async def run(self):
@@ -83,6 +85,7 @@ class Load:
             "kinds": self.counts,
             "slowest": {kind: round(seconds, 3) for kind, seconds in self.slowest.items()},
             "generations": self.generations,
+            "last": self.last,
             "losses": self.losses[:200],
         }
 
@@ -126,6 +129,7 @@ class Load:
 
     async def ask(self, request, kind, reader, writer):
         """One request; true if the connection ends with it."""
+        asked = time.time()
         body = os.urandom(random.choice((10, 700, 9000, 70_000))) if kind.post else b""
         head = [f"{'POST' if kind.post else 'GET'} /x HTTP/1.1", f"Host: {self.host}", f"X-Id: {request}"]
         head += [f"X-Wait: {self.longest}"] if kind.long else []
@@ -143,7 +147,9 @@ class Load:
         wanted, _, generation = answer.partition(b" gen=")
         if wanted != f"id={request} len={len(body)} crc={zlib.crc32(body)}".encode():
             raise Lost(f"another answer: {answer[:100]!r}")
-        self.generations[generation.strip().decode()] += 1
+        name = generation.strip().decode()
+        self.generations[name] += 1
+        self.last[name] = max(self.last.get(name, 0), asked)
         return headers.get("connection", "").lower() == "close" or not kind.keep_alive
 
     async def talk(self):

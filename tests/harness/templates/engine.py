@@ -3,7 +3,7 @@
 import json
 import re
 
-from . import ROOT, Chosen, depends_on, resources, texts
+from . import Chosen, depends_on, resources, runbook, texts
 
 # What would work against an update is suspended; what the update itself needs is not.
 SUSPENDED = {"HealthCheck", "ReplaceUnhealthy", "AZRebalance", "AlarmNotification", "ScheduledActions"}
@@ -211,8 +211,7 @@ def tags_say_what_runs(template: dict) -> list[str]:
 
 def alarms_lead_to_the_runbook(template: dict) -> list[str]:
     """Each alarm that tells somebody has an entry there."""
-    runbook = (ROOT / "docs" / "runbook.md").read_text()
-    anchors = {heading.lower().replace(" ", "-") for heading in re.findall(r"(?m)^## (.+)$", runbook)}
+    anchors = runbook.entries("Alarms")
     wrong = []
     for name, alarm in resources(template, "AWS::CloudWatch::Alarm").items():
         properties = alarm["Properties"]

@@ -30,7 +30,8 @@ struct Keys {
 /// The keys at the top level of a text that are ours, also where it is not quite YAML. `None` if there are none.
 fn keys(text: &str) -> Option<Keys> {
     let (node, mistakes) = tree::parse(&Arc::from(""), text);
-    let Some(node) = node else { return if mistakes.is_empty() { None } else { keys_by_lines(text) } };
+    let Some(mut node) = node else { return if mistakes.is_empty() { None } else { keys_by_lines(text) } };
+    registry::write_out(&mut node);
     let Value::Map(entries) = &node.value else { return None };
     let known = |key: &Key| registry::top_level().any(|name| name == key.name);
     let (first, _) = entries.iter().find(|(key, _)| known(key))?;

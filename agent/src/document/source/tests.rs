@@ -345,6 +345,7 @@ fn a_key_of_a_cloud_config_that_comes_near_is_a_mistake() {
         ("x-ingot: { version: 1 }\n", "2:1: `x-ingot` is not the key `ingot` [version]"),
         ("  ingots: { version: 1 }\n", "2:3: `ingots` is not the key `ingot` [version]"),
         ("version: 1\nfiles: {}\n", "2:1: the keys of a boot document stand here, and this is a #cloud-config [version files]"),
+        ("credentials: { a: x }\n", "2:1: the keys of a boot document stand here, and this is a #cloud-config [credentials]"),
         ("#ingot\npackages: []\n", "2:1: the marker `#ingot` stands in a #cloud-config"),
         ("- ingot: { version: 1 }\n", "2:3: this may be the key of a boot document, and the #cloud-config is not a map"),
     ] {

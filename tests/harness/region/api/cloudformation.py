@@ -282,6 +282,8 @@ def create_change_set(engine, given):
         if given.get("ChangeSetType") != "CREATE":
             raise ValueError(f"Stack [{given['StackName']}] does not exist")
         stack = Stack(engine, given["StackName"])
+    elif given.get("ChangeSetType") != "CREATE" and stack.status not in CAN_BE_UPDATED:
+        raise ValueError(f"Stack:{stack.id} is in {stack.status} state and can not be updated.")
     text, parameters = text_of(engine, given, stack), parameters_of(given, stack)
     made = changes.make(stack, given, stack.evaluate(text, parameters), text, parameters)
     return {"Id": made["ChangeSetId"], "StackId": stack.id}
@@ -296,8 +298,22 @@ def change_set_of(engine, given) -> tuple[Stack, dict]:
     raise refused("ChangeSetNotFound", f"ChangeSet [{name}] does not exist")
 
 
+def list_change_sets(engine, given):
+    """<https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ListChangeSets.html>"""
+    keys = ("ChangeSetId", "ChangeSetName", "StackId", "StackName", "CreationTime", "ExecutionStatus", "Status")
+    said = [one["said"] for one in stack_of(engine, given).change_sets.values()]
+    return {"Summaries": [{key: one[key] for key in keys} for one in said]}
+
+
+# One answer has 1 MB at the most, and shows the rest by a token; here it has so many changes.
+OF_A_PAGE = 20
+
+
 def describe_change_set(engine, given):
-    return change_set_of(engine, given)[1]["said"]
+    said = change_set_of(engine, given)[1]["said"]
+    begin = int(given.get("NextToken") or 0)
+    page = {**said, "Changes": said["Changes"][begin : begin + OF_A_PAGE]}
+    return page | ({"NextToken": str(begin + OF_A_PAGE)} if len(said["Changes"]) > begin + OF_A_PAGE else {})
 
 
 def execute_change_set(engine, given):
@@ -342,4 +358,5 @@ CALLS = {
     "DescribeChangeSet": describe_change_set,
     "ExecuteChangeSet": execute_change_set,
     "DeleteChangeSet": delete_change_set,
+    "ListChangeSets": list_change_sets,
 }

@@ -2,7 +2,7 @@
 
 <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_DescribeChangeSet.html>. Compared are properties,
 with a name in place of each resource's attributes; what refers to a changed resource's attribute changes with it
-("dynamic").
+("dynamic"). Whether a property's change takes another resource is what its schema says, for resources that hold data.
 """
 
 import json
@@ -15,6 +15,29 @@ from .operations import REPLACES_INSTANCES, declared
 from .replacing import replaces
 from .resources import GROUP
 from .template import Template
+
+# createOnlyProperties and conditionalCreateOnlyProperties of the resources' schemas, as far as templates use them. Source:
+# <https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-template-resource-type-ref.html>
+RECREATED = {
+    "AWS::EC2::EIP": {"NetworkBorderGroup": "Always"},
+    "AWS::ElastiCache::ReplicationGroup": {
+        "AtRestEncryptionEnabled": "Always",
+        "AuthToken": "Conditionally",
+        "CacheSubnetGroupName": "Always",
+    },
+    "AWS::RDS::DBInstance": {
+        "BackupRetentionPeriod": "Conditionally",
+        "DBName": "Always",
+        "DBSnapshotIdentifier": "Conditionally",
+        "DBSubnetGroupName": "Always",
+        "Engine": "Conditionally",
+        "MasterUsername": "Always",
+        "MultiAZ": "Conditionally",
+        "StorageEncrypted": "Always",
+    },
+    "AWS::S3::Bucket": {"BucketName": "Always"},
+    "AWS::SQS::Queue": {"FifoQueue": "Always", "QueueName": "Always"},
+}
 
 NOTHING = "The submitted information didn't contain changes. Submit different information to create a change set."
 
@@ -85,13 +108,27 @@ def change(stack, action: str, name: str, resource, keys: list[str] = (), dynami
     if action == "Modify":
         renewed = resource.type == GROUP and any(key in REPLACES_INSTANCES for key in (*keys, *dynamic))
         whole = renewed and replaces(resource.policies.get("UpdatePolicy", {}))
-        said["Replacement"] = "True" if whole else "False"
+        details = [detail(resource.type, key, "Static") for key in keys]
+        details += [detail(resource.type, key, "Dynamic") for key in dynamic]
+        said["Replacement"] = "True" if whole else replacement(details)
         said["Scope"] = ["Properties"]
-        said["Details"] = [detail(key, "Static") for key in keys] + [detail(key, "Dynamic") for key in dynamic]
+        said["Details"] = details
     return {"Type": "Resource", "ResourceChange": said}
 
 
-def detail(key: str, evaluation: str) -> dict:
+def replacement(details: list[dict]) -> str:
+    """That of the change with the most impact; one that is not certain is conditional.
+
+    Source: <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_ResourceChange.html>
+    """
+    recreated = [(one["Target"]["RequiresRecreation"], one["Evaluation"]) for one in details]
+    if ("Always", "Static") in recreated:
+        return "True"
+    return "Conditional" if any(recreation != "Never" for recreation, _ in recreated) else "False"
+
+
+def detail(kind: str, key: str, evaluation: str) -> dict:
     source = "DirectModification" if evaluation == "Static" else "ResourceAttribute"
-    target = {"Attribute": "Properties", "Name": key, "RequiresRecreation": "Never"}
+    recreation = RECREATED.get(kind, {}).get(key, "Never")
+    target = {"Attribute": "Properties", "Name": key, "RequiresRecreation": recreation}
     return {"Target": target, "Evaluation": evaluation, "ChangeSource": source}

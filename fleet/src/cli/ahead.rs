@@ -1,0 +1,64 @@
+//! What a deployment would change, asked of CloudFormation before it begins: for `plan`, and so that `deploy` takes no data
+//! away.
+
+use super::operator::Operator;
+use super::output::talk;
+use crate::conduct::Plan;
+use crate::deployment::change::{Change, settle};
+use crate::deployment::course::{Operation, Standing};
+use crate::deployment::record::{Beginner, Goal, Record};
+use crate::failure::Failure;
+use crate::stack::{Differing, Stack, differing, refusal};
+
+/// What the second update of a deployment would do. The first one sets policy and sizes, and replaces nothing.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    pub(super) changes: Vec<Change>,
+    pub(super) differing: Vec<Differing>,
+    pub(super) refusal: Option<Failure>,
+}
+
+/// The record that a deployment would get, as far as its update depends on it.
+pub(super) fn record(operator: &Operator, standing: &Standing, goal: Goal, beginner: Beginner) -> Record {
+    // The stack has the number of the deployment before, or what somebody has put there.
+    let before = standing.parameter("Deployment").and_then(|number| number.parse::<u64>().ok());
+    Record::begin(&operator.place.application, operator.name(), before.unwrap_or(0) + 1, goal, beginner)
+}
+
+/// Asks CloudFormation, by a change set.
+pub(super) async fn look(
+    operator: &Operator,
+    stack: &Stack,
+    plan: &Plan<'_>,
+    record: &Record,
+    standing: &Standing,
+) -> Result<Ahead, Failure> {
+    let order = plan.order(Operation::SetRelease, record, Some(standing));
+    let said = operator.stacks.changes(&order).await?;
+    if let Some(left) = said.left {
+        talk(&format!("warning: {}; a change set that is left is in nobody's way, and deleted by the next plan", left.sentence()));
+    }
+    let mut changes = said.changes;
+    settle(&mut changes, record.goal.policy);
+    let differing = differing(stack, operator.environment(), &order.parameters, &order.kept, standing);
+    let refusal = refusal(&changes, &differing, operator.environment());
+    Ok(Ahead { changes, differing, refusal })
+}
+
+/// Refuses a deployment that would take data away. Data depends on settings and on the template: where both are as before,
+/// CloudFormation is not asked.
+pub(super) async fn spares_data(
+    operator: &Operator,
+    stack: &Stack,
+    plan: &Plan<'_>,
+    record: &Record,
+    standing: &Standing,
+) -> Result<(), Failure> {
+    let order = plan.order(Operation::SetRelease, record, Some(standing));
+    let is_same = differing(stack, operator.environment(), &order.parameters, &order.kept, standing).is_empty();
+    if is_same && operator.stacks.template(&plan.stack).await?.trim_end() == plan.template.trim_end() {
+        return Ok(());
+    }
+    talk("settings or template have changed: asking CloudFormation whether data would go");
+    look(operator, stack, plan, record, standing).await?.refusal.map_or(Ok(()), Err)
+}
