@@ -12,16 +12,28 @@ pub(crate) struct Failure {
     message: String,
     cause: Option<String>,
     hint: Option<String>,
+    is_passing: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), cause: None, hint: None }
+        Self { exit, message: message.into(), cause: None, hint: None, is_passing: false }
     }
 
     /// What and why, without a hint.
     pub(crate) fn sentence(&self) -> String {
         self.cause.as_ref().map_or_else(|| self.message.clone(), |cause| format!("{}: {cause}", self.message))
+    }
+
+    /// One that may be gone in a moment although AWS has answered: somebody logs in again.
+    pub(crate) fn passing(mut self) -> Self {
+        self.is_passing = true;
+        self
+    }
+
+    /// Whether the same may succeed in a moment.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.is_passing || self.exit == Exit::Unreachable
     }
 
     /// One of which the user has been told already.

@@ -38,7 +38,7 @@ if [ "$1 $RELEASE" = "staging endless" ]; then sleep 1000; fi
 
 KINDS = {
     "bad": (Outcome("abandons"), "applications.shop: it ended with exit code 5"),
-    "slow": (Outcome(boot=8), ""),
+    "slow": (Outcome(boot=4), ""),
 }
 
 

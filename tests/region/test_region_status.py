@@ -283,13 +283,13 @@ def test_on_a_terminal_a_deployment_has_a_bar(tmp_path):
     with Region(boots(80, v2=Outcome(boot=4)), pace=FAST) as region:
         operator = created(tmp_path, region)
         with Terminal() as terminal:
-            process = on_terminal(terminal, operator, "deploy", "prod", "--release", "v2", stdout=False)
+            process = on_terminal(terminal, operator, "deploy", "prod", "--release", "v2", "--yes", stdout=False)
             assert terminal.ended(process) == DONE, terminal.text
             drawn = plain(terminal.text)
             assert "batch 1 of 2" in drawn and "batch 2 of 2" in drawn and " 1 of 2 " in drawn, drawn
             assert re.search(r"\x1b\[32m\d\d:\d\d:\d\dZ  i-\w+  serving +v2\x1b\[0m", terminal.text), terminal.text
             assert b"deployment 2 of prod (v2) is good" in process.stdout.read()
         with Terminal() as terminal:
-            process = on_terminal(terminal, operator, "rollback", "prod", stdout=False, NO_COLOR="1")
+            process = on_terminal(terminal, operator, "rollback", "prod", "--yes", stdout=False, NO_COLOR="1")
             assert terminal.ended(process) == DONE, terminal.text
             assert "batch 1 of 2" in plain(terminal.text) and not COLORS.search(terminal.text), terminal.text

@@ -19,6 +19,9 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
 
 STILL_UNDER_WAY = 4
 
+# Verbs that ask first: a test has no terminal.
+ASKING = ("deploy", "rollback", "scale", "set")
+
 FLEET = """\
 version: 1
 application: shop
@@ -46,6 +49,10 @@ class Operator(fleets.Fleet):
         self.describe(policy)
         for release in ("v1", "v2", "bad"):
             self.release(release, {"VERSION": release.encode()})
+
+    def start(self, *args, **env: str):
+        agreed = ["--yes"] if args[0] in ASKING and "--yes" not in args else []
+        return super().start(*args, *agreed, **env)
 
     def release(self, name: str, files: dict[str, bytes]) -> None:
         for path, content in files.items():

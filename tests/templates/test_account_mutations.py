@@ -77,11 +77,11 @@ MUTATIONS = {
         people.people_stay_with_their_application,
     ),
     "somebody else's releases": (
-        put([{"Fn::Sub": "${Releases.Arn}/*"}], *READER, 5, "Resource"),
+        put([{"Fn::Sub": "${Releases.Arn}/*"}], *READER, 6, "Resource"),
         people.people_stay_with_their_application,
     ),
     "names of somebody else's releases": (
-        drop(*READER, 6, "Condition"),
+        drop(*READER, 7, "Condition"),
         people.people_stay_with_their_application,
     ),
     "user data": (

@@ -17,6 +17,14 @@ pub(crate) struct Group {
     pub(crate) capacity: Capacity,
     pub(crate) members: Vec<Member>,
     pub(crate) targets: Option<String>,
+    /// Processes that are suspended.
+    pub(crate) suspended: Vec<String>,
+}
+
+impl Group {
+    pub(crate) fn has_suspended(&self, process: &str) -> bool {
+        self.suspended.iter().any(|name| name == process)
+    }
 }
 
 /// An instance of a group.
@@ -92,6 +100,26 @@ impl Groups {
         request.send().await.map_err(|error| trouble::of(&error).failure(&call))?;
         Ok(())
     }
+
+    /// Has a group do nothing by these processes.
+    pub(crate) async fn suspend(&self, group: &str, processes: &[&str]) -> Result<(), Failure> {
+        let on = format!("the group {group}");
+        let call = Call { action: "autoscaling:SuspendProcesses", doing: "suspend processes of", on, region: &self.region };
+        let request = self.scaling.suspend_processes().auto_scaling_group_name(group);
+        let request = request.set_scaling_processes(Some(processes.iter().map(|name| (*name).to_owned()).collect()));
+        request.send().await.map_err(|error| trouble::of(&error).failure(&call))?;
+        Ok(())
+    }
+
+    /// Has a group go on with these processes.
+    pub(crate) async fn resume(&self, group: &str, processes: &[&str]) -> Result<(), Failure> {
+        let on = format!("the group {group}");
+        let call = Call { action: "autoscaling:ResumeProcesses", doing: "resume processes of", on, region: &self.region };
+        let request = self.scaling.resume_processes().auto_scaling_group_name(group);
+        let request = request.set_scaling_processes(Some(processes.iter().map(|name| (*name).to_owned()).collect()));
+        request.send().await.map_err(|error| trouble::of(&error).failure(&call))?;
+        Ok(())
+    }
 }
 
 fn group(found: &AutoScalingGroup) -> Group {
@@ -108,5 +136,6 @@ fn group(found: &AutoScalingGroup) -> Group {
         capacity: Capacity { min: count(found.min_size()), desired: count(found.desired_capacity()), max: count(found.max_size()) },
         members: members.collect(),
         targets: found.target_group_arns().first().cloned(),
+        suspended: found.suspended_processes().iter().filter_map(|one| one.process_name().map(str::to_owned)).collect(),
     }
 }

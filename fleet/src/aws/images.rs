@@ -28,15 +28,15 @@ pub(crate) async fn of_parameter(aws: &Aws, name: &str) -> Result<String, Failur
     }
 }
 
-/// Looks whether instances whose processors are of `architecture` can be launched from an AMI.
-pub(crate) async fn fits(aws: &Aws, id: &str, architecture: &str) -> Result<(), Failure> {
+/// Looks whether instances whose processors are of `architecture`, where that is known, can be launched from an AMI.
+pub(crate) async fn fits(aws: &Aws, id: &str, architecture: Option<&str>) -> Result<(), Failure> {
     let image = ec2::image(aws, id).await?;
     let not = |message: String| Failure::new(Exit::Document, message);
     if image.state != "available" {
         let hint = if image.state == "pending" { "wait until it is available, or take another one" } else { "take another image" };
         return Err(not(format!("the image {id} is {}", image.state)).hint(hint));
     }
-    if image.architecture != architecture {
+    if let Some(architecture) = architecture.filter(|architecture| *architecture != image.architecture) {
         let message = format!("the image {id} is for {}, and `instances.types` are {architecture}", image.architecture);
         return Err(not(message).hint(format!("take an image for {architecture}, or types for {}", image.architecture)));
     }

@@ -5,6 +5,7 @@ pub(crate) mod alarms;
 pub(crate) mod changes;
 pub(crate) mod ec2;
 pub(crate) mod evidence;
+pub(crate) mod freezes;
 pub(crate) mod groups;
 pub(crate) mod images;
 pub(crate) mod launches;

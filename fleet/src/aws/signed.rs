@@ -157,7 +157,7 @@ fn apart(one: SystemTime, other: SystemTime) -> Duration {
     one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
-/// Code and message of a refusal: `<Response><Errors><Error>` of EC2, `<ErrorResponse><Error>` of others.
+/// Code and message of a refusal: `<Response><Errors><Error>` of EC2, `<ErrorResponse><Error>` of all others.
 fn refusal(answer: &Element) -> (String, String) {
     let error = answer.items("Errors").next().or_else(|| answer.child("Error"));
     let text = |name: &str| error.and_then(|error| error.text(name)).unwrap_or_default().to_owned();
@@ -169,12 +169,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_is_read_however_a_service_writes_it() {
-        for text in [
-            "<Response><Errors><Error><Code>UnauthorizedOperation</Code><Message>no</Message></Error></Errors></Response>",
-            "<ErrorResponse><Error><Type>Sender</Type><Code>UnauthorizedOperation</Code><Message>no</Message></Error></ErrorResponse>",
+    fn a_refusal_is_read_in_both_forms() {
+        for xml in [
+            "<Response><Errors><Error><Code>C</Code><Message>m</Message></Error></Errors><RequestID>1</RequestID></Response>",
+            "<ErrorResponse><Error><Type>Sender</Type><Code>C</Code><Message>m</Message></Error><RequestId>1</RequestId></ErrorResponse>",
         ] {
-            assert_eq!(refusal(&Element::parse(text.as_bytes()).unwrap()), ("UnauthorizedOperation".into(), "no".into()), "{text}");
+            assert_eq!(refusal(&Element::parse(xml.as_bytes()).unwrap()), ("C".to_owned(), "m".to_owned()), "{xml}");
         }
         assert_eq!(refusal(&Element::default()), (String::new(), String::new()));
     }

@@ -152,6 +152,28 @@ impl CloudFormation {
         Ok((kept, count))
     }
 
+    /// The stack policy, if there is one.
+    pub(crate) async fn policy(&self, stack: &str) -> Result<Option<String>, Failure> {
+        let found = self.client.get_stack_policy().stack_name(stack).send().await;
+        let call = || self.call("cloudformation:GetStackPolicy", "look at", stack);
+        Ok(found.map_err(|error| trouble::of(&error).failure(&call()))?.stack_policy_body)
+    }
+
+    pub(crate) async fn set_policy(&self, stack: &str, policy: &str) -> Result<(), Failure> {
+        let set = self.client.set_stack_policy().stack_name(stack).stack_policy_body(policy).send().await;
+        let call = || self.call("cloudformation:SetStackPolicy", "set the policy of", stack);
+        set.map_err(|error| trouble::of(&error).failure(&call()))?;
+        Ok(())
+    }
+
+    /// Sets whether a stack may be deleted.
+    pub(crate) async fn protect(&self, stack: &str, is_protected: bool) -> Result<(), Failure> {
+        let request = self.client.update_termination_protection().stack_name(stack).enable_termination_protection(is_protected);
+        let call = || self.call("cloudformation:UpdateTerminationProtection", "set the protection of", stack);
+        request.send().await.map_err(|error| trouble::of(&error).failure(&call()))?;
+        Ok(())
+    }
+
     /// Deletes a stack, as far as its resources let it.
     pub(crate) async fn delete(&self, stack: &str, token: &str, role: Option<&str>) -> Result<(), Failure> {
         let request = self.client.delete_stack().stack_name(stack).client_request_token(token).set_role_arn(role.map(str::to_owned));

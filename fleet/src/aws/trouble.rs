@@ -15,6 +15,9 @@ use crate::failure::{Failure, chain};
 /// What to do where nobody is logged in.
 pub(super) const LOG_IN: &str = "log in with `aws sso login`, or name a profile in AWS_PROFILE; `aws sts get-caller-identity` must work";
 
+/// Codes of credentials that were valid once.
+const IS_OVER: [&str; 4] = ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"];
+
 const AGAIN: &str = "run it again in a minute: what was done counts";
 
 /// Whether a code says that there were too many calls, or that a service is too busy.
@@ -124,7 +127,7 @@ impl Trouble {
             Self::Silence(why) => Failure::new(Exit::Unreachable, message)
                 .why(format!("AWS gave no answer: {why}"))
                 .hint("look at the network and at AWS's health, and run it again"),
-            Self::Credentials(why) => Failure::new(Exit::Failed, message).why(why).hint(LOG_IN),
+            Self::Credentials(why) => Failure::new(Exit::Failed, message).why(why).hint(LOG_IN).passing(),
             Self::Own(why) => Failure::new(Exit::Failed, message).why(why),
             Self::Answer { region: Some(other), .. } if other != **region => Failure::new(Exit::Failed, message)
                 .why(format!("its bucket is in {other}, and calls go to {region}"))
@@ -146,9 +149,7 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
         ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _) => {
             (Exit::Failed, "the bucket is in another region: find it with `aws s3api get-bucket-location`, and set AWS_REGION".to_owned())
         }
-        ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired", _) => {
-            (Exit::Failed, format!("the credentials are over: {LOG_IN}"))
-        }
+        (code, _) if IS_OVER.contains(&code) => (Exit::Failed, format!("the credentials are over: {LOG_IN}")),
         // EC2's word for all of these.
         ("AuthFailure", _) => (Exit::Failed, format!("the credentials are not valid, or the clock of this machine is wrong: {LOG_IN}")),
         ("OptInRequired", _) => (Exit::Failed, format!("open the region {region} and the service for this account in the console")),
@@ -166,13 +167,18 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
         ("AccessDenied" | "AllAccessDisabled" | "Forbidden", _) | (_, 401 | 403) => (Exit::Failed, denied(action, on)),
         _ => (Exit::Failed, "look at what AWS says; `--help` shows what is asked of it".to_owned()),
     };
-    Failure::new(exit, message).why(why).hint(hint)
+    let failure = Failure::new(exit, message).why(why).hint(hint);
+    if IS_OVER.contains(&code) { failure.passing() } else { failure }
 }
 
 /// What right is missing.
 fn denied(action: &str, on: &str) -> String {
     if action.starts_with("ec2:Describe") {
         return format!("allow {action} with Resource \"*\", as the policy Reader of ingot-account does");
+    }
+    if action == "cloudformation:DeleteStack" {
+        return "take a role with the policy BreakGlass of ingot-account, and log in with MFA: Deployer does not delete environments"
+            .into();
     }
     if !action.starts_with("s3:") && !action.starts_with("sts:") {
         return format!(
@@ -225,6 +231,8 @@ mod tests {
         let (exit, text) = told(400, "AuthorizationHeaderMalformed", "", Some("us-east-1"), "s3:PutObject");
         assert!(exit == Exit::Failed && text.contains("in us-east-1, and calls go to eu-central-1"), "{text}");
         let (_, text) = told(403, "AccessDenied", "Access Denied", Some("eu-central-1"), "s3:DeleteObjectVersion");
+        let (_, deleting) = told(403, "AccessDenied", "", None, "cloudformation:DeleteStack");
+        assert!(deleting.contains("BreakGlass") && deleting.contains("MFA"), "{deleting}");
         assert!(text.contains("PrunerArns") && text.contains("allow s3:DeleteObjectVersion on arn:aws:s3:::acme/shop"), "{text}");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::carry;
-use super::operator::Operator;
+use super::operator::{Operator, Whose};
 use super::output::talk;
 use crate::deployment::course::Operation;
 use crate::deployment::record::State;
@@ -15,13 +15,12 @@ use crate::failure::Failure;
 /// Ends when everything is as before, with exit code 0; with exit code 1 if it was too late, and the deployment is good. A creation cannot be ended so: use `terminate`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Environment
-    #[arg(value_name = "ENV")]
-    environment: String,
+    #[command(flatten)]
+    whose: Whose,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let operator = Operator::of(file, &args.environment).await?;
+    let operator = Operator::at(file, &args.whose).await?;
     let name = operator.name();
     let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) else {
         talk(&format!("no deployment of {name} is under way: nothing to end"));

@@ -19,10 +19,14 @@ pub(super) struct Ahead {
 }
 
 /// The record that a deployment would get, as far as its update depends on it.
-pub(super) fn record(operator: &Operator, standing: &Standing, goal: Goal, beginner: Beginner) -> Record {
-    // The stack has the number of the deployment before, or what somebody has put there.
-    let before = standing.parameter("Deployment").and_then(|number| number.parse::<u64>().ok());
-    Record::begin(&operator.place.application, operator.name(), before.unwrap_or(0) + 1, goal, beginner)
+pub(super) fn record(operator: &Operator, number: u64, goal: Goal, beginner: Beginner) -> Record {
+    Record::begin(&operator.place.application, operator.name(), number, goal, beginner)
+}
+
+/// A number that the stack has not had yet.
+pub(super) fn number(standing: &Standing) -> u64 {
+    // What is there may be anything that somebody has put there.
+    standing.parameter("Deployment").and_then(|number| number.parse::<u64>().ok()).unwrap_or(0) + 1
 }
 
 /// Asks CloudFormation, by a change set.
@@ -56,7 +60,8 @@ pub(super) async fn spares_data(
 ) -> Result<(), Failure> {
     let order = plan.order(Operation::SetRelease, record, Some(standing));
     let is_same = differing(stack, operator.environment(), &order.parameters, &order.kept, standing).is_empty();
-    if is_same && operator.stacks.template(&plan.stack).await?.trim_end() == plan.template.trim_end() {
+    let template = plan.template.unwrap_or_default();
+    if is_same && operator.stacks.template(&plan.stack).await?.trim_end() == template.trim_end() {
         return Ok(());
     }
     talk("settings or template have changed: asking CloudFormation whether data would go");

@@ -1,37 +1,24 @@
-//! One deployment as the verbs have it: what is asked, against what there is; its record, its end, and what is said of it.
+//! One deployment as the verbs have it: what is asked, against what there is; its record, and its end.
 
 use std::path::Path;
-use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::json;
-use tokio::time::Instant;
 
-use super::ahead;
-use super::ground;
+use super::consent::Consent;
 use super::operator::{Operator, Reader};
 use super::output::{self, data, talk};
+use super::source::{Kind, Source};
 use super::watch::Watcher;
+use super::{ahead, alarms, ending, freeze, ground, guards};
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
-use crate::aws::stacks::{CloudFormation, Guard, Watch};
-use crate::conduct::{Conductor, Ended, Plan};
-use crate::deployment::course::{OF_POLICY, Parameters, Phase, Standing, Stuck, Wanted};
-use crate::deployment::history::Role;
-use crate::deployment::record::{Beginner, Capacity, Document, Goal, Policy, Record, Release, State};
+use crate::aws::stacks::CloudFormation;
+use crate::conduct::{Conductor, Ended, Until};
+use crate::deployment::course::{Phase, Standing};
+use crate::deployment::record::{Beginner, Document, Goal, Policy, Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::fleet;
-use crate::stack::{Account, OF_CREATION, POLICY, Stack, filled};
-
-/// Which verb asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Create,
-    Deploy,
-    /// Takes no alarms and no bake.
-    Rollback,
-}
+use crate::stack::Account;
 
 /// What is to run.
 #[derive(Debug)]
@@ -43,41 +30,80 @@ pub(super) struct Asked {
     pub(super) document: Option<Document>,
     /// `None`: that of fleet.yaml.
     pub(super) policy: Option<Policy>,
+    /// `None`: nothing is replaced, so nobody is asked.
+    pub(super) consent: Option<Consent>,
+    /// Alarms that do not count.
+    pub(super) despite: Vec<String>,
 }
 
-pub(super) async fn carry_out(
-    operator: &Operator,
-    file: &Path,
-    asked: Asked,
-    timeout: Option<Duration>,
-    as_json: bool,
-) -> Result<(), Failure> {
-    let until = timeout.map(|timeout| Instant::now() + timeout);
-    let stack = operator.planned(file).await?;
-    let caller = operator.aws.caller().await?;
-    let account = operator.account(&caller).await?;
-    let (standing, newest) = tokio::try_join!(operator.standing(), operator.newest())?;
-    let under_way = newest.filter(|kept| kept.record.state == State::UnderWay);
+impl Asked {
+    /// Whether a deployment is what is asked for. `document` is the digest of that of fleet.yaml.
+    pub(super) fn is(&self, goal: &Goal, document: Option<&str>) -> bool {
+        let has = goal.document.sha256.to_string();
+        let document = self.document.as_ref().map(|document| document.sha256.to_string()).or_else(|| document.map(str::to_owned));
+        goal.release == self.release && goal.image == self.image && document.is_none_or(|document| document == has)
+    }
+}
+
+/// What is asked for, and all that it takes.
+struct Errand<'a> {
+    operator: &'a Operator,
+    asked: &'a Asked,
+    source: Source,
+    account: Account,
+    /// Names of the alarms that count.
+    alarms: Vec<&'a str>,
+    caller: String,
+}
+
+/// What came of beginning a deployment.
+enum Beginning {
+    Record(Box<Kept>),
+    /// Nothing is to be replaced. The sentences are of what has changed of the stack itself.
+    Nothing(Vec<String>),
+}
+
+pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: Asked, until: Until, as_json: bool) -> Result<(), Failure> {
+    let mut standing = operator.standing().await?;
+    let errand = Errand::of(operator, file, &asked, standing.as_ref()).await?;
+    let mut under_way = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay);
+    let is_asked = |kept: &Kept| asked.is(&kept.record.goal, errand.source.document());
+    if let Some(other) = under_way.as_ref().filter(|kept| !is_asked(kept))
+        && settled(operator, &errand.account, other).await?
+    {
+        (standing, under_way) = (operator.standing().await?, None);
+    }
     fits(asked.kind, operator, standing.as_ref(), under_way.is_some())?;
-    let kept = match under_way {
+    let (kept, is_taken_up) = match under_way {
         Some(kept) => {
             talk(&format!("{}: following it", kept.record.told()));
-            kept
+            (kept, true)
         }
-        None => match begin(operator, &stack, &account, &asked, &caller, standing.as_ref()).await? {
-            Some(kept) => kept,
-            None => {
-                nothing_to_change(operator, &asked, as_json);
+        None => match errand.begin(standing.as_ref()).await? {
+            Beginning::Record(kept) => (*kept, false),
+            Beginning::Nothing(guards) => {
+                ending::unchanged(operator, &asked.release, &guards, as_json);
                 return Ok(());
             }
         },
     };
-    let goal = &kept.record.goal;
-    let document = asked.document.as_ref().map_or_else(|| stack.document.sha256.to_string(), |document| document.sha256.to_string());
-    let is_another = goal.release != asked.release || goal.image != asked.image || goal.document.sha256.to_string() != document;
-    let plan = plan(operator, &stack, &account, asked.kind, &kept.record);
-    let ended = follow(operator, &account, &plan, kept, until).await?;
-    told(operator, ended, is_another.then_some(&asked.release), as_json).await
+    let (is_another, begun) = (!is_asked(&kept), kept.record.clone());
+    let ended = errand.follow(kept, is_taken_up, until).await?;
+    if asked.kind == Kind::Rollback {
+        freeze::keep(operator).await?;
+    }
+    match ended {
+        Ended::With(record) => ending::told(operator, *record, is_another.then_some(&asked.release), as_json).await,
+        Ended::StillRunning { goes_on } => Err(ending::still_running(&begun, goes_on, as_json)),
+    }
+}
+
+/// Writes down how a deployment has ended whose end nobody has seen. Returns whether it has.
+pub(super) async fn settled(operator: &Operator, account: &Account, kept: &Kept) -> Result<bool, Failure> {
+    let (witness, watcher) = (witness(operator, account), Watcher::back(operator));
+    let ended = conductor(operator, &witness, &watcher).settle(kept, &operator.stack()).await?;
+    ended.iter().for_each(|record| talk(&record.told()));
+    Ok(ended.is_some())
 }
 
 /// Follows a deployment that somebody ended, until everything is as before.
@@ -86,6 +112,7 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
     let (witness, watcher) = (witness(operator, &account), Watcher::back(operator));
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
     let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
+    freeze::keep(operator).await?;
     if as_json {
         output::json(&record);
     } else {
@@ -120,127 +147,135 @@ pub(super) fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>,
     }
 }
 
-/// Makes the record of a deployment. `None` if there is nothing to change.
-async fn begin(
-    operator: &Operator,
-    stack: &Stack,
-    account: &Account,
-    asked: &Asked,
-    caller: &str,
-    standing: Option<&Standing>,
-) -> Result<Option<Kept>, Failure> {
-    let environment = operator.environment();
-    let policy = policy(asked, environment.settings.deployment.policy())?;
-    let records = operator.records();
-    let content = stack.document.content.as_bytes();
-    let document = match &asked.document {
-        Some(document) => document.clone(),
-        None => records.document(content)?,
-    };
-    let capacity = capacity(operator).await?;
-    let goal = Goal { release: asked.release.clone(), image: asked.image.clone(), document, policy, capacity };
-    let wanted = filled(&stack.parameters, environment, &goal, 0, account);
-    if standing.is_some_and(|standing| has_all(standing, &wanted, &stack.defaults)) {
-        return Ok(None);
+impl<'a> Errand<'a> {
+    async fn of(operator: &'a Operator, file: &Path, asked: &'a Asked, standing: Option<&Standing>) -> Result<Self, Failure> {
+        let (source, alarms) = match operator.has_file() {
+            true => (Source::File(Box::new(operator.planned(file).await?)), alarms::counting(operator.environment(), &asked.despite)?),
+            false => (Source::Stack(standing.map(|standing| standing.parameters.clone()).unwrap_or_default()), Vec::new()),
+        };
+        let caller = operator.aws.caller().await?;
+        let account = operator.account(&caller).await?;
+        Ok(Self { operator, asked, source, account, alarms, caller })
     }
-    let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
-    let beginner = Beginner { by: caller.to_owned(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
-    match asked.kind {
-        Kind::Create => ground::holds(operator, &goal).await?,
-        Kind::Deploy => {
-            ground::holds(operator, &goal).await?;
-            // CloudFormation makes no change set while it is busy.
-            if let Some(standing) = standing.filter(|standing| standing.output("Group").is_some() && !standing.is_busy()) {
-                let record = ahead::record(operator, standing, goal.clone(), beginner.clone());
-                ahead::spares_data(operator, stack, &plan(operator, stack, account, asked.kind, &record), &record, standing).await?;
+
+    /// Makes the record of a deployment, unless there is nothing to change.
+    async fn begin(&self, standing: Option<&Standing>) -> Result<Beginning, Failure> {
+        let Self { operator, asked, source, account, .. } = self;
+        let records = operator.records();
+        if asked.kind != Kind::Rollback {
+            freeze::refuse(operator).await?;
+        }
+        let policy = source.policy(operator, asked.policy, asked.kind)?;
+        let document = match (&asked.document, source) {
+            (Some(document), _) => document.clone(),
+            (None, Source::File(stack)) => records.document(stack.document.content.as_bytes())?,
+            (None, Source::Stack(_)) => unreachable!("without fleet.yaml, only rollbacks are asked for"),
+        };
+        let capacity = source.capacity(operator).await?;
+        let goal = Goal { release: asked.release.clone(), image: asked.image.clone(), document, policy, capacity };
+        let wanted = source.wanted(operator, &goal, 0, account);
+        let changed = standing.map(|standing| source.changed(standing, &wanted));
+        if let Some(standing) = standing.filter(|_| changed.as_ref().is_some_and(Vec::is_empty)) {
+            return Ok(Beginning::Nothing(self.guard(standing).await?));
+        }
+        self.look(&goal, standing).await?;
+        if let Some(consent) = asked.consent {
+            let runs = standing.and_then(|standing| standing.parameter("Release"));
+            consent.ask(&question(operator.name(), asked.kind, &goal, runs, &changed.unwrap_or_default()))?;
+        }
+        if let Some(standing) = standing {
+            self.guard(standing).await?;
+        }
+        if let (None, Source::File(stack)) = (&asked.document, source) {
+            records.keep_document(&goal.document, stack.document.content.as_bytes()).await?;
+        }
+        self.record(goal).await
+    }
+
+    /// What AWS can be asked before anything begins.
+    async fn look(&self, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
+        let Self { operator, asked, alarms, .. } = self;
+        match asked.kind {
+            // There may be no alarms yet: the stack makes some itself.
+            Kind::Create => ground::holds(operator, goal).await,
+            Kind::Deploy => {
+                ground::holds(operator, goal).await?;
+                alarms::look(operator, alarms).await?;
+                self.spare_data(goal, standing).await
             }
+            // It must not need more of AWS than it takes; the policy of the stack spares data, too.
+            Kind::Rollback => ground::holds_again(operator, goal).await,
         }
-        // It must not need more of AWS than it takes; the policy of the stack spares data, too.
-        Kind::Rollback => ground::holds_again(operator, &goal).await?,
     }
-    if asked.document.is_none() {
-        records.keep_document(&goal.document, content).await?;
+
+    async fn spare_data(&self, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
+        let Self { operator, asked, source, account, alarms, caller } = self;
+        // CloudFormation makes no change set while it is busy.
+        let standing = standing.filter(|standing| standing.output("Group").is_some() && !standing.is_busy());
+        let (Source::File(stack), Some(standing)) = (source, standing) else { return Ok(()) };
+        let beginner = Beginner { by: caller.clone(), at: Timestamp::now(), attempt: "look".into() };
+        let record = ahead::record(operator, ahead::number(standing), goal.clone(), beginner);
+        ahead::spares_data(operator, stack, &source.plan(operator, account, asked.kind, alarms, &record), &record, standing).await
     }
-    match records.begin(goal, beginner).await? {
-        Begun::Mine(kept) => {
-            talk(&format!("deployment {} of {}: {}", kept.record.number, operator.name(), kept.record.goal.release.name));
-            Ok(Some(kept))
+
+    async fn guard(&self, standing: &Standing) -> Result<Vec<String>, Failure> {
+        match self.asked.kind {
+            Kind::Deploy => guards::set(self.operator, standing).await,
+            Kind::Create | Kind::Rollback => Ok(Vec::new()),
         }
-        Begun::Taken(kept) => {
-            talk(&format!("{}: following it", kept.record.told()));
-            Ok(Some(kept))
+    }
+
+    async fn record(&self, goal: Goal) -> Result<Beginning, Failure> {
+        let Self { operator, asked, caller, .. } = self;
+        let records = operator.records();
+        let at = Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default();
+        let beginner = Beginner { by: caller.clone(), at, attempt: format!("{:016x}", fastrand::u64(..)) };
+        let kept = match records.begin(goal, beginner).await? {
+            Begun::Mine(kept) => kept,
+            Begun::Taken(kept) => {
+                talk(&format!("{}: following it", kept.record.told()));
+                return Ok(Beginning::Record(Box::new(kept)));
+            }
+        };
+        // Somebody may have frozen it since it was looked at.
+        if asked.kind != Kind::Rollback
+            && let Err(failure) = freeze::refuse(operator).await
+        {
+            records.finish(&kept, State::Undone, Timestamp::now(), Some(failure.sentence())).await?;
+            return Err(failure);
         }
+        talk(&format!("deployment {} of {}: {}", kept.record.number, operator.name(), kept.record.goal.release.name));
+        Ok(Beginning::Record(Box::new(kept)))
+    }
+
+    /// Follows a deployment. One that is taken up sets the policy for what runs now, which may be others than when it began.
+    async fn follow(&self, kept: Kept, is_taken_up: bool, until: Until) -> Result<Ended, Failure> {
+        let Self { operator, asked, source, account, alarms, .. } = self;
+        let mut record: Record = kept.record.clone();
+        if is_taken_up {
+            record.goal.capacity = source.capacity(operator).await?;
+        }
+        let plan = source.plan(operator, account, asked.kind, alarms, &record);
+        let (witness, watcher) = (witness(operator, account), Watcher::of(operator, &record, &plan.wanted));
+        conductor(operator, &witness, &watcher).follow(kept, &plan, until).await
     }
 }
 
-/// By which policy what runs is replaced.
-pub(super) fn policy(asked: &Asked, of_file: fleet::Policy) -> Result<Policy, Failure> {
-    let word = match (asked.policy, of_file) {
-        (Some(policy), _) => return Ok(policy),
-        (None, fleet::Policy::AllAtOnce) => return Ok(Policy::AllAtOnce),
-        (None, fleet::Policy::Rolling) => return Ok(Policy::Rolling),
-        (None, fleet::Policy::RollingWithBatch) => return Ok(Policy::RollingWithBatch),
-        (None, fleet::Policy::Immutable) => return Ok(Policy::Immutable),
-        // Nothing is replaced.
-        _ if asked.kind == Kind::Create => return Ok(Policy::RollingWithBatch),
-        (None, fleet::Policy::TrafficSplitting) => "traffic_splitting",
-        (None, fleet::Policy::InPlace) => "in_place",
+/// What a deployment would replace. `runs` is the release that the stack has, `changed` names the parameters that change.
+fn question(name: &str, kind: Kind, goal: &Goal, runs: Option<&str>, changed: &[String]) -> String {
+    let release = goal.release.name.to_string();
+    let what = match runs {
+        Some(runs) if runs == release => {
+            let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
+            format!("deploy {release} to {name} again, with other values of {}", changed.join(", "))
+        }
+        Some(runs) if kind == Kind::Rollback => format!("take {name} back from {runs} to {release}"),
+        Some(runs) => format!("replace {runs} by {release} in {name}"),
+        None => format!("deploy {release} to {name}"),
     };
-    Err(Failure::new(Exit::Usage, format!("ingot-fleet does not deploy by the policy {word} yet"))
-        .hint("take another one for this deployment: `--policy rolling_with_batch`"))
-}
-
-/// What runs now, or is to run in an environment that is new.
-pub(super) async fn capacity(operator: &Operator) -> Result<Capacity, Failure> {
-    let environment = operator.environment();
-    let instances = &environment.settings.instances;
-    let (min, max) = (instances.min(environment.tier, environment.mode), instances.max(environment.mode));
-    let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
-    let runs = groups.iter().map(|group| group.capacity.desired).max().unwrap_or(min);
-    if runs > max {
-        let name = operator.name();
-        let message = format!("{name} has {runs} instances, more than `max`, which is {max}");
-        return Err(Failure::new(Exit::Document, message).hint(format!(
-            "raise `instances.max` of {name} in fleet.yaml to {runs}, or end some first: `ingot-fleet scale {name} {max}`"
-        )));
-    }
-    Ok(Capacity { min, desired: runs.max(min), max })
-}
-
-/// Whether a stack has all that is wanted, but for how it would be deployed. What the environment says nothing about has the
-/// default of the template.
-pub(super) fn has_all(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> bool {
-    let counts = |name: &str| name != "Deployment" && !OF_POLICY.contains(&name) && !OF_CREATION.contains(&name);
-    let all = defaults.iter().filter(|(name, _)| !wanted.contains_key(*name)).chain(wanted);
-    all.filter(|(name, _)| counts(name)).all(|(name, value)| standing.parameter(name) == Some(value))
-}
-
-pub(super) fn plan<'a>(operator: &'a Operator, stack: &'a Stack, account: &'a Account, kind: Kind, record: &Record) -> Plan<'a> {
-    let environment = operator.environment();
-    let settings = &environment.settings;
-    let alarm = |name: &str| format!("arn:aws:cloudwatch:{}:{}:alarm:{name}", account.region, account.id);
-    let watch = match kind {
-        Kind::Rollback => Watch::default(),
-        Kind::Create | Kind::Deploy => Watch {
-            alarms: settings.deployment.alarms.iter().map(|name| alarm(name.as_str())).collect(),
-            minutes: settings.deployment.bake.map_or(0, |bake| i32::try_from(bake.0 / 60).unwrap_or(i32::MAX)),
-        },
-    };
-    let tag = |key: &str, value: &str| (format!("ingot:{key}"), value.to_owned());
-    Plan {
-        stack: stack.name.clone(),
-        template: stack.body,
-        wanted: Wanted::new(filled(&stack.parameters, environment, &record.goal, record.number, account)),
-        tags: [tag("application", &operator.place.application), tag("environment", operator.name())].into(),
-        role: &account.service_role,
-        watch,
-        guard: Guard { policy: POLICY, is_protected: settings.protect },
-    }
-}
-
-async fn follow(operator: &Operator, account: &Account, plan: &Plan<'_>, kept: Kept, until: Option<Instant>) -> Result<Ended, Failure> {
-    let (witness, watcher) = (witness(operator, account), Watcher::of(operator, &kept.record));
-    conductor(operator, &witness, &watcher).follow(kept, plan, until).await
+    let (count, policy) = (goal.capacity.desired, goal.policy.word());
+    let instances = if count == 1 { "instance" } else { "instances" };
+    format!("{what}: {count} {instances}, by the policy {policy}")
 }
 
 fn witness<'a>(operator: &'a Operator, account: &'a Account) -> Reader<'a> {
@@ -260,68 +295,21 @@ fn conductor<'a>(
     Conductor { records: operator.records(), stacks: &operator.stacks, witness, tell, environment: operator.name() }
 }
 
-fn nothing_to_change(operator: &Operator, asked: &Asked, as_json: bool) {
-    talk(&format!("{} runs {} already: nothing to change", operator.name(), asked.release.name));
-    if as_json {
-        output::json(&json!({ "version": 1, "environment": operator.name(), "state": "unchanged", "release": asked.release.name }));
-    }
-}
-
-/// Says how it ended. `instead_of` is what was asked for, where another deployment was followed.
-async fn told(operator: &Operator, ended: Ended, instead_of: Option<&Release>, as_json: bool) -> Result<(), Failure> {
-    let name = operator.name();
-    let record = match ended {
-        Ended::With(record) => *record,
-        Ended::StillRunning => {
-            return Err(Failure::new(Exit::UnderWay, "the time is over, and the deployment goes on")
-                .hint(format!("run it again to follow it, or look with `ingot-fleet status {name}`")));
-        }
-    };
-    if as_json {
-        output::json(&record);
-    } else {
-        data(&record.told());
-    }
-    if record.state != State::Good {
-        let runs = what_runs(operator).await?;
-        let failure = Failure::new(Exit::Failed, format!("deployment {} of {name} is {}", record.number, record.state));
-        let failure = if let Some(cause) = record.cause { failure.why(cause) } else { failure };
-        return Err(failure.hint(format!("{runs}; `ingot-fleet events {name}` shows what happened")));
-    }
-    match instead_of {
-        None => Ok(()),
-        Some(release) => {
-            Err(Failure::new(Exit::Failed, format!("{} was not deployed: another deployment was under way", release.name))
-                .hint("run it again"))
-        }
-    }
-}
-
-/// What an environment runs, in words.
-async fn what_runs(operator: &Operator) -> Result<String, Failure> {
-    let name = operator.name();
-    // Records outlive their environment: one that was deleted and could not be created again has good ones.
-    let serves = operator.standing().await?.is_some_and(|standing| standing.phase() != Phase::Stuck(Stuck::NeverCreated));
-    let counting = operator.records().counting().await?;
-    Ok(counting.get(Role::InForce).filter(|_| serves).map_or_else(
-        || "nothing of it serves".to_owned(),
-        |record| format!("{name} runs {} (deployment {})", record.goal.release.name, record.number),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::record::tests::goal;
 
     #[test]
-    fn what_goes_back_to_its_default_is_a_change() {
-        let pairs = |pairs: &[(&str, &str)]| pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let wanted: Parameters = pairs(&[("Release", "v1"), ("Deployment", "0"), ("Policy", "rolling")]);
-        let defaults: Parameters = pairs(&[("CpuPercent", "60"), ("Release", "x"), ("Fifo", "false")]);
-        let has = |given: &[(&str, &str)]| has_all(&Standing { parameters: pairs(given), ..Standing::default() }, &wanted, &defaults);
-        assert!(has(&[("Release", "v1"), ("Deployment", "7"), ("Policy", "immutable"), ("CpuPercent", "60"), ("Fifo", "true")]));
-        assert!(!has(&[("Release", "v1"), ("CpuPercent", "80")]), "the setting is gone from fleet.yaml");
-        assert!(!has(&[("Release", "v2"), ("CpuPercent", "60")]));
-        assert!(!has(&[("Release", "v1")]), "the template has a parameter more");
+    fn the_question_names_what_is_replaced() {
+        let asked = |kind, runs, changed: &[&str]| {
+            let changed: Vec<String> = changed.iter().map(|name| (*name).to_owned()).collect();
+            question("prod", kind, &goal("v2"), runs, &changed)
+        };
+        let end = ": 4 instances, by the policy rolling_with_batch";
+        assert_eq!(asked(Kind::Deploy, Some("v1"), &["Release"]), format!("replace v1 by v2 in prod{end}"));
+        assert_eq!(asked(Kind::Rollback, Some("v3"), &["Release"]), format!("take prod back from v3 to v2{end}"));
+        let again = "deploy v2 to prod again, with other values of Document, Image";
+        assert_eq!(asked(Kind::Deploy, Some("v2"), &["Document", "Image"]), format!("{again}{end}"));
     }
 }

@@ -1,16 +1,17 @@
 //! `ingot-fleet create`, `deploy` and `rollback`: an environment with a release, and another one in it.
 
 use std::path::Path;
-use std::time::Duration;
 
-use super::carry::{Asked, Kind, carry_out};
-use super::operator::Operator;
+use super::carry::{self, Asked, carry_out};
+use super::consent::Consent;
+use super::operator::{Operator, Whose};
+use super::patience::Patience;
+use super::source::Kind;
 use crate::aws::releases;
 use crate::deployment::history::Role;
-use crate::deployment::record::{Policy, Release};
+use crate::deployment::record::{Goal, Policy, Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::fleet::Length;
 use crate::release::name::Name;
 
 /// Create an environment, with a release
@@ -25,7 +26,7 @@ pub(crate) struct Create {
 
 /// Replace what an environment runs by a release, an image, or the settings of fleet.yaml
 ///
-/// Ends when every instance in service runs it, or when everything is as before: CloudFormation goes back at the first
+/// Asks first, and begins nothing while an alarm of `deployment.alarms` is raised. Ends when every instance in service runs it, or when everything is as before: CloudFormation goes back at the first
 /// failure, also if ingot-fleet is gone. Where a deployment is under way, it is named and followed to its end instead.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Deploy {
@@ -34,6 +35,11 @@ pub(crate) struct Deploy {
     /// Policy of this deployment, in place of that of fleet.yaml
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Option<Policy>,
+    /// Alarm of `deployment.alarms` that does not count: it may be in ALARM, and CloudFormation does not watch it. May be given several times
+    #[arg(long, value_name = "ALARM")]
+    despite: Vec<String>,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 #[derive(Debug, clap::Args)]
@@ -51,74 +57,82 @@ struct What {
     patience: Patience,
 }
 
-#[derive(Debug, clap::Args)]
-struct Patience {
-    /// How long to wait, such as 30m. Then the exit code is 4, and what was begun goes on
-    #[arg(long, value_name = "TIME", value_parser = length)]
-    timeout: Option<Length>,
-}
-
-impl Patience {
-    fn time(&self) -> Option<Duration> {
-        self.timeout.map(|length| Duration::from_secs(length.0))
-    }
-}
-
 /// Go back to the release, the image and the document of the last good deployment before the one in force
 ///
-/// That is a deployment of its own. It waits for no alarms.
+/// That is a deployment of its own, and asks first. It waits for no alarms.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
-    /// Environment
-    #[arg(value_name = "ENV")]
-    environment: String,
+    #[command(flatten)]
+    whose: Whose,
     /// Policy of this deployment, in place of that of fleet.yaml
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Option<Policy>,
     #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
     patience: Patience,
 }
 
-/// A policy that there is an engine for.
+/// A policy that ingot-fleet deploys by.
 pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let named = serde_json::from_value(text.into()).ok();
     let has_engine = |policy: &Policy| !matches!(policy, Policy::InPlace | Policy::TrafficSplitting);
     named.filter(has_engine).ok_or_else(|| "expected all_at_once, rolling, rolling_with_batch or immutable".to_owned())
 }
 
-/// A length of time as fleet.yaml has it.
-pub(super) fn length(text: &str) -> Result<Length, String> {
-    serde_json::from_value(text.into()).map_err(|_: serde_json::Error| "expected a length of time such as 90s, 20m or 1h30m".to_owned())
-}
-
 pub(crate) async fn create(args: &Create, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::of(file, &args.what.environment).await?;
-    let asked = asked(&args.what, &operator, Kind::Create, None).await?;
-    carry_out(&operator, file, asked, args.what.patience.time(), as_json).await
+    let asked = asked(&args.what, &operator, Kind::Create).await?;
+    carry_out(&operator, file, asked, args.what.patience.until(), as_json).await
 }
 
 pub(crate) async fn deploy(args: &Deploy, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::of(file, &args.what.environment).await?;
-    let asked = asked(&args.what, &operator, Kind::Deploy, args.policy).await?;
-    carry_out(&operator, file, asked, args.what.patience.time(), as_json).await
+    let asked = asked(&args.what, &operator, Kind::Deploy).await?;
+    let asked = Asked { policy: args.policy, consent: Some(args.consent), despite: args.despite.clone(), ..asked };
+    carry_out(&operator, file, asked, args.what.patience.until(), as_json).await
 }
 
 pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let operator = Operator::of(file, &args.environment).await?;
-    let counting = operator.records().counting().await?;
-    let Some(record) = counting.get(Role::LastGood) else {
-        let message = format!("there is nothing to go back to: {} has had one good deployment at the most", args.environment);
+    let operator = Operator::at(file, &args.whose).await?;
+    let mut asked = last_good(&operator, args).await?;
+    if let Some(other) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay)
+        && !asked.as_ref().is_some_and(|asked| asked.is(&other.record.goal, None))
+    {
+        let account = operator.account(&operator.aws.caller().await?).await?;
+        if !carry::settled(&operator, &account, &other).await? {
+            return Err(goes_on(&other.record));
+        }
+        asked = last_good(&operator, args).await?;
+    }
+    let Some(asked) = asked else {
+        let message = format!("there is nothing to go back to: {} has had one good deployment at the most", operator.name());
         return Err(Failure::new(Exit::Usage, message).hint("deploy another release: `ingot-fleet releases` lists them"));
     };
-    let goal = record.goal.clone();
-    let asked =
-        Asked { kind: Kind::Rollback, release: goal.release, image: goal.image, document: Some(goal.document), policy: args.policy };
-    carry_out(&operator, file, asked, args.patience.time(), as_json).await
+    carry_out(&operator, file, asked, args.patience.until(), as_json).await
 }
 
-async fn asked(what: &What, operator: &Operator, kind: Kind, policy: Option<Policy>) -> Result<Asked, Failure> {
+/// What a rollback asks for, if there is something to go back to.
+async fn last_good(operator: &Operator, args: &Rollback) -> Result<Option<Asked>, Failure> {
+    let counting = operator.records().counting().await?;
+    let Some(record) = counting.get(Role::LastGood) else { return Ok(None) };
+    let Goal { release, image, document, .. } = record.goal.clone();
+    let (document, consent) = (Some(document), Some(args.consent));
+    Ok(Some(Asked { kind: Kind::Rollback, release, image, document, policy: args.policy, consent, despite: Vec::new() }))
+}
+
+/// Going back while another deployment goes on is to end that one.
+fn goes_on(record: &Record) -> Failure {
+    let name = &record.environment;
+    Failure::new(Exit::Failed, format!("{name} is not rolled back while another deployment is under way")).why(record.told()).hint(format!(
+        "end it with `ingot-fleet abort {name}`, which brings back what ran before it; then roll back if that is bad as well"
+    ))
+}
+
+/// What is asked for, with nothing but a release and an image.
+async fn asked(what: &What, operator: &Operator, kind: Kind) -> Result<Asked, Failure> {
     let manifest = releases::find(&operator.bucket, &operator.place, &what.release).await?;
     let release = Release { name: manifest.name, sha256: manifest.sha256 };
     let image = operator.image(what.image.as_deref()).await?;
-    Ok(Asked { kind, release, image, document: None, policy })
+    Ok(Asked { kind, release, image, document: None, policy: None, consent: None, despite: Vec::new() })
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::operator::Operator;
+use super::operator::{Operator, Whose};
 use super::output::{self, data, talk};
 use crate::aws::stacks::Stacks as _;
 use crate::exit::Exit;
@@ -17,16 +17,15 @@ use crate::fleet::Length;
 /// Asks AWS for cloudformation:DescribeStacks and DescribeStackEvents.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Environment
-    #[arg(value_name = "ENV")]
-    environment: String,
+    #[command(flatten)]
+    whose: Whose,
     /// From how long ago, such as 7d [default: since the newest deployment began]
-    #[arg(long, value_name = "TIME", value_parser = super::deploy::length)]
+    #[arg(long, value_name = "TIME", value_parser = super::patience::length)]
     since: Option<Length>,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let operator = Operator::of(file, &args.environment).await?;
+    let operator = Operator::at(file, &args.whose).await?;
     let since = match args.since {
         Some(length) => Timestamp::now() - SignedDuration::from_secs(i64::try_from(length.0).unwrap_or(i64::MAX)),
         None => operator.newest().await?.map_or(Timestamp::UNIX_EPOCH, |kept| kept.record.began),

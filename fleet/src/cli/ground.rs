@@ -34,6 +34,9 @@ pub(super) async fn holds_again(operator: &Operator, goal: &Goal) -> Result<(), 
 }
 
 async fn found(operator: &Operator, image: &str) -> Result<(), Failure> {
+    if !operator.has_file() {
+        return images::fits(&operator.aws, image, None).await;
+    }
     let environment = operator.environment();
     if let Some(failure) = of_certificate(environment, &operator.aws.region) {
         return Err(failure);
@@ -42,7 +45,7 @@ async fn found(operator: &Operator, image: &str) -> Result<(), Failure> {
     let named: BTreeSet<&str> = network.subnets.iter().chain(&network.load_balancer_subnets).map(|subnet| subnet.as_str()).collect();
     let named: Vec<&str> = named.into_iter().collect();
     let architecture = environment.settings.instances.architecture();
-    let ((), subnets) = tokio::try_join!(images::fits(&operator.aws, image, &architecture), ec2::subnets(&operator.aws, &named))?;
+    let ((), subnets) = tokio::try_join!(images::fits(&operator.aws, image, Some(&architecture)), ec2::subnets(&operator.aws, &named))?;
     of_subnets(environment, &subnets).map_or(Ok(()), Err)
 }
 

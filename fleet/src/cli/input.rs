@@ -15,16 +15,20 @@ const LARGEST: u64 = 4 << 20;
 
 /// Reads fleet.yaml, mistakes included.
 pub(super) fn read(file: &Path) -> Result<Read, Exit> {
-    let name = file.display().to_string();
+    Ok(fleet::read(&file.display().to_string(), &text(file)?))
+}
+
+/// The text of fleet.yaml.
+pub(super) fn text(file: &Path) -> Result<String, Exit> {
+    let name = file.display();
     let content = files::read(file, LARGEST).map_err(|why| {
         talk(&format!("cannot read {name}: {why}\n  hint: run ingot-fleet where fleet.yaml is, or name it with --file"));
         Exit::Usage
     })?;
-    let text = String::from_utf8(content).map_err(|_| {
+    String::from_utf8(content).map_err(|_| {
         talk(&format!("{name} is not UTF-8 text\n  hint: save it as UTF-8"));
         Exit::Document
-    })?;
-    Ok(fleet::read(&name, &text))
+    })
 }
 
 /// The same, where mistakes are the end.

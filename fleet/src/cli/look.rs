@@ -13,6 +13,7 @@ use crate::aws::alarms;
 use crate::aws::s3::Bucket;
 use crate::conduct::Witness as _;
 use crate::deployment::course::Standing;
+use crate::deployment::freeze::Freeze;
 use crate::deployment::record::{Capacity, Record, State};
 use crate::failure::Failure;
 use crate::story::{Activity, Alarm, Evidence, Health, Part, Seen, View, health};
@@ -30,6 +31,9 @@ pub(super) struct Look {
     pub(super) standing: Option<Standing>,
     pub(super) newest: Option<Record>,
     pub(super) in_force: Option<Record>,
+    pub(super) freeze: Option<Freeze>,
+    /// Processes that are suspended in its groups.
+    pub(super) suspended: Vec<String>,
     pub(super) capacity: Option<Capacity>,
     pub(super) seen: Vec<Seen>,
     pub(super) health: Health,
@@ -52,7 +56,9 @@ impl<'a> Looker<'a> {
     }
 
     pub(super) async fn look(&self) -> Result<Look, Failure> {
-        let (standing, (newest, in_force), now) = tokio::try_join!(self.operator.standing(), self.records(), self.members.now())?;
+        let freezes = self.operator.freezes();
+        let (standing, (newest, in_force), now, freeze) =
+            tokio::try_join!(self.operator.standing(), self.records(), self.members.now(), freezes.in_force())?;
         let at = Timestamp::now();
         let since = at.checked_sub(BACK).unwrap_or(at);
         let Now { groups, instances } = now;
@@ -76,8 +82,9 @@ impl<'a> Looker<'a> {
             activities: &activities,
             alarms: &alarms,
         };
-        let health = health(&view, &self.operator.environment().settings.health.limits(), at);
-        Ok(Look { at, standing, newest, in_force, capacity, seen, health })
+        let health = health(&view, &self.operator.limits(), at);
+        let suspended = groups.into_iter().flat_map(|group| group.suspended).collect();
+        Ok(Look { at, standing, newest, in_force, freeze, suspended, capacity, seen, health })
     }
 
     /// The newest record, and the newest good one.
@@ -107,10 +114,16 @@ impl<'a> Looker<'a> {
 
     async fn alarms(&self) -> Vec<Alarm> {
         let stack = self.operator.stack();
-        let further = &self.operator.environment().settings.deployment.alarms;
-        let names = ALARMS.iter().map(|name| format!("{stack}-{name}"));
-        let names: Vec<String> = names.chain(further.iter().map(|name| name.as_str().to_owned())).collect();
-        alarms::raised(&self.operator.aws, &names).await.unwrap_or_else(|failure| self.without(&failure))
+        let own = ALARMS.iter().map(|name| format!("{stack}-{name}"));
+        let names: Vec<String> = own.chain(self.operator.alarms()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        match alarms::named(&self.operator.aws, &names).await {
+            Ok(found) => {
+                let raised = found.into_iter().filter(|(_, alarm)| alarm.is_raised());
+                raised.map(|(name, alarm)| Alarm { name, why: alarm.why.unwrap_or_else(|| "CloudWatch does not say why".into()) }).collect()
+            }
+            Err(failure) => self.without(&failure),
+        }
     }
 
     async fn evidence(&self, since: Timestamp) -> Vec<Evidence> {
@@ -155,6 +168,7 @@ impl Look {
             "capacity": self.capacity,
             "in_force": self.in_force,
             "newest": self.newest,
+            "frozen": self.freeze,
             "instances": self.seen.iter().map(instance).collect::<Vec<_>>(),
         })
     }
@@ -172,7 +186,7 @@ impl Look {
                 seen.instance.target.as_ref().map(|target| &target.state)
             ])
         };
-        json!([self.health.status, status, newest, self.capacity, self.seen.iter().map(one).collect::<Vec<_>>()])
+        json!([self.health.status, status, newest, self.freeze, self.capacity, self.seen.iter().map(one).collect::<Vec<_>>()])
     }
 }
 

@@ -2,15 +2,20 @@
 
 mod abort;
 mod ahead;
+mod alarms;
 mod carry;
 mod changes;
 mod check;
 mod config;
+mod consent;
 mod deploy;
+mod ending;
 mod events;
 mod foreseen;
+mod freeze;
 mod generate;
 mod ground;
+mod guards;
 mod input;
 mod layout;
 mod list;
@@ -20,6 +25,7 @@ mod operator;
 mod output;
 mod overview;
 mod paint;
+mod patience;
 mod plan;
 mod progress;
 mod prune;
@@ -27,6 +33,8 @@ mod release;
 mod releases;
 mod render;
 mod scale;
+mod set;
+mod source;
 mod status;
 mod subject;
 mod terminate;
@@ -67,7 +75,9 @@ enum Command {
     Deploy(deploy::Deploy),
     Rollback(deploy::Rollback),
     Abort(abort::Args),
+    Freeze(freeze::Args),
     Scale(scale::Args),
+    Set(set::Args),
     Status(status::Args),
     Events(events::Args),
     /// List the environments of the application, and what the stack of each is set to
@@ -113,7 +123,9 @@ pub(crate) fn run() -> Exit {
             Command::Deploy(args) => ended(deploy::deploy(&args, &cli.file, cli.json).await),
             Command::Rollback(args) => ended(deploy::rollback(&args, &cli.file, cli.json).await),
             Command::Abort(args) => ended(abort::run(&args, &cli.file, cli.json).await),
+            Command::Freeze(args) => ended(freeze::run(&args, &cli.file, cli.json).await),
             Command::Scale(args) => ended(scale::run(&args, &cli.file).await),
+            Command::Set(args) => ended(set::run(&args, &cli.file, cli.json).await),
             Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
             Command::List => ended(list::run(&cli.file, cli.json).await),
             Command::Status(args) => ended(status::run(&args, &cli.file, cli.json).await),

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::rc::Rc;
 
-use ingot::desk::DocumentError;
+use ingot::desk::{DocumentError, Sources};
 
 use super::input;
 use super::output::talk;
 use crate::aws::Aws;
 use crate::aws::evidence::Left;
+use crate::aws::freezes::Freezes;
 use crate::aws::groups::Groups;
 use crate::aws::images;
 use crate::aws::records::{Kept, Records};
@@ -21,15 +22,27 @@ use crate::failure::Failure;
 use crate::fleet::{Environment, Read};
 use crate::place::Place;
 use crate::stack::{self, Account, Stack};
-use crate::story::Evidence;
+use crate::story::{Evidence, Limits};
 
 /// The stack with what all environments share.
 const ACCOUNT: &str = "ingot-account";
 
-/// fleet.yaml and AWS.
+/// Which environment a verb is for that needs no fleet.yaml.
+#[derive(Debug, clap::Args)]
+pub(super) struct Whose {
+    /// Environment
+    #[arg(value_name = "ENV")]
+    pub(super) environment: String,
+    /// Application of the environment, where its fleet.yaml is not at hand
+    #[arg(long, value_name = "APP", conflicts_with = "file")]
+    pub(super) application: Option<String>,
+}
+
+/// An environment and AWS.
 #[derive(Debug)]
 pub(super) struct Operator {
-    read: Rc<Read>,
+    /// fleet.yaml, where it is at hand.
+    read: Option<Rc<Read>>,
     name: String,
     pub(super) aws: Aws,
     pub(super) place: Place,
@@ -43,24 +56,70 @@ impl Operator {
     pub(super) async fn of(file: &Path, environment: &str) -> Result<Self, Failure> {
         let read = input::sound(file).map_err(Failure::told)?;
         input::environment(&read.fleet, environment).map_err(Failure::told)?;
-        Ok(Self::with(&Rc::new(read), &Aws::connect().await?, environment))
+        let place = read.fleet.releases.place(&read.fleet.application);
+        Ok(Self::with(Aws::connect().await?, place, environment, Some(Rc::new(read))))
     }
 
     /// One for each environment that is in fleet.yaml.
     pub(super) async fn all(file: &Path) -> Result<Vec<Self>, Failure> {
         let read = Rc::new(input::sound(file).map_err(Failure::told)?);
-        let aws = Aws::connect().await?;
-        Ok(read.fleet.environments.iter().map(|environment| Self::with(&read, &aws, &environment.key.name)).collect())
+        let (aws, place) = (Aws::connect().await?, read.fleet.releases.place(&read.fleet.application));
+        let of = |name: &str| Self::with(aws.clone(), place.clone(), name, Some(Rc::clone(&read)));
+        Ok(read.fleet.environments.iter().map(|environment| of(&environment.key.name)).collect())
     }
 
-    fn with(read: &Rc<Read>, aws: &Aws, environment: &str) -> Self {
-        let place = read.fleet.releases.place(&read.fleet.application);
-        let (bucket, stacks, groups) = (Bucket::new(aws, &place.bucket), CloudFormation::new(aws), Groups::new(aws));
-        Self { read: Rc::clone(read), name: environment.to_owned(), aws: aws.clone(), place, bucket, stacks, groups }
+    /// For an environment that is in fleet.yaml, or in AWS alone.
+    pub(super) async fn at(file: &Path, whose: &Whose) -> Result<Self, Failure> {
+        let Whose { environment, application } = whose;
+        let Some(application) = application else { return Self::of(file, environment).await };
+        let aws = Aws::connect().await?;
+        let (stack, stacks) = (format!("{application}-{environment}"), CloudFormation::new(&aws));
+        let place = match stacks.standing(&stack).await? {
+            Some(standing) => standing.place(application),
+            None => None,
+        };
+        let place = place.ok_or_else(|| {
+            Failure::new(Exit::Usage, format!("there is no environment {environment} of {application} in {}", aws.region))
+                .why(format!("no stack {stack} says where its releases are"))
+                .hint("correct --application, AWS_REGION or AWS_PROFILE, or run it where fleet.yaml is")
+        })?;
+        Ok(Self::with(aws, place, environment, None))
+    }
+
+    fn with(aws: Aws, place: Place, environment: &str, read: Option<Rc<Read>>) -> Self {
+        let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
+        Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups }
+    }
+
+    /// Whether there is a fleet.yaml.
+    pub(super) fn has_file(&self) -> bool {
+        self.read.is_some()
+    }
+
+    fn read(&self) -> &Read {
+        self.read.as_ref().expect("it is of a verb that needs fleet.yaml")
     }
 
     pub(super) fn environment(&self) -> &Environment {
-        input::environment(&self.read.fleet, &self.name).expect("it was found when fleet.yaml was read")
+        input::environment(&self.read().fleet, &self.name).expect("it was found when fleet.yaml was read")
+    }
+
+    /// From where on it is not well. Without fleet.yaml, that is known by the defaults alone.
+    pub(super) fn limits(&self) -> Limits {
+        self.has_file().then(|| self.environment().settings.health.clone()).unwrap_or_default().limits()
+    }
+
+    /// The names of the alarms that fleet.yaml has besides those of the stack.
+    pub(super) fn alarms(&self) -> Vec<String> {
+        match self.has_file() {
+            true => self.environment().settings.deployment.alarms.iter().map(|name| name.as_str().to_owned()).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// fleet.yaml, for mistakes that show a line of it.
+    pub(super) fn sources(&self) -> Sources {
+        self.read().sources.clone()
     }
 
     pub(super) fn name(&self) -> &str {
@@ -94,6 +153,10 @@ impl Operator {
         Records::new(&self.bucket, &self.place, &self.name)
     }
 
+    pub(super) fn freezes(&self) -> Freezes<'_, Bucket> {
+        Freezes::new(&self.bucket, &self.place, &self.name)
+    }
+
     /// The newest record of a deployment.
     pub(super) async fn newest(&self) -> Result<Option<Kept>, Failure> {
         self.records().newest().await
@@ -101,14 +164,14 @@ impl Operator {
 
     /// What the environment comes to, without mistakes.
     pub(super) async fn planned(&self, file: &Path) -> Result<Stack, Failure> {
-        let (stack, found) = stack::of(&self.read.fleet, self.environment(), input::directory(file)).await;
+        let (stack, found) = stack::of(&self.read().fleet, self.environment(), input::directory(file)).await;
         match stack {
             Some(stack) if found.mistakes.is_empty() => {
                 found.notes.iter().for_each(|note| talk(&format!("note: {note}")));
                 Ok(stack)
             }
             _ => {
-                let sources = self.read.sources.clone().into_iter().chain(found.sources).collect();
+                let sources = self.read().sources.clone().into_iter().chain(found.sources).collect();
                 talk(&DocumentError::new(found.mistakes, sources).to_string());
                 Err(Failure::told(Exit::Document))
             }
@@ -126,6 +189,7 @@ impl Operator {
         };
         let output = |name: &str| outputs.get(name).cloned().ok_or_else(|| missing(&format!("the stack {ACCOUNT} has no output {name}")));
         Ok(Account {
+            partition: caller.split(':').nth(1).unwrap_or("aws").to_owned(),
             id: caller.split(':').nth(4).unwrap_or_default().to_owned(),
             region: self.aws.region.clone(),
             service_role: output("ServiceRole")?,

@@ -6,11 +6,12 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::ahead::{self, Ahead};
-use super::carry::{self, Asked, Kind};
 use super::foreseen::{Before, Difference, First, Foreseen, Next};
 use super::ground;
 use super::operator::Operator;
 use super::output::{self, data, talk};
+use super::source::{Kind, Source};
+use super::{alarms, carry};
 use crate::aws::releases;
 use crate::aws::stacks::Stacks as _;
 use crate::deployment::change::renews_instances;
@@ -50,15 +51,16 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::of(file, &args.environment).await?;
-    let stack = operator.planned(file).await?;
+    let source = Source::File(Box::new(operator.planned(file).await?));
+    let Source::File(stack) = &source else { unreachable!("fleet.yaml is there") };
     let account = operator.account(&operator.aws.caller().await?).await?;
     let standing = operator.standing().await?;
     let in_force = operator.records().counting().await?.get(Role::InForce).cloned();
-    can_be_planned(&operator, standing.as_ref()).await?;
-    let goal = goal(&operator, args, &stack, standing.as_ref(), in_force.as_ref()).await?;
+    let number = can_be_planned(&operator, standing.as_ref()).await?;
+    let goal = goal(&operator, args, (&source, stack), standing.as_ref(), in_force.as_ref()).await?;
     let (foreseen, refusal) = match &standing {
-        Some(standing) => next(&operator, &stack, &account, goal, standing, in_force.as_ref()).await?,
-        None => (Foreseen::First(Box::new(first(&stack, &account, &operator, goal))), None),
+        Some(standing) => next(&operator, (&source, stack, &account), (number, goal), standing, in_force.as_ref()).await?,
+        None => (Foreseen::First(Box::new(first(stack, &account, &operator, goal))), None),
     };
     if as_json {
         output::json(&foreseen.json(operator.name(), &stack.name, refusal.as_ref()));
@@ -68,10 +70,10 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     refusal.map_or(Ok(()), Err)
 }
 
-/// Whether a deployment could begin now.
-async fn can_be_planned(operator: &Operator, standing: Option<&Standing>) -> Result<(), Failure> {
-    let name = operator.name();
-    if let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) {
+/// The number that a deployment would have, if one could begin now.
+async fn can_be_planned(operator: &Operator, standing: Option<&Standing>) -> Result<u64, Failure> {
+    let (name, newest) = (operator.name(), operator.newest().await?);
+    if let Some(kept) = newest.as_ref().filter(|kept| kept.record.state == State::UnderWay) {
         return Err(Failure::new(Exit::UnderWay, kept.record.told())
             .hint(format!("run it again when it has ended; `ingot-fleet deploy {name}` follows it to its end")));
     }
@@ -80,18 +82,18 @@ async fn can_be_planned(operator: &Operator, standing: Option<&Standing>) -> Res
         return Err(Failure::new(Exit::UnderWay, format!("the stack {} is in {status}, by somebody else", operator.stack()))
             .hint(format!("run it again when that has ended; `ingot-fleet events {name}` shows what happens")));
     }
-    carry::fits(if standing.is_none() { Kind::Create } else { Kind::Deploy }, operator, standing, false)
+    carry::fits(if standing.is_none() { Kind::Create } else { Kind::Deploy }, operator, standing, false)?;
+    Ok(newest.map_or(0, |kept| kept.record.number) + 1)
 }
 
 /// What would run.
 async fn goal(
     operator: &Operator,
     args: &Args,
-    stack: &Stack,
+    (source, stack): (&Source, &Stack),
     standing: Option<&Standing>,
     in_force: Option<&Record>,
 ) -> Result<Goal, Failure> {
-    let environment = operator.environment();
     let release = match (&args.release, in_force.filter(|_| standing.is_some())) {
         (Some(name), _) => {
             let manifest = releases::find(&operator.bucket, &operator.place, name).await?;
@@ -106,10 +108,9 @@ async fn goal(
     let image = operator.image(args.image.as_deref()).await?;
     let document = operator.records().document(stack.document.content.as_bytes())?;
     let kind = if standing.is_none() { Kind::Create } else { Kind::Deploy };
-    let asked = Asked { kind, release, image, document: None, policy: args.policy };
-    let policy = carry::policy(&asked, environment.settings.deployment.policy())?;
-    let capacity = carry::capacity(operator).await?;
-    let goal = Goal { release: asked.release, image: asked.image, document, policy, capacity };
+    let policy = source.policy(operator, args.policy, kind)?;
+    let capacity = source.capacity(operator).await?;
+    let goal = Goal { release, image, document, policy, capacity };
     ground::holds(operator, &goal).await?;
     Ok(goal)
 }
@@ -125,19 +126,19 @@ fn first(stack: &Stack, account: &Account, operator: &Operator, goal: Goal) -> F
 /// The deployment that would be the next one, and why it is refused.
 async fn next(
     operator: &Operator,
-    stack: &Stack,
-    account: &Account,
-    goal: Goal,
+    (source, stack, account): (&Source, &Stack, &Account),
+    (number, goal): (u64, Goal),
     standing: &Standing,
     in_force: Option<&Record>,
 ) -> Result<(Foreseen, Option<Failure>), Failure> {
     let environment = operator.environment();
-    if carry::has_all(standing, &filled(&stack.parameters, environment, &goal, 0, account), &stack.defaults) {
+    if source.changed(standing, &source.wanted(operator, &goal, 0, account)).is_empty() {
         return Ok((Foreseen::Nothing(goal.release), None));
     }
     let (policy, capacity) = (goal.policy, goal.capacity);
-    let record = ahead::record(operator, standing, goal, Beginner { by: String::new(), at: Timestamp::now(), attempt: "plan".into() });
-    let plan = carry::plan(operator, stack, account, Kind::Deploy, &record);
+    let record = ahead::record(operator, number, goal, Beginner { by: String::new(), at: Timestamp::now(), attempt: "plan".into() });
+    let alarms = alarms::counting(environment, &[])?;
+    let plan = source.plan(operator, account, Kind::Deploy, &alarms, &record);
     let Ahead { changes, differing, refusal } = ahead::look(operator, stack, &plan, &record, standing).await?;
     if changes.is_empty() {
         return Ok((Foreseen::Nothing(record.goal.release), None));
@@ -172,7 +173,12 @@ fn differences(standing: &Standing, wanted: &Parameters) -> Vec<Difference> {
         let (from, to) = (standing.parameter(parameter)?, wanted.get(parameter)?);
         (from != to).then(|| Difference { what, from: from.to_owned(), to: to.clone() })
     };
-    named.into_iter().filter_map(one).collect()
+    let mut found: Vec<Difference> = named.into_iter().filter_map(one).collect();
+    // Another release has another archive.
+    if found.iter().any(|one| one.what == "release") {
+        found.retain(|one| one.what != "archive");
+    }
+    found
 }
 
 fn before(record: &Record) -> Option<Before> {

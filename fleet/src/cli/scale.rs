@@ -2,26 +2,28 @@
 
 use std::path::Path;
 
-use super::operator::Operator;
+use super::consent::Consent;
+use super::operator::{Operator, Whose};
 use super::output::talk;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Set how many instances an environment has, between `min` and `max` of fleet.yaml
 ///
-/// Scaling and schedules go on from there. Asks AWS for autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity.
+/// Asks first if instances are to end. Scaling and schedules go on from there. Asks AWS for autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Environment
-    #[arg(value_name = "ENV")]
-    environment: String,
+    #[command(flatten)]
+    whose: Whose,
     /// Number of instances
     #[arg(value_name = "N")]
     instances: u32,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
-    let operator = Operator::of(file, &args.environment).await?;
+    let operator = Operator::at(file, &args.whose).await?;
     let name = operator.name();
     let groups = operator.groups.of(&operator.place.application, name).await?;
     let group = match groups.as_slice() {
@@ -43,6 +45,10 @@ pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
     if capacity.desired == wanted {
         talk(&format!("{name} has {wanted} already: nothing to change"));
         return Ok(());
+    }
+    if wanted < capacity.desired {
+        let ending = capacity.desired - wanted;
+        args.consent.ask(&format!("scale {name} from {} instances to {wanted}: {ending} of them would end", capacity.desired))?;
     }
     operator.groups.scale(&group.name, wanted).await?;
     talk(&format!("{name}: {} instances in place of {}; `ingot-fleet status {name}` shows them", wanted, capacity.desired));

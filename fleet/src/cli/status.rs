@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use super::changes;
+use super::freeze;
 use super::layout::{Row, table, wrapped};
 use super::look::{Look, Looker};
-use super::operator::Operator;
+use super::operator::{Operator, Whose};
 use super::overview::Overview;
 use super::paint::Line;
 use super::subject::{self, Subject, of_health};
@@ -33,6 +34,9 @@ pub(crate) struct Args {
     /// Environment [default: all of fleet.yaml]
     #[arg(value_name = "ENV")]
     environment: Option<String>,
+    /// Application of the environment, where its fleet.yaml is not at hand
+    #[arg(long, value_name = "APP", conflicts_with = "file", requires = "environment")]
+    application: Option<String>,
     /// Show it until Ctrl-C: redrawn on a terminal, elsewhere line by line what changes, with --json an object a line
     #[arg(long)]
     watch: bool,
@@ -41,7 +45,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     match &args.environment {
         Some(environment) => {
-            let operator = Operator::of(file, environment).await?;
+            let whose = Whose { environment: environment.clone(), application: args.application.clone() };
+            let operator = Operator::at(file, &whose).await?;
             shown(&One(Looker::new(&operator)), args.watch, as_json).await
         }
         None => {
@@ -95,6 +100,11 @@ impl Subject for One<'_> {
 
     fn changes(&self, before: &Look, now: &Look) -> Vec<Line> {
         let mut lines = of_record_and_stack(before, now, &self.0.operator.stack());
+        if before.freeze != now.freeze {
+            let name = self.0.operator.name();
+            let told = now.freeze.as_ref().map_or_else(|| format!("{name} is not frozen any more"), |freeze| freeze.told(name));
+            lines.push(Line::plain(told));
+        }
         lines.extend(changes::of_instances(&before.seen, &now.seen));
         if before.health.status != now.health.status {
             let Health { status, color, causes } = &now.health;
@@ -118,6 +128,7 @@ fn head(look: &Look, operator: &Operator) -> Vec<String> {
         }
         None => format!("{name} has had no good deployment yet"),
     }];
+    lines.extend(look.freeze.iter().map(|freeze| freeze::line(freeze, name, &look.suspended)));
     match &look.newest {
         Some(record) if record.state == State::UnderWay => lines.push(record.told()),
         Some(record) if record.state != State::Good => {

@@ -1,13 +1,14 @@
 //! `ingot-fleet terminate`: an environment goes, and its data stays where it was to.
 
-use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::operator::Operator;
+use super::consent::Consent;
+use super::freeze;
+use super::operator::{Operator, Whose};
 use super::output::talk;
 use crate::aws::stacks::Stacks as _;
 use crate::deployment::course::{Standing, Stuck};
@@ -31,16 +32,14 @@ const PATIENCE: Duration = Duration::from_secs(10 * 60);
 /// alarms go. What documents made, such as restored volumes, stays as well.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Environment
-    #[arg(value_name = "ENV")]
-    environment: String,
-    /// Do not ask
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    whose: Whose,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
-    let operator = Operator::of(file, &args.environment).await?;
+    let operator = Operator::at(file, &args.whose).await?;
     let (name, stack) = (operator.name(), operator.stack());
     let Some(standing) = operator.standing().await? else {
         talk(&format!("there is no stack {stack}: nothing to delete"));
@@ -51,8 +50,11 @@ pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
             "take the protection away: `aws cloudformation update-termination-protection --no-enable-termination-protection --stack-name {stack}`"
         )));
     }
+    if standing.status.starts_with("UPDATE_") && standing.is_busy() {
+        return Err(busy(&operator, &standing).await);
+    }
     let (kept, gone) = operator.stacks.resources(&stack).await?;
-    confirm(&stack, &kept, gone, args.yes)?;
+    args.consent.ask(&question(&stack, &kept, gone))?;
     let role = match operator.account(&operator.aws.caller().await?).await {
         Ok(account) => Some(account.service_role),
         Err(failure) if failure.exit == Exit::Unreachable => return Err(failure),
@@ -63,8 +65,22 @@ pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
     operator.stacks.delete(&stack, &token, role.as_deref()).await?;
     see_deleted(&operator, &token).await?;
     end_record(&operator).await?;
+    freeze::forget(&operator).await?;
     talk(&format!("deleted {stack}"));
     Ok(())
+}
+
+/// CloudFormation does not delete a stack while it is updated.
+async fn busy(operator: &Operator, standing: &Standing) -> Failure {
+    let (name, stack) = (operator.name(), operator.stack());
+    let under_way = operator.newest().await.ok().flatten().filter(|kept| kept.record.state == State::UnderWay);
+    let failure = Failure::new(Exit::Failed, format!("{stack} is not deleted while it is in {}", standing.status));
+    match under_way {
+        Some(kept) if standing.status == "UPDATE_IN_PROGRESS" => {
+            failure.why(kept.record.told()).hint(format!("end the deployment with `ingot-fleet abort {name}`, then terminate"))
+        }
+        _ => failure.hint(format!("run it again when the update has ended: `ingot-fleet status {name}`")),
+    }
 }
 
 /// Waits until the stack is gone.
@@ -82,7 +98,7 @@ async fn see_deleted(operator: &Operator, token: &str) -> Result<(), Failure> {
                     return Err(not_deleted(operator, &standing, token).await);
                 }
             }
-            Err(failure) if failure.exit == Exit::Unreachable && answered.elapsed() < PATIENCE => {
+            Err(failure) if failure.may_pass() && answered.elapsed() < PATIENCE => {
                 talk(&format!("{}; the stack is looked at again", failure.sentence()));
             }
             Err(failure) => return Err(failure),
@@ -112,20 +128,8 @@ async fn end_record(operator: &Operator) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Names what goes and what stays, and asks.
-fn confirm(stack: &str, kept: &[String], gone: usize, yes: bool) -> Result<(), Failure> {
+/// Names what goes and what stays.
+fn question(stack: &str, kept: &[String], gone: usize) -> String {
     let stays = if kept.is_empty() { "nothing of it stays".to_owned() } else { format!("of it stay: {}", kept.join(", ")) };
-    let question = format!("delete {stack}, {gone} resources; {stays}");
-    if yes {
-        talk(&question);
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::new(Exit::Usage, format!("would {question}")).hint("say --yes where nobody can be asked"));
-    }
-    match dialoguer::Confirm::new().with_prompt(question).default(false).interact() {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(Failure::new(Exit::Failed, "nothing was deleted")),
-        Err(error) => Err(Failure::new(Exit::Failed, "nothing was deleted").because(&error)),
-    }
+    format!("delete {stack}, {gone} resources; {stays}")
 }

@@ -12,7 +12,7 @@ use super::output::tell;
 use super::paint::Line;
 use super::progress;
 use crate::conduct::Tell;
-use crate::deployment::course::Operation;
+use crate::deployment::course::{Operation, Wanted};
 use crate::deployment::record::{Policy, Record};
 use crate::failure::Failure;
 use crate::story::{Color, Event, Seen, serving};
@@ -38,13 +38,14 @@ struct Progress {
 }
 
 impl<'a> Watcher<'a> {
-    /// Of a deployment that goes on.
-    pub(super) fn of(operator: &'a Operator, record: &Record) -> Self {
+    /// Of a deployment that goes on, to what it sets.
+    pub(super) fn of(operator: &'a Operator, record: &Record, sets: &Wanted) -> Self {
         let wanted = record.goal.capacity.desired.max(1);
         let batch = match record.goal.policy {
-            Policy::Rolling | Policy::RollingWithBatch => operator.environment().settings.deployment.batch().of(wanted).min(wanted),
-            _ => wanted,
+            Policy::Rolling | Policy::RollingWithBatch => sets.all().get("BatchSize").and_then(|batch| batch.parse().ok()),
+            _ => None,
         };
+        let batch = batch.filter(|batch| (1..wanted).contains(batch)).unwrap_or(wanted);
         let progress = Progress { number: record.number, wanted, batch, bar: progress::instances(u64::from(wanted)) };
         progress.goes_on(0);
         Self { progress: Some(progress), ..Self::back(operator) }

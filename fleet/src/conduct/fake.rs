@@ -40,6 +40,8 @@ pub(super) struct Fake {
     pub(super) looks: Cell<usize>,
     /// So many looks get no answer.
     pub(super) silent: Cell<u32>,
+    /// So many looks are refused, because the credentials are over.
+    pub(super) refuses: Cell<u32>,
     pub(super) cancelled: Cell<u32>,
 }
 
@@ -112,6 +114,10 @@ impl Stacks for Fake {
         if self.silent.get() > 0 {
             self.silent.set(self.silent.get() - 1);
             return Err(Failure::new(Exit::Unreachable, "no answer"));
+        }
+        if self.refuses.get() > 0 {
+            self.refuses.set(self.refuses.get() - 1);
+            return Err(Failure::new(Exit::Failed, "the credentials are over").passing());
         }
         let going = self.going.take();
         match going {

@@ -30,8 +30,20 @@ const SKEW: SignedDuration = SignedDuration::from_mins(15);
 pub(crate) enum Ended {
     /// It is good, failed or undone, as its record says.
     With(Box<Record>),
-    /// It goes on: there was no more time.
-    StillRunning,
+    /// It is followed no longer.
+    StillRunning {
+        /// Whether it goes on with nobody watching: the update that sets the release, or the creation, has begun.
+        goes_on: bool,
+    },
+}
+
+/// How long a deployment is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    Ended,
+    /// CloudFormation does the rest by itself.
+    Begun,
+    At(Instant),
 }
 
 /// Who looks for the evidence of the instances that a deployment launched.
@@ -70,6 +82,19 @@ struct Seen {
     silent_since: Option<Instant>,
 }
 
+impl Seen {
+    fn of(record: &Record) -> Self {
+        let began = record.began;
+        let since = began.checked_sub(SKEW).unwrap_or(began);
+        Self { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None }
+    }
+
+    /// Whether CloudFormation takes a deployment to its end, and back if need be.
+    fn goes_on(&self, record: &Record) -> bool {
+        [Operation::Create, Operation::SetRelease].iter().any(|operation| self.begun.contains(&operation.token(record)))
+    }
+}
+
 impl Way<'_> {
     fn stack(&self) -> &str {
         match self {
@@ -87,25 +112,35 @@ impl Way<'_> {
 }
 
 impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
-    /// Carries a deployment on until it has ended, or until then.
-    pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
+    /// Carries a deployment on.
+    pub(crate) async fn follow(&self, kept: Kept, plan: &Plan<'_>, until: Until) -> Result<Ended, Failure> {
         self.watch(&kept, Way::On(plan), until).await
     }
 
     /// Ends a deployment. It is good all the same where it was too late.
     pub(crate) async fn undo(&self, kept: Kept, stack: &str) -> Result<Ended, Failure> {
-        self.watch(&kept, Way::Back { stack }, None).await
+        self.watch(&kept, Way::Back { stack }, Until::Ended).await
     }
 
-    async fn watch(&self, kept: &Kept, way: Way<'_>, until: Option<Instant>) -> Result<Ended, Failure> {
-        let began = kept.record.began;
-        let since = began.checked_sub(SKEW).unwrap_or(began);
-        let mut seen = Seen { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None };
+    /// Writes down how a deployment has ended whose end nobody has seen. `None` if it goes on, or was not begun in full.
+    pub(crate) async fn settle(&self, kept: &Kept, stack: &str) -> Result<Option<Record>, Failure> {
+        let mut seen = Seen::of(&kept.record);
+        self.take_events(stack, &mut seen).await?;
+        let standing = self.stacks.standing(stack).await?;
+        match next(&kept.record, &Wanted::of(&kept.record), standing.as_ref(), &seen.begun) {
+            Next::Good => self.end(kept, State::Good, None).await.map(Some),
+            Next::Failed => self.failed(kept, stack).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    async fn watch(&self, kept: &Kept, way: Way<'_>, until: Until) -> Result<Ended, Failure> {
+        let mut seen = Seen::of(&kept.record);
         loop {
             match self.step(kept, way, &mut seen).await {
                 Ok(Some(record)) => return Ok(Ended::With(Box::new(record))),
                 Ok(None) => seen.silent_since = None,
-                Err(failure) if failure.exit == Exit::Unreachable => {
+                Err(failure) if failure.may_pass() => {
                     if seen.silent_since.is_none() {
                         self.tell.silent(&failure);
                     }
@@ -116,11 +151,17 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 Err(failure) => return Err(failure),
             }
             self.tell.look().await;
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return Ok(Ended::StillRunning);
-            }
-            sleep(left.map_or(PAUSE, |left| left.min(PAUSE))).await;
+            let goes_on = seen.goes_on(&kept.record);
+            let pause = match until {
+                Until::Ended => PAUSE,
+                Until::Begun if goes_on => return Ok(Ended::StillRunning { goes_on }),
+                Until::Begun => PAUSE,
+                Until::At(end) => match end.saturating_duration_since(Instant::now()) {
+                    Duration::ZERO => return Ok(Ended::StillRunning { goes_on }),
+                    left => left.min(PAUSE),
+                },
+            };
+            sleep(pause).await;
         }
     }
 
@@ -217,9 +258,9 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
 
     async fn failed(&self, kept: &Kept, stack: &str) -> Result<Record, Failure> {
         let record = &kept.record;
-        let tokens: Vec<String> =
-            [Operation::Create, Operation::SetPolicy, Operation::SetRelease].map(|operation| operation.token(record)).into();
         let events = self.stacks.events(stack, record.began.checked_sub(SKEW).unwrap_or(record.began)).await?;
+        let of_them = events.iter().filter_map(|event| event.token.clone()).filter(|token| Operation::is_of(token, record));
+        let tokens: Vec<String> = of_them.collect();
         let evidence = self.witness.evidence(record.began).await;
         match cause(&events, &evidence, &tokens) {
             Some(Cause::Aborted) => self.end(kept, State::Undone, None).await,

@@ -10,6 +10,6 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::follow::{Conductor, Ended, Witness};
+pub(crate) use self::follow::{Conductor, Ended, Until, Witness};
 pub(crate) use self::order::Plan;
 pub(crate) use self::tell::Tell;

@@ -9,7 +9,8 @@ use crate::stack::OF_CREATION;
 #[derive(Debug)]
 pub(crate) struct Plan<'a> {
     pub(crate) stack: String,
-    pub(crate) template: &'a str,
+    /// `None` keeps that of the stack.
+    pub(crate) template: Option<&'a str>,
     pub(crate) wanted: Wanted,
     pub(crate) tags: Parameters,
     pub(crate) role: &'a str,
@@ -45,8 +46,8 @@ impl Plan<'_> {
         tags.extend(self.tags.clone());
         Order {
             stack: &self.stack,
-            token: operation.token(record),
-            template: (operation != Operation::SetPolicy).then_some(self.template),
+            token: self.wanted.token(operation, record),
+            template: self.template.filter(|_| operation != Operation::SetPolicy),
             parameters,
             kept,
             tags,

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 
 use super::fake::{Fake, Left, Outcome, Quiet};
-use super::follow::{Conductor, Ended};
+use super::follow::{Conductor, Ended, Until};
 use super::order::Plan;
 use crate::aws::fake::Directory;
 use crate::aws::records::{Begun, Kept, Records};
-use crate::aws::stacks::{Guard, Watch};
+use crate::aws::stacks::{Guard, Stacks as _, Watch};
 use crate::deployment::course::{Operation, Wanted};
 use crate::deployment::record::tests::{beginner, goal};
 use crate::deployment::record::{Record, State};
@@ -49,19 +49,22 @@ impl World {
     }
 
     async fn follow(&self, kept: Kept) -> Result<Ended, Failure> {
-        let number = kept.record.number.to_string();
-        let pairs = [("Policy", "rolling"), ("Capacity", "2"), ("Release", "v1"), ("Deployment", number.as_str())];
-        let wanted = pairs.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        self.follow_until(kept, Until::Ended).await
+    }
+
+    async fn follow_until(&self, kept: Kept, until: Until) -> Result<Ended, Failure> {
+        let mut wanted = Wanted::of(&kept.record).all().clone();
+        wanted.extend([("Policy", "rolling"), ("Capacity", "2")].map(|(name, value)| (name.to_owned(), value.to_owned())));
         let plan = Plan {
             stack: "shop-prod".into(),
-            template: "",
+            template: Some(""),
             wanted: Wanted::new(wanted),
             tags: [("ingot:application".to_owned(), "shop".to_owned())].into(),
             role: "",
             watch: Watch::default(),
             guard: Guard { policy: "", is_protected: false },
         };
-        self.conductor().follow(kept, &plan, None).await
+        self.conductor().follow(kept, &plan, until).await
     }
 
     /// Creates the environment by deployment 1.
@@ -90,7 +93,7 @@ impl World {
 fn ended(ended: Ended) -> Record {
     match ended {
         Ended::With(record) => *record,
-        Ended::StillRunning => panic!("it goes on"),
+        Ended::StillRunning { .. } => panic!("it goes on"),
     }
 }
 
@@ -269,4 +272,52 @@ async fn tags_of_others_stay_on_the_stack() {
     world.fake.stack.borrow_mut().as_mut().unwrap().tags = tags.into();
     assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
     assert_eq!(world.fake.tags.borrow()[1].keys().collect::<Vec<_>>(), ["cost", "ingot:application"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_is_left_once_the_release_is_being_set() {
+    let world = World::created(&[Outcome::Complete, Outcome::Complete]).await;
+    world.fake.stack.borrow_mut().as_mut().unwrap().parameters.insert("Capacity".into(), "7".into());
+    let kept = world.begun().await;
+    let left = world.follow_until(kept.clone(), Until::Begun).await.unwrap();
+    assert_eq!(left, Ended::StillRunning { goes_on: true });
+    assert_eq!((world.operations(), world.state().await), (["create", "policy", "release"].map(str::to_owned).into(), State::UnderWay));
+    assert_eq!(ended(world.follow(kept).await.unwrap()).state, State::Good, "whoever looks writes down how it ended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_has_begun_does_not_go_on() {
+    let world = World::created(&[Outcome::Complete]).await;
+    world.fake.stack.borrow_mut().as_mut().unwrap().parameters.insert("Capacity".into(), "7".into());
+    let soon = Until::At(tokio::time::Instant::now() + std::time::Duration::from_secs(1));
+    let kept = world.begun().await;
+    assert_eq!(world.follow_until(kept, soon).await.unwrap(), Ended::StillRunning { goes_on: false });
+    assert_eq!(world.operations(), ["create", "policy"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_end_that_nobody_has_seen_is_written_down() {
+    for (outcome, expected) in [(Outcome::Complete, State::Good), (Outcome::GoesBack, State::Failed)] {
+        let world = World::created(&[outcome]).await;
+        let kept = world.begun().await;
+        assert_eq!(world.conductor().settle(&kept, "shop-prod").await.unwrap(), None, "nothing was begun");
+        world.follow_until(kept.clone(), Until::Begun).await.unwrap();
+        assert_eq!(world.conductor().settle(&kept, "shop-prod").await.unwrap(), None, "it goes on");
+        while world.fake.going.borrow().is_some() {
+            world.fake.standing("shop-prod").await.unwrap();
+        }
+        let record = world.conductor().settle(&kept, "shop-prod").await.unwrap().unwrap();
+        assert_eq!((record.state, world.state().await), (expected, expected));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_are_over_for_a_moment_are_waited_for() {
+    let world = World::created(&[Outcome::Complete]).await;
+    world.fake.refuses.set(30);
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good, "somebody has logged in again within a minute");
+    world.fake.refuses.set(u32::MAX);
+    let kept = World::begun(&world).await;
+    assert_eq!(world.follow(kept).await.unwrap_err().exit, Exit::Failed, "nobody did");
+    assert_eq!(world.state().await, State::UnderWay);
 }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::record::{Goal, Record};
+use crate::place::Place;
 
 /// Parameters of a stack, by name.
 pub(crate) type Parameters = BTreeMap<String, String>;
@@ -95,6 +96,13 @@ impl Standing {
             || (self.parameter("Application"), self.parameter("Environment")) == (Some(application), Some(environment))
     }
 
+    /// Where the releases and records of its application are, as its parameters say.
+    pub(crate) fn place(&self, application: &str) -> Option<Place> {
+        let bucket = self.parameter("ReleasesBucket")?.to_owned();
+        let prefix = self.parameter("ReleasesPrefix").unwrap_or_default().to_owned();
+        Some(Place { application: application.to_owned(), bucket, prefix })
+    }
+
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.get(name).map(String::as_str)
     }
@@ -121,6 +129,16 @@ impl Operation {
             Self::SetRelease => "release",
         };
         format!("ingot-{}-{word}-{}", record.number, record.attempt)
+    }
+
+    /// Whether a token is that of an operation of this deployment.
+    pub(crate) fn is_of(token: &str, record: &Record) -> bool {
+        [Self::Create, Self::SetRelease].iter().any(|operation| operation.token(record) == token) || Self::is_policy_of(token, record)
+    }
+
+    /// Whether it is that of an update that sets the policy, for however many instances.
+    fn is_policy_of(token: &str, record: &Record) -> bool {
+        token.strip_prefix(&Self::SetPolicy.token(record)).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     }
 }
 
@@ -166,6 +184,18 @@ impl Wanted {
         &self.0
     }
 
+    /// The token of an operation that sets this. Where there are other numbers of instances than when the deployment began, the
+    /// policy is set another time.
+    pub(crate) fn token(&self, operation: Operation, record: &Record) -> String {
+        let token = operation.token(record);
+        match self.0.get("Capacity") {
+            Some(now) if operation == Operation::SetPolicy && *now != record.goal.capacity.desired.max(1).to_string() => {
+                format!("{token}-{now}")
+            }
+            _ => token,
+        }
+    }
+
     /// Those of the first update.
     pub(crate) fn of_policy(&self) -> Parameters {
         self.among(&OF_POLICY)
@@ -184,9 +214,10 @@ impl Wanted {
 /// the deployment began, whoever has begun them.
 pub(crate) fn next(record: &Record, wanted: &Wanted, standing: Option<&Standing>, begun: &Tokens) -> Next {
     let Some(standing) = standing else { return Next::Begin(Operation::Create) };
-    let is_last = |operation: Operation| standing.token.as_deref() == Some(operation.token(record).as_str());
-    let is_ours = is_last(Operation::Create) || is_last(Operation::SetPolicy) || is_last(Operation::SetRelease);
-    let has_begun = |operation: Operation| is_last(operation) || begun.contains(&operation.token(record));
+    let token = |operation: Operation| wanted.token(operation, record);
+    let is_ours = standing.token.as_deref().is_some_and(|token| Operation::is_of(token, record));
+    let has_begun = |operation: Operation| standing.token.as_ref() == Some(&token(operation)) || begun.contains(&token(operation));
+    let has_another = || begun.iter().any(|begun| *begun != token(Operation::SetPolicy) && Operation::is_policy_of(begun, record));
     let is_set = standing.has(&wanted.of_policy());
     match standing.phase() {
         Phase::Busy if is_ours => Next::Wait,
@@ -198,6 +229,8 @@ pub(crate) fn next(record: &Record, wanted: &Wanted, standing: Option<&Standing>
         // Each is begun once. It has gone back, or somebody has changed the stack after it.
         Phase::Ready | Phase::WentBack if has_begun(Operation::SetRelease) => Next::Failed,
         Phase::Ready | Phase::WentBack if is_set => Next::Begin(Operation::SetRelease),
+        // Somebody who follows it as well has counted other instances.
+        Phase::Ready | Phase::WentBack if has_begun(Operation::SetPolicy) && has_another() => Next::Begin(Operation::SetRelease),
         Phase::Ready | Phase::WentBack if has_begun(Operation::SetPolicy) => Next::Failed,
         Phase::Ready | Phase::WentBack => Next::Begin(Operation::SetPolicy),
     }
@@ -239,110 +272,4 @@ impl Stuck {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::deployment::record::tests::{beginner, goal};
-
-    fn record() -> Record {
-        Record::begin("shop", "prod", 7, goal("v2"), beginner("ann"))
-    }
-
-    fn parameters(pairs: &[(&str, &str)]) -> Parameters {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
-    }
-
-    fn wanted() -> Wanted {
-        Wanted::new(parameters(&[("Policy", "rolling"), ("Capacity", "4"), ("Release", "v2"), ("Deployment", "7")]))
-    }
-
-    fn standing(status: &str, given: &[(&str, &str)], last: Option<Operation>) -> Standing {
-        let token = last.map(|operation| operation.token(&record()));
-        Standing { status: status.into(), parameters: parameters(given), token, ..Standing::default() }
-    }
-
-    const BEFORE: &[(&str, &str)] = &[("Policy", "immutable"), ("Capacity", "2"), ("Release", "v1"), ("Deployment", "6")];
-    const SET: &[(&str, &str)] = &[("Policy", "rolling"), ("Capacity", "4"), ("Release", "v1"), ("Deployment", "6")];
-    const DONE: &[(&str, &str)] = &[("Policy", "rolling"), ("Capacity", "4"), ("Release", "v2"), ("Deployment", "7")];
-
-    #[test]
-    fn goes_from_one_update_to_the_next() {
-        use Operation::{Create, SetPolicy, SetRelease};
-        assert_eq!(next(&record(), &wanted(), None, &Tokens::new()), Next::Begin(Create));
-        for (status, given, last, expected) in [
-            ("CREATE_IN_PROGRESS", BEFORE, Some(Create), Next::Wait),
-            ("CREATE_COMPLETE", DONE, Some(Create), Next::Good),
-            ("ROLLBACK_IN_PROGRESS", DONE, Some(Create), Next::Wait),
-            ("ROLLBACK_COMPLETE", DONE, Some(Create), Next::Failed),
-            ("ROLLBACK_COMPLETE", DONE, None, Next::Stuck(Stuck::NeverCreated)),
-            ("CREATE_COMPLETE", BEFORE, None, Next::Begin(SetPolicy)),
-            ("UPDATE_IN_PROGRESS", SET, Some(SetPolicy), Next::Wait),
-            ("UPDATE_COMPLETE", SET, Some(SetPolicy), Next::Begin(SetRelease)),
-            ("UPDATE_COMPLETE", SET, None, Next::Begin(SetRelease)),
-            ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", DONE, Some(SetRelease), Next::Wait),
-            ("UPDATE_COMPLETE", DONE, Some(SetRelease), Next::Good),
-            ("UPDATE_ROLLBACK_IN_PROGRESS", SET, Some(SetRelease), Next::Wait),
-            ("UPDATE_ROLLBACK_COMPLETE", SET, Some(SetRelease), Next::Failed),
-            ("UPDATE_ROLLBACK_COMPLETE", BEFORE, Some(SetPolicy), Next::Failed),
-            // An update of somebody else had failed before.
-            ("UPDATE_ROLLBACK_COMPLETE", BEFORE, None, Next::Begin(SetPolicy)),
-            ("UPDATE_IN_PROGRESS", BEFORE, None, Next::WaitForOthers),
-            ("DELETE_IN_PROGRESS", BEFORE, None, Next::WaitForOthers),
-            ("UPDATE_ROLLBACK_FAILED", SET, Some(SetRelease), Next::Stuck(Stuck::NotBack)),
-            ("UPDATE_FAILED", DONE, Some(SetRelease), Next::Stuck(Stuck::Halfway)),
-            ("DELETE_FAILED", BEFORE, None, Next::Stuck(Stuck::HalfDeleted)),
-            ("REVIEW_IN_PROGRESS", &[], None, Next::Stuck(Stuck::OnlyReviewed)),
-        ] {
-            let found = next(&record(), &wanted(), Some(&standing(status, given, last)), &Tokens::new());
-            assert_eq!(found, expected, "{status} {given:?} after {last:?}");
-        }
-    }
-
-    #[test]
-    fn no_operation_is_begun_twice() {
-        use Operation::{SetPolicy, SetRelease};
-        // The last operation is of somebody else: an update, or the way back with a token of its own.
-        for (status, given, begun, expected) in [
-            ("UPDATE_ROLLBACK_COMPLETE", SET, SetRelease, Next::Failed),
-            ("UPDATE_COMPLETE", SET, SetRelease, Next::Failed),
-            ("UPDATE_COMPLETE", DONE, SetRelease, Next::Good),
-            ("UPDATE_COMPLETE", SET, SetPolicy, Next::Begin(SetRelease)),
-            ("UPDATE_COMPLETE", BEFORE, SetPolicy, Next::Failed),
-        ] {
-            let found = next(&record(), &wanted(), Some(&standing(status, given, None)), &[begun.token(&record())].into());
-            assert_eq!(found, expected, "{status} {given:?} after {begun:?}");
-        }
-    }
-
-    #[test]
-    fn a_number_alone_is_no_deployment() {
-        let given = &[("Policy", "rolling"), ("Capacity", "4"), ("Release", "v1"), ("Deployment", "7")];
-        let found = next(&record(), &wanted(), Some(&standing("CREATE_COMPLETE", given, None)), &Tokens::new());
-        assert_eq!(found, Next::Begin(Operation::SetRelease), "the stack was made by hand, with the same number");
-    }
-
-    #[test]
-    fn a_name_alone_is_no_environment() {
-        let made = |given: &[(&str, &str)], status: &str| standing(status, given, None).is_of("shop", "eu-prod");
-        assert!(made(&[("Application", "shop"), ("Environment", "eu-prod")], "CREATE_COMPLETE"));
-        assert!(!made(&[("Application", "shop-eu"), ("Environment", "prod")], "CREATE_COMPLETE"));
-        assert!(!made(&[], "ROLLBACK_COMPLETE") && made(&[], "REVIEW_IN_PROGRESS"));
-    }
-
-    #[test]
-    fn the_tokens_are_those_of_one_attempt() {
-        let other = Record::begin("shop", "prod", 7, goal("v2"), beginner("bob"));
-        assert_ne!(Operation::SetRelease.token(&record()), Operation::SetRelease.token(&other));
-        assert_ne!(Operation::SetRelease.token(&record()), Operation::SetPolicy.token(&record()));
-        // What CloudFormation takes: 128 characters of a-z, A-Z, 0-9 and -.
-        let token = Operation::SetRelease.token(&record());
-        assert!(token.len() <= 128 && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{token}");
-    }
-
-    #[test]
-    fn every_state_has_a_way_out() {
-        for stuck in [Stuck::NeverCreated, Stuck::OnlyReviewed, Stuck::Halfway, Stuck::NotBack, Stuck::HalfDeleted] {
-            let (what, hint) = stuck.way_out("shop-prod", "prod");
-            assert!(!what.is_empty() && hint.contains("prod"), "{stuck:?}");
-        }
-    }
-}
+mod tests;

@@ -2,6 +2,7 @@
 
 pub(crate) mod change;
 pub(crate) mod course;
+pub(crate) mod freeze;
 pub(crate) mod history;
 pub(crate) mod record;
 pub(crate) mod rollout;

@@ -52,6 +52,20 @@ pub(crate) enum Policy {
     InPlace,
 }
 
+impl Policy {
+    /// As it is written in fleet.yaml.
+    pub(crate) const fn word(self) -> &'static str {
+        match self {
+            Self::AllAtOnce => "all_at_once",
+            Self::Rolling => "rolling",
+            Self::RollingWithBatch => "rolling_with_batch",
+            Self::Immutable => "immutable",
+            Self::TrafficSplitting => "traffic_splitting",
+            Self::InPlace => "in_place",
+        }
+    }
+}
+
 /// How many instances there were to be when it began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

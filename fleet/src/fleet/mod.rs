@@ -12,11 +12,13 @@
 //! Every mistake is found offline and at once, with its place. Documents are read by [`stack`](crate::stack).
 
 mod applies;
+mod edit;
 mod length;
 mod names;
 pub(crate) mod origin;
 mod reading;
 pub(crate) mod schema;
+mod secretive;
 mod settings;
 mod site;
 #[cfg(test)]
@@ -25,9 +27,11 @@ mod words;
 
 use ingot::desk::{Key, Node, Place};
 
+pub(crate) use self::edit::{Changes, edited};
 pub(crate) use self::length::Length;
 pub(crate) use self::names::Releases;
 pub(crate) use self::reading::{Read, read};
+pub(crate) use self::secretive::looks_secret;
 pub(crate) use self::settings::{Policy, Settings};
 pub(crate) use self::site::{Mode, Site, Tier};
 pub(crate) use self::words::has_form;
@@ -65,6 +69,11 @@ impl Environment {
     /// Where a setting is named, or what it would be part of.
     pub(crate) fn place(&self, path: &str) -> &Place {
         site::key_place(&self.node, path).unwrap_or(&self.key.place)
+    }
+
+    /// Where the value of a setting stands, such as `deployment.alarms.0`, or what it would be part of.
+    pub(crate) fn value_place(&self, path: &str) -> &Place {
+        site::place(&self.node, path).unwrap_or(&self.key.place)
     }
 
     pub(crate) fn site(&self) -> Site<'_> {

@@ -127,7 +127,7 @@ pub(crate) fn key_place<'a>(root: &'a Node, path: &str) -> Option<&'a Place> {
 }
 
 /// Where the value of a setting stands, or the name of the innermost map that is there.
-fn place<'a>(root: &'a Node, path: &str) -> Option<&'a Place> {
+pub(crate) fn place<'a>(root: &'a Node, path: &str) -> Option<&'a Place> {
     let Walk { node, key, rest } = walk(root, path);
     if rest.is_empty() { Some(&node.place) } else { key }
 }

@@ -8,6 +8,8 @@ use crate::stack::parameters::{Given, Parameter, word};
 /// Where environments are: the outputs of the stack `ingot-account`, and the account itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
+    /// `aws`, or that of China or of GovCloud.
+    pub(crate) partition: String,
     pub(crate) id: String,
     pub(crate) region: String,
     pub(crate) service_role: String,
@@ -26,16 +28,33 @@ pub(crate) fn filled(parameters: &[Parameter], environment: &Environment, goal: 
             let value = match &parameter.given {
                 Given::Known(value) => value.clone(),
                 // Names that are ARNs once it is known where.
-                Given::Later { what, .. } => {
-                    what.replace(":REGION:", &format!(":{}:", account.region)).replace(":ACCOUNT:", &format!(":{}:", account.id))
-                }
+                Given::Later { what, .. } => what
+                    .replace("arn:aws:", &format!("arn:{}:", account.partition))
+                    .replace(":REGION:", &format!(":{}:", account.region))
+                    .replace(":ACCOUNT:", &format!(":{}:", account.id)),
             };
             (parameter.name.to_owned(), value)
         })
         .collect();
+    let desired = goal.capacity.desired.max(1);
+    let batch = environment.settings.deployment.batch().of(desired).min(desired);
+    set(&mut filled, "EvidenceBucket", account.evidence.clone());
+    set(&mut filled, "PermissionsBoundary", account.boundary.clone());
+    set_goal(&mut filled, goal, number, batch);
+    filled
+}
+
+/// All parameters of a deployment that changes nothing but what its goal says, of those that a stack has.
+pub(crate) fn refilled(has: &Parameters, goal: &Goal, number: u64) -> Parameters {
+    let mut filled = has.clone();
+    let batch = has.get("BatchSize").and_then(|size| size.parse().ok()).unwrap_or(1);
+    set_goal(&mut filled, goal, number, batch.clamp(1, goal.capacity.desired.max(1)));
+    filled
+}
+
+fn set_goal(filled: &mut Parameters, goal: &Goal, number: u64, batch: u32) {
     let Goal { release, image, document, policy, capacity } = goal;
     let desired = capacity.desired.max(1);
-    let batch = environment.settings.deployment.batch().of(desired).min(desired);
     let in_service = match policy {
         // One fewer than MaxSize is the most that CloudFormation keeps.
         Policy::Rolling => (desired - batch).min(capacity.max.saturating_sub(1)),
@@ -51,13 +70,32 @@ pub(crate) fn filled(parameters: &[Parameter], environment: &Environment, goal: 
         ("Capacity", desired.to_string()),
         ("BatchSize", batch.to_string()),
         ("MinInService", in_service.to_string()),
-        ("EvidenceBucket", account.evidence.clone()),
-        ("PermissionsBoundary", account.boundary.clone()),
     ] {
-        // A tier has the parameters of its template.
-        if let Some(parameter) = filled.get_mut(name) {
-            *parameter = value;
-        }
+        set(filled, name, value);
     }
-    filled
+}
+
+/// A tier has the parameters of its template.
+fn set(filled: &mut Parameters, name: &str, value: String) {
+    if let Some(parameter) = filled.get_mut(name) {
+        *parameter = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::record::tests::goal;
+
+    #[test]
+    fn without_fleet_yaml_all_else_stays() {
+        let has =
+            [("Release", "v3"), ("Vpc", "vpc-1"), ("BatchSize", "3"), ("Capacity", "9"), ("MinInService", "6"), ("Policy", "rolling")];
+        let has: Parameters = has.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let filled = refilled(&has, &goal("v1"), 8);
+        let of = |name: &str| filled[name].as_str();
+        assert_eq!((of("Release"), of("Vpc"), of("Policy")), ("v1", "vpc-1", "rolling_with_batch"));
+        assert_eq!((of("Capacity"), of("BatchSize"), of("MinInService")), ("4", "3", "1"), "for what runs now");
+        assert!(!filled.contains_key("Deployment"), "the template has no such parameter");
+    }
 }

@@ -29,7 +29,7 @@ use ingot::desk::{self, Checked, Layer, Mistake, Node, Sources};
 pub(crate) use self::contents::Content;
 pub(crate) use self::differing::{Differing, Kept, differing, kept};
 pub(crate) use self::document::Document;
-pub(crate) use self::filled::{Account, OF_CREATION, filled};
+pub(crate) use self::filled::{Account, OF_CREATION, filled, refilled};
 pub(crate) use self::parameters::{Given, Parameter};
 pub(crate) use self::refusal::refusal;
 pub(crate) use self::template::POLICY;

@@ -12,7 +12,7 @@ SHARED = {
     ("Deployer", "DirectInstances"): ["ssm:${AWS::Region}:${AWS::AccountId}:document/${BootCommand}"],
     ("Deployer", "LookAtCommands"): ["*"],
     ("Reader", "Look"): ["*"],
-    ("Reader", "LookAtTheAccount"): ["cloudformation:${AWS::Region}:${AWS::AccountId}:stack/ingot-account/*"],
+    ("Reader", "LookAtTheAccount"): ["AWS::StackId"],
     ("Reader", "LookAtGoldenImages"): ["ssm:${AWS::Region}:${AWS::AccountId}:parameter/golden/*"],
 }
 

@@ -1,0 +1,154 @@
+//! `ingot-fleet set`: other properties of an environment, in fleet.yaml and in what runs.
+
+use std::path::Path;
+
+use ingot::desk::Objection;
+
+use super::carry::{Asked, carry_out};
+use super::consent::Consent;
+use super::deploy::policy;
+use super::input;
+use super::operator::Operator;
+use super::output::talk;
+use super::patience::Patience;
+use super::source::Kind;
+use crate::deployment::history::Role;
+use crate::deployment::record::{Policy, State};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::files;
+use crate::fleet::{self, Changes};
+
+/// Set or remove properties of an environment: in fleet.yaml, and by a deployment of the release that runs
+///
+/// Changes `properties` of the environment in fleet.yaml, keeping its comments and layout, and deploys the release and the image in force. Whatever else was changed in fleet.yaml since the last deployment is deployed as well; the question names it. If the deployment fails, fleet.yaml becomes as it was before.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Environment
+    #[arg(value_name = "ENV")]
+    environment: String,
+    /// Property and its value. KEY= removes the property; to set it to nothing, write `KEY: ""` in fleet.yaml
+    #[arg(value_name = "KEY=VALUE", required = true, value_parser = pair)]
+    properties: Vec<(String, Option<String>)>,
+    /// Policy of this deployment, in place of that of fleet.yaml
+    #[arg(long, value_name = "POLICY", value_parser = policy)]
+    policy: Option<Policy>,
+    /// Alarm of `deployment.alarms` that does not count. May be given several times
+    #[arg(long, value_name = "ALARM")]
+    despite: Vec<String>,
+    #[command(flatten)]
+    consent: Consent,
+    #[command(flatten)]
+    patience: Patience,
+}
+
+fn pair(text: &str) -> Result<(String, Option<String>), String> {
+    let Some((name, value)) = text.split_once('=') else { return Err("expected KEY=VALUE, or KEY= to remove it".to_owned()) };
+    if !fleet::has_form(name, "[A-Za-z_][A-Za-z0-9_]*") {
+        return Err(format!("`{name}` is not the name of an environment variable: use letters, digits and _ only, and no digit first"));
+    }
+    Ok((name.to_owned(), Some(value.to_owned()).filter(|value| !value.is_empty())))
+}
+
+pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
+    refuse_secrets(&args.properties)?;
+    let operator = Operator::of(file, &args.environment).await?;
+    let former = input::text(file).map_err(Failure::told)?;
+    let changes: Changes = args.properties.iter().cloned().collect();
+    let wrong = |Objection { message, hint }: Objection| Failure::new(Exit::Usage, message).hint(hint);
+    let new = fleet::edited(&former, &args.environment, &changes).map_err(wrong)?;
+    if new == former {
+        return deploy(&operator, args, file, as_json).await;
+    }
+    if let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) {
+        let failure = Failure::new(Exit::Failed, "no property is set while a deployment is under way").why(kept.record.told());
+        return Err(failure.hint(format!("follow it with `ingot-fleet deploy`, or end it with `ingot-fleet abort {}`", args.environment)));
+    }
+    write(file, &new)?;
+    let done = match Operator::of(file, &args.environment).await {
+        Ok(operator) => deploy(&operator, args, file, as_json).await,
+        Err(failure) => Err(failure),
+    };
+    match &done {
+        // It may go on: what is deployed is what the file says.
+        Ok(()) => {}
+        Err(failure) if matches!(failure.exit, Exit::UnderWay | Exit::Unreachable) => {
+            talk(&format!("{} keeps the new properties", file.display()));
+        }
+        Err(_) => give_back(file, &former, &new)?,
+    }
+    done
+}
+
+/// Deploys what runs now, with the properties of fleet.yaml.
+async fn deploy(operator: &Operator, args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
+    let name = operator.name();
+    let counting = operator.records().counting().await?;
+    let Some(record) = counting.get(Role::InForce) else {
+        return Err(Failure::new(Exit::Usage, format!("{name} has had no good deployment yet"))
+            .hint(format!("write the properties into fleet.yaml, and run `ingot-fleet create {name} --release RELEASE`")));
+    };
+    let (release, image) = (record.goal.release.clone(), record.goal.image.clone());
+    let (despite, consent) = (args.despite.clone(), Some(args.consent));
+    let asked = Asked { kind: Kind::Deploy, release, image, document: None, policy: args.policy, consent, despite };
+    carry_out(operator, file, asked, args.patience.until(), as_json).await
+}
+
+/// The former text comes back, unless somebody has changed it meanwhile.
+fn give_back(file: &Path, former: &str, new: &str) -> Result<(), Failure> {
+    let name = file.display();
+    if input::text(file).map_err(Failure::told)? != new {
+        talk(&format!("{name} was changed meanwhile, and keeps the new properties: take them out by hand"));
+        return Ok(());
+    }
+    write(file, former)?;
+    talk(&format!("{name} is as it was before"));
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    files::replace(file, text.as_bytes()).map_err(|why| {
+        Failure::new(Exit::Failed, format!("cannot write {}", file.display())).why(why).hint("make the file and its directory writable")
+    })
+}
+
+fn refuse_secrets(properties: &[(String, Option<String>)]) -> Result<(), Failure> {
+    let looks = |(name, value): &(String, Option<String>)| Some((name.clone(), fleet::looks_secret(name, value.as_deref()?)?));
+    match properties.iter().find_map(looks) {
+        None => Ok(()),
+        Some((name, why)) => {
+            Err(Failure::new(Exit::Usage, format!("`{name}` may be a secret, and properties can be read in fleet.yaml and in S3")).why(why).hint(
+                "put it into Secrets Manager, list it in `secrets:`, and read it in the boot document; if it is no secret, write it into fleet.yaml and deploy",
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pair_is_a_name_and_a_value_or_none() {
+        assert_eq!(pair("A=b=c").unwrap(), ("A".to_owned(), Some("b=c".to_owned())));
+        assert_eq!(pair("A=").unwrap(), ("A".to_owned(), None));
+        assert!(pair("A").unwrap_err().contains("KEY=VALUE"));
+        for wrong in ["=x", "A B=x", "1A=x", "A-B=x", "Ä=x"] {
+            assert!(pair(wrong).unwrap_err().contains("not the name of an environment variable"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_former_text_comes_back_unless_somebody_has_changed_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("fleet.yaml");
+        let text = || std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, "").unwrap();
+        write(&file, "new").unwrap();
+        give_back(&file, "former", "new").unwrap();
+        assert_eq!(text(), "former");
+        write(&file, "of somebody else").unwrap();
+        give_back(&file, "former", "new").unwrap();
+        assert_eq!(text(), "of somebody else");
+    }
+}

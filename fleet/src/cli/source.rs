@@ -1,0 +1,178 @@
+//! What a deployment sets on a stack: what fleet.yaml comes to, or, without fleet.yaml, what the stack has already.
+
+use super::operator::Operator;
+use crate::aws::stacks::{Guard, Watch};
+use crate::conduct::Plan;
+use crate::deployment::course::{OF_POLICY, Parameters, Standing, Wanted};
+use crate::deployment::record::{Capacity, Goal, Policy, Record};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::fleet;
+use crate::stack::{self, Account, OF_CREATION, POLICY, Stack};
+
+/// Which verb asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Create,
+    Deploy,
+    /// Takes no alarms and no bake.
+    Rollback,
+}
+
+/// Where the parameters come from.
+#[derive(Debug)]
+pub(super) enum Source {
+    /// fleet.yaml, with its template and its document.
+    File(Box<Stack>),
+    /// The stack: all stays as it is, but for what a rollback changes.
+    Stack(Parameters),
+}
+
+impl Source {
+    /// The boot document that the environment is to have, where that is known.
+    pub(super) fn document(&self) -> Option<&str> {
+        match self {
+            Self::File(stack) => Some(&stack.document.sha256),
+            Self::Stack(_) => None,
+        }
+    }
+
+    /// By which policy what runs is replaced.
+    pub(super) fn policy(&self, operator: &Operator, asked: Option<Policy>, kind: Kind) -> Result<Policy, Failure> {
+        let policy = match (asked, self) {
+            (Some(policy), _) => return Ok(policy),
+            (None, Self::File(_)) => of_file(operator.environment().settings.deployment.policy()),
+            (None, Self::Stack(has)) => of_stack(has),
+        };
+        match policy {
+            // Nothing is replaced.
+            Policy::TrafficSplitting | Policy::InPlace if kind == Kind::Create => Ok(Policy::RollingWithBatch),
+            Policy::TrafficSplitting | Policy::InPlace => {
+                Err(Failure::new(Exit::Usage, format!("ingot-fleet does not deploy by the policy {} yet", policy.word()))
+                    .hint("take another one for this deployment: `--policy rolling_with_batch`"))
+            }
+            policy => Ok(policy),
+        }
+    }
+
+    /// What runs now, or is to run in an environment that is new.
+    pub(super) async fn capacity(&self, operator: &Operator) -> Result<Capacity, Failure> {
+        let name = operator.name();
+        let groups = operator.groups.of(&operator.place.application, name).await?;
+        let runs = groups.iter().map(|group| group.capacity.desired).max();
+        let (min, max) = match self {
+            Self::File(_) => {
+                let environment = operator.environment();
+                let instances = &environment.settings.instances;
+                (instances.min(environment.tier, environment.mode), instances.max(environment.mode))
+            }
+            Self::Stack(_) => groups.first().map_or((1, 1), |group| (group.capacity.min, group.capacity.max)),
+        };
+        let runs = runs.unwrap_or(min);
+        if runs > max {
+            let message = format!("{name} has {runs} instances, more than `max`, which is {max}");
+            return Err(Failure::new(Exit::Document, message).hint(format!(
+                "raise `instances.max` of {name} in fleet.yaml to {runs}, or end some first: `ingot-fleet scale {name} {max}`"
+            )));
+        }
+        Ok(Capacity { min, desired: runs.max(min), max })
+    }
+
+    /// All parameters of the stack.
+    pub(super) fn wanted(&self, operator: &Operator, goal: &Goal, number: u64, account: &Account) -> Parameters {
+        match self {
+            Self::File(stack) => stack::filled(&stack.parameters, operator.environment(), goal, number, account),
+            Self::Stack(has) => stack::refilled(has, goal, number),
+        }
+    }
+
+    /// What a stack has otherwise than it is wanted, but for how it would be deployed.
+    pub(super) fn changed(&self, standing: &Standing, wanted: &Parameters) -> Vec<String> {
+        match self {
+            Self::File(stack) => changed(standing, wanted, &stack.defaults),
+            Self::Stack(_) => changed(standing, wanted, &Parameters::new()),
+        }
+    }
+
+    /// What a deployment orders. `alarms` are the names of those that CloudFormation watches.
+    pub(super) fn plan<'a>(&'a self, operator: &Operator, account: &'a Account, kind: Kind, alarms: &[&str], record: &Record) -> Plan<'a> {
+        let Account { partition, region, id, service_role, .. } = account;
+        let alarm = |name: &&str| format!("arn:{partition}:cloudwatch:{region}:{id}:alarm:{name}");
+        let (template, bake, is_protected) = match self {
+            Self::File(stack) => {
+                let settings = &operator.environment().settings;
+                (Some(stack.body), settings.deployment.bake, settings.protect)
+            }
+            Self::Stack(_) => (None, None, false),
+        };
+        let watch = match kind {
+            Kind::Rollback => Watch::default(),
+            Kind::Create | Kind::Deploy => Watch {
+                alarms: alarms.iter().map(alarm).collect(),
+                minutes: bake.map_or(0, |bake| i32::try_from(bake.0 / 60).unwrap_or(i32::MAX)),
+            },
+        };
+        let tag = |key: &str, value: &str| (format!("ingot:{key}"), value.to_owned());
+        Plan {
+            stack: operator.stack(),
+            template,
+            wanted: Wanted::new(self.wanted(operator, &record.goal, record.number, account)),
+            tags: [tag("application", &operator.place.application), tag("environment", operator.name())].into(),
+            role: service_role,
+            watch,
+            guard: Guard { policy: POLICY, is_protected },
+        }
+    }
+}
+
+fn of_file(policy: fleet::Policy) -> Policy {
+    match policy {
+        fleet::Policy::AllAtOnce => Policy::AllAtOnce,
+        fleet::Policy::Rolling => Policy::Rolling,
+        fleet::Policy::RollingWithBatch => Policy::RollingWithBatch,
+        fleet::Policy::Immutable => Policy::Immutable,
+        fleet::Policy::TrafficSplitting => Policy::TrafficSplitting,
+        fleet::Policy::InPlace => Policy::InPlace,
+    }
+}
+
+/// That of the last deployment.
+fn of_stack(has: &Parameters) -> Policy {
+    let word = has.get("Policy").map_or("", String::as_str);
+    serde_json::from_value(word.into()).unwrap_or(Policy::RollingWithBatch)
+}
+
+/// What the environment says nothing about has the default of the template.
+fn changed(standing: &Standing, wanted: &Parameters, defaults: &Parameters) -> Vec<String> {
+    let counts = |name: &str| name != "Deployment" && !OF_POLICY.contains(&name) && !OF_CREATION.contains(&name);
+    let all = defaults.iter().filter(|(name, _)| !wanted.contains_key(*name)).chain(wanted);
+    let differs = |(name, value): &(&String, &String)| counts(name) && standing.parameter(name) != Some(value);
+    all.filter(differs).map(|(name, _)| name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(pairs: &[(&str, &str)]) -> Parameters {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn what_goes_back_to_its_default_is_a_change() {
+        let wanted: Parameters = pairs(&[("Release", "v1"), ("Deployment", "0"), ("Policy", "rolling")]);
+        let defaults: Parameters = pairs(&[("CpuPercent", "60"), ("Release", "x"), ("Fifo", "false")]);
+        let of = |given: &[(&str, &str)]| changed(&Standing { parameters: pairs(given), ..Standing::default() }, &wanted, &defaults);
+        let none: [&str; 0] = [];
+        assert_eq!(of(&[("Release", "v1"), ("Deployment", "7"), ("Policy", "immutable"), ("CpuPercent", "60"), ("Fifo", "true")]), none);
+        assert_eq!(of(&[("Release", "v1"), ("CpuPercent", "80")]), ["CpuPercent"], "the setting is gone from fleet.yaml");
+        assert_eq!(of(&[("Release", "v2"), ("CpuPercent", "60")]), ["Release"]);
+        assert_eq!(of(&[("Release", "v1")]), ["CpuPercent"], "the template has a parameter more");
+    }
+
+    #[test]
+    fn without_fleet_yaml_the_policy_is_that_of_the_stack() {
+        assert_eq!(of_stack(&pairs(&[("Policy", "immutable")])), Policy::Immutable);
+        assert_eq!(of_stack(&pairs(&[("Policy", "one of later")])), Policy::RollingWithBatch);
+    }
+}
