@@ -8,6 +8,7 @@ use super::Aws;
 use super::trouble::{self, Call};
 use crate::deployment::record::Capacity;
 use crate::failure::Failure;
+use crate::story::Target;
 
 /// A group.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,14 +37,6 @@ pub(crate) struct Member {
     pub(crate) is_healthy: bool,
     /// Version of the launch template that it was launched with.
     pub(crate) version: Option<String>,
-}
-
-/// What a target group says of a target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Target {
-    /// Such as `healthy`, `initial`, `draining`.
-    pub(crate) state: String,
-    pub(crate) why: Option<String>,
 }
 
 /// Auto Scaling and Elastic Load Balancing in one region.
@@ -88,7 +81,12 @@ impl Groups {
         let one = found.target_health_descriptions().iter().filter_map(|one| {
             let health = one.target_health()?;
             let state = health.state().map_or_else(|| "unknown".to_owned(), |state| state.as_str().to_owned());
-            Some((one.target()?.id()?.to_owned(), Target { state, why: health.description().map(str::to_owned) }))
+            // In words, with the code that the runbook has.
+            let why = match (health.description(), health.reason().map(|reason| reason.as_str())) {
+                (Some(words), Some(code)) => Some(format!("{words} ({code})")),
+                (words, code) => words.or(code).map(str::to_owned),
+            };
+            Some((one.target()?.id()?.to_owned(), Target { state, why }))
         });
         Ok(one.collect())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ingot::desk::Element;
+use jiff::Timestamp;
 
 use super::Aws;
 use super::ec2::EC2;
@@ -12,26 +13,36 @@ use super::signed;
 use super::trouble::Call;
 use crate::failure::Failure;
 
+/// So many values a filter takes.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Query-Requests.html>
+const MOST_VALUES: usize = 200;
+
 /// An instance as EC2 knows it. It knows one for about an hour after its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Known {
     pub(crate) id: String,
     /// Such as `running` or `terminated`.
     pub(crate) state: String,
+    pub(crate) image: String,
+    pub(crate) launched: Option<Timestamp>,
     pub(crate) tags: BTreeMap<String, String>,
 }
 
 /// Looks instances up. Those that EC2 does not know are left out.
 pub(crate) async fn instances(aws: &Aws, ids: &[&str]) -> Result<Vec<Known>, Failure> {
-    let call =
-        Call { action: "ec2:DescribeInstances", doing: "look up", on: format!("the instances {}", ids.join(", ")), region: &aws.region };
-    // By a filter: one that is not known is no mistake then.
-    let names: Vec<String> = (1..=ids.len()).map(|number| format!("Filter.1.Value.{number}")).collect();
-    let mut parameters = vec![("Filter.1.Name", "instance-id")];
-    parameters.extend(names.iter().map(String::as_str).zip(ids.iter().copied()));
-    let answer = signed::query(aws, &EC2, "DescribeInstances", &parameters).await.map_err(|trouble| trouble.failure(&call))?;
-    let found = answer.items("reservationSet").flat_map(|reservation| reservation.items("instancesSet"));
-    Ok(found.filter_map(known).collect())
+    let mut all = Vec::new();
+    for ids in ids.chunks(MOST_VALUES) {
+        let on = format!("the instances {}", ids.join(", "));
+        let call = Call { action: "ec2:DescribeInstances", doing: "look up", on, region: &aws.region };
+        // By a filter: one that is not known is no mistake then.
+        let names: Vec<String> = (1..=ids.len()).map(|number| format!("Filter.1.Value.{number}")).collect();
+        let mut parameters = vec![("Filter.1.Name", "instance-id")];
+        parameters.extend(names.iter().map(String::as_str).zip(ids.iter().copied()));
+        let answer = signed::query(aws, &EC2, "DescribeInstances", &parameters).await.map_err(|trouble| trouble.failure(&call))?;
+        all.extend(answer.items("reservationSet").flat_map(|reservation| reservation.items("instancesSet")).filter_map(known));
+    }
+    Ok(all)
 }
 
 fn known(instance: &Element) -> Option<Known> {
@@ -39,6 +50,8 @@ fn known(instance: &Element) -> Option<Known> {
     Some(Known {
         id: instance.text("instanceId")?.to_owned(),
         state: instance.child("instanceState").map(|state| text(state, "name")).unwrap_or_default(),
+        image: text(instance, "imageId"),
+        launched: instance.parsed("launchTime"),
         tags: instance.items("tagSet").map(|tag| (text(tag, "key"), text(tag, "value"))).collect(),
     })
 }
@@ -57,14 +70,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_and_state_are_read() {
+    fn what_an_instance_is_and_was_launched_with_is_read() {
         let answer = Element::parse(
-            b"<r><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><instanceState><code>48</code>\
-              <name>terminated</name></instanceState><tagSet><item><key>ingot:deployment</key><value>7</value></item></tagSet></item>\
-              </instancesSet></item></reservationSet></r>",
+            b"<r><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><imageId>ami-1</imageId><instanceState>\
+              <code>48</code><name>terminated</name></instanceState><launchTime>2026-12-01T09:00:00.000Z</launchTime><tagSet><item>\
+              <key>ingot:deployment</key><value>7</value></item></tagSet></item><item><imageId>ami-2</imageId></item></instancesSet>\
+              </item></reservationSet></r>",
         );
         let answer = answer.unwrap();
-        let found = answer.items("reservationSet").flat_map(|one| one.items("instancesSet")).find_map(known).unwrap();
-        assert_eq!((found.id.as_str(), found.state.as_str(), found.tags["ingot:deployment"].as_str()), ("i-1", "terminated", "7"));
+        let found: Vec<Known> = answer.items("reservationSet").flat_map(|one| one.items("instancesSet")).filter_map(known).collect();
+        let [found] = found.as_slice() else { panic!("{found:?}") };
+        let launched = found.launched.unwrap().to_string();
+        assert_eq!((found.id.as_str(), found.image.as_str(), launched.as_str()), ("i-1", "ami-1", "2026-12-01T09:00:00Z"));
+        assert_eq!((found.state.as_str(), found.tags["ingot:deployment"].as_str()), ("terminated", "7"));
     }
 }

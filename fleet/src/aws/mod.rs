@@ -47,7 +47,7 @@ const ANSWER: Duration = Duration::from_secs(20);
 const ATTEMPTS: u32 = 4;
 
 /// AWS with credentials that were there a moment ago.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Aws {
     pub(crate) sdk: SdkConfig,
     pub(crate) region: String,

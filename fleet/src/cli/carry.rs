@@ -101,7 +101,7 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: Asked, un
 
 /// Writes down how a deployment has ended whose end nobody has seen. Returns whether it has.
 pub(super) async fn settled(operator: &Operator, account: &Account, kept: &Kept) -> Result<bool, Failure> {
-    let (witness, watcher) = (Reader::new(operator, &account.evidence), watcher(operator));
+    let (witness, watcher) = (Reader::new(operator, &account.evidence), Watcher::back(operator));
     let ended = conductor(operator, &witness, &watcher).settle(kept, &operator.stack()).await?;
     ended.iter().for_each(|record| talk(&record.told()));
     Ok(ended.is_some())
@@ -110,7 +110,7 @@ pub(super) async fn settled(operator: &Operator, account: &Account, kept: &Kept)
 /// Follows a deployment that somebody ended, until everything is as before.
 pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -> Result<(), Failure> {
     let account = operator.account(&operator.aws.caller().await?).await?;
-    let (witness, watcher) = (Reader::new(operator, &account.evidence), watcher(operator));
+    let (witness, watcher) = (Reader::new(operator, &account.evidence), Watcher::back(operator));
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
     let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
     freeze::keep(operator).await?;
@@ -257,7 +257,7 @@ impl<'a> Errand<'a> {
             record.goal.capacity = source.capacity(operator).await?;
         }
         let plan = source.plan(operator, account, asked.kind, alarms, &record);
-        let (witness, watcher) = (Reader::new(operator, &account.evidence), watcher(operator));
+        let (witness, watcher) = (Reader::new(operator, &account.evidence), Watcher::of(operator, &record, &plan.wanted));
         conductor(operator, &witness, &watcher).follow(kept, &plan, until).await
     }
 }
@@ -277,10 +277,6 @@ fn question(name: &str, kind: Kind, goal: &Goal, runs: Option<&str>, changed: &[
     let (count, policy) = (goal.capacity.desired, goal.policy.word());
     let instances = if count == 1 { "instance" } else { "instances" };
     format!("{what}: {count} {instances}, by the policy {policy}")
-}
-
-fn watcher(operator: &Operator) -> Watcher<'_> {
-    Watcher::new(&operator.groups, &operator.place.application, operator.name())
 }
 
 fn conductor<'a>(

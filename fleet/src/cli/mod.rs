@@ -4,6 +4,7 @@ mod abort;
 mod ahead;
 mod alarms;
 mod carry;
+mod changes;
 mod check;
 mod config;
 mod consent;
@@ -16,10 +17,15 @@ mod generate;
 mod ground;
 mod guards;
 mod input;
+mod layout;
 mod list;
 mod logs;
+mod look;
+mod members;
 mod operator;
 mod output;
+mod overview;
+mod paint;
 mod patience;
 mod plan;
 mod progress;
@@ -32,6 +38,7 @@ mod scale;
 mod set;
 mod source;
 mod status;
+mod subject;
 mod terminate;
 mod uses;
 mod watch;
@@ -76,7 +83,9 @@ enum Command {
     Status(status::Args),
     Events(events::Args),
     Logs(logs::Args),
-    /// List the environments of the application, and what runs in each
+    /// List the environments of the application, and what the stack of each is set to
+    ///
+    /// Also those that are not in fleet.yaml. `status` says how they are. Asks AWS for cloudformation:DescribeStacks.
     List,
     Terminate(terminate::Args),
     /// Print the JSON Schema of fleet.yaml, for editors

@@ -1,6 +1,7 @@
 //! What the verbs of an environment begin with: fleet.yaml, AWS, and where everything is.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use ingot::desk::{DocumentError, Sources};
 
@@ -19,6 +20,7 @@ use crate::failure::Failure;
 use crate::fleet::{Environment, Read};
 use crate::place::Place;
 use crate::stack::{self, Account, Stack};
+use crate::story::Limits;
 
 /// The stack with what all environments share.
 const ACCOUNT: &str = "ingot-account";
@@ -28,17 +30,17 @@ const ACCOUNT: &str = "ingot-account";
 pub(super) struct Whose {
     /// Environment
     #[arg(value_name = "ENV")]
-    environment: String,
+    pub(super) environment: String,
     /// Application of the environment, where its fleet.yaml is not at hand
     #[arg(long, value_name = "APP", conflicts_with = "file")]
-    application: Option<String>,
+    pub(super) application: Option<String>,
 }
 
 /// An environment and AWS.
 #[derive(Debug)]
 pub(super) struct Operator {
     /// fleet.yaml, where it is at hand.
-    read: Option<Read>,
+    read: Option<Rc<Read>>,
     name: String,
     pub(super) aws: Aws,
     pub(super) place: Place,
@@ -53,7 +55,15 @@ impl Operator {
         let read = input::sound(file).map_err(Failure::told)?;
         input::environment(&read.fleet, environment).map_err(Failure::told)?;
         let place = read.fleet.releases.place(&read.fleet.application);
-        Ok(Self::with(Aws::connect().await?, place, environment, Some(read)))
+        Ok(Self::with(Aws::connect().await?, place, environment, Some(Rc::new(read))))
+    }
+
+    /// One for each environment that is in fleet.yaml.
+    pub(super) async fn all(file: &Path) -> Result<Vec<Self>, Failure> {
+        let read = Rc::new(input::sound(file).map_err(Failure::told)?);
+        let (aws, place) = (Aws::connect().await?, read.fleet.releases.place(&read.fleet.application));
+        let of = |name: &str| Self::with(aws.clone(), place.clone(), name, Some(Rc::clone(&read)));
+        Ok(read.fleet.environments.iter().map(|environment| of(&environment.key.name)).collect())
     }
 
     /// For an environment that is in fleet.yaml, or in AWS alone.
@@ -74,7 +84,7 @@ impl Operator {
         Ok(Self::with(aws, place, environment, None))
     }
 
-    fn with(aws: Aws, place: Place, environment: &str, read: Option<Read>) -> Self {
+    fn with(aws: Aws, place: Place, environment: &str, read: Option<Rc<Read>>) -> Self {
         let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
         Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups }
     }
@@ -90,6 +100,20 @@ impl Operator {
 
     pub(super) fn environment(&self) -> &Environment {
         input::environment(&self.read().fleet, &self.name).expect("it was found when fleet.yaml was read")
+    }
+
+    /// From where on it is not well. Without fleet.yaml, that is known by the defaults alone.
+    pub(super) fn limits(&self) -> Limits {
+        let own = if self.has_file() { self.environment().settings.health.clone() } else { Default::default() };
+        own.limits()
+    }
+
+    /// The names of the alarms that fleet.yaml has besides those of the stack.
+    pub(super) fn alarms(&self) -> Vec<String> {
+        match self.has_file() {
+            true => self.environment().settings.deployment.alarms.iter().map(|name| name.as_str().to_owned()).collect(),
+            false => Vec::new(),
+        }
     }
 
     /// fleet.yaml, for mistakes that show a line of it.

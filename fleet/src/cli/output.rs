@@ -1,15 +1,22 @@
 //! What commands print: results on stdout, messages on stderr. Nothing that is printed acts on a terminal.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use dialoguer::console::Term;
 use ingot::desk::{shown, shown_in_json};
 use serde::Serialize;
 
+use super::paint::{Line, is_colored};
+use super::progress;
 use crate::exit::Exit;
 
 /// Why a result was lost. Of the process, as stdout is.
 static LOST: OnceLock<String> = OnceLock::new();
+
+/// Whether nobody reads results any more.
+static LEFT: AtomicBool = AtomicBool::new(false);
 
 /// Prints text on stdout.
 pub(super) fn data(text: &str) {
@@ -21,10 +28,49 @@ pub(super) fn json(value: &impl Serialize) {
     print(&shown_in_json(&serde_json::to_string(value).expect("it is plain data")));
 }
 
+/// Prints lines on stdout, on a terminal with their colors.
+pub(super) fn lines(lines: &[Line]) {
+    let is_colored = is_colored(io::stdout().is_terminal());
+    print(&lines.iter().map(|line| line.written(is_colored)).collect::<Vec<_>>().join("\n"));
+}
+
+/// Puts lines in the place of what is on the terminal that stdout is; of so many as it shows. `is_first`: whatever is there
+/// goes.
+pub(super) fn redraw(lines: &[Line], is_first: bool) {
+    let most = Term::stdout().size_checked().map_or(usize::MAX, |(rows, _)| usize::from(rows).saturating_sub(1).max(1));
+    let is_colored = is_colored(true);
+    let shown: String = lines.iter().take(most).map(|line| format!("{}\x1b[K\n", line.written(is_colored))).collect();
+    // From the upper left corner on, each line to its end: nothing flickers.
+    let clear = if is_first { "\x1b[2J" } else { "" };
+    let mut out = io::stdout().lock();
+    note(write!(out, "{clear}\x1b[H{shown}\x1b[J").and_then(|()| out.flush()));
+}
+
+/// Whether results go to a terminal.
+pub(super) fn is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// How wide it is.
+pub(super) fn width() -> Option<usize> {
+    is_terminal().then(|| Term::stdout().size_checked()).flatten().map(|(_, columns)| usize::from(columns))
+}
+
+/// Whether somebody reads results.
+pub(super) fn is_read() -> bool {
+    !LEFT.load(Ordering::Relaxed)
+}
+
 /// Prints a line for people on stderr.
 pub(super) fn talk(text: &str) {
+    tell(&Line::plain(text));
+}
+
+/// The same, on a terminal with its color.
+pub(super) fn tell(line: &Line) {
+    let text = line.written(is_colored(io::stderr().is_terminal()));
     // Nobody is left to tell if this fails.
-    let _ = writeln!(io::stderr(), "{}", shown(text));
+    progress::above(|| drop(writeln!(io::stderr(), "{text}")));
 }
 
 /// Prints what clap has to say: help and version are answers, mistakes go to stderr.
@@ -45,10 +91,10 @@ fn print(text: &str) {
 
 /// Remembers a result that could not be written. A reader that went away, such as `head`, has read enough.
 fn note(printed: io::Result<()>) {
-    if let Err(error) = printed
-        && error.kind() != io::ErrorKind::BrokenPipe
-    {
-        LOST.get_or_init(|| error.to_string());
+    match printed {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => LEFT.store(true, Ordering::Relaxed),
+        Err(error) => drop(LOST.get_or_init(|| error.to_string())),
     }
 }
 

@@ -69,14 +69,11 @@ impl<'a> Reader<'a> {
         let mut new: Vec<&str> = ids.iter().copied().filter(|id| !self.deployments.borrow().contains_key(*id)).collect();
         new.sort_unstable();
         new.dedup();
-        // As many as one filter takes.
-        for some in new.chunks(200) {
-            let found = instances::instances(&self.operator.aws, some).await?;
-            let mut deployments = self.deployments.borrow_mut();
-            deployments.extend(some.iter().map(|id| ((*id).to_owned(), None)));
-            let of = |tags: &BTreeMap<String, String>| tags.get(DEPLOYMENT).and_then(|number| number.parse().ok());
-            deployments.extend(found.into_iter().map(|one| (one.id, of(&one.tags))));
-        }
+        let found = if new.is_empty() { Vec::new() } else { instances::instances(&self.operator.aws, &new).await? };
+        let mut deployments = self.deployments.borrow_mut();
+        deployments.extend(new.iter().map(|id| ((*id).to_owned(), None)));
+        let of = |tags: &BTreeMap<String, String>| tags.get(DEPLOYMENT).and_then(|number| number.parse().ok());
+        deployments.extend(found.into_iter().map(|one| (one.id, of(&one.tags))));
         Ok(())
     }
 

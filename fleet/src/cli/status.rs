@@ -1,149 +1,223 @@
-//! `ingot-fleet status` and `list`: what runs where, and what is going on.
+//! `ingot-fleet status`: how an environment is and why, what runs where, and what is going on.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
-use comfy_table::{ContentArrangement, Table};
-use serde_json::{Value as Json, json};
+use jiff::Timestamp;
+use serde_json::Value as Json;
 
+use super::changes;
 use super::freeze;
+use super::layout::{Row, table, wrapped};
+use super::look::{Look, Looker};
 use super::operator::{Operator, Whose};
-use super::output::{self, data};
-use crate::aws::groups::{Member, Target};
-use crate::deployment::course::{Phase, Standing};
-use crate::deployment::freeze::Freeze;
-use crate::deployment::history::Role;
-use crate::deployment::record::{Record, State};
+use super::overview::Overview;
+use super::paint::Line;
+use super::subject::{self, Subject, of_health};
+use crate::deployment::course::Phase;
+use crate::deployment::record::State;
 use crate::failure::Failure;
+use crate::story::{Health, Part, Seen, age};
 
-/// Show what an environment runs: its release, its instances, the deployment under way
+/// How often an environment is looked at.
+const PAUSE: Duration = Duration::from_secs(5);
+
+const HEADER: [&str; 6] = ["INSTANCE", "ZONE", "RELEASE", "IMAGE", "STATE", "SINCE"];
+
+/// Show how an environment is and why, what its instances run, and the deployment under way
 ///
-/// Asks AWS for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups,
-/// elasticloadbalancing:DescribeTargetHealth, s3:ListBucket and s3:GetObject.
+/// Without ENV, all environments of fleet.yaml, a line for each. Asks AWS for cloudformation:DescribeStacks and
+/// DescribeStackEvents, autoscaling:DescribeAutoScalingGroups and DescribeScalingActivities, ec2:DescribeInstances,
+/// elasticloadbalancing:DescribeTargetHealth, cloudwatch:DescribeAlarms, s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    #[command(flatten)]
-    whose: Whose,
-}
-
-/// What there is to see.
-struct Seen {
-    standing: Option<Standing>,
-    newest: Option<Record>,
-    in_force: Option<Record>,
-    members: Vec<(Member, Option<Target>)>,
-    freeze: Option<Freeze>,
-    /// Processes that are suspended in the group.
-    suspended: Vec<String>,
+    /// Environment [default: all of fleet.yaml]
+    #[arg(value_name = "ENV")]
+    environment: Option<String>,
+    /// Application of the environment, where its fleet.yaml is not at hand
+    #[arg(long, value_name = "APP", conflicts_with = "file", requires = "environment")]
+    application: Option<String>,
+    /// Show it until Ctrl-C: redrawn on a terminal, elsewhere line by line what changes, with --json an object a line
+    #[arg(long)]
+    watch: bool,
 }
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
-    let operator = Operator::at(file, &args.whose).await?;
-    let seen = see(&operator).await?;
-    match as_json {
-        true => output::json(&seen.json(&operator)),
-        false => data(&seen.text(&operator)),
-    }
-    Ok(())
-}
-
-async fn see(operator: &Operator) -> Result<Seen, Failure> {
-    let records = operator.records();
-    let freezes = operator.freezes();
-    let (standing, newest, counting, freeze) =
-        tokio::try_join!(operator.standing(), operator.newest(), records.counting(), freezes.in_force())?;
-    let (mut members, mut suspended) = (Vec::new(), Vec::new());
-    for group in operator.groups.of(&operator.place.application, operator.name()).await? {
-        let mut health = match &group.targets {
-            Some(targets) => operator.groups.health(targets).await?,
-            None => BTreeMap::new(),
-        };
-        suspended.extend(group.suspended);
-        members.extend(group.members.into_iter().map(|member| {
-            let target = health.remove(&member.id);
-            (member, target)
-        }));
-    }
-    members.sort_by(|(a, _), (b, _)| a.cmp(b));
-    Ok(Seen {
-        standing,
-        newest: newest.map(|kept| kept.record),
-        in_force: counting.get(Role::InForce).cloned(),
-        members,
-        freeze,
-        suspended,
-    })
-}
-
-impl Seen {
-    /// The sentences that come first: what runs, and what is going on.
-    fn head(&self, operator: &Operator) -> Vec<String> {
-        let name = operator.name();
-        let Some(standing) = &self.standing else {
-            return vec![format!("{name} was not created yet")];
-        };
-        let mut lines = vec![match &self.in_force {
-            Some(record) => {
-                let since = record.ended.map(|at| format!(" since {at}")).unwrap_or_default();
-                format!("{name} runs {}{since} (deployment {}, by {})", record.goal.release.name, record.number, record.by)
-            }
-            None => format!("{name} has had no good deployment yet"),
-        }];
-        lines.extend(self.freeze.iter().map(|freeze| freeze::line(freeze, name, &self.suspended)));
-        match &self.newest {
-            Some(record) if record.state == State::UnderWay => lines.push(record.told()),
-            Some(record) if record.state != State::Good => {
-                lines.push(record.told());
-                lines.extend(record.cause.clone().map(|cause| format!("  {cause}")));
-            }
-            _ => {}
+    match &args.environment {
+        Some(environment) => {
+            let whose = Whose { environment: environment.clone(), application: args.application.clone() };
+            let operator = Operator::at(file, &whose).await?;
+            shown(&One(Looker::new(&operator)), args.watch, as_json).await
         }
-        if let Phase::Stuck(stuck) = standing.phase() {
-            let (what, hint) = stuck.way_out(&operator.stack(), name);
-            lines.push(format!("the stack {} is in {}: {what}\n  hint: {hint}", operator.stack(), standing.status));
-        } else if standing.phase() == Phase::Busy {
-            lines.push(format!("the stack {} is in {}", operator.stack(), standing.status));
+        None => {
+            let operators = Operator::all(file).await?;
+            shown(&Overview::new(&operators), args.watch, as_json).await
+        }
+    }
+}
+
+async fn shown(subject: &impl Subject, watches: bool, as_json: bool) -> Result<(), Failure> {
+    match watches {
+        true => subject::watch(subject, as_json).await,
+        false => subject::show(subject, as_json).await,
+    }
+}
+
+/// One environment.
+struct One<'a>(Looker<'a>);
+
+impl Subject for One<'_> {
+    type Sight = Look;
+
+    fn pause(&self) -> Duration {
+        PAUSE
+    }
+
+    async fn look(&self) -> Result<Look, Failure> {
+        self.0.look().await
+    }
+
+    fn lines(&self, look: &Look, width: Option<usize>) -> Vec<Line> {
+        let head = head(look, self.0.operator);
+        let mut lines: Vec<Line> =
+            head.iter().flat_map(|line| line.split('\n')).flat_map(|line| wrapped(line, width)).map(Line::plain).collect();
+        if look.standing.is_some() {
+            lines.extend(of_health(&look.health, width));
+        }
+        if !look.seen.is_empty() {
+            lines.extend(instances(&look.seen, look.at, width));
         }
         lines
     }
 
-    fn text(&self, operator: &Operator) -> String {
-        let mut lines = self.head(operator);
-        if !self.members.is_empty() {
-            let mut table = Table::new();
-            table.load_preset(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-            table.set_header(["INSTANCE", "ZONE", "STATE", "HEALTH", "TARGET"]);
-            for (member, target) in &self.members {
-                let health = if member.is_healthy { "healthy" } else { "unhealthy" };
-                let target = target.as_ref().map_or_else(
-                    || "-".to_owned(),
-                    |target| match &target.why {
-                        Some(why) => format!("{}: {why}", target.state),
-                        None => target.state.clone(),
-                    },
-                );
-                table.add_row([member.id.as_str(), &member.zone, &member.state, health, &target]);
-            }
-            lines.extend(table.lines().map(|line| line.trim().to_owned()));
-        }
-        lines.join("\n")
+    fn json(&self, look: &Look) -> Json {
+        look.json(self.0.operator.name(), &self.0.operator.stack())
     }
 
-    fn json(&self, operator: &Operator) -> Json {
-        let one = |(member, target): &(Member, Option<Target>)| {
-            json!({
-                "id": member.id, "zone": member.zone, "state": member.state, "healthy": member.is_healthy,
-                "target": target.as_ref().map(|target| json!({ "state": target.state, "why": target.why })),
-            })
+    fn gist(&self, look: &Look) -> Json {
+        look.gist()
+    }
+
+    fn changes(&self, before: &Look, now: &Look) -> Vec<Line> {
+        let mut lines = of_record_and_stack(before, now, &self.0.operator.stack());
+        if before.freeze != now.freeze {
+            let name = self.0.operator.name();
+            let told = now.freeze.as_ref().map_or_else(|| format!("{name} is not frozen any more"), |freeze| freeze.told(name));
+            lines.push(Line::plain(told));
+        }
+        lines.extend(changes::of_instances(&before.seen, &now.seen));
+        if before.health.status != now.health.status {
+            let Health { status, color, causes } = &now.health;
+            let why = causes.first().map(|cause| format!(": {cause}")).unwrap_or_default();
+            lines.push(Line::of(*color, format!("{} is {status} ({color}){why}", self.0.operator.name())));
+        }
+        lines
+    }
+}
+
+/// The sentences that come first: what runs, and what is going on.
+fn head(look: &Look, operator: &Operator) -> Vec<String> {
+    let name = operator.name();
+    let Some(standing) = &look.standing else {
+        return vec![format!("{name} was not created yet")];
+    };
+    let mut lines = vec![match &look.in_force {
+        Some(record) => {
+            let since = record.ended.map(|at| format!(" since {at:.0}")).unwrap_or_default();
+            format!("{name} runs {}{since} (deployment {}, by {})", record.goal.release.name, record.number, record.by)
+        }
+        None => format!("{name} has had no good deployment yet"),
+    }];
+    lines.extend(look.freeze.iter().map(|freeze| freeze::line(freeze, name, &look.suspended)));
+    match &look.newest {
+        Some(record) if record.state == State::UnderWay => lines.push(record.told()),
+        Some(record) if record.state != State::Good => {
+            lines.push(record.told());
+            lines.extend(record.cause.clone().map(|cause| format!("  {cause}")));
+        }
+        _ => {}
+    }
+    if let Phase::Stuck(stuck) = standing.phase() {
+        let (what, hint) = stuck.way_out(&operator.stack(), name);
+        lines.push(format!("the stack {} is in {}: {what}\n  hint: {hint}", operator.stack(), standing.status));
+    } else if standing.phase() == Phase::Busy {
+        lines.push(format!("the stack {} is in {}", operator.stack(), standing.status));
+    }
+    lines
+}
+
+/// The table of instances, the oldest first.
+fn instances(seen: &[Seen], now: Timestamp, width: Option<usize>) -> Vec<Line> {
+    table(&HEADER, width, 4, |step| {
+        let cut = |text: &str, from: usize, most: usize| match step >= from && text.chars().count() > most {
+            true => text.chars().take(most - 1).chain(['…']).collect(),
+            false => text.to_owned(),
         };
-        json!({
-            "version": 1,
-            "environment": operator.name(),
-            "stack": self.standing.as_ref().map(|standing| json!({ "name": operator.stack(), "status": standing.status })),
-            "in_force": self.in_force,
-            "newest": self.newest,
-            "frozen": self.freeze,
-            "instances": self.members.iter().map(one).collect::<Vec<_>>(),
-        })
+        let row = |seen: &Seen| {
+            let one = &seen.instance;
+            // All zones are of one region.
+            let zone = if step >= 1 { one.zone.rsplit('-').next().unwrap_or_default().to_owned() } else { one.zone.clone() };
+            let release = cut(one.release.as_deref().unwrap_or("-"), 3, 14);
+            let image = cut(one.image.as_deref().unwrap_or("-"), 2, 13);
+            let since = seen.since.map_or_else(|| "-".to_owned(), |since| age(since, now));
+            let color = changes::color(seen).filter(|_| seen.state().part() != Part::Well);
+            Row { cells: vec![one.id.clone(), zone, release, image, seen.state().to_string(), since], note: seen.cause.clone(), color }
+        };
+        seen.iter().map(row).collect()
+    })
+}
+
+fn of_record_and_stack(before: &Look, now: &Look, stack: &str) -> Vec<Line> {
+    let record = |look: &Look| look.newest.as_ref().map(|record| (record.number, record.state));
+    let status = |look: &Look| look.standing.as_ref().map(|standing| standing.status.clone());
+    let mut lines = Vec::new();
+    if record(before) != record(now) {
+        lines.extend(now.newest.as_ref().map(|record| Line::plain(record.told())));
+        lines.extend(now.newest.as_ref().and_then(|record| record.cause.clone()).map(|cause| Line::plain(format!("  {cause}"))));
+    }
+    if status(before) != status(now) {
+        let told = status(now).map_or_else(|| format!("the stack {stack} is gone"), |status| format!("the stack {stack} is in {status}"));
+        lines.push(Line::plain(told));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::{Instance, Target};
+
+    fn seen(id: &str, zone: &str, target: &str, cause: Option<&str>) -> Seen {
+        let instance = Instance {
+            id: id.into(),
+            zone: zone.into(),
+            lifecycle: "InService".into(),
+            is_healthy: true,
+            is_balanced: true,
+            target: Some(Target { state: target.into(), why: None }),
+            release: Some("v1.2.3-14-gabcdef0".into()),
+            deployment: Some(7),
+            image: Some("ami-0123456789abcdef0".into()),
+            launched: None,
+        };
+        Seen { instance, since: "2026-12-01T08:00:00Z".parse().ok(), cause: cause.map(str::to_owned) }
+    }
+
+    fn told(width: Option<usize>) -> String {
+        let cause = "Health checks failed with these codes: [503], and this goes on for longer than a line of a terminal has room";
+        let all = [
+            seen("i-0a1b2c3d4e5f60718", "ap-southeast-1a", "healthy", None),
+            seen("i-0f1e2d3c4b5a69788", "ap-southeast-1b", "unhealthy", Some(cause)),
+        ];
+        let lines = instances(&all, "2026-12-01T09:00:00Z".parse().unwrap(), width);
+        lines.into_iter().map(|line| line.text).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn the_table_fits_into_80_columns() {
+        insta::assert_snapshot!("instances_no_terminal", told(None));
+        insta::assert_snapshot!("instances_120", told(Some(120)));
+        insta::assert_snapshot!("instances_80", told(Some(80)));
+        assert!(told(Some(80)).lines().all(|line| line.chars().count() <= 80));
     }
 }

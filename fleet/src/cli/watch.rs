@@ -1,82 +1,136 @@
-//! What a person sees of a deployment: a line for each operation, and one for each instance that changed.
+//! What a person sees of a deployment: a line for each operation, one for each instance that changed, and how far it is.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
-use super::output::talk;
-use crate::aws::groups::Groups;
+use indicatif::ProgressBar;
+use jiff::Timestamp;
+
+use super::changes;
+use super::members::Members;
+use super::operator::Operator;
+use super::output::tell;
+use super::paint::Line;
+use super::progress;
 use crate::conduct::Tell;
-use crate::deployment::course::Operation;
+use crate::deployment::course::{Operation, Wanted};
+use crate::deployment::record::{Policy, Record};
 use crate::failure::Failure;
-use crate::story::{self, Event};
+use crate::story::{self, Color, Event, Seen, serving};
 
 /// Tells on stderr.
 #[derive(Debug)]
 pub(super) struct Watcher<'a> {
-    groups: &'a Groups,
-    application: &'a str,
-    environment: &'a str,
-    /// What was told of each instance.
-    seen: RefCell<BTreeMap<String, String>>,
+    stack: String,
+    members: Members<'a>,
+    progress: Option<Progress>,
+    /// What was told of the instances.
+    seen: RefCell<Vec<Seen>>,
+}
+
+/// How far a deployment is.
+#[derive(Debug)]
+struct Progress {
+    number: u64,
+    /// How many instances there are to be, and how many are replaced at a time.
+    wanted: u32,
+    batch: u32,
+    bar: ProgressBar,
 }
 
 impl<'a> Watcher<'a> {
-    pub(super) fn new(groups: &'a Groups, application: &'a str, environment: &'a str) -> Self {
-        Self { groups, application, environment, seen: RefCell::default() }
+    /// Of a deployment that goes on, to what it sets.
+    pub(super) fn of(operator: &'a Operator, record: &Record, sets: &Wanted) -> Self {
+        let wanted = record.goal.capacity.desired.max(1);
+        let batch = match record.goal.policy {
+            Policy::Rolling | Policy::RollingWithBatch => sets.all().get("BatchSize").and_then(|batch| batch.parse().ok()),
+            _ => None,
+        };
+        let batch = batch.filter(|batch| (1..wanted).contains(batch)).unwrap_or(wanted);
+        let progress = Progress { number: record.number, wanted, batch, bar: progress::instances(u64::from(wanted)) };
+        progress.goes_on(0);
+        Self { progress: Some(progress), ..Self::back(operator) }
     }
 
-    async fn instances(&self) -> Option<BTreeMap<String, String>> {
-        let mut found = BTreeMap::new();
-        for group in self.groups.of(self.application, self.environment).await.ok()? {
-            let health = match &group.targets {
-                Some(targets) => self.groups.health(targets).await.ok()?,
-                None => BTreeMap::new(),
-            };
-            for member in group.members {
-                let target = health.get(&member.id).map(|target| format!(", {}", target.state)).unwrap_or_default();
-                found.insert(member.id, format!("{}{target}", member.state));
-            }
-        }
-        Some(found)
+    /// Of one that goes back: that is as far as CloudFormation says.
+    pub(super) fn back(operator: &'a Operator) -> Self {
+        Self { stack: operator.stack(), members: Members::new(operator), progress: None, seen: RefCell::default() }
     }
+}
+
+impl Progress {
+    fn goes_on(&self, done: u32) {
+        self.bar.set_position(u64::from(done.min(self.wanted)));
+        self.bar.set_message(batches(done, self.wanted, self.batch));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Which batch it is, where there is more than one.
+fn batches(done: u32, wanted: u32, batch: u32) -> String {
+    match (wanted.div_ceil(batch), done / batch + 1) {
+        (1, _) => "instances".to_owned(),
+        (all, now) => format!("batch {} of {all}", now.min(all)),
+    }
+}
+
+/// Tells a line with the time.
+fn told(line: Line) {
+    tell(&changes::at(Timestamp::now(), line));
 }
 
 impl Tell for Watcher<'_> {
     fn begins(&self, operation: Operation) {
-        talk(match operation {
+        told(Line::plain(match operation {
             Operation::Create => "creating the stack",
             Operation::SetPolicy => "setting the policy",
             Operation::SetRelease => "replacing what runs",
-        });
+        }));
     }
 
     fn waits_for_others(&self, status: &str) {
-        talk(&format!("waiting: the stack is in {status}, by somebody else"));
+        told(Line::plain(format!("waiting: the stack is in {status}, by somebody else")));
     }
 
     fn silent(&self, failure: &Failure) {
-        talk(&format!("{}; the deployment does not need this, and is looked at again", failure.sentence()));
+        told(Line::plain(format!("{}; the deployment does not need this, and is looked at again", failure.sentence())));
     }
 
     fn event(&self, event: &Event) {
-        let stack = format!("{}-{}", self.application, self.environment);
-        if let Some(said) = story::sentence(event, &stack).filter(|_| story::is_bad(event)) {
-            talk(&said);
+        if let Some(said) = story::sentence(event, &self.stack).filter(|_| story::is_bad(event)) {
+            let color = if event.resource == self.stack { Color::Yellow } else { Color::Red };
+            told(Line::of(color, said));
         }
     }
 
     fn news(&self, sentence: &str) {
-        talk(sentence);
+        told(Line::of(Color::Red, sentence));
     }
 
     async fn look(&self) {
-        let Some(now) = self.instances().await else { return };
-        let before = self.seen.replace(now.clone());
-        for (id, state) in &now {
-            if before.get(id) != Some(state) {
-                talk(&format!("{id}: {state}"));
-            }
+        let Ok(now) = self.members.now().await else { return };
+        let now: Vec<Seen> = now.instances.into_iter().map(|one| Seen::of(one, &[], &[])).collect();
+        changes::of_instances(&self.seen.borrow(), &now).into_iter().for_each(told);
+        if let Some(progress) = &self.progress {
+            progress.goes_on(u32::try_from(serving(&now, progress.number)).unwrap_or(u32::MAX));
         }
-        before.keys().filter(|id| !now.contains_key(*id)).for_each(|id| talk(&format!("{id}: gone")));
+        self.seen.replace(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_counted_from_1() {
+        let told: Vec<String> = [0, 1, 2, 5, 6].map(|done| batches(done, 6, 2)).into();
+        assert_eq!(told, ["batch 1 of 3", "batch 1 of 3", "batch 2 of 3", "batch 3 of 3", "batch 3 of 3"]);
+        assert_eq!((batches(0, 7, 2), batches(6, 7, 2)), ("batch 1 of 4".into(), "batch 4 of 4".into()));
+        assert_eq!(batches(0, 4, 4), "instances");
     }
 }

@@ -1,10 +1,13 @@
 //! What happened, as one story with one cause: out of the events of a stack, scaling activities, target health and the
-//! evidence that instances left. Pure.
+//! evidence that instances left; and how an environment is. Pure.
 
 mod activity;
+mod age;
 mod cause;
 mod content;
 mod happened;
+mod health;
+mod instance;
 mod scaling;
 mod tale;
 mod words;
@@ -13,8 +16,11 @@ mod words;
 mod streams;
 
 pub(crate) use self::activity::Activity;
+pub(crate) use self::age::age;
 pub(crate) use self::cause::{Cause, cause, cause_of_failure, left_nothing, news};
 pub(crate) use self::content::{Content, Key, Report, Trouble, Unread};
 pub(crate) use self::happened::{Checked, Console, Deployment, Event, Evidence, Happened, Refresh, line_of};
+pub(crate) use self::health::{Alarm, Color, Health, Limits, Status, View, health, serving, unknown};
+pub(crate) use self::instance::{Instance, Part, Seen, Target};
 pub(crate) use self::tale::{Line, tale};
 pub(crate) use self::words::{is_bad, plain, sentence};

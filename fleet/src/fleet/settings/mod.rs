@@ -5,6 +5,7 @@ mod cache;
 mod capacity;
 mod database;
 mod deployment;
+mod health;
 mod instances;
 mod load_balancer;
 mod network;
@@ -22,6 +23,7 @@ pub(crate) use self::cache::Cache;
 pub(crate) use self::capacity::WarmPool;
 pub(crate) use self::database::Database;
 pub(crate) use self::deployment::{Deployment, Policy};
+pub(crate) use self::health::Health;
 pub(crate) use self::instances::Instances;
 pub(crate) use self::load_balancer::LoadBalancer;
 pub(crate) use self::network::Network;
@@ -81,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) metadata_hops: Option<Whole<1, 2>>,
     /// Where alarms go, and what raises them.
     pub(crate) alarms: Alarms,
+    /// From where on `status` finds that the environment is not well.
+    pub(crate) health: Health,
     /// Whether the stack is protected from being deleted. Default: false.
     pub(crate) protect: bool,
 }
@@ -125,6 +129,7 @@ impl Settings {
         }
         self.deployment.check(site);
         self.alarms.check(site);
+        self.health.check(site);
     }
 
     /// Whether instances may read a secret, by its name.
@@ -153,5 +158,6 @@ impl Settings {
             cache.complete();
         }
         self.deployment.complete(mode);
+        self.health.complete();
     }
 }

@@ -1,0 +1,194 @@
+//! What `status` sees of an environment: one look at AWS, and what follows from it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value as Json, json};
+
+use super::members::{Members, Now};
+use super::operator::Operator;
+use super::output::talk;
+use super::reader::Reader;
+use crate::aws::alarms;
+use crate::deployment::course::Standing;
+use crate::deployment::freeze::Freeze;
+use crate::deployment::record::{Capacity, Record, State};
+use crate::failure::Failure;
+use crate::story::{Activity, Alarm, Evidence, Health, Part, Seen, View, health};
+
+/// How far back is asked what the groups did and what instances left.
+const BACK: SignedDuration = SignedDuration::from_hours(1);
+
+/// The alarms of the templates, after the name of the stack.
+const ALARMS: [&str; 5] = ["5xx", "unhealthy", "launches", "queue-age", "dead-letters"];
+
+/// What there was to see at one moment.
+#[derive(Debug)]
+pub(super) struct Look {
+    pub(super) at: Timestamp,
+    pub(super) standing: Option<Standing>,
+    pub(super) newest: Option<Record>,
+    pub(super) in_force: Option<Record>,
+    pub(super) freeze: Option<Freeze>,
+    /// Processes that are suspended in its groups.
+    pub(super) suspended: Vec<String>,
+    pub(super) capacity: Option<Capacity>,
+    pub(super) seen: Vec<Seen>,
+    pub(super) health: Health,
+}
+
+/// Who looks, again and again. A look is about ten calls, more only where something is not well.
+#[derive(Debug)]
+pub(super) struct Looker<'a> {
+    pub(super) operator: &'a Operator,
+    members: Members<'a>,
+    /// Records that have ended: these never change.
+    ended: RefCell<BTreeMap<u64, Record>>,
+    /// What could not be asked for, and has been told.
+    untold: RefCell<Vec<String>>,
+}
+
+impl<'a> Looker<'a> {
+    pub(super) fn new(operator: &'a Operator) -> Self {
+        Self { operator, members: Members::new(operator), ended: RefCell::default(), untold: RefCell::default() }
+    }
+
+    pub(super) async fn look(&self) -> Result<Look, Failure> {
+        let freezes = self.operator.freezes();
+        let (standing, (newest, in_force), now, freeze) =
+            tokio::try_join!(self.operator.standing(), self.records(), self.members.now(), freezes.in_force())?;
+        let at = Timestamp::now();
+        let since = at.checked_sub(BACK).unwrap_or(at);
+        let Now { groups, instances } = now;
+        let mut activities = Vec::new();
+        for group in &groups {
+            activities.extend(self.operator.groups.activities(&group.name, since).await?);
+        }
+        activities.sort_by_key(|activity: &Activity| activity.begun);
+        let alarms = if standing.is_some() { self.alarms().await } else { Vec::new() };
+        let is_well = instances.iter().all(|one| matches!(one.state().part(), Part::Well | Part::Away));
+        let is_deployed = newest.as_ref().is_some_and(|record| record.state == State::UnderWay);
+        let evidence = if is_well && !is_deployed { Vec::new() } else { self.evidence(since).await };
+        let seen: Vec<Seen> = instances.into_iter().map(|one| Seen::of(one, &activities, &evidence)).collect();
+        // While one group replaces the other, either may be empty yet or already.
+        let capacity = groups.iter().map(|group| group.capacity).max_by_key(|capacity| capacity.desired);
+        let view = View {
+            standing: standing.as_ref(),
+            newest: newest.as_ref(),
+            capacity,
+            instances: &seen,
+            activities: &activities,
+            alarms: &alarms,
+        };
+        let health = health(&view, &self.operator.limits(), at);
+        let suspended = groups.into_iter().flat_map(|group| group.suspended).collect();
+        Ok(Look { at, standing, newest, in_force, freeze, suspended, capacity, seen, health })
+    }
+
+    /// The newest record, and the newest good one.
+    async fn records(&self) -> Result<(Option<Record>, Option<Record>), Failure> {
+        let records = self.operator.records();
+        let (mut newest, mut in_force) = (None, None);
+        for number in records.numbers().await? {
+            let known = self.ended.borrow().get(&number).cloned();
+            let record = match known {
+                Some(record) => record,
+                None => match records.read(number).await? {
+                    Some(kept) => kept.record,
+                    None => continue,
+                },
+            };
+            if record.state != State::UnderWay {
+                self.ended.borrow_mut().insert(number, record.clone());
+            }
+            newest.get_or_insert_with(|| record.clone());
+            if record.state == State::Good {
+                in_force = Some(record);
+                break;
+            }
+        }
+        Ok((newest, in_force))
+    }
+
+    async fn alarms(&self) -> Vec<Alarm> {
+        let stack = self.operator.stack();
+        let own = ALARMS.iter().map(|name| format!("{stack}-{name}"));
+        let names: Vec<String> = own.chain(self.operator.alarms()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        match alarms::named(&self.operator.aws, &names).await {
+            Ok(found) => {
+                let raised = found.into_iter().filter(|(_, alarm)| alarm.is_raised());
+                raised.map(|(name, alarm)| Alarm { name, why: alarm.why.unwrap_or_else(|| "CloudWatch does not say why".into()) }).collect()
+            }
+            Err(failure) => self.without(&failure),
+        }
+    }
+
+    async fn evidence(&self, since: Timestamp) -> Vec<Evidence> {
+        let account = match self.operator.account("").await {
+            Ok(account) => account,
+            Err(failure) => return self.without(&failure),
+        };
+        Reader::new(self.operator, &account.evidence).evidence_since(since).await
+    }
+
+    /// What cannot be asked for is no reason to say nothing of the rest. That is told once.
+    fn without<T>(&self, failure: &Failure) -> Vec<T> {
+        let told = failure.sentence();
+        let mut untold = self.untold.borrow_mut();
+        if !untold.contains(&told) {
+            talk(&format!("warning: {failure}"));
+            untold.push(told);
+        }
+        Vec::new()
+    }
+}
+
+impl Look {
+    /// So many serve.
+    pub(super) fn serving(&self) -> usize {
+        self.seen.iter().filter(|one| one.state().part() == Part::Well).count()
+    }
+
+    pub(super) fn json(&self, environment: &str, stack: &str) -> Json {
+        json!({
+            "version": 1,
+            "at": self.at,
+            "environment": environment,
+            "health": self.health,
+            "stack": self.standing.as_ref().map(|standing| json!({ "name": stack, "status": standing.status })),
+            "capacity": self.capacity,
+            "in_force": self.in_force,
+            "newest": self.newest,
+            "frozen": self.freeze,
+            "instances": self.seen.iter().map(instance).collect::<Vec<_>>(),
+        })
+    }
+
+    /// What it comes to, but for what only time changes: two looks with the same differ in nothing that has to be told.
+    pub(super) fn gist(&self) -> Json {
+        let status = self.standing.as_ref().map(|standing| &standing.status);
+        let newest = self.newest.as_ref().map(|record| (record.number, record.state));
+        let one = |seen: &Seen| {
+            json!([
+                seen.instance.id,
+                seen.instance.lifecycle,
+                seen.state().word(),
+                seen.cause,
+                seen.instance.target.as_ref().map(|target| &target.state)
+            ])
+        };
+        json!([self.health.status, status, newest, self.freeze, self.capacity, self.seen.iter().map(one).collect::<Vec<_>>()])
+    }
+}
+
+fn instance(seen: &Seen) -> Json {
+    let one = &seen.instance;
+    json!({
+        "id": one.id, "zone": one.zone, "release": one.release, "deployment": one.deployment, "image": one.image,
+        "state": seen.state().word(), "since": seen.since, "launched": one.launched, "cause": seen.cause,
+        "lifecycle": one.lifecycle, "healthy": one.is_healthy,
+        "target": one.target.as_ref().map(|target| json!({ "state": target.state, "why": target.why })),
+    })
+}

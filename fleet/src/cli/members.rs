@@ -1,0 +1,86 @@
+//! The instances of an environment, asked for again and again.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::operator::Operator;
+use crate::aws::groups::Group;
+use crate::aws::instances::{self, Known};
+use crate::failure::Failure;
+use crate::story::{Instance, Target};
+
+/// Who asks. What an instance was launched with never changes: EC2 is asked once for each.
+#[derive(Debug)]
+pub(super) struct Members<'a> {
+    operator: &'a Operator,
+    known: RefCell<BTreeMap<String, Known>>,
+}
+
+/// What there is now.
+#[derive(Debug, Default)]
+pub(super) struct Now {
+    /// Without their members.
+    pub(super) groups: Vec<Group>,
+    pub(super) instances: Vec<Instance>,
+}
+
+impl<'a> Members<'a> {
+    pub(super) fn new(operator: &'a Operator) -> Self {
+        Self { operator, known: RefCell::default() }
+    }
+
+    pub(super) async fn now(&self) -> Result<Now, Failure> {
+        let groups = self.operator.groups.of(&self.operator.place.application, self.operator.name()).await?;
+        self.learn(&groups).await?;
+        let mut now = Now::default();
+        for mut group in groups {
+            let mut health = match &group.targets {
+                Some(targets) => self.operator.groups.health(targets).await?,
+                None => BTreeMap::new(),
+            };
+            let is_balanced = group.targets.is_some();
+            for member in std::mem::take(&mut group.members) {
+                let target = health.remove(&member.id);
+                now.instances.push(self.instance(member.id, member.zone, target, is_balanced, (member.state, member.is_healthy)));
+            }
+            now.groups.push(group);
+        }
+        now.instances.sort_by(|a, b| (a.launched, &a.id).cmp(&(b.launched, &b.id)));
+        Ok(now)
+    }
+
+    fn instance(
+        &self,
+        id: String,
+        zone: String,
+        target: Option<Target>,
+        is_balanced: bool,
+        (lifecycle, is_healthy): (String, bool),
+    ) -> Instance {
+        let known = self.known.borrow();
+        let known = known.get(&id);
+        let tag = |key: &str| known.and_then(|known| known.tags.get(&format!("ingot:{key}")));
+        Instance {
+            release: tag("release").cloned(),
+            deployment: tag("deployment").and_then(|number| number.parse().ok()),
+            image: known.map(|known| known.image.clone()),
+            launched: known.and_then(|known| known.launched),
+            id,
+            zone,
+            lifecycle,
+            is_healthy,
+            is_balanced,
+            target,
+        }
+    }
+
+    async fn learn(&self, groups: &[Group]) -> Result<(), Failure> {
+        let all: BTreeSet<&str> = groups.iter().flat_map(|group| &group.members).map(|member| member.id.as_str()).collect();
+        let new: Vec<&str> = all.iter().copied().filter(|id| !self.known.borrow().contains_key(*id)).collect();
+        let found = if new.is_empty() { Vec::new() } else { instances::instances(&self.operator.aws, &new).await? };
+        let mut known = self.known.borrow_mut();
+        known.retain(|id, _| all.contains(id.as_str()));
+        known.extend(found.into_iter().map(|one| (one.id.clone(), one)));
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! What can be shown once, or again and again: redrawn on a terminal; elsewhere what changed, line by line.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value as Json;
+use tokio::time::sleep;
+
+use super::changes;
+use super::output::{self, talk};
+use super::paint::Line;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::story::{Health, unknown};
+
+/// The longest pause between two looks while AWS gives no answer.
+const LONGEST: Duration = Duration::from_secs(60);
+
+/// What is shown.
+pub(super) trait Subject {
+    type Sight;
+
+    /// How often it is looked at.
+    fn pause(&self) -> Duration;
+
+    async fn look(&self) -> Result<Self::Sight, Failure>;
+
+    /// All of it, within this width.
+    fn lines(&self, sight: &Self::Sight, width: Option<usize>) -> Vec<Line>;
+
+    fn json(&self, sight: &Self::Sight) -> Json;
+
+    /// What it comes to: of two sights with the same, nothing is to be told.
+    fn gist(&self, sight: &Self::Sight) -> Json;
+
+    /// What is to be told of the second.
+    fn changes(&self, before: &Self::Sight, now: &Self::Sight) -> Vec<Line>;
+}
+
+/// Shows it once.
+pub(super) async fn show<S: Subject>(subject: &S, as_json: bool) -> Result<(), Failure> {
+    let sight = subject.look().await?;
+    match as_json {
+        true => output::json(&subject.json(&sight)),
+        false => output::lines(&subject.lines(&sight, output::width())),
+    }
+    Ok(())
+}
+
+/// Shows it until the process is ended, or nobody reads it any more.
+pub(super) async fn watch<S: Subject>(subject: &S, as_json: bool) -> Result<(), Failure> {
+    let mut view = View { subject, last: None, silent_since: None, is_drawn: false };
+    let mut pace = Pace::new(subject.pause());
+    while output::is_read() {
+        match subject.look().await {
+            Ok(now) => {
+                pace.answered();
+                view.silent_since = None;
+                if as_json {
+                    view.put(now);
+                } else if output::is_terminal() {
+                    view.last = Some(now);
+                    view.draw(&pace, None);
+                } else {
+                    view.append(now);
+                }
+            }
+            Err(failure) if failure.exit == Exit::Unreachable => {
+                let is_news = view.silent_since.is_none();
+                view.silent_since.get_or_insert_with(Timestamp::now);
+                pace.silent();
+                if !as_json && output::is_terminal() {
+                    view.draw(&pace, Some(&failure));
+                } else if is_news {
+                    talk(&format!("{}; it is looked at again", failure.sentence()));
+                }
+            }
+            Err(failure) => return Err(failure),
+        }
+        sleep(pace.pause).await;
+    }
+    Ok(())
+}
+
+/// What was shown last.
+struct View<'a, S: Subject> {
+    subject: &'a S,
+    last: Option<S::Sight>,
+    silent_since: Option<Timestamp>,
+    is_drawn: bool,
+}
+
+impl<S: Subject> View<'_, S> {
+    fn has_changed(&self, now: &S::Sight) -> bool {
+        self.last.as_ref().is_none_or(|last| self.subject.gist(last) != self.subject.gist(now))
+    }
+
+    /// One JSON object on a line.
+    fn put(&mut self, now: S::Sight) {
+        if self.has_changed(&now) {
+            output::json(&self.subject.json(&now));
+            self.last = Some(now);
+        }
+    }
+
+    /// All of it first, then what changed.
+    fn append(&mut self, now: S::Sight) {
+        match &self.last {
+            None => output::lines(&self.subject.lines(&now, None)),
+            Some(last) if self.has_changed(&now) => {
+                let at = Timestamp::now();
+                let lines: Vec<Line> = self.subject.changes(last, &now).into_iter().map(|line| changes::at(at, line)).collect();
+                if !lines.is_empty() {
+                    output::lines(&lines);
+                }
+            }
+            Some(_) => return,
+        }
+        self.last = Some(now);
+    }
+
+    fn draw(&mut self, pace: &Pace, failure: Option<&Failure>) {
+        let width = output::width();
+        let every = pace.pause.as_secs();
+        let mut lines = vec![Line::plain(format!("{}, every {every} s; Ctrl-C ends it", Timestamp::now().strftime("%F %TZ")))];
+        if let (Some(failure), Some(since)) = (failure, self.silent_since) {
+            let health = unknown(&format!("no answer from AWS since {}: {}", since.strftime("%TZ"), failure.sentence()));
+            lines.extend(of_health(&health, width));
+        }
+        lines.push(Line::plain(""));
+        lines.extend(self.last.iter().flat_map(|last| self.subject.lines(last, width)));
+        output::redraw(&lines, !self.is_drawn);
+        self.is_drawn = true;
+    }
+}
+
+/// How an environment is: the worst cause beside the word, the others beneath.
+pub(super) fn of_health(health: &Health, width: Option<usize>) -> Vec<Line> {
+    let Health { status, color, causes } = health;
+    let mut causes = causes.iter();
+    let first = causes.next().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let all = std::iter::once(format!("{status} ({color}){first}")).chain(causes.map(|cause| format!("  {cause}")));
+    all.flat_map(|text| super::layout::wrapped(&text, width)).map(|text| Line::of(*color, text)).collect()
+}
+
+/// How long to wait until the next look.
+#[derive(Debug)]
+struct Pace {
+    usual: Duration,
+    pause: Duration,
+}
+
+impl Pace {
+    fn new(usual: Duration) -> Self {
+        Self { usual, pause: usual }
+    }
+
+    fn answered(&mut self) {
+        self.pause = self.usual;
+    }
+
+    /// AWS is busy, or away: it is asked less often.
+    fn silent(&mut self) {
+        self.pause = (self.pause * 2).min(LONGEST).max(self.usual);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::story::{Color, Status};
+
+    #[test]
+    fn who_gives_no_answer_is_asked_less_often() {
+        let mut pace = Pace::new(Duration::from_secs(5));
+        let mut pauses = Vec::new();
+        for _ in 0..5 {
+            pace.silent();
+            pauses.push(pace.pause.as_secs());
+        }
+        pace.answered();
+        assert_eq!((pauses, pace.pause.as_secs()), (vec![10, 20, 40, 60, 60], 5));
+        let mut slow = Pace::new(Duration::from_secs(100));
+        slow.silent();
+        assert_eq!(slow.pause.as_secs(), 100, "of many environments");
+    }
+
+    #[test]
+    fn the_worst_cause_stands_beside_the_word() {
+        let causes = vec!["1 of 4 instances does not serve".into(), "i-1 is unhealthy: Health checks failed".into()];
+        let health = Health { status: Status::Warning, color: Color::Yellow, causes };
+        let told = |width| of_health(&health, width).into_iter().map(|line| line.text).collect::<Vec<_>>();
+        let first = "Warning (yellow): 1 of 4 instances does not serve";
+        assert_eq!(told(None), [first, "  i-1 is unhealthy: Health checks failed"]);
+        assert_eq!(
+            told(Some(30)),
+            ["Warning (yellow): 1 of 4", "instances does not serve", "  i-1 is unhealthy: Health", "  checks failed"]
+        );
+        let fine = Health { status: Status::Ok, color: Color::Green, causes: Vec::new() };
+        assert_eq!(of_health(&fine, None), [Line::of(Color::Green, "Ok (green)")]);
+    }
+}

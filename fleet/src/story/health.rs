@@ -1,0 +1,351 @@
+//! How an environment is, in one word and a color, and why: in the words of Elastic Beanstalk where they fit. Pure.
+//!
+//! Beanstalk does not publish its thresholds; docs/fleet/health.md has ours.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Serialize, Serializer};
+
+use super::activity::Activity;
+use super::age::age;
+use super::instance::{Part, Seen};
+use crate::deployment::course::{Phase, Standing, Stuck};
+use crate::deployment::record::{Capacity, Record, State as Stage};
+
+/// How long it is said that a deployment has ended well, or a launch badly.
+const NEWS: SignedDuration = SignedDuration::from_mins(10);
+
+/// So many instances are named of those that have the same cause.
+const NAMED: usize = 3;
+
+/// How an environment is, from well to worse.
+///
+/// Source: <https://docs.aws.amazon.com/elasticbeanstalk/latest/dg/health-enhanced-status.html>
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Status {
+    Ok,
+    /// Something goes on, and everything that is to serve serves.
+    Info,
+    /// It is being created or deleted.
+    Pending,
+    /// AWS does not say enough to tell.
+    Unknown,
+    /// There is nothing of it.
+    NoData,
+    Warning,
+    Degraded,
+    Severe,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Color {
+    Green,
+    Grey,
+    Yellow,
+    Red,
+}
+
+impl Status {
+    pub(crate) fn color(self) -> Color {
+        match self {
+            Self::Ok | Self::Info => Color::Green,
+            Self::Pending | Self::Unknown | Self::NoData => Color::Grey,
+            Self::Warning => Color::Yellow,
+            Self::Degraded | Self::Severe => Color::Red,
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ok => "Ok",
+            Self::Info => "Info",
+            Self::Pending => "Pending",
+            Self::Unknown => "Unknown",
+            Self::NoData => "NoData",
+            Self::Warning => "Warning",
+            Self::Degraded => "Degraded",
+            Self::Severe => "Severe",
+        })
+    }
+}
+
+impl fmt::Display for Color {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Green => "green",
+            Self::Grey => "grey",
+            Self::Yellow => "yellow",
+            Self::Red => "red",
+        })
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Color {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// From where on an environment is not well: `health:` of fleet.yaml.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Shares of the instances that should serve and do not, in per cent.
+    pub(crate) warning: u32,
+    pub(crate) degraded: u32,
+    pub(crate) severe: u32,
+    /// How long a deployment may take, in seconds.
+    pub(crate) slow_after: u64,
+}
+
+/// An alarm that is in ALARM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Alarm {
+    pub(crate) name: String,
+    pub(crate) why: String,
+}
+
+/// What there is to see of an environment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) standing: Option<&'a Standing>,
+    /// The newest record.
+    pub(crate) newest: Option<&'a Record>,
+    /// That of its group; of the larger one, while one replaces the other.
+    pub(crate) capacity: Option<Capacity>,
+    pub(crate) instances: &'a [Seen],
+    /// Those of its groups, the oldest first.
+    pub(crate) activities: &'a [Activity],
+    pub(crate) alarms: &'a [Alarm],
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Health {
+    pub(crate) status: Status,
+    pub(crate) color: Color,
+    /// Sentences, the worst first.
+    pub(crate) causes: Vec<String>,
+}
+
+/// How an environment is.
+pub(crate) fn health(view: &View<'_>, limits: &Limits, now: Timestamp) -> Health {
+    let mut found = Findings::default();
+    match view.standing {
+        None => found.add(Status::NoData, "it was not created yet"),
+        Some(standing) => {
+            found.of_the_stack(standing, view);
+            found.of_the_deployment(view, limits, now);
+            if !matches!(standing.phase(), Phase::Stuck(Stuck::NeverCreated | Stuck::OnlyReviewed)) {
+                found.of_the_instances(view, standing, limits, now);
+            }
+            for Alarm { name, why } in view.alarms {
+                found.add(Status::Warning, format!("the alarm {name} is in ALARM: {why}"));
+            }
+        }
+    }
+    found.health()
+}
+
+/// How many instances serve what a deployment launched.
+pub(crate) fn serving(seen: &[Seen], deployment: u64) -> usize {
+    seen.iter().filter(|one| one.state().part() == Part::Well && one.instance.deployment == Some(deployment)).count()
+}
+
+/// How an environment is that AWS gives no answer about.
+pub(crate) fn unknown(why: &str) -> Health {
+    let mut found = Findings::default();
+    found.add(Status::Unknown, why);
+    found.health()
+}
+
+/// What was found, each with how bad it is.
+#[derive(Debug, Default)]
+struct Findings(Vec<(Status, String)>);
+
+impl Findings {
+    fn add(&mut self, status: Status, cause: impl Into<String>) {
+        self.0.push((status, cause.into()));
+    }
+
+    fn health(mut self) -> Health {
+        // In the order in which they were found, where they are equally bad.
+        self.0.sort_by(|(a, _), (b, _)| b.cmp(a));
+        let status = self.0.first().map_or(Status::Ok, |(status, _)| *status);
+        Health { status, color: status.color(), causes: self.0.into_iter().map(|(_, cause)| cause).collect() }
+    }
+
+    fn of_the_stack(&mut self, standing: &Standing, view: &View<'_>) {
+        let status = &standing.status;
+        let is_deployed = view.newest.is_some_and(|record| record.state == Stage::UnderWay);
+        match standing.phase() {
+            Phase::Stuck(Stuck::NeverCreated) => self.add(Status::Severe, "its creation has failed, and nothing of it serves"),
+            Phase::Stuck(Stuck::OnlyReviewed) => self.add(Status::NoData, "there is only a change set that was never executed"),
+            Phase::Stuck(_) => self.add(Status::Degraded, format!("its stack is in {status}, and needs a hand")),
+            Phase::Busy => match status.as_str() {
+                "CREATE_IN_PROGRESS" => self.add(Status::Pending, "it is being created"),
+                "DELETE_IN_PROGRESS" => self.add(Status::Pending, "it is being deleted"),
+                "ROLLBACK_IN_PROGRESS" => self.add(Status::Severe, "its creation has failed, and is being undone"),
+                "UPDATE_ROLLBACK_IN_PROGRESS" => self.add(Status::Warning, "an update was ended, and goes back to what ran before"),
+                // The deployment says so.
+                _ if is_deployed => {}
+                _ => self.add(Status::Info, "its stack is being updated"),
+            },
+            Phase::Ready | Phase::WentBack => {}
+        }
+    }
+
+    fn of_the_deployment(&mut self, view: &View<'_>, limits: &Limits, now: Timestamp) {
+        let Some(record) = view.newest else { return };
+        let which = format!("application deployment {} ({})", record.number, record.goal.release.name);
+        match (record.state, record.ended) {
+            (Stage::UnderWay, _) => {
+                let runs = age(record.began, now);
+                let is_slow =
+                    now.duration_since(record.began) > SignedDuration::from_secs(i64::try_from(limits.slow_after).unwrap_or(i64::MAX));
+                let (on_it, wanted) = (serving(view.instances, record.number), view.capacity.map_or(0, |capacity| capacity.desired));
+                let status = if is_slow { Status::Warning } else { Status::Info };
+                self.add(status, format!("performing {which}, running for {runs}: {on_it} of {wanted} instances serve it"));
+            }
+            (Stage::Good, Some(ended)) if now.duration_since(ended) < NEWS => {
+                self.add(Status::Ok, format!("{which} completed {} ago and took {}", age(ended, now), age(record.began, ended)));
+            }
+            _ => {}
+        }
+    }
+
+    fn of_the_instances(&mut self, view: &View<'_>, standing: &Standing, limits: &Limits, now: Timestamp) {
+        let Some(capacity) = view.capacity else {
+            if !standing.is_busy() {
+                self.add(Status::Unknown, "its group is not to be seen");
+            }
+            return;
+        };
+        let (count, failed_launch) = (Count::of(view.instances), failed_launch(view.activities, now));
+        let is_replacing = standing.is_busy() && standing.status != "DELETE_IN_PROGRESS";
+        // Meanwhile, what counts is what the policy keeps in service.
+        let wanted = if is_replacing { kept(standing).min(capacity.desired) } else { capacity.desired };
+        let out = match is_replacing {
+            true => wanted.saturating_sub(count.well),
+            // Those that nobody has launched yet are as good as starting, unless launching fails.
+            false if failed_launch.is_some() => wanted.saturating_sub(count.well),
+            false => count.unwell.min(wanted),
+        };
+        if let Some(status) = limits.status(out, wanted) {
+            self.add(status, format!("{out} of {} {} not serve", instances(wanted), if out == 1 { "does" } else { "do" }));
+        }
+        if !is_replacing {
+            self.of_a_group_at_rest(&count, capacity, standing, view.instances, failed_launch.is_none());
+        }
+        self.of_the_unwell(view.instances);
+        if let Some(why) = failed_launch {
+            self.add(Status::Warning, format!("launching instances fails: {why}"));
+        }
+    }
+
+    fn of_a_group_at_rest(&mut self, count: &Count, capacity: Capacity, standing: &Standing, seen: &[Seen], launches: bool) {
+        let Capacity { min, desired, .. } = capacity;
+        let active = count.well + count.unwell;
+        if count.well == 0 && desired > 0 && min > 0 {
+            self.add(Status::Severe, "none of the instances serves");
+        }
+        if active < min {
+            let are = if active == 1 { "active instance is" } else { "active instances are" };
+            self.add(Status::Degraded, format!("{active} {are} below the group's minimum size {min}"));
+        }
+        let starting = desired.saturating_sub(active);
+        if starting > 0 && launches {
+            self.add(Status::Info, format!("{starting} of {} {} starting", instances(desired), if starting == 1 { "is" } else { "are" }));
+        }
+        if desired == 0 && seen.is_empty() {
+            self.add(Status::Ok, "no instances are wanted");
+        }
+        if let Some(expected) = standing.parameter("Release") {
+            let in_service = seen.iter().filter(|one| matches!(one.state().part(), Part::Well | Part::Unwell));
+            let others = in_service.filter(|one| one.instance.release.as_deref().is_some_and(|release| release != expected)).count();
+            if others > 0 {
+                let of = instances(active);
+                self.add(Status::Degraded, format!("incorrect application version found on {others} of {of}. Expected version {expected}"));
+            }
+        }
+    }
+
+    /// Names those that are not well, by their cause.
+    fn of_the_unwell(&mut self, seen: &[Seen]) {
+        let mut by_cause: Vec<(&str, Vec<&str>)> = Vec::new();
+        for one in seen.iter().filter(|one| one.state().part() == Part::Unwell) {
+            let cause = one.cause.as_deref().unwrap_or("nobody says why");
+            match by_cause.iter_mut().find(|(other, _)| *other == cause) {
+                Some((_, ids)) => ids.push(&one.instance.id),
+                None => by_cause.push((cause, vec![&one.instance.id])),
+            }
+        }
+        for (cause, ids) in by_cause {
+            let more = ids.len().saturating_sub(NAMED);
+            let named = ids.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+            let and = if more > 0 { format!(" and {more} more") } else { String::new() };
+            let are = if ids.len() == 1 { "is" } else { "are" };
+            // How bad that is has been said by the share.
+            self.add(Status::Info, format!("{named}{and} {are} unhealthy: {cause}"));
+        }
+    }
+}
+
+impl Limits {
+    /// How bad it is that so many of so many do not serve. It is not, of none.
+    fn status(&self, out: u32, of: u32) -> Option<Status> {
+        let reaches = |limit: u32| out > 0 && u64::from(out) * 100 >= u64::from(limit) * u64::from(of);
+        let by_limit = [(self.severe, Status::Severe), (self.degraded, Status::Degraded), (self.warning, Status::Warning)];
+        by_limit.into_iter().find(|(limit, _)| reaches(*limit)).map(|(_, status)| status)
+    }
+}
+
+/// How many instances do their part, and how many should and do not.
+struct Count {
+    well: u32,
+    unwell: u32,
+}
+
+impl Count {
+    fn of(instances: &[Seen]) -> Self {
+        let count = |part: Part| {
+            let found = instances.iter().filter(|one| one.state().part() == part).count();
+            u32::try_from(found).unwrap_or(u32::MAX)
+        };
+        Self { well: count(Part::Well), unwell: count(Part::Unwell) }
+    }
+}
+
+/// How many instances an update keeps in service, by the policy that the stack has.
+fn kept(standing: &Standing) -> u32 {
+    let number = |name: &str| standing.parameter(name).and_then(|number| number.parse().ok()).unwrap_or(0);
+    match standing.parameter("Policy") {
+        // Nothing is there yet.
+        _ if standing.status == "CREATE_IN_PROGRESS" => 0,
+        Some("rolling_with_batch" | "immutable") => number("Capacity"),
+        _ if standing.parameter("Mode") == Some("single_instance") => 0,
+        Some("rolling") => number("MinInService"),
+        _ => 0,
+    }
+}
+
+/// Why instances are not launched: the newest launch that has ended failed, a short while ago.
+fn failed_launch(activities: &[Activity], now: Timestamp) -> Option<&str> {
+    let ended = activities.iter().filter(|one| one.is_launch() && one.ended.is_some()).max_by_key(|one| one.ended)?;
+    let is_news = ended.ended.is_some_and(|at| now.duration_since(at) < NEWS);
+    (ended.is_failed && is_news).then(|| ended.message.as_deref().unwrap_or("Auto Scaling does not say why"))
+}
+
+fn instances(count: u32) -> String {
+    if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
+}
