@@ -13,7 +13,7 @@ use super::{ahead, alarms, ending, freeze, ground, guards};
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
 use crate::aws::stacks::CloudFormation;
-use crate::conduct::{Conductor, Ended, Until};
+use crate::conduct::{Conductor, Ended, Tell as _, Until};
 use crate::deployment::course::{Phase, Standing};
 use crate::deployment::record::{Beginner, Document, Goal, Policy, Record, Release, State};
 use crate::exit::Exit;
@@ -111,6 +111,7 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
     let account = operator.account(&operator.aws.caller().await?).await?;
     let (witness, watcher) = (witness(operator, &account), Watcher::back(operator));
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
+    watcher.look().await;
     let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
     freeze::keep(operator).await?;
     if as_json {
@@ -257,7 +258,9 @@ impl<'a> Errand<'a> {
         }
         let plan = source.plan(operator, account, asked.kind, alarms, &record);
         let (witness, watcher) = (witness(operator, account), Watcher::of(operator, &record, &plan.wanted));
-        conductor(operator, &witness, &watcher).follow(kept, &plan, until).await
+        let ended = conductor(operator, &witness, &watcher).follow(kept, &plan, until).await;
+        watcher.look().await;
+        ended
     }
 }
 
