@@ -10,6 +10,7 @@ use super::output::{self, data, talk};
 use super::source::{Kind, Source};
 use super::watch::Watcher;
 use super::{alarms, ending, freeze, guards};
+use crate::aws::alarms::{Alarms, named};
 use crate::aws::images;
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
@@ -54,6 +55,8 @@ struct Errand<'a> {
     account: Account,
     /// Names of the alarms that count.
     alarms: Vec<&'a str>,
+    /// As they were a moment ago.
+    found: Alarms,
     caller: String,
 }
 
@@ -156,7 +159,12 @@ impl<'a> Errand<'a> {
         };
         let caller = operator.aws.caller().await?;
         let account = operator.account(&caller).await?;
-        Ok(Self { operator, asked, source, account, alarms, caller })
+        let found = match asked.kind {
+            Kind::Deploy => named(&operator.aws, &alarms).await?,
+            // At creation there may be none yet: the stack makes some itself.
+            Kind::Create | Kind::Rollback => Alarms::new(),
+        };
+        Ok(Self { operator, asked, source, account, alarms, found, caller })
     }
 
     /// Makes the record of a deployment, unless there is nothing to change.
@@ -192,12 +200,11 @@ impl<'a> Errand<'a> {
 
     /// What AWS can be asked before anything begins.
     async fn look(&self, goal: &Goal) -> Result<(), Failure> {
-        let Self { operator, asked, alarms, .. } = self;
+        let Self { operator, asked, alarms, found, .. } = self;
         let architecture = operator.has_file().then(|| operator.environment().settings.instances.architecture());
         images::fits(&operator.aws, &goal.image, architecture.as_deref()).await?;
         match asked.kind {
-            Kind::Deploy => alarms::look(operator, alarms).await,
-            // At creation there may be none yet: the stack makes some itself.
+            Kind::Deploy => alarms::judge(operator, alarms, found),
             Kind::Create | Kind::Rollback => Ok(()),
         }
     }
@@ -234,12 +241,12 @@ impl<'a> Errand<'a> {
 
     /// Follows a deployment. One that is taken up sets the policy for what runs now, which may be others than when it began.
     async fn follow(&self, kept: Kept, is_taken_up: bool, until: Until) -> Result<Ended, Failure> {
-        let Self { operator, asked, source, account, alarms, .. } = self;
+        let Self { operator, asked, source, account, alarms, found, .. } = self;
         let mut record: Record = kept.record.clone();
         if is_taken_up {
             record.goal.capacity = source.capacity(operator).await?;
         }
-        let plan = source.plan(operator, account, asked.kind, alarms, &record);
+        let plan = source.plan(operator, account, asked.kind, (alarms, found), &record);
         let (witness, watcher) = (witness(operator, account), watcher(operator));
         conductor(operator, &witness, &watcher).follow(kept, &plan, until).await
     }
