@@ -248,7 +248,7 @@ def test_properties_are_set_in_fleet_yaml_and_in_what_runs(region, operator):
     done = operator("set", "prod", "LEVEL=debug", "GREETING=hello world")
     assert done.code == DONE and "deployment 2 of prod (v1) is good" in done.stdout, done
     assert file.read_text() == before.rstrip("\n") + '\n    properties:\n      GREETING: "hello world"\n      LEVEL: debug\n'
-    assert "LEVEL: debug" in document(operator) and "GREETING: hello world" in document(operator)
+    assert "LEVEL: debug" in document(operator) and 'GREETING: "hello world"' in document(operator)
     again = operator("set", "prod", "LEVEL=debug")
     assert again.code == DONE and "nothing to change" in again.stderr, again
     removed = operator("set", "prod", "LEVEL=", "GREETING=")
@@ -264,14 +264,20 @@ def document(operator) -> str:
 
 def test_fleet_yaml_is_as_before_where_properties_do_not_work(tmp_path):
     needs_binary()
-    bad: list[bool] = []
-    with Region(scripted(lambda spec: Outcome("abandons") if bad else Outcome(), 80), pace=FAST) as region:
+    good: list[bytes] = []
+
+    def outcome(spec) -> Outcome:
+        """Another boot document than the first does not work."""
+        digest = re.search(rb"documents/([0-9a-f]{64})", spec.user_data)[1]
+        good.append(digest)
+        return Outcome() if digest == good[0] else Outcome("abandons")
+
+    with Region(scripted(outcome, 80), pace=FAST) as region:
         operator = Operator(tmp_path, region)
         early = operator("set", "prod", "LEVEL=debug")
         assert early.code == USAGE and "no good deployment yet" in early.stderr, early
         assert operator("create", "prod", "--release", "v1").code == DONE
         before = (tmp_path / "fleet.yaml").read_text()
-        bad.append(True)
         failed = operator("set", "prod", "LEVEL=debug")
         assert failed.code == FAILED and "deployment 2 of prod is failed" in failed.stderr, failed
         assert "fleet.yaml is as it was before" in failed.stderr and (tmp_path / "fleet.yaml").read_text() == before, failed

@@ -68,7 +68,8 @@ class Operator(fleets.Fleet):
     def states(self) -> list[str]:
         """The states of the deployments, the first one first."""
         prefix = "shop/environments/prod/deployments/"
-        keys = sorted(key for key in self.keys() if key.startswith(prefix))
+        # Beside the records is whether the environment is frozen.
+        keys = sorted(key for key in self.keys() if key.startswith(prefix) and key.removeprefix(prefix)[0].isdigit())
         return [fleets.json.loads(self.read(key))["state"] for key in keys]
 
 

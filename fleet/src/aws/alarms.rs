@@ -10,6 +10,9 @@ use crate::failure::Failure;
 /// Source: <https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_DescribeAlarms.html>
 const CLOUDWATCH: Api = Api { service: "monitoring", variable: "AWS_ENDPOINT_URL_CLOUDWATCH", version: "2010-08-01" };
 
+/// Those that exist, by name.
+pub(crate) type Alarms = BTreeMap<String, Alarm>;
+
 /// An alarm that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Alarm {
@@ -17,6 +20,8 @@ pub(crate) struct Alarm {
     pub(crate) state: String,
     /// Why it is in that state, in CloudWatch's words.
     pub(crate) why: Option<String>,
+    /// Whether it is made of other alarms: CloudFormation asks for that.
+    pub(crate) is_composite: bool,
 }
 
 impl Alarm {
@@ -26,22 +31,24 @@ impl Alarm {
 }
 
 /// Looks alarms up, composite ones included. What does not exist is not in the answer. `names` are no more than one answer has.
-pub(crate) async fn named(aws: &Aws, names: &[&str]) -> Result<BTreeMap<String, Alarm>, Failure> {
+pub(crate) async fn named(aws: &Aws, names: &[&str]) -> Result<Alarms, Failure> {
     if names.is_empty() {
         // Without names, CloudWatch describes all alarms.
-        return Ok(BTreeMap::new());
+        return Ok(Alarms::new());
     }
     let keys: Vec<String> = (1..=names.len()).map(|number| format!("AlarmNames.member.{number}")).collect();
-    let kinds = [("AlarmTypes.member.1", "MetricAlarm"), ("AlarmTypes.member.2", "CompositeAlarm")];
-    let parameters: Vec<(&str, &str)> = keys.iter().map(String::as_str).zip(names.iter().copied()).chain(kinds).collect();
+    let types = [("AlarmTypes.member.1", "MetricAlarm"), ("AlarmTypes.member.2", "CompositeAlarm")];
+    let parameters: Vec<(&str, &str)> = keys.iter().map(String::as_str).zip(names.iter().copied()).chain(types).collect();
     let on = format!("the alarms {}", names.join(", "));
     let call = Call { action: "cloudwatch:DescribeAlarms", doing: "look at", on, region: &aws.region };
     let answer = signed::query(aws, &CLOUDWATCH, "DescribeAlarms", &parameters).await.map_err(|trouble| trouble.failure(&call))?;
+    let kinds = [("MetricAlarms", false), ("CompositeAlarms", true)];
     let result = answer.child("DescribeAlarmsResult").into_iter();
-    let alarms = result.flat_map(|result| result.items("MetricAlarms").chain(result.items("CompositeAlarms")));
-    let read = alarms.filter_map(|alarm| {
-        let why = alarm.text("StateReason").map(str::to_owned);
-        Some((alarm.text("AlarmName")?.to_owned(), Alarm { state: alarm.text("StateValue")?.to_owned(), why }))
+    let alarms =
+        result.flat_map(|result| kinds.into_iter().flat_map(|(list, is_composite)| result.items(list).map(move |one| (one, is_composite))));
+    let read = alarms.filter_map(|(alarm, is_composite)| {
+        let (state, why) = (alarm.text("StateValue")?.to_owned(), alarm.text("StateReason").map(str::to_owned));
+        Some((alarm.text("AlarmName")?.to_owned(), Alarm { state, why, is_composite }))
     });
     Ok(read.collect())
 }

@@ -36,9 +36,15 @@ pub(crate) struct Order<'a> {
 /// What CloudFormation watches during an update and after it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Watch {
-    /// ARNs of alarms.
-    pub(crate) alarms: Vec<String>,
+    pub(crate) alarms: Vec<Trigger>,
     pub(crate) minutes: i32,
+}
+
+/// An alarm that is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trigger {
+    pub(crate) arn: String,
+    pub(crate) is_composite: bool,
 }
 
 /// How a new stack is guarded.
@@ -266,7 +272,8 @@ pub(super) fn tags(order: &Order<'_>) -> Vec<Tag> {
 
 /// Said in each update: what is not said stays as it was.
 fn watched(watch: &Watch) -> RollbackConfiguration {
-    let trigger = |arn: &String| RollbackTrigger::builder().arn(arn).r#type("AWS::CloudWatch::Alarm").build();
+    let kind = |is_composite| if is_composite { "AWS::CloudWatch::CompositeAlarm" } else { "AWS::CloudWatch::Alarm" };
+    let trigger = |one: &Trigger| RollbackTrigger::builder().arn(&one.arn).r#type(kind(one.is_composite)).build();
     let triggers = watch.alarms.iter().map(trigger).collect();
     RollbackConfiguration::builder().set_rollback_triggers(Some(triggers)).monitoring_time_in_minutes(watch.minutes).build()
 }
@@ -332,6 +339,14 @@ mod tests {
         assert_eq!(after(ResourceStatus::UpdateRollbackComplete), "UPDATE_ROLLBACK_COMPLETE");
         assert_eq!(after(ResourceStatus::CreateComplete), "UPDATE_ROLLBACK_COMPLETE");
         assert_eq!(standing(&stack, None).status, "UPDATE_ROLLBACK_COMPLETE");
+    }
+
+    #[test]
+    fn a_composite_alarm_is_watched_as_such() {
+        let alarms = [false, true].map(|is_composite| Trigger { arn: format!("arn:{is_composite}"), is_composite });
+        let watched = watched(&Watch { alarms: alarms.into(), minutes: 2 });
+        let kinds: Vec<_> = watched.rollback_triggers().iter().map(|one| (one.arn().unwrap(), one.r#type().unwrap())).collect();
+        assert_eq!(kinds, [("arn:false", "AWS::CloudWatch::Alarm"), ("arn:true", "AWS::CloudWatch::CompositeAlarm")]);
     }
 
     #[test]

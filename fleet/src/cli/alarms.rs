@@ -1,12 +1,10 @@
 //! The alarms of a deployment: looked at before it begins, and watched by CloudFormation while it goes on.
 
-use std::collections::BTreeMap;
-
 use ingot::desk::{DocumentError, Mistake, nearest};
 
 use super::operator::Operator;
 use super::output::talk;
-use crate::aws::alarms::{self, Alarm};
+use crate::aws::alarms::{Alarm, Alarms};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::Environment;
@@ -26,20 +24,18 @@ pub(super) fn counting<'a>(environment: &'a Environment, despite: &[String]) -> 
     Ok(all.into_iter().filter(|name| !despite.iter().any(|left_out| left_out == name)).collect())
 }
 
-/// Looks whether any of these alarms stands in the way of a deployment.
-pub(super) async fn look(operator: &Operator, names: &[&str]) -> Result<(), Failure> {
-    let found = alarms::named(&operator.aws, names).await?;
-    let region = &operator.aws.region;
-    let missing: Vec<Mistake> = missing(operator.environment(), names, &found, region);
+/// Judges whether any of these alarms stands in the way of a deployment, as they were found.
+pub(super) fn judge(operator: &Operator, names: &[&str], found: &Alarms) -> Result<(), Failure> {
+    let missing: Vec<Mistake> = missing(operator.environment(), names, found, &operator.aws.region);
     if !missing.is_empty() {
         talk(&DocumentError::new(missing, operator.sources()).to_string());
         return Err(Failure::told(Exit::Document));
     }
-    raised(operator.name(), names, &found).map_or(Ok(()), Err)
+    raised(operator.name(), names, found).map_or(Ok(()), Err)
 }
 
 /// A mistake for each alarm that does not exist: CloudFormation would refuse the update.
-fn missing(environment: &Environment, names: &[&str], found: &BTreeMap<String, Alarm>, region: &str) -> Vec<Mistake> {
+fn missing(environment: &Environment, names: &[&str], found: &Alarms, region: &str) -> Vec<Mistake> {
     let of_file = &environment.settings.deployment.alarms;
     let absent = names.iter().filter(|name| !found.contains_key(**name));
     let mistake = |name: &&str| {
@@ -51,7 +47,7 @@ fn missing(environment: &Environment, names: &[&str], found: &BTreeMap<String, A
 }
 
 /// What to say of the alarms that are raised.
-fn raised(name: &str, names: &[&str], found: &BTreeMap<String, Alarm>) -> Option<Failure> {
+fn raised(name: &str, names: &[&str], found: &Alarms) -> Option<Failure> {
     let raised: Vec<(&str, &Alarm)> =
         names.iter().filter_map(|name| Some((*name, found.get(*name).filter(|alarm| alarm.is_raised())?))).collect();
     let (first, _) = raised.first()?;
@@ -79,8 +75,8 @@ mod tests {
     use super::*;
     use crate::fleet;
 
-    fn found(states: &[(&str, &str)]) -> BTreeMap<String, Alarm> {
-        let alarm = |state: &str| Alarm { state: state.into(), why: (state == "ALARM").then(|| "7 > 5".into()) };
+    fn found(states: &[(&str, &str)]) -> Alarms {
+        let alarm = |state: &str| Alarm { state: state.into(), why: (state == "ALARM").then(|| "7 > 5".into()), is_composite: false };
         states.iter().map(|(name, state)| ((*name).to_owned(), alarm(state))).collect()
     }
 

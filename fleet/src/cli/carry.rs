@@ -11,10 +11,11 @@ use super::reader::Reader;
 use super::source::{Kind, Source};
 use super::watch::Watcher;
 use super::{ahead, alarms, ending, freeze, ground, guards};
+use crate::aws::alarms::{Alarms, named};
 use crate::aws::records::{Begun, Kept};
 use crate::aws::s3::Bucket;
 use crate::aws::stacks::CloudFormation;
-use crate::conduct::{Conductor, Ended, Until};
+use crate::conduct::{Conductor, Ended, Tell as _, Until};
 use crate::deployment::course::{Phase, Standing};
 use crate::deployment::record::{Beginner, Document, Goal, Policy, Record, Release, State};
 use crate::exit::Exit;
@@ -54,6 +55,8 @@ struct Errand<'a> {
     account: Account,
     /// Names of the alarms that count.
     alarms: Vec<&'a str>,
+    /// As they were a moment ago.
+    found: Alarms,
     caller: String,
 }
 
@@ -112,6 +115,7 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
     let account = operator.account(&operator.aws.caller().await?).await?;
     let (witness, watcher) = (Reader::new(operator, &account.evidence), Watcher::back(operator));
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
+    watcher.look().await;
     let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
     freeze::keep(operator).await?;
     if as_json {
@@ -156,7 +160,12 @@ impl<'a> Errand<'a> {
         };
         let caller = operator.aws.caller().await?;
         let account = operator.account(&caller).await?;
-        Ok(Self { operator, asked, source, account, alarms, caller })
+        let found = match asked.kind {
+            Kind::Deploy => named(&operator.aws, &alarms).await?,
+            // At creation there may be none yet: the stack makes some itself.
+            Kind::Create | Kind::Rollback => Alarms::new(),
+        };
+        Ok(Self { operator, asked, source, account, alarms, found, caller })
     }
 
     /// Makes the record of a deployment, unless there is nothing to change.
@@ -195,13 +204,12 @@ impl<'a> Errand<'a> {
 
     /// What AWS can be asked before anything begins.
     async fn look(&self, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
-        let Self { operator, asked, alarms, .. } = self;
+        let Self { operator, asked, alarms, found, .. } = self;
         match asked.kind {
-            // There may be no alarms yet: the stack makes some itself.
             Kind::Create => ground::holds(operator, goal).await,
             Kind::Deploy => {
                 ground::holds(operator, goal).await?;
-                alarms::look(operator, alarms).await?;
+                alarms::judge(operator, alarms, found)?;
                 self.spare_data(goal, standing).await
             }
             // It must not need more of AWS than it takes; the policy of the stack spares data, too.
@@ -210,13 +218,13 @@ impl<'a> Errand<'a> {
     }
 
     async fn spare_data(&self, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
-        let Self { operator, asked, source, account, alarms, caller } = self;
+        let Self { operator, asked, source, account, alarms, found, caller } = self;
         // CloudFormation makes no change set while it is busy.
         let standing = standing.filter(|standing| standing.output("Group").is_some() && !standing.is_busy());
         let (Source::File(stack), Some(standing)) = (source, standing) else { return Ok(()) };
         let beginner = Beginner { by: caller.clone(), at: Timestamp::now(), attempt: "look".into() };
         let record = ahead::record(operator, ahead::number(standing), goal.clone(), beginner);
-        ahead::spares_data(operator, stack, &source.plan(operator, account, asked.kind, alarms, &record), &record, standing).await
+        ahead::spares_data(operator, stack, &source.plan(operator, account, asked.kind, (alarms, found), &record), &record, standing).await
     }
 
     async fn guard(&self, standing: &Standing) -> Result<Vec<String>, Failure> {
@@ -251,14 +259,16 @@ impl<'a> Errand<'a> {
 
     /// Follows a deployment. One that is taken up sets the policy for what runs now, which may be others than when it began.
     async fn follow(&self, kept: Kept, is_taken_up: bool, until: Until) -> Result<Ended, Failure> {
-        let Self { operator, asked, source, account, alarms, .. } = self;
+        let Self { operator, asked, source, account, alarms, found, .. } = self;
         let mut record: Record = kept.record.clone();
         if is_taken_up {
             record.goal.capacity = source.capacity(operator).await?;
         }
-        let plan = source.plan(operator, account, asked.kind, alarms, &record);
+        let plan = source.plan(operator, account, asked.kind, (alarms, found), &record);
         let (witness, watcher) = (Reader::new(operator, &account.evidence), Watcher::of(operator, &record, &plan.wanted));
-        conductor(operator, &witness, &watcher).follow(kept, &plan, until).await
+        let ended = conductor(operator, &witness, &watcher).follow(kept, &plan, until).await;
+        watcher.look().await;
+        ended
     }
 }
 

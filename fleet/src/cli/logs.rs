@@ -9,11 +9,10 @@ use comfy_table::{ContentArrangement, Table};
 use serde_json::json;
 
 use self::failed::Failed;
+use self::living::Wanted;
 use super::operator::{Operator, Whose};
 use super::output::{self, data};
 use super::reader::Reader;
-use crate::aws::instances;
-use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// So much evidence is listed in the overview.
@@ -55,7 +54,9 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
             failed.print(&operator, usize::from(args.lines), as_json);
             Ok(())
         }
-        (Some(instance), false) => living::ask(&operator, &reader, instance, args, as_json).await,
+        (Some(instance), false) => {
+            living::ask(&operator, &reader, instance, &Wanted { unit: &args.unit, lines: args.lines }, as_json).await
+        }
         (None, false) => overview(&operator, &reader, as_json).await,
     }
 }
@@ -114,31 +115,6 @@ fn unit(text: &str) -> Result<String, String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b":_.@*-".contains(&byte);
     let is_unit = (1..=100).contains(&text.len()) && !text.starts_with('-') && text.bytes().all(is_plain);
     if is_unit { Ok(text.to_owned()) } else { Err("it is not the name of a unit, or a pattern such as shop.*".to_owned()) }
-}
-
-/// What is said of an instance that the environment does not have now.
-async fn not_there(operator: &Operator, reader: &Reader<'_>, instance: &str) -> Result<Failure, Failure> {
-    let name = operator.name();
-    let with_evidence = format!("ingot-fleet logs {name} {instance} --failed");
-    let is_left = reader.left().keys().await?.iter().any(|(_, key)| key.instance == instance);
-    let known = instances::instances(&operator.aws, &[instance]).await?.pop();
-    let tag = |tag: &str| known.as_ref().and_then(|known| known.tags.get(&format!("ingot:{tag}"))).map(String::as_str);
-    let is_ours = (tag("application"), tag("environment")) == (Some(operator.place.application.as_str()), Some(name));
-    Ok(match (&known, is_left) {
-        (Some(known), _) if !is_ours => {
-            let whose = match (tag("environment"), tag("application")) {
-                (Some(environment), Some(application)) => format!("it is one of {environment} of {application}"),
-                _ => format!("it is {}, and carries no tags of an environment", known.state),
-            };
-            let failure = Failure::new(Exit::Usage, format!("{instance} is not an instance of {name}")).why(whose);
-            failure.hint(format!("`ingot-fleet logs {name}` lists those of {name}"))
-        }
-        (_, true) => Failure::new(Exit::Usage, format!("{instance} is gone")).hint(format!("it left evidence: `{with_evidence}`")),
-        (Some(known), false) => Failure::new(Exit::Usage, format!("{instance} is {}, and left no evidence of a failed boot", known.state))
-            .hint(format!("`ingot-fleet events {name}` shows what happened to it")),
-        (None, false) => Failure::new(Exit::Usage, format!("{name} has no instance {instance}, and no evidence of one"))
-            .hint(format!("`ingot-fleet logs {name}` lists what there is; EC2 forgets an instance an hour after its end")),
-    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::operator::Operator;
 use super::output::{self, data, talk};
 use super::source::{Kind, Source};
 use super::{alarms, carry};
+use crate::aws::alarms::named;
 use crate::aws::releases;
 use crate::aws::stacks::Stacks as _;
 use crate::deployment::change::renews_instances;
@@ -138,7 +139,8 @@ async fn next(
     let (policy, capacity) = (goal.policy, goal.capacity);
     let record = ahead::record(operator, number, goal, Beginner { by: String::new(), at: Timestamp::now(), attempt: "plan".into() });
     let alarms = alarms::counting(environment, &[])?;
-    let plan = source.plan(operator, account, Kind::Deploy, &alarms, &record);
+    let found = named(&operator.aws, &alarms).await?;
+    let plan = source.plan(operator, account, Kind::Deploy, (&alarms, &found), &record);
     let Ahead { changes, differing, refusal } = ahead::look(operator, stack, &plan, &record, standing).await?;
     if changes.is_empty() {
         return Ok((Foreseen::Nothing(record.goal.release), None));

@@ -1,7 +1,8 @@
 //! What a deployment sets on a stack: what fleet.yaml comes to, or, without fleet.yaml, what the stack has already.
 
 use super::operator::Operator;
-use crate::aws::stacks::{Guard, Watch};
+use crate::aws::alarms::Alarms;
+use crate::aws::stacks::{Guard, Trigger, Watch};
 use crate::conduct::Plan;
 use crate::deployment::course::{OF_POLICY, Parameters, Standing, Wanted};
 use crate::deployment::record::{Capacity, Goal, Policy, Record};
@@ -94,10 +95,20 @@ impl Source {
         }
     }
 
-    /// What a deployment orders. `alarms` are the names of those that CloudFormation watches.
-    pub(super) fn plan<'a>(&'a self, operator: &Operator, account: &'a Account, kind: Kind, alarms: &[&str], record: &Record) -> Plan<'a> {
+    /// What a deployment orders. `alarms` are the names of those that CloudFormation watches, and what was found of them.
+    pub(super) fn plan<'a>(
+        &'a self,
+        operator: &Operator,
+        account: &'a Account,
+        kind: Kind,
+        (alarms, found): (&[&str], &Alarms),
+        record: &Record,
+    ) -> Plan<'a> {
         let Account { partition, region, id, service_role, .. } = account;
-        let alarm = |name: &&str| format!("arn:{partition}:cloudwatch:{region}:{id}:alarm:{name}");
+        let alarm = |name: &&str| Trigger {
+            arn: format!("arn:{partition}:cloudwatch:{region}:{id}:alarm:{name}"),
+            is_composite: found.get(*name).is_some_and(|alarm| alarm.is_composite),
+        };
         let (template, bake, is_protected) = match self {
             Self::File(stack) => {
                 let settings = &operator.environment().settings;

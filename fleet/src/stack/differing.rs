@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::deployment::course::{OF_GOAL, OF_POLICY, Parameters, Standing};
 use crate::fleet::Environment;
 use crate::fleet::origin::{Origin, origin};
-use crate::stack::Stack;
+use crate::stack::outcome::Stack;
 
 /// Parameters that have their default where fleet.yaml leaves a setting out, and the setting.
 const LEFT_OUT: [(&str, &str); 25] = [

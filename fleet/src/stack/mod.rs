@@ -13,6 +13,7 @@ mod document;
 mod filled;
 mod functions;
 mod known;
+mod outcome;
 mod parameters;
 mod refusal;
 mod secrets;
@@ -21,7 +22,6 @@ mod template;
 mod uncarried;
 mod workers;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use ingot::desk::{self, Checked, Layer, Mistake, Node, Sources};
@@ -30,6 +30,7 @@ pub(crate) use self::contents::Content;
 pub(crate) use self::differing::{Differing, Kept, differing, kept};
 pub(crate) use self::document::Document;
 pub(crate) use self::filled::{Account, OF_CREATION, filled, refilled};
+pub(crate) use self::outcome::Stack;
 pub(crate) use self::parameters::{Given, Parameter};
 pub(crate) use self::refusal::refusal;
 pub(crate) use self::template::POLICY;
@@ -43,24 +44,6 @@ use crate::stack::template::Template;
 ///
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/user-data.html>
 const LARGEST_USER_DATA: usize = 16 * 1024;
-
-/// What an environment comes to.
-#[derive(Debug)]
-pub(crate) struct Stack {
-    pub(crate) name: String,
-    /// File name of the template.
-    pub(crate) template: &'static str,
-    /// The template.
-    pub(crate) body: &'static str,
-    /// What its parameters are where nobody says anything.
-    pub(crate) defaults: BTreeMap<String, String>,
-    pub(crate) parameters: Vec<Parameter>,
-    /// What it consists of.
-    pub(crate) contents: Vec<Content>,
-    /// What would be uploaded.
-    pub(crate) document: Document,
-    pub(crate) user_data: String,
-}
 
 /// What was found on the way to it.
 #[derive(Debug, Default)]

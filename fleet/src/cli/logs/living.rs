@@ -5,8 +5,8 @@ use serde_json::json;
 use super::super::operator::Operator;
 use super::super::output::{self, data, talk};
 use super::super::reader::Reader;
-use super::Args;
 use crate::aws::commands::{self, KEPT, Printed};
+use crate::aws::instances;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -19,6 +19,13 @@ const BETWEEN: &str = "--- journal";
 /// So many bytes of the journal the document prints at the most, the newest.
 const OF_JOURNAL: usize = 20_000;
 
+/// What of the journal is asked for.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) unit: &'a str,
+    pub(super) lines: u16,
+}
+
 /// What an instance says.
 #[derive(Debug, PartialEq, Eq)]
 struct Said {
@@ -28,13 +35,19 @@ struct Said {
     is_cut: bool,
 }
 
-pub(super) async fn ask(operator: &Operator, reader: &Reader<'_>, instance: &str, args: &Args, as_json: bool) -> Result<(), Failure> {
+pub(super) async fn ask(
+    operator: &Operator,
+    reader: &Reader<'_>,
+    instance: &str,
+    wanted: &Wanted<'_>,
+    as_json: bool,
+) -> Result<(), Failure> {
     let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
     if !groups.iter().flat_map(|group| &group.members).any(|member| member.id == instance) {
-        return Err(super::not_there(operator, reader, instance).await?);
+        return Err(not_there(operator, reader, instance).await?);
     }
-    let lines = args.lines.to_string();
-    let parameters = [("unit", args.unit.as_str()), ("lines", lines.as_str())];
+    let lines = wanted.lines.to_string();
+    let parameters = [("unit", wanted.unit), ("lines", lines.as_str())];
     let printed = commands::run(&operator.aws, DOCUMENT, &parameters, instance).await?;
     let Some(said) = Said::of(&printed) else {
         let why = match (printed.code, printed.stderr.trim()) {
@@ -47,14 +60,14 @@ pub(super) async fn ask(operator: &Operator, reader: &Reader<'_>, instance: &str
     };
     if as_json {
         output::json(&json!({
-            "version": 1, "environment": operator.name(), "instance": instance, "unit": args.unit, "status": said.status,
+            "version": 1, "environment": operator.name(), "instance": instance, "unit": wanted.unit, "status": said.status,
             "journal": said.journal, "journal_is_cut": said.is_cut,
         }));
         return Ok(());
     }
     data(&said.status);
     match said.journal.is_empty() {
-        true => talk(&format!("the journal of this boot has nothing of {}", args.unit)),
+        true => talk(&format!("the journal of this boot has nothing of {}", wanted.unit)),
         false => data(&said.journal.join("\n")),
     }
     if said.is_cut {
@@ -78,6 +91,31 @@ impl Said {
         }
         Some(Self { status: status.trim_end().to_owned(), journal: lines, is_cut: is_full })
     }
+}
+
+/// What is said of an instance that the environment does not have now.
+async fn not_there(operator: &Operator, reader: &Reader<'_>, instance: &str) -> Result<Failure, Failure> {
+    let name = operator.name();
+    let with_evidence = format!("ingot-fleet logs {name} {instance} --failed");
+    let is_left = reader.left().keys().await?.iter().any(|(_, key)| key.instance == instance);
+    let known = instances::instances(&operator.aws, &[instance]).await?.pop();
+    let tag = |tag: &str| known.as_ref().and_then(|known| known.tags.get(&format!("ingot:{tag}"))).map(String::as_str);
+    let is_ours = (tag("application"), tag("environment")) == (Some(operator.place.application.as_str()), Some(name));
+    Ok(match (&known, is_left) {
+        (Some(known), _) if !is_ours => {
+            let whose = match (tag("environment"), tag("application")) {
+                (Some(environment), Some(application)) => format!("it is one of {environment} of {application}"),
+                _ => format!("it is {}, and carries no tags of an environment", known.state),
+            };
+            let failure = Failure::new(Exit::Usage, format!("{instance} is not an instance of {name}")).why(whose);
+            failure.hint(format!("`ingot-fleet logs {name}` lists those of {name}"))
+        }
+        (_, true) => Failure::new(Exit::Usage, format!("{instance} is gone")).hint(format!("it left evidence: `{with_evidence}`")),
+        (Some(known), false) => Failure::new(Exit::Usage, format!("{instance} is {}, and left no evidence of a failed boot", known.state))
+            .hint(format!("`ingot-fleet events {name}` shows what happened to it")),
+        (None, false) => Failure::new(Exit::Usage, format!("{name} has no instance {instance}, and no evidence of one"))
+            .hint(format!("`ingot-fleet logs {name}` lists what there is; EC2 forgets an instance an hour after its end")),
+    })
 }
 
 #[cfg(test)]
