@@ -1,6 +1,7 @@
 """Fixtures of the black-box tests, and the rule that CI skips nothing."""
 
 import os
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +21,9 @@ from harness.host.whole import DOCUMENTS, Places
 from moto import mock_aws
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
+
+# What a shell starts in the background ignores Ctrl-C, and so would all that is started here.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:
