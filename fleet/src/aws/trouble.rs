@@ -163,7 +163,7 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
         (code, _) if code.starts_with("KMS.") || said.contains("kms:") => {
             (Exit::Failed, "allow kms:GenerateDataKey and kms:Decrypt on the bucket's key in your role and in the key's policy".to_owned())
         }
-        ("AccessDenied" | "AllAccessDisabled" | "Forbidden", _) | (_, 401 | 403) => (Exit::Failed, denied(action, on)),
+        ("AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "Forbidden", _) | (_, 401 | 403) => (Exit::Failed, denied(action, on)),
         _ => (Exit::Failed, "look at what AWS says; `--help` shows what is asked of it".to_owned()),
     };
     Failure::new(exit, message).why(why).hint(hint)
@@ -212,6 +212,8 @@ mod tests {
             (404, "NoSuchBucket", Exit::Document, "correct `releases:`"),
             (403, "AccessDenied", Exit::Failed, "allow s3:PutObject on arn:aws:s3:::acme/shop/releases/v1.json"),
             (403, "", Exit::Failed, "allow s3:PutObject"),
+            // Services with JSON for a protocol, such as Systems Manager.
+            (400, "AccessDeniedException", Exit::Failed, "allow s3:PutObject"),
             (400, "ExpiredToken", Exit::Failed, "aws sso login"),
             (403, "InvalidAccessKeyId", Exit::Failed, "not valid"),
             (503, "SlowDown", Exit::Unreachable, "again in a minute"),
