@@ -7,7 +7,7 @@ those of a stand-in.
 import json
 import subprocess
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from harness import fleet as fleets
@@ -326,8 +326,10 @@ def test_containers_say_what_happened(tmp_path, ingot):
                 told = datetime.now(UTC)
         assert process.wait(fleets.PATIENCE) == FAILED, (lines, region.told())
         shown = operator("logs", "prod", "--failed", "--json").json["evidence"][0]
-        failed = datetime.fromisoformat(shown["written_at"])
-        print(f"stand-in, containers: told {(told - failed).total_seconds():.1f} s after the evidence was written")
+        report = shown["report"]
+        (step,) = [one for one in report["steps"] if one["address"] == "applications.shop"]
+        failed = datetime.fromisoformat(report["started_at"]) + timedelta(milliseconds=step["finished_ms"])
+        print(f"stand-in, containers: told {(told - failed).total_seconds():.1f} s after the step had failed")
         assert shown["deployment"] == 2 and "applications.shop" in shown["reason"], shown
         assert (told - failed).total_seconds() <= 5, (lines, shown)
         text = operator("logs", "prod", shown["instance"], "--failed")

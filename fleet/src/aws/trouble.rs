@@ -218,6 +218,7 @@ mod tests {
             (404, "NoSuchBucket", Exit::Document, "correct `releases:`"),
             (403, "AccessDenied", Exit::Failed, "allow s3:PutObject on arn:aws:s3:::acme/shop/releases/v1.json"),
             (403, "", Exit::Failed, "allow s3:PutObject"),
+            // Services with JSON for a protocol, such as Systems Manager.
             (400, "AccessDeniedException", Exit::Failed, "allow s3:PutObject"),
             (400, "ExpiredToken", Exit::Failed, "aws sso login"),
             (403, "InvalidAccessKeyId", Exit::Failed, "not valid"),

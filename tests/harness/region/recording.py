@@ -62,13 +62,14 @@ class Recorder:
         read = region.client("s3").get_object(Bucket=fleet.RELEASES, Key=f"shop/environments/prod/deployments/{self.number}.json")
         record = json.loads(read["Body"].read())
         tokens = [f"ingot-{self.number}-{word}-{record['attempt']}" for word in ("create", "policy", "release")]
-        events = [one for one in pages.build_full_result()["StackEvents"] if time_of(one["Timestamp"]) >= record["began"]]
+        began = datetime.fromisoformat(record["began"])
+        events = [one for one in pages.build_full_result()["StackEvents"] if one["Timestamp"] >= began]
         activities = region.client("autoscaling").describe_scaling_activities()["Activities"]
         return {
             "stack": STACK,
             "deployment": {"number": self.number, "began": record["began"], "tokens": tokens},
             "StackEvents": plain(events),
-            "Activities": plain([one for one in activities if time_of(one["StartTime"]) >= record["began"]]),
+            "Activities": plain([one for one in activities if one["StartTime"] >= began]),
             "TargetHealth": plain(self.health),
             "Evidence": [self.evidence(one["Key"]) for one in self.keys()],
         }
@@ -142,8 +143,9 @@ def scene(operator_of: Callable, name: str) -> None:
         if meanwhile:
             meanwhile(operator)
         region.poll(lambda: recorder.look() or process.poll() is not None, "the end", fleets.PATIENCE)
-        process.communicate()
+        said = process.communicate()
         stream = recorder.record()
+    assert stream["StackEvents"] and f"deployment {recorder.number} of prod" in said[0], said
     named = {"{new}": new[0]}
     filled = lambda text: re.sub(r"\{new\}", lambda found: named[found[0]], text)  # noqa: E731
     source = ["recorded from the region stand-in by tests/harness/region/recording.py, not from AWS"]
