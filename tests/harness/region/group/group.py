@@ -124,7 +124,7 @@ class Group:
             self.check_health()
         if "ReplaceUnhealthy" not in self.suspended:
             self.replace_unhealthy()
-        capacity = [member for member in self.members if member.counts]
+        capacity = [member for member in self.members if member.counts or self.keeps(member)]
         missing = self.desired + self.surplus - len(capacity)
         if missing > 0 and "Launch" not in self.suspended and time.monotonic() >= self.launches_from:
             unhealthy = any(member.health != "Healthy" for member in self.members)
@@ -165,6 +165,14 @@ class Group:
                 continue
             if not self.launches_first(member) or self.is_replaced():
                 member.leave(member.complaint)
+
+    def keeps(self, member: Member) -> bool:
+        """Whether it is unhealthy and not to be replaced: it is neither terminated, nor is another one launched.
+
+        <https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html>
+        """
+        is_here = not member.leaving and "Standby" not in member.state
+        return "ReplaceUnhealthy" in self.suspended and member.health != "Healthy" and is_here
 
     def launches_first(self, member: Member) -> bool:
         """An instance that is not there any more is not waited for."""
