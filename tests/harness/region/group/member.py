@@ -43,9 +43,8 @@ class Member:
 
     @property
     def counts(self) -> bool:
-        """Whether it is part of the group's capacity. An unhealthy one is no longer once the group is about to replace it."""
-        is_kept = self.health == "Healthy" or "ReplaceUnhealthy" in self.group.suspended
-        return not self.leaving and is_kept and "Standby" not in self.state
+        """Whether it is part of the group's capacity."""
+        return not self.leaving and self.health == "Healthy" and "Standby" not in self.state
 
     @property
     def in_service(self) -> bool:
