@@ -164,7 +164,9 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
         (code, _) if code.starts_with("KMS.") || said.contains("kms:") => {
             (Exit::Failed, "allow kms:GenerateDataKey and kms:Decrypt on the bucket's key in your role and in the key's policy".to_owned())
         }
-        ("AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "Forbidden", _) | (_, 401 | 403) => (Exit::Failed, denied(action, on)),
+        ("AccessDenied" | "AccessDeniedException" | "AllAccessDisabled" | "Forbidden", _) | (_, 401 | 403) => {
+            (Exit::Failed, denied(action, on))
+        }
         _ => (Exit::Failed, "look at what AWS says; `--help` shows what is asked of it".to_owned()),
     };
     let failure = Failure::new(exit, message).why(why).hint(hint);
