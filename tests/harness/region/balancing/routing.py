@@ -6,6 +6,7 @@ Actions are forward with weights, redirect and fixed responses; conditions are h
 without targets answers 503. Not here: TLS (a listener with HTTPS is not opened), stickiness, authentication.
 """
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -72,7 +73,9 @@ class Balancer:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
+        # What was not read any more is lost.
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
         self.process.stdout.close()
 
     # Routes.
