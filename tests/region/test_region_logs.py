@@ -84,12 +84,12 @@ def running(tmp_path, scene: Scene) -> Operator:
 def test_the_cause_is_evidence_of_this_deployment_and_of_no_other(tmp_path):
     with Scene() as scene:
         operator = running(tmp_path, scene)
-        old = scene.region.instances()[0].id
+        old, rebooted = (one.id for one in scene.region.instances())
         # One that ends, and one of the release before that was rebooted: neither has failed in this deployment.
         begun = operator.start("deploy", "prod", "--release", "bad")
         scene.region.poll(lambda: operator.states() == ["good", "under_way"], "the record")
         evidence(scene.region, old, "Auto Scaling terminates it", phase="drain")
-        evidence(scene.region, scene.region.instances()[1].id, "services.legacy: it does not start")
+        evidence(scene.region, rebooted, "services.legacy: it does not start")
         _, stderr = begun.communicate(timeout=fleets.PATIENCE)
         assert begun.returncode == FAILED, stderr
         (_, bad) = scene.left[0]
@@ -102,9 +102,10 @@ def test_the_cause_is_evidence_of_this_deployment_and_of_no_other(tmp_path):
 def test_ends_of_machines_alone_are_no_cause(tmp_path):
     with Scene(reason=None) as scene:
         operator = running(tmp_path, scene)
+        old = scene.region.instances()[0].id
         begun = operator.start("deploy", "prod", "--release", "bad")
         scene.region.poll(lambda: operator.states() == ["good", "under_way"], "the record")
-        evidence(scene.region, scene.region.instances()[0].id, "Auto Scaling terminates it", phase="drain")
+        evidence(scene.region, old, "Auto Scaling terminates it", phase="drain")
         _, stderr = begun.communicate(timeout=fleets.PATIENCE)
         assert "reported that its boot failed, and left no evidence" in stderr, stderr
         assert "Auto Scaling terminates it" not in stderr, stderr

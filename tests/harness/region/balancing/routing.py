@@ -73,7 +73,7 @@ class Balancer:
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
-        # What was written last it may not have read.
+        # What was not read any more is lost.
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.stdout.close()
