@@ -70,8 +70,8 @@ def refused(operator: Operator, directory, policy: str, longest: float, release:
         time.sleep(longest)
     told_lost(f"{policy}, the release {release}", told, result.seconds)
     assert result.code == FAILED, (result, region.told())
-    cause = next(line for line in result.stderr.splitlines() if f"deployment {number + 1} of prod is failed" in line)
-    assert ": i-" in cause and [word for word in said if word not in cause] == [], result
+    cause = next((line for line in result.stderr.splitlines() if f"deployment {number + 1} of prod is failed" in line), "")
+    assert ": i-" in cause and [word for word in said if word not in cause] == [], (result, region.told())
     assert f"prod runs {before[0]} (deployment {in_force})" in result.stderr, result
     region.in_service(len(before))
     assert runs(region) == before and operator.states()[-1] == "failed"
