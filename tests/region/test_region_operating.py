@@ -4,6 +4,7 @@ without fleet.yaml. Scripted instances; all times are those of a stand-in."""
 import os
 import pty
 import re
+import signal
 import subprocess
 import time
 
@@ -19,6 +20,9 @@ from test_region_verbs import STILL_UNDER_WAY, Operator, needs_binary
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
 
 SUSPENDED = {"AZRebalance", "AlarmNotification", "InstanceRefresh", "ReplaceUnhealthy", "ScheduledActions"}
+
+
+CTRL_C = "Ctrl-C"
 
 
 class Unasked(Operator):
@@ -41,7 +45,7 @@ class Unasked(Operator):
             except OSError:
                 break
             if b"[y/N]" in said and answer:
-                os.write(ours, answer.encode())
+                process.send_signal(signal.SIGINT) if answer == CTRL_C else os.write(ours, f"{answer}\n".encode())
                 answer = ""
         os.close(ours)
         return process.wait(fleets.PATIENCE), said.decode()

@@ -296,7 +296,7 @@ def test_a_stack_that_needs_a_hand_is_told_of(tmp_path, region, status, said):
     operator = Operator(tmp_path, region)
     assert operator("create", "prod", "--release", "v1").code == DONE
     region.stack("shop-prod").status = status
-    for command in (("deploy", "prod", "--release", "v2"), ("status", "prod")):
+    for command in (("deploy", "prod", "--release", "v2"), ("create", "prod", "--release", "v2"), ("status", "prod")):
         result = operator(*command)
         assert said in result.stderr + result.stdout, result
     region.stack("shop-prod").status = "UPDATE_ROLLBACK_COMPLETE"

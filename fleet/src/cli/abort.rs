@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use serde_json::json;
+
 use super::carry;
 use super::operator::{Operator, Whose};
-use super::output::talk;
+use super::output::{self, talk};
 use crate::deployment::course::Operation;
 use crate::deployment::record::State;
 use crate::exit::Exit;
@@ -24,6 +26,9 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let name = operator.name();
     let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) else {
         talk(&format!("no deployment of {name} is under way: nothing to end"));
+        if as_json {
+            output::json(&json!({ "version": 1, "environment": name, "state": "unchanged" }));
+        }
         return Ok(());
     };
     talk(&kept.record.told());

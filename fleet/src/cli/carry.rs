@@ -5,8 +5,10 @@ use std::path::Path;
 use jiff::Timestamp;
 
 use super::consent::Consent;
+use super::edit::Edit;
 use super::operator::Operator;
 use super::output::{self, data, talk};
+use super::patience::Patience;
 use super::reader::Reader;
 use super::source::{Kind, Source};
 use super::watch::Watcher;
@@ -36,6 +38,8 @@ pub(super) struct Asked {
     pub(super) consent: Option<Consent>,
     /// Alarms that do not count.
     pub(super) despite: Vec<String>,
+    /// What becomes of fleet.yaml once the user has agreed.
+    pub(super) edit: Option<Edit>,
 }
 
 impl Asked {
@@ -67,9 +71,9 @@ enum Beginning {
     Nothing(Vec<String>),
 }
 
-pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: Asked, until: Until, as_json: bool) -> Result<(), Failure> {
+pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: &Asked, patience: Patience, as_json: bool) -> Result<(), Failure> {
     let mut standing = operator.standing().await?;
-    let errand = Errand::of(operator, file, &asked, standing.as_ref()).await?;
+    let errand = Errand::of(operator, file, asked, standing.as_ref()).await?;
     let mut under_way = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay);
     let is_asked = |kept: &Kept| asked.is(&kept.record.goal, errand.source.document());
     if let Some(other) = under_way.as_ref().filter(|kept| !is_asked(kept))
@@ -92,14 +96,15 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: Asked, un
         },
     };
     let (is_another, begun) = (!is_asked(&kept), kept.record.clone());
-    let ended = errand.follow(kept, is_taken_up, until).await?;
-    if asked.kind == Kind::Rollback {
-        freeze::keep(operator).await?;
-    }
-    match ended {
+    let ended = errand.follow(kept, is_taken_up, patience.until()).await?;
+    let told = match ended {
         Ended::With(record) => ending::told(operator, *record, is_another.then_some(&asked.release), as_json).await,
         Ended::StillRunning { goes_on } => Err(ending::still_running(&begun, goes_on, as_json)),
+    };
+    if asked.kind == Kind::Rollback {
+        freeze::keep(operator).await;
     }
+    told
 }
 
 /// Writes down how a deployment has ended whose end nobody has seen. Returns whether it has.
@@ -117,12 +122,12 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
     let ended = conductor(operator, &witness, &watcher).undo(kept, &operator.stack()).await?;
     watcher.look().await;
     let Ended::With(record) = ended else { unreachable!("it has all the time there is") };
-    freeze::keep(operator).await?;
     if as_json {
         output::json(&record);
     } else {
         data(&record.told());
     }
+    freeze::keep(operator).await;
     match record.state {
         State::Good => Err(Failure::new(Exit::Failed, format!("it was too late to end deployment {}", record.number))
             .hint(format!("go back with `ingot-fleet rollback {}`", operator.name()))),
@@ -134,10 +139,6 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
 pub(super) fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>, goes_on: bool) -> Result<(), Failure> {
     let name = operator.name();
     match (kind, standing) {
-        (Kind::Create, Some(standing)) if !goes_on && standing.output("Group").is_some() => {
-            Err(Failure::new(Exit::Usage, format!("{name} is there already: its stack is in {}", standing.status))
-                .hint(format!("run `ingot-fleet deploy {name} --release RELEASE`")))
-        }
         (Kind::Deploy | Kind::Rollback, None) => Err(Failure::new(Exit::Usage, format!("{name} was not created yet"))
             .hint(format!("run `ingot-fleet create {name} --release RELEASE`"))),
         // A record would be in the way once the stack is sound: what it asks for may be long out of date.
@@ -145,6 +146,10 @@ pub(super) fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>,
             Phase::Stuck(stuck) => {
                 let (what, hint) = stuck.way_out(&operator.stack(), name);
                 Err(Failure::new(Exit::Failed, format!("the stack {} cannot be updated", operator.stack())).why(what).hint(hint))
+            }
+            _ if kind == Kind::Create && standing.output("Group").is_some() => {
+                Err(Failure::new(Exit::Usage, format!("{name} is there already: its stack is in {}", standing.status))
+                    .hint(format!("run `ingot-fleet deploy {name} --release RELEASE`")))
             }
             _ => Ok(()),
         },
@@ -193,6 +198,7 @@ impl<'a> Errand<'a> {
             let runs = standing.and_then(|standing| standing.parameter("Release"));
             consent.ask(&question(operator.name(), asked.kind, &goal, runs, &changed.unwrap_or_default()))?;
         }
+        asked.edit.as_ref().map_or(Ok(()), Edit::make)?;
         if let Some(standing) = standing {
             self.guard(standing).await?;
         }

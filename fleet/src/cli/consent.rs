@@ -1,6 +1,8 @@
 //! The question before something is replaced or removed.
 
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use ingot::desk::shown;
 
 use super::output::talk;
 use crate::exit::Exit;
@@ -27,10 +29,24 @@ impl Consent {
             );
         }
         let declined = || Failure::new(Exit::Failed, "nothing was changed");
-        match dialoguer::Confirm::new().with_prompt(what).default(false).interact() {
+        match is_agreed(what) {
             Ok(true) => Ok(()),
             Ok(false) => Err(declined()),
             Err(error) => Err(declined().because(&error)),
         }
     }
+}
+
+/// Asks on the terminal; anything but `y` and `yes` is a no.
+///
+/// The terminal stays as it is, so that Ctrl-C leaves it usable: prompts of dialoguer hide the cursor until they are answered.
+pub(super) fn is_agreed(what: &str) -> io::Result<bool> {
+    let mut out = io::stderr();
+    write!(out, "{} [y/N] ", shown(what)).and_then(|()| out.flush())?;
+    let mut answer = String::new();
+    if io::stdin().read_line(&mut answer)? == 0 {
+        // Ctrl-D leaves the cursor behind the question.
+        writeln!(out)?;
+    }
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }

@@ -83,14 +83,14 @@ pub(super) fn policy(text: &str) -> Result<Policy, String> {
 pub(crate) async fn create(args: &Create, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::of(file, &args.what.environment).await?;
     let asked = asked(&args.what, &operator, Kind::Create).await?;
-    carry_out(&operator, file, asked, args.what.patience.until(), as_json).await
+    carry_out(&operator, file, &asked, args.what.patience, as_json).await
 }
 
 pub(crate) async fn deploy(args: &Deploy, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::of(file, &args.what.environment).await?;
     let asked = asked(&args.what, &operator, Kind::Deploy).await?;
     let asked = Asked { policy: args.policy, consent: Some(args.consent), despite: args.despite.clone(), ..asked };
-    carry_out(&operator, file, asked, args.what.patience.until(), as_json).await
+    carry_out(&operator, file, &asked, args.what.patience, as_json).await
 }
 
 pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Result<(), Failure> {
@@ -109,7 +109,7 @@ pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Res
         let message = format!("there is nothing to go back to: {} has had one good deployment at the most", operator.name());
         return Err(Failure::new(Exit::Usage, message).hint("deploy another release: `ingot-fleet releases` lists them"));
     };
-    carry_out(&operator, file, asked, args.patience.until(), as_json).await
+    carry_out(&operator, file, &asked, args.patience, as_json).await
 }
 
 /// What a rollback asks for, if there is something to go back to.
@@ -118,7 +118,7 @@ async fn last_good(operator: &Operator, args: &Rollback) -> Result<Option<Asked>
     let Some(record) = counting.get(Role::LastGood) else { return Ok(None) };
     let Goal { release, image, document, .. } = record.goal.clone();
     let (document, consent) = (Some(document), Some(args.consent));
-    Ok(Some(Asked { kind: Kind::Rollback, release, image, document, policy: args.policy, consent, despite: Vec::new() }))
+    Ok(Some(Asked { kind: Kind::Rollback, release, image, document, policy: args.policy, consent, despite: Vec::new(), edit: None }))
 }
 
 /// Going back while another deployment goes on is to end that one.
@@ -134,5 +134,5 @@ async fn asked(what: &What, operator: &Operator, kind: Kind) -> Result<Asked, Fa
     let manifest = releases::find(&operator.bucket, &operator.place, &what.release).await?;
     let release = Release { name: manifest.name, sha256: manifest.sha256 };
     let image = operator.image(what.image.as_deref()).await?;
-    Ok(Asked { kind, release, image, document: None, policy: None, consent: None, despite: Vec::new() })
+    Ok(Asked { kind, release, image, document: None, policy: None, consent: None, despite: Vec::new(), edit: None })
 }

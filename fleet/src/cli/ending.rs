@@ -47,7 +47,8 @@ pub(super) async fn told(operator: &Operator, record: Record, instead_of: Option
         data(&record.told());
     }
     if record.state != State::Good {
-        let runs = what_runs(operator).await?;
+        // AWS may give no answer now. That does not change how it has ended.
+        let runs = what_runs(operator).await.unwrap_or_else(|failure| format!("what runs now is not known: {}", failure.sentence()));
         let failure = Failure::new(Exit::Failed, format!("deployment {} of {name} is {}", record.number, record.state));
         let failure = if let Some(cause) = record.cause { failure.why(cause) } else { failure };
         return Err(failure.hint(format!(

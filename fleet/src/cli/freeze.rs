@@ -50,19 +50,20 @@ async fn freeze(operator: &Operator, groups: &[Group], caller: &str) -> Result<F
     end_if_under_way(operator).await?;
     let freezes = operator.freezes();
     let freeze = match freezes.in_force().await? {
+        // Whatever is under way by now has seen it: a rollback, which suspends again at its end.
         Some(freeze) => freeze,
         None => {
             let before: Vec<String> = groups.iter().flat_map(|group| group.suspended.clone()).collect();
             let freeze = Freeze::on(caller, now(), &before);
             freezes.write(&freeze).await?;
+            // One that has begun before this was written has not seen it.
+            if let Err(failure) = end_if_under_way(operator).await {
+                freezes.write(&Freeze::off(caller, now())).await?;
+                return Err(failure);
+            }
             freeze
         }
     };
-    // One that has begun before this was written has not seen it.
-    if let Err(failure) = end_if_under_way(operator).await {
-        freezes.write(&Freeze::off(caller, now())).await?;
-        return Err(failure);
-    }
     suspend(operator, groups, &freeze).await?;
     talk(&format!("{}: nothing scales it, and instances that fail are not replaced", freeze.told(name)));
     talk(&format!("  `ingot-fleet freeze {name} --off` ends this; `rollback` and `scale` work all the same"));
@@ -120,8 +121,16 @@ pub(super) async fn refuse(operator: &Operator) -> Result<(), Failure> {
     }
 }
 
-/// Suspends the processes again that an update has resumed, or that a group which it has made never had suspended.
-pub(super) async fn keep(operator: &Operator) -> Result<(), Failure> {
+/// Suspends the processes again that an update has resumed, or that a group which it has made never had suspended. How the
+/// deployment has ended counts all the same if that fails.
+pub(super) async fn keep(operator: &Operator) {
+    if let Err(failure) = suspend_again(operator).await {
+        let name = operator.name();
+        talk(&format!("warning: {}; `ingot-fleet status {name}` says whether it is frozen, and what goes on", failure.sentence()));
+    }
+}
+
+async fn suspend_again(operator: &Operator) -> Result<(), Failure> {
     let Some(freeze) = operator.freezes().in_force().await? else { return Ok(()) };
     let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
     suspend(operator, &groups, &freeze).await?;

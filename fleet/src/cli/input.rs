@@ -33,7 +33,12 @@ pub(super) fn text(file: &Path) -> Result<String, Exit> {
 
 /// The same, where mistakes are the end.
 pub(super) fn sound(file: &Path) -> Result<Read, Exit> {
-    let Read { fleet, sources, mistakes } = read(file)?;
+    sound_text(file, &text(file)?)
+}
+
+/// What a file would be with this text.
+pub(super) fn sound_text(file: &Path, text: &str) -> Result<Read, Exit> {
+    let Read { fleet, sources, mistakes } = fleet::read(&file.display().to_string(), text);
     if !mistakes.is_empty() {
         talk(&DocumentError::new(mistakes, sources).to_string());
         return Err(Exit::Document);

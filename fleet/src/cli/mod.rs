@@ -9,6 +9,7 @@ mod check;
 mod config;
 mod consent;
 mod deploy;
+mod edit;
 mod ending;
 mod events;
 mod foreseen;
@@ -127,13 +128,13 @@ pub(crate) fn run() -> Exit {
             Command::Rollback(args) => ended(deploy::rollback(&args, &cli.file, cli.json).await),
             Command::Abort(args) => ended(abort::run(&args, &cli.file, cli.json).await),
             Command::Freeze(args) => ended(freeze::run(&args, &cli.file, cli.json).await),
-            Command::Scale(args) => ended(scale::run(&args, &cli.file).await),
+            Command::Scale(args) => ended(scale::run(&args, &cli.file, cli.json).await),
             Command::Set(args) => ended(set::run(&args, &cli.file, cli.json).await),
             Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
             Command::Logs(args) => ended(logs::run(&args, &cli.file, cli.json).await),
             Command::List => ended(list::run(&cli.file, cli.json).await),
             Command::Status(args) => ended(status::run(&args, &cli.file, cli.json).await),
-            Command::Terminate(args) => ended(terminate::run(&args, &cli.file).await),
+            Command::Terminate(args) => ended(terminate::run(&args, &cli.file, cli.json).await),
             Command::Schema => generate::schema(),
             Command::Completions(args) => generate::completions(&args, Cli::command()),
             Command::Man => generate::man(Cli::command()),

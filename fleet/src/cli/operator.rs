@@ -52,7 +52,12 @@ pub(super) struct Operator {
 impl Operator {
     /// For an environment that is in fleet.yaml.
     pub(super) async fn of(file: &Path, environment: &str) -> Result<Self, Failure> {
-        let read = input::sound(file).map_err(Failure::told)?;
+        Self::of_text(file, &input::text(file).map_err(Failure::told)?, environment).await
+    }
+
+    /// The same with another text than the file has.
+    pub(super) async fn of_text(file: &Path, text: &str, environment: &str) -> Result<Self, Failure> {
+        let read = input::sound_text(file, text).map_err(Failure::told)?;
         input::environment(&read.fleet, environment).map_err(Failure::told)?;
         let place = read.fleet.releases.place(&read.fleet.application);
         Ok(Self::with(Aws::connect().await?, place, environment, Some(Rc::new(read))))

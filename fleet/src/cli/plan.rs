@@ -75,8 +75,10 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 async fn can_be_planned(operator: &Operator, standing: Option<&Standing>) -> Result<u64, Failure> {
     let (name, newest) = (operator.name(), operator.newest().await?);
     if let Some(kept) = newest.as_ref().filter(|kept| kept.record.state == State::UnderWay) {
-        return Err(Failure::new(Exit::UnderWay, kept.record.told())
-            .hint(format!("run it again when it has ended; `ingot-fleet deploy {name}` follows it to its end")));
+        return Err(Failure::new(Exit::UnderWay, kept.record.told()).hint(format!(
+            "run it again when it has ended; `ingot-fleet deploy {name} --release {}` follows it to its end",
+            kept.record.goal.release.name
+        )));
     }
     if standing.is_some_and(|standing| standing.phase() == Phase::Busy) {
         let status = standing.map_or("", |standing| standing.status.as_str());

@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::consent::is_agreed;
 use super::output::{data, json, talk};
 use super::progress::size;
 use super::uses::{Use, uses, uses_of};
@@ -110,8 +111,7 @@ fn confirm(doomed: &[&Found], yes: bool) -> Result<(), Failure> {
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::new(Exit::Usage, format!("would {question}")).hint("say --yes where nobody can be asked"));
     }
-    let answer = dialoguer::Confirm::new().with_prompt(question).default(false).interact();
-    match answer {
+    match is_agreed(&question) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Failure::new(Exit::Failed, "nothing was removed")),
         Err(error) => Err(Failure::new(Exit::Failed, "nothing was removed").because(&error)),

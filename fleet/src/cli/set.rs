@@ -4,19 +4,18 @@ use std::path::Path;
 
 use ingot::desk::Objection;
 
-use super::carry::{Asked, carry_out};
+use super::carry::{self, Asked, carry_out};
 use super::consent::Consent;
 use super::deploy::policy;
+use super::edit::Edit;
 use super::input;
 use super::operator::Operator;
-use super::output::talk;
 use super::patience::Patience;
 use super::source::Kind;
 use crate::deployment::history::Role;
 use crate::deployment::record::{Policy, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::files;
 use crate::fleet::{self, Changes};
 
 /// Set or remove properties of an environment: in fleet.yaml, and by a deployment of the release that runs
@@ -52,36 +51,41 @@ fn pair(text: &str) -> Result<(String, Option<String>), String> {
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     refuse_secrets(&args.properties)?;
-    let operator = Operator::of(file, &args.environment).await?;
+    let read = Operator::of(file, &args.environment).await?;
     let former = input::text(file).map_err(Failure::told)?;
     let changes: Changes = args.properties.iter().cloned().collect();
     let wrong = |Objection { message, hint }: Objection| Failure::new(Exit::Usage, message).hint(hint);
     let new = fleet::edited(&former, &args.environment, &changes).map_err(wrong)?;
-    if new == former {
-        return deploy(&operator, args, file, as_json).await;
+    if new != former {
+        refuse_meanwhile(&read).await?;
     }
-    if let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) {
-        let failure = Failure::new(Exit::Failed, "no property is set while a deployment is under way").why(kept.record.told());
-        return Err(failure.hint(format!("follow it with `ingot-fleet deploy`, or end it with `ingot-fleet abort {}`", args.environment)));
-    }
-    write(file, &new)?;
-    let done = match Operator::of(file, &args.environment).await {
-        Ok(operator) => deploy(&operator, args, file, as_json).await,
-        Err(failure) => Err(failure),
-    };
+    let operator = Operator::of_text(file, &new, &args.environment).await?;
+    let asked = asked(&operator, args, Edit::new(file, former, new)).await?;
+    let done = carry_out(&operator, file, &asked, args.patience, as_json).await;
+    let Some(edit) = &asked.edit else { return done };
     match &done {
+        Ok(()) => edit.make()?,
         // It may go on: what is deployed is what the file says.
-        Ok(()) => {}
-        Err(failure) if matches!(failure.exit, Exit::UnderWay | Exit::Unreachable) => {
-            talk(&format!("{} keeps the new properties", file.display()));
-        }
-        Err(_) => give_back(file, &former, &new)?,
+        Err(failure) if matches!(failure.exit, Exit::UnderWay | Exit::Unreachable) => edit.keep(),
+        Err(_) => edit.take_back()?,
     }
     done
 }
 
-/// Deploys what runs now, with the properties of fleet.yaml.
-async fn deploy(operator: &Operator, args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
+/// Another deployment would be followed in place of this one.
+async fn refuse_meanwhile(operator: &Operator) -> Result<(), Failure> {
+    let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) else { return Ok(()) };
+    let account = operator.account(&operator.aws.caller().await?).await?;
+    if carry::settled(operator, &account, &kept).await? {
+        return Ok(());
+    }
+    let (name, release) = (operator.name(), &kept.record.goal.release.name);
+    let failure = Failure::new(Exit::Failed, "no property is set while a deployment is under way").why(kept.record.told());
+    Err(failure.hint(format!("follow it with `ingot-fleet deploy {name} --release {release}`, or end it with `ingot-fleet abort {name}`")))
+}
+
+/// What runs now, with the properties of fleet.yaml as it is to be.
+async fn asked(operator: &Operator, args: &Args, edit: Edit) -> Result<Asked, Failure> {
     let name = operator.name();
     let counting = operator.records().counting().await?;
     let Some(record) = counting.get(Role::InForce) else {
@@ -90,26 +94,7 @@ async fn deploy(operator: &Operator, args: &Args, file: &Path, as_json: bool) ->
     };
     let (release, image) = (record.goal.release.clone(), record.goal.image.clone());
     let (despite, consent) = (args.despite.clone(), Some(args.consent));
-    let asked = Asked { kind: Kind::Deploy, release, image, document: None, policy: args.policy, consent, despite };
-    carry_out(operator, file, asked, args.patience.until(), as_json).await
-}
-
-/// The former text comes back, unless somebody has changed it meanwhile.
-fn give_back(file: &Path, former: &str, new: &str) -> Result<(), Failure> {
-    let name = file.display();
-    if input::text(file).map_err(Failure::told)? != new {
-        talk(&format!("{name} was changed meanwhile, and keeps the new properties: take them out by hand"));
-        return Ok(());
-    }
-    write(file, former)?;
-    talk(&format!("{name} is as it was before"));
-    Ok(())
-}
-
-fn write(file: &Path, text: &str) -> Result<(), Failure> {
-    files::replace(file, text.as_bytes()).map_err(|why| {
-        Failure::new(Exit::Failed, format!("cannot write {}", file.display())).why(why).hint("make the file and its directory writable")
-    })
+    Ok(Asked { kind: Kind::Deploy, release, image, document: None, policy: args.policy, consent, despite, edit: Some(edit) })
 }
 
 fn refuse_secrets(properties: &[(String, Option<String>)]) -> Result<(), Failure> {
@@ -136,19 +121,5 @@ mod tests {
         for wrong in ["=x", "A B=x", "1A=x", "A-B=x", "Ä=x"] {
             assert!(pair(wrong).unwrap_err().contains("not the name of an environment variable"), "{wrong}");
         }
-    }
-
-    #[test]
-    fn the_former_text_comes_back_unless_somebody_has_changed_it() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("fleet.yaml");
-        let text = || std::fs::read_to_string(&file).unwrap();
-        std::fs::write(&file, "").unwrap();
-        write(&file, "new").unwrap();
-        give_back(&file, "former", "new").unwrap();
-        assert_eq!(text(), "former");
-        write(&file, "of somebody else").unwrap();
-        give_back(&file, "former", "new").unwrap();
-        assert_eq!(text(), "of somebody else");
     }
 }

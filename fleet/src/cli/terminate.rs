@@ -4,12 +4,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde_json::json;
 use tokio::time::Instant;
 
 use super::consent::Consent;
 use super::freeze;
 use super::operator::{Operator, Whose};
-use super::output::talk;
+use super::output::{self, talk};
 use crate::aws::stacks::Stacks as _;
 use crate::deployment::course::{Standing, Stuck};
 use crate::deployment::record::State;
@@ -38,12 +39,19 @@ pub(crate) struct Args {
     consent: Consent,
 }
 
-pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
+pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::at(file, &args.whose).await?;
     let (name, stack) = (operator.name(), operator.stack());
+    let said = |state: &str, kept: &[String]| {
+        if as_json {
+            output::json(&json!({ "version": 1, "environment": name, "stack": stack, "state": state, "stay": kept }));
+        }
+    };
     let Some(standing) = operator.standing().await? else {
         talk(&format!("there is no stack {stack}: nothing to delete"));
-        return end_record(&operator).await;
+        end_record(&operator).await?;
+        said("unchanged", &[]);
+        return Ok(());
     };
     if standing.is_protected {
         return Err(Failure::new(Exit::Failed, format!("{name} is protected from being deleted")).hint(format!(
@@ -67,6 +75,7 @@ pub(crate) async fn run(args: &Args, file: &Path) -> Result<(), Failure> {
     end_record(&operator).await?;
     freeze::forget(&operator).await?;
     talk(&format!("deleted {stack}"));
+    said("deleted", &kept);
     Ok(())
 }
 

@@ -66,6 +66,9 @@ enum Way<'a> {
     Back { stack: &'a str },
 }
 
+/// Those after which CloudFormation needs nobody.
+const LAST: [Operation; 2] = [Operation::Create, Operation::SetRelease];
+
 /// What was seen while it was followed.
 #[derive(Debug)]
 struct Seen {
@@ -75,6 +78,8 @@ struct Seen {
     told: Timestamp,
     had_stack: bool,
     waits: bool,
+    /// Whether CloudFormation has taken the order of the last operation. Its event comes later.
+    is_ordered: bool,
     silent_since: Option<Instant>,
 }
 
@@ -82,12 +87,12 @@ impl Seen {
     fn of(record: &Record) -> Self {
         let began = record.began;
         let since = began.checked_sub(SKEW).unwrap_or(began);
-        Self { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, silent_since: None }
+        Self { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, is_ordered: false, silent_since: None }
     }
 
     /// Whether CloudFormation takes a deployment to its end, and back if need be.
     fn goes_on(&self, record: &Record) -> bool {
-        [Operation::Create, Operation::SetRelease].iter().any(|operation| self.begun.contains(&operation.token(record)))
+        self.is_ordered || LAST.iter().any(|operation| self.begun.contains(&operation.token(record)))
     }
 }
 
@@ -182,7 +187,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         seen.had_stack |= standing.is_some();
         let next = way.next(record, standing.as_ref(), &seen.begun);
         match (next, way) {
-            (Next::Begin(operation), Way::On(plan)) => return self.begin(operation, kept, plan, standing.as_ref()).await,
+            (Next::Begin(operation), Way::On(plan)) => return self.begin(operation, kept, plan, standing.as_ref(), seen).await,
             (Next::Begin(_), Way::Back { .. }) => return self.end(kept, State::Undone, None).await.map(Some),
             (Next::WaitForOthers, Way::Back { .. }) if !seen.begun.contains(&Operation::SetRelease.token(record)) => {
                 return self.end(kept, State::Undone, None).await.map(Some);
@@ -222,6 +227,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         kept: &Kept,
         plan: &Plan<'_>,
         standing: Option<&Standing>,
+        seen: &mut Seen,
     ) -> Result<Option<Record>, Failure> {
         if let Some(found) = self.records.read(kept.record.number).await?
             && found.record.state != State::UnderWay
@@ -235,10 +241,13 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
             Operation::SetPolicy | Operation::SetRelease => self.stacks.update(&order).await,
         };
         let why = match begun {
-            Ok(true) => return Ok(None),
+            Ok(true) => {
+                seen.is_ordered |= LAST.contains(&operation);
+                return Ok(None);
+            }
             // The stack deploys so already, whatever its parameters are called.
             Ok(false) if operation == Operation::SetPolicy => {
-                return Box::pin(self.begin(Operation::SetRelease, kept, plan, standing)).await;
+                return Box::pin(self.begin(Operation::SetRelease, kept, plan, standing, seen)).await;
             }
             Ok(false) => Failure::new(Exit::Failed, format!("CloudFormation finds nothing to change in {}", plan.stack)),
             // It may have arrived: whoever goes on sees.

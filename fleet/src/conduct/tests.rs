@@ -326,6 +326,16 @@ async fn it_is_left_once_the_release_is_being_set() {
     assert_eq!(ended(world.follow(kept).await.unwrap()).state, State::Good, "whoever looks writes down how it ended");
 }
 
+/// Its event comes with the next look, for which there may be no time.
+#[tokio::test(start_paused = true)]
+async fn what_cloudformation_has_just_taken_goes_on() {
+    let world = World::created(&[Outcome::Complete]).await;
+    let kept = world.begun().await;
+    let at_once = Until::At(tokio::time::Instant::now());
+    assert_eq!(world.follow_until(kept, at_once).await.unwrap(), Ended::StillRunning { goes_on: true });
+    assert_eq!(world.operations(), ["create", "release"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_nobody_has_begun_does_not_go_on() {
     let world = World::created(&[Outcome::Complete]).await;
