@@ -154,6 +154,10 @@ fn launches_that_fail_are_told() {
         ..activity(began, "Launching a new EC2 instance", "")
     };
     let failed = ends("2026-12-01T08:55:00Z", "2026-12-01T08:55:02Z", Some("there is no capacity in eu-central-1a"));
+    let said = "We currently do not have sufficient m7g.large capacity in the Availability Zone you requested (eu-central-1a). Our system \
+                will be working on provisioning additional capacity. Launching EC2 instance failed.";
+    let in_words = fine().from(3, &[]).edited(|case| case.activities = vec![ends("2026-12-01T08:55:00Z", "2026-12-01T08:55:02Z", Some(said))]);
+    assert!(in_words.told().ends_with("launching instances fails: AWS has no m7g.large capacity in eu-central-1a now"), "{}", in_words.told());
     let again = Activity { ended: None, ..ends("2026-12-01T08:59:59Z", "", None) };
     let launches = |activities: &[Activity]| fine().from(3, &[]).edited(|case| case.activities = activities.to_vec()).told();
     let fails = launches(&[failed.clone(), again]);
