@@ -9,8 +9,8 @@ use super::objects::{Listed, Objects};
 use crate::failure::Failure;
 use crate::story::{Content, Evidence, Key, Unread};
 
-/// So many failures are read: the first of a deployment is among them.
-const MOST: usize = 50;
+/// So many failures are read.
+pub(crate) const MOST: usize = 50;
 
 /// By how much the clock of an instance, which keys are made of, may differ.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
@@ -65,7 +65,7 @@ impl<O: Objects> Left<'_, O> {
     }
 
     /// The failures that they tell of. What cannot be read is left out.
-    pub(crate) async fn failures(&self, boots: &[Boot], known: &Known) -> Result<Vec<Evidence>, Failure> {
+    pub(crate) async fn failures(&self, boots: Vec<&Boot>, known: &Known) -> Result<Vec<Evidence>, Failure> {
         let mut found = Vec::new();
         for Boot { name, key, modified } in boots {
             if found.len() == MOST {
@@ -144,7 +144,7 @@ mod tests {
     }
 
     async fn since_then(left: &Left<'_, Directory>, since: Timestamp, known: &Known) -> Vec<Evidence> {
-        left.failures(&left.boots(since).await.unwrap(), known).await.unwrap()
+        left.failures(left.boots(since).await.unwrap().iter().collect(), known).await.unwrap()
     }
 
     #[tokio::test]
