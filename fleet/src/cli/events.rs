@@ -64,7 +64,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     if args.follow {
         return follow(&operator, &reader, since, as_json).await;
     }
-    let happened = look(&operator, &reader, since, Happened::default()).await?;
+    let happened = look(&operator, &reader, since, Happened::default(), None).await?;
     let story = tale(&happened, &operator.stack());
     let cause = newest.as_ref().and_then(|record| why(record, &happened));
     if as_json {
@@ -86,14 +86,20 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     Ok(())
 }
 
-/// Finds out what happened since then, and what is known from before. Events that are known are not asked for again.
-async fn look(operator: &Operator, reader: &Reader<'_>, since: Timestamp, mut known: Happened) -> Result<Happened, Failure> {
+/// Finds out what happened since then, and what is known from before, when it was `looked` the last time. What is known is not
+/// asked for again, unless it may have changed.
+async fn look(
+    operator: &Operator,
+    reader: &Reader<'_>,
+    since: Timestamp,
+    mut known: Happened,
+    looked: Option<Timestamp>,
+) -> Result<Happened, Failure> {
     let stack = operator.stack();
     let newest = known.events.last().map_or(since, |event| event.at);
-    let changing = Timestamp::now().checked_sub(CHANGING).map_or(since, |from| from.max(since));
-    let others_since = if known.events.is_empty() { since } else { changing };
+    let changing = looked.and_then(|at| at.checked_sub(CHANGING).ok()).map_or(since, |at| at.max(since));
     let (events, groups, evidence) =
-        tokio::join!(operator.stacks.events(&stack, newest), reader.groups_since(others_since), reader.evidence_since(others_since));
+        tokio::join!(operator.stacks.events(&stack, newest), reader.groups_since(changing), reader.evidence_since(changing));
     let events: Vec<_> = events?.into_iter().filter(|event| !known.events.contains(event)).collect();
     known.take(Happened { events, ..groups });
     Ok(Happened { evidence, ..known })
@@ -120,13 +126,14 @@ fn line(line: &Line) -> String {
 /// Tells what happens as it happens, until the process is ended, or nobody reads it any more.
 async fn follow(operator: &Operator, reader: &Reader<'_>, since: Timestamp, as_json: bool) -> Result<(), Failure> {
     let (mut told, mut happened, mut ended) = (BTreeSet::new(), Happened::default(), None);
-    let mut is_silent = false;
+    let (mut is_silent, mut looked_at) = (false, None);
     let mut pace = Pace::new(PAUSE);
     while output::is_read() {
-        let looked = tokio::try_join!(look(operator, reader, since, happened.clone()), operator.newest());
+        let now = Timestamp::now();
+        let looked = tokio::try_join!(look(operator, reader, since, happened.clone(), looked_at), operator.newest());
         let newest = match looked {
             Ok((found, newest)) => {
-                (happened, is_silent) = (found, false);
+                (happened, is_silent, looked_at) = (found, false, Some(now));
                 pace.answered();
                 newest.map(|kept| kept.record)
             }

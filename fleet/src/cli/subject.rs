@@ -65,13 +65,9 @@ pub(super) async fn watch<S: Subject>(subject: &S, as_json: bool) -> Result<(), 
                 if !as_json && output::is_terminal() {
                     view.last = Some(now);
                     view.draw(&pace, None);
-                    sleep(pace.pause).await;
-                    continue;
-                }
-                view.warn(&now);
-                match as_json {
-                    true => view.put(now),
-                    false => view.append(now),
+                } else {
+                    view.warn(&now);
+                    if as_json { view.put(now) } else { view.append(now) }
                 }
             }
             Err(failure) if failure.exit == Exit::Unreachable => {
