@@ -178,6 +178,14 @@ def test_what_may_not_be_asked_for_is_told_once_and_stays_on_a_terminal(tmp_path
         assert any("hint: allow cloudwatch:DescribeAlarms" in line for line in screen), screen
 
 
+def test_without_ec2_it_says_how_instances_are_and_not_what_they_run(tmp_path, region):
+    operator = created(tmp_path, region)
+    region.fault("denied", "ec2", operation="DescribeInstances")
+    shown = operator("status", "prod")
+    assert shown.code == DONE and "Ok (green)" in shown.stdout and shown.stdout.count(" serving ") == 2, shown
+    assert shown.stderr.count("allow ec2:DescribeInstances") == 1, shown
+
+
 def test_evidence_is_read_once_however_long_it_is_watched(tmp_path, region):
     operator = created(tmp_path, region)
     (sick,) = sicken(region)

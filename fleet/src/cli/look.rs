@@ -61,13 +61,13 @@ impl<'a> Looker<'a> {
             tokio::try_join!(self.operator.standing(), self.records(), self.members.now(), freezes.in_force())?;
         let at = Timestamp::now();
         let since = at.checked_sub(BACK).unwrap_or(at);
-        let Now { groups, instances } = now;
+        let Now { groups, instances, untold } = now;
         let mut activities = Vec::new();
         for group in &groups {
             activities.extend(self.operator.groups.activities(&group.name, since).await?);
         }
         activities.sort_by_key(|activity: &Activity| activity.begun);
-        let mut unseen = Vec::new();
+        let mut unseen: Vec<String> = untold.iter().map(ToString::to_string).collect();
         let alarms = if standing.is_some() { self.alarms().await } else { Ok(Vec::new()) };
         // Those that serve have not failed.
         let suspects: Vec<&str> = instances.iter().filter(|one| one.state().part() != Part::Well).map(|one| one.id.as_str()).collect();

@@ -198,7 +198,9 @@ impl Findings {
                 "CREATE_IN_PROGRESS" => self.add(Status::Pending, "it is being created"),
                 "DELETE_IN_PROGRESS" => self.add(Status::Pending, "it is being deleted"),
                 "ROLLBACK_IN_PROGRESS" => self.add(Status::Severe, "its creation has failed, and is being undone"),
-                "UPDATE_ROLLBACK_IN_PROGRESS" => self.add(Status::Warning, "an update was ended, and goes back to what ran before"),
+                "UPDATE_ROLLBACK_IN_PROGRESS" => {
+                    self.add(Status::Warning, "an update failed or was ended, and goes back to what ran before")
+                }
                 // The deployment says so.
                 _ if is_deployed => {}
                 _ => self.add(Status::Info, "its stack is being updated"),
