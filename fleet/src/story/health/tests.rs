@@ -245,3 +245,10 @@ fn limits_are_shares_from_which_on() {
     assert_eq!(wide.status(0, 0), None);
     assert_eq!(wide.status(u32::MAX, u32::MAX), Some(Status::Severe));
 }
+
+#[test]
+fn a_cause_is_on_one_line() {
+    let many = "services.a: it ended\nOk (green)";
+    let told = fine().from(3, &["InService unhealthy"]).edited(|case| case.instances[3].cause = Some(many.into())).told();
+    assert!(told.ends_with("i-4 is unhealthy: services.a: it ended | Ok (green)"), "{told}");
+}
