@@ -44,10 +44,11 @@ print("" if found is None else found)' "$1"
 # Rolls an environment back whose smoke test has failed, and ends.
 back() {
   local environment=$1 deployed=$2 failed="the smoke test of $1 failed with $RELEASE" number in_force restored
-  if [ "$(field state <<<"$deployed")" = unchanged ]; then
+  number=$(field number <<<"$deployed")
+  # Nothing was replaced.
+  if [ -z "$number" ]; then
     end 1 "$failed, which $environment had run before: nothing was rolled back. \`ingot-fleet rollback $environment\` goes back"
   fi
-  number=$(field number <<<"$deployed")
   in_force=$(ingot-fleet status "$environment" --json | field in_force.number) ||
     end 1 "$failed, and what runs cannot be told: nothing was rolled back"
   if [ "$in_force" != "$number" ]; then

@@ -20,6 +20,11 @@ impl Failure {
         Self { exit, message: message.into(), cause: None, hint: None, is_passing: false }
     }
 
+    /// What, without the cause.
+    pub(crate) fn what(&self) -> &str {
+        &self.message
+    }
+
     /// What and why, without a hint.
     pub(crate) fn sentence(&self) -> String {
         self.cause.as_ref().map_or_else(|| self.message.clone(), |cause| format!("{}: {cause}", self.message))

@@ -25,10 +25,13 @@ from test_region_verbs import Operator, needs_binary, pytestmark  # noqa: F401
 REASON = "applications.shop: web did not get ready within 60 s: GET /health answered 503"
 
 
-def evidence(region, instance: str, reason: str | None, phase: str = "serve", **more) -> str:
+BOOT = "0f8fad5bd9cb469fa16570867728950e"
+
+
+def evidence(region, instance: str, reason: str | None, phase: str = "serve", boot: str = BOOT, **more) -> str:
     """Puts evidence into the bucket, as the instance would. Its key."""
     now = datetime.now(UTC)
-    key = f"shop/prod/{now:%Y/%m/%d/%H%M%S}Z-{instance}-0f8fad5bd9cb469fa16570867728950e-{phase}.json.zst"
+    key = f"shop/prod/{now:%Y/%m/%d/%H%M%S}Z-{instance}-{boot}-{phase}.json.zst"
     content = {
         "version": 1,
         "moment": "drain" if phase == "drain" else "failure",
@@ -97,6 +100,19 @@ def test_the_cause_is_evidence_of_this_deployment_and_of_no_other(tmp_path):
         assert f"{bad}: {REASON} (s3://{fleet.EVIDENCE}/shop/prod/" in cause, stderr
         assert "legacy" not in stderr and "Auto Scaling terminates it" not in stderr, stderr
         assert "ingot-fleet logs prod --failed" in stderr, stderr
+
+
+def test_the_cause_is_found_among_much_evidence_of_others(tmp_path):
+    with Scene() as scene:
+        operator = running(tmp_path, scene)
+        other = scene.region.instances()[0].id
+        for number in range(60):
+            evidence(scene.region, other, "services.legacy: it does not start", boot=f"{number:032x}")
+        failed = operator("deploy", "prod", "--release", "bad")
+        (_, bad) = scene.left[0]
+        assert f"deployment 2 of prod is failed: {bad}: {REASON}" in failed.stderr, failed
+        story = operator("events", "prod", "--since", "1h")
+        assert f"{bad}: {REASON}" in story.stdout and "only the newest 50 failures are shown" in story.stderr, story
 
 
 def test_ends_of_machines_alone_are_no_cause(tmp_path):
@@ -186,6 +202,23 @@ def test_events_are_followed(tmp_path):
         follower.communicate()
         assert sum(f"{bad}: {REASON}" in line for line in seen) == 1, seen
         assert any(line.endswith("everything is as before\n") for line in seen), seen
+
+
+def test_following_ends_when_nobody_reads_and_asks_for_news_alone(tmp_path):
+    with Scene() as scene:
+        operator = running(tmp_path, scene)
+        for number in range(250):
+            scene.region.stack("shop-prod").tell(None, "UPDATE_COMPLETE", f"number {number}")
+        follower = operator.start("events", "prod", "--follow")
+        assert follower.stdout.readline(), "it has begun"
+        pages = lambda: sum(call["operation"] == "DescribeStackEvents" for call in scene.region.calls)  # noqa: E731
+        time.sleep(3)
+        before = pages()
+        time.sleep(5)
+        assert pages() - before <= 3, "each look reads one page"
+        follower.stdout.close()
+        scene.region.stack("shop-prod").tell(None, "UPDATE_COMPLETE", "something new")
+        assert follower.wait(30) == DONE
 
 
 def test_evidence_of_instances_that_are_gone_is_shown(tmp_path):

@@ -133,6 +133,17 @@ def test_what_was_there_before_is_not_rolled_back(pipeline):
     assert pipeline.runs() == ["sour", "v2"]
 
 
+def test_what_was_guarded_alone_is_not_rolled_back(pipeline):
+    """The stack's guards have changed, and no instance was replaced."""
+    fleet = pipeline.directory / "fleet.yaml"
+    plain = fleet.read_text()
+    fleet.write_text(plain.replace("staging:\n", "staging:\n    protect: true\n"))
+    ran = pipeline("sour", "staging", SMOKE="false")
+    fleet.write_text(plain)
+    assert ran.code == FAILED and "which staging had run before: nothing was rolled back" in ran.last, ran
+    assert pipeline("sour", "staging").code == DONE
+
+
 def test_a_smoke_test_that_does_not_end_has_failed(pipeline):
     ran = pipeline("endless", SMOKE_TIMEOUT="2")
     assert ran.code == FAILED and ran.last == "error: the smoke test of staging failed with endless: staging runs sour again", ran

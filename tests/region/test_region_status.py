@@ -13,6 +13,7 @@ from harness.region import Region
 from harness.region.instances.scripted import Outcome
 from harness.region.small import FAST, boots
 from harness.terminal import COLORS, CTRL_C, Terminal, plain
+from test_region_logs import evidence
 from test_region_verbs import FLEET, Operator, needs_binary, region  # noqa: F401
 
 # The template's listener has port 80.
@@ -157,6 +158,45 @@ def test_an_alarm_is_named_and_what_may_not_be_asked_for_is_left_out(tmp_path, r
     assert denied.code == DONE and "Ok (green)" in denied.stdout, denied
     assert "warning: cannot look at the alarms shop-prod-5xx" in denied.stderr, denied
     assert "allow cloudwatch:DescribeAlarms" in denied.stderr, denied
+
+
+def test_what_may_not_be_asked_for_is_told_once_and_stays_on_a_terminal(tmp_path, region):
+    operator = created(tmp_path, region)
+    region.fault("denied", "cloudwatch", operation="DescribeAlarms", type="AccessDenied", status=403)
+    process = operator.start("status", "prod", "--watch")
+    lines, seen = Lines(process), looks(region)
+    region.poll(lambda: looks(region) > seen + 2, "three looks")
+    lines.end()
+    assert process.stderr.read().count("warning: cannot look at the alarms") == 1
+    with Terminal() as terminal:
+        process = on_terminal(terminal, operator, "status", "prod", "--watch")
+        terminal.until(lambda: len(terminal.screens) > 1)
+        terminal.press(CTRL_C)
+        terminal.ended(process)
+        screen = terminal.screens[-1]
+        assert any(line.startswith("warning: cannot look at the alarms") for line in screen), screen
+        assert any("hint: allow cloudwatch:DescribeAlarms" in line for line in screen), screen
+
+
+def test_without_ec2_it_says_how_instances_are_and_not_what_they_run(tmp_path, region):
+    operator = created(tmp_path, region)
+    region.fault("denied", "ec2", operation="DescribeInstances")
+    shown = operator("status", "prod")
+    assert shown.code == DONE and "Ok (green)" in shown.stdout and shown.stdout.count(" serving ") == 2, shown
+    assert shown.stderr.count("allow ec2:DescribeInstances") == 1, shown
+
+
+def test_evidence_is_read_once_however_long_it_is_watched(tmp_path, region):
+    operator = created(tmp_path, region)
+    (sick,) = sicken(region)
+    # A delay of no time marks the calls.
+    region.fault("delay", "s3", containing=evidence(region, sick, "services.a: it ended"), seconds=0)
+    lines = Lines(operator.start("status", "prod", "--watch", "--json"))
+    lines.wait(region, "services.a: it ended")
+    seen = looks(region)
+    region.poll(lambda: looks(region) > seen + 2, "three looks more")
+    lines.end()
+    assert sum(call["fault"] == "delay" for call in region.calls) == 1
 
 
 def test_a_creation_that_failed_is_severe(tmp_path, region):

@@ -9,8 +9,8 @@ use super::objects::{Listed, Objects};
 use crate::failure::Failure;
 use crate::story::{Content, Evidence, Key, Unread};
 
-/// So many failures are read: the first of a deployment is among them.
-const MOST: usize = 50;
+/// So many failures are read.
+pub(crate) const MOST: usize = 50;
 
 /// By how much the clock of an instance, which keys are made of, may differ.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
@@ -54,10 +54,10 @@ impl<O: Objects> Left<'_, O> {
 
     /// The boots that left something since then, the oldest first.
     pub(crate) async fn boots(&self, since: Timestamp) -> Result<Vec<Boot>, Failure> {
-        let mut listed = Vec::new();
-        for day in days(since, Timestamp::now()) {
-            listed.extend(self.objects.list(&format!("{}{day}/", self.prefix())).await?);
-        }
+        let prefix = self.prefix();
+        // Boots take at most half an hour.
+        let first = since.checked_sub(SKEW).unwrap_or(since);
+        let mut listed = self.objects.list_after(&prefix, &format!("{prefix}{}", first.strftime("%Y/%m/%d/%H%M%S"))).await?;
         listed.retain(|one| one.modified >= since);
         listed.sort_by(|a, b| a.key.cmp(&b.key));
         let boot = |one: Listed| Some(Boot { key: boot(&one.key)?, name: one.key, modified: one.modified });
@@ -65,7 +65,7 @@ impl<O: Objects> Left<'_, O> {
     }
 
     /// The failures that they tell of. What cannot be read is left out.
-    pub(crate) async fn failures(&self, boots: &[Boot], known: &Known) -> Result<Vec<Evidence>, Failure> {
+    pub(crate) async fn failures(&self, boots: Vec<&Boot>, known: &Known) -> Result<Vec<Evidence>, Failure> {
         let mut found = Vec::new();
         for Boot { name, key, modified } in boots {
             if found.len() == MOST {
@@ -111,23 +111,6 @@ fn boot(key: &str) -> Option<Key> {
     Key::read(key).filter(|key| !key.is_of_end)
 }
 
-/// The days on which boots began that left something since then, as keys have them.
-fn days(since: Timestamp, now: Timestamp) -> Vec<String> {
-    // Boots take at most half an hour.
-    let (first, last) = (since.checked_sub(SKEW).unwrap_or(since), now.checked_add(SKEW).unwrap_or(now));
-    let mut day = first.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let last = last.to_zoned(jiff::tz::TimeZone::UTC).date();
-    let mut found = Vec::new();
-    while day <= last {
-        found.push(day.strftime("%Y/%m/%d").to_string());
-        match day.tomorrow() {
-            Ok(next) => day = next,
-            Err(_) => break,
-        }
-    }
-    found
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +127,7 @@ mod tests {
     }
 
     async fn since_then(left: &Left<'_, Directory>, since: Timestamp, known: &Known) -> Vec<Evidence> {
-        left.failures(&left.boots(since).await.unwrap(), known).await.unwrap()
+        left.failures(left.boots(since).await.unwrap().iter().collect(), known).await.unwrap()
     }
 
     #[tokio::test]
@@ -186,11 +169,16 @@ mod tests {
         assert_eq!(since_then(&left, since, &known).await, [], "the end of the boot is written over its failure");
     }
 
-    #[test]
-    fn days_are_those_of_keys() {
-        let at = |text: &str| text.parse().unwrap();
-        assert_eq!(days(at("2026-11-30T12:00:00Z"), at("2026-11-30T13:00:00Z")), ["2026/11/30"]);
-        assert_eq!(days(at("2026-12-01T00:30:00Z"), at("2026-12-01T00:40:00Z")), ["2026/11/30", "2026/12/01"]);
-        assert_eq!(days(at("2026-12-31T23:30:00Z"), at("2026-12-31T23:40:00Z")), ["2026/12/31", "2027/01/01"]);
+    #[tokio::test]
+    async fn one_call_lists_what_is_new_however_much_is_old() {
+        let (root, now) = (tempfile::tempdir().unwrap(), Timestamp::now());
+        let objects = Directory::new(root.path());
+        let old = (now - SignedDuration::from_hours(3)).strftime("%Y/%m/%d/%H%M%SZ").to_string();
+        objects.place(&format!("shop/prod/{old}-i-1-0a0b-serve.json.zst"), &packed(1, now, r#""old""#));
+        objects.place(&key("i-2", "serve"), &packed(1, now, r#""new""#));
+        let left = Left { objects: &objects, bucket: "e", application: "shop", environment: "prod" };
+        let found = left.boots(now - SignedDuration::from_mins(1)).await.unwrap();
+        let instances: Vec<&str> = found.iter().map(|boot| boot.key.instance.as_str()).collect();
+        assert_eq!(instances, ["i-2"], "by its key, not by its time");
     }
 }

@@ -154,8 +154,8 @@ impl Objects for Directory {
         Ok(self.found(key).map(|found| Sha256::of(&found) == content.sha256))
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure> {
-        let found = self.keys().into_iter().filter(|key| key.starts_with(prefix));
+    async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, Failure> {
+        let found = self.keys().into_iter().filter(|key| key.starts_with(prefix) && key.as_str() > after);
         let listed = |key: String| {
             let about = fs::metadata(self.at(&key)).unwrap();
             Listed { key, bytes: about.len(), modified: Timestamp::try_from(about.modified().unwrap()).unwrap() }

@@ -52,7 +52,12 @@ pub(crate) trait Objects {
     async fn compare(&self, key: &str, content: &Content) -> Result<Option<bool>, Failure>;
 
     /// Every object below a prefix, by key.
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure>;
+    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure> {
+        self.list_after(prefix, "").await
+    }
+
+    /// Those whose keys sort after this one.
+    async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, Failure>;
 
     /// The names that follow a prefix up to the next slash, sorted.
     async fn below(&self, prefix: &str) -> Result<Vec<String>, Failure>;

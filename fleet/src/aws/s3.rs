@@ -129,8 +129,10 @@ impl Objects for Bucket {
         Ok(self.digest(key).await?.map(|sha256| sha256 == content.sha256))
     }
 
-    async fn list(&self, prefix: &str) -> Result<Vec<Listed>, Failure> {
-        let mut pages = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).into_paginator().send();
+    async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, Failure> {
+        let after = Some(after.to_owned()).filter(|after| !after.is_empty());
+        let request = self.client.list_objects_v2().bucket(&self.name).prefix(prefix).set_start_after(after);
+        let mut pages = request.into_paginator().send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| trouble::of(&error).failure(&self.call("s3:ListBucket", "list", prefix)))?;

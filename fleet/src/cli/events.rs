@@ -10,7 +10,9 @@ use tokio::time::sleep;
 
 use super::operator::{Operator, Whose};
 use super::output::{self, data, talk};
+use super::paint::on_a_line;
 use super::reader::Reader;
+use super::subject::Pace;
 use crate::aws::stacks::Stacks as _;
 use crate::deployment::record::{Record, State};
 use crate::exit::Exit;
@@ -20,6 +22,9 @@ use crate::story::{Cause, Deployment, Happened, Line, cause, tale};
 
 /// How often it is looked at with --follow.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// For how long it is looked whether something that began has ended otherwise, and for evidence.
+const CHANGING: SignedDuration = SignedDuration::from_hours(2);
 
 /// Show what happened to an environment: its stack, its group, its instances, and the cause of a failure
 ///
@@ -59,7 +64,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     if args.follow {
         return follow(&operator, &reader, since, as_json).await;
     }
-    let happened = look(&operator, &reader, since, Happened::default()).await?;
+    let happened = look(&operator, &reader, since, Happened::default(), None).await?;
     let story = tale(&happened, &operator.stack());
     let cause = newest.as_ref().and_then(|record| why(record, &happened));
     if as_json {
@@ -81,13 +86,23 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     Ok(())
 }
 
-/// Finds out what happened since then, and what is known from before.
-async fn look(operator: &Operator, reader: &Reader<'_>, since: Timestamp, mut known: Happened) -> Result<Happened, Failure> {
+/// Finds out what happened since then, and what is known from before, when it was `looked` the last time. What is known is not
+/// asked for again, unless it may have changed.
+async fn look(
+    operator: &Operator,
+    reader: &Reader<'_>,
+    since: Timestamp,
+    mut known: Happened,
+    looked: Option<Timestamp>,
+) -> Result<Happened, Failure> {
     let stack = operator.stack();
+    let newest = known.events.last().map_or(since, |event| event.at);
+    let changing = looked.and_then(|at| at.checked_sub(CHANGING).ok()).map_or(since, |at| at.max(since));
     let (events, groups, evidence) =
-        tokio::join!(operator.stacks.events(&stack, since), reader.groups_since(since), reader.evidence_since(since));
-    known.take(groups);
-    Ok(Happened { events: events?, evidence, ..known })
+        tokio::join!(operator.stacks.events(&stack, newest), reader.groups_since(changing), reader.evidence_since(changing));
+    let events: Vec<_> = events?.into_iter().filter(|event| !known.events.contains(event)).collect();
+    known.take(Happened { events, ..groups });
+    Ok(Happened { evidence, ..known })
 }
 
 /// Why a deployment did not end well, or will not.
@@ -108,18 +123,22 @@ fn line(line: &Line) -> String {
     format!("{}  {}", line.at.strftime("%Y-%m-%dT%H:%M:%SZ"), line.said)
 }
 
-/// Tells what happens as it happens, until the process is ended.
+/// Tells what happens as it happens, until the process is ended, or nobody reads it any more.
 async fn follow(operator: &Operator, reader: &Reader<'_>, since: Timestamp, as_json: bool) -> Result<(), Failure> {
     let (mut told, mut happened, mut ended) = (BTreeSet::new(), Happened::default(), None);
-    let mut is_silent = false;
-    loop {
-        let looked = tokio::try_join!(look(operator, reader, since, happened.clone()), operator.newest());
+    let (mut is_silent, mut looked_at) = (false, None);
+    let mut pace = Pace::new(PAUSE);
+    while output::is_read() {
+        let now = Timestamp::now();
+        let looked = tokio::try_join!(look(operator, reader, since, happened.clone(), looked_at), operator.newest());
         let newest = match looked {
             Ok((found, newest)) => {
-                (happened, is_silent) = (found, false);
+                (happened, is_silent, looked_at) = (found, false, Some(now));
+                pace.answered();
                 newest.map(|kept| kept.record)
             }
             Err(failure) if failure.exit == Exit::Unreachable => {
+                pace.silent();
                 if !std::mem::replace(&mut is_silent, true) {
                     talk(&format!("{}; it is looked at again", failure.sentence()));
                 }
@@ -142,8 +161,9 @@ async fn follow(operator: &Operator, reader: &Reader<'_>, since: Timestamp, as_j
                 false => data(&end(&record, record.cause.as_deref())),
             }
         }
-        sleep(PAUSE).await;
+        sleep(pace.pause).await;
     }
+    Ok(())
 }
 
 /// The events of the stack alone.
@@ -156,7 +176,7 @@ async fn raw(operator: &Operator, since: Timestamp, as_json: bool) -> Result<(),
         talk("nothing has happened since then");
     } else {
         let lines = events.iter().map(|event| {
-            let reason = event.reason.as_ref().map(|reason| format!("  {reason}")).unwrap_or_default();
+            let reason = event.reason.as_deref().map(|reason| format!("  {}", on_a_line(reason))).unwrap_or_default();
             format!("{}  {}  {}{reason}", event.at, event.resource, event.status)
         });
         data(&lines.collect::<Vec<_>>().join("\n"));

@@ -1,6 +1,6 @@
 //! What `status` sees of an environment: one look at AWS, and what follows from it.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
@@ -8,7 +8,6 @@ use serde_json::{Value as Json, json};
 
 use super::members::{Members, Now};
 use super::operator::Operator;
-use super::output::talk;
 use super::reader::Reader;
 use crate::aws::alarms;
 use crate::deployment::course::Standing;
@@ -36,6 +35,8 @@ pub(super) struct Look {
     pub(super) capacity: Option<Capacity>,
     pub(super) seen: Vec<Seen>,
     pub(super) health: Health,
+    /// What could not be asked for, and why. That is no reason to say nothing of the rest.
+    pub(super) unseen: Vec<String>,
 }
 
 /// Who looks, again and again. A look is about ten calls, more only where something is not well.
@@ -45,13 +46,13 @@ pub(super) struct Looker<'a> {
     members: Members<'a>,
     /// Records that have ended: these never change.
     ended: RefCell<BTreeMap<u64, Record>>,
-    /// What could not be asked for, and has been told.
-    untold: RefCell<Vec<String>>,
+    /// Who reads evidence, once it is known where that is: what was read is not read again.
+    reader: OnceCell<Reader<'a>>,
 }
 
 impl<'a> Looker<'a> {
     pub(super) fn new(operator: &'a Operator) -> Self {
-        Self { operator, members: Members::new(operator), ended: RefCell::default(), untold: RefCell::default() }
+        Self { operator, members: Members::new(operator), ended: RefCell::default(), reader: OnceCell::new() }
     }
 
     pub(super) async fn look(&self) -> Result<Look, Failure> {
@@ -60,16 +61,19 @@ impl<'a> Looker<'a> {
             tokio::try_join!(self.operator.standing(), self.records(), self.members.now(), freezes.in_force())?;
         let at = Timestamp::now();
         let since = at.checked_sub(BACK).unwrap_or(at);
-        let Now { groups, instances } = now;
+        let Now { groups, instances, untold } = now;
         let mut activities = Vec::new();
         for group in &groups {
             activities.extend(self.operator.groups.activities(&group.name, since).await?);
         }
         activities.sort_by_key(|activity: &Activity| activity.begun);
-        let alarms = if standing.is_some() { self.alarms().await } else { Vec::new() };
-        let is_well = instances.iter().all(|one| matches!(one.state().part(), Part::Well | Part::Away));
-        let is_deployed = newest.as_ref().is_some_and(|record| record.state == State::UnderWay);
-        let evidence = if is_well && !is_deployed { Vec::new() } else { self.evidence(since).await };
+        let mut unseen: Vec<String> = untold.iter().map(ToString::to_string).collect();
+        let alarms = if standing.is_some() { self.alarms().await } else { Ok(Vec::new()) };
+        // Those that serve have not failed.
+        let suspects: Vec<&str> = instances.iter().filter(|one| one.state().part() != Part::Well).map(|one| one.id.as_str()).collect();
+        let evidence = if suspects.is_empty() { Ok(Vec::new()) } else { self.evidence(&suspects, since).await };
+        let alarms = alarms.unwrap_or_else(|failure| without(&failure, &mut unseen));
+        let evidence = evidence.unwrap_or_else(|failure| without(&failure, &mut unseen));
         let seen: Vec<Seen> = instances.into_iter().map(|one| Seen::of(one, &activities, &evidence)).collect();
         // While one group replaces the other, either may be empty yet or already.
         let capacity = groups.iter().map(|group| group.capacity).max_by_key(|capacity| capacity.desired);
@@ -83,7 +87,7 @@ impl<'a> Looker<'a> {
         };
         let health = health(&view, &self.operator.limits(), at);
         let suspended = groups.into_iter().flat_map(|group| group.suspended).collect();
-        Ok(Look { at, standing, newest, in_force, freeze, suspended, capacity, seen, health })
+        Ok(Look { at, standing, newest, in_force, freeze, suspended, capacity, seen, health, unseen })
     }
 
     /// The newest record, and the newest good one.
@@ -111,38 +115,34 @@ impl<'a> Looker<'a> {
         Ok((newest, in_force))
     }
 
-    async fn alarms(&self) -> Vec<Alarm> {
+    async fn alarms(&self) -> Result<Vec<Alarm>, Failure> {
         let stack = self.operator.stack();
         let own = ALARMS.iter().map(|name| format!("{stack}-{name}"));
         let names: Vec<String> = own.chain(self.operator.alarms()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        match alarms::named(&self.operator.aws, &names).await {
-            Ok(found) => {
-                let raised = found.into_iter().filter(|(_, alarm)| alarm.is_raised());
-                raised.map(|(name, alarm)| Alarm { name, why: alarm.why.unwrap_or_else(|| "CloudWatch does not say why".into()) }).collect()
-            }
-            Err(failure) => self.without(&failure),
-        }
-    }
-
-    async fn evidence(&self, since: Timestamp) -> Vec<Evidence> {
-        let account = match self.operator.account("").await {
-            Ok(account) => account,
-            Err(failure) => return self.without(&failure),
+        let raised = alarms::named(&self.operator.aws, &names).await?.into_iter().filter(|(_, alarm)| alarm.is_raised());
+        let alarm = |(name, alarm): (String, alarms::Alarm)| {
+            let why = alarm.why.unwrap_or_else(|| "CloudWatch does not say why".into());
+            Alarm { name, why }
         };
-        Reader::new(self.operator, &account.evidence).evidence_since(since).await
+        Ok(raised.map(alarm).collect())
     }
 
-    /// What cannot be asked for is no reason to say nothing of the rest. That is told once.
-    fn without<T>(&self, failure: &Failure) -> Vec<T> {
-        let told = failure.sentence();
-        let mut untold = self.untold.borrow_mut();
-        if !untold.contains(&told) {
-            talk(&format!("warning: {failure}"));
-            untold.push(told);
-        }
-        Vec::new()
+    async fn evidence(&self, instances: &[&str], since: Timestamp) -> Result<Vec<Evidence>, Failure> {
+        let reader = match self.reader.get() {
+            Some(reader) => reader,
+            None => {
+                let account = self.operator.account("").await?;
+                self.reader.get_or_init(|| Reader::new(self.operator, &account.evidence))
+            }
+        };
+        reader.evidence_of(instances, since).await
     }
+}
+
+fn without<T>(failure: &Failure, unseen: &mut Vec<String>) -> Vec<T> {
+    unseen.push(failure.to_string());
+    Vec::new()
 }
 
 impl Look {
@@ -163,6 +163,7 @@ impl Look {
             "newest": self.newest,
             "frozen": self.freeze,
             "instances": self.seen.iter().map(instance).collect::<Vec<_>>(),
+            "unseen": self.unseen,
         })
     }
 

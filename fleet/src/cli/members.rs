@@ -22,6 +22,8 @@ pub(super) struct Now {
     /// Without their members.
     pub(super) groups: Vec<Group>,
     pub(super) instances: Vec<Instance>,
+    /// Why EC2 has not said what they were launched with.
+    pub(super) untold: Option<Failure>,
 }
 
 impl<'a> Members<'a> {
@@ -31,8 +33,7 @@ impl<'a> Members<'a> {
 
     pub(super) async fn now(&self) -> Result<Now, Failure> {
         let groups = self.operator.groups.of(&self.operator.place.application, self.operator.name()).await?;
-        self.learn(&groups).await?;
-        let mut now = Now::default();
+        let mut now = Now { untold: self.learn(&groups).await.err(), ..Now::default() };
         for mut group in groups {
             let mut health = match &group.targets {
                 Some(targets) => self.operator.groups.health(targets).await?,

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dialoguer::console::Term;
+use dialoguer::console::{Term, measure_text_width};
 use ingot::desk::{shown, shown_in_json};
 use serde::Serialize;
 
@@ -37,13 +37,26 @@ pub(super) fn lines(lines: &[Line]) {
 /// Puts lines in the place of what is on the terminal that stdout is; of so many as it shows. `is_first`: whatever is there
 /// goes.
 pub(super) fn redraw(lines: &[Line], is_first: bool) {
-    let most = Term::stdout().size_checked().map_or(usize::MAX, |(rows, _)| usize::from(rows).saturating_sub(1).max(1));
+    let size = Term::stdout().size_checked().map(|(rows, columns)| (usize::from(rows), usize::from(columns)));
+    let most = size.map_or(lines.len(), |(rows, columns)| fitting(lines, rows.saturating_sub(1).max(1), columns.max(1)));
     let is_colored = is_colored(true);
     let shown: String = lines.iter().take(most).map(|line| format!("{}\x1b[K\n", line.written(is_colored))).collect();
     // From the upper left corner on, each line to its end: nothing flickers.
     let clear = if is_first { "\x1b[2J" } else { "" };
     let mut out = io::stdout().lock();
     note(write!(out, "{clear}\x1b[H{shown}\x1b[J").and_then(|()| out.flush()));
+}
+
+/// How many lines fit into so many rows: one with a long word takes more than one.
+fn fitting(lines: &[Line], rows: usize, columns: usize) -> usize {
+    let mut left = rows;
+    let fits = |line: &&Line| {
+        let takes = measure_text_width(&shown(&line.text)).div_ceil(columns).max(1);
+        let fits = takes <= left;
+        left = left.saturating_sub(takes);
+        fits
+    };
+    lines.iter().take_while(fits).count()
 }
 
 /// Whether results go to a terminal.
@@ -103,4 +116,16 @@ pub(super) fn written(exit: Exit) -> Exit {
     let Some(why) = LOST.get() else { return exit };
     talk(&format!("cannot write to standard output: {why}\n  hint: free space where it goes, or send it somewhere else"));
     if exit == Exit::Done { Exit::Failed } else { exit }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_take_several_rows_are_counted_as_such() {
+        let lines = ["a", "", &"x".repeat(25), "b"].map(Line::plain);
+        let fitting: Vec<usize> = [1, 2, 4, 5, 6].map(|rows| fitting(&lines, rows, 10)).into();
+        assert_eq!(fitting, [1, 2, 2, 3, 4]);
+    }
 }

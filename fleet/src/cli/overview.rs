@@ -1,5 +1,6 @@
 //! `ingot-fleet status` of all environments: a line for each.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -87,6 +88,10 @@ impl Subject for Overview<'_> {
             Err(failure) => Ok(Glance::Unseen(unknown(&failure.sentence()))),
         };
         looks.into_iter().map(glance).collect()
+    }
+
+    fn unseen<'s>(&self, sight: &'s Vec<Glance>) -> BTreeSet<&'s str> {
+        sight.iter().filter_map(Glance::look).flat_map(|look| &look.unseen).map(String::as_str).collect()
     }
 
     fn lines(&self, sight: &Vec<Glance>, width: Option<usize>) -> Vec<Line> {

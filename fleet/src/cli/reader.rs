@@ -1,13 +1,15 @@
 //! What AWS and instances say of an environment, besides its stack. What cannot be read is no reason to say nothing.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
 
 use super::operator::Operator;
 use super::output::talk;
-use crate::aws::evidence::{Known, Left};
+use crate::aws::evidence::{Boot, Known, Left, MOST};
 use crate::aws::instances;
 use crate::aws::s3::Bucket;
 use crate::conduct::Witness;
@@ -18,6 +20,9 @@ use crate::story::{Checked, Evidence, Happened};
 /// By how much the clock that wrote the record may differ from those of AWS.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
+/// How long EC2 is left alone that has not told the tags of instances.
+const REST: Duration = Duration::from_secs(5);
+
 /// The tag of an instance that says by which deployment it was launched.
 const DEPLOYMENT: &str = "ingot:deployment";
 
@@ -26,17 +31,21 @@ pub(super) struct Reader<'a> {
     operator: &'a Operator,
     bucket: Bucket,
     /// The name of the evidence bucket.
-    name: &'a str,
+    name: String,
     known: Known,
     /// Deployments of instances; `None` for one that EC2 does not know any more.
     deployments: RefCell<BTreeMap<String, Option<u64>>>,
-    has_warned: Cell<bool>,
+    /// Until when EC2 is not asked for them again.
+    rests_until: Cell<Option<Instant>>,
+    /// What was warned of.
+    told: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(operator: &'a Operator, evidence: &'a str) -> Self {
-        let bucket = Bucket::new(&operator.aws, evidence);
-        Self { operator, bucket, name: evidence, known: Known::default(), deployments: RefCell::default(), has_warned: Cell::new(false) }
+    pub(super) fn new(operator: &'a Operator, evidence: &str) -> Self {
+        let (bucket, name) = (Bucket::new(&operator.aws, evidence), evidence.to_owned());
+        let (known, deployments) = (Known::default(), RefCell::default());
+        Self { operator, bucket, name, known, deployments, rests_until: Cell::new(None), told: RefCell::default() }
     }
 
     pub(super) fn left(&self) -> Left<'_, Bucket> {
@@ -44,19 +53,54 @@ impl<'a> Reader<'a> {
         Left { objects: bucket, bucket: name, application: &operator.place.application, environment: operator.name() }
     }
 
-    /// The evidence of failures since then, each with its deployment.
+    /// The evidence of failures since then, each with its deployment: of so many of the newest.
     pub(super) async fn evidence_since(&self, since: Timestamp) -> Vec<Evidence> {
+        let mut found = match self.boots(since).await {
+            // The newest first, so that these are read if there are too many.
+            Some(boots) => self.read(boots.iter().rev().collect()).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        if found.len() == MOST {
+            self.warn_of(format!("only the newest {MOST} failures are shown: `logs {} --failed` has the others", self.operator.name()));
+        }
+        found.reverse();
+        found
+    }
+
+    /// What these instances have left since then.
+    pub(super) async fn evidence_of(&self, instances: &[&str], since: Timestamp) -> Result<Vec<Evidence>, Failure> {
         let left = self.left();
-        let boots = left.boots(since).await.unwrap_or_else(|failure| self.warn(&failure));
+        let boots = left.boots(since).await?;
+        let theirs = boots.iter().filter(|one| instances.contains(&one.key.instance.as_str())).collect();
+        left.failures(theirs, &self.known).await
+    }
+
+    async fn boots(&self, since: Timestamp) -> Option<Vec<Boot>> {
+        self.left().boots(since).await.map_err(|failure| self.warn(&failure)).ok()
+    }
+
+    /// Reads what boots have left; `None` if it cannot be read.
+    async fn read(&self, boots: Vec<&Boot>) -> Option<Vec<Evidence>> {
+        let left = self.left();
         let ids: Vec<&str> = boots.iter().map(|one| one.key.instance.as_str()).collect();
         // Both at once: whoever waits for it wants it now.
-        let (found, looked_up) = tokio::join!(left.failures(&boots, &self.known), self.look_up(&ids));
-        looked_up.unwrap_or_else(|failure| self.warn(&failure));
-        let mut found = found.unwrap_or_else(|failure| self.warn(&failure));
+        let (found, ()) = tokio::join!(left.failures(boots, &self.known), self.try_to_look_up(&ids));
+        let mut found = found.map_err(|failure| self.warn(&failure)).ok()?;
         for one in &mut found {
             one.deployment = self.deployment(&one.instance);
         }
-        found
+        Some(found)
+    }
+
+    /// Without the tags, time tells. Where they cannot be had, they are asked for again a while later.
+    async fn try_to_look_up(&self, ids: &[&str]) {
+        if self.rests_until.get().is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        if let Err(failure) = self.look_up(ids).await {
+            self.rests_until.set(Some(Instant::now() + REST));
+            self.warn(&failure);
+        }
     }
 
     /// By which deployment an instance was launched, once it was looked up.
@@ -80,7 +124,9 @@ impl<'a> Reader<'a> {
     /// What Auto Scaling and target groups say since then.
     pub(super) async fn groups_since(&self, since: Timestamp) -> Happened {
         let mut happened = Happened::default();
-        self.groups_into(&mut happened, since).await.unwrap_or_else(|failure| self.warn(&failure));
+        if let Err(failure) = self.groups_into(&mut happened, since).await {
+            self.warn(&failure);
+        }
         happened
     }
 
@@ -98,18 +144,30 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Says once that something cannot be read.
-    fn warn<T: Default>(&self, failure: &Failure) -> T {
-        if !self.has_warned.replace(true) {
+    /// Says that something cannot be read: of each thing once.
+    fn warn(&self, failure: &Failure) {
+        if self.told.borrow_mut().insert(failure.what().to_owned()) {
             talk(&format!("warning: {failure}"));
         }
-        T::default()
+    }
+
+    fn warn_of(&self, what: String) {
+        if self.told.borrow_mut().insert(what.clone()) {
+            talk(&format!("note: {what}"));
+        }
     }
 }
 
 impl Witness for Reader<'_> {
-    async fn evidence(&self, record: &Record) -> Vec<Evidence> {
-        self.evidence_since(earlier(record)).await
+    async fn evidence(&self, record: &Record) -> Option<Vec<Evidence>> {
+        let boots = self.boots(earlier(record)).await?;
+        if boots.len() > MOST {
+            let ids: Vec<&str> = boots.iter().map(|one| one.key.instance.as_str()).collect();
+            self.try_to_look_up(&ids).await;
+        }
+        // Those of other deployments may be many, and would be read in place of its own.
+        let is_other = |boot: &Boot| self.deployment(&boot.key.instance).is_some_and(|number| number != record.number);
+        self.read(boots.iter().filter(|boot| !is_other(boot)).collect()).await
     }
 
     async fn groups(&self, record: &Record) -> Happened {
@@ -117,7 +175,7 @@ impl Witness for Reader<'_> {
     }
 
     async fn console(&self, instance: &str) -> Option<String> {
-        instances::console(&self.operator.aws, instance).await.unwrap_or_else(|failure| self.warn(&failure))
+        instances::console(&self.operator.aws, instance).await.map_err(|failure| self.warn(&failure)).ok().flatten()
     }
 }
 

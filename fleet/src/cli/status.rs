@@ -1,5 +1,6 @@
 //! `ingot-fleet status`: how an environment is and why, what runs where, and what is going on.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,6 +76,10 @@ impl Subject for One<'_> {
 
     async fn look(&self) -> Result<Look, Failure> {
         self.0.look().await
+    }
+
+    fn unseen<'s>(&self, look: &'s Look) -> BTreeSet<&'s str> {
+        look.unseen.iter().map(String::as_str).collect()
     }
 
     fn lines(&self, look: &Look, width: Option<usize>) -> Vec<Line> {

@@ -1,5 +1,6 @@
 //! What can be shown once, or again and again: redrawn on a terminal; elsewhere what changed, line by line.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -7,11 +8,12 @@ use serde_json::Value as Json;
 use tokio::time::sleep;
 
 use super::changes;
+use super::layout::wrapped;
 use super::output::{self, talk};
 use super::paint::Line;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::story::{Health, unknown};
+use crate::story::{Color, Health, unknown};
 
 /// The longest pause between two looks while AWS gives no answer.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -24,6 +26,9 @@ pub(super) trait Subject {
     fn pause(&self) -> Duration;
 
     async fn look(&self) -> Result<Self::Sight, Failure>;
+
+    /// What could not be asked for, and why.
+    fn unseen<'s>(&self, sight: &'s Self::Sight) -> BTreeSet<&'s str>;
 
     /// All of it, within this width.
     fn lines(&self, sight: &Self::Sight, width: Option<usize>) -> Vec<Line>;
@@ -40,6 +45,7 @@ pub(super) trait Subject {
 /// Shows it once.
 pub(super) async fn show<S: Subject>(subject: &S, as_json: bool) -> Result<(), Failure> {
     let sight = subject.look().await?;
+    subject.unseen(&sight).into_iter().for_each(warn);
     match as_json {
         true => output::json(&subject.json(&sight)),
         false => output::lines(&subject.lines(&sight, output::width())),
@@ -49,20 +55,19 @@ pub(super) async fn show<S: Subject>(subject: &S, as_json: bool) -> Result<(), F
 
 /// Shows it until the process is ended, or nobody reads it any more.
 pub(super) async fn watch<S: Subject>(subject: &S, as_json: bool) -> Result<(), Failure> {
-    let mut view = View { subject, last: None, silent_since: None, is_drawn: false };
+    let mut view = View { subject, last: None, warned: BTreeSet::new(), silent_since: None, is_drawn: false };
     let mut pace = Pace::new(subject.pause());
     while output::is_read() {
         match subject.look().await {
             Ok(now) => {
                 pace.answered();
                 view.silent_since = None;
-                if as_json {
-                    view.put(now);
-                } else if output::is_terminal() {
+                if !as_json && output::is_terminal() {
                     view.last = Some(now);
                     view.draw(&pace, None);
                 } else {
-                    view.append(now);
+                    view.warn(&now);
+                    if as_json { view.put(now) } else { view.append(now) }
                 }
             }
             Err(failure) if failure.exit == Exit::Unreachable => {
@@ -86,6 +91,7 @@ pub(super) async fn watch<S: Subject>(subject: &S, as_json: bool) -> Result<(), 
 struct View<'a, S: Subject> {
     subject: &'a S,
     last: Option<S::Sight>,
+    warned: BTreeSet<String>,
     silent_since: Option<Timestamp>,
     is_drawn: bool,
 }
@@ -93,6 +99,15 @@ struct View<'a, S: Subject> {
 impl<S: Subject> View<'_, S> {
     fn has_changed(&self, now: &S::Sight) -> bool {
         self.last.as_ref().is_none_or(|last| self.subject.gist(last) != self.subject.gist(now))
+    }
+
+    /// Says what cannot be asked for, once.
+    fn warn(&mut self, now: &S::Sight) {
+        for unseen in self.subject.unseen(now) {
+            if self.warned.insert(unseen.to_owned()) {
+                warn(unseen);
+            }
+        }
     }
 
     /// One JSON object on a line.
@@ -127,11 +142,22 @@ impl<S: Subject> View<'_, S> {
             let health = unknown(&format!("no answer from AWS since {}: {}", since.strftime("%TZ"), failure.sentence()));
             lines.extend(of_health(&health, width));
         }
+        let unseen = self.last.iter().flat_map(|last| self.subject.unseen(last)).map(warning);
+        let unseen: Vec<String> = unseen.flat_map(|text| text.lines().flat_map(|line| wrapped(line, width)).collect::<Vec<_>>()).collect();
+        lines.extend(unseen.into_iter().map(|text| Line::of(Color::Yellow, text)));
         lines.push(Line::plain(""));
         lines.extend(self.last.iter().flat_map(|last| self.subject.lines(last, width)));
         output::redraw(&lines, !self.is_drawn);
         self.is_drawn = true;
     }
+}
+
+fn warning(unseen: &str) -> String {
+    format!("warning: {unseen}")
+}
+
+fn warn(unseen: &str) {
+    talk(&warning(unseen));
 }
 
 /// How an environment is: the worst cause beside the word, the others beneath.
@@ -140,27 +166,27 @@ pub(super) fn of_health(health: &Health, width: Option<usize>) -> Vec<Line> {
     let mut causes = causes.iter();
     let first = causes.next().map(|cause| format!(": {cause}")).unwrap_or_default();
     let all = std::iter::once(format!("{status} ({color}){first}")).chain(causes.map(|cause| format!("  {cause}")));
-    all.flat_map(|text| super::layout::wrapped(&text, width)).map(|text| Line::of(*color, text)).collect()
+    all.flat_map(|text| wrapped(&text, width)).map(|text| Line::of(*color, text)).collect()
 }
 
 /// How long to wait until the next look.
 #[derive(Debug)]
-struct Pace {
+pub(super) struct Pace {
     usual: Duration,
-    pause: Duration,
+    pub(super) pause: Duration,
 }
 
 impl Pace {
-    fn new(usual: Duration) -> Self {
+    pub(super) fn new(usual: Duration) -> Self {
         Self { usual, pause: usual }
     }
 
-    fn answered(&mut self) {
+    pub(super) fn answered(&mut self) {
         self.pause = self.usual;
     }
 
     /// AWS is busy, or away: it is asked less often.
-    fn silent(&mut self) {
+    pub(super) fn silent(&mut self) {
         self.pause = (self.pause * 2).min(LONGEST).max(self.usual);
     }
 }
@@ -168,7 +194,7 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::story::{Color, Status};
+    use crate::story::Status;
 
     #[test]
     fn who_gives_no_answer_is_asked_less_often() {

@@ -158,6 +158,8 @@ impl Stacks for Fake {
 #[derive(Debug, Default)]
 pub(super) struct Quiet {
     pub(super) news: RefCell<Vec<(Instant, String)>>,
+    /// Of which resources events were told.
+    pub(super) events: RefCell<Vec<String>>,
 }
 
 impl Tell for Quiet {
@@ -167,7 +169,9 @@ impl Tell for Quiet {
 
     fn silent(&self, _: &Failure) {}
 
-    fn event(&self, _: &Event) {}
+    fn event(&self, event: &Event) {
+        self.events.borrow_mut().push(event.resource.clone());
+    }
 
     fn news(&self, sentence: &str) {
         self.news.borrow_mut().push((Instant::now(), sentence.to_owned()));
@@ -180,13 +184,18 @@ impl Tell for Quiet {
 #[derive(Debug, Default)]
 pub(super) struct Left {
     pub(super) evidence: RefCell<Vec<Evidence>>,
+    /// How often they were asked for, and from when on that is refused.
+    pub(super) asked: Cell<u32>,
+    pub(super) refused_from: Cell<Option<u32>>,
     pub(super) groups: RefCell<Happened>,
     pub(super) console: Option<String>,
 }
 
 impl Witness for Left {
-    async fn evidence(&self, _: &Record) -> Vec<Evidence> {
-        self.evidence.borrow().clone()
+    async fn evidence(&self, _: &Record) -> Option<Vec<Evidence>> {
+        self.asked.set(self.asked.get() + 1);
+        let is_refused = self.refused_from.get().is_some_and(|from| self.asked.get() >= from);
+        (!is_refused).then(|| self.evidence.borrow().clone())
     }
 
     async fn groups(&self, _: &Record) -> Happened {

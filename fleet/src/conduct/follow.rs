@@ -265,12 +265,14 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
     }
 
     async fn take_events(&self, stack: &str, seen: &mut Seen) -> Result<(), Failure> {
+        // Several may be of one moment.
+        let told = seen.told;
         for event in self.stacks.events(stack, seen.since).await? {
             seen.begun.extend(event.token.clone());
             seen.since = seen.since.max(event.at);
-            if event.at > seen.told {
+            if event.at > told {
                 self.tell.event(&event);
-                seen.told = event.at;
+                seen.told = seen.told.max(event.at);
             }
         }
         Ok(())

@@ -17,10 +17,13 @@ use crate::story::{Cause, Console, Deployment, Event, Evidence, Happened, cause_
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_OF_GROUPS: Duration = Duration::from_secs(5);
 
+/// The longest pause between two questions while nobody may ask, or AWS is busy.
+const LONGEST: Duration = Duration::from_secs(30);
+
 /// Who knows what AWS and instances say besides the stack.
 pub(crate) trait Witness {
-    /// The failures that instances have left as evidence since a deployment began.
-    async fn evidence(&self, record: &Record) -> Vec<Evidence>;
+    /// The failures that instances have left as evidence since a deployment began; `None` if that cannot be asked for.
+    async fn evidence(&self, record: &Record) -> Option<Vec<Evidence>>;
 
     /// What Auto Scaling and target groups say of the groups: activities, refreshes, health.
     async fn groups(&self, record: &Record) -> Happened;
@@ -40,11 +43,17 @@ pub(super) async fn listen<W: Witness, T: Tell>(witness: &W, tell: &T, record: &
         news.into_iter().filter(|sentence| told.borrow_mut().insert(sentence.clone())).for_each(|sentence| tell.news(&sentence));
     };
     let to_instances = async {
+        let mut pause = PAUSE;
         loop {
-            let found = witness.evidence(record).await;
-            heard.borrow_mut().evidence = found;
+            pause = match witness.evidence(record).await {
+                Some(found) => {
+                    heard.borrow_mut().evidence = found;
+                    PAUSE
+                }
+                None => (pause * 2).min(LONGEST),
+            };
             tell_news();
-            sleep(PAUSE).await;
+            sleep(pause).await;
         }
     };
     // Beside it: it may take several answers of AWS.
@@ -69,7 +78,8 @@ pub(super) async fn why<W: Witness>(witness: &W, record: &Record, events: Vec<Ev
     let silent = {
         let mut heard = heard.borrow_mut();
         heard.take(groups);
-        heard.evidence = evidence;
+        // What was heard before is worth more than nothing.
+        heard.evidence = evidence.unwrap_or_else(|| std::mem::take(&mut heard.evidence));
         heard.events = events;
         left_nothing(&heard, &of).map(str::to_owned)
     };

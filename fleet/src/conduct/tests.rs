@@ -372,3 +372,39 @@ async fn credentials_that_are_over_for_a_moment_are_waited_for() {
     assert_eq!(world.follow(kept).await.unwrap_err().exit, Exit::Failed, "nobody did");
     assert_eq!(world.state().await, State::UnderWay);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_heard_is_not_forgotten_where_s3_refuses_later() {
+    let world = World::created(&[Outcome::GoesBack]).await;
+    world.left.evidence.borrow_mut().push(evidence("i-0a", 2, "services.a: no"));
+    world.left.refused_from.set(Some(world.left.asked.get() + 2));
+    let record = ended(world.deployed().await.unwrap());
+    assert_eq!(record.cause.unwrap(), "i-0a: services.a: no (s3://evidence/i-0a)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_refuses_evidence_is_asked_less_often() {
+    let asked = async |refused_from| {
+        let world = World::created(&[Outcome::Complete]).await;
+        world.fake.silent.set(120);
+        world.left.asked.set(0);
+        world.left.refused_from.set(refused_from);
+        assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
+        world.left.asked.get()
+    };
+    let (often, seldom) = (asked(None).await, asked(Some(1)).await);
+    assert!(often > 400 && seldom < 20, "{often} and {seldom} in four minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_events_of_one_moment_are_told() {
+    let world = World::created(&[Outcome::Complete]).await;
+    let at = Timestamp::now() + jiff::SignedDuration::from_secs(60);
+    for resource in ["One", "Other"] {
+        world.fake.told(resource, "UPDATE_FAILED", "no");
+        world.fake.events.borrow_mut().last_mut().unwrap().at = at;
+    }
+    world.deployed().await.unwrap();
+    let told = world.quiet.events.borrow();
+    assert!(["One", "Other"].iter().all(|resource| told.iter().any(|told| told == resource)), "{told:?}");
+}

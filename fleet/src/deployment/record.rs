@@ -197,7 +197,7 @@ impl Record {
     pub(crate) fn told(&self) -> String {
         let Self { number, environment, state, by, .. } = self;
         let (verb, at) = self.ended.map_or(("begun", self.began), |ended| ("ended", ended));
-        format!("deployment {number} of {environment} ({}) is {state}: {verb} {at} by {by}", self.goal.release.name)
+        format!("deployment {number} of {environment} ({}) is {state}: {verb} {at:.0} by {by}", self.goal.release.name)
     }
 }
 

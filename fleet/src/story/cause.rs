@@ -1,10 +1,10 @@
 //! Why a deployment failed: one sentence, from whoever knows it best.
 //!
-//! In this order: what its own instances left as evidence, what the stack says, instance refreshes, scaling activities, target
-//! health, consoles. The stack may say no more than that instances have failed, or have not reported. Why that is, the others
+//! In this order: an alarm that had CloudFormation go back, what its own instances left as evidence, what the stack says,
+//! instance refreshes, scaling activities, target health, consoles. The stack may say no more than that instances have failed, or have not reported. Why that is, the others
 //! know, so they are asked first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::activity::Activity;
 use super::happened::{Deployment, Event, Evidence, Happened};
@@ -42,7 +42,7 @@ pub(crate) fn cause(happened: &Happened, of: &Deployment) -> Option<Cause> {
     if let Some(event) = span.events.iter().find(|event| is_back(event) && event.reason.as_deref() == Some(BY_SOMEBODY)) {
         return Some(Cause::Aborted(format!("somebody ended the update{}", words::by(event))));
     }
-    let first = of_evidence(happened, of).or_else(|| of_stack(happened, of, &span));
+    let first = of_alarm(&span).or_else(|| of_evidence(happened, of)).or_else(|| of_stack(happened, of, &span));
     let first = first.or_else(|| of_refresh(happened, of)).or_else(|| of_launches(&happened.activities, &span));
     let first = first.or_else(|| of_health(happened, &span, None)).or_else(|| of_console(happened, None));
     let first = first?;
@@ -126,6 +126,15 @@ impl<'h> Span<'h> {
     }
 }
 
+/// The alarm that had CloudFormation go back. It goes back at the first failure: instances that failed besides, which it has
+/// not heard of, are not why.
+fn of_alarm(span: &Span<'_>) -> Option<String> {
+    match span.failed(false).next()? {
+        (event, Failing::Says(sentence)) if words::alarm(event).is_some() => Some(sentence),
+        _ => None,
+    }
+}
+
 fn of_evidence(happened: &Happened, of: &Deployment) -> Option<String> {
     let failures = failures(happened, of);
     let (first, others) = failures.split_first()?;
@@ -180,7 +189,12 @@ fn of_refresh(happened: &Happened, of: &Deployment) -> Option<String> {
 fn of_launches(activities: &[Activity], span: &Span<'_>) -> Option<String> {
     let (begun, back) = (span.begun?, span.back);
     let within = activities.iter().filter(|one| one.begun >= begun.at && back.is_none_or(|back| one.begun <= back.at));
-    let (activity, (fault, why)) = within.filter_map(|one| Some((one, trouble(one)?))).next()?;
+    let within: Vec<&Activity> = within.collect();
+    // Auto Scaling tries again, elsewhere if need be: once it has launched one, nothing stands in the way any more.
+    let last = within.iter().filter(|one| one.is_launch() && !one.is_failed && one.instance().is_some()).map(|one| one.begun).max();
+    let is_over = |one: &Activity, fault| fault == Fault::NotLaunched && last.is_some_and(|last| one.begun < last);
+    let mut troubles = within.iter().filter_map(|one| Some((*one, trouble(one)?)));
+    let (activity, (fault, why)) = troubles.find(|(one, (fault, _))| !is_over(one, *fault))?;
     let id = activity.instance().unwrap_or("an instance");
     Some(match fault {
         Fault::NotLaunched => format!("no instance could be launched: {why}. This is not the release's doing"),
@@ -193,7 +207,12 @@ fn of_launches(activities: &[Activity], span: &Span<'_>) -> Option<String> {
 fn of_health(happened: &Happened, span: &Span<'_>, instance: Option<&str>) -> Option<String> {
     let (begun, back) = (span.begun?, span.back);
     let within = happened.health.iter().filter(|one| one.at >= begun.at && back.is_none_or(|back| one.at <= back.at));
-    let mut unhealthy = within.filter(|one| one.state == "unhealthy" && instance.is_none_or(|id| id == one.instance));
+    // One that was unhealthy before, and is replaced, has nothing to do with it.
+    let launched = |one: &&Activity| one.is_launch() && one.begun >= begun.at;
+    let new: BTreeSet<&str> = happened.activities.iter().filter(launched).filter_map(Activity::instance).collect();
+    let is_new = |id: &str| new.is_empty() || new.contains(id);
+    let mut unhealthy =
+        within.filter(|one| one.state == "unhealthy" && instance.map_or_else(|| is_new(&one.instance), |id| id == one.instance));
     unhealthy.next_back().map(|one| {
         let why = one.why.as_ref().map(|why| format!(": {}", on_one_line(why))).unwrap_or_default();
         format!("{}: the load balancer found it unhealthy{why}", one.instance)

@@ -13,6 +13,8 @@ use serde::{Serialize, Serializer};
 use super::activity::Activity;
 use super::age::age;
 use super::instance::{Part, Seen};
+use super::scaling::trouble;
+use super::words::on_one_line;
 use crate::deployment::course::{Phase, Standing, Stuck};
 use crate::deployment::record::{Capacity, Record, State as Stage};
 
@@ -150,7 +152,7 @@ pub(crate) fn health(view: &View<'_>, limits: &Limits, now: Timestamp) -> Health
                 found.of_the_instances(view, standing, limits, now);
             }
             for Alarm { name, why } in view.alarms {
-                found.add(Status::Warning, format!("the alarm {name} is in ALARM: {why}"));
+                found.add(Status::Warning, format!("the alarm {name} is in ALARM: {}", on_one_line(why)));
             }
         }
     }
@@ -196,7 +198,9 @@ impl Findings {
                 "CREATE_IN_PROGRESS" => self.add(Status::Pending, "it is being created"),
                 "DELETE_IN_PROGRESS" => self.add(Status::Pending, "it is being deleted"),
                 "ROLLBACK_IN_PROGRESS" => self.add(Status::Severe, "its creation has failed, and is being undone"),
-                "UPDATE_ROLLBACK_IN_PROGRESS" => self.add(Status::Warning, "an update was ended, and goes back to what ran before"),
+                "UPDATE_ROLLBACK_IN_PROGRESS" => {
+                    self.add(Status::Warning, "an update failed or was ended, and goes back to what ran before")
+                }
                 // The deployment says so.
                 _ if is_deployed => {}
                 _ => self.add(Status::Info, "its stack is being updated"),
@@ -296,7 +300,7 @@ impl Findings {
             let and = if more > 0 { format!(" and {more} more") } else { String::new() };
             let are = if ids.len() == 1 { "is" } else { "are" };
             // How bad that is has been said by the share.
-            self.add(Status::Info, format!("{named}{and} {are} unhealthy: {cause}"));
+            self.add(Status::Info, format!("{named}{and} {are} unhealthy: {}", on_one_line(cause)));
         }
     }
 }
@@ -340,10 +344,10 @@ fn kept(standing: &Standing) -> u32 {
 }
 
 /// Why instances are not launched: the newest launch that has ended failed, a short while ago.
-fn failed_launch(activities: &[Activity], now: Timestamp) -> Option<&str> {
+fn failed_launch(activities: &[Activity], now: Timestamp) -> Option<String> {
     let ended = activities.iter().filter(|one| one.is_launch() && one.ended.is_some()).max_by_key(|one| one.ended)?;
     let is_news = ended.ended.is_some_and(|at| now.duration_since(at) < NEWS);
-    (ended.is_failed && is_news).then(|| ended.message.as_deref().unwrap_or("Auto Scaling does not say why"))
+    trouble(ended).filter(|_| is_news).map(|(_, why)| why)
 }
 
 fn instances(count: u32) -> String {

@@ -108,7 +108,7 @@ pub(crate) fn is_bad(event: &Event) -> bool {
 }
 
 /// The alarm whose ALARM has CloudFormation go back. AWS does not document the sentence, which has its ARN.
-fn alarm(event: &Event) -> Option<&str> {
+pub(super) fn alarm(event: &Event) -> Option<&str> {
     let reason = event.reason.as_deref().filter(|_| is_back(event))?;
     ALARM.captures(reason).and_then(|found| Some(found.get(1)?.as_str()))
 }

@@ -54,7 +54,7 @@ bundles:
 applications:
   shop: { bundle: bundles.app, user: shop, proxy: { listen: 80 }, ready: { http: /health, timeout: 60s } }
 signals:
-  evidence: { logs: ["ingot-*"] }
+  evidence: { logs: ["shop.*"] }
   stack: { timeout: 60s }
 """
 
@@ -148,7 +148,7 @@ class Trial:
         problems = [f"exit code {done.returncode}"] if done.returncode != (0 if is_good else 1) else []
         problems += [f"{in_force} is in force"] if in_force != self.runs else []
         problems += [f"requests are answered by {sorted(answered)}"] if answered != {self.runs} else []
-        in_service = len([one for one in status["instances"] if one["state"] == "InService"])
+        in_service = len([one for one in status["instances"] if one["lifecycle"] == "InService"])
         problems += [f"{in_service} instances in service"] if in_service != self.arguments.instances else []
         problems += ["the message does not name the step"] if not is_good and "applications.shop" not in done.stderr else []
         problems += [f"{told['lost']} of {told['sent']} requests lost"] if told["lost"] and policy not in LOSES else []

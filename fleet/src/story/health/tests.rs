@@ -154,6 +154,11 @@ fn launches_that_fail_are_told() {
         ..activity(began, "Launching a new EC2 instance", "")
     };
     let failed = ends("2026-12-01T08:55:00Z", "2026-12-01T08:55:02Z", Some("there is no capacity in eu-central-1a"));
+    let said = "We currently do not have sufficient m7g.large capacity in the Availability Zone you requested (eu-central-1a). Our system \
+                will be working on provisioning additional capacity. Launching EC2 instance failed.";
+    let lacks = ends("2026-12-01T08:55:00Z", "2026-12-01T08:55:02Z", Some(said));
+    let in_words = fine().from(3, &[]).edited(|case| case.activities = vec![lacks]).told();
+    assert!(in_words.ends_with("launching instances fails: AWS has no m7g.large capacity in eu-central-1a now"), "{in_words}");
     let again = Activity { ended: None, ..ends("2026-12-01T08:59:59Z", "", None) };
     let launches = |activities: &[Activity]| fine().from(3, &[]).edited(|case| case.activities = activities.to_vec()).told();
     let fails = launches(&[failed.clone(), again]);
@@ -187,7 +192,7 @@ fn a_deployment_that_takes_long_or_goes_back_is_yellow() {
     let slow = fine().deploying().edited(|case| case.now = "2026-12-01T00:00:01Z").told();
     assert_eq!(slow, "Warning yellow; performing application deployment 8 (v3), running for 1h: 0 of 4 instances serve it");
     let back = fine().deploying().stack("UPDATE_ROLLBACK_IN_PROGRESS").told();
-    assert!(back.starts_with("Warning yellow; an update was ended, and goes back to what ran before; performing"), "{back}");
+    assert!(back.starts_with("Warning yellow; an update failed or was ended, and goes back to what ran before; performing"), "{back}");
 }
 
 #[test]
@@ -239,4 +244,11 @@ fn limits_are_shares_from_which_on() {
     );
     assert_eq!(wide.status(0, 0), None);
     assert_eq!(wide.status(u32::MAX, u32::MAX), Some(Status::Severe));
+}
+
+#[test]
+fn a_cause_is_on_one_line() {
+    let many = "services.a: it ended\nOk (green)";
+    let told = fine().from(3, &["InService unhealthy"]).edited(|case| case.instances[3].cause = Some(many.into())).told();
+    assert!(told.ends_with("i-4 is unhealthy: services.a: it ended | Ok (green)"), "{told}");
 }
