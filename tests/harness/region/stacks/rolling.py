@@ -53,7 +53,8 @@ class Rolling:
         self.needed = max(0, wanted - len(current))
         self.waiting = Waiting(self.stack, self.resource, self.needed, self.percent)
         # Of instances that are to go, some may still tell of their boot; that they are not counted is not documented.
-        self.waiting.ignored = {member.id for member in self.group.members if member not in current}
+        # One that is just being launched has no ID yet.
+        self.waiting.ignored = [member for member in self.group.members if member not in current]
         said = events.ROLLING.format(obsolete=len(obsolete), batch=self.batch, least=self.least)
         self.tell(said + (events.ROLLING_WAITS.format(pause=self.pause) if self.signals else ""))
         self.make_room(wanted, len(current) + len(obsolete), len(obsolete))

@@ -39,11 +39,12 @@ class Waiting:
         self.stack, self.resource, self.total, self.percent = stack, resource, total, percent
         self.statuses: dict[str, str] = {}
         self.timeouts = 0
-        self.ignored: set[str] = set()
+        # Members of the group whose signals do not count.
+        self.ignored: list = []
         stack.waiting[resource.logical] = self
 
     def take(self, id: str, status: str) -> None:
-        if id not in self.statuses and id not in self.ignored:
+        if id not in self.statuses and all(member.id != id for member in self.ignored):
             self.statuses[id] = status
             self.stack.tell(self.resource, self.state, events.SIGNALLED.format(status=status, id=id))
 
