@@ -35,7 +35,7 @@ pub(super) fn table(header: &[&str], width: Option<usize>, steps: usize, rows: i
         let rows = rows(step);
         let mut lines = laid_out(header, &rows, false);
         if fits(&lines) || step == last {
-            lines.iter_mut().for_each(|line| line.text = truncate_str(&line.text, width, "…").into_owned());
+            lines.iter_mut().for_each(|line| line.text = shortened(&line.text, Some(width)));
             return with_notes(lines, &rows, width);
         }
     }
@@ -66,6 +66,11 @@ fn with_notes(lines: Vec<Line>, rows: &[Row], width: usize) -> Vec<Line> {
         all.extend(note.into_iter().flat_map(|note| wrapped(&format!("{INDENT}{note}"), Some(width))).map(|text| Line { text, color }));
     }
     all
+}
+
+/// A text on one line, cut where the terminal ends.
+pub(super) fn shortened(text: &str, width: Option<usize>) -> String {
+    width.map_or_else(|| text.to_owned(), |width| truncate_str(text, width, "…").into_owned())
 }
 
 /// A sentence on as many lines as it takes, with its own indentation on each. A word that is longer than a line stays whole:

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use tokio::time::sleep;
 
 use super::changes;
-use super::layout::wrapped;
+use super::layout::{shortened, wrapped};
 use super::output::{self, talk};
 use super::paint::Line;
 use crate::exit::Exit;
@@ -142,9 +142,9 @@ impl<S: Subject> View<'_, S> {
             let health = unknown(&format!("no answer from AWS since {}: {}", since.strftime("%TZ"), failure.sentence()));
             lines.extend(of_health(&health, width));
         }
-        let unseen = self.last.iter().flat_map(|last| self.subject.unseen(last)).map(warning);
-        let unseen: Vec<String> = unseen.flat_map(|text| text.lines().flat_map(|line| wrapped(line, width)).collect::<Vec<_>>()).collect();
-        lines.extend(unseen.into_iter().map(|text| Line::of(Color::Yellow, text)));
+        // A line each: `status` alone shows all of it.
+        let unseen = self.last.iter().flat_map(|last| self.subject.unseen(last)).filter_map(|unseen| unseen.lines().next()).map(warning);
+        lines.extend(unseen.map(|text| Line::of(Color::Yellow, shortened(&text, width))));
         lines.push(Line::plain(""));
         lines.extend(self.last.iter().flat_map(|last| self.subject.lines(last, width)));
         output::redraw(&lines, !self.is_drawn);
