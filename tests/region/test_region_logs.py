@@ -204,11 +204,16 @@ def test_events_are_followed(tmp_path):
         assert any(line.endswith("everything is as before\n") for line in seen), seen
 
 
+def happens(scene, what: str) -> None:
+    with scene.region.engine.lock:
+        scene.region.stack("shop-prod").tell(None, "UPDATE_COMPLETE", what)
+
+
 def test_following_ends_when_nobody_reads_and_asks_for_news_alone(tmp_path):
     with Scene() as scene:
         operator = running(tmp_path, scene)
         for number in range(250):
-            scene.region.stack("shop-prod").tell(None, "UPDATE_COMPLETE", f"number {number}")
+            happens(scene, f"number {number}")
         follower = operator.start("events", "prod", "--follow")
         assert follower.stdout.readline(), "it has begun"
         pages = lambda: sum(call["operation"] == "DescribeStackEvents" for call in scene.region.calls)  # noqa: E731
@@ -217,7 +222,7 @@ def test_following_ends_when_nobody_reads_and_asks_for_news_alone(tmp_path):
         time.sleep(5)
         assert pages() - before <= 3, "each look reads one page"
         follower.stdout.close()
-        scene.region.stack("shop-prod").tell(None, "UPDATE_COMPLETE", "something new")
+        happens(scene, "something new")
         assert follower.wait(30) == DONE
 
 
