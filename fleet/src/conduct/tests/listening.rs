@@ -1,0 +1,64 @@
+//! What instances and groups say meanwhile.
+
+use super::*;
+
+/// CloudFormation goes back for minutes: nobody waits for that to hear what went wrong.
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_at_once_and_once() {
+    let world = World::created(&[Outcome::Complete]).await;
+    let fails = async {
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        world.left.evidence.borrow_mut().push(evidence("i-0a", 2, "services.a: no"));
+        tokio::time::Instant::now()
+    };
+    let (_, failed) = tokio::join!(world.deployed(), fails);
+    let news = world.quiet.news.borrow();
+    assert_eq!(news.iter().map(|(_, said)| said.as_str()).collect::<Vec<_>>(), ["i-0a: services.a: no (s3://evidence/i-0a)"]);
+    assert!(news[0].0 - failed <= std::time::Duration::from_secs(1), "{:?}", news[0].0 - failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_aws_lacks_is_told_and_does_not_end_it() {
+    let world = World::created(&[Outcome::Complete]).await;
+    world.left.groups.borrow_mut().activities.push(Activity {
+        begun: Timestamp::now(),
+        ended: Some(Timestamp::now()),
+        description: "Launching a new EC2 instance".into(),
+        cause: String::new(),
+        is_failed: true,
+        message: Some("There is no Spot capacity available (InsufficientInstanceCapacity). Launching EC2 instance failed.".into()),
+    });
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
+    let said = world.quiet.news.borrow()[0].1.clone();
+    assert_eq!(said, "no instance could be launched: AWS has no Spot capacity for these instance types now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_evidence_the_console_tells() {
+    let mut world = World::created(&[Outcome::GoesBack]).await;
+    world.left.console = Some("login:\r\ningot: the boot failed: files./etc/a: no; see `ingot status`\r\n".into());
+    assert_eq!(ended(world.deployed().await.unwrap()).cause.unwrap(), "i-0c: files./etc/a: no (its console)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_heard_is_not_forgotten_where_s3_refuses_later() {
+    let world = World::created(&[Outcome::GoesBack]).await;
+    world.left.evidence.borrow_mut().push(evidence("i-0a", 2, "services.a: no"));
+    world.left.refused_from.set(Some(world.left.asked.get() + 2));
+    let record = ended(world.deployed().await.unwrap());
+    assert_eq!(record.cause.unwrap(), "i-0a: services.a: no (s3://evidence/i-0a)");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_refuses_evidence_is_asked_less_often() {
+    let asked = async |refused_from| {
+        let world = World::created(&[Outcome::Complete]).await;
+        world.fake.silent.set(120);
+        world.left.asked.set(0);
+        world.left.refused_from.set(refused_from);
+        assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
+        world.left.asked.get()
+    };
+    let (often, seldom) = (asked(None).await, asked(Some(1)).await);
+    assert!(often > 400 && seldom < 20, "{often} and {seldom} in four minutes");
+}
