@@ -127,6 +127,7 @@ def test_ends_of_machines_alone_are_no_cause(tmp_path):
         assert "Auto Scaling terminates it" not in stderr, stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_failure_is_told_within_5_seconds(tmp_path, seed):
     """Each call takes 0.1 to 2 s, and CloudFormation goes back for longer than that."""
