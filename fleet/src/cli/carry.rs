@@ -210,11 +210,12 @@ impl<'a> Errand<'a> {
 
     /// What AWS can be asked before anything begins.
     async fn look(&self, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
-        let Self { operator, asked, alarms, found, .. } = self;
+        let Self { operator, asked, account, alarms, found, caller, .. } = self;
+        let holds = ground::holds_for(operator, asked.kind, goal, standing, (account, caller));
         match asked.kind {
-            Kind::Create => ground::holds(operator, goal).await,
+            Kind::Create => holds.await,
             Kind::Deploy => {
-                ground::holds(operator, goal).await?;
+                holds.await?;
                 alarms::judge(operator, alarms, found)?;
                 self.spare_data(goal, standing).await
             }

@@ -1,6 +1,7 @@
 //! The command line. Results go to stdout, messages to stderr.
 
 mod abort;
+mod advice;
 mod ahead;
 mod alarms;
 mod carry;
