@@ -17,7 +17,8 @@ use crate::failure::Failure;
 ///
 /// Suspends AZRebalance, AlarmNotification, InstanceRefresh, ReplaceUnhealthy and ScheduledActions of the Auto Scaling group. An instance that fails is not replaced until `--off`. `rollback`, `scale` and `terminate` work all the same.
 ///
-/// Asks AWS for autoscaling:DescribeAutoScalingGroups, SuspendProcesses and ResumeProcesses, s3:GetObject and s3:PutObject.
+/// Asks AWS for autoscaling:DescribeAutoScalingGroups, SuspendProcesses and ResumeProcesses, s3:GetObject, s3:ListBucket and
+/// s3:PutObject, with --application also for cloudformation:DescribeStacks and DescribeStackEvents.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

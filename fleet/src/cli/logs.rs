@@ -22,7 +22,7 @@ const LISTED: usize = 20;
 ///
 /// Without INSTANCE and --failed: which instances and which evidence there is. With INSTANCE: how it booted, and its journal, by the document ingot-logs of Run Command. The journal is printed as it is: secrets that programs print are in it, and in the history of Run Command.
 ///
-/// Asks AWS for autoscaling:DescribeAutoScalingGroups, ec2:DescribeInstances, s3:ListBucket and s3:GetObject; for living instances ssm:SendCommand and ssm:GetCommandInvocation.
+/// Asks AWS for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups, ec2:DescribeInstances, s3:ListBucket and s3:GetObject; for living instances ssm:SendCommand and ssm:GetCommandInvocation.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]

@@ -71,6 +71,24 @@ impl Operator {
         Ok(read.fleet.environments.iter().map(|environment| of(&environment.key.name)).collect())
     }
 
+    /// One for each environment of an application that has a stack.
+    pub(super) async fn all_of(application: &str) -> Result<Vec<Self>, Failure> {
+        let aws = Aws::connect().await?;
+        let stacks = CloudFormation::new(&aws).of_application(application).await?;
+        let of = |(stack, standing): (String, Standing)| {
+            let name = stack.strip_prefix(application)?.strip_prefix('-')?.to_owned();
+            let place = standing.place(application).filter(|_| standing.is_of(application, &name))?;
+            Some(Self::with(aws.clone(), place, &name, None))
+        };
+        let found: Vec<Self> = stacks.into_iter().filter_map(of).collect();
+        if found.is_empty() {
+            let message = format!("there is no environment of {application} in {}", aws.region);
+            let hint = "correct --application, AWS_REGION or AWS_PROFILE, or run it where fleet.yaml is";
+            return Err(Failure::new(Exit::Usage, message).why("no stack has the tag ingot:application with its name").hint(hint));
+        }
+        Ok(found)
+    }
+
     /// For an environment that is in fleet.yaml, or in AWS alone.
     pub(super) async fn at(file: &Path, whose: &Whose) -> Result<Self, Failure> {
         let Whose { environment, application } = whose;
