@@ -101,6 +101,8 @@ pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Res
     {
         let account = operator.account(&operator.aws.caller().await?).await?;
         if !carry::settled(&operator, &account, &other).await? {
+            // What is under way in a stack that needs a hand cannot be ended either.
+            carry::fits(Kind::Rollback, &operator, operator.standing().await?.as_ref(), false)?;
             return Err(goes_on(&other.record));
         }
         asked = last_good(&operator, args).await?;
