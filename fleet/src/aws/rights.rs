@@ -84,11 +84,7 @@ pub(crate) async fn simulate(aws: &Aws, principal: &Principal, question: &Questi
     }
     for (number, (key, value)) in (1..).zip(&question.context) {
         let entry = |name: &str, value: &str| (format!("ContextEntries.member.{number}.{name}"), value.to_owned());
-        parameters.extend([
-            entry("ContextKeyName", key),
-            entry("ContextKeyType", "string"),
-            entry("ContextKeyValues.member.1", value),
-        ]);
+        parameters.extend([entry("ContextKeyName", key), entry("ContextKeyType", "string"), entry("ContextKeyValues.member.1", value)]);
     }
     let parameters: Vec<(&str, &str)> = parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     let answer = signed::query(aws, &IAM, "SimulatePrincipalPolicy", &parameters).await.map_err(|trouble| trouble.failure(&call))?;

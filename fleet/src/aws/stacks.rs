@@ -3,9 +3,7 @@
 use std::collections::BTreeSet;
 
 use aws_sdk_cloudformation::Client;
-use aws_sdk_cloudformation::types::{
-    Capability, Parameter, RollbackConfiguration, RollbackTrigger, Stack, StackEvent, StackStatus, Tag,
-};
+use aws_sdk_cloudformation::types::{Capability, Parameter, RollbackConfiguration, RollbackTrigger, Stack, StackEvent, StackStatus, Tag};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
@@ -135,14 +133,16 @@ impl CloudFormation {
         let names = self.names(&format!("{application}-")).await?;
         let described = stream::iter(&names).map(|name| self.described(name)).buffered(AT_ONCE);
         let described: Vec<Option<Stack>> = described.try_collect().await?;
-        let is_its_own = |stack: &Stack| stack.tags().iter().any(|tag| (tag.key(), tag.value()) == (Some("ingot:application"), Some(application)));
+        let is_its_own =
+            |stack: &Stack| stack.tags().iter().any(|tag| (tag.key(), tag.value()) == (Some("ingot:application"), Some(application)));
         let found = names.into_iter().zip(described).filter_map(|(name, stack)| Some((name, stack.filter(is_its_own)?)));
         Ok(found.map(|(name, stack)| (name, standing(&stack, None))).collect())
     }
 
     /// The names of stacks that begin so. To describe all stacks takes the right to see those of others.
     async fn names(&self, beginning: &str) -> Result<Vec<String>, Failure> {
-        let there = StackStatus::values().iter().map(|status| StackStatus::from(*status)).filter(|status| *status != StackStatus::DeleteComplete);
+        let there =
+            StackStatus::values().iter().map(|status| StackStatus::from(*status)).filter(|status| *status != StackStatus::DeleteComplete);
         let mut pages = self.client.list_stacks().set_stack_status_filter(Some(there.collect())).into_paginator().send();
         let mut names = BTreeSet::new();
         while let Some(page) = pages.next().await {

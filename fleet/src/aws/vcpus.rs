@@ -129,13 +129,25 @@ mod tests {
     #[test]
     fn types_are_counted_by_their_family() {
         let of = |name| quota_of(name, Market::OnDemand);
-        for name in ["m7g.large", "c6i.large", "t4g.micro", "i4i.large", "im4gn.large", "is4gen.large", "a1.medium", "d3en.xlarge", "z1d.large"] {
+        for name in
+            ["m7g.large", "c6i.large", "t4g.micro", "i4i.large", "im4gn.large", "is4gen.large", "a1.medium", "d3en.xlarge", "z1d.large"]
+        {
             assert_eq!(of(name), Some("L-1216C47A"), "{name}");
         }
-        let others = ["g5g.xlarge", "gr6.4xlarge", "vt1.3xlarge", "x2gd.large", "inf2.xlarge", "p5.48xlarge", "hpc7g.4xlarge", "u-6tb1.metal"];
+        let others =
+            ["g5g.xlarge", "gr6.4xlarge", "vt1.3xlarge", "x2gd.large", "inf2.xlarge", "p5.48xlarge", "hpc7g.4xlarge", "u-6tb1.metal"];
         assert_eq!(
             others.map(of),
-            [Some("L-DB2E81BA"), Some("L-DB2E81BA"), Some("L-DB2E81BA"), Some("L-7295265B"), Some("L-1945791B"), Some("L-417A185B"), None, None]
+            [
+                Some("L-DB2E81BA"),
+                Some("L-DB2E81BA"),
+                Some("L-DB2E81BA"),
+                Some("L-7295265B"),
+                Some("L-1945791B"),
+                Some("L-417A185B"),
+                None,
+                None
+            ]
         );
         assert_eq!([quota_of("m7g.large", Market::Spot), quota_of("p5.48xlarge", Market::Spot)], [Some("L-34B43A08"), None]);
     }

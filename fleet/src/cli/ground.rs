@@ -34,8 +34,7 @@ pub(super) async fn holds_for(
     standing: Option<&Standing>,
     (account, caller): (&Account, &str),
 ) -> Result<(), Failure> {
-    let (holds, rights) =
-        tokio::join!(holds(operator, goal, standing, account), rights::suffice(operator, kind, account, caller));
+    let (holds, rights) = tokio::join!(holds(operator, goal, standing, account), rights::suffice(operator, kind, account, caller));
     holds.and(rights)
 }
 

@@ -35,7 +35,10 @@ fn elsewhere(environment: &Environment, arn: &str, account: &Account) -> Option<
         return wrong(format!("the certificate of {name} is in {}, and the environment in {region}", part(3)), "AWS_REGION");
     }
     if part(4) != account.id {
-        return wrong(format!("the certificate of {name} is of the account {}, and the environment of {}", part(4), account.id), "AWS_PROFILE");
+        return wrong(
+            format!("the certificate of {name} is of the account {}, and the environment of {}", part(4), account.id),
+            "AWS_PROFILE",
+        );
     }
     None
 }
@@ -45,7 +48,8 @@ fn elsewhere(environment: &Environment, arn: &str, account: &Account) -> Option<
 /// Source of statuses: <https://docs.aws.amazon.com/acm/latest/APIReference/API_CertificateDetail.html>
 fn judge(name: &str, arn: &str, found: Option<&Certificate>, now: Timestamp) -> Option<Failure> {
     const ANOTHER: &str = "write another one to `load_balancer.certificate` in fleet.yaml";
-    let wrong = |what: String, hint: String| Some(Failure::new(Exit::Document, format!("the certificate of {name} {what}")).why(arn).hint(hint));
+    let wrong =
+        |what: String, hint: String| Some(Failure::new(Exit::Document, format!("the certificate of {name} {what}")).why(arn).hint(hint));
     let Some(found) = found else {
         return wrong("does not exist".into(), format!("{ANOTHER}: `aws acm list-certificates` lists what there is"));
     };

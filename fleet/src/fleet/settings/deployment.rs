@@ -74,7 +74,8 @@ impl Deployment {
             );
         }
         if let Some(Whole(more @ 2..)) = self.stop_after {
-            let message = format!("a deployment cannot go on until {more} boots have failed: CloudFormation ends an update at the first one");
+            let message =
+                format!("a deployment cannot go on until {more} boots have failed: CloudFormation ends an update at the first one");
             site.wrong("deployment.stop_after", message, "write 1, or remove `stop_after`");
         }
         match self.policy() {

@@ -26,7 +26,10 @@ fn a_policy_needs_what_it_launches_before_it_ends_any() {
     let more = |policy, desired, max| demand(PLAIN, &by(policy, desired, max), false).more;
     assert_eq!([more(Policy::Rolling, 8, 20), more(Policy::AllAtOnce, 8, 20), more(Policy::Immutable, 8, 20)], [0, 0, 8]);
     // 25% of them, and no more than there is room for.
-    assert_eq!([more(Policy::RollingWithBatch, 8, 20), more(Policy::RollingWithBatch, 8, 9), more(Policy::RollingWithBatch, 8, 8)], [2, 1, 0]);
+    assert_eq!(
+        [more(Policy::RollingWithBatch, 8, 20), more(Policy::RollingWithBatch, 8, 9), more(Policy::RollingWithBatch, 8, 8)],
+        [2, 1, 0]
+    );
     let new = demand(PLAIN, &by(Policy::Rolling, 0, 20), true);
     assert_eq!((new.desired, new.more), (1, 1), "the template creates one at the least");
 }
