@@ -8,7 +8,7 @@ import re
 
 import botocore.session
 import pytest
-from harness.agent import DONE, FAILED
+from harness.agent import DONE, FAILED, USAGE
 from harness.region import Region
 from harness.region.small import FAST, boots, releases
 from test_region_verbs import STILL_UNDER_WAY, Operator, needs_binary
@@ -116,6 +116,21 @@ def test_the_way_out_leads_to_a_deployment(operator, status, is_protected):
         follow(operator, told.stderr)
     operator.region.in_service(2)
     assert told.code == DONE and releases(operator.region) == ["v2", "v2"], told
+
+
+@pytest.mark.parametrize("status", ["DELETE_FAILED", "UPDATE_ROLLBACK_FAILED"])
+def test_the_way_out_needs_no_fleet_yaml(operator, status):
+    (operator.directory / "fleet.yaml").unlink()
+    put(operator, status)
+    told = operator("rollback", "prod", "--application", "shop")
+    assert told.code == FAILED and "`ingot-fleet events prod --application shop`" in told.stderr, told
+    assert ways(operator("status", "prod", "--application", "shop").stdout) == ways(told.stderr), told
+    follow(operator, told.stderr)
+    if status == "DELETE_FAILED":
+        assert operator("status", "--application", "shop").code == USAGE, "it is gone"
+    else:
+        assert operator("rollback", "prod", "--application", "shop").code == DONE
+        assert releases(operator.region) == ["v1", "v1"]
 
 
 @pytest.mark.parametrize("status", sorted(BUSY))

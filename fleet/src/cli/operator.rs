@@ -42,6 +42,8 @@ pub(super) struct Operator {
     /// fleet.yaml, where it is at hand.
     read: Option<Rc<Read>>,
     name: String,
+    /// As commands call it that are to be typed.
+    called: String,
     pub(super) aws: Aws,
     pub(super) place: Place,
     pub(super) bucket: Bucket,
@@ -109,7 +111,11 @@ impl Operator {
 
     fn with(aws: Aws, place: Place, environment: &str, read: Option<Rc<Read>>) -> Self {
         let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
-        Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups }
+        let called = match read {
+            Some(_) => environment.to_owned(),
+            None => format!("{environment} --application {}", place.application),
+        };
+        Self { read, name: environment.to_owned(), called, aws, place, bucket, stacks, groups }
     }
 
     /// Whether there is a fleet.yaml.
@@ -146,6 +152,11 @@ impl Operator {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its name in commands that somebody is to type: without fleet.yaml, they need the application as well.
+    pub(super) fn called(&self) -> &str {
+        &self.called
     }
 
     /// The name of its stack.

@@ -136,7 +136,7 @@ fn head(look: &Look, operator: &Operator) -> Vec<String> {
         }
         None => format!("{name} has had no good deployment yet"),
     }];
-    lines.extend(look.freeze.iter().map(|freeze| freeze::line(freeze, name, &look.suspended)));
+    lines.extend(look.freeze.iter().map(|freeze| freeze::line(freeze, (name, operator.called()), &look.suspended)));
     match &look.newest {
         Some(record) if record.state == State::UnderWay => lines.push(record.told()),
         Some(record) if record.state != State::Good => {
@@ -146,7 +146,7 @@ fn head(look: &Look, operator: &Operator) -> Vec<String> {
         _ => {}
     }
     if let Phase::Stuck(stuck) = standing.phase() {
-        let (what, hint) = stuck.way_out(&operator.stack(), name);
+        let (what, hint) = stuck.way_out(&operator.stack(), operator.called());
         lines.push(format!("the stack {} is in {}: {what}\n  hint: {hint}", operator.stack(), standing.status));
     } else if standing.phase() == Phase::Busy {
         lines.push(format!("the stack {} is in {}", operator.stack(), standing.status));
