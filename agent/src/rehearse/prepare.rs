@@ -70,7 +70,7 @@ pub(crate) struct Read {
 
 /// Reads documents as layers, in the order given.
 pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
-    let mut layers = Layers::default();
+    let mut layers = Layers::of_a_desk();
     let (mut unmarked, mut misspelled) = (None, None);
     for path in documents {
         let (name, read) = if path.as_os_str() == "-" {

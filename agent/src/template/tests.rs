@@ -193,11 +193,15 @@ fn refuses_to_parse_what_can_never_render() {
         ("a\n{{tolm values.x}}", "2:1", "there is no helper `tolm`\nhint: write `toml`"),
         ("{{#ech values.x}}{{/ech}}", "1:1", "there is no helper `ech`\nhint: write {{#each …}}"),
         ("{{if values.x}}", "1:1", "there is no helper `if`\nhint: write the block {{#if …}} … {{/if}}"),
-        ("{{toml}}", "1:1", "`toml` takes one value\nhint: if a key called `toml` is meant, write `this.toml`"),
+        (
+            "{{toml}}",
+            "1:1",
+            "`toml` takes one value\nhint: call it as in {{toml values.name}}; a value of that name is `values.toml` or `this.toml`",
+        ),
         (
             "{{#toml values.x}}{{/toml}}",
             "1:1",
-            "`toml` is not a block: write it without the `#`\nhint: if a key called `toml` is meant, write `this.toml`",
+            "`toml` is not a block: write it without the `#`\nhint: call it as in {{toml values.name}}; a value of that name is `values.toml` or `this.toml`",
         ),
         ("{{#if}}{{/if}}", "1:1", "`if` takes one value"),
         ("{{#each values.x y=1}}{{/each}}", "1:1", "`each` takes no options"),
