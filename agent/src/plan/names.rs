@@ -66,8 +66,10 @@ fn id(what: &str, prefix: &str, name: &str) -> Option<Objection> {
 
 /// Only what begins as the name of a file system of EFS.
 fn file_system(name: &str) -> Option<Objection> {
-    let (id_of, _) = name.split_once(['.', ':']).filter(|_| name.starts_with("fs-"))?;
-    id("a file system", "fs-", id_of)
+    let (id, _) = name.strip_prefix("fs-")?.split_once(['.', ':'])?;
+    let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let hint = "write the ID that AWS shows, as in fs-0123456789abcdef0";
+    (!is_id).then(|| Objection::new(format!("`fs-{id}` is not the ID of a file system"), hint))
 }
 
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html#RDS_Limits.Constraints>

@@ -16,7 +16,7 @@ pub(super) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistak
         items.get_key_value(&address).filter(|(_, item)| item.when.is_none()).map(|(address, _)| address)
     };
     for ((address, item), shape) in items.iter().zip(shapes.values()) {
-        let (true, Some(path)) = (item.when.is_none(), shape.paths.first()) else { continue };
+        let (true, Some(path)) = (item.when.is_none(), shape.paths.first().filter(|path| path.is_absolute())) else { continue };
         let same = match address.kind() {
             "files" => find(path, "mounts"),
             "bundles" => find(path, "files"),

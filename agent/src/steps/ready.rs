@@ -52,6 +52,7 @@ struct Fields {
     #[schemars(extend("pattern" = r"^https?://|\{\{|\\"))]
     http: Option<Text>,
     /// `host:port` that must accept a connection.
+    #[schemars(extend("pattern" = r":[0-9]{1,5}$|\{\{|\\"))]
     tcp: Option<Text>,
     /// Program that must exit with status 0.
     exec: Option<Vec<Text>>,

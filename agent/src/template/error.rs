@@ -98,7 +98,7 @@ impl Failure for TemplateError {
                 };
                 format!("call it as in {{{{{helper} {arguments}}}}}; a value of that name is `values.{helper}` or `this.{helper}`")
             }
-            Self::Arguments { .. } => return None,
+            Self::Arguments { helper, .. } => format!("write {{{{#{helper} VALUE}}}} … {{{{/{helper}}}}}"),
             Self::Path { hint, .. } => (*hint).into(),
             Self::Missing { nearest: Some(nearest), .. } => format!("write {nearest}, or test with (has …)"),
             // Not a path that `has` could test, but what a helper gave.

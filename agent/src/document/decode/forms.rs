@@ -26,6 +26,11 @@ pub(super) fn of_map(found: &Value, fields: &[&str]) -> String {
         let form = FORMS.iter().find(|(of, begins, _)| has(of) && text.starts_with(begins));
         form.map(|(_, _, field)| format!("{{ {field}: {} }}", written(text)))
     };
+    if let Value::String(text) = found
+        && let Some((field, value)) = text.split_once(':').filter(|(field, _)| has(field))
+    {
+        return format!("put a space behind the colon: `{field}: {value}`");
+    }
     let form = match found {
         Value::String(text) if has("blank") && text == "blank" => Some("{ blank: {} }".to_owned()),
         Value::String(text) if has("from") => of_text(text, &|of| of == "snapshot").map(|from| format!("{{ from: {from} }}")),

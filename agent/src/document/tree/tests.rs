@@ -58,7 +58,8 @@ fn refuses_what_has_no_place_in_a_document() {
     // As Python writes JSON.
     let (_, pair) = parse(&"x".into(), r#"a: "\ud83d\ude00""#);
     assert!(pair[0].hint.as_ref().is_some_and(|hint| hint.contains("write the character itself")));
-    assert!(mistakes("{{values.x}}: 1")[0].contains("where a key should be"));
+    assert!(mistakes("{{values.x}}: 1")[0].contains("has to be in quotes"));
+    assert!(mistakes("{[x]: 1}")[0].contains("where a key should be"));
 }
 
 #[test]

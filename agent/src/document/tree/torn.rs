@@ -83,9 +83,9 @@ mod tests {
     #[test]
     fn a_step_that_is_not_yaml_does_not_hide_the_others() {
         for (document, rest) in [
-            ("a:\n  b: \"x\nc:\n  d: 1\n", r#"{"a":null}"#),
-            ("a:\n  b: {x\n  e: {y: 1}\n  f: 2\nc: {d: 1}\n", r#"{"a":{"f":2},"c":{"d":1}}"#),
-            ("a:\n  b: {{x}}/y # why\n  e: 1\n", r#"{"a":{"b":"       ","e":1}}"#),
+            ("a:\n  b: \"x\nc:\n  d: 1\n", r#"{"a":null,"c":{"d":1}}"#),
+            ("a:\n  b: {x\n  e: {y: 1}\n  f: 2\nc: {d: 1}\n", r#"{"a":null,"c":{"d":1}}"#),
+            ("a:\n  b: {{x}}/y # why\n  e: 1\n", r#"{"a":{"b":"     ","e":1}}"#),
             ("a: {b: {{x}}, e: 1}\n", r#"{"a":{"b":"   ","e":1}}"#),
             ("a:\n  b:\n    x: |\ntext\nc: {d: 1}\n", r#"{"a":null,"c":{"d":1}}"#),
             ("a: {b: @x}\nc: {d: %y}\ne: 1\n", r#"{"e":1}"#),
