@@ -142,6 +142,39 @@ fn several_documents_are_layers_and_each_mistake_names_its_own() {
     "#);
 }
 
+/// Layers of an image and user data, as an instance has them.
+#[test]
+fn the_layers_of_an_image_come_before_the_document() {
+    let desk = tempfile::tempdir().unwrap();
+    write(&desk.path().join("image/10-base.yaml"), "version: 1\nvalues: { env: prod }\n");
+    write(
+        &desk.path().join("image/20-web.yaml"),
+        "version: 1\nfiles:\n  /etc/a: { template: a.hbs }\n  /etc/b: { content: \"{{values.evn}}\" }\n",
+    );
+    write(&desk.path().join("image/30-more.yml"), "version: 1\n");
+    write(&desk.path().join("image/templates/a.hbs"), "{{values.nev}}\n");
+    write(&desk.path().join("user-data.yaml"), "#ingot\nversion: 1\ncredentials: { c: \"{{values.vne}}\" }\n");
+    let note = "image/30-more.yml is not read: a layer is not compressed, and its name ends in `.yaml`";
+    for arguments in [&["--layers", "image", "user-data.yaml"][..], &["image", "user-data.yaml"]] {
+        let ran = Ingot::new(["check"]).args(arguments).directory(desk.path()).run().exits(78);
+        let places = ["/etc/ingot/templates/a.hbs:1:3: ", "image/20-web.yaml:4:25: ", "user-data.yaml:3:21: "];
+        assert!(places.iter().all(|place| ran.stdout.contains(place)), "{ran}");
+        assert_eq!(ran.stderr, format!("note: {note}\n"), "{ran}");
+    }
+    Ingot::new(["check", "--layers", "nowhere"]).directory(desk.path()).run().exits(78);
+}
+
+/// `-`, and what a shell makes of `<(…)`.
+#[test]
+fn a_document_may_come_through_a_pipe() {
+    let desk = tempfile::tempdir().unwrap();
+    write(&desk.path().join("boot.yaml"), "#ingot\nversion: 1\nvalues: { a: b }\nfiles: { /etc/a: { content: \"{{values.b1}}\" } }\n");
+    let command = r#""$0" check - < boot.yaml; "$0" check <(cat boot.yaml); "$0" check --json <(cat boot.yaml)"#;
+    let ran = Ingot::in_a_shell(command, desk.path());
+    assert!(ran.stdout.contains("standard input:4:32: `values.b1` refers"), "{ran}");
+    assert!(ran.stdout.contains("/dev/fd/") && ran.stdout.matches("`values.b1` refers").count() == 3 && ran.stderr.is_empty(), "{ran}");
+}
+
 #[test]
 fn what_is_no_document_is_refused() {
     for (what, bytes) in [
