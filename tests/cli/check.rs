@@ -164,6 +164,25 @@ fn the_layers_of_an_image_come_before_the_document() {
     Ingot::new(["check", "--layers", "nowhere"]).directory(desk.path()).run().exits(78);
 }
 
+/// They were refused, with the order to put them in quotes.
+#[test]
+fn numbers_and_booleans_are_taken_where_strings_are_meant() {
+    let desk = tempfile::tempdir().unwrap();
+    let document = r#"#ingot
+version: 1
+files: { /etc/a: { content: 1.10, owner: 0 }, /etc/b: { content: True } }
+commands: { a: { run: [sleep, 5, true], environment: { PORT: 80, DEBUG: false } } }
+credentials: { a: 1e3 }
+"#;
+    write(&desk.path().join("boot.yaml"), document);
+    let ran = Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run().exits(0);
+    assert!(ran.stdout.starts_with("no mistakes in 4 steps"), "{ran}");
+    Ingot::new(["dry-run", "boot.yaml", "--out", "out"]).directory(desk.path()).run().exits(0);
+    for (path, content) in [("etc/a", "1.10"), ("etc/b", "True")] {
+        assert_eq!(read(&desk.path().join("out").join(path)), content);
+    }
+}
+
 /// `-`, and what a shell makes of `<(…)`.
 #[test]
 fn a_document_may_come_through_a_pipe() {

@@ -1,5 +1,17 @@
-//! Documents with mistakes, each with its place, its message and its hint, and the document after following the hint: see
-//! `mistakes/`, which says how they are written.
+//! Documents with mistakes, each with its place, its message and its hint, and the document after following the hint.
+//!
+//! A file of `mistakes/` begins with its title. Its rows:
+//!
+//! ```text
+//! == a tab as indentation                                      what the mistake is
+//! files:                                                       below `#ingot` and `version: 1`, if it has no `#ingot`
+//! @>  /etc/a: { content: x }                                   what comes behind the mark is where the mistake is
+//! + templates/a.hbs                                            another file: a template, or one more document
+//! ! this is not YAML: a tab stands in the indentation          the messages, each with its hint
+//! ? indent with spaces
+//! =
+//! files:                                                       the document that follows the hints
+//! ```
 
 mod program;
 

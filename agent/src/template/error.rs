@@ -27,8 +27,8 @@ pub(crate) enum TemplateError {
     #[error("{path} is missing")]
     Missing { path: String, nearest: Option<String>, position: Position },
 
-    #[error("{path} is missing: {whole} is one text, not a JSON object")]
-    NoFields { path: String, whole: String, position: Position },
+    #[error("{path} is missing: {whole} {is}")]
+    NoFields { path: String, whole: String, is: &'static str, position: Position },
 
     #[error("{path} is {found}, and {needs}")]
     WrongType { path: String, found: &'static str, needs: String, position: Position },
