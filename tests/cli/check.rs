@@ -157,7 +157,7 @@ fn the_layers_of_an_image_come_before_the_document() {
     let note = "image/30-more.yml is not read: a layer is not compressed, and its name ends in `.yaml`";
     for arguments in [&["--layers", "image", "user-data.yaml"][..], &["image", "user-data.yaml"]] {
         let ran = Ingot::new(["check"]).args(arguments).directory(desk.path()).run().exits(78);
-        let places = ["/etc/ingot/templates/a.hbs:1:3: ", "image/20-web.yaml:4:25: ", "user-data.yaml:3:21: "];
+        let places = ["/etc/ingot/templates/a.hbs:1:3: ", "image/20-web.yaml:4:25: ", "user-data.yaml:3:22: "];
         assert!(places.iter().all(|place| ran.stdout.contains(place)), "{ran}");
         assert_eq!(ran.stderr, format!("note: {note}\n"), "{ran}");
     }
@@ -181,6 +181,28 @@ credentials: { a: 1e3 }
     for (path, content) in [("etc/a", "1.10"), ("etc/b", "True")] {
         assert_eq!(read(&desk.path().join("out").join(path)), content);
     }
+}
+
+/// Tags may have any name, and templates of other programs are texts like any other.
+#[test]
+fn what_only_looks_like_a_mistake_is_none() {
+    let desk = tempfile::tempdir().unwrap();
+    let document = r#"#ingot
+version: 1
+values: { hosts: ["{{instance.private_ip}}"], size: "1" }
+secrets: { a: { secrets_manager: prod/a } }
+volumes: { a: { from: { blank: {} }, size_gib: 1, tags: { owner: "team:web", snapshot: golden } } }
+mounts: { /srv/a: { device: "{{volumes.a.device}}" } }
+bundles: { b: { s3: "s3://shop/b.tar", into: /srv/a/b } }
+files:
+  /srv/a/conf.json: { content: '{"a": {{secrets.a.port}}, "b": [{{#if secrets.a.b}}1,{{/if}}2]}' }
+  /srv/a/hosts: { content: "{{#each values.hosts}}{{this}}\n{{/each}}{{join values.hosts ','}}" }
+applications: { b: { bundle: bundles.b, user: shop, build: [[docker, inspect, --format, "{{.Id}}", "{{json .Config}}"]] } }
+services: { a.service: { ready: { tcp: "{{instance.private_ip}}:80" } } }
+"#;
+    write(&desk.path().join("boot.yaml"), document);
+    let ran = Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run();
+    assert_eq!(ran.code, Some(0), "{ran}");
 }
 
 /// `-`, and what a shell makes of `<(…)`.

@@ -65,7 +65,6 @@ fn a_command_of_another_tool_leads_to_the_one_that_is_meant() {
         ("dry_run", "dry-run"),
         ("validate", "check"),
         ("lint", "check"),
-        ("chek", "check"),
         ("apply", "boot"),
         ("logs", "status"),
     ] {

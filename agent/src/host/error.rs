@@ -65,7 +65,9 @@ impl Failure for HostError {
                     let marked = format!("{unless_root}; if root may not either, `lsattr -d {0}` and `chattr -i {0}`", path.display());
                     Some(if is_marked { marked } else { unless_root.to_owned() })
                 }
-                io::ErrorKind::ResourceBusy if path.starts_with("/dev") => Some(format!("see what uses {0} by `lsblk {0}`", path.display())),
+                io::ErrorKind::ResourceBusy if path.starts_with("/dev") => {
+                    Some(format!("see what uses {0} by `lsblk {0}`", path.display()))
+                }
                 io::ErrorKind::ResourceBusy => {
                     Some(format!("unmount what `findmnt {0}` shows, or stop what `fuser -v {0}` shows", path.display()))
                 }

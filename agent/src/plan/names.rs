@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::address::Address;
 use crate::document::Item;
 use crate::document::error::Mistake;
+use crate::document::names::is_text;
 use crate::document::tree::{Node, Value};
 use crate::failure::Objection;
 use crate::plan::filled::known_text;
@@ -39,7 +40,8 @@ pub(super) fn check(items: &BTreeMap<Address, Item>, values: &Values, mistakes: 
 
 fn walk(kind: &str, node: &Node, values: &Values, mistakes: &mut Vec<Mistake>) {
     let Value::Map(entries) = &node.value else { return };
-    for (key, node) in entries {
+    // Tags and variables may have any name.
+    for (key, node) in entries.iter().filter(|(key, _)| !is_text(&key.name)) {
         let Value::String(text) = &node.value else {
             walk(kind, node, values, mistakes);
             continue;

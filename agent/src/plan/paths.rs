@@ -16,7 +16,8 @@ pub(super) fn check(items: &BTreeMap<Address, Item>, shapes: &Shapes<'_>, mistak
         items.get_key_value(&address).filter(|(_, item)| item.when.is_none()).map(|(address, _)| address)
     };
     for ((address, item), shape) in items.iter().zip(shapes.values()) {
-        let (true, Some(path)) = (item.when.is_none(), shape.paths.first().filter(|path| path.is_absolute())) else { continue };
+        let path = if address.kind() == "mounts" { Some(Path::new(address.key())) } else { shape.paths.first().map(AsRef::as_ref) };
+        let (true, Some(path)) = (item.when.is_none(), path.filter(|path| path.is_absolute())) else { continue };
         let same = match address.kind() {
             "files" => find(path, "mounts"),
             "bundles" => find(path, "files"),

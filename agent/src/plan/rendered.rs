@@ -69,8 +69,11 @@ impl Source<'_> {
             let is_last = n + 1 == STAND_INS.len();
             let there = unknown.iter().filter(|reference| !is_last || reference.usage != Usage::Tested);
             match template.render(&known.with(there.copied(), stand_in)) {
-                Err(error) if unknown.is_empty() || error.is_of_a_value() => return Some(self.of_template(&error)),
-                Err(_) => return None,
+                Err(error) => {
+                    let is_known = |path: &str| !unknown.iter().any(|reference| reference.to_string() == path);
+                    let is_wrong = unknown.is_empty() || error.value().is_some_and(is_known);
+                    return is_wrong.then(|| self.of_template(&error));
+                }
                 Ok(filled) => {
                     let misfit = misfit(&filled)?;
                     let further = |(known, _): &(Misfit, _)| (known.line, known.column) < (misfit.line, misfit.column);
@@ -157,10 +160,12 @@ mod tests {
             r#"files: { /a.json: { content: '[{{#if secrets.a}}1,{{/if}}2]' } }"#,
             r#"files: { /a: { content: "{{#each secrets.a.b}}{{this}}{{/each}}" } }"#,
             r#"files: { /a: { content: "{{join secrets.a.b ','}}" } }"#,
+            r#"files: { /a: { content: "{{#each values.list}}{{this}}{{/each}}" } }"#,
             r#"files: { /a: { content: "{{secrets.a}}", encoding: base64 } }"#,
             r#"files: { /a.json: { content: "{", format: none } }"#,
         ] {
-            let said = mistakes(&format!("secrets: {{ a: {{ secrets_manager: a }} }}\n{text}"));
+            let known = r#"values: { list: ["{{instance.id}}"] }"#;
+            let said = mistakes(&format!("{known}\nsecrets: {{ a: {{ secrets_manager: a }} }}\n{text}"));
             assert_eq!(said, "", "{text}");
         }
     }

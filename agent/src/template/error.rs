@@ -50,9 +50,12 @@ impl TemplateError {
         Self::TooLarge { what, position: Position::START }
     }
 
-    /// Whether it is a value of the document that is wrong, so that what else is not known cannot help.
-    pub(crate) fn is_of_a_value(&self) -> bool {
-        matches!(self, Self::WrongType { path, .. } | Self::Unwritable { path, .. } if path.starts_with("values."))
+    /// The value of the document that is wrong, so that what else is not known cannot help.
+    pub(crate) fn value(&self) -> Option<&str> {
+        match self {
+            Self::WrongType { path, .. } | Self::Unwritable { path, .. } if path.starts_with("values.") => Some(path),
+            _ => None,
+        }
     }
 
     /// Where in the source of the template.

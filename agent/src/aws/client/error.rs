@@ -119,10 +119,7 @@ impl AwsError {
 impl Failure for AwsError {
     fn hint(&self) -> Option<String> {
         let Self { service, operation, resource, .. } = self;
-        if let Some(hint) = (service.hint)(self) {
-            return Some(hint);
-        }
-        if let Some(hint) = self.policy_hint() {
+        if let Some(hint) = self.policy_hint().or_else(|| (service.hint)(self)) {
             return Some(hint);
         }
         Some(match self.kind {

@@ -48,7 +48,8 @@ async fn refused_with(status: u16, code: &str, message: &str) -> AwsError {
 /// AWS says whose policy refuses, and that a secret is deleted: an order for anything else cannot be carried out.
 #[tokio::test]
 async fn a_refusal_says_what_to_change() {
-    let user = "User: arn:aws:sts::1:assumed-role/shop/i-0 is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/db";
+    let user =
+        "User: arn:aws:sts::1:assumed-role/shop/i-0 is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/db";
     for (code, more, hint) in [
         ("AccessDeniedException", "because no identity-based policy allows the action", "in the instance's role"),
         ("AccessDeniedException", "with an explicit deny in a resource-based policy", "exempt the instance's role from the explicit deny"),

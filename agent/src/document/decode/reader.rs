@@ -121,7 +121,7 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.at.node.value {
             // Only a [`Text`](crate::text::Text) is rendered.
-            Value::String(text) if text.contains("{{") && self.reading.is_of_a_step() => Err(DecodeError::new(
+            Value::String(text) if is_reference(text) && self.reading.is_of_a_step() => Err(DecodeError::new(
                 format!("`{text}` is a reference, and this field takes none"),
                 "write the value itself, without braces".into(),
             )),
@@ -137,6 +137,11 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str bytes byte_buf unit unit_struct seq tuple
         tuple_struct map identifier ignored_any
     }
+}
+
+/// Whether a text refers to something of a document. Templates of other programs, such as docker's, are texts like any other.
+fn is_reference(text: &str) -> bool {
+    text.split("{{").skip(1).any(|tag| ["values.", "instance.", "secrets."].iter().any(|root| tag.contains(root)))
 }
 
 struct Items<'a> {
