@@ -46,7 +46,7 @@ pub(super) fn of_map(found: &Value, fields: &[&str]) -> String {
 /// A line as the list that it is meant as: the words of a command, or what stands between commas.
 pub(super) fn list(line: &str) -> String {
     let line = line.trim();
-    if line.contains(|c: char| "|&;<>()$`\\\"'*?[]#~\n".contains(c)) {
+    if line.contains([' ', '\n']) && line.contains(|c: char| "|&;<>()$`\\\"'*?[]#~\n".contains(c)) {
         return if line.contains('\n') { "[/bin/sh, -c, \"…\"]".to_owned() } else { format!("[/bin/sh, -c, {}]", quoted(line)) };
     }
     let words: Vec<String> = line.split([' ', ',']).filter(|word| !word.is_empty()).map(written).collect();
@@ -78,6 +78,7 @@ mod tests {
             ("cat a | sort", "[/bin/sh, -c, \"cat a | sort\"]"),
             ("set -e\necho a\n", "[/bin/sh, -c, \"…\"]"),
             ("-a", "[-a]"),
+            ("prod/shop/*", "[\"prod/shop/*\"]"),
         ] {
             assert_eq!(list(line), expected);
         }
