@@ -17,7 +17,6 @@ mod longest;
 mod phases;
 mod place;
 mod ports;
-pub(crate) mod preview;
 mod release;
 mod rest;
 mod resumed;
