@@ -1,7 +1,7 @@
 //! The timeline of a boot as an SVG: a strip for the machine's own start, a lane for each step, a tick for each exchange
 //! with IMDS and AWS.
 //!
-//! Working, waiting and retrying differ by pattern as well as by shade, so that it reads without colour. Every element has its
+//! Working, waiting and retrying differ by lines as well as by shade, so that it reads without color. Every element has its
 //! color as an attribute, for viewers that know no style sheets; the style sheet only adds a dark variant. The details of a
 //! bar are in its `<title>`, which browsers show under the pointer.
 
@@ -38,27 +38,27 @@ const STYLE: &str = "
 @media (prefers-color-scheme: dark) {
   text { fill: #e6e9ee } .soft { fill: #9aa4b1 } .bad { fill: #ff8a80 } .paper { fill: #14181d } .line { stroke: #3a424d }
   .work { fill: #6aa5e8 } .wait { fill: #35506e } .retry { fill: #c98a1b } .machine { fill: #3a4654 } .frame { stroke: #e6e9ee }
-  .failed, .refused { stroke: #ff8a80 } }
+  .hatch { stroke: #6aa5e8 } .dots { stroke: #14181d } .failed, .refused { stroke: #ff8a80 } }
 ";
 
-const PATTERNS: &str = r##"<defs>
-<pattern id="wait" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-<rect width="6" height="6" class="wait" fill="#b9cfe8"/><rect width="1.5" height="6" class="work" fill="#2f6db5"/></pattern>
-<pattern id="retry" width="6" height="6" patternUnits="userSpaceOnUse">
-<rect width="6" height="6" class="retry" fill="#e0a030"/><circle cx="3" cy="3" r="1.4" class="paper" fill="#ffffff"/></pattern>
-<pattern id="refused" width="3" height="6" patternUnits="userSpaceOnUse">
-<rect width="3" height="6" class="paper" fill="#ffffff"/><rect width="1.5" height="6" class="bad" fill="#b3261e"/></pattern>
-</defs>
-"##;
-
-/// The look of a bar: its class, and the same as attributes. A pattern has a color for viewers without patterns.
+/// The look of a bar: its class, and the same as attributes.
 const WORK: &str = r##"class="work" fill="#2f6db5""##;
 const MACHINE: &str = r##"class="machine" fill="#cfd6de""##;
-const WAIT: &str = r##"fill="url(#wait) #b9cfe8""##;
-const RETRY: &str = r##"fill="url(#retry) #e0a030""##;
-const REFUSED: &str = r##"class="refused" fill="url(#refused) #ffffff" stroke="#b3261e" stroke-width="0.75""##;
+const WAIT: &str = r##"class="wait" fill="#b9cfe8""##;
+const RETRY: &str = r##"class="retry" fill="#e0a030""##;
+const REFUSED: &str = r##"class="paper refused" fill="#ffffff" stroke="#b3261e" stroke-width="0.75""##;
 const FRAME: &str = r##"class="frame" fill="none" stroke="#1b1f24" stroke-width="0.75" pointer-events="none""##;
 const FAILED: &str = r##"class="frame failed" fill="none" stroke="#b3261e" stroke-width="2" pointer-events="none""##;
+
+/// The lines on bars of some looks: their slope, and their own look. Not a `<pattern>`, which not every viewer knows.
+const HATCHES: [(&str, f64, &str); 3] = [
+    (WAIT, 1.0, r##"class="hatch" stroke="#2f6db5" stroke-width="1.5""##),
+    (RETRY, 0.0, r##"class="dots" stroke="#ffffff" stroke-width="2.5" stroke-dasharray="2.5 2.5""##),
+    (REFUSED, 0.0, r##"class="refused" stroke="#b3261e" stroke-width="1.5""##),
+];
+
+/// Between two of these lines.
+const SPACE: f64 = 6.0;
 
 /// How a text looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +114,7 @@ pub(crate) fn svg(report: &Report) -> String {
     let height = picture.y + MARGIN;
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
-         font-family=\"{FONTS}\" font-size=\"12\">\n<style>{STYLE}</style>\n{PATTERNS}\
+         font-family=\"{FONTS}\" font-size=\"12\">\n<style>{STYLE}</style>\n\
          <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n{grid}{}</svg>\n",
         picture.body
     )
@@ -187,6 +187,26 @@ impl Picture {
         );
     }
 
+    /// A bar, with its lines if it has some.
+    fn filled(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), look: &str, title: &str) {
+        self.rect((x, y), (width, height), look, title);
+        let Some((_, slope, lines)) = HATCHES.into_iter().find(|(of, ..)| *of == look) else { return };
+        let mut path = String::new();
+        let lean = slope * height;
+        let mut at = x - lean + SPACE / 2.0;
+        while at < x + width {
+            // From the lower edge to the upper one, as far as it lies within the bar.
+            let (from, to) = (at.max(x), (at + lean).min(x + width));
+            let (low, high) =
+                if slope > 0.0 { (y + height - (from - at) / slope, y + height - (to - at) / slope) } else { (y + height, y) };
+            let _ = write!(path, "M{from:.1} {low:.1}L{to:.1} {high:.1}");
+            at += SPACE;
+        }
+        if !path.is_empty() {
+            let _ = writeln!(self.body, "<path d=\"{path}\" fill=\"none\" {lines} pointer-events=\"none\"/>");
+        }
+    }
+
     fn head(&mut self, report: &Report) {
         let instance = report.instance.as_deref().unwrap_or("this machine");
         let outcome = serde_json::to_value(report.outcome).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
@@ -243,7 +263,7 @@ impl Picture {
             let title = format!("{} at {}: {}, {answer}", exchange.what, spoken(exchange.at_ms), spoken(ended - exchange.at_ms));
             let look = if exchange.status.is_some_and(|status| status < 400) { WORK } else { REFUSED };
             let (x, y) = (self.scale.x(exchange.at_ms), self.y + lane as f64 * TICK);
-            self.rect((x, y), (self.scale.length(ended - exchange.at_ms).max(1.5), TICK - 2.0), look, &title);
+            self.filled((x, y), (self.scale.length(ended - exchange.at_ms).max(1.5), TICK - 2.0), look, &title);
         }
         self.y += (ends.len() as f64 * TICK).max(BAR) + LANE - BAR;
     }
@@ -254,7 +274,7 @@ impl Picture {
 
     fn part(&mut self, from: f64, to: f64, look: &str, title: &str) {
         let (x, width) = (self.scale.x(from), self.scale.length(to - from).max(1.0));
-        self.rect((x, self.y), (width, BAR), look, title);
+        self.filled((x, self.y), (width, BAR), look, title);
     }
 
     fn after(&mut self, ms: f64, text: &str, look: Look) {
@@ -313,7 +333,7 @@ impl Picture {
             (RETRY, "pause before another try"),
             (REFUSED, "exchange refused or unanswered"),
         ] {
-            self.rect((x, self.y), (24.0, BAR), look, word);
+            self.filled((x, self.y), (24.0, BAR), look, word);
             self.rect((x, self.y), (24.0, BAR), FRAME, word);
             self.text(x + 30.0, self.y + BAR - 2.0, Look::Soft, word);
             x += 50.0 + CHARACTER * word.len() as f64;
@@ -322,7 +342,7 @@ impl Picture {
     }
 }
 
-/// A name of at most so many characters. Of an address, the end says most.
+/// Shortens a name to `limit` characters. The end of an address says most.
 fn shortened(name: &str, limit: usize) -> String {
     let length = name.chars().count();
     if length <= limit {
