@@ -49,7 +49,7 @@ pub(crate) struct Report {
     pub(crate) elapsed_ms: f64,
     /// SHA-256 of the document's layers, in order.
     pub(crate) document: Option<String>,
-    /// Whether it was found that there is no document at all.
+    /// Whether there is no document at all.
     #[serde(skip)]
     pub(crate) undocumented: bool,
     /// Which phase of the document this was, where it has any.

@@ -1,5 +1,5 @@
-//! A boot on one screen, for whoever asks what is wrong and what to do: the outcome, every failure with its hint, what was
-//! skipped because of it, what is going on, and what to type next.
+//! A boot on one screen. It answers what is wrong and what to do: the outcome, every failure with its hint, what was skipped
+//! because of it, what is running, and what to type next.
 
 use std::collections::BTreeMap;
 
