@@ -45,7 +45,8 @@ fn document(schema: &str) -> String {
     let common = common.unwrap_or_default();
     let mut shared = None;
     for (name, section) in sections {
-        let _ = write!(out, ".SS {}\n{}\n", escaped(name), line(section));
+        let _ = writeln!(out, ".SS {}", escaped(name));
+        let _ = writeln!(out, "{}", line(section));
         if let Some(mut fields) = steps(section) {
             let (of_all, own): (Map<_, _>, Map<_, _>) =
                 fields.iter_mut().map(|(name, field)| (name.clone(), field.take())).partition(|(name, _)| common.contains(name));

@@ -35,7 +35,7 @@ use crate::host::outlet;
 
 /// Turn a golden image into a running, health-checked EC2 instance
 #[derive(Debug, Parser)]
-#[command(name = "ingot", version, about, propagate_version = true)]
+#[command(name = "ingot", version, propagate_version = true)]
 struct Cli {
     /// Print JSON on stdout
     #[arg(long, global = true)]
