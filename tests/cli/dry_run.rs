@@ -1,4 +1,5 @@
 //! `ingot dry-run`: every example rehearsed as on a laptop, without root, network or a home directory.
+#![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and reads the documents")]
 
 mod program;
 #[path = "dry_run/release.rs"]
@@ -394,7 +395,19 @@ fn a_correct_document_passes_without_facts_and_nothing_made_up_looks_real() {
     insta::assert_snapshot!("without_facts", ran);
     let files: Vec<String> =
         tree(out.path()).into_iter().map(|(path, found)| format!("=== {path}\n{}", String::from_utf8(found.content).unwrap())).collect();
-    insta::assert_snapshot!(files.join(""), @"");
+    insta::assert_snapshot!(files.join(""), @r#"
+    === /etc/disk.conf
+    <volumes.data.device> <volumes.data.id> <secrets.db.key>
+    === /etc/flags.conf
+    <key> = <secrets.flags.*>
+    checkout = <secrets.flags.checkout>
+    === /etc/hosts.conf
+    <secrets.db.hosts.*> <secrets.db.users.*.name>:<secrets.db.users.*.roles.*>
+    === /etc/looked.conf
+    <secrets.flags.checkout> <secrets.db.password>
+    === /etc/number.json
+    {"port": <secrets.db.port>, "all": ["<secrets.db.hosts.*>"]}
+    "#);
 }
 
 #[test]
@@ -420,7 +433,25 @@ fn json_of_a_document_with_mistakes_is_on_stdout() {
     let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { contents: a }\ninclude: [ssm:/more]\n");
     let ran = desk.dry_run().args(["--json"]).run().exits(78);
     assert_eq!(ran.stderr, "");
-    insta::assert_snapshot!(pretty(&ran.json()), @"");
+    insta::assert_snapshot!(pretty(&ran.json()), @r#"
+    {
+      "version": 1,
+      "outcome": "invalid",
+      "mistakes": [
+        {
+          "file": "boot.yaml",
+          "line": 3,
+          "column": 13,
+          "source": "  /etc/a: { contents: a }",
+          "message": "unknown key `contents`",
+          "hint": "did you mean `content`?"
+        }
+      ],
+      "notes": [
+        "not read: ssm:/more, from boot.yaml:4:11; --live reads it"
+      ]
+    }
+    "#);
     // As `check` shows them.
     let checked = Ingot::new(["check", "--json", "boot.yaml"]).directory(desk.0.path()).run().exits(78);
     assert_eq!(ran.json()["mistakes"], checked.json()["mistakes"]);

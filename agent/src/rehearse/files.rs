@@ -89,7 +89,7 @@ fn diff(path: &Path, before: &str, after: &str, secret: bool, redactor: &Redacto
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A line of a diff, without its sign: that is no part of the file.
+/// Redacts a line of a diff. Its sign is not part of the file.
 fn redacted(line: &str, redactor: &Redactor) -> String {
     let (sign, content) = line.split_at(line.ceil_char_boundary(1));
     format!("{sign}{}", redactor.redact_content(content))

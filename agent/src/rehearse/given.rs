@@ -12,6 +12,7 @@ use crate::plan::Plan;
 use crate::redaction::Redactor;
 use crate::rehearse::stand_in;
 use crate::steps::secret;
+use crate::template::Need;
 
 /// The facts of the instance.
 const INSTANCE: &str = "instance";
@@ -23,6 +24,8 @@ const SECRETS: &str = "secrets";
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     tree: Map<String, Value>,
+    /// What is to be looked up once the values are known.
+    lookups: Vec<Need>,
 }
 
 impl Given {
@@ -56,7 +59,7 @@ impl Given {
                 return Err(wrong(vec![Mistake::of_a_file(format!("{name}: unknown key `{key}`"), Some(hint))]));
             }
         }
-        Ok(Self { tree })
+        Ok(Self { tree, lookups: Vec::new() })
     }
 
     /// Offers secrets as the real ones would be: a text that is a JSON object by its fields, where the document wants that.
@@ -77,15 +80,17 @@ impl Given {
         Ok(())
     }
 
-    /// Puts something in for every fact and output that the plan refers to and nobody gave, but for those of the roots that
-    /// are `known` to the end. Returns the references that got one.
+    /// Puts a stand-in in the place of every fact and output that the plan refers to and that was not given, except below the
+    /// roots that are `known` completely. Returns the references that got one.
     pub(crate) fn complete(&mut self, plan: &Plan, known: &[&str]) -> BTreeSet<String> {
-        stand_in::complete(&mut self.tree, plan, known)
+        let (stand_ins, lookups) = stand_in::complete(&mut self.tree, plan, known);
+        self.lookups = lookups;
+        stand_ins
     }
 
     /// The same for what is looked up by a value.
-    pub(crate) fn complete_keys(&mut self, plan: &Plan, values: &Value) {
-        stand_in::complete_keys(&mut self.tree, plan, values);
+    pub(crate) fn complete_keys(&mut self, values: &Value) {
+        stand_in::complete_keys(&mut self.tree, &self.lookups, values);
     }
 
     /// The `instance` object.

@@ -248,7 +248,7 @@ fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool, i
     }
     known.set_placeholders(placeholders);
     let values = plan.values.resolve(&given.instance()).map_err(|(place, error)| Refusal::Failed(unfilled(&place, &error, is_own)))?;
-    given.complete_keys(plan, &values);
+    given.complete_keys(&values);
     known.set_root("instance", given.instance());
     known.set_root("values", values);
     for node in &plan.nodes {

@@ -1,5 +1,5 @@
-//! What stands in for facts and secrets that nobody gave: `<secrets.db.password>`, in the shape that the document needs. Where
-//! it goes over a list or a map, that has one item, `<secrets.db.hosts.*>`, at the key `<key>`.
+//! What stands in for facts and secrets that were not given: `<secrets.db.password>`, in the shape that the document needs. A
+//! list or map that it loops over has one item, `<secrets.db.hosts.*>`; the key of a map is `<key>`.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
 use crate::address::{EACH, Reference, Usage};
-use crate::plan::Plan;
+use crate::plan::{Plan, PlanNode};
 use crate::template::{Need, Needed, Template, descend};
 
 /// The key of the one item of a map whose keys are not known.
@@ -15,7 +15,8 @@ const KEY: &str = "<key>";
 
 /// Puts something in for every fact and output that the plan refers to and that `tree` lacks. Returns the references that got
 /// one. What is only tested, by `has` or `default`, stays missing, and so does what the roots that are `known` lack.
-pub(super) fn complete(tree: &mut Map<String, Value>, plan: &Plan, known: &[&str]) -> BTreeSet<String> {
+/// Also returns what is to be looked up by [`complete_keys`].
+pub(super) fn complete(tree: &mut Map<String, Value>, plan: &Plan, known: &[&str]) -> (BTreeSet<String>, Vec<Need>) {
     let mut stand_ins = BTreeSet::new();
     let unknown = |reference: &&Reference| reference.usage != Usage::Tested && !known.contains(&reference.root());
     for reference in plan.unknowns().into_iter().filter(unknown) {
@@ -23,15 +24,17 @@ pub(super) fn complete(tree: &mut Map<String, Value>, plan: &Plan, known: &[&str
             stand_ins.insert(reference.to_string());
         }
     }
-    for Need { path, shape } in needs(plan) {
-        insert(tree, &path, &shape, false);
+    let mut needs = needs(plan);
+    for Need { path, shape } in &needs {
+        insert(tree, path, shape, false);
     }
-    stand_ins
+    needs.retain(|need| matches!(need.shape, Needed::Key(_)));
+    (stand_ins, needs)
 }
 
 /// Puts in what `lookup` looks for, now that the values are known which say what that is.
-pub(super) fn complete_keys(tree: &mut Map<String, Value>, plan: &Plan, values: &Value) {
-    for Need { path, shape } in needs(plan) {
+pub(super) fn complete_keys(tree: &mut Map<String, Value>, needs: &[Need], values: &Value) {
+    for Need { path, shape } in needs {
         let Needed::Key(key) = shape else { continue };
         let known = match key.split_first() {
             Some((root, rest)) if root == "values" => descend(values, rest),
@@ -48,11 +51,16 @@ pub(super) fn complete_keys(tree: &mut Map<String, Value>, plan: &Plan, values: 
 
 /// What the templates of the plan need of facts and secrets.
 fn needs(plan: &Plan) -> Vec<Need> {
-    let texts = plan.nodes.iter().flat_map(|node| node.step.shape(node.address.key()).texts);
-    let texts = texts.filter(|text| !text.is_plain()).filter_map(|text| Template::parse(text.raw()).ok());
-    let files = plan.nodes.iter().filter_map(|node| plan.templates.get(node.step.template()?)).cloned();
-    let all = texts.chain(files).flat_map(|template| template.needs());
-    all.filter(|need| matches!(need.path.first().map(String::as_str), Some("instance" | "secrets"))).collect()
+    let is_unknown = |root: &str| matches!(root, "instance" | "secrets");
+    let of_unknown = |node: &&PlanNode| node.references.iter().any(|reference| is_unknown(reference.root()));
+    let mut needs = Vec::new();
+    for node in plan.nodes.iter().filter(of_unknown) {
+        let texts = node.step.shape(node.address.key()).texts.into_iter().filter(|text| !text.is_plain());
+        needs.extend(texts.filter_map(|text| Template::parse(text.raw()).ok()).flat_map(|template| template.needs()));
+        needs.extend(node.step.template().and_then(|path| plan.templates.get(path)).into_iter().flat_map(Template::needs));
+    }
+    needs.retain(|need| need.path.first().is_some_and(|root| is_unknown(root)));
+    needs
 }
 
 /// Puts a stand-in at `path`, in the place of one on the way there. What was given stays as it is. Where nothing stands, only
@@ -145,8 +153,8 @@ mod tests {
         layers.add_named("test", format!("#ingot\n{document}").as_bytes());
         let plan = Plan::compile(BootDocument::of(layers), &BTreeMap::new()).unwrap_or_else(|error| panic!("{error}"));
         let Value::Object(mut tree) = given else { panic!("a map") };
-        complete(&mut tree, &plan, &[]);
-        complete_keys(&mut tree, &plan, &json!({ "which": "one" }));
+        let (_, needs) = complete(&mut tree, &plan, &[]);
+        complete_keys(&mut tree, &needs, &json!({ "which": "one" }));
         Value::Object(tree)
     }
 

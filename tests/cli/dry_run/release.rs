@@ -86,6 +86,8 @@ applications:
 
     .ebextensions/01_app.config:6: warning: `packages` is not read
       hint: install it in the image
+
+    2 steps: 2 to change
     --- exit code 0 ---
     ");
 }

@@ -64,7 +64,7 @@ impl Account {
         }
     }
 
-    /// One that somebody may have.
+    /// An address that may be associated with another instance.
     pub(super) fn invent_address(&mut self, allocation: &str) {
         let instance = Some("wherever it is now".into());
         let address = ElasticAddress { public_ip: "<its address>".into(), instance, interface: None, private_ip: None };
