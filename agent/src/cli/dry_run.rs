@@ -18,8 +18,7 @@ pub(crate) struct Args {
     /// Boot documents; several are merged as layers, the last one on top; - is standard input
     #[arg(required = true, value_name = "DOCUMENT")]
     documents: Vec<PathBuf>,
-    /// YAML file of facts and outputs, in the shape of references; or, with --live, the facts of this instance from IMDS
-    /// [default with --live on an instance: imds]
+    /// YAML file of facts and outputs, in the shape of references; with --live also imds, the facts of this instance
     #[arg(long, value_name = "imds|FILE", value_hint = ValueHint::FilePath)]
     facts: Option<Source>,
     /// Write the rendered files below this directory, and run their `check:`
