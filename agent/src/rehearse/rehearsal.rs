@@ -136,7 +136,8 @@ async fn assume(request: &Request, environment: &Environment, desk: &DiskFiles) 
             return Err(Refusal::usage("`--facts imds` needs the network", "add --live, or give the facts in a file"));
         }
         Facts::Metadata => true,
-        Facts::Unset => request.live && identity::dmi(desk).await.is_some(),
+        // What is compared is this machine, not a copy of another.
+        Facts::Unset => request.live && request.diff.as_deref() == Some(Path::new("/")) && identity::dmi(desk).await.is_some(),
         Facts::File(_) => false,
     };
     let mut given = match &request.facts {

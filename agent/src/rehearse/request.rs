@@ -30,7 +30,7 @@ pub(crate) struct Request {
 /// Where the facts of the instance come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Facts {
-    /// Not given: on an instance, with `live`, its own; elsewhere, placeholders.
+    /// Not given: placeholders. On an instance that `live` compares with its document, its own.
     Unset,
     /// YAML of facts and outputs.
     File(PathBuf),
