@@ -8,7 +8,7 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-const TEXTS: [&str; 3] = ["src/document/schema.json", "src/seal/gitleaks.toml", "src/seal/ingot.toml"];
+const TEXTS: [&str; 4] = ["src/document/schema.json", "src/cli/man.roff", "src/seal/gitleaks.toml", "src/seal/ingot.toml"];
 
 /// The libc whose parts `host::unlinked` knows one by one.
 const KNOWN: &str = "2.36";

@@ -5,8 +5,8 @@ use std::process;
 /// How a run of ingot ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// Everything is as the document says, whether anything had to be changed or not. Also a boot that is degraded:
-    /// what failed was not required.
+    /// Everything is as the document says, whether anything had to be changed or not. Also a degraded boot: what failed was
+    /// not required.
     Done,
     /// The command did not reach its goal: a required step failed, or the machine is not fit to be imaged. For `status`:
     /// the boot failed.
@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     Usage,
     /// `status` only: the boot is degraded.
     Degraded,
+    /// `dry-run --detailed-exit-code` only: a file differs.
+    Differs,
     /// `status` only: a boot is running.
     Running,
     /// `status` only: no boot ever ran.
@@ -35,10 +37,11 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Failed => 1,
-            // Two meanings, which no script can confuse except after `status`, where a wrong command line also prints to stderr.
+            // Two meanings. Only `status` has both, and a wrong command line prints nothing on stdout.
             Self::Usage | Self::Degraded => 2,
-            Self::Running => 3,
-            // Neither of the two has configured the machine.
+            // Of different commands.
+            Self::Running | Self::Differs => 3,
+            // In both cases, nothing has configured the machine.
             Self::NeverRan | Self::NoDocument => 4,
             Self::Bug => 70,
             Self::Unreachable => 75,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-/// An error with a hint, and with an answer to «shall we try again?».
+/// An error with a hint, which knows whether to try again.
 pub(crate) trait Failure: Error {
     /// One imperative sentence that can be done now.
     fn hint(&self) -> Option<String>;

@@ -16,9 +16,47 @@ pub(crate) fn of_bytes<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> serde_json::R
     }
 }
 
+/// The beginning of a document that was cut off, closed where its last complete entry ends. Entries of the document itself
+/// count, and those of its maps and lists; deeper ones are left out with what they are part of.
+pub(crate) fn closed(text: &str) -> Option<String> {
+    let (mut open, mut in_string, mut escaped) = (Vec::new(), false, false);
+    let mut end = None;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' => open.push('}'),
+            b'[' => open.push(']'),
+            b'}' | b']' => {
+                open.pop();
+            }
+            b',' if (1..=2).contains(&open.len()) => end = Some((at, open.iter().rev().collect::<String>())),
+            _ => {}
+        }
+    }
+    end.map(|(at, closing)| format!("{}{closing}", &text[..at]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_cut_off_is_closed_behind_its_last_entry() {
+        let whole = r#"{"a": 1, "b": [{"c": "},]\"", "d": 2}, {"c": [3, 4]}, 5]}"#;
+        let closed_at = |at: usize| closed(&whole[..at]);
+        assert_eq!(closed_at(4), None);
+        assert_eq!(closed_at(12).as_deref(), Some(r#"{"a": 1}"#));
+        assert_eq!(closed_at(36).as_deref(), Some(r#"{"a": 1}"#));
+        assert_eq!(closed_at(whole.len() - 3).as_deref(), Some(r#"{"a": 1, "b": [{"c": "},]\"", "d": 2}, {"c": [3, 4]}]}"#));
+        for at in 0..whole.len() {
+            closed_at(at).into_iter().for_each(|text| drop(serde_json::from_str::<serde_json::Value>(&text).unwrap()));
+        }
+        assert_eq!(closed("[]"), None);
+        assert_eq!(closed("}}},"), None);
+    }
 
     #[test]
     fn what_is_no_text_is_no_json() {

@@ -58,6 +58,7 @@ pub mod measured;
 mod net;
 mod number;
 mod packed;
+mod paint;
 mod plan;
 mod redaction;
 mod rehearse;

@@ -6,6 +6,8 @@ use flate2::read::MultiGzDecoder;
 
 /// The schema of boot documents.
 pub(crate) const SCHEMA: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/schema.json.gz"));
+/// The sections of the manual page that no definition has.
+pub(crate) const MANUAL: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/man.roff.gz"));
 /// The rules of gitleaks for secrets.
 pub(crate) const GITLEAKS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/gitleaks.toml.gz"));
 /// The rules that gitleaks lacks.

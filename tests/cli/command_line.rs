@@ -129,6 +129,40 @@ fn the_manual_has_a_page_for_every_command() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and reads the documentation")]
+fn the_manual_has_the_sections_that_readers_look_for() {
+    let manual = Ingot::new(["man"]).run().exits(0).stdout;
+    let section = |name: &str| {
+        let rest = manual.split_once(&format!("\n.SH {name}\n")).unwrap_or_else(|| panic!("no section {name}")).1;
+        rest.split("\n.SH ").next().unwrap().replace(r"\-", "-")
+    };
+    let page = |path: &str| std::fs::read_to_string(tests().join("../docs/reference").join(path)).unwrap();
+    let table = page("exit-codes.md");
+    let codes = table.split("## JSON").next().unwrap().lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" | "));
+    for (code, _) in codes.filter(|(code, _)| code.parse::<u8>().is_ok()).take(7) {
+        assert!(section("EXIT STATUS").contains(&format!(".TP\n\\fB{code}\\fR\n")), "{code}");
+    }
+    let (files, paths) = (section("FILES"), page("paths.md"));
+    let named: Vec<&str> = files.split(r"\fI").skip(1).filter_map(|rest| rest.split(r"\fR").next()).collect();
+    assert!(named.len() > 5, "{files}");
+    named.iter().for_each(|path| assert!(paths.contains(&format!("`{path}`")), "{path} is not in paths.md"));
+    let section_of_document = section("BOOT DOCUMENT");
+    for kind in ["secrets", "volumes", "files", "services", "signals"] {
+        assert!(section_of_document.contains(&format!("\n.SS {kind}\n")), "{kind}");
+    }
+    let examples = section("EXAMPLES");
+    let commands: Vec<&str> = examples.lines().filter(|line| line.contains("ingot ") && !line.starts_with(['.', '\\'])).collect();
+    assert!(commands.len() > 4, "{examples}");
+    for command in commands.iter().flat_map(|line| line.split("ingot ").skip(1)) {
+        let verb = command.split_whitespace().next().unwrap();
+        let help = Ingot::new([verb, "--help"]).run().exits(0).stdout;
+        for option in command.split_whitespace().filter(|word| word.starts_with("--")) {
+            assert!(help.contains(option), "{verb} has no {option}");
+        }
+    }
+}
+
+#[test]
 fn a_machine_that_never_booted_says_so() {
     let root = tempfile::tempdir().unwrap();
     let root = root.path().to_str().unwrap();

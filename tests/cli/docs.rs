@@ -12,10 +12,85 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use blocks::{described, with_blocks};
-use program::{Ingot, write};
+use program::{Ingot, tests, write};
 use serde_json::Value;
 
 const UPDATE: &str = "INGOT_UPDATE_DOCS";
+
+/// The commands of a page's consoles, each with the output that is shown, in which `…` stands for anything.
+fn consoles(page: &str) -> Vec<(String, String)> {
+    let mut found: Vec<(String, String)> = Vec::new();
+    for block in page.split("```console\n").skip(1).filter_map(|rest| rest.split_once("```")) {
+        for line in block.0.lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => found.push((command.to_owned(), String::new())),
+                None => found.last_mut().expect("a console begins with a command").1.push_str(&format!("{line}\n")),
+            }
+        }
+    }
+    found
+}
+
+/// Whether this is the output of which a page shows `sample`.
+fn is_sampled(output: &str, sample: &str) -> bool {
+    let mut parts = sample.trim_end().split('…');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = output.trim_end().strip_prefix(first) else { return false };
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.is_empty() || sample.trim_end().ends_with('…')
+}
+
+/// Runs the commands of a page that are ingot's, or show a file, in `directory`. Says how many these were.
+fn samples_are_real(page: &str, directory: &Path, before: impl Fn(&str)) -> usize {
+    let (mut tried, out) = (0, directory.join("out"));
+    for (command, sample) in consoles(page) {
+        before(&command);
+        let command = command.replace("cargo run --release --", "ingot").replace("/tmp/shop", out.to_str().unwrap());
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let output = match words.as_slice() {
+            ["ingot", verb @ ("check" | "dry-run"), rest @ ..] => {
+                let ran = Ingot::new([verb]).args(rest).directory(directory).run();
+                format!("{}{}", ran.stdout, ran.stderr)
+            }
+            ["cat", file] => read(&directory.join(file)),
+            _ => continue,
+        };
+        assert!(is_sampled(&output, &sample), "`{command}` is shown with\n{sample}\nand prints\n{output}");
+        tried += 1;
+    }
+    tried
+}
+
+#[test]
+fn the_sample_of_the_readme_is_what_ingot_prints() {
+    let (repository, desk) = (tests().join(".."), tempfile::tempdir().unwrap());
+    std::os::unix::fs::symlink(repository.join("tests"), desk.path().join("tests")).unwrap();
+    assert_eq!(samples_are_real(&read(&repository.join("README.md")), desk.path(), |_| ()), 2);
+}
+
+/// The page changes its document in two places, which its consoles show the effect of.
+#[test]
+fn the_samples_of_getting_started_are_what_ingot_prints() {
+    let (page, desk) = (read(&tests().join("../docs/getting-started.md")), tempfile::tempdir().unwrap());
+    let blocks: Vec<&str> = page.split("```yaml\n").skip(1).filter_map(|rest| Some(rest.split_once("```")?.0)).collect();
+    let document = blocks.iter().find(|block| block.starts_with("#ingot")).expect("the page has a document");
+    let facts = blocks.iter().find(|block| block.starts_with("instance:")).expect("the page has facts");
+    write(&desk.path().join("facts.yaml"), facts);
+    let checks = std::cell::Cell::new(0);
+    let tried = samples_are_real(&page, desk.path(), |command| {
+        checks.set(checks.get() + usize::from(command.starts_with("ingot check")));
+        let document = match (command, checks.get()) {
+            ("ingot check boot.yaml", 2) => document.replace("{{toml values.greeting}}", "{{toml values.greting}}"),
+            (command, _) if command.contains("--diff") => document.replace("greeting: hello", "greeting: good morning"),
+            _ => (*document).to_owned(),
+        };
+        write(&desk.path().join("boot.yaml"), &document);
+    });
+    assert_eq!(tried, 7);
+}
 
 #[test]
 fn the_reference_says_what_the_schema_and_the_help_say() {

@@ -1,4 +1,5 @@
 //! `ingot dry-run`: every example rehearsed as on a laptop, without root, network or a home directory.
+#![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and reads the documents")]
 
 mod program;
 #[path = "dry_run/release.rs"]
@@ -12,6 +13,25 @@ use program::{FACTS, Ingot, Ran, documents, stem, tests, tree, write};
 use serde_json::Value;
 
 const SHOP: &str = "documents/shop.yaml";
+
+/// What failed without facts: loops, lists, keys that are looked up, disks by a name.
+const WITHOUT_FACTS: &str = r#"version: 1
+values: { which: checkout }
+secrets: { db: { secrets_manager: db }, flags: { parameters_under: /flags/ } }
+volumes:
+  data: { from: { snapshot: { newest_with_tags: { app: shop } } }, filesystem: xfs }
+  golden: { from: { snapshot: snap-0123456789abcdef0 }, size_gib: 4 }
+mounts:
+  /srv/data: { device: "{{volumes.data.device}}", owner: shop }
+  /srv/named: { device: /dev/sdf }
+  /srv/labelled: { device: /dev/disk/by-label/data }
+files:
+  /etc/flags.conf: { content: "{{#each secrets.flags}}{{@key}} = {{this}}\n{{/each}}" }
+  /etc/hosts.conf: { content: "{{join secrets.db.hosts ' '}} {{#each secrets.db.users}}{{name}}:{{#each roles}}{{this}}{{/each}}{{/each}}\n" }
+  /etc/looked.conf: { content: "{{lookup secrets.flags values.which}} {{#with secrets.db}}{{password}}{{/with}}\n" }
+  /etc/number.json: { content: "{\"port\": {{secrets.db.port}}, \"all\": {{json secrets.db.hosts}}}\n" }
+  /etc/disk.conf: { content: "{{volumes.data.device}} {{volumes.data.id}} {{unbase64 secrets.db.key}}\n" }
+"#;
 
 fn dry_run(document: &str) -> Ingot {
     Ingot::new(["dry-run", document])
@@ -148,6 +168,8 @@ fn a_file_that_was_not_there_is_all_new() {
     @@ -0,0 +1,2 @@
     +one
     +two
+
+    1 step: 1 to change; 1 file differs
     ");
 }
 
@@ -172,6 +194,8 @@ fn a_difference_shows_neither_the_old_secret_nor_the_new_one() {
      port = 1
     -[redacted: a line of a file with secrets goes]
     +password = "[redacted]"
+
+    2 steps: 1 to change, 1 unchanged; 1 file differs
     "#);
 }
 
@@ -254,6 +278,8 @@ fn a_check_that_refuses_a_file_fails_the_rehearsal_and_leaves_nothing() {
 
       files./etc/b  from the document
                     + write /etc/b (mode 0644)
+
+    2 steps: 1 to change, 1 would fail
     --- exit code 1 ---
     ");
     assert_eq!(tree(out.path()).into_keys().collect::<Vec<_>>(), ["/etc/b"]);
@@ -294,6 +320,8 @@ fn a_fact_in_another_shape_than_the_document_reads_is_named() {
 
       files./etc/a  from the document  after secrets.db
                     + write /etc/a (mode 0600)
+
+    2 steps: 1 to change, 1 unchanged
     --- stderr ---
     note: placeholders stand in for secrets.db.password; give them in --facts
     --- exit code 0 ---
@@ -356,6 +384,113 @@ fn a_place_that_cannot_be_written_to_is_named() {
     write(&desk.path("file"), "");
     let ran = desk.dry_run().option("--out", &desk.path("file")).run().exits(1);
     assert!(ran.stderr.contains("hint:") || ran.stderr.contains("cannot"), "{ran}");
+}
+
+/// A loop over a tree of parameters failed, and so did a device that nobody had attached.
+#[test]
+fn a_correct_document_passes_without_facts_and_nothing_made_up_looks_real() {
+    let desk = Desk::new(WITHOUT_FACTS);
+    let out = tempfile::tempdir().unwrap();
+    let ran = desk.dry_run().option("--out", out.path()).run().exits(0);
+    insta::assert_snapshot!("without_facts", ran);
+    let files: Vec<String> =
+        tree(out.path()).into_iter().map(|(path, found)| format!("=== {path}\n{}", String::from_utf8(found.content).unwrap())).collect();
+    insta::assert_snapshot!(files.join(""), @r#"
+    === /etc/disk.conf
+    <volumes.data.device> <volumes.data.id> <secrets.db.key>
+    === /etc/flags.conf
+    <key> = <secrets.flags.*>
+    checkout = <secrets.flags.checkout>
+    === /etc/hosts.conf
+    <secrets.db.hosts.*> <secrets.db.users.*.name>:<secrets.db.users.*.roles.*>
+    === /etc/looked.conf
+    <secrets.flags.checkout> <secrets.db.password>
+    === /etc/number.json
+    {"port": <secrets.db.port>, "all": ["<secrets.db.hosts.*>"]}
+    "#);
+}
+
+#[test]
+fn no_example_shows_an_id_a_disk_or_a_number_that_nobody_gave() {
+    for document in documents("documents") {
+        let written = std::fs::read_to_string(tests().join(&document)).unwrap();
+        let out = tempfile::tempdir().unwrap();
+        let ran = dry_run(&document).option("--out", out.path()).run().exits(0);
+        let files: String = tree(out.path()).into_values().map(|found| String::from_utf8_lossy(&found.content).into_owned()).collect();
+        let shown = format!("{ran}{files}");
+        for word in shown.split(|character: char| !character.is_ascii_alphanumeric() && !"-/:.".contains(character)) {
+            let is_id = ["vol-", "snap-"].iter().any(|kind| word.strip_prefix(kind).is_some_and(|rest| rest.starts_with('0')));
+            let is_disk = word.starts_with("/dev/nvme");
+            let is_owner = word.split_once(':').is_some_and(|(user, group)| user == group && user.parse::<u32>().is_ok());
+            assert!(!(is_id || is_disk || is_owner) || written.contains(word), "{document}: {word}\n{ran}");
+        }
+        assert!(!shown.contains("/dev/<"), "{document}\n{ran}");
+    }
+}
+
+#[test]
+fn json_of_a_document_with_mistakes_is_on_stdout() {
+    let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { contents: a }\ninclude: [ssm:/more]\n");
+    let ran = desk.dry_run().args(["--json"]).run().exits(78);
+    assert_eq!(ran.stderr, "");
+    insta::assert_snapshot!(pretty(&ran.json()), @r#"
+    {
+      "version": 1,
+      "outcome": "invalid",
+      "mistakes": [
+        {
+          "file": "boot.yaml",
+          "line": 3,
+          "column": 13,
+          "source": "  /etc/a: { contents: a }",
+          "message": "unknown key `contents`",
+          "hint": "did you mean `content`?"
+        }
+      ],
+      "notes": [
+        "not read: ssm:/more, from boot.yaml:4:11; --live reads it"
+      ]
+    }
+    "#);
+    // As `check` shows them.
+    let checked = Ingot::new(["check", "--json", "boot.yaml"]).directory(desk.0.path()).run().exits(78);
+    assert_eq!(ran.json()["mistakes"], checked.json()["mistakes"]);
+}
+
+#[test]
+fn json_of_a_dry_run_that_cannot_start_is_on_stdout() {
+    let desk = Desk::new("version: 1\n");
+    for (arguments, code, outcome) in [
+        (&["--facts", "nowhere"][..], 2, "refused"),
+        (&["--facts", "wrong.yaml"], 2, "refused"),
+        (&["--facts", "imds"], 2, "refused"),
+        (&["--release", "nowhere"], 2, "refused"),
+        (&["--live"], 2, "refused"),
+        (&["--out", "boot.yaml/x"], 0, "done"),
+    ] {
+        write(&desk.path("wrong.yaml"), "a: [\n");
+        let ran = desk.dry_run().args(arguments).args(["--json"]).run().exits(code);
+        let json = ran.json();
+        assert_eq!((json["version"].as_u64(), json["outcome"].as_str()), (Some(1), Some(outcome)), "{arguments:?}: {ran}");
+        let is_told = json["error"]["message"].is_string() || json["mistakes"][0]["message"].is_string();
+        assert!(is_told || outcome == "done", "{arguments:?}: {ran}");
+        assert_eq!(ran.stderr, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_detailed_exit_code_tells_a_difference_from_none() {
+    let (desk, out) = (Desk::new("version: 1\nfiles:\n  /etc/a: { content: a }\n  /etc/b: { content: b }\n"), tempfile::tempdir().unwrap());
+    let compare = |arguments: &[&str]| desk.dry_run().option("--diff", out.path()).args(arguments).run();
+    assert!(compare(&["--detailed-exit-code"]).exits(3).stdout.ends_with("; 2 files differ\n"));
+    compare(&[]).exits(0);
+    assert_eq!(compare(&["--detailed-exit-code", "--json"]).exits(3).json()["summary"]["files_that_differ"], 2);
+    desk.dry_run().option("--out", out.path()).run().exits(0);
+    assert!(compare(&["--detailed-exit-code"]).exits(0).stdout.ends_with("; no file differs\n"));
+    // A failure counts for more.
+    write(&desk.path("boot.yaml"), "version: 1\nfiles:\n  /etc/a.json: { content: '{' }\n");
+    compare(&["--detailed-exit-code"]).exits(1);
+    desk.dry_run().args(["--detailed-exit-code"]).run().exits(2);
 }
 
 /// A directory with a document of the test's own.

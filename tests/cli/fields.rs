@@ -52,7 +52,18 @@ fn field<'a>(schema: &'a Value, name: &str) -> &'a Value {
 /// The maps of steps, each with the schema of one step.
 fn steps(schema: &Value) -> impl Iterator<Item = (&str, &Value)> {
     let fields = schema["properties"].as_object().expect("a document has fields");
-    fields.iter().filter_map(|(name, node)| Some((name.as_str(), node.get("additionalProperties").filter(|step| step.is_object())?)))
+    fields
+        .iter()
+        .filter_map(|(name, node)| Some((name.as_str(), node.get("additionalProperties").filter(|step| step.is_object())?)))
+        .map(|(name, step)| (name, but_null(step)))
+}
+
+/// What a value is that may be null as well, if that is one thing.
+fn but_null(node: &Value) -> &Value {
+    match (node.get("properties"), shapes(node).as_slice()) {
+        (None, [one]) => one,
+        _ => node,
+    }
 }
 
 fn singular(name: &str) -> &str {
@@ -214,7 +225,7 @@ fn kind_of(shape: &Value) -> String {
         },
         "array" => format!("list of {}", plural(&shape["items"])),
         "object" => match (&shape["additionalProperties"], names(shape).is_empty()) {
-            (Value::Object(step), _) if step.contains_key("properties") => "map of steps".into(),
+            (items @ Value::Object(_), _) if but_null(items).get("properties").is_some() => "map of steps".into(),
             (items @ Value::Object(_), _) => format!("map of {}", plural(items)),
             (Value::Bool(false), true) => "`{}`".into(),
             _ => "map".into(),

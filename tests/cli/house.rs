@@ -28,7 +28,7 @@ struct Layout {
 
 const AGENT: Layout = Layout {
     src: "src",
-    words: &["address", "backoff", "digest", "exit", "failure", "gather", "json", "number", "packed", "redaction", "text"],
+    words: &["address", "backoff", "digest", "exit", "failure", "gather", "json", "number", "packed", "paint", "redaction", "text"],
     order: &[
         "host", "net", "image", "aws", "fake", "template", "facts", "step", "steps", "document", "plan", "report", "execute", "boot",
         "rehearse", "seal", "worker", "drain", "cli",

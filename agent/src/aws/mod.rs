@@ -17,6 +17,7 @@ pub(crate) mod ec2;
 pub(crate) mod ecr;
 pub(crate) mod fetch;
 pub(crate) mod imds;
+pub(crate) mod instance;
 pub(crate) mod live;
 #[cfg(test)]
 mod loopback;

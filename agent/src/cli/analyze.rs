@@ -1,4 +1,4 @@
-//! `ingot analyze`: where the time of a boot went, as systemd-analyze says it of units.
+//! `ingot analyze`: where the time of a boot was spent, in the manner of systemd-analyze.
 
 use std::path::{Path, PathBuf};
 
@@ -19,7 +19,7 @@ use crate::report::timeline::picture::svg;
 use crate::report::timeline::{Link, mark, spoken};
 use crate::report::{IdleKind, REPORT, Report};
 
-/// A report of ten thousand steps is smaller than this.
+/// A report of ten thousand steps is smaller.
 const REPORT_LIMIT: u64 = 64 * 1024 * 1024;
 
 /// Show where the time of a boot was spent
@@ -51,7 +51,7 @@ enum Verb {
     Plot(Of),
 }
 
-/// What evidence holds, as far as it is about time.
+/// The part of evidence that is about time.
 #[derive(Deserialize)]
 struct Evidence<'a> {
     #[serde(borrow)]
@@ -93,9 +93,13 @@ async fn read(path: &Path) -> Result<Report, (Exit, String)> {
     })?;
     let bytes = as_far_as_it_goes(&bytes, REPORT_LIMIT as usize);
     let kept = of_bytes(&bytes).map(|Evidence { report }| report.get().as_bytes());
-    of_bytes(kept.unwrap_or(&bytes)).map_err(|error| {
-        (Exit::Usage, format!("{shown} is no report of ingot: {error}\n  hint: copy {REPORT} of the machine that was booted"))
-    })
+    let (report, is_cut) = Report::read(kept.unwrap_or(&bytes)).map_err(|error| {
+        (Exit::Usage, format!("{shown} is not a report of ingot: {error}\n  hint: copy {REPORT} of the machine that was booted"))
+    })?;
+    if is_cut {
+        talk(&format!("warning: {shown} is cut off, and only its beginning is shown"));
+    }
+    Ok(report)
 }
 
 fn whole(report: &Report) -> String {

@@ -1,8 +1,9 @@
-//! `ingot schema`, `ingot completions`, `ingot man`: what is made of ingot's own definitions.
+//! `ingot schema`, `ingot completions`, `ingot man`: generated from the definitions of documents and commands.
 
 use clap::ValueEnum;
 use clap_complete::{generate, shells};
 
+use crate::cli::manual::manual;
 use crate::cli::output::data;
 use crate::exit::Exit;
 
@@ -30,13 +31,7 @@ pub(crate) fn completions(shell: Shell, mut command: clap::Command) -> Exit {
     Exit::Done
 }
 
-pub(crate) fn man(mut command: clap::Command) -> Exit {
-    let mut out = Vec::new();
-    command.build();
-    let rendered = clap_mangen::Man::new(command.clone()).render(&mut out);
-    let pages = command.get_subcommands().filter(|command| command.get_name() != "help" && !command.is_hide_set());
-    let rendered = pages.fold(rendered, |done, command| done.and_then(|()| clap_mangen::Man::new(command.clone()).render(&mut out)));
-    rendered.expect("writing to memory does not fail");
-    data(&String::from_utf8_lossy(&out));
+pub(crate) fn man(command: clap::Command) -> Exit {
+    data(&manual(command));
     Exit::Done
 }

@@ -1,4 +1,4 @@
-//! The command line. stdout is data, stderr is talk.
+//! The command line. Results go to stdout, messages to stderr.
 
 mod account;
 mod analyze;
@@ -10,6 +10,7 @@ mod dry_run;
 mod generate;
 mod get_config;
 mod logging;
+mod manual;
 mod output;
 mod record_preload;
 mod restore;
@@ -35,7 +36,7 @@ use crate::host::outlet;
 
 /// Turn a golden image into a running, health-checked EC2 instance
 #[derive(Debug, Parser)]
-#[command(name = "ingot", version, about, propagate_version = true)]
+#[command(name = "ingot", version, propagate_version = true)]
 struct Cli {
     /// Print JSON on stdout
     #[arg(long, global = true)]
@@ -130,7 +131,7 @@ pub(crate) fn run() -> Exit {
             Command::DryRun(args) => dry_run::run(args, cli.json, &environment).await,
             Command::Check(args) => check::run(args, cli.json).await,
             Command::Show(args) => show::run(args, cli.json, &environment).await,
-            Command::Status(args) => status::run(args, cli.json).await,
+            Command::Status(args) => status::run(args, cli.json, &environment).await,
             Command::Analyze(args) => analyze::run(args, cli.json).await,
             Command::RecordPreload(args) => record_preload::run(args, cli.json).await,
             Command::RestoreMounts(args) => restore_mounts::run(args).await,

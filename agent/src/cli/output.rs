@@ -1,21 +1,37 @@
-//! What commands print: data on stdout, words for people on stderr.
+//! What commands print: results on stdout, messages on stderr.
 //!
-//! Nothing that is printed acts on a terminal: see [`shown`]. Data that could not be written makes the command fail, see
-//! [`written`].
+//! Nothing that is printed acts on a terminal but the colors of [`paint`](crate::paint): see [`shown`]. A result that cannot
+//! be written makes the command fail: see [`written`].
 
 use std::io::{self, Write as _};
 use std::sync::OnceLock;
 
 use crate::exit::Exit;
+use crate::host::environment::Environment;
 use crate::host::outlet::Stderr;
+use crate::paint::Canvas;
 use crate::text::{shown, shown_in_json};
 
-/// Why data was lost. Of the process, as stdout is.
+/// Why a result was lost. One for the process, as stdout is.
 static LOST: OnceLock<String> = OnceLock::new();
 
 /// Prints text on stdout.
 pub(super) fn data(text: &str) {
     print(&shown(text));
+}
+
+/// Prints text that a [`Canvas`] has drawn, whose colors are meant.
+pub(super) fn drawn(text: &str) {
+    print(text);
+}
+
+/// How text is drawn on stdout: in colors if it is a terminal that has them, unless `NO_COLOR` is set.
+pub(super) fn canvas(environment: &Environment) -> Canvas {
+    if !environment.stdout_is_terminal {
+        return Canvas::default();
+    }
+    let has_colors = environment.term.as_deref().is_some_and(|term| !term.is_empty() && term != "dumb");
+    Canvas { width: environment.columns, colored: has_colors && !environment.no_color }
 }
 
 /// Prints JSON on stdout.
@@ -26,7 +42,7 @@ pub(super) fn json(value: &impl serde::Serialize) {
 
 /// Prints a line for people on stderr.
 pub(super) fn talk(text: &str) {
-    // Nobody is left to tell if this fails.
+    // There is no other place to report a failure to.
     let _ = writeln!(Stderr::default(), "{}", shown(text));
 }
 
@@ -36,7 +52,7 @@ fn print(text: &str) {
     note(write!(out, "{text}{end}").and_then(|()| out.flush()));
 }
 
-/// Remembers data that could not be written. A reader that went away, such as `head`, has read enough.
+/// Remembers a result that could not be written. A reader that closed the pipe, such as `head`, has read enough.
 pub(super) fn note(printed: io::Result<()>) {
     if let Err(error) = printed
         && error.kind() != io::ErrorKind::BrokenPipe
@@ -45,12 +61,12 @@ pub(super) fn note(printed: io::Result<()>) {
     }
 }
 
-/// How a command ends that would end with `exit`: badly if what it printed was lost. What says more stays.
+/// The exit code of a command that would end with `exit`: a failure if its output was lost, unless `exit` says more.
 pub(super) fn written(exit: Exit) -> Exit {
     let Some(why) = LOST.get() else { return exit };
     talk(&format!("cannot write to standard output: {why}\n  hint: free space where it goes, or send it somewhere else"));
     match exit {
         Exit::Usage | Exit::Bug | Exit::Unreachable | Exit::Document => exit,
-        Exit::Done | Exit::Failed | Exit::Degraded | Exit::Running | Exit::NeverRan | Exit::NoDocument => Exit::Failed,
+        Exit::Done | Exit::Failed | Exit::Degraded | Exit::Differs | Exit::Running | Exit::NeverRan | Exit::NoDocument => Exit::Failed,
     }
 }

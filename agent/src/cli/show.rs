@@ -20,7 +20,7 @@ use crate::rehearse::prepare::{self, Read};
 use crate::report::Report;
 use crate::report::event::Listener;
 
-/// Whoever asks sits at a terminal: far less than a boot waits for what it includes.
+/// For a person at a terminal: far less than a boot waits for what it includes.
 const READ_WITHIN: Duration = Duration::from_secs(60);
 
 /// Show the merged document, each key with the layer it is from
@@ -112,7 +112,7 @@ async fn in_force(args: Args, environment: &Environment) -> Result<(Layers, Vec<
     Err(if why.unreachable { Exit::Unreachable } else { Exit::Failed })
 }
 
-/// Whoever waits for what is read is told what that waits for.
+/// Prints what the reading of the document waits for.
 struct Reader;
 
 impl Audience for Reader {

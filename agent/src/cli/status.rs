@@ -1,30 +1,31 @@
-//! `ingot status`: how the boot of this machine went, or goes. Anybody may ask.
+//! `ingot status`: how the boot of this machine went, or goes. Needs no root. The text is that of
+//! [`screen`](crate::report::screen).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::cli::output::{self, data, talk};
+use crate::cli::output::{self, canvas, data, drawn, talk};
 use crate::cli::root::Root;
 use crate::cli::worker_status;
 use crate::exit::Exit;
 use crate::failure::Explanation;
 use crate::host::clock::SystemClock;
+use crate::host::environment::Environment;
 use crate::host::files::DiskFiles;
 use crate::host::{Clock, Files, Host, HostError, environment, identity, lock};
-use crate::json::of_bytes;
-use crate::report::console::{summary, told};
-use crate::report::{BootOutcome, Outcome, REPORT, Report, StepReport};
+use crate::report::screen::Screen;
+use crate::report::{BootOutcome, REPORT, Report, milliseconds};
 use crate::seal::attestation::Attestation;
 use crate::step::fields::TimeLimit;
 use crate::steps::application::status::{Status, status};
 
-/// A report of ten thousand steps is smaller than this.
+/// A report of ten thousand steps is smaller.
 const REPORT_LIMIT: u64 = 64 * 1024 * 1024;
 
-/// How often a boot is looked at that is waited for.
+/// How often `--wait` looks.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// How long a disk may take to give what a status is made of. Of one that hangs, nobody would ever hear.
+/// How long a disk may take to answer. Without a limit, `ingot status` would hang with the disk.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Show the status of the current or last boot
@@ -48,7 +49,7 @@ enum What {
     Worker(worker_status::Args),
 }
 
-pub(crate) async fn run(args: Args, json: bool) -> Exit {
+pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Exit {
     if let Some(What::Worker(mut of)) = args.what {
         of.root.root = of.root.root.or(args.root.root);
         return worker_status::run(of, json).await;
@@ -67,57 +68,95 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
             }
         };
         let is_late = !args.wait || clock.elapsed() >= args.timeout.0;
-        let (exit, report) = match looked {
-            Ok((exit, Ok(report))) => (exit, report),
-            // The boot that is waited for puts its own in its place.
-            Ok((exit, Err(_))) if !is_late => (exit, None),
-            Ok((_, Err(error))) | Err(error) => {
+        let (exit, kept) = match looked {
+            Ok(looked) => looked,
+            Err(error) => {
                 talk(&Explanation::of(&error).to_string());
                 return Exit::Failed;
             }
         };
-        let over = !matches!(exit, Exit::Running | Exit::NeverRan);
+        // The boot that is waited for replaces a damaged report.
+        let over = !matches!(exit, Exit::Running | Exit::NeverRan) && (matches!(kept, Kept::Whole(_)) || !args.wait);
         if over || is_late {
-            let (image, applications) = tokio::select! {
-                biased;
-                beside = async { (Image::read(&files).await, applications(report.as_ref(), args.root.root.clone()).await) } => beside,
-                () = clock.sleep(ANSWERS_WITHIN) => {
-                    talk(&format!("the image and the applications are left out: their disk has not answered for {ANSWERS_WITHIN:?}"));
-                    (None, Vec::new())
+            let (exit, report) = match kept {
+                Kept::Nothing => (exit, None),
+                Kept::Whole(report) => (exit, Some(report)),
+                Kept::Cut(report) => {
+                    talk(&damaged("it is cut off, and only its beginning is shown"));
+                    (Exit::Failed, Some(report))
+                }
+                Kept::Damaged(why) => {
+                    talk(&damaged(&why));
+                    return Exit::Failed;
                 }
             };
-            show(report.as_ref(), exit, image.as_ref(), &applications, json);
+            let (image, applications) = around(report.as_ref(), &files, args.root.root.clone(), &clock).await;
+            let found = Found { report, exit, image, applications, now: clock.now() };
+            if json {
+                output::json(&found.json())
+            } else {
+                found.show(environment)
+            }
             return exit;
         }
         clock.sleep(LOOK_EVERY).await;
     }
 }
 
-/// The status, and the report or why it is none.
-async fn look(files: &DiskFiles) -> Result<(Exit, Result<Option<Report>, HostError>), HostError> {
-    // The lock before the report: a boot that ends in between has written its report before it let go of the lock.
-    let held = lock::holder(Path::new(lock::BOOT), files).await?.is_some();
-    let report = files.read(Path::new(REPORT), REPORT_LIMIT).await?.map(|bytes| of_bytes::<Report>(&bytes)).transpose();
-    let report = match report {
-        Err(error) if !held => {
-            let source = std::io::Error::other(format!("it is damaged: {error}"));
-            return Ok((Exit::NeverRan, Err(HostError::Path { operation: "read", path: REPORT.into(), source })));
+/// The image and the applications, unless their disk hangs.
+async fn around(report: Option<&Report>, files: &DiskFiles, root: Option<PathBuf>, clock: &SystemClock) -> (Option<Image>, Vec<Status>) {
+    tokio::select! {
+        biased;
+        around = async { (Image::read(files).await, applications(report, root).await) } => around,
+        () = clock.sleep(ANSWERS_WITHIN) => {
+            talk(&format!("the image and the applications are left out: their disk has not answered for {ANSWERS_WITHIN:?}"));
+            (None, Vec::new())
         }
-        report => report.unwrap_or_default(),
-    };
-    let exit = match report.as_ref().map(|report| report.outcome) {
-        _ if held => Exit::Running,
-        None => Exit::NeverRan,
-        Some(BootOutcome::Done) => Exit::Done,
-        Some(BootOutcome::Degraded) => Exit::Degraded,
-        Some(BootOutcome::NoDocument) => Exit::NoDocument,
-        // «Running», and nobody is: it was cut off.
-        Some(BootOutcome::Failed | BootOutcome::Running) => Exit::Failed,
-    };
-    Ok((exit, Ok(report)))
+    }
 }
 
-/// The applications of this instance; none for who may not read what is remembered of them.
+/// What there is of a report.
+enum Kept {
+    Nothing,
+    Whole(Report),
+    /// The beginning of one that was cut off.
+    Cut(Report),
+    /// What is wrong with it.
+    Damaged(String),
+}
+
+fn damaged(why: &str) -> String {
+    format!("{REPORT} is damaged: {why}\n  hint: look at `journalctl -b -t ingot`; the next `ingot boot` replaces the report")
+}
+
+/// The status, and the report.
+async fn look(files: &DiskFiles) -> Result<(Exit, Kept), HostError> {
+    // The lock before the report: a boot that ends in between has written its report before it let go of the lock.
+    let held = lock::holder(Path::new(lock::BOOT), files).await?.is_some();
+    let bytes = files.read(Path::new(REPORT), REPORT_LIMIT).await?;
+    let kept = bytes.map_or(Kept::Nothing, |bytes| match Report::read(&bytes) {
+        Ok((report, false)) => Kept::Whole(report),
+        Ok((report, true)) => Kept::Cut(report),
+        Err(error) => Kept::Damaged(error.to_string()),
+    });
+    // A boot that runs replaces it.
+    let kept = if held && !matches!(kept, Kept::Whole(_)) { Kept::Nothing } else { kept };
+    let exit = match &kept {
+        _ if held => Exit::Running,
+        Kept::Nothing => Exit::NeverRan,
+        Kept::Damaged(_) => Exit::Failed,
+        Kept::Whole(report) | Kept::Cut(report) => match report.outcome {
+            BootOutcome::Done => Exit::Done,
+            BootOutcome::Degraded => Exit::Degraded,
+            BootOutcome::NoDocument => Exit::NoDocument,
+            // "Running" without a process: it was interrupted.
+            BootOutcome::Failed | BootOutcome::Running => Exit::Failed,
+        },
+    };
+    Ok((exit, kept))
+}
+
+/// The applications of this instance; none without permission to read their record.
 async fn applications(report: Option<&Report>, root: Option<PathBuf>) -> Vec<Status> {
     let host = Host::this_machine(root);
     let of_report = report.and_then(|report| report.instance.clone());
@@ -154,92 +193,74 @@ impl Image {
     }
 }
 
-fn show(report: Option<&Report>, exit: Exit, image: Option<&Image>, applications: &[Status], json: bool) {
-    let word = match exit {
-        Exit::Done => "done",
-        Exit::Degraded => "degraded",
-        Exit::Running => "running",
-        Exit::NeverRan => "never ran",
-        Exit::NoDocument => "no document",
-        _ => "failed",
-    };
-    let beside = report.and_then(|report| report.going_on().next().map(|_| environment::is_there(report.pid)));
-    if json {
-        let mut status = serde_json::json!({ "status": word, "report": report });
-        if let Some(goes_on) = beside {
+/// Everything that a status is made of.
+struct Found {
+    report: Option<Report>,
+    exit: Exit,
+    image: Option<Image>,
+    applications: Vec<Status>,
+    now: jiff::Timestamp,
+}
+
+impl Found {
+    fn word(&self) -> &'static str {
+        match self.exit {
+            Exit::Done => "done",
+            Exit::Degraded => "degraded",
+            Exit::Running => "running",
+            Exit::NeverRan => "never ran",
+            Exit::NoDocument => "no document",
+            _ => "failed",
+        }
+    }
+
+    /// Whether the process is there that steps beside the boot need.
+    fn beside(&self) -> Option<bool> {
+        let report = self.report.as_ref()?;
+        report.going_on().next().map(|_| environment::is_there(report.pid))
+    }
+
+    /// How long a boot that runs has run until now. The report has the time of its last change.
+    fn elapsed_ms(&self) -> Option<f64> {
+        let report = self.report.as_ref().filter(|report| self.exit == Exit::Running && report.outcome == BootOutcome::Running)?;
+        let by_process = environment::age_of_ingot(report.pid).map(milliseconds);
+        // The process may not be visible here, and the clock may have been wrong when it began.
+        let by_clock =
+            report.started_at.parse::<jiff::Timestamp>().ok().map(|began| (self.now.as_millisecond() - began.as_millisecond()) as f64);
+        by_process.or(by_clock).filter(|elapsed| *elapsed >= report.elapsed_ms)
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let mut status = serde_json::json!({ "status": self.word(), "report": self.report });
+        if let Some(elapsed_ms) = self.elapsed_ms() {
+            status["elapsed_ms"] = elapsed_ms.into();
+        }
+        if let Some(goes_on) = self.beside() {
             status["beside"] = if goes_on { "running" } else { "cut off" }.into();
         }
-        if !applications.is_empty() {
-            status["applications"] = serde_json::json!(applications);
+        if !self.applications.is_empty() {
+            status["applications"] = serde_json::json!(self.applications);
         }
-        if let Some(image) = image {
+        if let Some(image) = &self.image {
             status["image"] = serde_json::json!(image.attestation);
             status["image"]["changed"] = serde_json::json!(image.changed);
         }
-        return output::json(&status);
+        status
     }
-    let about_image = image.map_or_else(String::new, Image::text);
-    let Some(report) = report else { return data(&format!("{word}\n{about_image}")) };
-    let mut text = match (exit, report.outcome) {
-        (Exit::Running, BootOutcome::Running) => summary(report),
-        (Exit::Running, _) => "running: starting".to_owned(),
-        (_, BootOutcome::Running) => {
-            format!("failed: process {} was cut off after {:.3} s\n", report.pid, report.elapsed_ms / 1e3)
-                + "  hint: run `ingot boot` to go on where it was"
+
+    fn show(&self, environment: &Environment) {
+        let boot = match &self.report {
+            Some(report) => {
+                let screen = Screen { report, exit: self.exit, beside: self.beside(), elapsed_ms: self.elapsed_ms(), now: self.now };
+                canvas(environment).draw(&screen.lines())
+            }
+            None => format!("{}\n", self.word()),
+        };
+        let mut beside: String = self.applications.iter().map(Status::text).collect();
+        beside.extend(self.image.as_ref().map(Image::text));
+        drawn(&boot);
+        if !beside.is_empty() {
+            data(&beside);
         }
-        _ => summary(report),
-    };
-    text.push('\n');
-    if let (Exit::Running, Some(reason)) = (exit, &report.waiting) {
-        text.push_str(&format!("waiting {reason}\n"));
     }
-    if let Some((address, trouble)) = report.first_failure() {
-        let address = address.map_or_else(String::new, |address| format!("{address}: "));
-        text.push_str(&format!("first failure: {address}{}\n", told(trouble)));
-    }
-    for step in report.steps.iter().filter(|step| step.outcome == Outcome::Running) {
-        let word = if beside == Some(false) { "cut off" } else { "running" };
-        text.push_str(&format!("{word}: {}{}\n", step.address, doing(step)));
-    }
-    if beside == Some(false) {
-        text.push_str(&format!("  hint: process {} is gone; run `ingot boot` to go on where it was\n", report.pid));
-    }
-    for (took, address) in slowest(report) {
-        text.push_str(&format!("{took:>10.1} ms  {address}\n"));
-    }
-    for warning in &report.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
-    }
-    text.push_str(&of_document(report));
-    applications.iter().for_each(|application| text.push_str(&application.text()));
-    text.push_str(&about_image);
-    data(&text);
-}
-
-/// Which release the document was for, and what of it is not due here.
-fn of_document(report: &Report) -> String {
-    let mut text = report.release.as_ref().map_or_else(String::new, |release| format!("release: {release}\n"));
-    if !report.not_due.is_empty() {
-        let names: Vec<&str> = report.not_due.iter().map(|address| address.as_str()).collect();
-        text.push_str(&format!("not due, by `when:`: {}\n", names.join(", ")));
-    }
-    text
-}
-
-/// What a step is at.
-fn doing(step: &StepReport) -> String {
-    match (&step.progress, &step.waiting) {
-        (Some(amount), _) => format!(" reading {amount}"),
-        (None, Some(reason)) => format!(" waiting {reason}"),
-        (None, None) => String::new(),
-    }
-}
-
-/// The three steps that took longest.
-fn slowest(report: &Report) -> Vec<(f64, &str)> {
-    let mut steps: Vec<(f64, &str)> =
-        report.steps.iter().filter_map(|step| Some((step.finished_ms? - step.started_ms?, step.address.as_str()))).collect();
-    steps.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
-    steps.truncate(3);
-    steps
 }

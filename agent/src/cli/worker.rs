@@ -10,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::aws::client::connection::Connection;
 use crate::aws::client::http::Bounds;
 use crate::aws::cloudwatch::CloudWatch;
+use crate::aws::instance;
 use crate::aws::s3::LiveObjects;
 use crate::aws::sqs::QueueName;
 use crate::cli::logging;
@@ -23,11 +24,11 @@ use crate::host::{Host, identity};
 use crate::json::of_bytes;
 use crate::net::Net;
 use crate::net::posts::NetPosts;
-use crate::rehearse::{Refusal, Request, live, rehearse};
+use crate::rehearse::{Facts, Refusal, Request, live, rehearse};
 use crate::steps::worker::settings::{LIMIT, Settings, hold};
 use crate::steps::worker::{path, unit};
 use crate::worker::status::{self, Status, put};
-use crate::worker::{Begin, Cron, Daemon, Found, on_instance};
+use crate::worker::{Begin, Cron, Daemon, Found};
 
 /// Take messages from a queue and post them to an application, until SIGTERM
 ///
@@ -141,8 +142,8 @@ async fn written(name: &str, host: &Host) -> Result<Settings, Ended> {
 
 /// What a boot of a document would write.
 async fn of_document(args: &Args, environment: &Environment) -> Result<Settings, Ended> {
-    let request =
-        Request { documents: args.user_data.clone(), facts: args.facts.clone(), out: None, diff: None, live: false, release: None };
+    let facts = args.facts.clone().map_or(Facts::Unset, Facts::File);
+    let request = Request { documents: args.user_data.clone(), facts, out: None, diff: None, live: false, release: None };
     let rehearsal = rehearse(&request, environment).await.map_err(ended)?;
     let (address, path) = (format!("workers.{}", args.name), path(&args.name));
     if let Some(failure) = rehearsal.failure(&address) {
@@ -167,16 +168,11 @@ async fn connection(args: &Args, host: &Host, environment: &Environment) -> Resu
             return Err(ended(refusal));
         }
     }
-    on_instance(&environment.aws).await.map_err(|error| (Exit::Failed, error.to_string()))
+    instance::connection(&environment.aws, Bounds::LONG_POLLS).await.map_err(|error| (Exit::Failed, error.to_string()))
 }
 
 fn ended(refusal: Refusal) -> Ended {
-    match refusal {
-        Refusal::Usage(message) => (Exit::Usage, message),
-        Refusal::Document(message) => (Exit::Document, message),
-        Refusal::Unreachable(message) => (Exit::Unreachable, message),
-        Refusal::Failed(message) => (Exit::Failed, message),
-    }
+    (refusal.exit(), refusal.to_string())
 }
 
 /// Each time that somebody asks the worker to end.

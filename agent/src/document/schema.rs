@@ -44,14 +44,20 @@ mod tests {
                 fields.extend(common.clone());
             }
             take_scalars(&mut step);
+            let each = step["description"].as_str().unwrap_or_default();
+            let section = format!("{each} Each key names one step: its address is `{}.KEY`.", kind.name);
             if let Some(short) = kind.short {
                 step = json!({ "description": step["description"], "anyOf": [step["properties"][short], step] });
             }
-            properties.insert(kind.name.into(), json!({ "type": ["object", "null"], "additionalProperties": step }));
+            let mut steps = json!({ "type": ["object", "null"], "description": section, "additionalProperties": step });
+            allow_null_below(&mut steps);
+            properties.insert(kind.name.into(), steps);
         }
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
+            "$id": "urn:ingot:boot-document:1",
             "title": "ingot boot document",
+            "description": "What one instance should be. Layers are merged key by key; null removes what a lower layer has.",
             "type": "object",
             "required": ["version"],
             "additionalProperties": false,
@@ -76,6 +82,98 @@ mod tests {
             Value::Object(fields) => fields.values_mut().for_each(take_scalars),
             Value::Array(items) => items.iter_mut().for_each(take_scalars),
             _ => {}
+        }
+    }
+
+    /// Accepts null in place of every value of a map, as a layer removes it. A list is replaced as a whole.
+    fn allow_null_below(schema: &mut Value) {
+        if let Some(fields) = schema.get_mut("properties").and_then(Value::as_object_mut) {
+            fields.values_mut().for_each(allow_null);
+        }
+        if let Some(entry) = schema.get_mut("additionalProperties").filter(|entry| entry.is_object()) {
+            allow_null(entry);
+        }
+        for key in ["anyOf", "oneOf"] {
+            let forms = schema.get_mut(key).and_then(Value::as_array_mut).into_iter().flatten();
+            forms.for_each(|form| match form.as_object().map(|form| form.keys().eq(["required"])) {
+                Some(true) => there_and_not_null(form),
+                _ => allow_null_below(form),
+            });
+        }
+    }
+
+    fn allow_null(schema: &mut Value) {
+        allow_null_below(schema);
+        let no_value = json!({ "type": "null" });
+        if schema.get("type").is_some() && schema.get("oneOf").is_some() {
+            // Null would match each of several forms.
+            let description = schema.get("description").cloned();
+            *schema = json!({ "anyOf": [schema.take(), no_value] });
+            description.into_iter().for_each(|description| schema["description"] = description);
+            return;
+        }
+        match schema.get_mut("type") {
+            Some(Value::Array(types)) if !types.contains(&json!("null")) => types.push(json!("null")),
+            Some(one @ Value::String(_)) => *one = json!([one.take(), "null"]),
+            Some(_) => {}
+            None => {
+                let forms = ["anyOf", "oneOf"].into_iter().find(|key| schema.get(key).is_some());
+                let forms = forms.and_then(|key| schema[key].as_array_mut()).filter(|forms| !forms.contains(&no_value));
+                forms.into_iter().for_each(|forms| forms.push(no_value.clone()));
+            }
+        }
+        if let Some(values) = schema.get_mut("enum").and_then(Value::as_array_mut) {
+            values.extend((!values.contains(&Value::Null)).then_some(Value::Null));
+        }
+    }
+
+    /// Of two fields of which one is required, the other may be null.
+    fn there_and_not_null(form: &mut Value) {
+        let names = form["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let there: Map<String, Value> = names.map(|name| (name.to_owned(), json!({ "not": { "type": "null" } }))).collect();
+        form["properties"] = there.into();
+    }
+
+    /// Every section and field of `schema` below `path` that has no description.
+    fn undescribed(schema: &Value, path: &str, found: &mut Vec<String>) {
+        // What only says which fields are required describes none.
+        let is_rule = schema.get("type").is_none() && schema.get("required").is_some();
+        for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten().filter(|_| !is_rule) {
+            let path = format!("{path}.{name}");
+            if field["description"].as_str().is_none_or(|text| text.trim().is_empty()) {
+                found.push(path.clone());
+            }
+            undescribed(field, &path, found);
+        }
+        let inner = ["anyOf", "oneOf"].into_iter().filter_map(|key| schema.get(key)?.as_array()).flatten();
+        inner.chain(schema.get("items")).chain(schema.get("additionalProperties")).for_each(|inner| undescribed(inner, path, found));
+    }
+
+    #[test]
+    fn every_section_and_every_field_has_a_description() {
+        let mut found = Vec::new();
+        undescribed(&made(), "", &mut found);
+        assert!(found.is_empty(), "write a doc comment for {found:?}");
+    }
+
+    #[test]
+    fn a_layer_may_remove_a_step_a_field_and_an_entry_of_a_map() {
+        let schema = jsonschema::validator_for(&made()).unwrap();
+        let removing = json!({
+            "version": 1,
+            "files": { "/etc/a": null, "/etc/b": { "template": null, "content": "x", "owner": null, "check": null, "when": null } },
+            "commands": { "a": { "run": ["/bin/true"], "environment": { "A": null }, "once": null } },
+            "credentials": { "a": null, "b": { "value": "x", "phase": null } },
+            "volumes": { "data": { "from": { "blank": {} }, "type": null, "reuse": null } },
+        });
+        let errors: Vec<String> = schema.iter_errors(&removing).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        for wrong in [
+            json!({ "version": null }),
+            json!({ "version": 1, "files": { "/etc/a": { "content": "x", "template": "y" } } }),
+            json!({ "version": 1, "commands": { "a": { "run": [null] } } }),
+        ] {
+            assert!(!schema.is_valid(&wrong), "{wrong}");
         }
     }
 

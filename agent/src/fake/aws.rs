@@ -53,9 +53,12 @@ pub(crate) fn services(ec2: Rc<FakeEc2>, rds: Rc<FakeRds>) -> Services {
     }
 }
 
+/// How the name of a release begins that a parameter might name.
+pub(crate) const NAMED_BY: &str = "named-by-";
+
 /// Where a release might be that a parameter names.
 fn named_by(parameter: &str) -> String {
-    format!("s3://bucket/named-by-{}.tar.zst", parameter.trim_matches('/').replace('/', "-"))
+    format!("s3://bucket/{NAMED_BY}{}.tar.zst", parameter.trim_matches('/').replace('/', "-"))
 }
 
 type Invent<K, V> = Box<dyn Fn(&K) -> Option<V>>;

@@ -55,6 +55,7 @@ use self::programs::Programs;
 pub(crate) use self::programs::{Outcome, Ran};
 pub(crate) use self::snapshot::Snapshot;
 use self::storage::Storage;
+pub(crate) use self::storage::UNKNOWN_DISK;
 use self::tree::Tree;
 use crate::host::disks::{Content, Origin};
 use crate::host::{Attributes, Clock, Host, HostError, User};

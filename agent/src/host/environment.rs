@@ -32,6 +32,7 @@ pub(crate) struct Environment {
     pub(crate) term: Option<String>,
     /// Set, to anything but nothing: no colours. See <https://no-color.org>.
     pub(crate) no_color: bool,
+    /// The width of the terminal, or what COLUMNS says it is.
     pub(crate) columns: Option<usize>,
     pub(crate) home: Option<OsString>,
     pub(crate) path: Option<String>,
@@ -83,6 +84,7 @@ impl Environment {
         let mut environment = Self::of(std::env::vars_os());
         environment.stdout_is_terminal = std::io::stdout().is_terminal();
         environment.stderr_is_terminal = std::io::stderr().is_terminal();
+        environment.columns = environment.columns.or_else(columns);
         environment.stderr_is_journal = nix::sys::stat::fstat(std::io::stderr())
             .is_ok_and(|stat| environment.journal_stream.as_deref() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino)));
         environment
@@ -114,6 +116,22 @@ impl Environment {
         }
         environment
     }
+}
+
+nix::ioctl_read_bad!(window_size, libc::TIOCGWINSZ, libc::winsize);
+
+/// The width of the terminal, if stdout or stderr is one. A terminal that does not know it says 0.
+fn columns() -> Option<usize> {
+    let width = |stream: i32| {
+        // SAFETY: all zeros are a valid `winsize`, and the kernel writes nothing but one.
+        let (size, asked) = unsafe {
+            let mut size: libc::winsize = std::mem::zeroed();
+            let asked = window_size(stream, &raw mut size);
+            (size, asked)
+        };
+        asked.ok().map(|_| usize::from(size.ws_col)).filter(|columns| *columns > 0)
+    };
+    width(libc::STDOUT_FILENO).or_else(|| width(libc::STDERR_FILENO))
 }
 
 /// A build tool sets a variable that it has nothing for to nothing.
@@ -201,6 +219,20 @@ pub(crate) fn is_there(pid: u32) -> bool {
     pid.is_ok_and(|pid| kill(pid, None) != Err(nix::errno::Errno::ESRCH))
 }
 
+/// How long ago the process of this number began, if it is ingot: its number may belong to another process by now.
+pub(crate) fn age_of_ingot(pid: u32) -> Option<Duration> {
+    let read = |path: String| std::fs::read_to_string(path).ok();
+    if read(format!("/proc/{pid}/comm"))? != read("/proc/self/comm".into())? {
+        return None;
+    }
+    let stat = read(format!("/proc/{pid}/stat"))?;
+    // The name is in parentheses and may hold any character. The start is the 22nd field: see proc_pid_stat(5).
+    let ticks: u64 = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+    let per_second = u64::try_from(nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK).ok()??).ok()?;
+    let now = Duration::from(nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).ok()?);
+    Some(now.saturating_sub(Duration::from_millis(ticks * 1000 / per_second.max(1))))
+}
+
 /// Asks the process of this number to end, as SIGTERM does.
 ///
 /// # Errors
@@ -263,6 +295,15 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let error = boot_id(&DiskFiles::new(Some(empty.path().to_owned()))).await.unwrap_err();
         assert_eq!(error.to_string(), "cannot read /proc/sys/kernel/random/boot_id");
+    }
+
+    #[test]
+    fn knows_for_how_long_an_ingot_has_run() {
+        let age = age_of_ingot(std::process::id()).unwrap();
+        assert!(age < Duration::from_secs(3600), "{age:?}");
+        // The first process of the machine is another program.
+        assert_eq!(age_of_ingot(1), None);
+        assert_eq!(age_of_ingot(u32::MAX), None);
     }
 
     #[test]

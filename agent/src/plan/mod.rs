@@ -19,7 +19,6 @@ mod paths;
 mod phases;
 mod place;
 mod ports;
-pub(crate) mod preview;
 mod release;
 mod rendered;
 mod rest;

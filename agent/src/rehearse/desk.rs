@@ -1,5 +1,5 @@
-//! Programs of a rehearsal on somebody's desk: those that check a staged file really run, on a copy below `--out`; all
-//! others are left to the machine in memory.
+//! The programs of a dry run: those that check a staged file really run, on a copy below `--out`; all others run on the
+//! machine in memory.
 
 use std::cell::RefCell;
 use std::io;
@@ -32,7 +32,7 @@ impl DeskCommands {
         Self { machine, out: DiskFiles::new(Some(directory.clone())), directory, missing: RefCell::default() }
     }
 
-    /// Checks that did not run, since their program is not on this desk.
+    /// The programs that are not on this machine, so that their checks did not run.
     pub(crate) fn missing(&self) -> Vec<String> {
         self.missing.borrow().clone()
     }

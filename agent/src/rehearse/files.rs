@@ -10,6 +10,7 @@ use crate::host::users::EtcUsers;
 use crate::host::{Attributes, FileKind, Files, HostError, Users};
 use crate::plan::Plan;
 use crate::redaction::Redactor;
+use crate::rehearse::invented::Invented;
 use crate::step::World;
 use crate::steps::install;
 
@@ -22,12 +23,13 @@ pub(super) struct Rendered {
 }
 
 /// Reads every file that a step has written to the machine of `world`.
-pub(super) async fn rendered(plan: &Plan, world: &World) -> Result<Vec<Rendered>, HostError> {
+pub(super) async fn rendered(plan: &Plan, world: &World, invented: &Invented) -> Result<Vec<Rendered>, HostError> {
     let mut rendered = Vec::new();
     for node in &plan.nodes {
         let Some(path) = world.known.path(&node.address) else { continue };
         let Some(stat) = world.host.files.stat(&path).await?.filter(|stat| stat.kind == FileKind::File) else { continue };
         if let Some(content) = world.host.files.read(&path, u64::MAX).await? {
+            let content = invented.told_in_file(content);
             rendered.push(Rendered { path, content, mode: stat.attributes.mode, secret: node.holds_secret });
         }
     }
@@ -87,7 +89,7 @@ fn diff(path: &Path, before: &str, after: &str, secret: bool, redactor: &Redacto
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A line of a diff, without its sign: that is no part of the file.
+/// Redacts a line of a diff. Its sign is not part of the file.
 fn redacted(line: &str, redactor: &Redactor) -> String {
     let (sign, content) = line.split_at(line.ceil_char_boundary(1));
     format!("{sign}{}", redactor.redact_content(content))

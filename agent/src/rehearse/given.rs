@@ -1,16 +1,21 @@
-//! What a rehearsal takes for granted: facts and outputs from `--facts`, readable placeholders for the rest.
+//! What a dry run assumes: facts and outputs from `--facts` or of this instance, and what [stands in](stand_in) for the rest.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value, json};
 
-use crate::address::{Address, CREDENTIALS, Usage};
-use crate::document::error::{DocumentError, Sources};
+use crate::address::{Address, CREDENTIALS};
+use crate::document::error::{DocumentError, Mistake, Sources};
 use crate::document::{KINDS, tree};
-use crate::failure::nearest;
+use crate::failure::{Explanation, nearest};
 use crate::plan::Plan;
 use crate::redaction::Redactor;
+use crate::rehearse::stand_in;
 use crate::steps::secret;
+use crate::template::Need;
+
+/// The facts of the instance.
+const INSTANCE: &str = "instance";
 
 /// The kind of step whose outputs are secrets.
 const SECRETS: &str = "secrets";
@@ -19,8 +24,8 @@ const SECRETS: &str = "secrets";
 #[derive(Debug, Default)]
 pub(crate) struct Given {
     tree: Map<String, Value>,
-    /// The references that have a placeholder.
-    placeholders: BTreeSet<String>,
+    /// What is to be looked up once the values are known.
+    lookups: Vec<Need>,
 }
 
 impl Given {
@@ -28,76 +33,74 @@ impl Given {
     ///
     /// # Errors
     ///
-    /// A sentence for people: not YAML, not a map, or a name that nothing refers to.
-    pub(crate) fn parse(name: &str, text: &str) -> Result<Self, String> {
+    /// What is wrong: not YAML, not a map, or a name that nothing refers to.
+    pub(crate) fn parse(name: &str, text: &str) -> Result<Self, DocumentError> {
         let (tree, mistakes) = tree::parse(&name.into(), text);
+        // Without the lines themselves: there are secrets among them.
+        let wrong = |mistakes| DocumentError::new(mistakes, Sources::new());
         if !mistakes.is_empty() {
-            // Without the lines themselves: there are secrets among them.
-            return Err(DocumentError::new(mistakes, Sources::new()).to_string());
+            return Err(wrong(mistakes));
         }
         let tree = match tree.map(|tree| tree.to_json()) {
             Some(Value::Object(tree)) => tree,
             None | Some(Value::Null) => Map::new(),
-            _ => return Err(format!("{name}: facts are a map\n  hint: begin with `instance:` or `secrets:`")),
+            _ => {
+                let hint = "begin with `instance:` or `secrets:`".to_owned();
+                return Err(wrong(vec![Mistake::of_a_file(format!("{name}: facts are a map"), Some(hint))]));
+            }
         };
         for key in tree.keys() {
-            let known = || KINDS.iter().map(|kind| kind.name).chain(["instance"]);
+            let known = || KINDS.iter().map(|kind| kind.name).chain([INSTANCE]);
             if !known().any(|known| known == key) {
                 let hint = match nearest(key, known()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
                 };
-                return Err(format!("{name}: unknown key `{key}`\n  hint: {hint}"));
+                return Err(wrong(vec![Mistake::of_a_file(format!("{name}: unknown key `{key}`"), Some(hint))]));
             }
         }
-        Ok(Self { tree, placeholders: BTreeSet::new() })
+        Ok(Self { tree, lookups: Vec::new() })
     }
 
     /// Offers secrets as the real ones would be: a text that is a JSON object by its fields, where the document wants that.
     ///
     /// # Errors
     ///
-    /// A sentence for people: the document wants fields, and a text is no JSON object.
-    pub(crate) fn open_secrets(&mut self, plan: &Plan) -> Result<(), String> {
+    /// If the document needs fields, and a text is not a JSON object.
+    pub(crate) fn open_secrets(&mut self, plan: &Plan) -> Result<(), Explanation> {
         let Some(Value::Object(secrets)) = self.tree.get_mut(SECRETS) else { return Ok(()) };
         for node in plan.nodes.iter().filter(|node| node.address.kind() == SECRETS) {
             let Some(value) = secrets.get_mut(node.address.key()) else { continue };
             let fields = node.step.shape(node.address.key()).fields;
             *value = secret::given(value.take(), fields).map_err(|why| {
-                let key = node.address.key();
-                format!("{} in --facts is not a JSON object: {why}\n  hint: give its fields, as in `{key}: {{ user: … }}`", node.address)
+                let hint = format!("give its fields, as in `{}: {{ user: … }}`", node.address.key());
+                Explanation::new(format!("{} in --facts is not a JSON object: {why}", node.address), Some(hint))
             })?;
         }
         Ok(())
     }
 
-    /// Fills in a placeholder for every fact and output that the plan refers to and nobody gave. Returns the references
-    /// that got one. What is only tested, by `has` or `default`, stays missing.
-    pub(crate) fn complete(&mut self, plan: &Plan) -> BTreeSet<String> {
-        for reference in plan.unknowns().into_iter().filter(|reference| reference.usage != Usage::Tested) {
-            let mut at = self.tree.entry(reference.root()).or_insert_with(|| json!({}));
-            let mut invented = false;
-            for segment in &reference.segments[1..] {
-                if at.is_string() && invented {
-                    *at = json!({});
-                }
-                let Value::Object(fields) = at else { break };
-                if !fields.contains_key(segment) {
-                    invented = true;
-                    fields.insert(segment.clone(), json!(format!("<{reference}>")));
-                }
-                at = fields.get_mut(segment).expect("it was put there");
-            }
-            if invented {
-                self.placeholders.insert(reference.to_string());
-            }
-        }
-        self.placeholders.clone()
+    /// Puts a stand-in in the place of every fact and output that the plan refers to and that was not given, except below the
+    /// roots that are `known` completely. Returns the references that got one.
+    pub(crate) fn complete(&mut self, plan: &Plan, known: &[&str]) -> BTreeSet<String> {
+        let (stand_ins, lookups) = stand_in::complete(&mut self.tree, plan, known);
+        self.lookups = lookups;
+        stand_ins
+    }
+
+    /// The same for what is looked up by a value.
+    pub(crate) fn complete_keys(&mut self, values: &Value) {
+        stand_in::complete_keys(&mut self.tree, &self.lookups, values);
     }
 
     /// The `instance` object.
     pub(crate) fn instance(&self) -> Value {
-        self.tree.get("instance").cloned().unwrap_or_else(|| json!({}))
+        self.tree.get(INSTANCE).cloned().unwrap_or_else(|| json!({}))
+    }
+
+    /// Takes the facts of an instance.
+    pub(crate) fn set_instance(&mut self, instance: Value) {
+        self.tree.insert(INSTANCE.into(), instance);
     }
 
     /// What a step is said to offer.
@@ -152,10 +155,11 @@ mod tests {
 
     #[test]
     fn a_mistake_has_its_line_and_shows_no_secret() {
-        let said = Given::parse("facts.yaml", "secrets:\n  db: hunter2\n  db: hunter2\n").unwrap_err();
+        let wrong = |text: &str| Given::parse("facts.yaml", text).unwrap_err().to_string();
+        let said = wrong("secrets:\n  db: hunter2\n  db: hunter2\n");
         assert_eq!(said, "facts.yaml:3:3: the key `db` stands here a second time; first in line 2\n hint: keep one of the two");
-        assert!(Given::parse("facts.yaml", "secrets: [\n").unwrap_err().starts_with("facts.yaml:"));
-        assert!(Given::parse("facts.yaml", "- a\n").unwrap_err().contains("facts are a map"));
+        assert!(wrong("secrets: [\n").starts_with("facts.yaml:"));
+        assert!(wrong("- a\n").contains("facts are a map"));
         assert!(Given::parse("facts.yaml", "# nothing\n").is_ok());
     }
 }

@@ -36,7 +36,7 @@ pub(crate) async fn connection(environment: &Environment, desk: &dyn Files, boun
         credentials_file: credentials_file.as_deref().map(String::as_str),
         config_file: config_file.as_deref().map(String::as_str),
     };
-    let region = caller.region()?.ok_or_else(|| Refusal::Usage("no region is set\n  hint: set AWS_REGION".into()))?;
+    let region = caller.region()?.ok_or_else(|| Refusal::usage("no region is set", "set AWS_REGION"))?;
     let http = Http::within(bounds, ca_bundle(&environment.aws).await?);
     let credentials = match caller.choice()? {
         Choice::Keys(credentials) => credentials,

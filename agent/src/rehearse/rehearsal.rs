@@ -10,30 +10,34 @@ use serde_json::Value;
 
 use crate::aws::client::connection::Connection;
 use crate::aws::client::http::Bounds;
+use crate::aws::instance;
 use crate::aws::live::Aws;
 use crate::boot::{Audience, Boot, Ending, Ground, StandIn, UserData};
 use crate::document::error::DocumentError;
 use crate::document::source::SIZE_LIMIT;
-use crate::failure::{Explanation, Failure};
+use crate::failure::Explanation;
 use crate::fake::aws::{FakeEc2, FakeMetadata, FakeRds};
 use crate::fake::machine::{FakeMachine, INSTANCE};
 use crate::gather::Gather as _;
 use crate::host::environment::{Environment, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::state::Record;
-use crate::host::{Files, Host};
+use crate::host::{Files, Host, identity};
 use crate::plan::Plan;
 use crate::rehearse::desk::DeskCommands;
 use crate::rehearse::files::{self, Rendered};
 use crate::rehearse::given::Given;
-use crate::rehearse::live;
+use crate::rehearse::invented::Invented;
 use crate::rehearse::prepare::{self, Prepared};
 use crate::rehearse::release::Shown;
-use crate::rehearse::request::{Refusal, Request};
+use crate::rehearse::request::{Facts, Refusal, Request};
+use crate::rehearse::{live, own};
 use crate::report::Report;
 use crate::report::console::told;
 use crate::report::event::Listener;
 use crate::step::{Known, Phase, World};
+use crate::template::TemplateError;
+use crate::text::Place;
 
 /// The result of a dry run.
 pub(crate) struct Rehearsal {
@@ -41,7 +45,8 @@ pub(crate) struct Rehearsal {
     pub(super) report: Report,
     pub(super) known: Rc<Known>,
     pub(super) files: Vec<Rendered>,
-    pub(super) diffs: Vec<String>,
+    /// How the files differ from those that they were to be compared with.
+    pub(super) diffs: Option<Vec<String>>,
     /// What the release that was given would run.
     pub(super) release: Option<Shown>,
     /// What a reader of the result should know.
@@ -55,6 +60,11 @@ impl Rehearsal {
         step.error.as_ref().map(told)
     }
 
+    /// Whether a file differs from the one that it was to be compared with.
+    pub(crate) fn differs(&self) -> bool {
+        self.diffs.as_ref().is_some_and(|diffs| !diffs.is_empty())
+    }
+
     /// What a step has written to `path`.
     pub(crate) fn file(&self, path: &Path) -> Option<&[u8]> {
         self.files.iter().find(|file| file.path == path).map(|file| file.content.as_slice())
@@ -64,21 +74,21 @@ impl Rehearsal {
 /// Rehearses a boot. Writes only below [`Request::out`].
 pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Result<Rehearsal, Refusal> {
     let desk = DiskFiles::new(None);
-    let connection = if request.live { Some(live::connection(environment, &desk, Bounds::BOOT).await?) } else { None };
-    let mut given = given(request.facts.as_deref(), &desk).await?;
-    let Planned { plan, warnings, unread } = plan(request, &desk, connection.clone(), &given).await?;
+    let Assumed { planned, mut given, connection, is_own } = assume(request, environment, &desk).await?;
+    let Planned { plan, warnings, unread } = planned;
     let release = match &request.release {
         Some(directory) => Some(Shown::read(directory, &plan, &desk).await?),
         None => None,
     };
-    let machine = FakeMachine::rehearsal();
+    let machine = FakeMachine::on_a_desk();
     let programs = request.out.as_deref().map(|out| Rc::new(DeskCommands::new(machine.clone(), absolute(out))));
     let host = match &programs {
         Some(programs) => Host { commands: programs.clone(), ..machine.host() },
         None => machine.host(),
     };
-    let boot = begin(host, &machine, aws(&machine, &given, connection)).await?;
-    take_for_granted(boot.world(), &plan, &mut given, request.live)?;
+    let (aws, ec2) = aws(&machine, &given, connection);
+    let boot = begin(host, &machine, aws).await?;
+    take_for_granted(boot.world(), &plan, &mut given, request.live, is_own)?;
     let mut execution = boot.execution(&plan);
     boot.carry_out(&mut execution, pending()).await;
     boot.beside(&mut execution, pending()).await;
@@ -86,25 +96,73 @@ pub(crate) async fn rehearse(request: &Request, environment: &Environment) -> Re
     // In a dry run, the outcome includes the steps that outlast the boot.
     boot.recorder.end();
 
-    let files = files::rendered(&plan, boot.world()).await?;
+    let invented = Invented::of(&plan, &given, &boot.world().known, &machine, &ec2);
+    let files = files::rendered(&plan, boot.world(), &invented).await?;
     if let Some(out) = &request.out {
         files::write(&files, &absolute(out)).await?;
     }
     let diffs = match &request.diff {
-        Some(directory) => files::diffs(&files, &absolute(directory), &boot.world().redactor).await?,
-        None => Vec::new(),
+        Some(directory) => Some(files::diffs(&files, &absolute(directory), &boot.world().redactor).await?),
+        None => None,
     };
-    let report = boot.recorder.report().clone();
+    let mut report = boot.recorder.report().clone();
+    invented.told_in(&mut report);
     let standing_in = standing_in(&boot.world().known, &plan);
     let open = plan
         .open
         .iter()
         .map(|(address, when)| format!("{address} counts as due, which it is where `{when}` is true; give the facts in --facts"));
-    let unread = unread.into_iter().map(|note| format!("{note}; --live reads it"));
     let missing = programs.iter().flat_map(|programs| programs.missing());
     let unchecked = missing.map(|program| format!("not checked: {program} is not on this machine"));
-    let notes = unread.chain(warnings).chain(open).chain(standing_in).chain(report.warnings.iter().cloned()).chain(unchecked).collect();
+    let notes = unread.into_iter().map(unread_note).chain(warnings).chain(open).chain(standing_in);
+    let notes = notes.chain(report.warnings.iter().cloned()).chain(unchecked).collect();
     Ok(Rehearsal { report, known: boot.world().known.clone(), files, diffs, release, notes, plan })
+}
+
+/// What a dry run starts with.
+struct Assumed {
+    planned: Planned,
+    given: Given,
+    /// The connection to AWS, with `--live`.
+    connection: Option<Connection>,
+    /// Whether the facts are those of this instance, so that no other one is to come.
+    is_own: bool,
+}
+
+/// Makes the plan, by the facts that are given or those of this instance.
+async fn assume(request: &Request, environment: &Environment, desk: &DiskFiles) -> Result<Assumed, Refusal> {
+    let is_own = match &request.facts {
+        Facts::Metadata if !request.live => {
+            return Err(Refusal::usage("`--facts imds` needs the network", "add --live, or give the facts in a file"));
+        }
+        Facts::Metadata => true,
+        // What is compared is this machine, not a copy of another.
+        Facts::Unset => request.live && request.diff.as_deref() == Some(Path::new("/")) && identity::dmi(desk).await.is_some(),
+        Facts::File(_) => false,
+    };
+    let mut given = match &request.facts {
+        Facts::File(path) => given(path, desk).await?,
+        Facts::Unset | Facts::Metadata => Given::default(),
+    };
+    if !request.live {
+        return Ok(Assumed { planned: plan(request, desk, None, &given).await?, given, connection: None, is_own: false });
+    }
+    let connection = match live::connection(environment, desk, Bounds::BOOT).await {
+        Ok(connection) => connection,
+        // Without credentials of the caller, an instance has those of its role.
+        Err(_) if is_own => instance::connection(&environment.aws, Bounds::BOOT).await?,
+        Err(refusal) => return Err(refusal),
+    };
+    let mut planned = plan(request, desk, Some(connection.clone()), &given).await?;
+    if is_own {
+        let metadata = instance::metadata(connection.http.clone(), &environment.aws)?;
+        let (facts, note) = own::facts(&metadata, &planned.plan).await?;
+        given.set_instance(facts);
+        // Once more: facts decide which steps are due.
+        planned = plan(request, desk, Some(connection.clone()), &given).await?;
+        planned.warnings.extend(note);
+    }
+    Ok(Assumed { planned, given, connection: Some(connection), is_own })
 }
 
 /// A plan, and what a reader should know of it.
@@ -121,38 +179,37 @@ async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection
         let (ec2, rds) = (Rc::new(FakeEc2::new(machine.clone(), "")), Rc::new(FakeRds::new(machine, "")));
         Aws::of_caller(connection, crate::fake::aws::services(ec2, rds))
     });
-    let prepared = prepare::plan(&request.documents, desk, of_documents.as_ref(), Some(given)).await;
-    let Prepared { plan, warnings, unread, .. } = prepared.map_err(|error| match error.is_unreachable() {
-        true => Refusal::Unreachable(Explanation::of(&error).to_string()),
-        false => error.into(),
-    })?;
-    let plan = plan.map_err(|error| {
-        let unread: String = unread.iter().map(|note| format!("\n\nnote: {note}; --live reads it")).collect();
-        Refusal::Document(format!("{error}{unread}"))
-    })?;
-    Ok(Planned { plan, warnings: warnings.lines(), unread })
+    let Prepared { plan, warnings, unread, .. } = prepare::plan(&request.documents, desk, of_documents.as_ref(), Some(given)).await?;
+    match plan {
+        Ok(plan) => Ok(Planned { plan, warnings: warnings.lines(), unread }),
+        Err(mistakes) => Err(Refusal::Document { mistakes, notes: unread.into_iter().map(unread_note).collect() }),
+    }
 }
 
-async fn given(facts: Option<&Path>, desk: &DiskFiles) -> Result<Given, Refusal> {
-    let Some(path) = facts else { return Ok(Given::default()) };
+fn unread_note(note: String) -> String {
+    format!("{note}; --live reads it")
+}
+
+async fn given(path: &Path, desk: &DiskFiles) -> Result<Given, Refusal> {
     let shown = path.display().to_string();
     let bytes = desk.read(&absolute(path), SIZE_LIMIT).await?;
-    let bytes = bytes.ok_or_else(|| Refusal::Usage(format!("there is no file {shown}")))?;
-    let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::Usage(format!("{shown} is not UTF-8 text")))?;
-    Given::parse(&shown, text).map_err(Refusal::Usage)
+    let bytes = bytes.ok_or_else(|| Refusal::usage(format!("there is no file {shown}"), "correct the path of --facts"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::usage(format!("{shown} is not UTF-8 text"), "save it as UTF-8"))?;
+    Given::parse(&shown, text).map_err(Refusal::Facts)
 }
 
 /// AWS in memory; with `--live`, secrets and documents are real. Volumes and databases never are, so that a dry run costs
 /// nothing.
-fn aws(machine: &FakeMachine, given: &Given, connection: Option<Connection>) -> Aws {
+fn aws(machine: &FakeMachine, given: &Given, connection: Option<Connection>) -> (Aws, Rc<FakeEc2>) {
     let fact = |name: &str| given.instance()[name].as_str().map_or_else(|| format!("<instance.{name}>"), str::to_owned);
     let rds = Rc::new(FakeRds::new(machine.clone(), &fact("region")).inventing());
     let ec2 = Rc::new(FakeEc2::new(machine.clone(), &fact("zone")).inventing());
-    let others = crate::fake::aws::services(ec2, rds);
-    match connection {
+    let others = crate::fake::aws::services(ec2.clone(), rds);
+    let aws = match connection {
         Some(connection) => Aws::of_caller(connection, others),
         None => Aws::new(others),
-    }
+    };
+    (aws, ec2)
 }
 
 /// Starts a boot of the machine in memory, without the stages that ask the metadata service.
@@ -179,21 +236,20 @@ async fn begin(host: Host, machine: &FakeMachine, aws: Aws) -> Result<Boot, Refu
 }
 
 /// Gives facts and outputs to the steps, and placeholders for those that are missing.
-fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -> Result<(), Refusal> {
+fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool, is_own: bool) -> Result<(), Refusal> {
     let known = &world.known;
     if !live {
         given.open_secrets(plan).map_err(Refusal::Usage)?;
     }
     given.tell(plan, &world.redactor);
-    let mut placeholders = given.complete(plan);
+    // What this instance does not have, its boot would lack as well.
+    let mut placeholders = given.complete(plan, if is_own { &["instance"] } else { &[] });
     if live {
         placeholders.retain(|reference| !reference.starts_with("secrets."));
     }
     known.set_placeholders(placeholders);
-    let values = plan
-        .values
-        .resolve(&given.instance())
-        .map_err(|(place, error)| Refusal::Failed(format!("{place}: {}\n  hint: give it in --facts", Explanation::of(&error).message)))?;
+    let values = plan.values.resolve(&given.instance()).map_err(|(place, error)| Refusal::Failed(unfilled(&place, &error, is_own)))?;
+    given.complete_keys(&values);
     known.set_root("instance", given.instance());
     known.set_root("values", values);
     for node in &plan.nodes {
@@ -206,6 +262,13 @@ fn take_for_granted(world: &World, plan: &Plan, given: &mut Given, live: bool) -
         }
     }
     Ok(())
+}
+
+/// Why a value cannot be filled in.
+fn unfilled(place: &Place, error: &TemplateError, is_own: bool) -> Explanation {
+    let Explanation { message, hint, .. } = Explanation::of(error);
+    let hint = if is_own { hint } else { Some("give it in --facts".into()) };
+    Explanation::new(format!("{place}: {message}"), hint)
 }
 
 /// A note that names the placeholders that something refers to.

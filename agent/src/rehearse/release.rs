@@ -43,7 +43,7 @@ impl Shown {
             None => false,
         };
         if !is_directory {
-            return Err(Refusal::Usage(format!("there is no directory {shown}\n  hint: name the directory of an unpacked release")));
+            return Err(Refusal::usage(format!("{shown} is not a directory"), "name the directory of an unpacked release"));
         }
         let release = Release::read(&path, desk).await?;
         let mut applications = plan.nodes.iter().filter_map(|node| Some((&node.address, node.step.any().downcast_ref::<Application>()?)));

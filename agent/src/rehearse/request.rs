@@ -1,16 +1,22 @@
 //! The options of a dry run, and why it may not start.
 
+use std::fmt;
 use std::path::PathBuf;
 
+use serde_json::{Value, json};
+
+use crate::document::error::DocumentError;
+use crate::exit::Exit;
 use crate::failure::{Explanation, Failure};
+use crate::report::Trouble;
+use crate::report::console::told;
 
 /// The options of a dry run. Paths are as the user gave them.
 #[derive(Debug)]
 pub(crate) struct Request {
     /// Boot documents; several are layers, the last one on top.
     pub(crate) documents: Vec<PathBuf>,
-    /// YAML of facts and outputs to use.
-    pub(crate) facts: Option<PathBuf>,
+    pub(crate) facts: Facts,
     /// The directory to write the rendered files to, and to check them in.
     pub(crate) out: Option<PathBuf>,
     /// The directory to compare the rendered files with.
@@ -21,16 +27,81 @@ pub(crate) struct Request {
     pub(crate) release: Option<PathBuf>,
 }
 
-/// Why a dry run did not start, or could not write its files. Each message is for people.
+/// Where the facts of the instance come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Facts {
+    /// Not given: placeholders. On an instance that `live` compares with its document, its own.
+    Unset,
+    /// YAML of facts and outputs.
+    File(PathBuf),
+    /// The metadata service of the instance that this process runs on.
+    Metadata,
+}
+
+/// Why a dry run did not start, or could not write its files.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// The request is invalid.
-    Usage(String),
-    /// The document has mistakes.
-    Document(String),
-    /// AWS did not answer.
-    Unreachable(String),
-    Failed(String),
+    Usage(Explanation),
+    /// The file of `--facts` has mistakes.
+    Facts(DocumentError),
+    /// The document has mistakes. The notes say what was not read.
+    Document {
+        mistakes: DocumentError,
+        notes: Vec<String>,
+    },
+    /// AWS or IMDS did not answer.
+    Unreachable(Explanation),
+    Failed(Explanation),
+}
+
+impl Refusal {
+    pub(crate) fn usage(message: impl Into<String>, hint: &str) -> Self {
+        Self::Usage(Explanation::new(message, Some(hint.to_owned())))
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) | Self::Facts(_) => Exit::Usage,
+            Self::Document { .. } => Exit::Document,
+            Self::Unreachable(_) => Exit::Unreachable,
+            Self::Failed(_) => Exit::Failed,
+        }
+    }
+
+    /// The same for programs.
+    pub(crate) fn json(&self) -> Value {
+        let outcome = match self {
+            Self::Usage(_) | Self::Facts(_) => "refused",
+            Self::Document { .. } => "invalid",
+            Self::Unreachable(_) => "unreachable",
+            Self::Failed(_) => "failed",
+        };
+        let mut value = json!({ "version": 1, "outcome": outcome });
+        match self {
+            Self::Usage(why) | Self::Unreachable(why) | Self::Failed(why) => value["error"] = json!(Trouble::from(why)),
+            Self::Facts(mistakes) => value["mistakes"] = json!(mistakes.entries()),
+            Self::Document { mistakes, notes } => {
+                value["mistakes"] = json!(mistakes.entries());
+                value["notes"] = json!(notes);
+            }
+        }
+        value
+    }
+}
+
+/// For people.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(why) | Self::Unreachable(why) | Self::Failed(why) => f.write_str(&told(&Trouble::from(why))),
+            Self::Facts(mistakes) => mistakes.fmt(f),
+            Self::Document { mistakes, notes } => {
+                mistakes.fmt(f)?;
+                notes.iter().try_for_each(|note| write!(f, "\n\nnote: {note}"))
+            }
+        }
+    }
 }
 
 impl<F: Failure> From<F> for Refusal {
@@ -41,6 +112,6 @@ impl<F: Failure> From<F> for Refusal {
 
 impl From<Explanation> for Refusal {
     fn from(why: Explanation) -> Self {
-        Self::Failed(why.to_string())
+        if why.unreachable { Self::Unreachable(why) } else { Self::Failed(why) }
     }
 }

@@ -24,7 +24,7 @@ impl Console {
 
     fn line(&self, line: &str) {
         let clear = if self.width.is_some() { "\r\x1b[K" } else { "" };
-        // Nobody is left to tell if stderr is gone.
+        // There is no other place to report a failure to.
         let _ = writeln!(self.out.borrow_mut(), "{clear}{}", shown(line));
     }
 

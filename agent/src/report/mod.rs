@@ -1,12 +1,13 @@
 //! The report of one boot: every step's outcome, times, attempts and errors.
 //!
 //! Kept up to date on disk while the boot goes on, so that a crash leaves it readable. No secret is in it, by construction:
-//! it holds addresses, the lines of changes, and messages, never content.
+//! it holds addresses, the lines of changes, and messages, never content. [`screen`] shows it to people.
 
 pub(crate) mod console;
 pub(crate) mod event;
 pub(crate) mod journal;
 pub(crate) mod marks;
+pub(crate) mod screen;
 pub(crate) mod timeline;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::address::Address;
 use crate::failure::Explanation;
 use crate::host::startup::Startup;
+use crate::json::{closed, of_bytes};
 use crate::step::Phase;
 use crate::step::amount::Amount;
 
@@ -47,7 +49,7 @@ pub(crate) struct Report {
     pub(crate) elapsed_ms: f64,
     /// SHA-256 of the document's layers, in order.
     pub(crate) document: Option<String>,
-    /// Whether it was found that there is no document at all.
+    /// Whether there is no document at all.
     #[serde(skip)]
     pub(crate) undocumented: bool,
     /// Which phase of the document this was, where it has any.
@@ -64,9 +66,12 @@ pub(crate) struct Report {
     /// What went wrong before there were steps.
     pub(crate) error: Option<Trouble>,
     /// What an operator should know though it stopped nothing.
+    #[serde(default)]
     pub(crate) warnings: Vec<String>,
     /// Milliseconds at which the phases before the steps ended: `user_data`, `plan`.
+    #[serde(default)]
     pub(crate) phases_ms: BTreeMap<String, f64>,
+    #[serde(default)]
     pub(crate) steps: Vec<StepReport>,
     /// What was asked of IMDS and AWS, once the boot is over.
     #[serde(default)]
@@ -278,6 +283,22 @@ impl Report {
         }
     }
 
+    /// Reads a report. Of one that was cut off, for example by a full disk, what is left of it; the second value says so.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged otherwise, or is not a report.
+    pub(crate) fn read(bytes: &[u8]) -> serde_json::Result<(Self, bool)> {
+        let error = match of_bytes(bytes) {
+            Ok(report) => return Ok((report, false)),
+            Err(error) => error,
+        };
+        // The cut may be within a character.
+        let text = bytes.utf8_chunks().next().map_or("", |chunk| chunk.valid());
+        let left = closed(text).filter(|_| error.is_eof() || text.len() < bytes.len()).and_then(|text| serde_json::from_str(&text).ok());
+        left.map(|report| (report, true)).ok_or(error)
+    }
+
     /// Whether the boot cannot be a good one any more: a step that is required has failed, or something before the steps.
     pub(crate) fn has_failed(&self) -> bool {
         self.error.is_some() || self.steps.iter().any(|step| step.required && step.is_bad())
@@ -302,14 +323,17 @@ impl Report {
 
     /// What went wrong first: before the steps, or the first step that failed.
     pub(crate) fn first_failure(&self) -> Option<(Option<&Address>, &Trouble)> {
-        if let Some(error) = &self.error {
-            return Some((None, error));
-        }
-        let failed = self.steps.iter().filter_map(|step| Some((step, step.error.as_ref()?)));
-        let first = failed.min_by(|(a, _), (b, _)| {
+        let before = self.error.as_ref().map(|error| (None, error));
+        before.or_else(|| self.failed().first().map(|(step, error)| (Some(&step.address), *error)))
+    }
+
+    /// Every step that failed: those that are required first, and in the order in which they ended.
+    pub(crate) fn failed(&self) -> Vec<(&StepReport, &Trouble)> {
+        let mut failed: Vec<_> = self.steps.iter().filter_map(|step| Some((step, step.error.as_ref()?))).collect();
+        failed.sort_by(|(a, _), (b, _)| {
             (!a.required, a.finished_ms).partial_cmp(&(!b.required, b.finished_ms)).unwrap_or(std::cmp::Ordering::Equal)
         });
-        first.map(|(step, error)| (Some(&step.address), error))
+        failed
     }
 
     /// Whether nothing but AWS or IMDS out of reach kept this boot from its end.

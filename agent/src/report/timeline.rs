@@ -115,7 +115,7 @@ pub(crate) fn spoken(ms: f64) -> String {
     if ms >= 999.95 { format!("{:.3} s", ms / 1e3) } else { format!("{ms:.1} ms") }
 }
 
-/// What a step's outcome is called where it is no ordinary one.
+/// The word for an outcome other than success.
 pub(crate) fn mark(step: &StepReport) -> &'static str {
     match step.outcome {
         Outcome::Unchanged | Outcome::Changed => "",

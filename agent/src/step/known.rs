@@ -209,12 +209,17 @@ impl Known {
         self.outputs.borrow().get(address).and_then(|(_, stamp)| stamp.clone())
     }
 
-    /// A document string as people may see it: facts and values are filled in, as far as they are known; a string that
-    /// refers to anything else, such as a secret, stays as it was written.
+    /// A document string as people may see it: facts and values are filled in. Anything else that it refers to, such as a
+    /// secret, is named: `<secrets.db.password>`.
     pub(crate) fn shown(&self, text: &Text) -> String {
-        let plain = |template: &Template| template.references().iter().all(|reference| self.roots.borrow().contains_key(reference.root()));
-        let template = Template::parse(text.raw()).ok().filter(plain);
-        let rendered = template.and_then(|template| template.render(&self.scope(template.references())).ok());
+        let template = if text.is_plain() { None } else { Template::parse(text.raw()).ok() };
+        let rendered = template.and_then(|template| {
+            let mut scope = self.scope(template.references());
+            for reference in template.references().iter().filter(|reference| !self.roots.borrow().contains_key(reference.root())) {
+                scope.insert(&reference.segments, format!("<{reference}>").into());
+            }
+            template.render(&scope).ok()
+        });
         rendered.map_or_else(|| text.raw().to_owned(), |rendered| rendered.expose().to_owned())
     }
 

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | [`compile`], [`parts`], [`plain`] | parsing, and the resolution of every name |
 //! | [`tree`], [`path`] | what that makes |
-//! | [`references`], [`uses`] | what a template refers to, and how |
+//! | [`references`], [`uses`], [`needs`] | what a template refers to, and how |
 //! | [`render`], [`scope`] | filling it in |
 //! | [`helpers`], [`quote`], [`strings`], [`refusal`] | the functions a template may call |
 //! | [`formats`], [`environment`] | parsing the rendered text again |
@@ -27,6 +27,7 @@ mod environment;
 mod error;
 mod formats;
 mod helpers;
+mod needs;
 mod parts;
 mod path;
 mod plain;
@@ -54,6 +55,7 @@ use crate::text::SecretText;
 
 pub(crate) use self::error::TemplateError;
 pub(crate) use self::formats::{Format, FormatError, helper_for};
+pub(crate) use self::needs::{Need, Needed};
 pub(crate) use self::quote::env::{dotenv_value, environment_value};
 pub(crate) use self::quote::variables::environment_variables;
 pub(crate) use self::render::Told;
@@ -137,6 +139,11 @@ impl Template {
     /// The values that are printed without a helper that quotes them.
     pub(crate) fn bare(&self) -> Vec<Bare> {
         uses::bare(&self.0.nodes)
+    }
+
+    /// The shapes that the values have to have which the template uses.
+    pub(crate) fn needs(&self) -> Vec<Need> {
+        needs::needs(&self.0.nodes)
     }
 
     /// Whether the value at `path` is used anywhere without `trim`.

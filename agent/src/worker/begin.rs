@@ -3,19 +3,13 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
-
 use crate::aws::client::call::Call;
-use crate::aws::client::connection::{Connection, RegionSource};
-use crate::aws::client::http::{Bounds, Http};
-use crate::aws::credentials::{ImdsCredentials, ROLE_PATIENCE};
-use crate::aws::imds::{Imds, Patience};
+use crate::aws::client::connection::Connection;
 use crate::aws::sqs::{LiveQueue, Queue, QueueName, SERVICE};
-use crate::aws::variables::{ca_bundle, endpoints};
 use crate::aws::{AwsError, AwsErrorKind};
 use crate::backoff::Backoff;
 use crate::failure::{Explanation, Failure as _};
-use crate::host::{Clock, environment};
+use crate::host::Clock;
 
 /// How long AWS may be out of reach at the start.
 const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
@@ -24,19 +18,6 @@ const UNREACHABLE_FOR: Duration = Duration::from_secs(60);
 ///
 /// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html>, eventual consistency.
 const REFUSED_FOR: Duration = Duration::from_secs(15);
-
-/// The way to AWS of this instance: its own role, its own region.
-///
-/// # Errors
-///
-/// If a setting of this process is not valid.
-pub(crate) async fn on_instance(variables: &environment::Aws) -> Result<Connection, Explanation> {
-    let http = Http::within(Bounds::LONG_POLLS, ca_bundle(variables).await.map_err(|error| Explanation::of(&error))?);
-    let endpoint = variables.get("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-    let imds = Imds::new(http.clone(), endpoint, Patience::default()).map_err(|error| Explanation::of(&error))?;
-    let credentials = SharedCredentialsProvider::new(ImdsCredentials::new(imds.clone(), ROLE_PATIENCE));
-    Ok(Connection { http, region: RegionSource::Instance(Rc::new(imds)), credentials, endpoints: endpoints(variables) })
-}
 
 /// A queue that a worker takes messages from.
 pub(crate) struct Found {

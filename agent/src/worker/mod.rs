@@ -28,6 +28,6 @@ pub(crate) mod status;
 mod tests;
 mod verdict;
 
-pub(crate) use begin::{Begin, Found, on_instance};
+pub(crate) use begin::{Begin, Found};
 pub(crate) use cron::Cron;
 pub(crate) use daemon::Daemon;

@@ -86,6 +86,8 @@ applications:
 
     .ebextensions/01_app.config:6: warning: `packages` is not read
       hint: install it in the image
+
+    2 steps: 2 to change
     --- exit code 0 ---
     ");
 }
@@ -159,7 +161,7 @@ fn a_directory_that_is_not_there_is_a_wrong_command_line() {
     let ran = Desk::new("version: 1\n").dry_run().args(["--release", "nowhere"]).run().exits(2);
     insta::assert_snapshot!(ran, @r"
     --- stderr ---
-    there is no directory nowhere
+    nowhere is not a directory
       hint: name the directory of an unpacked release
     --- exit code 2 ---
     ");

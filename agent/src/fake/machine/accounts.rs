@@ -28,6 +28,10 @@ impl Accounts {
         user
     }
 
+    pub(super) fn name(&self, number: u32) -> Option<String> {
+        self.users.values().find(|user| user.uid == number).map(|user| user.name.clone())
+    }
+
     pub(super) fn find(&mut self, name: &str) -> Option<User> {
         let number = name.parse::<u32>().ok();
         let known = self.users.get(name).or_else(|| self.users.values().find(|user| Some(user.uid) == number)).cloned();

@@ -16,6 +16,15 @@ use crate::host::disks::{
 };
 use crate::host::mounts::{MountCall, Mounted, Mounts};
 
+impl FakeMachine {
+    /// A [`rehearsal`](FakeMachine::rehearsal) in which no name of a disk looks like a real one.
+    pub(crate) fn on_a_desk() -> Self {
+        let machine = Self::rehearsal();
+        machine.0.storage.borrow_mut().nameless = true;
+        machine
+    }
+}
+
 #[async_trait(?Send)]
 impl Disks for FakeMachine {
     async fn all(&self) -> Result<Vec<Disk>, HostError> {

@@ -13,6 +13,9 @@ use crate::host::mounts::Mounted;
 /// The major number of NVMe partitions and disks: «blkext».
 const BLOCK_EXTENDED: u32 = 259;
 
+/// How the name of a disk begins that nobody knows.
+pub(crate) const UNKNOWN_DISK: &str = "/dev/<disk ";
+
 /// What is plugged in and what is mounted.
 #[derive(Default)]
 pub(super) struct Storage {
@@ -22,6 +25,8 @@ pub(super) struct Storage {
     pub(super) swaps: Vec<DeviceNumber>,
     /// Whether whatever is waited for comes: this is a rehearsal.
     pub(super) anything: bool,
+    /// Whether nobody knows what the kernel calls a disk: this is a dry run.
+    pub(super) nameless: bool,
     /// What was looked for and not there, in the order in which it was.
     pub(super) missed: Vec<Wanted>,
     /// How many runs of mkfs end badly.
@@ -29,10 +34,11 @@ pub(super) struct Storage {
 }
 
 impl Storage {
-    pub(super) fn plug(&mut self, origin: Origin, attached_as: Option<&str>, size: u64, content: Content) {
+    /// Plugs a disk in, and returns its number.
+    pub(super) fn plug(&mut self, origin: Origin, attached_as: Option<&str>, size: u64, content: Content) -> u32 {
         let number = (1..).find(|number| !self.disks.contains_key(number)).expect("a kernel has names enough");
         let disk = Disk {
-            node: node(number),
+            node: if self.nameless { format!("{UNKNOWN_DISK}{number}>").into() } else { node(number) },
             number: DeviceNumber { major: BLOCK_EXTENDED, minor: number },
             size,
             read_only: false,
@@ -42,6 +48,7 @@ impl Storage {
             holders: Vec::new(),
         };
         self.disks.insert(number, (disk, content));
+        number
     }
 
     /// A disk for a node that a document names, in a rehearsal.
@@ -49,12 +56,8 @@ impl Storage {
         if self.disks.values().any(|(disk, _)| disk.node == node) {
             return;
         }
-        self.plug(Origin::Other, None, 8 << 30, Content::Unspecified);
-        if let Some((disk, _)) = self
-            .disks
-            .values_mut()
-            .find(|(disk, _)| disk.origin == Origin::Other && disk.attached_as.is_none() && disk.node.starts_with("/dev/nvme"))
-        {
+        let number = self.plug(Origin::Other, None, 8 << 30, Content::Unspecified);
+        if let Some((disk, _)) = self.disks.get_mut(&number) {
             disk.node = node.to_owned();
         }
     }

@@ -5,6 +5,13 @@ use async_trait::async_trait;
 use super::FakeMachine;
 use crate::host::{HostError, User, Users};
 
+impl FakeMachine {
+    /// The user of this number, given or made up.
+    pub(crate) fn name_of(&self, number: u32) -> Option<String> {
+        self.0.accounts.borrow().name(number)
+    }
+}
+
 #[async_trait(?Send)]
 impl Users for FakeMachine {
     async fn user(&self, name: &str) -> Result<User, HostError> {

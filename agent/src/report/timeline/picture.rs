@@ -1,8 +1,9 @@
 //! The timeline of a boot as an SVG: a strip for the machine's own start, a lane for each step, a tick for each exchange
 //! with IMDS and AWS.
 //!
-//! Working, waiting and retrying differ by pattern besides shade, so that it reads without colour; light and dark follow
-//! the reader's own setting. What a bar is stands in its `<title>`, which browsers show under the pointer.
+//! Working, waiting and retrying differ by lines as well as by shade, so that it reads without color. Every element has its
+//! color as an attribute, for viewers that know no style sheets; the style sheet only adds a dark variant. The details of a
+//! bar are in its `<title>`, which browsers show under the pointer.
 
 use std::cmp::Ordering;
 use std::fmt::Write as _;
@@ -16,28 +17,68 @@ const WIDTH: f64 = 1200.0;
 const MARGIN: f64 = 16.0;
 /// The column of names.
 const NAMES: f64 = 290.0;
+/// Room behind the longest bar, for the longest label: "running 12345.678 s".
+const LABELS: f64 = 145.0;
 /// A lane of a step.
 const LANE: f64 = 22.0;
 const BAR: f64 = 14.0;
 /// A lane of exchanges.
 const TICK: f64 = 8.0;
-/// Exchanges go on beside each other; more lanes than this tell nothing more.
+/// Exchanges overlap. More lanes than this add nothing.
 const TICK_LANES: usize = 12;
+/// The width of a character at 12 pixels, in the widest of the fonts.
+const CHARACTER: f64 = 7.3;
 /// The longest name that fits into its column.
-const NAME_LIMIT: usize = 42;
+const NAME_LIMIT: usize = 38;
 
+const FONTS: &str = "ui-monospace, Menlo, Consolas, 'DejaVu Sans Mono', monospace";
+
+/// The dark variant. A viewer without style sheets, or without media queries, shows the attributes of the elements.
 const STYLE: &str = "
-svg { --ink: #1b1f24; --soft: #667; --line: #d8dce2; --paper: #ffffff; --work: #2f6db5; --wait: #b9cfe8; --retry: #e0a030;
-  --bad: #b3261e; --machine: #cfd6de; }
 @media (prefers-color-scheme: dark) {
-  svg { --ink: #e6e9ee; --soft: #9aa4b1; --line: #3a424d; --paper: #14181d; --work: #6aa5e8; --wait: #35506e; --retry: #c98a1b;
-    --bad: #ff8a80; --machine: #3a4654; } }
-text { font: 12px ui-monospace, Menlo, Consolas, monospace; fill: var(--ink); }
-.soft { fill: var(--soft); } .title { font-size: 15px; font-weight: bold; } .bad { fill: var(--bad); font-weight: bold; }
-.paper { fill: var(--paper); } .line { stroke: var(--line); } .work { fill: var(--work); } .machine { fill: var(--machine); }
-.frame { fill: none; stroke: var(--ink); stroke-width: 0.75; } .frame.failed { stroke: var(--bad); stroke-width: 2; }
-.exchange { fill: var(--work); } .exchange.refused { fill: url(#refused); stroke: var(--bad); stroke-width: 0.75; }
+  text { fill: #e6e9ee } .soft { fill: #9aa4b1 } .bad { fill: #ff8a80 } .paper { fill: #14181d } .line { stroke: #3a424d }
+  .work { fill: #6aa5e8 } .wait { fill: #35506e } .retry { fill: #c98a1b } .machine { fill: #3a4654 } .frame { stroke: #e6e9ee }
+  .hatch { stroke: #6aa5e8 } .dots { stroke: #14181d } .failed, .refused { stroke: #ff8a80 } }
 ";
+
+/// The look of a bar: its class, and the same as attributes.
+const WORK: &str = r##"class="work" fill="#2f6db5""##;
+const MACHINE: &str = r##"class="machine" fill="#cfd6de""##;
+const WAIT: &str = r##"class="wait" fill="#b9cfe8""##;
+const RETRY: &str = r##"class="retry" fill="#e0a030""##;
+const REFUSED: &str = r##"class="paper refused" fill="#ffffff" stroke="#b3261e" stroke-width="0.75""##;
+const FRAME: &str = r##"class="frame" fill="none" stroke="#1b1f24" stroke-width="0.75" pointer-events="none""##;
+const FAILED: &str = r##"class="frame failed" fill="none" stroke="#b3261e" stroke-width="2" pointer-events="none""##;
+
+/// The lines on bars of some looks: their slope, and their own look. Not a `<pattern>`, which not every viewer knows.
+const HATCHES: [(&str, f64, &str); 3] = [
+    (WAIT, 1.0, r##"class="hatch" stroke="#2f6db5" stroke-width="1.5""##),
+    (RETRY, 0.0, r##"class="dots" stroke="#ffffff" stroke-width="2.5" stroke-dasharray="2.5 2.5""##),
+    (REFUSED, 0.0, r##"class="refused" stroke="#b3261e" stroke-width="1.5""##),
+];
+
+/// Between two of these lines.
+const SPACE: f64 = 6.0;
+
+/// How a text looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Plain,
+    Soft,
+    Bad,
+    Title,
+}
+
+impl Look {
+    fn attributes(self) -> &'static str {
+        match self {
+            Self::Plain => r##"fill="#1b1f24""##,
+            Self::Soft => r##"class="soft" fill="#666677""##,
+            Self::Bad => r##"class="bad" fill="#b3261e" font-weight="bold""##,
+            Self::Title => r##"fill="#1b1f24" font-size="15" font-weight="bold""##,
+        }
+    }
+}
 
 /// Draws a report.
 pub(crate) fn svg(report: &Report) -> String {
@@ -50,9 +91,9 @@ pub(crate) fn svg(report: &Report) -> String {
     picture.y += LANE;
     picture.exchanges(&report.exchanges);
     for (name, began, ended) in report.phases() {
-        picture.name(name, "soft");
-        picture.bar(began, ended, "work", &format!("{name}: {}", spoken(ended - began)));
-        picture.after(ended, &spoken(ended - began), "soft");
+        picture.name(name, Look::Soft);
+        picture.part(began, ended, WORK, &format!("{name}: {}", spoken(ended - began)));
+        picture.after(ended, &spoken(ended - began), Look::Soft);
         picture.y += LANE;
     }
     let mut steps: Vec<&StepReport> = report.steps.iter().filter(|step| step.started_ms.is_some()).collect();
@@ -66,28 +107,18 @@ pub(crate) fn svg(report: &Report) -> String {
     let skipped: Vec<&str> =
         report.steps.iter().filter(|step| step.outcome == Outcome::Skipped).map(|step| step.address.as_str()).collect();
     if !skipped.is_empty() {
-        picture.text(MARGIN, picture.y + BAR, "bad", &format!("skipped: {}", skipped.join(", ")));
-        picture.y += LANE;
+        picture.list("skipped: ", &skipped);
     }
     let grid = picture.grid(top);
     picture.legend();
     let height = picture.y + MARGIN;
     format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\">\n\
-         <style>{STYLE}</style>\n{PATTERNS}<rect class=\"paper\" width=\"100%\" height=\"100%\"/>\n{grid}{}</svg>\n",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" viewBox=\"0 0 {WIDTH} {height}\" \
+         font-family=\"{FONTS}\" font-size=\"12\">\n<style>{STYLE}</style>\n\
+         <rect class=\"paper\" width=\"{WIDTH}\" height=\"{height}\" fill=\"#ffffff\"/>\n{grid}{}</svg>\n",
         picture.body
     )
 }
-
-const PATTERNS: &str = r#"<defs>
-<pattern id="wait" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-<rect width="6" height="6" style="fill: var(--wait)"/><rect width="1.5" height="6" style="fill: var(--work)"/></pattern>
-<pattern id="retry" width="6" height="6" patternUnits="userSpaceOnUse">
-<rect width="6" height="6" style="fill: var(--retry)"/><circle cx="3" cy="3" r="1.4" style="fill: var(--paper)"/></pattern>
-<pattern id="refused" width="3" height="6" patternUnits="userSpaceOnUse">
-<rect width="3" height="6" style="fill: var(--paper)"/><rect width="1.5" height="6" style="fill: var(--bad)"/></pattern>
-</defs>
-"#;
 
 /// Milliseconds to pixels.
 struct Scale {
@@ -109,8 +140,7 @@ impl Scale {
     }
 
     fn length(&self, ms: f64) -> f64 {
-        // What is told behind the last bar needs some room, too.
-        ms.max(0.0) / self.end * (WIDTH - 2.0 * MARGIN - NAMES - 90.0)
+        ms.max(0.0) / self.end * (WIDTH - 2.0 * MARGIN - NAMES - LABELS)
     }
 }
 
@@ -122,8 +152,31 @@ struct Picture {
 }
 
 impl Picture {
-    fn text(&mut self, x: f64, y: f64, class: &str, text: &str) {
-        let _ = writeln!(self.body, "<text x=\"{x:.1}\" y=\"{y:.1}\" class=\"{class}\">{}</text>", escaped(text));
+    fn text(&mut self, x: f64, y: f64, look: Look, text: &str) {
+        let _ = writeln!(self.body, "<text x=\"{x:.1}\" y=\"{y:.1}\" {}>{}</text>", look.attributes(), escaped(text));
+    }
+
+    /// Words separated by commas, on as many lines as they need.
+    fn list(&mut self, title: &str, words: &[&str]) {
+        let most = ((WIDTH - 2.0 * MARGIN) / CHARACTER) as usize;
+        let mut line = title.to_owned();
+        for (n, word) in words.iter().enumerate() {
+            let word = shortened(word, most / 2);
+            let word = if n + 1 < words.len() { format!("{word}, ") } else { word };
+            if line.chars().count() + word.trim_end().chars().count() > most {
+                self.line(line.trim_end());
+                line = " ".repeat(title.len());
+            }
+            line.push_str(&word);
+        }
+        self.line(line.trim_end());
+    }
+
+    fn line(&mut self, line: &str) {
+        let indent = line.len() - line.trim_start().len();
+        // Viewers collapse spaces.
+        self.text(MARGIN + indent as f64 * CHARACTER, self.y + BAR, Look::Bad, line.trim_start());
+        self.y += LANE;
     }
 
     fn rect(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), look: &str, title: &str) {
@@ -134,14 +187,34 @@ impl Picture {
         );
     }
 
+    /// A bar, with its lines if it has some.
+    fn filled(&mut self, (x, y): (f64, f64), (width, height): (f64, f64), look: &str, title: &str) {
+        self.rect((x, y), (width, height), look, title);
+        let Some((_, slope, lines)) = HATCHES.into_iter().find(|(of, ..)| *of == look) else { return };
+        let mut path = String::new();
+        let lean = slope * height;
+        let mut at = x - lean + SPACE / 2.0;
+        while at < x + width {
+            // From the lower edge to the upper one, as far as it lies within the bar.
+            let (from, to) = (at.max(x), (at + lean).min(x + width));
+            let (low, high) =
+                if slope > 0.0 { (y + height - (from - at) / slope, y + height - (to - at) / slope) } else { (y + height, y) };
+            let _ = write!(path, "M{from:.1} {low:.1}L{to:.1} {high:.1}");
+            at += SPACE;
+        }
+        if !path.is_empty() {
+            let _ = writeln!(self.body, "<path d=\"{path}\" fill=\"none\" {lines} pointer-events=\"none\"/>");
+        }
+    }
+
     fn head(&mut self, report: &Report) {
         let instance = report.instance.as_deref().unwrap_or("this machine");
         let outcome = serde_json::to_value(report.outcome).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
         let title = format!("{instance}: {outcome} in {}", spoken(report.elapsed_ms));
-        self.text(MARGIN, self.y + 16.0, "title", &title);
+        self.text(MARGIN, self.y + 16.0, Look::Title, &title);
         let about =
             format!("{}, ingot {}, {} steps, {} exchanges", report.started_at, report.ingot, report.steps.len(), report.exchanges.len());
-        self.text(MARGIN, self.y + 34.0, "soft", &about);
+        self.text(MARGIN, self.y + 34.0, Look::Soft, &about);
         self.y += 48.0;
     }
 
@@ -154,20 +227,20 @@ impl Picture {
         let userspace = startup.userspace_ms.map(|userspace| startup.process_ms - userspace);
         let after = [("kernel", Some(kernel)), ("initrd", initrd), ("userspace", userspace), ("ingot", Some(took))];
         let parts: Vec<(&str, f64)> = before.chain(after.into_iter().filter_map(|(name, took)| Some((name, took?)))).collect();
-        let all: f64 = parts.iter().map(|(_, took)| took).sum();
-        self.name("the machine", "soft");
+        let all = parts.iter().map(|(_, took)| took).sum::<f64>().max(1.0);
+        self.name("the machine", Look::Soft);
         let wide = WIDTH - 2.0 * MARGIN - NAMES;
         let mut x = MARGIN + NAMES;
         for (name, took) in &parts {
             let width = took / all * wide;
-            let class = if *name == "ingot" { "work" } else { "machine" };
-            self.rect((x, self.y), (width, BAR), &format!("class=\"{class}\""), &format!("{name}: {}", spoken(*took)));
-            self.rect((x, self.y), (width, BAR), "class=\"frame\"", &format!("{name}: {}", spoken(*took)));
+            let look = if *name == "ingot" { WORK } else { MACHINE };
+            self.rect((x, self.y), (width, BAR), look, &format!("{name}: {}", spoken(*took)));
+            self.rect((x, self.y), (width, BAR), FRAME, &format!("{name}: {}", spoken(*took)));
             x += width;
         }
         self.y += LANE;
         let told: Vec<String> = parts.iter().map(|(name, took)| format!("{name} {}", spoken(*took))).collect();
-        self.text(MARGIN, self.y + 8.0, "soft", &format!("{} = {}", told.join(" + "), spoken(all)));
+        self.text(MARGIN, self.y + 8.0, Look::Soft, &format!("{} = {}", told.join(" + "), spoken(all)));
         self.y += LANE;
     }
 
@@ -176,7 +249,7 @@ impl Picture {
         if exchanges.is_empty() {
             return;
         }
-        self.name("IMDS and AWS", "soft");
+        self.name("IMDS and AWS", Look::Soft);
         let mut ends: Vec<f64> = Vec::new();
         for exchange in exchanges {
             let ended = exchange.at_ms + exchange.took_ms.unwrap_or_default();
@@ -188,39 +261,31 @@ impl Picture {
             ends[lane] = ended;
             let answer = exchange.status.map_or_else(|| "no answer".into(), |status| status.to_string());
             let title = format!("{} at {}: {}, {answer}", exchange.what, spoken(exchange.at_ms), spoken(ended - exchange.at_ms));
-            let look = if exchange.status.is_some_and(|status| status < 400) { "class=\"exchange\"" } else { "class=\"exchange refused\"" };
+            let look = if exchange.status.is_some_and(|status| status < 400) { WORK } else { REFUSED };
             let (x, y) = (self.scale.x(exchange.at_ms), self.y + lane as f64 * TICK);
-            self.rect((x, y), (self.scale.length(ended - exchange.at_ms).max(1.5), TICK - 2.0), look, &title);
+            self.filled((x, y), (self.scale.length(ended - exchange.at_ms).max(1.5), TICK - 2.0), look, &title);
         }
         self.y += (ends.len() as f64 * TICK).max(BAR) + LANE - BAR;
     }
 
-    fn name(&mut self, name: &str, class: &str) {
-        let short: String = match name.char_indices().nth(NAME_LIMIT) {
-            Some(_) => name.chars().take(NAME_LIMIT - 1).chain(['…']).collect(),
-            None => name.to_owned(),
-        };
-        self.text(MARGIN, self.y + BAR - 2.0, class, &short);
-    }
-
-    fn bar(&mut self, from: f64, to: f64, class: &str, title: &str) {
-        self.part(from, to, &format!("class=\"{class}\""), title);
+    fn name(&mut self, name: &str, look: Look) {
+        self.text(MARGIN, self.y + BAR - 2.0, look, &shortened(name, NAME_LIMIT));
     }
 
     fn part(&mut self, from: f64, to: f64, look: &str, title: &str) {
         let (x, width) = (self.scale.x(from), self.scale.length(to - from).max(1.0));
-        self.rect((x, self.y), (width, BAR), look, title);
+        self.filled((x, self.y), (width, BAR), look, title);
     }
 
-    fn after(&mut self, ms: f64, text: &str, class: &str) {
-        self.text(self.scale.x(ms) + 5.0, self.y + BAR - 2.0, class, text);
+    fn after(&mut self, ms: f64, text: &str, look: Look) {
+        self.text(self.scale.x(ms) + 5.0, self.y + BAR - 2.0, look, text);
     }
 
     fn step(&mut self, step: &StepReport, end: f64) {
         let began = step.started_ms.unwrap_or_default();
         let ended = step.finished_ms.unwrap_or(end);
         let failed = step.outcome == Outcome::Failed;
-        self.name(step.address.as_str(), if failed { "bad" } else { "" });
+        self.name(step.address.as_str(), if failed { Look::Bad } else { Look::Plain });
         let mut title = format!("{}: {} in {}", step.address, step.outcome.word(), spoken(ended - began));
         for change in &step.changes {
             title.push_str(&format!("\n+ {change}"));
@@ -228,19 +293,18 @@ impl Picture {
         if let Some(error) = &step.error {
             title.push_str(&format!("\n{}", error.message));
         }
-        self.bar(began, ended, "work", &title);
+        self.part(began, ended, WORK, &title);
         for idle in &step.idle {
-            let (to, pattern, word) = match idle.kind {
-                IdleKind::Waiting => (idle.to_ms.unwrap_or(ended), "wait", "waiting"),
-                IdleKind::Retrying => (idle.to_ms.unwrap_or(ended), "retry", "before another try"),
+            let (to, look, word) = match idle.kind {
+                IdleKind::Waiting => (idle.to_ms.unwrap_or(ended), WAIT, "waiting"),
+                IdleKind::Retrying => (idle.to_ms.unwrap_or(ended), RETRY, "before another try"),
             };
             let told = format!("{word} {}: {}", spoken(to - idle.from_ms), idle.why);
-            self.part(idle.from_ms, to, &format!("fill=\"url(#{pattern})\""), &told);
+            self.part(idle.from_ms, to, look, &told);
         }
-        let frame = if failed { "class=\"frame failed\" pointer-events=\"none\"" } else { "class=\"frame\" pointer-events=\"none\"" };
-        self.part(began, ended, frame, &title);
+        self.part(began, ended, if failed { FAILED } else { FRAME }, &title);
         let told = [mark(step), &spoken(ended - began)].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-        self.after(ended, &told, if failed { "bad" } else { "soft" });
+        self.after(ended, &told, if failed { Look::Bad } else { Look::Soft });
         self.y += LANE;
     }
 
@@ -251,8 +315,10 @@ impl Picture {
         while at <= self.scale.end * 1.0001 {
             let x = self.scale.x(at);
             let label = if at == 0.0 { "0".into() } else { spoken(at).replace(".0 ms", " ms").replace("00 s", " s") };
-            let _ = writeln!(grid, "<line class=\"line\" x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{:.1}\"/>", top + 14.0, self.y);
-            let _ = writeln!(grid, "<text class=\"soft\" x=\"{x:.1}\" y=\"{:.1}\">{label}</text>", top + 10.0);
+            let (from, to) = (top + 14.0, self.y);
+            let line = "class=\"line\" stroke=\"#d8dce2\"";
+            let _ = writeln!(grid, "<line {line} x1=\"{x:.1}\" y1=\"{from:.1}\" x2=\"{x:.1}\" y2=\"{to:.1}\"/>");
+            let _ = writeln!(grid, "<text x=\"{x:.1}\" y=\"{:.1}\" {}>{label}</text>", top + 10.0, Look::Soft.attributes());
             at += self.scale.step;
         }
         grid
@@ -262,21 +328,32 @@ impl Picture {
         self.y += 8.0;
         let mut x = MARGIN + NAMES;
         for (look, word) in [
-            ("class=\"work\"", "working"),
-            ("fill=\"url(#wait)\"", "waiting for something outside"),
-            ("fill=\"url(#retry)\"", "pause before another try"),
-            ("fill=\"url(#refused)\"", "exchange refused or unanswered"),
+            (WORK, "working"),
+            (WAIT, "waiting for something outside"),
+            (RETRY, "pause before another try"),
+            (REFUSED, "exchange refused or unanswered"),
         ] {
-            self.rect((x, self.y), (24.0, BAR), look, word);
-            self.rect((x, self.y), (24.0, BAR), "class=\"frame\"", word);
-            self.text(x + 30.0, self.y + BAR - 2.0, "soft", word);
-            x += 50.0 + 7.4 * word.len() as f64;
+            self.filled((x, self.y), (24.0, BAR), look, word);
+            self.rect((x, self.y), (24.0, BAR), FRAME, word);
+            self.text(x + 30.0, self.y + BAR - 2.0, Look::Soft, word);
+            x += 50.0 + CHARACTER * word.len() as f64;
         }
         self.y += LANE;
     }
 }
 
-/// Text as it may stand in XML. What XML has no way to say is left out.
+/// Shortens a name to `limit` characters. The end of an address says most.
+fn shortened(name: &str, limit: usize) -> String {
+    let length = name.chars().count();
+    if length <= limit {
+        return name.to_owned();
+    }
+    let head = limit / 3;
+    let tail = name.chars().skip(length - (limit - head - 1));
+    name.chars().take(head).chain(['…']).chain(tail).collect()
+}
+
+/// Text for XML. Characters that XML cannot express are left out.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -294,38 +371,4 @@ fn escaped(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tests::report;
-    use super::*;
-
-    #[test]
-    fn every_step_has_a_lane_and_the_file_is_xml() {
-        let picture = svg(&report());
-        for step in &report().steps {
-            assert!(picture.contains(&format!(">{}</text>", step.address)), "{}", step.address);
-        }
-        let mut reader = quick_xml::Reader::from_str(&picture);
-        let mut titles = 0;
-        loop {
-            match reader.read_event().unwrap() {
-                quick_xml::events::Event::Start(tag) if tag.name().as_ref() == "title" => titles += 1,
-                quick_xml::events::Event::Eof => break,
-                _ => {}
-            }
-        }
-        assert!(titles > 10, "{titles}");
-        assert!(picture.contains("url(#retry)") && picture.contains("url(#wait)") && picture.contains("prefers-color-scheme: dark"));
-    }
-
-    #[test]
-    fn what_a_report_says_cannot_leave_its_place() {
-        let mut report = report();
-        report.steps[0].idle[0].why = "</title><script>alert(1)</script>\u{1}".into();
-        assert!(!svg(&report).contains("<script"));
-    }
-
-    #[test]
-    fn lines_stand_at_round_times() {
-        assert_eq!((Scale::of(735.0).step, Scale::of(26.9).step, Scale::of(1_200_000.0).step), (100.0, 5.0, 200_000.0));
-    }
-}
+mod tests;

@@ -1,6 +1,6 @@
 //! What EC2 in memory has: snapshots and volumes, and how these come and go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aws::AwsError;
 use crate::aws::client::call::Call;
@@ -17,6 +17,8 @@ pub(super) struct Account {
     pub(super) tokens: BTreeMap<String, (NewVolume, String)>,
     pub(super) instance_tags: BTreeMap<String, String>,
     pub(super) addresses: BTreeMap<String, ElasticAddress>,
+    /// Ids that no document and no test gave.
+    pub(super) invented: BTreeSet<String>,
 }
 
 pub(super) struct Held {
@@ -91,8 +93,10 @@ impl Account {
             return Err(refused(call, "InvalidParameterValue", &message));
         }
         let encrypted = new.encrypted.unwrap_or(new.kms_key.is_some()) || origin.as_ref().is_some_and(|(snapshot, _)| snapshot.encrypted);
+        let id = made_up("vol", &new.client_token);
+        self.invented.insert(id.clone());
         let volume = Volume {
-            id: made_up("vol", &new.client_token),
+            id,
             state: "creating".into(),
             zone: new.zone.clone(),
             size_gib,

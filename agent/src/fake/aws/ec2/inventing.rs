@@ -1,14 +1,30 @@
 //! What a rehearsal makes up: a snapshot, a volume or an address for whatever a document names.
 
+use std::collections::BTreeSet;
+
+use super::FakeEc2;
 use super::account::{Account, Held, has, made_up};
 use crate::aws::ec2::{ElasticAddress, Snapshot, SnapshotQuery, Volume, VolumeQuery};
 use crate::host::disks::Content;
 
-/// The size of whatever is made up, in GiB.
-const SIZE: u32 = 8;
+/// The size of whatever is made up, in GiB: no document asks for less.
+const SIZE: u32 = 1;
 
 /// Before the tags that ingot itself gives: in a new account nothing has them.
 const OWN_TAGS: &str = "ingot:";
+
+impl FakeEc2 {
+    /// The ids that were made up.
+    pub(crate) fn invented(&self) -> BTreeSet<String> {
+        self.account.borrow().invented.clone()
+    }
+
+    /// What a change says of the size of a volume that only its snapshot knows, with that snapshot.
+    pub(crate) fn invented_sizes(&self) -> Vec<(String, String)> {
+        let account = self.account.borrow();
+        account.snapshots.keys().map(|id| (format!(" of {SIZE} GiB from {id}"), id.clone())).collect()
+    }
+}
 
 impl Account {
     pub(super) fn invent_snapshot(&mut self, query: &SnapshotQuery) {
@@ -22,7 +38,7 @@ impl Account {
         if found {
             return;
         }
-        let id = query.id.clone().unwrap_or_else(|| made_up("snap", &format!("{:?}", query.tags)));
+        let id = query.id.clone().unwrap_or_else(|| self.invent("snap", &format!("{:?}", query.tags)));
         let snapshot = Snapshot {
             id: id.clone(),
             state: "completed".into(),
@@ -43,16 +59,22 @@ impl Account {
         let named = ids.is_empty() && !tags.is_empty() && state.is_none() && attached_to.is_none();
         let own = tags.keys().any(|key| key.starts_with(OWN_TAGS));
         if named && !own && !self.volumes.values().any(|held| has(&held.volume.tags, tags)) {
-            let id = made_up("vol", &format!("{tags:?}"));
+            let id = self.invent("vol", &format!("{tags:?}"));
             self.put(id, query, zone);
         }
     }
 
-    /// One that somebody may have.
+    /// An address that may be associated with another instance.
     pub(super) fn invent_address(&mut self, allocation: &str) {
         let instance = Some("wherever it is now".into());
         let address = ElasticAddress { public_ip: "<its address>".into(), instance, interface: None, private_ip: None };
         self.addresses.entry(allocation.into()).or_insert(address);
+    }
+
+    fn invent(&mut self, kind: &str, seed: &str) -> String {
+        let id = made_up(kind, seed);
+        self.invented.insert(id.clone());
+        id
     }
 
     fn put(&mut self, id: String, query: &VolumeQuery, zone: &str) {

@@ -161,7 +161,7 @@ async fn a_rehearsal_finds_whatever_is_named_and_nothing_to_reuse() {
     let shop = tags(&[("app", "shop")]);
     let query = SnapshotQuery { tags: shop.clone(), ..SnapshotQuery::default() };
     let found = ec2.snapshots(&query).await.unwrap();
-    assert_eq!((found.len(), found[0].state.as_str(), found[0].size_gib), (1, "completed", 8));
+    assert_eq!((found.len(), found[0].state.as_str(), found[0].size_gib), (1, "completed", 1));
     assert_eq!(ec2.snapshots(&query).await.unwrap(), found, "it is made up once");
     assert_eq!(ec2.snapshots(&SnapshotQuery { id: Some("snap-9".into()), ..SnapshotQuery::default() }).await.unwrap()[0].id, "snap-9");
 
