@@ -19,7 +19,8 @@ pub(super) async fn holds(operator: &Operator, goal: &Goal) -> Result<(), Failur
 
 /// The same before going back to what ran earlier, which must not need an answer that does not come for a moment.
 pub(super) async fn holds_again(operator: &Operator, goal: &Goal) -> Result<(), Failure> {
-    match found(operator, &goal.image).await {
+    // Network and certificate stay as they are.
+    match images::fits(&operator.aws, &goal.image, None).await {
         Err(failure) if failure.exit == Exit::Document => Err(failure.hint(format!(
             "deploy it as fleet.yaml is now, or with another image: `ingot-fleet deploy {} --release {} --image AMI`",
             operator.name(),
