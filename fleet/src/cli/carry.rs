@@ -38,7 +38,10 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: &Asked, p
     let followed = match ground.under_way() {
         Some(kept) => Followed::taken_up(&errand, operator, kept.clone()).await?,
         None => match errand.begin(&ground).await? {
-            Beginning::Begun(kept, terms) => Followed { goal: kept.record.goal.clone(), kept: *kept, terms, is_asked: true },
+            Beginning::Begun(begun) => {
+                let (kept, terms) = *begun;
+                Followed { goal: kept.record.goal.clone(), kept, terms, is_asked: true }
+            }
             Beginning::Taken(kept) => Followed::taken_up(&errand, operator, *kept).await?,
             Beginning::Nothing(guards) => {
                 ending::unchanged(operator, &asked.release, &guards, as_json);
@@ -47,7 +50,7 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: &Asked, p
         },
     };
     let (begun, is_asked) = (followed.kept.record.clone(), followed.is_asked);
-    let ended = followed.to_its_end(operator, &errand.account, patience.until()).await;
+    let ended = followed.see_through(operator, &errand.account, patience.until()).await;
     if !matches!(ended, Ok(Ended::StillRunning { .. })) {
         edit::undo(operator, begun.number).await;
     }
@@ -89,7 +92,7 @@ impl Followed {
         Ok(Self { kept, terms, goal, is_asked })
     }
 
-    async fn to_its_end(self, operator: &Operator, account: &Account, until: Until) -> Result<Ended, Failure> {
+    async fn see_through(self, operator: &Operator, account: &Account, until: Until) -> Result<Ended, Failure> {
         let mut record = self.kept.record.clone();
         record.goal = self.goal;
         let plan = Plan::of(operator.stack(), &self.terms, &record);

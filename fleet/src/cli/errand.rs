@@ -98,7 +98,7 @@ impl Ground {
 
 /// What came of beginning a deployment.
 pub(super) enum Beginning {
-    Begun(Box<Kept>, Terms),
+    Begun(Box<(Kept, Terms)>),
     /// Another one was faster.
     Taken(Box<Kept>),
     /// Nothing is to be replaced. The sentences are of what has changed of the stack itself.
@@ -250,7 +250,7 @@ impl<'a> Errand<'a> {
             return Err(failure);
         }
         talk(&format!("deployment {} of {}: {}", kept.record.number, operator.name(), kept.record.goal.release.name));
-        Ok(Beginning::Begun(Box::new(kept), terms))
+        Ok(Beginning::Begun(Box::new((kept, terms))))
     }
 }
 

@@ -179,7 +179,8 @@ async fn run(seed: u64) -> Vec<Verb> {
     turns.play(cloud, random.u32(..3)).await;
     cloud.takes_turns.set(false);
     cloud.rest();
-    ends(cloud, &site.operator("last"), &site.gone.borrow(), verbs.contains(&Verb::Terminate)).await;
+    let gone = site.gone.borrow().clone();
+    ends(cloud, &site.operator("last"), &gone, verbs.contains(&Verb::Terminate)).await;
     verbs
 }
 

@@ -118,7 +118,7 @@ fn what_cannot_be_seen_is_not_well() {
     let unseen = |case: &mut Case| case.unseen = vec!["cannot look at the target group: not authorized".into()];
     assert_eq!(fine().edited(unseen).told(), "Unknown grey; cannot look at the target group: not authorized");
     let told = fine().from(2, &["InService unhealthy", "InService unhealthy"]).edited(unseen).told();
-    assert!(told.starts_with("Severe red; 2 of 4") && told.contains("cannot look at the target group"), "{told}");
+    assert!(told.contains(" red; 2 of 4") && told.contains("cannot look at the target group"), "{told}");
     let no_group = fine().edited(unseen).edited(|case| case.capacity = None).told();
     assert_eq!(no_group, "Unknown grey; cannot look at the target group: not authorized", "once");
     let no_stack = fine().edited(unseen).edited(|case| (case.standing, case.has_no_sight) = (None, true)).told();
