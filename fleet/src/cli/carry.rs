@@ -27,10 +27,7 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: &Asked, p
     {
         match settled(operator, &errand.account, other).await? {
             Settled::GoesOn => {}
-            Settled::EndedWithFile if asked.kind != Kind::Rollback => {
-                let message = format!("nothing was begun: {} is not as it was read any more", file.display());
-                return Err(Failure::new(Exit::Failed, message).hint("run it again"));
-            }
+            Settled::EndedWithFile if asked.kind != Kind::Rollback => return Err(edit::is_taken_back(file)),
             Settled::Ended | Settled::EndedWithFile => ground = Ground::of(operator).await?,
         }
     }

@@ -99,6 +99,11 @@ async fn undo_in<O: Objects>(records: &Records<'_, O>, number: u64, file: &Path)
     restore(file, &former).map(|()| true)
 }
 
+/// What is said where the former text came back before anything began: what was read is not what the file says now.
+pub(super) fn is_taken_back(file: &Path) -> Failure {
+    Failure::new(Exit::Failed, format!("nothing was begun: {} is not as it was read any more", file.display())).hint("run it again")
+}
+
 fn restore(file: &Path, former: &str) -> Result<(), Failure> {
     write(file, former)?;
     talk(&format!("{} is as it was before", file.display()));

@@ -6,7 +6,7 @@ use ingot::desk::Objection;
 
 use super::carry::carry_out;
 use super::deploy::Manner;
-use super::edit::Edit;
+use super::edit::{self, Edit};
 use super::errand::Asked;
 use super::input;
 use super::operator::Operator;
@@ -46,9 +46,13 @@ fn pair(text: &str) -> Result<(String, Option<String>), String> {
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     refuse_secrets(&args.properties)?;
     let read = Operator::of(file, &args.environment).await?;
-    // Its end may change fleet.yaml.
+    let before = input::text(file).map_err(Failure::told)?;
     let under_way = still_under_way(&read).await?;
     let former = input::text(file).map_err(Failure::told)?;
+    // The end of a deployment that nobody had seen.
+    if former != before {
+        return Err(edit::is_taken_back(file));
+    }
     let changes: Changes = args.properties.iter().cloned().collect();
     let wrong = |Objection { message, hint }: Objection| Failure::new(Exit::Usage, message).hint(hint);
     let new = fleet::edited(&former, &args.environment, &changes).map_err(wrong)?;

@@ -59,6 +59,8 @@ pub(super) struct Cloud {
     objects: RefCell<BTreeMap<String, Vec<u8>>>,
     /// Whether the updates that end go back, the next one first; the others are good.
     pub(super) bad: RefCell<Vec<bool>>,
+    /// Whether the answers to what is ordered or written get lost, the next one first; the others do not.
+    pub(super) lost: RefCell<Vec<bool>>,
     /// Who is asked takes turns.
     pub(super) takes_turns: Cell<bool>,
 }
@@ -92,9 +94,17 @@ impl Cloud {
         }
         loop {
             if let Some(answer) = self.sent.borrow()[number].answer.clone() {
+                self.may_be_lost()?;
                 return answer.map_err(|why| Failure::new(Exit::Failed, why));
             }
             turn().await;
+        }
+    }
+
+    fn may_be_lost(&self) -> Result<(), Failure> {
+        match self.lost.borrow_mut().pop() {
+            Some(true) => Err(Failure::new(Exit::Unreachable, "no answer")),
+            Some(false) | None => Ok(()),
         }
     }
 
@@ -302,6 +312,7 @@ impl Objects for Cloud {
             self.objects.borrow_mut().insert(key.to_owned(), content);
         }
         self.turn().await;
+        self.may_be_lost()?;
         Ok(put)
     }
 
