@@ -53,7 +53,7 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: &Asked, p
     }
     let told = match ended {
         Ok(Ended::With(record)) => ending::told(operator, *record, (!is_asked).then_some(&asked.release), as_json).await,
-        Ok(Ended::StillRunning { goes_on }) => Err(ending::still_running(&begun, goes_on, as_json)),
+        Ok(Ended::StillRunning { goes_on }) => Err(ending::still_running(operator, &begun, goes_on, as_json)),
         Err(failure) => Err(failure),
     };
     if asked.kind == Kind::Rollback {
@@ -116,7 +116,7 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
     freeze::keep(operator).await;
     match record.state {
         State::Good => Err(Failure::new(Exit::Failed, format!("it was too late to end deployment {}", record.number))
-            .hint(format!("go back with `ingot-fleet rollback {}`", operator.name()))),
+            .hint(format!("go back with `ingot-fleet rollback {}`", operator.called()))),
         _ => Ok(()),
     }
 }
@@ -130,7 +130,7 @@ pub(super) fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>,
         // A record would be in the way once the stack is sound: what it asks for may be long out of date.
         (_, Some(standing)) if !goes_on => match standing.phase() {
             Phase::Stuck(stuck) => {
-                let (what, hint) = stuck.way_out(&operator.stack(), name);
+                let (what, hint) = stuck.way_out(&operator.stack(), operator.called());
                 Err(Failure::new(Exit::Failed, format!("the stack {} cannot be updated", operator.stack())).why(what).hint(hint))
             }
             _ if kind == Kind::Create && standing.output("Group").is_some() => {

@@ -193,11 +193,12 @@ impl<'a> Errand<'a> {
 
     /// What AWS can be asked before anything begins.
     async fn look(&self, goal: &Goal, terms: &Terms, standing: Option<&Standing>) -> Result<(), Failure> {
-        let Self { operator, asked, alarms, found, .. } = self;
+        let Self { operator, asked, account, alarms, found, caller, .. } = self;
+        let holds = ground::holds_for(operator, asked.kind, goal, standing, (account, caller));
         match asked.kind {
-            Kind::Create => ground::holds(operator, goal).await,
+            Kind::Create => holds.await,
             Kind::Deploy => {
-                ground::holds(operator, goal).await?;
+                holds.await?;
                 alarms::judge(operator, alarms, found)?;
                 alarms::left_out(&asked.despite, found).into_iter().for_each(|told| talk(&format!("note: {told}")));
                 self.spare_data(goal, terms, standing).await
@@ -262,7 +263,7 @@ pub(super) fn overtaken(operator: &Operator, newest: Option<&Kept>) -> Failure {
         Some(kept) => failure.why(kept.record.told()),
         None => failure,
     };
-    failure.hint(format!("look at `ingot-fleet status {name}`, and run it again: it then plans on what there is now"))
+    failure.hint(format!("look at `ingot-fleet status {}`, and run it again: it then plans on what there is now", operator.called()))
 }
 
 /// What a deployment would replace. `runs` is the release that the stack has, `changed` names the parameters that change.

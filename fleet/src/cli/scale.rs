@@ -82,13 +82,13 @@ async fn group(operator: &Operator) -> Result<Group, Failure> {
             .hint(format!("run `ingot-fleet create {name} --release RELEASE`"))),
         (Some(group), 0) => Ok(group),
         (Some(_), _) => Err(Failure::new(Exit::Failed, format!("{name} has two groups: a deployment replaces one by the other"))
-            .hint(format!("run it again when the deployment has ended: `ingot-fleet status {name}`"))),
+            .hint(format!("run it again when the deployment has ended: `ingot-fleet status {}`", operator.called()))),
     }
 }
 
 /// An update counts the instances that there were when it began, and sets that number at its end.
 async fn refuse_during_update(operator: &Operator) -> Result<(), Failure> {
-    let name = operator.name();
+    let (name, called) = (operator.name(), operator.called());
     // Between its two updates, the stack is at rest.
     let goes_on = match operator.standing().await?.filter(Standing::is_busy) {
         Some(standing) => Some(format!("its stack is in {}", standing.status)),
@@ -96,6 +96,6 @@ async fn refuse_during_update(operator: &Operator) -> Result<(), Failure> {
     };
     let Some(goes_on) = goes_on else { return Ok(()) };
     Err(Failure::new(Exit::Failed, format!("{name} is not scaled while {goes_on}")).why("the number would be lost at its end").hint(
-        format!("run it again when that has ended: `ingot-fleet status {name}`; a deployment is ended by `ingot-fleet abort {name}`"),
+        format!("run it again when that has ended: `ingot-fleet status {called}`; a deployment is ended by `ingot-fleet abort {called}`"),
     ))
 }

@@ -45,5 +45,5 @@ pub(super) fn conductor<'a>(
     witness: &'a Reader<'a>,
     tell: &'a Watcher<'a>,
 ) -> Conductor<'a, Bucket, CloudFormation, Reader<'a>, Watcher<'a>> {
-    Conductor { records: operator.records(), stacks: &operator.stacks, witness, tell, environment: operator.name() }
+    Conductor { records: operator.records(), stacks: &operator.stacks, witness, tell, environment: operator.called() }
 }

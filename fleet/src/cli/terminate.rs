@@ -37,7 +37,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         }
     };
     let (records, stacks, role) = (operator.records(), &operator.stacks, role.as_deref());
-    let terminated = Terminate { records, stacks, environment: name, stack: &stack, role, tell: talk }.run().await?;
+    let terminated = Terminate { records, stacks, environment: operator.called(), stack: &stack, role, tell: talk }.run().await?;
     if terminated == Terminated::Deleted {
         freeze::forget(&operator).await?;
         talk(&format!("deleted {stack}"));
@@ -86,7 +86,7 @@ async fn may_go(operator: &Operator, standing: &Standing) -> Result<(), Failure>
 
 /// CloudFormation does not delete a stack while it is updated.
 async fn busy(operator: &Operator, standing: &Standing) -> Failure {
-    let (name, stack) = (operator.name(), operator.stack());
+    let (name, stack) = (operator.called(), operator.stack());
     let under_way = operator.newest().await.ok().flatten().filter(|kept| kept.record.state == State::UnderWay);
     let failure = Failure::new(Exit::Failed, format!("{stack} is not deleted while it is in {}", standing.status));
     match under_way {

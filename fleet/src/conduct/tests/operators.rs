@@ -174,12 +174,12 @@ async fn run(seed: u64) -> Vec<Verb> {
     cloud.takes_turns.set(true);
     let mut turns = Turns::new(seed);
     cloud.lost.replace((0..300).map(|_| random.u32(..40) == 0).collect());
-    for (operator, verb) in operators.iter().zip(&verbs) {
+    for (operator, verb) in operators.iter().zip(verbs.clone()) {
         // One is in the middle of it when the next one begins.
         let start = std::time::Duration::from_millis(random.u64(..12_000));
         turns.add(async move {
             tokio::time::sleep(start).await;
-            operator.run(*verb).await;
+            operator.run(verb).await;
         });
     }
     turns.play(cloud, random.u32(..3)).await;
@@ -188,8 +188,7 @@ async fn run(seed: u64) -> Vec<Verb> {
     cloud.rest();
     let gone = site.gone.borrow().clone();
     ends(cloud, &site.operator("last"), &gone, verbs.contains(&Verb::Terminate)).await;
-    drop(turns);
-    verbs.clone()
+    verbs
 }
 
 /// One operator does something, and nobody else does.
