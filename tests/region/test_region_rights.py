@@ -57,12 +57,16 @@ def shop(tmp_path_factory):
         yield operator
 
 
-def called(operator, *args) -> list[dict]:
-    """The calls of one run."""
+def run(operator, *args):
+    """How one run ended, and its calls."""
     before = len(operator.region.calls)
     ran = operator(*args)
     assert ran.code == DONE, ran
-    return [call for call in operator.region.calls[before:] if call["key_id"] == operator.env["AWS_ACCESS_KEY_ID"]]
+    return ran, [call for call in operator.region.calls[before:] if call["key_id"] == operator.env["AWS_ACCESS_KEY_ID"]]
+
+
+def called(operator, *args) -> list[dict]:
+    return run(operator, *args)[1]
 
 
 def documented(operator, verb: str) -> set[str] | None:
@@ -112,17 +116,21 @@ def told(verb: str) -> str:
     return "".join(section.values()) + "".join((pages / f"{name}.md").read_text() for name in ("logs", "releases"))
 
 
-@pytest.mark.parametrize("command", [*LOOKING, ("plan", "prod", "--release", "v2")], ids=" ".join)
+@pytest.mark.parametrize("command", LOOKING, ids=" ".join)
 def test_json_is_documented(shop, command):
-    printed = keys(shop(*command, "--json").json)
+    assert undocumented(command[0], shop(*command, "--json").json) == set()
+
+
+def undocumented(verb: str, printed) -> set[str]:
     # Which form this is; whose attempt it was. Of events, CloudFormation's own words.
     passed_over = {"version", "schema", "attempt", "resource", "status", "reason", "token"}
-    assert {key for key in printed - passed_over if f"`{key}`" not in told(command[0])} == set()
+    return {key for key in keys(printed) - passed_over if f"`{key}`" not in told(verb)}
 
 
 @pytest.mark.parametrize("command", CHANGING, ids=" ".join)
 def test_a_deployer_may_deploy(shop, command):
-    calls = called(shop, *command)
+    ran, calls = run(shop, *command, "--json")
+    assert undocumented(command[0], ran.json) == set()
     policies = ("Reader", "Deployer", "BreakGlass") if command[0] == "terminate" else ("Reader", "Deployer")
     needed = {action(call) for call in calls} - {None}
     assert needed - allowed(*policies) == set()

@@ -1,6 +1,7 @@
 //! Calls that are signed here: for the services whose SDK would cost more than the few calls made of it. `aws-sdk-ec2` alone
 //! would be ten minutes of build. A form goes out and XML comes back, or JSON both ways.
 
+mod api;
 mod endpoint;
 
 use std::time::{Duration, SystemTime};
@@ -20,23 +21,11 @@ use ingot::desk::Element;
 use serde_json::Value as Json;
 use tokio::time::{sleep, timeout};
 
+pub(super) use self::api::Api;
 use self::endpoint::Endpoint;
 use super::trouble::{Trouble, came, is_throttling};
 use super::{ANSWER, ATTEMPTS, Aws};
 use crate::failure::chain;
-
-/// The API of a service.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Api {
-    /// As in host names and signatures.
-    pub(super) service: &'static str,
-    /// As SDKs call it: `Service Quotas` of AWS_ENDPOINT_URL_SERVICE_QUOTAS, and of `service-quotas` in a profile.
-    pub(super) id: &'static str,
-    /// Of a service that takes forms; of one that takes JSON, what comes before the name of an action.
-    pub(super) version: &'static str,
-    /// Whether a partition has one of it, and not each region.
-    pub(super) is_global: bool,
-}
 
 /// How far a clock may be off, in seconds, for a signature to be valid.
 ///

@@ -3,7 +3,7 @@
 use aws_types::service_config::ServiceConfigKey;
 use ingot::desk;
 
-use super::Api;
+use super::api::Api;
 use crate::aws::Aws;
 use crate::aws::trouble::Trouble;
 
