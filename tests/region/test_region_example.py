@@ -3,11 +3,9 @@
 All times are those of a stand-in.
 """
 
-import http.server
 import json
 import subprocess
 import sys
-import threading
 import time
 from contextlib import contextmanager
 
@@ -19,6 +17,7 @@ from harness.region import Region, fleet
 from harness.region.api.rds import PASSWORD
 from harness.region.delays import Pace
 from harness.region.instances.container import containers
+from harness.region.jobs import Results, Sent
 from harness.region.network import Bridge
 from harness.region.times import replaced
 
@@ -114,71 +113,17 @@ def get(region, address: str) -> str:
 # Workers.
 
 
-class Results:
-    """What jobs have done, as they post it."""
-
-    def __init__(self, region):
-        self.done: list[dict] = []
-        done = self.done
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                done.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-                self.send_response(204)
-                self.end_headers()
-
-            def log_message(self, *_) -> None:
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("", 0), Handler, bind_and_activate=False)
-        self.server.socket.close()
-        self.server.socket = wire.bound(f"{region.network.first}.0.1", 8099, region.network.netns)
-        self.server.server_activate()
-        self.url = f"http://{region.network.first}.0.1:8099/"
-
-    def __enter__(self) -> "Results":
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-
-    def ids(self, version: str | None = None) -> list[int]:
-        return sorted(one["id"] for one in self.done if version in (None, one["version"]))
-
-
-class Jobs:
+def jobs_of(region, results: Results, **given: str) -> tuple[fleet.Environment, Sent]:
     """A worker environment, and the messages that it was sent."""
-
-    def __init__(self, region, results: Results, **given: str):
-        releases = {version: fleet.example(version, RESULTS=results.url) for version in ("v1", "v2")}
-        self.region, self.results, self.sent = region, results, 0
-        self.shop = environment(region, "worker", "jobs.yaml", releases, **given)
-        self.sqs, self.queue = region.client("sqs"), self.shop.output("Queue")
-
-    def send(self, count: int, seconds: float) -> None:
-        for _ in range(count):
-            self.sent += 1
-            body = json.dumps({"id": self.sent, "seconds": seconds})
-            self.sqs.send_message(QueueUrl=self.queue, MessageBody=body)
-
-    def left(self, url: str) -> int:
-        names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-        found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
-        return sum(int(found[name]) for name in names)
-
-    def all_done(self) -> None:
-        """Each message was handled, once."""
-        self.region.poll(lambda: self.left(self.queue) == 0, "an empty queue")
-        assert self.results.ids() == list(range(1, self.sent + 1)), self.region.told()
-        assert self.left(self.shop.output("DeadLetters")) == 0
+    releases = {version: fleet.example(version, RESULTS=results.url) for version in ("v1", "v2")}
+    shop = environment(region, "worker", "jobs.yaml", releases, **given)
+    return shop, Sent(region, shop.stack, results)
 
 
 def test_workers_that_come_and_go_lose_no_message(region):
     """Scaling out and in and an update while messages are in hand, and an instance that dies."""
     with Results(region) as results:
-        jobs = Jobs(region, results)
+        shop, jobs = jobs_of(region, results)
         name = {"AutoScalingGroupName": region.group().name}
         for count in (3, 1):
             jobs.send(30, seconds=1)
@@ -186,7 +131,7 @@ def test_workers_that_come_and_go_lose_no_message(region):
             # Those that leave are still at work.
             region.wait(lambda count=count: len(region.instances()) == count, f"{count} in service")
         jobs.send(30, seconds=1)
-        assert jobs.shop.deploy("v2", Policy="rolling_with_batch") == "UPDATE_COMPLETE", region.told()
+        assert shop.deploy("v2", Policy="rolling_with_batch") == "UPDATE_COMPLETE", region.told()
         # Whoever leaves hears of it within 5 s, and takes messages until then.
         region.in_service(1)
         jobs.send(5, seconds=0)
@@ -196,18 +141,18 @@ def test_workers_that_come_and_go_lose_no_message(region):
         with replaced(region, killed, 1, "a killed worker, until another one has handled a message"):
             killed.kill()
             jobs.send(1, seconds=0)
-            region.poll(lambda: len(results.done) == jobs.sent, "the last message")
+            region.poll(lambda: len(results.done) == jobs.count, "the last message")
         jobs.all_done()
 
 
 def test_a_single_worker_has_a_successor(region):
     with Results(region) as results:
-        jobs = Jobs(region, results, **SINGLE)
+        _, jobs = jobs_of(region, results, **SINGLE)
         jobs.send(5, seconds=0)
         jobs.all_done()
         (killed,) = region.instances()
         with replaced(region, killed, 1, "a killed single worker, until another one has handled a message"):
             killed.kill()
             jobs.send(1, seconds=0)
-            region.poll(lambda: len(results.done) == jobs.sent, "the last message")
+            region.poll(lambda: len(results.done) == jobs.count, "the last message")
         jobs.all_done()

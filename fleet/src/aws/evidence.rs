@@ -3,14 +3,16 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 
 use super::objects::{Listed, Objects};
 use crate::failure::Failure;
 use crate::story::{Content, Evidence, Key, Unread};
 
-/// So many failures are read.
+/// So many failures are read, and so many objects at once: whoever waits for them wants them now.
 pub(crate) const MOST: usize = 50;
+const AT_ONCE: usize = 8;
 
 /// So many keys are looked at: an instance may be looked for in vain.
 const KEYS: usize = 20_000;
@@ -73,23 +75,25 @@ impl<O: Objects> Left<'_, O> {
     /// The failures that they tell of. What cannot be read is left out.
     pub(crate) async fn failures(&self, boots: Vec<&Boot>, known: &Known) -> Result<Vec<Evidence>, Failure> {
         let mut found = Vec::new();
-        for Boot { name, key, modified } in boots {
+        let mut read = stream::iter(boots).map(|boot| self.known_failure(boot, known)).buffered(AT_ONCE);
+        while let Some(failure) = read.try_next().await? {
+            found.extend(failure);
             if found.len() == MOST {
                 break;
             }
-            let at = (name.clone(), *modified);
-            let before = known.borrow().get(&at).cloned();
-            let failure = match before {
-                Some(failure) => failure,
-                None => {
-                    let failure = self.failure(name, key).await?;
-                    known.borrow_mut().insert(at, failure.clone());
-                    failure
-                }
-            };
-            found.extend(failure);
         }
         Ok(found)
+    }
+
+    async fn known_failure(&self, Boot { name, key, modified }: &Boot, known: &Known) -> Result<Option<Evidence>, Failure> {
+        let at = (name.clone(), *modified);
+        let before = known.borrow().get(&at).cloned();
+        if let Some(failure) = before {
+            return Ok(failure);
+        }
+        let failure = self.failure(name, key).await?;
+        known.borrow_mut().insert(at, failure.clone());
+        Ok(failure)
     }
 
     async fn failure(&self, name: &str, key: &Key) -> Result<Option<Evidence>, Failure> {

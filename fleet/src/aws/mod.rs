@@ -11,7 +11,6 @@ pub(crate) mod freezes;
 pub(crate) mod groups;
 pub(crate) mod images;
 pub(crate) mod instances;
-pub(crate) mod launches;
 pub(crate) mod objects;
 pub(crate) mod quotas;
 pub(crate) mod records;

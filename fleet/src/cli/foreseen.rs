@@ -6,8 +6,9 @@ use serde_json::{Value as Json, json};
 
 use crate::deployment::change::{Change, Effect};
 use crate::deployment::course::Parameters;
+use crate::deployment::estimate::{Estimate, Measured, Part, rounded};
 use crate::deployment::record::{Goal, Policy, Release};
-use crate::deployment::rollout::{Estimate, Measured, Rollout};
+use crate::deployment::rollout::Rollout;
 use crate::failure::Failure;
 use crate::fleet::Length;
 use crate::stack::{Content, Differing, Kept};
@@ -176,20 +177,18 @@ impl Next {
 }
 
 fn how_long(estimate: &Estimate, measured: Option<Measured>) -> Vec<String> {
-    let mut lines = match estimate.parts.as_slice() {
-        [] => vec!["how long it takes at the least is not known".to_owned()],
-        _ => vec![format!("at the least {}:", Length::seconds(estimate.seconds))],
-    };
-    for part in &estimate.parts {
-        let one = Length::seconds(part.seconds);
-        let times = if part.times == 1 { String::new() } else { format!("{} x ", part.times) };
-        lines.push(format!("  {times}{one} {}", part.what));
+    let mut lines = vec![format!("at the least {}, if nothing is slower than usual:", Length::seconds(estimate.seconds))];
+    for Part { what, times, seconds, from } in &estimate.parts {
+        let one = Length::seconds(rounded(*seconds));
+        let times = if *times == 1 { String::new() } else { format!("{times} x ") };
+        lines.push(format!("  {times}{one} {what} ({from})"));
     }
-    if let Some(Measured { launches, median, until_signal, .. }) = measured {
-        let until = if until_signal { "until its signal" } else { "until it was in service" };
-        let median = Length::seconds(median);
-        lines
-            .push(format!("  a launch counts as the fastest of {launches} since the deployment before, {until}; their median is {median}"));
+    if let Some(Measured { until_signal, .. }) = measured {
+        let until = if until_signal { "its instance signals" } else { "it is in service" };
+        lines.push(format!("  a launch counts until {until}, and a batch as long as its slowest one usually takes"));
+    }
+    if let Some(fastest) = estimate.fastest {
+        lines.push(format!("  {} with each launch as fast as the fastest seen", Length::seconds(fastest)));
     }
     lines.extend(estimate.not_counted.iter().map(|what| format!("  not counted: {what}")));
     lines

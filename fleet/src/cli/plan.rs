@@ -1,8 +1,9 @@
 //! `ingot-fleet plan`: what a deployment would change, by which policy, and how long it takes at the least.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Instant;
 
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::ahead::{self, Ahead};
@@ -13,22 +14,24 @@ use super::output::{self, data, talk};
 use super::source::Source;
 use super::{alarms, carry, freeze};
 use crate::aws::alarms::named;
+use crate::aws::records::Kept;
 use crate::aws::releases;
 use crate::aws::stacks::Stacks as _;
 use crate::conduct::Plan;
 use crate::deployment::change::renews_instances;
 use crate::deployment::course::{OF_POLICY, Operation, Parameters, Phase, Standing};
+use crate::deployment::estimate::{Estimate, Known};
 use crate::deployment::history::Role;
 use crate::deployment::record::{Beginner, Goal, Kind, Policy, Record, Release, State};
-use crate::deployment::rollout::{Estimate, Known, Measured, Rollout, seconds};
+use crate::deployment::rollout::Rollout;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::release::name::Name;
 use crate::stack::{Account, Stack, filled, kept};
-use crate::story::Event;
+use crate::story::{self, Happened};
 
-/// What CloudFormation says of an instance that is ready.
-const SIGNALED: &str = "Received SUCCESS signal with UniqueId ";
+/// So many of the newest deployments say how long the next one takes.
+const LAST: usize = 8;
 
 /// Show what a deployment would change, by which policy, and how long it takes at the least. Nothing is changed
 ///
@@ -52,6 +55,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
+    let began = Instant::now();
     let operator = Operator::of(file, &args.environment).await?;
     let source = Source::File(Box::new(operator.planned(file).await?));
     let Source::File(stack) = &source else { unreachable!("fleet.yaml is there") };
@@ -63,7 +67,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     freeze::note_refusal(&operator).await;
     ground::holds(&operator, &goal, standing.as_ref(), &account).await?;
     let (foreseen, refusal) = match &standing {
-        Some(standing) => next(&operator, (&source, stack, &account), (number, goal), standing, in_force.as_ref()).await?,
+        Some(standing) => next(&operator, (&source, stack, &account), (number, goal, began), standing, in_force.as_ref()).await?,
         None => (Foreseen::First(Box::new(first(stack, &account, &operator, goal))), None),
     };
     if as_json {
@@ -123,15 +127,15 @@ async fn goal(
 fn first(stack: &Stack, account: &Account, operator: &Operator, goal: Goal) -> First {
     let parameters = filled(&stack.parameters, operator.environment(), &goal, 1, account);
     let rollout = Rollout::first(goal.policy, goal.capacity);
-    let estimate = Estimate::of(&rollout, &Known::default());
+    let estimate = Estimate::of_creation(&rollout);
     First { parameters, contents: stack.contents.clone(), rollout, estimate, goal }
 }
 
-/// The deployment that would be the next one, and why it is refused.
+/// The deployment that would be the next one, and why it is refused. `began`: since when AWS is asked.
 async fn next(
     operator: &Operator,
     (source, stack, account): (&Source, &Stack, &Account),
-    (number, goal): (u64, Goal),
+    (number, goal, began): (u64, Goal, Instant),
     standing: &Standing,
     in_force: Option<&Record>,
 ) -> Result<(Foreseen, Option<Failure>), Failure> {
@@ -146,6 +150,8 @@ async fn next(
     alarms::raised(operator.name(), &alarms, &found).iter().for_each(|failure| talk(&format!("note: {failure}")));
     let terms = source.terms(operator, account, Kind::Deploy, (&alarms, &found), &record.goal, None);
     let plan = Plan::of(operator.stack(), &terms, &record);
+    // `deploy` makes the same calls, except for the change set and the records of the past.
+    let asked = began.elapsed();
     let Ahead { changes, differing, refusal } = ahead::look(operator, stack, &plan, &record, standing).await?;
     if changes.is_empty() {
         return Ok((Foreseen::Nothing(record.goal.release), None));
@@ -153,18 +159,19 @@ async fn next(
     let wanted = plan.wanted.all();
     let rollout = Rollout::of(policy, capacity, wanted);
     let rollout = renews_instances(&changes).then_some(rollout);
-    let known = known(operator, in_force, environment.settings.deployment.bake.map_or(0, |bake| bake.0)).await;
+    let known = Known { asked, ..known(operator, environment.settings.deployment.bake.map_or(0, |bake| bake.0)).await };
     let none = Rollout { instances: 0, batches: 0, ..Rollout::of(policy, capacity, wanted) };
-    let estimate = Estimate::of(rollout.as_ref().unwrap_or(&none), &known);
+    let is_set = OF_POLICY.iter().all(|name| wanted.get(*name).map(String::as_str) == standing.parameter(name));
+    let estimate = Estimate::of(rollout.as_ref().unwrap_or(&none), is_set, &known);
     let order = plan.order(Operation::SetRelease, &record, Some(standing));
     let next = Next {
         number: record.number,
         differences: differences(standing, wanted),
         kept: kept(stack, environment, wanted, &order.kept, standing),
-        is_set: OF_POLICY.iter().all(|name| wanted.get(*name).map(String::as_str) == standing.parameter(name)),
+        is_set,
         pause: wanted.get("PauseTime").cloned().unwrap_or_default(),
         before: in_force.and_then(before),
-        measured: known.launches,
+        measured: known.measured(),
         settings: differing,
         changes,
         rollout,
@@ -193,46 +200,34 @@ fn before(record: &Record) -> Option<Before> {
     Some(Before { number: record.number, policy: record.goal.policy, instances: record.goal.capacity.desired, seconds: took })
 }
 
-/// What is known of how long it takes, from the deployment in force. A plan is one without it, too.
-async fn known(operator: &Operator, in_force: Option<&Record>, bake: u64) -> Known {
-    let none = Known { bake, ..Known::default() };
-    let Some(record) = in_force else { return none };
-    measured(operator, record, bake).await.unwrap_or_else(|failure| {
-        talk(&format!("warning: {}; how long launches take is not known", failure.sentence()));
-        none
-    })
+/// Whole seconds from one moment to another.
+fn seconds(from: Timestamp, to: Timestamp) -> u64 {
+    u64::try_from(to.duration_since(from).as_secs()).unwrap_or(0)
 }
 
-async fn measured(operator: &Operator, record: &Record, bake: u64) -> Result<Known, Failure> {
-    let events = operator.stacks.events(&operator.stack(), record.began).await?;
-    let mut launches = Vec::new();
+/// What is known of how long it takes. A plan is one without it, too. `bake` is in seconds.
+async fn known(operator: &Operator, bake: u64) -> Known {
+    match seen(operator).await {
+        Ok((records, happened)) => story::known(&records, &happened, &operator.stack(), bake),
+        Err(failure) => {
+            talk(&format!("warning: {}; how long launches take is not known", failure.sentence()));
+            Known { bake, ..Known::default() }
+        }
+    }
+}
+
+/// The last good deployments, and what has happened since the first of them.
+async fn seen(operator: &Operator) -> Result<(Vec<Record>, Happened), Failure> {
+    let (records, stack) = (operator.records(), operator.stack());
+    let numbers = records.numbers().await?;
+    let read: Vec<Option<Kept>> =
+        stream::iter(numbers.into_iter().take(LAST)).map(|number| records.read(number)).buffered(LAST).try_collect().await?;
+    let good = read.into_iter().flatten().map(|kept| kept.record).filter(|record| record.state == State::Good);
+    let (good, mut happened) = (good.collect::<Vec<_>>(), Happened::default());
+    let Some(since) = good.iter().map(|record| record.began).min() else { return Ok((good, happened)) };
+    happened.events = operator.stacks.events(&stack, since).await?;
     for group in operator.groups.of(&operator.place.application, operator.name()).await? {
-        launches.extend(operator.groups.launches(&group.name, record.began).await?);
+        happened.activities.extend(operator.groups.activities(&group.name, since).await?);
     }
-    let signaled = |event: &Event| Some((event.reason.as_deref()?.strip_prefix(SIGNALED)?.to_owned(), event.at));
-    let signals: BTreeMap<String, Timestamp> = events.iter().filter_map(signaled).collect();
-    Ok(Known { launches: Measured::of(&launches, &signals), bake, end: end_of_a_group(&events) })
-}
-
-/// How long the last end of a former group took, in seconds.
-fn end_of_a_group(events: &[Event]) -> Option<u64> {
-    let at = |status: &str| events.iter().rfind(|event| event.resource == "Group" && event.status == status).map(|event| event.at);
-    let (began, ended) = (at("DELETE_IN_PROGRESS")?, at("DELETE_COMPLETE")?);
-    (began < ended).then(|| seconds(began, ended))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_end_of_a_former_group_is_measured() {
-        let event = |second: i64, resource: &str, status: &str| {
-            let at = Timestamp::from_second(second).unwrap();
-            Event { at, resource: resource.into(), status: status.into(), reason: None, token: None }
-        };
-        let events = [event(5, "Group", "DELETE_IN_PROGRESS"), event(6, "Pool", "DELETE_COMPLETE"), event(47, "Group", "DELETE_COMPLETE")];
-        assert_eq!(end_of_a_group(&events), Some(42));
-        assert_eq!(end_of_a_group(&events[..2]), None);
-    }
+    Ok((good, happened))
 }

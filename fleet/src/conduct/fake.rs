@@ -1,9 +1,10 @@
 //! A CloudFormation in memory, which does what a script says, and who tells nobody.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::listen::Witness;
 use super::tell::Tell;
@@ -192,6 +193,8 @@ pub(super) struct Left {
     /// How often they were asked for, and from when on that is refused.
     pub(super) asked: Cell<u32>,
     pub(super) refused_from: Cell<Option<u32>>,
+    /// How long each of AWS's answers takes: one lists what there is, another one has what is in it.
+    pub(super) answers_take: Cell<Duration>,
     pub(super) groups: RefCell<Happened>,
     pub(super) console: Option<String>,
 }
@@ -200,7 +203,9 @@ impl Witness for Left {
     async fn evidence(&self, _: &Record) -> Option<Vec<Evidence>> {
         self.asked.set(self.asked.get() + 1);
         let is_refused = self.refused_from.get().is_some_and(|from| self.asked.get() >= from);
-        (!is_refused).then(|| self.evidence.borrow().clone())
+        let listed = self.evidence.borrow().clone();
+        sleep(self.answers_take.get() * if listed.is_empty() { 1 } else { 2 }).await;
+        (!is_refused).then_some(listed)
     }
 
     async fn groups(&self, _: &Record) -> Happened {

@@ -1,5 +1,6 @@
 //! Follows a deployment to its end, and carries it on where nobody else does.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,8 +19,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Cause, Deployment};
 
-/// How often it is looked at.
-const PAUSE: Duration = Duration::from_secs(2);
+/// How often it is looked at: where the next step is ingot-fleet's, where CloudFormation does the rest by itself, and where
+/// AWS gives no answer or somebody else works on the stack. A deployment waits for the first two.
+const SHORT: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_secs(1);
+const LONG: Duration = Duration::from_secs(2);
 
 /// How long AWS may give no answer.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
@@ -91,6 +95,15 @@ impl Seen {
         Self { begun, since, told: began, had_stack: false, waits: false, is_ordered: false, late, silent_since: None }
     }
 
+    /// How long it is until the next look.
+    fn pause(&self, goes_on: bool) -> Duration {
+        match (self.silent_since.is_some() || self.waits, goes_on) {
+            (true, _) => LONG,
+            (false, true) => PAUSE,
+            (false, false) => SHORT,
+        }
+    }
+
     /// Whether CloudFormation takes a deployment to its end, and back if need be.
     fn goes_on(&self, record: &Record) -> bool {
         self.is_ordered || LAST.iter().any(|operation| self.begun.contains(&operation.token(record)))
@@ -137,13 +150,21 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         }
     }
 
-    /// Watches the stack, and listens to the instances meanwhile.
+    /// Watches the stack, and listens to the instances meanwhile. Nothing waits for what is shown of them.
     async fn attend(&self, kept: &Kept, way: Way<'_>, until: Until) -> Result<Ended, Failure> {
         let heard = Heard::default();
         tokio::select! {
             biased;
             ended = self.watch(kept, way, until, &heard) => ended,
             never = listen(self.witness, self.tell, &kept.record, &heard) => match never {},
+            never = self.show() => match never {},
+        }
+    }
+
+    async fn show(&self) -> Infallible {
+        loop {
+            self.tell.look().await;
+            sleep(LONG).await;
         }
     }
 
@@ -163,15 +184,14 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 }
                 Err(failure) => return Err(failure),
             }
-            self.tell.look().await;
             let goes_on = seen.goes_on(&kept.record);
             let pause = match until {
-                Until::Ended => PAUSE,
+                Until::Ended => seen.pause(goes_on),
                 Until::Begun if goes_on => return Ok(Ended::StillRunning { goes_on }),
-                Until::Begun => PAUSE,
+                Until::Begun => seen.pause(goes_on),
                 Until::At(end) => match end.saturating_duration_since(Instant::now()) {
                     Duration::ZERO => return Ok(Ended::StillRunning { goes_on }),
-                    left => left.min(PAUSE),
+                    left => left.min(seen.pause(goes_on)),
                 },
             };
             sleep(pause).await;

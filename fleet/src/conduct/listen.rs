@@ -6,16 +6,22 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::tell::Tell;
 use crate::deployment::record::Record;
 use crate::story::{Cause, Console, Deployment, Event, Evidence, Happened, cause_of_failure, left_nothing, line_of, news};
 
 /// How often instances are listened to, and groups, whose failures are not the release's. A failure is told within 5 seconds,
-/// also where each of AWS's answers takes one.
+/// also where each of AWS's answers takes two: instances are asked again while an answer is still under way, so that what they
+/// leave waits for no answer but its own.
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_OF_GROUPS: Duration = Duration::from_secs(5);
+
+/// So many questions are under way at once.
+const AT_ONCE: usize = 10;
 
 /// The longest pause between two questions while nobody may ask, or AWS is busy.
 const LONGEST: Duration = Duration::from_secs(30);
@@ -43,17 +49,32 @@ pub(super) async fn listen<W: Witness, T: Tell>(witness: &W, tell: &T, record: &
         news.into_iter().filter(|sentence| told.borrow_mut().insert(sentence.clone())).for_each(|sentence| tell.news(&sentence));
     };
     let to_instances = async {
-        let mut pause = PAUSE;
+        let (mut asked, mut number, mut newest) = (FuturesUnordered::new(), 0_u64, 0);
+        let (mut pause, mut next) = (PAUSE, Instant::now());
         loop {
-            pause = match witness.evidence(record).await {
-                Some(found) => {
-                    heard.borrow_mut().evidence = found;
-                    PAUSE
+            // Whoever refuses is asked one question at a time.
+            let may_ask = asked.len() < AT_ONCE && (pause == PAUSE || asked.is_empty());
+            tokio::select! {
+                biased;
+                Some((of, found)) = asked.next() => {
+                    (pause, next) = match found {
+                        Some(_) => (PAUSE, next.min(Instant::now() + PAUSE)),
+                        None => ((pause * 2).min(LONGEST), Instant::now() + (pause * 2).min(LONGEST)),
+                    };
+                    // An answer may be overtaken by that to a later question.
+                    if let Some(found) = found.filter(|_| of > newest) {
+                        heard.borrow_mut().evidence = found;
+                        newest = of;
+                    }
+                    tell_news();
                 }
-                None => (pause * 2).min(LONGEST),
-            };
-            tell_news();
-            sleep(pause).await;
+                () = sleep_until(next), if may_ask => {
+                    number += 1;
+                    let of = number;
+                    asked.push(async move { (of, witness.evidence(record).await) });
+                    next = Instant::now() + pause;
+                }
+            }
         }
     };
     // Beside it: it may take several answers of AWS.

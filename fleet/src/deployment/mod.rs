@@ -1,7 +1,9 @@
-//! Deployments: what is recorded of them, what follows from the records, what comes next, and what one would change. Pure.
+//! Deployments: what is recorded of them, what follows from the records, what comes next, what one would change, and how long
+//! that takes. Pure.
 
 pub(crate) mod change;
 pub(crate) mod course;
+pub(crate) mod estimate;
 pub(crate) mod freeze;
 pub(crate) mod history;
 pub(crate) mod record;

@@ -9,6 +9,7 @@ mod happened;
 mod health;
 mod instance;
 mod scaling;
+mod spent;
 mod tale;
 mod words;
 
@@ -22,5 +23,6 @@ pub(crate) use self::content::{Content, Key, Report, Trouble, Unread};
 pub(crate) use self::happened::{Checked, Console, Deployment, Event, Evidence, Happened, Refresh, line_of};
 pub(crate) use self::health::{Alarm, Color, Health, Limits, Status, View, health, serving, unknown};
 pub(crate) use self::instance::{Instance, Part, Seen, Target};
+pub(crate) use self::spent::known;
 pub(crate) use self::tale::{Line, tale};
 pub(crate) use self::words::{is_bad, plain, sentence};

@@ -14,7 +14,8 @@ documented".
     api/        which call of AWS ends where
     group       Auto Scaling: group, member (one instance's life), hooks, activities, refresh
     balancing   target groups with health checks, and the balancer that clients talk to
-    stacks      CloudFormation: template, resources, stacks, events, signals, rolling and replacing updates
+    metrics     CloudWatch: what is measured of load balancers
+    stacks      CloudFormation: template, resources, stacks, events, signals, alarms, rolling and replacing updates
     instances   what an instance is: a container that boots (container) or a process with a scripted boot (scripted)
     commands    Systems Manager's Run Command
 

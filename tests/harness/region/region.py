@@ -22,14 +22,22 @@ from .group import Group
 from .instances.launched import specify
 from .instances.scripted import scripted
 from .network import Loopback, Network
+from .stacks.alarms import evaluate
 
 
 class Region:
-    """`launch` is a function of region and `Spec` that starts an instance, in `network`."""
+    """`launch` is a function of region and `Spec` that starts an instance, in `network`. `alarms`: whether those of stacks
+    are evaluated; otherwise their state is what a test sets."""
 
     def __init__(
-        self, launch=None, network: Network | None = None, delays: Delays | None = None, pace: Pace | None = None
+        self,
+        launch=None,
+        network: Network | None = None,
+        delays: Delays | None = None,
+        pace: Pace | None = None,
+        alarms: bool = False,
     ):
+        self.alarms = alarms
         launch = launch or scripted()
         self.network = network or Loopback()
         self.engine = Engine(lambda spec: launch(self, spec), self.network, delays or Delays(), pace or Pace())
@@ -54,6 +62,8 @@ class Region:
             stack.callback(self.end_instances)
             stack.callback(self.engine.end)
             self.network.balancer.serve(self.engine)
+            if self.alarms:
+                self.engine.start(lambda: evaluate(self.engine))
             self.ending = stack.pop_all()
         return self
 

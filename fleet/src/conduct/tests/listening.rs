@@ -1,5 +1,7 @@
 //! What instances and groups say meanwhile.
 
+use std::time::Duration;
+
 use super::*;
 
 /// CloudFormation goes back for minutes: nobody waits for that to hear what went wrong.
@@ -7,14 +9,33 @@ use super::*;
 async fn a_failure_is_told_at_once_and_once() {
     let world = World::created(&[Outcome::Complete]).await;
     let fails = async {
-        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        tokio::time::sleep(Duration::from_millis(700)).await;
         world.left.evidence.borrow_mut().push(evidence("i-0a", 2, "services.a: no"));
         tokio::time::Instant::now()
     };
     let (_, failed) = tokio::join!(world.deployed(), fails);
     let news = world.quiet.news.borrow();
     assert_eq!(news.iter().map(|(_, said)| said.as_str()).collect::<Vec<_>>(), ["i-0a: services.a: no (s3://evidence/i-0a)"]);
-    assert!(news[0].0 - failed <= std::time::Duration::from_secs(1), "{:?}", news[0].0 - failed);
+    assert!(news[0].0 - failed <= Duration::from_secs(1), "{:?}", news[0].0 - failed);
+}
+
+/// AWS takes two seconds for each answer, and the failure comes just after a question was asked.
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_told_within_five_seconds_of_slow_answers() {
+    for after in [10, 260, 510, 1260, 2010] {
+        let world = World::created(&[Outcome::Complete]).await;
+        world.fake.silent.set(30);
+        world.left.answers_take.set(Duration::from_secs(2));
+        let fails = async {
+            tokio::time::sleep(Duration::from_millis(after)).await;
+            world.left.evidence.borrow_mut().push(evidence("i-0a", 2, "services.a: no"));
+            tokio::time::Instant::now()
+        };
+        let (_, failed) = tokio::join!(world.deployed(), fails);
+        let news = world.quiet.news.borrow();
+        assert_eq!(news.len(), 1, "{news:?}");
+        assert!(news[0].0 - failed <= Duration::from_millis(4600), "{:?} after {after} ms", news[0].0 - failed);
+    }
 }
 
 #[tokio::test(start_paused = true)]

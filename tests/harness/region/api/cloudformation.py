@@ -82,6 +82,9 @@ def take(stack: Stack, given: dict) -> None:
     stack.notified = given.get("NotificationARNs", stack.notified)
     stack.policy = given.get("StackPolicyBody", stack.policy)
     stack.disables_rollback = str(given.get("DisableRollback", "false")).lower() == "true"
+    if watched := given.get("RollbackConfiguration"):
+        stack.triggers = [one["Arn"] for one in watched.get("RollbackTriggers") or []]
+        stack.monitored = int(watched.get("MonitoringTimeInMinutes") or 0)
 
 
 # Creation, update, deletion.

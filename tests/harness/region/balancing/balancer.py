@@ -3,6 +3,7 @@
     {"routes": {"ADDRESS:PORT": [{"if": [CONDITION…], "then": ACTION}…]}}    replaces all
     {"busy": "ADDRESS:PORT"}                                                 how many requests a target has
     {"cut": "ADDRESS:PORT"}                                                  closes what is open to it
+    {"counts": true}                                                         by address, what CloudWatch counts
 
 The first rule that fits counts. Each line is answered by one of JSON. What it imitates of an Application Load Balancer:
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-troubleshooting.html> (503 without a
@@ -11,9 +12,12 @@ deregistration delay; 504 for one that takes too long) and
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/introduction.html> (round robin). Nothing is tried
 again. Connections to targets are kept for the idle timeout, so a target that ends its own earlier may fail a request:
 <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/application-load-balancers.html#connection-idle-timeout>.
+What is counted (a request counts once a target is chosen for it; 5xx of targets and of the balancer apart):
+<https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-cloudwatch-metrics.html>.
 """
 
 import asyncio
+import collections
 import fnmatch
 import itertools
 import json
@@ -22,6 +26,21 @@ import sys
 
 # Seconds: the connection timeout, and the default of the idle timeout.
 CONNECT, IDLE = 10, 60
+
+# Metrics.
+REQUESTS, OF_TARGETS, OWN = "RequestCount", "HTTPCode_Target_5XX_Count", "HTTPCode_ELB_5XX_Count"
+
+
+class Refused(Exception):
+    """A target does not answer: the balancer does, with this status."""
+
+    def __init__(self, status: int):
+        super().__init__(status)
+        self.status = status
+
+
+class Failed(Exception):
+    """A target has answered with a status of 5xx, which was passed on."""
 
 
 class Backend:
@@ -67,6 +86,8 @@ class Balancers:
         self.servers: dict = {}
         self.backends: dict[str, Backend] = {}
         self.turn = itertools.count()
+        # By address, since the beginning.
+        self.counts: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
 
     async def told(self, line: str):
         message = json.loads(line)
@@ -74,6 +95,8 @@ class Balancers:
             return self.backend(message["busy"]).busy
         if "cut" in message:
             return self.backend(message["cut"]).cut()
+        if "counts" in message:
+            return self.counts
         self.routes = message["routes"]
         for name in self.servers.keys() - self.routes.keys():
             self.servers.pop(name).close()
@@ -107,13 +130,22 @@ class Balancers:
         if "forward" not in action:
             writer.write(plain(action, headers, keep))
             return keep
-        target = self.target(action["forward"])
+        target, counts = self.target(action["forward"]), self.counts[name.rpartition(":")[0]]
         if target is None:
             writer.write(refusal(503, keep))
+            counts[OWN] += 1
             return keep
+        counts[REQUESTS] += 1
         target.busy += 1
         try:
             return await self.pass_on(target, (lines, headers, body), (reader, writer), keep)
+        except Refused as why:
+            writer.write(refusal(why.status, keep))
+            counts[OWN] += 1
+            return keep
+        except Failed:
+            counts[OF_TARGETS] += 1
+            return keep
         finally:
             target.busy -= 1
 
@@ -123,8 +155,7 @@ class Balancers:
             reader, writer = await target.connect()
         # A connection that takes too long is one of Python's OSErrors, too.
         except OSError as error:
-            client[1].write(refusal(504 if isinstance(error, TimeoutError) else 502, keep))
-            return keep
+            raise Refused(504 if isinstance(error, TimeoutError) else 502) from error
         try:
             if asked[1].get("upgrade", "").lower() == "websocket":
                 return await tunnel(asked[0], client, (reader, writer))
@@ -148,12 +179,10 @@ class Balancers:
             answer, said = await asyncio.wait_for(read_head(reader), IDLE) or fail()
             empty = lines[0].startswith("HEAD ") or answer[0].split()[1] in ("204", "304")
             content = b"" if empty else await asyncio.wait_for(read_body(reader, said, until_end=True), IDLE)
-        except asyncio.TimeoutError:
-            client.write(refusal(504, keep))
-            return keep
-        except (OSError, asyncio.IncompleteReadError, ValueError):
-            client.write(refusal(502, keep))
-            return keep
+        except asyncio.TimeoutError as error:
+            raise Refused(504) from error
+        except (OSError, asyncio.IncompleteReadError, ValueError) as error:
+            raise Refused(502) from error
         lasting = "content-length" in said or "transfer-encoding" in said or empty
         if lasting and said.get("connection", "").lower() != "close":
             target.keep(reader, writer)
@@ -167,6 +196,8 @@ class Balancers:
             joined([*kept, f"Content-Length: {length}", f"Connection: {'keep-alive' if keep else 'close'}"]) + content
         )
         await client.drain()
+        if answer[0].split()[1].startswith("5"):
+            raise Failed
         return keep
 
     # Rules.

@@ -56,6 +56,10 @@ class Balancer:
         """Closes what is open to a target."""
         self.ask({"cut": target})
 
+    def counts(self) -> dict[str, dict[str, int]]:
+        """By address, what CloudWatch counts of requests, since the beginning."""
+        return self.ask({"counts": True}) or {}
+
     def ask(self, question: dict):
         with self.asking:
             return self.ask_process(question)

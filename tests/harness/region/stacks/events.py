@@ -33,6 +33,8 @@ INITIATED = "Resource creation Initiated"
 REPLACED = "Requested update requires the creation of a new physical resource; hence creating one."
 CANCELLED_CREATION = "Resource creation cancelled"
 CANCELLED_UPDATE = "Resource update cancelled"
+# Not documented.
+BREACHED = "Rollback triggers breached: [{arns}]"
 
 
 @dataclass

@@ -13,7 +13,7 @@ from . import events
 from .replacing import replace, replaces
 from .resources import GROUP, Resource
 from .rolling import Rolling, obsolete_of
-from .signals import Cancelled, ResourceFailed, Waiting
+from .signals import Breached, Cancelled, ResourceFailed, Waiting
 from .stack import Stack
 from .template import Template
 
@@ -45,7 +45,14 @@ def create(stack: Stack, template: Template, on_failure: str) -> None:
             make(stack, resource)
         except ResourceFailed as why:
             stack.tell(resource, "CREATE_FAILED", str(why))
-            return creation_failed(stack, name, on_failure)
+            return creation_failed(stack, f"The following resource(s) failed to create: [{name}]. ", on_failure)
+        except Breached as why:
+            stack.tell(resource, "CREATE_FAILED", events.CANCELLED_CREATION)
+            return creation_failed(stack, events.BREACHED.format(arns=why) + " ", on_failure)
+    try:
+        stack.monitor()
+    except Breached as why:
+        return creation_failed(stack, events.BREACHED.format(arns=why) + " ", on_failure)
     stack.outputs = outputs(template)
     stack.tell(None, "CREATE_COMPLETE")
     return None
@@ -86,8 +93,8 @@ def make(stack: Stack, resource: Resource) -> None:
     stack.tell(resource, "CREATE_COMPLETE")
 
 
-def creation_failed(stack: Stack, failed: str, on_failure: str) -> None:
-    reason = f"The following resource(s) failed to create: [{failed}]. "
+def creation_failed(stack: Stack, reason: str, on_failure: str) -> None:
+    stack.watches = False
     if on_failure == "DO_NOTHING":
         return stack.tell(None, "CREATE_FAILED", reason)
     if on_failure == "DELETE":
@@ -112,10 +119,10 @@ def update(stack: Stack, template: Template, before: list[Resource]) -> None:
     left: list[Resource] = []
     try:
         for name in template.order():
-            if stack.cancelled:
-                raise Cancelled
-            wanted = declared(template, name)
-            left += apply(stack, wanted)
+            stack.check()
+            left += apply(stack, declared(template, name))
+        name = ""
+        stack.monitor()
     except ResourceFailed as why:
         stack.tell(stack.resources[name], "UPDATE_FAILED", str(why))
         reason = f"The following resource(s) failed to update: [{name}]. "
@@ -124,10 +131,11 @@ def update(stack: Stack, template: Template, before: list[Resource]) -> None:
             return stack.tell(None, "UPDATE_FAILED", reason)
         stack.tell(None, "UPDATE_ROLLBACK_IN_PROGRESS", reason)
         return roll_back(stack)
-    except Cancelled:
+    except (Cancelled, Breached) as why:
         if name in stack.resources:
             stack.tell(stack.resources[name], "UPDATE_FAILED", events.CANCELLED_UPDATE)
-        stack.tell(None, "UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")
+        reason = events.BREACHED.format(arns=why) if isinstance(why, Breached) else "User Initiated"
+        stack.tell(None, "UPDATE_ROLLBACK_IN_PROGRESS", reason)
         return roll_back(stack)
     stack.template, stack.outputs = template, outputs(template)
     gone = [name for name in stack.resources if name not in template.order()]
@@ -197,7 +205,7 @@ def change_group(stack: Stack, resource: Resource, wanted: Resource, policy: dic
 
 
 def roll_back(stack: Stack) -> None:
-    stack.cancelled, former = False, stack.former
+    stack.cancelled, stack.watches, former = False, False, stack.former
     for name in [name for name in stack.resources if name in former]:
         try:
             restore(stack, name, former[name])

@@ -9,6 +9,8 @@ The steps and their order are those that users have logged:
 - a batch is terminated while its replacements are launched, and nobody waits for the end of terminating lifecycle
   hooks:
   <https://github.com/awslabs/amazon-eks-ami/issues/66>
+- an instance beyond the desired capacity, which was launched because an unhealthy one is to be replaced, is terminated and not
+  replaced: not documented, but Auto Scaling would launch none for it
 - the update fails with the first FAILURE, or signal that does not come, that makes MinSuccessfulInstancesPercent
   impossible: nobody has written that it does not wait for the others of the batch
 """
@@ -85,11 +87,12 @@ class Rolling:
         return chosen or obsolete[:1]
 
     def replace(self, victims: list, done: int, total: int) -> None:
-        count = min(len(victims), self.needed - self.launched)
+        surplus = min(len(victims), max(0, len([one for one in self.group.members if not one.leaving]) - self.group.desired))
+        count = min(len(victims) - surplus, self.needed - self.launched)
         ids = ",".join(member.id or "" for member in victims)
         self.tell(events.TERMINATING.format(ids=ids, count=count))
         for number, member in enumerate(victims):
-            if number >= count:
+            if number >= count + surplus:
                 self.group.smallest = self.group.desired = self.group.desired - 1
             if not member.leaving:
                 self.group.terminate(member, decrement=False)

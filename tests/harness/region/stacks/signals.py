@@ -32,6 +32,10 @@ def seconds(duration: str) -> int:
     return ((days * 24 + hours) * 60 + minutes) * 60 + rest
 
 
+class Breached(Exception):
+    """A rollback trigger went into ALARM; names it."""
+
+
 class Waiting:
     """What one resource has received, of how many, and how many per cent of these have to be SUCCESS."""
 
@@ -65,9 +69,8 @@ class Waiting:
         engine = self.stack.engine
         due = len(self.statuses) + self.timeouts + number
         patience = seconds(pause) / engine.pace.patience
-        engine.until(lambda: self.received >= due or self.hopeless or self.stack.cancelled, patience)
-        if self.stack.cancelled:
-            raise Cancelled
+        engine.until(lambda: self.received >= due or self.hopeless or self.stack.interrupted, patience)
+        self.stack.check()
         if not self.hopeless and (missing := due - self.received) > 0 and not engine.over:
             self.timeouts += missing
             self.stack.tell(self.resource, self.state, events.NOT_RECEIVED.format(count=missing))

@@ -2,10 +2,17 @@
 
 Statuses: <https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html>. What it does is in
 `operations`.
+
+Rollback triggers: <https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_RollbackConfiguration.html>:
+alarms are watched during a creation or an update, and for MonitoringTimeInMinutes "after the stack creation or update
+operation deploys all necessary resources", before old resources are removed. If one goes into ALARM, or is not there, "the
+entire stack operation" is rolled back. They stay those of the stack until an update says others. That one counts which is
+in ALARM already, and the words of the event, are not documented; composite alarms are not here.
 """
 
 import uuid
 
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.ssm import ssm_backends
 
 from harness.aws.proxy import ACCOUNT, REGION
@@ -13,7 +20,7 @@ from harness.aws.proxy import ACCOUNT, REGION
 from ..engine import now
 from .events import Event
 from .resources import Resource, new_stack_id
-from .signals import Cancelled, Waiting, seconds
+from .signals import Breached, Cancelled, Waiting, seconds
 from .template import Parameters, Template, load
 
 STACK = "AWS::CloudFormation::Stack"
@@ -34,6 +41,9 @@ class Stack:
         self.role, self.protected, self.policy, self.disables_rollback = None, False, "", False
         self.notified: list[str] = []
         self.cancelled = False
+        # Of the rollback configuration: ARNs of alarms, and minutes. They are not watched on the way back.
+        self.triggers: list[str] = []
+        self.monitored, self.watches = 0, False
         # ID and type of what it does.
         self.operation = ("", "")
         # Of an update that is rolled back: the resources of before, and groups that took the place of others.
@@ -97,7 +107,7 @@ class Stack:
     def begin(self, kind: str, status: str) -> None:
         """An operation of this type begins."""
         self.operation = str(uuid.uuid4()), kind
-        self.cancelled = False
+        self.cancelled, self.watches = False, kind in ("CREATE_STACK", "UPDATE_STACK")
         self.tell(None, status, "User Initiated")
 
     def describe(self) -> dict:
@@ -116,10 +126,15 @@ class Stack:
             "Capabilities": ["CAPABILITY_NAMED_IAM"],
             "Outputs": self.outputs,
             "RoleARN": self.role,
+            "RollbackConfiguration": self.rollback_configuration(),
             "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
             "EnableTerminationProtection": self.protected,
         }
-        return {key: value for key, value in said.items() if value not in (None, "")}
+        return {key: value for key, value in said.items() if value not in (None, "", {})}
+
+    def rollback_configuration(self) -> dict:
+        triggers = [{"Arn": arn, "Type": "AWS::CloudWatch::Alarm"} for arn in self.triggers]
+        return {"RollbackTriggers": triggers, "MonitoringTimeInMinutes": self.monitored} if triggers or self.monitored else {}
 
     def shown(self) -> dict[str, str]:
         return self.template.parameters.texts if self.template else {}
@@ -161,7 +176,29 @@ class Stack:
         self.cancelled = True
         self.engine.changed()
 
-    def pause(self, duration: str) -> None:
-        self.engine.until(lambda: self.cancelled, seconds(duration) / self.engine.pace.patience)
+    # What ends an operation before it is done.
+
+    @property
+    def interrupted(self) -> bool:
+        return self.cancelled or bool(self.breached())
+
+    def check(self) -> None:
         if self.cancelled:
             raise Cancelled
+        if breached := self.breached():
+            raise Breached(", ".join(breached))
+
+    def breached(self) -> list[str]:
+        """The rollback triggers that are in ALARM, or not there."""
+        alarms = cloudwatch_backends[ACCOUNT][REGION].alarms
+        states = {arn: alarms.get(arn.rpartition(":alarm:")[2]) for arn in self.triggers if self.watches}
+        return [arn for arn, alarm in states.items() if alarm is None or alarm.state_value == "ALARM"]
+
+    def pause(self, duration: str) -> None:
+        self.engine.until(lambda: self.interrupted, seconds(duration) / self.engine.pace.patience)
+        self.check()
+
+    def monitor(self) -> None:
+        """Watches for the monitoring time, once everything is deployed."""
+        self.engine.until(lambda: self.interrupted, 60 * self.monitored / self.engine.pace.schedule)
+        self.check()
