@@ -3,12 +3,13 @@
 //! ingot's own messages never hold a secret, by construction ([`SecretText`](crate::text::SecretText) does not print).
 //! What a command, a unit's journal or a `check:` says is another matter: every such line passes through a [`Redactor`]
 //! that knows the secrets of this boot. It looks for them in the line as it is, in the line as it reads without quotes
-//! and escapes ([`view`]), and in what the line holds as base64 ([`base64`]) or in hexadecimal ([`hex`]); which scalars of a
-//! secret count is said in [`common`]. The time it takes grows with the length of the line, and hardly with the number of
+//! and escapes ([`view`]), and in what the line holds as base64 ([`base64`]), in hexadecimal ([`hex`]) or as a row of a dump
+//! ([`dump`]), each also in UTF-16 as far as it is ASCII; which scalars of a secret count is said in [`common`]. The time it takes grows with the length of the line, and hardly with the number of
 //! secrets.
 
 mod base64;
 mod common;
+mod dump;
 mod hex;
 mod needles;
 mod pieces;
@@ -23,7 +24,7 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use self::base64::Decoded;
 use self::needles::Needles;
-use self::pieces::Pieces;
+use self::pieces::{PIECE_FROM, Pieces, ROW_FROM};
 use self::view::View;
 
 /// What stands in place of a secret.
@@ -219,17 +220,34 @@ impl Known {
         let mut found = |place: Range<u32>| stretches.push(place.start as usize..place.end as usize);
         let whole = View::of(line.as_bytes());
         let looked = Cell::new(0);
+        dump::row(&whole).iter().for_each(|row| self.find_broken(row, ROW_FROM, &looked, &mut found));
         self.find_decoded(whole, cut, DEPTH, &looked, &mut found);
         let alone = line.trim();
-        if self.pieces.holds(alone.as_bytes(), &looked) {
+        if self.pieces.holds(alone.as_bytes(), PIECE_FROM, &looked) {
             let from = line.len() - line.trim_start().len();
             stretches.push(from..from + alone.len());
         }
         stretches
     }
 
+    /// Looks for secrets in bytes of which there are others before and behind, in other lines.
+    fn find_broken(&self, bytes: &View, from: usize, looked: &Cell<usize>, found: &mut dyn FnMut(Range<u32>)) {
+        let narrow = bytes.narrow();
+        for bytes in std::iter::once(bytes).chain(&narrow) {
+            search(&self.plain, bytes, false, found);
+            search_begun(&self.plain, bytes, found);
+            search_ended(&self.plain, bytes, found);
+            if self.pieces.holds(bytes.text(), from, looked) {
+                found(bytes.place(0..bytes.text().len()));
+            }
+        }
+    }
+
     /// Looks for secrets in a text as it is, without escapes, without quotes, and in base64 and hexadecimal.
     fn find_decoded(&self, text: View, cut: bool, depth: usize, looked: &Cell<usize>, found: &mut dyn FnMut(Range<u32>)) {
+        if let Some(narrow) = text.narrow() {
+            self.find_decoded(narrow, cut, depth, looked, found);
+        }
         search(&self.plain, &text, cut, found);
         let unescaped = text.unescaped(&mut |text| search(&self.plain, text, cut, found));
         search(&self.bare, &unescaped.bare(), cut, found);
@@ -250,7 +268,7 @@ impl Known {
                 search_ended(&self.plain, &view, found);
             }
             let cut = cut && at_the_end;
-            if self.pieces.holds(view.text(), looked) {
+            if self.pieces.holds(view.text(), PIECE_FROM, looked) {
                 found(view.place(0..view.text().len()));
             }
             self.find_decoded(view, cut, depth - 1, looked, found);

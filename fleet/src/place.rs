@@ -27,6 +27,11 @@ impl Place {
         format!("{}{environment}/documents/{sha256}.yaml", self.environments())
     }
 
+    /// Where the terms of a deployment with this digest are.
+    pub(crate) fn terms(&self, environment: &str, sha256: impl Display) -> String {
+        format!("{}{environment}/documents/{sha256}.json", self.environments())
+    }
+
     /// A key as a URL, for people and documents.
     pub(crate) fn url(&self, key: &str) -> String {
         format!("s3://{}/{key}", self.bucket)

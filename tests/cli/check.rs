@@ -183,6 +183,26 @@ credentials: { a: 1e3 }
     }
 }
 
+/// A field of the wrong type hid whatever else was wrong with its step.
+#[test]
+fn every_mistake_of_one_step_is_found() {
+    let desk = tempfile::tempdir().unwrap();
+    let document = r#"#ingot
+version: 1
+values: { env: prod }
+files:
+  /etc/a: { content: "{{values.evn}}", mode: 0o644 }
+  /etc/b: { template: b.hbs, onwer: shop }
+volumes: { a: { from: { snapshot: snap-xyz }, size_gib: 0 } }
+commands: { a: { run: [echo, "{{jsn values.env}}"], timeout: 5, once: true } }
+"#;
+    write(&desk.path().join("boot.yaml"), document);
+    write(&desk.path().join("templates/b.hbs"), "{{values.nev}}\n");
+    let json = Ingot::new(["check", "--json", "boot.yaml"]).directory(desk.path()).run().exits(78).json();
+    let places = json["mistakes"].as_array().unwrap().iter().map(|one| format!("{}:{}", one["line"], one["column"]));
+    assert_eq!(places.collect::<Vec<_>>(), ["1:3", "5:25", "5:46", "6:30", "7:37", "7:58", "8:31", "8:61", "8:70"], "{json}");
+}
+
 /// Tags may have any name, and templates of other programs are texts like any other.
 #[test]
 fn what_only_looks_like_a_mistake_is_none() {

@@ -9,27 +9,12 @@ from harness.agent import DONE, FAILED
 from harness.region import Region
 from harness.region.instances.scripted import Outcome
 from harness.region.small import FAST, boots
-from test_region_operating import CTRL_C, Unasked
-from test_region_verbs import STILL_UNDER_WAY, Operator, needs_binary
+from harness.region.verbs import CTRL_C, STILL_UNDER_WAY, Operator, Unasked, needs_binary
 
 # The template's listener has port 80.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
 
 SCALED = {"version": 1, "environment": "prod", "instances": 3, "before": 2}
-
-
-@pytest.fixture
-def region():
-    needs_binary()
-    with Region(boots(80, bad="abandons"), pace=FAST) as region:
-        yield region
-
-
-@pytest.fixture
-def operator(tmp_path, region):
-    operator = Operator(tmp_path, region)
-    assert operator("create", "prod", "--release", "v1").code == DONE
-    return operator
 
 
 def test_a_question_that_is_not_answered_leaves_fleet_yaml_as_it_is(tmp_path, region):

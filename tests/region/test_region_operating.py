@@ -2,10 +2,7 @@
 without fleet.yaml. Scripted instances; all times are those of a stand-in."""
 
 import os
-import pty
 import re
-import signal
-import subprocess
 import time
 
 import pytest
@@ -14,55 +11,12 @@ from harness.agent import BAD_DOCUMENT, DONE, FAILED, USAGE
 from harness.region import Region
 from harness.region.instances.scripted import Outcome, scripted
 from harness.region.small import FAST, boots, releases
-from test_region_verbs import STILL_UNDER_WAY, Operator, needs_binary
+from harness.region.verbs import STILL_UNDER_WAY, Operator, Unasked, needs_binary
 
 # The template's listener has port 80.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
 
 SUSPENDED = {"AZRebalance", "AlarmNotification", "InstanceRefresh", "ReplaceUnhealthy", "ScheduledActions"}
-
-
-CTRL_C = "Ctrl-C"
-
-
-class Unasked(Operator):
-    """One that agrees to nothing on the command line."""
-
-    start = fleets.Fleet.start
-
-    def at_a_terminal(self, answer: str, *args) -> tuple[int, str]:
-        """The exit code, and what was said."""
-        ours, theirs = pty.openpty()
-        command = [str(fleets.binary()), *args]
-        process = subprocess.Popen(
-            command, cwd=self.directory, env={**self.env, "TERM": "xterm"}, stdin=theirs, stdout=subprocess.DEVNULL, stderr=theirs
-        )
-        os.close(theirs)
-        said = b""
-        while True:
-            try:
-                said += os.read(ours, 4096)
-            except OSError:
-                break
-            if b"[y/N]" in said and answer:
-                process.send_signal(signal.SIGINT) if answer == CTRL_C else os.write(ours, f"{answer}\n".encode())
-                answer = ""
-        os.close(ours)
-        return process.wait(fleets.PATIENCE), said.decode()
-
-
-@pytest.fixture
-def region():
-    needs_binary()
-    with Region(boots(80, bad="abandons"), pace=FAST) as region:
-        yield region
-
-
-@pytest.fixture
-def operator(tmp_path, region):
-    operator = Operator(tmp_path, region)
-    assert operator("create", "prod", "--release", "v1").code == DONE
-    return operator
 
 
 def described(operator, former: str, new: str) -> None:

@@ -11,21 +11,14 @@ from harness.region import Region
 from harness.region.delays import Delays
 from harness.region.instances.scripted import Outcome
 from harness.region.small import FAST, boots
+from harness.region.verbs import STILL_UNDER_WAY, Operator, needs_binary
 from harness.templates import TEMPLATES
-from test_region_verbs import STILL_UNDER_WAY, Operator, needs_binary
 
 # The template's listener has port 80.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
 
 DATABASE = "    database: { class: db.t4g.micro }\n"
 POLICIES = ["all_at_once", "rolling", "rolling_with_batch", "immutable"]
-
-
-@pytest.fixture
-def region():
-    needs_binary()
-    with Region(boots(80), pace=FAST) as region:
-        yield region
 
 
 @pytest.fixture

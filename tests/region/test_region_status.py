@@ -12,9 +12,9 @@ from harness.agent import DONE, FAILED, USAGE
 from harness.region import Region
 from harness.region.instances.scripted import Outcome
 from harness.region.small import FAST, boots
+from harness.region.verbs import FLEET, Operator, needs_binary
 from harness.terminal import COLORS, CTRL_C, Terminal, plain
 from test_region_logs import evidence
-from test_region_verbs import FLEET, Operator, needs_binary, region  # noqa: F401
 
 # The template's listener has port 80.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
@@ -202,6 +202,26 @@ def test_without_ec2_it_says_how_instances_are_and_not_what_they_run(tmp_path, r
     shown = operator("status", "prod")
     assert shown.code == DONE and "Ok (green)" in shown.stdout and shown.stdout.count(" serving ") == 2, shown
     assert shown.stderr.count("allow ec2:DescribeInstances") == 1, shown
+
+
+@pytest.mark.parametrize(
+    ("service", "rule", "shown", "asks"),
+    [
+        ("elasticloadbalancing", {"operation": "DescribeTargetHealth"}, ["prod runs v1", "Unknown (grey)", " in service "], 1),
+        ("autoscaling", {"operation": "DescribeScalingActivities"}, ["prod runs v1", "Ok (green)", " serving "], 1),
+        ("autoscaling", {"operation": "DescribeAutoScalingGroups"}, ["prod runs v1", "Unknown (grey)"], 1),
+        ("cloudformation", {"operation": "DescribeStackEvents"}, ["prod runs v1", "Unknown (grey)", " serving "], 1),
+        ("s3", {"containing": "shop/environments/prod/deployments"}, ["is set to v1; its records", "Unknown (grey)", " serving "], 2),
+    ],
+    ids=["targets", "activities", "groups", "stack", "records"],
+)
+def test_whoever_may_not_see_one_thing_sees_the_rest(tmp_path, region, service, rule, shown, asks):
+    operator = created(tmp_path, region)
+    region.fault("denied", service, **rule)
+    seen = operator("status", "prod")
+    assert seen.code == DONE and all(one in seen.stdout for one in shown), seen
+    assert seen.stderr.count("warning: cannot ") == asks and "allow " in seen.stderr, seen
+    assert "was not created yet" not in seen.stdout and len(operator("status", "prod", "--json").json["unseen"]) == asks
 
 
 def test_evidence_is_read_once_however_long_it_is_watched(tmp_path, region):

@@ -13,76 +13,10 @@ from harness.region.instances.container import containers
 from harness.region.instances.scripted import Outcome
 from harness.region.network import Bridge
 from harness.region.small import FAST, boots, releases
+from harness.region.verbs import STILL_UNDER_WAY, Operator, needs_binary
 
 # The template's listener has port 80.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
-
-STILL_UNDER_WAY = 4
-
-# Verbs that ask first: a test has no terminal.
-ASKING = ("deploy", "rollback", "scale", "set")
-
-FLEET = """\
-version: 1
-application: shop
-releases: s3://shop-releases/
-environments:
-  prod:
-    tier: web
-    image: ssm:/golden/shop
-    network: {{ vpc: {vpc}, subnets: [{subnets}] }}
-    document: web.yaml
-    instances: {{ types: [m7i.large], min: 2, max: 6 }}
-    deployment: {{ policy: {policy}, batch: 1 }}
-"""
-
-
-class Operator(fleets.Fleet):
-    """`ingot-fleet` beside the fleet.yaml of one environment, with three releases."""
-
-    def __init__(self, directory, region, policy: str = "rolling", document: str = "#ingot\nversion: 1\n"):
-        super().__init__(directory, region)
-        self.region = region
-        fleet.account(region, fleet.RELEASES, fleet.EVIDENCE)
-        region.client("ssm").put_parameter(Name="/golden/shop", Type="String", Value="ami-12c6146b")
-        self.write("web.yaml", document)
-        self.describe(policy)
-        for release in ("v1", "v2", "bad"):
-            self.release(release, {"VERSION": release.encode()})
-
-    def start(self, *args, **env: str):
-        agreed = ["--yes"] if args[0] in ASKING and "--yes" not in args else []
-        return super().start(*args, *agreed, **env)
-
-    def release(self, name: str, files: dict[str, bytes]) -> None:
-        for path, content in files.items():
-            self.write(f"{name}/{path}", content, 0o755)
-        done = self("release", name, "--name", name)
-        assert done.code == DONE, done
-
-    def describe(self, policy: str) -> None:
-        subnets = self.region.client("ec2").describe_subnets()["Subnets"][:2]
-        names = ", ".join(one["SubnetId"] for one in subnets)
-        self.write("fleet.yaml", FLEET.format(vpc=subnets[0]["VpcId"], subnets=names, policy=policy))
-
-    def states(self) -> list[str]:
-        """The states of the deployments, the first one first."""
-        prefix = "shop/environments/prod/deployments/"
-        # Beside the records is whether the environment is frozen.
-        keys = sorted(key for key in self.keys() if key.startswith(prefix) and key.removeprefix(prefix)[0].isdigit())
-        return [fleets.json.loads(self.read(key))["state"] for key in keys]
-
-
-def needs_binary() -> None:
-    if fleets.binary() is None:
-        pytest.skip("no binary: `cargo build -p ingot-fleet`, or name it in $INGOT_FLEET")
-
-
-@pytest.fixture
-def region():
-    needs_binary()
-    with Region(boots(80, bad="abandons"), pace=FAST) as region:
-        yield region
 
 
 @pytest.mark.parametrize("policy", ["all_at_once", "rolling", "rolling_with_batch", "immutable"])
@@ -321,7 +255,6 @@ def test_what_is_not_there_is_named(tmp_path, region):
     result = operator("deploy", "prod", "--release", "v2", "--policy", "rolling")
     assert result.code == 78 and "there is no SSM parameter /golden/shop" in result.stderr, result
     assert operator.states() == ["good"], "nothing more was begun"
-
 
 
 

@@ -20,7 +20,7 @@ pub(crate) mod tree;
 mod when;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::address::Address;
 use crate::document::error::{Mistake, Sources};
@@ -29,6 +29,7 @@ use crate::document::source::{Layers, Torn};
 use crate::document::tree::{Key, Node, Value};
 use crate::failure::Objection;
 use crate::step::{AnyStep, Companion, Order};
+use crate::template::TEMPLATES;
 use crate::text::{Place, Text};
 
 pub(crate) use crate::document::registry::KINDS;
@@ -63,7 +64,8 @@ pub(crate) struct BootDocument {
     pub(crate) claims: Option<Text>,
     pub(crate) items: BTreeMap<Address, Item>,
     /// Steps that are there but have mistakes of their own: referring to them is not another one.
-    pub(crate) broken: Vec<Address>,
+    /// Each as it was written.
+    pub(crate) broken: Vec<(Address, Node)>,
     /// Steps that are not there, for their `when:` is false.
     pub(crate) not_due: Vec<Address>,
     pub(crate) sources: Sources,
@@ -189,7 +191,7 @@ impl BootDocument {
                     let written = self.on_a_desk.then_some(node);
                     self.items.insert(address, Item { written, ..item });
                 }
-                None => self.broken.push(address),
+                None => self.broken.push((address, node)),
             }
         }
     }
@@ -242,9 +244,18 @@ impl BootDocument {
     /// Every template file that a step renders.
     pub(crate) fn template_paths(&self) -> Vec<PathBuf> {
         let mut paths: Vec<PathBuf> = self.items.values().filter_map(|item| item.step.template().map(PathBuf::from)).collect();
+        paths.extend(self.broken.iter().filter_map(|(address, node)| template_of(address, node)));
         paths.sort_unstable();
         paths.dedup();
         paths
+    }
+}
+
+/// The template file of a step that has mistakes.
+pub(crate) fn template_of(address: &Address, node: &Node) -> Option<PathBuf> {
+    match &node.get("template")?.value {
+        Value::String(path) if address.kind() == "files" => Some(Path::new(TEMPLATES).join(path)),
+        _ => None,
     }
 }
 

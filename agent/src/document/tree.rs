@@ -218,8 +218,8 @@ impl Builder<'_> {
 
     /// Where the mark of a block of text stands, of which the parser tells where its text begins.
     fn mark_of_block(&self, text: Place) -> Place {
-        let above = self.lines.get(..text.line.min(self.lines.len())).unwrap_or_default().iter().enumerate().rev().skip(1);
-        let above = above.skip_while(|(_, line)| line.trim().is_empty()).next();
+        let above = self.lines.get(..text.line.min(self.lines.len())).unwrap_or_default();
+        let above = above.iter().enumerate().rev().skip(1).find(|(_, line)| !line.trim().is_empty());
         match above.and_then(|(n, line)| Some((n, line, trouble::mark_of_block(line)?))) {
             Some((n, line, before)) => Place { line: n + 1, column: line[..before].chars().count() + 1, ..text },
             None => text,

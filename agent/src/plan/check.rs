@@ -9,8 +9,8 @@ use serde_json::Value as Json;
 use crate::address::{Address, Reference, Usage};
 use crate::document::error::{Mistake, Sources};
 use crate::document::source::TemplateTexts;
-use crate::document::tree::Node;
-use crate::document::{Item, KINDS};
+use crate::document::tree::{Node, Value};
+use crate::document::{Item, KINDS, template_of};
 use crate::failure::nearest;
 use crate::gather::Gather as _;
 use crate::plan::advice::Adviser;
@@ -24,7 +24,7 @@ use crate::text::{Place, Text};
 pub(crate) struct Checker<'a> {
     items: &'a BTreeMap<Address, Item>,
     shapes: &'a Shapes<'a>,
-    broken: &'a [Address],
+    broken: &'a [(Address, Node)],
     not_due: &'a [Address],
     /// Whether what is not there may be in a part that could not be read.
     is_torn: bool,
@@ -40,7 +40,7 @@ impl<'a> Checker<'a> {
     pub(crate) fn new(
         items: &'a BTreeMap<Address, Item>,
         shapes: &'a Shapes<'a>,
-        (broken, not_due, is_torn): (&'a [Address], &'a [Address], bool),
+        (broken, not_due, is_torn): (&'a [(Address, Node)], &'a [Address], bool),
         sources: &'a mut Sources,
         mistakes: &'a mut Vec<Mistake>,
         advice: Option<&'a mut Vec<Mistake>>,
@@ -119,8 +119,14 @@ impl<'a> Checker<'a> {
         grace::advise(self.items, advice);
     }
 
-    /// Every reference of every step, in the order of the steps, checked.
+    /// Every reference of every step, in the order of the steps, checked. Those of steps with mistakes are checked as well.
     pub(crate) fn nodes(&mut self, values: &Values, templates: &BTreeMap<PathBuf, Template>) -> Vec<Vec<Reference>> {
+        for (address, node) in self.broken {
+            self.strings(node, values);
+            if let Some((path, template)) = template_of(address, node).and_then(|path| templates.get_key_value(&path)) {
+                self.file(path, template, values);
+            }
+        }
         let steps = self.items.iter().zip(self.shapes.values());
         steps.map(|((address, item), shape)| self.node(address, item, shape, values, templates)).collect()
     }
@@ -154,12 +160,7 @@ impl<'a> Checker<'a> {
             references.append(&mut template.into_references());
         }
         if let Some((path, template)) = file.and_then(|path| templates.get_key_value(path)) {
-            for reference in template.references() {
-                self.resolve(reference, values, || {
-                    let (line, column) = template.position_of(reference).map_or((1, 1), |position| (position.line, position.column));
-                    (Place { file: path.display().to_string().into(), line, column }, None)
-                });
-            }
+            self.file(path, template, values);
             self.fits(template, values, |error| Mistake::of_template_file(path.display().to_string().into(), error));
             if let (Some(advice), Some((file, text))) = (&mut self.advice, self.sources.get_key_value(&*path.to_string_lossy())) {
                 let place = |bare: &Bare| Place { file: file.clone(), line: bare.position.line, column: bare.position.column };
@@ -180,6 +181,36 @@ impl<'a> Checker<'a> {
         let objections = item.step.objections(address.key(), secret).into_iter();
         self.mistakes.extend(objections.map(|objection| Mistake::of(item.place_of(&objection), objection)));
         references
+    }
+
+    /// Checks the references of a template file.
+    fn file(&mut self, path: &Path, template: &Template, values: &Values) {
+        for reference in template.references() {
+            self.resolve(reference, values, || {
+                let (line, column) = template.position_of(reference).map_or((1, 1), |position| (position.line, position.column));
+                (Place { file: path.display().to_string().into(), line, column }, None)
+            });
+        }
+    }
+
+    /// Checks the strings of a step that has mistakes: which of them are rendered is not known, but what refers to something
+    /// of the document is meant to be.
+    fn strings(&mut self, node: &Node, values: &Values) {
+        match &node.value {
+            Value::Sequence(items) => items.iter().for_each(|item| self.strings(item, values)),
+            Value::Map(entries) => {
+                // Nothing of `build` is rendered.
+                entries.iter().filter(|(key, _)| key.name != "build").for_each(|(_, node)| self.strings(node, values));
+            }
+            Value::String(text) if text.contains("{{") => {
+                let text = Text::at(text.as_str(), node.place.clone());
+                let Some(template) = self.parse(&text, &node.place) else { return };
+                for reference in template.references() {
+                    self.resolve(reference, values, || spot(&node.place, text.raw(), &template, reference));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// Adds the advice about the use of a step that may not be due where this one is.
@@ -239,7 +270,7 @@ impl<'a> Checker<'a> {
     }
 
     fn is_declared(&self, address: &Address) -> bool {
-        self.items.contains_key(address) || self.broken.contains(address)
+        self.items.contains_key(address) || self.broken.iter().any(|(broken, _)| broken == address)
     }
 
     /// What to do about a step that is not there, and whether another was meant that is.

@@ -129,7 +129,7 @@ impl Plan {
         };
         if on_a_desk {
             filled::check(&items, &nodes, &values, &mut mistakes);
-            names::check(&items, &values, &mut mistakes);
+            names::check(&items, &broken, &values, &mut mistakes);
             paths::check(&items, &shapes, &mut mistakes);
         }
         if on_a_desk && !is_torn {

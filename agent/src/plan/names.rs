@@ -30,11 +30,10 @@ const RULES: [(&str, &str, Rule); 9] = [
 const USERS: [&str; 4] = ["owner", "group", "as", "user"];
 
 /// Adds what is wrong with the names in steps.
-pub(super) fn check(items: &BTreeMap<Address, Item>, values: &Values, mistakes: &mut Vec<Mistake>) {
-    for (address, item) in items {
-        if let Some(node) = &item.written {
-            walk(address.kind(), node, values, mistakes);
-        }
+pub(super) fn check(items: &BTreeMap<Address, Item>, broken: &[(Address, Node)], values: &Values, mistakes: &mut Vec<Mistake>) {
+    let written = items.iter().filter_map(|(address, item)| Some((address, item.written.as_ref()?)));
+    for (address, node) in written.chain(broken.iter().map(|(address, node)| (address, node))) {
+        walk(address.kind(), node, values, mistakes);
     }
 }
 

@@ -6,8 +6,8 @@ use super::view::View;
 /// The shortest secret, in bytes.
 const SHORTEST: usize = 4;
 
-/// A line of `od` or `hexdump`, in bytes. `xxd -p` has thirty.
-pub(super) const LINE: usize = 16;
+/// A line of `xxd -i`, in bytes. `od` and `hexdump` have sixteen, and `xxd -p` thirty.
+pub(super) const LINE: usize = 12;
 
 /// What stands between two bytes, at most: two blanks in the middle of a line of `hexdump -C`.
 const APART: usize = 2;
@@ -23,9 +23,9 @@ pub(super) fn decoded(text: &View, each: &mut dyn FnMut(Decoded)) {
             let (view, to) = read(text, from);
             end = end.max(to);
             if view.text().len() >= SHORTEST {
-                let at_the_start = signs[..from].trim_ascii().is_empty();
-                // A cut may leave half a byte.
-                let at_the_end = matches!(signs[to..].trim_ascii(), [] | [b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F']);
+                let at_the_start = matches!(signs[..from].trim_ascii(), [] | [b'0', b'x' | b'X']);
+                // A cut may leave half a byte, and a list goes on.
+                let at_the_end = matches!(signs[to..].trim_ascii(), [] | [b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F' | b',']);
                 each(Decoded { view, at_the_start, at_the_end });
             }
         }

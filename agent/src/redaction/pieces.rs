@@ -10,6 +10,9 @@ use zeroize::Zeroizing;
 /// A piece of a secret is recognized from this many bytes on: what is shorter is there by accident.
 pub(super) const PIECE_FROM: usize = 12;
 
+/// The same in a row of a dump, of which it is all there is.
+pub(super) const ROW_FROM: usize = 8;
+
 /// How many bytes are looked for first.
 const WINDOW: usize = 4;
 
@@ -40,10 +43,10 @@ impl Pieces {
         }
     }
 
-    /// Whether `text` is a part of a secret, and long enough not to be so by accident. `looked`: how many bytes have been
-    /// gone through for the same line.
-    pub(super) fn holds(&self, text: &[u8], looked: &Cell<usize>) -> bool {
-        if text.len() < PIECE_FROM || !self.has_windows(text) {
+    /// Whether `text` is a part of a secret, and with `from` bytes or more not so by accident. `looked`: how many bytes have
+    /// been gone through for the same line.
+    pub(super) fn holds(&self, text: &[u8], from: usize, looked: &Cell<usize>) -> bool {
+        if text.len() < from || !self.has_windows(text) {
             return false;
         }
         self.whole.iter().filter(|whole| whole.len() >= text.len()).any(|whole| {
@@ -70,7 +73,7 @@ mod tests {
     #[test]
     fn a_piece_is_found_anywhere_and_what_only_resembles_one_is_not() {
         let mut pieces = Pieces::default();
-        let holds = |pieces: &Pieces, text: &[u8]| pieces.holds(text, &Cell::new(0));
+        let holds = |pieces: &Pieces, text: &[u8]| pieces.holds(text, PIECE_FROM, &Cell::new(0));
         assert!(!holds(&pieces, b"0123456789abcdef"));
         pieces.add(b"0123456789abcdef");
         pieces.add(b"too short");
@@ -90,8 +93,8 @@ mod tests {
         let resembling = b"abababababababbaba";
         assert!(!pieces.has_windows(resembling));
         pieces.add(b"ababbaba0123");
-        assert!(pieces.has_windows(resembling) && !pieces.holds(resembling, &looked));
+        assert!(pieces.has_windows(resembling) && !pieces.holds(resembling, PIECE_FROM, &looked));
         looked.set(LOOKED_THROUGH);
-        assert!(pieces.holds(resembling, &looked) && !pieces.holds(b"something else", &looked));
+        assert!(pieces.holds(resembling, PIECE_FROM, &looked) && !pieces.holds(b"something else", PIECE_FROM, &looked));
     }
 }

@@ -1,5 +1,7 @@
 //! No part of a secret is left, however it was printed; and a log stays a log.
 
+mod broken;
+
 use ::base64::Engine as _;
 use ::base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use serde_json::json;
@@ -344,49 +346,24 @@ fn the_time_grows_with_the_line() {
     }
 }
 
-/// Each line comes alone: both halves of a password stood in the log.
+/// Every second byte of it is zero, and it was another text.
 #[test]
-fn base64_that_is_broken_into_lines_hides_what_goes_over_the_break() {
-    let password = "correct-horse/battery+staple=42";
-    let redactor = redactor(json!({ "password": password }));
-    for width in [60, 64, 76] {
-        for before in 0..90 {
-            let text = STANDARD.encode(format!("{}{password}{}", "#".repeat(before), "#".repeat(90)));
-            let lines: Vec<&str> = text.as_bytes().chunks(width).map(|line| std::str::from_utf8(line).unwrap()).collect();
-            let shown: Vec<String> = lines.iter().map(|line| redactor.redact(line)).collect();
-            for part in password.as_bytes().windows(9).flat_map(|part| (0..3).map(move |shift| (part, shift))) {
-                // The signs that stand for these bytes alone, wherever they begin among three.
-                let (part, shift) = part;
-                let mut bytes = vec![b'#'; shift];
-                bytes.extend(part);
-                let all = STANDARD_NO_PAD.encode(&bytes);
-                let sure = &all[(shift * 8).div_ceil(6)..bytes.len() * 8 / 6];
-                assert!(!shown.iter().any(|line| line.contains(sure)), "{width} {before}: {shown:?} holds {sure}");
+fn a_secret_in_utf_16_goes() {
+    for secret in ["p\"ss w0rd/+x", "p\"ss w0rd/+%41"] {
+        let redactor = redactor(json!(secret));
+        let little: Vec<u8> = secret.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = secret.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for bytes in [little, big] {
+            let plain = String::from_utf8(bytes.clone()).unwrap();
+            let escaped = |zero: &str| plain.replace('"', "\\\"").replace('\0', zero);
+            let digits = bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let mut forms = vec![plain.clone(), STANDARD.encode(&bytes), digits];
+            // What is escaped is told apart only once it is bytes again.
+            forms.extend(["\\x00", "\\u0000", "\\0"].map(escaped).into_iter().filter(|_| !secret.contains('%')));
+            for form in forms {
+                let clean = redactor.redact(&format!("<{form}>"));
+                assert!(clean.contains(MARK) && clean.len() < 24, "{form:?} became {clean:?}");
             }
         }
-    }
-    let others = ["c29tZXRoaW5nIGVsc2U=", "constantinople", &"YWJj".repeat(19)];
-    for other in others {
-        assert_eq!(redactor.redact(other), other);
-    }
-}
-
-#[test]
-fn hexadecimal_that_is_broken_into_lines_hides_what_goes_over_the_break() {
-    let password = "correct-horse/battery+staple=42";
-    let redactor = redactor(json!({ "password": password }));
-    for (width, apart) in [(16, " "), (30, "")] {
-        for before in 0..width {
-            let text = format!("{}{password}{}", "#".repeat(before), "#".repeat(60));
-            let digits = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}{apart}")).collect::<String>();
-            let shown: Vec<String> = text.as_bytes().chunks(width).map(|line| redactor.redact(&digits(line))).collect();
-            for part in password.as_bytes().windows(5) {
-                assert!(!shown.iter().any(|line| line.contains(&digits(part))), "{width} {before}: {shown:?} holds {part:?}");
-            }
-        }
-    }
-    let others = ["0cc175b9c0f1b6a831c399e269772661", "2026-12-01 12:34:56", "fe80::dead:beef", "arn:aws:x:210987654321"];
-    for other in others {
-        assert_eq!(redactor.redact(other), other);
     }
 }

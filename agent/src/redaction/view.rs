@@ -104,6 +104,8 @@ impl View {
         let mut bare = Self::empty(self.text.len());
         for (byte, place) in self.text.iter().zip(&self.places) {
             let byte = match byte {
+                // Every second byte of a text in UTF-16, if it is written with ASCII alone.
+                0 => continue,
                 b'\\' | b'"' | b'\'' | b'%' => continue,
                 b'+' => b' ',
                 // `\t` without its backslash.
@@ -137,6 +139,16 @@ impl View {
         let rules: [(u8, Rule); 3] = [(b'\\', escaped_break), (b'\n', nothing), (b'\r', nothing)];
         let changed = rules.into_iter().fold(false, |changed, (sign, rule)| unbroken.undo(sign, rule) || changed);
         changed.then_some(unbroken)
+    }
+
+    /// Without zeros, where there are any: as what was UTF-16 reads without its upper bytes.
+    pub(super) fn narrow(&self) -> Option<Self> {
+        self.text.contains(&0).then(|| {
+            let mut narrow = Self::empty(self.text.len());
+            let all = self.text.iter().zip(&self.places).filter(|(byte, _)| **byte != 0);
+            all.for_each(|(byte, place)| narrow.push(*byte, place.clone()));
+            narrow
+        })
     }
 
     fn copied(&self) -> Self {
@@ -240,7 +252,8 @@ fn backslash(text: &[u8]) -> Found {
         Some(b'u') => unicode(rest),
         Some(b'U') => hex(&rest[1..], 8).and_then(Bytes::character).map(|bytes| (9, bytes)),
         Some(b'x') => hex(&rest[1..], 2).and_then(|code| u8::try_from(code).ok()).map(|byte| (3, Bytes::byte(byte))),
-        Some(b'0'..=b'3') => octal(rest).map(|byte| (3, Bytes::byte(byte))),
+        Some(b'0') => Some(octal(rest).map_or((1, Bytes::byte(0)), |byte| (3, Bytes::byte(byte)))),
+        Some(b'1'..=b'3') => octal(rest).map(|byte| (3, Bytes::byte(byte))),
         _ => None,
     };
     match found {
@@ -292,6 +305,7 @@ mod tests {
             ("a b", ["a+b", "a%20b", "a%2Bb", "a\\x20b", "a&#32;b", "a\\u{20}b"]),
             ("a\tb", ["a\\tb", "a\\\\tb", "a%09b", "a\\u0009b", "a&#9;b", "a\\x09b"]),
             ("a😀b", ["a\\ud83d\\ude00b", "a\\u{1f600}b", "a\\U0001f600b", "a%F0%9F%98%80b", "a&#x1F600;b", "a\\\\ud83d\\\\ude00b"]),
+            ("ab", ["a\0b", "a\\0b", "a\\x00b", "a\\u0000b", "a%00b", "a\\000b"]),
             ("a%b", ["a%25b", "a%%b", "a\\u0025b", "a\\%b", "a&#37;b", "a%2525b"]),
         ];
         for (plain, spelled) in table {

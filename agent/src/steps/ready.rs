@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::backoff::Backoff;
 use crate::failure::Objection;
 use crate::host::{Checked, End, HostError, Invocation, SEARCH_PATH, Unit};
+use crate::net::probes;
 use crate::step::Context;
 use crate::step::fields::TimeLimit;
 use crate::steps::health::{Health, Illness, has_an_end, health};
@@ -75,9 +76,7 @@ impl TryFrom<Fields> for Ready {
 
     fn try_from(fields: Fields) -> Result<Self, Objection> {
         let probe = match (fields.http, fields.tcp, fields.exec) {
-            (Some(url), None, None) if url.raw().starts_with("http://") || url.raw().starts_with("https://") || !url.is_plain() => {
-                Probe::Http(url)
-            }
+            (Some(url), None, None) if !url.is_plain() || probes::is_url(url.raw()) => Probe::Http(url),
             (Some(url), None, None) => {
                 return Err(Objection::new(format!("`{url}` is not a URL"), "write it whole, as in http://127.0.0.1:8080/health"));
             }
@@ -281,4 +280,21 @@ pub(crate) async fn look(cx: &Context<'_>) -> Result<Unit, HostError> {
 
 async fn state(cx: &Context<'_>) -> Result<Unit, NotReady> {
     look(cx).await.map_err(NotReady::Host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A probe that can never be met was tried until the time of the service was over.
+    #[test]
+    fn what_can_never_be_probed_is_a_mistake() {
+        let read = |fields: &str| serde_yaml::from_str::<Ready>(fields).map(|_| ()).map_err(|error| error.to_string());
+        for fields in ["http: 'http://localhost:8080/x?y#z'", "http: '{{values.url}}'", "tcp: '[::1]:80'", "tcp: '{{values.at}}'"] {
+            assert_eq!(read(fields), Ok(()), "{fields}");
+        }
+        for fields in ["http: '127.0.0.1:80'", "http: 'http://'", "http: 'http://x:99999/'", "http: 'http:/x'"] {
+            assert!(read(fields).unwrap_err().contains("is not a URL"), "{fields}");
+        }
+    }
 }

@@ -12,6 +12,12 @@ use crate::story::{Content, Evidence, Key, Unread};
 /// So many failures are read.
 pub(crate) const MOST: usize = 50;
 
+/// So many keys are looked at: an instance may be looked for in vain.
+const KEYS: usize = 20_000;
+
+/// So many parts of a key, after the environment, are of its day: year, month and day.
+const DAY: usize = 3;
+
 /// By how much the clock of an instance, which keys are made of, may differ.
 const SKEW: SignedDuration = SignedDuration::from_hours(1);
 
@@ -91,18 +97,61 @@ impl<O: Objects> Left<'_, O> {
         Ok(Content::read(&object.content).ok().and_then(|content| Evidence::of(key, &content, self.url(name))))
     }
 
-    /// What there is, but for ends of machines, the newest first: keys, and what they say.
-    pub(crate) async fn keys(&self) -> Result<Vec<(String, Key)>, Failure> {
-        let listed = self.objects.list(&self.prefix()).await?.into_iter();
-        let mut found: Vec<(String, Key)> = listed.filter_map(|one| Some((one.key.clone(), boot(&one.key)?))).collect();
-        found.sort_by(|(_, a), (_, b)| (b.began, &b.instance).cmp(&(a.began, &a.instance)));
-        Ok(found)
+    /// What there is, but for ends of machines, day by day from the newest on.
+    pub(crate) fn days(&self) -> Days<'_, O> {
+        Days { left: self, open: vec![self.prefix()], most: KEYS }
+    }
+
+    /// Whether a boot of this instance has left anything.
+    pub(crate) async fn has(&self, instance: &str) -> Result<bool, Failure> {
+        let mut days = self.days();
+        while let Some(keys) = days.next().await? {
+            if keys.iter().any(|(_, key)| key.instance == instance) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Reads one of them; `None` if it is gone.
     pub(crate) async fn read(&self, name: &str, key: Key) -> Result<Option<Found>, Failure> {
         let object = self.objects.get(name).await?;
         Ok(object.map(|object| Found { key, url: self.url(name), content: Content::read(&object.content) }))
+    }
+}
+
+/// Goes through what was left. Each day is listed when it is asked for, so that what is old costs nothing.
+#[derive(Debug)]
+pub(crate) struct Days<'a, O> {
+    left: &'a Left<'a, O>,
+    /// Prefixes of years, months and days, the next one last.
+    open: Vec<String>,
+    /// So many keys are still looked at.
+    most: usize,
+}
+
+impl<O: Objects> Days<'_, O> {
+    /// The keys of a day and what they say, the newest first; `None` when there is none left. A day may have none.
+    pub(crate) async fn next(&mut self) -> Result<Option<Vec<(String, Key)>>, Failure> {
+        let own = self.left.prefix();
+        while let Some(prefix) = self.open.pop_if(|_| self.most > 0) {
+            if prefix[own.len()..].matches('/').count() == DAY {
+                let listed = self.left.objects.list(&prefix).await?.into_iter();
+                let mut found: Vec<(String, Key)> = listed.filter_map(|one| Some((one.key.clone(), boot(&one.key)?))).collect();
+                found.sort_by(|(_, a), (_, b)| (b.began, &b.instance).cmp(&(a.began, &a.instance)));
+                self.most = self.most.saturating_sub(found.len());
+                return Ok(Some(found));
+            }
+            let below = self.left.objects.below(&prefix).await?.into_iter();
+            let of_time = below.filter(|name| name.bytes().all(|byte| byte.is_ascii_digit()));
+            self.open.extend(of_time.map(|name| format!("{prefix}{name}/")));
+        }
+        Ok(None)
+    }
+
+    /// Whether older ones were not looked at, because there are too many.
+    pub(crate) fn is_cut(&self) -> bool {
+        !self.open.is_empty()
     }
 }
 
@@ -144,7 +193,7 @@ mod tests {
         let found = since_then(&left, since, &known).await;
         assert_eq!(found.iter().map(|one| (one.instance.as_str(), one.reason.as_str())).collect::<Vec<_>>(), [("i-1", "services.a: no")]);
         assert!(since_then(&left, now + SignedDuration::from_mins(1), &known).await.is_empty(), "from before");
-        let keys = left.keys().await.unwrap();
+        let keys = left.days().next().await.unwrap().unwrap();
         assert_eq!(keys.len(), 3);
         let (name, newer) = keys.into_iter().find(|(_, key)| key.instance == "i-4").unwrap();
         assert_eq!(left.read(&name, newer).await.unwrap().unwrap().content.unwrap_err(), Unread::Newer(2));
@@ -180,5 +229,26 @@ mod tests {
         let found = left.boots(now - SignedDuration::from_mins(1)).await.unwrap();
         let instances: Vec<&str> = found.iter().map(|boot| boot.key.instance.as_str()).collect();
         assert_eq!(instances, ["i-2"], "by its key, not by its time");
+    }
+
+    #[tokio::test]
+    async fn what_is_old_is_not_listed_before_it_is_asked_for() {
+        let root = tempfile::tempdir().unwrap();
+        let objects = Directory::new(root.path());
+        for (day, instance) in
+            [("2025/12/31", "i-1"), ("2026/09/30", "i-2"), ("2026/10/01", "i-3"), ("2026/10/01", "i-4"), ("notes/x/y", "i-5")]
+        {
+            objects.place(&format!("shop/prod/{day}/10000{}Z-{instance}-0a0b-serve.json.zst", &instance[2..]), b"");
+        }
+        let left = Left { objects: &objects, bucket: "e", application: "shop", environment: "prod" };
+        let (mut days, mut found) = (left.days(), Vec::new());
+        while let Some(day) = days.next().await.unwrap() {
+            found.push(day.into_iter().map(|(_, key)| key.instance).collect::<Vec<_>>().join(" "));
+            assert_eq!(objects.lists.get(), found.len(), "a day at a time");
+        }
+        assert_eq!((found.join(", "), days.is_cut()), ("i-4 i-3, i-2, i-1".to_owned(), false), "the newest first");
+        assert!(left.has("i-1").await.unwrap() && !left.has("i-9").await.unwrap());
+        let mut few = Days { most: 2, ..left.days() };
+        assert!(few.next().await.unwrap().is_some() && few.next().await.unwrap().is_none() && few.is_cut(), "so many keys are enough");
     }
 }

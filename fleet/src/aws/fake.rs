@@ -35,11 +35,14 @@ pub(crate) struct Directory {
     fault: Cell<Option<(usize, Fault)>>,
     writes: Cell<usize>,
     pub(crate) log: RefCell<Vec<String>>,
+    /// How often all below a prefix was listed.
+    pub(crate) lists: Cell<usize>,
 }
 
 impl Directory {
     pub(crate) fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), fault: Cell::new(None), writes: Cell::new(0), log: RefCell::default() }
+        let (fault, writes, log, lists) = (Cell::new(None), Cell::new(0), RefCell::default(), Cell::new(0));
+        Self { root: root.to_owned(), fault, writes, log, lists }
     }
 
     pub(crate) fn with(root: &Path, write: usize, fault: Fault) -> Self {
@@ -155,6 +158,7 @@ impl Objects for Directory {
     }
 
     async fn list_after(&self, prefix: &str, after: &str) -> Result<Vec<Listed>, Failure> {
+        self.lists.set(self.lists.get() + 1);
         let found = self.keys().into_iter().filter(|key| key.starts_with(prefix) && key.as_str() > after);
         let listed = |key: String| {
             let about = fs::metadata(self.at(&key)).unwrap();

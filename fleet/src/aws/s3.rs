@@ -14,8 +14,8 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::release::content::Content;
 
-/// The largest object that is read into memory, in bytes; a record has a few thousand.
-const LARGEST: usize = 1 << 20;
+/// The largest object that is read into memory, in bytes: the terms of a deployment have a template, and may have a fleet.yaml.
+const LARGEST: usize = 16 << 20;
 
 #[derive(Debug)]
 pub(crate) struct Bucket {

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::Aws;
 use super::trouble::{self, Call};
 use crate::deployment::course::{Parameters, Standing};
+use crate::deployment::terms::{Trigger, Watch};
 use crate::failure::Failure;
 use crate::story::Event;
 
@@ -39,20 +40,6 @@ pub(crate) struct Order<'a> {
     pub(crate) watch: Watch,
 }
 
-/// What CloudFormation watches during an update and after it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Watch {
-    pub(crate) alarms: Vec<Trigger>,
-    pub(crate) minutes: i32,
-}
-
-/// An alarm that is watched.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trigger {
-    pub(crate) arn: String,
-    pub(crate) is_composite: bool,
-}
-
 /// How a new stack is guarded.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Guard<'a> {
@@ -73,6 +60,9 @@ pub(crate) trait Stacks {
 
     /// Ends the update that goes on, and goes back. Returns whether one went on.
     async fn cancel(&self, stack: &str) -> Result<bool, Failure>;
+
+    /// Deletes a stack, as far as its resources let it. Without a role, the stack has its own.
+    async fn delete(&self, stack: &str, token: &str, role: Option<&str>) -> Result<(), Failure>;
 
     /// What happened since then, the oldest first. Nothing did where there is no stack.
     async fn events(&self, stack: &str, since: Timestamp) -> Result<Vec<Event>, Failure>;
@@ -197,13 +187,6 @@ impl CloudFormation {
         request.send().await.map_err(|error| trouble::of(&error).failure(&call()))?;
         Ok(())
     }
-
-    /// Deletes a stack, as far as its resources let it.
-    pub(crate) async fn delete(&self, stack: &str, token: &str, role: Option<&str>) -> Result<(), Failure> {
-        let request = self.client.delete_stack().stack_name(stack).client_request_token(token).set_role_arn(role.map(str::to_owned));
-        request.send().await.map_err(|error| trouble::of(&error).failure(&self.call("cloudformation:DeleteStack", "delete", stack)))?;
-        Ok(())
-    }
 }
 
 impl Stacks for CloudFormation {
@@ -253,6 +236,12 @@ impl Stacks for CloudFormation {
                 trouble => Err(trouble.failure(&self.call("cloudformation:CancelUpdateStack", "end the update of", stack))),
             },
         }
+    }
+
+    async fn delete(&self, stack: &str, token: &str, role: Option<&str>) -> Result<(), Failure> {
+        let request = self.client.delete_stack().stack_name(stack).client_request_token(token).set_role_arn(role.map(str::to_owned));
+        request.send().await.map_err(|error| trouble::of(&error).failure(&self.call("cloudformation:DeleteStack", "delete", stack)))?;
+        Ok(())
     }
 
     async fn events(&self, stack: &str, since: Timestamp) -> Result<Vec<Event>, Failure> {

@@ -9,9 +9,14 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::Environment;
 
-/// The alarms of fleet.yaml without those that the command line leaves out, in the order of fleet.yaml.
+/// The alarms of fleet.yaml.
+pub(super) fn all(environment: &Environment) -> Vec<&str> {
+    environment.settings.deployment.alarms.iter().map(|name| name.as_str()).collect()
+}
+
+/// The same without those that the command line leaves out, in the order of fleet.yaml.
 pub(super) fn counting<'a>(environment: &'a Environment, despite: &[String]) -> Result<Vec<&'a str>, Failure> {
-    let all: Vec<&str> = environment.settings.deployment.alarms.iter().map(|name| name.as_str()).collect();
+    let all = all(environment);
     if let Some(unknown) = despite.iter().find(|name| !all.contains(&name.as_str())) {
         let hint = match nearest(unknown, all.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
@@ -22,6 +27,12 @@ pub(super) fn counting<'a>(environment: &'a Environment, despite: &[String]) -> 
         return Err(Failure::new(Exit::Usage, message).hint(hint));
     }
     Ok(all.into_iter().filter(|name| !despite.iter().any(|left_out| left_out == name)).collect())
+}
+
+/// What to say of the alarms that are raised, and that the command line leaves out.
+pub(super) fn left_out(despite: &[String], found: &Alarms) -> Vec<String> {
+    let raised = despite.iter().filter_map(|name| Some((name, found.get(name.as_str()).filter(|alarm| alarm.is_raised())?)));
+    raised.map(|(name, alarm)| format!("{}, and is left out", told(name, alarm))).collect()
 }
 
 /// Judges whether any of these alarms stands in the way of a deployment, as they were found.
@@ -47,14 +58,11 @@ fn missing(environment: &Environment, names: &[&str], found: &Alarms, region: &s
 }
 
 /// What to say of the alarms that are raised.
-fn raised(name: &str, names: &[&str], found: &Alarms) -> Option<Failure> {
+pub(super) fn raised(name: &str, names: &[&str], found: &Alarms) -> Option<Failure> {
     let raised: Vec<(&str, &Alarm)> =
         names.iter().filter_map(|name| Some((*name, found.get(*name).filter(|alarm| alarm.is_raised())?))).collect();
     let (first, _) = raised.first()?;
-    let told = raised.iter().map(|(name, alarm)| match &alarm.why {
-        Some(why) => format!("{name} is in ALARM: {why}"),
-        None => format!("{name} is in ALARM"),
-    });
+    let told = raised.iter().map(|(name, alarm)| told(name, alarm));
     let despite: Vec<String> = raised.iter().map(|(name, _)| format!("--despite {}", quoted(name))).collect();
     let failure = Failure::new(Exit::Failed, format!("{name} is not deployed while an alarm is raised"));
     Some(failure.why(told.collect::<Vec<_>>().join("; ")).hint(format!(
@@ -62,6 +70,13 @@ fn raised(name: &str, names: &[&str], found: &Alarms) -> Option<Failure> {
         if raised.len() == 1 { (*first).to_owned() } else { "them".to_owned() },
         despite.join(" ")
     )))
+}
+
+fn told(name: &str, alarm: &Alarm) -> String {
+    match &alarm.why {
+        Some(why) => format!("{name} is in ALARM: {why}"),
+        None => format!("{name} is in ALARM"),
+    }
 }
 
 /// A name as a shell takes it.
@@ -97,6 +112,13 @@ mod tests {
             "prod is not deployed while an alarm is raised: shop 5xx is in ALARM: 7 > 5; queue-age is in ALARM: 7 > 5\n  \
              hint: look at them, or deploy --despite 'shop 5xx' --despite queue-age; `ingot-fleet rollback prod` looks at no alarms"
         );
+    }
+
+    #[test]
+    fn one_that_is_left_out_is_told_of() {
+        let found = found(&[("shop 5xx", "ALARM"), ("queue-age", "ALARM")]);
+        assert_eq!(left_out(&["shop 5xx".to_owned()], &found), ["shop 5xx is in ALARM: 7 > 5, and is left out"]);
+        assert!(left_out(&[], &found).is_empty());
     }
 
     #[test]

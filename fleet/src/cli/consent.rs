@@ -17,11 +17,12 @@ pub(super) struct Consent {
 }
 
 impl Consent {
-    /// Names what would be done, such as `delete shop-prod`, and asks. With `--yes` it is only named.
-    pub(super) fn ask(self, what: &str) -> Result<(), Failure> {
+    /// Names what would be done, such as `delete shop-prod`, and asks. With `--yes` it is only named. Returns whether it was
+    /// asked: then some time has passed, and what is to be done has to be looked at again.
+    pub(super) fn ask(self, what: &str) -> Result<bool, Failure> {
         if self.yes {
             talk(what);
-            return Ok(());
+            return Ok(false);
         }
         if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
             return Err(
@@ -30,7 +31,7 @@ impl Consent {
         }
         let declined = || Failure::new(Exit::Failed, "nothing was changed");
         match is_agreed(what) {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(true),
             Ok(false) => Err(declined()),
             Err(error) => Err(declined().because(&error)),
         }

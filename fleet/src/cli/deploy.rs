@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use super::carry::{self, Asked, carry_out};
+use super::carry::{carry_out, fits};
 use super::consent::Consent;
+use super::errand::Asked;
 use super::operator::{Operator, Whose};
 use super::patience::Patience;
-use super::source::Kind;
+use super::settle::{Settled, settled};
 use crate::aws::releases;
 use crate::deployment::history::Role;
-use crate::deployment::record::{Goal, Policy, Record, Release, State};
+use crate::deployment::record::{Goal, Kind, Policy, Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::release::name::Name;
@@ -32,6 +33,13 @@ pub(crate) struct Create {
 pub(crate) struct Deploy {
     #[command(flatten)]
     what: What,
+    #[command(flatten)]
+    manner: Manner,
+}
+
+/// How something is deployed to an environment that is there.
+#[derive(Debug, clap::Args)]
+pub(super) struct Manner {
     /// Policy of this deployment, in place of that of fleet.yaml
     #[arg(long, value_name = "POLICY", value_parser = policy)]
     policy: Option<Policy>,
@@ -40,6 +48,13 @@ pub(crate) struct Deploy {
     despite: Vec<String>,
     #[command(flatten)]
     consent: Consent,
+}
+
+impl Manner {
+    /// What is asked for, deployed so.
+    pub(super) fn of(&self, asked: Asked) -> Asked {
+        Asked { policy: self.policy, consent: Some(self.consent), despite: self.despite.clone(), ..asked }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,7 +74,7 @@ struct What {
 
 /// Go back to the release, the image and the document of the last good deployment before the one in force
 ///
-/// That is a deployment of its own, and asks first. It waits for no alarms.
+/// That is a deployment of its own, and asks first. It waits for no alarms. Template and settings stay as the stack has them: those of fleet.yaml are deployed by `deploy`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Rollback {
     #[command(flatten)]
@@ -76,8 +91,9 @@ pub(crate) struct Rollback {
 /// A policy that ingot-fleet deploys by.
 pub(super) fn policy(text: &str) -> Result<Policy, String> {
     let named = serde_json::from_value(text.into()).ok();
-    let has_engine = |policy: &Policy| !matches!(policy, Policy::InPlace | Policy::TrafficSplitting);
-    named.filter(has_engine).ok_or_else(|| "expected all_at_once, rolling, rolling_with_batch or immutable".to_owned())
+    named
+        .filter(|policy: &Policy| policy.has_engine())
+        .ok_or_else(|| "expected all_at_once, rolling, rolling_with_batch or immutable".to_owned())
 }
 
 pub(crate) async fn create(args: &Create, file: &Path, as_json: bool) -> Result<(), Failure> {
@@ -89,8 +105,7 @@ pub(crate) async fn create(args: &Create, file: &Path, as_json: bool) -> Result<
 pub(crate) async fn deploy(args: &Deploy, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::of(file, &args.what.environment).await?;
     let asked = asked(&args.what, &operator, Kind::Deploy).await?;
-    let asked = Asked { policy: args.policy, consent: Some(args.consent), despite: args.despite.clone(), ..asked };
-    carry_out(&operator, file, &asked, args.what.patience, as_json).await
+    carry_out(&operator, file, &args.manner.of(asked), args.what.patience, as_json).await
 }
 
 pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Result<(), Failure> {
@@ -100,9 +115,9 @@ pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Res
         && !asked.as_ref().is_some_and(|asked| asked.is(&other.record.goal, None))
     {
         let account = operator.account(&operator.aws.caller().await?).await?;
-        if !carry::settled(&operator, &account, &other).await? {
+        if settled(&operator, &account, &other).await? == Settled::GoesOn {
             // What is under way in a stack that needs a hand cannot be ended either.
-            carry::fits(Kind::Rollback, &operator, operator.standing().await?.as_ref(), false)?;
+            fits(Kind::Rollback, &operator, operator.standing().await?.as_ref(), false)?;
             return Err(goes_on(&operator, &other.record));
         }
         asked = last_good(&operator, args).await?;
@@ -119,8 +134,9 @@ async fn last_good(operator: &Operator, args: &Rollback) -> Result<Option<Asked>
     let counting = operator.records().counting().await?;
     let Some(record) = counting.get(Role::LastGood) else { return Ok(None) };
     let Goal { release, image, document, .. } = record.goal.clone();
-    let (document, consent) = (Some(document), Some(args.consent));
-    Ok(Some(Asked { kind: Kind::Rollback, release, image, document, policy: args.policy, consent, despite: Vec::new(), edit: None }))
+    let (document, consent, seen) = (Some(document), Some(args.consent), Some(counting.newest));
+    let (kind, policy, despite) = (Kind::Rollback, args.policy, Vec::new());
+    Ok(Some(Asked { kind, release, image, document, policy, consent, despite, edit: None, seen }))
 }
 
 /// Going back while another deployment goes on is to end that one.
@@ -136,5 +152,5 @@ async fn asked(what: &What, operator: &Operator, kind: Kind) -> Result<Asked, Fa
     let manifest = releases::find(&operator.bucket, &operator.place, &what.release).await?;
     let release = Release { name: manifest.name, sha256: manifest.sha256 };
     let image = operator.image(what.image.as_deref()).await?;
-    Ok(Asked { kind, release, image, document: None, policy: None, consent: None, despite: Vec::new(), edit: None })
+    Ok(Asked { kind, release, image, document: None, policy: None, consent: None, despite: Vec::new(), edit: None, seen: None })
 }

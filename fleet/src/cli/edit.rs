@@ -1,10 +1,17 @@
-//! Another text for fleet.yaml, written only when the user has agreed to what it is for, and taken back if that fails.
+//! Another text for fleet.yaml, written only when the user has agreed to what it is for, and taken back if that fails: by
+//! the command that has written it, or by the one that sees how its deployment has ended.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
 use super::input;
+use super::operator::Operator;
 use super::output::talk;
+use crate::aws::objects::Objects;
+use crate::aws::records::Records;
+use crate::deployment::record::State;
+use crate::deployment::terms::Edited;
+use crate::digest::Sha256;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::files;
@@ -32,49 +39,91 @@ impl Edit {
             return Err(Failure::new(Exit::Failed, format!("{} was changed meanwhile", self.file.display()))
                 .hint("run it again: it edits the file as it is now"));
         }
-        self.write(&self.new)?;
+        write(&self.file, &self.new)?;
         self.is_made.set(true);
         Ok(())
     }
 
-    /// Says that the new text stays, if it was written.
-    pub(super) fn keep(&self) {
-        if self.is_made.get() {
-            talk(&format!("{} keeps the new properties", self.file.display()));
+    /// The same, for whoever sees the end of the deployment. `None` if nothing changes.
+    pub(super) fn edited(&self) -> Option<Edited> {
+        (self.new != self.former).then(|| Edited { former: self.former.clone(), new: Sha256::of(self.new.as_bytes()) })
+    }
+
+    /// Says what became of the file, where that is not what it was before.
+    pub(super) fn tell(&self) -> Result<(), Failure> {
+        let name = self.file.display();
+        match self.text()? {
+            _ if !self.is_made.get() => {}
+            text if text == self.former => {}
+            text if text == self.new => talk(&format!(
+                "{name} keeps the new properties; if the deployment does not end well, the command that sees it brings the former text back"
+            )),
+            _ => talk(&format!("{name} was changed meanwhile, and keeps the new properties: take them out by hand")),
         }
+        Ok(())
     }
 
     /// Brings the former text back, unless somebody has changed it meanwhile.
     pub(super) fn take_back(&self) -> Result<(), Failure> {
-        if !self.is_made.get() {
-            return Ok(());
+        match self.is_made.get() && self.text()? == self.new {
+            true => restore(&self.file, &self.former),
+            false => Ok(()),
         }
-        let name = self.file.display();
-        if self.text()? != self.new {
-            talk(&format!("{name} was changed meanwhile, and keeps the new properties: take them out by hand"));
-            return Ok(());
-        }
-        self.write(&self.former)?;
-        talk(&format!("{name} is as it was before"));
-        Ok(())
     }
 
     fn text(&self) -> Result<String, Failure> {
         input::text(&self.file).map_err(Failure::told)
     }
+}
 
-    fn write(&self, text: &str) -> Result<(), Failure> {
-        files::replace(&self.file, text.as_bytes()).map_err(|why| {
-            Failure::new(Exit::Failed, format!("cannot write {}", self.file.display()))
-                .why(why)
-                .hint("make the file and its directory writable")
-        })
+/// Brings the former text of fleet.yaml back if the deployment of its change has not ended well. Where somebody has changed the
+/// file since, or where it was changed in another directory, it stays. How the deployment has ended counts all the same.
+/// Returns whether the file has changed.
+pub(super) async fn undo(operator: &Operator, number: u64) -> bool {
+    let Some(file) = operator.file() else { return false };
+    undo_in(&operator.records(), number, file).await.unwrap_or_else(|failure| {
+        talk(&format!("warning: {}; look whether {} is to keep its properties", failure.sentence(), file.display()));
+        false
+    })
+}
+
+async fn undo_in<O: Objects>(records: &Records<'_, O>, number: u64, file: &Path) -> Result<bool, Failure> {
+    let Some(record) = records.read(number).await?.map(|kept| kept.record) else { return Ok(false) };
+    if !matches!(record.state, State::Failed | State::Undone) {
+        return Ok(false);
     }
+    let Some(Edited { former, new }) = records.terms(&record).await?.and_then(|terms| terms.fixed.edit) else { return Ok(false) };
+    if Sha256::of(input::text(file).map_err(Failure::told)?.as_bytes()) != new {
+        return Ok(false);
+    }
+    restore(file, &former).map(|()| true)
+}
+
+/// What is said where the former text came back before anything began: what was read is not what the file says now.
+pub(super) fn is_taken_back(file: &Path) -> Failure {
+    Failure::new(Exit::Failed, format!("nothing was begun: {} is not as it was read any more", file.display())).hint("run it again")
+}
+
+fn restore(file: &Path, former: &str) -> Result<(), Failure> {
+    write(file, former)?;
+    talk(&format!("{} is as it was before", file.display()));
+    Ok(())
+}
+
+fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    files::replace(file, text.as_bytes()).map_err(|why| {
+        Failure::new(Exit::Failed, format!("cannot write {}", file.display())).why(why).hint("make the file and its directory writable")
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::fake::Directory;
+    use crate::deployment::record::tests::{beginner, goal};
+    use crate::deployment::record::{Kind, Record};
+    use crate::deployment::terms::tests::terms;
+    use crate::place::Place;
 
     #[test]
     fn the_former_text_comes_back_unless_somebody_has_changed_it() {
@@ -96,6 +145,33 @@ mod tests {
         std::fs::write(&file, "of somebody else").unwrap();
         made.take_back().unwrap();
         assert_eq!(text(), "of somebody else");
+    }
+
+    /// The end of a deployment is often seen by another command than the one that has changed the file.
+    #[tokio::test]
+    async fn whoever_sees_the_deployment_fail_brings_the_former_text_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("fleet.yaml");
+        let (objects, place) = (Directory::new(directory.path()), Place::of_shop());
+        let records = Records::new(&objects, &place, "prod");
+        let edit = Edit::new(&file, "former".into(), "new".into());
+        let mut terms = terms(&[]);
+        terms.fixed.edit = edit.edited();
+        let kept = records.keep_terms(&terms).await.unwrap();
+        for (state, text, becomes) in [
+            (State::UnderWay, "new", "new"),
+            (State::Good, "new", "new"),
+            (State::Failed, "new", "former"),
+            (State::Undone, "new", "former"),
+            (State::Failed, "of somebody else", "of somebody else"),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let record = Record::begin("shop", "prod", 2, goal("v1"), beginner("ann")).on(Kind::Deploy, kept.clone());
+            let record = if state == State::UnderWay { record } else { record.end(state, record.began, None) };
+            objects.place("shop/environments/prod/deployments/2.json", &record.write());
+            assert_eq!(undo_in(&records, 2, &file).await.unwrap(), text != becomes, "{state} {text}");
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), becomes, "{state} {text}");
+        }
     }
 
     #[test]

@@ -59,8 +59,11 @@ pub(super) async fn told(operator: &Operator, record: Record, instead_of: Option
     match instead_of {
         None => Ok(()),
         Some(release) => {
-            Err(Failure::new(Exit::Failed, format!("{} was not deployed: another deployment was under way", release.name))
-                .hint("run it again"))
+            let what = match *release == record.goal.release {
+                true => format!("{} was deployed with other settings than those of fleet.yaml", release.name),
+                false => format!("{} was not deployed", release.name),
+            };
+            Err(Failure::new(Exit::Failed, format!("{what}: another deployment was under way")).hint("run it again"))
         }
     }
 }

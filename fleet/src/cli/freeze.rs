@@ -7,9 +7,10 @@ use serde_json::json;
 
 use super::operator::{Operator, Whose};
 use super::output::{self, talk};
+use super::settle::still_under_way;
 use crate::aws::groups::Group;
+use crate::deployment::course::Standing;
 use crate::deployment::freeze::Freeze;
-use crate::deployment::record::State;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -72,10 +73,11 @@ async fn freeze(operator: &Operator, groups: &[Group], caller: &str) -> Result<F
     Ok(freeze)
 }
 
-/// CloudFormation resumes processes at the end of an update, so the brake of a deployment is another one.
+/// CloudFormation suspends processes during an update and resumes them at its end, so the brake of a deployment is another
+/// one, and nothing is resumed meanwhile either.
 async fn end_if_under_way(operator: &Operator) -> Result<(), Failure> {
     let name = operator.name();
-    match operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) {
+    match still_under_way(operator).await? {
         None => Ok(()),
         Some(kept) => Err(Failure::new(Exit::Failed, format!("{name} is not frozen"))
             .why(kept.record.told())
@@ -89,16 +91,39 @@ async fn thaw(operator: &Operator, groups: &[Group], caller: &str) -> Result<Fre
         talk(&format!("{name} is not frozen: nothing to change"));
         return Ok(Freeze::off(caller, now()));
     };
+    stays_during_update(operator).await?;
     for group in groups {
         let ours: Vec<&str> = freeze.suspended.iter().map(String::as_str).filter(|name| group.has_suspended(name)).collect();
         if !ours.is_empty() {
             operator.groups.resume(&group.name, &ours).await?;
         }
     }
+    // An update that has begun meanwhile needs them suspended.
+    if let Err(failure) = stays_during_update(operator).await {
+        let groups = operator.groups.of(&operator.place.application, name).await?;
+        suspend(operator, &groups, &freeze).await?;
+        return Err(failure);
+    }
     let ended = Freeze::off(caller, now());
     freezes.write(&ended).await?;
     talk(&format!("{name} is not frozen any more: it scales again, and instances that have failed are replaced now"));
     Ok(ended)
+}
+
+async fn stays_during_update(operator: &Operator) -> Result<(), Failure> {
+    let (name, called) = (operator.name(), operator.called());
+    let stays = || Failure::new(Exit::Failed, format!("{name} stays frozen"));
+    if let Some(kept) = still_under_way(operator).await? {
+        let hint =
+            format!("run it again when the deployment has ended: `ingot-fleet status {called}`; `ingot-fleet abort {called}` ends it");
+        return Err(stays().why(kept.record.told()).hint(hint));
+    }
+    match operator.standing().await?.filter(Standing::is_busy) {
+        None => Ok(()),
+        Some(standing) => Err(stays()
+            .why(format!("the stack {} is in {}", operator.stack(), standing.status))
+            .hint(format!("run it again when that has ended: `ingot-fleet status {called}`"))),
+    }
 }
 
 /// Suspends what goes on in groups although the environment is frozen.
@@ -110,6 +135,23 @@ async fn suspend(operator: &Operator, groups: &[Group], freeze: &Freeze) -> Resu
         }
     }
     Ok(())
+}
+
+/// Says that an environment is frozen, where that does not stand in the way.
+pub(super) async fn note(operator: &Operator) {
+    let name = operator.name();
+    match operator.freezes().in_force().await {
+        Ok(None) => {}
+        Ok(Some(freeze)) => talk(&format!("note: {}, and stays so", freeze.told(name))),
+        Err(failure) => talk(&format!("warning: {}", failure.sentence())),
+    }
+}
+
+/// Says that nothing would be deployed now. What cannot be asked for is no reason not to say the rest.
+pub(super) async fn note_refusal(operator: &Operator) {
+    if let Err(failure) = refuse(operator).await {
+        talk(&format!("note: {failure}"));
+    }
 }
 
 /// Ends a deployment that nobody is to begin: it names who has frozen the environment, and since when.

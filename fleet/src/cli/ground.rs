@@ -9,11 +9,10 @@ use std::collections::BTreeSet;
 
 use super::operator::Operator;
 use super::output::talk;
-use super::source::Kind;
 use crate::aws::ec2::{self, Subnet};
 use crate::aws::images;
 use crate::deployment::course::Standing;
-use crate::deployment::record::Goal;
+use crate::deployment::record::{Goal, Kind};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode};
@@ -40,7 +39,8 @@ pub(super) async fn holds_for(
 
 /// The same before going back to what ran earlier, which must not need an answer that does not come for a moment.
 pub(super) async fn holds_again(operator: &Operator, goal: &Goal) -> Result<(), Failure> {
-    match found(operator, &goal.image).await {
+    // Network and certificate stay as they are.
+    match images::fits(&operator.aws, &goal.image, None).await {
         Err(failure) if failure.exit == Exit::Document => Err(failure.hint(format!(
             "deploy it as fleet.yaml is now, or with another image: `ingot-fleet deploy {} --release {} --image AMI`",
             operator.name(),

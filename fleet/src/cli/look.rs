@@ -13,6 +13,7 @@ use crate::aws::alarms;
 use crate::deployment::course::Standing;
 use crate::deployment::freeze::Freeze;
 use crate::deployment::record::{Capacity, Record, State};
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Activity, Alarm, Evidence, Health, Part, Seen, View, health};
 
@@ -37,6 +38,16 @@ pub(super) struct Look {
     pub(super) health: Health,
     /// What could not be asked for, and why. That is no reason to say nothing of the rest.
     pub(super) unseen: Vec<String>,
+    pub(super) blind: Blind,
+}
+
+/// Of what nothing is known. That there is nothing of it is something else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Blind {
+    pub(super) stack: bool,
+    pub(super) records: bool,
+    pub(super) groups: bool,
+    pub(super) freeze: bool,
 }
 
 /// Who looks, again and again. A look is about ten calls, more only where something is not well.
@@ -57,23 +68,31 @@ impl<'a> Looker<'a> {
 
     pub(super) async fn look(&self) -> Result<Look, Failure> {
         let freezes = self.operator.freezes();
-        let (standing, (newest, in_force), now, freeze) =
-            tokio::try_join!(self.operator.standing(), self.records(), self.members.now(), freezes.in_force())?;
+        let looks = tokio::join!(self.operator.standing(), self.records(), self.members.now(), freezes.in_force());
+        let (mut unseen, mut blind) = (Unseen::default(), Blind::default());
+        let (standing, records, now, freeze) = match looks {
+            // Nobody answers, or there is no right to anything.
+            (Err(failure), Err(_), Err(_), Err(_)) => return Err(failure),
+            (Err(failure), ..) if matches!(failure.exit, Exit::Unreachable | Exit::Usage) => return Err(failure),
+            found => found,
+        };
+        let standing = unseen.of(standing, &mut blind.stack);
+        let (newest, in_force) = unseen.of(records, &mut blind.records);
+        let Now { groups, instances, untold, unchecked } = unseen.of(now, &mut blind.groups);
+        let freeze = unseen.of(freeze, &mut blind.freeze);
+        unchecked.iter().for_each(|failure| unseen.heavy(failure));
+        untold.iter().for_each(|failure| unseen.light(failure));
         let at = Timestamp::now();
         let since = at.checked_sub(BACK).unwrap_or(at);
-        let Now { groups, instances, untold } = now;
         let mut activities = Vec::new();
         for group in &groups {
-            activities.extend(self.operator.groups.activities(&group.name, since).await?);
+            activities.extend(unseen.without(self.operator.groups.activities(&group.name, since).await));
         }
         activities.sort_by_key(|activity: &Activity| activity.begun);
-        let mut unseen: Vec<String> = untold.iter().map(ToString::to_string).collect();
-        let alarms = if standing.is_some() { self.alarms().await } else { Ok(Vec::new()) };
+        let alarms = if standing.is_some() { unseen.without(self.alarms().await) } else { Vec::new() };
         // Those that serve have not failed.
         let suspects: Vec<&str> = instances.iter().filter(|one| one.state().part() != Part::Well).map(|one| one.id.as_str()).collect();
-        let evidence = if suspects.is_empty() { Ok(Vec::new()) } else { self.evidence(&suspects, since).await };
-        let alarms = alarms.unwrap_or_else(|failure| without(&failure, &mut unseen));
-        let evidence = evidence.unwrap_or_else(|failure| without(&failure, &mut unseen));
+        let evidence = if suspects.is_empty() { Vec::new() } else { unseen.without(self.evidence(&suspects, since).await) };
         let seen: Vec<Seen> = instances.into_iter().map(|one| Seen::of(one, &activities, &evidence)).collect();
         // While one group replaces the other, either may be empty yet or already.
         let capacity = groups.iter().map(|group| group.capacity).max_by_key(|capacity| capacity.desired);
@@ -84,10 +103,13 @@ impl<'a> Looker<'a> {
             instances: &seen,
             activities: &activities,
             alarms: &alarms,
+            unseen: &unseen.sentences,
+            has_no_sight: blind.stack,
         };
         let health = health(&view, &self.operator.limits(), at);
         let suspended = groups.into_iter().flat_map(|group| group.suspended).collect();
-        Ok(Look { at, standing, newest, in_force, freeze, suspended, capacity, seen, health, unseen })
+        let unseen = unseen.all;
+        Ok(Look { at, standing, newest, in_force, freeze, suspended, capacity, seen, health, unseen, blind })
     }
 
     /// The newest record, and the newest good one.
@@ -140,9 +162,41 @@ impl<'a> Looker<'a> {
     }
 }
 
-fn without<T>(failure: &Failure, unseen: &mut Vec<String>) -> Vec<T> {
-    unseen.push(failure.to_string());
-    Vec::new()
+/// What could not be asked for.
+#[derive(Debug, Default)]
+struct Unseen {
+    /// With hints.
+    all: Vec<String>,
+    /// Of that by which an environment is judged.
+    sentences: Vec<String>,
+}
+
+impl Unseen {
+    /// What was found, or nothing.
+    fn of<T: Default>(&mut self, found: Result<T, Failure>, is_blind: &mut bool) -> T {
+        found.unwrap_or_else(|failure| {
+            *is_blind = true;
+            self.heavy(&failure);
+            T::default()
+        })
+    }
+
+    fn without<T>(&mut self, found: Result<Vec<T>, Failure>) -> Vec<T> {
+        found.unwrap_or_else(|failure| {
+            self.light(&failure);
+            Vec::new()
+        })
+    }
+
+    /// One without which it is not known how an environment is.
+    fn heavy(&mut self, failure: &Failure) {
+        self.sentences.push(failure.sentence());
+        self.light(failure);
+    }
+
+    fn light(&mut self, failure: &Failure) {
+        self.all.push(failure.to_string());
+    }
 }
 
 impl Look {

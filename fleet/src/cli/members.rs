@@ -24,6 +24,8 @@ pub(super) struct Now {
     pub(super) instances: Vec<Instance>,
     /// Why EC2 has not said what they were launched with.
     pub(super) untold: Option<Failure>,
+    /// Why a load balancer has not said how healthy they are. Then its groups alone say so.
+    pub(super) unchecked: Vec<Failure>,
 }
 
 impl<'a> Members<'a> {
@@ -35,11 +37,16 @@ impl<'a> Members<'a> {
         let groups = self.operator.groups.of(&self.operator.place.application, self.operator.name()).await?;
         let mut now = Now { untold: self.learn(&groups).await.err(), ..Now::default() };
         for mut group in groups {
-            let mut health = match &group.targets {
-                Some(targets) => self.operator.groups.health(targets).await?,
-                None => BTreeMap::new(),
+            let found = match &group.targets {
+                Some(targets) => self.operator.groups.health(targets).await.map(Some),
+                None => Ok(None),
             };
-            let is_balanced = group.targets.is_some();
+            let found = found.unwrap_or_else(|failure| {
+                now.unchecked.push(failure);
+                None
+            });
+            let is_balanced = found.is_some();
+            let mut health = found.unwrap_or_default();
             for member in std::mem::take(&mut group.members) {
                 let target = health.remove(&member.id);
                 now.instances.push(self.instance(member.id, member.zone, target, is_balanced, (member.state, member.is_healthy)));

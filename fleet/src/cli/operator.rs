@@ -1,6 +1,6 @@
 //! What the verbs of an environment begin with: fleet.yaml, AWS, and where everything is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ingot::desk::{DocumentError, Sources};
@@ -39,8 +39,9 @@ pub(super) struct Whose {
 /// An environment and AWS.
 #[derive(Debug)]
 pub(super) struct Operator {
-    /// fleet.yaml, where it is at hand.
+    /// fleet.yaml, where it is at hand, and where it is.
     read: Option<Rc<Read>>,
+    file: Option<PathBuf>,
     name: String,
     /// As commands call it that are to be typed.
     called: String,
@@ -62,14 +63,14 @@ impl Operator {
         let read = input::sound_text(file, text).map_err(Failure::told)?;
         input::environment(&read.fleet, environment).map_err(Failure::told)?;
         let place = read.fleet.releases.place(&read.fleet.application);
-        Ok(Self::with(Aws::connect().await?, place, environment, Some(Rc::new(read))))
+        Ok(Self::with(Aws::connect().await?, place, environment, Some((Rc::new(read), file))))
     }
 
     /// One for each environment that is in fleet.yaml.
     pub(super) async fn all(file: &Path) -> Result<Vec<Self>, Failure> {
         let read = Rc::new(input::sound(file).map_err(Failure::told)?);
         let (aws, place) = (Aws::connect().await?, read.fleet.releases.place(&read.fleet.application));
-        let of = |name: &str| Self::with(aws.clone(), place.clone(), name, Some(Rc::clone(&read)));
+        let of = |name: &str| Self::with(aws.clone(), place.clone(), name, Some((Rc::clone(&read), file)));
         Ok(read.fleet.environments.iter().map(|environment| of(&environment.key.name)).collect())
     }
 
@@ -94,7 +95,13 @@ impl Operator {
     /// For an environment that is in fleet.yaml, or in AWS alone.
     pub(super) async fn at(file: &Path, whose: &Whose) -> Result<Self, Failure> {
         let Whose { environment, application } = whose;
-        let Some(application) = application else { return Self::of(file, environment).await };
+        let Some(application) = application else {
+            let found = Self::of(file, environment).await;
+            if found.as_ref().is_err_and(|failure| failure.exit == Exit::Document) {
+                talk("  hint: if that cannot wait, `--application APP` stands in for fleet.yaml");
+            }
+            return found;
+        };
         let aws = Aws::connect().await?;
         let (stack, stacks) = (format!("{application}-{environment}"), CloudFormation::new(&aws));
         let place = match stacks.standing(&stack).await? {
@@ -109,18 +116,24 @@ impl Operator {
         Ok(Self::with(aws, place, environment, None))
     }
 
-    fn with(aws: Aws, place: Place, environment: &str, read: Option<Rc<Read>>) -> Self {
+    fn with(aws: Aws, place: Place, environment: &str, read: Option<(Rc<Read>, &Path)>) -> Self {
         let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
         let called = match read {
             Some(_) => environment.to_owned(),
             None => format!("{environment} --application {}", place.application),
         };
-        Self { read, name: environment.to_owned(), called, aws, place, bucket, stacks, groups }
+        let (read, file) = read.map(|(read, file)| (read, file.to_owned())).unzip();
+        Self { read, file, name: environment.to_owned(), called, aws, place, bucket, stacks, groups }
     }
 
     /// Whether there is a fleet.yaml.
     pub(super) fn has_file(&self) -> bool {
         self.read.is_some()
+    }
+
+    /// Where fleet.yaml is.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
     }
 
     fn read(&self) -> &Read {

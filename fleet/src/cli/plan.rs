@@ -10,15 +10,16 @@ use super::foreseen::{Before, Difference, First, Foreseen, Next};
 use super::ground;
 use super::operator::Operator;
 use super::output::{self, data, talk};
-use super::source::{Kind, Source};
-use super::{alarms, carry};
+use super::source::Source;
+use super::{alarms, carry, freeze};
 use crate::aws::alarms::named;
 use crate::aws::releases;
 use crate::aws::stacks::Stacks as _;
+use crate::conduct::Plan;
 use crate::deployment::change::renews_instances;
 use crate::deployment::course::{OF_POLICY, Operation, Parameters, Phase, Standing};
 use crate::deployment::history::Role;
-use crate::deployment::record::{Beginner, Goal, Policy, Record, Release, State};
+use crate::deployment::record::{Beginner, Goal, Kind, Policy, Record, Release, State};
 use crate::deployment::rollout::{Estimate, Known, Measured, Rollout, seconds};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -59,6 +60,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let in_force = operator.records().counting().await?.get(Role::InForce).cloned();
     let number = can_be_planned(&operator, standing.as_ref()).await?;
     let goal = goal(&operator, args, (&source, stack), standing.as_ref(), in_force.as_ref()).await?;
+    freeze::note_refusal(&operator).await;
     ground::holds(&operator, &goal, standing.as_ref(), &account).await?;
     let (foreseen, refusal) = match &standing {
         Some(standing) => next(&operator, (&source, stack, &account), (number, goal), standing, in_force.as_ref()).await?,
@@ -141,7 +143,9 @@ async fn next(
     let record = ahead::record(operator, number, goal, Beginner { by: String::new(), at: Timestamp::now(), attempt: "plan".into() });
     let alarms = alarms::counting(environment, &[])?;
     let found = named(&operator.aws, &alarms).await?;
-    let plan = source.plan(operator, account, Kind::Deploy, (&alarms, &found), &record);
+    alarms::raised(operator.name(), &alarms, &found).iter().for_each(|failure| talk(&format!("note: {failure}")));
+    let terms = source.terms(operator, account, Kind::Deploy, (&alarms, &found), &record.goal, None);
+    let plan = Plan::of(operator.stack(), &terms, &record);
     let Ahead { changes, differing, refusal } = ahead::look(operator, stack, &plan, &record, standing).await?;
     if changes.is_empty() {
         return Ok((Foreseen::Nothing(record.goal.release), None));

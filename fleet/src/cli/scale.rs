@@ -7,13 +7,15 @@ use serde_json::json;
 use super::consent::Consent;
 use super::operator::{Operator, Whose};
 use super::output::{self, talk};
+use super::settle::still_under_way;
+use crate::aws::groups::Group;
 use crate::deployment::course::Standing;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Set how many instances an environment has, between `min` and `max` of fleet.yaml
 ///
-/// Asks first if instances are to end. Scaling and schedules go on from there. Not while the stack is updated: CloudFormation sets the number at the end of a deployment. Asks AWS for autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity, cloudformation:DescribeStacks and DescribeStackEvents.
+/// Asks first if instances are to end. Scaling and schedules go on from there. Not while a deployment is under way: CloudFormation sets the number at its end. Asks AWS for autoscaling:DescribeAutoScalingGroups and SetDesiredCapacity, cloudformation:DescribeStacks and DescribeStackEvents, s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -28,18 +30,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::at(file, &args.whose).await?;
     let name = operator.name();
-    let groups = operator.groups.of(&operator.place.application, name).await?;
-    let group = match groups.as_slice() {
-        [] => {
-            return Err(Failure::new(Exit::Usage, format!("{name} was not created yet"))
-                .hint(format!("run `ingot-fleet create {name} --release RELEASE`")));
-        }
-        [group] => group,
-        [..] => {
-            return Err(Failure::new(Exit::Failed, format!("{name} has two groups: a deployment replaces one by the other"))
-                .hint(format!("run it again when the deployment has ended: `ingot-fleet status {}`", operator.called())));
-        }
-    };
+    let group = group(&operator).await?;
     let (wanted, capacity) = (args.instances, group.capacity);
     if !(capacity.min..=capacity.max).contains(&wanted) {
         let message = format!("{wanted} is not between `min` and `max` of {name}, which are {} and {}", capacity.min, capacity.max);
@@ -60,21 +51,51 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     refuse_during_update(&operator).await?;
     if wanted < capacity.desired {
         let ending = capacity.desired - wanted;
-        args.consent.ask(&format!("scale {name} from {} instances to {wanted}: {ending} of them would end", capacity.desired))?;
+        let question = format!("scale {name} from {} instances to {wanted}: {ending} of them would end", capacity.desired);
+        if args.consent.ask(&question)? {
+            let now = self::group(&operator).await?;
+            if (&now.name, now.capacity) != (&group.name, capacity) {
+                return Err(Failure::new(
+                    Exit::Failed,
+                    format!("nothing was changed: {name} has {} instances by now", now.capacity.desired),
+                )
+                .hint("run it again"));
+            }
+            refuse_during_update(&operator).await?;
+        }
     }
     operator.groups.scale(&group.name, wanted).await?;
+    if let Err(failure) = refuse_during_update(&operator).await {
+        talk(&format!("warning: a deployment has begun meanwhile: {}", failure.sentence()));
+    }
     talk(&format!("{name}: {} instances in place of {}; `ingot-fleet status {name}` shows them", wanted, capacity.desired));
     said("scaled");
     Ok(())
 }
 
+/// The group of the environment.
+async fn group(operator: &Operator) -> Result<Group, Failure> {
+    let name = operator.name();
+    let mut groups = operator.groups.of(&operator.place.application, name).await?;
+    match (groups.pop(), groups.len()) {
+        (None, _) => Err(Failure::new(Exit::Usage, format!("{name} was not created yet"))
+            .hint(format!("run `ingot-fleet create {name} --release RELEASE`"))),
+        (Some(group), 0) => Ok(group),
+        (Some(_), _) => Err(Failure::new(Exit::Failed, format!("{name} has two groups: a deployment replaces one by the other"))
+            .hint(format!("run it again when the deployment has ended: `ingot-fleet status {}`", operator.called()))),
+    }
+}
+
 /// An update counts the instances that there were when it began, and sets that number at its end.
 async fn refuse_during_update(operator: &Operator) -> Result<(), Failure> {
-    let Some(standing) = operator.standing().await?.filter(Standing::is_busy) else { return Ok(()) };
     let (name, called) = (operator.name(), operator.called());
-    Err(Failure::new(Exit::Failed, format!("{name} is not scaled while its stack is in {}", standing.status))
-        .why("the number would be lost at its end")
-        .hint(format!(
-            "run it again when that has ended: `ingot-fleet status {called}`; a deployment is ended by `ingot-fleet abort {called}`"
-        )))
+    // Between its two updates, the stack is at rest.
+    let goes_on = match operator.standing().await?.filter(Standing::is_busy) {
+        Some(standing) => Some(format!("its stack is in {}", standing.status)),
+        None => still_under_way(operator).await?.map(|kept| kept.record.told()),
+    };
+    let Some(goes_on) = goes_on else { return Ok(()) };
+    Err(Failure::new(Exit::Failed, format!("{name} is not scaled while {goes_on}")).why("the number would be lost at its end").hint(
+        format!("run it again when that has ended: `ingot-fleet status {called}`; a deployment is ended by `ingot-fleet abort {called}`"),
+    ))
 }

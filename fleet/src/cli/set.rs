@@ -4,23 +4,23 @@ use std::path::Path;
 
 use ingot::desk::Objection;
 
-use super::carry::{self, Asked, carry_out};
-use super::consent::Consent;
-use super::deploy::policy;
-use super::edit::Edit;
+use super::carry::carry_out;
+use super::deploy::Manner;
+use super::edit::{self, Edit};
+use super::errand::Asked;
 use super::input;
 use super::operator::Operator;
 use super::patience::Patience;
-use super::source::Kind;
+use super::settle::still_under_way;
 use crate::deployment::history::Role;
-use crate::deployment::record::{Policy, State};
+use crate::deployment::record::{Kind, Record};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{self, Changes};
 
 /// Set or remove properties of an environment: in fleet.yaml, and by a deployment of the release that runs
 ///
-/// Changes `properties` of the environment in fleet.yaml, keeping its comments and layout, and deploys the release and the image in force. Whatever else was changed in fleet.yaml since the last deployment is deployed as well; the question names it. If the deployment fails, fleet.yaml becomes as it was before.
+/// Changes `properties` of the environment in fleet.yaml, keeping its comments and layout, and deploys the release and the image in force. Whatever else was changed in fleet.yaml since the last deployment is deployed as well; the question names it. If the deployment does not end well, fleet.yaml becomes as it was before, by the command that sees the end.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Environment
@@ -29,14 +29,8 @@ pub(crate) struct Args {
     /// Property and its value. KEY= removes the property; to set it to nothing, write `KEY: ""` in fleet.yaml
     #[arg(value_name = "KEY=VALUE", required = true, value_parser = pair)]
     properties: Vec<(String, Option<String>)>,
-    /// Policy of this deployment, in place of that of fleet.yaml
-    #[arg(long, value_name = "POLICY", value_parser = policy)]
-    policy: Option<Policy>,
-    /// Alarm of `deployment.alarms` that does not count. May be given several times
-    #[arg(long, value_name = "ALARM")]
-    despite: Vec<String>,
     #[command(flatten)]
-    consent: Consent,
+    manner: Manner,
     #[command(flatten)]
     patience: Patience,
 }
@@ -52,12 +46,18 @@ fn pair(text: &str) -> Result<(String, Option<String>), String> {
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     refuse_secrets(&args.properties)?;
     let read = Operator::of(file, &args.environment).await?;
+    let before = input::text(file).map_err(Failure::told)?;
+    let under_way = still_under_way(&read).await?;
     let former = input::text(file).map_err(Failure::told)?;
+    // The end of a deployment that nobody had seen.
+    if former != before {
+        return Err(edit::is_taken_back(file));
+    }
     let changes: Changes = args.properties.iter().cloned().collect();
     let wrong = |Objection { message, hint }: Objection| Failure::new(Exit::Usage, message).hint(hint);
     let new = fleet::edited(&former, &args.environment, &changes).map_err(wrong)?;
-    if new != former {
-        refuse_meanwhile(&read).await?;
+    if let Some(other) = under_way.filter(|_| new != former) {
+        return Err(goes_on(&other.record));
     }
     let operator = Operator::of_text(file, &new, &args.environment).await?;
     let asked = asked(&operator, args, Edit::new(file, former, new)).await?;
@@ -66,22 +66,16 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     match &done {
         Ok(()) => edit.make()?,
         // It may go on: what is deployed is what the file says.
-        Err(failure) if matches!(failure.exit, Exit::UnderWay | Exit::Unreachable) => edit.keep(),
-        Err(_) => edit.take_back()?,
+        Err(_) => edit.tell()?,
     }
     done
 }
 
 /// Another deployment would be followed in place of this one.
-async fn refuse_meanwhile(operator: &Operator) -> Result<(), Failure> {
-    let Some(kept) = operator.newest().await?.filter(|kept| kept.record.state == State::UnderWay) else { return Ok(()) };
-    let account = operator.account(&operator.aws.caller().await?).await?;
-    if carry::settled(operator, &account, &kept).await? {
-        return Ok(());
-    }
-    let (name, release) = (operator.name(), &kept.record.goal.release.name);
-    let failure = Failure::new(Exit::Failed, "no property is set while a deployment is under way").why(kept.record.told());
-    Err(failure.hint(format!("follow it with `ingot-fleet deploy {name} --release {release}`, or end it with `ingot-fleet abort {name}`")))
+fn goes_on(record: &Record) -> Failure {
+    let (name, release) = (&record.environment, &record.goal.release.name);
+    let failure = Failure::new(Exit::Failed, "no property is set while a deployment is under way").why(record.told());
+    failure.hint(format!("follow it with `ingot-fleet deploy {name} --release {release}`, or end it with `ingot-fleet abort {name}`"))
 }
 
 /// What runs now, with the properties of fleet.yaml as it is to be.
@@ -93,8 +87,9 @@ async fn asked(operator: &Operator, args: &Args, edit: Edit) -> Result<Asked, Fa
             .hint(format!("write the properties into fleet.yaml, and run `ingot-fleet create {name} --release RELEASE`")));
     };
     let (release, image) = (record.goal.release.clone(), record.goal.image.clone());
-    let (despite, consent) = (args.despite.clone(), Some(args.consent));
-    Ok(Asked { kind: Kind::Deploy, release, image, document: None, policy: args.policy, consent, despite, edit: Some(edit) })
+    let (edit, seen) = (Some(edit), Some(counting.newest));
+    let plain = Asked { kind: Kind::Deploy, release, image, document: None, policy: None, consent: None, despite: Vec::new(), edit, seen };
+    Ok(args.manner.of(plain))
 }
 
 fn refuse_secrets(properties: &[(String, Option<String>)]) -> Result<(), Failure> {

@@ -1,24 +1,15 @@
-//! What a deployment sets on a stack: what fleet.yaml comes to, or, without fleet.yaml, what the stack has already.
+//! What a deployment sets on a stack: what fleet.yaml comes to, or, to go back, what the stack has already.
 
 use super::operator::Operator;
 use crate::aws::alarms::Alarms;
-use crate::aws::stacks::{Guard, Trigger, Watch};
-use crate::conduct::Plan;
-use crate::deployment::course::{OF_POLICY, Parameters, Standing, Wanted};
-use crate::deployment::record::{Capacity, Goal, Policy, Record};
+use crate::aws::groups::Group;
+use crate::deployment::course::{OF_POLICY, Parameters, Standing};
+use crate::deployment::record::{Capacity, Goal, Kind, Policy};
+use crate::deployment::terms::{Batch, Edited, Fixed, Terms, Trigger, Watch};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet;
 use crate::stack::{self, Account, OF_CREATION, POLICY, Stack};
-
-/// Which verb asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    Create,
-    Deploy,
-    /// Takes no alarms and no bake.
-    Rollback,
-}
 
 /// Where the parameters come from.
 #[derive(Debug)]
@@ -40,10 +31,15 @@ impl Source {
 
     /// By which policy what runs is replaced.
     pub(super) fn policy(&self, operator: &Operator, asked: Option<Policy>, kind: Kind) -> Result<Policy, Failure> {
+        let of_file = || of_file(operator.environment().settings.deployment.policy());
         let policy = match (asked, self) {
             (Some(policy), _) => return Ok(policy),
-            (None, Self::File(_)) => of_file(operator.environment().settings.deployment.policy()),
-            (None, Self::Stack(has)) => of_stack(has),
+            (None, Self::File(_)) => of_file(),
+            // Going back is not refused for what fleet.yaml says.
+            (None, Self::Stack(has)) => {
+                let chosen = if operator.has_file() { of_file() } else { of_stack(has) };
+                return Ok(if chosen.has_engine() { chosen } else { Policy::RollingWithBatch });
+            }
         };
         match policy {
             // Nothing is replaced.
@@ -60,7 +56,6 @@ impl Source {
     pub(super) async fn capacity(&self, operator: &Operator) -> Result<Capacity, Failure> {
         let name = operator.name();
         let groups = operator.groups.of(&operator.place.application, name).await?;
-        let runs = groups.iter().map(|group| group.capacity.desired).max();
         let (min, max) = match self {
             Self::File(_) => {
                 let environment = operator.environment();
@@ -69,7 +64,7 @@ impl Source {
             }
             Self::Stack(_) => groups.first().map_or((1, 1), |group| (group.capacity.min, group.capacity.max)),
         };
-        let runs = runs.unwrap_or(min);
+        let runs = running(&groups).unwrap_or(min);
         if runs > max {
             let message = format!("{name} has {runs} instances, more than `max`, which is {max}");
             return Err(Failure::new(Exit::Document, message).hint(format!(
@@ -95,15 +90,17 @@ impl Source {
         }
     }
 
-    /// What a deployment orders. `alarms` are the names of those that CloudFormation watches, and what was found of them.
-    pub(super) fn plan<'a>(
-        &'a self,
+    /// What a deployment sets besides its goal. `alarms` are the names of those that CloudFormation watches, and what was found
+    /// of them.
+    pub(super) fn terms(
+        &self,
         operator: &Operator,
-        account: &'a Account,
+        account: &Account,
         kind: Kind,
         (alarms, found): (&[&str], &Alarms),
-        record: &Record,
-    ) -> Plan<'a> {
+        goal: &Goal,
+        edit: Option<Edited>,
+    ) -> Terms {
         let Account { partition, region, id, service_role, .. } = account;
         let alarm = |name: &&str| Trigger {
             arn: format!("arn:{partition}:cloudwatch:{region}:{id}:alarm:{name}"),
@@ -112,7 +109,7 @@ impl Source {
         let (template, bake, is_protected) = match self {
             Self::File(stack) => {
                 let settings = &operator.environment().settings;
-                (Some(stack.body), settings.deployment.bake, settings.protect)
+                (Some(stack.body.to_owned()), settings.deployment.bake, settings.protect)
             }
             Self::Stack(_) => (None, None, false),
         };
@@ -124,16 +121,37 @@ impl Source {
             },
         };
         let tag = |key: &str, value: &str| (format!("ingot:{key}"), value.to_owned());
-        Plan {
-            stack: operator.stack(),
+        let fixed = Fixed {
             template,
-            wanted: Wanted::new(self.wanted(operator, &record.goal, record.number, account)),
-            tags: [tag("application", &operator.place.application), tag("environment", operator.name())].into(),
-            role: service_role,
+            batch: self.batch(operator),
             watch,
-            guard: Guard { policy: POLICY, is_protected },
+            tags: [tag("application", &operator.place.application), tag("environment", operator.name())].into(),
+            role: service_role.clone(),
+            stack_policy: POLICY.to_owned(),
+            is_protected,
+            edit,
+        };
+        Terms::new(self.wanted(operator, goal, 0, account), fixed)
+    }
+
+    fn batch(&self, operator: &Operator) -> Batch {
+        match self {
+            Self::Stack(has) if !operator.has_file() => Batch::Instances(stack::batch_of(has)),
+            Self::File(_) | Self::Stack(_) => operator.environment().settings.deployment.batch().sized(),
         }
     }
+}
+
+/// The same of a deployment that has begun: as many as run by now, between its own bounds.
+pub(super) async fn capacity_now(operator: &Operator, then: Capacity) -> Result<Capacity, Failure> {
+    let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
+    let desired = running(&groups).map_or(then.desired, |runs| runs.min(then.max).max(then.min));
+    Ok(Capacity { desired, ..then })
+}
+
+/// How many instances are to run; of the larger group, while one replaces the other.
+fn running(groups: &[Group]) -> Option<u32> {
+    groups.iter().map(|group| group.capacity.desired).max()
 }
 
 fn of_file(policy: fleet::Policy) -> Policy {

@@ -89,7 +89,7 @@ impl Subject for One<'_> {
         let head = head(look, self.0.operator);
         let mut lines: Vec<Line> =
             head.iter().flat_map(|line| line.split('\n')).flat_map(|line| wrapped(line, width)).map(Line::plain).collect();
-        if look.standing.is_some() {
+        if look.standing.is_some() || look.blind.stack {
             lines.extend(of_health(&look.health, width));
         }
         if !look.seen.is_empty() {
@@ -108,12 +108,15 @@ impl Subject for One<'_> {
 
     fn changes(&self, before: &Look, now: &Look) -> Vec<Line> {
         let mut lines = of_record_and_stack(before, now, &self.0.operator.stack());
-        if before.freeze != now.freeze {
+        let (then, since) = (before.blind, now.blind);
+        if before.freeze != now.freeze && !then.freeze && !since.freeze {
             let name = self.0.operator.name();
             let told = now.freeze.as_ref().map_or_else(|| format!("{name} is not frozen any more"), |freeze| freeze.told(name));
             lines.push(Line::plain(told));
         }
-        lines.extend(changes::of_instances(&before.seen, &now.seen));
+        if !then.groups && !since.groups {
+            lines.extend(changes::of_instances(&before.seen, &now.seen));
+        }
         if before.health.status != now.health.status {
             let Health { status, color, causes } = &now.health;
             let why = causes.first().map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -126,10 +129,14 @@ impl Subject for One<'_> {
 /// The sentences that come first: what runs, and what is going on.
 fn head(look: &Look, operator: &Operator) -> Vec<String> {
     let name = operator.name();
-    let Some(standing) = &look.standing else {
+    if look.standing.is_none() && !look.blind.stack {
         return vec![format!("{name} was not created yet")];
-    };
+    }
     let mut lines = vec![match &look.in_force {
+        None if look.blind.records => match look.standing.as_ref().and_then(|standing| standing.parameter("Release")) {
+            Some(release) => format!("the stack of {name} is set to {release}; its records cannot be read"),
+            None => format!("what {name} runs is not known: its records cannot be read"),
+        },
         Some(record) => {
             let since = record.ended.map(|at| format!(" since {at:.0}")).unwrap_or_default();
             format!("{name} runs {}{since} (deployment {}, by {})", record.goal.release.name, record.number, record.by)
@@ -145,6 +152,7 @@ fn head(look: &Look, operator: &Operator) -> Vec<String> {
         }
         _ => {}
     }
+    let Some(standing) = &look.standing else { return lines };
     if let Phase::Stuck(stuck) = standing.phase() {
         let (what, hint) = stuck.way_out(&operator.stack(), operator.called());
         lines.push(format!("the stack {} is in {}: {what}\n  hint: {hint}", operator.stack(), standing.status));
@@ -179,11 +187,12 @@ fn of_record_and_stack(before: &Look, now: &Look, stack: &str) -> Vec<Line> {
     let record = |look: &Look| look.newest.as_ref().map(|record| (record.number, record.state));
     let status = |look: &Look| look.standing.as_ref().map(|standing| standing.status.clone());
     let mut lines = Vec::new();
-    if record(before) != record(now) {
+    let (then, since) = (before.blind, now.blind);
+    if record(before) != record(now) && !then.records && !since.records {
         lines.extend(now.newest.as_ref().map(|record| Line::plain(record.told())));
         lines.extend(now.newest.as_ref().and_then(|record| record.cause.clone()).map(|cause| Line::plain(format!("  {cause}"))));
     }
-    if status(before) != status(now) {
+    if status(before) != status(now) && !then.stack && !since.stack {
         let told = status(now).map_or_else(|| format!("the stack {stack} is gone"), |status| format!("the stack {stack} is in {status}"));
         lines.push(Line::plain(told));
     }

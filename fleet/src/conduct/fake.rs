@@ -149,6 +149,11 @@ impl Stacks for Fake {
         Ok(true)
     }
 
+    async fn delete(&self, _: &str, _: &str, _: Option<&str>) -> Result<(), Failure> {
+        (*self.stack.borrow_mut(), *self.going.borrow_mut()) = (None, None);
+        Ok(())
+    }
+
     async fn events(&self, _: &str, since: Timestamp) -> Result<Vec<Event>, Failure> {
         Ok(self.events.borrow().iter().filter(|event| event.at >= since).cloned().collect())
     }

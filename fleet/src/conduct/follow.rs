@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
+use super::late::{Late, SKEW};
 use super::listen::{Heard, Witness, listen, why};
 use super::order::Plan;
 use super::tell::Tell;
@@ -12,7 +13,7 @@ use crate::aws::objects::Objects;
 use crate::aws::records::{Kept, Records};
 use crate::aws::stacks::Stacks;
 use crate::deployment::course::{Next, Operation, Standing, Tokens, Wanted, next};
-use crate::deployment::record::{Record, State};
+use crate::deployment::record::{Ordered, Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Cause, Deployment};
@@ -22,9 +23,6 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// How long AWS may give no answer.
 const PATIENCE: Duration = Duration::from_secs(10 * 60);
-
-/// By how much the clock that wrote the record may differ from that of AWS. Requests that differ by more are refused.
-const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 /// How a deployment ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +78,8 @@ struct Seen {
     waits: bool,
     /// Whether CloudFormation has taken the order of the last operation. Its event comes later.
     is_ordered: bool,
+    /// The order that may still be on its way.
+    late: Late,
     silent_since: Option<Instant>,
 }
 
@@ -87,7 +87,8 @@ impl Seen {
     fn of(record: &Record) -> Self {
         let began = record.began;
         let since = began.checked_sub(SKEW).unwrap_or(began);
-        Self { begun: Tokens::new(), since, told: began, had_stack: false, waits: false, is_ordered: false, silent_since: None }
+        let (begun, late) = (Tokens::new(), Late::default());
+        Self { begun, since, told: began, had_stack: false, waits: false, is_ordered: false, late, silent_since: None }
     }
 
     /// Whether CloudFormation takes a deployment to its end, and back if need be.
@@ -131,6 +132,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         match next(&kept.record, &Wanted::of(&kept.record), standing.as_ref(), &seen.begun) {
             Next::Good => self.end(kept, State::Good, None).await.map(Some),
             Next::Failed => self.failed(kept, stack, &Heard::default()).await.map(Some),
+            Next::Gone => self.gone(kept, &mut seen).await,
             _ => Ok(None),
         }
     }
@@ -182,20 +184,21 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         self.take_events(stack, seen).await?;
         let standing = self.stacks.standing(stack).await?;
         if standing.is_none() && seen.had_stack {
-            return self.end(kept, State::Undone, Some("the stack was deleted meanwhile".to_owned())).await.map(Some);
+            return self.gone(kept, seen).await;
         }
         seen.had_stack |= standing.is_some();
         let next = way.next(record, standing.as_ref(), &seen.begun);
         match (next, way) {
             (Next::Begin(operation), Way::On(plan)) => return self.begin(operation, kept, plan, standing.as_ref(), seen).await,
-            (Next::Begin(_), Way::Back { .. }) => return self.end(kept, State::Undone, None).await.map(Some),
+            (Next::Begin(_), Way::Back { .. }) => return self.undone(kept, standing.as_ref(), seen).await,
             (Next::WaitForOthers, Way::Back { .. }) if !seen.begun.contains(&Operation::SetRelease.token(record)) => {
-                return self.end(kept, State::Undone, None).await.map(Some);
+                return self.undone(kept, standing.as_ref(), seen).await;
             }
             (Next::Wait, _) => {
                 seen.waits = false;
-                // The other one that follows it may have begun the next operation.
-                if matches!(way, Way::Back { .. }) && standing.is_some_and(|standing| standing.status == "UPDATE_IN_PROGRESS") {
+                // Somebody may have ended it while an order of it was on its way, or whoever else follows it has begun the next.
+                let is_update = standing.is_some_and(|standing| standing.status == "UPDATE_IN_PROGRESS");
+                if is_update && (matches!(way, Way::Back { .. }) || self.is_undone(record).await?) {
                     self.stacks.cancel(stack).await?;
                 }
             }
@@ -207,6 +210,7 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
             }
             (Next::Good, _) => return self.end(kept, State::Good, None).await.map(Some),
             (Next::Failed, _) => return self.failed(kept, stack, heard).await.map(Some),
+            (Next::Gone, _) => return self.gone(kept, seen).await,
             (Next::Stuck(stuck), _) => {
                 let (what, hint) = stuck.way_out(stack, self.environment);
                 let is_ours = Deployment::of(record).tokens.iter().any(|token| seen.begun.contains(token));
@@ -229,13 +233,14 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         standing: Option<&Standing>,
         seen: &mut Seen,
     ) -> Result<Option<Record>, Failure> {
-        if let Some(found) = self.records.read(kept.record.number).await?
-            && found.record.state != State::UnderWay
-        {
+        let found = self.records.read(kept.record.number).await?.unwrap_or_else(|| kept.clone());
+        if found.record.state != State::UnderWay {
             return Ok(Some(found.record));
         }
-        self.tell.begins(operation);
         let order = plan.order(operation, &kept.record, standing);
+        // From here on, whoever ends the deployment waits for this order. If somebody was faster, all is looked at again.
+        let Some(ordered) = self.records.order(&found, &order.token).await? else { return Ok(None) };
+        self.tell.begins(operation);
         let begun = match operation {
             Operation::Create => self.stacks.create(&order, plan.guard).await.map(|()| true),
             Operation::SetPolicy | Operation::SetRelease => self.stacks.update(&order).await,
@@ -259,9 +264,57 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         if standing.is_some_and(|standing| standing.is_busy() || standing.token.as_ref() == Some(&order.token)) {
             return Ok(None);
         }
-        // Refused, so nothing goes on, and nothing was replaced.
-        self.end(kept, State::Failed, Some(why.sentence())).await?;
-        Err(why)
+        // Refused, so nothing goes on, and nothing was replaced: unless whoever else follows it has ordered something since.
+        match self.records.end(&ordered, State::Failed, Timestamp::now(), Some(why.sentence())).await? {
+            Some(_) => Err(why),
+            None => Ok(None),
+        }
+    }
+
+    /// Ends a deployment that somebody wants to end, and of which nothing goes on.
+    async fn undone(&self, kept: &Kept, standing: Option<&Standing>, seen: &mut Seen) -> Result<Option<Record>, Failure> {
+        let has_arrived = |ordered: &Ordered, begun: &Tokens| {
+            begun.contains(&ordered.token) || standing.is_some_and(|standing| standing.token.as_ref() == Some(&ordered.token))
+        };
+        self.end_unless_ordered(kept, None, seen, has_arrived).await
+    }
+
+    /// Ends a deployment whose stack is gone.
+    async fn gone(&self, kept: &Kept, seen: &mut Seen) -> Result<Option<Record>, Failure> {
+        let creates = Operation::Create.token(&kept.record);
+        let has_arrived = |ordered: &Ordered, _: &Tokens| ordered.is_of_the_past(&creates);
+        self.end_unless_ordered(kept, Some("the stack was deleted meanwhile"), seen, has_arrived).await
+    }
+
+    /// Ends a deployment as undone, unless an order of it may still arrive, or somebody orders one now.
+    async fn end_unless_ordered(
+        &self,
+        kept: &Kept,
+        why: Option<&str>,
+        seen: &mut Seen,
+        has_arrived: impl Fn(&Ordered, &Tokens) -> bool,
+    ) -> Result<Option<Record>, Failure> {
+        let found = self.records.read(kept.record.number).await?.unwrap_or_else(|| kept.clone());
+        if found.record.state != State::UnderWay {
+            return Ok(Some(found.record));
+        }
+        if let Some(ordered) = found.record.ordered.as_ref().filter(|ordered| !has_arrived(ordered, &seen.begun))
+            && seen.late.may_arrive(ordered)
+        {
+            if !seen.waits {
+                self.tell.news("an update was ordered that has not arrived yet: it is waited for, for 2 minutes at the most");
+            }
+            seen.waits = true;
+            return Ok(None);
+        }
+        let ended = self.records.end(&found, State::Undone, Timestamp::now(), why.map(str::to_owned)).await?;
+        Ok(ended.map(|ended| ended.record))
+    }
+
+    /// Whether somebody has ended a deployment as if nothing of it went on.
+    async fn is_undone(&self, record: &Record) -> Result<bool, Failure> {
+        let found = self.records.read(record.number).await?;
+        Ok(found.is_some_and(|found| matches!(found.record.state, State::Failed | State::Undone)))
     }
 
     async fn take_events(&self, stack: &str, seen: &mut Seen) -> Result<(), Failure> {

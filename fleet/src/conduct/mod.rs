@@ -2,9 +2,11 @@
 //! What is done here is to begin its operations, to watch them, and to write down how it ended.
 
 mod follow;
+mod late;
 mod listen;
 mod order;
 mod tell;
+mod terminate;
 
 #[cfg(test)]
 mod fake;
@@ -15,3 +17,4 @@ pub(crate) use self::follow::{Conductor, Ended, Until};
 pub(crate) use self::listen::Witness;
 pub(crate) use self::order::Plan;
 pub(crate) use self::tell::Tell;
+pub(crate) use self::terminate::{Terminate, Terminated};

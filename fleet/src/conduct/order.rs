@@ -1,8 +1,9 @@
 //! What a deployment orders of CloudFormation.
 
-use crate::aws::stacks::{Guard, Order, Watch};
+use crate::aws::stacks::{Guard, Order};
 use crate::deployment::course::{OF_POLICY, Operation, Parameters, Standing, Wanted};
 use crate::deployment::record::Record;
+use crate::deployment::terms::{Fixed, Terms, Watch};
 use crate::stack::OF_CREATION;
 
 /// A deployment as far as it is known before it begins.
@@ -12,13 +13,21 @@ pub(crate) struct Plan<'a> {
     /// `None` keeps that of the stack.
     pub(crate) template: Option<&'a str>,
     pub(crate) wanted: Wanted,
-    pub(crate) tags: Parameters,
-    pub(crate) role: &'a str,
-    pub(crate) watch: Watch,
-    pub(crate) guard: Guard<'a>,
+    tags: &'a Parameters,
+    role: &'a str,
+    watch: &'a Watch,
+    pub(super) guard: Guard<'a>,
 }
 
-impl Plan<'_> {
+impl<'a> Plan<'a> {
+    /// What a deployment sets on a stack by its terms.
+    pub(crate) fn of(stack: String, terms: &'a Terms, record: &Record) -> Self {
+        let wanted = Wanted::new(terms.parameters(&record.goal, record.number));
+        let Fixed { template, watch, tags, role, stack_policy, is_protected, .. } = &terms.fixed;
+        let guard = Guard { policy: stack_policy, is_protected: *is_protected };
+        Self { stack, template: template.as_deref(), wanted, tags, role, watch, guard }
+    }
+
     /// The order of one operation. `standing` is that of the stack, if there is one.
     pub(crate) fn order<'o>(&'o self, operation: Operation, record: &Record, standing: Option<&'o Standing>) -> Order<'o> {
         let has = standing.map(|standing| &standing.parameters);

@@ -1,6 +1,10 @@
 //! Deployments on a CloudFormation in memory.
 
+mod cloud;
 mod listening;
+mod operators;
+mod races;
+mod turns;
 
 use jiff::Timestamp;
 
@@ -8,11 +12,13 @@ use super::fake::{Fake, Left, Outcome, Quiet};
 use super::follow::{Conductor, Ended, Until};
 use super::order::Plan;
 use crate::aws::fake::Directory;
-use crate::aws::records::{Begun, Kept, Records};
-use crate::aws::stacks::{Guard, Stacks as _, Watch};
-use crate::deployment::course::{Operation, Wanted};
+use crate::aws::records::{Begun, Draft, Kept, Records};
+use crate::aws::stacks::Stacks as _;
+use crate::deployment::course::Operation;
 use crate::deployment::record::tests::{beginner, goal};
-use crate::deployment::record::{Record, State};
+use crate::deployment::record::{Kind, Record, State};
+use crate::deployment::terms::Terms;
+use crate::deployment::terms::tests::terms;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::place::Place;
@@ -40,9 +46,13 @@ impl World {
         Records::new(&self.objects, &self.place, "prod")
     }
 
+    /// Begins a deployment: the creation, where there is no environment.
     async fn begun(&self) -> Kept {
-        match self.records().begin(goal("v1"), beginner("ann")).await.unwrap() {
-            Begun::Mine(kept) | Begun::Taken(kept) => kept,
+        let kind = if self.fake.stack.borrow().is_some() { Kind::Deploy } else { Kind::Create };
+        let after = self.records().newest().await.unwrap().map_or(0, |kept| kept.record.number);
+        let terms = self.records().keep_terms(&of_two()).await.unwrap();
+        match self.records().begin(Draft { kind, goal: goal("v1"), terms, beginner: beginner("ann"), after }).await.unwrap() {
+            Begun::Mine(kept) | Begun::Taken(kept) | Begun::Overtaken(kept) => kept,
         }
     }
 
@@ -56,17 +66,8 @@ impl World {
     }
 
     async fn follow_until(&self, kept: Kept, until: Until) -> Result<Ended, Failure> {
-        let mut wanted = Wanted::of(&kept.record).all().clone();
-        wanted.extend([("Policy", "rolling"), ("Capacity", "2")].map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let plan = Plan {
-            stack: "shop-prod".into(),
-            template: Some(""),
-            wanted: Wanted::new(wanted),
-            tags: [("ingot:application".to_owned(), "shop".to_owned())].into(),
-            role: "",
-            watch: Watch::default(),
-            guard: Guard { policy: "", is_protected: false },
-        };
+        let terms = of_two();
+        let plan = Plan::of("shop-prod".into(), &terms, &kept.record);
         self.conductor().follow(kept, &plan, until).await
     }
 
@@ -91,6 +92,11 @@ impl World {
     fn operations(&self) -> Vec<String> {
         self.fake.orders.borrow().iter().map(|(token, _)| token.split('-').nth(2).unwrap().to_owned()).collect()
     }
+}
+
+/// What each deployment sets besides its goal.
+fn of_two() -> Terms {
+    terms(&[("Deployment", ""), ("Release", ""), ("ReleaseSha256", ""), ("Image", ""), ("Document", ""), ("Policy", ""), ("Capacity", "")])
 }
 
 fn ended(ended: Ended) -> Record {

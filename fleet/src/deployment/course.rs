@@ -157,6 +157,8 @@ pub(crate) enum Next {
     Good,
     /// It has failed, and everything is as before.
     Failed,
+    /// There is no environment any more.
+    Gone,
     /// The stack needs a hand first.
     Stuck(Stuck),
 }
@@ -216,7 +218,9 @@ impl Wanted {
 /// What a deployment does next. `standing` is `None` where there is no stack; `begun` are the tokens of all operations since
 /// the deployment began, whoever has begun them.
 pub(crate) fn next(record: &Record, wanted: &Wanted, standing: Option<&Standing>, begun: &Tokens) -> Next {
-    let Some(standing) = standing else { return Next::Begin(Operation::Create) };
+    let Some(standing) = standing else {
+        return if record.may_create() { Next::Begin(Operation::Create) } else { Next::Gone };
+    };
     let token = |operation: Operation| wanted.token(operation, record);
     let is_ours = standing.token.as_deref().is_some_and(|token| Operation::is_of(token, record));
     let has_begun = |operation: Operation| standing.token.as_ref() == Some(&token(operation)) || begun.contains(&token(operation));

@@ -29,11 +29,14 @@ impl Role {
 #[derive(Debug, Default)]
 pub(crate) struct Counting {
     pub(crate) found: Vec<(Role, Record)>,
+    /// The newest of all, and how it stood.
+    pub(crate) newest: Option<(u64, State)>,
 }
 
 impl Counting {
     /// Takes the next older record in. Returns whether an older one may count, too.
     pub(crate) fn take(&mut self, record: Record) -> bool {
+        self.newest.get_or_insert((record.number, record.state));
         let role = match record.state {
             State::UnderWay => Some(Role::UnderWay),
             State::Good if self.get(Role::InForce).is_none() => Some(Role::InForce),
@@ -64,6 +67,8 @@ mod tests {
                 break;
             }
         }
+        let newest = states.first().map(|state| (states.len() as u64, *state));
+        assert_eq!(counting.newest, newest, "whether it counts or not");
         counting.found.iter().map(|(role, record)| (*role, record.number)).collect()
     }
 

@@ -6,3 +6,4 @@ pub(crate) mod freeze;
 pub(crate) mod history;
 pub(crate) mod record;
 pub(crate) mod rollout;
+pub(crate) mod terms;

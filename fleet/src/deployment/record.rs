@@ -1,7 +1,8 @@
 //! The record of one deployment, `APP/environments/ENV/deployments/N.json`: what is to run, who asked for it, and how it ended.
 //!
-//! Whoever makes the object has the lock of the environment: two records of one number cannot be. It is changed once more,
-//! when the deployment ends. Reading and writing objects is the business of [`records`](crate::aws::records).
+//! Whoever makes the object has the lock of the environment: two records of one number cannot be. It is changed before each
+//! order of an operation, and when the deployment ends. Reading and writing objects is the business of
+//! [`records`](crate::aws::records).
 
 use std::fmt;
 
@@ -11,8 +12,19 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256;
 use crate::release::name::Name;
 
-/// What this version writes and reads. A field more is another schema: who rewrites a record must not lose any.
-const SCHEMA: u32 = 1;
+/// What this version writes; it reads those before it, too. A field more is another schema: who rewrites a record must not
+/// lose any. Records of schema 1 have no kind, no terms and no orders.
+const SCHEMA: u32 = 2;
+
+/// Which verb asks for a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Kind {
+    Create,
+    Deploy,
+    /// Takes no alarms and no bake.
+    Rollback,
+}
 
 /// What a deployment is to bring about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +45,7 @@ pub(crate) struct Release {
     pub(crate) sha256: Sha256,
 }
 
-/// The boot document with its properties, an object that never changes.
+/// An object that never changes: the boot document with its properties, or the terms of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Document {
@@ -53,6 +65,11 @@ pub(crate) enum Policy {
 }
 
 impl Policy {
+    /// Whether ingot-fleet deploys by it.
+    pub(crate) const fn has_engine(self) -> bool {
+        !matches!(self, Self::InPlace | Self::TrafficSplitting)
+    }
+
     /// As it is written in fleet.yaml.
     pub(crate) const fn word(self) -> &'static str {
         match self {
@@ -98,6 +115,16 @@ impl fmt::Display for State {
     }
 }
 
+/// The last operation that was ordered of CloudFormation, or is about to be. Its order may still be on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ordered {
+    pub(crate) token: String,
+    pub(crate) at: Timestamp,
+    /// How often it was ordered.
+    pub(crate) times: u32,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Record {
@@ -107,15 +134,31 @@ pub(crate) struct Record {
     pub(crate) number: u64,
     /// A word that no other attempt has: by it whoever made the record knows it again, when the answer got lost.
     pub(crate) attempt: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kind: Option<Kind>,
     pub(crate) goal: Goal,
+    /// What it sets besides.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) terms: Option<Document>,
     pub(crate) by: String,
     pub(crate) began: Timestamp,
+    /// Whoever orders an operation says so here first: so nobody ends the deployment in between.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ordered: Option<Ordered>,
     pub(crate) state: State,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<Timestamp>,
     /// Why it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<String>,
+}
+
+impl Ordered {
+    /// Whether it can bring nothing about where the stack was there and is gone: an update needs one, and a creation that was
+    /// ordered once has made it. `creates` is the token of the creation.
+    pub(crate) fn is_of_the_past(&self, creates: &str) -> bool {
+        self.token != creates || self.times == 1
+    }
 }
 
 /// Who begins a deployment, when, and by which word the attempt is known.
@@ -173,13 +216,33 @@ impl Record {
             environment,
             number,
             attempt,
+            kind: None,
             goal,
+            terms: None,
             by,
             began: at,
+            ordered: None,
             state: State::UnderWay,
             ended: None,
             cause: None,
         }
+    }
+
+    /// The same, of which it is known what it sets besides its goal.
+    pub(crate) fn on(self, kind: Kind, terms: Document) -> Self {
+        Self { kind: Some(kind), terms: Some(terms), ..self }
+    }
+
+    /// Whether it makes the environment if there is none. Of a record that does not say so, it is not known.
+    pub(crate) fn may_create(&self) -> bool {
+        self.kind.is_none_or(|kind| kind == Kind::Create)
+    }
+
+    /// The same deployment, of which an operation is ordered now.
+    pub(crate) fn order(&self, token: &str, at: Timestamp) -> Self {
+        let before = self.ordered.as_ref().filter(|ordered| ordered.token == token).map_or(0, |ordered| ordered.times);
+        // What a newer one says needs its schema.
+        Self { schema: SCHEMA, ordered: Some(Ordered { token: token.to_owned(), at, times: before + 1 }), ..self.clone() }
     }
 
     /// The same deployment, ended.
@@ -220,18 +283,40 @@ pub(crate) mod tests {
         Beginner { by: by.into(), at: "2026-11-30T23:00:00Z".parse().unwrap(), attempt }
     }
 
-    fn record() -> Record {
-        Record::begin("shop", "prod", 7, goal("v1"), beginner("ann"))
+    pub(crate) fn record() -> Record {
+        let terms = Document { key: "shop/environments/prod/documents/y.json".into(), sha256: Sha256::of(b"y") };
+        Record::begin("shop", "prod", 7, goal("v1"), beginner("ann")).on(Kind::Deploy, terms)
     }
 
     #[test]
     fn reads_what_it_writes() {
         let begun = record();
         let ended = begun.end(State::Failed, "2026-11-30T23:05:00Z".parse().unwrap(), Some("services.shop did not start".into()));
-        for record in [begun, ended] {
+        let ordered = begun.order("ingot-7-release-ann-1", "2026-11-30T23:01:00Z".parse().unwrap());
+        for record in [begun, ended, ordered] {
             assert_eq!(Record::read(&record.write(), "shop", "prod", 7).unwrap(), record);
         }
         assert_eq!(record().told(), "deployment 7 of prod (v1) is under way: begun 2026-11-30T23:00:00Z by ann");
+    }
+
+    #[test]
+    fn reads_what_was_written_before_there_were_terms() {
+        let text = String::from_utf8(Record::begin("shop", "prod", 7, goal("v1"), beginner("ann")).write()).unwrap();
+        let old = text.replace("\"schema\": 2", "\"schema\": 1");
+        let record = Record::read(old.as_bytes(), "shop", "prod", 7).unwrap();
+        assert_eq!((record.kind, record.terms.clone(), record.may_create()), (None, None, true));
+        // Who ends it loses nothing, and who orders an operation of it says so by a schema that has a word for it.
+        let at = "2026-11-30T23:05:00Z".parse().unwrap();
+        let schema = |record: &Record| serde_json::from_slice::<serde_json::Value>(&record.write()).unwrap()["schema"].clone();
+        assert_eq!((schema(&record.end(State::Good, at, None)), schema(&record.order("t", at))), (1.into(), 2.into()));
+    }
+
+    #[test]
+    fn orders_are_counted_each() {
+        let at = "2026-11-30T23:05:00Z".parse().unwrap();
+        let times = |record: &Record| record.ordered.as_ref().map_or(0, |ordered| ordered.times);
+        let twice = record().order("a", at).order("a", at);
+        assert_eq!((times(&twice), times(&twice.order("b", at))), (2, 1));
     }
 
     #[test]
@@ -243,7 +328,7 @@ pub(crate) mod tests {
         }
         // A field that this version does not know would be lost when the record is changed.
         assert!(matches!(read(&text.replacen('{', "{\"more\": 1,", 1), 7), NoRecord::Foreign(_)));
-        assert!(matches!(read("{\"schema\": 2, \"state\": \"paused\"}", 7), NoRecord::Newer(2)));
+        assert!(matches!(read("{\"schema\": 3, \"state\": \"paused\"}", 7), NoRecord::Newer(3)));
         assert_eq!(read(&text, 8).to_string(), "it is the record of deployment 7 of prod of shop");
         assert!(matches!(read(&text.replace("under_way", "good"), 7), NoRecord::Impossible(_)));
     }

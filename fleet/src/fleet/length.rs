@@ -9,6 +9,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 use serde::{Serialize, Serializer};
 
+use crate::deployment::terms;
+
 /// A length of time of whole seconds: `90s`, `20m`, `1h30m` or `4d`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Length(pub(crate) u64);
@@ -151,9 +153,14 @@ pub(crate) enum Batch {
 impl Batch {
     /// How many that are of `capacity`: a share is rounded down, and is one at least.
     pub(crate) fn of(self, capacity: u32) -> u32 {
+        self.sized().of(capacity)
+    }
+
+    /// The same as a deployment has it.
+    pub(crate) fn sized(self) -> terms::Batch {
         match self {
-            Self::Instances(count) => count,
-            Self::Share(Percent(percent)) => (capacity * percent / 100).max(1),
+            Self::Instances(count) => terms::Batch::Instances(count),
+            Self::Share(Percent(percent)) => terms::Batch::Percent(percent),
         }
     }
 }

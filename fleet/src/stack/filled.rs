@@ -1,9 +1,10 @@
 //! The parameters of a stack in a deployment: those of the environment, with what only AWS and the deployment know.
 
 use crate::deployment::course::Parameters;
-use crate::deployment::record::{Goal, Policy};
+use crate::deployment::record::Goal;
+use crate::deployment::terms::fill;
 use crate::fleet::Environment;
-use crate::stack::parameters::{Given, Parameter, word};
+use crate::stack::parameters::{Given, Parameter};
 
 /// Where environments are: the outputs of the stack `ingot-account`, and the account itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,48 +39,24 @@ pub(crate) fn filled(parameters: &[Parameter], environment: &Environment, goal: 
         .collect();
     let desired = goal.capacity.desired.max(1);
     let batch = environment.settings.deployment.batch().of(desired).min(desired);
-    set(&mut filled, "EvidenceBucket", account.evidence.clone());
-    set(&mut filled, "PermissionsBoundary", account.boundary.clone());
-    set_goal(&mut filled, goal, number, batch);
+    for (name, value) in [("EvidenceBucket", &account.evidence), ("PermissionsBoundary", &account.boundary)] {
+        // A tier has the parameters of its template.
+        filled.entry(name.to_owned()).and_modify(|parameter| parameter.clone_from(value));
+    }
+    fill(&mut filled, goal, number, batch);
     filled
 }
 
 /// All parameters of a deployment that changes nothing but what its goal says, of those that a stack has.
 pub(crate) fn refilled(has: &Parameters, goal: &Goal, number: u64) -> Parameters {
     let mut filled = has.clone();
-    let batch = has.get("BatchSize").and_then(|size| size.parse().ok()).unwrap_or(1);
-    set_goal(&mut filled, goal, number, batch.clamp(1, goal.capacity.desired.max(1)));
+    fill(&mut filled, goal, number, batch_of(has).clamp(1, goal.capacity.desired.max(1)));
     filled
 }
 
-fn set_goal(filled: &mut Parameters, goal: &Goal, number: u64, batch: u32) {
-    let Goal { release, image, document, policy, capacity } = goal;
-    let desired = capacity.desired.max(1);
-    let in_service = match policy {
-        // One fewer than MaxSize is the most that CloudFormation keeps.
-        Policy::Rolling => (desired - batch).min(capacity.max.saturating_sub(1)),
-        _ => desired - batch,
-    };
-    for (name, value) in [
-        ("Release", release.name.to_string()),
-        ("ReleaseSha256", release.sha256.to_string()),
-        ("Image", image.clone()),
-        ("Document", document.sha256.to_string()),
-        ("Deployment", number.to_string()),
-        ("Policy", word(policy)),
-        ("Capacity", desired.to_string()),
-        ("BatchSize", batch.to_string()),
-        ("MinInService", in_service.to_string()),
-    ] {
-        set(filled, name, value);
-    }
-}
-
-/// A tier has the parameters of its template.
-fn set(filled: &mut Parameters, name: &str, value: String) {
-    if let Some(parameter) = filled.get_mut(name) {
-        *parameter = value;
-    }
+/// How many instances are replaced at a time by the parameters of a stack.
+pub(crate) fn batch_of(has: &Parameters) -> u32 {
+    has.get("BatchSize").and_then(|size| size.parse().ok()).unwrap_or(1)
 }
 
 #[cfg(test)]

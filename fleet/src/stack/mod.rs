@@ -29,7 +29,7 @@ use ingot::desk::{self, Checked, Layer, Mistake, Node, Sources};
 pub(crate) use self::contents::Content;
 pub(crate) use self::differing::{Differing, Kept, differing, kept};
 pub(crate) use self::document::Document;
-pub(crate) use self::filled::{Account, OF_CREATION, filled, refilled};
+pub(crate) use self::filled::{Account, OF_CREATION, batch_of, filled, refilled};
 pub(crate) use self::outcome::Stack;
 pub(crate) use self::parameters::{Given, Parameter};
 pub(crate) use self::refusal::refusal;

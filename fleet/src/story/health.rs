@@ -130,6 +130,10 @@ pub(crate) struct View<'a> {
     /// Those of its groups, the oldest first.
     pub(crate) activities: &'a [Activity],
     pub(crate) alarms: &'a [Alarm],
+    /// Sentences of what cannot be seen and would say how it is.
+    pub(crate) unseen: &'a [String],
+    /// Whether the stack is among that.
+    pub(crate) has_no_sight: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -143,7 +147,9 @@ pub(crate) struct Health {
 /// How an environment is.
 pub(crate) fn health(view: &View<'_>, limits: &Limits, now: Timestamp) -> Health {
     let mut found = Findings::default();
+    view.unseen.iter().for_each(|why| found.add(Status::Unknown, why));
     match view.standing {
+        None if view.has_no_sight => {}
         None => found.add(Status::NoData, "it was not created yet"),
         Some(standing) => {
             found.of_the_stack(standing, view);
@@ -230,7 +236,7 @@ impl Findings {
 
     fn of_the_instances(&mut self, view: &View<'_>, standing: &Standing, limits: &Limits, now: Timestamp) {
         let Some(capacity) = view.capacity else {
-            if !standing.is_busy() {
+            if !standing.is_busy() && view.unseen.is_empty() {
                 self.add(Status::Unknown, "its group is not to be seen");
             }
             return;

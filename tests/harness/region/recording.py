@@ -20,6 +20,7 @@ from harness.agent import REPOSITORY
 from . import Region, fleet, scripted
 from .instances.scripted import Outcome, release_of
 from .small import FAST
+from .verbs import Operator
 
 STREAMS = REPOSITORY / "tests" / "fleet" / "streams"
 STACK = "shop-prod"
@@ -156,9 +157,6 @@ def scene(operator_of: Callable, name: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.append(str(REPOSITORY / "tests" / "region"))
-    from test_region_verbs import Operator
-
     for chosen in sys.argv[1:] or SCENES:
         scene(Operator, chosen)
         print(chosen)

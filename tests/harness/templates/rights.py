@@ -16,7 +16,7 @@ ACTION = re.compile(r"[a-z0-9-]+:[A-Z]\w+")
 
 RELEASES = "s3:::${ReleasesBucket}/${ReleasesPrefix}${Application}/releases/*"
 ENVIRONMENT = "s3:::${ReleasesBucket}/${ReleasesPrefix}${Application}/environments/${Environment}"
-DOCUMENTS, CLAIMS = f"{ENVIRONMENT}/documents/*", f"{ENVIRONMENT}/claims/*"
+DOCUMENTS, CLAIMS = f"{ENVIRONMENT}/documents/*.yaml", f"{ENVIRONMENT}/claims/*"
 GROUP = "autoscaling:${AWS::Region}:${AWS::AccountId}:autoScalingGroup:*:autoScalingGroupName/${AWS::StackName}-Group-*"
 BELOW_CLAIMS = {"Fn::Sub": "${ReleasesPrefix}${Application}/environments/${Environment}/claims/*"}
 TAGGED = {

@@ -74,7 +74,9 @@ pub(super) fn broken(error: io::Error) -> UnpackError {
         (io::ErrorKind::ConnectionAborted, _) => damaged("it was given up"),
         (io::ErrorKind::UnexpectedEof, _) => damaged("it ends in the middle"),
         // The tar crate's words for the same.
-        (_, said) if said.contains("EOF") || said == "failed to read entire block" => damaged("it ends in the middle"),
+        (_, said) if said.contains("EOF") || said.contains("no future member") || said == "failed to read entire block" => {
+            damaged("it ends in the middle")
+        }
         (_, said) if said == "Unknown frame descriptor" || said == "invalid gzip header" => damaged("something else follows its end"),
         (_, said) if said.starts_with("Frame requires too much memory") => UnpackError::Unreadable(Objection::new(
             format!("this is zstd with a window of more than {} MiB, which ingot does not unpack", (1_u32 << WINDOW) >> 20),

@@ -199,14 +199,14 @@ impl Writer {
 
     /// Gives a file, or a symbolic link, another name. Returns where the link leads that was named so.
     fn hard_link(&mut self, path: &Path, to: &Path) -> io::Result<Option<Vec<u8>>> {
-        if path == to {
-            return Ok(None);
-        }
         let (from, from_name) = match to.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             Some(parent) => (self.open(parent)?, to.file_name().unwrap_or_default()),
             None => (self.root.try_clone()?, to.file_name().unwrap_or_default()),
         };
         let found = fstatat(&from, from_name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        if path == to {
+            return Ok(None);
+        }
         let target = match SFlag::from_bits_truncate(found.st_mode) & SFlag::S_IFMT {
             SFlag::S_IFLNK => Some(readlinkat(&from, from_name)?.into_vec()),
             SFlag::S_IFDIR => return Err(Errno::EISDIR.into()),

@@ -85,8 +85,14 @@ fn judge(mistake: Entry, setup: &mut Setup) {
 
 fn asked(document: &BootDocument) -> Asked {
     let mut asked = Asked::default();
-    let of_kind =
-        |kind: &'static str| document.items.keys().chain(&document.broken).filter(move |address| address.kind() == kind).map(Address::key);
+    let of_kind = |kind: &'static str| {
+        document
+            .items
+            .keys()
+            .chain(document.broken.iter().map(|(address, _)| address))
+            .filter(move |address| address.kind() == kind)
+            .map(Address::key)
+    };
     asked.units = of_kind("services").map(str::to_owned).collect();
     asked.workers = of_kind("workers").map(unit).collect();
     asked.mounts = of_kind("mounts").next().is_some();

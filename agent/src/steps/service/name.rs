@@ -8,6 +8,9 @@ const KINDS: [&str; 6] = ["service", "socket", "target", "timer", "path", "mount
 /// Kinds that can be reloaded. Source: systemctl(1).
 const RELOADED: [&str; 2] = ["service", "mount"];
 
+/// The longest name of a unit, in bytes. Source: systemd.unit(5).
+const LONGEST: usize = 255;
+
 /// What the name of a unit is of. Source: systemd.unit(5).
 fn is_of_a_unit(character: char) -> bool {
     character.is_ascii_alphanumeric() || ":-_.\\@".contains(character)
@@ -16,9 +19,20 @@ fn is_of_a_unit(character: char) -> bool {
 /// What is wrong with `key` as the name of a unit that is to be started.
 pub(super) fn objection(key: &str) -> Option<Objection> {
     let no_unit = || {
-        let hint = format!("write the name with its type, as in `{}.service`", key.trim_end_matches('.'));
+        // A path, or a type alone, does not become a name by another type.
+        let name = key.trim_end_matches('.').trim_start_matches('.').rsplit('/').next().unwrap_or_default();
+        let has_type = name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind));
+        let hint = match name {
+            name if has_type => format!("write the name alone, as in `{name}`"),
+            "" | "service" => "write a name with its type, as in `shop.service`".to_owned(),
+            name => format!("write the name with its type, as in `{name}.service`"),
+        };
         Some(Objection::new(format!("`{key}` is not the name of a unit"), hint))
     };
+    if key.len() > LONGEST {
+        let message = format!("the name of this unit has {} bytes, and systemd takes {LONGEST} at most", key.len());
+        return Some(Objection::new(message, "shorten it"));
+    }
     let Some((stem, kind)) = key.rsplit_once('.').filter(|(stem, _)| !stem.is_empty() && !key.contains('/')) else {
         return no_unit();
     };
@@ -85,6 +99,22 @@ mod tests {
             ("a.slice", "a.slice cannot be a service: ingot does not start slice units"),
         ] {
             assert_eq!(objection(name).unwrap().message, says);
+        }
+        let long = |length: usize| format!("{}.service", "a".repeat(length - 8));
+        assert_eq!(objection(&long(255)), None);
+        assert!(objection(&long(256)).unwrap().message.ends_with("has 256 bytes, and systemd takes 255 at most"));
+    }
+
+    #[test]
+    fn the_hint_is_a_name() {
+        for (name, hint) in [
+            ("a", "write the name with its type, as in `a.service`"),
+            ("a.", "write the name with its type, as in `a.service`"),
+            (".service", "write a name with its type, as in `shop.service`"),
+            ("/etc/systemd/system/a.service", "write the name alone, as in `a.service`"),
+            ("x/a", "write the name with its type, as in `a.service`"),
+        ] {
+            assert_eq!(objection(name).unwrap().hint, hint, "{name}");
         }
     }
 

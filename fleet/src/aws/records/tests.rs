@@ -8,6 +8,7 @@ use super::*;
 use crate::aws::fake::{Directory, Fault};
 use crate::deployment::history::Role;
 use crate::deployment::record::tests::{beginner, goal};
+use crate::deployment::terms::tests::terms;
 
 const FAULTS: [Fault; 3] = [Fault::NotSent, Fault::NotAnswered, Fault::SentTwice];
 
@@ -27,6 +28,11 @@ fn key(number: u64) -> String {
     format!("shop/environments/prod/deployments/{number}.json")
 }
 
+fn draft(release: &str, by: &str, after: u64) -> Draft {
+    let terms = Document { key: "shop/environments/prod/documents/t.json".into(), sha256: Sha256::of(b"t") };
+    Draft { kind: Kind::Deploy, goal: goal(release), terms, beginner: beginner(by), after }
+}
+
 /// A deployment from its first to its last write: the document, the record, its end. Three writes.
 async fn deploy(objects: &Directory, by: &str) -> Result<Kept, Failure> {
     let place = place();
@@ -35,9 +41,10 @@ async fn deploy(objects: &Directory, by: &str) -> Result<Kept, Failure> {
     let document = records.document(content)?;
     records.keep_document(&document, content).await?;
     let wanted = Goal { document, ..goal("v1") };
-    match records.begin(wanted, beginner(by)).await? {
+    let after = records.newest().await?.map_or(0, |kept| kept.record.number);
+    match records.begin(Draft { goal: wanted, ..draft("v1", by, after) }).await? {
         Begun::Mine(kept) => records.finish(&kept, State::Good, ended(), None).await,
-        Begun::Taken(kept) => Err(Failure::new(Exit::Failed, kept.record.told())),
+        Begun::Taken(kept) | Begun::Overtaken(kept) => Err(Failure::new(Exit::Failed, kept.record.told())),
     }
 }
 
@@ -82,12 +89,12 @@ fn the_second_is_told_who_and_since_when() {
     let root = tempfile::tempdir().unwrap();
     let (objects, place) = (Directory::new(root.path()), place());
     let records = Records::new(&objects, &place, "prod");
-    let Begun::Mine(first) = run(records.begin(goal("v1"), beginner("ann"))).unwrap() else { panic!("it was free") };
-    let Begun::Taken(found) = run(records.begin(goal("v2"), beginner("bob"))).unwrap() else { panic!("it was taken") };
+    let Begun::Mine(first) = run(records.begin(draft("v1", "ann", 0))).unwrap() else { panic!("it was free") };
+    let Begun::Taken(found) = run(records.begin(draft("v2", "bob", 0))).unwrap() else { panic!("it was taken") };
     assert_eq!(found, first);
     assert_eq!(found.record.told(), "deployment 1 of prod (v1) is under way: begun 2026-11-30T23:00:00Z by ann");
     // The same attempt once more.
-    assert!(matches!(run(records.begin(goal("v1"), beginner("ann"))).unwrap(), Begun::Mine(_)));
+    assert!(matches!(run(records.begin(draft("v1", "ann", 0))).unwrap(), Begun::Mine(_)));
     // It ends once.
     let finish = |state| run(records.finish(&first, state, ended(), None));
     finish(State::Undone).unwrap();
@@ -108,7 +115,7 @@ fn of_many_at_once_exactly_one_begins() {
                 scope.spawn(move || {
                     let (objects, place) = (Directory::new(root), place());
                     let records = Records::new(&objects, &place, "prod");
-                    run(records.begin(goal("v2"), beginner(&format!("operator-{number}")))).unwrap()
+                    run(records.begin(draft("v2", &format!("operator-{number}"), 1))).unwrap()
                 })
             })
             .collect();
@@ -139,7 +146,7 @@ fn whatever_write_fails_is_made_good_by_the_next_try() {
 #[test]
 fn what_is_no_record_stops_everything_and_is_kept() {
     let good = Record::begin("shop", "prod", 2, goal("v1"), beginner("ann")).write();
-    let newer = String::from_utf8(good.clone()).unwrap().replace("\"schema\": 1", "\"schema\": 2");
+    let newer = String::from_utf8(good.clone()).unwrap().replace("\"schema\": 2", "\"schema\": 3");
     let other = String::from_utf8(good.clone()).unwrap().replace("\"shop\"", "\"till\"");
     for (content, says) in [
         (&good[..good.len() / 2], "hint: bring back the version before: `aws s3api list-object-versions --bucket acme-releases"),
@@ -154,7 +161,7 @@ fn what_is_no_record_stops_everything_and_is_kept() {
         objects.place(&key(2), content);
         let before = objects.keys();
         let records = Records::new(&objects, &place, "prod");
-        for failure in [run(records.begin(goal("v2"), beginner("bob"))).err(), run(records.newest()).err(), run(records.counting()).err()] {
+        for failure in [run(records.begin(draft("v2", "bob", 0))).err(), run(records.newest()).err(), run(records.counting()).err()] {
             let text = failure.expect("it is no record").to_string();
             assert!(
                 text.starts_with("cannot tell how deployment 2 of prod stands: s3://acme-releases/shop/") && text.contains(says),
@@ -178,6 +185,51 @@ fn documents_are_written_once_and_not_too_large() {
     let failure = records.document(&vec![b' '; LARGEST_DOCUMENT as usize + 1]).unwrap_err();
     assert_eq!(failure.exit, Exit::Document);
     assert_eq!(objects.keys().len(), 1);
+}
+
+#[test]
+fn what_was_planned_on_another_state_does_not_begin() {
+    let root = tempfile::tempdir().unwrap();
+    let (objects, place) = (Directory::new(root.path()), place());
+    let records = Records::new(&objects, &place, "prod");
+    for by in ["ann", "bob"] {
+        run(deploy(&objects, by)).unwrap();
+    }
+    let Begun::Overtaken(newest) = run(records.begin(draft("v2", "cid", 1))).unwrap() else { panic!("it was planned on deployment 1") };
+    assert_eq!((newest.record.number, states(root.path()).len()), (2, 2));
+    assert!(matches!(run(records.begin(draft("v2", "cid", 2))).unwrap(), Begun::Mine(_)));
+}
+
+#[test]
+fn nobody_orders_what_has_ended_and_nobody_ends_what_is_ordered() {
+    let root = tempfile::tempdir().unwrap();
+    let (objects, place) = (Directory::new(root.path()), place());
+    let records = Records::new(&objects, &place, "prod");
+    let Begun::Mine(first) = run(records.begin(draft("v1", "ann", 0))).unwrap() else { panic!("it was free") };
+    let ordered = run(records.order(&first, "a")).unwrap().unwrap();
+    assert_eq!(run(records.end(&first, State::Undone, ended(), None)).unwrap(), None, "an operation was ordered since it was read");
+    assert_eq!(run(records.order(&first, "a")).unwrap(), None, "and by another one");
+    assert_eq!(run(records.order(&ordered, "a")).unwrap().unwrap().record.ordered.unwrap().times, 2);
+    // What is to be seen on the stack is written down all the same.
+    assert_eq!(run(records.finish(&first, State::Good, ended(), None)).unwrap().record.ordered.unwrap().times, 2);
+    assert_eq!(run(records.order(&ordered, "b")).unwrap(), None, "it has ended");
+    assert_eq!(states(root.path()), [State::Good]);
+}
+
+#[test]
+fn terms_are_read_back_and_nothing_else() {
+    let root = tempfile::tempdir().unwrap();
+    let (objects, place) = (Directory::new(root.path()), place());
+    let records = Records::new(&objects, &place, "prod");
+    let terms = terms(&[("Release", "v1"), ("MaxSize", "6")]);
+    let kept = run(records.keep_terms(&terms)).unwrap();
+    let record = Record::begin("shop", "prod", 1, goal("v1"), beginner("ann"));
+    assert_eq!(run(records.terms(&record)).unwrap(), None, "of a deployment of before");
+    let record = record.on(Kind::Deploy, kept.clone());
+    assert_eq!(run(records.terms(&record)).unwrap(), Some(terms));
+    objects.place(&kept.key, b"{}");
+    let failure = run(records.terms(&record)).unwrap_err().to_string();
+    assert!(failure.contains("cannot tell what deployment 1 of prod sets") && failure.contains("ingot-fleet abort prod"), "{failure}");
 }
 
 /// What a process that is killed does: see below.

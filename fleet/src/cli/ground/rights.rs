@@ -9,7 +9,7 @@ use crate::aws::rights::{Decision, Principal, Question, Verdict, principal, simu
 use crate::cli::advice::advised;
 use crate::cli::operator::Operator;
 use crate::cli::output::talk;
-use crate::cli::source::Kind;
+use crate::deployment::record::Kind;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::stack::Account;

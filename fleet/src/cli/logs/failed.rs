@@ -5,7 +5,8 @@ use serde_json::{Value as Json, json};
 use super::super::operator::Operator;
 use super::super::output::{self, data, talk};
 use super::super::reader::Reader;
-use crate::aws::evidence::Found;
+use crate::aws::evidence::{Found, Left};
+use crate::aws::objects::Objects;
 use crate::deployment::record::Record;
 use crate::failure::Failure;
 use crate::story::{Content, Report, Trouble};
@@ -33,23 +34,36 @@ pub(super) struct During {
     is_certain: bool,
 }
 
+/// What was read.
+struct Read {
+    found: Vec<Found>,
+    is_cut: bool,
+}
+
+impl Read {
+    /// So many failures, from the newest day on.
+    async fn all<O: Objects>(left: &Left<'_, O>, instance: Option<&str>, most: usize) -> Result<Self, Failure> {
+        let (mut days, mut found, mut read) = (left.days(), Vec::new(), 0);
+        while let Some(keys) = days.next().await? {
+            for (name, key) in keys.into_iter().filter(|(_, key)| instance.is_none_or(|id| id == key.instance)) {
+                if read == READ || found.len() == most {
+                    return Ok(Self { found, is_cut: true });
+                }
+                read += 1;
+                let Some(one) = left.read(&name, key).await? else { continue };
+                if one.content.as_ref().map_or(true, |content| content.reason.is_some()) {
+                    found.push(one);
+                }
+            }
+        }
+        Ok(Self { found, is_cut: days.is_cut() })
+    }
+}
+
 impl Failed {
     /// Finds so many of them: of one instance, or of all.
     pub(super) async fn find(operator: &Operator, reader: &Reader<'_>, instance: Option<&str>, most: usize) -> Result<Self, Failure> {
-        let left = reader.left();
-        let keys = left.keys().await?.into_iter().filter(|(_, key)| instance.is_none_or(|id| id == key.instance));
-        let mut found = Vec::new();
-        let mut is_cut = false;
-        for (read, (name, key)) in keys.enumerate() {
-            if read == READ || found.len() == most {
-                is_cut = true;
-                break;
-            }
-            let Some(one) = left.read(&name, key).await? else { continue };
-            if one.content.as_ref().map_or(true, |content| content.reason.is_some()) {
-                found.push(one);
-            }
-        }
+        let Read { found, is_cut } = Read::all(&reader.left(), instance, most).await?;
         let ids: Vec<&str> = found.iter().map(|one| one.key.instance.as_str()).collect();
         // Without them, time tells.
         if let Err(failure) = reader.look_up(&ids).await {

@@ -97,7 +97,7 @@ impl Said {
 async fn not_there(operator: &Operator, reader: &Reader<'_>, instance: &str) -> Result<Failure, Failure> {
     let (name, called) = (operator.name(), operator.called());
     let with_evidence = format!("ingot-fleet logs {called} {instance} --failed");
-    let is_left = reader.left().keys().await?.iter().any(|(_, key)| key.instance == instance);
+    let is_left = reader.left().has(instance).await?;
     let known = instances::instances(&operator.aws, &[instance]).await?.pop();
     let tag = |tag: &str| known.as_ref().and_then(|known| known.tags.get(&format!("ingot:{tag}"))).map(String::as_str);
     let is_ours = (tag("application"), tag("environment")) == (Some(operator.place.application.as_str()), Some(name));

@@ -1,4 +1,5 @@
 use super::*;
+use crate::deployment::record::Kind;
 use crate::deployment::record::tests::{beginner, goal};
 
 fn record() -> Record {
@@ -88,6 +89,14 @@ fn the_policy_is_set_anew_for_other_instances() {
     assert_eq!(after(&pairs[..2], &token, &[&first, &token]), Next::Begin(SetRelease));
     assert_eq!(after(SET, &first, &[&token, &first]), Next::Begin(SetRelease), "two follow it, and have counted differently");
     assert_eq!(after(SET, &token, &[&token]), Next::Failed, "somebody has changed the stack after it");
+}
+
+#[test]
+fn only_a_creation_makes_an_environment() {
+    let document = record().goal.document;
+    for (kind, expected) in [(Kind::Create, Next::Begin(Operation::Create)), (Kind::Deploy, Next::Gone), (Kind::Rollback, Next::Gone)] {
+        assert_eq!(next(&record().on(kind, document.clone()), &wanted(), None, &Tokens::new()), expected, "{kind:?}");
+    }
 }
 
 #[test]

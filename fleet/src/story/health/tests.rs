@@ -28,6 +28,8 @@ struct Case {
     instances: Vec<Seen>,
     activities: Vec<Activity>,
     alarms: Vec<Alarm>,
+    unseen: Vec<String>,
+    has_no_sight: bool,
     now: &'static str,
 }
 
@@ -42,6 +44,8 @@ fn fine() -> Case {
         instances: (1..=4).map(|number| seen(number, "InService healthy")).collect(),
         activities: Vec::new(),
         alarms: Vec::new(),
+        unseen: Vec::new(),
+        has_no_sight: false,
         now: "2026-12-01T09:00:00Z",
     }
 }
@@ -90,6 +94,8 @@ impl Case {
             instances: &self.instances,
             activities: &self.activities,
             alarms: &self.alarms,
+            unseen: &self.unseen,
+            has_no_sight: self.has_no_sight,
         };
         let Health { status, color, causes } = health(&view, &LIMITS, at(self.now));
         [format!("{status} {color}")].into_iter().chain(causes).collect::<Vec<_>>().join("; ")
@@ -104,6 +110,19 @@ fn what_is_fine_is_green() {
     assert_eq!(fine().from(0, &[]).sizes(0, 0).told(), "Ok green; no instances are wanted");
     let leaving = fine().from(4, &["Terminating draining", "Standby", "Warmed:Stopped"]);
     assert_eq!(leaving.told(), "Ok green", "these are not counted");
+}
+
+/// Whoever may not ask for one thing is told the rest, and not that all is well.
+#[test]
+fn what_cannot_be_seen_is_not_well() {
+    let unseen = |case: &mut Case| case.unseen = vec!["cannot look at the target group: not authorized".into()];
+    assert_eq!(fine().edited(unseen).told(), "Unknown grey; cannot look at the target group: not authorized");
+    let told = fine().from(2, &["InService unhealthy", "InService unhealthy"]).edited(unseen).told();
+    assert!(told.contains(" red; 2 of 4") && told.contains("cannot look at the target group"), "{told}");
+    let no_group = fine().edited(unseen).edited(|case| case.capacity = None).told();
+    assert_eq!(no_group, "Unknown grey; cannot look at the target group: not authorized", "once");
+    let no_stack = fine().edited(unseen).edited(|case| (case.standing, case.has_no_sight) = (None, true)).told();
+    assert_eq!(no_stack, "Unknown grey; cannot look at the target group: not authorized", "it may well be there");
 }
 
 #[test]

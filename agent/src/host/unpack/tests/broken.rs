@@ -19,6 +19,7 @@ fn broken() -> Vec<(&'static str, Vec<u8>)> {
         ("zstd cut", zstd(&plain)[..200].to_vec()),
         ("tar cut in a file", plain[..5000].to_vec()),
         ("tar cut between files", plain[..plain.len() - 1024].to_vec()),
+        ("tar cut behind a long name", tar(|tar| file(tar, &"n".repeat(120), 0o644, b""))[..1024].to_vec()),
         ("zip cut", zipped[..zipped.len() - 30].to_vec()),
         ("behind gzip", [packed.clone(), b"more garbage than a header".to_vec()].concat()),
         ("behind zstd", [zstd(&plain), b"more garbage than a header".to_vec()].concat()),
@@ -65,6 +66,7 @@ async fn what_is_broken_is_named() {
     zstd cut: the archive is damaged: it ends in the middle
     tar cut in a file: the archive is damaged: it ends in the middle
     tar cut between files: the archive is damaged: it ends without the mark of its end
+    tar cut behind a long name: the archive is damaged: it ends in the middle
     zip cut: the archive is damaged: it ends in the middle
     behind gzip: the archive is damaged: something else follows its end
     behind zstd: the archive is damaged: something else follows its end

@@ -130,3 +130,18 @@ async fn a_hard_link_to_a_symbolic_link_is_one_and_is_judged_anew() {
     let said = Machine::new().refuses(&archive).await;
     assert!(said.starts_with("the archive holds `c`, a link that leads out of the bundle: ../../x"), "{said}");
 }
+
+/// It was counted, and nothing was there.
+#[tokio::test]
+async fn a_hard_link_to_itself_is_no_file() {
+    let itself = |tar: &mut Tar| raw(tar, EntryType::Link, b"a", b"./a", b"");
+    let said = Machine::new().refuses(&tar(itself)).await;
+    assert!(said.starts_with("the archive holds `a`, a link to what is not there"), "{said}");
+    let machine = Machine::new();
+    let archive = tar(|tar| {
+        file(tar, "a", 0o644, b"content");
+        itself(tar);
+    });
+    machine.unpack(&archive).await.unwrap();
+    assert_eq!(fs::read(machine.at("a")).unwrap(), b"content");
+}

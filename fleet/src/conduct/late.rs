@@ -1,0 +1,51 @@
+//! An order of which nothing is to be seen yet: it may still reach CloudFormation, or whoever was about to send it is gone.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use crate::deployment::record::Ordered;
+
+/// By how much the clock that wrote the record may differ from that of AWS. Requests that differ by more are refused.
+pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+/// How long an order may take: a call is made four times, each of which has 25 seconds to be answered, with pauses.
+pub(super) const LATE: Duration = Duration::from_secs(2 * 60);
+
+/// Since when an order is waited for.
+#[derive(Debug, Default)]
+pub(super) struct Late(Option<(Ordered, Instant)>);
+
+impl Late {
+    /// Whether an order may still arrive. The clock of whoever wrote it down is believed by no more than it may differ.
+    pub(super) fn may_arrive(&mut self, ordered: &Ordered) -> bool {
+        let since = match &self.0 {
+            Some((known, since)) if known == ordered => *since,
+            _ => self.0.insert((ordered.clone(), Instant::now())).1,
+        };
+        let is_old = SignedDuration::try_from(LATE).is_ok_and(|late| Timestamp::now().duration_since(ordered.at) > SKEW + late);
+        since.elapsed() < LATE && !is_old
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ordered(at: Timestamp, times: u32) -> Ordered {
+        Ordered { token: "ingot-7-release-ann-1".into(), at, times }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_order_is_waited_for_as_long_as_it_may_take() {
+        let (mut late, at) = (Late::default(), Timestamp::now());
+        assert!(late.may_arrive(&ordered(at, 1)));
+        tokio::time::advance(LATE - Duration::from_secs(1)).await;
+        assert!(late.may_arrive(&ordered(at, 1)) && late.may_arrive(&ordered(at, 2)), "it is ordered again");
+        tokio::time::advance(LATE).await;
+        assert!(!late.may_arrive(&ordered(at, 2)));
+        let long_ago = at - SKEW - SignedDuration::from_mins(3);
+        assert!(!late.may_arrive(&ordered(long_ago, 1)), "of somebody who was killed in the morning");
+    }
+}
