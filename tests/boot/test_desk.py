@@ -63,13 +63,6 @@ def test_facts_of_the_instance_decide_what_is_due_and_what_is_missing(agent, boo
     assert result.code == FAILED and "instance.tags.role" in result.stdout and "<instance.tags.role>" not in result.stdout, result
 
 
-def test_without_imds_the_facts_of_the_instance_are_out_of_reach(agent, booted):
-    result = agent.run(
-        "dry-run", "--json", "--live", "--facts", "imds", str(booted), env={"AWS_EC2_METADATA_SERVICE_ENDPOINT": "http://127.0.0.1:1"}
-    )
-    assert result.code == 75 and result.json["outcome"] == "unreachable" and result.json["error"]["message"], result
-
-
 LONG = document(files={f"/etc/{name * 9}.conf": {"content": "x\n", "owner": "somebody-with-a-long-name"} for name in "ab"})
 
 

@@ -179,9 +179,10 @@ async fn plan(request: &Request, desk: &DiskFiles, connection: Option<Connection
         let (ec2, rds) = (Rc::new(FakeEc2::new(machine.clone(), "")), Rc::new(FakeRds::new(machine, "")));
         Aws::of_caller(connection, crate::fake::aws::services(ec2, rds))
     });
-    let Prepared { plan, warnings, unread, .. } = prepare::plan(&request.documents, desk, of_documents.as_ref(), Some(given)).await?;
+    let Prepared { plan, warnings, unread, passed_over, .. } =
+        prepare::plan(&request.documents, desk, of_documents.as_ref(), Some(given)).await?;
     match plan {
-        Ok(plan) => Ok(Planned { plan, warnings: warnings.lines(), unread }),
+        Ok(plan) => Ok(Planned { plan, warnings: passed_over.into_iter().chain(warnings.lines()).collect(), unread }),
         Err(mistakes) => Err(Refusal::Document { mistakes, notes: unread.into_iter().map(unread_note).collect() }),
     }
 }
