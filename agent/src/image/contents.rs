@@ -7,10 +7,12 @@
 mod mounted;
 mod packages;
 mod parts;
+mod published;
 mod reader;
 mod walk;
 
 pub(crate) use packages::{Owned, SYSTEM, owned};
 pub(crate) use parts::Part;
+pub(crate) use published::{Published, source_of};
 pub(crate) use reader::{Reader, Seen};
 pub(crate) use walk::read;
