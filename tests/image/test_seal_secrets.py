@@ -1,5 +1,7 @@
 """What `ingot seal` finds of the secrets that people leave in images, and what it takes for one."""
 
+from pathlib import Path
+
 from harness.agent import Agent
 from harness.host import lookalikes, planted
 
@@ -7,8 +9,8 @@ from harness.host import lookalikes, planted
 FOUND = 56
 
 
-def findings(agent: Agent) -> list[dict]:
-    ran = agent.run("seal", "--root", agent.root, "--json")
+def findings(agent: Agent, root: Path | None = None) -> list[dict]:
+    ran = agent.run("seal", "--root", root or agent.root, "--json")
     of_the_setup = ("ingot-", "no-systemd", "unit-", "layer")
     return [one for one in ran.json["findings"] if not one["rule"].startswith(of_the_setup)]
 

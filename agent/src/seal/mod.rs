@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use crate::document::error::DocumentError;
 use crate::failure::{Explanation, Failure};
+use crate::gather::Gather as _;
 use crate::host::environment::Build;
 use crate::host::files::DiskFiles;
 use crate::host::{Attributes, Clock, Files as _, HostError};
@@ -33,6 +34,9 @@ use self::attestation::{Attestation, Evidence};
 use self::finding::{AllowList, Allowed, Finding};
 use self::secrets::Scan;
 use self::setup::Setup;
+
+/// How many files that are not searched are named.
+const SKIPPED: usize = 20;
 
 /// What is done about traces of the build machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,10 +110,18 @@ impl Sealing<'_> {
         let begun = self.clock.elapsed();
         let scan = secrets::scan(self.root, self.threads);
         (sealed.files, sealed.bytes, sealed.took) = (scan.files, scan.bytes, self.clock.elapsed() - begun);
+        let most = scan.skipped.len().min(SKIPPED);
+        sealed.notes.extend(scan.skipped[..most].iter().cloned());
+        if scan.skipped.len() > most {
+            sealed.notes.push(format!("{} more files are not searched for secrets", scan.skipped.len() - most));
+        }
         let setup = setup::check(&image, &files, self.live).await?;
         sealed.notes.extend(setup.notes.iter().cloned());
         let going = std::mem::take(&mut sealed.going);
-        let stays = |finding: &&Finding| !going.iter().any(|path| finding.path.starts_with(path));
+        // A host key is one thing to deal with, and not also a private key.
+        let is_said = |finding: &Finding| sealed.findings.iter().any(|other| other.rule == "ssh-host-key" && other.path == finding.path);
+        let said: BTreeSet<PathBuf> = scan.findings.iter().filter(|finding| is_said(finding)).map(|finding| finding.path.clone()).gather();
+        let stays = |finding: &&Finding| !said.contains(&finding.path) && !going.iter().any(|path| finding.path.starts_with(path));
         for finding in scan.findings.iter().chain(&setup.findings).filter(stays) {
             match self.allow.covering(finding) {
                 Some(entry) => drop(used.insert(entry)),

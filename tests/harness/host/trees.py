@@ -27,7 +27,7 @@ mongodb@7.8.0 passport@0.7.0 jsonwebtoken@9.0.3 request@2.88.2 mocha@12.0.3 sock
 @babel/preset-env@8.0.7 sequelize@6.37.8 knex@3.3.0 nodemailer@10.6.0 winston@3.19.0 selfsigned@5.5.0 jwks-rsa@4.1.0
 oidc-provider@9.13.3""".split()
 
-PYTHON = "Django==5.2.19 ansible==14.5.0 boto3==1.44.5 Twisted==26.10.0 certbot==5.8.0 paramiko PyJWT pyOpenSSL".split()
+PYTHON = "Django==5.2.19 ansible==12.3.0 boto3==1.44.5 Twisted==26.10.0 certbot==5.8.0".split()
 
 RUBY = "ruby-rails ruby-jwt ruby-net-ssh ruby-openid-connect ruby-devise ruby-httparty ruby-sinatra ruby-ruby2ruby puma ruby-omniauth".split()
 

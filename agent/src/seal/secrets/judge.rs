@@ -12,7 +12,7 @@ use aho_corasick::Input;
 use aho_corasick::automaton::{Automaton as _, OverlappingState};
 
 use crate::gather::Gather as _;
-use crate::image::contents::Part;
+use crate::image::contents::{Part, Seen};
 use crate::seal::finding::Finding;
 
 use super::rule::{BEFORE, Quiet, REACH, Rule};
@@ -25,6 +25,9 @@ const SAMPLE: usize = 8 * 1024;
 
 /// So many lines of a file are reported for each rule. The rest is of the same kind, and found once these are dealt with.
 const LINES: usize = 20;
+
+/// The rule of gitleaks that hears any key with any value.
+const GENERIC: &str = "generic-api-key";
 
 /// What is known of a file so far.
 #[derive(Debug, Default)]
@@ -66,35 +69,47 @@ impl Notes {
     }
 
     /// What is wrong with the file. Where a rule knows what stands in a line, no guess is needed.
-    pub(super) fn findings(self, rules: &Rules, path: &Path) -> Vec<Finding> {
+    pub(super) fn findings(self, rules: &Rules, file: &Seen<'_>) -> Vec<Finding> {
         let mut known: BTreeSet<u64> = BTreeSet::new();
         known.extend(self.found.iter().filter(|(_, rule)| !rules.rules[*rule].guesses).map(|(line, _)| *line));
         let mut said = BTreeSet::new();
-        let mut findings: Vec<Finding> = self.keystore.map(|says| finding(path, 0, "keystore", says)).into_iter().collect();
+        let mut findings: Vec<Finding> = self.keystore.map(|says| finding(file, 0, "keystore", says)).into_iter().collect();
         let is_whole = !findings.is_empty();
-        for (line, rule) in self.found {
-            let rule = &rules.rules[rule];
-            // Of several guesses the first will do.
-            let is_said = if line == 0 { is_whole } else { rule.guesses && (known.contains(&line) || !said.insert(line)) };
+        for (line, number) in &self.found {
+            let (line, rule) = (*line, &rules.rules[*number]);
+            // Of several guesses the first will do that is about more than any key and its value.
+            let of_others = || self.found.range((line, 0)..(line + 1, 0)).any(|(_, other)| other != number);
+            let is_said = match line {
+                0 => is_whole || !said.insert(0),
+                _ if rule.id == GENERIC => of_others(),
+                _ => rule.guesses && (known.contains(&line) || !said.insert(line)),
+            };
             if !is_said {
-                findings.push(finding(path, line, &rule.id, &rule.says));
+                findings.push(finding(file, line, &rule.id, &rule.says));
             }
         }
         findings
     }
 }
 
-fn finding(path: &Path, line: u64, rule: &str, says: &str) -> Finding {
+fn finding(file: &Seen<'_>, line: u64, rule: &str, says: &str) -> Finding {
     let hint = match rule {
+        _ if file.member == Some("") => "deploy without `.git`; what was ever committed should be replaced",
         "shadow-password" => "lock the account with `passwd --lock`, or remove its password with `usermod --password '!'`",
         _ if line == 0 => "remove the file and have a `secrets:` or `files:` step write it at boot",
         _ => "remove it and have a `secrets:` step fetch it at boot; what was ever in an image should be replaced",
     };
+    let within = match file.member {
+        None => String::new(),
+        Some("") => ", in the history of git".into(),
+        Some(name) if line == 0 => format!(", in {name}"),
+        Some(name) => format!(", in line {line} of {name}"),
+    };
     Finding {
-        path: path.to_owned(),
-        line: (line > 0).then_some(line),
+        path: file.path.to_owned(),
+        line: (line > 0 && file.member.is_none()).then_some(line),
         rule: rule.into(),
-        says: says.into(),
+        says: format!("{says}{within}"),
         hint: format!("{hint}; if it is no secret, allow it with a reason in /etc/ingot/seal.yaml"),
     }
 }

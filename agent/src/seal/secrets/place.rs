@@ -104,6 +104,37 @@ fn is_shown(path: &str) -> bool {
     by_name || parts.iter().skip(2).any(|part| is_directory(part)) || path.contains("/share/man/") || path.contains("/locales/")
 }
 
+/// The ends of names of settings.
+const SETTINGS: [&str; 20] = [
+    "cfg",
+    "cnf",
+    "conf",
+    "config",
+    "credentials",
+    "env",
+    "ini",
+    "json",
+    "php",
+    "plist",
+    "properties",
+    "props",
+    "sh",
+    "sql",
+    "tfstate",
+    "tfvars",
+    "toml",
+    "xml",
+    "yaml",
+    "yml",
+];
+
+/// Whether rules that guess are heard in a member of an archive: most of what is packed is source that others published.
+pub(super) fn is_packed_settings(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    // A backup of a home has `.bash_history`, `.netrc` and their like.
+    name.starts_with('.') || name.rsplit_once('.').is_some_and(|(_, end)| SETTINGS.contains(&end))
+}
+
 /// Whether rules that guess are heard in a file.
 pub(super) fn is_for_guesses(path: &Path, packages_are_known: bool) -> bool {
     let path = path.to_string_lossy();

@@ -35,6 +35,10 @@ const WIDELY_AROUND: (usize, usize) = (BEFORE, 2 * 1024);
 /// The farthest that anything looks back.
 pub(super) const BEFORE: usize = 512;
 
+/// Nobody writes scripts of such lines: a program has put them together, of words that look like secrets.
+const MINIFIED: usize = 1000;
+const SCRIPTS: [&str; 5] = [".js", ".mjs", ".cjs", ".css", ".map"];
+
 /// How much of a line an allow list sees on either side of a match.
 const LINE: usize = 1024;
 
@@ -117,6 +121,12 @@ impl Rule {
             keywords,
             id: text.id,
         })
+    }
+
+    /// Takes what an allow list covers for nothing.
+    pub(super) fn allow(&mut self, list: &AllowanceText) -> Result<(), regex_lite::Error> {
+        self.allowances.push(Allowance::compile(list)?);
+        Ok(())
     }
 
     /// Whether it is about files of that path.
@@ -208,6 +218,9 @@ impl Rule {
     fn means(&self, text: &str, secret: &Range<usize>, whole: &Range<usize>, quiet: &Quiet<'_>) -> bool {
         let matched = Matched { secret: &text[secret.clone()], whole: &text[whole.clone()], line: lines(text, whole.clone()) };
         let enough = self.entropy == 0.0 || entropy(matched.secret) > self.entropy;
+        if self.guesses && matched.line.len() > MINIFIED && SCRIPTS.iter().any(|end| quiet.path.ends_with(end)) {
+            return false;
+        }
         let path = self.guesses.then_some(quiet.path);
         let mut allowances = self.allowances.iter().chain(quiet.everywhere);
         enough && self.check.is_none_or(|check| check(matched.whole)) && !allowances.any(|allowance| allowance.covers(matched, path))

@@ -65,6 +65,11 @@ impl Rules {
             allowances.extend(everywhere.map(|list| Allowance::compile(list).expect("the tests have compiled this")));
             sets.insert(name.to_owned(), text.rules.len());
             rules.extend(text.rules.into_iter().map(|rule| Rule::compile(rule).expect("the tests have compiled this")));
+            for list in text.allowlists.iter().filter(|list| !list.target_rules.is_empty()) {
+                for rule in rules.iter_mut().filter(|rule: &&mut Rule| list.target_rules.contains(&rule.id)) {
+                    rule.allow(list).expect("the tests have compiled this");
+                }
+            }
         }
         Self::new(rules, allowances, sets)
     }

@@ -69,7 +69,7 @@ impl Found {
     /// Each path that it takes something from, as a finding of its own.
     pub(crate) fn each(&self) -> Vec<Finding> {
         let (says, _) = self.finding.says.rsplit_once(": ").filter(|(_, rest)| rest.contains("entr")).unwrap_or((&self.finding.says, ""));
-        let at = |path: PathBuf| Finding { path, says: says.to_owned(), ..self.finding.clone() };
+        let at = |path: PathBuf| Finding { path, line: None, says: says.to_owned(), ..self.finding.clone() };
         match &self.action {
             Action::RemoveEach(spots) => spots.iter().map(|spot| at(spot.path())).collect(),
             Action::EmptyEach { rotated, others } => rotated.iter().chain(others).map(|spot| at(spot.path())).collect(),
