@@ -1,8 +1,8 @@
-# The image as an AMI, for Amazon Linux 2023, Debian 12 and Ubuntu 24.04, x86_64 and arm64.
+# Bakes an AMI of Amazon Linux 2023, Debian 12 or Ubuntu 24.04, for x86_64 or arm64.
 #
-# The builder and the image speak IMDSv2 only. The volume is encrypted from the first write on, so nothing has to be copied
-# afterwards, unless other regions have keys of their own. Nobody logs in over the internet: Packer comes through Session
-# Manager, or by ssh with a key of ed25519 that is made for this build.
+# The builder and the image accept IMDSv2 only. The volume is encrypted from the first write, so no encrypting copy is
+# made, unless other regions have their own keys. Packer connects through Session Manager, or by SSH with a temporary
+# Ed25519 key.
 
 locals {
   # Names and owners as the distributions publish them:
@@ -34,16 +34,16 @@ locals {
   instance_type       = var.instance_type != "" ? var.instance_type : (var.architecture == "arm64" ? "m7g.large" : "m7i.large")
 
   session_manager = var.connect_with == "session_manager"
-  # Without a profile of yours, one is made for this build that allows Session Manager and nothing else.
+  # Without your own profile, a temporary one is created that allows Session Manager only.
   temporary_profile = local.session_manager && var.iam_instance_profile == ""
 
-  # Debian's images come without the agent of Session Manager.
+  # The images of Debian do not include the Systems Manager agent.
   agent         = "https://s3.${var.region}.amazonaws.com/amazon-ssm-${var.region}/latest/debian_${local.debian_architecture}/amazon-ssm-agent.deb"
   install_agent = "#!/bin/sh\nset -eu\ncd /run\npython3 -c 'import sys, urllib.request; urllib.request.urlretrieve(*sys.argv[1:])' ${local.agent} agent.deb\ndpkg --install agent.deb\nrm agent.deb\n"
 
   is_shared = length(var.share_with_accounts) + length(var.share_with_organizations) > 0
-  # A copy that is encrypted anew: for the keys of other regions. An image that is shared takes this way where a key is
-  # missing, too: Packer then refuses it before anything is launched, for nobody else could start it.
+  # Encrypt the copies for the keys of other regions. Also set for a shared image without a key, which other accounts
+  # could not start: Packer then fails before it launches anything.
   encrypts_copy = length(var.copy_kms_key_ids) > 0 || (local.is_shared && (var.kms_key_id == "" || length(var.copy_to_regions) > 0))
 
   tags = {
@@ -158,7 +158,7 @@ source "amazon-ebs" "golden" {
     with_cooldown = var.protect_from_deregistration
   }
 
-  # 40 minutes at most: a copy to another region takes its time.
+  # At most 40 minutes, because copies to other regions take long.
   aws_polling {
     delay_seconds = 15
     max_attempts  = 160

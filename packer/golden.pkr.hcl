@@ -1,13 +1,13 @@
-# The golden image: one build for both sources, one small script for each step.
+# The golden image: one build for both sources, with a small script for each step.
 #
 #   packer build -only=amazon-ebs.golden -var-file=shop.pkrvars.hcl packer/
 #   packer build -only=qemu.golden -var … packer/
 #
-# What is in the image is decided here and in scripts/, and is the same for both. What a builder is, is decided in
-# amazon-ebs.pkr.hcl and qemu.pkr.hcl.
+# This file and scripts/ define the contents of the image, which are the same for both sources. amazon-ebs.pkr.hcl and
+# qemu.pkr.hcl define the builders.
 
 locals {
-  # On the builder: all that goes in. The last script removes it.
+  # Upload directory on the builder. The last script removes it.
   build_directory = "/var/tmp/golden"
   application     = var.application != "" ? var.application : "${path.root}/application"
 
@@ -22,7 +22,7 @@ locals {
     var.http_proxy == "" ? [] : ["http_proxy=${var.http_proxy}", "https_proxy=${var.http_proxy}"],
   )
 
-  # As root whoever logs in, with the variables above.
+  # Runs scripts as root, whichever user logs in, with the variables above.
   as_root = "if [ $(id -u) = 0 ]; then env {{.Vars}} sh {{.Path}}; else sudo -n env {{.Vars}} sh {{.Path}}; fi"
 
   manifest    = "${var.output_directory}/packer-manifest.json"

@@ -1,5 +1,5 @@
-# What `packer init` fetches. In a file of its own: Packer 1.6, which Debian has, brings these plugins with it and refuses
-# the block. There, bake from a copy of this directory without this file.
+# The plugins that `packer init` installs. This is a separate file because Packer 1.6, which Debian packages, includes
+# the plugins and rejects the block. With it, bake from a copy of this directory without this file.
 
 packer {
   required_version = ">= 1.9.0"

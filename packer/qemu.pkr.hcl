@@ -1,6 +1,6 @@
-# The same image for QEMU, from any disk that boots by itself: the recipe is tested where there is no AWS.
+# Bakes the same image for QEMU from any bootable disk, so that the build can be tested without AWS.
 #
-# Only the builder's disk is virtio. What boots later finds its disks by NVMe, as on EC2.
+# Only the builder has a virtio disk. Instances find their disks by NVMe, as on EC2.
 
 source "qemu" "golden" {
   disk_image       = true
@@ -16,13 +16,13 @@ source "qemu" "golden" {
   memory         = var.memory_mib
   net_device     = "virtio-net"
   disk_interface = "virtio"
-  # A builder that dies is thrown away: no write has to wait for a disk.
+  # Writes need not reach the disk: a builder that crashes is discarded.
   disk_cache         = "unsafe"
   disk_discard       = "unmap"
   disk_detect_zeroes = "unmap"
   skip_resize_disk   = var.disk_size == ""
   disk_size          = var.disk_size == "" ? null : var.disk_size
-  # Under TCG not `max`: its five-level page tables stop the kernel with QEMU 7.2.
+  # Not `max` under TCG: its five-level page tables make the kernel hang with QEMU 7.2.
   qemuargs = [["-cpu", var.accelerator == "kvm" ? "host" : "Nehalem"]]
 
   communicator         = "ssh"

@@ -77,7 +77,7 @@ pub struct Checked {
 /// each directory of `beside`. Nothing is read from AWS, and what a document that is not read may bring is not a
 /// mistake.
 pub async fn check(layers: &[Layer], beside: &[PathBuf]) -> Checked {
-    let mut all = Layers::default();
+    let mut all = Layers::of_a_desk();
     for Layer { name, content } in layers {
         all.add_layer(name, content);
     }

@@ -1,18 +1,18 @@
 #!/bin/bash
-# One bake, whoever asks for it: bake, boot once, publish. What fails removes its image and publishes nothing;
-# the images of a bake that was killed go with a later one, after a day.
+# One bake, for CodeBuild and GitHub Actions alike: bakes the image, boots it once, publishes it. A failure removes the
+# image and publishes nothing. The images of a killed bake are removed by a later one, after a day.
 #
 #   packer/pipeline/bake.sh
 #
-# Wants Packer, the session manager plugin, the AWS CLI, git and python3 with boto3, and in its environment:
+# Needs Packer, the Session Manager plugin, the AWS CLI, git, python3 with boto3, and these environment variables:
 #
-#   BAKE                        always, or if-due: only if the base image or the revision is another than the last
-#   PKR_VAR_…                   Packer's variables; image_name, os, architecture, region and ingot_sha256 are needed here
+#   BAKE                        always, or if-due: only if the base image or the revision has changed
+#   PKR_VAR_…                   variables of Packer; image_name, os, architecture, region and ingot_sha256 are required
 #   INGOT_URI                   s3://BUCKET/KEY of the ingot binary
 #   TRIAL_INSTANCE_TYPE, TRIAL_SUBNET, TRIAL_SECURITY_GROUP, TRIAL_INSTANCE_PROFILE, TRIAL_TIMEOUT_S
 #   TRIAL_USER_DATA             boot document of the trial
-#   TRIAL_URL                   what it is to serve, such as http://{address}/health; empty where the trial cannot be reached
-#   KEEP_IMAGES                 how many published images stay
+#   TRIAL_URL                   URL to request, such as http://{address}/health; empty if the trial cannot be reached
+#   KEEP_IMAGES                 number of published images to keep
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -20,12 +20,13 @@ cd "$(dirname "$0")/../.."
 : "${PKR_VAR_image_name:?is not set}" "${PKR_VAR_os:?is not set}" "${PKR_VAR_architecture:?is not set}"
 : "${PKR_VAR_region:?is not set}" "${PKR_VAR_ingot_sha256:?is not set}"
 export AWS_REGION=$PKR_VAR_region AWS_DEFAULT_REGION=$PKR_VAR_region
-# The tag that the role's permissions hang on.
+# The permissions of the role depend on this tag.
 export PKR_VAR_tags="{\"ingot:pipeline\":\"$PKR_VAR_image_name\"}"
 export PKR_VAR_ingot_binary=$PWD/output/ingot PKR_VAR_output_directory=output
 mkdir -p output
 
-# What goes into an image: its last change and the binary. A commit elsewhere in the repository makes no bake due.
+# Identifies the contents of the image: the last commit that changed them, and the binary. Other commits do not make a
+# bake due.
 PKR_VAR_git_revision=$(git log -1 --format=%H -- packer systemd "${PKR_VAR_application:-packer/application}")
 export PKR_VAR_git_revision
 revision=$PKR_VAR_git_revision/${PKR_VAR_ingot_sha256:0:12}
@@ -40,7 +41,7 @@ if [ "$BAKE" = if-due ] && [ "$due" = False ]; then
   exit 0
 fi
 
-# What a killed bake left, in every region.
+# Removes the leftovers of killed bakes, in every region.
 regions=$(python3 -c 'import json, os; print(*json.loads(os.environ.get("PKR_VAR_copy_to_regions") or "[]"), sep="\n")')
 mapfile -t regions <<<"$PKR_VAR_region${regions:+$'\n'$regions}"
 packer/pipeline/collect.py --image-name "$PKR_VAR_image_name" --regions "${regions[@]}"

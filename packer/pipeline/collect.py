@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Removes images that a bake left behind which was killed outright: of the pipeline, a day old, and never published.
+"""Removes the images of bakes that were killed: tagged by the pipeline, older than a day, and never published.
 
     collect.py --image-name shop --regions eu-central-1 us-east-1
 
-Known by their tags: Packer sets `ingot:pipeline`, `publish.py` adds `ingot:published`. A day, for another architecture
-of the same name may be baked meanwhile. What refuses to go is said and stays; the exit code is 0. Snapshots that no
-image consists of are not looked for.
+They are identified by tags: Packer sets `ingot:pipeline`, and `publish.py` adds `ingot:published`. Younger images are
+kept, because a bake of another architecture may be running. A removal that fails is reported, and the exit code is
+still 0. Snapshots that belong to no image are not removed.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from failure import end_with
 from image import Image, discard
 from publish import TAG as PUBLISHED
 
-# The tag that bake.sh has Packer set.
+# Tag that Packer sets for bake.sh.
 TAG = "ingot:pipeline"
 LEFT_AFTER = timedelta(days=1)
 
@@ -39,7 +39,7 @@ def collect(client, regions: list[str], image_name: str, now: datetime) -> None:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Remove images that killed bakes left behind.")
+    parser = argparse.ArgumentParser(description="Remove the images of bakes that were killed.")
     parser.add_argument("--image-name", required=True)
     parser.add_argument("--regions", required=True, nargs="+")
     return parser.parse_args()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Says whether an image is to be baked: never baked, another base image, or another revision than the one published.
+"""Reports whether a bake is due: the image was never baked, or its base image or revision has changed.
 
     due.py --image-name shop --os debian-12 --architecture x86_64 --revision "$(git rev-parse HEAD)" >due.json
     {"due": true, "reasons": ["base image is now ami-0b…, was ami-0a…"], "base_image": "ami-0b…", "revision": "…"}
 
-AWS, Debian and Canonical publish the newest id of their images as public parameters. A change of one sends no event to
-the accounts that read it, so it is asked for, once a day. What was baked last is in a parameter that `publish.py`
-writes; a bake that failed is therefore still due the next day. It reads only, and exits with 0 either way.
+AWS, Debian and Canonical publish the newest IDs of their images as public parameters. Accounts that read them get no
+event when they change, so the pipeline polls once a day. `publish.py` records the last successful bake in a parameter:
+a failed bake is still due the next day. This program changes nothing, and exits with 0 either way.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from failure import Failure, code_of, end_with
 
 # Sources: docs.aws.amazon.com/linux/al2023/ug/ec2.html, wiki.debian.org/Cloud/AmazonEC2Image/Bookworm,
 # documentation.ubuntu.com/aws/aws-how-to/instances/find-ubuntu-images/
-# The same lines as the filters of amazon-ebs.pkr.hcl: what is baked from is what is compared.
+# They match the filters of amazon-ebs.pkr.hcl, so the comparison is with the image that Packer would use.
 BASE_IMAGES = {
     "amazon-linux-2023": "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-6.1-{architecture}",
     "debian-12": "/aws/service/debian/release/12/latest/{debian}",
@@ -30,12 +30,12 @@ DEBIAN_NAMES = {"x86_64": "amd64", "arm64": "arm64"}
 
 
 def parameter_of(image_name: str, architecture: str) -> str:
-    """Where the published image's id is."""
+    """Name of the parameter that holds the ID of the published image."""
     return f"/golden/{image_name}/{architecture}"
 
 
 def baked_from(image_name: str, architecture: str) -> str:
-    """Where it says what the published image was baked from."""
+    """Name of the parameter that records what the published image was baked from."""
     return f"{parameter_of(image_name, architecture)}/baked-from"
 
 
@@ -44,7 +44,7 @@ def newest_base_image(ssm, os: str, architecture: str) -> str:
     try:
         return ssm.get_parameter(Name=name)["Parameter"]["Value"]
     except ClientError as error:
-        hint = "allow ssm:GetParameter on it, and look whether the region has it"
+        hint = "allow ssm:GetParameter on it, and check that it exists in this region"
         raise Failure(f"cannot read the public parameter {name}", hint, error) from error
 
 
@@ -58,7 +58,7 @@ def last_baked(ssm, image_name: str, architecture: str) -> dict:
     try:
         return dict(json.loads(text))
     except (TypeError, ValueError):
-        # Whatever it says, it is nothing that publish.py wrote: bake, and it will be right again.
+        # publish.py did not write this. The next bake overwrites it.
         return {}
 
 
@@ -74,11 +74,11 @@ def reasons(last: dict, base_image: str, revision: str) -> list[str]:
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Say whether an image is to be baked.")
+    parser = argparse.ArgumentParser(description="Report whether a bake is due.")
     parser.add_argument("--image-name", required=True)
     parser.add_argument("--os", required=True, choices=sorted(BASE_IMAGES))
     parser.add_argument("--architecture", required=True, choices=sorted(DEBIAN_NAMES))
-    parser.add_argument("--revision", required=True, help="of what the image is baked from")
+    parser.add_argument("--revision", required=True, help="revision of the sources of the image")
     return parser.parse_args()
 
 

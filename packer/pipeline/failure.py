@@ -1,8 +1,8 @@
-"""What went wrong, and what to do about it: the one kind of error that the programs here end with.
+"""The error with which the programs here exit: what failed, and what to do about it.
 
     raise Failure("no build in packer-manifest.json", "run packer build first", cause=error)
 
-It is printed as ingot prints its own: the message, the cause, a hint. A traceback means a mistake of ours.
+It is printed like ingot's own errors: message, cause, hint. A traceback is always a bug.
 """
 
 import signal
@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 
 class Failure(Exception):
-    """A lower-case message that names the operation and the object, and an imperative sentence as a hint."""
+    """A lowercase message that names the operation and the object, with an imperative sentence as its hint."""
 
     def __init__(self, message: str, hint: str, cause: BaseException | None = None):
         super().__init__(message)
@@ -28,17 +28,17 @@ class Failure(Exception):
 
 
 def code_of(error: ClientError) -> str:
-    """AWS's own name for what it refused."""
+    """The error code of AWS."""
     return error.response["Error"]["Code"]
 
 
 def talk(line: str) -> None:
-    """For people; stdout is for data."""
+    """Prints a line for people. Stdout is for data."""
     print(line, file=sys.stderr, flush=True)
 
 
 def end_with(main: Callable[[], None]) -> int:
-    """Runs a program. A build that is stopped gets SIGTERM: it unwinds like any failure, and leaves nothing running."""
+    """Runs a program and returns its exit code. SIGTERM, which a canceled build gets, ends it like any failure."""
     signal.signal(signal.SIGTERM, stop)
     try:
         main()
@@ -46,8 +46,8 @@ def end_with(main: Callable[[], None]) -> int:
         talk(failure.explanation())
         return 1
     except (ClientError, BotoCoreError) as error:
-        hint = "allow it to the role that runs the pipeline (permissions.yaml), or check the region and credentials"
-        talk(Failure("a call of AWS failed", hint, error).explanation())
+        hint = "allow the call in the role of the pipeline (permissions.yaml), or check the region and the credentials"
+        talk(Failure("an AWS call failed", hint, error).explanation())
         return 1
     return 0
 

@@ -1,7 +1,7 @@
-"""Machine images: those that a Packer manifest names, and their removal with what they consist of.
+"""Machine images: reads them from a Packer manifest, and removes them with their snapshots.
 
-One bake makes one image in each region that it is copied to; the first is where it was baked. To publish them is
-`publish.py`'s business, to try the first `try_image.py`'s.
+One bake makes one image in each region that it is copied to; the first is in the region of the bake. `try_image.py`
+tests the first, and `publish.py` publishes all of them.
 """
 
 import json
@@ -23,24 +23,24 @@ class Image:
 
 
 def read_manifest(path: Path, home: str) -> list[Image]:
-    """The images of the manifest's last run, that of the region `home` first."""
+    """The images of the last run in the manifest; the one in the region `home` comes first."""
     try:
         manifest = json.loads(path.read_text())
         build = [build for build in manifest["builds"] if build["packer_run_uuid"] == manifest["last_run_uuid"]][-1]
         images = [Image(*artifact.split(":")) for artifact in build["artifact_id"].split(",")]
     except OSError as error:
-        raise Failure(f"cannot read the manifest {path}", "run packer build first", error) from error
+        raise Failure(f"cannot read the manifest {path}", "run `packer build` first", error) from error
     except (ValueError, KeyError, TypeError, IndexError) as error:
-        hint = "bake with -only=amazon-ebs.golden; its manifest names images as REGION:AMI"
-        raise Failure(f"no image of the last run in {path}", hint, error) from error
+        hint = "bake with -only=amazon-ebs.golden: only its manifest names images, as REGION:AMI"
+        raise Failure(f"{path} names no image of the last run", hint, error) from error
     if not any(image.region == home for image in images):
-        hint = "set AWS_REGION to the region that Packer bakes in"
+        hint = "set AWS_REGION to the region in which Packer bakes"
         raise Failure(f"no image in {home} among {', '.join(map(str, images))}", hint)
     return sorted(images, key=lambda image: image.region != home)
 
 
 def remove(ec2, image_id: str) -> None:
-    """Deregisters an image and deletes its snapshots, which deregistering leaves behind and which go on costing."""
+    """Deregisters an image, and deletes its snapshots, which would otherwise remain and cost money."""
     found = ec2.describe_images(ImageIds=[image_id], Owners=["self"])["Images"]
     mappings = found[0].get("BlockDeviceMappings", []) if found else []
     if found:
@@ -52,18 +52,18 @@ def remove(ec2, image_id: str) -> None:
         try:
             ec2.delete_snapshot(SnapshotId=snapshot)
         except ClientError as error:
-            # Another image may have been registered from it, and then it is that image's.
+            # Another image may have been registered from the same snapshot.
             if code_of(error) == "InvalidSnapshot.InUse":
-                talk(f"{snapshot} is kept: another image uses it")
+                talk(f"keeping {snapshot}: another image uses it")
             elif code_of(error) != "InvalidSnapshot.NotFound":
                 raise
 
 
 def discard(client, images: list[Image]) -> None:
-    """Removes what nobody is to get, as far as that goes: one region that refuses must not keep the others."""
+    """Removes images, and continues with the other regions if one fails."""
     for image in images:
         try:
             remove(client("ec2", region_name=image.region), image.id)
-            talk(f"{image} is deregistered")
+            talk(f"deregistered {image}")
         except ClientError as error:
-            talk(f"cannot remove {image}, do it by hand: {error}")
+            talk(f"cannot remove {image}; remove it by hand: {error}")

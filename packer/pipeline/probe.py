@@ -1,7 +1,7 @@
-"""What an instance is asked to see whether it serves: itself through Systems Manager, or its service over the network.
+"""Checks whether an instance serves: by `ingot status` through Systems Manager, or by a request over the network.
 
-A probe's `ask(instance, within_s)` gives `None` when it is satisfied, else what it waits for; it raises `Failure` when
-waiting on is of no use. `try_image.py` repeats it.
+The method `ask(instance, within_s)` of a probe returns `None` once the check passes, and otherwise what it is waiting
+for. It raises `Failure` if waiting longer is pointless. `try_image.py` calls it repeatedly.
 """
 
 import http.client
@@ -12,16 +12,16 @@ from botocore.exceptions import ClientError
 
 from failure import Failure, code_of
 
-# Of `ingot status --wait`, which is asked through Systems Manager.
+# States of the Run Command invocation.
 SUCCEEDED = "Success"
 RUNNING = ("Pending", "InProgress", "Delayed", "Cancelling")
 
-# Systems Manager refuses anything less.
+# Least execution timeout of Run Command.
 SHORTEST_COMMAND_S = 30
 
 
 class Url:
-    """`GET` of a URL, until it answers with 200 to 399. No proxy: it is the instance that is asked."""
+    """Requests a URL until it answers with 200 to 399. Ignores proxies, so that the instance itself answers."""
 
     def __init__(self, url: str, timeout_s: float = 5):
         self.url = url
@@ -40,7 +40,7 @@ class Url:
 
 
 class Status:
-    """`ingot status --wait` on the instance: the boot is over, nothing failed, and what was to be ready is ready."""
+    """Runs `ingot status --wait` on the instance, which succeeds once the boot has ended without a failed step."""
 
     def __init__(self, ssm):
         self.ssm = ssm
@@ -81,6 +81,6 @@ class Status:
         if found["Status"] in RUNNING:
             return "ingot status"
         said = (found.get("StandardOutputContent", "") + found.get("StandardErrorContent", "")).strip()
-        hint = "correct the step that failed: this is what every instance of this image would do"
+        hint = "correct the failed step: every instance of this image would fail in the same way"
         problem = f"{instance} did not boot as its document says ({found['Status']}, exit {found.get('ResponseCode')})"
         raise Failure(f"{problem}:\n{said}", hint)

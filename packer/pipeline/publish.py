@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Publishes a tried image: its id goes into the parameter that launch templates resolve, and the oldest images go.
+"""Publishes a tested image: writes its ID to the parameter that launch templates resolve, and removes old images.
 
     publish.py --manifest golden-manifest.json --image-name shop --architecture x86_64 \\
         --base-image ami-0b… --revision "$(git rev-parse HEAD)" --keep 5
 
-In every region of the manifest `/golden/NAME/ARCHITECTURE` is a parameter of the data type `aws:ec2:image`. Its
-versions are the history, each with a description; the label `previous` marks the version before, to go back to. What
-these two name is never removed. A new image that could not be published is, where no parameter names it. That the image
-serves is for `try_image.py` to see, before this.
+In every region of the manifest, `/golden/NAME/ARCHITECTURE` is a parameter of the data type `aws:ec2:image`. Its
+versions, each with a description, are the history, and the label `previous` marks the version to roll back to. The
+images that these two name are never removed. If publishing fails, the new image is removed in every region whose
+parameter does not name it. Run `try_image.py` first: this program does not check that the image serves.
 """
 
 import argparse
@@ -24,14 +24,14 @@ from failure import Failure, code_of, end_with, talk
 from image import Image, discard, read_manifest, remove
 from try_image import Clock
 
-# The tag by which published images are known: its value is the parameter that they are or were in.
+# Tag of published images. Its value is the parameter that names the image, or once named it.
 TAG = "ingot:published"
 
-# The only label, and it moves. Parameter Store keeps 100 versions and drops the oldest for a new one, but not if it has
-# a label: one label a version would end in a parameter that takes no value any more.
+# The only label; it moves with each version. Parameter Store keeps 100 versions and drops the oldest for a new one, but
+# never a labeled one: with a label on each version, the parameter would eventually accept no new value.
 PREVIOUS = "previous"
 
-# SSM looks at an image id after it has answered; it says nothing if it does not take it.
+# SSM validates an image ID after it has answered, and does not report a rejection.
 ACCEPTED_WITHIN_S = 120
 LOOK_EVERY_S = 2
 
@@ -45,7 +45,7 @@ class Origin:
 
 
 def value(ssm, name: str) -> dict | None:
-    """The parameter, of the version or label that the name may end with; `None` where there is none."""
+    """The parameter, at the version or label that the name may end with; `None` if it does not exist."""
     try:
         return ssm.get_parameter(Name=name)["Parameter"]
     except ClientError as error:
@@ -55,7 +55,7 @@ def value(ssm, name: str) -> dict | None:
 
 
 def never_published(client, images: list[Image]) -> list[Image]:
-    """Those that are not known as published: what was once may be what somebody wants to go back to."""
+    """The images that were never published. One that was published may still be needed for a rollback."""
     found = []
     for image in images:
         described = client("ec2", region_name=image.region).describe_images(ImageIds=[image.id], Owners=["self"])
@@ -65,13 +65,13 @@ def never_published(client, images: list[Image]) -> list[Image]:
 
 
 def discard_unnamed(client, images: list[Image], parameter: str) -> None:
-    """Removes those that their region's parameter does not name; one that nobody can tell of stays."""
+    """Removes the images that the parameter of their region does not name. Keeps one if the parameter is unreadable."""
     unnamed = []
     for image in images:
         try:
             named = value(client("ssm", region_name=image.region), parameter)
         except ClientError as error:
-            talk(f"{image} stays, {parameter} cannot be read: {error}")
+            talk(f"keeping {image}: cannot read {parameter}: {error}")
             continue
         if named is None or named["Value"] != image.id:
             unnamed.append(image)
@@ -82,11 +82,11 @@ def check_available(ec2, image: Image) -> None:
     found = ec2.describe_images(ImageIds=[image.id], Owners=["self"])["Images"]
     state = found[0]["State"] if found else "missing"
     if state != "available":
-        raise Failure(f"{image} is {state}", "publish only what Packer has finished and try_image.py has seen serve")
+        raise Failure(f"{image} is {state}", "wait until Packer has finished the image, and test it with try_image.py")
 
 
 def put(ssm, parameter: str, image: Image, origin: Origin, clock: Clock) -> None:
-    """Sets the parameter, sees that it is accepted, and marks the version before."""
+    """Sets the parameter, waits until SSM has accepted it, and labels the previous version."""
     before = value(ssm, parameter)
     if before and before["Value"] == image.id:
         return
@@ -101,15 +101,15 @@ def put(ssm, parameter: str, image: Image, origin: Origin, clock: Clock) -> None
     begun = clock.now()
     while (value(ssm, parameter) or {}).get("Value") != image.id:
         if clock.now() - begun >= ACCEPTED_WITHIN_S:
-            hint = "allow ec2:DescribeImages to the role that publishes: SSM looks for the image with it"
-            raise Failure(f"{parameter} in {image.region} does not take {image.id}", hint)
+            hint = "allow ec2:DescribeImages to the publishing role: SSM uses it to validate the image"
+            raise Failure(f"{parameter} in {image.region} does not accept {image.id}", hint)
         clock.sleep(LOOK_EVERY_S)
     if before:
         ssm.label_parameter_version(Name=parameter, ParameterVersion=before["Version"], Labels=[PREVIOUS])
 
 
 def remove_old(ec2, ssm, parameter: str, keep: int) -> None:
-    """Leaves the `keep` newest images, and what the parameter and its label name. Says what refuses to go."""
+    """Keeps the `keep` newest images and those that the parameter and its label name. Reports each failed removal."""
     in_use = {one["Value"] for one in (value(ssm, parameter), value(ssm, f"{parameter}:{PREVIOUS}")) if one}
     filters = [{"Name": f"tag:{TAG}", "Values": [parameter]}]
     images = ec2.describe_images(Owners=["self"], Filters=filters)["Images"]
@@ -119,7 +119,7 @@ def remove_old(ec2, ssm, parameter: str, keep: int) -> None:
             continue
         try:
             remove(ec2, old["ImageId"])
-            talk(f"{old['ImageId']} of {old['CreationDate']} is removed")
+            talk(f"removed {old['ImageId']} of {old['CreationDate']}")
         except ClientError as error:
             talk(f"cannot remove {old['ImageId']} of {old['CreationDate']}: {error}")
 
@@ -127,7 +127,7 @@ def remove_old(ec2, ssm, parameter: str, keep: int) -> None:
 def publish(
     client, images: list[Image], image_name: str, architecture: str, origin: Origin, keep: int, clock: Clock
 ) -> None:
-    """Publishes in every region, home last: what others see at home is then true everywhere."""
+    """Publishes in every region, the home region last, so that what it names exists everywhere."""
     parameter = parameter_of(image_name, architecture)
     for image in images:
         check_available(client("ec2", region_name=image.region), image)
@@ -135,7 +135,7 @@ def publish(
         ec2, ssm = client("ec2", region_name=image.region), client("ssm", region_name=image.region)
         ec2.create_tags(Resources=[image.id], Tags=[{"Key": TAG, "Value": parameter}])
         put(ssm, parameter, image, origin, clock)
-        talk(f"{parameter} in {image.region} is {image.id}")
+        talk(f"{parameter} in {image.region} now names {image.id}")
     home = client("ssm", region_name=images[0].region)
     text = json.dumps({"base_image": origin.base_image, "revision": origin.revision})
     home.put_parameter(Name=baked_from(image_name, architecture), Value=text, Type="String", Overwrite=True)
@@ -156,16 +156,16 @@ def publish_or_discard(
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Publish a tried image.")
+    parser = argparse.ArgumentParser(description="Publish an image that passed its trial.")
     parser.add_argument("--manifest", required=True, type=Path)
     parser.add_argument("--image-name", required=True)
     parser.add_argument("--architecture", required=True)
-    parser.add_argument("--base-image", required=True, help="as due.py said it")
-    parser.add_argument("--revision", required=True, help="as due.py was given it")
-    parser.add_argument("--keep", type=int, default=5, help="images that are kept, in each region")
+    parser.add_argument("--base-image", required=True, help="AMI that the image was baked from, as printed by due.py")
+    parser.add_argument("--revision", required=True, help="revision that was given to due.py")
+    parser.add_argument("--keep", type=int, default=5, help="number of images to keep in each region")
     args = parser.parse_args()
     if args.keep < 2:
-        parser.error("--keep has to be 2 or more: there is to be one to go back to")
+        parser.error("--keep must be at least 2: a rollback needs the previous image")
     return args
 
 

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Boots an image once and sees it serve, before anybody else can get it.
+"""Boots an image once and checks that it serves, before it is published.
 
     try_image.py --manifest golden-manifest.json --image-name shop --architecture x86_64 \\
         --instance-type m7i.large --subnet subnet-… --security-group sg-… --instance-profile golden-trial \\
         --user-data packer/pipeline/trial.yaml --status --url 'http://{address}:8080/health'
 
-`--status` asks the instance itself, by `ingot status` through Systems Manager; `--url` asks over the network, from
-where this runs. With both, both have to be right. The instance is terminated in every case. If it does not serve in
-time, its console is shown, the image is deregistered in every region with its snapshots, and the exit code is 1.
-`publish.py` comes after this.
+`--status` runs `ingot status` on the instance through Systems Manager, and `--url` sends requests from this machine; if
+both are given, both must succeed. The instance is always terminated. If it does not serve in time, the end of its
+console is printed, the image and its snapshots are removed in every region, and the exit code is 1. Run `publish.py`
+next.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from due import parameter_of
 from failure import Failure, code_of, end_with, talk
 from image import Image, discard, read_manifest
 
-# The tag by which a trial's instance is known: its value is the parameter that the image is for.
+# Tag of the instance of a trial. Its value is the parameter under which the image would be published.
 TAG = "ingot:trial"
 LOOK_EVERY_S = 5
 CONSOLE_LINES = 200
@@ -33,7 +33,7 @@ CONSOLE_LINES = 200
 
 @dataclass(frozen=True)
 class Trial:
-    """What one instance is launched with."""
+    """Settings for the launch of the instance."""
 
     name: str
     instance_type: str
@@ -74,13 +74,13 @@ def launch(ec2, image: Image, trial: Trial) -> str:
             TagSpecifications=[{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")],
         )
     except ClientError as error:
-        hint = "look at the subnet, security group, instance profile and type that the trial is given"
-        raise Failure(f"cannot launch an instance of {image}", hint, error) from error
+        hint = "check the subnet, security group, instance profile and instance type of the trial"
+        raise Failure(f"cannot launch an instance from {image}", hint, error) from error
     return reservation["Instances"][0]["InstanceId"]
 
 
 def describe(ec2, instance: str) -> dict:
-    """The instance, or an empty answer for the seconds in which EC2 does not know it yet."""
+    """The instance, or an empty dictionary while EC2 does not show it yet, which takes some seconds."""
     try:
         found = ec2.describe_instances(InstanceIds=[instance])["Reservations"]
     except ClientError as error:
@@ -91,7 +91,7 @@ def describe(ec2, instance: str) -> dict:
 
 
 def wait_until_it_serves(ec2, instance: str, probes: list, timeout_s: int, clock: Clock) -> None:
-    """Asks every probe until it is satisfied; returns when all are."""
+    """Returns once every probe has passed."""
     begun = clock.now()
     left = list(probes)
     waiting_for = "the instance to run"
@@ -100,7 +100,7 @@ def wait_until_it_serves(ec2, instance: str, probes: list, timeout_s: int, clock
         state = found.get("State", {}).get("Name", "pending")
         if state not in ("pending", "running"):
             reason = found.get("StateReason", {}).get("Message", "no reason given")
-            hint = "read the console above: the image did not stay up"
+            hint = "read the console output above: the instance did not keep running"
             raise Failure(f"{instance} is {state} ({reason}) instead of serving", hint)
         if state == "running":
             deadline_s = timeout_s - (clock.now() - begun)
@@ -110,13 +110,13 @@ def wait_until_it_serves(ec2, instance: str, probes: list, timeout_s: int, clock
                 return
             waiting_for = "; ".join(answer for _, answer in unsatisfied)
         if clock.now() - begun >= timeout_s:
-            hint = "read the console above; if it only needs longer, raise --timeout-s"
-            raise Failure(f"{instance} does not serve after {timeout_s} s, waiting for: {waiting_for}", hint)
+            hint = "read the console output above; if the boot only needs more time, raise --timeout-s"
+            raise Failure(f"{instance} does not serve after {timeout_s} s; waiting for: {waiting_for}", hint)
         clock.sleep(LOOK_EVERY_S)
 
 
 def show_console(ec2, instance: str) -> None:
-    """The end of the serial console. Not to get it must not hide why it was wanted."""
+    """Prints the end of the serial console. If it cannot be read, the original failure still counts."""
     try:
         text = ec2.get_console_output(InstanceId=instance, Latest=True).get("Output", "")
     except ClientError as error:
@@ -130,7 +130,7 @@ def show_console(ec2, instance: str) -> None:
 
 
 def terminate_leftovers(ec2, name: str) -> None:
-    """Ends what a trial left behind that was killed outright. No other runs: there is one bake at a time."""
+    """Terminates the instances of trials that were killed. Only one bake runs at a time, so none of them is in use."""
     filters = [
         {"Name": f"tag:{TAG}", "Values": [name]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
@@ -142,10 +142,10 @@ def terminate_leftovers(ec2, name: str) -> None:
 
 
 def try_image(ec2, image: Image, trial: Trial, probes: list, clock: Clock) -> None:
-    """Returns once the image has served. Whatever ends it, also a signal, ends the instance."""
+    """Returns once the instance has served. Always terminates the instance, also on a signal."""
     terminate_leftovers(ec2, trial.name)
     instance = launch(ec2, image, trial)
-    talk(f"{image} boots as {instance}")
+    talk(f"booting {image} as {instance}")
     begun = clock.now()
     try:
         wait_until_it_serves(ec2, instance, probes, trial.timeout_s, clock)
@@ -158,7 +158,7 @@ def try_image(ec2, image: Image, trial: Trial, probes: list, clock: Clock) -> No
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Boot an image once and see it serve.")
+    parser = argparse.ArgumentParser(description="Boot an image once and check that it serves.")
     parser.add_argument("--manifest", required=True, type=Path)
     parser.add_argument("--image-name", required=True)
     parser.add_argument("--architecture", required=True)
@@ -168,11 +168,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--instance-profile", required=True)
     parser.add_argument("--user-data", required=True, type=Path)
     parser.add_argument("--timeout-s", type=int, default=900)
-    parser.add_argument("--status", action="store_true", help="ask `ingot status` through Systems Manager")
-    parser.add_argument("--url", help="ask this URL; {address} is the instance's private address")
+    parser.add_argument("--status", action="store_true", help="run `ingot status` through Systems Manager")
+    parser.add_argument("--url", help="request this URL; {address} is the private address of the instance")
     args = parser.parse_args()
     if not args.status and not args.url:
-        parser.error("one of --status and --url is needed: what is it to be seen by?")
+        parser.error("give --status, --url or both: they check that the image serves")
     return args
 
 

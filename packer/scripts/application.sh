@@ -1,14 +1,14 @@
 #!/bin/sh
-# Puts the application's layers, templates and units where ingot and systemd find them, what lies in its root/ below /, and
-# runs its own install.sh. Nothing of it is enabled: ingot starts it.
+# Installs the application's layers, templates and units where ingot and systemd look for them, copies its root/ to /,
+# and runs its install.sh. No unit is enabled: ingot starts them.
 #
-#   INGOT_BUILD_DIRECTORY   where Packer has put everything; the application is in application/
+#   INGOT_BUILD_DIRECTORY   directory that Packer uploaded; the application is in application/
 set -eu
 
 cd "${INGOT_BUILD_DIRECTORY:?is not set}/application"
 
-# Copies every file of a directory, and what lies in directories of it, such as drop-ins of units. Owner and mode of where
-# they come from mean nothing here: root's, and 0755 for programs.
+# Copies every file of a directory and of its subdirectories, such as drop-ins of units. The files belong to root, with
+# mode 0755 for programs and 0644 for the rest.
 copy() {
   [ -d "$1" ] || return 0
   (cd "$1" && find . -type f) | while read -r file; do

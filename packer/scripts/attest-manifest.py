@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Puts the attestation of `ingot seal` into the last build of Packer's manifest, as `attestation`.
+"""Adds the attestation of `ingot seal` to the last build in the manifest of Packer, as `attestation`.
 
-attest-manifest.py MANIFEST ATTESTATION. Runs where Packer runs, after the manifest is written. The manifest is replaced
-as a whole, or not at all.
+Usage: attest-manifest.py MANIFEST ATTESTATION. Runs where Packer runs, after Packer has written the manifest. The
+manifest is replaced atomically.
 """
 
 import json
@@ -20,7 +20,7 @@ def main(manifest: str, attestation: str) -> None:
     with open(staged, "w", encoding="utf-8") as file:
         json.dump(builds, file, indent=2)
         file.write("\n")
-    # Packer makes it for its user alone. There is no secret in it.
+    # Packer makes the manifest readable only for its own user. It contains no secret.
     os.chmod(staged, 0o644)
     os.replace(staged, manifest)
 
@@ -31,4 +31,4 @@ if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except (OSError, ValueError, LookupError) as error:
-        sys.exit(f"cannot put {sys.argv[2]} into {sys.argv[1]}: {error!r}")
+        sys.exit(f"cannot add {sys.argv[2]} to {sys.argv[1]}: {error!r}")

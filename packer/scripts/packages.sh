@@ -1,8 +1,8 @@
 #!/bin/sh
-# Installs what the application's file `packages` names: one to a line, `apt:` and `dnf:` for one family only, # for
-# comments.
+# Installs the packages that the application's file `packages` lists, one on each line: with the prefix `apt:` or
+# `dnf:`, for one family only. Lines that begin with # are comments.
 #
-#   INGOT_BUILD_DIRECTORY   where Packer has put everything
+#   INGOT_BUILD_DIRECTORY   directory that Packer uploaded
 set -eu
 
 list=${INGOT_BUILD_DIRECTORY:?is not set}/application/packages
@@ -14,7 +14,7 @@ fi
 
 packages=
 if [ -e "$list" ]; then
-  # The last line may lack its end.
+  # The last line may lack a line break.
   while read -r name _ || [ -n "$name" ]; do
     case $name in
     '' | \#*) continue ;;

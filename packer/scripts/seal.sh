@@ -1,8 +1,8 @@
 #!/bin/sh
-# The last step: removes what is of this machine, and proves that nothing of it and no secret is left. What may not be
-# removed fails the build, and is named.
+# The last step: removes the machine-specific state of the builder, then checks that none of it is left, and no secret.
+# Fails the build on each finding that cannot be removed.
 #
-#   INGOT_BUILD_DIRECTORY      where Packer has put everything; removed
+#   INGOT_BUILD_DIRECTORY      directory that Packer uploaded; it is removed
 #   INGOT_BUILD_NAME, INGOT_BUILD_GIT_REVISION, INGOT_BUILD_SOURCE_IMAGE   go into the attestation
 set -eu
 
@@ -14,8 +14,8 @@ fi
 cd /
 rm -rf "$INGOT_BUILD_DIRECTORY"
 
-# What writes while the machine shuts down does so now, or not at all: the sealed image would have it again. Only the agent
-# of Session Manager goes on, through which Packer is here.
+# Stops the services that write at shutdown, because they would write to the sealed image. The agent of Session Manager
+# keeps running: Packer is connected through it.
 if [ -d /run/systemd/system ]; then
   for unit in systemd-random-seed systemd-update-utmp syslog.socket rsyslog cron crond chrony chronyd unattended-upgrades; do
     if systemctl --quiet is-active "$unit"; then systemctl --quiet stop "$unit"; fi
@@ -23,7 +23,7 @@ if [ -d /run/systemd/system ]; then
   journalctl --quiet --relinquish-var
 fi
 rm -f /var/lib/chrony/*.drift /var/lib/chrony/drift
-# When timers last ran on this machine: those that catch up would do so at the first boot.
+# The stamps of persistent timers, which would otherwise fire at the first boot.
 rm -f /var/lib/systemd/timers/*
 
 exec ingot seal --scrub

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Takes out of the boot what a golden image does not need: units (files/units-to-trim), the menu of GRUB, drivers in the
-# initramfs. What a unit of the application needs, its file `keep-units` keeps, one to a line.
+# Removes from the boot what a golden image does not need: units (files/units-to-trim), the GRUB menu, and drivers in
+# the initramfs. An application keeps a unit by listing it in its file `keep-units`, one on each line.
 #
-#   INGOT_BUILD_DIRECTORY   where Packer has put everything
+#   INGOT_BUILD_DIRECTORY   directory that Packer uploaded
 set -eu
 
 files=${INGOT_BUILD_DIRECTORY:?is not set}/files
@@ -12,7 +12,7 @@ is_kept() {
   [ -e "$keep" ] && grep -qxF "$1" "$keep"
 }
 
-# Also for instances of a template, which have no file of their own.
+# Also finds instances of a template, which have no file of their own.
 is_here() {
   template=$1
   case $1 in *@*.*) template=${1%%@*}@.${1##*.} ;; esac
@@ -22,7 +22,7 @@ is_here() {
   return 1
 }
 
-# Adds lines from standard input to a unit, in a file of our own.
+# Writes standard input to a drop-in of a unit.
 drop_in() {
   install -d -m 0755 "/etc/systemd/system/$1.d"
   cat >"/etc/systemd/system/$1.d/50-golden.conf"
@@ -34,7 +34,7 @@ trim_units() {
     case $action in '' | \#*) continue ;; esac
     is_here "$unit" || continue
     if is_kept "$unit"; then
-      echo "trim: $unit is kept: the application needs it"
+      echo "trim: keep $unit: listed in keep-units"
       continue
     fi
     echo "trim: $action $unit: $reason"
@@ -43,12 +43,12 @@ trim_units() {
     relax) printf '[Timer]\nPersistent=false\n' | drop_in "$unit" ;;
     bound) printf '[Service]\nExecStart=\nExecStart=%s --any --timeout=10\n' "$(wait_online)" | drop_in "$unit" ;;
     *)
-      echo "trim: units-to-trim: there is no action $action" >&2
+      echo "trim: units-to-trim: unknown action $action" >&2
       return 1
       ;;
     esac
   done <"$files/units-to-trim"
-  # All at once and without a reload: the image boots anew. Each name is one word.
+  # Without a reload: the image boots from scratch. Each name is one word.
   # shellcheck disable=SC2086
   if [ -n "$masked" ]; then systemctl --quiet --no-reload mask $masked; fi
 }
@@ -62,7 +62,7 @@ wait_online() {
   done
 }
 
-# Debian and Ubuntu. Amazon Linux boots without a menu, by an initramfs made for EC2.
+# For Debian and Ubuntu. Amazon Linux has no menu, and an initramfs that is made for EC2.
 trim_initramfs() {
   command -v update-initramfs >/dev/null || return 0
   install -D -m 0644 "$files/initramfs.conf" /etc/initramfs-tools/conf.d/golden
@@ -83,13 +83,13 @@ initramfs_sizes() {
 
 trim_grub() {
   command -v update-grub >/dev/null || return 0
-  # Last of them all, for others set the same: Ubuntu's image for clouds comes with 50-cloudimg-settings.cfg.
+  # Sorts last, because other files set the same variables: the cloud image of Ubuntu has 50-cloudimg-settings.cfg.
   install -D -m 0644 "$files/grub.cfg" /etc/default/grub.d/90-golden.cfg
   update-grub
 }
 
-# Packages keep their users, caches and databases up to date as they are installed. Without these files, or with older ones
-# than /usr, systemd would go through all of them at the first boot. Debian leaves out the program that writes them.
+# Packages update users, caches and databases when they are installed. If these files are missing or older than /usr,
+# systemd repeats all of that at the first boot. Debian does not ship the program that writes them.
 trim_update() {
   touch -r /usr /etc/.updated /var/.updated
 }

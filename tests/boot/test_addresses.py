@@ -94,8 +94,9 @@ def test_a_call_is_made_again(agent, aws, allocation, operation, fault):
 
 
 @pytest.mark.parametrize("operation", ["DescribeAddresses", "AssociateAddress"])
-def test_killed_at_any_exchange_it_ends_here(agent, aws, allocation, operation):
-    aws.fault("trickle", operation=operation, bytes_per_second=1, times=1)
+@pytest.mark.parametrize("fault", ["hang", "trickle"], ids=["not-carried-out", "carried-out"])
+def test_killed_at_any_exchange_it_ends_here(agent, aws, allocation, operation, fault):
+    aws.fault(fault, operation=operation, times=1, **({"bytes_per_second": 1} if fault == "trickle" else {}))
     running = agent.start_boot(wanted(allocation))
     until("the call", lambda: aws.count(operation) == 1, running)
     running.kill()

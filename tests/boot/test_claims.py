@@ -5,14 +5,14 @@ import json
 import signal
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from harness.agent import BAD_DOCUMENT, DONE, FAILED, UNREACHABLE, Agent, document, ends, until
+from harness.host.claims import VALUES, instance
+from harness.host.claims import instance_id as name
 
 PREFIX = "shop/environments/prod/claims/"
 PLACE = f"s3://shop-releases/{PREFIX}"
-VALUES = {"application": "shop", "environment": "prod", "release": "v1", "release_sha256": "9f86d081884c7d65"}
 
 # Fails if another runs; says who began, once its daemon has said so too, and who has ended; goes on until it is let.
 PROGRAM = """
@@ -26,10 +26,6 @@ until [ -e {0}/let ]; do sleep 0.05; done
 echo done
 echo $$ >> {0}/ended
 """
-
-
-# As on an instance: not every machine that runs tests has the second version there.
-WITH_CGROUPS = ["unshare", "--mount", "sh", "-c", 'mount -t cgroup2 none /sys/fs/cgroup && exec "$0" "$@"']
 
 
 class Work:
@@ -75,22 +71,9 @@ def fleet(ingot, tmp_path, aws, metadata):
     aws.client("s3").create_bucket(Bucket="shop-releases", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
 
     def make(count: int) -> list[Agent]:
-        agents = []
-        for number in range(count):
-            directory = tmp_path / f"i-{number}"
-            directory.mkdir()
-            inside = SimpleNamespace(prefix=WITH_CGROUPS, seen=lambda root: root)
-            agent = Agent(directory, {**metadata.env, **aws.env}, inside=inside)
-            agent.write("/sys/class/dmi/id/sys_vendor", "Amazon EC2\n")
-            agent.write("/sys/class/dmi/id/board_asset_tag", f"{name(number)}\n")
-            agents.append(agent)
-        return agents
+        return [instance(number, tmp_path / f"i-{number}", {**metadata.env, **aws.env}) for number in range(count)]
 
     return make
-
-
-def name(number: int) -> str:
-    return f"i-{number:017x}"
 
 
 def claims(aws) -> dict[str, dict]:
@@ -271,6 +254,51 @@ def test_killed_at_every_exchange(fleet, work, aws, operation, number, done):
     assert result.code == DONE, result
     # One whose end was not heard of runs again, if it was not written either.
     assert work.begun == begun + (0 if number and done else 1)
+    work.once_at_a_time()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
+def test_killed_while_it_renews(fleet, work, aws, done):
+    holder, other = fleet(2)
+    fault = {"kind": "hang"} if done else {"kind": "status", "status": 503}
+    aws.fault(**fault, operation="PutObject", after=1)
+    running = holder.start_boot(work.document())
+    until("a renewal", lambda: aws.count("PutObject") > 1, running)
+    running.kill()
+    running.wait()
+    work.was_killed()
+    aws.recover()
+    taken_over(other, work, aws)
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not done"])
+def test_killed_while_it_takes_over(fleet, work, aws, done):
+    first, second, third = fleet(3)
+    running = first.start_boot(work.document())
+    until("it runs", lambda: work.begun, running)
+    running.kill()
+    running.wait()
+    work.was_killed()
+    aws.ahead(61)
+    fault = {"kind": "hang"} if done else {"kind": "status", "status": 503}
+    aws.fault(**fault, operation="PutObject", containing=name(1))
+    taking = second.start_boot(work.document())
+    until("the exchange", lambda: any("status" in call for call in aws.calls("PutObject")[1:]), taking)
+    taking.kill()
+    taking.wait()
+    assert work.begun == 1
+    aws.recover()
+    taken_over(third, work, aws, ahead=122)
+
+
+def taken_over(agent: Agent, work: Work, aws, ahead: float = 61) -> None:
+    """Whoever comes next runs it again, from the start."""
+    begun = work.begun
+    aws.ahead(ahead)
+    work.let()
+    result = agent.boot(work.document())
+    assert result.code == DONE and work.begun == begun + 1, result
     work.once_at_a_time()
 
 

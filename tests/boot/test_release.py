@@ -144,14 +144,16 @@ def test_a_release_that_fails_later_is_not_kept(launched, imds):
     runs(launched, "v1", "launched")
 
 
-def test_a_command_runs_again_for_what_an_argument_refers_to(launched, imds, tmp_path):
+def test_a_command_runs_again_for_a_bundle_and_for_what_an_argument_refers_to(launched, imds, tmp_path):
     """The version of a bundle was not seen as a change of the arguments."""
-    ran = tmp_path / "ran"
+    ran, seen = tmp_path / "ran", tmp_path / "seen"
     build = {"run": ["/bin/sh", "-c", f"echo $0 >>{ran}", "{{bundles.app.version}}"], "run_on": []}
-    imds.configure(user_data=shop(commands={"build": build}))
+    assets = {"run": ["/bin/sh", "-c", f"cat {launched.path('/opt/shop/current/VERSION')} >>{seen}; echo >>{seen}"], "run_on": ["bundles.app"]}
+    imds.configure(user_data=shop(commands={"build": build, "assets": assets}))
     for name in ("launched", "v2", "v2", "launched"):
         assert change(launched, name).code == DONE
     assert ran.read_text().split() == [f"{name}-{digest(name)[:8]}" for name in ("v1", "v2", "v1")]
+    assert seen.read_text().split() == ["v1", "v2", "v1"]
 
 
 def test_what_is_printed_is_short_and_begins_with_the_cause(launched, imds):

@@ -142,6 +142,80 @@ fn several_documents_are_layers_and_each_mistake_names_its_own() {
     "#);
 }
 
+/// Layers of an image and user data, as an instance has them.
+#[test]
+fn the_layers_of_an_image_come_before_the_document() {
+    let desk = tempfile::tempdir().unwrap();
+    write(&desk.path().join("image/10-base.yaml"), "version: 1\nvalues: { env: prod }\n");
+    write(
+        &desk.path().join("image/20-web.yaml"),
+        "version: 1\nfiles:\n  /etc/a: { template: a.hbs }\n  /etc/b: { content: \"{{values.evn}}\" }\n",
+    );
+    write(&desk.path().join("image/30-more.yml"), "version: 1\n");
+    write(&desk.path().join("image/templates/a.hbs"), "{{values.nev}}\n");
+    write(&desk.path().join("user-data.yaml"), "#ingot\nversion: 1\ncredentials: { c: \"{{values.vne}}\" }\n");
+    let note = "image/30-more.yml is not read: a layer is not compressed, and its name ends in `.yaml`";
+    for arguments in [&["--layers", "image", "user-data.yaml"][..], &["image", "user-data.yaml"]] {
+        let ran = Ingot::new(["check"]).args(arguments).directory(desk.path()).run().exits(78);
+        let places = ["/etc/ingot/templates/a.hbs:1:3: ", "image/20-web.yaml:4:25: ", "user-data.yaml:3:22: "];
+        assert!(places.iter().all(|place| ran.stdout.contains(place)), "{ran}");
+        assert_eq!(ran.stderr, format!("note: {note}\n"), "{ran}");
+    }
+    Ingot::new(["check", "--layers", "nowhere"]).directory(desk.path()).run().exits(78);
+}
+
+/// They were refused, with the order to put them in quotes.
+#[test]
+fn numbers_and_booleans_are_taken_where_strings_are_meant() {
+    let desk = tempfile::tempdir().unwrap();
+    let document = r#"#ingot
+version: 1
+files: { /etc/a: { content: 1.10, owner: 0 }, /etc/b: { content: True } }
+commands: { a: { run: [sleep, 5, true], environment: { PORT: 80, DEBUG: false } } }
+credentials: { a: 1e3 }
+"#;
+    write(&desk.path().join("boot.yaml"), document);
+    let ran = Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run().exits(0);
+    assert!(ran.stdout.starts_with("no mistakes in 4 steps"), "{ran}");
+    Ingot::new(["dry-run", "boot.yaml", "--out", "out"]).directory(desk.path()).run().exits(0);
+    for (path, content) in [("etc/a", "1.10"), ("etc/b", "True")] {
+        assert_eq!(read(&desk.path().join("out").join(path)), content);
+    }
+}
+
+/// Tags may have any name, and templates of other programs are texts like any other.
+#[test]
+fn what_only_looks_like_a_mistake_is_none() {
+    let desk = tempfile::tempdir().unwrap();
+    let document = r#"#ingot
+version: 1
+values: { hosts: ["{{instance.private_ip}}"], size: "1" }
+secrets: { a: { secrets_manager: prod/a } }
+volumes: { a: { from: { blank: {} }, size_gib: 1, tags: { owner: "team:web", snapshot: golden } } }
+mounts: { /srv/a: { device: "{{volumes.a.device}}" } }
+bundles: { b: { s3: "s3://shop/b.tar", into: /srv/a/b } }
+files:
+  /srv/a/conf.json: { content: '{"a": {{secrets.a.port}}, "b": [{{#if secrets.a.b}}1,{{/if}}2]}' }
+  /srv/a/hosts: { content: "{{#each values.hosts}}{{this}}\n{{/each}}{{join values.hosts ','}}" }
+applications: { b: { bundle: bundles.b, user: shop, build: [[docker, inspect, --format, "{{.Id}}", "{{json .Config}}"]] } }
+services: { a.service: { ready: { tcp: "{{instance.private_ip}}:80" } } }
+"#;
+    write(&desk.path().join("boot.yaml"), document);
+    let ran = Ingot::new(["check", "boot.yaml"]).directory(desk.path()).run();
+    assert_eq!(ran.code, Some(0), "{ran}");
+}
+
+/// `-`, and what a shell makes of `<(…)`.
+#[test]
+fn a_document_may_come_through_a_pipe() {
+    let desk = tempfile::tempdir().unwrap();
+    write(&desk.path().join("boot.yaml"), "#ingot\nversion: 1\nvalues: { a: b }\nfiles: { /etc/a: { content: \"{{values.b1}}\" } }\n");
+    let command = r#""$0" check - < boot.yaml; "$0" check <(cat boot.yaml); "$0" check --json <(cat boot.yaml)"#;
+    let ran = Ingot::in_a_shell(command, desk.path());
+    assert!(ran.stdout.contains("standard input:4:32: `values.b1` refers"), "{ran}");
+    assert!(ran.stdout.contains("/dev/fd/") && ran.stdout.matches("`values.b1` refers").count() == 3 && ran.stderr.is_empty(), "{ran}");
+}
+
 #[test]
 fn what_is_no_document_is_refused() {
     for (what, bytes) in [

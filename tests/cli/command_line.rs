@@ -56,6 +56,23 @@ fn wrong_usage_exits_with_2_and_speaks_on_stderr() {
     }
 }
 
+/// Whoever comes from another tool tries its words.
+#[test]
+fn a_command_of_another_tool_leads_to_the_one_that_is_meant() {
+    for (given, meant) in [
+        ("plan", "dry-run"),
+        ("render", "dry-run"),
+        ("dry_run", "dry-run"),
+        ("validate", "check"),
+        ("lint", "check"),
+        ("apply", "boot"),
+        ("logs", "status"),
+    ] {
+        let ran = Ingot::new([given, "boot.yaml"]).run().exits(2);
+        assert!(ran.stderr.contains(&format!("a similar subcommand exists: '{meant}'")), "{given}: {ran}");
+    }
+}
+
 #[test]
 fn what_wrong_usage_quotes_cannot_control_a_terminal() {
     let ran = Ingot::new(["boot", "--only", "\u{1b}[31m\u{202e}x"]).run().exits(2);

@@ -45,6 +45,13 @@ impl Ingot {
         self
     }
 
+    /// Runs a line of bash, in which `$0` is the binary.
+    pub(crate) fn in_a_shell(line: &str, directory: &Path) -> Ran {
+        let mut command = Command::new("/bin/bash");
+        command.args(["-c", line, env!("CARGO_BIN_EXE_ingot")]).current_dir(directory).stdin(Stdio::null());
+        Self(command).run()
+    }
+
     pub(crate) fn run(mut self) -> Ran {
         let output = self.0.output().expect("the binary starts");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("output is UTF-8");

@@ -63,6 +63,17 @@ fn every_verb_has_a_section() {
     assert_eq!(described(&page, "help"), commands(), "give each verb a block `<!-- help: VERB -->` in docs/fleet/verbs.md");
 }
 
+/// What `--json` prints is told of every verb, in its section or where that leads to.
+#[test]
+fn every_verb_says_what_json_it_prints() {
+    let page = read(&tests().join("../docs/fleet/verbs.md"));
+    let section = |verb: &str| page.split(&format!("\n## {verb}\n")).nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap_or_default();
+    let told = |verb: &str| section(verb).rsplit("<!-- end -->").next().unwrap_or_default().contains("With `--json`: ");
+    let silent: Vec<String> = commands().into_iter().filter(|verb| !told(verb) && section(verb).contains("<!-- help")).collect();
+    // Schema, completions and man pages have forms of their own. `render` and `plan` have theirs between other paragraphs.
+    assert_eq!(silent, ["completions", "man", "schema"]);
+}
+
 /// Each complete fleet.yaml that the pages show passes `check`, with a boot document of nothing.
 #[test]
 fn examples_in_the_pages_have_no_mistakes() {

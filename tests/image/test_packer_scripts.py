@@ -192,8 +192,8 @@ class TestIngot:
         assert {62: "x86_64", 183: "aarch64"}[other] in said and os.uname().machine in said
 
     def test_refuses_what_is_no_program(self, builder, checksum):
-        assert "no program" in self.refused(builder, self.replace(builder, b"<html>not found</html>"))
-        assert "no program" in self.refused(builder, self.replace(builder, b""))
+        assert "not a Linux program" in self.refused(builder, self.replace(builder, b"<html>not found</html>"))
+        assert "not a Linux program" in self.refused(builder, self.replace(builder, b""))
 
     def test_refuses_an_image_without_systemd(self, builder, checksum):
         (builder.root / "usr/lib/systemd/systemd").unlink()
@@ -270,7 +270,7 @@ class TestTrim:
 
     def test_an_unknown_action_fails(self, builder):
         (builder.build / "files/units-to-trim").write_text("remove systemd-udevd.service whatever\n")
-        assert "no action remove" in builder.fail("trim")
+        assert "unknown action remove" in builder.fail("trim")
 
 
 class TestHostKey:

@@ -162,7 +162,7 @@ def test_a_value_that_ssm_does_not_take_is_a_failure(ssm, monkeypatch):
     """A 200 says nothing: the id is looked at afterwards, and a value that is refused just does not appear."""
     client = boto3.client("ssm", region_name=REGION)
     monkeypatch.setattr(client, "put_parameter", lambda **_: {})
-    with pytest.raises(Failure, match="does not take ami-"):
+    with pytest.raises(Failure, match="does not accept ami-"):
         publish.put(client, PARAMETER, bake(), ORIGIN, Clock())
 
 

@@ -137,7 +137,7 @@ def test_the_trial_speaks_imdsv2_and_is_tagged(ec2, trial, service):
 def test_a_service_that_never_comes_is_named_with_its_answer(ec2, trial, service, capsys):
     service.status = 503
     clock = Clock()
-    with pytest.raises(Failure, match="does not serve after 60 s, waiting for: http://.*/health answers 503"):
+    with pytest.raises(Failure, match="does not serve after 60 s; waiting for: http://.*/health answers 503"):
         try_image.try_image(ec2, bake(), trial, [probe.Url(service.url)], clock)
     assert clock.time == 60
     assert states(ec2) == ["terminated"]

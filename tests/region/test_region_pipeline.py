@@ -11,9 +11,9 @@ import pytest
 from harness import fleet as fleets
 from harness.agent import DONE, FAILED, REPOSITORY, USAGE
 from harness.region import Outcome, Region
+from harness.region.actions import action, allowed
 from harness.region.operated import Operator, address, runs, witnesses
 from harness.region.small import FAST
-from harness.templates import several, statements, template
 
 # The template's listener has port 80.
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="port 80 needs root")
@@ -182,39 +182,8 @@ def test_what_is_missing_is_said(pipeline):
     assert usage.returncode == USAGE and usage.stderr == "deploy.sh DIR|ARCHIVE ENV…\n", usage
 
 
-# What services are called in IAM: those that are called by forms, by the version in these, and others by their target.
-SERVICES = {
-    "2010-05-08": "iam",
-    "2010-05-15": "cloudformation",
-    "2010-08-01": "cloudwatch",
-    "2011-01-01": "autoscaling",
-    "2015-12-01": "elasticloadbalancing",
-    "2016-11-15": "ec2",
-    "AmazonSSM": "ssm",
-    "CertificateManager": "acm",
-    "GraniteServiceVersion20100801": "cloudwatch",
-    "ServiceQuotasV20190624": "servicequotas",
-}
-# GetCallerIdentity of STS needs no permission.
-OF_ANYBODY = "2011-06-15"
-
-
-def action(call: dict) -> str | None:
-    """What a call is as an action of IAM."""
-    if version := call["form"].get("Version"):
-        return None if version == OF_ANYBODY else f"{SERVICES[version]}:{call['operation']}"
-    service, _, operation = call["target"].partition(".")
-    if service in SERVICES:
-        return f"{SERVICES[service]}:{operation}"
-    method, path = call["target"].split()[:2]
-    has_key = path.strip("/").count("/") > 0
-    return {"GET": "s3:GetObject" if has_key else "s3:ListBucket", "HEAD": "s3:GetObject", "PUT": "s3:PutObject"}[method]
-
-
 def test_the_policies_of_a_pipeline_allow_what_it_calls(pipeline):
-    resources = template("account")["Resources"]
-    may = {action for name in ("Deployer", "Reader") for one in statements(resources[name]) for action in several(one["Action"])}
     own = pipeline.env["AWS_ACCESS_KEY_ID"]
     needed = {action(call) for call in pipeline.region.calls if call["key_id"] == own} - {None}
     assert {"cloudformation:UpdateStack", "s3:PutObject", "autoscaling:DescribeAutoScalingGroups"} <= needed
-    assert needed - may == set()
+    assert needed - allowed("Deployer", "Reader") == set()

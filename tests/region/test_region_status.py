@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from harness import fleet as fleets
-from harness.agent import DONE, FAILED
+from harness.agent import DONE, FAILED, USAGE
 from harness.region import Region
 from harness.region.instances.scripted import Outcome
 from harness.region.small import FAST, boots
@@ -107,6 +107,24 @@ def test_all_environments_have_a_line_each(tmp_path, region):
     assert rows[1] == ["prod", "Ok", "v1", "2/2", "1"] and rows[2][:2] == ["stage", "NoData"], shown
     told = operator("status", "--json").json["environments"]
     assert [one["health"]["color"] for one in told] == ["green", "grey"] and told[0]["instances"], told
+
+
+def test_without_fleet_yaml_all_that_have_a_stack_have_a_line(tmp_path, region):
+    operator = created(tmp_path, region)
+    (tmp_path / "fleet.yaml").unlink()
+    # Of an application whose name begins so, and of nobody.
+    topic = '{"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}'
+    for name, tags in (("shop-admin-prod", [{"Key": "ingot:application", "Value": "shop-admin"}]), ("shop-topics", [])):
+        region.client("cloudformation").create_stack(StackName=name, TemplateBody=topic, Tags=tags)
+        region.settled(name)
+    shown = operator("status", "--application", "shop")
+    rows = [line.split() for line in shown.stdout.splitlines()]
+    assert shown.code == DONE and len(rows) == 2 and rows[1] == ["prod", "Ok", "v1", "2/2", "1"], shown
+    listed = operator("list", "--application", "shop", "--json")
+    (one,) = listed.json["environments"]
+    assert (one["environment"], one["in_file"], one["release"], one["status"]) == ("prod", None, "v1", "CREATE_COMPLETE"), listed
+    nobody = operator("status", "--application", "shopping")
+    assert nobody.code == USAGE and "there is no environment of shopping in eu-central-1" in nobody.stderr, nobody
 
 
 def test_a_deployment_that_goes_on(tmp_path):

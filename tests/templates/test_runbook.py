@@ -42,8 +42,7 @@ def test_whoever_works_on_a_stack_is_waited_for():
 def test_a_status_that_the_program_takes_for_sound_is_told_of_as_such():
     named = named_by_the_program(COURSE.read_text()).keys()
     others = {status for status in statuses() if not status.endswith("_IN_PROGRESS")} - named
-    # CloudFormation refuses to update one of these, and the program tells so once it has tried.
-    assert {status for status in others if statuses()[status] not in SOUND} == {"IMPORT_ROLLBACK_FAILED", "DELETE_COMPLETE"}
+    assert {status for status in others if statuses()[status] not in SOUND} == {"DELETE_COMPLETE"}
 
 
 def test_every_state_of_a_deployment_has_an_entry():

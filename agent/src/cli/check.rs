@@ -13,14 +13,19 @@ use crate::rehearse::prepare::{self, Prepared};
 /// Report every error of a document
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Boot documents; several are merged as layers, the last one on top; - is standard input
-    #[arg(required = true, value_name = "DOCUMENT")]
+    /// Boot documents; several are merged as layers, the last one on top; - is standard input, a directory all layers in it
+    #[arg(required_unless_present = "layers", value_name = "DOCUMENT")]
     documents: Vec<PathBuf>,
+    /// Directory of the image's layers, which come before DOCUMENT
+    #[arg(long, value_name = "DIR")]
+    layers: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args, json: bool) -> Exit {
-    let prepared = prepare::plan(&args.documents, &DiskFiles::new(None), None, None).await;
-    let Prepared { plan, warnings, unread, unmarked, .. } = prepared.expect("without AWS, there is nothing that could not be read");
+    let documents: Vec<PathBuf> = args.layers.into_iter().chain(args.documents).collect();
+    let prepared = prepare::plan(&documents, &DiskFiles::new(None), None, None).await;
+    let Prepared { plan, warnings, unread, passed_over, unmarked, .. } =
+        prepared.expect("without AWS, there is nothing that could not be read");
     let whole = unread.is_empty();
     let mut due = Vec::new();
     let (steps, mistakes, missing) = match plan {
@@ -41,7 +46,7 @@ pub(crate) async fn run(args: Args, json: bool) -> Exit {
         None => mistake.message,
     });
     let unmarked = unmarked.filter(|_| mistakes.is_none());
-    let notes: Vec<String> = unread.into_iter().chain(missing).chain(unmarked).collect();
+    let notes: Vec<String> = unread.into_iter().chain(passed_over).chain(missing).chain(unmarked).collect();
     // Warnings are for a document without mistakes: correcting one may change what they are about.
     let warned = if mistakes.is_none() { warnings.entries() } else { Vec::new() };
     if json {

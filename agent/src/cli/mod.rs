@@ -25,6 +25,7 @@ mod worker_status;
 
 use std::io::Write as _;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 use self::output::{note, talk, written};
@@ -93,7 +94,8 @@ pub(crate) fn run() -> Exit {
     report_bugs();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
+        Err(mut error) => {
+            suggest(&mut error);
             // clap sends help and version to stdout and exits with 0; mistakes go to stderr.
             if error.use_stderr() {
                 // It quotes what was given, which may hold what a terminal obeys.
@@ -149,6 +151,36 @@ pub(crate) fn run() -> Exit {
     let exit = written(exit);
     outlet::finish();
     exit
+}
+
+/// Commands that other tools have: what they are called there, and here.
+const ELSEWHERE: [(&str, &str); 18] = [
+    ("plan", "dry-run"),
+    ("render", "dry-run"),
+    ("preview", "dry-run"),
+    ("diff", "dry-run"),
+    ("simulate", "dry-run"),
+    ("validate", "check"),
+    ("verify", "check"),
+    ("lint", "check"),
+    ("test", "check"),
+    ("apply", "boot"),
+    ("run", "boot"),
+    ("start", "boot"),
+    ("up", "boot"),
+    ("logs", "status"),
+    ("report", "status"),
+    ("timeline", "analyze"),
+    ("config", "show"),
+    ("clean", "seal"),
+];
+
+/// Names the command that was meant by one that another tool has.
+fn suggest(error: &mut clap::Error) {
+    let Some(ContextValue::String(given)) = error.get(ContextKind::InvalidSubcommand) else { return };
+    if let Some((_, command)) = ELSEWHERE.iter().find(|(word, _)| word == given) {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![(*command).to_owned()]));
+    }
 }
 
 /// Makes a panic say what it is and end with its own exit code. What was being worked on is not printed: it may be a

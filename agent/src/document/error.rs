@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::document::scalar::Within;
 use crate::failure::{Failure, Objection};
 use crate::gather::Gather as _;
 use crate::template::TemplateError;
@@ -20,11 +21,13 @@ pub struct Mistake {
     pub hint: Option<String>,
     /// Whether it is something missing that a further layer, such as user data, may bring.
     pub(crate) may_come_later: bool,
+    /// The character that it is about, of a string that begins at `place`.
+    pub(crate) within: Option<Within>,
 }
 
 impl Mistake {
     pub fn at(place: &Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()), may_come_later: false }
+        Self { place: Some(place.clone()), message: message.into(), hint: Some(hint.into()), may_come_later: false, within: None }
     }
 
     /// An objection to the value at `place`.
@@ -32,19 +35,21 @@ impl Mistake {
         Self::at(place, objection.message, objection.hint)
     }
 
-    /// A template that does not parse, at its own line: counted from `start`, where the template begins.
-    pub(crate) fn of_template(start: &Place, error: &TemplateError) -> Self {
+    /// A template that does not parse: `text`, a string of the document that begins at `start`.
+    pub(crate) fn of_template(start: &Place, text: &str, error: &TemplateError) -> Self {
+        let within = error.position().offset_in(text).and_then(|offset| Within::at(text, offset));
+        Self { hint: error.hint(), within, ..Self::at(start, error.to_string(), "") }
+    }
+
+    /// The same of a template that is a file.
+    pub(crate) fn of_template_file(file: Arc<str>, error: &TemplateError) -> Self {
         let at = error.position();
-        let place = match at.line {
-            1 => Place { column: start.column + at.column - 1, ..start.clone() },
-            line => Place { line: start.line + line - 1, column: at.column, ..start.clone() },
-        };
-        Self { place: Some(place), message: error.to_string(), hint: error.hint(), may_come_later: false }
+        Self { hint: error.hint(), ..Self::at(&Place { file, line: at.line, column: at.column }, error.to_string(), "") }
     }
 
     /// A mistake that has no line, such as a file that is not there.
     pub fn of_a_file(message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { place: None, message: message.into(), hint, may_come_later: false }
+        Self { place: None, message: message.into(), hint, may_come_later: false, within: None }
     }
 }
 
@@ -62,6 +67,7 @@ pub struct DocumentError {
 
 impl DocumentError {
     pub fn new(mut mistakes: Vec<Mistake>, sources: Sources) -> Self {
+        find_within(&mut mistakes, &sources);
         mistakes.sort_unstable_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
         mistakes.dedup();
         Self { mistakes, sources, word: "" }
@@ -114,6 +120,20 @@ impl DocumentError {
             format!("{place}{}{}{hint}", self.word, mistake.message)
         };
         self.mistakes.iter().map(line).collect()
+    }
+}
+
+/// Finds the places of mistakes that are about a character of a string.
+fn find_within(mistakes: &mut [Mistake], sources: &Sources) {
+    let mut lines: BTreeMap<Arc<str>, Vec<&str>> = BTreeMap::new();
+    for mistake in mistakes {
+        let (Some(within), Some(place)) = (mistake.within.take(), &mut mistake.place) else { continue };
+        let lines = lines
+            .entry(place.file.clone())
+            .or_insert_with(|| sources.get(&place.file).map_or_else(Vec::new, |text| text.lines().collect()));
+        if let Some(found) = within.place(lines, place) {
+            *place = found;
+        }
     }
 }
 

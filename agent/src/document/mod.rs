@@ -9,8 +9,10 @@ pub(crate) mod encoding;
 pub(crate) mod error;
 pub(crate) mod include;
 pub(crate) mod layers;
+pub(crate) mod meant;
 pub(crate) mod names;
 mod registry;
+pub(crate) mod scalar;
 pub(crate) mod schema;
 pub(crate) mod show;
 pub(crate) mod source;
@@ -23,8 +25,9 @@ use std::path::PathBuf;
 use crate::address::Address;
 use crate::document::error::{Mistake, Sources};
 use crate::document::registry::{CLAIMS, COMMON, Common, Kind, VERSION};
-use crate::document::source::Layers;
+use crate::document::source::{Layers, Torn};
 use crate::document::tree::{Key, Node, Value};
+use crate::failure::Objection;
 use crate::step::{AnyStep, Companion, Order};
 use crate::text::{Place, Text};
 
@@ -44,6 +47,13 @@ pub(crate) struct Item {
     pub(crate) written: Option<Node>,
 }
 
+impl Item {
+    /// Where what is wrong with it stands: as close as can be told.
+    pub(crate) fn place_of(&self, objection: &Objection) -> &Place {
+        self.written.as_ref().and_then(|node| node.quoted_in(&objection.message)).unwrap_or(&self.place)
+    }
+}
+
 /// A merged document, and every mistake met so far.
 #[derive(Debug)]
 pub(crate) struct BootDocument {
@@ -60,6 +70,8 @@ pub(crate) struct BootDocument {
     pub(crate) mistakes: Vec<Mistake>,
     /// Whether it is looked at on a desk, where there is time to look at it more closely.
     pub(crate) on_a_desk: bool,
+    /// Whether parts of it could not be read, so that what is not there may be in them.
+    pub(crate) is_torn: bool,
 }
 
 impl BootDocument {
@@ -74,7 +86,7 @@ impl BootDocument {
     }
 
     fn read_from(layers: Layers, on_a_desk: bool) -> Self {
-        let Layers { mut nodes, sources, mut mistakes, passed_over: _ } = layers;
+        let Layers { mut nodes, sources, mut mistakes, passed_over: _, torn } = layers;
         // Whoever has not read them by now cannot.
         for node in &mut nodes {
             let includes = include::take(node, &mut mistakes);
@@ -83,8 +95,17 @@ impl BootDocument {
         let nowhere = Place { file: "".into(), line: 1, column: 1 };
         let empty = Node { place: nowhere, value: Value::Map(Vec::new()) };
         let (broken, not_due) = (Vec::new(), Vec::new());
-        let mut document =
-            Self { values: empty.clone(), claims: None, items: BTreeMap::new(), broken, not_due, sources, mistakes, on_a_desk };
+        let mut document = Self {
+            values: empty.clone(),
+            claims: None,
+            items: BTreeMap::new(),
+            broken,
+            not_due,
+            sources,
+            mistakes,
+            on_a_desk,
+            is_torn: torn == Torn::Incomplete,
+        };
         let mut nodes = nodes.into_iter();
         let Some(mut merged) = nodes.next() else { return document };
         nodes.for_each(|node| layers::merge(&mut merged, node));
@@ -102,7 +123,7 @@ impl BootDocument {
     }
 
     fn read(&mut self, merged: Node) {
-        if merged.get("version").is_none() {
+        if merged.get("version").is_none() && !self.is_torn {
             self.mistakes.push(Mistake::at(&merged.place, "`version` is missing", "add `version: 1` at the top"));
         }
         let Value::Map(entries) = merged.value else { return };

@@ -31,6 +31,10 @@ pub(crate) fn is_text(field: &str) -> bool {
 
 /// What is wrong with the name of a step.
 pub(super) fn of_step(key: &Key) -> Option<Mistake> {
+    if key.name.contains("{{") {
+        let message = format!("`{}` holds a reference, and the name of a step takes none", shown(&key.name));
+        return Some(Mistake::at(&key.place, message, "write the name itself, without braces"));
+    }
     is_broken(&key.name).then(|| {
         let message = format!("`{}` holds a line break or another control character", shown(&key.name));
         Mistake::at(&key.place, message, "give the step a name of printable characters")

@@ -166,9 +166,7 @@ mod tests {
         let wrong = document("  a: 5\n  b: [c]\n  c: { value: 5 }\n  d: {}\n  e: { text: x }\n  f: { value: x, when: 3 }\n");
         let found: Vec<String> = wrong.mistakes.iter().map(|one| format!("{}: {}", one.place.as_ref().unwrap(), one.message)).collect();
         insta::assert_snapshot!(found.join("\n"), @r"
-        x:3:6: expected a string, found a number
         x:4:6: expected a string, found a list
-        x:5:15: expected a string, found a number
         x:6:6: `value` is missing here
         x:7:8: unknown key `text`
         x:8:24: expected true, false or a template, found a number

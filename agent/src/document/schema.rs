@@ -43,6 +43,7 @@ mod tests {
             {
                 fields.extend(common.clone());
             }
+            take_scalars(&mut step);
             if let Some(short) = kind.short {
                 step = json!({ "description": step["description"], "anyOf": [step["properties"][short], step] });
             }
@@ -56,6 +57,26 @@ mod tests {
             "additionalProperties": false,
             "properties": properties,
         })
+    }
+
+    /// A number or a boolean is taken for the string that is meant, unless that has a form.
+    fn take_scalars(schema: &mut Value) {
+        let is_free = !["pattern", "enum", "const"].iter().any(|key| schema.get(key).is_some());
+        if let Some(kind) = schema.get_mut("type").filter(|kind| kind.is_string() || kind.is_array()) {
+            let mut kinds = kind.as_array().cloned().unwrap_or_else(|| vec![kind.clone()]);
+            if is_free && kinds.contains(&json!("string")) {
+                kinds.extend([json!("number"), json!("boolean")]);
+                *kind = kinds.into();
+            }
+        }
+        // Whoever takes a boolean by itself says what else it takes.
+        let is_said = schema["anyOf"].as_array().is_some_and(|kinds| kinds.contains(&json!({ "type": "boolean" })));
+        match schema {
+            _ if is_said => {}
+            Value::Object(fields) => fields.values_mut().for_each(take_scalars),
+            Value::Array(items) => items.iter_mut().for_each(take_scalars),
+            _ => {}
+        }
     }
 
     #[test]

@@ -39,6 +39,18 @@ pub(crate) struct Layers {
     pub(crate) mistakes: Vec<Mistake>,
     /// What to say of files among the layers that may have been meant as one, and are not read.
     pub(crate) passed_over: Vec<String>,
+    /// What of them is not YAML: the rest is read as well on a desk, and lacks what was there.
+    pub(crate) torn: Torn,
+}
+
+/// Whether documents are read on behind what is not YAML, and whether there was any.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Torn {
+    /// They are not.
+    #[default]
+    Refused,
+    Whole,
+    Incomplete,
 }
 
 impl Layers {
@@ -112,11 +124,25 @@ impl Layers {
     pub(crate) fn add(&mut self, name: &str, text: &str) {
         let file: Arc<str> = name.into();
         self.sources.insert(file.clone(), text.into());
-        let (node, mistakes) = tree::parse(&file, text);
+        let (node, mistakes, is_torn) = match self.torn {
+            Torn::Refused => {
+                let (node, mistakes) = tree::parse(&file, text);
+                (node, mistakes, false)
+            }
+            Torn::Whole | Torn::Incomplete => tree::parse_torn(&file, text),
+        };
         self.mistakes.extend(mistakes);
+        if is_torn {
+            self.torn = Torn::Incomplete;
+        }
         if let Some(node) = node {
             self.add_node(node);
         }
+    }
+
+    /// None yet, to be read on a desk.
+    pub(crate) fn of_a_desk() -> Self {
+        Self { torn: Torn::Whole, ..Self::default() }
     }
 
     fn push(&mut self, mut node: Node) {

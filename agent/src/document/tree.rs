@@ -6,6 +6,12 @@
 //! Strict where YAML is lenient: equal keys, merge keys and tags are mistakes. Plain scalars follow YAML 1.2's core
 //! schema, but a number with a leading zero is a string: `0640` is a file mode. [Numbers](crate::number) stay as written.
 
+mod quoted;
+#[cfg(test)]
+mod tests;
+mod torn;
+mod trouble;
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -13,9 +19,11 @@ use std::sync::Arc;
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 
 use crate::document::error::Mistake;
-use crate::failure::nearest;
+use crate::document::meant;
 use crate::number;
 use crate::text::Place;
+
+pub(crate) use self::torn::parse_torn;
 
 /// A value, and where it stands.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,11 +68,7 @@ pub struct Key {
 impl Key {
     /// The mistake of a key that is not among `known`.
     pub fn unknown(&self, known: &[&str]) -> Mistake {
-        let hint = match nearest(&self.name, known.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known here: {}", known.join(", ")),
-        };
-        Mistake::at(&self.place, format!("unknown key `{}`", self.name), hint)
+        Mistake::at(&self.place, format!("unknown key `{}`", self.name), meant::hint(&self.name, known))
     }
 }
 
@@ -119,19 +123,16 @@ impl Node {
 /// Duplicate keys, tags and merge keys leave a tree in which more mistakes may be found. A mistake of YAML itself leaves
 /// none.
 pub fn parse(file: &Arc<str>, text: &str) -> (Option<Node>, Vec<Mistake>) {
-    let mut builder =
-        Builder { file: file.clone(), stack: Vec::new(), anchors: BTreeMap::new(), root: None, mistakes: Vec::new(), nodes: 0 };
+    let lines: Vec<&str> = text.lines().collect();
+    let (stack, anchors, mistakes) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let mut builder = Builder { file: file.clone(), lines, stack, anchors, root: None, mistakes, nodes: 0 };
     for event in Parser::new_from_str(text) {
         let (event, span) = match event {
             Ok(event) => event,
             Err(error) => {
                 let marker = error.marker();
-                let place = Place { file: file.clone(), line: marker.line().max(1), column: marker.col() + 1 };
-                let hint = match error.info().contains("character escape code") {
-                    true => "write the character itself: YAML has no pairs of escapes such as `\\ud83d\\ude00`, which JSON has",
-                    false => "look at the indentation, the quotes and the brackets of this line and the one before",
-                };
-                builder.mistakes.push(Mistake::at(&place, format!("this is not YAML: {}", error.info()), hint));
+                let place = (marker.line().max(1), marker.col() + 1);
+                builder.mistakes.push(trouble::found(file, &builder.lines, place, error.info()));
                 return (None, builder.mistakes);
             }
         };
@@ -149,8 +150,9 @@ enum Open {
     Map { place: Place, anchor: usize, entries: Vec<(Key, Node)>, key: Option<Key>, lines: BTreeMap<String, usize> },
 }
 
-struct Builder {
+struct Builder<'t> {
     file: Arc<str>,
+    lines: Vec<&'t str>,
     stack: Vec<Open>,
     anchors: BTreeMap<usize, Node>,
     root: Option<Node>,
@@ -158,7 +160,7 @@ struct Builder {
     nodes: usize,
 }
 
-impl Builder {
+impl Builder<'_> {
     /// Takes one event in. An error ends the parse; lesser mistakes are collected.
     fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Mistake> {
         let place = Place { file: self.file.clone(), line: span.start.line().max(1), column: span.start.col() + 1 };
@@ -180,6 +182,8 @@ impl Builder {
                     self.key(Key { place, name: text.into_owned() });
                 } else {
                     let value = if style == ScalarStyle::Plain { plain(&text) } else { Value::String(text.into_owned()) };
+                    let is_block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                    let place = if is_block { self.mark_of_block(place) } else { place };
                     self.node(Node { place, value }, anchor)?;
                 }
             }
@@ -212,12 +216,25 @@ impl Builder {
         Ok(())
     }
 
+    /// Where the mark of a block of text stands, of which the parser tells where its text begins.
+    fn mark_of_block(&self, text: Place) -> Place {
+        let above = self.lines.get(..text.line.min(self.lines.len())).unwrap_or_default().iter().enumerate().rev().skip(1);
+        let above = above.skip_while(|(_, line)| line.trim().is_empty()).next();
+        match above.and_then(|(n, line)| Some((n, line, trouble::mark_of_block(line)?))) {
+            Some((n, line, before)) => Place { line: n + 1, column: line[..before].chars().count() + 1, ..text },
+            None => text,
+        }
+    }
+
     fn open(&mut self, open: Open) -> Result<(), Mistake> {
         let (Open::Sequence { place, .. } | Open::Map { place, .. }) = &open;
         if self.stack.len() >= DEPTH_LIMIT {
             return Err(too_deep(place));
         }
-        if matches!(self.stack.last(), Some(Open::Map { key: None, .. })) {
+        if let Some(Open::Map { key: None, place: outer, .. }) = self.stack.last() {
+            if let Some(mistake) = trouble::unquoted(outer, &self.lines) {
+                return Err(mistake);
+            }
             let hint = "write a plain word as the key, and put `{{…}}` in quotes";
             return Err(Mistake::at(place, "a list or a map stands where a key should be", hint));
         }
@@ -306,93 +323,5 @@ fn plain(text: &str) -> Value {
         "FALSE" => Value::Bool(false, "FALSE"),
         _ if number::is_number(text) => Value::Number(text.to_owned()),
         _ => Value::String(text.to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::json;
-
-    fn tree(text: &str) -> Node {
-        parse(&"x.yaml".into(), text).0.unwrap()
-    }
-
-    fn mistakes(text: &str) -> Vec<String> {
-        let (_, mistakes) = parse(&"x.yaml".into(), text);
-        mistakes.iter().map(|mistake| format!("{}: {}", mistake.place.as_ref().unwrap(), mistake.message)).collect()
-    }
-
-    #[test]
-    fn reads_scalars_as_the_core_schema_does() {
-        let node = tree("[~, true, False, yes, on, 0640, 1_000, '5', 1.2.3, 12:30, 2024-01-01, ., .inf, -007]");
-        let expected = json!([null, true, false, "yes", "on", "0640", "1_000", "5", "1.2.3", "12:30", "2024-01-01", ".", ".inf", "-007"]);
-        assert_eq!(node.to_json(), expected);
-    }
-
-    /// `version: 1.20` asked for `app-1.2.tar.gz`.
-    #[test]
-    fn numbers_keep_the_text_they_were_written_as() {
-        let written = ["5", "-5", "0x1f", "0o17", "1.20", "1e3", "1E5", ".5", "+1", "-0", "1.0", "12345678901234567890123", "1e400"];
-        let Value::Sequence(items) = tree(&format!("[{}]", written.join(", "))).value else { panic!("a list") };
-        for (item, text) in items.iter().zip(written) {
-            assert_eq!((&item.value, item.to_json().to_string().as_str()), (&Value::Number(text.to_owned()), text));
-        }
-    }
-
-    #[test]
-    fn remembers_where_things_stand() {
-        let node = tree("a:\n  b: [x,\n    y]\n");
-        let list = node.get("a").unwrap().get("b").unwrap();
-        let Value::Sequence(items) = &list.value else { panic!("{list:?}") };
-        assert_eq!(items[1].place.to_string(), "x.yaml:3:5");
-    }
-
-    #[test]
-    fn names_every_duplicate_key() {
-        assert_eq!(
-            mistakes("a: 1\na: 2\nb: {c: 1, c: 2}\n"),
-            [
-                "x.yaml:2:1: the key `a` stands here a second time; first in line 1",
-                "x.yaml:3:11: the key `c` stands here a second time; first in line 3"
-            ]
-        );
-    }
-
-    #[test]
-    fn refuses_what_has_no_place_in_a_document() {
-        assert!(mistakes("a: !secret x")[0].contains("tags"));
-        assert!(mistakes("x: &a {b: 1}\ny:\n  <<: *a\n")[0].contains("merge keys"));
-        assert!(mistakes("a: 1\n---\nb: 2\n")[0].contains("second YAML document"));
-        assert!(mistakes("a: [1")[0].contains("not YAML"));
-        // As Python writes JSON.
-        let (_, pair) = parse(&"x".into(), r#"a: "\ud83d\ude00""#);
-        assert!(pair[0].hint.as_ref().is_some_and(|hint| hint.contains("write the character itself")));
-        assert!(mistakes("{{values.x}}: 1")[0].contains("where a key should be"));
-    }
-
-    #[test]
-    fn follows_aliases_within_bounds() {
-        assert_eq!(tree("a: &x [1]\nb: *x\n").to_json(), json!({"a": [1], "b": [1]}));
-        let mut bomb = String::from("a0: &a0 [1,1,1,1,1,1,1,1,1,1]\n");
-        for n in 1..12 {
-            bomb.push_str(&format!("a{n}: &a{n} [{}]\n", vec![format!("*a{}", n - 1); 10].join(",")));
-        }
-        assert!(mistakes(&bomb)[0].contains("more than a million"));
-        assert!(mistakes(&"[".repeat(100))[0].contains("nested"));
-        assert!(!mistakes(&"[".repeat(100_000)).is_empty());
-    }
-
-    #[test]
-    fn an_empty_text_is_no_document() {
-        assert_eq!(parse(&"x".into(), "# nothing\n"), (None, Vec::new()));
-    }
-
-    proptest! {
-        #[test]
-        fn never_panics(text in "\\PC{0,80}|[a-c:{}\\[\\],&*!|>'\"#\\- \n]{0,80}") {
-            let _ = parse(&"x".into(), &text);
-        }
     }
 }

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -142,9 +142,23 @@ pub(crate) async fn boot_id(files: &dyn Files) -> Result<String, HostError> {
 ///
 /// If it is longer than `limit` bytes, or cannot be read.
 pub(crate) fn standard_input(limit: u64) -> Result<Vec<u8>, HostError> {
-    let path = Path::new("standard input");
+    whole(std::io::stdin().lock(), Path::new("standard input"), limit)
+}
+
+/// Reads all of a pipe, such as that of a shell's `<(…)`; `None` if `path` is something else.
+///
+/// # Errors
+///
+/// If it is longer than `limit` bytes, or cannot be read.
+pub(crate) fn pipe(path: &Path, limit: u64) -> Option<Result<Vec<u8>, HostError>> {
+    path.metadata().ok().filter(|found| found.file_type().is_fifo())?;
+    let opened = OpenOptions::new().read(true).open(path).map_err(|source| super::tree::failed("open", path, source));
+    Some(opened.and_then(|opened| whole(opened, path, limit)))
+}
+
+fn whole(from: impl io::Read, path: &Path, limit: u64) -> Result<Vec<u8>, HostError> {
     let mut content = Vec::new();
-    let read = std::io::stdin().lock().take(limit + 1).read_to_end(&mut content);
+    let read = from.take(limit + 1).read_to_end(&mut content);
     read.map_err(|source| super::tree::failed("read", path, source))?;
     if content.len() as u64 > limit { Err(HostError::TooLarge { path: path.to_owned(), limit }) } else { Ok(content) }
 }

@@ -59,8 +59,18 @@ impl Failure for HostError {
                     let link = &source.get_ref()?.downcast_ref::<ForeignLink>()?.link;
                     Some(format!("make it a directory, or a link of root's: `chown -h root:root {}`", link.display()))
                 }
-                io::ErrorKind::PermissionDenied => Some("run as root, or give --root a directory of yours".into()),
-                io::ErrorKind::ResourceBusy => Some(format!("see what uses {0} by `lsblk {0}`", path.display())),
+                io::ErrorKind::PermissionDenied => {
+                    let unless_root = "run as root, or give --root a directory of yours";
+                    let is_marked = source.raw_os_error() == Some(nix::libc::EPERM);
+                    let marked = format!("{unless_root}; if root may not either, `lsattr -d {0}` and `chattr -i {0}`", path.display());
+                    Some(if is_marked { marked } else { unless_root.to_owned() })
+                }
+                io::ErrorKind::ResourceBusy if path.starts_with("/dev") => {
+                    Some(format!("see what uses {0} by `lsblk {0}`", path.display()))
+                }
+                io::ErrorKind::ResourceBusy => {
+                    Some(format!("unmount what `findmnt {0}` shows, or stop what `fuser -v {0}` shows", path.display()))
+                }
                 io::ErrorKind::StorageFull => Some(format!("free space on the filesystem of {}", path.display())),
                 io::ErrorKind::ReadOnlyFilesystem => Some(format!("remount the filesystem of {} read-write", path.display())),
                 io::ErrorKind::NotADirectory => Some(format!("a parent of {} is a file: move it away", path.display())),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::fake::aws::{FakeParameterStore, FakeSecretsManager};
-use crate::fake::machine::{INSTANCE, Outcome};
+use crate::fake::machine::{FakeUnit, INSTANCE, Outcome};
 use crate::host::End;
 use crate::laws::example::Example;
 use crate::laws::instance::{Booted, Instance};
@@ -48,6 +48,25 @@ async fn it_comes_after_services_and_before_signals_and_stays() {
     instance.ec2.address_of(ID, None);
     instance.machine.reboot();
     assert!(instance.boot_well().await.changed().contains(&"addresses.public"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_comes_after_an_application_that_serves_and_to_no_other() {
+    let text = format!(
+        "version: 1\naddresses: {{ public: {{ elastic_ip: {ID} }} }}\nbundles: {{ app: {{ s3: s3://shop-releases/shop-1.zip, into: /opt/shop \
+         }} }}\napplications: {{ shop: {{ bundle: bundles.app, port: 5000, run: {{ web: serve }} }} }}\n"
+    );
+    let instance = Instance::of(&Example::of(&text)).await;
+    instance.ec2.address_of(ID, Some(OTHER));
+    let booted = instance.boot_well().await;
+    assert!(times(&booted, "applications.shop").1 <= times(&booted, "addresses.public").0, "{}", booted.transcript.text());
+    assert_eq!(instance.ec2.holder(ID).as_deref(), Some(INSTANCE));
+
+    let failing = Instance::of(&Example::of(&text)).await;
+    failing.ec2.address_of(ID, Some(OTHER));
+    failing.machine.add_unit(FakeUnit::new("shop.web-1.service").loops(3));
+    assert!(failing.boot().await.outcomes().contains(&"skipped addresses.public".to_owned()));
+    assert_eq!(failing.ec2.holder(ID).as_deref(), Some(OTHER));
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,8 +18,8 @@ use crate::laws::example::examples;
 use crate::laws::instance::{Booted, Instance};
 use crate::plan::PlanNode;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Fallback, Judgment, Look, Outputs, Shape, Written};
-use crate::text::Text;
+use crate::step::{AnyStep, Companion, Context, Difference, Fallback, Judgment, Look, Misfit, Outputs, Shape, Written};
+use crate::text::{SecretText, Text};
 
 /// Far more turns than any inspection needs.
 const TURNS: usize = 100_000;
@@ -79,6 +79,10 @@ impl AnyStep for Watched {
 
     fn quoted_by(&self, key: &str) -> Option<&'static str> {
         self.step.quoted_by(key)
+    }
+
+    fn misfit(&self, key: &str, filled: &SecretText) -> Option<Misfit> {
+        self.step.misfit(key, filled)
     }
 
     fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {

@@ -11,14 +11,14 @@ use crate::document::error::{Mistake, Sources};
 use crate::document::source::TemplateTexts;
 use crate::document::tree::Node;
 use crate::document::{Item, KINDS};
-use crate::facts;
 use crate::failure::nearest;
 use crate::gather::Gather as _;
 use crate::plan::advice::Adviser;
 use crate::plan::values::Values;
+use crate::plan::wrong::{Spot, Wrong, in_facts, in_fields, in_values, left_out, spot};
 use crate::plan::{grace, place, trust};
-use crate::step::{HasFields, Order, Shape, Shapes, Written};
-use crate::template::{Bare, Scope, Template, TemplateError, descend};
+use crate::step::{Order, Shape, Shapes, Written};
+use crate::template::{Bare, Scope, Template, TemplateError};
 use crate::text::{Place, Text};
 
 pub(crate) struct Checker<'a> {
@@ -26,6 +26,8 @@ pub(crate) struct Checker<'a> {
     shapes: &'a Shapes<'a>,
     broken: &'a [Address],
     not_due: &'a [Address],
+    /// Whether what is not there may be in a part that could not be read.
+    is_torn: bool,
     sources: &'a mut Sources,
     mistakes: &'a mut Vec<Mistake>,
     /// What an author should know, though it is not a mistake; `None` where nobody asks.
@@ -38,12 +40,12 @@ impl<'a> Checker<'a> {
     pub(crate) fn new(
         items: &'a BTreeMap<Address, Item>,
         shapes: &'a Shapes<'a>,
-        (broken, not_due): (&'a [Address], &'a [Address]),
+        (broken, not_due, is_torn): (&'a [Address], &'a [Address], bool),
         sources: &'a mut Sources,
         mistakes: &'a mut Vec<Mistake>,
         advice: Option<&'a mut Vec<Mistake>>,
     ) -> Self {
-        Self { items, shapes, broken, not_due, sources, mistakes, advice, index: place::Index::default() }
+        Self { items, shapes, broken, not_due, is_torn, sources, mistakes, advice, index: place::Index::default() }
     }
 
     pub(crate) fn values(&mut self, node: &Node) -> Values {
@@ -51,14 +53,11 @@ impl<'a> Checker<'a> {
         for text in values.texts() {
             for reference in text.template.references() {
                 if matches!(reference.root(), "instance" | "values") {
-                    self.resolve(reference, &values, |this| this.place_in_text(&text.place, &text.template, reference));
+                    self.resolve(reference, &values, || spot(&text.place, &text.raw, &text.template, reference));
                 } else {
-                    let message = format!("a value cannot refer to {reference}");
-                    self.mistakes.push(Mistake::at(
-                        &text.place,
-                        message,
-                        "refer to it where it is used; values know facts and other values only",
-                    ));
+                    let hint = "refer to it where it is used; values know facts and other values only";
+                    let wrong = Wrong::new(format!("a value cannot refer to {reference}"), hint);
+                    self.mistakes.push(wrong.at(spot(&text.place, &text.raw, &text.template, reference)));
                 }
             }
         }
@@ -77,7 +76,7 @@ impl<'a> Checker<'a> {
                         Ok(template) => {
                             templates.insert(path.clone(), template);
                         }
-                        Err(error) => self.mistakes.push(Mistake::of_template(&Place { file, line: 1, column: 1 }, &error)),
+                        Err(error) => self.mistakes.push(Mistake::of_template_file(file, &error)),
                     }
                 }
                 Err(error) => self.missing_template(path, error.as_ref()),
@@ -96,7 +95,8 @@ impl<'a> Checker<'a> {
             let hint = error.and_then(|error| error.hint.clone());
             let hint =
                 hint.unwrap_or_else(|| "bake it into the image there; on a dev box, put it into templates/ beside the document".into());
-            self.mistakes.push(Mistake::at(&item.place, message, hint));
+            let place = item.written.as_ref().and_then(|node| node.get("template")).map_or(&item.place, |node| &node.place);
+            self.mistakes.push(Mistake::at(place, message, hint));
         }
     }
 
@@ -139,9 +139,9 @@ impl<'a> Checker<'a> {
             let start = text.place().unwrap_or(&item.place);
             let Some(template) = self.parse(text, start) else { continue };
             for reference in template.references() {
-                self.resolve(reference, values, |this| this.place_in_text(start, &template, reference));
+                self.resolve(reference, values, || spot(start, text.raw(), &template, reference));
             }
-            self.fits(&template, values, start);
+            self.fits(&template, values, |error| Mistake::of_template(start, text.raw(), error));
             if let Some(advice) = &mut self.advice {
                 let helper = if n == 0 && file.is_none() { item.step.quoted_by(address.key()) } else { None };
                 let mut search = None;
@@ -155,12 +155,12 @@ impl<'a> Checker<'a> {
         }
         if let Some((path, template)) = file.and_then(|path| templates.get_key_value(path)) {
             for reference in template.references() {
-                self.resolve(reference, values, |_| {
+                self.resolve(reference, values, || {
                     let (line, column) = template.position_of(reference).map_or((1, 1), |position| (position.line, position.column));
-                    Place { file: path.display().to_string().into(), line, column }
+                    (Place { file: path.display().to_string().into(), line, column }, None)
                 });
             }
-            self.fits(template, values, &Place { file: path.display().to_string().into(), line: 1, column: 1 });
+            self.fits(template, values, |error| Mistake::of_template_file(path.display().to_string().into(), error));
             if let (Some(advice), Some((file, text))) = (&mut self.advice, self.sources.get_key_value(&*path.to_string_lossy())) {
                 let place = |bare: &Bare| Place { file: file.clone(), line: bare.position.line, column: bare.position.column };
                 Adviser::new(values.written(), advice).look_at(template, text, item.step.quoted_by(address.key()), place);
@@ -177,9 +177,8 @@ impl<'a> Checker<'a> {
             self.names(target, &item.place, address, shape.needs_watched);
         }
         let secret = references.iter().any(Reference::is_secret);
-        for objection in item.step.objections(address.key(), secret) {
-            self.mistakes.push(Mistake::of(&item.place, objection));
-        }
+        let objections = item.step.objections(address.key(), secret).into_iter();
+        self.mistakes.extend(objections.map(|objection| Mistake::of(item.place_of(&objection), objection)));
         references
     }
 
@@ -196,7 +195,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Fills in what goes over lists of values within each other, and finds out now that it becomes too large.
-    fn fits(&mut self, template: &Template, values: &Values, start: &Place) {
+    fn fits(&mut self, template: &Template, values: &Values, mistake: impl FnOnce(&TemplateError) -> Mistake) {
         if !template.multiplies() || template.references().iter().any(|reference| reference.root() != "values") {
             return;
         }
@@ -204,7 +203,7 @@ impl<'a> Checker<'a> {
         if let Err(error @ TemplateError::TooLarge { .. }) =
             template.render(&Scope::from(Json::Object([("values".to_owned(), known)].into_iter().collect())))
         {
-            self.mistakes.push(Mistake::of_template(start, &error));
+            self.mistakes.push(mistake(&error));
         }
     }
 
@@ -215,15 +214,10 @@ impl<'a> Checker<'a> {
         match Template::parse(text.raw()) {
             Ok(template) => Some(template),
             Err(error) => {
-                self.mistakes.push(Mistake::of_template(start, &error));
+                self.mistakes.push(Mistake::of_template(start, text.raw(), &error));
                 None
             }
         }
-    }
-
-    fn place_in_text(&self, start: &Place, template: &Template, reference: &Reference) -> Place {
-        let line = template.position_of(reference).map_or(1, |position| position.line);
-        place::in_text(&self.index, self.sources, start, line, &reference.written)
     }
 
     /// Checks that a whole step that is named is there, or is one that is not due and that nobody needs.
@@ -238,9 +232,9 @@ impl<'a> Checker<'a> {
             let (hint, known) = self.nearest_address(target);
             let wrong = match self.not_due.contains(target) {
                 true => left_out(&format!("{own} needs {target}"), target),
-                false => Wrong { message: format!("there is no step {target}"), hint, may_come_later: !known },
+                false => Wrong { message: format!("there is no step {target}"), hint, may_come_later: !known || self.is_torn },
             };
-            self.mistakes.push(wrong.at(place));
+            self.mistakes.push(wrong.at((place.clone(), None)));
         }
     }
 
@@ -257,7 +251,7 @@ impl<'a> Checker<'a> {
     }
 
     /// Checks that there is something to refer to. Its place is only looked for where there is not: that reads the document.
-    fn resolve(&mut self, reference: &Reference, values: &Values, place: impl FnOnce(&Self) -> Place) {
+    fn resolve(&mut self, reference: &Reference, values: &Values, spot: impl FnOnce() -> Spot) {
         let wrong = match reference.root() {
             "values" => in_values(reference, values.written()),
             "instance" => in_facts(reference),
@@ -273,10 +267,7 @@ impl<'a> Checker<'a> {
                 Some(Wrong::new(format!("`{reference}` refers to nothing"), hint))
             }
         };
-        if let Some(wrong) = wrong {
-            let place = place(self);
-            self.mistakes.push(wrong.at(&place));
-        }
+        self.mistakes.extend(wrong.map(|wrong| Wrong { may_come_later: wrong.may_come_later || self.is_torn, ..wrong }.at(spot())));
     }
 
     fn in_steps(&self, reference: &Reference) -> Option<Wrong> {
@@ -301,100 +292,10 @@ impl<'a> Checker<'a> {
         let offers = shape.offers?;
         match reference.segments.get(2) {
             Some(field) if offers.contains(&field.as_str()) => None,
-            _ if offers.is_empty() => Some(Wrong::new(format!("{address} offers nothing to refer to"), "use `after:` to wait for it")),
+            _ if offers.is_empty() => {
+                Some(Wrong::new(format!("{address} offers nothing to refer to"), "remove the reference; `after:` waits for a step"))
+            }
             _ => Some(Wrong::new(format!("{address} does not offer `{reference}`"), format!("it offers: {}", offers.join(", ")))),
         }
     }
-}
-
-/// What is wrong with the use of a step that is not due.
-fn left_out(what: &str, target: &Address) -> Wrong {
-    let message = format!("{what}: {target} is not due, for its `when:` is false");
-    Wrong::new(message, "give both the same `when:`, or use it only where {{#if (has …)}} finds it")
-}
-
-/// What is wrong with a reference.
-pub(super) struct Wrong {
-    message: String,
-    hint: String,
-    /// See [`Mistake::may_come_later`]. A slip of the finger will not come.
-    may_come_later: bool,
-}
-
-impl Wrong {
-    pub(super) fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: hint.into(), may_come_later: false }
-    }
-
-    pub(super) fn at(self, place: &Place) -> Mistake {
-        Mistake { may_come_later: self.may_come_later, ..Mistake::at(place, self.message, self.hint) }
-    }
-}
-
-/// A field of what has none, or a map in the place of a text.
-fn in_fields(reference: &Reference, address: &Address, fields: HasFields) -> Option<Wrong> {
-    let field = reference.segments.get(2);
-    match fields {
-        HasFields::Never(hint) if reference.usage != Usage::Tested && field.is_some_and(|field| field.parse::<usize>().is_err()) => {
-            Some(Wrong::new(format!("`{reference}` is a field, and {address} is read as one text"), hint))
-        }
-        HasFields::Always if reference.usage == Usage::Printed && field.is_none() => {
-            let hint = format!("name one of its fields, as in {reference}.NAME, or use a helper: {{{{json {reference}}}}}");
-            Some(Wrong::new(format!("`{reference}` is a map, which cannot be printed as it is"), hint))
-        }
-        _ => None,
-    }
-}
-
-pub(super) fn in_values(reference: &Reference, tree: &Json) -> Option<Wrong> {
-    let mut at = tree;
-    for (depth, segment) in reference.segments.iter().enumerate().skip(1) {
-        match descend(at, std::slice::from_ref(segment)) {
-            Some(value) => at = value,
-            None if reference.usage == Usage::Tested => return None,
-            None => {
-                let known: Vec<&str> = at.as_object().into_iter().flat_map(|fields| fields.keys().map(String::as_str)).collect();
-                let parent = reference.segments[..depth].join(".");
-                let near = nearest(segment, known.iter().copied());
-                let hint = match near {
-                    Some(near) => format!("did you mean {parent}.{near}?"),
-                    None => format!("define it under `values:`, or give {{{{default {reference} …}}}} a second choice"),
-                };
-                let message = format!("`{reference}` refers to nothing");
-                return Some(Wrong { message, hint, may_come_later: near.is_none() });
-            }
-        }
-    }
-    let what = match at {
-        Json::Object(_) => "a map",
-        Json::Array(_) => "a list",
-        Json::Null => "null",
-        _ => return None,
-    };
-    (reference.usage == Usage::Printed).then(|| {
-        let hint = match at {
-            Json::Null => format!("give it a value, or a second choice: {{{{default {reference} …}}}}"),
-            _ => format!("print one of its parts, or use a helper: {{{{json {reference}}}}}, {{{{#each {reference}}}}}"),
-        };
-        Wrong::new(format!("`{reference}` is {what}, which cannot be printed as it is"), hint)
-    })
-}
-
-pub(super) fn in_facts(reference: &Reference) -> Option<Wrong> {
-    let Some(name) = reference.segments.get(1) else {
-        return Some(Wrong::new("`instance` alone names no fact", "name one, as in instance.id"));
-    };
-    if name == facts::TAGS && reference.segments.len() == 2 {
-        // Each tag is a request to IMDS, so only those that are named are read.
-        return Some(Wrong::new("`instance.tags` alone names no tag", "name one, as in instance.tags.Name"));
-    }
-    let known = || facts::FACTS.iter().map(|(name, _)| *name).chain([facts::TAGS]);
-    if known().any(|known| known == name) {
-        return None;
-    }
-    let hint = match nearest(name, known()) {
-        Some(near) => format!("did you mean instance.{near}?"),
-        None => format!("known facts: {}", known().collect::<Vec<_>>().join(", ")),
-    };
-    Some(Wrong::new(format!("`{reference}` refers to nothing"), hint))
 }

@@ -59,7 +59,7 @@ fn place(text: &Text, values: &Values, mistakes: &mut Vec<Mistake>) {
     let place = text.place().expect("it was read with its place");
     let template = match Template::parse(text.raw()) {
         Ok(template) => template,
-        Err(error) => return mistakes.push(Mistake::of_template(place, &error)),
+        Err(error) => return mistakes.push(Mistake::of_template(place, text.raw(), &error)),
     };
     if let Some(reference) = template.references().iter().find(|reference| reference.root() != "values") {
         let message = format!("`claims` cannot refer to {reference}");
@@ -70,7 +70,7 @@ fn place(text: &Text, values: &Values, mistakes: &mut Vec<Mistake>) {
     // Not by a macro: numbers of values keep the digits they were written with, which not all are JSON's.
     let known = Json::Object(serde_json::Map::from_iter([("values".to_owned(), known)]));
     match template.render(&Scope::from(known)) {
-        Err(error) => mistakes.push(Mistake::of_template(place, &error)),
+        Err(error) => mistakes.push(Mistake::of_template(place, text.raw(), &error)),
         Ok(rendered) => {
             if let Err(objection) = Prefix::parse(rendered.expose()) {
                 mistakes.push(Mistake::of(place, objection));

@@ -15,9 +15,8 @@ use crate::address::Reference;
 use crate::document::BootDocument;
 use crate::document::error::Mistake;
 use crate::failure::Objection;
-use crate::plan::check::{Wrong, in_facts, in_values};
-use crate::plan::place;
 use crate::plan::values::{Facts, Filled, Values, is_open};
+use crate::plan::wrong::{Wrong, in_facts, in_values, spot};
 use crate::template::{Scope, Template, TemplateError, descend};
 use crate::text::{Place, Text, shown_on_a_line};
 
@@ -57,12 +56,11 @@ pub(crate) fn settle(document: &mut BootDocument, facts: Facts<'_>) -> Result<()
     // Not by serde, which does not know every notation of a number that a document may have.
     let roots = [("values".to_owned(), tree), ("instance".to_owned(), facts.known().cloned().unwrap_or_default())];
     let known = Json::Object(roots.into_iter().collect());
-    let (mut decided, index) = (Vec::new(), place::Index::default());
+    let mut decided = Vec::new();
     for (address, item) in &document.items {
         if let Some(when) = &item.when {
             let start = when.place().unwrap_or(&item.place);
-            let find = |line: usize, written: &str| place::in_text(&index, &document.sources, start, line, written);
-            let asked = Asked { when, start, values: &values, known: &known, open: &open, facts, find: &find };
+            let asked = Asked { when, start, values: &values, known: &known, open: &open, facts };
             decided.push((address.clone(), asked.decide()));
         }
     }
@@ -93,7 +91,6 @@ struct Asked<'a> {
     known: &'a Json,
     open: &'a [&'a [String]],
     facts: Facts<'a>,
-    find: &'a dyn Fn(usize, &str) -> Place,
 }
 
 impl Asked<'_> {
@@ -104,7 +101,7 @@ impl Asked<'_> {
         }
         let template = match Template::parse(self.when.raw()) {
             Ok(template) => template,
-            Err(error) => return Decision::Wrong(vec![Mistake::of_template(self.start, &error)]),
+            Err(error) => return Decision::Wrong(vec![Mistake::of_template(self.start, self.when.raw(), &error)]),
         };
         let mistakes = self.mistakes(&template);
         if !mistakes.is_empty() {
@@ -121,7 +118,7 @@ impl Asked<'_> {
         }
         match template.render(&scope) {
             Ok(text) => truth(text.expose()).unwrap_or_else(wrong),
-            Err(error) => Decision::Wrong(vec![Mistake::of_template(self.start, &error)]),
+            Err(error) => Decision::Wrong(vec![Mistake::of_template(self.start, self.when.raw(), &error)]),
         }
     }
 
@@ -136,8 +133,7 @@ impl Asked<'_> {
             )),
         };
         let found = template.references().iter().filter_map(|reference| Some((reference, wrong(reference)?)));
-        let line = |reference: &Reference| template.position_of(reference).map_or(1, |position| position.line);
-        found.map(|(reference, wrong)| wrong.at(&(self.find)(line(reference), &reference.written))).collect()
+        found.map(|(reference, wrong)| wrong.at(spot(self.start, self.when.raw(), template, reference))).collect()
     }
 }
 

@@ -12,8 +12,8 @@ use crate::document::names::is_text;
 use crate::document::tree::{Node, Value};
 use crate::document::{Item, KINDS};
 use crate::failure::Objection;
-use crate::plan::check::in_values;
 use crate::plan::values::{Facts, Filled, Values, is_open};
+use crate::plan::wrong::in_values;
 use crate::template::{Scope, Template, TemplateError};
 
 /// Reads every step once more with its values in it, and adds what is wrong with it then and was not before. `references` are
@@ -37,7 +37,7 @@ pub(super) fn check(items: &BTreeMap<Address, Item>, references: &[Vec<Reference
             let before = item.step.objections(address.key(), secret);
             let is_new = |objection: &Objection| !before.iter().any(|known| known.message == objection.message);
             let new = step.objections(address.key(), secret).into_iter().filter(is_new);
-            found.extend(new.map(|objection| Mistake::of(&item.place, objection)));
+            found.extend(new.map(|objection| Mistake::of(node.quoted_in(&objection.message).unwrap_or(&item.place), objection)));
         }
         mistakes.append(&mut found);
     }
@@ -60,17 +60,26 @@ pub(crate) fn known_text(text: &str, values: &Values) -> Option<String> {
 }
 
 /// What a document knows without an instance.
-struct Known<'a> {
+pub(super) struct Known<'a> {
     tree: Json,
     scope: Scope,
     open: Vec<&'a [String]>,
 }
 
 impl<'a> Known<'a> {
-    fn of(values: &'a Values) -> Option<Self> {
+    pub(super) fn of(values: &'a Values) -> Option<Self> {
         let Filled { tree, open } = values.fill(Facts::None).ok()?;
         let values = Json::Object([("values".to_owned(), tree.clone())].into_iter().collect());
         Some(Self { scope: Scope::from(values), tree, open })
+    }
+
+    /// The same, with a text in the place of what is not known.
+    pub(super) fn with<'r>(&self, unknown: impl Iterator<Item = &'r Reference>, stand_in: &str) -> Scope {
+        let mut scope = self.scope.clone();
+        let mut unknown: Vec<&[String]> = unknown.map(|reference| reference.segments.as_slice()).collect();
+        unknown.sort_unstable();
+        unknown.into_iter().for_each(|segments| scope.insert(segments, Json::from(stand_in)));
+        scope
     }
 
     /// Fills in the strings that refer to nothing else.
@@ -93,7 +102,7 @@ impl<'a> Known<'a> {
                         *text = filled.expose().to_owned();
                     }
                     Ok(_) | Err(TemplateError::TooLarge { .. }) => {}
-                    Err(error) => mistakes.push(Mistake::of_template(&node.place, &error)),
+                    Err(error) => mistakes.push(Mistake::of_template(&node.place, text, &error)),
                 }
             }
             Value::String(_) | Value::Null | Value::Bool(..) | Value::Number(_) => {}
@@ -101,7 +110,7 @@ impl<'a> Known<'a> {
     }
 
     /// Whether a reference can be filled in. What cannot be is told where that is found.
-    fn has(&self, reference: &Reference) -> bool {
+    pub(super) fn has(&self, reference: &Reference) -> bool {
         reference.root() == "values" && !is_open(reference, Facts::None, &self.open) && in_values(reference, &self.tree).is_none()
     }
 }

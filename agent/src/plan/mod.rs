@@ -14,17 +14,21 @@ mod grace;
 mod graph;
 mod line_breaks;
 mod longest;
+mod names;
+mod paths;
 mod phases;
 mod place;
 mod ports;
 pub(crate) mod preview;
 mod release;
+mod rendered;
 mod rest;
 mod resumed;
 mod siblings;
 mod trust;
 mod unit;
 mod values;
+mod wrong;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -114,10 +118,10 @@ impl Plan {
     ) -> Result<Self, DocumentError> {
         // A value that cannot be filled in has mistakes, which are found below.
         let _ = due::settle(&mut document, Facts::None);
-        let BootDocument { values, claims, items, broken, not_due, mut sources, mut mistakes, on_a_desk } = document;
+        let BootDocument { values, claims, items, broken, not_due, mut sources, mut mistakes, on_a_desk, is_torn } = document;
         let shapes = Shapes::in_order(items.iter().map(|(address, item)| (address, item.step.shape(address.key()))));
         let (values, templates, nodes) = {
-            let mut checker = check::Checker::new(&items, &shapes, (&broken, &not_due), &mut sources, &mut mistakes, advice);
+            let mut checker = check::Checker::new(&items, &shapes, (&broken, &not_due, is_torn), &mut sources, &mut mistakes, advice);
             let values = checker.values(&values);
             let templates = checker.templates(texts);
             let nodes = checker.nodes(&values, &templates);
@@ -126,11 +130,20 @@ impl Plan {
         };
         if on_a_desk {
             filled::check(&items, &nodes, &values, &mut mistakes);
+            names::check(&items, &values, &mut mistakes);
+            paths::check(&items, &shapes, &mut mistakes);
+        }
+        if on_a_desk && !is_torn {
+            rendered::check(&items, &shapes, &values, (&templates, texts), &mut mistakes);
         }
         ports::check(&items, &shapes, &mut mistakes);
         claims::check(claims.as_ref(), &items, &shapes, &values, &mut mistakes);
         evidence::check(&items, &values, &mut mistakes);
         let units = graph::units(&items, &shapes, &nodes, &mut mistakes);
+        if is_torn {
+            // What was not read may hold what is missing.
+            mistakes.retain(|mistake| !mistake.may_come_later);
+        }
         if !mistakes.is_empty() {
             return Err(DocumentError::new(mistakes, sources));
         }

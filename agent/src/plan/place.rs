@@ -78,13 +78,8 @@ impl Indexed {
     }
 }
 
-/// Finds `written` again in the lines of the document, from where its string begins at `start`. `line` is its line within
-/// the string, from 1. Where it is not found, the beginning is near enough.
-pub(super) fn in_text(index: &Index, sources: &Sources, start: &Place, line: usize, written: &str) -> Place {
-    Search::of(index, sources, start).find(line, written)
-}
-
-/// The same, for those who look for many in one string: what was gone through for one is not gone through for the next.
+/// Finds what is written in a string in the lines of the document: what was gone through for one is not gone through for the
+/// next.
 pub(super) struct Search<'a> {
     start: &'a Place,
     indexed: Rc<Indexed>,
@@ -102,7 +97,7 @@ impl<'a> Search<'a> {
         Self { start, indexed, begin, found: BTreeMap::new(), last: (0, 0) }
     }
 
-    /// Where `written` stands that is in this line of the string.
+    /// Where `written` stands that is in this line of the string, from 1. Where it is not found, the beginning is near enough.
     pub(super) fn find(&mut self, line: usize, written: &str) -> Place {
         let key = (line, written.to_owned());
         if let Some(known) = self.found.get(&key) {
@@ -136,6 +131,10 @@ impl<'a> Search<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn in_text(index: &Index, sources: &Sources, start: &Place, line: usize, written: &str) -> Place {
+        Search::of(index, sources, start).find(line, written)
+    }
 
     #[test]
     fn each_is_found_behind_the_one_before() {

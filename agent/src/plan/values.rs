@@ -56,6 +56,7 @@ pub(super) struct Filled<'a> {
 pub(crate) struct ValueText {
     path: Vec<String>,
     pub(crate) place: Place,
+    pub(super) raw: String,
     pub(crate) template: Template,
 }
 
@@ -158,8 +159,8 @@ fn find_texts(node: &Node, path: &mut Vec<String>, texts: &mut Vec<ValueText>, m
         Value::Sequence(items) => items.iter().enumerate().for_each(|(index, item)| below(index.to_string(), item)),
         Value::Map(entries) => entries.iter().for_each(|(key, child)| below(key.name.clone(), child)),
         Value::String(text) if text.contains("{{") => match Template::parse(text) {
-            Ok(template) => texts.push(ValueText { path: path.clone(), place: node.place.clone(), template }),
-            Err(error) => mistakes.push(Mistake::of_template(&node.place, &error)),
+            Ok(template) => texts.push(ValueText { path: path.clone(), place: node.place.clone(), raw: text.clone(), template }),
+            Err(error) => mistakes.push(Mistake::of_template(&node.place, text, &error)),
         },
         _ => {}
     }

@@ -8,8 +8,8 @@ use crate::document::error::{DocumentError, Mistake};
 use crate::document::source::{self, Layers, Marker, SIZE_LIMIT};
 use crate::document::{BootDocument, include};
 use crate::failure::Explanation;
-use crate::host::Files;
 use crate::host::environment::{self, absolute};
+use crate::host::{FileKind, Files, Stat};
 use crate::plan::{Facts, Plan, due};
 use crate::rehearse::given::Given;
 
@@ -23,6 +23,8 @@ pub(crate) struct Prepared {
     pub(crate) warnings: DocumentError,
     /// Documents that are included, and were not read.
     pub(crate) unread: Vec<String>,
+    /// Files among the layers that may have been meant as one, and are not read.
+    pub(crate) passed_over: Vec<String>,
     /// That the last document would not be recognized as user data. A layer of an image need not be.
     pub(crate) unmarked: Option<String>,
 }
@@ -36,6 +38,7 @@ pub(crate) struct Prepared {
 /// If a document that is included could not be read.
 pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&Aws>, given: Option<&Given>) -> Result<Prepared, AwsError> {
     let Read { mut layers, unmarked, misspelled } = read(documents, files).await;
+    let passed_over = std::mem::take(&mut layers.passed_over);
     let unread = match aws {
         Some(aws) => {
             include::resolve(&mut layers, &aws.parameters, &*aws.documents).await?;
@@ -48,7 +51,12 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
         // A value that cannot be filled in is told of once the plan is made.
         let _ = due::settle(&mut document, Facts::Given(&given.instance()));
     }
-    let mut beside: Vec<PathBuf> = documents.iter().flat_map(|path| around(&absolute(path))).collect();
+    let mut beside: Vec<PathBuf> = Vec::new();
+    for path in documents {
+        // A directory stands for the documents in it.
+        let path = if is_directory(path, files).await { path.join("*") } else { path.clone() };
+        beside.extend(around(&absolute(&path)));
+    }
     beside.dedup();
     let templates = source::read_templates(&document.template_paths(), &beside, files).await;
     let (plan, warnings) = Plan::compile_with_advice(document, &templates);
@@ -56,7 +64,7 @@ pub(crate) async fn plan(documents: &[PathBuf], files: &dyn Files, aws: Option<&
         Some(mistake) => warnings.with(mistake),
         None => warnings,
     };
-    Ok(Prepared { plan, warnings, unread, unmarked })
+    Ok(Prepared { plan, warnings, unread, passed_over, unmarked })
 }
 
 /// Documents as layers.
@@ -70,13 +78,21 @@ pub(crate) struct Read {
 
 /// Reads documents as layers, in the order given.
 pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
-    let mut layers = Layers::default();
+    let mut layers = Layers::of_a_desk();
     let (mut unmarked, mut misspelled) = (None, None);
     for path in documents {
+        if is_directory(path, files).await {
+            layers.add_directory(path, files).await;
+            continue;
+        }
         let (name, read) = if path.as_os_str() == "-" {
             ("standard input".to_owned(), environment::standard_input(SIZE_LIMIT).map(|bytes| Some(bytes.into())))
         } else {
-            (path.display().to_string(), files.read(&absolute(path), SIZE_LIMIT).await)
+            let read = match environment::pipe(path, SIZE_LIMIT) {
+                Some(read) => read.map(|bytes| Some(bytes.into())),
+                None => files.read(&absolute(path), SIZE_LIMIT).await,
+            };
+            (path.display().to_string(), read)
         };
         match read {
             Ok(Some(bytes)) => {
@@ -102,6 +118,11 @@ pub(crate) async fn read(documents: &[PathBuf], files: &dyn Files) -> Read {
         }
     }
     Read { layers, unmarked, misspelled }
+}
+
+/// Whether documents are named by the directory that they are layers in.
+async fn is_directory(path: &Path, files: &dyn Files) -> bool {
+    matches!(files.stat(&absolute(path)).await, Ok(Some(Stat { kind: FileKind::Directory, .. })))
 }
 
 /// Where `templates/` may stand: beside the document or, as in an image, beside the `boot.d/` that it lies in.

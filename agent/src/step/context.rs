@@ -117,8 +117,8 @@ impl Context<'_> {
             ))),
         });
         rendered.map_err(|error| match &error {
-            TemplateError::Missing { path, position, .. } => match self.world.known.text_above(template, path) {
-                Some(whole) => TemplateError::NoFields { path: path.clone(), whole, position: *position },
+            TemplateError::Missing { path, position, .. } => match self.world.known.fieldless(template, path) {
+                Some((whole, is)) => TemplateError::NoFields { path: path.clone(), whole, is, position: *position },
                 None => error,
             },
             _ => error,

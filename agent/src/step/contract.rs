@@ -9,8 +9,8 @@ use std::pin::Pin;
 use crate::failure::{Explanation, Failure, Objection};
 use crate::host::Unit;
 use crate::step::erased::StepFuture;
-use crate::step::{AnyStep, Companion, Context, Difference, Fallback, Judgment, Look, Outputs, Shape, Written};
-use crate::text::Text;
+use crate::step::{AnyStep, Companion, Context, Difference, Fallback, Judgment, Look, Misfit, Outputs, Shape, Written};
+use crate::text::{SecretText, Text};
 
 /// One kind of thing a boot document can ask for.
 ///
@@ -50,6 +50,11 @@ pub(crate) trait Step: fmt::Debug {
     /// The helper that quotes for what its content is, where that is known. Its content is its template or, where it has
     /// none, the first of its texts.
     fn quoted_by(&self, _key: &str) -> Option<&'static str> {
+        None
+    }
+
+    /// Why its content cannot be what it becomes when it is filled in.
+    fn misfit(&self, _key: &str, _filled: &SecretText) -> Option<Misfit> {
         None
     }
 
@@ -132,6 +137,10 @@ impl<S: Step + 'static> AnyStep for S {
 
     fn quoted_by(&self, key: &str) -> Option<&'static str> {
         Step::quoted_by(self, key)
+    }
+
+    fn misfit(&self, key: &str, filled: &SecretText) -> Option<Misfit> {
+        Step::misfit(self, key, filled)
     }
 
     fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection> {

@@ -13,7 +13,7 @@ use crate::address::Address;
 use crate::failure::{Explanation, Objection};
 use crate::host::Unit;
 use crate::step::{Context, Outputs, Shape};
-use crate::text::Text;
+use crate::text::{SecretText, Text};
 
 /// A [`Step`](crate::step::Step) with its types erased.
 pub(crate) trait AnyStep: fmt::Debug {
@@ -27,12 +27,22 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
     fn content(&self) -> Option<&Text>;
     fn quoted_by(&self, key: &str) -> Option<&'static str>;
+    fn misfit(&self, key: &str, filled: &SecretText) -> Option<Misfit>;
     fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection>;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;
     fn outputs<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Outputs>;
     fn judge<'a>(&'a self, found: &'a Unit, look: Look, cx: &'a Context<'a>) -> StepFuture<'a, Judgment>;
     fn meanwhile<'a>(&'a self, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
     fn fall_back<'a>(&'a self, when: Fallback, cx: &'a Context<'a>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+}
+
+/// Why the content of a step cannot be what it becomes when it is filled in, and where in that.
+#[derive(Debug)]
+pub(crate) struct Misfit {
+    pub(crate) objection: Objection,
+    /// From 1.
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 /// When a step falls back on what was up before.

@@ -178,11 +178,17 @@ impl Known {
         self.outputs.borrow().get(address)?.0.get(&[field.to_owned()])?.as_str().map(str::to_owned)
     }
 
-    /// The secret that a missing path is a field of, where that is one text.
-    pub(super) fn text_above(&self, template: &Template, path: &str) -> Option<String> {
+    /// The secret that a missing path is a field of, where that has no fields, and what it is instead.
+    pub(super) fn fieldless(&self, template: &Template, path: &str) -> Option<(String, &'static str)> {
         let missing = template.references().iter().find(|reference| reference.to_string() == path)?;
         let address = missing.address().filter(|address| address.kind() == "secrets" && missing.segments.len() > 2)?;
-        self.outputs.borrow().get(&address)?.0.get(&[])?.is_string().then(|| address.to_string())
+        let is = match self.outputs.borrow().get(&address)?.0.get(&[])? {
+            serde_json::Value::String(text) if text.trim_start().starts_with('{') => "is not JSON, though it begins like a JSON object",
+            serde_json::Value::String(text) if !text.trim_start().starts_with('[') => "is one text, not a JSON object",
+            serde_json::Value::String(_) | serde_json::Value::Array(_) => "is a JSON list, not a JSON object",
+            _ => return None,
+        };
+        Some((address.to_string(), is))
     }
 
     /// Everything that a step that is done offers.

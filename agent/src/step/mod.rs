@@ -25,7 +25,7 @@ pub(crate) use claims::Claims;
 pub(crate) use context::{Context, Siblings, World};
 pub(crate) use contract::Step;
 pub(crate) use definitions::Definitions;
-pub(crate) use erased::{AnyStep, Companion, Difference, Fallback, Judgment, Look, Written};
+pub(crate) use erased::{AnyStep, Companion, Difference, Fallback, Judgment, Look, Misfit, Written};
 pub(crate) use in_force::InForce;
 pub(crate) use known::Known;
 pub(crate) use leader::Leader;

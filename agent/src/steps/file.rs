@@ -22,10 +22,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, Objection};
+use crate::failure::{Explanation, Failure, Objection};
 use crate::host::{End, HostError, Invocation, SEARCH_PATH};
 use crate::step::fields::{Excerpt, Mode};
-use crate::step::{Context, Outputs, Progress, Shape, Step};
+use crate::step::{Context, Misfit, Outputs, Progress, Shape, Step};
 use crate::steps::install::{self, Change, Directories, Wanted};
 use crate::template::{self, Format, FormatError, TEMPLATES, TemplateError};
 use crate::text::{SecretText, Text};
@@ -144,6 +144,21 @@ impl Step for File {
         self.fields.encoding.is_none().then(|| template::helper_for(Path::new(key), self.fields.format)).flatten()
     }
 
+    fn misfit(&self, key: &str, filled: &SecretText) -> Option<Misfit> {
+        let (error, line, column) = match (self.fields.encoding, self.format(key)) {
+            (Some(Encoding::Base64), _) => (decode(filled).err()?, None, None),
+            (None, Some(format)) => {
+                let error = format.check(filled.expose()).err()?;
+                let (line, column) = (error.line, error.column);
+                (FileError::Format(error), line, column)
+            }
+            (None, None) => return None,
+        };
+        let Explanation { message, causes, hint, .. } = Explanation::of(&error);
+        let objection = Objection::new(causes.into_iter().next_back().unwrap_or(message), hint.unwrap_or_default());
+        Some(Misfit { objection, line: line.unwrap_or(1), column: column.unwrap_or(1) })
+    }
+
     fn content(&self) -> Option<&Text> {
         match &self.content {
             Content::Inline(text) if self.fields.encoding.is_none() => Some(text),
@@ -158,8 +173,8 @@ impl Step for File {
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection> {
         let path = install::path_objection(key);
         let readable = self.fields.mode.filter(|mode| secret && mode.0 & 0o007 != 0).map(|mode| Objection {
-            message: format!("it holds a secret, and mode {mode} lets every user of the machine at it"),
-            hint: "take the last digit of `mode` down to 0, as in \"0640\", and name the reader as `owner` or `group`".into(),
+            message: format!("`mode` {mode} lets every user of the machine read this file, which holds a secret"),
+            hint: "end it with 0, as in \"0640\", and name the reader as `owner` or `group`".into(),
         });
         let names_nothing = !self.fields.check.is_empty() && !self.fields.check.iter().any(|word| word.raw().contains("{path}"));
         let unchecked = names_nothing.then(|| Objection {
@@ -203,6 +218,10 @@ impl Step for File {
 }
 
 impl File {
+    fn format(&self, key: &str) -> Option<Format> {
+        self.fields.format.or_else(|| Format::from_path(Path::new(key)))
+    }
+
     fn directories(&self) -> Directories {
         match &self.fields.directories {
             None => Directories::AsFound(0o755),
@@ -236,7 +255,7 @@ impl File {
                 (decoded, _) => decoded,
             };
         }
-        if let Some(format) = self.fields.format.or_else(|| Format::from_path(Path::new(cx.key())))
+        if let Some(format) = self.format(cx.key())
             && let Err(error) = format.check(rendered.expose())
         {
             match cx.placeholder() {

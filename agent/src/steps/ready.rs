@@ -52,6 +52,7 @@ struct Fields {
     #[schemars(extend("pattern" = r"^https?://|\{\{|\\"))]
     http: Option<Text>,
     /// `host:port` that must accept a connection.
+    #[schemars(extend("pattern" = r":[0-9]{1,5}$|\{\{|\\"))]
     tcp: Option<Text>,
     /// Program that must exit with status 0.
     exec: Option<Vec<Text>>,
@@ -80,12 +81,24 @@ impl TryFrom<Fields> for Ready {
             (Some(url), None, None) => {
                 return Err(Objection::new(format!("`{url}` is not a URL"), "write it whole, as in http://127.0.0.1:8080/health"));
             }
-            (None, Some(address), None) => Probe::Tcp(address),
+            (None, Some(address), None) => Probe::Tcp(checked(address)?),
             (None, None, Some(argv)) if !argv.is_empty() => Probe::Exec(argv),
             _ => return Err(Objection::new("`ready` is one of `http`, `tcp` and `exec`", "give just one of the three")),
         };
         Ok(Self { probe, timeout: fields.timeout.map_or(DEFAULT_TIMEOUT, |limit| limit.0) })
     }
+}
+
+/// `HOST:PORT`, as far as that is known.
+fn checked(address: Text) -> Result<Text, Objection> {
+    let raw = address.raw();
+    let (host, port) = raw.rsplit_once(':').unwrap_or(if raw.parse::<u32>().is_ok() { ("", raw) } else { (raw, "") });
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+    if !address.is_plain() || is_port && !host.is_empty() {
+        return Ok(address);
+    }
+    let (host, port) = (if host.is_empty() { "127.0.0.1" } else { host }, if is_port { port } else { "80" });
+    Err(Objection::new(format!("`{raw}` is not a host and a port"), format!("write both, as in \"{host}:{port}\"")))
 }
 
 impl Ready {

@@ -3,8 +3,8 @@
 //! The `handlebars` crate parses: the grammar and its rules of white space are its work. What it accepts and
 //! we do not offer (partials, decorators, helpers of its own) is refused here, with a place and a hint.
 
+use handlebars::Template as Parsed;
 use handlebars::template::{BlockParam, HelperTemplate, Parameter, TemplateElement};
-use handlebars::{Template as Parsed, TemplateErrorReason};
 use serde_json::Value;
 
 use super::braces::first_pair;
@@ -13,6 +13,7 @@ use super::helpers::Helper;
 use super::path::{self, Written};
 use super::position::Position;
 use super::tree::{BLOCKS, Base, Block, BlockKind, Call, Expression, Local, Node, Path};
+use super::unreadable::unreadable;
 use super::{parts, plain};
 
 /// How deep blocks, or brackets in one tag, may be nested. The parser recurses, and has no limit but its
@@ -22,7 +23,7 @@ const DEEPEST: usize = 100;
 pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
     if let Some(offset) = too_deep(source) {
         let reason = format!("this is nested more than {DEEPEST} deep");
-        return Err(TemplateError::Syntax { reason, position: Position::of_offset(source, offset) });
+        return Err(TemplateError::Syntax { reason, hint: None, position: Position::of_offset(source, offset) });
     }
     in_parts(&parts::of(source)).unwrap_or_else(|| in_one_piece(source))
 }
@@ -166,6 +167,11 @@ impl Compiler<'_> {
 
     fn parameter(&self, parameter: &Parameter, at: Position) -> Result<Expression, TemplateError> {
         match parameter {
+            Parameter::Literal(Value::String(text)) if text.contains("{{") && text.contains("}}") => {
+                let reason = format!("`{text}` is a template within a template, and would be printed as it is");
+                let hint = format!("write {} without braces and quotes", text.trim_matches(['{', '}', ' ']));
+                Err(TemplateError::Syntax { reason, hint: Some(hint), position: at })
+            }
             Parameter::Literal(value) => Ok(Expression::Literal(value.clone())),
             Parameter::Name(_) | Parameter::Path(_) => self.path(parameter.as_name().unwrap_or_default(), at).map(Expression::Path),
             Parameter::Subexpression(inner) => match inner.as_element() {
@@ -291,40 +297,6 @@ fn include_zero(block: &HelperTemplate, at: Position) -> Result<bool, TemplateEr
         };
     }
     Ok(include_zero)
-}
-
-fn unreadable(source: &str, error: &handlebars::TemplateError) -> TemplateError {
-    let position = error.pos().map(|(line, column)| Position { line, column });
-    let (reason, found) = match error.reason() {
-        TemplateErrorReason::MismatchingClosedHelper(opened, closed) | TemplateErrorReason::MismatchingClosedDecorator(opened, closed) => {
-            (format!("`{{{{#{opened}}}}}` is closed by `{{{{/{closed}}}}}`"), None)
-        }
-        TemplateErrorReason::InvalidParam(text) => (format!("`{text}` is not a literal"), source.find(text)),
-        _ => match unclosed_block(source) {
-            Some((name, offset)) => (format!("`{{{{#{name}}}}}` is never closed"), Some(offset)),
-            None => ("this is not a template that Handlebars can read".to_owned(), None),
-        },
-    };
-    let position = found.map(|offset| Position::of_offset(source, offset)).or(position).unwrap_or(Position::START);
-    TemplateError::Syntax { reason, position }
-}
-
-/// The parser puts a block without an end at the end of the file, which helps nobody.
-fn unclosed_block(source: &str) -> Option<(&str, usize)> {
-    let mut open = Vec::new();
-    for (offset, _) in source.match_indices("{{") {
-        let tag = source[offset + 2..].trim_start_matches('~');
-        let name = |rest: &'static str| -> Option<&str> {
-            let after = tag.strip_prefix(rest)?.trim_start();
-            Some(&after[..after.find(|character| !path::is_symbol(character)).unwrap_or(after.len())])
-        };
-        if let Some(name) = name("#").filter(|name| !name.is_empty()) {
-            open.push((name, offset));
-        } else if name("/").is_some() {
-            open.pop()?;
-        }
-    }
-    open.pop()
 }
 
 /// Where `source` is nested deeper than the parser should be asked to go.

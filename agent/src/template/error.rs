@@ -10,7 +10,7 @@ use crate::failure::{Failure, nearest};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TemplateError {
     #[error("{reason}")]
-    Syntax { reason: String, position: Position },
+    Syntax { reason: String, hint: Option<String>, position: Position },
 
     #[error("partials and decorators (`{{{{> …}}}}`, `{{{{* …}}}}`) are not supported")]
     Unsupported { position: Position },
@@ -27,8 +27,8 @@ pub(crate) enum TemplateError {
     #[error("{path} is missing")]
     Missing { path: String, nearest: Option<String>, position: Position },
 
-    #[error("{path} is missing: {whole} is one text, not a JSON object")]
-    NoFields { path: String, whole: String, position: Position },
+    #[error("{path} is missing: {whole} {is}")]
+    NoFields { path: String, whole: String, is: &'static str, position: Position },
 
     #[error("{path} is {found}, and {needs}")]
     WrongType { path: String, found: &'static str, needs: String, position: Position },
@@ -48,6 +48,14 @@ impl TemplateError {
     /// `what` is said of what the template becomes.
     pub(crate) fn too_large(what: String) -> Self {
         Self::TooLarge { what, position: Position::START }
+    }
+
+    /// The value of the document that is wrong, so that what else is not known cannot help.
+    pub(crate) fn value(&self) -> Option<&str> {
+        match self {
+            Self::WrongType { path, .. } | Self::Unwritable { path, .. } if path.starts_with("values.") => Some(path),
+            _ => None,
+        }
     }
 
     /// Where in the source of the template.
@@ -70,6 +78,7 @@ impl TemplateError {
 impl Failure for TemplateError {
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::Syntax { hint: Some(hint), .. } => hint.clone(),
             Self::Syntax { .. } => r"close every `{{` and every block; to print `{{` itself, write `\{{`".into(),
             Self::Unsupported { .. } => "write the text out here, or go over a list with {{#each}}".into(),
             Self::UnknownHelper { name, .. } if BLOCKS.contains(&name.as_str()) => {
@@ -77,11 +86,22 @@ impl Failure for TemplateError {
             }
             Self::UnknownHelper { nearest: Some(nearest), .. } if BLOCKS.contains(nearest) => format!("write {{{{#{nearest} …}}}}"),
             Self::UnknownHelper { nearest: Some(nearest), .. } => format!("write `{nearest}`"),
-            Self::UnknownHelper { nearest: None, .. } => format!("use one of {}", Helper::names().collect::<Vec<_>>().join(", ")),
-            Self::Arguments { helper, .. } if Helper::named(helper).is_some() => {
-                format!("if a key called `{helper}` is meant, write `this.{helper}`")
+            Self::UnknownHelper { name, nearest: None, .. } => {
+                format!("remove `{name}`, or use one of {}", Helper::names().collect::<Vec<_>>().join(", "))
             }
-            Self::Arguments { .. } => return None,
+            Self::Arguments { helper, .. } if Helper::named(helper).is_some() => {
+                let arguments = match helper.as_str() {
+                    "join" | "split" => "values.hosts \",\"",
+                    "lookup" => "values.ports \"http\"",
+                    "default" => "values.port 80",
+                    "replace" => "values.name \"-\" \"_\"",
+                    "eq" | "ne" => "values.env \"prod\"",
+                    "and" | "or" => "values.a values.b",
+                    _ => "values.name",
+                };
+                format!("call it as in {{{{{helper} {arguments}}}}}; a value of that name is `values.{helper}` or `this.{helper}`")
+            }
+            Self::Arguments { helper, .. } => format!("write {{{{#{helper} VALUE}}}} … {{{{/{helper}}}}}"),
             Self::Path { hint, .. } => (*hint).into(),
             Self::Missing { nearest: Some(nearest), .. } => format!("write {nearest}, or test with (has …)"),
             // Not a path that `has` could test, but what a helper gave.
@@ -91,6 +111,7 @@ impl Failure for TemplateError {
             Self::WrongType { found: "a list", .. } => "use `join` or {{#each}}, or write it whole with `json`, `toml` or `yaml`".into(),
             Self::WrongType { found: "a map", .. } => "name one of its keys, or write it whole with `json`, `toml` or `yaml`".into(),
             Self::WrongType { found: "null", path, .. } => format!("set it, test it with {{{{#if (has {path})}}}}, or give a `default`"),
+            Self::WrongType { needs, .. } if needs.contains("a list") => "write a list, as in [a, b]".into(),
             Self::WrongType { .. } => "give it a value of that type".into(),
             Self::TooLarge { .. } => "go over shorter lists, or over fewer of them within each other".into(),
             Self::Unwritable { reason: TOO_LARGE_FOR_TOML, path, .. } => {

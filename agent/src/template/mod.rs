@@ -42,6 +42,7 @@ mod strings;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unreadable;
 mod uses;
 
 use std::rc::Rc;

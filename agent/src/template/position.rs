@@ -24,7 +24,7 @@ impl Position {
         }
     }
 
-    pub(super) fn offset_in(self, source: &str) -> Option<usize> {
+    pub(crate) fn offset_in(self, source: &str) -> Option<usize> {
         let line_start = match self.line.checked_sub(2) {
             None => 0,
             Some(newlines) => source.match_indices('\n').nth(newlines)?.0 + 1,

@@ -193,14 +193,18 @@ fn refuses_to_parse_what_can_never_render() {
         ("a\n{{tolm values.x}}", "2:1", "there is no helper `tolm`\nhint: write `toml`"),
         ("{{#ech values.x}}{{/ech}}", "1:1", "there is no helper `ech`\nhint: write {{#each …}}"),
         ("{{if values.x}}", "1:1", "there is no helper `if`\nhint: write the block {{#if …}} … {{/if}}"),
-        ("{{toml}}", "1:1", "`toml` takes one value\nhint: if a key called `toml` is meant, write `this.toml`"),
+        (
+            "{{toml}}",
+            "1:1",
+            "`toml` takes one value\nhint: call it as in {{toml values.name}}; a value of that name is `values.toml` or `this.toml`",
+        ),
         (
             "{{#toml values.x}}{{/toml}}",
             "1:1",
-            "`toml` is not a block: write it without the `#`\nhint: if a key called `toml` is meant, write `this.toml`",
+            "`toml` is not a block: write it without the `#`\nhint: call it as in {{toml values.name}}; a value of that name is `values.toml` or `this.toml`",
         ),
-        ("{{#if}}{{/if}}", "1:1", "`if` takes one value"),
-        ("{{#each values.x y=1}}{{/each}}", "1:1", "`each` takes no options"),
+        ("{{#if}}{{/if}}", "1:1", "`if` takes one value\nhint: write {{#if VALUE}} … {{/if}}"),
+        ("{{#each values.x y=1}}{{/each}}", "1:1", "`each` takes no options\nhint: write {{#each VALUE}} … {{/each}}"),
         (
             "{{> header}}",
             "1:1",
@@ -228,16 +232,8 @@ fn refuses_to_parse_what_can_never_render() {
             "1:21",
             "`@foo` is not a variable of Handlebars\nhint: use @index, @key, @first, @last or @root",
         ),
-        (
-            "a\n{{#if values.x}}\nb",
-            "2:1",
-            "`{{#if}}` is never closed\nhint: close every `{{` and every block; to print `{{` itself, write `\\{{`",
-        ),
-        (
-            "{{#if values.x}}{{/each}}",
-            "1:17",
-            "`{{#if}}` is closed by `{{/each}}`\nhint: close every `{{` and every block; to print `{{` itself, write `\\{{`",
-        ),
+        ("a\n{{#if values.x}}\nb", "2:1", "`{{#if}}` is never closed\nhint: write {{/if}} where it ends"),
+        ("{{#if values.x}}{{/each}}", "1:17", "`{{#if}}` is closed by `{{/each}}`\nhint: write {{/if}} before it"),
     ] {
         let error = Template::parse(source).expect_err(source);
         assert_eq!((Explanation::of(&error).to_string().as_str(), error.position().to_string().as_str()), (expected, place), "{source}");

@@ -1,4 +1,4 @@
-//! EC2's few calls: what an image is, and where subnets are.
+//! EC2's few calls: what an image is, where subnets are, how many addresses there are.
 
 use super::Aws;
 use super::signed::{self, Api};
@@ -7,7 +7,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Welcome.html>
-pub(super) const EC2: Api = Api { service: "ec2", variable: "AWS_ENDPOINT_URL_EC2", version: "2016-11-15" };
+pub(super) const EC2: Api = Api { service: "ec2", id: "EC2", version: "2016-11-15", is_global: false };
 
 /// What DescribeImages says of an AMI.
 ///
@@ -86,6 +86,15 @@ pub(crate) async fn subnets(aws: &Aws, ids: &[&str]) -> Result<Vec<Subnet>, Fail
         }
         Err(trouble) => Err(trouble.failure(&call)),
     }
+}
+
+/// How many elastic IP addresses there are.
+///
+/// Source: <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_DescribeAddresses.html>
+pub(crate) async fn addresses(aws: &Aws) -> Result<u64, Failure> {
+    let call = Call { action: "ec2:DescribeAddresses", doing: "count", on: "the elastic IP addresses".into(), region: &aws.region };
+    let answer = signed::query(aws, &EC2, "DescribeAddresses", &[]).await.map_err(|trouble| trouble.failure(&call))?;
+    Ok(answer.items("addressesSet").count() as u64)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_autoscaling::types::{AutoScalingGroup, Filter};
+use aws_sdk_elasticloadbalancingv2::types::LoadBalancerTypeEnum;
 
 use super::Aws;
 use super::trouble::{self, Call};
@@ -89,6 +90,19 @@ impl Groups {
             Some((one.target()?.id()?.to_owned(), Target { state, why }))
         });
         Ok(one.collect())
+    }
+
+    /// How many application load balancers there are.
+    pub(crate) async fn balancers(&self) -> Result<u64, Failure> {
+        let on = "the load balancers".to_owned();
+        let call = Call { action: "elasticloadbalancing:DescribeLoadBalancers", doing: "count", on, region: &self.region };
+        let mut pages = self.balancing.describe_load_balancers().into_paginator().send();
+        let mut count = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| trouble::of(&error).failure(&call))?;
+            count += page.load_balancers().iter().filter(|one| one.r#type() == Some(&LoadBalancerTypeEnum::Application)).count() as u64;
+        }
+        Ok(count)
     }
 
     /// Sets how many instances a group is to have.

@@ -2,6 +2,7 @@
 
 pub(crate) mod activities;
 pub(crate) mod alarms;
+pub(crate) mod certificates;
 pub(crate) mod changes;
 pub(crate) mod commands;
 pub(crate) mod ec2;
@@ -12,13 +13,16 @@ pub(crate) mod images;
 pub(crate) mod instances;
 pub(crate) mod launches;
 pub(crate) mod objects;
+pub(crate) mod quotas;
 pub(crate) mod records;
 pub(crate) mod refreshes;
 pub(crate) mod releases;
+pub(crate) mod rights;
 pub(crate) mod s3;
 mod signed;
 pub(crate) mod stacks;
 mod trouble;
+pub(crate) mod vcpus;
 
 #[cfg(test)]
 pub(crate) mod fake;

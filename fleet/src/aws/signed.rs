@@ -1,5 +1,8 @@
-//! Calls by AWS's Query protocol, signed: for the services whose SDK would cost more than the few calls made of it.
-//! `aws-sdk-ec2` alone would be ten minutes of build.
+//! Calls that are signed here: for the services whose SDK would cost more than the few calls made of it. `aws-sdk-ec2` alone
+//! would be ten minutes of build. A form goes out and XML comes back, or JSON both ways.
+
+mod api;
+mod endpoint;
 
 use std::time::{Duration, SystemTime};
 
@@ -14,24 +17,15 @@ use aws_smithy_types::body::SdkBody;
 use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::date_time::Format;
 use bytes::Bytes;
-use ingot::desk::{self, Element};
+use ingot::desk::Element;
+use serde_json::Value as Json;
 use tokio::time::{sleep, timeout};
 
-use super::trouble::{Trouble, is_throttling};
+pub(super) use self::api::Api;
+use self::endpoint::Endpoint;
+use super::trouble::{Trouble, came, is_throttling};
 use super::{ANSWER, ATTEMPTS, Aws};
 use crate::failure::chain;
-
-const FORM: &str = "application/x-www-form-urlencoded; charset=utf-8";
-
-/// The API of a service.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Api {
-    /// As in host names and signatures.
-    pub(super) service: &'static str,
-    /// Where it is called instead, for stand-ins.
-    pub(super) variable: &'static str,
-    pub(super) version: &'static str,
-}
 
 /// How far a clock may be off, in seconds, for a signature to be valid.
 ///
@@ -39,55 +33,73 @@ pub(super) struct Api {
 /// the time on the way.
 const SKEW: u64 = 240;
 
-/// Makes one call, again where it is throttled or gets no answer, and returns the answer.
+/// Makes one call by AWS's Query protocol, again where it is throttled or gets no answer, and returns the answer.
 pub(super) async fn query(aws: &Aws, api: &Api, action: &str, parameters: &[(&str, &str)]) -> Result<Element, Trouble> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("Action", action).append_pair("Version", api.version);
-    let body = form.extend_pairs(parameters).finish();
+    let kind = "application/x-www-form-urlencoded; charset=utf-8";
+    let message = Message { kind, target: None, body: form.extend_pairs(parameters).finish() };
+    called(aws, api, &message, &Dialect { read: xml, refusal: xml_refusal }).await
+}
+
+/// Makes one call by AWS's JSON protocol, likewise.
+pub(super) async fn json(aws: &Aws, api: &Api, action: &str, parameters: &Json) -> Result<Json, Trouble> {
+    let target = Some(format!("{}.{action}", api.version));
+    let message = Message { kind: "application/x-amz-json-1.1", target, body: parameters.to_string() };
+    called(aws, api, &message, &Dialect { read: object, refusal: json_refusal }).await
+}
+
+async fn called<T: Default>(aws: &Aws, api: &Api, message: &Message, dialect: &Dialect<T>) -> Result<T, Trouble> {
     let provider = aws.sdk.credentials_provider().ok_or_else(|| Trouble::Credentials("there are no credentials".into()))?;
     let credentials = provider.provide_credentials().await.map_err(|error| Trouble::Credentials(chain(&error)))?;
-    let line = Line { aws, api, url: endpoint(aws, api).await?, identity: credentials.into() };
+    let line = Line { aws, api, endpoint: endpoint::of(aws, api).await?, identity: credentials.into() };
     let mut pause = Duration::from_secs(1);
     for _ in 1..ATTEMPTS {
-        match line.call(&body).await {
+        match line.call(message, dialect).await {
             Err(trouble) if is_passing(&trouble) => sleep(pause.mul_f64(fastrand::f64())).await,
             answer => return answer,
         }
         pause *= 2;
     }
-    line.call(&body).await
+    line.call(message, dialect).await
 }
 
 /// Whether the same call may have an answer in a moment.
 fn is_passing(trouble: &Trouble) -> bool {
     match trouble {
-        Trouble::Silence(_) => true,
+        Trouble::Silence(_) | Trouble::Strange(_) => true,
         Trouble::Answer { status, code, .. } => matches!(status, 429 | 500..) || is_throttling(code),
         Trouble::Credentials(_) | Trouble::Own(_) => false,
     }
 }
 
-async fn endpoint(aws: &Aws, api: &Api) -> Result<String, Trouble> {
-    let own = std::env::var(api.variable).ok().filter(|url| !url.is_empty());
-    let url = match own.or_else(|| aws.sdk.endpoint_url().map(str::to_owned)) {
-        Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
-            return Err(Trouble::Own(format!("`{url}` is no URL to call: look at {} and AWS_ENDPOINT_URL", api.variable)));
-        }
-        Some(url) => url,
-        None => {
-            let is_on = |switch: Option<bool>| switch.unwrap_or_default();
-            let (fips, dual_stack) = (is_on(aws.sdk.use_fips()), is_on(aws.sdk.use_dual_stack()));
-            desk::endpoint(api.service, &aws.region, fips, dual_stack).await.map_err(Trouble::Own)?
-        }
-    };
-    Ok(if url.ends_with('/') { url } else { url + "/" })
+/// What a call sends.
+struct Message {
+    /// Its Content-Type.
+    kind: &'static str,
+    /// Its X-Amz-Target.
+    target: Option<String>,
+    body: String,
+}
+
+impl Message {
+    fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        [("content-type", self.kind)].into_iter().chain(self.target.as_deref().map(|target| ("x-amz-target", target)))
+    }
+}
+
+/// How answers are read.
+struct Dialect<T> {
+    read: fn(&[u8]) -> Option<T>,
+    /// Code and message of a refusal.
+    refusal: fn(&T) -> (String, String),
 }
 
 /// A service at the other end.
 struct Line<'a> {
     aws: &'a Aws,
     api: &'a Api,
-    url: String,
+    endpoint: Endpoint,
     identity: Identity,
 }
 
@@ -96,55 +108,62 @@ struct Answer {
     status: u16,
     /// The service's clock.
     time: Option<SystemTime>,
+    kind: String,
     body: Bytes,
 }
 
 impl Line<'_> {
-    async fn call(&self, body: &str) -> Result<Element, Trouble> {
+    async fn call<T: Default>(&self, message: &Message, dialect: &Dialect<T>) -> Result<T, Trouble> {
         let now = SystemTime::now();
-        let mut answer = self.exchange(body, now).await?;
+        let mut answer = self.exchange(message, now).await?;
         if let (400..500, Some(time)) = (answer.status, answer.time)
             && apart(time, now) > Duration::from_secs(SKEW)
         {
-            answer = self.exchange(body, time).await?;
+            answer = self.exchange(message, time).await?;
         }
-        let read = Element::parse(&answer.body);
-        if answer.status < 300 {
-            return read.map_err(|why| Trouble::Silence(why.to_owned()));
+        match ((dialect.read)(&answer.body), answer.status) {
+            (Some(read), ..300) => Ok(read),
+            // A service that is overloaded says so in whatever words.
+            (None, status) if status < 500 && status != 429 => Err(Trouble::Strange(came(status, &answer.kind, &answer.body))),
+            (read, status) => {
+                let (code, message) = (dialect.refusal)(&read.unwrap_or_default());
+                Err(Trouble::Answer { status, code, message, region: None })
+            }
         }
-        let (code, message) = refusal(&read.unwrap_or_default());
-        Err(Trouble::Answer { status: answer.status, code, message, region: None })
     }
 
-    async fn exchange(&self, body: &str, time: SystemTime) -> Result<Answer, Trouble> {
-        let request = self.signed(body, time)?;
+    async fn exchange(&self, message: &Message, time: SystemTime) -> Result<Answer, Trouble> {
+        let request = self.signed(message, time)?;
         let answer = async {
             let answer = self.aws.connector.call(request).await.map_err(|error| Trouble::Silence(chain(&error)))?;
-            let (status, date) = (answer.status().as_u16(), answer.headers().get("date").map(str::to_owned));
+            let header = |name: &str| answer.headers().get(name).map(str::to_owned);
+            let (status, date, kind) = (answer.status().as_u16(), header("date"), header("content-type").unwrap_or_default());
             let body = ByteStream::new(answer.into_body()).collect().await.map_err(|error| Trouble::Silence(chain(&error)))?;
             let time = date.and_then(|date| DateTime::from_str(&date, Format::HttpDate).ok()?.try_into().ok());
-            Ok(Answer { status, time, body: body.into_bytes() })
+            Ok(Answer { status, time, kind, body: body.into_bytes() })
         };
         let late = |_| Trouble::Silence(format!("nothing within {} s", ANSWER.as_secs()));
         timeout(ANSWER, answer).await.map_err(late)?
     }
 
-    fn signed(&self, body: &str, time: SystemTime) -> Result<HttpRequest, Trouble> {
-        let url = self.url.as_str();
+    fn signed(&self, message: &Message, time: SystemTime) -> Result<HttpRequest, Trouble> {
+        let Endpoint { url, region } = &self.endpoint;
         let wrong = |why: String| Trouble::Own(format!("{url} is no URL to call: {why}"));
-        let mut request = HttpRequest::new(SdkBody::from(body));
+        let mut request = HttpRequest::new(SdkBody::from(message.body.as_str()));
         request.set_method("POST").map_err(|error| wrong(error.to_string()))?;
-        request.set_uri(url).map_err(|error| wrong(error.to_string()))?;
-        request.headers_mut().insert("content-type", FORM);
+        request.set_uri(url.as_str()).map_err(|error| wrong(error.to_string()))?;
+        for (name, value) in message.headers() {
+            request.headers_mut().insert(name.to_owned(), value.to_owned());
+        }
         let parameters = SigningParams::builder()
             .identity(&self.identity)
-            .region(&self.aws.region)
+            .region(region)
             .name(self.api.service)
             .time(time)
             .settings(SigningSettings::default())
             .build()
             .map_err(|error| wrong(error.to_string()))?;
-        let signable = SignableRequest::new("POST", url, [("content-type", FORM)].into_iter(), SignableBody::Bytes(body.as_bytes()));
+        let signable = SignableRequest::new("POST", url, message.headers(), SignableBody::Bytes(message.body.as_bytes()));
         let signature = signable.and_then(|signable| sign(signable, &parameters.into())).map_err(|error| wrong(error.to_string()))?;
         for (name, value) in signature.output().headers() {
             request.headers_mut().insert(name.to_owned(), value.to_owned());
@@ -157,25 +176,54 @@ fn apart(one: SystemTime, other: SystemTime) -> Duration {
     one.duration_since(other).unwrap_or_else(|error| error.duration())
 }
 
-/// Code and message of a refusal: `<Response><Errors><Error>` of EC2, `<ErrorResponse><Error>` of all others.
-fn refusal(answer: &Element) -> (String, String) {
+/// Pages of HTML may be XML as well.
+fn xml(body: &[u8]) -> Option<Element> {
+    Element::parse(body).ok().filter(|answer| answer.name.ends_with("Response"))
+}
+
+/// `<Response><Errors><Error>` of EC2, `<ErrorResponse><Error>` of all others.
+fn xml_refusal(answer: &Element) -> (String, String) {
     let error = answer.items("Errors").next().or_else(|| answer.child("Error"));
     let text = |name: &str| error.and_then(|error| error.text(name)).unwrap_or_default().to_owned();
     (text("Code"), text("Message"))
 }
 
+fn object(body: &[u8]) -> Option<Json> {
+    serde_json::from_slice(body).ok().filter(Json::is_object)
+}
+
+/// `{"__type": "…#Code", "message": …}`; some services write it `Message`.
+///
+/// Source: <https://smithy.io/2.0/aws/protocols/aws-json-1_1-protocol.html#operation-error-serialization>
+fn json_refusal(answer: &Json) -> (String, String) {
+    let text = |name: &str| answer[name].as_str().unwrap_or_default();
+    let code = text("__type").rsplit('#').next().unwrap_or_default().split(':').next().unwrap_or_default();
+    let message = if text("message").is_empty() { text("Message") } else { text("message") };
+    (code.to_owned(), message.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn a_refusal_is_read_in_both_forms() {
+    fn a_refusal_is_read_in_each_form() {
+        let told = ("C".to_owned(), "m".to_owned());
         for xml in [
             "<Response><Errors><Error><Code>C</Code><Message>m</Message></Error></Errors><RequestID>1</RequestID></Response>",
             "<ErrorResponse><Error><Type>Sender</Type><Code>C</Code><Message>m</Message></Error><RequestId>1</RequestId></ErrorResponse>",
         ] {
-            assert_eq!(refusal(&Element::parse(xml.as_bytes()).unwrap()), ("C".to_owned(), "m".to_owned()), "{xml}");
+            assert_eq!(xml_refusal(&Element::parse(xml.as_bytes()).unwrap()), told, "{xml}");
         }
-        assert_eq!(refusal(&Element::default()), (String::new(), String::new()));
+        for json in [
+            json!({ "__type": "com.amazonaws.acm#C", "message": "m" }),
+            json!({ "__type": "C:http://internal.amazon.com/", "Message": "m" }),
+        ] {
+            assert_eq!(json_refusal(&json), told, "{json}");
+        }
+        let none = (String::new(), String::new());
+        assert_eq!((xml_refusal(&Element::default()), json_refusal(&Json::Null)), (none.clone(), none));
     }
 }

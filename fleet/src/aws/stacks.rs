@@ -1,7 +1,10 @@
 //! Stacks of CloudFormation: how one stands, what happened to it, and the few operations on it.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_cloudformation::Client;
-use aws_sdk_cloudformation::types::{Capability, Parameter, RollbackConfiguration, RollbackTrigger, Stack, StackEvent, Tag};
+use aws_sdk_cloudformation::types::{Capability, Parameter, RollbackConfiguration, RollbackTrigger, Stack, StackEvent, StackStatus, Tag};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
 use super::Aws;
@@ -12,6 +15,9 @@ use crate::story::Event;
 
 /// What the templates make: roles that have names of CloudFormation's choice.
 pub(super) const CAPABILITY: Capability = Capability::CapabilityNamedIam;
+
+/// So many stacks are described at the same time.
+const AT_ONCE: usize = 4;
 
 /// Type of the resource that events of a stack itself are about.
 const STACK: &str = "AWS::CloudFormation::Stack";
@@ -122,18 +128,30 @@ impl CloudFormation {
         Ok(self.described(stack).await?.map(|stack| outputs(&stack)))
     }
 
-    /// All stacks with a tag, by name.
-    pub(crate) async fn tagged(&self, key: &str, value: &str) -> Result<Vec<(String, Standing)>, Failure> {
-        let mut pages = self.client.describe_stacks().into_paginator().send();
-        let mut found = Vec::new();
+    /// The stacks of the environments of an application, by name. Those that only have its name, or begin with it, are left out.
+    pub(crate) async fn of_application(&self, application: &str) -> Result<Vec<(String, Standing)>, Failure> {
+        let names = self.names(&format!("{application}-")).await?;
+        let described = stream::iter(&names).map(|name| self.described(name)).buffered(AT_ONCE);
+        let described: Vec<Option<Stack>> = described.try_collect().await?;
+        let is_its_own =
+            |stack: &Stack| stack.tags().iter().any(|tag| (tag.key(), tag.value()) == (Some("ingot:application"), Some(application)));
+        let found = names.into_iter().zip(described).filter_map(|(name, stack)| Some((name, stack.filter(is_its_own)?)));
+        Ok(found.map(|(name, stack)| (name, standing(&stack, None))).collect())
+    }
+
+    /// The names of stacks that begin so. To describe all stacks takes the right to see those of others.
+    async fn names(&self, beginning: &str) -> Result<Vec<String>, Failure> {
+        let there =
+            StackStatus::values().iter().map(|status| StackStatus::from(*status)).filter(|status| *status != StackStatus::DeleteComplete);
+        let mut pages = self.client.list_stacks().set_stack_status_filter(Some(there.collect())).into_paginator().send();
+        let mut names = BTreeSet::new();
         while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| trouble::of(&error).failure(&self.call("cloudformation:DescribeStacks", "list", "")))?;
-            let is_meant = |stack: &&Stack| stack.tags().iter().any(|tag| (tag.key(), tag.value()) == (Some(key), Some(value)));
-            let of_them = page.stacks().iter().filter(is_meant);
-            found.extend(of_them.map(|stack| (stack.stack_name().unwrap_or_default().to_owned(), standing(stack, None))));
+            let call = || Call { action: "cloudformation:ListStacks", doing: "list", on: "the stacks".into(), region: &self.region };
+            let page = page.map_err(|error| trouble::of(&error).failure(&call()))?;
+            let all = page.stack_summaries().iter().filter_map(|stack| stack.stack_name());
+            names.extend(all.filter(|name| name.starts_with(beginning)).map(str::to_owned));
         }
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        Ok(found)
+        Ok(names.into_iter().collect())
     }
 
     /// What deleting a stack keeps, by logical name and ID, and how many resources it has.
@@ -318,7 +336,7 @@ fn told(event: &StackEvent) -> Option<Event> {
 #[cfg(test)]
 mod tests {
     use aws_sdk_cloudformation::primitives::DateTime;
-    use aws_sdk_cloudformation::types::{ResourceStatus, StackStatus};
+    use aws_sdk_cloudformation::types::ResourceStatus;
 
     use super::*;
 

@@ -59,8 +59,10 @@ pub(super) enum Trouble {
         /// Where S3 says that the bucket is.
         region: Option<String>,
     },
-    /// No answer that could be read.
+    /// No answer.
     Silence(String),
+    /// An answer that is none of AWS's, or not all of one.
+    Strange(String),
     Credentials(String),
     /// The call could not be made.
     Own(String),
@@ -71,17 +73,47 @@ pub(super) fn of<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E, 
     let answered = error.raw_response();
     if let Some(answer) = answered
         && matches!(error, SdkError::ServiceError(_))
+        && !is_strange(answer, error.code())
     {
         let region = answer.headers().get("x-amz-bucket-region").map(str::to_owned);
         let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
         return Trouble::Answer { status: answer.status().as_u16(), code: text(error.code()), message: text(error.message()), region };
     }
     let cause = error.source().map_or_else(|| error.to_string(), chain);
+    if let Some(answer) = answered
+        && let Some(body) = answer.body().bytes()
+    {
+        let kind = answer.headers().get("content-type").unwrap_or_default();
+        return Trouble::Strange(came(answer.status().as_u16(), kind, body));
+    }
     match error {
         _ if is_of_credentials(error) => Trouble::Credentials(cause),
         SdkError::ConstructionFailure(_) => Trouble::Own(cause),
         _ => Trouble::Silence(cause),
     }
+}
+
+/// So much of an answer is shown that cannot be read, in characters: enough to see whose it is.
+const SHOWN: usize = 60;
+
+/// What came in place of an answer.
+pub(super) fn came(status: u16, kind: &str, body: &[u8]) -> String {
+    let kind = kind.split(';').next().filter(|kind| !kind.is_empty()).unwrap_or("no Content-Type");
+    let text = String::from_utf8_lossy(body);
+    let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let begin: String = words.chars().take(SHOWN).collect();
+    let more = if words.chars().count() > SHOWN { "…" } else { "" };
+    match body.len() {
+        0 => format!("status {status}, and nothing with it"),
+        length => format!("status {status}, {kind}, {length} bytes: `{begin}{more}`"),
+    }
+}
+
+/// Whether an answer is none of AWS's: all of these but for HEAD have a code. A service that is overloaded says so in whatever
+/// words.
+fn is_strange(answer: &HttpResponse, code: Option<&str>) -> bool {
+    let status = answer.status().as_u16();
+    code.is_none() && status < 500 && status != 429 && answer.body().bytes().is_some_and(|body| !body.is_empty())
 }
 
 fn is_of_credentials(error: &(dyn Error + 'static)) -> bool {
@@ -116,6 +148,11 @@ impl Trouble {
         matches!(self, Self::Answer { message, .. } if message.contains(words))
     }
 
+    /// What AWS says, in its words.
+    pub(super) fn message(&self) -> &str {
+        if let Self::Answer { message, .. } = self { message } else { "" }
+    }
+
     pub(super) fn status(&self) -> Option<u16> {
         if let Self::Answer { status, .. } = self { Some(*status) } else { None }
     }
@@ -127,6 +164,9 @@ impl Trouble {
             Self::Silence(why) => Failure::new(Exit::Unreachable, message)
                 .why(format!("AWS gave no answer: {why}"))
                 .hint("look at the network and at AWS's health, and run it again"),
+            Self::Strange(what) => Failure::new(Exit::Unreachable, message)
+                .why(format!("what came is no answer of AWS that can be read: {what}"))
+                .hint("look at what is between here and AWS, such as a proxy or a log-in page, and at AWS_ENDPOINT_URL; then run it again"),
             Self::Credentials(why) => Failure::new(Exit::Failed, message).why(why).hint(LOG_IN).passing(),
             Self::Own(why) => Failure::new(Exit::Failed, message).why(why),
             Self::Answer { region: Some(other), .. } if other != **region => Failure::new(Exit::Failed, message)
@@ -238,5 +278,16 @@ mod tests {
         let (_, deleting) = told(403, "AccessDenied", "", None, "cloudformation:DeleteStack");
         assert!(deleting.contains("BreakGlass") && deleting.contains("MFA"), "{deleting}");
         assert!(text.contains("PrunerArns") && text.contains("allow s3:DeleteObjectVersion on arn:aws:s3:::acme/shop"), "{text}");
+    }
+
+    #[test]
+    fn what_came_in_place_of_an_answer_is_shown() {
+        let page = b"<!DOCTYPE html>\n<html><head>\n<title>Log in to the guest network of Acme</title></head></html>";
+        assert_eq!(
+            came(200, "text/html; charset=utf-8", page),
+            "status 200, text/html, 93 bytes: `<!DOCTYPE html> <html><head> <title>Log in to the guest netw…`"
+        );
+        assert_eq!(came(200, "", b"ok"), "status 200, no Content-Type, 2 bytes: `ok`");
+        assert_eq!(came(302, "text/html", b""), "status 302, and nothing with it");
     }
 }

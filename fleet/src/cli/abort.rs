@@ -35,7 +35,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let creates = Some(Operation::Create.token(&kept.record));
     if operator.standing().await?.is_some_and(|standing| standing.is_busy() && standing.token == creates) {
         return Err(Failure::new(Exit::Usage, format!("{name} is being created, and CloudFormation does not let a creation be ended"))
-            .hint(format!("run `ingot-fleet terminate {name}`, which removes it")));
+            .hint(format!("run `ingot-fleet terminate {}`, which removes it", operator.called())));
     }
     talk("ending it");
     carry::see_undone(&operator, kept, as_json).await

@@ -99,7 +99,7 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: &Asked, p
     let ended = errand.follow(kept, is_taken_up, patience.until()).await?;
     let told = match ended {
         Ended::With(record) => ending::told(operator, *record, is_another.then_some(&asked.release), as_json).await,
-        Ended::StillRunning { goes_on } => Err(ending::still_running(&begun, goes_on, as_json)),
+        Ended::StillRunning { goes_on } => Err(ending::still_running(operator, &begun, goes_on, as_json)),
     };
     if asked.kind == Kind::Rollback {
         freeze::keep(operator).await;
@@ -130,7 +130,7 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
     freeze::keep(operator).await;
     match record.state {
         State::Good => Err(Failure::new(Exit::Failed, format!("it was too late to end deployment {}", record.number))
-            .hint(format!("go back with `ingot-fleet rollback {}`", operator.name()))),
+            .hint(format!("go back with `ingot-fleet rollback {}`", operator.called()))),
         _ => Ok(()),
     }
 }
@@ -144,7 +144,7 @@ pub(super) fn fits(kind: Kind, operator: &Operator, standing: Option<&Standing>,
         // A record would be in the way once the stack is sound: what it asks for may be long out of date.
         (_, Some(standing)) if !goes_on => match standing.phase() {
             Phase::Stuck(stuck) => {
-                let (what, hint) = stuck.way_out(&operator.stack(), name);
+                let (what, hint) = stuck.way_out(&operator.stack(), operator.called());
                 Err(Failure::new(Exit::Failed, format!("the stack {} cannot be updated", operator.stack())).why(what).hint(hint))
             }
             _ if kind == Kind::Create && standing.output("Group").is_some() => {
@@ -210,11 +210,12 @@ impl<'a> Errand<'a> {
 
     /// What AWS can be asked before anything begins.
     async fn look(&self, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
-        let Self { operator, asked, alarms, found, .. } = self;
+        let Self { operator, asked, account, alarms, found, caller, .. } = self;
+        let holds = ground::holds_for(operator, asked.kind, goal, standing, (account, caller));
         match asked.kind {
-            Kind::Create => ground::holds(operator, goal).await,
+            Kind::Create => holds.await,
             Kind::Deploy => {
-                ground::holds(operator, goal).await?;
+                holds.await?;
                 alarms::judge(operator, alarms, found)?;
                 self.spare_data(goal, standing).await
             }
@@ -300,7 +301,7 @@ fn conductor<'a>(
     witness: &'a Reader<'a>,
     tell: &'a Watcher<'a>,
 ) -> Conductor<'a, Bucket, CloudFormation, Reader<'a>, Watcher<'a>> {
-    Conductor { records: operator.records(), stacks: &operator.stacks, witness, tell, environment: operator.name() }
+    Conductor { records: operator.records(), stacks: &operator.stacks, witness, tell, environment: operator.called() }
 }
 
 #[cfg(test)]

@@ -101,7 +101,9 @@ pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Res
     {
         let account = operator.account(&operator.aws.caller().await?).await?;
         if !carry::settled(&operator, &account, &other).await? {
-            return Err(goes_on(&other.record));
+            // What is under way in a stack that needs a hand cannot be ended either.
+            carry::fits(Kind::Rollback, &operator, operator.standing().await?.as_ref(), false)?;
+            return Err(goes_on(&operator, &other.record));
         }
         asked = last_good(&operator, args).await?;
     }
@@ -122,10 +124,10 @@ async fn last_good(operator: &Operator, args: &Rollback) -> Result<Option<Asked>
 }
 
 /// Going back while another deployment goes on is to end that one.
-fn goes_on(record: &Record) -> Failure {
-    let name = &record.environment;
+fn goes_on(operator: &Operator, record: &Record) -> Failure {
+    let (name, called) = (&record.environment, operator.called());
     Failure::new(Exit::Failed, format!("{name} is not rolled back while another deployment is under way")).why(record.told()).hint(format!(
-        "end it with `ingot-fleet abort {name}`, which brings back what ran before it; then roll back if that is bad as well"
+        "end it with `ingot-fleet abort {called}`, which brings back what ran before it; then roll back if that is bad as well"
     ))
 }
 

@@ -24,17 +24,17 @@ pub(super) fn unchanged(operator: &Operator, release: &Release, guards: &[String
 }
 
 /// What to say of a deployment that is followed no longer.
-pub(super) fn still_running(record: &Record, goes_on: bool, as_json: bool) -> Failure {
-    let Record { number, environment, .. } = record;
+pub(super) fn still_running(operator: &Operator, record: &Record, goes_on: bool, as_json: bool) -> Failure {
+    let (Record { number, environment, .. }, called) = (record, operator.called());
     if as_json {
         output::json(record);
     }
     if goes_on {
         Failure::new(Exit::UnderWay, format!("deployment {number} of {environment} goes on: CloudFormation ends it, or goes back"))
-            .hint(format!("run the same command again to follow it, or look with `ingot-fleet status {environment}`"))
+            .hint(format!("run the same command again to follow it, or look with `ingot-fleet status {called}`"))
     } else {
         Failure::new(Exit::UnderWay, format!("deployment {number} of {environment} is under way, and nothing replaces its instances yet"))
-            .hint(format!("run the same command again, which carries it on, or end it with `ingot-fleet abort {environment}`"))
+            .hint(format!("run the same command again, which carries it on, or end it with `ingot-fleet abort {called}`"))
     }
 }
 
@@ -51,8 +51,9 @@ pub(super) async fn told(operator: &Operator, record: Record, instead_of: Option
         let runs = what_runs(operator).await.unwrap_or_else(|failure| format!("what runs now is not known: {}", failure.sentence()));
         let failure = Failure::new(Exit::Failed, format!("deployment {} of {name} is {}", record.number, record.state));
         let failure = if let Some(cause) = record.cause { failure.why(cause) } else { failure };
+        let called = operator.called();
         return Err(failure.hint(format!(
-            "{runs}; `ingot-fleet logs {name} --failed` shows what instances have left, `ingot-fleet events {name}` all that happened"
+            "{runs}; `ingot-fleet logs {called} --failed` shows what instances have left, `ingot-fleet events {called}` all that happened"
         )));
     }
     match instead_of {

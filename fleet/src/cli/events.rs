@@ -52,9 +52,9 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         None => newest.as_ref().map_or(Timestamp::UNIX_EPOCH, |record| record.began),
     };
     if operator.standing().await?.is_none() {
-        return Err(
-            Failure::new(Exit::Usage, format!("there is no stack {}", operator.stack())).hint("`ingot-fleet list` shows what there is")
-        );
+        let list = if operator.has_file() { "list".to_owned() } else { format!("list --application {}", operator.place.application) };
+        let failure = Failure::new(Exit::Usage, format!("there is no stack {}", operator.stack()));
+        return Err(failure.hint(format!("`ingot-fleet {list}` shows what there is")));
     }
     if args.raw {
         return raw(&operator, since, as_json).await;

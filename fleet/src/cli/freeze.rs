@@ -17,7 +17,8 @@ use crate::failure::Failure;
 ///
 /// Suspends AZRebalance, AlarmNotification, InstanceRefresh, ReplaceUnhealthy and ScheduledActions of the Auto Scaling group. An instance that fails is not replaced until `--off`. `rollback`, `scale` and `terminate` work all the same.
 ///
-/// Asks AWS for autoscaling:DescribeAutoScalingGroups, SuspendProcesses and ResumeProcesses, s3:GetObject and s3:PutObject.
+/// Asks AWS for autoscaling:DescribeAutoScalingGroups, SuspendProcesses and ResumeProcesses, s3:GetObject, s3:ListBucket and
+/// s3:PutObject, with --application also for cloudformation:DescribeStacks and DescribeStackEvents.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -66,7 +67,8 @@ async fn freeze(operator: &Operator, groups: &[Group], caller: &str) -> Result<F
     };
     suspend(operator, groups, &freeze).await?;
     talk(&format!("{}: nothing scales it, and instances that fail are not replaced", freeze.told(name)));
-    talk(&format!("  `ingot-fleet freeze {name} --off` ends this; `rollback` and `scale` work all the same"));
+    let called = operator.called();
+    talk(&format!("  `ingot-fleet freeze {called} --off` ends this; `rollback` and `scale` work all the same"));
     Ok(freeze)
 }
 
@@ -77,7 +79,7 @@ async fn end_if_under_way(operator: &Operator) -> Result<(), Failure> {
         None => Ok(()),
         Some(kept) => Err(Failure::new(Exit::Failed, format!("{name} is not frozen"))
             .why(kept.record.told())
-            .hint(format!("end the deployment with `ingot-fleet abort {name}`, then freeze"))),
+            .hint(format!("end the deployment with `ingot-fleet abort {}`, then freeze", operator.called()))),
     }
 }
 
@@ -125,7 +127,7 @@ pub(super) async fn refuse(operator: &Operator) -> Result<(), Failure> {
 /// deployment has ended counts all the same if that fails.
 pub(super) async fn keep(operator: &Operator) {
     if let Err(failure) = suspend_again(operator).await {
-        let name = operator.name();
+        let name = operator.called();
         talk(&format!("warning: {}; `ingot-fleet status {name}` says whether it is frozen, and what goes on", failure.sentence()));
     }
 }
@@ -148,13 +150,13 @@ pub(super) async fn forget(operator: &Operator) -> Result<(), Failure> {
 }
 
 /// What `status` says of it. `suspended` are the processes that are suspended in the group.
-pub(super) fn line(freeze: &Freeze, name: &str, suspended: &[String]) -> String {
+pub(super) fn line(freeze: &Freeze, (name, called): (&str, &str), suspended: &[String]) -> String {
     let going_on = freeze.going_on(suspended);
     let told = freeze.told(name);
     match going_on.is_empty() {
-        true => format!("{told}: nothing scales it, and instances that fail are not replaced until `ingot-fleet freeze {name} --off`"),
+        true => format!("{told}: nothing scales it, and instances that fail are not replaced until `ingot-fleet freeze {called} --off`"),
         false => {
-            format!("{told}, but {} of its group went on\n  hint: suspend again with `ingot-fleet freeze {name}`", going_on.join(", "))
+            format!("{told}, but {} of its group went on\n  hint: suspend again with `ingot-fleet freeze {called}`", going_on.join(", "))
         }
     }
 }
@@ -172,8 +174,8 @@ mod tests {
     fn status_says_what_is_not_suspended_any_more() {
         let freeze = Freeze::on("ann", "2026-11-30T23:00:00Z".parse().unwrap(), &[]);
         let all = PROCESSES.map(str::to_owned);
-        assert!(line(&freeze, "prod", &all).starts_with("prod is frozen since 2026-11-30T23:00:00Z by ann: nothing scales it"));
-        let told = line(&freeze, "prod", &all[2..]);
+        assert!(line(&freeze, ("prod", "prod"), &all).starts_with("prod is frozen since 2026-11-30T23:00:00Z by ann: nothing scales it"));
+        let told = line(&freeze, ("prod", "prod"), &all[2..]);
         assert!(told.contains("but AZRebalance, AlarmNotification of its group went on\n  hint: suspend again"), "{told}");
     }
 }

@@ -1,20 +1,41 @@
 //! What has to be there before an environment is made or changed, as far as AWS can be asked: its image, its subnets, its
-//! certificate.
+//! certificate, room in the quotas of the account, and the rights of who deploys.
+
+mod certificate;
+mod quotas;
+mod rights;
 
 use std::collections::BTreeSet;
 
 use super::operator::Operator;
 use super::output::talk;
+use super::source::Kind;
 use crate::aws::ec2::{self, Subnet};
 use crate::aws::images;
+use crate::deployment::course::Standing;
 use crate::deployment::record::Goal;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::fleet::{Environment, Mode};
+use crate::stack::Account;
 
 /// Looks whether an environment can stand where fleet.yaml puts it, with what it is to become.
-pub(super) async fn holds(operator: &Operator, goal: &Goal) -> Result<(), Failure> {
-    found(operator, &goal.image).await
+pub(super) async fn holds(operator: &Operator, goal: &Goal, standing: Option<&Standing>, account: &Account) -> Result<(), Failure> {
+    let (found, certificate, quotas) =
+        tokio::join!(found(operator, &goal.image), certificate::holds(operator, account), quotas::hold(operator, goal, standing));
+    found.and(certificate).and(quotas)
+}
+
+/// The same, and whether who deploys may do so.
+pub(super) async fn holds_for(
+    operator: &Operator,
+    kind: Kind,
+    goal: &Goal,
+    standing: Option<&Standing>,
+    (account, caller): (&Account, &str),
+) -> Result<(), Failure> {
+    let (holds, rights) = tokio::join!(holds(operator, goal, standing, account), rights::suffice(operator, kind, account, caller));
+    holds.and(rights)
 }
 
 /// The same before going back to what ran earlier, which must not need an answer that does not come for a moment.
@@ -38,26 +59,12 @@ async fn found(operator: &Operator, image: &str) -> Result<(), Failure> {
         return images::fits(&operator.aws, image, None).await;
     }
     let environment = operator.environment();
-    if let Some(failure) = of_certificate(environment, &operator.aws.region) {
-        return Err(failure);
-    }
     let network = &environment.settings.network;
     let named: BTreeSet<&str> = network.subnets.iter().chain(&network.load_balancer_subnets).map(|subnet| subnet.as_str()).collect();
     let named: Vec<&str> = named.into_iter().collect();
     let architecture = environment.settings.instances.architecture();
     let ((), subnets) = tokio::try_join!(images::fits(&operator.aws, image, Some(&architecture)), ec2::subnets(&operator.aws, &named))?;
     of_subnets(environment, &subnets).map_or(Ok(()), Err)
-}
-
-/// A load balancer takes certificates of its own region alone.
-///
-/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/https-listener-certificates.html>
-fn of_certificate(environment: &Environment, region: &str) -> Option<Failure> {
-    let certificate = environment.settings.load_balancer.certificate.as_ref()?.as_str();
-    let of = certificate.split(':').nth(3).filter(|of| *of != region)?;
-    let message = format!("the certificate of {} is in {of}, and the environment in {region}", environment.key.name);
-    let hint = format!("write one of ACM in {region} to `load_balancer.certificate` in fleet.yaml, or correct AWS_REGION");
-    Some(Failure::new(Exit::Document, message).why(certificate).hint(hint))
 }
 
 fn of_subnets(environment: &Environment, found: &[Subnet]) -> Option<Failure> {

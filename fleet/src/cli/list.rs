@@ -13,28 +13,43 @@ use crate::aws::stacks::CloudFormation;
 use crate::deployment::course::Standing;
 use crate::failure::Failure;
 
+/// List the environments of the application, and what the stack of each is set to
+///
+/// Also those that are not in fleet.yaml. `status` says how they are. Asks AWS for cloudformation:ListStacks and DescribeStacks.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Application whose environments to list, where its fleet.yaml is not at hand
+    #[arg(long, value_name = "APP", conflicts_with = "file")]
+    application: Option<String>,
+}
+
 /// One environment: of fleet.yaml, of AWS, or of both.
 struct One {
     name: String,
-    is_in_file: bool,
+    /// `None` where fleet.yaml is not at hand.
+    is_in_file: Option<bool>,
     standing: Option<Standing>,
 }
 
-pub(crate) async fn run(file: &Path, as_json: bool) -> Result<(), Failure> {
-    let read = input::sound(file).map_err(Failure::told)?;
-    let application = &read.fleet.application;
-    let stacks = CloudFormation::new(&Aws::connect().await?).tagged("ingot:application", application).await?;
-    let in_file: BTreeSet<&str> = read.fleet.environments.iter().map(|environment| environment.key.name.as_str()).collect();
-    let name_of = |stack: &str| stack.strip_prefix(application.as_str()).and_then(|rest| rest.strip_prefix('-')).map(str::to_owned);
+pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
+    let (application, in_file) = match &args.application {
+        Some(application) => (application.clone(), None),
+        None => {
+            let fleet = input::sound(file).map_err(Failure::told)?.fleet;
+            let names: BTreeSet<String> = fleet.environments.into_iter().map(|environment| environment.key.name).collect();
+            (fleet.application.to_string(), Some(names))
+        }
+    };
+    let stacks = CloudFormation::new(&Aws::connect().await?).of_application(&application).await?;
     let mut all: Vec<One> = stacks
         .into_iter()
         .filter_map(|(stack, standing)| {
-            let name = name_of(&stack)?;
-            Some(One { is_in_file: in_file.contains(name.as_str()), name, standing: Some(standing) })
+            let name = stack.strip_prefix(&application)?.strip_prefix('-')?.to_owned();
+            Some(One { is_in_file: in_file.as_ref().map(|names| names.contains(&name)), name, standing: Some(standing) })
         })
         .collect();
-    let missing = in_file.iter().filter(|name| !all.iter().any(|one| one.name == **name));
-    let missing: Vec<One> = missing.map(|name| One { name: (*name).to_owned(), is_in_file: true, standing: None }).collect();
+    let missing = in_file.into_iter().flatten().filter(|name| !all.iter().any(|one| one.name == **name));
+    let missing: Vec<One> = missing.map(|name| One { name, is_in_file: Some(true), standing: None }).collect();
     all.extend(missing);
     all.sort_by(|a, b| a.name.cmp(&b.name));
     match as_json {
@@ -62,7 +77,7 @@ fn table(all: &[One]) -> String {
     for one in all {
         let of_stack = |name: &str| one.standing.as_ref().and_then(|standing| standing.parameter(name)).unwrap_or("-").to_owned();
         let status = one.standing.as_ref().map_or("not created", |standing| standing.status.as_str());
-        let status = if one.is_in_file { status.to_owned() } else { format!("{status}, not in fleet.yaml") };
+        let status = if one.is_in_file == Some(false) { format!("{status}, not in fleet.yaml") } else { status.to_owned() };
         table.add_row([one.name.clone(), of_stack("Release"), of_stack("Deployment"), of_stack("Image"), status]);
     }
     table.lines().map(|line| line.trim().to_owned()).collect::<Vec<_>>().join("\n")

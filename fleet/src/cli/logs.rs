@@ -22,7 +22,7 @@ const LISTED: usize = 20;
 ///
 /// Without INSTANCE and --failed: which instances and which evidence there is. With INSTANCE: how it booted, and its journal, by the document ingot-logs of Run Command. The journal is printed as it is: secrets that programs print are in it, and in the history of Run Command.
 ///
-/// Asks AWS for autoscaling:DescribeAutoScalingGroups, ec2:DescribeInstances, s3:ListBucket and s3:GetObject; for living instances ssm:SendCommand and ssm:GetCommandInvocation.
+/// Asks AWS for cloudformation:DescribeStacks and DescribeStackEvents, autoscaling:DescribeAutoScalingGroups, ec2:DescribeInstances, s3:ListBucket and s3:GetObject; for living instances ssm:SendCommand and ssm:GetCommandInvocation.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -63,7 +63,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 
 /// What there is to be seen, and how.
 async fn overview(operator: &Operator, reader: &Reader<'_>, as_json: bool) -> Result<(), Failure> {
-    let name = operator.name();
+    let (name, called) = (operator.name(), operator.called());
     let groups = operator.groups.of(&operator.place.application, name).await?;
     let mut members: Vec<_> = groups.into_iter().flat_map(|group| group.members).collect();
     members.sort();
@@ -80,14 +80,14 @@ async fn overview(operator: &Operator, reader: &Reader<'_>, as_json: bool) -> Re
     if members.is_empty() {
         lines.push(format!("{name} has no instances"));
     } else {
-        lines.push(format!("Instances of {name}: `ingot-fleet logs {name} INSTANCE` asks one for its journal"));
+        lines.push(format!("Instances of {name}: `ingot-fleet logs {called} INSTANCE` asks one for its journal"));
         lines.extend(table(members.into_iter().map(|one| [one.id, one.zone, one.state])));
     }
     if failed.found.is_empty() {
         lines.push("No failed boot has left evidence".to_owned());
     } else {
         lines.push(format!(
-            "Failed boots, the newest first: `ingot-fleet logs {name} --failed` shows them; add an instance to see that one alone"
+            "Failed boots, the newest first: `ingot-fleet logs {called} --failed` shows them; add an instance to see that one alone"
         ));
         lines.extend(table(failed.rows()));
         lines.extend(failed.is_cut.then(|| "There are older ones.".to_owned()));

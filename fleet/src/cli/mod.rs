@@ -1,6 +1,7 @@
 //! The command line. Results go to stdout, messages to stderr.
 
 mod abort;
+mod advice;
 mod ahead;
 mod alarms;
 mod carry;
@@ -84,10 +85,7 @@ enum Command {
     Status(status::Args),
     Events(events::Args),
     Logs(logs::Args),
-    /// List the environments of the application, and what the stack of each is set to
-    ///
-    /// Also those that are not in fleet.yaml. `status` says how they are. Asks AWS for cloudformation:DescribeStacks.
-    List,
+    List(list::Args),
     Terminate(terminate::Args),
     /// Print the JSON Schema of fleet.yaml, for editors
     Schema,
@@ -132,7 +130,7 @@ pub(crate) fn run() -> Exit {
             Command::Set(args) => ended(set::run(&args, &cli.file, cli.json).await),
             Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
             Command::Logs(args) => ended(logs::run(&args, &cli.file, cli.json).await),
-            Command::List => ended(list::run(&cli.file, cli.json).await),
+            Command::List(args) => ended(list::run(&args, &cli.file, cli.json).await),
             Command::Status(args) => ended(status::run(&args, &cli.file, cli.json).await),
             Command::Terminate(args) => ended(terminate::run(&args, &cli.file, cli.json).await),
             Command::Schema => generate::schema(),

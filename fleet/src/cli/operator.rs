@@ -42,6 +42,8 @@ pub(super) struct Operator {
     /// fleet.yaml, where it is at hand.
     read: Option<Rc<Read>>,
     name: String,
+    /// As commands call it that are to be typed.
+    called: String,
     pub(super) aws: Aws,
     pub(super) place: Place,
     pub(super) bucket: Bucket,
@@ -71,6 +73,24 @@ impl Operator {
         Ok(read.fleet.environments.iter().map(|environment| of(&environment.key.name)).collect())
     }
 
+    /// One for each environment of an application that has a stack.
+    pub(super) async fn all_of(application: &str) -> Result<Vec<Self>, Failure> {
+        let aws = Aws::connect().await?;
+        let stacks = CloudFormation::new(&aws).of_application(application).await?;
+        let of = |(stack, standing): (String, Standing)| {
+            let name = stack.strip_prefix(application)?.strip_prefix('-')?.to_owned();
+            let place = standing.place(application).filter(|_| standing.is_of(application, &name))?;
+            Some(Self::with(aws.clone(), place, &name, None))
+        };
+        let found: Vec<Self> = stacks.into_iter().filter_map(of).collect();
+        if found.is_empty() {
+            let message = format!("there is no environment of {application} in {}", aws.region);
+            let hint = "correct --application, AWS_REGION or AWS_PROFILE, or run it where fleet.yaml is";
+            return Err(Failure::new(Exit::Usage, message).why("no stack has the tag ingot:application with its name").hint(hint));
+        }
+        Ok(found)
+    }
+
     /// For an environment that is in fleet.yaml, or in AWS alone.
     pub(super) async fn at(file: &Path, whose: &Whose) -> Result<Self, Failure> {
         let Whose { environment, application } = whose;
@@ -91,7 +111,11 @@ impl Operator {
 
     fn with(aws: Aws, place: Place, environment: &str, read: Option<Rc<Read>>) -> Self {
         let (bucket, stacks, groups) = (Bucket::new(&aws, &place.bucket), CloudFormation::new(&aws), Groups::new(&aws));
-        Self { read, name: environment.to_owned(), aws, place, bucket, stacks, groups }
+        let called = match read {
+            Some(_) => environment.to_owned(),
+            None => format!("{environment} --application {}", place.application),
+        };
+        Self { read, name: environment.to_owned(), called, aws, place, bucket, stacks, groups }
     }
 
     /// Whether there is a fleet.yaml.
@@ -128,6 +152,11 @@ impl Operator {
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Its name in commands that somebody is to type: without fleet.yaml, they need the application as well.
+    pub(super) fn called(&self) -> &str {
+        &self.called
     }
 
     /// The name of its stack.

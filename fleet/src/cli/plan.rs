@@ -59,6 +59,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     let in_force = operator.records().counting().await?.get(Role::InForce).cloned();
     let number = can_be_planned(&operator, standing.as_ref()).await?;
     let goal = goal(&operator, args, (&source, stack), standing.as_ref(), in_force.as_ref()).await?;
+    ground::holds(&operator, &goal, standing.as_ref(), &account).await?;
     let (foreseen, refusal) = match &standing {
         Some(standing) => next(&operator, (&source, stack, &account), (number, goal), standing, in_force.as_ref()).await?,
         None => (Foreseen::First(Box::new(first(stack, &account, &operator, goal))), None),
@@ -113,9 +114,7 @@ async fn goal(
     let kind = if standing.is_none() { Kind::Create } else { Kind::Deploy };
     let policy = source.policy(operator, args.policy, kind)?;
     let capacity = source.capacity(operator).await?;
-    let goal = Goal { release, image, document, policy, capacity };
-    ground::holds(operator, &goal).await?;
-    Ok(goal)
+    Ok(Goal { release, image, document, policy, capacity })
 }
 
 /// The creation of an environment.

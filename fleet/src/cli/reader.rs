@@ -61,7 +61,10 @@ impl<'a> Reader<'a> {
             None => Vec::new(),
         };
         if found.len() == MOST {
-            self.warn_of(format!("only the newest {MOST} failures are shown: `logs {} --failed` has the others", self.operator.name()));
+            self.warn_of(format!(
+                "only the newest {MOST} failures are shown: `ingot-fleet logs {} --failed` has the others",
+                self.operator.called()
+            ));
         }
         found.reverse();
         found

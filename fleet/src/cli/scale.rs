@@ -37,7 +37,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         [group] => group,
         [..] => {
             return Err(Failure::new(Exit::Failed, format!("{name} has two groups: a deployment replaces one by the other"))
-                .hint(format!("run it again when the deployment has ended: `ingot-fleet status {name}`")));
+                .hint(format!("run it again when the deployment has ended: `ingot-fleet status {}`", operator.called())));
         }
     };
     let (wanted, capacity) = (args.instances, group.capacity);
@@ -71,10 +71,10 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 /// An update counts the instances that there were when it began, and sets that number at its end.
 async fn refuse_during_update(operator: &Operator) -> Result<(), Failure> {
     let Some(standing) = operator.standing().await?.filter(Standing::is_busy) else { return Ok(()) };
-    let name = operator.name();
+    let (name, called) = (operator.name(), operator.called());
     Err(Failure::new(Exit::Failed, format!("{name} is not scaled while its stack is in {}", standing.status))
         .why("the number would be lost at its end")
         .hint(format!(
-            "run it again when that has ended: `ingot-fleet status {name}`; a deployment is ended by `ingot-fleet abort {name}`"
+            "run it again when that has ended: `ingot-fleet status {called}`; a deployment is ended by `ingot-fleet abort {called}`"
         )))
 }

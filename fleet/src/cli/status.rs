@@ -27,16 +27,16 @@ const HEADER: [&str; 6] = ["INSTANCE", "ZONE", "RELEASE", "IMAGE", "STATE", "SIN
 
 /// Show how an environment is and why, what its instances run, and the deployment under way
 ///
-/// Without ENV, all environments of fleet.yaml, a line for each. Asks AWS for cloudformation:DescribeStacks and
-/// DescribeStackEvents, autoscaling:DescribeAutoScalingGroups and DescribeScalingActivities, ec2:DescribeInstances,
+/// Without ENV, all environments of fleet.yaml, a line for each; with --application, all that have a stack. Asks AWS for
+/// cloudformation:DescribeStacks and DescribeStackEvents (ListStacks to find all), autoscaling:DescribeAutoScalingGroups and DescribeScalingActivities, ec2:DescribeInstances,
 /// elasticloadbalancing:DescribeTargetHealth, cloudwatch:DescribeAlarms, s3:ListBucket and s3:GetObject.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Environment [default: all of fleet.yaml]
+    /// Environment [default: all]
     #[arg(value_name = "ENV")]
     environment: Option<String>,
-    /// Application of the environment, where its fleet.yaml is not at hand
-    #[arg(long, value_name = "APP", conflicts_with = "file", requires = "environment")]
+    /// Application of the environment, or of all, where its fleet.yaml is not at hand
+    #[arg(long, value_name = "APP", conflicts_with = "file")]
     application: Option<String>,
     /// Show it until Ctrl-C: redrawn on a terminal, elsewhere line by line what changes, with --json an object a line
     #[arg(long)]
@@ -51,7 +51,10 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
             shown(&One(Looker::new(&operator)), args.watch, as_json).await
         }
         None => {
-            let operators = Operator::all(file).await?;
+            let operators = match &args.application {
+                Some(application) => Operator::all_of(application).await?,
+                None => Operator::all(file).await?,
+            };
             shown(&Overview::new(&operators), args.watch, as_json).await
         }
     }
@@ -133,7 +136,7 @@ fn head(look: &Look, operator: &Operator) -> Vec<String> {
         }
         None => format!("{name} has had no good deployment yet"),
     }];
-    lines.extend(look.freeze.iter().map(|freeze| freeze::line(freeze, name, &look.suspended)));
+    lines.extend(look.freeze.iter().map(|freeze| freeze::line(freeze, (name, operator.called()), &look.suspended)));
     match &look.newest {
         Some(record) if record.state == State::UnderWay => lines.push(record.told()),
         Some(record) if record.state != State::Good => {
@@ -143,7 +146,7 @@ fn head(look: &Look, operator: &Operator) -> Vec<String> {
         _ => {}
     }
     if let Phase::Stuck(stuck) = standing.phase() {
-        let (what, hint) = stuck.way_out(&operator.stack(), name);
+        let (what, hint) = stuck.way_out(&operator.stack(), operator.called());
         lines.push(format!("the stack {} is in {}: {what}\n  hint: {hint}", operator.stack(), standing.status));
     } else if standing.phase() == Phase::Busy {
         lines.push(format!("the stack {} is in {}", operator.stack(), standing.status));

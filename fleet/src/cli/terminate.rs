@@ -81,7 +81,7 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
 
 /// CloudFormation does not delete a stack while it is updated.
 async fn busy(operator: &Operator, standing: &Standing) -> Failure {
-    let (name, stack) = (operator.name(), operator.stack());
+    let (name, stack) = (operator.called(), operator.stack());
     let under_way = operator.newest().await.ok().flatten().filter(|kept| kept.record.state == State::UnderWay);
     let failure = Failure::new(Exit::Failed, format!("{stack} is not deleted while it is in {}", standing.status));
     match under_way {
@@ -123,7 +123,7 @@ async fn not_deleted(operator: &Operator, standing: &Standing, token: &str) -> F
     let failed = |event: &&Event| event.status == "DELETE_FAILED" && event.resource != stack;
     let why = events.iter().filter(|event| event.token.as_deref() == Some(token)).find(failed).or_else(|| events.iter().rfind(failed));
     let why = why.map(|event| format!("{}: {}", event.resource, plain(event.reason.as_deref().unwrap_or_default())));
-    let (_, hint) = Stuck::HalfDeleted.way_out(&stack, operator.name());
+    let (_, hint) = Stuck::HalfDeleted.way_out(&stack, operator.called());
     Failure::new(Exit::Failed, format!("{stack} is not deleted"))
         .why(why.unwrap_or_else(|| format!("it is in {}", standing.status)))
         .hint(hint)

@@ -62,6 +62,8 @@ pub(crate) enum Stuck {
     Halfway,
     /// Going back failed.
     NotBack,
+    /// Somebody has tried to import a resource, and going back from that failed.
+    NotImported,
     /// Deleting it failed: a part of it is left.
     HalfDeleted,
 }
@@ -74,6 +76,7 @@ impl Standing {
             "UPDATE_ROLLBACK_COMPLETE" => Phase::WentBack,
             "UPDATE_FAILED" => Phase::Stuck(Stuck::Halfway),
             "UPDATE_ROLLBACK_FAILED" => Phase::Stuck(Stuck::NotBack),
+            "IMPORT_ROLLBACK_FAILED" => Phase::Stuck(Stuck::NotImported),
             "DELETE_FAILED" => Phase::Stuck(Stuck::HalfDeleted),
             "CREATE_FAILED" | "ROLLBACK_COMPLETE" | "ROLLBACK_FAILED" => Phase::Stuck(Stuck::NeverCreated),
             _ => Phase::Ready,
@@ -252,13 +255,20 @@ impl Stuck {
             ),
             Self::Halfway => (
                 "an update has failed, and somebody has told CloudFormation not to go back",
-                format!("let it go back: `aws cloudformation rollback-stack --stack-name {stack}`, then run this again"),
+                format!("let it go back: `aws cloudformation rollback-stack --stack-name {stack}`; it can be updated after that"),
             ),
             Self::NotBack => (
                 "an update has failed, and so has going back",
                 format!(
                     "remove the reason that `ingot-fleet events {environment}` shows, and go on: \
-                     `aws cloudformation continue-update-rollback --stack-name {stack}`, then run this again"
+                     `aws cloudformation continue-update-rollback --stack-name {stack}`; it can be updated after that"
+                ),
+            ),
+            Self::NotImported => (
+                "somebody has tried to import a resource, that has failed, and so has going back",
+                format!(
+                    "ask AWS Support, as AWS documents no way on; the instances go on serving. \
+                     `ingot-fleet events {environment} --since 7d` shows what happened"
                 ),
             ),
             Self::HalfDeleted => (

@@ -153,7 +153,7 @@ SERVICE_OF = {
 
 def fault_of(kind: str, service: str, rule: dict) -> dict:
     """A rule of `proxy.py`: a kind of its own, or one of `ERRORS` as the service words it."""
-    query = dict.fromkeys(("rds", "cloudformation", "autoscaling", "elasticloadbalancing", "monitoring"), QUERY_ERRORS)
+    query = dict.fromkeys(("rds", "cloudformation", "autoscaling", "elasticloadbalancing", "monitoring", "iam"), QUERY_ERRORS)
     errors = {"ec2": EC2_ERRORS, "s3": S3_ERRORS, **query}.get(service, ERRORS)
     if kind not in errors:
         return {"kind": kind, **rule}

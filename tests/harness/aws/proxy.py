@@ -56,8 +56,8 @@ EXPIRED = "RequestExpired", "Request has expired."
 NOT_VALIDATED = "AuthFailure", "AWS was not able to validate the provided access credentials", 401
 ACCOUNT, REGION = "123456789012", "eu-central-1"
 EC2_VERSION = b"Version=2016-11-15"
-# Of CloudFormation, Auto Scaling, STS and Elastic Load Balancing.
-QUERY_VERSIONS = ("2010-05-15", "2010-08-01", "2011-01-01", "2011-06-15", "2015-12-01")
+# Of IAM, CloudFormation, CloudWatch, Auto Scaling, STS and Elastic Load Balancing.
+QUERY_VERSIONS = ("2010-05-08", "2010-05-15", "2010-08-01", "2011-01-01", "2011-06-15", "2015-12-01")
 # Where a wait condition's handle has its URL.
 WAIT_CONDITION = "/wait-condition"
 PUBLIC = "/public/"

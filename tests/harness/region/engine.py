@@ -35,6 +35,9 @@ class Engine:
         self.stacks: list = []
         self.commands: dict = {}
         self.instances: dict = {}
+        # What was raised for the account, by code; and what IAM does not allow: actions, each with how it is decided.
+        self.quotas: dict[str, float] = {"L-1216C47A": 640, "L-34B43A08": 640}
+        self.rights: dict[str, str] = {}
 
     @property
     def ec2(self):

@@ -8,7 +8,7 @@ from . import resources, several, statements
 WITHOUT_RESOURCE = re.compile(
     r"(autoscaling|ec2|elasticloadbalancing|rds):Describe\w*\*?|cloudwatch:(DescribeAlarms|GetMetricData)"
     r"|cloudformation:(GetTemplateSummary|ListStacks|ValidateTemplate)|secretsmanager:GetRandomPassword"
-    r"|sns:(GetSubscriptionAttributes|Unsubscribe)|ssm:(GetCommandInvocation|List\w+)"
+    r"|servicequotas:Get(AWSDefault)?ServiceQuota|sns:(GetSubscriptionAttributes|Unsubscribe)|ssm:(GetCommandInvocation|List\w+)"
 )
 # With these, a name is not needed: they only look.
 LOOKS = re.compile(r"[a-z0-9-]+:(Describe|List)\*")

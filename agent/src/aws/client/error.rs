@@ -93,13 +93,39 @@ pub(crate) enum AwsErrorKind {
     Endless,
 }
 
+/// Policies besides that of the role, by AWS's word for them in a refusal, and whose they are.
+///
+/// Source: <https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html>
+const POLICIES: [(&str, &str); 5] = [
+    ("resource-based policy", "the policy of the resource itself"),
+    ("service control policy", "the organization's service control policy"),
+    ("resource control policy", "the organization's resource control policy"),
+    ("VPC endpoint policy", "the policy of the VPC endpoint"),
+    ("permissions boundary", "the permissions boundary of the role"),
+];
+
+impl AwsError {
+    /// What to do where AWS names the policy that refuses.
+    fn policy_hint(&self) -> Option<String> {
+        let Self { service, operation, resource, what, kind, .. } = self;
+        let (_, whose) = POLICIES.iter().find(|(word, _)| *kind == AwsErrorKind::Denied && what.contains(word))?;
+        Some(match what.contains("explicit deny") {
+            true => format!("exempt the instance's role from the explicit deny of {service}:{operation} on {resource} in {whose}"),
+            false => format!("allow {service}:{operation} on {resource} for the instance's role in {whose}"),
+        })
+    }
+}
+
 impl Failure for AwsError {
     fn hint(&self) -> Option<String> {
         let Self { service, operation, resource, .. } = self;
-        if let Some(hint) = (service.hint)(self) {
+        if let Some(hint) = self.policy_hint().or_else(|| (service.hint)(self)) {
             return Some(hint);
         }
         Some(match self.kind {
+            AwsErrorKind::Unreachable if self.what.contains("cannot assume the role") => {
+                "let ec2.amazonaws.com assume the role: its trust policy has to allow sts:AssumeRole".into()
+            }
             AwsErrorKind::Denied => match Arn::parse(resource) {
                 None => format!("allow {service}:{operation} on {resource} in the instance's role"),
                 Some(Arn { account, .. }) => format!(
@@ -108,6 +134,9 @@ impl Failure for AwsError {
                 ),
             },
             AwsErrorKind::KmsDenied => format!("allow kms:Decrypt on the key of {resource} in the instance's role and in the key's policy"),
+            AwsErrorKind::NotFound if self.what.contains("deletion") => {
+                format!("restore it by `aws {service} restore-secret --secret-id {resource}`, or correct its name in the document")
+            }
             AwsErrorKind::NotFound => match Arn::parse(resource) {
                 None => format!("create {resource} in this account and region, or correct its name in the document"),
                 Some(Arn { region, .. }) => format!("create {resource} in {region}, or correct its ARN in the document"),

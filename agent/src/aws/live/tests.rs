@@ -45,6 +45,26 @@ async fn refused_with(status: u16, code: &str, message: &str) -> AwsError {
     aws(&server.url).secrets.get(&request("prod/db")).await.unwrap_err()
 }
 
+/// AWS says whose policy refuses, and that a secret is deleted: an order for anything else cannot be carried out.
+#[tokio::test]
+async fn a_refusal_says_what_to_change() {
+    let user =
+        "User: arn:aws:sts::1:assumed-role/shop/i-0 is not authorized to perform: secretsmanager:GetSecretValue on resource: prod/db";
+    for (code, more, hint) in [
+        ("AccessDeniedException", "because no identity-based policy allows the action", "in the instance's role"),
+        ("AccessDeniedException", "with an explicit deny in a resource-based policy", "exempt the instance's role from the explicit deny"),
+        ("AccessDeniedException", "because no resource-based policy allows the action", "in the policy of the resource itself"),
+        ("AccessDeniedException", "with an explicit deny in a service control policy", "in the organization's service control policy"),
+        ("AccessDeniedException", "because no VPC endpoint policy allows the action", "in the policy of the VPC endpoint"),
+        ("AccessDeniedException", "because no permissions boundary allows the action", "in the permissions boundary of the role"),
+        ("InvalidRequestException", "because it was marked for deletion.", "restore-secret --secret-id prod/db"),
+    ] {
+        let error = refused_with(400, code, &format!("{user} {more}")).await;
+        let said = error.hint().unwrap_or_default();
+        assert!(said.contains(hint), "{more}: {said}");
+    }
+}
+
 #[tokio::test]
 async fn every_refusal_has_its_kind() {
     use AwsErrorKind::*;

@@ -7,6 +7,7 @@ use serde::de::{Expected, Unexpected};
 use super::reading::{Numbered, ROOT, Reading};
 use super::wording;
 use crate::document::error::Mistake;
+use crate::document::meant;
 use crate::failure::nearest;
 use crate::text::Place;
 
@@ -31,7 +32,7 @@ struct At {
 }
 
 impl DecodeError {
-    fn new(message: String, hint: String) -> Self {
+    pub(super) fn new(message: String, hint: String) -> Self {
         Self { message, hint: Some(hint), missing: None, expected: None, at: None }
     }
 
@@ -43,7 +44,10 @@ impl DecodeError {
                 self = Self { message, hint: Some(hint), ..self };
             }
             let is_echo = reading.explains(at, self.missing);
-            self.at = Some(Box::new(At { number: at.number, place: at.node.place.clone(), is_echo }));
+            // What a value is said to be may be said of a field of it.
+            let quoted = if self.missing.is_none() { at.node.quoted_in(&self.message) } else { None };
+            let place = quoted.unwrap_or(&at.node.place).clone();
+            self.at = Some(Box::new(At { number: at.number, place, is_echo }));
         }
         self
     }
@@ -53,7 +57,7 @@ impl DecodeError {
     pub(super) fn found(self, root: Numbered<'_>, reading: &Reading<'_>) -> (usize, Option<Mistake>) {
         let Self { message, hint, at, .. } = self.within(root, reading);
         let Some(At { number, place, is_echo }) = at.map(|at| *at) else { return (ROOT, None) };
-        (number, (!is_echo).then_some(Mistake { place: Some(place), message, hint, may_come_later: false }))
+        (number, (!is_echo).then_some(Mistake { hint, ..Mistake::at(&place, message, "") }))
     }
 }
 
@@ -89,11 +93,7 @@ impl serde::de::Error for DecodeError {
 
     /// Of a map that might have been something shorter; all others are looked through before serde sees them.
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Self {
-        let hint = match nearest(field, expected.iter().copied()) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("known here: {}", expected.join(", ")),
-        };
-        Self::new(format!("unknown key `{field}`"), hint)
+        Self::new(format!("unknown key `{field}`"), meant::hint(field, expected))
     }
 
     fn unknown_variant(variant: &str, expected: &'static [&'static str]) -> Self {

@@ -7,6 +7,7 @@ use serde::de::{DeserializeSeed, EnumAccess, IntoDeserializer, MapAccess, SeqAcc
 use serde::forward_to_deserialize_any;
 
 use super::error::DecodeError;
+use super::forms;
 use super::reading::{Numbered, Reading};
 use crate::document::tree::{Key, Node, Value};
 use crate::number;
@@ -38,6 +39,15 @@ impl<'a> Reader<'a> {
             Value::String(value) => Unexpected::Str(value),
             Value::Sequence(_) => Unexpected::Seq,
             Value::Map(_) => Unexpected::Map,
+        }
+    }
+
+    /// A number or a boolean as it was written, where a step takes it for the string that is meant.
+    fn scalar(self) -> Option<&'a str> {
+        match &self.at.node.value {
+            Value::Number(text) if self.reading.is_of_a_step() => Some(text),
+            Value::Bool(_, text) if self.reading.is_of_a_step() => Some(text),
+            _ => None,
         }
     }
 
@@ -79,7 +89,10 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
         }
         match &self.at.node.value {
             Value::String(text) => placed(text, &self.at.node.place, visitor),
-            _ => Err(serde::de::Error::invalid_type(self.unexpected(), &visitor)),
+            _ => match self.scalar() {
+                Some(text) => placed(text, &self.at.node.place, visitor),
+                None => Err(serde::de::Error::invalid_type(self.unexpected(), &visitor)),
+            },
         }
         .map_err(|error: DecodeError| self.tie(error))
     }
@@ -90,25 +103,45 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        match self.at.node.value {
+        match &self.at.node.value {
             Value::Map(_) => self.visit(Some(fields), visitor),
-            _ => Err(self.tie(serde::de::Error::invalid_type(self.unexpected(), &"a map"))),
+            value => Err(self.tie(DecodeError::new(format!("expected a map, found {}", value.describe()), forms::of_map(value, fields)))),
         }
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
-        _variants: &'static [&'static str],
+        variants: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, DecodeError> {
-        visitor.visit_enum(Variant(self)).map_err(|error: DecodeError| self.tie(error))
+        visitor.visit_enum(Variant(self, variants)).map_err(|error: DecodeError| self.tie(error))
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
+        match &self.at.node.value {
+            // Only a [`Text`](crate::text::Text) is rendered.
+            Value::String(text) if is_reference(text) && self.reading.is_of_a_step() => Err(DecodeError::new(
+                format!("`{text}` is a reference, and this field takes none"),
+                "write the value itself, without braces".into(),
+            )),
+            _ => match self.scalar() {
+                Some(text) => visitor.visit_str(text),
+                None => return self.visit(None, visitor),
+            },
+        }
+        .map_err(|error: DecodeError| self.tie(error))
     }
 
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str bytes byte_buf unit unit_struct seq tuple
         tuple_struct map identifier ignored_any
     }
+}
+
+/// Whether a text refers to something of a document. Templates of other programs, such as docker's, are texts like any other.
+fn is_reference(text: &str) -> bool {
+    text.split("{{").skip(1).any(|tag| ["values.", "instance.", "secrets."].iter().any(|root| tag.contains(root)))
 }
 
 struct Items<'a> {
@@ -172,7 +205,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
 }
 
 /// A plain word that names a variant without content.
-struct Variant<'a>(Reader<'a>);
+struct Variant<'a>(Reader<'a>, &'static [&'static str]);
 
 impl<'de> EnumAccess<'de> for Variant<'_> {
     type Error = DecodeError;
@@ -184,7 +217,10 @@ impl<'de> EnumAccess<'de> for Variant<'_> {
                 let name: StrDeserializer<'_, DecodeError> = name.as_str().into_deserializer();
                 Ok((seed.deserialize(name)?, self))
             }
-            _ => Err(serde::de::Error::invalid_type(self.0.unexpected(), &"a word")),
+            value => {
+                let variants = self.1.join(", ");
+                Err(DecodeError::new(format!("expected one of {variants}, found {}", value.describe()), format!("write one of {variants}")))
+            }
         }
     }
 }

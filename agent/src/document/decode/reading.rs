@@ -72,6 +72,11 @@ impl<'a> Reading<'a> {
         self.aside.contains(&self.next.get())
     }
 
+    /// Whether a step of a boot document is read: its strings are taken as they are written, numbers too.
+    pub(super) fn is_of_a_step(&self) -> bool {
+        matches!(self.apart, Apart::These([_, ..]))
+    }
+
     /// Whether a key of a map is read elsewhere.
     pub(super) fn is_apart(&self, map: usize, key: &str) -> bool {
         map == ROOT

@@ -1,5 +1,6 @@
 //! What is said of a value that cannot stand where it does: in the words of documents, and quoted as it was written.
 
+use super::forms;
 use crate::document::tree::Value;
 use crate::number;
 
@@ -68,7 +69,9 @@ fn hint(found: &Value, wanted: &Wanted<'_>) -> String {
         (Wanted::Text, Value::Bool(_, written)) => format!("put it in quotes: \"{written}\""),
         (Wanted::Text, Value::Number(written)) => format!("put it in quotes: \"{written}\""),
         (Wanted::Text | Wanted::Mode | Wanted::Length, Value::Null) => "give it a value; `~` and `null` are strings only in quotes".into(),
-        (Wanted::Text, Value::Map(_)) => "put a value that begins with {{ in quotes".into(),
+        (Wanted::Text, Value::Map(entries)) if entries.iter().any(|(key, _)| matches!(&*key.name, "username" | "user" | "password")) => {
+            "store them as one secret, a JSON object, and write its address: secrets.NAME".into()
+        }
         (Wanted::Mode, Value::Number(written)) => match octal(written) {
             Some(mode) => format!("put it in quotes: \"{mode}\""),
             None => "write it in octal and in quotes, as in \"0640\"".into(),
@@ -81,6 +84,9 @@ fn hint(found: &Value, wanted: &Wanted<'_>) -> String {
         (Wanted::Whole(_), Value::String(written)) if number::is_number(&without_marks(written)) => {
             format!("write {}, without quotes", without_marks(written))
         }
+        (Wanted::Whole(_), Value::String(written)) if without_unit(written).is_some() => {
+            format!("write {}: the name of the field says the unit", without_unit(written).unwrap_or_default())
+        }
         (Wanted::Whole(range), _) => format!("write {range}"),
         (Wanted::Truth, Value::String(written)) => match written.to_ascii_lowercase().as_str() {
             "true" | "yes" | "on" | "y" => "write true, without quotes".into(),
@@ -88,6 +94,7 @@ fn hint(found: &Value, wanted: &Wanted<'_>) -> String {
             _ => "write true or false".into(),
         },
         (Wanted::Truth, _) => "write true or false".into(),
+        (Wanted::List, Value::String(line)) => format!("write a list: {}", forms::list(line)),
         (Wanted::List, _) => "write a list: [ … ]".into(),
         (Wanted::Map, _) => "write `{ key: value, … }`".into(),
         _ => format!("write {}", wanted.name()),
@@ -99,6 +106,14 @@ fn octal(written: &str) -> Option<String> {
     let digits = written.strip_prefix("0o").unwrap_or(written);
     let is_octal = (1..=4).contains(&digits.len()) && digits.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
     is_octal.then(|| format!("{digits:0>4}"))
+}
+
+/// The number of GiB or MiB/s, if a text is one with this unit.
+fn without_unit(written: &str) -> Option<&str> {
+    let number = written.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = written[number.len()..].trim().to_ascii_lowercase();
+    let is_known = matches!(&*unit, "g" | "gb" | "gib" | "gi" | "mib/s" | "mb/s");
+    (is_known && number.bytes().all(|byte| byte.is_ascii_digit()) && !number.is_empty()).then_some(number)
 }
 
 /// Without what people put between the digits of a number.
@@ -138,6 +153,8 @@ mod tests {
                 said("'100'", "u32"),
                 said("1_000", "u64"),
                 said("many", "u8"),
+                said("100GiB", "u32"),
+                said("4TiB", "u32"),
                 said("yes", "a boolean"),
                 said("0", "a boolean"),
             ]
@@ -153,6 +170,8 @@ mod tests {
         expected a whole number, found a string; write 100, without quotes
         expected a whole number, found a string; write 1000, without quotes
         expected a whole number, found a string; write a whole number from 0 to 255
+        expected a whole number, found a string; write 100: the name of the field says the unit
+        expected a whole number, found a string; write a whole number from 0 to 4294967295
         expected true or false, found a string; write true, without quotes
         expected true or false, found a number; write true or false
         "

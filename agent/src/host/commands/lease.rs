@@ -132,14 +132,11 @@ pub(super) struct Cgroup {
 
 impl Cgroup {
     pub(super) fn make() -> io::Result<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
         let own = std::fs::read_to_string("/proc/self/cgroup")?;
         let own = own.lines().find_map(|line| line.strip_prefix("0::/")).ok_or(io::ErrorKind::Unsupported)?;
-        let name = format!("{CGROUP}{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let own = PathBuf::from("/sys/fs/cgroup").join(own);
         clear(&own);
-        let path = own.join(name);
-        std::fs::create_dir(&path)?;
+        let path = make_below(&own)?;
         let open = |name| OpenOptions::new().write(true).open(path.join(name));
         match (open("cgroup.procs"), open("cgroup.kill")) {
             (Ok(procs), Ok(kill)) => Ok(Self { path, procs, kill }),
@@ -155,6 +152,18 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // What was killed may take a moment to be gone; then the next one removes it, or systemd with the cgroup of ingot.
         let _ = std::fs::remove_dir(&self.path);
+    }
+}
+
+/// Makes a directory for one. What an earlier process with our number has left there is in nobody's way.
+pub(super) fn make_below(own: &Path) -> io::Result<PathBuf> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let path = own.join(format!("{CGROUP}{}-{}", process::id(), NUMBER.fetch_add(1, Ordering::Relaxed)));
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| path),
+        }
     }
 }
 

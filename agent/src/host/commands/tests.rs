@@ -219,8 +219,19 @@ async fn nothing_is_spared_of_a_program_whose_time_is_over_however_it_ends() {
     assert!(!has_cgroup() || dies(&left[0]).await);
 }
 
+/// There was none, and a daemon outlived the lease, where a process of the same number had been killed before.
+#[test]
+fn a_cgroup_that_an_earlier_process_has_left_is_in_nobodys_way() {
+    let own = tempfile::tempdir().unwrap();
+    for number in 0..1_000 {
+        std::fs::create_dir(own.path().join(format!("claim-{}-{number}", std::process::id()))).unwrap();
+    }
+    let made = super::lease::make_below(own.path()).unwrap();
+    assert!(made.is_dir());
+}
+
 /// Whether a cgroup can be made here. Where not, it is said aloud, past what captures the output of tests, that these tests have
-/// shown no more than the end of a process group: `tests/machine/test_claims.py` shows the rest on every machine.
+/// shown no more than the end of a process group: `tests/boot/test_claims.py` shows the rest on every machine.
 fn has_cgroup() -> bool {
     let made = super::lease::Cgroup::make();
     if let Err(error) = &made {

@@ -103,7 +103,7 @@ impl Failed {
         let told: Vec<String> = self.found.iter().map(|(one, during)| text(one, during.as_ref(), lines)).collect();
         data(&told.join("\n\n"));
         if self.is_cut {
-            talk(&format!("there are more: `ingot-fleet logs {} --failed --last N` shows older ones", operator.name()));
+            talk(&format!("there are more: `ingot-fleet logs {} --failed --last N` shows older ones", operator.called()));
         }
     }
 }

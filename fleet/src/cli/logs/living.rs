@@ -95,8 +95,8 @@ impl Said {
 
 /// What is said of an instance that the environment does not have now.
 async fn not_there(operator: &Operator, reader: &Reader<'_>, instance: &str) -> Result<Failure, Failure> {
-    let name = operator.name();
-    let with_evidence = format!("ingot-fleet logs {name} {instance} --failed");
+    let (name, called) = (operator.name(), operator.called());
+    let with_evidence = format!("ingot-fleet logs {called} {instance} --failed");
     let is_left = reader.left().keys().await?.iter().any(|(_, key)| key.instance == instance);
     let known = instances::instances(&operator.aws, &[instance]).await?.pop();
     let tag = |tag: &str| known.as_ref().and_then(|known| known.tags.get(&format!("ingot:{tag}"))).map(String::as_str);
@@ -108,13 +108,13 @@ async fn not_there(operator: &Operator, reader: &Reader<'_>, instance: &str) -> 
                 _ => format!("it is {}, and carries no tags of an environment", known.state),
             };
             let failure = Failure::new(Exit::Usage, format!("{instance} is not an instance of {name}")).why(whose);
-            failure.hint(format!("`ingot-fleet logs {name}` lists those of {name}"))
+            failure.hint(format!("`ingot-fleet logs {called}` lists those of {name}"))
         }
         (_, true) => Failure::new(Exit::Usage, format!("{instance} is gone")).hint(format!("it left evidence: `{with_evidence}`")),
         (Some(known), false) => Failure::new(Exit::Usage, format!("{instance} is {}, and left no evidence of a failed boot", known.state))
-            .hint(format!("`ingot-fleet events {name}` shows what happened to it")),
+            .hint(format!("`ingot-fleet events {called}` shows what happened to it")),
         (None, false) => Failure::new(Exit::Usage, format!("{name} has no instance {instance}, and no evidence of one"))
-            .hint(format!("`ingot-fleet logs {name}` lists what there is; EC2 forgets an instance an hour after its end")),
+            .hint(format!("`ingot-fleet logs {called}` lists what there is; EC2 forgets an instance an hour after its end")),
     })
 }
 

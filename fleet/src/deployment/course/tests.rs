@@ -48,6 +48,7 @@ fn goes_from_one_update_to_the_next() {
         ("UPDATE_ROLLBACK_FAILED", SET, Some(SetRelease), Next::Stuck(Stuck::NotBack)),
         ("UPDATE_FAILED", DONE, Some(SetRelease), Next::Stuck(Stuck::Halfway)),
         ("DELETE_FAILED", BEFORE, None, Next::Stuck(Stuck::HalfDeleted)),
+        ("IMPORT_ROLLBACK_FAILED", BEFORE, None, Next::Stuck(Stuck::NotImported)),
         ("REVIEW_IN_PROGRESS", &[], None, Next::Stuck(Stuck::OnlyReviewed)),
     ] {
         let found = next(&record(), &wanted(), Some(&standing(status, given, last)), &Tokens::new());
@@ -124,7 +125,7 @@ fn the_tokens_are_those_of_one_attempt() {
 
 #[test]
 fn every_state_has_a_way_out() {
-    for stuck in [Stuck::NeverCreated, Stuck::OnlyReviewed, Stuck::Halfway, Stuck::NotBack, Stuck::HalfDeleted] {
+    for stuck in [Stuck::NeverCreated, Stuck::OnlyReviewed, Stuck::Halfway, Stuck::NotBack, Stuck::NotImported, Stuck::HalfDeleted] {
         let (what, hint) = stuck.way_out("shop-prod", "prod");
         assert!(!what.is_empty() && hint.contains("prod"), "{stuck:?}");
     }

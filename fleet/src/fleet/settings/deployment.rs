@@ -27,7 +27,7 @@ pub(crate) struct Deployment {
     pub(crate) bake: Option<Length>,
     /// Names of further CloudWatch alarms that end a deployment, five at most. Default: none.
     pub(crate) alarms: Vec<Word<Alarm>>,
-    /// How many failed boots end a deployment. Default: 1.
+    /// How many failed boots end a deployment: 1, as CloudFormation ends an update at the first one. Default: 1.
     pub(crate) stop_after: Option<Whole<1, 1000>>,
 }
 
@@ -72,6 +72,11 @@ impl Deployment {
                 message,
                 format!("keep {MOST_ALARMS}, or make one composite alarm of them"),
             );
+        }
+        if let Some(Whole(more @ 2..)) = self.stop_after {
+            let message =
+                format!("a deployment cannot go on until {more} boots have failed: CloudFormation ends an update at the first one");
+            site.wrong("deployment.stop_after", message, "write 1, or remove `stop_after`");
         }
         match self.policy() {
             Policy::Immutable if site.tier == Tier::Web && !site.is_group() => {

@@ -16,9 +16,9 @@ from moto.core.responses import ActionResult
 from moto.core.serialize import XFormedAttributePicker
 from moto.core.utils import camelcase_to_underscores
 
-from . import autoscaling, balancing, cloudformation, ec2, rds, systems_manager
+from . import autoscaling, balancing, cloudformation, ec2, iam, rds, service_quotas, systems_manager
 
-SERVICES = (autoscaling, balancing, cloudformation, ec2, rds, systems_manager)
+SERVICES = (autoscaling, balancing, cloudformation, ec2, iam, rds, service_quotas, systems_manager)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ const ELEMENT_LIMIT: usize = 500_000;
 pub struct Element {
     pub name: String,
     /// Empty where there are children.
-    text: String,
+    pub text: String,
     children: Vec<Element>,
 }
 

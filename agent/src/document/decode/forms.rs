@@ -1,0 +1,86 @@
+//! How a value is written that stands in a shorter form than its field takes: a name where a map is meant, a line where a
+//! list is.
+
+use crate::document::tree::{Value, is_string};
+
+/// What a text is meant as: a field of the map that stands here, how the text begins, and the field that it belongs in.
+const FORMS: [(&str, &str, &str); 12] = [
+    ("secrets_manager", "/", "parameter"),
+    ("secrets_manager", "arn:aws:ssm:", "parameter"),
+    ("secrets_manager", "", "secrets_manager"),
+    ("snapshot", "snap-", "snapshot"),
+    ("snapshot", "vol-", "volume"),
+    ("snapshot", "/dev/", "device"),
+    ("tcp", "http", "http"),
+    ("tcp", "", "tcp"),
+    ("content", "", "content"),
+    ("elastic_ip", "", "elastic_ip"),
+    ("device", "", "device"),
+    ("name", "", "name"),
+];
+
+/// The hint for `found`, where a map with these fields is expected.
+pub(super) fn of_map(found: &Value, fields: &[&str]) -> String {
+    let has = |field: &str| fields.contains(&field);
+    let of_text = |text: &str, has: &dyn Fn(&str) -> bool| {
+        let form = FORMS.iter().find(|(of, begins, _)| has(of) && text.starts_with(begins));
+        form.map(|(_, _, field)| format!("{{ {field}: {} }}", written(text)))
+    };
+    if let Value::String(text) = found
+        && let Some((field, value)) = text.split_once(':').filter(|(field, _)| has(field))
+    {
+        return format!("put a space behind the colon: `{field}: {value}`");
+    }
+    let form = match found {
+        Value::String(text) if has("blank") && text == "blank" => Some("{ blank: {} }".to_owned()),
+        Value::String(text) if has("from") => of_text(text, &|of| of == "snapshot").map(|from| format!("{{ from: {from} }}")),
+        Value::String(text) if has("run") => Some(format!("{{ run: {} }}", list(text))),
+        Value::String(text) => of_text(text, &has),
+        _ if has("ready") || has("wait_condition_url") => Some("{}".to_owned()),
+        _ if has("tcp") => Some("{ tcp: \"127.0.0.1:PORT\" }".to_owned()),
+        _ => None,
+    };
+    form.map_or_else(|| format!("write a map with its fields: {}", fields.join(", ")), |form| format!("write `{form}`"))
+}
+
+/// A line as the list that it is meant as: the words of a command, or what stands between commas.
+pub(super) fn list(line: &str) -> String {
+    let line = line.trim();
+    if line.contains([' ', '\n']) && line.contains(|c: char| "|&;<>()$`\\\"'*?[]#~\n".contains(c)) {
+        return if line.contains('\n') { "[/bin/sh, -c, \"…\"]".to_owned() } else { format!("[/bin/sh, -c, {}]", quoted(line)) };
+    }
+    let words: Vec<String> = line.split([' ', ',']).filter(|word| !word.is_empty()).map(written).collect();
+    format!("[{}]", words.join(", "))
+}
+
+/// A text as it stands in a list or a map of YAML.
+fn written(text: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/_.-=+".contains(c);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '/' || c == '-' && text.len() > 1);
+    if begins && text.chars().all(is_plain) && is_string(text) { text.to_owned() } else { quoted(text) }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_becomes_the_list_that_is_meant() {
+        for (line, expected) in [
+            ("systemctl restart x", "[systemctl, restart, x]"),
+            ("noatime,nofail", "[noatime, nofail]"),
+            ("commands.a", "[commands.a]"),
+            ("sleep 5", "[sleep, \"5\"]"),
+            ("cat a | sort", "[/bin/sh, -c, \"cat a | sort\"]"),
+            ("set -e\necho a\n", "[/bin/sh, -c, \"…\"]"),
+            ("-a", "[-a]"),
+            ("prod/shop/*", "[\"prod/shop/*\"]"),
+        ] {
+            assert_eq!(list(line), expected);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What a boot would find as soon as it fills in a text, as far as that is known on a desk: a list that is a string, a file
+//! that cannot parse whatever a secret is.
+//!
+//! What is not known is stood in for, by one text after another: what is wrong with all of them is wrong in any case.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::address::{Address, Reference, Usage};
+use crate::document::Item;
+use crate::document::error::Mistake;
+use crate::document::scalar::Within;
+use crate::document::source::TemplateTexts;
+use crate::plan::filled::Known;
+use crate::plan::values::Values;
+use crate::step::{Misfit, Shapes};
+use crate::template::{Template, TemplateError};
+use crate::text::Place;
+
+/// What a secret, a fact or an output may be. The last one is not even there where it is only tested.
+const STAND_INS: [&str; 8] = ["1", "x", "\"x\"", "{}", "<x/>", "x=1", "", ""];
+
+/// Adds what is wrong with texts and template files.
+pub(super) fn check(
+    items: &BTreeMap<Address, Item>,
+    shapes: &Shapes<'_>,
+    values: &Values,
+    (templates, texts): (&BTreeMap<PathBuf, Template>, &TemplateTexts),
+    mistakes: &mut Vec<Mistake>,
+) {
+    let Some(known) = Known::of(values) else { return };
+    for ((address, item), shape) in items.iter().zip(shapes.values()) {
+        let file = item.step.template();
+        for (n, text) in shape.texts.iter().enumerate() {
+            let start = text.place().unwrap_or(&item.place);
+            // What does not parse was told.
+            let Ok(template) = Template::parse(text.raw()) else { continue };
+            let source = Source { text: text.raw(), start: Some(start), file: start.file.clone() };
+            let is_content = n == 0 && file.is_none();
+            mistakes.extend(source.mistake(&template, &known, &|filled| is_content.then(|| item.step.misfit(address.key(), filled))?));
+        }
+        if let Some((path, template)) = file.and_then(|path| templates.get_key_value(path))
+            && let Some(Ok(text)) = texts.get(path)
+        {
+            let source = Source { text, start: None, file: path.display().to_string().into() };
+            mistakes.extend(source.mistake(template, &known, &|filled| item.step.misfit(address.key(), filled)));
+        }
+    }
+}
+
+/// A template as it was written.
+struct Source<'a> {
+    text: &'a str,
+    /// Where it begins in a document; `None` of a file.
+    start: Option<&'a Place>,
+    file: std::sync::Arc<str>,
+}
+
+impl Source<'_> {
+    fn mistake(
+        &self,
+        template: &Template,
+        known: &Known<'_>,
+        misfit: &dyn Fn(&crate::text::SecretText) -> Option<Misfit>,
+    ) -> Option<Mistake> {
+        let unknown: Vec<&Reference> = template.references().iter().filter(|reference| !known.has(reference)).collect();
+        let mut found = None;
+        for (n, stand_in) in STAND_INS.iter().enumerate() {
+            let is_last = n + 1 == STAND_INS.len();
+            let there = unknown.iter().filter(|reference| !is_last || reference.usage != Usage::Tested);
+            match template.render(&known.with(there.copied(), stand_in)) {
+                Err(error) => {
+                    let is_known = |path: &str| !unknown.iter().any(|reference| reference.to_string() == path);
+                    let is_wrong = unknown.is_empty() || error.value().is_some_and(is_known);
+                    return is_wrong.then(|| self.of_template(&error));
+                }
+                Ok(filled) => {
+                    let misfit = misfit(&filled)?;
+                    let further = |(known, _): &(Misfit, _)| (known.line, known.column) < (misfit.line, misfit.column);
+                    if found.as_ref().is_none_or(further) {
+                        found = Some((misfit, filled));
+                    }
+                }
+            }
+            if unknown.is_empty() {
+                break;
+            }
+        }
+        let (Misfit { mut objection, line, column }, filled) = found?;
+        let offset = offset(self.text, filled.expose(), line, column);
+        if let Some(hint) = offset.and_then(|offset| hint(self.text, offset)) {
+            objection.hint = hint.to_owned();
+        }
+        let within = offset.and_then(|offset| Within::at(self.text, offset));
+        Some(match self.start {
+            Some(start) => Mistake { within, ..Mistake::of(start, objection) },
+            None => {
+                let before = self.text.get(..offset.unwrap_or_default()).unwrap_or_default();
+                let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+                Mistake::of(&Place { file: self.file.clone(), line: before.matches('\n').count() + 1, column }, objection)
+            }
+        })
+    }
+
+    fn of_template(&self, error: &TemplateError) -> Mistake {
+        match self.start {
+            Some(start) => Mistake::of_template(start, self.text, error),
+            None => Mistake::of_template_file(self.file.clone(), error),
+        }
+    }
+}
+
+/// What to do about a line in which no value is to blame, or one that is quoted twice.
+fn hint(text: &str, offset: usize) -> Option<&'static str> {
+    let line = text[text[..offset].rfind('\n').map_or(0, |newline| newline + 1)..].lines().next()?;
+    if ["json", "yaml", "toml"].iter().any(|helper| line.contains(&format!("\"{{{{{helper} "))) {
+        return Some("remove the quotes around the helper, which writes them itself");
+    }
+    (!line.contains("{{")).then_some("correct this line, or the one before it")
+}
+
+/// The byte of a template from which a place of the filled text comes, as far as its line can be told.
+fn offset(text: &str, filled: &str, line: usize, column: usize) -> Option<usize> {
+    let shown = filled.lines().nth(line - 1)?;
+    let same = text.lines().count() == filled.lines().count();
+    let n = if same { line - 1 } else { text.lines().position(|line| line == shown)? };
+    let written = text.lines().nth(n)?;
+    let alike = written.chars().zip(shown.chars()).take_while(|(one, other)| one == other).count();
+    let (before, rest) = written.split_at(written.char_indices().nth(alike.min(column - 1)).map_or(written.len(), |(at, _)| at));
+    // The place is that of something one can see.
+    let at = match rest.find(|character: char| !character.is_whitespace()) {
+        Some(more) => before.len() + more,
+        None => before.trim_end().char_indices().next_back()?.0,
+    };
+    Some(text.split_inclusive('\n').take(n).map(str::len).sum::<usize>() + at)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::document::BootDocument;
+    use crate::document::source::Layers;
+    use crate::plan::Plan;
+
+    fn mistakes(text: &str) -> String {
+        let mut layers = Layers::default();
+        layers.add("doc", &format!("version: 1\n{text}\n"));
+        let (plan, _) = Plan::compile_with_advice(BootDocument::of_a_desk(layers), &Default::default());
+        plan.err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    /// What depends on what is not known may be right.
+    #[test]
+    fn what_may_be_right_is_no_mistake() {
+        for text in [
+            r#"files: { /a.json: { content: "{{secrets.a}}" } }"#,
+            r#"files: { /a.json: { content: '{"a": {{secrets.a}}}' } }"#,
+            r#"files: { /a.toml: { content: "a = {{secrets.a}}" } }"#,
+            r#"files: { /a.xml: { content: "{{secrets.a}}" } }"#,
+            r#"files: { /a.yaml: { content: "{{#if (has secrets.a.b)}}a: [{{else}}a: 1{{/if}}" } }"#,
+            r#"files: { /a.json: { content: '[{{#if secrets.a}}1,{{/if}}2]' } }"#,
+            r#"files: { /a: { content: "{{#each secrets.a.b}}{{this}}{{/each}}" } }"#,
+            r#"files: { /a: { content: "{{join secrets.a.b ','}}" } }"#,
+            r#"files: { /a: { content: "{{#each values.list}}{{this}}{{/each}}" } }"#,
+            r#"files: { /a: { content: "{{secrets.a}}", encoding: base64 } }"#,
+            r#"files: { /a.json: { content: "{", format: none } }"#,
+        ] {
+            let known = r#"values: { list: ["{{instance.id}}"] }"#;
+            let said = mistakes(&format!("{known}\nsecrets: {{ a: {{ secrets_manager: a }} }}\n{text}"));
+            assert_eq!(said, "", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_in_any_case_is_found() {
+        for (text, says) in [
+            (r#"files: { /a.json: { content: '{"a": {{json secrets.a}}' } }"#, "ends too early"),
+            (r#"files: { /a.toml: { content: "[a\nb = {{toml secrets.a}}" } }"#, "not TOML"),
+            (r#"files: { /a: { content: "{{secrets.a}} !", encoding: base64 } }"#, "not base64"),
+            (r#"commands: { a: { run: [echo, "{{join values.x ','}} {{secrets.a}}"] } }"#, "values.x is a string"),
+        ] {
+            let said = mistakes(&format!("values: {{ x: a }}\nsecrets: {{ a: {{ secrets_manager: a }} }}\n{text}"));
+            assert!(said.contains(says), "{text}: {said}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! Whether a load balancer can take the certificate that fleet.yaml names.
+
+use jiff::Timestamp;
+
+use crate::aws::certificates::{Certificate, certificate};
+use crate::cli::advice::advised;
+use crate::cli::operator::Operator;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::fleet::Environment;
+use crate::stack::Account;
+
+pub(super) async fn holds(operator: &Operator, account: &Account) -> Result<(), Failure> {
+    let environment = operator.environment();
+    let Some(arn) = environment.settings.load_balancer.certificate.as_ref().map(|arn| arn.as_str()) else { return Ok(()) };
+    if let Some(failure) = elsewhere(environment, arn, account) {
+        return Err(failure);
+    }
+    let asked = certificate(&operator.aws, arn);
+    let Some(found) = advised("the certificate is not looked at", asked).await? else { return Ok(()) };
+    judge(&environment.key.name, arn, found.as_ref(), Timestamp::now()).map_or(Ok(()), Err)
+}
+
+/// A load balancer takes certificates of its own region and its own account alone.
+///
+/// Source: <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/https-listener-certificates.html>
+fn elsewhere(environment: &Environment, arn: &str, account: &Account) -> Option<Failure> {
+    let (name, region) = (&environment.key.name, &account.region);
+    let part = |number| arn.split(':').nth(number).unwrap_or_default();
+    let wrong = |message: String, also: &str| {
+        let hint = format!("write one of ACM in {region} to `load_balancer.certificate` in fleet.yaml, or correct {also}");
+        Some(Failure::new(Exit::Document, message).why(arn).hint(hint))
+    };
+    if part(3) != region {
+        return wrong(format!("the certificate of {name} is in {}, and the environment in {region}", part(3)), "AWS_REGION");
+    }
+    if part(4) != account.id {
+        return wrong(
+            format!("the certificate of {name} is of the account {}, and the environment of {}", part(4), account.id),
+            "AWS_PROFILE",
+        );
+    }
+    None
+}
+
+/// What stands in the way. `None` of a certificate: it is gone.
+///
+/// Source of statuses: <https://docs.aws.amazon.com/acm/latest/APIReference/API_CertificateDetail.html>
+fn judge(name: &str, arn: &str, found: Option<&Certificate>, now: Timestamp) -> Option<Failure> {
+    const ANOTHER: &str = "write another one to `load_balancer.certificate` in fleet.yaml";
+    let wrong =
+        |what: String, hint: String| Some(Failure::new(Exit::Document, format!("the certificate of {name} {what}")).why(arn).hint(hint));
+    let Some(found) = found else {
+        return wrong("does not exist".into(), format!("{ANOTHER}: `aws acm list-certificates` lists what there is"));
+    };
+    let Certificate { status, domain, .. } = found;
+    let why = found.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    match (status.as_str(), found.from, found.until) {
+        ("PENDING_VALIDATION", ..) => wrong(
+            format!("for {domain} is not issued yet: it waits to be validated"),
+            format!("validate it, as `aws acm describe-certificate --certificate-arn {arn}` shows, or {ANOTHER}"),
+        ),
+        ("ISSUED", _, Some(until)) if until <= now => expired(name, arn, domain, Some(until)),
+        ("EXPIRED", _, until) => expired(name, arn, domain, until),
+        ("ISSUED", Some(from), _) if from > now => wrong(format!("for {domain} is valid from {from} on"), format!("wait, or {ANOTHER}")),
+        ("ISSUED", ..) => None,
+        _ => wrong(format!("for {domain} is {status}{why}, and not issued"), ANOTHER.into()),
+    }
+}
+
+fn expired(name: &str, arn: &str, domain: &str, until: Option<Timestamp>) -> Option<Failure> {
+    let since = until.map(|until| format!(" since {until}")).unwrap_or_default();
+    let hint = "renew it, import it again, or write another one to `load_balancer.certificate` in fleet.yaml";
+    Some(Failure::new(Exit::Document, format!("the certificate of {name} for {domain} is expired{since}")).why(arn).hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:acm:eu-central-1:123456789012:certificate/1";
+
+    fn found(status: &str, until: &str) -> Certificate {
+        let from = "2026-01-01T00:00:00Z".parse().ok();
+        Certificate { status: status.into(), domain: "shop.example".into(), why: None, from, until: until.parse().ok() }
+    }
+
+    fn said(found: Option<&Certificate>) -> Option<String> {
+        let failure = judge("prod", ARN, found, "2026-12-01T00:00:00Z".parse().unwrap())?;
+        assert_eq!(failure.exit, Exit::Document);
+        Some(failure.to_string())
+    }
+
+    #[test]
+    fn one_that_is_issued_and_valid_is_fine() {
+        assert_eq!(said(Some(&found("ISSUED", "2027-01-01T00:00:00Z"))), None);
+        assert_eq!(said(Some(&Certificate { from: None, until: None, ..found("ISSUED", "") })), None);
+    }
+
+    #[test]
+    fn each_other_one_has_its_way_out() {
+        let later = "2027-01-01T00:00:00Z";
+        let failed = Certificate { why: Some("CAA_ERROR".into()), ..found("FAILED", later) };
+        let early = Certificate { from: "2026-12-24T00:00:00Z".parse().ok(), ..found("ISSUED", later) };
+        for (found, what) in [
+            (None, "the certificate of prod does not exist: arn:aws:acm:"),
+            (Some(found("PENDING_VALIDATION", later)), "for shop.example is not issued yet"),
+            (Some(found("ISSUED", "2026-11-30T00:00:00Z")), "for shop.example is expired since 2026-11-30T00:00:00Z"),
+            (Some(found("EXPIRED", "")), "for shop.example is expired: "),
+            (Some(early), "is valid from 2026-12-24T00:00:00Z on"),
+            (Some(failed), "is FAILED (CAA_ERROR), and not issued"),
+            (Some(found("REVOKED", later)), "is REVOKED, and not issued"),
+            (Some(found("INACTIVE", later)), "is INACTIVE, and not issued"),
+        ] {
+            let text = said(found.as_ref()).unwrap();
+            assert!(text.contains(what) && text.contains("`load_balancer.certificate` in fleet.yaml"), "{text}");
+        }
+    }
+}

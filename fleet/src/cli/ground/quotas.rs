@@ -1,0 +1,197 @@
+//! Whether an environment, and its deployment, fit into the quotas of the account: vCPUs, elastic IP addresses, load
+//! balancers. Counted is what is needed at the least, so that nothing is refused that would fit.
+
+use std::collections::BTreeMap;
+
+use crate::aws::quotas::{Quota, quota};
+use crate::aws::vcpus::{self, Market, Running, quota_of};
+use crate::aws::{Aws, ec2};
+use crate::cli::advice::advised;
+use crate::cli::operator::Operator;
+use crate::deployment::course::Standing;
+use crate::deployment::record::{Goal, Policy};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::fleet::{Environment, Mode, Tier};
+
+/// Source of codes: <https://docs.aws.amazon.com/general/latest/gr/ec2-service.html> and
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-limits.html>
+const ADDRESSES: (&str, &str) = ("ec2", "L-0263D0A3");
+const BALANCERS: (&str, &str) = ("elasticloadbalancing", "L-53DA6B97");
+
+const UNKNOWN: &str = "whether quotas have room is not known";
+
+pub(super) async fn hold(operator: &Operator, goal: &Goal, standing: Option<&Standing>) -> Result<(), Failure> {
+    let environment = operator.environment();
+    let is_new = standing.is_none_or(|standing| standing.output("Group").is_none());
+    if is_new {
+        of_creation(operator, environment).await?;
+    }
+    let types: Vec<&str> = environment.settings.instances.types.iter().map(|name| name.as_str()).collect();
+    let asked = vcpus::of_types(&operator.aws, &types);
+    let Some(sizes) = advised("instance types are not looked up", asked).await? else { return Ok(()) };
+    let demand = Demand::of(environment, goal, is_new);
+    let has = standing.and_then(|standing| standing.parameter("InstanceType"));
+    if demand.more == 0 && has == types.first().copied() {
+        return Ok(());
+    }
+    let Some(running) = advised(UNKNOWN, vcpus::running(&operator.aws)).await? else { return Ok(()) };
+    let mut refusal = None;
+    for name in types {
+        let one = One { name, vcpus: sizes[name], application: &operator.place.application, environment };
+        match one.fits(&operator.aws, &demand, &running, &sizes).await? {
+            // What the first one has no room for is launched as the second.
+            None => return Ok(()),
+            Some(failure) => drop(refusal.get_or_insert(failure)),
+        }
+    }
+    refusal.map_or(Ok(()), Err)
+}
+
+/// What the stack makes once.
+async fn of_creation(operator: &Operator, environment: &Environment) -> Result<(), Failure> {
+    if environment.tier != Tier::Web {
+        return Ok(());
+    }
+    let Operator { aws, groups, .. } = operator;
+    let name = &environment.key.name;
+    let (what, (service, code), used, hint) = match environment.mode {
+        Mode::SingleInstance => {
+            let hint = "release one that nothing uses, or write `mode: highly_available` in fleet.yaml";
+            ("elastic IP address", ADDRESSES, advised(UNKNOWN, ec2::addresses(aws)).await?, hint)
+        }
+        Mode::HighlyAvailable if environment.settings.load_balancer.edge.is_some() => return Ok(()),
+        Mode::HighlyAvailable => {
+            let hint = "delete one that nothing uses, or write `mode: single_instance` in fleet.yaml";
+            ("load balancer", BALANCERS, advised(UNKNOWN, groups.balancers()).await?, hint)
+        }
+    };
+    let (Some(used), Some(quota)) = (used, advised(UNKNOWN, quota(aws, service, code)).await?) else { return Ok(()) };
+    if used < quota.value {
+        return Ok(());
+    }
+    let message = format!("{name} needs one {what} more than the account may have");
+    Err(Failure::new(Exit::Document, message)
+        .why(format!("the quota \"{}\" is {} in {}, and there are {used}", quota.name, quota.value, aws.region))
+        .hint(format!("{hint}, or raise the quota {code} in Service Quotas")))
+}
+
+/// How many instances a deployment needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Demand {
+    /// At its end.
+    desired: u32,
+    /// Besides those that run now, before it ends any.
+    more: u32,
+    /// So many of a hundred are Spot Instances.
+    spot: u32,
+    policy: Policy,
+    is_new: bool,
+}
+
+impl Demand {
+    fn of(environment: &Environment, goal: &Goal, is_new: bool) -> Self {
+        let Goal { policy, capacity, .. } = goal;
+        let settings = &environment.settings;
+        let desired = if is_new { capacity.desired.max(1) } else { capacity.desired };
+        let batch = settings.deployment.batch().of(desired).min(desired);
+        let more = match policy {
+            _ if is_new => desired,
+            // It launches first what there is room for.
+            Policy::RollingWithBatch => batch.min(capacity.max.saturating_sub(desired)),
+            Policy::Immutable => desired,
+            Policy::AllAtOnce | Policy::Rolling | Policy::InPlace | Policy::TrafficSplitting => 0,
+        };
+        let spot = settings.instances.spot.map_or(0, |spot| spot.0);
+        Self { desired, more, spot, policy: *policy, is_new }
+    }
+
+    /// So many of these are of a market, at the least: Auto Scaling rounds one of both up.
+    fn share(&self, instances: u32, market: Market) -> u64 {
+        let percent = if market == Market::Spot { self.spot } else { 100 - self.spot };
+        u64::from(instances) * u64::from(percent) / 100
+    }
+
+    /// The most vCPUs that run at a time, where `own` run now.
+    fn peak(&self, market: Market, own: u64, vcpus: u64) -> u64 {
+        (own + self.share(self.more, market) * vcpus).max(self.share(self.desired, market) * vcpus)
+    }
+
+    /// What needs less.
+    fn less(&self) -> &'static str {
+        match self.policy {
+            _ if self.is_new => "lower `instances.min` in fleet.yaml, take smaller `instances.types`",
+            Policy::Immutable => "deploy by `--policy rolling`, which launches no more than it ends",
+            Policy::RollingWithBatch if self.more > 0 => "lower `deployment.batch` in fleet.yaml, or deploy by `--policy rolling`",
+            _ => "take smaller `instances.types` in fleet.yaml",
+        }
+    }
+}
+
+/// What runs of the types that one quota counts.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counted {
+    own: u64,
+    others: u64,
+}
+
+/// An instance type that an environment may have.
+struct One<'a> {
+    name: &'a str,
+    vcpus: u64,
+    application: &'a str,
+    environment: &'a Environment,
+}
+
+impl One<'_> {
+    /// What stands in the way of a deployment with instances of this type.
+    async fn fits(
+        &self,
+        aws: &Aws,
+        demand: &Demand,
+        running: &[Running],
+        sizes: &BTreeMap<String, u64>,
+    ) -> Result<Option<Failure>, Failure> {
+        for market in [Market::OnDemand, Market::Spot] {
+            let Some(code) = quota_of(self.name, market) else { continue };
+            let counted = self.count(running, (code, market), sizes);
+            let peak = demand.peak(market, counted.own, self.vcpus);
+            if peak <= counted.own {
+                continue;
+            }
+            let Some(quota) = advised(UNKNOWN, quota(aws, "ec2", code)).await? else { continue };
+            if let Some(failure) = self.judge(demand, &quota, counted, peak, &aws.region) {
+                return Ok(Some(failure));
+            }
+        }
+        Ok(None)
+    }
+
+    fn count(&self, running: &[Running], (code, market): (&str, Market), sizes: &BTreeMap<String, u64>) -> Counted {
+        let mut counted = Counted::default();
+        for one in running.iter().filter(|one| one.market == market && quota_of(&one.name, market) == Some(code)) {
+            let vcpus = one.vcpus.or_else(|| sizes.get(&one.name).copied()).unwrap_or(0);
+            let is_own = one.application.as_deref() == Some(self.application)
+                && one.environment.as_deref() == Some(self.environment.key.name.as_str());
+            *(if is_own { &mut counted.own } else { &mut counted.others }) += vcpus;
+        }
+        counted
+    }
+
+    fn judge(&self, demand: &Demand, quota: &Quota, counted: Counted, peak: u64, region: &str) -> Option<Failure> {
+        let (Counted { own, others }, name) = (counted, &self.environment.key.name);
+        if others + peak <= quota.value {
+            return None;
+        }
+        let runs = if own > 0 { format!(", {own} by {name} now") } else { String::new() };
+        let why = format!(
+            "the quota \"{}\" is {} vCPUs in {region}; {others} are used by others{runs}, and {name} needs {peak} at a time, by {} of {} each",
+            quota.name, quota.value, self.name, self.vcpus
+        );
+        let hint = format!("{}, or raise the quota {} in Service Quotas", demand.less(), quota.code);
+        Some(Failure::new(Exit::Document, format!("{name} does not fit into the account's quota of vCPUs")).why(why).hint(hint))
+    }
+}
+
+#[cfg(test)]
+mod tests;
