@@ -92,7 +92,7 @@ impl Members<'_, '_> {
     }
 }
 
-fn zstd<'a>(file: &'a mut File) -> io::Result<::zstd::Decoder<'static, BufReader<&'a mut File>>> {
+fn zstd(file: &mut File) -> io::Result<::zstd::Decoder<'static, BufReader<&mut File>>> {
     let mut decoder = ::zstd::Decoder::new(file)?;
     decoder.window_log_max(WINDOW)?;
     Ok(decoder)

@@ -20,8 +20,11 @@ use super::allowance::{Allowance, AllowanceText, Matched};
 use super::expression::{self, Head, IDENTIFIER, Mark, from_go};
 use super::pem;
 
+/// Tells what looks like a secret from one.
+type Check = fn(&str) -> bool;
+
 /// Rules whose finds are decoded before they count.
-const CHECKS: [(&str, fn(&str) -> bool); 2] = [("private-key", pem::is_key), ("private-key-base64", pem::is_encoded_key)];
+const CHECKS: [(&str, Check); 2] = [("private-key", pem::is_key), ("private-key-base64", pem::is_encoded_key)];
 
 /// How far a secret may reach from where its expression begins. A private key of 16,384 bits has 12.7 KiB of base64.
 pub(super) const REACH: usize = 16 * 1024;
@@ -76,7 +79,7 @@ pub(super) struct Rule {
     /// Of which such a path has one, if any are known.
     path_marks: Vec<Mark>,
     /// Whether what looks like it is it.
-    check: Option<fn(&str) -> bool>,
+    check: Option<Check>,
     secret_group: Option<usize>,
     entropy: f64,
     allowances: Vec<Allowance>,
