@@ -1,5 +1,6 @@
 """Trees of real software, fetched from the registries and laid out as they are in images: what `ingot seal` must be silent
-about. Versions are pinned; those of Debian are what its release has. Each is made once and kept in .cache/trees.
+about. What is asked for is pinned, and what that needs is not; Debian has what its release has. Each is made once and kept in
+.cache/trees.
 
     root = trees.made("python")
 """
