@@ -1,10 +1,13 @@
-//! SHA-256 digests: of bundles, included documents, and whatever else is compared or named by its content.
+//! SHA-256 digests: of bundles, included documents, and whatever else is compared or named by its content. And the older
+//! ones by which package managers know their files.
 //!
 //! This is the only file that calls `ring::digest`.
 
 use std::fmt;
+use std::io::{self, Read};
 
 use base64::Engine as _;
+use md5::Digest as _;
 
 /// A SHA-256 digest.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,63 @@ impl Hasher {
     }
 }
 
+/// A digest by which some package manager knows a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    Md5([u8; 16]),
+    Sha1([u8; 20]),
+    Sha256([u8; 32]),
+}
+
+impl Known {
+    /// By its length. `None` if no digest is that long.
+    pub(crate) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        Some(match bytes.len() {
+            16 => Self::Md5(bytes.try_into().ok()?),
+            20 => Self::Sha1(bytes.try_into().ok()?),
+            32 => Self::Sha256(bytes.try_into().ok()?),
+            _ => return None,
+        })
+    }
+
+    /// Reads hexadecimal.
+    pub(crate) fn of_hex(text: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(text).ok().filter(|text| text.len().is_multiple_of(2) && text.is_ascii())?;
+        let bytes = (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok());
+        Self::of_bytes(&bytes.collect::<Option<Vec<u8>>>()?)
+    }
+
+    /// Whether it is that of what `content` gives.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be read to its end.
+    pub(crate) fn is_of(&self, content: &mut impl Read) -> io::Result<bool> {
+        let algorithm = match self {
+            Self::Md5(_) => None,
+            Self::Sha1(_) => Some(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY),
+            Self::Sha256(_) => Some(&ring::digest::SHA256),
+        };
+        let mut context = algorithm.map(ring::digest::Context::new);
+        let mut md5 = md5::Md5::new();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = content.read(&mut buffer)?;
+            match &mut context {
+                _ if read == 0 => break,
+                Some(context) => context.update(&buffer[..read]),
+                None => md5.update(&buffer[..read]),
+            }
+        }
+        let found = context.map(ring::digest::Context::finish);
+        Ok(match self {
+            Self::Md5(wanted) => md5.finalize()[..] == wanted[..],
+            Self::Sha1(wanted) => found.is_some_and(|found| found.as_ref() == wanted),
+            Self::Sha256(wanted) => found.is_some_and(|found| found.as_ref() == wanted),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,5 +145,21 @@ mod tests {
         let digest = hasher.finish();
         assert_eq!(digest, Sha256::of(b"test"));
         assert_eq!(digest.short(4), "9f86d081");
+    }
+
+    #[test]
+    fn a_file_is_known_by_the_digest_of_its_package_manager() {
+        let digests = [
+            "098f6bcd4621d373cade4e832627b4f6",
+            "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3",
+            "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        ];
+        for hex in digests {
+            let known = Known::of_hex(hex.as_bytes()).unwrap();
+            assert!(known.is_of(&mut &b"test"[..]).unwrap() && !known.is_of(&mut &b"tests"[..]).unwrap(), "{hex}");
+        }
+        for wrong in ["", "abc", "newconffile", &digests[0][1..], &"é".repeat(16)] {
+            assert_eq!(Known::of_hex(wrong.as_bytes()), None, "{wrong}");
+        }
     }
 }

@@ -19,6 +19,7 @@
 //! | the proxy leads where releases are, and what failed or went leaves nothing of itself | [`proxies`] |
 //! | what is done once for a fleet is done on one instance, and the others go on after it | [`claims`] |
 //! | a worker gets the periodic tasks of the release that was fetched | [`periodic`] |
+//! | a step that is not due leaves no trace, whatever its kind | [`due`] |
 //! | one database for a fleet, and a wait that ends with the first login | [`databases`] |
 //! | Auto Scaling is asked to replace what stays down, and nothing else | [`watched`] |
 //! | the JSON Schema takes what ingot takes | [`schema`] |
@@ -32,6 +33,7 @@ mod applications;
 mod bundles;
 mod claims;
 mod databases;
+mod due;
 mod evidence;
 mod example;
 mod failures;

@@ -2,6 +2,7 @@
 """A root of 2 GB searched for secrets: by `ingot seal`, and by grep for a handful of patterns.
 
     .venv/bin/python tests/bench/seal.py [-n REPETITIONS] [--gib SIZE]
+    .venv/bin/python tests/bench/seal.py --trees [NAME…]      # what is found in trees of published software
 
 The root is Debian's (the one the tests boot, where it has been made) and an application in /opt: programs of random
 bytes, modules and large texts of what people wrote, the same each time, and one secret that both must find. Both sides
@@ -10,12 +11,17 @@ read from the page cache, which a first run of grep has filled as far as there i
 grep knows seven patterns, ingot 250; grep reads all there is, ingot leaves alone what a package brought, so beside the
 time of the whole there is that of the application alone. Prints a Markdown table.
 
+With `--trees`, real software is fetched from the registries (harness/host/trees.py; root for Debian's), and every finding is
+printed: each is false, but for the keys that Debian's packages make when they are installed. Then the secrets and the
+look-alikes of the tests.
+
 - *grep*: `grep -rEI`, one process
 - *grep -P2*: the same, a process for each half of the files
 """
 
 import argparse
 import itertools
+import json
 import random
 import shutil
 import statistics
@@ -28,6 +34,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from harness.agent import LAUNCHER, REPOSITORY, binary  # noqa: E402
+from harness.host import lookalikes, planted, trees  # noqa: E402
 
 PATTERNS = (
     r"(AKIA|ASIA)[A-Z2-7]{16}",
@@ -39,6 +46,8 @@ PATTERNS = (
     r"(password|secret|token|api_key)[\"']? ?[=:] ?[\"'][0-9A-Za-z/+_-]{16,}[\"']",
 )
 PLANTED = "opt/shop/config/settings.py"
+
+
 def secret() -> str:
     """Put together here, so that no scanner takes this file for a leak."""
     return "gh" + "p_" + "".join(random.Random(5).choices("ABCDEFabcdef0123456789", k=36))
@@ -92,14 +101,50 @@ def timed(command: list[str], root: Path) -> tuple[float, float]:
     return seconds, int(done.stderr.split()[-1]) / 1024
 
 
+# What says nothing about secrets.
+OF_THE_SETUP = ("ingot-", "no-systemd", "unit-", "layer")
+
+
+def found(root: Path) -> tuple[list[str], float, float]:
+    """Findings about secrets, seconds, and the peak of memory in MB."""
+    start = time.monotonic()
+    command = [str(binary()), "seal", "--root", str(root), "--json"]
+    done = subprocess.run(["perl", "-e", LAUNCHER, *command], capture_output=True, text=True, errors="replace")
+    seconds = time.monotonic() - start
+    findings = [one for one in json.loads(done.stdout)["findings"] if not one["rule"].startswith(OF_THE_SETUP)]
+    secrets = [f"{one['path']}:{one.get('line', '')}: {one['rule']}" for one in findings if "scrub" not in one["hint"]]
+    return secrets, seconds, int(done.stderr.split()[-1]) / 1024
+
+
+def judge_trees(names: list[str]) -> None:
+    rows = []
+    for name in names or trees.TREES:
+        root = trees.made(name)
+        size = int(subprocess.run(["du", "-sb", root], check=True, capture_output=True, text=True).stdout.split()[0])
+        secrets, seconds, memory = found(root)
+        print(*secrets, sep="\n", file=sys.stderr)
+        rows.append(f"| {name} | {size / 1e6:.0f} | {len(secrets)} | {seconds:.1f} | {memory:.0f} |")
+    print("| tree | MB | findings | s | peak memory, MB |\n|---|---|---|---|---|", *rows, sep="\n")
+    with tempfile.TemporaryDirectory(prefix="seal-bench.", dir=REPOSITORY / "target") as scratch:
+        where = planted.plant(Path(scratch) / "planted")
+        secrets = {one.split(":")[0] for one in found(Path(scratch) / "planted")[0]}
+        missed = [kind for kind, path in where.items() if not any((one + "/").startswith(path + "/") for one in secrets)]
+        print(f"\nplanted {len(where)}, found {len(where) - len(missed)}; missed: {', '.join(missed) or 'none'}")
+        paths = lookalikes.lay(Path(scratch) / "harmless")
+        print(f"harmless {len(paths)}, found {len(found(Path(scratch) / 'harmless')[0])}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-n", type=int, default=5, help="runs of each side")
     parser.add_argument("--gib", type=float, default=2.0, help="size of the root")
+    parser.add_argument("--trees", nargs="*", metavar="NAME", help=f"{', '.join(trees.TREES)}; without a name, all")
     arguments = parser.parse_args()
     program = binary()
     if not program:
         raise SystemExit("no ingot: build it with `cargo dist`")
+    if arguments.trees is not None:
+        return judge_trees(arguments.trees)
 
     with tempfile.TemporaryDirectory(prefix="seal-bench.", dir=REPOSITORY / "target") as scratch:
         whole, alone = Path(scratch) / "whole", Path(scratch) / "application"

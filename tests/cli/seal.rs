@@ -2,6 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and looks at the real machine")]
 
 mod program;
+#[path = "seal/rehearsed.rs"]
+mod rehearsed;
 #[path = "seal/units.rs"]
 mod units;
 

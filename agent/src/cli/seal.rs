@@ -14,7 +14,7 @@ use crate::host::files::DiskFiles;
 use crate::host::{HostError, lock};
 use crate::image::builder;
 use crate::image::scrub::Scrubber;
-use crate::seal::{self, Sealed, Sealing, attestation};
+use crate::seal::{self, Scrub, Sealed, Sealing, attestation};
 
 /// Check that this machine is fit to be imaged: no secrets, no machine-specific state, and a working boot setup
 ///
@@ -25,6 +25,9 @@ pub(crate) struct Args {
     /// Remove what is left of this machine: host keys, IDs, logs, histories, caches, and the keys of the launch
     #[arg(long)]
     scrub: bool,
+    /// List what --scrub would remove, and what would still be found, and change nothing
+    #[arg(long, requires = "scrub")]
+    dry_run: bool,
     #[command(flatten)]
     root: Root,
 }
@@ -34,7 +37,12 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
     let root = args.root.root.unwrap_or_else(|| PathBuf::from("/"));
     let live = builder::is_this_machine(&root);
     let files = DiskFiles::new(Some(root.clone()));
-    match objection(&root, live, args.scrub, &files).await {
+    let scrub = match (args.scrub, args.dry_run) {
+        (false, _) => Scrub::Keep,
+        (true, true) => Scrub::List,
+        (true, false) => Scrub::Remove,
+    };
+    match objection(&root, live, scrub == Scrub::Remove, &files).await {
         Ok(None) => {}
         Ok(Some(message)) => {
             talk(&message);
@@ -50,15 +58,16 @@ pub(crate) async fn run(args: Args, json: bool, environment: &Environment) -> Ex
         }
     };
     let threads = builder::threads();
-    let sealing = Sealing { root: &root, live, scrub: args.scrub, threads, build: &environment.build, clock: &clock, allow: &allow };
+    let sealing = Sealing { root: &root, live, scrub, threads, build: &environment.build, clock: &clock, allow: &allow };
     match sealing.run().await {
         Ok(sealed) => {
+            let is_dry = scrub == Scrub::List;
             if json {
-                output::json(&as_json(&sealed));
+                output::json(&as_json(&sealed, is_dry));
             } else {
-                data(&as_text(&sealed));
+                data(&as_text(&sealed, is_dry));
             }
-            if sealed.attestation.is_some() { Exit::Done } else { Exit::Failed }
+            if sealed.findings.is_empty() { Exit::Done } else { Exit::Failed }
         }
         Err(error) => failed(&error),
     }
@@ -87,21 +96,22 @@ async fn objection(root: &Path, live: bool, scrub: bool, files: &DiskFiles) -> R
     }))
 }
 
-fn as_json(sealed: &Sealed) -> serde_json::Value {
+fn as_json(sealed: &Sealed, is_dry: bool) -> serde_json::Value {
+    let removed = if is_dry { "would_remove" } else { "removed" };
     json!({
         "sealed": sealed.attestation.is_some(),
         "findings": sealed.findings,
         "notes": sealed.notes,
-        "removed": sealed.removed.iter().map(|finding| json!({ "path": finding.path, "rule": finding.rule, "says": finding.says })).collect::<Vec<_>>(),
+        removed: sealed.removed.iter().map(|finding| json!({ "path": finding.path, "rule": finding.rule, "says": finding.says })).collect::<Vec<_>>(),
         "allowed": sealed.allowed,
         "attestation": sealed.attestation,
     })
 }
 
-fn as_text(sealed: &Sealed) -> String {
+fn as_text(sealed: &Sealed, is_dry: bool) -> String {
     let mut text = String::new();
     for finding in &sealed.removed {
-        text.push_str(&format!("removed {finding}\n"));
+        text.push_str(&format!("{} {finding}\n", if is_dry { "would remove" } else { "removed" }));
     }
     for finding in &sealed.findings {
         text.push_str(&format!("{finding}\n  hint: {}\n", finding.hint));
@@ -114,6 +124,7 @@ fn as_text(sealed: &Sealed) -> String {
         many => format!(", {many} allowed"),
     };
     text.push_str(&match sealed.findings.len() {
+        0 if is_dry => format!("would be sealed: nothing else was found{allowed}\n"),
         0 => format!(
             "sealed: {} files, {} read in {:.1} s, nothing found{allowed}; attestation {}\n",
             grouped(sealed.files),

@@ -31,6 +31,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub(crate) use self::error::UnpackError;
+pub(crate) use self::format::{Foreign, Format, of as format_of};
 pub(crate) use self::links::Links;
 use super::attributes::Attributes;
 use super::error::HostError;

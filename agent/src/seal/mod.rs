@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use crate::document::error::DocumentError;
 use crate::failure::{Explanation, Failure};
+use crate::gather::Gather as _;
 use crate::host::environment::Build;
 use crate::host::files::DiskFiles;
 use crate::host::{Attributes, Clock, Files as _, HostError};
@@ -31,6 +32,21 @@ use crate::image::scrub::Scrubber;
 
 use self::attestation::{Attestation, Evidence};
 use self::finding::{AllowList, Allowed, Finding};
+use self::secrets::Scan;
+use self::setup::Setup;
+
+/// How many files that are not searched are named.
+const SKIPPED: usize = 20;
+
+/// What is done about traces of the build machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scrub {
+    /// They are findings.
+    Keep,
+    /// What would be removed is said, and nothing is touched.
+    List,
+    Remove,
+}
 
 /// One sealing.
 pub(crate) struct Sealing<'a> {
@@ -38,8 +54,8 @@ pub(crate) struct Sealing<'a> {
     pub(crate) root: &'a Path,
     /// Whether the image is the machine on which this process runs.
     pub(crate) live: bool,
-    /// Whether to remove what may safely be removed.
-    pub(crate) scrub: bool,
+    /// About what may safely be removed.
+    pub(crate) scrub: Scrub,
     pub(crate) threads: usize,
     pub(crate) build: &'a Build,
     pub(crate) clock: &'a dyn Clock,
@@ -51,8 +67,10 @@ pub(crate) struct Sealing<'a> {
 pub(crate) struct Sealed {
     pub(crate) findings: Vec<Finding>,
     pub(crate) notes: Vec<String>,
-    /// What was removed.
+    /// What was removed, or would be.
     pub(crate) removed: Vec<Finding>,
+    /// Paths of which nothing would be left.
+    going: Vec<PathBuf>,
     /// The entries of the allow list that were of use.
     pub(crate) allowed: Vec<Allowed>,
     /// Files that were searched for secrets, their bytes, and how long that took.
@@ -86,15 +104,25 @@ impl Sealing<'_> {
         let mut sealed = Sealed::default();
         let mut used = BTreeSet::new();
         self.traces(&image, &mut used, &mut sealed)?;
-        if self.scrub {
+        if self.scrub == Scrub::Remove {
             self.look_again(&image, &mut sealed)?;
         }
         let begun = self.clock.elapsed();
         let scan = secrets::scan(self.root, self.threads);
         (sealed.files, sealed.bytes, sealed.took) = (scan.files, scan.bytes, self.clock.elapsed() - begun);
+        let most = scan.skipped.len().min(SKIPPED);
+        sealed.notes.extend(scan.skipped[..most].iter().cloned());
+        if scan.skipped.len() > most {
+            sealed.notes.push(format!("{} more files are not searched for secrets", scan.skipped.len() - most));
+        }
         let setup = setup::check(&image, &files, self.live).await?;
         sealed.notes.extend(setup.notes.iter().cloned());
-        for finding in scan.findings.iter().chain(&setup.findings) {
+        let going = std::mem::take(&mut sealed.going);
+        // A host key is one thing to deal with, and not also a private key.
+        let is_said = |finding: &Finding| sealed.findings.iter().any(|other| other.rule == "ssh-host-key" && other.path == finding.path);
+        let said: BTreeSet<PathBuf> = scan.findings.iter().filter(|finding| is_said(finding)).map(|finding| finding.path.clone()).gather();
+        let stays = |finding: &&Finding| !said.contains(&finding.path) && !going.iter().any(|path| finding.path.starts_with(path));
+        for finding in scan.findings.iter().chain(&setup.findings).filter(stays) {
             match self.allow.covering(finding) {
                 Some(entry) => drop(used.insert(entry)),
                 None => sealed.findings.push(finding.clone()),
@@ -108,35 +136,42 @@ impl Sealing<'_> {
                 false => sealed.notes.push(format!("{}: nothing at {} is {}", allow::PATH, entry.path, entry.rule)),
             }
         }
+        if self.scrub == Scrub::List {
+            return Ok(sealed);
+        }
         if sealed.findings.is_empty() {
-            let removed: Vec<PathBuf> = sealed.removed.iter().map(|finding| finding.path.clone()).collect();
-            let evidence = Evidence {
-                now: self.clock.now(),
-                build: self.build,
-                scan: &scan,
-                setup: &setup,
-                allowed: &sealed.allowed,
-                removed: &removed,
-            };
-            let attestation = Attestation::of(evidence, &files).await?;
-            write(&attestation, &files).await?;
-            sealed.attestation = Some(attestation);
+            self.attest(&scan, &setup, &files, &mut sealed).await?;
         } else {
             // One of an earlier sealing would be wrong now.
             files.remove(Path::new(attestation::PATH)).await?;
         }
-        if self.scrub && sealed.attestation.is_some() {
+        if self.scrub == Scrub::Remove && sealed.attestation.is_some() {
             sealed.notes.extend(image.discard_free_space());
         }
         Ok(sealed)
+    }
+
+    async fn attest(&self, scan: &Scan, setup: &Setup, files: &DiskFiles, sealed: &mut Sealed) -> Result<(), HostError> {
+        let removed: Vec<PathBuf> = sealed.removed.iter().map(|finding| finding.path.clone()).collect();
+        let evidence = Evidence { now: self.clock.now(), build: self.build, scan, setup, allowed: &sealed.allowed, removed: &removed };
+        let attestation = Attestation::of(evidence, files).await?;
+        write(&attestation, files).await?;
+        sealed.attestation = Some(attestation);
+        Ok(())
     }
 
     fn traces(&self, image: &Scrubber, used: &mut BTreeSet<usize>, sealed: &mut Sealed) -> Result<(), HostError> {
         for trace in traces::find::find(image)? {
             if let Some(entry) = self.allow.covering(&trace.finding) {
                 used.insert(entry);
-            } else if !self.scrub || !trace.is_removable() {
+            } else if self.scrub == Scrub::Keep || !trace.is_removable() {
                 sealed.findings.push(trace.finding);
+            } else if self.scrub == Scrub::List {
+                let each = trace.each();
+                if trace.takes_all() {
+                    sealed.going.extend(each.iter().map(|finding| finding.path.clone()));
+                }
+                sealed.removed.extend(each);
             } else if let Err(error) = trace.remove(image) {
                 let Explanation { message, causes, hint, .. } = Explanation::of(&error);
                 let says = std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": ");

@@ -7,7 +7,9 @@
 //! | `expression` | what a rule's expression begins with |
 //! | `allowance` | what a rule finds and does not mean |
 //! | `judge` | the secrets in a part of a file |
+//! | `pem` | whether what looks like a private key is one |
 //! | `keystore` | private keys in files that are no text |
+//! | `wide` | text of two bytes a letter |
 //! | `place` | which files are read, and how closely |
 //!
 //! A finding never holds any of what was found.
@@ -16,18 +18,20 @@ mod allowance;
 mod expression;
 mod judge;
 mod keystore;
+mod pem;
 mod place;
 mod rule;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod wide;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::image::contents::{self, Owned, Part, Reader, Seen};
+use crate::image::contents::{self, Owned, Part, Published, Reader, Seen};
 use crate::seal::finding::Finding;
 use crate::seal::setup::binary::BINARY;
 
@@ -42,24 +46,38 @@ pub(crate) struct Scan {
     /// Files whose content was read.
     pub(crate) files: u64,
     pub(crate) bytes: u64,
+    /// What was not searched, and why.
+    pub(crate) skipped: Vec<String>,
     /// The sets of rules it was searched by, and how many rules each has.
     pub(crate) rules: BTreeMap<String, usize>,
 }
 
-/// Looks for secrets in every file below `root` that no package brought, with `threads` threads. What cannot be read is a
+/// Looks for secrets in every file below `root` that is not as somebody published it, with `threads` threads. What cannot be read is a
 /// finding, too. Takes seconds.
 pub(crate) fn scan(root: &Path, threads: usize) -> Scan {
-    let scanner = Scanner { rules: Rules::load(), owned: contents::owned(root), findings: Mutex::default() };
+    let scanner = Scanner {
+        rules: Rules::load(),
+        owned: contents::owned(root),
+        published: Published::new(root),
+        findings: Mutex::default(),
+        skipped: Mutex::default(),
+    };
     let amount = contents::read(root, threads, &scanner);
     let mut findings = scanner.findings.into_inner().unwrap_or_else(PoisonError::into_inner);
     findings.sort_unstable();
-    Scan { findings, files: amount.files, bytes: amount.bytes, rules: scanner.rules.sets }
+    // Several states of one file have one secret.
+    findings.dedup();
+    let mut skipped = scanner.skipped.into_inner().unwrap_or_else(PoisonError::into_inner);
+    skipped.sort_unstable();
+    Scan { findings, skipped, files: amount.files, bytes: amount.bytes, rules: scanner.rules.sets }
 }
 
 struct Scanner {
     rules: Rules,
     owned: Option<Owned>,
+    published: Published,
     findings: Mutex<Vec<Finding>>,
+    skipped: Mutex<Vec<String>>,
 }
 
 impl Scanner {
@@ -72,8 +90,14 @@ impl Reader for Scanner {
     type Notes = Notes;
 
     fn wants(&self, file: &Seen<'_>, notes: &mut Notes) -> bool {
+        if let Some(name) = file.member {
+            let path = file.path.join(name);
+            let guesses = place::is_packed_settings(&path) && place::is_for_guesses(&path, self.owned.is_some());
+            *notes = Notes::new(&self.rules, &path, guesses);
+            return true;
+        }
         let installed = |path: &Path| self.owned.as_ref().and_then(|owned| owned.installed(path));
-        let is_compiled = || place::source_of(file.path).is_some_and(|source| installed(&source).is_some());
+        let is_compiled = || contents::source_of(file.path).is_some_and(|source| installed(&source).is_some());
         let is_ingot = file.path == Path::new(BINARY);
         if is_ingot || place::is_as_a_package_brought_it(file.modified, installed(file.path)) || is_compiled() {
             return false;
@@ -87,9 +111,17 @@ impl Reader for Scanner {
     }
 
     fn end(&self, file: &Seen<'_>, notes: Notes) {
-        let findings = notes.findings(&self.rules, file.path);
-        if !findings.is_empty() {
+        let findings = notes.findings(&self.rules, file);
+        // Asked of few files only: the answer is to read one again.
+        if !findings.is_empty() && !self.published.is_compiled(file.path) && !self.published.holds(file.path) {
             self.found(findings);
+        }
+    }
+
+    fn skipped(&self, path: &Path, why: String) {
+        if !self.published.holds(path) {
+            let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
+            skipped.push(format!("{} is not searched for secrets: {why}", path.display()));
         }
     }
 

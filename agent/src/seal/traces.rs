@@ -5,6 +5,7 @@
 
 pub(super) mod find;
 mod found;
+mod homes;
 mod keys;
 mod machine_id;
 mod network;
@@ -18,7 +19,7 @@ pub(crate) struct Trace {
     /// What it is, as a lower-case fragment; why it has to go follows from it.
     pub(crate) says: &'static str,
     pub(crate) removal: Removal,
-    /// Absolute paths, `~` for the home of each user; `*` for parts of one name.
+    /// Absolute paths, `~` for the home of each user, `~person` for that of each person; `*` for parts of one name.
     pub(crate) at: &'static [&'static str],
 }
 
@@ -40,13 +41,21 @@ pub(crate) enum Removal {
     Hostname,
     /// Only where a program of the build machine wrote it; see [`network`].
     Resolver,
+    /// The name that mail comes from, if it is one that EC2 gave; see [`network`].
+    Mailname,
+    /// The lines with a name that EC2 gave, or none if that is for a person; see [`network`].
+    Named { goes: bool },
+    /// The name of an iSCSI initiator, if it was made up; see [`network`].
+    Initiator,
+    /// The id that an SNMP agent made up; see [`network`].
+    EngineId,
     /// The keys that the launch put there. Others are for the owner of the image to allow. See [`keys`].
     LaunchKeys,
     /// Swap files, with their lines in fstab. See [`swap`].
     Swap,
 }
 
-use Removal::{Content, Emptied, Hostname, LaunchKeys, Logs, MachineId, Resolver, Swap, Whole};
+use Removal::{Content, Emptied, EngineId, Hostname, Initiator, LaunchKeys, Logs, MachineId, Mailname, Named, Resolver, Swap, Whole};
 
 const fn trace(rule: &'static str, says: &'static str, removal: Removal, at: &'static [&'static str]) -> Trace {
     Trace { rule, says, removal, at }
@@ -87,7 +96,42 @@ pub(crate) const TRACES: &[Trace] = &[
         Whole,
         &["/var/lib/ingot", "/run/ingot", "/run/ingot-worker", "/run/credstore", "/opt/elasticbeanstalk/deployment/env"],
     ),
+    trace(
+        "cfn-init",
+        "metadata of the stack of the build machine",
+        Whole,
+        &["/var/lib/cfn-init/data", "/var/lib/cfn-init/resume_db.json", "/var/lib/cfn-hup/data"],
+    ),
     trace("hostname", "the name that EC2 gave to the build machine", Hostname, &["/etc/hostname"]),
+    trace("hostname", "the name that EC2 gave to the build machine, as that mail comes from", Mailname, &["/etc/mailname"]),
+    trace("hostname", "the name that EC2 gave to the build machine", Named { goes: true }, &["/etc/hosts"]),
+    trace("hostname", "the name that EC2 gave to the build machine", Named { goes: false }, &["/etc/postfix/main.cf"]),
+    // Made up once, when a program was installed or first ran. Whoever meets two machines of one id takes them for one.
+    trace(
+        "builder-id",
+        "an id that the build machine made up",
+        Whole,
+        &[
+            "/etc/salt/minion_id",
+            "/etc/nvme/hostnqn",
+            "/etc/nvme/hostid",
+            "/etc/insights-client/machine-id",
+            "/var/lib/docker/engine-id",
+            "/var/lib/filebeat/meta.json",
+            "/var/lib/metricbeat/meta.json",
+            "/var/lib/tailscale/tailscaled.state",
+            "/var/lib/teleport/host_uuid",
+            "/var/lib/zerotier-one/identity.public",
+            "/var/lib/zerotier-one/identity.secret",
+        ],
+    ),
+    trace("builder-id", "the name of the iSCSI initiator of the build machine", Initiator, &["/etc/iscsi/initiatorname.iscsi"]),
+    trace(
+        "builder-id",
+        "the id of the SNMP agent of the build machine",
+        EngineId,
+        &["/var/lib/snmp/snmpd.conf", "/var/lib/net-snmp/snmpd.conf", "/var/lib/net-snmp/snmptrapd.conf"],
+    ),
     trace("resolver", "the name servers of the build machine", Resolver, &["/etc/resolv.conf"]),
     trace(
         "dhcp-lease",
@@ -159,8 +203,9 @@ pub(crate) const TRACES: &[Trace] = &[
             "~/.wget-hsts",
             "~/.sudo_as_admin_successful",
             "~/.Xauthority",
-            "~/.ssh/known_hosts",
-            "~/.ssh/known_hosts.old",
+            // Whom a service knows, the bake has told it.
+            "~person/.ssh/known_hosts",
+            "~person/.ssh/known_hosts.old",
             "/var/lib/sudo/lectured/*",
             "/var/lib/sudo/ts",
             "/var/db/sudo/lectured/*",
@@ -174,7 +219,8 @@ pub(crate) const TRACES: &[Trace] = &[
         Content(&[]),
         &["/var/crash", "/var/lib/systemd/coredump", "/var/lib/systemd/pstore", "/var/lib/apport/coredump"],
     ),
-    trace("package-cache", "caches of a person's programs", Whole, &["~/.cache", "~/.npm/_cacache", "~/.npm/_logs"]),
+    // Not those of services: browsers, models and packages are installed there.
+    trace("package-cache", "caches of a person's programs", Whole, &["~person/.cache", "~person/.npm/_cacache", "~/.npm/_logs"]),
     trace(
         "package-cache",
         "packages and lists that can be fetched again",
@@ -208,7 +254,7 @@ mod tests {
             assert!(!trace.at.is_empty() && !trace.says.ends_with('.'), "{trace:?}");
             for at in trace.at {
                 let parts = at.split('/').count();
-                assert!(at.starts_with('/') || at.starts_with("~/"), "{at}");
+                assert!(at.starts_with('/') || at.starts_with("~/") || at.starts_with("~person/"), "{at}");
                 assert!(!at.contains("..") && !at.contains("**"), "{at}");
                 assert!(parts > 2 || trace.removal == Content(HELD) || at.starts_with('~'), "{at}");
             }

@@ -10,7 +10,7 @@ pub(super) const BEGINNING: usize = 512;
 pub(super) const WINDOW: u32 = 24;
 
 /// What a file is.
-pub(super) enum Format {
+pub(crate) enum Format {
     Gzip,
     Zstd,
     Zip,
@@ -20,7 +20,7 @@ pub(super) enum Format {
 
 /// Something that cannot be unpacked here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Foreign {
+pub(crate) enum Foreign {
     /// With a name for people, and what to do about it.
     Known(&'static str, &'static str),
     /// No archive at all, but something that looks like this.
@@ -74,7 +74,7 @@ impl Foreign {
 }
 
 /// What begins so; `content` is [`BEGINNING`] bytes long, or all there are.
-pub(super) fn of(content: &[u8]) -> Format {
+pub(crate) fn of(content: &[u8]) -> Format {
     match content {
         [0x1f, 0x8b, ..] => return Format::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => return Format::Zstd,

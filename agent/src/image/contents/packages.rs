@@ -34,9 +34,11 @@ pub(crate) struct Owned {
 pub(crate) fn owned(root: &Path) -> Option<Owned> {
     let mut owned = Owned { hasher: RandomState::new(), installed: HashMap::new() };
     owned.add_dpkg(root);
-    if ["var/lib/rpm", "usr/lib/sysimage/rpm"].iter().any(|database| root.join(database).exists()) {
-        owned.add_rpm(root);
-    }
+    ask_rpm(root, r"[%{=INSTALLTIME} %{FILENAMES}\n]", |time, path| {
+        if let Some(installed) = std::str::from_utf8(time).ok().and_then(|time| time.parse().ok()) {
+            owned.add(path, installed);
+        }
+    });
     (!owned.installed.is_empty()).then_some(owned)
 }
 
@@ -76,31 +78,33 @@ impl Owned {
             }
         }
     }
+}
 
-    fn add_rpm(&mut self, root: &Path) {
-        let mut rpm = Command::new("rpm");
-        rpm.arg("--root").arg(root).args(["--query", "--all", "--queryformat", r"[%{=INSTALLTIME} %{FILENAMES}\n]"]);
-        let Ok(mut rpm) = rpm.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else { return };
-        let Some(listed) = rpm.stdout.take() else { return };
-        thread::scope(|scope| {
-            let (done, is_done) = mpsc::channel::<()>();
-            scope.spawn(move || {
-                // It ends by itself, or waits for a lock that nobody gives up.
-                if is_done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    let _ = rpm.kill();
-                }
-                let _ = rpm.wait();
-            });
-            for line in BufReader::new(listed).split(b'\n').map_while(Result::ok) {
-                let Some(space) = line.iter().position(|byte| *byte == b' ') else { continue };
-                let installed = std::str::from_utf8(&line[..space]).ok().and_then(|time| time.parse().ok());
-                if let Some(installed) = installed {
-                    self.add(&line[space + 1..], installed);
-                }
-            }
-            drop(done);
-        });
+/// What `rpm` lists in `format` of the packages at `root`, if it has any: of each line its first word, and the path after it.
+pub(super) fn ask_rpm(root: &Path, format: &str, mut take: impl FnMut(&[u8], &[u8])) {
+    if !["var/lib/rpm", "usr/lib/sysimage/rpm"].iter().any(|database| root.join(database).exists()) {
+        return;
     }
+    let mut rpm = Command::new("rpm");
+    rpm.arg("--root").arg(root).args(["--query", "--all", "--queryformat", format]);
+    let Ok(mut rpm) = rpm.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn() else { return };
+    let Some(listed) = rpm.stdout.take() else { return };
+    thread::scope(|scope| {
+        let (done, is_done) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            // It ends by itself, or waits for a lock that nobody gives up.
+            if is_done.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let _ = rpm.kill();
+            }
+            let _ = rpm.wait();
+        });
+        for line in BufReader::new(listed).split(b'\n').map_while(Result::ok) {
+            if let Some(space) = line.iter().position(|byte| *byte == b' ') {
+                take(&line[..space], &line[space + 1..]);
+            }
+        }
+        drop(done);
+    });
 }
 
 #[cfg(test)]

@@ -23,12 +23,12 @@ pub(crate) struct Part<'a> {
 }
 
 /// Reads all of `file` into `buffer`, part by part. Returns its length.
-pub(super) fn cut(file: &mut impl Read, buffer: &mut Vec<u8>, mut take: impl FnMut(&Part<'_>)) -> io::Result<u64> {
+pub(super) fn cut(file: &mut (impl Read + ?Sized), buffer: &mut Vec<u8>, mut take: impl FnMut(&Part<'_>)) -> io::Result<u64> {
     buffer.clear();
     buffer.push(b'\n');
     let (mut from, mut line, mut length, mut is_first) = (1, 0, 0, true);
     loop {
-        let read = file.by_ref().take(PART as u64).read_to_end(buffer)?;
+        let read = Read::take(&mut *file, PART as u64).read_to_end(buffer)?;
         length += read as u64;
         let is_last = read < PART;
         let to = if is_last { buffer.len() } else { buffer.len() - AHEAD };

@@ -19,17 +19,22 @@ pub(crate) trait Reader: Sync {
     /// Is told that there is nothing more of a file, wanted or not.
     fn end(&self, file: &Seen<'_>, notes: Self::Notes);
 
+    /// Is told that not all of a file could be searched, and why.
+    fn skipped(&self, path: &Path, why: String);
+
     /// Is told that a file or a directory cannot be read.
     fn failed(&self, path: &Path, error: &io::Error);
 }
 
-/// A file.
+/// A file, or what is packed in one.
 #[derive(Debug)]
 pub(crate) struct Seen<'a> {
     /// As the image names it.
     pub(crate) path: &'a Path,
     /// When its content was last changed, in seconds.
     pub(crate) modified: i64,
+    /// What it is called in the archive at `path`. Nothing, where it has no name there.
+    pub(crate) member: Option<&'a str>,
 }
 
 /// How much was read.

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
-use std::io;
+use std::io::{self, Seek as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,9 @@ use std::thread;
 
 use nix::libc;
 
+use super::members::Unpacked;
 use super::reader::{Amount, Reader, Seen};
-use super::{mounted, parts};
+use super::{mounted, packed, parts};
 
 /// With so many paths waiting, whoever finds another file reads it at once.
 const WAITING: usize = 4 * 1024;
@@ -134,12 +135,11 @@ impl<R: Reader> Walk<'_, R> {
     }
 
     fn visit(&self, path: &Path, metadata: &Metadata, amount: &mut Amount, buffer: &mut Vec<u8>) {
-        let file = Seen { path: &self.in_image(path), modified: metadata.mtime() };
+        let file = Seen { path: &self.in_image(path), modified: metadata.mtime(), member: None };
         let mut notes = R::Notes::default();
         // Of several names, the first one that is wanted is read.
         if self.reader.wants(&file, &mut notes) && self.is_new(metadata) {
-            let read = open(path).and_then(|mut opened| parts::cut(&mut opened, buffer, |part| self.reader.take(&file, part, &mut notes)));
-            match read {
+            match open(path).and_then(|mut opened| self.search(&mut opened, &file, &mut notes, buffer)) {
                 Ok(bytes) => {
                     amount.files += 1;
                     amount.bytes += bytes;
@@ -148,6 +148,31 @@ impl<R: Reader> Walk<'_, R> {
             }
         }
         self.reader.end(&file, notes);
+    }
+
+    /// Reads a file, or what is packed in it. Returns how much that was.
+    fn search(&self, opened: &mut File, file: &Seen<'_>, notes: &mut R::Notes, buffer: &mut Vec<u8>) -> io::Result<u64> {
+        let mut bytes = 0;
+        let mut take = |name: &str, content: &mut dyn io::Read| {
+            let member = Seen { member: Some(name), ..*file };
+            let mut notes = R::Notes::default();
+            if self.reader.wants(&member, &mut notes) {
+                bytes += parts::cut(content, buffer, |part| self.reader.take(&member, part, &mut notes))?;
+            }
+            self.reader.end(&member, notes);
+            Ok(())
+        };
+        match packed::unpack(file.path, opened, &mut take)? {
+            Unpacked::Plain => {}
+            Unpacked::Members => return Ok(bytes),
+            Unpacked::InPart(why) => {
+                self.reader.skipped(file.path, why);
+                return Ok(bytes);
+            }
+            Unpacked::Not(why) => self.reader.skipped(file.path, why),
+        }
+        opened.rewind()?;
+        parts::cut(opened, buffer, |part| self.reader.take(file, part, notes))
     }
 
     fn is_new(&self, metadata: &Metadata) -> bool {

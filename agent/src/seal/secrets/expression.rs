@@ -82,14 +82,55 @@ pub(super) fn spelling(expression: &str, keywords: &[String]) -> Option<String> 
     expression.get(at..at + keyword.len()).map(str::to_owned)
 }
 
-/// The letters that an expression about paths ends with.
-pub(super) fn tail(expression: &str) -> &str {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-".contains(byte);
-    let Some(before) = expression.strip_suffix('$').filter(|_| !expression.contains("(?i") && alternatives(expression).len() == 1) else {
-        return "";
-    };
-    let length = before.bytes().rev().take_while(plain).count();
-    &before[before.len() - length..]
+/// Letters of which a path has some if an expression about paths matches it: for each alternative those that it ends with, or
+/// the most that stand together in it. None if that cannot be told.
+pub(super) fn marks(expression: &str) -> Vec<Mark> {
+    let Some(before) = expression.strip_suffix('$').filter(|_| !expression.contains("(?i)")) else { return Vec::new() };
+    let inner = group(before).filter(|(_, rest)| rest.is_empty() && before.starts_with("(?:")).map_or(before, |(group, _)| &group[2..]);
+    let marks: Vec<Mark> = alternatives(inner).into_iter().map(mark).collect();
+    if marks.iter().any(|mark| mark.text.len() < 3) { Vec::new() } else { marks }
+}
+
+/// Letters that a path has, at its end or anywhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) text: String,
+    pub(super) at_end: bool,
+}
+
+impl Mark {
+    pub(super) fn is_on(&self, path: &str) -> bool {
+        if self.at_end { path.ends_with(&self.text) } else { path.contains(&self.text) }
+    }
+}
+
+/// The last or the longest run of plain letters in `alternative`.
+fn mark(alternative: &str) -> Mark {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "_-/".contains(character);
+    let (mut runs, mut run, mut rest) = (Vec::new(), String::new(), alternative);
+    while let Some(next) = rest.chars().next() {
+        let (letter, length) = match next {
+            '\\' if rest[1..].starts_with('.') => (Some('.'), 2),
+            '(' => (None, group(rest).map_or(rest.len(), |(_, after)| rest.len() - after.len())),
+            '[' => (None, rest.find(']').map_or(rest.len(), |end| end + 1)),
+            letter if plain(letter) => (Some(letter), 1),
+            // An escape, or a sign with a meaning.
+            '\\' => (None, 2.min(rest.len())),
+            other => (None, other.len_utf8()),
+        };
+        rest = &rest[length..];
+        match letter {
+            // Of an optional letter nothing can be told.
+            Some(_) if rest.starts_with(['?', '*', '{']) => runs.push(std::mem::take(&mut run)),
+            Some(letter) => run.push(letter),
+            None => runs.push(std::mem::take(&mut run)),
+        }
+    }
+    if run.len() >= 3 {
+        return Mark { text: run, at_end: true };
+    }
+    let longest = runs.into_iter().max_by_key(String::len).unwrap_or_default();
+    Mark { text: longest, at_end: false }
 }
 
 fn collect(expression: &str, exact: bool, heads: &mut Vec<Head>) -> Option<()> {
@@ -218,12 +259,17 @@ mod tests {
     }
 
     #[test]
-    fn tells_what_a_path_must_end_with() {
-        assert_eq!(tail(r"(?:^|/)[._]?netrc$"), "netrc");
-        assert_eq!(tail(r"\.(?:jks|p12)$"), "");
-        assert_eq!(tail("^/etc/g?shadow-?$"), "");
-        assert_eq!(tail("a$|b$"), "");
-        assert_eq!(tail("(?i)\\.php$"), "");
+    fn tells_which_letters_a_path_must_have() {
+        let told = |expression: &str| marks(expression).into_iter().map(|mark| (mark.text, mark.at_end)).collect::<Vec<_>>();
+        let end = |text: &str| (text.to_string(), true);
+        let within = |text: &str| (text.to_string(), false);
+        assert_eq!(told(r"(?:^|/)[._]?netrc$"), [end("netrc")]);
+        assert_eq!(told(r"\.(?:jks|p12)$"), []);
+        assert_eq!(told(r"\.ovpn$"), [end(".ovpn")]);
+        assert_eq!(told(r"(?:/munge\.key|/credstore/[^/]+|/mongo[\w.-]*\.key)$"), [end("/munge.key"), within("/credstore/"), end(".key")]);
+        assert_eq!(told(r"/\.?vault[_-]?pass(?:word)?$"), [within("vault")]);
+        assert_eq!(told("(?i)\\.php$"), []);
+        assert_eq!(told("^/etc/x+"), []);
     }
 
     #[test]

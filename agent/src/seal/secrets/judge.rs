@@ -4,7 +4,7 @@
 //! to the part in which it is new; what a secret needs beyond the part is there as overlap.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::path::Path;
 
@@ -12,18 +12,22 @@ use aho_corasick::Input;
 use aho_corasick::automaton::{Automaton as _, OverlappingState};
 
 use crate::gather::Gather as _;
-use crate::image::contents::Part;
+use crate::image::contents::{Part, Seen};
 use crate::seal::finding::Finding;
 
-use super::keystore;
 use super::rule::{BEFORE, Quiet, REACH, Rule};
 use super::rules::Rules;
+use super::wide::Order;
+use super::{keystore, place};
 
 /// A file with a NUL in so much of it is no text.
 const SAMPLE: usize = 8 * 1024;
 
 /// So many lines of a file are reported for each rule. The rest is of the same kind, and found once these are dealt with.
 const LINES: usize = 20;
+
+/// The rule of gitleaks that hears any key with any value.
+const GENERIC: &str = "generic-api-key";
 
 /// What is known of a file so far.
 #[derive(Debug, Default)]
@@ -33,8 +37,10 @@ pub(super) struct Notes {
     guesses: bool,
     /// Rules of whole files that are about this one.
     of_file: Vec<usize>,
-    /// Rules that are slow and not about this one.
-    not_of_file: Vec<usize>,
+    /// Rules of some files, as far as it was asked whether they are about this one.
+    asked: BTreeMap<usize, bool>,
+    /// Of a text of two bytes a letter, which of the two comes first.
+    wide: Option<Order>,
     /// Line and rule. Line 0 is the file as such.
     found: BTreeSet<(u64, usize)>,
     keystore: Option<&'static str>,
@@ -42,13 +48,18 @@ pub(super) struct Notes {
 
 impl Notes {
     pub(super) fn new(rules: &Rules, path: &Path, guesses: bool) -> Self {
-        let path = path.to_string_lossy().into_owned();
+        let path = place::in_its_root(&path.to_string_lossy()).to_owned();
         let about = rules.of_files.iter().copied().filter(|rule| rules.rules[*rule].is_about(&path));
         let (names, of_file): (Vec<_>, Vec<_>) = about.partition(|rule| rules.rules[*rule].is_about_names());
         let found = names.into_iter().map(|rule| (0, rule)).gather();
-        let slow = rules.slow.iter().copied();
-        let not_of_file = slow.filter(|rule| !rules.rules[*rule].is_about(&path)).collect();
-        Self { path, guesses, of_file, not_of_file, found, keystore: None }
+        Self { path, guesses, of_file, found, ..Self::default() }
+    }
+
+    /// Whether a rule has a say in this file.
+    fn hears(&mut self, rules: &Rules, number: usize) -> bool {
+        let rule = &rules.rules[number];
+        let may = self.guesses || !rule.guesses;
+        may && (!rule.is_choosy() || *self.asked.entry(number).or_insert_with(|| rule.is_about(&self.path)))
     }
 
     fn add(&mut self, line: u64, rule: usize) {
@@ -58,34 +69,47 @@ impl Notes {
     }
 
     /// What is wrong with the file. Where a rule knows what stands in a line, no guess is needed.
-    pub(super) fn findings(self, rules: &Rules, path: &Path) -> Vec<Finding> {
+    pub(super) fn findings(self, rules: &Rules, file: &Seen<'_>) -> Vec<Finding> {
         let mut known: BTreeSet<u64> = BTreeSet::new();
         known.extend(self.found.iter().filter(|(_, rule)| !rules.rules[*rule].guesses).map(|(line, _)| *line));
         let mut said = BTreeSet::new();
-        let mut findings = Vec::new();
-        for (line, rule) in self.found {
-            let rule = &rules.rules[rule];
-            // Of several guesses the first will do.
-            if !rule.guesses || (!known.contains(&line) && said.insert(line)) {
-                findings.push(finding(path, line, &rule.id, &rule.says));
+        let mut findings: Vec<Finding> = self.keystore.map(|says| finding(file, 0, "keystore", says)).into_iter().collect();
+        let is_whole = !findings.is_empty();
+        for (line, number) in &self.found {
+            let (line, rule) = (*line, &rules.rules[*number]);
+            // Of several guesses the first will do that is about more than any key and its value.
+            let of_others = || self.found.range((line, 0)..(line + 1, 0)).any(|(_, other)| other != number);
+            let is_said = match line {
+                0 => is_whole || !said.insert(0),
+                _ if rule.id == GENERIC => of_others(),
+                _ => rule.guesses && (known.contains(&line) || !said.insert(line)),
+            };
+            if !is_said {
+                findings.push(finding(file, line, &rule.id, &rule.says));
             }
         }
-        findings.extend(self.keystore.map(|says| finding(path, 0, "keystore", says)));
         findings
     }
 }
 
-fn finding(path: &Path, line: u64, rule: &str, says: &str) -> Finding {
+fn finding(file: &Seen<'_>, line: u64, rule: &str, says: &str) -> Finding {
     let hint = match rule {
+        _ if file.member == Some("") => "deploy without `.git`; what was ever committed should be replaced",
         "shadow-password" => "lock the account with `passwd --lock`, or remove its password with `usermod --password '!'`",
         _ if line == 0 => "remove the file and have a `secrets:` or `files:` step write it at boot",
         _ => "remove it and have a `secrets:` step fetch it at boot; what was ever in an image should be replaced",
     };
+    let within = match file.member {
+        None => String::new(),
+        Some("") => ", in the history of git".into(),
+        Some(name) if line == 0 => format!(", in {name}"),
+        Some(name) => format!(", in line {line} of {name}"),
+    };
     Finding {
-        path: path.to_owned(),
-        line: (line > 0).then_some(line),
+        path: file.path.to_owned(),
+        line: (line > 0 && file.member.is_none()).then_some(line),
         rule: rule.into(),
-        says: says.into(),
+        says: format!("{says}{within}"),
         hint: format!("{hint}; if it is no secret, allow it with a reason in /etc/ingot/seal.yaml"),
     }
 }
@@ -94,15 +118,28 @@ fn finding(path: &Path, line: u64, rule: &str, says: &str) -> Finding {
 pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
     if part.is_first {
         let content = &part.bytes[1..];
-        notes.keystore = keystore::recognised(content);
+        notes.keystore = keystore::recognised(content, place::is_for_trust(&notes.path));
+        notes.wide = Order::of(content);
+    }
+    match notes.wide {
+        None => judge_text(rules, part, notes),
+        Some(order) => {
+            let (bytes, new) = order.narrowed(part);
+            judge_text(rules, &Part { bytes: &bytes, new, line: part.line, is_first: part.is_first }, notes);
+        }
+    }
+}
+
+fn judge_text(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
+    if part.is_first {
+        let content = &part.bytes[1..];
         notes.guesses &= !content[..content.len().min(SAMPLE)].contains(&0);
     }
     let text = std::str::from_utf8(part.bytes).ok();
     let mut found: Vec<(usize, usize)> = Vec::new();
     let mut latest = None;
-    let path = std::mem::take(&mut notes.path);
+    let path = notes.path.clone();
     let quiet = Quiet { path: &path, everywhere: &rules.allowances };
-    let hears = |number: usize| (notes.guesses || !rules.rules[number].guesses) && !notes.not_of_file.contains(&number);
 
     // The last keyword that begins in the new bytes may end after them.
     let end = part.bytes.len().min(part.new.end + rules.longest);
@@ -115,7 +152,7 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
         }
         for number in &rules.of_keyword[keyword.pattern().as_usize()] {
             let rule = &rules.rules[*number];
-            if !hears(*number) || !rule.may_begin(part.bytes, keyword.start()) {
+            if !rule.may_begin(part.bytes, keyword.start()) || !notes.hears(rules, *number) {
                 continue;
             }
             let secrets = match text {
@@ -128,9 +165,7 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
                     found
                 }
             };
-            if !secrets.is_empty() && rule.is_about(&path) {
-                found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
-            }
+            found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
         }
     }
     if part.is_first {
@@ -140,7 +175,6 @@ pub(super) fn judge(rules: &Rules, part: &Part<'_>, notes: &mut Notes) {
             found.extend(secrets.into_iter().map(|secret| (secret.start, *number)));
         }
     }
-    notes.path = path;
     let (mut counted, mut line) = (0, part.line);
     found.sort_unstable();
     for (at, rule) in found {

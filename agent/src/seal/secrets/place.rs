@@ -6,11 +6,12 @@
 //! - What Python compiled from such a file holds nothing that the file does not hold: it is not read either.
 //! - ingot itself is not read: the rules are in it, and find themselves. Which binary it is is asked elsewhere.
 //! - Anything else is read, configuration files of packages included.
+//! - Rules that guess are not heard about documentation, tests and examples: what looks like a secret there shows how one
+//!   looks.
 //! - Where no package manager can say what it brought, the system's directories are read, and rules that guess are not
 //!   heard there.
 
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::image::contents::SYSTEM;
 
@@ -22,19 +23,125 @@ pub(super) fn is_as_a_package_brought_it(modified: i64, installed: Option<i64>) 
     installed.is_some_and(|installed| modified <= installed)
 }
 
-/// What Python compiled a file from: `x.py` for `__pycache__/x.cpython-311.pyc`.
-pub(super) fn source_of(path: &Path) -> Option<PathBuf> {
-    let directory = path.parent().filter(|directory| directory.ends_with("__pycache__"))?;
-    let (name, _) = path.file_name()?.to_str()?.strip_suffix(".pyc")?.split_once('.')?;
-    Some(directory.with_file_name(format!("{name}.py")))
+/// Below an image, where another root lies: a layer of a container, or what a container or a chroot has for its root. Each is
+/// named by what stands before its name and after it.
+const ROOTS: [(&str, &str); 6] = [
+    ("/overlay2/", "/diff/"),
+    ("/overlay/", "/diff/"),
+    ("/snapshots/", "/fs/"),
+    ("/vfs/dir/", "/"),
+    ("/var/lib/machines/", "/"),
+    ("/var/lib/lxc/", "/rootfs/"),
+];
+
+/// A path, as the innermost root that it is in names it.
+pub(super) fn in_its_root(path: &str) -> &str {
+    let inner = ROOTS.iter().find_map(|(before, after)| {
+        let name = path.find(before)? + before.len();
+        let end = name + path[name..].find('/')?;
+        path[end..].starts_with(after).then(|| &path[end + after.len() - 1..])
+    });
+    inner.unwrap_or(path)
+}
+
+/// Whether a store of that name holds whom to trust.
+pub(super) fn is_for_trust(path: &str) -> bool {
+    let name = path.to_ascii_lowercase();
+    let name = name.rsplit('/').next().unwrap_or_default();
+    ["trust", "cacert", "ca-cert", "ca_cert", "cert"].iter().any(|word| name.contains(word)) || name.starts_with("ca.")
+}
+
+/// Words of names of what shows or tries something.
+const SHOWN: [&str; 30] = [
+    "doc",
+    "docs",
+    "documentation",
+    "example",
+    "examples",
+    "sample",
+    "samples",
+    "test",
+    "tests",
+    "testing",
+    "testdata",
+    "spec",
+    "specs",
+    "fixture",
+    "fixtures",
+    "mock",
+    "mocks",
+    "demo",
+    "demos",
+    "tutorial",
+    "tutorials",
+    "changelog",
+    "readme",
+    "history",
+    "template",
+    "templates",
+    "dist",
+    "md",
+    "rst",
+    "adoc",
+];
+
+/// Those that are no such directory: what is deployed may be called so.
+const NOT_DIRECTORIES: [&str; 4] = ["dist", "history", "template", "templates"];
+
+/// Whether a file is documentation, or a test or an example.
+fn is_shown(path: &str) -> bool {
+    let mut parts: Vec<&str> = path.split('/').skip(1).collect();
+    let name = parts.pop().unwrap_or_default().to_ascii_lowercase();
+    let is_dot_file = name.starts_with('.');
+    let mut words = name.split(['.', '-', '_']).filter(|word| !word.is_empty());
+    // `.bash_history` is what it is called.
+    let by_name = words.any(|word| SHOWN.contains(&word) && !(is_dot_file && word == "history"));
+    // A directory just below / or /opt may be called anything.
+    let is_directory = |part: &str| {
+        let part = part.trim_matches('_').to_ascii_lowercase();
+        SHOWN.contains(&part.as_str()) && !NOT_DIRECTORIES.contains(&part.as_str())
+    };
+    by_name || parts.iter().skip(2).any(|part| is_directory(part)) || path.contains("/share/man/") || path.contains("/locales/")
+}
+
+/// The ends of names of settings.
+const SETTINGS: [&str; 20] = [
+    "cfg",
+    "cnf",
+    "conf",
+    "config",
+    "credentials",
+    "env",
+    "ini",
+    "json",
+    "php",
+    "plist",
+    "properties",
+    "props",
+    "sh",
+    "sql",
+    "tfstate",
+    "tfvars",
+    "toml",
+    "xml",
+    "yaml",
+    "yml",
+];
+
+/// Whether rules that guess are heard in a member of an archive: most of what is packed is source that others published.
+pub(super) fn is_packed_settings(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    // A backup of a home has `.bash_history`, `.netrc` and their like.
+    name.starts_with('.') || name.rsplit_once('.').is_some_and(|(_, end)| SETTINGS.contains(&end))
 }
 
 /// Whether rules that guess are heard in a file.
 pub(super) fn is_for_guesses(path: &Path, packages_are_known: bool) -> bool {
-    let path = path.as_os_str().as_bytes();
-    let below = |directory: &str| path.starts_with(directory.as_bytes());
+    let path = path.to_string_lossy();
+    let path = in_its_root(&path);
+    let below = |directory: &str| path.starts_with(directory);
     let of_the_system = SYSTEM.iter().any(|directory| below(directory)) && !below("/usr/local/");
-    !RECORDS.iter().any(|directory| below(directory)) && (packages_are_known || !of_the_system)
+    !RECORDS.iter().any(|directory| below(directory)) && (packages_are_known || !of_the_system) && !is_shown(path)
 }
 
 #[cfg(test)]
@@ -49,13 +156,6 @@ mod tests {
     }
 
     #[test]
-    fn knows_what_python_compiled_a_file_from() {
-        let source = |path: &str| source_of(Path::new(path));
-        assert_eq!(source("/usr/lib/x/__pycache__/a.cpython-311.pyc"), Some("/usr/lib/x/a.py".into()));
-        assert_eq!(source("/usr/lib/x/a.pyc"), None, "it may be all there is");
-    }
-
-    #[test]
     fn guesses_only_where_people_put_things() {
         let guesses = |path: &str, known| is_for_guesses(Path::new(path), known);
         assert!(guesses("/etc/app/app.toml", false));
@@ -63,5 +163,35 @@ mod tests {
         assert!(guesses("/usr/lib/app/config.py", true));
         assert!(!guesses("/usr/lib/app/config.py", false));
         assert!(!guesses("/var/lib/dpkg/status", true));
+    }
+
+    #[test]
+    fn does_not_guess_about_documentation_tests_and_examples() {
+        for shown in [
+            "/opt/app/docs/setup.yaml",
+            "/opt/app/lib/__tests__/login.js",
+            "/srv/shop/config/database.yml.example",
+            "/srv/shop/.env.sample",
+            "/srv/shop/README.md",
+            "/opt/aws/data/iam/examples-1.json",
+            "/opt/app/src/login_test.go",
+            "/usr/local/share/man/man5/x.5",
+        ] {
+            assert!(!is_for_guesses(Path::new(shown), true), "{shown}");
+        }
+        for heard in ["/opt/test/.env", "/srv/shop/config/contest.yml", "/root/.bash_history", "/opt/app/dist/server.js", "/srv/shop/.env"]
+        {
+            assert!(is_for_guesses(Path::new(heard), true), "{heard}");
+        }
+    }
+
+    #[test]
+    fn the_layer_of_a_container_is_a_root_of_its_own() {
+        assert_eq!(in_its_root("/var/lib/docker/overlay2/0a1b/diff/etc/shadow"), "/etc/shadow");
+        assert_eq!(in_its_root("/var/lib/containers/storage/overlay/0a/diff/etc/shadow"), "/etc/shadow");
+        let containerd = "/var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/7/fs/etc/shadow";
+        assert_eq!(in_its_root(containerd), "/etc/shadow");
+        assert_eq!(in_its_root("/var/lib/machines/web/etc/shadow"), "/etc/shadow");
+        assert_eq!(in_its_root("/opt/overlay2/x"), "/opt/overlay2/x");
     }
 }

@@ -17,7 +17,14 @@ use regex_lite::{Captures, Regex};
 use serde::Deserialize;
 
 use super::allowance::{Allowance, AllowanceText, Matched};
-use super::expression::{self, Head, IDENTIFIER, from_go};
+use super::expression::{self, Head, IDENTIFIER, Mark, from_go};
+use super::pem;
+
+/// Tells what looks like a secret from one.
+type Check = fn(&str) -> bool;
+
+/// Rules whose finds are decoded before they count.
+const CHECKS: [(&str, Check); 2] = [("private-key", pem::is_key), ("private-key-base64", pem::is_encoded_key)];
 
 /// How far a secret may reach from where its expression begins. A private key of 16,384 bits has 12.7 KiB of base64.
 pub(super) const REACH: usize = 16 * 1024;
@@ -31,6 +38,10 @@ const WIDELY_AROUND: (usize, usize) = (BEFORE, 2 * 1024);
 /// The farthest that anything looks back.
 pub(super) const BEFORE: usize = 512;
 
+/// Nobody writes scripts of such lines: a program has put them together, of words that look like secrets.
+const MINIFIED: usize = 1000;
+const SCRIPTS: [&str; 5] = [".js", ".mjs", ".cjs", ".css", ".map"];
+
 /// How much of a line an allow list sees on either side of a match.
 const LINE: usize = 1024;
 
@@ -38,7 +49,7 @@ const LINE: usize = 1024;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(super) struct RuleText {
-    id: String,
+    pub(super) id: String,
     description: String,
     #[serde(default)]
     regex: Option<String>,
@@ -65,8 +76,10 @@ pub(super) struct Rule {
     pub(super) guesses: bool,
     expression: Option<Expression>,
     path: Option<Regex>,
-    /// What such a path ends with.
-    path_tail: String,
+    /// Of which such a path has one, if any are known.
+    path_marks: Vec<Mark>,
+    /// Whether what looks like it is it.
+    check: Option<Check>,
     secret_group: Option<usize>,
     entropy: f64,
     allowances: Vec<Allowance>,
@@ -99,28 +112,35 @@ impl Rule {
         let expression = text.regex.map(|regex| Expression::new(from_go(&regex), &keywords));
         let guesses = text.tags.iter().any(|tag| tag == "guess") || expression.as_ref().is_some_and(|expression| expression.guesses);
         Ok(Self {
-            id: text.id,
             says: fragment(&text.description),
             guesses,
             expression,
             path: text.path.as_deref().map(|path| Regex::new(&from_go(path))).transpose()?,
-            path_tail: text.path.as_deref().map(expression::tail).unwrap_or_default().to_owned(),
+            path_marks: text.path.as_deref().map(expression::marks).unwrap_or_default(),
+            check: CHECKS.iter().find(|(rule, _)| *rule == text.id).map(|(_, check)| *check),
             secret_group: text.secret_group,
             entropy: text.entropy.unwrap_or_default(),
             allowances: text.allowlists.iter().map(Allowance::compile).collect::<Result<_, _>>()?,
             keywords,
+            id: text.id,
         })
+    }
+
+    /// Takes what an allow list covers for nothing.
+    pub(super) fn allow(&mut self, list: &AllowanceText) -> Result<(), regex_lite::Error> {
+        self.allowances.push(Allowance::compile(list)?);
+        Ok(())
     }
 
     /// Whether it is about files of that path.
     pub(super) fn is_about(&self, path: &str) -> bool {
-        path.ends_with(&self.path_tail) && self.path.as_ref().is_none_or(|regex| regex.is_match(path))
+        let may = self.path_marks.is_empty() || self.path_marks.iter().any(|mark| mark.is_on(path));
+        may && self.path.as_ref().is_none_or(|regex| regex.is_match(path))
     }
 
-    /// Whether it pays to ask first whether it is about a file: a try takes long.
-    pub(super) fn is_slow(&self) -> bool {
-        let long = |expression: &Expression| !matches!(expression.begins, Begins::AtKeyword(_));
-        self.path.is_some() && self.expression.as_ref().is_some_and(long)
+    /// Whether it is about some files only.
+    pub(super) fn is_choosy(&self) -> bool {
+        self.path.is_some()
     }
 
     /// Whether being there is enough for a file to be found.
@@ -201,9 +221,12 @@ impl Rule {
     fn means(&self, text: &str, secret: &Range<usize>, whole: &Range<usize>, quiet: &Quiet<'_>) -> bool {
         let matched = Matched { secret: &text[secret.clone()], whole: &text[whole.clone()], line: lines(text, whole.clone()) };
         let enough = self.entropy == 0.0 || entropy(matched.secret) > self.entropy;
+        if self.guesses && matched.line.len() > MINIFIED && SCRIPTS.iter().any(|end| quiet.path.ends_with(end)) {
+            return false;
+        }
         let path = self.guesses.then_some(quiet.path);
         let mut allowances = self.allowances.iter().chain(quiet.everywhere);
-        enough && !allowances.any(|allowance| allowance.covers(matched, path))
+        enough && self.check.is_none_or(|check| check(matched.whole)) && !allowances.any(|allowance| allowance.covers(matched, path))
     }
 }
 

@@ -15,6 +15,9 @@ use crate::packed;
 /// The names of the two, with the releases that they are of.
 const SETS: [(&str, &[u8]); 2] = [("gitleaks 8.30.1", packed::GITLEAKS), (concat!("ingot ", env!("CARGO_PKG_VERSION")), packed::RULES)];
 
+/// Rules of gitleaks's that go by a name where [`keystore`](super::keystore) goes by what is in the file.
+const BY_CONTENT: [&str; 1] = ["pkcs12-file"];
+
 /// A file of rules.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -45,8 +48,6 @@ pub(super) struct Rules {
     pub(super) of_keyword: Vec<Vec<usize>>,
     /// Rules that are about whole files, by their path.
     pub(super) of_files: Vec<usize>,
-    /// Rules of which it pays to ask first whether they are about a file.
-    pub(super) slow: Vec<usize>,
     /// How many rules each set has.
     pub(super) sets: BTreeMap<String, usize>,
 }
@@ -58,11 +59,17 @@ impl Rules {
         let mut rules = Vec::new();
         let mut sets = BTreeMap::new();
         for (name, source) in SETS {
-            let text: RulesText = toml::from_str(&packed::text(source)).expect("the tests have read these rules");
+            let mut text: RulesText = toml::from_str(&packed::text(source)).expect("the tests have read these rules");
+            text.rules.retain(|rule| !BY_CONTENT.contains(&rule.id.as_str()));
             let everywhere = text.allowlist.iter().chain(&text.allowlists).filter(|list| list.target_rules.is_empty());
             allowances.extend(everywhere.map(|list| Allowance::compile(list).expect("the tests have compiled this")));
             sets.insert(name.to_owned(), text.rules.len());
             rules.extend(text.rules.into_iter().map(|rule| Rule::compile(rule).expect("the tests have compiled this")));
+            for list in text.allowlists.iter().filter(|list| !list.target_rules.is_empty()) {
+                for rule in rules.iter_mut().filter(|rule: &&mut Rule| list.target_rules.contains(&rule.id)) {
+                    rule.allow(list).expect("the tests have compiled this");
+                }
+            }
         }
         Self::new(rules, allowances, sets)
     }
@@ -84,8 +91,7 @@ impl Rules {
         let longest = keywords.keys().map(|keyword| keyword.len()).max().unwrap_or_default();
         let of_keyword = keywords.into_values().collect();
         let of_files = (0..rules.len()).filter(|rule| rules[*rule].is_about_names() || rules[*rule].wants_all()).collect();
-        let slow = (0..rules.len()).filter(|rule| rules[*rule].is_slow()).collect();
-        Self { rules, allowances, automaton, longest, of_keyword, of_files, slow, sets }
+        Self { rules, allowances, automaton, longest, of_keyword, of_files, sets }
     }
 }
 

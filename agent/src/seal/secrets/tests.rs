@@ -123,6 +123,48 @@ fn finds_a_token_among_the_strings_of_a_program() {
     }
 }
 
+#[test]
+fn reads_text_of_two_bytes_a_letter() {
+    let wide = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+    let token = token();
+    for lines in [1, 40_000] {
+        let content = [b"\xff\xfe".to_vec(), wide(&format!("{}{token}\n", "a line of it\n".repeat(lines)))].concat();
+        assert_eq!(found_in("/opt/app/settings", &content), [(Some(lines as u64 + 1), "github-pat".to_string())]);
+    }
+    assert_eq!(found_in("/opt/app/app.ini", &wide("[database]\nuser = shop\npassword = s3cr3t!\n")), [(Some(3), "password".to_string())]);
+}
+
+#[test]
+fn what_a_package_published_is_no_secret_wherever_its_list_lies() {
+    let token = token();
+    let record = format!("shop/a.py,sha256={},40\n", published_digest(&token));
+    let site = |name: &str| format!("/opt/venv/lib/python3.11/site-packages/{name}");
+    let (a, b, list) = (site("shop/a.py"), site("shop/b.py"), site("shop-1.0.dist-info/RECORD"));
+    let root = root(&[(&a, token.as_bytes()), (&b, token.as_bytes()), (&list, record.as_bytes())]);
+    let paths: Vec<_> = scan(root.path(), 2).findings.into_iter().map(|finding| finding.path).collect();
+    assert_eq!(paths, [Path::new(&b)]);
+}
+
+fn published_digest(content: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(crate::digest::Sha256::of(content.as_bytes()).0)
+}
+
+#[test]
+fn what_is_secret_as_a_file_is_found_once() {
+    let store = b"\xfe\xed\xfe\xed\0\0\0\x02\0\0\0\x01\0\0\0\x01";
+    assert_eq!(found_in("/opt/app/shop.p12", store), [(None, "keystore".to_string())]);
+    assert_eq!(found_in("/opt/app/shop.ovpn", b"client\n").len(), 1);
+}
+
+/// Of a container the layers are in the image, each with its own /etc.
+#[test]
+fn the_layers_of_a_container_are_judged_as_roots() {
+    let shadow = "root:$6$abcdefgh$ijklmnopqrstuvwxyzijklmnopqrstuvwxyz:19000::::::\n";
+    let layer = "/var/lib/docker/overlay2/0a/diff";
+    assert_eq!(found_in(&format!("{layer}/etc/shadow"), shadow.as_bytes()), [(Some(1), "shadow-password".to_string())]);
+}
+
 /// An image's allow list gives reasons; a comment in a file does not.
 #[test]
 fn heeds_no_comment_that_allows() {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::found::{Action, Found, one};
-use super::{Removal, TRACES, Trace, keys, machine_id, network, swap};
+use super::{Removal, TRACES, Trace, homes, keys, machine_id, network, swap};
 use crate::host::{FileKind, HostError};
 use crate::image::scrub::{Scrubber, Spot};
 
@@ -11,22 +11,24 @@ use crate::image::scrub::{Scrubber, Spot};
 pub(crate) fn find(image: &Scrubber) -> Result<Vec<Found>, HostError> {
     let mut found = Vec::new();
     let homes = image.homes()?;
+    let persons = homes::of_persons(&homes, image)?;
     for trace in TRACES {
         if trace.removal == Removal::Swap {
             found.extend(swap::find(trace, image)?);
             continue;
         }
         for at in trace.at {
-            let spots = match at.strip_prefix("~/") {
-                None => image.matching(at)?,
-                Some(pattern) => {
-                    let mut spots = Vec::new();
-                    for home in &homes {
-                        spots.extend(image.below(home, Path::new(pattern))?);
+            let below = |homes, pattern| Some((homes, Path::new(pattern)));
+            let person = at.strip_prefix("~person/").and_then(|pattern| below(&persons, pattern));
+            let mut spots = Vec::new();
+            match person.or_else(|| at.strip_prefix("~/").and_then(|pattern| below(&homes, pattern))) {
+                None => spots = image.matching(at)?,
+                Some((homes, pattern)) => {
+                    for home in homes {
+                        spots.extend(image.below(home, pattern)?);
                     }
-                    spots
                 }
-            };
+            }
             for spot in spots {
                 found.extend(look(trace, spot, image)?);
             }
@@ -56,6 +58,10 @@ fn look(trace: &Trace, spot: Spot, image: &Scrubber) -> Result<Vec<Found>, HostE
         Removal::MachineId => machine_id::action(&spot, image)?,
         Removal::Hostname => network::hostname(&spot, image)?,
         Removal::Resolver => network::resolver(&spot, image)?,
+        Removal::Mailname => network::mailname(&spot, image)?,
+        Removal::Named { goes } => return network::named(trace, &spot, goes, image),
+        Removal::Initiator => network::initiator(&spot, image)?,
+        Removal::EngineId => return network::engine_id(trace, &spot, image),
         Removal::LaunchKeys => return keys::find(trace, &spot, image),
         Removal::Swap => None,
     };

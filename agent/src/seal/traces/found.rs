@@ -66,6 +66,23 @@ impl Found {
         self.action != Action::Nothing
     }
 
+    /// Each path that it takes something from, as a finding of its own.
+    pub(crate) fn each(&self) -> Vec<Finding> {
+        let (says, _) = self.finding.says.rsplit_once(": ").filter(|(_, rest)| rest.contains("entr")).unwrap_or((&self.finding.says, ""));
+        let at = |path: PathBuf| Finding { path, line: None, says: says.to_owned(), ..self.finding.clone() };
+        match &self.action {
+            Action::RemoveEach(spots) => spots.iter().map(|spot| at(spot.path())).collect(),
+            Action::EmptyEach { rotated, others } => rotated.iter().chain(others).map(|spot| at(spot.path())).collect(),
+            Action::RemoveSwap { file: Some(file), .. } => vec![self.finding.clone(), at(file.clone())],
+            _ => vec![self.finding.clone()],
+        }
+    }
+
+    /// Whether all that a path holds, or what lies there, is taken.
+    pub(crate) fn takes_all(&self) -> bool {
+        !matches!(self.action, Action::RemoveLine { .. } | Action::Nothing)
+    }
+
     /// Removes it.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
-//! What the network told the build machine: its name, and its name servers. Only what is surely of that kind: another name
-//! and other servers may be what the owner of the image wants.
+//! What the network told the build machine: its name, and its name servers; and the names that it made up for the network.
+//! Only what is surely of that kind: another name and other servers may be what the owner of the image wants.
 
-use super::found::{Action, TEXT_LIMIT};
+use super::Trace;
+use super::found::{Action, Found, TEXT_LIMIT, one};
 use crate::host::HostError;
 use crate::image::scrub::{Scrubber, Spot};
 
@@ -20,6 +21,66 @@ fn is_given_by_ec2(name: &str) -> bool {
     let is_address = of_address.is_some_and(|parts| parts.len() == 4 && parts.iter().all(|part| part.parse::<u8>().is_ok()));
     let is_id = name.strip_prefix("i-").is_some_and(|id| matches!(id.len(), 8 | 17) && id.bytes().all(|byte| byte.is_ascii_hexdigit()));
     is_address || is_id
+}
+
+/// Without the file, Postfix does not start.
+pub(super) fn mailname(spot: &Spot, image: &Scrubber) -> Result<Option<Action>, HostError> {
+    Ok(hostname(spot, image)?.map(|_| Action::Write(b"localhost\n")))
+}
+
+/// Each line with a name that EC2 gave.
+pub(super) fn named(trace: &Trace, spot: &Spot, goes: bool, image: &Scrubber) -> Result<Vec<Found>, HostError> {
+    let is_between = |character: char| character.is_whitespace() || "=,".contains(character);
+    let mut found = lines(trace, spot, goes, image, |line| line.split(is_between).any(is_given_by_ec2))?;
+    if !goes {
+        found.iter_mut().for_each(|found| found.finding.hint = "write a name that holds for every instance, or none".into());
+    }
+    Ok(found)
+}
+
+/// `InitiatorName=` as programs make it up when they are installed or first run. Debian's makes another one if it is told to;
+/// that of others if there is none.
+///
+/// Source: iscsi-iname(8), /usr/lib/open-iscsi/startup-checks.sh.
+pub(super) fn initiator(spot: &Spot, image: &Scrubber) -> Result<Option<Action>, HostError> {
+    let makers = [
+        "1993-08.org.debian",
+        "1994-05.com.redhat",
+        "1996-04.de.suse",
+        "2004-10.com.ubuntu",
+        "2005-03.org.open-iscsi",
+        "2016-04.com.open-iscsi",
+    ];
+    let content = image.read(spot, TEXT_LIMIT)?.unwrap_or_default();
+    let content = String::from_utf8_lossy(&content);
+    let mut names = content.lines().filter_map(|line| line.trim().strip_prefix("InitiatorName=iqn."));
+    if !names.any(|name| makers.iter().any(|maker| name.starts_with(maker))) {
+        return Ok(None);
+    }
+    let of_debian = !image.matching("/usr/lib/open-iscsi/*")?.is_empty() || !image.matching("/lib/open-iscsi/*")?.is_empty();
+    Ok(Some(if of_debian { Action::Write(b"GenerateName=yes\n") } else { Action::Remove }))
+}
+
+/// `oldEngineID`, as the agent keeps it between runs. The keys of its users are made with it: where it has some, a person has
+/// to make them anew.
+pub(super) fn engine_id(trace: &Trace, spot: &Spot, image: &Scrubber) -> Result<Vec<Found>, HostError> {
+    let content = image.read(spot, TEXT_LIMIT)?.unwrap_or_default();
+    let has_users = String::from_utf8_lossy(&content).lines().any(|line| line.starts_with("usmUser"));
+    let mut found = lines(trace, spot, !has_users, image, |line| line.starts_with("oldEngineID"))?;
+    if has_users {
+        found
+            .iter_mut()
+            .for_each(|found| found.finding.hint = format!("remove {}, and have its users made at boot", spot.path().display()));
+    }
+    Ok(found)
+}
+
+fn lines(trace: &Trace, spot: &Spot, goes: bool, image: &Scrubber, is: impl Fn(&str) -> bool) -> Result<Vec<Found>, HostError> {
+    let content = image.read(spot, TEXT_LIMIT)?.unwrap_or_default();
+    let content = String::from_utf8_lossy(&content);
+    let lines = content.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#') && is(line));
+    let action = |line: &str| if goes { Action::RemoveLine { line: line.into(), whole: false } } else { Action::Nothing };
+    Ok(lines.map(|(line, number)| one(trace, spot.clone(), Some(number), action(line))).collect())
 }
 
 pub(super) fn resolver(spot: &Spot, image: &Scrubber) -> Result<Option<Action>, HostError> {
@@ -58,5 +119,51 @@ mod tests {
         }
         assert!(!is_of_dhcp("# our own\nnameserver 1.1.1.1\n"));
         assert!(!is_of_dhcp(""));
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a test makes the image that it looks at")]
+    fn scrubbed(files: &[(&str, &str)], path: &str) -> Vec<(String, String)> {
+        let directory = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let at = directory.path().join(path);
+            std::fs::create_dir_all(at.parent().unwrap()).unwrap();
+            std::fs::write(at, content).unwrap();
+        }
+        let image = Scrubber::open(directory.path()).unwrap();
+        let found = super::super::find::find(&image).unwrap();
+        let of_path = |found: &&Found| found.finding.path == std::path::Path::new("/").join(path);
+        let says = found.iter().filter(of_path).map(|found| found.finding.rule.clone()).collect::<Vec<_>>();
+        found.iter().for_each(|found| found.remove(&image).unwrap());
+        let left = std::fs::read_to_string(directory.path().join(path)).unwrap_or_else(|_| "gone".into());
+        says.into_iter().map(|rule| (rule, left.clone())).collect()
+    }
+
+    #[test]
+    fn names_of_the_builder_go_wherever_they_are_written() {
+        let went = |rule: &str, left: &str| vec![(rule.to_string(), left.to_string())];
+        let hosts = "127.0.0.1 localhost\n10.0.0.7 ip-10-0-0-7.ec2.internal ip-10-0-0-7\n10.0.0.9 db.internal\n";
+        assert_eq!(scrubbed(&[("etc/hosts", hosts)], "etc/hosts"), went("hostname", "127.0.0.1 localhost\n10.0.0.9 db.internal\n"));
+        assert_eq!(scrubbed(&[("etc/mailname", "ip-10-0-0-7.ec2.internal\n")], "etc/mailname"), went("hostname", "localhost\n"));
+        assert_eq!(scrubbed(&[("etc/mailname", "shop.example.com\n")], "etc/mailname"), []);
+        let postfix = "myhostname = ip-10-0-0-7.ec2.internal\n";
+        assert_eq!(scrubbed(&[("etc/postfix/main.cf", postfix)], "etc/postfix/main.cf"), went("hostname", postfix), "for a person");
+    }
+
+    #[test]
+    fn ids_that_were_made_up_go_and_chosen_ones_stay() {
+        let went = |left: &str| vec![("builder-id".to_string(), left.to_string())];
+        let (debian, chosen) = ("InitiatorName=iqn.1993-08.org.debian:01:abc\n", "InitiatorName=iqn.2024-01.com.shop:app\n");
+        let path = "etc/iscsi/initiatorname.iscsi";
+        assert_eq!(scrubbed(&[(path, debian)], path), went("gone"));
+        assert_eq!(scrubbed(&[(path, debian), ("usr/lib/open-iscsi/startup-checks.sh", "")], path), went("GenerateName=yes\n"));
+        assert_eq!(scrubbed(&[(path, chosen)], path), []);
+        assert_eq!(scrubbed(&[(path, "GenerateName=yes\n")], path), []);
+        let snmp = "var/lib/snmp/snmpd.conf";
+        assert_eq!(scrubbed(&[(snmp, "engineBoots 3\noldEngineID 0x80001f88\n")], snmp), went("engineBoots 3\n"));
+        let with_users = "usmUser 1 3 0x80\noldEngineID 0x80001f88\n";
+        assert_eq!(scrubbed(&[(snmp, with_users)], snmp), went(with_users), "for a person");
+        for path in ["etc/salt/minion_id", "etc/nvme/hostnqn", "var/lib/docker/engine-id"] {
+            assert_eq!(scrubbed(&[(path, "x")], path), went("gone"), "{path}");
+        }
     }
 }

@@ -1,0 +1,143 @@
+//! What git keeps of every state that a repository ever had: packs, and single objects.
+//!
+//! In a pack most objects are written as what differs from another one. What is new in them is read, and not put together: a
+//! secret that was once committed is new somewhere.
+//!
+//! Source: gitformat-pack(5).
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read};
+use std::path::Path;
+
+use flate2::bufread::ZlibDecoder;
+
+use super::members::{Take, Unpacked};
+
+/// What the members of a repository are called: their names are not kept with them.
+const NAME: &str = "";
+
+/// Larger differences are not put into memory.
+const DIFFERENCE: u64 = 32 << 20;
+
+pub(super) fn is_pack(path: &Path, head: &[u8]) -> bool {
+    head.starts_with(b"PACK\0\0\0\x02") && path.extension().is_some_and(|extension| extension == "pack")
+}
+
+/// `objects/0a/1b2c…`
+pub(super) fn is_object(path: &Path, head: &[u8]) -> bool {
+    let is_hex = |name: Option<&std::ffi::OsStr>, length: usize| {
+        name.is_some_and(|name| name.len() == length && name.as_encoded_bytes().iter().all(u8::is_ascii_hexdigit))
+    };
+    head.starts_with(b"\x78") && is_hex(path.file_name(), 38) && path.parent().is_some_and(|parent| is_hex(parent.file_name(), 2))
+}
+
+pub(super) fn object(file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked> {
+    let mut content = BufReader::new(ZlibDecoder::new(BufReader::new(file)));
+    let mut head = Vec::new();
+    content.read_until(0, &mut head)?;
+    if head.starts_with(b"blob") {
+        take(NAME, &mut content)?;
+    }
+    Ok(Unpacked::Members)
+}
+
+pub(super) fn pack(file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked> {
+    let mut file = BufReader::new(file);
+    let mut head = [0; 12];
+    file.read_exact(&mut head)?;
+    for _ in 0..u32::from_be_bytes([head[8], head[9], head[10], head[11]]) {
+        let (kind, length) = entry(&mut file)?;
+        let mut content = ZlibDecoder::new(&mut file);
+        match kind {
+            Kind::Blob => take(NAME, &mut content)?,
+            Kind::Difference if length <= DIFFERENCE => {
+                let mut difference = Vec::new();
+                content.by_ref().take(length).read_to_end(&mut difference)?;
+                take(NAME, &mut &inserted(&difference)[..])?;
+            }
+            Kind::Difference | Kind::Other => {}
+        }
+        // The next entry begins where this one has ended.
+        io::copy(&mut content, &mut io::sink())?;
+    }
+    Ok(Unpacked::Members)
+}
+
+enum Kind {
+    Blob,
+    Difference,
+    Other,
+}
+
+/// What comes next in a pack, and how long it is.
+fn entry(file: &mut impl Read) -> io::Result<(Kind, u64)> {
+    let first = byte(file)?;
+    let (mut length, mut shift, mut last) = (u64::from(first & 0x0f), 4, first);
+    while last & 0x80 != 0 {
+        last = byte(file)?;
+        length |= u64::from(last & 0x7f).checked_shl(shift).unwrap_or(0);
+        shift += 7;
+    }
+    let kind = match first >> 4 & 7 {
+        3 => Kind::Blob,
+        // By its distance in the pack, or by name.
+        6 => {
+            while byte(file)? & 0x80 != 0 {}
+            Kind::Difference
+        }
+        7 => {
+            file.read_exact(&mut [0; 20])?;
+            Kind::Difference
+        }
+        _ => Kind::Other,
+    };
+    Ok((kind, length))
+}
+
+fn byte(file: &mut impl Read) -> io::Result<u8> {
+    let mut byte = [0];
+    file.read_exact(&mut byte)?;
+    Ok(byte[0])
+}
+
+/// What is new in a difference: each piece in a line of its own.
+fn inserted(difference: &[u8]) -> Vec<u8> {
+    let (mut rest, mut new) = (difference, Vec::new());
+    // The lengths of both states.
+    for _ in 0..2 {
+        let end = rest.iter().position(|byte| byte & 0x80 == 0).map_or(rest.len(), |at| at + 1);
+        rest = &rest[end..];
+    }
+    while let [first, after @ ..] = rest {
+        let is_copy = first & 0x80 != 0;
+        let length = if is_copy { (first & 0x7f).count_ones() as usize } else { usize::from(*first) }.min(after.len());
+        if !is_copy {
+            new.extend_from_slice(&after[..length]);
+            new.push(b'\n');
+        }
+        rest = &after[length..];
+    }
+    new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_new_in_a_difference_is_read() {
+        // Of 300 bytes to 20: copy 3 from 5, insert «token», copy 4 from 256.
+        let difference = b"\xac\x02\x14\x91\x05\x03\x05token\x92\x01\x04";
+        assert_eq!(inserted(difference), b"token\n");
+        assert_eq!(inserted(b""), b"");
+        assert_eq!(inserted(b"\x01\x01\x7fcut"), b"cut\n");
+    }
+
+    #[test]
+    fn an_entry_says_what_it_is_and_how_long() {
+        let (kind, length) = entry(&mut &b"\xb5\x0a"[..]).unwrap();
+        assert!(matches!(kind, Kind::Blob) && length == 0xa5);
+        let (kind, length) = entry(&mut &b"\x63\x81\x01"[..]).unwrap();
+        assert!(matches!(kind, Kind::Difference) && length == 3);
+    }
+}

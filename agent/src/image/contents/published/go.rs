@@ -1,0 +1,98 @@
+//! Modules of Go: `pkg/mod/MODULE@VERSION/`, and what the go command keeps of them below `pkg/mod/cache/download`.
+//!
+//! Source: <https://go.dev/ref/mod#go-sum-files>, golang.org/x/mod/sumdb/dirhash (Hash1).
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+use crate::digest::{Hasher, Sha256};
+
+const MODULES: &str = "pkg/mod/";
+
+/// A module, as paths from the root of the image.
+#[derive(Debug)]
+pub(super) struct Module {
+    pub(super) directory: PathBuf,
+    /// `MODULE@VERSION`, as go.sum names it.
+    name: String,
+    /// Where the digest of all of it stands.
+    digest: PathBuf,
+}
+
+/// The module that a file is of.
+pub(super) fn module(file: &Path) -> Option<Module> {
+    let path = file.to_str()?;
+    let at = path.find(MODULES)? + MODULES.len();
+    let version = at + path[at..].find('@')?;
+    let end = version + path[version..].find('/')?;
+    let digest = format!("{}cache/download/{}/@v/{}.ziphash", &path[..at], &path[at..version], &path[version + 1..end]);
+    Some(Module { directory: path[..end].into(), name: unescaped(&path[at..end]), digest: digest.into() })
+}
+
+/// Capitals are written as `!` and a small letter.
+fn unescaped(path: &str) -> String {
+    let mut parts = path.split('!');
+    let mut name = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (capital, rest) = part.split_at(part.chars().next().map_or(0, char::len_utf8));
+        name.push_str(&capital.to_ascii_uppercase());
+        name.push_str(rest);
+    }
+    name
+}
+
+/// Whether every file of the module is there as it was published, and no other.
+pub(super) fn is_as_published(root: &Path, module: &Module) -> bool {
+    let known = fs::read_to_string(root.join(&module.digest)).unwrap_or_default();
+    let Some(known) = known.strip_prefix("h1:").and_then(Sha256::parse) else { return false };
+    let directory = root.join(&module.directory);
+    let (mut files, mut waiting) = (Vec::new(), vec![directory.clone()]);
+    while let Some(next) = waiting.pop() {
+        for entry in fs::read_dir(&next).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => waiting.push(entry.path()),
+                _ => files.push(entry.path()),
+            }
+        }
+    }
+    // By bytes: paths sort by their parts.
+    files.sort_unstable_by(|one, other| one.as_os_str().as_bytes().cmp(other.as_os_str().as_bytes()));
+    let mut all = Hasher::new();
+    for file in files {
+        let Ok(content) = fs::read(&file) else { return false };
+        let name = file.strip_prefix(&directory).unwrap_or(&file);
+        all.update(format!("{}  {}/", Sha256::of(&content), module.name).as_bytes());
+        all.update(name.as_os_str().as_bytes());
+        all.update(b"\n");
+    }
+    all.finish() == known
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_module_is_known_by_all_of_its_files() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("root/go/pkg/mod/example.com/!shop@v1.2.0");
+        fs::create_dir_all(directory.join("a")).unwrap();
+        for (name, content) in [("go.mod", "module example.com/Shop\n"), ("a/key.go", "package a\n"), ("a-b.go", "package b\n")] {
+            fs::write(directory.join(name), content).unwrap();
+        }
+        let module = module(Path::new("root/go/pkg/mod/example.com/!shop@v1.2.0/a/key.go")).unwrap();
+        assert_eq!(module.name, "example.com/Shop@v1.2.0");
+        assert!(!is_as_published(root.path(), &module), "nothing says so");
+        let digest = root.path().join("root/go/pkg/mod/cache/download/example.com/!shop/@v/v1.2.0.ziphash");
+        fs::create_dir_all(digest.parent().unwrap()).unwrap();
+        // As `sha256sum` has it of the three in their order, and of that list.
+        let list = [("a-b.go", "package b\n"), ("a/key.go", "package a\n"), ("go.mod", "module example.com/Shop\n")];
+        let list: String =
+            list.iter().map(|(name, content)| format!("{}  {}/{name}\n", Sha256::of(content.as_bytes()), module.name)).collect();
+        fs::write(&digest, format!("h1:{}", Sha256::of(list.as_bytes()))).unwrap();
+        assert!(is_as_published(root.path(), &module));
+        fs::write(directory.join("a/more.go"), "x").unwrap();
+        assert!(!is_as_published(root.path(), &module));
+    }
+}

@@ -1,0 +1,90 @@
+//! What `ingot seal --scrub` would remove and what it leaves, and what is searched besides plain files.
+
+use super::Image;
+
+#[test]
+fn a_host_key_is_one_finding() {
+    let image = Image::new();
+    // The beginning of one of Ed25519, in DER and in base64, and zeros.
+    let key = format!("MC4CAQAwBQYDK2VwBCIEI{}", "A".repeat(43));
+    for path in ["/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/other"] {
+        image.write(path, &format!("-----BEGIN {0}-----\n{key}\n-----END {0}-----\n", "PRIVATE KEY"));
+    }
+    let ran = image.seal(&[]).exits(1);
+    assert!(ran.stdout.contains("/etc/ssh/ssh_host_ed25519_key: ssh-host-key: "), "{ran}");
+    assert!(ran.stdout.contains("/etc/ssh/other:1: private-key: ") && ran.stdout.ends_with("not sealed: 2 findings\n"), "{ran}");
+}
+
+#[test]
+fn a_dry_run_lists_what_would_be_removed_and_touches_nothing() {
+    let image = Image::fresh_from_its_builder();
+    let before = image.files();
+    let dry = image.seal(&["--scrub", "--dry-run"]).exits(1);
+    assert_eq!(image.files(), before);
+    for path in ["/etc/ssh/ssh_host_ed25519_key", "/tmp/script_1234.sh", "/var/log/dpkg.log.1", "/swapfile", "/home/ops/.cache"] {
+        assert!(dry.stdout.contains(&format!("would remove {path}: ")), "{path}: {dry}");
+    }
+    assert!(dry.stdout.contains("authorized_keys:3: authorized-keys: ") && dry.stdout.ends_with("not sealed: 1 finding\n"), "{dry}");
+
+    let removed = image.seal(&["--scrub"]).exits(1).stdout;
+    let names = |text: &str, word: &str| {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(word)?.split_once(": ").map(|(path, _)| path.to_owned()));
+        lines.collect::<std::collections::BTreeSet<_>>()
+    };
+    let missing: Vec<String> = names(&removed, "removed ").difference(&names(&dry.stdout, "would remove ")).cloned().collect();
+    assert_eq!(missing, ["/tmp", "/var/lib/apt/lists", "/var/log"], "of directories each entry is named");
+    image.seal(&["--dry-run"]).exits(2);
+}
+
+/// What a secret would go with is no finding of its own; the rest would be.
+#[test]
+fn a_dry_run_says_what_would_still_be_found() {
+    let image = Image::new();
+    image.write("/tmp/.env", "DB_PASSWORD=x7Kq93LmZp\n");
+    let ran = image.seal(&["--scrub", "--dry-run"]).exits(0);
+    assert!(ran.stdout.ends_with("would be sealed: nothing else was found\n"), "{ran}");
+    assert!(!image.at("/etc/ingot/attestation.json").exists());
+    image.write("/opt/.env", "DB_PASSWORD=x7Kq93LmZp\n");
+    assert!(image.seal(&["--scrub", "--dry-run"]).exits(1).stdout.contains("/opt/.env:1: environment-secret: "));
+}
+
+/// A browser that the bake had put there was gone.
+#[test]
+fn the_cache_of_a_service_stays() {
+    let image = Image::new();
+    for home in ["/root", "/home/ops", "/srv/crawler"] {
+        image.write(&format!("{home}/.cache/ms-playwright/chrome"), "x");
+    }
+    image
+        .write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nops:x:1000:1000::/home/ops:/bin/sh\ncrawler:x:1001:1001::/srv/crawler:/bin/sh\n");
+    image.write("/etc/systemd/system/crawler.service", "[Service]\nUser=crawler\nExecStart=/x\n");
+    image.seal(&["--scrub"]).exits(0);
+    assert!(image.at("/srv/crawler/.cache/ms-playwright/chrome").exists());
+    assert!(!image.at("/root/.cache").exists() && !image.at("/home/ops/.cache").exists());
+}
+
+#[test]
+fn archives_and_the_history_of_git_are_searched_or_named() {
+    let image = Image::new();
+    let token = format!("{}_{}", "ghp", "x7Kq93LmZpAb4Tw8Rv2Nc6Yd1Hf5Js0Gu3Ek");
+    let tree = image.at("/opt/app");
+    std::fs::create_dir_all(&tree).unwrap();
+    let shell = |script: &str| {
+        let done = std::process::Command::new("sh").arg("-euc").arg(script).current_dir(&tree).output().unwrap();
+        assert!(done.status.success(), "{script}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    shell(&format!(
+        "mkdir s && echo {token} > s/token && tar -czf s.tar.gz s && tar -cJf other.tar.xz s && gzip -c s/token > t.gz && rm -r s"
+    ));
+    shell("git init -q . && git config user.name a && git config user.email a@b && seq 900 > a && git add a && git commit -qm x");
+    shell(&format!("echo {token} >> a && git commit -qam y && seq 901 > a && git commit -qam z && git gc -q --aggressive"));
+    let ran = image.seal(&[]).exits(1);
+    for finding in [
+        "/opt/app/s.tar.gz: github-pat: a GitHub Personal Access Token, in line 1 of s/token\n",
+        "/opt/app/t.gz: github-pat: a GitHub Personal Access Token, in line 1 of t\n",
+        ".pack: github-pat: a GitHub Personal Access Token, in the history of git\n",
+        "note: /opt/app/other.tar.xz is not searched for secrets: it is an xz file\n",
+    ] {
+        assert!(ran.stdout.contains(finding), "{finding}: {ran}");
+    }
+}
