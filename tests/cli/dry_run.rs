@@ -110,8 +110,9 @@ fn json_has_one_shape() {
 
 #[test]
 fn json_of_a_failure_is_on_stdout_too() {
-    let desk = Desk::new("version: 1\ncommands: { x: { run: [/bin/true] } }\nfiles:\n  /etc/a.json: { content: '{' }\n");
-    let ran = desk.dry_run().args(["--json"]).run().exits(1);
+    let desk = Desk::new("version: 1\nsecrets: { a: { parameter: /a } }\nfiles:\n  /etc/a.json: { content: '{{secrets.a}}' }\n");
+    write(&desk.path("facts.yaml"), "secrets: { a: '{' }\n");
+    let ran = desk.dry_run().args(["--json"]).option("--facts", &desk.path("facts.yaml")).run().exits(1);
     let json = ran.json();
     assert_eq!(json["outcome"], "failed");
     let step = json["steps"].as_array().unwrap().iter().find(|step| step["address"] == "files./etc/a.json").unwrap();
@@ -210,9 +211,9 @@ fn a_template_that_is_missing_is_a_mistake_of_the_document() {
     let desk = Desk::new("version: 1\nfiles:\n  /etc/a: { template: a.hbs }\n");
     insta::assert_snapshot!(desk.dry_run().run().exits(78), @r"
     --- stderr ---
-    boot.yaml:3:3: there is no template file /etc/ingot/templates/a.hbs
+    boot.yaml:3:23: there is no template file /etc/ingot/templates/a.hbs
         3 |   /etc/a: { template: a.hbs }
-          |   ^
+          |                       ^
      hint: bake it into the image there; on a dev box, put it into templates/ beside the document
     --- exit code 78 ---
     ");
@@ -328,8 +329,8 @@ fn values_and_facts_are_rendered_as_they_were_written() {
 #[test]
 fn a_number_that_toml_cannot_hold_is_refused_with_the_way_out() {
     let desk = Desk::new("version: 1\nvalues: { n: 12345678901234567890 }\nfiles:\n  /etc/a.toml: { content: 'a = {{toml values.n}}' }\n");
-    let ran = desk.dry_run().run().exits(1);
-    assert!(ran.stdout.contains(r#"write a number that large as a string, as in "{{values.n}}""#), "{ran}");
+    let ran = desk.dry_run().run().exits(78);
+    assert!(ran.stderr.contains(r#"write a number that large as a string, as in "{{values.n}}""#), "{ran}");
 }
 
 #[test]
