@@ -108,7 +108,9 @@ impl AwsError {
     /// What to do where AWS names the policy that refuses.
     fn policy_hint(&self) -> Option<String> {
         let Self { service, operation, resource, what, kind, .. } = self;
-        let (_, whose) = POLICIES.iter().find(|(word, _)| *kind == AwsErrorKind::Denied && what.contains(word))?;
+        // EC2 names the permission, too, which is its own file's business.
+        let is_denied = *kind == AwsErrorKind::Denied && service.name != "ec2";
+        let (_, whose) = POLICIES.iter().find(|(word, _)| is_denied && what.contains(word))?;
         Some(match what.contains("explicit deny") {
             true => format!("exempt the instance's role from the explicit deny of {service}:{operation} on {resource} in {whose}"),
             false => format!("allow {service}:{operation} on {resource} for the instance's role in {whose}"),
