@@ -7,7 +7,6 @@ answer is never one, an error of IMDS never «no user data», and no layer of th
 import hashlib
 import json
 import re
-import resource
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -152,31 +151,6 @@ def test_whatever_comes_in_place_of_an_answer(ingot, tmp_path, share):
     # Those take the longest, and are answers of AWS like the others.
     rows += [(target, name) for name in list(hostile.MODES)[::6] for target in TARGETS if target.longer]
     each(tmp_path, rows[::share], cell)
-
-
-# Before each final answer there may be others, of status 1xx. Whoever reads them for as long as they come does nothing else.
-INTERIM = {"100": hostile.head("100 Continue"), "103": hostile.head("103 Early Hints", "Link: </x>")}
-
-
-@pytest.mark.parametrize("status", INTERIM)
-@pytest.mark.parametrize("at", [TOKEN, USER_DATA, "GetSecretValue", OBJECT])
-def test_interim_answers_without_an_end_cost_no_time(ingot, tmp_path, at, status):
-    target = next(target for target in TARGETS if target.at == at)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # As fast as this machine can.
-    agent, result = boots(tmp_path / "machine", target, lambda c, _: c.endless(INTERIM[status] * 4096, 0))
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    assert result.code in target.silent, result
-    assert worked < DEADLINE / 6, f"{worked:.2f} s of a processor in {result.seconds:.2f} s"
-    assert "more than 100 interim answers (status 1xx) came, and none that is final" in result.stderr, result
-
-
-@pytest.mark.parametrize("status", INTERIM)
-def test_a_hundred_interim_answers_do_no_harm(ingot, tmp_path, status):
-    for number, target in enumerate(target for target in TARGETS if not target.longer):
-        _, result = boots(tmp_path / str(number), target, lambda c, right: c.send(INTERIM[status] * 100) or c.answer(right))
-        assert result.code == DONE, (target.at, result)
 
 
 # What is HTTP as it should be, and still a lie: bodies by target, and whether a boot may be content.

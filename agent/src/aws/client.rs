@@ -1,5 +1,6 @@
 //! What every call to AWS and to the instance metadata service goes through, whatever the service.
 
+mod ahead;
 pub(crate) mod call;
 pub(in crate::aws) mod classify;
 pub(crate) mod connection;

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use http::StatusCode;
+use reqwest::{StatusCode, Url};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -25,7 +25,6 @@ use self::exchange::{Again, Answer, Miss, Session, Transport};
 use crate::aws::client::http::Http;
 use crate::aws::metadata::{Identity, ImdsError, Metadata, Notice};
 use crate::backoff::{Backoff, Pauses};
-use crate::net::http::Url;
 
 const IPV4_ENDPOINT: &str = "http://169.254.169.254";
 /// For subnets without IPv4.
@@ -77,15 +76,7 @@ struct Shared {
 struct Waiting {
     since: Instant,
     tries: u32,
-    last: Last,
-}
-
-/// What came of the last try.
-#[derive(Clone)]
-struct Last {
-    why: String,
-    /// Whether somebody answered, if with something else.
-    answered: bool,
+    last: String,
 }
 
 impl Imds {
@@ -122,9 +113,9 @@ impl Imds {
     /// What is being waited for the longest, for people: `for IMDS: connection refused, 12 tries, 9 s`. `None` if nothing is.
     pub(crate) fn waiting(&self) -> Option<String> {
         let waiting = self.waiting_now();
-        let Waiting { since, tries, last: Last { why, .. } } = waiting.values().min_by_key(|waiting| waiting.since)?;
+        let Waiting { since, tries, last } = waiting.values().min_by_key(|waiting| waiting.since)?;
         let tries = if *tries == 1 { "1 try".into() } else { format!("{tries} tries") };
-        Some(format!("for IMDS: {why}, {tries}, {} s", since.elapsed().as_secs()))
+        Some(format!("for IMDS: {last}, {tries}, {} s", since.elapsed().as_secs()))
     }
 
     /// The role's name, waiting at most `patience` for one to appear: right after launch it may be late. Read anew each time,
@@ -143,7 +134,7 @@ impl Imds {
                 self.waiting_now().remove(ROLES);
                 return Ok(None);
             }
-            self.note(ROLES, Last { why: "no role yet".into(), answered: true });
+            self.note(ROLES, "no role yet");
             sleep(pause).await;
         }
     }
@@ -181,13 +172,12 @@ impl Imds {
         let read = timeout_at(deadline, self.read_patiently(path, &mut last)).await;
         let waiting = self.waiting_now().remove(path);
         read.unwrap_or_else(|_| {
-            let late = || Last { why: "no answer in time".into(), answered: false };
-            let Last { why: last, answered } = last.or(waiting.map(|waiting| waiting.last)).unwrap_or_else(late);
-            Err(ImdsError::Unreachable { waited: budget, last, answered })
+            let last = last.or(waiting.map(|waiting| waiting.last)).unwrap_or_else(|| "no answer in time".into());
+            Err(ImdsError::Unreachable { waited: budget, last })
         })
     }
 
-    async fn read_patiently(&self, path: &str, last: &mut Option<Last>) -> Result<Option<Answer>, ImdsError> {
+    async fn read_patiently(&self, path: &str, last: &mut Option<String>) -> Result<Option<Answer>, ImdsError> {
         let Shared { transport, patience, .. } = &*self.0;
         let mut pauses = patience.pauses.pauses();
         let mut renewed = false;
@@ -214,7 +204,7 @@ impl Imds {
 
     /// The token, fetched for `path` if there is none. Whoever comes while it is being fetched waits for that one, and a
     /// refusal is everyone's too.
-    async fn session(&self, path: &str, last: &mut Option<Last>) -> Result<Session, ImdsError> {
+    async fn session(&self, path: &str, last: &mut Option<String>) -> Result<Session, ImdsError> {
         let mut held = self.0.session.lock().await;
         match &*held {
             Some((since, Err(_))) if since.elapsed() > REFUSED_FOR => {}
@@ -239,18 +229,18 @@ impl Imds {
         }
     }
 
-    async fn pause(&self, path: &str, pauses: &mut Pauses, again: Again, last: &mut Option<Last>) {
-        let Again { why, retry_after, answered, .. } = again;
-        log::debug!(why = why.as_str(); "waiting for the instance metadata service");
-        let came = last.insert(Last { why, answered });
-        self.note(path, came.clone());
-        sleep(pauses.next().max(retry_after.unwrap_or_default())).await;
+    async fn pause(&self, path: &str, pauses: &mut Pauses, again: Again, last: &mut Option<String>) {
+        self.note(path, &again.why);
+        log::debug!(why = again.why.as_str(); "waiting for the instance metadata service");
+        *last = Some(again.why);
+        sleep(pauses.next().max(again.retry_after.unwrap_or_default())).await;
     }
 
-    fn note(&self, path: &str, last: Last) {
+    fn note(&self, path: &str, why: &str) {
         let mut waiting = self.waiting_now();
-        let (since, tries) = waiting.get(path).map_or((Instant::now(), 0), |before| (before.since, before.tries));
-        waiting.insert(path.to_owned(), Waiting { since, tries: tries + 1, last });
+        let waiting = waiting.entry(path.to_owned()).or_insert_with(|| Waiting { since: Instant::now(), tries: 0, last: String::new() });
+        waiting.tries += 1;
+        why.clone_into(&mut waiting.last);
     }
 
     fn waiting_now(&self) -> MutexGuard<'_, BTreeMap<String, Waiting>> {

@@ -93,12 +93,7 @@ pub(crate) enum ImdsError {
     #[error("the instance metadata service refused the token request with status {status}")]
     TokenRefused { status: u16 },
     #[error("the instance metadata service did not answer within {waited:?} (last: {last})")]
-    Unreachable {
-        waited: Duration,
-        last: String,
-        /// Whether something else came for an answer.
-        answered: bool,
-    },
+    Unreachable { waited: Duration, last: String },
     #[error("this instance does not show its tags in metadata")]
     TagsDisabled,
     #[error("the instance metadata service has no {path} (404)")]
@@ -117,10 +112,7 @@ impl Failure for ImdsError {
             }
             Self::Endpoint { .. } => "set AWS_EC2_METADATA_SERVICE_ENDPOINT to a URL that begins with http://, or unset it".into(),
             Self::TokenRefused { .. } => "look for a proxy or firewall between this process and 169.254.169.254".into(),
-            Self::Unreachable { answered: true, .. } => {
-                "look for what answers in place of IMDS, such as a proxy: `curl -v http://169.254.169.254/latest/`".into()
-            }
-            Self::Unreachable { answered: false, .. } => {
+            Self::Unreachable { .. } => {
                 "look at the network: `ip route get 169.254.169.254`; in a container, raise the hop limit of the metadata options".into()
             }
             Self::TagsDisabled => "launch the instance with InstanceMetadataTags=enabled, or put the value under `values:`".into(),

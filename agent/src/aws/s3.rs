@@ -25,7 +25,6 @@ use bytes::Bytes;
 use crate::aws::client::error::{AwsError, Service};
 use crate::digest::Sha256;
 use crate::failure::Objection;
-use crate::net::http::Url;
 
 pub(crate) use claim::ClaimObject;
 pub(crate) use codes::PUT;
@@ -71,7 +70,7 @@ impl Source {
             }
             return Ok(Self::S3 { bucket: bucket.into(), key: key.into(), version_id: None });
         }
-        match text.parse::<Url>() {
+        match text.parse::<reqwest::Url>() {
             Ok(url) if url.scheme() == "https" && url.has_host() => Ok(Self::Https(text.into())),
             _ => {
                 let message = format!("`{}` is neither s3://BUCKET/KEY nor a URL of https", without_query(text));

@@ -6,7 +6,6 @@ pub(crate) mod claims;
 pub(crate) mod databases;
 mod fastcgi;
 pub(crate) mod holds;
-pub(crate) mod http;
 pub(crate) mod posts;
 pub(crate) mod probes;
 pub(crate) mod resolver;

@@ -10,14 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use http::Method;
-use http::header::{AUTHORIZATION, HeaderValue, USER_AGENT};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
 use super::fastcgi;
-use super::http::{Client, ExchangeError, Request, Settings, Url, names};
 use crate::host::blocking;
 
 const HOSTS: &str = "/etc/hosts";
@@ -47,11 +44,11 @@ pub(crate) trait Probes {
 /// Probes of this machine. The client is made by the first http probe, because TLS costs a little.
 #[derive(Debug, Default)]
 pub(crate) struct NetProbes {
-    client: OnceCell<Client>,
+    client: OnceCell<reqwest::Client>,
 }
 
 impl NetProbes {
-    fn client(&self) -> Result<&Client, String> {
+    fn client(&self) -> Result<&reqwest::Client, String> {
         if self.client.get().is_none() {
             let made = client().map_err(|error| format!("cannot make an HTTP client: {error}"))?;
             let _ = self.client.set(made);
@@ -63,8 +60,7 @@ impl NetProbes {
 #[async_trait(?Send)]
 impl Probes for NetProbes {
     async fn http(&self, url: &str, timeout: Duration) -> Result<u16, String> {
-        let request = request(url, timeout)?;
-        let answer = self.client()?.execute(request).await;
+        let answer = self.client()?.get(url).timeout(timeout).send().await;
         answer.map(|response| response.status().as_u16()).map_err(|error| explained(&error, timeout))
     }
 
@@ -109,40 +105,29 @@ impl Probes for NetProbes {
 /// Source: moby's cmd/docker-proxy/tcp_proxy_linux.go, `clientLoop`.
 const STAYS: Duration = Duration::from_millis(200);
 
-fn client() -> Result<Client, rustls::Error> {
+fn client() -> Result<reqwest::Client, Box<dyn std::error::Error>> {
     let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let names = names(|name: String| async move { look_up(&name).await });
-    // Each probe is to show that the service accepts a connection: none is kept.
-    Ok(Client::new(Settings { tls, names, connecting: None, silence: None, kept: 0 }))
-}
-
-fn request(url: &str, timeout: Duration) -> Result<Request, String> {
-    let no_url = |why: &dyn std::fmt::Display| format!("it is no URL to probe: {why}");
-    let url: Url = url.parse().map_err(|error| no_url(&error))?;
-    let mut request = Request::new(Method::GET, url);
-    request.timeout = Some(timeout);
-    request.headers.insert(USER_AGENT, HeaderValue::from_static(concat!("ingot/", env!("CARGO_PKG_VERSION"))));
-    request.headers.extend(login(&request.url).map(|login| (AUTHORIZATION, login)));
-    Ok(request)
-}
-
-/// The header that says who asks, if the URL does: `http://user:password@localhost/`.
-fn login(url: &Url) -> Option<HeaderValue> {
-    let decoded = |text| percent_encoding::percent_decode_str(text).collect::<Vec<u8>>();
-    let (user, password) = (decoded(url.username()), decoded(url.password().unwrap_or_default()));
-    let login = [user, password].join(&b':');
-    let encoded = base64::engine::general_purpose::STANDARD.encode(&login);
-    let mut header = HeaderValue::from_str(&format!("Basic {encoded}")).ok().filter(|_| login.len() > 1)?;
-    header.set_sensitive(true);
-    Some(header)
+    let client = reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .dns_resolver(HostsFile)
+        // Each probe is to show that the service accepts a connection.
+        .pool_max_idle_per_host(0)
+        .user_agent(concat!("ingot/", env!("CARGO_PKG_VERSION")))
+        .build()?;
+    Ok(client)
 }
 
 /// The innermost cause is what a person can use; the rest says «error sending request».
-fn explained(error: &ExchangeError, timeout: Duration) -> String {
+fn explained(error: &reqwest::Error, timeout: Duration) -> String {
+    if error.is_builder() {
+        return format!("it is no URL to probe: {}", innermost(error));
+    }
     if error.is_timeout() {
         return format!("no answer within {timeout:?}");
     }
@@ -197,11 +182,11 @@ pub(crate) fn is_url(text: &str) -> bool {
 fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    if bare.is_none() && host.contains([':', '/']) {
+    if bare.is_none() && host.contains(':') {
         return None;
     }
     let host = bare.unwrap_or(if host.is_empty() { "localhost" } else { host });
-    Some((host, port.parse().ok().filter(|port| *port > 0)?))
+    Some((host, port.parse().ok()?))
 }
 
 fn addresses(host: &str, hosts: &str) -> Result<Vec<IpAddr>, String> {
@@ -219,6 +204,18 @@ fn addresses(host: &str, hosts: &str) -> Result<Vec<IpAddr>, String> {
     };
     let found: Vec<IpAddr> = hosts.lines().filter_map(line).collect();
     if found.is_empty() { Err(format!("{host} is not in /etc/hosts: probe an address, such as 127.0.0.1")) } else { Ok(found) }
+}
+
+/// Names, for the HTTP client, as for everything else here.
+struct HostsFile;
+
+impl Resolve for HostsFile {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = look_up(name.as_str()).await?;
+            Ok(Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -290,7 +287,7 @@ mod tests {
         assert_eq!(split("127.0.0.1:80"), Some(("127.0.0.1", 80)));
         assert_eq!(split("[::1]:80"), Some(("::1", 80)));
         assert_eq!(split(":80"), Some(("localhost", 80)));
-        assert_eq!(["::1", "x", "x:99999", "x:0", "tcp://x:80"].map(split), [None; 5]);
+        assert_eq!((split("::1"), split("x"), split("x:99999")), (None, None, None));
     }
 
     #[test]

@@ -13,7 +13,6 @@ use super::endpoint::{self, EndpointError, Variant};
 use super::http::Http;
 use crate::aws::arn::partition;
 use crate::aws::metadata::{ImdsError, Metadata};
-use crate::net::http::Url;
 
 /// Where the region is known from.
 #[derive(Clone)]
@@ -99,14 +98,14 @@ impl Connection {
 pub(in crate::aws) struct Place {
     pub(in crate::aws) region: String,
     pub(super) url: String,
-    parsed: Option<Url>,
+    parsed: Option<reqwest::Url>,
 }
 
 impl Place {
     /// # Errors
     ///
     /// If the user has named an endpoint that is not a URL.
-    pub(in crate::aws) fn parsed(&self) -> Result<Url, PlaceError> {
+    pub(in crate::aws) fn parsed(&self) -> Result<reqwest::Url, PlaceError> {
         self.parsed.clone().ok_or_else(|| PlaceError::Endpoint(EndpointError::Unreadable { url: self.url.clone() }))
     }
 }

@@ -9,18 +9,20 @@
 //! /etc/resolv.conf, never by getaddrinfo (a static glibc would load NSS modules) and never by a public resolver.
 
 use std::error::Error;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use super::ahead::Ahead;
 use super::error::AwsErrorKind;
 use super::exchanges::Exchanges;
 use super::signature::Keys;
 use super::skew::SigningClock;
-use crate::net::http::{Client, ExchangeError, Settings, names};
 use crate::net::resolver::SystemResolver;
 
 /// How long a connection to AWS may take, TLS included. Every endpoint of AWS is tens of milliseconds away; the
@@ -69,7 +71,8 @@ struct Shared {
     resolver: SystemResolver,
     bounds: Bounds,
     exchanges: Exchanges,
-    client: Mutex<Option<Result<Client, HttpError>>>,
+    client: Mutex<Option<Result<reqwest::Client, HttpError>>>,
+    ahead: Ahead,
     clock: SigningClock,
     keys: Keys,
     /// Whether AWS has refused the credentials that calls are signed with, since somebody asked last.
@@ -90,6 +93,7 @@ impl Http {
             bounds,
             exchanges: Exchanges::at_most(bounds.exchanges),
             client: Mutex::default(),
+            ahead: Ahead::default(),
             clock: SigningClock::default(),
             keys: Keys::default(),
             are_refused: AtomicBool::default(),
@@ -136,7 +140,7 @@ impl Http {
     /// # Errors
     ///
     /// [`HttpError`], the same each time, if the CA bundle cannot be used.
-    pub(crate) fn client(&self) -> Result<Client, HttpError> {
+    pub(crate) fn client(&self) -> Result<reqwest::Client, HttpError> {
         let mut client = self.0.client.lock().unwrap_or_else(PoisonError::into_inner);
         client.get_or_insert_with(|| self.build()).clone()
     }
@@ -149,14 +153,19 @@ impl Http {
     /// Begins to connect to where `url` leads: a call to it will be made soon. Once for each place, and without a word where
     /// it cannot be done: the call itself will say why.
     pub(super) fn open_ahead(&self, url: &str) {
-        if let Ok(client) = self.client() {
-            client.open_ahead(url);
+        if let (Ok(client), Ok(url)) = (self.client(), url.parse()) {
+            self.0.ahead.open(&client, &url);
         }
     }
 
-    fn build(&self) -> Result<Client, HttpError> {
+    fn build(&self) -> Result<reqwest::Client, HttpError> {
         let tls = trusting(roots(self.0.ca_bundle.as_deref())?)?;
-        Ok(self.connecting(tls, CONNECT_TIMEOUT, Some(self.0.bounds.read)))
+        self.bare(tls)
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(self.0.bounds.read)
+            .connector_layer(self.0.ahead.clone())
+            .build()
+            .map_err(|error| HttpError::Build { why: reason(&error) })
     }
 
     /// A new client for plain HTTP: it trusts no certificate at all, so that nothing has to be loaded for it.
@@ -164,17 +173,20 @@ impl Http {
     /// # Errors
     ///
     /// Practically never; a bug of ours if so.
-    pub(crate) fn plain(&self, connect_timeout: Duration) -> Result<Client, HttpError> {
-        Ok(self.connecting(trusting(rustls::RootCertStore::empty())?, connect_timeout, None))
+    pub(crate) fn plain(&self, connect_timeout: Duration) -> Result<reqwest::Client, HttpError> {
+        let tls = trusting(rustls::RootCertStore::empty())?;
+        self.bare(tls).connect_timeout(connect_timeout).build().map_err(|error| HttpError::Build { why: reason(&error) })
     }
 
-    fn connecting(&self, tls: rustls::ClientConfig, limit: Duration, silence: Option<Duration>) -> Client {
-        let resolver = self.0.resolver.clone();
-        let look_up = move |name: String| {
-            let resolver = resolver.clone();
-            async move { resolver.look_up(&name).await }
-        };
-        Client::new(Settings { tls, names: names(look_up), connecting: Some(limit), silence, kept: usize::MAX })
+    fn bare(&self, tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
+        reqwest::Client::builder()
+            .tls_backend_preconfigured(tls)
+            .dns_resolver(self.0.resolver.clone())
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .retry(reqwest::retry::never())
+            .referer(false)
+            .http1_only()
     }
 }
 
@@ -208,6 +220,16 @@ fn trusting(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, HttpEr
     Ok(versions.with_root_certificates(roots).with_no_client_auth())
 }
 
+impl Resolve for SystemResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let found = resolver.look_up(name.as_str()).await?;
+            Ok(Box::new(found.into_iter().map(|ip| SocketAddr::new(ip, 0))) as Addrs)
+        })
+    }
+}
+
 /// What went wrong on the wire, in few words: the root cause, without the layers above it.
 pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     let mut connecting = false;
@@ -215,7 +237,7 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     let mut next = Some(error);
     let mut last = error;
     while let Some(cause) = next {
-        if let Some(error) = cause.downcast_ref::<ExchangeError>() {
+        if let Some(error) = cause.downcast_ref::<reqwest::Error>() {
             connecting |= error.is_connect();
             timed_out |= error.is_timeout();
         }

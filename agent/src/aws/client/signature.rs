@@ -10,13 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use aws_credential_types::Credentials;
-use http::header::HeaderValue;
 use jiff::Timestamp;
+use reqwest::header::HeaderValue;
 use ring::hmac;
 use zeroize::Zeroizing;
 
 use crate::digest::Sha256;
-use crate::net::http::Request;
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 
@@ -40,12 +39,12 @@ pub(super) struct Signature<'a> {
 
 impl Signature<'_> {
     /// Adds the headers of a signature. `None`, and nothing is added, if the request is not as plain as this file knows it.
-    pub(super) fn sign(&self, request: &mut Request, body: &[u8], keys: &Keys) -> Option<()> {
-        let url = &request.url;
+    pub(super) fn sign(&self, request: &mut reqwest::Request, body: &[u8], keys: &Keys) -> Option<()> {
+        let url = request.url();
         if url.path() != "/" || url.query().is_some() {
             return None;
         }
-        // The client gives it the same `host`.
+        // reqwest gives it the same `host`.
         let host = match (url.host_str()?, url.port()) {
             (host, Some(port)) => format!("{host}:{port}"),
             (host, None) => host.to_owned(),
@@ -56,7 +55,7 @@ impl Signature<'_> {
         let mut headers: Vec<(&str, &str)> = Vec::new();
         let own = [("host", &*host), ("x-amz-date", &*at)];
         let token = self.credentials.session_token().map(|token| ("x-amz-security-token", token));
-        let given = request.headers.iter().map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let given = request.headers().iter().map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         for header in own.into_iter().chain(token).map(Some).chain(given) {
             let (name, value) = header.filter(|(_, value)| value.trim() == *value && !value.contains("  "))?;
             let place = headers.iter().take_while(|(before, _)| *before < name).count();
@@ -76,7 +75,7 @@ impl Signature<'_> {
         for (name, value) in [("x-amz-date", &*at), ("authorization", &*authorization)].into_iter().chain(token) {
             let mut value = HeaderValue::from_str(value).ok()?;
             value.set_sensitive(true);
-            request.headers.insert(name, value);
+            request.headers_mut().insert(name, value);
         }
         Some(())
     }
@@ -109,10 +108,10 @@ mod tests {
     use super::*;
     use crate::aws::client::signing::Signing;
 
-    fn request(url: &str) -> Request {
-        let mut request = Request::new(http::Method::POST, url.parse().unwrap());
-        request.headers.insert("x-amz-target", HeaderValue::from_static("AmazonSQS.ReceiveMessage"));
-        request.headers.insert("content-type", HeaderValue::from_static("application/x-amz-json-1.0"));
+    fn request(url: &str) -> reqwest::Request {
+        let mut request = reqwest::Request::new(reqwest::Method::POST, url.parse().unwrap());
+        request.headers_mut().insert("x-amz-target", HeaderValue::from_static("AmazonSQS.ReceiveMessage"));
+        request.headers_mut().insert("content-type", HeaderValue::from_static("application/x-amz-json-1.0"));
         request
     }
 
@@ -128,7 +127,7 @@ mod tests {
                 signature.sign(&mut ours, b"{}", &keys).unwrap();
                 let signing = Signing { service: "sqs", region: "eu-central-1", time, settings: Default::default() };
                 signing.sign(&mut theirs, b"{}", &credentials.clone().into()).unwrap();
-                assert_eq!(ours.headers, theirs.headers, "{url} {token:?}");
+                assert_eq!(ours.headers(), theirs.headers(), "{url} {token:?}");
             }
         }
     }
@@ -139,7 +138,7 @@ mod tests {
         let signature = Signature { credentials: &credentials, service: "sqs", region: "eu-central-1", time: SystemTime::UNIX_EPOCH };
         for url in ["https://example.com/path", "https://example.com/?a=b"] {
             let mut request = request(url);
-            assert!(signature.sign(&mut request, b"", &Keys::default()).is_none() && request.headers.len() == 2, "{url}");
+            assert!(signature.sign(&mut request, b"", &Keys::default()).is_none() && request.headers().len() == 2, "{url}");
         }
     }
 }

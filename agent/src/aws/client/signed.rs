@@ -8,8 +8,8 @@ use std::time::SystemTime;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sigv4::http_request::SigningSettings;
 use bytes::Bytes;
-use http::Method;
-use http::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, Request, Response};
 
 use super::call::Call;
 use super::classify::retry_after;
@@ -17,7 +17,6 @@ use super::connection::{Connection, Place};
 use super::error::{AwsError, AwsErrorKind};
 use super::signature::Signature;
 use super::signing::Signing;
-use crate::net::http::{Request, Response};
 
 /// The header in which temporary credentials say whose they are.
 const TOKEN: &str = "x-amz-security-token";
@@ -64,7 +63,7 @@ impl Connection {
         let mut is_second = false;
         loop {
             let request = self.signed(call, place, message, signed).await?;
-            let token = request.headers.get(TOKEN).cloned();
+            let token = request.headers().get(TOKEN).cloned();
             let refusal = match self.exchange(request, call, read).await? {
                 Ok(answer) => return Ok(answer),
                 Err(refusal) => refusal,
@@ -91,7 +90,7 @@ impl Connection {
     /// The request, signed at `time`.
     pub(super) async fn signed(&self, call: &Call, place: &Place, message: &Message, time: SystemTime) -> Result<Request, AwsError> {
         let mut request = Request::new(Method::POST, place.parsed().map_err(|error| call.unplaced(error))?);
-        request.headers.clone_from(&message.headers);
+        request.headers_mut().clone_from(&message.headers);
         let credentials = self.credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?;
         let (service, region) = (call.service.name, &*place.region);
         let signature = Signature { credentials: &credentials, service, region, time };
@@ -100,8 +99,8 @@ impl Connection {
             let signed = signing.sign(&mut request, &message.body, &credentials.into());
             signed.map_err(|why| call.error(AwsErrorKind::NoEndpoint, why))?;
         }
-        request.timeout = Some(self.http.call_timeout());
-        request.body = message.body.clone().into();
+        *request.timeout_mut() = Some(self.http.call_timeout());
+        *request.body_mut() = Some(message.body.clone().into());
         Ok(request)
     }
 

@@ -8,9 +8,7 @@ use std::time::SystemTime;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SigningSettings, sign};
 use aws_sigv4::sign::v4::SigningParams;
 use aws_smithy_runtime_api::client::identity::Identity;
-use http::header::HeaderValue;
-
-use crate::net::http::Request;
+use reqwest::header::HeaderValue;
 
 /// For whom, where and when a request is signed.
 pub(in crate::aws) struct Signing<'a> {
@@ -27,10 +25,10 @@ impl Signing<'_> {
     /// # Errors
     ///
     /// A sentence that says what of the URL or the headers cannot be signed.
-    pub(in crate::aws) fn sign(self, request: &mut Request, body: &[u8], identity: &Identity) -> Result<(), String> {
-        let url = request.url.clone();
+    pub(in crate::aws) fn sign(self, request: &mut reqwest::Request, body: &[u8], identity: &Identity) -> Result<(), String> {
+        let url = request.url().clone();
         let wrong = |why: String| format!("{url} is no URL to call: {why}");
-        // The client gives it the same `host`.
+        // reqwest gives it the same `host`.
         let host: Cow<str> = match (url.host_str(), url.port()) {
             (Some(host), Some(port)) => format!("{host}:{port}").into(),
             (Some(host), None) => host.into(),
@@ -44,15 +42,15 @@ impl Signing<'_> {
             .settings(self.settings)
             .build()
             .map_err(|error| wrong(error.to_string()))?;
-        let own = request.headers.iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let own = request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
         let headers = [("host", &*host)].into_iter().chain(own);
-        let signable = SignableRequest::new(request.method.as_str(), url.as_str(), headers, SignableBody::Bytes(body));
+        let signable = SignableRequest::new(request.method().as_str(), url.as_str(), headers, SignableBody::Bytes(body));
         let signature = signable.and_then(|signable| sign(signable, &parameters.into())).map_err(|error| wrong(error.to_string()))?;
         for header in signature.into_parts().0.into_parts().0 {
             // The error would show what is signed.
             let mut value = HeaderValue::from_str(header.value()).map_err(|_| wrong("its signature is no header".into()))?;
             value.set_sensitive(true);
-            request.headers.insert(header.name(), value);
+            request.headers_mut().insert(header.name(), value);
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! CloudFormation as AWS runs it: a signed Query call, and a PUT to a URL that is signed already.
 
 use async_trait::async_trait;
-use http::Method;
+use reqwest::{Method, Url};
 
 use super::{CloudFormation, ResourceSignal, SERVICE, WaitSignal};
 use crate::aws::client::call::Call;
@@ -9,7 +9,6 @@ use crate::aws::client::connection::Connection;
 use crate::aws::client::error::{AwsError, AwsErrorKind};
 use crate::aws::client::http::Http;
 use crate::aws::client::query::{Api, Parameters, Query};
-use crate::net::http::{Request, Url};
 use crate::text::SecretText;
 
 const CLOUDFORMATION: Api = Api { service: SERVICE, variable: "CLOUDFORMATION", version: "2010-05-15" };
@@ -41,12 +40,13 @@ impl CloudFormation for LiveCloudFormation {
     async fn signal_wait_condition(&self, url: &SecretText, signal: &WaitSignal) -> Result<(), AwsError> {
         let call = Call::new(SERVICE, "PUT", "to the wait condition");
         let url: Url = url.expose().parse().map_err(|_| call.error(AwsErrorKind::NoEndpoint, "what is given is no URL"))?;
-        let mut request = Request::new(Method::PUT, url);
-        request.timeout = Some(self.http.call_timeout());
+        let mut request = reqwest::Request::new(Method::PUT, url);
+        *request.timeout_mut() = Some(self.http.call_timeout());
         // No Content-Type: the signature in the URL is of none.
-        request.body = serde_json::to_vec(signal).expect("a signal is plain data").into();
+        *request.body_mut() = Some(serde_json::to_vec(signal).expect("a signal is plain data").into());
         let client = self.http.client().map_err(|error| call.unsent(&error))?;
-        let response = client.execute(request).await.map_err(|error| call.unsent(&error))?;
+        // What reqwest says of an error holds the URL.
+        let response = client.execute(request).await.map_err(|error| call.unsent(&error.without_url()))?;
         match response.status() {
             status if status.is_success() => Ok(()),
             status => Err(call.refused(None, None, Some(status.as_u16()))),

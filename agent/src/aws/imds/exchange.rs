@@ -6,13 +6,12 @@ use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{Either, select};
-use http::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use http::{Method, StatusCode};
+use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, StatusCode, Url};
 
 use crate::aws::client::http::{Http, reason};
 use crate::aws::client::skew;
 use crate::aws::metadata::ImdsError;
-use crate::net::http::{Client, ExchangeError, Request, Url};
 
 /// How long a metadata session token is valid: six hours, the longest IMDS grants.
 ///
@@ -75,7 +74,6 @@ impl Answer {
             why: format!("status {}", self.status.as_u16()),
             retry_after: self.retry_after,
             connected: true,
-            answered: true,
         })
     }
 }
@@ -86,8 +84,6 @@ pub(super) struct Again {
     pub(super) why: String,
     pub(super) retry_after: Option<Duration>,
     pub(super) connected: bool,
-    /// Whether something came, if no answer.
-    pub(super) answered: bool,
 }
 
 /// Why a try brought nothing.
@@ -121,9 +117,9 @@ impl Transport {
     }
 
     async fn put(&self, endpoint: &Url, rung: usize, limit: Duration) -> Result<Session, Miss> {
-        let mut request = Request::new(Method::PUT, at(endpoint, "api/token"));
-        request.headers.insert(TOKEN_TTL_SECONDS, TOKEN_TTL.as_secs().into());
-        request.timeout = Some(limit);
+        let request = |client: &Client| {
+            client.request(Method::PUT, at(endpoint, "api/token")).header(TOKEN_TTL_SECONDS, TOKEN_TTL.as_secs()).timeout(limit)
+        };
         let answer = self.exchange(rung, "api/token", request).await?;
         if let Some(busy) = answer.busy() {
             return Err(Miss::Again(busy));
@@ -144,17 +140,15 @@ impl Transport {
 
     /// Reads one item once. Every status is an answer.
     pub(super) async fn get(&self, session: &Session, path: &str, rung: usize, limit: Duration) -> Result<Answer, Miss> {
-        let mut request = Request::new(Method::GET, at(&session.endpoint, path));
-        request.headers.insert(TOKEN, session.token.clone());
-        request.timeout = Some(limit);
-        self.exchange(rung, path, request).await
+        let url = at(&session.endpoint, path);
+        self.exchange(rung, path, |client| client.get(url).header(TOKEN, session.token.clone()).timeout(limit)).await
     }
 
-    async fn exchange(&self, rung: usize, path: &str, request: Request) -> Result<Answer, Miss> {
+    async fn exchange(&self, rung: usize, path: &str, request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Answer, Miss> {
         let malformed = |why: String| Miss::Final(ImdsError::Malformed { path: path.into(), why });
         let client = self.client(rung).map_err(malformed)?;
         let exchange = self.http.exchanges().begin(format!("IMDS {path}"));
-        let mut response = client.execute(request).await.map_err(|error| again(&error, !error.is_connect()))?;
+        let mut response = request(&client).send().await.map_err(|error| again(&error, !error.is_connect()))?;
         let status = response.status();
         exchange.answered(status.as_u16());
         let retry_after = retry_after(response.headers());
@@ -187,8 +181,8 @@ fn at(endpoint: &Url, path: &str) -> Url {
     url
 }
 
-fn again(error: &ExchangeError, connected: bool) -> Miss {
-    Miss::Again(Again { why: reason(error), retry_after: None, connected, answered: connected && !error.is_timeout() })
+fn again(error: &reqwest::Error, connected: bool) -> Miss {
+    Miss::Again(Again { why: reason(error), retry_after: None, connected })
 }
 
 /// The longest pause that an answer may ask for: a larger number is a mistake of what answers in place of IMDS.

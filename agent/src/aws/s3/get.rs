@@ -5,8 +5,10 @@ use std::time::SystemTime;
 use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
 use aws_sigv4::http_request::{PayloadChecksumKind, PercentEncodingMode, SigningSettings, UriPathNormalizationMode};
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER};
-use http::{Method, StatusCode};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, DATE, ETAG, HeaderMap, HeaderName, HeaderValue, IF_MATCH, LAST_MODIFIED, LOCATION, RANGE, RETRY_AFTER,
+};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use super::codes::{self, CHANGED};
 use super::{SERVICE, Upload};
@@ -17,7 +19,6 @@ use crate::aws::client::http::Http;
 use crate::aws::client::query::Element;
 use crate::aws::client::signing::Signing;
 use crate::digest::Sha256;
-use crate::net::http::{Request, Response, Url};
 
 /// The longest refusal that is read, in bytes.
 const REFUSAL_LIMIT: usize = 64 << 10;
@@ -143,18 +144,18 @@ impl Requester {
         let call = &self.call;
         let client = self.http.client().map_err(|error| call.unsent(&error))?;
         let time = self.http.clock().now();
-        let mut request = Request::new(method, self.url.clone());
+        let mut request = reqwest::Request::new(method, self.url.clone());
         // A part may be long; what else is asked for is short.
         if headers.iter().all(|(name, _)| *name != RANGE) {
-            request.timeout = Some(self.http.call_timeout());
+            *request.timeout_mut() = Some(self.http.call_timeout());
         }
         for (name, value) in headers {
             let value = HeaderValue::from_str(&value).map_err(|_| call.malformed("the server's ETag is no header"))?;
-            request.headers.insert(name, value);
+            request.headers_mut().insert(name, value);
         }
         if let Some((credentials, region)) = &self.signer {
             if body.is_none() {
-                request.headers.insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
+                request.headers_mut().insert("x-amz-checksum-mode", HeaderValue::from_static("ENABLED"));
             }
             let identity = credentials.provide_credentials().await.map_err(|error| call.unsent(&error))?.into();
             let signing = Signing { service: SERVICE.name, region, time, settings: as_s3_signs() };
@@ -163,10 +164,14 @@ impl Requester {
         }
         let upload = body.as_ref().and_then(|(_, upload)| *upload);
         if let Some((body, _)) = body {
-            request.body = match upload {
-                Some(upload) => upload.body(body),
+            *request.body_mut() = Some(match upload {
+                Some(upload) => {
+                    // Without it, it would come in chunks, which S3 does not take.
+                    request.headers_mut().insert(CONTENT_LENGTH, body.len().into());
+                    upload.body(body)
+                }
                 None => body.into(),
-            };
+            });
         }
         let exchange = self.http.exchanges().begin(call.operation);
         let response = client.execute(request).await.map_err(|error| call.unsent(&error))?;

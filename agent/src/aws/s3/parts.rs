@@ -45,7 +45,7 @@ pub(super) struct Parts {
 
 enum Coming {
     Ranges { next: u64, length: u64, tasks: VecDeque<Task> },
-    Stream { answer: Box<Answer>, at: u64 },
+    Stream { answer: Answer, at: u64 },
     Over,
 }
 
@@ -69,7 +69,7 @@ impl Parts {
                 let first = Task(tokio::spawn(fetch(requester.clone(), version.clone(), span, Some(answer), refusals.0.clone())));
                 Coming::Ranges { next: PART.min(length), length, tasks: VecDeque::from([first]) }
             }
-            _ => Coming::Stream { answer: Box::new(answer), at: 0 },
+            _ => Coming::Stream { answer, at: 0 },
         };
         Self { requester, version, about, ready: VecDeque::new(), coming, refusals }
     }
@@ -135,7 +135,7 @@ impl Object for Parts {
                     };
                     let span = Span { first: *at, last: None };
                     log::debug!(at = *at; "{cut}: asking for the rest");
-                    **answer = match self.requester.get(span, Some(&self.version)).await {
+                    *answer = match self.requester.get(span, Some(&self.version)).await {
                         Ok(answer) if answer.is_part => answer,
                         // The server cannot go on in the middle: all has to begin anew.
                         _ => return Err(cut),

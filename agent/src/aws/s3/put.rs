@@ -2,8 +2,8 @@
 
 use base64::Engine as _;
 use bytes::Bytes;
-use http::header::{DATE, ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED};
-use http::{Method, StatusCode};
+use reqwest::header::{DATE, ETAG, HeaderMap, HeaderName, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED};
+use reqwest::{Method, StatusCode};
 
 use super::codes::{CONDITION, NO_KEY};
 use super::get::{Refusal, Requester};

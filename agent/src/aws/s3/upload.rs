@@ -1,12 +1,13 @@
 //! Whether S3 takes what is written to it: a slow upload is told from one into a black hole.
 
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream;
+use reqwest::Body;
 use tokio::time::Instant;
-
-use crate::net::http::Body;
 
 /// How much is handed on at a time, in bytes. What waits in buffers on the way is a few times as much.
 const PIECE: usize = 8 << 10;
@@ -27,8 +28,12 @@ impl Upload {
     }
 
     /// A body of which every piece that leaves is noted: the first one once there is a connection.
-    pub(super) fn body(&self, content: Bytes) -> Body {
+    pub(super) fn body(&self, mut content: Bytes) -> Body {
         let upload = self.clone();
-        Body::in_pieces(content, PIECE, move || upload.moves())
+        Body::wrap_stream(stream::iter(std::iter::from_fn(move || {
+            upload.moves();
+            let piece = content.split_to(content.len().min(PIECE));
+            (!piece.is_empty()).then_some(Ok::<Bytes, Infallible>(piece))
+        })))
     }
 }

@@ -2,8 +2,6 @@
 //!
 //! Source: RFC 9112, sections 4 to 8.
 
-use crate::net::http::interim;
-
 /// The longest head. No application's is near that.
 const HEAD: usize = 64 << 10;
 
@@ -12,8 +10,6 @@ const HEAD: usize = 64 << 10;
 pub(super) struct Answer {
     /// As far as it came; empty once it is read.
     head: Vec<u8>,
-    /// How many interim answers came.
-    interim: usize,
     read: Option<(u16, Option<String>)>,
     rest: Rest,
     /// Whether the connection may be used once more.
@@ -82,10 +78,6 @@ impl Answer {
             };
             // `100 Continue` and the like: the answer follows.
             if (100..200).contains(&status) {
-                self.interim += 1;
-                if self.interim > interim::MOST {
-                    return Came::Foreign;
-                }
                 continue;
             }
             self.rest = if matches!(status, 204 | 304) { Rest::Bytes(0) } else { rest };
@@ -280,14 +272,6 @@ mod tests {
             let mut answer = Answer::default();
             assert_eq!(answer.push(text.as_bytes()), Came::Foreign, "{text:?}");
         }
-    }
-
-    #[test]
-    fn interim_answers_without_an_end_are_foreign() {
-        let again = |times| "HTTP/1.1 102 Processing\r\n\r\n".repeat(times);
-        let last_one = |times| Answer::default().push(format!("{}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", again(times)).as_bytes());
-        assert_eq!(last_one(interim::MOST), whole(200));
-        assert_eq!(last_one(interim::MOST + 1), Came::Foreign);
     }
 
     #[test]

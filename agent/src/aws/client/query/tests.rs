@@ -76,10 +76,10 @@ async fn a_signature_is_that_of_other_sdks() {
     let message = query.message(&call(), &Parameters::default().with("VolumeId", "vol 1&ü*"));
     let (place, time) = (query.place(&call()).await.unwrap(), query.connection.http.clock().now());
     let request = query.connection.signed(&call(), &place, &message, time).await.unwrap();
-    assert_eq!(request.url.as_str(), "https://ec2.eu-west-1.amazonaws.com/");
-    assert_eq!(request.timeout, Some(query.connection.http.call_timeout()));
-    let authorization = &request.headers["authorization"];
-    assert!(authorization.is_sensitive() && !format!("{:?}", request.headers).contains("\"session\""), "{:?}", request.headers);
+    assert_eq!(request.url().as_str(), "https://ec2.eu-west-1.amazonaws.com/");
+    assert_eq!(request.timeout(), Some(&query.connection.http.call_timeout()));
+    let authorization = &request.headers()["authorization"];
+    assert!(authorization.is_sensitive() && !format!("{request:?}").contains("\"session\""), "{request:?}");
     let (_, signature) = authorization.to_str().unwrap().split_once("Signature=").unwrap();
     assert_eq!(signature, "f91a540c0965023de7c87a8cd50072422108314a4dd13b98a29698d83a48273a");
 }
