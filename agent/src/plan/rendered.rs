@@ -20,7 +20,10 @@ use crate::template::{Template, TemplateError};
 use crate::text::Place;
 
 /// What a secret, a fact or an output may be. The last one is not even there where it is only tested.
-const STAND_INS: [&str; 9] = ["1", "x", "\"x\"", "\"x\": 1", "{}", "<x/>", "x=1", "", ""];
+const STAND_INS: [&str; 9] = ["1", "x", "\"x\"", ENTRY, "{}", "<x/>", "x=1", "", ""];
+
+/// Stands for entries of a JSON object. Where it does not fit either, the others show better what is wrong.
+const ENTRY: &str = "\"x\": 1";
 
 /// Adds what is wrong with texts and template files.
 pub(super) fn check(
@@ -86,7 +89,8 @@ impl Source<'_> {
                 Ok(filled) => {
                     let misfit = if is_open { None } else { misfit(&filled) }?;
                     let further = |(known, _): &(Misfit, _)| (known.line, known.column) < (misfit.line, misfit.column);
-                    if found.as_ref().is_none_or(further) {
+                    let is_entry = pair.iter().any(|n| STAND_INS[*n] == ENTRY);
+                    if found.as_ref().is_none_or(|found| !is_entry && further(found)) {
                         found = Some((misfit, filled));
                     }
                 }
