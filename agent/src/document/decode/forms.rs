@@ -33,11 +33,12 @@ pub(super) fn of_map(found: &Value, fields: &[&str]) -> String {
         return format!("put a space behind the colon: `{field}: {value}`");
     }
     let form = match found {
+        _ if fields.is_empty() => Some("{}".to_owned()),
         Value::String(text) if has("blank") && text == "blank" => Some("{ blank: {} }".to_owned()),
         Value::String(text) if has("from") => of_text(text, &|of| of == "snapshot").map(|from| format!("{{ from: {from} }}")),
         Value::String(text) if has("run") => Some(format!("{{ run: {} }}", list(text))),
         Value::String(text) => of_text(text, &has),
-        _ if has("ready") || has("wait_condition_url") || fields.is_empty() => Some("{}".to_owned()),
+        _ if has("ready") || has("wait_condition_url") => Some("{}".to_owned()),
         _ if has("tcp") => Some("{ tcp: \"127.0.0.1:PORT\" }".to_owned()),
         _ => None,
     };
