@@ -11,7 +11,7 @@ use crate::document::BootDocument;
 use crate::document::include;
 use crate::document::source::{self, Layers};
 use crate::host::files::DiskFiles;
-use crate::plan::{Known, Plan};
+use crate::plan::{KnownValues, Plan};
 use crate::steps::secret::Secret;
 use crate::steps::worker::{Worker, cron};
 
@@ -111,7 +111,7 @@ pub async fn check(layers: &[Layer], beside: &[PathBuf]) -> Checked {
 
 /// Those whose names depend on values alone.
 fn secrets_of(plan: &Plan) -> Vec<ReadSecret> {
-    let known = Known::of(&plan.values);
+    let known = KnownValues::of(&plan.values);
     let read = plan.nodes.iter().filter_map(|node| {
         let (name, is_parameter) = node.step.any().downcast_ref::<Secret>()?.name();
         let name = known.as_ref()?.text(name.raw()).filter(|name| !name.starts_with("arn:"))?;

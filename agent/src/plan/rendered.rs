@@ -125,8 +125,14 @@ impl Source<'_> {
 
 /// The unknown paths that a text may depend on in ways of their own, and whether it may be anything because of them.
 fn free<'t>(template: &'t Template, unknown: &[&'t Reference]) -> (Vec<&'t [String]>, bool) {
-    let (choices, compares) = template.choices();
-    let is_free = |reference: &&&Reference| reference.usage == Usage::Printed || choices.contains(&&reference.segments[..]);
+    if unknown.is_empty() {
+        return (Vec::new(), false);
+    }
+    let ((choices, compares), bare) = (template.choices(), template.bare());
+    let is_bare = |reference: &Reference| bare.iter().any(|one| one.origins.contains(&reference.segments));
+    let is_free = |reference: &&&Reference| {
+        reference.usage == Usage::Printed || is_bare(reference) || choices.contains(&&reference.segments[..])
+    };
     let mut free: Vec<&[String]> = unknown.iter().filter(is_free).map(|reference| &reference.segments[..]).collect();
     free.sort_unstable();
     free.dedup();
@@ -205,6 +211,7 @@ mod tests {
             r#"files: { /a.json: { content: '{"a": 1, {{secrets.a}} }' } }"#,
             r#"files: { /a.json: { content: '{"a": {{secrets.b}}, {{secrets.a}} }' } }"#,
             r#"files: { /a.json: { content: '{{#unless secrets.b}}{"a": {{secrets.a}}}{{else}}{}{{/unless}}' } }"#,
+            r#"files: { /a.toml: { content: "port = {{trim secrets.a}}\n{{trim secrets.b}}" } }"#,
             // Three are too many to try.
             r#"files: { /a.toml: { content: "{{secrets.a}}{{secrets.b}}{{instance.id}}" } }"#,
         ] {
