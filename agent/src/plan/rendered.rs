@@ -130,9 +130,8 @@ fn free<'t>(template: &'t Template, unknown: &[&'t Reference]) -> (Vec<&'t [Stri
     }
     let ((choices, compares), bare) = (template.choices(), template.bare());
     let is_bare = |reference: &Reference| bare.iter().any(|one| one.origins.contains(&reference.segments));
-    let is_free = |reference: &&&Reference| {
-        reference.usage == Usage::Printed || is_bare(reference) || choices.contains(&&reference.segments[..])
-    };
+    let is_free =
+        |reference: &&&Reference| reference.usage == Usage::Printed || is_bare(reference) || choices.contains(&&reference.segments[..]);
     let mut free: Vec<&[String]> = unknown.iter().filter(is_free).map(|reference| &reference.segments[..]).collect();
     free.sort_unstable();
     free.dedup();
