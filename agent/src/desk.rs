@@ -11,7 +11,7 @@ use crate::document::BootDocument;
 use crate::document::include;
 use crate::document::source::{self, Layers};
 use crate::host::files::DiskFiles;
-use crate::plan::{Plan, known_text};
+use crate::plan::{KnownValues, Plan};
 use crate::steps::secret::Secret;
 use crate::steps::worker::{Worker, cron};
 
@@ -111,9 +111,10 @@ pub async fn check(layers: &[Layer], beside: &[PathBuf]) -> Checked {
 
 /// Those whose names depend on values alone.
 fn secrets_of(plan: &Plan) -> Vec<ReadSecret> {
+    let known = KnownValues::of(&plan.values);
     let read = plan.nodes.iter().filter_map(|node| {
         let (name, is_parameter) = node.step.any().downcast_ref::<Secret>()?.name();
-        let name = known_text(name.raw(), &plan.values).filter(|name| !name.starts_with("arn:"))?;
+        let name = known.as_ref()?.text(name.raw()).filter(|name| !name.starts_with("arn:"))?;
         // What follows a colon is the version of a parameter.
         let of_parameter = |name: &str| format!("/{}", name.trim_start_matches('/').split(':').next().unwrap_or_default());
         Some(ReadSecret { key: node.address.key().to_owned(), name: if is_parameter { of_parameter(&name) } else { name } })

@@ -326,6 +326,33 @@ fn documents_in_the_pages_have_no_mistakes() {
     }
 }
 
+/// Every name and every text had all values read anew: with four times as many steps, it took sixteen times as long.
+#[test]
+fn takes_as_long_as_a_document_is_long() {
+    let directory = tempfile::tempdir().unwrap();
+    let took = |steps: usize| {
+        let all = |line: &dyn Fn(usize) -> String| (0..steps).map(line).collect::<String>();
+        let values = all(&|n| format!("  v{n}: {{ a: b, c: [d, e] }}\n"));
+        let secrets = all(&|n| format!("  s{n}: {{ secrets_manager: \"{{{{values.env}}}}/{n}\" }}\n"));
+        let files = all(&|n| format!("  /etc/{n}: {{ content: \"{{{{values.env}}}} {{{{secrets.s{n}}}}}\" }}\n"));
+        let path = directory.path().join(format!("{steps}.yaml"));
+        write(&path, &format!("version: 1\nvalues:\n  env: prod\n{values}secrets:\n{secrets}files:\n{files}"));
+        let run = || {
+            let began = now();
+            Ingot::new(["check".as_ref(), path.as_os_str()]).run().exits(0);
+            began.elapsed()
+        };
+        (0..3).map(|_| run()).min().unwrap()
+    };
+    let (some, many) = (took(500), took(2000));
+    assert!(many < some * 9, "{some:?} for 500 steps of a kind, {many:?} for 2000");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test stands outside of ingot")]
+fn now() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 #[test]
 fn the_migration_page_shows_the_documents_that_it_names() {
     let page = read(&tests().join("../docs/migrate.md"));

@@ -311,6 +311,14 @@ fn facts_that_nothing_can_refer_to_are_refused() {
 }
 
 #[test]
+fn facts_may_come_from_a_pipe() {
+    let desk = Desk::new("version: 1\nfiles: { /etc/a: { content: \"{{instance.id}}\" } }\n");
+    let line = "\"$0\" dry-run --facts <(echo 'instance: { id: i-0123 }') boot.yaml";
+    let ran = Ingot::in_a_shell(line, &desk.0.path()).exits(0);
+    assert!(!ran.stderr.contains("placeholders"), "{ran}");
+}
+
+#[test]
 fn a_fact_in_another_shape_than_the_document_reads_is_named() {
     let desk =
         Desk::new("version: 1\nsecrets: { db: { secrets_manager: db } }\nfiles:\n  /etc/a: { content: \"{{secrets.db.password}}\" }\n");

@@ -37,7 +37,7 @@ fn decode_apart<T: DeserializeOwned>(node: &Node, apart: Apart<'_>, mistakes: &m
     let mut found: Vec<Mistake> = Vec::new();
     let value = loop {
         let root = reading.begin(node);
-        match T::deserialize(Reader { at: root, reading: &reading }) {
+        match T::deserialize(Reader { at: root, reading: &reading, is_verbatim: false }) {
             Ok(value) => break Some(value),
             Err(error) => {
                 let (number, mistake) = error.found(root, &reading);
@@ -110,6 +110,30 @@ mod tests {
         x:4:9: unknown key `nam` (did you mean `name`?)
         x:5:1: unknown key `rum` (did you mean `run`?)
         "#);
+    }
+
+    /// A boot refused the templates of docker, because of a word behind them.
+    #[test]
+    fn braces_of_other_programs_are_no_references() {
+        for (name, is_wrong) in [
+            ("docker ps --format '{{.Names}}' > names; helm template . -f values.yaml", false),
+            ("{{.Values.values.x}}", false),
+            ("{{ values.x", false),
+            ("a {{ values.x }}", true),
+            ("{{~{secrets.x}}}", true),
+        ] {
+            let (value, mistakes) = read(&format!("run: [a]\ninner: {{ name: {name:?} }}\n"));
+            assert_eq!((value.is_none(), mistakes.len()), (is_wrong, usize::from(is_wrong)), "{name}: {mistakes:?}");
+        }
+        let node = parse(&"x".into(), "build: [['echo {{values.x}}']]\n").0.unwrap();
+        let mut mistakes = Vec::new();
+        assert!(decode_without::<Builds>(&node, &["after"], &mut mistakes).is_some(), "{mistakes:?}");
+    }
+
+    #[derive(Debug, Deserialize)]
+    struct Builds {
+        #[expect(dead_code, reason = "only whether it can be read counts")]
+        build: Vec<Vec<String>>,
     }
 
     #[test]

@@ -24,6 +24,7 @@ use crate::number;
 use crate::text::Place;
 
 pub(crate) use self::torn::parse_torn;
+pub(crate) use self::trouble::QUOTE;
 
 /// A value, and where it stands.
 #[derive(Debug, Clone, PartialEq)]

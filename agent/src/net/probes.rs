@@ -179,7 +179,7 @@ pub(crate) fn is_url(text: &str) -> bool {
 }
 
 /// Splits `host:port`, `[::1]:port` and, as people write it, `:port`.
-fn split(address: &str) -> Option<(&str, u16)> {
+pub(crate) fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = address.rsplit_once(':')?;
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     if bare.is_none() && host.contains(':') {

@@ -52,33 +52,39 @@ fn has_template(node: &Node) -> bool {
     }
 }
 
-/// A text with the values in it that are known without an instance. `None` if it needs anything else.
-pub(crate) fn known_text(text: &str, values: &Values) -> Option<String> {
-    let (known, template) = (Known::of(values)?, Template::parse(text).ok()?);
-    let is_known = template.references().iter().all(|reference| known.has(reference));
-    is_known.then(|| template.render(&known.scope).ok())?.map(|text| text.expose().to_owned())
-}
-
 /// What a document knows without an instance.
-pub(super) struct Known<'a> {
+pub(crate) struct Known<'a> {
     tree: Json,
     scope: Scope,
     open: Vec<&'a [String]>,
 }
 
 impl<'a> Known<'a> {
-    pub(super) fn of(values: &'a Values) -> Option<Self> {
+    pub(crate) fn of(values: &'a Values) -> Option<Self> {
         let Filled { tree, open } = values.fill(Facts::None).ok()?;
         let values = Json::Object([("values".to_owned(), tree.clone())].into_iter().collect());
         Some(Self { scope: Scope::from(values), tree, open })
     }
 
-    /// The same, with a text in the place of what is not known.
-    pub(super) fn with<'r>(&self, unknown: impl Iterator<Item = &'r Reference>, stand_in: &str) -> Scope {
-        let mut scope = self.scope.clone();
-        let mut unknown: Vec<&[String]> = unknown.map(|reference| reference.segments.as_slice()).collect();
-        unknown.sort_unstable();
-        unknown.into_iter().for_each(|segments| scope.insert(segments, Json::from(stand_in)));
+    /// A text with the values in it. `None` if it needs anything else.
+    pub(crate) fn text(&self, text: &str) -> Option<String> {
+        let template = Template::parse(text).ok()?;
+        let is_known = template.references().iter().all(|reference| self.has(reference));
+        is_known.then(|| template.render(&self.scope).ok())?.map(|text| text.expose().to_owned())
+    }
+
+    /// What a template needs that refers to these: values, and a text in the place of what is not known, where there is one.
+    pub(super) fn with<'t>(&self, references: &[Reference], stand_in: &dyn Fn(&Reference) -> Option<&'t str>) -> Scope {
+        let mut scope = Scope::new();
+        let mut references: Vec<&Reference> = references.iter().collect();
+        references.sort_unstable();
+        for reference in references {
+            let value =
+                if self.has(reference) { self.scope.get(&reference.segments).cloned() } else { stand_in(reference).map(Json::from) };
+            if let Some(value) = value {
+                scope.insert(&reference.segments, value);
+            }
+        }
         scope
     }
 

@@ -42,7 +42,7 @@ use crate::steps::drain;
 use crate::template::Template;
 use crate::text::Text;
 
-pub(crate) use filled::known_text;
+pub(crate) use filled::Known as KnownValues;
 pub(crate) use release::{Known, OfRelease};
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
 pub(crate) use values::{Facts, Values};

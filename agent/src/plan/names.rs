@@ -8,7 +8,7 @@ use crate::document::error::Mistake;
 use crate::document::names::is_text;
 use crate::document::tree::{Node, Value};
 use crate::failure::Objection;
-use crate::plan::filled::known_text;
+use crate::plan::filled::Known;
 use crate::plan::values::Values;
 
 type Rule = fn(&str) -> Option<Objection>;
@@ -31,24 +31,25 @@ const USERS: [&str; 4] = ["owner", "group", "as", "user"];
 
 /// Adds what is wrong with the names in steps.
 pub(super) fn check(items: &BTreeMap<Address, Item>, broken: &[(Address, Node)], values: &Values, mistakes: &mut Vec<Mistake>) {
+    let known = Known::of(values);
     let written = items.iter().filter_map(|(address, item)| Some((address, item.written.as_ref()?)));
     for (address, node) in written.chain(broken.iter().map(|(address, node)| (address, node))) {
-        walk(address.kind(), node, values, mistakes);
+        walk(address.kind(), node, known.as_ref(), mistakes);
     }
 }
 
-fn walk(kind: &str, node: &Node, values: &Values, mistakes: &mut Vec<Mistake>) {
+fn walk(kind: &str, node: &Node, known: Option<&Known<'_>>, mistakes: &mut Vec<Mistake>) {
     let Value::Map(entries) = &node.value else { return };
     // Tags and variables may have any name.
     for (key, node) in entries.iter().filter(|(key, _)| !is_text(&key.name)) {
         let Value::String(text) = &node.value else {
-            walk(kind, node, values, mistakes);
+            walk(kind, node, known, mistakes);
             continue;
         };
         let rule = RULES.iter().find(|(of, field, _)| *of == kind && *field == key.name).map(|(.., rule)| *rule);
         let rule = rule.or_else(|| USERS.contains(&&*key.name).then_some(user as Rule));
-        let known = || if text.contains("{{") { known_text(text, values) } else { Some(text.clone()) };
-        let wrong = rule.and_then(|rule| rule(&known()?));
+        let name = || if text.contains("{{") { known?.text(text) } else { Some(text.clone()) };
+        let wrong = rule.and_then(|rule| rule(&name()?));
         mistakes.extend(wrong.map(|objection| Mistake::of(&node.place, objection)));
     }
 }
@@ -75,6 +76,9 @@ fn file_system(name: &str) -> Option<Objection> {
 
 /// Source: <https://docs.aws.amazon.com/AmazonRDS/latest/UserGuide/CHAP_Limits.html#RDS_Limits.Constraints>
 fn database(name: &str) -> Option<Objection> {
+    if name.starts_with("arn:") {
+        return None;
+    }
     let is_name = name.len() <= 63
         && name.starts_with(|character: char| character.is_ascii_alphabetic())
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
@@ -87,9 +91,10 @@ fn database(name: &str) -> Option<Objection> {
     (!is_name).then(|| Objection::new(format!("`{name}` cannot be the name of a database in RDS"), hint))
 }
 
+/// Those of AWS have an exclamation mark besides, as in `rds!db-…`.
 /// Source: <https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_CreateSecret.html>
 fn secret(name: &str) -> Option<Objection> {
-    let is_name = (1..=512).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+=.@-".contains(&byte));
+    let is_name = (1..=512).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_+=.@-!".contains(&byte));
     let hint = "use letters, digits and /_+=.@-, as in prod/shop/db";
     (!name.starts_with("arn:") && !is_name).then(|| Objection::new(format!("`{name}` cannot be the name of a secret"), hint))
 }
@@ -101,7 +106,11 @@ fn parameter(name: &str) -> Option<Objection> {
     }
     let (path, _version) = name.split_once(':').unwrap_or((name, ""));
     let (rooted, begin) = (path.starts_with('/'), path.trim_start_matches('/').to_ascii_lowercase());
-    let is_of_aws = ["aws/service/", "aws/reference/"].iter().any(|public| begin.starts_with(public));
+    // What comes behind is the name of a secret.
+    if begin.starts_with("aws/reference/secretsmanager/") {
+        return None;
+    }
+    let is_of_aws = ["aws/service/", "aws/reference/"].iter().any(|public| format!("{begin}/").starts_with(public));
     let hint = if !path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/_.-".contains(&byte)) {
         "use letters, digits and /_.-, as in /prod/token".to_owned()
     } else if path.contains('/') && !rooted {
@@ -136,9 +145,17 @@ mod tests {
                 &["fs-0a1b2c3d.efs.eu-west-1.amazonaws.com:/", "/dev/sdf", "nas:/fs-x"],
                 &["fs-xyz.efs.eu-west-1.amazonaws.com:/"],
             ),
-            (database, &["shop-db", "a"], &["shop_db", "1a", "a--b", "a-", "a.b.eu-west-1.rds.amazonaws.com"]),
-            (secret, &["prod/db", "a+b=c.d@e_f-g", "arn:aws:x"], &["prod db", "", "a:b"]),
-            (parameter, &["/prod/token:3", "token", "/aws/service/ami", "arn:aws:ssm"], &["prod/token", "/ssm/a", "/a b", "awsome"]),
+            (
+                database,
+                &["shop-db", "a", "arn:aws:rds:eu-west-1:123456789012:db:shop"],
+                &["shop_db", "1a", "a--b", "a-", "a.b.eu-west-1.rds.amazonaws.com"],
+            ),
+            (secret, &["prod/db", "a+b=c.d@e_f-g", "arn:aws:x", "rds!db-0a1b2c3d"], &["prod db", "", "a:b"]),
+            (
+                parameter,
+                &["/prod/token:3", "token", "/aws/service/ami", "/aws/service", "/aws/reference/secretsmanager/a+b", "arn:aws:ssm"],
+                &["prod/token", "/ssm/a", "/a b", "awsome"],
+            ),
             (user, &["root", "1000"], &["root:root"]),
         ] {
             assert!(good.iter().all(|name| !is_refused(rule, name)) && bad.iter().all(|name| is_refused(rule, name)), "{good:?} {bad:?}");

@@ -1,7 +1,9 @@
 //! What a boot would find as soon as it fills in a text, as far as that is known on a desk: a list that is a string, a file
 //! that cannot parse whatever a secret is.
 //!
-//! What is not known is stood in for, by one text after another: what is wrong with all of them is wrong in any case.
+//! What is not known is stood in for, by one text after another: what is wrong with all of them is wrong in any case. Two that
+//! are not known may be of two kinds, so that each pair of texts is tried; of more, nothing is said, nor of a text that a
+//! comparison with what is not known chooses.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,7 +20,10 @@ use crate::template::{Template, TemplateError};
 use crate::text::Place;
 
 /// What a secret, a fact or an output may be. The last one is not even there where it is only tested.
-const STAND_INS: [&str; 8] = ["1", "x", "\"x\"", "{}", "<x/>", "x=1", "", ""];
+const STAND_INS: [&str; 9] = ["1", "x", "\"x\"", ENTRY, "{}", "<x/>", "x=1", "", ""];
+
+/// Stands for entries of a JSON object. Where it does not fit either, the others show better what is wrong.
+const ENTRY: &str = "\"x\": 1";
 
 /// Adds what is wrong with texts and template files.
 pub(super) fn check(
@@ -33,10 +38,13 @@ pub(super) fn check(
         let file = item.step.template();
         for (n, text) in shape.texts.iter().enumerate() {
             let start = text.place().unwrap_or(&item.place);
+            let is_content = n == 0 && file.is_none();
+            if text.is_plain() && !is_content {
+                continue;
+            }
             // What does not parse was told.
             let Ok(template) = Template::parse(text.raw()) else { continue };
             let source = Source { text: text.raw(), start: Some(start), file: start.file.clone() };
-            let is_content = n == 0 && file.is_none();
             mistakes.extend(source.mistake(&template, &known, &|filled| is_content.then(|| item.step.misfit(address.key(), filled))?));
         }
         if let Some((path, template)) = file.and_then(|path| templates.get_key_value(path))
@@ -64,20 +72,25 @@ impl Source<'_> {
         misfit: &dyn Fn(&crate::text::SecretText) -> Option<Misfit>,
     ) -> Option<Mistake> {
         let unknown: Vec<&Reference> = template.references().iter().filter(|reference| !known.has(reference)).collect();
+        let (free, is_open) = free(template, &unknown);
         let mut found = None;
-        for (n, stand_in) in STAND_INS.iter().enumerate() {
-            let is_last = n + 1 == STAND_INS.len();
-            let there = unknown.iter().filter(|reference| !is_last || reference.usage != Usage::Tested);
-            match template.render(&known.with(there.copied(), stand_in)) {
+        for pair in pairs(&free) {
+            let stand_in = |reference: &Reference| {
+                let n = pair[usize::from(free.get(1).is_some_and(|second| *second == reference.segments))];
+                let is_there = n + 1 < STAND_INS.len() || reference.usage != Usage::Tested;
+                is_there.then(|| STAND_INS[n])
+            };
+            match template.render(&known.with(template.references(), &stand_in)) {
                 Err(error) => {
                     let is_known = |path: &str| !unknown.iter().any(|reference| reference.to_string() == path);
                     let is_wrong = unknown.is_empty() || error.value().is_some_and(is_known);
                     return is_wrong.then(|| self.of_template(&error));
                 }
                 Ok(filled) => {
-                    let misfit = misfit(&filled)?;
+                    let misfit = if is_open { None } else { misfit(&filled) }?;
                     let further = |(known, _): &(Misfit, _)| (known.line, known.column) < (misfit.line, misfit.column);
-                    if found.as_ref().is_none_or(further) {
+                    let is_entry = pair.iter().any(|n| STAND_INS[*n] == ENTRY);
+                    if found.as_ref().is_none_or(|found| !is_entry && further(found)) {
                         found = Some((misfit, filled));
                     }
                 }
@@ -110,6 +123,31 @@ impl Source<'_> {
     }
 }
 
+/// The unknown paths that a text may depend on in ways of their own, and whether it may be anything because of them.
+fn free<'t>(template: &'t Template, unknown: &[&'t Reference]) -> (Vec<&'t [String]>, bool) {
+    if unknown.is_empty() {
+        return (Vec::new(), false);
+    }
+    let ((choices, compares), bare) = (template.choices(), template.bare());
+    let is_bare = |reference: &Reference| bare.iter().any(|one| one.origins.contains(&reference.segments));
+    let is_free =
+        |reference: &&&Reference| reference.usage == Usage::Printed || is_bare(reference) || choices.contains(&&reference.segments[..]);
+    let mut free: Vec<&[String]> = unknown.iter().filter(is_free).map(|reference| &reference.segments[..]).collect();
+    free.sort_unstable();
+    free.dedup();
+    let is_open = free.len() > 2 || compares && unknown.iter().any(|reference| reference.usage != Usage::Printed);
+    (free, is_open)
+}
+
+/// The numbers of the texts that stand in for the first and the second of `free` together.
+fn pairs(free: &[&[String]]) -> Vec<[usize; 2]> {
+    let all = 0..STAND_INS.len();
+    match free {
+        [_, _] => all.clone().flat_map(|first| all.clone().map(move |second| [first, second])).collect(),
+        _ => all.map(|n| [n, n]).collect(),
+    }
+}
+
 /// What to do about a line in which no value is to blame, or one that is quoted twice.
 fn hint(text: &str, offset: usize) -> Option<&'static str> {
     let line = text[text[..offset].rfind('\n').map_or(0, |newline| newline + 1)..].lines().next()?;
@@ -121,12 +159,13 @@ fn hint(text: &str, offset: usize) -> Option<&'static str> {
 
 /// The byte of a template from which a place of the filled text comes, as far as its line can be told.
 fn offset(text: &str, filled: &str, line: usize, column: usize) -> Option<usize> {
-    let shown = filled.lines().nth(line - 1)?;
+    let shown = filled.lines().nth(line.saturating_sub(1))?;
     let same = text.lines().count() == filled.lines().count();
-    let n = if same { line - 1 } else { text.lines().position(|line| line == shown)? };
+    let n = if same { line.saturating_sub(1) } else { text.lines().position(|line| line == shown)? };
     let written = text.lines().nth(n)?;
     let alike = written.chars().zip(shown.chars()).take_while(|(one, other)| one == other).count();
-    let (before, rest) = written.split_at(written.char_indices().nth(alike.min(column - 1)).map_or(written.len(), |(at, _)| at));
+    let (before, rest) =
+        written.split_at(written.char_indices().nth(alike.min(column.saturating_sub(1))).map_or(written.len(), |(at, _)| at));
     // The place is that of something one can see.
     let at = match rest.find(|character: char| !character.is_whitespace()) {
         Some(more) => before.len() + more,
@@ -163,9 +202,20 @@ mod tests {
             r#"files: { /a: { content: "{{#each values.list}}{{this}}{{/each}}" } }"#,
             r#"files: { /a: { content: "{{secrets.a}}", encoding: base64 } }"#,
             r#"files: { /a.json: { content: "{", format: none } }"#,
+            // Chosen by a comparison with what is not known.
+            r#"files: { /a.json: { content: '{{#if (eq instance.tags.env "prod")}}{"a": 1}{{else}}{{#if (ne secrets.a "x")}}{}{{/if}}{{/if}}' } }"#,
+            r#"files: { /a.json: { content: '{{#if (or (eq secrets.a "y") (eq secrets.a "z"))}}{}{{/if}}' } }"#,
+            // Two that are not known, of two kinds.
+            r#"files: { /a.toml: { content: "port = {{secrets.a}}\n{{secrets.b}}" } }"#,
+            r#"files: { /a.json: { content: '{"a": 1, {{secrets.a}} }' } }"#,
+            r#"files: { /a.json: { content: '{"a": {{secrets.b}}, {{secrets.a}} }' } }"#,
+            r#"files: { /a.json: { content: '{{#unless secrets.b}}{"a": {{secrets.a}}}{{else}}{}{{/unless}}' } }"#,
+            r#"files: { /a.toml: { content: "port = {{trim secrets.a}}\n{{trim secrets.b}}" } }"#,
+            // Three are too many to try.
+            r#"files: { /a.toml: { content: "{{secrets.a}}{{secrets.b}}{{instance.id}}" } }"#,
         ] {
             let known = r#"values: { list: ["{{instance.id}}"] }"#;
-            let said = mistakes(&format!("{known}\nsecrets: {{ a: {{ secrets_manager: a }} }}\n{text}"));
+            let said = mistakes(&format!("{known}\nsecrets: {{ a: {{ secrets_manager: a }}, b: {{ secrets_manager: b }} }}\n{text}"));
             assert_eq!(said, "", "{text}");
         }
     }
@@ -176,6 +226,12 @@ mod tests {
             (r#"files: { /a.json: { content: '{"a": {{json secrets.a}}' } }"#, "ends too early"),
             (r#"files: { /a.toml: { content: "[a\nb = {{toml secrets.a}}" } }"#, "not TOML"),
             (r#"files: { /a: { content: "{{secrets.a}} !", encoding: base64 } }"#, "not base64"),
+            (r#"files: { /a.json: { content: '{"a": {{secrets.a}}, "b": {{instance.id}}' } }"#, "ends too early"),
+            (r#"files: { /a.json: { content: '{"a": {{#if secrets.a}}1{{else}}2{{/if}}' } }"#, "ends too early"),
+            (
+                r#"files: { /a.json: { content: '{"a": {{#if (eq values.x "a")}}1{{else}}2{{/if}}, "b": {{json secrets.a}}' } }"#,
+                "ends too early",
+            ),
             (r#"commands: { a: { run: [echo, "{{join values.x ','}} {{secrets.a}}"] } }"#, "values.x is a string"),
         ] {
             let said = mistakes(&format!("values: {{ x: a }}\nsecrets: {{ a: {{ secrets_manager: a }} }}\n{text}"));

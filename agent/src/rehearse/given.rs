@@ -35,7 +35,10 @@ impl Given {
     ///
     /// What is wrong: not YAML, not a map, or a name that nothing refers to.
     pub(crate) fn parse(name: &str, text: &str) -> Result<Self, DocumentError> {
-        let (tree, mistakes) = tree::parse(&name.into(), text);
+        let (tree, mut mistakes) = tree::parse(&name.into(), text);
+        // A hint that repeats a value may repeat a secret.
+        let hints = mistakes.iter_mut().filter_map(|mistake| mistake.hint.as_mut());
+        hints.filter(|hint| hint.starts_with(tree::QUOTE)).for_each(|hint| hint.truncate(tree::QUOTE.len()));
         // Without the lines themselves: there are secrets among them.
         let wrong = |mistakes| DocumentError::new(mistakes, Sources::new());
         if !mistakes.is_empty() {
@@ -158,6 +161,8 @@ mod tests {
         let wrong = |text: &str| Given::parse("facts.yaml", text).unwrap_err().to_string();
         let said = wrong("secrets:\n  db: hunter2\n  db: hunter2\n");
         assert_eq!(said, "facts.yaml:3:3: the key `db` stands here a second time; first in line 2\n hint: keep one of the two");
+        let said = wrong("secrets:\n  db: {{hunter2}}secret\n");
+        assert!(said.contains("put the whole value in quotes") && !said.contains("hunter2"), "{said}");
         assert!(wrong("secrets: [\n").starts_with("facts.yaml:"));
         assert!(wrong("- a\n").contains("facts are a map"));
         assert!(Given::parse("facts.yaml", "# nothing\n").is_ok());

@@ -22,7 +22,7 @@ use crate::gather::Gather as _;
 use crate::host::environment::{Environment, absolute};
 use crate::host::files::DiskFiles;
 use crate::host::state::Record;
-use crate::host::{Files, Host, identity};
+use crate::host::{Files, Host, environment, identity};
 use crate::plan::Plan;
 use crate::rehearse::desk::DeskCommands;
 use crate::rehearse::files::{self, Rendered};
@@ -193,7 +193,10 @@ fn unread_note(note: String) -> String {
 
 async fn given(path: &Path, desk: &DiskFiles) -> Result<Given, Refusal> {
     let shown = path.display().to_string();
-    let bytes = desk.read(&absolute(path), SIZE_LIMIT).await?;
+    let bytes = match environment::pipe(path, SIZE_LIMIT) {
+        Some(read) => Some(read?.into()),
+        None => desk.read(&absolute(path), SIZE_LIMIT).await?,
+    };
     let bytes = bytes.ok_or_else(|| Refusal::usage(format!("there is no file {shown}"), "correct the path of --facts"))?;
     let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::usage(format!("{shown} is not UTF-8 text"), "save it as UTF-8"))?;
     Given::parse(&shown, text).map_err(Refusal::Facts)

@@ -59,6 +59,9 @@ impl Screen<'_> {
             (_, BootOutcome::Running) => {
                 Style::Bad.line(format!("failed: process {} was interrupted after {:.3} s", report.pid, report.elapsed_ms / 1e3))
             }
+            (Exit::Failed, BootOutcome::Done | BootOutcome::Degraded | BootOutcome::NoDocument) => {
+                Style::Bad.line("failed: the report is cut off")
+            }
             (_, BootOutcome::Failed) => Style::Bad.line(summary(report)),
             (_, BootOutcome::Degraded) => Style::Notice.line(summary(report)),
             (_, BootOutcome::Done | BootOutcome::NoDocument) => Style::Good.line(summary(report)),

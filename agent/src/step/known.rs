@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use crate::address::{Address, CREDENTIALS, Reference};
+use crate::address::{Address, CREDENTIALS, Reference, Usage};
 use crate::gather::Gather as _;
 use crate::step::{Outputs, Verdict};
 use crate::template::{Scope, Template};
@@ -210,12 +210,15 @@ impl Known {
     }
 
     /// A document string as people may see it: facts and values are filled in. Anything else that it refers to, such as a
-    /// secret, is named: `<secrets.db.password>`.
+    /// secret, is named: `<secrets.db.password>`. Where that would decide or make what is shown, the text is shown as it is
+    /// written.
     pub(crate) fn shown(&self, text: &Text) -> String {
         let template = if text.is_plain() { None } else { Template::parse(text.raw()).ok() };
-        let rendered = template.and_then(|template| {
+        let is_known = |reference: &Reference| self.roots.borrow().contains_key(reference.root());
+        let told = |template: &Template| template.references().iter().all(|one| one.usage == Usage::Printed || is_known(one));
+        let rendered = template.filter(told).and_then(|template| {
             let mut scope = self.scope(template.references());
-            for reference in template.references().iter().filter(|reference| !self.roots.borrow().contains_key(reference.root())) {
+            for reference in template.references().iter().filter(|reference| !is_known(reference)) {
                 scope.insert(&reference.segments, format!("<{reference}>").into());
             }
             template.render(&scope).ok()
@@ -240,5 +243,25 @@ impl Known {
             }
         }
         scope
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A boot was said to have run what it never ran.
+    #[test]
+    fn nothing_is_computed_on_what_is_not_known() {
+        let known = Known::default();
+        known.set_root("values", serde_json::json!({ "env": "prod" }));
+        for (text, shown) in [
+            ("deploy {{values.env}} {{secrets.a}}", "deploy prod <secrets.a>"),
+            ("{{#if (eq values.env 'prod')}}{{secrets.a}}{{else}}b{{/if}}", "<secrets.a>"),
+            ("{{#if (eq secrets.a 'x')}}drop{{else}}keep{{/if}}", "{{#if (eq secrets.a 'x')}}drop{{else}}keep{{/if}}"),
+            ("{{base64 secrets.a}}", "{{base64 secrets.a}}"),
+        ] {
+            assert_eq!(known.shown(&Text::new(text)), shown);
+        }
     }
 }

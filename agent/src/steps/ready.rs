@@ -92,10 +92,10 @@ impl TryFrom<Fields> for Ready {
 fn checked(address: Text) -> Result<Text, Objection> {
     let raw = address.raw();
     let (host, port) = raw.rsplit_once(':').unwrap_or(if raw.parse::<u32>().is_ok() { ("", raw) } else { (raw, "") });
-    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
-    if !address.is_plain() || is_port && !host.is_empty() {
+    if !address.is_plain() || probes::split(raw).is_some_and(|(_, port)| port > 0) {
         return Ok(address);
     }
+    let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
     let (host, port) = (if host.is_empty() { "127.0.0.1" } else { host }, if is_port { port } else { "80" });
     Err(Objection::new(format!("`{raw}` is not a host and a port"), format!("write both, as in \"{host}:{port}\"")))
 }
@@ -293,8 +293,13 @@ mod tests {
         for fields in ["http: 'http://localhost:8080/x?y#z'", "http: '{{values.url}}'", "tcp: '[::1]:80'", "tcp: '{{values.at}}'"] {
             assert_eq!(read(fields), Ok(()), "{fields}");
         }
+        // What the probe takes.
+        assert_eq!(read("tcp: ':8080'"), Ok(()));
         for fields in ["http: '127.0.0.1:80'", "http: 'http://'", "http: 'http://x:99999/'", "http: 'http:/x'"] {
             assert!(read(fields).unwrap_err().contains("is not a URL"), "{fields}");
+        }
+        for fields in ["tcp: '80'", "tcp: 'localhost'", "tcp: '::1:80'", "tcp: ':0'", "tcp: 'a:99999'"] {
+            assert!(read(fields).unwrap_err().contains("is not a host and a port"), "{fields}");
         }
     }
 }

@@ -20,6 +20,22 @@ use super::{parts, plain};
 /// stack; no template written by a person comes near this.
 const DEEPEST: usize = 100;
 
+/// What a path of ours begins with.
+const ROOTS: [&str; 12] = [
+    "values",
+    "instance",
+    "secrets",
+    "volumes",
+    "mounts",
+    "databases",
+    "bundles",
+    "files",
+    "credentials",
+    "services",
+    "applications",
+    "addresses",
+];
+
 pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
     if let Some(offset) = too_deep(source) {
         let reason = format!("this is nested more than {DEEPEST} deep");
@@ -167,12 +183,14 @@ impl Compiler<'_> {
 
     fn parameter(&self, parameter: &Parameter, at: Position) -> Result<Expression, TemplateError> {
         match parameter {
-            Parameter::Literal(Value::String(text)) if text.contains("{{") && text.contains("}}") => {
-                let reason = format!("`{text}` is a template within a template, and would be printed as it is");
-                let hint = format!("write {} without braces and quotes", text.trim_matches(['{', '}', ' ']));
-                Err(TemplateError::Syntax { reason, hint: Some(hint), position: at })
-            }
-            Parameter::Literal(value) => Ok(Expression::Literal(value.clone())),
+            Parameter::Literal(value) => match value.as_str().and_then(own_path) {
+                Some(path) => {
+                    let reason = format!("`{{{{{path}}}}}` is a template within a template, and would be printed as it is");
+                    let hint = format!("write {path} without braces and quotes");
+                    Err(TemplateError::Syntax { reason, hint: Some(hint), position: at })
+                }
+                None => Ok(Expression::Literal(value.clone())),
+            },
             Parameter::Name(_) | Parameter::Path(_) => self.path(parameter.as_name().unwrap_or_default(), at).map(Expression::Path),
             Parameter::Subexpression(inner) => match inner.as_element() {
                 TemplateElement::Expression(call) if !matches!(&call.name, Parameter::Path(_)) => self.call(call, at),
@@ -285,6 +303,13 @@ fn known_lookup(arguments: Vec<Expression>) -> Result<Path, Vec<Expression>> {
         }
         _ => Err(Vec::new()),
     }
+}
+
+/// The path of ours that is all of a literal: `{{values.x}}`. The braces of other programs are texts like any other.
+fn own_path(literal: &str) -> Option<&str> {
+    let inner = literal.trim().strip_prefix("{{")?.strip_suffix("}}")?.trim();
+    let (root, _) = inner.split_once('.').filter(|_| !inner.contains("{{"))?;
+    ROOTS.contains(&root).then_some(inner)
 }
 
 /// The one option there is: whether `if` takes zero for true.

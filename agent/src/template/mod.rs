@@ -119,6 +119,11 @@ impl Template {
         tree::rounds(&self.0.nodes) > 1
     }
 
+    /// The paths that decide which parts of it are there, and whether any of them is compared.
+    pub(crate) fn choices(&self) -> (Vec<&[String]>, bool) {
+        tree::choices(&self.0.nodes)
+    }
+
     /// Fills the template in. The result is a secret, because any value may have been one.
     ///
     /// # Errors

@@ -41,6 +41,23 @@ pub(super) fn rounds(nodes: &[Node]) -> usize {
     nodes.iter().map(of_block).max().unwrap_or(0)
 }
 
+/// What decides which parts are there: the paths in the subjects of `if` and `unless`, and whether any of them is compared.
+pub(super) fn choices(nodes: &[Node]) -> (Vec<&[String]>, bool) {
+    let (mut paths, mut compares) = (Vec::new(), false);
+    for node in nodes {
+        let Node::Block(block) = node else { continue };
+        if let BlockKind::If { .. } = block.kind {
+            compares |= block.subject.chooses(&mut paths);
+        }
+        for within in [&block.body[..], block.otherwise.as_deref().unwrap_or_default()] {
+            let (of_block, does_compare) = choices(within);
+            paths.extend(of_block);
+            compares |= does_compare;
+        }
+    }
+    (paths, compares)
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BlockKind {
     /// `wanted` is false for `unless`.
@@ -132,6 +149,21 @@ impl fmt::Display for Expression {
 }
 
 impl Expression {
+    /// Adds the paths from the root in it. Returns whether any is compared.
+    fn chooses<'t>(&'t self, paths: &mut Vec<&'t [String]>) -> bool {
+        match self {
+            Self::Literal(_) => false,
+            Self::Path(path) => {
+                paths.extend(path.is_reference().then_some(&path.segments[..]));
+                false
+            }
+            Self::Call(call) => {
+                let is_compared = matches!(call.helper, Helper::Eq | Helper::Ne);
+                call.arguments.iter().fold(is_compared, |compares, argument| argument.chooses(paths) | compares)
+            }
+        }
+    }
+
     pub(super) fn position(&self) -> Option<Position> {
         match self {
             Self::Literal(_) => None,

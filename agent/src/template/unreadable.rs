@@ -47,12 +47,18 @@ fn in_tag(source: &str, stopped: usize) -> Option<(String, String, usize)> {
     let tag = rest[..end].trim_matches(['~', '{', ' ']);
     let says = |reason: String, hint: String| Some((reason, hint, offset));
     if let Some(name) = tag.strip_prefix('/') {
+        // The parser stops behind the last block that is closed, and another may be open.
+        if unclosed_block(source).is_some() {
+            return None;
+        }
         return says(
             format!("`{{{{/{name}}}}}` closes a block that is not open"),
             format!("remove it, or write {{{{#{name} …}}}} before it"),
         );
     }
-    if let Some((value, filter)) = tag.split_once('|').filter(|_| !tag.contains("||") && !tag.starts_with('#')) {
+    if let Some((value, filter)) =
+        tag.split_once('|').filter(|_| !tag.contains("||") && !tag.starts_with('#') && !tag.contains(['"', '\'']))
+    {
         let (value, filter) = (value.trim(), filter.trim());
         let hint = match Helper::named(filter) {
             Some(_) => format!("write {{{{{filter} {value}}}}}"),

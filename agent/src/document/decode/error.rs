@@ -88,7 +88,11 @@ impl serde::de::Error for DecodeError {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { missing: Some(field), ..Self::new(format!("`{field}` is missing here"), format!("add `{field}:`")) }
+        let hint = match field {
+            "from" => "add `from: { blank: {} }` or `from: { snapshot: … }`".to_owned(),
+            _ => format!("add `{field}:`"),
+        };
+        Self { missing: Some(field), ..Self::new(format!("`{field}` is missing here"), hint) }
     }
 
     /// Of a map that might have been something shorter; all others are looked through before serde sees them.

@@ -24,14 +24,16 @@ pub(super) fn of_map(found: &Value, fields: &[&str]) -> String {
     let has = |field: &str| fields.contains(&field);
     let of_text = |text: &str, has: &dyn Fn(&str) -> bool| {
         let form = FORMS.iter().find(|(of, begins, _)| has(of) && text.starts_with(begins));
-        form.map(|(_, _, field)| format!("{{ {field}: {} }}", written(text)))
+        form.map(|(_, _, field)| format!("{{ {field}: {} }}", told(text)))
     };
     if let Value::String(text) = found
-        && let Some((field, value)) = text.split_once(':').filter(|(field, _)| has(field))
+        && let Some((field, value)) = text.split_once(':').filter(|(field, value)| has(field) && !value.starts_with("//"))
     {
+        let value = if is_shown(value) { value } else { "…" };
         return format!("put a space behind the colon: `{field}: {value}`");
     }
     let form = match found {
+        _ if fields.is_empty() => Some("{}".to_owned()),
         Value::String(text) if has("blank") && text == "blank" => Some("{ blank: {} }".to_owned()),
         Value::String(text) if has("from") => of_text(text, &|of| of == "snapshot").map(|from| format!("{{ from: {from} }}")),
         Value::String(text) if has("run") => Some(format!("{{ run: {} }}", list(text))),
@@ -47,10 +49,22 @@ pub(super) fn of_map(found: &Value, fields: &[&str]) -> String {
 pub(super) fn list(line: &str) -> String {
     let line = line.trim();
     if line.contains([' ', '\n']) && line.contains(|c: char| "|&;<>()$`\\\"'*?[]#~\n".contains(c)) {
-        return if line.contains('\n') { "[/bin/sh, -c, \"…\"]".to_owned() } else { format!("[/bin/sh, -c, {}]", quoted(line)) };
+        return format!("[/bin/sh, -c, {}]", if is_shown(line) { quoted(line) } else { "\"…\"".to_owned() });
     }
     let words: Vec<String> = line.split([' ', ',']).filter(|word| !word.is_empty()).map(written).collect();
     format!("[{}]", words.join(", "))
+}
+
+/// The longest text that a hint repeats, in characters.
+const LONGEST: usize = 60;
+
+/// Whether a hint may repeat a text: not all of a file, nor a URL that is signed.
+fn is_shown(text: &str) -> bool {
+    text.chars().count() <= LONGEST && !text.contains(['\n', '\r', '?'])
+}
+
+fn told(text: &str) -> String {
+    if is_shown(text) { written(text) } else { "\"…\"".to_owned() }
 }
 
 /// A text as it stands in a list or a map of YAML.
@@ -67,6 +81,18 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What was printed was a signature, and all of a file.
+    #[test]
+    fn what_is_long_or_signed_is_not_repeated() {
+        let of = |text: &str, fields: &[&str]| of_map(&Value::String(text.into()), fields);
+        assert_eq!(of("http://a/?X-Amz-Signature=hunter2", &["http", "tcp", "exec"]), "write `{ http: \"…\" }`");
+        assert_eq!(of("a\npassword=hunter2\n", &["content"]), "write `{ content: \"…\" }`");
+        assert_eq!(of(&"a".repeat(61), &["content"]), "write `{ content: \"…\" }`");
+        assert_eq!(of("content:a?hunter2", &["content"]), "put a space behind the colon: `content: …`");
+        assert_eq!(list("curl 'http://a/?X-Amz-Signature=hunter2'"), "[/bin/sh, -c, \"…\"]");
+        assert_eq!(of("http://127.0.0.1/", &["http", "tcp", "exec"]), "write `{ http: \"http://127.0.0.1/\" }`");
+    }
 
     #[test]
     fn a_line_becomes_the_list_that_is_meant() {

@@ -18,7 +18,12 @@ use crate::text::{TEXT_WITH_PLACE, placed};
 pub(super) struct Reader<'a> {
     pub(super) at: Numbered<'a>,
     pub(super) reading: &'a Reading<'a>,
+    /// Whether nothing in it is ever rendered, so that braces are those of other programs.
+    pub(super) is_verbatim: bool,
 }
+
+/// A field whose texts are run as they are, at any depth.
+const VERBATIM: &str = "build";
 
 impl<'a> Reader<'a> {
     /// The reader of the value that comes next.
@@ -121,7 +126,7 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
     fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match &self.at.node.value {
             // Only a [`Text`](crate::text::Text) is rendered.
-            Value::String(text) if is_reference(text) && self.reading.is_of_a_step() => Err(DecodeError::new(
+            Value::String(text) if !self.is_verbatim && self.reading.is_of_a_step() && is_reference(text) => Err(DecodeError::new(
                 format!("`{text}` is a reference, and this field takes none"),
                 "write the value itself, without braces".into(),
             )),
@@ -139,9 +144,11 @@ impl<'de> serde::Deserializer<'de> for Reader<'_> {
     }
 }
 
-/// Whether a text refers to something of a document. Templates of other programs, such as docker's, are texts like any other.
+/// Whether a tag of a text begins with something of a document. Templates of other programs, such as docker's, are texts like
+/// any other.
 fn is_reference(text: &str) -> bool {
-    text.split("{{").skip(1).any(|tag| ["values.", "instance.", "secrets."].iter().any(|root| tag.contains(root)))
+    let mut tags = text.split("{{").skip(1).filter_map(|tag| Some(tag.split_once("}}")?.0.trim_start_matches(['~', '{', '#', ' '])));
+    tags.any(|tag| ["values.", "instance.", "secrets."].iter().any(|root| tag.starts_with(root)))
 }
 
 struct Items<'a> {
@@ -191,6 +198,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
                 continue;
             }
             let value = self.reader.next(node);
+            let value = Reader { is_verbatim: value.is_verbatim || key.name == VERBATIM, ..value };
             self.value = Some(value);
             let name: StrDeserializer<'_, DecodeError> = key.name.as_str().into_deserializer();
             return seed.deserialize(name).map(Some).map_err(|error| value.tie(error));

@@ -43,11 +43,14 @@ pub(super) fn found(file: &Arc<str>, lines: &[&str], (line, column): (usize, usi
     said(&place, what, hint)
 }
 
+/// What to do about a template that is not in quotes, before the value itself.
+pub(crate) const QUOTE: &str = "put the whole value in quotes";
+
 /// The mistake of a template that is not in quotes, whose first brace is at `place`.
 pub(super) fn unquoted(place: &Place, lines: &[&str]) -> Option<Mistake> {
     let value = &lines.get(place.line - 1)?[template(lines, place)?];
     let quoted = if value.contains(['"', '\\']) { format!("'{}'", value.replace('\'', "''")) } else { format!("\"{value}\"") };
-    let hint = format!("put the whole value in quotes: {quoted}");
+    let hint = format!("{QUOTE}: {quoted}");
     Some(Mistake::at(place, "`{{` begins a map in YAML, and a template has to be in quotes", hint))
 }
 

@@ -9,6 +9,15 @@ fn shown(report: &Report, exit: Exit, elapsed_ms: Option<f64>, beside: Option<bo
     Canvas::default().draw(&Screen { report, exit, beside, elapsed_ms, now }.lines())
 }
 
+/// The exit status was that of a failure, and the screen green.
+#[test]
+fn a_report_that_is_cut_off_is_no_good_end() {
+    let report = report();
+    assert_eq!(report.outcome, BootOutcome::Done);
+    assert!(shown(&report, Exit::Failed, None, None).starts_with("failed: the report is cut off"));
+    assert!(shown(&report, Exit::Done, None, None).starts_with("done"));
+}
+
 /// A database refuses the login, two steps need it, and an optional step fails as well.
 fn failed() -> Report {
     let mut report = report();
