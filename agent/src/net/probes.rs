@@ -175,7 +175,7 @@ async fn look_up(host: &str) -> Result<Vec<IpAddr>, String> {
 
 /// Whether an HTTP probe can be made of this at all.
 pub(crate) fn is_url(text: &str) -> bool {
-    (text.starts_with("http://") || text.starts_with("https://")) && Url::parse(text).is_ok()
+    (text.starts_with("http://") || text.starts_with("https://")) && reqwest::Url::parse(text).is_ok()
 }
 
 /// Splits `host:port`, `[::1]:port` and, as people write it, `:port`.
