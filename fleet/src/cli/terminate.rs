@@ -36,7 +36,9 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
         None => {
             match newest.as_ref().filter(|record| record.state == State::UnderWay && record.may_create()) {
                 // Its stack may come any moment.
-                Some(record) => drop(args.consent.ask(&question_of_creation(record))?),
+                Some(record) => {
+                    args.consent.ask(&question_of_creation(record))?;
+                }
                 None => talk(&format!("there is no stack {stack}: nothing to delete")),
             }
             (Vec::new(), None)
