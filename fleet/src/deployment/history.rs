@@ -105,10 +105,11 @@ mod tests {
     /// The number of the last good one, of good records by their releases and whether they are rollbacks, the oldest first.
     fn last_good(records: &[(&str, bool)]) -> Option<u64> {
         let mut counting = Counting::default();
-        for (number, (release, is_rollback)) in (1..).zip(records).rev().map(|(number, record)| (number, *record)) {
+        for ((release, is_rollback), number) in records.iter().rev().zip((1..=records.len() as u64).rev()) {
             let begun = Record::begin("shop", "prod", number, goal(release), beginner("ann"));
-            let kind = if is_rollback { Kind::Rollback } else { Kind::Deploy };
-            let record = Record { kind: Some(kind), ..begun.end(State::Good, "2026-11-30T23:05:00Z".parse().unwrap(), None) };
+            let kind = if *is_rollback { Kind::Rollback } else { Kind::Deploy };
+            let mut record = begun.end(State::Good, "2026-11-30T23:05:00Z".parse().unwrap(), None);
+            record.kind = Some(kind);
             if !counting.take(record) {
                 break;
             }
