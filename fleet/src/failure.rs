@@ -13,11 +13,12 @@ pub(crate) struct Failure {
     cause: Option<String>,
     hint: Option<String>,
     is_passing: bool,
+    is_of_rights: bool,
 }
 
 impl Failure {
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { exit, message: message.into(), cause: None, hint: None, is_passing: false }
+        Self { exit, message: message.into(), cause: None, hint: None, is_passing: false, is_of_rights: false }
     }
 
     /// What, without the cause.
@@ -39,6 +40,16 @@ impl Failure {
     /// Whether the same may succeed in a moment.
     pub(crate) fn may_pass(&self) -> bool {
         self.is_passing || self.exit == Exit::Unreachable
+    }
+
+    /// One that is whose credentials these are, and not of what was asked for: somebody else may do the same.
+    pub(crate) fn of_rights(mut self) -> Self {
+        self.is_of_rights = true;
+        self
+    }
+
+    pub(crate) fn is_of_rights(&self) -> bool {
+        self.is_of_rights
     }
 
     /// One of which the user has been told already.

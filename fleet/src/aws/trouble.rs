@@ -18,6 +18,20 @@ pub(super) const LOG_IN: &str = "log in with `aws sso login`, or name a profile 
 /// Codes of credentials that were valid once.
 const IS_OVER: [&str; 4] = ["ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired", "RequestExpired"];
 
+/// Codes that are of who asks, and not of what is asked for.
+const IS_OF_RIGHTS: [&str; 10] = [
+    "AccessDenied",
+    "AccessDeniedException",
+    "AllAccessDisabled",
+    "AuthFailure",
+    "Forbidden",
+    "InvalidAccessKeyId",
+    "InvalidClientTokenId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+    "UnrecognizedClientException",
+];
+
 const AGAIN: &str = "run it again in a minute: what was done counts";
 
 /// Whether a code says that there were too many calls, or that a service is too busy.
@@ -210,7 +224,11 @@ fn answered(call: &Call<'_>, message: String, status: u16, code: &str, said: &st
         _ => (Exit::Failed, "look at what AWS says; `--help` shows what is asked of it".to_owned()),
     };
     let failure = Failure::new(exit, message).why(why).hint(hint);
-    if IS_OVER.contains(&code) { failure.passing() } else { failure }
+    match code {
+        code if IS_OVER.contains(&code) => failure.passing(),
+        _ if IS_OF_RIGHTS.contains(&code) || matches!(status, 401 | 403) => failure.of_rights(),
+        _ => failure,
+    }
 }
 
 /// What right is missing.
@@ -271,6 +289,13 @@ mod tests {
         ] {
             let (found, text) = told(status, code, "", None, "s3:PutObject");
             assert!(found == exit && text.contains(hint), "{code}: {text}");
+        }
+        for (status, code, is_of_rights) in
+            [(400, "AccessDenied", true), (403, "", true), (400, "InvalidClientTokenId", true), (400, "ValidationError", false)]
+        {
+            let call = Call { action: "cloudformation:UpdateStack", doing: "update", on: "shop-prod".into(), region: "eu-central-1" };
+            let trouble = Trouble::Answer { status, code: code.into(), message: String::new(), region: None };
+            assert_eq!(trouble.failure(&call).is_of_rights(), is_of_rights, "{code}");
         }
         let (exit, text) = told(400, "AuthorizationHeaderMalformed", "", Some("us-east-1"), "s3:PutObject");
         assert!(exit == Exit::Failed && text.contains("in us-east-1, and calls go to eu-central-1"), "{text}");

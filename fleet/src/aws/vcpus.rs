@@ -98,7 +98,7 @@ pub(crate) async fn running(aws: &Aws) -> Result<Vec<Running>, Failure> {
             parameters.push(("NextToken", &next));
         }
         let answer = signed::query(aws, &EC2, "DescribeInstances", &parameters).await.map_err(|trouble| trouble.failure(&call))?;
-        all.extend(answer.items("reservationSet").flat_map(|reservation| reservation.items("instancesSet")).map(counted));
+        all.extend(answer.items("reservationSet").flat_map(|reservation| reservation.items("instancesSet")).filter_map(counted));
         next = match answer.text("nextToken") {
             Some(token) if !token.is_empty() => token.to_owned(),
             _ => return Ok(all),
@@ -106,19 +106,28 @@ pub(crate) async fn running(aws: &Aws) -> Result<Vec<Running>, Failure> {
     }
 }
 
-fn counted(instance: &Element) -> Running {
+/// `None` of one that no quota of vCPUs counts: on a host of one's own, or of capacity that was bought ahead.
+fn counted(instance: &Element) -> Option<Running> {
+    let market = match instance.text("instanceLifecycle").unwrap_or_default() {
+        "" => Market::OnDemand,
+        "spot" => Market::Spot,
+        _ => return None,
+    };
+    if instance.child("placement").and_then(|placement| placement.text("tenancy")) == Some("host") {
+        return None;
+    }
     let of_cpu = |name: &str| instance.child("cpuOptions")?.parsed::<u64>(name);
     let tag = |key: &str| {
         let found = instance.items("tagSet").find(|tag| tag.text("key") == Some(key));
         found.and_then(|tag| tag.text("value")).map(str::to_owned)
     };
-    Running {
+    Some(Running {
         name: instance.text("instanceType").unwrap_or_default().to_owned(),
         vcpus: of_cpu("coreCount").zip(of_cpu("threadsPerCore")).map(|(cores, threads)| cores * threads),
-        market: if instance.text("instanceLifecycle") == Some("spot") { Market::Spot } else { Market::OnDemand },
+        market,
         application: tag("ingot:application"),
         environment: tag("ingot:environment"),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -189,7 +198,9 @@ mod tests {
             200,
             &[],
             "<DescribeInstancesResponse><reservationSet><item><instancesSet><item><instanceType>c6g.xlarge</instanceType>\
-             <instanceLifecycle>spot</instanceLifecycle></item></instancesSet></item></reservationSet></DescribeInstancesResponse>",
+             <instanceLifecycle>spot</instanceLifecycle></item><item><instanceType>p5.48xlarge</instanceType><instanceLifecycle>\
+             capacity-block</instanceLifecycle></item><item><instanceType>m7i.large</instanceType><placement><tenancy>host</tenancy>\
+             </placement></item></instancesSet></item></reservationSet></DescribeInstancesResponse>",
         ));
         let found = running(&Script::of(&[first, last]).aws()).await.unwrap();
         let told: Vec<_> = found.iter().map(|one| (one.name.as_str(), one.vcpus, one.market, one.environment.as_deref())).collect();

@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use super::errand::{Asked, Beginning, Errand, Ground};
+use super::keep::keep;
 use super::operator::Operator;
 use super::output::{self, data, talk};
 use super::patience::Patience;
 use super::reader::Reader;
 use super::settle::{Settled, conductor, settled};
 use super::watch::Watcher;
-use super::{edit, ending, freeze, source};
+use super::{edit, ending, source};
 use crate::aws::records::Kept;
 use crate::conduct::{Ended, Plan, Tell as _, Until};
 use crate::deployment::course::{Phase, Standing};
@@ -37,9 +38,10 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: &Asked, p
         None => match errand.begin(&ground).await? {
             Beginning::Begun(begun) => {
                 let (kept, terms) = *begun;
-                Followed { goal: kept.record.goal.clone(), kept, terms, is_asked: true }
+                Followed { goal: kept.record.goal.clone(), kept, terms, is_asked: true, is_taken_up: false }
             }
             Beginning::Taken(kept) => Followed::taken_up(&errand, operator, *kept).await?,
+            Beginning::Nothing(_) if asked.kind == Kind::Rollback => return Err(ending::nowhere_back(operator, &asked.release)),
             Beginning::Nothing(guards) => {
                 ending::unchanged(operator, &asked.release, &guards, as_json);
                 return Ok(());
@@ -51,13 +53,14 @@ pub(super) async fn carry_out(operator: &Operator, file: &Path, asked: &Asked, p
     if !matches!(ended, Ok(Ended::StillRunning { .. })) {
         edit::undo(operator, begun.number).await;
     }
+    let is_over = matches!(ended, Ok(Ended::With(_)));
     let told = match ended {
         Ok(Ended::With(record)) => ending::told(operator, *record, (!is_asked).then_some(&asked.release), as_json).await,
         Ok(Ended::StillRunning { goes_on }) => Err(ending::still_running(operator, &begun, goes_on, as_json)),
         Err(failure) => Err(failure),
     };
-    if asked.kind == Kind::Rollback {
-        freeze::keep(operator).await;
+    if is_over || asked.kind == Kind::Rollback {
+        keep(operator).await;
     }
     told
 }
@@ -75,6 +78,8 @@ struct Followed {
     goal: Goal,
     /// Whether it is what was asked for.
     is_asked: bool,
+    /// Whether it was under way already.
+    is_taken_up: bool,
 }
 
 impl Followed {
@@ -86,13 +91,14 @@ impl Followed {
         let is_asked = errand.is(record, theirs.as_ref());
         let terms = theirs.unwrap_or_else(|| errand.terms(&record.goal, None));
         let goal = Goal { capacity: source::capacity_now(operator, record.goal.capacity).await?, ..record.goal.clone() };
-        Ok(Self { kept, terms, goal, is_asked })
+        Ok(Self { kept, terms, goal, is_asked, is_taken_up: true })
     }
 
     async fn see_through(self, operator: &Operator, account: &Account, until: Until) -> Result<Ended, Failure> {
         let mut record = self.kept.record.clone();
         record.goal = self.goal;
         let plan = Plan::of(operator.stack(), &self.terms, &record);
+        let plan = if self.is_taken_up { plan.taken_up() } else { plan };
         let (witness, watcher) = (Reader::new(operator, &account.evidence), Watcher::of(operator, &record, &plan.wanted));
         let ended = conductor(operator, &witness, &watcher).follow(self.kept, &plan, until).await;
         watcher.look().await;
@@ -113,7 +119,7 @@ pub(super) async fn see_undone(operator: &Operator, kept: Kept, as_json: bool) -
         data(&record.told());
     }
     edit::undo(operator, record.number).await;
-    freeze::keep(operator).await;
+    keep(operator).await;
     match record.state {
         State::Good => Err(Failure::new(Exit::Failed, format!("it was too late to end deployment {}", record.number))
             .hint(format!("go back with `ingot-fleet rollback {}`", operator.called()))),

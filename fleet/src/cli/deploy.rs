@@ -9,7 +9,7 @@ use super::operator::{Operator, Whose};
 use super::patience::Patience;
 use super::settle::{Settled, settled};
 use crate::aws::releases;
-use crate::deployment::history::Role;
+use crate::deployment::history::{Counting, Role};
 use crate::deployment::record::{Goal, Kind, Policy, Record, Release, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -122,10 +122,7 @@ pub(crate) async fn rollback(args: &Rollback, file: &Path, as_json: bool) -> Res
         }
         asked = last_good(&operator, args).await?;
     }
-    let Some(asked) = asked else {
-        let message = format!("there is nothing to go back to: {} has had one good deployment at the most", operator.name());
-        return Err(Failure::new(Exit::Usage, message).hint("deploy another release: `ingot-fleet releases` lists them"));
-    };
+    let Some(asked) = asked else { return Err(nothing_before(&operator, &operator.records().counting().await?)) };
     carry_out(&operator, file, &asked, args.patience, as_json).await
 }
 
@@ -137,6 +134,24 @@ async fn last_good(operator: &Operator, args: &Rollback) -> Result<Option<Asked>
     let (document, consent, seen) = (Some(document), Some(args.consent), Some(counting.newest));
     let (kind, policy, despite) = (Kind::Rollback, args.policy, Vec::new());
     Ok(Some(Asked { kind, release, image, document, policy, consent, despite, edit: None, seen }))
+}
+
+/// Why there is nothing to go back to.
+fn nothing_before(operator: &Operator, counting: &Counting) -> Failure {
+    let in_force = counting.get(Role::InForce);
+    let (exit, why) = match in_force.map(|record| (record.kind, &record.goal.release.name)) {
+        Some((Some(Kind::Rollback), release)) => {
+            (Exit::Failed, format!("it has gone back to {release} already, and nothing good ran before that"))
+        }
+        Some((_, release)) if counting.has_the_same => {
+            (Exit::Failed, format!("its last good deployment came to the same, and ran {release}"))
+        }
+        _ => (Exit::Usage, "it has had one good deployment at the most".to_owned()),
+    };
+    Failure::new(exit, format!("there is nothing to go back to in {}", operator.name())).why(why).hint(format!(
+        "deploy another release with `ingot-fleet deploy {} --release RELEASE`: `ingot-fleet releases` lists them",
+        operator.name()
+    ))
 }
 
 /// Going back while another deployment goes on is to end that one.

@@ -23,6 +23,14 @@ pub(super) fn unchanged(operator: &Operator, release: &Release, guards: &[String
     }
 }
 
+/// A rollback that would change nothing: whoever asked for it wants something else to run.
+pub(super) fn nowhere_back(operator: &Operator, release: &Release) -> Failure {
+    let name = operator.name();
+    Failure::new(Exit::Failed, format!("{name} is not rolled back"))
+        .why(format!("it runs {} already, which the last good deployment ran", release.name))
+        .hint(format!("deploy another release with `ingot-fleet deploy {name} --release RELEASE`: `ingot-fleet releases` lists them"))
+}
+
 /// What to say of a deployment that is followed no longer.
 pub(super) fn still_running(operator: &Operator, record: &Record, goes_on: bool, as_json: bool) -> Failure {
     let (Record { number, environment, .. }, called) = (record, operator.called());

@@ -5,12 +5,14 @@ use std::path::Path;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::keep::suspend;
 use super::operator::{Operator, Whose};
 use super::output::{self, talk};
 use super::settle::still_under_way;
 use crate::aws::groups::Group;
 use crate::deployment::course::Standing;
 use crate::deployment::freeze::Freeze;
+use crate::deployment::record::Record;
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -32,8 +34,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::at(file, &args.whose).await?;
     let caller = operator.aws.caller().await?;
-    let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
-    let freeze = if args.off { thaw(&operator, &groups, &caller).await? } else { freeze(&operator, &groups, &caller).await? };
+    let freeze = if args.off { thaw(&operator, &caller).await? } else { freeze(&operator, &caller).await? };
     if as_json {
         output::json(&json!({
             "version": 1, "environment": operator.name(), "frozen": freeze.is_frozen, "by": freeze.by, "at": freeze.at,
@@ -43,13 +44,14 @@ pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), F
     Ok(())
 }
 
-async fn freeze(operator: &Operator, groups: &[Group], caller: &str) -> Result<Freeze, Failure> {
-    let name = operator.name();
+async fn freeze(operator: &Operator, caller: &str) -> Result<Freeze, Failure> {
+    let (name, is_not) = (operator.name(), format!("{} is not frozen", operator.name()));
+    end_if_busy(operator, &is_not).await?;
+    let groups = groups(operator).await?;
     if groups.is_empty() {
         return Err(Failure::new(Exit::Usage, format!("{name} was not created yet"))
             .hint(format!("run `ingot-fleet create {name} --release RELEASE`")));
     }
-    end_if_under_way(operator).await?;
     let freezes = operator.freezes();
     let freeze = match freezes.in_force().await? {
         // Whatever is under way by now has seen it: a rollback, which suspends again at its end.
@@ -59,82 +61,67 @@ async fn freeze(operator: &Operator, groups: &[Group], caller: &str) -> Result<F
             let freeze = Freeze::on(caller, now(), &before);
             freezes.write(&freeze).await?;
             // One that has begun before this was written has not seen it.
-            if let Err(failure) = end_if_under_way(operator).await {
+            if let Err(failure) = end_if_busy(operator, &is_not).await {
                 freezes.write(&Freeze::off(caller, now())).await?;
                 return Err(failure);
             }
             freeze
         }
     };
-    suspend(operator, groups, &freeze).await?;
+    suspend(operator, &self::groups(operator).await?, &freeze).await?;
     talk(&format!("{}: nothing scales it, and instances that fail are not replaced", freeze.told(name)));
     let called = operator.called();
     talk(&format!("  `ingot-fleet freeze {called} --off` ends this; `rollback` and `scale` work all the same"));
     Ok(freeze)
 }
 
-/// CloudFormation suspends processes during an update and resumes them at its end, so the brake of a deployment is another
-/// one, and nothing is resumed meanwhile either.
-async fn end_if_under_way(operator: &Operator) -> Result<(), Failure> {
-    let name = operator.name();
-    match still_under_way(operator).await? {
-        None => Ok(()),
-        Some(kept) => Err(Failure::new(Exit::Failed, format!("{name} is not frozen"))
-            .why(kept.record.told())
-            .hint(format!("end the deployment with `ingot-fleet abort {}`, then freeze", operator.called()))),
-    }
+async fn groups(operator: &Operator) -> Result<Vec<Group>, Failure> {
+    operator.groups.of(&operator.place.application, operator.name()).await
 }
 
-async fn thaw(operator: &Operator, groups: &[Group], caller: &str) -> Result<Freeze, Failure> {
+/// CloudFormation suspends processes during an update and resumes them at its end, whoever has begun it. So the brake of a
+/// deployment is another one, and nothing is resumed meanwhile either.
+async fn end_if_busy(operator: &Operator, is_not_done: &str) -> Result<(), Failure> {
+    let under_way = still_under_way(operator).await?.map(|kept| kept.record);
+    let standing = operator.standing().await?;
+    busy(under_way.as_ref(), standing.as_ref(), (&operator.stack(), operator.called()))
+        .map_or(Ok(()), |(why, hint)| Err(Failure::new(Exit::Failed, is_not_done).why(why).hint(hint)))
+}
+
+/// Why an environment is busy, and the way out.
+fn busy(under_way: Option<&Record>, standing: Option<&Standing>, (stack, called): (&str, &str)) -> Option<(String, String)> {
+    if let Some(record) = under_way {
+        let look = format!("`ingot-fleet status {called}`; `ingot-fleet abort {called}` ends it");
+        return Some((record.told(), format!("run it again when the deployment has ended: {look}")));
+    }
+    let standing = standing.filter(|standing| standing.is_busy())?;
+    let hint = format!("run it again when that has ended: `ingot-fleet status {called}`");
+    Some((format!("the stack {stack} is in {}", standing.status), hint))
+}
+
+async fn thaw(operator: &Operator, caller: &str) -> Result<Freeze, Failure> {
     let (name, freezes) = (operator.name(), operator.freezes());
     let Some(freeze) = freezes.in_force().await? else {
         talk(&format!("{name} is not frozen: nothing to change"));
         return Ok(Freeze::off(caller, now()));
     };
-    stays_during_update(operator).await?;
-    for group in groups {
+    let stays = format!("{name} stays frozen");
+    end_if_busy(operator, &stays).await?;
+    for group in &groups(operator).await? {
         let ours: Vec<&str> = freeze.suspended.iter().map(String::as_str).filter(|name| group.has_suspended(name)).collect();
         if !ours.is_empty() {
             operator.groups.resume(&group.name, &ours).await?;
         }
     }
     // An update that has begun meanwhile needs them suspended.
-    if let Err(failure) = stays_during_update(operator).await {
-        let groups = operator.groups.of(&operator.place.application, name).await?;
-        suspend(operator, &groups, &freeze).await?;
+    if let Err(failure) = end_if_busy(operator, &stays).await {
+        suspend(operator, &groups(operator).await?, &freeze).await?;
         return Err(failure);
     }
     let ended = Freeze::off(caller, now());
     freezes.write(&ended).await?;
     talk(&format!("{name} is not frozen any more: it scales again, and instances that have failed are replaced now"));
     Ok(ended)
-}
-
-async fn stays_during_update(operator: &Operator) -> Result<(), Failure> {
-    let (name, called) = (operator.name(), operator.called());
-    let stays = || Failure::new(Exit::Failed, format!("{name} stays frozen"));
-    if let Some(kept) = still_under_way(operator).await? {
-        let hint =
-            format!("run it again when the deployment has ended: `ingot-fleet status {called}`; `ingot-fleet abort {called}` ends it");
-        return Err(stays().why(kept.record.told()).hint(hint));
-    }
-    match operator.standing().await?.filter(Standing::is_busy) {
-        None => Ok(()),
-        Some(standing) => Err(stays()
-            .why(format!("the stack {} is in {}", operator.stack(), standing.status))
-            .hint(format!("run it again when that has ended: `ingot-fleet status {called}`"))),
-    }
-}
-
-/// Suspends what goes on in groups although the environment is frozen.
-async fn suspend(operator: &Operator, groups: &[Group], freeze: &Freeze) -> Result<(), Failure> {
-    for group in groups {
-        let going_on = freeze.going_on(&group.suspended);
-        if !going_on.is_empty() {
-            operator.groups.suspend(&group.name, &going_on).await?;
-        }
-    }
-    Ok(())
 }
 
 /// Says that an environment is frozen, where that does not stand in the way.
@@ -163,23 +150,6 @@ pub(super) async fn refuse(operator: &Operator) -> Result<(), Failure> {
             .why(freeze.told(name))
             .hint(format!("end that with `ingot-fleet freeze {name} --off`; `ingot-fleet rollback {name}` works all the same"))),
     }
-}
-
-/// Suspends the processes again that an update has resumed, or that a group which it has made never had suspended. How the
-/// deployment has ended counts all the same if that fails.
-pub(super) async fn keep(operator: &Operator) {
-    if let Err(failure) = suspend_again(operator).await {
-        let name = operator.called();
-        talk(&format!("warning: {}; `ingot-fleet status {name}` says whether it is frozen, and what goes on", failure.sentence()));
-    }
-}
-
-async fn suspend_again(operator: &Operator) -> Result<(), Failure> {
-    let Some(freeze) = operator.freezes().in_force().await? else { return Ok(()) };
-    let groups = operator.groups.of(&operator.place.application, operator.name()).await?;
-    suspend(operator, &groups, &freeze).await?;
-    talk(&format!("{}, and stays so", freeze.told(operator.name())));
-    Ok(())
 }
 
 /// What an environment that is gone needs no longer.
@@ -211,6 +181,7 @@ fn now() -> Timestamp {
 mod tests {
     use super::*;
     use crate::deployment::freeze::PROCESSES;
+    use crate::deployment::record::tests::record;
 
     #[test]
     fn status_says_what_is_not_suspended_any_more() {
@@ -219,5 +190,16 @@ mod tests {
         assert!(line(&freeze, ("prod", "prod"), &all).starts_with("prod is frozen since 2026-11-30T23:00:00Z by ann: nothing scales it"));
         let told = line(&freeze, ("prod", "prod"), &all[2..]);
         assert!(told.contains("but AZRebalance, AlarmNotification of its group went on\n  hint: suspend again"), "{told}");
+    }
+    #[test]
+    fn whoever_has_begun_an_update_it_is_waited_for() {
+        let standing = |status: &str| Standing { status: status.into(), ..Standing::default() };
+        let busy = |record: Option<&Record>, status: &str| busy(record, Some(&standing(status)), ("shop-prod", "prod"));
+        assert_eq!(busy(None, "UPDATE_COMPLETE"), None);
+        let (why, hint) = busy(None, "UPDATE_ROLLBACK_IN_PROGRESS").unwrap();
+        assert_eq!(why, "the stack shop-prod is in UPDATE_ROLLBACK_IN_PROGRESS", "by the console, say");
+        assert!(hint.contains("ingot-fleet status prod"), "{hint}");
+        let (why, hint) = busy(Some(&record()), "UPDATE_COMPLETE").unwrap();
+        assert!(why.starts_with("deployment 7 of prod") && hint.contains("ingot-fleet abort prod"), "{why}: {hint}");
     }
 }

@@ -20,6 +20,7 @@ mod generate;
 mod ground;
 mod guards;
 mod input;
+mod keep;
 mod layout;
 mod list;
 mod logs;

@@ -1,6 +1,7 @@
 //! Deployments that have ended with nobody watching: whoever comes next writes down how.
 
 use super::edit;
+use super::keep::keep;
 use super::operator::Operator;
 use super::output::talk;
 use super::reader::Reader;
@@ -27,6 +28,7 @@ pub(super) async fn settled(operator: &Operator, account: &Account, kept: &Kept)
     let (witness, watcher) = (Reader::new(operator, &account.evidence), Watcher::back(operator));
     let Some(record) = conductor(operator, &witness, &watcher).settle(kept, &operator.stack()).await? else { return Ok(Settled::GoesOn) };
     talk(&record.told());
+    keep(operator).await;
     let has_file = edit::undo(operator, record.number).await;
     Ok(if has_file { Settled::EndedWithFile } else { Settled::Ended })
 }

@@ -10,7 +10,7 @@ use super::operator::{Operator, Whose};
 use super::output::{self, talk};
 use crate::conduct::{Terminate, Terminated};
 use crate::deployment::course::Standing;
-use crate::deployment::record::State;
+use crate::deployment::record::{Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 
@@ -29,17 +29,26 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, file: &Path, as_json: bool) -> Result<(), Failure> {
     let operator = Operator::at(file, &args.whose).await?;
     let (name, stack) = (operator.name(), operator.stack());
+    // In this order: a deployment that begins from here on is not agreed on.
+    let newest = operator.newest().await?.map(|kept| kept.record);
     let (kept, role) = match operator.standing().await? {
         Some(standing) => agreed(&operator, args, standing).await?,
         None => {
-            talk(&format!("there is no stack {stack}: nothing to delete"));
+            match newest.as_ref().filter(|record| record.state == State::UnderWay && record.may_create()) {
+                // Its stack may come any moment.
+                Some(record) => {
+                    args.consent.ask(&question_of_creation(record))?;
+                }
+                None => talk(&format!("there is no stack {stack}: nothing to delete")),
+            }
             (Vec::new(), None)
         }
     };
+    let agreed = newest.map_or(0, |record| record.number);
     let (records, stacks, role) = (operator.records(), &operator.stacks, role.as_deref());
-    let terminated = Terminate { records, stacks, environment: operator.called(), stack: &stack, role, tell: talk }.run().await?;
+    let terminated = Terminate { records, stacks, environment: operator.called(), stack: &stack, role, tell: talk, agreed }.run().await?;
+    freeze::forget(&operator).await?;
     if terminated == Terminated::Deleted {
-        freeze::forget(&operator).await?;
         talk(&format!("deleted {stack}"));
     }
     if as_json {
@@ -97,8 +106,24 @@ async fn busy(operator: &Operator, standing: &Standing) -> Failure {
     }
 }
 
+/// Names what goes where there is no stack yet.
+fn question_of_creation(record: &Record) -> String {
+    format!("end deployment {} of {}, and delete what it makes", record.number, record.environment)
+}
+
 /// Names what goes and what stays.
 fn question(stack: &str, kept: &[String], gone: usize) -> String {
     let stays = if kept.is_empty() { "nothing of it stays".to_owned() } else { format!("of it stay: {}", kept.join(", ")) };
     format!("delete {stack}, {gone} resources; {stays}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deployment::record::tests::record;
+
+    #[test]
+    fn the_question_names_the_creation_that_is_ended() {
+        assert_eq!(question_of_creation(&record()), "end deployment 7 of prod, and delete what it makes");
+    }
 }

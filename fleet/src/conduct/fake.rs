@@ -23,6 +23,12 @@ pub(super) enum Outcome {
     Aborted,
     NotBack,
     Refused,
+    /// Whoever asks has no right to it.
+    Denied,
+    /// The credentials are over.
+    Expired,
+    /// Something else goes on, of which nothing is to be seen any more.
+    Busy,
     Unanswered,
     /// It is begun, and the answer is that of another call: it is refused.
     BegunAndRefused,
@@ -60,6 +66,9 @@ impl Fake {
         match outcome {
             Outcome::Nothing => return Ok(false),
             Outcome::Refused => return Err(Failure::new(Exit::Failed, "Parameter Capacity failed to satisfy constraint")),
+            Outcome::Denied => return Err(Failure::new(Exit::Failed, "AccessDenied").of_rights()),
+            Outcome::Expired => return Err(Failure::new(Exit::Failed, "ExpiredToken").passing()),
+            Outcome::Busy => return Err(Failure::new(Exit::Failed, "it is in UPDATE_IN_PROGRESS state and can not be updated")),
             Outcome::Unanswered => return Err(Failure::new(Exit::Unreachable, "no answer")),
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 
-use super::late::{Late, SKEW};
+use super::late::{Late, SKEW, is_fresh};
 use super::listen::{Heard, Witness, listen, why};
 use super::order::Plan;
 use super::tell::Tell;
@@ -218,11 +218,16 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 seen.waits = false;
                 // Somebody may have ended it while an order of it was on its way, or whoever else follows it has begun the next.
                 let is_update = standing.is_some_and(|standing| standing.status == "UPDATE_IN_PROGRESS");
-                if is_update && (matches!(way, Way::Back { .. }) || self.is_undone(record).await?) {
-                    self.stacks.cancel(stack).await?;
+                let is_undone = |ended: Record| ended.state != State::Good;
+                if is_update && (matches!(way, Way::Back { .. }) || self.ended(record).await?.is_some_and(is_undone)) {
+                    return self.cancel(record, stack).await;
                 }
             }
             (Next::WaitForOthers, _) => {
+                // Whoever else followed it has seen its end, and what goes on is another deployment's.
+                if let Some(ended) = self.ended(record).await? {
+                    return Ok(Some(ended));
+                }
                 if !seen.waits {
                     self.tell.waits_for_others(standing.as_ref().map_or("", |standing| standing.status.as_str()));
                 }
@@ -244,6 +249,25 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         Ok(None)
     }
 
+    /// Ends the update that goes on, if it is one of this deployment. A status may be newer than the token beside it, so it may
+    /// be that of the next deployment, which has a record by then.
+    async fn cancel(&self, record: &Record, stack: &str) -> Result<Option<Record>, Failure> {
+        if self.records.newest().await?.is_some_and(|newest| newest.record.number != record.number) {
+            return self.ended(record).await;
+        }
+        let standing = self.stacks.standing(stack).await?.filter(|standing| standing.status == "UPDATE_IN_PROGRESS");
+        if standing.and_then(|standing| standing.token).is_some_and(|token| Operation::is_of(&token, record)) {
+            self.stacks.cancel(stack).await?;
+        }
+        Ok(None)
+    }
+
+    /// The record of a deployment that somebody else has ended.
+    async fn ended(&self, record: &Record) -> Result<Option<Record>, Failure> {
+        let found = self.records.read(record.number).await?;
+        Ok(found.map(|found| found.record).filter(|found| found.state != State::UnderWay))
+    }
+
     /// Begins an operation, unless somebody has ended the deployment.
     async fn begin(
         &self,
@@ -258,8 +282,12 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
             return Ok(Some(found.record));
         }
         let order = plan.order(operation, &kept.record, standing);
+        let since = Instant::now();
         // From here on, whoever ends the deployment waits for this order. If somebody was faster, all is looked at again.
         let Some(ordered) = self.records.order(&found, &order.token).await? else { return Ok(None) };
+        if !is_fresh(&ordered.record, since) {
+            return Ok(None);
+        }
         self.tell.begins(operation);
         let begun = match operation {
             Operation::Create => self.stacks.create(&order, plan.guard).await.map(|()| true),
@@ -275,8 +303,12 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
                 return Box::pin(self.begin(Operation::SetRelease, kept, plan, standing, seen)).await;
             }
             Ok(false) => Failure::new(Exit::Failed, format!("CloudFormation finds nothing to change in {}", plan.stack)),
-            // It may have arrived: whoever goes on sees.
-            Err(failure) if failure.exit == Exit::Unreachable => return Err(failure),
+            // It may have arrived: whoever goes on sees. Or somebody logs in again.
+            Err(failure) if failure.may_pass() => return Err(failure),
+            // Another operation has begun, of which not every look knows yet.
+            Err(failure) if failure.sentence().contains("_IN_PROGRESS state") => return Ok(None),
+            // Whoever has begun it may do it.
+            Err(failure) if failure.is_of_rights() && !plan.is_own => return Err(failure),
             Err(failure) => failure,
         };
         // A call before, whose answer got lost, or somebody else may have begun it, or another operation.
@@ -329,12 +361,6 @@ impl<O: Objects, S: Stacks, W: Witness, T: Tell> Conductor<'_, O, S, W, T> {
         }
         let ended = self.records.end(&found, State::Undone, Timestamp::now(), why.map(str::to_owned)).await?;
         Ok(ended.map(|ended| ended.record))
-    }
-
-    /// Whether somebody has ended a deployment as if nothing of it went on.
-    async fn is_undone(&self, record: &Record) -> Result<bool, Failure> {
-        let found = self.records.read(record.number).await?;
-        Ok(found.is_some_and(|found| matches!(found.record.state, State::Failed | State::Undone)))
     }
 
     async fn take_events(&self, stack: &str, seen: &mut Seen) -> Result<(), Failure> {

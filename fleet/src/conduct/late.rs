@@ -5,13 +5,23 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::Instant;
 
-use crate::deployment::record::Ordered;
+use crate::deployment::record::{Ordered, Record};
 
 /// By how much the clock that wrote the record may differ from that of AWS. Requests that differ by more are refused.
 pub(super) const SKEW: SignedDuration = SignedDuration::from_mins(15);
 
 /// How long an order may take: a call is made four times, each of which has 25 seconds to be answered, with pauses.
 pub(super) const LATE: Duration = Duration::from_secs(2 * 60);
+
+/// How old an order may be that is sent: it is waited for no longer than [`LATE`], which is for what is on its way.
+const FRESH: Duration = Duration::from_secs(15);
+
+/// Whether what was written down as ordered may still be sent. The machine may have slept meanwhile, and not every clock goes on
+/// during that.
+pub(super) fn is_fresh(record: &Record, since: Instant) -> bool {
+    let age = |ordered: &Ordered| Duration::try_from(Timestamp::now().duration_since(ordered.at)).unwrap_or_default();
+    since.elapsed() <= FRESH && record.ordered.as_ref().map(age).unwrap_or_default() <= FRESH
+}
 
 /// Since when an order is waited for.
 #[derive(Debug, Default)]
@@ -32,6 +42,7 @@ impl Late {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::record::tests::record;
 
     fn ordered(at: Timestamp, times: u32) -> Ordered {
         Ordered { token: "ingot-7-release-ann-1".into(), at, times }
@@ -47,5 +58,14 @@ mod tests {
         assert!(!late.may_arrive(&ordered(at, 2)));
         let long_ago = at - SKEW - SignedDuration::from_mins(3);
         assert!(!late.may_arrive(&ordered(long_ago, 1)), "of somebody who was killed in the morning");
+    }
+    #[tokio::test(start_paused = true)]
+    async fn an_order_is_sent_at_once_or_written_anew() {
+        let (since, now) = (Instant::now(), Timestamp::now());
+        let ordered = |at| record().order("ingot-7-release-ann-1", at);
+        assert!(is_fresh(&ordered(now), since) && is_fresh(&ordered(now + SignedDuration::from_secs(60)), since), "clocks differ");
+        assert!(!is_fresh(&ordered(now - SignedDuration::from_secs(16)), since), "the machine has slept");
+        tokio::time::advance(FRESH + Duration::from_secs(1)).await;
+        assert!(!is_fresh(&ordered(now), since));
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct Plan<'a> {
     role: &'a str,
     watch: &'a Watch,
     pub(super) guard: Guard<'a>,
+    /// Whether who follows the deployment has begun it.
+    pub(super) is_own: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -25,7 +27,12 @@ impl<'a> Plan<'a> {
         let wanted = Wanted::new(terms.parameters(&record.goal, record.number));
         let Fixed { template, watch, tags, role, stack_policy, is_protected, .. } = &terms.fixed;
         let guard = Guard { policy: stack_policy, is_protected: *is_protected };
-        Self { stack, template: template.as_deref(), wanted, tags, role, watch, guard }
+        Self { stack, template: template.as_deref(), wanted, tags, role, watch, guard, is_own: true }
+    }
+
+    /// The same for a deployment that somebody else has begun, or this command before it was interrupted.
+    pub(crate) fn taken_up(self) -> Self {
+        Self { is_own: false, ..self }
     }
 
     /// The order of one operation. `standing` is that of the stack, if there is one.

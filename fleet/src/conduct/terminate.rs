@@ -10,7 +10,7 @@ use crate::aws::objects::Objects;
 use crate::aws::records::Records;
 use crate::aws::stacks::Stacks;
 use crate::deployment::course::{Operation, Standing, Stuck};
-use crate::deployment::record::State;
+use crate::deployment::record::{Record, State};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::story::{Event, plain};
@@ -34,6 +34,8 @@ pub(crate) struct Terminate<'a, O, S> {
     /// The role of CloudFormation; `None` for that of the stack.
     pub(crate) role: Option<&'a str>,
     pub(crate) tell: fn(&str),
+    /// The number of the newest record when it was agreed on; 0 if there was none.
+    pub(crate) agreed: u64,
 }
 
 /// What came of it.
@@ -50,6 +52,9 @@ impl<O: Objects, S: Stacks> Terminate<'_, O, S> {
         loop {
             // In this order: what was ordered before is on the stack by now, or late.
             let newest = self.records.newest().await?;
+            if let Some(newer) = newest.as_ref().filter(|kept| kept.record.number > self.agreed) {
+                return self.stop(terminated, &newer.record);
+            }
             let standing = self.stacks.standing(self.stack).await?;
             if standing.is_some() {
                 self.delete().await?;
@@ -75,6 +80,18 @@ impl<O: Objects, S: Stacks> Terminate<'_, O, S> {
                 }
             }
             sleep(PAUSE).await;
+        }
+    }
+
+    /// Whoever has agreed did not know of this deployment.
+    fn stop(&self, terminated: Terminated, newer: &Record) -> Result<Terminated, Failure> {
+        match terminated {
+            Terminated::Deleted => Ok(terminated),
+            Terminated::NothingThere => {
+                Err(Failure::new(Exit::Failed, format!("nothing was deleted: {} has changed meanwhile", self.environment))
+                    .why(newer.told())
+                    .hint("run it again"))
+            }
         }
     }
 

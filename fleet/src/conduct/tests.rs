@@ -3,6 +3,7 @@
 mod cloud;
 mod listening;
 mod operators;
+mod others;
 mod races;
 mod turns;
 

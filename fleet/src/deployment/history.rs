@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::record::{Record, State};
+use super::record::{Goal, Kind, Record, State};
 
 /// Why a record still counts. What it names is never pruned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -11,7 +11,8 @@ pub(crate) enum Role {
     UnderWay,
     /// The newest good one: what instances run that are launched now.
     InForce,
-    /// The newest good one before it: what a rollback goes to.
+    /// The newest good one before it that was something else: what a rollback goes to. After a rollback, what came between it
+    /// and the one that it went back to does not count.
     LastGood,
 }
 
@@ -31,6 +32,8 @@ pub(crate) struct Counting {
     pub(crate) found: Vec<(Role, Record)>,
     /// The newest of all, and how it stood.
     pub(crate) newest: Option<(u64, State)>,
+    /// Whether a good one before the one in force came to the same.
+    pub(crate) has_the_same: bool,
 }
 
 impl Counting {
@@ -39,12 +42,22 @@ impl Counting {
         self.newest.get_or_insert((record.number, record.state));
         let role = match record.state {
             State::UnderWay => Some(Role::UnderWay),
-            State::Good if self.get(Role::InForce).is_none() => Some(Role::InForce),
-            State::Good => Some(Role::LastGood),
+            State::Good => self.role_of_good(&record),
             State::Failed | State::Undone => None,
         };
         self.found.extend(role.map(|role| (role, record)));
         role != Some(Role::LastGood)
+    }
+
+    fn role_of_good(&mut self, record: &Record) -> Option<Role> {
+        let Some(in_force) = self.get(Role::InForce) else { return Some(Role::InForce) };
+        let (went_back, has_its_settings) = (in_force.kind == Some(Kind::Rollback), in_force.terms == record.terms);
+        if comes_to_the_same(&in_force.goal, &record.goal) {
+            self.has_the_same = true;
+            // One with other settings is what people mean to go back to. A rollback changes no settings, and says so.
+            return (!went_back && !has_its_settings).then_some(Role::LastGood);
+        }
+        (!went_back || self.has_the_same).then_some(Role::LastGood)
     }
 
     pub(crate) fn get(&self, role: Role) -> Option<&Record> {
@@ -52,16 +65,23 @@ impl Counting {
     }
 }
 
+/// Whether two deployments replace instances by the same. A rollback takes nothing else from a record.
+fn comes_to_the_same(one: &Goal, other: &Goal) -> bool {
+    one.release == other.release && one.image == other.image && one.document.sha256 == other.document.sha256
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::deployment::record::Document;
     use crate::deployment::record::tests::{beginner, goal};
+    use crate::digest::Sha256;
 
-    /// The numbers of those that count, of records by their states, the newest first.
+    /// The numbers of those that count, of records by their states, the newest first. Each is of a release of its own.
     fn counting(states: &[State]) -> Vec<(Role, u64)> {
         let mut counting = Counting::default();
         for (state, number) in states.iter().zip((1..=states.len() as u64).rev()) {
-            let begun = Record::begin("shop", "prod", number, goal("v1"), beginner("ann"));
+            let begun = Record::begin("shop", "prod", number, goal(&format!("v{number}")), beginner("ann"));
             let record = if *state == State::UnderWay { begun } else { begun.end(*state, "2026-11-30T23:05:00Z".parse().unwrap(), None) };
             if !counting.take(record) {
                 break;
@@ -80,5 +100,50 @@ mod tests {
         assert_eq!(counting(&[UnderWay]), [(Role::UnderWay, 1)]);
         assert_eq!(counting(&[Failed, Good, Undone, Good, Good]), [(Role::InForce, 4), (Role::LastGood, 2)]);
         assert_eq!(counting(&[UnderWay, Good, Failed, Good]), [(Role::UnderWay, 4), (Role::InForce, 3), (Role::LastGood, 1)]);
+    }
+
+    /// The number of the last good one, of good records by their releases and whether they are rollbacks, the oldest first.
+    fn last_good(records: &[(&str, bool)]) -> Option<u64> {
+        let mut counting = Counting::default();
+        for ((release, is_rollback), number) in records.iter().rev().zip((1..=records.len() as u64).rev()) {
+            let begun = Record::begin("shop", "prod", number, goal(release), beginner("ann"));
+            let kind = if *is_rollback { Kind::Rollback } else { Kind::Deploy };
+            let mut record = begun.end(State::Good, "2026-11-30T23:05:00Z".parse().unwrap(), None);
+            record.kind = Some(kind);
+            if !counting.take(record) {
+                break;
+            }
+        }
+        counting.get(Role::LastGood).map(|record| record.number)
+    }
+
+    #[test]
+    fn a_rollback_never_goes_on_to_what_was_gone_back_from() {
+        assert_eq!(last_good(&[("v1", false), ("v2", false)]), Some(1));
+        assert_eq!(last_good(&[("v1", false), ("v2", false), ("v1", true)]), None, "v2 is what was bad");
+        assert_eq!(last_good(&[("v0", false), ("v1", false), ("v2", false), ("v1", true)]), Some(1));
+        // A deployment of the same release is no rollback: what ran before it was good.
+        assert_eq!(last_good(&[("v1", false), ("v2", false), ("v1", false)]), Some(2));
+        let twice = [("v1", false), ("v2", false), ("v3", false), ("v2", true), ("v1", true)];
+        assert_eq!((last_good(&twice[..4]), last_good(&twice)), (Some(1), None));
+        assert_eq!(last_good(&[("v1", false), ("v2", false), ("v1", true), ("v3", false)]), Some(3), "which is another release");
+    }
+
+    #[test]
+    fn what_came_to_the_same_is_nothing_to_go_back_to() {
+        assert_eq!(last_good(&[("v1", false), ("v1", false)]), None);
+        assert_eq!(last_good(&[("v1", false), ("v2", false), ("v2", false)]), Some(1));
+    }
+
+    #[test]
+    fn with_other_settings_it_is_no_reason_to_go_further_back() {
+        let kept = |number, settings: &str| {
+            let terms = Document { key: settings.into(), sha256: Sha256::of(settings.as_bytes()) };
+            let begun = Record::begin("shop", "prod", number, goal("v2"), beginner("ann")).on(Kind::Deploy, terms);
+            begun.end(State::Good, "2026-11-30T23:05:00Z".parse().unwrap(), None)
+        };
+        let mut counting = Counting::default();
+        assert!(counting.take(kept(3, "large")) && !counting.take(kept(2, "small")));
+        assert_eq!(counting.get(Role::LastGood).unwrap().number, 2);
     }
 }

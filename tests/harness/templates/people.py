@@ -18,7 +18,6 @@ SHARED = {
     ("Reader", "LookAtTheAccount"): ["AWS::StackId"],
     ("Reader", "LookAtGoldenImages"): ["ssm:${AWS::Region}:${AWS::AccountId}:parameter/golden/*"],
     ("Reader", "LookAtCertificates"): ["acm:${AWS::Region}:${AWS::AccountId}:certificate/*"],
-    ("Reader", "LookAtRights"): ["iam::${AWS::AccountId}:role/*"],
 }
 
 # These show user data, or what is secret by its nature.

@@ -17,6 +17,9 @@ use crate::stack::Account;
 /// The tag of a role by which the policies of ingot-account know its application.
 const TAG: &str = "ingot-application";
 
+/// By this key, policies say which templates may be used. It is in calls alone that name a template.
+const TEMPLATE_URL: &str = "cloudformation:TemplateUrl";
+
 pub(super) async fn suffice(operator: &Operator, kind: Kind, account: &Account, caller: &str) -> Result<(), Failure> {
     const UNKNOWN: &str = "whether your rights suffice is not looked at";
     let Some(Some(who)) = advised(UNKNOWN, principal(&operator.aws, caller)).await? else { return Ok(()) };
@@ -92,14 +95,19 @@ fn judge(who: &str, resource: &str, verdict: &Verdict) -> Judgment {
         Decision::Bounded => "its permissions boundary does not allow it",
         Decision::OutOfOrganization => "a policy of the organization does not allow it",
     };
-    if !missing.is_empty() {
-        let missing = missing.join(", ");
+    let unknown: Vec<&str> = missing.iter().map(String::as_str).filter(|key| *key != TEMPLATE_URL).collect();
+    if !unknown.is_empty() {
+        let missing = unknown.join(", ");
         return Judgment::Unsure(format!("whether {who} may {action} on {resource} depends on {missing}, which is not known here"));
     }
     if action.starts_with("s3:") && *decision == Decision::NotAllowed {
         return Judgment::Unsure(format!("{who} may {action} on {resource} only if the policy of the bucket allows it: {why}"));
     }
     let hint = match decision {
+        // ingot-fleet sends the template itself, so there never is one.
+        _ if !missing.is_empty() => "the parameter TemplateUrls of ingot-account names the templates that may be used: deploy from one of \
+             them with `aws cloudformation update-stack --template-url`, or take a role that may use any"
+            .to_owned(),
         Decision::NotAllowed => {
             format!("allow {action} on {resource}, as the policy Deployer of ingot-account does for roles with the tag {TAG}")
         }
@@ -132,6 +140,11 @@ mod tests {
             assert!(text.starts_with(&format!("{WHO} may not cloudformation:UpdateStack on arn:on: {why}")), "{text}");
             assert!(text.contains("hint: "), "{text}");
         }
+        let of_url = |missing: &[&str]| judged("cloudformation:UpdateStack", Decision::NotAllowed, missing);
+        let Judgment::Narrow(failure) = of_url(&["cloudformation:TemplateUrl"]) else { panic!("no call has one") };
+        assert!(failure.to_string().contains("hint: the parameter TemplateUrls of ingot-account"), "{failure}");
+        let Judgment::Unsure(note) = of_url(&["aws:SourceIp", "cloudformation:TemplateUrl"]) else { panic!() };
+        assert!(note.contains("depends on aws:SourceIp, which"), "{note}");
         assert!(matches!(judged("iam:PassRole", Decision::Allowed, &[]), Judgment::Fine));
         assert!(matches!(judged("s3:PutObject", Decision::Denied, &[]), Judgment::Narrow(_)));
     }

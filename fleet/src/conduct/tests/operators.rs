@@ -58,7 +58,9 @@ impl Operator<'_> {
             }
             Verb::Terminate => {
                 let (records, stacks) = (self.records(), self.cloud);
-                let terminate = Terminate { records, stacks, environment: "prod", stack: STACK, role: None, tell: |_| {} };
+                let Ok(newest) = records.newest().await else { return };
+                let agreed = newest.map_or(0, |kept| kept.record.number);
+                let terminate = Terminate { records, stacks, environment: "prod", stack: STACK, role: None, tell: |_| {}, agreed };
                 let before = self.cloud.records().len() as u64;
                 if let Ok(Terminated::Deleted | Terminated::NothingThere) = terminate.run().await {
                     self.gone.borrow_mut().push(before);

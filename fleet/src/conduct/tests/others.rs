@@ -1,0 +1,102 @@
+//! What belongs to others: their updates are not ended, and their deployments are not either.
+
+use std::time::Duration;
+
+use super::operators::{Site, Verb};
+use super::turns::{until, work};
+use super::*;
+use crate::conduct::{Terminate, Terminated};
+
+/// The stack, while an update with this token goes on.
+fn updates(world: &World, token: &str) {
+    let mut stack = world.fake.stack.borrow_mut();
+    let stack = stack.as_mut().unwrap();
+    (stack.status, stack.token) = ("UPDATE_IN_PROGRESS".into(), Some(token.into()));
+}
+
+/// An environment whose deployment 2 has ended and whose deployment 3 is under way. Returns the second as it was.
+async fn overtaken() -> (World, Kept) {
+    let world = World::created(&[]).await;
+    let second = world.begun().await;
+    world.records().finish(&second, State::Undone, Timestamp::now(), None).await.unwrap();
+    assert_eq!(world.begun().await.record.number, 3);
+    (world, second)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_update_of_the_next_deployment_is_not_ended() {
+    let (world, second) = overtaken().await;
+    // Its status is seen, and the token is still that of the update before.
+    updates(&world, &Operation::SetRelease.token(&second.record));
+    let undone = ended(world.conductor().undo(second.clone(), "shop-prod").await.unwrap());
+    let followed = ended(world.follow(second).await.unwrap());
+    assert_eq!([(undone.number, undone.state), (followed.number, followed.state)], [(2, State::Undone); 2]);
+    assert_eq!(world.fake.cancelled.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_follows_what_has_ended_does_not_wait_for_others() {
+    let (world, second) = overtaken().await;
+    updates(&world, "somebody's");
+    let followed = tokio::time::timeout(Duration::from_secs(60), world.follow(second)).await.expect("it goes on for hours");
+    assert_eq!(ended(followed.unwrap()).state, State::Undone);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_may_not_go_on_leaves_it_to_others() {
+    for (outcome, state) in [(Outcome::Denied, State::UnderWay), (Outcome::Refused, State::Failed)] {
+        let world = World::created(&[outcome]).await;
+        let (kept, terms) = (world.begun().await, of_two());
+        let plan = Plan::of("shop-prod".into(), &terms, &kept.record).taken_up();
+        world.conductor().follow(kept, &plan, Until::Ended).await.unwrap_err();
+        assert_eq!(world.state().await, state, "{outcome:?}");
+    }
+    // Nobody else knows of it yet.
+    let world = World::created(&[Outcome::Denied]).await;
+    world.deployed().await.unwrap_err();
+    assert_eq!(world.state().await, State::Failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_are_over_when_it_is_ordered_end_nothing() {
+    let world = World::created(&[Outcome::Expired, Outcome::Complete]).await;
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
+    assert_eq!(world.operations(), ["create", "release", "release"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stack_that_is_busy_is_looked_at_again() {
+    // By the time it is looked at, it is not any more.
+    let world = World::created(&[Outcome::Busy, Outcome::Complete]).await;
+    assert_eq!(ended(world.deployed().await.unwrap()).state, State::Good);
+}
+
+/// Somebody shuts a laptop between the record and the order, and opens it later.
+#[tokio::test(start_paused = true)]
+async fn what_was_ordered_a_while_ago_is_not_sent_any_more() {
+    let site = Site::deployed().await;
+    let deployer = site.operator("ann");
+    let mut follower = work(deployer.run(Verb::Deploy));
+    site.cloud.takes_turns.set(true);
+    let times = || site.cloud.record(3).and_then(|record| record.ordered).map_or(0, |ordered| ordered.times);
+    until(&mut [&mut follower], || times() == 1).await;
+    tokio::time::advance(Duration::from_secs(16)).await;
+    until(&mut [&mut follower], || times() == 2 || !site.cloud.sent().is_empty()).await;
+    assert_eq!((times(), site.cloud.sent()), (2, Vec::new()), "it is ordered anew");
+    until(&mut [&mut follower], || !site.cloud.sent().is_empty()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_was_agreed_on_is_terminated() {
+    let world = World::created(&[]).await;
+    let terminate = |agreed| {
+        let (records, stacks) = (world.records(), &world.fake);
+        Terminate { records, stacks, environment: "prod", stack: "shop-prod", role: None, tell: |_| {}, agreed }
+    };
+    world.begun().await;
+    let failure = terminate(1).run().await.unwrap_err().to_string();
+    assert!(failure.contains("prod has changed meanwhile: deployment 2 of prod"), "{failure}");
+    assert!(world.fake.stack.borrow().is_some());
+    assert_eq!(world.state().await, State::UnderWay);
+    assert_eq!(terminate(2).run().await.unwrap(), Terminated::Deleted);
+}
