@@ -314,7 +314,7 @@ fn facts_that_nothing_can_refer_to_are_refused() {
 fn facts_may_come_from_a_pipe() {
     let desk = Desk::new("version: 1\nfiles: { /etc/a: { content: \"{{instance.id}}\" } }\n");
     let line = "\"$0\" dry-run --facts <(echo 'instance: { id: i-0123 }') boot.yaml";
-    let ran = Ingot::in_a_shell(line, &desk.0.path()).exits(0);
+    let ran = Ingot::in_a_shell(line, desk.0.path()).exits(0);
     assert!(!ran.stderr.contains("placeholders"), "{ran}");
 }
 

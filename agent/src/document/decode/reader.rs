@@ -185,7 +185,7 @@ impl<'de> MapAccess<'de> for Entries<'_> {
     type Error = DecodeError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, DecodeError> {
-        let Reader { at: map, reading } = self.reader;
+        let Reader { at: map, reading, .. } = self.reader;
         for (key, node) in self.left.by_ref() {
             if reading.is_next_aside() || reading.is_apart(map.number, &key.name) {
                 reading.pass_over(node);
