@@ -1,10 +1,11 @@
 //! What a hint has to be: something that can be done.
 
 /// How a hint begins.
-const ORDERS: [&str; 24] = [
+const ORDERS: [&str; 25] = [
     "add ",
     "begin ",
     "change ",
+    "close ",
     "correct ",
     "define ",
     "did you mean ",

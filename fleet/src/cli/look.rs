@@ -73,7 +73,12 @@ impl<'a> Looker<'a> {
         let (standing, records, now, freeze) = match looks {
             // Nobody answers, or there is no right to anything.
             (Err(failure), Err(_), Err(_), Err(_)) => return Err(failure),
-            (Err(failure), ..) if matches!(failure.exit, Exit::Unreachable | Exit::Usage) => return Err(failure),
+            // What gave no answer now may give one at the next look.
+            (Err(failure), ..) | (_, Err(failure), ..) | (.., Err(failure), _) | (.., Err(failure))
+                if matches!(failure.exit, Exit::Unreachable | Exit::Usage) =>
+            {
+                return Err(failure);
+            }
             found => found,
         };
         let standing = unseen.of(standing, &mut blind.stack);
