@@ -5,6 +5,7 @@
 //! and of what is packed its members are (`packed`). Which files are worth reading, and what is made of them, is the business
 //! of a [`Reader`]. What packages brought is known from `packages`, and what they published from `published`.
 
+mod file;
 mod git;
 mod members;
 mod mounted;
@@ -17,6 +18,6 @@ mod walk;
 
 pub(crate) use packages::{Owned, SYSTEM, owned};
 pub(crate) use parts::Part;
-pub(crate) use published::{Published, source_of};
+pub(crate) use published::{By, Published, source_of};
 pub(crate) use reader::{Reader, Seen};
 pub(crate) use walk::read;

@@ -167,11 +167,8 @@ impl Sealing<'_> {
             } else if self.scrub == Scrub::Keep || !trace.is_removable() {
                 sealed.findings.push(trace.finding);
             } else if self.scrub == Scrub::List {
-                let each = trace.each();
-                if trace.takes_all() {
-                    sealed.going.extend(each.iter().map(|finding| finding.path.clone()));
-                }
-                sealed.removed.extend(each);
+                sealed.going.extend(trace.wholly());
+                sealed.removed.extend(trace.each());
             } else if let Err(error) = trace.remove(image) {
                 let Explanation { message, causes, hint, .. } = Explanation::of(&error);
                 let says = std::iter::once(message).chain(causes).collect::<Vec<_>>().join(": ");

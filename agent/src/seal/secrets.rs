@@ -31,7 +31,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use crate::image::contents::{self, Owned, Part, Published, Reader, Seen};
+use crate::image::contents::{self, By, Owned, Part, Published, Reader, Seen};
 use crate::seal::finding::Finding;
 use crate::seal::setup::binary::BINARY;
 
@@ -91,8 +91,10 @@ impl Reader for Scanner {
 
     fn wants(&self, file: &Seen<'_>, notes: &mut Notes) -> bool {
         if let Some(name) = file.member {
-            let path = file.path.join(name);
-            let guesses = place::is_packed_settings(&path) && place::is_for_guesses(&path, self.owned.is_some());
+            // Git keeps no names with what was once committed: it is all heard.
+            let is_nameless = name.is_empty();
+            let path = if is_nameless { file.path.to_owned() } else { file.path.join(name) };
+            let guesses = (is_nameless || place::is_packed_settings(&path)) && place::is_for_guesses(&path, self.owned.is_some());
             *notes = Notes::new(&self.rules, &path, guesses);
             return true;
         }
@@ -111,15 +113,23 @@ impl Reader for Scanner {
     }
 
     fn end(&self, file: &Seen<'_>, notes: Notes) {
-        let findings = notes.findings(&self.rules, file);
+        let mut findings = notes.findings(&self.rules, file);
         // Asked of few files only: the answer is to read one again.
-        if !findings.is_empty() && !self.published.is_compiled(file.path) && !self.published.holds(file.path) {
-            self.found(findings);
+        if findings.is_empty() || self.published.is_compiled(file.path) {
+            return;
         }
+        match self.published.holds(file.path) {
+            Some(By::Digest) => return,
+            // Times do not vouch for what is certainly a secret, but where such are shown.
+            Some(By::Time) if place::is_shown(place::in_its_root(&file.path.to_string_lossy())) => return,
+            Some(By::Time) => findings.retain(|finding| !self.rules.guesses(&finding.rule)),
+            None => {}
+        }
+        self.found(findings);
     }
 
     fn skipped(&self, path: &Path, why: String) {
-        if !self.published.holds(path) {
+        if self.published.holds(path).is_none() {
             let mut skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
             skipped.push(format!("{} is not searched for secrets: {why}", path.display()));
         }

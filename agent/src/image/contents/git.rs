@@ -11,10 +11,13 @@ use std::path::Path;
 
 use flate2::bufread::ZlibDecoder;
 
-use super::members::{Take, Unpacked};
+use super::members::{LIMIT, Take, Unpacked};
 
 /// What the members of a repository are called: their names are not kept with them.
 const NAME: &str = "";
+
+/// What the beginning of an object is shorter than: its kind and its length.
+const HEAD: u64 = 64;
 
 /// Larger differences are not put into memory.
 const DIFFERENCE: u64 = 32 << 20;
@@ -34,9 +37,9 @@ pub(super) fn is_object(path: &Path, head: &[u8]) -> bool {
 pub(super) fn object(file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked> {
     let mut content = BufReader::new(ZlibDecoder::new(BufReader::new(file)));
     let mut head = Vec::new();
-    content.read_until(0, &mut head)?;
+    content.by_ref().take(HEAD).read_until(0, &mut head)?;
     if head.starts_with(b"blob") {
-        take(NAME, &mut content)?;
+        take(NAME, &mut content.take(LIMIT))?;
     }
     Ok(Unpacked::Members)
 }
@@ -45,9 +48,13 @@ pub(super) fn pack(file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked>
     let mut file = BufReader::new(file);
     let mut head = [0; 12];
     file.read_exact(&mut head)?;
+    let mut left = LIMIT;
     for _ in 0..u32::from_be_bytes([head[8], head[9], head[10], head[11]]) {
         let (kind, length) = entry(&mut file)?;
-        let mut content = ZlibDecoder::new(&mut file);
+        let Some(rest) = left.checked_sub(length) else { return Ok(Unpacked::InPart("it is too large".into())) };
+        left = rest;
+        // One byte more, so that the end is read as well.
+        let mut content = ZlibDecoder::new(&mut file).take(length + 1);
         match kind {
             Kind::Blob => take(NAME, &mut content)?,
             Kind::Difference if length <= DIFFERENCE => {
@@ -59,6 +66,9 @@ pub(super) fn pack(file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked>
         }
         // The next entry begins where this one has ended.
         io::copy(&mut content, &mut io::sink())?;
+        if content.limit() != 1 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "an object is not as long as it says"));
+        }
     }
     Ok(Unpacked::Members)
 }
@@ -111,13 +121,21 @@ fn inserted(difference: &[u8]) -> Vec<u8> {
     while let [first, after @ ..] = rest {
         let is_copy = first & 0x80 != 0;
         let length = if is_copy { (first & 0x7f).count_ones() as usize } else { usize::from(*first) }.min(after.len());
-        if !is_copy {
-            new.extend_from_slice(&after[..length]);
-            new.push(b'\n');
+        match is_copy {
+            true => end_line(&mut new),
+            // One that is longer than 127 bytes is written as several in a row.
+            false => new.extend_from_slice(&after[..length]),
         }
         rest = &after[length..];
     }
+    end_line(&mut new);
     new
+}
+
+fn end_line(text: &mut Vec<u8>) {
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +149,9 @@ mod tests {
         assert_eq!(inserted(difference), b"token\n");
         assert_eq!(inserted(b""), b"");
         assert_eq!(inserted(b"\x01\x01\x7fcut"), b"cut\n");
+        // What is too long for one piece, and what follows a copy.
+        let long = [b"\x01\x01\x7f".as_slice(), &[b'a'; 127], b"\x03bcd\x91\x05\x03\x02ef"].concat();
+        assert_eq!(inserted(&long), ["a".repeat(127).as_bytes(), b"bcd\nef\n"].concat());
     }
 
     #[test]

@@ -2,6 +2,9 @@
 
 use std::io::{self, Read};
 
+/// How much of one archive is read, unpacked.
+pub(super) const LIMIT: u64 = 8 << 30;
+
 /// Takes a member, by its name, with its content.
 pub(super) type Take<'a> = dyn FnMut(&str, &mut dyn Read) -> io::Result<()> + 'a;
 

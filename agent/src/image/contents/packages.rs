@@ -14,6 +14,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
+use super::file;
+
 /// Where packages keep what is theirs alone.
 pub(crate) const SYSTEM: [&str; 8] = ["/usr/", "/boot/", "/lib/", "/lib64/", "/lib32/", "/libx32/", "/bin/", "/sbin/"];
 
@@ -73,8 +75,8 @@ impl Owned {
             if path.extension().is_none_or(|extension| extension != "list") {
                 continue;
             }
-            if let (Ok(metadata), Ok(list)) = (fs::metadata(&path), fs::read(&path)) {
-                list.split(|byte| *byte == b'\n').for_each(|file| self.add(file, metadata.mtime()));
+            if let (Ok(metadata), list) = (fs::symlink_metadata(&path), file::list(&path)) {
+                list.split(|byte| *byte == b'\n').for_each(|path| self.add(path, metadata.mtime()));
             }
         }
     }

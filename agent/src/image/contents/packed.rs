@@ -9,14 +9,11 @@ use std::path::Path;
 use rawzip::{CompressionMethod, FileReader, MAX_CENTRAL_DIRECTORY_RECORD_SIZE, ZipArchive, ZipFileHeaderRecord};
 
 use super::git;
-use super::members::{Take, Unpacked};
+use super::members::{LIMIT, Take, Unpacked};
 use crate::host::unpack::{Foreign, Format, format_of};
 
 /// How much of the beginning of a file tells what it is.
 const BEGINNING: usize = 512;
-
-/// How much of one archive is read, unpacked.
-const LIMIT: u64 = 8 << 30;
 
 /// The largest window of zstd, as a power of two: that of `zstd -19` twice.
 const WINDOW: u32 = 24;
@@ -24,16 +21,21 @@ const WINDOW: u32 = 24;
 /// The beginnings of files that [`Format`] knows and that are no archives.
 const NO_ARCHIVES: [&[u8]; 4] = [b"\x7fELF", b"#!", b"MZ", b"\xca\xfe\xba\xbe"];
 
-/// Packages as somebody published them: what is in them is published.
+/// What packages are called, as a rule published ones.
 const PACKAGES: [&str; 7] = ["whl", "gem", "deb", "rpm", "apk", "crate", "snap"];
+
+/// How those of them begin that are neither a zip, nor a tar, nor in gzip.
+const PACKAGE_MAGIC: [&[u8]; 3] = [b"hsqs", b"\xed\xab\xee\xdb", b"!<arch>\n"];
+
+/// No longer name of a member is read.
+const NAME: u64 = 64 << 10;
 
 /// Gives every member of what is packed in `file` to `take`.
 pub(super) fn unpack(path: &Path, file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked> {
     let head = beginning(file)?;
     file.rewind()?;
-    let is_package = path.extension().is_some_and(|extension| PACKAGES.iter().any(|known| extension == *known));
-    if is_package && !head.is_empty() && std::str::from_utf8(&head).is_err() {
-        return Ok(Unpacked::Members);
+    if is_package(path, &head) {
+        return Ok(Unpacked::Not("it is a package".into()));
     }
     let unpacked = match kind(&head) {
         _ if git::is_pack(path, &head) => git::pack(file, take),
@@ -47,6 +49,12 @@ pub(super) fn unpack(path: &Path, file: &mut File, take: &mut Take<'_>) -> io::R
     };
     // Whoever unpacks it will see the same.
     Ok(unpacked.unwrap_or_else(|error| Unpacked::Not(format!("it is damaged: {error}"))))
+}
+
+fn is_package(path: &Path, head: &[u8]) -> bool {
+    let is_called = path.extension().is_some_and(|extension| PACKAGES.iter().any(|known| extension == *known));
+    let begins = || PACKAGE_MAGIC.iter().any(|magic| head.starts_with(magic));
+    is_called && (begins() || matches!(kind(head), Some(Format::Zip | Format::Tar | Format::Gzip)))
 }
 
 fn beginning(file: &mut dyn Read) -> io::Result<Vec<u8>> {
@@ -71,20 +79,30 @@ fn kind(head: &[u8]) -> Option<Format> {
 struct Members<'a, 'b> {
     take: &'a mut Take<'b>,
     nested: usize,
+    /// How much may still be read.
+    left: u64,
 }
 
-impl Members<'_, '_> {
+impl<'a, 'b> Members<'a, 'b> {
+    fn new(take: &'a mut Take<'b>) -> Self {
+        Self { take, nested: 0, left: LIMIT }
+    }
+
     fn member(&mut self, name: &str, content: &mut dyn Read) -> io::Result<()> {
         let head = beginning(content)?;
         if kind(&head).is_some() {
-            self.nested += usize::from(!PACKAGES.iter().any(|known| name.ends_with(known)));
+            self.nested += usize::from(!is_package(Path::new(name), &head));
             return Ok(());
         }
-        (self.take)(name, &mut Cursor::new(head).chain(content))
+        let mut all = Cursor::new(head).chain(content).take(self.left);
+        (self.take)(name, &mut all)?;
+        self.left = all.limit();
+        Ok(())
     }
 
     fn done(self) -> Unpacked {
         match self.nested {
+            _ if self.left == 0 => Unpacked::InPart("it is too large".into()),
             0 => Unpacked::Members,
             1 => Unpacked::InPart("an archive is in it".into()),
             many => Unpacked::InPart(format!("{many} archives are in it")),
@@ -107,29 +125,50 @@ fn compressed(mut unpacked: impl Read, path: &Path, take: &mut Take<'_>) -> io::
         return tar(&mut all, take);
     }
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let mut members = Members { take, nested: 0 };
+    let mut members = Members::new(take);
     members.member(&name, &mut all)?;
     Ok(members.done())
 }
 
 fn tar(content: &mut dyn Read, take: &mut Take<'_>) -> io::Result<Unpacked> {
-    let mut members = Members { take, nested: 0 };
-    for entry in ::tar::Archive::new(content).entries()? {
+    let mut members = Members::new(take);
+    let mut long = None;
+    // Raw: the library would put a name of any length into memory.
+    for entry in ::tar::Archive::new(content).entries()?.raw(true) {
         let mut entry = entry?;
-        if entry.header().entry_type().is_file() {
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let kind = entry.header().entry_type();
+        if kind.is_gnu_longname() || kind.is_pax_local_extensions() {
+            let mut text = Vec::new();
+            entry.take(NAME).read_to_end(&mut text)?;
+            long = long_name(&String::from_utf8_lossy(&text), kind.is_gnu_longname()).or(long);
+            continue;
+        }
+        let long = long.take();
+        if kind.is_file() {
+            let name = long.unwrap_or_else(|| String::from_utf8_lossy(&entry.path_bytes()).into_owned());
             members.member(&name, &mut entry)?;
         }
     }
     Ok(members.done())
 }
 
+/// The name of the next member: all of `text` up to a NUL, or what `24 path=…` says in a line of it.
+fn long_name(text: &str, is_all: bool) -> Option<String> {
+    let name = match is_all {
+        true => text.split('\0').next(),
+        false => text.lines().find_map(|line| line.split_once(' ')?.1.strip_prefix("path=")),
+    };
+    name.map(str::to_owned)
+}
+
 fn zip(file: &mut File, take: &mut Take<'_>) -> io::Result<Unpacked> {
     let mut buffer = vec![0; MAX_CENTRAL_DIRECTORY_RECORD_SIZE];
     let archive = ZipArchive::from_file(file.try_clone()?, &mut buffer).map_err(io::Error::other)?;
-    let mut members = Members { take, nested: 0 };
+    let mut members = Members::new(take);
     let mut entries = archive.entries(&mut buffer);
-    while let Some(entry) = entries.next_entry().map_err(io::Error::other)? {
+    while members.left > 0
+        && let Some(entry) = entries.next_entry().map_err(io::Error::other)?
+    {
         zip_member(&archive, &entry, &mut members)?;
     }
     Ok(members.done())
@@ -147,10 +186,60 @@ fn zip_member(archive: &ZipArchive<FileReader>, entry: &ZipFileHeaderRecord<'_>,
     let found = archive.get_entry(entry.wayfinder()).map_err(io::Error::other)?;
     match entry.compression_method() {
         CompressionMethod::STORE => members.member(&name, &mut found.reader()),
-        CompressionMethod::DEFLATE => members.member(&name, &mut flate2::read::DeflateDecoder::new(found.reader()).take(LIMIT)),
+        CompressionMethod::DEFLATE => members.member(&name, &mut flate2::read::DeflateDecoder::new(found.reader())),
         _ => {
             members.nested += 1;
             Ok(())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write as _;
+
+    fn is(name: &str, head: &[u8]) -> bool {
+        is_package(Path::new(name), head)
+    }
+
+    #[test]
+    fn a_package_is_told_by_its_name_and_its_beginning() {
+        assert!(is("a.snap", b"hsqs\x01") && is("a.rpm", b"\xed\xab\xee\xdb\x03") && is("a.deb", b"!<arch>\ndebian"));
+        assert!(is("a.whl", b"PK\x03\x04\x14\0\xff") && is("a.crate", b"\x1f\x8b\x08\0\xff"));
+        assert!(!is("notes.snap", b"\xff\xfetoken") && !is("state.apk", b"\0\x01token"));
+        assert!(!is("thegem", b"!<arch>\n") && !is("a.zip", b"PK\x03\x04\x14\0\xff"));
+    }
+
+    #[test]
+    fn a_long_name_is_read_up_to_a_bound() {
+        let mut tar = ::tar::Builder::new(Vec::new());
+        let mut header = ::tar::Header::new_gnu();
+        header.set_size(1);
+        header.set_mode(0o600);
+        let long = format!("{}/.env", "d".repeat(200));
+        tar.append_data(&mut header, &long, &b"x"[..]).unwrap();
+        let mut endless = ::tar::Header::new_gnu();
+        endless.set_entry_type(::tar::EntryType::GNULongName);
+        endless.set_size(4 * NAME);
+        endless.set_cksum();
+        tar.append(&endless, &*vec![b'n'; 4 * NAME as usize]).unwrap();
+        header.set_cksum();
+        tar.append(&header, &b"x"[..]).unwrap();
+        let mut names = Vec::new();
+        let mut take = |name: &str, _: &mut dyn Read| {
+            names.push(name.to_owned());
+            Ok(())
+        };
+        tar_of(tar.into_inner().unwrap(), &mut take);
+        assert_eq!(names, [long, "n".repeat(NAME as usize)]);
+        assert_eq!(long_name("30 mtime=1.5\n19 path=a/b c/.env\n", false), Some("a/b c/.env".into()));
+    }
+
+    fn tar_of(content: Vec<u8>, take: &mut Take<'_>) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&content).unwrap();
+        file.rewind().unwrap();
+        assert!(matches!(unpack(Path::new("/x.tar"), &mut file, take).unwrap(), Unpacked::Members));
     }
 }

@@ -19,14 +19,23 @@ mod lists;
 mod timed;
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::file;
 use crate::digest::Known;
 use lists::Listed;
+
+/// How it is told that a file is as it was published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    Digest,
+    /// It has not been written since: a weak sign, as times can be set.
+    Time,
+}
 
 /// What is known of the packages of an image, as far as it was asked for.
 #[derive(Debug)]
@@ -42,17 +51,20 @@ impl Published {
     }
 
     /// Whether the file at `path`, as the image names it, is what its package published.
-    pub(crate) fn holds(&self, path: &Path) -> bool {
+    pub(crate) fn holds(&self, path: &Path) -> Option<By> {
         let relative = path.strip_prefix("/").unwrap_or(path);
         let file = self.root.join(relative);
-        let is = |known: Known| File::open(&file).and_then(|mut file| known.is_of(&mut file)).unwrap_or(false);
+        let is = |known: Known| file::open(&file).and_then(|mut file| known.is_of(&mut file)).unwrap_or(false);
         for directory in relative.ancestors().skip(1) {
             let within = relative.strip_prefix(directory).unwrap_or(relative);
             if self.listed(directory).digests(within.as_os_str().as_bytes()).any(is) {
-                return true;
+                return Some(By::Digest);
             }
         }
-        maven(&file).is_some_and(is) || timed::is_as_unpacked(&self.root, relative) || self.is_of_a_module(relative)
+        if maven(&file).is_some_and(is) || self.is_of_a_module(relative) {
+            return Some(By::Digest);
+        }
+        timed::is_as_unpacked(&self.root, relative).then_some(By::Time)
     }
 
     /// Whether the file at `path` is what Python compiled from a source that lies beside it: it holds what that holds. Told by
@@ -62,9 +74,11 @@ impl Published {
             let mut head = [0; 16];
             let file = self.root.join(path.strip_prefix("/").unwrap_or(path));
             let Ok(source) = fs::metadata(self.root.join(source.strip_prefix("/").unwrap_or(&source))) else { return false };
-            let by_digest = |head: &[u8; 16]| head[4] & 1 != 0;
-            let by_length = |head: &[u8; 16]| head[12..].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) == source.len();
-            File::open(file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && (by_digest(&head) || by_length(&head))
+            // One that goes by the digest of the source has no length.
+            let by_length = |head: &[u8; 16]| {
+                head[4] & 1 == 0 && head[12..].iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)) == source.len()
+            };
+            file::open(&file).and_then(|mut file| file.read_exact(&mut head)).is_ok() && by_length(&head)
         };
         source_of(path).is_some_and(is_of)
     }
@@ -93,11 +107,18 @@ pub(crate) fn source_of(path: &Path) -> Option<PathBuf> {
     Some(directory.with_file_name(format!("{name}.py")))
 }
 
-/// `x.jar.sha1`, as Maven keeps it in its repository.
+/// What Maven fetches.
+const ARCHIVES: [&str; 6] = ["jar", "war", "ear", "aar", "pom", "zip"];
+
+/// `x.jar.sha1`, as Maven keeps it in its repository, with a note of where it was fetched.
 fn maven(file: &Path) -> Option<Known> {
+    let is_archive = file.extension().is_some_and(|extension| ARCHIVES.iter().any(|known| extension == *known));
+    if !is_archive || fs::symlink_metadata(file.with_file_name("_remote.repositories")).is_err() {
+        return None;
+    }
     let mut name = file.file_name()?.to_owned();
     name.push(".sha1");
-    let text = fs::read(file.with_file_name(name)).ok()?;
+    let text = file::list(&file.with_file_name(name));
     Known::of_hex(text.get(..40)?)
 }
 
@@ -118,6 +139,8 @@ mod tests {
 
     /// The digests of «test».
     const MD5: &str = "098f6bcd4621d373cade4e832627b4f6";
+    /// That of «made».
+    const MD5_MADE: &str = "4ab8710d781ba5b13aaf561cafd896b7";
     const SHA1: &str = "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3";
 
     #[test]
@@ -131,18 +154,33 @@ mod tests {
                 (&at("etc/tool.conf"), "test"),
                 (&at("etc/changed.conf"), "test2"),
                 (&at("etc/by-ucf.conf"), "test"),
-                (&at("var/lib/dpkg/info/tool.md5sums"), &format!("{MD5}  lib/tool/a\n{MD5}  usr/lib/tool/edited\n")),
+                (&at("etc/made-here.conf"), "made"),
+                (&at("opt/tool/key"), "test"),
+                (&at("usr/local/key"), "test"),
+                (
+                    &at("var/lib/dpkg/info/tool.md5sums"),
+                    &format!("{MD5}  lib/tool/a\n{MD5}  usr/lib/tool/edited\n{MD5}  opt/tool/key\n{MD5}  usr/local/key\n"),
+                ),
                 (
                     &at("var/lib/dpkg/status"),
                     &format!("Package: tool\nConffiles:\n /etc/tool.conf {MD5}\n /etc/changed.conf {MD5} obsolete\n /x newconffile\n"),
                 ),
-                (&at("var/lib/ucf/hashfile"), &format!("{MD5}  /etc/by-ucf.conf\n")),
+                (&at("var/lib/ucf/hashfile"), &format!("{MD5}  /etc/by-ucf.conf\n{MD5_MADE}  /etc/made-here.conf\n")),
             ]);
+            let holds = |path: &Path| published.holds(path) == Some(By::Digest);
             for path in ["usr/lib/tool/a", "etc/tool.conf", "etc/by-ucf.conf"] {
-                assert!(published.holds(&Path::new("/").join(at(path))), "{root}{path}");
+                assert!(holds(&Path::new("/").join(at(path))), "{root}{path}");
             }
-            for path in ["usr/lib/tool/edited", "usr/lib/tool/other", "etc/changed.conf", "etc/none"] {
-                assert!(!published.holds(&Path::new("/").join(at(path))), "{root}{path}");
+            for path in [
+                "usr/lib/tool/edited",
+                "usr/lib/tool/other",
+                "etc/changed.conf",
+                "etc/none",
+                "etc/made-here.conf",
+                "opt/tool/key",
+                "usr/local/key",
+            ] {
+                assert!(!holds(&Path::new("/").join(at(path))), "{root}{path}");
             }
         }
     }
@@ -159,14 +197,25 @@ mod tests {
             ("srv/alpine/usr/bin/a", "test"),
             ("srv/alpine/lib/apk/db/installed", "P:a\nF:usr\nF:usr/bin\nR:a\nZ:Q1qUqP5cyxm6YcTAhz05Hph5gvu9M=\n"),
             ("root/.m2/repository/x/1/x-1.jar", "test"),
+            ("root/.m2/repository/x/1/_remote.repositories", ""),
+            ("root/.m2/repository/x/1/x-1.key", "test"),
+            ("root/.m2/repository/x/1/x-1.key.sha1", SHA1),
+            ("srv/x/y.jar", "test"),
+            ("srv/x/y.jar.sha1", SHA1),
+            ("opt/own/lib/shop/a.py", "test"),
+            ("opt/own/lib/shop-1.dist-info/direct_url.json", "{}"),
+            ("opt/own/lib/shop-1.dist-info/RECORD", "shop/a.py,sha256=n4bQgYhMfWWaL-qgxVrQFaO_TxsrC4Is0V1sFbDwCgg,4\n"),
             ("root/.m2/repository/x/1/x-1.jar.sha1", SHA1),
         ]);
+        let holds = |path: &Path| published.holds(path) == Some(By::Digest);
         let site = "/opt/venv/lib/python3/site-packages/shop";
-        assert!(published.holds(&Path::new(site).join("a.py")));
-        assert!(!published.holds(&Path::new(site).join("b.py")), "edited");
-        assert!(published.holds(Path::new("/srv/alpine/usr/bin/a")));
-        assert!(published.holds(Path::new("/root/.m2/repository/x/1/x-1.jar")));
-        assert!(!published.holds(Path::new("/root/.m2/repository/x/1/x-1.jar.sha1")));
+        assert!(holds(&Path::new(site).join("a.py")));
+        assert!(!holds(&Path::new(site).join("b.py")), "edited");
+        assert!(holds(Path::new("/srv/alpine/usr/bin/a")));
+        assert!(holds(Path::new("/root/.m2/repository/x/1/x-1.jar")));
+        for own in ["/root/.m2/repository/x/1/x-1.jar.sha1", "/root/.m2/repository/x/1/x-1.key", "/srv/x/y.jar", "/opt/own/lib/shop/a.py"] {
+            assert!(!holds(Path::new(own)), "{own}");
+        }
     }
 
     #[test]
@@ -180,5 +229,8 @@ mod tests {
             image(&[("opt/x/a.py", "test"), ("opt/x/b.py", "edited"), (&at("a"), compiled), (&at("b"), compiled), (&at("c"), compiled)]);
         let is = |name: &str| published.is_compiled(&Path::new("/").join(at(name)));
         assert!(is("a") && !is("b") && !is("c"));
+        let by_digest = "0123\x01\0\0\0digest\0\0code";
+        let (_root, published) = image(&[("opt/x/a.py", "test"), (&at("a"), by_digest)]);
+        assert!(!published.is_compiled(&Path::new("/").join(at("a"))), "nobody has compared it");
     }
 }

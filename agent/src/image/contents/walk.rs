@@ -6,16 +6,14 @@
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata};
 use std::io::{self, Seek as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use nix::libc;
-
 use super::members::Unpacked;
 use super::reader::{Amount, Reader, Seen};
-use super::{mounted, packed, parts};
+use super::{file as files, mounted, packed, parts};
 
 /// With so many paths waiting, whoever finds another file reads it at once.
 const WAITING: usize = 4 * 1024;
@@ -139,7 +137,7 @@ impl<R: Reader> Walk<'_, R> {
         let mut notes = R::Notes::default();
         // Of several names, the first one that is wanted is read.
         if self.reader.wants(&file, &mut notes) && self.is_new(metadata) {
-            match open(path).and_then(|mut opened| self.search(&mut opened, &file, &mut notes, buffer)) {
+            match files::open(path).and_then(|mut opened| self.search(&mut opened, &file, &mut notes, buffer)) {
                 Ok(bytes) => {
                     amount.files += 1;
                     amount.bytes += bytes;
@@ -188,16 +186,5 @@ impl<R: Reader> Walk<'_, R> {
 
     fn in_image(&self, path: &Path) -> PathBuf {
         Path::new("/").join(path.strip_prefix(self.root).unwrap_or(path))
-    }
-}
-
-/// Opens a file for reading, without a trace in its times where that is allowed.
-fn open(path: &Path) -> io::Result<File> {
-    // Not blocking: what was a file a moment ago may be a FIFO now.
-    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY;
-    let mut options = fs::OpenOptions::new();
-    match options.read(true).custom_flags(flags | libc::O_NOATIME).open(path) {
-        Err(error) if error.raw_os_error() == Some(libc::EPERM) => options.custom_flags(flags).open(path),
-        opened => opened,
     }
 }

@@ -51,7 +51,14 @@ pub(super) fn is_whole_key(bytes: &[u8]) -> bool {
         [0x30, length @ ..=0x7f, ..] => usize::from(*length),
         _ => return false,
     };
-    bytes.len() >= stated && sequence(bytes).is_some_and(|fields| key(fields).or_else(|| encrypted(fields)).is_some())
+    bytes.len() >= stated
+        && sequence(bytes).is_some_and(|fields| key(fields).or_else(|| encrypted(fields)).is_some() || is_of_any_algorithm(fields))
+}
+
+/// Whether a version is followed by the name of an algorithm, whichever: where a heading says that it is a key, that will do.
+fn is_of_any_algorithm(fields: &[u8]) -> bool {
+    let after = fields.strip_prefix(b"\x02\x01\x00").or_else(|| fields.strip_prefix(b"\x02\x01\x01"));
+    after.and_then(sequence).is_some_and(|kind| kind.starts_with(b"\x06"))
 }
 
 /// A key has version 0 or 1, and then says of which kind it is, or, of old, is a row of numbers.
@@ -136,6 +143,18 @@ mod tests {
         assert!(key(&[b"\x02\x01\x00\x02\x82\x01\x01"]).is_some(), "PKCS #1");
         assert!(recognised(b"\x30\x77\x02\x01\x01\x04\x20aaaa", false).is_some(), "SEC 1");
         assert!(key(&[b"\x30\x57", ENCRYPTED[0], b"\x0d"]).is_some(), "PKCS #8, encrypted");
+    }
+
+    #[test]
+    fn a_key_of_any_algorithm_is_one_where_a_heading_says_so() {
+        // ML-DSA-65, and GOST R 34.10-2012.
+        for algorithm in [&b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x03\x12"[..], b"\x06\x08\x2a\x85\x03\x07\x01\x01\x01\x01"] {
+            let kind = [&[0x30, algorithm.len() as u8], algorithm].concat();
+            let fields = [b"\x02\x01\x00", &kind[..], &[0x04, 0x20], &[7; 32]].concat();
+            let key = [&[0x30, fields.len() as u8], &fields[..]].concat();
+            assert!(is_whole_key(&key) && !is_whole_key(&key[..key.len() - 1]));
+            assert!(recognised(&key, false).is_none(), "nothing else says so");
+        }
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub(super) fn is_key(text: &str) -> bool {
 
 /// The same of a text that is in base64 once more.
 pub(super) fn is_encoded_key(text: &str) -> bool {
-    String::from_utf8(decoded(text)).is_ok_and(|text| is_key(&text))
+    // A word behind it may have been taken for another line of it.
+    is_key(&String::from_utf8_lossy(&decoded(text)))
 }
 
 fn decoded(text: &str) -> Vec<u8> {

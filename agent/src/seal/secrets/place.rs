@@ -52,7 +52,7 @@ pub(super) fn is_for_trust(path: &str) -> bool {
 }
 
 /// Words of names of what shows or tries something.
-const SHOWN: [&str; 30] = [
+const SHOWN: [&str; 29] = [
     "doc",
     "docs",
     "documentation",
@@ -76,7 +76,6 @@ const SHOWN: [&str; 30] = [
     "tutorials",
     "changelog",
     "readme",
-    "history",
     "template",
     "templates",
     "dist",
@@ -86,22 +85,40 @@ const SHOWN: [&str; 30] = [
 ];
 
 /// Those that are no such directory: what is deployed may be called so.
-const NOT_DIRECTORIES: [&str; 4] = ["dist", "history", "template", "templates"];
+const NOT_DIRECTORIES: [&str; 3] = ["dist", "template", "templates"];
+
+/// Below /etc, where a unit or a job may be called anything, only these ends of names say that something is shown.
+const SHOWN_SETTINGS: [&str; 5] = [".example", ".sample", ".dist", ".template", ".md"];
 
 /// Whether a file is documentation, or a test or an example.
-fn is_shown(path: &str) -> bool {
+pub(super) fn is_shown(path: &str) -> bool {
     let mut parts: Vec<&str> = path.split('/').skip(1).collect();
     let name = parts.pop().unwrap_or_default().to_ascii_lowercase();
-    let is_dot_file = name.starts_with('.');
-    let mut words = name.split(['.', '-', '_']).filter(|word| !word.is_empty());
-    // `.bash_history` is what it is called.
-    let by_name = words.any(|word| SHOWN.contains(&word) && !(is_dot_file && word == "history"));
-    // A directory just below / or /opt may be called anything.
+    if path.starts_with("/etc/") {
+        return SHOWN_SETTINGS.iter().any(|end| name.ends_with(end));
+    }
+    // `bash_history` is none.
+    let by_name = name == "history.txt" || name.split(['.', '-', '_']).any(|word| SHOWN.contains(&word));
     let is_directory = |part: &str| {
         let part = part.trim_matches('_').to_ascii_lowercase();
         SHOWN.contains(&part.as_str()) && !NOT_DIRECTORIES.contains(&part.as_str())
     };
-    by_name || parts.iter().skip(2).any(|part| is_directory(part)) || path.contains("/share/man/") || path.contains("/locales/")
+    by_name
+        || parts.iter().skip(anybodys(path, &parts)).any(|part| is_directory(part))
+        || path.contains("/share/man/")
+        || path.contains("/locales/")
+}
+
+/// How many of the directories above a file may be called anything: those just below / or /opt, and what somebody has in a home,
+/// a site, or a volume of a container.
+fn anybodys(path: &str, parts: &[&str]) -> usize {
+    let of_volumes = ["/docker/volumes/", "/containers/storage/volumes/"].iter().any(|volumes| path.contains(volumes));
+    match parts.iter().position(|part| *part == "volumes") {
+        // `volumes/NAME/_data`.
+        Some(at) if of_volumes => at + 3,
+        _ if ["/home/", "/var/www/", "/srv/www/"].iter().any(|directory| path.starts_with(directory)) => 3,
+        _ => 2,
+    }
 }
 
 /// The ends of names of settings.
@@ -179,8 +196,25 @@ mod tests {
         ] {
             assert!(!is_for_guesses(Path::new(shown), true), "{shown}");
         }
-        for heard in ["/opt/test/.env", "/srv/shop/config/contest.yml", "/root/.bash_history", "/opt/app/dist/server.js", "/srv/shop/.env"]
-        {
+        for shown in ["/etc/shop/config.yml.example", "/etc/nginx/README.md", "/home/ubuntu/shop/tests/.env", "/opt/app/x/HISTORY.txt"] {
+            assert!(!is_for_guesses(Path::new(shown), true), "{shown}");
+        }
+        for heard in [
+            "/opt/test/.env",
+            "/srv/shop/config/contest.yml",
+            "/root/.bash_history",
+            "/opt/app/dist/server.js",
+            "/srv/shop/.env",
+            "/etc/systemd/system/demo.service",
+            "/etc/systemd/system/shop.service.d/test.conf",
+            "/etc/cron.d/test-backup",
+            "/home/ubuntu/demo/.env",
+            "/var/www/test/.env",
+            "/srv/www/docs/.env",
+            "/var/lib/docker/volumes/demo/_data/.env",
+            "/home/ubuntu/.local/share/containers/storage/volumes/demo/_data/.env",
+            "/root/.local/share/fish/fish_history",
+        ] {
             assert!(is_for_guesses(Path::new(heard), true), "{heard}");
         }
     }

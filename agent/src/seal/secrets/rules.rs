@@ -74,6 +74,11 @@ impl Rules {
         Self::new(rules, allowances, sets)
     }
 
+    /// Whether the rule of that name guesses.
+    pub(super) fn guesses(&self, id: &str) -> bool {
+        self.rules.iter().any(|rule| rule.id == id && rule.guesses)
+    }
+
     fn new(rules: Vec<Rule>, allowances: Vec<Allowance>, sets: BTreeMap<String, usize>) -> Self {
         let mut keywords: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
         for (number, rule) in rules.iter().enumerate() {

@@ -165,6 +165,22 @@ fn the_layers_of_a_container_are_judged_as_roots() {
     assert_eq!(found_in(&format!("{layer}/etc/shadow"), shadow.as_bytes()), [(Some(1), "shadow-password".to_string())]);
 }
 
+/// `base64 key.pem` wraps its lines, and a manifest indents them.
+#[test]
+fn finds_a_key_in_base64_however_it_is_wrapped() {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(samples::pem("RSA PRIVATE KEY", 1600));
+    let found = [(Some(1), "private-key-base64".to_string())];
+    for columns in [64, 76, text.len()] {
+        let lines: Vec<_> = text.as_bytes().chunks(columns).map(String::from_utf8_lossy).collect();
+        assert_eq!(found_in("/opt/key.b64", lines.join("\n").as_bytes()), found, "{columns}");
+        let block = format!("tls.key: {}\nothername: shop\n", lines.join("\n    "));
+        assert_eq!(found_in("/opt/secret.yaml", block.as_bytes()), found, "{columns}");
+        let block = format!("tls.key: |\n    {}\nothername: shop\n", lines.join("\n    "));
+        assert_eq!(found_in("/opt/secret.yaml", block.as_bytes()), [(Some(2), found[0].1.clone())], "{columns}");
+    }
+}
+
 /// An image's allow list gives reasons; a comment in a file does not.
 #[test]
 fn heeds_no_comment_that_allows() {

@@ -78,9 +78,14 @@ impl Found {
         }
     }
 
-    /// Whether all that a path holds, or what lies there, is taken.
-    pub(crate) fn takes_all(&self) -> bool {
-        !matches!(self.action, Action::RemoveLine { .. } | Action::Nothing)
+    /// The paths that are taken with all that they hold.
+    pub(crate) fn wholly(&self) -> Vec<PathBuf> {
+        match &self.action {
+            Action::RemoveLine { .. } | Action::Nothing => Vec::new(),
+            // Of fstab a line goes.
+            Action::RemoveSwap { file, .. } => file.iter().cloned().collect(),
+            _ => self.each().into_iter().map(|finding| finding.path).collect(),
+        }
     }
 
     /// Removes it.

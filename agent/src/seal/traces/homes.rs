@@ -1,11 +1,12 @@
 //! Whose homes are those of persons.
 //!
 //! What lies in the cache of a service was put there by the bake: browsers, models, packages. A service is whoever has the
-//! number of a system account, or whom a unit, or a layer of ingot, runs something as; and a home that a unit names is as well
-//! part of what was installed.
+//! number of a system account, or whom a unit, a job, or a layer of ingot runs something as; and a home that a unit names is as
+//! well part of what was installed. Root is one where a unit that somebody wrote for this image says nobody else.
 //!
 //! Source: login.defs(5) (SYS_UID_MAX), systemd's users and groups (<https://systemd.io/UIDS-GIDS/>).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::found::TEXT_LIMIT;
@@ -13,7 +14,7 @@ use crate::host::HostError;
 use crate::image::scrub::{Scrubber, Spot};
 
 /// Where it is said who runs what.
-const UNITS: [&str; 8] = [
+const UNITS: [&str; 15] = [
     "/etc/systemd/system/*.service",
     "/etc/systemd/system/*.service.d/*.conf",
     "/usr/lib/systemd/system/*.service",
@@ -21,8 +22,58 @@ const UNITS: [&str; 8] = [
     "/lib/systemd/system/*.service",
     "/usr/local/lib/systemd/system/*.service",
     "/etc/ingot/boot.d/*.yaml",
+    "/etc/containers/systemd/*.container",
+    "/usr/share/containers/systemd/*.container",
+    "/etc/supervisord.conf",
+    "/etc/supervisor/supervisord.conf",
+    "/etc/supervisor/conf.d/*",
+    "/etc/supervisord.d/*",
+    "/etc/crontab",
     "/etc/cron.d/*",
 ];
+
+/// Where those lie that no package brought.
+const OWN: [&str; 2] = ["/etc/systemd/system/", "/usr/local/"];
+
+/// What is said of who runs what.
+#[derive(Debug, Default)]
+struct Units {
+    text: String,
+    /// By name or number.
+    users: BTreeSet<String>,
+    /// Whether root runs what somebody wrote for this image.
+    by_root: bool,
+}
+
+impl Units {
+    fn add(&mut self, path: &Path, text: &str) {
+        let path = path.to_string_lossy();
+        let is_of_cron = path.starts_with("/etc/cron");
+        let users: Vec<&str> = text.lines().filter_map(|line| if is_of_cron { user_of_job(line) } else { user_of_unit(line) }).collect();
+        let is_own = OWN.iter().any(|own| path.starts_with(own)) && path.ends_with(".service") && !path.contains("/ingot");
+        let is_dynamic = text.lines().any(|line| line.trim().starts_with("DynamicUser"));
+        let runs = text.lines().any(|line| line.trim().starts_with("ExecStart"));
+        self.by_root |= is_own && runs && !is_dynamic && users.iter().all(|user| ["root", "0", ""].contains(user));
+        self.users.extend(users.into_iter().map(str::to_owned));
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+}
+
+/// `User=name` of a unit or of supervisor, `user: name` of a layer; with blanks, or in quotes.
+fn user_of_unit(line: &str) -> Option<&str> {
+    let (key, user) = line.split_once(['=', ':'])?;
+    // `user:group`, as Quadlet has it.
+    let name = user.trim().trim_matches(['"', '\'']).split(':').next().unwrap_or_default();
+    key.trim().eq_ignore_ascii_case("user").then_some(name)
+}
+
+/// The sixth field of crontab(5), or the second behind `@daily` and its like.
+fn user_of_job(line: &str) -> Option<&str> {
+    let line = line.trim();
+    let before = if line.starts_with('@') { 1 } else { 5 };
+    line.split_whitespace().nth(before).filter(|_| !line.starts_with('#'))
+}
 
 /// The numbers of persons: above those of the system, below those that systemd gives out.
 const PERSONS: std::ops::Range<u32> = 1000..60_000;
@@ -31,33 +82,30 @@ const PERSONS: std::ops::Range<u32> = 1000..60_000;
 pub(super) fn of_persons(homes: &[PathBuf], image: &Scrubber) -> Result<Vec<PathBuf>, HostError> {
     let passwd = image.read(&Spot::of(Path::new("/etc/passwd")), TEXT_LIMIT)?.unwrap_or_default();
     let passwd = String::from_utf8_lossy(&passwd);
-    let mut units = String::new();
+    let mut units = Units::default();
     for pattern in UNITS {
         for unit in image.matching(pattern)? {
-            units.push_str(&String::from_utf8_lossy(&image.read(&unit, TEXT_LIMIT)?.unwrap_or_default()));
-            units.push('\n');
+            let text = image.read(&unit, TEXT_LIMIT)?.unwrap_or_default();
+            units.add(&unit.path(), &String::from_utf8_lossy(&text));
         }
     }
     Ok(homes.iter().filter(|home| is_of_a_person(home, &passwd, &units)).cloned().collect())
 }
 
-fn is_of_a_person(home: &Path, passwd: &str, units: &str) -> bool {
+fn is_of_a_person(home: &Path, passwd: &str, units: &Units) -> bool {
     let accounts = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let mut of_home = accounts.filter(|fields| fields.get(5).is_some_and(|other| Path::new(other) == home));
     let is_service = |fields: Vec<&str>| {
         let number = fields[2].parse().unwrap_or(0);
-        number != 0 && (!PERSONS.contains(&number) || runs(fields[0], units))
+        number != 0 && (!PERSONS.contains(&number) || units.users.contains(fields[0]) || units.users.contains(fields[2]))
     };
     let path = home.to_string_lossy();
     // Units of systemd's own name root's home itself.
-    let named = if path == "/root" { units.contains("/root/.cache") } else { path.len() > 1 && names(&path, units) };
+    let named = match path == "/root" {
+        true => units.by_root || units.text.contains("/root/.cache"),
+        false => path.len() > 1 && names(&path, &units.text),
+    };
     !named && !of_home.any(is_service)
-}
-
-/// Whether a unit says `User=name`, or a layer `user: name`.
-fn runs(name: &str, units: &str) -> bool {
-    let users = units.lines().filter_map(|line| line.trim().strip_prefix("User=").or(line.trim().strip_prefix("user:")));
-    users.map(|user| user.trim().trim_matches(['"', '\''])).any(|user| user == name)
 }
 
 /// Whether `path` stands in `units` as a whole path, or the beginning of one.
@@ -74,8 +122,40 @@ mod tests {
     const PASSWD: &str = "root:x:0:0::/root:/bin/bash\nops:x:1000:1000::/home/ops:/bin/bash\napp:x:1001:1001::/home/app:/bin/sh\n\
                           www-data:x:33:33::/var/www:/bin/sh\nrunner:x:1002:1002::/srv/runner:/bin/sh\n";
 
-    fn is(home: &str, units: &str) -> bool {
-        is_of_a_person(Path::new(home), PASSWD, units)
+    fn is(home: &str, unit: &str) -> bool {
+        is_in("/usr/lib/systemd/system/x.service", home, unit)
+    }
+
+    fn is_in(path: &str, home: &str, unit: &str) -> bool {
+        let mut units = Units::default();
+        units.add(Path::new(path), unit);
+        is_of_a_person(Path::new(home), PASSWD, &units)
+    }
+
+    #[test]
+    fn who_runs_something_is_a_service_however_that_is_said() {
+        for unit in ["User=1001\n", "User = app\n", "User=\"app\"\n", "user=app\n", "User=1001:1001\n"] {
+            assert!(!is("/home/app", unit) && is("/home/ops", unit), "{unit}");
+        }
+        for job in ["*/5 * * * * app /srv/shop/run\n", "@daily app /srv/shop/run\n"] {
+            assert!(!is_in("/etc/cron.d/shop", "/home/app", job), "{job}");
+        }
+        assert!(is_in("/etc/cron.d/shop", "/home/app", "# 5 * * * * app x\n17 * * * * root run as app\n"));
+    }
+
+    #[test]
+    fn root_is_a_service_where_somebodys_unit_says_no_other() {
+        for path in ["/etc/systemd/system/shop.service", "/usr/local/lib/systemd/system/shop.service"] {
+            for unit in ["[Service]\nExecStart=/srv/shop/run\n", "[Service]\nUser=root\nExecStart=/srv/shop/run\n"] {
+                assert!(!is_in(path, "/root", unit), "{path} {unit}");
+            }
+            for unit in ["[Service]\nUser=app\nExecStart=/srv/run\n", "[Service]\nDynamicUser=yes\nExecStart=/srv/run\n", "[Unit]\n"] {
+                assert!(is_in(path, "/root", unit), "{path} {unit}");
+            }
+        }
+        for path in ["/usr/lib/systemd/system/shop.service", "/etc/systemd/system/ingot.service"] {
+            assert!(is_in(path, "/root", "[Service]\nExecStart=/srv/run\n"), "{path}");
+        }
     }
 
     #[test]

@@ -31,11 +31,24 @@ pub(super) fn mailname(spot: &Spot, image: &Scrubber) -> Result<Option<Action>, 
 /// Each line with a name that EC2 gave.
 pub(super) fn named(trace: &Trace, spot: &Spot, goes: bool, image: &Scrubber) -> Result<Vec<Found>, HostError> {
     let is_between = |character: char| character.is_whitespace() || "=,".contains(character);
-    let mut found = lines(trace, spot, goes, image, |line| line.split(is_between).any(is_given_by_ec2))?;
+    let is_named = |line: &str| line.split(is_between).any(is_given_by_ec2);
     if !goes {
+        let mut found = lines(trace, spot, false, image, is_named)?;
         found.iter_mut().for_each(|found| found.finding.hint = "write a name that holds for every instance, or none".into());
+        return Ok(found);
     }
+    let mut found = lines(trace, spot, true, image, |line| is_named(line) && has_no_other(line))?;
+    // `127.0.0.1 localhost` is needed.
+    let mut others = lines(trace, spot, false, image, |line| is_named(line) && !has_no_other(line))?;
+    others.iter_mut().for_each(|found| found.finding.hint = "take the name out of the line, which has others".into());
+    found.append(&mut others);
     Ok(found)
+}
+
+/// Whether all the names in a line of hosts(5) are given by EC2.
+fn has_no_other(line: &str) -> bool {
+    let entry = line.split('#').next().unwrap_or_default();
+    entry.split_whitespace().skip(1).all(is_given_by_ec2)
 }
 
 /// `InitiatorName=` as programs make it up when they are installed or first run. Debian's makes another one if it is told to;
@@ -143,6 +156,10 @@ mod tests {
         let went = |rule: &str, left: &str| vec![(rule.to_string(), left.to_string())];
         let hosts = "127.0.0.1 localhost\n10.0.0.7 ip-10-0-0-7.ec2.internal ip-10-0-0-7\n10.0.0.9 db.internal\n";
         assert_eq!(scrubbed(&[("etc/hosts", hosts)], "etc/hosts"), went("hostname", "127.0.0.1 localhost\n10.0.0.9 db.internal\n"));
+        let shared = "127.0.0.1 localhost ip-10-0-0-7\n";
+        assert_eq!(scrubbed(&[("etc/hosts", shared)], "etc/hosts"), went("hostname", shared), "for a person");
+        let noted = "127.0.1.1 ip-10-0-0-7 # mine\n";
+        assert_eq!(scrubbed(&[("etc/hosts", noted)], "etc/hosts"), went("hostname", ""));
         assert_eq!(scrubbed(&[("etc/mailname", "ip-10-0-0-7.ec2.internal\n")], "etc/mailname"), went("hostname", "localhost\n"));
         assert_eq!(scrubbed(&[("etc/mailname", "shop.example.com\n")], "etc/mailname"), []);
         let postfix = "myhostname = ip-10-0-0-7.ec2.internal\n";

@@ -3,12 +3,17 @@
 //! Source: <https://go.dev/ref/mod#go-sum-files>, golang.org/x/mod/sumdb/dirhash (Hash1).
 
 use std::fs;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
+use super::super::file;
 use crate::digest::{Hasher, Sha256};
 
 const MODULES: &str = "pkg/mod/";
+
+/// The go command takes no larger module.
+const MODULE: u64 = 500 << 20;
 
 /// A module, as paths from the root of the image.
 #[derive(Debug)]
@@ -44,8 +49,10 @@ fn unescaped(path: &str) -> String {
 
 /// Whether every file of the module is there as it was published, and no other.
 pub(super) fn is_as_published(root: &Path, module: &Module) -> bool {
-    let known = fs::read_to_string(root.join(&module.digest)).unwrap_or_default();
-    let Some(known) = known.strip_prefix("h1:").and_then(Sha256::parse) else { return false };
+    let known = file::list(&root.join(&module.digest));
+    let Some(known) = std::str::from_utf8(&known).ok().and_then(|known| known.strip_prefix("h1:")).and_then(Sha256::parse) else {
+        return false;
+    };
     let directory = root.join(&module.directory);
     let (mut files, mut waiting) = (Vec::new(), vec![directory.clone()]);
     while let Some(next) = waiting.pop() {
@@ -60,13 +67,19 @@ pub(super) fn is_as_published(root: &Path, module: &Module) -> bool {
     files.sort_unstable_by(|one, other| one.as_os_str().as_bytes().cmp(other.as_os_str().as_bytes()));
     let mut all = Hasher::new();
     for file in files {
-        let Ok(content) = fs::read(&file) else { return false };
+        let Ok(content) = content(&file) else { return false };
         let name = file.strip_prefix(&directory).unwrap_or(&file);
         all.update(format!("{}  {}/", Sha256::of(&content), module.name).as_bytes());
         all.update(name.as_os_str().as_bytes());
         all.update(b"\n");
     }
     all.finish() == known
+}
+
+fn content(path: &Path) -> io::Result<Vec<u8>> {
+    let (file, mut content) = (file::open(path)?, Vec::new());
+    file.take(MODULE).read_to_end(&mut content)?;
+    Ok(content)
 }
 
 #[cfg(test)]

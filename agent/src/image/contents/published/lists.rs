@@ -1,6 +1,6 @@
 //! Lists of files with their digests, as dpkg, apk, RPM and pip keep them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 
-use super::super::packages;
+use super::super::{file, packages};
 use crate::digest::Known;
 
 /// What the packages that are installed below one directory hold. Paths are kept as hashes: there are hundreds of thousands.
@@ -17,6 +17,9 @@ pub(super) struct Listed {
     hasher: RandomState,
     digests: HashMap<u64, Known>,
 }
+
+/// Where packages of the system have nothing, and those that somebody made for a deployment have all.
+const OF_THE_OWNER: [&str; 5] = ["opt/", "srv/", "home/", "root/", "usr/local/"];
 
 impl Listed {
     /// All that is listed in `directory`: paths are below it.
@@ -43,31 +46,39 @@ impl Listed {
         }
     }
 
+    /// Of a package that may have been made on this machine, to bring what is its owner's.
+    fn add_of_system(&mut self, path: &[u8], digest: Option<Known>) {
+        let path = path.strip_prefix(b"/").unwrap_or(path);
+        if !OF_THE_OWNER.iter().any(|directory| path.starts_with(directory.as_bytes())) {
+            self.add(path, digest);
+        }
+    }
+
     fn add_dpkg(&mut self, directory: &Path) {
         let dpkg = directory.join("var/lib/dpkg");
+        let mut shipped = HashSet::new();
         // As distroless images have it, too, in `status.d`.
         for path in ["info", "status.d"].iter().filter_map(|name| fs::read_dir(dpkg.join(name)).ok()).flatten().flatten() {
             let path = path.path();
             if path.extension().is_some_and(|extension| extension == "md5sums") {
-                self.add_sums(&path);
+                for (digest, path) in sums(&file::list(&path)) {
+                    shipped.insert(digest);
+                    self.add_of_system(path, Known::of_hex(digest.as_slice()));
+                }
             }
         }
-        self.add_sums(&directory.join("var/lib/ucf/hashfile"));
-        let status = fs::read(dpkg.join("status")).unwrap_or_default();
+        // What a script of a package has put together here, nobody has published.
+        for (digest, path) in sums(&file::list(&directory.join("var/lib/ucf/hashfile"))) {
+            if shipped.contains(&digest) {
+                self.add_of_system(path, Known::of_hex(digest.as_slice()));
+            }
+        }
+        let status = file::list(&dpkg.join("status"));
         // ` /etc/x.conf 0123… obsolete`, below `Conffiles:`.
         for line in lines(&status).filter_map(|line| line.strip_prefix(b" /")) {
             let mut words = line.split(|byte| *byte == b' ');
             if let (Some(path), Some(digest)) = (words.next(), words.next()) {
-                self.add(path, Known::of_hex(digest));
-            }
-        }
-    }
-
-    /// `0123…  path`.
-    fn add_sums(&mut self, path: &Path) {
-        for line in lines(&fs::read(path).unwrap_or_default()) {
-            if let Some((digest, path)) = line.split_at_checked(32) {
-                self.add(path.trim_ascii_start(), Known::of_hex(digest));
+                self.add_of_system(path, Known::of_hex(digest));
             }
         }
     }
@@ -75,7 +86,7 @@ impl Listed {
     /// `F:` is a directory, `R:` a file in it, and `Z:` the digest of that.
     fn add_apk(&mut self, directory: &Path) {
         let (mut folder, mut name) = (Vec::new(), Vec::new());
-        for line in lines(&fs::read(directory.join("lib/apk/db/installed")).unwrap_or_default()) {
+        for line in lines(&file::list(&directory.join("lib/apk/db/installed"))) {
             match line.split_at_checked(2) {
                 Some((b"F:", path)) => folder = [path, b"/"].concat(),
                 Some((b"R:", path)) => name = [&folder, path].concat(),
@@ -89,7 +100,7 @@ impl Listed {
     }
 
     fn add_rpm(&mut self, directory: &Path) {
-        packages::ask_rpm(directory, r"[%{FILEDIGESTS} %{FILENAMES}\n]", |digest, path| self.add(path, Known::of_hex(digest)));
+        packages::ask_rpm(directory, r"[%{FILEDIGESTS} %{FILENAMES}\n]", |digest, path| self.add_of_system(path, Known::of_hex(digest)));
     }
 
     /// `path,sha256=…,size` in each RECORD.
@@ -99,7 +110,11 @@ impl Listed {
             if path.extension().is_none_or(|extension| extension != "dist-info") {
                 continue;
             }
-            for line in lines(&fs::read(path.join("RECORD")).unwrap_or_default()) {
+            // Not of an index: pip has made the list of a directory of this machine, say.
+            if fs::symlink_metadata(path.join("direct_url.json")).is_ok() {
+                continue;
+            }
+            for line in lines(&file::list(&path.join("RECORD"))) {
                 let mut fields = line.rsplitn(3, |byte| *byte == b',');
                 let digest = fields.nth(1).and_then(|field| field.strip_prefix(b"sha256="));
                 if let (Some(digest), Some(path)) = (digest, fields.next()) {
@@ -109,6 +124,11 @@ impl Listed {
             }
         }
     }
+}
+
+/// `0123…  path`.
+fn sums(content: &[u8]) -> impl Iterator<Item = ([u8; 32], &[u8])> {
+    lines(content).filter_map(|line| line.split_first_chunk::<32>().map(|(digest, path)| (*digest, path.trim_ascii_start())))
 }
 
 fn lines(content: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -8,11 +8,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
+use super::super::file;
+
 /// How long the files of one package may take to be copied, in seconds.
 const COPYING: i64 = 2;
-
-/// The largest list that is read.
-const LIST: u64 = 64 << 20;
 
 /// A package that is on record.
 struct Package {
@@ -42,13 +41,12 @@ fn below(file: &Path, name: &str, count: usize) -> Option<(PathBuf, PathBuf)> {
 }
 
 fn text(path: &Path) -> Option<String> {
-    let small = fs::metadata(path).is_ok_and(|found| found.len() <= LIST);
-    small.then(|| fs::read_to_string(path).ok()).flatten()
+    String::from_utf8(file::list(path)).ok().filter(|text| !text.is_empty())
 }
 
 /// `node_modules/x`, where a lock file has the integrity of its archive.
 fn node(root: &Path, file: &Path) -> Option<Package> {
-    let (_, directory) = below(file, "node_modules", 1)?;
+    let (inner, directory) = below(file, "node_modules", 1)?;
     let package = |record: PathBuf| Package { directory: directory.clone(), record, description: "package.json" };
     for modules in directory.ancestors().filter(|ancestor| ancestor.ends_with("node_modules")) {
         let project = modules.parent()?;
@@ -61,11 +59,24 @@ fn node(root: &Path, file: &Path) -> Option<Package> {
             }
         }
         let by_others = [".yarn-integrity", ".yarn-state.yml", ".modules.yaml"].map(|name| modules.join(name));
-        if let Some(record) = by_others.into_iter().find(|record| root.join(record).exists()) {
+        let Some(record) = by_others.into_iter().find(|record| root.join(record).exists()) else { continue };
+        let name = directory.strip_prefix(&inner).ok()?.to_str()?;
+        let locks = [project.join("yarn.lock"), project.join("pnpm-lock.yaml"), modules.join(".pnpm/lock.yaml")];
+        if locks.iter().filter_map(|lock| text(&root.join(lock))).any(|lock| is_locked(&lock, name)) {
             return Some(package(record));
         }
     }
     None
+}
+
+/// Whether `yarn.lock` or `pnpm-lock.yaml` has a package: `name@1.0`, or `/name/1.0` of old, at the beginning of a word.
+fn is_locked(lock: &str, name: &str) -> bool {
+    lock.match_indices(name).any(|(at, _)| {
+        let before = &lock[..at];
+        let before = before.strip_suffix('/').unwrap_or(before);
+        let begins = before.is_empty() || before.ends_with(|last: char| last.is_whitespace() || "\"',".contains(last));
+        begins && lock[at + name.len()..].starts_with(['@', '/'])
+    })
 }
 
 /// `vendor/x/y`, where Composer has put it on record.
@@ -129,6 +140,20 @@ mod tests {
             is(&[lock, ("app/node_modules/x/package.json", "{}", 500), ("app/node_modules/x/a", "x", second)], "app/node_modules/x/a")
         };
         assert!(app(501) && !app(560));
+    }
+
+    #[test]
+    fn yarn_and_pnpm_know_what_their_locks_name() {
+        let yarn = "x@^1.0:\n  version \"1.0\"\n\"@y/z@npm:1\":\n";
+        let pnpm = "packages:\n  x@1.0.0:\n    resolution\n  '@y/z@1.0':\n  /old/1.0.0:\n";
+        for (lock, record, content) in [("yarn.lock", ".yarn-integrity", yarn), ("pnpm-lock.yaml", ".modules.yaml", pnpm)] {
+            let record = format!("app/node_modules/{record}");
+            let app = |file: &str| is(&[(&format!("app/{lock}"), content, 1), (&record, "", 9), (file, "x", 5)], file);
+            assert!(app("app/node_modules/x/a.key") && app("app/node_modules/@y/z/a.key"));
+            assert_eq!(app("app/node_modules/old/a.key"), lock == "pnpm-lock.yaml");
+            assert!(!app("app/node_modules/z/a.key") && !app("app/node_modules/local/a.key") && !app("app/node_modules/@y/x/a.key"));
+            assert!(!is(&[(&record, "", 9), ("app/node_modules/x/a", "x", 5)], "app/node_modules/x/a"), "no lock");
+        }
     }
 
     #[test]
