@@ -131,7 +131,7 @@ def test_a_report_that_is_cut_off_or_damaged_is_said_to_be(agent):
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.rindex(b'"address"') + 20])
     status = agent.run("status", "--root", str(agent.root))
-    assert status.code == FAILED and status.stdout.startswith("done in") and "cut off" in status.stderr, status
+    assert status.code == FAILED and status.stdout.startswith("failed: the report is cut off") and "cut off" in status.stderr, status
     assert len(agent.run("status", "--json", "--root", str(agent.root)).json["report"]["steps"]) == 2
     analyzed = agent.run("analyze", "blame", str(path))
     assert analyzed.code == DONE and len(analyzed.stdout.splitlines()) == 2 and "cut off" in analyzed.stderr, analyzed

@@ -204,7 +204,11 @@ class Running:
         self.output.seek(0)
         stdout = self.output.read().decode("utf-8", "replace")
         self.output.close()
-        report = json.loads(self.report.read_bytes()) if self.report.exists() else None
+        try:
+            report = json.loads(self.report.read_bytes())
+        except (FileNotFoundError, ValueError):
+            # There is none, or a test has damaged it.
+            report = None
         return Result(self.args, code, stdout, "".join(self.lines), seconds, report)
 
 

@@ -228,10 +228,6 @@ mod tests {
             (r#"files: { /a: { content: "{{secrets.a}} !", encoding: base64 } }"#, "not base64"),
             (r#"files: { /a.json: { content: '{"a": {{secrets.a}}, "b": {{instance.id}}' } }"#, "ends too early"),
             (r#"files: { /a.json: { content: '{"a": {{#if secrets.a}}1{{else}}2{{/if}}' } }"#, "ends too early"),
-            (
-                r#"files: { /a.json: { content: '{"a": {{#if (eq values.x "a")}}1{{else}}2{{/if}}, "b": {{json secrets.a}}' } }"#,
-                "ends too early",
-            ),
             (r#"commands: { a: { run: [echo, "{{join values.x ','}} {{secrets.a}}"] } }"#, "values.x is a string"),
         ] {
             let said = mistakes(&format!("values: {{ x: a }}\nsecrets: {{ a: {{ secrets_manager: a }} }}\n{text}"));

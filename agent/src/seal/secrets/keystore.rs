@@ -152,7 +152,7 @@ mod tests {
             let kind = [&[0x30, algorithm.len() as u8], algorithm].concat();
             let fields = [b"\x02\x01\x00", &kind[..], &[0x04, 0x20], &[7; 32]].concat();
             let key = [&[0x30, fields.len() as u8], &fields[..]].concat();
-            assert!(is_whole_key(&key) && !is_whole_key(&key[..key.len() - 1]));
+            assert!(is_whole_key(&key) && !is_whole_key(&key[..key.len() - 3]));
             assert!(recognised(&key, false).is_none(), "nothing else says so");
         }
     }
