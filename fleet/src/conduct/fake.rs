@@ -78,7 +78,7 @@ impl Fake {
         let token = Some(order.token.clone());
         *self.stack.borrow_mut() = Some(Standing { status: status.into(), parameters, token, ..Standing::default() });
         self.told("shop-prod", status, "User Initiated");
-        *self.going.borrow_mut() = Some((outcome, before, 2));
+        *self.going.borrow_mut() = Some((outcome, before, 3));
         match outcome {
             Outcome::BegunAndRefused => Err(Failure::new(Exit::Failed, "it is in UPDATE_IN_PROGRESS state and can not be updated")),
             _ => Ok(true),
