@@ -56,7 +56,7 @@ pub(super) fn list(line: &str) -> String {
 }
 
 /// The longest text that a hint repeats, in characters.
-const LONGEST: usize = 60;
+const LONGEST: usize = 100;
 
 /// Whether a hint may repeat a text: not all of a file, nor a URL that is signed.
 fn is_shown(text: &str) -> bool {
@@ -88,7 +88,7 @@ mod tests {
         let of = |text: &str, fields: &[&str]| of_map(&Value::String(text.into()), fields);
         assert_eq!(of("http://a/?X-Amz-Signature=hunter2", &["http", "tcp", "exec"]), "write `{ http: \"…\" }`");
         assert_eq!(of("a\npassword=hunter2\n", &["content"]), "write `{ content: \"…\" }`");
-        assert_eq!(of(&"a".repeat(61), &["content"]), "write `{ content: \"…\" }`");
+        assert_eq!(of(&"a".repeat(101), &["content"]), "write `{ content: \"…\" }`");
         assert_eq!(of("content:a?hunter2", &["content"]), "put a space behind the colon: `content: …`");
         assert_eq!(list("curl 'http://a/?X-Amz-Signature=hunter2'"), "[/bin/sh, -c, \"…\"]");
         assert_eq!(of("http://127.0.0.1/", &["http", "tcp", "exec"]), "write `{ http: \"http://127.0.0.1/\" }`");
