@@ -6,6 +6,7 @@
 //! | `cli` | the command line: one file for each verb |
 //! | `conduct` | one deployment from its record to its end, on CloudFormation as the engine |
 //! | `stack` | what an environment comes to: template, parameters, boot document, user data; offline |
+//! | `beanstalk` | an environment of Elastic Beanstalk as one of fleet.yaml; pure |
 //! | `fleet` | fleet.yaml: settings, defaults, origins, every mistake with its line; pure |
 //! | `aws` | the only code that calls AWS |
 //! | `story` | what happened, as one story with one cause; pure |
@@ -15,9 +16,10 @@
 //! | `place`, `digest`, `exit`, `failure` | the words that all of these share |
 //!
 //! A file imports only from its own room, or from those to the left of it: words ← `files` ← `release` ← `deployment` ← `story` ←
-//! `aws` ← `fleet` ← `stack` ← `conduct` ← `cli`. What is taken from the agent is in `ingot::desk` and `ingot::bundled`.
+//! `aws` ← `fleet` ← `beanstalk` ← `stack` ← `conduct` ← `cli`. What is taken from the agent is in `ingot::desk` and `ingot::bundled`.
 
 mod aws;
+mod beanstalk;
 mod cli;
 mod conduct;
 mod deployment;

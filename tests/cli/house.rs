@@ -40,7 +40,7 @@ const AGENT: Layout = Layout {
 const FLEET: Layout = Layout {
     src: "../fleet/src",
     words: &["digest", "exit", "failure", "files", "place"],
-    order: &["release", "deployment", "story", "aws", "fleet", "stack", "conduct", "cli"],
+    order: &["release", "deployment", "story", "aws", "fleet", "beanstalk", "stack", "conduct", "cli"],
     outside: &["main"],
 };
 

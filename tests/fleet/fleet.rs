@@ -8,6 +8,7 @@ mod config;
 mod docs;
 #[path = "../cli/fields.rs"]
 mod fields;
+mod import;
 mod orders;
 mod program;
 mod render;

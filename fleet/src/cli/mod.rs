@@ -19,6 +19,7 @@ mod freeze;
 mod generate;
 mod ground;
 mod guards;
+mod import;
 mod input;
 mod keep;
 mod layout;
@@ -73,6 +74,7 @@ struct Cli {
 enum Command {
     /// Report every error of fleet.yaml and of the documents it names, offline
     Check,
+    Import(import::Args),
     Render(render::Args),
     Config(config::Args),
     Release(release::Args),
@@ -113,6 +115,7 @@ pub(crate) fn run() -> Exit {
     let exit = runtime.block_on(async {
         match cli.command {
             Command::Check => check::run(&cli.file, cli.json).await,
+            Command::Import(args) => ended(import::run(args, cli.json)),
             Command::Render(args) => render::run(&args, &cli.file, cli.json).await,
             Command::Config(args) => config::run(&args, &cli.file, cli.json),
             Command::Release(args) => match input::place(&cli.file) {

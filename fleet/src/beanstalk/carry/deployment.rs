@@ -1,0 +1,87 @@
+//! Policies and alarms.
+
+use ingot::desk::Value;
+
+use super::super::options::Setting;
+use super::{Carry, string, whole};
+use crate::fleet::Mode;
+
+const COMMAND: &str = "aws:elasticbeanstalk:command";
+const TOPICS: &str = "aws:elasticbeanstalk:sns:topics";
+
+impl Carry {
+    pub(super) fn deployment(&mut self) {
+        let (min, max) = (self.number("instances.min").unwrap_or(1).max(1), self.number("instances.max").unwrap_or(4));
+        let batch = self.options.take(COMMAND, "BatchSizeType").zip(self.options.take(COMMAND, "BatchSize"));
+        let Some(policy) = self.options.take(COMMAND, "DeploymentPolicy") else {
+            self.notes
+                .push("no file names a policy, and Elastic Beanstalk's is AllAtOnce: `deployment.policy` is rolling_with_batch".into());
+            self.draft.set("deployment.policy", string("rolling_with_batch"));
+            self.batch(batch, "rolling_with_batch");
+            return self.fit("rolling_with_batch", min, max);
+        };
+        let named = match policy.value.as_str() {
+            "AllAtOnce" => "all_at_once",
+            "Rolling" => "rolling",
+            "RollingWithAdditionalBatch" => "rolling_with_batch",
+            "Immutable" if self.mode == Mode::HighlyAvailable => "immutable",
+            "Immutable" => "rolling_with_batch",
+            _ => return self.leave(&policy, "write a policy in `deployment.policy`, such as rolling_with_batch"),
+        };
+        self.batch(batch, named);
+        self.carry(policy, "deployment.policy", string(named));
+        self.fit(named, min, max);
+    }
+
+    /// A number, or a share, where a policy has batches: the kind and the size.
+    fn batch(&mut self, batch: Option<(Setting, Setting)>, policy: &str) {
+        let Some((kind, size)) = batch else { return };
+        if self.mode == Mode::SingleInstance || !matches!(policy, "rolling" | "rolling_with_batch") || size.value.trim() == "100" {
+            return;
+        }
+        let share = |text: &str| whole(text, 1, 99).map(|_| string(format!("{}%", text.trim())));
+        match if kind.value == "Fixed" { whole(&size.value, 1, 1000) } else { share(&size.value) } {
+            Some(batch) => self.carry(size, "deployment.batch", batch),
+            None => self.leave(&size, "write a number or a share in `deployment.batch`, such as 25%"),
+        }
+    }
+
+    /// Takes a policy that CloudFormation can carry out with these sizes.
+    fn fit(&mut self, policy: &str, min: u64, max: u64) {
+        if self.mode == Mode::SingleInstance {
+            return;
+        }
+        let batch = match self.draft.value("deployment.batch") {
+            Some(Value::Number(batch)) => batch.parse().unwrap_or(1),
+            Some(Value::String(share)) => (min * share.trim_end_matches('%').parse::<u64>().unwrap_or(25)).div_ceil(100),
+            _ => (min * 25).div_ceil(100),
+        };
+        let fitting = match policy {
+            "rolling" if batch >= min && min + batch <= max => Some("rolling_with_batch"),
+            "rolling_with_batch" if min + batch > max && batch < min => Some("rolling"),
+            "rolling" if batch >= min => Some("immutable"),
+            "rolling_with_batch" if min + batch > max => Some("immutable"),
+            _ => None,
+        };
+        if let Some(fitting) = fitting {
+            let message = format!("`deployment.policy` is {fitting}: {policy} of {batch} does not go with {min} to {max} instances");
+            self.notes.push(message);
+            self.draft.set("deployment.policy", string(fitting));
+        }
+    }
+
+    fn number(&self, path: &str) -> Option<u64> {
+        match self.draft.value(path) {
+            Some(Value::Number(number)) => number.parse().ok(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn alarms(&mut self) {
+        let protocol = self.options.take(TOPICS, "Notification Protocol").map_or("email".to_owned(), |setting| setting.value);
+        if protocol == "email" {
+            let advice = "subscribe to the topic of the stack";
+            self.take((TOPICS, "Notification Endpoint"), "alarms.email", |text| text.contains('@').then(|| string(text)), advice);
+        }
+    }
+}

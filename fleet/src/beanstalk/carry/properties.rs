@@ -1,0 +1,69 @@
+//! Environment properties, and the secrets among them.
+
+use super::super::draft::list;
+use super::super::reading::PROPERTIES;
+use super::{Carry, is_computed};
+use crate::fleet::{has_form, looks_secret};
+
+const SECRETS: &str = "aws:elasticbeanstalk:application:environmentsecrets";
+
+impl Carry {
+    pub(super) fn properties(&mut self) {
+        for setting in self.options.take_all(PROPERTIES) {
+            let advice = if !has_form(&setting.name, "[A-Za-z_][A-Za-z0-9_]*") {
+                "give it the name of an environment variable, and write it in `properties:`"
+            } else if is_computed(&setting.value) {
+                "write what CloudFormation computes here as a property, or as a value of the boot document"
+            } else if looks_secret(&setting.name, &setting.value).is_some() {
+                "put it into Secrets Manager, list it in `secrets:`, and read it by `secrets:` of the boot document"
+            } else {
+                self.draft.property(&setting.name, &setting.value);
+                let path = format!("properties.{}", setting.name);
+                self.carried.push((setting, path));
+                continue;
+            };
+            self.leave(&setting, advice);
+        }
+        self.secrets();
+    }
+
+    fn secrets(&mut self) {
+        let mut names = Vec::new();
+        for setting in self.options.take_all(SECRETS) {
+            let Some(name) = name_of(&setting.value) else {
+                self.leave(&setting, "write the name of the secret in `secrets:`");
+                continue;
+            };
+            let variable = &setting.name;
+            let advice =
+                format!("read `{name}` by `secrets:` of the boot document, and write {variable} in `environment:` of the application");
+            self.notes.push(format!("{variable} is no property: {advice}"));
+            if !names.contains(&name) {
+                names.push(name);
+            }
+            self.carried.push((setting, "secrets".into()));
+        }
+        if !names.is_empty() {
+            self.draft.set("secrets", list(names));
+        }
+    }
+}
+
+/// The name of a secret or a parameter by its ARN.
+///
+/// Secrets Manager adds a hyphen and six characters, and what follows another colon is a key, a stage or a version:
+/// <https://docs.aws.amazon.com/secretsmanager/latest/userguide/getting-started.html>
+fn name_of(arn: &str) -> Option<String> {
+    let parts: Vec<&str> = arn.trim().split(':').collect();
+    match parts.as_slice() {
+        ["arn", _, "secretsmanager", _, _, "secret", name, ..] => {
+            let whole = name.rsplit_once('-').filter(|(_, end)| end.len() == 6).map_or(*name, |(name, _)| name);
+            Some(whole.to_owned())
+        }
+        ["arn", _, "ssm", _, _, resource, ..] => {
+            let name = resource.strip_prefix("parameter")?;
+            Some(name.to_owned()).filter(|name| name.len() > 1)
+        }
+        _ => None,
+    }
+}

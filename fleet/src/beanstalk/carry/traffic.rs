@@ -1,0 +1,107 @@
+//! Network and load balancer.
+
+use ingot::desk::Value;
+
+use super::super::draft::list;
+use super::{Carry, boolean, is_computed, items, seconds, string, whole};
+use crate::fleet::{Mode, Tier};
+
+const VPC: &str = "aws:ec2:vpc";
+const PROCESS: &str = "aws:elasticbeanstalk:environment:process:default";
+
+/// The longest and the shortest that a target group waits for requests, in seconds.
+const WAITS: (u64, u64) = (1, 3600);
+
+impl Carry {
+    pub(super) fn network(&mut self) {
+        self.take(
+            (VPC, "VPCId"),
+            "network.vpc",
+            |text| text.starts_with("vpc-").then(|| string(text)),
+            "write the ID of the VPC in `network.vpc`",
+        );
+        self.take((VPC, "Subnets"), "network.subnets", |text| named(text, "subnet-"), "write the IDs of the subnets in `network.subnets`");
+        if self.is_balanced() {
+            let advice = "write the IDs of the subnets in `network.load_balancer_subnets`";
+            self.take((VPC, "ELBSubnets"), "network.load_balancer_subnets", |text| named(text, "subnet-"), advice);
+        }
+        let (namespace, name) = ("aws:autoscaling:launchconfiguration", "SecurityGroups");
+        let advice = "write the IDs of the groups in `network.security_groups`";
+        self.take((namespace, name), "network.security_groups", |text| named(text, "sg-"), advice);
+        if !self.draft.has("network.vpc") {
+            self.notes.push("the files name no VPC, so that Elastic Beanstalk takes the default one: write its ID in `network.vpc`".into());
+        }
+    }
+
+    pub(super) fn load_balancer(&mut self) {
+        if !self.is_balanced() {
+            return self.without_load_balancer();
+        }
+        self.take((VPC, "ELBScheme"), "load_balancer.public", scheme, "write `public: true` or `public: false` in `load_balancer:`");
+        for namespace in ["aws:elbv2:listener:443", "aws:elb:listener:443"] {
+            let names = ["SSLCertificateArns", "SSLCertificateId"];
+            for name in names {
+                let advice = "import the certificate into ACM, and write its ARN in `load_balancer.certificate`";
+                self.take((namespace, name), "load_balancer.certificate", certificate, advice);
+            }
+        }
+        let advice = "write a path that answers 200 in `load_balancer.health_check`";
+        self.take(("aws:elasticbeanstalk:application", "Application Healthcheck URL"), "load_balancer.health_check", path, advice);
+        self.take((PROCESS, "HealthCheckPath"), "load_balancer.health_check", path, advice);
+        self.take((PROCESS, "Port"), "load_balancer.port", |text| whole(text, 1, 65535), "write a port in `load_balancer.port`");
+        let advice = "write 1s to 1h in `load_balancer.deregistration`";
+        self.take((PROCESS, "DeregistrationDelay"), "load_balancer.deregistration", |text| seconds(text, WAITS.0, WAITS.1), advice);
+        self.take(
+            ("aws:elb:policies", "ConnectionDrainingTimeout"),
+            "load_balancer.deregistration",
+            |text| seconds(text, WAITS.0, WAITS.1),
+            advice,
+        );
+        if !self.draft.has("load_balancer.health_check") {
+            self.draft.set("load_balancer.health_check", string("/"));
+            self.notes.push(
+                "`health_check` is `/`, as Elastic Beanstalk has it: a path that proves that the application serves is better".into(),
+            );
+        }
+    }
+
+    /// What only a load balancer has needs no word where there is none, unless it is a path of the application.
+    fn without_load_balancer(&mut self) {
+        drop(self.options.take(VPC, "ELBScheme"));
+        drop(self.options.take(VPC, "ELBSubnets"));
+        if self.tier == Tier::Web || self.mode == Mode::HighlyAvailable {
+            for (namespace, name) in [("aws:elasticbeanstalk:application", "Application Healthcheck URL"), (PROCESS, "HealthCheckPath")] {
+                if let Some(setting) = self.options.take(namespace, name) {
+                    self.leave(&setting, "write it as `ready.http` of the application in the boot document");
+                }
+            }
+        }
+    }
+}
+
+fn named(text: &str, start: &str) -> Option<Value> {
+    let names = items(text);
+    (!names.is_empty() && names.iter().all(|name| name.starts_with(start))).then(|| list(names))
+}
+
+fn scheme(text: &str) -> Option<Value> {
+    match text.to_ascii_lowercase().as_str() {
+        "public" | "internet-facing" => Some(Value::Bool(true, "true")),
+        "internal" => Some(Value::Bool(false, "false")),
+        _ => boolean(text).map(|is_public| Value::Bool(is_public, if is_public { "true" } else { "false" })),
+    }
+}
+
+/// The first certificate of ACM: a listener has one that it shows to whom it does not know.
+fn certificate(text: &str) -> Option<Value> {
+    items(text).first().filter(|arn| arn.contains(":acm:")).map(|arn| string(*arn))
+}
+
+/// The path of `/health`, `HTTP:80/health` or `http://…/health`.
+fn path(text: &str) -> Option<Value> {
+    if is_computed(text) || text.to_ascii_uppercase().starts_with("TCP") {
+        return None;
+    }
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    rest.find('/').map(|at| string(&rest[at..]))
+}

@@ -1,0 +1,239 @@
+//! What fleet.yaml does not carry, and what to do instead.
+
+use ingot::desk::{Node, Place, Value};
+
+use super::options::Setting;
+use crate::fleet::looks_secret;
+
+/// Something that is not carried over.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Left {
+    pub(crate) place: Place,
+    /// A namespace and an option, or a section of a file.
+    pub(crate) what: String,
+    /// Empty where it may be a secret.
+    pub(crate) value: String,
+    /// What to do, as an order.
+    pub(crate) advice: String,
+}
+
+/// Options by namespace and name, of which the first that fits counts; `*` at an end stands for any rest. The third is Elastic Beanstalk's default: that value needs no word.
+const REST: [(&str, &str, &str, &str); 87] = [
+    ("aws:autoscaling:asg", "Cooldown", "360", "leave it out: target tracking sets its own pace"),
+    ("aws:autoscaling:asg", "Availability Zones", "Any", ZONES),
+    ("aws:autoscaling:asg", "Custom Availability Zones", "", ZONES),
+    ("aws:autoscaling:asg", "EnableCapacityRebalancing", "false", "leave it out: the template decides how Spot Instances are replaced"),
+    (
+        "aws:autoscaling:launchconfiguration",
+        "IamInstanceProfile",
+        "",
+        "list what the role may read in `secrets:`, and add further rights to the role that the stack makes",
+    ),
+    ("aws:autoscaling:launchconfiguration", "EC2KeyName", "", "log in with Session Manager; no port of an instance is open for SSH"),
+    (
+        "aws:autoscaling:launchconfiguration",
+        "SSHSourceRestriction",
+        "tcp,22,22,0.0.0.0/0",
+        "log in with Session Manager; no port of an instance is open for SSH",
+    ),
+    ("aws:autoscaling:launchconfiguration", "ImageId", "", "bake an image with ingot, on that one if need be, and name it in `image:`"),
+    ("aws:autoscaling:launchconfiguration", "DisableDefaultEC2SecurityGroup", "false", GROUPS),
+    ("aws:autoscaling:launchconfiguration", "DisableIMDSv1", "true", "leave it out: instances answer IMDSv2 only"),
+    ("aws:autoscaling:launchconfiguration", "RootVolumeType", "", "leave it out: root volumes are gp3"),
+    (
+        "aws:autoscaling:launchconfiguration",
+        "RootVolumeIOPS",
+        "",
+        "mount a volume for data that needs it, by `volumes:` of the boot document",
+    ),
+    (
+        "aws:autoscaling:launchconfiguration",
+        "RootVolumeThroughput",
+        "",
+        "mount a volume for data that needs it, by `volumes:` of the boot document",
+    ),
+    (
+        "aws:autoscaling:launchconfiguration",
+        "BlockDeviceMappings",
+        "",
+        "restore and mount them by `volumes:` and `mounts:` of the boot document",
+    ),
+    ("aws:autoscaling:launchconfiguration", "MonitoringInterval", "5 minute", "leave it out: the template decides about monitoring"),
+    ("aws:autoscaling:launchconfiguration", "InstanceTypeFamily", "", "leave it out: `instances.types` names the types"),
+    ("aws:autoscaling:launchconfiguration", "LaunchTemplateTagPropagationEnabled", "false", TAGS),
+    ("aws:ec2:instances", "SpotFleetOnDemandBase", "0", "leave it out: `spot` is a share of all instances"),
+    ("aws:ec2:instances", "SpotAllocationStrategy", "capacity-optimized", "leave it out: the template decides"),
+    ("aws:ec2:instances", "SpotMaxPrice", "", "leave it out: a Spot Instance costs at most the On-Demand price"),
+    ("aws:ec2:instances", "SupportedArchitectures", "", "leave it out: `instances.types` and the image decide"),
+    ("aws:autoscaling:trigger", "*", "", "choose `instances.scale_on`: target tracking needs no thresholds or periods"),
+    ("aws:autoscaling:scheduledaction", "*", "", "change `min` by `schedule:`, which knows `cron` and `min` only"),
+    (
+        "aws:autoscaling:updatepolicy:rollingupdate",
+        "*",
+        "",
+        "leave it out: `deployment:` is for every change, that of the configuration included",
+    ),
+    ("aws:ec2:vpc", "DBSubnets", "", "leave it out: the database is in `network.subnets`"),
+    ("aws:ec2:vpc", "AssociatePublicIpAddress", "", "leave it out: the subnets decide about public addresses"),
+    ("aws:elasticbeanstalk:command", "Timeout", "600", "set `timeout:` on steps of the boot document"),
+    (
+        "aws:elasticbeanstalk:command",
+        "IgnoreHealthCheck",
+        "false",
+        "leave it out: an instance serves once it is healthy, and a deployment fails otherwise",
+    ),
+    ("aws:elasticbeanstalk:trafficsplitting", "*", "", "choose another policy: this version does not split traffic"),
+    (
+        "aws:elasticbeanstalk:environment",
+        "LoadBalancerType",
+        "application",
+        "take an Application Load Balancer, the only one that the template makes",
+    ),
+    ("aws:elasticbeanstalk:environment", "LoadBalancerIsShared", "false", "give each environment its own load balancer"),
+    (
+        "aws:elasticbeanstalk:environment",
+        "ServiceRole",
+        "aws-elasticbeanstalk-service-role",
+        "deploy the account stack, which has the service role",
+    ),
+    ("aws:elasticbeanstalk:environment", "ExternalExtensionsS3Bucket", "", "leave it out: it is of Elastic Beanstalk alone"),
+    ("aws:elasticbeanstalk:environment", "ExternalExtensionsS3Key", "", "leave it out: it is of Elastic Beanstalk alone"),
+    (
+        "aws:elasticbeanstalk:environment:process:default",
+        "Protocol",
+        "HTTP",
+        "end TLS at the load balancer, or by `proxy.tls` of the application",
+    ),
+    ("aws:elasticbeanstalk:environment:process:default", "HealthCheckInterval", "15", CHECKS),
+    ("aws:elasticbeanstalk:environment:process:default", "HealthCheckTimeout", "5", CHECKS),
+    ("aws:elasticbeanstalk:environment:process:default", "HealthyThresholdCount", "3", CHECKS),
+    ("aws:elasticbeanstalk:environment:process:default", "UnhealthyThresholdCount", "5", CHECKS),
+    (
+        "aws:elasticbeanstalk:environment:process:default",
+        "MatcherHTTPCode",
+        "200",
+        "have the path of `load_balancer.health_check` answer 200",
+    ),
+    ("aws:elasticbeanstalk:environment:process:default", "StickinessEnabled", "false", STICKY),
+    ("aws:elasticbeanstalk:environment:process:default", "StickinessLBCookieDuration", "86400", STICKY),
+    ("aws:elasticbeanstalk:environment:process:default", "StickinessType", "lb_cookie", STICKY),
+    ("aws:elbv2:listener:default", "Protocol", "HTTP", LISTENERS),
+    ("aws:elbv2:listener:default", "ListenerEnabled", "true", LISTENERS),
+    ("aws:elbv2:listener:443", "Protocol", "HTTPS", LISTENERS),
+    ("aws:elbv2:listener:443", "ListenerEnabled", "true", LISTENERS),
+    ("aws:elbv2:listener:80", "Protocol", "HTTP", LISTENERS),
+    ("aws:elbv2:listener:80", "ListenerEnabled", "true", LISTENERS),
+    ("aws:elbv2:listener*", "*", "", LISTENERS),
+    ("aws:elasticbeanstalk:environment:process:*", "*", "", "run one environment for each process that has targets of its own"),
+    (
+        "aws:elasticbeanstalk:container:*",
+        "*",
+        "",
+        "say it in the Procfile, or by `run:` and `environment:` of the application in the boot document",
+    ),
+    ("aws:elbv2:loadbalancer", "SecurityGroups", "", "say with `network.clients` where clients come from"),
+    ("aws:elbv2:loadbalancer", "ManagedSecurityGroup", "", "say with `network.clients` where clients come from"),
+    ("aws:elbv2:loadbalancer", "IdleTimeout", "60", "leave it out: the template decides"),
+    ("aws:elbv2:loadbalancer", "AccessLogsS3Enabled", "false", LOGGED),
+    ("aws:elbv2:loadbalancer", "*", "", LOGGED),
+    ("aws:elb:loadbalancer", "CrossZone", "true", CLASSIC),
+    ("aws:elb:loadbalancer", "*", "", CLASSIC),
+    ("aws:elb:healthcheck", "*", "", CHECKS),
+    ("aws:elb:policies", "ConnectionDrainingEnabled", "true", "leave it out: requests always get time to end"),
+    ("aws:elb:policies", "ConnectionSettingIdleTimeout", "60", "leave it out: the template decides"),
+    ("aws:elb:policies", "*", "", CLASSIC),
+    ("aws:elb:listener*", "ListenerEnabled", "true", CLASSIC),
+    ("aws:elb:listener*", "InstancePort", "80", CLASSIC),
+    ("aws:elb:listener*", "InstanceProtocol", "HTTP", CLASSIC),
+    ("aws:elb:listener:443", "ListenerProtocol", "HTTPS", CLASSIC),
+    ("aws:elb:listener*", "ListenerProtocol", "HTTP", CLASSIC),
+    ("aws:elb:*", "*", "", CLASSIC),
+    (
+        "aws:elasticbeanstalk:environment:proxy",
+        "ProxyServer",
+        "nginx",
+        "keep nginx, or set `proxy: none` for the application in the boot document",
+    ),
+    ("aws:elasticbeanstalk:environment:proxy:staticfiles", "*", "", "write it as `proxy.static` of the application in the boot document"),
+    ("aws:elasticbeanstalk:healthreporting:system", "SystemType", "enhanced", "leave it out: `ingot-fleet status` shows health"),
+    ("aws:elasticbeanstalk:healthreporting:system", "*", "", "set `health:` and `alarms:`, which are documented thresholds"),
+    ("aws:elasticbeanstalk:cloudwatch:logs", "*", "", "run the CloudWatch agent from the image, or read `ingot-fleet logs`"),
+    ("aws:elasticbeanstalk:cloudwatch:logs:health", "*", "", "leave it out: `ingot-fleet status` shows health"),
+    ("aws:elasticbeanstalk:hostmanager", "*", "", "leave it out: logs of failed instances are kept as evidence"),
+    ("aws:elasticbeanstalk:managedactions", "*", "", "bake and deploy images regularly, by the pipeline in packer/"),
+    ("aws:elasticbeanstalk:managedactions:platformupdate", "*", "", "bake and deploy images regularly, by the pipeline in packer/"),
+    ("aws:elasticbeanstalk:monitoring", "*", "", "leave it out: the group replaces what is unhealthy"),
+    ("aws:elasticbeanstalk:control", "*", "", "leave it out: a creation that fails is rolled back"),
+    ("aws:elasticbeanstalk:xray", "XRayEnabled", "false", "run the X-Ray daemon as a service of the image"),
+    ("aws:elasticbeanstalk:sns:topics", "*", "", "subscribe to the topic of the stack"),
+    ("aws:elasticbeanstalk:sqsd", "*", "", "set it on the worker in the boot document, by `workers:`"),
+    ("aws:elasticbeanstalk:customoption", "*", "", "write it as a property, or as a value of the boot document"),
+    ("aws:rds:dbinstance", "DBPassword", "", "leave it out: RDS makes the password, rotates it, and keeps it in Secrets Manager"),
+    ("aws:rds:dbinstance", "DBDeletionPolicy", "Snapshot", "leave it out: a snapshot stays when the environment is deleted"),
+    ("aws:rds:dbinstance", "*", "", "leave it out: it has no counterpart in `database:`"),
+];
+
+const ZONES: &str = "leave it out: the zones are those of `network.subnets`";
+const GROUPS: &str = "leave it out: the template makes a security group; `network.security_groups` adds others";
+const TAGS: &str = "leave it out: instances have the tags of the stack";
+const CHECKS: &str = "leave it out: the template sets how often and how long the load balancer asks";
+const STICKY: &str = "keep sessions outside the instances: the template has no sticky sessions";
+const LISTENERS: &str =
+    "serve by `load_balancer`: port 80, and port 443 with `certificate`; other listeners and rules belong in a stack of yours";
+const LOGGED: &str = "add it to the stack's load balancer by a template of yours";
+const CLASSIC: &str = "take an Application Load Balancer, the only one that the template makes";
+
+/// What the sections of a file are for that hold no options.
+const SECTIONS: [(&str, &str); 13] = [
+    ("packages", IMAGE),
+    ("groups", IMAGE),
+    ("users", IMAGE),
+    ("sources", IMAGE),
+    ("services", IMAGE),
+    ("files", KEPT),
+    ("commands", KEPT),
+    ("container_commands", KEPT),
+    ("Resources", "deploy them as a stack of yours, and hand their names over as `properties:`"),
+    ("Parameters", "deploy them as a stack of yours, and hand their names over as `properties:`"),
+    ("Mappings", "deploy them as a stack of yours, and hand their names over as `properties:`"),
+    ("Outputs", "deploy them as a stack of yours, and hand their names over as `properties:`"),
+    ("EnvironmentLinks", "hand the address of the other environment over as a property"),
+];
+
+const IMAGE: &str = "bake it into the image, by a provisioner in packer/";
+const KEPT: &str = "keep the file in the bundle: ingot carries this section out, with `compatible_with: beanstalk` in the boot document";
+
+impl Left {
+    /// Words about an option; `None` if Elastic Beanstalk's default needs none.
+    pub(super) fn option(setting: &Setting) -> Option<Self> {
+        let is_meant = |(namespace, name, _, _): &&(&str, &str, &str, &str)| {
+            let is_of = namespace.strip_suffix('*').map_or(*namespace == setting.namespace, |start| setting.namespace.starts_with(start));
+            is_of && (*name == "*" || *name == setting.name)
+        };
+        match REST.iter().find(is_meant) {
+            Some((_, _, default, _)) if !default.is_empty() && default.eq_ignore_ascii_case(&setting.value) => None,
+            Some((_, _, _, advice)) => Some(Self::because(setting, *advice)),
+            None => Some(Self::because(setting, "see what it does in Elastic Beanstalk: ingot-fleet does not know it")),
+        }
+    }
+
+    /// The same, with advice of its own.
+    pub(super) fn because(setting: &Setting, advice: impl Into<String>) -> Self {
+        let Setting { namespace, resource, name, value, place } = setting;
+        let resource = if resource.is_empty() { String::new() } else { format!("{resource}.") };
+        let is_secret = looks_secret(name, value).is_some() || name.to_ascii_lowercase().contains("password");
+        let value = if is_secret { String::new() } else { value.clone() };
+        Self { place: place.clone(), what: format!("{resource}{namespace} {name}"), value, advice: advice.into() }
+    }
+
+    /// Words about a section that holds no options, if it has anything.
+    pub(super) fn section(name: &str, place: &Place, node: &Node) -> Option<Self> {
+        let is_empty = match &node.value {
+            Value::Map(entries) => entries.is_empty(),
+            Value::Sequence(items) => items.is_empty(),
+            value => *value == Value::Null,
+        };
+        let (_, advice) = SECTIONS.iter().find(|(section, _)| *section == name).filter(|_| !is_empty)?;
+        Some(Self { place: place.clone(), what: format!("section {name}"), value: String::new(), advice: (*advice).to_owned() })
+    }
+}

@@ -1,0 +1,153 @@
+//! Files in, fleet.yaml out. What a user sees is in `tests/fleet/import.rs`.
+
+use super::*;
+use crate::fleet;
+
+fn imported(files: &[(&str, &str)]) -> Imported {
+    let described: Vec<Described> = files.iter().map(|(name, text)| read(name, text)).collect();
+    for one in &described {
+        assert_eq!(one.mistakes, [], "{one:?}");
+    }
+    import(described, Named { releases: Some("s3://shop-releases/".into()), ..Named::default() })
+}
+
+/// What is still to be said, beside what no file of Elastic Beanstalk says.
+fn open(imported: &Imported) -> Vec<String> {
+    let read = fleet::read("fleet.yaml", &imported.text);
+    let messages = read.mistakes.into_iter().map(|mistake| mistake.message);
+    let unsaid = ["image", "network.vpc", "network.subnets", "document", "instances.types"];
+    messages.filter(|message| !unsaid.iter().any(|name| message.starts_with(&format!("`{name}` is missing")))).collect()
+}
+
+fn of(options: &str) -> Imported {
+    imported(&[("saved.cfg.yml", &format!("OptionSettings:\n{options}"))])
+}
+
+fn advice<'a>(imported: &'a Imported, option: &str) -> &'a str {
+    let found = imported.left.iter().find(|left| left.what.ends_with(option));
+    &found.unwrap_or_else(|| panic!("{option} is not among {:#?}", imported.left)).advice
+}
+
+#[test]
+fn each_form_of_an_option_is_read() {
+    let saved = of("  AWSEBAutoScalingGroup.aws:autoscaling:asg: { MinSize: '3', MaxSize: 5 }\n");
+    let extension = imported(&[(".ebextensions/a.config", "option_settings:\n  aws:autoscaling:asg:\n    MinSize: 3\n    MaxSize: '5'\n")]);
+    let list = "option_settings:\n- { namespace: 'aws:autoscaling:asg', option_name: MinSize, value: 3 }\n\
+                - { namespace: 'aws:autoscaling:asg', option_name: MaxSize, value: 5 }\n";
+    let listed = imported(&[("b.config", list)]);
+    let described = r#"{ "ConfigurationSettings": [ { "EnvironmentName": "prod", "OptionSettings": [
+        { "Namespace": "aws:autoscaling:asg", "OptionName": "MinSize", "ResourceName": "AWSEBAutoScalingGroup", "Value": "3" },
+        { "Namespace": "aws:autoscaling:asg", "OptionName": "Custom Availability Zones" },
+        { "Namespace": "aws:autoscaling:asg", "OptionName": "MaxSize", "ResourceName": "AWSEBAutoScalingGroup", "Value": "5" } ] } ] }"#;
+    let described = imported(&[("settings.json", described)]);
+    assert!(saved.text.contains("min: 3\n      max: 5\n"), "{}", saved.text);
+    for other in [extension, listed, described] {
+        assert_eq!(other.text, saved.text);
+    }
+}
+
+#[test]
+fn an_entry_without_a_namespace_is_a_property() {
+    let files =
+        [("a.config", "option_settings:\n- { option_name: LOG_LEVEL, value: info }\n"), ("b.config", "option_settings:\n  DEBUG: false\n")];
+    let text = imported(&files).text;
+    assert!(text.contains("properties:\n      DEBUG: \"false\"\n      LOG_LEVEL: info\n"), "{text}");
+}
+
+#[test]
+fn of_several_files_the_last_one_counts() {
+    let files = [
+        (".ebextensions/a.config", "option_settings:\n  aws:autoscaling:asg: { MinSize: 1, MaxSize: 2 }\n"),
+        ("env.yaml", "OptionSettings:\n  aws:autoscaling:asg: { MaxSize: 9 }\nEnvironmentName: front+\n"),
+    ];
+    let text = imported(&files).text;
+    assert!(text.contains("\n  front:\n") && text.contains("max: 9"), "{text}");
+}
+
+#[test]
+fn every_policy_has_a_counterpart_that_fits_the_sizes() {
+    for (options, policy) in [
+        ("DeploymentPolicy: AllAtOnce", "all_at_once"),
+        ("DeploymentPolicy: Rolling, BatchSizeType: Fixed, BatchSize: 2", "rolling"),
+        ("DeploymentPolicy: Rolling, BatchSizeType: Fixed, BatchSize: 4", "rolling_with_batch"),
+        ("DeploymentPolicy: RollingWithAdditionalBatch, BatchSizeType: Percentage, BatchSize: 25", "rolling_with_batch"),
+        ("DeploymentPolicy: Immutable", "immutable"),
+        ("BatchSizeType: Percentage, BatchSize: 30", "rolling_with_batch"),
+    ] {
+        let sizes = "  aws:autoscaling:asg: { MinSize: 4, MaxSize: 8 }\n";
+        let imported = of(&format!("{sizes}  aws:elasticbeanstalk:command: {{ {options} }}\n"));
+        assert!(imported.text.contains(&format!("policy: {policy}\n")), "{options}: {}", imported.text);
+        assert_eq!(open(&imported), [""; 0], "{options}: {}", imported.text);
+    }
+    // No room for a batch, and none to leave in service.
+    let one = of("  aws:autoscaling:asg: { MinSize: 1, MaxSize: 1 }\n  aws:elasticbeanstalk:command: { DeploymentPolicy: Rolling }\n");
+    assert!(one.text.contains("policy: immutable\n"), "{}", one.text);
+    assert_eq!(open(&one), [""; 0], "{}", one.text);
+}
+
+#[test]
+fn a_single_instance_says_nothing_that_it_does_not_have() {
+    let imported = of("  aws:elasticbeanstalk:environment: { EnvironmentType: SingleInstance }\n\
+        \x20 aws:autoscaling:asg: { MinSize: 1, MaxSize: 1 }\n  aws:ec2:vpc: { ELBScheme: public, ELBSubnets: subnet-1a2b3c4d }\n\
+        \x20 aws:elasticbeanstalk:application: { Application Healthcheck URL: /up }\n\
+        \x20 aws:elasticbeanstalk:command: { DeploymentPolicy: Immutable, BatchSizeType: Percentage, BatchSize: 30 }\n");
+    assert!(imported.text.contains("mode: single_instance\n"), "{}", imported.text);
+    assert!(advice(&imported, "Application Healthcheck URL").contains("`ready.http`"));
+    assert_eq!(open(&imported), [""; 0], "{}", imported.text);
+}
+
+#[test]
+fn a_worker_has_its_queue() {
+    let imported = of("  aws:elasticbeanstalk:sqsd: { VisibilityTimeout: 300, RetentionPeriod: 345600, MaxRetries: 10, HttpPath: /job }\n");
+    assert!(imported.text.contains("tier: worker\n"), "{}", imported.text);
+    assert!(imported.text.contains("visibility: \"5m\"\n      retention: \"4d\"\n      retries: 10\n"), "{}", imported.text);
+    assert!(advice(&imported, "HttpPath").contains("`workers:`"));
+    assert_eq!(open(&imported), [""; 0], "{}", imported.text);
+}
+
+#[test]
+fn no_secret_is_carried_over_or_said() {
+    let imported =
+        of("  aws:elasticbeanstalk:application:environment: { API_TOKEN: hunter2, DATABASE_URL: 'postgres://shop:hunter2@db/shop' }\n\
+        \x20 aws:elasticbeanstalk:application:environmentsecrets: { KEY: 'arn:aws:ssm:eu-west-1:123456789012:parameter/prod/key' }\n\
+        \x20 aws:rds:dbinstance: { DBEngine: postgres, DBInstanceClass: db.t3.micro, DBPassword: hunter2 }\n");
+    assert!(!format!("{:?} {:?} {}", imported.left, imported.notes, imported.text).contains("hunter2"), "{imported:#?}");
+    assert!(imported.text.contains("secrets: [/prod/key]\n"), "{}", imported.text);
+    assert_eq!(imported.left.iter().filter(|left| left.advice.contains("Secrets Manager")).count(), 3);
+}
+
+#[test]
+fn what_has_the_default_of_elastic_beanstalk_needs_no_word() {
+    let imported = of("  aws:autoscaling:asg: { Cooldown: '360', Availability Zones: Any, EnableCapacityRebalancing: 'False' }\n");
+    assert_eq!((imported.left.len(), imported.defaults), (0, 3), "{:#?}", imported.left);
+    let imported = of("  aws:autoscaling:asg: { Cooldown: '600' }\n  aws:new:namespace: { Option: x }\n");
+    assert!(advice(&imported, "Cooldown").starts_with("leave it out"));
+    assert!(advice(&imported, "aws:new:namespace Option").contains("does not know it"));
+}
+
+#[test]
+fn schedules_are_those_of_min() {
+    let action = |name: &str, cron: &str, min: &str| {
+        format!("  {name}.aws:autoscaling:scheduledaction: {{ Recurrence: '{cron}', MinSize: {min}, MaxSize: 4 }}\n")
+    };
+    let imported = of(&[action("day", "0 6 * * *", "3"), action("night", "0 22 * * *", "1"), action("more", "0 1 * * *", "2")].concat());
+    assert!(imported.text.contains("schedule: [{cron: \"0 6 * * *\", min: 3}, {cron: \"0 1 * * *\", min: 2}]\n"), "{}", imported.text);
+    let left: Vec<&str> = imported.left.iter().map(|left| left.what.as_str()).collect();
+    assert_eq!(left.iter().filter(|what| what.starts_with("night.")).count(), 3, "{left:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_a_mistake_with_its_place() {
+    for (name, text, message) in [
+        ("saved.cfg.yml", "Resources: {}\n", "no option settings are here"),
+        ("saved.cfg.yml", "OptionSettings: 5\n", "option settings are a map or a list"),
+        ("a.config", "option_settings:\n  aws:autoscaling:asg: 5\n", "is a map of options"),
+        ("a.config", "option_settings:\n- { value: 5 }\n", "names no option"),
+        ("a.config", "option_settings:\n  aws:autoscaling:asg: { MinSize: { a: 1 } }\n", "the value of MinSize is a map"),
+        ("env.yaml", "", "this file is empty"),
+        ("all.json", r#"{ "ConfigurationSettings": [ {}, {} ] }"#, "2 environments are described here"),
+    ] {
+        let found = read(name, text).mistakes;
+        assert!(found.iter().any(|mistake| mistake.message.contains(message)), "{text}: {found:?}");
+    }
+}
