@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::objects::{Listed, Objects};
 use crate::failure::Failure;
-use crate::story::{Content, Evidence, Key, Unread};
+use crate::story::{self, Content, Evidence, Key, Unread};
 
 /// So many failures are read, and so many objects at once: whoever waits for them wants them now.
 pub(crate) const MOST: usize = 50;
@@ -115,6 +115,12 @@ impl<O: Objects> Left<'_, O> {
             }
         }
         Ok(false)
+    }
+
+    /// What a boot left about itself; `None` if it is gone, or of another format.
+    pub(crate) async fn read_boot(&self, Boot { name, key, .. }: &Boot) -> Result<Option<story::Boot>, Failure> {
+        let Some(object) = self.objects.get(name).await? else { return Ok(None) };
+        Ok(Content::read(&object.content).ok().and_then(|content| story::Boot::of(key, &content)))
     }
 
     /// Reads one of them; `None` if it is gone.

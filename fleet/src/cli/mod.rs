@@ -4,12 +4,14 @@ mod abort;
 mod advice;
 mod ahead;
 mod alarms;
+mod boots;
 mod carry;
 mod changes;
 mod check;
 mod config;
 mod consent;
 mod deploy;
+mod during;
 mod edit;
 mod ending;
 mod errand;
@@ -90,6 +92,7 @@ enum Command {
     Status(status::Args),
     Events(events::Args),
     Logs(logs::Args),
+    Boots(boots::Args),
     List(list::Args),
     Terminate(terminate::Args),
     /// Print the JSON Schema of fleet.yaml, for editors
@@ -136,6 +139,7 @@ pub(crate) fn run() -> Exit {
             Command::Set(args) => ended(set::run(&args, &cli.file, cli.json).await),
             Command::Events(args) => ended(events::run(&args, &cli.file, cli.json).await),
             Command::Logs(args) => ended(logs::run(&args, &cli.file, cli.json).await),
+            Command::Boots(args) => ended(boots::run(&args, &cli.file, cli.json).await),
             Command::List(args) => ended(list::run(&args, &cli.file, cli.json).await),
             Command::Status(args) => ended(status::run(&args, &cli.file, cli.json).await),
             Command::Terminate(args) => ended(terminate::run(&args, &cli.file, cli.json).await),

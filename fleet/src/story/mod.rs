@@ -3,6 +3,7 @@
 
 mod activity;
 mod age;
+mod boots;
 mod cause;
 mod content;
 mod happened;
@@ -18,6 +19,7 @@ mod streams;
 
 pub(crate) use self::activity::Activity;
 pub(crate) use self::age::age;
+pub(crate) use self::boots::{Boot, Of, Sum, sums};
 pub(crate) use self::cause::{Cause, cause, cause_of_failure, left_nothing, news};
 pub(crate) use self::content::{Content, Key, Report, Trouble, Unread};
 pub(crate) use self::happened::{Checked, Console, Deployment, Event, Evidence, Happened, Refresh, line_of};

@@ -2,20 +2,17 @@
 
 use serde_json::{Value as Json, json};
 
+use super::super::during::{self, During};
 use super::super::operator::Operator;
 use super::super::output::{self, data, talk};
 use super::super::reader::Reader;
 use crate::aws::evidence::{Found, Left};
 use crate::aws::objects::Objects;
-use crate::deployment::record::Record;
 use crate::failure::Failure;
 use crate::story::{Content, Report, Trouble};
 
 /// So many objects are read at the most: those of good boots, which a document may ask for, are passed over.
 const READ: usize = 200;
-
-/// So many records of deployments are read at the most.
-const RECORDS: usize = 50;
 
 /// What was found.
 #[derive(Debug)]
@@ -23,15 +20,6 @@ pub(super) struct Failed {
     pub(super) found: Vec<(Found, Option<During>)>,
     /// Whether there is more.
     pub(super) is_cut: bool,
-}
-
-/// Which deployment it is of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct During {
-    number: u64,
-    release: String,
-    /// Whether the tags of the instance say so; else time does.
-    is_certain: bool,
 }
 
 /// What was read.
@@ -69,9 +57,9 @@ impl Failed {
         if let Err(failure) = reader.look_up(&ids).await {
             talk(&format!("warning: {failure}"));
         }
-        let records = records(operator, found.last()).await?;
+        let records = during::records(operator, found.last().map(|one| one.key.began)).await?;
         let with_deployment = found.into_iter().map(|one| {
-            let during = during(reader.deployment(&one.key.instance), &one, &records);
+            let during = During::of(reader.deployment(&one.key.instance), one.key.began, &records);
             (one, during)
         });
         Ok(Self { found: with_deployment.collect(), is_cut })
@@ -120,35 +108,6 @@ impl Failed {
             talk(&format!("there are more: `ingot-fleet logs {} --failed --last N` shows older ones", operator.called()));
         }
     }
-}
-
-impl During {
-    fn short(&self) -> String {
-        let about = if self.is_certain { "" } else { "since " };
-        format!("{about}deployment {} ({})", self.number, self.release)
-    }
-}
-
-/// The records down to the one that was in force when the oldest boot began.
-async fn records(operator: &Operator, oldest: Option<&Found>) -> Result<Vec<Record>, Failure> {
-    let Some(oldest) = oldest else { return Ok(Vec::new()) };
-    let records = operator.records();
-    let mut found = Vec::new();
-    for number in records.numbers().await?.into_iter().take(RECORDS) {
-        let Some(kept) = records.read(number).await? else { continue };
-        let is_before = kept.record.began <= oldest.key.began;
-        found.push(kept.record);
-        if is_before {
-            break;
-        }
-    }
-    Ok(found)
-}
-
-fn during(tagged: Option<u64>, one: &Found, records: &[Record]) -> Option<During> {
-    let of = |record: &Record, is_certain| During { number: record.number, release: record.goal.release.name.to_string(), is_certain };
-    let by_tag = records.iter().find(|record| Some(record.number) == tagged).map(|record| of(record, true));
-    by_tag.or_else(|| records.iter().find(|record| record.began <= one.key.began).map(|record| of(record, false)))
 }
 
 fn head(one: &Found, during: Option<&During>) -> Json {

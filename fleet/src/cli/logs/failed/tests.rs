@@ -3,6 +3,7 @@
 use ingot::desk::shown;
 
 use super::*;
+use crate::deployment::record::Record;
 use crate::story::{Key, Unread};
 
 fn found(content: &str) -> Found {
@@ -12,7 +13,7 @@ fn found(content: &str) -> Found {
 }
 
 fn during() -> During {
-    During { number: 7, release: "v44".into(), is_certain: true }
+    During { number: 7, release: "v44".into(), image: "ami-1".into(), is_certain: true }
 }
 
 const FAILURE: &str = r#"{
@@ -83,7 +84,7 @@ fn each_is_of_a_deployment() {
         Record::begin("shop", "prod", number, goal("v44"), beginner)
     };
     let records = [began(8, "2026-12-01T10:00:00Z"), began(7, "2026-12-01T08:59:00Z"), began(6, "2026-11-30T00:00:00Z")];
-    let of = |tagged| super::during(tagged, &one, &records).map(|found| (found.number, found.is_certain));
+    let of = |tagged| During::of(tagged, one.key.began, &records).map(|found| (found.number, found.is_certain));
     assert_eq!((of(Some(6)), of(None), of(Some(99))), (Some((6, true)), Some((7, false)), Some((7, false))));
-    assert_eq!(super::during(None, &one, &[]), None);
+    assert_eq!(During::of(None, one.key.began, &[]), None);
 }
