@@ -7,6 +7,7 @@ answer is never one, an error of IMDS never «no user data», and no layer of th
 import hashlib
 import json
 import re
+import resource
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,6 +152,34 @@ def test_whatever_comes_in_place_of_an_answer(ingot, tmp_path, share):
     # Those take the longest, and are answers of AWS like the others.
     rows += [(target, name) for name in list(hostile.MODES)[::6] for target in TARGETS if target.longer]
     each(tmp_path, rows[::share], cell)
+
+
+# Any number of interim responses (status 1xx) may come before the one that counts.
+INTERIM = {"100": hostile.head("100 Continue"), "103": hostile.head("103 Early Hints", "Link: </x>")}
+
+
+@pytest.mark.parametrize("status", INTERIM)
+@pytest.mark.parametrize("at", [TOKEN, USER_DATA])
+def test_interim_responses_without_an_end_cost_no_processor_time(ingot, tmp_path, at, status):
+    target = next(target for target in TARGETS if target.at == at)
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # As fast as this machine can.
+    _, result = boots(tmp_path / "machine", target, lambda c, _: c.endless(INTERIM[status] * 4096, 0))
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    worked = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert result.code in target.silent, result
+    # Far more than a boot takes, and far less than the 3 s that it was killed after.
+    assert worked < 1, f"{worked:.2f} s of a processor in {result.seconds:.2f} s"
+    assert "more than 100 interim responses (status 1xx) and no final one" in result.stderr, result
+
+
+@pytest.mark.parametrize("status", INTERIM)
+def test_a_hundred_interim_responses_do_no_harm(ingot, tmp_path, status):
+    def cell(directory, target, count):
+        _, result = boots(directory, target, lambda c, right: c.send(INTERIM[status] * count) or c.answer(right))
+        return None if result.code == DONE else f"{target.at}: {result}"
+
+    each(tmp_path, [(target, 100) for target in TARGETS if not target.longer], cell)
 
 
 # What is HTTP as it should be, and still a lie: bodies by target, and whether a boot may be content.

@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-use reqwest::{StatusCode, Url};
+use http::StatusCode;
+use reqwest::Url;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -172,12 +173,13 @@ impl Imds {
         let read = timeout_at(deadline, self.read_patiently(path, &mut last)).await;
         let waiting = self.waiting_now().remove(path);
         read.unwrap_or_else(|_| {
-            let last = last.or(waiting.map(|waiting| waiting.last)).unwrap_or_else(|| "no answer in time".into());
-            Err(ImdsError::Unreachable { waited: budget, last })
+            let impostor = last.as_ref().is_some_and(|again| again.impostor);
+            let last = last.map(|again| again.why).or(waiting.map(|waiting| waiting.last));
+            Err(ImdsError::Unreachable { waited: budget, last: last.unwrap_or_else(|| "no answer in time".into()), impostor })
         })
     }
 
-    async fn read_patiently(&self, path: &str, last: &mut Option<String>) -> Result<Option<Answer>, ImdsError> {
+    async fn read_patiently(&self, path: &str, last: &mut Option<Again>) -> Result<Option<Answer>, ImdsError> {
         let Shared { transport, patience, .. } = &*self.0;
         let mut pauses = patience.pauses.pauses();
         let mut renewed = false;
@@ -204,7 +206,7 @@ impl Imds {
 
     /// The token, fetched for `path` if there is none. Whoever comes while it is being fetched waits for that one, and a
     /// refusal is everyone's too.
-    async fn session(&self, path: &str, last: &mut Option<String>) -> Result<Session, ImdsError> {
+    async fn session(&self, path: &str, last: &mut Option<Again>) -> Result<Session, ImdsError> {
         let mut held = self.0.session.lock().await;
         match &*held {
             Some((since, Err(_))) if since.elapsed() > REFUSED_FOR => {}
@@ -229,11 +231,12 @@ impl Imds {
         }
     }
 
-    async fn pause(&self, path: &str, pauses: &mut Pauses, again: Again, last: &mut Option<String>) {
+    async fn pause(&self, path: &str, pauses: &mut Pauses, again: Again, last: &mut Option<Again>) {
         self.note(path, &again.why);
         log::debug!(why = again.why.as_str(); "waiting for the instance metadata service");
-        *last = Some(again.why);
-        sleep(pauses.next().max(again.retry_after.unwrap_or_default())).await;
+        let pause = pauses.next().max(again.retry_after.unwrap_or_default());
+        *last = Some(again);
+        sleep(pause).await;
     }
 
     fn note(&self, path: &str, why: &str) {

@@ -93,7 +93,12 @@ pub(crate) enum ImdsError {
     #[error("the instance metadata service refused the token request with status {status}")]
     TokenRefused { status: u16 },
     #[error("the instance metadata service did not answer within {waited:?} (last: {last})")]
-    Unreachable { waited: Duration, last: String },
+    Unreachable {
+        waited: Duration,
+        last: String,
+        /// Whether something came at last that IMDS never sends.
+        impostor: bool,
+    },
     #[error("this instance does not show its tags in metadata")]
     TagsDisabled,
     #[error("the instance metadata service has no {path} (404)")]
@@ -112,7 +117,10 @@ impl Failure for ImdsError {
             }
             Self::Endpoint { .. } => "set AWS_EC2_METADATA_SERVICE_ENDPOINT to a URL that begins with http://, or unset it".into(),
             Self::TokenRefused { .. } => "look for a proxy or firewall between this process and 169.254.169.254".into(),
-            Self::Unreachable { .. } => {
+            Self::Unreachable { impostor: true, .. } => {
+                "find out what answers in place of IMDS, such as a proxy: `curl -v http://169.254.169.254/latest/`".into()
+            }
+            Self::Unreachable { impostor: false, .. } => {
                 "look at the network: `ip route get 169.254.169.254`; in a container, raise the hop limit of the metadata options".into()
             }
             Self::TagsDisabled => "launch the instance with InstanceMetadataTags=enabled, or put the value under `values:`".into(),

@@ -6,6 +6,7 @@ pub(crate) mod claims;
 pub(crate) mod databases;
 mod fastcgi;
 pub(crate) mod holds;
+pub(crate) mod plain_http;
 pub(crate) mod posts;
 pub(crate) mod probes;
 pub(crate) mod resolver;

@@ -1,11 +1,11 @@
 //! The one HTTP client: one connection pool, one TLS configuration, one resolver.
 //!
-//! [`Http::client`] is for calls to AWS, and [`Http::plain`] one without TLS for the instance metadata service. Both are made at their first use: a boot
-//! talks to IMDS first, and should not build a root store before its first byte leaves.
+//! [`Http::client`] is for calls to AWS, and made at its first use: a boot talks to the instance metadata service
+//! first, [without TLS](crate::net::plain_http), and should not build a root store before its first byte leaves.
 //!
 //! Who signs calls takes the time from [`Http::clock`], one for all of them as well.
 //!
-//! None of them ever uses a proxy or follows a redirect. Names are resolved from /etc/hosts and the servers of
+//! It never uses a proxy or follows a redirect. Names are resolved from /etc/hosts and the servers of
 //! /etc/resolv.conf, never by getaddrinfo (a static glibc would load NSS modules) and never by a public resolver.
 
 use std::error::Error;
@@ -158,35 +158,25 @@ impl Http {
         }
     }
 
+    /// The names of hosts, as every call looks them up.
+    pub(in crate::aws) fn resolver(&self) -> &SystemResolver {
+        &self.0.resolver
+    }
+
     fn build(&self) -> Result<reqwest::Client, HttpError> {
-        let tls = trusting(roots(self.0.ca_bundle.as_deref())?)?;
-        self.bare(tls)
-            .connect_timeout(CONNECT_TIMEOUT)
-            .read_timeout(self.0.bounds.read)
-            .connector_layer(self.0.ahead.clone())
-            .build()
-            .map_err(|error| HttpError::Build { why: reason(&error) })
-    }
-
-    /// A new client for plain HTTP: it trusts no certificate at all, so that nothing has to be loaded for it.
-    ///
-    /// # Errors
-    ///
-    /// Practically never; a bug of ours if so.
-    pub(crate) fn plain(&self, connect_timeout: Duration) -> Result<reqwest::Client, HttpError> {
-        let tls = trusting(rustls::RootCertStore::empty())?;
-        self.bare(tls).connect_timeout(connect_timeout).build().map_err(|error| HttpError::Build { why: reason(&error) })
-    }
-
-    fn bare(&self, tls: rustls::ClientConfig) -> reqwest::ClientBuilder {
         reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(trusting(roots(self.0.ca_bundle.as_deref())?)?)
             .dns_resolver(self.0.resolver.clone())
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .referer(false)
             .http1_only()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .read_timeout(self.0.bounds.read)
+            .connector_layer(self.0.ahead.clone())
+            .build()
+            .map_err(|error| HttpError::Build { why: reason(&error) })
     }
 }
 

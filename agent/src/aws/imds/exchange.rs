@@ -2,16 +2,20 @@
 //!
 //! Nothing here waits or tries again: that is the business of [`imds`](super).
 
+use std::error::Error;
 use std::pin::pin;
 use std::time::{Duration, SystemTime};
 
 use futures_util::future::{Either, select};
-use reqwest::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, StatusCode, Url};
+use http::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use http::{Request, StatusCode, request};
+use reqwest::Url;
+use tokio::time::timeout;
 
 use crate::aws::client::http::{Http, reason};
 use crate::aws::client::skew;
 use crate::aws::metadata::ImdsError;
+use crate::net::plain_http::{self, SendError};
 
 /// How long a metadata session token is valid: six hours, the longest IMDS grants.
 ///
@@ -32,16 +36,15 @@ const HEAD_START: Duration = Duration::from_millis(150);
 /// The largest answer that is read. User data is 16 KiB at most; all else is less.
 const BODY_LIMIT: usize = 1024 * 1024;
 
-const TOKEN: &str = "x-aws-ec2-metadata-token";
-const TOKEN_TTL_SECONDS: &str = "x-aws-ec2-metadata-token-ttl-seconds";
+const TOKEN: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token");
+const TOKEN_TTL_SECONDS: HeaderName = HeaderName::from_static("x-aws-ec2-metadata-token-ttl-seconds");
 
-/// Where IMDS is, and the clients to reach it: one per connect timeout, made when needed.
+/// Where IMDS is.
 pub(super) struct Transport {
     pub(super) http: Http,
     endpoint: Url,
     /// Tried when `endpoint` does not connect.
     other: Option<Url>,
-    clients: [std::sync::OnceLock<Client>; CONNECT_TIMEOUTS.len()],
 }
 
 /// A token, and where it is good.
@@ -74,6 +77,7 @@ impl Answer {
             why: format!("status {}", self.status.as_u16()),
             retry_after: self.retry_after,
             connected: true,
+            impostor: false,
         })
     }
 }
@@ -84,6 +88,8 @@ pub(super) struct Again {
     pub(super) why: String,
     pub(super) retry_after: Option<Duration>,
     pub(super) connected: bool,
+    /// Whether something came that IMDS never sends.
+    pub(super) impostor: bool,
 }
 
 /// Why a try brought nothing.
@@ -95,7 +101,7 @@ pub(super) enum Miss {
 
 impl Transport {
     pub(super) fn new(http: Http, endpoint: Url, other: Option<Url>) -> Self {
-        Self { http, endpoint, other, clients: Default::default() }
+        Self { http, endpoint, other }
     }
 
     /// Asks for a token once: IPv4 first, and IPv6 as well when IPv4 fails to connect or takes its time.
@@ -117,10 +123,8 @@ impl Transport {
     }
 
     async fn put(&self, endpoint: &Url, rung: usize, limit: Duration) -> Result<Session, Miss> {
-        let request = |client: &Client| {
-            client.request(Method::PUT, at(endpoint, "api/token")).header(TOKEN_TTL_SECONDS, TOKEN_TTL.as_secs()).timeout(limit)
-        };
-        let answer = self.exchange(rung, "api/token", request).await?;
+        let request = Request::put(at(endpoint, "api/token").as_str()).header(TOKEN_TTL_SECONDS, TOKEN_TTL.as_secs());
+        let answer = self.exchange(rung, "api/token", request, limit).await?;
         if let Some(busy) = answer.busy() {
             return Err(Miss::Again(busy));
         }
@@ -140,37 +144,35 @@ impl Transport {
 
     /// Reads one item once. Every status is an answer.
     pub(super) async fn get(&self, session: &Session, path: &str, rung: usize, limit: Duration) -> Result<Answer, Miss> {
-        let url = at(&session.endpoint, path);
-        self.exchange(rung, path, |client| client.get(url).header(TOKEN, session.token.clone()).timeout(limit)).await
+        let request = Request::get(at(&session.endpoint, path).as_str()).header(TOKEN, session.token.clone());
+        self.exchange(rung, path, request, limit).await
     }
 
-    async fn exchange(&self, rung: usize, path: &str, request: impl FnOnce(&Client) -> reqwest::RequestBuilder) -> Result<Answer, Miss> {
+    async fn exchange(&self, rung: usize, path: &str, request: request::Builder, limit: Duration) -> Result<Answer, Miss> {
+        let late = |_| Miss::Again(Again { why: "no answer in time".into(), retry_after: None, connected: true, impostor: false });
+        timeout(limit, self.ask(rung, path, request)).await.map_err(late)?
+    }
+
+    async fn ask(&self, rung: usize, path: &str, request: request::Builder) -> Result<Answer, Miss> {
         let malformed = |why: String| Miss::Final(ImdsError::Malformed { path: path.into(), why });
-        let client = self.client(rung).map_err(malformed)?;
+        let request = request.body(String::new()).map_err(|error| malformed(error.to_string()))?;
         let exchange = self.http.exchanges().begin(format!("IMDS {path}"));
-        let mut response = request(&client).send().await.map_err(|error| again(&error, !error.is_connect()))?;
+        let connect_timeout = CONNECT_TIMEOUTS[rung.min(CONNECT_TIMEOUTS.len() - 1)];
+        let sent = plain_http::send(request, self.http.resolver(), connect_timeout).await;
+        let mut response = sent.map_err(|error| again(&error, !error.is_connect(), matches!(error, SendError::Interim)))?;
         let status = response.status();
         exchange.answered(status.as_u16());
         let retry_after = retry_after(response.headers());
         let date = response.headers().get(DATE).and_then(|date| skew::parsed(date.to_str().ok()?));
         let mut body = Vec::new();
         // A body shorter than its Content-Length is an error here, never a short answer.
-        while let Some(chunk) = response.chunk().await.map_err(|error| again(&error, true))? {
+        while let Some(chunk) = plain_http::chunk(&mut response).await.map_err(|error| again(&error, true, false))? {
             if body.len() + chunk.len() > BODY_LIMIT {
                 return Err(malformed(format!("longer than {BODY_LIMIT} bytes")));
             }
             body.extend_from_slice(&chunk);
         }
         Ok(Answer { status, body, date, retry_after })
-    }
-
-    fn client(&self, rung: usize) -> Result<Client, String> {
-        let rung = rung.min(CONNECT_TIMEOUTS.len() - 1);
-        if let Some(client) = self.clients[rung].get() {
-            return Ok(client.clone());
-        }
-        let client = self.http.plain(CONNECT_TIMEOUTS[rung]).map_err(|error| error.to_string())?;
-        Ok(self.clients[rung].get_or_init(|| client).clone())
     }
 }
 
@@ -181,8 +183,12 @@ fn at(endpoint: &Url, path: &str) -> Url {
     url
 }
 
-fn again(error: &reqwest::Error, connected: bool) -> Miss {
-    Miss::Again(Again { why: reason(error), retry_after: None, connected })
+fn again(error: &(dyn Error + 'static), connected: bool, impostor: bool) -> Miss {
+    let mut why = reason(error);
+    if impostor {
+        why.push_str(": this is not IMDS");
+    }
+    Miss::Again(Again { why, retry_after: None, connected, impostor })
 }
 
 /// The longest pause that an answer may ask for: a larger number is a mistake of what answers in place of IMDS.

@@ -1,3 +1,4 @@
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -167,6 +168,34 @@ async fn gives_up_after_its_budget_and_names_the_last_blocker() {
     let patience = Patience { budget: Duration::from_millis(200), ..QUICK };
     let error = Imds::new(Http::new(None), Some(&server.url), patience).unwrap().user_data().await.unwrap_err();
     assert_eq!(error.to_string(), "the instance metadata service did not answer within 200ms (last: status 503)");
+}
+
+#[tokio::test]
+async fn interim_responses_without_an_end_are_not_imds() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let flooded = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 1024]);
+            while stream.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(4096)).is_ok() {}
+        }
+    });
+    let busy = at_first("token", vec![Reply::new(503, ""); 999]);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for (url, last, begins) in [
+        (
+            flooded,
+            "more than 100 interim responses (status 1xx) and no final one: this is not IMDS",
+            "find out what answers in place of IMDS",
+        ),
+        (busy.url.clone(), "status 503", "look at the network"),
+        (format!("http://{nobody}"), "connection refused", "look at the network"),
+    ] {
+        let patience = Patience { budget: Duration::from_millis(300), ..QUICK };
+        let error = Imds::new(Http::new(None), Some(&url), patience).unwrap().user_data().await.unwrap_err();
+        assert!(error.to_string().ends_with(&format!("(last: {last})")), "{error}");
+        assert!(error.hint().unwrap().starts_with(begins), "{error}: {:?}", error.hint());
+    }
 }
 
 #[tokio::test]

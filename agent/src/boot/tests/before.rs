@@ -19,7 +19,8 @@ use crate::report::BootOutcome;
 
 #[tokio::test(start_paused = true)]
 async fn a_metadata_service_that_does_not_answer_is_unreachable() {
-    let failure = Some(ImdsError::Unreachable { waited: Duration::from_secs(240), last: "connection refused".into() });
+    let waited = Duration::from_secs(240);
+    let failure = Some(ImdsError::Unreachable { waited, last: "connection refused".into(), impostor: false });
     let site = Site::of(Rc::new(FakeMetadata { failure, ..metadata() }));
     site.machine.add_file("/etc/ingot/boot.d/10.yaml", DOCUMENT);
     assert_eq!(site.boot().await, Ending::Unreachable);

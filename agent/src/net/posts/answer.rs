@@ -2,6 +2,8 @@
 //!
 //! Source: RFC 9112, sections 4 to 8.
 
+use crate::net::plain_http::INTERIM_LIMIT;
+
 /// The longest head. No application's is near that.
 const HEAD: usize = 64 << 10;
 
@@ -10,6 +12,8 @@ const HEAD: usize = 64 << 10;
 pub(super) struct Answer {
     /// As far as it came; empty once it is read.
     head: Vec<u8>,
+    /// The number of interim responses that came before it.
+    interim: usize,
     read: Option<(u16, Option<String>)>,
     rest: Rest,
     /// Whether the connection may be used once more.
@@ -78,6 +82,10 @@ impl Answer {
             };
             // `100 Continue` and the like: the answer follows.
             if (100..200).contains(&status) {
+                self.interim += 1;
+                if self.interim > INTERIM_LIMIT {
+                    return Came::Foreign;
+                }
                 continue;
             }
             self.rest = if matches!(status, 204 | 304) { Rest::Bytes(0) } else { rest };
@@ -272,6 +280,15 @@ mod tests {
             let mut answer = Answer::default();
             assert_eq!(answer.push(text.as_bytes()), Came::Foreign, "{text:?}");
         }
+    }
+
+    #[test]
+    fn interim_responses_without_an_end_are_foreign() {
+        let after = |times| {
+            let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(times);
+            Answer::default().push(format!("{interim}HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").as_bytes())
+        };
+        assert_eq!([after(INTERIM_LIMIT), after(INTERIM_LIMIT + 1)], [whole(200), Came::Foreign]);
     }
 
     #[test]
