@@ -38,7 +38,6 @@ use crate::document::BootDocument;
 use crate::document::error::{DocumentError, Mistake};
 use crate::document::source::TemplateTexts;
 use crate::step::{AnyStep, AsksAws, Leader, Outline, Phase, Shapes};
-use crate::steps::drain;
 use crate::template::Template;
 use crate::text::Text;
 
@@ -46,9 +45,6 @@ pub(crate) use filled::Known as KnownValues;
 pub(crate) use release::{Known, OfRelease};
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
 pub(crate) use values::{Facts, Values};
-
-/// The kinds of steps whose units are stopped when the machine ends.
-const SERVING: [&str; 4] = ["services", "applications", "workers", "mounts"];
 
 /// What runs, after what.
 #[derive(Debug)]
@@ -150,12 +146,7 @@ impl Plan {
         let of_steps = items.keys().zip(shapes.values()).filter(|(_, shape)| !shape.ports.is_empty());
         let listening = of_steps.map(|(address, shape)| (address.clone(), shape.ports.clone())).collect();
         let leaders = current::leaders(&items, &shapes, &nodes);
-        // A drain alone asks for it.
-        let drains = items.keys().any(|address| address.kind() == drain::KIND);
-        let in_order = if drains { unit::in_order(&units) } else { Vec::new() };
-        let serving = in_order.into_iter().flat_map(|at| &units[at].members);
-        let addresses: Vec<&Address> = items.keys().collect();
-        let serving = serving.map(|at| addresses[*at]).filter(|address| SERVING.contains(&address.kind())).cloned().collect();
+        let serving = siblings::serving(&items, &units);
         let open = items.iter().filter_map(|(address, item)| Some((address.clone(), item.when.as_ref()?.raw().to_owned()))).collect();
         let kept: Vec<(Duration, Outline)> = shapes.values().map(|shape| (shape.patience, shape.outline())).collect();
         let nodes = items
