@@ -37,6 +37,7 @@ use crate::address::{Address, Reference};
 use crate::document::BootDocument;
 use crate::document::error::{DocumentError, Mistake};
 use crate::document::source::TemplateTexts;
+use crate::sorting::Sort as _;
 use crate::step::{AnyStep, AsksAws, Leader, Outline, Phase, Shapes};
 use crate::template::Template;
 use crate::text::Text;
@@ -116,7 +117,8 @@ impl Plan {
         let BootDocument { values, claims, items, broken, not_due, mut sources, mut mistakes, on_a_desk, is_torn } = document;
         let shapes = Shapes::in_order(items.iter().map(|(address, item)| (address, item.step.shape(address.key()))));
         let (values, templates, nodes) = {
-            let mut checker = check::Checker::new(&items, &shapes, (&broken, &not_due, is_torn), &mut sources, &mut mistakes, advice);
+            let state = (is_torn, on_a_desk);
+            let mut checker = check::Checker::new(&items, &shapes, (&broken, &not_due), state, &mut sources, &mut mistakes, advice);
             let values = checker.values(&values);
             let templates = checker.templates(texts);
             let nodes = checker.nodes(&values, &templates);
@@ -127,9 +129,6 @@ impl Plan {
             filled::check(&items, &nodes, &values, &mut mistakes);
             names::check(&items, &broken, &values, &mut mistakes);
             paths::check(&items, &shapes, &mut mistakes);
-        }
-        if on_a_desk && !is_torn {
-            rendered::check(&items, &shapes, &values, (&templates, texts), &mut mistakes);
         }
         ports::check(&items, &shapes, &mut mistakes);
         claims::check(claims.as_ref(), &items, &shapes, &values, &mut mistakes);
@@ -276,7 +275,7 @@ impl Plan {
     /// Keeps these units, which are given in their order, and nothing else.
     fn keep(&mut self, keep: &[usize]) {
         let mut members: Vec<usize> = keep.iter().flat_map(|unit| self.units[*unit].members.iter().copied()).collect();
-        members.sort_unstable();
+        members.order();
         self.units = keep
             .iter()
             .map(|unit| {
