@@ -64,6 +64,7 @@ mod redaction;
 mod rehearse;
 mod report;
 mod seal;
+mod sorting;
 mod step;
 mod steps;
 mod template;

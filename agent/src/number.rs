@@ -14,6 +14,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Map, Number, Value};
 
+use crate::sorting::Sort as _;
+
 /// A number, kept as the text it was written as.
 pub(crate) fn written(text: &str) -> Number {
     // The only way in for what JSON does not have, such as `0x1f`; the formats below know what to do about it.
@@ -97,7 +99,7 @@ pub(crate) fn spellings(number: &Number) -> Vec<String> {
     let float = Some(float(text)).filter(|float| float.is_finite()).map(|float| float.to_string());
     let mut all = vec![text.to_owned(), in_json(number).into_owned(), in_yaml(number).into_owned()];
     all.extend(whole.into_iter().chain(float));
-    all.sort_unstable();
+    all.order();
     all.dedup();
     all
 }

@@ -27,6 +27,8 @@ use self::needles::Needles;
 use self::pieces::{PIECE_FROM, Pieces, ROW_FROM};
 use self::view::View;
 
+use crate::sorting::Sort as _;
+
 /// What stands in place of a secret.
 const MARK: &str = "[redacted]";
 
@@ -320,7 +322,7 @@ fn before_a_broken_escape(line: &str) -> &str {
 
 /// `line` with the mark in place of every stretch.
 fn replaced(line: &str, mut stretches: Vec<Range<usize>>) -> String {
-    stretches.sort_unstable_by_key(|stretch| (stretch.start, stretch.end));
+    stretches.order_by_key(|stretch| (stretch.start, stretch.end));
     let (mut out, mut end) = (String::with_capacity(line.len()), 0);
     for stretch in stretches {
         let (from, to) = (line.floor_char_boundary(stretch.start), line.ceil_char_boundary(stretch.end));

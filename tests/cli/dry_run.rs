@@ -1,6 +1,10 @@
 //! `ingot dry-run`: every example rehearsed as on a laptop, without root, network or a home directory.
 #![expect(clippy::disallowed_methods, reason = "a test stands outside of ingot, and reads the documents")]
 
+#[path = "dry_run/difference.rs"]
+mod difference;
+#[path = "dry_run/facts.rs"]
+mod facts;
 mod program;
 #[path = "dry_run/release.rs"]
 mod release;
@@ -9,32 +13,13 @@ use std::collections::BTreeMap;
 use std::net::TcpListener;
 use std::path::Path;
 
-use program::{FACTS, Ingot, Ran, documents, stem, tests, tree, write};
+use program::{FACTS, Ingot, documents, stem, tests, tree, write};
 use serde_json::Value;
 
 const SHOP: &str = "documents/shop.yaml";
 
 /// A file that does not parse with a secret that only the dry run knows.
 const TORN: &str = "version: 1\nsecrets: { torn: { parameter: /torn } }\ncommands: { x: { run: [/bin/true] } }\nfiles:\n  /etc/a.json: { content: \"{{secrets.torn}}\" }\n";
-
-/// What failed without facts: loops, lists, keys that are looked up, disks by a name.
-const WITHOUT_FACTS: &str = r#"version: 1
-values: { which: checkout }
-secrets: { db: { secrets_manager: db }, flags: { parameters_under: /flags/ } }
-volumes:
-  data: { from: { snapshot: { newest_with_tags: { app: shop } } }, filesystem: xfs }
-  golden: { from: { snapshot: snap-0123456789abcdef0 }, size_gib: 4 }
-mounts:
-  /srv/data: { device: "{{volumes.data.device}}", owner: shop }
-  /srv/named: { device: /dev/sdf }
-  /srv/labelled: { device: /dev/disk/by-label/data }
-files:
-  /etc/flags.conf: { content: "{{#each secrets.flags}}{{@key}} = {{this}}\n{{/each}}" }
-  /etc/hosts.conf: { content: "{{join secrets.db.hosts ' '}} {{#each secrets.db.users}}{{name}}:{{#each roles}}{{this}}{{/each}}{{/each}}\n" }
-  /etc/looked.conf: { content: "{{lookup secrets.flags values.which}} {{#with secrets.db}}{{password}}{{/with}}\n" }
-  /etc/number.json: { content: "{\"port\": {{secrets.db.port}}, \"all\": {{json secrets.db.hosts}}}\n" }
-  /etc/disk.conf: { content: "{{volumes.data.device}} {{volumes.data.id}} {{unbase64 secrets.db.key}}\n" }
-"#;
 
 fn dry_run(document: &str) -> Ingot {
     Ingot::new(["dry-run", document])
@@ -143,78 +128,6 @@ fn json_of_a_failure_is_on_stdout_too() {
 }
 
 #[test]
-fn there_is_no_difference_to_what_was_just_written() {
-    for document in documents("documents") {
-        let out = tempfile::tempdir().unwrap();
-        rehearse(&document, out.path()).run().exits(0);
-        let ran = dry_run(&document).args(FACTS).args(["--json"]).option("--diff", out.path()).run().exits(0);
-        assert_eq!(ran.json()["diffs"], serde_json::json!([]), "{document}");
-    }
-}
-
-#[test]
-fn shows_how_files_differ_from_an_earlier_rehearsal() {
-    let out = tempfile::tempdir().unwrap();
-    rehearse(SHOP, out.path()).run().exits(0);
-    write(&out.path().join("etc/shop/motd"), "i-0000000000000000a in eu-west-1\n");
-    write(&out.path().join("etc/nginx/conf.d/upstreams.conf"), "upstream shop {\n  server 127.0.0.1:8080;\n}\n");
-    let ran = dry_run(SHOP).args(FACTS).option("--diff", out.path()).run().exits(0);
-    insta::assert_snapshot!("shop_diff", after_the_plan(&ran));
-}
-
-#[test]
-fn a_file_that_was_not_there_is_all_new() {
-    let (desk, empty) = (Desk::new("version: 1\nfiles:\n  /etc/a: { content: \"one\\ntwo\\n\" }\n"), tempfile::tempdir().unwrap());
-    let ran = desk.dry_run().option("--diff", empty.path()).run().exits(0);
-    insta::assert_snapshot!(after_the_plan(&ran), @r"
-    --- a/etc/a
-    +++ b/etc/a
-    @@ -0,0 +1,2 @@
-    +one
-    +two
-
-    1 step: 1 to change; 1 file differs
-    ");
-}
-
-#[test]
-fn a_difference_shows_neither_the_old_secret_nor_the_new_one() {
-    let document = "version: 1\nsecrets: { db: { secrets_manager: db } }\nfiles:\n  /etc/a.toml: { content: \"port = 1\\npassword = {{toml secrets.db.password}}\\n\" }\n";
-    let (desk, out) = (Desk::new(document), tempfile::tempdir().unwrap());
-    let facts = |password: &str| {
-        write(&desk.path("facts.yaml"), &format!("secrets: {{ db: {{ password: {password} }} }}\n"));
-        desk.dry_run().option("--facts", &desk.path("facts.yaml"))
-    };
-    facts("the-old-password").option("--out", out.path()).run().exits(0);
-    for json in [[].as_slice(), &["--json"]] {
-        let ran = facts("the-new-password").option("--diff", out.path()).args(json).run().exits(0);
-        assert!(!ran.to_string().contains("the-old-password") && !ran.to_string().contains("the-new-password"), "{ran}");
-    }
-    let ran = facts("the-new-password").option("--diff", out.path()).run().exits(0);
-    insta::assert_snapshot!(after_the_plan(&ran), @r#"
-    --- a/etc/a.toml
-    +++ b/etc/a.toml
-    @@ -1,2 +1,2 @@
-     port = 1
-    -[redacted: a line of a file with secrets goes]
-    +password = "[redacted]"
-
-    2 steps: 1 to change, 1 unchanged; 1 file differs
-    "#);
-}
-
-#[test]
-fn no_secret_of_the_facts_is_ever_printed() {
-    let out = tempfile::tempdir().unwrap();
-    let plain = rehearse(SHOP, out.path()).run().exits(0).to_string();
-    let json = rehearse(SHOP, out.path()).args(["--json"]).run().exits(0).to_string();
-    for shown in [plain, json] {
-        assert!(!shown.contains("db.internal"), "{shown}");
-        assert!(!shown.contains("p'"), "{shown}");
-    }
-}
-
-#[test]
 fn live_and_out_exclude_each_other() {
     let out = tempfile::tempdir().unwrap();
     let ran = dry_run(SHOP).args(["--live"]).option("--out", out.path()).run().exits(2);
@@ -299,95 +212,10 @@ fn a_check_whose_program_is_not_on_this_desk_is_noted() {
 }
 
 #[test]
-fn facts_that_nothing_can_refer_to_are_refused() {
-    for (facts, about) in [("instanc: {}\n", "instance"), ("- 1\n", "map"), ("a: [\n", "YAML")] {
-        let desk = Desk::new("version: 1\n");
-        write(&desk.path("facts.yaml"), facts);
-        let ran = desk.dry_run().option("--facts", &desk.path("facts.yaml")).run().exits(2);
-        assert!(ran.stderr.contains(about), "{ran}");
-    }
-    let ran = dry_run(SHOP).args(["--facts", "nowhere.yaml"]).run().exits(2);
-    assert!(ran.stderr.contains("nowhere.yaml"), "{ran}");
-}
-
-#[test]
-fn facts_may_come_from_a_pipe() {
-    let desk = Desk::new("version: 1\nfiles: { /etc/a: { content: \"{{instance.id}}\" } }\n");
-    let line = "\"$0\" dry-run --facts <(echo 'instance: { id: i-0123 }') boot.yaml";
-    let ran = Ingot::in_a_shell(line, desk.0.path()).exits(0);
-    assert!(!ran.stderr.contains("placeholders"), "{ran}");
-}
-
-#[test]
-fn a_fact_in_another_shape_than_the_document_reads_is_named() {
-    let desk =
-        Desk::new("version: 1\nsecrets: { db: { secrets_manager: db } }\nfiles:\n  /etc/a: { content: \"{{secrets.db.password}}\" }\n");
-    write(&desk.path("facts.yaml"), "secrets: { db: { passwort: hunter2hunter2 } }\n");
-    let ran = desk.dry_run().option("--facts", &desk.path("facts.yaml")).run();
-    assert!(!ran.to_string().contains("hunter2"), "{ran}");
-    insta::assert_snapshot!(ran, @r"
-    Plan: 2 steps, 1 at once
-
-      secrets.db    db in Secrets Manager
-
-      files./etc/a  from the document  after secrets.db
-                    + write /etc/a (mode 0600)
-
-    2 steps: 1 to change, 1 unchanged
-    --- stderr ---
-    note: placeholders stand in for secrets.db.password; give them in --facts
-    --- exit code 0 ---
-    ");
-}
-
-/// `app-1.2.tar.gz` was asked for, and `check` was content.
-#[test]
-fn values_and_facts_are_rendered_as_they_were_written() {
-    let written = ["1.20", "1.10", "1e3", "1E5", "0x10", "0o17", "12345678901234567890", "+1", "-0", ".5", "1.0", "007", "1_000", "yes"];
-    let list = written.join(", ");
-    let desk = Desk::new(&format!(
-        "version: 1\nvalues: {{ all: [{list}] }}\nsecrets: {{ app: {{ secrets_manager: app }} }}\nfiles:\n  /etc/a: {{ content: \
-         \"{{{{join values.all ' '}}}} {{{{join secrets.app.all ' '}}}} {{{{join secrets.app.all ' '}}}}\" }}\n  /etc/b.json: {{ content: \
-         '{{{{json values.all}}}}' }}\n  /etc/c.toml: {{ content: 'a = {{{{toml (lookup values.all 3)}}}}' }}\n  /etc/d.yaml: {{ content: \
-         'a: {{{{yaml values.all}}}}' }}\n"
-    ));
-    write(&desk.path("facts.yaml"), &format!("secrets: {{ app: {{ all: [{list}] }} }}\n"));
-    let out = tempfile::tempdir().unwrap();
-    desk.dry_run().option("--facts", &desk.path("facts.yaml")).option("--out", out.path()).run().exits(0);
-    let mut files = tree(out.path());
-    let mut content = |path: &str| String::from_utf8(files.remove(path).unwrap().content).unwrap();
-    assert_eq!(content("/etc/a"), [written.join(" "), written.join(" "), written.join(" ")].join(" "));
-    assert_eq!(content("/etc/b.json"), r#"[1.20,1.10,1e3,1E5,16,15,12345678901234567890,1,-0,0.5,1.0,"007","1_000","yes"]"#);
-    assert_eq!(content("/etc/c.toml"), "a = 1E5");
-    assert_eq!(
-        content("/etc/d.yaml"),
-        r#"a: [1.20, 1.10, 1.0e+3, 1.0E+5, 0x10, 15, 12345678901234567890, 1, -0, 0.5, 1.0, "007", "1_000", "yes"]"#
-    );
-}
-
-#[test]
 fn a_number_that_toml_cannot_hold_is_refused_with_the_way_out() {
     let desk = Desk::new("version: 1\nvalues: { n: 12345678901234567890 }\nfiles:\n  /etc/a.toml: { content: 'a = {{toml values.n}}' }\n");
     let ran = desk.dry_run().run().exits(78);
     assert!(ran.stderr.contains(r#"write a number that large as a string, as in "{{values.n}}""#), "{ran}");
-}
-
-#[test]
-fn facts_of_a_secret_are_opened_as_the_secret_would_be() {
-    let desk = Desk::new(
-        "version: 1\nsecrets: { a: { parameter: /a, json: true }, b: { secrets_manager: b } }\nfiles:\n  /etc/a: { content: \
-         \"{{secrets.a.x}} {{secrets.b.x}}\" }\n",
-    );
-    let out = tempfile::tempdir().unwrap();
-    write(&desk.path("facts.yaml"), "secrets: { a: '{\"x\": 1.10}', b: '{\"x\": 2E5}' }\n");
-    desk.dry_run().option("--facts", &desk.path("facts.yaml")).option("--out", out.path()).run().exits(0);
-    assert_eq!(tree(out.path())["/etc/a"].content, b"1.10 2E5");
-    write(&desk.path("facts.yaml"), "secrets: { a: hunter2, b: { x: 1 } }\n");
-    let ran = desk.dry_run().option("--facts", &desk.path("facts.yaml")).run().exits(2);
-    insta::assert_snapshot!(ran.stderr, @"
-    secrets.a in --facts is not a JSON object: line 1, column 1 does not parse
-      hint: give its fields, as in `a: { user: … }`
-    ");
 }
 
 #[test]
@@ -396,48 +224,6 @@ fn a_place_that_cannot_be_written_to_is_named() {
     write(&desk.path("file"), "");
     let ran = desk.dry_run().option("--out", &desk.path("file")).run().exits(1);
     assert!(ran.stderr.contains("hint:") || ran.stderr.contains("cannot"), "{ran}");
-}
-
-/// A loop over a tree of parameters failed, and so did a device that nobody had attached.
-#[test]
-fn a_correct_document_passes_without_facts_and_nothing_made_up_looks_real() {
-    let desk = Desk::new(WITHOUT_FACTS);
-    let out = tempfile::tempdir().unwrap();
-    let ran = desk.dry_run().option("--out", out.path()).run().exits(0);
-    insta::assert_snapshot!("without_facts", ran);
-    let files: Vec<String> =
-        tree(out.path()).into_iter().map(|(path, found)| format!("=== {path}\n{}", String::from_utf8(found.content).unwrap())).collect();
-    insta::assert_snapshot!(files.join(""), @r#"
-    === /etc/disk.conf
-    <volumes.data.device> <volumes.data.id> <secrets.db.key>
-    === /etc/flags.conf
-    <key> = <secrets.flags.*>
-    checkout = <secrets.flags.checkout>
-    === /etc/hosts.conf
-    <secrets.db.hosts.*> <secrets.db.users.*.name>:<secrets.db.users.*.roles.*>
-    === /etc/looked.conf
-    <secrets.flags.checkout> <secrets.db.password>
-    === /etc/number.json
-    {"port": <secrets.db.port>, "all": ["<secrets.db.hosts.*>"]}
-    "#);
-}
-
-#[test]
-fn no_example_shows_an_id_a_disk_or_a_number_that_nobody_gave() {
-    for document in documents("documents") {
-        let written = std::fs::read_to_string(tests().join(&document)).unwrap();
-        let out = tempfile::tempdir().unwrap();
-        let ran = dry_run(&document).option("--out", out.path()).run().exits(0);
-        let files: String = tree(out.path()).into_values().map(|found| String::from_utf8_lossy(&found.content).into_owned()).collect();
-        let shown = format!("{ran}{files}");
-        for word in shown.split(|character: char| !character.is_ascii_alphanumeric() && !"-/:.".contains(character)) {
-            let is_id = ["vol-", "snap-"].iter().any(|kind| word.strip_prefix(kind).is_some_and(|rest| rest.starts_with('0')));
-            let is_disk = word.starts_with("/dev/nvme");
-            let is_owner = word.split_once(':').is_some_and(|(user, group)| user == group && user.parse::<u32>().is_ok());
-            assert!(!(is_id || is_disk || is_owner) || written.contains(word), "{document}: {word}\n{ran}");
-        }
-        assert!(!shown.contains("/dev/<"), "{document}\n{ran}");
-    }
 }
 
 #[test]
@@ -490,22 +276,6 @@ fn json_of_a_dry_run_that_cannot_start_is_on_stdout() {
     }
 }
 
-#[test]
-fn the_detailed_exit_code_tells_a_difference_from_none() {
-    let (desk, out) = (Desk::new("version: 1\nfiles:\n  /etc/a: { content: a }\n  /etc/b: { content: b }\n"), tempfile::tempdir().unwrap());
-    let compare = |arguments: &[&str]| desk.dry_run().option("--diff", out.path()).args(arguments).run();
-    assert!(compare(&["--detailed-exit-code"]).exits(3).stdout.ends_with("; 2 files differ\n"));
-    compare(&[]).exits(0);
-    assert_eq!(compare(&["--detailed-exit-code", "--json"]).exits(3).json()["summary"]["files_that_differ"], 2);
-    desk.dry_run().option("--out", out.path()).run().exits(0);
-    assert!(compare(&["--detailed-exit-code"]).exits(0).stdout.ends_with("; no file differs\n"));
-    // A failure counts for more.
-    write(&desk.path("boot.yaml"), TORN);
-    write(&desk.path("facts.yaml"), "secrets: { torn: '{ ' }\n");
-    compare(&["--detailed-exit-code", "--facts", "facts.yaml"]).exits(1);
-    desk.dry_run().args(["--detailed-exit-code"]).run().exits(2);
-}
-
 /// A directory with a document of the test's own.
 struct Desk(tempfile::TempDir);
 
@@ -532,9 +302,4 @@ fn text(value: &Value) -> String {
 
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).unwrap()
-}
-
-/// What is shown below the plan: differences.
-fn after_the_plan(ran: &Ran) -> String {
-    ran.stdout.find("\n--- a/").map_or_else(String::new, |at| ran.stdout[at + 1..].to_owned())
 }

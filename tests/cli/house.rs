@@ -28,7 +28,21 @@ struct Layout {
 
 const AGENT: Layout = Layout {
     src: "src",
-    words: &["address", "backoff", "digest", "exit", "failure", "gather", "json", "number", "packed", "paint", "redaction", "text"],
+    words: &[
+        "address",
+        "backoff",
+        "digest",
+        "exit",
+        "failure",
+        "gather",
+        "json",
+        "number",
+        "packed",
+        "paint",
+        "redaction",
+        "sorting",
+        "text",
+    ],
     order: &[
         "host", "net", "image", "aws", "fake", "template", "facts", "step", "steps", "document", "plan", "report", "execute", "boot",
         "rehearse", "seal", "worker", "drain", "cli",

@@ -12,6 +12,7 @@ use crate::exit::Exit;
 use crate::host::Files as _;
 use crate::host::files::DiskFiles;
 use crate::json::of_bytes;
+use crate::sorting::Sort as _;
 
 const VARIABLES: &str = "aws:elasticbeanstalk:application:environment";
 
@@ -67,7 +68,7 @@ impl Args {
         }
         let mut value = known.remove(&self.what).ok_or_else(|| {
             let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
-            names.sort_unstable();
+            names.order();
             format!("there is no `{}` to print\n  hint: ask for one of {}", self.what, names.join(", "))
         })?;
         for part in [&self.namespace, &self.option_name, &self.key].into_iter().flatten() {

@@ -93,19 +93,9 @@ const FILES: usize = 32;
 /// Runs the command that this process was started with.
 pub(crate) fn run() -> Exit {
     report_bugs();
-    let cli = match Cli::try_parse() {
+    let cli = match parsed() {
         Ok(cli) => cli,
-        Err(mut error) => {
-            suggest(&mut error);
-            // clap sends help and version to stdout and exits with 0; mistakes go to stderr.
-            if error.use_stderr() {
-                // It quotes what was given, which may hold what a terminal obeys.
-                talk(error.render().to_string().trim_end());
-                return Exit::Usage;
-            }
-            note(error.print().and_then(|()| std::io::stdout().flush()));
-            return written(Exit::Done);
-        }
+        Err(exit) => return exit,
     };
     // Its limits and its memory are those of the program that it becomes.
     if let Command::Contained(args) = &cli.command {
@@ -152,6 +142,21 @@ pub(crate) fn run() -> Exit {
     let exit = written(exit);
     outlet::finish();
     exit
+}
+
+/// The command line, or how this process ends without one.
+fn parsed() -> Result<Cli, Exit> {
+    Cli::try_parse().map_err(|mut error| {
+        suggest(&mut error);
+        // clap sends help and version to stdout and exits with 0; mistakes go to stderr.
+        if error.use_stderr() {
+            // It quotes what was given, which may hold what a terminal obeys.
+            talk(error.render().to_string().trim_end());
+            return Exit::Usage;
+        }
+        note(error.print().and_then(|()| std::io::stdout().flush()));
+        written(Exit::Done)
+    })
 }
 
 /// Commands that other tools have: what they are called there, and here.

@@ -9,7 +9,7 @@ use crate::cli::root::Root;
 use crate::cli::worker_status;
 use crate::exit::Exit;
 use crate::failure::Explanation;
-use crate::host::clock::SystemClock;
+use crate::host::clock::{SystemClock, moment};
 use crate::host::environment::Environment;
 use crate::host::files::DiskFiles;
 use crate::host::{Clock, Files, Host, HostError, environment, identity, lock};
@@ -225,8 +225,7 @@ impl Found {
         let report = self.report.as_ref().filter(|report| self.exit == Exit::Running && report.outcome == BootOutcome::Running)?;
         let by_process = environment::age_of_ingot(report.pid).map(milliseconds);
         // The process may not be visible here, and the clock may have been wrong when it began.
-        let by_clock =
-            report.started_at.parse::<jiff::Timestamp>().ok().map(|began| (self.now.as_millisecond() - began.as_millisecond()) as f64);
+        let by_clock = moment(&report.started_at).map(|began| (self.now.as_millisecond() - began.as_millisecond()) as f64);
         by_process.or(by_clock).filter(|elapsed| *elapsed >= report.elapsed_ms)
     }
 

@@ -12,6 +12,7 @@ mod wording;
 
 use serde::de::DeserializeOwned;
 
+use self::error::DecodeError;
 use self::reader::Reader;
 use self::reading::{Apart, ROOT, Reading};
 use crate::document::error::Mistake;
@@ -33,25 +34,28 @@ pub(crate) fn decode_without<T: DeserializeOwned>(node: &Node, apart: &[&'static
 }
 
 fn decode_apart<T: DeserializeOwned>(node: &Node, apart: Apart<'_>, mistakes: &mut Vec<Mistake>) -> Option<T> {
+    let mut value = None;
+    let is_clean = read(node, apart, mistakes, &mut |reader| T::deserialize(reader).map(|read| value = Some(read)));
+    value.filter(|_| is_clean)
+}
+
+/// Whatever is the same for all types. Whether there was no mistake.
+fn read(node: &Node, apart: Apart<'_>, mistakes: &mut Vec<Mistake>, take: &mut dyn FnMut(Reader<'_>) -> Result<(), DecodeError>) -> bool {
     let mut reading = Reading::new(apart);
     let mut found: Vec<Mistake> = Vec::new();
-    let value = loop {
+    loop {
         let root = reading.begin(node);
-        match T::deserialize(Reader { at: root, reading: &reading, is_verbatim: false }) {
-            Ok(value) => break Some(value),
-            Err(error) => {
-                let (number, mistake) = error.found(root, &reading);
-                found.extend(mistake);
-                if number == ROOT || !reading.set_aside(number) {
-                    break None;
-                }
-            }
+        let Err(error) = take(Reader { at: root, reading: &reading, is_verbatim: false }) else { break };
+        let (number, mistake) = error.found(root, &reading);
+        found.extend(mistake);
+        if number == ROOT || !reading.set_aside(number) {
+            break;
         }
-    };
+    }
     reading.tell_unknown(&mut found);
-    let clean = found.is_empty();
+    let is_clean = found.is_empty();
     mistakes.append(&mut found);
-    value.filter(|_| clean)
+    is_clean
 }
 
 #[cfg(test)]

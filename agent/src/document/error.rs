@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::document::scalar::Within;
 use crate::failure::{Failure, Objection};
 use crate::gather::Gather as _;
+use crate::sorting::Sort as _;
 use crate::template::TemplateError;
 use crate::text::{Place, is_unshowable};
 
@@ -68,7 +69,7 @@ pub struct DocumentError {
 impl DocumentError {
     pub fn new(mut mistakes: Vec<Mistake>, sources: Sources) -> Self {
         find_within(&mut mistakes, &sources);
-        mistakes.sort_unstable_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
+        mistakes.order_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
         mistakes.dedup();
         Self { mistakes, sources, word: "" }
     }

@@ -28,6 +28,7 @@ use crate::document::registry::{CLAIMS, COMMON, Common, Kind, VERSION};
 use crate::document::source::{Layers, Torn};
 use crate::document::tree::{Key, Node, Value};
 use crate::failure::Objection;
+use crate::sorting::Sort as _;
 use crate::step::{AnyStep, Companion, Order};
 use crate::template::TEMPLATES;
 use crate::text::{Place, Text};
@@ -245,7 +246,7 @@ impl BootDocument {
     pub(crate) fn template_paths(&self) -> Vec<PathBuf> {
         let mut paths: Vec<PathBuf> = self.items.values().filter_map(|item| item.step.template().map(PathBuf::from)).collect();
         paths.extend(self.broken.iter().filter_map(|(address, node)| template_of(address, node)));
-        paths.sort_unstable();
+        paths.order();
         paths.dedup();
         paths
     }

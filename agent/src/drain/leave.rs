@@ -16,6 +16,7 @@ use super::trouble::DrainError;
 use crate::boot::{Cloud, Ground};
 use crate::failure::Explanation;
 use crate::host::HostError;
+use crate::host::clock::moment;
 use crate::host::state::{Entry, EntryState, Record};
 use crate::steps::application::leave::is_up;
 use crate::steps::drain::settings::Settings;
@@ -56,7 +57,7 @@ impl<'a> Leaving<'a> {
     /// The drain that began in this boot of the machine: by which sign, and when.
     pub(super) fn known(&self) -> Option<(Sign, Timestamp)> {
         let began = self.of_this_boot(BEGAN)?;
-        Some((began.detail?.parse().ok()?, began.at.parse().ok()?))
+        Some((began.detail?.parse().ok()?, moment(&began.at)?))
     }
 
     /// The last notice of EC2 for which this machine was drained, whatever has become of it. Only a

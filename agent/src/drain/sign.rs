@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::host::clock::moment;
 use crate::json::of_bytes;
 
 /// What is kept of the time that EC2 leaves after its notice, to stop units and to tell of it.
@@ -60,7 +61,7 @@ impl Sign {
         if !matches!(told.action.as_str(), "terminate" | "stop") {
             return Err(format!("its action is `{}`, and only `terminate` and `stop` drain an instance", told.action));
         }
-        let at: Timestamp = told.time.parse().map_err(|_| format!("its time is `{}`", told.time))?;
+        let at = moment(&told.time).ok_or_else(|| format!("its time is `{}`", told.time))?;
         let (ahead, behind) = (at.duration_since(now), now.duration_since(at));
         if behind >= SPARED || ahead > FAR {
             return Err(format!("its time is {at}, and it is {now} now"));
@@ -80,7 +81,7 @@ impl Sign {
             notice_time: String,
         }
         let told: Option<Told> = of_bytes(notice.as_bytes()).ok();
-        match told.and_then(|told| told.notice_time.parse::<Timestamp>().ok()) {
+        match told.and_then(|told| moment(&told.notice_time)) {
             Some(at) => Ok(Self::Rebalance(at)),
             None => Err("it is not a rebalance recommendation".into()),
         }
@@ -155,7 +156,7 @@ impl FromStr for Sign {
             "by-hand" => Self::ByHand,
             _ => {
                 let (what, at) = text.split_once(' ').ok_or(())?;
-                let at = at.parse().map_err(|_| ())?;
+                let at = moment(at).ok_or(())?;
                 match what {
                     "interrupted" => Self::Interrupted(at),
                     "rebalance" => Self::Rebalance(at),

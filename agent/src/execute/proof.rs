@@ -18,6 +18,7 @@ use crate::host::{HostError, Unit};
 use crate::plan::Plan;
 use crate::report::Outcome;
 use crate::report::event::Recorder;
+use crate::sorting::Sort as _;
 use crate::step::{Judgment, Look, Progress, World};
 
 /// How long systemd is asked again after it has not answered.
@@ -118,7 +119,7 @@ impl Proof<'_> {
             () = glanced => {}
             () = clock.sleep(within) => {}
         }
-        unknown.sort_unstable();
+        unknown.order();
         unknown.dedup();
         unknown
     }

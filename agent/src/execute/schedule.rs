@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::plan::{Need, Rest, Unit, awaited, row};
+use crate::sorting::Sort as _;
 
 /// How a unit ended, as far as those behind it care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +61,7 @@ impl Schedule {
         rest.iter().for_each(|waiting| rest_left[*waiting] += 1);
         let place = |(at, unit): (usize, &Unit)| if let Rest::After(place) = unit.rest { Some((place, at)) } else { None };
         let mut after_rest: Vec<(usize, usize)> = units.iter().enumerate().filter_map(place).collect();
-        after_rest.sort_unstable();
+        after_rest.order();
         let by_boot = awaited(units);
         let awaited: Vec<bool> = (0..units.len()).map(|at| by_boot.contains(&at) && !units[at].last).collect();
         let mut schedule = Self {
@@ -136,7 +137,7 @@ impl Schedule {
                 let stopped = self.after_rest.partition_point(|(place, _)| *place < self.rest[at]);
                 behind.extend(self.after_rest.drain(..stopped).map(|(_, unit)| Need { unit, uses: false }));
                 // What needs several that are skipped names the first of them, whichever way these were waiting.
-                behind.sort_unstable();
+                behind.order();
             }
             for need in behind {
                 if self.states[need.unit] != State::Waiting {
@@ -172,7 +173,7 @@ impl Schedule {
         }
         let released = self.after_rest.partition_point(|(place, _)| *place < self.rest_done);
         let mut released: Vec<usize> = self.after_rest.drain(released..).map(|(_, at)| at).collect();
-        released.sort_unstable();
+        released.order();
         for at in released {
             self.met(at);
         }

@@ -40,7 +40,8 @@ impl SystemClock {
 #[async_trait(?Send)]
 impl Clock for SystemClock {
     fn now(&self) -> jiff::Timestamp {
-        jiff::Timestamp::now()
+        // Not `Timestamp::now`, as in `moment`.
+        jiff::Timestamp::try_from(std::time::SystemTime::now()).unwrap_or_default()
     }
 
     fn elapsed(&self) -> Duration {
@@ -63,6 +64,28 @@ impl Clock for SystemClock {
     }
 }
 
+/// The moment that a text names as AWS and reports write it: `2026-12-01T17:15:35Z`, perhaps with a fraction of a second.
+///
+/// Not by the parser of jiff, which would bring the text of every error that jiff has: 40 kB.
+pub(crate) fn moment(text: &str) -> Option<jiff::Timestamp> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let [year, month, day] = numbers(date, '-')?;
+    let [hour, minute, second] = numbers(time, ':')?;
+    let small = |number: i16| i8::try_from(number).ok();
+    let nanosecond = format!("{fraction:0<9}").get(..9)?.parse().ok()?;
+    let at = jiff::civil::DateTime::new(year, small(month)?, small(day)?, small(hour)?, small(minute)?, small(second)?, nanosecond).ok()?;
+    jiff::tz::Offset::UTC.to_timestamp(at).ok()
+}
+
+/// Three numbers without signs.
+fn numbers(text: &str, separator: char) -> Option<[i16; 3]> {
+    let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+    let mut parts = text.split(separator).map(|part| Some(part).filter(is_number)?.parse().ok());
+    let numbers = [parts.next()??, parts.next()??, parts.next()??];
+    parts.next().is_none().then_some(numbers)
+}
+
 /// How long this machine has been suspended since it began.
 fn suspended() -> Duration {
     let time = |clock| clock_gettime(clock).map(Duration::from).unwrap_or_default();
@@ -74,6 +97,32 @@ fn suspended() -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_is_what_jiff_reads() {
+        for text in ["2026-12-01T17:15:35Z", "2024-02-29T00:00:00.25Z", "1969-12-31T23:59:59.999999999Z", "0001-01-01T00:00:00Z"] {
+            let expected: jiff::Timestamp = text.parse().unwrap();
+            assert_eq!(moment(text), Some(expected), "{text}");
+            assert_eq!(moment(&expected.to_string()), Some(expected), "{text}");
+        }
+        for text in [
+            "",
+            "2026-12-01",
+            "2026-12-01T17:15:35",
+            "2026-12-01T17:15:35+01:00",
+            "2026-13-01T17:15:35Z",
+            "2026-02-29T17:15:35Z",
+            "2026-12-01T25:15:35Z",
+            "2026-12-01T17:15Z",
+            "2026-12-01T17:15:35:1Z",
+            "2026-12-01T17:15:+5Z",
+            "2026-12-01T17:15:35.xZ",
+            "2026-12-01T17:15:35.äääääZ",
+            "99999-12-01T17:15:35Z",
+        ] {
+            assert_eq!(moment(text), None, "{text}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn sleeps_as_long_as_it_says() {

@@ -29,6 +29,8 @@ use super::attributes::{Attributes, FileKind, Stat};
 use super::error::HostError;
 use super::wanted::still_wanted;
 
+use crate::sorting::Sort as _;
+
 /// The files of this machine, or of the tree below `root`.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tree {
@@ -158,7 +160,7 @@ impl Tree {
         for entry in fs::read_dir(through(&fd))? {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
-        names.sort_unstable();
+        names.order();
         Ok(names)
     }
 

@@ -23,6 +23,7 @@ use nix::sys::stat::{Mode, fstat};
 
 use crate::host::tree::{described, failed, through};
 use crate::host::{FileKind, HostError};
+use crate::sorting::Sort as _;
 
 /// A path in an image, in two parts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,7 +194,7 @@ impl Scrubber {
                 homes.push(home.path());
             }
         }
-        homes.sort_unstable();
+        homes.order();
         homes.dedup();
         Ok(homes)
     }
@@ -268,7 +269,7 @@ fn names(directory: &OwnedFd) -> io::Result<Vec<PathBuf>> {
             Err(error) => return Err(error),
         }
     }
-    names.sort_unstable();
+    names.order();
     Ok(names)
 }
 
@@ -295,7 +296,7 @@ fn mounted_from_disks(fstab: &str) -> Vec<PathBuf> {
         .filter(|fields| fields.len() >= 2 && of_a_disk(fields[0]) && fields[1].starts_with('/') && fields[1] != "/")
         .map(|fields| PathBuf::from(fields[1]))
         .collect();
-    mounts.sort_unstable_by_key(|at| std::cmp::Reverse(at.components().count()));
+    mounts.order_by_key(|at| std::cmp::Reverse(at.components().count()));
     mounts
 }
 

@@ -81,6 +81,10 @@ impl AnyStep for Watched {
         self.step.quoted_by(key)
     }
 
+    fn is_parsed(&self, key: &str) -> bool {
+        self.step.is_parsed(key)
+    }
+
     fn misfit(&self, key: &str, filled: &SecretText) -> Option<Misfit> {
         self.step.misfit(key, filled)
     }

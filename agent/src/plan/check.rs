@@ -14,12 +14,15 @@ use crate::document::{Item, KINDS, template_of};
 use crate::failure::nearest;
 use crate::gather::Gather as _;
 use crate::plan::advice::Adviser;
+use crate::plan::filled::Known;
+use crate::plan::rendered::{Judge, Source};
 use crate::plan::values::Values;
 use crate::plan::wrong::{Spot, Wrong, in_facts, in_fields, in_values, left_out, spot};
 use crate::plan::{grace, place, trust};
+use crate::sorting::Sort as _;
 use crate::step::{Order, Shape, Shapes, Written};
 use crate::template::{Bare, Scope, Template, TemplateError};
-use crate::text::{Place, Text};
+use crate::text::{Place, SecretText, Text};
 
 pub(crate) struct Checker<'a> {
     items: &'a BTreeMap<Address, Item>,
@@ -34,18 +37,32 @@ pub(crate) struct Checker<'a> {
     advice: Option<&'a mut Vec<Mistake>>,
     /// Of what is in `sources` and is looked for places in.
     index: place::Index,
+    /// Whether texts are filled in, as far as that is known.
+    fills: bool,
 }
 
 impl<'a> Checker<'a> {
     pub(crate) fn new(
         items: &'a BTreeMap<Address, Item>,
         shapes: &'a Shapes<'a>,
-        (broken, not_due, is_torn): (&'a [(Address, Node)], &'a [Address], bool),
+        (broken, not_due): (&'a [(Address, Node)], &'a [Address]),
+        (is_torn, on_a_desk): (bool, bool),
         sources: &'a mut Sources,
         mistakes: &'a mut Vec<Mistake>,
         advice: Option<&'a mut Vec<Mistake>>,
     ) -> Self {
-        Self { items, shapes, broken, not_due, is_torn, sources, mistakes, advice, index: place::Index::default() }
+        Self {
+            items,
+            shapes,
+            broken,
+            not_due,
+            is_torn,
+            sources,
+            mistakes,
+            advice,
+            index: place::Index::default(),
+            fills: on_a_desk && !is_torn,
+        }
     }
 
     pub(crate) fn values(&mut self, node: &Node) -> Values {
@@ -127,8 +144,9 @@ impl<'a> Checker<'a> {
                 self.file(path, template, values);
             }
         }
+        let known = if self.fills { Known::of(values) } else { None };
         let steps = self.items.iter().zip(self.shapes.values());
-        steps.map(|((address, item), shape)| self.node(address, item, shape, values, templates)).collect()
+        steps.map(|((address, item), shape)| self.node(address, item, shape, (values, known.as_ref()), templates)).collect()
     }
 
     fn node(
@@ -136,20 +154,28 @@ impl<'a> Checker<'a> {
         address: &Address,
         item: &Item,
         shape: &Shape<'_>,
-        values: &Values,
+        (values, known): (&Values, Option<&Known<'_>>),
         templates: &BTreeMap<PathBuf, Template>,
     ) -> Vec<Reference> {
         let mut references: Vec<Reference> = Vec::new();
         let file = item.step.template();
+        let misfit = |filled: &SecretText| item.step.misfit(address.key(), filled);
+        let misfit = item.step.is_parsed(address.key()).then_some(&misfit as Judge<'_>);
         for (n, text) in shape.texts.iter().enumerate() {
             let start = text.place().unwrap_or(&item.place);
-            let Some(template) = self.parse(text, start) else { continue };
+            let is_content = n == 0 && file.is_none();
+            let misfit = misfit.filter(|_| is_content);
+            let Some(template) = self.parse(text, start, misfit.is_some() && known.is_some()) else { continue };
+            if let Some(known) = known {
+                let source = Source { template: &template, text: text.raw(), start: Some(start), file: start.file.clone(), misfit };
+                self.mistakes.extend(source.mistake(known));
+            }
             for reference in template.references() {
                 self.resolve(reference, values, || spot(start, text.raw(), &template, reference));
             }
             self.fits(&template, values, |error| Mistake::of_template(start, text.raw(), error));
             if let Some(advice) = &mut self.advice {
-                let helper = if n == 0 && file.is_none() { item.step.quoted_by(address.key()) } else { None };
+                let helper = if is_content { item.step.quoted_by(address.key()) } else { None };
                 let mut search = None;
                 let place = |bare: &Bare| {
                     let search = search.get_or_insert_with(|| place::Search::of(&self.index, self.sources, start));
@@ -161,14 +187,10 @@ impl<'a> Checker<'a> {
         }
         if let Some((path, template)) = file.and_then(|path| templates.get_key_value(path)) {
             self.file(path, template, values);
-            self.fits(template, values, |error| Mistake::of_template_file(path.display().to_string().into(), error));
-            if let (Some(advice), Some((file, text))) = (&mut self.advice, self.sources.get_key_value(&*path.to_string_lossy())) {
-                let place = |bare: &Bare| Place { file: file.clone(), line: bare.position.line, column: bare.position.column };
-                Adviser::new(values.written(), advice).look_at(template, text, item.step.quoted_by(address.key()), place);
-            }
+            self.content_of_file(path, template, (values, known), (item.step.quoted_by(address.key()), misfit));
             references.extend_from_slice(template.references());
         }
-        references.sort_unstable();
+        references.order();
         references.dedup();
         self.open_uses(address, item, &references);
         for (target, place) in item.after.iter().flatten() {
@@ -193,6 +215,26 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// Checks what becomes of a template file. `helper` quotes for its format.
+    fn content_of_file(
+        &mut self,
+        path: &Path,
+        template: &Template,
+        (values, known): (&Values, Option<&Known<'_>>),
+        (helper, misfit): (Option<&'static str>, Option<Judge<'_>>),
+    ) {
+        self.fits(template, values, |error| Mistake::of_template_file(path.display().to_string().into(), error));
+        let Some((file, text)) = self.sources.get_key_value(&*path.to_string_lossy()) else { return };
+        if let Some(known) = known {
+            let source = Source { template, text, start: None, file: file.clone(), misfit };
+            self.mistakes.extend(source.mistake(known));
+        }
+        if let Some(advice) = &mut self.advice {
+            let place = |bare: &Bare| Place { file: file.clone(), line: bare.position.line, column: bare.position.column };
+            Adviser::new(values.written(), advice).look_at(template, text, helper, place);
+        }
+    }
+
     /// Checks the strings of a step that has mistakes: which of them are rendered is not known, but what refers to something
     /// of the document is meant to be.
     fn strings(&mut self, node: &Node, values: &Values) {
@@ -204,7 +246,7 @@ impl<'a> Checker<'a> {
             }
             Value::String(text) if text.contains("{{") => {
                 let text = Text::at(text.as_str(), node.place.clone());
-                let Some(template) = self.parse(&text, &node.place) else { return };
+                let Some(template) = self.parse(&text, &node.place, false) else { return };
                 for reference in template.references() {
                     self.resolve(reference, values, || spot(&node.place, text.raw(), &template, reference));
                 }
@@ -238,8 +280,9 @@ impl<'a> Checker<'a> {
         }
     }
 
-    fn parse(&mut self, text: &Text, start: &Place) -> Option<Template> {
-        if text.is_plain() {
+    /// The template that a text is; `None` of one that has mistakes and, unless `plain_too`, of one that refers to nothing.
+    fn parse(&mut self, text: &Text, start: &Place, plain_too: bool) -> Option<Template> {
+        if text.is_plain() && !plain_too {
             return None;
         }
         match Template::parse(text.raw()) {

@@ -17,6 +17,7 @@ use crate::document::error::Mistake;
 use crate::failure::Objection;
 use crate::plan::values::{Facts, Filled, Values, is_open};
 use crate::plan::wrong::{Wrong, in_facts, in_values, spot};
+use crate::sorting::Sort as _;
 use crate::template::{Scope, Template, TemplateError, descend};
 use crate::text::{Place, Text, shown_on_a_line};
 
@@ -79,7 +80,7 @@ pub(crate) fn settle(document: &mut BootDocument, facts: Facts<'_>) -> Result<()
             item.when = None;
         }
     }
-    document.not_due.sort_unstable();
+    document.not_due.order();
     Ok(())
 }
 

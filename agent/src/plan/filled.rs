@@ -14,6 +14,7 @@ use crate::document::{Item, KINDS};
 use crate::failure::Objection;
 use crate::plan::values::{Facts, Filled, Values, is_open};
 use crate::plan::wrong::in_values;
+use crate::sorting::Sort as _;
 use crate::template::{Scope, Template, TemplateError};
 
 /// Reads every step once more with its values in it, and adds what is wrong with it then and was not before. `references` are
@@ -73,11 +74,16 @@ impl<'a> Known<'a> {
         is_known.then(|| template.render(&self.scope).ok())?.map(|text| text.expose().to_owned())
     }
 
+    /// All values.
+    pub(super) fn values(&self) -> &Scope {
+        &self.scope
+    }
+
     /// What a template needs that refers to these: values, and a text in the place of what is not known, where there is one.
     pub(super) fn with<'t>(&self, references: &[Reference], stand_in: &dyn Fn(&Reference) -> Option<&'t str>) -> Scope {
         let mut scope = Scope::new();
         let mut references: Vec<&Reference> = references.iter().collect();
-        references.sort_unstable();
+        references.order();
         for reference in references {
             let value =
                 if self.has(reference) { self.scope.get(&reference.segments).cloned() } else { stand_in(reference).map(Json::from) };

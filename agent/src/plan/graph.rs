@@ -10,6 +10,7 @@ use crate::document::Item;
 use crate::document::error::Mistake;
 use crate::plan::unit::{Need, Rest, Unit, dependents, dependents_of, needed_by};
 use crate::plan::{phases, rest};
+use crate::sorting::Sort as _;
 use crate::step::{Order, Phase, Shape, Shapes};
 
 /// Groups steps into units and finds their edges; cycles are mistakes.
@@ -87,7 +88,7 @@ fn find_needs(
         units[unit].needs.extend(needs.filter(|need| need.unit != unit));
     }
     for unit in units {
-        unit.needs.sort_unstable_by_key(|need| (need.unit, !need.uses));
+        unit.needs.order_by_key(|need| (need.unit, !need.uses));
         unit.needs.dedup_by_key(|need| need.unit);
     }
 }

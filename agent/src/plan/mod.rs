@@ -37,8 +37,8 @@ use crate::address::{Address, Reference};
 use crate::document::BootDocument;
 use crate::document::error::{DocumentError, Mistake};
 use crate::document::source::TemplateTexts;
+use crate::sorting::Sort as _;
 use crate::step::{AnyStep, AsksAws, Leader, Outline, Phase, Shapes};
-use crate::steps::drain;
 use crate::template::Template;
 use crate::text::Text;
 
@@ -46,9 +46,6 @@ pub(crate) use filled::Known as KnownValues;
 pub(crate) use release::{Known, OfRelease};
 pub(crate) use unit::{Need, Rest, Unit, awaited, row};
 pub(crate) use values::{Facts, Values};
-
-/// The kinds of steps whose units are stopped when the machine ends.
-const SERVING: [&str; 4] = ["services", "applications", "workers", "mounts"];
 
 /// What runs, after what.
 #[derive(Debug)]
@@ -120,7 +117,8 @@ impl Plan {
         let BootDocument { values, claims, items, broken, not_due, mut sources, mut mistakes, on_a_desk, is_torn } = document;
         let shapes = Shapes::in_order(items.iter().map(|(address, item)| (address, item.step.shape(address.key()))));
         let (values, templates, nodes) = {
-            let mut checker = check::Checker::new(&items, &shapes, (&broken, &not_due, is_torn), &mut sources, &mut mistakes, advice);
+            let state = (is_torn, on_a_desk);
+            let mut checker = check::Checker::new(&items, &shapes, (&broken, &not_due), state, &mut sources, &mut mistakes, advice);
             let values = checker.values(&values);
             let templates = checker.templates(texts);
             let nodes = checker.nodes(&values, &templates);
@@ -131,9 +129,6 @@ impl Plan {
             filled::check(&items, &nodes, &values, &mut mistakes);
             names::check(&items, &broken, &values, &mut mistakes);
             paths::check(&items, &shapes, &mut mistakes);
-        }
-        if on_a_desk && !is_torn {
-            rendered::check(&items, &shapes, &values, (&templates, texts), &mut mistakes);
         }
         ports::check(&items, &shapes, &mut mistakes);
         claims::check(claims.as_ref(), &items, &shapes, &values, &mut mistakes);
@@ -150,12 +145,7 @@ impl Plan {
         let of_steps = items.keys().zip(shapes.values()).filter(|(_, shape)| !shape.ports.is_empty());
         let listening = of_steps.map(|(address, shape)| (address.clone(), shape.ports.clone())).collect();
         let leaders = current::leaders(&items, &shapes, &nodes);
-        // A drain alone asks for it.
-        let drains = items.keys().any(|address| address.kind() == drain::KIND);
-        let in_order = if drains { unit::in_order(&units) } else { Vec::new() };
-        let serving = in_order.into_iter().flat_map(|at| &units[at].members);
-        let addresses: Vec<&Address> = items.keys().collect();
-        let serving = serving.map(|at| addresses[*at]).filter(|address| SERVING.contains(&address.kind())).cloned().collect();
+        let serving = siblings::serving(&items, &units);
         let open = items.iter().filter_map(|(address, item)| Some((address.clone(), item.when.as_ref()?.raw().to_owned()))).collect();
         let kept: Vec<(Duration, Outline)> = shapes.values().map(|shape| (shape.patience, shape.outline())).collect();
         let nodes = items
@@ -285,7 +275,7 @@ impl Plan {
     /// Keeps these units, which are given in their order, and nothing else.
     fn keep(&mut self, keep: &[usize]) {
         let mut members: Vec<usize> = keep.iter().flat_map(|unit| self.units[*unit].members.iter().copied()).collect();
-        members.sort_unstable();
+        members.order();
         self.units = keep
             .iter()
             .map(|unit| {

@@ -1,5 +1,6 @@
 //! Names that AWS would refuse, as far as they are known on a desk: an instance would only hear of it when it asks.
 
+use std::cell::LazyCell;
 use std::collections::BTreeMap;
 
 use crate::address::Address;
@@ -31,24 +32,27 @@ const USERS: [&str; 4] = ["owner", "group", "as", "user"];
 
 /// Adds what is wrong with the names in steps.
 pub(super) fn check(items: &BTreeMap<Address, Item>, broken: &[(Address, Node)], values: &Values, mistakes: &mut Vec<Mistake>) {
-    let known = Known::of(values);
+    // Hardly any of them is a template.
+    let known = LazyCell::new(|| Known::of(values));
+    let filled = |text: &str| known.as_ref()?.text(text);
     let written = items.iter().filter_map(|(address, item)| Some((address, item.written.as_ref()?)));
     for (address, node) in written.chain(broken.iter().map(|(address, node)| (address, node))) {
-        walk(address.kind(), node, known.as_ref(), mistakes);
+        walk(address.kind(), node, &filled, mistakes);
     }
 }
 
-fn walk(kind: &str, node: &Node, known: Option<&Known<'_>>, mistakes: &mut Vec<Mistake>) {
+/// `filled` is a text with the values in it, where that is known.
+fn walk(kind: &str, node: &Node, filled: &dyn Fn(&str) -> Option<String>, mistakes: &mut Vec<Mistake>) {
     let Value::Map(entries) = &node.value else { return };
     // Tags and variables may have any name.
     for (key, node) in entries.iter().filter(|(key, _)| !is_text(&key.name)) {
         let Value::String(text) = &node.value else {
-            walk(kind, node, known, mistakes);
+            walk(kind, node, filled, mistakes);
             continue;
         };
         let rule = RULES.iter().find(|(of, field, _)| *of == kind && *field == key.name).map(|(.., rule)| *rule);
         let rule = rule.or_else(|| USERS.contains(&&*key.name).then_some(user as Rule));
-        let name = || if text.contains("{{") { known?.text(text) } else { Some(text.clone()) };
+        let name = || if text.contains("{{") { filled(text) } else { Some(text.clone()) };
         let wrong = rule.and_then(|rule| rule(&name()?));
         mistakes.extend(wrong.map(|objection| Mistake::of(&node.place, objection)));
     }

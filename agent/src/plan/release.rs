@@ -6,6 +6,7 @@ use crate::plan::rest;
 use crate::plan::unit::{Need, Rest, Unit, dependents, needed_by};
 use crate::plan::values::{Values, touches};
 use crate::plan::{Plan, place};
+use crate::sorting::Sort as _;
 use crate::step::AnyStep;
 use crate::steps::application::Application;
 use crate::template::Template;
@@ -129,7 +130,7 @@ impl Plan {
             let needs = &mut self.units[at].needs;
             needs.retain(|need| !first.contains(&need.unit));
             needs.extend(first.iter().map(|unit| Need { unit: *unit, uses: true }));
-            needs.sort_unstable();
+            needs.order();
         }
         // What a release needs may be a service that waits for the rest: not for what comes behind the release by now.
         for unit in &mut self.units {
@@ -166,7 +167,7 @@ fn merged(mut units: Vec<Unit>, these: &[usize]) -> Vec<Unit> {
             one.rest = Rest::Apart;
         }
     }
-    units[first].members.sort_unstable();
+    units[first].members.order();
     let kept: Vec<usize> = (0..units.len()).filter(|at| !others.contains(at)).collect();
     let now = |at: usize| place(&kept, if others.contains(&at) { first } else { at }).expect("it is among those that are kept");
     let mut at = 0;
@@ -176,7 +177,7 @@ fn merged(mut units: Vec<Unit>, these: &[usize]) -> Vec<Unit> {
     });
     for unit in &mut units {
         unit.needs.iter_mut().for_each(|need| need.unit = now(need.unit));
-        unit.needs.sort_unstable_by_key(|need| (need.unit, !need.uses));
+        unit.needs.order_by_key(|need| (need.unit, !need.uses));
         unit.needs.dedup_by_key(|need| need.unit);
     }
     units

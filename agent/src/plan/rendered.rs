@@ -5,19 +5,16 @@
 //! are not known may be of two kinds, so that each pair of texts is tried; of more, nothing is said, nor of a text that a
 //! comparison with what is not known chooses.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::sync::Arc;
 
-use crate::address::{Address, Reference, Usage};
-use crate::document::Item;
+use crate::address::{Reference, Usage};
 use crate::document::error::Mistake;
 use crate::document::scalar::Within;
-use crate::document::source::TemplateTexts;
 use crate::plan::filled::Known;
-use crate::plan::values::Values;
-use crate::step::{Misfit, Shapes};
+use crate::sorting::Sort as _;
+use crate::step::Misfit;
 use crate::template::{Template, TemplateError};
-use crate::text::Place;
+use crate::text::{Place, SecretText};
 
 /// What a secret, a fact or an output may be. The last one is not even there where it is only tested.
 const STAND_INS: [&str; 9] = ["1", "x", "\"x\"", ENTRY, "{}", "<x/>", "x=1", "", ""];
@@ -25,94 +22,95 @@ const STAND_INS: [&str; 9] = ["1", "x", "\"x\"", ENTRY, "{}", "<x/>", "x=1", "",
 /// Stands for entries of a JSON object. Where it does not fit either, the others show better what is wrong.
 const ENTRY: &str = "\"x\": 1";
 
-/// Adds what is wrong with texts and template files.
-pub(super) fn check(
-    items: &BTreeMap<Address, Item>,
-    shapes: &Shapes<'_>,
-    values: &Values,
-    (templates, texts): (&BTreeMap<PathBuf, Template>, &TemplateTexts),
-    mistakes: &mut Vec<Mistake>,
-) {
-    let Some(known) = Known::of(values) else { return };
-    for ((address, item), shape) in items.iter().zip(shapes.values()) {
-        let file = item.step.template();
-        for (n, text) in shape.texts.iter().enumerate() {
-            let start = text.place().unwrap_or(&item.place);
-            let is_content = n == 0 && file.is_none();
-            if text.is_plain() && !is_content {
-                continue;
-            }
-            // What does not parse was told.
-            let Ok(template) = Template::parse(text.raw()) else { continue };
-            let source = Source { text: text.raw(), start: Some(start), file: start.file.clone() };
-            mistakes.extend(source.mistake(&template, &known, &|filled| is_content.then(|| item.step.misfit(address.key(), filled))?));
-        }
-        if let Some((path, template)) = file.and_then(|path| templates.get_key_value(path))
-            && let Some(Ok(text)) = texts.get(path)
-        {
-            let source = Source { text, start: None, file: path.display().to_string().into() };
-            mistakes.extend(source.mistake(template, &known, &|filled| item.step.misfit(address.key(), filled)));
-        }
-    }
-}
+/// What does not fit about a text that was filled in.
+pub(super) type Judge<'a> = &'a dyn Fn(&SecretText) -> Option<Misfit>;
 
-/// A template as it was written.
-struct Source<'a> {
-    text: &'a str,
+/// A template as it was written, and what a step says of what becomes of it.
+pub(super) struct Source<'a> {
+    pub(super) template: &'a Template,
+    pub(super) text: &'a str,
     /// Where it begins in a document; `None` of a file.
-    start: Option<&'a Place>,
-    file: std::sync::Arc<str>,
+    pub(super) start: Option<&'a Place>,
+    pub(super) file: Arc<str>,
+    /// `None` where anything fits.
+    pub(super) misfit: Option<Judge<'a>>,
 }
 
 impl Source<'_> {
-    fn mistake(
-        &self,
-        template: &Template,
-        known: &Known<'_>,
-        misfit: &dyn Fn(&crate::text::SecretText) -> Option<Misfit>,
-    ) -> Option<Mistake> {
-        let unknown: Vec<&Reference> = template.references().iter().filter(|reference| !known.has(reference)).collect();
-        let (free, is_open) = free(template, &unknown);
-        let mut found = None;
-        for pair in pairs(&free) {
-            let stand_in = |reference: &Reference| {
-                let n = pair[usize::from(free.get(1).is_some_and(|second| *second == reference.segments))];
-                let is_there = n + 1 < STAND_INS.len() || reference.usage != Usage::Tested;
-                is_there.then(|| STAND_INS[n])
-            };
-            match template.render(&known.with(template.references(), &stand_in)) {
-                Err(error) => {
-                    let is_known = |path: &str| !unknown.iter().any(|reference| reference.to_string() == path);
-                    let is_wrong = unknown.is_empty() || error.value().is_some_and(is_known);
-                    return is_wrong.then(|| self.of_template(&error));
-                }
-                Ok(filled) => {
-                    let misfit = if is_open { None } else { misfit(&filled) }?;
-                    let further = |(known, _): &(Misfit, _)| (known.line, known.column) < (misfit.line, misfit.column);
-                    let is_entry = pair.iter().any(|n| STAND_INS[*n] == ENTRY);
-                    if found.as_ref().is_none_or(|found| !is_entry && further(found)) {
-                        found = Some((misfit, filled));
-                    }
-                }
-            }
-            if unknown.is_empty() {
-                break;
+    /// What is wrong with it whatever the rest is that is not known.
+    pub(super) fn mistake(&self, known: &Known<'_>) -> Option<Mistake> {
+        match self.worst(known) {
+            Ok((misfit, filled)) => Some(self.of_misfit(misfit, &filled)),
+            Err(wrong) => wrong,
+        }
+    }
+
+    /// What does not fit in any case, and is the furthest on; or else what keeps it from being filled in, if anything does.
+    fn worst(&self, known: &Known<'_>) -> Result<(Misfit, SecretText), Option<Mistake>> {
+        let unknown: Vec<&Reference> = self.template.references().iter().filter(|reference| !known.has(reference)).collect();
+        // Whatever is printed by itself can be.
+        if self.misfit.is_none() && unknown.len() == self.template.references().len() && self.template.only_prints() {
+            return Err(None);
+        }
+        // Of nearly every text this is all there is to do.
+        let mut found = self.fill(known, &unknown, &[], [0, 0])?;
+        if unknown.is_empty() {
+            return Ok(found);
+        }
+        let (free, is_open) = free(self.template, &unknown);
+        if is_open {
+            return Err(None);
+        }
+        for pair in pairs(&free).into_iter().skip(1) {
+            let (misfit, filled) = self.fill(known, &unknown, &free, pair)?;
+            let is_entry = pair.iter().any(|n| STAND_INS[*n] == ENTRY);
+            if !is_entry && (found.0.line, found.0.column) < (misfit.line, misfit.column) {
+                found = (misfit, filled);
             }
         }
-        let (Misfit { mut objection, line, column }, filled) = found?;
+        Ok(found)
+    }
+
+    /// What does not fit if these stand in for the first and the second of `free`, and the first of them for all others.
+    fn fill(
+        &self,
+        known: &Known<'_>,
+        unknown: &[&Reference],
+        free: &[&[String]],
+        pair: [usize; 2],
+    ) -> Result<(Misfit, SecretText), Option<Mistake>> {
+        let stand_in = |reference: &Reference| {
+            let n = pair[usize::from(free.get(1).is_some_and(|second| *second == reference.segments))];
+            let is_there = n + 1 < STAND_INS.len() || reference.usage != Usage::Tested;
+            is_there.then(|| STAND_INS[n])
+        };
+        let filled = match unknown {
+            [] => self.template.render(known.values()),
+            _ => self.template.render(&known.with(self.template.references(), &stand_in)),
+        };
+        let filled = filled.map_err(|error| {
+            let is_known = |path: &str| !unknown.iter().any(|reference| reference.to_string() == path);
+            let is_wrong = unknown.is_empty() || error.value().is_some_and(is_known);
+            is_wrong.then(|| self.of_template(&error))
+        })?;
+        let misfit = self.misfit.and_then(|misfit| misfit(&filled));
+        Ok((misfit.ok_or(None)?, filled))
+    }
+
+    fn of_misfit(&self, Misfit { mut objection, line, column }: Misfit, filled: &SecretText) -> Mistake {
         let offset = offset(self.text, filled.expose(), line, column);
         if let Some(hint) = offset.and_then(|offset| hint(self.text, offset)) {
             objection.hint = hint.to_owned();
         }
         let within = offset.and_then(|offset| Within::at(self.text, offset));
-        Some(match self.start {
+        match self.start {
             Some(start) => Mistake { within, ..Mistake::of(start, objection) },
             None => {
                 let before = self.text.get(..offset.unwrap_or_default()).unwrap_or_default();
                 let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
                 Mistake::of(&Place { file: self.file.clone(), line: before.matches('\n').count() + 1, column }, objection)
             }
-        })
+        }
     }
 
     fn of_template(&self, error: &TemplateError) -> Mistake {
@@ -133,7 +131,7 @@ fn free<'t>(template: &'t Template, unknown: &[&'t Reference]) -> (Vec<&'t [Stri
     let is_free =
         |reference: &&&Reference| reference.usage == Usage::Printed || is_bare(reference) || choices.contains(&&reference.segments[..]);
     let mut free: Vec<&[String]> = unknown.iter().filter(is_free).map(|reference| &reference.segments[..]).collect();
-    free.sort_unstable();
+    free.order();
     free.dedup();
     let is_open = free.len() > 2 || compares && unknown.iter().any(|reference| reference.usage != Usage::Printed);
     (free, is_open)

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::gather::Gather as _;
+use crate::sorting::Sort as _;
 use crate::step::Phase;
 
 /// What runs as one.
@@ -113,7 +114,7 @@ pub(super) fn in_order(units: &[Unit]) -> Vec<usize> {
     // Who waits for the rest comes after all of it, in the order of the row.
     let place = |unit: &Unit| if let Rest::After(place) = unit.rest { place + 1 } else { 0 };
     let mut starts: Vec<usize> = (0..units.len()).collect();
-    starts.sort_unstable_by_key(|at| (place(&units[*at]), *at));
+    starts.order_by_key(|at| (place(&units[*at]), *at));
     let (mut found, mut seen) = (Vec::with_capacity(units.len()), vec![false; units.len()]);
     for start in starts {
         // Each with how many of its needs were looked at. Chains are long: no recursion.

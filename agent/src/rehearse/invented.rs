@@ -10,6 +10,7 @@ use crate::fake::machine::{FakeMachine, UNKNOWN_DISK};
 use crate::plan::Plan;
 use crate::rehearse::given::Given;
 use crate::report::{Report, Trouble};
+use crate::sorting::Sort as _;
 use crate::step::Known;
 
 /// The kind of step that has ids and disks.
@@ -48,7 +49,7 @@ impl Invented {
         });
         let sizes: Vec<_> = sizes.collect();
         words.extend(sizes);
-        words.sort_by_key(|(word, _)| std::cmp::Reverse(word.len()));
+        words.order_by_key(|(word, _)| std::cmp::Reverse(word.len()));
         Self { words, machine: machine.clone() }
     }
 

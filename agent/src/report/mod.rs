@@ -20,6 +20,7 @@ use crate::address::Address;
 use crate::failure::Explanation;
 use crate::host::startup::Startup;
 use crate::json::{closed, of_bytes};
+use crate::sorting::Sort as _;
 use crate::step::Phase;
 use crate::step::amount::Amount;
 
@@ -330,7 +331,7 @@ impl Report {
     /// Every step that failed: those that are required first, and in the order in which they ended.
     pub(crate) fn failed(&self) -> Vec<(&StepReport, &Trouble)> {
         let mut failed: Vec<_> = self.steps.iter().filter_map(|step| Some((step, step.error.as_ref()?))).collect();
-        failed.sort_by(|(a, _), (b, _)| {
+        failed.order_by(|(a, _), (b, _)| {
             (!a.required, a.finished_ms).partial_cmp(&(!b.required, b.finished_ms)).unwrap_or(std::cmp::Ordering::Equal)
         });
         failed

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::address::Address;
 use crate::exit::Exit;
+use crate::host::clock::moment;
 use crate::paint::{Line, Style};
 use crate::report::console::{summary, told};
 use crate::report::timeline::spoken;
@@ -71,7 +72,7 @@ impl Screen<'_> {
     /// Which boot this was.
     fn facts(&self) -> Vec<Line> {
         let report = self.report;
-        let started = report.started_at.parse::<jiff::Timestamp>().ok().map(|at| {
+        let started = moment(&report.started_at).map(|at| {
             let seconds = at.as_second();
             let ago = spoken_ago(self.now.as_second().saturating_sub(seconds));
             format!("{}, {ago}", jiff::Timestamp::from_second(seconds).unwrap_or(at))

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::address::Address;
 use crate::report::{IdleKind, Outcome, Report, StepReport};
+use crate::sorting::Sort as _;
 
 /// What was waited for before a step could begin.
 #[derive(Debug, Clone, Copy)]
@@ -60,14 +61,14 @@ impl Report {
     /// Steps that ran, the longest first.
     pub(crate) fn by_time(&self) -> Vec<(f64, &StepReport)> {
         let mut steps: Vec<(f64, &StepReport)> = self.steps.iter().filter_map(|step| Some((step.took()?, step))).collect();
-        steps.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.address.cmp(&b.1.address)));
+        steps.order_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.address.cmp(&b.1.address)));
         steps
     }
 
     /// The phases before the steps, each with its beginning and end, in their order.
     pub(crate) fn phases(&self) -> Vec<(&str, f64, f64)> {
         let mut ends: Vec<(&str, f64)> = self.phases_ms.iter().map(|(name, at)| (name.as_str(), *at)).collect();
-        ends.sort_unstable_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(b.0)));
+        ends.order_by(|a, b| a.1.total_cmp(&b.1).then_with(|| a.0.cmp(b.0)));
         let mut began = 0.0;
         ends.into_iter().map(|(name, ended)| (name, std::mem::replace(&mut began, ended), ended)).collect()
     }

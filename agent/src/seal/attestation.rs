@@ -15,6 +15,7 @@ use crate::json::of_bytes;
 use crate::seal::finding::Allowed;
 use crate::seal::secrets::Scan;
 use crate::seal::setup::{BINARY, BINARY_LIMIT, Setup};
+use crate::sorting::Sort as _;
 
 /// Where an image has it.
 pub(crate) const PATH: &str = "/etc/ingot/attestation.json";
@@ -101,7 +102,7 @@ impl Attestation {
         Ok(Self {
             version: VERSION,
             ingot: env!("CARGO_PKG_VERSION").into(),
-            sealed_at: now.strftime("%FT%TZ").to_string(),
+            sealed_at: jiff::Timestamp::from_second(now.as_second()).unwrap_or(now).to_string(),
             os: os(files).await?,
             kernels: kernels(files).await?,
             architecture: setup.architecture.clone(),
@@ -151,7 +152,7 @@ async fn kernels(files: &dyn Files) -> Result<Vec<String>, HostError> {
     let mut versions = files.list(Path::new("/lib/modules")).await?;
     let images = files.list(Path::new("/boot")).await?;
     versions.extend(images.iter().filter_map(|name| name.strip_prefix("vmlinuz-")).map(str::to_owned));
-    versions.sort_unstable();
+    versions.order();
     versions.dedup();
     Ok(versions)
 }

@@ -29,6 +29,7 @@ use crate::host::environment::Build;
 use crate::host::files::DiskFiles;
 use crate::host::{Attributes, Clock, Files as _, HostError};
 use crate::image::scrub::Scrubber;
+use crate::sorting::Sort as _;
 
 use self::attestation::{Attestation, Evidence};
 use self::finding::{AllowList, Allowed, Finding};
@@ -128,7 +129,7 @@ impl Sealing<'_> {
                 None => sealed.findings.push(finding.clone()),
             }
         }
-        sealed.findings.sort_unstable();
+        sealed.findings.order();
         sealed.findings.dedup();
         for (index, entry) in self.allow.allow.iter().enumerate() {
             match used.contains(&index) {

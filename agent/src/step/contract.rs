@@ -53,6 +53,11 @@ pub(crate) trait Step: fmt::Debug {
         None
     }
 
+    /// Whether its content is read as a format, so that there may be a [`misfit`](Self::misfit).
+    fn is_parsed(&self, _key: &str) -> bool {
+        false
+    }
+
     /// Why its content cannot be what it becomes when it is filled in.
     fn misfit(&self, _key: &str, _filled: &SecretText) -> Option<Misfit> {
         None
@@ -137,6 +142,10 @@ impl<S: Step + 'static> AnyStep for S {
 
     fn quoted_by(&self, key: &str) -> Option<&'static str> {
         Step::quoted_by(self, key)
+    }
+
+    fn is_parsed(&self, key: &str) -> bool {
+        Step::is_parsed(self, key)
     }
 
     fn misfit(&self, key: &str, filled: &SecretText) -> Option<Misfit> {

@@ -27,6 +27,7 @@ pub(crate) trait AnyStep: fmt::Debug {
     fn objections(&self, key: &str, secret: bool) -> Vec<Objection>;
     fn content(&self) -> Option<&Text>;
     fn quoted_by(&self, key: &str) -> Option<&'static str>;
+    fn is_parsed(&self, key: &str) -> bool;
     fn misfit(&self, key: &str, filled: &SecretText) -> Option<Misfit>;
     fn advice_beside(&self, key: &str, written: &Written<'_>) -> Vec<Objection>;
     fn inspect<'a>(&'a self, cx: &'a Context<'a>) -> StepFuture<'a, Box<dyn Difference + 'a>>;

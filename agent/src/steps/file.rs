@@ -144,6 +144,10 @@ impl Step for File {
         self.fields.encoding.is_none().then(|| template::helper_for(Path::new(key), self.fields.format)).flatten()
     }
 
+    fn is_parsed(&self, key: &str) -> bool {
+        self.fields.encoding.is_some() || self.format(key).is_some()
+    }
+
     fn misfit(&self, key: &str, filled: &SecretText) -> Option<Misfit> {
         let (error, line, column) = match (self.fields.encoding, self.format(key)) {
             (Some(Encoding::Base64), _) => (decode(filled).err()?, None, None),

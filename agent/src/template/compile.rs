@@ -41,6 +41,12 @@ pub(super) fn compile(source: &str) -> Result<Vec<Node>, TemplateError> {
         let reason = format!("this is nested more than {DEEPEST} deep");
         return Err(TemplateError::Syntax { reason, hint: None, position: Position::of_offset(source, offset) });
     }
+    // As most texts of a document are.
+    if source.len() <= parts::LENGTH
+        && let Some(nodes) = plain::nodes(source, 0)
+    {
+        return Ok(nodes);
+    }
     in_parts(&parts::of(source)).unwrap_or_else(|| in_one_piece(source))
 }
 

@@ -49,7 +49,7 @@ mod uses;
 use std::rc::Rc;
 
 use self::position::Position;
-use self::tree::Node;
+use self::tree::{Expression, Node};
 use crate::address::Reference;
 use crate::text::SecretText;
 
@@ -117,6 +117,15 @@ impl Template {
     /// Whether it goes over a list within another, so that a few of them become gigabytes.
     pub(crate) fn multiplies(&self) -> bool {
         tree::rounds(&self.0.nodes) > 1
+    }
+
+    /// Whether it does nothing but print what stands at paths.
+    pub(crate) fn only_prints(&self) -> bool {
+        self.0.nodes.iter().all(|node| match node {
+            Node::Text(_) => true,
+            Node::Print(Expression::Path(path)) => path.is_reference(),
+            Node::Print(_) | Node::Block(_) => false,
+        })
     }
 
     /// The paths that decide which parts of it are there, and whether any of them is compared.

@@ -8,7 +8,7 @@
 use super::braces::first_pair;
 
 /// A part is this long before the next cut, if the text allows it; in tests, as short as the text allows.
-const LENGTH: usize = if cfg!(test) { 1 } else { 1024 };
+pub(super) const LENGTH: usize = if cfg!(test) { 1 } else { 1024 };
 
 /// The parts, and how many lines stand before each.
 pub(super) fn of(source: &str) -> Vec<(&str, usize)> {

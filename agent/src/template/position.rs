@@ -18,10 +18,13 @@ impl Position {
 
     /// Where `text` ends that begins here.
     pub(super) fn past(self, text: &str) -> Self {
-        match text.rfind('\n') {
-            None => Self { column: self.column + text.chars().count(), ..self },
-            Some(newline) => Self { line: self.line + text.matches('\n').count(), column: text[newline + 1..].chars().count() + 1 },
-        }
+        // In one go, for most texts are shorter than what a search of them has to prepare.
+        text.bytes().fold(self, |at, byte| match byte {
+            b'\n' => Self { line: at.line + 1, column: 1 },
+            // Further bytes of a character.
+            0x80..0xc0 => at,
+            _ => Self { column: at.column + 1, ..at },
+        })
     }
 
     pub(crate) fn offset_in(self, source: &str) -> Option<usize> {

@@ -14,8 +14,9 @@ type Fetch<V> = LocalBoxFuture<'static, Result<V, AwsError>>;
 
 pub(super) struct Once<K, V> {
     kept: RefCell<BTreeMap<K, V>>,
-    /// Fetches under way. Weak, so that one nobody waits for any more ends.
-    asked: RefCell<BTreeMap<K, WeakShared<Fetch<V>>>>,
+    /// Fetches under way; `None` of one that has ended, for to remove it would be 3 kB of code for each kind of thing. Weak, so
+    /// that one nobody waits for any more ends.
+    asked: RefCell<BTreeMap<K, Option<WeakShared<Fetch<V>>>>>,
 }
 
 impl<K, V> Default for Once<K, V> {
@@ -36,7 +37,7 @@ impl<K: Ord + Clone + 'static, V: Clone + 'static> Once<K, V> {
         if let Some(value) = self.kept.borrow().get(&key) {
             return Ok(value.clone());
         }
-        let under_way = self.asked.borrow().get(&key).and_then(WeakShared::upgrade);
+        let under_way = self.asked.borrow().get(&key).and_then(|asked| asked.as_ref()?.upgrade());
         let shared = under_way.unwrap_or_else(|| {
             let (this, name) = (self.clone(), key.clone());
             let shared = async move {
@@ -44,14 +45,14 @@ impl<K: Ord + Clone + 'static, V: Clone + 'static> Once<K, V> {
                 if let Ok(value) = &fetched {
                     this.kept.borrow_mut().insert(name.clone(), value.clone());
                 }
-                this.asked.borrow_mut().remove(&name);
+                if let Some(asked) = this.asked.borrow_mut().get_mut(&name) {
+                    *asked = None;
+                }
                 fetched
             }
             .boxed_local()
             .shared();
-            if let Some(weak) = shared.downgrade() {
-                self.asked.borrow_mut().insert(key, weak);
-            }
+            self.asked.borrow_mut().insert(key, shared.downgrade());
             shared
         });
         shared.await

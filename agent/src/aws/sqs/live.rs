@@ -175,7 +175,7 @@ impl Queue for LiveQueue {
     }
 
     fn time(&self) -> Timestamp {
-        Timestamp::try_from(self.connection.http.clock().by_aws()).unwrap_or_else(|_| Timestamp::now())
+        Timestamp::try_from(self.connection.http.clock().by_aws()).unwrap_or_default()
     }
 
     async fn receive(&self, wanted: &Receive) -> Result<Vec<Message>, AwsError> {

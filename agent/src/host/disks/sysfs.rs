@@ -13,6 +13,7 @@ use super::disk::{Disk, Origin, Partition};
 use super::nvme::{self, Identity};
 use crate::host::device_number::DeviceNumber;
 use crate::host::tree::found;
+use crate::sorting::Sort as _;
 
 /// The model of an instance store; an EBS volume has `Amazon Elastic Block Store`, and is known by its serial.
 const INSTANCE_STORE: &str = "Amazon EC2 NVMe Instance Storage";
@@ -46,7 +47,7 @@ impl Sysfs {
     /// Every whole disk that has a node, in the order of the controllers; those without an address come last.
     pub(super) fn usable_disks(&self) -> io::Result<Vec<Disk>> {
         let mut placed = self.placed()?;
-        placed.sort_by_key(|(address, _)| (address.is_none(), *address));
+        placed.order_by_key(|(address, _)| (address.is_none(), *address));
         let mut usable = Vec::new();
         for (_, disk) in placed {
             // The node may come later than the disk, or be another's still.
@@ -63,7 +64,7 @@ impl Sysfs {
             names.push(entry?.file_name().to_string_lossy().into_owned());
         }
         names.retain(|name| !["ram", "zram", "sr", "fd"].iter().any(|kind| is_numbered(name, kind)));
-        names.sort_unstable_by(|one, other| natural(one).cmp(&natural(other)));
+        names.order_by(|one, other| natural(one).cmp(&natural(other)));
         let mut disks = Vec::new();
         for name in names {
             let directory = self.block().join(&name);
@@ -104,8 +105,8 @@ impl Sysfs {
             partitions.push(Partition { node: self.node(&entry), number, device, size: size_in(&inner) });
             holders.extend(list(&inner.join("holders"))?);
         }
-        partitions.sort_unstable_by_key(|partition| partition.number);
-        holders.sort_unstable();
+        partitions.order_by_key(|partition| partition.number);
+        holders.order();
         holders.dedup();
         let (origin, attached_as) = origin(directory, &kernel_name, &node);
         Ok(Disk {

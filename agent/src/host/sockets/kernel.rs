@@ -14,6 +14,7 @@ use crate::host::blocking;
 use crate::host::error::HostError;
 use crate::host::tree::failed;
 use crate::host::units::unit_of;
+use crate::sorting::Sort as _;
 
 const TCP: &str = "/proc/net/tcp";
 /// Is not there where the kernel has no IPv6.
@@ -62,7 +63,7 @@ impl Sockets for KernelSockets {
             }
             add_holders(&mut sockets)?;
             let mut listeners: Vec<_> = sockets.into_values().map(|(at, holders)| Listener { at, holders }).collect();
-            listeners.sort_unstable();
+            listeners.order();
             Ok(listeners)
         })
         .await
@@ -82,12 +83,12 @@ fn read(path: &str) -> Result<Vec<u8>, HostError> {
 fn add_holders(sockets: &mut BTreeMap<u64, (SocketAddr, Vec<Holder>)>) -> Result<(), HostError> {
     let processes = fs::read_dir(PROCESSES).map_err(|source| failed("list", Path::new(PROCESSES), source))?;
     let mut pids: Vec<u32> = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    pids.sort_unstable();
+    pids.order();
     for pid in pids {
         let Ok(open) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         let links = open.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
         let mut inodes: Vec<u64> = links.filter_map(|link| tables::socket_inode(link.as_os_str().as_bytes())).collect();
-        inodes.sort_unstable();
+        inodes.order();
         inodes.dedup();
         for inode in inodes {
             if let Some((_, holders)) = sockets.get_mut(&inode) {

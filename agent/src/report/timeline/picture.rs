@@ -11,6 +11,7 @@ use std::fmt::Write as _;
 use super::{mark, spoken};
 use crate::host::startup::Startup;
 use crate::report::{ExchangeReport, IdleKind, Outcome, Report, StepReport};
+use crate::sorting::Sort as _;
 
 /// All lengths are in pixels.
 const WIDTH: f64 = 1200.0;
@@ -97,7 +98,7 @@ pub(crate) fn svg(report: &Report) -> String {
         picture.y += LANE;
     }
     let mut steps: Vec<&StepReport> = report.steps.iter().filter(|step| step.started_ms.is_some()).collect();
-    steps.sort_unstable_by(|a, b| {
+    steps.order_by(|a, b| {
         let by_time = (a.started_ms, a.finished_ms).partial_cmp(&(b.started_ms, b.finished_ms));
         by_time.unwrap_or(Ordering::Equal).then_with(|| a.address.cmp(&b.address))
     });

@@ -14,6 +14,7 @@ use crate::document::source::{self, LAYERS, Layers};
 use crate::gather::Gather as _;
 use crate::host::{FileKind, Files, HostError};
 use crate::plan::Plan;
+use crate::sorting::Sort as _;
 use crate::steps::worker::unit;
 use crate::template::TEMPLATES;
 
@@ -124,6 +125,6 @@ async fn in_directory(directory: &Path, files: &dyn Files) -> Result<Vec<PathBuf
             }
         }
     }
-    found.sort_unstable();
+    found.order();
     Ok(found)
 }

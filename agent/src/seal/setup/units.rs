@@ -11,6 +11,7 @@ use super::presets;
 use crate::host::units::file::{Setting, drop_in_directories, settings, template_of};
 use crate::host::{FileKind, HostError};
 use crate::image::scrub::{Scrubber, Spot};
+use crate::sorting::Sort as _;
 
 /// Where units are, the first first. See systemd.unit(5).
 const DIRECTORIES: [&str; 4] = ["/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
@@ -197,7 +198,7 @@ impl<'a> Units<'a> {
     pub(super) fn names_of<'n>(&'n self, name: &'n str) -> Vec<&'n str> {
         let aliases = self.aliases.iter().filter(|(_, target)| target == name).map(|(alias, _)| alias.as_str());
         let mut names: Vec<&str> = aliases.chain([name]).collect();
-        names.sort_unstable();
+        names.order();
         names
     }
 

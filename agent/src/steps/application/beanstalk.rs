@@ -27,6 +27,7 @@ use super::proxy::{Place, Proxy};
 use super::trouble::ApplicationError;
 use crate::failure::Explanation;
 use crate::host::{Attributes, Host, HostError, Launch, Manner};
+use crate::sorting::Sort as _;
 use crate::step::{Context, Progress};
 use crate::steps::install::staged;
 use crate::template::environment_value;
@@ -216,7 +217,7 @@ impl Application {
         let mut variables = self.variables(generation, cx)?;
         variables.retain(|(name, _)| name != "PATH");
         variables.push(("PORT".to_owned(), port.to_string().as_str().into()));
-        variables.sort_by(|(one, _), (other, _)| one.cmp(other));
+        variables.order_by(|(one, _), (other, _)| one.cmp(other));
         // At once as large as it can become: growing would leave copies of a secret behind.
         let longest: usize = variables.iter().map(|(name, value)| 6 * (name.len() + value.expose().len()) + 16).sum();
         let mut out = Zeroizing::new(Vec::with_capacity(longest + 1024));

@@ -26,6 +26,7 @@ use std::collections::BTreeSet;
 pub(crate) use self::entries::{Command, Content, File, Run};
 use self::yaml::{Entry, Node, Parsed, Value};
 use crate::failure::nearest;
+use crate::sorting::Sort as _;
 use crate::steps::application::release::{Kind, Release};
 use crate::steps::application::remark::Remark;
 
@@ -141,7 +142,7 @@ impl Extensions {
             self.mistakes.push(Remark::at(file, section.line, format!("`{}` is not a map", section.key), hint));
         }
         let mut entries: Vec<&Entry> = section.node.entries().iter().collect();
-        entries.sort_unstable_by(|one, other| (&one.key, one.line).cmp(&(&other.key, other.line)));
+        entries.order_by(|one, other| (&one.key, one.line).cmp(&(&other.key, other.line)));
         entries
     }
 

@@ -13,6 +13,7 @@ use super::proxy::{Proxy, name_objection};
 use super::slot::Slot;
 use crate::address::Address;
 use crate::failure::Objection;
+use crate::sorting::Sort as _;
 use crate::step::fields::TimeLimit;
 use crate::text::{Text, shown_on_a_line};
 
@@ -258,7 +259,7 @@ impl Application {
     pub(super) fn ports(&self) -> Vec<u16> {
         let own = Slot::BOTH.map(|slot| slot.port(self.port(), self.overlap().covers(WEB)));
         let mut ports: Vec<u16> = self.proxy.ports().into_iter().chain([self.port()]).chain(own).collect();
-        ports.sort_unstable();
+        ports.order();
         ports.dedup();
         ports
     }

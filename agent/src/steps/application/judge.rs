@@ -12,6 +12,8 @@ use super::proxy::Snippets;
 use super::release::Release;
 use super::remark::Remark;
 
+use crate::sorting::Sort as _;
+
 /// What names the processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NamedBy {
@@ -222,13 +224,13 @@ fn environment(platform: Option<&Platform>, extensions: &Extensions) -> Vec<(Str
 
 fn programs(platform: Option<&Platform>, of_launch: &[Program]) -> Vec<Program> {
     let mut programs: Vec<Program> = platform.into_iter().flat_map(|platform| &platform.programs).chain(of_launch).copied().collect();
-    programs.sort_unstable();
+    programs.order();
     programs.dedup();
     programs
 }
 
 fn in_order(mut remarks: Vec<Remark>) -> Vec<Remark> {
-    remarks.sort_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
+    remarks.order_by(|one, other| (&one.file, one.line).cmp(&(&other.file, other.line)));
     remarks
 }
 

@@ -14,6 +14,7 @@ use super::slot::Slot;
 use super::watched::Watched;
 use crate::host::state::{Entry, EntryState, Record};
 use crate::host::{Clock, HostError};
+use crate::sorting::Sort as _;
 
 const CURRENT: &str = "current";
 /// Followed by the directory of a release.
@@ -235,7 +236,7 @@ impl Memory<'_> {
             Some((entry.at, (name.strip_prefix(IMAGE)?.to_owned(), pin)))
         };
         let mut pins: Vec<(String, (String, Pin))> = self.record.below(IMAGE).into_iter().filter_map(parsed).collect();
-        pins.sort_unstable_by(|(one, (name, _)), (other, (other_name, _))| other.cmp(one).then_with(|| name.cmp(other_name)));
+        pins.order_by(|(one, (name, _)), (other, (other_name, _))| other.cmp(one).then_with(|| name.cmp(other_name)));
         pins.into_iter().map(|(_, pin)| pin).collect()
     }
 

@@ -9,6 +9,7 @@ use super::trouble::BundleError;
 use crate::gather::Gather as _;
 use crate::host::{Attributes, FileKind};
 use crate::json::of_bytes;
+use crate::sorting::Sort as _;
 use crate::step::{Context, InForce};
 use crate::steps::application;
 
@@ -143,7 +144,7 @@ fn outlived(wanted: &Release, current: Option<&str>, keep: usize, found: &Found)
     let kept = spared.iter().filter(|version| **version == wanted.version || found.marks.contains_key(**version)).count();
     let mut others: Vec<(&String, &Marked)> = found.marks.iter().filter(|(version, _)| !is_kept(version)).collect();
     // Those that are not whole count for nothing, and go first.
-    others.sort_unstable_by_key(|(_, marked)| (!(marked.mark.whole && marked.is_there), std::cmp::Reverse(marked.changed_ns)));
+    others.order_by_key(|(_, marked)| (!(marked.mark.whole && marked.is_there), std::cmp::Reverse(marked.changed_ns)));
     let whole = others.iter().filter(|(_, marked)| marked.mark.whole && marked.is_there).count();
     let room = keep.saturating_sub(kept).min(whole);
     others.into_iter().skip(room).map(|(version, _)| version.clone()).collect()

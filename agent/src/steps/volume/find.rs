@@ -13,6 +13,7 @@ use super::trouble::{Unsuitable, VolumeError};
 use crate::aws::ec2::{self, Here, NewVolume, Snapshot, SnapshotQuery, VolumeQuery};
 use crate::digest::Sha256;
 use crate::host::disks::Wanted;
+use crate::sorting::Sort as _;
 use crate::step::Context;
 
 impl Volume {
@@ -110,7 +111,7 @@ impl Volume {
             let fits = self.size_gib.is_none_or(|wanted| volume.size_gib >= wanted) && (volume.encrypted || !encrypted);
             fits && !volume.multi_attach && !others.contains(&volume.id)
         });
-        found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        found.order_by(|a, b| a.id.cmp(&b.id));
         // Instances that start together do not all try the same one first.
         let first = here.instance.bytes().fold(0_usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
         let count = found.len();

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::sorting::Sort as _;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
@@ -65,7 +67,7 @@ impl Window {
         let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
         source.read(at, &mut bytes)?;
         self.parts.push((at, bytes));
-        self.parts.sort_unstable_by_key(|(at, _)| *at);
+        self.parts.order_by_key(|(at, _)| *at);
         Ok(())
     }
 

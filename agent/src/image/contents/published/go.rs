@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::file;
 use crate::digest::{Hasher, Sha256};
+use crate::sorting::Sort as _;
 
 const MODULES: &str = "pkg/mod/";
 
@@ -64,7 +65,7 @@ pub(super) fn is_as_published(root: &Path, module: &Module) -> bool {
         }
     }
     // By bytes: paths sort by their parts.
-    files.sort_unstable_by(|one, other| one.as_os_str().as_bytes().cmp(other.as_os_str().as_bytes()));
+    files.order_by(|one, other| one.as_os_str().as_bytes().cmp(other.as_os_str().as_bytes()));
     let mut all = Hasher::new();
     for file in files {
         let Ok(content) = content(&file) else { return false };

@@ -8,6 +8,7 @@ mod dockerrun;
 use self::compose::{Services, services};
 use self::dockerrun::{DOCKERRUN, Dockerrun, dockerrun};
 use super::platform::{Contents, Launch, Platform, Program};
+use crate::sorting::Sort as _;
 use crate::steps::application::release::Release;
 use crate::steps::application::remark::Remark;
 
@@ -102,7 +103,7 @@ fn froms(release: &Release) -> Vec<String> {
 fn registries<'a>(images: impl Iterator<Item = &'a str>) -> Vec<String> {
     let hosts = images.filter_map(|image| image.split_once('/').map(|(host, _)| host.to_owned()));
     let mut hosts: Vec<String> = hosts.filter(|host| host.contains('.')).collect();
-    hosts.sort_unstable();
+    hosts.order();
     hosts.dedup();
     hosts
 }
