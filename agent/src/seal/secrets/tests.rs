@@ -177,6 +177,18 @@ fn what_is_secret_as_a_file_is_found_once() {
     assert_eq!(found_in("/opt/app/shop.ovpn", b"client\n").len(), 1);
 }
 
+#[test]
+fn keys_of_the_tests_of_python_itself_are_published() {
+    let key = samples::pem("RSA PRIVATE KEY", 1_600);
+    let found = |path: &str| found_in(path, key.as_bytes()).len();
+    for path in ["/root/.pyenv/versions/3.11.7/lib/python3.11/test/certdata/keycert.pem", "/usr/local/lib/python2.7/test/ssl_key.pem"] {
+        assert_eq!(found(path), 0, "{path}");
+    }
+    for path in ["/opt/lib/python3.11/site-packages/test/a.pem", "/opt/lib/python3.11/test/id_rsa", "/opt/lib/python-shop/test/a.pem"] {
+        assert_eq!(found(path), 1, "{path}");
+    }
+}
+
 /// Git keeps no names with what was once committed, so that nothing says that it is no settings.
 #[test]
 fn guesses_about_what_was_once_committed() {
