@@ -12,8 +12,7 @@ grep knows seven patterns, ingot 250; grep reads all there is, ingot leaves alon
 time of the whole there is that of the application alone. Prints a Markdown table.
 
 With `--trees`, real software is fetched from the registries (harness/host/trees.py; root for Debian's), and every finding is
-printed: each is false, but for the keys that Debian's packages make when they are installed. Then the secrets and the
-look-alikes of the tests.
+printed with its verdict, before a table. Then the secrets and the look-alikes of the tests.
 
 - *grep*: `grep -rEI`, one process
 - *grep -P2*: the same, a process for each half of the files
@@ -105,29 +104,32 @@ def timed(command: list[str], root: Path) -> tuple[float, float]:
 OF_THE_SETUP = ("ingot-", "no-systemd", "unit-", "layer")
 
 
-def found(root: Path) -> tuple[list[str], float, float]:
+def found(root: Path) -> tuple[list[dict], float, float]:
     """Findings about secrets, seconds, and the peak of memory in MB."""
     start = time.monotonic()
     command = [str(binary()), "seal", "--root", str(root), "--json"]
     done = subprocess.run(["perl", "-e", LAUNCHER, *command], capture_output=True, text=True, errors="replace")
     seconds = time.monotonic() - start
     findings = [one for one in json.loads(done.stdout)["findings"] if not one["rule"].startswith(OF_THE_SETUP)]
-    secrets = [f"{one['path']}:{one.get('line', '')}: {one['rule']}" for one in findings if "scrub" not in one["hint"]]
-    return secrets, seconds, int(done.stderr.split()[-1]) / 1024
+    return [one for one in findings if "scrub" not in one["hint"]], seconds, int(done.stderr.split()[-1]) / 1024
 
 
 def judge_trees(names: list[str]) -> None:
     rows = []
     for name in names or trees.TREES:
         root = trees.made(name)
-        size = int(subprocess.run(["du", "-sb", root], check=True, capture_output=True, text=True).stdout.split()[0])
-        secrets, seconds, memory = found(root)
-        print(*secrets, sep="\n", file=sys.stderr)
-        rows.append(f"| {name} | {size / 1e6:.0f} | {len(secrets)} | {seconds:.1f} | {memory:.0f} |")
-    print("| tree | MB | findings | s | peak memory, MB |\n|---|---|---|---|---|", *rows, sep="\n")
+        # Read once, so that what is measured is not the disk.
+        subprocess.run(["grep", "-rqF", "\1never\1", root])
+        findings, seconds, memory = found(root)
+        judged = trees.judged(root, findings)
+        for path, rule, is_true, why in judged.findings:
+            print(f"{name}: {path}: {rule}: {'true' if is_true else 'false'}: {why}", file=sys.stderr)
+        rows.append(f"| {' | '.join([*judged.row(name), f'{seconds:.1f}', f'{memory:.0f}'])} |")
+    head = "| tree | files | MB | findings | true | false | s | peak memory, MB |\n|---|---|---|---|---|---|---|---|"
+    print(head, *rows, sep="\n")
     with tempfile.TemporaryDirectory(prefix="seal-bench.", dir=REPOSITORY / "target") as scratch:
         where = planted.plant(Path(scratch) / "planted")
-        secrets = {one.split(":")[0] for one in found(Path(scratch) / "planted")[0]}
+        secrets = {one["path"] for one in found(Path(scratch) / "planted")[0]}
         missed = [kind for kind, path in where.items() if not any((one + "/").startswith(path + "/") for one in secrets)]
         print(f"\nplanted {len(where)}, found {len(where) - len(missed)}; missed: {', '.join(missed) or 'none'}")
         paths = lookalikes.lay(Path(scratch) / "harmless")

@@ -363,12 +363,21 @@ proptest! {
             image.write(path, "content\n");
         }
         let before = image.files();
+        let rehearsed = image.seal(&["--scrub", "--dry-run", "--json"]).json();
+        prop_assert_eq!(&image.files(), &before, "a dry run touches nothing");
+        let listed: Vec<&str> = rehearsed["would_remove"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
         let told = image.seal(&["--scrub", "--json"]).json();
+        prop_assert_eq!(&rehearsed["findings"], &told["findings"]);
         let once = image.files();
         let removed: Vec<&str> = told["removed"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap()).collect();
         for (path, was) in &before {
             let is_told = removed.iter().any(|at| Path::new(path).starts_with(at));
             prop_assert!(once.get(path) == Some(was) || is_told, "{} changed, and only {:?} was told", path, removed);
+            let is_listed = listed.iter().any(|at| Path::new(path).starts_with(at));
+            prop_assert!(once.get(path) == Some(was) || is_listed, "{} changed, and only {:?} was listed", path, listed);
+        }
+        for path in listed {
+            prop_assert!(once.get(path) != before.get(path), "{} was listed, and is as it was", path);
         }
         for path in once.keys().filter(|path| !before.contains_key(*path)) {
             prop_assert_eq!(path, "/etc/ingot/attestation.json");

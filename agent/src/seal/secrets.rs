@@ -100,8 +100,8 @@ impl Reader for Scanner {
         }
         let installed = |path: &Path| self.owned.as_ref().and_then(|owned| owned.installed(path));
         let is_compiled = || contents::source_of(file.path).is_some_and(|source| installed(&source).is_some());
-        let is_ingot = file.path == Path::new(BINARY);
-        if is_ingot || place::is_as_a_package_brought_it(file.modified, installed(file.path)) || is_compiled() {
+        let is_known = file.path == Path::new(BINARY) || place::is_of_cpython(&file.path.to_string_lossy());
+        if is_known || place::is_as_a_package_brought_it(file.modified, installed(file.path)) || is_compiled() {
             return false;
         }
         *notes = Notes::new(&self.rules, file.path, place::is_for_guesses(file.path, self.owned.is_some()));

@@ -83,6 +83,9 @@ const RENDERED: &[(&str, &str)] = &[
     ("{{default values.missing \"d\"}} {{default values.nothing 1}} {{default values.domain \"d\"}}", "d 1 shop.example.com"),
     ("{{default values.empty \"d\"}}.{{default values.off true}}", ".false"),
     ("{{default values.a (default values.b values.port)}}", "8080"),
+    // Braces and bars of other programs.
+    ("{{default values.missing \"{{ .Name }}\"}}", "{{ .Name }}"),
+    ("{{default values.missing \"{{name.first}}|{{x}}\"}}", "{{name.first}}|{{x}}"),
     ("{{join values.hosts \", \"}} {{base64 values.domain}}", "a, b c2hvcC5leGFtcGxlLmNvbQ=="),
     ("{{join (default values.missing [\"x\"]) \",\"}}", "x"),
     ("{{lookup values.ports \"http\"}} {{lookup values.hosts 1}} {{lookup secrets.db secrets.key}}", "80 b shop"),

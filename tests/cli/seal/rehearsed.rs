@@ -48,18 +48,40 @@ fn a_dry_run_says_what_would_still_be_found() {
     assert!(image.seal(&["--scrub", "--dry-run"]).exits(1).stdout.contains("/opt/.env:1: environment-secret: "));
 }
 
+/// Of fstab a line goes, and all other lines stay.
+#[test]
+fn a_file_that_would_lose_a_line_is_searched() {
+    let image = Image::new();
+    image.write("/swapfile", "DB_PASSWORD=x7Kq93LmZp\n");
+    let fstab = "/swapfile none swap sw 0 0\n//nas.internal/shop /srv cifs username=shop,password=x7Kq93LmZp 0 0\n";
+    image.write("/etc/fstab", fstab);
+    let ran = image.seal(&["--scrub", "--dry-run"]).exits(1);
+    assert!(ran.stdout.contains("would remove /swapfile: swap: "), "{ran}");
+    assert!(ran.stdout.contains("/etc/fstab:2: password: ") && ran.stdout.ends_with("not sealed: 1 finding\n"), "{ran}");
+}
+
 /// A browser that the bake had put there was gone.
 #[test]
 fn the_cache_of_a_service_stays() {
     let image = Image::new();
-    for home in ["/root", "/home/ops", "/srv/crawler"] {
+    let mut accounts = "root:x:0:0::/root:/bin/sh\n".to_owned();
+    for (number, name) in (1000..).zip(["ops", "crawler", "cron", "linger", "instance", "linked"]) {
+        accounts.push_str(&format!("{name}:x:{number}:{number}::/home/{name}:/bin/sh\n"));
+        let home = if name == "linked" { "/srv/linked".to_owned() } else { format!("/home/{name}") };
         image.write(&format!("{home}/.cache/ms-playwright/chrome"), "x");
     }
-    image
-        .write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nops:x:1000:1000::/home/ops:/bin/sh\ncrawler:x:1001:1001::/srv/crawler:/bin/sh\n");
-    image.write("/etc/systemd/system/crawler.service", "[Service]\nUser=crawler\nExecStart=/x\n");
+    image.write("/root/.cache/ms-playwright/chrome", "x");
+    image.write("/etc/passwd", &accounts);
+    image.write("/etc/systemd/system/crawler.service", "[Service]\nUser=crawler\nExecStart=/srv/linked/run\n");
+    image.write("/etc/systemd/system/run@.service", "[Service]\nUser=%i\nExecStart=/x\n");
+    image.link("/etc/systemd/system/run@.service", "/etc/systemd/system/multi-user.target.wants/run@instance.service");
+    image.write("/var/spool/cron/crontabs/cron", "* * * * * /x\n");
+    image.write("/var/lib/systemd/linger/linger", "");
+    image.link("/srv/linked", "/home/linked");
     image.seal(&["--scrub"]).exits(0);
-    assert!(image.at("/srv/crawler/.cache/ms-playwright/chrome").exists());
+    for home in ["/home/crawler", "/home/cron", "/home/linger", "/home/instance", "/srv/linked"] {
+        assert!(image.at(&format!("{home}/.cache/ms-playwright/chrome")).exists(), "{home}");
+    }
     assert!(!image.at("/root/.cache").exists() && !image.at("/home/ops/.cache").exists());
 }
 

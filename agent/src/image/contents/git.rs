@@ -141,6 +141,58 @@ fn end_line(text: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Seek as _, Write as _};
+
+    use flate2::write::ZlibEncoder;
+
+    fn compressed(content: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// What is handed on of a file of those bytes, and what became of it.
+    fn read(of: fn(&mut File, &mut Take<'_>) -> io::Result<Unpacked>, bytes: &[u8]) -> (Vec<String>, io::Result<Unpacked>) {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        let mut taken = Vec::new();
+        let mut take = |_: &str, content: &mut dyn Read| {
+            let mut text = String::new();
+            content.read_to_string(&mut text)?;
+            taken.push(text);
+            Ok(())
+        };
+        let unpacked = of(&mut file, &mut take);
+        (taken, unpacked)
+    }
+
+    #[test]
+    fn of_an_object_no_more_than_a_head_is_put_into_memory() {
+        assert_eq!(read(object, &compressed(b"blob 5\0token")).0, ["token"]);
+        assert_eq!(read(object, &compressed(b"tree 5\0token")).0, [""; 0]);
+        let endless = [b"blob ".as_slice(), &[b'9'; 100]].concat();
+        assert_eq!(read(object, &compressed(&endless)).0, ["9".repeat(105 - HEAD as usize)]);
+    }
+
+    #[test]
+    fn a_pack_is_read_as_far_as_its_objects_are_as_long_as_they_say() {
+        // Of objects of less than 16 bytes, kind and length are in one byte.
+        let pack = |objects: &[(u8, &str)]| {
+            let objects = objects.iter().flat_map(|(length, text)| [&[0x30 | length], &compressed(text.as_bytes())[..]].concat());
+            [b"PACK\0\0\0\x02\0\0\0\x02".to_vec(), objects.collect()].concat()
+        };
+        let (taken, unpacked) = read(super::pack, &pack(&[(5, "token"), (3, "key")]));
+        assert!(taken == ["token", "key"] && matches!(unpacked, Ok(Unpacked::Members)));
+        for wrong in ["toke", "tokens"] {
+            let (_, unpacked) = read(super::pack, &pack(&[(5, wrong), (3, "key")]));
+            assert!(unpacked.is_err(), "{wrong}");
+        }
+        // One that says to be 128 GiB long.
+        let large = [b"PACK\0\0\0\x02\0\0\0\x01\xb0\x80\x80\x80\x80\x20".to_vec(), compressed(b"token")].concat();
+        let (taken, unpacked) = read(super::pack, &large);
+        assert!(taken.is_empty() && matches!(unpacked, Ok(Unpacked::InPart(why)) if why == "it is too large"));
+    }
 
     #[test]
     fn what_is_new_in_a_difference_is_read() {

@@ -236,6 +236,23 @@ mod tests {
         assert_eq!(long_name("30 mtime=1.5\n19 path=a/b c/.env\n", false), Some("a/b c/.env".into()));
     }
 
+    /// What is read of an archive is bounded by what it unpacks to: a gigabyte of zeros takes a megabyte.
+    #[test]
+    fn an_archive_is_read_up_to_a_bound_all_its_members_together() {
+        let mut read = Vec::new();
+        let mut take = |name: &str, content: &mut dyn Read| {
+            read.push((name.to_owned(), io::copy(content, &mut io::sink())?));
+            Ok(())
+        };
+        let mut members = Members { left: 1000, ..Members::new(&mut take) };
+        for name in ["a", "b", "c"] {
+            members.member(name, &mut &[b'x'; 600][..]).unwrap();
+        }
+        assert!(matches!(members.done(), Unpacked::InPart(why) if why == "it is too large"));
+        assert_eq!(read, [("a".into(), 600), ("b".into(), 400), ("c".into(), 0)]);
+        assert!(matches!(Members::new(&mut |_, _| Ok(())).done(), Unpacked::Members));
+    }
+
     fn tar_of(content: Vec<u8>, take: &mut Take<'_>) {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&content).unwrap();

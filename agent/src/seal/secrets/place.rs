@@ -44,6 +44,13 @@ pub(super) fn in_its_root(path: &str) -> &str {
     inner.unwrap_or(path)
 }
 
+/// Whether it is a key of CPython's own regression tests, as `make install` and pyenv leave them, without a list of what they
+/// installed: `lib/python3.11/test/certdata/keycert.pem`.
+pub(super) fn is_of_cpython(path: &str) -> bool {
+    let after = path.split_once("/lib/python").and_then(|(_, rest)| rest.split_once('/'));
+    after.is_some_and(|(version, rest)| version.len() <= 4 && rest.starts_with("test/") && rest.ends_with(".pem"))
+}
+
 /// Whether a store of that name holds whom to trust.
 pub(super) fn is_for_trust(path: &str) -> bool {
     let name = path.to_ascii_lowercase();

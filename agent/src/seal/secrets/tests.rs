@@ -145,6 +145,26 @@ fn what_a_package_published_is_no_secret_wherever_its_list_lies() {
     assert_eq!(paths, [Path::new(&b)]);
 }
 
+/// RubyGems knows no digest of a file. That it has not been written since it was unpacked quiets what may be a secret, and what
+/// is certainly one only where such are shown.
+#[test]
+fn a_time_vouches_for_what_may_be_a_secret() {
+    let (token, guess) = (token(), "password: s3cr3t-w0rd\n");
+    let files = ["lib/a.rb", "config.yml", "test/fixture"].map(|name| format!("/srv/bundle/gems/a-1.0/{name}"));
+    let found = |gem: &str| {
+        let specification = format!("/srv/bundle/specifications/{gem}.gemspec");
+        let contents = [&token, guess, &token].map(str::as_bytes);
+        let mut all: Vec<(&str, &[u8])> = files.iter().map(String::as_str).zip(contents).collect();
+        all.push((&specification, b""));
+        let root = root(&all);
+        scan(root.path(), 1).findings.into_iter().map(|finding| finding.path.display().to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(found("a-1.0"), [files[0].clone()]);
+    let mut unknown = files.to_vec();
+    unknown.sort();
+    assert_eq!(found("b-1.0"), unknown);
+}
+
 fn published_digest(content: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(crate::digest::Sha256::of(content.as_bytes()).0)
@@ -155,6 +175,30 @@ fn what_is_secret_as_a_file_is_found_once() {
     let store = b"\xfe\xed\xfe\xed\0\0\0\x02\0\0\0\x01\0\0\0\x01";
     assert_eq!(found_in("/opt/app/shop.p12", store), [(None, "keystore".to_string())]);
     assert_eq!(found_in("/opt/app/shop.ovpn", b"client\n").len(), 1);
+}
+
+#[test]
+fn keys_of_the_tests_of_python_itself_are_published() {
+    let key = samples::pem("RSA PRIVATE KEY", 1_600);
+    let found = |path: &str| found_in(path, key.as_bytes()).len();
+    for path in ["/root/.pyenv/versions/3.11.7/lib/python3.11/test/certdata/keycert.pem", "/usr/local/lib/python2.7/test/ssl_key.pem"] {
+        assert_eq!(found(path), 0, "{path}");
+    }
+    for path in ["/opt/lib/python3.11/site-packages/test/a.pem", "/opt/lib/python3.11/test/id_rsa", "/opt/lib/python-shop/test/a.pem"] {
+        assert_eq!(found(path), 1, "{path}");
+    }
+}
+
+/// Git keeps no names with what was once committed, so that nothing says that it is no settings.
+#[test]
+fn guesses_about_what_was_once_committed() {
+    use std::io::Write as _;
+    let mut object = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+    write!(object, "blob 99\0import os\nclient_secret = \"{}\"\n", samples::mixed(40)).unwrap();
+    let object = object.finish().unwrap();
+    let name = format!("/srv/shop/.git/objects/0a/{}", "1b".repeat(19));
+    assert_eq!(found_in(&name, &object), [(None, "generic-api-key".to_string())]);
+    assert_eq!(found_in(&name.replace("/srv/shop", "/srv/shop/web/tests"), &object), []);
 }
 
 /// Of a container the layers are in the image, each with its own /etc.

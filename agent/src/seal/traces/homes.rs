@@ -14,7 +14,7 @@ use crate::host::HostError;
 use crate::image::scrub::{Scrubber, Spot};
 
 /// Where it is said who runs what.
-const UNITS: [&str; 15] = [
+const UNITS: [&str; 17] = [
     "/etc/systemd/system/*.service",
     "/etc/systemd/system/*.service.d/*.conf",
     "/usr/lib/systemd/system/*.service",
@@ -30,7 +30,16 @@ const UNITS: [&str; 15] = [
     "/etc/supervisord.d/*",
     "/etc/crontab",
     "/etc/cron.d/*",
+    "/etc/init.d/*",
+    "/etc/rc.local",
 ];
+
+/// What is there for whom it is called after: jobs of their own, or units of their own that run without a login; and units
+/// that are enabled for one instance.
+///
+/// Source: crontab(1), loginctl(1) (enable-linger), systemd.unit(5).
+const CALLED: [&str; 4] =
+    ["/var/spool/cron/*", "/var/spool/cron/crontabs/*", "/var/lib/systemd/linger/*", "/etc/systemd/system/*.wants/*@?*"];
 
 /// Where those lie that no package brought.
 const OWN: [&str; 2] = ["/etc/systemd/system/", "/usr/local/"];
@@ -57,6 +66,20 @@ impl Units {
         self.users.extend(users.into_iter().map(str::to_owned));
         self.text.push_str(text);
         self.text.push('\n');
+    }
+
+    fn add_called(&mut self, paths: impl Iterator<Item = PathBuf>) {
+        for name in paths.filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())) {
+            self.by_root |= name == "root";
+            self.text.push_str(&name);
+            self.text.push('\n');
+            self.users.insert(name);
+        }
+    }
+
+    /// Whether somebody of that name or number runs something, `name@.service` with `User=%i` among it.
+    fn run_as(&self, name: &str, number: &str) -> bool {
+        self.users.contains(name) || self.users.contains(number) || self.text.contains(&format!("@{name}.service"))
     }
 }
 
@@ -89,7 +112,14 @@ pub(super) fn of_persons(homes: &[PathBuf], image: &Scrubber) -> Result<Vec<Path
             units.add(&unit.path(), &String::from_utf8_lossy(&text));
         }
     }
-    Ok(homes.iter().filter(|home| is_of_a_person(home, &passwd, &units)).cloned().collect())
+    for pattern in CALLED {
+        units.add_called(image.matching(pattern)?.iter().map(Spot::path));
+    }
+    // A home that is a link is one under both names.
+    let target = |home: &Path| image.link(&Spot::of(home)).ok().flatten();
+    let is =
+        |home: &&PathBuf| is_of_a_person(home, &passwd, &units) && target(home).is_none_or(|home| is_of_a_person(&home, &passwd, &units));
+    Ok(homes.iter().filter(is).cloned().collect())
 }
 
 fn is_of_a_person(home: &Path, passwd: &str, units: &Units) -> bool {
@@ -97,13 +127,14 @@ fn is_of_a_person(home: &Path, passwd: &str, units: &Units) -> bool {
     let mut of_home = accounts.filter(|fields| fields.get(5).is_some_and(|other| Path::new(other) == home));
     let is_service = |fields: Vec<&str>| {
         let number = fields[2].parse().unwrap_or(0);
-        number != 0 && (!PERSONS.contains(&number) || units.users.contains(fields[0]) || units.users.contains(fields[2]))
+        number != 0 && (!PERSONS.contains(&number) || units.run_as(fields[0], fields[2]))
     };
     let path = home.to_string_lossy();
+    let path = path.trim_end_matches('/');
     // Units of systemd's own name root's home itself.
     let named = match path == "/root" {
         true => units.by_root || units.text.contains("/root/.cache"),
-        false => path.len() > 1 && names(&path, &units.text),
+        false => !path.is_empty() && names(path, &units.text),
     };
     !named && !of_home.any(is_service)
 }
@@ -168,6 +199,26 @@ mod tests {
             assert!(!is(service, unit), "{service}");
         }
         assert!(is("/home/app", "") && is("/srv/runner", "ExecStart=/srv/runner2/x"));
+    }
+
+    #[test]
+    fn who_has_jobs_or_units_of_their_own_is_a_service() {
+        let called = |path: &str| {
+            let mut units = Units::default();
+            units.add_called([PathBuf::from(path)].into_iter());
+            ["/root", "/home/app", "/home/ops"].map(|home| is_of_a_person(Path::new(home), PASSWD, &units))
+        };
+        for path in ["/var/spool/cron/crontabs/app", "/var/lib/systemd/linger/app", "/etc/systemd/system/x.wants/run@app.service"] {
+            assert_eq!(called(path), [true, false, true], "{path}");
+        }
+        assert_eq!(called("/var/spool/cron/root"), [false, true, true]);
+        assert_eq!(called("/var/spool/cron/crontabs"), [true, true, true]);
+        assert!(!is("/home/app", "services:\n  run@app.service: {}\n"), "by a layer");
+    }
+
+    #[test]
+    fn a_home_is_the_same_with_a_slash_at_its_end() {
+        assert!(!is("/srv/jobs/", "ExecStart=/srv/jobs/bin/run\n") && is("/srv/jobs/", "ExecStart=/srv/jobs2/bin/run\n"));
     }
 
     #[test]

@@ -146,7 +146,11 @@ const FOUND: &[(&str, &str, &str)] = &[
     ("generic-api-key", "/opt/app/config.yaml", "shop:\n  api_key: {word:24}"),
     ("generic-api-key", "/opt/app/config.py", "API_KEY =\n  '{word:32}'"),
     ("kubeconfig-credential", "/root/.kube/config", "users:\n- user:\n    token: {lower:16}"),
-    ("private-key-putty", "/root/key.ppk", "PuTTY-User-Key§-File-3: ssh-ed25519\n"),
+    (
+        "private-key-putty",
+        "/root/keys.json",
+        "{\n\"ppk\": \"PuTTY-User-Key§-File-3: ssh-ed25519\\r\\nEncryption: none\\r\\nComment: x\\r\\nPublic-Lines: 1\\r\\nAAAA\\r\\nPrivate-Lines: 1\\r\\n{base64:48}\"}",
+    ),
     ("openvpn-static-key", "/etc/x", "-----BEGIN OpenVPN§ Static key V1-----\n{hex:32}"),
     ("docker-auth", "/root/.docker/config.json", "{\"auths\":{\"r.internal\":{\n\"auth\": \"{word:24}\"}}}"),
     ("netrc-password", "/root/.netrc", "machine git.internal login shop password {word:8}"),
@@ -218,6 +222,8 @@ const FOUND: &[(&str, &str, &str)] = &[
     ("password", "/opt/infra/terraform.tfstate", "{\n\"password\": \"s3cr§3t\","),
     ("password", "/etc/tomcat10/tomcat-users.xml", "<x>\n<user username=\"admin\" password=\"s3cr§3t\" roles=\"manager-gui\"/>"),
     ("password", "/opt/django/settings.py", "DATABASES = {\n'PASSWORD': 's3cr§3t',"),
+    ("password", "/opt/app/app.conf", "[db]\ndsn = host=db.internal user=shop password=s3cr§3t dbname=shop"),
+    ("password", "/etc/fstab", "UUID=1 / ext4 defaults 0 1\n//nas.internal/shop /srv cifs username=shop,password=s3cr§3t 0 0"),
     ("password", "/etc/ansible/hosts", "[db]\nhost1 ansible_become_pass=s3cr§3t"),
     ("rails-key", "/opt/app/config/master.key", "{hex:32}"),
 ];
@@ -240,6 +246,10 @@ const CLEAN: &[(&str, &str)] = &[
     ("/etc/ssl/ca.pem", "-----BEGIN CERTIFICATE-----\n{base64:64}\n{base64:64}\n-----END CERTIFICATE-----\n"),
     ("/opt/key.pub", "-----BEGIN PUBLIC KEY-----\n{base64:64}\n-----END PUBLIC KEY-----\n"),
     ("/opt/app/ids", "id: 3f2504e0-4f89-41d3-9a0c-0305e82c3301\nkey_id=6ba7b810-9dad-11d1-80b4-00c04fd430c8\n"),
+    (
+        "/opt/app/ppk.js",
+        "const key = /^PuTTY-User-Key§-File-2: (ssh-(?:rsa|dss))\\r?\\nEncryption: (none)/;\nlines.unshift('PuTTY-User-Key§-File-2: ' + alg);\n",
+    ),
     ("/opt/app/.git/packed-refs", "{hex:40} refs/heads/main\n{hex:40} refs/tags/v1\n"),
     ("/opt/app/MD5SUMS", "{hex:32}  usr/share/doc/secret/copyright\n{hex:32}  usr/bin/token\n"),
     ("/opt/app/package-lock.json", "\"integrity\": \"sha512-{base64:86}==\", \"key\": \"{word:40}\"\n"),
@@ -278,6 +288,8 @@ const CLEAN: &[(&str, &str)] = &[
         "/opt/app/README",
         "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEAexample\n...\nand so on until the end of the key is reached\n-----END RSA PRIVATE KEY-----\n",
     ),
+    ("/opt/app/hpke.pyi", "def open(\n    private_key: x25519.X25519PrivateKey\n    | None,\n) -> bytes: ...\n"),
+    ("/srv/www/constants.php", "<?php\ndefine( 'PASS_COOKIE', 'wordpresspass_' . COOKIEHASH );\n"),
     ("/opt/app/examples/app.yaml", "password: s3cr§3t\nurl: postgres§://shop:s3cr§3t@db/shop\n"),
     ("/opt/app/data.json", "{\"d\": \"M0 0h24v24H0z\", \"d\": \"{hex:64}\"}\n"),
     ("/usr/share/info", "The password = something that is long and secret, the key: see below.\n"),
@@ -308,8 +320,23 @@ fn each_kind_of_private_key_is_found() {
         let in_json = format!("{{\"private_key\": \"{}\"}}", pem(kind, 1_600).replace('\n', "\\n"));
         assert_eq!(found_in("/opt/account.json", in_json.as_bytes()), [(Some(1), "private-key".to_string())], "{kind}");
     }
+    let lines = format!("{0}\n{0}\n", "QUJD".repeat(16));
+    let putty = format!(
+        "PuTTY-User-{}: ssh-rsa\r\nEncryption: aes256-cbc\r\nComment: shop\r\nPublic-Lines: 2\r\n{lines}Private-Lines: 2\r\n{lines}Private-MAC: 00\r\n",
+        "Key-File-2"
+    );
+    assert_eq!(found_in("/root/shop.ppk", putty.as_bytes()), [(Some(1), "private-key-putty".to_string())]);
     let der = [&b"\x30\x82\x04\xbe\x02\x01\x00\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01\x05\0"[..], &[7; 99]].concat();
     assert_eq!(found_in("/etc/shop", &der), [(None, "keystore".to_string())]);
+}
+
+/// As in the documentation of AWS IoT.
+#[test]
+fn a_key_that_says_to_be_an_example_is_none() {
+    let key = pem("RSA PRIVATE KEY", 1_600);
+    let (before, after) = key.split_at(400);
+    assert_eq!(found_in("/opt/claim.rst", format!("{before}{}{after}", "ABCDEFGH").as_bytes()).len(), 1);
+    assert_eq!(found_in("/opt/claim.rst", format!("{before}{}{after}", "AEXAMPLEH").as_bytes()), []);
 }
 
 #[test]
