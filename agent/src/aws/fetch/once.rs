@@ -14,7 +14,7 @@ type Fetch<V> = LocalBoxFuture<'static, Result<V, AwsError>>;
 
 pub(super) struct Once<K, V> {
     kept: RefCell<BTreeMap<K, V>>,
-    /// Fetches under way. Weak, so that one nobody waits for any more ends.
+    /// Fetches under way. Weak, so that one no one waits for any more ends.
     asked: RefCell<BTreeMap<K, WeakShared<Fetch<V>>>>,
 }
 
