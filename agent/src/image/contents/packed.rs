@@ -18,7 +18,7 @@ const BEGINNING: usize = 512;
 /// The largest window of zstd, as a power of two: that of `zstd -19` twice.
 const WINDOW: u32 = 24;
 
-/// The beginnings of files that [`Format`] knows and that are no archives.
+/// The beginnings of files that [`Format`] knows and that are not archives.
 const NO_ARCHIVES: [&[u8]; 4] = [b"\x7fELF", b"#!", b"MZ", b"\xca\xfe\xba\xbe"];
 
 /// What packages are called, as a rule published ones.
@@ -234,6 +234,19 @@ mod tests {
         tar_of(tar.into_inner().unwrap(), &mut take);
         assert_eq!(names, [long, "n".repeat(NAME as usize)]);
         assert_eq!(long_name("30 mtime=1.5\n19 path=a/b c/.env\n", false), Some("a/b c/.env".into()));
+    }
+
+    /// Each member had a limit of its own: an archive of many was read for as long as anybody likes.
+    #[test]
+    fn the_members_of_one_archive_share_its_limit() {
+        let mut read = Vec::new();
+        let mut take = |_: &str, content: &mut dyn Read| content.read_to_end(&mut read).map(drop);
+        let mut members = Members { take: &mut take, nested: 0, left: 5 };
+        for content in ["abc", "def", "ghi"] {
+            members.member("x", &mut content.as_bytes()).unwrap();
+        }
+        assert!(matches!(members.done(), Unpacked::InPart(why) if why == "it is too large"));
+        assert_eq!(read, b"abcde");
     }
 
     fn tar_of(content: Vec<u8>, take: &mut Take<'_>) {
