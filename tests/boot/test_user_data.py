@@ -111,7 +111,7 @@ def test_its_own_signals_are_sent_if_they_can_be_read(waited_for, aws, imds, for
 
 
 # What a layer of an image may be as well, and what is said of it.
-LAYER = "has to begin with the line `#ingot`"
+LAYER = "must begin with the line `#ingot`"
 REFUSED = "is refused as user data"
 LAYERS = {
     "no marker": LAYER,
