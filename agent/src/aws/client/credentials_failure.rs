@@ -1,11 +1,8 @@
 //! Why there are no credentials to sign with. [`credentials`](crate::aws::credentials) puts it into the SDK's errors,
 //! and [`Call`](super::call::Call) finds it there.
 
-use super::error::AwsErrorKind;
+use super::error::{AwsErrorKind, ROLE_REFUSED};
 use crate::aws::metadata::ImdsError;
-
-/// How the message begins of a role that EC2 cannot assume; the name of the role follows.
-pub(super) const ROLE_REFUSED: &str = "EC2 cannot assume the role ";
 
 /// Why the instance has no credentials to sign with.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::credentials_failure::ROLE_REFUSED;
 use super::endpoint::{USE_DUAL_STACK, USE_FIPS};
 use crate::aws::arn::Arn;
 use crate::failure::Failure;
@@ -95,6 +94,9 @@ pub(crate) enum AwsErrorKind {
     /// An answer that has another page after every page.
     Endless,
 }
+
+/// How the message begins of a role that EC2 cannot assume; the name of the role follows.
+pub(super) const ROLE_REFUSED: &str = "EC2 cannot assume the role ";
 
 /// Policies besides that of the role, by AWS's word for them in a refusal, and whose they are.
 ///
